@@ -1,0 +1,35 @@
+# Every target builds what it needs; the environment is made once in .venv.
+SHELL := /bin/bash
+PYTHON ?= python3
+BIN := .venv/bin
+export PYTHONSAFEPATH := 1
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint types wheel bench torture clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: .venv/ready ## the main job on a synthetic corpus, or on yours: make demo MANIFEST=clips.csv
+	$(BIN)/affekt demo $(if $(MANIFEST),--manifest '$(MANIFEST)') -o demo
+
+test: .venv/ready ## run the tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+lint: .venv/ready ## ruff: style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/ready ## pyright on the three packages
+	$(BIN)/pyright
+
+wheel: .venv/ready ## build the wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
+
+clean: ## remove the environment and everything built
+	rm -rf .venv build dist demo *.egg-info .pytest_cache .ruff_cache .hypothesis
