@@ -1,0 +1,23 @@
+"""Fixtures that every test folder shares."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+SHARED = Path(
+    os.environ.get("AFFEKT_DATA", Path(__file__).resolve().parents[2] / "shared" / "data")
+)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real speech and text (`AFFEKT_DATA`); its licences keep it out of the project."""
+    if not SHARED.is_dir():
+        pytest.skip(f"no development data at {SHARED}: set AFFEKT_DATA to its folder")
+    return SHARED
