@@ -1,0 +1,65 @@
+"""The one thing that goes wrong with a single clip: it cannot be embedded, for a named reason.
+
+Everything that concerns a whole run (unknown encoder, wrong option, spec differs) is an
+`affekt.cache` error. An `Unusable` clip is one quarantined row: the run goes on.
+"""
+
+from __future__ import annotations
+
+from ..cache.errors import AffektError
+
+__all__ = ["CODES", "Unusable"]
+
+#: Every reason code, and what it says about the clip.
+CODES = {
+    "missing": "the file does not exist",
+    "denied": "the file may not be read",
+    "outside": "the path leaves the manifest's root",
+    "not_a_file": "a folder, device, FIFO or socket",
+    "changed": "the content is not the one that was hashed",
+    "empty": "no bytes, or no samples",
+    "not_audio": "the bytes are no audio format that can be read here",
+    "truncated": "the header promises more audio than the file holds",
+    "decode_error": "the decoder stopped in the middle",
+    "decoder_crash": "the decoder's process died on this file",
+    "implausible_header": "the header claims a length or rate that cannot be true",
+    "bad_segment": "start and end are no segment of this audio",
+    "too_short": "shorter than the encoder can embed, or than min_seconds",
+    "too_long": "longer than max_seconds, with the policy 'fail'",
+    "silent": "below -80 dBFS, where silence is refused",
+    "non_finite_input": "a sample is NaN or infinite",
+    "empty_text": "no character that a tokenizer could see",
+    "bad_text": "a NUL or a lone surrogate in the text",
+    "out_of_memory": "does not fit into memory even alone",
+    "non_finite_output": "the encoder answered NaN or infinity",
+    "out_of_range": "values too large for the stored type",
+    "encoder_error": "the encoder refused this one input",
+}
+
+
+class Unusable(AffektError, ValueError):
+    """One clip that cannot be embedded.
+
+    Parameters
+    ----------
+    code : str
+        One of `CODES`.
+    message : str, optional
+        What was found and what was expected; the meaning of the code by default.
+
+    Examples
+    --------
+    >>> error = Unusable("too_short", "399 samples; the encoder needs 400")
+    >>> error.code, str(error)
+    ('too_short', '399 samples; the encoder needs 400')
+    """
+
+    def __init__(self, code: str, message: str = "") -> None:
+        if code not in CODES:
+            raise ValueError(f"unknown reason code {code!r}; known: {', '.join(CODES)}")
+        super().__init__(message or CODES[code])
+        self.code = code
+        self.message = message or CODES[code]
+
+    def __reduce__(self):
+        return type(self), (self.code, self.message)

@@ -1,0 +1,124 @@
+"""Poolings over frames, and the merging of windows: pure functions on numpy arrays or torch tensors.
+
+`pool` turns the valid frames of one clip into one vector; never call it with padding inside.
+`merge` puts the pooled windows of one long clip together, each weighted by its frames: exactly
+what pooling all frames at once gives for ``mean``, ``mean+std`` and ``max``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+__all__ = ["POOLINGS", "merge", "pool", "pooled_dim"]
+
+#: Every pooling, and how many times the hidden size it is wide.
+POOLINGS = {"mean": 1, "mean+std": 2, "max": 1, "cls": 1}
+
+
+def pooled_dim(pooling: str, hidden: int) -> int:
+    """Give the width of a pooled vector.
+
+    Examples
+    --------
+    >>> pooled_dim("mean+std", 768)
+    1536
+    """
+    return POOLINGS[pooling] * hidden
+
+
+def pool(states: Any, pooling: str = "mean") -> Any:
+    """Pool over frames.
+
+    Parameters
+    ----------
+    states : numpy.ndarray or torch.Tensor
+        ``(..., frames, hidden)``, valid frames only; computed in float32 or better.
+    pooling : str
+        ``mean``; ``mean+std`` (population standard deviation beside the mean); ``max``; ``cls``
+        (the first frame).
+
+    Returns
+    -------
+    numpy.ndarray or torch.Tensor
+        ``(..., dim)`` of the kind that came in, float32; dim is `pooled_dim`.
+
+    Examples
+    --------
+    >>> pool(np.array([[1.0, 2.0], [3.0, 2.0]]), "mean+std").tolist()
+    [2.0, 2.0, 1.0, 0.0]
+    """
+    if pooling not in POOLINGS:
+        raise ValueError(f"unknown pooling {pooling!r}; expected one of {', '.join(POOLINGS)}")
+    if states.shape[-2] == 0:
+        raise ValueError("no frames to pool")
+    if isinstance(states, np.ndarray):
+        return _pool_numpy(states, pooling)
+    return _pool_torch(states, pooling)
+
+
+def merge(windows: Sequence[tuple[np.ndarray, int]], pooling: str = "mean") -> np.ndarray:
+    """Merge the pooled windows of one clip.
+
+    Parameters
+    ----------
+    windows : sequence of (numpy.ndarray, int)
+        ``(layers, dim)`` values and the number of frames of each window.
+    pooling : str
+        The pooling that made them. A name that is not in `POOLINGS`, and ``cls``, give the mean
+        weighted by frames.
+
+    Returns
+    -------
+    numpy.ndarray
+        ``(layers, dim)`` float32.
+
+    Examples
+    --------
+    >>> merge([(np.array([[0.0]]), 1), (np.array([[4.0]]), 3)]).item()
+    3.0
+    """
+    if not windows:
+        raise ValueError("no windows to merge")
+    values = np.stack([np.asarray(window, dtype=np.float64) for window, _ in windows])
+    if pooling == "max":
+        return values.max(axis=0).astype(np.float32)
+    weights = np.array([frames for _, frames in windows], dtype=np.float64)
+    weights /= weights.sum()
+    mean = np.tensordot(weights, values, axes=1)  # (layers, dim)
+    if pooling == "mean+std":
+        half = values.shape[-1] // 2
+        centre = mean[..., :half]
+        # law of total variance: spread inside the windows plus spread of their means
+        within = values[..., half:] ** 2 + (values[..., :half] - centre) ** 2
+        mean[..., half:] = np.sqrt(np.tensordot(weights, within, axes=1))
+    return mean.astype(np.float32)
+
+
+def _pool_numpy(states: np.ndarray, pooling: str) -> np.ndarray:
+    wide = states.astype(np.float64)
+    if pooling == "cls":
+        return states[..., 0, :].astype(np.float32)
+    if pooling == "max":
+        return states.max(axis=-2).astype(np.float32)
+    pooled = wide.mean(axis=-2)
+    if pooling == "mean+std":
+        pooled = np.concatenate([pooled, wide.std(axis=-2)], axis=-1)
+    return pooled.astype(np.float32)
+
+
+def _pool_torch(states: Any, pooling: str) -> Any:
+    states = states.float()
+    if pooling == "cls":
+        return states[..., 0, :]
+    if pooling == "max":
+        return states.amax(dim=-2)
+    mean = states.mean(dim=-2)
+    if pooling == "mean":
+        return mean
+    import torch
+
+    spread = (states - mean.unsqueeze(-2)).square().mean(dim=-2).sqrt()
+    return torch.cat([mean, spread], dim=-1)
