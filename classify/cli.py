@@ -1,0 +1,128 @@
+"""The command line `affekt`: finds a command, imports only it, and turns errors into exit codes.
+
+Data goes to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or
+input (before any work), 3 done but some rows were quarantined, 130 and 143 stopped by a signal.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from ..cache.errors import AffektError, nearest
+
+__all__ = ["affekt", "main"]
+
+#: command -> (module relative to this package, attribute, one line of help)
+COMMANDS = {
+    "run": (".cli_run", "run", "The main job: a recipe from clips to a report."),
+    "extract": ("..extract.cli", "extract", "Embed what is not embedded yet."),
+    "train": (".cli_train", "train", "Train one model and save it."),
+    "probe": (".cli_train", "probe", "Which layer, which C: a grid of logistic regressions."),
+    "predict": (".cli_predict", "predict", "Labels and probabilities for clips, files or a text."),
+    "compare": (".cli_compare", "compare", "Compare prediction files and their ensembles."),
+    "cache": ("..cache.cli", "cache", "List, show and check what is stored."),
+    "demo": (".cli_demo", "demo", "The main job on a synthetic corpus, or on your clips."),
+}
+
+
+class _Commands(click.Group):
+    """A group that imports a command when it is called, not when it is listed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute, _ = COMMANDS[cmd_name]
+        return getattr(import_module(module, __package__), attribute)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        word = args[0]
+        if not word.startswith("-") and word not in COMMANDS:
+            ctx.fail(f"No such command {word!r}.{nearest(word, list(COMMANDS))}")
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry[2]) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="affekt", prog_name="affekt")
+def affekt() -> None:
+    """Embed every clip once; train, ensemble, compare and serve small heads in seconds."""
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run the command line and leave the process with its exit code.
+
+    Parameters
+    ----------
+    args : sequence of str, optional
+        The words after `affekt`; those of the process by default.
+
+    Raises
+    ------
+    SystemExit
+        Always, with the exit code.
+    """
+    sys.exit(_exit_code(args))
+
+
+def _exit_code(args: Sequence[str] | None) -> int:
+    previous = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        result: Any = affekt.main(args, prog_name="affekt", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except click.Abort:
+        click.echo("Stopped. What was reported stored is stored; run again to go on.", err=True)
+        return 128 + signal.SIGINT
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except AffektError as error:
+        click.echo(f"affekt: {error}", err=True)
+        for note in getattr(error, "__notes__", ()):
+            click.echo(f"  {note}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # the reader (head, less) has left: nothing more to say, and nothing to flush at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        click.echo(f"affekt: {_say(error)}", err=True)
+        return 1
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
+def _terminate(number: int, frame: object) -> None:
+    """End as on Ctrl-C, through every `finally`, with the signal's own exit code."""
+    raise SystemExit(128 + number)
+
+
+def _say(error: OSError) -> str:
+    where = f": {error.filename}" if error.filename else ""
+    advice = {
+        errno.ENOSPC: "; free some space and run again: what was stored is kept",
+        getattr(errno, "EDQUOT", -1): "; your quota is used up: free some space and run again",
+        errno.EROFS: "; the place is read-only",
+        errno.EACCES: "; check the permissions",
+    }.get(error.errno or 0, "")
+    return f"{error.strerror or error}{where}{advice}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""A model folder on disk: `config.json` and `model.safetensors`, written whole or not at all.
+
+Loading runs no code: strict JSON with a closed set of keys, and one safetensors file whose sha256
+stands in the config. Whatever else lies in the folder (a pickle, say) is never opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cache.errors import DamagedError, InputError, nearest
+
+__all__ = ["read_folder", "read_json", "write_folder"]
+
+FORMAT = "affekt-model/1"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+LARGEST_CONFIG = 1_000_000  # bytes
+LARGEST_WEIGHTS = 4_000_000_000  # bytes
+
+#: every key of config.json, and what it holds; [x] is a list of x
+SCHEMA: dict[str, Any] = {
+    "format": str,
+    "affekt": str,
+    "task": dict,
+    "labels": [str],
+    "features": [{"spec": dict, "layers": [int], "combine": str}],
+    "scale": bool,
+    "head": {"name": str, "state": dict},
+    "record": dict,
+    "weights": {"file": str, "sha256": str, "bytes": int},
+}
+
+log = logging.getLogger(__name__)
+
+
+def write_folder(
+    folder: str | Path, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> None:
+    """Write a model folder beside its place and move it there.
+
+    Parameters
+    ----------
+    folder : path
+        An older model there is replaced; it stays whole until the new one is.
+    config : mapping
+        JSON values for every key of the schema except format and weights.
+    arrays : mapping of str to numpy.ndarray
+
+    Raises
+    ------
+    InputError
+        `folder` is a file, or a folder that is no model.
+    OSError
+        No space, no permission; the older model is untouched.
+
+    Examples
+    --------
+    See `affekt.classify.Model.save_pretrained`.
+    """
+    import safetensors.numpy
+
+    folder = Path(folder)
+    if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
+        raise InputError(f"{folder} exists and holds no model; choose another folder")
+    weights = safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
+    described = {
+        "format": FORMAT,
+        **config,
+        "weights": {
+            "file": WEIGHTS,
+            "sha256": hashlib.sha256(weights).hexdigest(),
+            "bytes": len(weights),
+        },
+    }
+    text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    _check(described, SCHEMA, str(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
+    beside.mkdir()
+    try:
+        _write(beside / WEIGHTS, weights)
+        _write(beside / CONFIG, text.encode())
+        _replace(beside, folder)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read a model folder, believing nothing.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    config : dict
+        Every key of the schema.
+    arrays : dict of str to numpy.ndarray
+
+    Raises
+    ------
+    InputError
+        A file is missing, a key unknown or of the wrong kind, a format that is newer.
+    DamagedError
+        The weights are not those that the config was written with.
+    """
+    import safetensors
+    import safetensors.numpy
+
+    folder = _standing(Path(folder))
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise InputError(
+                f"{folder} is no model folder: {name} is missing; expected {CONFIG} and {WEIGHTS}, "
+                "as `affekt train` and Model.save_pretrained write them"
+            )
+    others = sorted({path.name for path in folder.iterdir()} - {CONFIG, WEIGHTS})
+    if others:
+        log.warning("%s: not opened: %s", folder, ", ".join(others))
+    source = str(folder / CONFIG)
+    config = read_json(folder / CONFIG)
+    if config.get("format") != FORMAT:
+        raise InputError(
+            f"{source}: format is {config.get('format')!r}; this version of affekt reads {FORMAT!r}"
+        )
+    _check(config, SCHEMA, source)
+    expected = config["weights"]
+    if expected["file"] != WEIGHTS:
+        raise InputError(f"{source}: weights.file is {expected['file']!r}; expected {WEIGHTS!r}")
+    size = (folder / WEIGHTS).stat().st_size
+    if size != expected["bytes"] or size > LARGEST_WEIGHTS:
+        raise DamagedError(
+            f"{folder / WEIGHTS} has {size} bytes; {CONFIG} says {expected['bytes']}: "
+            "the two are not of one model, or the copy was cut; copy the folder again"
+        )
+    data = (folder / WEIGHTS).read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != expected["sha256"]:
+        raise DamagedError(
+            f"{folder / WEIGHTS}: sha256 is {digest[:16]}..., {CONFIG} says "
+            f"{expected['sha256'][:16]}...: the weights were changed; copy the folder again"
+        )
+    try:
+        return config, safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"{folder / WEIGHTS} is no sound safetensors file: {error}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object strictly: no duplicate keys, no NaN, no huge file, no deep nesting.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "config.json")
+    >>> _ = path.write_text('{"a": 1, "a": 2}')
+    >>> read_json(path)
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: ...config.json: the key 'a' stands twice
+    """
+    size = path.stat().st_size
+    if size > LARGEST_CONFIG:
+        raise InputError(f"{path}: {size} bytes; expected at most {LARGEST_CONFIG}")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise InputError(f"{path}: the key {key!r} stands twice")
+            found[key] = value
+        return found
+
+    def refuse(constant: str) -> Any:
+        raise InputError(f"{path}: holds {constant}, which is no JSON number")
+
+    try:
+        data = json.loads(
+            path.read_bytes().decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse
+        )
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply") from None
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    return data
+
+
+def _check(value: Any, schema: Any, where: str) -> None:
+    if isinstance(schema, list):
+        if not isinstance(value, list):
+            raise InputError(f"{where}: expected a list, got {type(value).__name__}")
+        for position, item in enumerate(value):
+            _check(item, schema[0], f"{where}[{position}]")
+    elif isinstance(schema, dict):
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: expected an object, got {type(value).__name__}")
+        for key in value:
+            if key not in schema:
+                raise InputError(f"{where}: unknown key {key!r}.{nearest(key, list(schema))}")
+        for key, inner in schema.items():
+            if key not in value:
+                raise InputError(f"{where}: the key {key!r} is missing")
+            _check(value[key], inner, f"{where}: {key}")
+    elif not isinstance(value, schema) or (schema is int and isinstance(value, bool)):
+        raise InputError(f"{where}: expected {schema.__name__}, got {type(value).__name__}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _replace(new: Path, place: Path) -> None:
+    """Move a folder into place; the old one is kept aside until then (see `_standing`)."""
+    aside = place.with_name(f".{place.name}.old")
+    if place.exists():
+        shutil.rmtree(aside, ignore_errors=True)
+        place.rename(aside)
+    try:
+        new.rename(place)
+    except OSError:
+        if aside.exists():
+            aside.rename(place)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _standing(folder: Path) -> Path:
+    """Return the folder, or the older one if a save was killed between its two renames."""
+    aside = folder.with_name(f".{folder.name}.old")
+    return aside if aside.is_dir() and not folder.exists() else folder

@@ -1,0 +1,369 @@
+"""A recipe: one YAML file that says a whole experiment, read into frozen dataclasses.
+
+Whatever is wrong is said with file, line, what was expected and the nearest right name, before any
+work. Paths are relative to the recipe. Reading one needs no head, no encoder and no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ..cache.errors import nearest
+from .located import Located, read_yaml
+
+__all__ = ["EncoderEntry", "MemberEntry", "Recipe"]
+
+_TOP = [
+    "manifest",
+    "root",
+    "where",
+    "task",
+    "cache",
+    "encoders",
+    "split",
+    "members",
+    "ensembles",
+    "group",
+    "report",
+]
+_ENCODER = [
+    "name",
+    "space",
+    "modality",
+    "revision",
+    "pooling",
+    "dtype",
+    "device",
+    "long",
+    "max_seconds",
+    "min_seconds",
+    "store_dtype",
+]
+_SPLIT = {
+    "scheme": str,
+    "column": str,
+    "test_size": float,
+    "dev_size": float,
+    "n_splits": int,
+    "random_state": int,
+    "allow_speaker_overlap": bool,
+    "allow_duplicates": bool,
+}
+_SCHEMES = [
+    "column",
+    "stratified",
+    "speaker",
+    "group-kfold",
+    "leave-one-language-out",
+    "leave-one-corpus-out",
+]
+_NEEDED = ["manifest", "task", "encoders", "members"]
+_COMBINE = ["concat", "mean", "mix"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderEntry:
+    """What the recipe calls an encoder: its name here, and how it is opened.
+
+    Attributes
+    ----------
+    name : str
+        The recipe's own word, used by `on`.
+    options : dict
+        Arguments of `affekt.extract.Encoder`; or only ``space``, the name of a stored space.
+    at : Located
+        Where it stands, for messages.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    at: Located = field(repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberEntry:
+    """One source of predictions: a head on one encoder or several.
+
+    Every setting holds the values to choose from on dev; most have one.
+
+    Attributes
+    ----------
+    name : str
+    head : str
+        A name of `affekt.classify.HEADS`; blank for an encoder that is a classifier itself.
+    on : tuple of str
+        Names of encoders.
+    layers : dict of str to tuple
+        Encoder -> layers to choose from: an int, a tuple of ints, or "all".
+    combine : tuple of str
+        "concat", "mean" or "mix": how several layers become one input.
+    settings : dict of str to tuple
+        Hyper-parameter of the head -> values to choose from.
+    scale : bool
+        Whether features are standardised with the statistics of train.
+    seeds : int
+        How many random states are tried, starting with `random_state`.
+    random_state : int
+    at : Located
+    """
+
+    name: str
+    head: str
+    on: tuple[str, ...]
+    layers: Mapping[str, tuple[Any, ...]]
+    combine: tuple[str, ...]
+    settings: Mapping[str, tuple[Any, ...]]
+    scale: bool
+    seeds: int
+    random_state: int
+    at: Located = field(repr=False, compare=False)
+
+    def candidates(self) -> Iterator[dict[str, Any]]:
+        """Yield every combination of ``layers`` (by encoder), ``combine`` and ``settings``."""
+        layers = [[(name, one) for one in self.layers[name]] for name in self.on]
+        settings = [[(name, one) for one in some] for name, some in self.settings.items()]
+        for combine in self.combine:
+            for chosen in product(*layers):
+                for values in product(*settings):
+                    yield {"layers": dict(chosen), "combine": combine, "settings": dict(values)}
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything that decides the member's numbers, as JSON."""
+        return {
+            "head": self.head,
+            "on": list(self.on),
+            "layers": {name: list(some) for name, some in self.layers.items()},
+            "combine": list(self.combine),
+            "settings": {name: list(some) for name, some in self.settings.items()},
+            "scale": self.scale,
+            "seeds": self.seeds,
+            "random_state": self.random_state,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole experiment, as `docs/recipes.md` explains it key by key.
+
+    Attributes
+    ----------
+    path : Path
+        The file it was read from.
+    manifest, cache, report : Path
+    root : Path or None
+        The folder that audio paths may not leave; the manifest's by default.
+    where : dict of str to tuple of str
+        Column -> values: only these clips take part.
+    task : str
+        A named task, or the path of a task file.
+    encoders, members : dict
+        By name, in the order of the recipe.
+    split : dict
+        Arguments of `affekt.classify.splits`.
+    ensembles : tuple of str
+    group : str
+        The column whose values are resampled together for intervals.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "recipe.yaml")
+    >>> _ = path.write_text('''
+    ... manifest: clips.csv
+    ... task: valence
+    ... encoders: {speech: spectral}
+    ... members:
+    ...   speech-lr: {head: logistic, on: speech, C: [0.01, 0.1, 1]}
+    ... ''')
+    >>> recipe = Recipe.read(path)
+    >>> len(list(recipe.members["speech-lr"].candidates())), recipe.ensembles
+    (3, ('mean', 'max'))
+    """
+
+    path: Path
+    manifest: Path
+    root: Path | None
+    where: Mapping[str, tuple[str, ...]]
+    task: str
+    cache: Path
+    encoders: Mapping[str, EncoderEntry]
+    split: Mapping[str, Any]
+    members: Mapping[str, MemberEntry]
+    ensembles: tuple[str, ...]
+    group: str
+    report: Path
+    at: Located = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """Read a recipe.
+
+        Parameters
+        ----------
+        path : path
+            A YAML file.
+
+        Returns
+        -------
+        Recipe
+
+        Raises
+        ------
+        InputError
+            Anything unknown, missing or of the wrong kind; with file and line.
+        """
+        top = read_yaml(path)
+        keys = top.mapping("the recipe", _TOP)
+        for name in _NEEDED:
+            if name not in keys:
+                top.fail(f"the recipe has no {name!r}; expected at least {', '.join(_NEEDED)}")
+        folder = Path(path).parent
+        encoders = _encoders(top["encoders"])
+        task = top["task"].text("task")
+        return cls(
+            path=Path(path),
+            manifest=folder / top["manifest"].text("manifest"),
+            root=folder / top["root"].text("root") if "root" in top else None,
+            where=_where(top["where"]) if "where" in top else {},
+            task=str(folder / task) if task.endswith((".yaml", ".yml")) else task,
+            cache=folder / _text(keys, "cache", "my.cache"),
+            encoders=encoders,
+            split=_split(top["split"]) if "split" in top else {"scheme": "speaker"},
+            members=_members(top["members"], encoders),
+            ensembles=_ensembles(keys),
+            group=_text(keys, "group", "speaker"),
+            report=folder / _text(keys, "report", "out"),
+            at=top,
+        )
+
+
+def _text(keys: Mapping[str, Located], name: str, default: str) -> str:
+    return keys[name].text(name) if name in keys else default
+
+
+def _ensembles(keys: Mapping[str, Located]) -> tuple[str, ...]:
+    if "ensembles" not in keys:
+        return ("mean", "max")
+    return tuple(item.text("an ensemble") for item in keys["ensembles"].many())
+
+
+def _where(at: Located) -> dict[str, tuple[str, ...]]:
+    return {
+        column: tuple(item.text(f"a value of {column!r}") for item in values.many())
+        for column, values in at.mapping("where").items()
+    }
+
+
+def _encoders(at: Located) -> dict[str, EncoderEntry]:
+    found = {}
+    for name, entry in at.mapping("encoders").items():
+        if isinstance(entry.value, str):
+            found[name] = EncoderEntry(name, {"name": entry.value}, entry)
+            continue
+        options = entry.mapping(f"encoder {name!r}", _ENCODER)
+        if ("name" in options) == ("space" in options):
+            entry.fail(
+                f"encoder {name!r} needs either a name (built in, a folder, or a Hub id) or a "
+                "space (of the cache)"
+            )
+        for key, value in options.items():
+            if key in ("max_seconds", "min_seconds"):
+                value.number(key, least=0)
+            else:
+                value.text(f"{key} of encoder {name!r}")
+        found[name] = EncoderEntry(name, entry.plain(), entry)
+    if not found:
+        at.fail("no encoder; expected at least one, for example speech: spectral")
+    return found
+
+
+def _split(at: Located) -> dict[str, Any]:
+    for key, value in at.mapping("split", _SPLIT).items():
+        kind = _SPLIT[key]
+        if kind is str:
+            value.text(key)
+        elif kind is bool:
+            value.flag(key)
+        else:
+            value.number(key, whole=kind is int, least=0)
+    split = {"scheme": "speaker", **at.plain()}
+    if split["scheme"] not in _SCHEMES:
+        at["scheme"].fail(
+            f"unknown scheme {split['scheme']!r}; expected one of {', '.join(_SCHEMES)}."
+            f"{nearest(split['scheme'], _SCHEMES)}"
+        )
+    return split
+
+
+def _members(at: Located, encoders: Mapping[str, EncoderEntry]) -> dict[str, MemberEntry]:
+    found = {name: _member(name, entry, encoders) for name, entry in at.mapping("members").items()}
+    if not found:
+        at.fail("no member; expected at least one, for example lr: {head: logistic, on: speech}")
+    return found
+
+
+def _member(name: str, at: Located, encoders: Mapping[str, EncoderEntry]) -> MemberEntry:
+    keys = at.mapping(f"member {name!r}")
+    if not name or any(c in name for c in '/\\:*?"<>|\0') or name.startswith("."):
+        at.fail(f"member {name!r} names a folder: use letters, digits, '-', '_' and spaces")
+    if "on" not in keys:
+        at.fail(f"member {name!r} has no 'on'; expected one of the encoders {', '.join(encoders)}")
+    on = []
+    for item in keys["on"].many():
+        encoder = item.text("on")
+        if encoder not in encoders:
+            item.fail(
+                f"member {name!r} is on {encoder!r}; expected one of {', '.join(encoders)}."
+                f"{nearest(encoder, list(encoders))}"
+            )
+        on.append(encoder)
+    own = ("head", "on", "layers", "combine", "scale", "seeds", "random_state")
+    combine = [item.text("combine") for item in keys["combine"].many()] if "combine" in keys else []
+    for word in combine:
+        if word not in _COMBINE:
+            expected = f"expected one of {', '.join(_COMBINE)}.{nearest(word, _COMBINE)}"
+            keys["combine"].fail(f"combine is {word!r}; {expected}")
+    return MemberEntry(
+        name=name,
+        head=_text(keys, "head", ""),
+        on=tuple(on),
+        layers=_layers(keys.get("layers"), on),
+        combine=tuple(combine) or ("concat",),
+        settings={
+            key: tuple(item.plain() for item in value.many())
+            for key, value in keys.items()
+            if key not in own
+        },
+        scale=keys["scale"].flag("scale") if "scale" in keys else True,
+        seeds=keys["seeds"].number("seeds", whole=True, least=1) if "seeds" in keys else 1,
+        random_state=keys["random_state"].number("random_state", whole=True, least=0)
+        if "random_state" in keys
+        else 0,
+        at=at,
+    )
+
+
+def _layers(at: Located | None, on: list[str]) -> dict[str, tuple[Any, ...]]:
+    if at is None:
+        return dict.fromkeys(on, (-1,))
+    if isinstance(at.value, dict):
+        chosen = at.mapping("layers", on)
+        return {name: _choices(chosen[name]) if name in chosen else (-1,) for name in on}
+    return dict.fromkeys(on, _choices(at))
+
+
+def _choices(at: Located) -> tuple[Any, ...]:
+    """Read layers to choose from: 12 | all | [6, 12] | [[6, 12], all]."""
+    choices = []
+    for item in at.many():
+        if isinstance(item.value, list):
+            choices.append(tuple(one.number("a layer", whole=True) for one in item.value))
+        elif item.value == "all":
+            choices.append("all")
+        else:
+            choices.append(item.number("a layer", whole=True))
+    return tuple(choices)
