@@ -1,0 +1,59 @@
+"""Small estimators on cached embeddings, with scikit-learn's contract.
+
+A head takes 2-D features `(clips, features)` and labels, and knows nothing of clips, files or
+spaces. `HEADS` maps the names that recipes and model files use to the classes.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .attention import CrossAttentionFusionHead
+    from .base import Head
+    from .fusion import ConcatFusionHead, MeanFusionHead
+    from .logistic import LogisticHead
+    from .mlp import MLPHead
+    from .multitask import MultiTaskHead
+    from .patch import PatchTransformerHead
+    from .registry import HEADS, head_from_state
+    from .regression import RegressionHead
+
+_WHERE = {
+    "ConcatFusionHead": "fusion",
+    "CrossAttentionFusionHead": "attention",
+    "HEADS": "registry",
+    "Head": "base",
+    "LogisticHead": "logistic",
+    "MLPHead": "mlp",
+    "MeanFusionHead": "fusion",
+    "MultiTaskHead": "multitask",
+    "PatchTransformerHead": "patch",
+    "RegressionHead": "regression",
+    "head_from_state": "registry",
+}
+
+__all__ = [
+    "HEADS",
+    "ConcatFusionHead",
+    "CrossAttentionFusionHead",
+    "Head",
+    "LogisticHead",
+    "MLPHead",
+    "MeanFusionHead",
+    "MultiTaskHead",
+    "PatchTransformerHead",
+    "RegressionHead",
+    "head_from_state",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

@@ -1,0 +1,163 @@
+"""Multinomial logistic regression: the head to beat, and often the one to use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from scipy.special import expit, softmax
+from sklearn.linear_model import LogisticRegression
+
+from ...cache.errors import InputError
+from .base import Head, check_number, check_state_arrays
+from .targets import class_weights
+from .validation import check_is_fitted, validate_data
+
+__all__ = ["LogisticHead"]
+
+
+class LogisticHead(Head):
+    """L2-regularised logistic regression with scikit-learn's L-BFGS solver.
+
+    Parameters
+    ----------
+    C : float, default=0.1
+        Inverse strength of the regularisation. On a few hundred clips 0.01 is often better, on
+        tens of thousands 1.
+    class_weight : {"balanced"}, dict of label to weight, or None, default="balanced"
+        Balanced weights suit UAR, which counts every class alike.
+    tol : float, default=1e-5
+        The solver stops when no entry of the gradient is larger.
+    max_iter : int, default=5000
+        scikit-learn's 100 stops up to 40 % above the optimum on embeddings; not reaching the
+        optimum warns.
+    random_state : int or None, default=None
+        Not used: the problem has one solution. Every head takes it.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (classes,)
+    coef_ : ndarray of shape (1 or classes, features), float64
+    intercept_ : ndarray of shape (1 or classes,), float64
+    n_iter_ : ndarray of shape (1,)
+        Iterations of the solver.
+
+    See Also
+    --------
+    MLPHead : the same with hidden layers.
+
+    Examples
+    --------
+    >>> head = LogisticHead(C=1.0).fit([[0.0], [1.0], [2.0], [3.0]], ["no", "no", "yes", "yes"])
+    >>> head.predict([[0.2], [2.9]]).tolist()
+    ['no', 'yes']
+    """
+
+    name: ClassVar[str] = "logistic"
+
+    def __init__(
+        self,
+        C: float = 0.1,
+        *,
+        class_weight: str | dict[Any, float] | None = "balanced",
+        tol: float = 1e-5,
+        max_iter: int = 5000,
+        random_state: int | None = None,
+    ) -> None:
+        self.C = C
+        self.class_weight = class_weight
+        self.tol = tol
+        self.max_iter = max_iter
+        self.random_state = random_state
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_dev: Any = None,
+        y_dev: Any = None,
+        *,
+        classes: Sequence[Any] | None = None,
+    ) -> Self:
+        """Fit by minimising the weighted cross-entropy.
+
+        Parameters
+        ----------
+        X : array-like of shape (clips, features)
+        y : array-like of shape (clips,), or (clips, classes)
+            Labels; or distributions over the labels (or vote counts), then `classes` names the
+            columns.
+        sample_weight : array-like of shape (clips,), optional
+        X_dev, y_dev : optional
+            Not used: nothing is stopped early. Every head takes them.
+        classes : sequence of label, optional
+            Column names of a two-dimensional `y`.
+
+        Returns
+        -------
+        LogisticHead
+
+        Raises
+        ------
+        InputError
+            A setting out of range, one class only, or a matrix `y` without `classes`.
+        ValueError
+            NaN or infinity in `X`, or lengths that differ.
+        """
+        X, targets, weight = self._read(X, y, sample_weight, classes, dtype=np.float64)
+        weight = weight[:, None] * class_weights(self.class_weight, targets, weight)
+        # a distribution is one row per class that has a share, weighted by the share
+        rows, columns = np.nonzero(targets.soft)
+        share = targets.soft[rows, columns] * weight[rows, columns]
+        repeats = len(rows) > len(X)
+        solver: Any = LogisticRegression(C=self.C, tol=self.tol, max_iter=self.max_iter)
+        solver.fit(X[rows] if repeats else X, columns, sample_weight=share)
+        self.classes_ = targets.classes
+        self.coef_ = solver.coef_
+        self.intercept_ = solver.intercept_
+        self.n_iter_ = solver.n_iter_
+        self.history_ = []
+        return self
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Return logits (clips, classes), or (clips,) for two classes."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, dtype=np.float64)
+        logits = X @ self.coef_.T + self.intercept_
+        return logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Return probabilities (clips, classes), float64, in the order of `classes_`.
+
+        Parameters
+        ----------
+        X : array-like of shape (clips, features)
+
+        Returns
+        -------
+        ndarray of shape (clips, classes)
+        """
+        logits = self.decision_function(X)
+        if logits.ndim == 1:
+            second = expit(logits)
+            return np.stack([1 - second, second], axis=1)
+        return softmax(logits, axis=1)
+
+    def _check_settings(self) -> None:
+        check_number("C", self.C, 1e-12)
+        check_number("tol", self.tol, 0)
+        check_number("max_iter", self.max_iter, 1, whole=True)
+
+    def _learnt(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        return {}, {"coef": self.coef_, "intercept": self.intercept_}
+
+    def _restore(self, learnt: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        if learnt:
+            raise InputError(f"unknown entries {sorted(learnt)} in the state of {self.name}")
+        rows = 1 if len(self.classes_) == 2 else len(self.classes_)
+        shapes = {"coef": (rows, self.n_features_in_), "intercept": (rows,)}
+        check_state_arrays(shapes, arrays, np.float64)
+        self.coef_ = np.array(arrays["coef"])
+        self.intercept_ = np.array(arrays["intercept"])

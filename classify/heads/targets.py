@@ -1,0 +1,144 @@
+"""What a classifying head learns from: labels, or distributions over labels.
+
+Labels become the rows of an identity matrix, so that one loss serves both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...cache.errors import InputError, nearest
+from .validation import check_array, check_classification_targets
+
+__all__ = ["Targets", "class_weights", "known_labels", "read_distributions", "read_labels"]
+
+
+@dataclass(frozen=True)
+class Targets:
+    """Training targets of a classifier.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (classes,)
+        Sorted labels.
+    soft : ndarray of shape (clips, classes), float64
+        Rows sum to 1; one-hot where labels were given.
+    hard : ndarray of shape (clips,), int
+        Position of the (first) largest entry of each row.
+    """
+
+    classes: np.ndarray
+    soft: np.ndarray
+    hard: np.ndarray
+
+    def rows(self, keep: np.ndarray) -> Targets:
+        """Return the targets of the rows `keep` (mask or positions); `classes` stay."""
+        return Targets(self.classes, self.soft[keep], self.hard[keep])
+
+
+def read_labels(y: np.ndarray) -> Targets:
+    """Return targets for a vector of labels; one class only is an error."""
+    check_classification_targets(y)
+    classes, hard = np.unique(y, return_inverse=True)
+    if len(classes) < 2:
+        raise InputError(
+            f"y holds one class only, {classes.tolist()}; expected at least two to tell apart"
+        )
+    return Targets(classes, np.eye(len(classes))[hard], hard)
+
+
+def read_distributions(y: Any, classes: Sequence[Any] | None) -> Targets:
+    """Return targets for a matrix of label distributions (clips, classes) or of vote counts.
+
+    Rows are divided by their sums; `classes` names the columns, which are then sorted.
+    """
+    soft = check_array(y, dtype=np.float64, input_name="y")
+    if classes is None:
+        raise InputError(
+            f"y has shape {soft.shape}, and y should be a 1d array of labels; for label "
+            "distributions say fit(..., classes=[name of each column])"
+        )
+    names = np.asarray(classes)
+    if names.ndim != 1 or len(names) != soft.shape[1] or len(set(names.tolist())) != len(names):
+        raise InputError(
+            f"classes names {names.tolist()} for the {soft.shape[1]} columns of y; "
+            "expected one different name for each column"
+        )
+    if len(names) < 2:
+        raise InputError("y holds one class only; expected at least two to tell apart")
+    total = soft.sum(axis=1, keepdims=True)
+    bad = (soft < 0).any(axis=1) | (total[:, 0] <= 0)
+    if bad.any():
+        raise InputError(
+            f"{bad.sum()} rows of y are no distribution (first: row {bad.argmax()}): expected "
+            "numbers from 0 up and a positive sum"
+        )
+    order = np.argsort(names)
+    soft = (soft / total)[:, order]
+    return Targets(names[order], soft, soft.argmax(axis=1))
+
+
+def known_labels(y: Any, classes: np.ndarray, columns: Sequence[Any] | None = None) -> np.ndarray:
+    """Return the position of each dev label in `classes`, -1 for one that training never saw.
+
+    A matrix of distributions (its columns named by `columns`) counts by its largest entry.
+    """
+    y = np.asarray(y)
+    if y.ndim == 2 and y.shape[1] > 1:
+        found = read_distributions(y, columns)
+        y = found.classes[found.hard]
+    y = y.ravel()
+    where = {label: position for position, label in enumerate(classes.tolist())}
+    return np.array([where.get(label, -1) for label in y.tolist()], dtype=np.int64)
+
+
+def class_weights(
+    class_weight: str | dict[Any, float] | None, targets: Targets, row_weight: np.ndarray
+) -> np.ndarray:
+    """Return one loss weight per class.
+
+    Parameters
+    ----------
+    class_weight : "balanced", dict of label to weight, or None
+        "balanced": rows / (classes x rows of the class), rows counted with `row_weight`; a class
+        without a row weighs 0.
+    targets : Targets
+    row_weight : ndarray of shape (clips,)
+
+    Returns
+    -------
+    ndarray of shape (classes,), float64
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> targets = read_labels(np.array(["joy", "joy", "joy", "fear"]))
+    >>> class_weights("balanced", targets, np.ones(4)).round(3).tolist()  # fear, joy
+    [2.0, 0.667]
+    """
+    labels = targets.classes.tolist()
+    if class_weight is None:
+        return np.ones(len(labels))
+    if isinstance(class_weight, dict):
+        for label in class_weight:
+            if label not in labels:
+                raise InputError(
+                    f"class_weight names {label!r}; the classes are "
+                    f"{', '.join(map(repr, labels))}.{nearest(str(label), map(str, labels))}"
+                )
+        weights = np.array([float(class_weight.get(label, 1.0)) for label in labels])
+        if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() == 0:
+            raise InputError(
+                f"class_weight is {class_weight!r}; expected numbers from 0 up, not all 0"
+            )
+        return weights
+    if class_weight != "balanced":
+        raise InputError(f"class_weight is {class_weight!r}; expected 'balanced', a dict or None")
+    counts = row_weight @ targets.soft
+    weights = np.zeros(len(labels))
+    np.divide(counts.sum(), len(labels) * counts, out=weights, where=counts > 0)
+    return weights
