@@ -68,8 +68,9 @@ def power_spectra(samples: np.ndarray, width: int, size: int, hop: int = HOP) ->
 
 def power_of(cut: np.ndarray, size: int) -> np.ndarray:
     """Give the squared magnitudes `(frames, size // 2 + 1)` of the spectra of windowed frames."""
-    spectra = fft.rfft(cut, size, axis=1)  # four times numpy's speed on many rows
-    return np.square(np.real(spectra)) + np.square(np.imag(spectra))
+    # four times the speed of numpy on many rows
+    spectra: np.ndarray = fft.rfft(cut, size, axis=1)  # pyright: ignore[reportAssignmentType]
+    return spectra.real**2 + spectra.imag**2
 
 
 def level_db(samples: np.ndarray) -> float:
