@@ -17,7 +17,7 @@ import json
 import pickle  # noqa: TID251 - the one guarded place: see the docstring above
 import sys
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -129,10 +129,13 @@ for core in ("numpy.core", "numpy._core"):
     NAMES[f"{core}.numeric", "_frombuffer"] = from_buffer
 
 
-class Restricted(pickle._Unpickler):  # type: ignore[attr-defined]
+PurePython: Any = pickle._Unpickler  # type: ignore[attr-defined]
+
+
+class Restricted(PurePython):
     """Knows the names above and no other; reads joblib's arrays where they stand."""
 
-    dispatch: ClassVar[dict] = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch: ClassVar[dict] = dict(PurePython.dispatch)
 
     def __init__(self, file) -> None:
         super().__init__(file)
