@@ -1,0 +1,89 @@
+"""Keep a manifest's paths inside its root.
+
+What is written is checked first, without touching a file: no address, no absolute path, no ``..``.
+Links are followed when a file is asked for, and must end inside the root at a regular file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from .errors import InputError
+
+
+def check_written(written: str, place: Callable[[], str], *, allow_outside: bool) -> None:
+    """Refuse a path by the way it is written.
+
+    Parameters
+    ----------
+    written : str
+        As it stands in the manifest; blank is fine.
+    place : callable
+        Returns where it stands, for the message.
+    allow_outside : bool
+        Allow absolute paths and ``..``; addresses and NUL never are.
+    """
+    if "://" in written:
+        raise InputError(f"{place()}: path {written!r} is an address; download it, name the file")
+    if "\0" in written:
+        raise InputError(f"{place()}: path {written!r} holds a NUL character")
+    if allow_outside:
+        return
+    absolute = written[:1] in ("/", "\\") or written[1:3] in (":\\", ":/")
+    if absolute or (".." in written and ".." in written.replace("\\", "/").split("/")):
+        raise InputError(
+            f"{place()}: path {written!r} leaves the manifest's root; write it relative to the"
+            " root, give another root, or allow it with allow_outside=True"
+        )
+
+
+class Folder:
+    """The root of a manifest, which finds files and remembers resolved folders."""
+
+    def __init__(self, root: Path, *, allow_outside: bool):
+        self.root = root
+        self.allow_outside = allow_outside
+        self._real_root: str | None = None
+        self._real: dict[str, str] = {}
+
+    def file(self, written: str, place: Callable[[], str]) -> Path:
+        """Return the file that a path means; it need not exist.
+
+        Raises
+        ------
+        InputError
+            It leaves the root through a link, or is a device, a pipe, a socket or a folder.
+        """
+        folder, name = os.path.split(written)
+        if folder not in self._real:
+            self._real[folder] = os.path.realpath(self.root / folder)
+        real = os.path.join(self._real[folder], name)  # noqa: PTH118 - runs once per clip
+        try:
+            mode = os.lstat(real).st_mode
+            if stat.S_ISLNK(mode):
+                real = os.path.realpath(real)
+                mode = os.stat(real).st_mode  # noqa: PTH116
+        except (FileNotFoundError, NotADirectoryError, PermissionError):
+            mode = stat.S_IFREG  # extract says what is wrong with a file that cannot be opened
+        if not self.allow_outside and not self._holds(real):
+            raise InputError(
+                f"{place()}: path {written!r} leaves the root {self.root} through a link; copy the"
+                " file, give another root, or allow it with allow_outside=True"
+            )
+        if not stat.S_ISREG(mode):
+            raise InputError(f"{place()}: path {written!r} is not a regular file")
+        return Path(real)
+
+    def _holds(self, real: str) -> bool:
+        if self._real_root is None:
+            self._real_root = os.path.realpath(self.root).rstrip(os.sep) + os.sep
+        return real.startswith(self._real_root)
+
+    def __getstate__(self):
+        return {"root": self.root, "allow_outside": self.allow_outside}
+
+    def __setstate__(self, state):
+        self.__init__(state["root"], allow_outside=state["allow_outside"])

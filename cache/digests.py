@@ -1,0 +1,74 @@
+"""What identifies a clip's content, and the key of its row in a space.
+
+A row is found by what was fed in and how it was computed, never by a path or an id: the same audio
+under two names is one row, a renamed file keeps its row, and a changed file gets a new one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+
+KINDS = ("audio", "text")
+
+
+def audio_digest(data: bytes, start: float | None = None, end: float | None = None) -> str:
+    """Return the sha256 (hex) of an audio file's bytes, or of a segment of it.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    start, end : float or None
+        Segment in seconds; None stands for the beginning or the end of the file.
+
+    Examples
+    --------
+    >>> audio_digest(b"RIFF")[:12], audio_digest(b"RIFF", 0.5, 2.0)[:12]
+    ('a40ff3d5900f', 'b550132947eb')
+    """
+    return segment_digest(hashlib.sha256(data).hexdigest(), start, end)
+
+
+def segment_digest(file_digest: str, start: float | None, end: float | None) -> str:
+    """Return the digest of a segment of the file with the digest `file_digest`.
+
+    The times are part of the content; a clip without times is the file itself.
+    """
+    if start is None and end is None:
+        return file_digest
+    times = "\0".join("" if t is None else repr(float(t)) for t in (start, end))
+    return hashlib.sha256(f"segment\0{file_digest}\0{times}".encode()).hexdigest()
+
+
+def text_digest(text: str) -> str:
+    r"""Return the sha256 (hex) of a text in Unicode's composed form (NFC), as UTF-8.
+
+    Examples
+    --------
+    >>> text_digest("caf\u00e9") == text_digest("cafe\u0301")
+    True
+    """
+    return hashlib.sha256(
+        unicodedata.normalize("NFC", text).encode("utf-8", "surrogatepass")
+    ).hexdigest()
+
+
+def row_key(spec_key: str, kind: str, digest: str) -> str:
+    """Return the key (64 hex) of a clip's row in the space of `spec_key`.
+
+    Parameters
+    ----------
+    spec_key : str
+        Key of the spec, 64 hex.
+    kind : {"audio", "text"}
+        What was fed in.
+    digest : str
+        From `audio_digest` or `text_digest`.
+
+    Examples
+    --------
+    >>> row_key("0" * 64, "text", text_digest("hello"))[:12]
+    'e0acf97b880b'
+    """
+    return hashlib.sha256(f"{spec_key}\0{kind}\0{digest}".encode()).hexdigest()

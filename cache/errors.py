@@ -1,0 +1,99 @@
+"""What can go wrong, by name.
+
+Every error of affekt says what was given, what was expected and what to do about it. Each carries
+the exit code that the command line answers with, and also inherits the builtin that a Python caller
+would catch.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+
+
+class AffektError(Exception):
+    """Anything that affekt reports itself; the command line exits with ``exit_code``."""
+
+    exit_code = 1
+
+
+class InputError(AffektError, ValueError):
+    """Wrong input, found before any work was done."""
+
+    exit_code = 2
+
+
+class SpecError(InputError):
+    """Two specs differ where they must agree; the message lists the fields, here and there."""
+
+
+class DamagedError(AffektError, OSError):
+    """A stored file is not what was written: a checksum or its structure is wrong."""
+
+
+class MissingError(AffektError, KeyError):
+    """Rows that were asked for are not stored.
+
+    Parameters
+    ----------
+    message : str
+        What is missing, and the command that computes it.
+    ids : sequence of str
+        The ids of the clips without a row, in the order in which they were asked for.
+    """
+
+    def __init__(self, message: str, ids: Sequence[str] = ()):
+        super().__init__(message)
+        self.ids = list(ids)
+
+    def __str__(self) -> str:  # KeyError would show the message in quotes
+        return str(self.args[0])
+
+    def __reduce__(self):
+        return type(self), (self.args[0], self.ids)
+
+
+class CanaryError(AffektError):
+    """An encoder computes differently today than when its space was made.
+
+    Parameters
+    ----------
+    message : str
+        Which layers moved, how far, and what may be done.
+    layers : sequence of int
+        The layers that moved.
+    """
+
+    def __init__(self, message: str, layers: Sequence[int] = ()):
+        super().__init__(message)
+        self.layers = list(layers)
+
+    def __reduce__(self):
+        return type(self), (self.args[0], self.layers)
+
+
+def nearest(word: str, choices: Iterable[str]) -> str:
+    """Return the end of an error message that names the choice most like `word`, or nothing.
+
+    Examples
+    --------
+    >>> nearest("speeker", ["speaker", "label"])
+    " Did you mean 'speaker'?"
+    >>> nearest("xyz", ["speaker", "label"])
+    ''
+    """
+    folded = {choice.casefold(): choice for choice in choices}
+    found = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.6)
+    return f" Did you mean {folded[found[0]]!r}?" if found else ""
+
+
+def listed(words: Sequence[str], limit: int = 5) -> str:
+    """Return the first few words for an error message, and how many more there are.
+
+    Examples
+    --------
+    >>> listed(["a", "b", "c"], limit=2)
+    'a, b and 1 more'
+    """
+    head = ", ".join(str(word) for word in words[:limit])
+    return head if len(words) <= limit else f"{head} and {len(words) - limit} more"
