@@ -7,6 +7,7 @@ Nothing here knows of files or features.
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 from scipy import fft
 
 SAMPLING_RATE = 16000  # Hz
@@ -69,7 +70,7 @@ def power_spectra(samples: np.ndarray, width: int, size: int, hop: int = HOP) ->
 def power_of(cut: np.ndarray, size: int) -> np.ndarray:
     """Give the squared magnitudes `(frames, size // 2 + 1)` of the spectra of windowed frames."""
     # four times the speed of numpy on many rows
-    spectra: np.ndarray = fft.rfft(cut, size, axis=1)  # pyright: ignore[reportAssignmentType]
+    spectra: npt.NDArray[np.complex64] = fft.rfft(cut, size, axis=1)  # pyright: ignore
     return spectra.real**2 + spectra.imag**2
 
 
