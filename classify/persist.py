@@ -20,7 +20,7 @@ import numpy as np
 
 from ..cache.errors import DamagedError, InputError, nearest
 
-__all__ = ["read_folder", "read_json", "write_folder"]
+__all__ = ["read_folder", "read_json", "replace_folder", "write_folder"]
 
 FORMAT = "affekt-model/1"
 CONFIG = "config.json"
@@ -91,7 +91,7 @@ def write_folder(
     try:
         _write(beside / WEIGHTS, weights)
         _write(beside / CONFIG, text.encode())
-        _replace(beside, folder)
+        replace_folder(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -228,8 +228,8 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _replace(new: Path, place: Path) -> None:
-    """Move a folder into place; the old one is kept aside until then (see `_standing`)."""
+def replace_folder(new: Path, place: Path) -> None:
+    """Move a folder into place; the old one is kept aside until then, and read if that fails."""
     aside = place.with_name(f".{place.name}.old")
     if place.exists():
         shutil.rmtree(aside, ignore_errors=True)

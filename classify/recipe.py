@@ -14,6 +14,7 @@ from typing import Any
 
 from ..cache.errors import nearest
 from .located import Located, read_yaml
+from .splits import SCHEMES
 
 __all__ = ["EncoderEntry", "MemberEntry", "Recipe"]
 
@@ -22,6 +23,7 @@ _TOP = [
     "root",
     "where",
     "task",
+    "unlabelled",
     "cache",
     "encoders",
     "split",
@@ -49,18 +51,12 @@ _SPLIT = {
     "test_size": float,
     "dev_size": float,
     "n_splits": int,
+    "repeats": int,
+    "group": str,
     "random_state": int,
     "allow_speaker_overlap": bool,
     "allow_duplicates": bool,
 }
-_SCHEMES = [
-    "column",
-    "stratified",
-    "speaker",
-    "group-kfold",
-    "leave-one-language-out",
-    "leave-one-corpus-out",
-]
 _NEEDED = ["manifest", "task", "encoders", "members"]
 _COMBINE = ["concat", "mean", "mix"]
 
@@ -158,6 +154,8 @@ class Recipe:
         The folder that audio paths may not leave; the manifest's by default.
     where : dict of str to tuple of str
         Column -> values: only these clips take part.
+    unlabelled : str
+        What a clip without label means: "error", or "drop".
     task : str
         A named task, or the path of a task file.
     encoders, members : dict
@@ -189,6 +187,7 @@ class Recipe:
     root: Path | None
     where: Mapping[str, tuple[str, ...]]
     task: str
+    unlabelled: str
     cache: Path
     encoders: Mapping[str, EncoderEntry]
     split: Mapping[str, Any]
@@ -230,6 +229,7 @@ class Recipe:
             root=folder / top["root"].text("root") if "root" in top else None,
             where=_where(top["where"]) if "where" in top else {},
             task=str(folder / task) if task.endswith((".yaml", ".yml")) else task,
+            unlabelled=_one_of(keys, "unlabelled", ["error", "drop"]),
             cache=folder / _text(keys, "cache", "my.cache"),
             encoders=encoders,
             split=_split(top["split"]) if "split" in top else {"scheme": "speaker"},
@@ -243,6 +243,14 @@ class Recipe:
 
 def _text(keys: Mapping[str, Located], name: str, default: str) -> str:
     return keys[name].text(name) if name in keys else default
+
+
+def _one_of(keys: Mapping[str, Located], name: str, choices: list[str]) -> str:
+    word = _text(keys, name, choices[0])
+    if word not in choices:
+        expected = f"expected one of {', '.join(choices)}.{nearest(word, choices)}"
+        keys[name].fail(f"{name} is {word!r}; {expected}")
+    return word
 
 
 def _ensembles(keys: Mapping[str, Located]) -> tuple[str, ...]:
@@ -291,10 +299,10 @@ def _split(at: Located) -> dict[str, Any]:
         else:
             value.number(key, whole=kind is int, least=0)
     split = {"scheme": "speaker", **at.plain()}
-    if split["scheme"] not in _SCHEMES:
+    if split["scheme"] not in SCHEMES:
         at["scheme"].fail(
-            f"unknown scheme {split['scheme']!r}; expected one of {', '.join(_SCHEMES)}."
-            f"{nearest(split['scheme'], _SCHEMES)}"
+            f"unknown scheme {split['scheme']!r}; expected one of {', '.join(SCHEMES)}."
+            f"{nearest(split['scheme'], SCHEMES)}"
         )
     return split
 

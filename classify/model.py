@@ -1,0 +1,403 @@
+"""A model: a head with its task, its features and its training record.
+
+A head sees only numbers. `Model` brings the rest: it reads the cache by content, standardises with
+the statistics of train alone, speaks label names in task order, and writes down what it was trained
+on. It saves to a folder that runs no code when loaded.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cache.errors import InputError
+from ..cache.manifest import Manifest
+from .needs import Needs
+from .persist import read_folder, write_folder
+from .predictions import Predictions
+from .task import Task
+
+if TYPE_CHECKING:
+    from ..cache.cache import Cache
+    from ..cache.features import Features
+
+__all__ = ["Model", "load_model"]
+
+
+class Model:
+    """Train a head on cached features, predict, save.
+
+    Parameters
+    ----------
+    head : head or other scikit-learn classifier
+        Used as a template: `fit` trains a copy. Only the heads of affekt can be saved.
+    task : Task
+        The labels and their order.
+    features : Features or list of Features
+        What the head sees; of a list, the widths are told to the head (``widths=``), side by side.
+    scale : bool, default=True
+        Standardise every feature with mean and deviation of train.
+    random_state : int, default=0
+        Given to a head whose own is None: one seed, one result.
+
+    Attributes
+    ----------
+    head_ : the trained copy
+    record : dict
+        Sizes, labels, split hashes, seed, versions; saved with the model.
+
+    Examples
+    --------
+    >>> model = Model(LogisticHead(), Task.named("valence"), space.features(layers=-1))
+    ... # doctest: +SKIP
+    >>> model.fit(part.train, part.dev).predict(part.test).write("pred.csv")  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        head: Any,
+        task: Task,
+        features: Features | Sequence[Features],
+        *,
+        scale: bool = True,
+        random_state: int = 0,
+    ) -> None:
+        self.head = head
+        self.task = task
+        self.features = list(features) if isinstance(features, Sequence) else [features]
+        self.needs = [Needs.of(one) for one in self.features]
+        self.scale = scale
+        self.random_state = random_state
+        self.head_: Any = None
+        self.record: dict[str, Any] = {}
+        self._mean: np.ndarray | None = None
+        self._scale: np.ndarray | None = None
+
+    def fit(
+        self,
+        train: Manifest,
+        dev: Manifest | None = None,
+        *,
+        test: Manifest | None = None,
+        allow_speaker_overlap: bool = False,
+        allow_duplicates: bool = False,
+    ) -> Model:
+        """Train on `train`; heads that stop early watch `dev`.
+
+        Parameters
+        ----------
+        train, dev : Manifest
+            Labelled clips; labels that the task leaves out are counted and dropped.
+        test : Manifest, optional
+            The clips that will judge the model: a speaker or a content that stands there and in
+            `train` or `dev` is an error.
+        allow_speaker_overlap, allow_duplicates : bool
+            Ask by name for what is otherwise refused.
+
+        Returns
+        -------
+        Model
+            Itself.
+
+        Raises
+        ------
+        InputError
+            Unknown labels, one class only, a feature that is not finite, a leak.
+        MissingError
+            Clips whose features are not stored.
+        """
+        train, dropped = self._labelled(train)
+        dev = self._labelled(dev)[0] if dev is not None and len(dev) else None
+        if test is not None:
+            parts = {"train": train, "test": test} | ({"dev": dev} if dev is not None else {})
+            self._refuse_leaks(parts, allow_speaker_overlap, allow_duplicates)
+        counts = Counter(train["label"])
+        if len(counts) < 2:
+            raise InputError(
+                f"all {len(train)} clips of train have the label {next(iter(counts))!r}; "
+                f"expected at least two of {', '.join(self.task.labels)}"
+            )
+        values = self._read(train, self.features)
+        self._fit_scaler(values)
+        extra = {}
+        if dev is not None:
+            extra = {
+                "X_dev": self._scaled(self._read(dev, self.features)),
+                "y_dev": dev["label"].astype(str),
+            }
+        self.head_ = self._prepared_head()
+        self.head_.fit(self._scaled(values), train["label"].astype(str), **extra)
+        self.record = {
+            "train": _describe(train),
+            "dev": _describe(dev) if dev is not None else None,
+            "left_out": dropped,
+            "random_state": self.random_state,
+            "versions": _versions(),
+        }
+        return self
+
+    def predict(self, clips: Manifest, cache: Cache | None = None) -> Predictions:
+        """Predict clips from their stored features.
+
+        Parameters
+        ----------
+        clips : Manifest
+            Labels are not looked at.
+        cache : Cache, optional
+            Where the features lie; the cache it was trained on by default. A loaded model has no
+            default.
+
+        Returns
+        -------
+        Predictions
+            One row per clip, one column per label of the task; a label that train did not have
+            gets probability 0.
+
+        Raises
+        ------
+        SpecError
+            The cache has no space of this model's spec; the fields that differ are named.
+        MissingError
+            Clips whose features are not stored.
+        """
+        if self.head_ is None:
+            raise InputError("this model is not trained; call fit first")
+        values = self._scaled(self._read(clips, self._features_in(cache)))
+        return self._named(list(clips.ids), values)
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save to a folder: `config.json` and `model.safetensors`.
+
+        Parameters
+        ----------
+        folder : path
+            An older model there is replaced, and intact until the new one is written.
+        """
+        if self.head_ is None:
+            raise InputError("this model is not trained; call fit before save_pretrained")
+        name = _head_name(self.head_)
+        state, arrays = self.head_.get_state()
+        arrays = {f"head.{key}": value for key, value in arrays.items()}
+        if self._mean is not None and self._scale is not None:
+            arrays |= {"scaler.mean": self._mean, "scaler.scale": self._scale}
+        config = {
+            "affekt": _version("affekt"),
+            "task": self.task.record(),
+            "labels": list(self.task.labels),
+            "features": [need.record() for need in self.needs],
+            "scale": self.scale,
+            "head": {"name": name, "state": state},
+            "record": self.record,
+        }
+        write_folder(folder, config, arrays)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, cache: Cache | None = None) -> Model:
+        """Load a model folder; no code in it is run.
+
+        Parameters
+        ----------
+        folder : path
+        cache : Cache, optional
+            Where its features lie; may be given to `predict` as well.
+
+        Raises
+        ------
+        InputError, DamagedError
+            The folder is not whole, not a model, or changed after it was written.
+        SpecError
+            `cache` has no space of the model's spec.
+        """
+        config, arrays = read_folder(folder)
+        task = Task.from_record(config["task"])
+        source = f"{folder}: config.json"
+        if list(task.labels) != config["labels"]:
+            raise InputError(f"{source}: labels are not those of the task")
+        model = cls(None, task, [], scale=config["scale"])
+        model.needs = [Needs.from_record(record, source) for record in config["features"]]
+        model.record = config["record"]
+        model.head_ = model.head = _restore_head(config["head"], arrays, source)
+        if config["scale"]:
+            model._mean, model._scale = (
+                _scaler(arrays, name, model.head_, source) for name in ("mean", "scale")
+            )
+        known = ("head.", *(["scaler.mean", "scaler.scale"] if config["scale"] else []))
+        if extra := sorted(name for name in arrays if not name.startswith(known)):
+            raise InputError(f"{source}: tensors that belong to nothing: {', '.join(extra)}")
+        unknown = sorted(set(map(str, model.head_.classes_)) - set(task.labels))
+        if unknown:
+            raise InputError(f"{source}: the head knows labels the task does not: {unknown}")
+        width = sum(need.width for need in model.needs)
+        if width != model.head_.n_features_in_:
+            raise InputError(
+                f"{source}: the features are {width} wide, the head takes "
+                f"{model.head_.n_features_in_}"
+            )
+        if cache is not None:
+            model.features = [need.inside(cache) for need in model.needs]
+        return model
+
+    def _features_in(self, cache: Cache | None) -> list[Features]:
+        if cache is not None:
+            return [need.inside(cache) for need in self.needs]
+        if not self.features:
+            raise InputError(
+                "a loaded model has no cache of its own: predict(clips, cache=Cache(...)), or "
+                "from_pretrained(folder, cache=Cache(...))"
+            )
+        return self.features
+
+    def _labelled(self, clips: Manifest) -> tuple[Manifest, dict[str, int]]:
+        # `select` leaves raw_label behind; mapping its labels again could change them
+        if "raw_label" in clips and set(clips["label"]) <= set(self.task.labels):
+            return clips, {}
+        return self.task.select(clips)
+
+    def _read(self, clips: Manifest, features: Sequence[Features]) -> np.ndarray:
+        parts = [one.read(clips) for one in features]
+        values = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+        finite = np.isfinite(values).all(axis=1)
+        if not finite.all():
+            bad = [clips.ids[row] for row in np.flatnonzero(~finite)[:5]]
+            raise InputError(
+                f"{int((~finite).sum())} clips have features that are NaN or infinite, first "
+                f"{', '.join(bad)}; `affekt cache verify` says which shard"
+            )
+        return values
+
+    def _prepared_head(self) -> Any:
+        from sklearn.base import clone
+
+        head: Any = clone(self.head)
+        settings = head.get_params()
+        told: dict[str, Any] = {}
+        if settings.get("random_state", 0) is None:
+            told["random_state"] = self.random_state
+        if len(self.features) > 1:
+            if "widths" not in settings and "n_layers" in settings:
+                told["n_layers"] = 1
+            elif "widths" in settings:
+                told["widths"] = tuple(one.width for one in self.features)
+        elif self.features[0].combine == "mix":
+            if "layer_mix" not in settings:
+                raise InputError(
+                    f"{type(head).__name__} cannot mix layers; use combine: mean or concat"
+                )
+            told |= {"n_layers": self.features[0].n_layers, "layer_mix": True}
+        return head.set_params(**told)
+
+    def _fit_scaler(self, values: np.ndarray) -> None:
+        self._mean = self._scale = None
+        if self.scale:
+            from sklearn.preprocessing import StandardScaler
+
+            scaler = StandardScaler().fit(values.astype(np.float64))
+            self._mean, self._scale = scaler.mean_, scaler.scale_
+
+    def _scaled(self, values: np.ndarray) -> np.ndarray:
+        if self._mean is None:
+            return values
+        if values.shape[1] != self._mean.shape[0]:
+            raise InputError(
+                f"features are {values.shape[1]} wide; the model was trained on "
+                f"{self._mean.shape[0]}"
+            )
+        return ((values - self._mean) / self._scale).astype(np.float32)
+
+    def _named(self, ids: list[str], values: np.ndarray) -> Predictions:
+        found = np.asarray(self.head_.predict_proba(values), dtype=np.float64)
+        proba = np.zeros((len(ids), len(self.task.labels)))
+        columns = [self.task.labels.index(str(label)) for label in self.head_.classes_]
+        proba[:, columns] = found / found.sum(axis=1, keepdims=True)
+        return Predictions(ids, self.task.labels, proba)
+
+    def _refuse_leaks(self, parts: Mapping[str, Manifest], speakers: bool, contents: bool) -> None:
+        """Refuse voices and recordings of test in train or dev; a shared text is no leak."""
+        from .leaks import check_duplicates, check_speakers
+
+        test = parts["test"]
+        for name in ("train", "dev"):
+            if name in parts:
+                pair = {name: parts[name], "test": test}
+                check_speakers(pair, allow=speakers)
+                heard = [one.space for one in self.features if one.space.modality == "audio"]
+                for space in heard[:1]:
+                    digests = {
+                        clip_id: digest
+                        for clips in pair.values()
+                        for clip_id, digest in zip(
+                            clips.ids, space.cache.digests(clips, "audio"), strict=True
+                        )
+                    }
+                    check_duplicates(pair, digests, allow=contents)
+
+
+def load_model(folder: str | Path, cache: Cache | None = None) -> Model:
+    """Load a model folder: `Model.from_pretrained`."""
+    return Model.from_pretrained(folder, cache)
+
+
+def _describe(clips: Manifest) -> dict[str, Any]:
+    return {
+        "clips": len(clips),
+        "hash": clips.hash,
+        "labels": dict(sorted(Counter(clips["label"]).items())),
+        "speakers": len(set(clips["speaker"]) - {""}),
+        "languages": dict(sorted(Counter(clips["language"]).items())),
+    }
+
+
+def _versions() -> dict[str, str]:
+    names = ("affekt", "numpy", "scikit-learn", "torch")
+    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _head_name(head: Any) -> str:
+    from .heads import HEADS
+
+    for name, kind in HEADS.items():
+        if type(head) is kind:
+            return name
+    raise InputError(
+        f"{type(head).__name__} cannot be saved; expected one of the heads {', '.join(HEADS)}"
+    )
+
+
+def _restore_head(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> Any:
+    from ..cache.errors import nearest
+    from .heads import HEADS
+
+    name = config["name"]
+    if name not in HEADS:
+        raise InputError(
+            f"{source}: unknown head {name!r}; expected one of {', '.join(HEADS)}."
+            f"{nearest(name, list(HEADS))}"
+        )
+    own = {key.removeprefix("head."): a for key, a in arrays.items() if key.startswith("head.")}
+    return HEADS[name].from_state(config["state"], own)
+
+
+def _scaler(arrays: Mapping[str, np.ndarray], name: str, head: Any, source: str) -> np.ndarray:
+    key = f"scaler.{name}"
+    width = int(head.n_features_in_)
+    if key not in arrays:
+        raise InputError(f"{source}: scale is true, and the tensor {key} is missing")
+    values = arrays[key]
+    if values.shape != (width,) or values.dtype != np.float64 or not np.isfinite(values).all():
+        raise InputError(
+            f"{source}: {key} is {values.dtype} {values.shape}; expected finite float64 ({width},)"
+        )
+    return values
