@@ -21,7 +21,7 @@ import numpy as np
 from .errors import InputError, nearest
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
-PIECE = 20_000  # rows held as rows before they become columns
+PIECE = 500  # rows held as rows before they become columns; few, so that they stay in cache
 MANY = 10_000  # a column with more distinct values than this is not worth sharing
 
 
