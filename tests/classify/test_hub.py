@@ -88,9 +88,9 @@ class Handler(BaseHTTPRequestHandler):
             data = {file["path"]: base64.b64decode(file["content"]) for file in files}
             self.server.commits["c" * 40] = data
             self.server.branches["main"] = "c" * 40
-            url = "http://hub/o/n/commit/" + "c" * 40
+            url = "https://huggingface.co/o/n/commit/" + "c" * 40
             return self.json({"commitOid": "c" * 40, "commitUrl": url, "success": True})
-        return self.json({"url": f"http://{self.headers['Host']}/o/n", "name": "o/n", "id": "o/n"})
+        return self.json({"url": "https://huggingface.co/o/n", "name": "o/n", "id": "o/n"})
 
     def json(self, value):
         headers = {"Content-Type": "application/json", "X-Repo-Commit": NEW}
@@ -110,7 +110,7 @@ def hub(tmp_path, monkeypatch):
     server = Hub()
     files = {"config.json": b"{}", "model.safetensors": b"new", "scaler.pkl": b"evil", "x.py": b""}
     server.commits = {NEW: files, OLD: files | {"model.safetensors": b"old"}}
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     url = f"http://127.0.0.1:{server.server_port}"
     monkeypatch.setattr(constants, "ENDPOINT", url)
