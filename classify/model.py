@@ -7,10 +7,8 @@ on. It saves to a folder that runs no code when loaded.
 
 from __future__ import annotations
 
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +19,7 @@ from ..cache.manifest import Manifest
 from .needs import Needs
 from .persist import read_folder, write_folder
 from .predictions import Predictions
+from .provenance import describe, version, versions
 from .task import Task
 
 if TYPE_CHECKING:
@@ -134,11 +133,11 @@ class Model:
         self.head_ = self._prepared_head()
         self.head_.fit(self._scaled(values), train["label"].astype(str), **extra)
         self.record = {
-            "train": _describe(train),
-            "dev": _describe(dev) if dev is not None else None,
+            "train": describe(train),
+            "dev": describe(dev) if dev is not None else None,
             "left_out": dropped,
             "random_state": self.random_state,
-            "versions": _versions(),
+            "versions": versions(),
         }
         return self
 
@@ -187,7 +186,7 @@ class Model:
         if self._mean is not None and self._scale is not None:
             arrays |= {"scaler.mean": self._mean, "scaler.scale": self._scale}
         config = {
-            "affekt": _version("affekt"),
+            "affekt": version("affekt"),
             "task": self.task.record(),
             "labels": list(self.task.labels),
             "features": [need.record() for need in self.needs],
@@ -341,28 +340,6 @@ class Model:
 def load_model(folder: str | Path, cache: Cache | None = None) -> Model:
     """Load a model folder: `Model.from_pretrained`."""
     return Model.from_pretrained(folder, cache)
-
-
-def _describe(clips: Manifest) -> dict[str, Any]:
-    return {
-        "clips": len(clips),
-        "hash": clips.hash,
-        "labels": dict(sorted(Counter(clips["label"]).items())),
-        "speakers": len(set(clips["speaker"]) - {""}),
-        "languages": dict(sorted(Counter(clips["language"]).items())),
-    }
-
-
-def _versions() -> dict[str, str]:
-    names = ("affekt", "numpy", "scikit-learn", "torch")
-    return {"python": platform.python_version(), **{name: _version(name) for name in names}}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def _head_name(head: Any) -> str:

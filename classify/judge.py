@@ -1,0 +1,127 @@
+"""Compare the members of a run: on the clips that all of them have, and on every test clip.
+
+A text member has nothing to say about a clip without text. So the main comparison is made on the
+clips that every member has, which is the only fair one. Where that leaves clips out, a second
+comparison is made on every test clip that some member has: of the members that have all of these,
+and of each fixed ensemble over whichever members a clip has.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..cache.manifest import Manifest
+from .comparison import Comparison
+from .coverage import combine_available, common_ids, union_ids
+from .predictions import Predictions
+from .prepare import Prepared
+from .splits import Split
+from .strategies import STRATEGIES
+
+__all__ = ["WIDE", "judge"]
+
+WIDE = "all-clips"  # the folder of the second comparison
+
+
+def judge(
+    ready: Prepared,
+    found: Sequence[Split],
+    tests: Mapping[str, Predictions],
+    devs: Mapping[str, Predictions],
+    about: Mapping[str, Any],
+    folder: Path,
+) -> Comparison:
+    """Compare, and write `comparison.json` and `report.md` (and `all-clips/`).
+
+    Parameters
+    ----------
+    ready : Prepared
+    found : sequence of Split
+    tests, devs : mapping of str to Predictions
+        By member; dev only where there is one split.
+    about : mapping
+        What the run has to say beside the comparison; stored under ``run``.
+    folder : Path
+
+    Returns
+    -------
+    Comparison
+        The main one.
+
+    Raises
+    ------
+    InputError
+        No test clip that every member has.
+    """
+    from .compare import compare
+
+    recipe = ready.recipe
+    order = ready.labelled.ids
+    shared, everything = common_ids(tests, order), union_ids(tests, order)
+    if not shared:
+        sizes = ", ".join(f"{name} {len(member)}" for name, member in tests.items())
+        recipe.at["members"].fail(f"no test clip has what every member needs ({sizes})")
+    options: dict[str, Any] = {"groups": recipe.group, "by": _columns(ready.labelled)}
+    dev: dict[str, Any] = {}
+    if len(found) == 1 and devs and (dev_ids := common_ids(devs, order)):
+        chosen = {name: member.select(dev_ids) for name, member in devs.items()}
+        dev = {"dev": chosen, "dev_truth": ready.clips.select(dev_ids)}
+    comparison = compare(
+        {name: member.select(shared) for name, member in tests.items()},
+        ready.clips.select(shared),
+        ready.task,
+        strategies=recipe.ensembles if len(tests) > 1 else (),
+        split=found[0] if len(found) == 1 else None,
+        **dev,
+        **options,
+    )
+    comparison.data["run"] = {
+        **about,
+        "coverage": _coverage(ready, tests, shared, everything),
+        "splits": [split.describe() for split in found],
+    }
+    comparison.write(folder)
+    if len(shared) < len(everything):
+        wide = _wide(tests, everything, recipe.ensembles if len(tests) > 1 else ())
+        compare(wide, ready.clips.select(everything), ready.task, strategies=(), **options).write(
+            folder / WIDE
+        )
+    return comparison
+
+
+def _columns(clips: Manifest) -> list[str]:
+    return [name for name in ("language", "dataset") if len(set(clips[name])) > 1]
+
+
+def _wide(
+    tests: Mapping[str, Predictions], everything: Sequence[str], strategies: Sequence[str]
+) -> dict[str, Predictions]:
+    """Members that have every clip, and fixed ensembles of who is there."""
+    systems = {name: member for name, member in tests.items() if len(member) == len(everything)}
+    for name in strategies:
+        rule = STRATEGIES[name]()
+        if not rule.learns:
+            systems[f"{name} of those there"] = combine_available(tests, everything, rule.combine)
+    return systems
+
+
+def _coverage(
+    ready: Prepared,
+    tests: Mapping[str, Predictions],
+    shared: Sequence[str],
+    everything: Sequence[str],
+) -> dict[str, Any]:
+    def languages(ids: Sequence[str]) -> dict[str, int]:
+        return dict(sorted(Counter(ready.labelled.select(ids)["language"]).items()))
+
+    return {
+        "compared_on": {"clips": len(shared), "languages": languages(shared)},
+        "any_member": {"clips": len(everything), "languages": languages(everything)},
+        "members": {
+            name: {"clips": len(member), "languages": languages(member.ids)}
+            for name, member in tests.items()
+        },
+    }

@@ -1,0 +1,284 @@
+"""Run a recipe: extract what is missing, train what changed, compare, report.
+
+Every step is kept under a key over all that decides its result, so a second run finds everything
+done, a changed member trains that member only, and a killed run goes on where it was. Rows that
+could not be embedded are quarantined: the run ends with exit code 3 and says how many and why.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cache.manifest import Manifest
+from . import member as members_
+from .predictions import Predictions
+from .prepare import Prepared, prepare
+from .recipe import MemberEntry, Recipe
+from .stored import Stored, embed, look
+
+__all__ = ["Outcome", "run"]
+
+STATE = "run.json"
+
+
+@dataclass
+class Outcome:
+    """What a run did and left.
+
+    Attributes
+    ----------
+    folder : Path
+        With `report.md`, `comparison.json`, `split.csv` and `members/`.
+    table : str
+        The comparison as text.
+    did : list of str
+        One line per step that was not done before; empty if nothing had to be done.
+    quarantined : dict of str to dict
+        Encoder -> reason code -> number of clips that have no embedding.
+    """
+
+    folder: Path
+    table: str = ""
+    did: list[str] = field(default_factory=list)
+    quarantined: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 if rows were quarantined."""
+        return 3 if any(self.quarantined.values()) else 0
+
+
+def run(recipe: Recipe | str | Path, *, say: Callable[[str], None] = lambda line: None) -> Outcome:
+    """Run a recipe, as far as it is not done already.
+
+    Parameters
+    ----------
+    recipe : Recipe or path
+    say : callable, optional
+        Told each step as it happens.
+
+    Returns
+    -------
+    Outcome
+
+    Raises
+    ------
+    InputError
+        Anything wrong with what the recipe names, before any work.
+
+    Examples
+    --------
+    >>> outcome = run("recipes/real-speech.yaml", say=print)  # doctest: +SKIP
+    >>> outcome.exit_code  # doctest: +SKIP
+    0
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
+    ready = prepare(recipe)
+    outcome = Outcome(recipe.report)
+    stored = {name: look(source, ready.cache) for name, source in ready.sources.items()}
+    if any(one.pending for one in stored.values()) or not _is_current(ready, stored, outcome):
+        for entry in recipe.members.values():
+            members_.check_head(entry)
+        for name, one in stored.items():
+            if one.pending:
+                stored[name] = embed(ready.sources[name], ready.cache, one, say)
+                new = len(stored[name].there) - len(one.there)
+                outcome.did.append(f"embedded {new} clips with {name}")
+        if not _is_current(ready, stored, outcome):
+            _train_and_compare(ready, stored, outcome, say)
+    return outcome
+
+
+def _run_key(ready: Prepared, stored: Mapping[str, Stored]) -> str:
+    """Everything that decides the report."""
+    recipe = ready.recipe
+    return _hash(
+        {
+            "epoch": members_.EPOCH,
+            "task": ready.task.hash,
+            "clips": ready.labelled.hash,
+            "split": recipe.split,
+            "members": {name: one.describe() for name, one in recipe.members.items()},
+            "ensembles": recipe.ensembles,
+            "group": recipe.group,
+            "left_out": ready.left_out,
+            "stored": {
+                name: {
+                    "spec": ready.sources[name].spec.key,
+                    "rows": _hash([[clip, one.digests[clip]] for clip in sorted(one.there)]),
+                    "failed": sorted(one.failed.items()),
+                }
+                for name, one in stored.items()
+            },
+        }
+    )
+
+
+def _is_current(ready: Prepared, stored: Mapping[str, Stored], outcome: Outcome) -> bool:
+    """Whether the report was made from exactly this; then take what it said into the outcome."""
+    folder = ready.recipe.report
+    outcome.quarantined = _quarantined(ready, stored)
+    try:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        if state["key"] != _run_key(ready, stored):
+            return False
+        for name, digest in state["files"].items():
+            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
+                return False
+        outcome.table = state["table"]
+        return True
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def _train_and_compare(
+    ready: Prepared,
+    stored: Mapping[str, Stored],
+    outcome: Outcome,
+    say: Callable[[str], None],
+) -> None:
+    from .judge import judge
+    from .splits import splits
+
+    recipe = ready.recipe
+    found = splits(ready.labelled, digests=_recordings(stored, ready), **recipe.split)
+    for warning in dict.fromkeys(text for split in found for text in split.warnings):
+        say(f"split: {warning}")
+    recipe.report.mkdir(parents=True, exist_ok=True)
+    (recipe.report / STATE).unlink(missing_ok=True)
+    _write_split(found, recipe.report / "split.csv")
+    spaces = {name: ready.cache.space(source.spec) for name, source in ready.sources.items()}
+    tests: dict[str, Predictions] = {}
+    devs: dict[str, Predictions] = {}
+    records: dict[str, Any] = {}
+    for entry in recipe.members.values():
+        parts = _parts(entry, found, stored)
+        folder = recipe.report / "members" / entry.name
+        key = _member_key(entry, ready, parts, stored)
+        if not members_.is_done(folder, key):
+            say(f"{entry.name}: training on {len(parts[0].train)} clips")
+            options = {
+                name: recipe.split[name]
+                for name in ("allow_speaker_overlap", "allow_duplicates")
+                if name in recipe.split
+            }
+            members_.train_member(
+                entry, ready.task, parts, spaces, folder, key, split_options=options, say=say
+            )
+            outcome.did.append(f"trained {entry.name}")
+        tests[entry.name], dev, records[entry.name] = members_.read_member(
+            folder, ready.task.labels
+        )
+        if dev is not None:
+            devs[entry.name] = dev
+    say("comparing")
+    about = {
+        "left_out": ready.left_out,
+        "quarantined": outcome.quarantined,
+        "members": records,
+    }
+    outcome.table = judge(ready, found, tests, devs, about, recipe.report).table()
+    outcome.did.append("compared members and ensembles")
+    _write_state(ready, stored, outcome)
+
+
+def _recordings(stored: Mapping[str, Stored], ready: Prepared) -> dict[str, str | None] | None:
+    """Content digests of recordings; one sentence said by many is no duplicate."""
+    for name, one in stored.items():
+        if ready.sources[name].spec.modality == "audio":
+            return one.digests
+    return None
+
+
+def _parts(
+    entry: MemberEntry, found: Sequence[Any], stored: Mapping[str, Stored]
+) -> list[members_.Part]:
+    has = frozenset.intersection(*(stored[name].there for name in entry.on))
+    parts = []
+    for split in found:
+        chosen = {
+            name: clips.select(np.array([clip in has for clip in clips.ids], dtype=bool))
+            for name, clips in split.parts.items()
+        }
+        for name in ("train", "test"):
+            if not len(chosen[name]):
+                entry.at.fail(
+                    f"member {entry.name!r}: none of the {len(split.parts[name])} clips of {name} "
+                    f"{split.name} has what {' and '.join(entry.on)} needs"
+                )
+        parts.append(members_.Part(**chosen))
+    return parts
+
+
+def _member_key(
+    entry: MemberEntry,
+    ready: Prepared,
+    parts: Sequence[members_.Part],
+    stored: Mapping[str, Stored],
+) -> str:
+    def rows(clips: Manifest) -> list[Any]:
+        digests = [[stored[name].digests[clip] for name in entry.on] for clip in clips.ids]
+        return [clips.ids, list(clips["label"]), digests]
+
+    return _hash(
+        {
+            "epoch": members_.EPOCH,
+            "member": entry.describe(),
+            "specs": [ready.sources[name].spec.key for name in entry.on],
+            "task": ready.task.hash,
+            "split": ready.recipe.split,
+            "parts": [[rows(part.train), rows(part.dev), rows(part.test)] for part in parts],
+        }
+    )
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _quarantined(ready: Prepared, stored: Mapping[str, Stored]) -> dict[str, dict[str, int]]:
+    """Count, by encoder and reason, the clips of this run that have no embedding."""
+    used = set(ready.labelled.ids)
+    return {
+        name: dict(sorted(Counter(c for clip, c in one.failed.items() if clip in used).items()))
+        for name, one in stored.items()
+    }
+
+
+def _write_split(found: Sequence[Any], path: Path) -> None:
+    """Write id and part; with folds a third column says which."""
+    if len(found) == 1:
+        found[0].write(path)
+        return
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "split", "fold"])
+        for split in found:
+            for part, clips in split.parts.items():
+                writer.writerows([clip, part, split.name] for clip in clips.ids)
+
+
+def _write_state(ready: Prepared, stored: Mapping[str, Stored], outcome: Outcome) -> None:
+    """Write down what the report was made from; written last, so that a killed run goes on."""
+    folder = ready.recipe.report
+    kept = [folder / "split.csv", folder / "comparison.json", folder / "report.md"]
+    for name in ready.recipe.members:
+        kept += [path for path in (folder / "members" / name).rglob("*") if path.is_file()]
+    files = {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in kept
+    }
+    state = {"key": _run_key(ready, stored), "files": files, "table": outcome.table}
+    draft = folder / f"{STATE}.part"
+    draft.write_text(json.dumps(state, indent=1, ensure_ascii=False), encoding="utf-8")
+    draft.replace(folder / STATE)
