@@ -151,10 +151,17 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
     def _check_settings(self) -> None:
         """Raise `InputError` for a hyper-parameter out of range; called before any work."""
 
+    def _usable(self, X: np.ndarray) -> np.ndarray:
+        """Return a mask of the rows that training can use."""
+        return np.ones(len(X), dtype=bool)
+
     def _read(
         self, X: Any, y: Any, sample_weight: Any, classes: Sequence[Any] | None, **checks: Any
-    ) -> tuple[np.ndarray, Targets, np.ndarray]:
-        """Return checked features, targets and row weights; rows of weight 0 are left out."""
+    ) -> tuple[np.ndarray, Targets, np.ndarray, np.ndarray]:
+        """Return checked features, targets, row weights, and the mask of the rows given.
+
+        Rows that weigh 0 and rows that the head cannot use are left out.
+        """
         self._check_settings()
         shape = () if y is None else np.asarray(y).shape
         if len(shape) == 2 and shape[1] > 1:
@@ -167,20 +174,20 @@ class Head(ClassifierMixin, BaseEstimator, ABC):
             X, y = validate_data(self, X, y, **checks)
             targets = read_labels(y)
         weight = check_row_weights(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if (weight == 0).any():
-            keep = weight > 0
+        keep = self._usable(X) & (weight > 0)
+        if not keep.all():
             if not keep.any():
-                raise InputError("sample_weight is 0 for every row; expected some above 0")
+                raise InputError(f"none of {len(X)} rows can be used (sample_weight 0 or missing)")
             targets = _present(targets.rows(keep))
             X, weight = X[keep], weight[keep]
-        return X, targets, weight
+        return X, targets, weight, keep
 
 
 def _present(targets: Targets) -> Targets:
     """Forget the classes that no row has."""
     seen = targets.soft.any(axis=0)
     if seen.sum() < 2:
-        raise InputError("one class only has sample_weight above 0; expected at least two")
+        raise InputError("one class only is left in the rows that count; expected at least two")
     soft = targets.soft[:, seen]
     return Targets(targets.classes[seen], soft, soft.argmax(axis=1))
 

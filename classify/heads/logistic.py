@@ -106,7 +106,7 @@ class LogisticHead(Head):
         ValueError
             NaN or infinity in `X`, or lengths that differ.
         """
-        X, targets, weight = self._read(X, y, sample_weight, classes, dtype=np.float64)
+        X, targets, weight, _ = self._read(X, y, sample_weight, classes, dtype=np.float64)
         weight = weight[:, None] * class_weights(self.class_weight, targets, weight)
         # a distribution is one row per class that has a share, weighted by the share
         rows, columns = np.nonzero(targets.soft)

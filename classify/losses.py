@@ -1,0 +1,132 @@
+"""Training losses as plain functions of logits or values.
+
+Every loss is a weighted mean over the rows of a batch, so that class weights and row weights
+change what counts and not the size of the step.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+__all__ = ["ccc_loss", "cross_entropy", "mse_loss"]
+
+
+def cross_entropy(
+    logits: Tensor,
+    target: Tensor,
+    *,
+    class_weight: Tensor | None = None,
+    row_weight: Tensor | None = None,
+    label_smoothing: float = 0.0,
+    gamma: float = 0.0,
+) -> Tensor:
+    """Return the mean cross-entropy between label distributions and softmax(logits).
+
+    Equal to `torch.nn.functional.cross_entropy` with `weight` and `label_smoothing` where the
+    targets are one-hot. With `gamma` above 0 it is the focal loss: each class term is multiplied
+    by (1 - p)^gamma, so that rows that are right already count less.
+
+    Parameters
+    ----------
+    logits : Tensor (rows, classes)
+    target : Tensor (rows, classes)
+        Distributions over the classes. A row of zeros has no label and does not count.
+    class_weight : Tensor (classes,), optional
+    row_weight : Tensor (rows,), optional
+    label_smoothing : float, default=0.0
+        Share of the target that is spread evenly over the classes.
+    gamma : float, default=0.0
+        Focus of the focal loss.
+
+    Returns
+    -------
+    Tensor, scalar
+
+    References
+    ----------
+    T.-Y. Lin, P. Goyal, R. Girshick, K. He, P. Dollár: Focal Loss for Dense Object Detection,
+    ICCV 2017.
+
+    Examples
+    --------
+    >>> import torch
+    >>> logits = torch.tensor([[2.0, 0.0], [0.0, 1.0]])
+    >>> target = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+    >>> round(cross_entropy(logits, target).item(), 4)
+    0.2201
+    >>> round(cross_entropy(logits, target, gamma=2.0).item(), 4)
+    0.0122
+    """
+    log_p = F.log_softmax(logits, dim=1)
+    weight = torch.ones_like(log_p[0]) if class_weight is None else class_weight
+    mass = target * weight  # (rows, classes): what each row counts in the mean
+    labelled = target.sum(1, keepdim=True)
+    smooth = mass * (1 - label_smoothing) + labelled * weight * (label_smoothing / len(weight))
+    terms = smooth * log_p
+    if gamma:
+        terms = terms * (1 - log_p.exp()) ** gamma
+    rows, count = -terms.sum(1), mass.sum(1)
+    if row_weight is not None:
+        rows, count = rows * row_weight, count * row_weight
+    # a batch without any label gives 0, not NaN
+    return rows.sum() / count.sum().clamp_min(torch.finfo(rows.dtype).tiny)
+
+
+def _weights(truth: Tensor, row_weight: Tensor | None) -> Tensor:
+    """Return weights (rows, dimensions) that sum to 1 by dimension; 0 where truth is missing."""
+    known = torch.isfinite(truth).to(truth.dtype)
+    if row_weight is not None:
+        known = known * row_weight[:, None]
+    return known / known.sum(0).clamp_min(torch.finfo(truth.dtype).tiny)
+
+
+def mse_loss(values: Tensor, truth: Tensor, row_weight: Tensor | None = None) -> Tensor:
+    """Return the mean squared error, averaged over dimensions; NaN in `truth` does not count.
+
+    Parameters
+    ----------
+    values, truth : Tensor (rows, dimensions)
+    row_weight : Tensor (rows,), optional
+
+    Examples
+    --------
+    >>> import torch
+    >>> truth = torch.tensor([[1.0], [float("nan")]])
+    >>> mse_loss(torch.tensor([[3.0], [9.0]]), truth).item()
+    4.0
+    """
+    error = (values - torch.nan_to_num(truth)) ** 2
+    return (_weights(truth, row_weight) * error).sum(0).mean()
+
+
+def ccc_loss(values: Tensor, truth: Tensor, row_weight: Tensor | None = None) -> Tensor:
+    """Return 1 - concordance correlation coefficient, averaged over dimensions.
+
+    CCC = 2 cov(x, y) / (var x + var y + (mean x - mean y)^2), with variances over the batch
+    (divided by the number of rows). From 0 (perfect) to 2; NaN in `truth` does not count.
+
+    Parameters
+    ----------
+    values, truth : Tensor (rows, dimensions)
+    row_weight : Tensor (rows,), optional
+
+    References
+    ----------
+    L. I-K. Lin: A Concordance Correlation Coefficient to Evaluate Reproducibility,
+    Biometrics 45, 1989.
+
+    Examples
+    --------
+    >>> import torch
+    >>> truth = torch.tensor([[0.0], [1.0], [2.0]])
+    >>> round(ccc_loss(truth + 1, truth).item(), 4)
+    0.4286
+    """
+    weight, truth = _weights(truth, row_weight), torch.nan_to_num(truth)
+    mean_x, mean_y = (weight * values).sum(0), (weight * truth).sum(0)
+    x, y = values - mean_x, truth - mean_y
+    spread = (weight * (x * x + y * y)).sum(0) + (mean_x - mean_y) ** 2
+    tiny = torch.finfo(values.dtype).eps  # a constant batch gives 1, not NaN
+    return (1 - 2 * (weight * x * y).sum(0) / spread.clamp_min(tiny)).mean()
