@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..cache.manifest import Manifest
-from . import member as members_
+from .member import EPOCH, Part, check_head, is_done, read_member, train_member
 from .predictions import Predictions
 from .prepare import Prepared, prepare
 from .recipe import MemberEntry, Recipe
@@ -87,7 +87,7 @@ def run(recipe: Recipe | str | Path, *, say: Callable[[str], None] = lambda line
     stored = {name: look(source, ready.cache) for name, source in ready.sources.items()}
     if any(one.pending for one in stored.values()) or not _is_current(ready, stored, outcome):
         for entry in recipe.members.values():
-            members_.check_head(entry)
+            check_head(entry)
         for name, one in stored.items():
             if one.pending:
                 stored[name] = embed(ready.sources[name], ready.cache, one, say)
@@ -103,7 +103,7 @@ def _run_key(ready: Prepared, stored: Mapping[str, Stored]) -> str:
     recipe = ready.recipe
     return _hash(
         {
-            "epoch": members_.EPOCH,
+            "epoch": EPOCH,
             "task": ready.task.hash,
             "clips": ready.labelled.hash,
             "split": recipe.split,
@@ -164,20 +164,18 @@ def _train_and_compare(
         parts = _parts(entry, found, stored)
         folder = recipe.report / "members" / entry.name
         key = _member_key(entry, ready, parts, stored)
-        if not members_.is_done(folder, key):
+        if not is_done(folder, key):
             say(f"{entry.name}: training on {len(parts[0].train)} clips")
             options = {
                 name: recipe.split[name]
                 for name in ("allow_speaker_overlap", "allow_duplicates")
                 if name in recipe.split
             }
-            members_.train_member(
+            train_member(
                 entry, ready.task, parts, spaces, folder, key, split_options=options, say=say
             )
             outcome.did.append(f"trained {entry.name}")
-        tests[entry.name], dev, records[entry.name] = members_.read_member(
-            folder, ready.task.labels
-        )
+        tests[entry.name], dev, records[entry.name] = read_member(folder, ready.task.labels)
         if dev is not None:
             devs[entry.name] = dev
     say("comparing")
@@ -199,9 +197,7 @@ def _recordings(stored: Mapping[str, Stored], ready: Prepared) -> dict[str, str 
     return None
 
 
-def _parts(
-    entry: MemberEntry, found: Sequence[Any], stored: Mapping[str, Stored]
-) -> list[members_.Part]:
+def _parts(entry: MemberEntry, found: Sequence[Any], stored: Mapping[str, Stored]) -> list[Part]:
     has = frozenset.intersection(*(stored[name].there for name in entry.on))
     parts = []
     for split in found:
@@ -215,14 +211,14 @@ def _parts(
                     f"member {entry.name!r}: none of the {len(split.parts[name])} clips of {name} "
                     f"{split.name} has what {' and '.join(entry.on)} needs"
                 )
-        parts.append(members_.Part(**chosen))
+        parts.append(Part(**chosen))
     return parts
 
 
 def _member_key(
     entry: MemberEntry,
     ready: Prepared,
-    parts: Sequence[members_.Part],
+    parts: Sequence[Part],
     stored: Mapping[str, Stored],
 ) -> str:
     def rows(clips: Manifest) -> list[Any]:
@@ -231,7 +227,7 @@ def _member_key(
 
     return _hash(
         {
-            "epoch": members_.EPOCH,
+            "epoch": EPOCH,
             "member": entry.describe(),
             "specs": [ready.sources[name].spec.key for name in entry.on],
             "task": ready.task.hash,
