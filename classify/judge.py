@@ -18,12 +18,11 @@ from .comparison import Comparison
 from .coverage import combine_available, common_ids, union_ids
 from .predictions import Predictions
 from .prepare import Prepared
+from .run_report import WIDE, describe_run
 from .splits import Split
 from .strategies import STRATEGIES
 
-__all__ = ["WIDE", "judge"]
-
-WIDE = "all-clips"  # the folder of the second comparison
+__all__ = ["judge"]
 
 
 def judge(
@@ -84,6 +83,7 @@ def judge(
         "splits": [split.describe() for split in found],
     }
     comparison.write(folder)
+    _append(folder / "report.md", describe_run(comparison.data["run"], ready.labelled.source))
     if len(shared) < len(everything):
         wide = _wide(tests, everything, recipe.ensembles if len(tests) > 1 else ())
         compare(wide, ready.clips.select(everything), ready.task, strategies=(), **options).write(
@@ -125,3 +125,9 @@ def _coverage(
             for name, member in tests.items()
         },
     }
+
+
+def _append(path: Path, text: str) -> None:
+    draft = path.with_name(path.name + ".part")
+    draft.write_text(path.read_text(encoding="utf-8").rstrip("\n") + "\n" + text, encoding="utf-8")
+    draft.replace(path)

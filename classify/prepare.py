@@ -21,7 +21,7 @@ from .located import Located
 from .recipe import EncoderEntry, Recipe
 from .task import Task
 
-__all__ = ["Prepared", "Source", "prepare"]
+__all__ = ["Prepared", "Source", "check_work", "prepare"]
 
 T = TypeVar("T")
 
@@ -111,7 +111,6 @@ def prepare(recipe: Recipe) -> Prepared:
                 f"encoder {name!r} needs {source.spec.modality}, and every {what} of "
                 f"{clips.source} is blank"
             )
-    _check_strategies(recipe)
     return Prepared(recipe, task, clips, labelled, left_out, cache, sources)
 
 
@@ -148,9 +147,19 @@ def _source(entry: EncoderEntry, clips: Manifest, cache: Cache) -> Source:
     return Source(entry.name, spec, encoder, clips.select(there), store_dtype)
 
 
-def _check_strategies(recipe: Recipe) -> None:
+def check_work(recipe: Recipe) -> None:
+    """Check heads, their settings and strategies: apart from `prepare`, for it needs sklearn.
+
+    Raises
+    ------
+    InputError
+        An unknown name or an impossible setting; with file and line.
+    """
+    from .member import check_head
     from .strategies import STRATEGIES
 
+    for member in recipe.members.values():
+        check_head(member)
     if "ensembles" in recipe.at:
         for item in recipe.at["ensembles"].many():
             if item.value not in STRATEGIES:

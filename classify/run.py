@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from ..cache.manifest import Manifest
-from .member import EPOCH, Part, check_head, is_done, read_member, train_member
+from .member import EPOCH, Part, is_done, read_member, train_member
 from .predictions import Predictions
-from .prepare import Prepared, prepare
+from .prepare import Prepared, check_work, prepare
 from .recipe import MemberEntry, Recipe
 from .stored import Stored, embed, look
 
@@ -86,8 +86,7 @@ def run(recipe: Recipe | str | Path, *, say: Callable[[str], None] = lambda line
     outcome = Outcome(recipe.report)
     stored = {name: look(source, ready.cache) for name, source in ready.sources.items()}
     if any(one.pending for one in stored.values()) or not _is_current(ready, stored, outcome):
-        for entry in recipe.members.values():
-            check_head(entry)
+        check_work(recipe)
         for name, one in stored.items():
             if one.pending:
                 stored[name] = embed(ready.sources[name], ready.cache, one, say)

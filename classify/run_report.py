@@ -1,0 +1,85 @@
+"""What a run has to say beside its comparison: which clips, what is missing, what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .escape import md
+
+__all__ = ["WIDE", "describe_run"]
+
+WIDE = "all-clips"  # the folder of the second comparison
+
+
+def describe_run(run: Mapping[str, Any], source: str) -> str:
+    """Return what a run has to say beside its comparison, as Markdown, from its part of the JSON.
+
+    Examples
+    --------
+    >>> coverage = {"compared_on": {"clips": 2}, "any_member": {"clips": 3},
+    ...             "members": {"lr": {"clips": 3}, "text": {"clips": 2}}}
+    >>> run = {"coverage": coverage, "left_out": {"surprise": 4}, "members": {},
+    ...        "quarantined": {"speech": {"too_short": 1}}}
+    >>> print(describe_run(run, "clips.csv"))  # doctest: +ELLIPSIS
+    <BLANKLINE>
+    ## Which clips
+    <BLANKLINE>
+    Members and ensembles are compared on the 2 test clips that every member has, of 3 ...
+    """
+    coverage = run["coverage"]
+    shared, everything = coverage["compared_on"]["clips"], coverage["any_member"]["clips"]
+    lines = ["", "## Which clips", ""]
+    if shared < everything:
+        sizes = ", ".join(f"{md(name)} {one['clips']}" for name, one in coverage["members"].items())
+        lines += [
+            f"Members and ensembles are compared on the {shared} test clips that every member has, "
+            f"of {everything} that some member has ({sizes}). `{WIDE}/report.md` compares, on all "
+            f"{everything}, the members that have them all and ensembles of whichever members a "
+            "clip has.",
+            "",
+        ]
+    else:
+        lines += [f"Every member has all {everything} test clips.", ""]
+    if run["left_out"]:
+        counts = ", ".join(f"{md(label or '(blank)')} {n}" for label, n in run["left_out"].items())
+        lines += [f"Labels that the task leaves out (clips of {md(source)}): {counts}.", ""]
+    for name, codes in run["quarantined"].items():
+        if codes:
+            reasons = ", ".join(f"{count} {code}" for code, count in codes.items())
+            lines += [
+                f"**{sum(codes.values())} clips have no embedding by {md(name)}** and take no part in "
+                f"what needs it: {reasons}. `affekt cache show` lists them.",
+                "",
+            ]
+    settings = [line for name, one in run["members"].items() for line in _settings(name, one)]
+    if settings:
+        lines += ["## How the members were trained", "", *settings, ""]
+    return "\n".join(lines)
+
+
+def _settings(name: str, record: Mapping[str, Any]) -> list[str]:
+    lines = []
+    name = md(name)
+    for number, part in enumerate(record["parts"], 1):
+        where = f"{name}, fold {number}" if len(record["parts"]) > 1 else name
+        if "chosen" not in part:
+            lines.append(
+                f"- {where}: class probabilities of {md(part['classifier'])}, not trained here"
+            )
+            continue
+        chosen = part["chosen"]
+        words = [f"layer {layer} of {md(on)}" for on, layer in chosen["layers"].items()]
+        words += [f"{md(key)} {md(value)}" for key, value in chosen["settings"].items()]
+        text = f"- {where}: {', '.join(words)}"
+        if len(part["tried"]) > 1:
+            text += f"; the best of {len(part['tried'])} settings on dev"
+        if "over_seeds" in part:
+            over = part["over_seeds"]
+            text += (
+                f"; test UAR over {over['n']} seeds {over['mean']:.3f}, sd {over['sd']:.3f} (95 % "
+                f"interval of the mean {over['low']:.3f} to {over['high']:.3f}); the seed with the "
+                "best dev UAR is the member"
+            )
+        lines.append(text)
+    return lines
