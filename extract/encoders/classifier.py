@@ -1,0 +1,104 @@
+"""A fine-tuned classifier as an encoder of one layer: its class probabilities.
+
+What an ensemble needs of a fine-tuned model is its distribution over classes, once per clip. The
+labels stand in the spec, in the order of the columns.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...cache.errors import AffektError, InputError
+from ..backend import Pooled
+from ..errors import Unusable
+from .checkpoint import Checkpoint
+from .clipwise import wrap_per_clip
+from .exactness import exact_arithmetic
+from .front import Example
+from .transformer import TransformerBackend
+
+__all__ = ["ClassifierBackend", "labels_of"]
+
+_SUM = 1e-4  # how far probabilities may be from a sum of 1
+
+
+class ClassifierBackend(TransformerBackend):
+    """Give the class probabilities of ``AutoModelFor{Audio,Sequence}Classification``.
+
+    Parameters are those of `TransformerBackend`; `pooling` is ``"softmax"`` always, and windows
+    of a long clip are averaged, which gives a distribution again.
+    """
+
+    _classifier = True
+
+    def _set_axes(self) -> None:
+        labels = labels_of(self.checkpoint)
+        self.labels: tuple[str, ...] | None = labels
+        self.n_layers, self.dim = 1, len(labels)
+
+    def describe(self) -> dict[str, Any]:
+        """Say what decides the numbers; reads no tensor."""
+        described = super().describe()
+        described["layers"]["semantics"] = "class-probabilities"
+        return {**described, "labels": list(self.labels or ())}
+
+    def _layers(self, inputs: dict[str, torch.Tensor], keep: torch.Tensor) -> torch.Tensor:
+        logits = self._model(**inputs).logits.float()
+        return logits.softmax(dim=-1).unsqueeze(1)  # (rows, 1, labels)
+
+    def _answer(self, example: Example, row: np.ndarray) -> Pooled | Unusable:
+        answer = super()._answer(example, row)
+        if isinstance(answer, Pooled) and abs(float(row.sum()) - 1.0) > _SUM:
+            raise AffektError(f"{self.name}: probabilities sum to {row.sum():.6f}, not to 1")
+        return answer
+
+    def _try(self) -> None:
+        example = self.front.prepare(self.front.probe())
+        with exact_arithmetic():
+            made = self._layers(*self._inputs([example]))
+        if tuple(made.shape) != (1, 1, self.dim):
+            raise AffektError(
+                f"{self.name} gave {tuple(made.shape[2:])} probabilities; its configuration names "
+                f"{self.dim} labels"
+            )
+        prefix = self._model.base_model_prefix
+        wrapped = wrap_per_clip(
+            self._model.get_submodule(prefix) if self.family.per_clip else self._model,
+            self.family.per_clip,
+            "feature_extractor",
+        )
+        self._per_clip = wrapped
+
+
+def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
+    """Read the class names of a fine-tuned classifier, in the order of its outputs.
+
+    Raises
+    ------
+    InputError
+        If it names none, numbers them with gaps, repeats one, or is no single-label classifier.
+    """
+    config = checkpoint.config
+    kind = config.get("problem_type")
+    if kind not in (None, "single_label_classification"):
+        raise InputError(
+            f"{checkpoint.name} is a {kind} model: its outputs are no distribution over classes"
+        )
+    table = config.get("id2label")
+    if not isinstance(table, dict) or len(table) < 2:
+        raise InputError(
+            f"{checkpoint.name} names {len(table or ())} classes in id2label; expected a "
+            "classifier with two or more. Leave classifier out to take its layers"
+        )
+    if sorted(table, key=str) != sorted(map(str, range(len(table)))):
+        raise InputError(
+            f"{checkpoint.name}: id2label numbers {sorted(table, key=str)}; expected "
+            f"0 to {len(table) - 1}"
+        )
+    labels = tuple(str(table[str(index)]) for index in range(len(table)))
+    if len(set(labels)) != len(labels):
+        raise InputError(f"{checkpoint.name}: id2label repeats a name: {', '.join(labels)}")
+    return labels

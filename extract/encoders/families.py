@@ -1,0 +1,179 @@
+"""The families that are known to be exact, one line each; everything else is `GENERIC`.
+
+What a family needs: how its input is made (`front`), where its layers hang, whether rows may share
+a masked forward pass, which attention is used, and which parts of a checkpoint belong to heads
+that an encoder does without. A tensor that is neither in the encoder nor named here is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ...cache.errors import InputError
+
+__all__ = ["FAMILIES", "GENERIC", "Family", "family_of"]
+
+_SPEECH_HEADS = (
+    "lm_head",
+    "quantizer",
+    "project_q",
+    "project_hid",
+    "projector",
+    "classifier",
+    "layer_weights",
+    "tdnn",
+    "label_embeddings_concat",
+    "layer_norm_for_extract",
+    "speaker_proj",
+)
+_TEXT_HEADS = (
+    "cls",
+    "lm_head",
+    "pooler",
+    "classifier",
+    "qa_outputs",
+    "pre_classifier",
+    "vocab_transform",
+    "vocab_layer_norm",
+    "vocab_projector",
+    "lm_predictions",
+    "mask_predictions",
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """How the models of one ``model_type`` are run.
+
+    Attributes
+    ----------
+    name : str
+        As people say it.
+    modality : str
+        ``"audio"``, ``"text"``; ``""`` where the checkpoint's files decide.
+    front : str
+        What makes the input: ``"waveform"``, ``"filterbank"``, ``"mel"``, ``"tokens"``.
+    layers : str
+        Dotted path from the base model to its list of layers; ``""``: unknown, keep every hidden
+        state until the pass is over.
+    final : str
+        Dotted path to the module whose output is the last layer, where that is not the model
+        itself (an adapter after it would change the number of frames).
+    attention : str
+        The implementation asked for; fixed per family, since it is part of the spec.
+    batched : bool
+        Rows may share one masked forward pass.
+    per_clip : tuple of str
+        Dotted paths of modules in which padding would leak into a clip: they see one clip at a
+        time, whatever the batch.
+    heads : tuple of str
+        First name of the tensors that may be left behind.
+    pooler : bool
+        The class builds a pooler that nothing here uses, unless told not to.
+    position_offset : bool
+        Positions are counted from ``pad_token_id + 1``.
+    """
+
+    name: str
+    modality: str = ""
+    front: str = ""
+    layers: str = ""
+    final: str = ""
+    attention: str = "eager"
+    batched: bool = False
+    per_clip: tuple[str, ...] = ()
+    heads: tuple[str, ...] = ()
+    pooler: bool = False
+    position_offset: bool = False
+
+
+def _speech(name: str, **changes: object) -> Family:
+    options: dict = {
+        "modality": "audio",
+        "front": "waveform",
+        "layers": "encoder.layers",
+        "final": "encoder",
+        "attention": "sdpa",
+        "batched": True,
+        "per_clip": ("feature_extractor",),
+        "heads": _SPEECH_HEADS,
+    }
+    return Family(name, **{**options, **changes})
+
+
+def _text(name: str, **changes: object) -> Family:
+    options: dict = {
+        "modality": "text",
+        "front": "tokens",
+        "layers": "encoder.layer",
+        "attention": "sdpa",
+        "batched": True,
+        "heads": _TEXT_HEADS,
+        "pooler": True,
+    }
+    return Family(name, **{**options, **changes})
+
+
+GENERIC = Family("generic", heads=("lm_head", "cls", "pooler", "classifier", "score"))
+
+FAMILIES = {
+    "wav2vec2": _speech("Wav2Vec2, XLSR, XLS-R, MMS"),
+    "hubert": _speech("HuBERT"),
+    "wavlm": _speech("WavLM", attention="eager"),
+    "unispeech-sat": _speech("UniSpeech-SAT"),
+    # five convolutions in a row, with norms between: masking before the first is not enough
+    "data2vec-audio": _speech(
+        "Data2Vec-Audio", per_clip=("feature_extractor", "encoder.pos_conv_embed")
+    ),
+    "wav2vec2-bert": _speech("Wav2Vec2-BERT", front="filterbank", per_clip=()),
+    "whisper": _speech(
+        "Whisper encoder",
+        front="mel",
+        layers="layers",
+        final="",
+        per_clip=(),
+        heads=("decoder", "proj_out", "projector", "classifier", "layer_weights"),
+    ),
+    "bert": _text("BERT"),
+    "roberta": _text("RoBERTa", position_offset=True),
+    "xlm-roberta": _text("XLM-R", position_offset=True),
+    "camembert": _text("CamemBERT", position_offset=True),
+    "distilbert": _text("DistilBERT", layers="transformer.layer", pooler=False),
+    "mpnet": _text("MPNet", attention="eager", position_offset=True),
+    "deberta": _text("DeBERTa", attention="eager", pooler=False),
+    "deberta-v2": _text("DeBERTa-v2, v3, mDeBERTa", attention="eager", pooler=False),
+}
+
+
+def family_of(model_type: str, modality: str | None = None) -> Family:
+    """Look a family up.
+
+    Parameters
+    ----------
+    model_type : str
+        As in ``config.json``.
+    modality : str, optional
+        What the caller wants.
+
+    Returns
+    -------
+    Family
+        `GENERIC` where the type is not in the table.
+
+    Raises
+    ------
+    InputError
+        If the family is of the other modality.
+
+    Examples
+    --------
+    >>> family_of("wavlm").attention
+    'eager'
+    """
+    family = FAMILIES.get(model_type, GENERIC)
+    if modality and family.modality and modality != family.modality:
+        raise InputError(
+            f"modality={modality!r} was asked of {family.name}, which is an {family.modality} "
+            "encoder; leave modality out"
+        )
+    return family

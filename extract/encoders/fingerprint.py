@@ -1,0 +1,77 @@
+"""The sha256 of a large file, hashed once: a memo by stat saves reading gigabytes at every start.
+
+One small file per entry, whose name is made of the file's path, size, mtime_ns and inode and whose
+content is the digest; so two processes can write at the same time. The memo is only a memo: it
+may be deleted, and is skipped for a file that changed within the last two seconds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+import time
+from pathlib import Path
+
+__all__ = ["fingerprint", "memo_folder"]
+
+_SECONDS_UNTIL_TRUSTED = 2.0
+
+
+def memo_folder() -> Path:
+    """Say where digests and converted checkpoints are kept: ``$XDG_CACHE_HOME/affekt``."""
+    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root) / "affekt"
+
+
+def fingerprint(path: str | os.PathLike[str]) -> str:
+    """Hash a file, or remember its hash.
+
+    Parameters
+    ----------
+    path : path
+        A file.
+
+    Returns
+    -------
+    str
+        sha256 of its bytes, 64 hex digits.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    """
+    path = Path(path).resolve()
+    stat = path.stat()
+    identity = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}".encode(
+        "utf-8", "surrogateescape"
+    )
+    memo = memo_folder() / "sha256" / hashlib.sha256(identity).hexdigest()[:40]
+    trusted = abs(time.time() - stat.st_mtime) > _SECONDS_UNTIL_TRUSTED
+    if trusted:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            known = memo.read_text(encoding="ascii")
+            if re.fullmatch(r"[0-9a-f]{64}", known):
+                return known
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if trusted:
+        # a home that cannot be written costs time only
+        with contextlib.suppress(OSError):
+            memo.parent.mkdir(parents=True, exist_ok=True)
+            _write(memo, digest)
+    return digest
+
+
+def _write(target: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(dir=target.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write(text)
+        Path(name).replace(target)
+    except OSError:
+        Path(name).unlink(missing_ok=True)
+        raise

@@ -1,0 +1,171 @@
+"""Open a pretrained encoder by folder or Hub id."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...cache.errors import InputError, nearest
+from ..backend import Backend
+from ..pooling import POOLINGS
+from .checkpoint import Checkpoint, find_checkpoint
+from .families import GENERIC, Family, family_of
+from .strict import model_class
+
+__all__ = ["open_backend"]
+
+_DTYPES = ("float32", "bfloat16", "float16")
+_BATCHINGS = ("auto", "single", "padded")
+
+
+def open_backend(
+    name: str,
+    *,
+    modality: str | None = None,
+    revision: str | None = None,
+    pooling: str = "mean",
+    dtype: str = "float32",
+    device: str = "auto",
+    classifier: bool = False,
+    special_tokens: bool = True,
+    prefix: str = "",
+    max_length: int | None = None,
+    batching: str = "auto",
+) -> Backend:
+    """Open a pretrained encoder; its weights are loaded when it first embeds.
+
+    Parameters
+    ----------
+    name : str
+        A local folder, or a Hub id such as ``"facebook/wav2vec2-large-xlsr-53"``.
+    modality : str, optional
+        ``"audio"`` or ``"text"``; needed only where a checkpoint could be both.
+    revision : str, optional
+        Commit, tag or branch on the Hub; resolved once, and the commit is recorded.
+    pooling : str
+        ``"mean"``, ``"mean+std"``, ``"max"``, or ``"cls"`` for text.
+    dtype : str
+        ``"float32"``, ``"bfloat16"`` or ``"float16"`` for weights and activations; whatever the
+        checkpoint was saved in.
+    device : str
+        ``"auto"`` takes a CUDA device if there is one.
+    classifier : bool
+        Give the class probabilities of a fine-tuned classifier instead of layers.
+    special_tokens : bool
+        Text: pool the marks that the tokenizer adds as well.
+    prefix : str
+        Text: put before each text, as some models want.
+    max_length : int, optional
+        Text: cut after so many tokens; the model's own limit if left out.
+    batching : str
+        ``"auto"``, ``"single"`` or ``"padded"``; changes speed only, never a vector.
+
+    Returns
+    -------
+    Backend
+
+    Raises
+    ------
+    InputError
+        Wrong option, no such checkpoint, or one that is refused: code of its own, an adapter,
+        incomplete, or of a family that cannot be made exact.
+    """
+    _choice("modality", modality, (None, "audio", "text"))
+    _choice("dtype", dtype, _DTYPES)
+    _choice("batching", batching, _BATCHINGS)
+    _choice("pooling", pooling, tuple(POOLINGS))
+    checkpoint = find_checkpoint(name, revision)
+    family = family_of(checkpoint.model_type, modality)
+    chosen = modality or family.modality or _modality(checkpoint)
+    if family is GENERIC and not classifier:
+        _check_generic(checkpoint, model_class(checkpoint, family, False))
+    options: dict[str, Any] = {
+        "modality": chosen,
+        "dtype": dtype,
+        "device": _device(device),
+        "batching": batching,
+    }
+    if chosen == "text":
+        from .tokens import TokenFront
+
+        front = TokenFront(
+            checkpoint, family, special_tokens=special_tokens, prefix=prefix, max_length=max_length
+        )
+        if pooling == "cls" and not front.starts_with_cls:
+            raise InputError(
+                f"pooling='cls': {checkpoint.name} puts no CLS token first; use 'mean'"
+            )
+    else:
+        if pooling == "cls":
+            raise InputError("pooling='cls' is for text; audio has no CLS frame: use 'mean'")
+        if not special_tokens or prefix or max_length is not None:
+            raise InputError("special_tokens, prefix and max_length are for text encoders")
+        front = _audio_front(checkpoint, family)
+    if classifier:
+        from .classifier import ClassifierBackend
+
+        if pooling != "mean":
+            raise InputError(f"pooling={pooling!r} says nothing to a classifier; leave it out")
+        model_class(checkpoint, family, True)
+        return ClassifierBackend(checkpoint, family, front, pooling="softmax", **options)
+    from .transformer import TransformerBackend
+
+    model_class(checkpoint, family, False)
+    return TransformerBackend(checkpoint, family, front, pooling=pooling, **options)
+
+
+def _audio_front(checkpoint: Checkpoint, family: Family) -> Any:
+    if family.front == "filterbank":
+        from .filterbank import FilterbankFront
+
+        return FilterbankFront(checkpoint)
+    if family.front == "mel":
+        from .whisper import WhisperFront
+
+        return WhisperFront(checkpoint)
+    from .waveform import WaveformFront
+
+    return WaveformFront(checkpoint)
+
+
+def _modality(checkpoint: Checkpoint) -> str:
+    """Tell from its files what an unknown family takes."""
+    audio = any((checkpoint.folder / name).is_file() for name in ("preprocessor_config.json",))
+    text = any(checkpoint.folder.glob("tokenizer*")) or any(checkpoint.folder.glob("vocab*"))
+    if audio == text:
+        raise InputError(
+            f"{checkpoint.name}: a {checkpoint.model_type!r} checkpoint with "
+            f"{'both' if audio else 'neither'} a tokenizer and a feature extractor; say "
+            "modality='audio' or modality='text'"
+        )
+    return "audio" if audio else "text"
+
+
+def _check_generic(checkpoint: Checkpoint, chosen: Any) -> None:
+    if checkpoint.config.get("is_encoder_decoder") or chosen.__name__.endswith("ForCausalLM"):
+        raise InputError(
+            f"{checkpoint.name} is a {chosen.__name__}, an encoder with a decoder; which of its "
+            "states are meant is a guess that is not made here. Save its encoder alone"
+        )
+
+
+def _device(device: str) -> str:
+    import torch
+
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device).type
+    except RuntimeError as error:
+        raise InputError(
+            f"unknown device {device!r}; expected auto, cpu, cuda or cuda:N"
+        ) from error
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device={device!r}: no CUDA device here; use 'auto' or 'cpu'")
+    return device
+
+
+def _choice(what: str, value: Any, choices: tuple) -> None:
+    if value not in choices:
+        known = ", ".join(repr(choice) for choice in choices if choice is not None)
+        hint = nearest(str(value), [choice for choice in choices if choice])
+        raise InputError(f"{what}={value!r}; expected one of {known}.{hint}")

@@ -1,0 +1,174 @@
+"""Load a model so that every tensor is accounted for, or not at all.
+
+transformers fills what a checkpoint lacks with random numbers and drops what it does not know,
+with a log line. Here a missing tensor is an error (only the embedding of masked frames, unused
+when nothing is masked, may be absent), and so is one left over, unless it belongs to a head that
+the family's table names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from ...cache.errors import AffektError, InputError
+from .checkpoint import Checkpoint
+from .converting import converted
+from .families import Family
+
+__all__ = ["load_model", "model_class"]
+
+_MAY_BE_MISSING = re.compile(r"(^|\.)masked_spec_embed$")
+_WHISPER_NAMES = {r"^(model\.)?encoder\.": ""}
+
+
+def model_class(checkpoint: Checkpoint, family: Family, classifier: bool) -> Any:
+    """Choose the transformers class, without loading anything.
+
+    Raises
+    ------
+    InputError
+        If the library has no such model of its own, or no classifier of this kind.
+    """
+    from transformers.models.auto import modeling_auto as auto
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = checkpoint.model_type
+    if kind not in CONFIG_MAPPING:
+        raise InputError(
+            f"{checkpoint.name}: this transformers knows no model_type {kind!r}; a model that "
+            "brings its own code is never run (a newer transformers may know it)"
+        )
+    config = CONFIG_MAPPING[kind]
+    if classifier:
+        tables = {
+            "audio": auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
+            "text": auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+        }
+        table = tables[family.modality]
+        if config not in table:
+            raise InputError(f"transformers has no {family.modality} classifier for {kind!r}")
+        return table[config]
+    if kind == "whisper":
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+        return WhisperEncoder
+    if config not in auto.MODEL_MAPPING:
+        raise InputError(f"transformers has no plain encoder for {kind!r}")
+    found = auto.MODEL_MAPPING[config]
+    return found[0] if isinstance(found, (tuple, list)) else found
+
+
+def load_model(
+    checkpoint: Checkpoint, family: Family, *, classifier: bool, dtype: str, device: str
+) -> tuple[Any, tuple[str, ...]]:
+    """Load the weights.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Where they are.
+    family : Family
+        How they are run, and which heads may be left behind.
+    classifier : bool
+        Load the fine-tuned classifier rather than the encoder below it.
+    dtype : str
+        ``"float32"``, ``"bfloat16"`` or ``"float16"``; never taken from the checkpoint.
+    device : str
+        As torch spells it.
+
+    Returns
+    -------
+    model : torch.nn.Module
+        In evaluation mode, without gradients.
+    dropped : tuple of str
+        The checkpoint's tensors that were left behind, sorted.
+
+    Raises
+    ------
+    InputError
+        If a tensor is missing, left over or of another shape, or a file cannot be read.
+    """
+    import torch
+    from safetensors import SafetensorError
+
+    chosen = model_class(checkpoint, family, classifier)
+    options: dict[str, Any] = {}
+    if family.pooler and not classifier:
+        options["add_pooling_layer"] = False
+    if checkpoint.model_type == "whisper" and not classifier:
+        options["key_mapping"] = _WHISPER_NAMES
+    pickled = checkpoint.container == "pickle"
+    try:
+        with _quiet():
+            config = chosen.config_class.from_pretrained(
+                checkpoint.folder, local_files_only=True, trust_remote_code=False
+            )
+            model, info = chosen.from_pretrained(
+                converted(checkpoint.weights) if pickled else checkpoint.folder,
+                config=config,
+                dtype=getattr(torch, dtype),
+                attn_implementation=family.attention,
+                use_safetensors=True,
+                local_files_only=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **options,
+            )
+    except InputError:
+        raise
+    except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
+        raise InputError(f"{checkpoint.name} cannot be loaded as {chosen.__name__}: {error}") from (
+            error
+        )
+    dropped = _account_for(checkpoint, family, chosen, info, classifier)
+    model.eval().requires_grad_(False)
+    if model.training:  # a model may override eval()
+        raise AffektError(f"{checkpoint.name} stays in training mode; its vectors would be random")
+    return model.to(device), dropped
+
+
+def _account_for(
+    checkpoint: Checkpoint, family: Family, chosen: Any, info: dict, classifier: bool
+) -> tuple[str, ...]:
+    prefix = f"{chosen.base_model_prefix}."
+    heads = () if classifier else family.heads
+    missing = sorted(key for key in info["missing_keys"] if not _MAY_BE_MISSING.search(key))
+    extra, dropped = [], []
+    for key in sorted(info["unexpected_keys"]):
+        first = key.removeprefix(prefix).split(".", 1)[0]
+        (dropped if first in heads else extra).append(key)
+    wrong = [
+        f"{len(keys)} {what}: {', '.join(map(str, keys[:8]))}{' ...' if len(keys) > 8 else ''}"
+        for what, keys in (
+            ("missing, which transformers would fill with random numbers", missing),
+            ("left over", extra),
+            ("of another shape", sorted(map(str, info["mismatched_keys"]))),
+            ("not read", sorted(map(str, info.get("error_msgs") or []))),
+        )
+        if keys
+    ]
+    if wrong:
+        raise InputError(
+            f"{checkpoint.name}: its tensors are not those of {chosen.__name__}: "
+            f"{'; '.join(wrong)}. Expected a complete checkpoint of this class"
+        )
+    return tuple(dropped)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back transformers' load report and progress bar: what it says is an error here."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,264 @@
+"""The backend of a transformers encoder: layers of a base model, or a classifier's probabilities.
+
+On a CPU one clip at a time is the fastest way for audio (padding is work, and one clip's
+activations stay in the cache); short texts gain from small batches of similar length. On a GPU
+rows share padded, masked passes up to a budget of frames. Either way a row is what it is alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+
+from ...cache.errors import AffektError, InputError
+from ..backend import Pooled
+from ..errors import Unusable
+from ..pooling import pooled_dim
+from .checkpoint import Checkpoint
+from .clipwise import PerClip, wrap_per_clip
+from .exactness import exact_arithmetic
+from .families import GENERIC, Family
+from .front import Example, Front, collate
+from .layers import TappedLayers, masked_pool, plain_states
+from .strict import load_model
+
+__all__ = ["TransformerBackend"]
+
+_BUDGET = {"cpu": 512, "cuda": 8192}  # padded frames or tokens of one pass
+_ROWS = {"cpu": 8, "cuda": 256}
+_AGREE = 1e-5  # relative; tapped and plain layers are the same tensors
+
+
+class TransformerBackend:
+    """Embed with a frozen transformers model (see `affekt.extract.backend.Backend`).
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        What to load.
+    family : Family
+        How it is run.
+    front : Front
+        What makes its input.
+    pooling : str
+        One of `affekt.extract.pooling.POOLINGS`.
+    dtype : str
+        Of weights and activations; pooling is float32 always.
+    device : str
+        As torch spells it.
+    batching : str
+        ``"auto"``, ``"single"`` (one row per pass) or ``"padded"`` (as on a GPU); changes speed
+        only.
+
+    Attributes
+    ----------
+    dropped : tuple of str
+        Tensors of the checkpoint that were left behind; known after `load`.
+    tapped : bool
+        Layers are pooled while the model runs, not after; known after `load`.
+    max_samples : int
+        Longer clips are refused by the model itself (Whisper: 30 s); 0 where there is no limit.
+    """
+
+    labels: tuple[str, ...] | None = None
+    _classifier = False
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        family: Family,
+        front: Front,
+        *,
+        modality: str,
+        pooling: str = "mean",
+        dtype: str = "float32",
+        device: str = "cpu",
+        batching: str = "auto",
+    ) -> None:
+        self.checkpoint, self.family, self.front = checkpoint, family, front
+        self.name, self.modality, self.pooling = checkpoint.name, modality, pooling
+        self.sampling_rate, self.min_samples = front.sampling_rate, front.min_samples
+        self.max_samples = front.max_samples
+        self.dtype, self.device, self.batching = dtype, device, batching
+        self.dropped: tuple[str, ...] = ()
+        self.tapped = False
+        self._model: Any = None
+        self._taps: TappedLayers | None = None
+        self._per_clip: dict[str, PerClip] = {}
+        self._described: dict[str, Any] | None = None
+        self._set_axes()
+
+    def _set_axes(self) -> None:
+        blocks, hidden = _sizes(self.checkpoint)
+        self.n_layers, self.dim = blocks + 1, pooled_dim(self.pooling, hidden)
+
+    def describe(self) -> dict[str, Any]:
+        """Say what decides the numbers; reads no tensor."""
+        self._described = self.checkpoint.describe()
+        return {
+            "encoder": {**self._described, "family": self.checkpoint.model_type},
+            "processor": self.front.describe(),
+            "layers": {"semantics": "hs-1", "count": self.n_layers, "dim": self.dim},
+            "pooling": self.pooling,
+            "compute": {"dtype": self.dtype, "attention": self.family.attention, "tf32": "off"},
+        }
+
+    def provenance(self) -> dict[str, Any]:
+        """Say how it was computed, beyond what decides the numbers."""
+        import transformers
+
+        return {
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "device": self.device,
+            "class": type(self._model).__name__ if self._model is not None else None,
+            "dropped_tensors": list(self.dropped),
+            "layers_pooled": "as made" if self.tapped else "after the pass",
+        }
+
+    def load(self) -> None:
+        """Load the weights, account for every tensor, and try the model on a probe.
+
+        Raises
+        ------
+        InputError
+            The checkpoint is not whole, or changed since it was described.
+        AffektError
+            The model gives other layers than expected, or no finite numbers.
+        """
+        if self._model is not None:
+            return
+        self._model, self.dropped = load_model(
+            self.checkpoint,
+            self.family,
+            classifier=self._classifier,
+            dtype=self.dtype,
+            device=self.device,
+        )
+        if self._described not in (None, self.checkpoint.describe()):
+            raise InputError(f"{self.name}: its files changed since it was opened; open it again")
+        self._try()
+
+    def embed(self, inputs: Sequence[Any]) -> list[Pooled | Unusable]:
+        """Embed clips ``(samples,)`` or texts; one answer each, in order."""
+        self.load()
+        answers: dict[int, Pooled | Unusable] = {}
+        ready: list[tuple[int, Example]] = []
+        for position, item in enumerate(inputs):
+            try:
+                ready.append((position, self.front.prepare(item)))
+            except Unusable as reason:
+                answers[position] = reason
+        for group in self._groups(ready):
+            rows = self._run([example for _, example in group])
+            for (position, example), row in zip(group, rows, strict=True):
+                answers[position] = self._answer(example, row)
+        return [answers[position] for position in range(len(inputs))]
+
+    def _groups(self, ready: list[tuple[int, Example]]) -> list[list[tuple[int, Example]]]:
+        """Cut into passes of similar size, within the budget; longest first."""
+        kind = "cuda" if self.batching == "padded" or self.device != "cpu" else "cpu"
+        single = self.batching == "single" or not self.family.batched
+        if single or (kind == "cpu" and self.modality == "audio"):
+            return [[one] for one in ready]
+        groups: list[list[tuple[int, Example]]] = []
+        for one in sorted(ready, key=lambda pair: -pair[1].size):
+            last = groups[-1] if groups else []
+            fits = len(last) < _ROWS[kind] and (len(last) + 1) * _widest(last) <= _BUDGET[kind]
+            if last and fits:
+                last.append(one)
+            else:
+                groups.append([one])
+        return groups
+
+    def _run(self, examples: list[Example]) -> np.ndarray:
+        """Run one pass; ``(rows, layers, dim)`` float32."""
+        with exact_arithmetic():
+            inputs, keep = self._inputs(examples)
+            return self._layers(inputs, keep).cpu().numpy()
+
+    def _inputs(self, examples: list[Example]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+        padding = getattr(self.front, "padding", {})
+        inputs, keep = collate(examples, padding, self.front.mask)
+        for path, module in self._per_clip.items():
+            module.lengths = [e.lengths[path] for e in examples] if len(examples) > 1 else None
+        kind = getattr(torch, self.dtype)
+        moved = {
+            name: tensor.to(self.device, kind if tensor.is_floating_point() else None)
+            for name, tensor in inputs.items()
+        }
+        return moved, keep.to(self.device)
+
+    def _layers(self, inputs: dict[str, torch.Tensor], keep: torch.Tensor) -> torch.Tensor:
+        if self._taps is not None:
+            pooled = self._taps.run(inputs, lambda states: masked_pool(states, keep, self.pooling))
+        else:
+            pooled = self._plain(inputs, keep)
+        return torch.stack(pooled, dim=1)  # (rows, layers, dim)
+
+    def _plain(self, inputs: dict[str, torch.Tensor], keep: torch.Tensor) -> list[torch.Tensor]:
+        states = plain_states(self._model, inputs, self.n_layers, self.family.final)
+        if self.family is GENERIC and self.modality == "audio":
+            # an unknown model may have other frames than its convolutions say; it runs one clip
+            # at a time, so every frame is the clip's
+            whole = [keep.new_ones(layer.shape[:2]) for layer in states]
+            return [
+                masked_pool(layer, w, self.pooling) for layer, w in zip(states, whole, strict=True)
+            ]
+        return [masked_pool(layer, keep, self.pooling) for layer in states]
+
+    def _answer(self, example: Example, row: np.ndarray) -> Pooled | Unusable:
+        if not np.isfinite(row).all():
+            layers = np.flatnonzero(~np.isfinite(row).all(axis=-1)).tolist()
+            return Unusable("non_finite_output", f"NaN or infinity in layers {layers}")
+        return Pooled(row, int(example.keep.sum()), example.flags)
+
+    def _try(self) -> None:
+        """Check layers and dims on a probe, and that pooling as made is the same as after."""
+        example = self.front.prepare(self.front.probe())
+        with exact_arithmetic():
+            inputs, keep = self._inputs([example])
+            plain = torch.stack(self._plain(inputs, keep), dim=1)
+            if tuple(plain.shape) != (1, self.n_layers, self.dim):
+                raise AffektError(
+                    f"{self.name} gave {tuple(plain.shape[1:])} (layers, dim); its configuration "
+                    f"says {(self.n_layers, self.dim)}"
+                )
+            if not bool(torch.isfinite(plain).all()):
+                raise AffektError(f"{self.name} gives NaN or infinity for a plain probe")
+            if not self.family.layers:
+                return
+            self._taps = TappedLayers(self._model, self.family.layers, self.family.final)
+            tapped = self._layers(inputs, keep)
+        error = float((tapped - plain).norm() / plain.norm())
+        if not error <= _AGREE:
+            raise AffektError(
+                f"{self.name}: this version of transformers passes other states between its layers "
+                f"than it reports (relative difference {error:.1e}); nothing is computed"
+            )
+        self.tapped = True
+        self._per_clip = wrap_per_clip(self._model, self.family.per_clip, "feature_extractor")
+
+
+def _widest(group: list[tuple[int, Example]]) -> int:
+    return group[0][1].size if group else 0
+
+
+def _sizes(checkpoint: Checkpoint) -> tuple[int, int]:
+    """Read the number of blocks and the hidden size from the configuration, defaults included."""
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(
+        checkpoint.folder, local_files_only=True, trust_remote_code=False
+    )
+    if checkpoint.model_type == "whisper":
+        return int(config.encoder_layers), int(config.d_model)
+    try:
+        return int(config.num_hidden_layers), int(config.hidden_size)
+    except AttributeError as error:
+        raise InputError(
+            f"{checkpoint.name}: its configuration names no layers: {error}"
+        ) from error
