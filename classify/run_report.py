@@ -48,8 +48,8 @@ def describe_run(run: Mapping[str, Any], source: str) -> str:
         if codes:
             reasons = ", ".join(f"{count} {code}" for code, count in codes.items())
             lines += [
-                f"**{sum(codes.values())} clips have no embedding by {md(name)}** and take no part in "
-                f"what needs it: {reasons}. `affekt cache show` lists them.",
+                f"**{sum(codes.values())} clips have no embedding by {md(name)}** and take no part "
+                f"in what needs it: {reasons}. `affekt cache show` lists them.",
                 "",
             ]
     settings = [line for name, one in run["members"].items() for line in _settings(name, one)]
