@@ -139,7 +139,7 @@ def read_yaml(path: str | Path) -> Located:
     try:
         loader = yaml.SafeLoader(data)
         try:
-            _refuse_anchors(data, source)
+            _refuse_extras(data, source)
             node = loader.get_single_node()
             top = _located(loader, node, source)
         finally:
@@ -155,8 +155,13 @@ def read_yaml(path: str | Path) -> Located:
     return top
 
 
-def _refuse_anchors(data: bytes, source: str) -> None:
+def _refuse_extras(data: bytes, source: str) -> None:
     for event in yaml.parse(data, Loader=yaml.SafeLoader):
+        if getattr(event, "tag", None) not in (None, "!"):
+            raise InputError(
+                f"{source}:{event.start_mark.line + 1}: the tag {event.tag!r} is not read; "
+                "expected plain values"
+            )
         if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None):
             raise InputError(
                 f"{source}:{event.start_mark.line + 1}: anchors and aliases are not read; "

@@ -1,0 +1,153 @@
+"""Recipes: what is read, and what every kind of mistake is answered with."""
+
+from __future__ import annotations
+
+import pytest
+from affekt.cache import InputError
+from affekt.classify import Recipe
+from affekt.classify.located import read_yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+GOOD = """\
+manifest: clips.csv
+task: valence
+cache: my.cache
+encoders:
+  speech: {name: facebook/wav2vec2-large-xlsr-53}
+  text: {name: dccuchile/bert-base-spanish-wwm-cased}
+split: {scheme: speaker, test_size: 0.2, dev_size: 0.1, random_state: 0}
+members:
+  speech-lr: {head: logistic, on: speech, layers: 12, C: [0.01, 0.1, 1]}
+  speech-patch: {head: patch, on: speech, layers: -1, seeds: 5}
+  text-mlp: {head: mlp, on: text}
+  both: {head: concat, on: [speech, text]}
+ensembles: [mean, max]
+report: out
+"""
+
+
+def write(folder, text):
+    path = folder / "recipe.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_the_recipe_of_the_design(tmp_path):
+    recipe = Recipe.read(write(tmp_path, GOOD))
+    assert recipe.manifest == tmp_path / "clips.csv"
+    assert list(recipe.members) == ["speech-lr", "speech-patch", "text-mlp", "both"]
+    assert recipe.members["speech-lr"].settings == {"C": (0.01, 0.1, 1)}
+    assert recipe.members["speech-lr"].layers == {"speech": (12,)}
+    assert recipe.members["speech-patch"].seeds == 5
+    assert recipe.members["both"].on == ("speech", "text")
+    assert len(list(recipe.members["speech-lr"].candidates())) == 3
+    assert recipe.split["scheme"] == "speaker"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "words"),
+    [
+        ("members:", "memebers:", 8, ["memebers", "members"]),
+        ("manifest:", "manifset:", 1, ["manifset", "Did you mean 'manifest'"]),
+        ("name: facebook", "nmae: facebook", 5, ["nmae", "Did you mean 'name'"]),
+        ("scheme: speaker", "scheme: speeker", 7, ["speeker", "Did you mean 'speaker'"]),
+        ("test_size: 0.2", "test_sise: 0.2", 7, ["test_sise", "Did you mean 'test_size'"]),
+        ("test_size: 0.2", "test_size: lots", 7, ["lots", "a number"]),
+        ("on: text}", "on: txt}", 11, ["txt", "Did you mean 'text'"]),
+        ("seeds: 5", "seeds: 0", 10, ["seeds", "at least 1"]),
+        ("seeds: 5", "seeds: [1, 2]", 10, ["seeds", "whole number"]),
+        ("layers: 12", "layers: twelve", 9, ["twelve", "whole number"]),
+        ("{head: mlp, on: text}", "{head: mlp}", 11, ["'on'", "speech, text"]),
+        ("cache: my.cache", "cache: [a]", 3, ["cache", "a text"]),
+        ("on: text}", "on: text, combine: mixx}", 11, ["mixx", "Did you mean 'mix'"]),
+        ("{name: dccuchile/bert-base-spanish-wwm-cased}", "{revision: main}", 6, ["name", "space"]),
+        ("both:", "../both:", 12, ["../both", "folder"]),
+    ],
+)
+def test_a_mistake_is_named_with_file_line_and_what_was_expected(tmp_path, old, new, line, words):
+    assert old in GOOD
+    path = write(tmp_path, GOOD.replace(old, new, 1))
+    with pytest.raises(InputError) as error:
+        Recipe.read(path)
+    message = str(error.value)
+    if old not in ("members:", "manifest:"):
+        assert message.startswith(f"{path}:{line}: ")
+    for word in words:
+        assert word in message
+
+
+@pytest.mark.parametrize("key", ["manifest", "task", "encoders", "members"])
+def test_a_missing_part_is_named(tmp_path, key):
+    lines = GOOD.splitlines(keepends=True)
+    start = next(i for i, line in enumerate(lines) if line.startswith(key))
+    end = start + 1
+    while end < len(lines) and lines[end].startswith(" "):
+        end += 1
+    with pytest.raises(InputError, match=f"no '{key}'"):
+        Recipe.read(write(tmp_path, "".join(lines[:start] + lines[end:])))
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: 1\na: 2\n", ["recipe.yaml:2", "twice", "line 1"]),
+        ("a: &x 1\nb: *x\n", ["recipe.yaml:1", "anchors"]),
+        ("a: [1\n", ["recipe.yaml", "not YAML"]),
+        ("- 1\n", ["mapping"]),
+        ("", ["mapping"]),
+        ("a: !!python/object/apply:os.system ['true']\n", ["recipe.yaml:1", "tag"]),
+        ("a: " + "[" * 5000 + "]" * 5000, ["nested"]),
+        ("a: " + "x" * 1_000_001, ["bytes"]),
+        ("\x00", ["not YAML"]),
+    ],
+)
+def test_hostile_yaml_is_refused_by_name(tmp_path, text, words):
+    with pytest.raises(InputError) as error:
+        read_yaml(write(tmp_path, text))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_a_missing_recipe_and_a_folder(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        Recipe.read(tmp_path / "none.yaml")
+    with pytest.raises(InputError, match="cannot be read"):
+        Recipe.read(tmp_path)
+
+
+def test_1e_3_is_a_number_unless_it_is_quoted(tmp_path):
+    top = read_yaml(write(tmp_path, "a: 1e-3\nb: '1e-3'\nc: 1.5E+2\nd: 1e\n"))
+    assert top.plain() == {"a": 0.001, "b": "1e-3", "c": 150.0, "d": "1e"}
+
+
+def test_layers_to_choose_from_and_layers_together(tmp_path):
+    for written, choices in [
+        ("12", (12,)),
+        ("all", ("all",)),
+        ("[6, 12]", (6, 12)),
+        ("[[6, 12]]", ((6, 12),)),
+        ("[all, 3]", ("all", 3)),
+    ]:
+        text = GOOD.replace("layers: 12", f"layers: {written}")
+        assert Recipe.read(write(tmp_path, text)).members["speech-lr"].layers["speech"] == choices
+    text = GOOD.replace("on: [speech, text]", "on: [speech, text], layers: {speech: [3, 4]}")
+    layers = Recipe.read(write(tmp_path, text)).members["both"].layers
+    assert layers == {"speech": (3, 4), "text": (-1,)}
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    st.lists(st.integers(-5, 30), min_size=1, max_size=4, unique=True),
+    st.lists(st.floats(1e-4, 10), min_size=1, max_size=4, unique=True),
+)
+def test_candidates_are_every_combination_once(tmp_path_factory, layers, values):
+    path = write(
+        tmp_path_factory.mktemp("r"),
+        GOOD.replace("layers: 12, C: [0.01, 0.1, 1]", f"layers: {layers}, C: {values}"),
+    )
+    found = [
+        (one["layers"]["speech"], one["settings"]["C"])
+        for one in Recipe.read(path).members["speech-lr"].candidates()
+    ]
+    assert found == [(layer, value) for layer in layers for value in values]
