@@ -60,16 +60,36 @@ class Backend(Protocol):
         word (its windows are then merged like means).
     labels : tuple of str or None
         Class names in column order, where the vectors are class probabilities.
+
+    Notes
+    -----
+    A backend may also have ``batch_clips`` (int) and ``batch_seconds`` (float): how much of a
+    manifest the loop should pass to one `embed`.
     """
 
-    name: str
-    modality: str
-    n_layers: int
-    dim: int
-    sampling_rate: int
-    min_samples: int
-    pooling: str
-    labels: tuple[str, ...] | None
+    @property
+    def name(self) -> str: ...  # noqa: D102
+
+    @property
+    def modality(self) -> str: ...  # noqa: D102
+
+    @property
+    def n_layers(self) -> int: ...  # noqa: D102
+
+    @property
+    def dim(self) -> int: ...  # noqa: D102
+
+    @property
+    def sampling_rate(self) -> int: ...  # noqa: D102
+
+    @property
+    def min_samples(self) -> int: ...  # noqa: D102
+
+    @property
+    def pooling(self) -> str: ...  # noqa: D102
+
+    @property
+    def labels(self) -> tuple[str, ...] | None: ...  # noqa: D102
 
     def describe(self) -> dict[str, Any]:
         """Say what decides the numbers, without loading weights.
@@ -86,7 +106,7 @@ class Backend(Protocol):
         """Bring the weights into memory; called once, before the first `embed`."""
         ...
 
-    def embed(self, inputs: Sequence[Any]) -> list[Pooled | Unusable]:
+    def embed(self, inputs: Sequence[Any]) -> Sequence[Pooled | Unusable]:
         """Embed one batch: 1-D float32 arrays at `sampling_rate`, or texts.
 
         One bad input is one `Unusable` in the answer. `MemoryError` and

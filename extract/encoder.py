@@ -1,18 +1,79 @@
-"""A frozen encoder with its rules for input. (In work: the signature is fixed, the body follows.)"""
+"""A frozen encoder with its rules for input: name it, and it embeds batches of clips.
+
+It joins a backend (which knows a model) with what holds for every model: how clips are made
+ready, how long they may be, what happens when memory is short, and the spec that says all this.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
-__all__ = ["Encoder"]
+import numpy as np
+
+from ..cache.errors import InputError, nearest
+from ..cache.spec import FORMAT, Spec
+from .backend import Backend, Pooled
+from .errors import Unusable
+from .windows import POLICIES, merge_windows, split_evenly
+
+__all__ = ["BUILT_IN", "NUMERICS_EPOCH", "Encoder"]
+
+#: Encoders that need no download.
+BUILT_IN = ("spectral", "ngram")
+
+#: Raised when a release of affekt changes embeddings in a way that no other field of a spec says.
+NUMERICS_EPOCH = 1
 
 
 class Encoder:
     """Open an encoder by name.
 
-    `name` is ``"spectral"``, ``"ngram"``, a folder or a Hub id; the last two go to
-    ``extract.encoders.open_backend(name, modality=, revision=, pooling=, dtype=, device=,
-    **options) -> Backend``.
+    Parameters
+    ----------
+    name : str
+        ``"spectral"``, ``"ngram"``, a folder, or a Hub id.
+    modality : str, optional
+        ``"audio"`` or ``"text"``; needed only where a checkpoint does not say it.
+    revision : str, optional
+        Commit of a Hub id.
+    pooling : str
+        ``"mean"``, ``"mean+std"``, ``"max"`` or ``"cls"``; the built-in encoders have their own.
+    dtype : str
+        ``"float32"``, ``"bfloat16"`` or ``"float16"`` to compute in.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"``, ``"cuda:1"`` ...
+    long : str
+        What happens to audio longer than `max_seconds`: ``"fail"`` refuses the clip,
+        ``"truncate"`` keeps its beginning, ``"chunk"`` embeds even windows and takes their mean,
+        weighted by frames.
+    max_seconds, min_seconds : float
+        Longest audio that is embedded whole, and shortest that is embedded at all.
+    silence : str
+        ``"keep"`` embeds and flags clips below -80 dBFS, ``"refuse"`` quarantines them.
+    **options
+        Passed to the backend.
+
+    Attributes
+    ----------
+    spec : Spec
+        Everything that decides the numbers.
+    backend : Backend
+        What the name stands for.
+
+    Raises
+    ------
+    InputError
+        Unknown name, option or value.
+
+    Examples
+    --------
+    >>> encoder = Encoder("ngram")
+    >>> [good] = encoder.embed(["so good"])
+    >>> good.values.shape, encoder.spec.modality
+    ((1, 4096), 'text')
     """
 
     def __init__(
@@ -27,6 +88,250 @@ class Encoder:
         long: str = "fail",
         max_seconds: float = 60.0,
         min_seconds: float = 0.1,
+        silence: str = "keep",
         **options: Any,
     ) -> None:
-        raise NotImplementedError("in work")
+        _one_of("long", long, POLICIES)
+        _one_of("silence", silence, ("keep", "refuse"))
+        if not 0 < min_seconds <= max_seconds:
+            raise InputError(
+                f"min_seconds {min_seconds:g} and max_seconds {max_seconds:g}:"
+                " expected 0 < min_seconds <= max_seconds"
+            )
+        model: dict[str, Any] = {
+            "modality": modality,
+            "revision": revision,
+            "pooling": pooling,
+            "dtype": dtype,
+            "device": device,
+            **options,
+        }
+        self.backend = _open(str(name), model)
+        self.long = long
+        self.max_seconds = float(max_seconds)
+        self.min_seconds = float(min_seconds)
+        self.silence = silence
+        rules = ("long", "max_seconds", "min_seconds", "silence")
+        self.arguments: dict[str, Any] | None  # what opens this encoder again in another process
+        self.arguments = {
+            "name": str(name),
+            **model,
+            **{rule: getattr(self, rule) for rule in rules},
+        }
+        if self.modality == "text" and long != "fail":
+            raise InputError(f"long={long!r} is for audio; texts are cut by the tokenizer's rule")
+
+    @classmethod
+    def of(cls, backend: Backend, *, long: str = "fail", **rules: Any) -> Encoder:
+        """Make an encoder of a backend of one's own.
+
+        `rules` are `max_seconds`, `min_seconds` and `silence`. Such an encoder works in this
+        process only (no ``workers``, no Ray).
+        """
+        _one_of("long", long, POLICIES)
+        encoder = cls("ngram", **rules)
+        encoder.long = long
+        encoder.backend = backend
+        encoder.arguments = None
+        return encoder
+
+    @property
+    def name(self) -> str:
+        """As the backend calls itself."""
+        return self.backend.name
+
+    @property
+    def modality(self) -> str:
+        """``"audio"`` or ``"text"``."""
+        return self.backend.modality
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The spec, for float32 storage; `Spec.with_store_dtype` gives others."""
+        told = self.backend.describe()
+        fields = {
+            "format": FORMAT,
+            "modality": self.modality,
+            **told,
+            "encoder": {"name": self.name, **told["encoder"]},
+            "input": self._input_rules(),
+            "store_dtype": "float32",
+            "numerics_epoch": NUMERICS_EPOCH,
+        }
+        if self.backend.labels is not None:
+            fields["labels"] = list(self.backend.labels)
+        return Spec(fields)
+
+    def embed(self, inputs: Sequence[Any]) -> list[Pooled | Unusable]:
+        """Embed one batch.
+
+        Parameters
+        ----------
+        inputs : sequence
+            1-D float32 samples at ``backend.sampling_rate`` (see `affekt.extract.decode`), or
+            texts (see `affekt.extract.text.ready_text`).
+
+        Returns
+        -------
+        list of Pooled or Unusable
+            One for each input, in order. A row does not depend on its neighbours.
+        """
+        self._load  # noqa: B018 - brings the weights into memory once
+        answers: list[Pooled | Unusable | None] = [None] * len(inputs)
+        windows: list[Any] = []
+        owners: list[int] = []
+        for position, one in enumerate(inputs):
+            try:
+                parts = self._parts(one)
+            except Unusable as error:
+                answers[position] = error
+                continue
+            windows += parts
+            owners += [position] * len(parts)
+        pooled = _embed_halving(self.backend.embed, windows) if windows else []
+        gathered: dict[int, list[Pooled | Unusable]] = {}
+        for owner, one in zip(owners, pooled, strict=True):
+            gathered.setdefault(owner, []).append(one)
+        for position, parts in gathered.items():
+            answers[position] = self._checked(merge_windows(parts, self.backend.pooling))
+        return [answer for answer in answers if answer is not None]
+
+    def canary(self) -> np.ndarray:
+        """Embed the fixed inputs of `affekt.extract.canary`; ``(inputs, layers, dim)`` float32."""
+        from .canary import TEXTS, canary_sounds, embed_canary
+
+        backend = self.backend
+        inputs: Sequence[Any] = TEXTS
+        if self.modality == "audio":
+            inputs = canary_sounds(backend.sampling_rate, backend.min_samples)
+        exact = self.spec.fields.get("compute", {}).get("dtype", "float32") == "float32"
+        return embed_canary(self._values, inputs, 1e-4 if exact else 1e-2)
+
+    def __repr__(self) -> str:
+        return f"Encoder({self.name!r}, {self.modality}, {self.spec.n_layers} x {self.spec.dim})"
+
+    @cached_property
+    def _load(self) -> bool:
+        self.backend.load()
+        return True
+
+    def _input_rules(self) -> dict[str, Any]:
+        if self.modality == "text":
+            return {"normalisation": "NFC"}
+        from .audio import RULES
+
+        policy = "whole" if self.long == "fail" else f"{self.long} {self.max_seconds!r} s"
+        return {**RULES, "sampling_rate": self.backend.sampling_rate, "long": policy}
+
+    def _parts(self, one: Any) -> list[Any]:
+        """Check one input and cut it into windows."""
+        if self.modality == "text":
+            from .text import ready_text
+
+            return [ready_text(one)]
+        samples = np.asarray(one)
+        if samples.ndim != 1 or samples.dtype != np.float32:
+            raise InputError(
+                f"audio of shape {samples.shape} and type {samples.dtype}:"
+                " expected one channel, (samples,) float32"
+            )
+        rate = self.backend.sampling_rate
+        if not np.isfinite(samples).all():
+            raise Unusable("non_finite_input")
+        least = max(self.backend.min_samples, round(self.min_seconds * rate))
+        if len(samples) < least:
+            raise Unusable("too_short", f"{len(samples)} samples at {rate} Hz, at least {least}")
+        longest = round(self.max_seconds * rate)
+        if len(samples) <= longest:
+            return [samples]
+        if self.long == "fail":
+            found, limit = len(samples) / rate, self.max_seconds
+            raise Unusable("too_long", f"{found:.1f} s, the limit is {limit:g} s")
+        if self.long == "truncate":
+            return [samples[:longest]]
+        return split_evenly(samples, longest)
+
+    def _checked(self, pooled: Pooled | Unusable) -> Pooled | Unusable:
+        if isinstance(pooled, Unusable):
+            return pooled
+        expected = (self.backend.n_layers, self.backend.dim)
+        if pooled.values.shape != expected:
+            raise RuntimeError(f"{self.name} gave {pooled.values.shape}, expected {expected}")
+        if not np.isfinite(pooled.values).all():
+            bad = np.flatnonzero(~np.isfinite(pooled.values).all(axis=1)).tolist()
+            return Unusable("non_finite_output", f"NaN or infinity in layers {bad}")
+        return pooled
+
+    def _values(self, inputs: Sequence[Any]) -> list[np.ndarray]:
+        """Embed inputs that must work."""
+        values = []
+        for answer in self.embed(inputs):
+            if isinstance(answer, Unusable):
+                raise answer
+            values.append(answer.values)
+        return values
+
+
+def _open(name: str, options: dict[str, Any]) -> Backend:
+    if name in BUILT_IN:
+        modality = "audio" if name == "spectral" else "text"
+        plain = {"modality": modality, "revision": None, "pooling": "mean", "dtype": "float32"}
+        for option, value in options.items():
+            if option in ("device", "dim", "longest") and (option == "device" or name == "ngram"):
+                continue
+            if value not in (None, plain.get(option)):
+                raise InputError(f"{name} has no option {option}={value!r}")
+        if name == "spectral":
+            from .spectral import Spectral
+
+            return Spectral()
+        from .ngram import Ngram
+
+        return Ngram(**{key: options[key] for key in ("dim", "longest") if key in options})
+    hint = nearest(name, BUILT_IN)
+    if hint and not Path(name).exists():
+        raise InputError(
+            f"no encoder {name!r}: expected {', '.join(BUILT_IN)}, a folder, or a Hub id.{hint}"
+        )
+    from .encoders import open_backend
+
+    return open_backend(name, **options)
+
+
+def _embed_halving(
+    embed: Callable[[Sequence[Any]], Sequence[Pooled | Unusable]], inputs: Sequence[Any]
+) -> list[Pooled | Unusable]:
+    """Embed; where memory does not suffice, in halves, down to one input: it is then unusable."""
+    try:
+        answers = embed(inputs)
+    except (MemoryError, RuntimeError) as error:
+        if not _is_out_of_memory(error):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else "MemoryError"
+    else:
+        if len(answers) != len(inputs):
+            raise RuntimeError(f"{len(answers)} answers for {len(inputs)} inputs")
+        return list(answers)
+    # outside of the handler: its traceback would keep the failed batch in memory
+    if len(inputs) == 1:
+        return [Unusable("out_of_memory", reason)]
+    half = len(inputs) // 2
+    return _embed_halving(embed, inputs[:half]) + _embed_halving(embed, inputs[half:])
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    words = str(error).lower()
+    return (
+        isinstance(error, MemoryError)
+        or type(error).__name__ == "OutOfMemoryError"
+        or "out of memory" in words
+        or "can't allocate memory" in words
+    )
+
+
+def _one_of(option: str, value: str, choices: Sequence[str]) -> None:
+    if value not in choices:
+        expected = ", ".join(choices)
+        raise InputError(
+            f"{option}={value!r}, expected one of {expected}.{nearest(value, choices)}"
+        )

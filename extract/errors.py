@@ -17,6 +17,7 @@ CODES = {
     "outside": "the path leaves the manifest's root",
     "not_a_file": "a folder, device, FIFO or socket",
     "changed": "the content is not the one that was hashed",
+    "too_large": "a file too large to be read whole",
     "empty": "no bytes, or no samples",
     "not_audio": "the bytes are no audio format that can be read here",
     "truncated": "the header promises more audio than the file holds",

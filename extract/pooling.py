@@ -1,4 +1,4 @@
-"""Poolings over frames, and the merging of windows: pure functions on numpy arrays or torch tensors.
+"""Poolings over frames, and merging of windows: pure functions on numpy arrays or torch tensors.
 
 `pool` turns the valid frames of one clip into one vector; never call it with padding inside.
 `merge` puts the pooled windows of one long clip together, each weighted by its frames: exactly
