@@ -18,6 +18,7 @@ from ..cache.errors import InputError, nearest
 
 __all__ = ["Located", "read_yaml"]
 
+DEEPEST = 20
 LARGEST = 1_000_000  # bytes; a recipe has about a thousand
 
 # YAML 1.1 takes 1e-3 for a text, and a researcher takes it for a number
@@ -148,15 +149,19 @@ def read_yaml(path: str | Path) -> Located:
         mark = getattr(error, "problem_mark", None)
         where = f"{source}:{mark.line + 1}" if mark else source
         raise InputError(f"{where}: not YAML: {getattr(error, 'problem', None) or error}") from None
-    except RecursionError:
-        raise InputError(f"{source}: nested too deeply") from None
     if not isinstance(top.value, dict):
         top.fail("expected a mapping (key: value) at the top")
     return top
 
 
 def _refuse_extras(data: bytes, source: str) -> None:
+    depth = 0
     for event in yaml.parse(data, Loader=yaml.SafeLoader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            line = event.start_mark.line + 1
+            raise InputError(f"{source}:{line}: nested deeper than {DEEPEST} levels")
         if getattr(event, "tag", None) not in (None, "!"):
             raise InputError(
                 f"{source}:{event.start_mark.line + 1}: the tag {event.tag!r} is not read; "
