@@ -1,0 +1,182 @@
+"""Calibrate a member's probabilities on dev, before it is fused.
+
+One over-confident member outshouts the others in every mean and maximum; calibration gives each the
+voice that it earned. All calibrators have ``fit(predictions, truth)`` and ``apply(predictions)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+from scipy import optimize
+
+from ..cache.errors import InputError, nearest
+from . import metrics
+from .ensemble import FLOOR, distribution
+from .predictions import Predictions
+
+
+class Calibrator(Protocol):
+    """What learns from dev how far probabilities can be believed."""
+
+    def fit(self, predictions: Predictions, truth: Sequence[str]) -> Calibrator:
+        """Learn from predictions on dev and its true labels."""
+        ...
+
+    def apply(self, predictions: Predictions) -> Predictions:
+        """Return calibrated predictions."""
+        ...
+
+    def describe(self) -> dict[str, object]:
+        """Return what was learnt."""
+        ...
+
+
+class Temperature:
+    """One number for all classes: probabilities to the power 1/T (Guo et al., 2017).
+
+    The most probable label of a clip never changes.
+
+    Examples
+    --------
+    >>> sure = Predictions("abcd", ["x", "y"], [[0.99, 0.01]] * 4)
+    >>> calm = Temperature().fit(sure, ["x", "x", "x", "y"]).apply(sure)
+    >>> calm.proba[0].round(2).tolist()
+    [0.75, 0.25]
+    """
+
+    def __init__(self):
+        self.temperature_ = 1.0
+
+    def fit(self, predictions: Predictions, truth: Sequence[str]) -> Temperature:
+        """Find the temperature with the lowest NLL, from 0.02 to 50."""
+        codes = metrics.codes(truth, predictions.labels)
+        logs = _logs(predictions.proba)
+        found = optimize.minimize_scalar(
+            lambda t: _loss(logs / np.exp(t), codes), bounds=(-4, 4), method="bounded"
+        )
+        self.temperature_ = float(np.exp(found["x"]))
+        return self
+
+    def apply(self, predictions: Predictions) -> Predictions:
+        """Return the predictions at the learnt temperature."""
+        return _replaced(predictions, _logs(predictions.proba) / self.temperature_)
+
+    def describe(self) -> dict[str, object]:
+        """Return the temperature: above 1 the member was too sure."""
+        return {"temperature": self.temperature_}
+
+
+class Vector:
+    """A scale and an offset for each class on the log-probabilities (Guo et al., 2017).
+
+    A small penalty pulls to scale 1 and offset 0, so that a rare class cannot run away.
+    """
+
+    def __init__(self, penalty: float = 1e-3):
+        self.penalty = penalty
+        self.scale_ = np.empty(0)
+        self.offset_ = np.empty(0)
+
+    def fit(self, predictions: Predictions, truth: Sequence[str]) -> Vector:
+        """Find scales and offsets with the lowest penalised NLL."""
+        codes = metrics.codes(truth, predictions.labels)
+        logs = _logs(predictions.proba)
+        n, k = logs.shape
+        rows = np.arange(n)
+        start = np.r_[np.ones(k), np.zeros(k)]
+
+        def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
+            proba = _softmax(logs * theta[:k] + theta[k:])
+            residual = proba.copy()
+            residual[rows, codes] -= 1
+            away = theta - start
+            gradient = np.r_[(residual * logs).sum(axis=0), residual.sum(axis=0)] / n
+            value = metrics.nll(codes, proba) + self.penalty / 2 * away @ away
+            return value, gradient + self.penalty * away
+
+        found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B")
+        self.scale_, self.offset_ = found.x[:k], found.x[k:]
+        return self
+
+    def apply(self, predictions: Predictions) -> Predictions:
+        """Return the predictions with scales and offsets applied."""
+        return _replaced(predictions, _logs(predictions.proba) * self.scale_ + self.offset_)
+
+    def describe(self) -> dict[str, object]:
+        """Return scale and offset of each class, in task order."""
+        return {"scale": self.scale_.tolist(), "offset": self.offset_.tolist()}
+
+
+class Isotonic:
+    """A rising step function for each class, then divided by the sum (Zadrozny and Elkan, 2002)."""
+
+    def __init__(self):
+        self.steps_: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def fit(self, predictions: Predictions, truth: Sequence[str]) -> Isotonic:
+        """Fit one isotonic regression of "is this class" on its probability for each class."""
+        from sklearn.isotonic import IsotonicRegression
+
+        codes = metrics.codes(truth, predictions.labels)
+        self.steps_ = []
+        for k in range(len(predictions.labels)):
+            step = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
+            step.fit(predictions.proba[:, k], codes == k)
+            self.steps_.append((step.X_thresholds_, step.y_thresholds_))
+        return self
+
+    def apply(self, predictions: Predictions) -> Predictions:
+        """Return the predictions after the step functions."""
+        columns = [np.interp(predictions.proba[:, k], x, y) for k, (x, y) in enumerate(self.steps_)]
+        scores = np.maximum(np.stack(columns, axis=1), 1e-6)
+        return _same(predictions, distribution(scores))
+
+    def describe(self) -> dict[str, object]:
+        """Return how many steps each class has."""
+        return {"steps": [len(x) for x, _ in self.steps_]}
+
+
+CALIBRATORS = {"temperature": Temperature, "vector": Vector, "isotonic": Isotonic}
+
+
+def calibrator(name: str) -> Calibrator:
+    """Return a new calibrator by name.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+    """
+    if name not in CALIBRATORS:
+        raise InputError(
+            f"calibration {name!r}; expected one of {', '.join(CALIBRATORS)}."
+            f"{nearest(name, CALIBRATORS)}"
+        )
+    return CALIBRATORS[name]()
+
+
+def _logs(proba: np.ndarray) -> np.ndarray:
+    return np.log(np.maximum(proba, FLOOR))
+
+
+def _softmax(scores: np.ndarray) -> np.ndarray:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def _loss(scores: np.ndarray, codes: np.ndarray) -> float:
+    return metrics.nll(codes, _softmax(scores))
+
+
+def _replaced(predictions: Predictions, scores: np.ndarray) -> Predictions:
+    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
+    return _same(predictions, distribution(powers))
+
+
+def _same(predictions: Predictions, proba: np.ndarray) -> Predictions:
+    return Predictions(
+        predictions.ids, predictions.labels, proba, hard=predictions.hard, source=predictions.source
+    )

@@ -1,0 +1,184 @@
+"""Compare members and ensembles so that the answer can be trusted.
+
+Everything is chosen on dev and scored on test: strategies, members, weights, temperatures. Every
+number comes with an interval that resamples speakers, every pair with exact tests and a plain
+sentence. `Comparison.data` is the whole result as JSON; the report is written from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..cache.errors import InputError
+from . import scoring
+from .bootstrap import resample
+from .comparison import Comparison
+from .part import Part, clusters
+from .predictions import Predictions
+from .strategies import Combined, combine_all
+from .task import Task
+
+if TYPE_CHECKING:
+    from ..cache.manifest import Manifest
+    from .splits import Split
+
+FORMAT = 1
+
+
+def compare(
+    members: Mapping[str, Predictions],
+    truth: Manifest,
+    task: Task | str,
+    *,
+    strategies: Sequence[str] = ("mean", "max"),
+    dev: Mapping[str, Predictions] | None = None,
+    dev_truth: Manifest | None = None,
+    groups: str | None = "speaker",
+    by: Sequence[str] = ("language",),
+    calibrate: str | None = None,
+    subsets: bool = False,
+    split: Split | None = None,
+    n_resamples: int = 10_000,
+    level: float = 0.95,
+    random_state: int = 0,
+) -> Comparison:
+    """Score members and ensembles on the same clips, with intervals and paired tests.
+
+    Parameters
+    ----------
+    members
+        Predictions of each member on test, by name. Rows and columns in any order.
+    truth
+        The test clips with their labels; columns for groups and tables.
+    task
+        The task, or its name.
+    strategies
+        Names of `STRATEGIES`; those that learn need `dev`.
+    dev, dev_truth
+        The members' predictions on dev, and its clips: strategies learn from them and are chosen
+        on them.
+    groups
+        Column whose values are resampled and exchanged as a whole; None for single clips.
+    by
+        Columns that get a table each: language, dataset, gender ...
+    calibrate
+        Calibrate members on dev before they are combined: "temperature", "vector", "isotonic".
+    subsets
+        Try every subset of the members for the closed-form strategies, on dev.
+    split
+        Where the parts come from: its hash and warnings go into the report.
+    n_resamples, level, random_state
+        Draws of bootstrap and permutation, coverage of the intervals, seed.
+
+    Returns
+    -------
+    comparison
+        Result with `table()` for people, `data` for programs and `write(folder)`.
+
+    Raises
+    ------
+    InputError
+        If predictions and truth do not have the same ids, or a name is not known.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> rows = [{"id": f"c{i}", "text": "-", "label": "no" if i % 2 else "yes"} for i in range(8)]
+    >>> truth = Manifest.from_rows(rows)
+    >>> sure = [[0.9, 0.1] if i % 2 else [0.2, 0.8] for i in range(8)]
+    >>> meek = [[0.6, 0.4]] * 8
+    >>> members = {n: Predictions(truth.ids, ["no", "yes"], p)
+    ...            for n, p in [("sure", sure), ("meek", meek)]}
+    >>> result = compare(members, truth, Task.from_labels(["no", "yes"]), n_resamples=100)
+    >>> result.data["systems"]["sure"]["test"]["uar"]["value"]
+    1.0
+    """
+    task = Task.of(task)
+    test = Part.of(members, truth, task, "test")
+    tuning = None
+    if dev is not None or dev_truth is not None:
+        if dev is None or dev_truth is None:
+            raise InputError("dev and dev_truth belong together; expected both or neither")
+        if set(dev) != set(members):
+            raise InputError(
+                f"members on dev {sorted(dev)}, on test {sorted(members)}; expected the same"
+            )
+        tuning = Part.of(dev, dev_truth, task, "dev")
+    combined = combine_all(
+        test.members,
+        strategies,
+        tuning.members if tuning else None,
+        tuning.codes if tuning else None,
+        clusters(tuning.clips, groups)[0] if tuning else None,
+        calibrate=calibrate,
+        subsets=subsets,
+        random_state=random_state,
+    )
+    group_codes, warnings = clusters(test.clips, groups)
+    systems = {name: item.test for name, item in combined.items()}
+    guesses = {name: p.codes for name, p in systems.items()}
+    drawn = resample(
+        test.codes,
+        guesses,
+        group_codes,
+        len(task.labels),
+        n_resamples=n_resamples,
+        random_state=random_state,
+        per_class=True,
+    )
+    chosen = _chosen(combined)
+    data: dict[str, Any] = {
+        "format": FORMAT,
+        "task": {"name": task.name, "hash": task.hash, "labels": list(task.labels)},
+        "test": test.describe(),
+        "dev": tuning.describe() if tuning else None,
+        "groups": {"column": groups, "count": drawn.groups},
+        "split": split.describe() if split else None,
+        "settings": {
+            "strategies": list(strategies),
+            "calibrate": calibrate,
+            "subsets": subsets,
+            "n_resamples": n_resamples,
+            "level": level,
+            "random_state": random_state,
+            "ties": "the first label in task order",
+            "chosen_on": "dev" if tuning else None,
+        },
+        "warnings": [*warnings, *test.warnings, *(split.warnings if split else ())],
+        "chosen": chosen,
+        "systems": {
+            name: {
+                **item.describe(),
+                "test": scoring.scores(test.codes, systems[name], task, drawn, name, level),
+            }
+            for name, item in combined.items()
+        },
+        "pairs": scoring.pairs(
+            test.codes, guesses, group_codes, drawn, len(task.labels), random_state, level
+        ),
+        "by": {
+            column: scoring.table_by(
+                test, systems, task, column, groups, n_resamples, random_state, level
+            )
+            for column in by
+            if column in test.clips and len(set(test.clips[column])) > 1
+        },
+    }
+    return Comparison(data, systems)
+
+
+def _chosen(combined: Mapping[str, Combined]) -> str | None:
+    """Return the system that dev prefers: UAR, then NLL, then fewer members, then the name."""
+    scored = [(name, item) for name, item in combined.items() if item.dev]
+    if not scored:
+        return None
+    return min(
+        scored,
+        key=lambda pair: (
+            -pair[1].dev["uar"],
+            pair[1].dev["nll"],
+            len(pair[1].members),
+            pair[0],
+        ),
+    )[0]

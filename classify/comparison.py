@@ -1,0 +1,93 @@
+"""The result of a comparison: JSON first, everything else is written from it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ..cache.errors import InputError
+from .predictions import Predictions
+from .report import markdown, text_table
+
+
+class Comparison:
+    """What `compare` found.
+
+    Attributes
+    ----------
+    data
+        The whole result: numbers, strings, lists and mappings only; NaN is None.
+    predictions
+        Test predictions of every system by name; empty if read from a file.
+    """
+
+    def __init__(self, data: Mapping[str, Any], predictions: Mapping[str, Predictions] = {}):
+        self.data: dict[str, Any] = _plain(data)
+        self.predictions = dict(predictions)
+
+    @property
+    def chosen(self) -> str | None:
+        """The system that dev prefers; None without dev."""
+        return self.data["chosen"]
+
+    def __repr__(self) -> str:
+        systems, clips = len(self.data["systems"]), self.data["test"]["clips"]
+        return f"<Comparison of {systems} systems on {clips} clips>"
+
+    def table(self) -> str:
+        """Return the main table as plain text, UAR first."""
+        return text_table(self.data)
+
+    def report(self) -> str:
+        """Return the report as Markdown."""
+        return markdown(self.data)
+
+    def json(self) -> str:
+        """Return the result as JSON."""
+        return json.dumps(self.data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def write(self, folder: str | PathLike[str]) -> Path:
+        """Write `comparison.json` and `report.md` into a folder, and return it."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in (("comparison.json", self.json()), ("report.md", self.report())):
+            draft = folder / (name + ".part")
+            draft.write_text(text, encoding="utf-8")
+            draft.replace(folder / name)
+        return folder
+
+    @classmethod
+    def read(cls, path: str | PathLike[str]) -> Comparison:
+        """Read a `comparison.json`, or the folder that holds one.
+
+        Raises
+        ------
+        InputError
+            If it is none, or of a newer format.
+        """
+        path = Path(path)
+        path = path / "comparison.json" if path.is_dir() else path
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read as a comparison: {error}") from error
+        if not isinstance(data, dict) or data.get("format") != 1:
+            raise InputError(f"{path} is no comparison of format 1; compare again")
+        return cls(data)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: no NaN, no tuples, no numpy numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,54 @@
+"""Names in reports are data of other people: make them harmless in Markdown, CSV and LaTeX."""
+
+from __future__ import annotations
+
+import re
+
+LATEX = {
+    "\\": r"\textbackslash{}",
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    **{sign: "\\" + sign for sign in "&%$#_{}"},
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+
+def md(text: object) -> str:
+    r"""Return text that Markdown and HTML show as it is, on one line.
+
+    Examples
+    --------
+    >>> md("a|b <b>*x*</b>")
+    'a\\|b &lt;b&gt;\\*x\\*&lt;/b&gt;'
+    """
+    line = _line(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_{}\[\]|~#!])", r"\\\1", line)
+
+
+def latex(text: object) -> str:
+    r"""Return text that LaTeX prints as it is.
+
+    Examples
+    --------
+    >>> latex("50 % of wav2vec_2")
+    '50 \\% of wav2vec\\_2'
+    """
+    return "".join(LATEX.get(sign, sign) for sign in _line(text))
+
+
+def cell(text: object) -> str:
+    """Return text that a spreadsheet does not take for a formula.
+
+    Examples
+    --------
+    >>> cell("=1+1"), cell("-0.5"), cell("mean")
+    ("'=1+1", '-0.5', 'mean')
+    """
+    line = _line(text)
+    number = re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", line)
+    return "'" + line if line[:1] in ("=", "+", "-", "@", "\t") and not number else line
+
+
+def _line(text: object) -> str:
+    return "".join(sign if sign.isprintable() else " " for sign in str(text))

@@ -1,0 +1,83 @@
+"""Test or dev: labelled clips, predictions joined to them, and the groups that are resampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cache.errors import InputError
+from . import leaks, metrics
+from .predictions import Predictions
+from .task import Task
+
+if TYPE_CHECKING:
+    from ..cache.manifest import Manifest
+
+
+class Part:
+    """Labelled clips in the order of their ids, with predictions joined to them.
+
+    The order of ids makes every sum independent of the order of rows in any file.
+    """
+
+    def __init__(self, clips: Manifest, dropped: dict[str, int], task: Task):
+        self.clips, self.dropped, self.task = clips, dropped, task
+        self.codes = metrics.codes(list(clips["label"]), task.labels)
+        self.members: dict[str, Predictions] = {}
+        self.warnings: list[str] = []
+
+    @classmethod
+    def of(cls, members: Mapping[str, Predictions], truth: Manifest, task: Task, part: str) -> Part:
+        """Select and label clips by the task, and join the members' predictions to them."""
+        if not members:
+            raise InputError("nothing to compare; expected at least one member's predictions")
+        labelled, dropped = task.select(truth)
+        self = cls(labelled.select(sorted(labelled.ids)), dropped, task)
+        left_out = set(truth.ids) - set(labelled.ids)
+        for name, given in members.items():
+            known = given.reorder(task.labels)
+            if left_out:
+                # Predictions of clips that the task leaves out are no error; they are not scored.
+                known = known.select([i for i in known.ids if i not in left_out])
+            self.members[name] = known.align(self.clips.ids)
+        missing = metrics.absent(list(self.clips["label"]), task.labels)
+        if missing:
+            self.warnings.append(
+                f"no {part} clip is {', '.join(missing)}: each counts 0 in the means"
+            )
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """Return counts and hash of the clips, for JSON."""
+        labels = list(self.clips["label"])
+        return {
+            "clips": len(self.clips),
+            "manifest": self.clips.hash,
+            "labels": {label: labels.count(label) for label in self.task.labels},
+            "absent": metrics.absent(labels, self.task.labels),
+            "left_out": self.dropped,
+        }
+
+
+def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]]:
+    """Return the group code of each clip and what has to be said about it."""
+    if column is None or column not in clips:
+        reason = "no group column" if column is None else f"no column {column!r}"
+        return np.arange(len(clips)), [f"{reason}: clips were taken as independent"]
+    names = leaks.speakers(clips) if column == "speaker" else [str(v) for v in clips[column]]
+    blank = sum(not name for name in names)
+    single = [name or f"\0{row}" for row, name in enumerate(names)]
+    codes = np.unique(np.array(single, dtype=object), return_inverse=True)[1]
+    warnings = []
+    if blank:
+        warnings.append(
+            f"{blank} of {len(names)} clips have no {column} and were taken as independent: "
+            "intervals may be too narrow"
+        )
+    if 1 < len(set(single)) < 10:
+        warnings.append(f"only {len(set(single))} values of {column}: intervals are rough")
+    if len(set(single)) == 1:
+        warnings.append(f"only one {column}: no interval can be given")
+    return codes, warnings

@@ -1,0 +1,171 @@
+"""Score systems: measures with intervals, tests of every pair, and tables by any column."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from . import metrics, stats
+from .bootstrap import Resamples, interval, resample
+from .part import Part, clusters
+from .predictions import Predictions
+from .task import Task
+
+
+def scores(
+    truth: np.ndarray,
+    predictions: Predictions,
+    task: Task,
+    drawn: Resamples,
+    name: str,
+    level: float,
+) -> dict[str, Any]:
+    """Return every measure of one system on the test clips."""
+    matrix = metrics.confusion_of_codes(truth, predictions.codes, len(task.labels))
+    result: dict[str, Any] = {}
+    for measure, value in metrics.summary(matrix).items():
+        result[measure] = {"value": value}
+        if measure in drawn.values[name]:
+            result[measure]["interval"] = list(drawn.interval(name, measure, level))
+    if not predictions.hard:
+        for measure in (metrics.nll, metrics.brier, metrics.ece):
+            result[measure.__name__] = {"value": measure(truth, predictions.proba)}
+        if task.values:
+            values = np.array([task.values[label] for label in task.labels])
+            result["ccc"] = {"value": metrics.ccc(values[truth], predictions.proba @ values)}
+    table = metrics.per_class(matrix)
+    result["right"] = int(np.trace(matrix))
+    result["classes"] = {
+        label: {
+            **{measure: float(table[measure][k]) for measure in ("precision", "recall", "f1")},
+            "recall_interval": list(drawn.interval(name, f"recall {k}", level)),
+            "support": int(table["support"][k]),
+        }
+        for k, label in enumerate(task.labels)
+    }
+    result["confusion"] = matrix.tolist()
+    return result
+
+
+def pairs(
+    truth: np.ndarray,
+    guesses: Mapping[str, np.ndarray],
+    groups: np.ndarray,
+    drawn: Resamples,
+    n_labels: int,
+    random_state: int,
+    level: float,
+) -> list[dict[str, Any]]:
+    """Test every pair of systems; Holm over all pairs."""
+    names = list(guesses)
+    if len(names) < 2:
+        return []
+    right = np.stack([guesses[name] == truth for name in names])
+    support = np.bincount(truth, minlength=n_labels)
+    worth = 1 / (support[truth] * n_labels)  # of one clip in UAR
+    parts = np.stack([np.bincount(groups, row * worth) for row in right], axis=1)
+    exchanged, exact = stats.permutation(parts, random_state=random_state)
+    rows = []
+    for a, b in combinations(range(len(names)), 2):
+        only_a = int((right[a] & ~right[b]).sum())
+        only_b = int((right[b] & ~right[a]).sum())
+        gap = drawn.difference(names[a], names[b], "uar")
+        p_clips, p_groups = stats.mcnemar(only_a, only_b), float(exchanged[a, b])
+        rows.append(
+            {
+                "a": names[a],
+                "b": names[b],
+                "right_a": int(right[a].sum()),
+                "right_b": int(right[b].sum()),
+                "only_a": only_a,
+                "only_b": only_b,
+                "mcnemar": p_clips,
+                "permutation": p_groups,
+                "permutation_exact": exact,
+                "p": max(p_clips, p_groups),
+                "uar_difference": float(parts[:, a].sum() - parts[:, b].sum()),
+                "uar_difference_interval": list(interval(gap, drawn.groups, level)),
+                "uar_detectable": stats.detectable(float(gap.std())),
+                "clips_apart_needed": stats.fewest_apart(only_a + only_b),
+            }
+        )
+    for row, p in zip(rows, stats.holm([row["p"] for row in rows]), strict=True):
+        row["p_holm"] = p
+        # The counts lead the sentence, so both measures have to point the same way.
+        same_way = (row["right_a"] - row["right_b"]) * row["uar_difference"] > 0
+        row["different"] = bool(p < 1 - level and same_way)
+        row["sentence"] = stats.verdict(
+            row["a"],
+            row["b"],
+            row["right_a"],
+            row["right_b"],
+            len(truth),
+            p if same_way else 1.0,
+            1 - level,
+        )
+    return rows
+
+
+def table_by(
+    test: Part,
+    systems: Mapping[str, Predictions],
+    task: Task,
+    column: str,
+    groups: str | None,
+    n_resamples: int,
+    random_state: int,
+    level: float,
+) -> dict[str, Any]:
+    """Score every system within each value of a column, pooled and as the mean over values."""
+    values = np.array([str(v) for v in test.clips[column]], dtype=object)
+    rows: dict[str, Any] = {}
+    for value in sorted(set(values)):
+        at = np.flatnonzero(values == value)
+        codes = test.codes[at]
+        group_codes, warnings = clusters(test.clips.select(at), groups)
+        guesses = {name: p.codes[at] for name, p in systems.items()}
+        drawn = resample(
+            codes,
+            guesses,
+            group_codes,
+            len(task.labels),
+            n_resamples=min(n_resamples, 2000),
+            random_state=random_state,
+        )
+        support = Counter(codes.tolist())
+        rows[value or "(blank)"] = {
+            "clips": len(at),
+            "groups": drawn.groups,
+            "absent": [label for k, label in enumerate(task.labels) if not support[k]],
+            "warnings": warnings,
+            "systems": {
+                name: {
+                    measure: {
+                        "value": score,
+                        **(
+                            {"interval": list(drawn.interval(name, measure, level))}
+                            if measure in drawn.values[name]
+                            else {}
+                        ),
+                    }
+                    for measure, score in metrics.summary(
+                        metrics.confusion_of_codes(codes, guess, len(task.labels))
+                    ).items()
+                }
+                for name, guess in guesses.items()
+            },
+        }
+    macro = {
+        name: {
+            measure: float(
+                np.mean([row["systems"][name][measure]["value"] for row in rows.values()])
+            )
+            for measure in ("uar", "accuracy", "macro_f1", "weighted_f1", "uar_present")
+        }
+        for name in systems
+    }
+    return {"values": rows, "macro": macro}

@@ -1,0 +1,386 @@
+"""Splits of a manifest into train, dev and test, with leak checks.
+
+Every scheme keeps speakers and recordings on one side, or refuses; nothing is ever silently empty.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from ..cache.errors import InputError, nearest
+from . import leaks
+from .folds import deal_clips, deal_groups
+
+if TYPE_CHECKING:
+    from ..cache.manifest import Manifest
+    from .task import Task
+
+SCHEMES = (
+    "column",
+    "stratified",
+    "speaker",
+    "group-kfold",
+    "leave-one-speaker-out",
+    "leave-one-language-out",
+    "leave-one-corpus-out",
+)
+PARTS = ("train", "dev", "test")
+NAMES = {
+    **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
+    **dict.fromkeys(("dev", "development", "val", "valid", "validation", "devel"), "dev"),
+    **dict.fromkeys(("test", "tst", "eval", "evaluation"), "test"),
+}
+HELD_OUT = {
+    "leave-one-speaker-out": "speaker",
+    "leave-one-language-out": "language",
+    "leave-one-corpus-out": "dataset",
+}
+
+
+class HasDigests(Protocol):
+    """Anything that knows the content digest of clips: a `Cache`."""
+
+    def digests(self, clips: Manifest, kind: str) -> list[str | None]:
+        """Return the digest of each clip, None where it is not known."""
+        ...
+
+
+@dataclass(frozen=True)
+class Split:
+    """One division of the clips.
+
+    Attributes
+    ----------
+    train, dev, test
+        The parts; dev may be empty, train and test never are.
+    scheme
+        How it was made.
+    name
+        What tells it from its sisters: "fold 2", "deu"; blank where there is one.
+    warnings
+        What the leak checks found and was asked for by name, and what could not be checked.
+    """
+
+    train: Manifest
+    dev: Manifest
+    test: Manifest
+    scheme: str
+    name: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, Manifest]:
+        """The parts by name."""
+        return {"train": self.train, "dev": self.dev, "test": self.test}
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of which id is in which part; the order of rows does not count."""
+        digest = hashlib.sha256()
+        for row in sorted(self._rows()):
+            digest.update(("\0".join(row) + "\n").encode())
+        return digest.hexdigest()
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write `split.csv`: id and part of each clip."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["id", "split"])
+            writer.writerows(self._rows())
+
+    def describe(self) -> dict[str, Any]:
+        """Return hash, warnings and, for each part, clips, speakers and labels, for reports."""
+        parts = {
+            name: {
+                "clips": len(clips),
+                "speakers": len(set(leaks.speakers(clips)) - {""}),
+                "labels": dict(sorted(Counter(clips["label"]).items())),
+            }
+            for name, clips in self.parts.items()
+        }
+        return {
+            "scheme": self.scheme,
+            "name": self.name,
+            "hash": self.hash,
+            "parts": parts,
+            "warnings": list(self.warnings),
+        }
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        for part, clips in self.parts.items():
+            for clip_id in clips.ids:
+                yield clip_id, part
+
+
+def splits(
+    clips: Manifest,
+    scheme: str = "speaker",
+    *,
+    test_size: float = 0.2,
+    dev_size: float = 0.1,
+    random_state: int = 0,
+    n_splits: int = 5,
+    repeats: int = 1,
+    column: str = "split",
+    group: str = "speaker",
+    task: Task | None = None,
+    allow_speaker_overlap: bool = False,
+    allow_duplicates: bool = False,
+    digests: HasDigests | Sequence[str | None] | Mapping[str, str | None] | None = None,
+) -> list[Split]:
+    """Divide clips into train, dev and test.
+
+    Parameters
+    ----------
+    clips
+        The manifest.
+    scheme
+        ``column`` (the parts that the manifest names), ``stratified`` (by label only), ``speaker``
+        (speaker-disjoint and alike in labels), ``group-kfold`` (each group is tested once),
+        ``leave-one-speaker-out``, ``leave-one-language-out``, ``leave-one-corpus-out``.
+    test_size, dev_size
+        Shares of all clips. dev comes out of what is not tested, by speaker where speakers are
+        known; in ``column`` only where the manifest names no dev.
+    random_state
+        Seed; one seed gives one result.
+    n_splits
+        Folds of ``group-kfold``.
+    repeats
+        How often ``stratified``, ``speaker`` and ``group-kfold`` are repeated with other draws.
+    column, group
+        Columns of the parts (``column``) and of the groups (``group-kfold``).
+    task
+        If given, clips are selected and labelled by it first.
+    allow_speaker_overlap, allow_duplicates
+        Turn the errors of the leak checks into warnings.
+    digests
+        Content digest of each clip, or a `Cache` that knows them; without, recordings under two ids
+        cannot be told.
+
+    Returns
+    -------
+    splits
+        One `Split`; one for each fold, repeat or value held out.
+
+    Raises
+    ------
+    InputError
+        If the scheme is unknown or does not fit the manifest, a part would be empty, or a leak is
+        found.
+    """
+    if scheme not in SCHEMES:
+        raise InputError(
+            f"split scheme {scheme!r}; expected one of {', '.join(SCHEMES)}."
+            f"{nearest(scheme, SCHEMES)}"
+        )
+    if not 0 <= dev_size < 1 or not 0 < test_size < 1 or n_splits < 2 or repeats < 1:
+        raise InputError(
+            f"test_size={test_size}, dev_size={dev_size}, n_splits={n_splits}, repeats={repeats}; "
+            "expected shares from 0 to 1, at least 2 folds and 1 repeat"
+        )
+    if task is not None:
+        clips, _ = task.select(clips)
+    if len(clips) < 2:
+        raise InputError(f"{clips.source}: {len(clips)} clips to split; expected at least 2")
+    known = _digests(clips, digests)
+    found = []
+    for repeat in range(repeats):
+        rng = np.random.default_rng([random_state, repeat])
+        for name, parts, notes in _scheme(
+            clips, scheme, test_size, dev_size, n_splits, column, group, rng
+        ):
+            if repeats > 1:
+                name = f"repeat {repeat + 1}" + (f", {name}" if name else "")
+            found.append(
+                _checked(
+                    clips,
+                    parts,
+                    scheme,
+                    name,
+                    notes,
+                    known,
+                    allow_speaker_overlap,
+                    allow_duplicates,
+                )
+            )
+        if scheme == "column" or scheme in HELD_OUT:
+            break
+    return found
+
+
+def _scheme(
+    clips: Manifest,
+    scheme: str,
+    test_size: float,
+    dev_size: float,
+    n_splits: int,
+    column: str,
+    group: str,
+    rng: np.random.Generator,
+) -> Iterator[tuple[str, np.ndarray, list[str]]]:
+    """Yield name, part of each clip and notes of each split."""
+    labels = _strata(clips)
+    if scheme == "column":
+        parts = _column(clips, column)
+        notes = []
+        if not (parts == 1).any() and dev_size:
+            _carve_dev(clips, parts, labels, dev_size, rng)
+            notes = [f"no dev in column {column!r}: {dev_size:g} of train taken by seed"]
+        yield "", parts, notes
+    elif scheme == "stratified":
+        yield "", deal_clips(labels[:, 1], [1 - test_size - dev_size, dev_size, test_size], rng), []
+    elif scheme == "speaker":
+        groups = _groups(clips, "speaker", scheme)
+        shares = [1 - test_size - dev_size, dev_size, test_size]
+        yield "", deal_groups(labels, groups, shares, rng), []
+    elif scheme == "group-kfold":
+        folds = deal_groups(labels, _groups(clips, group, scheme), [1 / n_splits] * n_splits, rng)
+        for fold in range(n_splits):
+            parts = np.where(folds == fold, 2, 0)
+            _carve_dev(clips, parts, labels, dev_size, rng, group)
+            yield f"fold {fold + 1}", parts, []
+    else:
+        held = HELD_OUT[scheme]
+        groups = _groups(clips, held, scheme)
+        names = _names(clips, held)
+        for value in np.unique(groups):
+            parts = np.where(groups == value, 2, 0)
+            _carve_dev(clips, parts, labels, dev_size, rng)
+            yield names[int(np.flatnonzero(groups == value)[0])], parts, []
+
+
+def _column(clips: Manifest, column: str) -> np.ndarray:
+    if column not in clips:
+        raise InputError(
+            f"{clips.source}: no column {column!r} for the split; "
+            f"it has {', '.join(clips.columns)}.{nearest(column, clips.columns)}"
+        )
+    values = [str(value).strip().casefold() for value in clips[column]]
+    wrong = Counter(value for value in values if value not in NAMES)
+    if wrong:
+        raise InputError(
+            f"{clips.source}: column {column!r} holds "
+            + ", ".join(f"{value or 'blank'!r} ({n} rows)" for value, n in wrong.most_common(5))
+            + "; expected train, dev or test in each row. Fill it, or use another scheme"
+        )
+    parts = np.array([PARTS.index(NAMES[value]) for value in values])
+    for code in (0, 2):
+        if not (parts == code).any():
+            raise InputError(f"{clips.source}: column {column!r} names no {PARTS[code]} clip")
+    return parts
+
+
+def _carve_dev(
+    clips: Manifest,
+    parts: np.ndarray,
+    labels: np.ndarray,
+    dev_size: float,
+    rng: np.random.Generator,
+    group: str = "speaker",
+) -> None:
+    """Move a share of train to dev, whole groups where they are known, in place."""
+    train = np.flatnonzero(parts == 0)
+    share = dev_size * len(parts) / max(len(train), 1)
+    if not dev_size:
+        return
+    if share >= 1:
+        raise InputError(f"dev_size={dev_size:g} leaves nothing of {len(train)} clips for train")
+    names = np.array(_names(clips, group), dtype=object)[train]
+    shares = [1 - share, share]
+    if len(set(names) - {""}) > 1:
+        single = np.array([f"\0{row}" for row in range(len(names))], dtype=object)
+        groups = _codes(np.where(names == "", single, names))
+        dealt = deal_groups(labels[train], groups, shares, rng)
+    else:
+        dealt = deal_clips(labels[train, 1], shares, rng)
+    parts[train] = dealt
+
+
+def _strata(clips: Manifest) -> np.ndarray:
+    """Return label, and label within language, of each clip: `(clips, 2)`."""
+    pairs = [f"{a}\0{b}" for a, b in zip(clips["label"], clips["language"], strict=True)]
+    return np.stack([_codes(clips["label"]), _codes(pairs)], axis=1)
+
+
+def _names(clips: Manifest, column: str) -> list[str]:
+    return leaks.speakers(clips) if column == "speaker" else [str(v) for v in clips[column]]
+
+
+def _groups(clips: Manifest, column: str, scheme: str) -> np.ndarray:
+    if column not in clips:
+        raise InputError(
+            f"{clips.source}: no column {column!r} for scheme {scheme!r}; "
+            f"it has {', '.join(clips.columns)}.{nearest(column, clips.columns)}"
+        )
+    names = _names(clips, column)
+    blank = [row for row, name in enumerate(names) if not name]
+    if blank:
+        raise InputError(
+            f"{clips.source}: {len(blank)} of {len(clips)} clips have no {column} (first in line "
+            f"{clips.line(blank[0])}); scheme {scheme!r} expects one for each. Fill the column, "
+            f"leave those clips out, or use scheme 'stratified' or 'column'"
+        )
+    groups = _codes(names)
+    if groups.max() == 0:
+        raise InputError(
+            f"{clips.source}: one {column} only ({names[0]!r}); scheme {scheme!r} expects several"
+        )
+    return groups
+
+
+def _codes(values: Sequence[str] | np.ndarray) -> np.ndarray:
+    return np.unique(np.asarray([str(v) for v in values], dtype=object), return_inverse=True)[1]
+
+
+def _digests(clips: Manifest, digests: Any) -> dict[str, str | None]:
+    if digests is None:
+        return {}
+    if isinstance(digests, Mapping):
+        return dict(digests)
+    values = digests.digests(clips, "audio") if hasattr(digests, "digests") else list(digests)
+    if len(values) != len(clips):
+        raise InputError(f"{len(values)} digests for {len(clips)} clips; expected one for each")
+    return dict(zip(clips.ids, values, strict=True))
+
+
+def _checked(
+    clips: Manifest,
+    parts: np.ndarray,
+    scheme: str,
+    name: str,
+    notes: list[str],
+    digests: dict[str, str | None],
+    allow_speakers: bool,
+    allow_duplicates: bool,
+) -> Split:
+    by_name = {part: clips.select(parts == code) for code, part in enumerate(PARTS)}
+    warnings = [*notes, *leaks.check_speakers(by_name, allow=allow_speakers)]
+    warnings += leaks.check_duplicates(by_name, digests, allow=allow_duplicates)
+    unknown = sum(
+        1 for i, path in zip(clips.ids, clips["path"], strict=True) if path and not digests.get(i)
+    )
+    if unknown:
+        warnings.append(f"{unknown} recordings without a digest: not checked for duplicates")
+    warnings += leaks.check_texts(by_name)
+    for part in ("dev", "test"):
+        there = set(by_name[part]["label"])
+        missing = sorted(set(by_name["train"]["label"]) ^ there) if there else []
+        if missing:
+            only_train = [label for label in missing if label not in there]
+            only_part = [label for label in missing if label in there]
+            if only_train:
+                warnings.append(f"{part} has no clip of {', '.join(only_train)}")
+            if only_part:
+                warnings.append(f"train has no clip of {', '.join(only_part)}, {part} has")
+    return Split(by_name["train"], by_name["dev"], by_name["test"], scheme, name, tuple(warnings))

@@ -1,0 +1,252 @@
+"""The strategies by name, and how each is fitted on dev and applied to test.
+
+Dev scores of what learns (weights, calibration) are out of fold: fitted on the other speakers of
+dev, so that a strategy cannot be chosen for having learnt dev by heart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..cache.errors import InputError, nearest
+from . import metrics
+from .calibrate import Calibrator, calibrator
+from .ensemble import (
+    Ensemble,
+    GeometricEnsemble,
+    MaxEnsemble,
+    MeanEnsemble,
+    MedianEnsemble,
+    RankEnsemble,
+    VoteEnsemble,
+)
+from .ensemble_fitted import GreedyEnsemble, StackingEnsemble, WeightedEnsemble
+from .folds import deal_groups
+from .predictions import Predictions
+from .subsets import search
+
+STRATEGIES: dict[str, type[Ensemble]] = {
+    kind.name: kind
+    for kind in (
+        MeanEnsemble,
+        MaxEnsemble,
+        WeightedEnsemble,
+        GeometricEnsemble,
+        MedianEnsemble,
+        VoteEnsemble,
+        RankEnsemble,
+        StackingEnsemble,
+        GreedyEnsemble,
+    )
+}
+
+Members = Mapping[str, Predictions]
+
+
+@dataclass
+class Combined:
+    """One system of a comparison: a member, or an ensemble of members.
+
+    Attributes
+    ----------
+    test
+        Its predictions on test.
+    members, strategy
+        What it is made of; strategy is "" for a single member.
+    dev
+        Its scores on dev (out of fold where it learns); empty without dev.
+    learnt
+        What was learnt on dev.
+    """
+
+    test: Predictions
+    members: tuple[str, ...]
+    strategy: str = ""
+    dev: dict[str, float] = field(default_factory=dict)
+    learnt: dict[str, object] = field(default_factory=dict)
+
+    def describe(self) -> dict[str, Any]:
+        """Return kind, members, dev scores and what was learnt, for JSON."""
+        return {
+            "kind": "ensemble" if self.strategy else "member",
+            "strategy": self.strategy,
+            "members": list(self.members),
+            "dev": self.dev or None,
+            "learnt": self.learnt,
+        }
+
+
+def strategy(name: str) -> Ensemble:
+    """Return a new ensemble by the name of its rule.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> strategy("mean")
+    <affekt.classify.ensemble.MeanEnsemble object at ...>
+    """
+    if name not in STRATEGIES:
+        raise InputError(
+            f"ensemble strategy {name!r}; expected one of {', '.join(STRATEGIES)}."
+            f"{nearest(name, STRATEGIES)}"
+        )
+    return STRATEGIES[name]()
+
+
+def combine_all(
+    test: Members,
+    strategies: Sequence[str],
+    dev: Members | None = None,
+    truth: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    *,
+    calibrate: str | None = None,
+    subsets: bool = False,
+    random_state: int = 0,
+) -> dict[str, Combined]:
+    """Return every member and every strategy, fitted on dev and applied to test.
+
+    Parameters
+    ----------
+    test, dev
+        Predictions of the members, joined: same ids, same labels, same order.
+    strategies
+        Names of `STRATEGIES`.
+    truth, groups
+        Label code and group code of each dev clip.
+    calibrate
+        Name of a calibrator, fitted for each member on dev.
+    subsets
+        Also take the subset of members that is best on dev, for each closed-form strategy.
+    random_state
+        Seed of the folds of dev.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, or something that learns has no dev.
+    """
+    if len(set(strategies)) < len(strategies):
+        raise InputError(f"strategies {list(strategies)}; expected each once")
+    rules = {name: strategy(name) for name in strategies}
+    clash = sorted(set(rules) & set(test))
+    if clash:
+        raise InputError(f"a member is called {clash[0]!r}, as a strategy is; rename the member")
+    needs = [name for name, rule in rules.items() if rule.learns]
+    needs += [f"calibrate={calibrate!r}"] if calibrate else []
+    needs += ["subsets"] if subsets else []
+    if needs and dev is None:
+        raise InputError(
+            f"{', '.join(needs)} learns on dev; expected dev predictions and dev_truth"
+        )
+    if calibrate:
+        calibrator(calibrate)
+    result = {name: Combined(p, (name,)) for name, p in test.items()}
+    fitting = _Dev(dev, truth, groups, calibrate, random_state) if dev is not None else None
+    if fitting:
+        for name, item in result.items():
+            item.dev = fitting.score(fitting.members[name])
+    if len(test) > 1:
+        for name, rule in rules.items():
+            result[name] = _fit(name, rule, test, tuple(sorted(test)), fitting)
+    if subsets and fitting and len(test) > 1:
+        plain, _ = fitting.calibrated(fitting.members)
+        for found in search(plain, fitting.truth, [n for n in rules if not rules[n].learns]):
+            if len(found.members) not in (1, len(test)):
+                label = f"{found.strategy} of {' + '.join(found.members)}"
+                chosen = {name: test[name] for name in found.members}
+                result[label] = _fit(label, rules[found.strategy], chosen, found.members, fitting)
+                result[label].learnt["subsets_tried"] = found.tried
+    return result
+
+
+def _fit(
+    name: str, rule: Ensemble, test: Members, members: tuple[str, ...], fitting: _Dev | None
+) -> Combined:
+    if fitting is None:
+        return Combined(rule.combine(test), members, rule.name)
+    dev = {member: fitting.members[member] for member in members}
+    calibrated, calibrators = fitting.calibrated(dev)
+    rule.fit(calibrated, fitting.names)
+    learnt = rule.describe()
+    if calibrators:
+        learnt["calibration"] = {m: c.describe() for m, c in calibrators.items()}
+        test = {m: calibrators[m].apply(p) for m, p in test.items()}
+    scored = fitting.out_of_fold(rule, dev) if rule.learns or calibrators else rule.combine(dev)
+    return Combined(rule.combine(test), members, rule.name, fitting.score(scored), learnt)
+
+
+class _Dev:
+    """Dev predictions with what is needed to learn and score on them."""
+
+    def __init__(
+        self,
+        members: Members,
+        truth: np.ndarray | None,
+        groups: np.ndarray | None,
+        calibrate: str | None,
+        random_state: int,
+    ):
+        if truth is None:
+            raise InputError("dev predictions without their true labels; expected both")
+        first = next(iter(members.values()))
+        self.members, self.truth, self.calibrate = members, truth, calibrate
+        self.names = [first.labels[code] for code in truth]
+        groups = np.arange(len(truth)) if groups is None else groups
+        n_folds = min(5, len(np.unique(groups)))
+        rng = np.random.default_rng(random_state)
+        self.folds = (
+            deal_groups(truth, groups, [1 / n_folds] * n_folds, rng, restarts=3)
+            if n_folds > 1
+            else np.zeros(len(truth), dtype=int)
+        )
+
+    def score(self, predictions: Predictions) -> dict[str, float]:
+        matrix = metrics.confusion_of_codes(self.truth, predictions.codes, len(predictions.labels))
+        return {**metrics.summary(matrix), "nll": metrics.nll(self.truth, predictions.proba)}
+
+    def calibrated(
+        self, members: Members, rows: np.ndarray | None = None
+    ) -> tuple[Members, dict[str, Calibrator]]:
+        """Fit a calibrator for each member on rows of dev, and apply it to those."""
+        if not self.calibrate:
+            return members, {}
+        names = self.names if rows is None else [self.names[row] for row in rows]
+        fitted = {m: calibrator(self.calibrate).fit(p, names) for m, p in members.items()}
+        return {m: fitted[m].apply(p) for m, p in members.items()}, fitted
+
+    def out_of_fold(self, rule: Ensemble, members: Members) -> Predictions:
+        """Predict each fold of dev by what was fitted on the others; `rule` stays as it is."""
+        first = next(iter(members.values()))
+        proba = np.empty_like(first.proba)
+        for fold in np.unique(self.folds):
+            inside = np.flatnonzero(self.folds == fold)
+            outside = np.flatnonzero(self.folds != fold)
+            if not len(outside):
+                outside = inside
+            learn = {m: _rows(p, outside) for m, p in members.items()}
+            learn, calibrators = self.calibrated(learn, outside)
+            fresh = type(rule)().fit(learn, [self.names[row] for row in outside])
+            apply = {m: _rows(p, inside) for m, p in members.items()}
+            if calibrators:
+                apply = {m: calibrators[m].apply(p) for m, p in apply.items()}
+            proba[inside] = fresh.combine(apply).proba
+        return Predictions(first.ids, first.labels, proba)
+
+
+def _rows(predictions: Predictions, rows: np.ndarray) -> Predictions:
+    return Predictions(
+        [predictions.ids[row] for row in rows],
+        predictions.labels,
+        predictions.proba[rows],
+        hard=predictions.hard,
+        source=predictions.source,
+    )
