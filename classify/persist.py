@@ -71,7 +71,7 @@ def write_folder(
     import safetensors.numpy
 
     folder = Path(folder)
-    if folder.exists() and not (folder / CONFIG).is_file() and any(folder.iterdir()):
+    if folder.exists() and not _is_model(folder):
         raise InputError(f"{folder} exists and holds no model; choose another folder")
     weights = safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
     described = {
@@ -199,6 +199,18 @@ def read_json(path: Path) -> dict[str, Any]:
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a JSON object")
     return data
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether a folder may be replaced: it is empty, or a model of ours."""
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    try:
+        return str(read_json(folder / CONFIG).get("format")).startswith("affekt-model/")
+    except (OSError, InputError):
+        return False
 
 
 def _check(value: Any, schema: Any, where: str) -> None:
