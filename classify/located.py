@@ -35,7 +35,7 @@ class Located:
     source : str
         The file, as it was named.
     line : int
-        Counted from 1.
+        Counted from 1; 0 where it was not read from a file.
 
     Examples
     --------
@@ -52,8 +52,9 @@ class Located:
     line: int
 
     def fail(self, message: str) -> NoReturn:
-        """Raise `InputError` with file and line before `message`."""
-        raise InputError(f"{self.source}:{self.line}: {message}")
+        """Raise `InputError` with file and line (where there is one) before `message`."""
+        where = f"{self.source}:{self.line}" if self.line else self.source
+        raise InputError(f"{where}: {message}")
 
     def __getitem__(self, key: str) -> Located:
         return self.value[key]

@@ -1,4 +1,4 @@
-"""Train one member of a recipe: choose its settings on dev, predict test, leave a folder.
+"""One member of a recipe and its folder: model, predictions, what was chosen.
 
 The folder appears whole or not at all, and `member.json` in it holds a key over everything that
 decides its numbers; a run that finds the key again has nothing to do.
@@ -11,7 +11,6 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,30 +19,16 @@ import numpy as np
 from ..cache.errors import InputError, nearest
 from ..cache.manifest import Manifest
 from ..cache.space import Space
+from .choosing import Part, choose
 from .persist import replace_folder
 from .predictions import Predictions
 from .recipe import MemberEntry
 from .task import Task
 
-__all__ = ["Part", "check_head", "is_done", "read_member", "train_member"]
+__all__ = ["check_head", "is_done", "read_member", "train_member"]
 
 EPOCH = 1  # grows when the same recipe gives other numbers than before
 RECORD = "member.json"
-
-
-@dataclass(frozen=True)
-class Part:
-    """The clips of one split that a member has features for.
-
-    Attributes
-    ----------
-    train, dev, test : Manifest
-        With task labels; dev may be empty.
-    """
-
-    train: Manifest
-    dev: Manifest
-    test: Manifest
 
 
 def check_head(entry: MemberEntry) -> None:
@@ -143,10 +128,12 @@ def train_member(
         for number, part in enumerate(parts, 1):
             name = "model" if len(parts) == 1 else f"model-{number}"
             if entry.head:
-                fitted = _choose(entry, task, part, spaces, dict(split_options or {}), say)
-                fitted.model.save_pretrained(beside / name)
-                _append_history(beside / "history.jsonl", name, fitted.model.head_)
-                predict, record = fitted.model.predict, fitted.record
+                model, record = choose(
+                    entry, task, part, spaces, split_options=split_options, say=say
+                )
+                model.save_pretrained(beside / name)
+                _append_history(beside / "history.jsonl", name, model.head_)
+                predict = model.predict
             else:
                 space = spaces[entry.on[0]]
                 predict = _classifier(entry, task, space)
@@ -169,93 +156,6 @@ def train_member(
         replace_folder(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
-
-
-@dataclass(frozen=True)
-class _Fitted:
-    model: Any
-    record: dict[str, Any]
-
-
-def _choose(
-    entry: MemberEntry,
-    task: Task,
-    part: Part,
-    spaces: Mapping[str, Space],
-    options: dict[str, Any],
-    say: Callable[[str], None],
-) -> _Fitted:
-    """Fit every candidate, keep the one with the best UAR on dev; of equal ones the first."""
-    candidates = list(entry.candidates())
-    has_dev = len(part.dev) > 0
-    if len(candidates) > 1 and not has_dev:
-        entry.at.fail(
-            f"member {entry.name!r} has {len(candidates)} settings to choose from and no dev "
-            "clips; set split: {dev_size: ...} or write one value for each"
-        )
-
-    def fit(candidate: dict[str, Any], random_state: int) -> tuple[float, Any]:
-        model = _model(entry, task, spaces, candidate, random_state)
-        model.fit(part.train, part.dev if has_dev else None, test=part.test, **options)
-        return (_uar(model, part.dev, task) if has_dev else 0.0), model
-
-    tried = []
-    best_score, best = -1.0, None
-    for candidate in candidates:
-        score, model = fit(candidate, entry.random_state)
-        tried.append({**_json(candidate), "dev_uar": score if has_dev else None})
-        if len(candidates) > 1:
-            say(f"{entry.name}: {_words(candidate, candidates)}: dev UAR {score:.3f}")
-        if score > best_score:
-            best_score, best, chosen = score, model, candidate
-    record: dict[str, Any] = {"chosen": _json(chosen), "tried": tried}
-    if entry.seeds > 1:
-        record["seeds"] = []
-        first = best
-        for seed in range(entry.random_state, entry.random_state + entry.seeds):
-            again = first if seed == entry.random_state else None
-            score, model = (best_score, again) if again else fit(chosen, seed)
-            scores = {
-                "dev_uar": score if has_dev else None,
-                "test_uar": _uar(model, part.test, task),
-            }
-            record["seeds"].append({"random_state": seed, **scores})
-            say(f"{entry.name}: seed {seed}: dev UAR {score:.3f}")
-            if has_dev and score > best_score:
-                best_score, best = score, model
-        record["over_seeds"] = _spread([one["test_uar"] for one in record["seeds"]])
-    record["dev_uar"] = best_score if has_dev else None
-    record["random_state"] = best.random_state
-    record["fit"] = best.record
-    return _Fitted(best, record)
-
-
-def _model(
-    entry: MemberEntry,
-    task: Task,
-    spaces: Mapping[str, Space],
-    candidate: Mapping[str, Any],
-    random_state: int,
-) -> Any:
-    from .heads import HEADS
-    from .model import Model
-
-    features = []
-    for name in entry.on:
-        layers = candidate["layers"][name]
-        layers = list(layers) if isinstance(layers, tuple) else layers
-        try:
-            features.append(spaces[name].features(layers=layers, combine=candidate["combine"]))
-        except InputError as error:
-            entry.at.fail(f"member {entry.name!r}: {error}")
-    head = HEADS[entry.head](**candidate["settings"])
-    return Model(head, task, features, scale=entry.scale, random_state=random_state)
-
-
-def _uar(model: Any, clips: Manifest, task: Task) -> float:
-    from .metrics import uar
-
-    return uar(list(clips["label"]), model.predict(clips).label, task.labels)
 
 
 def _classifier(entry: MemberEntry, task: Task, space: Space) -> Callable[[Manifest], Predictions]:
@@ -305,33 +205,3 @@ def _digests(folder: Path) -> dict[str, str]:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.name != RECORD
     }
-
-
-def _json(candidate: Mapping[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps(candidate))
-
-
-def _words(candidate: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> str:
-    """Name only what differs between the candidates."""
-
-    def flat(one: Mapping[str, Any]) -> dict[str, Any]:
-        layers = {f"layer of {name}": layer for name, layer in one["layers"].items()}
-        return {**layers, "combine": one["combine"], **one["settings"]}
-
-    all_flat = [flat(one) for one in candidates]
-    mine = flat(candidate)
-    return ", ".join(
-        f"{name} {value}"
-        for name, value in mine.items()
-        if any(other[name] != value for other in all_flat)
-    )
-
-
-def _spread(values: Sequence[float]) -> dict[str, Any]:
-    """Return mean, standard deviation and 95 % interval of the mean (Student's t) over seeds."""
-    from scipy.stats import t
-
-    n = len(values)
-    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
-    half = float(t.ppf(0.975, n - 1)) * sd / n**0.5
-    return {"n": n, "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}

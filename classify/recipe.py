@@ -43,6 +43,9 @@ _ENCODER = [
     "long",
     "max_seconds",
     "min_seconds",
+    "silence",
+    "dim",
+    "longest",
     "store_dtype",
 ]
 _SPLIT = {
@@ -281,6 +284,8 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
         for key, value in options.items():
             if key in ("max_seconds", "min_seconds"):
                 value.number(key, least=0)
+            elif key in ("dim", "longest"):
+                value.number(key, whole=True, least=1)
             else:
                 value.text(f"{key} of encoder {name!r}")
         found[name] = EncoderEntry(name, entry.plain(), entry)

@@ -19,7 +19,8 @@ from typing import Any
 import numpy as np
 
 from ..cache.manifest import Manifest
-from .member import EPOCH, Part, is_done, read_member, train_member
+from .choosing import Part
+from .member import EPOCH, is_done, read_member, train_member
 from .predictions import Predictions
 from .prepare import Prepared, check_work, prepare
 from .recipe import MemberEntry, Recipe

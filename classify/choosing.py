@@ -1,0 +1,166 @@
+"""Fit a member: every setting that is listed, every seed; what is kept is chosen on dev alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cache.errors import InputError
+from ..cache.manifest import Manifest
+from ..cache.space import Space
+from .recipe import MemberEntry
+from .task import Task
+
+if TYPE_CHECKING:
+    from .model import Model
+
+__all__ = ["Part", "choose"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The clips of one split that a member has features for.
+
+    Attributes
+    ----------
+    train, dev, test : Manifest
+        With task labels; dev may be empty.
+    """
+
+    train: Manifest
+    dev: Manifest
+    test: Manifest
+
+
+def choose(
+    entry: MemberEntry,
+    task: Task,
+    part: Part,
+    spaces: Mapping[str, Space],
+    *,
+    split_options: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> tuple[Model, dict[str, Any]]:
+    """Fit every candidate, keep the one with the best UAR on dev; of equal ones the first.
+
+    Parameters
+    ----------
+    entry, task, part, spaces, split_options, say
+        As for `train_member`.
+
+    Returns
+    -------
+    model : Model
+    record : dict
+        What was tried and chosen, scores on dev, spread over seeds.
+
+    Raises
+    ------
+    InputError
+        As `Model.fit`; or several values to choose from and no dev clips.
+    """
+    options = dict(split_options or {})
+    candidates = list(entry.candidates())
+    has_dev = len(part.dev) > 0
+    if len(candidates) > 1 and not has_dev:
+        entry.at.fail(
+            f"member {entry.name!r} has {len(candidates)} settings to choose from and no dev "
+            "clips; set split: {dev_size: ...} or write one value for each"
+        )
+
+    def fit(candidate: dict[str, Any], random_state: int) -> tuple[float, Any]:
+        model = _model(entry, task, spaces, candidate, random_state)
+        model.fit(part.train, part.dev if has_dev else None, test=part.test, **options)
+        return (_uar(model, part.dev, task) if has_dev else 0.0), model
+
+    tried = []
+    best_score, best = -1.0, None
+    for candidate in candidates:
+        score, model = fit(candidate, entry.random_state)
+        tried.append({**_json(candidate), "dev_uar": score if has_dev else None})
+        if len(candidates) > 1:
+            say(f"{entry.name}: {_words(candidate, candidates)}: dev UAR {score:.3f}")
+        if score > best_score:
+            best_score, best, chosen = score, model, candidate
+    record: dict[str, Any] = {"chosen": _json(chosen), "tried": tried}
+    if entry.seeds > 1:
+        record["seeds"] = []
+        first = best
+        for seed in range(entry.random_state, entry.random_state + entry.seeds):
+            again = first if seed == entry.random_state else None
+            score, model = (best_score, again) if again else fit(chosen, seed)
+            scores = {
+                "dev_uar": score if has_dev else None,
+                "test_uar": _uar(model, part.test, task),
+            }
+            record["seeds"].append({"random_state": seed, **scores})
+            say(f"{entry.name}: seed {seed}: dev UAR {score:.3f}")
+            if has_dev and score > best_score:
+                best_score, best = score, model
+        record["over_seeds"] = _spread([one["test_uar"] for one in record["seeds"]])
+    record["dev_uar"] = best_score if has_dev else None
+    record["random_state"] = best.random_state
+    record["fit"] = best.record
+    return best, record
+
+
+def _model(
+    entry: MemberEntry,
+    task: Task,
+    spaces: Mapping[str, Space],
+    candidate: Mapping[str, Any],
+    random_state: int,
+) -> Any:
+    from .heads import HEADS
+    from .model import Model
+
+    features = []
+    for name in entry.on:
+        layers = candidate["layers"][name]
+        layers = list(layers) if isinstance(layers, tuple) else layers
+        try:
+            features.append(spaces[name].features(layers=layers, combine=candidate["combine"]))
+        except InputError as error:
+            entry.at.fail(f"member {entry.name!r}: {error}")
+    head = HEADS[entry.head](**candidate["settings"])
+    return Model(head, task, features, scale=entry.scale, random_state=random_state)
+
+
+def _uar(model: Any, clips: Manifest, task: Task) -> float:
+    from .metrics import uar
+
+    return uar(list(clips["label"]), model.predict(clips).label, task.labels)
+
+
+def _json(candidate: Mapping[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(candidate))
+
+
+def _words(candidate: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> str:
+    """Name only what differs between the candidates."""
+
+    def flat(one: Mapping[str, Any]) -> dict[str, Any]:
+        layers = {f"layer of {name}": layer for name, layer in one["layers"].items()}
+        return {**layers, "combine": one["combine"], **one["settings"]}
+
+    all_flat = [flat(one) for one in candidates]
+    mine = flat(candidate)
+    return ", ".join(
+        f"{name} {value}"
+        for name, value in mine.items()
+        if any(other[name] != value for other in all_flat)
+    )
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    """Return mean, standard deviation and 95 % interval of the mean (Student's t) over seeds."""
+    from scipy.stats import t
+
+    n = len(values)
+    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = float(t.ppf(0.975, n - 1)) * sd / n**0.5
+    return {"n": n, "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}

@@ -1,0 +1,111 @@
+"""The commands `affekt train` and `affekt probe`: one model, or a grid of layers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from .cli_run import say
+
+__all__ = ["probe", "train"]
+
+COMMON = [
+    click.argument("manifest", type=click.Path(path_type=Path)),
+    click.option("--cache", required=True, type=click.Path(path_type=Path), help="Cache folder."),
+    click.option("--task", required=True, help="valence, emotion6, ..., or a YAML file."),
+    click.option("--split", "scheme", default="speaker", show_default=True, help="Split scheme."),
+    click.option("--test-size", default=0.2, show_default=True, help="Share of the clips."),
+    click.option("--dev-size", default=0.1, show_default=True, help="Share of the clips."),
+    click.option("--random-state", default=0, show_default=True, help="Of split and head."),
+    click.option("--n-jobs", default=1, show_default=True, help="Processes, for probe."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+]
+
+
+def common(command: Any) -> Any:
+    """Give a command the options that training and probing share."""
+    for option in reversed(COMMON):
+        command = option(command)
+    return command
+
+
+@click.command()
+@common
+@click.option("--space", "spaces", required=True, multiple=True, help="Space; twice for a fusion.")
+@click.option("--head", required=True, help="logistic, mlp, patch, concat, mean, cross-attention.")
+@click.option("--layers", default="-1", show_default=True, help="12, all, or 6,12 (together).")
+@click.option("--combine", default="concat", show_default=True, help="concat, mean or mix.")
+@click.option("--no-scale", is_flag=True, help="Do not standardise the features.")
+@click.option("--seeds", default=1, show_default=True, help="Random states; best on dev is kept.")
+@click.option("--set", "pairs", multiple=True, help="NAME=VALUE, a setting of the head.")
+@click.option("--pred", type=click.Path(path_type=Path), help="Write predictions of test there.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder.")
+def train(
+    manifest: Path,
+    cache: Path,
+    task: str,
+    output: Path,
+    as_json: bool,
+    pred: Path | None,
+    n_jobs: int,
+    **options: Any,
+) -> None:
+    """Train one model on the clips of MANIFEST and save it.
+
+    The clips are divided by --split; scores on dev and test are printed. What is saved was trained
+    on train alone: config.json and model.safetensors.
+    """
+    from .train import train_model
+
+    model, record = train_model(manifest, cache, task, say=say, **options)
+    model.save_pretrained(output)
+    if pred is not None:
+        record["test"].write(pred)
+    told = {key: value for key, value in record.items() if key not in ("test", "fit")}
+    if as_json:
+        click.echo(json.dumps({"model": str(output), **told}, ensure_ascii=False))
+        return
+    dev = "" if record["dev_uar"] is None else f"dev UAR {record['dev_uar']:.3f}, "
+    click.echo(f"{dev}test UAR {record['test_uar']:.3f} on {record['test_clips']} clips")
+    if "over_seeds" in record:
+        over = record["over_seeds"]
+        click.echo(f"test UAR over {over['n']} seeds {over['mean']:.3f}, sd {over['sd']:.3f}")
+    click.echo(f"Model: {output}")
+
+
+@click.command()
+@common
+@click.option("--space", required=True, help="Space to probe.")
+@click.option("--C", "values", default="0.001,0.01,0.1,1", show_default=True, help="C to try.")
+def probe(
+    manifest: Path,
+    cache: Path,
+    task: str,
+    space: str,
+    values: str,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Say which layer of a space tells the labels apart best.
+
+    A logistic regression for each layer and each C; UAR on dev decides, and only the winner is
+    scored on test.
+    """
+    from .train import probe_space, probe_table
+
+    grid = probe_space(
+        manifest, cache, task, space=space, values=_numbers("--C", values), say=say, **options
+    )
+    click.echo(json.dumps(grid) if as_json else probe_table(grid))
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    from ..cache.errors import InputError
+
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} is {text!r}; expected numbers with commas: 0.01,0.1") from None

@@ -1,0 +1,262 @@
+"""Train one model from a manifest, and probe which layer of a space to train on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ..cache.cache import Cache
+from ..cache.errors import InputError
+from ..cache.manifest import Manifest
+from .choosing import Part, choose
+from .located import Located
+from .member import check_head
+from .metrics import uar
+from .recipe import MemberEntry
+from .splits import splits
+from .task import Task
+
+if TYPE_CHECKING:
+    from .model import Model
+
+__all__ = ["probe_space", "probe_table", "train_model"]
+
+Say = Callable[[str], None]
+
+
+def train_model(
+    manifest: str | Path,
+    cache: str | Path,
+    task: str,
+    *,
+    spaces: Sequence[str],
+    head: str,
+    layers: str = "-1",
+    combine: str = "concat",
+    no_scale: bool = False,
+    seeds: int = 1,
+    pairs: Sequence[str] = (),
+    scheme: str = "speaker",
+    test_size: float = 0.2,
+    dev_size: float = 0.1,
+    random_state: int = 0,
+    say: Say = lambda line: None,
+) -> tuple[Model, dict[str, Any]]:
+    """Train a model as `affekt train` does.
+
+    Parameters
+    ----------
+    manifest, cache : path
+    task : str
+    spaces : sequence of str
+        Names of spaces; two for a fusion.
+    head : str
+        A name of `HEADS`.
+    layers : str
+        ``"12"``, ``"all"`` or ``"6,12"``.
+    combine : str
+    no_scale : bool
+    seeds : int
+    pairs : sequence of str
+        ``"C=0.1"``: settings of the head, values as in YAML.
+    scheme, test_size, dev_size, random_state
+        As for `splits`.
+    say : callable, optional
+
+    Returns
+    -------
+    model : Model
+    record : dict
+        What was chosen; ``dev_uar``, ``test_uar``, ``test_clips``, and ``test``, the predictions.
+
+    Raises
+    ------
+    InputError
+        Anything wrong with the input, before any work.
+    MissingError
+        Clips without stored features.
+    """
+    store = Cache(cache, readonly=True)
+    found = {name: store.space(name) for name in spaces}
+    settings = {name: (value,) for name, value in map(_setting, pairs)}
+    keys = {name: Located(value[0], "command line", 0) for name, value in settings.items()}
+    at = Located({"head": Located(head, "command line", 0), **keys}, "command line", 0)
+    entry = MemberEntry(
+        name="model",
+        head=head,
+        on=tuple(found),
+        layers=dict.fromkeys(found, (_layers(layers),)),
+        combine=(combine,),
+        settings=settings,
+        scale=not no_scale,
+        seeds=seeds,
+        random_state=random_state,
+        at=at,
+    )
+    check_head(entry)
+    wanted = Task.of(task)
+    part = _part(Manifest.read(manifest), wanted, store, scheme, test_size, dev_size, random_state)
+    say(f"training on {len(part.train)} clips")
+    model, record = choose(entry, wanted, part, found, say=say)
+    test = model.predict(part.test)
+    score = uar(list(part.test["label"]), test.label, wanted.labels)
+    return model, {**record, "test_uar": score, "test_clips": len(part.test), "test": test}
+
+
+def probe_space(
+    manifest: str | Path,
+    cache: str | Path,
+    task: str,
+    *,
+    space: str,
+    values: Sequence[float],
+    scheme: str = "speaker",
+    test_size: float = 0.2,
+    dev_size: float = 0.1,
+    random_state: int = 0,
+    n_jobs: int = 1,
+    say: Say = lambda line: None,
+) -> dict[str, Any]:
+    """Train a logistic regression on each layer of a space with each C.
+
+    Parameters
+    ----------
+    manifest, cache, task, scheme, test_size, dev_size, random_state, say
+        As for `train_model`.
+    space : str
+    values : sequence of float
+        C to try.
+    n_jobs : int
+        Processes of joblib; the result does not depend on it.
+
+    Returns
+    -------
+    dict
+        ``layers``, ``C``, ``dev_uar`` (layers, C), ``chosen`` and its ``test_uar``.
+
+    Raises
+    ------
+    InputError
+        As `train_model`; and if there are no dev clips to choose on.
+    """
+    from joblib import Parallel, delayed
+
+    store = Cache(cache, readonly=True)
+    found = store.space(space)
+    wanted = Task.of(task)
+    part = _part(Manifest.read(manifest), wanted, store, scheme, test_size, dev_size, random_state)
+    if not len(part.dev):
+        raise InputError("no dev clips to choose a layer on; expected a --dev-size above 0")
+    say(f"{found.n_layers} layers x {len(values)} values of C, {len(part.train)} clips")
+    rows = Parallel(n_jobs=n_jobs)(
+        delayed(_probe_layer)(found, layer, list(values), wanted, part)
+        for layer in range(found.n_layers)
+    )
+    scores = [[dev for dev, _ in row] for row in rows]
+    layer, place = max(
+        ((i, j) for i in range(len(rows)) for j in range(len(values))),
+        key=lambda at: (scores[at[0]][at[1]], -at[0], -at[1]),
+    )
+    return {
+        "space": found.name,
+        "layers": list(range(found.n_layers)),
+        "C": list(values),
+        "dev_uar": scores,
+        "chosen": {"layer": layer, "C": values[place]},
+        "test_uar": rows[layer][place][1],
+        "clips": {"train": len(part.train), "dev": len(part.dev), "test": len(part.test)},
+    }
+
+
+def probe_table(grid: Mapping[str, Any]) -> str:
+    """Return the grid as text: one row per layer, one column per C.
+
+    Examples
+    --------
+    >>> print(probe_table({"layers": [0, 1], "C": [0.1, 1.0], "dev_uar": [[0.5, 0.4], [0.6, 0.6]],
+    ...                    "chosen": {"layer": 1, "C": 0.1}, "test_uar": 0.55,
+    ...                    "clips": {"test": 20}}))
+    layer   C 0.1     C 1
+        0   0.500   0.400
+        1  *0.600   0.600
+    Chosen on dev: layer 1, C 0.1. Test UAR 0.550 on 20 clips.
+    """
+    chosen = grid["chosen"]
+    lines = ["layer" + "".join(f"  {f'C {value:g}':>6}" for value in grid["C"])]
+    for layer, row in zip(grid["layers"], grid["dev_uar"], strict=True):
+        cells = [
+            f"{'*' if (layer, value) == (chosen['layer'], chosen['C']) else ''}{score:.3f}"
+            for value, score in zip(grid["C"], row, strict=True)
+        ]
+        lines.append(f"{layer:>5}" + "".join(f"  {cell:>6}" for cell in cells))
+    lines.append(
+        f"Chosen on dev: layer {chosen['layer']}, C {chosen['C']:g}. "
+        f"Test UAR {grid['test_uar']:.3f} on {grid['clips']['test']} clips."
+    )
+    return "\n".join(lines)
+
+
+def _probe_layer(
+    space: Any, layer: int, values: Sequence[float], task: Task, part: Part
+) -> list[tuple[float, float]]:
+    from .heads import LogisticHead
+    from .model import Model
+
+    scores = []
+    for value in values:
+        model = Model(LogisticHead(C=value), task, space.features(layers=layer))
+        model.fit(part.train, part.dev, test=part.test)
+        dev, test = (
+            uar(list(clips["label"]), model.predict(clips).label, task.labels)
+            for clips in (part.dev, part.test)
+        )
+        scores.append((dev, test))
+    return scores
+
+
+def _part(
+    clips: Manifest,
+    task: Task,
+    cache: Cache,
+    scheme: str,
+    test_size: float,
+    dev_size: float,
+    random_state: int,
+) -> Part:
+    """Divide the clips; schemes with several folds give their first."""
+    labelled, _ = task.select(clips)
+    digests = cache.digests(labelled, "audio") if any(labelled["path"]) else None
+    split = splits(
+        labelled,
+        scheme,
+        test_size=test_size,
+        dev_size=dev_size,
+        random_state=random_state,
+        digests=digests,
+    )[0]
+    return Part(split.train, split.dev, split.test)
+
+
+def _setting(pair: str) -> tuple[str, Any]:
+    name, sign, value = pair.partition("=")
+    if not sign or not name:
+        raise InputError(f"--set {pair!r}; expected NAME=VALUE, for example C=0.1")
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    return name, yaml.safe_load(value)
+
+
+def _layers(text: str) -> Any:
+    if text == "all":
+        return text
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--layers is {text!r}; expected 12, all, or 6,12") from None
+    return numbers[0] if len(numbers) == 1 else tuple(numbers)
