@@ -5,6 +5,7 @@
 `Spec`               everything that decides an embedding's numbers
 `Cache`, `Space`     a folder of spaces; all embeddings of one spec
 `Features`           which layers of a space a head sees
+`Seen`, `seen`       what was read for a clip, for `Cache.record`
 errors               `AffektError` and its kinds
 ===================  ==========================================================
 """
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .cache import Cache
+    from .clips import Seen, seen
     from .digests import audio_digest, row_key, text_digest
     from .errors import (
         AffektError,
@@ -41,12 +43,14 @@ _HOME = {
     "InputError": "errors",
     "Manifest": "manifest",
     "MissingError": "errors",
+    "Seen": "clips",
     "Space": "space",
     "Spec": "spec",
     "SpecError": "errors",
     "audio_digest": "digests",
     "nearest": "errors",
     "row_key": "digests",
+    "seen": "clips",
     "text_digest": "digests",
 }
 
@@ -60,12 +64,14 @@ __all__ = [
     "InputError",
     "Manifest",
     "MissingError",
+    "Seen",
     "Space",
     "Spec",
     "SpecError",
     "audio_digest",
     "nearest",
     "row_key",
+    "seen",
     "text_digest",
 ]
 

@@ -6,8 +6,12 @@ under two names is one row, a renamed file keeps its row, and a changed file get
 
 from __future__ import annotations
 
+import binascii
 import hashlib
 import unicodedata
+from collections.abc import Sequence
+
+import numpy as np
 
 KINDS = ("audio", "text")
 
@@ -72,3 +76,29 @@ def row_key(spec_key: str, kind: str, digest: str) -> str:
     'e0acf97b880b'
     """
     return hashlib.sha256(f"{spec_key}\0{kind}\0{digest}".encode()).hexdigest()
+
+
+def hex_bytes(keys: Sequence[str] | np.ndarray) -> np.ndarray:
+    """Return row keys as bytes ``(keys, 32) uint8``.
+
+    Raises
+    ------
+    ValueError
+        One of them is not 64 hex digits.
+    """
+    text = keys.tobytes() if isinstance(keys, np.ndarray) else "".join(keys)
+    raw = binascii.unhexlify(text)
+    if len(raw) != 32 * len(keys):
+        raise ValueError("a key is not 64 hex digits")
+    return np.frombuffer(raw, np.uint8).reshape(-1, 32)
+
+
+def key_words(raw: np.ndarray) -> np.ndarray:
+    """Return the first 16 hex digits of keys as numbers ``(keys,) uint64``.
+
+    Examples
+    --------
+    >>> key_words(hex_bytes(["00000000000000ff" + "0" * 48])).tolist()
+    [255]
+    """
+    return np.ascontiguousarray(raw[:, :8]).view(">u8")[:, 0].astype(np.uint64)

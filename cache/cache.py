@@ -1,0 +1,304 @@
+"""A cache: a folder of spaces, and the index of the clips whose content is known."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .clips import ClipIndex, Seen
+from .digests import KINDS, audio_digest, row_key, segment_digest, text_digest
+from .durable import make_folder, publish, sync_folder
+from .errors import InputError, MissingError, SpecError, listed, nearest
+from .features import pick_layers
+from .manifest import Manifest
+from .space import Space, open_space
+from .spec import Spec, slug
+
+
+class Cache:
+    """A folder that holds spaces. It is made at the first write.
+
+    Any number of processes may read and write one cache. A cache may be pickled.
+
+    Parameters
+    ----------
+    path : path
+        The folder.
+    readonly : bool
+        Refuse to write.
+
+    Examples
+    --------
+    >>> import numpy as np, tempfile
+    >>> from affekt.cache import Manifest, Spec, row_key, text_digest
+    >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": "bad"}])
+    >>> spec = Spec({"format": 1, "modality": "text", "encoder": {"name": "toy"},
+    ...              "layers": {"count": 2, "dim": 3}, "pooling": "", "store_dtype": "float32"})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cache = Cache(folder)
+    ...     space = cache.create(spec)
+    ...     with space.writer() as writer:
+    ...         for clip in clips:
+    ...             key = row_key(space.key, "text", text_digest(clip.text))
+    ...             _ = writer.add(key, clip.id, np.full((2, 3), len(clip.text), np.float32))
+    ...     cache.read(space, clips.select(["b", "a"]), layers=-1)
+    array([[3., 3., 3.],
+           [4., 4., 4.]], dtype=float32)
+    """
+
+    def __init__(self, path: str | os.PathLike, *, readonly: bool = False):
+        self.path = Path(path)
+        self.readonly = readonly
+        if self.path.exists() and not self.path.is_dir():
+            raise InputError(f"{self.path} is a file, expected the folder of a cache")
+        self._clips = ClipIndex(self.path)
+
+    def spaces(self) -> list[Space]:
+        """Return the spaces that can be opened, by name; see `broken` for the others."""
+        return [space for space in self._open().values() if isinstance(space, Space)]
+
+    def broken(self) -> dict[str, str]:
+        """Return the folders of spaces that cannot be opened, and why."""
+        return {name: str(e) for name, e in self._open().items() if isinstance(e, AffektError)}
+
+    def space(self, which: str | Spec | Space) -> Space:
+        """Return a space by its name, the beginning of its name, its spec key, or its spec.
+
+        Raises
+        ------
+        InputError
+            There is none, or several.
+        """
+        if isinstance(which, Space):
+            return which
+        spaces = self.spaces()
+        if isinstance(which, Spec):
+            return self._by_spec(which, spaces)
+        for found in (
+            [space for space in spaces if space.name == which],
+            [space for space in spaces if space.name.startswith(which)],
+            [space for space in spaces if len(which) >= 8 and space.key.startswith(which)],
+        ):
+            if len(found) == 1:
+                return found[0]
+            if found:
+                names = listed([space.name for space in found])
+                raise InputError(f"{self.path}: {which!r} is the beginning of {names}; say which")
+        for name, why in self.broken().items():
+            if name.startswith(which):
+                raise DamagedError(why)
+        names = [space.name for space in spaces]
+        raise InputError(
+            f"{self.path} has no space {which!r}; it has {listed(names) or 'none'}."
+            + nearest(which, names)
+        )
+
+    def create(self, spec: Spec, name: str | None = None) -> Space:
+        """Return the space of a spec, and make it if it is not there.
+
+        Parameters
+        ----------
+        spec : Spec
+            What makes the embeddings.
+        name : str, optional
+            Readable name of a new space; the spec's by default. 8 digits of its key are added.
+        """
+        for space in self.spaces():
+            if space.spec == spec:
+                return space
+        self.check_writable()
+        space = Space(self, f"{slug(name or spec.name)}-{spec.key[:8]}", spec)
+        space.make()
+        path = space.folder / "spec.json"
+        if not publish(spec.json().encode(), path, self.path / "tmp"):
+            other = open_space(self, space.folder).spec  # another process was first
+            if other != spec:
+                raise SpecError(f"{path} is of another spec:\n{other.explain(spec)}")
+        return space
+
+    def read(
+        self,
+        space: str | Space,
+        clips: Manifest,
+        layers: int | Iterable[int] | None = None,
+        *,
+        dtype: str = "float32",
+    ) -> np.ndarray:
+        """Return the embeddings of clips, joined by content, in the order of `clips`.
+
+        Parameters
+        ----------
+        space : Space or str
+            Where they are stored.
+        clips : Manifest
+            Whose they are; a clip may stand there more than once.
+        layers : int, list of int, or None
+            One layer, several, or all. Negative numbers count from the end.
+        dtype : str
+            Type of the result.
+
+        Returns
+        -------
+        ndarray
+            ``(clips, dim)`` for one layer, else ``(clips, layers, dim)``.
+
+        Raises
+        ------
+        MissingError
+            Clips that are not stored, and the command that computes them; never zeros instead.
+        DamagedError
+            A vector is not what was stored.
+        """
+        space = self.space(space)
+        one = isinstance(layers, (int, np.integer))
+        chosen = pick_layers(layers, space.n_layers)
+        keys = self.keys(space, clips)
+        known = np.flatnonzero([key is not None for key in keys])
+        values, absent = space.read([keys[i] or "" for i in known], chosen, dtype)
+        if len(known) < len(clips) or len(absent):
+            gone = sorted({*range(len(clips))} - {*known.tolist()} | {*known[absent].tolist()})
+            raise self._missing(space, clips, [clips.ids[i] for i in gone])
+        return values[:, 0] if one else values
+
+    def missing(self, space: str | Space, clips: Manifest) -> list[str]:
+        """Return the ids of the clips that are not stored in a space, in order."""
+        space = self.space(space)
+        keys = self.keys(space, clips)
+        stored = iter(space.stored([key for key in keys if key is not None]).tolist())
+        return [
+            id_ for id_, key in zip(clips.ids, keys, strict=True) if key is None or not next(stored)
+        ]
+
+    def keys(self, space: Space, clips: Manifest) -> list[str | None]:
+        """Return the row key of each clip; None where its content is not known."""
+        digests = self.digests(clips, space.modality)
+        return [digest and row_key(space.key, space.modality, digest) for digest in digests]
+
+    def digests(
+        self, clips: Manifest, kind: str, *, hash_files: bool = True, rehash: bool = False
+    ) -> list[str | None]:
+        """Return the content digest of each clip.
+
+        Parameters
+        ----------
+        clips : Manifest
+            The clips.
+        kind : {"audio", "text"}
+            Which part of a clip counts.
+        hash_files : bool
+            Read files that are not known or have changed; else their digest is None.
+        rehash : bool
+            Read every file, and trust no memo.
+
+        Returns
+        -------
+        list of str or None
+            None: the file is not at hand and was never read, or there is no text.
+        """
+        if kind not in KINDS:
+            raise InputError(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
+        if kind == "text":
+            return [text_digest(text) if text.strip() else None for text in clips["text"]]
+        self._clips.refresh()
+        files: dict[Path, str] = {}
+        return [
+            self._audio_digest(clips, i, files, hash_files, rehash) if path else None
+            for i, path in enumerate(clips["path"])
+        ]
+
+    def record(self, lines: Iterable[Seen]) -> None:
+        """Store what was read for clips durably (see `seen`), as one segment of the index."""
+        self.check_writable()
+        self._clips.record(lines)
+
+    def check_writable(self) -> None:
+        """Refuse to write into a cache that was opened read-only."""
+        if self.readonly:
+            raise InputError(f"{self.path} was opened read-only")
+
+    def quarantine(self, path: Path) -> Path:
+        """Move a damaged file aside; never delete it. Return where it is."""
+        folder = self.path / "quarantine"
+        make_folder(folder, self.path)
+        target = folder / path.name
+        while target.exists():
+            target = target.with_name(f"{target.stem}+{target.suffix}")
+        path.rename(target)
+        sync_folder(folder)
+        sync_folder(path.parent)
+        return target
+
+    def _open(self) -> dict[str, Space | AffektError]:
+        top = self.path / "spaces"
+        found: dict[str, Space | AffektError] = {}
+        for folder in sorted(top.iterdir()) if top.is_dir() else ():
+            if folder.is_dir():
+                try:
+                    found[folder.name] = open_space(self, folder)
+                except AffektError as error:
+                    found[folder.name] = error
+        return found
+
+    def _audio_digest(
+        self, clips: Manifest, i: int, files: dict[Path, str], hash_files: bool, rehash: bool
+    ) -> str | None:
+        path = clips.file(i)
+        try:
+            status = path.stat()
+        except OSError:
+            return self._clips.remembered(clips, i)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        digest = None if rehash else self._clips.fresh(clips, i, status)
+        if digest is not None or not (hash_files or rehash):
+            return digest
+        if path not in files:
+            try:
+                files[path] = audio_digest(path.read_bytes())
+            except OSError:
+                return self._clips.remembered(clips, i)
+        clip = clips.clip(i)
+        return segment_digest(files[path], clip.start, clip.end)
+
+    def _missing(self, space: Space, clips: Manifest, ids: list[str]) -> MissingError:
+        failed = {note["id"]: note["code"] for note in space.failures()}
+        codes = sorted({failed[id_] for id_ in ids if id_ in failed})
+        known = f" Extract could not embed some of them ({', '.join(codes)})." if codes else ""
+        damaged = space.index.damaged
+        hurt = f" Damaged: {listed(sorted(damaged))}; affekt cache repair." if damaged else ""
+        encoder = space.spec.fields["encoder"]["name"]
+        return MissingError(
+            f"{space.name}: {len(ids)} of {len(clips)} clips are not stored: {listed(ids)}."
+            f"{known}{hurt} Compute them:"
+            f" affekt extract {clips.source} --cache {self.path} --encoder {encoder}",
+            ids,
+        )
+
+    def _by_spec(self, spec: Spec, spaces: list[Space]) -> Space:
+        for space in spaces:
+            if space.spec == spec:
+                return space
+        alike = [s for s in spaces if s.spec.name == spec.name and s.modality == spec.modality]
+        if not alike:
+            raise InputError(
+                f"{self.path} has no space of {spec.name}; it has"
+                f" {listed([space.name for space in spaces]) or 'none'}"
+            )
+        raise SpecError(
+            f"{self.path} has {alike[0].name}, which was computed differently:\n"
+            + alike[0].spec.explain(spec)
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "readonly": self.readonly}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], readonly=state["readonly"])
+
+    def __repr__(self) -> str:
+        return f"Cache({os.fspath(self.path)!r})"

@@ -1,0 +1,165 @@
+"""How a file becomes part of a cache: whole, on the disk, or not at all.
+
+Written beside, flushed to the disk, linked under its name, the folder flushed; only then is it
+reported stored. Nothing in a cache is ever written in place, so a reader sees a whole file or none,
+two writers never meet, and a crash at any moment leaves at worst a file in ``tmp/`` that nobody
+reads.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import socket
+import time
+import uuid
+from pathlib import Path
+
+NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+DAY = 86_400.0  # seconds
+
+
+def content_name(data: bytes | memoryview, suffix: str) -> str:
+    """Return the name of an immutable file: 24 hex of the sha256 of its bytes.
+
+    Examples
+    --------
+    >>> content_name(b"", ".h5")
+    'e3b0c44298fc1c149afbf4c8.h5'
+    """
+    return hashlib.sha256(data).hexdigest()[:24] + suffix
+
+
+def publish(data: bytes | memoryview, target: Path, tmp: Path) -> bool:
+    """Put a new file in place durably; never replace one that is there.
+
+    Parameters
+    ----------
+    data : bytes
+        The whole file.
+    target : Path
+        Where it goes. Its folder is there and durable (see `make_folder`).
+    tmp : Path
+        Folder on the same file system for the unfinished file.
+
+    Returns
+    -------
+    bool
+        True if the file was put there, False if one of that name was there already.
+
+    Raises
+    ------
+    OSError
+        Disk full, no permission, or a failing disk. Nothing was stored, nothing is left behind.
+    """
+    beside = write_beside(data, tmp)
+    try:
+        new = _link(beside, target)
+        sync_folder(target.parent)  # also for a file of another process, which may not have done it
+    finally:
+        _unlink(beside)
+    return new
+
+
+def replace(data: bytes | memoryview, target: Path, tmp: Path) -> None:
+    """Put a file in place durably, over one that is there."""
+    beside = write_beside(data, tmp)
+    try:
+        beside.replace(target)
+        sync_folder(target.parent)
+    finally:
+        _unlink(beside)
+
+
+def write_beside(data: bytes | memoryview, tmp: Path) -> Path:
+    """Write a file of an unused name in `tmp` and flush it to the disk; return its path.
+
+    A flush that fails is not tried again: the system may have dropped the data by then.
+    """
+    path = tmp / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        try:
+            left = memoryview(data)
+            while left:
+                left = left[os.write(handle, left) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+    except BaseException:
+        _unlink(path)
+        raise
+    return path
+
+
+def make_folder(path: Path, top: Path) -> None:
+    """Make a folder and those above it, down from the one that holds `top`, so that they stay.
+
+    Each is flushed even if it was there: the process that made it may not have come so far.
+    """
+    missing = [path, *(p for p in path.parents if p.is_relative_to(top))]
+    for folder in reversed(missing):
+        folder.mkdir(parents=folder == top, exist_ok=True)
+        sync_folder(folder.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flush a folder's list of names to the disk."""
+    if os.name == "nt":  # Windows has no such call; its file system keeps a journal of names
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def leftovers(tmp: Path) -> list[Path]:
+    """Return unfinished files whose writer is gone: its process has ended, or a day has passed."""
+    found = []
+    for path in tmp.iterdir() if tmp.is_dir() else ():
+        host, pid, _ = [*path.name.rsplit("-", 2), "", ""][:3]
+        gone = host == socket.gethostname() and pid.isdigit() and not _alive(int(pid))
+        if gone or _age(path) > DAY:
+            found.append(path)
+    return sorted(found)
+
+
+def _link(beside: Path, target: Path) -> bool:
+    """Link, not rename: a link never replaces a file."""
+    try:
+        os.link(beside, target)
+    except FileExistsError:
+        return False
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if target.exists():  # a file system without links: rename, which would replace
+            return False
+        beside.rename(target)
+    return True
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink()
+    except OSError:
+        return  # an unfinished file may stay; `leftovers` finds it
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _age(path: Path) -> float:
+    try:
+        return time.time() - path.stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,181 @@
+"""A shard: one immutable HDF5 file with some rows of a space.
+
+Plain HDF5 of fixed-size types, made in memory and named by its content;
+``h5py.File(path)["embeddings"]`` reads it without affekt. docs/format.md has every field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .digests import hex_bytes
+from .errors import DamagedError
+from .hostile import attribute, dataset, open_plain
+from .spec import Spec
+from .vectors import Vectors
+
+FORMAT = 1
+BLOCK = 256  # most rows in a chunk: one layer of one chunk is what HDF5 reads at a time
+VERSION = ("v110", "v110")  # of HDF5: the first whose own structures are all checksummed
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a shard says of its rows, besides their values.
+
+    Parameters
+    ----------
+    key : ndarray (rows,) of S64
+        Row keys, hex.
+    id : ndarray (rows,) of S
+        The clips' ids when the rows were computed, UTF-8; informational.
+    frames : ndarray (rows,) uint32
+        Frames or tokens that were pooled.
+    seconds : ndarray (rows,) float32
+        Duration of the audio; 0 for text.
+    """
+
+    key: np.ndarray
+    id: np.ndarray
+    frames: np.ndarray
+    seconds: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    @classmethod
+    def join(cls, parts: list[Rows]) -> Rows:
+        """Return the rows of all parts, in order."""
+        names = cls.__dataclass_fields__
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def take(self, which: np.ndarray) -> Rows:
+        """Return some of the rows."""
+        return Rows(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+    def digest(self) -> str:
+        """Return the sha256 (hex) of the fields' bytes, one after another."""
+        state = hashlib.sha256()
+        for name in self.__dataclass_fields__:
+            state.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        return state.hexdigest()
+
+
+def shard_image(
+    rows: Rows,
+    vectors: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]],
+    spec: Spec,
+    provenance: dict[str, Any] | None = None,
+) -> memoryview:
+    """Return the bytes of a shard.
+
+    Parameters
+    ----------
+    rows : Rows
+        Key, id, frames and seconds of each row.
+    vectors : callable (layer, start, stop) -> values, sums
+        Gives the values ``(stop - start, dim)`` of some rows of a layer in the stored type, and
+        their checksums ``(stop - start,)``.
+    spec : Spec
+        Spec of the space.
+    provenance : dict, optional
+        Library versions and the like, kept as JSON; decides nothing.
+    """
+    count, layers, dim = len(rows), spec.n_layers, spec.dim
+    dtype = np.dtype(spec.store_dtype).newbyteorder("<")
+    sums = np.empty((layers, count), "<u8")
+    blocks = -(-count // BLOCK)
+    block = -(-count // blocks)
+    buffer = io.BytesIO()
+    with h5py.File(buffer, "w", libver=VERSION) as file:
+        file.attrs["format"] = FORMAT
+        file.attrs["spec_key"] = spec.key
+        file.attrs["spec"] = spec.json()
+        file.attrs["rows_sha256"] = rows.digest()
+        file.attrs["provenance"] = json.dumps(provenance or {}, sort_keys=True)[:30_000]
+        values = file.create_dataset(
+            "embeddings", (count, layers, dim), dtype, chunks=(block, 1, dim)
+        )
+        for axis, name in enumerate(("row", "layer", "dim")):
+            values.dims[axis].label = name
+        for name in Rows.__dataclass_fields__:
+            file[name] = getattr(rows, name)
+        for layer in range(layers):
+            for start in range(0, count, block):
+                piece = np.zeros((block, dim), dtype)
+                stop = min(start + block, count)
+                piece[: stop - start], sums[layer, start:stop] = vectors(layer, start, stop)
+                values.id.write_direct_chunk((start, layer, 0), piece)
+        file["checksum"] = sums
+    return buffer.getbuffer()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard that was opened: its rows, and where its vectors are."""
+
+    rows: Rows
+    vectors: Vectors
+    spec_key: str
+    provenance: dict[str, Any]
+
+
+def open_shard(path: Path, spec_key: str | None = None) -> Shard:
+    """Open a shard, checking its structure but none of its values.
+
+    Raises
+    ------
+    DamagedError
+        Not a shard, damaged, hostile, newer than this affekt, or of another spec.
+    """
+    with open_plain(path) as file:
+        form = attribute(file, "format", int)
+        if form > FORMAT:
+            raise DamagedError(f"{path.name}: format {form} is newer than {FORMAT}: update affekt")
+        found = attribute(file, "spec_key", str)
+        if spec_key is not None and found != spec_key:
+            raise DamagedError(f"{path.name}: belongs to the spec {found[:8]}, not to this space")
+        values = dataset(file, "embeddings", (None, None, None), "f")
+        count, layers, dim = values.shape
+        key = dataset(file, "key", (count,), "S")
+        if not count or key.dtype != "S64" or values.dtype.str not in ("<f2", "<f4"):
+            raise DamagedError(f"{path.name}: has no rows, or fields of a wrong type")
+        rows = Rows(
+            key[()],
+            dataset(file, "id", (count,), "S")[()],
+            dataset(file, "frames", (count,), "u")[()],
+            dataset(file, "seconds", (count,), "f")[()],
+        )
+        if rows.digest() != attribute(file, "rows_sha256", str):
+            raise DamagedError(f"{path.name}: keys, ids, frames or seconds are damaged")
+        sums = dataset(file, "checksum", (layers, count), "u")
+        sums_start = sums.id.get_offset()
+        if values.chunks is None or values.chunks[1:] != (1, dim) or sums_start is None:
+            raise DamagedError(f"{path.name}: is laid out otherwise than a shard")
+        block = values.chunks[0]
+        starts = np.full((layers, -(-count // block)), -1, np.int64)
+
+        def note(chunk: Any) -> None:
+            row, layer, _ = chunk.chunk_offset
+            starts[layer, row // block] = chunk.byte_offset
+
+        values.id.chunk_iter(note)
+        if (starts < 0).any() or sums.dtype != "<u8":
+            raise DamagedError(f"{path.name}: has values that were never written")
+        provenance = json.loads(attribute(file, "provenance", str))
+        dtype = values.dtype
+    try:
+        hex_bytes(rows.key)
+    except ValueError:
+        raise DamagedError(f"{path.name}: has a key that is not 64 hex digits") from None
+    vectors = Vectors(path, count, layers, dim, dtype, block, starts, sums_start)
+    return Shard(rows, vectors, found, provenance)

@@ -1,0 +1,275 @@
+"""A space: all embeddings of one spec, in one folder of shards."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .canary import read_canary, write_canary
+from .digests import hex_bytes, key_words
+from .durable import content_name, make_folder, publish
+from .errors import DamagedError, InputError, listed
+from .features import Features, pick_layers
+from .gather import Part, gather
+from .index import Index
+from .spec import Spec
+from .writer import Writer
+
+if TYPE_CHECKING:
+    from .cache import Cache
+    from .manifest import Manifest
+
+
+class Space:
+    """All embeddings of one spec. Made by `Cache.create` or `Cache.space`.
+
+    Small and picklable: it opens files when they are needed, in each process anew.
+
+    Parameters
+    ----------
+    cache : Cache
+        The cache it stands in.
+    name : str
+        Name of its folder.
+    spec : Spec
+        What made its embeddings.
+    """
+
+    def __init__(self, cache: Cache, name: str, spec: Spec):
+        self.cache = cache
+        self.name = name
+        self.spec = spec
+        self.folder = cache.path / "spaces" / name
+        self._index: Index | None = None
+        self._process = os.getpid()
+
+    @property
+    def key(self) -> str:
+        """Key of the spec, 64 hex."""
+        return self.spec.key
+
+    @property
+    def modality(self) -> str:
+        """What is fed in: "audio" or "text"."""
+        return self.spec.modality
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers."""
+        return self.spec.n_layers
+
+    @property
+    def dim(self) -> int:
+        """Number of values of a layer."""
+        return self.spec.dim
+
+    @property
+    def index(self) -> Index:
+        """Where the rows are; read once per process, see `Index.refresh`."""
+        if self._index is None or self._process != os.getpid():
+            self._process = os.getpid()
+            self._index = Index(self.folder, self.key).refresh()
+        return self._index
+
+    def __len__(self) -> int:
+        return self.index.refresh().table.distinct
+
+    def keys(self) -> set[str]:
+        """Return the keys of all rows."""
+        raw = self.index.refresh().table.raw.tobytes().hex()
+        return {raw[i : i + 64] for i in range(0, len(raw), 64)}
+
+    def stored(self, keys: Sequence[str]) -> np.ndarray:
+        """Return for each row key whether its row is stored, as a mask."""
+        shard, _ = self.index.refresh().table.find(keys)
+        return shard >= 0
+
+    def missing(self, clips: Manifest) -> list[str]:
+        """Return the ids of the clips that are not stored, in order."""
+        return self.cache.missing(self, clips)
+
+    def features(self, layers: int | Sequence[int] | str = -1, combine: str = "concat") -> Features:
+        """Return a choice of layers for a head.
+
+        Parameters
+        ----------
+        layers : int, list of int or "all"
+            Negative numbers count from the end.
+        combine : {"concat", "mean", "mix"}
+            See `Features`.
+        """
+        return Features(self, pick_layers(layers, self.n_layers), combine)
+
+    def read(
+        self, keys: Sequence[str], layers: Sequence[int], dtype: str = "float32"
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Read rows by key.
+
+        Parameters
+        ----------
+        keys : sequence of str
+            Row keys, repeats allowed.
+        layers : sequence of int
+            Layers, counted from 0.
+        dtype : str
+            Type of the result.
+
+        Returns
+        -------
+        values : ndarray (keys, layers, dim)
+            Undefined where a row is missing.
+        missing : ndarray of int
+            Positions of the keys that are not stored.
+
+        Raises
+        ------
+        DamagedError
+            A vector is not what was stored. Names the shard and the remedy.
+        """
+        for attempt in (1, 2):
+            try:
+                return self._read(keys, layers, dtype)
+            except FileNotFoundError:  # a shard was merged into another one: look again
+                if attempt == 2:
+                    raise
+                self.index.refresh()
+        raise AssertionError("unreachable")
+
+    def _read(
+        self, keys: Sequence[str], layers: Sequence[int], dtype: str
+    ) -> tuple[np.ndarray, np.ndarray]:
+        table = self.index.table
+        shard, row = table.find(keys)
+        if (shard < 0).any():
+            table = self.index.refresh().table
+            shard, row = table.find(keys)
+        values = np.empty((len(keys), len(layers), self.dim), np.dtype(dtype))
+        parts = []
+        for number in np.unique(shard[shard >= 0]).tolist():
+            into = np.flatnonzero(shard == number)
+            parts.append(Part(self.index.vectors(table.names[number]), row[into], into))
+        bad = gather(parts, layers, key_words(hex_bytes(keys)), values.transpose(1, 0, 2))
+        if bad:
+            raise DamagedError(
+                f"{self.name}: {sum(map(len, bad.values()))} rows are damaged, in"
+                f" {listed([Path(path).name for path in bad])}. Run: affekt cache repair"
+                f" {self.cache.path}, then extract again"
+            )
+        return values, np.flatnonzero(shard < 0)
+
+    def writer(self, canary: Callable[[], np.ndarray] | None = None, **options: Any) -> Writer:
+        """Return a context manager that stores rows; see `Writer`."""
+        self.cache.check_writable()
+        return Writer(self, canary, **options)
+
+    def make(self) -> None:
+        """Make the folders, so that they outlast a crash."""
+        top = self.cache.path
+        for folder in (top / "tmp", self.folder / "shards"):
+            make_folder(folder, top)
+
+    def commit(self, image: bytes | memoryview, keys: np.ndarray) -> str:
+        """Store a shard durably; return its name.
+
+        Parameters
+        ----------
+        image : bytes
+            From `shard_image`.
+        keys : ndarray (rows, 32) uint8
+            Its keys.
+        """
+        name = content_name(image, ".h5")
+        target = self.index.path(name)
+        if not publish(image, target, self.cache.path / "tmp") and target.read_bytes() != image:
+            self.cache.quarantine(target)  # a damaged file held the name of these very bytes
+            publish(image, target, self.cache.path / "tmp")
+        self.index.add(name, keys)
+        return name
+
+    def close(self) -> None:
+        """Leave a memo of the index, so that the next process opens at once."""
+        if self._index is not None and not self.cache.readonly:
+            self._index.save(self.cache.path / "tmp")
+
+    def fail(self, key: str | None, id: str, code: str, message: str) -> None:
+        """Note that a clip could not be embedded, in ``failures.jsonl``.
+
+        Losing a note costs nothing but time, so it is not flushed to the disk.
+        """
+        self.cache.check_writable()
+        self.make()
+        line = json.dumps({"key": key, "id": id, "code": code, "message": message}) + "\n"
+        with (self.folder / "failures.jsonl").open("ab", buffering=0) as stream:
+            stream.write(line.encode())
+
+    def failures(self) -> list[dict[str, Any]]:
+        """Return the last failure of each clip that is not stored: key, id, code, message."""
+        try:
+            lines = (self.folder / "failures.jsonl").read_bytes().splitlines()
+        except FileNotFoundError:
+            return []
+        last: dict[tuple[str | None, str], dict[str, Any]] = {}
+        for line in lines:
+            try:
+                note = json.loads(line)
+                last[note["key"], note["id"]] = note
+            except (ValueError, KeyError, TypeError):  # the end of a line that was never finished
+                continue
+        keyed = [note for note in last.values() if note["key"]]
+        stored = self.stored([note["key"] for note in keyed])
+        gone = {id(note) for note, is_stored in zip(keyed, stored, strict=True) if is_stored}
+        return [note for note in last.values() if id(note) not in gone]
+
+    def canary(self) -> np.ndarray | None:
+        """Return the canary ``(inputs, layers, dim)`` of when the space was made, or None."""
+        return read_canary(self.folder / "canary.h5")
+
+    def set_canary(self, values: np.ndarray) -> None:
+        """Store the canary; one that is there stays."""
+        self.make()
+        write_canary(self.folder / "canary.h5", self.cache.path / "tmp", values)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"cache": self.cache, "name": self.name, "spec": self.spec.json()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["cache"], state["name"], Spec.from_json(state["spec"]))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Space) and (self.folder, self.spec) == (other.folder, other.spec)
+
+    def __hash__(self) -> int:
+        return hash((self.folder, self.key))
+
+    def __repr__(self) -> str:
+        return f"Space({self.name}, {self.n_layers} x {self.dim} {self.spec.store_dtype})"
+
+
+def open_space(cache: Cache, folder: Path) -> Space:
+    """Open a space by its folder.
+
+    Raises
+    ------
+    DamagedError
+        ``spec.json`` is missing, damaged, or not the one of this folder.
+    SpecError
+        The space has a newer format.
+    """
+    path = folder / "spec.json"
+    remedy = f"run: affekt cache repair {cache.path}"
+    try:
+        spec = Spec.from_json(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is missing; {remedy}") from None
+    except InputError as error:
+        if "newer" in str(error):
+            raise
+        raise DamagedError(f"{error}; {remedy}") from error
+    if not folder.name.endswith(f"-{spec.key[:8]}"):
+        raise DamagedError(f"{path} is the spec {spec.key[:8]}, not of this folder; {remedy}")
+    return Space(cache, folder.name, spec)

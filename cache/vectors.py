@@ -1,0 +1,151 @@
+"""Vectors in a file: read by position, straight from the disk, and checked.
+
+HDF5 says once where the bytes are; afterwards they are read with plain positioned reads into the
+caller's memory. So there is no open handle that could cross a fork, no library lock between
+threads, and a byte that changes after the file was opened is still found.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from .checksum import checksums
+from .errors import DamagedError
+
+RUN = 512 << 10  # bytes read and checked at a time: they stay in the processor's cache
+GAP = 16 << 10  # bytes worth reading over, rather than starting another read
+
+
+@dataclass(frozen=True)
+class Vectors:
+    """Where the vectors of a file are.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    rows, layers, dim : int
+        Shape of what it holds.
+    dtype : dtype
+        Type of the values.
+    block : int
+        Number of rows that lie one after another in a layer.
+    starts : ndarray (layers, blocks) int64
+        Byte at which each block of a layer starts.
+    sums_start : int
+        Byte at which the checksums (layers, rows) uint64 start.
+    """
+
+    path: Path
+    rows: int
+    layers: int
+    dim: int
+    dtype: np.dtype
+    block: int
+    starts: np.ndarray
+    sums_start: int
+
+    @property
+    def width(self) -> int:
+        """Size of a vector in bytes."""
+        return self.dim * self.dtype.itemsize
+
+    def read(
+        self, layer: int, rows: np.ndarray, keys: np.ndarray, out: np.ndarray, into: np.ndarray
+    ) -> np.ndarray:
+        """Read vectors of one layer and check each.
+
+        Parameters
+        ----------
+        layer : int
+            Counted from 0.
+        rows : ndarray (n,) int
+            Rows of the file, ascending, repeats allowed.
+        keys : ndarray (n,) uint64
+            First 16 hex digits of each row's key.
+        out : ndarray (m, dim)
+            Where the values go, converted to its type.
+        into : ndarray (n,) int
+            Row of `out` for each vector.
+
+        Returns
+        -------
+        ndarray of int
+            Those of `into` whose vectors are damaged; their values in `out` mean nothing.
+        """
+        bad = []
+        plain = out.dtype == self.dtype and out.flags.c_contiguous
+        with self.path.open("rb", buffering=0) as file:
+            for first, last in self._runs(rows):
+                low, high = int(rows[first]), int(rows[last - 1]) + 1
+                target = int(into[first])
+                direct = (
+                    plain
+                    and high - low == last - first
+                    and np.array_equal(into[first:last], range(target, target + last - first))
+                )
+                if direct:
+                    values = out[target : target + last - first]
+                else:
+                    values = np.empty((high - low, self.dim), self.dtype)
+                start = self.starts[layer, low // self.block] + low % self.block * self.width
+                sums = np.empty(high - low, np.uint64)
+                whole = _fill(file.fileno(), int(start), values) and _fill(
+                    file.fileno(), self.sums_start + (layer * self.rows + low) * 8, sums
+                )
+                if not whole:
+                    bad.append(into[first:last])
+                    continue
+                picked = rows[first:last] - low
+                if not direct:
+                    values, sums = values[picked], sums[picked]
+                    out[into[first:last]] = values
+                wrong = checksums(values, keys[first:last], layer) != sums
+                if wrong.any():
+                    bad.append(into[first:last][wrong])
+        return np.concatenate(bad) if bad else np.empty(0, np.intp)
+
+    def sums(self, layer: int) -> np.ndarray:
+        """Return the stored checksums of a layer ``(rows,)``, unchecked."""
+        sums = np.empty(self.rows, np.uint64)
+        with self.path.open("rb", buffering=0) as file:
+            if not _fill(file.fileno(), self.sums_start + layer * self.rows * 8, sums):
+                raise DamagedError(f"{self.path.name}: truncated")
+        return sums
+
+    def _runs(self, rows: np.ndarray) -> Iterator[tuple[int, int]]:
+        """Split ascending rows into runs that are one read each: (first, last + 1) positions."""
+        most = max(1, RUN // self.width)
+        step = np.diff(rows)
+        parts = rows // self.block
+        cut = (step > 1 + GAP // self.width) | (parts[1:] != parts[:-1])
+        bounds = [0, *(np.flatnonzero(cut) + 1).tolist(), len(rows)]
+        for first, last in pairwise(bounds):
+            while first < last:
+                stop = int(np.searchsorted(rows[first:last], rows[first] + most)) + first
+                yield first, stop
+                first = stop
+
+
+def _fill(handle: int, start: int, array: np.ndarray) -> bool:
+    """Fill an array from a byte of a file; False if the file ends before."""
+    view = memoryview(array.data).cast("B") if array.size else memoryview(b"")
+    done = 0
+    while done < len(view):
+        if hasattr(os, "preadv"):
+            got = os.preadv(handle, [view[done:]], start + done)
+        else:
+            os.lseek(handle, start + done, os.SEEK_SET)
+            piece = os.read(handle, len(view) - done)
+            view[done : done + len(piece)] = piece
+            got = len(piece)
+        if got == 0:
+            return False
+        done += got
+    return True
