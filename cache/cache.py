@@ -13,7 +13,15 @@ import numpy as np
 from .clips import ClipIndex, Seen
 from .digests import KINDS, audio_digest, row_key, segment_digest, text_digest
 from .durable import make_folder, publish, sync_folder
-from .errors import InputError, MissingError, SpecError, listed, nearest
+from .errors import (
+    AffektError,
+    DamagedError,
+    InputError,
+    MissingError,
+    SpecError,
+    listed,
+    nearest,
+)
 from .features import pick_layers
 from .manifest import Manifest
 from .space import Space, open_space
