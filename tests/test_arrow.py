@@ -34,6 +34,9 @@ RAW = {
     "prepare.py",  # opens the encoders that a recipe names
     "stored.py",  # embeds what is missing
     "hub.py",  # finds model folders as encoders are found
+    "foreign.py",  # checkpoints that others made: UMUTeam's and Vocametrix's take raw clips
+    "umuteam.py",
+    "predict_emotion.py",
 }
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
