@@ -10,7 +10,9 @@ from scipy.special import expit, softmax
 from sklearn.linear_model import LogisticRegression
 
 from ...cache.errors import InputError
-from .base import Head, check_number, check_state_arrays
+from .base import Head
+from .checks import check_number
+from .state import check_state_arrays
 from .targets import class_weights
 from .validation import check_is_fitted, validate_data
 

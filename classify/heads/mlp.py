@@ -10,8 +10,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ...cache.errors import InputError
-from .base import check_choice, check_number
-from .network import TorchHead
+from .checks import check_choice, check_number
+from .classifier import TorchHead
 
 __all__ = ["ACTIVATIONS", "MLP", "MLPHead", "check_hidden"]
 

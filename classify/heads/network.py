@@ -1,15 +1,15 @@
-"""What the torch heads share: settings, training, prediction, state.
+"""What everything made of torch networks shares: settings, training, prediction, state.
 
-A head of its own is a dataclass that adds settings and builds a network.
+`TorchHead` classifies, `RegressionHead` predicts numbers, `MultiTaskHead` several label sets.
 """
 
 from __future__ import annotations
 
 import copy
 from abc import abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,22 +17,22 @@ from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from ...cache.errors import InputError
-from ..losses import cross_entropy
-from ..sampling import batches, row_shares, strata
-from ..training import Settings, Trained, pick_device, private_random, train
-from .base import Head, check_choice, check_number, check_state_arrays
+from ..sampling import batches
+from ..training import Settings, pick_device, private_random, train
+from .checks import check_number
 from .layer_mix import LayerMix
-from .targets import Targets, class_weights, known_labels
+from .state import Stored, check_state_arrays
 from .validation import check_is_fitted, validate_data
 
-__all__ = ["TorchHead"]
+__all__ = ["TorchEstimator"]
 
-LOSSES = ("cross-entropy", "focal")
+Loss = Callable[[nn.Module, Tensor], Tensor]
+Score = Callable[[Tensor], tuple[tuple[float, ...], dict[str, float]]]
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class TorchHead(Head):
-    """A head that is a torch network. All of these have the settings below; defaults may differ.
+class TorchEstimator(Stored):
+    """One or several torch networks behind scikit-learn's contract.
 
     Parameters
     ----------
@@ -50,18 +50,6 @@ class TorchHead(Head):
         Part of all steps in which the learning rate rises.
     clip_norm : float or None
         Largest norm of the gradient.
-    label_smoothing : float
-        Part of each target that is spread over all classes.
-    class_weight : {"balanced"}, dict of label to weight, or None
-    loss : {"cross-entropy", "focal"}
-    gamma : float
-        Focus of the focal loss.
-    logit_adjustment : float
-        Train with this times the log of the class shares added to the logits (1 is the usual
-        value; Menon and others, ICLR 2021): rare classes gain at prediction. Instead of class
-        weights, not with them.
-    sampling : {"class", "group", "class-and-group"} or None
-        What each epoch shows in equal parts; groups (languages, corpora) are given to `fit`.
     n_layers : int
         How many layers of equal width lie side by side in a row of features.
     layer_mix : bool
@@ -85,12 +73,6 @@ class TorchHead(Head):
     patience: int | None = 20
     warmup: float = 0.05
     clip_norm: float | None = 1.0
-    label_smoothing: float = 0.0
-    class_weight: str | dict[Any, float] | None = "balanced"
-    loss: str = "cross-entropy"
-    gamma: float = 2.0
-    logit_adjustment: float = 0.0
-    sampling: str | None = None
     n_layers: Any = 1
     layer_mix: bool = False
     n_members: int = 1
@@ -103,97 +85,11 @@ class TorchHead(Head):
 
     @abstractmethod
     def _network(self, width: int, outputs: int) -> nn.Module:
-        """Return a network from (rows, width) to logits (rows, outputs)."""
+        """Return a network from (rows, width) to (rows, outputs)."""
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        X_dev: Any = None,
-        y_dev: Any = None,
-        *,
-        groups: Any = None,
-        classes: Sequence[Any] | None = None,
-    ) -> Self:
-        """Train on features and labels, stopping early where dev data are given.
-
-        Parameters
-        ----------
-        X : array-like of shape (clips, features)
-        y : array-like of shape (clips,), or (clips, classes)
-            Labels; or distributions over the labels (or vote counts), then `classes` names the
-            columns.
-        sample_weight : array-like of shape (clips,), optional
-        X_dev, y_dev : array-like, optional
-            Where given, the epoch with the best dev UAR is kept (equal ones: the lower dev loss).
-            Where not, `max_epochs` epochs are trained; nothing is split off.
-        groups : array-like of shape (clips,), optional
-            Group of each clip (its language, say), for `sampling`.
-        classes : sequence of label, optional
-            Column names of a two-dimensional `y`.
-
-        Returns
-        -------
-        TorchHead
-
-        Raises
-        ------
-        InputError
-            A setting out of range, one class only, dev data without labels.
-        ValueError
-            NaN or infinity in `X`, or lengths that differ.
-        DivergedError
-            The loss became NaN or infinite.
-        """
-        X, targets, weight, keep = self._read(X, y, sample_weight, classes, **self._checks())
-        if groups is not None:
-            groups = np.asarray(groups)
-            if groups.shape != keep.shape:
-                raise InputError(f"groups has shape {groups.shape}; expected {keep.shape}")
-            groups = groups[keep]
-        stratum = strata(self.sampling, targets.hard, groups)
-        dev = self._read_dev(X_dev, y_dev, targets.classes, classes)
-        device = pick_device(self.device)
-        shares = row_shares(stratum, len(X))
-        data = _Data(
-            x=torch.from_numpy(np.ascontiguousarray(X)).to(device),
-            soft=torch.from_numpy(targets.soft.astype(np.float32)).to(device),
-            # float32 loses the sum of 1e38 and 1: weights are made to have mean 1 first
-            row_weight=torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(device),
-            class_weight=torch.from_numpy(
-                class_weights(self.class_weight, targets, weight * shares).astype(np.float32)
-            ).to(device),
-            log_prior=torch.from_numpy(_log_prior(targets, weight * shares)).to(device),
-        )
-        self.classes_ = targets.classes
-        self.networks_: list[nn.Module] = []
-        self.history_ = []
-        for member, seed in enumerate(self._seeds()):
-            network, trained = self._train_one(data, dev, stratum, seed, device)
-            label = {"member": member} if self.n_members > 1 else {}
-            self.networks_.append(network.cpu())
-            self.history_ += [label | row for row in trained.history]
-            self.best_epoch_ = trained.best_epoch
-            self.stopped_ = trained.stopped
-            if trained.stopped == "interrupted":
-                break
-        return self
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return probabilities (clips, classes), float64, in the order of `classes_`.
-
-        Computed in float64, so that a row does not depend on its neighbours.
-
-        Parameters
-        ----------
-        X : array-like of shape (clips, features)
-
-        Returns
-        -------
-        ndarray of shape (clips, classes)
-        """
-        return np.mean([torch.softmax(z, dim=1).numpy() for z in self._outputs(X)], axis=0)
+    @abstractmethod
+    def _n_outputs(self) -> int:
+        """Return how many numbers the network gives for a row."""
 
     @property
     def n_parameters_(self) -> int:
@@ -236,71 +132,53 @@ class TorchHead(Head):
         )
         return np.random.SeedSequence(entropy).spawn(self.n_members)
 
-    def _read_dev(
-        self, X_dev: Any, y_dev: Any, known: np.ndarray, columns: Sequence[Any] | None
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        if X_dev is None and y_dev is None:
-            return None
-        if X_dev is None or y_dev is None:
-            raise InputError("X_dev and y_dev belong together; one of them is missing")
-        X_dev = validate_data(self, X_dev, reset=False, **self._checks())
-        truth = known_labels(y_dev, known, columns)
-        if len(truth) != len(X_dev):
-            raise InputError(f"X_dev has {len(X_dev)} rows, y_dev {len(truth)}; expected as many")
-        keep = self._usable(X_dev)
-        if not (truth[keep] >= 0).any():
-            raise InputError("y_dev holds no label that y holds; dev UAR would be 0 throughout")
-        return X_dev[keep], truth[keep]
-
-    def _train_one(
+    def _train_members(
         self,
-        data: _Data,
-        dev: tuple[np.ndarray, np.ndarray] | None,
-        stratum: np.ndarray | None,
-        seed: np.random.SeedSequence,
+        x: np.ndarray,
+        loss: Loss,
         device: torch.device,
-    ) -> tuple[nn.Module, Trained]:
-        order, torch_seed = seed.spawn(1)[0], int(seed.generate_state(1, np.uint64)[0] >> 1)
-        rng, rows = np.random.default_rng(order), len(data.x)
-        with private_random(torch_seed, device):
-            network = self._build(data.x.shape[1], data.soft.shape[1]).to(device)
-            gamma = self.gamma if self.loss == "focal" else 0.0
+        *,
+        x_dev: np.ndarray | None = None,
+        score: Score | None = None,
+        stratum: np.ndarray | None = None,
+    ) -> None:
+        """Train each member; set networks_, history_, best_epoch_ and stopped_.
 
-            def loss(batch: Tensor) -> Tensor:
-                return cross_entropy(
-                    network(data.x[batch]) + self.logit_adjustment * data.log_prior,
-                    data.soft[batch],
-                    class_weight=data.class_weight,
-                    row_weight=data.row_weight[batch],
-                    label_smoothing=self.label_smoothing,
-                    gamma=gamma,
+        `loss` takes the network and row positions, `score` the outputs for all dev rows.
+        """
+        rows = len(x)
+        settings = Settings(
+            self.learning_rate,
+            self.weight_decay,
+            self.max_epochs,
+            self.patience,
+            self.warmup,
+            self.clip_norm,
+        )
+        dev = None if x_dev is None else torch.from_numpy(np.ascontiguousarray(x_dev)).to(device)
+        self.networks_: list[nn.Module] = []
+        self.history_ = []
+        for member, seed in enumerate(self._seeds()):
+            order = np.random.default_rng(seed.spawn(1)[0])
+            with private_random(int(seed.generate_state(1, np.uint64)[0] >> 1), device):
+                network = self._build(x.shape[1], self._n_outputs()).to(device)
+                trained = train(
+                    network,
+                    lambda batch, network=network: loss(network, batch),
+                    lambda order=order: batches(rows, self.batch_size, stratum, order),
+                    settings,
+                    steps_per_epoch=-(-rows // self.batch_size),
+                    score=_scorer(network, dev, score, 4 * self._chunk),
+                    callback=self.callback,
+                    progress=self.name if self.verbose else None,
                 )
-
-            def score() -> tuple[tuple[float, ...], dict[str, float]]:
-                logits = torch.cat([network(x) for x in x_dev.split(4 * self._chunk)])
-                return _dev_score(logits, truth, data.class_weight)
-
-            if dev is not None:
-                x_dev = torch.from_numpy(np.ascontiguousarray(dev[0])).to(device)
-                truth = torch.from_numpy(dev[1]).to(device)
-            trained = train(
-                network,
-                loss,
-                lambda: batches(rows, self.batch_size, stratum, rng),
-                Settings(
-                    self.learning_rate,
-                    self.weight_decay,
-                    self.max_epochs,
-                    self.patience,
-                    self.warmup,
-                    self.clip_norm,
-                ),
-                steps_per_epoch=-(-rows // self.batch_size),
-                score=None if dev is None else score,
-                callback=self.callback,
-                progress=self.name if self.verbose else None,
-            )
-        return network, trained
+            label = {"member": member} if self.n_members > 1 else {}
+            self.networks_.append(network.cpu())
+            self.history_ += [label | row for row in trained.history]
+            self.best_epoch_ = trained.best_epoch
+            self.stopped_ = trained.stopped
+            if trained.stopped == "interrupted":
+                break
 
     def _outputs(self, X: Any) -> list[Tensor]:
         """Return the outputs of each member for all rows, on the CPU, float64."""
@@ -332,15 +210,6 @@ class TorchHead(Head):
         check_number("warmup", self.warmup, 0, 1)
         if self.clip_norm is not None:
             check_number("clip_norm", self.clip_norm, 1e-12)
-        check_number("label_smoothing", self.label_smoothing, 0, 1)
-        check_choice("loss", self.loss, LOSSES)
-        check_number("gamma", self.gamma, 0)
-        check_number("logit_adjustment", self.logit_adjustment, 0)
-        if self.logit_adjustment and self.class_weight is not None:
-            raise InputError(
-                "logit_adjustment and class_weight both correct for rare classes; "
-                "set class_weight=None to use logit_adjustment"
-            )
         check_number("n_members", self.n_members, 1, 1000, whole=True)
 
     def _learnt(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
@@ -369,9 +238,6 @@ class TorchHead(Head):
             member.load_state_dict(state, assign=True)
             self.networks_.append(member.eval())
 
-    def _n_outputs(self) -> int:
-        return len(self.classes_)
-
 
 class Mixed(nn.Module):
     """A network behind a learnt mix of layers."""
@@ -386,30 +252,9 @@ class Mixed(nn.Module):
         return self.body(self.mix(x))
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Training data on the device."""
-
-    x: Tensor
-    soft: Tensor
-    row_weight: Tensor
-    class_weight: Tensor
-    log_prior: Tensor
-
-
-def _log_prior(targets: Targets, row_weight: np.ndarray) -> np.ndarray:
-    mass = row_weight @ targets.soft
-    return np.log(np.maximum(mass / mass.sum(), 1e-12)).astype(np.float32)
-
-
-def _dev_score(
-    logits: Tensor, truth: Tensor, weight: Tensor
-) -> tuple[tuple[float, ...], dict[str, float]]:
-    """Return (UAR, -loss) and both by name; a class that training never saw is recalled never."""
-    right = (logits.argmax(1) == truth).double()
-    recalls = [right[truth == label].mean().item() for label in truth.unique()]
-    uar = sum(recalls) / len(recalls)
-    seen = truth >= 0
-    target = nn.functional.one_hot(truth[seen], logits.shape[1]).to(logits.dtype)
-    loss = cross_entropy(logits[seen], target, class_weight=weight).item()
-    return (uar, -loss), {"dev_loss": loss, "dev_uar": uar}
+def _scorer(
+    network: nn.Module, dev: Tensor | None, score: Score | None, chunk: int
+) -> Callable[[], tuple[tuple[float, ...], dict[str, float]]] | None:
+    if dev is None or score is None:
+        return None
+    return lambda: score(torch.cat([network(part) for part in dev.split(chunk)]))

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from ...cache.errors import InputError
-from .base import check_choice, check_number
+from .checks import check_choice, check_number
+from .classifier import TorchHead
 from .encoder_stack import EncoderStack, to_patches
 from .mlp import ACTIVATIONS
-from .network import TorchHead
 
 __all__ = ["PatchTransformer", "PatchTransformerHead"]
 

@@ -1,0 +1,178 @@
+"""State without pickle: what an estimator learnt, as plain JSON values and arrays by name."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator
+
+from ...cache.errors import InputError, nearest
+from .validation import check_is_fitted
+
+__all__ = ["Stored", "check_state_arrays", "pack_labels", "unpack_labels"]
+
+FORMAT = 1
+_KINDS = {"str": str, "int": int, "float": float, "bool": bool}
+
+
+class Stored(BaseEstimator):
+    """An estimator whose fitted state goes into JSON and arrays, and comes back checked."""
+
+    name: ClassVar[str] = ""
+    _unsaved: ClassVar[frozenset[str]] = frozenset({"callback", "verbose", "device"})
+
+    n_features_in_: int
+    history_: list[dict[str, Any]]
+
+    def get_state(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return what was learnt: plain JSON values, and arrays by name.
+
+        Returns
+        -------
+        meta : dict
+            Head name, hyper-parameters, classes, width.
+        arrays : dict of str to ndarray
+        """
+        check_is_fitted(self)
+        meta = {
+            "head": self.name,
+            "format": FORMAT,
+            "params": {
+                key: _plain(value)
+                for key, value in self.get_params(deep=False).items()
+                if key not in self._unsaved
+            },
+            "targets": self._pack_targets(),
+            "n_features_in": int(self.n_features_in_),
+        }
+        learnt, arrays = self._learnt()
+        return meta | {"learnt": learnt}, arrays
+
+    @classmethod
+    def from_state(cls, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
+        """Rebuild a fitted head.
+
+        Parameters
+        ----------
+        meta, arrays
+            What `get_state` gave.
+
+        Returns
+        -------
+        Head
+
+        Raises
+        ------
+        InputError
+            Another head, an unknown setting, or an array that is missing, not expected, or of
+            another shape or type. Nothing is allocated before the shapes agree.
+        """
+        if meta.get("head") != cls.name or meta.get("format") != FORMAT:
+            raise InputError(
+                f"the state is of head {meta.get('head')!r}, format {meta.get('format')!r}; "
+                f"expected {cls.name!r}, format {FORMAT}"
+            )
+        params = meta.get("params")
+        known = [key for key in cls._get_param_names() if key not in cls._unsaved]
+        if not isinstance(params, Mapping):
+            raise InputError(f"params is {params!r}; expected a mapping")
+        for key in params:
+            if key not in known:
+                raise InputError(
+                    f"{cls.name} has no setting {key!r}; expected {', '.join(known)}."
+                    f"{nearest(str(key), known)}"
+                )
+        head = cls(**{key: _unplain(value) for key, value in params.items()})
+        head._check_settings()
+        head._unpack_targets(meta.get("targets"))
+        width = meta.get("n_features_in")
+        if not isinstance(width, int) or not 0 < width < 2**31:
+            raise InputError(f"n_features_in is {width!r}; expected a positive whole number")
+        head.n_features_in_ = width
+        head.history_ = []
+        learnt = meta.get("learnt", {})
+        if not isinstance(learnt, Mapping):
+            raise InputError(f"learnt is {learnt!r}; expected a mapping")
+        head._restore(learnt, arrays)
+        return head
+
+    def _check_settings(self) -> None:
+        """Raise `InputError` for a hyper-parameter out of range; called before any work."""
+
+    @abstractmethod
+    def _pack_targets(self) -> Any:
+        """Return what is predicted (class labels, say) as JSON."""
+
+    @abstractmethod
+    def _unpack_targets(self, packed: Any) -> None:
+        """Set what `_pack_targets` returned."""
+
+    @abstractmethod
+    def _learnt(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        """Return further plain values, and the learnt arrays by name."""
+
+    @abstractmethod
+    def _restore(self, learnt: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        """Set what `_learnt` returned, after checking every name, shape and type."""
+
+
+def check_state_arrays(
+    expected: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray], dtype: Any
+) -> None:
+    """Raise `InputError` unless `arrays` has exactly the names, shapes and type expected."""
+    missing, extra = sorted(set(expected) - set(arrays)), sorted(set(arrays) - set(expected))
+    if missing or extra:
+        raise InputError(
+            f"the stored numbers do not fit the head: missing {missing[:5]}, not expected "
+            f"{extra[:5]} (of {len(missing)} and {len(extra)})"
+        )
+    for name, shape in expected.items():
+        found = np.asarray(arrays[name])
+        if found.shape != tuple(shape) or found.dtype != dtype:
+            raise InputError(
+                f"{name} has shape {found.shape}, {found.dtype}; expected {tuple(shape)}, "
+                f"{np.dtype(dtype)}"
+            )
+        if not np.isfinite(found).all():
+            raise InputError(f"{name} holds NaN or infinity; expected finite numbers")
+
+
+def _plain(value: Any) -> Any:
+    """Return a hyper-parameter as JSON: tuples as lists, dicts as pairs, generators as None."""
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, dict):
+        return {"pairs": [[_plain(key), _plain(item)] for key, item in value.items()]}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_plain(item) for item in value]
+    return value if isinstance(value, (str, int, float, bool)) else None
+
+
+def _unplain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _unplain(item) for key, item in value["pairs"]}
+    return tuple(_unplain(item) for item in value) if isinstance(value, list) else value
+
+
+def pack_labels(labels: np.ndarray) -> dict[str, Any]:
+    """Return class labels (text, int, float or bool) as JSON."""
+    values = labels.tolist()
+    kinds = {type(value).__name__ for value in values}
+    if len(kinds) != 1 or not kinds <= set(_KINDS):
+        raise InputError(f"classes of type {sorted(kinds)} cannot be stored; use text labels")
+    return {"kind": kinds.pop(), "object": labels.dtype == object, "values": values}
+
+
+def unpack_labels(packed: Any) -> np.ndarray:
+    """Return the labels that `pack_labels` packed; they have to be sorted, each once."""
+    if not isinstance(packed, Mapping) or packed.get("kind") not in _KINDS:
+        raise InputError(f"classes is {packed!r}; expected kind and values")
+    kind, values = _KINDS[packed["kind"]], packed.get("values")
+    if not isinstance(values, list) or not all(type(value) is kind for value in values):
+        raise InputError(f"classes are {values!r}; expected a list of {packed['kind']}")
+    if len(values) < 2 or sorted(set(values)) != values:
+        raise InputError(f"classes are {values!r}; expected at least two, sorted, each once")
+    return np.array(values, dtype=object if packed.get("object") else kind)
