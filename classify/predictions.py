@@ -8,6 +8,7 @@ of columns never matters.
 from __future__ import annotations
 
 import csv
+import io
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -270,10 +271,12 @@ class Predictions:
         path = Path(path)
         rename = rename or {}
         try:
-            text = path.read_text(encoding="utf-8-sig")
+            text = path.read_bytes().decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be read as predictions: {error}") from error
-        lines = csv.reader(text.splitlines(), delimiter="\t" if path.suffix == ".tsv" else ",")
+        lines = csv.reader(
+            io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ","
+        )
         try:
             rows = [(lines.line_num, row) for row in lines if row]
         except csv.Error as error:

@@ -1,0 +1,88 @@
+"""Bootstrap: sums equal the plain way, intervals cover, absent classes, speed."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affekt.classify import metrics
+from affekt.classify.bootstrap import draws, interval, resample
+
+
+def test_resamples_are_those_of_clips_taken_one_by_one():
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 9, 150)
+    truth = rng.integers(0, 3, 150)
+    guess = np.where(rng.random(150) < 0.6, truth, rng.integers(0, 3, 150))
+    drawn = resample(truth, {"a": guess}, groups, 4, n_resamples=40, random_state=5, per_class=True)
+    [counts] = draws(np.ones(9, dtype=int), 40, 5)
+    for row, times in enumerate(counts):
+        rows = np.concatenate(
+            [np.repeat(np.flatnonzero(groups == g), int(n)) for g, n in enumerate(times)]
+        )
+        expected = metrics.summary(metrics.confusion_of_codes(truth[rows], guess[rows], 4))
+        for measure in ("uar", "accuracy", "macro_f1", "weighted_f1"):
+            assert drawn.values["a"][measure][row] == pytest.approx(expected[measure], abs=1e-6)
+    assert np.isnan(drawn.values["a"]["recall 3"]).all()
+
+
+def test_a_class_that_a_draw_misses_does_not_pull_the_mean_down():
+    truth = np.array([0] * 20 + [1])
+    groups = np.r_[np.repeat(np.arange(10), 2), 10]
+    drawn = resample(truth, {"a": truth}, groups, 2, n_resamples=500)
+    assert drawn.interval("a", "uar") == (1.0, 1.0)
+    half = resample(truth, {"a": truth}, groups, 4, n_resamples=500)
+    assert half.interval("a", "uar") == (0.5, 0.5)  # two of four classes are absent: they count 0
+    assert half.interval("a", "macro_f1") == (0.5, 0.5)
+
+
+def test_one_group_gives_no_interval():
+    low, high = resample(np.array([0, 1]), {"a": np.array([0, 1])}, np.zeros(2), 2).interval(
+        "a", "uar"
+    )
+    assert np.isnan(low)
+    assert np.isnan(high)
+
+
+def test_intervals_widen_with_fewer_groups():
+    samples = np.random.default_rng(0).normal(size=5000)
+    widths = [np.diff(interval(samples, n))[0] for n in (5, 10, 100, 10_000)]
+    assert (np.diff(widths) < 0).all()
+
+
+def test_one_seed_one_result_and_pairs_share_their_draws():
+    rng = np.random.default_rng(0)
+    truth, groups = rng.integers(0, 2, 200), rng.integers(0, 20, 200)
+    guess = rng.integers(0, 2, 200)
+    one = resample(truth, {"a": guess, "b": guess}, groups, 2, n_resamples=50)
+    two = resample(truth, {"a": guess}, groups, 2, n_resamples=50)
+    assert np.array_equal(one.values["a"]["uar"], two.values["a"]["uar"])
+    assert (one.difference("a", "b", "uar") == 0).all()
+
+
+def test_single_clips_of_few_kinds_are_pooled_without_changing_the_law():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 4000)
+    guess = np.where(rng.random(4000) < 0.8, truth, 1 - truth)
+    drawn = resample(truth, {"a": guess}, np.arange(4000), 2, n_resamples=4000)
+    values = drawn.values["a"]["accuracy"]
+    expected = np.sqrt((guess == truth).mean() * (guess != truth).mean() / 4000)
+    assert values.std() == pytest.approx(expected, rel=0.06)
+    assert drawn.groups == 4000
+
+
+@pytest.mark.parametrize("n_speakers", [12, 40])
+def test_95_percent_intervals_cover(n_speakers):
+    """A quick look at coverage; benchmarks/compare.py runs it in full (93-97 %)."""
+    rng = np.random.default_rng(1)
+    size, covered, runs = 15, 0, 150
+    for run in range(runs):
+        ease = rng.beta(6, 3, n_speakers).repeat(size)  # speakers differ: mean 2/3
+        truth = np.tile(np.arange(3), n_speakers * size // 3)
+        right = rng.random(len(truth)) < ease
+        guess = np.where(right, truth, (truth + rng.integers(1, 3, len(truth))) % 3)
+        groups = np.arange(n_speakers).repeat(size)
+        low, high = resample(
+            truth, {"a": guess}, groups, 3, n_resamples=400, random_state=run
+        ).interval("a", "uar")
+        covered += low <= 2 / 3 <= high
+    assert 0.88 <= covered / runs <= 1.0

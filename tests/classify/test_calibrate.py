@@ -1,0 +1,68 @@
+"""Calibration: NLL falls, temperature keeps every winner, unknown names are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affekt.cache.errors import InputError
+from affekt.classify import metrics
+from affekt.classify.calibrate import CALIBRATORS, Temperature, calibrator
+from affekt.classify.ensemble import MeanEnsemble
+from affekt.classify.predictions import Predictions
+
+LABELS = ["a", "b", "c"]
+
+
+def overconfident(n=2000, sharpness=4.0, seed=0):
+    """Predictions whose logits are `sharpness` times what they should be."""
+    rng = np.random.default_rng(seed)
+    logits = rng.normal(size=(n, 3)) * 1.5
+    proba = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    truth = np.array([rng.choice(3, p=row) for row in proba])
+    sharp = np.exp(sharpness * (logits - logits.max(axis=1, keepdims=True)))
+    sharp /= sharp.sum(axis=1, keepdims=True)
+    return Predictions([f"c{i}" for i in range(n)], LABELS, sharp), truth
+
+
+def test_temperature_finds_the_true_one_and_keeps_every_winner():
+    predictions, truth = overconfident()
+    fitted = Temperature().fit(predictions, [LABELS[code] for code in truth])
+    assert fitted.temperature_ == pytest.approx(4, rel=0.15)
+    calm = fitted.apply(predictions)
+    assert calm.codes.tolist() == predictions.codes.tolist()
+    assert metrics.ece(truth, calm.proba) < 0.5 * metrics.ece(truth, predictions.proba)
+
+
+@pytest.mark.parametrize("name", sorted(CALIBRATORS))
+def test_nll_falls_on_other_clips(name):
+    dev, dev_truth = overconfident(seed=1)
+    test, truth = overconfident(seed=2)
+    fitted = calibrator(name).fit(dev, [LABELS[code] for code in dev_truth])
+    assert metrics.nll(truth, fitted.apply(test).proba) < metrics.nll(truth, test.proba)
+    assert fitted.describe()
+
+
+def test_one_overconfident_member_no_longer_outshouts_the_others():
+    good, truth = overconfident(sharpness=0.7, seed=3)
+    rng = np.random.default_rng(0)
+    loud = Predictions(good.ids, LABELS, np.eye(3)[rng.integers(0, 3, 2000)] * 0.997 + 0.001)
+    names = [LABELS[code] for code in truth]
+    plain = MeanEnsemble().combine({"good": good, "loud": loud})
+    calm = {
+        name: Temperature().fit(p, names).apply(p)
+        for name, p in {"good": good, "loud": loud}.items()
+    }
+    fused = MeanEnsemble().combine(calm)
+    assert (fused.codes == truth).mean() > (plain.codes == truth).mean() + 0.1
+
+
+@pytest.mark.parametrize("name", sorted(CALIBRATORS))
+def test_H01_a_class_absent_from_dev_and_hard_predictions_stay_distributions(name):
+    hard = Predictions.one_hot("abcd", LABELS, ["a", "b", "a", "b"])
+    fitted = calibrator(name).fit(hard, ["a", "b", "b", "a"])
+    assert np.isfinite(fitted.apply(hard).proba).all()
+
+
+def test_an_unknown_calibration_names_the_nearest():
+    with pytest.raises(InputError, match="Did you mean 'isotonic'"):
+        calibrator("isotonik")

@@ -1,0 +1,91 @@
+"""Leak checks: speakers, recordings, script texts, near-duplicates."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affekt.cache.errors import InputError
+from affekt.cache.manifest import Manifest
+from affekt.classify import leaks
+from affekt.classify.splits import splits
+
+
+def clips(n=40, **columns):
+    return Manifest.from_rows(
+        [
+            {"id": f"c{i}", "text": f"t{i}", "label": "ab"[i % 2]}
+            | {name: values(i) for name, values in columns.items()}
+            for i in range(n)
+        ]
+    )
+
+
+def test_H02_a_random_split_with_shared_speakers_is_refused_unless_forced():
+    shared = clips(speaker=lambda i: f"s{i % 5}")
+    with pytest.raises(InputError, match="allow_speaker_overlap"):
+        splits(shared, "stratified")
+    [forced] = splits(shared, "stratified", allow_speaker_overlap=True)
+    assert any("speakers in both train and test" in warning for warning in forced.warnings)
+
+
+def test_H02_one_recording_under_two_ids_is_refused_unless_forced():
+    table = clips()
+    digests = [f"d{i // 2}" for i in range(40)]
+    with pytest.raises(InputError, match=r"one recording under two ids.*c\d"):
+        splits(table, "stratified", digests=digests)
+    [forced] = splits(table, "stratified", digests=digests, allow_duplicates=True)
+    assert any("one recording" in warning for warning in forced.warnings)
+    by_speaker = clips(speaker=lambda i: f"s{i // 4}")
+    assert not any(
+        "one recording" in warning
+        for warning in splits(by_speaker, digests=dict(zip(by_speaker.ids, digests, strict=True)))[
+            0
+        ].warnings
+    )
+
+
+def test_H02_a_cache_gives_the_digests():
+    class Cache:
+        def digests(self, clips, kind):
+            assert kind == "audio"
+            return ["same"] * len(clips)
+
+    with pytest.raises(InputError, match="one recording"):
+        splits(clips(), "stratified", digests=Cache())
+    with pytest.raises(InputError, match="3 digests for 40 clips"):
+        splits(clips(), "stratified", digests=["a", "b", "c"])
+
+
+def test_recordings_without_digests_are_said():
+    audio = clips(path=lambda i: f"{i}.wav")
+    assert any("without a digest" in w for w in splits(audio, "stratified")[0].warnings)
+
+
+def test_the_same_script_is_a_warning():
+    script = clips(speaker=lambda i: f"s{i // 4}", text=lambda i: f"Sentence {i % 4}!")
+    warnings = splits(script, "speaker")[0].warnings
+    assert any("clips of test say a text that train holds" in warning for warning in warnings)
+
+
+def test_near_duplicates_are_found_across_blocks_and_scales():
+    rng = np.random.default_rng(0)
+    train, other = rng.normal(size=(50, 16)), rng.normal(size=(40, 16))
+    other[7], other[33] = 3 * train[11], train[2] * (1 + 1e-7)
+    pairs = leaks.near_duplicates(train, other, block=8)
+    assert [(t, o) for t, o, _ in pairs] == [(11, 7), (2, 33)]
+    assert leaks.near_duplicates(train, rng.normal(size=(5, 16))) == []
+    assert leaks.near_duplicates(np.zeros((0, 4)), np.ones((2, 4))) == []
+
+
+def test_near_duplicates_become_a_warning_that_names_ids():
+    rng = np.random.default_rng(0)
+    [split] = splits(clips(), "stratified")
+    values = {name: rng.normal(size=(len(part), 8)) for name, part in split.parts.items()}
+    values["test"][0] = values["train"][3]
+    [message] = leaks.check_near_duplicates(split.parts, values)
+    assert split.test.ids[0] in message
+    assert split.train.ids[3] in message
+
+
+def test_blank_speakers_are_nobody():
+    assert leaks.shared({"train": ["", "x"], "test": ["", "y"]}) == {}

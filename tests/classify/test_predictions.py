@@ -1,0 +1,136 @@
+"""Predictions: rows are distributions, and joins go by id and label name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affekt.cache.errors import InputError
+from affekt.classify.predictions import Predictions
+from hypothesis import given
+from hypothesis import strategies as st
+
+LABELS = ("anger", "joy", "neutral")
+
+
+def some(n=5, seed=0):
+    rng = np.random.default_rng(seed)
+    return Predictions([f"c{i}" for i in range(n)], LABELS, rng.dirichlet(np.ones(3), n))
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ([0.5, 0.5, 0.1], "not summing to 1"),
+        ([1.2, -0.2, 0.0], "negative"),
+        ([float("nan"), 0.5, 0.5], "not finite"),
+        ([float("inf"), 0.0, 0.0], "not finite"),
+        ([0.0, 0.0, 0.0], "not summing to 1"),
+    ],
+)
+def test_H04_rows_that_are_no_distribution_are_named(row, reason):
+    with pytest.raises(InputError, match=f"{reason} for 'b'"):
+        Predictions(["a", "b"], LABELS, [[0.2, 0.3, 0.5], row])
+
+
+def test_H04_double_and_missing_rows_are_named():
+    with pytest.raises(InputError, match="ids come twice: 'a'"):
+        Predictions(["a", "a"], LABELS, np.full((2, 3), 1 / 3))
+    with pytest.raises(InputError, match="no row for 'x'"):
+        some().align(["c0", "c1", "c2", "c3", "x"])
+    with pytest.raises(InputError, match="nobody asked for: 'c4'"):
+        some().align(["c0", "c1", "c2", "c3"])
+    with pytest.raises(InputError, match="come twice"):
+        some().align(["c0", "c1", "c2", "c3", "c4", "c4"])
+    with pytest.raises(InputError, match="no row for 'x'"):
+        some().select(["c0", "x"])
+
+
+def test_H04_other_label_sets_are_named():
+    with pytest.raises(InputError, match="too many: joy; missing: happy"):
+        some().reorder(["anger", "happy", "neutral"])
+    assert some().renamed({"joy": "happy"}).reorder(["happy", "neutral", "anger"]).labels == (
+        "happy",
+        "neutral",
+        "anger",
+    )
+
+
+@given(st.permutations(range(5)), st.permutations(LABELS))
+def test_order_of_rows_and_columns_never_matters(rows, columns):
+    one = some()
+    other = one.select([one.ids[row] for row in rows]).reorder(columns)
+    assert other.reorder(LABELS).align(one.ids) == one
+
+
+@given(st.permutations(range(3)))
+def test_rounded_rows_are_normalised_alike_in_any_column_order(columns):
+    rough = np.array([[0.3334, 0.3333, 0.3336], [0.1, 0.2, 0.7004]])
+    one = Predictions(["a", "b"], LABELS, rough)
+    other = Predictions(["a", "b"], [LABELS[c] for c in columns], rough[:, columns])
+    assert np.array_equal(other.reorder(LABELS).proba, one.proba)
+    assert np.allclose(one.proba.sum(axis=1), 1, atol=1e-15)
+
+
+def test_what_is_written_reads_back_bit_for_bit(tmp_path):
+    one = some(50)
+    one.write(tmp_path / "pred.csv")
+    assert Predictions.read(tmp_path / "pred.csv") == one
+    assert (tmp_path / "pred.csv").read_text().startswith("id,label,anger,joy,neutral\n")
+    assert list(tmp_path.iterdir()) == [tmp_path / "pred.csv"]
+
+
+def test_a_file_made_elsewhere(tmp_path):
+    path = tmp_path / "theirs.csv"
+    path.write_text("\ufeffneutral,id,angry,joy\r\n0.2,a,0.5,0.3\r\n", encoding="utf-8")
+    read = Predictions.read(path, LABELS, {"angry": "anger"})
+    assert read.labels == LABELS
+    assert read.proba.tolist() == [[0.5, 0.3, 0.2]]
+
+
+def test_labels_alone_are_hard_predictions(tmp_path):
+    path = tmp_path / "hard.csv"
+    path.write_text("id,label\na,joy\nb,anger\n")
+    read = Predictions.read(path, LABELS)
+    assert read.hard
+    assert read.label == ["joy", "anger"]
+    with pytest.raises(InputError, match="expected one of no, yes"):
+        Predictions.read(path, ["no", "yes"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected id,label"),
+        ("name,anger\na,1\n", "expected id,label"),
+        ("id,label,anger\n", "0 rows"),
+        ("id\na\n", "only ids"),
+        ("id,anger,joy\na,0.5\n", "line 2 has 2 cells; expected 3"),
+        ("id,anger,joy\na,0.5,half\n", "line 2, column 'joy': 'half'"),
+        ("id,anger,joy\na,0.5,\n", "line 2, column 'joy': ''"),
+        ("id,label,anger,joy\na,anger,0.4,0.6\n", "largest probability is that of 'joy'"),
+        ("id,label,anger,joy\na,fear,0.4,0.6\n", "has the label 'fear'"),
+        ("id,anger,anger\na,0.4,0.6\n", "a label comes twice"),
+        ("id,anger,joy\na,0.4,nan\n", "not finite for 'a'"),
+    ],
+)
+def test_a_wrong_file_says_where(tmp_path, text, message):
+    path = tmp_path / "pred.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message) as error:
+        Predictions.read(path)
+    assert "pred.csv" in str(error.value)
+
+
+def test_ids_with_commas_quotes_and_line_breaks(tmp_path):
+    one = Predictions(['a,"b"', "c\nd", "=1"], ("x", "y"), [[1, 0], [0.5, 0.5], [0, 1]])
+    one.write(tmp_path / "pred.csv")
+    assert Predictions.read(tmp_path / "pred.csv") == one
+
+
+def test_ties_go_to_the_first_label():
+    assert Predictions(["a"], LABELS, [[0.2, 0.4, 0.4]]).label == ["joy"]
+
+
+def test_probabilities_cannot_be_changed_by_accident():
+    with pytest.raises(ValueError, match="read-only"):
+        some().proba[0, 0] = 1

@@ -1,0 +1,217 @@
+"""Splits: every scheme, whole speakers, nothing silently empty, one seed one result."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+
+import numpy as np
+import pytest
+from affekt.cache.errors import InputError
+from affekt.cache.manifest import Manifest
+from affekt.classify.folds import deal_clips, deal_groups
+from affekt.classify.leaks import speakers
+from affekt.classify.splits import SCHEMES, splits
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+
+def corpus(n_speakers=12, per_speaker=10, languages=("deu", "eng"), **columns):
+    rows = []
+    for speaker in range(n_speakers):
+        for take in range(per_speaker):
+            rows.append(
+                {
+                    "id": f"s{speaker}-{take}",
+                    "text": f"text {speaker} {take}",
+                    "label": ["anger", "joy", "neutral"][take % 3],
+                    "speaker": f"s{speaker}",
+                    "language": languages[speaker % len(languages)],
+                    "dataset": f"set{speaker % len(languages)}",
+                    **{name: values(speaker, take) for name, values in columns.items()},
+                }
+            )
+    return Manifest.from_rows(rows)
+
+
+def check(clips, found):
+    for split in found:
+        ids = [i for part in split.parts.values() for i in part.ids]
+        assert sorted(ids) == sorted(clips.ids)
+        assert len(split.train)
+        assert len(split.test)
+        sets = [set(speakers(part)) for part in split.parts.values()]
+        assert not (sets[0] & sets[1] or sets[0] & sets[2] or sets[1] & sets[2])
+
+
+@pytest.mark.parametrize("scheme", [s for s in SCHEMES if s not in ("column", "stratified")])
+def test_every_scheme_keeps_speakers_whole(scheme):
+    clips = corpus()
+    found = splits(clips, scheme)
+    check(clips, found)
+    expected = {
+        "speaker": 1,
+        "group-kfold": 5,
+        "leave-one-speaker-out": 12,
+        "leave-one-language-out": 2,
+        "leave-one-corpus-out": 2,
+    }
+    assert len(found) == expected[scheme]
+    if len(found) > 1:
+        tested = Counter(i for split in found for i in split.test.ids)
+        assert set(tested.values()) == {1}
+        assert len(tested) == len(clips)
+        assert len({split.name for split in found}) == len(found)
+
+
+def test_leave_one_language_out_holds_out_that_language():
+    for split in splits(corpus(), "leave-one-language-out"):
+        assert set(split.test["language"]) == {split.name}
+        assert split.name not in {*split.train["language"], *split.dev["language"]}
+        assert len(split.dev)
+
+
+def test_shares_and_labels_are_near_what_was_asked():
+    clips = corpus(n_speakers=60, per_speaker=9)
+    [split] = splits(clips, "speaker")
+    assert abs(len(split.test) / len(clips) - 0.2) < 0.02
+    assert abs(len(split.dev) / len(clips) - 0.1) < 0.02
+    for part in split.parts.values():
+        counts = Counter(part["label"])
+        assert max(counts.values()) - min(counts.values()) <= 0.05 * len(part) + 1
+        languages = Counter(part["language"])
+        assert abs(languages["deu"] - languages["eng"]) <= 18
+
+
+def test_stratified_labels_are_within_one_clip():
+    clips = corpus(speaker=lambda s, t: "")
+    [split] = splits(clips, "stratified", test_size=0.25, dev_size=0.25)
+    for label, total in Counter(clips["label"]).items():
+        for part, share in (("train", 0.5), ("dev", 0.25), ("test", 0.25)):
+            assert abs(list(split.parts[part]["label"]).count(label) - share * total) <= 1.5
+
+
+def test_H06_one_seed_gives_one_split_whatever_the_row_order_of_time():
+    clips = corpus()
+    one, two = (splits(clips, random_state=3)[0] for _ in range(2))
+    assert one.hash == two.hash
+    assert one.test.ids == two.test.ids
+    assert splits(clips, random_state=4)[0].hash != one.hash
+
+
+def test_repeats_differ_and_are_named():
+    found = splits(corpus(n_speakers=30), repeats=4)
+    assert len({split.hash for split in found}) == 4
+    assert [split.name for split in found] == [f"repeat {i}" for i in range(1, 5)]
+    assert len(splits(corpus(), "group-kfold", n_splits=3, repeats=2)) == 6
+
+
+def test_column_reads_the_fields_words():
+    names = ["training", "val", "Test", "train"]
+    clips = corpus(n_speakers=4, part=lambda s, t: names[s])
+    [split] = splits(clips, column="part", scheme="column")
+    assert [len(part) for part in split.parts.values()] == [20, 10, 10]
+
+
+def test_column_without_dev_takes_some_of_train():
+    clips = corpus(split=lambda s, t: "test" if s < 3 else "train")
+    [split] = splits(clips, "column")
+    check(clips, [split])
+    assert len(split.dev)
+    assert any("no dev" in warning for warning in split.warnings)
+    assert len(splits(clips, "column", dev_size=0)[0].dev) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"scheme": "speakers"}, "Did you mean 'speaker'"),
+        ({"scheme": "column", "column": "language"}, "'deu'"),
+        ({"scheme": "column", "column": "langage"}, "Did you mean 'language'"),
+        ({"scheme": "group-kfold", "group": "room"}, "no column 'room'"),
+        ({"test_size": 1.2}, "expected shares"),
+        ({"test_size": 0.7, "dev_size": 0.4}, "leave something for train"),
+    ],
+)
+def test_wrong_options_say_what_to_do(options, message):
+    with pytest.raises(InputError, match=message):
+        splits(corpus(), **options)
+
+
+def test_clips_without_a_speaker_are_an_input_error():
+    clips = corpus(speaker=lambda s, t: "" if (s, t) == (0, 3) else f"s{s}")
+    with pytest.raises(InputError, match=r"1 of 120 clips have no speaker.*Fill the column"):
+        splits(clips, "speaker")
+
+
+def test_H01_too_few_speakers_are_an_error_not_an_empty_part():
+    with pytest.raises(InputError, match="2 groups for 3 parts"):
+        splits(corpus(n_speakers=2), "speaker")
+    with pytest.raises(InputError, match="one language only"):
+        splits(corpus(languages=("deu",)), "leave-one-language-out")
+    with pytest.raises(InputError, match="leave a part empty"):
+        splits(corpus(n_speakers=1, per_speaker=2, speaker=lambda s, t: ""), "stratified")
+
+
+def test_H01_a_class_missing_in_a_part_is_said():
+    clips = corpus(n_speakers=6, label=lambda s, t: "fear" if s == 0 else ["joy", "anger"][t % 2])
+    [split] = splits(clips, "speaker")
+    assert any("fear" in warning for warning in split.warnings)
+
+
+def test_speakers_of_two_corpora_with_one_name_are_two_people():
+    clips = corpus(speaker=lambda s, t: f"{s // 2:02}")
+    check(clips, splits(clips, "leave-one-corpus-out"))
+
+
+def test_write_and_hash(tmp_path):
+    [split] = splits(corpus())
+    split.write(tmp_path / "split.csv")
+    with (tmp_path / "split.csv").open() as file:
+        rows = {row["id"]: row["split"] for row in csv.DictReader(file)}
+    assert Counter(rows.values()) == {name: len(part) for name, part in split.parts.items()}
+    assert len(split.hash) == 64
+    assert split.describe()["parts"]["train"]["clips"] == len(split.train)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.lists(st.integers(1, 30), min_size=3, max_size=25),
+    st.integers(0, 1000),
+    st.integers(1, 5),
+)
+def test_groups_are_never_divided_and_parts_never_empty(sizes, seed, n_labels):
+    rng = np.random.default_rng(seed)
+    groups = np.repeat(np.arange(len(sizes)), sizes)
+    labels = rng.integers(0, n_labels, len(groups))
+    parts = deal_groups(labels, groups, [0.7, 0.1, 0.2], np.random.default_rng(seed))
+    assert set(parts) == {0, 1, 2}
+    for group in range(len(sizes)):
+        assert len(set(parts[groups == group])) == 1
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=10, max_size=200), st.integers(0, 1000))
+def test_clips_are_dealt_within_two_of_their_share(labels, seed):
+    labels = np.array(labels)
+    shares = np.array([0.6, 0.2, 0.2])
+    try:
+        parts = deal_clips(labels, shares, np.random.default_rng(seed))
+    except InputError:
+        assume(False)
+        raise
+    assert np.abs(np.bincount(parts, minlength=3) - shares * len(labels)).max() <= 2
+    for label in set(labels.tolist()):
+        own = np.bincount(parts[labels == label], minlength=3)
+        assert np.abs(own - shares * own.sum()).max() <= 2
+
+
+@pytest.mark.data
+def test_real_speech_splits(shared_data):
+    clips = Manifest.read(shared_data / "speech_valence.csv")
+    for scheme in ("speaker", "group-kfold", "leave-one-language-out"):
+        check(clips, splits(clips, scheme))
+    meld = Manifest.read(shared_data / "meld" / "manifest.csv")
+    with pytest.raises(InputError, match="speakers in both train and test"):
+        splits(meld, "column")
+    assert splits(meld, "column", allow_speaker_overlap=True)[0].warnings
