@@ -78,7 +78,9 @@ def choose(
         return (_uar(model, part.dev, task) if has_dev else 0.0), model
 
     tried = []
-    best_score, best = -1.0, None
+    best_score = -1.0
+    best: Any = None
+    chosen: dict[str, Any] = {}
     for candidate in candidates:
         score, model = fit(candidate, entry.random_state)
         tried.append({**_json(candidate), "dev_uar": score if has_dev else None})

@@ -193,7 +193,7 @@ def _located(loader: yaml.SafeLoader, node: yaml.Node | None, source: str) -> Lo
         return Located(found, source, line)
     if isinstance(node, yaml.SequenceNode):
         return Located([_located(loader, item, source) for item in node.value], source, line)
-    plain = node.tag == "tag:yaml.org,2002:str" and node.style is None
-    if plain and _EXPONENT.fullmatch(node.value):
+    plain = isinstance(node, yaml.ScalarNode) and node.style is None
+    if plain and node.tag == "tag:yaml.org,2002:str" and _EXPONENT.fullmatch(node.value):
         return Located(float(node.value), source, line)
     return Located(loader.construct_object(node), source, line)

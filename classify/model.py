@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -124,8 +125,8 @@ class Model:
             )
         values = self._read(train, self.features)
         self._fit_scaler(values)
-        extra = {}
-        if dev is not None:
+        extra: dict[str, Any] = {}
+        if dev is not None and "X_dev" in signature(self.head.fit).parameters:
             extra = {
                 "X_dev": self._scaled(self._read(dev, self.features)),
                 "y_dev": dev["label"].astype(str),
@@ -297,7 +298,7 @@ class Model:
             from sklearn.preprocessing import StandardScaler
 
             scaler = StandardScaler().fit(values.astype(np.float64))
-            self._mean, self._scale = scaler.mean_, scaler.scale_
+            self._mean, self._scale = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
 
     def _scaled(self, values: np.ndarray) -> np.ndarray:
         if self._mean is None:

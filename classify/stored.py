@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from ..cache.cache import Cache
+from ..cache.digests import row_key
 from ..cache.errors import MissingError, listed
-from ..cache.space import Space
 from .prepare import Source
 
 __all__ = ["Stored", "embed", "look"]
@@ -38,15 +37,26 @@ class Stored:
 
 def look(source: Source, cache: Cache) -> Stored:
     """Say what is stored, what failed before, and what is still to be embedded."""
+    kind = source.spec.modality
     ids = source.clips.ids
-    digests = dict(zip(ids, cache.digests(source.clips, source.spec.modality), strict=True))
-    space = _space(source, cache)
+    digests = dict(zip(ids, cache.digests(source.clips, kind), strict=True))
+    space = next((one for one in cache.spaces() if one.key == source.spec.key), None)
     if space is None:
         return Stored(digests, frozenset(), {}, list(ids))
-    missing = set(space.missing(source.clips))
-    failed = _failed(space, missing, digests)
-    pending = [clip for clip in ids if clip in missing and clip not in failed]
-    return Stored(digests, frozenset(set(ids) - missing), failed, pending)
+    keys = {clip: digest and row_key(space.key, kind, digest) for clip, digest in digests.items()}
+    known = [clip for clip in ids if keys[clip]]
+    stored = space.stored([keys[clip] or "" for clip in known])
+    there = frozenset(
+        clip for clip, is_stored in zip(known, stored.tolist(), strict=True) if is_stored
+    )
+    # a failure counts for the content that failed: a file that changed or appeared is tried again
+    failed = {
+        note["id"]: note["code"]
+        for note in space.failures()
+        if note["id"] in keys and note["id"] not in there and note["key"] == keys[note["id"]]
+    }
+    pending = [clip for clip in ids if clip not in there and clip not in failed]
+    return Stored(digests, there, failed, pending)
 
 
 def embed(source: Source, cache: Cache, stored: Stored, say: Callable[[str], None]) -> Stored:
@@ -68,18 +78,3 @@ def embed(source: Source, cache: Cache, stored: Stored, say: Callable[[str], Non
     say(f"{source.name}: embedding {len(stored.pending)} of {len(source.clips)} clips")
     extract(source.clips, cache, source.encoder, store_dtype=source.store_dtype)
     return look(source, cache)
-
-
-def _space(source: Source, cache: Cache) -> Space | None:
-    for space in cache.spaces():
-        if space.key == source.spec.key:
-            return space
-    return None
-
-
-def _failed(space: Space, missing: set[str], digests: Mapping[str, str | None]) -> dict[str, str]:
-    failed: dict[str, Any] = {}
-    for failure in space.failures():
-        if failure["id"] in missing:
-            failed[failure["id"]] = failure["code"]
-    return failed

@@ -151,7 +151,7 @@ def probe_space(
     if not len(part.dev):
         raise InputError("no dev clips to choose a layer on; expected a --dev-size above 0")
     say(f"{found.n_layers} layers x {len(values)} values of C, {len(part.train)} clips")
-    rows = Parallel(n_jobs=n_jobs)(
+    rows: Any = Parallel(n_jobs=n_jobs)(
         delayed(_probe_layer)(found, layer, list(values), wanted, part)
         for layer in range(found.n_layers)
     )
