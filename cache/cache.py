@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,9 @@ from .features import pick_layers
 from .manifest import Manifest
 from .space import Space, open_space
 from .spec import Spec, slug
+
+if TYPE_CHECKING:
+    from .verify import Report
 
 
 class Cache:
@@ -64,7 +67,7 @@ class Cache:
         self.readonly = readonly
         if self.path.exists() and not self.path.is_dir():
             raise InputError(f"{self.path} is a file, expected the folder of a cache")
-        self._clips = ClipIndex(self.path)
+        self.clips = ClipIndex(self.path)
 
     def spaces(self) -> list[Space]:
         """Return the spaces that can be opened, by name; see `broken` for the others."""
@@ -212,7 +215,7 @@ class Cache:
             raise InputError(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
         if kind == "text":
             return [text_digest(text) if text.strip() else None for text in clips["text"]]
-        self._clips.refresh()
+        self.clips.refresh()
         files: dict[Path, str] = {}
         return [
             self._audio_digest(clips, i, files, hash_files, rehash) if path else None
@@ -222,7 +225,23 @@ class Cache:
     def record(self, lines: Iterable[Seen]) -> None:
         """Store what was read for clips durably (see `seen`), as one segment of the index."""
         self.check_writable()
-        self._clips.record(lines)
+        self.clips.record(lines)
+
+    def verify(
+        self, quick: bool = False, progress: Callable[[int, int], None] | None = None
+    ) -> Report:
+        """Check every byte of the cache; change nothing.
+
+        Parameters
+        ----------
+        quick : bool
+            Trust shards whose size and times are as they were when they were last checked.
+        progress : callable (done, total), optional
+            Called after each shard.
+        """
+        from .verify import verify
+
+        return verify(self, quick=quick, progress=progress)
 
     def check_writable(self) -> None:
         """Refuse to write into a cache that was opened read-only."""
@@ -259,17 +278,17 @@ class Cache:
         try:
             status = path.stat()
         except OSError:
-            return self._clips.remembered(clips, i)
+            return self.clips.remembered(clips, i)
         if not stat.S_ISREG(status.st_mode):
             return None
-        digest = None if rehash else self._clips.fresh(clips, i, status)
+        digest = None if rehash else self.clips.fresh(clips, i, status)
         if digest is not None or not (hash_files or rehash):
             return digest
         if path not in files:
             try:
                 files[path] = audio_digest(path.read_bytes())
             except OSError:
-                return self._clips.remembered(clips, i)
+                return self.clips.remembered(clips, i)
         clip = clips.clip(i)
         return segment_digest(files[path], clip.start, clip.end)
 

@@ -175,6 +175,11 @@ class Manifest:
         """Folder that the paths are relative to."""
         return self._folder.root
 
+    @property
+    def allow_outside(self) -> bool:
+        """Whether paths may leave the root."""
+        return self._folder.allow_outside
+
     @cached_property
     def ids(self) -> list[str]:
         """Ids in order."""

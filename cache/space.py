@@ -17,6 +17,7 @@ from .errors import DamagedError, InputError, listed
 from .features import Features, pick_layers
 from .gather import Part, gather
 from .index import Index
+from .shard import open_shard
 from .spec import Spec
 from .writer import Writer
 
@@ -233,6 +234,26 @@ class Space:
         """Store the canary; one that is there stays."""
         self.make()
         write_canary(self.folder / "canary.h5", self.cache.path / "tmp", values)
+
+    def summary(self) -> dict[str, Any]:
+        """Return its size as plain values: what ``affekt cache ls`` prints."""
+        table = self.index.refresh().table
+        nbytes = sum(self.index.path(name).stat().st_size for name in table.names)
+        return {
+            "name": self.name,
+            "rows": table.distinct,
+            "layers": self.n_layers,
+            "dim": self.dim,
+            "dtype": self.spec.store_dtype,
+            "shards": len(table.names),
+            "bytes": nbytes,
+            "failures": len(self.failures()),
+        }
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the library versions noted in its first shard."""
+        names = self.index.refresh().shards
+        return open_shard(self.index.path(names[0]), self.key).provenance if names else {}
 
     def __getstate__(self) -> dict[str, Any]:
         return {"cache": self.cache, "name": self.name, "spec": self.spec.json()}
