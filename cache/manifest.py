@@ -362,7 +362,7 @@ def _check_ids(
 ) -> np.ndarray | None:
     """Check that ids are exact, unique text; return what to keep where equal rows are dropped."""
     for i, id_ in enumerate(clips.ids):
-        if not id_ or len(id_) > 63 or "\0" in id_:
+        if not id_ or len(id_) > 63 or not id_.isascii() or "\0" in id_:
             _check_id(id_, lambda i=i: clips.place(i))
     first = clips._position
     if len(first) == len(clips):

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from ..cache.errors import CanaryError
+from .backend import Backend
 
-__all__ = ["TEXTS", "canary_sounds", "embed_canary"]
+__all__ = ["TEXTS", "canary_inputs", "canary_sounds", "embed_canary"]
 
 TEXTS = (
     "The canary sings: 7 notes, ¡qué alegría!",
@@ -68,6 +69,13 @@ def _splitmix(x: np.ndarray) -> np.ndarray:
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return (x ^ (x >> np.uint64(31))) >> np.uint64(1)
+
+
+def canary_inputs(backend: Backend) -> Sequence[Any]:
+    """Give the inputs for a backend's modality."""
+    if backend.modality == "text":
+        return TEXTS
+    return canary_sounds(backend.sampling_rate, backend.min_samples)
 
 
 def embed_canary(

@@ -198,14 +198,10 @@ class Encoder:
 
     def canary(self) -> np.ndarray:
         """Embed the fixed inputs of `affekt.extract.canary`; ``(inputs, layers, dim)`` float32."""
-        from .canary import TEXTS, canary_sounds, embed_canary
+        from .canary import canary_inputs, embed_canary
 
-        backend = self.backend
-        inputs: Sequence[Any] = TEXTS
-        if self.modality == "audio":
-            inputs = canary_sounds(backend.sampling_rate, backend.min_samples)
         exact = self.spec.fields.get("compute", {}).get("dtype", "float32") == "float32"
-        return embed_canary(self._values, inputs, 1e-4 if exact else 1e-2)
+        return embed_canary(self._values, canary_inputs(self.backend), 1e-4 if exact else 1e-2)
 
     def __repr__(self) -> str:
         return f"Encoder({self.name!r}, {self.modality}, {self.spec.n_layers} x {self.spec.dim})"

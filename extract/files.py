@@ -27,7 +27,7 @@ class FileBytes:
     digest : str
         sha256 of `data`, hex.
     stat : os.stat_result
-        Taken from the open file.
+        Of the open file, taken before it was read.
     """
 
     data: bytes
@@ -69,4 +69,4 @@ def read_file(path: Path) -> FileBytes:
         raise Unusable("denied", f"cannot read {path}: {error.strerror}") from error
     if len(data) != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
         raise Unusable("changed", f"{path} was written to while it was read")
-    return FileBytes(data, hashlib.sha256(data).hexdigest(), after)
+    return FileBytes(data, hashlib.sha256(data).hexdigest(), before)

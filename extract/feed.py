@@ -1,0 +1,220 @@
+"""Make clips ready for an encoder, ahead of it: read, hash, skip what is known, decode.
+
+Files are read and hashed in threads and decoded by a child process each; a clip is decoded from
+the bytes that were hashed. How much is under way is bounded by memory, not by the manifest.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..cache.digests import segment_digest, text_digest
+from ..cache.manifest import Manifest
+from .decoder import Decoder, decode_segments
+from .encoder import Encoder
+from .errors import Unusable
+from .files import read_file
+from .text import ready_text
+
+__all__ = ["Ready", "batches", "feed"]
+
+#: Bytes of files and samples that may be under way.
+MEMORY = 512 << 20
+
+#: Segments of one file that are decoded from one reading of it.
+SEGMENTS = 16
+
+_AHEAD = 256  # files under way
+_FEW = 16  # so few clips are not worth a child process
+_EXPANSION = 16  # decoded bytes per byte of a compressed file, generously
+
+
+@dataclass(slots=True)
+class Ready:
+    """One clip on its way to the encoder.
+
+    Attributes
+    ----------
+    position : int
+        In the manifest.
+    digest : str or None
+        Content digest; None if the content could not be read.
+    content : numpy.ndarray or str or None
+        What to embed; None if this content is stored or under way already, or has failed.
+    failure : Unusable or None
+        Why it cannot be embedded.
+    seconds : float
+        Length of the audio, 0 for text.
+    flags : tuple of str
+        Remarks of the decoder.
+    status : os.stat_result or None
+        Of the file, taken before it was read.
+    """
+
+    position: int
+    digest: str | None = None
+    content: Any = None
+    failure: Unusable | None = None
+    seconds: float = 0.0
+    flags: tuple[str, ...] = ()
+    status: os.stat_result | None = None
+
+
+def feed(
+    clips: Manifest,
+    positions: Sequence[int],
+    encoder: Encoder,
+    claim: Callable[[str], bool],
+    *,
+    threads: int | None = None,
+) -> Generator[Ready, None, None]:
+    """Make clips ready, in order.
+
+    Parameters
+    ----------
+    clips : Manifest
+        Where they are.
+    positions : sequence of int
+        Which ones.
+    encoder : Encoder
+        Its modality and input rules decide.
+    claim : callable
+        Takes a digest and says whether it is to be computed; called from several threads.
+    threads : int, optional
+        How many files are read at once; by default one for each processor, at most 8.
+
+    Yields
+    ------
+    Ready
+    """
+    if encoder.modality == "text":
+        return (_text(clips, i, claim) for i in positions)
+    threads = threads or min(os.cpu_count() or 1, 8)
+    return _Audio(clips, encoder, claim, isolate=len(positions) > _FEW).run(positions, threads)
+
+
+def _text(clips: Manifest, position: int, claim: Callable[[str], bool]) -> Ready:
+    try:
+        text = ready_text(clips["text"][position])
+    except Unusable as error:
+        return Ready(position, failure=error)
+    digest = text_digest(text)
+    return Ready(position, digest, text if claim(digest) else None)
+
+
+class _Audio:
+    def __init__(
+        self, clips: Manifest, encoder: Encoder, claim: Callable[[str], bool], *, isolate: bool
+    ) -> None:
+        self.clips = clips
+        self.claim = claim
+        self.rate = encoder.backend.sampling_rate
+        self.refuse_silence = encoder.silence == "refuse"
+        self.rules: dict[str, Any] = {"truncate": encoder.long == "truncate"}
+        if encoder.long != "chunk":
+            self.rules["max_seconds"] = encoder.max_seconds
+        self.longest = self.rules.get("max_seconds", float("inf"))
+        self.isolate = isolate
+        self.local = threading.local()
+        self.decoders: list[Decoder] = []
+
+    def run(self, positions: Sequence[int], threads: int) -> Generator[Ready, None, None]:
+        """Keep threads busy, and give rows in order."""
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="affekt-decode")
+        under_way: deque[tuple[Future[list[Ready]], int]] = deque()
+        used = 0
+        try:
+            for path, group in self._groups(positions):
+                weight = self._weight(path, group)
+                while under_way and (used + weight > MEMORY or len(under_way) >= _AHEAD):
+                    future, freed = under_way.popleft()
+                    yield from future.result()
+                    used -= freed
+                under_way.append((pool.submit(self._prepare, path, group), weight))
+                used += weight
+            while under_way:
+                yield from under_way.popleft()[0].result()
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
+            for decoder in self.decoders:
+                decoder.close()
+
+    def _groups(self, positions: Sequence[int]) -> Iterator[tuple[Path, list[int]]]:
+        """Neighbouring segments of one file, which is then read once."""
+        paths = self.clips["path"]
+        group: list[int] = []
+        for i in positions:
+            if group and (paths[i] != paths[group[0]] or len(group) == SEGMENTS):
+                yield self.clips.file(group[0]), group
+                group = []
+            group.append(i)
+        if group:
+            yield self.clips.file(group[0]), group
+
+    def _weight(self, path: Path, group: list[int]) -> int:
+        """Bytes that preparing a group may hold."""
+        try:
+            size = path.stat().st_size
+        except OSError:
+            return 0
+        return size + int(min(size * _EXPANSION, self.longest * self.rate * 4)) * len(group)
+
+    def _prepare(self, path: Path, group: list[int]) -> list[Ready]:
+        try:
+            file = read_file(path)
+        except Unusable as error:
+            return [Ready(i, failure=error) for i in group]
+        rows, wanted = [], []
+        for i in group:
+            clip = self.clips.clip(i)
+            digest = segment_digest(file.digest, clip.start, clip.end)
+            rows.append(Ready(i, digest, status=file.stat))
+            if self.claim(digest):
+                wanted.append((rows[-1], (clip.start, clip.end)))
+        if wanted:
+            segments = [segment for _, segment in wanted]
+            answers = self._decode(file.data, segments)
+            for (row, _), answer in zip(wanted, answers, strict=True):
+                self._fill(row, answer)
+        return rows
+
+    def _decode(self, data: bytes, segments: list[Any]) -> list[Any]:
+        if not self.isolate:
+            return decode_segments(data, segments, self.rate, **self.rules)
+        decoder = getattr(self.local, "decoder", None)
+        if decoder is None:
+            decoder = self.local.decoder = Decoder()
+            self.decoders.append(decoder)
+        return decoder(data, segments, self.rate, **self.rules)
+
+    def _fill(self, row: Ready, answer: Any) -> None:
+        if isinstance(answer, Unusable):
+            row.failure = answer
+            return
+        row.seconds, row.flags = answer.seconds, answer.flags
+        if self.refuse_silence and "silent" in answer.flags:
+            row.failure = Unusable("silent")
+        else:
+            row.content = answer.samples
+
+
+def batches(ready: Iterator[Ready], most: int, seconds: float) -> Iterator[list[Ready]]:
+    """Group rows in order until there are enough to embed; rows without content do not count."""
+    batch: list[Ready] = []
+    amount, count = 0.0, 0
+    for row in ready:
+        batch.append(row)
+        amount += row.seconds
+        count += row.content is not None
+        if count >= most or amount >= seconds or len(batch) >= 4096:
+            yield batch
+            batch, amount, count = [], 0.0, 0
+    if batch:
+        yield batch

@@ -1,0 +1,365 @@
+"""The loop: plan, read and hash, skip what is stored, decode ahead, embed, commit behind.
+
+Every row that is reported stored is durable. One bad clip is one quarantined row, named with its
+reason; nothing but a wrong input, a full disk or an encoder that computes differently stops a run.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import closing, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..cache.cache import Cache
+from ..cache.clips import Seen, seen
+from ..cache.digests import row_key
+from ..cache.manifest import Manifest
+from ..cache.space import Space
+from ..cache.writer import Writer
+from .encoder import Encoder
+from .errors import Unusable
+from .feed import Ready, batches, feed
+from .planning import Plan, plan
+from .progress import Progress
+from .provenance import provenance
+
+__all__ = ["Extraction", "Failure", "embed_misses", "extract", "run_extraction"]
+
+_RECORD_ROWS, _RECORD_SECONDS = 20_000, 60.0  # how often the index of clips is written
+_log = logging.getLogger(__name__)
+
+Report = Callable[[int, float], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A clip that could not be embedded: its id, the reason code, and what was found."""
+
+    id: str
+    code: str
+    message: str
+
+
+@dataclass
+class Extraction:
+    """What an extraction did.
+
+    Attributes
+    ----------
+    space : Space
+        Where the embeddings are.
+    clips, hits, without : int
+        Clips asked for; stored already; without audio (or text) for this encoder.
+    computed : int
+        Rows embedded and stored.
+    repeated : int
+        Clips with the content of another clip; they share its row.
+    failures : list of Failure
+        Quarantined clips.
+    flags : dict of str to list of str
+        Remarks (``clipped``, ``silent``, ``truncated_tokens`` ...) and the ids they hold for.
+    audio_seconds, seconds : float
+        Length of the audio that was embedded, and the time the run took.
+    notes : list of str
+        What the caller should know.
+    """
+
+    space: Space
+    clips: int = 0
+    hits: int = 0
+    without: int = 0
+    computed: int = 0
+    repeated: int = 0
+    failures: list[Failure] = field(default_factory=list)
+    flags: dict[str, list[str]] = field(default_factory=dict)
+    audio_seconds: float = 0.0
+    seconds: float = 0.0
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def exit_code(self) -> int:
+        """0, or 3 if clips were quarantined."""
+        return 3 if self.failures else 0
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything as JSON values."""
+        return {
+            "space": self.space.name,
+            "spec": self.space.key,
+            "clips": self.clips,
+            "hits": self.hits,
+            "computed": self.computed,
+            "repeated": self.repeated,
+            "without": self.without,
+            "quarantined": [
+                {"id": one.id, "code": one.code, "message": one.message} for one in self.failures
+            ],
+            "flags": self.flags,
+            "audio_seconds": round(self.audio_seconds, 3),
+            "seconds": round(self.seconds, 3),
+            "notes": self.notes,
+        }
+
+
+def extract(
+    clips: Manifest,
+    cache: Cache,
+    encoder: Encoder,
+    *,
+    part: tuple[int, int] = (1, 1),
+    store_dtype: str = "float32",
+    engine: str = "local",
+    workers: int | None = None,
+    rehash: bool = False,
+    progress: bool | None = None,
+) -> Space:
+    """Embed the clips that are not stored yet.
+
+    Parameters
+    ----------
+    clips : Manifest
+        What to embed. A clip without a path (for an audio encoder) or without a text (for a text
+        encoder) is left out.
+    cache : Cache
+        Where to.
+    encoder : Encoder
+        With what.
+    part : (int, int)
+        The i-th of n parts, counted from 1, for jobs that share a manifest.
+    store_dtype : str
+        ``"float32"``, or ``"float16"`` with a range check.
+    engine : str
+        ``"local"``, or ``"ray"`` for a cluster (the extra ``affekt[ray]``).
+    workers : int, optional
+        Processes, each with an encoder of its own: one per GPU if there are several, or one per
+        processor for `spectral` when there is much to do; else 1.
+    rehash : bool
+        Read every file, even if its size and times are those of an earlier reading.
+    progress : bool, optional
+        Show progress on stderr; by default if it is a terminal.
+
+    Returns
+    -------
+    Space
+        Its `failures` name the clips that could not be embedded, with a reason code each; a
+        warning is logged if there are any.
+
+    Raises
+    ------
+    InputError
+        Wrong input, found before any work.
+    CanaryError
+        The encoder computes differently from when the space was made; nothing was stored.
+    OSError
+        The disk is full or fails; what was reported stored is.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from affekt.cache import Cache, Manifest
+    >>> from affekt.extract import Encoder, extract
+    >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": "bad"}])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     cache = Cache(folder)
+    ...     space = extract(clips, cache, Encoder("ngram"))
+    ...     cache.read(space, clips, layers=-1).shape
+    (2, 4096)
+    """
+    done = run_extraction(
+        clips,
+        cache,
+        encoder,
+        part=part,
+        store_dtype=store_dtype,
+        engine=engine,
+        workers=workers,
+        rehash=rehash,
+        progress=progress,
+    )
+    if done.failures:
+        one = done.failures[0]
+        _log.warning(
+            "%d of %d clips could not be embedded, for example %s: %s (%s)",
+            *(len(done.failures), done.clips, one.id, one.message, one.code),
+        )
+    return done.space
+
+
+def run_extraction(
+    clips: Manifest,
+    cache: Cache,
+    encoder: Encoder,
+    *,
+    part: tuple[int, int] = (1, 1),
+    store_dtype: str = "float32",
+    engine: str = "local",
+    workers: int | None = None,
+    rehash: bool = False,
+    progress: bool | None = None,
+) -> Extraction:
+    """Do what `extract` does and tell all about it."""
+    from .workers import count_workers, embed_in_workers
+
+    begin = time.monotonic()
+    before = _identity(clips.source)
+    todo = plan(clips, cache, encoder, part=part, store_dtype=store_dtype, rehash=rehash)
+    count = count_workers(encoder, todo.misses, engine, workers)
+    space = cache.create(encoder.spec.with_store_dtype(store_dtype))
+    done = Extraction(space, clips=todo.clips, hits=todo.hits, without=todo.without)
+    bar = _progress(progress, todo, encoder)
+    try:
+        if todo.misses and engine == "ray":
+            from .ray_engine import embed_on_ray
+
+            embed_on_ray(clips, todo.positions, encoder, done, bar, workers)
+        elif todo.misses and count > 1:
+            embed_in_workers(clips, todo.positions, encoder, done, bar, count)
+        elif todo.misses:
+            embed_misses(clips, todo.positions.tolist(), encoder, done, bar)
+    finally:
+        if isinstance(bar, Progress):
+            bar.end()
+    done.seconds = time.monotonic() - begin
+    if before != _identity(clips.source):
+        done.notes.append(f"{clips.source} changed during the run, which used it as it was before")
+    return done
+
+
+def embed_misses(
+    clips: Manifest, positions: list[int], encoder: Encoder, done: Extraction, report: Report
+) -> None:
+    """Embed clips in this process and store them; `done` is added to."""
+    run = _Run(clips, encoder, done)
+    backend = encoder.backend
+    most = getattr(backend, "batch_clips", 64)
+    on_gpu = str(getattr(backend, "device", "cpu")).startswith("cuda")
+    seconds = getattr(backend, "batch_seconds", 960.0 if on_gpu else 60.0)
+    try:
+        with (
+            closing(feed(clips, positions, encoder, run.claim)) as ready,
+            done.space.writer(encoder.canary, provenance=provenance(encoder)) as writer,
+        ):
+            for batch in batches(ready, most, seconds):
+                run.embed(batch, writer)
+                report(len(batch), sum(row.seconds for row in batch if row.content is not None))
+    except BaseException:
+        with suppress(OSError):  # the disk may be what failed; the index is only a memo
+            run.finish()
+        raise
+    run.finish()
+
+
+class _Run:
+    """What one process knows while it embeds."""
+
+    def __init__(self, clips: Manifest, encoder: Encoder, done: Extraction) -> None:
+        self.clips, self.encoder, self.done = clips, encoder, done
+        self.space = done.space
+        self.stored = self.space.index.table  # as it was at the start; a table never changes
+        self.claimed: set[str] = set()
+        self.lock = threading.Lock()
+        self.twins: list[Ready] = []
+        self.failed: dict[str, Unusable] = {}
+        self.noted = {(one["key"], one["id"], one["code"]) for one in self.space.failures()}
+        self.lines: list[Seen] = []
+        self.recorded = time.monotonic()
+
+    def key(self, digest: str) -> str:
+        return row_key(self.space.key, self.space.modality, digest)
+
+    def claim(self, digest: str) -> bool:
+        """Whether this content is to be computed now."""
+        with self.lock:
+            if digest in self.claimed or self._is_stored(digest):
+                return False
+            self.claimed.add(digest)
+            return True
+
+    def _is_stored(self, digest: str) -> bool:
+        return bool(self.stored.find([self.key(digest)])[0][0] >= 0)
+
+    def embed(self, batch: list[Ready], writer: Writer) -> None:
+        """Embed a batch and hand it to the writer."""
+        for row in batch:
+            self._record(row)
+            if row.failure is not None:
+                self._fail(row, row.failure)
+            elif row.content is None:
+                self._twin(row)
+        rows = [row for row in batch if row.content is not None]
+        if not rows:
+            return
+        answers = self.encoder.embed([row.content for row in rows])
+        for row, answer in zip(rows, answers, strict=True):
+            if isinstance(answer, Unusable):
+                self._fail(row, answer)
+                continue
+            key, id_ = self.key(row.digest or ""), self.clips.ids[row.position]
+            if not writer.add(key, id_, answer.values, answer.frames, row.seconds):
+                code = writer.refused[-1][1]
+                self._fail(row, Unusable(code), note=False)
+                continue
+            self.done.computed += 1
+            self.done.audio_seconds += row.seconds
+            for flag in (*row.flags, *answer.flags):
+                self.done.flags.setdefault(flag, []).append(id_)
+
+    def finish(self) -> None:
+        """Settle clips that share their content with another, and write the index."""
+        for row in self.twins:
+            reason = self.failed.get(row.digest or "")
+            if reason is not None:
+                self._fail(row, reason)
+            else:
+                self.done.repeated += 1
+        self.twins = []
+        self._write_lines()
+
+    def _twin(self, row: Ready) -> None:
+        if row.digest in self.claimed:
+            self.twins.append(row)
+        else:
+            self.done.hits += 1  # its content was not known before, but it is stored
+
+    def _fail(self, row: Ready, reason: Unusable, *, note: bool = True) -> None:
+        id_ = self.clips.ids[row.position]
+        key = None if row.digest is None else self.key(row.digest)
+        if row.digest is not None:
+            self.failed[row.digest] = reason
+        self.done.failures.append(Failure(id_, reason.code, reason.message))
+        if note and (key, id_, reason.code) not in self.noted:
+            self.space.fail(key, id_, reason.code, reason.message)
+
+    def _record(self, row: Ready) -> None:
+        if row.status is not None and row.digest is not None:
+            self.lines.append(seen(self.clips, row.position, row.digest, row.status))
+        late = time.monotonic() - self.recorded > _RECORD_SECONDS
+        if late or len(self.lines) >= _RECORD_ROWS:
+            self._write_lines()
+
+    def _write_lines(self) -> None:
+        lines, self.lines = self.lines, []
+        if lines:
+            self.space.cache.record(lines)
+        self.recorded = time.monotonic()
+
+
+def _progress(wanted: bool | None, todo: Plan, encoder: Encoder) -> Report:
+    if wanted or (wanted is None and sys.stderr.isatty() and todo.misses):
+        return Progress(todo.misses, encoder.name, audio=encoder.modality == "audio")
+    return lambda clips, seconds: None
+
+
+def _identity(source: str) -> tuple[int, ...] | None:
+    """What tells whether a file was changed; None where there is none."""
+    try:
+        status = Path(source).stat()
+    except (OSError, ValueError):
+        return None
+    return status.st_size, status.st_mtime_ns, status.st_ino

@@ -1,0 +1,76 @@
+"""Extraction on a Ray cluster: each task takes a share of the clips, into the same cache.
+
+The cache, the manifest's root and the encoder must be reachable under the same paths on every
+machine (a shared file system). Ray is the extra ``affekt[ray]``, imported here only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..cache.errors import AffektError, InputError
+from ..cache.manifest import Manifest
+from .encoder import Encoder
+from .jobs import add, make_jobs, reraise, run_job
+from .loop import Extraction, Report
+
+__all__ = ["embed_on_ray"]
+
+_CLIPS_PER_TASK = 2000  # what a task may lose if its machine dies, at most
+
+
+def embed_on_ray(
+    clips: Manifest,
+    positions: np.ndarray,
+    encoder: Encoder,
+    done: Extraction,
+    report: Report,
+    workers: int | None,
+) -> None:
+    """Deal the clips out as tasks, and add up what they tell.
+
+    Raises
+    ------
+    InputError
+        Ray is not installed.
+    """
+    try:
+        import ray  # pyright: ignore[reportMissingImports]
+    except ImportError:
+        raise InputError(
+            "engine='ray' needs Ray, which is not installed: pip install 'affekt[ray]'"
+        ) from None
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False)
+    on_gpu = str(getattr(encoder.backend, "device", "cpu")).startswith("cuda")
+    count = workers or max(1, -(-len(positions) // _CLIPS_PER_TASK))
+    jobs = make_jobs(clips, positions, encoder, done, count)
+    if on_gpu:  # Ray shows each task its own device
+        for job in jobs:
+            job["encoder"]["device"] = "cuda"
+    task = ray.remote(num_cpus=1, num_gpus=1 if on_gpu else 0, max_retries=2)(_task)
+    waiting = {task.remote(job): len(job["rows"]) for job in jobs}
+    errors: list[AffektError] = []
+    while waiting:
+        ready, _ = ray.wait(list(waiting), num_returns=1)
+        for one in ready:
+            rows = waiting.pop(one)
+            told = ray.get(one)
+            if "error" in told:
+                errors.append(reraise(told["error"]))
+                continue
+            add(done, told)
+            report(rows, told["audio_seconds"])
+    if errors:
+        raise errors[0]
+
+
+def _task(job: dict[str, Any]) -> dict[str, Any]:
+    """Be a task; errors travel as values, since their classes may not unpickle elsewhere."""
+    try:
+        return run_job(job, lambda clips, seconds: None)
+    except AffektError as error:
+        told = {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
+        return {"error": {**told, "layers": getattr(error, "layers", [])}}

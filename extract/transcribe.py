@@ -1,0 +1,350 @@
+"""Fill in what is said: transcribe the clips of a manifest that have audio and no text.
+
+Each content is heard once: answers are kept in the cache by what was heard and who heard it (model,
+commit, language, rules), and a text that was given is never overwritten unless asked for. The
+manifest that comes back says for each text where it is from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..cache.digests import segment_digest
+from ..cache.errors import InputError, nearest
+from ..cache.manifest import Manifest
+from .asr import ENGINES, NO_SPEECH, UNLIKELY, Engine, Heard, judged
+from .audio import RULES, Signal, decode
+from .errors import Unusable
+from .files import read_file
+from .languages import whisper_code
+from .transcripts import Transcripts
+
+__all__ = ["DEFAULT_MODEL", "Transcriber", "Transcription", "need_text", "transcribe"]
+
+DEFAULT_MODEL = "openai/whisper-large-v3-turbo"
+SAMPLING_RATE = 16_000  # Hz
+SHORTEST = 0.1  # seconds
+CLIPS, SECONDS = 64, 60.0  # a segment is stored after so many clips, or so long
+EPOCH = 1
+
+
+class Transcriber:
+    """A speech recogniser with its rules.
+
+    Parameters
+    ----------
+    name : str
+        Folder or Hub id of a Whisper model; with `listen`, any name for it.
+    language : str, optional
+        ISO 639-3 or Whisper's code; detected per clip if left out.
+    revision : str, optional
+        Commit, tag or branch on the Hub; resolved once and recorded.
+    engine : str
+        ``"transformers"`` or ``"faster-whisper"``.
+    device, dtype : str
+        Where and in what the model computes.
+    listen : callable, optional
+        Your own recogniser instead: ``(samples, language)`` to `Heard` or str.
+
+    Examples
+    --------
+    >>> ear = Transcriber("toy", language="spa", listen=lambda samples, language: " ¡Hola! ")
+    >>> ear.hear(np.sin(np.arange(8000, dtype=np.float32)))
+    Heard(text='¡Hola!', language='es', reason='', no_speech=None, likely=None)
+    >>> ear.hear(np.zeros(8000, np.float32)).reason
+    'silent'
+    """
+
+    def __init__(
+        self,
+        name: str = DEFAULT_MODEL,
+        *,
+        language: str | None = None,
+        revision: str | None = None,
+        engine: str = "transformers",
+        device: str = "auto",
+        dtype: str = "float32",
+        listen: Callable[[np.ndarray, str | None], Heard | str] | None = None,
+    ) -> None:
+        if engine not in ENGINES:
+            raise InputError(
+                f"engine {engine!r}; expected one of {', '.join(ENGINES)}.{nearest(engine, ENGINES)}"
+            )
+        self.name = name
+        self.language = whisper_code(language) if language else None
+        self._engine: Engine | None = None
+        self._make: Callable[[], Engine] = lambda: _custom(listen)  # type: ignore[arg-type]
+        if listen is not None:
+            self._model: dict[str, Any] = {"custom": name}
+        else:
+            folder, self._model = _checkpoint(name, revision, engine)
+            self._make = lambda: ENGINES[engine](folder, device, dtype)
+        self._rules = {
+            "format": 1,
+            "engine": "custom" if listen is not None else engine,
+            "task": "transcribe",
+            "decoding": "greedy",
+            "dtype": dtype,
+            "input": {"sampling_rate": SAMPLING_RATE, **RULES},
+            "blank": {
+                "shortest": str(SHORTEST),
+                "no_speech": str(NO_SPEECH),
+                "unlikely": str(UNLIKELY),
+            },
+            "epoch": EPOCH,
+        }
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Everything that decides a transcript."""
+        return {**self._rules, "model": self._model, "language": self.language or "detected"}
+
+    def store(self, cache: str | os.PathLike[str]) -> Transcripts:
+        """Return the transcripts of this model and language in a cache folder."""
+        stem = self.name.rstrip("/").rsplit("/", 1)[-1]
+        return Transcripts(Path(cache), f"{stem}-{self.language or 'auto'}", self.spec)
+
+    def speaking(self, language: str | None) -> Transcriber:
+        """Return the same model for another language; its weights are shared."""
+        other = object.__new__(Transcriber)
+        other.__dict__.update(self.__dict__)
+        other.language = whisper_code(language) if language else None
+        other._make = self._loaded
+        return other
+
+    def hear(self, samples: np.ndarray) -> Heard:
+        """Transcribe one clip, ``(samples,)`` float32 at 16 kHz."""
+        samples = np.asarray(samples, dtype=np.float32)
+        quiet = samples.size == 0 or float(np.std(samples)) < 1e-4
+        return self.hear_signal(
+            Signal(samples, len(samples) / SAMPLING_RATE, ("silent",) if quiet else ())
+        )
+
+    def hear_signal(self, signal: Signal) -> Heard:
+        """Transcribe one decoded clip; silence and clicks do not reach the model."""
+        if signal.seconds < SHORTEST:
+            return Heard("", self.language or "", "too_short")
+        if "silent" in signal.flags:
+            return Heard("", self.language or "", "silent")
+        heard = judged(self._loaded()(signal.samples, self.language))
+        return heard if heard.language else dataclasses.replace(heard, language=self.language or "")
+
+    def _loaded(self) -> Engine:
+        if self._engine is None:
+            self._engine = self._make()
+        return self._engine
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """What `transcribe` did.
+
+    Attributes
+    ----------
+    clips : Manifest
+        With `text` filled in, and the columns ``text_source`` (``given``, ``asr`` or blank),
+        ``asr`` (who heard it), ``asr_language`` and ``asr_reason`` (why a text is blank).
+    counts : dict of str to int
+        ``given``, ``stored``, ``heard``, ``blank``, ``failed``, ``no_audio``.
+    failed : dict of str to str
+        id -> reason code and message of a clip that could not be read.
+    """
+
+    clips: Manifest
+    counts: Mapping[str, int]
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+def transcribe(
+    clips: Manifest,
+    cache: str | os.PathLike[str],
+    transcriber: Transcriber,
+    *,
+    per_language: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int, float], None] | None = None,
+) -> Transcription:
+    """Fill in the text of the clips that have none.
+
+    Parameters
+    ----------
+    clips : Manifest
+    cache : path
+        Folder of a cache; answers are read from and stored in its ``transcripts/``.
+    transcriber : Transcriber
+    per_language : bool
+        Take each clip's language from the manifest's column instead of the transcriber's.
+    overwrite : bool
+        Transcribe clips that have a text as well.
+    progress : callable, optional
+        Called with (clips, seconds of audio) after each clip.
+
+    Returns
+    -------
+    Transcription
+
+    Raises
+    ------
+    InputError
+        `per_language` and a clip without a language, or one that Whisper does not know.
+    """
+    texts, columns = list(clips["text"]), _Columns(len(clips))
+    todo = []
+    for position, (text, path) in enumerate(zip(texts, clips["path"], strict=True)):
+        if text.strip() and not overwrite:
+            columns.set(position, "given", text_source="given")
+        elif not path:
+            columns.set(position, "no_audio", asr_reason="no_audio" if not text else "")
+        else:
+            todo.append(position)
+    failed: dict[str, str] = {}
+    for ear, positions in _by_language(clips, todo, transcriber, per_language):
+        with _Hearing(ear, Path(cache)) as hearing:
+            for position in positions:
+                texts[position] = ""
+                try:
+                    heard, stored, seconds = hearing.hear(clips, position)
+                except Unusable as error:
+                    failed[clips.ids[position]] = f"{error.code}: {error.message}"
+                    columns.set(position, "failed", asr_reason=error.code)
+                    seconds = 0.0
+                else:
+                    texts[position] = heard.text
+                    columns.set(
+                        position,
+                        "blank" if heard.reason else "stored" if stored else "heard",
+                        text_source="" if heard.reason else "asr",
+                        asr=hearing.store.name,
+                        asr_language=heard.language,
+                        asr_reason=heard.reason,
+                    )
+                if progress is not None:
+                    progress(1, seconds)
+    return Transcription(
+        clips.with_columns(text=texts, **columns.values), dict(columns.counts), failed
+    )
+
+
+def need_text(clips: Manifest, flag: str = "--transcribe") -> None:
+    """Refuse clips without text, and name the flag that makes it.
+
+    Raises
+    ------
+    InputError
+        A clip has no text.
+
+    Examples
+    --------
+    >>> need_text(Manifest.from_rows([{"id": "a", "path": "a.wav"}]))
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: 1 of 1 clips have no text, first 'a': give it in the column...
+    """
+    without = [clip.id for clip in clips if not clip.text.strip()]
+    if without:
+        raise InputError(
+            f"{len(without)} of {len(clips)} clips have no text, first {without[0]!r}: give it in "
+            f"the column text, or let Whisper write it with {flag}"
+        )
+
+
+class _Hearing:
+    """Looks an answer up or makes it, and stores what is new now and then."""
+
+    def __init__(self, ear: Transcriber, cache: Path) -> None:
+        self.ear = ear
+        self.store = ear.store(cache)
+        self.known = self.store.read()
+        self.new: dict[str, Heard] = {}
+        self.since = time.monotonic()
+
+    def __enter__(self) -> _Hearing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.flush()  # also after an error or Ctrl-C: what was heard is kept
+
+    def hear(self, clips: Manifest, position: int) -> tuple[Heard, bool, float]:
+        clip = clips.clip(position)
+        file = read_file(clips.file(position))
+        digest = segment_digest(file.digest, clip.start, clip.end)
+        if digest in self.known:
+            return self.known[digest], True, 0.0
+        signal = decode(file.data, SAMPLING_RATE, clip.start, clip.end)
+        heard = self.ear.hear_signal(signal)
+        self.known[digest] = self.new[digest] = heard
+        if len(self.new) >= CLIPS or time.monotonic() - self.since > SECONDS:
+            self.flush()
+        return heard, False, signal.seconds
+
+    def flush(self) -> None:
+        self.store.add(self.new)
+        self.new, self.since = {}, time.monotonic()
+
+
+class _Columns:
+    """The columns that say where a text is from, and how often what happened."""
+
+    def __init__(self, rows: int) -> None:
+        names = ("text_source", "asr", "asr_language", "asr_reason")
+        self.values: dict[str, list[str]] = {name: [""] * rows for name in names}
+        self.counts: Counter[str] = Counter()
+
+    def set(self, position: int, what: str, **values: str) -> None:
+        self.counts[what] += 1
+        for name, value in values.items():
+            self.values[name][position] = value
+
+
+def _by_language(
+    clips: Manifest, positions: Sequence[int], ear: Transcriber, per_language: bool
+) -> Iterator[tuple[Transcriber, list[int]]]:
+    if not per_language:
+        yield ear, list(positions)
+        return
+    groups: dict[str, list[int]] = {}
+    for position in positions:
+        language = clips["language"][position]
+        if not language:
+            raise InputError(f"{clips.place(position)}: no language; fill the column, or name one")
+        groups.setdefault(whisper_code(language), []).append(position)
+    for language, members in groups.items():
+        yield ear.speaking(language), members
+
+
+def _custom(listen: Callable[[np.ndarray, str | None], Heard | str]) -> Engine:
+    def hear(samples: np.ndarray, language: str | None) -> Heard:
+        answer = listen(samples, language)
+        return answer if isinstance(answer, Heard) else Heard(answer, language or "")
+
+    return hear
+
+
+def _checkpoint(name: str, revision: str | None, engine: str) -> tuple[Path, dict[str, Any]]:
+    """Find a Whisper, and say which one it is without loading it."""
+    from .encoders.fingerprint import fingerprint
+    from .hub import SAFE_FILES, locate
+
+    faster = engine == "faster-whisper"  # a CTranslate2 model: model.bin is its own plain format
+    allow = [*SAFE_FILES, "model.bin"] if faster else SAFE_FILES
+    place = locate(name, revision, allow=allow, what="speech recogniser")
+    if not faster and not any(place.folder.glob("model*.safetensors")):
+        raise InputError(f"{place.name} holds no model.safetensors; expected a Whisper checkpoint")
+    files = sorted(path for path in place.folder.iterdir() if path.is_file())
+    if not faster:
+        from .encoders.checkpoint import find_checkpoint
+
+        if (kind := find_checkpoint(str(place.folder)).model_type) != "whisper":
+            raise InputError(f"{place.name} is a {kind!r} model; expected a Whisper")
+    known = {path.name: fingerprint(path) for path in files if path.suffix != ".md"}
+    source = {"hub": place.repository, "commit": place.commit} if place.commit else {}
+    return place.folder, {**source, "files": known}
