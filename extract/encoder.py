@@ -108,7 +108,9 @@ class Encoder:
         }
         self.backend = _open(str(name), model)
         self.long = long
-        self.max_seconds = float(max_seconds)
+        # what a model itself cannot take at once (Whisper: 30 s) is its limit here too
+        most = getattr(self.backend, "max_samples", 0) / (self.backend.sampling_rate or 1)
+        self.max_seconds = min(float(max_seconds), most or float(max_seconds))
         self.min_seconds = float(min_seconds)
         self.silence = silence
         rules = ("long", "max_seconds", "min_seconds", "silence")
