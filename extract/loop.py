@@ -351,7 +351,8 @@ class _Run:
 
 
 def _progress(wanted: bool | None, todo: Plan, encoder: Encoder) -> Report:
-    if wanted or (wanted is None and sys.stderr.isatty() and todo.misses):
+    shown = sys.stderr.isatty() if wanted is None else wanted
+    if shown and todo.misses:
         return Progress(todo.misses, encoder.name, audio=encoder.modality == "audio")
     return lambda clips, seconds: None
 

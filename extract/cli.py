@@ -1,0 +1,162 @@
+"""`affekt extract`: embed what a manifest holds and a cache does not."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from .loop import Extraction
+    from .planning import Plan
+
+__all__ = ["extract"]
+
+_SHOWN = 1000  # quarantined clips that are listed; all of them are in --json and in the cache
+
+
+def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
+    number, slash, of = value.partition("/")
+    if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
+        raise click.BadParameter(f"{value!r}, expected i/n with 1 <= i <= n, such as 2/8")
+    return int(number), int(of)
+
+
+def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
+    if value != "all":
+        raise click.BadParameter(
+            f"{value!r}: every layer is stored; choose when you use them, as in train --layers"
+        )
+    return value
+
+
+@click.command()
+@click.argument("manifest", type=click.Path())
+@click.option("--cache", "-c", required=True, type=click.Path(), help="Folder of the cache.")
+@click.option(
+    "--encoder", "-e", required=True, metavar="NAME", help="spectral, ngram, a folder or a Hub id."
+)
+@click.option("--modality", type=click.Choice(["audio", "text"]), help="If a model could be both.")
+@click.option("--revision", help="Commit, tag or branch on the Hub.")
+@click.option("--layers", default="all", callback=_layers, expose_value=False, help="Only: all.")
+@click.option("--pooling", default="mean", show_default=True, help="mean, mean+std, max or cls.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+@click.option("--dtype", default="float32", show_default=True, help="To compute in.")
+@click.option(
+    "--store-dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True
+)
+@click.option(
+    "--long",
+    type=click.Choice(["fail", "truncate", "chunk"]),
+    default="fail",
+    show_default=True,
+    help="What happens to audio over --max-seconds.",
+)
+@click.option("--max-seconds", type=float, default=60.0, show_default=True)
+@click.option("--min-seconds", type=float, default=0.1, show_default=True)
+@click.option(
+    "--silence",
+    type=click.Choice(["keep", "refuse"]),
+    default="keep",
+    show_default=True,
+    help="What happens to clips below -80 dBFS.",
+)
+@click.option("--classifier", is_flag=True, help="Class probabilities of a fine-tuned classifier.")
+@click.option("--no-special-tokens", is_flag=True, help="Text: pool words only.")
+@click.option("--prefix", help="Text: put before each text.")
+@click.option("--max-length", type=int, help="Text: cut after so many tokens.")
+@click.option("--part", default="1/1", callback=_part, metavar="I/N", help="For job arrays.")
+@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
+@click.option("--workers", type=int, help="Processes, each with its own encoder.")
+@click.option("--root", type=click.Path(), help="Folder that paths are relative to.")
+@click.option("--allow-outside", is_flag=True, help="Allow paths that leave the root.")
+@click.option("--rehash", is_flag=True, help="Read every file, trust no earlier reading.")
+@click.option("--dry-run", is_flag=True, help="Say what there is to do, and do nothing.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def extract(manifest: str, **options: Any) -> int:
+    """Embed the clips of MANIFEST that the cache does not hold.
+
+    Each clip is read once and stored with every layer; what is stored is skipped, so a second
+    call, or one after a crash, does only what is left. A clip that cannot be embedded is named
+    with its reason, and the exit code is 3.
+    """
+    from ..cache.cache import Cache
+    from ..cache.manifest import Manifest
+    from .encoder import Encoder
+    from .loop import run_extraction
+    from .planning import plan
+
+    clips = Manifest.read(manifest, options["root"], allow_outside=options["allow_outside"])
+    encoder = Encoder(options["encoder"], **_encoder_options(options))
+    cache = Cache(options["cache"])
+    common = {name: options[name] for name in ("part", "store_dtype", "rehash")}
+    if options["dry_run"]:
+        told = plan(clips, cache, encoder, **common, measure=True)
+        click.echo(json.dumps(told.as_dict()) if options["as_json"] else _planned(told))
+        return 0
+    how = {name: options[name] for name in ("engine", "workers")}
+    done = run_extraction(clips, cache, encoder, **common, **how, progress=True)
+    places = {id_: clips.place(i) for i, id_ in enumerate(clips.ids)} if done.failures else {}
+    click.echo(json.dumps(done.as_dict()) if options["as_json"] else _summary(done))
+    for failure in done.failures[:_SHOWN]:
+        where = places[failure.id]
+        click.echo(f"{where}: {failure.id}: {failure.code}: {failure.message}", err=True)
+    if len(done.failures) > _SHOWN:
+        click.echo(f"... and {len(done.failures) - _SHOWN} more", err=True)
+    return done.exit_code
+
+
+def _encoder_options(options: dict[str, Any]) -> dict[str, Any]:
+    names = (
+        *("modality", "revision", "pooling", "dtype", "device"),
+        *("long", "max_seconds", "min_seconds", "silence"),
+    )
+    chosen = {name: options[name] for name in names}
+    if options["classifier"]:
+        chosen["classifier"] = True
+    if options["no_special_tokens"]:
+        chosen["special_tokens"] = False
+    for name in ("prefix", "max_length"):
+        if options[name] is not None:
+            chosen[name] = options[name]
+    return chosen
+
+
+def _planned(told: Plan) -> str:
+    from .progress import human_time
+
+    lines = [f"{told.clips} clips: {told.hits} stored, {told.misses} to compute"]
+    if told.unknown:
+        lines.append(f"  {told.unknown} of them were never read, or changed since: perhaps stored")
+    if told.without:
+        lines.append(f"  {told.without} clips have nothing for this encoder")
+    lines.append(f"  {told.bytes / 1e6:.1f} MB to read")
+    if told.audio_seconds:
+        lines.append(f"  about {human_time(told.audio_seconds)} of audio, judged by size")
+    if told.seconds is not None:
+        lines.append(f"  about {human_time(told.seconds)} on this machine")
+    return "\n".join(lines)
+
+
+def _summary(done: Extraction) -> str:
+    from .progress import human_time
+
+    lines = [
+        f"{done.space.name}: {done.clips} clips, {done.hits} were stored,"
+        f" {done.computed} computed in {human_time(done.seconds)}"
+    ]
+    if done.repeated:
+        lines.append(f"  {done.repeated} have the content of another clip and share its row")
+    if done.without:
+        missing = "audio" if done.space.modality == "audio" else "text"
+        lines.append(f"  {done.without} have no {missing}")
+    for flag, ids in sorted(done.flags.items()):
+        lines.append(f"  {len(ids)} {flag}: {', '.join(ids[:3])}{' ...' if len(ids) > 3 else ''}")
+    if done.failures:
+        codes: dict[str, int] = {}
+        for failure in done.failures:
+            codes[failure.code] = codes.get(failure.code, 0) + 1
+        told = ", ".join(f"{count} {code}" for code, count in sorted(codes.items()))
+        lines.append(f"  {len(done.failures)} quarantined: {told}")
+    return "\n".join(lines + [f"  note: {note}" for note in done.notes])
