@@ -5,9 +5,9 @@ draws speakers with replacement; since UAR, accuracy and F1 are functions of sum
 resamples of all systems are one product of a matrix of draw counts with a matrix of sums. Every
 system sees the same draws, so differences between systems are paired.
 
-Intervals are expanded percentiles (Hesterberg, 2015): the percentile levels are moved outwards as
-Student's t with ``groups - 1`` degrees of freedom and the factor sqrt(groups / (groups - 1)) ask,
-which keeps the coverage with few speakers.
+An interval is the measure plus and minus Student's t with ``groups - 1`` degrees of freedom times
+the bootstrap's standard error. Percentiles cover too little with few speakers (0.73 for 0.95 with 3
+speakers, 0.88 with 8, in simulation); this one covered 0.92 to 0.97 from 3 to 40 speakers.
 """
 
 from __future__ import annotations
@@ -24,26 +24,37 @@ BLOCK = 4_000_000  # cells of the draw matrix that are held at a time
 
 @dataclass(frozen=True)
 class Resamples:
-    """Measures of every system in every resample.
+    """Measures of every system on the clips as they are, and in every resample.
 
     Attributes
     ----------
     values
         For each system and measure, `(resamples,)`.
+    estimates
+        For each system and measure, the value without resampling.
     groups
         Number of groups that were drawn from.
     """
 
     values: Mapping[str, Mapping[str, np.ndarray]]
+    estimates: Mapping[str, Mapping[str, float]]
     groups: int
 
     def interval(self, system: str, measure: str, level: float = 0.95) -> tuple[float, float]:
-        """Return the interval of one measure; NaN where one group gives none."""
-        return interval(self.values[system][measure], self.groups, level)
+        """Return the interval of one measure, within 0 and 1; NaN where one group gives none."""
+        low, high = interval(
+            self.estimates[system][measure], self.values[system][measure], self.groups, level
+        )
+        return max(low, 0.0), min(high, 1.0)
 
-    def difference(self, a: str, b: str, measure: str) -> np.ndarray:
-        """Return measure of `a` minus that of `b` in each resample."""
-        return self.values[a][measure] - self.values[b][measure]
+    def difference(
+        self, a: str, b: str, measure: str, level: float = 0.95
+    ) -> tuple[float, float, tuple[float, float]]:
+        """Return measure of `a` minus that of `b`, its standard error and its interval."""
+        gap = self.values[a][measure] - self.values[b][measure]
+        estimate = self.estimates[a][measure] - self.estimates[b][measure]
+        error = standard_error(gap, self.groups)
+        return estimate, error, interval(estimate, gap, self.groups, level)
 
 
 def resample(
@@ -85,53 +96,73 @@ def resample(
     >>> drawn.interval("a", "uar")
     (1.0, 1.0)
     """
-    names = list(predictions)
+    table = _sums(truth, predictions, groups, n_labels)
+    n_groups = len(table)
+    largest = int(table[:, 0].sum(axis=1).max()) * n_groups
+    dtype = np.float32 if largest < 2**24 else np.float64  # integers stay exact
+    kinds, sizes = _kinds(table.reshape(n_groups, -1).astype(dtype))
+    whole = table.sum(axis=0, keepdims=True).astype(float)
+    measures = [*MEASURES, *(f"recall {k}" for k in range(n_labels) if per_class)]
+    values = {name: {m: np.empty(n_resamples) for m in measures} for name in predictions}
+    start = 0
+    for counts in draws(sizes, n_resamples, random_state, dtype):
+        drawn = (counts @ kinds).astype(np.float64).reshape(len(counts), -1, n_labels)
+        stop = start + len(counts)
+        for i, name in enumerate(predictions):
+            measured = _measure(drawn, whole, i, per_class)
+            for measure, found in measured.items():
+                values[name][measure][start:stop] = found
+        start = stop
+    estimates = {
+        name: {m: float(v[0]) for m, v in _measure(whole, whole, i, per_class).items()}
+        for i, name in enumerate(predictions)
+    }
+    return Resamples(values, estimates, n_groups)
+
+
+def _sums(
+    truth: np.ndarray, predictions: Mapping[str, np.ndarray], groups: np.ndarray, n_labels: int
+) -> np.ndarray:
+    """Return counts `(groups, 1 + 2 systems, labels)`: true, then hits and predicted."""
     _, groups = np.unique(groups, return_inverse=True)
     n_groups = int(groups.max()) + 1
-    cells = groups * n_labels
-    n_cells = n_groups * n_labels
+    cells, n_cells = groups * n_labels, n_groups * n_labels
     sums = [np.bincount(cells + truth, minlength=n_cells)]
-    for name in names:
-        guess = predictions[name]
+    for guess in predictions.values():
         right = guess == truth
         sums.append(np.bincount(cells[right] + truth[right], minlength=n_cells))
         sums.append(np.bincount(cells + guess, minlength=n_cells))
-    # (groups, 1 + 2 systems, labels): true clips, then hits and predicted clips of each system
-    table = np.stack(sums).reshape(-1, n_groups, n_labels).transpose(1, 0, 2)
-    support = table[:, 0].sum(axis=0)
-    occurs = {
-        name: (support + table[:, 2 + 2 * i].sum(axis=0) > 0).sum() for i, name in enumerate(names)
+    return np.stack(sums).reshape(-1, n_groups, n_labels).transpose(1, 0, 2)
+
+
+def _measure(
+    drawn: np.ndarray, whole: np.ndarray, system: int, per_class: bool
+) -> dict[str, np.ndarray]:
+    """Measure one system on each draw of `(draws, 1 + 2 systems, labels)`.
+
+    The means are over the classes of the draw, times the share of classes that the whole test set
+    has: a class that is absent altogether counts 0, one that a draw misses does not count.
+    """
+    true, hits, guessed = drawn[:, 0], drawn[:, 1 + 2 * system], drawn[:, 2 + 2 * system]
+    recall = _ratio(hits, true)
+    f1 = _ratio(2 * hits, true + guessed)
+    size = true.sum(axis=1)
+    there, occurs = true > 0, true + guessed > 0
+    whole_occurs = whole[0, 0] + whole[0, 2 + 2 * system] > 0
+    result = {
+        "uar": recall.sum(axis=1) / there.sum(axis=1) * (whole[0, 0] > 0).mean(),
+        "accuracy": hits.sum(axis=1) / size,
+        "macro_f1": f1.sum(axis=1) / occurs.sum(axis=1) * whole_occurs.mean(),
+        "weighted_f1": (f1 * true).sum(axis=1) / size,
     }
-    largest = int(table[:, 0].sum(axis=1).max()) * n_groups
-    dtype = np.float32 if largest < 2**24 else np.float64  # integers stay exact
-    flat, sizes = _kinds(table.reshape(n_groups, -1).astype(dtype))
-    measures = [*MEASURES, *(f"recall {k}" for k in range(n_labels))] if per_class else MEASURES
-    values = {name: {m: np.empty(n_resamples) for m in measures} for name in names}
-    start = 0
-    for counts in draws(sizes, n_resamples, random_state, dtype):
-        drawn = (counts @ flat).astype(np.float64).reshape(len(counts), -1, n_labels)
-        stop = start + len(counts)
-        true = drawn[:, 0]
-        size = true.sum(axis=1)
-        share = (support > 0).sum() / n_labels / np.maximum((true > 0).sum(axis=1), 1)
-        inverse = np.divide(1, true, out=np.zeros_like(true), where=true > 0)
-        for i, name in enumerate(names):
-            hits, guessed = drawn[:, 1 + 2 * i], drawn[:, 2 + 2 * i]
-            recall = hits * inverse
-            both = true + guessed
-            f1 = np.divide(2 * hits, both, out=np.zeros_like(both), where=both > 0)
-            out = values[name]
-            out["uar"][start:stop] = recall.sum(axis=1) * share
-            out["accuracy"][start:stop] = hits.sum(axis=1) / size
-            there = np.maximum((both > 0).sum(axis=1), 1)
-            out["macro_f1"][start:stop] = f1.sum(axis=1) * occurs[name] / n_labels / there
-            out["weighted_f1"][start:stop] = (f1 * true).sum(axis=1) / size
-            if per_class:
-                missed = np.where(true > 0, recall, np.nan)
-                for k in range(n_labels):
-                    out[f"recall {k}"][start:stop] = missed[:, k]
-        start = stop
-    return Resamples(values, n_groups)
+    if per_class:
+        for k in range(true.shape[1]):
+            result[f"recall {k}"] = np.where(there[:, k], recall[:, k], np.nan)
+    return result
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
 def _kinds(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -169,11 +200,26 @@ def draws(
         yield counts.reshape(size, n_groups).astype(dtype)
 
 
-def interval(samples: np.ndarray, n_groups: int, level: float = 0.95) -> tuple[float, float]:
-    """Return the expanded percentile interval of bootstrap samples.
+def standard_error(samples: np.ndarray, n_groups: int) -> float:
+    """Return the standard error of bootstrap samples, corrected for the number of groups.
+
+    NaN samples are left out; NaN with fewer than two groups.
+    """
+    samples = samples[~np.isnan(samples)]
+    if n_groups < 2 or not len(samples):
+        return float("nan")
+    return float(samples.std() * np.sqrt(n_groups / (n_groups - 1)))
+
+
+def interval(
+    estimate: float, samples: np.ndarray, n_groups: int, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the interval of an estimate from its bootstrap samples.
 
     Parameters
     ----------
+    estimate
+        The value on the clips as they are.
     samples
         One value per resample; NaN is left out.
     n_groups
@@ -188,14 +234,10 @@ def interval(samples: np.ndarray, n_groups: int, level: float = 0.95) -> tuple[f
 
     Examples
     --------
-    >>> low, high = interval(np.linspace(0, 1, 1001), n_groups=1000)
+    >>> low, high = interval(0.5, np.array([0.4, 0.5, 0.6]), n_groups=1000)
     >>> round(low, 3), round(high, 3)
-    (0.025, 0.975)
+    (0.34, 0.66)
     """
-    samples = samples[~np.isnan(samples)]
-    if n_groups < 2 or not len(samples):
-        return float("nan"), float("nan")
-    t = distributions.t.ppf((1 - level) / 2, n_groups - 1)
-    tail = distributions.norm.cdf(t * np.sqrt(n_groups / (n_groups - 1)))
-    low, high = np.quantile(samples, [tail, 1 - tail])
-    return float(low), float(high)
+    error = standard_error(samples, n_groups)
+    half = float(distributions.t.ppf((1 + level) / 2, max(n_groups - 1, 1))) * error
+    return estimate - half, estimate + half

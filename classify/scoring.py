@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import metrics, stats
-from .bootstrap import Resamples, interval, resample
+from .bootstrap import Resamples, resample
 from .part import Part, clusters
 from .predictions import Predictions
 from .task import Task
@@ -73,7 +73,7 @@ def pairs(
     for a, b in combinations(range(len(names)), 2):
         only_a = int((right[a] & ~right[b]).sum())
         only_b = int((right[b] & ~right[a]).sum())
-        gap = drawn.difference(names[a], names[b], "uar")
+        gap, error, span = drawn.difference(names[a], names[b], "uar", level)
         p_clips, p_groups = stats.mcnemar(only_a, only_b), float(exchanged[a, b])
         rows.append(
             {
@@ -87,9 +87,9 @@ def pairs(
                 "permutation": p_groups,
                 "permutation_exact": exact,
                 "p": max(p_clips, p_groups),
-                "uar_difference": float(parts[:, a].sum() - parts[:, b].sum()),
-                "uar_difference_interval": list(interval(gap, drawn.groups, level)),
-                "uar_detectable": stats.detectable(float(gap.std())),
+                "uar_difference": gap,
+                "uar_difference_interval": list(span),
+                "uar_detectable": stats.detectable(error),
                 "clips_apart_needed": stats.fewest_apart(only_a + only_b),
             }
         )

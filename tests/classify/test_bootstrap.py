@@ -45,7 +45,7 @@ def test_one_group_gives_no_interval():
 
 def test_intervals_widen_with_fewer_groups():
     samples = np.random.default_rng(0).normal(size=5000)
-    widths = [np.diff(interval(samples, n))[0] for n in (5, 10, 100, 10_000)]
+    widths = [np.diff(interval(0.0, samples, n))[0] for n in (5, 10, 100, 10_000)]
     assert (np.diff(widths) < 0).all()
 
 
@@ -56,7 +56,7 @@ def test_one_seed_one_result_and_pairs_share_their_draws():
     one = resample(truth, {"a": guess, "b": guess}, groups, 2, n_resamples=50)
     two = resample(truth, {"a": guess}, groups, 2, n_resamples=50)
     assert np.array_equal(one.values["a"]["uar"], two.values["a"]["uar"])
-    assert (one.difference("a", "b", "uar") == 0).all()
+    assert one.difference("a", "b", "uar") == (0.0, 0.0, (0.0, 0.0))
 
 
 def test_single_clips_of_few_kinds_are_pooled_without_changing_the_law():
@@ -70,7 +70,7 @@ def test_single_clips_of_few_kinds_are_pooled_without_changing_the_law():
     assert drawn.groups == 4000
 
 
-@pytest.mark.parametrize("n_speakers", [12, 40])
+@pytest.mark.parametrize("n_speakers", [4, 12, 40])
 def test_95_percent_intervals_cover(n_speakers):
     """A quick look at coverage; benchmarks/compare.py runs it in full (93-97 %)."""
     rng = np.random.default_rng(1)

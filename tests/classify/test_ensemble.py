@@ -112,7 +112,7 @@ def test_one_member_alone_is_itself():
 
 
 def test_H04_another_label_order_is_aligned_by_name():
-    members, truth, _ = draw()
+    members, _truth, _ = draw()
     turned = dict(members)
     turned["m1"] = members["m1"].reorder(["l2", "l0", "l1"])
     assert MeanEnsemble().combine(turned) == MeanEnsemble().combine(members)
@@ -167,7 +167,7 @@ def test_learnt_weights_maximise_the_likelihood():
 
 def test_greedy_is_never_worse_than_its_best_member_on_dev():
     for seed in range(5):
-        members, truth, names = draw(5, 200, seed=seed)
+        members, _truth, names = draw(5, 200, seed=seed)
         labels = members["m0"].labels
         rule = GreedyEnsemble().fit(members, names)
         mine = metrics.uar(names, rule.combine(members).label, labels)
@@ -176,7 +176,7 @@ def test_greedy_is_never_worse_than_its_best_member_on_dev():
 
 
 def test_stacking_learns_to_ignore_noise():
-    members, truth, names = draw(2, 600, seed=1, skill=6)
+    members, _truth, names = draw(2, 600, seed=1, skill=6)
     rng = np.random.default_rng(0)
     members["noise"] = Predictions(
         members["m0"].ids, members["m0"].labels, rng.dirichlet(np.ones(3) * 0.2, 600)
