@@ -106,7 +106,7 @@ class Cache:
         names = [space.name for space in spaces]
         raise InputError(
             f"{self.path} has no space {which!r}; it has {listed(names) or 'none'}."
-            + nearest(which, names)
+            + nearest(which, [name[:-9] for name in names])
         )
 
     def create(self, spec: Spec, name: str | None = None) -> Space:

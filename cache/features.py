@@ -93,7 +93,9 @@ def pick_layers(layers: int | str | Iterable[int] | None, count: int) -> tuple[i
     """
     if layers is None or (isinstance(layers, str) and layers == "all"):
         return tuple(range(count))
-    if isinstance(layers, str):
+    if not isinstance(layers, (int, np.integer)) and (
+        isinstance(layers, str) or not isinstance(layers, Iterable)
+    ):
         raise InputError(f"layers is {layers!r}, expected a number, a list of numbers or 'all'")
     wanted = [layers] if isinstance(layers, (int, np.integer)) else list(layers)
     for layer in wanted:

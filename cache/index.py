@@ -194,7 +194,8 @@ class Index:
     def _load(self) -> dict[str, np.ndarray]:
         """Return the keys by shard as the memo has them; nothing if it is not there or damaged."""
         try:
-            with np.load(self.folder / "index.npz", allow_pickle=False) as memo:
+            image = io.BytesIO((self.folder / "index.npz").read_bytes())
+            with np.load(image, allow_pickle=False) as memo:
                 if memo["spec_key"][()].decode() != self.spec_key:
                     return {}
                 names = [name.decode() for name in memo["shard"].tolist()]

@@ -20,6 +20,8 @@ FORMAT = 1
 MODALITIES = ("audio", "text")
 STORE_DTYPES = ("float16", "float32")
 MAX_BYTES = 1 << 20
+MAX_DEPTH = 20
+_ABSENT = object()
 
 
 class Spec:
@@ -51,6 +53,8 @@ class Spec:
     """
 
     def __init__(self, fields: Mapping[str, Any]):
+        if not isinstance(fields, Mapping):
+            raise InputError(f"spec: is a {type(fields).__name__}, expected an object with fields")
         self._text = _canonical(fields)
         self._check()
 
@@ -192,6 +196,8 @@ def _canonical(fields: Mapping[str, Any]) -> str:
 
 def _plain(path: str, value: Any) -> Any:
     """Return JSON values of one exact type each: 1, True and "1" stay three different things."""
+    if path.count(".") + path.count("[") > MAX_DEPTH:
+        raise InputError(f"spec: {path[:60]}... is nested more than {MAX_DEPTH} deep")
     if value is None or isinstance(value, (bool, str)):
         return value
     if isinstance(value, int):
@@ -211,13 +217,12 @@ def _plain(path: str, value: Any) -> Any:
 
 
 def _differences(path: str, mine: Any, theirs: Any):
-    if mine == theirs and type(mine) is type(theirs):
-        return
     if isinstance(mine, dict) and isinstance(theirs, dict):
         for name in mine.keys() | theirs.keys():
-            yield from _differences(f"{path}.{name}".strip("."), mine.get(name), theirs.get(name))
-    else:
-        yield path, mine, theirs
+            inner = mine.get(name, _ABSENT), theirs.get(name, _ABSENT)
+            yield from _differences(f"{path}.{name}".strip("."), *inner)
+    elif json.dumps(mine, default=repr) != json.dumps(theirs, default=repr):
+        yield path, None if mine is _ABSENT else mine, None if theirs is _ABSENT else theirs
 
 
 def _one_of(fields: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> None:
