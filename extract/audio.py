@@ -107,23 +107,21 @@ def decode(
             rate, total = _check_header(file, container)
             first, last = _segment(start, end, rate, total)
             limit = min(max_seconds, LONGEST)
-            if last is not None and last - first > limit * rate and not truncate:
+            if last - first > limit * rate and not truncate:
                 raise _too_long((last - first) / rate, limit)
             reading = _Reading(file, container)
-            mono = reading.run(first, last, math.ceil((limit + _MARGIN) * rate), total)
+            mono = reading.run(first, last, math.ceil((limit + _MARGIN) * rate))
     except soundfile.SoundFileError as error:
         raise Unusable("decode_error", f"{container.format}: {_short(error)}") from error
     return _finish(mono, reading, sampling_rate, limit, truncate)
 
 
-def _check_header(file: soundfile.SoundFile, container: Container) -> tuple[int, int | None]:
-    """Give the rate and the number of frames (None where the header does not know)."""
+def _check_header(file: soundfile.SoundFile, container: Container) -> tuple[int, int]:
+    """Give the rate and the number of frames."""
     low, high = PLAUSIBLE_RATES
     rate, frames = file.samplerate, file.frames
     if not low <= rate <= high:
         raise Unusable("implausible_header", f"a sampling rate of {rate} Hz")
-    if container.format == "flac" and frames >= 2**62:  # libsndfile's word for unknown
-        return rate, None
     if frames > _FRAMES_PER_BYTE * len(container.data):
         size = len(container.data)
         raise Unusable("implausible_header", f"{frames} frames claimed by a file of {size} bytes")
@@ -132,24 +130,22 @@ def _check_header(file: soundfile.SoundFile, container: Container) -> tuple[int,
     return rate, frames
 
 
-def _segment(
-    start: float | None, end: float | None, rate: int, total: int | None
-) -> tuple[int, int | None]:
+def _segment(start: float | None, end: float | None, rate: int, total: int) -> tuple[int, int]:
     """Give first and last frame of the segment."""
     for name, value in (("start", start), ("end", end)):
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise Unusable("bad_segment", f"{name} is {value}, expected seconds from 0 on")
     first = round((start or 0.0) * rate)
     last = total if end is None else round(end * rate)
-    if last is not None and first >= last:
-        length = "" if total is None else f"; the file has {total / rate:.3f} s"
-        raise Unusable("bad_segment", f"start {start} is not before end {end}{length}")
-    if total is not None and last is not None and last > total:
-        if end is not None and end > total / rate + _SLACK:
-            length = total / rate
-            raise Unusable("bad_segment", f"end {end} lies behind the file's {length:.3f} s")
-        last = total
-    return first, last
+    length = total / rate
+    if first >= last:
+        reason = f"start {start} is not before end {end}; the file has {length:.3f} s"
+        raise Unusable("bad_segment", reason)
+    if last > total + _SLACK * rate:
+        raise Unusable("bad_segment", f"end {end} lies behind the file's {length:.3f} s")
+    if first >= total:
+        raise Unusable("bad_segment", f"start {start} lies behind the file's {length:.3f} s")
+    return first, min(last, total)
 
 
 class _Reading:
@@ -162,29 +158,23 @@ class _Reading:
         self.power = np.zeros(file.channels)
         self.mixed = 0.0
 
-    def run(self, first: int, last: int | None, limit: int, total: int | None) -> np.ndarray:
+    def run(self, first: int, last: int, limit: int) -> np.ndarray:
         """Read ``first`` to ``last``, at most `limit` frames; (frames,) float32."""
-        wanted = limit if last is None else min(last - first, limit)
+        wanted = min(last - first, limit)
         mono = [self._mix(block) for block in self._blocks(first, wanted)]
-        if last is not None and self.frames < wanted:
+        if self.frames < wanted:
             found = (first + self.frames) / self.rate
             expected = (first + wanted) / self.rate
-            code = "bad_segment" if total is None else "decode_error"
-            raise Unusable(code, f"ends after {found:.3f} s, expected {expected:.3f} s")
-        if not self.frames:
-            raise Unusable("bad_segment" if first else "empty", "no samples")
+            raise Unusable("decode_error", f"ends after {found:.3f} s, expected {expected:.3f} s")
         return mono[0] if len(mono) == 1 else np.concatenate(mono)
 
     def _blocks(self, first: int, wanted: int) -> Iterator[np.ndarray]:
+        if self.container.format not in _SEEKABLE:
+            # soundfile seeks after each read, so one read has to do
+            yield self.file.read(first + wanted, dtype="float32", always_2d=True)[first:]
+            return
+        self.file.seek(first)
         size = _BLOCK_SECONDS * self.rate
-        if first and self.container.format in _SEEKABLE:
-            self.file.seek(first)
-        else:
-            while first > 0:
-                skipped = len(self.file.read(min(first, size), dtype="float32", always_2d=True))
-                if not skipped:
-                    return
-                first -= skipped
         while wanted > 0:
             block = self.file.read(min(wanted, size), dtype="float32", always_2d=True)
             if not len(block):
@@ -196,6 +186,8 @@ class _Reading:
         """Mix down ``(frames, channels)``."""
         self.frames += len(block)
         flat = block.ravel()
+        if not flat.size:
+            return flat
         if not math.isfinite(float(np.dot(flat, flat))):  # the cheapest test for any NaN
             raise Unusable("non_finite_input", "a sample is NaN or infinite")
         if max(float(flat.max()), -float(flat.min())) >= _FULL_SCALE:

@@ -184,11 +184,51 @@ def _check_rate(rate: int) -> None:
         raise Unusable("implausible_header", f"a sampling rate of {rate} Hz")
 
 
-# FLAC: its frames are checked by the decoder
+# FLAC: its frames are checked by the decoder, which wants to know how many samples there are
 
 
 def _flac(data: bytes) -> Container:
-    return Container("flac", data)
+    begin = _after_id3(data)
+    if len(data) < begin + 42:
+        raise Unusable("decode_error", "a FLAC header cut short")
+    if int.from_bytes(data[begin + 21 : begin + 26], "big") & 0xFFFFFFFFF:
+        return Container("flac", data)
+    patched = bytearray(data)  # written as a stream: the last frame tells
+    patched[begin + 22 : begin + 26] = struct.pack(">I", _flac_samples(data, begin))
+    return Container("flac", bytes(patched), ("size_unknown",))
+
+
+def _flac_samples(data: bytes, begin: int) -> int:
+    """Count samples by the number in the last frame's header; 0 without a frame."""
+    block_size = int.from_bytes(data[begin + 10 : begin + 12], "big")
+    at = len(data)
+    while (at := data.rfind(b"\xff", begin + 42, at)) > 0:
+        head = data[at : at + 16]
+        if len(head) < 6 or head[1] & 0xFE != 0xF8:
+            continue
+        width = max(1, 8 - (head[4] ^ 0xFF).bit_length())  # of the number, coded like UTF-8
+        size, rate = head[2] >> 4, head[2] & 15
+        extra = {6: 1, 7: 2}.get(size, 0)
+        end = 4 + width + extra + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+        if len(head) <= end or _crc8(head[:end]) != head[end]:
+            continue
+        number = head[4] & (0x7F >> width if width > 1 else 0x7F)
+        for byte in head[5 : 4 + width]:
+            number = number << 6 | byte & 0x3F
+        here = 1 + int.from_bytes(head[4 + width : 4 + width + extra], "big")
+        if not extra:
+            here = 192 if size == 1 else 576 << (size - 2) if size < 6 else 256 << (size - 8)
+        return here + (number if head[1] & 1 else number * block_size)
+    return 0
+
+
+def _crc8(data: bytes) -> int:
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 ^ (0x07 if value & 0x80 else 0)) & 0xFF
+    return value
 
 
 # Ogg: pages with a checksum each; the last one says so
