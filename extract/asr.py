@@ -9,7 +9,8 @@ Radford et al.: Robust speech recognition via large-scale weak supervision. ICML
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -52,9 +53,11 @@ class Heard:
 
 
 class Engine(Protocol):
-    """Hears one clip: ``(samples,)`` float32 at 16 kHz; `language` is Whisper's code or None."""
+    """What hears one clip."""
 
-    def __call__(self, samples: np.ndarray, language: str | None) -> Heard: ...
+    def __call__(self, samples: np.ndarray, language: str | None) -> Heard:
+        """Hear ``(samples,)`` float32 at 16 kHz; `language` is Whisper's code or None."""
+        ...
 
 
 def judged(heard: Heard) -> Heard:
@@ -98,13 +101,15 @@ class Whisper:
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         self.processor: Any = WhisperProcessor.from_pretrained(folder, local_files_only=True)
-        model, info = WhisperForConditionalGeneration.from_pretrained(
-            folder,
-            dtype=getattr(torch, dtype),
-            use_safetensors=True,
-            local_files_only=True,
-            output_loading_info=True,
-        )
+        with _quiet():
+            loaded: Any = WhisperForConditionalGeneration.from_pretrained(
+                folder,
+                dtype=getattr(torch, dtype),
+                use_safetensors=True,
+                local_files_only=True,
+                output_loading_info=True,
+            )
+        model, info = loaded
         wrong = sorted({*info["missing_keys"], *map(str, info["mismatched_keys"])})
         if wrong:
             raise InputError(f"{folder} is no whole Whisper; missing: {', '.join(wrong[:8])}")
@@ -125,7 +130,7 @@ class Whisper:
         )
         features = made.input_features.to(self.model.device, self.model.dtype)
         mask = made.attention_mask.to(self.model.device)
-        with torch.inference_mode():
+        with torch.inference_mode(), _quiet():
             spoken = self._language(features, language)
             options: dict[str, Any] = {"num_beams": 1, "do_sample": False, "temperature": 0.0}
             if self.many_languages:
@@ -183,6 +188,19 @@ class Whisper:
         )
         logits = self.model(features, decoder_input_ids=start).logits[0, -1].float()
         return float(logits.softmax(-1)[marks[0]].cpu())
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back transformers' notes on its own options; what is wrong is an error here."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 class FasterWhisper:

@@ -21,7 +21,7 @@ from ..cache.errors import InputError
 __all__ = ["SAFE_FILES", "Place", "locate", "network_errors"]
 
 #: What a checkpoint may consist of: configuration, vocabularies and tensors.
-SAFE_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+SAFE_FILES = ("*.json", "*.txt", "*.model", "model.safetensors", "model-*.safetensors")
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")

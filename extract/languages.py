@@ -17,7 +17,7 @@ snd:sd guj:gu amh:am yid:yi ydd:yi lao:lo uzb:uz uzn:uz fao:fo hat:ht pus:ps tuk
 san:sa ltz:lb mya:my bod:bo tgl:tl fil:tl mlg:mg plt:mg asm:as tat:tt haw:haw lin:ln hau:ha bak:ba
 jav:jw sun:su yue:yue
 """
-_CODES = dict(pair.split(":") for pair in _PAIRS.split())
+_CODES: dict[str, str] = {pair[:3]: pair[4:] for pair in _PAIRS.split()}
 
 
 def whisper_code(language: str) -> str:

@@ -7,141 +7,26 @@ manifest that comes back says for each text where it is from.
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from ..cache.digests import segment_digest
-from ..cache.errors import InputError, nearest
+from ..cache.errors import InputError
 from ..cache.manifest import Manifest
-from .asr import ENGINES, NO_SPEECH, UNLIKELY, Engine, Heard, judged
-from .audio import RULES, Signal, decode
+from .asr import Heard
+from .audio import decode
 from .errors import Unusable
 from .files import read_file
 from .languages import whisper_code
-from .transcripts import Transcripts
+from .transcriber import DEFAULT_MODEL, SAMPLING_RATE, Transcriber
 
 __all__ = ["DEFAULT_MODEL", "Transcriber", "Transcription", "need_text", "transcribe"]
 
-DEFAULT_MODEL = "openai/whisper-large-v3-turbo"
-SAMPLING_RATE = 16_000  # Hz
-SHORTEST = 0.1  # seconds
 CLIPS, SECONDS = 64, 60.0  # a segment is stored after so many clips, or so long
-EPOCH = 1
-
-
-class Transcriber:
-    """A speech recogniser with its rules.
-
-    Parameters
-    ----------
-    name : str
-        Folder or Hub id of a Whisper model; with `listen`, any name for it.
-    language : str, optional
-        ISO 639-3 or Whisper's code; detected per clip if left out.
-    revision : str, optional
-        Commit, tag or branch on the Hub; resolved once and recorded.
-    engine : str
-        ``"transformers"`` or ``"faster-whisper"``.
-    device, dtype : str
-        Where and in what the model computes.
-    listen : callable, optional
-        Your own recogniser instead: ``(samples, language)`` to `Heard` or str.
-
-    Examples
-    --------
-    >>> ear = Transcriber("toy", language="spa", listen=lambda samples, language: " ¡Hola! ")
-    >>> ear.hear(np.sin(np.arange(8000, dtype=np.float32)))
-    Heard(text='¡Hola!', language='es', reason='', no_speech=None, likely=None)
-    >>> ear.hear(np.zeros(8000, np.float32)).reason
-    'silent'
-    """
-
-    def __init__(
-        self,
-        name: str = DEFAULT_MODEL,
-        *,
-        language: str | None = None,
-        revision: str | None = None,
-        engine: str = "transformers",
-        device: str = "auto",
-        dtype: str = "float32",
-        listen: Callable[[np.ndarray, str | None], Heard | str] | None = None,
-    ) -> None:
-        if engine not in ENGINES:
-            raise InputError(
-                f"engine {engine!r}; expected one of {', '.join(ENGINES)}.{nearest(engine, ENGINES)}"
-            )
-        self.name = name
-        self.language = whisper_code(language) if language else None
-        self._engine: Engine | None = None
-        self._make: Callable[[], Engine] = lambda: _custom(listen)  # type: ignore[arg-type]
-        if listen is not None:
-            self._model: dict[str, Any] = {"custom": name}
-        else:
-            folder, self._model = _checkpoint(name, revision, engine)
-            self._make = lambda: ENGINES[engine](folder, device, dtype)
-        self._rules = {
-            "format": 1,
-            "engine": "custom" if listen is not None else engine,
-            "task": "transcribe",
-            "decoding": "greedy",
-            "dtype": dtype,
-            "input": {"sampling_rate": SAMPLING_RATE, **RULES},
-            "blank": {
-                "shortest": str(SHORTEST),
-                "no_speech": str(NO_SPEECH),
-                "unlikely": str(UNLIKELY),
-            },
-            "epoch": EPOCH,
-        }
-
-    @property
-    def spec(self) -> dict[str, Any]:
-        """Everything that decides a transcript."""
-        return {**self._rules, "model": self._model, "language": self.language or "detected"}
-
-    def store(self, cache: str | os.PathLike[str]) -> Transcripts:
-        """Return the transcripts of this model and language in a cache folder."""
-        stem = self.name.rstrip("/").rsplit("/", 1)[-1]
-        return Transcripts(Path(cache), f"{stem}-{self.language or 'auto'}", self.spec)
-
-    def speaking(self, language: str | None) -> Transcriber:
-        """Return the same model for another language; its weights are shared."""
-        other = object.__new__(Transcriber)
-        other.__dict__.update(self.__dict__)
-        other.language = whisper_code(language) if language else None
-        other._make = self._loaded
-        return other
-
-    def hear(self, samples: np.ndarray) -> Heard:
-        """Transcribe one clip, ``(samples,)`` float32 at 16 kHz."""
-        samples = np.asarray(samples, dtype=np.float32)
-        quiet = samples.size == 0 or float(np.std(samples)) < 1e-4
-        return self.hear_signal(
-            Signal(samples, len(samples) / SAMPLING_RATE, ("silent",) if quiet else ())
-        )
-
-    def hear_signal(self, signal: Signal) -> Heard:
-        """Transcribe one decoded clip; silence and clicks do not reach the model."""
-        if signal.seconds < SHORTEST:
-            return Heard("", self.language or "", "too_short")
-        if "silent" in signal.flags:
-            return Heard("", self.language or "", "silent")
-        heard = judged(self._loaded()(signal.samples, self.language))
-        return heard if heard.language else dataclasses.replace(heard, language=self.language or "")
-
-    def _loaded(self) -> Engine:
-        if self._engine is None:
-            self._engine = self._make()
-        return self._engine
 
 
 @dataclass(frozen=True)
@@ -210,12 +95,12 @@ def transcribe(
     for ear, positions in _by_language(clips, todo, transcriber, per_language):
         with _Hearing(ear, Path(cache)) as hearing:
             for position in positions:
-                texts[position] = ""
                 try:
                     heard, stored, seconds = hearing.hear(clips, position)
                 except Unusable as error:
                     failed[clips.ids[position]] = f"{error.code}: {error.message}"
-                    columns.set(position, "failed", asr_reason=error.code)
+                    given = "given" if texts[position].strip() else ""
+                    columns.set(position, "failed", text_source=given, asr_reason=error.code)
                     seconds = 0.0
                 else:
                     texts[position] = heard.text
@@ -319,32 +204,3 @@ def _by_language(
         groups.setdefault(whisper_code(language), []).append(position)
     for language, members in groups.items():
         yield ear.speaking(language), members
-
-
-def _custom(listen: Callable[[np.ndarray, str | None], Heard | str]) -> Engine:
-    def hear(samples: np.ndarray, language: str | None) -> Heard:
-        answer = listen(samples, language)
-        return answer if isinstance(answer, Heard) else Heard(answer, language or "")
-
-    return hear
-
-
-def _checkpoint(name: str, revision: str | None, engine: str) -> tuple[Path, dict[str, Any]]:
-    """Find a Whisper, and say which one it is without loading it."""
-    from .encoders.fingerprint import fingerprint
-    from .hub import SAFE_FILES, locate
-
-    faster = engine == "faster-whisper"  # a CTranslate2 model: model.bin is its own plain format
-    allow = [*SAFE_FILES, "model.bin"] if faster else SAFE_FILES
-    place = locate(name, revision, allow=allow, what="speech recogniser")
-    if not faster and not any(place.folder.glob("model*.safetensors")):
-        raise InputError(f"{place.name} holds no model.safetensors; expected a Whisper checkpoint")
-    files = sorted(path for path in place.folder.iterdir() if path.is_file())
-    if not faster:
-        from .encoders.checkpoint import find_checkpoint
-
-        if (kind := find_checkpoint(str(place.folder)).model_type) != "whisper":
-            raise InputError(f"{place.name} is a {kind!r} model; expected a Whisper")
-    known = {path.name: fingerprint(path) for path in files if path.suffix != ".md"}
-    source = {"hub": place.repository, "commit": place.commit} if place.commit else {}
-    return place.folder, {**source, "files": known}
