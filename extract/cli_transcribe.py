@@ -1,0 +1,98 @@
+"""The command `affekt transcribe`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+__all__ = ["transcribe"]
+
+
+@click.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Manifest to write (.csv, .tsv, .jsonl), with the text filled in.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Folder where answers are kept  [default: NAME.cache beside MANIFEST]",
+)
+@click.option("--model", help="Folder or Hub id of a Whisper.", show_default="large-v3-turbo")
+@click.option("--revision", help="Commit, tag or branch on the Hub; recorded as a commit.")
+@click.option(
+    "--language",
+    help="ISO 639-3 code for all clips; 'column' takes the manifest's; otherwise detected.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["transformers", "faster-whisper"]),
+    default="transformers",
+    show_default=True,
+)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+@click.option("--dtype", default="float32", show_default=True)
+@click.option("--overwrite", is_flag=True, help="Transcribe clips that have a text as well.")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder that paths are relative to.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+def transcribe(
+    manifest: Path,
+    output: Path,
+    cache: Path | None,
+    model: str | None,
+    revision: str | None,
+    language: str | None,
+    engine: str,
+    device: str,
+    dtype: str,
+    overwrite: bool,
+    root: Path | None,
+    as_json: bool,
+) -> int:
+    """Write down what is said in the clips of MANIFEST that have no text.
+
+    Each content is heard once; answers are kept by audio, model, commit and language, so a second
+    call is free. The columns text_source, asr, asr_language and asr_reason say where each text is
+    from and why one is blank. Exit code 3: some clips could not be read.
+    """
+    from ..cache.manifest import Manifest
+    from .progress import Progress
+    from .transcribe import DEFAULT_MODEL, Transcriber
+    from .transcribe import transcribe as fill_in
+
+    clips = Manifest.read(manifest, root)
+    if output.suffix not in (".csv", ".tsv", ".jsonl"):
+        raise click.BadParameter(f"{output}: expected .csv, .tsv or .jsonl", param_hint="-o")
+    per_language = language == "column"
+    ear = Transcriber(
+        model or DEFAULT_MODEL,
+        language=None if per_language else language,
+        revision=revision,
+        engine=engine,
+        device=device,
+        dtype=dtype,
+    )
+    folder = cache or manifest.with_suffix(".cache")
+    progress = Progress(len(clips), "transcribe")
+    done = fill_in(
+        *(clips, folder, ear), per_language=per_language, overwrite=overwrite, progress=progress
+    )
+    progress.end()
+    if output.resolve().parent != manifest.resolve().parent:
+        click.echo(f"{output}: paths are relative to {clips.root}: read it with --root", err=True)
+    done.clips.write(output)
+    for clip, why in done.failed.items():
+        click.echo(f"{clip}: {why}", err=True)
+    counts = {"clips": len(clips), **done.counts, "output": str(output), "cache": str(folder)}
+    if as_json:
+        click.echo(json.dumps(counts))
+    else:
+        said = ", ".join(f"{count} {what}" for what, count in done.counts.items())
+        click.echo(f"{output}: {len(clips)} clips ({said}); answers kept in {folder}")
+    return 3 if done.failed else 0
