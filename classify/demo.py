@@ -77,7 +77,7 @@ def write_recipe(manifest: str | Path, folder: str | Path, task: str | None = No
     ...     "id,text,label\n1,well done,positive\n2,how sad,negative\n")
     >>> path = write_recipe(folder / "clips.csv", folder / "demo")
     >>> [line for line in path.read_text().splitlines() if line.startswith(("task", "split"))]
-    ['task: valence', 'split: {"scheme": "stratified", "test_size": 0.2, "dev_size": 0.1}']
+    ['task: valence', 'split: {"scheme": "stratified", "test_size": 0.25, "dev_size": 0.2}']
     """
     clips = Manifest.read(manifest)
     folder = Path(folder)
@@ -130,7 +130,7 @@ def _split(clips: Manifest) -> dict[str, Any]:
         return {"scheme": "column"}
     speakers = set(clips["speaker"])
     scheme = "speaker" if len(speakers) >= 5 and "" not in speakers else "stratified"
-    return {"scheme": scheme, "test_size": 0.2, "dev_size": 0.1}
+    return {"scheme": scheme, "test_size": 0.25, "dev_size": 0.2}
 
 
 def _shown(path: Path) -> str:

@@ -84,8 +84,8 @@ class _Voice:
 def write_corpus(
     folder: str | Path,
     *,
-    voices: int = 15,
-    clips_per_voice: int = 30,
+    voices: int = 24,
+    clips_per_voice: int = 15,
     random_state: int = 0,
 ) -> Path:
     """Write a synthetic corpus: wav files and a manifest.
@@ -160,7 +160,7 @@ def _phrase(rng: np.random.Generator, language: str, emotion: str) -> str:
     chance = rng.uniform()
     if chance > 0.9:
         told = str(rng.choice(list(words)))
-    elif chance > 0.6:
+    elif chance > 0.65:
         told = "neutral"
     return f"{rng.choice(beginnings)} {rng.choice(words[told])}"
 

@@ -22,6 +22,7 @@ from .persist import read_folder, write_folder
 from .predictions import Predictions
 from .provenance import describe, version, versions
 from .task import Task
+from .threads import few_threads
 
 if TYPE_CHECKING:
     from ..cache.cache import Cache
@@ -132,7 +133,8 @@ class Model:
                 "y_dev": dev["label"].astype(str),
             }
         self.head_ = self._prepared_head()
-        self.head_.fit(self._scaled(values), train["label"].astype(str), **extra)
+        with few_threads(values.size):
+            self.head_.fit(self._scaled(values), train["label"].astype(str), **extra)
         self.record = {
             "train": describe(train),
             "dev": describe(dev) if dev is not None else None,

@@ -118,7 +118,7 @@ def _clips(recipe: Recipe) -> Manifest:
     clips = _at(recipe.at["manifest"], lambda: Manifest.read(recipe.manifest, root=recipe.root))
     for column, values in recipe.where.items():
         at = recipe.at["where"][column]
-        present = sorted(set(_at(at, partial(clips.__getitem__, column)).astype(str)))
+        present = sorted({str(value) for value in _at(at, partial(clips.__getitem__, column))})
         for value in values:
             if value not in present:
                 at.fail(

@@ -26,7 +26,7 @@ OUTSIDE = {
     "classify": {
         *("numpy", "click", "tqdm", "scipy", "yaml", "sklearn", "torch", "safetensors", "joblib"),
         *("soundfile", "matplotlib", "optuna", "huggingface_hub", "transformers", "pandas"),
-        *("datasets", "audformat"),
+        *("datasets", "audformat", "threadpoolctl"),
     },
 }
 #: modules of classify that meet raw audio or text, and so may import extract
