@@ -23,7 +23,15 @@ from tqdm.auto import tqdm
 
 from ..cache.errors import AffektError, InputError
 
-__all__ = ["DivergedError", "Settings", "Trained", "pick_device", "private_random", "train"]
+__all__ = [
+    "DivergedError",
+    "Settings",
+    "Trained",
+    "cpu_threads",
+    "pick_device",
+    "private_random",
+    "train",
+]
 
 _RANDOM = threading.RLock()
 
@@ -100,6 +108,18 @@ def private_random(seed: int, device: torch.device) -> Iterator[None]:
             with torch.cuda.device(cuda[0]):
                 torch.cuda.manual_seed(seed)
         yield
+
+
+@contextlib.contextmanager
+def cpu_threads(n_threads: int | None) -> Iterator[None]:
+    """Run with so many CPU threads of torch, and set back what was there."""
+    before = torch.get_num_threads()
+    if n_threads is not None:
+        torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def train(

@@ -33,7 +33,7 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
     ----------
     task_weights : tuple of float or None, default=None
         Weight of each task's loss; None: all 1.
-    class_weight : {"balanced"} or None, default="balanced"
+    class_weight : {"balanced"}, dict of label to weight, or None, default="balanced"
         Within each task, over the clips that have a label in it.
     label_smoothing : float, default=0.0
     hidden : tuple of int, default=(256,)
@@ -72,7 +72,7 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
     name: ClassVar[str] = "multi-task"
 
     task_weights: Any = None
-    class_weight: str | None = "balanced"
+    class_weight: Any = "balanced"
     label_smoothing: float = 0.0
     hidden: tuple[int, ...] = (256,)
     dropout: float = 0.5
@@ -113,9 +113,7 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
         row_weight = torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(device)
         soft = [torch.from_numpy(task.soft.astype(np.float32)).to(device) for task in tasks]
         balance = [
-            torch.from_numpy(class_weights(self.class_weight, task, weight).astype(np.float32)).to(
-                device
-            )
+            torch.from_numpy(self._balance(task, weight).astype(np.float32)).to(device)
             for task in tasks
         ]
         sizes = [len(task.classes) for task in tasks]
@@ -205,6 +203,12 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
             raise InputError("y_dev holds no label that y holds")
         return found
 
+    def _balance(self, task: Targets, weight: np.ndarray) -> np.ndarray:
+        rule = self.class_weight
+        if isinstance(rule, dict):
+            rule = {label: rule[label] for label in task.classes.tolist() if label in rule}
+        return class_weights(rule, task, weight)
+
     def _importance(self, tasks: int) -> tuple[float, ...]:
         weights = (1.0,) * tasks if self.task_weights is None else tuple(self.task_weights)
         if len(weights) != tasks:
@@ -229,7 +233,6 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
     def _check_settings(self) -> None:
         super()._check_settings()
         check_number("label_smoothing", self.label_smoothing, 0, 1)
-        check_choice("class_weight", self.class_weight, ("balanced", None))
         check_hidden(self.hidden)
         check_number("dropout", self.dropout, 0, 1)
         check_number("input_dropout", self.input_dropout, 0, 1)

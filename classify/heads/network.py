@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ...cache.errors import InputError
 from ..sampling import batches
-from ..training import Settings, pick_device, private_random, train
+from ..training import Settings, cpu_threads, pick_device, private_random, train
 from .checks import check_number
 from .layer_mix import LayerMix
 from .state import Stored, check_state_arrays
@@ -58,6 +58,8 @@ class TorchEstimator(Stored):
         Networks trained from different seeds, whose probabilities are averaged.
     device : str
         "auto" takes a CUDA GPU where there is one.
+    n_threads : int or None
+        CPU threads of torch while training; None leaves torch's own setting.
     random_state : int, RandomState or None
         One whole number gives one result: bit-equal on a CPU with the same number of threads.
     verbose : bool
@@ -77,6 +79,7 @@ class TorchEstimator(Stored):
     layer_mix: bool = False
     n_members: int = 1
     device: str = "auto"
+    n_threads: int | None = None
     random_state: Any = None
     verbose: bool = False
     callback: Callable[[dict[str, Any]], Any] | None = None
@@ -160,7 +163,8 @@ class TorchEstimator(Stored):
         self.history_ = []
         for member, seed in enumerate(self._seeds()):
             order = np.random.default_rng(seed.spawn(1)[0])
-            with private_random(int(seed.generate_state(1, np.uint64)[0] >> 1), device):
+            torch_seed = int(seed.generate_state(1, np.uint64)[0] >> 1)
+            with cpu_threads(self.n_threads), private_random(torch_seed, device):
                 network = self._build(x.shape[1], self._n_outputs()).to(device)
                 trained = train(
                     network,
@@ -210,6 +214,8 @@ class TorchEstimator(Stored):
         check_number("warmup", self.warmup, 0, 1)
         if self.clip_norm is not None:
             check_number("clip_norm", self.clip_norm, 1e-12)
+        if self.n_threads is not None:
+            check_number("n_threads", self.n_threads, 1, whole=True)
         check_number("n_members", self.n_members, 1, 1000, whole=True)
 
     def _learnt(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -22,7 +22,7 @@ class Stored(BaseEstimator):
     """An estimator whose fitted state goes into JSON and arrays, and comes back checked."""
 
     name: ClassVar[str] = ""
-    _unsaved: ClassVar[frozenset[str]] = frozenset({"callback", "verbose", "device"})
+    _unsaved: ClassVar[frozenset[str]] = frozenset({"callback", "verbose", "device", "n_threads"})
 
     n_features_in_: int
     history_: list[dict[str, Any]]
