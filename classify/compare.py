@@ -14,14 +14,15 @@ from ..cache.errors import InputError
 from . import scoring
 from .bootstrap import resample
 from .comparison import Comparison
+from .extras import extras
 from .part import Part, clusters
 from .predictions import Predictions
+from .splits import Split
 from .strategies import Combined, combine_all
 from .task import Task
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
-    from .splits import Split
 
 FORMAT = 1
 
@@ -38,7 +39,9 @@ def compare(
     by: Sequence[str] = ("language",),
     calibrate: str | None = None,
     subsets: bool = False,
-    split: Split | None = None,
+    split: Split | Sequence[Split] | None = None,
+    seeds: Mapping[str, Mapping[str, Predictions]] | None = None,
+    audit_audio: bool = True,
     n_resamples: int = 10_000,
     level: float = 0.95,
     random_state: int = 0,
@@ -67,7 +70,12 @@ def compare(
     subsets
         Try every subset of the members for the closed-form strategies, on dev.
     split
-        Where the parts come from: its hash and warnings go into the report.
+        Where the parts come from, one or several folds: hashes, warnings, shortcut audit and the
+        check that test follows train go into the report.
+    seeds
+        For members that were trained from several seeds: test predictions of each seed.
+    audit_audio
+        Whether the audit may read duration, loudness and sampling rate from the files.
     n_resamples, level, random_state
         Draws of bootstrap and permutation, coverage of the intervals, seed.
 
@@ -128,13 +136,26 @@ def compare(
         per_class=True,
     )
     chosen = _chosen(combined)
+    folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
+    more = extras(
+        test,
+        tuning,
+        combined,
+        chosen or max(combined, key=lambda name: drawn.estimates[name]["uar"]),
+        group_codes,
+        splits=folds,
+        seeds=seeds or {},
+        groups=groups,
+        audit_audio=audit_audio,
+        random_state=random_state,
+    )
     data: dict[str, Any] = {
         "format": FORMAT,
         "task": {"name": task.name, "hash": task.hash, "labels": list(task.labels)},
         "test": test.describe(),
         "dev": tuning.describe() if tuning else None,
         "groups": {"column": groups, "count": drawn.groups},
-        "split": split.describe() if split else None,
+        "splits": [part.describe() for part in folds],
         "settings": {
             "strategies": list(strategies),
             "calibrate": calibrate,
@@ -145,7 +166,7 @@ def compare(
             "ties": "the first label in task order",
             "chosen_on": "dev" if tuning else None,
         },
-        "warnings": [*warnings, *test.warnings, *(split.warnings if split else ())],
+        "warnings": [*more["sanity"], *warnings, *test.warnings, *_warnings(folds)],
         "chosen": chosen,
         "systems": {
             name: {
@@ -164,8 +185,15 @@ def compare(
             for column in by
             if column in test.clips and len(set(test.clips[column])) > 1
         },
+        **more,
     }
     return Comparison(data, systems)
+
+
+def _warnings(folds: Sequence[Split]) -> list[str]:
+    if len(folds) == 1:
+        return list(folds[0].warnings)
+    return [f"{fold.name}: {text}" for fold in folds for text in fold.warnings]
 
 
 def _chosen(combined: Mapping[str, Combined]) -> str | None:

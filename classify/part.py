@@ -27,6 +27,7 @@ class Part:
         self.codes = metrics.codes(list(clips["label"]), task.labels)
         self.members: dict[str, Predictions] = {}
         self.warnings: list[str] = []
+        self.rows = np.arange(len(clips))  # place of each clip in the manifest
 
     @classmethod
     def of(cls, members: Mapping[str, Predictions], truth: Manifest, task: Task, part: str) -> Part:
@@ -35,6 +36,8 @@ class Part:
             raise InputError("nothing to compare; expected at least one member's predictions")
         labelled, dropped = task.select(truth)
         self = cls(labelled.select(sorted(labelled.ids)), dropped, task)
+        place = {clip_id: row for row, clip_id in enumerate(labelled.ids)}
+        self.rows = np.array([place[clip_id] for clip_id in self.clips.ids])
         left_out = set(truth.ids) - set(labelled.ids)
         for name, given in members.items():
             known = given.reorder(task.labels)
@@ -61,23 +64,32 @@ class Part:
         }
 
 
+def cluster_names(clips: Manifest, column: str | None) -> list[str]:
+    """Return the group of each clip; a clip without one is a group of its own."""
+    names = [""] * len(clips)
+    if column == "speaker":
+        names = leaks.speakers(clips)
+    elif column is not None and column in clips:
+        names = [str(value) for value in clips[column]]
+    return [name or f"\0{clip_id}" for name, clip_id in zip(names, clips.ids, strict=True)]
+
+
 def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]]:
-    """Return the group code of each clip and what has to be said about it."""
-    if column is None or column not in clips:
+    """Return the group code of each clip, `(clips,)`, and what has to be said about the groups."""
+    if column is None or (column != "speaker" and column not in clips):
         reason = "no group column" if column is None else f"no column {column!r}"
         return np.arange(len(clips)), [f"{reason}: clips were taken as independent"]
-    names = leaks.speakers(clips) if column == "speaker" else [str(v) for v in clips[column]]
-    blank = sum(not name for name in names)
-    single = [name or f"\0{row}" for row, name in enumerate(names)]
-    codes = np.unique(np.array(single, dtype=object), return_inverse=True)[1]
+    names = cluster_names(clips, column)
+    found, codes = np.unique(np.array(names, dtype=object), return_inverse=True)
+    blank = sum(name.startswith("\0") for name in names)
     warnings = []
     if blank:
         warnings.append(
             f"{blank} of {len(names)} clips have no {column} and were taken as independent: "
             "intervals may be too narrow"
         )
-    if 1 < len(set(single)) < 10:
-        warnings.append(f"only {len(set(single))} values of {column}: intervals are rough")
-    if len(set(single)) == 1:
+    if len(found) == 1:
         warnings.append(f"only one {column}: no interval can be given")
+    elif len(found) < 10:
+        warnings.append(f"only {len(found)} values of {column}: intervals are rough")
     return codes, warnings

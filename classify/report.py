@@ -5,11 +5,12 @@ Both are made from `Comparison.data` alone and hold no other number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from . import report_more
 from .escape import md
+from .markdown import score, table
 
 Data = Mapping[str, Any]
 COLUMNS = (
@@ -58,26 +59,10 @@ def markdown(data: Data) -> str:
         *(_by(data, column) for column in data["by"]),
         _classes(data),
         _confusion(data),
-        *report_more.sections(data),
+        *report_more.sections(data, data["chosen"] or ordered(data)[0]),
         _setting(data),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
-    """Return a Markdown table; cells must be escaped, the first `left` columns are left-aligned."""
-    rule = ["---"] * left + ["---:"] * (len(header) - left)
-    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
-
-
-def score(value: Data | None) -> str:
-    """Return a value with its interval, as in ``0.712 [0.650, 0.768]``; "-" where there is none."""
-    if value is None or value["value"] is None:
-        return "-"
-    span = value.get("interval")
-    if not span or span[0] is None:
-        return f"{value['value']:.3f}"
-    return f"{value['value']:.3f} [{span[0]:.3f}, {span[1]:.3f}]"
 
 
 def _groups(data: Data) -> str:
@@ -197,7 +182,14 @@ def _by(data: Data, column: str) -> str:
     rows.append([f"mean over {md(column)}", "", "", *macro])
     rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
     header = [md(column), "clips", "groups", *map(md, names)]
-    return f"## UAR by {md(column)}\n\n{table(header, rows)}"
+    best = data["chosen"] or names[0]
+    single = []
+    for value, row in part["values"].items():
+        own = row["systems"][best]
+        single.append([md(value), str(row["clips"]), *(score(own[key]) for key, _ in COLUMNS)])
+    return f"## UAR by {md(column)}\n\n{table(header, rows)}\n\n{md(best)} in full:\n\n" + table(
+        [md(column), "clips", *(title for _, title in COLUMNS)], single
+    )
 
 
 def _classes(data: Data) -> str:
@@ -233,8 +225,9 @@ def _setting(data: Data) -> str:
         f"- test clips `{data['test']['manifest'][:16]}`",
         f"- ties go to {setting['ties']}; seed {setting['random_state']}",
     ]
-    if data["split"]:
-        lines.append(f"- split {md(data['split']['scheme'])}, hash `{data['split']['hash'][:16]}`")
+    for split in data["splits"][:20]:
+        name = f" {md(split['name'])}" if split["name"] else ""
+        lines.append(f"- split {md(split['scheme'])}{name}, hash `{split['hash'][:16]}`")
     if setting["calibrate"]:
         lines.append(
             f"- members calibrated on dev before they were combined: {setting['calibrate']}"

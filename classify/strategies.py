@@ -59,6 +59,8 @@ class Combined:
         What it is made of; strategy is "" for a single member.
     dev
         Its scores on dev (out of fold where it learns); empty without dev.
+    dev_predictions
+        What these scores are of.
     learnt
         What was learnt on dev.
     """
@@ -67,6 +69,7 @@ class Combined:
     members: tuple[str, ...]
     strategy: str = ""
     dev: dict[str, float] = field(default_factory=dict)
+    dev_predictions: Predictions | None = None
     learnt: dict[str, object] = field(default_factory=dict)
 
     def describe(self) -> dict[str, Any]:
@@ -153,7 +156,8 @@ def combine_all(
     fitting = _Dev(dev, truth, groups, calibrate, random_state) if dev is not None else None
     if fitting:
         for name, item in result.items():
-            item.dev = fitting.score(fitting.members[name])
+            item.dev_predictions = fitting.members[name]
+            item.dev = fitting.score(item.dev_predictions)
     if len(test) > 1:
         for name, rule in rules.items():
             result[name] = _fit(name, rule, test, tuple(sorted(test)), fitting)
@@ -181,7 +185,8 @@ def _fit(
         learnt["calibration"] = {m: c.describe() for m, c in calibrators.items()}
         test = {m: calibrators[m].apply(p) for m, p in test.items()}
     scored = fitting.out_of_fold(rule, dev) if rule.learns or calibrators else rule.combine(dev)
-    return Combined(rule.combine(test), members, rule.name, fitting.score(scored), learnt)
+    score = fitting.score(scored)
+    return Combined(rule.combine(test), members, rule.name, score, scored, learnt)
 
 
 class _Dev:

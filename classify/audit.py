@@ -1,0 +1,170 @@
+"""Shortcut audit: how well things that are no emotion predict the label on the same split.
+
+A corpus whose angry clips come from one speaker, one microphone or one script can be solved without
+hearing any emotion. Each factor is turned into a label by a plain rule, learnt on train: the label
+that is most over-represented at this value. Scored like any system on test, it says what a head can
+reach that way. Chance is 1 / labels; a factor whose interval lies above chance is a shortcut.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from . import leaks, metrics
+from .bootstrap import resample
+from .facts import NUMBERS, facts
+from .part import cluster_names
+from .splits import Split
+from .words import word_scores
+
+N_BINS = 8
+COLUMNS = {"corpus": "dataset", "language": "language"}
+
+
+def audit(
+    splits: Split | Sequence[Split],
+    labels: Sequence[str],
+    *,
+    columns: Sequence[str] = (),
+    audio: bool = True,
+    groups: str | None = "speaker",
+    n_resamples: int = 2000,
+    random_state: int = 0,
+) -> dict[str, Any]:
+    """Predict the label from each factor alone, learnt on train and scored on test.
+
+    Parameters
+    ----------
+    splits
+        The split, or all folds of one, with task labels; test clips of the folds are pooled.
+    labels
+        The task's labels.
+    columns
+        More columns of the manifest to try: gender, microphone ...
+    audio
+        Also duration, loudness and sampling rate: from columns of that name or from the files,
+        where they are at hand.
+    groups, n_resamples, random_state
+        What intervals resample, how often, and the seed.
+
+    Returns
+    -------
+    result
+        `chance`; `factors`, each with UAR, interval, clips and whether it is a shortcut. "script"
+        is the exact text as a key, "words" a naive Bayes on words: what the words alone can give,
+        which is a shortcut for speech members only.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> rows = [{"id": f"c{i}", "text": "-", "label": "ab"[i % 2], "speaker": f"s{i % 4}"}
+    ...         for i in range(80)]
+    >>> clips = Manifest.from_rows(rows)
+    >>> half = [clips.select(range(40)), clips.select([]), clips.select(range(40, 80))]
+    >>> audit(Split(*half, "mine"), ["a", "b"], audio=False)["factors"]["speaker"]["uar"]["value"]
+    1.0
+    """
+    folds = [splits] if isinstance(splits, Split) else list(splits)
+    answers: dict[str, list[tuple[np.ndarray, np.ndarray, np.ndarray]]] = {}
+    for fold in folds:
+        learn = metrics.codes(list(fold.train["label"]), labels)
+        truth = metrics.codes(list(fold.test["label"]), labels)
+        names = np.array(cluster_names(fold.test, groups), dtype=object)
+        for factor, here, there in _factors(fold, columns, audio, random_state):
+            known = np.array([value is not None for value in here], dtype=bool)
+            asked = np.array([value is not None for value in there], dtype=bool)
+            if known.any() and asked.any() and len({v for v in here if v is not None}) > 1:
+                guess = answer(here, learn, there, len(labels))
+                answers.setdefault(factor, []).append((truth[asked], guess[asked], names[asked]))
+        texts, asked_texts = list(fold.train["text"]), list(fold.test["text"])
+        asked = np.array([bool(text) for text in asked_texts], dtype=bool)
+        if any(texts) and asked.any() and len(set(texts)) > 1:
+            guess = word_scores(texts, learn, asked_texts, len(labels)).argmax(axis=1)
+            answers.setdefault("words", []).append((truth[asked], guess[asked], names[asked]))
+    rows = {}
+    chance = 1 / len(labels)
+    for factor, found in answers.items():
+        truth, guess, names = (np.concatenate(column) for column in zip(*found, strict=True))
+        drawn = resample(
+            truth,
+            {factor: guess},
+            np.unique(names, return_inverse=True)[1],
+            len(labels),
+            n_resamples=n_resamples,
+            random_state=random_state,
+        )
+        low, high = drawn.interval(factor, "uar")
+        rows[factor] = {
+            "uar": {"value": drawn.estimates[factor]["uar"], "interval": [low, high]},
+            "clips": len(truth),
+            "shortcut": bool(low > chance),
+        }
+    return {"chance": chance, "factors": rows}
+
+
+def answer(
+    here: Sequence[Any], learn: np.ndarray, there: Sequence[Any], n_labels: int
+) -> np.ndarray:
+    """Answer with the label that is most over-represented at a clip's value.
+
+    Parameters
+    ----------
+    here, learn
+        Value (text, a number, or None for unknown) and label code of each train clip. Numbers are
+        cut into eight bins with equally many clips.
+    there
+        Value of each test clip.
+    n_labels
+        Size of the label set.
+
+    Returns
+    -------
+    guess
+        Label codes, `(clips,)`; values that train does not have get label 0.
+
+    Examples
+    --------
+    >>> answer(["x", "x", "y"], np.array([1, 1, 0]), ["x", "y", "z"], 2).tolist()
+    [1, 0, 0]
+    """
+    if all(isinstance(v, float | int) or v is None for v in [*here, *there]):
+        known = np.array([v for v in here if v is not None], dtype=float)
+        edges = np.unique(np.quantile(known, np.linspace(0, 1, N_BINS + 1)[1:-1]))
+        here, there = _bins(here, edges), _bins(there, edges)
+    values = sorted({v for v in here if v is not None})
+    place = {value: row for row, value in enumerate(values)}
+    counts = np.zeros((len(values) + 1, n_labels))
+    for value, label in zip(here, learn, strict=True):
+        if value is not None:
+            counts[place[value], label] += 1
+    total = counts.sum(axis=0)
+    share = np.divide(counts, total, out=np.zeros_like(counts), where=total > 0)
+    best = share.argmax(axis=1)  # the last row, of values never seen, has 0 everywhere: label 0
+    return best[[place.get(value, len(values)) for value in there]]
+
+
+def _bins(values: Sequence[Any], edges: np.ndarray) -> list[int | None]:
+    return [None if v is None else int(np.searchsorted(edges, v, "right")) for v in values]
+
+
+def _factors(
+    fold: Split, columns: Sequence[str], audio: bool, random_state: int
+) -> Iterator[tuple[str, list[Any], list[Any]]]:
+    """Yield the name of each factor and its values in train and test; None is unknown."""
+    train, test = fold.train, fold.test
+    for name, column in {**COLUMNS, **{column: column for column in columns}}.items():
+        if column in train and column in test:
+            yield name, _text(train[column]), _text(test[column])
+    yield "speaker", _text(leaks.speakers(train)), _text(leaks.speakers(test))
+    script = [_text([leaks.plain(text) for text in part["text"]]) for part in (train, test)]
+    yield "script", script[0], script[1]
+    found = [facts(part, read=audio, random_state=random_state) for part in (train, test)]
+    for name in NUMBERS:
+        yield name, found[0][name], found[1][name]
+
+
+def _text(values: Sequence[Any] | np.ndarray) -> list[str | None]:
+    return [str(value) or None for value in values]

@@ -1,0 +1,99 @@
+"""Learning curve: what a model reaches with a part of the training speakers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+
+from . import metrics
+from .bootstrap import resample
+from .part import cluster_names, clusters
+from .predictions import Predictions
+
+if TYPE_CHECKING:
+    from ..cache.manifest import Manifest
+    from .splits import Split
+
+
+class Trainable(Protocol):
+    """What a curve or a matrix trains: a `Model`."""
+
+    def fit(self, train: Manifest, dev: Manifest | None = None) -> object:
+        """Learn from clips."""
+        ...
+
+    def predict(self, clips: Manifest) -> Predictions:
+        """Predict clips."""
+        ...
+
+
+def learning_curve(
+    make: Callable[[], Trainable],
+    split: Split,
+    labels: Sequence[str],
+    *,
+    shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0),
+    groups: str | None = "speaker",
+    n_resamples: int = 2000,
+    random_state: int = 0,
+) -> list[dict[str, Any]]:
+    """Train on growing parts of train, each holding the one before, and score on the same test.
+
+    Parameters
+    ----------
+    make
+        Returns a new, unfitted model.
+    split
+        With task labels.
+    labels
+        The task's labels.
+    shares
+        Parts of train. Whole speakers are taken, in an order drawn by seed, until the share of
+        clips is reached and two labels are there.
+    groups, n_resamples, random_state
+        What is taken as a whole and resampled, how often, and the seed.
+
+    Returns
+    -------
+    points
+        For each share: clips, groups, UAR and its interval.
+    """
+    train, test = split.train, split.test
+    names = np.array(cluster_names(train, groups), dtype=object)
+    order = np.random.default_rng(random_state).permutation(np.unique(names))
+    rank = {name: place for place, name in enumerate(order)}
+    place = np.array([rank[name] for name in names])
+    sizes = np.cumsum(np.bincount(place))
+    truth = metrics.codes(list(test["label"]), labels)
+    cluster, _ = clusters(test, groups)
+    points = []
+    for share in sorted(shares):
+        taken = int(np.searchsorted(sizes, share * len(train) - 1e-9)) + 1
+        while len(set(train["label"][place < taken])) < 2 and taken < len(order):
+            taken += 1
+        part = train.select(place < taken)
+        model = make()
+        model.fit(part, split.dev if len(split.dev) else None)
+        codes = model.predict(test).reorder(labels).align(test.ids).codes
+        drawn = resample(
+            truth,
+            {"": codes},
+            cluster,
+            len(labels),
+            n_resamples=n_resamples,
+            random_state=random_state,
+        )
+        points.append(
+            {
+                "share": share,
+                "clips": len(part),
+                "groups": taken,
+                "uar": {
+                    "value": drawn.estimates[""]["uar"],
+                    "interval": list(drawn.interval("", "uar")),
+                },
+            }
+        )
+    return points

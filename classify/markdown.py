@@ -1,0 +1,36 @@
+"""Markdown tables, and a measure with its interval as text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -> str:
+    """Return a Markdown table; cells must be escaped, the first `left` columns are left-aligned.
+
+    Examples
+    --------
+    >>> print(table(["system", "UAR"], [["mean", "0.7"]]))
+    | system | UAR |
+    | --- | ---: |
+    | mean | 0.7 |
+    """
+    rule = ["---"] * left + ["---:"] * (len(header) - left)
+    return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+
+
+def score(value: Mapping[str, Any] | None) -> str:
+    """Return a value with its interval; "-" where there is none.
+
+    Examples
+    --------
+    >>> score({"value": 0.7123, "interval": [0.65, 0.768]}), score(None)
+    ('0.712 [0.650, 0.768]', '-')
+    """
+    if value is None or value["value"] is None:
+        return "-"
+    span = value.get("interval")
+    if not span or span[0] is None:
+        return f"{value['value']:.3f}"
+    return f"{value['value']:.3f} [{span[0]:.3f}, {span[1]:.3f}]"
