@@ -15,6 +15,7 @@ import numpy as np
 
 from ..cache.cache import Cache
 from ..cache.errors import InputError, nearest
+from ..cache.features import pick_layers
 from ..cache.manifest import Manifest
 from ..cache.spec import Spec
 from .located import Located
@@ -147,7 +148,7 @@ def _source(entry: EncoderEntry, clips: Manifest, cache: Cache) -> Source:
     return Source(entry.name, spec, encoder, clips.select(there), store_dtype)
 
 
-def check_work(recipe: Recipe) -> None:
+def check_work(ready: Prepared) -> None:
     """Check heads, their settings and strategies: apart from `prepare`, for it needs sklearn.
 
     Raises
@@ -158,8 +159,12 @@ def check_work(recipe: Recipe) -> None:
     from .member import check_head
     from .strategies import STRATEGIES
 
+    recipe = ready.recipe
     for member in recipe.members.values():
         check_head(member)
+        for name in member.on:
+            for layers in member.layers[name]:
+                _at(member.at, partial(pick_layers, layers, ready.sources[name].spec.n_layers))
     if "ensembles" in recipe.at:
         for item in recipe.at["ensembles"].many():
             if item.value not in STRATEGIES:

@@ -87,7 +87,7 @@ def run(recipe: Recipe | str | Path, *, say: Callable[[str], None] = lambda line
     outcome = Outcome(recipe.report)
     stored = {name: look(source, ready.cache) for name, source in ready.sources.items()}
     if any(one.pending for one in stored.values()) or not _is_current(ready, stored, outcome):
-        check_work(recipe)
+        check_work(ready)
         for name, one in stored.items():
             if one.pending:
                 stored[name] = embed(ready.sources[name], ready.cache, one, say)

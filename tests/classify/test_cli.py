@@ -1,0 +1,211 @@
+"""The program as people call it: wrong input, exit codes, signals, streams."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from affekt.cache import Manifest
+from affekt.classify.cli import COMMANDS, affekt
+
+RECIPE = """\
+manifest: clips.csv
+task: valence
+cache: my.cache
+encoders:
+  text: ngram
+split: {scheme: speaker, test_size: 0.3, dev_size: 0.2}
+members:
+  lr: {head: logistic, on: text}
+ensembles: [mean]
+report: out
+"""
+LABELS = ["anger", "happiness", "neutral", "sadness"]
+
+
+def call(*words, cwd, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "affekt.classify.cli", *map(str, words)],
+        cwd=cwd, capture_output=True, text=True, timeout=120, check=False, **options,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("cli")
+    rows = [
+        {
+            "id": f"{i:03d}",
+            "text": f"{LABELS[i % 4]} number {i}",
+            "label": LABELS[i % 4],
+            "speaker": f"s{i // 4 % 10}",
+        }
+        for i in range(120)
+    ]
+    Manifest.from_rows(rows).write(folder / "clips.csv")
+    (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture
+def here(corpus, tmp_path) -> Path:
+    return Path(shutil.copytree(corpus, tmp_path / "here"))
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+
+
+#: what is wrong -> file, text there, text instead, words that the message has to hold
+WRONG = {
+    "missing manifest": ("recipe.yaml", "clips.csv", "clops.csv", ["clops.csv", "recipe.yaml:1"]),
+    "unknown column": ("clips.csv", "id,text,", "idd,text,", ["clips.csv", "idd", "no column id"]),
+    "unknown label": (
+        "clips.csv",
+        ",anger,",
+        ",angger,",
+        ["clips.csv", "line 2", "1 row"],
+    ),
+    "blank label": ("clips.csv", ",anger,", ",,", ["clips.csv", "line 2", "blank"]),
+    "duplicate id": ("clips.csv", "\n001,", "\n000,", ["clips.csv", "line 3", "'000'"]),
+        "clips.csv",
+        "id,text,label,speaker",
+        "start,text,label,id",
+        ["seconds", "line 2"],
+    ),
+    "unknown encoder": ("recipe.yaml", "ngram", "ngrams", ["'ngrams'", "'ngram'", "recipe.yaml:5"]),
+    "unknown task": (
+        "recipe.yaml",
+        "valence",
+        "valense",
+        ["'valence'", "recipe.yaml:2"],
+    ),
+    "unknown head": ("recipe.yaml", "logistic", "logistik", ["'logistic'", "recipe.yaml:8", "mlp"]),
+    "unknown setting": ("recipe.yaml", "logistic", "logistic, Cs: 1", ["'Cs'", "recipe.yaml:8"]),
+    "wrong setting": ("recipe.yaml", "logistic", "logistic, C: -1", ["C is -1", "recipe.yaml:8"]),
+    "unknown recipe key": ("recipe.yaml", "report:", "reprot:", ["'report'", "recipe.yaml:10"]),
+    "unknown ensemble": ("recipe.yaml", "[mean]", "[maen]", ["'mean'", "recipe.yaml:9", "max"]),
+    "unknown scheme": (
+        "recipe.yaml",
+        "scheme: speaker",
+        "scheme: spk",
+        ["recipe.yaml:6", "speaker"],
+    ),
+    "layer not there": (
+        "recipe.yaml",
+        "on: text",
+        "on: text, layers: 3",
+        ["recipe.yaml:8", "layer"],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_input_is_answered_before_any_work(here, name):
+    file, old, new, words = WRONG[name]
+    change(here / file, old, new)
+    done = call("run", "recipe.yaml", cwd=here)
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert sorted(path.name for path in here.iterdir()) == ["clips.csv", "recipe.yaml"]
+
+
+@pytest.mark.parametrize("path", ["../secret.wav", "/etc/passwd", "a/../../secret.wav"])
+def test_a_path_that_leaves_the_root(here, path):
+    change(here / "clips.csv", "id,text", "id,path,text")
+    lines = (here / "clips.csv").read_text(encoding="utf-8").splitlines()
+    body = [line.replace(",", f",{path if i == 4 else ''},", 1) for i, line in enumerate(lines[1:])]
+    (here / "clips.csv").write_text("\n".join([lines[0], *body]), encoding="utf-8")
+    done = call("run", "recipe.yaml", cwd=here)
+    assert done.returncode == 2, done.stderr
+    assert "clips.csv line 6" in done.stderr
+    assert "root" in done.stderr
+    assert not (here / "my.cache").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rum"], "Did you mean 'run'?"),
+        (["exctract"], "Did you mean 'extract'?"),
+        (["run"], "Missing argument"),
+        (["run", "recipe.yaml", "--jsn"], "--json"),
+        (["run", "nothing.yaml"], "nothing.yaml: no such file"),
+        (["train", "clips.csv", "--cache", "none", "--task", "valence", "--space", "x",
+          "--head", "logistic", "-o", "m"], "has no space 'x'"),
+        (["demo", "--manifest", "none.csv"], "none.csv"),
+    ],
+)  # fmt: skip
+def test_wrong_usage_has_exit_code_2_and_says_what_is_near(here, words, said):
+    done = call(*words, cwd=here)
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert done.stdout == ""
+    assert "Traceback" not in done.stderr
+
+
+def test_data_goes_to_stdout_and_progress_to_stderr(here):
+    done = call("run", "recipe.yaml", "--json", cwd=here)
+    assert done.returncode == 0, done.stderr
+    import json
+
+    told = json.loads(done.stdout)
+    assert told["did"][0] == "embedded 120 clips with text"
+    assert "training" in done.stderr
+
+
+def test_every_command_can_be_imported_and_has_help(here):
+    for name in COMMANDS:
+        command = affekt.get_command(None, name)  # type: ignore[arg-type]
+        assert command is not None
+        assert command.help or command.get_short_help_str()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_V03_a_signal_ends_a_run_with_its_exit_code_and_loses_nothing(here, number, code):
+    """Ten members train long enough for a signal to meet them."""
+    members = "".join(f"  m{i}: {{head: logistic, on: text, C: 1e+{i}}}\n" for i in range(10))
+    change(here / "recipe.yaml", "  lr: {head: logistic, on: text}\n", members)
+    worker = subprocess.Popen(
+        [sys.executable, "-m", "affekt.classify.cli", "run", "recipe.yaml"],
+        cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 60
+    while not (here / "out/members/m0/member.json").exists() and time.monotonic() < deadline:
+        assert worker.poll() is None, worker.communicate()[1]
+        time.sleep(0.002)
+    worker.send_signal(number)
+    told = worker.communicate(timeout=60)[1]
+    assert worker.returncode == code, told
+    assert "Traceback" not in told
+    assert not [path for path in (here / "out/members").iterdir() if path.name.endswith(".tmp")]
+    again = call("run", "recipe.yaml", cwd=here)
+    assert again.returncode == 0, again.stderr
+    assert "m0: training" not in again.stderr
+
+
+def test_V04_umlauts_spaces_and_the_locale_C(here, tmp_path):
+    place = tmp_path / "Überprüfung mit Leerzeichen"
+    here.rename(place)
+    (place / "clips.csv").rename(place / "Äußerungen.csv")
+    change(place / "recipe.yaml", "clips.csv", "Äußerungen.csv")
+    done = call("run", place / "recipe.yaml", cwd=tmp_path, env={**os.environ, "LC_ALL": "C"})
+    assert done.returncode == 0, done.stderr
+    assert (place / "out/report.md").is_file()
+
+
+def test_a_reader_that_leaves_is_no_error(here):
+    command = f"{sys.executable} -m affekt.classify.cli --help | true"
+    done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr
