@@ -64,47 +64,23 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1), encoding="utf-8")
 
 
+R, C = "recipe.yaml", "clips.csv"
 #: what is wrong -> file, text there, text instead, words that the message has to hold
 WRONG = {
-    "missing manifest": ("recipe.yaml", "clips.csv", "clops.csv", ["clops.csv", "recipe.yaml:1"]),
-    "unknown column": ("clips.csv", "id,text,", "idd,text,", ["clips.csv", "idd", "no column id"]),
-    "unknown label": (
-        "clips.csv",
-        ",anger,",
-        ",angger,",
-        ["clips.csv", "line 2", "1 row"],
-    ),
-    "blank label": ("clips.csv", ",anger,", ",,", ["clips.csv", "line 2", "blank"]),
-    "duplicate id": ("clips.csv", "\n001,", "\n000,", ["clips.csv", "line 3", "'000'"]),
-        "clips.csv",
-        "id,text,label,speaker",
-        "start,text,label,id",
-        ["seconds", "line 2"],
-    ),
-    "unknown encoder": ("recipe.yaml", "ngram", "ngrams", ["'ngrams'", "'ngram'", "recipe.yaml:5"]),
-    "unknown task": (
-        "recipe.yaml",
-        "valence",
-        "valense",
-        ["'valence'", "recipe.yaml:2"],
-    ),
-    "unknown head": ("recipe.yaml", "logistic", "logistik", ["'logistic'", "recipe.yaml:8", "mlp"]),
-    "unknown setting": ("recipe.yaml", "logistic", "logistic, Cs: 1", ["'Cs'", "recipe.yaml:8"]),
-    "wrong setting": ("recipe.yaml", "logistic", "logistic, C: -1", ["C is -1", "recipe.yaml:8"]),
-    "unknown recipe key": ("recipe.yaml", "report:", "reprot:", ["'report'", "recipe.yaml:10"]),
-    "unknown ensemble": ("recipe.yaml", "[mean]", "[maen]", ["'mean'", "recipe.yaml:9", "max"]),
-    "unknown scheme": (
-        "recipe.yaml",
-        "scheme: speaker",
-        "scheme: spk",
-        ["recipe.yaml:6", "speaker"],
-    ),
-    "layer not there": (
-        "recipe.yaml",
-        "on: text",
-        "on: text, layers: 3",
-        ["recipe.yaml:8", "layer"],
-    ),
+    "missing manifest": (R, "clips.csv", "clops.csv", ["clops.csv", "recipe.yaml:1"]),
+    "unknown column": (C, "id,text,", "idd,text,", ["clips.csv", "idd", "no column id"]),
+    "unknown label": (C, ",anger,", ",angger,", ["clips.csv", "line 2", "1 row"]),
+    "blank label": (C, ",anger,", ",,", ["clips.csv", "line 2", "blank"]),
+    "duplicate id": (C, "\n001,", "\n000,", ["clips.csv", "line 3", "'000'"]),
+    "unknown encoder": (R, "ngram", "ngrams", ["'ngrams'", "'ngram'", "recipe.yaml:5"]),
+    "unknown task": (R, "valence", "valense", ["'valence'", "recipe.yaml:2"]),
+    "unknown head": (R, "logistic", "logistik", ["'logistic'", "recipe.yaml:8", "mlp"]),
+    "unknown setting": (R, "logistic", "logistic, Cs: 1", ["'Cs'", "recipe.yaml:8"]),
+    "wrong setting": (R, "logistic", "logistic, C: -1", ["C is -1", "recipe.yaml:8"]),
+    "unknown recipe key": (R, "report:", "reprot:", ["'report'", "recipe.yaml:10"]),
+    "unknown ensemble": (R, "[mean]", "[maen]", ["'mean'", "recipe.yaml:9", "max"]),
+    "unknown scheme": (R, ": speaker", ": speeker", ["recipe.yaml:6", "'speaker'"]),
+    "layer not there": (R, "on: text", "on: text, layers: 3", ["recipe.yaml:8", "layer 3"]),
 }
 
 
