@@ -19,9 +19,11 @@ from typing import Any
 from ..cache.cache import Cache
 from ..cache.clips import Seen, seen
 from ..cache.digests import row_key
+from ..cache.errors import AffektError
 from ..cache.manifest import Manifest
 from ..cache.space import Space
 from ..cache.writer import Writer
+from .backend import Pooled
 from .encoder import Encoder
 from .errors import Unusable
 from .feed import Ready, batches, feed
@@ -295,7 +297,7 @@ class _Run:
         rows = [row for row in batch if row.content is not None]
         if not rows:
             return
-        answers = self.encoder.embed([row.content for row in rows])
+        answers = self._ask(rows)
         for row, answer in zip(rows, answers, strict=True):
             if isinstance(answer, Unusable):
                 self._fail(row, answer)
@@ -309,6 +311,16 @@ class _Run:
             self.done.audio_seconds += row.seconds
             for flag in (*row.flags, *answer.flags):
                 self.done.flags.setdefault(flag, []).append(id_)
+
+    def _ask(self, rows: list[Ready]) -> list[Pooled | Unusable]:
+        try:
+            return self.encoder.embed([row.content for row in rows])
+        except RuntimeError as error:  # a device that fails takes the process with it
+            first = self.clips.ids[rows[0].position]
+            raise AffektError(
+                f"{self.encoder.name} failed on {len(rows)} clips from {first!r} on: {error}."
+                " What was stored is kept: run the same command again to go on"
+            ) from error
 
     def finish(self) -> None:
         """Settle clips that share their content with another, and write the index."""

@@ -2,9 +2,9 @@
 
 A text is case-folded and cut into words; each word gives its character n-grams (with marks at its
 ends), itself, and a pair with the next word. Every n-gram is hashed, with a sign, to one place of
-the vector (the hashing trick of Weinberger et al., 2009), counted as ``log(1 + count)``, and each
-of the two blocks (characters, words) is scaled to unit length. It knows no language, so it works
-in all of them; a character outside of the letters (emoji, Chinese) is a word of its own.
+the vector (the hashing trick of Weinberger et al., 2009); a place keeps the logarithm of its count,
+and each of the two blocks (characters, words) is scaled to unit length. It knows no language, so
+it works in all of them; a sign that is no letter or digit (an emoji) is a word of its own.
 
 The hash is our own arithmetic on Unicode code points in 64 bits: the same on every machine and in
 every process, unlike Python's ``hash``.
@@ -15,7 +15,6 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ VERSION = 1  # raise it whenever a number changes
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[^\s]")
 _EDGE = 0x110000  # marks both ends of a word; behind the last code point of Unicode
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_BLOCK = 64  # texts at a time: their counts stay in the processor's cache
 
 
 class Ngram:
@@ -85,18 +85,32 @@ class Ngram:
 
     def embed(self, inputs: Sequence[str]) -> list[Pooled | Unusable]:
         """Embed texts; ``frames`` is the number of words."""
-        return [self._embed(text) for text in inputs]
+        words = [_WORD.findall(unicodedata.normalize("NFKC", text).casefold()) for text in inputs]
+        answers: list[Pooled | Unusable] = []
+        for begin in range(0, len(words), _BLOCK):
+            answers += self._embed(words[begin : begin + _BLOCK])
+        return answers
 
-    def _embed(self, text: str) -> Pooled | Unusable:
-        words = _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
-        if not words:
-            return Unusable("empty_text", "no word, sign or symbol")
-        characters, marks = _characters(words)
+    def _embed(self, texts: list[list[str]]) -> list[Pooled | Unusable]:
+        counts = np.array([len(words) for words in texts])
+        if not counts.any():
+            return [_nothing() for _ in texts]
+        points, marks = _characters([word for words in texts for word in words])
+        owners = np.repeat(np.arange(len(texts)), counts)  # text of each word
         split = self.dim * 3 // 4
-        vector = np.empty(self.dim, dtype=np.float32)
-        vector[:split] = _count(_character_ngrams(characters, marks, self.longest), split)
-        vector[split:] = _count(_word_ngrams(characters, marks), self.dim - split)
-        return Pooled(vector[None], len(words))
+        rows = np.empty((len(texts), self.dim), dtype=np.float32)
+        grams, of_word = _character_ngrams(points, self.longest)
+        rows[:, :split] = _count(grams, owners[of_word], len(texts), split)
+        grams, of_word = _word_ngrams(points, marks, owners)
+        rows[:, split:] = _count(grams, owners[of_word], len(texts), self.dim - split)
+        return [
+            Pooled(row[None], int(count)) if count else _nothing()
+            for row, count in zip(rows, counts, strict=True)
+        ]
+
+
+def _nothing() -> Unusable:
+    return Unusable("empty_text", "no word, sign or symbol")
 
 
 def _characters(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
@@ -107,38 +121,35 @@ def _characters(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     return points, np.flatnonzero(marks)
 
 
-def _character_ngrams(points: np.ndarray, marks: np.ndarray, longest: int) -> np.ndarray:
-    """Hashes of all n-grams that stay inside one word and its two marks."""
-    inside = np.cumsum(points == _EDGE)  # a mark counts to the word behind it
-    grams = []
+def _character_ngrams(points: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of all n-grams that stay inside one word and its two marks, and their words."""
+    mark = points == _EDGE
+    word = np.cumsum(mark) - 1  # a mark counts to the word behind it
+    grams, words = [], []
     rolling = np.zeros(len(points), dtype=np.uint64)
-    for n in range(1, longest + 1):
-        if n > len(points):
-            break
+    for n in range(1, min(longest, len(points)) + 1):
         rolling = rolling[: len(points) - n + 1] * _MULTIPLIER + points[n - 1 :] + np.uint64(1)
-        # from the mark before a word up to the mark behind it, both included
-        last = inside[n - 1 :] - (points[n - 1 :] == _EDGE)
-        first = inside[: len(points) - n + 1]
-        keep = first == last if n > 1 else points != _EDGE
+        first = word[: len(points) - n + 1]
+        last = word[n - 1 :] - mark[n - 1 :]  # here a mark counts to the word before it
+        keep = first == last if n > 1 else ~mark
         grams.append(_mix(rolling[keep] + np.uint64(n << 56)))
-    return np.concatenate(grams)
+        words.append(first[keep])
+    return np.concatenate(grams), np.concatenate(words)
 
 
-def _word_ngrams(points: np.ndarray, marks: np.ndarray) -> np.ndarray:
-    """Hashes of words and of pairs of neighbouring words."""
-    words = np.array(
-        [_fold(points[a + 1 : b]) for a, b in pairwise(marks)],
-        dtype=np.uint64,
-    )
-    pairs = words[:-1] * _MULTIPLIER + words[1:]
-    return np.concatenate([_mix(words), _mix(pairs + np.uint64(2 << 56))])
-
-
-def _fold(points: np.ndarray) -> int:
-    value = 0
-    for point in points.tolist():
-        value = (value * 0x9E3779B97F4A7C15 + point + 1) & 0xFFFFFFFFFFFFFFFF
-    return value
+def _word_ngrams(
+    points: np.ndarray, marks: np.ndarray, owners: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hashes of words and of pairs of neighbours in one text, and their (first) words."""
+    lengths = np.diff(marks)
+    powers = np.full(lengths.max(), _MULTIPLIER)
+    powers[0] = 1
+    powers = np.cumprod(powers)  # wraps at 64 bits, like all of this
+    place = np.arange(len(points) - 1) - np.repeat(marks[:-1], lengths)
+    words = np.add.reduceat((points[:-1] + np.uint64(1)) * powers[place], marks[:-1])
+    first = np.flatnonzero(owners[:-1] == owners[1:])
+    pairs = words[first] * _MULTIPLIER + words[first + 1] + np.uint64(2 << 56)
+    return _mix(np.concatenate([words, pairs])), np.concatenate([np.arange(len(words)), first])
 
 
 def _mix(x: np.ndarray) -> np.ndarray:
@@ -148,12 +159,11 @@ def _mix(x: np.ndarray) -> np.ndarray:
     return x ^ (x >> np.uint64(31))
 
 
-def _count(grams: np.ndarray, dim: int) -> np.ndarray:
-    """Signed, damped counts in a unit vector ``(dim,)``."""
-    vector = np.zeros(dim)
-    unique, counts = np.unique(grams, return_counts=True)
-    places = (unique >> np.uint64(1)) % np.uint64(dim)
-    signs = (unique & np.uint64(1)).astype(np.float64) * 2 - 1
-    np.add.at(vector, places.astype(np.intp), signs * np.log1p(counts))
-    length = np.linalg.norm(vector)
-    return vector / length if length > 0 else vector
+def _count(grams: np.ndarray, texts: np.ndarray, rows: int, dim: int) -> np.ndarray:
+    """Signed, damped counts in unit vectors ``(rows, dim)``; the counts are exact in any order."""
+    places = texts * dim + ((grams >> np.uint64(1)) % np.uint64(dim)).astype(np.intp)
+    signs = (grams & np.uint64(1)).astype(np.float64) * 2 - 1
+    counts = np.bincount(places, weights=signs, minlength=rows * dim).reshape(rows, dim)
+    damped = np.sign(counts) * np.log1p(np.abs(counts))
+    length = np.sqrt(np.einsum("rd,rd->r", damped, damped))[:, None]
+    return np.divide(damped, length, out=damped, where=length > 0)

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-from affekt.cache import Cache, Manifest
+from affekt.cache import AffektError, Cache, CanaryError, Manifest
 from affekt.extract import Encoder, Pooled, Unusable, decode, extract, plan
 from affekt.extract.feed import feed
 from affekt.extract.loop import run_extraction
@@ -355,7 +355,7 @@ def test_V01_out_of_memory_halves_the_batch_then_quarantines_the_row(corpus, cac
     assert np.array_equal(cache.read(done.space, good), plain.read(space, good))
 
 
-def test_an_error_of_the_encoder_ends_the_run_and_loses_nothing(corpus, cache, files):
+def test_V01_a_failing_device_ends_the_run_and_loses_nothing(corpus, cache, files):
     class Failing(Simple):
         batch_clips = 2
 
@@ -365,7 +365,7 @@ def test_an_error_of_the_encoder_ends_the_run_and_loses_nothing(corpus, cache, f
             return super().embed(inputs)
 
     clips = corpus(files)
-    with pytest.raises(RuntimeError, match="device-side assert"):
+    with pytest.raises(AffektError, match=r"device-side assert.*again to go on"):
         extract(clips, cache, Encoder.of(Failing()))
     backend = Simple()
     done = run_extraction(clips, Cache(cache.path), Encoder.of(backend))
@@ -373,8 +373,6 @@ def test_an_error_of_the_encoder_ends_the_run_and_loses_nothing(corpus, cache, f
 
 
 def test_a_changed_encoder_is_refused_before_it_stores_anything(corpus, cache, files):
-    from affekt.cache import CanaryError
-
     class Drifted(Simple):
         def _embed(self, samples):
             pooled = super()._embed(samples)
@@ -390,8 +388,6 @@ def test_a_changed_encoder_is_refused_before_it_stores_anything(corpus, cache, f
 
 
 def test_an_encoder_whose_rows_depend_on_their_neighbours_is_refused(corpus, cache, files):
-    from affekt.cache import CanaryError
-
     class Leaking(Simple):
         def embed(self, inputs):
             rows = super().embed(inputs)
