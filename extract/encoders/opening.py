@@ -77,7 +77,7 @@ def open_backend(
     family = family_of(checkpoint.model_type, modality)
     chosen = modality or family.modality or _modality(checkpoint)
     if family is GENERIC and not classifier:
-        _check_generic(checkpoint, model_class(checkpoint, family, False))
+        _check_generic(checkpoint, model_class(checkpoint, False))
     options: dict[str, Any] = {
         "modality": chosen,
         "dtype": dtype,
@@ -105,11 +105,11 @@ def open_backend(
 
         if pooling != "mean":
             raise InputError(f"pooling={pooling!r} says nothing to a classifier; leave it out")
-        model_class(checkpoint, family, True)
+        model_class(checkpoint, True)
         return ClassifierBackend(checkpoint, family, front, pooling="softmax", **options)
     from .transformer import TransformerBackend
 
-    model_class(checkpoint, family, False)
+    model_class(checkpoint, False)
     return TransformerBackend(checkpoint, family, front, pooling=pooling, **options)
 
 

@@ -24,7 +24,7 @@ _MAY_BE_MISSING = re.compile(r"(^|\.)masked_spec_embed$")
 _WHISPER_NAMES = {r"^(model\.)?encoder\.": ""}
 
 
-def model_class(checkpoint: Checkpoint, family: Family, classifier: bool) -> Any:
+def model_class(checkpoint: Checkpoint, classifier: bool) -> Any:
     """Choose the transformers class, without loading anything.
 
     Raises
@@ -43,14 +43,13 @@ def model_class(checkpoint: Checkpoint, family: Family, classifier: bool) -> Any
         )
     config = CONFIG_MAPPING[kind]
     if classifier:
-        tables = {
-            "audio": auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
-            "text": auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
-        }
-        table = tables[family.modality]
-        if config not in table:
-            raise InputError(f"transformers has no {family.modality} classifier for {kind!r}")
-        return table[config]
+        for table in (
+            auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
+            auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+        ):
+            if config in table:
+                return table[config]
+        raise InputError(f"transformers has no classifier of clips or texts for {kind!r}")
     if kind == "whisper":
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -94,7 +93,7 @@ def load_model(
     import torch
     from safetensors import SafetensorError
 
-    chosen = model_class(checkpoint, family, classifier)
+    chosen = model_class(checkpoint, classifier)
     options: dict[str, Any] = {}
     if family.pooler and not classifier:
         options["add_pooling_layer"] = False
@@ -115,6 +114,7 @@ def load_model(
                 local_files_only=True,
                 trust_remote_code=False,
                 output_loading_info=True,
+                ignore_mismatched_sizes=True,  # they are named and refused below
                 **options,
             )
     except InputError:
