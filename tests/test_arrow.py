@@ -33,9 +33,11 @@ OUTSIDE = {
 RAW = {
     "prepare.py",  # opens the encoders that a recipe names
     "stored.py",  # embeds what is missing
+    "raw.py",  # predicts audio and text
     "hub.py",  # finds model folders as encoders are found
     "foreign.py",  # checkpoints that others made: UMUTeam's and Vocametrix's take raw clips
     "umuteam.py",
+    "vocametrix.py",
     "predict_emotion.py",
 }
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
