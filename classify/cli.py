@@ -28,7 +28,13 @@ COMMANDS = {
     "probe": (".cli_train", "probe", "Which layer, which C: a grid of logistic regressions."),
     "predict": (".cli_predict", "predict", "Labels and probabilities for clips, files or a text."),
     "compare": (".cli_compare", "compare", "Compare prediction files and their ensembles."),
+    "transcribe": ("..extract.cli_transcribe", "transcribe", "Fill in missing texts with Whisper."),
     "cache": ("..cache.cli", "cache", "List, show and check what is stored."),
+    "convert-scaler": (
+        ".cli_scaler",
+        "convert_scaler_command",
+        "A pickled scaler to safetensors, once, in a process of its own.",
+    ),
     "demo": (".cli_demo", "demo", "The main job on a synthetic corpus, or on your clips."),
 }
 

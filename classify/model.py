@@ -21,6 +21,7 @@ from .needs import Needs
 from .persist import read_folder, write_folder
 from .predictions import Predictions
 from .provenance import describe, version, versions
+from .restore import head_name, looks_like_an_id, restore_canary, restore_head, restore_scaler
 from .task import Task
 from .threads import few_threads
 
@@ -75,6 +76,7 @@ class Model:
         self.needs = [Needs.of(one) for one in self.features]
         self.scale = scale
         self.random_state = random_state
+        self.canaries: list[np.ndarray | None] = [one.space.canary() for one in self.features]
         self.head_: Any = None
         self.record: dict[str, Any] = {}
         self._mean: np.ndarray | None = None
@@ -144,16 +146,21 @@ class Model:
         }
         return self
 
-    def predict(self, clips: Manifest, cache: Cache | None = None) -> Predictions:
-        """Predict clips from their stored features.
+    def predict(
+        self, clips: Manifest | Sequence[str | Path], cache: Cache | None = None, **raw: Any
+    ) -> Predictions:
+        """Predict clips from their stored features, or audio files from their sound.
 
         Parameters
         ----------
-        clips : Manifest
-            Labels are not looked at.
+        clips : Manifest or list of path
+            Labels are not looked at. Files are embedded as the training clips were; their names
+            are the ids.
         cache : Cache, optional
-            Where the features lie; the cache it was trained on by default. A loaded model has no
-            default.
+            Where the features lie, or go to; the cache it was trained on by default. A loaded
+            model has no default, and embeds files into a temporary one.
+        **raw
+            ``text``, ``encoders`` and ``device`` for files; see `affekt.classify.raw`.
 
         Returns
         -------
@@ -167,9 +174,15 @@ class Model:
             The cache has no space of this model's spec; the fields that differ are named.
         MissingError
             Clips whose features are not stored.
+        InputError
+            A file that cannot be embedded.
         """
         if self.head_ is None:
             raise InputError("this model is not trained; call fit first")
+        if not isinstance(clips, Manifest):
+            from .raw import predict_files
+
+            return predict_files(self, clips, cache, **raw)
         values = self._scaled(self._read(clips, self._features_in(cache)))
         return self._named(list(clips.ids), values)
 
@@ -183,11 +196,14 @@ class Model:
         """
         if self.head_ is None:
             raise InputError("this model is not trained; call fit before save_pretrained")
-        name = _head_name(self.head_)
+        name = head_name(self.head_)
         state, arrays = self.head_.get_state()
         arrays = {f"head.{key}": value for key, value in arrays.items()}
         if self._mean is not None and self._scale is not None:
             arrays |= {"scaler.mean": self._mean, "scaler.scale": self._scale}
+        for position, canary in enumerate(self.canaries):
+            if canary is not None:
+                arrays[f"canary.{position}"] = np.asarray(canary, np.float32)
         config = {
             "affekt": version("affekt"),
             "task": self.task.record(),
@@ -200,14 +216,19 @@ class Model:
         write_folder(folder, config, arrays)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, cache: Cache | None = None) -> Model:
-        """Load a model folder; no code in it is run.
+    def from_pretrained(
+        cls, folder: str | Path, cache: Cache | None = None, *, revision: str | None = None
+    ) -> Model:
+        """Load a model; no code in it is run.
 
         Parameters
         ----------
-        folder : path
+        folder : path or str
+            A model folder, or the id of one on the Hub.
         cache : Cache, optional
             Where its features lie; may be given to `predict` as well.
+        revision : str, optional
+            Commit, tag or branch on the Hub.
 
         Raises
         ------
@@ -216,6 +237,10 @@ class Model:
         SpecError
             `cache` has no space of the model's spec.
         """
+        if not Path(folder).exists() and looks_like_an_id(folder):
+            from .hub import locate_model
+
+            folder = locate_model(folder, revision).folder
         config, arrays = read_folder(folder)
         task = Task.from_record(config["task"])
         source = f"{folder}: config.json"
@@ -224,13 +249,17 @@ class Model:
         model = cls(None, task, [], scale=config["scale"])
         model.needs = [Needs.from_record(record, source) for record in config["features"]]
         model.record = config["record"]
-        model.head_ = model.head = _restore_head(config["head"], arrays, source)
+        model.head_ = model.head = restore_head(config["head"], arrays, source)
         if config["scale"]:
             model._mean, model._scale = (
-                _scaler(arrays, name, model.head_, source) for name in ("mean", "scale")
+                restore_scaler(arrays, name, model.head_, source) for name in ("mean", "scale")
             )
-        known = ("head.", *(["scaler.mean", "scaler.scale"] if config["scale"] else []))
-        if extra := sorted(name for name in arrays if not name.startswith(known)):
+        model.canaries = [
+            restore_canary(arrays, i, need, source) for i, need in enumerate(model.needs)
+        ]
+        own = {f"canary.{i}" for i in range(len(model.needs))}
+        own |= {"scaler.mean", "scaler.scale"} if config["scale"] else set()
+        if extra := sorted(n for n in arrays if not n.startswith("head.") and n not in own):
             raise InputError(f"{source}: tensors that belong to nothing: {', '.join(extra)}")
         unknown = sorted(set(map(str, model.head_.classes_)) - set(task.labels))
         if unknown:
@@ -244,6 +273,16 @@ class Model:
         if cache is not None:
             model.features = [need.inside(cache) for need in model.needs]
         return model
+
+    def push_to_hub(self, repository: str, **options: Any) -> str:
+        """Upload the model to the Hub; returns the commit. Options: `affekt.classify.hub`."""
+        import tempfile
+
+        from .hub import push_folder
+
+        with tempfile.TemporaryDirectory() as place:
+            self.save_pretrained(Path(place) / "model")
+            return push_folder(Path(place) / "model", repository, **options)
 
     def _features_in(self, cache: Cache | None) -> list[Features]:
         if cache is not None:
@@ -340,44 +379,8 @@ class Model:
                     check_duplicates(pair, digests, allow=contents)
 
 
-def load_model(folder: str | Path, cache: Cache | None = None) -> Model:
-    """Load a model folder: `Model.from_pretrained`."""
-    return Model.from_pretrained(folder, cache)
-
-
-def _head_name(head: Any) -> str:
-    from .heads import HEADS
-
-    for name, kind in HEADS.items():
-        if type(head) is kind:
-            return name
-    raise InputError(
-        f"{type(head).__name__} cannot be saved; expected one of the heads {', '.join(HEADS)}"
-    )
-
-
-def _restore_head(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> Any:
-    from ..cache.errors import nearest
-    from .heads import HEADS
-
-    name = config["name"]
-    if name not in HEADS:
-        raise InputError(
-            f"{source}: unknown head {name!r}; expected one of {', '.join(HEADS)}."
-            f"{nearest(name, list(HEADS))}"
-        )
-    own = {key.removeprefix("head."): a for key, a in arrays.items() if key.startswith("head.")}
-    return HEADS[name].from_state(config["state"], own)
-
-
-def _scaler(arrays: Mapping[str, np.ndarray], name: str, head: Any, source: str) -> np.ndarray:
-    key = f"scaler.{name}"
-    width = int(head.n_features_in_)
-    if key not in arrays:
-        raise InputError(f"{source}: scale is true, and the tensor {key} is missing")
-    values = arrays[key]
-    if values.shape != (width,) or values.dtype != np.float64 or not np.isfinite(values).all():
-        raise InputError(
-            f"{source}: {key} is {values.dtype} {values.shape}; expected finite float64 ({width},)"
-        )
-    return values
+def load_model(
+    folder: str | Path, cache: Cache | None = None, *, revision: str | None = None
+) -> Model:
+    """Load a model folder or a model of the Hub: `Model.from_pretrained`."""
+    return Model.from_pretrained(folder, cache, revision=revision)

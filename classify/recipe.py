@@ -46,6 +46,10 @@ _ENCODER = [
     "silence",
     "dim",
     "longest",
+    "classifier",
+    "special_tokens",
+    "prefix",
+    "max_length",
     "store_dtype",
 ]
 _SPLIT = {
@@ -284,7 +288,9 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
         for key, value in options.items():
             if key in ("max_seconds", "min_seconds"):
                 value.number(key, least=0)
-            elif key in ("dim", "longest"):
+            elif key in ("classifier", "special_tokens"):
+                value.flag(key)
+            elif key in ("dim", "longest", "max_length"):
                 value.number(key, whole=True, least=1)
             else:
                 value.text(f"{key} of encoder {name!r}")

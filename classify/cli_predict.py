@@ -1,0 +1,119 @@
+"""The command `affekt predict`: from audio and text to labels and probabilities."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .cli_run import say
+
+if TYPE_CHECKING:
+    from .predictions import Predictions
+
+__all__ = ["predict"]
+
+SHOWN = 20  # clips that are told readably; more are a table
+
+
+@click.command()
+@click.argument("model")
+@click.argument("inputs", nargs=-1, type=click.Path())
+@click.option("--text", help="What is said: with one file, or alone.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Keep embeddings there; resumable.")
+@click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
+@click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
+@click.option("--root", type=click.Path(), help="Folder that a manifest's paths are relative to.")
+@click.option("--top", type=click.IntRange(1), help="Show only the most probable labels.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda ...")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write .csv (pred.csv) or .jsonl."
+)
+@click.pass_context
+def predict(
+    ctx: click.Context,
+    model: str,
+    inputs: tuple[str, ...],
+    text: str | None,
+    cache: Path | None,
+    encoders: tuple[str, ...],
+    system: str | None,
+    root: str | None,
+    top: int | None,
+    device: str,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Predict with MODEL: a model folder, a Hub id, or the folder of a run.
+
+    INPUTS are audio files, folders of them, or one manifest. The model's own features are
+    replayed: the same encoder, checked by its spec and its canary. Clips that cannot be embedded
+    are named with a reason, and the exit code is 3.
+    """
+    from ..cache.cache import Cache
+    from ..cache.errors import InputError
+    from .raw import raw_clips
+    from .system import open_system
+
+    if output is not None and output.suffix not in (".csv", ".jsonl"):
+        raise InputError(f"-o {output}: expected a name that ends in .csv or .jsonl")
+    chosen = open_system(model, system=system)
+    clips = raw_clips(inputs, text=text, root=root)
+    with tempfile.TemporaryDirectory() as place:
+        store = Cache(cache if cache is not None else Path(place) / "cache")
+        answer = chosen.predict(
+            clips, store, encoders=encoders, device=device, progress=len(clips) > SHOWN
+        )
+    for name, code in answer.failed.items():
+        say(f"{name}: not predicted: {code}")
+    if answer.predictions is not None:
+        _tell(answer.predictions, top, as_json, output)
+    ctx.exit(3 if answer.failed else 0)
+
+
+def _tell(predictions: Predictions, top: int | None, as_json: bool, output: Path | None) -> None:
+    if output is not None:
+        if output.suffix == ".csv":
+            predictions.write(output)
+        else:
+            lines = (json.dumps(row, ensure_ascii=False) for row in _rows(predictions, top))
+            output.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+        say(f"{len(predictions)} predictions: {output}")
+    elif as_json:
+        click.echo(json.dumps(_rows(predictions, top), ensure_ascii=False))
+    elif len(predictions) > SHOWN:
+        click.echo("\n".join(_table(predictions)))
+    else:
+        click.echo("\n\n".join(_readable(row) for row in _rows(predictions, top)))
+
+
+def _rows(predictions: Predictions, top: int | None) -> list[dict[str, Any]]:
+    rows = []
+    for name, label, proba in predictions:
+        order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
+        scores = {predictions.labels[k]: float(proba[k]) for k in order}
+        rows.append({"id": name, "label": label, "score": scores[label], "scores": scores})
+    return rows
+
+
+def _readable(row: dict[str, Any]) -> str:
+    """One clip for people: label, confidence, every probability with a bar."""
+    width = max(len(label) for label in row["scores"])
+    lines = [row["id"], f"{row['label']} ({row['score']:.1%})"]
+    for label, score in row["scores"].items():
+        lines.append(f"  {label:<{width}}  {score:6.1%}  {'#' * round(30 * score)}".rstrip())
+    return "\n".join(lines)
+
+
+def _table(predictions: Predictions) -> Sequence[str]:
+    from .escape import cell
+
+    lines = [",".join(["id", "label", *predictions.labels])]
+    for name, label, proba in predictions:
+        lines.append(",".join([cell(name), label, *(f"{value:.4f}" for value in proba)]))
+    return lines

@@ -1,0 +1,159 @@
+"""Something that predicts: a model, or a run with the ensemble that dev chose.
+
+Both answer for clips in a cache and for raw audio and text, through the same features.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..cache.cache import Cache
+from ..cache.errors import InputError, nearest
+from ..cache.manifest import Manifest
+from .model import Model
+from .predictions import Predictions
+
+__all__ = ["Answer", "System", "open_system"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Predictions, and the clips that have none.
+
+    Attributes
+    ----------
+    predictions : Predictions or None
+        None if no clip could be embedded.
+    failed : dict of str to str
+        Id -> reason code.
+    """
+
+    predictions: Predictions | None
+    failed: dict[str, str]
+
+
+@dataclass(frozen=True)
+class System:
+    """Models, and how their answers become one.
+
+    Attributes
+    ----------
+    name : str
+    models : dict of str to Model
+    strategy : str
+        A name of `STRATEGIES`; blank for one model.
+    """
+
+    name: str
+    models: dict[str, Model]
+    strategy: str = ""
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels in task order."""
+        return next(iter(self.models.values())).task.labels
+
+    def predict(
+        self,
+        clips: Manifest,
+        cache: Cache,
+        *,
+        encoders: Sequence[str | os.PathLike[str]] = (),
+        device: str = "auto",
+        progress: bool | None = False,
+    ) -> Answer:
+        """Embed what is missing and predict.
+
+        Parameters
+        ----------
+        clips : Manifest
+        cache : Cache
+            Receives the embeddings.
+        encoders, device, progress
+            As for `embed_needs`.
+
+        Returns
+        -------
+        Answer
+        """
+        from .raw import embed_needs
+
+        failed: dict[str, str] = {}
+        for model in self.models.values():
+            failed |= embed_needs(
+                model.needs,
+                clips,
+                cache,
+                canaries=model.canaries,
+                encoders=encoders,
+                device=device,
+                progress=progress,
+            )
+        kept = clips.select([i for i in clips.ids if i not in failed])
+        if not len(kept):
+            return Answer(None, failed)
+        members = {name: model.predict(kept, cache) for name, model in self.models.items()}
+        if not self.strategy:
+            return Answer(next(iter(members.values())), failed)
+        from .strategies import STRATEGIES
+
+        return Answer(STRATEGIES[self.strategy]().combine(members), failed)
+
+
+def open_system(place: str | os.PathLike[str], *, system: str | None = None) -> System:
+    """Open a model folder, a Hub id, or the folder that a run left.
+
+    Parameters
+    ----------
+    place : path or str
+    system : str, optional
+        A member or ensemble of the run; the one that dev chose by default.
+
+    Returns
+    -------
+    System
+
+    Raises
+    ------
+    InputError
+        Neither a model nor a run; an unknown system; an ensemble that learnt, whose weights a run
+        does not keep.
+    """
+    folder = Path(place)
+    if not (folder / "comparison.json").is_file():
+        if system is not None:
+            raise InputError(f"--system is for the folder of a run; {place} is a model")
+        return System(str(place), {str(place): Model.from_pretrained(place)})
+    data: dict[str, Any] = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    systems = data["systems"]
+    chosen = system or data["chosen"]
+    if chosen is None:
+        raise InputError(
+            f"{folder}: nothing was chosen on dev; say which with --system: {', '.join(systems)}"
+        )
+    if chosen not in systems:
+        raise InputError(
+            f"{folder} has no system {chosen!r}; expected one of {', '.join(systems)}."
+            f"{nearest(chosen, list(systems))}"
+        )
+    entry = systems[chosen]
+    if entry["learnt"]:
+        raise InputError(
+            f"{chosen} learnt {', '.join(entry['learnt'])} from dev, which a run does not keep; "
+            "say another with --system"
+        )
+    models = {}
+    for name in entry["members"]:
+        path = folder / "members" / name / "model"
+        if not path.is_dir():
+            raise InputError(
+                f"{path}: no model there; a member of several folds or without a head cannot "
+                "predict new clips"
+            )
+        models[name] = Model.from_pretrained(path)
+    return System(chosen, models, entry["strategy"])
