@@ -21,7 +21,7 @@ demo: .venv/ready ## the main job on a synthetic corpus, or on yours: make demo 
 	$(BIN)/affekt demo $(if $(MANIFEST),--manifest '$(MANIFEST)') -o demo
 
 test: .venv/ready ## run the tests
-	$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
 
 lint: .venv/ready ## ruff: style and format
 	$(BIN)/ruff check .
