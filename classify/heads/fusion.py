@@ -25,12 +25,11 @@ class _Concat(nn.Module):
 
 
 class _Mean(nn.Module):
-    """Sides of unequal width are projected to `dim` first."""
-
-    def __init__(self, widths: tuple[int, int], dim: int, mlp: MLP) -> None:
+    def __init__(self, widths: tuple[int, int], dim: int, projected: list[bool], mlp: MLP) -> None:
         super().__init__()
         self.projections = nn.ModuleList(
-            nn.Identity() if width == dim else nn.Linear(width, dim) for width in widths
+            nn.Linear(width, dim) if learn else nn.Identity()
+            for width, learn in zip(widths, projected, strict=True)
         )
         self.mlp = mlp
 
@@ -111,15 +110,17 @@ class ConcatFusionHead(_MLPFusionHead):
 class MeanFusionHead(_MLPFusionHead):
     """Multilayer perceptron on the element-wise mean of the two modalities.
 
-    A mean of vectors, as in the speech-emotion toolkit of UMUTeam, not of probabilities; for that,
-    combine two models in an ensemble.
+    A mean of vectors, not of probabilities; for that, combine two models in an ensemble. Encoders
+    of speech and text do not share their axes, so each side is projected to common ones first;
+    ``dim=None`` leaves that out, as the speech-emotion toolkit of UMUTeam does.
 
     Parameters
     ----------
     widths : pair of int or None, default=None
         Columns of the first and the second side; None: two halves.
-    dim : int or None, default=None
-        Project each side that is not of this width to it. None: the smaller width.
+    dim : int or None, default=256
+        Width to which each side is projected, learnt. None: sides of equal width are averaged as
+        they are; of unequal ones the wider is projected to the width of the other.
     missing : {"error", "drop", "predict"}, default="error"
         See `FusionHead`; the counts are in `missing_`.
     hidden, dropout, input_dropout, activation
@@ -145,11 +146,12 @@ class MeanFusionHead(_MLPFusionHead):
 
     name: ClassVar[str] = "mean"
 
-    dim: int | None = None
+    dim: int | None = 256
 
     def _body(self, widths: tuple[int, int], outputs: int) -> nn.Module:
         dim = self.dim or min(widths)
-        return _Mean(widths, dim, self._mlp(dim, outputs))
+        projected = [self.dim is not None or width != dim for width in widths]
+        return _Mean(widths, dim, projected, self._mlp(dim, outputs))
 
     def _check_settings(self) -> None:
         super()._check_settings()

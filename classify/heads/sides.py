@@ -209,11 +209,6 @@ class FusionHead(TorchHead):
         else:
             check_number("n_layers", self.n_layers, 1, whole=True)
 
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.allow_nan = self.missing != "error"
-        return tags
-
 
 def _check_pair(name: str, value: Sequence[int] | None, *, optional: bool = False) -> None:
     if value is None and optional:
