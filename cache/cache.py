@@ -23,11 +23,14 @@ from .errors import (
     nearest,
 )
 from .features import pick_layers
+from .index import Index
 from .manifest import Manifest
+from .packed import PackedClips, PackedIndex, packed_spaces
 from .space import Space, open_space
 from .spec import Spec, slug
 
 if TYPE_CHECKING:
+    from .repair import Repair
     from .verify import Report
 
 
@@ -39,7 +42,7 @@ class Cache:
     Parameters
     ----------
     path : path
-        The folder.
+        The folder, or a file made by `pack`, which is read-only.
     readonly : bool
         Refuse to write.
 
@@ -64,10 +67,9 @@ class Cache:
 
     def __init__(self, path: str | os.PathLike, *, readonly: bool = False):
         self.path = Path(path)
-        self.readonly = readonly
-        if self.path.exists() and not self.path.is_dir():
-            raise InputError(f"{self.path} is a file, expected the folder of a cache")
-        self.clips = ClipIndex(self.path)
+        self.packed = self.path.is_file()
+        self.readonly = readonly or self.packed
+        self.clips = PackedClips(self.path) if self.packed else ClipIndex(self.path)
 
     def spaces(self) -> list[Space]:
         """Return the spaces that can be opened, by name; see `broken` for the others."""
@@ -243,8 +245,58 @@ class Cache:
 
         return verify(self, quick=quick, progress=progress)
 
+    def repair(self, progress: Callable[[int, int], None] | None = None) -> Repair:
+        """Verify, move what is damaged into ``quarantine/``, and remove unfinished files.
+
+        The next extract computes exactly the rows that were lost. A damaged ``spec.json`` is made
+        anew from a shard.
+        """
+        from .repair import repair
+
+        self.check_writable()
+        return repair(self, progress=progress)
+
+    def pack(
+        self,
+        out: str | os.PathLike,
+        clips: Manifest | None = None,
+        spaces: Iterable[str | Space] | None = None,
+        *,
+        overwrite: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Path:
+        """Write one plain HDF5 file with everything in it; `Cache` reads it like a folder.
+
+        Parameters
+        ----------
+        out : path
+            The file.
+        clips : Manifest, optional
+            Whose rows go in, in this order and with their labels, speakers, languages and splits.
+            Clips without text are left out of a space of texts, those without audio out of one of
+            audio. Default: all rows.
+        spaces : iterable of Space or str, optional
+            Which spaces; default: all.
+        overwrite : bool
+            Replace a file that is there.
+        progress : callable (done, total), optional
+            Called with rows.
+
+        Raises
+        ------
+        MissingError
+            Clips that are not stored.
+        OSError
+            Not enough room; nothing was written.
+        """
+        from .pack import pack
+
+        return pack(self, Path(out), clips, spaces, overwrite=overwrite, progress=progress)
+
     def check_writable(self) -> None:
         """Refuse to write into a cache that was opened read-only."""
+        if self.packed:
+            raise InputError(f"{self.path} is packed and never changes; extract into a folder")
         if self.readonly:
             raise InputError(f"{self.path} was opened read-only")
 
@@ -260,7 +312,16 @@ class Cache:
         sync_folder(path.parent)
         return target
 
+    def open_index(self, space: Space) -> Index | PackedIndex:
+        """Return where the rows of a space are."""
+        if self.packed:
+            return PackedIndex(self.path, space.name, space.spec)
+        return Index(space.folder, space.key).refresh()
+
     def _open(self) -> dict[str, Space | AffektError]:
+        if self.packed:
+            specs = packed_spaces(self.path)
+            return {name: Space(self, name, spec) for name, spec in specs.items()}
         top = self.path / "spaces"
         found: dict[str, Space | AffektError] = {}
         for folder in sorted(top.iterdir()) if top.is_dir() else ():

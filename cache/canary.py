@@ -16,7 +16,7 @@ import numpy as np
 
 from .durable import publish
 from .errors import CanaryError, DamagedError, InputError
-from .hostile import attribute, dataset, open_plain
+from .hostile import attribute, dataset, open_plain, set_text
 from .shard import VERSION
 from .spec import Spec
 
@@ -49,7 +49,7 @@ def write_canary(path: Path, tmp: Path, values: np.ndarray) -> bool:
     image = io.BytesIO()
     with h5py.File(image, "w", libver=VERSION) as file:
         file.attrs["format"] = 1
-        file.attrs["sha256"] = _digest(values)
+        set_text(file, "sha256", _digest(values))
         file["values"] = values
     return publish(image.getbuffer(), path, tmp)
 

@@ -84,6 +84,121 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
         raise SystemExit(1)
 
 
+@cache.command()
+@FOLDER
+@JSON
+def repair(folder: str, as_json: bool) -> None:
+    """Set damaged files aside, so that the next extract computes their rows. Deletes nothing."""
+    from .cache import Cache
+
+    with _bar("verify", "shards") as progress:
+        done = Cache(folder).repair(progress)
+    if as_json:
+        _echo_json(vars(done))
+    else:
+        for verb, paths in (("moved to quarantine/", done.moved), ("rebuilt", done.rebuilt)):
+            for path in paths:
+                click.echo(f"{verb}: {path}")
+        if done.removed:
+            click.echo(f"removed {len(done.removed)} unfinished files")
+        if done.ids:
+            click.echo(f"{len(done.ids)} rows to extract again: {' '.join(done.ids)}")
+        if not (done.moved or done.rebuilt or done.hopeless):
+            click.echo("no damage")
+    for problem in done.hopeless:
+        click.echo(problem, err=True)
+    if done.hopeless:
+        raise SystemExit(1)
+
+
+@cache.command()
+@FOLDER
+@click.argument("spaces", nargs=-1, metavar="[SPACE]...")
+def compact(folder: str, spaces: tuple[str, ...]) -> None:
+    """Merge small shards into large ones, safely under readers and writers."""
+    from .cache import Cache
+
+    opened = Cache(folder)
+    for space in [opened.space(name) for name in spaces] or opened.spaces():
+        with _bar(space.name, "merges") as progress:
+            before, after = space.compact(progress)
+        click.echo(f"{space.name}: {before} shards before, {after} after")
+
+
+@cache.command()
+@FOLDER
+@click.argument("out", type=click.Path())
+@click.option("--manifest", type=click.Path(), help="Whose rows, in this order, with their labels.")
+@click.option("--space", "spaces", multiple=True, help="Which spaces; default: all.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
+def pack(
+    folder: str, out: str, manifest: str | None, spaces: tuple[str, ...], overwrite: bool
+) -> None:
+    """Write everything into one plain HDF5 file, OUT, that h5py, R and MATLAB read."""
+    from .cache import Cache
+    from .manifest import Manifest
+
+    clips = Manifest.read(manifest) if manifest else None
+    with _bar("pack", "rows") as progress:
+        path = Cache(folder).pack(
+            out, clips, spaces or None, overwrite=overwrite, progress=progress
+        )
+    click.echo(f"{path}: {path.stat().st_size} bytes")
+
+
+@cache.command("export")
+@FOLDER
+@click.argument("space")
+@click.argument("out", type=click.Path())
+@click.option("--manifest", type=click.Path(), required=True, help="Whose rows, in this order.")
+@click.option("--layers", default="all", show_default=True, help="Such as 12, -1 or 0,6,12.")
+def export_(folder: str, space: str, out: str, manifest: str, layers: str) -> None:
+    """Write embeddings as OUT.npz, OUT.csv, or a folder OUT of .npy files."""
+    from pathlib import Path
+
+    from .cache import Cache
+    from .exchange import export_space
+    from .manifest import Manifest
+
+    try:
+        chosen = "all" if layers == "all" else [int(layer) for layer in layers.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{layers!r}, expected numbers such as 0,6,12, or all") from None
+    found = Cache(folder).space(space)
+    click.echo(export_space(found, Manifest.read(manifest), Path(out), chosen))
+
+
+@cache.command("import")
+@click.argument("folder", type=click.Path(), metavar="DIR")
+@click.argument("source", type=click.Path(exists=True))
+@click.option("--manifest", type=click.Path(), required=True, help="What the ids mean.")
+@click.option("--name", required=True, help="What the space is called.")
+@click.option("--modality", type=click.Choice(["audio", "text"]), help="Default: audio, if any.")
+def import_(folder: str, source: str, manifest: str, name: str, modality: str | None) -> None:
+    """Store embeddings of another tool: a folder of <id>.npy, an .npz, or a table."""
+    from .cache import Cache
+    from .exchange import import_space
+    from .manifest import Manifest
+
+    space, absent = import_space(Cache(folder), source, Manifest.read(manifest), name, modality)
+    click.echo(f"{space.name}: {len(space)} rows")
+    if absent:
+        click.echo(f"{len(absent)} clips have no values in {source}", err=True)
+
+
+@cache.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True))
+@click.option("-o", "--out", required=True, type=click.Path(), help="The target; may exist.")
+def merge(sources: tuple[str, ...], out: str) -> None:
+    """Copy everything of some caches into another."""
+    from .cache import Cache
+    from .merge import merge
+
+    with _bar("merge", "shards") as progress:
+        count = merge([Cache(source, readonly=True) for source in sources], Cache(out), progress)
+    click.echo(f"{count} shards copied")
+
+
 def _echo_json(value) -> None:
     import json
 

@@ -120,22 +120,27 @@ class ClipIndex:
         names = {p.name for p in self.folder.glob("*.jsonl")} if self.folder.is_dir() else set()
         if names == self._names:
             return self
-        self._names, self._texts, self.damaged = names, [], []
+        texts = {name: (self.folder / name).read_bytes() for name in sorted(names)}
+        self.damaged = [n for n, text in texts.items() if content_name(text, ".jsonl") != n]
+        self._take([text for name, text in texts.items() if name not in self.damaged])
+        self._names = names
+        return self
+
+    def lines(self) -> bytes:
+        """Return all lines, as one segment."""
+        return b"".join(self._texts)
+
+    def _take(self, texts: list[bytes]) -> None:
+        """Learn where each line of the segments is."""
         at, where = [np.empty(0, np.uint64)], [np.empty((0, 3), np.int64)]
-        for name in sorted(names):
-            text = (self.folder / name).read_bytes()
-            if content_name(text, ".jsonl") != name:
-                self.damaged.append(name)
-                continue
+        for number, text in enumerate(texts):
             words, bounds = _scan(text)
-            segment = np.full((len(words), 1), len(self._texts))
             at.append(words)
-            where.append(np.hstack([segment, bounds]))
-            self._texts.append(text)
+            where.append(np.hstack([np.full((len(words), 1), number), bounds]))
         words = np.concatenate(at)
         order = np.argsort(words, kind="stable")
+        self._texts = texts
         self._at, self._where = words[order], np.concatenate(where)[order]
-        return self
 
     def fresh(self, clips: Manifest, position: int, status: os.stat_result) -> str | None:
         """Return the digest of a clip whose file has not changed since it was read, or None."""

@@ -35,7 +35,11 @@ class Part:
 
 
 def gather(
-    parts: Sequence[Part], layers: Sequence[int], words: np.ndarray, out: np.ndarray
+    parts: Sequence[Part],
+    layers: Sequence[int],
+    words: np.ndarray,
+    out: np.ndarray,
+    sums_out: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """Fill `out` with vectors, and check each.
 
@@ -49,6 +53,8 @@ def gather(
         First 16 hex digits of the key of each row of the result.
     out : ndarray (layers, rows, dim)
         Filled by this call.
+    sums_out : ndarray (layers, rows) uint64, optional
+        Filled with the stored checksums.
 
     Returns
     -------
@@ -65,7 +71,8 @@ def gather(
     def read(job: tuple[Part, int, int, np.ndarray]) -> np.ndarray:
         part, axis, layer, piece = job
         into = part.into[piece]
-        return part.vectors.read(layer, part.rows[piece], words[into], out[axis], into)
+        sums = None if sums_out is None else sums_out[axis]
+        return part.vectors.read(layer, part.rows[piece], words[into], out[axis], into, sums)
 
     threads = min(MOST, os.cpu_count() or 1, len(jobs))
     if threads < 2 or out.nbytes < SMALL:

@@ -92,19 +92,25 @@ def dataset(
     return found
 
 
+def set_text(file: h5py.File | h5py.Group, name: str, text: str) -> None:
+    """Write a text attribute of fixed size: one of variable length would have no checksum."""
+    data = text.encode()
+    file.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+
+
 def attribute(file: h5py.File | h5py.Group, name: str, kind: type) -> Any:
     """Return an attribute as a plain int or str, or say that it is missing or of another type."""
     where = f"{Path(file.file.filename).name}: attribute {name}"
     if name not in file.attrs:
         raise DamagedError(f"{where} is missing")
     item = file.attrs.get_id(name)
-    if item.shape not in ((), None) or item.dtype.itemsize > 1 << 20:
-        raise DamagedError(f"{where} has an unexpected shape or size")
+    if item.shape != () or item.dtype.kind not in KINDS or item.dtype.hasobject:
+        raise DamagedError(f"{where} has type {item.dtype}, expected one of fixed size")
     value = file.attrs[name]
-    if isinstance(value, bytes):
-        value = value.decode("utf-8", "replace")
     if isinstance(value, np.generic):
         value = value.item()
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
     if not isinstance(value, kind):
         raise DamagedError(f"{where} is {value!r}, expected {kind.__name__}")
     return value

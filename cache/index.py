@@ -18,12 +18,13 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from .digests import hex_bytes, key_words
 from .errors import DamagedError
-from .shard import open_shard
+from .shard import Rows, open_shard
 from .vectors import Vectors
 
 NAME = re.compile(r"[0-9a-f]{24}\.h5")
@@ -170,6 +171,15 @@ class Index:
         if name not in self._vectors:
             self._vectors[name] = open_shard(self.path(name), self.spec_key).vectors
         return self._vectors[name]
+
+    def rows(self, name: str) -> Rows:
+        """Return what a shard says of its rows."""
+        return open_shard(self.path(name), self.spec_key).rows
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the library versions noted in the first shard."""
+        names = self.refresh().shards
+        return open_shard(self.path(names[0]), self.spec_key).provenance if names else {}
 
     def save(self, tmp: Path) -> None:
         """Write the memo if enough is new; a folder that cannot be written does without."""

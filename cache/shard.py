@@ -19,7 +19,7 @@ import numpy as np
 
 from .digests import hex_bytes
 from .errors import DamagedError
-from .hostile import attribute, dataset, open_plain
+from .hostile import attribute, dataset, open_plain, set_text
 from .spec import Spec
 from .vectors import Vectors
 
@@ -98,10 +98,10 @@ def shard_image(
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver=VERSION) as file:
         file.attrs["format"] = FORMAT
-        file.attrs["spec_key"] = spec.key
-        file.attrs["spec"] = spec.json()
-        file.attrs["rows_sha256"] = rows.digest()
-        file.attrs["provenance"] = json.dumps(provenance or {}, sort_keys=True)[:30_000]
+        set_text(file, "spec_key", spec.key)
+        set_text(file, "spec", spec.json())
+        set_text(file, "rows_sha256", rows.digest())
+        set_text(file, "provenance", provenance_text(provenance))
         values = file.create_dataset(
             "embeddings", (count, layers, dim), dtype, chunks=(block, 1, dim)
         )
@@ -117,6 +117,12 @@ def shard_image(
                 values.id.write_direct_chunk((start, layer, 0), piece)
         file["checksum"] = sums
     return buffer.getbuffer()
+
+
+def provenance_text(provenance: dict[str, Any] | None) -> str:
+    """Return provenance as JSON that fits into an attribute."""
+    text = json.dumps(provenance or {}, sort_keys=True)
+    return text if len(text) < 30_000 else '{"note": "too long to keep"}'
 
 
 @dataclass(frozen=True)

@@ -17,13 +17,16 @@ from .errors import DamagedError, InputError, listed
 from .features import Features, pick_layers
 from .gather import Part, gather
 from .index import Index
-from .shard import open_shard
 from .spec import Spec
 from .writer import Writer
 
 if TYPE_CHECKING:
     from .cache import Cache
     from .manifest import Manifest
+    from .packed import PackedIndex
+
+
+PATIENCE = 10  # times that a read starts again because shards are being merged
 
 
 class Space:
@@ -46,7 +49,7 @@ class Space:
         self.name = name
         self.spec = spec
         self.folder = cache.path / "spaces" / name
-        self._index: Index | None = None
+        self._index: Index | PackedIndex | None = None
         self._process = os.getpid()
 
     @property
@@ -70,11 +73,11 @@ class Space:
         return self.spec.dim
 
     @property
-    def index(self) -> Index:
+    def index(self) -> Index | PackedIndex:
         """Where the rows are; read once per process, see `Index.refresh`."""
         if self._index is None or self._process != os.getpid():
             self._process = os.getpid()
-            self._index = Index(self.folder, self.key).refresh()
+            self._index = self.cache.open_index(self)
         return self._index
 
     def __len__(self) -> int:
@@ -107,7 +110,11 @@ class Space:
         return Features(self, pick_layers(layers, self.n_layers), combine)
 
     def read(
-        self, keys: Sequence[str], layers: Sequence[int], dtype: str = "float32"
+        self,
+        keys: Sequence[str],
+        layers: Sequence[int],
+        dtype: str = "float32",
+        sums_out: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Read rows by key.
 
@@ -119,6 +126,8 @@ class Space:
             Layers, counted from 0.
         dtype : str
             Type of the result.
+        sums_out : ndarray (layers, keys) uint64, optional
+            Filled with the stored checksums.
 
         Returns
         -------
@@ -132,36 +141,63 @@ class Space:
         DamagedError
             A vector is not what was stored. Names the shard and the remedy.
         """
-        for attempt in (1, 2):
+        words = key_words(hex_bytes(keys))
+        values = np.empty((len(keys), len(layers), self.dim), np.dtype(dtype))
+        bad: dict[str, np.ndarray] = {}
+        missing = np.empty(0, np.intp)
+        for attempt in range(PATIENCE):
             try:
-                return self._read(keys, layers, dtype)
+                parts, missing = self._parts(keys)
+                bad = gather(parts, layers, words, values.transpose(1, 0, 2), sums_out)
+                break
             except FileNotFoundError:  # a shard was merged into another one: look again
-                if attempt == 2:
+                if attempt == PATIENCE - 1:
                     raise
                 self.index.refresh()
-        raise AssertionError("unreachable")
-
-    def _read(
-        self, keys: Sequence[str], layers: Sequence[int], dtype: str
-    ) -> tuple[np.ndarray, np.ndarray]:
-        table = self.index.table
-        shard, row = table.find(keys)
-        if (shard < 0).any():
-            table = self.index.refresh().table
-            shard, row = table.find(keys)
-        values = np.empty((len(keys), len(layers), self.dim), np.dtype(dtype))
-        parts = []
-        for number in np.unique(shard[shard >= 0]).tolist():
-            into = np.flatnonzero(shard == number)
-            parts.append(Part(self.index.vectors(table.names[number]), row[into], into))
-        bad = gather(parts, layers, key_words(hex_bytes(keys)), values.transpose(1, 0, 2))
         if bad:
             raise DamagedError(
                 f"{self.name}: {sum(map(len, bad.values()))} rows are damaged, in"
                 f" {listed([Path(path).name for path in bad])}. Run: affekt cache repair"
                 f" {self.cache.path}, then extract again"
             )
-        return values, np.flatnonzero(shard < 0)
+        return values, missing
+
+    def _parts(self, keys: Sequence[str]) -> tuple[list[Part], np.ndarray]:
+        """Return where the rows are, and the positions of the keys that are not stored."""
+        index = self.index
+        table = index.table
+        shard, row = table.find(keys)
+        while (shard < 0).any():  # look again, until the folder stays as it is
+            known, table = table.names, index.refresh().table
+            shard, row = table.find(keys)
+            if table.names == known:
+                break
+        order = np.argsort(shard, kind="stable")
+        parts = [
+            Part(index.vectors(table.names[shard[into[0]]]), row[into], into)
+            for into in np.split(order, np.flatnonzero(np.diff(shard[order])) + 1)
+            if len(into) and shard[into[0]] >= 0
+        ]
+        return parts, np.flatnonzero(shard < 0)
+
+    def memory_map(self, layer: int) -> np.memmap:
+        """Map a layer of a packed space ``(rows, dim)``, in the stored type and the file's order.
+
+        Every vector of the layer is checked once, now; later the system brings in what is used.
+
+        Raises
+        ------
+        InputError
+            The cache is a folder: pack it first.
+        """
+        if not self.cache.packed:
+            raise InputError(f"{self.cache.path} is a folder; pack it to map a layer to memory")
+        [layer] = pick_layers(layer, self.n_layers)
+        vectors = self.index.vectors(self.cache.path.name)
+        vectors.check(key_words(hex_bytes(self.index.rows(self.cache.path.name).key)), [layer])
+        start = int(vectors.starts[layer, 0])
+        shape = (vectors.rows, vectors.dim)
+        return np.memmap(vectors.path, vectors.dtype, "r", start, shape)
 
     def writer(self, canary: Callable[[], np.ndarray] | None = None, **options: Any) -> Writer:
         """Return a context manager that stores rows; see `Writer`."""
@@ -189,8 +225,17 @@ class Space:
         if not publish(image, target, self.cache.path / "tmp") and target.read_bytes() != image:
             self.cache.quarantine(target)  # a damaged file held the name of these very bytes
             publish(image, target, self.cache.path / "tmp")
-        self.index.add(name, keys)
+        if isinstance(self.index, Index):
+            self.index.add(name, keys)
         return name
+
+    def compact(self, progress: Callable[[int, int], None] | None = None) -> tuple[int, int]:
+        """Merge small shards, safely under readers and writers; return the number of shards
+        before and after.
+        """
+        from .compact import compact
+
+        return compact(self, progress=progress)
 
     def close(self) -> None:
         """Leave a memo of the index, so that the next process opens at once."""
@@ -212,7 +257,7 @@ class Space:
         """Return the last failure of each clip that is not stored: key, id, code, message."""
         try:
             lines = (self.folder / "failures.jsonl").read_bytes().splitlines()
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return []
         last: dict[tuple[str | None, str], dict[str, Any]] = {}
         for line in lines:
@@ -252,8 +297,7 @@ class Space:
 
     def provenance(self) -> dict[str, Any]:
         """Return the library versions noted in its first shard."""
-        names = self.index.refresh().shards
-        return open_shard(self.index.path(names[0]), self.key).provenance if names else {}
+        return self.index.provenance()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"cache": self.cache, "name": self.name, "spec": self.spec.json()}

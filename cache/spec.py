@@ -19,7 +19,7 @@ from .errors import InputError, SpecError
 FORMAT = 1
 MODALITIES = ("audio", "text")
 STORE_DTYPES = ("float16", "float32")
-MAX_BYTES = 1 << 20
+MAX_BYTES = 60_000  # what an HDF5 attribute holds
 MAX_DEPTH = 20
 _ABSENT = object()
 
@@ -56,13 +56,19 @@ class Spec:
         if not isinstance(fields, Mapping):
             raise InputError(f"spec: is a {type(fields).__name__}, expected an object with fields")
         self._text = _canonical(fields)
+        try:
+            size = len(self._text.encode())
+        except UnicodeEncodeError as error:
+            raise InputError(f"spec: holds text that is not Unicode: {error}") from None
+        if size > MAX_BYTES:
+            raise InputError(f"spec: {size} bytes, at most {MAX_BYTES} fit")
         self._check()
 
     @classmethod
     def from_json(cls, text: str | bytes, source: str = "spec") -> Spec:
         """Read a spec from JSON text; duplicate keys, floats and NaN are refused."""
         if len(text) > MAX_BYTES:
-            raise InputError(f"{source}: {len(text)} bytes, a spec has at most {MAX_BYTES}")
+            raise InputError(f"{source}: {len(text)} bytes, at most {MAX_BYTES} fit")
         try:
             fields = json.loads(
                 text, object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float

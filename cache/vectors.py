@@ -8,7 +8,7 @@ threads, and a byte that changes after the file was opened is still found.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -57,7 +57,13 @@ class Vectors:
         return self.dim * self.dtype.itemsize
 
     def read(
-        self, layer: int, rows: np.ndarray, keys: np.ndarray, out: np.ndarray, into: np.ndarray
+        self,
+        layer: int,
+        rows: np.ndarray,
+        keys: np.ndarray,
+        out: np.ndarray,
+        into: np.ndarray,
+        sums_out: np.ndarray | None = None,
     ) -> np.ndarray:
         """Read vectors of one layer and check each.
 
@@ -73,6 +79,8 @@ class Vectors:
             Where the values go, converted to its type.
         into : ndarray (n,) int
             Row of `out` for each vector.
+        sums_out : ndarray (m,) uint64, optional
+            Where the stored checksums go.
 
         Returns
         -------
@@ -106,18 +114,35 @@ class Vectors:
                 if not direct:
                     values, sums = values[picked], sums[picked]
                     out[into[first:last]] = values
+                if sums_out is not None:
+                    sums_out[into[first:last]] = sums
                 wrong = checksums(values, keys[first:last], layer) != sums
                 if wrong.any():
                     bad.append(into[first:last][wrong])
         return np.concatenate(bad) if bad else np.empty(0, np.intp)
 
-    def sums(self, layer: int) -> np.ndarray:
-        """Return the stored checksums of a layer ``(rows,)``, unchecked."""
-        sums = np.empty(self.rows, np.uint64)
-        with self.path.open("rb", buffering=0) as file:
-            if not _fill(file.fileno(), self.sums_start + layer * self.rows * 8, sums):
-                raise DamagedError(f"{self.path.name}: truncated")
-        return sums
+    def check(self, keys: np.ndarray, layers: Sequence[int] | None = None) -> None:
+        """Read every vector, of some layers or all, and check it.
+
+        Parameters
+        ----------
+        keys : ndarray (rows,) uint64
+            First 16 hex digits of each row's key.
+        layers : sequence of int, optional
+            Counted from 0.
+
+        Raises
+        ------
+        DamagedError
+            One of them is not that of its checksum.
+        """
+        step = max(1, 2 * RUN // self.width)
+        out = np.empty((step, self.dim), self.dtype)
+        for layer in range(self.layers) if layers is None else layers:
+            for start in range(0, self.rows, step):
+                rows = np.arange(start, min(start + step, self.rows))
+                if self.read(layer, rows, keys[rows], out, rows - start).size:
+                    raise DamagedError(f"{self.path.name}: layer {layer} is damaged")
 
     def _runs(self, rows: np.ndarray) -> Iterator[tuple[int, int]]:
         """Split ascending rows into runs that are one read each: (first, last + 1) positions."""

@@ -22,6 +22,7 @@ from .canary import read_canary
 from .digests import hex_bytes, key_words
 from .durable import leftovers
 from .errors import AffektError, DamagedError
+from .packed import open_packed
 from .shard import open_shard
 
 if TYPE_CHECKING:
@@ -90,6 +91,8 @@ def verify(
     cache: Cache, quick: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> Report:
     """Check a cache; see `Cache.verify`."""
+    if cache.packed:
+        return _verify_packed(cache, progress)
     report = Report()
     for name, why in cache.broken().items():
         report.findings.append(Finding(f"spaces/{name}", why))
@@ -112,6 +115,22 @@ def verify(
     return report
 
 
+def _verify_packed(cache: Cache, progress: Callable[[int, int], None] | None) -> Report:
+    report = Report(nbytes=cache.path.stat().st_size)
+    try:
+        cache.clips.refresh()
+        spaces = cache.spaces()
+        for done, space in enumerate(spaces, start=1):
+            shard = open_packed(cache.path, space.name, space.spec)
+            shard.vectors.check(key_words(hex_bytes(shard.rows.key)))
+            report.rows += len(shard.rows)
+            if progress is not None:
+                progress(done, len(spaces))
+    except AffektError as error:
+        report.findings.append(Finding(cache.path.name, str(error)))
+    return report
+
+
 def check_shard(path: Path, spec_key: str) -> int:
     """Check every byte of a shard; return the number of its rows.
 
@@ -127,16 +146,8 @@ def check_shard(path: Path, spec_key: str) -> int:
     if state.hexdigest()[:24] != path.name.removesuffix(".h5"):
         raise DamagedError(f"{path.name}: its bytes have changed: the sha256 is another")
     shard = open_shard(path, spec_key)
-    words = key_words(hex_bytes(shard.rows.key))
-    rows = np.arange(len(words))
-    for layer in range(shard.vectors.layers):
-        step = max(1, PIECE // shard.vectors.width)
-        for piece in np.split(rows, range(step, len(rows), step)):
-            out = np.empty((len(piece), shard.vectors.dim), shard.vectors.dtype)
-            into = np.arange(len(piece))
-            if shard.vectors.read(layer, piece, words[piece], out, into).size:
-                raise DamagedError(f"{path.name}: layer {layer} is not that of its checksums")
-    return len(rows)
+    shard.vectors.check(key_words(hex_bytes(shard.rows.key)))
+    return len(shard.rows)
 
 
 def _check_file(space: Space, path: Path, memo: dict[str, list[int]]) -> int | str | None:

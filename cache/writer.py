@@ -15,6 +15,7 @@ import numpy as np
 
 from .canary import compare_canary
 from .checksum import checksums
+from .compact import MANY, small_shards
 from .digests import hex_bytes, key_words
 from .errors import InputError
 from .shard import Rows, shard_image
@@ -90,6 +91,8 @@ class Writer:
         finally:
             self._thread.shutdown()
             self.space.close()
+        if error is None and self.stored and len(small_shards(self.space)) > MANY:
+            self.space.compact()
 
     def add(
         self, key: str, id: str, values: np.ndarray, frames: int = 0, seconds: float = 0.0

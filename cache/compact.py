@@ -1,0 +1,176 @@
+"""Merge small shards into large ones, under readers and writers.
+
+A new shard holds the rows of the shards it replaces and is durable before they are removed. So it
+does not matter who reads or writes meanwhile, nor when the power fails: a row is at every moment in
+at least one durable shard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .digests import hex_bytes, key_words
+from .durable import sync_folder
+from .errors import DamagedError
+from .shard import Rows, Shard, open_shard, shard_image
+
+try:
+    import fcntl
+except ImportError:  # Windows: two compactions at once do the work twice, and no harm
+    fcntl = None
+
+if TYPE_CHECKING:
+    from .space import Space
+
+TARGET = 256 << 20  # bytes of a merged shard: it is made in memory
+MANY = 64  # small shards that make it worth while after an extract
+
+
+def compact(
+    space: Space, target: int = TARGET, progress: Callable[[int, int], None] | None = None
+) -> tuple[int, int]:
+    """Merge the shards of a space that are smaller than half of `target` bytes, and drop twins.
+
+    Damaged shards are left alone (see `Cache.repair`), and so is everything while another process
+    compacts the space.
+
+    Returns
+    -------
+    before, after : int
+        Number of shards.
+    """
+    space.cache.check_writable()
+    before = len(space.index.refresh().shards)
+    with _alone(space) as alone:
+        twins = _twins(space) if alone else {}
+        groups = _groups(space, target, twins) if alone is not False else []
+        for done, names in enumerate(groups, start=1):
+            _merge(space, names, twins)
+            if progress is not None:
+                progress(done, len(groups))
+    after = len(space.index.refresh().shards)
+    space.close()
+    return before, after
+
+
+def small_shards(space: Space, target: int = TARGET) -> dict[str, int]:
+    """Return the sizes of the shards that are worth merging."""
+    return {name: size for name, size in _sizes(space).items() if size < target // 2}
+
+
+def _sizes(space: Space) -> dict[str, int]:
+    sizes = {}
+    for name in space.index.refresh().shards:
+        with contextlib.suppress(FileNotFoundError):
+            sizes[name] = space.index.path(name).stat().st_size
+    return sizes
+
+
+def _twins(space: Space) -> dict[str, set[int]]:
+    """Return for each shard the rows that stand in an earlier shard too."""
+    table = space.index.table
+    twins: dict[str, set[int]] = {}
+    for at in (1 + np.flatnonzero((table.raw[1:] == table.raw[:-1]).all(axis=1))).tolist():
+        twins.setdefault(table.names[table.shard[at]], set()).add(int(table.row[at]))
+    return twins
+
+
+def _groups(space: Space, target: int, twins: dict[str, set[int]]) -> list[list[str]]:
+    """Split the small shards, and those with twins, into groups of about `target` bytes."""
+    groups: list[list[str]] = []
+    room = 0
+    for name, size in _sizes(space).items():
+        if size < target // 2 or name in twins:
+            if size > room:
+                groups.append([])
+                room = target
+            groups[-1].append(name)
+            room -= size
+    return [names for names in groups if len(names) > 1 or names[0] in twins]
+
+
+def _merge(space: Space, names: list[str], twins: dict[str, set[int]]) -> None:
+    """Store one shard with the rows of others, then remove those."""
+    shards: list[Shard] = []
+    for name in names:
+        with contextlib.suppress(FileNotFoundError, DamagedError):
+            shards.append(open_shard(space.index.path(name), space.key))
+    if not shards or _short_of_space(shards):
+        return
+    rows = Rows.join([shard.rows for shard in shards])
+    raw = hex_bytes(rows.key)
+    source = np.repeat(np.arange(len(shards)), [len(shard.rows) for shard in shards])
+    row = np.concatenate([np.arange(len(shard.rows)) for shard in shards])
+    dropped = [twins.get(shard.vectors.path.name, set()) for shard in shards]
+    wanted = [r not in dropped[s] for s, r in zip(source.tolist(), row.tolist(), strict=True)]
+    _, first = np.unique(raw, axis=0, return_index=True)
+    keep = np.intersect1d(first, np.flatnonzero(wanted))
+    if not keep.size:
+        _remove(space, shards, None)
+        return
+    source, row, words = source[keep], row[keep], key_words(raw[keep])
+
+    def vectors(layer: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        values = np.empty((stop - start, space.dim), shards[0].vectors.dtype)
+        sums = np.empty(stop - start, np.uint64)
+        for number in np.unique(source[start:stop]).tolist():
+            into = np.flatnonzero(source[start:stop] == number)
+            these, part = row[start:stop][into], shards[number].vectors
+            if part.read(layer, these, words[start:stop][into], values, into, sums).size:
+                raise DamagedError(f"{part.path.name}: layer {layer} is damaged")
+        return values, sums
+
+    provenance = {"merged": [shard.provenance for shard in _distinct(shards)]}
+    try:
+        image = shard_image(rows.take(keep), vectors, space.spec, provenance)
+    except (DamagedError, FileNotFoundError):
+        return  # one of them is damaged, or somebody else merged it: all stay as they are
+    _remove(space, shards, space.commit(image, raw[keep]))
+
+
+def _remove(space: Space, shards: list[Shard], merged: str | None) -> None:
+    for shard in shards:
+        if shard.vectors.path.name != merged:
+            shard.vectors.path.unlink(missing_ok=True)
+    sync_folder(space.folder / "shards")
+
+
+def _short_of_space(shards: list[Shard]) -> bool:
+    """Say whether a merged shard might not fit on the disk; compaction can wait."""
+    size = sum(shard.vectors.path.stat().st_size for shard in shards)
+    return shutil.disk_usage(shards[0].vectors.path.parent).free < size * 1.1 + (1 << 20)
+
+
+def _distinct(shards: list[Shard]) -> list[Shard]:
+    found: dict[str, Shard] = {}
+    for shard in shards:
+        found.setdefault(repr(sorted(shard.provenance.items())), shard)
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def _alone(space: Space) -> Iterator[bool | None]:
+    """Say whether no other process compacts this space: True, False, or None if nobody knows.
+
+    The lock ends with the process, even if it is killed. Without it every row of a merged shard is
+    kept, twins too, and then two compactions at once do no harm.
+    """
+    space.make()
+    with (space.cache.path / "tmp" / f"compact-{space.name}").open("wb") as file:
+        try:
+            if fcntl is None:
+                yield None
+                return
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # a file system without locks
+            yield None
+            return
+        yield True

@@ -1,0 +1,200 @@
+"""Manifests from objects in memory: a Hugging Face `datasets.Dataset`, an audformat table.
+
+Neither library is imported; what is used are their rows and columns. Audio that is held in memory
+is written to a folder, each content once under the hash of its bytes, since a clip is known by the
+content of its file.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .durable import content_name
+from .errors import InputError
+from .manifest import Manifest
+from .wav import wav_bytes
+
+__all__ = ["from_audformat", "from_datasets"]
+
+SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "test"}
+
+
+def from_datasets(
+    dataset: Any,
+    folder: str | os.PathLike,
+    *,
+    audio: str = "audio",
+    columns: Mapping[str, str] | None = None,
+) -> Manifest:
+    """Make a manifest of a `datasets.Dataset` or `DatasetDict`, and write its audio to a folder.
+
+    Parameters
+    ----------
+    dataset : Dataset, DatasetDict, or iterable of dict
+        With a column of audio as arrays (``{"array", "sampling_rate"}``) or as bytes, which
+        ``dataset.cast_column("audio", Audio(decode=False))`` gives and which need no decoder. The
+        keys of a DatasetDict become the splits (validation is dev). Class labels become their
+        names.
+    folder : path
+        Where the audio goes; root of the manifest. A file that is there already stays.
+    audio : str
+        The column of audio; a data set without it is text.
+    columns : mapping of str to str, optional
+        Our name -> theirs, where they differ: ``{"label": "emotion_id"}``.
+
+    Returns
+    -------
+    Manifest
+        Paths are relative to `folder`. Without a column ``id`` the ids are the row numbers, after
+        the split.
+
+    Raises
+    ------
+    InputError
+        An audio value that is neither samples nor bytes, or a column that does not exist.
+
+    Examples
+    --------
+    >>> import numpy, tempfile
+    >>> rows = [{"audio": {"array": numpy.zeros(9), "sampling_rate": 16000}, "emotion": "calm"}]
+    >>> clips = from_datasets(rows, tempfile.mkdtemp())
+    >>> clips.ids, list(clips["label"]), clips.file(0).suffix
+    (['0'], ['calm'], '.wav')
+    """
+    folder = Path(folder)
+    if isinstance(dataset, Mapping):
+        parts = {name: (f"{name}-", SPLITS.get(name, name)) for name in dataset}
+    else:
+        parts = {"": ("", "")}
+    rows: list[dict[str, Any]] = []
+    ours: dict[str, str] = {theirs: ours for ours, theirs in (columns or {}).items()}
+    for name, (prefix, split) in parts.items():
+        part = dataset[name] if name else dataset
+        labels = _label_names(part)
+        for number, row in enumerate(part):
+            _check_columns(ours, list(row))
+            clip: dict[str, Any] = {"id": f"{prefix}{number}"} | ({"split": split} if split else {})
+            for column, value in row.items():
+                if column in labels and isinstance(value, int):
+                    value = labels[column][value] if value >= 0 else ""  # -1 is no label
+                if column != audio:
+                    clip[ours.get(column, column)] = value
+            if row.get(audio) is not None:
+                clip["path"] = _written(row[audio], folder, f"{name or 'row'} {number}")
+            rows.append(clip)
+    return Manifest.from_rows(rows, folder, source="<datasets>")
+
+
+def from_audformat(
+    table: Any,
+    root: str | os.PathLike,
+    *,
+    columns: Mapping[str, str] | None = None,
+    allow_outside: bool = False,
+) -> Manifest:
+    """Make a manifest of an audformat table, or of a DataFrame or Series with its index.
+
+    Parameters
+    ----------
+    table : audformat.Table, pandas.DataFrame or pandas.Series
+        Index ``file``, or ``file, start, end`` with times as Timedelta; an end of NaT is the end of
+        the file, and a segment from 0 to NaT the file itself.
+    root : path
+        Folder of the database, which the files are relative to.
+    columns : mapping of str to str, optional
+        Our name -> theirs, where they differ.
+    allow_outside : bool
+        Allow absolute paths.
+
+    Raises
+    ------
+    InputError
+        Another index.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> index = pd.MultiIndex.from_arrays(
+    ...     [["a.wav", "a.wav"], pd.to_timedelta([0, 1.5], "s"), pd.to_timedelta([1.5, None], "s")],
+    ...     names=["file", "start", "end"])
+    >>> clips = from_audformat(pd.Series(["joy", "fear"], index, name="emotion"), ".")
+    >>> clips.ids, clips.clip(1).start, clips.clip(1).end
+    (['a.wav#0.0-1.5', 'a.wav#1.5-'], 1.5, None)
+    """
+    frame = getattr(table, "df", table)
+    if hasattr(frame, "to_frame") and not hasattr(frame, "columns"):  # a Series, or a bare index
+        frame = frame.to_frame()
+    index = getattr(frame, "index", None)
+    names = list(getattr(index, "names", []))
+    if index is None or names not in (["file"], ["file", "start", "end"]):
+        raise InputError(f"an index {names}; expected file, or file, start, end, as audformat has")
+    data: dict[str, list[Any]] = {"path": [str(p) for p in index.get_level_values("file")]}
+    if len(names) == 3:
+        times = [
+            (_seconds(start), _seconds(end))
+            for start, end in zip(
+                index.get_level_values("start"), index.get_level_values("end"), strict=True
+            )
+        ]
+        whole = {(0.0, None), (None, None)}
+        data["start"] = [None if pair in whole else pair[0] for pair in times]
+        data["end"] = [pair[1] for pair in times]
+    theirs = {theirs: ours for ours, theirs in (columns or {}).items()}
+    _check_columns(theirs, [str(name) for name in frame.columns])
+    for name in frame.columns:
+        data[theirs.get(str(name), str(name))] = frame[name].astype(object).tolist()
+    rows = [dict(zip(data, values, strict=True)) for values in zip(*data.values(), strict=True)]
+    return Manifest.from_rows(rows, root, source="<audformat>", allow_outside=allow_outside)
+
+
+def _check_columns(wanted: Mapping[str, str], there: list[str]) -> None:
+    for name in wanted:
+        if name not in there:
+            raise InputError(f"no column {name!r}; there are {', '.join(there)}")
+
+
+def _label_names(part: Any) -> dict[str, list[str]]:
+    """Names of `datasets.ClassLabel` columns, which rows hold as numbers."""
+    features = getattr(part, "features", None) or {}
+    return {
+        name: list(feature.names)
+        for name, feature in features.items()
+        if getattr(feature, "names", None) is not None and hasattr(feature, "int2str")
+    }
+
+
+def _written(value: Any, folder: Path, place: str) -> str:
+    """Write one clip's audio under the hash of its bytes; return the file's name."""
+    value = value if isinstance(value, Mapping) else {}
+    if value.get("array") is not None:
+        data, suffix = wav_bytes(value["array"], value.get("sampling_rate")), ".wav"
+    elif value.get("bytes"):
+        data = bytes(value["bytes"])
+        suffix = Path(str(value.get("path") or "a.wav")).suffix.lower()
+    else:
+        raise InputError(
+            f"{place}: audio without samples or bytes; expected {{'array', 'sampling_rate'}}, or "
+            "cast the column first: dataset.cast_column('audio', Audio(decode=False))"
+        )
+    name = content_name(data, suffix if suffix.lstrip(".").isalnum() else ".wav")
+    if not (folder / name).is_file():
+        folder.mkdir(parents=True, exist_ok=True)
+        beside = folder / f".{name}.{os.getpid()}"
+        try:
+            beside.write_bytes(data)
+            beside.replace(folder / name)
+        finally:
+            beside.unlink(missing_ok=True)
+    return name
+
+
+def _seconds(time: Any) -> float | None:
+    """Return a Timedelta or a number in seconds; NaT and NaN are None."""
+    value = time.total_seconds() if hasattr(time, "total_seconds") else time
+    if value is None:
+        return None
+    value = float(value)
+    return None if value != value else value

@@ -1,0 +1,218 @@
+"""Pack a cache into one plain HDF5 file, which h5py, h5ls, R and MATLAB read without affekt.
+
+The room on the disk is claimed first, so that a full disk is an error before the work. The file is
+written beside its place, every vector is read back from the disk and checked, and only then does it
+get its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import h5py
+import numpy as np
+
+from .digests import hex_bytes, key_words
+from .durable import sync_folder
+from .errors import InputError
+from .hostile import set_text
+from .manifest import Manifest
+from .packed import PackedIndex
+from .shard import FORMAT, VERSION, Rows, provenance_text
+from .space import Space
+from .sparse import SparseFile
+
+if TYPE_CHECKING:
+    from .cache import Cache
+
+COLUMNS = ("label", "speaker", "language", "split", "dataset")
+SLICE = 64 << 20  # bytes held in memory at a time
+PAGE = 4096  # large data starts at a multiple of this, as memory maps like it
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What goes into the file for one space, and where."""
+
+    space: Space
+    rows: Rows
+    columns: dict[str, np.ndarray]
+
+
+def pack(
+    cache: Cache,
+    out: Path,
+    clips: Manifest | None = None,
+    spaces: Iterable[str | Space] | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Pack a cache; see `Cache.pack`."""
+    if out.exists() and not overwrite:
+        raise InputError(f"{out} is there already; choose another name, or overwrite it")
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: the folder {out.parent} is not there")
+    chosen = cache.spaces() if spaces is None else [cache.space(space) for space in spaces]
+    plans = [_plan(space, clips) for space in chosen]
+    plans = [plan for plan in plans if len(plan.rows)]
+    if not plans:
+        raise InputError(f"{cache.path} has nothing to pack")
+    lines = np.frombuffer(cache.clips.refresh().lines(), np.uint8)
+    beside = out.with_name(f".{out.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
+    try:
+        with beside.open("x+b", buffering=0) as stream:
+            skeleton, offsets = _skeleton(plans, lines)
+            _claim(stream, skeleton.size, out)
+            for start, page in skeleton.pages():
+                _write_at(stream, start, page)
+            for plan, places in zip(plans, offsets, strict=True):
+                _copy(stream, plan, places, progress)
+            os.fsync(stream.fileno())
+        for plan in plans:
+            _check(beside, plan)
+        beside.replace(out)
+        sync_folder(out.parent)
+    finally:
+        beside.unlink(missing_ok=True)
+    return out
+
+
+def _plan(space: Space, clips: Manifest | None) -> Plan:
+    rows = _all_rows(space)
+    if clips is None:
+        return Plan(space, rows, {})
+    keys = space.cache.keys(space, clips)
+    absent = [id_ for id_, key in zip(clips.ids, keys, strict=True) if key is None]
+    if absent and len(absent) == len(clips):
+        return Plan(space, rows.take(np.empty(0, np.intp)), {})
+    place = {key: i for i, key in enumerate(rows.key.tolist())}
+    known = [i for i, key in enumerate(keys) if key is not None]
+    lost = [clips.ids[i] for i in known if (keys[i] or "").encode() not in place]
+    if lost:
+        space.cache.read(space, clips.select(lost))  # says what is missing, and the command
+    picked = rows.take(np.array([place[(keys[i] or "").encode()] for i in known], np.intp))
+    some = clips.select(known)
+    rows = Rows(picked.key, _bytes(some["id"]), picked.frames, picked.seconds)
+    return Plan(space, rows, {n: _bytes(some[n]) for n in COLUMNS if n in some})
+
+
+def _all_rows(space: Space) -> Rows:
+    """Return what the shards say of all rows, each key once, in the order of the keys."""
+    table = space.index.refresh().table
+    shards = [space.index.rows(name) for name in table.names]
+    if not shards:
+        empty = np.empty(0, np.uint32)
+        return Rows(np.empty(0, "S64"), np.empty(0, "S1"), empty, empty.astype("<f4"))
+    rows = Rows.join(shards)
+    _, first = np.unique(rows.key, return_index=True)
+    return rows.take(np.sort(first))
+
+
+def _bytes(column: np.ndarray) -> np.ndarray:
+    return np.array([text.encode("utf-8", "surrogatepass") for text in column] or [b""], "S")
+
+
+def _claim(stream: BinaryIO, size: int, out: Path) -> None:
+    """Claim space on the disk, or raise OSError."""
+    free = shutil.disk_usage(out.parent).free
+    if free < size:
+        message = f"packing needs {size} bytes, {out.parent} has {free}: make room"
+        raise OSError(28, message, str(out))
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(stream.fileno(), 0, size)
+
+
+def _skeleton(plans: list[Plan], lines: np.ndarray) -> tuple[SparseFile, list[tuple[int, int]]]:
+    """Lay out everything but the values; return where each space's values and checksums go."""
+    offsets = []
+    skeleton = SparseFile()
+    with h5py.File(
+        skeleton, "w", libver=VERSION, alignment_threshold=PAGE, alignment_interval=PAGE
+    ) as file:
+        set_text(file, "kind", "affekt packed cache")
+        file.attrs["format"] = FORMAT
+        set_text(file, "clips_sha256", hashlib.sha256(lines.tobytes()).hexdigest())
+        file["clips"] = lines
+        for plan in plans:
+            space, rows = plan.space, plan.rows
+            group = file.create_group(space.name)
+            set_text(group, "spec", space.spec.json())
+            set_text(group, "spec_key", space.key)
+            set_text(group, "rows_sha256", rows.digest())
+            set_text(group, "provenance", provenance_text(space.provenance()))
+            for name, values in (vars(rows) | plan.columns).items():
+                group[name] = values
+            shape = (space.n_layers, len(rows))
+            dtype = np.dtype(space.spec.store_dtype).newbyteorder("<")
+            offsets.append(
+                (
+                    _reserve(group, "embeddings", (*shape, space.dim), dtype),
+                    _reserve(group, "checksum", shape, np.dtype("<u8")),
+                )
+            )
+            values = group["embeddings"]
+            if isinstance(values, h5py.Dataset):
+                for axis, name in enumerate(("layer", "row", "dim")):
+                    values.dims[axis].label = name
+    return skeleton, offsets
+
+
+def _reserve(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype) -> int:
+    """Make a contiguous dataset without writing it; return where its bytes go."""
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_layout(h5py.h5d.CONTIGUOUS)
+    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
+    extent = h5py.h5s.create_simple(shape)
+    made = h5py.h5d.create(group.id, name.encode(), h5py.h5t.py_create(dtype), extent, plan)
+    return made.get_offset()
+
+
+def _copy(
+    stream: BinaryIO,
+    plan: Plan,
+    places: tuple[int, int],
+    progress: Callable[[int, int], None] | None,
+) -> None:
+    """Copy the values and their checksums, a slice of rows of all layers at a time."""
+    space, count = plan.space, len(plan.rows)
+    layers = range(space.n_layers)
+    dtype = np.dtype(space.spec.store_dtype).newbyteorder("<")
+    width = space.dim * dtype.itemsize
+    step = max(1, SLICE // (width * space.n_layers))
+    keys = [key.decode() for key in plan.rows.key.tolist()]
+    for start in range(0, count, step):
+        some = keys[start : start + step]
+        sums = np.empty((space.n_layers, len(some)), "<u8")
+        values, _ = space.read(some, layers, dtype.str, sums)
+        for layer in layers:
+            row = layer * count + start
+            piece = np.ascontiguousarray(values[:, layer])
+            _write_at(stream, places[0] + row * width, piece.data)
+            _write_at(stream, places[1] + row * 8, sums[layer].data)
+        if progress is not None:
+            progress(start + len(some), count)
+
+
+def _write_at(stream: BinaryIO, start: int, data: bytes | memoryview) -> None:
+    left = memoryview(data).cast("B")
+    stream.seek(start)
+    while left:
+        left = left[stream.write(left) or 0 :]
+
+
+def _check(out: Path, plan: Plan) -> None:
+    """Read every vector back and check it, from the disk where the system lets us."""
+    with out.open("rb") as file, suppress(AttributeError, OSError):
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    index = PackedIndex(out, plan.space.name, plan.space.spec)
+    index.vectors(out.name).check(key_words(hex_bytes(plan.rows.key)))

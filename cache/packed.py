@@ -1,0 +1,140 @@
+"""A packed cache: one plain HDF5 file with everything in it, read like a folder.
+
+Each space is a group with ``embeddings (layers, rows, dim)``, one layer after another, so that a
+layer is read at the speed of memory, or mapped without reading. `Cache.pack` makes it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from .clips import ClipIndex, Seen
+from .digests import hex_bytes
+from .errors import DamagedError, InputError
+from .hostile import attribute, dataset, open_plain
+from .index import Table
+from .shard import FORMAT, Rows, Shard
+from .spec import Spec
+from .vectors import Vectors
+
+
+def packed_spaces(path: Path) -> dict[str, Spec]:
+    """Return the spaces of a packed file, by name.
+
+    Raises
+    ------
+    DamagedError
+        Not a packed cache, damaged, or newer than this affekt.
+    """
+    with open_plain(path) as file:
+        form = attribute(file, "format", int)
+        if attribute(file, "kind", str) != "affekt packed cache":
+            raise DamagedError(f"{path}: is not a packed cache")
+        if form > FORMAT:
+            raise DamagedError(f"{path}: format {form} is newer than {FORMAT}: update affekt")
+        names = [str(name) for name in file if name != "clips"]
+        return {name: Spec.from_json(attribute(_group(file, name), "spec", str)) for name in names}
+
+
+def open_packed(path: Path, name: str, spec: Spec) -> Shard:
+    """Open a space of a packed file, checking its structure but none of its values.
+
+    Raises
+    ------
+    DamagedError
+        Damaged, hostile, or of another shape than its spec.
+    """
+    layers, dim = spec.n_layers, spec.dim
+    dtype = np.dtype(spec.store_dtype).newbyteorder("<")
+    with open_plain(path) as file:
+        group = _group(file, name)
+        values = dataset(group, "embeddings", (layers, None, dim), "f")
+        count = values.shape[1]
+        sums = dataset(group, "checksum", (layers, count), "u")
+        rows = Rows(*(dataset(group, field, (count,))[()] for field in Rows.__dataclass_fields__))
+        if rows.digest() != attribute(group, "rows_sha256", str):
+            raise DamagedError(f"{path}: {name}: keys, ids, frames or seconds are damaged")
+        start, sums_start = values.id.get_offset(), sums.id.get_offset()
+        if values.dtype != dtype or rows.key.dtype != "S64" or None in (start, sums_start):
+            raise DamagedError(f"{path}: {name}: is laid out otherwise than a packed space")
+        provenance = json.loads(attribute(group, "provenance", str))
+    starts = start + np.arange(layers, dtype=np.int64)[:, None] * (count * dim * dtype.itemsize)
+    vectors = Vectors(path, count, layers, dim, dtype, count, starts, sums_start)
+    return Shard(rows, vectors, spec.key, provenance)
+
+
+class PackedIndex:
+    """Where the rows of a space of a packed file are; stands in for `Index`."""
+
+    def __init__(self, path: Path, name: str, spec: Spec):
+        self.file = path
+        self.damaged: dict[str, str] = {}
+        self.foreign: list[str] = []
+        self._open = partial(open_packed, path, name, spec)
+        shard = self._open()
+        self._vectors, self._provenance = shard.vectors, shard.provenance
+        self.table = Table.of({path.name: hex_bytes(shard.rows.key)})
+
+    @property
+    def shards(self) -> list[str]:
+        """The one file."""
+        return self.table.names
+
+    def refresh(self) -> PackedIndex:
+        """Do nothing: a packed file never changes."""
+        return self
+
+    def path(self, name: str) -> Path:
+        """Return the file."""
+        return self.file
+
+    def vectors(self, name: str) -> Vectors:
+        """Return where the vectors are."""
+        return self._vectors
+
+    def rows(self, name: str) -> Rows:
+        """Return the rows of the file."""
+        return self._open().rows
+
+    def provenance(self) -> dict[str, Any]:
+        """Return the library versions noted when it was packed."""
+        return self._provenance
+
+    def save(self, tmp: Path) -> None:
+        """Do nothing: there is no memo."""
+
+
+class PackedClips(ClipIndex):
+    """The index of clips that a packed file carries."""
+
+    def refresh(self) -> PackedClips:
+        """Read the lines, once."""
+        if not self._names:
+            with open_plain(self.top) as file:
+                data = dataset(file, "clips", (None,), "u")[()].tobytes()
+                if hashlib.sha256(data).hexdigest() != attribute(file, "clips_sha256", str):
+                    raise DamagedError(f"{self.top}: the index of clips is damaged")
+            self._names = {"clips"}
+            self._take([data])
+        return self
+
+    def record(self, lines: Iterable[Seen]) -> None:
+        """Refuse: a packed file never changes."""
+        raise InputError(f"{self.top} is packed and never changes; extract into a folder")
+
+
+def _group(file: h5py.File, name: str) -> h5py.Group:
+    if not isinstance(file.get(name, getlink=True), h5py.HardLink):
+        raise DamagedError(f"{Path(file.filename).name}: {name} is a link, refused")
+    found = file[name]
+    if not isinstance(found, h5py.Group):
+        raise DamagedError(f"{Path(file.filename).name}: {name} is not a group")
+    return found

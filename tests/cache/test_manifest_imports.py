@@ -1,0 +1,258 @@
+"""Manifests from data sets, audformat tables, EmoBox, s3prl and the unified data set's names."""
+
+from __future__ import annotations
+
+import io
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from affekt.cache import InputError
+from affekt.cache.manifest_corpora import read_emobox, read_s3prl, read_unified
+from affekt.cache.manifest_objects import from_audformat, from_datasets
+from affekt.cache.wav import wav_bytes
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+SAMPLES = np.sin(np.arange(1600) / 9).astype("f4")
+
+
+@given(
+    hnp.arrays(
+        np.float32,
+        st.one_of(st.tuples(st.integers(0, 50)), st.tuples(st.integers(9, 50), st.integers(1, 4))),
+        elements=st.floats(-2, 2, width=32),
+    ),
+    st.integers(8000, 48000),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_wav_holds_exactly_the_samples(samples, rate):
+    found, found_rate = soundfile.read(io.BytesIO(wav_bytes(samples, rate)), dtype="float32")
+    assert found_rate == rate
+    assert np.array_equal(found, samples[:, 0] if samples.shape[1:] == (1,) else samples)
+
+
+def test_wav_of_integers_and_channels_first():
+    samples = np.arange(-500, 501, dtype=np.int16)
+    found, _ = soundfile.read(io.BytesIO(wav_bytes(samples, 16000)), dtype="int16")
+    assert np.array_equal(found, samples)
+    stereo = np.stack([SAMPLES, -SAMPLES])
+    found, _ = soundfile.read(io.BytesIO(wav_bytes(stereo, 16000)), dtype="float32")
+    assert np.array_equal(found, stereo.T)
+
+
+@pytest.mark.parametrize(
+    ("samples", "rate"),
+    [(np.zeros(4, complex), 16000), (np.zeros((2, 3, 4)), 16000), (SAMPLES, 0), (SAMPLES, "16k")],
+)
+def test_what_is_no_audio(samples, rate):
+    with pytest.raises(InputError, match="expected"):
+        wav_bytes(samples, rate)
+
+
+class Dataset:
+    """Rows and features, as a `datasets.Dataset` has them."""
+
+    def __init__(self, rows, **names):
+        self.rows = rows
+        self.features = {"audio": object()}
+        for column, labels in names.items():
+            self.features[column] = SimpleNamespace(names=labels, int2str=None)
+
+    def __iter__(self):
+        return iter([dict(row) for row in self.rows])
+
+
+def decoded(samples=SAMPLES, rate=16000):
+    return {"path": "/elsewhere/a.wav", "array": samples, "sampling_rate": rate}
+
+
+def test_datasets_with_arrays(tmp_path):
+    rows = [
+        {"audio": decoded(), "label": 1, "text": "uno", "extra": 3},
+        {"audio": decoded(-SAMPLES), "label": 0, "text": "dos", "extra": 4},
+        {"audio": decoded(), "label": -1, "text": "tres", "extra": 5},
+    ]
+    clips = from_datasets(Dataset(rows, label=["anger", "joy"]), tmp_path / "audio")
+    assert clips.ids == ["0", "1", "2"]
+    assert list(clips["label"]) == ["joy", "anger", ""]
+    assert list(clips["extra"]) == ["3", "4", "5"]
+    assert clips["path"][0] == clips["path"][2] != clips["path"][1]  # one content, one file
+    found, rate = soundfile.read(clips.file(1), dtype="float32")
+    assert np.array_equal(found, -SAMPLES)
+    assert rate == 16000
+    before = clips.file(0).stat().st_mtime_ns
+    again = from_datasets(Dataset(rows, label=["anger", "joy"]), tmp_path / "audio")
+    assert again.hash == clips.hash
+    assert clips.file(0).stat().st_mtime_ns == before
+    assert len(list((tmp_path / "audio").iterdir())) == 2
+
+
+def test_datasets_with_bytes_need_no_decoder(tmp_path):
+    file = io.BytesIO()
+    soundfile.write(file, SAMPLES, 16000, format="FLAC")
+    rows = [{"audio": {"bytes": file.getvalue(), "path": "x/a.flac"}, "emotion": "calm"}]
+    clips = from_datasets(Dataset(rows), tmp_path)
+    assert clips.file(0).read_bytes() == file.getvalue()
+    assert clips.file(0).suffix == ".flac"
+
+
+def test_dataset_dict_gives_the_splits(tmp_path):
+    part = Dataset([{"speech": decoded(), "mood": 0, "who": "s1"}], mood=["calm"])
+    clips = from_datasets(
+        {"train": part, "validation": part, "test": part},
+        tmp_path,
+        audio="speech",
+        columns={"label": "mood", "speaker": "who"},
+    )
+    assert list(clips["split"]) == ["train", "dev", "test"]
+    assert clips.ids == ["train-0", "validation-0", "test-0"]
+    assert list(clips["label"]) == ["calm"] * 3
+    assert clips.clip(0).speaker == "s1"
+
+
+def test_datasets_of_text_alone(tmp_path):
+    clips = from_datasets([{"text": "a", "label": "joy"}], tmp_path / "none")
+    assert clips.clip(0).text == "a"
+    assert not (tmp_path / "none").exists()
+
+
+def test_datasets_that_cannot_be_read(tmp_path):
+    with pytest.raises(InputError, match=r"row 0.*Audio\(decode=False\)"):
+        from_datasets([{"audio": object(), "label": "a"}], tmp_path)
+    with pytest.raises(InputError, match="no column 'mood'; there are audio, label"):
+        from_datasets([{"audio": decoded(), "label": "a"}], tmp_path, columns={"label": "mood"})
+
+
+def test_audformat(tmp_path):
+    index = pd.MultiIndex.from_arrays(
+        [
+            ["a/x.wav", "a/x.wav", "b.wav"],
+            pd.to_timedelta(["0s", "1.25s", "0s"]),
+            pd.to_timedelta(["1.25s", "2s", None]),
+        ],
+        names=["file", "start", "end"],
+    )
+    frame = pd.DataFrame({"emotion": ["joy", None, "fear"], "spk": [1, 2, 3]}, index=index)
+    clips = from_audformat(SimpleNamespace(df=frame), tmp_path, columns={"speaker": "spk"})
+    assert [(clip.path, clip.start, clip.end) for clip in clips] == [
+        ("a/x.wav", 0.0, 1.25),
+        ("a/x.wav", 1.25, 2.0),
+        ("b.wav", None, None),  # from 0 to the end: the file itself
+    ]
+    assert list(clips["label"]) == ["joy", "", "fear"]
+    assert list(clips["speaker"]) == ["1", "2", "3"]
+    assert len(set(clips.ids)) == 3
+    files = pd.Series(["joy"], pd.Index(["a.wav"], name="file"), name="emotion")
+    assert from_audformat(files, tmp_path).ids == ["a.wav"]
+    with pytest.raises(InputError, match="expected file, or file, start, end"):
+        from_audformat(frame.reset_index(), tmp_path)
+    absolute = files.set_axis(pd.Index(["/data/a.wav"], name="file"))
+    with pytest.raises(InputError, match="leaves the manifest's root"):
+        from_audformat(absolute, tmp_path)
+    assert from_audformat(absolute, tmp_path, allow_outside=True).clip(0).path == "/data/a.wav"
+
+
+def emobox(tmp_path, **changes):
+    """One fold with its label map, as the repository keeps it."""
+    folder = tmp_path / "data" / "toy"
+    (folder / "fold_1").mkdir(parents=True)
+    (folder / "label_map.json").write_text(json.dumps({"a": "Angry", "N": "Neutral"}))
+    for part, keys in {"train": ("k1", "k2"), "valid": ("k3",), "test": ("k4",)}.items():
+        rows = [
+            {"key": key, "dataset": "toy", "wav": f"downloads/toy/{key} (1).wav", "type": "raw",
+             "sample_rate": 44100, "num_frame": 44100.0, "task": "category", "length": 1.0,
+             "emo": "a" if key != "k2" else "N", "channel": 1, **changes}
+            for key in keys
+        ]  # fmt: skip
+        path = folder / "fold_1" / f"toy_{part}_fold_1.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
+
+
+def test_emobox(tmp_path):
+    clips = read_emobox(emobox(tmp_path))
+    assert dict(zip(clips.ids, clips["split"], strict=True)) == {
+        "k1": "train", "k2": "train", "k3": "dev", "k4": "test",
+    }  # fmt: skip
+    assert clips.select(["k2"]).clip(0).label == "Neutral"
+    assert clips.select(["k2"])["emo"][0] == "N"
+    assert clips.root == tmp_path
+    assert clips.file(0).name.endswith(" (1).wav")
+    with pytest.raises(InputError, match="has no fold 2; it has fold_1"):
+        read_emobox(tmp_path / "data" / "toy", fold=2)
+
+
+def test_emobox_segments_and_errors(tmp_path):
+    clips = read_emobox(emobox(tmp_path / "a", start_time=0.5, end_time=1.0))
+    assert (clips.clip(0).start, clips.clip(0).end) == (0.5, 1.0)
+    with pytest.raises(InputError, match=r"line 1: label 'n' is not in .*Did you mean 'N'"):
+        read_emobox(emobox(tmp_path / "b", emo="n"))
+    with pytest.raises(InputError, match="expected key, wav and emo"):
+        read_emobox(emobox(tmp_path / "c", wav=""))
+
+
+def test_s3prl(tmp_path):
+    audio = tmp_path / "corpus"
+    for name, rows in {
+        "train": f"{audio}/s1/a.wav,hap,a\n{audio}/s1/b.wav,sad,b\n",
+        "valid": f"{audio}/s2/c.wav,hap,c\n",
+        "test": f"{audio}/s2/d.wav,neu,d\n",
+    }.items():
+        (tmp_path / f"{name}.csv").write_text("wav_path,label,id\n" + rows)
+    clips = read_s3prl(tmp_path)
+    assert dict(zip(clips.ids, clips["split"], strict=True)) == {
+        "a": "train", "b": "train", "c": "dev", "d": "test",
+    }  # fmt: skip
+    assert clips.root == audio
+    assert sorted(clips["path"]) == ["s1/a.wav", "s1/b.wav", "s2/c.wav", "s2/d.wav"]
+    with pytest.raises(InputError, match="is outside"):
+        read_s3prl(tmp_path, root=audio / "s1")
+
+
+def test_s3prl_times_and_errors(tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("id,wav_path,label,start_sec,end_sec\na,x.wav,hap,0.5,1.5\nb,x.wav,sad,,\n")
+    clips = read_s3prl(path)
+    assert (clips.clip(0).start, clips.clip(0).end) == (0.5, 1.5)
+    assert (clips.clip(1).start, clips.clip(1).end) == (None, None)
+    path.write_text("id,file,label\n")
+    with pytest.raises(InputError, match="expected id, wav_path, label"):
+        read_s3prl(path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no rows"):
+        read_s3prl(tmp_path / "empty")
+
+
+def test_unified_names(tmp_path):
+    names = [
+        "00000+aesdd+aesdd.1+f+ang+-1+ell+el-gr.wav",
+        "00007+ravdess+ravdess.12+m+cal+0+eng+en-us.wav",
+        "00009+mess+mess.3+f+cal+1+eng+en-gb.wav",
+    ]
+    for name in names:
+        (tmp_path / name).write_bytes(b"")
+    clips = read_unified(tmp_path)
+    assert clips.ids == ["00000", "00007", "00009"]
+    assert list(clips["label"]) == ["ang", "cal", "cal"]
+    assert list(clips["language"]) == ["ell", "eng", "eng"]
+    assert list(clips["locale"]) == ["el-gr", "en-us", "en-gb"]
+    assert list(clips["gender"]) == ["f", "m", "f"]
+    assert clips.clip(1).speaker == "ravdess.12"
+    # calm is neutral in one source and positive in another, as the data set maps it
+    valence = read_unified(names, tmp_path, label="valence")
+    assert list(valence["label"]) == ["negative", "neutral", "positive"]
+    assert list(valence["emotion"]) == ["ang", "cal", "cal"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["a.wav", "1+a+b+f+ang+2+ell+el.wav", "1+a+b+f+ang+-1+ell.wav", "1+a+b+f+ang+-1+ell+el+x.wav"],
+)
+def test_other_names_are_refused(name):
+    with pytest.raises(InputError, match=r"expected <number>\+<dataset>"):
+        read_unified([name], ".")
