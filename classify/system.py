@@ -128,7 +128,7 @@ def open_system(place: str | os.PathLike[str], *, system: str | None = None) -> 
     if not (folder / "comparison.json").is_file():
         if system is not None:
             raise InputError(f"--system is for the folder of a run; {place} is a model")
-        return System(str(place), {str(place): Model.from_pretrained(place)})
+        return System(str(place), {str(place): Model.from_pretrained(str(place))})
     data: dict[str, Any] = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     systems = data["systems"]
     chosen = system or data["chosen"]
