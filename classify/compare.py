@@ -193,7 +193,9 @@ def compare(
 def _warnings(folds: Sequence[Split]) -> list[str]:
     if len(folds) == 1:
         return list(folds[0].warnings)
-    return [f"{fold.name}: {text}" for fold in folds for text in fold.warnings]
+    found = [f"{fold.name}: {text}" for fold in folds for text in fold.warnings]
+    more = f"{len(found) - 10} more warnings of the {len(folds)} splits are in comparison.json"
+    return [*found[:10], more] if len(found) > 11 else found
 
 
 def _chosen(combined: Mapping[str, Combined]) -> str | None:

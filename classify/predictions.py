@@ -202,6 +202,9 @@ class Predictions:
         labels = tuple(labels)
         if labels == self.labels:
             return self
+        if self.hard and set(self.labels) < set(labels):
+            # Labels alone do not tell which classes a system knows: it never chose the others.
+            return Predictions.one_hot(self.ids, labels, self.label, source=self.source)
         if set(labels) != set(self.labels) or len(labels) != len(self.labels):
             mine = sorted(set(self.labels) - set(labels))
             theirs = sorted(set(labels) - set(self.labels))

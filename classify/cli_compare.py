@@ -1,0 +1,222 @@
+"""The command `affekt compare`: prediction files, also ones made elsewhere, and their ensembles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..cache.manifest import Manifest
+    from .predictions import Predictions
+    from .task import Task
+
+__all__ = ["compare"]
+
+
+@click.command()
+@click.argument("predictions", nargs=-1, metavar="[NAME=]PRED.CSV...")
+@click.option("--truth", type=click.Path(path_type=Path), help="Manifest with the true labels.")
+@click.option("--task", help="valence, emotion6, ..., or a YAML file; default: labels as they are.")
+@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Test clips of the manifest.")
+@click.option("--dev", multiple=True, metavar="[NAME=]PRED.CSV", help="Predictions on dev.")
+@click.option("--dev-where", multiple=True, metavar="COLUMN=VALUE", help="Dev clips.")
+@click.option("--split", type=click.Path(path_type=Path), help="split.csv that names the parts.")
+@click.option("--strategies", default="mean,max", show_default=True, help="Ensembles, or none.")
+@click.option("--group", default="speaker", show_default=True, help="Column resampled as a whole.")
+@click.option("--by", default="language", show_default=True, help="Columns that get a table.")
+@click.option(
+    "--rename", multiple=True, metavar="THEIRS=OURS", help="Label of a file = task label."
+)
+@click.option("--calibrate", help="temperature, vector or isotonic, learnt on dev.")
+@click.option("--subsets", is_flag=True, help="Try every subset of the members on dev.")
+@click.option("--resamples", default=10_000, show_default=True, help="Bootstrap draws.")
+@click.option("--level", default=0.95, show_default=True, help="Coverage of the intervals.")
+@click.option("--random-state", default=0, show_default=True, help="Seed of all draws.")
+@click.option("--counts", multiple=True, metavar="NAME=RIGHT", help="Only counts are known.")
+@click.option("--of", type=int, help="Clips of the test set, for --counts.")
+@click.option("--latex", is_flag=True, help="Write tables.tex too.")
+@click.option("--figures", is_flag=True, help="Write figures too (needs the extra plot).")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the report.")
+def compare(
+    predictions: Sequence[str], counts: Sequence[str], of: int | None, as_json: bool, **options: Any
+) -> None:
+    """Compare prediction files and their ensembles on the same clips.
+
+    Each PRED.CSV has the columns id, label and one probability per class. Members are named by
+    their file (or its folder, for pred.csv), or as NAME=PRED.CSV. What is learnt or chosen comes
+    from --dev. Where only numbers of right clips are known: --counts mean=225 --counts beto=221
+    --of 300.
+    """
+    from ..cache.errors import InputError
+
+    if counts:
+        if predictions or of is None:
+            raise InputError("--counts needs --of CLIPS, and no prediction files")
+        from .counts import compare_counts, counts_text
+
+        result = compare_counts({k: _int(k, v) for k, v in _pairs("--counts", counts).items()}, of)
+        click.echo(json.dumps(result, indent=1) if as_json else counts_text(result))
+        return
+    if not predictions or not options["truth"]:
+        raise InputError("nothing to compare; expected prediction files and --truth MANIFEST")
+    comparison = _compare(predictions, **options)
+    click.echo(comparison.json() if as_json else comparison.table(), nl=not as_json)
+
+
+def _compare(
+    predictions: Sequence[str],
+    *,
+    truth: Path,
+    task: str | None,
+    where: Sequence[str],
+    dev: Sequence[str],
+    dev_where: Sequence[str],
+    split: Path | None,
+    strategies: str,
+    group: str,
+    by: str,
+    rename: Sequence[str],
+    output: Path | None,
+    latex: bool,
+    figures: bool,
+    resamples: int,
+    **options: Any,
+) -> Any:
+    from ..cache.errors import InputError
+    from ..cache.manifest import Manifest
+    from .compare import compare
+    from .splits import splits
+
+    names = _pairs("--rename", rename)
+    members = _members(predictions, names)
+    clips = Manifest.read(truth)
+    settings: dict[str, Any] = {}
+    if split is not None:
+        clips = _with_parts(clips, split)
+        where, dev_where = (*where, "split=test"), (*dev_where, "split=dev")
+    test = _where(clips, where)
+    task_ = _task(task, members, test)
+    if split is not None:
+        # What the split forces is warned of in the report, not refused: the predictions are there.
+        parts = clips.where(split=["train", "dev", "test"])
+        settings["split"] = splits(
+            task_.select(parts, blank="drop")[0],
+            "column",
+            dev_size=0,
+            allow_speaker_overlap=True,
+            allow_duplicates=True,
+        )
+    if dev:
+        if not dev_where:
+            raise InputError("--dev needs --dev-where COLUMN=VALUE or --split to know its clips")
+        settings["dev"] = _members(dev, names)
+        settings["dev_truth"] = _where(clips, dev_where)
+    comparison = compare(
+        members,
+        test,
+        task_,
+        strategies=[s for s in strategies.split(",") if s and s != "none"],
+        groups=group or None,
+        by=[column for column in by.split(",") if column],
+        n_resamples=resamples,
+        **settings,
+        **options,
+    )
+    if output is not None:
+        comparison.write(output)
+        if latex:
+            from .latex import tables
+
+            (output / "tables.tex").write_text(tables(comparison.data), encoding="utf-8")
+        if figures:
+            from .figures import figures as draw
+
+            draw(comparison.data, output / "figures")
+        click.echo(f"report: {output / 'report.md'}", err=True)
+    elif latex or figures:
+        raise InputError("--latex and --figures need -o FOLDER")
+    return comparison
+
+
+def _members(files: Sequence[str], rename: Mapping[str, str]) -> dict[str, Predictions]:
+    from ..cache.errors import InputError
+    from .predictions import Predictions
+
+    found: dict[str, Predictions] = {}
+    for given in files:
+        name, _, path = given.partition("=")
+        if not path or Path(given).exists():
+            path = given
+            stem = Path(given).stem
+            name = Path(given).resolve().parent.name if stem == "pred" else stem
+        if name in found:
+            raise InputError(f"two members are called {name!r}; name them: NAME={path}")
+        found[name] = Predictions.read(path, rename=rename)
+    return found
+
+
+def _task(name: str | None, members: Mapping[str, Predictions], truth: Manifest) -> Task:
+    from .task import Task
+
+    if name:
+        return Task.of(name)
+    first = next(iter(members.values()))
+    more = sorted({str(label) for label in truth["label"]} - set(first.labels))
+    if all(member.hard for member in members.values()):
+        more = sorted({*more, *(label for m in members.values() for label in m.labels)})
+        return Task.from_labels(dict.fromkeys([*first.labels, *more]))
+    return Task.from_labels(first.labels)
+
+
+def _where(clips: Manifest, conditions: Sequence[str]) -> Manifest:
+    from ..cache.errors import InputError
+
+    for column, value in _pairs("--where", conditions).items():
+        clips = clips.where(**{column: value})
+        if not len(clips):
+            raise InputError(f"{clips.source}: no clip has {column} {value!r}")
+    return clips
+
+
+def _with_parts(clips: Manifest, path: Path) -> Manifest:
+    """Return the clips that a `split.csv` names, with its parts in the column `split`."""
+    import csv
+
+    from ..cache.errors import InputError
+
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            rows = {row["id"]: row["split"] for row in csv.DictReader(file)}
+    except (OSError, KeyError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is no split file (columns id, split): {error}") from error
+    unknown = sorted(set(rows) - set(clips.ids))
+    if unknown:
+        raise InputError(f"{path}: {len(unknown)} ids that {clips.source} lacks: {unknown[:5]}")
+    kept = clips.select([clip_id for clip_id in clips.ids if clip_id in rows])
+    return kept.with_columns(split=[rows[clip_id] for clip_id in kept.ids])
+
+
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    from ..cache.errors import InputError
+
+    found = {}
+    for text in given:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise InputError(f"{option} {text!r}; expected NAME=VALUE")
+        found[key] = value
+    return found
+
+
+def _int(name: str, text: str) -> int:
+    from ..cache.errors import InputError
+
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"--counts {name}={text!r}; expected a number of clips") from None

@@ -1,0 +1,118 @@
+r"""LaTeX tables of a comparison (booktabs), ready for ``\input``; they hold no other number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .escape import latex
+from .report import COLUMNS, ordered
+
+Data = Mapping[str, Any]
+
+
+def systems_table(data: Data) -> str:
+    """Return the main table: UAR with interval first, then the other measures.
+
+    The system that dev chose is set in bold.
+    """
+    level = f"{100 * data['settings']['level']:g}"
+    rows = []
+    for name in ordered(data):
+        test = data["systems"][name]["test"]
+        cells = [_bold(latex(name), name == data["chosen"])]
+        cells += [_score(test[key], with_interval=key == "uar") for key, _ in COLUMNS]
+        rows.append(cells)
+    caption = (
+        f"Systems on {data['test']['clips']} test clips ({data['groups']['count']} groups); "
+        rf"{level}\,\% intervals by clustered bootstrap."
+    )
+    return _table(["system", *(title for _, title in COLUMNS)], rows, caption, "tab:systems")
+
+
+def by_table(data: Data, column: str) -> str:
+    """Return UAR by a column, one system per column of the table, at most six."""
+    part, names = data["by"][column], ordered(data)[:6]
+    rows = [
+        [
+            latex(value or "(blank)"),
+            str(row["clips"]),
+            *(_score(row["systems"][name]["uar"]) for name in names),
+        ]
+        for value, row in part["values"].items()
+    ]
+    mean = [f"{part['macro'][name]['uar']:.3f}" for name in names]
+    pooled = [_score(data["systems"][name]["test"]["uar"]) for name in names]
+    rows += [["mean", "", *mean], ["pooled", str(data["test"]["clips"]), *pooled]]
+    header = [latex(column), "clips", *map(latex, names)]
+    return _table(header, rows, f"UAR by {latex(column)}.", f"tab:{_key(column)}")
+
+
+def pairs_table(data: Data) -> str:
+    """Return the pairs of the chosen system (else of the best) with the others."""
+    first = data["chosen"] or ordered(data)[0]
+    rows = []
+    for pair in data["pairs"]:
+        if first not in (pair["a"], pair["b"]):
+            continue
+        mine = pair["a"] == first
+        other, sign = (pair["b"], 1) if mine else (pair["a"], -1)
+        counts = [pair["right_a"], pair["right_b"]][:: 1 if mine else -1]
+        rows.append(
+            [
+                latex(other),
+                f"{counts[0]} vs {counts[1]}",
+                f"{sign * pair['uar_difference']:+.3f}",
+                _p(pair["mcnemar"]),
+                _p(pair["permutation"]),
+                _p(pair["p_holm"]),
+            ]
+        )
+    header = [f"{latex(first)} vs", "right", r"$\Delta$UAR", "McNemar", "permutation", "Holm"]
+    return _table(header, rows, f"{latex(first)} against the others.", "tab:pairs")
+
+
+def tables(data: Data) -> str:
+    """Return all tables, one after the other."""
+    found = [systems_table(data), pairs_table(data)]
+    found += [by_table(data, column) for column in data["by"]]
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(found)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{caption}}}\label{{{label}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        r"\toprule",
+        " & ".join(header) + r" \\",
+        r"\midrule",
+        *(" & ".join(row) + r" \\" for row in rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _score(value: Data, *, with_interval: bool = False) -> str:
+    if value["value"] is None:
+        return "--"
+    text = f"{value['value']:.3f}"
+    span = value.get("interval")
+    if with_interval and span and span[0] is not None:
+        text += f" [{span[0]:.3f}, {span[1]:.3f}]"
+    return text
+
+
+def _p(value: float) -> str:
+    return "$<$0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _bold(text: str, bold: bool) -> str:
+    return rf"\textbf{{{text}}}" if bold else text
+
+
+def _key(text: str) -> str:
+    return "".join(sign if sign.isalnum() else "-" for sign in text)

@@ -1,0 +1,159 @@
+"""The command `affekt compare`, called as a person calls it."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+from affekt.cache.errors import InputError
+from affekt.cache.manifest import Manifest
+from affekt.classify.cli_compare import compare
+from affekt.classify.predictions import Predictions
+from affekt.classify.splits import splits
+from click.testing import CliRunner
+
+LABELS = ("anger", "joy", "neutral")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    rows = [
+        {"id": f"c{i}", "text": "-", "label": LABELS[rng.integers(3)], "speaker": f"s{i % 15}"}
+        for i in range(150)
+    ]
+    clips = Manifest.from_rows(rows)
+    clips.write(tmp_path / "clips.csv")
+    [split] = splits(clips)
+    split.write(tmp_path / "split.csv")
+    for name, skill in (("speech", 2.0), ("text", 0.5)):
+        for part in ("test", "dev"):
+            table = split.parts[part]
+            codes = [LABELS.index(label) for label in table["label"]]
+            scores = rng.normal(size=(len(table), 3)) + skill * np.eye(3)[codes]
+            proba = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+            sub = tmp_path / name
+            sub.mkdir(exist_ok=True)
+            target = sub / ("pred.csv" if part == "test" else "dev.csv")
+            Predictions(table.ids, LABELS, proba).write(target)
+    return tmp_path
+
+
+def call(*args, code=0):
+    result = CliRunner().invoke(compare, [str(arg) for arg in args])
+    if code == 2:
+        assert isinstance(result.exception, InputError), result
+        return str(result.exception)
+    assert result.exit_code == code, result.output + repr(result.exception)
+    return result.stdout
+
+
+def test_the_whole_way(folder):
+    text = call(
+        folder / "speech" / "pred.csv",
+        folder / "text" / "pred.csv",
+        "--truth",
+        folder / "clips.csv",
+        "--split",
+        folder / "split.csv",
+        "--dev",
+        f"speech={folder / 'speech' / 'dev.csv'}",
+        "--dev",
+        f"text={folder / 'text' / 'dev.csv'}",
+        "--strategies",
+        "mean,max,stacking",
+        "--calibrate",
+        "temperature",
+        "--resamples",
+        100,
+        "--latex",
+        "--figures",
+        "-o",
+        folder / "out",
+    )
+    assert "stacking" in text
+    assert "* chosen on dev" in text
+    data = json.loads((folder / "out" / "comparison.json").read_text())
+    assert data["chosen"] in data["systems"]
+    assert "audit" in data
+    assert (folder / "out" / "tables.tex").read_text().startswith("% needs")
+    assert (folder / "out" / "figures" / "systems.png").exists()
+
+
+def test_json_goes_to_stdout(folder):
+    with (folder / "split.csv").open() as file:
+        test = [row["id"] for row in csv.DictReader(file) if row["split"] == "test"]
+    Manifest.read(folder / "clips.csv").select(test).write(folder / "test.csv")
+    out = call(
+        f"a={folder / 'speech' / 'pred.csv'}",
+        "--truth",
+        folder / "test.csv",
+        "--resamples",
+        50,
+        "--json",
+    )
+    assert set(json.loads(out)["systems"]) == {"a"}
+
+
+def test_labels_alone_and_other_names_with_a_map(folder, tmp_path):
+    clips = Manifest.read(folder / "clips.csv")
+    with (tmp_path / "theirs.csv").open("w") as file:
+        file.write("id,label\n")
+        for clip in clips:
+            file.write(f"{clip.id},{clip.label.replace('joy', 'happy')}\n")
+    out = call(
+        tmp_path / "theirs.csv",
+        "--truth",
+        folder / "clips.csv",
+        "--rename",
+        "happy=joy",
+        "--resamples",
+        50,
+        "--json",
+    )
+    assert json.loads(out)["systems"]["theirs"]["test"]["uar"]["value"] == 1
+
+
+def test_counts_of_ITST_print_intervals_exact_p_and_the_sentence():
+    counts = {"mean": 225, "MarIA": 224, "BETO": 221, "BERTIN": 214, "max": 211}
+    args = [arg for name, n in counts.items() for arg in ("--counts", f"{name}={n}")]
+    text = call(*args, "--of", 300)
+    assert "mean    225 of 300  0.750 [0.697, 0.798]" in text
+    assert "mean and MarIA: no difference can be shown: 225 vs 224 of 300, p = 1.0" in text
+    assert "225 vs 221 of 300, p at least 0.125" in text
+    assert json.loads(call(*args, "--of", 300, "--json"))["pairs"][0]["p_range"] == [1.0, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        ([], "nothing to compare"),
+        (["{f}/speech/pred.csv"], "--truth"),
+        (["{f}/gone.csv", "--truth", "{f}/clips.csv"], "cannot be read"),
+        (["{f}/speech/pred.csv", "--truth", "{f}/clips.csv"], "no row for"),
+        (["{f}/speech/pred.csv", "--truth", "{f}/clips.csv", "--where", "speaker"], "NAME=VALUE"),
+        (
+            ["{f}/speech/pred.csv", "--truth", "{f}/clips.csv", "--where", "speaker=nobody"],
+            "no clip has speaker 'nobody'",
+        ),
+        (["--counts", "a=1", "--counts", "b=2"], "--of"),
+        (["--counts", "a=x", "--counts", "b=2", "--of", "3"], "expected a number"),
+        (["{f}/speech/pred.csv", "{f}/speech/pred.csv", "--truth", "{f}/clips.csv"], "two members"),
+        (
+            [
+                "{f}/speech/pred.csv",
+                "--truth",
+                "{f}/clips.csv",
+                "--split",
+                "{f}/split.csv",
+                "--strategies",
+                "stacking",
+            ],
+            "learns on dev",
+        ),
+    ],
+)
+def test_wrong_use_is_an_input_error(folder, args, message):
+    assert message in call(*(arg.replace("{f}", str(folder)) for arg in args), code=2)

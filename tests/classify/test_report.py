@@ -1,0 +1,104 @@
+"""Reports: names of other people are harmless, LaTeX and figures hold the JSON's numbers."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+from affekt.cache.manifest import Manifest
+from affekt.classify.compare import compare
+from affekt.classify.escape import cell, latex, md
+from affekt.classify.latex import tables
+from affekt.classify.predictions import Predictions
+from affekt.classify.task import Task
+from hypothesis import given
+from hypothesis import strategies as st
+
+NASTY = "=cmd|'/C calc'!A0 <script>alert(1)</script> \\input{/etc/passwd} 50%_$x$ a|b\n# head"
+
+
+@pytest.fixture(scope="module")
+def comparison():
+    rng = np.random.default_rng(0)
+    labels = ["no", "yes|maybe", "$x$ & <b>"]
+    rows = [
+        {"id": f"c{i}", "text": "-", "label": labels[i % 3], "speaker": f"s{i % 12}"}
+        | {"language": ["deu", "=1+1|x"][i % 2]}
+        for i in range(120)
+    ]
+    clips = Manifest.from_rows(rows)
+    members = {
+        name: Predictions(clips.ids, labels, rng.dirichlet(np.ones(3), 120))
+        for name in (NASTY, "plain", "third_one")
+    }
+    return compare(
+        members,
+        clips,
+        Task.from_labels(labels, name=NASTY),
+        dev=members,
+        dev_truth=clips,
+        n_resamples=50,
+    )
+
+
+def test_markdown_tables_stay_whole_and_carry_no_html(comparison):
+    report = comparison.report()
+    assert "<script>" not in report
+    assert "\n# head" not in report
+    for block in re.findall(r"(?:^\|.*\n)+", report, flags=re.M):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1, block
+
+
+def test_latex_tables_are_balanced_and_carry_no_command(comparison):
+    text = tables(comparison.data)
+    assert r"\input" not in text
+    assert text.count("{") - text.count(r"\{") == text.count("}") - text.count(r"\}")
+    for block in re.findall(r"\\toprule\n(.*?)\\bottomrule", text, flags=re.S):
+        rows = [line for line in block.splitlines() if line.endswith(r"\\")]
+        assert len({len(re.findall(r"(?<!\\)&", row)) for row in rows}) == 1
+    assert "third\\_one" in text
+    best = max(s["test"]["uar"]["value"] for s in comparison.data["systems"].values())
+    assert f"{best:.3f}" in text
+
+
+@given(st.text(max_size=40))
+def test_escapes_leave_nothing_that_acts(text):
+    shown = md(text)
+    assert "\n" not in shown
+    assert "<" not in shown
+    assert re.fullmatch(r"(?:[^|]|\\\|)*", shown.replace("\\\\", ""))
+    assert not re.search(r"(?<!\\)[&%$#_]", latex(text).replace(r"\\", ""))
+    assert cell(text)[:1] not in ("=", "@")
+
+
+def test_figures_are_drawn_from_the_data(comparison, tmp_path):
+    pytest.importorskip("matplotlib")
+    from affekt.classify.figures import figures
+
+    data = dict(comparison.data)
+    value = {"value": 0.5, "interval": [0.4, 0.6]}
+    data["learning_curve"] = [
+        {"share": 0.5, "clips": n, "groups": 3, "uar": value} for n in (9, 90)
+    ]
+    cells = {"deu": {"uar": value}, "eng": {"uar": value}}
+    data["transfer"] = {
+        "by": "language",
+        "names": ["deu", "eng"],
+        "cells": {"deu": cells, "eng": cells},
+    }
+    paths = figures(data, tmp_path / "figures")
+    assert {path.stem for path in paths} == {
+        "systems",
+        "confusion",
+        "by-language",
+        "abstain",
+        "learning",
+        "transfer",
+    }
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in paths)
+    from affekt.classify.report import markdown
+
+    assert "## Transfer by language" in markdown(data)
+    assert "## Learning curve" in markdown(data)

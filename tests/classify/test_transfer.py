@@ -1,0 +1,88 @@
+"""Transfer matrix and learning curve, with a small real classifier on planted features."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affekt.cache.errors import InputError
+from affekt.cache.manifest import Manifest
+from affekt.classify.learning import learning_curve
+from affekt.classify.predictions import Predictions
+from affekt.classify.splits import splits
+from affekt.classify.transfer import transfer
+from sklearn.linear_model import LogisticRegression
+
+LABELS = ("a", "b")
+
+
+class Planted:
+    """Logistic regression on two columns of the manifest; notes whom it saw."""
+
+    def fit(self, train, dev=None):
+        self.voices = set(train["speaker"]) | (set(dev["speaker"]) if dev is not None else set())
+        self.head = LogisticRegression().fit(features(train), list(train["label"]))
+        return self
+
+    def predict(self, clips):
+        assert not self.voices & set(clips["speaker"])
+        return Predictions(clips.ids, self.head.classes_, self.head.predict_proba(features(clips)))
+
+
+def features(clips):
+    return np.array([[float(x), float(y)] for x, y in zip(clips["x"], clips["y"], strict=True)])
+
+
+def corpus(n_speakers=8, per=12, flip=("urd",)):
+    """In `flip` languages the feature means the opposite."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for language in ("deu", "eng", "urd"):
+        for speaker in range(n_speakers):
+            for take in range(per):
+                label = take % 2
+                sign = -1 if language in flip else 1
+                rows.append(
+                    {
+                        "id": f"{language}-{speaker}-{take}",
+                        "text": "-",
+                        "label": LABELS[label],
+                        "speaker": f"{language}{speaker}",
+                        "language": language,
+                        "x": sign * (2 * label - 1) + 0.8 * rng.normal(),
+                        "y": rng.normal(),
+                    }
+                )
+    return Manifest.from_rows(rows)
+
+
+def test_the_matrix_shows_what_transfers():
+    found = transfer(Planted, corpus(), LABELS, n_resamples=100)
+    value = {
+        (a, b): found["cells"][a][b]["uar"]["value"]
+        for a in found["names"]
+        for b in ["deu", "eng", "urd"]
+    }
+    assert min(value["deu", "deu"], value["deu", "eng"], value["eng", "deu"]) > 0.8
+    assert value["urd", "urd"] > 0.8
+    assert max(value["deu", "urd"], value["urd", "eng"]) < 0.2
+    low, high = found["cells"]["deu"]["eng"]["uar"]["interval"]
+    assert low <= value["deu", "eng"] <= high
+    assert found["cells"]["deu"]["deu"]["clips"] == 96
+
+
+def test_one_language_or_too_few_speakers_are_refused():
+    with pytest.raises(InputError, match="at least two values"):
+        transfer(Planted, corpus().where(language="deu"), LABELS)
+    with pytest.raises(InputError, match="2 speakers"):
+        transfer(Planted, corpus(2), LABELS)
+
+
+def test_the_learning_curve_grows_by_whole_speakers():
+    clips = corpus(12, flip=())
+    [split] = splits(clips, "speaker")
+    points = learning_curve(Planted, split, LABELS, n_resamples=50)
+    assert [p["share"] for p in points] == [0.1, 0.25, 0.5, 1.0]
+    assert [p["clips"] for p in points] == sorted(p["clips"] for p in points)
+    assert points[-1]["clips"] == len(split.train)
+    assert all(p["clips"] % 12 == 0 for p in points)
+    assert points[-1]["uar"]["value"] > 0.8
