@@ -20,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from .aliases import COLUMNS, TIMES, named
-from .confine import Folder, check_written
+from .confine import Folder
 from .errors import InputError, listed, nearest
+from .manifest_checks import check_content, check_ids
 from .tables import Table, read_table, table_of_frame, table_of_rows, write_table
 
 NO_TIME = -np.inf  # a time that is written but is none ("nan", "inf"): extract quarantines the clip
@@ -141,6 +142,20 @@ class Manifest:
     ) -> Manifest:
         """Make a manifest from a pandas DataFrame; None and NaN are blank."""
         return _checked(table_of_frame(frame, source), root, allow_outside=allow_outside)
+
+    @classmethod
+    def from_datasets(cls, dataset: Any, folder: str | os.PathLike, **options: Any) -> Manifest:
+        """Make a manifest of a `datasets.Dataset`; see `manifest_objects.from_datasets`."""
+        from .manifest_objects import from_datasets
+
+        return from_datasets(dataset, folder, **options)
+
+    @classmethod
+    def from_audformat(cls, table: Any, root: str | os.PathLike, **options: Any) -> Manifest:
+        """Make a manifest of an audformat table; see `manifest_objects.from_audformat`."""
+        from .manifest_objects import from_audformat
+
+        return from_audformat(table, root, **options)
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -325,8 +340,8 @@ def _checked(
         lines=table.lines,
         rows_are_lines=table.rows_are_lines,
     )
-    kept = _check_ids(clips, columns, dedupe=dedupe)
-    _check_content(clips, allow_outside=allow_outside)
+    kept = check_ids(clips, columns, dedupe=dedupe)
+    check_content(clips, allow_outside=allow_outside)
     return clips if kept is None else clips._take(kept)
 
 
@@ -355,54 +370,3 @@ def _objects(values: Sequence[Any]) -> np.ndarray:
     column = np.empty(len(values), dtype=object)
     column[:] = values
     return column
-
-
-def _check_ids(
-    clips: Manifest, columns: Mapping[str, Sequence[Any]], *, dedupe: bool
-) -> np.ndarray | None:
-    """Check that ids are exact, unique text; return what to keep where equal rows are dropped."""
-    for i, id_ in enumerate(clips.ids):
-        if not id_ or len(id_) > 63 or not id_.isascii() or "\0" in id_:
-            _check_id(id_, lambda i=i: clips.place(i))
-    first = clips._position
-    if len(first) == len(clips):
-        return None
-    kept = []
-    for i, id_ in enumerate(clips.ids):
-        j = first[id_]
-        if i == j:
-            kept.append(i)
-            continue
-        unlike = [name for name, values in columns.items() if values[i] != values[j]]
-        if unlike:
-            raise InputError(
-                f"{clips.place(i)}: id {id_!r} was used in line {clips.line(j)} for another clip"
-                f" ({listed(unlike)} differ): ids must be unique"
-            )
-        if not dedupe:
-            raise InputError(
-                f"{clips.place(i)}: id {id_!r} repeats line {clips.line(j)}: remove the row, or"
-                " read with dedupe=True"
-            )
-    return np.array(kept)
-
-
-def _check_id(id_: str, place: Any) -> None:
-    if not id_:
-        raise InputError(f"{place()}: the id is blank, expected text")
-    if "\0" in id_:
-        raise InputError(f"{place()}: the id {id_!r} holds a NUL character")
-    try:
-        size = len(id_.encode())
-    except UnicodeEncodeError:
-        raise InputError(f"{place()}: the id {id_!r} is not valid Unicode") from None
-    if size > 255:
-        raise InputError(f"{place()}: the id {id_[:40]!r}... has {size} bytes, at most 255 fit")
-
-
-def _check_content(clips: Manifest, *, allow_outside: bool) -> None:
-    paths = clips["path"]
-    if not any(paths) and not any(clips["text"]):
-        raise InputError(f"{clips.source}: every path and every text is blank")
-    for i, written in enumerate(paths):
-        check_written(written, lambda i=i: clips.place(i), allow_outside=allow_outside)

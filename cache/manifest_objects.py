@@ -81,7 +81,7 @@ def from_datasets(
                 if column in labels and isinstance(value, int):
                     value = labels[column][value] if value >= 0 else ""  # -1 is no label
                 if column != audio:
-                    clip[ours.get(column, column)] = value
+                    clip[ours.get(str(column), str(column))] = value
             if row.get(audio) is not None:
                 clip["path"] = _written(row[audio], folder, f"{name or 'row'} {number}")
             rows.append(clip)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
-from affekt.cache import InputError
+from affekt.cache import InputError, Manifest
 from affekt.cache.manifest_corpora import read_emobox, read_s3prl, read_unified
 from affekt.cache.manifest_objects import from_audformat, from_datasets
 from affekt.cache.wav import wav_bytes
@@ -86,7 +86,7 @@ def test_datasets_with_arrays(tmp_path):
     assert np.array_equal(found, -SAMPLES)
     assert rate == 16000
     before = clips.file(0).stat().st_mtime_ns
-    again = from_datasets(Dataset(rows, label=["anger", "joy"]), tmp_path / "audio")
+    again = Manifest.from_datasets(Dataset(rows, label=["anger", "joy"]), tmp_path / "audio")
     assert again.hash == clips.hash
     assert clips.file(0).stat().st_mtime_ns == before
     assert len(list((tmp_path / "audio").iterdir())) == 2
@@ -148,7 +148,7 @@ def test_audformat(tmp_path):
     assert list(clips["speaker"]) == ["1", "2", "3"]
     assert len(set(clips.ids)) == 3
     files = pd.Series(["joy"], pd.Index(["a.wav"], name="file"), name="emotion")
-    assert from_audformat(files, tmp_path).ids == ["a.wav"]
+    assert Manifest.from_audformat(files, tmp_path).ids == ["a.wav"]
     with pytest.raises(InputError, match="expected file, or file, start, end"):
         from_audformat(frame.reset_index(), tmp_path)
     absolute = files.set_axis(pd.Index(["/data/a.wav"], name="file"))
