@@ -73,7 +73,7 @@ def judge(
         ready.clips.select(shared),
         ready.task,
         strategies=recipe.ensembles if len(tests) > 1 else (),
-        split=found[0] if len(found) == 1 else None,
+        split=found,
         **dev,
         **options,
     )
