@@ -152,8 +152,15 @@ def _plain(value: Any) -> Any:
 
 
 def _unplain(value: Any) -> Any:
+    """Return what `_plain` was given; any other structure is an error."""
     if isinstance(value, Mapping):
-        return {key: _unplain(item) for key, item in value["pairs"]}
+        pairs = value.get("pairs")
+        if set(value) != {"pairs"} or not isinstance(pairs, list):
+            raise InputError(f"a setting is {dict(value)!r}; expected pairs of label and weight")
+        for pair in pairs:
+            if not isinstance(pair, list) or len(pair) != 2 or isinstance(pair[0], (list, dict)):
+                raise InputError(f"a setting holds {pair!r}; expected a label and its weight")
+        return {key: _unplain(item) for key, item in pairs}
     return tuple(_unplain(item) for item in value) if isinstance(value, list) else value
 
 
