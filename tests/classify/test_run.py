@@ -228,8 +228,14 @@ def test_a_cache_without_the_audio_trains_and_compares(project, finished):
     outcome = run(project / "recipe.yaml")
     assert outcome.exit_code == 0
     assert outcome.did[0] == "trained speech-lr"
-    for name in ("comparison.json", "members/speech-lr/pred.csv"):
-        assert (project / "out" / name).read_bytes() == (finished / "out" / name).read_bytes()
+    name = "members/speech-lr/pred.csv"
+    assert (project / "out" / name).read_bytes() == (finished / "out" / name).read_bytes()
+    here, there = (
+        json.loads((place / "out" / "comparison.json").read_text()) for place in (project, finished)
+    )
+    for result in (here, there):  # only the audit listens to the files themselves
+        result.pop("audit")
+    assert here == there
 
 
 def test_a_space_needs_no_encoder(project, finished):
