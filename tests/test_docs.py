@@ -14,6 +14,7 @@ import importlib
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,10 +58,7 @@ def corpus(tmp_path_factory) -> Path:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_blocks_of_a_page(page, corpus, tmp_path, monkeypatch):
-    folder = tmp_path / "here"
-    folder.mkdir()
-    for path in corpus.iterdir():
-        (folder / path.name).symlink_to(path)
+    folder = Path(shutil.copytree(corpus, tmp_path / "here"))
     monkeypatch.chdir(folder)
     names: dict[str, object] = {"__name__": "__main__"}
     text = page.read_text(encoding="utf-8")
