@@ -172,11 +172,10 @@ def find_space(cache: Cache, spec: Spec) -> Space | None:
 def _digests(
     clips: Manifest, cache: Cache, modality: str, present: list[int], rehash: bool
 ) -> list[str | None]:
-    if modality == "audio":
+    if rehash and modality == "audio":
         for i in present:
             clips.file(i)  # a path that leaves the root is an error before any work
-        if rehash:
-            return [None] * len(present)
+        return [None] * len(present)
     chosen = clips if len(present) == len(clips) else clips.select(np.array(present, np.intp))
     return cache.digests(chosen, modality, hash_files=False) if present else []
 

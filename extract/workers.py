@@ -128,10 +128,11 @@ def _listen(
     try:
         if child.stdin is None or child.stdout is None:
             raise RuntimeError("a worker without pipes")
-        with child.stdin:
-            json.dump(job, child.stdin)
-        for line in child.stdout:
-            told.put((number, json.loads(line)))
+        with child.stdout:
+            with child.stdin:
+                json.dump(job, child.stdin)
+            for line in child.stdout:
+                told.put((number, json.loads(line)))
     except (BrokenPipeError, ValueError):  # it died in the middle of a line
         pass
     finally:
