@@ -1,28 +1,35 @@
-"""Cut a signal into overlapping frames, and bring it to a level that recording gain does not move.
+"""One spectrogram for every descriptor: framing, power spectra, and a level that gain cannot move.
 
-Arrays are `(frames, samples)`; frame `t` is centred near `t * HOP` samples after the first one.
-Nothing here knows of files or features.
+40 ms Hann frames every 10 ms: long enough to resolve the harmonics of a low voice (their width is
+50 Hz), and short enough, at half height 20 ms, to follow speech. Nothing here knows of files.
 """
 
 from __future__ import annotations
+
+from functools import cache
 
 import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
 SAMPLING_RATE = 16000  # Hz
+WIDTH = 640  # samples per frame: 40 ms
 HOP = 160  # samples between frames: 10 ms
+SIZE = 1024  # points of the Fourier transform
+FRAME_RATE = SAMPLING_RATE / HOP  # frames per second
+BIN_HZ = SAMPLING_RATE / SIZE  # Hz per bin of a spectrum
 SILENCE_DB = -90.0  # dB re full scale: a clip whose level is below this holds no signal
+FLOOR_DB = -60.0  # dB re the clip's level: what is below may be noise or the codec's silence
 
 
-def frames(samples: np.ndarray, width: int, hop: int = HOP) -> np.ndarray:
+def frames(samples: np.ndarray, width: int = WIDTH, hop: int = HOP) -> np.ndarray:
     """View a signal as overlapping frames that lie wholly inside it.
 
     Parameters
     ----------
     samples : ndarray of shape (samples,)
         One signal. A signal shorter than one frame is padded with zeros on both sides.
-    width : int
+    width : int, default=640
         Samples per frame.
     hop : int, default=160
         Samples from one frame to the next.
@@ -44,34 +51,49 @@ def frames(samples: np.ndarray, width: int, hop: int = HOP) -> np.ndarray:
     return np.lib.stride_tricks.sliding_window_view(samples, width)[::hop]
 
 
-def power_spectra(samples: np.ndarray, width: int, size: int, hop: int = HOP) -> np.ndarray:
+@cache
+def window() -> np.ndarray:
+    """Give the Hann window of one frame: float32 ndarray of shape (WIDTH,), no zero at its ends."""
+    hann = np.hanning(WIDTH + 2)[1:-1].astype(np.float32)
+    hann.setflags(write=False)
+    return hann
+
+
+def spectrogram(samples: np.ndarray) -> np.ndarray:
     """Give the power spectrum of every Hann-windowed frame.
 
     Parameters
     ----------
     samples : ndarray of shape (samples,)
-        One signal.
-    width, size : int
-        Samples per frame, and points of the Fourier transform (at least `width`).
-    hop : int, default=160
-        Samples from one frame to the next.
+        One float32 signal at 16 kHz.
 
     Returns
     -------
-    ndarray of shape (frames, size // 2 + 1)
-        Power scaled so that white noise of variance 1 gives a mean of 1 in every bin.
+    ndarray of shape (frames, SIZE // 2 + 1)
+        float32 power, scaled so that white noise of variance 1 has a mean of 1 in every bin.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).standard_normal(16000).astype(np.float32)
+    >>> power = spectrogram(noise)
+    >>> power.shape, round(float(power.mean()), 1)
+    ((97, 513), 1.0)
     """
-    window = np.hanning(width + 2)[1:-1].astype(samples.dtype)
-    power = power_of(frames(samples, width, hop) * window, size)
-    power /= np.sum(window**2)
-    return power
-
-
-def power_of(cut: np.ndarray, size: int) -> np.ndarray:
-    """Give the squared magnitudes `(frames, size // 2 + 1)` of the spectra of windowed frames."""
-    # four times the speed of numpy on many rows
-    spectra: npt.NDArray[np.complex64] = fft.rfft(cut, size, axis=1)  # pyright: ignore
+    shape = window() / np.float32(np.sqrt(np.sum(window() ** 2)))
+    # scipy's transform is four times as fast as numpy's on many rows
+    spectra: npt.NDArray[np.complex64] = fft.rfft(frames(samples) * shape, SIZE)  # pyright: ignore
     return spectra.real**2 + spectra.imag**2
+
+
+def decibel(power: npt.ArrayLike, floor_db: float = FLOOR_DB) -> np.ndarray:
+    """Turn power into dB above nothing but a soft floor, in float64.
+
+    Examples
+    --------
+    >>> decibel([1.0, 0.0]).round(2).tolist()
+    [0.0, -60.0]
+    """
+    return 10 * np.log10(np.asarray(power, dtype=np.float64) + 10 ** (floor_db / 10))
 
 
 def level_db(samples: np.ndarray) -> float:
@@ -88,6 +110,7 @@ def level_db(samples: np.ndarray) -> float:
     >>> round(level_db(np.concatenate([tone * 0.1, np.zeros(32000)])), 1)
     -23.0
     """
-    power = np.mean(np.square(frames(samples, 400), dtype=np.float64), axis=1)
+    cut = frames(samples, 400)
+    power = np.einsum("ts,ts->t", cut, cut, dtype=np.float64) / cut.shape[1]
     loud = power[power >= power.max() * 1e-3]
     return float(10 * np.log10(max(loud.mean(), 1e-20)))

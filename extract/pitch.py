@@ -1,10 +1,10 @@
 """Follow the pitch of a voice: F0 and the strength of periodicity, every 10 ms.
 
-Autocorrelation of Hann-windowed 40 ms frames divided by the autocorrelation of the window, with
-parabolic interpolation, several candidates per frame, and a cheapest path through them
-(P. Boersma, "Accurate short-term analysis of the fundamental frequency and the
-harmonics-to-noise ratio of a sampled sound", Proc. Inst. Phonetic Sciences 17, 1993). The path
-pays for octave jumps and for changes between voiced and unvoiced, so single octave errors vanish.
+The autocorrelation of a Hann-windowed frame divided by that of the window, parabolic
+interpolation, several candidates per frame, and the best path through them (P. Boersma, "Accurate
+short-term analysis of the fundamental frequency and the harmonics-to-noise ratio of a sampled
+sound", Proc. Inst. Phonetic Sciences 17, 1993). The path pays for octave jumps and for changes
+between voiced and unvoiced, so that single octave errors vanish.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from functools import cache
 import numpy as np
 from scipy import fft
 
-from .frames import SAMPLING_RATE, frames, power_of
+from .frames import BIN_HZ, SAMPLING_RATE, SIZE, window
 
-WIDTH = 640  # samples: 40 ms, two and a half periods of the lowest voice
 LOWEST, HIGHEST = 65.0, 620.0  # Hz
+HIGH_PASS = 45.0  # Hz: rumble below it is no voice
 CANDIDATES = 6
-VOICING = 0.45  # periodicity at which voiced and unvoiced cost the same
+VOICING = 0.45  # periodicity at which voiced and unvoiced are worth the same
+QUIET = 0.03  # amplitude re the loudest frame below which voicing must be clearer
 OCTAVE_COST = 0.02  # per octave of lower pitch: a period's multiples are as periodic as itself
 JUMP_COST = 0.35  # per octave of change from frame to frame
 CHANGE_COST = 0.14  # from voiced to unvoiced or back
-_SIZE = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,112 +36,131 @@ class Pitch:
     hz : ndarray of shape (frames,)
         F0 in Hz; 0 where unvoiced.
     strength : ndarray of shape (frames,)
-        Normalised autocorrelation of the chosen period, in [0, 1]; of the best period where
-        unvoiced.
+        Normalised autocorrelation at the chosen period, in [0, 1]; at the best one where unvoiced.
+    voiced : ndarray of shape (voiced frames,)
+        Numbers of the frames that have a pitch, ascending.
     """
 
     hz: np.ndarray
     strength: np.ndarray
-
-    @property
-    def voiced(self) -> np.ndarray:
-        """Where there is a pitch: bool ndarray of shape (frames,)."""
-        return self.hz > 0
+    voiced: np.ndarray
 
 
-def track_pitch(samples: np.ndarray) -> Pitch:
-    """Follow the pitch through a clip at 16 kHz.
+def track_pitch(power: np.ndarray) -> Pitch:
+    """Follow the pitch through a clip.
 
     Parameters
     ----------
-    samples : ndarray of shape (samples,)
-        Any gain.
+    power : ndarray of shape (frames, SIZE // 2 + 1)
+        As `spectrogram` gives it; any gain.
 
     Returns
     -------
     Pitch
-        One value per 10 ms; every frame is unvoiced in silence, noise or a constant.
+        One value per frame; every frame is unvoiced in silence or noise.
 
     Examples
     --------
+    >>> from affekt.extract.frames import spectrogram
     >>> tone = np.sin(2 * np.pi * 220 * np.arange(8000) / 16000)
-    >>> np.round(np.median(track_pitch(tone).hz))
-    np.float64(220.0)
+    >>> float(np.median(track_pitch(spectrogram(tone.astype(np.float32))).hz).round())
+    220.0
     """
-    cut = frames(samples, WIDTH)
-    cut = cut - cut.mean(axis=1, keepdims=True)
-    peak = np.abs(cut).max(axis=1)
-    correlation = _autocorrelation(cut)
+    correlation, amplitude = _autocorrelation(power)
     lag, strength = _candidates(correlation)
-    loudness = peak / max(peak.max(), 1e-12)
-    # a frame much quieter than the loudest needs to be more periodic to count as voiced
-    quiet = np.maximum(0, 2 - loudness / 0.03 * (1 + VOICING))
-    path = _cheapest_path(lag, strength, VOICING + quiet)
-    rows = np.arange(len(path))
-    chosen = np.minimum(path, CANDIDATES - 1)
-    voiced = path < CANDIDATES
-    hz = np.where(voiced, SAMPLING_RATE / lag[rows, chosen], 0.0)
-    best = np.where(voiced, strength[rows, chosen], strength.max(axis=1))
-    return Pitch(hz, np.clip(best, 0.0, 1.0))
+    relative = amplitude / max(amplitude.max(), 1e-12)
+    unvoiced = VOICING + np.maximum(0, 2 - relative / QUIET * (1 + VOICING))
+    path = _best_path(lag, strength, unvoiced)
+    voiced = np.flatnonzero(path < CANDIDATES)
+    hz = np.zeros(len(path))
+    best = strength.max(axis=1)
+    hz[voiced] = SAMPLING_RATE / lag[voiced, path[voiced]]
+    best[voiced] = strength[voiced, path[voiced]]
+    return Pitch(hz, best, voiced)
 
 
 @cache
-def _window() -> tuple[np.ndarray, np.ndarray]:
-    window = np.hanning(WIDTH + 2)[1:-1]
-    power = np.abs(np.fft.rfft(window, _SIZE)) ** 2
-    shape = np.fft.irfft(power, _SIZE)[: _SIZE // 2]
-    return window.astype(np.float32), shape / shape[0]
+def _window_shape(lags: int) -> np.ndarray:
+    """Autocorrelation of the frame's window, 1 at lag 0."""
+    padded = np.zeros(2 * SIZE)
+    padded[: len(window())] = window()
+    shape = np.fft.irfft(np.abs(np.fft.rfft(padded)) ** 2)[:lags]
+    return (shape / shape[0]).astype(np.float32)
 
 
-def _autocorrelation(cut: np.ndarray) -> np.ndarray:
-    """Normalised autocorrelation `(frames, lags)` up to two samples beyond the longest period."""
-    window, shape = _window()
-    power = power_of(cut * window, _SIZE)
+def _autocorrelation(power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Normalised autocorrelation `(frames, lags)` up to beyond the longest period; amplitude."""
+    power = power.copy()
+    power[:, : int(HIGH_PASS / BIN_HZ) + 1] = 0
     lags = int(SAMPLING_RATE / LOWEST) + 3
-    correlation = np.asarray(fft.irfft(power, _SIZE, axis=1))[:, :lags]
-    energy = correlation[:, :1]
-    return correlation / np.maximum(energy, 1e-12) / shape[:lags]
+    correlation = np.asarray(fft.irfft(power, SIZE))[:, :lags]
+    energy = np.maximum(correlation[:, :1], 1e-12)
+    return correlation / (energy * _window_shape(lags)), np.sqrt(energy[:, 0])
 
 
 def _candidates(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Best periods of each frame: lag in samples and strength, both `(frames, CANDIDATES)`."""
     first = int(SAMPLING_RATE / HIGHEST)
-    left, mid, right = (
-        correlation[:, first - 1 : -2],
-        correlation[:, first:-1],
-        correlation[:, first + 1 :],
-    )
-    score = mid - OCTAVE_COST * np.log2(np.arange(first, first + mid.shape[1]) / first)
-    score = np.where((mid > left) & (mid >= right) & (mid > 0), score, -1.0)
+    left, middle = correlation[:, first - 1 : -2], correlation[:, first:-1]
+    right = correlation[:, first + 1 :]
+    lags = np.arange(first, first + middle.shape[1], dtype=np.float32)
+    score = middle - np.float32(OCTAVE_COST) * np.log2(lags)
+    peaks = (middle > left) & (middle >= right) & (middle > 0.1)
+    score = np.where(peaks, score, np.float32(-2.0))
+    rows = np.arange(len(score))[:, None]
     chosen = np.argpartition(-score, CANDIDATES, axis=1)[:, :CANDIDATES]
-    take = lambda values: np.take_along_axis(values, chosen, axis=1)  # noqa: E731
-    low, middle, high = take(left), take(mid), take(right)
-    bend = np.maximum(2 * middle - low - high, 1e-9)
+    low, high = left[rows, chosen].astype(float), right[rows, chosen].astype(float)
+    top = middle[rows, chosen].astype(float)
+    bend = np.maximum(2 * top - low - high, 1e-9)
     shift = np.clip((high - low) / (2 * bend), -0.5, 0.5)
-    found = take(score) > -1.0
-    strength = np.where(found, middle + 0.25 * (high - low) * shift, 0.0)
-    return chosen + first + shift, np.minimum(strength, 1.0)
+    strength = np.where(peaks[rows, chosen], top + 0.25 * (high - low) * shift, 0.0)
+    return chosen + first + shift, np.clip(strength, 0.0, 1.0)
 
 
-def _cheapest_path(lag: np.ndarray, strength: np.ndarray, unvoiced: np.ndarray) -> np.ndarray:
-    """Dynamic programming over candidates and one unvoiced state, which is number `CANDIDATES`."""
+def _best_path(lag: np.ndarray, strength: np.ndarray, unvoiced: np.ndarray) -> np.ndarray:
+    """Best state of every frame: a candidate, or unvoiced, which is number `CANDIDATES`.
+
+    Where unvoiced wins by more than two changes cost, no path can be voiced. Such frames cut the
+    clip into runs that do not depend on each other, and all runs are followed at once.
+    """
     octave = np.log2(lag)
     gain = strength - OCTAVE_COST * (octave - np.log2(SAMPLING_RATE / HIGHEST))
     gain = np.where(strength > 0, gain, -1.0)
-    local = np.concatenate([gain, unvoiced[:, None]], axis=1)
-    states = CANDIDATES + 1
-    move = np.full((len(lag), states, states), CHANGE_COST)
-    move[1:, :-1, :-1] = JUMP_COST * np.abs(octave[:-1, :, None] - octave[1:, None, :])
-    move[:, -1, -1] = 0.0
-    total = local[0]
-    back = np.zeros((len(lag), states), dtype=np.intp)
-    columns = np.arange(states)
-    for t in range(1, len(lag)):
-        reach = total[:, None] - move[t]
-        back[t] = reach.argmax(axis=0)
-        total = reach[back[t], columns] + local[t]
-    path = np.empty(len(lag), dtype=np.intp)
-    path[-1] = total.argmax()
-    for t in range(len(lag) - 1, 0, -1):
-        path[t - 1] = back[t, path[t]]
+    path = np.full(len(lag), CANDIDATES)
+    open_frames = np.flatnonzero(gain.max(axis=1) + 2 * CHANGE_COST >= unvoiced)
+    if len(open_frames) == 0:
+        return path
+    cuts = np.flatnonzero(np.diff(open_frames) > 1) + 1
+    run = np.zeros(len(open_frames), dtype=np.intp)
+    run[cuts] = 1
+    run = np.cumsum(run)
+    starts = open_frames[np.concatenate([[0], cuts])]
+    time = open_frames - starts[run]
+    shape = (time.max() + 1, run[-1] + 1)  # a padded table: time, run
+    octaves = np.zeros((*shape, CANDIDATES))
+    local = np.zeros((*shape, CANDIDATES + 1))  # beyond its end a run pays and earns nothing
+    local[..., :-1] = -1.0
+    octaves[time, run] = octave[open_frames]
+    local[time, run] = np.column_stack([gain, unvoiced])[open_frames]
+    path[open_frames] = _follow(octaves, local)[time, run]
+    return path
+
+
+def _follow(octaves: np.ndarray, local: np.ndarray) -> np.ndarray:
+    """Dynamic programming over `(time, runs, states)`, every run unvoiced before and after it."""
+    cost = np.full((*local.shape, local.shape[-1]), CHANGE_COST)  # time, run, to, from
+    cost[1:, :, :-1, :-1] = JUMP_COST * np.abs(octaves[1:, :, :, None] - octaves[:-1, :, None, :])
+    cost[:, :, -1, -1] = 0.0
+    back = np.zeros(local.shape, dtype=np.intp)
+    total = local[0] - CHANGE_COST * (np.arange(local.shape[-1]) < CANDIDATES)
+    for t in range(1, len(local)):
+        reach = total[:, None, :] - cost[t]
+        reach.argmax(axis=2, out=back[t])
+        total = reach.max(axis=2) + local[t]
+    path = np.empty(local.shape[:2], dtype=np.intp)
+    total[:, :-1] -= CHANGE_COST
+    path[-1] = total.argmax(axis=1)
+    runs = np.arange(local.shape[1])
+    for t in range(len(local) - 1, 0, -1):
+        path[t - 1] = back[t, runs, path[t]]
     return path

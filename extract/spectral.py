@@ -1,7 +1,8 @@
 """`Spectral`: an encoder without weights, the floor of every comparison of speech encoders.
 
-One vector of acoustic statistics per clip: spectrum (log-mel, MFCC), pitch, loudness. It needs
-no download, and every value has a name (`FEATURE_NAMES`), a unit and a source: docs/spectral.md.
+One vector of acoustic statistics per clip: spectrum, pitch, loudness, rhythm, voice quality,
+modulation. It needs no download, and every value has a name (`FEATURE_NAMES`), a unit and a source:
+docs/spectral.md. Clips are brought to one level first, so recording gain moves `level_db` only.
 """
 
 from __future__ import annotations
@@ -12,24 +13,50 @@ from typing import Any
 import numpy as np
 
 from .backend import Pooled
-from .frames import SAMPLING_RATE, SILENCE_DB, level_db, power_spectra
-from .functionals import STATISTICS, slope, summarise
+from .frames import HOP, SAMPLING_RATE, SILENCE_DB, WIDTH, decibel, level_db, spectrogram
+from .functionals import STATISTICS, log_covariance, summarise, summary_names
 from .mel import mel_filters, mfcc
-from .pitch import track_pitch
+from .modulation import (
+    CHANGE_NAMES,
+    MODULATION_NAMES,
+    broad_bands,
+    change_over_lags,
+    correlation,
+    coupling,
+    modulation_spectrum,
+)
+from .pitch import Pitch, track_pitch
+from .prosody import (
+    LOUDNESS_NAMES,
+    PITCH_NAMES,
+    RHYTHM_NAMES,
+    loudness_contour,
+    pitch_contour,
+    rhythm,
+)
+from .timbre import CONTOURS, timbre
+from .voice import VOICE_NAMES, voice
 
-VERSION = 1  # raise it whenever a number changes
-FLOOR_DB = -60.0  # re the clip's level: what lies below is noise or the codec's silence
-BANDS, COEFFICIENTS = 40, 20
+VERSION = 2  # raise it whenever a number changes
+MEL_BANDS, LOWEST_HZ, HIGHEST_HZ = 40, 50.0, 7600.0
+CEPSTRA = 20  # coefficients, the first (the level) included
+COUPLED = 12  # of them in covariance and coupling
+ACTIVE_DB = 30.0  # below the loudest frame: what is quieter is a pause
 
 FEATURE_NAMES: tuple[str, ...] = (
-    *(f"mel{band}_{name}" for band in range(BANDS) for name in ("mean", "std", "delta")),
-    *(f"mfcc{k}_{name}" for k in range(COEFFICIENTS) for name in STATISTICS),
-    *(f"f0_{name}" for name in STATISTICS),
-    "f0_slope",
-    "voiced_fraction",
-    *(f"periodicity_{name}" for name in STATISTICS),
-    *(f"loudness_{name}" for name in STATISTICS),
-    "loudness_slope",
+    *summary_names(f"mfcc{k}" for k in range(CEPSTRA)),
+    *(f"mfcc{i}_mfcc{j}_covariance" for i in range(COUPLED) for j in range(i, COUPLED)),
+    *summary_names(CONTOURS),
+    *MODULATION_NAMES,
+    *CHANGE_NAMES,
+    *PITCH_NAMES,
+    *LOUDNESS_NAMES,
+    *RHYTHM_NAMES,
+    *VOICE_NAMES,
+    *(f"mfcc{k}_by_loudness" for k in range(1, COUPLED + 1)),
+    "f0_loudness_correlation",
+    "f0_alpha_ratio_correlation",
+    "alpha_ratio_loudness_correlation",
     "level_db",
 )
 
@@ -45,33 +72,47 @@ def describe_clip(samples: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (len(FEATURE_NAMES),)
-        float64, always finite. Zeros for a silent clip (level below -90 dBFS), with its level
-        at -90; pitch statistics of an unvoiced clip are 0.
+        float64, always finite. A silent clip (level below -90 dBFS) gets zeros, and -90 as its
+        level; a clip without voice gets 0, the neutral value, for what describes the voice.
     """
-    samples = np.asarray(samples, dtype=np.float32)
-    samples = samples - samples.mean(dtype=np.float64).astype(np.float32)
+    samples = np.asarray(samples, dtype=np.float64)
+    samples = samples - samples.mean()
     level = level_db(samples)
     if level < SILENCE_DB:
         return np.append(np.zeros(len(FEATURE_NAMES) - 1), SILENCE_DB)
-    samples = samples * np.float32(10 ** (-level / 20))
+    power = spectrogram((samples * 10 ** (-level / 20)).astype(np.float32))
+    return np.append(_describe(power, track_pitch(power)), level)
 
-    power = power_spectra(samples, 400, 512)
-    mel = power @ mel_filters(BANDS, 512, SAMPLING_RATE, 50.0, 7600.0).astype(np.float32)
-    logmel = 10 * np.log10(mel + 10 ** (FLOOR_DB / 10), dtype=np.float64)
-    loudness = 10 * np.log10(power.mean(axis=1) + 10 ** (FLOOR_DB / 10), dtype=np.float64)
-    pitch = track_pitch(samples)
-    semitones = 12 * np.log2(pitch.hz[pitch.voiced] / 27.5)
 
-    values = [
-        summarise(logmel)[:, [0, 1, 5]].ravel(),
-        summarise(mfcc(logmel, COEFFICIENTS)).ravel(),
-        summarise(semitones[:, None]).ravel(),
-        [slope(semitones), pitch.voiced.mean()],
-        summarise(pitch.strength[:, None]).ravel(),
-        summarise(loudness[:, None]).ravel(),
-        [slope(loudness), level],
-    ]
-    return np.concatenate(values)
+def _describe(power: np.ndarray, pitch: Pitch) -> np.ndarray:
+    logmel = decibel(power @ mel_filters(MEL_BANDS, LOWEST_HZ, HIGHEST_HZ))
+    loudness = decibel(power.mean(axis=1))
+    active = loudness > loudness.max() - ACTIVE_DB
+    cepstra = mfcc(logmel, CEPSTRA)
+    shapes = timbre(power)
+    bands = broad_bands(logmel)
+    return np.concatenate(
+        [
+            summarise(cepstra, STATISTICS),
+            log_covariance(cepstra[active, :COUPLED], noise=1.0),
+            summarise(shapes[active], STATISTICS),
+            modulation_spectrum(bands),
+            change_over_lags(bands, active),
+            pitch_contour(pitch),
+            loudness_contour(loudness, pitch),
+            rhythm(loudness, pitch),
+            voice(power, loudness, pitch),
+            coupling(loudness[active], cepstra[active, 1 : COUPLED + 1], noise=0.1),
+            _prominence(pitch, loudness, shapes[:, CONTOURS.index("alpha_ratio")]),
+        ]
+    )
+
+
+def _prominence(pitch: Pitch, loudness: np.ndarray, alpha_ratio: np.ndarray) -> list[float]:
+    """Whether pitch, loudness and vocal effort rise together: three correlations."""
+    f0 = 12 * np.log2(pitch.hz[pitch.voiced])
+    loud, tilt = loudness[pitch.voiced], alpha_ratio[pitch.voiced]
+    return [correlation(f0, loud), correlation(f0, tilt), correlation(tilt, loud)]
 
 
 class Spectral:
@@ -101,7 +142,7 @@ class Spectral:
             "processor": {"sampling_rate": SAMPLING_RATE},
             "layers": {"semantics": "statistics", "count": self.n_layers, "dim": self.dim},
             "pooling": self.pooling,
-            "compute": {"dtype": "float64"},
+            "compute": {"dtype": "float32"},
         }
 
     def load(self) -> None:
@@ -125,7 +166,6 @@ class Spectral:
 
 def _pooled(samples: np.ndarray) -> Pooled:
     values = describe_clip(samples)
-    silent = values[-1] <= SILENCE_DB
-    count = max(1, 1 + (len(samples) - 400) // 160)
-    flags = ("silent",) if silent else ()
+    count = 1 + max(0, len(samples) - WIDTH) // HOP
+    flags = ("silent",) if values[-1] <= SILENCE_DB else ()
     return Pooled(values[None].astype(np.float32), frames=count, flags=flags)

@@ -1,0 +1,86 @@
+"""Formants: resonances of the vocal tract by linear prediction, from power spectra.
+
+Selective linear prediction of the band below 5.5 kHz: its power spectrum is taken for that of a
+signal at 11 kHz, whose autocorrelation gives the predictor (J. Makhoul, "Spectral linear
+prediction: properties and applications", IEEE Trans. ASSP 23(3), 1975); the angles of the
+predictor's roots are the formants (J. Markel and A. Gray, "Linear prediction of speech", 1976).
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from .frames import BIN_HZ, SAMPLING_RATE
+
+HIGHEST = 5500.0  # Hz
+ORDER = 11  # of the predictor: five resonances and the source's tilt
+PRE_EMPHASIS = 0.97  # evens out the voice's fall of 6 dB per octave
+LAG_HZ = 30.0  # width of the Gaussian that smooths the spectrum, so that no harmonic is a formant
+COUNT = 3
+WIDEST = 800.0  # Hz: a resonance broader than this is no formant
+
+
+def formants(power: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the first three formants of every frame.
+
+    Parameters
+    ----------
+    power : ndarray of shape (frames, SIZE // 2 + 1)
+        Spectra of voiced frames.
+
+    Returns
+    -------
+    hz : ndarray of shape (found, 3)
+        Ascending, in those frames only where all three were found.
+    bandwidth : ndarray of shape (found, 3)
+        In Hz.
+    found : ndarray of shape (found,)
+        Numbers of these frames.
+    """
+    predictor = linear_prediction(power)
+    companion = np.zeros((len(predictor), ORDER, ORDER))
+    companion[:, 0] = -predictor[:, 1:]
+    companion[:, np.arange(1, ORDER), np.arange(ORDER - 1)] = 1
+    roots = np.linalg.eigvals(companion)
+    hz = np.angle(roots) * HIGHEST / np.pi
+    bandwidth = -2 * HIGHEST / np.pi * np.log(np.maximum(np.abs(roots), 1e-6))
+    formant = (hz > 150) & (hz < HIGHEST - 300) & (bandwidth < WIDEST)
+    order = np.argsort(np.where(formant, hz, np.inf), axis=1)[:, :COUNT]
+    found = np.flatnonzero(formant.sum(axis=1) >= COUNT)
+    rows = found[:, None]
+    return hz[rows, order[found]], bandwidth[rows, order[found]], found
+
+
+def linear_prediction(power: np.ndarray) -> np.ndarray:
+    """Give the predictor polynomials `(frames, ORDER + 1)` by the Levinson-Durbin recursion.
+
+    The first coefficient is 1; the predictor of silence is 1, 0, 0, ...
+    """
+    to_correlation = _band_to_correlation()
+    correlation = power[:, : len(to_correlation)] @ to_correlation
+    correlation[:, 0] += 1e-12
+    predictor = np.zeros((len(power), ORDER + 1))
+    predictor[:, 0] = 1
+    error = correlation[:, 0].copy()
+    for i in range(1, ORDER + 1):
+        missed = np.einsum("tj,tj->t", predictor[:, :i], correlation[:, i:0:-1])
+        reflection = -missed / error
+        predictor[:, 1 : i + 1] += reflection[:, None] * predictor[:, i - 1 :: -1][:, :i]
+        error *= 1 - reflection**2
+    return predictor
+
+
+@cache
+def _band_to_correlation() -> np.ndarray:
+    """Pre-emphasis, inverse cosine transform and lag window in one: `(bins, ORDER + 1)`."""
+    bins = int(HIGHEST / BIN_HZ) + 1
+    angle = 2 * np.pi * np.arange(bins) * BIN_HZ / SAMPLING_RATE
+    emphasis = 1 + PRE_EMPHASIS**2 - 2 * PRE_EMPHASIS * np.cos(angle)
+    lag = np.arange(ORDER + 1)
+    cosines = np.cos(np.pi / (bins - 1) * np.outer(np.arange(bins), lag))
+    cosines[[0, -1]] /= 2  # the ends of a band count once, what is between twice
+    smooth = np.exp(-0.5 * (2 * np.pi * LAG_HZ * lag / (2 * HIGHEST)) ** 2)
+    smooth[0] *= 1 + 1e-7  # a little white noise keeps the recursion stable
+    return emphasis[:, None] * cosines * smooth / (bins - 1)
