@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,6 +35,7 @@ def make_jobs(
         "allow_outside": clips.allow_outside,
         "store_dtype": done.space.spec.store_dtype,
         "spec": done.space.key,
+        "threads": max(1, (os.cpu_count() or 1) // count),
     }
     devices = _devices(encoder, count)
     return [
@@ -55,7 +57,7 @@ def run_job(job: dict[str, Any], report: Report) -> dict[str, Any]:
     if space.key != job["spec"]:
         raise InputError(f"{encoder.name} is another encoder here: its files or options differ")
     done = Extraction(space)
-    embed_misses(clips, list(range(len(clips))), encoder, done, report)
+    embed_misses(clips, list(range(len(clips))), encoder, done, report, job["threads"])
     return done.as_dict()
 
 

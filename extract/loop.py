@@ -22,6 +22,7 @@ from ..cache.digests import row_key
 from ..cache.errors import AffektError
 from ..cache.manifest import Manifest
 from ..cache.space import Space
+from ..cache.spec import Spec
 from ..cache.writer import Writer
 from .backend import Pooled
 from .encoder import Encoder
@@ -210,10 +211,13 @@ def run_extraction(
 
     begin = time.monotonic()
     before = _identity(clips.source)
-    todo = plan(clips, cache, encoder, part=part, store_dtype=store_dtype, rehash=rehash)
+    spec = encoder.spec.with_store_dtype(store_dtype)
+    how = {"part": part, "store_dtype": store_dtype, "rehash": rehash}
+    todo = plan(clips, cache, encoder, **how, estimate=False)
     count = count_workers(encoder, todo.misses, engine, workers)
-    space = cache.create(encoder.spec.with_store_dtype(store_dtype))
-    done = Extraction(space, clips=todo.clips, hits=todo.hits, without=todo.without)
+    notes = _unlike(cache, spec)
+    space = cache.create(spec)
+    done = Extraction(space, todo.clips, todo.hits, todo.without, notes=notes)
     bar = _progress(progress, todo, encoder)
     try:
         if todo.misses and engine == "ray":
@@ -234,17 +238,22 @@ def run_extraction(
 
 
 def embed_misses(
-    clips: Manifest, positions: list[int], encoder: Encoder, done: Extraction, report: Report
+    clips: Manifest,
+    positions: list[int],
+    encoder: Encoder,
+    done: Extraction,
+    report: Report,
+    threads: int | None = None,
 ) -> None:
     """Embed clips in this process and store them; `done` is added to."""
     run = _Run(clips, encoder, done)
     backend = encoder.backend
-    most = getattr(backend, "batch_clips", 64)
     on_gpu = str(getattr(backend, "device", "cpu")).startswith("cuda")
+    most = getattr(backend, "batch_clips", 512 if on_gpu else 64)
     seconds = getattr(backend, "batch_seconds", 960.0 if on_gpu else 60.0)
     try:
         with (
-            closing(feed(clips, positions, encoder, run.claim)) as ready,
+            closing(feed(clips, positions, encoder, run.claim, threads=threads)) as ready,
             done.space.writer(encoder.canary, provenance=provenance(encoder)) as writer,
         ):
             for batch in batches(ready, most, seconds):
@@ -367,6 +376,18 @@ def _progress(wanted: bool | None, todo: Plan, encoder: Encoder) -> Report:
     if shown and todo.misses:
         return Progress(todo.misses, encoder.name, audio=encoder.modality == "audio")
     return lambda clips, seconds: None
+
+
+def _unlike(cache: Cache, spec: Spec) -> list[str]:
+    """What sets a new space apart from those of the same name."""
+    spaces = cache.spaces()
+    if any(space.spec == spec for space in spaces):
+        return []
+    alike = [space for space in spaces if space.spec.name == spec.name]
+    return [
+        f"a new space beside {space.name}, because {spec.explain(space.spec)}".replace("\n", "; ")
+        for space in alike
+    ]
 
 
 def _identity(source: str) -> tuple[int, ...] | None:

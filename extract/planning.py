@@ -6,10 +6,11 @@ counts as a miss.
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,6 +79,7 @@ def plan(
     part: tuple[int, int] = (1, 1),
     store_dtype: str = "float32",
     rehash: bool = False,
+    estimate: bool = True,
     measure: bool = False,
 ) -> Plan:
     """Find out what is stored and what is not; write nothing, read no audio.
@@ -97,6 +99,9 @@ def plan(
         ``"float32"`` or ``"float16"``.
     rehash : bool
         Trust no earlier reading: the content of every file is unknown.
+    estimate : bool
+        Fill in `Plan.bytes`, `Plan.audio_seconds` and `Plan.seconds`, which takes another look at
+        each file.
     measure : bool
         Load the encoder and time it, to estimate `Plan.seconds`.
 
@@ -129,10 +134,12 @@ def plan(
     stored = _stored(space, digests)
     misses = [i for i, hit in enumerate(stored) if not hit]
     positions = np.array([present[i] for i in misses], dtype=np.intp)
-    sizes = _sizes(clips, positions, audio)
-    audio_seconds = _audio_seconds(clips, positions, sizes) if audio else 0.0
-    amount = audio_seconds if audio else float(len(positions))
-    seconds = amount / _speed(encoder) if measure and amount else None
+    sizes = _sizes(clips, positions, audio) if estimate else {}
+    audio_seconds = _audio_seconds(clips, sizes) if audio else 0.0
+    amount = audio_seconds if audio else float(len(sizes))
+    seconds = None
+    if estimate and (measure or not amount):
+        seconds = amount / _speed(encoder) if amount else 0.0
     return Plan(
         clips=len(asked),
         hits=len(present) - len(misses),
@@ -141,7 +148,7 @@ def plan(
         without=len(asked) - len(present),
         bytes=int(sum({clips["path"][i] if audio else i: n for i, n in sizes.items()}.values())),
         audio_seconds=audio_seconds,
-        seconds=seconds if amount else 0.0,
+        seconds=seconds,
         positions=positions,
     )
 
@@ -205,14 +212,14 @@ def _sizes(clips: Manifest, positions: np.ndarray, audio: bool) -> dict[int, int
     return sizes
 
 
-def _audio_seconds(clips: Manifest, positions: np.ndarray, sizes: dict[int, int]) -> float:
+def _audio_seconds(clips: Manifest, sizes: dict[int, int]) -> float:
     total = 0.0
-    starts, ends, paths = clips["start"], clips["end"], clips["path"]
-    for i in positions.tolist():
-        length = sizes[i] / _BYTES_PER_SECOND.get(Path(str(paths[i])).suffix.lower(), 16_000)
-        start = starts[i] if np.isfinite(starts[i]) else 0.0
-        end = ends[i] if np.isfinite(ends[i]) else max(length, start)
-        total += max(float(end - start), 0.0)
+    starts, ends, paths = clips["start"].tolist(), clips["end"].tolist(), clips["path"]
+    for i, size in sizes.items():
+        suffix = os.path.splitext(paths[i])[1].lower()  # noqa: PTH122 - runs once per clip
+        start = starts[i] if math.isfinite(starts[i]) else 0.0
+        end = ends[i] if math.isfinite(ends[i]) else size / _BYTES_PER_SECOND.get(suffix, 16_000)
+        total += max(end - start, 0.0)
     return total
 
 

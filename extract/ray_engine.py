@@ -47,8 +47,9 @@ def embed_on_ray(
     on_gpu = str(getattr(encoder.backend, "device", "cpu")).startswith("cuda")
     count = workers or max(1, -(-len(positions) // _CLIPS_PER_TASK))
     jobs = make_jobs(clips, positions, encoder, done, count)
-    if on_gpu:  # Ray shows each task its own device
-        for job in jobs:
+    for job in jobs:
+        job["threads"] = 1
+        if on_gpu:  # Ray shows each task its own device
             job["encoder"]["device"] = "cuda"
     task = ray.remote(num_cpus=1, num_gpus=1 if on_gpu else 0, max_retries=2)(_task)
     waiting = {task.remote(job): len(job["rows"]) for job in jobs}

@@ -206,6 +206,9 @@ def test_A16_length_policies(corpus, cache, sound, encode):
     chunked = run_extraction(clips, cache, Encoder.of(Simple(), long="chunk", **rules))
     assert chunked.flags["chunked"] == ["over", "far"]
     assert len({done.space.key, cut.space.key, chunked.space.key}) == 3
+    assert done.notes == []
+    assert "input.long: 'truncate 3.0 s' here, 'whole' there" in cut.notes[0]
+    assert len(chunked.notes) == 2
     rows = {space.key: cache.read(space, clips.select(["far"]))[0]
             for space in (cut.space, chunked.space)}  # fmt: skip
     first = Simple().embed([decode(encode(sound(10.0)), RATE).samples[: 3 * RATE]])[0]
