@@ -298,6 +298,11 @@ def _carve_dev(
         raise InputError(f"dev_size={dev_size:g} leaves nothing of {len(train)} clips for train")
     names = np.array(_names(clips, group), dtype=object)[train]
     shares = [1 - share, share]
+    if len(set(names)) == 1 and names[0]:
+        raise InputError(
+            f"only {names[0]!r} is left of column {group!r} to divide into train and dev; set "
+            "dev_size=0, or hold out less"
+        )
     if len(set(names) - {""}) > 1:
         single = np.array([f"\0{row}" for row in range(len(names))], dtype=object)
         groups = _codes(np.where(names == "", single, names))

@@ -95,7 +95,7 @@ def _within(
     folds = splits(
         clips,
         "group-kfold",
-        n_splits=min(n_splits, len(speakers) - 1),
+        n_splits=max(3, min(n_splits, len(speakers))),  # two voices stay, for train and dev
         dev_size=dev_size,
         random_state=seed,
     )
