@@ -167,7 +167,11 @@ def search(
             **common,
         )
     found.fit(X, y)
-    found.best_params_ = {k.removeprefix("head__"): v for k, v in found.best_params_.items()}
+    best = {name: value for name, value in found.best_params_.items() if name in grid}
+    if len(best) < len(found.best_params_):
+        # halving ends near the full number of epochs, not always at it
+        found.best_estimator_ = clone(pipeline).set_params(**best).fit(X, y)
+    found.best_params_ = {name.removeprefix("head__"): value for name, value in best.items()}
     return found
 
 
@@ -246,7 +250,7 @@ def nested_search(
         found = search(head, settings, X[train], y[train], groups=inside, **options)
         prediction[test] = found.predict(X[test])
         seen[test] = True
-        scores.append(uar_scorer(found, X[test], y[test]))
+        scores.append(_uar(y[test], prediction[test]))
         chosen.append(dict(found.best_params_))
     return NestedScores(prediction, _uar(y[seen], prediction[seen]), scores, chosen)
 
@@ -264,8 +268,11 @@ def _resource(head: Any, grid: Mapping[str, Any]) -> dict[str, Any]:
     epochs = head.get_params().get("max_epochs")
     if epochs is None or "head__max_epochs" in grid:
         return {"resource": "n_samples"}
-    least = max(1, epochs // 9)
-    return {"resource": "head__max_epochs", "max_resources": epochs, "min_resources": least}
+    return {
+        "resource": "head__max_epochs",
+        "max_resources": epochs,
+        "min_resources": "exhaust",  # so that the last round has about all epochs
+    }
 
 
 def _check(head: Any, settings: Mapping[str, Any], strategy: str) -> None:
