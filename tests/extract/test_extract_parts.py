@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 from itertools import chain, pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -246,3 +247,9 @@ def test_a_link_that_leaves_the_root_is_an_error_before_any_work(tmp_path, cache
     clips = Manifest.from_rows([{"id": "a", "path": "in.wav"}], root=root)
     with pytest.raises(InputError, match="leaves the root"):
         plan(clips, cache, Encoder("spectral"))
+
+
+def test_the_page_about_extracting_lists_every_reason():
+    page = (Path(__file__).parents[2] / "docs" / "extract.md").read_text(encoding="utf-8")
+    for code, meaning in CODES.items():
+        assert f"| `{code}` | {meaning} |" in page
