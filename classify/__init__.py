@@ -25,11 +25,14 @@ if TYPE_CHECKING:
         PatchTransformerHead,
     )
     from .model import Model, load_model
+    from .predict_emotion import predict_emotion
     from .predictions import Predictions
     from .recipe import Recipe
     from .run import run
     from .splits import Split, splits
     from .task import Task
+    from .umuteam import load_umuteam
+    from .vocametrix import load_vocametrix
 
 _WHERE = {
     "Comparison": "compare",
@@ -49,6 +52,9 @@ _WHERE = {
     "Task": "task",
     "compare": "compare",
     "load_model": "model",
+    "load_umuteam": "umuteam",
+    "load_vocametrix": "vocametrix",
+    "predict_emotion": "predict_emotion",
     "run": "run",
     "splits": "splits",
 }
@@ -71,6 +77,9 @@ __all__ = [
     "Task",
     "compare",
     "load_model",
+    "load_umuteam",
+    "load_vocametrix",
+    "predict_emotion",
     "run",
     "splits",
 ]

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from affekt.cache import InputError
-from affekt.classify import predict_emotion as file
-from affekt.classify.predict_emotion import predict_emotion, read_model_json
+from affekt.classify import predict_emotion
+from affekt.classify.predict_emotion import read_model_json
 from affekt.extract.asr import Heard
 from affekt.extract.audio import decode
 
@@ -18,6 +19,7 @@ from ..extract.encoder_models import saved, tone
 from ..extract.whisper_model import write_whisper
 from .umuteam_models import ES, expected, text_vector, write_speech, write_text
 
+file = sys.modules["affekt.classify.predict_emotion"]  # the package shows the function
 HEARING = ("audio", "concat", "mean", "multihead")
 TEXT = "No lo puedo creer"
 
