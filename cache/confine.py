@@ -57,6 +57,8 @@ class Folder:
         InputError
             It leaves the root through a link, or is a device, a pipe, a socket or a folder.
         """
+        if "\\" in written and os.sep == "/" and not os.path.lexists(self.root / written):
+            written = written.replace("\\", "/")  # a table that was written on Windows
         folder, name = os.path.split(written)
         if folder not in self._real:
             self._real[folder] = os.path.realpath(self.root / folder)

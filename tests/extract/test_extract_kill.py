@@ -165,6 +165,15 @@ def test_V04_locale_C_spaces_and_umlauts(tmp_path, sound, encode):
     assert Cache(folder / "cäche").spaces()[0].failures() == []
 
 
+def test_V04_paths_written_on_windows(corpus, cache, sound, encode):
+    clips = corpus({"a b.wav": encode(sound()), "ü.wav": encode(sound(seed=1))})
+    rows = [{"id": c.id, "path": c.path.replace("/", "\\")} for c in clips]
+    windows = Manifest.from_rows(rows, root=clips.root)
+    assert windows.clip(0).path == "audio\\a b.wav"
+    space = extract(windows, cache, Encoder("spectral"))
+    assert np.array_equal(cache.read(space, windows), cache.read(space, clips))
+
+
 def test_V05_a_space_of_a_newer_version_is_refused(texts, tmp_path):
     table, encoder = texts
     cache = tmp_path / "cache"
