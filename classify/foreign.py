@@ -6,7 +6,6 @@ Names and shapes come from the file's header, so a wrong checkpoint is refused b
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from .persist import read_json
 
 __all__ = ["account_for", "read_config", "tensor_files", "tensor_shapes", "with_weights"]
 
+FLOATS = ("F64", "F32", "F16", "BF16")
 PICKLED = ("pytorch_model.bin", "model.bin")
 Shape = tuple[int, ...]
 
@@ -41,7 +41,9 @@ def tensor_files(folder: Path, name: str = "model.safetensors") -> list[Path]:
         return [folder / name]
     index = folder / f"{name}.index.json"
     if index.is_file():
-        table = json.loads(index.read_text("utf-8")).get("weight_map", {})
+        table = read_json(index).get("weight_map")
+        if not isinstance(table, dict) or not table:
+            raise InputError(f"{index} has no weight_map")
         shards = sorted(set(map(str, table.values())))
         for shard in shards:
             if Path(shard).name != shard or not (folder / shard).is_file():
@@ -58,6 +60,13 @@ def tensor_files(folder: Path, name: str = "model.safetensors") -> list[Path]:
 
 def tensor_shapes(files: Sequence[Path]) -> dict[str, Shape]:
     """List the tensors of safetensors files, name by name, without reading them.
+
+    Raises
+    ------
+    DamagedError
+        A file is cut off or inconsistent, or two files hold one tensor.
+    InputError
+        A tensor holds no floats.
 
     Examples
     --------
@@ -77,7 +86,10 @@ def tensor_shapes(files: Sequence[Path]) -> dict[str, Shape]:
                 for key in file.keys():  # noqa: SIM118 - a safe_open is no mapping
                     if key in shapes:
                         raise DamagedError(f"{path}: the tensor {key} stands in another file too")
-                    shapes[key] = tuple(file.get_slice(key).get_shape())
+                    part = file.get_slice(key)
+                    if part.get_dtype() not in FLOATS:
+                        raise InputError(f"{path}: {key} holds {part.get_dtype()}, no floats")
+                    shapes[key] = tuple(part.get_shape())
         except SafetensorError as error:
             raise DamagedError(f"{path} is no sound safetensors file: {error}") from error
     return shapes

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cache.errors import InputError
+from ..cache.errors import AffektError, InputError
 from .foreign import tensor_shapes
 from .persist import read_json
 from .scaler import Scaler, read_scaler
@@ -102,7 +102,10 @@ class Valence:
             for start in range(0, len(values), 256):
                 logits = self.network(torch.from_numpy(values[start : start + 256]))
                 parts.append(logits.double().softmax(dim=-1).numpy())
-        return np.concatenate([*parts, np.empty((0, len(self.labels)))])
+        proba = np.concatenate([*parts, np.empty((0, len(self.labels)))])
+        if not np.isfinite(proba).all():
+            raise AffektError("the valence head answers NaN; its weights are damaged")
+        return proba
 
     def predict(self, clips: Manifest, features: Features) -> Predictions:
         """Predict clips from their stored embeddings: the last layer of XLSR-53, mean over time."""

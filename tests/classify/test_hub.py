@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 from affekt.cache.errors import InputError
+from affekt.classify.foreign import with_weights
 from affekt.classify.hub import MODEL_FILES, locate_model, push_folder
 from affekt.extract.hub import locate
 from huggingface_hub import constants
@@ -146,6 +147,17 @@ def test_a_branch_is_resolved_once_and_pinned(hub):
 def test_only_allowed_files_are_downloaded(hub):
     assert names(locate_model("o/n").folder) == ["config.json", "model.safetensors"]
     assert not any("pkl" in asked or ".py" in asked for asked in hub.asked)
+
+
+def test_pickled_weights_are_fetched_only_if_there_are_no_others(hub):
+    hub.commits[NEW] |= {"model.bin": b"x", "tokenizer.json": b"{}"}
+    assert "model.bin" not in names(with_weights("o/n").folder)
+    del hub.commits[NEW]["model.safetensors"]
+    hub.commits["d" * 40] = hub.commits.pop(NEW)
+    hub.branches["main"] = "d" * 40
+    place = with_weights("o/n")
+    assert place.commit == "d" * 40
+    assert names(place.folder) == ["config.json", "model.bin", "tokenizer.json"]
 
 
 def test_D06_a_tag_gives_its_commit(hub):

@@ -63,6 +63,25 @@ def test_every_mode_that_hears(toolkit, mode):
     assert type(answer["top_score"]) is float
 
 
+@pytest.mark.data
+def test_real_clips_of_every_format(toolkit, shared_data):
+    """WAV, FLAC, Ogg and MP3, mono and stereo: what is heard is what the decoder gives."""
+    config, _, models = toolkit
+    files = [path for path in sorted(shared_data.glob("*/*/**/*")) if path.is_file()]
+    seen = {}
+    for path in files:
+        if path.suffix in (".wav", ".flac", ".ogg", ".mp3"):
+            info = soundfile.info(path)
+            if info.duration < 3:
+                seen.setdefault((path.suffix, info.channels, info.samplerate), path)
+    assert {suffix for suffix, *_ in seen} == {".wav", ".flac", ".ogg", ".mp3"}
+    for path in seen.values():
+        answer = predict_emotion(path, mode="audio", model_config_path=config)
+        samples = decode(path.read_bytes(), 16000).samples
+        wanted = expected(Path(models["audio"]), "audio", samples, None)
+        np.testing.assert_allclose(list(answer["scores"].values()), wanted, atol=2e-6)
+
+
 def test_text_alone(toolkit):
     answer = predict_emotion(text=TEXT, model_config_path=toolkit[0])
     assert sum(answer["scores"].values()) == pytest.approx(1)

@@ -158,6 +158,37 @@ def test_the_reader_can_open_nothing(tmp_path):
     assert not (tmp_path / "x").exists()
 
 
+FUZZ = """
+import importlib.util, io, random, sys
+spec = importlib.util.spec_from_file_location("reader", sys.argv[1])
+reader = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(reader)
+whole, rng, read = open(sys.argv[2], "rb").read(), random.Random(0), 0
+reader.limit()
+for _ in range(800):
+    data = bytearray(whole)
+    for _ in range(rng.randint(1, 3)):
+        data[rng.randrange(len(data))] = rng.randrange(256)
+    try:
+        read += isinstance(reader.Restricted(io.BytesIO(bytes(data))).load(), reader.Scaler)
+    except (Exception, MemoryError):
+        pass
+sys.stdout.write(f"read {read}")
+"""
+
+
+@pytest.mark.parametrize("protocol", [2, 5])
+def test_a_file_with_flipped_bytes_is_read_or_refused(tmp_path, fitted, protocol):
+    """800 mutations under the reader's own limits: none ends the process or does anything."""
+    source = tmp_path / "s.pkl"
+    source.write_bytes(pickle.dumps(fitted[0], protocol))
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", FUZZ, PROGRAM, source], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-800:]
+    assert 0 < int(done.stdout.split()[1]) < 800
+
+
 def test_the_reader_knows_numbers_only(tmp_path):
     path = tmp_path / "s.pkl"
     path.write_bytes(pickle.dumps(np.array([{"a": 1}], dtype=object)))

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 import transformers as tf
-from affekt.cache import InputError, Manifest
+from affekt.cache import DamagedError, InputError, Manifest
 from affekt.classify.umuteam import MODES, load_umuteam
 from affekt.extract.errors import Unusable
 from safetensors.torch import load_file, save_file
@@ -138,6 +138,42 @@ def test_D06_half_precision_is_read_as_float32(folders, tmp_path):
     whole = load_umuteam(folders["audio"], "audio", "es")
     samples = tone(8000)
     np.testing.assert_allclose(model.scores(samples), whole.scores(samples), atol=5e-3)
+
+
+def test_D04_weights_that_are_cut_off_or_no_floats(folders, tmp_path):
+    def whole(state):
+        state["classifier.dense.bias"] = torch.zeros(32, dtype=torch.int64)
+
+    copy = damaged(folders["audio"], tmp_path, whole)
+    with pytest.raises(InputError, match=r"classifier\.dense\.bias holds I64"):
+        load_umuteam(copy, "audio", "es")
+    path = copy / "model.safetensors"
+    data = path.read_bytes()
+    for length in (0, 100, len(data) - 1):
+        path.write_bytes(data[:length])
+        with pytest.raises(DamagedError, match="sound safetensors"):
+            load_umuteam(copy, "audio", "es")
+
+
+def test_shards(folders, tmp_path):
+    copy = tmp_path / "shards"
+    shutil.copytree(folders["audio"], copy)
+    state = load_file(copy / "model.safetensors")
+    (copy / "model.safetensors").unlink()
+    names = sorted(state)
+    parts = {"model-1.safetensors": names[::2], "model-2.safetensors": names[1::2]}
+    for file, members in parts.items():
+        save_file({name: state[name] for name in members}, copy / file, metadata={"format": "pt"})
+    table = {name: file for file, members in parts.items() for name in members}
+    index = copy / "model.safetensors.index.json"
+    index.write_text(json.dumps({"metadata": {}, "weight_map": table}))
+    samples = tone(8000)
+    found = load_umuteam(copy, "audio", "es").scores(samples)
+    np.testing.assert_allclose(found, expected(folders["audio"], "audio", samples, None), atol=2e-6)
+    for table, said in (({}, "no weight_map"), ({"a": "../x.safetensors"}, "no file beside")):
+        index.write_text(json.dumps({"weight_map": table}))
+        with pytest.raises(InputError, match=said):
+            load_umuteam(copy, "audio", "es")
 
 
 @pytest.mark.parametrize("name", ["pytorch_model.bin", "model.bin"])
