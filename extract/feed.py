@@ -96,7 +96,7 @@ def feed(
     """
     if encoder.modality == "text":
         return (_text(clips, i, claim) for i in positions)
-    threads = threads or min(os.cpu_count() or 1, 8)
+    threads = threads or max(1, min(os.cpu_count() or 1, 8, len(positions) // _FEW))
     return _Audio(clips, encoder, claim, isolate=len(positions) > _FEW).run(positions, threads)
 
 

@@ -172,6 +172,9 @@ def _serve() -> int:
     try:
         job = json.load(sys.stdin)
         tell(done=run_job(job, lambda clips, seconds: tell(clips=clips, seconds=seconds)))
+    except BrokenPipeError:  # nobody listens any more: the run was killed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), answers.fileno())
+        return 1
     except AffektError as error:
         told = {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
         tell(error={**told, "layers": getattr(error, "layers", [])})
