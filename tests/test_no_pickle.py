@@ -20,7 +20,6 @@ from affekt.classify.scaler import convert_scaler
 from safetensors.torch import load_file
 from sklearn.preprocessing import StandardScaler
 
-from . import unpickled
 from .classify.umuteam_models import write_speech, write_text
 from .classify.vocametrix_models import DEFAULTS, SMALL, tensors, write
 from .extract.encoder_models import saved
@@ -28,6 +27,11 @@ from .extract.whisper_model import write_whisper
 
 ROOT = Path(__file__).resolve().parents[1]
 GUARDED = "scaler_import.py"
+WALK = ROOT / "tests" / "unpickled.py"
+HOOK = (
+    f"import sys; sys.path.insert(0, {str(WALK.parent)!r}); import unpickled as u;"
+    "sys.addaudithook(u.watch);"
+)
 FILES = sorted(p for part in ("cache", "extract", "classify") for p in (ROOT / part).rglob("*.py"))
 UNPICKLERS = {"pickle", "_pickle", "cPickle", "dill", "cloudpickle", "shelve", "marshal", "skops"}
 FUNCTIONS = {"read_pickle", "to_pickle", "Unpickler", "load_module", "import_module_from_pickle"}
@@ -129,12 +133,11 @@ class _Evil:
 def test_D02_the_main_paths_unpickle_nothing(prepared):
     """An audit hook sees every name that a pickle looks up, whoever calls it."""
     done = subprocess.run(
-        [sys.executable, "-m", "tests.unpickled", str(prepared)],
-        cwd=ROOT,
+        [sys.executable, WALK, prepared],
         capture_output=True,
         text=True,
         timeout=300,
-        env={**os.environ, "XDG_CACHE_HOME": str(prepared / "memo"), "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "XDG_CACHE_HOME": str(prepared / "memo")},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     found = json.loads(done.stdout.splitlines()[-1])
@@ -146,31 +149,26 @@ def test_D02_the_main_paths_unpickle_nothing(prepared):
 def test_the_hook_sees_what_it_should(tmp_path):
     """The proof is worth something only if the hook notices a pickle."""
     code = (
-        "import sys, pickle, pathlib; from tests import unpickled as u; sys.addaudithook(u.watch);"
-        "pickle.loads(pickle.dumps(pathlib.PurePosixPath('a')));"
+        "import pickle, pathlib; pickle.loads(pickle.dumps(pathlib.PurePosixPath('a')));"
         f"open({str(tmp_path / 'a.pkl')!r}, 'w').close(); print(u.unpickled, u.opened)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        [sys.executable, "-c", HOOK + code], capture_output=True, text=True, check=True
+    )
     assert "PurePosixPath" in done.stdout
     assert "a.pkl" in done.stdout
-    assert unpickled.unpickled == []
 
 
 def test_convert_scaler_unpickles_in_another_process(prepared, tmp_path):
     """Even there the process that asks looks nothing up, and a hostile file does nothing."""
     code = (
-        "import sys; from tests import unpickled as u; sys.addaudithook(u.watch);"
         "from affekt.classify.scaler import convert_scaler;"
         f"convert_scaler({str(prepared / 's.pkl')!r}, {str(tmp_path / 's.st')!r}, trust=True);"
         "print(u.unpickled)"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code],
-        capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+        [sys.executable, "-c", HOOK + code], capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == "[]"
     with pytest.raises(InputError, match=r"(posix|nt)\.system"):
         convert_scaler(prepared / "evil.pkl", tmp_path / "e.st", trust=True)

@@ -1,6 +1,6 @@
 """A program that walks affekt's main paths and prints every name that a pickle looked up there.
 
-`python -m tests.unpickled FOLDER` in a process of its own, since an audit hook cannot be taken out
+`python tests/unpickled.py FOLDER` in a process of its own, since an audit hook cannot be taken out
 again. FOLDER holds what `test_no_pickle.py` prepared; files in it that are pickles would leave a
 mark when they are loaded. Prints JSON: the names, and the pickles that were opened.
 """
