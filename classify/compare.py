@@ -14,6 +14,7 @@ from ..cache.errors import InputError
 from . import scoring
 from .bootstrap import resample
 from .comparison import Comparison
+from .ensemble import Ensemble
 from .extras import extras
 from .part import Part, clusters
 from .predictions import Predictions
@@ -32,7 +33,7 @@ def compare(
     truth: Manifest,
     task: Task | str,
     *,
-    strategies: Sequence[str] = ("mean", "max"),
+    strategies: Sequence[str | Ensemble] = ("mean", "max"),
     dev: Mapping[str, Predictions] | None = None,
     dev_truth: Manifest | None = None,
     groups: str | None = "speaker",
@@ -57,7 +58,7 @@ def compare(
     task
         The task, or its name.
     strategies
-        Names of `STRATEGIES`; those that learn need `dev`.
+        Names of `STRATEGIES`, or ensembles of your own; those that learn need `dev`.
     dev, dev_truth
         The members' predictions on dev, and its clips: strategies learn from them and are chosen
         on them.
@@ -151,13 +152,18 @@ def compare(
     )
     data: dict[str, Any] = {
         "format": FORMAT,
-        "task": {"name": task.name, "hash": task.hash, "labels": list(task.labels)},
+        "task": {
+            "name": task.name,
+            "version": task.version,
+            "hash": task.hash,
+            "labels": list(task.labels),
+        },
         "test": test.describe(),
         "dev": tuning.describe() if tuning else None,
         "groups": {"column": groups, "count": drawn.groups},
         "splits": [part.describe() for part in folds],
         "settings": {
-            "strategies": list(strategies),
+            "strategies": [s if isinstance(s, str) else s.name for s in strategies],
             "calibrate": calibrate,
             "subsets": subsets,
             "n_resamples": n_resamples,

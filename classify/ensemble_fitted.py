@@ -53,24 +53,28 @@ class WeightedEnsemble(Ensemble):
 
     def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> WeightedEnsemble:
         """Learn the weights, unless they were given."""
-        if self.weights is None:
-            first, stack = joined(members)
-            self.names_ = sorted(members)
-            self.weights_ = mixture_weights(stack, metrics.codes(truth, first.labels))
+        if self.weights is not None:
+            self._take(sorted(members), self.weights)
+            return self
+        first, stack = joined(members)
+        self.names_ = sorted(members)
+        self.weights_ = mixture_weights(stack, metrics.codes(truth, first.labels))
         return self
+
+    def _take(self, names: list[str], weights: Mapping[str, float]) -> None:
+        for name in {*weights} ^ {*names}:
+            raise InputError(
+                f"ensemble weights for {sorted(weights)}, members {names}; expected one "
+                f"weight for each.{nearest(name, names)}"
+            )
+        values = np.array([weights[name] for name in names], dtype=float)
+        self.names_, self.weights_ = names, values / values.sum()
 
     def scores(self, members: Mapping[str, Predictions]) -> np.ndarray:
         """Return the weighted mean."""
         names = sorted(members)
         if self.weights is not None:
-            for name in {*self.weights} ^ {*names}:
-                raise InputError(
-                    f"ensemble weights for {sorted(self.weights)}, members {names}; expected one "
-                    f"weight for each.{nearest(name, names)}"
-                )
-            self.names_ = names
-            values = np.array([self.weights[name] for name in names], dtype=float)
-            self.weights_ = values / values.sum()
+            self._take(names, self.weights)
         _fitted(self.names_, names, self.name)
         return self.rule(joined(members)[1])
 

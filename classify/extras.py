@@ -59,6 +59,7 @@ def extras(
         dev_proba = chosen.dev_predictions.proba if tuning and chosen.dev_predictions else None
         dev_codes = tuning.codes if tuning and dev_proba is not None else None
         result["abstain"] = abstain(test.codes, chosen.test.proba, dev_codes, dev_proba)
+        result["reliability"] = _reliability(test.codes, chosen.test.proba)
         if dev_codes is not None and dev_proba is not None and tuning:
             result["conformal"] = _conformal(test, tuning, chosen.test.proba, dev_codes, dev_proba)
     if tuning:
@@ -83,6 +84,15 @@ def extras(
         )
     result["sanity"] = _sanity(test, tuning, labelled)
     return result
+
+
+def _reliability(truth: np.ndarray, proba: np.ndarray) -> list[dict[str, float]]:
+    confidence, right, count = metrics.reliability(truth, proba, bins=10)
+    return [
+        {"clips": int(n), "confidence": float(c / n), "accuracy": float(r / n)}
+        for c, r, n in zip(confidence, right, count, strict=True)
+        if n
+    ]
 
 
 def _conformal(

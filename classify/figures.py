@@ -30,7 +30,7 @@ def figures(data: Data, folder: str | PathLike[str], *, suffix: str = "png") -> 
     -------
     paths
         ``systems``, ``confusion``, ``classes``, and where the data is there ``by-<column>``,
-        ``abstain``, ``learning`` and ``transfer``.
+        ``abstain``, ``reliability``, ``learning`` and ``transfer``.
 
     Raises
     ------
@@ -49,6 +49,8 @@ def figures(data: Data, folder: str | PathLike[str], *, suffix: str = "png") -> 
     jobs |= {f"by-{_file(column)}": _by(column) for column in data["by"]}
     if data.get("abstain"):
         jobs["abstain"] = _abstain
+    if data.get("reliability"):
+        jobs["reliability"] = _reliability
     if data.get("learning_curve"):
         jobs["learning"] = _learning
     if data.get("transfer"):
@@ -115,6 +117,17 @@ def _abstain(figure: Any, data: Data) -> None:
     axes = figure.subplots()
     axes.plot([p["coverage"] for p in curve], [p["risk"] for p in curve], "o-", color=BLUE)
     axes.set(xlabel="share of clips answered", ylabel="error rate", ylim=(0, None))
+
+
+def _reliability(figure: Any, data: Data) -> None:
+    bins = data["reliability"]
+    most = max(row["clips"] for row in bins)
+    axes = figure.subplots()
+    axes.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1)
+    for row in bins:
+        size = 4 + 10 * (row["clips"] / most) ** 0.5
+        axes.plot([row["confidence"]], [row["accuracy"]], "o", color=BLUE, markersize=size)
+    axes.set(xlabel="confidence", ylabel="share right", xlim=(0, 1), ylim=(0, 1))
 
 
 def _learning(figure: Any, data: Data) -> None:

@@ -21,6 +21,7 @@ class Resolved(NamedTuple):
     corpora: dict[str, dict[str, str | None]]
     values: dict[str, float]
     ignore_case: bool
+    version: int
 
 
 @cache
@@ -100,7 +101,8 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
     values = {_text(label): float(value) for label, value in (spec.get("values") or {}).items()}
     if values and set(values) != set(names):
         raise InputError(f"{source}: `values` names {sorted(values)}; expected {sorted(names)}")
-    return Resolved(names, mapping, corpora, values, fold)
+    version = int(spec.get("version", book_of["version"] if vocabulary else 1))
+    return Resolved(names, mapping, corpora, values, fold, version)
 
 
 def _text(word: object) -> str:

@@ -111,6 +111,10 @@ def _main(data: Data) -> str:
         dev = f"{system['dev']['uar']:.3f}" if system["dev"] else "-"
         rows.append([shown, *(score(system["test"][key]) for key, _ in COLUMNS), dev])
     header = ["system", *(title for _, title in COLUMNS), "dev UAR"]
+    if data["test"]["absent"]:
+        header.append("UAR of classes present")
+        for row, name in zip(rows, ordered(data), strict=True):
+            row.append(score(data["systems"][name]["test"]["uar_present"]))
     percent = f"{100 * data['settings']['level']:g}"
     text = (
         f"## Systems\n\n{percent} % intervals from {data['settings']['n_resamples']} resamples of "
@@ -220,8 +224,8 @@ def _setting(data: Data) -> str:
     lines = [
         "## How it was made",
         "",
-        f"- task {md(data['task']['name'])}, hash `{data['task']['hash'][:16]}`, labels "
-        + ", ".join(map(md, data["task"]["labels"])),
+        f"- task {md(data['task']['name'])}, version {data['task']['version']}, "
+        f"hash `{data['task']['hash'][:16]}`, labels " + ", ".join(map(md, data["task"]["labels"])),
         f"- test clips `{data['test']['manifest'][:16]}`",
         f"- ties go to {setting['ties']}; seed {setting['random_state']}",
     ]

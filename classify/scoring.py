@@ -98,15 +98,11 @@ def pairs(
         # The counts lead the sentence, so both measures have to point the same way.
         same_way = (row["right_a"] - row["right_b"]) * row["uar_difference"] > 0
         row["different"] = bool(p < 1 - level and same_way)
-        row["sentence"] = stats.verdict(
-            row["a"],
-            row["b"],
-            row["right_a"],
-            row["right_b"],
-            len(truth),
-            p if same_way else 1.0,
-            1 - level,
-        )
+        names_and_counts = row["a"], row["b"], row["right_a"], row["right_b"], len(truth)
+        if p < 1 - level and not same_way:
+            row["sentence"] = stats.verdict_both_ways(*names_and_counts, row["uar_difference"], p)
+        else:
+            row["sentence"] = stats.verdict(*names_and_counts, p, 1 - level)
     return rows
 
 

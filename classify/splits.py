@@ -5,13 +5,8 @@ Every scheme keeps speakers and recordings on one side, or refuses; nothing is e
 
 from __future__ import annotations
 
-import csv
-import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from os import PathLike
-from pathlib import Path
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -19,6 +14,7 @@ import numpy as np
 from ..cache.errors import InputError, nearest
 from . import leaks
 from .folds import deal_clips, deal_groups
+from .split import PARTS, Split
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
@@ -33,7 +29,6 @@ SCHEMES = (
     "leave-one-language-out",
     "leave-one-corpus-out",
 )
-PARTS = ("train", "dev", "test")
 NAMES = {
     **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
     **dict.fromkeys(("dev", "development", "val", "valid", "validation", "devel"), "dev"),
@@ -54,75 +49,6 @@ class HasDigests(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Split:
-    """One division of the clips.
-
-    Attributes
-    ----------
-    train, dev, test
-        The parts; dev may be empty, train and test never are.
-    scheme
-        How it was made.
-    name
-        What tells it from its sisters: "fold 2", "deu"; blank where there is one.
-    warnings
-        What the leak checks found and was asked for by name, and what could not be checked.
-    """
-
-    train: Manifest
-    dev: Manifest
-    test: Manifest
-    scheme: str
-    name: str = ""
-    warnings: tuple[str, ...] = ()
-
-    @property
-    def parts(self) -> dict[str, Manifest]:
-        """The parts by name."""
-        return {"train": self.train, "dev": self.dev, "test": self.test}
-
-    @property
-    def hash(self) -> str:
-        """SHA-256 (hex) of which id is in which part; the order of rows does not count."""
-        digest = hashlib.sha256()
-        for row in sorted(self._rows()):
-            digest.update(("\0".join(row) + "\n").encode())
-        return digest.hexdigest()
-
-    def write(self, path: str | PathLike[str]) -> None:
-        """Write `split.csv`: id and part of each clip."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["id", "split"])
-            writer.writerows(self._rows())
-
-    def describe(self) -> dict[str, Any]:
-        """Return hash, warnings and, for each part, clips, speakers and labels, for reports."""
-        parts = {
-            name: {
-                "clips": len(clips),
-                "speakers": len(set(leaks.speakers(clips)) - {""}),
-                "labels": dict(sorted(Counter(clips["label"]).items())),
-            }
-            for name, clips in self.parts.items()
-        }
-        return {
-            "scheme": self.scheme,
-            "name": self.name,
-            "hash": self.hash,
-            "parts": parts,
-            "warnings": list(self.warnings),
-        }
-
-    def _rows(self) -> Iterator[tuple[str, str]]:
-        for part, clips in self.parts.items():
-            for clip_id in clips.ids:
-                yield clip_id, part
-
-
 def splits(
     clips: Manifest,
     scheme: str = "speaker",
@@ -138,6 +64,7 @@ def splits(
     allow_speaker_overlap: bool = False,
     allow_duplicates: bool = False,
     digests: HasDigests | Sequence[str | None] | Mapping[str, str | None] | None = None,
+    embed: Callable[[Manifest], np.ndarray] | None = None,
 ) -> list[Split]:
     """Divide clips into train, dev and test.
 
@@ -167,6 +94,9 @@ def splits(
     digests
         Content digest of each clip, or a `Cache` that knows them; without, recordings under two ids
         cannot be told.
+    embed
+        Returns embeddings `(clips, dim)`, for instance `Features.read`: near-duplicates of train
+        clips in dev and test become warnings.
 
     Returns
     -------
@@ -194,6 +124,7 @@ def splits(
     if len(clips) < 2:
         raise InputError(f"{clips.source}: {len(clips)} clips to split; expected at least 2")
     known = _digests(clips, digests)
+    values = None if embed is None else np.asarray(embed(clips))
     found = []
     for repeat in range(repeats):
         rng = np.random.default_rng([random_state, repeat])
@@ -204,11 +135,9 @@ def splits(
                 name = f"repeat {repeat + 1}" + (f", {name}" if name else "")
             found.append(
                 _checked(
-                    clips,
-                    parts,
-                    scheme,
-                    name,
-                    notes,
+                    {part: clips.select(parts == code) for code, part in enumerate(PARTS)},
+                    (scheme, name),
+                    [*notes, *_near(clips, parts, values)],
                     known,
                     allow_speaker_overlap,
                     allow_duplicates,
@@ -359,21 +288,31 @@ def _digests(clips: Manifest, digests: Any) -> dict[str, str | None]:
     return dict(zip(clips.ids, values, strict=True))
 
 
+def _near(clips: Manifest, parts: np.ndarray, values: np.ndarray | None) -> list[str]:
+    if values is None:
+        return []
+    rows = {part: parts == code for code, part in enumerate(PARTS)}
+    return leaks.check_near_duplicates(
+        {part: clips.select(at) for part, at in rows.items()},
+        {part: values[at] for part, at in rows.items()},
+    )
+
+
 def _checked(
-    clips: Manifest,
-    parts: np.ndarray,
-    scheme: str,
-    name: str,
+    by_name: dict[str, Manifest],
+    made: tuple[str, str],
     notes: list[str],
     digests: dict[str, str | None],
     allow_speakers: bool,
     allow_duplicates: bool,
 ) -> Split:
-    by_name = {part: clips.select(parts == code) for code, part in enumerate(PARTS)}
     warnings = [*notes, *leaks.check_speakers(by_name, allow=allow_speakers)]
     warnings += leaks.check_duplicates(by_name, digests, allow=allow_duplicates)
     unknown = sum(
-        1 for i, path in zip(clips.ids, clips["path"], strict=True) if path and not digests.get(i)
+        1
+        for part in by_name.values()
+        for i, path in zip(part.ids, part["path"], strict=True)
+        if path and not digests.get(i)
     )
     if unknown:
         warnings.append(f"{unknown} recordings without a digest: not checked for duplicates")
@@ -388,4 +327,4 @@ def _checked(
                 warnings.append(f"{part} has no clip of {', '.join(only_train)}")
             if only_part:
                 warnings.append(f"train has no clip of {', '.join(only_part)}, {part} has")
-    return Split(by_name["train"], by_name["dev"], by_name["test"], scheme, name, tuple(warnings))
+    return Split(by_name["train"], by_name["dev"], by_name["test"], *made, tuple(warnings))

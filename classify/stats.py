@@ -210,6 +210,22 @@ def verdict(
     return f"{a} is {'better' if right_a > right_b else 'worse'} than {b}: {counts}"
 
 
+def verdict_both_ways(
+    a: str, b: str, right_a: int, right_b: int, n: int, uar_difference: float, p: float
+) -> str:
+    """Say that two systems differ where clips and UAR do not agree on the better one.
+
+    Examples
+    --------
+    >>> verdict_both_ways("a", "b", 80, 60, 100, -0.1, 0.01)
+    'a and b differ, but not one way: 80 vs 60 of 100, UAR -0.100, p = 0.01'
+    """
+    return (
+        f"{a} and {b} differ, but not one way: {right_a} vs {right_b} of {n}, "
+        f"UAR {uar_difference:+.3f}, p = {p_text(p)}"
+    )
+
+
 def verdict_of_counts(a: str, b: str, right_a: int, right_b: int, n: int) -> str:
     """Say what two counts alone can show, whoever was right where.
 

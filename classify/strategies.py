@@ -7,6 +7,7 @@ dev, so that a strategy cannot be chosen for having learnt dev by heart.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -106,7 +107,7 @@ def strategy(name: str) -> Ensemble:
 
 def combine_all(
     test: Members,
-    strategies: Sequence[str],
+    strategies: Sequence[str | Ensemble],
     dev: Members | None = None,
     truth: np.ndarray | None = None,
     groups: np.ndarray | None = None,
@@ -122,7 +123,7 @@ def combine_all(
     test, dev
         Predictions of the members, joined: same ids, same labels, same order.
     strategies
-        Names of `STRATEGIES`.
+        Names of `STRATEGIES`, or ensembles of your own.
     truth, groups
         Label code and group code of each dev clip.
     calibrate
@@ -137,9 +138,10 @@ def combine_all(
     InputError
         If a name is unknown, or something that learns has no dev.
     """
-    if len(set(strategies)) < len(strategies):
-        raise InputError(f"strategies {list(strategies)}; expected each once")
-    rules = {name: strategy(name) for name in strategies}
+    asked = [strategy(rule) if isinstance(rule, str) else rule for rule in strategies]
+    rules = {rule.name: rule for rule in asked}
+    if len(rules) < len(asked):
+        raise InputError(f"strategies {[rule.name for rule in asked]}; expected each once")
     clash = sorted(set(rules) & set(test))
     if clash:
         raise InputError(f"a member is called {clash[0]!r}, as a strategy is; rename the member")
@@ -239,7 +241,7 @@ class _Dev:
                 outside = inside
             learn = {m: _rows(p, outside) for m, p in members.items()}
             learn, calibrators = self.calibrated(learn, outside)
-            fresh = type(rule)().fit(learn, [self.names[row] for row in outside])
+            fresh = deepcopy(rule).fit(learn, [self.names[row] for row in outside])
             apply = {m: _rows(p, inside) for m, p in members.items()}
             if calibrators:
                 apply = {m: calibrators[m].apply(p) for m, p in apply.items()}

@@ -75,6 +75,8 @@ class Task:
         A number for each label where the labels are ordered (valence: -1, 0, 1), else empty.
     ignore_case
         Match raw labels without regard to case and surrounding space.
+    version
+        Of the file that it comes from, for people; the hash tells tasks apart.
 
     Examples
     --------
@@ -91,6 +93,7 @@ class Task:
     corpora: Mapping[str, Mapping[str, str | None]] = field(default_factory=dict, repr=False)
     values: Mapping[str, float] = field(default_factory=dict, repr=False)
     ignore_case: bool = False
+    version: int = field(default=1, compare=False)
 
     def __post_init__(self):
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
@@ -195,6 +198,7 @@ class Task:
         """Return everything that decides the task, for JSON; `from_record` reads it back."""
         return {
             "name": self.name,
+            "version": self.version,
             "hash": self.hash,
             "labels": list(self.labels),
             "map": dict(sorted(self.map.items())),
@@ -226,6 +230,7 @@ class Task:
                 record.get("corpora", {}),
                 record.get("values", {}),
                 record.get("ignore_case", False),
+                record.get("version", 1),
             )
         except KeyError as error:
             raise InputError(f"a task record without {error}") from error

@@ -188,6 +188,35 @@ def test_the_sentence_of_a_pair_says_what_the_numbers_say(setting):
     assert worst[0]["different"]
 
 
+def test_an_ensemble_of_ones_own(setting):
+    from affekt.classify.ensemble_fitted import WeightedEnsemble
+
+    weights = {"speech": 0.5, "text": 0.1, "both": 0.4}
+    result = run(setting, strategies=["mean", WeightedEnsemble(weights)]).data
+    learnt = result["systems"]["weighted"]["learnt"]["weights"]
+    assert learnt == pytest.approx(weights)
+
+
+def test_accuracy_and_uar_that_point_different_ways_are_said_so():
+    """Right on nearly all of a large class, or on most of three classes."""
+    labels = [LABELS[0]] * 400 + [LABELS[1]] * 40 + [LABELS[2]] * 40
+    rows = [
+        {"id": f"c{i:03}", "text": "-", "label": label} | {"speaker": f"s{i % 60}"}
+        for i, label in enumerate(labels)
+    ]
+    table = Manifest.from_rows(rows)
+    large = [LABELS[0]] * 480
+    fair = [label if i % 8 < 6 else LABELS[1] for i, label in enumerate(labels)]
+    found = {
+        name: Predictions.one_hot(table.ids, LABELS, chosen)
+        for name, chosen in {"large": large, "fair": fair}.items()
+    }
+    pair = compare(found, table, "valence", strategies=[], n_resamples=300).data["pairs"][0]
+    assert pair["uar_difference"] < 0 < pair["right_a"] - pair["right_b"]
+    assert not pair["different"]
+    assert "not one way" in pair["sentence"] or "no difference" in pair["sentence"]
+
+
 def test_twins_cannot_differ(setting):
     found, test, _, _ = setting
     result = compare(

@@ -87,5 +87,14 @@ def test_near_duplicates_become_a_warning_that_names_ids():
     assert split.train.ids[3] in message
 
 
+def test_splits_ask_for_embeddings_where_they_can():
+    table = clips()
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(40, 8))
+    values[20:] = values[:20]
+    [split] = splits(table, "stratified", embed=lambda part: values)
+    assert any("nearly the same as one of train" in warning for warning in split.warnings)
+
+
 def test_blank_speakers_are_nobody():
     assert leaks.shared({"train": ["", "x"], "test": ["", "y"]}) == {}

@@ -94,6 +94,7 @@ def test_figures_are_drawn_from_the_data(comparison, tmp_path):
         "confusion",
         "by-language",
         "abstain",
+        "reliability",
         "learning",
         "transfer",
     }
