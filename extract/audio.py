@@ -233,6 +233,8 @@ def _finish(
 
 def _too_long(seconds: float, limit: float) -> Unusable:
     hint = "choose the policy truncate or chunk, or a larger max_seconds"
+    if limit >= LONGEST:
+        hint = "cut it into segments (start, end)"
     return Unusable("too_long", f"{seconds:.1f} s, the limit is {limit:g} s: {hint}")
 
 

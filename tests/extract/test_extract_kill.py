@@ -59,7 +59,7 @@ def wait_for_rows(process: subprocess.Popen[str], cache: Path, rows: int) -> Non
     end = time.monotonic() + 60
     while stored_rows(cache) < rows and process.poll() is None:
         assert time.monotonic() < end
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 @pytest.fixture
