@@ -32,6 +32,8 @@ def judge(
     devs: Mapping[str, Predictions],
     about: Mapping[str, Any],
     folder: Path,
+    *,
+    more: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Compare, and write `comparison.json` and `report.md` (and `all-clips/`).
 
@@ -44,6 +46,8 @@ def judge(
     about : mapping
         What the run has to say beside the comparison; stored under ``run``.
     folder : Path
+    more : mapping, optional
+        Other parts of the result: a learning curve.
 
     Returns
     -------
@@ -64,6 +68,10 @@ def judge(
         sizes = ", ".join(f"{name} {len(member)}" for name, member in tests.items())
         recipe.at["members"].fail(f"no test clip has what every member needs ({sizes})")
     options: dict[str, Any] = {"groups": recipe.group, "by": _columns(ready.labelled)}
+    asked = {k: v for k, v in recipe.compare.items() if k not in ("by", "learning_curve")}
+    options["by"] += [
+        column for column in recipe.compare.get("by", ()) if column not in options["by"]
+    ]
     dev: dict[str, Any] = {}
     if len(found) == 1 and devs and (dev_ids := common_ids(devs, order)):
         chosen = {name: member.select(dev_ids) for name, member in devs.items()}
@@ -76,7 +84,9 @@ def judge(
         split=found,
         **dev,
         **options,
+        **asked,
     )
+    comparison.data.update(more or {})
     comparison.data["run"] = {
         **about,
         "coverage": _coverage(ready, tests, shared, everything),
@@ -85,8 +95,14 @@ def judge(
     comparison.write(folder)
     _append(folder / "report.md", describe_run(comparison.data["run"], ready.labelled.source))
     if len(shared) < len(everything):
-        wide = _wide(tests, everything, recipe.ensembles if len(tests) > 1 else ())
-        compare(wide, ready.clips.select(everything), ready.task, strategies=(), **options).write(
+        strategies = recipe.ensembles if len(tests) > 1 else ()
+        wide = _wide(tests, everything, strategies)
+        wide_dev: dict[str, Any] = {}
+        dev_ids = union_ids(devs, order) if dev else []
+        if dev_ids and (on_dev := _wide(devs, dev_ids, strategies)).keys() == wide.keys():
+            wide_dev = {"dev": on_dev, "dev_truth": ready.clips.select(dev_ids)}
+        truth = ready.clips.select(everything)
+        compare(wide, truth, ready.task, strategies=(), split=found, **wide_dev, **options).write(
             folder / WIDE
         )
     return comparison

@@ -21,6 +21,7 @@ from .needs import Needs
 from .persist import read_folder, write_folder
 from .predictions import Predictions
 from .provenance import describe, version, versions
+from .reading import bears_gaps, read_features
 from .restore import head_name, looks_like_an_id, restore_canary, restore_head, restore_scaler
 from .task import Task
 from .threads import few_threads
@@ -301,16 +302,8 @@ class Model:
         return self.task.select(clips)
 
     def _read(self, clips: Manifest, features: Sequence[Features]) -> np.ndarray:
-        parts = [one.read(clips) for one in features]
-        values = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-        finite = np.isfinite(values).all(axis=1)
-        if not finite.all():
-            bad = [clips.ids[row] for row in np.flatnonzero(~finite)[:5]]
-            raise InputError(
-                f"{int((~finite).sum())} clips have features that are NaN or infinite, first "
-                f"{', '.join(bad)}; `affekt cache verify` says which shard"
-            )
-        return values
+        head = self.head_ if self.head_ is not None else self.head
+        return read_features(clips, features, gaps=bears_gaps(head))
 
     def _prepared_head(self) -> Any:
         from sklearn.base import clone
@@ -320,17 +313,25 @@ class Model:
         told: dict[str, Any] = {}
         if settings.get("random_state", 0) is None:
             told["random_state"] = self.random_state
-        if len(self.features) > 1:
-            if "widths" not in settings and "n_layers" in settings:
-                told["n_layers"] = 1
-            elif "widths" in settings:
-                told["widths"] = tuple(one.width for one in self.features)
-        elif self.features[0].combine == "mix":
-            if "layer_mix" not in settings:
+        mixed = [one.combine == "mix" for one in self.features]
+        if any(mixed) and "layer_mix" not in settings:
+            raise InputError(
+                f"{type(head).__name__} cannot mix layers; use combine: mean or concat"
+            )
+        if "widths" in settings:
+            if len(self.features) != 2:
                 raise InputError(
-                    f"{type(head).__name__} cannot mix layers; use combine: mean or concat"
+                    f"{type(head).__name__} takes the features of two encoders; "
+                    f"got {len(self.features)}"
                 )
-            told |= {"n_layers": self.features[0].n_layers, "layer_mix": True}
+            told["widths"] = tuple(one.width for one in self.features)
+            told["n_layers"] = tuple(one.n_layers for one in self.features)
+        elif any(mixed):
+            if len(self.features) > 1:
+                raise InputError("only a fusion head mixes the layers of two encoders")
+            told["n_layers"] = self.features[0].n_layers
+        if any(mixed):
+            told["layer_mix"] = True
         return head.set_params(**told)
 
     def _fit_scaler(self, values: np.ndarray) -> None:

@@ -18,12 +18,13 @@ from ..cache.manifest import Manifest
 from ..cache.spec import Spec
 from ..extract.encoder import BUILT_IN, Encoder
 from .needs import Needs
+from .reading import bears_gaps
 
 if TYPE_CHECKING:
     from .model import Model
     from .predictions import Predictions
 
-__all__ = ["AUDIO", "embed_needs", "open_encoder", "predict_files", "raw_clips"]
+__all__ = ["AUDIO", "embed_needs", "open_encoder", "predict_files", "raw_clips", "unusable"]
 
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".m4a")
@@ -144,7 +145,7 @@ def embed_needs(
     encoders: Sequence[str | os.PathLike[str]] = (),
     device: str = "auto",
     progress: bool | None = False,
-) -> dict[str, str]:
+) -> list[dict[str, str]]:
     """Embed what a model needs and the cache does not hold.
 
     Parameters
@@ -162,9 +163,9 @@ def embed_needs(
 
     Returns
     -------
-    dict of str to str
-        Id -> reason code of the clips that cannot be embedded (``no audio`` and ``no text`` among
-        them).
+    list of dict of str to str
+        For each of `needs`, id -> reason code of the clips that cannot be embedded (``no audio``
+        and ``no text`` among them).
 
     Raises
     ------
@@ -173,12 +174,13 @@ def embed_needs(
     """
     from ..extract.loop import run_extraction
 
-    failed: dict[str, str] = {}
+    answers = []
     for position, need in enumerate(needs):
         kind = need.spec.modality
         column = "path" if kind == "audio" else "text"
         lacking = [i for i, value in zip(clips.ids, clips[column], strict=True) if not value]
-        failed.update(dict.fromkeys(lacking, f"no {kind}"))
+        failed = dict.fromkeys(lacking, f"no {kind}")
+        answers.append(failed)
         space = next((one for one in cache.spaces() if one.key == need.spec.key), None)
         if space is not None and not set(space.missing(clips)) - set(lacking):
             continue
@@ -190,7 +192,15 @@ def embed_needs(
             clips, cache, encoder, store_dtype=need.spec.store_dtype, progress=progress
         )
         failed.update({one.id: one.code for one in done.failures})
-    return failed
+    return answers
+
+
+def unusable(model: Model, answers: Sequence[dict[str, str]]) -> dict[str, str]:
+    """Return the clips that the model cannot predict, of what each of its needs lacks."""
+    if bears_gaps(model.head_):
+        lost = set.intersection(*(set(answer) for answer in answers))
+        return {clip: " and ".join(answer[clip] for answer in answers) for clip in sorted(lost)}
+    return {clip: code for answer in answers for clip, code in answer.items()}
 
 
 def predict_files(
@@ -212,8 +222,11 @@ def predict_files(
     clips = raw_clips(files, text=text)
     with tempfile.TemporaryDirectory() as place:
         store = cache if cache is not None else Cache(Path(place) / "cache")
-        failed = embed_needs(
-            model.needs, clips, store, canaries=model.canaries, encoders=encoders, device=device
+        failed = unusable(
+            model,
+            embed_needs(
+                model.needs, clips, store, canaries=model.canaries, encoders=encoders, device=device
+            ),
         )
         if failed:
             told = listed([f"{name} ({code})" for name, code in failed.items()])

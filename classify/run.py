@@ -110,6 +110,7 @@ def _run_key(ready: Prepared, stored: Mapping[str, Stored]) -> str:
             "members": {name: one.describe() for name, one in recipe.members.items()},
             "ensembles": recipe.ensembles,
             "group": recipe.group,
+            "compare": dict(recipe.compare),
             "left_out": ready.left_out,
             "stored": {
                 name: {
@@ -147,6 +148,7 @@ def _train_and_compare(
     say: Callable[[str], None],
 ) -> None:
     from .judge import judge
+    from .run_compare import run_curve
     from .splits import splits
 
     recipe = ready.recipe
@@ -160,8 +162,11 @@ def _train_and_compare(
     tests: dict[str, Predictions] = {}
     devs: dict[str, Predictions] = {}
     records: dict[str, Any] = {}
+    single: dict[str, Part] = {}
     for entry in recipe.members.values():
         parts = _parts(entry, found, stored)
+        if len(parts) == 1:
+            single[entry.name] = parts[0]
         folder = recipe.report / "members" / entry.name
         key = _member_key(entry, ready, parts, stored)
         if not is_done(folder, key):
@@ -184,7 +189,8 @@ def _train_and_compare(
         "quarantined": outcome.quarantined,
         "members": records,
     }
-    outcome.table = judge(ready, found, tests, devs, about, recipe.report).table()
+    curve = run_curve(ready, single, devs, spaces, say)
+    outcome.table = judge(ready, found, tests, devs, about, recipe.report, more=curve).table()
     outcome.did.append("compared members and ensembles")
     _write_state(ready, stored, outcome)
 
@@ -198,7 +204,10 @@ def _recordings(stored: Mapping[str, Stored], ready: Prepared) -> dict[str, str 
 
 
 def _parts(entry: MemberEntry, found: Sequence[Any], stored: Mapping[str, Stored]) -> list[Part]:
-    has = frozenset.intersection(*(stored[name].there for name in entry.on))
+    rows = [stored[name].there for name in entry.on]
+    # a head that predicts from either side takes part wherever one side is there
+    either = entry.settings.get("missing") == ("predict",)
+    has = frozenset.union(*rows) if either else frozenset.intersection(*rows)
     parts = []
     for split in found:
         chosen = {
@@ -222,7 +231,7 @@ def _member_key(
     stored: Mapping[str, Stored],
 ) -> str:
     def rows(clips: Manifest) -> list[Any]:
-        digests = [[stored[name].digests[clip] for name in entry.on] for clip in clips.ids]
+        digests = [[stored[name].digests.get(clip) for name in entry.on] for clip in clips.ids]
         return [clips.ids, list(clips["label"]), digests]
 
     return _hash(

@@ -81,11 +81,11 @@ class System:
         -------
         Answer
         """
-        from .raw import embed_needs
+        from .raw import embed_needs, unusable
 
         failed: dict[str, str] = {}
         for model in self.models.values():
-            failed |= embed_needs(
+            answers = embed_needs(
                 model.needs,
                 clips,
                 cache,
@@ -94,6 +94,7 @@ class System:
                 device=device,
                 progress=progress,
             )
+            failed |= unusable(model, answers)
         kept = clips.select([i for i in clips.ids if i not in failed])
         if not len(kept):
             return Answer(None, failed)

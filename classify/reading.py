@@ -1,0 +1,74 @@
+"""Read what a head sees of clips: the features of one space, or of two side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cache.errors import InputError, listed
+
+if TYPE_CHECKING:
+    from ..cache.features import Features
+    from ..cache.manifest import Manifest
+
+__all__ = ["bears_gaps", "read_features"]
+
+
+def bears_gaps(head: Any) -> bool:
+    """Whether a head predicts clips of which one side is missing (``missing="predict"``)."""
+    return getattr(head, "missing", "error") == "predict"
+
+
+def read_features(
+    clips: Manifest, features: Sequence[Features], *, gaps: bool = False
+) -> np.ndarray:
+    """Read features ``(clips, width)`` float32, in the order of `clips`.
+
+    Parameters
+    ----------
+    clips : Manifest
+    features : sequence of Features
+        Side by side, in this order.
+    gaps : bool
+        Fill a side that a clip has not got with NaN, as long as it has another one.
+
+    Raises
+    ------
+    MissingError
+        Clips that are not stored, and no gaps are borne.
+    InputError
+        A feature that is not finite; a clip without any side.
+    """
+    if not gaps or len(features) == 1:
+        parts = [one.read(clips) for one in features]
+        gone = np.zeros(len(clips), dtype=bool)
+    else:
+        parts, empty = [], []
+        for one in features:
+            missing = set(one.space.missing(clips))
+            there = np.array([clip not in missing for clip in clips.ids], dtype=bool)
+            values = np.full((len(clips), one.width), np.nan, np.float32)
+            values[there] = one.read(clips.select(there))
+            _refuse_not_finite(values[there], clips.select(there))
+            parts.append(values)
+            empty.append(~there)
+        gone = np.logical_and.reduce(empty)
+    if gone.any():
+        names = [clips.ids[row] for row in np.flatnonzero(gone)]
+        raise InputError(f"{len(names)} clips have features of no side: {listed(names)}")
+    values = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+    if not gaps:
+        _refuse_not_finite(values, clips)
+    return values
+
+
+def _refuse_not_finite(values: np.ndarray, clips: Manifest) -> None:
+    finite = np.isfinite(values).all(axis=1)
+    if not finite.all():
+        names = [clips.ids[row] for row in np.flatnonzero(~finite)]
+        raise InputError(
+            f"{len(names)} clips have features that are NaN or infinite: {listed(names)}; "
+            "`affekt cache verify` says which shard"
+        )
