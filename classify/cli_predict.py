@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,9 @@ SHOWN = 20  # clips that are told readably; more are a table
 @click.argument("model")
 @click.argument("inputs", nargs=-1, type=click.Path())
 @click.option("--text", help="What is said: with one file, or alone.")
+@click.option("--transcribe", is_flag=True, help="Let Whisper write the texts that are missing.")
+@click.option("--whisper", help="Folder or Hub id of a Whisper, for --transcribe.")
+@click.option("--language", help="What is spoken, ISO 639-3, or 'column'; otherwise detected.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Keep embeddings there; resumable.")
 @click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
 @click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
@@ -40,6 +43,9 @@ def predict(
     model: str,
     inputs: tuple[str, ...],
     text: str | None,
+    transcribe: bool,
+    whisper: str | None,
+    language: str | None,
     cache: Path | None,
     encoders: tuple[str, ...],
     system: str | None,
@@ -57,6 +63,7 @@ def predict(
     """
     from ..cache.cache import Cache
     from ..cache.errors import InputError
+    from .missing_text import heard, with_text
     from .raw import raw_clips
     from .system import open_system
 
@@ -66,38 +73,49 @@ def predict(
     clips = raw_clips(inputs, text=text, root=root)
     with tempfile.TemporaryDirectory() as place:
         store = Cache(cache if cache is not None else Path(place) / "cache")
+        spoken = {"transcribe": transcribe, "whisper": whisper, "language": language}
+        clips = with_text(chosen, clips, store, **spoken, device=device, say=say)
         answer = chosen.predict(
             clips, store, encoders=encoders, device=device, progress=len(clips) > SHOWN
         )
     for name, code in answer.failed.items():
         say(f"{name}: not predicted: {code}")
     if answer.predictions is not None:
-        _tell(answer.predictions, top, as_json, output)
+        _tell(answer.predictions, top, as_json, output, heard(clips))
     ctx.exit(3 if answer.failed else 0)
 
 
-def _tell(predictions: Predictions, top: int | None, as_json: bool, output: Path | None) -> None:
+def _tell(
+    predictions: Predictions,
+    top: int | None,
+    as_json: bool,
+    output: Path | None,
+    extra: Mapping[str, dict[str, Any]],
+) -> None:
     if output is not None:
         if output.suffix == ".csv":
             predictions.write(output)
         else:
-            lines = (json.dumps(row, ensure_ascii=False) for row in _rows(predictions, top))
+            lines = (json.dumps(row, ensure_ascii=False) for row in _rows(predictions, top, extra))
             output.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         say(f"{len(predictions)} predictions: {output}")
     elif as_json:
-        click.echo(json.dumps(_rows(predictions, top), ensure_ascii=False))
+        click.echo(json.dumps(_rows(predictions, top, extra), ensure_ascii=False))
     elif len(predictions) > SHOWN:
         click.echo("\n".join(_table(predictions)))
     else:
-        click.echo("\n\n".join(_readable(row) for row in _rows(predictions, top)))
+        click.echo("\n\n".join(_readable(row) for row in _rows(predictions, top, extra)))
 
 
-def _rows(predictions: Predictions, top: int | None) -> list[dict[str, Any]]:
+def _rows(
+    predictions: Predictions, top: int | None, extra: Mapping[str, dict[str, Any]]
+) -> list[dict[str, Any]]:
     rows = []
     for name, label, proba in predictions:
         order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
         scores = {predictions.labels[k]: float(proba[k]) for k in order}
-        rows.append({"id": name, "label": label, "score": scores[label], "scores": scores})
+        row = {"id": name, "label": label, "score": scores[label], "scores": scores}
+        rows.append(row | extra.get(name, {}))
     return rows
 
 
@@ -107,6 +125,8 @@ def _readable(row: dict[str, Any]) -> str:
     lines = [row["id"], f"{row['label']} ({row['score']:.1%})"]
     for label, score in row["scores"].items():
         lines.append(f"  {label:<{width}}  {score:6.1%}  {'#' * round(30 * score)}".rstrip())
+    if row.get("asr"):
+        lines.append(f"  heard by {row['asr']}: {row['text']!r}")
     return "\n".join(lines)
 
 
