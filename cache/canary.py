@@ -48,6 +48,7 @@ def write_canary(path: Path, tmp: Path, values: np.ndarray) -> bool:
         raise InputError(f"a canary has finite values (inputs, layers, dim), not {values.shape}")
     image = io.BytesIO()
     with h5py.File(image, "w", libver=VERSION) as file:
+        set_text(file, "kind", "affekt canary")
         file.attrs["format"] = 1
         set_text(file, "sha256", _digest(values))
         file["values"] = values

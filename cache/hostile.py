@@ -92,10 +92,10 @@ def dataset(
     return found
 
 
-def set_text(file: h5py.File | h5py.Group, name: str, text: str) -> None:
+def set_text(item: h5py.HLObject, name: str, text: str) -> None:
     """Write a text attribute of fixed size: one of variable length would have no checksum."""
     data = text.encode()
-    file.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+    item.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
 
 
 def attribute(file: h5py.File | h5py.Group, name: str, kind: type) -> Any:

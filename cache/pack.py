@@ -26,7 +26,7 @@ from .errors import InputError
 from .hostile import set_text
 from .manifest import Manifest
 from .packed import PackedIndex
-from .shard import FORMAT, VERSION, Rows, provenance_text
+from .shard import FORMAT, VERSION, Rows, provenance_text, write_column
 from .space import Space
 from .sparse import SparseFile
 
@@ -150,7 +150,7 @@ def _skeleton(plans: list[Plan], lines: np.ndarray) -> tuple[SparseFile, list[tu
             set_text(group, "rows_sha256", rows.digest())
             set_text(group, "provenance", provenance_text(space.provenance()))
             for name, values in (vars(rows) | plan.columns).items():
-                group[name] = values
+                write_column(group, name, values)
             shape = (space.n_layers, len(rows))
             dtype = np.dtype(space.spec.store_dtype).newbyteorder("<")
             offsets.append(
@@ -159,10 +159,7 @@ def _skeleton(plans: list[Plan], lines: np.ndarray) -> tuple[SparseFile, list[tu
                     _reserve(group, "checksum", shape, np.dtype("<u8")),
                 )
             )
-            values = group["embeddings"]
-            if isinstance(values, h5py.Dataset):
-                for axis, name in enumerate(("layer", "row", "dim")):
-                    values.dims[axis].label = name
+            set_text(group["embeddings"], "axes", "layer row dim")
     return skeleton, offsets
 
 

@@ -97,6 +97,7 @@ def shard_image(
     block = -(-count // blocks)
     buffer = io.BytesIO()
     with h5py.File(buffer, "w", libver=VERSION) as file:
+        set_text(file, "kind", "affekt shard")
         file.attrs["format"] = FORMAT
         set_text(file, "spec_key", spec.key)
         set_text(file, "spec", spec.json())
@@ -105,10 +106,9 @@ def shard_image(
         values = file.create_dataset(
             "embeddings", (count, layers, dim), dtype, chunks=(block, 1, dim)
         )
-        for axis, name in enumerate(("row", "layer", "dim")):
-            values.dims[axis].label = name
+        set_text(values, "axes", "row layer dim")
         for name in Rows.__dataclass_fields__:
-            file[name] = getattr(rows, name)
+            write_column(file, name, getattr(rows, name))
         for layer in range(layers):
             for start in range(0, count, block):
                 piece = np.zeros((block, dim), dtype)
@@ -117,6 +117,13 @@ def shard_image(
                 values.id.write_direct_chunk((start, layer, 0), piece)
         file["checksum"] = sums
     return buffer.getbuffer()
+
+
+def write_column(file: h5py.File | h5py.Group, name: str, values: np.ndarray) -> None:
+    """Write numbers, or UTF-8 of fixed size that other programs know as such."""
+    is_text = values.dtype.kind == "S"
+    dtype = h5py.string_dtype("utf-8", values.dtype.itemsize) if is_text else values.dtype
+    file.create_dataset(name, data=values.view(dtype))
 
 
 def provenance_text(provenance: dict[str, Any] | None) -> str:

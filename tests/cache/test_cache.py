@@ -83,7 +83,7 @@ def test_h5py_reads_a_shard_without_us(space):
         np.testing.assert_array_equal(file["embeddings"][()], expected(space, clips))
         assert [id_.decode() for id_ in file["id"]] == clips.ids
         assert [key.decode() for key in file["key"]] == space_keys(space, clips)
-        assert [dim.label for dim in file["embeddings"].dims] == ["row", "layer", "dim"]
+        assert file["embeddings"].attrs["axes"] == b"row layer dim"
         assert Spec.from_json(file.attrs["spec"]) == space.spec
 
 

@@ -1,0 +1,201 @@
+"""C12: files that are not what they seem are refused by name, before a value is read."""
+
+from __future__ import annotations
+
+import io
+
+import h5py
+import numpy as np
+import pytest
+from affekt.cache import Cache, DamagedError
+from affekt.cache.packed import packed_spaces
+from affekt.cache.shard import open_shard
+from cache_toy import DIM, LAYERS, fill, make_clips
+
+ROWS = 6
+
+
+@pytest.fixture
+def shard(space):
+    """A shard of a stranger, as its datasets and attributes."""
+    fill(space, make_clips(ROWS))
+    [path] = (space.folder / "shards").iterdir()
+    with h5py.File(path) as file:
+        fields = {name: file[name][()] for name in file}
+        attributes = dict(file.attrs)
+    path.unlink()
+    return space, fields, attributes
+
+
+def rebuild(shard, change) -> tuple:
+    """Write the shard again with a change made to it."""
+    space, fields, attributes = shard
+    path = space.folder / "shards" / f"{'0' * 24}.h5"
+    with h5py.File(path, "w", libver="v110") as file:
+        for name, value in attributes.items():
+            file.attrs[name] = value
+        for name, value in fields.items():
+            chunks = (ROWS, 1, DIM) if name == "embeddings" else None
+            file.create_dataset(name, data=value, chunks=chunks)
+        change(file, path.parent.parent)
+    return space, path
+
+
+def replaced(name, **options):
+    def change(file, folder):
+        data = file[name][()]
+        del file[name]
+        file.create_dataset(name, **({"data": data} | options))
+
+    return change
+
+
+def external_link(file, folder):
+    with h5py.File(folder / "other.h5", "w") as other:
+        other["embeddings"] = file["embeddings"][()]
+    del file["embeddings"]
+    file["embeddings"] = h5py.ExternalLink("../other.h5", "embeddings")
+
+
+def soft_link(file, folder):
+    file.move("key", "elsewhere")
+    file["key"] = h5py.SoftLink("/elsewhere")
+
+
+def external_storage(file, folder):
+    secret = folder / "secret"
+    secret.write_bytes(bytes(ROWS * LAYERS * DIM * 4))
+    del file["embeddings"]
+    file.create_dataset(
+        "embeddings", (ROWS, LAYERS, DIM), "f4", external=[(str(secret), 0, h5py.h5f.UNLIMITED)]
+    )
+
+
+def virtual(file, folder):
+    layout = h5py.VirtualLayout((ROWS, LAYERS, DIM), "f4")
+    layout[:] = h5py.VirtualSource("missing.h5", "x", (ROWS, LAYERS, DIM))
+    del file["embeddings"]
+    file.create_virtual_dataset("embeddings", layout)
+
+
+def huge(file, folder):
+    del file["embeddings"]
+    file.create_dataset("embeddings", (10**7, LAYERS, DIM), "f4", chunks=(1000, 1, DIM))
+
+
+def unknown_filter(file, folder):
+    del file["embeddings"]
+    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    plan.set_chunk((ROWS, 1, DIM))
+    plan.set_filter(32_001, h5py.h5z.FLAG_OPTIONAL, (1,))
+    extent = h5py.h5s.create_simple((ROWS, LAYERS, DIM))
+    h5py.h5d.create(file.id, b"embeddings", h5py.h5t.IEEE_F32LE, extent, plan)
+
+
+def of_objects(file, folder):
+    del file["id"]
+    file.create_dataset("id", data=["x"] * ROWS, dtype=h5py.string_dtype())
+
+
+def text_of_any_length(file, folder):
+    file.attrs["spec"] = "x"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (external_link, "embeddings is a ExternalLink"),
+        (soft_link, "key is a SoftLink"),
+        (external_storage, "external storage"),
+        (virtual, "virtual dataset"),
+        (huge, "claims 960000000 bytes"),
+        (unknown_filter, "has a filter"),
+        (replaced("embeddings", compression="gzip"), "has a filter"),
+        (replaced("embeddings", fletcher32=True), "has a filter"),
+        (of_objects, "id has type object"),
+        (replaced("frames", dtype="f4"), "frames has type float32"),
+        (replaced("key", data=np.zeros(ROWS - 1, "S64")), r"key has shape \(5,\)"),
+        (replaced("embeddings", data=np.zeros((ROWS, DIM), "f4")), "embeddings has shape"),
+        (replaced("embeddings", data=np.zeros((ROWS, LAYERS, DIM), "f8")), "fields of a wrong type"),
+        (lambda file, _: file.__delitem__("checksum"), "checksum is missing"),
+        (lambda file, _: file.attrs.__delitem__("format"), "format is missing"),
+        (lambda file, _: file.attrs.__setitem__("format", "1"), "attribute format has type object"),
+        (lambda file, _: file.attrs.__setitem__("format", np.arange(9)), "expected one of fixed"),
+        (lambda file, _: file.attrs.__setitem__("spec_key", np.bytes_("f" * 64)), "belongs to the"),
+        (lambda file, _: file.create_group("embeddings2"), None),
+    ],
+)  # fmt: skip
+def test_C12_refused_by_name(shard, change, message):
+    space, path = rebuild(shard, change)
+    if message is None:
+        assert len(open_shard(path, space.key).rows) == ROWS
+        return
+    with pytest.raises(DamagedError, match=message):
+        open_shard(path, space.key)
+    clips = make_clips(ROWS)
+    fresh = Cache(space.cache.path)
+    assert fresh.missing("toy", clips) == clips.ids  # its rows count as missing
+    assert path.name in fresh.space("toy").index.damaged
+    assert not fresh.verify().ok
+
+
+def test_C12_text_attributes_of_variable_length_are_not_read(shard):
+    space, path = rebuild(shard, lambda file, _: file.attrs.__setitem__("provenance", "{}"))
+    with pytest.raises(DamagedError, match="provenance has type object"):
+        open_shard(path, space.key)
+
+
+@pytest.mark.parametrize("junk", [b"", b"x" * 4096, b"\x89HDF\r\n\x1a\n" + b"\0" * 600])
+def test_C12_junk(space, junk, tmp_path):
+    fill(space, make_clips(2))
+    (space.folder / "shards" / f"{'0' * 24}.h5").write_bytes(junk)
+    fresh = Cache(space.cache.path)
+    assert fresh.missing("toy", make_clips(3)) == ["clip-2"]
+    packed = tmp_path / "packed.h5"
+    packed.write_bytes(junk)
+    with pytest.raises(DamagedError):
+        packed_spaces(packed)
+
+
+def test_C12_packed_spaces_that_are_links(space, tmp_path):
+    fill(space, make_clips(2))
+    out = space.cache.pack(tmp_path / "packed.h5")
+    with h5py.File(out, "r+") as file:
+        file["link"] = h5py.SoftLink(f"/{space.name}")
+    with pytest.raises(DamagedError, match="link is a link, refused"):
+        Cache(out).spaces()
+    with h5py.File(out, "r+") as file:
+        del file["link"]
+        file["link"] = h5py.ExternalLink("x.h5", "/y")
+    with pytest.raises(DamagedError, match="link is a link, refused"):
+        Cache(out).spaces()
+
+
+def test_shards_and_packed_files_hold_nothing_of_variable_length(space, tmp_path):
+    fill(space, make_clips(3), canary=lambda: np.ones((1, LAYERS, DIM)))
+    packed = space.cache.pack(tmp_path / "packed.h5", make_clips(3).with_columns(label="ü"))
+    files = [*(space.folder / "shards").iterdir(), space.folder / "canary.h5", packed]
+    seen = 0
+
+    def look(name, item):
+        nonlocal seen
+        types = [item.dtype] if isinstance(item, h5py.Dataset) else []
+        types += [item.attrs.get_id(a).dtype for a in item.attrs]
+        assert not any(dtype.hasobject for dtype in types), name
+        if isinstance(item, h5py.Dataset):
+            assert item.id.get_create_plist().get_nfilters() == 0
+        seen += len(types)
+
+    for path in files:
+        with h5py.File(path) as file:
+            look("/", file)
+            file.visititems(look)
+    assert seen > 30
+
+
+def test_a_shard_does_not_depend_on_how_h5py_is_configured(space):
+    """The image is the same in memory and on disk: what is hashed is what is written."""
+    fill(space, make_clips(3))
+    [path] = (space.folder / "shards").iterdir()
+    with h5py.File(io.BytesIO(path.read_bytes())) as file:
+        assert file["embeddings"].shape == (3, LAYERS, DIM)
