@@ -111,11 +111,21 @@ def _start(
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)},
+        env={**_threads(job["threads"]), **os.environ, "PYTHONPATH": _paths()},
         start_new_session=True,  # Ctrl-C is for us; we pass it on
     )
     threading.Thread(target=_listen, args=(child, job, number, told), daemon=True).start()
     return child
+
+
+def _threads(number: int) -> dict[str, str]:
+    """Settings that keep workers from fighting for processors, unless the user has set them."""
+    return {"OMP_NUM_THREADS": str(number), "TOKENIZERS_PARALLELISM": "false"}
+
+
+def _paths() -> str:
+    """Where we find modules; a worker is to find the same ones."""
+    return os.pathsep.join(path for path in sys.path if path)
 
 
 def _listen(

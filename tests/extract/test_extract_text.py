@@ -48,6 +48,43 @@ def test_T02_long_texts(cache):
     assert np.isfinite(cache.read(done.space, clips)).all()
 
 
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_T02_tokens_around_the_limit_of_a_transformer(cache, family):
+    """One word is one token, two marks are added, the models take 64; RoBERTa counts from 2."""
+    from .encoder_models import model_folder
+
+    counts = [61, 62, 63, 1000, 100_000]
+    clips = manifest(*("one " * n for n in counts))
+    encoder = Encoder(str(model_folder(family)))
+    done = run_extraction(clips, cache, encoder)
+    assert (done.computed, done.failures) == (5, [])
+    cut = done.flags["truncated_tokens"]
+    assert cut == [str(n) for n in range(len(counts) - len(cut), len(counts))]
+    assert {"3", "4"} <= set(cut)
+    rows = cache.read(done.space, clips)
+    assert np.isfinite(rows).all()
+    for id_ in cut[1:]:  # all are cut to the same tokens
+        assert np.allclose(rows[int(id_)], rows[int(cut[0])], rtol=1e-5, atol=1e-6)
+
+
+def test_T05_padding_on_the_left_changes_nothing(cache, tmp_path):
+    """The rule of the tokenizer's file is not followed: our padding is behind the text."""
+    import json
+    import shutil
+
+    from .encoder_models import model_folder
+
+    folder = shutil.copytree(model_folder("bert"), tmp_path / "left")
+    rules = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(rules | {"padding_side": "left"}))
+    clips = manifest("one", "one two three", "no no no no no")
+    right, left = (
+        cache.read(extract(clips, cache, Encoder(str(path), batching="padded")), clips)
+        for path in (model_folder("bert"), folder)
+    )
+    assert np.allclose(left, right, rtol=1e-5, atol=1e-6)
+
+
 def test_T03_unicode(cache):
     composed, apart = "caf\u00e9 ni\u00f1o", unicodedata.normalize("NFD", "caf\u00e9 ni\u00f1o")
     assert composed != apart
