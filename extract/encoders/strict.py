@@ -125,6 +125,7 @@ def load_model(
         )
     dropped = _account_for(checkpoint, family, chosen, info, classifier)
     model.eval().requires_grad_(False)
+    _fold_weight_norm(model)
     if model.training:  # a model may override eval()
         raise AffektError(f"{checkpoint.name} stays in training mode; its vectors would be random")
     return model.to(device), dropped
@@ -156,6 +157,15 @@ def _account_for(
             f"{'; '.join(wrong)}. Expected a complete checkpoint of this class"
         )
     return tuple(dropped)
+
+
+def _fold_weight_norm(model: Any) -> None:
+    """Compute normalised weights once; they do not change any more."""
+    from torch.nn.utils import parametrize
+
+    for module in model.modules():
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")
 
 
 @contextmanager

@@ -1,0 +1,384 @@
+"""How fast encoders are, beside what people write, in one alternating run.
+
+Hardware peaks come first, so that every figure is also a share of what the machine can do. For
+each family, with random weights of the real configuration: affekt; the one-file transformers loop;
+batches of 16 in file order, padded; the same sorted by length. Each variant runs once in every
+round, and the median round counts. Errors are relative L2 against the one-file loop, largest over
+layers and clips: padded batches of group-norm models are fast and wrong.
+
+    .venv/bin/python benchmarks/extract.py --families xlsr bert --rounds 5 -o extract.json
+    .venv/bin/python benchmarks/extract.py --size small          # seconds, to see that it works
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import transformers as tf
+from affekt.extract.encoders import open_backend
+
+STABLE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+LARGE = {
+    "hidden_size": 1024,
+    "num_hidden_layers": 24,
+    "num_attention_heads": 16,
+    "intermediate_size": 4096,
+}
+SPEECH: dict[str, tuple[Any, Any, dict]] = {
+    "xlsr": (tf.Wav2Vec2Model, tf.Wav2Vec2Config, {**LARGE, **STABLE}),
+    "wav2vec2-base": (tf.Wav2Vec2Model, tf.Wav2Vec2Config, {}),
+    "hubert-base": (tf.HubertModel, tf.HubertConfig, {}),
+    "wavlm-base": (tf.WavLMModel, tf.WavLMConfig, {}),
+    "data2vec-audio": (
+        tf.Data2VecAudioModel,
+        tf.Data2VecAudioConfig,
+        {"num_conv_pos_embeddings": 5},
+    ),
+    "wav2vec2-bert": (tf.Wav2Vec2BertModel, tf.Wav2Vec2BertConfig, LARGE),
+    "whisper-base": (tf.WhisperModel, tf.WhisperConfig, {"d_model": 512, "encoder_layers": 6}),
+}
+TEXT: dict[str, tuple[Any, Any, dict]] = {
+    "bert": (tf.BertModel, tf.BertConfig, {}),
+    "xlm-roberta": (tf.XLMRobertaModel, tf.XLMRobertaConfig, {"max_position_embeddings": 514}),
+    "distilbert": (tf.DistilBertModel, tf.DistilBertConfig, {}),
+    "mpnet": (tf.MPNetModel, tf.MPNetConfig, {"max_position_embeddings": 514}),
+    "deberta-v2": (tf.DebertaV2Model, tf.DebertaV2Config, LARGE),
+}
+SMALL = {
+    "num_hidden_layers": 2,
+    "encoder_layers": 2,
+    "n_layers": 2,
+    "hidden_size": 64,
+    "dim": 64,
+    "d_model": 64,
+    "num_attention_heads": 4,
+    "n_heads": 4,
+    "encoder_attention_heads": 4,
+    "intermediate_size": 128,
+    "hidden_dim": 128,
+    "conv_dim": (32,) * 7,
+    "output_hidden_size": 64,
+}
+
+
+def main(arguments: list[str] | None = None) -> dict:
+    """Run the benchmark; print a table to stderr, JSON to stdout or to the file given."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--families", nargs="+", choices=[*SPEECH, *TEXT], default=[*SPEECH, *TEXT])
+    parser.add_argument("--size", choices=["full", "small"], default="full")
+    parser.add_argument("--items", type=int, default=16, help="clips or texts")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="cpu: CPU seconds of the process, for a machine that others use as well",
+    )
+    parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument("-o", "--output", type=Path)
+    given = parser.parse_args(arguments)
+    device = "cuda" if given.device == "auto" and torch.cuda.is_available() else given.device
+    device = "cpu" if device == "auto" else device
+    tf.utils.logging.set_verbosity_error()
+    tf.utils.logging.disable_progress_bar()
+    result: dict[str, Any] = {"machine": machine(device), "peaks": peaks(device, given.clock)}
+    result |= {"clock": given.clock, "families": {}}
+    say(f"{result['machine']}\npeaks: {result['peaks']}")
+    peak = result["peaks"][f"{given.dtype} matmul, GFLOP/s"]
+    for name in given.families:
+        with tempfile.TemporaryDirectory() as folder:
+            rows = compare(name, Path(folder), given, device)
+        for row in rows.values():
+            row["share of matmul peak"] = round(row["GFLOP/s"] / peak, 3)
+        result["families"][name] = rows
+        say(table(name, rows))
+    text = json.dumps(result, indent=1)
+    if given.output:
+        given.output.write_text(text + "\n", encoding="utf-8")
+    else:
+        sys.stdout.write(text + "\n")
+    return result
+
+
+def compare(name: str, folder: Path, given: argparse.Namespace, device: str) -> dict[str, dict]:
+    """Time every variant of one family, alternating."""
+    build(name, folder, small=given.size == "small")
+    items: list[Any] = clips(given.items) if name in SPEECH else texts(given.items)
+    seconds = sum(map(len, items)) / 16000 if name in SPEECH else None
+    ours = open_backend(str(folder), device=device, dtype=given.dtype)
+    ours.load()
+    plain = Plain(name, folder, device, given.dtype)
+    order = sorted(range(len(items)), key=lambda i: -len(items[i]))
+    whole = list(range(len(items)))
+    variants: dict[str, Callable[[], list[np.ndarray]]] = {
+        "affekt": lambda: [answer.values for answer in ours.embed(items)],
+        "one file at a time": lambda: plain.run(items, [[i] for i in whole]),
+        "padded 16, file order": lambda: plain.run(items, blocks(whole)),
+        "padded 16, sorted": lambda: plain.run(items, blocks(order)),
+    }
+    clock = time.process_time if given.clock == "cpu" else time.perf_counter
+    reference = variants["one file at a time"]()
+    flops = plain.flops(items)
+    times: dict[str, list[float]] = {variant: [] for variant in variants}
+    rows: dict[str, dict] = {variant: {} for variant in variants}
+    for _ in range(given.rounds):
+        for variant, run in variants.items():
+            with peak_memory(device) as memory:
+                started = clock()
+                made = run()
+                if device != "cpu":
+                    torch.cuda.synchronize()
+                times[variant].append(clock() - started)
+            rows[variant]["largest relative error"] = float(f"{distance(made, reference):.2e}")
+            rows[variant]["peak memory, MB"] = max(
+                memory["MB"], rows[variant].get("peak memory, MB", 0)
+            )
+    for variant, row in rows.items():
+        took = statistics.median(times[variant])
+        unit, amount = ("audio s/s", seconds) if seconds else ("texts/s", len(items))
+        row["median s"] = round(took, 4)
+        row[unit] = round(amount / took, 2)
+        row["GFLOP/s"] = round(flops / took / 1e9, 1)
+        row["against one file"] = round(statistics.median(times["one file at a time"]) / took, 2)
+    return rows
+
+
+class Plain:
+    """What people write: a processor, a model, hidden states, a masked mean."""
+
+    def __init__(self, name: str, folder: Path, device: str, dtype: str) -> None:
+        self.speech, self.whisper = name in SPEECH, name.startswith("whisper")
+        auto = tf.AutoFeatureExtractor if self.speech else tf.AutoTokenizer
+        self.processor = auto.from_pretrained(folder)
+        model = tf.AutoModel.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
+        self.model = (model.encoder if self.whisper else model).to(device)
+        self.device, self.dtype = device, getattr(torch, dtype)
+
+    @torch.inference_mode()
+    def run(self, items: list, batches: list[list[int]]) -> list[np.ndarray]:
+        """Embed in batches; one ``(layers, dim)`` per item."""
+        made: list[np.ndarray] = [np.empty(0)] * len(items)
+        for batch in batches:
+            inputs, keep = self.inputs([items[i] for i in batch])
+            output = self.model(**inputs, output_hidden_states=True)
+            states = [*output.hidden_states[:-1], output.last_hidden_state]
+            pooled = torch.stack([_mean(layer.float(), keep) for layer in states], dim=1)
+            for i, row in zip(batch, pooled.cpu().numpy(), strict=True):
+                made[i] = row
+        return made
+
+    def inputs(self, items: list) -> tuple[dict, torch.Tensor]:
+        """Let the library pad, and take its mask where it gives one."""
+        if self.speech:
+            made = self.processor(items, sampling_rate=16000, return_tensors="pt", padding=True)
+            if self.whisper:
+                made = self.processor(items, sampling_rate=16000, return_tensors="pt")
+        else:
+            made = self.processor(items, return_tensors="pt", padding=True)
+        inputs = {
+            key: value.to(self.device, self.dtype if value.is_floating_point() else None)
+            for key, value in made.items()
+        }
+        if self.whisper:
+            lengths = [-(-len(item) // 320) for item in items]
+            return inputs, _mask(lengths, 1500, self.device)
+        if "input_values" in inputs:
+            lengths = [self.model._get_feat_extract_output_lengths(len(item)) for item in items]
+            return inputs, _mask([int(n) for n in lengths], int(max(lengths)), self.device)
+        return inputs, inputs["attention_mask"].bool()
+
+    def flops(self, items: list) -> float:
+        """Count the multiply-adds (twice) of all items, alone, without padding."""
+        from torch.utils.flop_counter import FlopCounterMode
+
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            for item in items:
+                inputs, _ = self.inputs([item])
+                self.model(**inputs)
+        return counter.get_total_flops()
+
+
+def build(name: str, folder: Path, *, small: bool) -> None:
+    """Write a model of the real configuration with random weights, and its processor."""
+    kind, configure, options = (SPEECH | TEXT)[name]
+    if small:
+        known = set(configure().to_dict())
+        options = {**options, **{key: SMALL[key] for key in SMALL if key in known}}
+    config = configure(**options)
+    if name in TEXT:
+        tokenizer = _words_tokenizer(name)
+        tokenizer.save_pretrained(folder)
+        if name in ("xlm-roberta", "mpnet"):
+            config.pad_token_id = tokenizer.pad_token_id
+    elif name == "wav2vec2-bert":
+        tf.SeamlessM4TFeatureExtractor(feature_size=80, num_mel_bins=80, stride=2).save_pretrained(
+            folder
+        )
+    elif name.startswith("whisper"):
+        tf.WhisperFeatureExtractor(feature_size=80).save_pretrained(folder)
+    else:
+        masked = getattr(config, "feat_extract_norm", "layer") == "layer"
+        tf.Wav2Vec2FeatureExtractor(
+            do_normalize=True, return_attention_mask=masked
+        ).save_pretrained(folder)
+    torch.manual_seed(0)
+    kind(config).save_pretrained(folder)
+
+
+def clips(count: int) -> list[np.ndarray]:
+    """Make clips of 1 to 12 s, log-normal around 4 s as in speech corpora."""
+    rng = np.random.default_rng(0)
+    seconds = np.clip(np.exp(rng.normal(1.23, 0.55, count)), 1.0, 12.0)
+    return [(0.1 * rng.normal(size=int(16000 * s))).astype("f4") for s in seconds]
+
+
+def texts(count: int) -> list[str]:
+    """Make texts of 4 to 100 words, most near 20."""
+    rng = np.random.default_rng(0)
+    words = np.clip(np.exp(rng.normal(3.0, 0.5, count)), 4, 100).astype(int)
+    return [" ".join(f"w{i}" for i in rng.integers(0, 900, n)) for n in words]
+
+
+def machine(device: str) -> dict[str, Any]:
+    """Say what it runs on."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return {
+        "cpu": names[0] if names else platform.processor(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "gpu": torch.cuda.get_device_name() if device != "cpu" else None,
+        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "torch": torch.__version__,
+        "transformers": tf.__version__,
+    }
+
+
+def peaks(device: str, clock: str = "wall") -> dict[str, float]:
+    """Measure what the machine can do at best: matrix products and memory."""
+    size = 2048 if device == "cpu" else 8192
+    found = {}
+    for name in ("float32", "bfloat16"):
+        a = torch.randn(size, size, device=device, dtype=getattr(torch, name))
+        took = best(lambda a=a: a @ a, device, clock)
+        found[f"{name} matmul, GFLOP/s"] = round(2 * size**3 / took / 1e9, 1)
+    a = torch.empty(1 << 26, device=device)
+    found["copy, GB/s"] = round(2 * a.nbytes / best(a.clone, device, clock) / 1e9, 1)
+    return found
+
+
+def best(run: Callable[[], Any], device: str, clock: str) -> float:
+    """Time a function seven times; the shortest counts, for a peak."""
+    took, now = [], time.process_time if clock == "cpu" else time.perf_counter
+    for _ in range(7):
+        started = now()
+        run()
+        if device != "cpu":
+            torch.cuda.synchronize()
+        took.append(now() - started)
+    return min(took)
+
+
+@contextmanager
+def peak_memory(device: str) -> Iterator[dict[str, float]]:
+    """Watch the most memory that is held: of the process, or of the GPU."""
+    found = {"MB": 0.0}
+    if device != "cpu":
+        torch.cuda.reset_peak_memory_stats()
+        yield found
+        found["MB"] = round(torch.cuda.max_memory_allocated() / 1e6)
+        return
+    over = threading.Event()
+
+    def watch() -> None:
+        while not over.wait(0.005):
+            pages = int(Path("/proc/self/statm").read_text().split()[1])
+            found["MB"] = max(found["MB"], round(pages * os.sysconf("SC_PAGE_SIZE") / 1e6))
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        over.set()
+        watcher.join()
+
+
+def distance(ours: list[np.ndarray], theirs: list[np.ndarray]) -> float:
+    """Give the largest relative L2 difference over items and layers."""
+    return max(
+        float((np.linalg.norm(a - b, axis=-1) / np.linalg.norm(b, axis=-1)).max())
+        for a, b in zip(ours, theirs, strict=True)
+    )
+
+
+def blocks(order: list[int]) -> list[list[int]]:
+    """Cut into batches of 16."""
+    return [order[i : i + 16] for i in range(0, len(order), 16)]
+
+
+def table(name: str, rows: dict[str, dict]) -> str:
+    """Lay out one family's rows."""
+    columns = list(next(iter(rows.values())))
+    lines = [f"\n{name}", "  " + " | ".join(["", *columns])]
+    for variant, row in rows.items():
+        lines.append(f"  {variant} | " + " | ".join(str(row[key]) for key in columns))
+    return "\n".join(lines)
+
+
+def say(text: str) -> None:
+    """Write progress to stderr."""
+    sys.stderr.write(text + "\n")
+
+
+def _mean(states: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
+    weights = keep.unsqueeze(-1).float()
+    return (states[:, : keep.shape[1]] * weights).sum(dim=1) / weights.sum(dim=1)
+
+
+def _mask(lengths: list[int], most: int, device: str) -> torch.Tensor:
+    return torch.arange(most, device=device)[None] < torch.tensor(lengths, device=device)[:, None]
+
+
+def _words_tokenizer(name: str) -> Any:
+    marks = [
+        "<s>",
+        "<pad>",
+        "</s>",
+        "<unk>",
+        "<mask>",
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+    ]
+    words = [f"w{i}" for i in range(900)]
+    if name == "xlm-roberta":
+        return tf.XLMRobertaTokenizer(
+            vocab=[(m, 0.0) for m in [*marks[:4], *(f"▁{w}" for w in words)]]
+        )
+    if name == "deberta-v2":
+        pieces = ["[PAD]", "[CLS]", "[SEP]", "[UNK]", *(f"▁{w}" for w in words)]
+        return tf.DebertaV2Tokenizer(vocab=[(piece, 0.0) for piece in pieces])
+    kind = tf.MPNetTokenizer if name == "mpnet" else tf.BertTokenizer
+    return kind(vocab={piece: i for i, piece in enumerate([*marks, *words])})
+
+
+if __name__ == "__main__":
+    main()
