@@ -2,8 +2,9 @@
 
 Selective linear prediction of the band below 5.5 kHz: its power spectrum is taken for that of a
 signal at 11 kHz, whose autocorrelation gives the predictor (J. Makhoul, "Spectral linear
-prediction: properties and applications", IEEE Trans. ASSP 23(3), 1975); the angles of the
-predictor's roots are the formants (J. Markel and A. Gray, "Linear prediction of speech", 1976).
+prediction: properties and applications", IEEE Trans. ASSP 23(3), 1975); the peaks of the
+predictor's spectrum are the formants (S. McCandless, "An algorithm for automatic formant
+extraction using linear prediction spectra", IEEE Trans. ASSP 22(2), 1974).
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+import numpy.typing as npt
+from scipy import fft
 
 from .frames import BIN_HZ, SAMPLING_RATE
 
@@ -19,7 +22,10 @@ ORDER = 11  # of the predictor: five resonances and the source's tilt
 PRE_EMPHASIS = 0.97  # evens out the voice's fall of 6 dB per octave
 LAG_HZ = 30.0  # width of the Gaussian that smooths the spectrum, so that no harmonic is a formant
 COUNT = 3
+LOWEST = 150.0  # Hz
 WIDEST = 800.0  # Hz: a resonance broader than this is no formant
+_GRID = 256  # points of the transform of the predictor
+_STEP = 2 * HIGHEST / _GRID  # Hz
 
 
 def formants(power: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -39,18 +45,23 @@ def formants(power: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     found : ndarray of shape (found,)
         Numbers of these frames.
     """
-    predictor = linear_prediction(power)
-    companion = np.zeros((len(predictor), ORDER, ORDER))
-    companion[:, 0] = -predictor[:, 1:]
-    companion[:, np.arange(1, ORDER), np.arange(ORDER - 1)] = 1
-    roots = np.linalg.eigvals(companion)
-    hz = np.angle(roots) * HIGHEST / np.pi
-    bandwidth = -2 * HIGHEST / np.pi * np.log(np.maximum(np.abs(roots), 1e-6))
-    formant = (hz > 150) & (hz < HIGHEST - 300) & (bandwidth < WIDEST)
-    order = np.argsort(np.where(formant, hz, np.inf), axis=1)[:, :COUNT]
+    predictor = linear_prediction(power).astype(np.float32)
+    response: npt.NDArray[np.complex64] = fft.rfft(predictor, _GRID)  # pyright: ignore
+    valley = np.log(
+        response.real**2 + response.imag**2 + np.float32(1e-12)
+    )  # of the inverse filter
+    left, middle, right = valley[:, :-2], valley[:, 1:-1], valley[:, 2:]
+    bend = left - 2 * middle + right
+    shift = 0.5 * (left - right) / np.maximum(bend, 1e-9)
+    hz = (np.arange(1, middle.shape[1] + 1) + shift) * _STEP
+    # near a resonance the response is 1 / (distance² + (bandwidth / 2)²): its bend gives the width
+    bandwidth = _STEP * np.sqrt(8 / np.maximum(bend, 1e-9))
+    formant = (middle < left) & (middle <= right) & (bandwidth < WIDEST)
+    formant &= (hz > LOWEST) & (hz < HIGHEST - 300)
     found = np.flatnonzero(formant.sum(axis=1) >= COUNT)
+    place = np.argsort(~formant[found], axis=1, kind="stable")[:, :COUNT]
     rows = found[:, None]
-    return hz[rows, order[found]], bandwidth[rows, order[found]], found
+    return hz[rows, place], bandwidth[rows, place], found
 
 
 def linear_prediction(power: np.ndarray) -> np.ndarray:

@@ -164,10 +164,15 @@ def log_covariance(contours: np.ndarray, noise: float) -> np.ndarray:
     return logarithm[np.triu_indices(width)]
 
 
+def _std(contours: np.ndarray) -> np.ndarray:
+    centred = contours - contours.mean(axis=0)  # numpy's std, at half its cost for few frames
+    return np.sqrt(np.einsum("tc,tc->c", centred, centred) / len(contours))
+
+
 def _delta(contours: np.ndarray, lag: int) -> np.ndarray:
     if len(contours) <= lag + 1:
         return np.zeros(contours.shape[1])
-    return (contours[lag:] - contours[:-lag]).std(axis=0)
+    return _std(contours[lag:] - contours[:-lag])
 
 
 def _speed(contours: np.ndarray) -> np.ndarray:
@@ -184,7 +189,7 @@ def _skew(contours: np.ndarray) -> np.ndarray:
 
 _MOMENTS = {
     "mean": lambda contours: contours.mean(axis=0),
-    "std": lambda contours: contours.std(axis=0),
+    "std": _std,
     "delta": lambda contours: _delta(contours, 1),
     "delta4": lambda contours: _delta(contours, 4),
     "speed": _speed,

@@ -15,11 +15,11 @@ from functools import cache
 import numpy as np
 from scipy import fft
 
-from .frames import BIN_HZ, SAMPLING_RATE, SIZE, window
+from .frames import BIN_HZ, SAMPLING_RATE, SIZE, blocks, window
 
 LOWEST, HIGHEST = 65.0, 620.0  # Hz
 HIGH_PASS = 45.0  # Hz: rumble below it is no voice
-CANDIDATES = 6
+CANDIDATES = 5
 VOICING = 0.45  # periodicity at which voiced and unvoiced are worth the same
 QUIET = 0.03  # amplitude re the loudest frame below which voicing must be clearer
 OCTAVE_COST = 0.02  # per octave of lower pitch: a period's multiples are as periodic as itself
@@ -90,12 +90,15 @@ def _window_shape(lags: int) -> np.ndarray:
 
 def _autocorrelation(power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Normalised autocorrelation `(frames, lags)` up to beyond the longest period; amplitude."""
-    power = power.copy()
-    power[:, : int(HIGH_PASS / BIN_HZ) + 1] = 0
     lags = int(SAMPLING_RATE / LOWEST) + 3
-    correlation = np.asarray(fft.irfft(power, SIZE))[:, :lags]
+    correlation = np.empty((len(power), lags), dtype=np.float32)
+    for some in blocks(len(power)):
+        heard = power[some].copy()
+        heard[:, : int(HIGH_PASS / BIN_HZ) + 1] = 0
+        correlation[some] = np.asarray(fft.irfft(heard, SIZE))[:, :lags]
     energy = np.maximum(correlation[:, :1], 1e-12)
-    return correlation / (energy * _window_shape(lags)), np.sqrt(energy[:, 0])
+    correlation /= energy * _window_shape(lags)
+    return correlation, np.sqrt(energy[:, 0])
 
 
 def _candidates(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -108,7 +111,10 @@ def _candidates(correlation: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     peaks = (middle > left) & (middle >= right) & (middle > 0.1)
     score = np.where(peaks, score, np.float32(-2.0))
     rows = np.arange(len(score))[:, None]
-    chosen = np.argpartition(-score, CANDIDATES, axis=1)[:, :CANDIDATES]
+    chosen = np.empty((len(score), CANDIDATES), dtype=np.intp)
+    for place in range(CANDIDATES):  # five maxima are faster than a partition
+        chosen[:, place] = score.argmax(axis=1)
+        score[rows[:, 0], chosen[:, place]] = -3.0
     low, high = left[rows, chosen].astype(float), right[rows, chosen].astype(float)
     top = middle[rows, chosen].astype(float)
     bend = np.maximum(2 * top - low - high, 1e-9)
@@ -148,19 +154,20 @@ def _best_path(lag: np.ndarray, strength: np.ndarray, unvoiced: np.ndarray) -> n
 
 def _follow(octaves: np.ndarray, local: np.ndarray) -> np.ndarray:
     """Dynamic programming over `(time, runs, states)`, every run unvoiced before and after it."""
-    cost = np.full((*local.shape, local.shape[-1]), CHANGE_COST)  # time, run, to, from
-    cost[1:, :, :-1, :-1] = JUMP_COST * np.abs(octaves[1:, :, :, None] - octaves[:-1, :, None, :])
-    cost[:, :, -1, -1] = 0.0
-    back = np.zeros(local.shape, dtype=np.intp)
-    total = local[0] - CHANGE_COST * (np.arange(local.shape[-1]) < CANDIDATES)
-    for t in range(1, len(local)):
-        reach = total[:, None, :] - cost[t]
-        reach.argmax(axis=2, out=back[t])
-        total = reach.max(axis=2) + local[t]
+    ends = np.where(np.arange(local.shape[-1]) < CANDIDATES, CHANGE_COST, 0.0)
+    move = np.full((*local.shape, local.shape[-1]), -CHANGE_COST)  # time, run, to, from
+    move[1:, :, :-1, :-1] = -JUMP_COST * np.abs(octaves[1:, :, :, None] - octaves[:-1, :, None, :])
+    move[:, :, -1, -1] = 0.0
+    move += local[..., None]
+    total = np.empty(local.shape)
+    total[0] = local[0] - ends
+    for before, after, step in zip(total[:-1], total[1:], move[1:], strict=True):
+        np.maximum.reduce(before[:, None, :] + step, axis=2, out=after)
+    total[-1] -= ends
+    back = (total[:-1, :, None, :] + move[1:]).argmax(axis=3)
     path = np.empty(local.shape[:2], dtype=np.intp)
-    total[:, :-1] -= CHANGE_COST
-    path[-1] = total.argmax(axis=1)
-    runs = np.arange(local.shape[1])
-    for t in range(len(local) - 1, 0, -1):
-        path[t - 1] = back[t, runs, path[t]]
+    state = path[-1] = total[-1].argmax(axis=1)
+    runs = np.arange(len(state))
+    for time in range(len(back) - 1, -1, -1):
+        state = path[time] = back[time, runs, state]
     return path

@@ -89,13 +89,14 @@ def _describe(power: np.ndarray, pitch: Pitch) -> np.ndarray:
     loudness = decibel(power.mean(axis=1))
     active = loudness > loudness.max() - ACTIVE_DB
     cepstra = mfcc(logmel, CEPSTRA)
-    shapes = timbre(power)
+    half = slice(None, None, 2)  # timbre every 20 ms
+    shapes = timbre(power[half])
     bands = broad_bands(logmel)
     return np.concatenate(
         [
             summarise(cepstra, STATISTICS),
             log_covariance(cepstra[active, :COUPLED], noise=1.0),
-            summarise(shapes[active], STATISTICS),
+            summarise(shapes[active[half]], STATISTICS),
             modulation_spectrum(bands),
             change_over_lags(bands, active),
             pitch_contour(pitch),
@@ -103,7 +104,7 @@ def _describe(power: np.ndarray, pitch: Pitch) -> np.ndarray:
             rhythm(loudness, pitch),
             voice(power, loudness, pitch),
             coupling(loudness[active], cepstra[active, 1 : COUPLED + 1], noise=0.1),
-            _prominence(pitch, loudness, shapes[:, CONTOURS.index("alpha_ratio")]),
+            _prominence(pitch, loudness, np.repeat(shapes[:, CONTOURS.index("alpha_ratio")], 2)),
         ]
     )
 

@@ -10,7 +10,7 @@ import numpy as np
 from scipy import fft
 
 from .formants import formants
-from .frames import BIN_HZ, FLOOR_DB, SAMPLING_RATE, SIZE
+from .frames import BIN_HZ, FLOOR_DB, SAMPLING_RATE, SIZE, blocks
 from .functionals import STATISTICS, summarise, summary_names
 from .pitch import Pitch
 
@@ -20,6 +20,7 @@ _RATIOS = ("h1_h2", "h1_h3", "h1_h4", "h2_h4", "h1_h58", "cpp")
 _AT_FORMANTS = ("h1_a1", "h1_a2", "h1_a3")
 _FORMANTS = ("f1", "f2", "f3")
 _FORMANT_STATISTICS = ("mean", "std", "p20", "p80")
+_NOTHING = (np.zeros((0, len(_RATIOS))), *[np.zeros((0, 3))] * 3)  # `_qualities` of no frames
 
 VOICE_NAMES = (
     *summary_names(["hnr"]),
@@ -57,9 +58,29 @@ def voice(power: np.ndarray, loudness: np.ndarray, pitch: Pitch) -> np.ndarray:
         shimmer (dB) as logarithms of second differences from frame to frame.
     """
     some = pitch.voiced[::2]  # voice quality moves slowly: every 20 ms, formants every 40 ms
-    hz = pitch.hz[some]
-    decibels = 10 * np.log10(power[some] + np.float32(10 ** (FLOOR_DB / 10 - 1)))
+    parts = [_qualities(power[some[part]], pitch.hz[some[part]]) for part in blocks(len(some))]
+    ratios, at_formants, resonance, width = (
+        np.concatenate(list(part)) for part in zip(*parts or [_NOTHING], strict=True)
+    )
     strength = np.clip(pitch.strength[pitch.voiced], 0.01, 0.9999)
+    tract = np.log(resonance / NEUTRAL_HZ)
+    return np.concatenate(
+        [
+            summarise(10 * np.log10(strength / (1 - strength)), STATISTICS),
+            summarise(pitch.strength, ("mean", "std")),
+            summarise(ratios, ("mean", "std")),
+            summarise(at_formants, ("mean", "std")),
+            summarise(tract, _FORMANT_STATISTICS),
+            summarise(np.diff(tract, axis=1), ("mean", "std")),
+            summarise(np.log((width + 20) / 100), ("mean", "std")),
+            perturbation(pitch, loudness),
+        ]
+    )
+
+
+def _qualities(power: np.ndarray, hz: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Harmonic ratios of every frame; of those with formants: `h1_a*`, formants, bandwidths."""
+    decibels = 10 * np.log10(power + np.float32(10 ** (FLOOR_DB / 10 - 1)))
     levels = _harmonics(decibels, hz, np.arange(1, HARMONICS + 1))
     first = levels[:, 0]
     ratios = [
@@ -70,23 +91,11 @@ def voice(power: np.ndarray, loudness: np.ndarray, pitch: Pitch) -> np.ndarray:
         first - levels[:, 4:].mean(axis=1),
         peak_prominence(decibels),
     ]
-    resonance, width, found = formants(power[some[::2]])
-    found *= 2
+    resonance, width, found = formants(power[::2])
+    found = 2 * found
     nearest = np.maximum(1, np.round(resonance / hz[found, None]))
     at_formants = first[found, None] - _harmonics(decibels[found], hz[found], nearest)
-    tract = np.log(resonance / NEUTRAL_HZ)
-    return np.concatenate(
-        [
-            summarise(10 * np.log10(strength / (1 - strength)), STATISTICS),
-            summarise(pitch.strength, ("mean", "std")),
-            summarise(np.stack(ratios, axis=1), ("mean", "std")),
-            summarise(at_formants, ("mean", "std")),
-            summarise(tract, _FORMANT_STATISTICS),
-            summarise(np.diff(tract, axis=1), ("mean", "std")),
-            summarise(np.log((np.maximum(width, 0) + 20) / 100), ("mean", "std")),
-            perturbation(pitch, loudness),
-        ]
-    )
+    return np.stack(ratios, axis=1), at_formants, resonance, width
 
 
 def peak_prominence(decibels: np.ndarray) -> np.ndarray:
