@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from .model import Model
 
 __all__ = ["Part", "choose"]
+
+PAUSE = 10.0  # seconds between two lines about one training
+TOLD = ("train_loss", "dev_loss", "dev_uar")
 
 
 @dataclass(frozen=True)
@@ -43,6 +47,7 @@ def choose(
     spaces: Mapping[str, Space],
     *,
     split_options: Mapping[str, Any] | None = None,
+    keep_interrupted: bool = False,
     say: Callable[[str], None] = lambda message: None,
 ) -> tuple[Model, dict[str, Any]]:
     """Fit every candidate, keep the one with the best UAR on dev; of equal ones the first.
@@ -51,6 +56,9 @@ def choose(
     ----------
     entry, task, part, spaces, split_options, say
         As for `train_member`.
+    keep_interrupted : bool
+        What Ctrl-C means in the middle of a torch head: keep the best epoch so far and end with
+        it, or stop. A run stops, so that half a training is never taken for a whole one.
 
     Returns
     -------
@@ -73,8 +81,10 @@ def choose(
         )
 
     def fit(candidate: dict[str, Any], random_state: int) -> tuple[float, Any]:
-        model = _model(entry, task, spaces, candidate, random_state)
+        model = _model(entry, task, spaces, candidate, random_state, say)
         model.fit(part.train, part.dev if has_dev else None, test=part.test, **options)
+        if _interrupted(model) and not keep_interrupted:
+            raise KeyboardInterrupt
         return (_uar(model, part.dev, task) if has_dev else 0.0), model
 
     tried = []
@@ -88,8 +98,10 @@ def choose(
             say(f"{entry.name}: {_words(candidate, candidates)}: dev UAR {score:.3f}")
         if score > best_score:
             best_score, best, chosen = score, model, candidate
+        if _interrupted(model):
+            break
     record: dict[str, Any] = {"chosen": _json(chosen), "tried": tried}
-    if entry.seeds > 1:
+    if entry.seeds > 1 and not _interrupted(model):
         record["seeds"] = []
         first = best
         for seed in range(entry.random_state, entry.random_state + entry.seeds):
@@ -116,6 +128,7 @@ def _model(
     spaces: Mapping[str, Space],
     candidate: Mapping[str, Any],
     random_state: int,
+    say: Callable[[str], None],
 ) -> Any:
     from .heads import HEADS
     from .model import Model
@@ -129,7 +142,28 @@ def _model(
         except InputError as error:
             entry.at.fail(f"member {entry.name!r}: {error}")
     head = HEADS[entry.head](**candidate["settings"])
+    if "callback" in head.get_params():
+        head.set_params(callback=_Teller(entry.name, say))
     return Model(head, task, features, scale=entry.scale, random_state=random_state)
+
+
+def _interrupted(model: Any) -> bool:
+    return getattr(model.head_, "stopped_", "") == "interrupted"
+
+
+class _Teller:
+    """Tells how a training goes on, every ten seconds; a copy tells the same."""
+
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        self.name, self.say = name, say
+        self.last = time.monotonic()
+
+    def __call__(self, row: Mapping[str, Any]) -> None:
+        if time.monotonic() - self.last < PAUSE:
+            return
+        self.last = time.monotonic()
+        told = [f"{key.replace('_', ' ')} {row[key]:.3f}" for key in TOLD if key in row]
+        self.say(f"{self.name}: epoch {row['epoch']}: {', '.join(told)}")
 
 
 def _uar(model: Any, clips: Manifest, task: Task) -> float:

@@ -100,7 +100,7 @@ def train_model(
     wanted = Task.of(task)
     part = _part(Manifest.read(manifest), wanted, store, scheme, test_size, dev_size, random_state)
     say(f"training on {len(part.train)} clips")
-    model, record = choose(entry, wanted, part, found, say=say)
+    model, record = choose(entry, wanted, part, found, keep_interrupted=True, say=say)
     test = model.predict(part.test)
     score = uar(list(part.test["label"]), test.label, wanted.labels)
     return model, {**record, "test_uar": score, "test_clips": len(part.test), "test": test}
