@@ -26,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -82,6 +83,10 @@ def fork(act: Callable[[Callable[[list[str]], None]], None]) -> tuple[int, int]:
         code = 0
     except OSError as error:
         code = 28 if error.errno == errno.ENOSPC else 2
+        if error.errno not in (errno.ENOSPC, errno.EIO):
+            traceback.print_exc()
+    except BaseException:
+        traceback.print_exc()
     finally:
         os._exit(code)
 

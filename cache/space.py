@@ -222,9 +222,13 @@ class Space:
         """
         name = content_name(image, ".h5")
         target = self.index.path(name)
-        if not publish(image, target, self.cache.path / "tmp") and target.read_bytes() != image:
-            self.cache.quarantine(target)  # a damaged file held the name of these very bytes
-            publish(image, target, self.cache.path / "tmp")
+        while not publish(image, target, self.cache.path / "tmp"):
+            try:
+                if target.read_bytes() == image:
+                    break
+                self.cache.quarantine(target)  # damaged: it held the name of these very bytes
+            except FileNotFoundError:  # just merged into another shard, or moved: once more
+                continue
         if isinstance(self.index, Index):
             self.index.add(name, keys)
         return name

@@ -116,7 +116,7 @@ def text_of_any_length(file, folder):
         (replaced("frames", dtype="f4"), "frames has type float32"),
         (replaced("key", data=np.zeros(ROWS - 1, "S64")), r"key has shape \(5,\)"),
         (replaced("embeddings", data=np.zeros((ROWS, DIM), "f4")), "embeddings has shape"),
-        (replaced("embeddings", data=np.zeros((ROWS, LAYERS, DIM), "f8")), "fields of a wrong type"),
+        (replaced("embeddings", data=np.zeros((ROWS, LAYERS, DIM), "f8")), "of a wrong type"),
         (lambda file, _: file.__delitem__("checksum"), "checksum is missing"),
         (lambda file, _: file.attrs.__delitem__("format"), "format is missing"),
         (lambda file, _: file.attrs.__setitem__("format", "1"), "attribute format has type object"),

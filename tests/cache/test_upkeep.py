@@ -103,6 +103,22 @@ def test_the_very_same_bytes_replace_a_damaged_shard_of_their_name(cache, space)
     assert (cache.path / "quarantine" / path.name).exists()
 
 
+def test_a_shard_that_is_merged_away_while_its_twin_is_stored(space, monkeypatch):
+    """Found by the torture: two writers, the same bytes, and a compaction between two calls."""
+    from affekt.cache import space as module
+
+    real, calls = module.publish, []
+
+    def publish(image, target, tmp):
+        calls.append(target)
+        return False if len(calls) == 1 else real(image, target, tmp)
+
+    monkeypatch.setattr(module, "publish", publish)
+    fill(space, make_clips(2))
+    assert len(calls) == 2
+    assert len(Cache(space.cache.path).space("toy")) == 2
+
+
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped"])
 def test_C08_repair_makes_spec_json_anew_from_a_shard(cache, space, damage):
     fill(space, make_clips(2))
