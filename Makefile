@@ -33,5 +33,11 @@ types: .venv/ready ## pyright on the three packages
 wheel: .venv/ready ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 
+bench: .venv/ready ## measure speed, as ratios taken in one run
+	$(BIN)/python benchmarks/cache.py
+
+torture: .venv/ready ## over 1,000 kills, faults, power losses, flipped bytes: what does the cache lose?
+	$(BIN)/python benchmarks/torture.py
+
 clean: ## remove the environment and everything built
 	rm -rf .venv build dist demo *.egg-info .pytest_cache .ruff_cache .hypothesis
