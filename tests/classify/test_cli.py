@@ -171,6 +171,31 @@ def test_V03_a_signal_ends_a_run_with_its_exit_code_and_loses_nothing(here, numb
     assert "m0: training" not in again.stderr
 
 
+def test_V03_half_a_training_is_never_kept(here):
+    """A torch head answers Ctrl-C with its best epoch so far; a run must not take that for done."""
+    change(
+        here / "recipe.yaml",
+        "lr: {head: logistic, on: text}",
+        "net: {head: mlp, on: text, max_epochs: 100000, patience: 100000, hidden: [[8]]}",
+    )
+    code = (
+        "from affekt.classify import choosing, cli; choosing.PAUSE = 0; "
+        "cli.main(['run', 'recipe.yaml'])"
+    )
+    worker = subprocess.Popen(
+        [sys.executable, "-c", code],
+        cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert worker.stderr is not None
+    for line in worker.stderr:
+        if "net: epoch" in line:
+            break
+    worker.send_signal(signal.SIGINT)
+    worker.communicate(timeout=60)
+    assert worker.returncode == 130
+    assert list((here / "out/members").iterdir()) == []
+
+
 def test_V04_umlauts_spaces_and_the_locale_C(here, tmp_path):
     place = tmp_path / "Überprüfung mit Leerzeichen"
     here.rename(place)
