@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Callable
+
 import numpy as np
 import pytest
-from affekt.extract.spectral import FEATURE_NAMES, Spectral
+from affekt.extract.frames import spectrogram
+from affekt.extract.spectral import FEATURE_NAMES, VERSION, Spectral, describe_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -12,11 +17,11 @@ from hypothesis import strategies as st
 def speechlike(seconds: float = 2.0, seed: int = 0) -> np.ndarray:
     """Gliding harmonics in syllables, and a little noise."""
     rng = np.random.default_rng(seed)
-    time = np.arange(int(seconds * 16000)) / 16000
-    phase = 2 * np.pi * np.cumsum(150 + 40 * np.sin(2 * np.pi * 0.7 * time)) / 16000
+    t = np.arange(int(seconds * 16000)) / 16000
+    phase = 2 * np.pi * np.cumsum(150 + 40 * np.sin(2 * np.pi * 0.7 * t)) / 16000
     voice = sum(np.sin(k * phase) / k for k in range(1, 20))
-    signal = voice * np.clip(np.sin(2 * np.pi * 3 * time), 0, 1) * 0.1
-    return (signal + 1e-3 * rng.standard_normal(len(time))).astype(np.float32)
+    signal = voice * np.clip(np.sin(2 * np.pi * 3 * t), 0, 1) * 0.1
+    return (signal + 1e-3 * rng.standard_normal(len(t))).astype(np.float32)
 
 
 def vector(samples: np.ndarray) -> np.ndarray:
@@ -69,3 +74,53 @@ def test_A13_silence_and_constants_are_defined_and_flagged(value: float) -> None
     assert pooled.flags == ("silent",)
     assert not pooled.values[0, :-1].any()
     assert pooled.values[0, -1] == -90
+
+
+@pytest.mark.parametrize("length", [400, 559, 560, 719, 720])
+def test_A15_short_clips_are_the_same_alone_and_beside_long_ones(length: int) -> None:
+    short, long = speechlike(0.1)[:length], speechlike(10.0)
+    _, beside, _ = Spectral().embed([long, short, long])
+    assert np.isfinite(beside.values).all()
+    assert np.array_equal(beside.values[0], vector(short))
+
+
+def test_a_clip_without_voice_gets_neutral_voice_values() -> None:
+    noise = np.random.default_rng(0).standard_normal(16000).astype(np.float32)
+    found = dict(zip(FEATURE_NAMES, vector(noise), strict=True))
+    for name in ("f0_mean", "f0_range", "h1_h2_mean", "f1_mean", "jitter_mean", "hnr_mean"):
+        assert found[name] == 0
+
+
+def test_input_is_left_as_it_was() -> None:
+    clip = speechlike()
+    before = clip.copy()
+    clip.setflags(write=False)
+    vector(clip)
+    assert np.array_equal(clip, before)
+
+
+def test_values_do_not_explode_with_duration() -> None:
+    short, long = vector(speechlike(3.0)), vector(speechlike(12.0))
+    steady = [FEATURE_NAMES.index(name) for name in ("mfcc1_mean", "centroid_p50", "f0_p50")]
+    np.testing.assert_allclose(long[steady], short[steady], rtol=0.1, atol=0.5)
+
+
+def test_speed_is_a_small_multiple_of_one_spectrogram() -> None:
+    clip = speechlike(5.0)
+
+    def seconds(work: Callable[[np.ndarray], object]) -> float:
+        started = time.process_time()
+        work(clip)
+        return time.process_time() - started
+
+    describe_clip(clip)
+    whole = min(seconds(describe_clip) for _ in range(8))
+    part = min(seconds(spectrogram) for _ in range(8))
+    assert whole < 30 * part  # measured: 7 to 10
+
+
+def test_it_describes_itself_in_json_without_floats() -> None:
+    described = Spectral().describe()
+    assert json.loads(json.dumps(described)) == described
+    assert described["layers"]["dim"] == Spectral.dim == len(FEATURE_NAMES)
+    assert described["encoder"]["version"] == VERSION
