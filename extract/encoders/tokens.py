@@ -151,11 +151,21 @@ class TokenFront:
             "verbose": False,
         }
         made = dict(self.tokenizer(text, **options))
+        if self._strays(made):  # a Unigram vocabulary holds its marks as pieces
+            for mark in self.tokenizer.all_special_tokens:
+                text = text.replace(mark, f"{mark[0]} {mark[1:]}")
+            made = dict(self.tokenizer(text, **options))
         made["truncated"] = len(made["input_ids"]) > self.max_length
         if made["truncated"]:
             cut = self.tokenizer(text, truncation=True, max_length=self.max_length, **options)
             made = {**dict(cut), "truncated": True}
         return made
+
+    def _strays(self, made: dict[str, Any]) -> bool:
+        """Whether the text itself was read as one of the model's marks."""
+        marks = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
+        pairs = zip(made["input_ids"], made["special_tokens_mask"], strict=True)
+        return any(token in marks and not added for token, added in pairs)
 
 
 def _load(checkpoint: Checkpoint) -> Any:
