@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from .loop import Extraction
+    from .extraction import Extraction
     from .planning import Plan
 
 __all__ = ["extract"]

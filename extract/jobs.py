@@ -13,7 +13,8 @@ from ..cache.cache import Cache
 from ..cache.errors import AffektError, CanaryError, InputError
 from ..cache.manifest import Manifest
 from .encoder import Encoder
-from .loop import Extraction, Failure, Report, embed_misses
+from .extraction import Extraction, Failure
+from .loop import Report, embed_misses
 
 __all__ = ["add", "make_jobs", "reraise", "run_job"]
 

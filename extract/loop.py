@@ -12,9 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ..cache.cache import Cache
 from ..cache.clips import Seen, seen
@@ -27,87 +25,18 @@ from ..cache.writer import Writer
 from .backend import Pooled
 from .encoder import Encoder
 from .errors import Unusable
+from .extraction import Extraction, Failure
 from .feed import Ready, batches, feed
 from .planning import Plan, plan
 from .progress import Progress
 from .provenance import provenance
 
-__all__ = ["Extraction", "Failure", "embed_misses", "extract", "run_extraction"]
+__all__ = ["Report", "embed_misses", "extract", "run_extraction"]
 
 _RECORD_ROWS, _RECORD_SECONDS = 20_000, 60.0  # how often the index of clips is written
 _log = logging.getLogger(__name__)
 
 Report = Callable[[int, float], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A clip that could not be embedded: its id, the reason code, and what was found."""
-
-    id: str
-    code: str
-    message: str
-
-
-@dataclass
-class Extraction:
-    """What an extraction did.
-
-    Attributes
-    ----------
-    space : Space
-        Where the embeddings are.
-    clips, hits, without : int
-        Clips asked for; stored already; without audio (or text) for this encoder.
-    computed : int
-        Rows embedded and stored.
-    repeated : int
-        Clips with the content of another clip; they share its row.
-    failures : list of Failure
-        Quarantined clips.
-    flags : dict of str to list of str
-        Remarks (``clipped``, ``silent``, ``truncated_tokens`` ...) and the ids they hold for.
-    audio_seconds, seconds : float
-        Length of the audio that was embedded, and the time the run took.
-    notes : list of str
-        What the caller should know.
-    """
-
-    space: Space
-    clips: int = 0
-    hits: int = 0
-    without: int = 0
-    computed: int = 0
-    repeated: int = 0
-    failures: list[Failure] = field(default_factory=list)
-    flags: dict[str, list[str]] = field(default_factory=dict)
-    audio_seconds: float = 0.0
-    seconds: float = 0.0
-    notes: list[str] = field(default_factory=list)
-
-    @property
-    def exit_code(self) -> int:
-        """0, or 3 if clips were quarantined."""
-        return 3 if self.failures else 0
-
-    def as_dict(self) -> dict[str, Any]:
-        """Everything as JSON values."""
-        return {
-            "space": self.space.name,
-            "spec": self.space.key,
-            "clips": self.clips,
-            "hits": self.hits,
-            "computed": self.computed,
-            "repeated": self.repeated,
-            "without": self.without,
-            "quarantined": [
-                {"id": one.id, "code": one.code, "message": one.message} for one in self.failures
-            ],
-            "flags": self.flags,
-            "audio_seconds": round(self.audio_seconds, 3),
-            "seconds": round(self.seconds, 3),
-            "notes": self.notes,
-        }
 
 
 def extract(

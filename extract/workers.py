@@ -21,8 +21,9 @@ import numpy as np
 from ..cache.errors import AffektError, InputError
 from ..cache.manifest import Manifest
 from .encoder import Encoder
+from .extraction import Extraction
 from .jobs import add, make_jobs, reraise, run_job
-from .loop import Extraction, Report
+from .loop import Report
 
 __all__ = ["count_workers", "embed_in_workers"]
 
