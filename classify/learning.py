@@ -14,7 +14,6 @@ from .predictions import Predictions
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
-    from .splits import Split
 
 
 class Trainable(Protocol):
@@ -29,9 +28,28 @@ class Trainable(Protocol):
         ...
 
 
+class Parts(Protocol):
+    """The parts of one split: a `Split`."""
+
+    @property
+    def train(self) -> Manifest:
+        """Clips to learn from."""
+        ...
+
+    @property
+    def dev(self) -> Manifest:
+        """Clips to choose on; may be empty."""
+        ...
+
+    @property
+    def test(self) -> Manifest:
+        """Clips to score on."""
+        ...
+
+
 def learning_curve(
     make: Callable[[], Trainable],
-    split: Split,
+    split: Parts,
     labels: Sequence[str],
     *,
     shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0),

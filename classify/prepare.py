@@ -157,6 +157,7 @@ def check_work(ready: Prepared) -> None:
         An unknown name or an impossible setting; with file and line.
     """
     from .member import check_head
+    from .run_compare import check_compare
     from .strategies import STRATEGIES
 
     recipe = ready.recipe
@@ -172,6 +173,7 @@ def check_work(ready: Prepared) -> None:
                     f"unknown ensemble {item.value!r}; expected one of {', '.join(STRATEGIES)}."
                     f"{nearest(str(item.value), list(STRATEGIES))}"
                 )
+    check_compare(ready)
 
 
 def _at(at: Located, action: Callable[[], T]) -> T:

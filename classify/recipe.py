@@ -14,6 +14,7 @@ from typing import Any
 
 from ..cache.errors import nearest
 from .located import Located, read_yaml
+from .recipe_compare import compare_options
 from .splits import SCHEMES
 
 __all__ = ["EncoderEntry", "MemberEntry", "Recipe"]
@@ -30,6 +31,7 @@ _TOP = [
     "members",
     "ensembles",
     "group",
+    "compare",
     "report",
 ]
 _ENCODER = [
@@ -172,6 +174,8 @@ class Recipe:
     ensembles : tuple of str
     group : str
         The column whose values are resampled together for intervals.
+    compare : dict
+        More arguments of `affekt.classify.compare`, and ``learning_curve``.
 
     Examples
     --------
@@ -201,6 +205,7 @@ class Recipe:
     members: Mapping[str, MemberEntry]
     ensembles: tuple[str, ...]
     group: str
+    compare: Mapping[str, Any]
     report: Path
     at: Located = field(repr=False, compare=False)
 
@@ -243,6 +248,7 @@ class Recipe:
             members=_members(top["members"], encoders),
             ensembles=_ensembles(keys),
             group=_text(keys, "group", "speaker"),
+            compare=compare_options(top["compare"]) if "compare" in top else {},
             report=folder / _text(keys, "report", "out"),
             at=top,
         )

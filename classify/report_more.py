@@ -27,11 +27,12 @@ def sections(data: Data, best: str) -> list[str]:
         ("diversity", _diversity),
         ("calibration", _calibration),
         ("seeds", _seeds),
-        ("learning_curve", _learning),
         ("transfer", _transfer),
     ):
         if data.get(key):
             found.append(write(data[key]))
+    if data.get("learning_curve"):
+        found.append(_learning(data["learning_curve"], data.get("learning_curve_of") or ""))
     if data.get("abstain"):
         found.append(_abstain(data["abstain"], best))
     if data.get("conformal"):
@@ -109,12 +110,13 @@ def _seeds(found: Data) -> str:
     )
 
 
-def _learning(points: Sequence[Data]) -> str:
+def _learning(points: Sequence[Data], name: str) -> str:
     rows = [
         [f"{100 * p['share']:g} %", str(p["clips"]), str(p["groups"]), score(p["uar"])]
         for p in points
     ]
-    return "## Learning curve\n\n" + table(["train", "clips", "groups", "UAR on test"], rows)
+    of = f": {md(name)}" if name else ""
+    return f"## Learning curve{of}\n\n" + table(["train", "clips", "groups", "UAR on test"], rows)
 
 
 def _transfer(found: Data) -> str:

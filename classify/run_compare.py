@@ -1,0 +1,127 @@
+"""Check what a recipe asks of the comparison, and draw the learning curve of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from . import metrics
+from .calibrate import CALIBRATORS
+from .choosing import Part, choose
+from .learning import learning_curve
+from .strategies import STRATEGIES
+
+if TYPE_CHECKING:
+    from ..cache.manifest import Manifest
+    from ..cache.space import Space
+    from .model import Model
+    from .predictions import Predictions
+    from .prepare import Prepared
+    from .recipe import MemberEntry
+
+CHEAP = "logistic"  # heads that are trained in seconds get a curve unasked
+
+
+def check_compare(ready: Prepared) -> None:
+    """Refuse what the comparison cannot do, before any work.
+
+    Raises
+    ------
+    InputError
+        An unknown calibration or member, or something that learns on dev where there is none; with
+        file and line.
+    """
+    recipe, options = ready.recipe, ready.recipe.compare
+    at = recipe.at
+    if "compare" in at:
+        at = at["compare"]
+    calibrate = options.get("calibrate")
+    if calibrate is not None and calibrate not in CALIBRATORS:
+        at.fail(f"calibrate is {calibrate!r}; expected one of {', '.join(CALIBRATORS)}")
+    curve = options.get("learning_curve", True)
+    if isinstance(curve, str) and curve not in recipe.members:
+        at.fail(f"learning_curve of {curve!r}; expected one of {', '.join(recipe.members)}")
+    for column in options.get("by", ()):
+        if column not in ready.labelled:
+            at.fail(f"no column {column!r}; expected one of {', '.join(ready.labelled.columns)}")
+    scheme = recipe.split.get("scheme", "speaker")
+    folds = scheme == "group-kfold" or scheme.startswith("leave-one")
+    without_dev = folds or (recipe.split.get("dev_size") == 0 and scheme != "column")
+    needs = [name for name in recipe.ensembles if STRATEGIES[name].learns]
+    needs += [f"calibrate: {calibrate}"] if calibrate else []
+    needs += ["subsets"] if options.get("subsets") else []
+    if needs and without_dev and len(recipe.members) > 1:
+        at.fail(
+            f"{', '.join(needs)} learns on dev, which the split {scheme!r} does not have for all "
+            "test clips together; expected scheme column, stratified or speaker with a dev_size"
+        )
+
+
+def run_curve(
+    ready: Prepared,
+    parts: Mapping[str, Part],
+    devs: Mapping[str, Predictions],
+    spaces: Mapping[str, Space],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Return the learning curve of one member, for `Comparison.data`; empty where there is none.
+
+    Parameters
+    ----------
+    ready
+        The recipe and its labelled clips.
+    parts
+        The parts of each member's only split.
+    devs
+        Its predictions on dev.
+    spaces
+        Where features lie.
+    say
+        Told what is going on.
+    """
+    recipe = ready.recipe
+    wanted = recipe.compare.get("learning_curve", True)
+    if wanted is False or not parts:
+        return {}
+    name = wanted if isinstance(wanted, str) else _best(recipe.members, parts, devs, ready)
+    if name is None:
+        return {}
+    say(f"learning curve of {name}")
+    entry = replace(recipe.members[name], seeds=1)
+    allow = {k: v for k, v in recipe.split.items() if k.startswith("allow_")}
+
+    class Chosen:
+        """The member, trained on a part of train as the run trains it on all."""
+
+        model: Model
+
+        def fit(self, train: Manifest, dev: Manifest | None = None) -> object:
+            part = replace(parts[name], train=train)
+            self.model, _ = choose(entry, ready.task, part, spaces, split_options=allow)
+            return self
+
+        def predict(self, clips: Manifest) -> Predictions:
+            return self.model.predict(clips)
+
+    points = learning_curve(Chosen, parts[name], ready.task.labels, groups=recipe.group)
+    return {"learning_curve": points, "learning_curve_of": name}
+
+
+def _best(
+    members: Mapping[str, MemberEntry],
+    parts: Mapping[str, Part],
+    devs: Mapping[str, Predictions],
+    ready: Prepared,
+) -> str | None:
+    """Return the member of a cheap head that is best on dev; the first one without dev."""
+
+    def score(name: str) -> float:
+        if name not in devs:
+            return 0.0
+        dev = parts[name].dev
+        labels = ready.task.labels
+        return metrics.uar(list(dev["label"]), devs[name].align(dev.ids).label, labels)
+
+    cheap = [name for name, entry in members.items() if entry.head == CHEAP]
+    return max(cheap, key=score) if cheap else None

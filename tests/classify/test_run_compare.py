@@ -1,0 +1,94 @@
+"""The key `compare` of a recipe: read with file and line, refused before any work, carried out."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from affekt.cache.errors import InputError
+from affekt.classify.demo_corpus import write_corpus
+from affekt.classify.recipe import Recipe
+from affekt.classify.run import run
+
+RECIPE = """
+manifest: clips.csv
+task: valence
+encoders: {text: ngram}
+split: {scheme: speaker, test_size: 0.3, dev_size: 0.3}
+members:
+  words: {head: logistic, on: text, C: [0.01, 1]}
+  weak: {head: logistic, on: text, C: 0.0001}
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return write_corpus(tmp_path_factory.mktemp("corpus"), voices=9, clips_per_voice=10).parent
+
+
+def recipe(corpus, name, text):
+    path = corpus / f"{name}.yaml"
+    path.write_text(RECIPE + f"report: out-{name}\n" + text)
+    return path
+
+
+def test_what_is_asked_is_done(corpus):
+    path = recipe(
+        corpus,
+        "full",
+        "ensembles: [mean, stacking]\ncompare:\n  calibrate: temperature\n  subsets: true\n"
+        "  by: speaker\n  n_resamples: 200\n  level: 0.9\n  learning_curve: weak\n",
+    )
+    run(path)
+    data = json.loads((corpus / "out-full" / "comparison.json").read_text())
+    assert data["settings"]["calibrate"] == "temperature"
+    assert data["settings"]["n_resamples"] == 200
+    assert data["settings"]["level"] == 0.9
+    assert "speaker" in data["by"]
+    assert data["learning_curve_of"] == "weak"
+    report = (corpus / "out-full" / "report.md").read_text()
+    assert "## Learning curve: weak" in report
+    assert "## Shortcuts" in report
+    assert run(path).did == []
+
+
+def test_a_cheap_member_gets_a_curve_unasked_and_another_wish_compares_again(corpus):
+    run(recipe(corpus, "plain", ""))
+    data = json.loads((corpus / "out-plain" / "comparison.json").read_text())
+    assert data["learning_curve_of"] in ("words", "weak")
+    assert [point["share"] for point in data["learning_curve"]] == [0.1, 0.25, 0.5, 1.0]
+    again = run(recipe(corpus, "plain", "compare: {learning_curve: false}\n"))
+    assert again.did == ["compared members and ensembles"]
+    assert "learning_curve" not in json.loads(
+        (corpus / "out-plain" / "comparison.json").read_text()
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("compare: {calibrat: x}", "Did you mean 'calibrate'"),
+        ("compare: {calibrate: warmth}", "expected one of temperature, vector, isotonic"),
+        ("compare: {learning_curve: nobody}", "expected one of words, weak"),
+        ("compare: {by: room}", "no column 'room'"),
+        ("compare: {level: 2}", "expected a share"),
+        ("compare: {n_resamples: 3}", "expected at least 100"),
+        ("compare: {subsets: maybe}", "expected true or false"),
+        ("compare: temperature", "expected a mapping"),
+    ],
+)
+def test_wrong_wishes_are_refused_before_any_work(corpus, text, message):
+    path = recipe(corpus, "wrong", text + "\n")
+    with pytest.raises(InputError, match=message) as error:
+        run(path)
+    assert "wrong.yaml:" in str(error.value)
+    assert not (corpus / "out-wrong").exists()
+
+
+def test_what_learns_on_dev_needs_one(corpus):
+    path = corpus / "folds.yaml"
+    text = RECIPE.replace("scheme: speaker, test_size: 0.3", "scheme: group-kfold, n_splits: 3")
+    path.write_text(text + "ensembles: [mean, stacking]\nreport: out-folds\n")
+    assert Recipe.read(path).compare == {}
+    with pytest.raises(InputError, match="stacking learns on dev"):
+        run(path)
