@@ -5,8 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from affekt.cache import Cache, Manifest
 from affekt.cache.errors import InputError
 from affekt.classify.heads import ConcatFusionHead, CrossAttentionFusionHead, MeanFusionHead
+from affekt.extract import Encoder, extract
+from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 FUSIONS = [
@@ -261,3 +264,30 @@ def test_plain_mean_is_the_seeds_and_unequal_sides_are_projected():
     torch.testing.assert_close(network(torch.cat([speech, text], 1)), expected)
     uneven = MeanFusionHead(widths=(8, 6), dim=None)._build(14, 2).body.projections
     assert [type(p).__name__ for p in uneven] == ["Linear", "Identity"]
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", ["nemo", "ravdess", "emodb"])
+def test_fusion_trains_on_real_speech_and_text_and_predicts_with_either(
+    shared_data, tmp_path, name
+):
+    clips = Manifest.read(shared_data / name / "manifest.csv")
+    clips = clips.select(np.arange(len(clips)) % 8 == 0)
+    cache = Cache(tmp_path)
+    sides = [
+        cache.read(extract(clips, cache, Encoder(encoder)), clips, layers=-1)
+        for encoder in ("spectral", "ngram")
+    ]
+    X, y = StandardScaler().fit_transform(np.hstack(sides)), clips["label"].astype(str)
+    widths = tuple(side.shape[1] for side in sides)
+    for head in FUSIONS[:3]:
+        more = {"patch_size": 64} if head.name == "cross-attention" else {}
+        fitted = with_settings(
+            head, widths=widths, missing="predict", max_epochs=8, learning_rate=5e-3, **more
+        ).fit(X, y)
+        for lost in (slice(0, 0), slice(widths[0], None), slice(0, widths[0])):
+            seen = X.copy()
+            seen[:, lost] = np.nan
+            proba = fitted.predict_proba(seen)
+            np.testing.assert_allclose(proba.sum(axis=1), 1, atol=1e-12)
+        assert fitted.score(X, y) > 1.5 / len(fitted.classes_)

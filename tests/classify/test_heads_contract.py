@@ -32,7 +32,6 @@ CLASSIFIERS = [
     MLPHead(**MLP),
     PatchTransformerHead(**BLOCKS, hidden=16),
     ConcatFusionHead(**MLP),
-    ConcatFusionHead(**MLP, missing="predict"),
     MeanFusionHead(**MLP, dim=8),
     CrossAttentionFusionHead(**BLOCKS, hidden=16),
     MultiTaskHead(**MLP),
