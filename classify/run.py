@@ -187,7 +187,7 @@ def _train_and_compare(
     about = {
         "left_out": ready.left_out,
         "quarantined": outcome.quarantined,
-        "members": records,
+        "members": {name: {"parts": record["parts"]} for name, record in records.items()},
     }
     curve = run_curve(ready, single, devs, spaces, say)
     outcome.table = judge(ready, found, tests, devs, about, recipe.report, more=curve).table()
