@@ -453,7 +453,8 @@ def test_merge_refuses_other_canaries_and_damage(tmp_path):
         parts.append(part.cache)
     with pytest.raises(CanaryError):
         merge(parts, Cache(tmp_path / "all"))
-    flip(shards(parts[0].space("toy"))[0], 5000)
+    hurt = shards(parts[0].space("toy"))[0]
+    flip(hurt, first_value(hurt))
     with pytest.raises(DamagedError, match="repair"):
         merge(parts[:1], Cache(tmp_path / "other"))
 
