@@ -67,7 +67,8 @@ def markdown(data: Data) -> str:
 
 def _groups(data: Data) -> str:
     column = data["groups"]["column"]
-    return "clips drawn singly" if column is None else f"groups by {column}"
+    single = column is None or data["groups"]["count"] == data["test"]["clips"]
+    return "single clips" if single else f"groups by {column}"
 
 
 def _head(data: Data) -> str:

@@ -100,7 +100,8 @@ def pairs(
         row["different"] = bool(p < 1 - level and same_way)
         names_and_counts = row["a"], row["b"], row["right_a"], row["right_b"], len(truth)
         if p < 1 - level and not same_way:
-            row["sentence"] = stats.verdict_both_ways(*names_and_counts, row["uar_difference"], p)
+            uars = (drawn.estimates[row[side]]["uar"] for side in "ab")
+            row["sentence"] = stats.verdict_both_ways(*names_and_counts, *uars, p)
         else:
             row["sentence"] = stats.verdict(*names_and_counts, p, 1 - level)
     return rows

@@ -211,18 +211,18 @@ def verdict(
 
 
 def verdict_both_ways(
-    a: str, b: str, right_a: int, right_b: int, n: int, uar_difference: float, p: float
+    a: str, b: str, right_a: int, right_b: int, n: int, uar_a: float, uar_b: float, p: float
 ) -> str:
     """Say that two systems differ where clips and UAR do not agree on the better one.
 
     Examples
     --------
-    >>> verdict_both_ways("a", "b", 80, 60, 100, -0.1, 0.01)
-    'a and b differ, but not one way: 80 vs 60 of 100, UAR -0.100, p = 0.01'
+    >>> verdict_both_ways("a", "b", 80, 60, 100, 0.5, 0.6, 0.01)
+    'a and b differ, but not one way: 80 vs 60 of 100, UAR 0.500 vs 0.600, p = 0.01'
     """
     return (
         f"{a} and {b} differ, but not one way: {right_a} vs {right_b} of {n}, "
-        f"UAR {uar_difference:+.3f}, p = {p_text(p)}"
+        f"UAR {uar_a:.3f} vs {uar_b:.3f}, p = {p_text(p)}"
     )
 
 
