@@ -100,8 +100,8 @@ def pairs(
         row["different"] = bool(p < 1 - level and same_way)
         names_and_counts = row["a"], row["b"], row["right_a"], row["right_b"], len(truth)
         if p < 1 - level and not same_way:
-            uars = (drawn.estimates[row[side]]["uar"] for side in "ab")
-            row["sentence"] = stats.verdict_both_ways(*names_and_counts, *uars, p)
+            uar_a, uar_b = (drawn.estimates[row[side]]["uar"] for side in "ab")
+            row["sentence"] = stats.verdict_both_ways(*names_and_counts, uar_a, uar_b, p)
         else:
             row["sentence"] = stats.verdict(*names_and_counts, p, 1 - level)
     return rows
