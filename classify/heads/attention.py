@@ -184,6 +184,8 @@ class CrossAttentionFusionHead(FusionHead):
     _chunk: ClassVar[int] = 256
 
     learning_rate: float = 5e-4
+    batch_size: int | None = 32
+    label_smoothing: float = 0.1
     attention: str = "tokens"
     tokens: str = "patches"
     patch_size: int = 64

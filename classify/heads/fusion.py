@@ -40,6 +40,7 @@ class _Mean(nn.Module):
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class _MLPFusionHead(FusionHead):
+    label_smoothing: float = 0.1
     hidden: tuple[int, ...] = (256,)
     dropout: float = 0.5
     input_dropout: float = 0.2

@@ -79,11 +79,12 @@ class MLPHead(TorchHead):
         Units of each hidden layer; `()` makes it a linear classifier.
     dropout : float, default=0.5
         After each hidden layer.
-    input_dropout : float, default=0.2
+    input_dropout : float, default=0.5
         On the input.
     activation : {"relu", "gelu", "tanh"}, default="relu"
     skip : bool, default=False
         Add a linear path from the input to the logits.
+    label_smoothing : float, default=0.1
     **settings
         See `TorchHead`.
 
@@ -105,16 +106,17 @@ class MLPHead(TorchHead):
     >>> rng = np.random.default_rng(0)
     >>> X = rng.standard_normal((40, 2))
     >>> y = np.where(X[:, 0] * X[:, 1] > 0, "same", "other")  # no line separates these
-    >>> head = MLPHead(max_epochs=60, learning_rate=1e-2, random_state=0).fit(X, y)
-    >>> bool(head.score(X, y) > 0.9)
+    >>> head = MLPHead(input_dropout=0.0, max_epochs=60, learning_rate=1e-2, random_state=0)
+    >>> bool(head.fit(X, y).score(X, y) > 0.9)
     True
     """
 
     name: ClassVar[str] = "mlp"
 
+    label_smoothing: float = 0.1
     hidden: tuple[int, ...] = (256,)
     dropout: float = 0.5
-    input_dropout: float = 0.2
+    input_dropout: float = 0.5
     activation: str = "relu"
     skip: bool = False
 

@@ -35,10 +35,10 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
         Weight of each task's loss; None: all 1.
     class_weight : {"balanced"}, dict of label to weight, or None, default="balanced"
         Within each task, over the clips that have a label in it.
-    label_smoothing : float, default=0.0
+    label_smoothing : float, default=0.1
     hidden : tuple of int, default=(256,)
     dropout : float, default=0.5
-    input_dropout : float, default=0.2
+    input_dropout : float, default=0.5
     activation : {"relu", "gelu", "tanh"}, default="relu"
     **settings
         See `TorchEstimator`. With dev data the epoch with the best dev UAR, averaged over tasks, is
@@ -73,10 +73,10 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
 
     task_weights: Any = None
     class_weight: Any = "balanced"
-    label_smoothing: float = 0.0
+    label_smoothing: float = 0.1
     hidden: tuple[int, ...] = (256,)
     dropout: float = 0.5
-    input_dropout: float = 0.2
+    input_dropout: float = 0.5
     activation: str = "relu"
 
     def fit(

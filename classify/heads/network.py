@@ -40,8 +40,8 @@ class TorchEstimator(Stored):
         Peak of the schedule: linear warm-up, then cosine to zero over `max_epochs`.
     weight_decay : float
         Of AdamW.
-    batch_size : int
-        Rows in a step.
+    batch_size : int or None
+        Rows in a step. None: a fiftieth of the rows, from 32 to 256.
     max_epochs : int
         Without dev data all of them are trained and the last is kept.
     patience : int or None
@@ -70,7 +70,7 @@ class TorchEstimator(Stored):
 
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
-    batch_size: int = 32
+    batch_size: int | None = None
     max_epochs: int = 100
     patience: int | None = 20
     warmup: float = 0.05
@@ -150,6 +150,7 @@ class TorchEstimator(Stored):
         `loss` takes the network and row positions, `score` the outputs for all dev rows.
         """
         rows = len(x)
+        batch_size = self.batch_size or min(max(rows // 50, 32), 256)
         settings = Settings(
             self.learning_rate,
             self.weight_decay,
@@ -169,9 +170,9 @@ class TorchEstimator(Stored):
                 trained = train(
                     network,
                     lambda batch, network=network: loss(network, batch),
-                    lambda order=order: batches(rows, self.batch_size, stratum, order),
+                    lambda order=order: batches(rows, batch_size, stratum, order),
                     settings,
-                    steps_per_epoch=-(-rows // self.batch_size),
+                    steps_per_epoch=-(-rows // batch_size),
                     score=_scorer(network, dev, score, 4 * self._chunk),
                     callback=self.callback,
                     progress=self.name if self.verbose else None,
@@ -207,7 +208,8 @@ class TorchEstimator(Stored):
     def _check_settings(self) -> None:
         check_number("learning_rate", self.learning_rate, 1e-12)
         check_number("weight_decay", self.weight_decay, 0)
-        check_number("batch_size", self.batch_size, 1, whole=True)
+        if self.batch_size is not None:
+            check_number("batch_size", self.batch_size, 1, whole=True)
         check_number("max_epochs", self.max_epochs, 1, whole=True)
         if self.patience is not None:
             check_number("patience", self.patience, 1, whole=True)

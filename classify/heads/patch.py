@@ -138,6 +138,7 @@ class PatchTransformerHead(TorchHead):
     _chunk: ClassVar[int] = 256
 
     learning_rate: float = 2e-4
+    batch_size: int | None = 32
     max_epochs: int = 120
     patience: int | None = 30
     label_smoothing: float = 0.1

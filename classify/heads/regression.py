@@ -68,7 +68,7 @@ class RegressionHead(RegressorMixin, TorchEstimator):
 
     name: ClassVar[str] = "regression"
 
-    batch_size: int = 64  # a batch's CCC needs a spread of values
+    batch_size: int | None = 64  # a batch's CCC needs a spread of values
     loss: str = "ccc"
     hidden: tuple[int, ...] = (256,)
     dropout: float = 0.3
