@@ -13,6 +13,7 @@ import click
 from .cli_run import say
 
 if TYPE_CHECKING:
+    from ..cache.manifest import Manifest
     from .predictions import Predictions
 
 __all__ = ["predict"]
@@ -32,6 +33,9 @@ SHOWN = 20  # clips that are told readably; more are a table
 @click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
 @click.option("--root", type=click.Path(), help="Folder that a manifest's paths are relative to.")
 @click.option("--top", type=click.IntRange(1), help="Show only the most probable labels.")
+@click.option("--window", type=float, help="Seconds: a timeline of a long recording.")
+@click.option("--hop", type=float, help="Seconds between two windows  [default: half a window]")
+@click.option("--figure", type=click.Path(path_type=Path), help="Draw the timeline there (.png).")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda ...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
@@ -51,6 +55,9 @@ def predict(
     system: str | None,
     root: str | None,
     top: int | None,
+    window: float | None,
+    hop: float | None,
+    figure: Path | None,
     device: str,
     as_json: bool,
     output: Path | None,
@@ -60,6 +67,9 @@ def predict(
     INPUTS are audio files, folders of them, or one manifest. The model's own features are
     replayed: the same encoder, checked by its spec and its canary. Clips that cannot be embedded
     are named with a reason, and the exit code is 3.
+
+    A long recording becomes a timeline with --window 4 --hop 2: id, start, end, label and
+    probabilities of each window, and a figure with --figure.
     """
     from ..cache.cache import Cache
     from ..cache.errors import InputError
@@ -67,10 +77,16 @@ def predict(
     from .raw import raw_clips
     from .system import open_system
 
+    if window is None and (hop is not None or figure is not None):
+        raise InputError("--hop and --figure belong to a timeline; say --window SECONDS too")
     if output is not None and output.suffix not in (".csv", ".jsonl"):
         raise InputError(f"-o {output}: expected a name that ends in .csv or .jsonl")
     chosen = open_system(model, system=system)
     clips = raw_clips(inputs, text=text, root=root)
+    if window is not None:
+        from .timeline import windows
+
+        clips = windows(clips, window, hop or window / 2)
     with tempfile.TemporaryDirectory() as place:
         store = Cache(cache if cache is not None else Path(place) / "cache")
         spoken = {"transcribe": transcribe, "whisper": whisper, "language": language}
@@ -81,8 +97,35 @@ def predict(
     for name, code in answer.failed.items():
         say(f"{name}: not predicted: {code}")
     if answer.predictions is not None:
-        _tell(answer.predictions, top, as_json, output, heard(clips))
+        extra = heard(clips)
+        if window is not None:
+            extra = _timeline(clips, answer.predictions, extra, output, figure)
+        if window is None or as_json or output is None or output.suffix == ".jsonl":
+            _tell(answer.predictions, top, as_json, output, extra)
     ctx.exit(3 if answer.failed else 0)
+
+
+def _timeline(
+    clips: Manifest,
+    predictions: Predictions,
+    extra: Mapping[str, dict[str, Any]],
+    output: Path | None,
+    figure: Path | None,
+) -> dict[str, dict[str, Any]]:
+    """Write table and figure; return recording, start and end of each window for JSON."""
+    from .timeline import draw_timeline, timeline_rows, write_timeline
+
+    if output is not None and output.suffix == ".csv":
+        write_timeline(output, clips, predictions)
+        say(f"{len(predictions)} windows: {output}")
+    if figure is not None:
+        draw_timeline(figure, clips, predictions)
+        say(f"Figure: {figure}")
+    rows = zip(predictions.ids, timeline_rows(clips, predictions), strict=True)
+    return {
+        name: {"recording": told[0], "start": told[1], "end": told[2]} | dict(extra.get(name, {}))
+        for name, told in rows
+    }
 
 
 def _tell(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,11 @@ from affekt.classify import HEADS, Model, Predictions, Task, load_model, run, sp
 from affekt.classify.cli import affekt
 from affekt.classify.demo_corpus import write_corpus
 from affekt.classify.system import open_system
+from affekt.classify.timeline import spans
 from affekt.extract import Encoder, extract
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from safetensors.numpy import load_file, save
 
 VALENCE = Task.named("valence")
@@ -257,3 +261,52 @@ def test_wrong_usage(corpus, tmp_path, words, said):
     told = predict(*(names.get(word, word) for word in words))
     assert isinstance(told.exception, InputError)
     assert said in str(told.exception)
+
+
+@given(st.floats(0.1, 100), st.floats(0.5, 10), st.floats(0.1, 1))
+@settings(max_examples=50, deadline=None)
+def test_windows_cover_a_recording_and_stay_inside(seconds, window, share):
+    found = spans(seconds, window, share * window)
+    assert found[0][0] == 0
+    assert found[-1][1] == pytest.approx(seconds)
+    for (start, end), (after, _) in pairwise(found):
+        assert end - start == pytest.approx(window)
+        assert start < after <= end + 1e-9
+
+
+def test_a_timeline_as_a_table_and_a_figure(corpus, tmp_path):
+    """A long recording of two clips; each window is predicted as if it were a clip."""
+    sounds = [soundfile.read(path)[0] for path in sorted((corpus / "wav").glob("*-1.flac"))[:3]]
+    sounds = [sound if sound.ndim == 1 else sound.mean(axis=1) for sound in sounds]
+    soundfile.write(tmp_path / "long.wav", np.concatenate(sounds), 16000)
+    total = sum(map(len, sounds)) / 16000
+    words = (
+        corpus / "out",
+        tmp_path / "long.wav",
+        "--system",
+        "speech",
+        "--window",
+        1,
+        "--hop",
+        0.5,
+    )
+    told = predict(*words, "-o", tmp_path / "t.csv", "--figure", tmp_path / "t.png")
+    assert told.exit_code == 0, told.output
+    with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["id"] for row in rows} == {str(tmp_path / "long.wav")}
+    assert float(rows[-1]["end"]) == pytest.approx(total, abs=1e-3)
+    assert (tmp_path / "t.png").read_bytes().startswith(b"\x89PNG")
+    cut = Manifest.from_rows(
+        [{"id": "w", "path": "long.wav", "start": rows[1]["start"], "end": rows[1]["end"]}],
+        root=tmp_path,
+    )
+    answer = open_system(corpus / "out", system="speech").predict(cut, Cache(tmp_path / "c"))
+    assert answer.predictions is not None
+    assert [float(rows[1][label]) for label in VALENCE.labels] == answer.predictions.proba[
+        0
+    ].tolist()
+    told_json = json.loads(predict(*words, "--json").stdout)
+    assert [row["start"] for row in told_json] == [float(row["start"]) for row in rows]
+    wrong = predict(*words[:4], "--hop", 1)
+    assert "--window" in str(wrong.exception)
