@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from .recipe import Recipe
     from .run import run
     from .splits import Split, splits
+    from .strategies import STRATEGIES
+    from .system import System, open_system
     from .task import Task
     from .umuteam import load_umuteam
     from .vocametrix import load_vocametrix
@@ -48,12 +50,15 @@ _WHERE = {
     "PatchTransformerHead": "heads",
     "Predictions": "predictions",
     "Recipe": "recipe",
+    "STRATEGIES": "strategies",
     "Split": "splits",
+    "System": "system",
     "Task": "task",
     "compare": "compare",
     "load_model": "model",
     "load_umuteam": "umuteam",
     "load_vocametrix": "vocametrix",
+    "open_system": "system",
     "predict_emotion": "predict_emotion",
     "run": "run",
     "splits": "splits",
@@ -61,6 +66,7 @@ _WHERE = {
 
 __all__ = [
     "HEADS",
+    "STRATEGIES",
     "Comparison",
     "ConcatFusionHead",
     "CrossAttentionFusionHead",
@@ -74,11 +80,13 @@ __all__ = [
     "Predictions",
     "Recipe",
     "Split",
+    "System",
     "Task",
     "compare",
     "load_model",
     "load_umuteam",
     "load_vocametrix",
+    "open_system",
     "predict_emotion",
     "run",
     "splits",

@@ -29,6 +29,7 @@ COMMANDS = {
     "predict": (".cli_predict", "predict", "Labels and probabilities for clips, files or a text."),
     "compare": (".cli_compare", "compare", "Compare prediction files and their ensembles."),
     "transcribe": ("..extract.cli_transcribe", "transcribe", "Fill in missing texts with Whisper."),
+    "card": (".cli_card", "card", "A model card from the numbers of a run."),
     "cache": ("..cache.cli", "cache", "List, show and check what is stored."),
     "convert-scaler": (
         ".cli_scaler",

@@ -1,0 +1,204 @@
+"""A model card for what a run chose, as the Hub shows it; it holds no number of its own.
+
+Every number is one of `comparison.json`. What a card cannot know (where the recordings come from,
+who consented) is left as a question, not invented.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..cache.errors import InputError, nearest
+from .comparison import Comparison
+from .escape import md
+
+__all__ = ["model_card"]
+
+MEASURES = {
+    "uar": "UAR",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+}
+
+
+def model_card(run: str | Path, system: str | None = None) -> str:
+    """Return the card of a system of a run, as Markdown.
+
+    Parameters
+    ----------
+    run : path
+        The folder that `affekt run` left.
+    system : str, optional
+        A member or ensemble; the one that dev chose by default.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    InputError
+        No run there, or no such system.
+
+    Examples
+    --------
+    >>> model_card("nowhere")
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: nowhere...
+    """
+    data = Comparison.read(run).data
+    name = system or data["chosen"]
+    if name is None:
+        raise InputError(
+            f"{run}: nothing was chosen on dev; say which with --system: "
+            f"{', '.join(data['systems'])}"
+        )
+    if name not in data["systems"]:
+        raise InputError(
+            f"{run} has no system {name!r}; expected one of {', '.join(data['systems'])}."
+            f"{nearest(name, list(data['systems']))}"
+        )
+    entry = data["systems"][name]
+    parts = [
+        _front(data, entry),
+        f"# {md(data['task']['name'])}: {md(name)}",
+        _what(data, name, entry),
+        _results(data, name, entry),
+        _data(data),
+        _limits(data),
+        _use(name),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _front(data: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+    """The block of metadata that the Hub reads."""
+    languages = sorted(language for language in _languages(data) if language)
+    scores = [
+        {"type": key, "name": label, "value": round(entry["test"][key]["value"], 4)}
+        for key, label in MEASURES.items()
+    ]
+    front: dict[str, Any] = {
+        "library_name": "affekt",
+        "pipeline_tag": "audio-classification",
+        "tags": ["speech-emotion-recognition", data["task"]["name"]],
+        "model-index": [
+            {
+                "name": "affekt",
+                "results": [
+                    {
+                        "task": {"type": "audio-classification"},
+                        "dataset": {"type": "private", "name": "see below"},
+                        "metrics": scores,
+                    }
+                ],
+            }
+        ],
+    }
+    if languages:
+        front["language"] = languages
+    return f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---"
+
+
+def _languages(data: Mapping[str, Any]) -> list[str]:
+    coverage = data.get("run", {}).get("coverage", {})
+    return list(coverage.get("compared_on", {}).get("languages", {}))
+
+
+def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
+    labels = ", ".join(md(label) for label in data["task"]["labels"])
+    lines = [f"Classifies clips of speech or text into **{labels}**."]
+    if entry["kind"] == "ensemble":
+        members = ", ".join(md(member) for member in entry["members"])
+        lines.append(f"It is an ensemble ({md(entry['strategy'])}) of {members}.")
+    members = data.get("run", {}).get("members", {})
+    for member in entry["members"]:
+        for part in members.get(member, {}).get("parts", [])[:1]:
+            if "chosen" in part:
+                chosen = part["chosen"]
+                words = [f"layer {layer} of {md(on)}" for on, layer in chosen["layers"].items()]
+                words += [f"{md(k)} {md(v)}" for k, v in chosen["settings"].items()]
+                lines.append(f"{md(member)}: {', '.join(words)}, chosen on dev.")
+    if data["chosen"] == name:
+        lines.append("It was chosen on dev; test was not looked at for that.")
+    return " ".join(lines)
+
+
+def _results(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
+    groups = data["groups"]
+    lines = [
+        "## Results",
+        "",
+        f"On {data['test']['clips']} test clips, {100 * data['settings']['level']:g} % intervals "
+        f"that resample {groups['count']} groups by {md(groups['column'])}; chance is "
+        f"{1 / len(data['task']['labels']):.3f} UAR.",
+        "",
+        "| measure | test |",
+        "| --- | ---: |",
+    ]
+    for key, label in MEASURES.items():
+        lines.append(f"| {label} | {_score(entry['test'][key])} |")
+    lines += ["", "| label | recall | precision | clips |", "| --- | ---: | ---: | ---: |"]
+    for label, one in entry["test"]["classes"].items():
+        lines.append(
+            f"| {md(label)} | {one['recall']:.3f} | {one['precision']:.3f} | {one['support']} |"
+        )
+    for column, table in data["by"].items():
+        lines += ["", f"| {md(column)} | clips | UAR |", "| --- | ---: | ---: |"]
+        for value, row in table["values"].items():
+            score = _score(row["systems"][name]["uar"])
+            lines.append(f"| {md(value)} | {row['clips']} | {score} |")
+    return "\n".join(lines)
+
+
+def _score(one: Mapping[str, Any]) -> str:
+    interval = one.get("interval")
+    if not interval or None in interval:
+        return f"{one['value']:.3f}"
+    return f"{one['value']:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    lines = ["## Data", ""]
+    for split in data.get("run", {}).get("splits", [])[:1]:
+        lines.append(f"Split by {md(split['scheme'])}, hash `{split['hash'][:16]}`:")
+        lines += ["", "| part | clips | speakers | labels |", "| --- | ---: | ---: | --- |"]
+        for part, one in split["parts"].items():
+            labels = ", ".join(f"{md(label)} {n}" for label, n in one["labels"].items())
+            lines.append(f"| {part} | {one['clips']} | {one['speakers']} | {labels} |")
+        lines.append("")
+    lines += [
+        f"Task `{md(data['task']['name'])}`, hash `{data['task']['hash'][:16]}`.",
+        "",
+        "Where do the recordings come from, who is heard, what did they consent to, under which "
+        "licence? *(to be filled in by hand)*",
+    ]
+    return "\n".join(lines)
+
+
+def _limits(data: Mapping[str, Any]) -> str:
+    lines = [
+        "## Limits",
+        "",
+        "It was scored on the languages and corpora above and on no other. A label is what raters "
+        "or actors meant, not what a person feels. Do not use it to judge people: in hiring, "
+        "policing, insurance, or at work.",
+    ]
+    if data["warnings"]:
+        lines += ["", "What the comparison warns of:", ""]
+        lines += [f"- {md(warning)}" for warning in data["warnings"]]
+    return "\n".join(lines)
+
+
+def _use(name: str) -> str:
+    return (
+        "## Use\n\n"
+        "A run and a model folder predict alike (`pip install affekt`):\n\n"
+        f'```\naffekt predict RUN --system "{name}" clip.wav\n```'
+    )

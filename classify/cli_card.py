@@ -1,0 +1,29 @@
+"""The command `affekt card`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+__all__ = ["card"]
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--system", help="A member or ensemble  [default: the one dev chose]")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write there.")
+def card(run: Path, system: str | None, output: Path | None) -> None:
+    """Write a model card for RUN, the folder that `affekt run` left.
+
+    It holds no number that is not in comparison.json. What only people know (sources, consent,
+    licence) is left as a question.
+    """
+    from .card import model_card
+
+    text = model_card(run, system)
+    if output is None:
+        click.echo(text, nl=False)
+    else:
+        output.write_text(text, encoding="utf-8")
+        click.echo(f"Card: {output}", err=True)
