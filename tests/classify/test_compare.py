@@ -60,7 +60,7 @@ def setting():
 
 def run(setting, **options):
     found, test, dev, dev_truth = setting
-    options = {"n_resamples": 300, "dev": dev, "dev_truth": dev_truth, **options}
+    options = {"n_resamples": 100, "dev": dev, "dev_truth": dev_truth, **options}
     return compare(found, test, "valence", **options)
 
 
@@ -87,7 +87,7 @@ def test_shuffled_rows_other_columns_and_other_names_give_the_same_file(setting,
         strategies=every,
         subsets=True,
         calibrate="temperature",
-        n_resamples=300,
+        n_resamples=100,
     )
     mine, theirs = one.data, other.data
     for part in (mine, theirs):  # the manifest was shuffled: its hash is of the order too
