@@ -84,7 +84,7 @@ def one_layer(work: Path, count: int) -> None:
     for i in range(count):  # one layer per file: the least that such a folder can hold
         np.save(folder / f"c{i}.npy", pool[i % 512, 12].astype(np.float16))
 
-    order = packed.index.rows("packed.h5").key.astype(str).tolist()
+    order = packed.row_keys()
     with h5py.File(work / "packed.h5") as file:
         start = file[f"{packed.name}/embeddings"].id.get_offset()
     layer_bytes = count * DIM * 2
@@ -103,7 +103,13 @@ def one_layer(work: Path, count: int) -> None:
         return np.stack([np.load(folder / f"c{i}.npy") for i in range(count)])
 
     def from_pack() -> np.ndarray:
+        return packed.layer(12)
+
+    def by_key() -> np.ndarray:
         return packed.read(order, [12], "float16")[0]
+
+    def by_clip() -> np.ndarray:
+        return packed.cache.read(packed, clips, layers=12, dtype="float16")
 
     def from_shards() -> np.ndarray:
         return space.read(keys, [12], "float16")[0]
@@ -111,17 +117,21 @@ def one_layer(work: Path, count: int) -> None:
     def mapped() -> np.ndarray:
         return np.array(packed.memory_map(12))
 
-    assert np.array_equal(from_pack()[:, 0], plain())
+    assert np.array_equal(from_pack(), plain())
+    assert np.array_equal(by_key()[:, 0], plain())
+    assert np.array_equal(by_clip(), npy())
     assert np.array_equal(from_shards()[:, 0], npy())
-    times = best(plain, by_h5py, from_pack, from_shards, mapped, rounds=7)
-    [slow] = best(npy, rounds=1)
-    names = ("plain_ms", "h5py_ms", "packed_ms", "shards_ms", "memory_map_ms")
+    sides = (plain, by_h5py, from_pack, from_shards, mapped, by_key, by_clip)
+    times = best(*sides, rounds=7)
+    [slow] = best(npy, rounds=2)
+    names = ("plain", "h5py", "packed", "shards", "memory_map", "packed_by_key", "packed_by_clip")
     show(
         "one layer",
-        **{name: seconds * 1e3 for name, seconds in zip(names, times, strict=True)},
+        **{f"{name}_ms": seconds * 1e3 for name, seconds in zip(names, times, strict=True)},
         npy_ms=slow * 1e3,
         packed_vs_npy=slow / times[2],
         shards_vs_npy=slow / times[3],
+        by_clip_vs_npy=slow / times[6],
         verified_vs_plain=times[0] / times[2],
         verified_vs_h5py=times[1] / times[2],
     )
@@ -179,9 +189,8 @@ def memory(work: Path) -> None:
     code = (
         "import resource, sys; from affekt.cache import Cache\n"
         "cache = Cache(sys.argv[1]); space = cache.spaces()[0]\n"
-        "keys = space.index.rows('').key.astype(str).tolist(); space.index\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "before = peak(); values, _ = space.read(keys, [12], 'float16')\n"
+        "keys = space.row_keys(); before = peak(); values = space.layer(12)\n"
         "print((peak() - before) * 1024, values.nbytes)"
     )
     import subprocess

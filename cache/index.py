@@ -17,6 +17,7 @@ import uuid
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from .vectors import Vectors
 
 NAME = re.compile(r"[0-9a-f]{24}\.h5")
 WORTH = 8  # shards read one by one before it is worth writing the memo
+MANY = 10_000  # rows that count as one more shard
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,14 @@ class Table:
         row = np.concatenate([*map(np.arange, counts), np.empty(0, np.int64)]).astype(np.int32)
         twins = (raw[1:] == raw[:-1]).all(axis=1).sum()
         return cls(names, raw, words[order], shard, row[order], len(raw) - int(twins))
+
+    @cached_property
+    def in_file_order(self) -> np.ndarray:
+        """Positions of the different keys, ordered as their rows stand in the files."""
+        first = np.ones(len(self.raw), bool)
+        first[1:] = (self.raw[1:] != self.raw[:-1]).any(axis=1)
+        order = np.lexsort((self.row, self.shard))
+        return order[first[order]]
 
     def find(self, keys: Sequence[str] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the shard (position in `names`) and the row of each key, -1 where there is none.
@@ -225,3 +235,4 @@ class Index:
             self.damaged[name] = str(error)
             return
         self.add(name, hex_bytes(shard.rows.key))
+        self._unsaved += len(shard.rows) // MANY

@@ -154,13 +154,17 @@ class Space:
                 if attempt == PATIENCE - 1:
                     raise
                 self.index.refresh()
+        self._check(bad)
+        return values, missing
+
+    def _check(self, bad: dict[str, np.ndarray]) -> None:
+        """Raise if vectors were found damaged, by file."""
         if bad:
             raise DamagedError(
                 f"{self.name}: {sum(map(len, bad.values()))} rows are damaged, in"
                 f" {listed([Path(path).name for path in bad])}. Run: affekt cache repair"
                 f" {self.cache.path}, then extract again"
             )
-        return values, missing
 
     def _parts(self, keys: Sequence[str]) -> tuple[list[Part], np.ndarray]:
         """Return where the rows are, and the positions of the keys that are not stored."""
@@ -179,6 +183,44 @@ class Space:
             if len(into) and shard[into[0]] >= 0
         ]
         return parts, np.flatnonzero(shard < 0)
+
+    def layer(self, layer: int, dtype: str | None = None) -> np.ndarray:
+        """Return one layer of all rows ``(rows, dim)``, checked, in the order of `row_keys`.
+
+        The fastest way to have much: no key is looked up.
+
+        Parameters
+        ----------
+        layer : int
+            Negative numbers count from the end.
+        dtype : str, optional
+            Type of the result; default: as stored.
+
+        Raises
+        ------
+        DamagedError
+            A vector is not what was stored.
+        """
+        [layer] = pick_layers(layer, self.n_layers)
+        index = self.index
+        table = index.table
+        order = table.in_file_order
+        values = np.empty((len(order), self.dim), dtype or self.spec.store_dtype)
+        shard, row = table.shard[order], table.row[order].astype(np.int64)
+        bounds = np.searchsorted(shard, np.arange(len(table.names) + 1))
+        parts = [
+            Part(index.vectors(name), row[low:high], np.arange(low, high))
+            for name, low, high in zip(table.names, bounds[:-1], bounds[1:], strict=True)
+            if low < high
+        ]
+        self._check(gather(parts, [layer], table.words[order], values[None]))
+        return values
+
+    def row_keys(self) -> list[str]:
+        """Return the keys of all rows, in the order of the files."""
+        table = self.index.table
+        raw = table.raw[table.in_file_order].tobytes().hex()
+        return [raw[i : i + 64] for i in range(0, len(raw), 64)]
 
     def memory_map(self, layer: int) -> np.memmap:
         """Map a layer of a packed space ``(rows, dim)``, in the stored type and the file's order.

@@ -354,6 +354,30 @@ def test_every_byte_of_a_packed_file(two, tmp_path):
     assert found > 20
 
 
+def test_a_whole_layer_in_the_order_of_the_files(two, tmp_path):
+    cache, clips, audio, text = two
+    packed = Cache(cache.pack(tmp_path / "out.h5", clips))
+    for space in (audio, text, packed.space("audio-toy"), packed.space("text-toy")):
+        keys = space.row_keys()
+        assert len(keys) == len(set(keys)) == len(space)
+        for layer in (0, -1):
+            rows = space.read(keys, [layer % LAYERS], space.spec.store_dtype)[0][:, 0]
+            np.testing.assert_array_equal(space.layer(layer), rows)
+    order = cache.keys(audio, clips)
+    assert packed.space("audio-toy").row_keys() == order  # as in the manifest
+    with audio.writer() as writer:  # a twin counts once
+        writer.add(order[0] or "", "c0", row_values("c0"))
+    assert len(Cache(cache.path).space("audio-toy").layer(0)) == 20
+
+
+def test_a_damaged_whole_layer(two):
+    _, _, audio, _ = two
+    flip(shards(audio)[0], first_value(shards(audio)[0]))
+    with pytest.raises(DamagedError, match="1 rows are damaged"):
+        audio.layer(0)
+    assert len(audio.layer(1)) == 20  # only what is read is checked
+
+
 def test_memory_map(two, tmp_path):
     cache, clips, audio, _ = two
     packed = Cache(cache.pack(tmp_path / "out.h5", clips)).space("audio-toy")
