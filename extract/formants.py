@@ -65,21 +65,17 @@ def formants(power: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def linear_prediction(power: np.ndarray) -> np.ndarray:
-    """Give the predictor polynomials `(frames, ORDER + 1)` by the Levinson-Durbin recursion.
+    """Give the predictor polynomials `(frames, ORDER + 1)` by the autocorrelation method.
 
     The first coefficient is 1; the predictor of silence is 1, 0, 0, ...
     """
     to_correlation = _band_to_correlation()
     correlation = power[:, : len(to_correlation)] @ to_correlation
     correlation[:, 0] += 1e-12
-    predictor = np.zeros((len(power), ORDER + 1))
-    predictor[:, 0] = 1
-    error = correlation[:, 0].copy()
-    for i in range(1, ORDER + 1):
-        missed = np.einsum("tj,tj->t", predictor[:, :i], correlation[:, i:0:-1])
-        reflection = -missed / error
-        predictor[:, 1 : i + 1] += reflection[:, None] * predictor[:, i - 1 :: -1][:, :i]
-        error *= 1 - reflection**2
+    lag = np.arange(ORDER)
+    normal = correlation[:, np.abs(lag[:, None] - lag)]  # (frames, ORDER, ORDER), Toeplitz
+    predictor = np.ones((len(power), ORDER + 1))
+    predictor[:, 1:] = -np.linalg.solve(normal, correlation[:, 1:, None])[..., 0]
     return predictor
 
 
@@ -93,5 +89,5 @@ def _band_to_correlation() -> np.ndarray:
     cosines = np.cos(np.pi / (bins - 1) * np.outer(np.arange(bins), lag))
     cosines[[0, -1]] /= 2  # the ends of a band count once, what is between twice
     smooth = np.exp(-0.5 * (2 * np.pi * LAG_HZ * lag / (2 * HIGHEST)) ** 2)
-    smooth[0] *= 1 + 1e-7  # a little white noise keeps the recursion stable
+    smooth[0] *= 1 + 1e-7  # a little white noise: the equations can always be solved
     return emphasis[:, None] * cosines * smooth / (bins - 1)

@@ -86,17 +86,22 @@ def spectrogram(samples: np.ndarray) -> np.ndarray:
     for some in blocks(len(cut)):
         # scipy's transform is four times as fast as numpy's on many rows
         spectra: npt.NDArray[np.complex64] = fft.rfft(cut[some] * shape, SIZE)  # pyright: ignore
-        power[some] = spectra.real**2 + spectra.imag**2
+        parts = spectra.view(np.float32)  # real, imaginary, real, ...: one contiguous pass
+        parts *= parts
+        np.add(parts[:, ::2], parts[:, 1::2], out=power[some])
     return power
 
 
-def blocks(count: int, size: int = 128) -> Iterator[slice]:
-    """Cut `count` frames into slices whose temporary arrays stay in the processor's cache.
+def blocks(count: int, size: int = 64) -> Iterator[slice]:
+    """Cut `count` frames into slices whose temporary arrays stay small.
+
+    Larger ones leave the processor's cache, and cost fresh pages of memory each time: on some
+    systems that takes longer than the transform itself.
 
     Examples
     --------
-    >>> list(blocks(200))
-    [slice(0, 128, None), slice(128, 200, None)]
+    >>> list(blocks(100))
+    [slice(0, 64, None), slice(64, 100, None)]
     """
     for start in range(0, count, size):
         yield slice(start, min(start + size, count))

@@ -95,9 +95,11 @@ def _autocorrelation(power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for some in blocks(len(power)):
         heard = power[some].copy()
         heard[:, : int(HIGH_PASS / BIN_HZ) + 1] = 0
-        correlation[some] = np.asarray(fft.irfft(heard, SIZE))[:, :lags]
+        # the inverse transform of a real, even spectrum, but for a factor
+        correlation[some] = np.asarray(fft.dct(heard, type=1))[:, :lags]
     energy = np.maximum(correlation[:, :1], 1e-12)
-    correlation /= energy * _window_shape(lags)
+    correlation /= energy
+    correlation /= _window_shape(lags)
     return correlation, np.sqrt(energy[:, 0])
 
 

@@ -37,7 +37,7 @@ from .prosody import (
 from .timbre import CONTOURS, timbre
 from .voice import VOICE_NAMES, voice
 
-VERSION = 2  # raise it whenever a number changes
+VERSION = 3  # raise it whenever a number changes
 MEL_BANDS, LOWEST_HZ, HIGHEST_HZ = 40, 50.0, 7600.0
 CEPSTRA = 20  # coefficients, the first (the level) included
 COUPLED = 12  # of them in covariance and coupling

@@ -59,7 +59,7 @@ def timbre(power: np.ndarray) -> np.ndarray:
     1.0
     """
     parts = []
-    for some in blocks(len(power)):
+    for some in blocks(len(power), 128):
         before = max(some.start - 1, 0)  # one frame more, for the change since then
         parts.append(_timbre(power[before : some.stop])[some.start - before :])
     return np.concatenate(parts).astype(np.float64)

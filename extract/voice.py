@@ -11,7 +11,7 @@ from scipy import fft
 
 from .formants import formants
 from .frames import BIN_HZ, FLOOR_DB, SAMPLING_RATE, SIZE, blocks
-from .functionals import STATISTICS, summarise, summary_names
+from .functionals import STATISTICS, percentiles, summarise, summary_names
 from .pitch import Pitch
 
 NEUTRAL_HZ = np.array([500.0, 1500.0, 2500.0])  # formants of a uniform tube of 17.5 cm
@@ -58,7 +58,7 @@ def voice(power: np.ndarray, loudness: np.ndarray, pitch: Pitch) -> np.ndarray:
         shimmer (dB) as logarithms of second differences from frame to frame.
     """
     some = pitch.voiced[::2]  # voice quality moves slowly: every 20 ms, formants every 40 ms
-    parts = [_qualities(power[some[part]], pitch.hz[some[part]]) for part in blocks(len(some))]
+    parts = [_qualities(power[some[part]], pitch.hz[some[part]]) for part in blocks(len(some), 128)]
     ratios, at_formants, resonance, width = (
         np.concatenate(list(part)) for part in zip(*parts or [_NOTHING], strict=True)
     )
@@ -111,7 +111,7 @@ def peak_prominence(decibels: np.ndarray) -> np.ndarray:
         Spectra in dB.
     """
     low, high = int(0.002 * SAMPLING_RATE), int(0.015 * SAMPLING_RATE)
-    cepstrum = np.asarray(fft.irfft(decibels, SIZE))[:, low:high]
+    cepstrum = np.asarray(fft.dct(decibels, type=1))[:, low:high] / np.float32(SIZE)
     cepstrum = 20 * np.log10(np.abs(cepstrum) + np.float32(1e-3))
     time = np.arange(high - low) - (high - low - 1) / 2
     tilt = (cepstrum @ time / (time @ time))[:, None]
@@ -144,7 +144,7 @@ def perturbation(pitch: Pitch, loudness: np.ndarray) -> np.ndarray:
     values = []
     for contour, unit in ((semitones, 0.1), (loudness, 1.0)):
         bend = np.abs(contour[middle + 1] - 2 * contour[middle] + contour[middle - 1])
-        values += [bend.mean() / unit, np.median(bend) / unit]
+        values += [bend.mean() / unit, percentiles(bend, (50,))[0] / unit]
     return np.log(np.array(values) + 0.05)
 
 

@@ -6,10 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from affekt.extract.formants import formants
+from affekt.extract.formants import formants, linear_prediction
 from affekt.extract.frames import decibel, spectrogram
 from affekt.extract.pitch import CANDIDATES, CHANGE_COST, JUMP_COST, _best_path, track_pitch
 from affekt.extract.voice import VOICE_NAMES, perturbation, voice
+from scipy.linalg import solve_toeplitz
 from scipy.signal import lfilter
 
 RATE = 16000
@@ -99,6 +100,27 @@ def test_formants_of_a_synthetic_vowel(tract):
     found, _, frames = formants(spectrogram(samples.astype(np.float32)))
     assert len(frames) > 50
     np.testing.assert_allclose(np.median(found, axis=0), tract, rtol=0.06)
+
+
+def test_predictors_solve_the_normal_equations():
+    power = np.random.default_rng(0).exponential(size=(3, 513)) * np.exp(-np.arange(513) / 60)
+    for predictor, row in zip(linear_prediction(power), power @ _correlations(), strict=True):
+        expected = solve_toeplitz(row[:-1], -row[1:])
+        np.testing.assert_allclose(predictor, [1, *expected], rtol=1e-6, atol=1e-9)
+
+
+def test_the_predictor_of_silence_predicts_nothing():
+    assert linear_prediction(np.zeros((2, 513))).tolist() == [[1.0] + [0.0] * 11] * 2
+
+
+def _correlations() -> np.ndarray:
+    """Autocorrelation of the band below 5.5 kHz by its definition, pre-emphasised and smoothed."""
+    bins = 353
+    unit = np.eye(513, bins) * (1.9409 - 1.94 * np.cos(2 * np.pi * np.arange(bins) / 1024))
+    lags = np.fft.irfft(unit, 2 * (bins - 1), axis=1)[:, :12]
+    lags = lags * np.exp(-0.5 * (2 * np.pi * 30 * np.arange(12) / 11000) ** 2)
+    lags[:, 0] *= 1 + 1e-7
+    return lags
 
 
 def test_jitter_and_shimmer_rise_with_perturbation_but_not_with_glides():
