@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.cache import Cache
-from ..cache.errors import InputError, nearest
+from ..cache.errors import InputError, listed, nearest
 from ..cache.manifest import Manifest
 from .model import Model
 from .predictions import Predictions
@@ -104,6 +104,55 @@ class System:
         from .strategies import STRATEGIES
 
         return Answer(STRATEGIES[self.strategy]().combine(members), failed)
+
+    def __call__(
+        self,
+        inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        *,
+        text: str | None = None,
+        top: int | None = None,
+        encoders: Sequence[str | os.PathLike[str]] = (),
+        device: str = "auto",
+    ) -> list[Any]:
+        """Answer for audio files (or a text) as a transformers pipeline does.
+
+        Parameters
+        ----------
+        inputs : path or list of path
+        text : str, optional
+            What is said in the one file, or alone.
+        top : int, optional
+            Only the most probable labels.
+        encoders, device
+            As for `predict`.
+
+        Returns
+        -------
+        list
+            ``[{"label": ..., "score": ...}, ...]``, the most probable first; a list of such lists
+            for a list of files.
+
+        Raises
+        ------
+        InputError
+            A file that cannot be embedded; with its reason code.
+        """
+        import tempfile
+
+        from .raw import raw_clips
+
+        one = isinstance(inputs, str | os.PathLike) or not inputs
+        clips = raw_clips([inputs] if isinstance(inputs, str | os.PathLike) else inputs, text=text)
+        with tempfile.TemporaryDirectory() as place:
+            answer = self.predict(clips, Cache(Path(place) / "c"), encoders=encoders, device=device)
+        if answer.failed or answer.predictions is None:
+            told = listed([f"{name} ({code})" for name, code in answer.failed.items()])
+            raise InputError(f"{len(answer.failed)} of {len(clips)} cannot be embedded: {told}")
+        ranked = []
+        for _, _, proba in answer.predictions:
+            order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
+            ranked.append([{"label": self.labels[k], "score": float(proba[k])} for k in order])
+        return ranked[0] if one else ranked
 
 
 def open_system(place: str | os.PathLike[str], *, system: str | None = None) -> System:

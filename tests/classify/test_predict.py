@@ -212,6 +212,21 @@ def test_json_csv_and_jsonl_say_the_same(corpus, tmp_path):
         assert [row["scores"][label] for label in table.labels] == proba.tolist()
 
 
+def test_a_system_answers_like_a_pipeline(corpus):
+    system = open_system(corpus / "out", system="speech")
+    files = [str(path) for path in sorted((corpus / "wav").iterdir())[:3]]
+    answer = system(files[0])
+    assert [set(row) for row in answer] == [{"label", "score"}] * 3
+    assert [row["score"] for row in answer] == sorted((r["score"] for r in answer), reverse=True)
+    many = system(files, top=1)
+    assert many[0] == answer[:1]
+    assert len(many) == 3
+    [best] = open_system(corpus / "out", system="words")(text="wonderful party", top=1)
+    assert best["label"] == "positive"
+    with pytest.raises(InputError, match="no text"):
+        open_system(corpus / "out", system="words")(files[0])
+
+
 def test_a_manifest_with_broken_files_ends_with_3(corpus, tmp_path):
     shutil.copytree(corpus / "wav", tmp_path / "wav")
     files = sorted(path.name for path in (tmp_path / "wav").iterdir())
