@@ -151,7 +151,7 @@ def kills(work: Path, count: int, writers: int, seed: int = 0) -> Counter:
             total += Counter({name: n for name, n in check.items() if name != "acked"})
             if len(acked) == len(clips) or total["kills"] >= count:
                 break
-        total += audit(folder, clips, acked, finish=True)
+        total += audit(folder, clips, acked, finish=True)  # counts the acked of this cache
         total["caches"] += 1
     return total
 
@@ -176,6 +176,29 @@ def moments(work: Path, step: int = 1) -> Counter:
             total += audit(folder, clips, ids, finish=True)
             at += step
     return total
+
+
+def compactions(work: Path, step: int = 1) -> Counter:
+    """Kill a compaction just before each call it makes."""
+    total: Counter = Counter()
+    clips = make_clips(12)
+    at = 0
+    while True:
+        folder = fresh(work)
+        space = Cache(folder).create(SPEC)
+        stored = set(fill(space, clips, rows=2, canary=lambda: CANARY))
+
+        def doomed(tell, at=at, folder=folder):
+            with counted(at, lambda name: os.kill(os.getpid(), signal.SIGKILL)):
+                Cache(folder).space(SPEC).compact()
+
+        _, code = reap(*fork(doomed))
+        total += audit(folder, clips, stored)
+        if code == 0:
+            return total
+        total["kills"] += 1
+        total += audit(folder, clips, stored, finish=True)
+        at += step
 
 
 def faults(work: Path, step: int = 1) -> Counter:
@@ -461,6 +484,7 @@ def main() -> None:
             "kill -9, one writer": lambda: kills(work, 500, 1, seed=1),
             "kill -9, two writers": lambda: kills(work, 600, 2, seed=2),
             "kill -9 at every call of a commit": lambda: moments(work),
+            "kill -9 at every call of a compaction": lambda: compactions(work),
             "a fault at every write, fsync, link": lambda: faults(work),
             "every byte flipped, every length": lambda: flips(work),
             "2 processes": lambda: crowd(work, 2),

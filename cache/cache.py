@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .clips import ClipIndex, Seen
-from .digests import KINDS, audio_digest, row_key, segment_digest, text_digest
+from .digests import KINDS, audio_digest, row_keys, segment_digest, text_digest
 from .durable import make_folder, publish, sync_folder
 from .errors import (
     AffektError,
@@ -49,7 +49,7 @@ class Cache:
     Examples
     --------
     >>> import numpy as np, tempfile
-    >>> from affekt.cache import Manifest, Spec, row_key, text_digest
+    >>> from affekt.cache import Manifest, Spec, row_keys, text_digest
     >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": "bad"}])
     >>> spec = Spec({"format": 1, "modality": "text", "encoder": {"name": "toy"},
     ...              "layers": {"count": 2, "dim": 3}, "pooling": "", "store_dtype": "float32"})
@@ -189,8 +189,7 @@ class Cache:
 
     def keys(self, space: Space, clips: Manifest) -> list[str | None]:
         """Return the row key of each clip; None where its content is not known."""
-        digests = self.digests(clips, space.modality)
-        return [digest and row_key(space.key, space.modality, digest) for digest in digests]
+        return row_keys(space.key, space.modality, self.digests(clips, space.modality))
 
     def digests(
         self, clips: Manifest, kind: str, *, hash_files: bool = True, rehash: bool = False

@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import hashlib
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -75,7 +75,21 @@ def row_key(spec_key: str, kind: str, digest: str) -> str:
     >>> row_key("0" * 64, "text", text_digest("hello"))[:12]
     'e0acf97b880b'
     """
-    return hashlib.sha256(f"{spec_key}\0{kind}\0{digest}".encode()).hexdigest()
+    return row_keys(spec_key, kind, [digest])[0] or ""
+
+
+def row_keys(spec_key: str, kind: str, digests: Iterable[str | None]) -> list[str | None]:
+    """Return the key of each row, as `row_key` does; None stays None."""
+    start = hashlib.sha256(f"{spec_key}\0{kind}\0".encode())
+    keys: list[str | None] = []
+    for digest in digests:
+        if digest is None:
+            keys.append(None)
+            continue
+        state = start.copy()
+        state.update(digest.encode())
+        keys.append(state.hexdigest())
+    return keys
 
 
 def hex_bytes(keys: Sequence[str] | np.ndarray) -> np.ndarray:

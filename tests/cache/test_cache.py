@@ -52,14 +52,14 @@ def test_a_second_extract_stores_nothing(space):
     assert fill(space, make_clips(25)) == [f"clip-{i}" for i in range(20, 25)]
 
 
-def test_same_content_under_two_ids_is_one_row(cache, space):
+def test_M06_same_content_under_two_ids_is_one_row(cache, space):
     twins = Manifest.from_rows(
         [{"id": "a", "text": "caf\u00e9"}, {"id": "b", "text": "cafe\u0301"}]
     )
     fill(space, twins)
     assert len(space) == 1
     rows = cache.read(space, twins)
-    np.testing.assert_array_equal(rows[0], rows[1])  # M06
+    np.testing.assert_array_equal(rows[0], rows[1])
 
 
 def test_missing_rows_are_named_with_the_command(cache, space):

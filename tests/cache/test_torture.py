@@ -149,6 +149,12 @@ def test_many_processes_and_one_cache(work, processes):
     harmless(torture.crowd(work, processes, count=80))
 
 
+def test_C15_compaction_killed_half_way(work):
+    found = torture.compactions(work, step=2)
+    harmless(found)
+    assert found["kills"] > 5
+
+
 def test_C15_twenty_thousand_shards(space, monkeypatch):
     """Names of that many, over few files: what counts is that nothing is done for each of them."""
     clips = make_clips(20)
