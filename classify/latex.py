@@ -64,12 +64,13 @@ def pairs_table(data: Data) -> str:
                 f"{counts[0]} vs {counts[1]}",
                 f"{sign * pair['uar_difference']:+.3f}",
                 _p(pair["mcnemar"]),
-                _p(pair["permutation"]),
-                _p(pair["p_holm"]),
+                _p(pair["p_right_holm"]),
+                _p(pair["p_uar_holm"]),
             ]
         )
-    header = [f"{latex(first)} vs", "right", r"$\Delta$UAR", "McNemar", "permutation", "Holm"]
-    return _table(header, rows, f"{latex(first)} against the others.", "tab:pairs")
+    header = [f"{latex(first)} vs", "right", r"$\Delta$UAR", "McNemar", "$p$ right", "$p$ UAR"]
+    caption = f"{latex(first)} against the others; the last two columns after Holm's correction."
+    return _table(header, rows, caption, "tab:pairs")
 
 
 def tables(data: Data) -> str:

@@ -157,9 +157,9 @@ def _pairs(data: Data) -> str:
     text = [
         "## Differences",
         "",
-        "p is the larger of McNemar's exact test on clips and a permutation test on "
-        f"UAR that exchanges whole {md(_groups(data))}, after Holm's correction over "
-        f"{len(pairs)} pairs.",
+        "Clips right: the larger p of McNemar's exact test on clips and of exchanging whole "
+        f"{md(_groups(data))}. UAR: exchanging whole {md(_groups(data))}. Each after Holm's "
+        f"correction over {len(pairs)} pairs.",
         "",
         *lines,
     ]

@@ -210,20 +210,56 @@ def verdict(
     return f"{a} is {'better' if right_a > right_b else 'worse'} than {b}: {counts}"
 
 
-def verdict_both_ways(
-    a: str, b: str, right_a: int, right_b: int, n: int, uar_a: float, uar_b: float, p: float
+def verdict_of_pair(
+    names: tuple[str, str],
+    right: tuple[int, int],
+    n: int,
+    uars: tuple[float, float],
+    p_right: float,
+    p_uar: float,
+    level: float = 0.05,
 ) -> str:
-    """Say that two systems differ where clips and UAR do not agree on the better one.
+    """Say in one sentence what the tests of a pair showed, for clips right and for UAR.
+
+    Parameters
+    ----------
+    names, right, uars
+        Of both systems: what they are called, clips right, UAR.
+    n
+        Clips of the test set.
+    p_right, p_uar
+        Adjusted p-values of the two measures.
+    level
+        Level of the tests.
 
     Examples
     --------
-    >>> verdict_both_ways("a", "b", 80, 60, 100, 0.5, 0.6, 0.01)
-    'a and b differ, but not one way: 80 vs 60 of 100, UAR 0.500 vs 0.600, p = 0.01'
+    >>> verdict_of_pair(("mean", "MarIA"), (225, 224), 300, (0.748, 0.668), 1.0, 0.31)
+    'mean and MarIA: no difference can be shown: 225 vs 224 of 300, p = 1.0; UAR ...'
+    >>> verdict_of_pair(("fair", "large"), (60, 80), 100, (0.6, 0.58), 0.01, 0.4)
+    'large gets more clips right than fair: 80 vs 60 of 100, p = 0.01; no difference ...'
     """
-    return (
-        f"{a} and {b} differ, but not one way: {right_a} vs {right_b} of {n}, "
-        f"UAR {uar_a:.3f} vs {uar_b:.3f}, p = {p_text(p)}"
-    )
+    shown_right, shown_uar = p_right < level, p_uar < level
+    first = right[0] > right[1] if shown_right else uars[0] > uars[1]
+    order = (0, 1) if first or not (shown_right or shown_uar) else (1, 0)
+    a, b = (names[k] for k in order)
+    counts = f"{right[order[0]]} vs {right[order[1]]} of {n}, p = {p_text(p_right)}"
+    scores = f"{uars[order[0]]:.3f} vs {uars[order[1]]:.3f}, p = {p_text(p_uar)}"
+    if not shown_right and not shown_uar:
+        return f"{a} and {b}: no difference can be shown: {counts}; UAR {scores}"
+    if not shown_uar:
+        return (
+            f"{a} gets more clips right than {b}: {counts}; no difference in UAR can be shown: "
+            f"{scores}"
+        )
+    if not shown_right:
+        return (
+            f"{a} has a higher UAR than {b}: {scores}; no difference in clips right can be shown: "
+            f"{counts}"
+        )
+    if (right[0] > right[1]) == (uars[0] > uars[1]):
+        return f"{a} is better than {b}: {counts}; UAR {scores}"
+    return f"{a} and {b} differ, but not one way: {counts}; UAR {scores}"
 
 
 def verdict_of_counts(a: str, b: str, right_a: int, right_b: int, n: int) -> str:
