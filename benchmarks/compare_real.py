@@ -3,8 +3,8 @@
     python benchmarks/compare_real.py DATA OUT [valence nemo ravdess emodb meld emoevent]
 
 DATA is the folder with `speech_valence.csv` and one folder per corpus; OUT gets a report for each.
-Speech members see `spectral`, text members `ngram`, both by logistic regression; `both` has the two
-side by side. Everything but official splits is cross-validated over speakers.
+Speech members see `spectral`, text members `ngram`, by logistic regression; `both` is a small network
+on the two side by side. Everything but official splits is cross-validated over speakers.
 """
 
 from __future__ import annotations
@@ -15,7 +15,15 @@ from pathlib import Path
 
 import numpy as np
 from affekt.cache import Cache, Manifest
-from affekt.classify import LogisticHead, Model, Predictions, Task, compare, splits
+from affekt.classify import (
+    ConcatFusionHead,
+    LogisticHead,
+    Model,
+    Predictions,
+    Task,
+    compare,
+    splits,
+)
 from affekt.classify.learning import learning_curve
 from affekt.classify.markdown import table
 from affekt.classify.transfer import transfer
@@ -55,6 +63,9 @@ def speech_corpus(data, out, name, task):
     makers = {
         "speech": lambda: model(task, speech),
         "text": lambda: model(task, text),
+        "both": lambda: Model(
+            ConcatFusionHead(random_state=0), task, [speech.features(), text.features()]
+        ),
     }
     members = over_folds(folds, makers)
     result = compare(members, clips, task, split=folds, by=())
