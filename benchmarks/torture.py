@@ -135,18 +135,21 @@ def kills(work: Path, count: int, writers: int, seed: int = 0) -> Counter:
     """Kill writers at random moments, again and again until a cache is complete; then the next."""
     rng = random.Random(seed)
     total: Counter = Counter()
+    longest = 0.1  # seconds before a kill; follows the speed of the machine
     while total["kills"] < count:
         folder = fresh(work)
         clips, acked = make_clips(96), set()
         for _ in range(60):
             children = [writer(folder, clips, rng.getrandbits(32)) for _ in range(writers)]
-            time.sleep(rng.uniform(0, 0.12) ** 1.2)
+            time.sleep(rng.uniform(0, longest))
             for child, _ in children:
                 os.kill(child, signal.SIGKILL)
+            before = len(acked)
             for child in children:
                 ids, code = reap(*child)
                 acked |= ids
                 total["kills"] += code == -signal.SIGKILL
+            longest *= 0.9 if len(acked) > before + 8 else 1.1
             check = audit(folder, clips, acked)
             total += Counter({name: n for name, n in check.items() if name != "acked"})
             if len(acked) == len(clips) or total["kills"] >= count:

@@ -49,7 +49,7 @@ class Cache:
     Examples
     --------
     >>> import numpy as np, tempfile
-    >>> from affekt.cache import Manifest, Spec, row_keys, text_digest
+    >>> from affekt.cache import Manifest, Spec, row_key, text_digest
     >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": "bad"}])
     >>> spec = Spec({"format": 1, "modality": "text", "encoder": {"name": "toy"},
     ...              "layers": {"count": 2, "dim": 3}, "pooling": "", "store_dtype": "float32"})

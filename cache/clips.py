@@ -79,6 +79,13 @@ def seen(clips: Manifest, position: int, digest: str, status: os.stat_result | N
         From `audio_digest` of the bytes that were read.
     status : os.stat_result or None
         Of the file, taken before it was read.
+
+    Examples
+    --------
+    >>> clips = Manifest.from_rows([{"id": "a", "path": "a.wav", "end": 2}])
+    >>> line = seen(clips, 0, "0" * 64, None)
+    >>> line.path, line.end, line.mtime_ns
+    ('a.wav', 2.0, 0)
     """
     line = Seen(*_place(clips, position), digest=digest, root=root_name(clips.root))
     if status is None:

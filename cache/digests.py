@@ -38,6 +38,12 @@ def segment_digest(file_digest: str, start: float | None, end: float | None) -> 
     """Return the digest of a segment of the file with the digest `file_digest`.
 
     The times are part of the content; a clip without times is the file itself.
+
+    Examples
+    --------
+    >>> file = audio_digest(b"RIFF")
+    >>> segment_digest(file, None, None) == file, segment_digest(file, 0.0, None) == file
+    (True, False)
     """
     if start is None and end is None:
         return file_digest
@@ -79,7 +85,13 @@ def row_key(spec_key: str, kind: str, digest: str) -> str:
 
 
 def row_keys(spec_key: str, kind: str, digests: Iterable[str | None]) -> list[str | None]:
-    """Return the key of each row, as `row_key` does; None stays None."""
+    """Return the key of each row, as `row_key` does; None stays None.
+
+    Examples
+    --------
+    >>> row_keys("0" * 64, "text", [None, "ab"]) == [None, row_key("0" * 64, "text", "ab")]
+    True
+    """
     start = hashlib.sha256(f"{spec_key}\0{kind}\0".encode())
     keys: list[str | None] = []
     for digest in digests:
@@ -99,6 +111,11 @@ def hex_bytes(keys: Sequence[str] | np.ndarray) -> np.ndarray:
     ------
     ValueError
         One of them is not 64 hex digits.
+
+    Examples
+    --------
+    >>> hex_bytes(["0a" * 32]).shape, int(hex_bytes(["0a" * 32])[0, 0])
+    ((1, 32), 10)
     """
     text = keys.tobytes() if isinstance(keys, np.ndarray) else "".join(keys)
     raw = binascii.unhexlify(text)

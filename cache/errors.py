@@ -12,7 +12,13 @@ from collections.abc import Iterable, Sequence
 
 
 class AffektError(Exception):
-    """Anything that affekt reports itself; the command line exits with ``exit_code``."""
+    """Anything that affekt reports itself; the command line exits with ``exit_code``.
+
+    Examples
+    --------
+    >>> AffektError.exit_code, InputError.exit_code, issubclass(InputError, ValueError)
+    (1, 2, True)
+    """
 
     exit_code = 1
 
@@ -40,6 +46,12 @@ class MissingError(AffektError, KeyError):
         What is missing, and the command that computes it.
     ids : sequence of str
         The ids of the clips without a row, in the order in which they were asked for.
+
+    Examples
+    --------
+    >>> error = MissingError("1 of 2 clips is not stored: b", ["b"])
+    >>> str(error), error.ids, isinstance(error, KeyError)
+    ('1 of 2 clips is not stored: b', ['b'], True)
     """
 
     def __init__(self, message: str, ids: Sequence[str] = ()):
@@ -62,6 +74,11 @@ class CanaryError(AffektError):
         Which layers moved, how far, and what may be done.
     layers : sequence of int
         The layers that moved.
+
+    Examples
+    --------
+    >>> CanaryError("layer 24 moved by 0.32", [24]).layers
+    [24]
     """
 
     def __init__(self, message: str, layers: Sequence[int] = ()):

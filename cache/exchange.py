@@ -52,6 +52,17 @@ def export_space(
         ``ids.json``, ``spec.json`` and ``layer3.npy`` ``(clips, dim)`` for each layer.
     layers : int, list of int or "all"
         Which layers.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from affekt.cache import Cache
+    >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}])
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     space, _ = import_space(Cache(name), {"a": np.array([0.5, 2])}, clips, "toy")
+    ...     print(export_space(space, clips, Path(name, "out.csv")).read_text(), end="")
+    id,layer0_0,layer0_1
+    a,0.5,2.0
     """
     chosen = pick_layers(layers, space.n_layers)
     with _beside(out) as beside:
@@ -97,6 +108,16 @@ def import_space(
         The space; importing the same values again stores nothing.
     absent : list of str
         Ids of clips that the source has no values for.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from affekt.cache import Cache
+    >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": "bad"}])
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     space, absent = import_space(Cache(name), {"a": np.ones(4)}, clips, "theirs")
+    ...     space.spec.fields["encoder"]["name"], len(space), absent
+    ('imported/theirs', 1, ['b'])
     """
     values, absent = _arrays(source, clips)
     modality = modality or ("audio" if any(clips["path"]) else "text")

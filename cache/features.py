@@ -30,6 +30,19 @@ class Features:
     combine : {"concat", "mean", "mix"}
         "concat" and "mix" give the layers side by side ("mix" tells the head to learn a weight for
         each), "mean" gives their mean.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from affekt.cache import Cache, Manifest
+    >>> from affekt.cache.exchange import import_space
+    >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": "bad"}])
+    >>> values = {"a": np.ones((2, 3)), "b": np.zeros((2, 3))}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     space, _ = import_space(Cache(folder), values, clips, "toy")
+    ...     both = space.features("all", combine="mix")
+    ...     both.n_layers, both.width, both.read(clips).shape
+    (2, 6, (2, 6))
     """
 
     space: Space

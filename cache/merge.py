@@ -40,6 +40,19 @@ def merge(
         Two caches made a space with encoders that compute differently.
     DamagedError
         A shard of a source is damaged: repair that cache first.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from affekt.cache import Manifest
+    >>> from affekt.cache.exchange import import_space
+    >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}])
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     parts = [Cache(Path(name, part)) for part in ("one", "two")]
+    ...     spaces = [import_space(part, {"a": np.ones(4)}, clips, "toy")[0] for part in parts]
+    ...     merge(parts, Cache(Path(name, "all"))), len(Cache(Path(name, "all")).space("toy"))
+    (1, 1)
     """
     out.check_writable()
     for source in sources:

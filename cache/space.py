@@ -42,6 +42,18 @@ class Space:
         Name of its folder.
     spec : Spec
         What made its embeddings.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from affekt.cache import Cache, Manifest
+    >>> from affekt.cache.exchange import import_space
+    >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": "bad"}])
+    >>> values = {"a": np.ones((2, 3)), "b": np.zeros((2, 3))}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     space, _ = import_space(Cache(folder), values, clips, "toy")
+    ...     len(space), space.n_layers, space.dim, space.missing(clips), space.failures()
+    (2, 2, 3, [], [])
     """
 
     def __init__(self, cache: Cache, name: str, spec: Spec):

@@ -52,6 +52,21 @@ class Writer:
     refused : list of (str, str)
         Ids and codes of rows that cannot be stored: ``non_finite_output``, ``out_of_range``. They
         are written to the space's failures.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from affekt.cache import Cache, Spec
+    >>> spec = Spec({"format": 1, "modality": "text", "encoder": {"name": "toy"}, "pooling": "",
+    ...              "layers": {"count": 1, "dim": 2}, "store_dtype": "float16"})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with Cache(folder).create(spec).writer() as writer:
+    ...         writer.add("0" * 64, "fine", np.array([[1.0, 2.0]]))
+    ...         writer.add("1" * 64, "huge", np.array([[1.0, 1e6]]))
+    True
+    False
+    >>> writer.stored, writer.refused
+    (['fine'], [('huge', 'out_of_range')])
     """
 
     def __init__(
