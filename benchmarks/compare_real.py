@@ -3,8 +3,8 @@
     python benchmarks/compare_real.py DATA OUT [valence nemo ravdess emodb meld emoevent]
 
 DATA is the folder with `speech_valence.csv` and one folder per corpus; OUT gets a report for each.
-Speech members see `spectral`, text members `ngram`, by logistic regression; `both` is a small network
-on the two side by side. Everything but official splits is cross-validated over speakers.
+Speech members see `spectral`, text members `ngram`, by logistic regression; `both` is a small
+network on the two side by side. Everything but official splits is cross-validated over speakers.
 """
 
 from __future__ import annotations

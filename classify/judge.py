@@ -86,7 +86,9 @@ def judge(
         **options,
         **asked,
     )
-    comparison.data.update(more or {})
+    found_more = dict(more or {})
+    comparison.data["warnings"] += found_more.pop("warnings", [])
+    comparison.data.update(found_more)
     comparison.data["run"] = {
         **about,
         "coverage": _coverage(ready, tests, shared, everything),

@@ -167,9 +167,11 @@ def near_duplicates(
 
 
 def check_near_duplicates(
-    parts: Parts, embeddings: Mapping[str, np.ndarray], *, threshold: float = 0.9999
+    parts: Parts, embeddings: Mapping[str, np.ndarray], *, threshold: float = 0.999
 ) -> list[str]:
     """Warn of clips of dev and test whose embedding train holds almost unchanged.
+
+    Every dimension is standardised by train first: else one large dimension makes all clips alike.
 
     Parameters
     ----------
@@ -181,10 +183,16 @@ def check_near_duplicates(
         Cosine at and above which two clips count as near-duplicates.
     """
     messages = []
+    if len(parts["train"]) < 2:
+        return messages
+    train = np.asarray(embeddings["train"], dtype=np.float64)
+    spread = train.std(axis=0)
+    scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
     for name in ("dev", "test"):
-        if not len(parts.get(name, ())) or not len(parts["train"]):
+        if not len(parts.get(name, ())):
             continue
-        pairs = near_duplicates(embeddings["train"], embeddings[name], threshold=threshold)
+        here, there = ((e - train.mean(axis=0)) * scale for e in (train, embeddings[name]))
+        pairs = near_duplicates(here, there, threshold=threshold)
         if pairs:
             train_ids, ids = parts["train"].ids, parts[name].ids
             shown = [f"{ids[o]} = {train_ids[t]} (cosine {c:.6f})" for t, o, c in pairs]

@@ -148,7 +148,7 @@ def _train_and_compare(
     say: Callable[[str], None],
 ) -> None:
     from .judge import judge
-    from .run_compare import run_curve
+    from .run_compare import near_duplicates, run_curve
     from .splits import splits
 
     recipe = ready.recipe
@@ -189,8 +189,9 @@ def _train_and_compare(
         "quarantined": outcome.quarantined,
         "members": {name: {"parts": record["parts"]} for name, record in records.items()},
     }
-    curve = run_curve(ready, single, devs, spaces, say)
-    outcome.table = judge(ready, found, tests, devs, about, recipe.report, more=curve).table()
+    more = run_curve(ready, single, devs, spaces, say)
+    more["warnings"] = near_duplicates(found, spaces, {n: one.there for n, one in stored.items()})
+    outcome.table = judge(ready, found, tests, devs, about, recipe.report, more=more).table()
     outcome.did.append("compared members and ensembles")
     _write_state(ready, stored, outcome)
 

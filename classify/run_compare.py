@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from . import metrics
+import numpy as np
+
+from . import leaks, metrics
 from .calibrate import CALIBRATORS
 from .choosing import Part, choose
 from .learning import learning_curve
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from .predictions import Predictions
     from .prepare import Prepared
     from .recipe import MemberEntry
+    from .split import Split
 
 CHEAP = "logistic"  # heads that are trained in seconds get a curve unasked
 
@@ -56,6 +59,37 @@ def check_compare(ready: Prepared) -> None:
             f"{', '.join(needs)} learns on dev, which the split {scheme!r} does not have for all "
             "test clips together; expected scheme column, stratified or speaker with a dev_size"
         )
+
+
+def near_duplicates(
+    found: Sequence[Split], spaces: Mapping[str, Space], there: Mapping[str, Collection[str]]
+) -> list[str]:
+    """Return warnings of clips whose recording train holds almost unchanged, by the first space.
+
+    Parameters
+    ----------
+    found
+        The splits.
+    spaces
+        By encoder; the first one of audio is looked at.
+    there
+        Ids of the clips that each space holds.
+    """
+    for name, space in spaces.items():
+        if space.modality != "audio" or space.spec.labels:
+            continue
+        warnings: list[str] = []
+        for split in found:
+            parts = {
+                part: clips.select(np.array([i in there[name] for i in clips.ids], dtype=bool))
+                for part, clips in split.parts.items()
+            }
+            read = space.features(layers=-1).read
+            values = {part: read(clips) for part, clips in parts.items() if len(clips)}
+            if len(parts["train"]):
+                warnings += leaks.check_near_duplicates(parts, values)
+        return list(dict.fromkeys(warnings))[:10]
+    return []
 
 
 def run_curve(
