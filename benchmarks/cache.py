@@ -142,7 +142,7 @@ def one_layer(work: Path, count: int) -> None:
     show("32 random rows, all layers", packed_ms=times[0] * 1e3, shards_ms=times[1] * 1e3)
 
 
-def commits(work: Path, count: int = 2048) -> None:
+def commits(work: Path, count: int = 16_384) -> None:
     """Compare an encoder that takes 1 ms a clip with and without storing its rows."""
     pool = rows_of(64, LAYERS, DIM)
     spec = make_spec(layers=LAYERS, dim=DIM, store_dtype="float16")
@@ -160,7 +160,7 @@ def commits(work: Path, count: int = 2048) -> None:
         with space.writer() as writer:
             encode(writer)
 
-    without, within = best(encode, stored, rounds=3)
+    without, within = best(encode, stored, rounds=2)
     show("commit", clips=count, encoder_s=without, stored_s=within, added=within / without - 1)
 
 

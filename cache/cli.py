@@ -18,9 +18,7 @@ def cache() -> None:
 @JSON
 def list_spaces(folder: str, as_json: bool) -> None:
     """List the spaces of a cache: rows, layers, dim, bytes."""
-    from .cache import Cache
-
-    opened = Cache(folder, readonly=True)
+    opened = _opened(folder, readonly=True)
     rows = [space.summary() for space in opened.spaces()]
     broken = opened.broken()
     if as_json:
@@ -38,9 +36,7 @@ def list_spaces(folder: str, as_json: bool) -> None:
 @JSON
 def show(folder: str, space: str | None, as_json: bool) -> None:
     """Show how a space was computed: its spec, its libraries, what could not be embedded."""
-    from .cache import Cache
-
-    opened = Cache(folder, readonly=True)
+    opened = _opened(folder, readonly=True)
     spaces = [opened.space(space)] if space else opened.spaces()
     shown = [
         found.summary() | {"key": found.key, "spec": found.spec.fields, "made": found.provenance()}
@@ -63,10 +59,8 @@ def show(folder: str, space: str | None, as_json: bool) -> None:
 @JSON
 def verify(folder: str, quick: bool, as_json: bool) -> None:
     """Check every byte of a cache. Exit code 1 if something is damaged."""
-    from .cache import Cache
-
-    with _bar("verify", "shards") as progress:
-        report = Cache(folder).verify(quick=quick, progress=progress)
+    with _Bar("verify", "shards") as progress:
+        report = _opened(folder).verify(quick=quick, progress=progress)
     if as_json:
         _echo_json(report.as_dict())
     else:
@@ -89,10 +83,8 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
 @JSON
 def repair(folder: str, as_json: bool) -> None:
     """Set damaged files aside, so that the next extract computes their rows. Deletes nothing."""
-    from .cache import Cache
-
-    with _bar("verify", "shards") as progress:
-        done = Cache(folder).repair(progress)
+    with _Bar("verify", "shards") as progress:
+        done = _opened(folder).repair(progress)
     if as_json:
         _echo_json(vars(done))
     else:
@@ -116,11 +108,9 @@ def repair(folder: str, as_json: bool) -> None:
 @click.argument("spaces", nargs=-1, metavar="[SPACE]...")
 def compact(folder: str, spaces: tuple[str, ...]) -> None:
     """Merge small shards into large ones, safely under readers and writers."""
-    from .cache import Cache
-
-    opened = Cache(folder)
+    opened = _opened(folder)
     for space in [opened.space(name) for name in spaces] or opened.spaces():
-        with _bar(space.name, "merges") as progress:
+        with _Bar(space.name, "merges") as progress:
             before, after = space.compact(progress)
         click.echo(f"{space.name}: {before} shards before, {after} after")
 
@@ -135,12 +125,11 @@ def pack(
     folder: str, out: str, manifest: str | None, spaces: tuple[str, ...], overwrite: bool
 ) -> None:
     """Write everything into one plain HDF5 file, OUT, that h5py, R and MATLAB read."""
-    from .cache import Cache
     from .manifest import Manifest
 
     clips = Manifest.read(manifest) if manifest else None
-    with _bar("pack", "rows") as progress:
-        path = Cache(folder).pack(
+    with _Bar("pack", "rows") as progress:
+        path = _opened(folder).pack(
             out, clips, spaces or None, overwrite=overwrite, progress=progress
         )
     click.echo(f"{path}: {path.stat().st_size} bytes")
@@ -156,7 +145,6 @@ def export_(folder: str, space: str, out: str, manifest: str, layers: str) -> No
     """Write embeddings as OUT.npz, OUT.csv, or a folder OUT of .npy files."""
     from pathlib import Path
 
-    from .cache import Cache
     from .exchange import export_space
     from .manifest import Manifest
 
@@ -164,7 +152,7 @@ def export_(folder: str, space: str, out: str, manifest: str, layers: str) -> No
         chosen = "all" if layers == "all" else [int(layer) for layer in layers.split(",")]
     except ValueError:
         raise click.BadParameter(f"{layers!r}, expected numbers such as 0,6,12, or all") from None
-    found = Cache(folder).space(space)
+    found = _opened(folder).space(space)
     click.echo(export_space(found, Manifest.read(manifest), Path(out), chosen))
 
 
@@ -194,9 +182,21 @@ def merge(sources: tuple[str, ...], out: str) -> None:
     from .cache import Cache
     from .merge import merge
 
-    with _bar("merge", "shards") as progress:
-        count = merge([Cache(source, readonly=True) for source in sources], Cache(out), progress)
+    with _Bar("merge", "shards") as progress:
+        count = merge([_opened(name, readonly=True) for name in sources], Cache(out), progress)
     click.echo(f"{count} shards copied")
+
+
+def _opened(folder: str, readonly: bool = False):
+    """Open a cache that has to be there."""
+    from pathlib import Path
+
+    from .cache import Cache
+    from .errors import InputError
+
+    if Path(folder).is_dir() and not Path(folder, "spaces").is_dir():
+        raise InputError(f"{folder} is no cache: it has no folder spaces")
+    return Cache(folder, readonly=readonly)
 
 
 def _echo_json(value) -> None:
@@ -229,13 +229,13 @@ def _indented(value, depth: int = 1) -> str:
     return "\n".join(lines)
 
 
-class _bar:
+class _Bar:
     """A progress bar on stderr, as a function of (done, total)."""
 
     def __init__(self, what: str, unit: str):
         self.what, self.unit, self.bar = what, unit, None
 
-    def __enter__(self) -> _bar:
+    def __enter__(self) -> _Bar:
         return self
 
     def __call__(self, done: int, total: int) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .digests import hex_bytes, key_words
-from .durable import sync_folder
+from .durable import LOCK, sync_folder
 from .errors import DamagedError
 from .shard import Rows, Shard, open_shard, shard_image
 
@@ -161,7 +161,7 @@ def _alone(space: Space) -> Iterator[bool | None]:
     kept, twins too, and then two compactions at once do no harm.
     """
     space.make()
-    with (space.cache.path / "tmp" / f"compact-{space.name}").open("wb") as file:
+    with (space.cache.path / "tmp" / f"{LOCK}{space.name}").open("wb") as file:
         try:
             if fcntl is None:
                 yield None

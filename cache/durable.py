@@ -18,6 +18,7 @@ from pathlib import Path
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 DAY = 86_400.0  # seconds
+LOCK = "compact-"  # how the locks of compactions are called
 
 
 def content_name(data: bytes | memoryview, suffix: str) -> str:
@@ -116,9 +117,14 @@ def sync_folder(folder: Path) -> None:
 
 
 def leftovers(tmp: Path) -> list[Path]:
-    """Return unfinished files whose writer is gone: its process has ended, or a day has passed."""
+    """Return unfinished files whose writer is gone: its process has ended, or a day has passed.
+
+    The locks of compactions stay: one that is removed while it is held would be none.
+    """
     found = []
     for path in tmp.iterdir() if tmp.is_dir() else ():
+        if path.name.startswith(LOCK):
+            continue
         host, pid, _ = [*path.name.rsplit("-", 2), "", ""][:3]
         gone = host == socket.gethostname() and pid.isdigit() and not _alive(int(pid))
         if gone or _age(path) > DAY:

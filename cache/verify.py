@@ -260,6 +260,8 @@ def _load_memo(space: Space) -> dict[str, list[int]]:
 
 def _save_memo(cache: Cache, space: Space, memo: dict[str, list[int]]) -> None:
     """Leave a memo for quick mode; a folder that cannot be written does without."""
+    if cache.readonly:
+        return
     here = {path.name for path in _files(space.folder / "shards")}
     memo = {name: status for name, status in memo.items() if name in here}
     beside = cache.path / "tmp" / f"verified-{os.getpid()}-{space.name}"

@@ -143,7 +143,7 @@ class Writer:
         """
         if not self._ready:
             self._prepare()
-        values = np.asarray(values)
+        values = np.array(values, np.float32)  # a copy: the caller may use its array again
         shape = (self.space.n_layers, self.space.dim)
         if values.shape != shape:
             raise InputError(f"clip {id!r}: values have shape {values.shape}, expected {shape}")
@@ -157,9 +157,9 @@ class Writer:
         self._known.add(key)
         if not self._batch:
             self._since = time.monotonic()
-        self._batch.append((key, id, values.astype(self._dtype), frames, seconds))
+        self._batch.append((key, id, values, frames, seconds))
         rows, nbytes, age = self._limits
-        full = len(self._batch) >= rows or len(self._batch) * self._batch[0][2].nbytes >= nbytes
+        full = len(self._batch) >= min(rows, nbytes / (values.size * self._dtype.itemsize))
         if full or time.monotonic() - self._since > age:
             self._send()
         return True
@@ -209,7 +209,7 @@ class Writer:
         words = key_words(raw)
 
         def vectors(layer: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-            piece = np.stack([row[layer] for row in values[start:stop]])
+            piece = np.stack([row[layer] for row in values[start:stop]]).astype(self._dtype)
             return piece, checksums(piece, words[start:stop], layer)
 
         image = shard_image(rows, vectors, self.space.spec, self._provenance)
@@ -221,9 +221,12 @@ class Writer:
 
 def _unstorable(values: np.ndarray, dtype: np.dtype) -> str:
     """Return why a row cannot be stored, or nothing."""
+    energy = np.vdot(values, values)  # no value is larger than its root; not finite if one is not
+    if dtype.itemsize > 2 and np.isfinite(energy):
+        return ""
+    if energy <= LARGEST_HALF**2:
+        return ""
     largest = np.abs(values).max(initial=0)
     if not np.isfinite(largest):
         return "non_finite_output"
-    if dtype.itemsize == 2 and largest > LARGEST_HALF:
-        return "out_of_range"
-    return ""
+    return "out_of_range" if dtype.itemsize == 2 and largest > LARGEST_HALF else ""

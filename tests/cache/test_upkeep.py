@@ -527,6 +527,10 @@ def test_commands(two, tmp_path):
     )
     assert "shards copied" in run("merge", cache.path, tmp_path / "new", "-o", tmp_path / "merged")
     assert len(Cache(tmp_path / "merged").spaces()) == 3
+    (tmp_path / "empty").mkdir()
+    assert isinstance(
+        CliRunner().invoke(commands, ["ls", str(tmp_path / "empty")]).exception, InputError
+    )
     flip(shards(audio)[0], first_value(shards(audio)[0]))
     assert "damaged: spaces/audio-toy" in run("verify", cache.path, code=1)
     assert (
