@@ -22,7 +22,7 @@ import numpy as np
 
 from .digests import hex_bytes, key_words
 from .durable import sync_folder
-from .errors import InputError
+from .errors import DamagedError, InputError
 from .hostile import set_text
 from .manifest import Manifest
 from .packed import PackedIndex
@@ -90,17 +90,14 @@ def _plan(space: Space, clips: Manifest | None) -> Plan:
     rows = _all_rows(space)
     if clips is None:
         return Plan(space, rows, {})
-    keys = space.cache.keys(space, clips)
-    absent = [id_ for id_, key in zip(clips.ids, keys, strict=True) if key is None]
-    if absent and len(absent) == len(clips):
-        return Plan(space, rows.take(np.empty(0, np.intp)), {})
-    place = {key: i for i, key in enumerate(rows.key.tolist())}
-    known = [i for i, key in enumerate(keys) if key is not None]
-    lost = [clips.ids[i] for i in known if (keys[i] or "").encode() not in place]
+    fed = clips["path" if space.modality == "audio" else "text"]
+    some = clips.select(np.flatnonzero([bool(value.strip()) for value in fed]))
+    place = {key.decode(): i for i, key in enumerate(rows.key.tolist())}
+    positions = [place.get(key or "", -1) for key in space.cache.keys(space, some)]
+    lost = [i for i, position in enumerate(positions) if position < 0]
     if lost:
-        space.cache.read(space, clips.select(lost))  # says what is missing, and the command
-    picked = rows.take(np.array([place[(keys[i] or "").encode()] for i in known], np.intp))
-    some = clips.select(known)
+        space.cache.read(space, some.select(lost))  # says what is missing, and the command
+    picked = rows.take(np.array(positions, np.intp))
     rows = Rows(picked.key, _bytes(some["id"]), picked.frames, picked.seconds)
     return Plan(space, rows, {n: _bytes(some[n]) for n in COLUMNS if n in some})
 
@@ -190,7 +187,9 @@ def _copy(
     for start in range(0, count, step):
         some = keys[start : start + step]
         sums = np.empty((space.n_layers, len(some)), "<u8")
-        values, _ = space.read(some, layers, dtype.str, sums)
+        values, missing = space.read(some, layers, dtype.str, sums)
+        if missing.size:
+            raise DamagedError(f"{space.name}: rows were taken away while it was packed; try again")
         for layer in layers:
             row = layer * count + start
             piece = np.ascontiguousarray(values[:, layer])

@@ -314,6 +314,9 @@ def test_pack_refuses_before_it_writes(two, tmp_path):
     more = Manifest.from_rows([*clips, {"id": "new", "text": "new"}], root=clips.root)
     with pytest.raises(MissingError, match="new"):
         cache.pack(out, more, ["text-toy"])
+    unseen = Manifest.from_rows([*clips, {"id": "far", "path": "far.wav"}], root=clips.root)
+    with pytest.raises(MissingError, match="far"):  # nobody knows what it holds
+        cache.pack(out, unseen, ["audio-toy"])
     assert not out.exists()
     cache.pack(out)
     with pytest.raises(InputError, match="is there already"):
