@@ -69,6 +69,7 @@ class Cache:
         self.path = Path(path)
         self.packed = self.path.is_file()
         self.readonly = readonly or self.packed
+        self._known: dict[str, Space] = {}
         self.clips = PackedClips(self.path) if self.packed else ClipIndex(self.path)
 
     def spaces(self) -> list[Space]:
@@ -318,17 +319,22 @@ class Cache:
         return Index(space.folder, space.key).refresh()
 
     def _open(self) -> dict[str, Space | AffektError]:
+        """Open all spaces; one that was open already keeps its index."""
+        found: dict[str, Space | AffektError] = {}
         if self.packed:
             specs = packed_spaces(self.path)
-            return {name: Space(self, name, spec) for name, spec in specs.items()}
+            found |= {name: Space(self, name, spec) for name, spec in specs.items()}
         top = self.path / "spaces"
-        found: dict[str, Space | AffektError] = {}
         for folder in sorted(top.iterdir()) if top.is_dir() else ():
             if folder.is_dir():
                 try:
                     found[folder.name] = open_space(self, folder)
                 except AffektError as error:
                     found[folder.name] = error
+        for name, space in found.items():
+            if self._known.get(name) == space:
+                found[name] = self._known[name]
+        self._known = {name: space for name, space in found.items() if isinstance(space, Space)}
         return found
 
     def _audio_digest(

@@ -158,7 +158,7 @@ class Index:
         with self._lock:
             names = {name for name in found if NAME.fullmatch(name)}
             self.foreign = [name for name in found if name not in names]
-            if not self._keys and len(names) >= WORTH:
+            if names and not self._keys:
                 self._keys = self._load()
                 self._table = None
             for known in (self._keys, self._vectors, self.damaged):
