@@ -31,9 +31,9 @@ def head_name(head: Any) -> str:
     """Return the name in `HEADS`; a head of others cannot be saved."""
     from .heads import HEADS
 
-    for name, kind in HEADS.items():
-        if type(head) is kind:
-            return name
+    name = getattr(head, "name", "")
+    if name in HEADS and type(head) is HEADS[name]:
+        return name
     raise InputError(
         f"{type(head).__name__} cannot be saved; expected one of the heads {', '.join(HEADS)}"
     )

@@ -150,8 +150,8 @@ def test_every_command_can_be_imported_and_has_help(here):
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_V03_a_signal_ends_a_run_with_its_exit_code_and_loses_nothing(here, number, code):
-    """Ten members train long enough for a signal to meet them."""
-    members = "".join(f"  m{i}: {{head: logistic, on: text, C: 1e+{i}}}\n" for i in range(10))
+    """Several members train long enough for a signal to meet them."""
+    members = "".join(f"  m{i}: {{head: logistic, on: text, C: 0.{i}1}}\n" for i in range(6))
     change(here / "recipe.yaml", "  lr: {head: logistic, on: text}\n", members)
     worker = subprocess.Popen(
         [sys.executable, "-m", "affekt.classify.cli", "run", "recipe.yaml"],
