@@ -20,7 +20,7 @@ from .encoder_models import (
 # torch about the masks that transformers' WavLM hands it; nothing we could pass differently
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
 
-SECONDS = (0.03, 0.05, 0.1, 0.333, 1.0, 2.71, 6.0, 20.0)
+SECONDS = (0.03, 0.05, 0.1, 0.333, 1.0, 2.71, 20.0)
 CLIPS = [tone(int(16000 * seconds), seed) for seed, seconds in enumerate(SECONDS)]
 TOLERANCE = 1e-6
 FEW = settings(
@@ -32,8 +32,12 @@ FEW = settings(
 _alone: dict[str, list] = {}
 
 
-def company(items: int) -> st.SearchStrategy[list[int]]:
-    return st.lists(st.integers(0, items - 1), min_size=2, max_size=6)
+@st.composite
+def company(draw, items: int) -> list[int]:
+    """Draw some of the items, in any order and number; the last one, the longest, at most once."""
+    some = draw(st.lists(st.integers(0, items - 2), min_size=1, max_size=5))
+    longest = [items - 1] if draw(st.booleans()) else []
+    return draw(st.permutations(some + longest))
 
 
 def rows_alone(name: str, opened, items) -> list:
