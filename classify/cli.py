@@ -10,6 +10,7 @@ import errno
 import os
 import signal
 import sys
+import threading
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -89,11 +90,12 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def _exit_code(args: Sequence[str] | None) -> int:
     previous = signal.signal(signal.SIGTERM, _terminate)
+    sys.unraisablehook, hook = _ask_again, sys.unraisablehook
     try:
         result: Any = affekt.main(args, prog_name="affekt", standalone_mode=False)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
         click.echo("Stopped. What was reported stored is stored; run again to go on.", err=True)
         return 128 + signal.SIGINT
     except click.ClickException as error:
@@ -112,12 +114,25 @@ def _exit_code(args: Sequence[str] | None) -> int:
         click.echo(f"affekt: {_say(error)}", err=True)
         return 1
     finally:
+        sys.unraisablehook = hook
         signal.signal(signal.SIGTERM, previous)
 
 
 def _terminate(number: int, frame: object) -> None:
     """End as on Ctrl-C, through every `finally`, with the signal's own exit code."""
     raise SystemExit(128 + number)
+
+
+def _ask_again(unraisable: sys.UnraisableHookArgs) -> None:
+    """Ask for the end again where Python swallowed it: a signal that met a destructor."""
+    if isinstance(unraisable.exc_value, KeyboardInterrupt):
+        number = signal.SIGINT
+    elif isinstance(unraisable.exc_value, SystemExit):
+        number = signal.SIGTERM
+    else:
+        sys.__unraisablehook__(unraisable)
+        return
+    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
 
 
 def _say(error: OSError) -> str:

@@ -17,7 +17,7 @@ SHARED = Path(
 
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
-    """The folder of real speech and text (`AFFEKT_DATA`); its licences keep it out of the project."""
+    """The folder of real speech and text (`AFFEKT_DATA`), whose licences keep it out of here."""
     if not SHARED.is_dir():
         pytest.skip(f"no development data at {SHARED}: set AFFEKT_DATA to its folder")
     return SHARED
