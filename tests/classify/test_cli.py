@@ -25,6 +25,7 @@ members:
   lr: {head: logistic, on: text}
 ensembles: [mean]
 report: out
+compare: {n_resamples: 200, learning_curve: false}
 """
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 

@@ -32,6 +32,7 @@ members:
   text-lr: {head: logistic, on: text}
 ensembles: [mean, max]
 report: out
+compare: {n_resamples: 200, learning_curve: false}
 """
 
 
