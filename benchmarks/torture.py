@@ -144,12 +144,14 @@ def kills(work: Path, count: int, writers: int, seed: int = 0) -> Counter:
             time.sleep(rng.uniform(0, longest))
             for child, _ in children:
                 os.kill(child, signal.SIGKILL)
-            before = len(acked)
+            before, killed = len(acked), 0
             for child in children:
                 ids, code = reap(*child)
                 acked |= ids
-                total["kills"] += code == -signal.SIGKILL
-            longest *= 0.9 if len(acked) > before + 8 else 1.1
+                killed += code == -signal.SIGKILL
+            total["kills"] += killed
+            late = len(acked) > before + 8 or not killed
+            longest = min(2.0, longest * (0.8 if late else 1.1))
             check = audit(folder, clips, acked)
             total += Counter({name: n for name, n in check.items() if name != "acked"})
             if len(acked) == len(clips) or total["kills"] >= count:
