@@ -135,11 +135,16 @@ def collate(
     >>> sorted(collate([one, one], {}, "m")[0])
     ['x']
     """
-    pad = torch.nn.utils.rnn.pad_sequence
     inputs = {
-        name: pad([e.tensors[name] for e in examples], True, padding.get(name, 0))
+        name: _padded([e.tensors[name] for e in examples], padding.get(name, 0))
         for name in examples[0].tensors
     }
     if mask and bool(inputs[mask].all()):
         del inputs[mask]
-    return inputs, pad([e.keep for e in examples], True, False)
+    return inputs, _padded([e.keep for e in examples], 0)
+
+
+def _padded(rows: list[torch.Tensor], value: int) -> torch.Tensor:
+    if len(rows) == 1:
+        return rows[0].unsqueeze(0)
+    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=value)

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from ...cache.errors import AffektError
+from ..pooling import pool
 
 __all__ = ["TappedLayers", "masked_pool", "plain_states"]
 
@@ -46,6 +47,8 @@ def masked_pool(states: torch.Tensor, keep: torch.Tensor, pooling: str) -> torch
     """
     if pooling == "cls":
         return states[:, 0].float()
+    if len(states) == 1 and bool(keep.all()):
+        return pool(states, pooling)
     wide = states.float()
     padding = ~keep.unsqueeze(-1)
     if pooling == "max":
