@@ -6,6 +6,7 @@ Everything here is looked at before a value is read, and refused by name.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,8 @@ def open_plain(path: str | os.PathLike) -> Iterator[h5py.File]:
 
     Raises
     ------
+    FileNotFoundError
+        Not there, or not any more.
     DamagedError
         Not HDF5, truncated, or damaged.
     """
@@ -38,6 +41,8 @@ def open_plain(path: str | os.PathLike) -> Iterator[h5py.File]:
     except (FileNotFoundError, PermissionError, DamagedError):
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
+        if not Path(path).exists():  # merged away while it was opened
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         raise DamagedError(f"{Path(path).name}: damaged or not HDF5: {error}") from error
 
 

@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 from affekt.cache import Cache, DamagedError
+from affekt.cache.hostile import open_plain
 from affekt.cache.packed import packed_spaces
 from affekt.cache.shard import open_shard
 from cache_toy import DIM, LAYERS, fill, make_clips
@@ -199,3 +200,16 @@ def test_a_shard_does_not_depend_on_how_h5py_is_configured(space):
     [path] = (space.folder / "shards").iterdir()
     with h5py.File(io.BytesIO(path.read_bytes())) as file:
         assert file["embeddings"].shape == (3, LAYERS, DIM)
+
+
+def test_a_file_merged_away_while_it_is_opened_is_missing_and_not_damaged(tmp_path, monkeypatch):
+    path = tmp_path / "shard.h5"
+    path.write_bytes(b"")
+
+    def merged_away(*args, **options):
+        path.unlink()
+        raise OSError("can't retrieve stat info for file")
+
+    monkeypatch.setattr(h5py, "File", merged_away)
+    with pytest.raises(FileNotFoundError), open_plain(path):
+        pass
