@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -29,15 +29,19 @@ def test_help_imports_nothing_heavy():
 
 
 def test_help_answers_in_0_4_seconds():
-    """Best of five: the machine may be busy with something else."""
+    """Processor time, the best of five: on a free machine it is the time that one waits."""
     times = []
     for _ in range(5):
-        start = time.perf_counter()
+        before = os.times()
         subprocess.run(
             [sys.executable, "-c", "from affekt.classify.cli import main; main(['--help'])"],
             capture_output=True, check=True,
         )  # fmt: skip
-        times.append(time.perf_counter() - start)
+        after = os.times()
+        times.append(
+            after.children_user + after.children_system
+            - before.children_user - before.children_system
+        )  # fmt: skip
     assert min(times) < 0.4
 
 
