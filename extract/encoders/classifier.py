@@ -58,12 +58,14 @@ class ClassifierBackend(TransformerBackend):
     def _try(self) -> None:
         example = self.front.prepare(self.front.probe())
         with exact_arithmetic():
-            made = self._layers(*self._inputs([example]))
+            inputs, keep = self._inputs([example])
+            made = self._layers(inputs, keep)
         if tuple(made.shape) != (1, 1, self.dim):
             raise AffektError(
                 f"{self.name} gave {tuple(made.shape[2:])} probabilities; its configuration names "
                 f"{self.dim} labels"
             )
+        self._speed_up(inputs, keep, made)
         prefix = self._model.base_model_prefix
         wrapped = wrap_per_clip(
             self._model.get_submodule(prefix) if self.family.per_clip else self._model,

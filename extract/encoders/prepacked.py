@@ -1,0 +1,132 @@
+"""Linear maps and convolutions with weights laid out once for the processor, in float32.
+
+PyTorch gives a matrix product to a library that lays the weights out anew at every call; for the
+few hundred frames of a clip that is a good part of the work. oneDNN keeps the layout. The sums are
+the same up to the order of their terms (some 1e-7).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+__all__ = ["GroupedConv", "PackedLinear", "PointwiseConv", "can_prepack"]
+
+STRIP = 64  # frames at a time: unfolded, they stay in the processor's cache
+
+
+def can_prepack() -> bool:
+    """Tell whether this build of PyTorch has what is needed.
+
+    Examples
+    --------
+    >>> isinstance(can_prepack(), bool)
+    True
+    """
+    names = ("_reorder_linear_weight", "_linear_pointwise")
+    return torch.backends.mkldnn.is_available() and all(
+        hasattr(torch.ops.mkldnn, name) for name in names
+    )
+
+
+class PackedLinear(nn.Module):
+    """``x @ weight.T + bias``, for inference.
+
+    Parameters
+    ----------
+    weight : torch.Tensor
+        ``(out, in)`` float32.
+    bias : torch.Tensor or None
+        ``(out,)``.
+
+    Examples
+    --------
+    >>> plain = nn.Linear(3, 2)
+    >>> x = torch.randn(4, 3)
+    >>> with torch.inference_mode():
+    ...     bool(torch.allclose(PackedLinear(plain.weight, plain.bias)(x), plain(x), atol=1e-6))
+    True
+    """
+
+    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+        super().__init__()
+        self.out_features, self.in_features = weight.shape
+        self.bias = None if bias is None else bias.detach()
+        self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
+
+    @property
+    def weight(self) -> torch.Tensor:
+        """The weights as they were, ``(out, in)``; made anew at each call."""
+        return self._packed.to_dense()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(..., in)`` to ``(..., out)``."""
+        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
+
+
+class PointwiseConv(nn.Module):
+    """A convolution of width 1 as the linear map that it is: ``(rows, in, frames)``.
+
+    Parameters
+    ----------
+    conv : torch.nn.Conv1d
+        Of width 1, without groups.
+    """
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        super().__init__()
+        self.linear = PackedLinear(conv.weight[:, :, 0], conv.bias)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(rows, in, frames)`` to ``(rows, out, frames)``."""
+        return self.linear(x.transpose(1, 2)).transpose(1, 2)
+
+
+class GroupedConv(nn.Module):
+    """A wide convolution in groups, as one product per group and strip of frames.
+
+    A weight norm is folded in once, where the library works it out for every clip.
+
+    Parameters
+    ----------
+    conv : torch.nn.Conv1d
+        Stride 1, padded with zeros on both sides.
+
+    Examples
+    --------
+    >>> plain = nn.Conv1d(8, 8, 5, padding=2, groups=2)
+    >>> x = torch.randn(2, 8, 70)
+    >>> with torch.inference_mode():
+    ...     bool(torch.allclose(GroupedConv(plain)(x), plain(x), atol=1e-6))
+    True
+    """
+
+    def __init__(self, conv: nn.Conv1d) -> None:
+        super().__init__()
+        self.width, self.groups = conv.kernel_size[0], conv.groups
+        self.padding = int(conv.padding[0])
+        made = conv.weight.detach().unflatten(0, (self.groups, -1))  # (groups, out, in, width)
+        self.maps = nn.ModuleList(
+            PackedLinear(group.transpose(1, 2).flatten(1), None) for group in made
+        )
+        self.bias = None if conv.bias is None else conv.bias.detach()
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Map ``(rows, in, frames)`` to ``(rows, out, frames)``."""
+        return torch.stack([self._one(row) for row in x.transpose(1, 2)]).transpose(1, 2)
+
+    def _one(self, row: torch.Tensor) -> torch.Tensor:
+        """Map ``(frames, in)`` to ``(frames, out)``."""
+        edge = (0, 0, self.padding, self.padding)
+        padded = nn.functional.pad(row, edge).unflatten(1, (self.groups, -1)).transpose(0, 1)
+        frames = padded.shape[1] - self.width + 1
+        made = []
+        for group, linear in zip(padded.contiguous(), self.maps, strict=True):
+            size = group.shape[1]
+            seen = group.as_strided(
+                (frames, self.width * size), (size, 1), group.storage_offset()
+            )  # every frame with its neighbours; no copy
+            strips = [linear(strip.contiguous()) for strip in seen.split(STRIP)]
+            made.append(torch.cat(strips))
+        out = torch.cat(made, dim=1)
+        return out if self.bias is None else out.add_(self.bias)
