@@ -29,8 +29,8 @@ class LogisticHead(Head):
         so scikit-learn's 1 fits too closely; on many and easy clips 0.1 to 1 is better.
     class_weight : {"balanced"}, dict of label to weight, or None, default="balanced"
         Balanced weights suit UAR, which counts every class alike.
-    tol : float, default=1e-5
-        The solver stops when no entry of the gradient is larger.
+    tol : float, default=1e-4
+        The solver stops when no entry of the gradient is larger; as scikit-learn has it.
     max_iter : int, default=5000
         scikit-learn's 100 stops up to 40 % above the optimum on embeddings; not reaching the
         optimum warns.
@@ -63,7 +63,7 @@ class LogisticHead(Head):
         C: float = 0.01,
         *,
         class_weight: str | dict[Any, float] | None = "balanced",
-        tol: float = 1e-5,
+        tol: float = 1e-4,
         max_iter: int = 5000,
         random_state: int | None = None,
     ) -> None:
