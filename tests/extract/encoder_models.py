@@ -6,6 +6,8 @@ pretraining or masked-LM class, with heads that an encoder leaves behind.
 
 from __future__ import annotations
 
+import json
+import shutil
 import string
 import tempfile
 from functools import cache
@@ -160,6 +162,16 @@ def saved(name: str, folder: Path, **changes: Any) -> Path:
         setattr(config, key, value)
     random_model(kind, config).save_pretrained(folder)
     return folder
+
+
+def altered(name: str, folder: Path, file: str, **changes: Any) -> str:
+    """Copy a model's folder and change values in one of its JSON files (None: remove)."""
+    shutil.copytree(model_folder(name), folder)
+    content = json.loads((folder / file).read_text())
+    for key, value in changes.items():
+        content.pop(key, None) if value is None else content.update({key: value})
+    (folder / file).write_text(json.dumps(content))
+    return str(folder)
 
 
 def random_model(kind: Any, config: Any) -> Any:

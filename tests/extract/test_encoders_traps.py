@@ -1,4 +1,4 @@
-"""The 26 traps of running a pretrained encoder, each where it is answered here.
+"""The traps of running a pretrained encoder, each where it is answered here: layers, padding.
 
 The numbers are those of the project's list of numeric traps; the docstring of each test says what
 goes wrong elsewhere.
@@ -6,49 +6,31 @@ goes wrong elsewhere.
 
 from __future__ import annotations
 
-import json
-import shutil
-
 import numpy as np
 import pytest
 import torch
 import transformers as tf
 from affekt.cache.errors import AffektError, InputError
-from affekt.extract import Encoder
-from affekt.extract.audio import decode
 from affekt.extract.encoders import open_backend
 from affekt.extract.encoders.layers import TappedLayers, plain_states
 from affekt.extract.errors import Unusable
-from affekt.extract.pooling import merge
-from affekt.extract.windows import split_evenly
 
 from .encoder_models import (
     TEXTS,
+    altered,
     backend,
     distance,
     model_folder,
     plain_layers,
-    random_model,
     saved,
     tone,
 )
 
 # torch about the masks that transformers' WavLM hands it; nothing we could pass differently
 pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask")
-
 SHORT, LONG = tone(8000), tone(24000, 1)
 STABLE = ("xlsr", "hubert-large", "wavlm-large")
 WAVES = ("wav2vec2-base", "xlsr", "hubert-base", "wavlm-base", "data2vec-audio", "wav2vec2-bert")
-
-
-def altered(name, folder, file, **changes):
-    """Copy a model's folder and change values in one of its JSON files (None: remove)."""
-    shutil.copytree(model_folder(name), folder)
-    content = json.loads((folder / file).read_text())
-    for key, value in changes.items():
-        content.pop(key, None) if value is None else content.update({key: value})
-    (folder / file).write_text(json.dumps(content))
-    return str(folder)
 
 
 @pytest.mark.parametrize("name", STABLE)
@@ -219,207 +201,3 @@ def test_trap_13_no_layer_is_dropped_or_masked(tmp_path):
         TappedLayers(opened._model, "encoder.layers", "encoder").run(inputs, lambda s: s)
     with pytest.raises(AffektError, match="hidden states"):
         plain_states(opened._model, inputs, 4)
-
-
-@pytest.mark.parametrize("saved_as", ["float16", "bfloat16"])
-def test_trap_14_the_dtype_is_ours_not_the_checkpoints(tmp_path, saved_as):
-    """transformers 5 computes in whatever a checkpoint was saved in."""
-    model = tf.AutoModel.from_pretrained(model_folder("xlsr"), dtype=getattr(torch, saved_as))
-    model.save_pretrained(tmp_path)
-    shutil.copy(model_folder("xlsr") / "preprocessor_config.json", tmp_path)
-    opened = open_backend(str(tmp_path))
-    [answer] = opened.embed([SHORT])
-    assert {p.dtype for p in opened._model.parameters()} == {torch.float32}
-    assert answer.values.dtype == np.float32
-    half = open_backend(str(tmp_path), dtype="bfloat16")
-    [coarse] = half.embed([SHORT])
-    assert {p.dtype for p in half._model.parameters()} == {torch.bfloat16}
-    assert coarse.values.dtype == np.float32
-    assert 1e-6 < distance(coarse.values, answer.values) < 0.1
-    assert opened.describe()["compute"] != half.describe()["compute"]
-
-
-def test_trap_15_pooling_is_float32_and_infinity_is_named():
-    """A float16 sum over 1,500 frames of 60 is infinite; its mean is 60."""
-    from affekt.extract.encoders.layers import masked_pool
-
-    states = torch.full((1, 1500, 4), 60.0, dtype=torch.float16)
-    assert torch.isinf(states.sum(dim=1)).all()
-    keep = torch.ones(1, 1500, dtype=torch.bool)
-    assert masked_pool(states, keep, "mean+std")[0].tolist() == [60.0] * 4 + [0.0] * 4
-    opened = backend("xlsr")
-    bad = np.full((opened.n_layers, opened.dim), np.inf, dtype="f4")
-    answer = opened._answer(opened.front.prepare(SHORT), bad)
-    assert answer.code == "non_finite_output"
-
-
-def test_trap_16_a_missing_tensor_is_an_error(tmp_path):
-    """transformers fills what is missing with random numbers, and goes on."""
-    from safetensors.torch import load_file, save_file
-
-    folder = tmp_path / "x"
-    shutil.copytree(model_folder("xlsr"), folder)
-    tensors = load_file(folder / "model.safetensors")
-    kept = {key: value for key, value in tensors.items() if "layers.2." not in key}
-    save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"missing.*layers\.2\."):
-        open_backend(str(folder)).load()
-
-
-def test_trap_17_old_names_of_weight_norm_are_read(tmp_path):
-    """`weight_g`, `weight_v` became parametrizations; a miss leaves random weights."""
-    from safetensors.torch import load_file, save_file
-
-    folder = tmp_path / "x"
-    shutil.copytree(model_folder("xlsr"), folder)
-    tensors = load_file(folder / "model.safetensors")
-    old = {
-        key.replace("parametrizations.weight.original0", "weight_g").replace(
-            "parametrizations.weight.original1", "weight_v"
-        ): value
-        for key, value in tensors.items()
-    }
-    assert set(old) != set(tensors)
-    save_file(old, folder / "model.safetensors", metadata={"format": "pt"})
-    [answer] = open_backend(str(folder)).embed([SHORT])
-    assert distance(answer.values, backend("xlsr").embed([SHORT])[0].values) <= 1e-6
-
-
-def test_trap_18_an_adapter_does_not_change_the_layers():
-    """With an adapter `last_hidden_state` has 3 frames where the layers have 24."""
-    model = tf.AutoModel.from_pretrained(model_folder("adapter")).eval()
-    values = backend("adapter").front.prepare(SHORT).tensors["input_values"][None]
-    with torch.inference_mode():
-        output = model(values, output_hidden_states=True)
-        normed = model.encoder.layer_norm(output.hidden_states[-1]).mean(dim=1)
-    assert output.last_hidden_state.shape[1] < 24
-    [answer] = backend("adapter").embed([SHORT])
-    assert answer.frames == 24
-    assert distance(answer.values[-1:], normed) <= 1e-6
-
-
-@pytest.mark.parametrize("name", ["xlsr", "wavlm-base", "wav2vec2-bert", "bert", "mpnet"])
-def test_trap_19_the_attention_is_fixed_and_recorded(name):
-    """Which attention a model runs depends on the library's version, unless it is said."""
-    opened = backend(name)
-    opened.load()
-    named = opened.describe()["compute"]["attention"]
-    assert opened._model.config._attn_implementation == named
-    assert named == ("eager" if name in ("wavlm-base", "mpnet") else "sdpa")
-
-
-@pytest.mark.parametrize("name", ["wav2vec2-base", "xlsr", "wav2vec2-bert", "whisper"])
-def test_trap_20_silence_is_finite_and_one_bad_sample_costs_one_row(name):
-    """One NaN makes its whole row NaN."""
-    broken = SHORT.copy()
-    broken[10] = np.nan
-    infinite = SHORT.copy()
-    infinite[10] = np.inf
-    silence = np.zeros(8000, dtype="f4")
-    answers = backend(name, batching="padded").embed([SHORT, broken, silence, infinite])
-    assert answers[1].code == answers[3].code == "non_finite_input"
-    assert np.isfinite(answers[2].values).all()
-    [alone] = backend(name).embed([SHORT])
-    assert distance(answers[0].values, alone.values) <= 1e-6
-
-
-def test_trap_21_long_clips_follow_a_policy_and_passes_a_budget():
-    """One attention map of ten minutes is 58 GB."""
-    minute = tone(16000 * 61)
-    name = str(model_folder("xlsr"))
-    [refused] = Encoder(name).embed([minute])
-    assert refused.code == "too_long"
-    chunked = Encoder(name, long="chunk", max_seconds=2.0)
-    clip = tone(16000 * 5)
-    [row] = chunked.embed([clip])
-    windows = backend("xlsr").embed(split_evenly(clip, 32000))
-    expected = merge([(window.values, window.frames) for window in windows])
-    assert len(windows) == 3
-    assert distance(row.values, expected) <= 1e-6
-    assert chunked.spec.key != Encoder(name).spec.key
-
-
-def test_trap_22_one_resampler_and_it_stands_in_the_spec():
-    """Linear and FFT resampling move a clip by a third."""
-    spec = Encoder(str(model_folder("xlsr"))).spec
-    assert "soxr" in json.dumps(spec.fields["input"])
-
-
-def test_trap_23_a_truncated_file_is_named():
-    """libsndfile reads a truncated WAV without an error."""
-    import io
-
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, tone(16000), 16000, format="WAV", subtype="PCM_16")
-    with pytest.raises(Unusable) as caught:
-        decode(buffer.getvalue()[:9000], 16000, None, None)
-    assert caught.value.code == "truncated"
-
-
-@pytest.mark.parametrize("name", ["bert", "roberta", "xlm-roberta", "distilbert", "mpnet"])
-def test_trap_24_long_texts_are_cut_where_positions_end(name):
-    """One token too many is an index error, on a GPU the end of the process."""
-    opened = backend(name)
-    assert opened.front.max_length == 64  # 66 positions of RoBERTa and MPNet hold 64 tokens
-    for words in (30, 31, 32, 61, 62, 63, 1000):
-        text = "a " * words
-        [answer] = opened.embed([text])
-        tokens = len(opened.front.tokenizer(text, verbose=False)["input_ids"])
-        assert answer.frames == min(tokens, 64)
-        assert ("truncated_tokens" in answer.flags) == (tokens > 64)
-
-
-def test_trap_24_padding_is_right_and_nothing_to_read_is_named(tmp_path):
-    """Left padding moves a BERT row by a half; no tokens give the mean of nothing."""
-    left = altered("bert", tmp_path / "x", "tokenizer_config.json", padding_side="left")
-    ours = open_backend(left, batching="padded").embed(TEXTS)
-    for text, answer in zip(TEXTS, ours, strict=True):
-        [alone] = backend("bert").embed([text])
-        assert distance(answer.values, alone.values) <= 1e-6
-    for special in (True, False):
-        opened = backend("bert", special_tokens=special)
-        for nothing in ("", "  ", "\u200b", "\n\t"):
-            assert opened.embed([nothing])[0].code == "empty_text"
-    for bad in ("a\0b", "a\ud800"):
-        assert backend("bert").embed([bad])[0].code == "bad_text"
-
-
-def test_trap_25_a_prefix_is_part_of_the_spec():
-    """A query's vector was served for a document: the prompt was not in the key."""
-    plain, prefixed = backend("bert"), backend("bert", prefix="the fear: ")
-    assert plain.describe()["processor"] != prefixed.describe()["processor"]
-    [ours] = prefixed.embed(["one two"])
-    [written] = plain.embed(["the fear: one two"])
-    assert distance(ours.values, written.values) <= 1e-6
-    assert prefixed.embed([""])[0].code == "empty_text"
-
-
-def test_trap_26_tf32_is_off_whatever_the_process_has_set():
-    """TF32 and its relatives keep 10 bits of a float32."""
-    opened = backend("xlsr")
-    seen = []
-    hook = opened._model.encoder.register_forward_hook(
-        lambda *_: seen.append(
-            (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
-        )
-    )
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("medium")
-    try:
-        [answer] = opened.embed([SHORT])
-        assert torch.get_float32_matmul_precision() == "medium"
-    finally:
-        torch.set_float32_matmul_precision(before)
-        hook.remove()
-    assert seen == [("highest", False)]
-    assert distance(answer.values, opened.embed([SHORT])[0].values) <= 1e-6
-    assert opened.describe()["compute"]["tf32"] == "off"
-
-
-def test_random_models_have_no_trivial_norms():
-    """The oracle would miss a lost norm if every norm had weight one and bias zero."""
-    config = tf.AutoConfig.from_pretrained(model_folder("xlsr"))
-    model = random_model(tf.Wav2Vec2Model, config)
-    assert float(model.encoder.layer_norm.weight.detach().std()) > 0.01
