@@ -65,3 +65,15 @@ def corpus(tmp_path: Path) -> Callable[..., Manifest]:
 def cache(tmp_path: Path) -> Cache:
     """An empty cache."""
     return Cache(tmp_path / "cache")
+
+
+@pytest.fixture
+def files(sound: Callable[..., np.ndarray], encode: Callable[..., bytes]) -> dict[str, bytes]:
+    """Ten clips of all formats, rates and lengths."""
+    kinds = [("WAV", 16_000), ("FLAC", 44_100), ("OGG", 16_000), ("MP3", 44_100), ("WAV", 8000)]
+    return {
+        f"{n}.{format.lower()}": encode(
+            sound(0.2 + 0.3 * n, rate, seed=n, channels=1 + n % 2), rate, format
+        )
+        for n, (format, rate) in enumerate(kinds * 2)
+    }
