@@ -14,12 +14,14 @@ from scipy import optimize
 
 from ..cache.errors import InputError, nearest
 from . import metrics
-from .ensemble import FLOOR, distribution
+from .ensemble import FLOOR, State, check_state, distribution
 from .predictions import Predictions
 
 
 class Calibrator(Protocol):
     """What learns from dev how far probabilities can be believed."""
+
+    name: str
 
     def fit(self, predictions: Predictions, truth: Sequence[str]) -> Calibrator:
         """Learn from predictions on dev and its true labels."""
@@ -31,6 +33,14 @@ class Calibrator(Protocol):
 
     def describe(self) -> dict[str, object]:
         """Return what was learnt."""
+        ...
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Return the learnt numbers by name, float64."""
+        ...
+
+    def set_state(self, n_labels: int, arrays: State) -> Calibrator:
+        """Take the numbers of `get_state` back; `InputError` where they do not fit."""
         ...
 
 
@@ -46,6 +56,8 @@ class Temperature:
     >>> calm.proba[0].round(2).tolist()
     [0.75, 0.25]
     """
+
+    name = "temperature"
 
     def __init__(self):
         self.temperature_ = 1.0
@@ -68,12 +80,26 @@ class Temperature:
         """Return the temperature: above 1 the member was too sure."""
         return {"temperature": self.temperature_}
 
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Return the temperature."""
+        return {"temperature": np.array([self.temperature_])}
+
+    def set_state(self, n_labels: int, arrays: State) -> Temperature:
+        """Take the temperature back."""
+        check_state("temperature", {"temperature": (1,)}, arrays)
+        self.temperature_ = float(arrays["temperature"][0])
+        if self.temperature_ <= 0:
+            raise InputError(f"temperature is {self.temperature_}; expected a number above 0")
+        return self
+
 
 class Vector:
     """A scale and an offset for each class on the log-probabilities (Guo et al., 2017).
 
     A small penalty pulls to scale 1 and offset 0, so that a rare class cannot run away.
     """
+
+    name = "vector"
 
     def __init__(self, penalty: float = 1e-3):
         self.penalty = penalty
@@ -109,9 +135,21 @@ class Vector:
         """Return scale and offset of each class, in task order."""
         return {"scale": self.scale_.tolist(), "offset": self.offset_.tolist()}
 
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Return scales and offsets of the labels."""
+        return {"scale": self.scale_, "offset": self.offset_}
+
+    def set_state(self, n_labels: int, arrays: State) -> Vector:
+        """Take scales and offsets back."""
+        check_state("vector", {"scale": (n_labels,), "offset": (n_labels,)}, arrays)
+        self.scale_, self.offset_ = arrays["scale"], arrays["offset"]
+        return self
+
 
 class Isotonic:
     """A rising step function for each class, then divided by the sum (Zadrozny and Elkan, 2002)."""
+
+    name = "isotonic"
 
     def __init__(self):
         self.steps_: list[tuple[np.ndarray, np.ndarray]] = []
@@ -137,6 +175,25 @@ class Isotonic:
     def describe(self) -> dict[str, object]:
         """Return how many steps each class has."""
         return {"steps": [len(x) for x, _ in self.steps_]}
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Return where the steps of each label are, and how high."""
+        both = zip(("x", "y"), zip(*self.steps_, strict=True), strict=True)
+        return {
+            f"{axis}.{k}": np.asarray(values, np.float64)
+            for axis, lists in both
+            for k, values in enumerate(lists)
+        }
+
+    def set_state(self, n_labels: int, arrays: State) -> Isotonic:
+        """Take the steps back."""
+        lengths = {k: len(arrays.get(f"x.{k}", ())) for k in range(n_labels)}
+        check_state("isotonic", {f"{a}.{k}": (lengths[k],) for a in "xy" for k in lengths}, arrays)
+        self.steps_ = [(arrays[f"x.{k}"], arrays[f"y.{k}"]) for k in range(n_labels)]
+        for x, y in self.steps_:
+            if not len(x) or (np.diff(x) < 0).any() or (y < 0).any() or (y > 1).any():
+                raise InputError("isotonic: steps out of order or outside 0 to 1")
+        return self
 
 
 CALIBRATORS = {"temperature": Temperature, "vector": Vector, "isotonic": Isotonic}

@@ -193,7 +193,8 @@ def compare(
         },
         **more,
     }
-    return Comparison(data, systems)
+    replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
+    return Comparison(data, systems, replays)
 
 
 def _warnings(folds: Sequence[Split]) -> list[str]:

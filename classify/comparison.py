@@ -11,6 +11,7 @@ from typing import Any
 
 from ..cache.errors import InputError
 from .predictions import Predictions
+from .replay import Replay
 from .report import markdown, text_table
 
 
@@ -23,11 +24,19 @@ class Comparison:
         The whole result: numbers, strings, lists and mappings only; NaN is None.
     predictions
         Test predictions of every system by name; empty if read from a file.
+    replays
+        Every ensemble as it was fitted, by name; empty if read from a file.
     """
 
-    def __init__(self, data: Mapping[str, Any], predictions: Mapping[str, Predictions] = {}):
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        predictions: Mapping[str, Predictions] = {},
+        replays: Mapping[str, Replay] = {},
+    ):
         self.data: dict[str, Any] = _plain(data)
         self.predictions = dict(predictions)
+        self.replays = dict(replays)
 
     @property
     def chosen(self) -> str | None:

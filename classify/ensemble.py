@@ -67,6 +67,38 @@ class Ensemble(ABC):
         """Return what was learnt, for the report."""
         return {}
 
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Return the learnt numbers by name, float64; none where nothing is learnt."""
+        return {}
+
+    def set_state(self, members: Sequence[str], n_labels: int, arrays: State) -> Ensemble:
+        """Take the numbers of `get_state` back, for these members.
+
+        Raises
+        ------
+        InputError
+            A number is missing, unknown, of another shape, or not finite.
+        """
+        check_state(self.name, {}, arrays)
+        return self
+
+
+State = Mapping[str, np.ndarray]
+
+
+def check_state(name: str, shapes: Mapping[str, tuple[int, ...]], arrays: State) -> None:
+    """Refuse arrays that are not the finite float64 ones of `shapes`."""
+    for key in sorted({*arrays} ^ {*shapes}):
+        what = "missing" if key in shapes else "unknown"
+        raise InputError(f"{name}: the tensor {key!r} is {what}; expected {sorted(shapes)}")
+    for key, shape in shapes.items():
+        found = arrays[key]
+        if found.dtype != np.float64 or found.shape != shape or not np.isfinite(found).all():
+            raise InputError(
+                f"{name}: the tensor {key!r} is {found.dtype} {found.shape}; expected finite "
+                f"float64 {shape}"
+            )
+
 
 def joined(members: Mapping[str, Predictions]) -> tuple[Predictions, np.ndarray]:
     """Join members by id and label name.

@@ -14,7 +14,7 @@ from scipy import optimize
 
 from ..cache.errors import InputError, nearest
 from . import metrics
-from .ensemble import FLOOR, Ensemble, joined
+from .ensemble import FLOOR, Ensemble, State, check_state, joined
 from .predictions import Predictions
 
 
@@ -90,6 +90,16 @@ class WeightedEnsemble(Ensemble):
     def describe(self) -> dict[str, object]:
         """Return the weight of each member."""
         return {"weights": dict(zip(self.names_, self.weights_.tolist(), strict=True))}
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Return the weights, in the order of the members' names."""
+        return {"weights": np.asarray(self.weights_, np.float64)}
+
+    def set_state(self, members: Sequence[str], n_labels: int, arrays: State) -> WeightedEnsemble:
+        """Take the weights back."""
+        check_state(self.name, {"weights": (len(members),)}, arrays)
+        self.weights, self.names_, self.weights_ = None, sorted(members), arrays["weights"]
+        return self
 
 
 class GreedyEnsemble(WeightedEnsemble):
@@ -199,6 +209,17 @@ class StackingEnsemble(Ensemble):
             "weights": dict(zip(self.names_, self.weights_.tolist(), strict=True)),
             "offsets": self.offsets_.tolist(),
         }
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Return the weights, in the order of the members' names, and the offsets of the labels."""
+        return {"weights": self.weights_, "offsets": self.offsets_}
+
+    def set_state(self, members: Sequence[str], n_labels: int, arrays: State) -> StackingEnsemble:
+        """Take weights and offsets back."""
+        check_state(self.name, {"weights": (len(members),), "offsets": (n_labels,)}, arrays)
+        self.names_ = sorted(members)
+        self.weights_, self.offsets_ = arrays["weights"], arrays["offsets"]
+        return self
 
 
 def mixture_weights(stack: np.ndarray, truth: np.ndarray, n_steps: int = 500) -> np.ndarray:

@@ -18,6 +18,7 @@ from .comparison import Comparison
 from .coverage import combine_available, common_ids, union_ids
 from .predictions import Predictions
 from .prepare import Prepared
+from .replay import write_replays
 from .run_report import WIDE, describe_run
 from .splits import Split
 from .strategies import STRATEGIES
@@ -95,6 +96,7 @@ def judge(
         "splits": [split.describe() for split in found],
     }
     comparison.write(folder)
+    write_replays(folder, comparison.replays)
     _append(folder / "report.md", describe_run(comparison.data["run"], ready.labelled.source))
     if len(shared) < len(everything):
         strategies = recipe.ensembles if len(tests) > 1 else ()

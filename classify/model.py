@@ -350,7 +350,11 @@ class Model:
                 f"features are {values.shape[1]} wide; the model was trained on "
                 f"{self._mean.shape[0]}"
             )
-        return ((values - self._mean) / self._scale).astype(np.float32)
+        found = np.empty(values.shape, np.float32)
+        for start in range(0, len(values), 1024):  # so that the float64 in between stays small
+            rows = slice(start, start + 1024)
+            found[rows] = (values[rows] - self._mean) / self._scale
+        return found
 
     def _named(self, ids: list[str], values: np.ndarray) -> Predictions:
         found = np.asarray(self.head_.predict_proba(values), dtype=np.float64)

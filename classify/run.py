@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from ..cache.manifest import Manifest
+from . import replay
 from .choosing import Part
 from .member import EPOCH, is_done, read_member, train_member
 from .predictions import Predictions
@@ -29,6 +30,7 @@ from .stored import Stored, embed, look
 __all__ = ["Outcome", "run"]
 
 STATE = "run.json"
+REPORT = 2  # grows when the same members give another report than before
 
 
 @dataclass
@@ -104,6 +106,7 @@ def _run_key(ready: Prepared, stored: Mapping[str, Stored]) -> str:
     return _hash(
         {
             "epoch": EPOCH,
+            "report": REPORT,
             "task": ready.task.hash,
             "clips": ready.labelled.hash,
             "split": recipe.split,
@@ -277,7 +280,8 @@ def _write_split(found: Sequence[Any], path: Path) -> None:
 def _write_state(ready: Prepared, stored: Mapping[str, Stored], outcome: Outcome) -> None:
     """Write down what the report was made from; written last, so that a killed run goes on."""
     folder = ready.recipe.report
-    kept = [folder / "split.csv", folder / "comparison.json", folder / "report.md"]
+    names = ("split.csv", "comparison.json", "report.md", *replay.FILES)
+    kept = [folder / name for name in names]
     for name in ready.recipe.members:
         kept += [path for path in (folder / "members" / name).rglob("*") if path.is_file()]
     files = {

@@ -28,6 +28,7 @@ from .ensemble import (
 from .ensemble_fitted import GreedyEnsemble, StackingEnsemble, WeightedEnsemble
 from .folds import deal_groups
 from .predictions import Predictions
+from .replay import Replay
 from .subsets import search
 
 STRATEGIES: dict[str, type[Ensemble]] = {
@@ -63,7 +64,9 @@ class Combined:
     dev_predictions
         What these scores are of.
     learnt
-        What was learnt on dev.
+        What was learnt on dev, for the report.
+    replay
+        The fitted ensemble; None for a single member.
     """
 
     test: Predictions
@@ -72,6 +75,7 @@ class Combined:
     dev: dict[str, float] = field(default_factory=dict)
     dev_predictions: Predictions | None = None
     learnt: dict[str, object] = field(default_factory=dict)
+    replay: Replay | None = None
 
     def describe(self) -> dict[str, Any]:
         """Return kind, members, dev scores and what was learnt, for JSON."""
@@ -177,8 +181,10 @@ def combine_all(
 def _fit(
     name: str, rule: Ensemble, test: Members, members: tuple[str, ...], fitting: _Dev | None
 ) -> Combined:
+    labels = next(iter(test.values())).labels
     if fitting is None:
-        return Combined(rule.combine(test), members, rule.name)
+        replay = Replay(rule, members, labels)
+        return Combined(rule.combine(test), members, rule.name, replay=replay)
     dev = {member: fitting.members[member] for member in members}
     calibrated, calibrators = fitting.calibrated(dev)
     rule.fit(calibrated, fitting.names)
@@ -188,7 +194,8 @@ def _fit(
         test = {m: calibrators[m].apply(p) for m, p in test.items()}
     scored = fitting.out_of_fold(rule, dev) if rule.learns or calibrators else rule.combine(dev)
     score = fitting.score(scored)
-    return Combined(rule.combine(test), members, rule.name, score, scored, learnt)
+    replay = Replay(rule, members, labels, calibrators)
+    return Combined(rule.combine(test), members, rule.name, score, scored, learnt, replay)
 
 
 class _Dev:

@@ -10,13 +10,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..cache.cache import Cache
 from ..cache.errors import InputError, listed, nearest
 from ..cache.manifest import Manifest
 from .model import Model
 from .predictions import Predictions
+
+if TYPE_CHECKING:
+    from .replay import Replay
 
 __all__ = ["Answer", "System", "open_system"]
 
@@ -45,13 +48,13 @@ class System:
     ----------
     name : str
     models : dict of str to Model
-    strategy : str
-        A name of `STRATEGIES`; blank for one model.
+    replay : Replay or None
+        The fitted ensemble; None for one model.
     """
 
     name: str
     models: dict[str, Model]
-    strategy: str = ""
+    replay: Replay | None = None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -99,11 +102,9 @@ class System:
         if not len(kept):
             return Answer(None, failed)
         members = {name: model.predict(kept, cache) for name, model in self.models.items()}
-        if not self.strategy:
+        if self.replay is None:
             return Answer(next(iter(members.values())), failed)
-        from .strategies import STRATEGIES
-
-        return Answer(STRATEGIES[self.strategy]().combine(members), failed)
+        return Answer(self.replay.combine(members), failed)
 
     def __call__(
         self,
@@ -171,8 +172,7 @@ def open_system(place: str | os.PathLike[str], *, system: str | None = None) -> 
     Raises
     ------
     InputError
-        Neither a model nor a run; an unknown system; an ensemble that learnt, whose weights a run
-        does not keep.
+        Neither a model nor a run; an unknown system; what the run kept of it is not whole.
     """
     folder = Path(place)
     if not (folder / "comparison.json").is_file():
@@ -192,11 +192,6 @@ def open_system(place: str | os.PathLike[str], *, system: str | None = None) -> 
             f"{nearest(chosen, list(systems))}"
         )
     entry = systems[chosen]
-    if entry["learnt"]:
-        raise InputError(
-            f"{chosen} learnt {', '.join(entry['learnt'])} from dev, which a run does not keep; "
-            "say another with --system"
-        )
     models = {}
     for name in entry["members"]:
         path = folder / "members" / name / "model"
@@ -206,4 +201,11 @@ def open_system(place: str | os.PathLike[str], *, system: str | None = None) -> 
                 "predict new clips"
             )
         models[name] = Model.from_pretrained(path)
-    return System(chosen, models, entry["strategy"])
+    if not entry["strategy"]:
+        return System(chosen, models)
+    from .replay import read_replays
+
+    replays = read_replays(folder)
+    if chosen not in replays or set(replays[chosen].members) != set(models):
+        raise InputError(f"{folder}: ensembles.json does not hold {chosen!r}; run the recipe again")
+    return System(chosen, models, replays[chosen])

@@ -27,7 +27,8 @@ class _Tokens(nn.Module):
         count = layers if patch_size is None else -(-width // patch_size)
         self.embedding = nn.Linear(size, d_model)
         self.position = nn.Parameter(torch.empty(1, count, d_model))
-        nn.init.normal_(self.position, std=0.02)
+        if not self.position.is_meta:  # there it would import torch's compiler: two seconds
+            nn.init.normal_(self.position, std=0.02)
 
     def forward(self, side: Tensor) -> Tensor:
         """Return tokens (rows, tokens, d_model)."""

@@ -76,8 +76,9 @@ class PatchTransformer(nn.Module):
             nn.Dropout(dropout),
             nn.Linear(hidden, outputs),
         )
-        nn.init.normal_(self.cls_token, std=0.02)
-        nn.init.normal_(self.position_embedding, std=0.02)
+        if not self.cls_token.is_meta:  # there it would import torch's compiler: two seconds
+            nn.init.normal_(self.cls_token, std=0.02)
+            nn.init.normal_(self.position_embedding, std=0.02)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (rows, outputs) of vectors (rows, width)."""
@@ -136,6 +137,7 @@ class PatchTransformerHead(TorchHead):
 
     name: ClassVar[str] = "patch"
     _chunk: ClassVar[int] = 256
+    _block: ClassVar[int] = 128
 
     learning_rate: float = 2e-4
     batch_size: int | None = 32

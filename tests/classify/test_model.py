@@ -86,7 +86,9 @@ def part(clips):
 
 @pytest.fixture(scope="module")
 def model(space, part):
-    return Model(LogisticHead(C=0.1), VALENCE, space.features(layers=1)).fit(part.train, part.dev)
+    return Model(LogisticHead(C=0.1, tol=1e-6), VALENCE, space.features(layers=1)).fit(
+        part.train, part.dev
+    )
 
 
 def test_equals_a_scikit_learn_pipeline(space, part, model):
@@ -115,7 +117,9 @@ def test_order_and_company_of_clips_do_not_matter(part, model):
 
 
 def test_H06_one_seed_gives_bit_equal_results(space, part, model):
-    again = Model(LogisticHead(C=0.1), VALENCE, space.features(layers=1)).fit(part.train, part.dev)
+    again = Model(LogisticHead(C=0.1, tol=1e-6), VALENCE, space.features(layers=1)).fit(
+        part.train, part.dev
+    )
     assert np.array_equal(again.predict(part.test).proba, model.predict(part.test).proba)
 
 

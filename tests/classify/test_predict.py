@@ -318,9 +318,8 @@ def test_a_timeline_as_a_table_and_a_figure(corpus, tmp_path):
     )
     answer = open_system(corpus / "out", system="speech").predict(cut, Cache(tmp_path / "c"))
     assert answer.predictions is not None
-    assert [float(rows[1][label]) for label in VALENCE.labels] == answer.predictions.proba[
-        0
-    ].tolist()
+    told_csv = [float(rows[1][label]) for label in VALENCE.labels]
+    assert told_csv == pytest.approx(answer.predictions.proba[0].tolist(), abs=1e-12)
     told_json = json.loads(predict(*words, "--json").stdout)
     assert [row["start"] for row in told_json] == [float(row["start"]) for row in rows]
     wrong = predict(*words[:4], "--hop", 1)

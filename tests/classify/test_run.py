@@ -90,6 +90,7 @@ def test_what_a_run_leaves(finished):
     member = ["dev.csv", "member.json", "model/config.json", "model/model.safetensors", "pred.csv"]
     assert found == {
         *("comparison.json", "report.md", "run.json", "split.csv"),
+        *("ensembles.json", "ensembles.safetensors"),
         *(f"members/{name}/{file}" for name in ("speech-lr", "text-lr") for file in member),
     }
     data = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
