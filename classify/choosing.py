@@ -18,6 +18,7 @@ from .task import Task
 
 if TYPE_CHECKING:
     from .model import Model
+    from .predictions import Predictions
 
 __all__ = ["Part", "choose"]
 
@@ -48,6 +49,7 @@ def choose(
     *,
     split_options: Mapping[str, Any] | None = None,
     keep_interrupted: bool = False,
+    on_seed: Callable[[int, Predictions], None] = lambda seed, test: None,
     say: Callable[[str], None] = lambda message: None,
 ) -> tuple[Model, dict[str, Any]]:
     """Fit every candidate, keep the one with the best UAR on dev; of equal ones the first.
@@ -59,6 +61,8 @@ def choose(
     keep_interrupted : bool
         What Ctrl-C means in the middle of a torch head: keep the best epoch so far and end with
         it, or stop. A run stops, so that half a training is never taken for a whole one.
+    on_seed : callable, optional
+        Given each seed and its predictions of test, where there are several seeds.
 
     Returns
     -------
@@ -71,6 +75,8 @@ def choose(
     InputError
         As `Model.fit`; or several values to choose from and no dev clips.
     """
+    from .metrics import uar
+
     options = dict(split_options or {})
     candidates = list(entry.candidates())
     has_dev = len(part.dev) > 0
@@ -107,9 +113,11 @@ def choose(
         for seed in range(entry.random_state, entry.random_state + entry.seeds):
             again = first if seed == entry.random_state else None
             score, model = (best_score, again) if again else fit(chosen, seed)
+            test = model.predict(part.test)
+            on_seed(seed, test)
             scores = {
                 "dev_uar": score if has_dev else None,
-                "test_uar": _uar(model, part.test, task),
+                "test_uar": uar(list(part.test["label"]), test.label, task.labels),
             }
             record["seeds"].append({"random_state": seed, **scores})
             say(f"{entry.name}: seed {seed}: dev UAR {score:.3f}")
@@ -118,6 +126,8 @@ def choose(
         record["over_seeds"] = _spread([one["test_uar"] for one in record["seeds"]])
     record["dev_uar"] = best_score if has_dev else None
     record["random_state"] = best.random_state
+    if isinstance(entry.scale, str):
+        record["scaled_within"] = entry.scale
     record["fit"] = best.record
     return best, record
 

@@ -10,9 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ..cache.errors import InputError
 from . import scoring
 from .bootstrap import resample
+from .bootstrap_proba import proba_intervals
 from .comparison import Comparison
 from .ensemble import Ensemble
 from .extras import extras
@@ -136,6 +139,15 @@ def compare(
         random_state=random_state,
         per_class=True,
     )
+    of_proba = proba_intervals(
+        test.codes,
+        {name: p.proba for name, p in systems.items() if not p.hard},
+        group_codes,
+        np.array([task.values[label] for label in task.labels]) if task.values else None,
+        n_resamples=min(n_resamples, 2000),
+        level=level,
+        random_state=random_state,
+    )
     chosen = _chosen(combined)
     folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
     more = extras(
@@ -177,7 +189,9 @@ def compare(
         "systems": {
             name: {
                 **item.describe(),
-                "test": scoring.scores(test.codes, systems[name], task, drawn, name, level),
+                "test": scoring.scores(
+                    test.codes, systems[name], task, drawn, name, level, of_proba.get(name)
+                ),
             }
             for name, item in combined.items()
         },

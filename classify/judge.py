@@ -34,6 +34,7 @@ def judge(
     about: Mapping[str, Any],
     folder: Path,
     *,
+    seeds: Mapping[str, Mapping[str, Predictions]] | None = None,
     more: Mapping[str, Any] | None = None,
 ) -> Comparison:
     """Compare, and write `comparison.json` and `report.md` (and `all-clips/`).
@@ -47,6 +48,8 @@ def judge(
     about : mapping
         What the run has to say beside the comparison; stored under ``run``.
     folder : Path
+    seeds : mapping, optional
+        Member -> seed -> predictions of test, for members that were trained from several seeds.
     more : mapping, optional
         Other parts of the result: a learning curve.
 
@@ -83,6 +86,11 @@ def judge(
         ready.task,
         strategies=recipe.ensembles if len(tests) > 1 else (),
         split=found,
+        seeds={
+            name: {seed: one.select(shared) for seed, one in runs.items()}
+            for name, runs in (seeds or {}).items()
+            if len(runs) > 1
+        },
         **dev,
         **options,
         **asked,

@@ -7,7 +7,7 @@ Reads plain data only: mappings with text keys, lists, and scalars of YAML's saf
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
@@ -101,6 +101,13 @@ class Located:
         if not isinstance(self.value, bool):
             self.fail(f"{what} is {self.plain()!r}; expected true or false")
         return self.value
+
+    def checked(self, check: Callable[[Any], T]) -> T:
+        """Return what `check` makes of the plain value; its error names the line."""
+        try:
+            return check(self.plain())
+        except InputError as error:
+            self.fail(str(error))
 
     def plain(self) -> Any:
         """Return the same value as dicts, lists and scalars, without lines."""

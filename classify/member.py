@@ -25,10 +25,11 @@ from .predictions import Predictions
 from .recipe import MemberEntry
 from .task import Task
 
-__all__ = ["check_head", "is_done", "read_member", "train_member"]
+__all__ = ["check_head", "is_done", "read_member", "read_seeds", "train_member"]
 
 EPOCH = 1  # grows when the same recipe gives other numbers than before
 RECORD = "member.json"
+SEEDS = "seeds"
 
 
 def check_head(entry: MemberEntry) -> None:
@@ -84,6 +85,12 @@ def read_member(folder: Path, labels: Sequence[str]) -> tuple[Predictions, Predi
     )
 
 
+def read_seeds(folder: Path, labels: Sequence[str]) -> dict[str, Predictions]:
+    """Return predictions of test by seed, from a member's folder; empty where it has one seed."""
+    found = sorted((folder / SEEDS).glob("*.csv"), key=lambda path: (len(path.stem), path.stem))
+    return {path.stem: Predictions.read(path, labels=labels) for path in found}
+
+
 def train_member(
     entry: MemberEntry,
     task: Task,
@@ -106,8 +113,8 @@ def train_member(
     spaces : mapping of str to Space
         Encoder name -> where its features lie.
     folder : Path
-        Receives `member.json`, `pred.csv`, `dev.csv`, `model/` (`model-1/`, ... for folds) and
-        `history.jsonl`.
+        Receives `member.json`, `pred.csv`, `dev.csv`, `seeds/` (predictions of test by each of
+        several seeds), `model/` (`model-1/`, ... for folds) and `history.jsonl`.
     key : str
         See `is_done`.
     split_options : mapping, optional
@@ -125,11 +132,22 @@ def train_member(
     beside.mkdir()
     try:
         tests, devs, records = [], [], []
+        seeds: dict[int, list[Predictions]] = {}
+
+        def on_seed(seed: int, test: Predictions) -> None:
+            seeds.setdefault(seed, []).append(test)
+
         for number, part in enumerate(parts, 1):
             name = "model" if len(parts) == 1 else f"model-{number}"
             if entry.head:
                 model, record = choose(
-                    entry, task, part, spaces, split_options=split_options, say=say
+                    entry,
+                    task,
+                    part,
+                    spaces,
+                    split_options=split_options,
+                    on_seed=on_seed,
+                    say=say,
                 )
                 model.save_pretrained(beside / name)
                 _append_history(beside / "history.jsonl", name, model.head_)
@@ -143,6 +161,8 @@ def train_member(
                 devs.append(predict(part.dev))
             records.append({"test_clips": len(part.test), **record})
         _joined(tests).write(beside / "pred.csv")
+        for seed, found in seeds.items():
+            _joined(found).write(beside / SEEDS / f"{seed}.csv")
         if devs and len(parts) == 1:
             devs[0].write(beside / "dev.csv")
         described = {

@@ -22,7 +22,8 @@ from .persist import read_folder, write_folder
 from .predictions import Predictions
 from .provenance import describe, version, versions
 from .reading import bears_gaps, read_features
-from .restore import head_name, looks_like_an_id, restore_canary, restore_head, restore_scaler
+from .restore import head_name, looks_like_an_id, restore_canary, restore_head
+from .scaling import Scaling
 from .task import Task
 from .threads import few_threads
 
@@ -44,8 +45,9 @@ class Model:
         The labels and their order.
     features : Features or list of Features
         What the head sees; of a list, the widths are told to the head (``widths=``), side by side.
-    scale : bool, default=True
-        Standardise every feature with mean and deviation of train.
+    scale : bool or {"speaker", "language", "dataset"}, default=True
+        Standardise every feature with mean and deviation of train; or within each speaker,
+        language or corpus, which is transductive (see `affekt.classify.scaling`).
     random_state : int, default=0
         Given to a head whose own is None: one seed, one result.
 
@@ -68,20 +70,18 @@ class Model:
         task: Task,
         features: Features | Sequence[Features],
         *,
-        scale: bool = True,
+        scale: bool | str = True,
         random_state: int = 0,
     ) -> None:
         self.head = head
         self.task = task
         self.features = list(features) if isinstance(features, Sequence) else [features]
         self.needs = [Needs.of(one) for one in self.features]
-        self.scale = scale
+        self.scaling = Scaling(scale)
         self.random_state = random_state
         self.canaries: list[np.ndarray | None] = [one.space.canary() for one in self.features]
         self.head_: Any = None
         self.record: dict[str, Any] = {}
-        self._mean: np.ndarray | None = None
-        self._scale: np.ndarray | None = None
 
     def fit(
         self,
@@ -128,16 +128,16 @@ class Model:
                 f"expected at least two of {', '.join(self.task.labels)}"
             )
         values = self._read(train, self.features)
-        self._fit_scaler(values)
+        self.scaling = Scaling(self.scaling.scale).fit(values, train)
         extra: dict[str, Any] = {}
         if dev is not None and "X_dev" in signature(self.head.fit).parameters:
             extra = {
-                "X_dev": self._scaled(self._read(dev, self.features)),
+                "X_dev": self.scaling.apply(self._read(dev, self.features), dev),
                 "y_dev": dev["label"].astype(str),
             }
         self.head_ = self._prepared_head()
         with few_threads(values.size):
-            self.head_.fit(self._scaled(values), train["label"].astype(str), **extra)
+            self.head_.fit(self.scaling.apply(values, train), train["label"].astype(str), **extra)
         self.record = {
             "train": describe(train),
             "dev": describe(dev) if dev is not None else None,
@@ -184,7 +184,7 @@ class Model:
             from .raw import predict_files
 
             return predict_files(self, clips, cache, **raw)
-        values = self._scaled(self._read(clips, self._features_in(cache)))
+        values = self.scaling.apply(self._read(clips, self._features_in(cache)), clips)
         return self._named(list(clips.ids), values)
 
     def save_pretrained(self, folder: str | Path) -> None:
@@ -200,8 +200,7 @@ class Model:
         name = head_name(self.head_)
         state, arrays = self.head_.get_state()
         arrays = {f"head.{key}": value for key, value in arrays.items()}
-        if self._mean is not None and self._scale is not None:
-            arrays |= {"scaler.mean": self._mean, "scaler.scale": self._scale}
+        arrays |= self.scaling.arrays()
         for position, canary in enumerate(self.canaries):
             if canary is not None:
                 arrays[f"canary.{position}"] = np.asarray(canary, np.float32)
@@ -210,7 +209,7 @@ class Model:
             "task": self.task.record(),
             "labels": list(self.task.labels),
             "features": [need.record() for need in self.needs],
-            "scale": self.scale,
+            "scale": self.scaling.config(),
             "head": {"name": name, "state": state},
             "record": self.record,
         }
@@ -247,19 +246,16 @@ class Model:
         source = f"{folder}: config.json"
         if list(task.labels) != config["labels"]:
             raise InputError(f"{source}: labels are not those of the task")
-        model = cls(None, task, [], scale=config["scale"])
+        model = cls(None, task, [])
         model.needs = [Needs.from_record(record, source) for record in config["features"]]
         model.record = config["record"]
         model.head_ = model.head = restore_head(config["head"], arrays, source)
-        if config["scale"]:
-            model._mean, model._scale = (
-                restore_scaler(arrays, name, model.head_, source) for name in ("mean", "scale")
-            )
+        model.scaling = Scaling.restore(config["scale"], arrays, model.head_, source)
         model.canaries = [
             restore_canary(arrays, i, need, source) for i, need in enumerate(model.needs)
         ]
         own = {f"canary.{i}" for i in range(len(model.needs))}
-        own |= {"scaler.mean", "scaler.scale"} if config["scale"] else set()
+        own |= set(model.scaling.arrays())
         if extra := sorted(n for n in arrays if not n.startswith("head.") and n not in own):
             raise InputError(f"{source}: tensors that belong to nothing: {', '.join(extra)}")
         unknown = sorted(set(map(str, model.head_.classes_)) - set(task.labels))
@@ -333,28 +329,6 @@ class Model:
         if any(mixed):
             told["layer_mix"] = True
         return head.set_params(**told)
-
-    def _fit_scaler(self, values: np.ndarray) -> None:
-        self._mean = self._scale = None
-        if self.scale:
-            from sklearn.preprocessing import StandardScaler
-
-            scaler = StandardScaler().fit(values.astype(np.float64))
-            self._mean, self._scale = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
-
-    def _scaled(self, values: np.ndarray) -> np.ndarray:
-        if self._mean is None:
-            return values
-        if values.shape[1] != self._mean.shape[0]:
-            raise InputError(
-                f"features are {values.shape[1]} wide; the model was trained on "
-                f"{self._mean.shape[0]}"
-            )
-        found = np.empty(values.shape, np.float32)
-        for start in range(0, len(values), 1024):  # so that the float64 in between stays small
-            rows = slice(start, start + 1024)
-            found[rows] = (values[rows] - self._mean) / self._scale
-        return found
 
     def _named(self, ids: list[str], values: np.ndarray) -> Predictions:
         found = np.asarray(self.head_.predict_proba(values), dtype=np.float64)

@@ -28,14 +28,14 @@ WEIGHTS = "model.safetensors"
 LARGEST_CONFIG = 1_000_000  # bytes
 LARGEST_WEIGHTS = 4_000_000_000  # bytes
 
-#: every key of config.json, and what it holds; [x] is a list of x
+#: every key of config.json, and what it holds; [x] is a list of x, (x, y) is one or the other
 SCHEMA: dict[str, Any] = {
     "format": str,
     "affekt": str,
     "task": dict,
     "labels": [str],
     "features": [{"spec": dict, "layers": [int], "combine": str}],
-    "scale": bool,
+    "scale": (bool, dict),
     "head": {"name": str, "state": dict},
     "record": dict,
     "weights": {"file": str, "sha256": str, "bytes": int},
@@ -230,7 +230,9 @@ def _check(value: Any, schema: Any, where: str) -> None:
                 raise InputError(f"{where}: the key {key!r} is missing")
             _check(value[key], inner, f"{where}: {key}")
     elif not isinstance(value, schema) or (schema is int and isinstance(value, bool)):
-        raise InputError(f"{where}: expected {schema.__name__}, got {type(value).__name__}")
+        kinds = schema if isinstance(schema, tuple) else (schema,)
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise InputError(f"{where}: expected {names}, got {type(value).__name__}")
 
 
 def _write(path: Path, data: bytes) -> None:

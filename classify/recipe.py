@@ -15,7 +15,8 @@ from typing import Any
 from ..cache.errors import nearest
 from .located import Located, read_yaml
 from .recipe_compare import compare_options
-from .splits import SCHEMES
+from .recipe_split import split_options
+from .scaling import check_scale
 
 __all__ = ["EncoderEntry", "MemberEntry", "Recipe"]
 
@@ -54,18 +55,6 @@ _ENCODER = [
     "max_length",
     "store_dtype",
 ]
-_SPLIT = {
-    "scheme": str,
-    "column": str,
-    "test_size": float,
-    "dev_size": float,
-    "n_splits": int,
-    "repeats": int,
-    "group": str,
-    "random_state": int,
-    "allow_speaker_overlap": bool,
-    "allow_duplicates": bool,
-}
 _NEEDED = ["manifest", "task", "encoders", "members"]
 _COMBINE = ["concat", "mean", "mix"]
 
@@ -108,8 +97,8 @@ class MemberEntry:
         "concat", "mean" or "mix": how several layers become one input.
     settings : dict of str to tuple
         Hyper-parameter of the head -> values to choose from.
-    scale : bool
-        Whether features are standardised with the statistics of train.
+    scale : bool or str
+        Whether features are standardised with the statistics of train, or within which column.
     seeds : int
         How many random states are tried, starting with `random_state`.
     random_state : int
@@ -122,7 +111,7 @@ class MemberEntry:
     layers: Mapping[str, tuple[Any, ...]]
     combine: tuple[str, ...]
     settings: Mapping[str, tuple[Any, ...]]
-    scale: bool
+    scale: bool | str
     seeds: int
     random_state: int
     at: Located = field(repr=False, compare=False)
@@ -244,7 +233,7 @@ class Recipe:
             unlabelled=_one_of(keys, "unlabelled", ["error", "drop"]),
             cache=folder / _text(keys, "cache", "my.cache"),
             encoders=encoders,
-            split=_split(top["split"]) if "split" in top else {"scheme": "speaker"},
+            split=split_options(top["split"]) if "split" in top else {"scheme": "speaker"},
             members=_members(top["members"], encoders),
             ensembles=_ensembles(keys),
             group=_text(keys, "group", "speaker"),
@@ -306,24 +295,6 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
     return found
 
 
-def _split(at: Located) -> dict[str, Any]:
-    for key, value in at.mapping("split", _SPLIT).items():
-        kind = _SPLIT[key]
-        if kind is str:
-            value.text(key)
-        elif kind is bool:
-            value.flag(key)
-        else:
-            value.number(key, whole=kind is int, least=0)
-    split = {"scheme": "speaker", **at.plain()}
-    if split["scheme"] not in SCHEMES:
-        at["scheme"].fail(
-            f"unknown scheme {split['scheme']!r}; expected one of {', '.join(SCHEMES)}."
-            f"{nearest(split['scheme'], SCHEMES)}"
-        )
-    return split
-
-
 def _members(at: Located, encoders: Mapping[str, EncoderEntry]) -> dict[str, MemberEntry]:
     found = {name: _member(name, entry, encoders) for name, entry in at.mapping("members").items()}
     if not found:
@@ -363,7 +334,7 @@ def _member(name: str, at: Located, encoders: Mapping[str, EncoderEntry]) -> Mem
             for key, value in keys.items()
             if key not in own
         },
-        scale=keys["scale"].flag("scale") if "scale" in keys else True,
+        scale=keys["scale"].checked(check_scale) if "scale" in keys else True,
         seeds=keys["seeds"].number("seeds", whole=True, least=1) if "seeds" in keys else 1,
         random_state=keys["random_state"].number("random_state", whole=True, least=0)
         if "random_state" in keys

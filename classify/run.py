@@ -14,18 +14,23 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..cache.manifest import Manifest
-from . import replay
 from .choosing import Part
-from .member import EPOCH, is_done, read_member, train_member
+from .member import EPOCH, is_done, read_member, read_seeds, train_member
 from .predictions import Predictions
 from .prepare import Prepared, check_work, prepare
 from .recipe import MemberEntry, Recipe
+from .repeats import REPEATS, by_repeat, repeats_table, summarise, write_repeats
+from .replay import FILES
+from .split import Split
 from .stored import Stored, embed, look
+
+if TYPE_CHECKING:
+    from .comparison import Comparison
 
 __all__ = ["Outcome", "run"]
 
@@ -150,8 +155,6 @@ def _train_and_compare(
     outcome: Outcome,
     say: Callable[[str], None],
 ) -> None:
-    from .judge import judge
-    from .run_compare import near_duplicates, run_curve
     from .splits import splits
 
     recipe = ready.recipe
@@ -160,17 +163,48 @@ def _train_and_compare(
         say(f"split: {warning}")
     recipe.report.mkdir(parents=True, exist_ok=True)
     (recipe.report / STATE).unlink(missing_ok=True)
-    _write_split(found, recipe.report / "split.csv")
+    if recipe.split.get("repeats", 1) == 1:
+        outcome.table = _once(ready, stored, found, recipe.report, outcome, say).table()
+    else:
+        results = {}
+        for number, (name, own) in enumerate(by_repeat(found).items(), 1):
+            say(name)
+            folder = recipe.report / name.replace(" ", "-")
+            results[name] = _once(ready, stored, own, folder, outcome, say, curve=number == 1)
+        summary = summarise(results, found)
+        write_repeats(recipe.report, summary)
+        outcome.table = repeats_table(summary)
+    outcome.did.append("compared members and ensembles")
+    _write_state(ready, stored, outcome)
+
+
+def _once(
+    ready: Prepared,
+    stored: Mapping[str, Stored],
+    found: Sequence[Split],
+    place: Path,
+    outcome: Outcome,
+    say: Callable[[str], None],
+    curve: bool = True,
+) -> Comparison:
+    """Train every member on one division of the clips (or its folds), and compare them there."""
+    from .judge import judge
+    from .run_compare import near_duplicates, run_curve
+
+    recipe = ready.recipe
+    place.mkdir(exist_ok=True)
+    _write_split(found, place / "split.csv")
     spaces = {name: ready.cache.space(source.spec) for name, source in ready.sources.items()}
     tests: dict[str, Predictions] = {}
     devs: dict[str, Predictions] = {}
+    seeds: dict[str, dict[str, Predictions]] = {}
     records: dict[str, Any] = {}
     single: dict[str, Part] = {}
     for entry in recipe.members.values():
         parts = _parts(entry, found, stored)
         if len(parts) == 1:
             single[entry.name] = parts[0]
-        folder = recipe.report / "members" / entry.name
+        folder = place / "members" / entry.name
         key = _member_key(entry, ready, parts, stored)
         if not is_done(folder, key):
             say(f"{entry.name}: training on {len(parts[0].train)} clips")
@@ -184,6 +218,7 @@ def _train_and_compare(
             )
             outcome.did.append(f"trained {entry.name}")
         tests[entry.name], dev, records[entry.name] = read_member(folder, ready.task.labels)
+        seeds[entry.name] = read_seeds(folder, ready.task.labels)
         if dev is not None:
             devs[entry.name] = dev
     say("comparing")
@@ -192,11 +227,9 @@ def _train_and_compare(
         "quarantined": outcome.quarantined,
         "members": {name: {"parts": record["parts"]} for name, record in records.items()},
     }
-    more = run_curve(ready, single, devs, spaces, say)
+    more = run_curve(ready, single, devs, spaces, say) if curve else {}
     more["warnings"] = near_duplicates(found, spaces, {n: one.there for n, one in stored.items()})
-    outcome.table = judge(ready, found, tests, devs, about, recipe.report, more=more).table()
-    outcome.did.append("compared members and ensembles")
-    _write_state(ready, stored, outcome)
+    return judge(ready, found, tests, devs, about, place, seeds=seeds, more=more)
 
 
 def _recordings(stored: Mapping[str, Stored], ready: Prepared) -> dict[str, str | None] | None:
@@ -236,7 +269,8 @@ def _member_key(
 ) -> str:
     def rows(clips: Manifest) -> list[Any]:
         digests = [[stored[name].digests.get(clip) for name in entry.on] for clip in clips.ids]
-        return [clips.ids, list(clips["label"]), digests]
+        within = [list(clips[entry.scale])] if entry.scale in clips.columns else []
+        return [clips.ids, list(clips["label"]), digests, *within]
 
     return _hash(
         {
@@ -280,10 +314,14 @@ def _write_split(found: Sequence[Any], path: Path) -> None:
 def _write_state(ready: Prepared, stored: Mapping[str, Stored], outcome: Outcome) -> None:
     """Write down what the report was made from; written last, so that a killed run goes on."""
     folder = ready.recipe.report
-    names = ("split.csv", "comparison.json", "report.md", *replay.FILES)
-    kept = [folder / name for name in names]
-    for name in ready.recipe.members:
-        kept += [path for path in (folder / "members" / name).rglob("*") if path.is_file()]
+    names = ("split.csv", "comparison.json", "report.md", *FILES)
+    again = ready.recipe.split.get("repeats", 1)
+    places = [folder / f"repeat-{n}" for n in range(1, again + 1)] if again > 1 else [folder]
+    kept = [folder / name for name in (REPEATS, "report.md")] if again > 1 else []
+    for place in places:
+        kept += [place / name for name in names]
+        for name in ready.recipe.members:
+            kept += [path for path in (place / "members" / name).rglob("*") if path.is_file()]
     files = {
         path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in kept

@@ -72,6 +72,12 @@ def _settings(name: str, record: Mapping[str, Any]) -> list[str]:
         words = [f"layer {layer} of {md(on)}" for on, layer in chosen["layers"].items()]
         words += [f"{md(key)} {md(value)}" for key, value in chosen["settings"].items()]
         text = f"- {where}: {', '.join(words)}"
+        if "scaled_within" in part:
+            within = part["scaled_within"]
+            text += (
+                f"; features scaled within each {within}, by the unlabelled clips of that {within} "
+                "(transductive: a prediction depends on the other clips handed in)"
+            )
         if len(part["tried"]) > 1:
             text += f"; the best of {len(part['tried'])} settings on dev"
         if "over_seeds" in part:

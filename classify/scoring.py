@@ -23,8 +23,12 @@ def scores(
     drawn: Resamples,
     name: str,
     level: float,
+    of_proba: Mapping[str, tuple[float, float]] | None = None,
 ) -> dict[str, Any]:
-    """Return every measure of one system on the test clips."""
+    """Return every measure of one system on the test clips.
+
+    `of_proba` holds the intervals of NLL, Brier, ECE and CCC, as `proba_intervals` gives them.
+    """
     matrix = metrics.confusion_of_codes(truth, predictions.codes, len(task.labels))
     result: dict[str, Any] = {}
     for measure, value in metrics.summary(matrix).items():
@@ -37,6 +41,8 @@ def scores(
         if task.values:
             values = np.array([task.values[label] for label in task.labels])
             result["ccc"] = {"value": metrics.ccc(values[truth], predictions.proba @ values)}
+        for measure, limits in (of_proba or {}).items():
+            result[measure]["interval"] = list(limits)
     table = metrics.per_class(matrix)
     result["right"] = int(np.trace(matrix))
     result["classes"] = {

@@ -29,6 +29,7 @@ SCHEMES = (
     "leave-one-language-out",
     "leave-one-corpus-out",
 )
+REPEATABLE = ("stratified", "speaker", "group-kfold")  # the others divide in one way only
 NAMES = {
     **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
     **dict.fromkeys(("dev", "development", "val", "valid", "validation", "devel"), "dev"),
@@ -143,7 +144,7 @@ def splits(
                     allow_duplicates,
                 )
             )
-        if scheme == "column" or scheme in HELD_OUT:
+        if scheme not in REPEATABLE:
             break
     return found
 

@@ -175,6 +175,11 @@ def open_system(place: str | os.PathLike[str], *, system: str | None = None) -> 
         Neither a model nor a run; an unknown system; what the run kept of it is not whole.
     """
     folder = Path(place)
+    if (folder / "repeats.json").is_file():
+        raise InputError(
+            f"{folder} holds repeats, each with models of its own; name one of them: "
+            f"{folder / 'repeat-1'}"
+        )
     if not (folder / "comparison.json").is_file():
         if system is not None:
             raise InputError(f"--system is for the folder of a run; {place} is a model")

@@ -1,0 +1,52 @@
+"""The key `split` of a recipe: how the clips are divided."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..cache.errors import nearest
+from .located import Located
+from .splits import REPEATABLE, SCHEMES
+
+_SPLIT = {
+    "scheme": str,
+    "column": str,
+    "test_size": float,
+    "dev_size": float,
+    "n_splits": int,
+    "repeats": int,
+    "group": str,
+    "random_state": int,
+    "allow_speaker_overlap": bool,
+    "allow_duplicates": bool,
+}
+
+
+def split_options(at: Located) -> dict[str, Any]:
+    """Read the recipe's `split`: arguments of `affekt.classify.splits`.
+
+    Raises
+    ------
+    InputError
+        An unknown key or scheme, a value of the wrong kind, repeats of what divides in one way.
+    """
+    for key, value in at.mapping("split", _SPLIT).items():
+        kind = _SPLIT[key]
+        if kind is str:
+            value.text(key)
+        elif kind is bool:
+            value.flag(key)
+        else:
+            value.number(key, whole=kind is int, least=0)
+    split = {"scheme": "speaker", **at.plain()}
+    if split["scheme"] not in SCHEMES:
+        at["scheme"].fail(
+            f"unknown scheme {split['scheme']!r}; expected one of {', '.join(SCHEMES)}."
+            f"{nearest(split['scheme'], SCHEMES)}"
+        )
+    if split.get("repeats", 1) > 1 and split["scheme"] not in REPEATABLE:
+        at["repeats"].fail(
+            f"the scheme {split['scheme']!r} divides in one way only; repeats are for "
+            f"{', '.join(REPEATABLE)}"
+        )
+    return split

@@ -1,0 +1,118 @@
+"""A recipe with repeats: every repeat is compared for itself, and all of them together."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affekt.cache import InputError
+from affekt.classify import Predictions, Recipe, run
+from affekt.classify.demo_corpus import write_corpus
+from affekt.classify.repeats import spread
+from affekt.classify.system import open_system
+from scipy import stats
+
+RECIPE = """\
+manifest: clips.csv
+task: valence
+encoders: {speech: spectral, text: ngram}
+split: {scheme: SCHEME, test_size: 0.3, dev_size: 0.25, n_splits: 3, repeats: 2}
+members:
+  speech: {head: logistic, on: speech}
+  words: {head: mlp, on: text, hidden: [[8]], max_epochs: 2, seeds: 3}
+ensembles: [mean]
+compare: {n_resamples: 100, audit_audio: false, learning_curve: false}
+report: SCHEME
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("repeats")
+    write_corpus(folder, voices=8, clips_per_voice=9)
+    for scheme in ("speaker", "group-kfold"):
+        text = RECIPE.replace("SCHEME", scheme)
+        (folder / f"{scheme}.yaml").write_text(text, encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(project) -> Path:
+    outcome = run(project / "speaker.yaml")
+    assert outcome.exit_code == 0
+    assert "means over 2 repeats" in outcome.table
+    assert run(project / "speaker.yaml").did == []
+    return project / "speaker"
+
+
+def load(path: Path):
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def test_the_summary_is_that_of_the_repeats(finished):
+    summary = load(finished / "repeats.json")
+    each = [load(finished / f"repeat-{n}/comparison.json") for n in (1, 2)]
+    assert [one["test"]["clips"] for one in each] == [
+        one["test_clips"] for one in summary["repeats"].values()
+    ]
+    for name in ("speech", "words", "mean"):
+        values = [one["systems"][name]["test"]["uar"]["value"] for one in each]
+        told = summary["systems"][name]["uar"]
+        assert told["values"] == values
+        assert told["mean"] == pytest.approx(np.mean(values))
+        assert told["sd"] == pytest.approx(np.std(values, ddof=1))
+    chosen = [one["systems"][one["chosen"]]["test"]["uar"]["value"] for one in each]
+    assert summary["systems"]["(what dev chose)"]["uar"]["values"] == chosen
+    report = (finished / "report.md").read_text(encoding="utf-8")
+    assert "# 2 repeats: valence" in report
+    assert f"{np.mean(chosen):.3f}" in report
+    assert "`repeat-2/report.md`" in report
+
+
+def test_repeats_divide_anew(finished):
+    first, second = ((finished / f"repeat-{n}/split.csv").read_text() for n in (1, 2))
+    assert first != second
+
+
+def test_the_interval_allows_for_shared_clips():
+    values = [0.6, 0.65, 0.7, 0.62]
+    found = spread(values, overlap=0.5)
+    plain = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
+    wider = (found["interval"][1] - found["interval"][0]) / (plain[1] - plain[0])
+    assert wider == pytest.approx((1 + 4 * 0.5) ** 0.5)
+
+
+def test_seeds_are_a_source_of_variance_in_the_report(finished):
+    data = load(finished / "repeat-1/comparison.json")
+    assert set(data["seeds"]) == {"words"}
+    found = data["seeds"]["words"]
+    assert set(found["seeds"]) == {"0", "1", "2"}
+    record = load(finished / "repeat-1/members/words/member.json")["parts"][0]
+    told = [one["test_uar"] for one in record["seeds"]]
+    assert list(found["seeds"].values()) == pytest.approx(told)
+    assert "## Seeds" in (finished / "repeat-1/report.md").read_text(encoding="utf-8")
+    kept = Predictions.read(finished / "repeat-1/members/words/seeds/1.csv")
+    assert set(kept.ids) == set(Predictions.read(finished / "repeat-1/members/words/pred.csv").ids)
+
+
+def test_repeated_cross_validation_tests_every_clip_in_each_repeat(project):
+    run(project / "group-kfold.yaml")
+    for n in (1, 2):
+        data = load(project / f"group-kfold/repeat-{n}/comparison.json")
+        assert data["test"]["clips"] == 72
+        assert len(data["splits"]) == 3
+
+
+def test_predict_names_a_repeat(finished):
+    with pytest.raises(InputError, match="repeat-1"):
+        open_system(finished)
+    assert open_system(finished / "repeat-1").labels == ("negative", "neutral", "positive")
+
+
+def test_schemes_that_divide_in_one_way_are_refused(project, tmp_path):
+    path = tmp_path / "r.yaml"
+    path.write_text(RECIPE.replace("SCHEME", "column"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"r\.yaml:4: .*divides in one way only"):
+        Recipe.read(path)
