@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "cache"))
@@ -142,26 +143,55 @@ def one_layer(work: Path, count: int) -> None:
     show("32 random rows, all layers", packed_ms=times[0] * 1e3, shards_ms=times[1] * 1e3)
 
 
+def queued() -> Callable[[], None]:
+    """Return a wait for the next clip of a device that computes it while this one is stored."""
+    ready = time.perf_counter()
+
+    def wait() -> None:
+        nonlocal ready
+        ready += 0.001
+        time.sleep(max(0.0, ready - time.perf_counter()))
+
+    return wait
+
+
+def asked() -> Callable[[], None]:
+    """Return a wait for a device that starts with a clip when it is asked for it."""
+    return lambda: time.sleep(0.001)
+
+
 def commits(work: Path, count: int = 16_384) -> None:
-    """Compare an encoder that takes 1 ms a clip with and without storing its rows."""
+    """Compare an encoder that takes 1 ms a clip with and without storing its rows.
+
+    `asked` counts every step of the processor, which wakes up with cold caches a thousand times a
+    second: `a_list_adds` is what it costs there to append each row to a list, and nothing else.
+    """
     pool = rows_of(64, LAYERS, DIM)
     spec = make_spec(layers=LAYERS, dim=DIM, store_dtype="float16")
     keys = [row_key(spec.key, "text", text_digest(f"t{i}")) for i in range(count)]
     turn = iter(range(99))
 
-    def encode(writer=None) -> None:
+    def encode(start: Callable, take: Callable | None = None) -> None:
+        wait = start()
         for i, key in enumerate(keys):
-            time.sleep(0.001)  # a device computes
-            if writer is not None:
-                writer.add(key, f"c{i}", pool[i % 64], 50, 1.0)
+            wait()
+            if take is not None:
+                take(key, f"c{i}", pool[i % 64], 50, 1.0)
 
-    def stored() -> None:
-        space = Cache(work / f"commit{next(turn)}").create(spec)
-        with space.writer() as writer:
-            encode(writer)
+    def into_a_list(start: Callable) -> None:
+        kept: list[tuple] = []
+        encode(start, lambda *row: kept.append(row))
 
-    without, within = best(encode, stored, rounds=2)
-    show("commit", clips=count, encoder_s=without, stored_s=within, added=within / without - 1)
+    def added(start: Callable) -> None:
+        with Cache(work / f"commit{next(turn)}").create(spec).writer() as writer:
+            encode(start, writer.add)
+
+    for start in (queued, asked):
+        sides = (encode, into_a_list, added)
+        alone, *others = best(*(partial(side, start) for side in sides), rounds=2)
+        shares = dict(zip(("a_list", "writer"), others, strict=True))
+        shares = {f"{name}_adds": seconds / alone - 1 for name, seconds in shares.items()}
+        show("commit", encoder=start.__name__, clips=count, encoder_s=alone, **shares)
 
 
 def million(work: Path, count: int = 1_000_000) -> None:

@@ -17,7 +17,8 @@ import numpy as np
 from .digests import hex_bytes, key_words
 from .durable import LOCK, sync_folder
 from .errors import DamagedError
-from .shard import Rows, Shard, open_shard, shard_image
+from .image import shard_pieces
+from .shard import Rows, Shard, open_shard
 
 try:
     import fcntl
@@ -27,17 +28,21 @@ except ImportError:  # Windows: two compactions at once do the work twice, and n
 if TYPE_CHECKING:
     from .space import Space
 
-TARGET = 256 << 20  # bytes of a merged shard: it is made in memory
+TARGET = 256 << 20  # bytes of a merged shard
+SMALL = 8 << 20  # bytes: half of what a writer commits at once when rows are large
 MANY = 64  # small shards that make it worth while after an extract
 
 
 def compact(
-    space: Space, target: int = TARGET, progress: Callable[[int, int], None] | None = None
+    space: Space,
+    target: int = TARGET,
+    progress: Callable[[int, int], None] | None = None,
+    small: int | None = None,
 ) -> tuple[int, int]:
-    """Merge the shards of a space that are smaller than half of `target` bytes, and drop twins.
+    """Merge small shards of a space into shards of about `target` bytes, and drop twins.
 
     Damaged shards are left alone (see `Cache.repair`), and so is everything while another process
-    compacts the space.
+    compacts the space. Small is what has less than `small` bytes; by default half of `target`.
 
     Returns
     -------
@@ -48,7 +53,7 @@ def compact(
     before = len(space.index.refresh().shards)
     with _alone(space) as alone:
         twins = _twins(space) if alone else {}
-        groups = _groups(space, target, twins) if alone is not False else []
+        groups = _groups(space, target, small or target // 2, twins) if alone is not False else []
         for done, names in enumerate(groups, start=1):
             _merge(space, names, twins)
             if progress is not None:
@@ -58,9 +63,9 @@ def compact(
     return before, after
 
 
-def small_shards(space: Space, target: int = TARGET) -> dict[str, int]:
-    """Return the sizes of the shards that are worth merging."""
-    return {name: size for name, size in _sizes(space).items() if size < target // 2}
+def small_shards(space: Space, small: int = SMALL) -> int:
+    """Return the number of shards that have less than `small` bytes."""
+    return sum(size < small for size in _sizes(space).values())
 
 
 def _sizes(space: Space) -> dict[str, int]:
@@ -80,12 +85,12 @@ def _twins(space: Space) -> dict[str, set[int]]:
     return twins
 
 
-def _groups(space: Space, target: int, twins: dict[str, set[int]]) -> list[list[str]]:
+def _groups(space: Space, target: int, small: int, twins: dict[str, set[int]]) -> list[list[str]]:
     """Split the small shards, and those with twins, into groups of about `target` bytes."""
     groups: list[list[str]] = []
     room = 0
     for name, size in _sizes(space).items():
-        if size < target // 2 or name in twins:
+        if size < small or name in twins:
             if size > room:
                 groups.append([])
                 room = target
@@ -115,22 +120,25 @@ def _merge(space: Space, names: list[str], twins: dict[str, set[int]]) -> None:
         return
     source, row, words = source[keep], row[keep], key_words(raw[keep])
 
-    def vectors(layer: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        values = np.empty((stop - start, space.dim), shards[0].vectors.dtype)
-        sums = np.empty(stop - start, np.uint64)
+    sums = np.empty((space.n_layers, len(keep)), np.uint64)
+
+    def values(layer: int, start: int, stop: int) -> np.ndarray:
+        found = np.empty((stop - start, space.dim), shards[0].vectors.dtype)
         for number in np.unique(source[start:stop]).tolist():
             into = np.flatnonzero(source[start:stop] == number)
             these, part = row[start:stop][into], shards[number].vectors
-            if part.read(layer, these, words[start:stop][into], values, into, sums).size:
+            these_sums = sums[layer, start:stop]
+            if part.read(layer, these, words[start:stop][into], found, into, these_sums).size:
                 raise DamagedError(f"{part.path.name}: layer {layer} is damaged")
-        return values, sums
+        return found
 
     provenance = {"merged": [shard.provenance for shard in _distinct(shards)]}
     try:
-        image = shard_image(rows.take(keep), vectors, space.spec, provenance)
+        pieces = shard_pieces(rows.take(keep), values, sums, space.spec, provenance)
+        merged = space.commit(pieces, raw[keep])
     except (DamagedError, FileNotFoundError):
         return  # one of them is damaged, or somebody else merged it: all stay as they are
-    _remove(space, shards, space.commit(image, raw[keep]))
+    _remove(space, shards, merged)
 
 
 def _remove(space: Space, shards: list[Shard], merged: str | None) -> None:

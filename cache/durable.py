@@ -14,6 +14,8 @@ import os
 import socket
 import time
 import uuid
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
@@ -54,44 +56,84 @@ def publish(data: bytes | memoryview, target: Path, tmp: Path) -> bool:
     OSError
         Disk full, no permission, or a failing disk. Nothing was stored, nothing is left behind.
     """
-    beside = write_beside(data, tmp)
+    beside, _ = write_beside([data], tmp)
     try:
-        new = _link(beside, target)
-        sync_folder(target.parent)  # also for a file of another process, which may not have done it
+        return put(beside, target)
     finally:
-        _unlink(beside)
+        discard(beside)
+
+
+def put(beside: Path, target: Path) -> bool:
+    """Give a durable file its name durably; never replace one that is there.
+
+    Returns
+    -------
+    bool
+        True if the file was put there, False if one of that name was there already.
+    """
+    new = _link(beside, target)
+    sync_folder(target.parent)  # also for a file of another process, which may not have done it
     return new
 
 
 def replace(data: bytes | memoryview, target: Path, tmp: Path) -> None:
     """Put a file in place durably, over one that is there."""
-    beside = write_beside(data, tmp)
+    beside, _ = write_beside([data], tmp)
     try:
         beside.replace(target)
         sync_folder(target.parent)
     finally:
-        _unlink(beside)
+        discard(beside)
 
 
-def write_beside(data: bytes | memoryview, tmp: Path) -> Path:
-    """Write a file of an unused name in `tmp` and flush it to the disk; return its path.
+def write_beside(pieces: Iterable[bytes | memoryview], tmp: Path) -> tuple[Path, str]:
+    """Write a file of an unused name in `tmp` and flush it to the disk.
 
     A flush that fails is not tried again: the system may have dropped the data by then.
+
+    Parameters
+    ----------
+    pieces : iterable of bytes
+        The file, one piece after another.
+    tmp : Path
+        Folder for it.
+
+    Returns
+    -------
+    path : Path
+        The file.
+    digest : str
+        sha256 (hex) of its bytes.
     """
     path = tmp / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+    state = hashlib.sha256()
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         try:
-            left = memoryview(data)
-            while left:
-                left = left[os.write(handle, left) :]
+            for piece in pieces:
+                left = memoryview(piece)
+                while left:
+                    left = left[os.write(handle, left) :]
+                state.update(piece)
             os.fsync(handle)
         finally:
             os.close(handle)
     except BaseException:
-        _unlink(path)
+        discard(path)
         raise
-    return path
+    return path, state.hexdigest()
+
+
+def discard(beside: Path) -> None:
+    """Remove an unfinished file, if it can be: one that stays is found by `leftovers`."""
+    with suppress(OSError):
+        beside.unlink()
+
+
+def file_digest(path: Path) -> str:
+    """Return the sha256 (hex) of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make_folder(path: Path, top: Path) -> None:
@@ -103,6 +145,18 @@ def make_folder(path: Path, top: Path) -> None:
     for folder in reversed(missing):
         folder.mkdir(parents=folder == top, exist_ok=True)
         sync_folder(folder.parent)
+
+
+def set_aside(path: Path, folder: Path, top: Path) -> Path:
+    """Move a file into a folder below `top` durably, under a name that is free; return it."""
+    make_folder(folder, top)
+    target = folder / path.name
+    while target.exists():
+        target = target.with_name(f"{target.stem}+{target.suffix}")
+    path.rename(target)
+    sync_folder(folder)
+    sync_folder(path.parent)
+    return target
 
 
 def sync_folder(folder: Path) -> None:
@@ -145,13 +199,6 @@ def _link(beside: Path, target: Path) -> bool:
             return False
         beside.rename(target)
     return True
-
-
-def _unlink(path: Path) -> None:
-    try:
-        path.unlink()
-    except OSError:
-        return  # an unfinished file may stay; `leftovers` finds it
 
 
 def _alive(pid: int) -> bool:

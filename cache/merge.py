@@ -73,7 +73,7 @@ def merge(
         if content_name(data, ".h5") != path.name:
             raise DamagedError(f"{path} is damaged; run: affekt cache repair {space.cache.path}")
         copied += not target.index.path(path.name).exists()
-        target.commit(data, hex_bytes(space.index.rows(path.name).key))
+        target.commit([data], hex_bytes(space.index.rows(path.name).key))
         if progress is not None:
             progress(done, len(jobs))
     for space, target in pairs:

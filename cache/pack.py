@@ -24,9 +24,10 @@ from .digests import hex_bytes, key_words
 from .durable import sync_folder
 from .errors import DamagedError, InputError
 from .hostile import set_text
+from .image import provenance_text, reserve, write_column
 from .manifest import Manifest
 from .packed import PackedIndex
-from .shard import FORMAT, VERSION, Rows, provenance_text, write_column
+from .shard import FORMAT, VERSION, Rows
 from .space import Space
 from .sparse import SparseFile
 
@@ -146,29 +147,14 @@ def _skeleton(plans: list[Plan], lines: np.ndarray) -> tuple[SparseFile, list[tu
             set_text(group, "spec_key", space.key)
             set_text(group, "rows_sha256", rows.digest())
             set_text(group, "provenance", provenance_text(space.provenance()))
-            for name, values in (vars(rows) | plan.columns).items():
-                write_column(group, name, values)
+            for name, column in (vars(rows) | plan.columns).items():
+                write_column(group, name, column)
             shape = (space.n_layers, len(rows))
-            dtype = np.dtype(space.spec.store_dtype).newbyteorder("<")
-            offsets.append(
-                (
-                    _reserve(group, "embeddings", (*shape, space.dim), dtype),
-                    _reserve(group, "checksum", shape, np.dtype("<u8")),
-                )
-            )
-            set_text(group["embeddings"], "axes", "layer row dim")
+            values = reserve(group, "embeddings", (*shape, space.dim), space.spec.dtype)
+            sums = reserve(group, "checksum", shape, np.dtype("<u8"))
+            set_text(values, "axes", "layer row dim")
+            offsets.append((values.id.get_offset(), sums.id.get_offset()))
     return skeleton, offsets
-
-
-def _reserve(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype) -> int:
-    """Make a contiguous dataset without writing it; return where its bytes go."""
-    plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    plan.set_layout(h5py.h5d.CONTIGUOUS)
-    plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    extent = h5py.h5s.create_simple(shape)
-    made = h5py.h5d.create(group.id, name.encode(), h5py.h5t.py_create(dtype), extent, plan)
-    return made.get_offset()
 
 
 def _copy(
@@ -180,7 +166,7 @@ def _copy(
     """Copy the values and their checksums, a slice of rows of all layers at a time."""
     space, count = plan.space, len(plan.rows)
     layers = range(space.n_layers)
-    dtype = np.dtype(space.spec.store_dtype).newbyteorder("<")
+    dtype = space.spec.dtype
     width = space.dim * dtype.itemsize
     step = max(1, SLICE // (width * space.n_layers))
     keys = [key.decode() for key in plan.rows.key.tolist()]

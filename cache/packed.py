@@ -53,7 +53,7 @@ def open_packed(path: Path, name: str, spec: Spec) -> Shard:
         Damaged, hostile, or of another shape than its spec.
     """
     layers, dim = spec.n_layers, spec.dim
-    dtype = np.dtype(spec.store_dtype).newbyteorder("<")
+    dtype = spec.dtype
     with open_plain(path) as file:
         group = _group(file, name)
         values = dataset(group, "embeddings", (layers, None, dim), "f")

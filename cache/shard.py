@@ -7,24 +7,19 @@ Plain HDF5 of fixed-size types, made in memory and named by its content;
 from __future__ import annotations
 
 import hashlib
-import io
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 from .digests import hex_bytes
 from .errors import DamagedError
-from .hostile import attribute, dataset, open_plain, set_text
-from .spec import Spec
+from .hostile import attribute, dataset, open_plain
 from .vectors import Vectors
 
 FORMAT = 1
-BLOCK = 256  # most rows in a chunk: one layer of one chunk is what HDF5 reads at a time
 VERSION = ("v110", "v110")  # of HDF5: the first whose own structures are all checksummed
 
 
@@ -68,68 +63,6 @@ class Rows:
         for name in self.__dataclass_fields__:
             state.update(np.ascontiguousarray(getattr(self, name)).tobytes())
         return state.hexdigest()
-
-
-def shard_image(
-    rows: Rows,
-    vectors: Callable[[int, int, int], tuple[np.ndarray, np.ndarray]],
-    spec: Spec,
-    provenance: dict[str, Any] | None = None,
-) -> memoryview:
-    """Return the bytes of a shard.
-
-    Parameters
-    ----------
-    rows : Rows
-        Key, id, frames and seconds of each row.
-    vectors : callable (layer, start, stop) -> values, sums
-        Gives the values ``(stop - start, dim)`` of some rows of a layer in the stored type, and
-        their checksums ``(stop - start,)``.
-    spec : Spec
-        Spec of the space.
-    provenance : dict, optional
-        Library versions and the like, kept as JSON; decides nothing.
-    """
-    count, layers, dim = len(rows), spec.n_layers, spec.dim
-    dtype = np.dtype(spec.store_dtype).newbyteorder("<")
-    sums = np.empty((layers, count), "<u8")
-    blocks = -(-count // BLOCK)
-    block = -(-count // blocks)
-    buffer = io.BytesIO()
-    with h5py.File(buffer, "w", libver=VERSION) as file:
-        set_text(file, "kind", "affekt shard")
-        file.attrs["format"] = FORMAT
-        set_text(file, "spec_key", spec.key)
-        set_text(file, "spec", spec.json())
-        set_text(file, "rows_sha256", rows.digest())
-        set_text(file, "provenance", provenance_text(provenance))
-        values = file.create_dataset(
-            "embeddings", (count, layers, dim), dtype, chunks=(block, 1, dim)
-        )
-        set_text(values, "axes", "row layer dim")
-        for name in Rows.__dataclass_fields__:
-            write_column(file, name, getattr(rows, name))
-        for layer in range(layers):
-            for start in range(0, count, block):
-                piece = np.zeros((block, dim), dtype)
-                stop = min(start + block, count)
-                piece[: stop - start], sums[layer, start:stop] = vectors(layer, start, stop)
-                values.id.write_direct_chunk((start, layer, 0), piece)
-        file["checksum"] = sums
-    return buffer.getbuffer()
-
-
-def write_column(file: h5py.File | h5py.Group, name: str, values: np.ndarray) -> None:
-    """Write numbers, or UTF-8 of fixed size that other programs know as such."""
-    is_text = values.dtype.kind == "S"
-    dtype = h5py.string_dtype("utf-8", values.dtype.itemsize) if is_text else values.dtype
-    file.create_dataset(name, data=values.view(dtype))
-
-
-def provenance_text(provenance: dict[str, Any] | None) -> str:
-    """Return provenance as JSON that fits into an attribute."""
-    text = json.dumps(provenance or {}, sort_keys=True)
-    return text if len(text) < 30_000 else '{"note": "too long to keep"}'
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +11,9 @@ import numpy as np
 
 from .canary import read_canary, write_canary
 from .digests import hex_bytes, key_words
-from .durable import content_name, make_folder, publish
+from .durable import discard, file_digest, make_folder, put, write_beside
 from .errors import DamagedError, InputError, listed
+from .failures import note_failure, read_failures
 from .features import Features, pick_layers
 from .gather import Part, gather
 from .index import Index
@@ -61,6 +61,7 @@ class Space:
         self.name = name
         self.spec = spec
         self.folder = cache.path / "spaces" / name
+        self.last_keys: tuple[list, list[str | None]] = [], []  # of `Cache.keys`: see there
         self._index: Index | PackedIndex | None = None
         self._process = os.getpid()
 
@@ -153,13 +154,14 @@ class Space:
         DamagedError
             A vector is not what was stored. Names the shard and the remedy.
         """
-        words = key_words(hex_bytes(keys))
+        raw = hex_bytes(keys)
+        words = key_words(raw)
         values = np.empty((len(keys), len(layers), self.dim), np.dtype(dtype))
         bad: dict[str, np.ndarray] = {}
         missing = np.empty(0, np.intp)
         for attempt in range(PATIENCE):
             try:
-                parts, missing = self._parts(keys)
+                parts, missing = self._parts(raw)
                 bad = gather(parts, layers, words, values.transpose(1, 0, 2), sums_out)
                 break
             except FileNotFoundError:  # a shard was merged into another one: look again
@@ -178,7 +180,7 @@ class Space:
                 f" {self.cache.path}, then extract again"
             )
 
-    def _parts(self, keys: Sequence[str]) -> tuple[list[Part], np.ndarray]:
+    def _parts(self, keys: np.ndarray) -> tuple[list[Part], np.ndarray]:
         """Return where the rows are, and the positions of the keys that are not stored."""
         index = self.index
         table = index.table
@@ -264,36 +266,53 @@ class Space:
         for folder in (top / "tmp", self.folder / "shards"):
             make_folder(folder, top)
 
-    def commit(self, image: bytes | memoryview, keys: np.ndarray) -> str:
+    def commit(self, pieces: Iterable[bytes | memoryview], keys: np.ndarray) -> str:
         """Store a shard durably; return its name.
 
         Parameters
         ----------
-        image : bytes
-            From `shard_image`.
+        pieces : iterable of bytes
+            From `shard_pieces`.
         keys : ndarray (rows, 32) uint8
             Its keys.
         """
-        name = content_name(image, ".h5")
+        beside, digest = write_beside(pieces, self.cache.path / "tmp")
+        name = f"{digest[:24]}.h5"
         target = self.index.path(name)
-        while not publish(image, target, self.cache.path / "tmp"):
-            try:
-                if target.read_bytes() == image:
-                    break
-                self.cache.quarantine(target)  # damaged: it held the name of these very bytes
-            except FileNotFoundError:  # just merged into another shard, or moved: once more
-                continue
+        try:
+            while not put(beside, target):
+                try:
+                    if file_digest(target) == digest:
+                        break
+                    self.cache.quarantine(target)  # damaged: it held the name of these very bytes
+                except FileNotFoundError:  # just merged into another shard, or moved: once more
+                    continue
+        finally:
+            discard(beside)
         if isinstance(self.index, Index):
             self.index.add(name, keys)
         return name
 
-    def compact(self, progress: Callable[[int, int], None] | None = None) -> tuple[int, int]:
-        """Merge small shards, safely under readers and writers; return the number of shards
-        before and after.
+    def compact(
+        self, progress: Callable[[int, int], None] | None = None, small: int | None = None
+    ) -> tuple[int, int]:
+        """Merge small shards, safely under readers and writers.
+
+        Parameters
+        ----------
+        progress : callable (done, total), optional
+            Called after each merge.
+        small : int, optional
+            Size in bytes below which a shard is merged; default: 128 MiB.
+
+        Returns
+        -------
+        before, after : int
+            Number of shards.
         """
         from .compact import compact
 
-        return compact(self, progress=progress)
+        return compact(self, progress=progress, small=small)
 
     def close(self) -> None:
         """Leave a memo of the index, so that the next process opens at once."""
@@ -307,27 +326,15 @@ class Space:
         """
         self.cache.check_writable()
         self.make()
-        line = json.dumps({"key": key, "id": id, "code": code, "message": message}) + "\n"
-        with (self.folder / "failures.jsonl").open("ab", buffering=0) as stream:
-            stream.write(line.encode())
+        note_failure(self.folder / "failures.jsonl", key, id, code, message)
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the last failure of each clip that is not stored: key, id, code, message."""
-        try:
-            lines = (self.folder / "failures.jsonl").read_bytes().splitlines()
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        last: dict[tuple[str | None, str], dict[str, Any]] = {}
-        for line in lines:
-            try:
-                note = json.loads(line)
-                last[note["key"], note["id"]] = note
-            except (ValueError, KeyError, TypeError):  # the end of a line that was never finished
-                continue
-        keyed = [note for note in last.values() if note["key"]]
+        last = read_failures(self.folder / "failures.jsonl")
+        keyed = [note for note in last if note["key"]]
         stored = self.stored([note["key"] for note in keyed])
         gone = {id(note) for note, is_stored in zip(keyed, stored, strict=True) if is_stored}
-        return [note for note in last.values() if id(note) not in gone]
+        return [note for note in last if id(note) not in gone]
 
     def canary(self) -> np.ndarray | None:
         """Return the canary ``(inputs, layers, dim)`` of when the space was made, or None."""

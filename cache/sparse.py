@@ -77,6 +77,13 @@ class SparseFile(io.RawIOBase):
         self._at += count
         return count
 
+    def piece(self, start: int, stop: int) -> memoryview:
+        """Return the bytes from `start` to `stop`."""
+        data = bytearray(stop - start)
+        self.seek(start)
+        self.readinto(data)
+        return memoryview(data)
+
     def pages(self) -> Iterator[tuple[int, bytes]]:
         """Give what was written, as offsets and bytes."""
         for number, page in sorted(self._pages.items()):

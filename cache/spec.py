@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
+import numpy as np
+
 from .errors import InputError, SpecError
 
 FORMAT = 1
@@ -119,6 +121,11 @@ class Spec:
     def store_dtype(self) -> str:
         """Data type on disk: "float32" or "float16"."""
         return self.fields["store_dtype"]
+
+    @property
+    def dtype(self) -> np.dtype:
+        """Type of the stored values, little-endian."""
+        return np.dtype(self.store_dtype).newbyteorder("<")
 
     @cached_property
     def labels(self) -> list[str] | None:

@@ -6,27 +6,29 @@ At most one shard is under way while the next collects: what a crash can cost is
 
 from __future__ import annotations
 
+import math
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .canary import compare_canary
-from .checksum import checksums
-from .compact import MANY, small_shards
-from .digests import hex_bytes, key_words
+from .collect import Collector, Note, unstorable
+from .compact import MANY, SMALL, small_shards
 from .errors import InputError
-from .shard import Rows, shard_image
 
 if TYPE_CHECKING:
     from .space import Space
 
 ROWS = 512
-NBYTES = 32 << 20
+NBYTES = 16 << 20
 SECONDS = 60.0
-LARGEST_HALF = 60_000.0  # float16 ends at 65,504
+BATCH = 32  # rows that are handed to the thread at a time
+
+Row = tuple[np.ndarray, Note]
 
 
 class Writer:
@@ -84,16 +86,21 @@ class Writer:
         self.stored: list[str] = []
         self.refused: list[tuple[str, str]] = []
         self._canary = canary
-        self._provenance = provenance
         self._on_stored = on_stored
-        self._limits = (rows, nbytes, seconds)
-        self._dtype = np.dtype(space.spec.store_dtype).newbyteorder("<")
+        self._dtype = space.spec.dtype
+        self._shape = (space.n_layers, space.dim)
+        size = math.prod(self._shape) * self._dtype.itemsize
+        self._rows = max(1, min(rows, -(-nbytes // size)))
+        self._seconds = seconds
         self._ready = False
         self._known: set[str] = set()
-        self._batch: list[tuple[str, str, np.ndarray, int, float]] = []
+        self._batch: list[Row] = []
+        self._given = 0  # rows of the shard that collects
         self._since = 0.0
+        self._free: list[np.ndarray] = []
+        self._collector = Collector(space, self._rows, provenance)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="affekt-commit")
-        self._under_way: Future | None = None
+        self._under_way: deque[Future] = deque()
         self._reported = 0
 
     def __enter__(self) -> Writer:
@@ -106,8 +113,8 @@ class Writer:
         finally:
             self._thread.shutdown()
             self.space.close()
-        if error is None and self.stored and len(small_shards(self.space)) > MANY:
-            self.space.compact()
+        if error is None and self.stored and small_shards(self.space) > MANY:
+            self.space.compact(small=SMALL)
 
     def add(
         self, key: str, id: str, values: np.ndarray, frames: int = 0, seconds: float = 0.0
@@ -121,7 +128,7 @@ class Writer:
         id : str
             The clip's id.
         values : ndarray (layers, dim) float32
-            The embedding.
+            The embedding; it is copied.
         frames : int
             Frames or tokens that were pooled.
         seconds : float
@@ -141,33 +148,38 @@ class Writer:
         OSError
             An earlier shard could not be stored: disk full, for example.
         """
+        values = np.asarray(values, np.float32)
+        if values.shape != self._shape:
+            raise InputError(
+                f"clip {id!r}: values have shape {values.shape}, expected {self._shape}"
+            )
         if not self._ready:
             self._prepare()
-        values = np.array(values, np.float32)  # a copy: the caller may use its array again
-        shape = (self.space.n_layers, self.space.dim)
-        if values.shape != shape:
-            raise InputError(f"clip {id!r}: values have shape {values.shape}, expected {shape}")
         if key in self._known:
             return True
-        code = _unstorable(values, self._dtype)
-        if code:
+        if code := unstorable(values, self._dtype):
             self.refused.append((id, code))
             self.space.fail(key, id, code, f"the embedding cannot be stored as {self._dtype.name}")
             return False
+        # memory that was used before is quicker than new memory
+        copy = self._free.pop() if self._free else np.empty(self._shape, np.float32)
+        copy[:] = values
+        now = time.monotonic()
+        if not self._batch and not self._given:
+            self._since = now
+        self._batch.append((copy, (key, id, frames, seconds)))
         self._known.add(key)
-        if not self._batch:
-            self._since = time.monotonic()
-        self._batch.append((key, id, values, frames, seconds))
-        rows, nbytes, age = self._limits
-        full = len(self._batch) >= min(rows, nbytes / (values.size * self._dtype.itemsize))
-        if full or time.monotonic() - self._since > age:
+        if self._given + len(self._batch) >= self._rows or now - self._since > self._seconds:
             self._send()
+        elif len(self._batch) >= BATCH:
+            self._hand_over()
         return True
 
     def commit(self) -> list[str]:
         """Store what was taken in so far; return the ids stored since the last call."""
         self._send()
-        self._wait()
+        while self._under_way:
+            self._settle()
         new = self.stored[self._reported :]
         self._reported = len(self.stored)
         return new
@@ -185,48 +197,37 @@ class Writer:
                 compare_canary(stored, today, self.space.spec)
         self._ready = True
 
-    def _send(self) -> None:
-        """Hand the batch to the thread, after the one before it is durable."""
+    def _hand_over(self) -> None:
+        """Give the rows to the thread; raise what went wrong there."""
         batch, self._batch = self._batch, []
-        self._wait()
-        if batch:
-            self._under_way = self._thread.submit(self._store, batch)
+        self._given += len(batch)
+        self._under_way.append(self._thread.submit(self._take, batch))
+        most = 2 + self._rows // BATCH  # one shard may wait for the disk, no more
+        while self._under_way and (len(self._under_way) > most or self._under_way[0].done()):
+            self._settle()
 
-    def _wait(self) -> None:
-        under_way, self._under_way = self._under_way, None
-        if under_way is not None:
-            under_way.result()
+    def _send(self) -> None:
+        """Have the thread store what it was given as a shard."""
+        self._hand_over()
+        self._given = 0
+        self._under_way.append(self._thread.submit(self._store))
 
-    def _store(self, batch: list[tuple[str, str, np.ndarray, int, float]]) -> None:
-        keys, ids, values, frames, seconds = zip(*batch, strict=True)
-        rows = Rows(
-            np.array([key.encode() for key in keys], "S64"),
-            np.array([id_.encode("utf-8", "surrogatepass") for id_ in ids]),
-            np.array(frames, "<u4"),
-            np.array(seconds, "<f4"),
-        )
-        raw = hex_bytes(rows.key)
-        words = key_words(raw)
+    def _settle(self) -> None:
+        """Wait for what is longest under way, and raise its error."""
+        wait([self._under_way[0]])  # it stays in the row if Ctrl-C comes here
+        self._under_way.popleft().result()
 
-        def vectors(layer: int, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-            piece = np.stack([row[layer] for row in values[start:stop]]).astype(self._dtype)
-            return piece, checksums(piece, words[start:stop], layer)
+    # In the thread
 
-        image = shard_image(rows, vectors, self.space.spec, self._provenance)
-        self.space.commit(image, raw)
+    def _take(self, batch: list[Row]) -> None:
+        for values, note in batch:
+            if self._collector.full:  # only after a Ctrl-C that somebody caught
+                self._store()
+            self._collector.take(values, note)
+            self._free.append(values)
+
+    def _store(self) -> None:
+        ids = self._collector.store()
         self.stored.extend(ids)
-        if self._on_stored is not None:
-            self._on_stored(list(ids))
-
-
-def _unstorable(values: np.ndarray, dtype: np.dtype) -> str:
-    """Return why a row cannot be stored, or nothing."""
-    energy = np.vdot(values, values)  # no value is larger than its root; not finite if one is not
-    if dtype.itemsize > 2 and np.isfinite(energy):
-        return ""
-    if energy <= LARGEST_HALF**2:
-        return ""
-    largest = np.abs(values).max(initial=0)
-    if not np.isfinite(largest):
-        return "non_finite_output"
-    return "out_of_range" if dtype.itemsize == 2 and largest > LARGEST_HALF else ""
+        if ids and self._on_stored is not None:
+            self._on_stored(ids)

@@ -73,7 +73,7 @@ def test_C02_a_failed_flush_is_not_tried_again(space, monkeypatch):
 
     monkeypatch.setattr(durable.os, "fsync", fsync)
     with pytest.raises(OSError, match="I/O error"):
-        durable.write_beside(b"data", space.cache.path / "tmp")
+        durable.write_beside([b"data"], space.cache.path / "tmp")
     assert len(calls) == 1
     assert not any((space.cache.path / "tmp").iterdir())
 

@@ -98,7 +98,7 @@ def test_the_very_same_bytes_replace_a_damaged_shard_of_their_name(cache, space)
     from affekt.cache.digests import hex_bytes
 
     keys = [row_key(space.key, "text", text_digest(text)) for text in clips["text"]]
-    fresh.commit(truth, hex_bytes(keys))
+    fresh.commit([truth], hex_bytes(keys))
     assert path.read_bytes() == truth
     assert (cache.path / "quarantine" / path.name).exists()
 
@@ -107,13 +107,13 @@ def test_a_shard_that_is_merged_away_while_its_twin_is_stored(space, monkeypatch
     """Found by the torture: two writers, the same bytes, and a compaction between two calls."""
     from affekt.cache import space as module
 
-    real, calls = module.publish, []
+    real, calls = module.put, []
 
-    def publish(image, target, tmp):
+    def put(beside, target):
         calls.append(target)
-        return False if len(calls) == 1 else real(image, target, tmp)
+        return False if len(calls) == 1 else real(beside, target)
 
-    monkeypatch.setattr(module, "publish", publish)
+    monkeypatch.setattr(module, "put", put)
     fill(space, make_clips(2))
     assert len(calls) == 2
     assert len(Cache(space.cache.path).space("toy")) == 2
