@@ -74,7 +74,7 @@ def predict(
     from ..cache.cache import Cache
     from ..cache.errors import InputError
     from .missing_text import heard, with_text
-    from .raw import raw_clips
+    from .raw import long_names, raw_clips
     from .system import open_system
 
     if window is None and (hop is not None or figure is not None):
@@ -98,6 +98,8 @@ def predict(
         say(f"{name}: not predicted: {code}")
     if answer.predictions is not None:
         extra = heard(clips)
+        for name, told in long_names(clips).items():
+            extra[name] = extra.get(name, {}) | told
         if window is not None:
             extra = _timeline(clips, answer.predictions, extra, output, figure)
         if window is None or as_json or output is None or output.suffix == ".jsonl":

@@ -237,10 +237,14 @@ class Model:
         SpecError
             `cache` has no space of the model's spec.
         """
+        hub: dict[str, Any] = {}
         if not Path(folder).exists() and looks_like_an_id(folder):
             from .hub import locate_model
 
-            folder = locate_model(folder, revision).folder
+            place = locate_model(folder, revision)
+            folder, hub = place.folder, {"repository": place.repository, "commit": place.commit}
+        elif revision is not None:
+            raise InputError(f"revision={revision!r} was given with {folder}, which is a folder")
         config, arrays = read_folder(folder)
         task = Task.from_record(config["task"])
         source = f"{folder}: config.json"
@@ -248,7 +252,7 @@ class Model:
             raise InputError(f"{source}: labels are not those of the task")
         model = cls(None, task, [])
         model.needs = [Needs.from_record(record, source) for record in config["features"]]
-        model.record = config["record"]
+        model.record = config["record"] | ({"hub": hub} if hub else {})
         model.head_ = model.head = restore_head(config["head"], arrays, source)
         model.scaling = Scaling.restore(config["scale"], arrays, model.head_, source)
         model.canaries = [

@@ -6,6 +6,7 @@ spec, field by field, and, before its first row, the same canary as when the mod
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -24,8 +25,17 @@ if TYPE_CHECKING:
     from .model import Model
     from .predictions import Predictions
 
-__all__ = ["AUDIO", "embed_needs", "open_encoder", "predict_files", "raw_clips", "unusable"]
+__all__ = [
+    "AUDIO",
+    "embed_needs",
+    "long_names",
+    "open_encoder",
+    "predict_files",
+    "raw_clips",
+    "unusable",
+]
 
+LONGEST = 230  # bytes of an id; 255 fit, and a window of a recording adds its times
 TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
 AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".m4a")
 
@@ -41,7 +51,8 @@ def raw_clips(
     Parameters
     ----------
     inputs : sequence of path
-        One manifest, or audio files and folders of them; a file's name is its id.
+        One manifest, or audio files and folders of them; a file's name is its id. Of a name over
+        230 bytes the id is eight digits of its hash, "…", and its end.
     text : str, optional
         What is said: the text of the one file, or a clip of its own.
     root : path, optional
@@ -80,12 +91,29 @@ def raw_clips(
             raise InputError(f"{path}: no such file")
     if text is not None and len(files) > 1:
         raise InputError(f"--text belongs to one file, and there are {len(files)}; use a manifest")
-    rows = [{"id": name, "path": str(Path(name).resolve()), "text": text or ""} for name in files]
+    rows = [
+        {"id": _short(name), "path": str(Path(name).resolve()), "text": text or ""}
+        for name in files
+    ]
     if text is not None and not files:
         rows = [{"id": "text", "path": "", "text": text}]
     if not rows:
         raise InputError("nothing to predict: name files, a folder, a manifest, or --text")
     return Manifest.from_rows(rows, root="/", source="the files named", allow_outside=True)
+
+
+def long_names(clips: Manifest) -> dict[str, dict[str, str]]:
+    """Return id -> ``{"path": ...}`` of the files whose names were too long to be ids."""
+    return {clip.id: {"path": clip.path} for clip in clips if clip.id[8:9] == "…"}
+
+
+def _short(name: str) -> str:
+    """Return the name, or what tells it from all others in 230 bytes and ends as it does."""
+    data = name.encode("utf-8", "surrogateescape")
+    if len(data) <= LONGEST:
+        return name
+    head = f"{hashlib.sha256(data).hexdigest()[:8]}…"
+    return head + data[len(head.encode()) - LONGEST :].decode("utf-8", "ignore")
 
 
 def open_encoder(

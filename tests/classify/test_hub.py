@@ -12,9 +12,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from affekt.cache import Cache, Manifest
 from affekt.cache.errors import InputError
+from affekt.classify import LogisticHead, Model, Task, load_model
 from affekt.classify.foreign import with_weights
 from affekt.classify.hub import MODEL_FILES, locate_model, push_folder
+from affekt.classify.system import open_system
+from affekt.extract import Encoder, extract
 from affekt.extract.hub import locate
 from huggingface_hub import constants
 
@@ -230,6 +234,57 @@ def test_push_is_one_commit_that_can_be_loaded_again(hub, tmp_path):
     assert back.commit == oid
     assert names(back.folder) == sorted(MODEL_FILES)
     assert (back.folder / "config.json").read_bytes() == (folder / "config.json").read_bytes()
+
+
+def small_model(folder: Path) -> tuple[Model, Manifest, Cache]:
+    rows = [
+        {"id": f"{label}{i}", "text": f"{label} {i}", "label": label}
+        for label in ("negative", "neutral", "positive")
+        for i in range(6)
+    ]
+    clips, cache = Manifest.from_rows(rows), Cache(folder / "cache")
+    space = extract(clips, cache, Encoder("ngram", dim=64))
+    return Model(LogisticHead(), Task.named("valence"), space.features()).fit(clips), clips, cache
+
+
+def test_a_model_goes_to_the_hub_and_comes_back_pinned(hub, monkeypatch, tmp_path):
+    model, clips, cache = small_model(tmp_path)
+    commit = model.push_to_hub("o/n", private=True, message="A small model")
+    assert commit == "c" * 40
+    assert sorted(hub.commits[commit]) == ["config.json", "model.safetensors"]
+    wanted = model.predict(clips)
+    for revision in (None, "main", commit):
+        back = load_model("o/n", revision=revision)
+        assert back.predict(clips, cache) == wanted
+        assert back.record["hub"] == {"repository": "o/n", "commit": commit}
+    back.save_pretrained(tmp_path / "again")  # the record travels on
+    assert load_model(tmp_path / "again").record["hub"]["commit"] == commit
+    system = open_system("o/n")
+    assert system(text="positive 3", top=1) == [system(text="positive 3")[0]]
+    with pytest.raises(InputError, match="v9"):
+        load_model("o/n", revision="v9")
+
+
+def test_V02_a_model_offline_is_never_another_one(hub, monkeypatch, tmp_path, caplog):
+    model, clips, cache = small_model(tmp_path)
+    go_offline(monkeypatch)
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE"):
+        load_model("o/n")
+    with pytest.raises(InputError, match="HF_HUB_OFFLINE"):
+        model.push_to_hub("o/n")
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    commit = model.push_to_hub("o/n")
+    load_model("o/n")
+    hub.down = True
+    with pytest.raises(InputError, match=f"revision={commit}"):
+        load_model("o/n")
+    assert load_model("o/n", revision=commit).predict(clips, cache) == model.predict(clips)
+    go_offline(monkeypatch)
+    with pytest.raises(InputError, match=OLD):
+        load_model("o/n", revision=OLD)
+    with caplog.at_level(logging.WARNING, "affekt"):
+        assert load_model("o/n").record["hub"]["commit"] == commit
+    assert commit in caplog.text
 
 
 def test_push_refuses_what_does_not_belong(hub, tmp_path, monkeypatch):

@@ -198,6 +198,26 @@ def test_one_file_is_told_readably(corpus):
     assert len(one.stdout.splitlines()) == 3
 
 
+def test_names_over_255_bytes_get_ids_that_end_as_they_do(corpus, tmp_path):
+    deep = tmp_path / ("a" * 120) / ("é" * 60) / ("b" * 100)
+    deep.mkdir(parents=True)
+    files = sorted((corpus / "wav").glob("*.flac"))[:2]
+    for file in files:
+        shutil.copy(file, deep / file.name)
+    words = (corpus / "out", deep, "--system", "speech")
+    told = predict(*words, "--json")
+    assert told.exit_code == 0, told.output
+    rows = json.loads(told.stdout)
+    assert [row["path"] for row in rows] == [str(deep / file.name) for file in files]
+    assert all(len(row["id"].encode()) <= 255 for row in rows)
+    assert len({row["id"] for row in rows}) == 2
+    assert [row["id"].endswith(file.name) for row, file in zip(rows, files, strict=True)]
+    here = json.loads(predict(corpus / "out", *files, "--system", "speech", "--json").stdout)
+    assert [row["scores"] for row in rows] == [row["scores"] for row in here]
+    wide = predict(*words, "--window", "1", "--json")
+    assert wide.exit_code == 0, wide.output
+
+
 def test_json_csv_and_jsonl_say_the_same(corpus, tmp_path):
     words = (corpus / "out", corpus / "wav", "--system", "speech", "--cache", tmp_path / "c")
     told = json.loads(predict(*words, "--json").stdout)

@@ -13,7 +13,7 @@ import soundfile
 from affekt.cache import InputError, Manifest, SpecError
 from affekt.extract import cli_transcribe
 from affekt.extract.asr import Heard
-from affekt.extract.transcribe import Transcriber, need_text, transcribe
+from affekt.extract.transcribe import Transcriber, transcribe
 from affekt.extract.transcripts import Transcripts
 from click.testing import CliRunner
 
@@ -190,12 +190,6 @@ def test_two_writers_meet_no_one(tmp_path):
     (store.folder / "transcriber.json").write_text('{"model":"other"}')
     with pytest.raises(SpecError, match="another transcriber"):
         store.read()
-
-
-def test_missing_text_names_the_flag(corpus):
-    with pytest.raises(InputError, match=r"8 of 9 clips have no text, first 'a'.*--transcribe"):
-        need_text(corpus)
-    need_text(corpus.select(["c"]))
 
 
 def test_command(tmp_path):
