@@ -24,7 +24,7 @@ from .files import read_file
 from .languages import whisper_code
 from .transcriber import DEFAULT_MODEL, SAMPLING_RATE, Transcriber
 
-__all__ = ["DEFAULT_MODEL", "Transcriber", "Transcription", "need_text", "transcribe"]
+__all__ = ["DEFAULT_MODEL", "Transcriber", "Transcription", "transcribe"]
 
 CLIPS, SECONDS = 64, 60.0  # a segment is stored after so many clips, or so long
 
@@ -117,29 +117,6 @@ def transcribe(
     return Transcription(
         clips.with_columns(text=texts, **columns.values), dict(columns.counts), failed
     )
-
-
-def need_text(clips: Manifest, flag: str = "--transcribe") -> None:
-    """Refuse clips without text, and name the flag that makes it.
-
-    Raises
-    ------
-    InputError
-        A clip has no text.
-
-    Examples
-    --------
-    >>> need_text(Manifest.from_rows([{"id": "a", "path": "a.wav"}]))
-    Traceback (most recent call last):
-        ...
-    affekt.cache.errors.InputError: 1 of 1 clips have no text, first 'a': give it in the column...
-    """
-    without = [clip.id for clip in clips if not clip.text.strip()]
-    if without:
-        raise InputError(
-            f"{len(without)} of {len(clips)} clips have no text, first {without[0]!r}: give it in "
-            f"the column text, or let Whisper write it with {flag}"
-        )
 
 
 class _Hearing:
