@@ -25,6 +25,7 @@ import h5py
 import numpy as np
 from affekt.cache import Cache, Manifest, Space, row_key, text_digest
 from cache_toy import make_spec
+from memory import READS, memory_of
 
 LAYERS, DIM = 25, 1024
 
@@ -215,21 +216,11 @@ def million(work: Path, count: int = 1_000_000) -> None:
 
 
 def memory(work: Path) -> None:
-    """Read one layer of a packed file in a process of its own, and see what it takes."""
-    code = (
-        "import resource, sys; from affekt.cache import Cache\n"
-        "cache = Cache(sys.argv[1]); space = cache.spaces()[0]\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "keys = space.row_keys(); before = peak(); values = space.layer(12)\n"
-        "print((peak() - before) * 1024, values.nbytes)"
-    )
-    import subprocess
-
-    arguments = [sys.executable, "-c", code, str(work / "packed.h5")]
-    grown, asked = subprocess.run(
-        arguments, check=True, capture_output=True, text=True
-    ).stdout.split()
-    show("memory", asked_megabytes=int(asked) / 1e6, grown_megabytes=int(grown) / 1e6)
+    """Show what reads of the packed file and of the folder take beside what was asked for."""
+    for where in ("packed.h5", "layers"):
+        for what in READS:
+            asked, grown = memory_of(work / where, what)
+            show("memory", file=where, what=what, asked_mb=asked / 1e6, grown_mb=grown / 1e6)
 
 
 def main() -> None:
