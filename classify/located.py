@@ -10,13 +10,15 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import yaml
 
 from ..cache.errors import InputError, nearest
 
 __all__ = ["Located", "read_yaml"]
+
+T = TypeVar("T")
 
 DEEPEST = 20
 LARGEST = 1_000_000  # bytes; a recipe has about a thousand

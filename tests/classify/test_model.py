@@ -125,8 +125,8 @@ def test_H06_one_seed_gives_bit_equal_results(space, part, model):
 
 def test_the_scaler_sees_train_only(space, part, model):
     X = space.cache.read(space, part.train, layers=1).astype(np.float64)
-    np.testing.assert_allclose(model._mean, X.mean(axis=0), rtol=1e-12)
-    assert model._scale[7] == 1  # the constant feature
+    np.testing.assert_allclose(model.scaling.mean, X.mean(axis=0), rtol=1e-12)
+    assert model.scaling.deviation[7] == 1  # the constant feature
 
 
 def test_H03_constant_feature_and_no_scaling(space, part):

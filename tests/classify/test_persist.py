@@ -103,7 +103,7 @@ def test_D02_a_pickle_is_never_opened(folder, tmp_path, caplog):
         (lambda c: c.pop("labels"), "'labels' is missing"),
         (lambda c: c.update(labels="ab"), "expected a list, got str"),
         (lambda c: c.update(labels=[1, 2]), "expected str, got int"),
-        (lambda c: c.update(scale=1), "expected bool, got int"),
+        (lambda c: c.update(scale=1), "expected bool or dict, got int"),
         (lambda c: c["weights"].update(bytes=True), "expected int, got bool"),
         (lambda c: c["weights"].update(file="../../other.safetensors"), "weights.file"),
         (lambda c: c["weights"].update(file="/etc/passwd"), "weights.file"),

@@ -1,0 +1,155 @@
+"""How a model standardises its features: over train, or within speakers, languages or corpora.
+
+Within groups, a group that train did not have is scaled by its own unlabelled rows. That is
+transductive: a prediction then depends on the other clips of its speaker, so it has to be asked
+for by name, stands in every report, and is refused where a group has too few clips (a single file).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..cache.errors import InputError, nearest
+from ..cache.manifest import Manifest
+from .restore import restore_scaler
+
+if TYPE_CHECKING:
+    from .normalise import GroupScaler
+
+__all__ = ["SCALES", "Scaling", "check_scale"]
+
+SCALES = ("speaker", "language", "dataset")
+BLOCK = 1024  # rows at a time, so that the float64 in between stays small
+
+
+def check_scale(scale: Any) -> bool | str:
+    """Return a scale setting that can be used.
+
+    Raises
+    ------
+    InputError
+        Neither true, false nor a column.
+
+    Examples
+    --------
+    >>> check_scale("speaker")
+    'speaker'
+    """
+    if isinstance(scale, bool) or scale in SCALES:
+        return scale
+    raise InputError(
+        f"scale is {scale!r}; expected true, false, {' or '.join(SCALES)}."
+        f"{nearest(str(scale), SCALES)}"
+    )
+
+
+class Scaling:
+    """Learns from train, applies to any clips.
+
+    Parameters
+    ----------
+    scale : bool or {"speaker", "language", "dataset"}
+        True: mean and deviation of train; a column: of each group's own rows.
+
+    Examples
+    --------
+    >>> clips = Manifest.from_rows({"id": str(i), "text": "x"} for i in range(4))
+    >>> values = np.array([[0.0], [2.0], [4.0], [6.0]], np.float32)
+    >>> Scaling(True).fit(values, clips).apply(values, clips).ravel().round(2).tolist()
+    [-1.34, -0.45, 0.45, 1.34]
+    """
+
+    def __init__(self, scale: bool | str = True) -> None:
+        self.scale = check_scale(scale)
+        self.mean: np.ndarray | None = None
+        self.deviation: np.ndarray | None = None
+        self.within: GroupScaler | None = None
+
+    def fit(self, values: np.ndarray, clips: Manifest) -> Scaling:
+        """Learn from the features ``(clips, features)`` of train."""
+        if isinstance(self.scale, str):
+            from .normalise import GroupScaler
+
+            self.within = GroupScaler(unseen="transductive")
+            self.within.fit(values, groups=self._groups(clips))
+        elif self.scale:
+            from sklearn.preprocessing import StandardScaler
+
+            scaler = StandardScaler().fit(values.astype(np.float64))
+            self.mean, self.deviation = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
+        return self
+
+    def apply(self, values: np.ndarray, clips: Manifest) -> np.ndarray:
+        """Return scaled features ``(clips, features)`` float32.
+
+        Raises
+        ------
+        InputError
+            Another width than train's; clips without a group, or a group of too few clips.
+        """
+        if self.within is not None:
+            return self.within.transform(values, groups=self._groups(clips)).astype(np.float32)
+        if self.mean is None:
+            return values
+        if values.shape[1] != len(self.mean):
+            raise InputError(
+                f"features are {values.shape[1]} wide; the model was trained on {len(self.mean)}"
+            )
+        found = np.empty(values.shape, np.float32)
+        for start in range(0, len(values), BLOCK):
+            rows = slice(start, start + BLOCK)
+            found[rows] = (values[rows] - self.mean) / self.deviation
+        return found
+
+    def config(self) -> bool | dict[str, Any]:
+        """Return what ``config.json`` says of it."""
+        if self.within is None:
+            return bool(self.scale)
+        return {"by": self.scale, **self.within.get_state()[0]}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the tensors ``scaler.*``."""
+        found: Mapping[str, np.ndarray] = {}
+        if self.within is not None:
+            found = self.within.get_state()[1]
+        elif self.mean is not None and self.deviation is not None:
+            found = {"mean": self.mean, "scale": self.deviation}
+        return {f"scaler.{name}": value for name, value in found.items()}
+
+    @classmethod
+    def restore(cls, config: Any, arrays: Mapping[str, np.ndarray], head: Any, source: str) -> Any:
+        """Rebuild it from ``config.json`` and tensors, checked against the head."""
+        if isinstance(config, bool):
+            made = cls(config)
+            if config:
+                made.mean, made.deviation = (
+                    restore_scaler(arrays, name, head, source) for name in ("mean", "scale")
+                )
+            return made
+        from .normalise import GroupScaler
+
+        made = cls(config.get("by", ""))
+        rest = {name: value for name, value in config.items() if name != "by"}
+        own = {n.removeprefix("scaler."): a for n, a in arrays.items() if n.startswith("scaler.")}
+        try:
+            made.within = GroupScaler.from_state(rest, own)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
+        if made.within.n_features_in_ != head.n_features_in_:
+            raise InputError(f"{source}: the scaler and the head differ in width")
+        return made
+
+    def _groups(self, clips: Manifest) -> np.ndarray:
+        column = str(self.scale)
+        names = np.asarray(clips[column] if column in clips else [""] * len(clips))
+        blank = [clip for clip, name in zip(clips.ids, names, strict=True) if not name]
+        if blank:
+            raise InputError(
+                f"features are scaled within each {self.scale}, and {len(blank)} clips name none "
+                f"({', '.join(map(repr, blank[:3]))}): a single file cannot be scaled by its "
+                f"{self.scale}. Hand in a manifest with the column {self.scale}"
+            )
+        return names.astype(str)
