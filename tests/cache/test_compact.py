@@ -1,0 +1,78 @@
+"""compact merges small shards, and loses nothing."""
+
+from __future__ import annotations
+
+import h5py
+import numpy as np
+from affekt.cache import (
+    Cache,
+    row_key,
+    text_digest,
+)
+from cache_toy import expected, fill, make_clips, row_values
+from damage import first_value, flip, shards
+
+
+def test_compact_keeps_every_row_and_drops_twins(cache, space):
+    clips = make_clips(300)
+    for start in range(0, 300, 30):
+        fill(space, clips.select(range(start, start + 30)), rows=10)
+    other = Cache(cache.path).space("toy")
+    with other.writer() as writer:  # a second process computed some rows as well
+        for clip in list(clips)[:50]:
+            key = row_key(space.key, "text", text_digest(clip.text))
+            writer.add(key, clip.id, row_values(clip.text), 3, 0.5)
+    reader = Cache(cache.path).space("toy")
+    np.testing.assert_array_equal(reader.cache.read(reader, clips), expected(space, clips))
+    before, after = space.compact()
+    assert (before, after) == (31, 1)
+    [path] = shards(space)
+    with h5py.File(path) as file:
+        assert len(file["key"]) == 300
+        assert set(file["frames"][()].tolist()) == {3}
+    np.testing.assert_array_equal(reader.cache.read(reader, clips), expected(space, clips))
+    assert cache.verify().ok
+    assert space.compact() == (1, 1)
+
+
+def test_compact_in_groups_with_twins_across_them(space):
+    clips = make_clips(200)
+    fill(space, clips, rows=10)
+    again = Cache(space.cache.path).space("toy")
+    with again.writer(rows=25) as writer:
+        for clip in clips:
+            key = row_key(space.key, "text", text_digest(clip.text))
+            writer.add(key, clip.id, row_values(clip.text))
+    from affekt.cache.compact import compact
+
+    size = shards(space)[0].stat().st_size
+    compact(space, target=5 * size)
+    rows = sum(len(h5py.File(path)["key"]) for path in shards(space))
+    assert rows == 200
+    np.testing.assert_array_equal(space.cache.read(space, clips), expected(space, clips))
+
+
+def test_compact_leaves_a_damaged_shard_alone(cache, space):
+    clips = make_clips(30)
+    fill(space, clips, rows=10)
+    hurt = shards(space)[0]
+    flip(hurt, first_value(hurt))
+    assert Cache(cache.path).space("toy").compact() == (3, 3)
+    assert hurt.exists()
+    cache.repair()
+    assert Cache(cache.path).space("toy").compact() == (2, 1)
+
+
+def test_C15_an_extract_ends_with_compaction_when_there_are_many(space):
+    fill(space, make_clips(70), rows=1)
+    assert len(shards(space)) == 1
+
+
+def test_compact_waits_for_nobody(space):
+    import fcntl
+
+    fill(space, make_clips(4), rows=1)
+    with (space.cache.path / "tmp" / f"compact-{space.name}").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert space.compact() == (4, 4)
+    assert space.compact() == (4, 1)

@@ -1,0 +1,135 @@
+"""verify finds damage, and repair sets it aside."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import h5py
+import numpy as np
+import pytest
+from affekt.cache import (
+    Cache,
+    DamagedError,
+    row_key,
+    text_digest,
+)
+from cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec
+from damage import first_value, flip, shards
+
+
+def test_verify_counts_and_quick_trusts_what_has_not_changed(cache, space):
+    fill(space, make_clips(10), rows=5)
+    report = cache.verify()
+    assert (report.ok, report.rows, report.shards, report.trusted) == (True, 10, 2, 0)
+    assert cache.verify(quick=True).trusted == 2
+    flip(shards(space)[0], -9)
+    quick = cache.verify(quick=True)
+    assert (quick.ok, quick.trusted, len(quick.damage)) == (False, 1, 1)
+    assert cache.verify(quick=True).ok is False
+
+
+def test_repair_moves_damage_aside_and_extract_restores_it(cache, space):
+    clips = make_clips(12)
+    fill(space, clips, rows=4)
+    hurt = shards(space)[1]
+    with h5py.File(hurt) as file:
+        ids = [id_.decode() for id_ in file["id"]]
+    flip(hurt, first_value(hurt) + 3)
+    with pytest.raises(DamagedError, match=f"{hurt.name}.*affekt cache repair"):
+        Cache(cache.path).read("toy", clips)
+    intact = [id_ for id_ in clips.ids if id_ not in ids]
+    assert len(Cache(cache.path).read("toy", clips.select(intact))) == 8
+    done = cache.repair()
+    assert done.moved == [f"spaces/{space.name}/shards/{hurt.name}"]
+    assert done.ids == ids
+    assert (cache.path / "quarantine" / hurt.name).exists()
+    assert space.missing(clips) == ids
+    fill(space, clips)
+    np.testing.assert_array_equal(cache.read(space, clips), expected(space, clips))
+    assert cache.verify().ok
+    assert cache.repair().moved == []
+
+
+def test_the_very_same_bytes_replace_a_damaged_shard_of_their_name(cache, space):
+    clips = make_clips(4)
+    fill(space, clips)
+    [path] = shards(space)
+    truth = path.read_bytes()
+    flip(path, len(truth) // 2)
+    shutil.rmtree(cache.path / "quarantine", ignore_errors=True)
+    fresh = Cache(cache.path).space("toy")
+    from affekt.cache.digests import hex_bytes
+
+    keys = [row_key(space.key, "text", text_digest(text)) for text in clips["text"]]
+    fresh.commit([truth], hex_bytes(keys))
+    assert path.read_bytes() == truth
+    assert (cache.path / "quarantine" / path.name).exists()
+
+
+def test_a_shard_that_is_merged_away_while_its_twin_is_stored(space, monkeypatch):
+    """Found by the torture: two writers, the same bytes, and a compaction between two calls."""
+    from affekt.cache import space as module
+
+    real, calls = module.put, []
+
+    def put(beside, target):
+        calls.append(target)
+        return False if len(calls) == 1 else real(beside, target)
+
+    monkeypatch.setattr(module, "put", put)
+    fill(space, make_clips(2))
+    assert len(calls) == 2
+    assert len(Cache(space.cache.path).space("toy")) == 2
+
+
+@pytest.mark.parametrize("damage", ["missing", "truncated", "flipped"])
+def test_C08_repair_makes_spec_json_anew_from_a_shard(cache, space, damage):
+    fill(space, make_clips(2))
+    path = space.folder / "spec.json"
+    truth = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(truth[:30] if damage == "truncated" else truth.replace(b"toy-1", b"toy-2"))
+    done = Cache(cache.path).repair()
+    assert done.rebuilt == [f"spaces/{space.name}/spec.json"]
+    assert path.read_bytes() == truth
+    assert len(Cache(cache.path).space("toy")) == 2
+
+
+def test_repair_of_a_canary_and_of_an_empty_space(cache, space):
+    fill(space, make_clips(1), canary=lambda: np.ones((1, LAYERS, DIM)))
+    flip(space.folder / "canary.h5", -5)
+    empty = cache.create(make_spec("empty"))
+    (empty.folder / "spec.json").write_text("{")
+    done = cache.repair()
+    assert sorted(done.moved) == sorted(
+        [f"spaces/{space.name}/canary.h5", f"spaces/{empty.name}/spec.json"]
+    )
+    assert cache.create(make_spec("empty")) == empty
+    assert space.canary() is None
+
+
+def test_C14_leftovers_are_ignored_and_cleaned_by_rule(cache, space):
+    fill(space, make_clips(2))
+    import socket
+    import subprocess
+    import sys
+
+    tmp = cache.path / "tmp"
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    gone = tmp / f"{socket.gethostname()}-{child.pid}-abc"
+    alive = tmp / f"{socket.gethostname()}-{os.getpid()}-abc"
+    elsewhere = tmp / "other.host-1-abc"
+    ancient = tmp / "other.host-2-abc"
+    for path in (gone, alive, elsewhere, ancient):
+        path.write_bytes(b"half a shard")
+    os.utime(ancient, (1, 1))
+    report = cache.verify()
+    assert report.ok
+    assert {f.path for f in report.findings} == {f"tmp/{gone.name}", f"tmp/{ancient.name}"}
+    assert sorted(cache.repair().removed) == sorted(f.path for f in report.findings)
+    assert alive.exists()
+    assert elsewhere.exists()
