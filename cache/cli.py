@@ -83,6 +83,8 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
 @JSON
 def repair(folder: str, as_json: bool) -> None:
     """Set damaged files aside, so that the next extract computes their rows. Deletes nothing."""
+    from .errors import listed
+
     with _Bar("verify", "shards") as progress:
         done = _opened(folder).repair(progress)
     if as_json:
@@ -94,7 +96,10 @@ def repair(folder: str, as_json: bool) -> None:
         if done.removed:
             click.echo(f"removed {len(done.removed)} unfinished files")
         if done.ids:
-            click.echo(f"{len(done.ids)} rows to extract again: {' '.join(done.ids)}")
+            click.echo(f"{len(done.ids)} rows to extract again: {listed(done.ids)}")
+            click.echo(
+                f"compute them: affekt extract MANIFEST --cache {folder} --encoder NAME", err=True
+            )
         if not (done.moved or done.rebuilt or done.hopeless):
             click.echo("no damage")
     for problem in done.hopeless:
@@ -191,11 +196,17 @@ def _opened(folder: str, readonly: bool = False):
     """Open a cache that has to be there."""
     from pathlib import Path
 
+    import h5py
+
     from .cache import Cache
     from .errors import InputError
 
     if Path(folder).is_dir() and not Path(folder, "spaces").is_dir():
         raise InputError(f"{folder} is no cache: it has no folder spaces")
+    if Path(folder).is_file() and not h5py.is_hdf5(folder):
+        raise InputError(
+            f"{folder} is no cache: expected a folder, or a file made by affekt cache pack"
+        )
     return Cache(folder, readonly=readonly)
 
 

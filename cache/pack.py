@@ -59,7 +59,9 @@ def pack(
 ) -> Path:
     """Pack a cache; see `Cache.pack`."""
     if out.exists() and not overwrite:
-        raise InputError(f"{out} is there already; choose another name, or overwrite it")
+        raise InputError(
+            f"{out} is there already; choose another name, or overwrite it (--overwrite)"
+        )
     if not out.parent.is_dir():
         raise InputError(f"{out}: the folder {out.parent} is not there")
     chosen = cache.spaces() if spaces is None else [cache.space(space) for space in spaces]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .packed import PackedIndex
 
 
-PATIENCE = 10  # times that a read starts again because shards are being merged
+PATIENCE = 100  # times that a read starts again because shards are being merged
 
 
 class Space:

@@ -64,6 +64,9 @@ def test_commands(two, tmp_path):
     assert isinstance(
         CliRunner().invoke(commands, ["ls", str(tmp_path / "empty")]).exception, InputError
     )
+    no_cache = CliRunner().invoke(commands, ["ls", str(table)]).exception
+    assert isinstance(no_cache, InputError)
+    assert "made by affekt cache pack" in str(no_cache)
     flip(shards(audio)[0], first_value(shards(audio)[0]))
     assert "damaged: spaces/audio-toy" in run("verify", cache.path, code=1)
     assert (
