@@ -47,8 +47,8 @@ def masked_pool(states: torch.Tensor, keep: torch.Tensor, pooling: str) -> torch
     """
     if pooling == "cls":
         return states[:, 0].float()
-    if len(states) == 1 and bool(keep.all()):
-        return pool(states, pooling)
+    if len(states) == 1:
+        return pool(states if bool(keep.all()) else states[:, keep[0]], pooling)
     wide = states.float()
     padding = ~keep.unsqueeze(-1)
     if pooling == "max":
