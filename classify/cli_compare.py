@@ -116,17 +116,25 @@ def _compare(
             raise InputError("--dev needs --dev-where COLUMN=VALUE or --split to know its clips")
         settings["dev"] = _members(dev, names)
         settings["dev_truth"] = _where(clips, dev_where)
-    comparison = compare(
-        members,
-        test,
-        task_,
-        strategies=[s for s in strategies.split(",") if s and s != "none"],
-        groups=group or None,
-        by=[column for column in by.split(",") if column],
-        n_resamples=resamples,
-        **settings,
-        **options,
-    )
+    try:
+        comparison = compare(
+            members,
+            test,
+            task_,
+            strategies=[s for s in strategies.split(",") if s and s != "none"],
+            groups=group or None,
+            by=[column for column in by.split(",") if column],
+            n_resamples=resamples,
+            **settings,
+            **options,
+        )
+    except InputError as error:
+        if split is None and not where and all(len(m) < len(test) for m in members.values()):
+            error.add_note(
+                "if the manifest holds more than the test clips, say which they are: --split "
+                "split.csv (a run leaves one), or --where split=test"
+            )
+        raise
     if output is not None:
         comparison.write(output)
         if latex:

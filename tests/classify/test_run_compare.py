@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import shutil
 
 import pytest
+import soundfile
+from affekt.cache import Manifest
 from affekt.cache.errors import InputError
 from affekt.classify.demo_corpus import write_corpus
 from affekt.classify.recipe import Recipe
@@ -92,3 +96,31 @@ def test_what_learns_on_dev_needs_one(corpus):
     assert Recipe.read(path).compare == {}
     with pytest.raises(InputError, match="stacking learns on dev"):
         run(path)
+
+
+def test_a_planted_near_duplicate_is_warned_of(corpus, tmp_path):
+    """The same recording, 40 samples shorter, under another id and speaker, on the other side."""
+    clips = Manifest.read(corpus / "clips.csv")
+    speakers = sorted(set(clips["speaker"]))
+    side = {name: ("test", "train", "dev", "train")[i % 4] for i, name in enumerate(speakers)}
+    (tmp_path / "wav").mkdir()
+    rows = []
+    for i, clip in enumerate(clips):
+        shutil.copy(clips.file(i), tmp_path / "wav")
+        rows.append([clip.id, clip.path, clip.label, clip.speaker, side[clip.speaker]])
+    original = next(row for row in rows if row[-1] == "train")
+    samples, rate = soundfile.read(tmp_path / original[1])
+    soundfile.write(tmp_path / "wav/planted.wav", samples[:-40], rate)
+    rows.append(["planted", "wav/planted.wav", original[2], "someone else", "test"])
+    with (tmp_path / "clips.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([["id", "path", "label", "speaker", "split"], *rows])
+    text = RECIPE.replace("text: ngram", "speech: spectral").replace("on: text", "on: speech")
+    text = text.replace("scheme: speaker, test_size: 0.3, dev_size: 0.3", "scheme: column")
+    options = "compare: {n_resamples: 100, learning_curve: false, audit_audio: false}\n"
+    (tmp_path / "r.yaml").write_text(text + options, encoding="utf-8")
+    run(tmp_path / "r.yaml")
+    data = json.loads((tmp_path / "out/comparison.json").read_text(encoding="utf-8"))
+    [warning] = [text for text in data["warnings"] if "planted" in text]
+    assert original[0] in warning
+    report = (tmp_path / "out/report.md").read_text(encoding="utf-8")
+    assert "planted" in report.split("## Systems")[0]
