@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import time
 
 import h5py
 import numpy as np
@@ -157,3 +158,23 @@ def test_an_interrupted_writer_keeps_what_it_has(space):
     with pytest.raises(KeyboardInterrupt):
         interrupted()
     assert space.keys() == {"0" * 64}
+
+
+def test_a_writer_copies_what_it_is_given_and_never_holds_more_than_a_shard_back(space):
+    """The caller uses its array again at once; many small batches wait for a slow disk."""
+    clips = make_clips(400)
+    buffer = np.empty((LAYERS, DIM), np.float32)
+    with space.writer(rows=50) as writer:
+        commit = space.commit
+
+        def slow(pieces, keys):
+            time.sleep(0.05)
+            return commit(pieces, keys)
+
+        space.commit = slow
+        for i, text in enumerate(clips["text"]):
+            buffer[:] = row_values(text)
+            writer.add(row_key(space.key, "text", text_digest(text)), clips.ids[i], buffer)
+            assert i + 1 - len(writer.stored) <= 50 + 50 + 4 * 32
+    assert writer.stored == clips.ids
+    np.testing.assert_array_equal(space.cache.read(space, clips), expected(space, clips))

@@ -76,3 +76,14 @@ def test_compact_waits_for_nobody(space):
         fcntl.flock(lock, fcntl.LOCK_EX)
         assert space.compact() == (4, 4)
     assert space.compact() == (4, 1)
+
+
+def test_compact_of_small_ones_leaves_the_others(space):
+    clips = make_clips(60)
+    fill(space, clips.select(range(40)), rows=20)
+    large = shards(space)
+    size = min(path.stat().st_size for path in large)
+    fill(space, clips.select(range(40, 60)), rows=1)
+    assert space.compact(small=size) == (22, 3)
+    assert set(large) < set(shards(space))
+    np.testing.assert_array_equal(space.cache.read(space, clips), expected(space, clips))
