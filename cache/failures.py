@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+STORED = "stored"  # the code that takes an earlier line back
+
 
 def note_failure(path: Path, key: str | None, id: str, code: str, message: str) -> None:
     """Append a line. Losing it costs nothing but time, so it is not flushed to the disk."""
@@ -16,6 +18,8 @@ def note_failure(path: Path, key: str | None, id: str, code: str, message: str) 
 
 def read_failures(path: Path) -> list[dict[str, Any]]:
     """Return the last line of each key and id; the end of one that was never finished is ignored.
+
+    A line with the code ``stored`` says that what it is about was mended, and takes it away.
 
     Examples
     --------
@@ -38,4 +42,4 @@ def read_failures(path: Path) -> list[dict[str, Any]]:
             last[note["key"], note["id"]] = note
         except (ValueError, KeyError, TypeError):
             continue
-    return list(last.values())
+    return [note for note in last.values() if note.get("code") != STORED]

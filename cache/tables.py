@@ -63,7 +63,7 @@ def read_table(path: Path) -> Table:
     except UnicodeDecodeError:
         raise InputError(_bad_bytes(path)) from None
     except FileNotFoundError:
-        raise InputError(f"{path}: there is no such file{_beside(path)}") from None
+        raise InputError(f"{path}: there is no such file.{_beside(path)}") from None
     except IsADirectoryError:
         raise InputError(f"{path}: is a folder, expected a table ({', '.join(SUFFIXES)})") from None
     except PermissionError:

@@ -18,6 +18,7 @@ from ..cache.cache import Cache
 from ..cache.clips import Seen, seen
 from ..cache.digests import row_key
 from ..cache.errors import AffektError
+from ..cache.failures import STORED
 from ..cache.manifest import Manifest
 from ..cache.space import Space
 from ..cache.spec import Spec
@@ -161,6 +162,8 @@ def run_extraction(
         if isinstance(bar, Progress):
             bar.end()
     done.seconds = time.monotonic() - begin
+    if done.failures and all(one.code == "missing" for one in done.failures) and not len(space):
+        done.notes.append(f"no file was found in {clips.root}: --root says where paths start")
     if before != _identity(clips.source):
         done.notes.append(f"{clips.source} changed during the run, which used it as it was before")
     return done
@@ -206,7 +209,10 @@ class _Run:
         self.lock = threading.Lock()
         self.twins: list[Ready] = []
         self.failed: dict[str, Unusable] = {}
-        self.noted = {(one["key"], one["id"], one["code"]) for one in self.space.failures()}
+        noted = self.space.failures()
+        self.noted = {(one["key"], one["id"], one["code"]) for one in noted}
+        self.unread = {one["id"] for one in noted if one["key"] is None}
+        self.mended: list[str] = []
         self.lines: list[Seen] = []
         self.recorded = time.monotonic()
 
@@ -245,6 +251,7 @@ class _Run:
                 code = writer.refused[-1][1]
                 self._fail(row, Unusable(code), note=False)
                 continue
+            self._mend(id_)
             self.done.computed += 1
             self.done.audio_seconds += row.seconds
             for flag in (*row.flags, *answer.flags):
@@ -269,13 +276,20 @@ class _Run:
             else:
                 self.done.repeated += 1
         self.twins = []
+        for id_ in self.mended:  # a file that could not be read before
+            self.space.fail(None, id_, STORED, "")
         self._write_lines()
 
     def _twin(self, row: Ready) -> None:
         if row.digest in self.claimed:
             self.twins.append(row)
         else:
+            self._mend(self.clips.ids[row.position])
             self.done.hits += 1  # its content was not known before, but it is stored
+
+    def _mend(self, id_: str) -> None:
+        if id_ in self.unread:
+            self.mended.append(id_)
 
     def _fail(self, row: Ready, reason: Unusable, *, note: bool = True) -> None:
         id_ = self.clips.ids[row.position]

@@ -212,3 +212,26 @@ def test_values_too_large_for_half_precision_are_quarantined(corpus, cache, file
     done = run_extraction(corpus(files), cache, Encoder.of(Loud()), store_dtype="float16")
     assert set(codes(done).values()) == {"out_of_range"}
     assert done.space.spec.store_dtype == "float16"
+
+
+def test_a_file_that_was_missing_and_came_back_is_no_failure_any_more(corpus, cache, files):
+    clips = corpus(files)
+    path = clips.file(0)
+    away = path.rename(path.with_suffix(".away"))
+    done = run_extraction(clips, cache, Encoder("spectral"))
+    assert codes(done) == {clips.ids[0]: "missing"}
+    assert [one["id"] for one in done.space.failures()] == [clips.ids[0]]
+    away.rename(path)
+    again = run_extraction(clips, cache, Encoder("spectral"))
+    assert again.failures == []
+    assert again.space.failures() == []
+    path.rename(away)
+    assert run_extraction(clips, cache, Encoder("spectral")).space.failures() == []  # still stored
+
+
+def test_a_wrong_root_is_named(corpus, cache, files):
+    clips = corpus(files)
+    for position in range(len(clips)):
+        clips.file(position).unlink()
+    [note] = run_extraction(clips, cache, Encoder("spectral")).notes
+    assert note == f"no file was found in {clips.root}: --root says where paths start"
