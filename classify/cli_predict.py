@@ -141,6 +141,7 @@ def _tell(
         if output.suffix == ".csv":
             predictions.write(output)
         else:
+            output.parent.mkdir(parents=True, exist_ok=True)
             lines = (json.dumps(row, ensure_ascii=False) for row in _rows(predictions, top, extra))
             output.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
         say(f"{len(predictions)} predictions: {output}")

@@ -80,6 +80,12 @@ class Comparison:
         """
         path = Path(path)
         path = path / "comparison.json" if path.is_dir() else path
+        if not path.exists():
+            where = path.parent / "repeat-1"
+            raise InputError(
+                f"{path} is not there; expected the folder that `affekt run` or `affekt compare` "
+                "left" + (f": of repeats one, {where}" if where.is_dir() else "")
+            )
         try:
             data = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:

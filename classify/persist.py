@@ -122,9 +122,11 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     folder = _standing(Path(folder))
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
+            inner = folder / "model"
             raise InputError(
                 f"{folder} is no model folder: {name} is missing; expected {CONFIG} and {WEIGHTS}, "
                 "as `affekt train` and Model.save_pretrained write them"
+                + (f". Did you mean {inner}?" if (inner / CONFIG).is_file() else "")
             )
     others = sorted({path.name for path in folder.iterdir()} - {CONFIG, WEIGHTS})
     if others:

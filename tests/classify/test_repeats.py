@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache import InputError
-from affekt.classify import Predictions, Recipe, run
+from affekt.classify import Comparison, Predictions, Recipe, run
 from affekt.classify.demo_corpus import write_corpus
 from affekt.classify.repeats import spread
 from affekt.classify.system import open_system
@@ -105,7 +105,11 @@ def test_repeated_cross_validation_tests_every_clip_in_each_repeat(project):
         assert len(data["splits"]) == 3
 
 
-def test_predict_names_a_repeat(finished):
+def test_a_card_and_a_prediction_name_a_repeat(finished):
+    with pytest.raises(InputError, match=r"of repeats one, .*repeat-1"):
+        Comparison.read(finished)
+    with pytest.raises(InputError, match=r"Did you mean .*speech/model\?"):
+        open_system(finished / "repeat-1/members/speech")
     with pytest.raises(InputError, match="repeat-1"):
         open_system(finished)
     assert open_system(finished / "repeat-1").labels == ("negative", "neutral", "positive")
