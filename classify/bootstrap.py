@@ -264,7 +264,7 @@ def share_interval(
     --------
     >>> low, high = share_interval(0.95, np.array([0.91, 0.95, 0.99]), n_groups=10)
     >>> round(low, 3), round(high, 3)
-    (0.848, 0.997)
+    (0.845, 0.998)
     """
     low, high = interval(estimate, samples, n_groups, level)
     if not 0 < estimate < 1 or low == high:
