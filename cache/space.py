@@ -296,19 +296,8 @@ class Space:
     def compact(
         self, progress: Callable[[int, int], None] | None = None, small: int | None = None
     ) -> tuple[int, int]:
-        """Merge small shards, safely under readers and writers.
-
-        Parameters
-        ----------
-        progress : callable (done, total), optional
-            Called after each merge.
-        small : int, optional
-            Size in bytes below which a shard is merged; default: 128 MiB.
-
-        Returns
-        -------
-        before, after : int
-            Number of shards.
+        """Merge shards of less than `small` bytes (default: 128 MiB), safely under readers and
+        writers; return the number of shards before and after.
         """
         from .compact import compact
 
