@@ -58,7 +58,8 @@ class Scaling:
     --------
     >>> clips = Manifest.from_rows({"id": str(i), "text": "x"} for i in range(4))
     >>> values = np.array([[0.0], [2.0], [4.0], [6.0]], np.float32)
-    >>> Scaling(True).fit(values, clips).apply(values, clips).ravel().round(2).tolist()
+    >>> scaled = Scaling(True).fit(values, clips).apply(values, clips)
+    >>> [round(float(value), 2) for value in scaled.ravel()]
     [-1.34, -0.45, 0.45, 1.34]
     """
 
