@@ -74,7 +74,7 @@ def test_names_cannot_break_the_page(run):
 
 
 def test_what_is_no_run(run, tmp_path):
-    with pytest.raises(InputError, match="comparison.json is not there; expected the folder"):
+    with pytest.raises(InputError, match="is not there; expected the folder"):
         model_card(tmp_path)
     with pytest.raises(InputError, match="Did you mean 'mean'"):
         model_card(run, "maen")
