@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 
@@ -24,13 +25,40 @@ def exact_arithmetic() -> Iterator[None]:
     'high'
     >>> torch.set_float32_matmul_precision("highest")
     """
-    precision = torch.get_float32_matmul_precision()
-    tf32 = torch.backends.cudnn.allow_tf32
-    torch.set_float32_matmul_precision("highest")
-    torch.backends.cudnn.allow_tf32 = False
+    restore = _all_bits()
     try:
         with torch.inference_mode():
             yield
     finally:
+        restore()
+
+
+def _all_bits() -> Callable[[], None]:
+    """Ask for every bit of float32; return what takes it back."""
+    try:
+        precision, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
+    except RuntimeError:  # the process set a newer setting, and PyTorch does not mix the two
+        return _all_bits_by_backend()
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cudnn.allow_tf32 = False
+
+    def restore() -> None:
         torch.set_float32_matmul_precision(precision)
         torch.backends.cudnn.allow_tf32 = tf32
+
+    return restore
+
+
+def _all_bits_by_backend() -> Callable[[], None]:
+    backends: Any = torch.backends
+    places = [backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn]
+    places += [backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn]
+    before = [place.fp32_precision for place in places]
+    for place in places:
+        place.fp32_precision = "ieee"
+
+    def restore() -> None:
+        for place, setting in zip(places, before, strict=True):
+            place.fp32_precision = setting
+
+    return restore

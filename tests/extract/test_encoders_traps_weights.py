@@ -137,6 +137,25 @@ def test_trap_26_tf32_is_off_whatever_the_process_has_set():
     assert opened.describe()["compute"]["tf32"] == "off"
 
 
+def test_trap_26_the_newer_settings_of_a_process_are_put_aside_too():
+    """PyTorch's own getter raises once a process has used them."""
+    opened = backend("xlsr")
+    exact = opened.embed([SHORT])[0].values
+    place = torch.backends.mkldnn.matmul
+    before = place.fp32_precision
+    seen = []
+    hook = opened._model.encoder.register_forward_hook(lambda *_: seen.append(place.fp32_precision))
+    place.fp32_precision = "bf16"
+    try:
+        again = opened.embed([SHORT])[0].values
+        assert place.fp32_precision == "bf16"
+    finally:
+        place.fp32_precision = before
+        hook.remove()
+    assert seen == ["ieee"]
+    assert np.array_equal(exact, again)
+
+
 def test_random_models_have_no_trivial_norms():
     """The oracle would miss a lost norm if every norm had weight one and bias zero."""
     config = tf.AutoConfig.from_pretrained(model_folder("xlsr"))
