@@ -86,6 +86,7 @@ def reserve(
     plan.set_layout(h5py.h5d.CHUNKED if chunk else h5py.h5d.CONTIGUOUS)
     if chunk:
         plan.set_chunk(chunk)
+    plan.set_obj_track_times(False)  # the same content has to be the same bytes
     plan.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
     plan.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
     extent = h5py.h5s.create_simple(shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle  # noqa: TID251 - to show that it works
 import shutil
+import time
 
 import h5py
 import numpy as np
@@ -172,6 +173,21 @@ def test_C10_same_key_with_other_values(cache, space):
     assert "other values" in finding.problem
     assert not finding.damage
     assert len(space) == 1
+
+
+def test_the_same_rows_are_the_same_file_whenever_they_are_stored(tmp_path):
+    """HDF5 would note the second in which it makes a dataset."""
+    names = []
+    for turn in ("now", "later"):
+        space = Cache(tmp_path / turn).create(make_spec())
+        values = np.ones((space.n_layers, space.dim), np.float32)
+        with space.writer() as writer:
+            writer.add("0" * 64, "clip", values)
+        [shard] = (space.folder / "shards").iterdir()
+        packed = Cache(tmp_path / turn).pack(tmp_path / f"{turn}.h5")
+        names.append((shard.name, shard.read_bytes(), packed.read_bytes()))
+        time.sleep(1.1)
+    assert names[0] == names[1]
 
 
 def test_a_cache_and_a_space_can_be_pickled(cache, space):
