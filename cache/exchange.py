@@ -187,7 +187,13 @@ def _arrays(source: Any, clips: Manifest) -> tuple[dict[str, np.ndarray], list[s
                 f"clip {id_!r}: an array {array.shape} of {array.dtype}, expected numbers of shape"
                 " (dim,) or (layers, dim)"
             )
-        values[id_] = np.atleast_2d(np.ascontiguousarray(array, dtype=np.float32))
+        with np.errstate(over="ignore"):  # it is told below
+            values[id_] = np.atleast_2d(np.ascontiguousarray(array, dtype=np.float32))
+        if not np.isfinite(values[id_]).all():
+            raise InputError(
+                f"clip {id_!r}: NaN, infinity or a number beyond float32 among its values; mend"
+                " them, or leave the clip out of the source"
+            )
     absent = [id_ for id_ in clips.ids if id_ not in values]
     if not values:
         raise InputError(

@@ -179,6 +179,7 @@ def embed_misses(
 ) -> None:
     """Embed clips in this process and store them; `done` is added to."""
     run = _Run(clips, encoder, done)
+    refused: list[tuple[str, str, str]] = []
     backend = encoder.backend
     on_gpu = str(getattr(backend, "device", "cpu")).startswith("cuda")
     most = getattr(backend, "batch_clips", 512 if on_gpu else 64)
@@ -188,14 +189,15 @@ def embed_misses(
             closing(feed(clips, positions, encoder, run.claim, threads=threads)) as ready,
             done.space.writer(encoder.canary, provenance=provenance(encoder)) as writer,
         ):
+            refused = writer.refused
             for batch in batches(ready, most, seconds):
                 run.embed(batch, writer)
                 report(len(batch), sum(row.seconds for row in batch if row.content is not None))
     except BaseException:
         with suppress(OSError):  # the disk may be what failed; the index is only a memo
-            run.finish()
+            run.finish(refused)
         raise
-    run.finish()
+    run.finish(refused)
 
 
 class _Run:
@@ -208,7 +210,7 @@ class _Run:
         self.claimed: set[str] = set()
         self.lock = threading.Lock()
         self.twins: list[Ready] = []
-        self.failed: dict[str, Unusable] = {}
+        self.failed: dict[str, Unusable] = {}  # by row key
         noted = self.space.failures()
         self.noted = {(one["key"], one["id"], one["code"]) for one in noted}
         self.unread = {one["id"] for one in noted if one["key"] is None}
@@ -247,10 +249,7 @@ class _Run:
                 self._fail(row, answer)
                 continue
             key, id_ = self.key(row.digest or ""), self.clips.ids[row.position]
-            if not writer.add(key, id_, answer.values, answer.frames, row.seconds):
-                code = writer.refused[-1][1]
-                self._fail(row, Unusable(code), note=False)
-                continue
+            writer.add(key, id_, answer.values, answer.frames, row.seconds, copy=False)
             self._mend(id_)
             self.done.computed += 1
             self.done.audio_seconds += row.seconds
@@ -267,10 +266,15 @@ class _Run:
                 " What was stored is kept: run the same command again to go on"
             ) from error
 
-    def finish(self) -> None:
-        """Settle clips that share their content with another, and write the index."""
+    def finish(self, refused: list[tuple[str, str, str]]) -> None:
+        """Settle what cannot be stored and what shares its content, and write the index."""
+        for key, id_, code in refused:  # the writer has noted them
+            reason = Unusable(code)
+            self.failed[key] = reason
+            self.done.failures.append(Failure(id_, reason.code, reason.message))
+            self.done.computed -= 1
         for row in self.twins:
-            reason = self.failed.get(row.digest or "")
+            reason = self.failed.get(self.key(row.digest or ""))
             if reason is not None:
                 self._fail(row, reason)
             else:
@@ -291,13 +295,13 @@ class _Run:
         if id_ in self.unread:
             self.mended.append(id_)
 
-    def _fail(self, row: Ready, reason: Unusable, *, note: bool = True) -> None:
+    def _fail(self, row: Ready, reason: Unusable) -> None:
         id_ = self.clips.ids[row.position]
         key = None if row.digest is None else self.key(row.digest)
-        if row.digest is not None:
-            self.failed[row.digest] = reason
+        if key is not None:
+            self.failed[key] = reason
         self.done.failures.append(Failure(id_, reason.code, reason.message))
-        if note and (key, id_, reason.code) not in self.noted:
+        if (key, id_, reason.code) not in self.noted:
             self.space.fail(key, id_, reason.code, reason.message)
 
     def _record(self, row: Ready) -> None:

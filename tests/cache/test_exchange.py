@@ -76,6 +76,15 @@ def test_import_refuses_what_it_cannot_place(two, tmp_path):
         import_space(cache, {"far": np.ones(3)}, far, "x")
 
 
+@pytest.mark.parametrize("value", [np.nan, -np.inf, 1e300])
+def test_import_refuses_what_cannot_be_stored(two, value):
+    cache, clips, _, _ = two
+    before = cache.spaces()
+    with pytest.raises(InputError, match="clip 'c2': NaN, infinity"):
+        import_space(cache, {"c1": np.ones(3), "c2": np.array([1, value, 1])}, clips, "x")
+    assert cache.spaces() == before
+
+
 def test_merge_of_parts_equals_the_whole(tmp_path):
     clips = make_clips(40)
     parts = []
