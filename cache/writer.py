@@ -53,9 +53,9 @@ class Writer:
     stored : list of str
         Ids whose rows are durable.
     refused : list of (str, str, str)
-        Key, id and code of rows that cannot be stored: ``non_finite_output``, ``out_of_range``. They
-        are written to the space's failures. Complete after `commit`: the values are looked at
-        beside the encoder, not before it may go on.
+        Key, id and code of rows that cannot be stored (``non_finite_output``, ``out_of_range``);
+        the space's failures have them too. Complete after `commit`: values are looked at beside
+        the encoder, not before it may go on.
 
     Examples
     --------
