@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ...cache.errors import InputError
 from ..sampling import batches
 from ..training import Settings, cpu_threads, pick_device, private_random, train
+from .blocks import in_blocks
 from .checks import check_number
 from .layer_mix import LayerMix
 from .state import Stored, check_state_arrays
@@ -197,19 +198,20 @@ class TorchEstimator(Stored):
         if device.type == "mps":  # has no float64
             device = torch.device("cpu")
         block = self._block if device.type == "cpu" else 0
-        kind = np.float32 if block else np.float64
-        x = torch.from_numpy(np.ascontiguousarray(X, dtype=kind))
-        short = -len(x) % block if block else 0
-        padded = torch.cat([x, x[-1:].expand(short, -1)]) if short else x
+        x = torch.from_numpy(np.ascontiguousarray(X, np.float32 if block else np.float64))
+        if block:
+            return [in_blocks(self._frozen(net), x, block).double() for net in self.networks_]
         found = []
         with torch.inference_mode():
             for member in self.networks_:
-                network = copy.deepcopy(member).to(device, padded.dtype).eval()
-                parts = [
-                    network(part.to(device)).cpu() for part in padded.split(block or self._chunk)
-                ]
-                found.append(torch.cat(parts)[: len(x)].double())
+                network = copy.deepcopy(member).to(device, x.dtype).eval()
+                parts = [network(part.to(device)).cpu() for part in x.split(self._chunk)]
+                found.append(torch.cat(parts))
         return found
+
+    def _frozen(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Return what predicts blocks of rows on the CPU in float32 as `network` does."""
+        return copy.deepcopy(network).float().eval()
 
     def _check_rows(self, X: np.ndarray) -> None:
         """Raise for rows that cannot be predicted."""

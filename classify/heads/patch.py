@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -12,7 +14,9 @@ from ...cache.errors import InputError
 from .checks import check_choice, check_number
 from .classifier import TorchHead
 from .encoder_stack import EncoderStack, to_patches
+from .frozen_stack import FrozenPatchTransformer, can_freeze
 from .mlp import ACTIVATIONS
+from .network import Mixed
 
 __all__ = ["PatchTransformer", "PatchTransformerHead"]
 
@@ -137,7 +141,7 @@ class PatchTransformerHead(TorchHead):
 
     name: ClassVar[str] = "patch"
     _chunk: ClassVar[int] = 256
-    _block: ClassVar[int] = 128
+    _block: ClassVar[int] = 64
 
     learning_rate: float = 2e-4
     batch_size: int | None = 32
@@ -168,6 +172,14 @@ class PatchTransformerHead(TorchHead):
             activation=self.activation,
             norm_first=self.norm_first,
         )
+
+    def _frozen(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
+        if isinstance(network, Mixed):
+            mix, body = copy.deepcopy(network.mix), self._frozen(network.body)
+            return lambda x: body(mix(x))
+        if can_freeze() and isinstance(network, PatchTransformer):
+            return FrozenPatchTransformer(network)
+        return super()._frozen(network)
 
     def _check_settings(self) -> None:
         super()._check_settings()
