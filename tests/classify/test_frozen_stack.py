@@ -12,7 +12,7 @@ from affekt.classify.heads import PatchTransformerHead, head_from_state
 from affekt.classify.heads.blocks import in_blocks
 from affekt.classify.heads.frozen_stack import FrozenPatchTransformer, can_freeze
 from affekt.classify.heads.patch import PatchTransformer
-from affekt.classify.training import cpu_threads
+from affekt.classify.training import cpu_threads, private_random
 
 pytestmark = pytest.mark.skipif(not can_freeze(), reason="this build of PyTorch lacks oneDNN")
 SMALL = {"d_model": 32, "n_attention_heads": 4, "feedforward": 64, "hidden": 16}
@@ -21,7 +21,8 @@ SMALL = {"d_model": 32, "n_attention_heads": 4, "feedforward": 64, "hidden": 16}
 def made(width, seed=0, spread=1.0, **settings):
     """A network with every parameter away from its start, norms and biases too."""
     generator = torch.Generator().manual_seed(seed)
-    network = PatchTransformer(width, 3, **settings).eval()
+    with private_random(seed, torch.device("cpu")):
+        network = PatchTransformer(width, 3, **settings).eval()
     with torch.no_grad():
         for parameter in network.parameters():
             noise = torch.randn(parameter.shape, generator=generator)
@@ -48,7 +49,7 @@ def test_logits_are_the_networks(norm_first, activation, n_blocks, width, patch_
     with torch.inference_mode():
         exact = copy.deepcopy(network).double()(x.double())
         found = FrozenPatchTransformer(network)(x).double()
-    assert exact.std() > 0.1  # the test would see a part that is left out
+    assert exact.std() > 0.03  # a part left out would show
     torch.testing.assert_close(found, exact, rtol=3e-6, atol=3e-6)
     torch.testing.assert_close(found.softmax(1), exact.softmax(1), rtol=0, atol=1e-6)
 
