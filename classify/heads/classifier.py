@@ -141,7 +141,8 @@ class TorchHead(TorchEstimator, Head):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities (clips, classes), float64, in the order of `classes_`.
 
-        Computed in float64, so that a row does not depend on its neighbours.
+        Computed in float64, or in float32 in blocks of one size: a row does not depend on its
+        neighbours.
 
         Parameters
         ----------

@@ -81,8 +81,10 @@ class PatchTransformer(nn.Module):
             nn.Linear(hidden, outputs),
         )
         if not self.cls_token.is_meta:  # there it would import torch's compiler: two seconds
-            nn.init.normal_(self.cls_token, std=0.02)
-            nn.init.normal_(self.position_embedding, std=0.02)
+            # As long as an embedded patch: LayerNorm keeps the direction of their sum only, and
+            # beside a short position all lengths of patches would look alike.
+            nn.init.normal_(self.cls_token)
+            nn.init.normal_(self.position_embedding)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (rows, outputs) of vectors (rows, width)."""
@@ -114,6 +116,8 @@ class PatchTransformerHead(TorchHead):
         The card does not say which.
     norm_first : bool, default=False
         The card does not say. False is torch's default.
+    max_epochs : int, default=30
+        The card does not say. Over 30 the learning rate falls early enough for small corpora.
     **settings
         See `TorchHead`. The card's: AdamW 2e-4, weight decay 0.01, batch 32, label smoothing 0.1,
         balanced class weights, 5 % warm-up then cosine, clip 1.0, patience 30.
@@ -145,7 +149,7 @@ class PatchTransformerHead(TorchHead):
 
     learning_rate: float = 2e-4
     batch_size: int | None = 32
-    max_epochs: int = 120
+    max_epochs: int = 30
     patience: int | None = 30
     label_smoothing: float = 0.1
     patch_size: int = 64
