@@ -78,8 +78,10 @@ def _sizes(space: Space) -> dict[str, int]:
 
 def _twins(space: Space) -> dict[str, set[int]]:
     """Return for each shard the rows that stand in an earlier shard too."""
-    table = space.index.table
     twins: dict[str, set[int]] = {}
+    # Looked up only now that nobody else compacts: what another compaction has removed meanwhile
+    # would be counted on to hold the rows that are dropped here.
+    table = space.index.refresh().table
     for at in (1 + np.flatnonzero((table.raw[1:] == table.raw[:-1]).all(axis=1))).tolist():
         twins.setdefault(table.names[table.shard[at]], set()).add(int(table.row[at]))
     return twins
@@ -113,8 +115,9 @@ def _merge(space: Space, names: list[str], twins: dict[str, set[int]]) -> None:
     row = np.concatenate([np.arange(len(shard.rows)) for shard in shards])
     dropped = [twins.get(shard.vectors.path.name, set()) for shard in shards]
     wanted = [r not in dropped[s] for s, r in zip(source.tolist(), row.tolist(), strict=True)]
-    _, first = np.unique(raw, axis=0, return_index=True)
-    keep = np.intersect1d(first, np.flatnonzero(wanted))
+    wanted = np.flatnonzero(wanted)
+    _, first = np.unique(raw[wanted], axis=0, return_index=True)
+    keep = np.sort(wanted[first])
     if not keep.size:
         _remove(space, shards, None)
         return

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import h5py
 import numpy as np
+import pytest
 from affekt.cache import (
     Cache,
     row_key,
     text_digest,
 )
+from affekt.cache import compact as compaction
 from cache_toy import expected, fill, make_clips, row_values
 from damage import first_value, flip, shards
 
@@ -87,3 +91,36 @@ def test_compact_of_small_ones_leaves_the_others(space):
     assert space.compact(small=size) == (22, 3)
     assert set(large) < set(shards(space))
     np.testing.assert_array_equal(space.cache.read(space, clips), expected(space, clips))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_compactions_one_after_another_never_count_on_each_others_shards(space, monkeypatch, seed):
+    """One looks at the folder, waits for its turn, and finds that another has merged meanwhile."""
+    clips = make_clips(6, start=10 * seed)
+    first, second = clips.select(range(2)), clips.select(range(2, 4))
+
+    def store(some):
+        with Cache(space.cache.path).space("toy").writer() as writer:
+            for clip in some:
+                key = row_key(space.key, "text", text_digest(clip.text))
+                writer.add(key, clip.id, row_values(clip.text))
+
+    store(first)
+    store(second)
+    other = Cache(space.cache.path).space("toy")
+    names = list(other.index.refresh().shards)
+    store(clips.select(clips.ids[:2] + clips.ids[4:]))  # the rows of `first` a second time
+    alone = compaction._alone
+
+    @contextlib.contextmanager
+    def late(space):
+        compaction._merge(other, names, {})  # begun before the twins were there
+        with alone(space) as mine:
+            yield mine
+
+    monkeypatch.setattr(compaction, "_alone", late)
+    space.compact()
+    fresh = Cache(space.cache.path).space("toy")
+    assert fresh.missing(clips) == []
+    np.testing.assert_array_equal(fresh.cache.read(fresh, clips), expected(fresh, clips))
+    assert sum(len(fresh.index.rows(name)) for name in fresh.index.refresh().shards) == len(clips)
