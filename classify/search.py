@@ -265,12 +265,12 @@ def _pipeline(head: Any, scale: bool) -> Pipeline:
 
 def _resource(head: Any, grid: Mapping[str, Any]) -> dict[str, Any]:
     """Return what halving spends: epochs of a torch head, rows of another."""
-    epochs = head.get_params().get("max_epochs")
-    if epochs is None or "head__max_epochs" in grid:
+    settings = head.get_params()
+    if "max_epochs" not in settings or "head__max_epochs" in grid:
         return {"resource": "n_samples"}
     return {
         "resource": "head__max_epochs",
-        "max_resources": epochs,
+        "max_resources": settings["max_epochs"] or 30,  # the most that None stands for
         "min_resources": "exhaust",  # so that the last round has about all epochs
     }
 

@@ -27,6 +27,8 @@ from .validation import check_is_fitted, validate_data
 
 __all__ = ["TorchEstimator"]
 
+STEPS = 1500  # of training, where `max_epochs` is None
+
 Loss = Callable[[nn.Module, Tensor], Tensor]
 Score = Callable[[Tensor], tuple[tuple[float, ...], dict[str, float]]]
 
@@ -43,8 +45,9 @@ class TorchEstimator(Stored):
         Of AdamW.
     batch_size : int or None
         Rows in a step. None: a fiftieth of the rows, from 32 to 256.
-    max_epochs : int
-        Without dev data all of them are trained and the last is kept.
+    max_epochs : int or None
+        Without dev data all of them are trained and the last is kept. None: some 1,500 steps, but
+        10 to 30 epochs.
     patience : int or None
         With dev data: stop after so many epochs without a better dev UAR, and keep the best.
     warmup : float
@@ -72,7 +75,7 @@ class TorchEstimator(Stored):
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
     batch_size: int | None = None
-    max_epochs: int = 100
+    max_epochs: int | None = 100
     patience: int | None = 20
     warmup: float = 0.05
     clip_norm: float | None = 1.0
@@ -155,10 +158,11 @@ class TorchEstimator(Stored):
         """
         rows = len(x)
         batch_size = self.batch_size or min(max(rows // 50, 32), 256)
+        steps = -(-rows // batch_size)
         settings = Settings(
             self.learning_rate,
             self.weight_decay,
-            self.max_epochs,
+            self.max_epochs or min(max(STEPS // steps, 10), 30),
             self.patience,
             self.warmup,
             self.clip_norm,
@@ -176,7 +180,7 @@ class TorchEstimator(Stored):
                     lambda batch, network=network: loss(network, batch),
                     lambda order=order: batches(rows, batch_size, stratum, order),
                     settings,
-                    steps_per_epoch=-(-rows // batch_size),
+                    steps_per_epoch=steps,
                     score=_scorer(network, dev, score, 4 * self._chunk),
                     callback=self.callback,
                     progress=self.name if self.verbose else None,
@@ -221,7 +225,8 @@ class TorchEstimator(Stored):
         check_number("weight_decay", self.weight_decay, 0)
         if self.batch_size is not None:
             check_number("batch_size", self.batch_size, 1, whole=True)
-        check_number("max_epochs", self.max_epochs, 1, whole=True)
+        if self.max_epochs is not None:
+            check_number("max_epochs", self.max_epochs, 1, whole=True)
         if self.patience is not None:
             check_number("patience", self.patience, 1, whole=True)
         check_number("warmup", self.warmup, 0, 1)

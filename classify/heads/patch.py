@@ -116,8 +116,8 @@ class PatchTransformerHead(TorchHead):
         The card does not say which.
     norm_first : bool, default=False
         The card does not say. False is torch's default.
-    max_epochs : int, default=30
-        The card does not say. Over 30 the learning rate falls early enough for small corpora.
+    max_epochs : int or None, default=None
+        The card does not say. None: some 1,500 steps, but 10 to 30 epochs.
     **settings
         See `TorchHead`. The card's: AdamW 2e-4, weight decay 0.01, batch 32, label smoothing 0.1,
         balanced class weights, 5 % warm-up then cosine, clip 1.0, patience 30.
@@ -149,7 +149,7 @@ class PatchTransformerHead(TorchHead):
 
     learning_rate: float = 2e-4
     batch_size: int | None = 32
-    max_epochs: int = 30
+    max_epochs: int | None = None
     patience: int | None = 30
     label_smoothing: float = 0.1
     patch_size: int = 64

@@ -167,3 +167,12 @@ def test_loss_curve_equals_plain_pytorch():
     ours = [row["train_loss"] for row in head.history_]
     np.testing.assert_allclose(ours, curve, rtol=2e-5)
     assert curve[-1] < curve[0]
+
+
+@pytest.mark.parametrize(("rows", "epochs"), [(40, 30), (2400, 20), (6400, 10)])
+def test_without_max_epochs_there_are_some_1500_steps(rows, epochs):
+    rng = np.random.default_rng(0)
+    tiny = {"d_model": 4, "n_attention_heads": 1, "feedforward": 4, "hidden": 4, "n_blocks": 1}
+    X, y = rng.standard_normal((rows, 8)), np.arange(rows) % 2
+    fitted = PatchTransformerHead(**tiny, patch_size=8, random_state=0).fit(X, y)
+    assert len(fitted.history_) == epochs
