@@ -28,8 +28,8 @@ class _Tokens(nn.Module):
         self.embedding = nn.Linear(size, d_model)
         self.position = nn.Parameter(torch.empty(1, count, d_model))
         if not self.position.is_meta:  # there it would import torch's compiler: two seconds
-            # As long as an embedded piece, or LayerNorm hides how long the pieces are.
-            nn.init.normal_(self.position)
+            # Not shorter than an embedded piece, or LayerNorm hides how long the pieces are.
+            nn.init.normal_(self.position, std=(width / (count * size)) ** 0.5)
 
     def forward(self, side: Tensor) -> Tensor:
         """Return tokens (rows, tokens, d_model)."""

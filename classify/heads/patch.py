@@ -81,10 +81,11 @@ class PatchTransformer(nn.Module):
             nn.Linear(hidden, outputs),
         )
         if not self.cls_token.is_meta:  # there it would import torch's compiler: two seconds
-            # As long as an embedded patch: LayerNorm keeps the direction of their sum only, and
-            # beside a short position all lengths of patches would look alike.
-            nn.init.normal_(self.cls_token)
-            nn.init.normal_(self.position_embedding)
+            # Not shorter than an embedded patch: LayerNorm keeps the direction of their sum only,
+            # and beside a short position all lengths of patches would look alike.
+            std = (width / (patches * patch_size)) ** 0.5  # zeros that were added have no length
+            nn.init.normal_(self.cls_token, std=std)
+            nn.init.normal_(self.position_embedding, std=std)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (rows, outputs) of vectors (rows, width)."""
