@@ -114,8 +114,9 @@ def _merge(space: Space, names: list[str], twins: dict[str, set[int]]) -> None:
     source = np.repeat(np.arange(len(shards)), [len(shard.rows) for shard in shards])
     row = np.concatenate([np.arange(len(shard.rows)) for shard in shards])
     dropped = [twins.get(shard.vectors.path.name, set()) for shard in shards]
-    wanted = [r not in dropped[s] for s, r in zip(source.tolist(), row.tolist(), strict=True)]
-    wanted = np.flatnonzero(wanted)
+    wanted = np.flatnonzero(
+        [r not in dropped[s] for s, r in zip(source.tolist(), row.tolist(), strict=True)]
+    )
     _, first = np.unique(raw[wanted], axis=0, return_index=True)
     keep = np.sort(wanted[first])
     if not keep.size:

@@ -36,7 +36,7 @@ def in_blocks(network: Callable[[Tensor], Tensor], x: Tensor, block: int) -> Ten
     """
     *parts, last = x.split(block)
     parts.append(torch.cat([last, last[-1:].expand(block - len(last), -1)]))
-    threads = torch.get_num_threads()
+    workers = min(torch.get_num_threads(), len(parts))
 
     def compute(part: Tensor) -> Tensor:
         with torch.inference_mode():  # holds for one thread
@@ -45,10 +45,9 @@ def in_blocks(network: Callable[[Tensor], Tensor], x: Tensor, block: int) -> Ten
     # torch's number of threads is each thread's own; setting it also says what later threads
     # start with, which `cpu_threads` sets back
     with cpu_threads(1):
-        if min(threads, len(parts)) == 1:
+        if workers == 1:
             found = [compute(part) for part in parts]
         else:
-            workers = min(threads, len(parts))
             with ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,)) as p:
                 found = list(p.map(compute, parts))
     return torch.cat(found)[: len(x)]
