@@ -73,6 +73,7 @@ def predict(
     """
     from ..cache.cache import Cache
     from ..cache.errors import InputError
+    from .heads import serving
     from .missing_text import heard, with_text
     from .raw import long_names, raw_clips
     from .system import open_system
@@ -81,6 +82,8 @@ def predict(
         raise InputError("--hop and --figure belong to a timeline; say --window SECONDS too")
     if output is not None and output.suffix not in (".csv", ".jsonl"):
         raise InputError(f"-o {output}: expected a name that ends in .csv or .jsonl")
+    if ctx.obj:  # the process is our own: nothing will be fitted in it
+        serving.only_serve()
     chosen = open_system(model, system=system)
     clips = raw_clips(inputs, text=text, root=root)
     if window is not None:

@@ -11,12 +11,12 @@ from collections.abc import Sequence
 from typing import Any, Self
 
 import numpy as np
-from sklearn.base import ClassifierMixin
 
 from ...cache.errors import InputError
 from .state import Stored, pack_labels, unpack_labels
 from .targets import Targets, read_distributions, read_labels
 from .validation import (
+    ClassifierMixin,
     check_consistent_length,
     check_is_fitted,
     check_row_weights,

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import expit, softmax
-from sklearn.linear_model import LogisticRegression
 
 from ...cache.errors import InputError
 from .base import Head
@@ -108,6 +107,8 @@ class LogisticHead(Head):
         ValueError
             NaN or infinity in `X`, or lengths that differ.
         """
+        from sklearn.linear_model import LogisticRegression
+
         X, targets, weight, _ = self._read(X, y, sample_weight, classes, dtype=np.float64)
         weight = weight[:, None] * class_weights(self.class_weight, targets, weight)
         # a distribution is one row per class that has a share, weighted by the share

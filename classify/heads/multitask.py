@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.base import ClassifierMixin
 from torch import Tensor, nn
 
 from ...cache.errors import InputError
@@ -20,7 +19,7 @@ from .mlp import ACTIVATIONS, MLP, check_hidden
 from .network import TorchEstimator
 from .state import pack_labels, unpack_labels
 from .targets import Targets, class_weights, known_labels, read_labels
-from .validation import check_consistent_length, check_row_weights, validate_data
+from .validation import ClassifierMixin, check_consistent_length, check_row_weights, validate_data
 
 __all__ = ["MultiTaskHead"]
 

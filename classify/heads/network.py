@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import torch
-from sklearn.utils import check_random_state
 from torch import Tensor, nn
 
 from ...cache.errors import InputError
@@ -23,7 +22,7 @@ from .blocks import in_blocks
 from .checks import check_number
 from .layer_mix import LayerMix
 from .state import Stored, check_state_arrays
-from .validation import check_is_fitted, validate_data
+from .validation import check_is_fitted, check_random_state, validate_data
 
 __all__ = ["TorchEstimator"]
 

@@ -8,7 +8,6 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
-from sklearn.base import RegressorMixin
 from torch import Tensor, nn
 
 from ...cache.errors import InputError
@@ -18,7 +17,13 @@ from .checks import check_choice, check_number
 from .mlp import ACTIVATIONS, MLP, check_hidden
 from .network import TorchEstimator
 from .state import check_state_arrays
-from .validation import check_array, check_consistent_length, check_row_weights, validate_data
+from .validation import (
+    RegressorMixin,
+    check_array,
+    check_consistent_length,
+    check_row_weights,
+    validate_data,
+)
 
 __all__ = ["RegressionHead"]
 

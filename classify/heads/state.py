@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from sklearn.base import BaseEstimator
 
 from ...cache.errors import InputError, nearest
-from .validation import check_is_fitted
+from .validation import BaseEstimator, check_is_fitted
 
 __all__ = ["Stored", "check_state_arrays", "pack_labels", "unpack_labels"]
 
