@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Callable, Iterator
+from functools import cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -77,14 +78,31 @@ def _sizes(space: Space) -> dict[str, int]:
 
 
 def _twins(space: Space) -> dict[str, set[int]]:
-    """Return for each shard the rows that stand in an earlier shard too."""
+    """Return for each shard the rows that stand, undamaged, in an earlier shard too."""
     twins: dict[str, set[int]] = {}
     # Looked up only now that nobody else compacts: what another compaction has removed meanwhile
     # would be counted on to hold the rows that are dropped here.
     table = space.index.refresh().table
+    sound = cache(lambda shard: _is_sound(space, table.names[shard]))
+    holder = last = -1
     for at in (1 + np.flatnonzero((table.raw[1:] == table.raw[:-1]).all(axis=1))).tolist():
-        twins.setdefault(table.names[table.shard[at]], set()).add(int(table.row[at]))
+        if last != at - 1:  # of another key
+            holder = at - 1
+        last = at
+        if sound(int(table.shard[holder])):
+            twins.setdefault(table.names[table.shard[at]], set()).add(int(table.row[at]))
+        else:
+            holder = at
     return twins
+
+
+def _is_sound(space: Space, name: str) -> bool:
+    try:
+        shard = open_shard(space.index.path(name), space.key)
+        shard.vectors.check(key_words(hex_bytes(shard.rows.key)))
+    except (FileNotFoundError, DamagedError):
+        return False
+    return True
 
 
 def _groups(space: Space, target: int, small: int, twins: dict[str, set[int]]) -> list[list[str]]:

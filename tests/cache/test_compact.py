@@ -67,6 +67,25 @@ def test_compact_leaves_a_damaged_shard_alone(cache, space):
     assert Cache(cache.path).space("toy").compact() == (2, 1)
 
 
+@pytest.mark.parametrize("seed", [0, 3, 6, 12, 18])  # the damaged shard comes last, second, first
+def test_compact_keeps_the_twin_of_a_damaged_row(cache, space, seed):
+    clips = make_clips(30, start=100 * seed)
+    fill(space, clips, rows=30)
+    [hurt] = shards(space)
+    for _ in range(2):  # two more copies of five rows, in small shards
+        with Cache(cache.path).space("toy").writer() as writer:
+            for clip in list(clips)[:5]:
+                key = row_key(space.key, "text", text_digest(clip.text))
+                writer.add(key, clip.id, row_values(clip.text), 3, 0.5 * len(shards(space)))
+    flip(hurt, first_value(hurt))
+    before, after = Cache(cache.path).space("toy").compact(small=hurt.stat().st_size)
+    assert before == 3
+    assert after < 3  # one of the two small copies is enough
+    Cache(cache.path).repair()
+    some = clips.select(range(5))
+    np.testing.assert_array_equal(Cache(cache.path).read("toy", some), expected(space, some))
+
+
 def test_C15_an_extract_ends_with_compaction_when_there_are_many(space):
     fill(space, make_clips(70), rows=1)
     assert len(shards(space)) == 1
