@@ -96,10 +96,10 @@ def main(args: Sequence[str] | None = None) -> None:
 def _collect_seldom() -> None:
     """Spare the garbage collector torch's and transformers' million objects, which all stay.
 
-    They were searched dozens of times while they are imported, and once more at the exit: together
-    a quarter of the time of a short command.
+    They were searched many times while they are imported, and once more at the exit: together a
+    quarter of the time of a short command.
     """
-    gc.set_threshold(50_000, 100)
+    gc.set_threshold(10_000)  # of 700; more would let a long run keep what it has thrown away
     atexit.register(gc.freeze)
 
 

@@ -10,6 +10,7 @@ import pytest
 import soundfile
 from affekt.cache import Cache, Manifest
 from affekt.classify import HEADS, Predictions, Task, run
+from affekt.classify.heads import MultiTaskHead, RegressionHead
 from affekt.classify.strategies import STRATEGIES
 from affekt.classify.system import open_system
 from affekt.extract import Encoder, extract
@@ -125,6 +126,23 @@ def test_cached_is_raw(system, corpus, clips, one_by_one):
         alone = replayed.predict(clips.select([clip]), one_by_one).predictions
         assert alone is not None
         np.testing.assert_allclose(alone.proba[0], together.proba[row], atol=1e-6, err_msg=clip)
+
+
+@pytest.mark.parametrize("kind", [RegressionHead, MultiTaskHead])
+def test_cached_is_raw_for_heads_of_other_targets(kind, corpus, clips, one_by_one):
+    cache = Cache(corpus / "my.cache")
+    extract(clips, cache, Encoder("spectral"))
+    together, alone = (
+        held.read("spectral", clips, layers=-1).astype(np.float64) for held in (cache, one_by_one)
+    )
+    mean, scale = together.mean(axis=0), together.std(axis=0) + 1e-9
+    targets = np.random.default_rng(0).standard_normal((len(clips), 2))
+    y = targets if kind is RegressionHead else np.where(targets > 0, "high", "low")
+    head = kind(hidden=(16,), max_epochs=3, random_state=0).fit((together - mean) / scale, y)
+    ask = head.predict if kind is RegressionHead else head.predict_proba
+    found, expected = (np.asarray(ask((values - mean) / scale)) for values in (alone, together))
+    assert len(clips) in found.shape
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 @pytest.mark.parametrize(
