@@ -136,12 +136,9 @@ def one_file(folder, runs):
     command = [str(Path(sys.executable).with_name("affekt")), "predict", str(folder / "model")]
     command += [str(folder / "0.wav"), "--encoder", str(folder / "encoder"), "--json"]
     bare = [sys.executable, "-c", "import torch, transformers"]
-    # transformers is lazy: whoever opens a model waits for the model's own modules too
-    names = "Wav2Vec2Model, Wav2Vec2FeatureExtractor"
-    classes = [sys.executable, "-c", f"import torch; from transformers import {names}"]
-    found = [[], [], []]
+    found = [[], []]
     for _ in range(runs + 1):  # the first one warms the disk
-        for times, words in zip(found, (command, bare, classes), strict=True):
+        for times, words in zip(found, (command, bare), strict=True):
             times.append(_seconds(lambda words=words: _call(words))[0])
     return [times[1:] for times in found]
 
@@ -173,19 +170,15 @@ def main() -> None:
         asked.output.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
-def tell_file(predicted, bare, classes):
+def tell_file(predicted, bare):
     median = statistics.median
     beyond = median(a - b for a, b in zip(predicted, bare, strict=True))
-    beyond_classes = median(a - b for a, b in zip(predicted, classes, strict=True))
     print(f"{'one file, affekt predict':44}  {median(predicted):6.2f} s")
     print(f"{'beyond `import torch, transformers`':44}  {beyond:6.2f} s")
-    print(f"{'beyond importing the encoder class too':44}  {beyond_classes:6.2f} s")
     return {
         "seconds": predicted,
         "import_torch_transformers": bare,
-        "import_encoder_class": classes,
         "beyond_import": beyond,
-        "beyond_encoder_class": beyond_classes,
     }
 
 
