@@ -58,9 +58,17 @@ def check_has_state(head: Any) -> None:
 
 
 def check_rows(
-    head: Any, X: Any, *, reset: bool, dtype: Any, ensure_all_finite: bool | str = True
+    head: Any,
+    X: Any,
+    y: Any = None,
+    *,
+    reset: bool = True,
+    dtype: Any,
+    ensure_all_finite: bool | str = True,
 ) -> np.ndarray:
     """Return features ``(clips, features)`` in the type asked for, as wide as the head's.
+
+    Called as `sklearn.utils.validation.validate_data` is; with `reset` or `y` it would be to fit.
 
     Raises
     ------
@@ -74,7 +82,7 @@ def check_rows(
     >>> check_rows(head, [[1, 2]], reset=False, dtype=np.float32).dtype
     dtype('float32')
     """
-    if reset:
+    if reset or y is not None:
         raise RuntimeError("this process only predicts")
     X = np.asarray(X, dtype)
     if X.ndim != 2 or not len(X) or X.shape[1] != head.n_features_in_:

@@ -50,6 +50,10 @@ for wrong in (X[:, 1:], X[0], np.full_like(X, np.inf)):
         head.predict_proba(wrong)
     except ValueError as error:
         print(error)
+try:
+    head.fit(X, ["no", "yes"] * (len(X) // 2))
+except RuntimeError as error:
+    print(error)
 """
 
 
@@ -80,6 +84,7 @@ def test_every_head_gives_the_same_numbers_without_scikit_learn(tmp_path):
         "X has shape (40, 23); expected (clips, 24)",
         "X has shape (24,); expected (clips, 24)",
         "X holds NaN or infinity; expected finite numbers",
+        "this process only predicts",
     ]
 
 
