@@ -16,10 +16,12 @@ import numpy as np
 
 from .durable import publish
 from .errors import CanaryError, DamagedError, InputError
-from .hostile import attribute, dataset, open_plain, set_text
+from .hostile import attribute, check_kind, dataset, open_plain, set_text
 from .shard import VERSION
 from .spec import Spec
 
+KIND = "affekt canary"
+FORMAT = 1
 TOLERANCE = 1e-3  # relative L2 of a layer, for float32
 TOLERANCE_HALF = 1e-2  # for float16 and bfloat16
 
@@ -31,13 +33,17 @@ def read_canary(path: Path) -> np.ndarray | None:
     ------
     DamagedError
         It is not what was written.
+    NewerError
+        Newer than this affekt.
     """
-    if not path.exists():
+    try:
+        with open_plain(path) as file:
+            check_kind(file, KIND, FORMAT)
+            values = dataset(file, "values", (None, None, None), "f")[()]
+            if _digest(values) != attribute(file, "sha256", str):
+                raise DamagedError(f"{path}: damaged; affekt cache repair sets it aside")
+    except FileNotFoundError:
         return None
-    with open_plain(path) as file:
-        values = dataset(file, "values", (None, None, None), "f")[()]
-        if _digest(values) != attribute(file, "sha256", str):
-            raise DamagedError(f"{path}: damaged; affekt cache repair sets it aside")
     return values
 
 
@@ -48,8 +54,8 @@ def write_canary(path: Path, tmp: Path, values: np.ndarray) -> bool:
         raise InputError(f"a canary has finite values (inputs, layers, dim), not {values.shape}")
     image = io.BytesIO()
     with h5py.File(image, "w", libver=VERSION) as file:
-        set_text(file, "kind", "affekt canary")
-        file.attrs["format"] = 1
+        set_text(file, "kind", KIND)
+        file.attrs["format"] = FORMAT
         set_text(file, "sha256", _digest(values))
         file["values"] = values
     return publish(image.getbuffer(), path, tmp)

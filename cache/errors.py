@@ -37,6 +37,10 @@ class DamagedError(AffektError, OSError):
     """A stored file is not what was written: a checksum or its structure is wrong."""
 
 
+class NewerError(DamagedError):
+    """A stored file has a format that this affekt does not know yet; nothing says it is damaged."""
+
+
 class MissingError(AffektError, KeyError):
     """Rows that were asked for are not stored.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 import h5py
 import numpy as np
 
-from .errors import DamagedError
+from .errors import DamagedError, NewerError
 
 KINDS = "fiuS"  # numbers and fixed text: nothing of variable length, no references, no objects
 MAX_RATIO = 1000  # declared bytes to stored bytes, for data of any size
@@ -36,6 +37,7 @@ def open_plain(path: str | os.PathLike) -> Iterator[h5py.File]:
         Not HDF5, truncated, or damaged.
     """
     try:
+        check_regular(path)
         with h5py.File(os.fspath(path), "r", locking=False) as file:
             yield file
     except (FileNotFoundError, PermissionError, DamagedError):
@@ -44,6 +46,40 @@ def open_plain(path: str | os.PathLike) -> Iterator[h5py.File]:
         if not Path(path).exists():  # merged away while it was opened
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         raise DamagedError(f"{Path(path).name}: damaged or not HDF5: {error}") from error
+
+
+def check_regular(path: str | os.PathLike) -> None:
+    """Refuse what is not a regular file, or a link to one: to open a pipe would wait for ever.
+
+    Raises
+    ------
+    FileNotFoundError
+        Not there, or not any more.
+    DamagedError
+        A folder, a pipe, a device or a socket.
+    """
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise DamagedError(f"{Path(path).name}: is {stat.filemode(mode)}, not a regular file")
+
+
+def check_kind(file: h5py.File, kind: str, newest: int) -> None:
+    """Refuse a file that says it is of another kind, or of a format that this affekt cannot read.
+
+    Raises
+    ------
+    NewerError
+        Its format is larger than `newest`.
+    DamagedError
+        Its kind is not `kind`, or there is no such format.
+    """
+    name = Path(file.filename).name
+    form = attribute(file, "format", int)
+    if form > newest:  # looked at first: what else a newer file says is not known
+        raise NewerError(f"{name}: format {form} is newer than {newest}: update affekt")
+    found = attribute(file, "kind", str)
+    if found != kind or form < 1:
+        raise DamagedError(f"{name}: is {found!r} of format {form}, expected {kind!r}")
 
 
 def dataset(

@@ -16,7 +16,7 @@ import numpy as np
 
 from .digests import hex_bytes
 from .errors import DamagedError
-from .hostile import attribute, dataset, open_plain
+from .hostile import attribute, check_kind, dataset, open_plain
 from .vectors import Vectors
 
 FORMAT = 1
@@ -81,12 +81,12 @@ def open_shard(path: Path, spec_key: str | None = None) -> Shard:
     Raises
     ------
     DamagedError
-        Not a shard, damaged, hostile, newer than this affekt, or of another spec.
+        Not a shard, damaged, hostile, or of another spec.
+    NewerError
+        Newer than this affekt.
     """
     with open_plain(path) as file:
-        form = attribute(file, "format", int)
-        if form > FORMAT:
-            raise DamagedError(f"{path.name}: format {form} is newer than {FORMAT}: update affekt")
+        check_kind(file, "affekt shard", FORMAT)
         found = attribute(file, "spec_key", str)
         if spec_key is not None and found != spec_key:
             raise DamagedError(f"{path.name}: belongs to the spec {found[:8]}, not to this space")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import os
 
 import h5py
 import numpy as np
 import pytest
 from affekt.cache import Cache, DamagedError
+from affekt.cache.errors import NewerError
 from affekt.cache.hostile import open_plain
 from affekt.cache.packed import packed_spaces
 from affekt.cache.shard import open_shard
@@ -122,6 +124,9 @@ def text_of_any_length(file, folder):
         (lambda file, _: file.attrs.__delitem__("format"), "format is missing"),
         (lambda file, _: file.attrs.__setitem__("format", "1"), "attribute format has type object"),
         (lambda file, _: file.attrs.__setitem__("format", np.arange(9)), "expected one of fixed"),
+        (lambda file, _: file.attrs.__setitem__("format", 2), "format 2 is newer than 1"),
+        (lambda file, _: file.attrs.__setitem__("format", 0), "of format 0, expected"),
+        (lambda file, _: file.attrs.__setitem__("kind", np.bytes_("x")), "is 'x' of format 1"),
         (lambda file, _: file.attrs.__setitem__("spec_key", np.bytes_("f" * 64)), "belongs to the"),
         (lambda file, _: file.create_group("embeddings2"), None),
     ],
@@ -144,6 +149,38 @@ def test_C12_text_attributes_of_variable_length_are_not_read(shard):
     space, path = rebuild(shard, lambda file, _: file.attrs.__setitem__("provenance", "{}"))
     with pytest.raises(DamagedError, match="provenance has type object"):
         open_shard(path, space.key)
+
+
+def test_V05_a_newer_shard_or_canary_is_refused_as_newer(shard):
+    """By an error of its own, so that repair does not set it aside."""
+    space, path = rebuild(shard, lambda file, _: file.attrs.__setitem__("format", 2))
+    with pytest.raises(NewerError, match="format 2 is newer than 1: update affekt"):
+        open_shard(path, space.key)
+    space.set_canary(np.ones((1, LAYERS, DIM)))
+    for name, value, error in [("format", 2, NewerError), ("kind", np.bytes_("x"), DamagedError)]:
+        with h5py.File(space.folder / "canary.h5", "r+") as file:
+            kept = file.attrs[name]
+            file.attrs[name] = value
+        with pytest.raises(error):
+            space.canary()
+        with h5py.File(space.folder / "canary.h5", "r+") as file:
+            file.attrs[name] = kept
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_C12_a_pipe_or_a_device_named_like_a_shard(space):
+    clips = make_clips(2)
+    fill(space, clips)
+    shards = space.folder / "shards"
+    os.mkfifo(shards / f"{'0' * 24}.h5")
+    (shards / f"{'1' * 24}.h5").symlink_to("/dev/zero")
+    [real] = set(shards.glob("*.h5")) - {shards / f"{i * 24}.h5" for i in "01"}
+    elsewhere = real.rename(space.folder / "elsewhere.h5")
+    real.symlink_to(elsewhere)
+    fresh = Cache(space.cache.path)
+    assert fresh.missing("toy", clips) == []  # a link to a regular file is one
+    damaged = fresh.space("toy").index.damaged
+    assert all("not a regular file" in damaged[f"{i * 24}.h5"] for i in "01")
 
 
 @pytest.mark.parametrize("junk", [b"", b"x" * 4096, b"\x89HDF\r\n\x1a\n" + b"\0" * 600])
