@@ -20,6 +20,7 @@ from .durable import LOCK, sync_folder
 from .errors import DamagedError
 from .image import shard_pieces
 from .shard import Rows, Shard, open_shard
+from .verify import check_shard
 
 try:
     import fcntl
@@ -42,13 +43,19 @@ def compact(
 ) -> tuple[int, int]:
     """Merge small shards of a space into shards of about `target` bytes, and drop twins.
 
-    Damaged shards are left alone (see `Cache.repair`), and so is everything while another process
-    compacts the space. Small is what has less than `small` bytes; by default half of `target`.
+    Damaged shards are left alone (see `Cache.repair`) while the others are merged; everything is,
+    while another process compacts the space. Small is what has less than `small` bytes; by default
+    half of `target`.
 
     Returns
     -------
     before, after : int
         Number of shards.
+
+    Raises
+    ------
+    DamagedError
+        A merged shard could not be read back as it was written; what it would replace stays.
     """
     space.cache.check_writable()
     before = len(space.index.refresh().shards)
@@ -97,10 +104,10 @@ def _twins(space: Space) -> dict[str, set[int]]:
 
 
 def _is_sound(space: Space, name: str) -> bool:
+    """Say whether a shard would pass `verify`: repair sets aside whatever would not."""
     try:
-        shard = open_shard(space.index.path(name), space.key)
-        shard.vectors.check(key_words(hex_bytes(shard.rows.key)))
-    except (FileNotFoundError, DamagedError):
+        check_shard(space.index.path(name), space.key)
+    except OSError:  # damaged, gone, or not to be read
         return False
     return True
 
@@ -122,10 +129,13 @@ def _groups(space: Space, target: int, small: int, twins: dict[str, set[int]]) -
 def _merge(space: Space, names: list[str], twins: dict[str, set[int]]) -> None:
     """Store one shard with the rows of others, then remove those."""
     shards: list[Shard] = []
+    size = 0
     for name in names:
         with contextlib.suppress(FileNotFoundError, DamagedError):
-            shards.append(open_shard(space.index.path(name), space.key))
-    if not shards or _short_of_space(shards):
+            shard = open_shard(space.index.path(name), space.key)
+            size += shard.vectors.path.stat().st_size
+            shards.append(shard)
+    if not shards or _short_of_space(space, size):
         return
     rows = Rows.join([shard.rows for shard in shards])
     raw = hex_bytes(rows.key)
@@ -159,8 +169,30 @@ def _merge(space: Space, names: list[str], twins: dict[str, set[int]]) -> None:
         pieces = shard_pieces(rows.take(keep), values, sums, space.spec, provenance)
         merged = space.commit(pieces, raw[keep])
     except (DamagedError, FileNotFoundError):
-        return  # one of them is damaged, or somebody else merged it: all stay as they are
-    _remove(space, shards, merged)
+        # One of them is damaged, or somebody else merged it. The others are merged without it, and
+        # with their twins, which may have counted on it.
+        sound = [name for name in names if _is_sound(space, name)]
+        if 1 < len(sound) < len(names):
+            _merge(space, sound, {})
+        return
+    if _arrived(space, merged):
+        _remove(space, shards, merged)
+
+
+def _arrived(space: Space, merged: str) -> bool:
+    """Read a merged shard back, before what it replaces goes; say whether it is still there."""
+    path = space.index.path(merged)
+    try:
+        check_shard(path, space.key)
+    except FileNotFoundError:  # without locks: somebody else merged it, and the others too
+        return False
+    except DamagedError as error:
+        space.cache.quarantine(path)
+        raise DamagedError(
+            f"{error}. It was just written from {space.name} and is set aside; nothing was"
+            " removed. Check the disk and the memory, then compact again"
+        ) from error
+    return True
 
 
 def _remove(space: Space, shards: list[Shard], merged: str | None) -> None:
@@ -170,10 +202,9 @@ def _remove(space: Space, shards: list[Shard], merged: str | None) -> None:
     sync_folder(space.folder / "shards")
 
 
-def _short_of_space(shards: list[Shard]) -> bool:
+def _short_of_space(space: Space, size: int) -> bool:
     """Say whether a merged shard might not fit on the disk; compaction can wait."""
-    size = sum(shard.vectors.path.stat().st_size for shard in shards)
-    return shutil.disk_usage(shards[0].vectors.path.parent).free < size * 1.1 + (1 << 20)
+    return shutil.disk_usage(space.folder).free < size * 1.1 + (1 << 20)
 
 
 def _distinct(shards: list[Shard]) -> list[Shard]:
@@ -192,10 +223,10 @@ def _alone(space: Space) -> Iterator[bool | None]:
     """
     space.make()
     with (space.cache.path / "tmp" / f"{LOCK}{space.name}").open("wb") as file:
+        if fcntl is None:
+            yield None
+            return
         try:
-            if fcntl is None:
-                yield None
-                return
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             yield False
@@ -203,4 +234,7 @@ def _alone(space: Space) -> Iterator[bool | None]:
         except OSError:  # a file system without locks
             yield None
             return
-        yield True
+        try:
+            yield True
+        finally:  # to close it is not enough: a child that was forked meanwhile has it open too
+            fcntl.flock(file, fcntl.LOCK_UN)

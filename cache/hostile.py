@@ -79,7 +79,7 @@ def check_kind(file: h5py.File, kind: str, newest: int) -> None:
         raise NewerError(f"{name}: format {form} is newer than {newest}: update affekt")
     found = attribute(file, "kind", str)
     if found != kind or form < 1:
-        raise DamagedError(f"{name}: is {found!r} of format {form}, expected {kind!r}")
+        raise DamagedError(f"{name}: is {found!r} of format {form}, expected {kind!r} of 1 or more")
 
 
 def dataset(

@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from .digests import hex_bytes
-from .errors import DamagedError
+from .errors import DamagedError, InputError, NewerError, SpecError
 from .hostile import attribute, check_kind, dataset, open_plain
+from .spec import Spec
 from .vectors import Vectors
 
 FORMAT = 1
@@ -90,11 +92,16 @@ def open_shard(path: Path, spec_key: str | None = None) -> Shard:
         found = attribute(file, "spec_key", str)
         if spec_key is not None and found != spec_key:
             raise DamagedError(f"{path.name}: belongs to the spec {found[:8]}, not to this space")
-        values = dataset(file, "embeddings", (None, None, None), "f")
-        count, layers, dim = values.shape
+        spec = _spec(path.name, attribute(file, "spec", str), found)
+        layers, dim = spec.n_layers, spec.dim
+        values = dataset(file, "embeddings", (None, layers, dim), "f")
+        count, dtype = len(values), values.dtype
         key = dataset(file, "key", (count,), "S")
-        if not count or key.dtype != "S64" or values.dtype.str not in ("<f2", "<f4"):
-            raise DamagedError(f"{path.name}: has no rows, or fields of a wrong type")
+        if not count or key.dtype != "S64" or dtype != spec.dtype:
+            raise DamagedError(
+                f"{path.name}: has no rows, or fields of a wrong type: {count} of {dtype} with"
+                f" keys of {key.dtype}, expected {spec.dtype} and S64"
+            )
         rows = Rows(
             key[()],
             dataset(file, "id", (count,), "S")[()],
@@ -117,11 +124,36 @@ def open_shard(path: Path, spec_key: str | None = None) -> Shard:
         values.id.chunk_iter(note)
         if (starts < 0).any() or sums.dtype != "<u8":
             raise DamagedError(f"{path.name}: has values that were never written")
-        provenance = json.loads(attribute(file, "provenance", str))
-        dtype = values.dtype
+        provenance = _provenance(path.name, attribute(file, "provenance", str))
     try:
         hex_bytes(rows.key)
     except ValueError:
         raise DamagedError(f"{path.name}: has a key that is not 64 hex digits") from None
     vectors = Vectors(path, count, layers, dim, dtype, block, starts, sums_start)
     return Shard(rows, vectors, found, provenance)
+
+
+_parse = lru_cache(maxsize=64)(Spec.from_json)  # all shards of a space say the same
+
+
+def _spec(name: str, text: str, key: str) -> Spec:
+    """Return the spec that a shard carries: what decides its shape, whoever asks."""
+    try:
+        spec = _parse(text)
+    except SpecError as error:
+        raise NewerError(f"{name}: {error}") from error
+    except InputError as error:
+        raise DamagedError(f"{name}: {error}") from error
+    if spec.key != key:
+        raise DamagedError(f"{name}: carries the spec {spec.key[:8]}, but says {key[:8]}")
+    return spec
+
+
+def _provenance(name: str, text: str) -> dict[str, Any]:
+    try:
+        provenance = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{name}: provenance is not JSON: {error}") from error
+    if not isinstance(provenance, dict):
+        raise DamagedError(f"{name}: provenance is {text[:40]!r}, expected a JSON object")
+    return provenance

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
+import os
+import shutil
+import signal
+import time
 
 import h5py
 import numpy as np
 import pytest
 from affekt.cache import (
     Cache,
+    DamagedError,
     row_key,
     text_digest,
 )
 from affekt.cache import compact as compaction
-from cache_toy import expected, fill, make_clips, row_values
+from affekt.cache.hostile import set_text
+from cache_toy import expected, fill, make_clips, make_spec, row_values
 from damage import first_value, flip, shards
 
 
@@ -61,10 +68,117 @@ def test_compact_leaves_a_damaged_shard_alone(cache, space):
     fill(space, clips, rows=10)
     hurt = shards(space)[0]
     flip(hurt, first_value(hurt))
-    assert Cache(cache.path).space("toy").compact() == (3, 3)
-    assert hurt.exists()
+    before = hurt.read_bytes()
+    assert Cache(cache.path).space("toy").compact() == (3, 2)  # the two others became one
+    assert hurt.read_bytes() == before
     cache.repair()
-    assert Cache(cache.path).space("toy").compact() == (2, 1)
+    fresh = Cache(cache.path).space("toy")
+    assert fresh.compact() == (1, 1)
+    left = clips.select([i for i in range(30) if clips.ids[i] not in fresh.missing(clips)])
+    assert len(left) == 20
+    np.testing.assert_array_equal(fresh.cache.read(fresh, left), expected(fresh, left))
+
+
+@pytest.mark.parametrize("wrong", [{"store_dtype": "float16"}, {"dim": 1}, {"layers": 1}])
+def test_compact_leaves_a_shard_of_another_shape_alone(cache, space, tmp_path, wrong):
+    """One that names the right spec, sorts first, and would decide the type of the merged one."""
+    clips = make_clips(8)
+    fill(space, clips, rows=2)
+    for start in range(100, 200, 2):
+        other = Cache(tmp_path / f"other-{start}").create(make_spec(**wrong))
+        fill(other, make_clips(2, start))
+        [path] = shards(other)
+        with h5py.File(path, "r+", libver="v110") as file:
+            set_text(file, "spec_key", space.key)
+            set_text(file, "spec", space.spec.json())
+        liar = shards(space)[0].with_name(
+            hashlib.sha256(path.read_bytes()).hexdigest()[:24] + ".h5"
+        )
+        if liar < shards(space)[0]:
+            break
+    shutil.copy(path, liar)
+    fresh = Cache(cache.path)
+    assert [finding.path.endswith(liar.name) for finding in fresh.verify().damage] == [True]
+    assert fresh.space("toy").compact() == (4, 1)
+    assert liar.exists()
+    np.testing.assert_array_equal(Cache(cache.path).read("toy", clips), expected(space, clips))
+
+
+def test_compact_reads_the_merged_shard_back_before_the_others_go(cache, space, monkeypatch):
+    clips = make_clips(8)
+    fill(space, clips, rows=2)
+    made = compaction.shard_pieces
+
+    def spoilt(*args):
+        for number, piece in enumerate(made(*args)):
+            data = bytearray(piece)
+            data[0] ^= number == 1  # the first values
+            yield memoryview(data)
+
+    monkeypatch.setattr(compaction, "shard_pieces", spoilt)
+    before = shards(space)
+    with pytest.raises(DamagedError, match="nothing was removed"):
+        space.compact()
+    assert shards(space) == before
+    assert len(list((cache.path / "quarantine").iterdir())) == 1
+    np.testing.assert_array_equal(Cache(cache.path).read("toy", clips), expected(space, clips))
+
+
+def test_compact_keeps_the_twin_of_a_row_whose_shard_repair_sets_aside(cache, space):
+    """Its vectors are right, but bytes between them are not, so that its name is wrong."""
+    for start in range(0, 20_000, 300):
+        clips = make_clips(257, start)  # of two blocks, the last one not full
+        some = clips.select(range(5))
+        space = Cache(cache.path).create(make_spec(f"toy-{start}"))
+        fill(space, clips, rows=257)
+        [hurt] = shards(space)
+        with Cache(cache.path).space(space).writer() as writer:
+            for clip in some:
+                key = row_key(space.key, "text", text_digest(clip.text))
+                writer.add(key, clip.id, row_values(clip.text))
+        if hurt == shards(space)[0]:
+            break
+    with h5py.File(hurt) as file:
+        values = file["embeddings"]
+        last = values.id.get_chunk_info(values.id.get_num_chunks() - 1)
+    flip(hurt, last.byte_offset + last.size - 1)
+    Cache(cache.path).space(space).compact(small=hurt.stat().st_size)
+    Cache(cache.path).repair()
+    np.testing.assert_array_equal(Cache(cache.path).read(space, some), expected(space, some))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+def test_a_forked_child_does_not_keep_compaction_from_others(space):
+    with compaction._alone(space) as alone:
+        assert alone
+        child = os.fork()
+        if not child:
+            time.sleep(60)
+            os._exit(0)
+    try:
+        with compaction._alone(space) as alone:
+            assert alone
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+def test_compact_while_another_one_merges_the_same_shards(space, monkeypatch):
+    """As on a file system without locks: a shard goes after it was opened."""
+    clips = make_clips(8)
+    fill(space, clips, rows=2)
+    opened = compaction.open_shard
+    other = Cache(space.cache.path).space("toy")
+
+    def too_late(path, key):
+        shard = opened(path, key)
+        monkeypatch.setattr(compaction, "open_shard", opened)
+        compaction._merge(other, other.index.refresh().shards, {})
+        return shard
+
+    monkeypatch.setattr(compaction, "open_shard", too_late)
+    space.compact()
+    np.testing.assert_array_equal(space.cache.read(space, clips), expected(space, clips))
 
 
 @pytest.mark.parametrize("seed", [0, 3, 6, 12, 18])  # the damaged shard comes last, second, first

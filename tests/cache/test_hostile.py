@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from affekt.cache import Cache, DamagedError
 from affekt.cache.errors import NewerError
-from affekt.cache.hostile import open_plain
+from affekt.cache.hostile import open_plain, set_text
 from affekt.cache.packed import packed_spaces
 from affekt.cache.shard import open_shard
-from cache_toy import DIM, LAYERS, fill, make_clips
+from cache_toy import DIM, LAYERS, fill, make_clips, make_spec
 
 ROWS = 6
 
@@ -120,6 +120,13 @@ def text_of_any_length(file, folder):
         (replaced("key", data=np.zeros(ROWS - 1, "S64")), r"key has shape \(5,\)"),
         (replaced("embeddings", data=np.zeros((ROWS, DIM), "f4")), "embeddings has shape"),
         (replaced("embeddings", data=np.zeros((ROWS, LAYERS, DIM), "f8")), "of a wrong type"),
+        (replaced("embeddings", data=np.zeros((ROWS, LAYERS, DIM), "f2")), "of a wrong type"),
+        (replaced("embeddings", data=np.zeros((ROWS, LAYERS, 1), "f4")), r"shape \(6, 3, 1\)"),
+        (replaced("embeddings", data=np.zeros((ROWS, 1, DIM), "f4")), r"shape \(6, 1, 8\)"),
+        (lambda file, _: set_text(file, "spec", make_spec("other").json()), "carries the spec"),
+        (lambda file, _: set_text(file, "spec", "{"), "not a spec"),
+        (lambda file, _: set_text(file, "provenance", "[1]"), "expected a JSON object"),
+        (lambda file, _: set_text(file, "provenance", "[" * 9999), "provenance is not JSON"),
         (lambda file, _: file.__delitem__("checksum"), "checksum is missing"),
         (lambda file, _: file.attrs.__delitem__("format"), "format is missing"),
         (lambda file, _: file.attrs.__setitem__("format", "1"), "attribute format has type object"),
