@@ -41,6 +41,11 @@ class Collector:
         self._rows: list[Note] = []
 
     @property
+    def empty(self) -> bool:
+        """Whether nothing was taken in since the last shard."""
+        return not self._rows
+
+    @property
     def full(self) -> bool:
         """Whether there is no room for another row."""
         return len(self._rows) == self._values.shape[1]

@@ -2,16 +2,21 @@
 
 A shard is made and flushed by a thread of its own, so that an encoder does not wait for the disk.
 At most one shard is under way while the next collects: what a crash can cost is known.
+
+The thread takes orders from a queue that is written in C: Ctrl-C may come at any moment, and a lock
+written in Python could stay locked.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import TYPE_CHECKING, Any
+from queue import SimpleQueue
+from threading import Thread
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -30,6 +35,13 @@ BATCH = 64  # rows that are handed to the thread at a time: waking it costs 0.1 
 
 Row = tuple[np.ndarray, Note, bool]
 """Values, what belongs to them, and whether the memory of the values is the writer's."""
+
+
+class Batch(NamedTuple):
+    """Rows for the thread; none of them was added before `since`."""
+
+    since: float
+    rows: list[Row]
 
 
 class Writer:
@@ -93,25 +105,32 @@ class Writer:
         self._rows = max(1, min(rows, -(-nbytes // size)))
         self._seconds = seconds
         self._ready = False
-        self._known: set[str] = set()
         self._batch: list[Row] = []
-        self._given = 0  # rows of the shard that collects
-        self._since = 0.0
-        self._free: list[np.ndarray] = []
-        self._collector = Collector(space, self._rows, provenance)
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="affekt-commit")
-        self._under_way: deque[Future] = deque()
+        self._at_once = min(BATCH, self._rows)
+        self._handed = 0.0  # when the last batch was handed over
+        self._free: deque[np.ndarray] = deque()
         self._reported = 0
+        self._orders: SimpleQueue[Batch | SimpleQueue | None] = SimpleQueue()
+        self._error: BaseException | None = None
+        self._pid, self._ended = os.getpid(), False
+        # The thread's
+        self._known: set[str] = set()
+        self._since = 0.0
+        self._collector = Collector(space, self._rows, provenance)
+        self._thread = Thread(target=self._work, name="affekt-commit", daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Writer:
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         try:
-            if not isinstance(error, OSError):  # after Ctrl-C too: what was computed is kept
+            if error is None or self._error is None:  # after Ctrl-C too: what is there is kept
                 self.commit()
         finally:
-            self._thread.shutdown()
+            self._orders.put(None)
+            self._thread.join()
+            self._ended, self._handed = True, -math.inf  # the next row is an error
             self.space.close()
         if error is None and self.stored and small_shards(self.space) > MANY:
             self.space.compact(small=SMALL)
@@ -147,46 +166,49 @@ class Writer:
         Raises
         ------
         InputError
-            Wrong shape.
+            Wrong shape, key or number of frames; a writer whose ``with`` block has ended.
         CanaryError
             The encoder computes differently from when the space was made.
         OSError
-            An earlier shard could not be stored: disk full, for example.
+            An earlier shard could not be stored: disk full, for example. The writer is of no use
+            afterwards; what is not in `stored` has to be added to another one.
         """
         values = np.asarray(values, np.float32)
         if values.shape != self._shape:
             raise InputError(
                 f"clip {id!r}: values have shape {values.shape}, expected {self._shape}"
             )
+        if len(key) != 64 or frames < 0:
+            raise InputError(
+                f"clip {id!r}: key {key!r}, {frames} frames; expected 64 hex digits and at least 0"
+            )
+        now = time.monotonic()
         if not self._ready:
             self._prepare()
-        if key in self._known:
-            return
+            self._handed = now
         if copy:  # into memory that was used before: quicker than new memory
             held = self._free.pop() if self._free else np.empty(self._shape, np.float32)
             held[:] = values
             values = held
-        now = time.monotonic()
-        if not self._batch and not self._given:
-            self._since = now
         self._batch.append((values, (key, id, frames, seconds), copy))
-        self._known.add(key)
-        if self._given + len(self._batch) >= self._rows or now - self._since > self._seconds:
-            self._send()
-        elif len(self._batch) >= BATCH:
+        if len(self._batch) >= self._at_once or now - self._handed > self._seconds:
             self._hand_over()
+            self._handed = now
 
     def commit(self) -> list[str]:
         """Store what was taken in so far; return the ids stored since the last call."""
-        self._send()
-        while self._under_way:
-            self._settle()
+        self._hand_over()
+        answer: SimpleQueue[None] = SimpleQueue()
+        self._orders.put(answer)
+        answer.get()
+        self._check()
         new = self.stored[self._reported :]
-        self._reported = len(self.stored)
+        self._reported += len(new)
         return new
 
     def _prepare(self) -> None:
         """Make the folders and check the canary, once before the first row."""
+        self._check()
         self.space.make()
         if self._canary is not None:
             today = np.asarray(self._canary(), np.float32)
@@ -200,36 +222,58 @@ class Writer:
 
     def _hand_over(self) -> None:
         """Give the rows to the thread; raise what went wrong there."""
-        batch, self._batch = self._batch, []
-        self._given += len(batch)
-        self._under_way.append(self._thread.submit(self._take, batch))
-        most = 2 + self._rows // BATCH  # one shard may wait for the disk, no more
-        while self._under_way and (len(self._under_way) > most or self._under_way[0].done()):
-            self._settle()
+        self._check()
+        # in this order: if Ctrl-C comes in between they are given twice, and taken once
+        self._orders.put(Batch(self._handed, self._batch))
+        self._batch = []
+        most = max(1, self._rows // self._at_once - 1)  # one shard may wait for the disk, no more
+        while self._orders.qsize() > most:
+            time.sleep(0.001)
 
-    def _send(self) -> None:
-        """Have the thread store what it was given as a shard."""
-        self._hand_over()
-        self._given = 0
-        self._under_way.append(self._thread.submit(self._store))
-
-    def _settle(self) -> None:
-        """Wait for what is longest under way, and raise its error."""
-        wait([self._under_way[0]])  # it stays in the row if Ctrl-C comes here
-        self._under_way.popleft().result()
+    def _check(self) -> None:
+        """Raise what went wrong in the thread, or if it has ended."""
+        if self._error is not None:
+            raise self._error
+        if self._ended or os.getpid() != self._pid:
+            raise InputError(
+                "this writer has ended, or belongs to the process that this one was forked from;"
+                " make another one with `Space.writer`"
+            )
 
     # In the thread
 
-    def _take(self, batch: list[Row]) -> None:
-        for values, note, ours in batch:
-            if self._collector.full:  # only after a Ctrl-C that somebody caught
-                self._store()
+    def _work(self) -> None:
+        while (order := self._orders.get()) is not None:
+            try:
+                if self._error is not None:
+                    continue
+                if isinstance(order, Batch):
+                    self._take(order)
+                else:
+                    self._store()
+            except BaseException as error:
+                self._error = error
+            finally:
+                if not isinstance(order, Batch):
+                    order.put(None)
+
+    def _take(self, batch: Batch) -> None:
+        for values, note, ours in batch.rows:
+            if note[0] in self._known:
+                continue
+            self._known.add(note[0])
+            if self._collector.empty:
+                self._since = batch.since
             if code := unstorable(values, self._dtype):
                 self._refuse(note, code)
             else:
                 self._collector.take(values, note)
             if ours:
                 self._free.append(values)
+            if self._collector.full:
+                self._store()
+        if time.monotonic() - self._since > self._seconds:
+            self._store()
 
     def _refuse(self, note: Note, code: str) -> None:
         key, id_, _, _ = note
