@@ -10,22 +10,21 @@ import csv
 import hashlib
 import json
 import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+import stat
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .beside import beside
 from .clips import seen
 from .digests import row_key
 from .errors import InputError, listed
 from .features import pick_layers
+from .foreign import open_foreign
 from .manifest import Manifest
 from .spec import FORMAT, Spec, slug
-from .tables import SUFFIXES, read_table, table_of_frame
 
 if TYPE_CHECKING:
     from .cache import Cache
@@ -65,20 +64,17 @@ def export_space(
     a,0.5,2.0
     """
     chosen = pick_layers(layers, space.n_layers)
-    with _beside(out) as beside:
-        if out.suffix == ".npz":
-            values = space.cache.read(space, clips, chosen)
-            np.savez(beside, ids=np.array(clips.ids), layers=np.array(chosen), embeddings=values)
-        elif out.suffix == ".csv":
-            _write_csv(space, clips, chosen, beside)
-        elif out.suffix:
-            raise InputError(f"{out}: expected .npz, .csv, or the name of a folder")
-        else:
-            beside.mkdir()
-            (beside / "ids.json").write_text(json.dumps(clips.ids, ensure_ascii=False))
-            (beside / "spec.json").write_text(space.spec.json())
-            for layer in chosen:
-                np.save(beside / f"layer{layer}.npy", space.cache.read(space, clips, layer))
+    if not chosen:
+        raise InputError("layers is empty, expected at least one layer, or 'all'")
+    if out.exists():
+        raise InputError(f"{out} is there already; choose another name")
+    if not out.parent.is_dir():
+        raise InputError(f"{out}: the folder {out.parent} is not there")
+    if out.suffix not in (".npz", ".csv", ""):
+        raise InputError(f"{out}: expected .npz, .csv, or the name of a folder")
+    with beside(out) as unfinished:
+        _write(space, clips, chosen, unfinished, out.suffix)
+        unfinished.rename(out)
     return out
 
 
@@ -121,29 +117,71 @@ def import_space(
     """
     values, absent = _arrays(source, clips)
     modality = modality or ("audio" if any(clips["path"]) else "text")
-    digests = cache.digests(clips, modality)
-    unknown = [
-        id_ for id_, d in zip(clips.ids, digests, strict=True) if d is None and id_ in values
-    ]
+    some = clips.select([i for i, id_ in enumerate(clips.ids) if id_ in values])
+    statuses = [_status(some.file(i)) if modality == "audio" else None for i in range(len(some))]
+    digests = cache.digests(some, modality)
+    unknown = [id_ for id_, digest in zip(some.ids, digests, strict=True) if digest is None]
     if unknown:
         raise InputError(
             f"the {modality} of {len(unknown)} clips is not at hand: {listed(unknown)}; rows are"
             " found by content, so import where the files are"
         )
+    known = {id_: digest for id_, digest in zip(some.ids, digests, strict=True) if digest}
+    _refuse_conflicts(known, values, modality)
     space = cache.create(_imported(values, name, modality), name)
-    with space.writer() as writer:
-        for id_, digest in zip(clips.ids, digests, strict=True):
-            if id_ in values and digest is not None:
-                key = row_key(space.key, modality, digest)
-                if not space.stored([key])[0]:
-                    writer.add(key, id_, values[id_])
+    _store(space, known, values)
     if modality == "audio":
         cache.record(
-            seen(clips, i, digest, clips.file(i).stat() if clips.file(i).exists() else None)
-            for i, digest in enumerate(digests)
-            if digest is not None and clips.ids[i] in values
+            seen(some, i, known[id_], status)
+            for i, (id_, status) in enumerate(zip(some.ids, statuses, strict=True))
         )
     return space, absent
+
+
+def _status(path: Path) -> os.stat_result | None:
+    """Return what vouches for a file that will be read now.
+
+    Taken before, as a file that changes afterwards must not pass for the one that was read.
+    """
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status if stat.S_ISREG(status.st_mode) and os.access(path, os.R_OK) else None
+
+
+def _refuse_conflicts(
+    digests: Mapping[str, str], values: Mapping[str, np.ndarray], modality: str
+) -> None:
+    """Raise if clips of one content have different values: they share a row."""
+    first: dict[str, str] = {}
+    for id_, digest in digests.items():
+        other = first.setdefault(digest, id_)
+        if not np.array_equal(values[id_], values[other]):
+            raise InputError(
+                f"clips {other!r} and {id_!r} have the same {modality} but different values in the"
+                " source; rows are found by content, so leave one of the two out"
+            )
+
+
+def _store(space: Space, digests: Mapping[str, str], values: Mapping[str, np.ndarray]) -> None:
+    """Store the rows that are not there; those that are must have the same values.
+
+    The space is of these ids and values; only the manifest may say otherwise what the ids mean.
+    """
+    rows = {row_key(space.key, space.modality, digest): id_ for id_, digest in digests.items()}
+    stored, missing = space.read(list(rows), range(space.n_layers))
+    absent = set(missing.tolist())
+    for i, id_ in enumerate(rows.values()):
+        if i not in absent and not np.array_equal(stored[i], values[id_]):
+            raise InputError(
+                f"clip {id_!r}: its {space.modality} was imported into {space.name} before, with"
+                " other values; is the manifest the one of then? Import under another name"
+            )
+    with space.writer() as writer:
+        for i, (key, id_) in enumerate(rows.items()):
+            if i in absent:
+                writer.add(key, id_, values[id_])
 
 
 def _imported(values: Mapping[str, np.ndarray], name: str, modality: str) -> Spec:
@@ -176,7 +214,7 @@ def _imported(values: Mapping[str, np.ndarray], name: str, modality: str) -> Spe
 
 def _arrays(source: Any, clips: Manifest) -> tuple[dict[str, np.ndarray], list[str]]:
     """Return the array ``(layers, dim) float32`` of each clip, and the ids without one."""
-    found = _open(source)
+    found = open_foreign(source)
     values = {}
     for id_ in clips.ids:
         array = found(id_)
@@ -203,55 +241,19 @@ def _arrays(source: Any, clips: Manifest) -> tuple[dict[str, np.ndarray], list[s
     return values, absent
 
 
-def _open(source: Any) -> Callable[[str], np.ndarray | None]:
-    """Return how to find an id's array."""
-    if isinstance(source, Mapping):
-        return lambda id_: None if id_ not in source else np.asarray(source[id_])
-    if hasattr(source, "columns"):
-        return _table(table_of_frame(source, "<frame>"))
-    path = Path(source)
-    if path.is_dir():
-        return lambda id_: _npy(path, id_)
-    if path.suffix == ".npz":
-        return _npz(path)
-    if path.suffix in SUFFIXES:
-        return _table(read_table(path))
-    raise InputError(f"{path}: expected a folder of .npy, an .npz, or {', '.join(SUFFIXES)}")
-
-
-def _npy(folder: Path, id_: str) -> np.ndarray | None:
-    path = folder / f"{id_}.npy"
-    if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
-        return None
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not an array of numbers: {error}") from None
-
-
-def _npz(path: Path) -> Callable[[str], np.ndarray | None]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = dict(file)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path}: not arrays of numbers: {error}") from None
-    if arrays.keys() >= {"ids", "embeddings"}:
-        ids, values = arrays["ids"].astype(str).tolist(), arrays["embeddings"]
-        if len(ids) != len(values):
-            raise InputError(f"{path}: {len(ids)} ids for {len(values)} embeddings")
-        arrays = dict(zip(ids, values, strict=True))
-    return arrays.get
-
-
-def _table(table: Any) -> Callable[[str], np.ndarray | None]:
-    if "id" not in table.columns:
-        raise InputError(f"{table.source}: no column id; it has {', '.join(table.columns)}")
-    names = [name for name in table.columns if name != "id"]
-    try:
-        values = np.array([table.columns[name] for name in names], dtype=np.float32).T
-    except ValueError as error:
-        raise InputError(f"{table.source}: a column is no number: {error}") from None
-    return dict(zip(table.columns["id"], values, strict=True)).get
+def _write(space: Space, clips: Manifest, layers: tuple[int, ...], path: Path, suffix: str) -> None:
+    if suffix == ".npz":
+        values = space.cache.read(space, clips, layers)
+        with path.open("wb") as stream:  # given a name, numpy would add .npz to it
+            np.savez(stream, ids=np.array(clips.ids), layers=np.array(layers), embeddings=values)
+    elif suffix == ".csv":
+        _write_csv(space, clips, layers, path)
+    else:
+        path.mkdir()
+        (path / "ids.json").write_text(json.dumps(clips.ids, ensure_ascii=False), encoding="utf-8")
+        (path / "spec.json").write_text(space.spec.json(), encoding="utf-8")
+        for layer in layers:
+            np.save(path / f"layer{layer}.npy", space.cache.read(space, clips, layer))
 
 
 def _write_csv(space: Space, clips: Manifest, layers: tuple[int, ...], path: Path) -> None:
@@ -264,18 +266,3 @@ def _write_csv(space: Space, clips: Manifest, layers: tuple[int, ...], path: Pat
             values = space.cache.read(space, some, layers).reshape(len(some), -1)
             for id_, row in zip(some.ids, values, strict=True):
                 writer.writerow([id_, *(str(value) for value in row)])
-
-
-@contextmanager
-def _beside(out: Path) -> Iterator[Path]:
-    """Give a name beside `out`, which takes its place when all is written."""
-    if out.exists():
-        raise InputError(f"{out} is there already; choose another name")
-    beside = out.with_name(f".{uuid.uuid4().hex[:8]}.{os.getpid()}.{out.name}")
-    try:
-        yield beside
-        beside.rename(out)
-    finally:
-        if beside.is_dir():
-            shutil.rmtree(beside)
-        beside.unlink(missing_ok=True)

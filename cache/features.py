@@ -106,11 +106,12 @@ def pick_layers(layers: int | str | Iterable[int] | None, count: int) -> tuple[i
     """
     if layers is None or (isinstance(layers, str) and layers == "all"):
         return tuple(range(count))
-    if not isinstance(layers, (int, np.integer)) and (
-        isinstance(layers, str) or not isinstance(layers, Iterable)
-    ):
+    try:
+        wanted = [layers] if isinstance(layers, (int, np.integer)) else [*layers]
+    except TypeError:
+        wanted = None
+    if wanted is None or isinstance(layers, str):
         raise InputError(f"layers is {layers!r}, expected a number, a list of numbers or 'all'")
-    wanted = [layers] if isinstance(layers, (int, np.integer)) else list(layers)
     for layer in wanted:
         if (
             isinstance(layer, bool)
