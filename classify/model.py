@@ -8,7 +8,7 @@ on. It saves to a folder that runs no code when loaded.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from .needs import Needs
 from .persist import read_folder, write_folder
 from .predictions import Predictions
 from .provenance import describe, version, versions
-from .reading import bears_gaps, read_features
+from .reading import bears_gaps, check_sides, read_features
 from .restore import head_name, looks_like_an_id, restore_canary, restore_head
 from .scaling import Scaling
 from .task import Task
@@ -128,6 +128,7 @@ class Model:
                 f"expected at least two of {', '.join(self.task.labels)}"
             )
         values = self._read(train, self.features)
+        check_sides(values, self.features)
         self.scaling = Scaling(self.scaling.scale).fit(values, train)
         extra: dict[str, Any] = {}
         if dev is not None and "X_dev" in signature(self.head.fit).parameters:
@@ -148,15 +149,18 @@ class Model:
         return self
 
     def predict(
-        self, clips: Manifest | Sequence[str | Path], cache: Cache | None = None, **raw: Any
+        self,
+        clips: Manifest | str | Path | Iterable[str | Path],
+        cache: Cache | None = None,
+        **raw: Any,
     ) -> Predictions:
         """Predict clips from their stored features, or audio files from their sound.
 
         Parameters
         ----------
-        clips : Manifest or list of path
-            Labels are not looked at. Files are embedded as the training clips were; their names
-            are the ids.
+        clips : Manifest, path or list of path
+            Labels are not looked at. Files, or the audio files of a folder, are embedded as
+            the training clips were; their names are the ids.
         cache : Cache, optional
             Where the features lie, or go to; the cache it was trained on by default. A loaded
             model has no default, and embeds files into a temporary one.
@@ -183,7 +187,9 @@ class Model:
         if not isinstance(clips, Manifest):
             from .raw import predict_files
 
-            return predict_files(self, clips, cache, **raw)
+            # a text is a sequence too: of its letters, each of them a path
+            files = [clips] if isinstance(clips, str | Path) else list(clips)
+            return predict_files(self, files, cache, **raw)
         values = self.scaling.apply(self._read(clips, self._features_in(cache)), clips)
         return self._named(list(clips.ids), values)
 

@@ -135,7 +135,7 @@ class GroupScaler(TransformerMixin, BaseEstimator):
         scaler = cls(unseen=meta["unseen"], min_rows=meta["min_rows"])
         width = np.shape(arrays.get("mean", np.empty((0, 0))))[-1]
         shape = (len(groups) + 1, width)
-        check_state_arrays({"mean": shape, "scale": shape}, arrays, np.float64)
+        check_state_arrays({"mean": shape, "scale": shape}, arrays, np.float64, stored="scaler.")
         if not (np.asarray(arrays["scale"]) > 0).all():
             raise InputError("scale holds numbers that are not above 0")
         scaler.groups_ = np.array(groups)
@@ -148,7 +148,8 @@ class GroupScaler(TransformerMixin, BaseEstimator):
         if few:
             raise InputError(
                 f"groups with fewer than {self.min_rows} rows in {where}: {listed(few)}; so few "
-                "give no mean and scale. Leave them out, scale over all rows, or lower min_rows"
+                "give no mean and scale. Leave these groups out of the clips, or scale within "
+                "larger ones (scale: language or dataset) or over all rows (scale: true)"
             )
 
 

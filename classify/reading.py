@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..cache.features import Features
     from ..cache.manifest import Manifest
 
-__all__ = ["bears_gaps", "read_features"]
+__all__ = ["bears_gaps", "check_sides", "read_features"]
 
 
 def bears_gaps(head: Any) -> bool:
@@ -50,8 +50,10 @@ def read_features(
             missing = set(one.space.missing(clips))
             there = np.array([clip not in missing for clip in clips.ids], dtype=bool)
             values = np.full((len(clips), one.width), np.nan, np.float32)
-            values[there] = one.read(clips.select(there))
-            _refuse_not_finite(values[there], clips.select(there))
+            if there.any():  # a call may have no clip at all with this side: one file, no text
+                found = clips.select(there)
+                values[there] = one.read(found)
+                _refuse_not_finite(values[there], found)
             parts.append(values)
             empty.append(~there)
         gone = np.logical_and.reduce(empty)
@@ -62,6 +64,21 @@ def read_features(
     if not gaps:
         _refuse_not_finite(values, clips)
     return values
+
+
+def check_sides(values: np.ndarray, features: Sequence[Features]) -> None:
+    """Refuse training rows ``(clips, width)`` in which no clip has one of the sides.
+
+    Nothing could be learnt of it, neither its mean nor what it says.
+    """
+    start = 0
+    for one in features:
+        if np.isnan(values[:, start]).all():  # a missing side is NaN in all of its columns
+            raise InputError(
+                f"none of the {len(values)} clips of train has features of {one.space.name}; "
+                "expected some clips with both sides: leave it out, and train a head for one side"
+            )
+        start += one.width
 
 
 def _refuse_not_finite(values: np.ndarray, clips: Manifest) -> None:

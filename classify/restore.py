@@ -50,7 +50,10 @@ def restore_head(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], so
             f"{nearest(name, list(HEADS))}"
         )
     own = {key.removeprefix("head."): a for key, a in arrays.items() if key.startswith("head.")}
-    return HEADS[name].from_state(config["state"], own)
+    try:
+        return HEADS[name].from_state(config["state"], own)
+    except InputError as error:
+        raise InputError(f"{source}, with model.safetensors: {error}") from None
 
 
 def restore_canary(
@@ -80,5 +83,10 @@ def restore_scaler(
     if values.shape != (width,) or values.dtype != np.float64 or not np.isfinite(values).all():
         raise InputError(
             f"{source}: {key} is {values.dtype} {values.shape}; expected finite float64 ({width},)"
+        )
+    if name == "scale" and not (values > 0).all():
+        raise InputError(
+            f"{source}: {key} holds {values.min():g}; expected deviations, all above 0: "
+            "affekt saved no such model"
         )
     return values

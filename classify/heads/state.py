@@ -119,10 +119,18 @@ class Stored(BaseEstimator):
 
 
 def check_state_arrays(
-    expected: Mapping[str, tuple[int, ...]], arrays: Mapping[str, np.ndarray], dtype: Any
+    expected: Mapping[str, tuple[int, ...]],
+    arrays: Mapping[str, np.ndarray],
+    dtype: Any,
+    *,
+    stored: str = "head.",
 ) -> None:
-    """Raise `InputError` unless `arrays` has exactly the names, shapes and type expected."""
-    missing, extra = sorted(set(expected) - set(arrays)), sorted(set(arrays) - set(expected))
+    """Raise `InputError` unless `arrays` has exactly the names, shapes and type expected.
+
+    Messages name a tensor as a model's file does: with `stored` before it.
+    """
+    missing = [stored + name for name in sorted(set(expected) - set(arrays))]
+    extra = [stored + name for name in sorted(set(arrays) - set(expected))]
     if missing or extra:
         raise InputError(
             f"the stored numbers do not fit the head: missing {missing[:5]}, not expected "
@@ -132,11 +140,11 @@ def check_state_arrays(
         found = np.asarray(arrays[name])
         if found.shape != tuple(shape) or found.dtype != dtype:
             raise InputError(
-                f"{name} has shape {found.shape}, {found.dtype}; expected {tuple(shape)}, "
+                f"{stored}{name} has shape {found.shape}, {found.dtype}; expected {tuple(shape)}, "
                 f"{np.dtype(dtype)}"
             )
         if not np.isfinite(found).all():
-            raise InputError(f"{name} holds NaN or infinity; expected finite numbers")
+            raise InputError(f"{stored}{name} holds NaN or infinity; expected finite numbers")
 
 
 def _plain(value: Any) -> Any:

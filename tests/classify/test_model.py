@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from affekt.cache import (
     row_key,
     text_digest,
 )
-from affekt.classify import LogisticHead, Model, Task, load_model, splits
+from affekt.classify import HEADS, LogisticHead, Model, Task, load_model, raw, splits
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -246,6 +247,13 @@ def edit(folder, change):
     path.write_text(json.dumps(config), encoding="utf-8")
 
 
+def reseal(folder, data):
+    """Put other tensors into a model, with a digest that fits them."""
+    (folder / "model.safetensors").write_bytes(data)
+    digest = hashlib.sha256(data).hexdigest()
+    edit(folder, lambda c: c["weights"].update(sha256=digest, bytes=len(data)))
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
@@ -315,3 +323,40 @@ def test_C04_an_untrained_model_is_neither_saved_nor_asked(space, tmp_path, clip
         model.save_pretrained(tmp_path / "m")
     with pytest.raises(InputError, match="not trained"):
         model.predict(clips)
+
+
+def test_D04_a_scale_that_divides_by_zero_and_the_names_as_stored(model, tmp_path):
+    from safetensors.numpy import load_file, save
+
+    model.save_pretrained(tmp_path / "m")
+    weights = tmp_path / "m" / "model.safetensors"
+    tensors = load_file(weights)
+    for scale in (0.0, -1.0):
+        changed = tensors | {"scaler.scale": np.array([scale, *tensors["scaler.scale"][1:]])}
+        reseal(tmp_path / "m", save(changed))
+        with pytest.raises(InputError, match=r"m: config\.json: scaler\.scale holds .* above 0"):
+            load_model(tmp_path / "m")
+    reseal(tmp_path / "m", save({n: a for n, a in tensors.items() if n != "head.coef"}))
+    with pytest.raises(InputError, match=r"m: .*model\.safetensors: .*missing \['head\.coef'\]"):
+        load_model(tmp_path / "m")
+
+
+def test_one_path_is_one_input_and_a_generator_a_list(model, monkeypatch):
+    given = []
+    monkeypatch.setattr(raw, "predict_files", lambda model, files, *_, **more: given.append(files))
+    for clips in ("a/", Path("b.wav"), (name for name in ("c.wav", "d.wav"))):
+        model.predict(clips)
+    assert given == [["a/"], [Path("b.wav")], ["c.wav", "d.wav"]]
+
+
+def test_H05_a_call_or_dev_in_which_no_clip_has_a_side(space, clips, part, tmp_path):
+    some = clips.select(part.train.ids[:30])  # of train alone
+    other = fill(Cache(tmp_path / "c"), make_spec("other"), some)
+    head = HEADS["concat"](hidden=(4,), max_epochs=1, missing="predict", random_state=0)
+    features = [space.features(layers=1), other.features(layers=1)]
+    model = Model(head, VALENCE, features).fit(part.train, part.dev)
+    assert model.head_.missing_["dev"]["second_missing"] == len(part.dev)
+    alone = model.predict(part.test.select(part.test.ids[:1]))
+    assert np.isfinite(alone.proba).all()
+    with pytest.raises(InputError, match=r"none of the .* clips of train has features of other"):
+        Model(head, VALENCE, features).fit(part.train.select(part.train.ids[30:]))

@@ -96,3 +96,13 @@ def test_the_report_says_that_it_is_transductive():
     [line] = _settings("lr", {"parts": [part]})
     assert "scaled within each speaker" in line
     assert "transductive" in line
+
+
+def test_a_small_group_is_answered_with_what_a_recipe_can_say(setting):
+    space, part = setting
+    few = part.train.select(part.train.ids[:20])
+    model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="speaker")
+    with pytest.raises(InputError, match="fewer than 5 rows") as error:
+        model.fit(few)
+    assert "scale: language or dataset" in str(error.value)
+    assert "min_rows" not in str(error.value)
