@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -76,7 +77,8 @@ def learning_curve(
     Returns
     -------
     points
-        For each share: clips, groups, UAR and its interval.
+        For each share: clips, groups, UAR and its interval; of None where test is one group, which
+        gives none.
     """
     train, test = split.train, split.test
     names = np.array(cluster_names(train, groups), dtype=object)
@@ -103,6 +105,7 @@ def learning_curve(
             n_resamples=n_resamples,
             random_state=random_state,
         )
+        interval = drawn.interval("", "uar")
         points.append(
             {
                 "share": share,
@@ -110,7 +113,7 @@ def learning_curve(
                 "groups": taken,
                 "uar": {
                     "value": drawn.estimates[""]["uar"],
-                    "interval": list(drawn.interval("", "uar")),
+                    "interval": [None if math.isnan(bound) else bound for bound in interval],
                 },
             }
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
@@ -86,3 +88,11 @@ def test_the_learning_curve_grows_by_whole_speakers():
     assert points[-1]["clips"] == len(split.train)
     assert all(p["clips"] % 12 == 0 for p in points)
     assert points[-1]["uar"]["value"] > 0.8
+
+
+def test_the_learning_curve_of_one_test_speaker_has_no_interval():
+    clips = corpus(6, flip=())
+    one = clips["speaker"] == clips["speaker"][0]
+    split = SimpleNamespace(train=clips.select(~one), dev=[], test=clips.select(one))
+    points = learning_curve(Planted, split, LABELS, shares=(1.0,), n_resamples=50)
+    assert points[0]["uar"]["interval"] == [None, None]  # as JSON has it
