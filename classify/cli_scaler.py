@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ..cache.errors import InputError
+
 __all__ = ["convert_scaler_command"]
 
 
@@ -33,5 +35,10 @@ def convert_scaler_command(file: Path, trust: bool, output: Path | None) -> None
     from .scaler import convert_scaler
 
     target = output or file.with_name("scaler.safetensors")
+    if target.exists() and file.exists() and target.samefile(file):
+        raise InputError(
+            f"-o {target} is the file to be read, which stays as it is; expected another name, such"
+            " as scaler.safetensors"
+        )
     scaler = convert_scaler(file, target, trust=trust)
     click.echo(f"{target}: {scaler.width} features, from sha256 {scaler.source[:16]}")

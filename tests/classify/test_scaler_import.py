@@ -251,3 +251,16 @@ def test_command(tmp_path, fitted):
     assert done.exit_code == 0, done.output
     assert "6 features" in done.stdout
     assert read_scaler(tmp_path / "scaler.safetensors").width == 6
+
+
+def test_the_command_does_not_write_over_what_it_reads(tmp_path, fitted):
+    source = tmp_path / "s.pkl"
+    source.write_bytes(pickle.dumps(fitted[0]))
+    (tmp_path / "link.pkl").symlink_to(source)
+    before = source.read_bytes()
+    for output in (source, tmp_path / "link.pkl"):
+        words = [str(source), "--i-trust-this-file", "-o", str(output)]
+        refused = CliRunner().invoke(convert_scaler_command, words)
+        assert isinstance(refused.exception, InputError)
+        assert "is the file to be read" in str(refused.exception)
+    assert source.read_bytes() == before
