@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.errors import InputError
+from ..extract.errors import Unusable
 from .persist import read_json
 from .umuteam import MODES, SAMPLING_RATE, Umuteam, check_mode, load_umuteam
 
@@ -60,8 +61,9 @@ def predict_emotion(
     Raises
     ------
     InputError
-        (a ValueError) A combination that the mode cannot use, no model named, an unknown mode or
-        language, a model that is not whole, audio that cannot be read.
+        (a ValueError) A combination that the mode cannot use, no model named, an unknown mode,
+        language or device, a model that is not whole, audio that cannot be read or is too short, a
+        blank text.
 
     Examples
     --------
@@ -70,7 +72,7 @@ def predict_emotion(
         ...
     affekt.cache.errors.InputError: mode='audio' requires an audio_path.
     """
-    mode, language = mode.lower(), language.lower()
+    mode, language = _lower(mode), _lower(language)
     check_mode(mode, language)
     if mode == "text":
         if audio_path is None and text is None:
@@ -91,7 +93,11 @@ def predict_emotion(
         samples = _samples(Path(str(audio_path)))
     if text is None and "text" in model.needs:
         text = _transcribed(named.get("whisper") or WHISPER, language, device, samples)
-    proba = model.scores(samples, text)
+    try:
+        proba = model.scores(samples, text)
+    except Unusable as error:
+        what = f"text {text!r}" if error.code.endswith("text") else str(audio_path)
+        raise InputError(f"{what}: {error.code}: {error.message}") from error
     scores = {label: float(value) for label, value in zip(model.labels, proba, strict=True)}
     top = max(scores, key=lambda label: scores[label])
     return {"top_label": top, "top_score": scores[top], "scores": scores}
@@ -130,6 +136,10 @@ def read_model_json(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
     return table
 
 
+def _lower(word: Any) -> Any:
+    return word.lower() if isinstance(word, str) else word  # anything else is refused as it is
+
+
 def _versioned(name: str | None) -> tuple[str | None, tuple]:
     """Name a model together with the state of its folder, so that a changed one is loaded anew."""
     folder = Path(name).expanduser() if name else None
@@ -164,7 +174,6 @@ def _transcribed(name: str, language: str, device: str | None, samples: Any) -> 
 
 def _samples(path: Path) -> Any:
     from ..extract.audio import decode
-    from ..extract.errors import Unusable
 
     try:
         return decode(path.read_bytes(), SAMPLING_RATE).samples

@@ -78,8 +78,8 @@ def load_umuteam(
     Raises
     ------
     InputError
-        Unknown mode or language; a tensor that is missing, left over or of another shape; labels
-        that contradict the language's.
+        Unknown mode, language or device; a tensor that is missing, left over or of another shape;
+        labels that contradict the language's.
 
     Examples
     --------
@@ -89,6 +89,7 @@ def load_umuteam(
     affekt.cache.errors.InputError: mode 'sound'; expected one of text, audio, concat, mean, mul...
     """
     check_mode(mode, language)
+    _device(device)
     place = with_weights(str(model), revision)
     if mode == "text":
         classifier = _text_backend(place.folder, device, classifier=True)
@@ -228,7 +229,7 @@ class Umuteam:
             try:
                 samples = None
                 if "audio" in self.needs:
-                    data = kept.file(position).read_bytes()
+                    data = _contents(kept.file(position), clip.id)
                     samples = decode(data, SAMPLING_RATE, clip.start, clip.end).samples
                 rows.append(self.scores(samples, clip.text))
             except Unusable as error:
@@ -271,6 +272,13 @@ def check_mode(mode: str, language: str) -> None:
             )
 
 
+def _contents(path: Path, clip: str) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"clip {clip!r}: {path} cannot be read: {error.strerror}") from error
+
+
 def _text_backend(folder: Path, device: str | None, **options: Any) -> Backend:
     from ..extract.encoders import open_backend
 
@@ -286,6 +294,12 @@ def _device(device: str | None) -> str:
     import torch
 
     try:
-        return str(torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu")))
+        found = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
     except RuntimeError as error:
         raise InputError(f"unknown device {device!r}; expected cpu, cuda or cuda:N") from error
+    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+        raise InputError(
+            f"device {device!r}: torch sees {torch.cuda.device_count()} CUDA devices here; "
+            "expected one of them, or cpu"
+        )
+    return str(found)

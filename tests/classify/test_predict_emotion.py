@@ -186,3 +186,31 @@ def test_D03_model_json(tmp_path, text, said):
 def test_D03_no_model_json(tmp_path):
     with pytest.raises(InputError, match="no file"):
         predict_emotion(text="a", model_config_path=tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:7"])
+def test_a_device_that_is_not_there(toolkit, monkeypatch, device):
+    config, audio, _ = toolkit
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    for mode in ("audio", "text"):
+        with pytest.raises(InputError, match=f"device '{device}'.* 0 CUDA devices"):
+            predict_emotion(audio, TEXT, mode=mode, device=device, model_config_path=config)
+
+
+def test_a_mode_that_is_no_text():
+    for wrong in (None, 3):
+        with pytest.raises(InputError, match=f"mode {wrong}; expected one of text, audio"):
+            predict_emotion(text=TEXT, mode=wrong)  # type: ignore[arg-type]
+        with pytest.raises(InputError, match=f"language {wrong}; expected one of es, en"):
+            predict_emotion(text=TEXT, language=wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_too_short_is_named(toolkit, tmp_path):
+    config, audio, _ = toolkit
+    soundfile.write(tmp_path / "short.wav", tone(800), 16000)
+    with pytest.raises(InputError, match=r"short\.wav: too_short: "):
+        predict_emotion(tmp_path / "short.wav", mode="audio", model_config_path=config)
+    for mode in ("text", "mean"):
+        with pytest.raises(InputError, match="text '': empty_text: "):
+            predict_emotion(audio, "", mode=mode, model_config_path=config)

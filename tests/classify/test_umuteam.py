@@ -269,3 +269,9 @@ def test_H05_missing_text_is_an_error_or_declared(models, clips):
     kept, left_out = models["mean"].usable(clips)
     assert left_out == {"c0": "no text"}
     assert models["mean"].predict(kept).ids == ["c1", "c2"]
+
+
+def test_a_file_that_is_gone_names_the_clip(models, clips):
+    clips.file(1).unlink()
+    with pytest.raises(InputError, match=r"clip 'c1': .*1\.wav cannot be read: No such file"):
+        models["audio"].predict(clips)
