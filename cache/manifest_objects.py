@@ -34,10 +34,10 @@ def from_datasets(
     Parameters
     ----------
     dataset : Dataset, DatasetDict, or iterable of dict
-        With a column of audio as arrays (``{"array", "sampling_rate"}``) or as bytes, which
-        ``dataset.cast_column("audio", Audio(decode=False))`` gives and which need no decoder. The
-        keys of a DatasetDict become the splits (validation is dev). Class labels become their
-        names.
+        With a column of audio as arrays (``{"array", "sampling_rate"}``), or as bytes or the path
+        of a local file, which ``dataset.cast_column("audio", Audio(decode=False))`` gives and which
+        need no decoder. The keys of a DatasetDict become the splits (validation is dev). Class
+        labels become their names.
     folder : path
         Where the audio goes; root of the manifest. A file that is there already stays.
     audio : str
@@ -54,7 +54,8 @@ def from_datasets(
     Raises
     ------
     InputError
-        An audio value that is neither samples nor bytes, or a column that does not exist.
+        An audio value that is neither samples nor bytes nor a file, a column that does not exist,
+        or a folder that cannot be written.
 
     Examples
     --------
@@ -174,14 +175,21 @@ def _written(value: Any, folder: Path, place: str) -> str:
     elif value.get("bytes"):
         data = bytes(value["bytes"])
         suffix = Path(str(value.get("path") or "a.wav")).suffix.lower()
+    elif value.get("path"):
+        data, suffix = _contents(value["path"], place), Path(value["path"]).suffix.lower()
     else:
         raise InputError(
-            f"{place}: audio without samples or bytes; expected {{'array', 'sampling_rate'}}, or "
-            "cast the column first: dataset.cast_column('audio', Audio(decode=False))"
+            f"{place}: audio without samples, bytes or path; expected {{'array', 'sampling_rate'}},"
+            " or cast the column first: dataset.cast_column('audio', Audio(decode=False))"
         )
     name = content_name(data, suffix if suffix.lstrip(".").isalnum() else ".wav")
     if not (folder / name).is_file():
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(
+                f"{folder} cannot be made ({error.strerror}); expected a folder for the audio"
+            ) from error
         beside = folder / f".{name}.{os.getpid()}"
         try:
             beside.write_bytes(data)
@@ -189,6 +197,18 @@ def _written(value: Any, folder: Path, place: str) -> str:
         finally:
             beside.unlink(missing_ok=True)
     return name
+
+
+def _contents(path: str, place: str) -> bytes:
+    """Read a file that a row names; a device or a pipe might never end."""
+    if not Path(path).is_file():
+        raise InputError(
+            f"{place}: audio without bytes, and its path {path!r} is no file; expected a local one"
+        )
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{place}: {path} cannot be read: {error.strerror}") from error
 
 
 def _seconds(time: Any) -> float | None:

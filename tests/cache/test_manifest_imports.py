@@ -256,3 +256,24 @@ def test_unified_names(tmp_path):
 def test_other_names_are_refused(name):
     with pytest.raises(InputError, match=r"expected <number>\+<dataset>"):
         read_unified([name], ".")
+
+
+def test_datasets_of_local_files(tmp_path):
+    """What `Audio(decode=False)` gives for files that were never loaded: a path and no bytes."""
+    soundfile.write(tmp_path / "a.flac", SAMPLES, 16000)
+    rows = [{"audio": {"bytes": None, "path": str(tmp_path / "a.flac")}, "label": "joy"}]
+    clips = from_datasets(rows, tmp_path / "audio")
+    assert clips.file(0).read_bytes() == (tmp_path / "a.flac").read_bytes()
+    assert clips.file(0).suffix == ".flac"
+    for path in ("none.wav", "zip://a.wav::b.zip", "/dev/zero"):
+        rows = [{"audio": {"bytes": None, "path": path}}]
+        with pytest.raises(InputError, match=f"row 0: .*{path}.* is no file"):
+            from_datasets(rows, tmp_path / "audio")
+
+
+def test_datasets_into_a_file(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(InputError, match=r"file.* cannot be made.*expected a folder"):
+            Manifest.from_datasets([{"audio": decoded(), "label": "a"}], folder)
+    assert (tmp_path / "file").read_text() == "mine"
