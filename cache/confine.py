@@ -1,7 +1,8 @@
 """Keep a manifest's paths inside its root.
 
-What is written is checked first, without touching a file: no address, no absolute path, no ``..``.
-Links are followed when a file is asked for, and must end inside the root at a regular file.
+What is written is checked first, without touching a file: no address, no ``..``, and no
+absolute path but one inside the root. Links are followed when a file is asked for, and must end
+inside the root at a regular file.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from pathlib import Path
 from .errors import InputError
 
 
-def check_written(written: str, place: Callable[[], str], *, allow_outside: bool) -> None:
+def check_written(
+    written: str, place: Callable[[], str], *, allow_outside: bool, root: Path | None = None
+) -> None:
     """Refuse a path by the way it is written.
 
     Parameters
@@ -25,6 +28,8 @@ def check_written(written: str, place: Callable[[], str], *, allow_outside: bool
         Returns where it stands, for the message.
     allow_outside : bool
         Allow absolute paths and ``..``; addresses and NUL never are.
+    root : Path, optional
+        Absolute paths inside it are fine; without one, none is.
     """
     if "://" in written:
         raise InputError(f"{place()}: path {written!r} is an address; download it, name the file")
@@ -33,11 +38,19 @@ def check_written(written: str, place: Callable[[], str], *, allow_outside: bool
     if allow_outside:
         return
     absolute = written[:1] in ("/", "\\") or written[1:3] in (":\\", ":/")
-    if absolute or (".." in written and ".." in written.replace("\\", "/").split("/")):
+    climbs = ".." in written and ".." in written.replace("\\", "/").split("/")
+    if climbs or (absolute and (root is None or not _inside(written, root))):
+        where = "" if root is None else f" {root}"
         raise InputError(
-            f"{place()}: path {written!r} leaves the manifest's root; write it relative to the"
-            " root, give another root, or allow it with allow_outside=True"
+            f"{place()}: path {written!r} leaves the manifest's root{where}; write it relative to"
+            " the root, or give a root that holds it"
         )
+
+
+def _inside(written: str, root: Path) -> bool:
+    """Whether an absolute path lies in the root, under either of the root's names."""
+    tops = (make(root) for make in (os.path.abspath, os.path.realpath))
+    return any(written.startswith(top.rstrip(os.sep) + os.sep) for top in tops)
 
 
 class Folder:
@@ -73,7 +86,7 @@ class Folder:
         if not self.allow_outside and not self._holds(real):
             raise InputError(
                 f"{place()}: path {written!r} leaves the root {self.root} through a link; copy the"
-                " file, give another root, or allow it with allow_outside=True"
+                " file, or give a root that holds both"
             )
         if not stat.S_ISREG(mode):
             raise InputError(f"{place()}: path {written!r} is not a regular file")
