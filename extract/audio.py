@@ -33,6 +33,7 @@ _SLACK = 0.010  # an annotated end may lie this far behind the file's, in second
 _MARGIN = 1.0  # decoded beyond a truncation, so that resampling does not see the cut, in seconds
 _FULL_SCALE = 1 - 2**-15
 _SILENCE = 1e-4  # root mean square without the mean: -80 dBFS
+_LOUDEST = 2.0**31  # floats on the scale of 32-bit integers are odd; more is no audio
 _SEEKABLE = ("wav", "flac", "aiff", "au", "nist")  # seeking in Ogg and MP3 is not sample exact
 
 
@@ -89,7 +90,8 @@ def decode(
     ------
     Unusable
         With the reason code: ``empty``, ``not_audio``, ``truncated``, ``decode_error``,
-        ``implausible_header``, ``bad_segment``, ``too_long`` or ``non_finite_input``.
+        ``implausible_header``, ``bad_segment``, ``too_long``, ``non_finite_input`` or
+        ``out_of_range``.
 
     Examples
     --------
@@ -188,9 +190,16 @@ class _Reading:
         flat = block.ravel()
         if not flat.size:
             return flat
-        if not math.isfinite(float(np.dot(flat, flat))):  # the cheapest test for any NaN
+        high, low = float(flat.max()), float(flat.min())  # NaN, where there is any
+        peak = max(high, -low)
+        if not (math.isfinite(high) and math.isfinite(low)):
             raise Unusable("non_finite_input", "a sample is NaN or infinite")
-        if max(float(flat.max()), -float(flat.min())) >= _FULL_SCALE:
+        if peak > _LOUDEST:
+            raise Unusable(
+                "out_of_range",
+                f"a sample is {peak:.3g} times full scale (1.0); expected at most {_LOUDEST:.3g}",
+            )
+        if peak >= _FULL_SCALE:
             self.clipped += int((np.abs(block) >= _FULL_SCALE).any(axis=1).sum())
         if block.shape[1] == 1:
             return flat

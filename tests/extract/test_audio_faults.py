@@ -249,6 +249,19 @@ def test_A14_non_finite_samples(sound, encode, value):
     assert code_of(encode(samples, subtype="FLOAT")) == "non_finite_input"
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [1e10, -1e30])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_A14_finite_samples_that_are_no_audio(sound, encode, value, channels):
+    samples = np.stack([sound()] * channels, axis=1)
+    samples[777] = value
+    with pytest.raises(Unusable, match="times full scale") as caught:
+        decode(encode(samples, subtype="FLOAT"), RATE)
+    assert caught.value.code == "out_of_range"
+    samples[777] = 32_768  # floats on the scale of integers are only clipped
+    assert decode(encode(samples, subtype="FLOAT"), RATE).samples.max() == 32_768
+
+
 @pytest.mark.parametrize(
     ("start", "end"),
     [(0.5, 0.5), (0.7, 0.2), (-0.1, 0.5), (0.0, 1.02), (1.5, 2.0), (np.nan, None), (None, np.nan),
