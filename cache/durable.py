@@ -12,13 +12,16 @@ import errno
 import hashlib
 import os
 import socket
+import stat
 import time
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
+from itertools import takewhile
 from pathlib import Path
 
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+NO_FOLDER_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}  # of some FUSE and SMB systems
 DAY = 86_400.0  # seconds
 LOCK = "compact-"  # how the locks of compactions are called
 
@@ -131,27 +134,35 @@ def discard(beside: Path) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """Return the sha256 (hex) of a file's bytes."""
+    """Return the sha256 (hex) of a file's bytes; of a pipe or a device, which has no end, none."""
+    if not stat.S_ISREG(path.stat().st_mode):
+        return ""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def make_folder(path: Path, top: Path) -> None:
-    """Make a folder and those above it, down from the one that holds `top`, so that they stay.
+    """Make a folder and those above it, so that they stay.
 
-    Each is flushed even if it was there: the process that made it may not have come so far.
+    From the one that holds `top` down, each is flushed even if it was there: the process that made
+    it may not have come so far. Of those further up, only what is made here is flushed.
     """
-    missing = [path, *(p for p in path.parents if p.is_relative_to(top))]
-    for folder in reversed(missing):
-        folder.mkdir(parents=folder == top, exist_ok=True)
-        sync_folder(folder.parent)
+    inside = [path, *(p for p in path.parents if p.is_relative_to(top))]
+    above = takewhile(lambda folder: not folder.exists(), top.parents)
+    for folder in reversed([*inside, *above]):
+        made = _make(folder)
+        try:
+            sync_folder(folder.parent)
+        except PermissionError:
+            if made or folder not in (top, *top.parents):
+                raise  # only what holds a cache may be a folder that one may not list
 
 
 def set_aside(path: Path, folder: Path, top: Path) -> Path:
     """Move a file into a folder below `top` durably, under a name that is free; return it."""
     make_folder(folder, top)
     target = folder / path.name
-    while target.exists():
+    while os.path.lexists(target):
         target = target.with_name(f"{target.stem}+{target.suffix}")
     path.rename(target)
     sync_folder(folder)
@@ -160,12 +171,15 @@ def set_aside(path: Path, folder: Path, top: Path) -> Path:
 
 
 def sync_folder(folder: Path) -> None:
-    """Flush a folder's list of names to the disk."""
+    """Flush a folder's list of names to the disk, where the file system has a call for it."""
     if os.name == "nt":  # Windows has no such call; its file system keeps a journal of names
         return
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_FLUSH:
+            raise
     finally:
         os.close(handle)
 
@@ -177,13 +191,24 @@ def leftovers(tmp: Path) -> list[Path]:
     """
     found = []
     for path in tmp.iterdir() if tmp.is_dir() else ():
-        if path.name.startswith(LOCK):
+        if path.name.startswith(LOCK) or path.is_dir():
             continue
         host, pid, _ = [*path.name.rsplit("-", 2), "", ""][:3]
         gone = host == socket.gethostname() and pid.isdigit() and not _alive(int(pid))
         if gone or _age(path) > DAY:
             found.append(path)
     return sorted(found)
+
+
+def _make(folder: Path) -> bool:
+    """Make a folder; return False if it was there."""
+    try:
+        folder.mkdir()
+    except FileExistsError:
+        if not folder.is_dir():
+            raise
+        return False
+    return True
 
 
 def _link(beside: Path, target: Path) -> bool:
