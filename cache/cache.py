@@ -15,7 +15,6 @@ from .digests import KINDS, audio_digest, row_keys, segment_digest, text_digest
 from .durable import publish, set_aside
 from .errors import (
     AffektError,
-    DamagedError,
     InputError,
     MissingError,
     SpecError,
@@ -23,7 +22,7 @@ from .errors import (
     nearest,
 )
 from .features import pick_layers
-from .index import Index
+from .index import NAME, Index
 from .manifest import Manifest
 from .packed import PackedClips, PackedIndex, packed_spaces
 from .space import Space, open_space
@@ -32,6 +31,11 @@ from .spec import Spec, slug
 if TYPE_CHECKING:
     from .repair import Repair
     from .verify import Report
+
+DISPUTED = (
+    "had different contents under different roots, and the file is not at hand: bring the file, or"
+    " rename the clip"
+)
 
 
 class Cache:
@@ -78,7 +82,7 @@ class Cache:
 
     def broken(self) -> dict[str, str]:
         """Return the folders of spaces that cannot be opened, and why."""
-        return {name: str(e) for name, e in self._open().items() if isinstance(e, AffektError)}
+        return {name: str(e) for name, e in self._open().items() if isinstance(e, Exception)}
 
     def space(self, which: str | Spec | Space) -> Space:
         """Return a space by its name, the beginning of its name, its spec key, or its spec.
@@ -91,6 +95,11 @@ class Cache:
         if isinstance(which, Space):
             return which
         spaces = self.spaces()
+        if not which:
+            names = [space.name for space in spaces]
+            raise InputError(
+                f"{self.path}: the name of a space is empty; it has {listed(names) or 'none'}"
+            )
         if isinstance(which, Spec):
             return self._by_spec(which, spaces)
         for found in (
@@ -103,9 +112,9 @@ class Cache:
             if found:
                 names = listed([space.name for space in found])
                 raise InputError(f"{self.path}: {which!r} is the beginning of {names}; say which")
-        for name, why in self.broken().items():
-            if name.startswith(which):
-                raise DamagedError(why)
+        for name, found in self._open().items():
+            if name.startswith(which) and isinstance(found, Exception):
+                raise found
         names = [space.name for space in spaces]
         raise InputError(
             f"{self.path} has no space {which!r}; it has {listed(names) or 'none'}."
@@ -192,14 +201,20 @@ class Cache:
     def keys(self, space: Space, clips: Manifest) -> list[str | None]:
         """Return the row key of each clip; None where its content is not known."""
         is_text = space.modality == "text"
-        fed = clips["text"].tolist() if is_text else self.digests(clips, "audio")
+        fed = clips["text"].tolist() if is_text else self.digests(clips, "audio", refuse=False)
         if fed != space.last_keys[0]:  # the same clips are often asked for again: other layers
             digests = self.digests(clips, "text") if is_text else fed
             space.last_keys = fed, row_keys(space.key, space.modality, digests)
         return list(space.last_keys[1])
 
     def digests(
-        self, clips: Manifest, kind: str, *, hash_files: bool = True, rehash: bool = False
+        self,
+        clips: Manifest,
+        kind: str,
+        *,
+        hash_files: bool = True,
+        rehash: bool = False,
+        refuse: bool = True,
     ) -> list[str | None]:
         """Return the content digest of each clip.
 
@@ -213,6 +228,9 @@ class Cache:
             Read files that are not known or have changed; else their digest is None.
         rehash : bool
             Read every file, and trust no memo.
+        refuse : bool
+            Refuse clips whose file is not at hand and had different contents under different roots;
+            else their digest is None.
 
         Returns
         -------
@@ -226,7 +244,7 @@ class Cache:
         self.clips.refresh()
         files: dict[Path, str] = {}
         return [
-            self._audio_digest(clips, i, files, hash_files, rehash) if path else None
+            self._audio_digest(clips, i, files, hash_files, rehash, refuse) if path else None
             for i, path in enumerate(clips["path"])
         ]
 
@@ -316,19 +334,19 @@ class Cache:
             return PackedIndex(self.path, space.name, space.spec)
         return Index(space.folder, space.key).refresh()
 
-    def _open(self) -> dict[str, Space | AffektError]:
+    def _open(self) -> dict[str, Space | Exception]:
         """Open all spaces; one that was open already keeps its index."""
-        found: dict[str, Space | AffektError] = {}
+        found: dict[str, Space | Exception] = {}
         if self.packed:
             specs = packed_spaces(self.path)
             found |= {name: Space(self, name, spec) for name, spec in specs.items()}
         top = self.path / "spaces"
         for folder in sorted(top.iterdir()) if top.is_dir() else ():
-            if folder.is_dir():
-                try:
+            try:
+                if is_space(folder):
                     found[folder.name] = open_space(self, folder)
-                except AffektError as error:
-                    found[folder.name] = error
+            except (AffektError, OSError) as error:  # it costs its own space only
+                found[folder.name] = error
         for name, space in found.items():
             if self._known.get(name) == space:
                 found[name] = self._known[name]
@@ -336,13 +354,19 @@ class Cache:
         return found
 
     def _audio_digest(
-        self, clips: Manifest, i: int, files: dict[Path, str], hash_files: bool, rehash: bool
+        self,
+        clips: Manifest,
+        i: int,
+        files: dict[Path, str],
+        hash_files: bool,
+        rehash: bool,
+        refuse: bool,
     ) -> str | None:
         path = clips.file(i)
         try:
             status = path.stat()
         except OSError:
-            return self.clips.remembered(clips, i)
+            return self._remembered(clips, i, refuse)
         if not stat.S_ISREG(status.st_mode):
             return None
         digest = None if rehash else self.clips.fresh(clips, i, status)
@@ -352,9 +376,16 @@ class Cache:
             try:
                 files[path] = audio_digest(path.read_bytes())
             except OSError:
-                return self.clips.remembered(clips, i)
+                return self._remembered(clips, i, refuse)
         clip = clips.clip(i)
         return segment_digest(files[path], clip.start, clip.end)
+
+    def _remembered(self, clips: Manifest, i: int, refuse: bool) -> str | None:
+        """Return the digest of a clip whose file is not at hand; None if roots disagree."""
+        found = self.clips.remembered(clips, i)
+        if len(found) > 1 and refuse:
+            raise InputError(f"{clips.place(i)}: {clips['path'][i]!r} {DISPUTED}")
+        return found[0] if len(found) == 1 else None
 
     def _missing(self, space: Space, clips: Manifest, ids: list[str]) -> MissingError:
         failed = {note["id"]: note["code"] for note in space.failures()}
@@ -362,27 +393,53 @@ class Cache:
         known = f" Extract could not embed some of them ({', '.join(codes)})." if codes else ""
         damaged = space.index.damaged
         hurt = f" Damaged: {listed(sorted(damaged))}; affekt cache repair." if damaged else ""
-        encoder = space.spec.fields["encoder"]["name"]
         return MissingError(
             f"{space.name}: {len(ids)} of {len(clips)} clips are not stored: {listed(ids)}."
-            f"{known}{hurt} Compute them:"
-            f" affekt extract {clips.source} --cache {self.path} --encoder {encoder}",
+            f"{known}{hurt}{self._disputed(space, clips, ids)} {self._remedy(space, clips)}",
             ids,
         )
+
+    def _disputed(self, space: Space, clips: Manifest, ids: list[str]) -> str:
+        """Return what to say of the missing clips whose content the index cannot decide."""
+        if space.modality == "text":
+            return ""
+        wanted = set(ids)
+        places = [i for i, id_ in enumerate(clips.ids) if id_ in wanted]
+        torn = [i for i in places if len(self.clips.remembered(clips, i)) > 1]
+        found = [clips.ids[i] for i in torn if not clips.file(i).exists()]
+        return f" Of these, {listed(found)} {DISPUTED}." if found else ""
+
+    def _remedy(self, space: Space, clips: Manifest) -> str:
+        """Return how missing rows come into a space."""
+        encoder = space.spec.fields["encoder"]
+        folder = "DIR" if self.packed else self.path
+        if encoder.get("imported") is True:
+            remedy = (
+                "Another tool computed this space; import its values again, with those clips:"
+                f" affekt cache import {folder} SOURCE --manifest {clips.source} --name NAME"
+            )
+        else:
+            remedy = (
+                "Compute them:"
+                f" affekt extract {clips.source} --cache {folder} --encoder {encoder['name']}"
+            )
+        if self.packed:
+            remedy += (
+                "\nwhere DIR is the cache that was packed. This file never changes: pack it again:"
+                " affekt cache pack DIR OUT.h5"
+            )
+        return remedy
 
     def _by_spec(self, spec: Spec, spaces: list[Space]) -> Space:
         for space in spaces:
             if space.spec == spec:
                 return space
-        alike = [s for s in spaces if s.spec.name == spec.name and s.modality == spec.modality]
-        if not alike:
-            raise InputError(
-                f"{self.path} has no space of {spec.name}; it has"
-                f" {listed([space.name for space in spaces]) or 'none'}"
-            )
+        if not spaces:
+            raise InputError(f"{self.path} has no space of {spec.name}; it has none")
+        alike = min(spaces, key=lambda space: len(space.spec.diff(spec)))
         raise SpecError(
-            f"{self.path} has {alike[0].name}, which was computed differently:\n"
-            + alike[0].spec.explain(spec)
+            f"{self.path} has no space of this {spec.name}; the nearest, {alike.name}, was computed"
+            f" differently:\n{alike.spec.explain(spec)}"
         )
 
     def __getstate__(self) -> dict[str, Any]:
@@ -393,3 +450,16 @@ class Cache:
 
     def __repr__(self) -> str:
         return f"Cache({os.fspath(self.path)!r})"
+
+
+def is_space(folder: Path) -> bool:
+    """Say whether a folder holds anything of a space: a spec or a shard.
+
+    Without both it is a space that a killed process had only begun to make, or somebody else's.
+    """
+    if not folder.is_dir():
+        return False
+    if os.path.lexists(folder / "spec.json"):
+        return True
+    shards = folder / "shards"
+    return shards.is_dir() and any(NAME.fullmatch(path.name) for path in shards.iterdir())

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 import shutil
+import stat
 import time
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 from affekt.cache import (
+    Cache,
     InputError,
     Manifest,
     MissingError,
@@ -64,6 +69,31 @@ def test_missing_rows_are_named_with_the_command(cache, space):
     assert caught.value.ids == ["clip-3", "clip-4"]
     assert cache.missing(space, clips) == ["clip-3", "clip-4"]
     assert space.missing(clips) == ["clip-3", "clip-4"]
+
+
+def test_the_remedy_for_missing_rows_can_be_followed(cache, space, tmp_path):
+    from affekt.cache.exchange import import_space
+
+    clips = make_clips(2)
+    some = clips.select(["clip-0"])
+    fill(space, some)
+    theirs, _ = import_space(cache, {"clip-0": np.ones(2)}, some, "theirs")
+    packed = Cache(cache.pack(tmp_path / "packed.h5"))
+    told = {}
+    for name, where, which in (
+        ("imported", cache, theirs),
+        ("packed", packed, packed.space(space.name)),
+        ("both", packed, packed.space(theirs.name)),
+    ):
+        with pytest.raises(MissingError, match="clip-1") as caught:
+            where.read(which, clips)
+        told[name] = str(caught.value)
+    assert f"affekt cache import {cache.path} SOURCE --manifest" in told["imported"]
+    assert "affekt extract" not in told["imported"] + told["both"]
+    assert "affekt extract <rows> --cache DIR --encoder toy" in told["packed"]
+    assert "affekt cache import DIR" in told["both"]
+    assert "cache pack DIR OUT.h5" in told["packed"]
+    assert "cache pack DIR OUT.h5" in told["both"]
 
 
 def test_h5py_reads_a_shard_without_us(space):
@@ -180,3 +210,49 @@ def test_a_writer_copies_what_it_is_given_and_never_holds_more_than_a_shard_back
             assert i + 1 - len(writer.stored) <= 50 + 50 + 4 * 32
     assert writer.stored == clips.ids
     np.testing.assert_array_equal(space.cache.read(space, clips), expected(space, clips))
+
+
+def test_every_folder_that_is_made_is_flushed(tmp_path, monkeypatch):
+    from affekt.cache import durable
+
+    synced, sync = [], durable.sync_folder
+    monkeypatch.setattr(durable, "sync_folder", lambda f: (synced.append(f), sync(f))[1])
+    fill(Cache(tmp_path / "new" / "deep" / "my.cache").create(make_spec()), make_clips(1))
+    assert {tmp_path, tmp_path / "new", tmp_path / "new" / "deep"} <= {*synced}
+    assert tmp_path.parent not in synced
+
+
+def test_a_cache_may_stand_in_a_folder_that_one_may_not_list(cache, space, monkeypatch):
+    from affekt.cache import durable
+
+    real = os.open
+
+    def refuse(path, flags, *arguments, **options):
+        if Path(path) == cache.path.parent:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return real(path, flags, *arguments, **options)
+
+    monkeypatch.setattr(durable.os, "open", refuse)
+    fill(space, make_clips(2))
+    assert len(cache.create(make_spec("another"))) == 0
+    with pytest.raises(PermissionError):  # its name might not outlast a crash
+        Cache(cache.path.with_name("new.cache")).create(make_spec())
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
+def test_a_file_system_that_cannot_flush_folders(cache, monkeypatch, number):
+    from affekt.cache import durable
+
+    real = os.fsync
+
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        real(handle)
+
+    monkeypatch.setattr(durable.os, "fsync", fsync)
+    if number == errno.EIO:
+        with pytest.raises(OSError, match=os.strerror(number)):
+            cache.create(make_spec())
+    else:
+        assert fill(cache.create(make_spec()), make_clips(2)) == ["clip-0", "clip-1"]

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+import json
 import os
 import shutil
+import sys
+import threading
 import time
 
+import numpy as np
 import pytest
 from affekt.cache import (
     Cache,
+    DamagedError,
     InputError,
     Manifest,
+    MissingError,
     audio_digest,
+    row_key,
     seen,
 )
+from cache_toy import DIM, LAYERS, make_spec
 
 
 @pytest.fixture
@@ -126,3 +135,149 @@ def test_a_damaged_segment_is_not_used(cache, audio):
     fresh = Cache(cache.path)
     assert fresh.digests(audio, "audio", hash_files=False) == [None] * 4
     assert [finding.path for finding in fresh.verify().damage] == [f"clips/{segment.name}"]
+
+
+def store(cache, clips, digests):
+    """Store a row for each clip, the number of which is its value."""
+    space = cache.create(make_spec(modality="audio"))
+    with space.writer() as writer:
+        for i, digest in enumerate(digests):
+            values = np.full((LAYERS, DIM), i, np.float32)
+            writer.add(row_key(space.key, "audio", digest), clips.ids[i], values)
+    return space
+
+
+def test_reading_names_the_clips_that_roots_disagree_on_and_reads_the_others(cache, audio):
+    space = store(cache, audio, record(cache, audio))
+    other = audio.root.parent / "other"
+    shutil.copytree(audio.root, other)
+    (other / "1.wav").write_bytes(b"something else")
+    record(cache, Manifest.from_rows(list(audio), root=other))
+    shutil.rmtree(audio.root)
+    shutil.rmtree(other)
+    elsewhere = Manifest.from_rows(list(audio), root=audio.root.parent / "third")
+    assert cache.missing(space, elsewhere) == ["c1"]
+    with pytest.raises(MissingError, match=r"c1 had different contents.*bring the file") as caught:
+        cache.read(space, elsewhere)
+    assert caught.value.ids == ["c1"]
+    assert cache.read(space, elsewhere.select(["c0", "c2"]), 0)[:, 0].tolist() == [0, 2]
+
+
+def test_the_very_same_lines_replace_a_damaged_segment_of_their_name(cache, audio):
+    digests = record(cache, audio)
+    [segment] = (cache.path / "clips").iterdir()
+    truth = segment.read_bytes()
+    segment.write_bytes(truth[:40] + b"~" + truth[41:])
+    reader = Cache(cache.path)
+    assert reader.digests(audio, "audio", hash_files=False) == [None] * 4
+    record(Cache(cache.path), audio)
+    assert segment.read_bytes() == truth
+    assert (cache.path / "quarantine" / segment.name).exists()
+    assert reader.digests(audio, "audio", hash_files=False) == digests  # it looks again, too
+    assert cache.verify().ok
+
+
+LINE = {"id": "c0", "path": "0.wav", "start": None, "end": None, "digest": "0" * 64, "size": 0,
+        "mtime_ns": 0, "ctime_ns": 0, "inode": 0, "root": "", "number": 1}  # fmt: skip
+
+
+def line(**changes):
+    from affekt.cache.segments import place_hash
+
+    fields = {"at": place_hash("0.wav", None, None), **LINE, **changes}
+    kept = {name: value for name, value in fields.items() if value is not ...}
+    return json.dumps(kept, separators=(",", ":")).encode() + b"\n"
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        (b"x\n", "too short"),
+        (line() + b"\n", "too short"),
+        (line()[:-1], "no end"),
+        (line().replace(b'{"at"', b'{"AT"'), "begin with"),
+        (line()[:30] + b" garbage\n", "JSON"),
+        (line(root=...), "no field 'root'"),
+        (line(mtime_ns="now"), "mtime_ns 'now'"),
+        (line(root={}), "root {}"),
+        (line(path=["0.wav"]), "path"),
+        (line(digest="\ud800"), "digest"),
+        (line(number=True), "number True"),
+    ],
+)
+def test_a_segment_of_no_lines_is_refused_by_name_and_set_aside(cache, audio, bad, problem):
+    digests = record(cache, audio)
+    space = store(cache, audio, digests)
+    path = cache.path / "clips" / f"{hashlib.sha256(bad).hexdigest()[:24]}.jsonl"
+    path.write_bytes(bad)
+    fresh = Cache(cache.path)
+    with pytest.raises(DamagedError, match=rf"{path.name}.*{problem}.*affekt cache repair"):
+        fresh.read(space, audio)
+    [finding] = fresh.verify().damage
+    assert finding.path == f"clips/{path.name}"
+    assert problem in finding.problem
+    assert fresh.repair().moved == [finding.path]
+    assert Cache(cache.path).digests(audio, "audio", hash_files=False) == digests
+
+
+def test_verify_finds_a_line_that_nobody_would_find(cache, audio):
+    record(cache, audio)
+    bad = line(path="other.wav")
+    path = cache.path / "clips" / f"{hashlib.sha256(bad).hexdigest()[:24]}.jsonl"
+    path.write_bytes(bad)
+    [finding] = Cache(cache.path).verify().damage
+    assert finding.path == f"clips/{path.name}"
+    assert "'other.wav' stands under another path's hash" in finding.problem
+
+
+def test_what_is_no_segment_is_ignored(cache, audio):
+    digests = record(cache, audio)
+    (cache.path / "clips" / "x.jsonl").mkdir()
+    (cache.path / "clips" / "notes.jsonl").write_text("mine\n")
+    fresh = Cache(cache.path)
+    assert fresh.digests(audio, "audio", hash_files=False) == digests
+    report = fresh.verify()
+    assert report.ok
+    assert {finding.path for finding in report.findings} == {"clips/x.jsonl", "clips/notes.jsonl"}
+
+
+def test_a_pipe_with_the_name_of_a_segment_is_not_opened(cache, audio):
+    digests = record(cache, audio)
+    pipe = cache.path / "clips" / f"{'a' * 24}.jsonl"
+    os.mkfifo(pipe)
+    fresh = Cache(cache.path)
+    assert fresh.digests(audio, "audio", hash_files=False) == digests
+    assert [finding.path for finding in fresh.verify().damage] == [f"clips/{pipe.name}"]
+    assert fresh.repair().moved == [f"clips/{pipe.name}"]
+
+
+def test_threads_share_the_index_while_another_writer_adds_to_it(cache, audio):
+    digests = record(cache, audio)
+    shutil.rmtree(audio.root)
+    reader, errors = Cache(cache.path), []
+    stop = threading.Event()
+
+    def read():
+        while not stop.is_set():
+            try:
+                assert reader.digests(audio, "audio") == digests
+            except Exception as error:
+                errors.append(error)
+                stop.set()
+
+    threads = [threading.Thread(target=read) for _ in range(3)]
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        end, writer = time.monotonic() + 1.5, Cache(cache.path)
+        for i in itertools.takewhile(lambda _: time.monotonic() < end, itertools.count()):
+            new = Manifest.from_rows([{"id": f"z{i}", "path": f"z{i}.wav"}], root=audio.root)
+            writer.record([seen(new, 0, f"{i:064x}", None)])
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+        sys.setswitchinterval(interval)
+    assert not errors

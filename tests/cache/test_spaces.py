@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import pickle  # noqa: TID251 - to show that it works
 import shutil
+import threading
 import time
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -18,11 +21,16 @@ from affekt.cache import (
     row_key,
     text_digest,
 )
+from affekt.cache.index import Index
 from cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec
 
 
 def space_keys(space, clips):
     return [row_key(space.key, "text", text_digest(text)) for text in clips["text"]]
+
+
+def hex_keys(space, name):
+    return [key.decode() for key in space.index.rows(name).key.tolist()]
 
 
 def test_spaces_are_found_by_name_prefix_key_and_spec(cache):
@@ -46,6 +54,35 @@ def test_C08_other_spec_shows_the_fields_that_differ(cache, space):
         cache.space(other)
     assert f"encoder.revision: '{'0' * 40}' here, '{'1' * 40}' there" in str(caught.value)
     assert "store_dtype: 'float32' here, 'float16' there" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"pooling": "max"}, "pooling: 'mean' here, 'max' there"),
+        ({"encoder": {"name": "toy2", "revision": "0" * 40}}, "encoder.name: 'toy' here"),
+        ({"modality": "audio"}, "modality: 'text' here, 'audio' there"),
+    ],
+)
+def test_C08_whichever_field_differs_is_shown(cache, space, changes, told):
+    with pytest.raises(SpecError) as caught:
+        cache.space(space.spec.replace(**changes))
+    assert told in str(caught.value)
+
+
+def test_C08_the_nearest_of_several_specs_is_explained(cache):
+    cache.create(make_spec(dim=9, store_dtype="float16"), name="a")
+    near = cache.create(make_spec(store_dtype="float16"), name="b")
+    cache.create(make_spec(dim=9, store_dtype="float16", numerics_epoch=2), name="c")
+    with pytest.raises(SpecError) as caught:
+        cache.space(make_spec())
+    assert near.name in str(caught.value)
+    assert str(caught.value).endswith("\nstore_dtype: 'float16' here, 'float32' there")
+
+
+def test_an_empty_name_is_no_space(cache, space):
+    with pytest.raises(InputError, match=f"name of a space is empty; it has {space.name}"):
+        cache.space("")
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "other", "nan", "twice"])
@@ -252,5 +289,139 @@ def test_a_lying_memo_cannot_make_a_value_wrong(cache, space):
         fields = dict(file)
     fields["key"] = np.roll(fields["key"], 1, axis=0)
     np.savez(memo, **fields)
-    with pytest.raises(DamagedError, match="40 rows are damaged"):
-        Cache(cache.path).read("toy", clips)
+    np.testing.assert_array_equal(Cache(cache.path).read("toy", clips), expected(space, clips))
+    np.savez(memo, **fields | {"rows": np.roll(fields["rows"] + np.arange(20) % 2 * 2 - 1, 1)})
+    np.testing.assert_array_equal(Cache(cache.path).read("toy", clips), expected(space, clips))
+    assert len(Cache(cache.path).space("toy").layer(0)) == 40
+
+
+def test_no_bit_of_the_index_memo_matters(cache, space, monkeypatch):
+    fill(space, make_clips(16), rows=2)
+    memo = space.folder / "index.npz"
+    good = memo.read_bytes()
+    monkeypatch.setattr(Index, "_read", lambda *_: None)  # what is known is from the memo
+    whole = Index(space.folder, space.key).refresh().table.raw
+    assert len(whole) == 16
+    for position in [*range(0, 150), *range(len(good) - 400, len(good))]:
+        for bit in (0, 3):
+            spoilt = bytearray(good)
+            spoilt[position] ^= 1 << bit
+            memo.write_bytes(spoilt)
+            found = Index(space.folder, space.key).refresh().table.raw
+            assert not len(found) or np.array_equal(found, whole)
+
+
+@pytest.mark.parametrize("bomb", ["compressed", "claimed", "sparse"])
+def test_a_memo_that_is_larger_than_its_shards_is_not_read(cache, space, bomb):
+    clips = make_clips(16)
+    fill(space, clips, rows=2)
+    memo = space.folder / "index.npz"
+    with np.load(memo) as file:
+        fields = dict(file)
+    if bomb == "compressed":
+        fields |= {"rows": np.full(8, 10**5), "key": np.zeros((8 * 10**5, 32), np.uint8)}
+        np.savez_compressed(memo, **fields)
+    elif bomb == "claimed":
+        memo.write_bytes(memo.read_bytes().replace(b"(16, 32)", b"(1<<40,)"))
+    else:
+        os.truncate(memo, 1 << 40)
+    np.testing.assert_array_equal(Cache(cache.path).read("toy", clips), expected(space, clips))
+
+
+def test_threads_may_read_while_others_look_at_the_folder(space):
+    fill(space, make_clips(4), rows=1)
+    index = Cache(space.cache.path).space("toy").index
+    first, *others = index.shards
+    index.vectors(first)
+    threads = []
+
+    class Opened(dict):
+        """Another thread opens a shard while this is iterated over."""
+
+        def __iter__(self):
+            for name in super().__iter__():
+                threads.append(threading.Thread(target=index.vectors, args=(others.pop(),)))
+                threads[-1].start()
+                threads[-1].join(0.2)
+                yield name
+
+    index._vectors = Opened(index._vectors)
+    index.refresh()
+    for thread in threads:
+        thread.join()
+    assert threads
+    assert len(index._vectors) == 1 + len(threads)
+
+
+def test_reading_goes_on_while_shards_are_merged(cache, space, monkeypatch):
+    clips = make_clips(60)
+    fill(space, clips.select(range(40)), rows=20)
+    size = min(path.stat().st_size for path in (space.folder / "shards").iterdir())
+    fill(space, clips.select(range(40, 60)), rows=1)
+    reader = Cache(cache.path).space("toy")
+    keys = reader.row_keys()
+    space.compact(small=size)
+    values = reader.layer(1)
+    assert reader.row_keys() == keys  # the order stays, although the rows have moved
+    assert [key for path in reader.index.shards for key in hex_keys(reader, path)] != keys
+    np.testing.assert_array_equal(values, reader.read(keys, [1])[0][:, 0])
+
+
+@pytest.mark.parametrize("what", ["summary", "provenance"])
+def test_a_shard_merged_away_between_two_looks(cache, space, monkeypatch, what):
+    fill(space, make_clips(4), rows=1)
+    reader = Cache(cache.path).space("toy")
+    wanted = getattr(reader, what)()
+    refresh = reader.index.refresh
+
+    def then_merged():
+        found = refresh()
+        shards = list(found.shards)
+        monkeypatch.setattr(reader.index, "refresh", refresh)
+        space.compact()
+        return SimpleNamespace(table=found.table, shards=shards)
+
+    monkeypatch.setattr(reader.index, "refresh", then_merged)
+    if what == "summary":
+        assert reader.summary()["rows"] == wanted["rows"]
+    else:
+        reader.provenance()  # of what is there
+
+
+def test_read_only_as_floats_that_hold_the_values(cache, space):
+    clips = make_clips(2)
+    with space.writer() as writer:
+        for key, value in zip(space_keys(space, clips), (1.0, 1e6), strict=True):
+            writer.add(key, "a", np.full((LAYERS, DIM), value))
+    for wrong in ("float99", "int32", "bool", "U4"):
+        for read in (cache.read, lambda *_, dtype: space.layer(0, dtype)):
+            with pytest.raises(InputError, match="expected 'float16', 'float32' or 'float64'"):
+                read(space, clips, dtype=wrong)
+    with pytest.raises(InputError, match="1 rows have values beyond the range of float16"):
+        cache.read(space, clips, dtype="float16")
+    with pytest.raises(InputError, match=r"beyond the range of float16.*as float32"):
+        space.layer(0, "float16")
+    assert (cache.read(space, clips.select([0]), dtype="float16") == 1).all()
+    assert cache.read(space, clips, dtype="float64").max() == 1e6
+    assert space.read([], [0], "float16")[0].shape == (0, 1, DIM)
+
+
+def test_failures_that_are_damaged_are_left_out(space):
+    key = "ab" * 32
+    space.fail(key, "clip-0", "silent", "x")
+    path = space.folder / "failures.jsonl"
+    good = path.read_bytes()
+    for old, new in [(b"ab", b"~b"), (b"ab", b"b"), (b'"silent"', b"5"), (b'"id"', b'"ie"')]:
+        path.write_bytes(good + good.replace(b"clip-0", b"clip-1").replace(old, new, 1))
+        assert [note["id"] for note in space.failures()] == ["clip-0"]
+    path.write_bytes(b"[1]\n" + b"[" * 9999 + b"\n" + good)
+    assert [note["id"] for note in space.failures()] == ["clip-0"]
+
+
+def test_a_failure_noted_after_an_unfinished_one_is_not_lost(space):
+    space.fail(None, "a", "empty", "x")
+    path = space.folder / "failures.jsonl"
+    path.write_bytes(path.read_bytes() + b'{"key": null, "id": "tor')
+    space.fail(None, "b", "empty", "x")
+    space.fail(None, "c", "empty", "x")
+    assert [note["id"] for note in space.failures()] == ["a", "b", "c"]
