@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,8 +16,9 @@ from typing import TYPE_CHECKING
 import h5py
 
 from .durable import leftovers, publish
-from .errors import AffektError, DamagedError
-from .hostile import attribute, dataset, open_plain
+from .errors import AffektError, DamagedError, NewerError, SpecError
+from .hostile import attribute, check_regular, dataset, open_plain
+from .space import open_space
 from .spec import Spec
 
 if TYPE_CHECKING:
@@ -54,14 +56,13 @@ def repair(cache: Cache, progress: Callable[[int, int], None] | None = None) -> 
     for name in cache.broken():
         _rebuild_spec(cache, cache.path / "spaces" / name, done)
     for finding in cache.verify(progress=progress).damage:
-        path = cache.path / finding.path
-        if not path.is_file():
-            done.hopeless.append(f"{finding.path}: {finding.problem}")
+        if not finding.aside:
+            done.hopeless.append(f"{finding.path}: left where it is: {finding.problem}")
             continue
-        if path.parent.name == "shards":
-            done.ids += _ids(path)
-        cache.quarantine(path)
-        done.moved.append(finding.path)
+        path = cache.path / finding.path
+        ids = _ids(path) if path.parent.name == "shards" else []
+        if _set_aside(cache, path, done):
+            done.ids += ids
     for path in leftovers(cache.path / "tmp"):
         with contextlib.suppress(FileNotFoundError):  # of two repairs at once, one was first
             path.unlink()
@@ -69,23 +70,36 @@ def repair(cache: Cache, progress: Callable[[int, int], None] | None = None) -> 
     return done
 
 
+def _set_aside(cache: Cache, path: Path, done: Repair) -> bool:
+    """Move a file to quarantine; return False if another repair was first."""
+    try:
+        cache.quarantine(path)
+    except FileNotFoundError:
+        return False
+    done.moved.append(path.relative_to(cache.path).as_posix())
+    return True
+
+
 def _rebuild_spec(cache: Cache, folder: Path, done: Repair) -> None:
     """Write ``spec.json`` again from a shard that still says it."""
-    path = folder / "spec.json"
-    where = path.relative_to(cache.path).as_posix()
-    for shard in sorted((folder / "shards").glob("*.h5")):
-        spec = _spec(shard)
-        if spec is None or not folder.name.endswith(f"-{spec.key[:8]}"):
-            continue
-        if path.exists():
-            cache.quarantine(path)
-            done.moved.append(where)
-        publish(spec.json().encode(), path, cache.path / "tmp")
-        done.rebuilt.append(where)
+    try:
+        open_space(cache, folder)
+        return  # another repair was first
+    except (NewerError, SpecError):
+        return  # nothing says that it is damaged
+    except DamagedError:
+        path = folder / "spec.json"
+    except OSError:
+        return  # it cannot be read, which need not mean damage either
+    shards = sorted((folder / "shards").glob("*.h5"))
+    found = (spec for spec in map(_spec, shards) if spec is not None)
+    spec = next((spec for spec in found if folder.name.endswith(f"-{spec.key[:8]}")), None)
+    if shards and spec is None:
         return
-    if not any((folder / "shards").glob("*.h5")) and path.exists():
-        cache.quarantine(path)
-        done.moved.append(where)
+    if os.path.lexists(path):
+        _set_aside(cache, path, done)
+    if spec is not None and publish(spec.json().encode(), path, cache.path / "tmp"):
+        done.rebuilt.append(path.relative_to(cache.path).as_posix())
 
 
 def _spec(shard: Path) -> Spec | None:
@@ -101,6 +115,7 @@ def _spec(shard: Path) -> Spec | None:
 def _ids(shard: Path) -> list[str]:
     """Return the ids that a damaged shard still shows."""
     try:
+        check_regular(shard)
         with h5py.File(shard, "r", locking=False) as file:
             ids = dataset(file, "id", (None,), "S")[()]
     except (DamagedError, OSError, RuntimeError, KeyError, ValueError, TypeError):

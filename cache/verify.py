@@ -20,9 +20,13 @@ import numpy as np
 
 from .canary import read_canary
 from .digests import hex_bytes, key_words
-from .durable import leftovers
-from .errors import AffektError, DamagedError
+from .durable import leftovers, replace
+from .errors import AffektError, DamagedError, NewerError
+from .hostile import check_regular
+from .index import NAME
 from .packed import open_packed
+from .segments import NAME as SEGMENT
+from .segments import check_segment
 from .shard import open_shard
 
 if TYPE_CHECKING:
@@ -45,11 +49,15 @@ class Finding:
         What is wrong.
     damage : bool
         True if stored rows are affected; False for a note.
+    aside : bool
+        Whether `repair` may set it aside. What cannot be read, or only by a newer affekt, may be
+        sound.
     """
 
     path: str
     problem: str
     damage: bool = True
+    aside: bool = True
 
 
 @dataclass
@@ -95,7 +103,7 @@ def verify(
         return _verify_packed(cache, progress)
     report = Report()
     for name, why in cache.broken().items():
-        report.findings.append(Finding(f"spaces/{name}", why))
+        report.findings.append(Finding(f"spaces/{name}", why, aside=False))
     jobs = [
         (space, path)
         for space in cache.spaces()
@@ -103,15 +111,15 @@ def verify(
     ]
     memo = {space.name: _load_memo(space) if quick else {} for space in cache.spaces()}
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        results = pool.map(lambda job: _check_file(job[0], job[1], memo[job[0].name]), jobs)
-        for done, ((space, path), result) in enumerate(zip(jobs, results, strict=True), start=1):
-            _take(report, cache, space, path, result, memo[space.name])
+        results = pool.map(lambda job: _check_file(job[1], job[0].key, memo[job[0].name]), jobs)
+        for done, ((space, path), found) in enumerate(zip(jobs, results, strict=True), start=1):
+            _take(report, path.relative_to(cache.path).as_posix(), found, memo[space.name])
             if progress is not None:
                 progress(done, len(jobs))
     for space in cache.spaces():
         report.findings += _check_space(cache, space)
         _save_memo(cache, space, memo[space.name])
-    report.findings += _check_top(cache)
+    report.findings += _check_clips(cache) + _check_top(cache)
     return report
 
 
@@ -137,8 +145,12 @@ def check_shard(path: Path, spec_key: str) -> int:
     Raises
     ------
     DamagedError
-        The bytes are not those of its name, or a vector is not that of its checksum.
+        Not a regular file, the bytes are not those of its name, or a vector is not that of its
+        checksum.
+    NewerError
+        Its format is newer than this affekt.
     """
+    check_regular(path)
     state = hashlib.sha256()
     with path.open("rb", buffering=0) as file:
         while piece := file.read(PIECE):
@@ -150,49 +162,69 @@ def check_shard(path: Path, spec_key: str) -> int:
     return len(shard.rows)
 
 
-def _check_file(space: Space, path: Path, memo: dict[str, list[int]]) -> int | str | None:
-    """Return the rows of a shard, what is wrong with it, or None if it was trusted."""
-    if not _is_shard(path):
-        return 0
+@dataclass(frozen=True)
+class _Checked:
+    """A shard that was looked at: its stat from before, and either its rows or what is wrong."""
+
+    status: list[int] = field(default_factory=list)
+    rows: int = 0
+    trusted: bool = False
+    error: Exception | None = None
+    gone: bool = False
+
+
+def _check_file(path: Path, spec_key: str, memo: dict[str, list[int]]) -> _Checked:
+    """Check a shard, unless the memo says that it was checked as it is."""
+    if not NAME.fullmatch(path.name):
+        return _Checked()
     try:
-        if memo.get(path.name, [None])[:-1] == _stat(path):
-            return None
-        return check_shard(path, space.key)
-    except FileNotFoundError:  # merged into another one in the meantime
-        return 0
+        status = _stat(path)  # before it is read: a change in between is found the next time
+        known = memo.get(path.name)
+        if known is not None and known[:-1] == status:
+            return _Checked(status, known[-1], trusted=True)
+        return _Checked(status, check_shard(path, spec_key))
+    except FileNotFoundError as error:
+        if os.path.lexists(path):  # a link to nothing
+            return _Checked(error=DamagedError(f"{path.name}: {error.strerror}"))
+        return _Checked(gone=True)  # merged into another one in the meantime
     except (AffektError, OSError) as error:
-        return str(error)
+        return _Checked(error=error)
 
 
-def _take(
-    report: Report, cache: Cache, space: Space, path: Path, result: int | str | None, memo: dict
-) -> None:
-    where = path.relative_to(cache.path).as_posix()
-    if not _is_shard(path):
+def _take(report: Report, where: str, found: _Checked, memo: dict[str, list[int]]) -> None:
+    name = where.rpartition("/")[2]
+    if not NAME.fullmatch(name):
         report.findings.append(Finding(where, "not a shard; ignored", damage=False))
         return
-    report.shards += 1
-    if isinstance(result, str):
-        report.findings.append(Finding(where, result))
-        memo.pop(path.name, None)
+    if found.gone:
         return
-    with contextlib.suppress(FileNotFoundError):
-        status = _stat(path)
-        report.nbytes += status[0]
-        if result is None:
-            report.trusted += 1
-            report.rows += memo[path.name][-1]
-        else:
-            report.rows += result
-            memo[path.name] = [*status, result]
+    report.shards += 1
+    if found.error is not None:
+        report.findings.append(_finding(where, found.error))
+        memo.pop(name, None)
+        return
+    report.nbytes += found.status[0]
+    report.rows += found.rows
+    report.trusted += found.trusted
+    memo[name] = [*found.status, found.rows]
+
+
+def _finding(where: str, error: Exception) -> Finding:
+    """Return what an error says of a file: whether it is damaged, or could not be looked at."""
+    if isinstance(error, NewerError):
+        return Finding(where, str(error), aside=False)
+    if isinstance(error, AffektError):
+        return Finding(where, str(error))
+    why = getattr(error, "strerror", None) or error
+    return Finding(where, f"cannot be read, which need not mean damage: {why}", aside=False)
 
 
 def _check_space(cache: Cache, space: Space) -> list[Finding]:
     found = []
     try:
         read_canary(space.folder / "canary.h5")
-    except DamagedError as error:
-        found.append(Finding(f"spaces/{space.name}/canary.h5", str(error)))
+    except (AffektError, OSError) as error:
+        found.append(_finding(f"spaces/{space.name}/canary.h5", error))
     table = space.index.refresh().table
     twin = (table.raw[1:] == table.raw[:-1]).all(axis=1)
     for at in np.flatnonzero(twin).tolist():
@@ -220,21 +252,35 @@ def _alike(space: Space, at: int) -> bool:
     return bool(np.linalg.norm(pair[0] - pair[1]) <= LIKE * np.linalg.norm(pair[0]))
 
 
+def _check_clips(cache: Cache) -> list[Finding]:
+    found = []
+    for path in _files(cache.path / "clips"):
+        where = f"clips/{path.name}"
+        if not SEGMENT.fullmatch(path.name):
+            found.append(Finding(where, "not a segment; ignored", damage=False))
+            continue
+        try:
+            check_segment(path)
+        except FileNotFoundError as error:
+            if os.path.lexists(path):
+                found.append(Finding(where, f"{error.strerror}"))
+        except (AffektError, OSError) as error:
+            found.append(_finding(where, error))
+    return found
+
+
 def _check_top(cache: Cache) -> list[Finding]:
+    opened = {*cache.broken(), *(space.name for space in cache.spaces())}
     found = [
-        Finding(f"clips/{name}", "its bytes have changed; its lines are not used")
-        for name in cache.clips.refresh().damaged
+        Finding(f"spaces/{path.name}", "neither a spec nor a shard in it; ignored", damage=False)
+        for path in _files(cache.path / "spaces")
+        if path.name not in opened
     ]
     for path in leftovers(cache.path / "tmp"):
         found.append(Finding(f"tmp/{path.name}", "left by a writer that is gone", damage=False))
     for path in _files(cache.path / "quarantine"):
         found.append(Finding(f"quarantine/{path.name}", "damaged, set aside", damage=False))
     return found
-
-
-def _is_shard(path: Path) -> bool:
-    stem = path.name.removesuffix(".h5")
-    return path.suffix == ".h5" and len(stem) == 24 and not set(stem) - set("0123456789abcdef")
 
 
 def _files(folder: Path) -> list[Path]:
@@ -253,7 +299,7 @@ def _load_memo(space: Space) -> dict[str, list[int]]:
     except (OSError, ValueError):
         return {}
     fits = isinstance(memo, dict) and all(
-        isinstance(v, list) and len(v) == 5 for v in memo.values()
+        isinstance(v, list) and [type(x) for x in v] == [int] * 5 for v in memo.values()
     )
     return memo if fits else {}
 
@@ -264,7 +310,5 @@ def _save_memo(cache: Cache, space: Space, memo: dict[str, list[int]]) -> None:
         return
     here = {path.name for path in _files(space.folder / "shards")}
     memo = {name: status for name, status in memo.items() if name in here}
-    beside = cache.path / "tmp" / f"verified-{os.getpid()}-{space.name}"
     with contextlib.suppress(OSError):
-        beside.write_text(json.dumps(memo))
-        beside.replace(space.folder / "verified.json")
+        replace(json.dumps(memo).encode(), space.folder / "verified.json", cache.path / "tmp")

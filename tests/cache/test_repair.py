@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import errno
+import hashlib
+import io
 import os
 import shutil
+import time
 
 import h5py
 import numpy as np
@@ -133,3 +137,157 @@ def test_C14_leftovers_are_ignored_and_cleaned_by_rule(cache, space):
     assert sorted(cache.repair().removed) == sorted(f.path for f in report.findings)
     assert alive.exists()
     assert elsewhere.exists()
+
+
+def test_a_space_that_a_killed_process_had_only_begun_is_no_damage(cache, space, monkeypatch):
+    """Killed between making the folders and ``spec.json``."""
+    fill(space, make_clips(2))
+
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("affekt.cache.cache.publish", killed)
+        with pytest.raises(KeyboardInterrupt):
+            cache.create(make_spec("begun"))
+    (cache.path / "spaces" / ".ipynb_checkpoints").mkdir()
+    fresh = Cache(cache.path)
+    assert fresh.broken() == {}
+    assert fresh.spaces() == [space]
+    report = fresh.verify()
+    assert report.ok
+    assert len(report.findings) == 2
+    assert all("ignored" in finding.problem for finding in report.findings)
+    done = fresh.repair()
+    assert (done.moved, done.rebuilt, done.hopeless) == ([], [], [])
+    fill(fresh.create(make_spec("begun")), make_clips(2))
+    assert len(Cache(cache.path).space("begun")) == 2
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "folder", "nothing"])
+def test_only_regular_files_are_opened(cache, space, kind):
+    clips = make_clips(2)
+    fill(space, clips)
+    path = space.folder / "shards" / f"{'a' * 24}.h5"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else "/nothing/here")
+    where = f"spaces/{space.name}/shards/{path.name}"
+    assert [finding.path for finding in cache.verify().damage] == [where]
+    done = cache.repair()
+    assert (done.moved, done.hopeless) == ([where], [])
+    assert Cache(cache.path).verify().ok
+    np.testing.assert_array_equal(cache.read(space, clips), expected(space, clips))
+
+
+def test_repair_leaves_a_shard_of_a_newer_format(cache, space):
+    fill(space, make_clips(2))
+    [path] = shards(space)
+    with h5py.File(path, "r+") as file:
+        file.attrs["format"] = 2
+    newer = path.with_name(f"{hashlib.sha256(path.read_bytes()).hexdigest()[:24]}.h5")
+    path.rename(newer)
+    fresh = Cache(cache.path)
+    [finding] = fresh.verify().damage
+    assert "update affekt" in finding.problem
+    done = fresh.repair()
+    assert (done.moved, newer.exists()) == ([], True)
+    assert "left where it is" in done.hopeless[0]
+    assert "update affekt" in done.hopeless[0]
+
+
+def test_repair_leaves_the_spec_of_a_newer_space_without_shards(cache, space):
+    path = space.folder / "spec.json"
+    path.write_text(path.read_text().replace('"format":1', '"format":2'))
+    done = Cache(cache.path).repair()
+    assert (done.moved, path.exists()) == ([], True)
+    assert "update affekt" in done.hopeless[0]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
+def test_what_cannot_be_read_is_told_and_left(cache, space, monkeypatch, number):
+    fill(space, make_clips(2))
+    [path] = shards(space)
+    refuse(monkeypatch, path, number)
+    [finding] = cache.verify().damage
+    assert "cannot be read" in finding.problem
+    assert os.strerror(number) in finding.problem
+    done = cache.repair()
+    assert (done.moved, path.exists()) == ([], True)
+    assert os.strerror(number) in done.hopeless[0]
+
+
+def test_a_spec_that_cannot_be_read_costs_its_own_space_only(cache, space, monkeypatch):
+    fine = cache.create(make_spec("fine"))
+    refuse(monkeypatch, space.folder / "spec.json", errno.EACCES)
+    fresh = Cache(cache.path)
+    assert fresh.spaces() == [fine]
+    with pytest.raises(PermissionError):
+        fresh.space(space.name)
+    done = fresh.repair()
+    assert (done.moved, done.rebuilt) == ([], [])
+    assert "Permission denied" in done.hopeless[0]
+
+
+def refuse(monkeypatch, path, number):
+    """Let one file not be opened."""
+    real = io.open
+
+    def opened(file, *arguments, **options):
+        if os.fspath(file) == os.fspath(path):
+            raise OSError(number, os.strerror(number), os.fspath(path))
+        return real(file, *arguments, **options)
+
+    monkeypatch.setattr(io, "open", opened)
+
+
+def test_quick_reads_a_shard_again_that_changed_while_it_was_checked(cache, space, monkeypatch):
+    fill(space, make_clips(2))
+    time.sleep(0.05)  # the clock of the file system is coarse
+    from affekt.cache import verify as module
+
+    real = module.check_shard
+
+    def check(path, spec_key):
+        rows = real(path, spec_key)
+        flip(path, first_value(path))
+        return rows
+
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "check_shard", check)
+        assert cache.verify().ok
+    assert not cache.verify(quick=True).ok
+
+
+def test_the_memo_of_verify_leaves_nothing_behind_on_a_full_disk(cache, space, monkeypatch):
+    fill(space, make_clips(2))
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", full)
+        patch.setattr("pathlib.Path.replace", full)
+        assert cache.verify().ok
+    assert list((cache.path / "tmp").iterdir()) == []
+    cache.verify()
+    assert cache.verify(quick=True).trusted == 1
+
+
+def test_of_two_repairs_at_once_one_is_first(cache, space, monkeypatch):
+    fill(space, make_clips(4), rows=2)
+    flip(shards(space)[0], -9)
+    report = cache.verify()
+    broken = space.folder / "spec.json"
+    truth = broken.read_bytes()
+    broken.write_text("{")
+    first = Cache(cache.path).repair()
+    assert len(first.moved) == 2
+    monkeypatch.setattr(cache, "verify", lambda progress: report)  # both had seen the damage
+    monkeypatch.setattr(cache, "broken", lambda: {space.name: "damaged"})
+    done = cache.repair()
+    assert (done.moved, done.ids, done.rebuilt, done.hopeless) == ([], [], [], [])
+    assert broken.read_bytes() == truth
