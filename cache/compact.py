@@ -28,10 +28,12 @@ except ImportError:  # Windows: two compactions at once do the work twice, and n
     fcntl = None
 
 if TYPE_CHECKING:
+    from .index import Table
     from .space import Space
 
 TARGET = 256 << 20  # bytes of a merged shard
 SMALL = 8 << 20  # bytes: half of what a writer commits at once when rows are large
+TRIES = 10  # looks at a folder in which somebody else removes shards
 MANY = 64  # small shards that make it worth while after an extract
 
 
@@ -87,9 +89,7 @@ def _sizes(space: Space) -> dict[str, int]:
 def _twins(space: Space) -> dict[str, set[int]]:
     """Return for each shard the rows that stand, undamaged, in an earlier shard too."""
     twins: dict[str, set[int]] = {}
-    # Looked up only now that nobody else compacts: what another compaction has removed meanwhile
-    # would be counted on to hold the rows that are dropped here.
-    table = space.index.refresh().table
+    table = _compared(space)
     sound = cache(lambda shard: _is_sound(space, table.names[shard]))
     holder = last = -1
     for at in (1 + np.flatnonzero((table.raw[1:] == table.raw[:-1]).all(axis=1))).tolist():
@@ -101,6 +101,26 @@ def _twins(space: Space) -> dict[str, set[int]]:
         else:
             holder = at
     return twins
+
+
+def _compared(space: Space) -> Table:
+    """Return the rows, where twins stand as their shards say and not only a memo of the index.
+
+    Looked up only now that nobody else compacts: what another compaction has removed meanwhile
+    would be counted on to hold the rows that are dropped here.
+    """
+    for attempt in range(TRIES):
+        table = space.index.refresh().table
+        twin = np.flatnonzero((table.raw[1:] == table.raw[:-1]).all(axis=1))
+        try:
+            for shard in np.unique(table.shard[np.union1d(twin, twin + 1)]).tolist():
+                with contextlib.suppress(DamagedError):  # neither counted on nor touched
+                    space.index.vectors(table.names[shard])
+            break
+        except FileNotFoundError:  # gone, or the memo was wrong and is forgotten: once more
+            if attempt == TRIES - 1:
+                raise
+    return table
 
 
 def _is_sound(space: Space, name: str) -> bool:

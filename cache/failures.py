@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 from pathlib import Path
 from typing import Any
 
+KEY = re.compile(r"[0-9a-f]{64}")
 STORED = "stored"  # the code that takes an earlier line back
 
 
 def note_failure(path: Path, key: str | None, id: str, code: str, message: str) -> None:
     """Append a line. Losing it costs nothing but time, so it is not flushed to the disk."""
     line = json.dumps({"key": key, "id": id, "code": code, "message": message}) + "\n"
-    with path.open("ab", buffering=0) as stream:
+    with path.open("a+b", buffering=0) as stream:
+        if stream.seek(0, os.SEEK_END):
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":  # of a line that was never finished: not to go on in it
+                line = f"\n{line}"
         stream.write(line.encode())
 
 
 def read_failures(path: Path) -> list[dict[str, Any]]:
-    """Return the last line of each key and id; the end of one that was never finished is ignored.
+    """Return the last line of each key and id; what was never finished or is damaged is ignored.
 
     A line with the code ``stored`` says that what it is about was mended, and takes it away.
 
@@ -39,7 +46,18 @@ def read_failures(path: Path) -> list[dict[str, Any]]:
     for line in lines:
         try:
             note = json.loads(line)
-            last[note["key"], note["id"]] = note
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, RecursionError):
             continue
-    return [note for note in last.values() if note.get("code") != STORED]
+        if _is_note(note):
+            last[note["key"], note["id"]] = note
+    return [note for note in last.values() if note["code"] != STORED]
+
+
+def _is_note(note: Any) -> bool:
+    if not isinstance(note, dict) or "key" not in note:
+        return False
+    texts = [note.get(name) for name in ("id", "code", "message")]
+    key = note["key"]
+    return all(isinstance(text, str) for text in texts) and (
+        key is None or (isinstance(key, str) and KEY.fullmatch(key) is not None)
+    )

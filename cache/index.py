@@ -2,13 +2,14 @@
 
 The folder of shards is the truth. What was read from a shard is remembered by its name, as a shard
 never changes, and kept in ``index.npz`` beside the shards so that a million rows open at once. That
-file is a memo: it may be deleted, and a wrong one can only make rows seem missing or damaged, never
-wrong, since a vector's checksum is bound to its key.
+file is a memo: it may be deleted, and what it says of a shard is compared when that is opened. So a
+wrong one can only make rows seem missing, never wrong.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import re
@@ -31,6 +32,7 @@ from .vectors import Vectors
 NAME = re.compile(r"[0-9a-f]{24}\.h5")
 WORTH = 8  # shards read one by one before it is worth writing the memo
 MANY = 10_000  # rows that count as one more shard
+ROOM = 1 << 20  # bytes that a memo may have besides
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ class Index:
         self._vectors: dict[str, Vectors] = {}
         self._table: Table | None = None
         self._unsaved = 0
+        self._use_memo = True
         self._lock = threading.RLock()
 
     @property
@@ -145,7 +148,8 @@ class Index:
     @property
     def shards(self) -> list[str]:
         """Names of the readable shards, sorted."""
-        return sorted(self._keys)
+        with self._lock:
+            return sorted(self._keys)
 
     def path(self, name: str) -> Path:
         """Return the file of a shard."""
@@ -160,8 +164,8 @@ class Index:
         with self._lock:
             names = {name for name in found if NAME.fullmatch(name)}
             self.foreign = [name for name in found if name not in names]
-            if names and not self._keys:
-                self._keys = self._load()
+            if names and not self._keys and self._use_memo:
+                self._keys = self._load(names)
                 self._table = None
             for known in (self._keys, self._vectors, self.damaged):
                 for name in [name for name in known if name not in names]:
@@ -179,10 +183,22 @@ class Index:
             self._unsaved += 1
 
     def vectors(self, name: str) -> Vectors:
-        """Return where a shard's vectors are, opening it if need be."""
-        if name not in self._vectors:
-            self._vectors[name] = open_shard(self.path(name), self.spec_key).vectors
-        return self._vectors[name]
+        """Return where a shard's vectors are, opening it if need be.
+
+        Raises
+        ------
+        FileNotFoundError
+            Its rows are not there, or others than the table says: `refresh`, and look again.
+        """
+        with self._lock:
+            if name not in self._vectors:
+                shard = open_shard(self.path(name), self.spec_key)
+                raw = hex_bytes(shard.rows.key)
+                if not np.array_equal(self._keys.get(name, raw), raw):
+                    self._forget()
+                    raise FileNotFoundError(errno.ENOENT, "other rows than in the index", name)
+                self._vectors[name] = shard.vectors
+            return self._vectors[name]
 
     def rows(self, name: str) -> Rows:
         """Return what a shard says of its rows."""
@@ -190,8 +206,10 @@ class Index:
 
     def provenance(self) -> dict[str, Any]:
         """Return the library versions noted in the first shard."""
-        names = self.refresh().shards
-        return open_shard(self.path(names[0]), self.spec_key).provenance if names else {}
+        for name in self.refresh().shards:
+            with contextlib.suppress(FileNotFoundError):  # merged into another one meanwhile
+                return open_shard(self.path(name), self.spec_key).provenance
+        return {}
 
     def save(self, tmp: Path) -> None:
         """Write the memo if enough is new; a folder that cannot be written does without."""
@@ -213,20 +231,33 @@ class Index:
             beside.write_bytes(image.getbuffer())
             beside.replace(self.folder / "index.npz")
 
-    def _load(self) -> dict[str, np.ndarray]:
+    def _load(self, names: set[str]) -> dict[str, np.ndarray]:
         """Return the keys by shard as the memo has them; nothing if it is not there or damaged."""
         try:
-            image = io.BytesIO((self.folder / "index.npz").read_bytes())
-            with np.load(image, allow_pickle=False) as memo:
-                if memo["spec_key"][()].decode() != self.spec_key:
-                    return {}
-                names = [name.decode() for name in memo["shard"].tolist()]
-                raw, rows = memo["key"], memo["rows"]
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return self._unpack(self.folder / "index.npz", names)
+        except Exception:  # whatever zip and numpy make of damaged bytes: the shards say it too
             return {}
-        if raw.dtype != np.uint8 or raw.shape != (rows.sum(), 32) or len(names) != len(rows):
+
+    def _unpack(self, path: Path, names: set[str]) -> dict[str, np.ndarray]:
+        """Read the memo, which is never larger than the shards that it is about."""
+        if path.stat().st_size > ROOM + sum(self.path(name).stat().st_size for name in names):
             return {}
-        return dict(zip(names, np.split(raw, np.cumsum(rows)[:-1]), strict=True))
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as memo:
+            packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in memo.zip.infolist())
+            if packed or memo["spec_key"][()].decode() != self.spec_key:
+                return {}
+            found = [name.decode() for name in memo["shard"].tolist()]
+            raw, rows = memo["key"], memo["rows"]
+        if raw.dtype != np.uint8 or raw.shape != (rows.sum(), 32) or (rows < 0).any():
+            return {}
+        return dict(zip(found, np.split(raw, np.cumsum(rows)[:-1]), strict=True))
+
+    def _forget(self) -> None:
+        """Read all shards instead of the memo: it says of one what is not so."""
+        self._keys, self._vectors, self._table = {}, {}, None
+        self._use_memo = False
+        self._unsaved = WORTH  # the next writer replaces it
+        self.refresh()
 
     def _read(self, name: str) -> None:
         try:

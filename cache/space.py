@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from .errors import DamagedError, InputError, listed
 from .failures import note_failure, read_failures
 from .features import Features, pick_layers
 from .gather import Part, gather
-from .index import Index
+from .index import Index, Table
 from .spec import Spec
 from .writer import Writer
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from .packed import PackedIndex
 
 
+T = TypeVar("T")
 PATIENCE = 100  # times that a read starts again because shards are being merged
 
 
@@ -62,6 +63,7 @@ class Space:
         self.spec = spec
         self.folder = cache.path / "spaces" / name
         self.last_keys: tuple[list, list[str | None]] = [], []  # of `Cache.keys`: see there
+        self._order: tuple[Table, np.ndarray] | None = None  # see `_ordered`
         self._index: Index | PackedIndex | None = None
         self._process = os.getpid()
 
@@ -138,7 +140,7 @@ class Space:
         layers : sequence of int
             Layers, counted from 0.
         dtype : str
-            Type of the result.
+            Type of the result: of floats.
         sums_out : ndarray (layers, keys) uint64, optional
             Filled with the stored checksums.
 
@@ -153,31 +155,53 @@ class Space:
         ------
         DamagedError
             A vector is not what was stored. Names the shard and the remedy.
+        InputError
+            The type is not one of floats, or too small for a value.
         """
         raw = hex_bytes(keys)
         words = key_words(raw)
-        values = np.empty((len(keys), len(layers), self.dim), np.dtype(dtype))
-        bad: dict[str, np.ndarray] = {}
-        missing = np.empty(0, np.intp)
-        for attempt in range(PATIENCE):
-            try:
-                parts, missing = self._parts(raw)
-                bad = gather(parts, layers, words, values.transpose(1, 0, 2), sums_out)
-                break
-            except FileNotFoundError:  # a shard was merged into another one: look again
-                if attempt == PATIENCE - 1:
-                    raise
-                self.index.refresh()
+        values = np.empty((len(keys), len(layers), self.dim), _float_type(dtype))
+
+        def read() -> tuple[dict[str, np.ndarray], np.ndarray]:
+            parts, missing = self._parts(raw)
+            return gather(parts, layers, words, values.transpose(1, 0, 2), sums_out), missing
+
+        bad, missing = self._patiently(read)
         self._check(bad)
+        self._check_range(values, missing)
         return values, missing
+
+    def _patiently(self, act: Callable[[], T]) -> T:
+        """Do something with shards, again whenever one was merged into another one meanwhile."""
+        for _ in range(PATIENCE):
+            try:
+                return act()
+            except FileNotFoundError:
+                self.index.refresh()
+        return act()
 
     def _check(self, bad: dict[str, np.ndarray]) -> None:
         """Raise if vectors were found damaged, by file."""
         if bad:
+            path = self.cache.path
+            remedy = f"Run: affekt cache repair {path}, then extract again"
+            if self.cache.packed:  # nobody repairs one: it never changes
+                remedy = f"Pack it again: affekt cache pack <the folder it was made of> {path}"
             raise DamagedError(
                 f"{self.name}: {sum(map(len, bad.values()))} rows are damaged, in"
-                f" {listed([Path(path).name for path in bad])}. Run: affekt cache repair"
-                f" {self.cache.path}, then extract again"
+                f" {listed([Path(path).name for path in bad])}. {remedy}"
+            )
+
+    def _check_range(self, values: np.ndarray, missing: np.ndarray) -> None:
+        """Raise if a value became infinite in a smaller type than the stored one."""
+        if values.itemsize >= self.spec.dtype.itemsize:
+            return
+        over = np.atleast_1d(np.isinf(values).any(axis=tuple(range(1, values.ndim))))
+        over[missing] = False  # never filled
+        if over.any():
+            raise InputError(
+                f"{self.name}: {over.sum()} rows have values beyond the range of {values.dtype}"
+                f" (+-{np.finfo(values.dtype).max:g}); read them as {self.spec.store_dtype}"
             )
 
     def _parts(self, keys: np.ndarray) -> tuple[list[Part], np.ndarray]:
@@ -190,13 +214,16 @@ class Space:
             shard, row = table.find(keys)
             if table.names == known:
                 break
+        return self._located(table, shard, row), np.flatnonzero(shard < 0)
+
+    def _located(self, table: Table, shard: np.ndarray, row: np.ndarray) -> list[Part]:
+        """Return the part of each shard in a result of these rows; shard -1 is left out."""
         order = np.argsort(shard, kind="stable")
-        parts = [
-            Part(index.vectors(table.names[shard[into[0]]]), row[into], into)
+        return [
+            Part(self.index.vectors(table.names[shard[into[0]]]), row[into], into)
             for into in np.split(order, np.flatnonzero(np.diff(shard[order])) + 1)
             if len(into) and shard[into[0]] >= 0
         ]
-        return parts, np.flatnonzero(shard < 0)
 
     def layer(self, layer: int, dtype: str | None = None) -> np.ndarray:
         """Return one layer of all rows ``(rows, dim)``, checked, in the order of `row_keys`.
@@ -208,37 +235,60 @@ class Space:
         layer : int
             Negative numbers count from the end.
         dtype : str, optional
-            Type of the result; default: as stored.
+            Type of the result, of floats; default: as stored.
 
         Raises
         ------
         DamagedError
             A vector is not what was stored.
+        InputError
+            The type is not one of floats, or too small for a value.
         """
         [layer] = pick_layers(layer, self.n_layers)
-        index = self.index
-        table = index.table
-        order = table.in_file_order
-        values = np.empty((len(order), self.dim), dtype or self.spec.store_dtype)
-        shard, row = table.shard[order], table.row[order].astype(np.int64)
-        bounds = np.searchsorted(shard, np.arange(len(table.names) + 1))
-        parts = [
-            Part(index.vectors(name), row[low:high], np.arange(low, high))
-            for name, low, high in zip(table.names, bounds[:-1], bounds[1:], strict=True)
-            if low < high
-        ]
-        self._check(gather(parts, [layer], table.words[order], values[None]))
+        found = _float_type(dtype or self.spec.store_dtype)
+
+        def read() -> tuple[np.ndarray, dict[str, np.ndarray]]:
+            table, order = self._ordered()
+            values = np.empty((len(order), self.dim), found)
+            parts = self._located(table, table.shard[order], table.row[order].astype(np.int64))
+            return values, gather(parts, [layer], table.words[order], values[None])
+
+        values, bad = self._patiently(read)
+        self._check(bad)
+        self._check_range(values, np.empty(0, np.intp))
         return values
 
     def row_keys(self) -> list[str]:
-        """Return the keys of all rows, in the order of the files."""
-        table = self.index.table
-        raw = table.raw[table.in_file_order].tobytes().hex()
+        """Return the keys of all rows, in the order of `layer` and `memory_map`.
+
+        In a folder each key is there once, and the order stays while shards are merged. In a packed
+        file it is that of its rows, where a content that two clips have in common stands twice.
+        """
+        table, order = self._ordered()
+        raw = table.raw[order].tobytes().hex()
         return [raw[i : i + 64] for i in range(0, len(raw), 64)]
 
-    def memory_map(self, layer: int) -> np.memmap:
-        """Map a layer of a packed space ``(rows, dim)``, in the stored type and the file's order.
+    def _ordered(self) -> tuple[Table, np.ndarray]:
+        """Return the table, and the positions in it of the rows that `layer` gives, in order.
 
+        While the rows are the same the order is, although they stand elsewhere once their shards
+        are merged: keys that were asked for before would not be those of the values otherwise.
+        """
+        table = self.index.table
+        known = self._order
+        if known is None or known[0] is not table:
+            order = np.argsort(table.row) if self.cache.packed else table.in_file_order
+            if known is not None:
+                before, now = np.sort(known[1]), np.sort(order)
+                if np.array_equal(known[0].raw[before], table.raw[now]):
+                    order = now[np.searchsorted(before, known[1])]
+            known = self._order = table, order
+        return known
+
+    def memory_map(self, layer: int) -> np.memmap:
+        """Map a layer of a packed space ``(rows, dim)``, in the stored type.
+
+        The rows are those of `row_keys`, in the file's order.
         Every vector of the layer is checked once, now; later the system brings in what is used.
 
         Raises
@@ -336,8 +386,12 @@ class Space:
 
     def summary(self) -> dict[str, Any]:
         """Return its size as plain values: what ``affekt cache ls`` prints."""
-        table = self.index.refresh().table
-        nbytes = sum(self.index.path(name).stat().st_size for name in table.names)
+
+        def measure() -> tuple[Table, int]:
+            table = self.index.refresh().table
+            return table, sum(self.index.path(name).stat().st_size for name in table.names)
+
+        table, nbytes = self._patiently(measure)
         return {
             "name": self.name,
             "rows": table.distinct,
@@ -367,6 +421,17 @@ class Space:
 
     def __repr__(self) -> str:
         return f"Space({self.name}, {self.n_layers} x {self.dim} {self.spec.store_dtype})"
+
+
+def _float_type(dtype: str) -> np.dtype:
+    """Return a type for values: one of integers would cut them off."""
+    try:
+        found = np.dtype(dtype)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or found.kind != "f":
+        raise InputError(f"dtype is {dtype!r}, expected 'float16', 'float32' or 'float64'")
+    return found
 
 
 def open_space(cache: Cache, folder: Path) -> Space:

@@ -114,7 +114,8 @@ class Vectors:
                 if not straight:
                     picked = rows[first:last] - low
                     values, sums = values[picked], sums[picked]
-                    out[into[first:last]] = values
+                    with np.errstate(over="ignore"):  # the caller looks for infinite ones
+                        out[into[first:last]] = values
                 if sums_out is not None:
                     sums_out[into[first:last]] = sums
                 wrong = checksums(values, keys[first:last], layer) != sums

@@ -17,12 +17,14 @@ from affekt.cache import (
     CanaryError,
     DamagedError,
     InputError,
+    Manifest,
     SpecError,
     row_key,
     text_digest,
 )
 from affekt.cache.index import Index
 from cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec
+from damage import flip
 
 
 def space_keys(space, clips):
@@ -365,6 +367,29 @@ def test_reading_goes_on_while_shards_are_merged(cache, space, monkeypatch):
     assert reader.row_keys() == keys  # the order stays, although the rows have moved
     assert [key for path in reader.index.shards for key in hex_keys(reader, path)] != keys
     np.testing.assert_array_equal(values, reader.read(keys, [1])[0][:, 0])
+
+
+def test_a_packed_content_that_two_clips_share_stands_twice(cache, space, tmp_path):
+    texts = ["yes", "no", "yes", "well"]
+    clips = Manifest.from_rows([{"id": f"c{i}", "text": text} for i, text in enumerate(texts)])
+    fill(space, clips)
+    assert len(space.row_keys()) == len(space.layer(0)) == len(space) == 3
+    packed = Cache(cache.pack(tmp_path / "out.h5", clips)).space("toy")
+    assert packed.row_keys() == space_keys(space, clips)
+    np.testing.assert_array_equal(packed.layer(1), packed.memory_map(1))
+    np.testing.assert_array_equal(packed.layer(1), expected(space, clips)[:, 1])
+    assert len(packed) == 3
+
+
+def test_a_damaged_packed_file_is_to_be_packed_again(cache, space, tmp_path):
+    clips = make_clips(3)
+    fill(space, clips)
+    out = cache.pack(tmp_path / "out.h5")
+    with h5py.File(out) as file:
+        position = file[space.name]["embeddings"].id.get_offset()
+    flip(out, position)
+    with pytest.raises(DamagedError, match=r"Pack it again: affekt cache pack .*out\.h5"):
+        Cache(out).read("toy", clips)
 
 
 @pytest.mark.parametrize("what", ["summary", "provenance"])
