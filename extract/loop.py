@@ -31,6 +31,7 @@ from .feed import Ready, batches, feed
 from .planning import Plan, plan
 from .progress import Progress
 from .provenance import provenance
+from .witness import check_witnesses
 
 __all__ = ["Report", "embed_misses", "extract", "run_extraction"]
 
@@ -148,6 +149,8 @@ def run_extraction(
     notes = _unlike(cache, spec)
     space = cache.create(spec)
     done = Extraction(space, todo.clips, todo.hits, todo.without, notes=notes)
+    if todo.misses and len(space) and space.canary() is None:
+        check_witnesses(clips, _stored_first(clips, cache, encoder, spec), encoder, space)
     bar = _progress(progress, todo, encoder)
     try:
         if todo.misses and engine == "ray":
@@ -316,6 +319,14 @@ class _Run:
         if lines:
             self.space.cache.record(lines)
         self.recorded = time.monotonic()
+
+
+def _stored_first(clips: Manifest, cache: Cache, encoder: Encoder, spec: Spec) -> list[int]:
+    """Give the positions of clips that the encoder takes, those first whose rows are stored."""
+    dtype = spec.fields["store_dtype"]
+    misses = set(plan(clips, cache, encoder, store_dtype=dtype, estimate=False).positions.tolist())
+    column = clips["path" if encoder.modality == "audio" else "text"]
+    return sorted((i for i in range(len(clips)) if column[i]), key=misses.__contains__)
 
 
 def _progress(wanted: bool | None, todo: Plan, encoder: Encoder) -> Report:
