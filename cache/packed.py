@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,13 @@ import numpy as np
 from .clips import ClipIndex, Seen
 from .digests import hex_bytes
 from .errors import DamagedError, InputError
-from .hostile import attribute, dataset, open_plain
+from .hostile import attribute, check_kind, dataset, open_plain
 from .index import Table
 from .shard import FORMAT, Rows, Shard
 from .spec import Spec
 from .vectors import Vectors
+
+COLUMNS = ("label", "speaker", "language", "split", "dataset")
 
 
 def packed_spaces(path: Path) -> dict[str, Spec]:
@@ -32,16 +34,12 @@ def packed_spaces(path: Path) -> dict[str, Spec]:
     Raises
     ------
     DamagedError
-        Not a packed cache, damaged, or newer than this affekt.
+        Not a packed cache, damaged, or newer than this affekt (`NewerError`).
     """
     with open_plain(path) as file:
-        form = attribute(file, "format", int)
-        if attribute(file, "kind", str) != "affekt packed cache":
-            raise DamagedError(f"{path}: is not a packed cache")
-        if form > FORMAT:
-            raise DamagedError(f"{path}: format {form} is newer than {FORMAT}: update affekt")
+        check_kind(file, "affekt packed cache", FORMAT)
         names = [str(name) for name in file if name != "clips"]
-        return {name: Spec.from_json(attribute(_group(file, name), "spec", str)) for name in names}
+        return {name: _spec(_group(file, name)) for name in names}
 
 
 def open_packed(path: Path, name: str, spec: Spec) -> Shard:
@@ -62,13 +60,28 @@ def open_packed(path: Path, name: str, spec: Spec) -> Shard:
         rows = Rows(*(dataset(group, field, (count,))[()] for field in Rows.__dataclass_fields__))
         if rows.digest() != attribute(group, "rows_sha256", str):
             raise DamagedError(f"{path}: {name}: keys, ids, frames or seconds are damaged")
+        _check_columns(group, count)
         start, sums_start = values.id.get_offset(), sums.id.get_offset()
         if values.dtype != dtype or rows.key.dtype != "S64" or None in (start, sums_start):
             raise DamagedError(f"{path}: {name}: is laid out otherwise than a packed space")
         provenance = json.loads(attribute(group, "provenance", str))
+    try:
+        hex_bytes(rows.key)
+    except ValueError:
+        raise DamagedError(f"{path}: {name}: has a key that is not 64 hex digits") from None
     starts = start + np.arange(layers, dtype=np.int64)[:, None] * (count * dim * dtype.itemsize)
     vectors = Vectors(path, count, layers, dim, dtype, count, starts, sums_start)
     return Shard(rows, vectors, spec.key, provenance)
+
+
+def columns_digest(columns: Mapping[str, np.ndarray]) -> str:
+    """Return the sha256 (hex) of the columns of a manifest: ``<name> NUL <bytes>`` of each."""
+    state = hashlib.sha256()
+    for name in COLUMNS:
+        if name in columns:
+            state.update(name.encode() + b"\0")
+            state.update(np.ascontiguousarray(columns[name]).tobytes())
+    return state.hexdigest()
 
 
 class PackedIndex:
@@ -129,6 +142,27 @@ class PackedClips(ClipIndex):
     def record(self, lines: Iterable[Seen]) -> None:
         """Refuse: a packed file never changes."""
         raise InputError(f"{self.top} is packed and never changes; extract into a folder")
+
+
+def _spec(group: h5py.Group) -> Spec:
+    """Return the spec of a space, if it is the one that its rows are of."""
+    spec = Spec.from_json(attribute(group, "spec", str))
+    key = attribute(group, "spec_key", str)
+    if spec.key != key:
+        where = f"{Path(group.file.filename).name}: {group.name}"
+        raise DamagedError(f"{where}: holds the spec {spec.key[:8]}, its rows are of {key[:8]}")
+    return spec
+
+
+def _check_columns(group: h5py.Group, count: int) -> None:
+    """Check the columns of a manifest; files from before they had a digest are trusted."""
+    if "columns_sha256" not in group.attrs:
+        return
+    here = [name for name in group if name in COLUMNS]  # the names only: no link is followed
+    columns = {name: dataset(group, name, (count,), "S")[()] for name in here}
+    if columns_digest(columns) != attribute(group, "columns_sha256", str):
+        where = f"{Path(group.file.filename).name}: {group.name}"
+        raise DamagedError(f"{where}: {', '.join(COLUMNS)}: one of them is damaged")
 
 
 def _group(file: h5py.File, name: str) -> h5py.Group:
