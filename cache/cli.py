@@ -59,8 +59,9 @@ def show(folder: str, space: str | None, as_json: bool) -> None:
 @JSON
 def verify(folder: str, quick: bool, as_json: bool) -> None:
     """Check every byte of a cache. Exit code 1 if something is damaged."""
+    opened = _opened(folder)
     with _Bar("verify", "shards") as progress:
-        report = _opened(folder).verify(quick=quick, progress=progress)
+        report = opened.verify(quick=quick, progress=progress)
     if as_json:
         _echo_json(report.as_dict())
     else:
@@ -74,7 +75,10 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
             f"{report.rows} rows in {report.shards} shards, {report.nbytes} bytes{trusted}: {state}"
         )
     if not report.ok:
-        click.echo(f"set the damaged files aside: affekt cache repair {folder}", err=True)
+        remedy = f"set the damaged files aside: affekt cache repair {folder}"
+        if opened.packed:
+            remedy = f"make it again from its folder: affekt cache pack DIR {folder} --overwrite"
+        click.echo(remedy, err=True)
         raise SystemExit(1)
 
 

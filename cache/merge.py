@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from .cache import Cache
 from .canary import compare_canary
 from .digests import hex_bytes
-from .durable import content_name, make_folder, publish
+from .durable import content_name
 from .errors import DamagedError, InputError
+from .hostile import check_regular
 from .index import NAME
-from .space import Space
+from .segments import read_segment, segment_names, store_segment
+from .space import PATIENCE, Space
+from .whole import refuse_broken, refuse_damaged_clips
 
 
 def merge(
@@ -39,7 +44,7 @@ def merge(
     CanaryError
         Two caches made a space with encoders that compute differently.
     DamagedError
-        A shard of a source is damaged: repair that cache first.
+        A space, a shard or the index of clips of a source is damaged: repair that cache first.
 
     Examples
     --------
@@ -60,27 +65,66 @@ def merge(
             raise InputError(f"{source.path} is packed; merge the folders it was made from")
         if not source.path.is_dir():
             raise InputError(f"{source.path}: there is no such cache")
+        refuse_broken(source)
+        refuse_damaged_clips(source)
     pairs = [(space, _target(out, space)) for source in sources for space in source.spaces()]
-    jobs = [
-        (path, space, target)
-        for space, target in pairs
-        for path in sorted((space.folder / "shards").iterdir())
-        if NAME.fullmatch(path.name)
-    ]
-    copied = 0
-    for done, (path, space, target) in enumerate(jobs, start=1):
-        data = path.read_bytes()
-        if content_name(data, ".h5") != path.name:
-            raise DamagedError(f"{path} is damaged; run: affekt cache repair {space.cache.path}")
-        copied += not target.index.path(path.name).exists()
-        target.commit([data], hex_bytes(space.index.rows(path.name).key))
-        if progress is not None:
-            progress(done, len(jobs))
+    copied = _copy_shards(pairs, progress)
     for space, target in pairs:
         _copy_failures(space, target)
     for source in sources:
         _copy_clips(source, out)
     return copied
+
+
+def _copy_shards(
+    pairs: Sequence[tuple[Space, Space]], progress: Callable[[int, int], None] | None
+) -> int:
+    """Copy the shards of each space into the other one; return how many were not there.
+
+    A shard that is merged into another one meanwhile is found there: it is looked again until there
+    is nothing new.
+    """
+    copied = 0
+    done: set[Path] = set()
+    for attempt in range(PATIENCE):
+        jobs = [
+            (path, space, target)
+            for space, target in pairs
+            for path in _shards(space)
+            if path not in done
+        ]
+        if not jobs:
+            break
+        total = len(done) + len(jobs)
+        for path, space, target in jobs:
+            try:
+                data, keys = _read(path, space)
+            except FileNotFoundError:
+                if attempt == PATIENCE - 1:
+                    raise
+                continue
+            copied += not target.index.path(path.name).exists()
+            target.commit([data], keys)
+            done.add(path)
+            if progress is not None:
+                progress(len(done), total)
+    return copied
+
+
+def _shards(space: Space) -> list[Path]:
+    """Return the files of the shards; programs that leave out empty folders may have left none."""
+    folder = space.folder / "shards"
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in found if NAME.fullmatch(path.name)]
+
+
+def _read(path: Path, space: Space) -> tuple[bytes, np.ndarray]:
+    """Return a shard and its keys."""
+    check_regular(path)
+    data = path.read_bytes()
+    if content_name(data, ".h5") != path.name:
+        raise DamagedError(f"{path} is damaged; run: affekt cache repair {space.cache.path}")
+    return data, hex_bytes(space.index.rows(path.name).key)
 
 
 def _target(out: Cache, space: Space) -> Space:
@@ -104,10 +148,6 @@ def _copy_failures(space: Space, target: Space) -> None:
 
 
 def _copy_clips(source: Cache, out: Cache) -> None:
-    folder = out.path / "clips"
-    for path in sorted((source.path / "clips").glob("*.jsonl")):
-        data = path.read_bytes()
-        if content_name(data, ".jsonl") == path.name:
-            make_folder(folder, out.path)
-            make_folder(out.path / "tmp", out.path)
-            publish(data, folder / path.name, Path(out.path / "tmp"))
+    folder = source.clips.folder
+    for name in sorted(segment_names(folder)):
+        store_segment(read_segment(folder / name), out.path)

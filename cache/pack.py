@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import uuid
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -20,21 +19,22 @@ from typing import TYPE_CHECKING, BinaryIO
 import h5py
 import numpy as np
 
+from .beside import beside
 from .digests import hex_bytes, key_words
 from .durable import sync_folder
 from .errors import DamagedError, InputError
 from .hostile import set_text
 from .image import provenance_text, reserve, write_column
 from .manifest import Manifest
-from .packed import PackedIndex
+from .packed import COLUMNS, PackedIndex, columns_digest
 from .shard import FORMAT, VERSION, Rows
-from .space import Space
+from .space import PATIENCE, Space
 from .sparse import SparseFile
+from .whole import refuse_broken, refuse_damaged_clips, refuse_damaged_shards
 
 if TYPE_CHECKING:
     from .cache import Cache
 
-COLUMNS = ("label", "speaker", "language", "split", "dataset")
 SLICE = 64 << 20  # bytes held in memory at a time
 PAGE = 4096  # large data starts at a multiple of this, as memory maps like it
 
@@ -62,17 +62,21 @@ def pack(
         raise InputError(
             f"{out} is there already; choose another name, or overwrite it (--overwrite)"
         )
+    if out.is_dir():
+        raise InputError(f"{out} is a folder; name a file, such as {out / 'packed.h5'}")
     if not out.parent.is_dir():
         raise InputError(f"{out}: the folder {out.parent} is not there")
+    if spaces is None:
+        refuse_broken(cache)
+    refuse_damaged_clips(cache)
     chosen = cache.spaces() if spaces is None else [cache.space(space) for space in spaces]
-    plans = [_plan(space, clips) for space in chosen]
+    plans = [_plan(space, clips) for space in dict.fromkeys(chosen)]
     plans = [plan for plan in plans if len(plan.rows)]
     if not plans:
         raise InputError(f"{cache.path} has nothing to pack")
     lines = np.frombuffer(cache.clips.refresh().lines(), np.uint8)
-    beside = out.with_name(f".{out.name}.{os.getpid()}.{uuid.uuid4().hex[:8]}")
-    try:
-        with beside.open("x+b", buffering=0) as stream:
+    with beside(out) as unfinished:
+        with unfinished.open("x+b", buffering=0) as stream:
             skeleton, offsets = _skeleton(plans, lines)
             _claim(stream, skeleton.size, out)
             for start, page in skeleton.pages():
@@ -81,40 +85,57 @@ def pack(
                 _copy(stream, plan, places, progress)
             os.fsync(stream.fileno())
         for plan in plans:
-            _check(beside, plan)
-        beside.replace(out)
+            _check(unfinished, plan)
+        unfinished.replace(out)
         sync_folder(out.parent)
-    finally:
-        beside.unlink(missing_ok=True)
     return out
 
 
 def _plan(space: Space, clips: Manifest | None) -> Plan:
-    rows = _all_rows(space)
     if clips is None:
+        rows = _all_rows(space)
+        refuse_damaged_shards(space)
         return Plan(space, rows, {})
     fed = clips["path" if space.modality == "audio" else "text"]
     some = clips.select(np.flatnonzero([bool(value.strip()) for value in fed]))
+    rows = _all_rows(space)
     place = {key.decode(): i for i, key in enumerate(rows.key.tolist())}
     positions = [place.get(key or "", -1) for key in space.cache.keys(space, some)]
-    lost = [i for i, position in enumerate(positions) if position < 0]
-    if lost:
-        space.cache.read(space, some.select(lost))  # says what is missing, and the command
+    if -1 in positions:
+        space.cache.read(space, some, [])  # says what is missing, and the command
+        raise _unsteady(space)
     picked = rows.take(np.array(positions, np.intp))
     rows = Rows(picked.key, _bytes(some["id"]), picked.frames, picked.seconds)
     return Plan(space, rows, {n: _bytes(some[n]) for n in COLUMNS if n in some})
 
 
 def _all_rows(space: Space) -> Rows:
-    """Return what the shards say of all rows, each key once, in the order of the keys."""
-    table = space.index.refresh().table
-    shards = [space.index.rows(name) for name in table.names]
+    """Return what the shards say of all rows, each key once, in the order of the keys.
+
+    A shard that is merged into another one meanwhile is found there: it is looked again until there
+    is nothing new.
+    """
+    shards: dict[str, Rows] = {}
+    for attempt in range(PATIENCE):
+        new = [name for name in space.index.refresh().shards if name not in shards]
+        if not new:
+            break
+        for name in new:
+            try:
+                shards[name] = space.index.rows(name)
+            except FileNotFoundError:
+                if attempt == PATIENCE - 1:
+                    raise
     if not shards:
         empty = np.empty(0, np.uint32)
         return Rows(np.empty(0, "S64"), np.empty(0, "S1"), empty, empty.astype("<f4"))
-    rows = Rows.join(shards)
+    rows = Rows.join([shards[name] for name in sorted(shards)])
     _, first = np.unique(rows.key, return_index=True)
     return rows.take(np.sort(first))
+
+
+def _unsteady(space: Space) -> DamagedError:
+    return DamagedError(f"{space.name}: rows came or went while it was packed; try again")
 
 
 def _bytes(column: np.ndarray) -> np.ndarray:
@@ -148,6 +169,7 @@ def _skeleton(plans: list[Plan], lines: np.ndarray) -> tuple[SparseFile, list[tu
             set_text(group, "spec", space.spec.json())
             set_text(group, "spec_key", space.key)
             set_text(group, "rows_sha256", rows.digest())
+            set_text(group, "columns_sha256", columns_digest(plan.columns))
             set_text(group, "provenance", provenance_text(space.provenance()))
             for name, column in (vars(rows) | plan.columns).items():
                 write_column(group, name, column)
@@ -177,7 +199,7 @@ def _copy(
         sums = np.empty((space.n_layers, len(some)), "<u8")
         values, missing = space.read(some, layers, dtype.str, sums)
         if missing.size:
-            raise DamagedError(f"{space.name}: rows were taken away while it was packed; try again")
+            raise _unsteady(space)
         for layer in layers:
             row = layer * count + start
             piece = np.ascontiguousarray(values[:, layer])

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 
+import h5py
 from affekt.cache import (
     Cache,
     InputError,
 )
 from affekt.cache.cli import cache as commands
+from cache_toy import fill, make_clips
 from click.testing import CliRunner
 from damage import first_value, flip, shards
 
@@ -74,3 +76,14 @@ def test_commands(two, tmp_path):
     )
     assert "20 rows to extract again" in run("repair", cache.path)
     assert "no damage" in run("verify", cache.path)
+
+
+def test_a_damaged_packed_file_is_to_be_packed_again(space, tmp_path):
+    fill(space, make_clips(3))
+    out = space.cache.pack(tmp_path / "out.h5")
+    with h5py.File(out) as file:
+        start = file[space.name]["embeddings"].id.get_offset()
+    flip(out, start)
+    said = run("verify", out, code=1)
+    assert f"affekt cache pack DIR {out} --overwrite" in said
+    assert "repair" not in said

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+import subprocess
+import sys
+import warnings
+import zipfile
 
 import numpy as np
 import pytest
@@ -116,3 +122,214 @@ def test_merge_refuses_other_canaries_and_damage(tmp_path):
     flip(hurt, first_value(hurt))
     with pytest.raises(DamagedError, match="repair"):
         merge(parts[:1], Cache(tmp_path / "other"))
+
+
+def two_texts(a: str = "good", b: str = "bad") -> Manifest:
+    return Manifest.from_rows([{"id": "a", "text": a}, {"id": "b", "text": b}])
+
+
+def test_import_refuses_one_content_with_two_values(cache):
+    same = two_texts("good", "good")
+    with pytest.raises(InputError, match="clips 'a' and 'b' have the same text but different"):
+        import_space(cache, {"a": np.ones(3), "b": np.zeros(3)}, same, "x")
+    assert not cache.path.exists()
+    space, _ = import_space(cache, {"a": np.ones(3), "b": np.ones(3)}, same, "x")
+    assert len(space) == 1
+
+
+def test_import_again_with_a_manifest_that_means_other_clips(cache):
+    values = {"a": np.ones(3), "b": np.zeros(3)}
+    space, _ = import_space(cache, values, two_texts(), "x")
+    with pytest.raises(InputError, match=r"clip 'a': its text was imported into x-.* other values"):
+        import_space(cache, values, two_texts("bad", "good"), "x")
+    np.testing.assert_array_equal(cache.read(space, two_texts(), 0)[:, 0], [1, 0])
+
+
+def csv_file(folder, text: str):
+    (folder / "x.csv").write_text(text)
+    return folder / "x.csv"
+
+
+def npz_file(folder, **arrays):
+    np.savez(folder / "x.npz", **arrays)
+    return folder / "x.npz"
+
+
+def frame(_folder, *columns: str):
+    pandas = pytest.importorskip("pandas")
+    return pandas.DataFrame([["a", 1.0], ["a", 9.0], ["b", 2.0]], columns=columns)
+
+
+def npz_with_members(folder, *names: str):
+    with zipfile.ZipFile(folder / "x.npz", "w") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a name that stands there twice
+        for name in names:
+            image = io.BytesIO()
+            np.save(image, np.ones(3))
+            file.writestr(name, image.getvalue() if name.endswith(".npy") else b"hello")
+    return folder / "x.npz"
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda f: csv_file(f, "id,v\na,1\na,9\nb,2\n"), "id a stands more than once"),
+        (lambda f: npz_file(f, ids=["a", "a"], embeddings=np.eye(2)), "id a stands more than once"),
+        (lambda f: frame(f, "id", "v"), "id a stands more than once"),
+        (lambda f: frame(f, "id", "id"), "column id stands more than once"),
+        (lambda f: npz_with_members(f, "a.npy", "a.npy"), "array a stands more than once"),
+    ],
+)
+def test_import_refuses_an_id_that_stands_twice(cache, tmp_path, make, problem):
+    with pytest.raises(InputError, match=problem):
+        import_space(cache, make(tmp_path), two_texts(), "x")
+    assert not cache.path.exists()
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-40])
+    return path
+
+
+def npy_called(folder, name: str, array=None):
+    """A file of one array, or of several, whatever its name says."""
+    with (folder / name).open("wb") as stream:
+        np.savez(stream, x=np.ones(3)) if array is None else np.save(stream, array)
+    return folder / name if name.endswith(".npz") else folder
+
+
+def npy_that_claims_much(folder):
+    head = b'{"descr": "<f4", "fortran_order": False, "shape": (99999999999999,), }'
+    (folder / "a.npy").write_bytes(b"\x93NUMPY\x01\x00v\x00" + head.ljust(117) + b"\n")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("make", "problem"),
+    [
+        (lambda f: cut(npz_file(f, a=np.ones(3))), "x.npz: not an array of numbers"),
+        (lambda f: npy_called(f, "x.npz", np.ones(3)), "x.npz: holds one array"),
+        (lambda f: npz_with_members(f, "a", "b"), "x.npz: 'a' in it is no array"),
+        (lambda f: npy_called(f, "a.npy"), r"a.npy: holds several arrays"),
+        (npy_that_claims_much, "a.npy: not an array of numbers"),
+        (lambda f: npz_file(f, ids=[b"\xff"], embeddings=np.ones((1, 3))), "not UTF-8"),
+        (lambda f: npz_file(f, ids=[["a", "b"]], embeddings=np.ones((1, 3))), r"ids is .*\(1, 2\)"),
+        (lambda f: npz_file(f, ids=[1.5], embeddings=np.ones((1, 3))), "ids is .* float64"),
+        (lambda f: npz_file(f, ids=["a"], embeddings=np.float32(3)), r"x.npz: .*shape \(\) for 1"),
+        (lambda f: csv_file(f, "id\na\nb\n"), "x.csv: only ids"),
+        (lambda f: csv_file(f, "id,v\na,1\nb,x\n"), "x.csv: column v is not all numbers"),
+        (lambda _: {"a": [[1, 2], [3]]}, "clip 'a': no array of numbers"),
+        (lambda _: {"a": np.ma.array([1.0, 2.0], mask=[False, True])}, "clip 'a': .* masked"),
+        (lambda _: 5, "the source is 5, expected a path"),
+    ],
+)
+def test_import_tells_what_is_wrong_with_a_source(cache, tmp_path, make, problem):
+    with pytest.raises(InputError, match=problem):
+        import_space(cache, make(tmp_path), two_texts(), "x")
+    assert not cache.path.exists()
+
+
+def test_import_of_an_id_too_long_for_the_name_of_a_file(cache, tmp_path):
+    np.save(tmp_path / "b.npy", np.ones(3))
+    clips = Manifest.from_rows([{"id": "a" * 252, "text": "good"}, {"id": "b", "text": "bad"}])
+    assert import_space(cache, tmp_path, clips, "x")[1] == ["a" * 252]
+
+
+def test_import_vouches_for_the_file_that_it_read(cache, tmp_path, monkeypatch):
+    """One that takes its place right afterwards, alike in size and time, is another clip."""
+    for name, data in (("a.wav", b"OLD!"), ("new", b"NEW!")):
+        (tmp_path / name).write_bytes(data)
+        os.utime(tmp_path / name, (1e9, 1e9))
+    clips = Manifest.from_rows([{"id": "a", "path": "a.wav"}], root=tmp_path)
+    create = Cache.create
+
+    def create_late(self, *args):
+        (tmp_path / "new").replace(tmp_path / "a.wav")
+        return create(self, *args)
+
+    monkeypatch.setattr(Cache, "create", create_late)
+    import_space(cache, {"a": np.ones(3)}, clips, "x")
+    again = Cache(cache.path)
+    assert again.digests(clips, "audio") == again.digests(clips, "audio", rehash=True)
+    assert again.missing("x", clips) == ["a"]
+
+
+@pytest.mark.parametrize("layers", [[], np.array(0), "0", 1.5])
+def test_export_of_no_layers(two, tmp_path, layers):
+    _, clips, audio, _ = two
+    with pytest.raises(InputError, match="layers is"):
+        export_space(audio, clips, tmp_path / "x.csv", layers)
+    assert not list(tmp_path.glob("*x.csv*"))
+
+
+def test_export_says_where_it_cannot_write(two, tmp_path):
+    _, clips, audio, _ = two
+    with pytest.raises(InputError, match=r"the folder .* is not there"):
+        export_space(audio, clips, tmp_path / "no" / "x.csv")
+
+
+def test_F1_what_a_killed_export_left_is_removed_by_the_next(two, tmp_path):
+    _, clips, audio, _ = two
+    for name in ("x", "x.npz"):
+        out = tmp_path / name
+        kill = "import os, sys, pathlib; from affekt.cache import Cache, Manifest, exchange;"
+        kill += "c, m = Cache(sys.argv[1]), Manifest.read(sys.argv[2]);"
+        kill += "pathlib.Path.rename = lambda *_: os.kill(os.getpid(), 9);"
+        kill += "exchange.export_space(c.space('audio'), m, pathlib.Path(sys.argv[3]))"
+        table = clips.write(clips.root / "clips.csv")
+        command = [sys.executable, "-c", kill, audio.cache.path, table, out]
+        assert subprocess.run([str(part) for part in command]).returncode == -9
+        assert [path.name for path in tmp_path.glob(f".{name}.*")]
+        (tmp_path / f".{name}.elsewhere-1-12345678").touch()  # of another host: it may be at work
+        export_space(audio, clips, out)
+        left = {path.name for path in tmp_path.glob(f".{name}.*")}
+        assert left == {f".{name}.elsewhere-1-12345678"}
+
+
+def damage_spec(cache):
+    (cache.space("audio-toy").folder / "spec.json").write_text("{")
+    return "audio-toy"
+
+
+def damage_clips(cache):
+    segment = next((cache.path / "clips").iterdir())
+    flip(segment, 30)
+    return segment.name
+
+
+@pytest.mark.parametrize("damage", [damage_spec, damage_clips])
+def test_merge_never_leaves_out_what_is_damaged(two, tmp_path, damage):
+    cache, *_ = two
+    name = damage(cache)
+    for source in (cache, Cache(cache.path)):
+        with pytest.raises(DamagedError, match=f"{name}.*affekt cache repair"):
+            merge([source], Cache(tmp_path / "all"))
+    assert not (tmp_path / "all").exists()
+
+
+def test_merge_refuses_a_pipe(space, tmp_path):
+    """To read one would wait for ever."""
+    os.mkfifo(space.folder / "shards" / f"{'0' * 24}.h5")
+    with pytest.raises(DamagedError, match="not a regular file"):
+        merge([space.cache], Cache(tmp_path / "all"))
+
+
+def test_merge_of_a_space_without_shards(space, tmp_path):
+    (space.folder / "shards").rmdir()
+    assert merge([space.cache], Cache(tmp_path / "all")) == 0
+    assert len(Cache(tmp_path / "all").space("toy")) == 0
+
+
+def test_merge_while_the_source_is_compacted(space, tmp_path):
+    clips = make_clips(40)
+    fill(space, clips, rows=4)
+    again = []
+
+    def compact(done, total):
+        if done == 1:
+            again.append(Cache(space.cache.path).space("toy").compact())
+
+    out = Cache(tmp_path / "all")
+    assert merge([space.cache], out, compact) == 2
+    assert again == [(10, 1)]
+    np.testing.assert_array_equal(out.read("toy", clips), expected(space, clips))

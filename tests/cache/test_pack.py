@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import h5py
 import numpy as np
@@ -15,8 +18,11 @@ from affekt.cache import (
     InputError,
     Manifest,
     MissingError,
+    Spec,
 )
-from cache_toy import DIM, LAYERS, make_spec, row_values
+from affekt.cache.hostile import set_text
+from affekt.cache.shard import Rows
+from cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec, row_values
 from damage import first_value, flip, shards
 
 
@@ -143,3 +149,136 @@ def test_memory_map(two, tmp_path):
         layer[0] = 0
     with pytest.raises(InputError, match="pack"):
         audio.memory_map(1)
+
+
+def test_pack_never_leaves_out_a_damaged_shard(two, tmp_path):
+    cache, clips, audio, _ = two
+    hurt = shards(audio)[0]
+    with h5py.File(hurt) as file:
+        lost = [id_.decode() for id_ in file["id"]]
+    hurt.write_bytes(b"nothing")
+    for spaces in (None, ["audio-toy"]):
+        with pytest.raises(DamagedError, match=f"{hurt.name}.*affekt cache repair"):
+            Cache(cache.path).pack(tmp_path / "out.h5", spaces=spaces)
+    assert not list(tmp_path.glob("*out.h5*"))
+    cache = Cache(cache.path)
+    some = clips.select([id_ for id_ in clips.ids if id_ not in lost])
+    cache.pack(tmp_path / "out.h5", some)  # nobody asked for what is lost
+    total = f"{len(lost)} of {len(clips)} clips are not stored"
+    with pytest.raises(MissingError, match=total):
+        cache.pack(tmp_path / "more.h5", clips, ["audio-toy"])
+
+
+def test_pack_never_leaves_out_a_broken_space_or_damaged_clips(two, tmp_path):
+    cache, _, audio, text = two
+    segment = next((cache.path / "clips").iterdir())
+    truth = segment.read_bytes()
+    flip(segment, 30)
+    with pytest.raises(DamagedError, match=f"{segment.name}.*affekt cache repair"):
+        Cache(cache.path).pack(tmp_path / "out.h5")
+    segment.write_bytes(truth)
+    (audio.folder / "spec.json").write_text("{")
+    with pytest.raises(DamagedError, match=r"audio-toy.*affekt cache repair"):
+        Cache(cache.path).pack(tmp_path / "out.h5")
+    assert not list(tmp_path.glob("*out.h5*"))
+    Cache(cache.path).pack(tmp_path / "out.h5", spaces=[text.name])  # it was not asked for
+    assert len(Cache(tmp_path / "out.h5").spaces()) == 1
+
+
+def test_pack_while_the_cache_is_compacted(space, tmp_path, monkeypatch):
+    clips = make_clips(40)
+    fill(space, clips, rows=4)
+    cache = Cache(space.cache.path)
+    index = cache.space("toy").index
+    rows, again = index.rows, []
+
+    def rows_late(name):
+        if not again:
+            again.append(space.compact())
+        return rows(name)
+
+    monkeypatch.setattr(index, "rows", rows_late)
+    packed = Cache(cache.pack(tmp_path / "out.h5"))
+    assert again == [(10, 1)]
+    np.testing.assert_array_equal(packed.read("toy", clips), expected(space, clips))
+
+
+def test_pack_of_a_space_that_is_named_twice(two, tmp_path):
+    cache, _, audio, _ = two
+    out = cache.pack(tmp_path / "out.h5", spaces=[audio, "audio-toy"])
+    assert [space.name for space in Cache(out).spaces()] == [audio.name]
+
+
+def test_pack_of_a_packed_file(two, tmp_path):
+    cache, clips, audio, _ = two
+    again = Cache(Cache(cache.pack(tmp_path / "out.h5")).pack(tmp_path / "again.h5"))
+    np.testing.assert_array_equal(again.read("audio-toy", clips), cache.read(audio, clips))
+
+
+def test_pack_over_a_folder_is_refused_before_the_work(two, tmp_path):
+    done = []
+    with pytest.raises(InputError, match="is a folder; name a file"):
+        two[0].pack(tmp_path, overwrite=True, progress=lambda *count: done.append(count))
+    assert not done
+
+
+def test_F1_what_a_killed_pack_left_is_removed_by_the_next(two, tmp_path):
+    cache, *_ = two
+    out = tmp_path / "out.h5"
+    kill = "import os, sys; from affekt.cache import pack as p, Cache;"
+    kill += "p._check = lambda *_: os.kill(os.getpid(), 9); Cache(sys.argv[1]).pack(sys.argv[2])"
+    command = [sys.executable, "-c", kill, str(cache.path), str(out)]
+    assert subprocess.run(command).returncode == -9
+    [left] = tmp_path.glob(".out.h5.*")
+    for pid in (os.getpid(), 1):  # of processes that live: they may be at work
+        host, _, _ = left.name.rsplit("-", 2)
+        (tmp_path / f"{host}-{pid}-12345678").touch()
+    cache.pack(out)
+    assert not left.exists()
+    assert len(list(tmp_path.glob(".out.h5.*"))) == 2
+
+
+def tampered(group: h5py.Group, what: str) -> str:
+    """Change a packed space so that its own digests fit; return what is to be said."""
+    if what == "key":
+        key = group["key"][()]
+        key[0] = b"z" * 64
+        group["key"][...] = key
+        columns = [group[name][()] for name in Rows.__dataclass_fields__]
+        del group.attrs["rows_sha256"]
+        set_text(group, "rows_sha256", Rows(*columns).digest())
+        return "a key that is not 64 hex digits"
+    if what == "spec":
+        spec = json.loads(group.attrs["spec"]) | {"numerics_epoch": 2}
+        del group.attrs["spec"]
+        set_text(group, "spec", Spec(spec).json())
+        return "its rows are of"
+    label = group["label"][()]
+    label[0] = b"joy" if label[0] == b"sad" else b"sad"
+    group["label"][...] = label
+    return "label.* damaged"
+
+
+@pytest.mark.parametrize("what", ["key", "spec", "label"])
+def test_a_packed_space_that_was_tampered_with(two, tmp_path, what):
+    cache, clips, _, text = two
+    some = clips.where(text=[f"t{i}" for i in range(20)])
+    out = cache.pack(tmp_path / "out.h5", some, [text])
+    with h5py.File(out, "r+") as file:
+        problem = tampered(file[text.name], what)
+    for act in (
+        lambda: Cache(out).read("text-toy", some),
+        lambda: Cache(out).space("t").row_keys(),
+    ):
+        with pytest.raises(DamagedError, match=problem):
+            act()
+    assert not Cache(out).verify().ok
+
+
+def test_a_packed_file_from_before_its_columns_had_a_digest(two, tmp_path):
+    cache, clips, _, text = two
+    some = clips.where(text=[f"t{i}" for i in range(20)])
+    out = cache.pack(tmp_path / "out.h5", some, [text])
+    with h5py.File(out, "r+") as file:
+        del file[text.name].attrs["columns_sha256"]
+    np.testing.assert_array_equal(Cache(out).read("text-toy", some), cache.read(text, some))
