@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
+from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -150,7 +151,7 @@ class Model:
 
     def predict(
         self,
-        clips: Manifest | str | Path | Iterable[str | Path],
+        clips: Manifest | str | PathLike[str] | Iterable[str | PathLike[str]],
         cache: Cache | None = None,
         **raw: Any,
     ) -> Predictions:
@@ -188,7 +189,7 @@ class Model:
             from .raw import predict_files
 
             # a text is a sequence too: of its letters, each of them a path
-            files = [clips] if isinstance(clips, str | Path) else list(clips)
+            files = [clips] if isinstance(clips, str | PathLike) else list(clips)
             return predict_files(self, files, cache, **raw)
         values = self.scaling.apply(self._read(clips, self._features_in(cache)), clips)
         return self._named(list(clips.ids), values)
