@@ -213,10 +213,11 @@ def _finding(where: str, error: Exception) -> Finding:
     """Return what an error says of a file: whether it is damaged, or could not be looked at."""
     if isinstance(error, NewerError):
         return Finding(where, str(error), aside=False)
-    if isinstance(error, AffektError):
-        return Finding(where, str(error))
-    why = getattr(error, "strerror", None) or error
-    return Finding(where, f"cannot be read, which need not mean damage: {why}", aside=False)
+    system = error.__cause__ if isinstance(error, AffektError) else error  # HDF5 passes it on
+    if isinstance(system, OSError) and system.errno is not None:
+        why = os.strerror(system.errno)
+        return Finding(where, f"cannot be read, which need not mean damage: {why}", aside=False)
+    return Finding(where, str(error))
 
 
 def _check_space(cache: Cache, space: Space) -> list[Finding]:

@@ -220,6 +220,22 @@ def test_what_cannot_be_read_is_told_and_left(cache, space, monkeypatch, number)
     assert os.strerror(number) in done.hopeless[0]
 
 
+def test_a_canary_that_hdf5_cannot_open_is_told_and_left(cache, space, monkeypatch):
+    fill(space, make_clips(1), canary=lambda: np.ones((1, LAYERS, DIM)))
+    path = space.folder / "canary.h5"
+    real = h5py.File
+
+    def opened(name, *arguments, **options):
+        if os.fspath(name) == os.fspath(path):
+            raise OSError(errno.EMFILE, f"Unable to synchronously open file ({name})")
+        return real(name, *arguments, **options)
+
+    monkeypatch.setattr(h5py, "File", opened)
+    [finding] = cache.verify().damage
+    assert os.strerror(errno.EMFILE) in finding.problem
+    assert (cache.repair().moved, path.exists()) == ([], True)
+
+
 def test_a_spec_that_cannot_be_read_costs_its_own_space_only(cache, space, monkeypatch):
     fine = cache.create(make_spec("fine"))
     refuse(monkeypatch, space.folder / "spec.json", errno.EACCES)
