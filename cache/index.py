@@ -157,11 +157,11 @@ class Index:
 
     def refresh(self) -> Index:
         """Look at the folder again and read the shards that are new."""
-        try:
-            found = sorted(entry.name for entry in os.scandir(self.folder / "shards"))
-        except FileNotFoundError:
-            found = []
-        with self._lock:
+        with self._lock:  # before it is looked: what `add` takes in later is not in the list
+            try:
+                found = sorted(entry.name for entry in os.scandir(self.folder / "shards"))
+            except FileNotFoundError:
+                found = []
             names = {name for name in found if NAME.fullmatch(name)}
             self.foreign = [name for name in found if name not in names]
             if names and not self._keys and self._use_memo:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+RANGE = 1 << 20  # values looked at at a time: no second copy of a large result
 PATIENCE = 100  # times that a read starts again because shards are being merged
 
 
@@ -91,8 +92,8 @@ class Space:
     def index(self) -> Index | PackedIndex:
         """Where the rows are; read once per process, see `Index.refresh`."""
         if self._index is None or self._process != os.getpid():
-            self._process = os.getpid()
             self._index = self.cache.open_index(self)
+            self._process = os.getpid()  # last: another thread takes it for the index's
         return self._index
 
     def __len__(self) -> int:
@@ -196,7 +197,11 @@ class Space:
         """Raise if a value became infinite in a smaller type than the stored one."""
         if values.itemsize >= self.spec.dtype.itemsize:
             return
-        over = np.atleast_1d(np.isinf(values).any(axis=tuple(range(1, values.ndim))))
+        axes = tuple(range(1, values.ndim))
+        over = np.zeros(len(values), bool)
+        step = 1 + RANGE // max(1, values[:1].size)
+        for start in range(0, len(values), step):
+            over[start : start + step] = np.isinf(values[start : start + step]).any(axis=axes)
         over[missing] = False  # never filled
         if over.any():
             raise InputError(

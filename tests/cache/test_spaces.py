@@ -355,6 +355,26 @@ def test_threads_may_read_while_others_look_at_the_folder(space):
     assert len(index._vectors) == 1 + len(threads)
 
 
+def test_a_shard_stored_while_another_thread_lists_the_folder_stays_known(space, monkeypatch):
+    fill(space, make_clips(2))
+    index, listed = space.index, os.scandir
+    threads = []
+
+    def slow(path):
+        monkeypatch.setattr(os, "scandir", listed)
+        found = list(listed(path))
+        threads.append(threading.Thread(target=index.add, args=("0" * 24, keys)))
+        threads[-1].start()
+        threads[-1].join(0.2)
+        return found
+
+    keys = np.zeros((1, 32), np.uint8)
+    monkeypatch.setattr(os, "scandir", slow)
+    index.refresh()
+    threads[0].join()
+    assert "0" * 24 in index.shards
+
+
 def test_reading_goes_on_while_shards_are_merged(cache, space, monkeypatch):
     clips = make_clips(60)
     fill(space, clips.select(range(40)), rows=20)
