@@ -71,6 +71,7 @@ def write_folder(
     import safetensors.numpy
 
     folder = Path(folder)
+    folder = folder if folder.name else folder.resolve()  # "." has no name to write beside
     if folder.exists() and not _is_model(folder):
         raise InputError(f"{folder} exists and holds no model; choose another folder")
     weights = safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
@@ -119,7 +120,15 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     import safetensors
     import safetensors.numpy
 
+    if not str(folder):
+        raise InputError('"" names no model folder')
     folder = _standing(Path(folder))
+    if not folder.is_dir():
+        what = "it is a file" if folder.exists() else "nothing is there"
+        raise InputError(
+            f"{folder} is no model folder: {what}; expected a folder with {CONFIG} and "
+            f"{WEIGHTS}, the folder of a run, or a Hub id owner/name"
+        )
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             inner = folder / "model"
@@ -261,5 +270,7 @@ def replace_folder(new: Path, place: Path) -> None:
 
 def _standing(folder: Path) -> Path:
     """Return the folder, or the older one if a save was killed between its two renames."""
+    if not folder.name:  # "." or "/": there it is
+        return folder
     aside = folder.with_name(f".{folder.name}.old")
     return aside if aside.is_dir() and not folder.exists() else folder
