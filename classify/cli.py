@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import errno
 import gc
+import io
 import os
 import signal
 import sys
@@ -90,6 +91,8 @@ def main(args: Sequence[str] | None = None) -> None:
     own = args is None  # the process is the command's own
     if own:
         _collect_seldom()
+        if isinstance(sys.stdout, io.TextIOWrapper):  # a name that it cannot spell is escaped
+            sys.stdout.reconfigure(errors="backslashreplace")
     sys.exit(_exit_code(args, own))
 
 
@@ -110,8 +113,10 @@ def _exit_code(args: Sequence[str] | None, own: bool) -> int:
         result: Any = affekt.main(args, prog_name="affekt", standalone_mode=False, obj=own)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("Stopped. What was reported stored is stored; run again to go on.", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        kept = "What was reported stored is stored; run again to go on."
+        told = getattr(error.__cause__ or error, "__notes__", [kept])  # a command may know better
+        click.echo(f"Stopped. {' '.join(told)}", err=True)
         return 128 + signal.SIGINT
     except click.ClickException as error:
         error.show()
