@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..cache.errors import InputError
 from .cli_run import say
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
     from .predictions import Predictions
+    from .system import System
 
 __all__ = ["predict"]
 
-SHOWN = 20  # clips that are told readably; more are a table
+POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 @click.command()
@@ -33,8 +36,8 @@ SHOWN = 20  # clips that are told readably; more are a table
 @click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
 @click.option("--root", type=click.Path(), help="Folder that a manifest's paths are relative to.")
 @click.option("--top", type=click.IntRange(1), help="Show only the most probable labels.")
-@click.option("--window", type=float, help="Seconds: a timeline of a long recording.")
-@click.option("--hop", type=float, help="Seconds between two windows  [default: half a window]")
+@click.option("--window", type=POSITIVE, help="Seconds: a timeline of a long recording.")
+@click.option("--hop", type=POSITIVE, help="Seconds between two windows  [default: half a window]")
 @click.option("--figure", type=click.Path(path_type=Path), help="Draw the timeline there (.png).")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda ...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -72,117 +75,124 @@ def predict(
     probabilities of each window, and a figure with --figure.
     """
     from ..cache.cache import Cache
-    from ..cache.errors import InputError
     from .heads import serving
     from .missing_text import heard, with_text
-    from .raw import long_names, raw_clips
+    from .named import long_names, name_clips
+    from .predict_output import SHOWN, as_rows, print_json, say_remarks, show, write_output
     from .system import open_system
 
-    if window is None and (hop is not None or figure is not None):
-        raise InputError("--hop and --figure belong to a timeline; say --window SECONDS too")
-    if output is not None and output.suffix not in (".csv", ".jsonl"):
-        raise InputError(f"-o {output}: expected a name that ends in .csv or .jsonl")
+    _check_options(ctx.params)
     if ctx.obj:  # the process is our own: nothing will be fitted in it
         serving.only_serve()
     chosen = open_system(model, system=system)
-    clips = raw_clips(inputs, text=text, root=root)
+    _check_encoders(chosen, encoders)
+    named = name_clips(inputs, text=text, root=root)
+    clips, unread = named.clips, named.failed
+    _check_places(output, figure, inputs, clips)
+    for note in named.notes:
+        say(note)
     if window is not None:
         from .timeline import windows
 
-        clips = windows(clips, window, hop or window / 2)
-    with tempfile.TemporaryDirectory() as place:
-        store = Cache(cache if cache is not None else Path(place) / "cache")
+        clips, without = windows(clips, window, window / 2 if hop is None else hop)
+        unread = unread | without
+    with _kept(cache) as place:
+        store = Cache(place)
         spoken = {"transcribe": transcribe, "whisper": whisper, "language": language}
         clips = with_text(chosen, clips, store, **spoken, device=device, say=say)
         answer = chosen.predict(
             clips, store, encoders=encoders, device=device, progress=len(clips) > SHOWN
         )
-    for name, code in answer.failed.items():
-        say(f"{name}: not predicted: {code}")
-    if answer.predictions is not None:
-        extra = heard(clips)
-        for name, told in long_names(clips).items():
+    say_remarks(answer, unread, window=window is not None)
+    predictions = chosen.nothing() if answer.predictions is None else answer.predictions
+    extra = _timeline(clips, predictions) if window is not None else {}
+    remarks = {name: {"remark": remark} for name, remark in answer.one_sided.items()}
+    for more in (heard(clips), long_names(clips), remarks):
+        for name, told in more.items():
             extra[name] = extra.get(name, {}) | told
-        if window is not None:
-            extra = _timeline(clips, answer.predictions, extra, output, figure)
-        if window is None or as_json or output is None or output.suffix == ".jsonl":
-            _tell(answer.predictions, top, as_json, output, extra)
-    ctx.exit(3 if answer.failed else 0)
-
-
-def _timeline(
-    clips: Manifest,
-    predictions: Predictions,
-    extra: Mapping[str, dict[str, Any]],
-    output: Path | None,
-    figure: Path | None,
-) -> dict[str, dict[str, Any]]:
-    """Write table and figure; return recording, start and end of each window for JSON."""
-    from .timeline import draw_timeline, timeline_rows, write_timeline
-
-    if output is not None and output.suffix == ".csv":
-        write_timeline(output, clips, predictions)
-        say(f"{len(predictions)} windows: {output}")
-    if figure is not None:
-        draw_timeline(figure, clips, predictions)
-        say(f"Figure: {figure}")
-    rows = zip(predictions.ids, timeline_rows(clips, predictions), strict=True)
-    return {
-        name: {"recording": told[0], "start": told[1], "end": told[2]} | dict(extra.get(name, {}))
-        for name, told in rows
-    }
-
-
-def _tell(
-    predictions: Predictions,
-    top: int | None,
-    as_json: bool,
-    output: Path | None,
-    extra: Mapping[str, dict[str, Any]],
-) -> None:
+    rows = as_rows(predictions, top, extra)
     if output is not None:
-        if output.suffix == ".csv":
-            predictions.write(output)
-        else:
-            output.parent.mkdir(parents=True, exist_ok=True)
-            lines = (json.dumps(row, ensure_ascii=False) for row in _rows(predictions, top, extra))
-            output.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
-        say(f"{len(predictions)} predictions: {output}")
-    elif as_json:
-        click.echo(json.dumps(_rows(predictions, top, extra), ensure_ascii=False))
-    elif len(predictions) > SHOWN:
-        click.echo("\n".join(_table(predictions)))
-    else:
-        click.echo("\n\n".join(_readable(row) for row in _rows(predictions, top, extra)))
+        write_output(output, predictions, rows, None if window is None else clips)
+    if figure is not None:
+        _draw(figure, clips, predictions)
+    if as_json:
+        print_json(rows)
+    elif output is None:
+        show(predictions, rows)
+    ctx.exit(3 if answer.failed or unread else 0)
 
 
-def _rows(
-    predictions: Predictions, top: int | None, extra: Mapping[str, dict[str, Any]]
-) -> list[dict[str, Any]]:
-    rows = []
-    for name, label, proba in predictions:
-        order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
-        scores = {predictions.labels[k]: float(proba[k]) for k in order}
-        row = {"id": name, "label": label, "score": scores[label], "scores": scores}
-        rows.append(row | extra.get(name, {}))
-    return rows
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse, before any work, what says nothing or cannot be."""
+    if options["window"] is None and not options["hop"] is options["figure"] is None:
+        raise InputError("--hop and --figure belong to a timeline; say --window SECONDS too")
+    for name in ("whisper", "language"):
+        if options[name] is not None and not options["transcribe"]:
+            raise InputError(f"--{name} is for --transcribe, which was not given")
+    output, cache = options["output"], options["cache"]
+    if output is not None and output.suffix not in (".csv", ".jsonl"):
+        raise InputError(f"-o {output}: expected a name that ends in .csv or .jsonl")
+    if options["figure"] is not None:
+        from .timeline_figure import check_figure
+
+        check_figure(options["figure"])
+    of_models = ("config.json", "model.safetensors", "comparison.json")
+    if cache is not None and any((cache / name).is_file() for name in of_models):
+        raise InputError(f"--cache {cache} is a model or a run; name a cache, or a new folder")
 
 
-def _readable(row: dict[str, Any]) -> str:
-    """One clip for people: label, confidence, every probability with a bar."""
-    width = max(len(label) for label in row["scores"])
-    lines = [row["id"], f"{row['label']} ({row['score']:.1%})"]
-    for label, score in row["scores"].items():
-        lines.append(f"  {label:<{width}}  {score:6.1%}  {'#' * round(30 * score)}".rstrip())
-    if row.get("asr"):
-        lines.append(f"  heard by {row['asr']}: {row['text']!r}")
-    return "\n".join(lines)
+def _check_encoders(chosen: System, encoders: Sequence[str]) -> None:
+    """Refuse folders of encoders for what comes with affekt."""
+    from ..extract.encoder import BUILT_IN
+
+    models = chosen.models.values()
+    needed = {need.spec.fields["encoder"]["name"] for model in models for need in model.needs}
+    if encoders and needed <= set(BUILT_IN):
+        raise InputError(
+            f"--encoder {encoders[0]}: the model needs no folder, only the built-in "
+            f"{' and '.join(sorted(needed))}; leave it out"
+        )
 
 
-def _table(predictions: Predictions) -> Sequence[str]:
-    from .escape import cell
+def _check_places(
+    output: Path | None, figure: Path | None, inputs: Sequence[str], clips: Manifest
+) -> None:
+    """Refuse to write over what is read, or where nothing can be written."""
+    from .drafts import check_place
 
-    lines = [",".join(["id", "label", *predictions.labels])]
-    for name, label, proba in predictions:
-        lines.append(",".join([cell(name), label, *(f"{value:.4f}" for value in proba)]))
-    return lines
+    for option, path in (("-o", output), ("--figure", figure)):
+        if path is not None:
+            files = (clips.root / one for one in clips["path"] if one)
+            check_place(option, path, chain(inputs, files))
+
+
+@contextmanager
+def _kept(cache: Path | None) -> Iterator[Path]:
+    """Yield where embeddings go: the cache, or a place that lasts as long as the command."""
+    if cache is not None:
+        yield cache
+        return
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            yield Path(place) / "cache"
+    except KeyboardInterrupt as stop:
+        stop.add_note("Nothing was kept; with --cache FOLDER a second run goes on from there.")
+        raise
+
+
+def _timeline(clips: Manifest, predictions: Predictions) -> dict[str, dict[str, Any]]:
+    """Return recording, start and end of each window, for JSON."""
+    from .timeline import timeline_rows
+
+    rows = zip(predictions.ids, timeline_rows(clips, predictions), strict=True)
+    return {name: {"recording": told[0], "start": told[1], "end": told[2]} for name, told in rows}
+
+
+def _draw(figure: Path, clips: Manifest, predictions: Predictions) -> None:
+    from .timeline_figure import draw_timeline
+
+    if not len(predictions):
+        say(f"No figure {figure}: nothing was predicted")
+        return
+    shown, found = draw_timeline(figure, clips, predictions)
+    say(f"Figure: {figure}" + (f", of the first {shown} of {found}" if shown < found else ""))

@@ -29,7 +29,7 @@ def with_text(
     Parameters
     ----------
     system : System
-        What will read them; if none of its models reads text, nothing is done.
+        What will read them; if none of its models reads text, that is said and nothing done.
     clips : Manifest
     cache : Cache
         Keeps what was heard.
@@ -52,6 +52,8 @@ def with_text(
         need.spec.modality == "text" for model in system.models.values() for need in model.needs
     )
     lacking = [clip.id for clip in clips if clip.path and not clip.text.strip()]
+    if transcribe and not reads:
+        say("--transcribe: the model reads no text, so nothing is transcribed")
     if not reads or not lacking:
         return clips
     if not transcribe:

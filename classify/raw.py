@@ -6,10 +6,11 @@ spec, field by field, and, before its first row, the same canary as when the mod
 
 from __future__ import annotations
 
-import hashlib
+import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,12 @@ from ..cache.cache import Cache
 from ..cache.errors import InputError, SpecError, listed
 from ..cache.manifest import Manifest
 from ..cache.spec import Spec
+from ..extract.audio_containers import inspect
 from ..extract.encoder import BUILT_IN, Encoder
+from ..extract.errors import Unusable
+from ..extract.extraction import Failure
+from ..extract.files import read_file
+from .named import name_clips
 from .needs import Needs
 from .reading import bears_gaps
 
@@ -26,18 +32,38 @@ if TYPE_CHECKING:
     from .predictions import Predictions
 
 __all__ = [
-    "AUDIO",
+    "Side",
     "embed_needs",
-    "long_names",
+    "length_of",
+    "one_sided",
     "open_encoder",
     "predict_files",
     "raw_clips",
+    "refuse_failed",
+    "told_failure",
     "unusable",
 ]
 
-LONGEST = 230  # bytes of an id; 255 fit, and a window of a recording adds its times
-TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
-AUDIO = (".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".au", ".caf", ".m4a")
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one of a model's needs has got.
+
+    Attributes
+    ----------
+    kind : str
+        "audio" or "text".
+    failed : dict of str to Failure
+        Clips that cannot be embedded; the codes ``no audio`` and ``no text`` among the reasons.
+    flags : dict of str to list of str
+        Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now.
+    """
+
+    kind: str
+    failed: dict[str, Failure] = field(default_factory=dict)
+    flags: dict[str, list[str]] = field(default_factory=dict)
 
 
 def raw_clips(
@@ -46,74 +72,20 @@ def raw_clips(
     text: str | None = None,
     root: str | os.PathLike[str] | None = None,
 ) -> Manifest:
-    """Return the clips that a user named.
-
-    Parameters
-    ----------
-    inputs : sequence of path
-        One manifest, or audio files and folders of them; a file's name is its id. Of a name over
-        230 bytes the id is eight digits of its hash, "…", and its end.
-    text : str, optional
-        What is said: the text of the one file, or a clip of its own.
-    root : path, optional
-        As for `Manifest.read`.
-
-    Returns
-    -------
-    Manifest
+    """Return the clips that a user named, all of them; see `name_clips`.
 
     Raises
     ------
     InputError
-        Nothing there, or a text for several files.
-
-    Examples
-    --------
-    >>> list(raw_clips(text="what a day")["text"])
-    ['what a day']
+        Nothing there, or a file that cannot be read.
     """
-    if len(inputs) == 1 and Path(inputs[0]).suffix.lower() in TABLES:
-        clips = Manifest.read(inputs[0], root=root)
-        if text is not None:
-            raise InputError("--text belongs to one file; a manifest has a column text")
-        return clips
-    files: list[str] = []
-    for given in inputs:
-        path = Path(given)
-        if path.is_dir():
-            found = sorted(str(one) for one in path.rglob("*") if one.suffix.lower() in AUDIO)
-            if not found:
-                raise InputError(f"{path}: no audio file in this folder ({', '.join(AUDIO)})")
-            files += found
-        elif path.exists():
-            files.append(str(path))
-        else:
-            raise InputError(f"{path}: no such file")
-    if text is not None and len(files) > 1:
-        raise InputError(f"--text belongs to one file, and there are {len(files)}; use a manifest")
-    rows = [
-        {"id": _short(name), "path": str(Path(name).resolve()), "text": text or ""}
-        for name in files
-    ]
-    if text is not None and not files:
-        rows = [{"id": "text", "path": "", "text": text}]
-    if not rows:
-        raise InputError("nothing to predict: name files, a folder, a manifest, or --text")
-    return Manifest.from_rows(rows, root="/", source="the files named", allow_outside=True)
-
-
-def long_names(clips: Manifest) -> dict[str, dict[str, str]]:
-    """Return id -> ``{"path": ...}`` of the files whose names were too long to be ids."""
-    return {clip.id: {"path": clip.path} for clip in clips if clip.id[8:9] == "…"}
-
-
-def _short(name: str) -> str:
-    """Return the name, or what tells it from all others in 230 bytes and ends as it does."""
-    data = name.encode("utf-8", "surrogateescape")
-    if len(data) <= LONGEST:
-        return name
-    head = f"{hashlib.sha256(data).hexdigest()[:8]}…"
-    return head + data[len(head.encode()) - LONGEST :].decode("utf-8", "ignore")
+    named = name_clips(inputs, text=text, root=root)
+    for note in named.notes:
+        log.warning("%s", note)
+    if named.failed:
+        told = listed([f"{name} ({found})" for name, (_, found) in named.failed.items()])
+        raise InputError(f"cannot be read: {told}")
+    return named.clips
 
 
 def open_encoder(
@@ -156,10 +128,13 @@ def open_encoder(
         )
     encoder = Encoder(name, **_options(fields, None if where else told.get("commit"), device))
     found = encoder.spec.with_store_dtype(spec.store_dtype)
-    if found != spec:
+    if found != spec and _same_files(found) == _same_files(spec):
+        encoder.spec = spec.with_store_dtype("float32")  # its rows belong into the model's space
+        encoder.arguments = None  # another process would know the folder by its own name
+    elif found != spec:
         raise SpecError(
             f"{name} is not the encoder that the model was trained on; the model here, "
-            f"{name} there:\n{spec.explain(found)}"
+            f"{name} there:\n{_same_files(spec).explain(_same_files(found))}"
         )
     return encoder
 
@@ -173,7 +148,7 @@ def embed_needs(
     encoders: Sequence[str | os.PathLike[str]] = (),
     device: str = "auto",
     progress: bool | None = False,
-) -> list[dict[str, str]]:
+) -> list[Side]:
     """Embed what a model needs and the cache does not hold.
 
     Parameters
@@ -191,9 +166,8 @@ def embed_needs(
 
     Returns
     -------
-    list of dict of str to str
-        For each of `needs`, id -> reason code of the clips that cannot be embedded (``no audio``
-        and ``no text`` among them).
+    list of Side
+        One for each of `needs`.
 
     Raises
     ------
@@ -202,13 +176,13 @@ def embed_needs(
     """
     from ..extract.loop import run_extraction
 
-    answers = []
+    sides = []
     for position, need in enumerate(needs):
         kind = need.spec.modality
         column = "path" if kind == "audio" else "text"
         lacking = [i for i, value in zip(clips.ids, clips[column], strict=True) if not value]
-        failed = dict.fromkeys(lacking, f"no {kind}")
-        answers.append(failed)
+        side = Side(kind, {name: Failure(name, f"no {kind}", "") for name in lacking})
+        sides.append(side)
         space = next((one for one in cache.spaces() if one.key == need.spec.key), None)
         if space is not None and not set(space.missing(clips)) - set(lacking):
             continue
@@ -219,16 +193,37 @@ def embed_needs(
         done = run_extraction(
             clips, cache, encoder, store_dtype=need.spec.store_dtype, progress=progress
         )
-        failed.update({one.id: one.code for one in done.failures})
-    return answers
+        side.failed.update({one.id: one for one in done.failures})
+        side.flags.update(done.flags)
+    return sides
 
 
-def unusable(model: Model, answers: Sequence[dict[str, str]]) -> dict[str, str]:
+def unusable(model: Model, sides: Sequence[Side]) -> dict[str, Failure]:
     """Return the clips that the model cannot predict, of what each of its needs lacks."""
-    if bears_gaps(model.head_):
-        lost = set.intersection(*(set(answer) for answer in answers))
-        return {clip: " and ".join(answer[clip] for answer in answers) for clip in sorted(lost)}
-    return {clip: code for answer in answers for clip, code in answer.items()}
+    if not bears_gaps(model.head_):
+        return {name: one for side in sides for name, one in side.failed.items()}
+    lost = set.intersection(*(set(side.failed) for side in sides))
+    return {
+        name: Failure(
+            name,
+            " and ".join(side.failed[name].code for side in sides),
+            "; ".join(side.failed[name].message for side in sides if side.failed[name].message),
+        )
+        for name in sorted(lost)
+    }
+
+
+def one_sided(model: Model, sides: Sequence[Side]) -> dict[str, str]:
+    """Return id -> what to say of the clips that the model predicts from one side alone."""
+    lost = unusable(model, sides)
+    told = {}
+    for side in sides:
+        rest = " and ".join(other.kind for other in sides if other is not side)
+        for name, one in side.failed.items():
+            if name not in lost:
+                what = one.code if one.code == f"no {side.kind}" else f"{side.kind} {one.code}"
+                told[name] = f"{what}; predicted from {rest} alone"
+    return told
 
 
 def predict_files(
@@ -250,16 +245,43 @@ def predict_files(
     clips = raw_clips(files, text=text)
     with tempfile.TemporaryDirectory() as place:
         store = cache if cache is not None else Cache(Path(place) / "cache")
-        failed = unusable(
-            model,
-            embed_needs(
-                model.needs, clips, store, canaries=model.canaries, encoders=encoders, device=device
-            ),
+        sides = embed_needs(
+            model.needs, clips, store, canaries=model.canaries, encoders=encoders, device=device
         )
-        if failed:
-            told = listed([f"{name} ({code})" for name, code in failed.items()])
-            raise InputError(f"{len(failed)} of {len(clips)} clips cannot be embedded: {told}")
+        refuse_failed(unusable(model, sides), len(clips))
+        for name, remark in one_sided(model, sides).items():
+            log.warning("%s: %s", name, remark)
         return model.predict(clips, store)
+
+
+def refuse_failed(failed: Mapping[str, Failure], among: int) -> None:
+    """Raise an `InputError` that names the clips, if there are any."""
+    if failed:
+        told = listed([told_failure(one) for one in failed.values()])
+        raise InputError(f"{len(failed)} of {among} clips cannot be embedded: {told}")
+
+
+def told_failure(one: Failure) -> str:
+    """Return id, reason code and what was found, on one line."""
+    # of too_long, the advice is for an encoder of one's own; a model's has its limit
+    found = one.message.partition(": ")[0] if one.code == "too_long" else one.message
+    return f"{one.id}: {one.code}" + (f" ({found})" if found else "")
+
+
+def length_of(path: Path) -> float | tuple[str, str]:
+    """Return the seconds of a file as its decoder finds them, or reason code and what was found."""
+    import io
+
+    import soundfile
+
+    try:
+        container = inspect(read_file(path).data)
+        with soundfile.SoundFile(io.BytesIO(container.data)) as file:
+            return file.frames / file.samplerate
+    except Unusable as error:
+        return error.code, error.message
+    except soundfile.SoundFileError as error:
+        return "decode_error", f"{path.name}: {str(error).split('>: ')[-1]}"
 
 
 def _first(spec: Spec, places: Sequence[str | os.PathLike[str]], device: str) -> Encoder:
@@ -273,6 +295,15 @@ def _first(spec: Spec, places: Sequence[str | os.PathLike[str]], device: str) ->
     if errors and spec.fields["encoder"].get("origin") == "folder":
         raise errors[0]
     return open_encoder(spec, device=device)
+
+
+def _same_files(spec: Spec) -> Spec:
+    """Return the spec without where a checkpoint came from, if it says which files it is."""
+    told = spec.fields["encoder"]
+    if not (told.get("weights") and told.get("config")):
+        return spec
+    kept = {key: value for key, value in told.items() if key not in ("origin", "commit")}
+    return spec.replace(encoder=kept | {"name": "the same files"})
 
 
 def _options(fields: Mapping[str, Any], commit: str | None, device: str) -> dict[str, Any]:

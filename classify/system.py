@@ -6,11 +6,14 @@ Both answer for clips in a cache and for raw audio and text, through the same fe
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..cache.cache import Cache
 from ..cache.errors import InputError, listed, nearest
@@ -19,9 +22,12 @@ from .model import Model
 from .predictions import Predictions
 
 if TYPE_CHECKING:
+    from .raw import Failure
     from .replay import Replay
 
 __all__ = ["Answer", "System", "open_system"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,10 +40,19 @@ class Answer:
         None if no clip could be embedded.
     failed : dict of str to str
         Id -> reason code.
+    reasons : dict of str to str
+        Id -> reason code and what was found, in words.
+    one_sided : dict of str to str
+        Id -> what to say of clips that are predicted, but from audio or from text alone.
+    flags : dict of str to list of str
+        Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now.
     """
 
     predictions: Predictions | None
     failed: dict[str, str]
+    reasons: dict[str, str] = field(default_factory=dict)
+    one_sided: dict[str, str] = field(default_factory=dict)
+    flags: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,10 @@ class System:
     def labels(self) -> tuple[str, ...]:
         """Labels in task order."""
         return next(iter(self.models.values())).task.labels
+
+    def nothing(self) -> Predictions:
+        """Return the predictions of no clip."""
+        return Predictions([], self.labels, np.empty((0, len(self.labels))))
 
     def predict(
         self,
@@ -84,11 +103,15 @@ class System:
         -------
         Answer
         """
-        from .raw import embed_needs, unusable
+        from .raw import embed_needs, one_sided, told_failure, unusable
 
-        failed: dict[str, str] = {}
+        if not len(clips):
+            return Answer(None, {})
+        failed: dict[str, Failure] = {}
+        alone: dict[str, str] = {}
+        flags: dict[str, list[str]] = {}
         for model in self.models.values():
-            answers = embed_needs(
+            sides = embed_needs(
                 model.needs,
                 clips,
                 cache,
@@ -97,14 +120,23 @@ class System:
                 device=device,
                 progress=progress,
             )
-            failed |= unusable(model, answers)
+            failed |= unusable(model, sides)
+            alone |= one_sided(model, sides)
+            for flag, ids in (item for side in sides for item in side.flags.items()):
+                flags[flag] = list(dict.fromkeys([*flags.get(flag, ()), *ids]))
         kept = clips.select([i for i in clips.ids if i not in failed])
-        if not len(kept):
-            return Answer(None, failed)
-        members = {name: model.predict(kept, cache) for name, model in self.models.items()}
-        if self.replay is None:
-            return Answer(next(iter(members.values())), failed)
-        return Answer(self.replay.combine(members), failed)
+        predictions = None
+        if len(kept):
+            members = {name: model.predict(kept, cache) for name, model in self.models.items()}
+            single = next(iter(members.values()))
+            predictions = single if self.replay is None else self.replay.combine(members)
+        return Answer(
+            predictions,
+            {name: one.code for name, one in failed.items()},
+            {name: told_failure(one) for name, one in failed.items()},
+            {name: remark for name, remark in alone.items() if name not in failed},
+            flags,
+        )
 
     def __call__(
         self,
@@ -131,24 +163,31 @@ class System:
         -------
         list
             ``[{"label": ..., "score": ...}, ...]``, the most probable first; a list of such lists
-            for a list of files.
+            for a list of files, a folder or a manifest.
 
         Raises
         ------
         InputError
-            A file that cannot be embedded; with its reason code.
+            A file that cannot be embedded; with its reason code. A `top` below 1.
         """
         import tempfile
 
+        from .named import is_table
         from .raw import raw_clips
 
-        one = isinstance(inputs, str | os.PathLike) or not inputs
-        clips = raw_clips([inputs] if isinstance(inputs, str | os.PathLike) else inputs, text=text)
+        if top is not None and top < 1:
+            raise InputError(f"top={top}; expected 1 or more, or None for every label")
+        named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+        single = isinstance(inputs, str | os.PathLike) or not named
+        one = single and not is_table(named) and not any(Path(place).is_dir() for place in named)
+        clips = raw_clips(named, text=text)
         with tempfile.TemporaryDirectory() as place:
             answer = self.predict(clips, Cache(Path(place) / "c"), encoders=encoders, device=device)
         if answer.failed or answer.predictions is None:
-            told = listed([f"{name} ({code})" for name, code in answer.failed.items()])
+            told = listed(list(answer.reasons.values()))
             raise InputError(f"{len(answer.failed)} of {len(clips)} cannot be embedded: {told}")
+        for name, remark in answer.one_sided.items():
+            log.warning("%s: %s", name, remark)
         ranked = []
         for _, _, proba in answer.predictions:
             order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
@@ -174,6 +213,8 @@ def open_system(place: str | os.PathLike[str], *, system: str | None = None) -> 
     InputError
         Neither a model nor a run; an unknown system; what the run kept of it is not whole.
     """
+    if not str(place):
+        raise InputError('"" names no model; expected a model folder, a Hub id or a run\'s folder')
     folder = Path(place)
     if (folder / "repeats.json").is_file():
         raise InputError(
@@ -181,10 +222,16 @@ def open_system(place: str | os.PathLike[str], *, system: str | None = None) -> 
             f"{folder / 'repeat-1'}"
         )
     if not (folder / "comparison.json").is_file():
+        if (folder / "members").is_dir():
+            raise InputError(
+                f"{folder} is a run without comparison.json: it was not finished; run its recipe "
+                "again, or name the model of one member"
+            )
         if system is not None:
-            raise InputError(f"--system is for the folder of a run; {place} is a model")
+            what = "is a model" if folder.is_dir() else "is no folder here"
+            raise InputError(f"--system is for the folder of a run; {place} {what}")
         return System(str(place), {str(place): Model.from_pretrained(str(place))})
-    data: dict[str, Any] = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    data = _read_comparison(folder / "comparison.json")
     systems = data["systems"]
     chosen = system or data["chosen"]
     if chosen is None:
@@ -214,3 +261,22 @@ def open_system(place: str | os.PathLike[str], *, system: str | None = None) -> 
     if chosen not in replays or set(replays[chosen].members) != set(models):
         raise InputError(f"{folder}: ensembles.json does not hold {chosen!r}; run the recipe again")
     return System(chosen, models, replays[chosen])
+
+
+def _read_comparison(path: Path) -> dict[str, Any]:
+    """Read what a run compared; only as far as predicting needs it."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cut or not JSON: {error}; run the recipe again") from None
+    try:
+        for entry in data["systems"].values():
+            names = [*entry["members"], entry["strategy"] or "", data["chosen"] or ""]
+            if not all(isinstance(name, str) for name in names):
+                raise TypeError("a name that is no text")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not of a run of affekt: expected systems with members and strategy, and "
+            f"chosen ({type(error).__name__}: {error})"
+        ) from None
+    return data

@@ -1,4 +1,4 @@
-"""Long recordings as a timeline: one prediction for each window, as a table and a figure."""
+"""Long recordings as a timeline: one prediction for each window, as a table."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ import numpy as np
 
 from ..cache.errors import InputError
 from ..cache.manifest import Manifest
+from .drafts import drafted
 from .predictions import Predictions
 
-__all__ = ["draw_timeline", "spans", "timeline_rows", "windows", "write_timeline"]
+__all__ = ["spans", "timeline_rows", "windows", "write_timeline"]
 
 LONGEST = 48 * 3600.0  # seconds; a header that claims more is not believed
-PANELS = 12  # recordings in one figure
+SHORTEST = 0.001  # seconds between two beginnings; an id tells a tenth of it
 
 
 def spans(seconds: float, window: float, hop: float) -> list[tuple[float, float]]:
@@ -37,7 +38,9 @@ def spans(seconds: float, window: float, hop: float) -> list[tuple[float, float]
     return [(start, start + window) for start in starts]
 
 
-def windows(clips: Manifest, window: float, hop: float) -> Manifest:
+def windows(
+    clips: Manifest, window: float, hop: float
+) -> tuple[Manifest, dict[str, tuple[str, str]]]:
     """Cut the recordings of a manifest into overlapping segments.
 
     Parameters
@@ -49,41 +52,58 @@ def windows(clips: Manifest, window: float, hop: float) -> Manifest:
 
     Returns
     -------
-    Manifest
+    windows : Manifest
         Ids are ``CLIP#START-END``; the column ``recording`` holds the clip's id.
+    failed : dict of str to (str, str)
+        Id of a clip -> reason code and what was found, where it has no length.
 
     Raises
     ------
     InputError
-        Lengths that are no lengths, a file whose length cannot be read.
+        Lengths that are no lengths.
     """
-    import soundfile
+    from .raw import length_of
 
-    if not 0 < hop <= window:
-        raise InputError(f"window {window:g} s, hop {hop:g} s; expected 0 < hop <= window")
-    rows = []
+    if not SHORTEST <= hop <= window:
+        raise InputError(
+            f"window {window:g} s, hop {hop:g} s; expected {SHORTEST:g} <= hop <= window"
+        )
+    rows, failed = [], {}
     for position, clip in enumerate(clips):
+        if not clip.path:
+            failed[clip.id] = ("no audio", "")
+            continue
         file = clips.file(position)
-        try:
-            info = soundfile.info(file)
-        except (OSError, soundfile.SoundFileError) as error:
-            raise InputError(f"{clips.place(position)}: {clip.path}: {error}") from None
-        end = info.duration if clip.end is None else clip.end
+        whole = length_of(file)
+        if not isinstance(whole, float):
+            failed[clip.id] = whole
+            continue
         begin = clip.start or 0.0
-        if not 0 < end - begin <= LONGEST:
-            raise InputError(f"{clip.id}: {end - begin:g} seconds; expected 0 to {LONGEST:g}")
-        for start, stop in spans(end - begin, window, hop):
+        length = (whole if clip.end is None else clip.end) - begin
+        if not 0 < length <= LONGEST:
+            failed[clip.id] = "bad_segment", f"{length:g} s; expected 0 to {LONGEST:g}"
+            continue
+        for start, stop in spans(length, window, hop):
+            first, last = round(begin + start, 4), round(begin + stop, 4)
             rows.append(
                 {
-                    "id": f"{clip.id}#{begin + start:.2f}-{begin + stop:.2f}",
+                    "id": f"{clip.id}#{_time(first)}-{_time(last)}",
                     "path": str(file),
-                    "start": round(begin + start, 4),
-                    "end": round(begin + stop, 4),
+                    "start": first,
+                    "end": last,
                     "text": clip.text,
                     "recording": clip.id,
                 }
             )
-    return Manifest.from_rows(rows, root="/", source="windows", allow_outside=True)
+    if not rows:
+        return clips.select([]), failed
+    return Manifest.from_rows(rows, root="/", source="windows", allow_outside=True), failed
+
+
+def _time(seconds: float) -> str:
+    """Return seconds as they are, to 0.1 ms: two windows never share an id."""
+    text = f"{seconds:.4f}"
+    return text[:-2] if text.endswith("00") else text
 
 
 def timeline_rows(
@@ -99,50 +119,8 @@ def timeline_rows(
 
 def write_timeline(path: str | PathLike[str], clips: Manifest, predictions: Predictions) -> None:
     """Write a CSV: id of the recording, start, end, label, one probability column per class."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(path.name + ".part")
-    with draft.open("w", encoding="utf-8", newline="") as file:
+    with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "start", "end", "label", *predictions.labels])
         for name, start, end, label, proba in timeline_rows(clips, predictions):
             writer.writerow([name, start, end, label, *map(repr, proba.tolist())])
-    draft.replace(path)
-
-
-def draw_timeline(path: str | PathLike[str], clips: Manifest, predictions: Predictions) -> None:
-    """Draw the probabilities over time, one panel for each recording (at most twelve).
-
-    Raises
-    ------
-    InputError
-        matplotlib is not installed.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "a figure needs matplotlib, which is not installed: pip install 'affekt[plot]'"
-        ) from error
-    found: dict[str, list[tuple[float, np.ndarray]]] = {}
-    for name, start, end, _, proba in timeline_rows(clips, predictions):
-        found.setdefault(name, []).append(((start + end) / 2, proba))
-    shown = list(found)[:PANELS]
-    figure = Figure(figsize=(8, 0.8 + 1.8 * len(shown)), layout="constrained")
-    panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
-    for panel, name in zip(panels, shown, strict=True):
-        times = [time for time, _ in found[name]]
-        stack = np.stack([proba for _, proba in found[name]])
-        for column, label in enumerate(predictions.labels):
-            panel.plot(times, stack[:, column], marker="o", markersize=3, label=_plain(label))
-        panel.set_ylim(-0.02, 1.02)
-        panel.set_title(_plain(name), fontsize=9)
-        panel.set_ylabel("probability")
-    panels[-1].set_xlabel("time in seconds")
-    panels[0].legend(fontsize=8)
-    figure.savefig(Path(path), dpi=150)
-
-
-def _plain(text: str) -> str:
-    """Return text that matplotlib does not read as mathematics."""
-    return "".join(sign if sign.isprintable() else " " for sign in text).replace("$", r"\$")

@@ -1,0 +1,124 @@
+"""How predictions are told: a table, lines of JSON, or readably for people."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ..cache.errors import listed
+from .cli_run import say
+from .drafts import drafted
+from .escape import cell
+
+if TYPE_CHECKING:
+    from ..cache.manifest import Manifest
+    from .predictions import Predictions
+    from .system import Answer
+
+__all__ = ["SHOWN", "as_rows", "print_json", "say_remarks", "show", "write_output"]
+
+SHOWN = 20  # clips that are told readably; more are a table
+
+
+def say_remarks(answer: Answer, unread: Mapping[str, tuple[str, str]], *, window: bool) -> None:
+    """Say, on stderr, what was not predicted and why, and what was predicted with a remark.
+
+    Parameters
+    ----------
+    answer : Answer
+    unread : mapping of str to (str, str)
+        Id -> reason code and what was found, of clips that were not even tried.
+    window : bool
+        Whether this is a timeline already; else one is the advice for what is too long.
+    """
+    for name, (code, found) in unread.items():
+        say(f"{name}: not predicted: {code}" + (f" ({found})" if found else ""))
+    for name, reason in answer.reasons.items():
+        say(f"{name}: not predicted{reason.removeprefix(name)}")
+    if not window and "too_long" in answer.failed.values():
+        say("What is too long for the model becomes a timeline with --window SECONDS")
+    by_remark: dict[str, list[str]] = {}
+    for name, remark in answer.one_sided.items():
+        by_remark.setdefault(remark, []).append(name)
+    for remark, names in (*by_remark.items(), *answer.flags.items()):
+        say(f"{listed(names)}: {remark}")
+
+
+def write_output(
+    path: Path,
+    predictions: Predictions,
+    rows: Sequence[Mapping[str, Any]],
+    windows: Manifest | None = None,
+) -> None:
+    """Write ``.csv``, with every label, or ``.jsonl``; with no row if nothing was predicted.
+
+    Parameters
+    ----------
+    path : Path
+    predictions : Predictions
+    rows : sequence of mapping
+        Of `as_rows`.
+    windows : Manifest, optional
+        Of a timeline.
+    """
+    from .timeline import write_timeline
+
+    if path.suffix == ".jsonl":
+        with drafted(path) as draft:
+            lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+            draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    elif windows is not None:
+        write_timeline(path, windows, predictions)
+    else:
+        predictions.write(path)
+    say(f"{len(rows)} {'predictions' if windows is None else 'windows'}: {path}")
+
+
+def show(predictions: Predictions, rows: Sequence[dict[str, Any]]) -> None:
+    """Print for people: each clip with its bars, or a table if there are many."""
+    if len(rows) > SHOWN:
+        click.echo("\n".join(_table(predictions)))
+    elif rows:
+        click.echo("\n\n".join(map(_readable, rows)))
+
+
+def print_json(value: Any) -> None:
+    """Print JSON in letters that stdout has; other encodings than Unicode get escapes."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    click.echo(json.dumps(value, ensure_ascii=not unicode))
+
+
+def as_rows(
+    predictions: Predictions, top: int | None, extra: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return one row of JSON for each clip, with its `top` labels and what there is besides."""
+    rows = []
+    for name, label, proba in predictions:
+        order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
+        scores = {predictions.labels[k]: float(proba[k]) for k in order}
+        row = {"id": name, "label": label, "score": scores[label], "scores": scores}
+        rows.append(row | dict(extra.get(name, {})))
+    return rows
+
+
+def _readable(row: dict[str, Any]) -> str:
+    """One clip for people: label, confidence, every probability with a bar."""
+    width = max(len(label) for label in row["scores"])
+    lines = [row["id"], f"{row['label']} ({row['score']:.1%})"]
+    for label, score in row["scores"].items():
+        lines.append(f"  {label:<{width}}  {score:6.1%}  {'#' * round(30 * score)}".rstrip())
+    if row.get("asr"):
+        lines.append(f"  heard by {row['asr']}: {row['text']!r}")
+    return "\n".join(lines)
+
+
+def _table(predictions: Predictions) -> Sequence[str]:
+    lines = [",".join(["id", "label", *predictions.labels])]
+    for name, label, proba in predictions:
+        lines.append(",".join([cell(name), label, *(f"{value:.4f}" for value in proba)]))
+    return lines
