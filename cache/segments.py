@@ -64,6 +64,22 @@ class Seen:
         )
 
 
+TEXT, WHOLE, TIME = (str,), (int,), (float, int, type(None))
+FIELDS = {  # of a line, in the order of `Seen`, and the types that JSON gives them
+    "id": TEXT,
+    "path": TEXT,
+    "start": TIME,
+    "end": TIME,
+    "digest": TEXT,
+    "size": WHOLE,
+    "mtime_ns": WHOLE,
+    "ctime_ns": WHOLE,
+    "inode": WHOLE,
+    "root": TEXT,
+    "number": WHOLE,
+}
+
+
 class Lines:
     """The lines of some segments. Never changes, so any number of threads may ask it.
 
@@ -225,25 +241,18 @@ def _scan(text: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
 def _parse(text: bytes, name: str) -> Seen:
     try:
         fields = json.loads(text)
-        line = Seen(**{field: fields[field] for field in Seen.__dataclass_fields__})
+        values = [fields[field] for field in FIELDS]
     except (ValueError, RecursionError, TypeError) as error:
         raise _wrong(name, f"a line is not a JSON object: {error}") from None
     except KeyError as error:
         raise _wrong(name, f"a line has no field {error}") from None
-    for field, value in asdict(line).items():
-        if not _fits(field, value):
+    for (field, types), value in zip(FIELDS.items(), values, strict=True):
+        if type(value) not in types:
             raise _wrong(name, f"a line has {field} {value!r}, which cannot be")
+    line = Seen(*values)
+    if not DIGEST.fullmatch(line.digest):
+        raise _wrong(name, f"a line has digest {line.digest!r}, expected 64 hex digits")
     return line
-
-
-def _fits(field: str, value: object) -> bool:
-    if field == "digest":
-        return isinstance(value, str) and DIGEST.fullmatch(value) is not None
-    if field in ("id", "path", "root"):
-        return isinstance(value, str)
-    if field in ("start", "end"):
-        return value is None or type(value) in (int, float)
-    return type(value) is int
 
 
 def _wrong(name: str, problem: str) -> DamagedError:
