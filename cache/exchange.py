@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import stat
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .beside import beside
-from .clips import seen
+from .clips import RACY, seen
 from .digests import row_key
 from .errors import InputError, listed
 from .features import pick_layers
@@ -141,13 +142,16 @@ def import_space(
 def _status(path: Path) -> os.stat_result | None:
     """Return what vouches for a file that will be read now.
 
-    Taken before, as a file that changes afterwards must not pass for the one that was read.
+    Taken before, as a file that changes afterwards must not pass for the one that was read. Nothing
+    vouches for one so young that it may change again within its time stamp.
     """
     try:
         status = path.stat()
     except OSError:
         return None
-    return status if stat.S_ISREG(status.st_mode) and os.access(path, os.R_OK) else None
+    settled = status.st_mtime_ns + RACY < time.time_ns()
+    readable = stat.S_ISREG(status.st_mode) and os.access(path, os.R_OK)
+    return status if settled and readable else None
 
 
 def _refuse_conflicts(

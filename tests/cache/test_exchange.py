@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 import warnings
 import zipfile
 
@@ -252,6 +253,23 @@ def test_import_vouches_for_the_file_that_it_read(cache, tmp_path, monkeypatch):
     again = Cache(cache.path)
     assert again.digests(clips, "audio") == again.digests(clips, "audio", rehash=True)
     assert again.missing("x", clips) == ["a"]
+
+
+def test_import_does_not_vouch_for_a_file_that_was_just_written(cache, tmp_path, monkeypatch):
+    """However long the import takes: it may have changed again within its time stamp."""
+    (tmp_path / "a.wav").write_bytes(b"OLD!")
+    clips = Manifest.from_rows([{"id": "a", "path": "a.wav"}], root=tmp_path)
+    create = Cache.create
+
+    def create_slowly(self, *args):
+        now = time.time_ns()
+        monkeypatch.setattr(time, "time_ns", lambda: now + 10**11)
+        return create(self, *args)
+
+    monkeypatch.setattr(Cache, "create", create_slowly)
+    import_space(cache, {"a": np.ones(3)}, clips, "x")
+    line = json.loads(next((cache.path / "clips").iterdir()).read_text())
+    assert line["mtime_ns"] == 0
 
 
 @pytest.mark.parametrize("layers", [[], np.array(0), "0", 1.5])
