@@ -100,6 +100,10 @@ def of_objects(file, folder):
     file.create_dataset("id", data=["x"] * ROWS, dtype=h5py.string_dtype())
 
 
+def newer_spec():
+    return make_spec().json().replace('"format":1', '"format":2')
+
+
 def text_of_any_length(file, folder):
     file.attrs["spec"] = "x"
 
@@ -125,6 +129,7 @@ def text_of_any_length(file, folder):
         (replaced("embeddings", data=np.zeros((ROWS, 1, DIM), "f4")), r"shape \(6, 1, 8\)"),
         (lambda file, _: set_text(file, "spec", make_spec("other").json()), "carries the spec"),
         (lambda file, _: set_text(file, "spec", "{"), "not a spec"),
+        (lambda file, _: set_text(file, "spec", newer_spec()), "spec: format 2 is newer"),
         (lambda file, _: set_text(file, "provenance", "[1]"), "expected a JSON object"),
         (lambda file, _: set_text(file, "provenance", "[" * 9999), "provenance is not JSON"),
         (lambda file, _: file.__delitem__("checksum"), "checksum is missing"),
