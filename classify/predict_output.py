@@ -75,7 +75,10 @@ def write_output(
     elif windows is not None:
         write_timeline(path, windows, predictions)
     else:
-        predictions.write(path)
+        try:
+            predictions.write(path)
+        finally:  # what a full disk leaves of it
+            path.with_name(path.name + ".part").unlink(missing_ok=True)
     say(f"{len(rows)} {'predictions' if windows is None else 'windows'}: {path}")
 
 

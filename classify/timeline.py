@@ -69,17 +69,20 @@ def windows(
             f"window {window:g} s, hop {hop:g} s; expected {SHORTEST:g} <= hop <= window"
         )
     rows, failed = [], {}
+    lengths: dict[Path, float | tuple[str, str]] = {}
     for position, clip in enumerate(clips):
         if not clip.path:
             failed[clip.id] = ("no audio", "")
             continue
         file = clips.file(position)
-        whole = length_of(file)
-        if not isinstance(whole, float):
-            failed[clip.id] = whole
+        if clip.end is None and file not in lengths:  # to find it, a file is read whole
+            lengths[file] = length_of(file)
+        end = lengths[file] if clip.end is None else clip.end
+        if isinstance(end, tuple):
+            failed[clip.id] = end
             continue
         begin = clip.start or 0.0
-        length = (whole if clip.end is None else clip.end) - begin
+        length = end - begin
         if not 0 < length <= LONGEST:
             failed[clip.id] = "bad_segment", f"{length:g} s; expected 0 to {LONGEST:g}"
             continue

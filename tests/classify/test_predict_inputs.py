@@ -97,6 +97,19 @@ def test_windows_just_above_a_boundary_have_ids_of_their_own(models, tmp_path):
     assert predict(*words, 0).exit_code == 2
 
 
+def test_segments_of_a_manifest_are_windowed_where_they_lie(models, tmp_path):
+    sound(tmp_path / "a.wav", 2)
+    (tmp_path / "clips.csv").write_text(
+        "id,path,start,end,text\na,a.wav,0.5,1.5,\nb,a.wav,1.2,,\nc,a.wav,3,,\nd,,,,x\n"
+    )
+    told = predict(models / "speech", tmp_path / "clips.csv", "--window", 0.6, "--json")
+    assert told.exit_code == 3, told.output
+    times = {row["id"] for row in json.loads(told.stdout)}
+    assert times == {"a#0.50-1.10", "a#0.80-1.40", "a#0.90-1.50", "b#1.20-1.80", "b#1.40-2.00"}
+    assert "c: not predicted: bad_segment (-1 s" in told.stderr
+    assert "d: not predicted: no audio" in told.stderr
+
+
 def test_a_fusion_says_that_it_saw_one_side_only(models, tmp_path, caplog):
     (tmp_path / "clips.csv").write_text("id,path,text\na,none.wav,so good\n", encoding="utf-8")
     told = predict(models / "fused", tmp_path / "clips.csv", "--json")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import os
 import subprocess
@@ -87,6 +88,20 @@ def test_a_place_where_nothing_can_be_written_is_found_before_any_work(models, t
         assert isinstance(told.exception, InputError), told.output
         assert said in str(told.exception)
     assert not (tmp_path / "c").exists()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_disk_that_fails_leaves_what_was_there(models, tmp_path, monkeypatch):
+    def fail(self, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = sound(tmp_path / "a.wav")
+    (tmp_path / "p.jsonl").write_text("of yesterday")
+    monkeypatch.setattr(Path, "replace", fail)
+    for words in (["p.csv"], ["p.jsonl"], ["t.csv", "--window", 1]):
+        told = predict(models / "speech", file, "-o", *(tmp_path / words[0], *words[1:]))
+        assert isinstance(told.exception, OSError)
+    assert (tmp_path / "p.jsonl").read_text() == "of yesterday"
     assert not list(tmp_path.rglob("*.part"))
 
 
