@@ -63,4 +63,6 @@ def check_content(clips: Manifest, *, allow_outside: bool) -> None:
     if not any(paths) and not any(clips["text"]):
         raise InputError(f"{clips.source}: every path and every text is blank")
     for i, written in enumerate(paths):
-        check_written(written, lambda i=i: clips.place(i), allow_outside=allow_outside)
+        check_written(
+            written, lambda i=i: clips.place(i), allow_outside=allow_outside, root=clips.root
+        )

@@ -78,7 +78,6 @@ def choose(
     from .metrics import uar
 
     options = dict(split_options or {})
-    _refuse_empty_lists(entry)
     candidates = list(entry.candidates())
     has_dev = len(part.dev) > 0
     if len(candidates) > 1 and not has_dev:
@@ -131,19 +130,6 @@ def choose(
         record["scaled_within"] = entry.scale
     record["fit"] = best.record
     return best, record
-
-
-def _refuse_empty_lists(entry: MemberEntry) -> None:
-    """Refuse a key with no value to choose from, such as ``C: []``."""
-    lists = {**entry.settings, **{f"layers of {on}": some for on, some in entry.layers.items()}}
-    for name, values in lists.items():
-        if not values:
-            at = entry.at.value.get(name, entry.at)
-            linear = "; hidden: [[]] has no hidden layer" if name == "hidden" else ""
-            at.fail(
-                f"member {entry.name!r}: {name} is an empty list, which holds nothing to choose "
-                f"from; expected at least one value{linear}"
-            )
 
 
 def _model(

@@ -302,12 +302,25 @@ def _members(at: Located, encoders: Mapping[str, EncoderEntry]) -> dict[str, Mem
     return found
 
 
+def _refuse_empty_list(what: str, at: Located, *, is_hidden: bool) -> None:
+    """Refuse a list with no value to choose from, such as ``C: []``; also one of an encoder's."""
+    for one in at.value.values() if isinstance(at.value, dict) else [at]:
+        if one.value == []:
+            linear = "; hidden: [[]] has no hidden layer" if is_hidden else ""
+            one.fail(
+                f"{what} is an empty list, which holds nothing to choose from; expected at least"
+                f" one value{linear}"
+            )
+
+
 def _member(name: str, at: Located, encoders: Mapping[str, EncoderEntry]) -> MemberEntry:
     keys = at.mapping(f"member {name!r}")
     if not name or any(c in name for c in '/\\:*?"<>|\0') or name.startswith("."):
         at.fail(f"member {name!r} names a folder: use letters, digits, '-', '_' and spaces")
     if "on" not in keys:
         at.fail(f"member {name!r} has no 'on'; expected one of the encoders {', '.join(encoders)}")
+    for key, value in keys.items():
+        _refuse_empty_list(f"{key} of member {name!r}", value, is_hidden=key == "hidden")
     on = []
     for item in keys["on"].many():
         encoder = item.text("on")

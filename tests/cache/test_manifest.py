@@ -370,6 +370,17 @@ def test_real_manifests(shared_data):
         assert len(Manifest.read(path)) > 200
 
 
+def test_M09_a_table_with_absolute_paths_inside_its_root_is_read(tmp_path):
+    sound = tmp_path / "sounds" / "a.wav"
+    sound.parent.mkdir()
+    sound.write_bytes(b"")
+    table = tmp_path / "clips.csv"
+    table.write_text(f"id,path\na,{sound}\n", encoding="utf-8")
+    assert Manifest.read(table, root=tmp_path).file(0) == sound
+    with pytest.raises(InputError, match="leaves the manifest's root"):
+        Manifest.read(table, root=tmp_path / "other")
+
+
 def test_M09_absolute_paths_inside_the_root(tmp_path):
     real = tmp_path / "real"
     real.mkdir()

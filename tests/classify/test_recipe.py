@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from affekt.cache import InputError, Manifest
-from affekt.classify import Recipe, Task
-from affekt.classify.choosing import Part, choose
+from affekt.cache import InputError
+from affekt.classify import Recipe
 from affekt.classify.located import read_yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -157,14 +156,14 @@ def test_candidates_are_every_combination_once(tmp_path_factory, layers, values)
 @pytest.mark.parametrize(
     ("member", "words"),
     [
-        ("{head: mlp, on: speech, hidden: []}", r"hidden is an empty list.*hidden: \[\[\]\]"),
-        ("{head: logistic, on: speech, C: []}", "C is an empty list.*at least one value"),
-        ("{head: logistic, on: speech, layers: []}", "layers of speech is an empty list"),
+        ("{head: mlp, on: speech, hidden: []}", r"hidden of .*hidden: \[\[\]\]"),
+        ("{head: logistic, on: speech, C: []}", "C of .*at least one value"),
+        ("{head: logistic, on: speech, layers: []}", "layers of .*empty list"),
+        ("{head: logistic, on: speech, layers: {speech: []}}", "layers of .*empty list"),
+        ("{head: logistic, on: []}", "on of .*empty list"),
     ],
 )
 def test_a_list_without_values_is_refused_with_its_line(tmp_path, member, words):
     text = GOOD.replace("{head: mlp, on: text}", member)
-    entry = Recipe.read(write(tmp_path, text)).members["text-mlp"]
-    clips = Manifest.from_rows([{"id": "a", "text": "b"}])
-    with pytest.raises(InputError, match=rf"recipe\.yaml:11: member 'text-mlp': {words}"):
-        choose(entry, Task.named("valence"), Part(clips, clips, clips), {})
+    with pytest.raises(InputError, match=rf"recipe\.yaml:11: {words}"):
+        Recipe.read(write(tmp_path, text))
