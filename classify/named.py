@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..cache.errors import InputError, listed
 from ..cache.manifest import Manifest
+from .sides import Reason
 
 __all__ = ["AUDIO", "Named", "is_table", "long_names", "name_clips"]
 
@@ -35,14 +36,14 @@ class Named:
     Attributes
     ----------
     clips : Manifest
-    failed : dict of str to (str, str)
-        Id -> reason code and what was found, of files that nobody can read; not among `clips`.
+    failed : dict of str to Reason
+        Of files that nobody can read; not among `clips`.
     notes : list of str
         What was left out of a folder, and why.
     """
 
     clips: Manifest
-    failed: dict[str, tuple[str, str]] = field(default_factory=dict)
+    failed: dict[str, Reason] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
 
@@ -85,7 +86,7 @@ def name_clips(
     if root is not None:
         raise InputError(f"--root {root} belongs to a manifest; files are named by their own paths")
     notes: list[str] = []
-    failed: dict[str, tuple[str, str]] = {}
+    failed: dict[str, Reason] = {}
     files = [name for given in inputs for name in _files(os.fspath(given), failed, notes)]
     twice = [name for name, count in Counter(files).items() if count > 1]
     if twice:
@@ -117,7 +118,7 @@ def long_names(clips: Manifest) -> dict[str, dict[str, str]]:
     return {clip.id: {"path": clip.path} for clip in clips if clip.id[8:9] == "…"}
 
 
-def _files(given: str, failed: dict[str, tuple[str, str]], notes: list[str]) -> list[str]:
+def _files(given: str, failed: dict[str, Reason], notes: list[str]) -> list[str]:
     """Return the one file, or the audio files of a folder."""
     if not given:
         raise InputError('"" names no file')
@@ -136,7 +137,8 @@ def _files(given: str, failed: dict[str, tuple[str, str]], notes: list[str]) -> 
         found += [str(Path(folder, one)) for one in names if _ending(one) in AUDIO]
         foreign += [str(Path(folder, one)) for one in names if _ending(one) in FOREIGN]
     if foreign:
-        notes.append(f"left out, as affekt cannot decode them: {listed(sorted(foreign))}")
+        told = listed(sorted(foreign))
+        notes.append(f"left out, as their endings are of no format read here: {told}")
     if not found and not failed:
         raise InputError(
             f"{given}: no audio file in this folder ({', '.join(AUDIO)})"
@@ -149,7 +151,7 @@ def _ending(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 - of thousands of names
 
 
-def _unreadable(name: str) -> tuple[str, str] | None:
+def _unreadable(name: str) -> Reason | None:
     """Return why a file can be no clip at all; what else may be wrong extract says."""
     try:
         name.encode()

@@ -14,6 +14,7 @@ from ..cache.errors import listed
 from .cli_run import say
 from .drafts import drafted
 from .escape import cell
+from .sides import Reason, told_reason
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
@@ -25,21 +26,20 @@ __all__ = ["SHOWN", "as_rows", "print_json", "say_remarks", "show", "write_outpu
 SHOWN = 20  # clips that are told readably; more are a table
 
 
-def say_remarks(answer: Answer, unread: Mapping[str, tuple[str, str]], *, window: bool) -> None:
+def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -> None:
     """Say, on stderr, what was not predicted and why, and what was predicted with a remark.
 
     Parameters
     ----------
     answer : Answer
-    unread : mapping of str to (str, str)
-        Id -> reason code and what was found, of clips that were not even tried.
+    unread : mapping of str to Reason
+        Of clips that were not even tried.
     window : bool
         Whether this is a timeline already; else one is the advice for what is too long.
     """
-    for name, (code, found) in unread.items():
-        say(f"{name}: not predicted: {code}" + (f" ({found})" if found else ""))
-    for name, reason in answer.reasons.items():
-        say(f"{name}: not predicted{reason.removeprefix(name)}")
+    reasons = {name: told_reason(reason) for name, reason in unread.items()} | answer.reasons
+    for name, reason in reasons.items():
+        say(f"{name}: not predicted: {reason}")
     if not window and "too_long" in answer.failed.values():
         say("What is too long for the model becomes a timeline with --window SECONDS")
     by_remark: dict[str, list[str]] = {}

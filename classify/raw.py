@@ -10,60 +10,34 @@ import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache.cache import Cache
-from ..cache.errors import InputError, SpecError, listed
+from ..cache.errors import InputError, SpecError
 from ..cache.manifest import Manifest
 from ..cache.spec import Spec
 from ..extract.audio_containers import inspect
 from ..extract.encoder import BUILT_IN, Encoder
 from ..extract.errors import Unusable
-from ..extract.extraction import Failure
 from ..extract.files import read_file
 from .named import name_clips
 from .needs import Needs
-from .reading import bears_gaps
+from .sides import Reason, Side, one_sided, refuse_failed, unusable
 
 if TYPE_CHECKING:
     from .model import Model
     from .predictions import Predictions
 
 __all__ = [
-    "Side",
     "embed_needs",
     "length_of",
-    "one_sided",
     "open_encoder",
     "predict_files",
     "raw_clips",
-    "refuse_failed",
-    "told_failure",
-    "unusable",
 ]
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Side:
-    """What one of a model's needs has got.
-
-    Attributes
-    ----------
-    kind : str
-        "audio" or "text".
-    failed : dict of str to Failure
-        Clips that cannot be embedded; the codes ``no audio`` and ``no text`` among the reasons.
-    flags : dict of str to list of str
-        Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now.
-    """
-
-    kind: str
-    failed: dict[str, Failure] = field(default_factory=dict)
-    flags: dict[str, list[str]] = field(default_factory=dict)
 
 
 def raw_clips(
@@ -82,9 +56,7 @@ def raw_clips(
     named = name_clips(inputs, text=text, root=root)
     for note in named.notes:
         log.warning("%s", note)
-    if named.failed:
-        told = listed([f"{name} ({found})" for name, (_, found) in named.failed.items()])
-        raise InputError(f"cannot be read: {told}")
+    refuse_failed(named.failed, len(named.clips) + len(named.failed))
     return named.clips
 
 
@@ -181,7 +153,7 @@ def embed_needs(
         kind = need.spec.modality
         column = "path" if kind == "audio" else "text"
         lacking = [i for i, value in zip(clips.ids, clips[column], strict=True) if not value]
-        side = Side(kind, {name: Failure(name, f"no {kind}", "") for name in lacking})
+        side = Side(kind, dict.fromkeys(lacking, (f"no {kind}", "")))
         sides.append(side)
         space = next((one for one in cache.spaces() if one.key == need.spec.key), None)
         if space is not None and not set(space.missing(clips)) - set(lacking):
@@ -193,37 +165,9 @@ def embed_needs(
         done = run_extraction(
             clips, cache, encoder, store_dtype=need.spec.store_dtype, progress=progress
         )
-        side.failed.update({one.id: one for one in done.failures})
+        side.failed.update({one.id: (one.code, one.message) for one in done.failures})
         side.flags.update(done.flags)
     return sides
-
-
-def unusable(model: Model, sides: Sequence[Side]) -> dict[str, Failure]:
-    """Return the clips that the model cannot predict, of what each of its needs lacks."""
-    if not bears_gaps(model.head_):
-        return {name: one for side in sides for name, one in side.failed.items()}
-    lost = set.intersection(*(set(side.failed) for side in sides))
-    return {
-        name: Failure(
-            name,
-            " and ".join(side.failed[name].code for side in sides),
-            "; ".join(side.failed[name].message for side in sides if side.failed[name].message),
-        )
-        for name in sorted(lost)
-    }
-
-
-def one_sided(model: Model, sides: Sequence[Side]) -> dict[str, str]:
-    """Return id -> what to say of the clips that the model predicts from one side alone."""
-    lost = unusable(model, sides)
-    told = {}
-    for side in sides:
-        rest = " and ".join(other.kind for other in sides if other is not side)
-        for name, one in side.failed.items():
-            if name not in lost:
-                what = one.code if one.code == f"no {side.kind}" else f"{side.kind} {one.code}"
-                told[name] = f"{what}; predicted from {rest} alone"
-    return told
 
 
 def predict_files(
@@ -254,22 +198,8 @@ def predict_files(
         return model.predict(clips, store)
 
 
-def refuse_failed(failed: Mapping[str, Failure], among: int) -> None:
-    """Raise an `InputError` that names the clips, if there are any."""
-    if failed:
-        told = listed([told_failure(one) for one in failed.values()])
-        raise InputError(f"{len(failed)} of {among} clips cannot be embedded: {told}")
-
-
-def told_failure(one: Failure) -> str:
-    """Return id, reason code and what was found, on one line."""
-    # of too_long, the advice is for an encoder of one's own; a model's has its limit
-    found = one.message.partition(": ")[0] if one.code == "too_long" else one.message
-    return f"{one.id}: {one.code}" + (f" ({found})" if found else "")
-
-
-def length_of(path: Path) -> float | tuple[str, str]:
-    """Return the seconds of a file as its decoder finds them, or reason code and what was found."""
+def length_of(path: Path) -> float | Reason:
+    """Return the seconds of a file as its decoder finds them, or why there are none."""
     import io
 
     import soundfile

@@ -20,9 +20,9 @@ from ..cache.errors import InputError, listed, nearest
 from ..cache.manifest import Manifest
 from .model import Model
 from .predictions import Predictions
+from .sides import Reason, one_sided, told_reason, unusable
 
 if TYPE_CHECKING:
-    from .raw import Failure
     from .replay import Replay
 
 __all__ = ["Answer", "System", "open_system"]
@@ -41,7 +41,7 @@ class Answer:
     failed : dict of str to str
         Id -> reason code.
     reasons : dict of str to str
-        Id -> reason code and what was found, in words.
+        Id -> reason code with what was found.
     one_sided : dict of str to str
         Id -> what to say of clips that are predicted, but from audio or from text alone.
     flags : dict of str to list of str
@@ -103,11 +103,11 @@ class System:
         -------
         Answer
         """
-        from .raw import embed_needs, one_sided, told_failure, unusable
+        from .raw import embed_needs
 
         if not len(clips):
             return Answer(None, {})
-        failed: dict[str, Failure] = {}
+        failed: dict[str, Reason] = {}
         alone: dict[str, str] = {}
         flags: dict[str, list[str]] = {}
         for model in self.models.values():
@@ -132,8 +132,8 @@ class System:
             predictions = single if self.replay is None else self.replay.combine(members)
         return Answer(
             predictions,
-            {name: one.code for name, one in failed.items()},
-            {name: told_failure(one) for name, one in failed.items()},
+            {name: code for name, (code, _) in failed.items()},
+            {name: told_reason(reason) for name, reason in failed.items()},
             {name: remark for name, remark in alone.items() if name not in failed},
             flags,
         )
@@ -184,7 +184,7 @@ class System:
         with tempfile.TemporaryDirectory() as place:
             answer = self.predict(clips, Cache(Path(place) / "c"), encoders=encoders, device=device)
         if answer.failed or answer.predictions is None:
-            told = listed(list(answer.reasons.values()))
+            told = listed([f"{name}: {reason}" for name, reason in answer.reasons.items()])
             raise InputError(f"{len(answer.failed)} of {len(clips)} cannot be embedded: {told}")
         for name, remark in answer.one_sided.items():
             log.warning("%s: %s", name, remark)

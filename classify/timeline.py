@@ -13,6 +13,7 @@ from ..cache.errors import InputError
 from ..cache.manifest import Manifest
 from .drafts import drafted
 from .predictions import Predictions
+from .sides import Reason
 
 __all__ = ["spans", "timeline_rows", "windows", "write_timeline"]
 
@@ -38,9 +39,7 @@ def spans(seconds: float, window: float, hop: float) -> list[tuple[float, float]
     return [(start, start + window) for start in starts]
 
 
-def windows(
-    clips: Manifest, window: float, hop: float
-) -> tuple[Manifest, dict[str, tuple[str, str]]]:
+def windows(clips: Manifest, window: float, hop: float) -> tuple[Manifest, dict[str, Reason]]:
     """Cut the recordings of a manifest into overlapping segments.
 
     Parameters
@@ -54,8 +53,8 @@ def windows(
     -------
     windows : Manifest
         Ids are ``CLIP#START-END``; the column ``recording`` holds the clip's id.
-    failed : dict of str to (str, str)
-        Id of a clip -> reason code and what was found, where it has no length.
+    failed : dict of str to Reason
+        Of clips that have no length.
 
     Raises
     ------
@@ -69,7 +68,7 @@ def windows(
             f"window {window:g} s, hop {hop:g} s; expected {SHORTEST:g} <= hop <= window"
         )
     rows, failed = [], {}
-    lengths: dict[Path, float | tuple[str, str]] = {}
+    lengths: dict[Path, float | Reason] = {}
     for position, clip in enumerate(clips):
         if not clip.path:
             failed[clip.id] = ("no audio", "")

@@ -50,7 +50,7 @@ def test_one_bad_file_of_a_folder_fails_alone(models, tmp_path):
         "gone.wav: not predicted: missing",
         "bad\\udcff.wav: not predicted: bad_name",
         "link: a link to a folder is not followed",
-        "left out, as affekt cannot decode them: " + str(wav / "a.m4a"),
+        "left out, as their endings are of no format read here: " + str(wav / "a.m4a"),
     ):
         assert said in told.stderr
 
