@@ -124,7 +124,8 @@ def predict(
 
 def _check_options(options: Mapping[str, Any]) -> None:
     """Refuse, before any work, what says nothing or cannot be."""
-    if options["window"] is None and not options["hop"] is options["figure"] is None:
+    of_windows = (options["hop"], options["figure"])
+    if options["window"] is None and any(value is not None for value in of_windows):
         raise InputError("--hop and --figure belong to a timeline; say --window SECONDS too")
     for name in ("whisper", "language"):
         if options[name] is not None and not options["transcribe"]:
