@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from .durable import _alive
+from .durable import is_alive
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def _abandoned(out: Path) -> list[Path]:
     for path in out.parent.iterdir():
         if path.name.startswith(_start(out)):
             pid, _, rest = path.name.removeprefix(_start(out)).partition("-")
-            if pid.isdecimal() and len(rest) == 8 and not _alive(int(pid)):
+            if pid.isdecimal() and len(rest) == 8 and not is_alive(int(pid)):
                 found.append(path)
     return found
 

@@ -66,9 +66,9 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
         _echo_json(report.as_dict())
     else:
         for finding in report.findings:
-            click.echo(
-                f"{'damaged' if finding.damage else 'note'}: {finding.path}: {finding.problem}"
-            )
+            damaged = "damaged" if finding.aside else "not checked"
+            word = damaged if finding.damage else "note"
+            click.echo(f"{word}: {finding.path}: {finding.problem}")
         trusted = f", {report.trusted} of them trusted unread" if quick else ""
         state = "no damage" if report.ok else f"{len(report.damage)} damaged"
         click.echo(

@@ -108,7 +108,7 @@ def write_beside(pieces: Iterable[bytes | memoryview], tmp: Path) -> tuple[Path,
     digest : str
         sha256 (hex) of its bytes.
     """
-    path = tmp / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
+    path = unused(tmp)
     state = hashlib.sha256()
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
@@ -125,6 +125,11 @@ def write_beside(pieces: Iterable[bytes | memoryview], tmp: Path) -> tuple[Path,
         discard(path)
         raise
     return path, state.hexdigest()
+
+
+def unused(tmp: Path) -> Path:
+    """Return an unused name in `tmp`, which tells `leftovers` whose it is."""
+    return tmp / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
 
 
 def discard(beside: Path) -> None:
@@ -194,7 +199,7 @@ def leftovers(tmp: Path) -> list[Path]:
         if path.name.startswith(LOCK) or path.is_dir():
             continue
         host, pid, _ = [*path.name.rsplit("-", 2), "", ""][:3]
-        gone = host == socket.gethostname() and pid.isdigit() and not _alive(int(pid))
+        gone = host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid))
         if gone or _age(path) > DAY:
             found.append(path)
     return sorted(found)
@@ -226,7 +231,8 @@ def _link(beside: Path, target: Path) -> bool:
     return True
 
 
-def _alive(pid: int) -> bool:
+def is_alive(pid: int) -> bool:
+    """Whether a process of this machine runs."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -14,7 +14,6 @@ import io
 import os
 import re
 import threading
-import uuid
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from .digests import hex_bytes, key_words
+from .durable import discard, unused
 from .errors import DamagedError
 from .shard import Rows, open_shard
 from .vectors import Vectors
@@ -226,10 +226,11 @@ class Index:
             rows=np.array([len(raw) for raw in keys.values()]),
             key=np.concatenate(list(keys.values())),
         )
-        beside = tmp / f"index-{uuid.uuid4().hex}"
-        with contextlib.suppress(OSError):
+        beside = unused(tmp)
+        with contextlib.suppress(OSError):  # not flushed: a memo that a power cut cuts is ignored
             beside.write_bytes(image.getbuffer())
             beside.replace(self.folder / "index.npz")
+        discard(beside)
 
     def _load(self, names: set[str]) -> dict[str, np.ndarray]:
         """Return the keys by shard as the memo has them; nothing if it is not there or damaged."""

@@ -135,8 +135,8 @@ class PackedClips(ClipIndex):
                 data = dataset(file, "clips", (None,), "u")[()].tobytes()
                 if hashlib.sha256(data).hexdigest() != attribute(file, "clips_sha256", str):
                     raise DamagedError(f"{self.top}: the index of clips is damaged")
-            self._names = {"clips"}
             self._take([data])
+            self._names = {"clips"}  # last: other threads take it for the rest
         return self
 
     def record(self, lines: Iterable[Seen]) -> None:

@@ -16,6 +16,7 @@ from .errors import DamagedError, InputError, listed
 from .failures import note_failure, read_failures
 from .features import Features, pick_layers
 from .gather import Part, gather
+from .hostile import check_regular
 from .index import Index, Table
 from .spec import Spec
 from .writer import Writer
@@ -452,6 +453,7 @@ def open_space(cache: Cache, folder: Path) -> Space:
     path = folder / "spec.json"
     remedy = f"run: affekt cache repair {cache.path}"
     try:
+        check_regular(path)
         spec = Spec.from_json(path.read_bytes(), str(path))
     except FileNotFoundError:
         raise DamagedError(f"{path} is missing; {remedy}") from None

@@ -33,7 +33,7 @@ CODES = {
     "bad_text": "a NUL or a lone surrogate in the text",
     "out_of_memory": "does not fit into memory even alone",
     "non_finite_output": "the encoder answered NaN or infinity",
-    "out_of_range": "values too large for the stored type",
+    "out_of_range": "samples, or values for the stored type, too large",
     "encoder_error": "the encoder refused this one input",
 }
 
