@@ -16,26 +16,22 @@ from .durable import publish, set_aside
 from .errors import (
     AffektError,
     InputError,
-    MissingError,
     SpecError,
     listed,
     nearest,
 )
 from .features import pick_layers
-from .index import NAME, Index
+from .index import Index
 from .manifest import Manifest
+from .opening import is_space, open_space
 from .packed import PackedClips, PackedIndex, packed_spaces
-from .space import Space, open_space
+from .remedies import DISPUTED, missing_error, no_such_spec
+from .space import Space
 from .spec import Spec, slug
 
 if TYPE_CHECKING:
     from .repair import Repair
     from .verify import Report
-
-DISPUTED = (
-    "had different contents under different roots, and the file is not at hand: bring the file, or"
-    " rename the clip"
-)
 
 
 class Cache:
@@ -186,7 +182,7 @@ class Cache:
         if len(asked) < len(clips) or len(absent):
             known = np.flatnonzero([key is not None for key in keys])
             gone = sorted({*range(len(clips))} - {*known.tolist()} | {*known[absent].tolist()})
-            raise self._missing(space, clips, [clips.ids[i] for i in gone])
+            raise missing_error(space, clips, [clips.ids[i] for i in gone])
         return values[:, 0] if one else values
 
     def missing(self, space: str | Space, clips: Manifest) -> list[str]:
@@ -387,60 +383,11 @@ class Cache:
             raise InputError(f"{clips.place(i)}: {clips['path'][i]!r} {DISPUTED}")
         return found[0] if len(found) == 1 else None
 
-    def _missing(self, space: Space, clips: Manifest, ids: list[str]) -> MissingError:
-        failed = {note["id"]: note["code"] for note in space.failures()}
-        codes = sorted({failed[id_] for id_ in ids if id_ in failed})
-        known = f" Extract could not embed some of them ({', '.join(codes)})." if codes else ""
-        damaged = space.index.damaged
-        hurt = f" Damaged: {listed(sorted(damaged))}; affekt cache repair." if damaged else ""
-        return MissingError(
-            f"{space.name}: {len(ids)} of {len(clips)} clips are not stored: {listed(ids)}."
-            f"{known}{hurt}{self._disputed(space, clips, ids)} {self._remedy(space, clips)}",
-            ids,
-        )
-
-    def _disputed(self, space: Space, clips: Manifest, ids: list[str]) -> str:
-        """Return what to say of the missing clips whose content the index cannot decide."""
-        if space.modality == "text":
-            return ""
-        wanted = set(ids)
-        places = [i for i, id_ in enumerate(clips.ids) if id_ in wanted]
-        torn = [i for i in places if len(self.clips.remembered(clips, i)) > 1]
-        found = [clips.ids[i] for i in torn if not clips.file(i).exists()]
-        return f" Of these, {listed(found)} {DISPUTED}." if found else ""
-
-    def _remedy(self, space: Space, clips: Manifest) -> str:
-        """Return how missing rows come into a space."""
-        encoder = space.spec.fields["encoder"]
-        folder = "DIR" if self.packed else self.path
-        if encoder.get("imported") is True:
-            remedy = (
-                "Another tool computed this space; import its values again, with those clips:"
-                f" affekt cache import {folder} SOURCE --manifest {clips.source} --name NAME"
-            )
-        else:
-            remedy = (
-                "Compute them:"
-                f" affekt extract {clips.source} --cache {folder} --encoder {encoder['name']}"
-            )
-        if self.packed:
-            remedy += (
-                "\nwhere DIR is the cache that was packed. This file never changes: pack it again:"
-                " affekt cache pack DIR OUT.h5"
-            )
-        return remedy
-
     def _by_spec(self, spec: Spec, spaces: list[Space]) -> Space:
         for space in spaces:
             if space.spec == spec:
                 return space
-        if not spaces:
-            raise InputError(f"{self.path} has no space of {spec.name}; it has none")
-        alike = min(spaces, key=lambda space: len(space.spec.diff(spec)))
-        raise SpecError(
-            f"{self.path} has no space of this {spec.name}; the nearest, {alike.name}, was computed"
-            f" differently:\n{alike.spec.explain(spec)}"
-        )
+        raise no_such_spec(self.path, spec, spaces)
 
     def __getstate__(self) -> dict[str, Any]:
         return {"path": self.path, "readonly": self.readonly}
@@ -450,16 +397,3 @@ class Cache:
 
     def __repr__(self) -> str:
         return f"Cache({os.fspath(self.path)!r})"
-
-
-def is_space(folder: Path) -> bool:
-    """Say whether a folder holds anything of a space: a spec or a shard.
-
-    Without both it is a space that a killed process had only begun to make, or somebody else's.
-    """
-    if not folder.is_dir():
-        return False
-    if os.path.lexists(folder / "spec.json"):
-        return True
-    shards = folder / "shards"
-    return shards.is_dir() and any(NAME.fullmatch(path.name) for path in shards.iterdir())

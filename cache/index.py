@@ -33,6 +33,7 @@ NAME = re.compile(r"[0-9a-f]{24}\.h5")
 WORTH = 8  # shards read one by one before it is worth writing the memo
 MANY = 10_000  # rows that count as one more shard
 ROOM = 1 << 20  # bytes that a memo may have besides
+KEYS = 64 << 20  # bytes of keys that the largest shard may have
 
 
 @dataclass(frozen=True)
@@ -240,8 +241,8 @@ class Index:
             return {}
 
     def _unpack(self, path: Path, names: set[str]) -> dict[str, np.ndarray]:
-        """Read the memo, which is never larger than the shards that it is about."""
-        if path.stat().st_size > ROOM + sum(self.path(name).stat().st_size for name in names):
+        """Read the memo, if it is no larger than its shards may make it."""
+        if path.stat().st_size > ROOM + len(names) * KEYS:
             return {}
         with path.open("rb") as file, np.load(file, allow_pickle=False) as memo:
             packed = any(entry.compress_type != zipfile.ZIP_STORED for entry in memo.zip.infolist())

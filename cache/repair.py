@@ -18,7 +18,7 @@ import h5py
 from .durable import leftovers, publish
 from .errors import AffektError, DamagedError, NewerError, SpecError
 from .hostile import attribute, check_regular, dataset, open_plain
-from .space import open_space
+from .opening import open_space
 from .spec import Spec
 
 if TYPE_CHECKING:

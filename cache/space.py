@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
 from .canary import read_canary, write_canary
+from .checked import float_type, refuse_damaged, refuse_overflow
 from .digests import hex_bytes, key_words
 from .durable import discard, file_digest, make_folder, put, write_beside
-from .errors import DamagedError, InputError, listed
+from .errors import InputError
 from .failures import note_failure, read_failures
 from .features import Features, pick_layers
 from .gather import Part, gather
-from .hostile import check_regular
 from .index import Index, Table
 from .spec import Spec
 from .writer import Writer
@@ -28,7 +27,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-RANGE = 1 << 20  # values looked at at a time: no second copy of a large result
 PATIENCE = 100  # times that a read starts again because shards are being merged
 
 
@@ -162,15 +160,15 @@ class Space:
         """
         raw = hex_bytes(keys)
         words = key_words(raw)
-        values = np.empty((len(keys), len(layers), self.dim), _float_type(dtype))
+        values = np.empty((len(keys), len(layers), self.dim), float_type(dtype))
 
         def read() -> tuple[dict[str, np.ndarray], np.ndarray]:
             parts, missing = self._parts(raw)
             return gather(parts, layers, words, values.transpose(1, 0, 2), sums_out), missing
 
         bad, missing = self._patiently(read)
-        self._check(bad)
-        self._check_range(values, missing)
+        refuse_damaged(self, bad)
+        refuse_overflow(self, values, missing)
         return values, missing
 
     def _patiently(self, act: Callable[[], T]) -> T:
@@ -181,34 +179,6 @@ class Space:
             except FileNotFoundError:
                 self.index.refresh()
         return act()
-
-    def _check(self, bad: dict[str, np.ndarray]) -> None:
-        """Raise if vectors were found damaged, by file."""
-        if bad:
-            path = self.cache.path
-            remedy = f"Run: affekt cache repair {path}, then extract again"
-            if self.cache.packed:  # nobody repairs one: it never changes
-                remedy = f"Pack it again: affekt cache pack <the folder it was made of> {path}"
-            raise DamagedError(
-                f"{self.name}: {sum(map(len, bad.values()))} rows are damaged, in"
-                f" {listed([Path(path).name for path in bad])}. {remedy}"
-            )
-
-    def _check_range(self, values: np.ndarray, missing: np.ndarray) -> None:
-        """Raise if a value became infinite in a smaller type than the stored one."""
-        if values.itemsize >= self.spec.dtype.itemsize:
-            return
-        axes = tuple(range(1, values.ndim))
-        over = np.zeros(len(values), bool)
-        step = 1 + RANGE // max(1, values[:1].size)
-        for start in range(0, len(values), step):
-            over[start : start + step] = np.isinf(values[start : start + step]).any(axis=axes)
-        over[missing] = False  # never filled
-        if over.any():
-            raise InputError(
-                f"{self.name}: {over.sum()} rows have values beyond the range of {values.dtype}"
-                f" (+-{np.finfo(values.dtype).max:g}); read them as {self.spec.store_dtype}"
-            )
 
     def _parts(self, keys: np.ndarray) -> tuple[list[Part], np.ndarray]:
         """Return where the rows are, and the positions of the keys that are not stored."""
@@ -251,7 +221,7 @@ class Space:
             The type is not one of floats, or too small for a value.
         """
         [layer] = pick_layers(layer, self.n_layers)
-        found = _float_type(dtype or self.spec.store_dtype)
+        found = float_type(dtype or self.spec.store_dtype)
 
         def read() -> tuple[np.ndarray, dict[str, np.ndarray]]:
             table, order = self._ordered()
@@ -260,8 +230,8 @@ class Space:
             return values, gather(parts, [layer], table.words[order], values[None])
 
         values, bad = self._patiently(read)
-        self._check(bad)
-        self._check_range(values, np.empty(0, np.intp))
+        refuse_damaged(self, bad)
+        refuse_overflow(self, values, np.empty(0, np.intp))
         return values
 
     def row_keys(self) -> list[str]:
@@ -427,40 +397,3 @@ class Space:
 
     def __repr__(self) -> str:
         return f"Space({self.name}, {self.n_layers} x {self.dim} {self.spec.store_dtype})"
-
-
-def _float_type(dtype: str) -> np.dtype:
-    """Return a type for values: one of integers would cut them off."""
-    try:
-        found = np.dtype(dtype)
-    except (TypeError, ValueError):
-        found = None
-    if found is None or found.kind != "f":
-        raise InputError(f"dtype is {dtype!r}, expected 'float16', 'float32' or 'float64'")
-    return found
-
-
-def open_space(cache: Cache, folder: Path) -> Space:
-    """Open a space by its folder.
-
-    Raises
-    ------
-    DamagedError
-        ``spec.json`` is missing, damaged, or not the one of this folder.
-    SpecError
-        The space has a newer format.
-    """
-    path = folder / "spec.json"
-    remedy = f"run: affekt cache repair {cache.path}"
-    try:
-        check_regular(path)
-        spec = Spec.from_json(path.read_bytes(), str(path))
-    except FileNotFoundError:
-        raise DamagedError(f"{path} is missing; {remedy}") from None
-    except InputError as error:
-        if "newer" in str(error):
-            raise
-        raise DamagedError(f"{error}; {remedy}") from error
-    if not folder.name.endswith(f"-{spec.key[:8]}"):
-        raise DamagedError(f"{path} is the spec {spec.key[:8]}, not of this folder; {remedy}")
-    return Space(cache, folder.name, spec)
