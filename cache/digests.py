@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import binascii
 import hashlib
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 KINDS = ("audio", "text")
+DIGEST = re.compile(r"[0-9a-f]{64}")  # of a content, and a row key
 
 
 def audio_digest(data: bytes, start: float | None = None, end: float | None = None) -> str:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
 from pathlib import Path
 from typing import Any
 
-KEY = re.compile(r"[0-9a-f]{64}")
+from .digests import DIGEST
+
 STORED = "stored"  # the code that takes an earlier line back
 
 
@@ -59,5 +59,5 @@ def _is_note(note: Any) -> bool:
     texts = [note.get(name) for name in ("id", "code", "message")]
     key = note["key"]
     return all(isinstance(text, str) for text in texts) and (
-        key is None or (isinstance(key, str) and KEY.fullmatch(key) is not None)
+        key is None or (isinstance(key, str) and DIGEST.fullmatch(key) is not None)
     )

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .digests import DIGEST
 from .durable import content_name, file_digest, make_folder, publish, set_aside
 from .errors import DamagedError
 from .hostile import check_regular
@@ -23,7 +24,6 @@ from .hostile import check_regular
 NAME = re.compile(r"[0-9a-f]{24}\.jsonl")
 LEAD = b'{"at":"'  # every line starts so, followed by 16 hex digits to find it by
 DIGITS = 16
-DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
