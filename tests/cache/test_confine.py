@@ -1,0 +1,40 @@
+"""Paths of a manifest stay in its root; absolute ones may, if they lie in it."""
+
+from __future__ import annotations
+
+import pytest
+from affekt.cache import InputError, Manifest
+from affekt.cache.confine import Folder, check_written
+
+
+def test_M09_a_table_with_absolute_paths_inside_its_root_is_read(tmp_path):
+    sound = tmp_path / "sounds" / "a.wav"
+    sound.parent.mkdir()
+    sound.write_bytes(b"")
+    table = tmp_path / "clips.csv"
+    table.write_text(f"id,path\na,{sound}\n", encoding="utf-8")
+    assert Manifest.read(table, root=tmp_path).file(0) == sound
+    with pytest.raises(InputError, match="leaves the manifest's root"):
+        Manifest.read(table, root=tmp_path / "other")
+
+
+def test_M09_absolute_paths_inside_the_root(tmp_path):
+    real = tmp_path / "real"
+    real.mkdir()
+    (real / "a.wav").write_bytes(b"x")
+    root = tmp_path / "root"
+    root.symlink_to(real)
+
+    def check(written, **options):
+        check_written(str(written), lambda: "clips.csv line 2", allow_outside=False, **options)
+
+    for written in (root / "a.wav", real / "a.wav"):
+        check(written, root=root)
+        folder = Folder(root, allow_outside=False)
+        assert folder.file(str(written), lambda: "line 2") == real / "a.wav"
+        with pytest.raises(InputError, match="leaves the manifest's root"):
+            check(written)
+    for written in (tmp_path / "a.wav", f"{root}-2/a.wav", f"{root}/../a.wav", "C:\\a.wav", root):
+        with pytest.raises(InputError, match="leaves the manifest's root") as error:
+            check(written, root=root)
+        assert "allow_outside" not in str(error.value)  # most commands have no such option
