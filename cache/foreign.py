@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from .errors import InputError, listed
-from .tables import SUFFIXES, Table, read_table, table_of_frame
+from .manifest.tables import SUFFIXES, Table, read_table, table_of_frame
 
 Finder = Callable[[str], np.ndarray | None]
 """Gives the array of an id, or None."""

@@ -11,9 +11,14 @@ import pandas as pd
 import pytest
 import soundfile
 from affekt.cache import InputError, Manifest
-from affekt.cache.manifest_corpora import read_emobox, read_s3prl, read_unified
-from affekt.cache.manifest_objects import from_audformat, from_datasets
-from affekt.cache.wav import wav_bytes
+from affekt.cache.manifest import (
+    from_audformat,
+    from_datasets,
+    read_emobox,
+    read_s3prl,
+    read_unified,
+)
+from affekt.cache.manifest.wav import wav_bytes
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .errors import InputError, nearest
+from ..errors import InputError, nearest
 from .tables import Table
 
 COLUMNS = (
@@ -43,7 +43,7 @@ def named(table: Table) -> Mapping[str, Sequence[Any]]:
 
     Examples
     --------
-    >>> from affekt.cache.tables import table_of_rows
+    >>> from affekt.cache.manifest.tables import table_of_rows
     >>> list(named(table_of_rows([{"file": "a.wav", "emo": "joy", "take": "3"}], "<rows>")))
     ['id', 'path', 'label', 'take']
     """

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .confine import check_written
-from .errors import InputError, listed
+from ..errors import InputError, listed
+from .paths import check_written
 
 if TYPE_CHECKING:
     from .manifest import Manifest

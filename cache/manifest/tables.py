@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import InputError, nearest
+from ..errors import InputError, nearest
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".parquet")
 PIECE = 500  # rows held as rows before they become columns; few, so that they stay in cache

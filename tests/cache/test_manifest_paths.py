@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from affekt.cache import InputError, Manifest
-from affekt.cache.confine import Folder, check_written
+from affekt.cache.manifest.paths import Folder, check_written
 
 
 def test_M09_a_table_with_absolute_paths_inside_its_root_is_read(tmp_path):

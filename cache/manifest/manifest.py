@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from .aliases import COLUMNS, TIMES, named
-from .confine import Folder
-from .errors import InputError, listed, nearest
-from .manifest_checks import check_content, check_ids
+from ..errors import InputError, listed, nearest
+from .checks import check_content, check_ids
+from .columns import COLUMNS, TIMES, named
+from .paths import Folder
 from .tables import Table, read_table, table_of_frame, table_of_rows, write_table
 
 NO_TIME = -np.inf  # a time that is written but is none ("nan", "inf"): extract quarantines the clip
@@ -145,15 +145,15 @@ class Manifest:
 
     @classmethod
     def from_datasets(cls, dataset: Any, folder: str | os.PathLike, **options: Any) -> Manifest:
-        """Make a manifest of a `datasets.Dataset`; see `manifest_objects.from_datasets`."""
-        from .manifest_objects import from_datasets
+        """Make a manifest of a `datasets.Dataset`; see `objects.from_datasets`."""
+        from .objects import from_datasets
 
         return from_datasets(dataset, folder, **options)
 
     @classmethod
     def from_audformat(cls, table: Any, root: str | os.PathLike, **options: Any) -> Manifest:
-        """Make a manifest of an audformat table; see `manifest_objects.from_audformat`."""
-        from .manifest_objects import from_audformat
+        """Make a manifest of an audformat table; see `objects.from_audformat`."""
+        from .objects import from_audformat
 
         return from_audformat(table, root, **options)
 
