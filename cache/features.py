@@ -77,9 +77,7 @@ class Features:
             Clips that are not stored.
         """
         values = self.space.cache.read(self.space, clips, list(self.layers))
-        if self.combine == "mean":
-            return values.mean(axis=1, dtype=np.float32)
-        return values.reshape(len(clips), -1)
+        return combine_layers(values, self.combine)
 
     def describe(self) -> dict[str, Any]:
         """Return what is written into a model: space, spec key, layers, combine."""
@@ -89,6 +87,20 @@ class Features:
             "layers": list(self.layers),
             "combine": self.combine,
         }
+
+
+def combine_layers(values: np.ndarray, combine: str) -> np.ndarray:
+    """Return chosen layers ``(clips, layers, dim)`` as one input ``(clips, width)``.
+
+    Examples
+    --------
+    >>> layers = np.ones((2, 3, 4), np.float32)
+    >>> combine_layers(layers, "mean").shape, combine_layers(layers, "concat").shape
+    ((2, 4), (2, 12))
+    """
+    if combine == "mean":
+        return values.mean(axis=1, dtype=np.float32)
+    return values.reshape(len(values), values.shape[1] * values.shape[2])
 
 
 def pick_layers(layers: int | str | Iterable[int] | None, count: int) -> tuple[int, ...]:

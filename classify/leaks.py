@@ -19,6 +19,7 @@ from ..cache.errors import InputError
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
+    from ..cache.space import Space
 
 Parts = Mapping[str, "Manifest"]
 
@@ -235,3 +236,34 @@ def _count(items: Sequence[object], noun: str) -> str:
 
 def _some(items: Sequence[str]) -> str:
     return ", ".join(items[:5]) + (f" and {len(items) - 5} more" if len(items) > 5 else "")
+
+
+def refuse_leaks(
+    parts: Mapping[str, Manifest], spaces: Sequence[Space], speakers: bool, contents: bool
+) -> None:
+    """Refuse voices and recordings of test in train or dev; a shared text is no leak.
+
+    Parameters
+    ----------
+    parts : mapping of str to Manifest
+        "test", and "train" or "dev" or both.
+    spaces : sequence of Space
+        The first one of audio gives the digests of the recordings.
+    speakers, contents : bool
+        What is allowed nevertheless.
+    """
+    heard = [space for space in spaces if space.modality == "audio"]
+    for name in ("train", "dev"):
+        if name not in parts:
+            continue
+        pair = {name: parts[name], "test": parts["test"]}
+        check_speakers(pair, allow=speakers)
+        for space in heard[:1]:
+            digests = {
+                clip_id: digest
+                for clips in pair.values()
+                for clip_id, digest in zip(
+                    clips.ids, space.cache.digests(clips, "audio"), strict=True
+                )
+            }
+            check_duplicates(pair, digests, allow=contents)

@@ -18,6 +18,7 @@ import numpy as np
 
 from ..cache.errors import InputError
 from ..cache.manifest import Manifest
+from .leaks import refuse_leaks
 from .needs import Needs
 from .persist import read_folder, write_folder
 from .predictions import Predictions
@@ -121,7 +122,8 @@ class Model:
         dev = self._labelled(dev)[0] if dev is not None and len(dev) else None
         if test is not None:
             parts = {"train": train, "test": test} | ({"dev": dev} if dev is not None else {})
-            self._refuse_leaks(parts, allow_speaker_overlap, allow_duplicates)
+            spaces = [one.space for one in self.features]
+            refuse_leaks(parts, spaces, allow_speaker_overlap, allow_duplicates)
         counts = Counter(train["label"])
         if len(counts) < 2:
             raise InputError(
@@ -193,6 +195,35 @@ class Model:
             return predict_files(self, files, cache, **raw)
         values = self.scaling.apply(self._read(clips, self._features_in(cache)), clips)
         return self._named(list(clips.ids), values)
+
+    def predict_features(
+        self,
+        ids: Sequence[str],
+        values: np.ndarray,
+        columns: Mapping[str, Mapping[str, str]] | None = None,
+    ) -> Predictions:
+        """Predict features that were computed already.
+
+        Parameters
+        ----------
+        ids : sequence of str
+        values : ndarray (clips, width) float32
+            The features of all encoders side by side, not scaled.
+        columns : mapping, optional
+            Id -> columns of a manifest; for a model that scales within each speaker, language or
+            corpus.
+
+        Returns
+        -------
+        Predictions
+        """
+        if self.head_ is None:
+            raise InputError("this model is not trained; call fit first")
+        clips = None
+        if self.scaling.within is not None:
+            rows = [{"id": name, "text": "-", **(columns or {}).get(name, {})} for name in ids]
+            clips = Manifest.from_rows(rows, source="the clips given")
+        return self._named(list(ids), self.scaling.apply(values, clips))
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save to a folder: `config.json` and `model.safetensors`.
@@ -347,26 +378,6 @@ class Model:
         columns = [self.task.labels.index(str(label)) for label in self.head_.classes_]
         proba[:, columns] = found / found.sum(axis=1, keepdims=True)
         return Predictions(ids, self.task.labels, proba)
-
-    def _refuse_leaks(self, parts: Mapping[str, Manifest], speakers: bool, contents: bool) -> None:
-        """Refuse voices and recordings of test in train or dev; a shared text is no leak."""
-        from .leaks import check_duplicates, check_speakers
-
-        test = parts["test"]
-        for name in ("train", "dev"):
-            if name in parts:
-                pair = {name: parts[name], "test": test}
-                check_speakers(pair, allow=speakers)
-                heard = [one.space for one in self.features if one.space.modality == "audio"]
-                for space in heard[:1]:
-                    digests = {
-                        clip_id: digest
-                        for clips in pair.values()
-                        for clip_id, digest in zip(
-                            clips.ids, space.cache.digests(clips, "audio"), strict=True
-                        )
-                    }
-                    check_duplicates(pair, digests, allow=contents)
 
 
 def load_model(

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "embed_needs",
+    "find_encoder",
     "length_of",
     "open_encoder",
     "predict_files",
@@ -158,7 +159,7 @@ def embed_needs(
         space = next((one for one in cache.spaces() if one.key == need.spec.key), None)
         if space is not None and not set(space.missing(clips)) - set(lacking):
             continue
-        encoder = _first(need.spec, encoders, device)
+        encoder = find_encoder(need.spec, encoders, device)
         space = cache.create(need.spec)
         if position < len(canaries) and canaries[position] is not None and space.canary() is None:
             space.set_canary(canaries[position])
@@ -214,8 +215,16 @@ def length_of(path: Path) -> float | Reason:
         return "decode_error", f"{path.name}: {str(error).split('>: ')[-1]}"
 
 
-def _first(spec: Spec, places: Sequence[str | os.PathLike[str]], device: str) -> Encoder:
-    """Open the first of the folders that is the encoder, or the one that the spec names."""
+def find_encoder(
+    spec: Spec, places: Sequence[str | os.PathLike[str]] = (), device: str = "auto"
+) -> Encoder:
+    """Open the first of the folders that is the encoder, or the one that the spec names.
+
+    Raises
+    ------
+    InputError, SpecError
+        As `open_encoder`.
+    """
     errors = []
     for place in places:
         try:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ..cache.features import Features
     from ..cache.manifest import Manifest
 
-__all__ = ["bears_gaps", "check_sides", "read_features"]
+__all__ = ["bears_gaps", "check_sides", "join_features", "read_features"]
 
 
 def bears_gaps(head: Any) -> bool:
@@ -42,28 +42,42 @@ def read_features(
         A feature that is not finite; a clip without any side.
     """
     if not gaps or len(features) == 1:
-        parts = [one.read(clips) for one in features]
-        gone = np.zeros(len(clips), dtype=bool)
-    else:
-        parts, empty = [], []
-        for one in features:
-            missing = set(one.space.missing(clips))
-            there = np.array([clip not in missing for clip in clips.ids], dtype=bool)
-            values = np.full((len(clips), one.width), np.nan, np.float32)
-            if there.any():  # a call may have no clip at all with this side: one file, no text
-                found = clips.select(there)
-                values[there] = one.read(found)
-                _refuse_not_finite(values[there], found)
-            parts.append(values)
-            empty.append(~there)
-        gone = np.logical_and.reduce(empty)
-    if gone.any():
-        names = [clips.ids[row] for row in np.flatnonzero(gone)]
+        return join_features(clips.ids, [one.read(clips) for one in features])
+    parts = []
+    for one in features:
+        missing = set(one.space.missing(clips))
+        there = np.array([clip not in missing for clip in clips.ids], dtype=bool)
+        values = np.full((len(clips), one.width), np.nan, np.float32)
+        if there.any():  # a call may have no clip at all with this side: one file, no text
+            values[there] = one.read(clips.select(there))
+        parts.append((values, there))
+    return join_features(clips.ids, [v for v, _ in parts], there=[there for _, there in parts])
+
+
+def join_features(
+    ids: Sequence[str], parts: Sequence[np.ndarray], there: Sequence[np.ndarray] | None = None
+) -> np.ndarray:
+    """Return the features of several sides, each ``(clips, width)``, side by side.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Of the clips, for messages.
+    parts : sequence of ndarray
+    there : sequence of ndarray of bool, optional
+        For each side the clips that have it, where gaps are accepted; all by default.
+
+    Raises
+    ------
+    InputError
+        A feature that is not finite; a clip without any side.
+    """
+    for position, values in enumerate(parts):
+        _refuse_not_finite(values, ids, None if there is None else there[position])
+    if there is not None and not (some := np.logical_or.reduce(there)).all():
+        names = [ids[row] for row in np.flatnonzero(~some)]
         raise InputError(f"{len(names)} clips have features of no side: {listed(names)}")
-    values = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-    if not gaps:
-        _refuse_not_finite(values, clips)
-    return values
+    return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 
 def check_sides(values: np.ndarray, features: Sequence[Features]) -> None:
@@ -81,10 +95,14 @@ def check_sides(values: np.ndarray, features: Sequence[Features]) -> None:
         start += one.width
 
 
-def _refuse_not_finite(values: np.ndarray, clips: Manifest) -> None:
-    finite = np.isfinite(values).all(axis=1)
-    if not finite.all():
-        names = [clips.ids[row] for row in np.flatnonzero(~finite)]
+def _refuse_not_finite(
+    values: np.ndarray, ids: Sequence[str], there: np.ndarray | None = None
+) -> None:
+    wrong = ~np.isfinite(values).all(axis=1)
+    if there is not None:
+        wrong &= there
+    if wrong.any():
+        names = [ids[row] for row in np.flatnonzero(wrong)]
         raise InputError(
             f"{len(names)} clips have features that are NaN or infinite: {listed(names)}; "
             "`affekt cache verify` says which shard"

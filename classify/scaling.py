@@ -83,15 +83,15 @@ class Scaling:
             self.mean, self.deviation = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
         return self
 
-    def apply(self, values: np.ndarray, clips: Manifest) -> np.ndarray:
-        """Return scaled features ``(clips, features)`` float32.
+    def apply(self, values: np.ndarray, clips: Manifest | None) -> np.ndarray:
+        """Return scaled features ``(clips, features)`` float32; groups are columns of `clips`.
 
         Raises
         ------
         InputError
             Another width than train's; clips without a group, or a group of too few clips.
         """
-        if self.within is not None:
+        if self.within is not None and clips is not None:
             return self.within.transform(values, groups=self._groups(clips)).astype(np.float32)
         if self.mean is None:
             return values

@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,10 +22,14 @@ from ..cache.errors import InputError, listed, nearest
 from ..cache.manifest import Manifest
 from .model import Model
 from .predictions import Predictions
-from .sides import Reason, one_sided, told_reason, unusable
+from .reading import bears_gaps
+from .sides import Reason, Side, one_sided, told_reason, unusable
 
 if TYPE_CHECKING:
     from .replay import Replay
+    from .serving.in_memory import Embedded
+    from .serving.inputs import RawClip
+    from .serving.open_encoders import OpenEncoders
 
 __all__ = ["Answer", "System", "open_system"]
 
@@ -46,6 +52,8 @@ class Answer:
         Id -> what to say of clips that are predicted, but from audio or from text alone.
     flags : dict of str to list of str
         Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now.
+    members : dict of str to Predictions
+        What each model says, of which `predictions` is made.
     """
 
     predictions: Predictions | None
@@ -53,6 +61,13 @@ class Answer:
     reasons: dict[str, str] = field(default_factory=dict)
     one_sided: dict[str, str] = field(default_factory=dict)
     flags: dict[str, list[str]] = field(default_factory=dict)
+    members: dict[str, Predictions] = field(default_factory=dict)
+
+
+def _no_encoders() -> OpenEncoders:
+    from .serving.open_encoders import OpenEncoders  # brings the decoders of extract
+
+    return OpenEncoders()
 
 
 @dataclass(frozen=True)
@@ -65,11 +80,15 @@ class System:
     models : dict of str to Model
     replay : Replay or None
         The fitted ensemble; None for one model.
+    opened : OpenEncoders
+        The encoders that `answer` has opened; see `close`.
     """
 
     name: str
     models: dict[str, Model]
     replay: Replay | None = None
+    opened: OpenEncoders = field(default_factory=_no_encoders, repr=False, compare=False)
+    _heads: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -107,11 +126,8 @@ class System:
 
         if not len(clips):
             return Answer(None, {})
-        failed: dict[str, Reason] = {}
-        alone: dict[str, str] = {}
-        flags: dict[str, list[str]] = {}
-        for model in self.models.values():
-            sides = embed_needs(
+        found = {
+            name: embed_needs(
                 model.needs,
                 clips,
                 cache,
@@ -120,14 +136,101 @@ class System:
                 device=device,
                 progress=progress,
             )
-            failed |= unusable(model, sides)
-            alone |= one_sided(model, sides)
-            for flag, ids in (item for side in sides for item in side.flags.items()):
-                flags[flag] = list(dict.fromkeys([*flags.get(flag, ()), *ids]))
-        kept = clips.select([i for i in clips.ids if i not in failed])
-        predictions = None
-        if len(kept):
-            members = {name: model.predict(kept, cache) for name, model in self.models.items()}
+            for name, model in self.models.items()
+        }
+
+        def ask(model: Model, ids: list[str]) -> Predictions:
+            return model.predict(clips.select(ids), cache)
+
+        return self._answered(clips.ids, found, ask)
+
+    def answer(
+        self,
+        clips: Sequence[RawClip],
+        *,
+        encoders: Sequence[str | os.PathLike[str]] = (),
+        device: str = "auto",
+    ) -> Answer:
+        """Predict clips in memory, through encoders that stay open for the next call.
+
+        May be called from several threads. Nothing is written to disk.
+
+        Parameters
+        ----------
+        clips : sequence of RawClip
+            With different ids.
+        encoders, device
+            As for `predict`.
+
+        Returns
+        -------
+        Answer
+            One bad clip is one failure in it.
+
+        Raises
+        ------
+        InputError
+            An id that comes twice; an encoder that is not there.
+        SpecError, CanaryError
+            The encoder at hand computes differently.
+        """
+        from .serving.in_memory import embed, side_by_side
+
+        twice = [name for name, count in Counter(one.id for one in clips).items() if count > 1]
+        if twice:
+            raise InputError(f"ids come twice: {listed(twice)}; expected each id once")
+        if not clips:
+            return Answer(None, {})
+        embedded: dict[str, Embedded] = {}
+        for model in self.models.values():
+            for position, need in enumerate(model.needs):
+                canary = model.canaries[position] if position < len(model.canaries) else None
+                encoder = self.opened.get(need.spec, canary, places=encoders, device=device)
+                if need.spec.key not in embedded:
+                    embedded[need.spec.key] = embed(clips, encoder, need.spec)
+        found = {
+            name: [embedded[need.spec.key].side(need.spec.modality) for need in model.needs]
+            for name, model in self.models.items()
+        }
+
+        def ask(model: Model, ids: list[str]) -> Predictions:
+            gaps = bears_gaps(model.head_)
+            values = side_by_side(ids, model.needs, embedded, gaps=gaps)
+            with self._heads:
+                return model.predict_features(ids, values, columns)
+
+        columns = {one.id: one.columns for one in clips}
+        return self._answered([one.id for one in clips], found, ask)
+
+    def close(self) -> None:
+        """Let go of the encoders that `answer` keeps open."""
+        self.opened.close()
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _answered(
+        self,
+        ids: Sequence[str],
+        sides: Mapping[str, list[Side]],
+        ask: Callable[[Model, list[str]], Predictions],
+    ) -> Answer:
+        """Ask every model about the clips that all of them can predict, and combine."""
+        failed: dict[str, Reason] = {}
+        alone: dict[str, str] = {}
+        flags: dict[str, list[str]] = {}
+        for name, model in self.models.items():
+            failed |= unusable(model, sides[name])
+            alone |= one_sided(model, sides[name])
+            for flag, marked in (item for side in sides[name] for item in side.flags.items()):
+                flags[flag] = list(dict.fromkeys([*flags.get(flag, ()), *marked]))
+        kept = [name for name in ids if name not in failed]
+        predictions, members = None, {}
+        if kept:
+            members = {name: ask(model, kept) for name, model in self.models.items()}
             single = next(iter(members.values()))
             predictions = single if self.replay is None else self.replay.combine(members)
         return Answer(
@@ -136,6 +239,7 @@ class System:
             {name: told_reason(reason) for name, reason in failed.items()},
             {name: remark for name, remark in alone.items() if name not in failed},
             flags,
+            members,
         )
 
     def __call__(

@@ -209,6 +209,13 @@ class Encoder:
     def __repr__(self) -> str:
         return f"Encoder({self.name!r}, {self.modality}, {self.spec.n_layers} x {self.spec.dim})"
 
+    def decoding_rules(self) -> dict[str, Any]:
+        """Return its rules for long audio, as options of `affekt.extract.decode`."""
+        rules: dict[str, Any] = {"truncate": self.long == "truncate"}
+        if self.long != "chunk":
+            rules["max_seconds"] = self.max_seconds
+        return rules
+
     @cached_property
     def _load(self) -> bool:
         self.backend.load()

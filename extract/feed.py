@@ -117,9 +117,7 @@ class _Audio:
         self.claim = claim
         self.rate = encoder.backend.sampling_rate
         self.refuse_silence = encoder.silence == "refuse"
-        self.rules: dict[str, Any] = {"truncate": encoder.long == "truncate"}
-        if encoder.long != "chunk":
-            self.rules["max_seconds"] = encoder.max_seconds
+        self.rules = encoder.decoding_rules()
         self.longest = self.rules.get("max_seconds", float("inf"))
         self.isolate = isolate
         self.local = threading.local()

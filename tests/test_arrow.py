@@ -40,6 +40,9 @@ RAW = {
     "missing_text.py",  # lets Whisper write what a model reads
     "vocametrix.py",
     "predict_emotion.py",
+    "inputs.py",  # new clips from memory
+    "in_memory.py",
+    "open_encoders.py",
 }
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 

@@ -1,0 +1,182 @@
+"""Clips from memory get the numbers that a cache gives, through encoders that stay open."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from affekt.cache import Cache, InputError, Manifest
+from affekt.classify import HEADS, Model, System, Task, open_system, splits
+from affekt.classify.demo_corpus import write_corpus
+from affekt.classify.serving.inputs import RawClip
+from affekt.extract import Encoder, extract
+
+VALENCE = Task.named("valence")
+QUICK = {"max_epochs": 2, "random_state": 0}
+SETTINGS = {
+    "logistic": {},
+    "mlp": {**QUICK, "hidden": (16,)},
+    "patch": {**QUICK, "d_model": 32, "feedforward": 64, "n_blocks": 1},
+    "concat": {**QUICK, "hidden": (16,)},
+    "mean": {**QUICK, "hidden": (16,), "dim": 16},
+    "cross-attention": {**QUICK, "d_model": 32, "feedforward": 64, "n_blocks": 1},
+}
+FUSED = ("concat", "mean", "cross-attention")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("memory")
+    write_corpus(folder, voices=6, clips_per_voice=6)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(corpus) -> Manifest:
+    return Manifest.read(corpus / "clips.csv")
+
+
+@pytest.fixture(scope="module")
+def part(clips):
+    [part] = splits(clips, task=VALENCE, test_size=0.35, dev_size=0.25)
+    return part
+
+
+@pytest.fixture(scope="module")
+def spaces(corpus, clips):
+    cache = Cache(corpus / "my.cache")
+    speech, text = (extract(clips, cache, Encoder(one)) for one in ("spectral", "ngram"))
+    half = extract(clips, cache, Encoder("spectral"), store_dtype="float16")
+    return {"speech": speech, "text": text, "half": half}
+
+
+@pytest.fixture(scope="module")
+def models(spaces, part) -> dict[str, Model]:
+    one, two = spaces["speech"].features(), spaces["text"].features()
+    fitted = {
+        name: Model(HEADS[name](**SETTINGS[name]), VALENCE, [one, two] if name in FUSED else one)
+        for name in SETTINGS
+    }
+    fitted["half"] = Model(HEADS["logistic"](), VALENCE, spaces["half"].features())
+    return {name: model.fit(part.train, part.dev) for name, model in fitted.items()}
+
+
+def forms(path: Path):
+    """Every form in which one recording comes in."""
+    samples, rate = soundfile.read(path, dtype="float32")
+    stereo = np.stack([samples, samples], axis=1)
+    whole, _ = soundfile.read(path, dtype="int16")
+    return {
+        "path": (path, None),
+        "bytes": (path.read_bytes(), None),
+        "file": (io.BytesIO(path.read_bytes()), None),
+        "mono": (samples, rate),
+        "double": (samples.astype(np.float64), rate),
+        "integers": (whole, rate),
+        "column": (samples[:, None], rate),
+        "stereo": (stereo, rate),
+        "torch": (torch.from_numpy(samples), rate),
+    }
+
+
+@pytest.mark.parametrize("name", [*SETTINGS, "half"])
+def test_path_bytes_waveform_and_cache_are_the_same(name, models, clips, part):
+    model = models[name]
+    chosen = part.test.select(part.test.ids[:2])
+    wanted = model.predict(chosen)
+    file = chosen.file(0)
+    text = str(chosen["text"][0])
+    given = [RawClip(form, audio, rate, text=text) for form, (audio, rate) in forms(file).items()]
+    answer = System("m", {"m": model}).answer(given)
+    assert answer.failed == {}
+    assert answer.predictions is not None
+    assert answer.predictions.ids == [one.id for one in given]
+    expected = np.repeat(wanted.proba[:1], len(given), axis=0)
+    np.testing.assert_allclose(answer.predictions.proba, expected, atol=1e-6)
+    assert answer.members["m"] == answer.predictions
+
+
+def test_one_bad_clip_fails_alone(models, part):
+    good = part.test.file(0)
+    answer = System("m", {"m": models["logistic"]}).answer(
+        [
+            RawClip("good", good),
+            RawClip("none", Path("no/such.wav")),
+            RawClip("text", text="only a text"),
+            RawClip("junk", b"not audio at all"),
+            RawClip("short", np.zeros(10, np.float32), 16000),
+            RawClip("nan", np.full(16000, np.nan, np.float32), 16000),
+            RawClip("rate", np.zeros(16000, np.float32), 3),
+            RawClip("empty", np.zeros((0, 2), np.float32), 16000),
+        ]
+    )
+    assert answer.predictions is not None
+    assert answer.predictions.ids == ["good"]
+    assert answer.failed == {
+        "none": "missing",
+        "text": "no audio",
+        "junk": "not_audio",
+        "short": "too_short",
+        "nan": "non_finite_input",
+        "rate": "implausible_header",
+        "empty": "empty",
+    }
+    with pytest.raises(InputError, match="ids come twice: a"):
+        System("m", {"m": models["logistic"]}).answer([RawClip("a", text="x")] * 2)
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ({"audio": 42}, "audio is 42 (int); expected a path"),
+        ({"audio": [0.0, 0.1]}, "(list); expected a path"),
+        ({"audio": np.zeros(3, np.uint8), "sampling_rate": 16000}, "a waveform of uint8"),
+        ({"audio": np.zeros((2, 16000)), "sampling_rate": 16000}, "hand in its transpose"),
+        ({"audio": np.zeros(16000)}, "sampling_rate is None for a waveform"),
+        ({"text": ["a"]}, "text is ['a'] (list)"),
+    ],
+)
+def test_other_types_are_refused_by_name(given, said):
+    with pytest.raises(TypeError) as error:
+        RawClip("x", **given)
+    assert said in str(error.value)
+
+
+def test_a_segment_is_that_of_a_manifest(models, clips, corpus, spaces):
+    segment = Manifest.from_rows(
+        [{"id": "s", "path": clips["path"][0], "start": 0.1, "end": 0.6}], root=corpus
+    )
+    extract(segment, spaces["speech"].cache, Encoder("spectral"))
+    wanted = models["logistic"].predict(segment)
+    answer = System("m", {"m": models["logistic"]}).answer(
+        [RawClip("s", clips.file(0), start=0.1, end=0.6)]
+    )
+    assert answer.predictions is not None
+    np.testing.assert_allclose(answer.predictions.proba, wanted.proba, atol=1e-6)
+
+
+def test_no_file_is_written_and_one_encoder_is_opened(models, part, tmp_path, monkeypatch):
+    import tempfile
+
+    from affekt.classify import raw
+
+    opened = []
+    plain = raw.open_encoder
+    monkeypatch.setattr(
+        raw, "open_encoder", lambda *a, **more: opened.append(a) or plain(*a, **more)
+    )
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    models["mlp"].save_pretrained(tmp_path / "m")
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with open_system(tmp_path / "m") as system:
+        for _ in range(5):
+            system.answer([RawClip("x", part.test.file(0))])
+    assert len(opened) == 1
+    assert sorted(tmp_path.rglob("*")) == before
+    system.answer([RawClip("x", part.test.file(0))])
+    assert len(opened) == 2
