@@ -40,6 +40,11 @@ COMMANDS = {
         "convert_scaler_command",
         "A pickled scaler to safetensors, once, in a process of its own.",
     ),
+    "import-model": (
+        ".models.published.cli",
+        "import_model",
+        "A model of a checkpoint that others published.",
+    ),
     "demo": (".cli_demo", "demo", "The main job on a synthetic corpus, or on your clips."),
 }
 

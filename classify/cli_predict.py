@@ -84,7 +84,7 @@ def predict(
     _check_options(ctx.params)
     if ctx.obj:  # the process is our own: nothing will be fitted in it
         serving.only_serve()
-    chosen = open_system(model, system=system)
+    chosen = open_system(model, system=system, encoders=encoders)
     _check_encoders(chosen, encoders)
     named = name_clips(inputs, text=text, root=root)
     clips, unread = named.clips, named.failed

@@ -20,7 +20,7 @@ import numpy as np
 
 from ..cache.errors import DamagedError, InputError, nearest
 
-__all__ = ["read_folder", "read_json", "replace_folder", "write_folder"]
+__all__ = ["check_target", "read_folder", "read_json", "replace_folder", "write_folder"]
 
 FORMAT = "affekt-model/1"
 CONFIG = "config.json"
@@ -70,10 +70,7 @@ def write_folder(
     """
     import safetensors.numpy
 
-    folder = Path(folder)
-    folder = folder if folder.name else folder.resolve()  # "." has no name to write beside
-    if folder.exists() and not _is_model(folder):
-        raise InputError(f"{folder} exists and holds no model; choose another folder")
+    folder = check_target(folder)
     weights = safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
     described = {
         "format": FORMAT,
@@ -95,6 +92,21 @@ def write_folder(
         replace_folder(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
+
+
+def check_target(folder: str | Path) -> Path:
+    """Return where a model may be written: nothing is there, or an older model.
+
+    Raises
+    ------
+    InputError
+        A file, or a folder that holds something else.
+    """
+    folder = Path(folder)
+    folder = folder if folder.name else folder.resolve()  # "." has no name to write beside
+    if folder.exists() and not _is_model(folder):
+        raise InputError(f"{folder} exists and holds no model; choose another folder")
+    return folder
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -21,6 +21,7 @@ from ..cache.cache import Cache
 from ..cache.errors import InputError, listed, nearest
 from ..cache.manifest import Manifest
 from .model import Model
+from .models.published import published
 from .predictions import Predictions
 from .reading import bears_gaps
 from .sides import Reason, Side, one_sided, told_reason, unusable
@@ -82,12 +83,15 @@ class System:
         The fitted ensemble; None for one model.
     opened : OpenEncoders
         The encoders that `answer` has opened; see `close`.
+    encoders : tuple of str
+        Folders and Hub ids of encoders that are tried besides those that a call names.
     """
 
     name: str
     models: dict[str, Model]
     replay: Replay | None = None
     opened: OpenEncoders = field(default_factory=_no_encoders, repr=False, compare=False)
+    encoders: tuple[str, ...] = ()
     _heads: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
@@ -132,7 +136,7 @@ class System:
                 clips,
                 cache,
                 canaries=model.canaries,
-                encoders=encoders,
+                encoders=(*encoders, *self.encoders),
                 device=device,
                 progress=progress,
             )
@@ -185,7 +189,9 @@ class System:
         for model in self.models.values():
             for position, need in enumerate(model.needs):
                 canary = model.canaries[position] if position < len(model.canaries) else None
-                encoder = self.opened.get(need.spec, canary, places=encoders, device=device)
+                encoder = self.opened.get(
+                    need.spec, canary, places=(*encoders, *self.encoders), device=device
+                )
                 if need.spec.key not in embedded:
                     embedded[need.spec.key] = embed(clips, encoder, need.spec)
         found = {
@@ -299,14 +305,22 @@ class System:
         return ranked[0] if one else ranked
 
 
-def open_system(place: str | os.PathLike[str], *, system: str | None = None) -> System:
-    """Open a model folder, a Hub id, or the folder that a run left.
+def open_system(
+    place: str | os.PathLike[str],
+    *,
+    system: str | None = None,
+    encoders: Sequence[str | os.PathLike[str]] = (),
+) -> System:
+    """Open a model folder, a Hub id, the folder that a run left, or a published checkpoint.
 
     Parameters
     ----------
     place : path or str
     system : str, optional
         A member or ensemble of the run; the one that dev chose by default.
+    encoders : sequence of path
+        Of a published checkpoint (see `affekt.classify.models.published`): the encoder that is not
+        in its folder.
 
     Returns
     -------
@@ -334,6 +348,8 @@ def open_system(place: str | os.PathLike[str], *, system: str | None = None) -> 
         if system is not None:
             what = "is a model" if folder.is_dir() else "is no folder here"
             raise InputError(f"--system is for the folder of a run; {place} {what}")
+        if (found := published(place, encoders=encoders)) is not None:
+            return System(str(place), {str(place): found.model}, encoders=found.encoders)
         return System(str(place), {str(place): Model.from_pretrained(str(place))})
     data = _read_comparison(folder / "comparison.json")
     systems = data["systems"]

@@ -24,9 +24,10 @@ from .scaler import Scaler, read_scaler
 from .vocametrix_layout import Layout, read_layout
 
 if TYPE_CHECKING:
+    from ..cache.cache import Cache
     from ..cache.features import Features
-    from ..cache.manifest import Manifest
     from .heads import PatchTransformerHead
+    from .models.published import Published
     from .predictions import Predictions
 
 __all__ = ["Valence", "load_vocametrix"]
@@ -51,6 +52,8 @@ WORDS = {
     "norm_first": ("norm_first", "pre_norm"),
     "labels": ("labels", "label_names", "class_names", "classes", "id2label"),
 }
+#: what no tensor shows, and the option that says it
+UNSEEN = {"nhead": "--nhead 8", "activation": "--activation relu", "norm_first": "--norm-last"}
 
 
 class Valence:
@@ -67,6 +70,8 @@ class Valence:
     settings : dict
         ``nhead``, ``activation``, ``head_activation``, ``norm_first``.
     scaler : Scaler or None
+    name : str
+        Folder, or Hub id and commit.
     """
 
     def __init__(
@@ -77,7 +82,10 @@ class Valence:
         labels: Sequence[str],
         width: int,
         scaler: Scaler | None,
+        name: str = "valence",
     ) -> None:
+        self.name = name
+        self._models: dict[str, Published] = {}  # by encoder
         self.network, self.layout, self.settings = network, layout, dict(settings)
         self.labels, self.width, self.scaler = tuple(labels), width, scaler
 
@@ -107,33 +115,71 @@ class Valence:
             raise AffektError("the valence head answers NaN; its weights are damaged")
         return proba
 
-    def predict(self, clips: Manifest, features: Features) -> Predictions:
-        """Predict clips from their stored embeddings: the last layer of XLSR-53, mean over time."""
-        from .predictions import Predictions
+    def predict(
+        self,
+        clips: Any,
+        features: Features | None = None,
+        *,
+        encoder: str | os.PathLike[str] | None = None,
+        cache: Cache | None = None,
+        **raw: Any,
+    ) -> Predictions:
+        """Predict clips from stored embeddings, or recordings from their sound.
 
-        return Predictions(list(clips.ids), self.labels, self.predict_proba(features.read(clips)))
+        Parameters
+        ----------
+        clips : Manifest, path, list of paths, or whatever else `Model.predict` takes
+        features : Features, optional
+            Stored embeddings of a manifest: the last layer of XLSR-53, mean over time.
+        encoder : path or str, optional
+            Without `features`: folder or Hub id of XLSR-53; the published Hub id by default.
+        cache : Cache, optional
+            Where embeddings go; a temporary place by default.
+        **raw
+            Further arguments of `Model.predict`, such as ``device``.
 
-    def as_head(self) -> PatchTransformerHead:
-        """Give the same network as a `PatchTransformerHead`, whose input must be scaled already.
+        Returns
+        -------
+        Predictions
+            With the columns of `labels`.
 
         Raises
         ------
         InputError
-            A variant that the head does not have: norms besides the encoder layers', a CLS without
-            position, another activation at the end.
+            A recording that cannot be embedded, or an encoder of another width.
+
+        Examples
+        --------
+        >>> load_vocametrix("folder").predict("speech.wav").top  # doctest: +SKIP
+        array(['positive'], dtype=object)
         """
+        from .predictions import Predictions
+
+        if features is not None:
+            found = self.predict_proba(features.read(clips))
+            return Predictions(list(clips.ids), self.labels, found)
+        from .models.published.valence import valence_model
+
+        place = str(encoder or "")
+        if place not in self._models:  # stays, and with it what it has opened
+            self._models[place] = valence_model(self, encoder, device=raw.get("device", "auto"))
+        found = self._models[place]
+        return found.model.predict(clips, cache, encoders=found.encoders, **raw)
+
+    def as_head(self) -> PatchTransformerHead:
+        """Give the same network as a `PatchTransformerHead`, whose input must be scaled already."""
         from .heads import PatchTransformerHead
         from .heads.state import pack_labels
 
-        extra = sorted({"final_norm", "head_norm"} & set(self.layout.names))
-        if not self.layout.cls_has_position:
-            extra.append("a CLS without position")
-        if self.settings["head_activation"] != self.settings["activation"]:
-            extra.append("two activations")
-        if extra:
-            raise InputError(f"PatchTransformerHead has no {', '.join(extra)}; use predict_proba")
+        norms = [norm for norm in ("final_norm", "head_norm") if norm in self.layout.names]
         order = np.argsort(self.labels)
         arrays = {name: value.numpy().copy() for name, value in self.network.state_dict().items()}
+        for number, norm in enumerate(norms):
+            for kind in ("weight", "bias"):
+                arrays[f"cls_norms.{number}.{kind}"] = arrays.pop(f"{norm}.{kind}")
+        if not self.layout.cls_has_position:  # a position of zeros adds nothing
+            positions = arrays["position_embedding"]
+            arrays["position_embedding"] = np.pad(positions, ((0, 0), (1, 0), (0, 0)))
         for name in ("classifier.3.weight", "classifier.3.bias"):
             arrays[name] = arrays[name][order]
         params = {
@@ -145,6 +191,8 @@ class Valence:
             "hidden": self.layout.hidden,
             "activation": self.settings["activation"],
             "norm_first": self.settings["norm_first"],
+            "cls_norms": len(norms),
+            "head_activation": self.settings["head_activation"],
         }
         meta = {
             "head": "patch",
@@ -219,16 +267,16 @@ def load_vocametrix(
         _agree(said, word, getattr(layout, word), "the tensors")
     if width is None:
         width = layout.patches * layout.patch_size
-    settings = _settings(said, layout)
+    settings = _settings(said, layout, place.name)
     names = said["labels"][0] if "labels" in said else list(LABELS)
     if len(names) != layout.classes:
         raise InputError(
-            f"{place.name} has {layout.classes} classes; the labels are {', '.join(names)}: give "
-            "labels="
+            f"{place.name} has {layout.classes} classes; the labels are {', '.join(names)}: say "
+            f"them once, affekt import-model {place.name} --labels A,B -o MODEL (labels=)"
         )
     from .vocametrix_net import build
 
-    return Valence(build(path, layout, settings), layout, settings, names, width, found)
+    return Valence(build(path, layout, settings), layout, settings, names, width, found, place.name)
 
 
 def _files(folder: Path, scaler: str | os.PathLike[str] | bool) -> tuple[Path, Path | None]:
@@ -248,7 +296,8 @@ def _files(folder: Path, scaler: str | os.PathLike[str] | bool) -> tuple[Path, P
             read_scaler(pickles[0])  # says how to convert it
         raise InputError(
             f"{folder} holds no scaler.safetensors; convert the published scaler (affekt "
-            f"convert-scaler FILE.pkl -o {standard}), or say scaler=False"
+            f"convert-scaler FILE.pkl -o {standard}), or say that there is none: affekt "
+            f"import-model {folder} --no-scaler -o MODEL (scaler=False)"
         )
     return weights[0], standard
 
@@ -293,14 +342,16 @@ def _agree(said: dict[str, tuple[Any, str]], word: str, value: Any, who: str) ->
         raise InputError(f"{word}: {known!r} says {before}, {value!r} says {who}; which is right?")
 
 
-def _settings(said: Mapping[str, tuple[Any, str]], layout: Layout) -> dict[str, Any]:
-    wanted = ("nhead", "activation", "norm_first")
-    if missing := [word for word in wanted if word not in said]:
+def _settings(said: Mapping[str, tuple[Any, str]], layout: Layout, name: str) -> dict[str, Any]:
+    if missing := [word for word in UNSEEN if word not in said]:
+        options = " ".join(UNSEEN[word] for word in missing)
         raise InputError(
-            f"the tensors cannot show {', '.join(missing)}, and config.json does not say; give "
-            "them (the card has nhead=8; torch's defaults are activation='relu', norm_first=False)"
+            f"{name}: the tensors cannot show {', '.join(missing)}, and config.json does not say. "
+            f"Say it once: affekt import-model {name} {options} -o MODEL, if that is right (the "
+            "card has 8 heads; relu and norms last are torch's defaults); MODEL then predicts. "
+            f"In Python: load_vocametrix(..., {'=, '.join(missing)}=)"
         )
-    settings = {word: said[word][0] for word in wanted}
+    settings = {word: said[word][0] for word in UNSEEN}
     settings["head_activation"] = said.get("head_activation", said["activation"])[0]
     if settings["nhead"] < 1 or layout.d_model % settings["nhead"]:
         raise InputError(

@@ -37,6 +37,9 @@ RAW = {
     "hub.py",  # finds model folders as encoders are found
     "foreign.py",  # checkpoints that others made: UMUTeam's and Vocametrix's take raw clips
     "umuteam.py",
+    "as_model.py",  # of published checkpoints: puts heads behind encoders
+    "finetuned.py",
+    "valence.py",
     "missing_text.py",  # lets Whisper write what a model reads
     "vocametrix.py",
     "predict_emotion.py",

@@ -11,6 +11,7 @@ its neighbours, and no product is spread over threads.
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -56,6 +57,7 @@ class FrozenPatchTransformer:
             maps = [(w.double(), b.double()) for w, b in _maps(layers[0])]
             self.first = [_Placed(w @ weight, places @ w.T + b) for w, b in maps]
         self.last = _LastLayer(last)
+        self.norms = copy.deepcopy(network.cls_norms)
         inner, activation, _, outer = network.classifier.children()
         self.inner, self.activation, self.outer = _packed(inner), activation, _packed(outer)
 
@@ -68,7 +70,7 @@ class FrozenPatchTransformer:
         for position, layer in enumerate(self.layers):
             folded = self.first if position == 0 else None
             tokens = layer(tokens, [one(patches) for one in folded] if folded else None)
-        return self.outer(self.activation(self.inner(self.last(tokens))))
+        return self.outer(self.activation(self.inner(self.norms(self.last(tokens)))))
 
 
 class _Placed:

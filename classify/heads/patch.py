@@ -32,8 +32,12 @@ class PatchTransformer(nn.Module):
     patch_size, d_model, n_blocks, n_attention_heads, feedforward, hidden : int
     dropout : float
     activation : str
-        Of the encoder layers and before the last layer: "relu" or "gelu".
+        Of the encoder layers: "relu" or "gelu".
     norm_first : bool
+    cls_norms : int
+        Layer norms between the encoder and the classifier.
+    head_activation : str, optional
+        Before the last layer; `activation` if left out.
 
     Examples
     --------
@@ -58,6 +62,8 @@ class PatchTransformer(nn.Module):
         dropout: float = 0.2,
         activation: str = "relu",
         norm_first: bool = False,
+        cls_norms: int = 0,
+        head_activation: str | None = None,
     ) -> None:
         super().__init__()
         patches = -(-width // patch_size)
@@ -74,9 +80,10 @@ class PatchTransformer(nn.Module):
             activation=activation,
             norm_first=norm_first,
         )
+        self.cls_norms = nn.Sequential(*(nn.LayerNorm(d_model) for _ in range(cls_norms)))
         self.classifier = nn.Sequential(
             nn.Linear(d_model, hidden),
-            ACTIVATIONS[activation](),
+            ACTIVATIONS[head_activation or activation](),
             nn.Dropout(dropout),
             nn.Linear(hidden, outputs),
         )
@@ -92,7 +99,7 @@ class PatchTransformer(nn.Module):
         patches = self.patch_embedding(to_patches(x, self.patch_size))  # (rows, patches, d_model)
         cls = self.cls_token.expand(len(x), -1, -1)
         tokens = torch.cat([cls, patches], dim=1) + self.position_embedding
-        return self.classifier(self.encoder(tokens))
+        return self.classifier(self.cls_norms(self.encoder(tokens)))
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
@@ -117,6 +124,10 @@ class PatchTransformerHead(TorchHead):
         The card does not say which.
     norm_first : bool, default=False
         The card does not say. False is torch's default.
+    cls_norms : int, default=0
+        Layer norms between the encoder layers and the classifier; some published heads have them.
+    head_activation : {"relu", "gelu"}, optional
+        Before the last layer; `activation` if left out.
     max_epochs : int or None, default=None
         The card does not say. None: some 1,500 steps, but 10 to 30 epochs.
     **settings
@@ -162,6 +173,8 @@ class PatchTransformerHead(TorchHead):
     dropout: float = 0.2
     activation: str = "relu"
     norm_first: bool = False
+    cls_norms: int = 0
+    head_activation: str | None = None
 
     def _network(self, width: int, outputs: int) -> nn.Module:
         return PatchTransformer(
@@ -176,6 +189,8 @@ class PatchTransformerHead(TorchHead):
             dropout=self.dropout,
             activation=self.activation,
             norm_first=self.norm_first,
+            cls_norms=self.cls_norms,
+            head_activation=self.head_activation,
         )
 
     def _frozen(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
@@ -194,6 +209,9 @@ class PatchTransformerHead(TorchHead):
         check_number("dropout", self.dropout, 0, 1)
         check_choice("activation", self.activation, ("relu", "gelu"))
         check_choice("norm_first", self.norm_first, (False, True))
+        check_number("cls_norms", self.cls_norms, 0, 4, whole=True)
+        if self.head_activation is not None:
+            check_choice("head_activation", self.head_activation, ("relu", "gelu"))
         if self.d_model % self.n_attention_heads:
             raise InputError(
                 f"d_model {self.d_model} is not a multiple of n_attention_heads "

@@ -20,6 +20,7 @@ _SPEECH_HEADS = (
     "project_hid",
     "projector",
     "classifier",
+    "mult_attn_model",
     "layer_weights",
     "tdnn",
     "label_embeddings_concat",

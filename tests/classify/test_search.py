@@ -9,9 +9,7 @@ import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.heads import LogisticHead, MLPHead
 from affekt.classify.search import group_folds, nested_search, search
-from affekt.classify.seeds import SeedScores, fit_seeds, over_seeds, seed_numbers
-from scipy import stats
-from scipy.stats import loguniform, ttest_1samp
+from scipy.stats import loguniform
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -127,27 +125,3 @@ def test_mistakes_are_found_before_any_work():
         search(MLPHead(), {}, X, y)
     with pytest.raises(InputError, match="at least two groups"):
         search(LogisticHead(), {"C": [1]}, X, y, groups=np.zeros(120))
-
-
-def test_seed_scores_are_students_interval():
-    scores = (0.61, 0.64, 0.60, 0.66, 0.62)
-    found = SeedScores(seed_numbers(5), scores)
-    low, high = ttest_1samp(scores, 0).confidence_interval(0.95)
-    assert found.interval() == pytest.approx((low, high))
-    assert found.sd == pytest.approx(stats.tstd(scores))
-    one = SeedScores((3,), (0.5,))
-    assert one.sd == 0
-    assert one.record()["interval"] is None
-    with pytest.raises(InputError, match="seeds is 0"):
-        seed_numbers(0)
-
-
-def test_seeds_give_the_same_heads_in_any_number_of_processes():
-    X, y, _ = corpus(40)
-    head = MLPHead(max_epochs=2, n_threads=1)
-    one = fit_seeds(head, X, y, (4, 5), X_dev=X, y_dev=y)
-    two = fit_seeds(head, X, y, (4, 5), n_jobs=2, X_dev=X, y_dev=y)
-    for mine, theirs in zip(one, two, strict=True):
-        assert np.array_equal(mine.predict_proba(X), theirs.predict_proba(X))
-    assert not np.array_equal(one[0].predict_proba(X), one[1].predict_proba(X))
-    assert over_seeds(lambda seed: seed / 10, (1, 2), n_jobs=1).scores == (0.1, 0.2)

@@ -147,8 +147,9 @@ def test_padding_other_names_and_norms(tmp_path):
     folder = write(tmp_path / "g", state, {**config, "head_activation": "gelu"})
     model = load_vocametrix(folder, scaler=False, input_dim=37)
     np.testing.assert_allclose(model.predict_proba(X), wanted, atol=2e-6)
-    with pytest.raises(InputError, match="final_norm, head_norm, a CLS without position"):
-        model.as_head()
+    head = model.as_head()  # two norms, no position for CLS
+    assert list(head.classes_) == ["a", "b", "c", "d"]
+    np.testing.assert_allclose(head.predict_proba(X)[:, ::-1], wanted, atol=2e-6)
 
 
 def test_as_a_head_of_ours(tmp_path):

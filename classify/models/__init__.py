@@ -1,0 +1,1 @@
+"""Models: a head with its task and its features."""

@@ -1,0 +1,381 @@
+"""Fine-tuned classifiers as an encoder with a head: transformers' own and UMUTeam's five modes.
+
+Between the encoder's mean over frames (or its first token) and the probabilities, each of them is
+one linear map, one activation and another linear map, or a single linear map. A mean over frames
+and a projection can change places, and attention over one clip returns its values; so even
+UMUTeam's joint modes are an `MLPHead` on audio and text features side by side. The products of
+matrices are formed in float64.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....cache.errors import InputError, nearest
+from ....extract.encoder import Encoder
+from ...foreign import account_for, read_config, tensor_files, tensor_shapes
+from ...heads import MLPHead
+from ...heads.state import pack_labels
+from ...umuteam import BERTS, LABELS, MODES
+from .as_model import Part, Published, assembled, default_part, in_class_order, task_of
+
+__all__ = ["HEADS", "classifier_parts"]
+
+LONGEST = 160.0  # seconds; UMUTeam's toolkit cuts there
+
+#: model_type -> (layers between encoder and probabilities, activation after the first)
+SPEECH = (("projector", "classifier"), None)
+ROBERTA = (("classifier.dense", "classifier.out_proj"), "tanh")
+HEADS: dict[str, tuple[tuple[str, str], str | None]] = {
+    "wav2vec2": SPEECH,
+    "hubert": SPEECH,
+    "wavlm": SPEECH,
+    "unispeech-sat": SPEECH,
+    "data2vec-audio": SPEECH,
+    "wav2vec2-bert": SPEECH,
+    "roberta": ROBERTA,
+    "xlm-roberta": ROBERTA,
+    "camembert": ROBERTA,
+    "bert": (("bert.pooler.dense", "classifier"), "tanh"),
+    "electra": (("classifier.dense", "classifier.out_proj"), "gelu"),
+    "distilbert": (("pre_classifier", "classifier"), "relu"),
+}
+
+#: Hub id -> mode; audio and mean hold the same tensors, so only the name tells them apart
+IDS = {f"UMUTeam/w2v-bert-emotion-{language}": "audio" for language in LABELS} | {
+    f"UMUTeam/w2v-bert-beto-{mode}-emotion-{language}": mode
+    for mode in ("concat", "mean", "multihead")
+    for language in LABELS
+}
+
+Tensors = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Affine:
+    """``x @ weight.T + bias``, in float64."""
+
+    weight: np.ndarray
+    bias: np.ndarray
+
+    @classmethod
+    def read(cls, tensors: Tensors, name: str) -> Affine:
+        """Take the layer `name`."""
+        return cls(tensors[f"{name}.weight"], tensors[f"{name}.bias"])
+
+    def after(self, first: Affine) -> Affine:
+        """Return this map behind another."""
+        return Affine(self.weight @ first.weight, self.weight @ first.bias + self.bias)
+
+    def columns(self, part: slice) -> np.ndarray:
+        """Return the weights of some inputs."""
+        return self.weight[:, part]
+
+
+def classifier_parts(
+    place: str,
+    folder: Path,
+    *,
+    encoders: Sequence[str | os.PathLike[str]] = (),
+    device: str = "auto",
+    revision: str | None = None,
+    mode: str | None = None,
+    labels: Sequence[str] | None = None,
+) -> Published:
+    """Make a model of a fine-tuned classifier.
+
+    Parameters
+    ----------
+    place : str
+        Folder or Hub id, as the user named it.
+    folder : Path
+        Where its files are.
+    encoders : sequence of path
+        The BERT of UMUTeam's joint modes.
+    device, revision
+        As for `Encoder`.
+    mode : str, optional
+        One of UMUTeam's modes, where the tensors fit two of them.
+    labels : sequence of str, optional
+        In the order of the outputs, where the configuration names none.
+
+    Raises
+    ------
+    InputError
+        Something the folder does not say; tensors that are missing, left over or of another shape.
+    """
+    config = read_config(folder)
+    kind = config["model_type"]
+    shapes = tensor_shapes(tensor_files(folder))
+    prefix = _prefix(kind)
+    outside = {name: shape for name, shape in shapes.items() if not name.startswith(prefix)}
+    joint = kind == "wav2vec2-bert" and "classifier.dense.weight" in shapes
+    if joint:
+        mode = _mode(place, folder, outside, mode)
+    elif mode not in (None, "text" if HEADS[kind][1] else "audio"):
+        raise InputError(
+            f"--mode {mode}: {place} is a {kind} classifier without modes; leave it out"
+        )
+    names = _labels(place, config, labels, outside)
+    stack = None
+    if config.get("use_weighted_layer_sum"):
+        stack = "layer_weights"
+    expected = (
+        _joint_shapes(outside, mode, len(names))
+        if joint
+        else _plain_shapes(kind, shapes, len(names))
+    )
+    if stack:
+        expected[stack] = outside.get(stack, (0,))
+    account_for(
+        {name: shapes[name] for name in {*outside, *expected} if name in shapes},
+        expected,
+        f"{place}, {f'mode {mode!r}, ' if joint else ''}{len(names)} labels",
+    )
+    tensors = _read(folder, [name for name in expected if not name.endswith("num_batches_tracked")])
+    speech = HEADS[kind] is SPEECH
+    options: dict[str, Any] = {"device": device}
+    if revision is not None:
+        options["revision"] = revision
+    if joint:
+        options |= {"long": "truncate", "max_seconds": LONGEST}
+    if not speech:
+        options["pooling"] = "cls"
+    own = Encoder(place, modality="audio" if speech else "text", **options)
+    parts = [Part(own, place, all_layers=stack is not None)]
+    if joint:
+        steps, out = _joint(tensors, str(mode))
+        if mode != "audio":
+            parts.append(_bert(names, encoders, device))
+        activation = "tanh"
+    else:
+        (first, last), active = HEADS[kind]
+        steps, out = [Affine.read(tensors, first)], Affine.read(tensors, last)
+        if active is None:
+            steps, out = [], out.after(steps[0])
+        activation = active or "tanh"
+    if mode in (None, "audio", "text") and encoders:
+        raise InputError(f"--encoder {encoders[0]}: {place} holds its encoder itself; leave it out")
+    layers = [*steps, out]
+    if stack:
+        weights = np.exp(tensors[stack] - tensors[stack].max())
+        weights /= weights.sum()
+        layers[0] = _over_layers(layers[0], weights, own.spec.dim)
+    head = _mlp(layers, names, activation)
+    source = {"kind": f"umuteam {mode}" if joint else "classifier", "name": own.name}
+    return assembled(head, task_of(names, own.name), parts, source=source)
+
+
+def _prefix(kind: str) -> str:
+    return {
+        "wav2vec2-bert": "wav2vec2_bert.",
+        "unispeech-sat": "unispeech_sat.",
+        "data2vec-audio": "data2vec_audio.",
+        "xlm-roberta": "roberta.",
+        "camembert": "roberta.",
+    }.get(kind, f"{kind}.")
+
+
+def _mode(place: str, folder: Path, outside: Mapping[str, Any], said: str | None) -> str:
+    """Say which of UMUTeam's modes the tensors are for."""
+    if said is not None and said not in MODES:
+        raise InputError(
+            f"--mode {said!r}; expected one of {', '.join(MODES)}.{nearest(said, MODES)}"
+        )
+    dense = outside["classifier.dense.weight"]
+    if any(name.startswith("mult_attn_model.") for name in outside):
+        fits: tuple[str, ...] = ("multihead",)
+    elif dense[1] > outside.get("projector.weight", (dense[1],))[0]:
+        fits = ("concat",)
+    else:
+        fits = ("audio", "mean")
+    known = said or IDS.get(place) or _card_mode(folder)
+    if known is None and len(fits) == 1:
+        return fits[0]
+    if known is None:
+        raise InputError(
+            f"{place}: its tensors fit the modes audio and mean, and nothing in the folder says "
+            f"which. Say it once: affekt import-model {place} --mode audio -o MODEL (or --mode "
+            "mean); MODEL then predicts"
+        )
+    if known not in fits:
+        raise InputError(f"{place}: mode {known!r}; its tensors are those of {' or '.join(fits)}")
+    return known
+
+
+def _card_mode(folder: Path) -> str | None:
+    """Take the mode from the model card's own name, ``model-index: - name: UMUTeam/...``."""
+    card = folder / "README.md"
+    if not card.is_file():
+        return None
+    text = card.read_text(encoding="utf-8", errors="replace")[:100_000]
+    found = {
+        IDS[name] for name in re.findall(r"^\s*-?\s*name:\s*(\S+)\s*$", text, re.M) if name in IDS
+    }
+    return found.pop() if len(found) == 1 else None
+
+
+def _labels(
+    place: str, config: Mapping[str, Any], said: Sequence[str] | None, outside: Mapping[str, Any]
+) -> tuple[str, ...]:
+    table = config.get("id2label")
+    own: tuple[str, ...] = ()
+    if isinstance(table, dict):
+        own = tuple(str(table.get(str(index), "")) for index in range(len(table)))
+    if all(re.fullmatch(r"(LABEL_\d+)?", name) for name in own):  # names that say nothing
+        own = ()
+    if own and said and own != tuple(said):
+        raise InputError(
+            f"{place}: --labels {','.join(said)}; its configuration says {','.join(own)}"
+        )
+    if own or said:
+        names = own or tuple(said or ())
+        if len(set(names)) != len(names) or len(names) < 2 or "" in names:
+            raise InputError(f"{place}: labels {', '.join(names)}; expected two or more, each once")
+        if config.get("problem_type") not in (None, "single_label_classification"):
+            raise InputError(
+                f"{place} is a {config['problem_type']} model; its outputs are not a distribution "
+                "over classes. `affekt extract --classifier` stores them as numbers"
+            )
+        return names
+    count = next((s[0] for n, s in outside.items() if n.endswith("out_proj.bias")), 0)
+    fits = [",".join(names) for names in LABELS.values() if len(names) == count]
+    raise InputError(
+        f"{place}: its configuration does not name its labels. Say them once, in the order of the "
+        f"outputs: affekt import-model {place} --labels {fits[0] if fits else 'A,B,C'} -o MODEL"
+    )
+
+
+def _bert(names: Sequence[str], encoders: Sequence[str | os.PathLike[str]], device: str) -> Part:
+    """Open the plain BERT whose [CLS] vector is the text side."""
+    language = next((key for key, known in LABELS.items() if tuple(names) == known), None)
+    if len(encoders) > 1:
+        raise InputError(
+            f"{len(encoders)} encoders; expected one, the BERT of the text side: --encoder FOLDER"
+        )
+    if not encoders and language is None:
+        raise InputError("the labels are of neither language: name the BERT with --encoder FOLDER")
+    if encoders:
+        place = str(encoders[0])
+        return Part(Encoder(place, modality="text", pooling="cls", device=device), place)
+    return default_part(
+        BERTS[str(language)], "the text side", modality="text", pooling="cls", device=device
+    )
+
+
+def _plain_shapes(kind: str, shapes: Mapping[str, Any], labels: int) -> dict[str, tuple[int, ...]]:
+    """Give the tensors of transformers' own head; the encoder's are checked as it loads."""
+    (first, last), _ = HEADS[kind]
+    width = shapes.get(f"{first}.weight", (0, 0))
+    return {
+        f"{first}.weight": tuple(width),
+        f"{first}.bias": tuple(width[:1]),
+        f"{last}.weight": (labels, width[0]),
+        f"{last}.bias": (labels,),
+    }
+
+
+def _joint_shapes(
+    outside: Mapping[str, Any], mode: str | None, labels: int
+) -> dict[str, tuple[int, ...]]:
+    """Give the tensors of a UMUTeam mode beside the encoder."""
+    dim, hidden = outside.get("projector.weight", (0, 0))
+    width = outside["classifier.dense.weight"][0] if mode == "concat" else dim
+    linear = {"projector": (dim, hidden), "classifier.dense": (width, width)}
+    linear |= {"classifier.out_proj": (labels, width)}
+    norms = {"classifier.layernorm": width}
+    if mode == "multihead":
+        found = (re.match(r"mult_attn_model\.heads\.(\d+)\.", name) for name in outside)
+        heads = min(1 + max((int(one[1]) for one in found if one), default=7), 64)
+        for head in range(heads):
+            stem = f"mult_attn_model.heads.{head}"
+            for part in ("Wq", "Wk", "Wv", "Wq_reverse", "Wk_reverse", "Wv_reverse"):
+                linear[f"{stem}.{part}"] = (dim, dim)
+            linear[f"{stem}.linear_out"] = (dim, 2 * dim)
+            norms[f"{stem}.norm"] = dim
+        linear["mult_attn_model.proj"] = (dim, heads * dim)
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, (rows, columns) in linear.items():
+        shapes |= {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
+    for name, size in norms.items():
+        shapes |= {f"{name}.weight": (size,), f"{name}.bias": (size,)}
+    return shapes
+
+
+def _joint(tensors: Tensors, mode: str) -> tuple[list[Affine], Affine]:
+    """Fold a UMUTeam mode into one layer before the tanh, on audio and text side by side."""
+    projector, dense = Affine.read(tensors, "projector"), Affine.read(tensors, "classifier.dense")
+    dim = len(projector.bias)
+    if mode == "audio":
+        audio, text, bias = np.eye(dim), np.zeros((dim, 0)), np.zeros(dim)
+    elif mode == "mean":
+        audio = text = np.eye(dim) / 2
+        bias = np.zeros(dim)
+    elif mode == "concat":
+        wide = np.eye(len(dense.bias))
+        audio, text, bias = wide[:, :dim], wide[:, dim:], np.zeros(len(dense.bias))
+    else:
+        audio, text, bias = _cross_attention(tensors, dim)
+    # features = audio @ (projected audio) + text @ (text vector) + bias
+    joined = Affine(np.hstack([audio @ projector.weight, text]), audio @ projector.bias + bias)
+    return [dense.after(joined)], Affine.read(tensors, "classifier.out_proj")
+
+
+def _cross_attention(tensors: Tensors, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Fold the multihead mode for one clip: attention over one element returns its value."""
+    proj = Affine.read(tensors, "mult_attn_model.proj")
+    audio, text, bias = np.zeros((dim, dim)), np.zeros((dim, dim)), proj.bias.copy()
+    for head in range(proj.weight.shape[1] // dim):
+        stem = f"mult_attn_model.heads.{head}"
+        out = Affine.read(tensors, f"{stem}.linear_out")
+        mine = proj.columns(slice(head * dim, (head + 1) * dim))
+        heard, read = Affine.read(tensors, f"{stem}.Wv"), Affine.read(tensors, f"{stem}.Wv_reverse")
+        from_audio, from_text = out.columns(slice(0, dim)), out.columns(slice(dim, None))
+        audio += 2 * mine @ from_audio @ heard.weight
+        text += 2 * mine @ from_text @ read.weight
+        bias += mine @ (2 * from_audio @ heard.bias + 2 * from_text @ read.bias + out.bias)
+    return audio, text, bias
+
+
+def _over_layers(first: Affine, weights: np.ndarray, dim: int) -> Affine:
+    """Spread the audio columns over all layers, each with its weight in the sum."""
+    audio, rest = first.weight[:, :dim], first.weight[:, dim:]
+    return Affine(np.hstack([weight * audio for weight in weights] + [rest]), first.bias)
+
+
+def _mlp(layers: Sequence[Affine], labels: Sequence[str], activation: str) -> MLPHead:
+    classes, order = in_class_order(labels)
+    layers = [*layers[:-1], Affine(layers[-1].weight[order], layers[-1].bias[order])]
+    arrays = {}
+    for number, layer in enumerate(layers):  # dropout, then linear, activation, dropout ...
+        arrays[f"layers.{1 + 3 * number}.weight"] = layer.weight.astype(np.float32)
+        arrays[f"layers.{1 + 3 * number}.bias"] = layer.bias.astype(np.float32)
+    params = {"hidden": [len(layer.bias) for layer in layers[:-1]], "activation": activation}
+    meta = {
+        "head": "mlp",
+        "format": 1,
+        "params": params,
+        "targets": pack_labels(classes),
+        "n_features_in": layers[0].weight.shape[1],
+        "learnt": {"members": 1},
+    }
+    return MLPHead.from_state(meta, arrays)
+
+
+def _read(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Read some tensors as float64."""
+    from safetensors import safe_open
+
+    found: dict[str, np.ndarray] = {}
+    for path in tensor_files(folder):
+        with safe_open(path, framework="pt") as file:
+            for name in set(file.keys()) & set(names):
+                found[name] = file.get_tensor(name).double().numpy()
+    return found
