@@ -306,10 +306,7 @@ class System:
 
 
 def open_system(
-    place: str | os.PathLike[str],
-    *,
-    system: str | None = None,
-    encoders: Sequence[str | os.PathLike[str]] = (),
+    place: str | os.PathLike[str], *, system: str | None = None, encoders: Sequence[Any] = ()
 ) -> System:
     """Open a model folder, a Hub id, the folder that a run left, or a published checkpoint.
 
@@ -319,8 +316,7 @@ def open_system(
     system : str, optional
         A member or ensemble of the run; the one that dev chose by default.
     encoders : sequence of path
-        Of a published checkpoint (see `affekt.classify.models.published`): the encoder that is not
-        in its folder.
+        Of a published checkpoint: the encoder that is not in its folder.
 
     Returns
     -------
@@ -348,7 +344,7 @@ def open_system(
         if system is not None:
             what = "is a model" if folder.is_dir() else "is no folder here"
             raise InputError(f"--system is for the folder of a run; {place} {what}")
-        if (found := published(place, encoders=encoders)) is not None:
+        if found := published(place, encoders=encoders):
             return System(str(place), {str(place): found.model}, encoders=found.encoders)
         return System(str(place), {str(place): Model.from_pretrained(str(place))})
     data = _read_comparison(folder / "comparison.json")
