@@ -34,11 +34,14 @@ class Part:
     ----------
     train, dev, test : Manifest
         With task labels; dev may be empty.
+    name : str
+        Of the fold; blank where there is one split.
     """
 
     train: Manifest
     dev: Manifest
     test: Manifest
+    name: str = ""
 
 
 def choose(

@@ -21,7 +21,7 @@ from .prepare import Prepared
 from .replay import write_replays
 from .run_report import WIDE, describe_run
 from .splits import Split
-from .strategies import STRATEGIES
+from .strategies import STRATEGIES, free_name
 
 __all__ = ["judge"]
 
@@ -77,7 +77,8 @@ def judge(
         column for column in recipe.compare.get("by", ()) if column not in options["by"]
     ]
     dev: dict[str, Any] = {}
-    if len(found) == 1 and devs and (dev_ids := common_ids(devs, order)):
+    has_dev = len(found) == 1 and devs.keys() == tests.keys()
+    if has_dev and (dev_ids := common_ids(devs, order)):
         chosen = {name: member.select(dev_ids) for name, member in devs.items()}
         dev = {"dev": chosen, "dev_truth": ready.clips.select(dev_ids)}
     comparison = compare(
@@ -96,11 +97,17 @@ def judge(
         **asked,
     )
     found_more = dict(more or {})
+    unseen = sum(len(part.test) for part in found) - len(everything)
+    if unseen:
+        comparison.data["warnings"].append(
+            f"{unseen} of {unseen + len(everything)} test clips of the split have nothing that a "
+            "member reads (no text, no audio, or no embedding): they are not scored"
+        )
     comparison.data["warnings"] += found_more.pop("warnings", [])
     comparison.data.update(found_more)
     comparison.data["run"] = {
         **about,
-        "coverage": _coverage(ready, tests, shared, everything),
+        "coverage": _coverage(ready, found, tests, shared, everything),
         "splits": [split.describe() for split in found],
     }
     comparison.write(folder)
@@ -132,12 +139,14 @@ def _wide(
     for name in strategies:
         rule = STRATEGIES[name]()
         if not rule.learns:
-            systems[f"{name} of those there"] = combine_available(tests, everything, rule.combine)
+            label = free_name(f"{name} of those there", tests)
+            systems[label] = combine_available(tests, everything, rule.combine)
     return systems
 
 
 def _coverage(
     ready: Prepared,
+    found: Sequence[Split],
     tests: Mapping[str, Predictions],
     shared: Sequence[str],
     everything: Sequence[str],
@@ -145,7 +154,9 @@ def _coverage(
     def languages(ids: Sequence[str]) -> dict[str, int]:
         return dict(sorted(Counter(ready.labelled.select(ids)["language"]).items()))
 
+    split = [clip for part in found for clip in part.test.ids]
     return {
+        "split": {"clips": len(split), "languages": languages(split)},
         "compared_on": {"clips": len(shared), "languages": languages(shared)},
         "any_member": {"clips": len(everything), "languages": languages(everything)},
         "members": {

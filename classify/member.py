@@ -159,7 +159,8 @@ def train_member(
             tests.append(predict(part.test))
             if len(part.dev):
                 devs.append(predict(part.dev))
-            records.append({"test_clips": len(part.test), **record})
+            fold = {"fold": part.name} if part.name else {}
+            records.append({"test_clips": len(part.test), **fold, **record})
         _joined(tests).write(beside / "pred.csv")
         for seed, found in seeds.items():
             _joined(found).write(beside / SEEDS / f"{seed}.csv")

@@ -1,13 +1,13 @@
-"""Everything that a run can refuse before it works: manifest, labels, encoders, heads, strategies.
+"""What a run reads before it works: manifest, task, cache, and the spec of every encoder.
 
-Nothing here decodes, embeds or trains, and nothing imports torch or scikit-learn unless a head has
-to be checked.
+Nothing here decodes, embeds or trains. An encoder is opened only where its spec is not known from
+the cache: opening a pretrained one imports torch.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeVar
 
@@ -15,14 +15,14 @@ import numpy as np
 
 from ..cache.cache import Cache
 from ..cache.errors import InputError, nearest
-from ..cache.features import pick_layers
 from ..cache.manifest import Manifest
 from ..cache.spec import Spec
+from .experiments.opened import Opened, recall
 from .located import Located
 from .recipe import EncoderEntry, Recipe
 from .task import Task
 
-__all__ = ["Prepared", "Source", "check_work", "prepare"]
+__all__ = ["Prepared", "Source", "open_source", "prepare"]
 
 T = TypeVar("T")
 
@@ -38,10 +38,13 @@ class Source:
     spec : Spec
         Of the space that holds or will hold its embeddings.
     encoder : Encoder or None
-        None where the recipe names a stored space.
+        None where the recipe names a stored space, or where it was not opened: see `open_source`.
     clips : Manifest
         The clips that have what it embeds: a path, or a text.
     store_dtype : str
+    entry : EncoderEntry
+    note : str
+        What the user should know of how it was found.
     """
 
     name: str
@@ -49,6 +52,13 @@ class Source:
     encoder: Any
     clips: Manifest
     store_dtype: str
+    entry: EncoderEntry
+    note: str = ""
+
+    @property
+    def is_stored_space(self) -> bool:
+        """Whether the recipe names a stored space, so that nothing can be embedded."""
+        return "space" in self.entry.options
 
 
 @dataclass(frozen=True)
@@ -97,22 +107,41 @@ def prepare(recipe: Recipe) -> Prepared:
     """
     task = _at(recipe.at["task"], lambda: Task.of(recipe.task))
     clips = _clips(recipe)
-    labelled, left_out = task.select(clips, blank=recipe.unlabelled)
-    cache = Cache(recipe.cache)
-    used = {name for member in recipe.members.values() for name in member.on}
-    sources = {
-        name: _at(entry.at, partial(_source, entry, clips, cache))
-        for name, entry in recipe.encoders.items()
-        if name in used
-    }
-    for name, source in sources.items():
+    labelled, left_out = _at(
+        recipe.at["manifest"], lambda: task.select(clips, blank=recipe.unlabelled)
+    )
+    ready = Prepared(recipe, task, clips, labelled, left_out, Cache(recipe.cache), {})
+    used = dict.fromkeys(name for member in recipe.members.values() for name in member.on)
+    entries = [recipe.encoders[name] for name in recipe.encoders if name in used]
+    known = {entry.name: _known(entry, ready) for entry in entries}
+    ready.sources.update({name: source for name, source in known.items() if source})
+    if not all(known.values()):
+        from .experiments.checks import check_recipe
+
+        check_recipe(ready)  # before an encoder is opened
+    for entry in entries:
+        source = known[entry.name] or _at(entry.at, partial(_opened, entry, ready))
         if not len(source.clips):
             what = "path" if source.spec.modality == "audio" else "text"
-            recipe.encoders[name].at.fail(
-                f"encoder {name!r} needs {source.spec.modality}, and every {what} of "
+            entry.at.fail(
+                f"encoder {entry.name!r} needs {source.spec.modality}, and every {what} of "
                 f"{clips.source} is blank"
             )
-    return Prepared(recipe, task, clips, labelled, left_out, cache, sources)
+        ready.sources[entry.name] = source
+    return ready
+
+
+def open_source(source: Source, ready: Prepared) -> Source:
+    """Open the encoder of a source whose spec was only remembered.
+
+    Raises
+    ------
+    InputError
+        No such encoder (any more), or an option that it does not have; with file and line.
+    """
+    if source.encoder is not None or source.is_stored_space:
+        return source
+    return _at(source.entry.at, partial(_opened, source.entry, ready))
 
 
 def _clips(recipe: Recipe) -> Manifest:
@@ -132,48 +161,61 @@ def _clips(recipe: Recipe) -> Manifest:
     return clips
 
 
-def _source(entry: EncoderEntry, clips: Manifest, cache: Cache) -> Source:
+def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
+    """Return the source of an encoder that need not be opened, or costs nothing to open."""
+    cache = ready.cache
     if "space" in entry.options:
-        spec, encoder = cache.space(entry.options["space"]).spec, None
-        store_dtype = spec.store_dtype
-    else:
-        from ..extract.encoder import Encoder
+        spec = _at(entry.at, lambda: cache.space(entry.options["space"]).spec)
+        return _source(entry, ready.clips, spec, None, spec.store_dtype)
+    from ..extract.encoder import BUILT_IN
 
-        options = dict(entry.options)
-        store_dtype = options.pop("store_dtype", "float32")
-        encoder = Encoder(**options)
-        spec = encoder.spec.with_store_dtype(store_dtype)
+    if entry.options["name"] in BUILT_IN:
+        return _at(entry.at, partial(_opened, entry, ready))
+    options, store_dtype = _arguments(entry)
+    before = recall(cache, options)
+    if before is None:
+        return None
+    known = _source(
+        entry, ready.clips, before.spec.with_store_dtype(store_dtype), None, store_dtype
+    )
+    return known if before.is_current else _reopened(known, before, ready)
+
+
+def _reopened(known: Source, before: Opened, ready: Prepared) -> Source | None:
+    """Open an encoder that changed; take its stored rows where it cannot be opened any more."""
+    if not any(space.key == known.spec.key for space in ready.cache.spaces()):
+        return None
+    name = known.entry.options["name"]
+    stored = f"rows stored by it as it was are used ({known.spec.name})"
+    if before.is_gone:
+        return replace(known, note=f"{known.name}: the folder {name} is not there; {stored}")
+    try:
+        return _opened(known.entry, ready)
+    except InputError as error:
+        return replace(known, note=f"{known.name}: {name} cannot be opened: {error}; {stored}")
+
+
+def _opened(entry: EncoderEntry, ready: Prepared) -> Source:
+    from ..extract.encoder import Encoder
+
+    options, store_dtype = _arguments(entry)
+    encoder = Encoder(**options)
+    spec = encoder.spec.with_store_dtype(store_dtype)
+    return _source(entry, ready.clips, spec, encoder, store_dtype)
+
+
+def _arguments(entry: EncoderEntry) -> tuple[dict[str, Any], str]:
+    """Return the arguments of `Encoder`, and the type that its rows are stored in."""
+    options = dict(entry.options)
+    return options, options.pop("store_dtype", "float32")
+
+
+def _source(
+    entry: EncoderEntry, clips: Manifest, spec: Spec, encoder: Any, store_dtype: str
+) -> Source:
     column = "path" if spec.modality == "audio" else "text"
     there = np.array([bool(value) for value in clips[column]], dtype=bool)
-    return Source(entry.name, spec, encoder, clips.select(there), store_dtype)
-
-
-def check_work(ready: Prepared) -> None:
-    """Check heads, their settings and strategies: apart from `prepare`, for it needs sklearn.
-
-    Raises
-    ------
-    InputError
-        An unknown name or an impossible setting; with file and line.
-    """
-    from .member import check_head
-    from .run_compare import check_compare
-    from .strategies import STRATEGIES
-
-    recipe = ready.recipe
-    for member in recipe.members.values():
-        check_head(member)
-        for name in member.on:
-            for layers in member.layers[name]:
-                _at(member.at, partial(pick_layers, layers, ready.sources[name].spec.n_layers))
-    if "ensembles" in recipe.at:
-        for item in recipe.at["ensembles"].many():
-            if item.value not in STRATEGIES:
-                item.fail(
-                    f"unknown ensemble {item.value!r}; expected one of {', '.join(STRATEGIES)}."
-                    f"{nearest(str(item.value), list(STRATEGIES))}"
-                )
-    check_compare(ready)
+    return Source(entry.name, spec, encoder, clips.select(there), store_dtype, entry)
 
 
 def _at(at: Located, action: Callable[[], T]) -> T:

@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.errors import nearest
+from .experiments.names import check_folder_names
+from .experiments.places import expanded, place
 from .located import Located, read_yaml
 from .recipe_compare import compare_options
 from .recipe_split import split_options
@@ -224,21 +226,23 @@ class Recipe:
         folder = Path(path).parent
         encoders = _encoders(top["encoders"])
         task = top["task"].text("task")
+        if task.endswith((".yaml", ".yml")):
+            task = str(place(top["task"], "task", folder))
         return cls(
             path=Path(path),
-            manifest=folder / top["manifest"].text("manifest"),
-            root=folder / top["root"].text("root") if "root" in top else None,
+            manifest=place(top["manifest"], "manifest", folder),
+            root=place(top["root"], "root", folder) if "root" in top else None,
             where=_where(top["where"]) if "where" in top else {},
-            task=str(folder / task) if task.endswith((".yaml", ".yml")) else task,
+            task=task,
             unlabelled=_one_of(keys, "unlabelled", ["error", "drop"]),
-            cache=folder / _text(keys, "cache", "my.cache"),
+            cache=place(keys["cache"], "cache", folder) if "cache" in keys else folder / "my.cache",
             encoders=encoders,
             split=split_options(top["split"]) if "split" in top else {"scheme": "speaker"},
             members=_members(top["members"], encoders),
             ensembles=_ensembles(keys),
             group=_text(keys, "group", "speaker"),
             compare=compare_options(top["compare"]) if "compare" in top else {},
-            report=folder / _text(keys, "report", "out"),
+            report=place(keys["report"], "report", folder) if "report" in keys else folder / "out",
             at=top,
         )
 
@@ -258,7 +262,12 @@ def _one_of(keys: Mapping[str, Located], name: str, choices: list[str]) -> str:
 def _ensembles(keys: Mapping[str, Located]) -> tuple[str, ...]:
     if "ensembles" not in keys:
         return ("mean", "max")
-    return tuple(item.text("an ensemble") for item in keys["ensembles"].many())
+    items = keys["ensembles"].many()
+    names = [item.text("an ensemble") for item in items]
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            items[position].fail(f"the ensemble {name!r} stands twice; expected each once")
+    return tuple(names)
 
 
 def _where(at: Located) -> dict[str, tuple[str, ...]]:
@@ -272,7 +281,7 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
     found = {}
     for name, entry in at.mapping("encoders").items():
         if isinstance(entry.value, str):
-            found[name] = EncoderEntry(name, {"name": entry.value}, entry)
+            found[name] = EncoderEntry(name, {"name": expanded(entry, "an encoder")}, entry)
             continue
         options = entry.mapping(f"encoder {name!r}", _ENCODER)
         if ("name" in options) == ("space" in options):
@@ -289,14 +298,19 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
                 value.number(key, whole=True, least=1)
             else:
                 value.text(f"{key} of encoder {name!r}")
-        found[name] = EncoderEntry(name, entry.plain(), entry)
+        plain = entry.plain()
+        if "name" in options:
+            plain["name"] = expanded(options["name"], f"name of encoder {name!r}")
+        found[name] = EncoderEntry(name, plain, entry)
     if not found:
         at.fail("no encoder; expected at least one, for example speech: spectral")
     return found
 
 
 def _members(at: Located, encoders: Mapping[str, EncoderEntry]) -> dict[str, MemberEntry]:
-    found = {name: _member(name, entry, encoders) for name, entry in at.mapping("members").items()}
+    entries = at.mapping("members")
+    check_folder_names(entries)
+    found = {name: _member(name, entry, encoders) for name, entry in entries.items()}
     if not found:
         at.fail("no member; expected at least one, for example lr: {head: logistic, on: speech}")
     return found
@@ -315,8 +329,6 @@ def _refuse_empty_list(what: str, at: Located, *, is_hidden: bool) -> None:
 
 def _member(name: str, at: Located, encoders: Mapping[str, EncoderEntry]) -> MemberEntry:
     keys = at.mapping(f"member {name!r}")
-    if not name or any(c in name for c in '/\\:*?"<>|\0') or name.startswith("."):
-        at.fail(f"member {name!r} names a folder: use letters, digits, '-', '_' and spaces")
     if "on" not in keys:
         at.fail(f"member {name!r} has no 'on'; expected one of the encoders {', '.join(encoders)}")
     for key, value in keys.items():
@@ -329,7 +341,11 @@ def _member(name: str, at: Located, encoders: Mapping[str, EncoderEntry]) -> Mem
                 f"member {name!r} is on {encoder!r}; expected one of {', '.join(encoders)}."
                 f"{nearest(encoder, list(encoders))}"
             )
+        if encoder in on:
+            item.fail(f"member {name!r} is on {encoder!r} twice; expected each encoder once")
         on.append(encoder)
+    if not on:
+        keys["on"].fail(f"member {name!r} is on no encoder; expected {', '.join(encoders)}")
     own = ("head", "on", "layers", "combine", "scale", "seeds", "random_state")
     combine = [item.text("combine") for item in keys["combine"].many()] if "combine" in keys else []
     for word in combine:

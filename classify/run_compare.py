@@ -1,4 +1,4 @@
-"""Check what a recipe asks of the comparison, and draw the learning curve of a run."""
+"""What a run adds to its comparison: near-duplicates across its parts, and a learning curve."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import leaks, metrics
-from .calibrate import CALIBRATORS
 from .choosing import Part, choose
 from .learning import learning_curve
-from .strategies import STRATEGIES
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
@@ -24,41 +22,6 @@ if TYPE_CHECKING:
     from .split import Split
 
 CHEAP = "logistic"  # heads that are trained in seconds get a curve unasked
-
-
-def check_compare(ready: Prepared) -> None:
-    """Refuse what the comparison cannot do, before any work.
-
-    Raises
-    ------
-    InputError
-        An unknown calibration or member, or something that learns on dev where there is none; with
-        file and line.
-    """
-    recipe, options = ready.recipe, ready.recipe.compare
-    at = recipe.at
-    if "compare" in at:
-        at = at["compare"]
-    calibrate = options.get("calibrate")
-    if calibrate is not None and calibrate not in CALIBRATORS:
-        at.fail(f"calibrate is {calibrate!r}; expected one of {', '.join(CALIBRATORS)}")
-    curve = options.get("learning_curve", True)
-    if isinstance(curve, str) and curve not in recipe.members:
-        at.fail(f"learning_curve of {curve!r}; expected one of {', '.join(recipe.members)}")
-    for column in options.get("by", ()):
-        if column not in ready.labelled:
-            at.fail(f"no column {column!r}; expected one of {', '.join(ready.labelled.columns)}")
-    scheme = recipe.split.get("scheme", "speaker")
-    folds = scheme == "group-kfold" or scheme.startswith("leave-one")
-    without_dev = folds or (recipe.split.get("dev_size") == 0 and scheme != "column")
-    needs = [name for name in recipe.ensembles if STRATEGIES[name].learns]
-    needs += [f"calibrate: {calibrate}"] if calibrate else []
-    needs += ["subsets"] if options.get("subsets") else []
-    if needs and without_dev and len(recipe.members) > 1:
-        at.fail(
-            f"{', '.join(needs)} learns on dev, which the split {scheme!r} does not have for all "
-            "test clips together; expected scheme column, stratified or speaker with a dev_size"
-        )
 
 
 def near_duplicates(

@@ -40,7 +40,21 @@ def describe_run(run: Mapping[str, Any], source: str) -> str:
             "",
         ]
     else:
-        lines += [f"Every member has all {everything} test clips.", ""]
+        lines += [f"Every member has the same {everything} test clips.", ""]
+    if unseen := coverage.get("split", coverage["any_member"])["clips"] - everything:
+        lines += [
+            f"**{unseen} of the {unseen + everything} test clips of the split are not scored**: no "
+            "member has what it reads of them (their text is blank, their audio is missing, or "
+            "they could not be embedded).",
+            "",
+        ]
+    for name, folds in run.get("sits_out", {}).items():
+        reasons = "; ".join(f"{md(fold)} ({md(reason)})" for fold, reason in folds.items())
+        lines += [
+            f"**{md(name)} sits out {len(folds)} folds**, where it cannot be trained or tested: "
+            f"{reasons}. The test clips of these folds are not in the common comparison.",
+            "",
+        ]
     if run["left_out"]:
         counts = ", ".join(f"{md(label or '(blank)')} {n}" for label, n in run["left_out"].items())
         lines += [f"Labels that the task leaves out (clips of {md(source)}): {counts}.", ""]
@@ -62,7 +76,8 @@ def _settings(name: str, record: Mapping[str, Any]) -> list[str]:
     lines = []
     name = md(name)
     for number, part in enumerate(record["parts"], 1):
-        where = f"{name}, fold {number}" if len(record["parts"]) > 1 else name
+        fold = part.get("fold") or number
+        where = f"{name}, fold {md(fold)}" if len(record["parts"]) > 1 else name
         if "chosen" not in part:
             lines.append(
                 f"- {where}: class probabilities of {md(part['classifier'])}, not trained here"

@@ -6,7 +6,7 @@ dev, so that a strategy cannot be chosen for having learnt dev by heart.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Any
@@ -146,9 +146,6 @@ def combine_all(
     rules = {rule.name: rule for rule in asked}
     if len(rules) < len(asked):
         raise InputError(f"strategies {[rule.name for rule in asked]}; expected each once")
-    clash = sorted(set(rules) & set(test))
-    if clash:
-        raise InputError(f"a member is called {clash[0]!r}, as a strategy is; rename the member")
     needs = [name for name, rule in rules.items() if rule.learns]
     needs += [f"calibrate={calibrate!r}"] if calibrate else []
     needs += ["subsets"] if subsets else []
@@ -166,16 +163,30 @@ def combine_all(
             item.dev = fitting.score(item.dev_predictions)
     if len(test) > 1:
         for name, rule in rules.items():
-            result[name] = _fit(name, rule, test, tuple(sorted(test)), fitting)
+            label = free_name(name, result)
+            result[label] = _fit(label, rule, test, tuple(sorted(test)), fitting)
     if subsets and fitting and len(test) > 1:
         plain, _ = fitting.calibrated(fitting.members)
         for found in search(plain, fitting.truth, [n for n in rules if not rules[n].learns]):
             if len(found.members) not in (1, len(test)):
-                label = f"{found.strategy} of {' + '.join(found.members)}"
+                label = free_name(f"{found.strategy} of {' + '.join(found.members)}", result)
                 chosen = {name: test[name] for name in found.members}
                 result[label] = _fit(label, rules[found.strategy], chosen, found.members, fitting)
                 result[label].learnt["subsets_tried"] = found.tried
     return result
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return the name of an ensemble's system; a member may be called as a strategy is.
+
+    Examples
+    --------
+    >>> free_name("mean", {"lr"}), free_name("mean", {"mean", "audio"})
+    ('mean', 'mean ensemble')
+    """
+    while name in taken:
+        name += " ensemble"
+    return name
 
 
 def _fit(

@@ -254,10 +254,18 @@ def test_wrong_wishes_are_refused(options, message):
         combine_all(members, **options)
 
 
-def test_a_member_called_like_a_strategy_is_refused():
+def test_a_member_called_like_a_strategy_keeps_its_name_and_the_ensemble_gets_another():
     members, _, _ = draw()
-    with pytest.raises(InputError, match="rename the member"):
-        combine_all({**members, "mean": members["m0"]}, ["mean"])
+    members = {**members, "mean": members["m0"]}
+    combined = combine_all(members, ["mean"])
+    assert list(combined) == [*members, "mean ensemble"]
+    assert combined["mean"].strategy == ""
+    assert combined["mean ensemble"].strategy == "mean"
+    np.testing.assert_array_equal(combined["mean"].test.proba, members["m0"].proba)
+    plain = strategy("mean").combine(members)
+    np.testing.assert_array_equal(combined["mean ensemble"].test.proba, plain.proba)
+    both = combine_all({**members, "mean ensemble": members["m1"]}, ["mean"])
+    assert list(both)[-1] == "mean ensemble ensemble"
 
 
 def test_all_pairs_of_strategies_are_distributions():

@@ -1,0 +1,342 @@
+"""Everything that a run refuses before it embeds or trains, with file and line.
+
+`check_recipe` needs the manifest only, `check_sources` the specs of the encoders too. Neither
+imports torch unless a head is a network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+
+from ...cache.errors import InputError, nearest
+from ...cache.features import pick_layers
+from ..located import Located
+from ..repeats import by_repeat
+from ..splits import splits
+from .places import check_writable_folder
+from .shares import Share, share_out
+
+if TYPE_CHECKING:
+    from ..prepare import Prepared
+    from ..recipe import MemberEntry, Recipe
+    from ..split import Split
+    from ..task import Task
+
+__all__ = ["check_recipe", "check_sources", "divide"]
+
+WRITTEN = ("split.csv", "run.json", "report.md", "comparison.json", "repeats.json")
+LABELS = ("label", "raw_label")
+NETWORKS = ("layers", "combine", "scale", "seeds", "random_state")  # what a head is needed for
+
+
+def check_recipe(ready: Prepared) -> list[Split]:
+    """Check what the recipe and the manifest can show: no encoder is needed.
+
+    Parameters
+    ----------
+    ready : Prepared
+        Its sources are not looked at.
+
+    Returns
+    -------
+    list of Split
+        As `divide` gives them.
+
+    Raises
+    ------
+    InputError
+        With file and line.
+    """
+    from ..member import check_head
+
+    recipe = ready.recipe
+    _check_places(ready)
+    for entry in recipe.members.values():
+        check_head(entry)
+        _check_member(entry, ready)
+    _check_strategies(recipe)
+    _check_columns(ready)
+    found = divide(ready)
+    sides = _sides(ready)
+    for own in by_repeat(found).values():
+        shares = share_out(recipe, own, sides)
+        _check_compare(ready, shares, own)
+    return found
+
+
+def check_sources(ready: Prepared) -> None:
+    """Check layers, and classifiers without a head, against the specs of the encoders.
+
+    Raises
+    ------
+    InputError
+        With file and line.
+    """
+    for entry in ready.recipe.members.values():
+        specs = [ready.sources[name].spec for name in entry.on]
+        for name, spec in zip(entry.on, specs, strict=True):
+            for layers in entry.layers[name]:
+                try:
+                    pick_layers(layers, spec.n_layers)
+                except InputError as error:
+                    _key(entry.at, "layers").fail(f"member {entry.name!r} on {name!r}: {error}")
+        if not entry.head:
+            labels = specs[0].labels
+            if not labels:
+                entry.at.fail(
+                    f"member {entry.name!r} has no head, and {entry.on[0]!r} is not a classifier; "
+                    "say which head, or classifier: true of the encoder"
+                )
+            _check_labels(entry, labels, ready.task)
+
+
+def divide(
+    ready: Prepared, digests: Mapping[str, str | None] | None = None
+) -> list[Split]:
+    """Return the splits that the recipe asks for.
+
+    Parameters
+    ----------
+    ready : Prepared
+    digests : mapping of str to str, optional
+        Content of each recording, where it is known: one on two sides is an error.
+
+    Raises
+    ------
+    InputError
+        The clips cannot be divided so; with file and line.
+    """
+    recipe = ready.recipe
+    trains = any(entry.head for entry in recipe.members.values())
+    try:
+        return splits(ready.labelled, digests=digests, needs_train=trains, **recipe.split)
+    except InputError as error:
+        at = recipe.at["split"] if "split" in recipe.at else recipe.at
+        keys = at.value if isinstance(at.value, dict) and "split" in recipe.at else {}
+        named = next((one for key, one in keys.items() if key in str(error)), at)
+        named.fail(str(error))
+
+
+def _check_places(ready: Prepared) -> None:
+    recipe = ready.recipe
+    at = _key(recipe.at, "report")
+    report, cache = recipe.report.resolve(), recipe.cache.resolve()
+    if report == cache or report.is_relative_to(cache):
+        at.fail(f"report {recipe.report} is inside the cache {recipe.cache}; expected another folder")
+    for what, path in (("manifest", recipe.manifest), ("recipe", recipe.path)):
+        if path.resolve() in [report / name for name in WRITTEN]:
+            at.fail(f"report {recipe.report}: the run would write over the {what} {path}")
+    _located(at, check_writable_folder, recipe.report, "report")
+    if not ready.cache.packed:
+        _located(_key(recipe.at, "cache"), check_writable_folder, recipe.cache, "cache")
+
+
+def _check_member(entry: MemberEntry, ready: Prepared) -> None:
+    keys = entry.at.value
+    if not entry.head:
+        if extra := [key for key in keys if key in NETWORKS or key in entry.settings]:
+            keys[extra[0]].fail(
+                f"member {entry.name!r} has no head, so {extra[0]} says nothing; leave it out, or "
+                "say which head"
+            )
+        if len(entry.on) > 1:
+            keys["on"].fail(f"member {entry.name!r} has no head, so it takes one encoder")
+        return
+    _check_inputs(entry)
+    for values in entry.settings.get("class_weight", ()):
+        if isinstance(values, dict):
+            _check_class_weight(entry, values, ready)
+    if isinstance(entry.scale, str):
+        blank = sum(not str(value) for value in ready.labelled[entry.scale])
+        if blank:
+            keys["scale"].fail(
+                f"member {entry.name!r} scales within each {entry.scale}, and {blank} of "
+                f"{len(ready.labelled)} clips have none; fill the column {entry.scale}"
+            )
+
+
+def _check_inputs(entry: MemberEntry) -> None:
+    """Check that the head takes so many encoders and layers."""
+    from ..heads import HEADS
+
+    known = HEADS[entry.head]().get_params()
+    fuses = "widths" in known
+    if fuses and len(entry.on) != 2:
+        entry.at.value["on"].fail(
+            f"member {entry.name!r}: the head {entry.head!r} takes two encoders; "
+            f"got {len(entry.on)}"
+        )
+    if "mix" in entry.combine:
+        at = entry.at.value["combine"]
+        if "layer_mix" not in known:
+            at.fail(
+                f"member {entry.name!r}: the head {entry.head!r} cannot mix layers; "
+                "use combine: mean or concat"
+            )
+        if len(entry.on) > 1 and not fuses:
+            at.fail(
+                f"member {entry.name!r}: only a fusion head (concat, mean, cross-attention) mixes "
+                "the layers of two encoders"
+            )
+
+
+def _check_class_weight(entry: MemberEntry, values: Mapping[str, Any], ready: Prepared) -> None:
+    at, labels = entry.at.value["class_weight"], ready.task.labels
+    for label, weight in values.items():
+        if label not in labels:
+            at.fail(
+                f"member {entry.name!r}: class_weight names {label!r}; expected labels of the "
+                f"task, {', '.join(labels)}.{nearest(str(label), labels)}"
+            )
+        known = isinstance(weight, int | float) and not isinstance(weight, bool)
+        if not known or not 0 <= weight < float("inf"):
+            at.fail(
+                f"member {entry.name!r}: class_weight of {label!r} is {weight!r}; expected a "
+                "number from 0 up"
+            )
+    if not any(values.get(label, 1) for label in labels):
+        at.fail(f"member {entry.name!r}: class_weight is 0 for every label")
+
+
+def _check_labels(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None:
+    try:
+        mapped = [task.label_of(str(label)) for label in labels]
+    except InputError as error:
+        entry.at.fail(f"member {entry.name!r}: {error}")
+    if not any(mapped):
+        entry.at.fail(
+            f"member {entry.name!r}: the task {task.name!r} leaves out every label of "
+            f"{entry.on[0]!r} ({', '.join(map(str, labels))})"
+        )
+
+
+def _check_strategies(recipe: Recipe) -> None:
+    from ..strategies import STRATEGIES
+
+    if "ensembles" in recipe.at:
+        for item in recipe.at["ensembles"].many():
+            if item.value not in STRATEGIES:
+                item.fail(
+                    f"unknown ensemble {item.value!r}; expected one of {', '.join(STRATEGIES)}."
+                    f"{nearest(str(item.value), list(STRATEGIES))}"
+                )
+
+
+def _check_columns(ready: Prepared) -> None:
+    """Check the columns whose values are resampled or tabled."""
+    recipe, clips = ready.recipe, ready.labelled
+    columns = [("group", _key(recipe.at, "group"), recipe.group)]
+    options = _key(recipe.at, "compare")
+    for column in recipe.compare.get("by", ()):
+        columns.append(("by", _key(options, "by"), column))
+    if recipe.split.get("scheme") == "group-kfold" and "group" in recipe.split:
+        columns.append(("group", _key(recipe.at["split"], "group"), recipe.split["group"]))
+    for word, at, column in columns:
+        if column not in clips:
+            at.fail(
+                f"{word}: no column {column!r} in {clips.source}; expected one of "
+                f"{', '.join(clips.columns)}.{nearest(column, clips.columns)}"
+            )
+        asked = word == "group" and isinstance(at.value, str)
+        if column in LABELS or (asked and _is_label(ready, column)):
+            at.fail(
+                f"{word} is {column!r}, which is the label; expected a column such as speaker"
+            )
+
+
+def _is_label(ready: Prepared, column: str) -> bool:
+    """Whether a column divides the clips exactly as the labels do, under whatever name."""
+    values = [str(value) for value in ready.labelled[column]]
+    return any(
+        1 < len(set(values)) == len(set(labels)) == len(set(zip(values, labels, strict=True)))
+        and len(set(values)) < len(values)
+        for labels in ([str(value) for value in ready.labelled[label]] for label in LABELS)
+    )
+
+
+def _check_compare(ready: Prepared, shares: Mapping[str, Share], found: Sequence[Split]) -> None:
+    """Check what learns on dev, and the options of the comparison, on one division."""
+    from ..calibrate import CALIBRATORS
+    from ..strategies import STRATEGIES
+    from ..subsets import MOST_MEMBERS
+
+    recipe, options = ready.recipe, ready.recipe.compare
+    at = _key(recipe.at, "compare")
+    calibrate = options.get("calibrate")
+    if calibrate is not None and calibrate not in CALIBRATORS:
+        _key(at, "calibrate").fail(
+            f"calibrate is {calibrate!r}; expected one of {', '.join(CALIBRATORS)}."
+            f"{nearest(calibrate, CALIBRATORS)}"
+        )
+    curve = options.get("learning_curve", True)
+    if isinstance(curve, str):
+        trained = [name for name, entry in recipe.members.items() if entry.head]
+        if curve not in trained:
+            _key(at, "learning_curve").fail(
+                f"learning_curve of {curve!r}; expected a member that is trained: "
+                f"{', '.join(trained) or 'there is none'}"
+            )
+    if options.get("subsets") and len(recipe.members) > MOST_MEMBERS:
+        _key(at, "subsets").fail(
+            f"{len(recipe.members)} members have 2^{len(recipe.members)} subsets; expected at most "
+            f"{MOST_MEMBERS} members. Use the ensemble 'greedy'"
+        )
+    ensembles = _key(recipe.at, "ensembles")
+    needs = {name: ensembles for name in recipe.ensembles if STRATEGIES[name].learns}
+    needs |= {f"calibrate: {calibrate}": _key(at, "calibrate")} if calibrate else {}
+    needs |= {"subsets": _key(at, "subsets")} if options.get("subsets") else {}
+    if needs and len(recipe.members) > 1 and (lack := _without_dev(shares, found)):
+        first = next(iter(needs.values()))
+        first.fail(
+            f"{', '.join(needs)} learns on dev, and {lack}; expected scheme column, stratified or "
+            "speaker with a dev_size"
+        )
+
+
+def _without_dev(shares: Mapping[str, Share], found: Sequence[Split]) -> str:
+    """Say why members cannot be compared on dev; blank if they can."""
+    if len(found) > 1:
+        scheme = found[0].scheme
+        return f"the split {scheme!r} has folds, so no dev clips beside all test clips"
+    lacking = [name for name, share in shares.items() if not share.has_dev]
+    if lacking:
+        return f"{', '.join(lacking)} has no dev clips"
+    dev = [set(share.parts[0].dev.ids) for share in shares.values()]
+    return "" if reduce(set.intersection, dev) else "no dev clip has what every member needs"
+
+
+def _sides(ready: Prepared) -> dict[str, frozenset[str]]:
+    """Return, by encoder, the clips that may have a row: with a path, or with a text.
+
+    An encoder whose modality is not known yet may take either.
+    """
+    clips = ready.labelled
+    filled = {
+        "audio": frozenset(i for i, v in zip(clips.ids, clips["path"], strict=True) if v),
+        "text": frozenset(
+            i for i, v in zip(clips.ids, clips["text"], strict=True) if str(v).strip()
+        ),
+    }
+    either = filled["audio"] | filled["text"]
+    sides = {}
+    for name, entry in ready.recipe.encoders.items():
+        modality = entry.options.get("modality")
+        modality = {"spectral": "audio", "ngram": "text"}.get(entry.options.get("name"), modality)
+        if name in ready.sources:
+            modality = ready.sources[name].spec.modality
+        sides[name] = filled[modality] if modality in filled else either
+    return sides
+
+
+def _key(at: Located, name: str) -> Located:
+    """Return where a key stands; what holds it where it was left out."""
+    return at[name] if isinstance(at.value, dict) and name in at else at
+
+
+def _located(at: Located, check: Any, *arguments: Any) -> None:
+    try:
+        check(*arguments)
+    except InputError as error:
+        at.fail(str(error))

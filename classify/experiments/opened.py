@@ -1,0 +1,129 @@
+"""Encoders that a run opened before: their spec, known without opening them again.
+
+Opening a pretrained encoder imports torch and needs its files. Where every row is stored, a run
+needs its spec only. So the cache remembers, in ``encoders/``, what a name with its options stood
+for: the spec, and the stat of the files of its folder. It is a memo: it may be deleted.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from ...cache.cache import Cache
+from ...cache.durable import make_folder, replace
+from ...cache.errors import AffektError
+from ...cache.spec import Spec
+
+__all__ = ["Opened", "recall", "remember"]
+
+FORMAT = 1
+DEEPEST = 2  # levels of an encoder's folder that are looked at
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What an encoder was when it was last opened.
+
+    Attributes
+    ----------
+    spec : Spec
+        For float32 storage.
+    is_current : bool
+        Whether opening it again would give the same: its files and affekt are as they were. Of a
+        Hub id this means the commit that was resolved then.
+    is_gone : bool
+        Whether its folder is not there any more.
+    """
+
+    spec: Spec
+    is_current: bool
+    is_gone: bool
+
+
+def recall(cache: Cache, options: Mapping[str, Any]) -> Opened | None:
+    """Return what an encoder was when it was last opened for this cache; None if not known.
+
+    Parameters
+    ----------
+    cache : Cache
+    options : mapping
+        Arguments of `affekt.extract.Encoder`.
+    """
+    try:
+        note = json.loads(_path(cache, options).read_text(encoding="utf-8"))
+        if note["format"] != FORMAT or note["options"] != _own(options):
+            return None
+        spec = Spec(note["spec"])
+        files, affekt = note["files"], note["affekt"]
+    except (OSError, ValueError, KeyError, TypeError, AffektError):
+        return None
+    gone = files is not None and not _folder(options).is_dir()
+    current = affekt == version("affekt") and (files is None or _files(options) == files)
+    return Opened(spec, current and not gone, gone)
+
+
+def remember(cache: Cache, options: Mapping[str, Any], spec: Spec) -> None:
+    """Write down what an encoder is; costs time only where it cannot be written.
+
+    Parameters
+    ----------
+    cache : Cache
+    options : mapping
+        Arguments of `affekt.extract.Encoder`.
+    spec : Spec
+        For float32 storage.
+    """
+    if cache.readonly or not cache.path.is_dir():
+        return
+    note = {
+        "format": FORMAT,
+        "affekt": version("affekt"),
+        "options": _own(options),
+        "files": _files(options) if _folder(options).is_dir() else None,
+        "spec": spec.fields,
+    }
+    path = _path(cache, options)
+    text = json.dumps(note, indent=1, ensure_ascii=False) + "\n"
+    with suppress(OSError, UnicodeEncodeError):
+        for folder in (path.parent, cache.path / "tmp"):
+            make_folder(folder, cache.path)
+        replace(text.encode(), path, cache.path / "tmp")
+
+
+def _own(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options that decide the spec."""
+    return {key: options[key] for key in sorted(options) if key != "device"}
+
+
+def _path(cache: Cache, options: Mapping[str, Any]) -> Path:
+    text = json.dumps(_own(options), sort_keys=True)
+    return cache.path / "encoders" / f"{hashlib.sha256(text.encode()).hexdigest()[:24]}.json"
+
+
+def _folder(options: Mapping[str, Any]) -> Path:
+    return Path(str(options["name"])).expanduser()
+
+
+def _files(options: Mapping[str, Any]) -> dict[str, list[int]]:
+    """Return size, mtime and inode of the files of an encoder's folder, by relative path."""
+    top = _folder(options)
+    found = {}
+    for level in range(1, DEEPEST + 1):
+        for path in sorted(top.glob("/".join("*" * level))):
+            with suppress(OSError):
+                status = os.stat(path)  # noqa: PTH116 - follows links, as opening does
+                if path.is_file():
+                    found[path.relative_to(top).as_posix()] = [
+                        status.st_size,
+                        status.st_mtime_ns,
+                        status.st_ino,
+                    ]
+    return found
