@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .audio_digests import audio_digests
 from .clips import ClipIndex, Seen
-from .digests import KINDS, audio_digest, row_keys, segment_digest, text_digest
+from .digests import KINDS, row_keys, text_digest
 from .durable import publish, set_aside
 from .errors import (
     AffektError,
@@ -25,7 +25,7 @@ from .index import Index
 from .manifest import Manifest
 from .opening import is_space, open_space
 from .packed import PackedClips, PackedIndex, packed_spaces
-from .remedies import DISPUTED, missing_error, no_such_spec
+from .remedies import missing_error, no_such_spec
 from .space import Space
 from .spec import Spec, slug
 
@@ -211,6 +211,7 @@ class Cache:
         hash_files: bool = True,
         rehash: bool = False,
         refuse: bool = True,
+        record: bool = False,
     ) -> list[str | None]:
         """Return the content digest of each clip.
 
@@ -227,6 +228,9 @@ class Cache:
         refuse : bool
             Refuse clips whose file is not at hand and had different contents under different roots;
             else their digest is None.
+        record : bool
+            Remember the clips whose files are at hand under this id and path, so that the cache
+            knows them where the audio is not: also of files that were renamed.
 
         Returns
         -------
@@ -237,12 +241,9 @@ class Cache:
             raise InputError(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
         if kind == "text":
             return [text_digest(text) if text.strip() else None for text in clips["text"]]
-        self.clips.refresh()
-        files: dict[Path, str] = {}
-        return [
-            self._audio_digest(clips, i, files, hash_files, rehash, refuse) if path else None
-            for i, path in enumerate(clips["path"])
-        ]
+        return audio_digests(
+            self, clips, hash_files=hash_files, rehash=rehash, refuse=refuse, record=record
+        )
 
     def record(self, lines: Iterable[Seen]) -> None:
         """Store what was read for clips durably (see `seen`), as one segment of the index."""
@@ -348,40 +349,6 @@ class Cache:
                 found[name] = self._known[name]
         self._known = {name: space for name, space in found.items() if isinstance(space, Space)}
         return found
-
-    def _audio_digest(
-        self,
-        clips: Manifest,
-        i: int,
-        files: dict[Path, str],
-        hash_files: bool,
-        rehash: bool,
-        refuse: bool,
-    ) -> str | None:
-        path = clips.file(i)
-        try:
-            status = path.stat()
-        except OSError:
-            return self._remembered(clips, i, refuse)
-        if not stat.S_ISREG(status.st_mode):
-            return None
-        digest = None if rehash else self.clips.fresh(clips, i, status)
-        if digest is not None or not (hash_files or rehash):
-            return digest
-        if path not in files:
-            try:
-                files[path] = audio_digest(path.read_bytes())
-            except OSError:
-                return self._remembered(clips, i, refuse)
-        clip = clips.clip(i)
-        return segment_digest(files[path], clip.start, clip.end)
-
-    def _remembered(self, clips: Manifest, i: int, refuse: bool) -> str | None:
-        """Return the digest of a clip whose file is not at hand; None if roots disagree."""
-        found = self.clips.remembered(clips, i)
-        if len(found) > 1 and refuse:
-            raise InputError(f"{clips.place(i)}: {clips['path'][i]!r} {DISPUTED}")
-        return found[0] if len(found) == 1 else None
 
     def _by_spec(self, spec: Spec, spaces: list[Space]) -> Space:
         for space in spaces:

@@ -110,6 +110,11 @@ class ClipIndex:
         lines = self._known.of(*_place(clips, position)[1:])
         return next((line.digest for line in lines if line.fresh(status)), None)
 
+    def knows(self, clips: Manifest, position: int, digest: str) -> bool:
+        """Say whether a clip of this id and path was seen with this content."""
+        id_, *place = _place(clips, position)
+        return any(x.id == id_ and x.digest == digest for x in self._known.of(*place))
+
     def remembered(self, clips: Manifest, position: int) -> list[str]:
         """Return what a clip may be whose file is not at hand.
 

@@ -100,8 +100,8 @@ def judge(
     unseen = sum(len(part.test) for part in found) - len(everything)
     if unseen:
         comparison.data["warnings"].append(
-            f"{unseen} of {unseen + len(everything)} test clips of the split have nothing that a "
-            "member reads (no text, no audio, or no embedding): they are not scored"
+            f"{unseen} of {unseen + len(everything)} test clips of the split are not scored: no "
+            "member has what it reads of them (no text, no audio, or no embedding)"
         )
     comparison.data["warnings"] += found_more.pop("warnings", [])
     comparison.data.update(found_more)

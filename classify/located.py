@@ -55,8 +55,12 @@ class Located:
 
     def fail(self, message: str) -> NoReturn:
         """Raise `InputError` with file and line (where there is one) before `message`."""
+        raise self.error(message)
+
+    def error(self, message: str) -> InputError:
+        """Return the error that `fail` raises."""
         where = f"{self.source}:{self.line}" if self.line else self.source
-        raise InputError(f"{where}: {message}")
+        return InputError(f"{where}: {message}")
 
     def __getitem__(self, key: str) -> Located:
         return self.value[key]

@@ -16,20 +16,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..cache.manifest import Manifest
-from .choosing import Part
+from .experiments.checks import check_recipe, check_sources, divide
+from .experiments.earlier import keep_earlier
+from .experiments.shares import Share, divisions, share_out, sits_out
 from .member import EPOCH, is_done, read_member, read_seeds, train_member
 from .predictions import Predictions
-from .prepare import Prepared, check_work, prepare
+from .prepare import Prepared, open_source, prepare
 from .recipe import MemberEntry, Recipe
-from .repeats import REPEATS, by_repeat, repeats_table, summarise, write_repeats
+from .repeats import REPEATS, repeats_table, summarise, write_repeats
 from .replay import FILES
 from .split import Split
-from .stored import Stored, embed, look
+from .stored import Stored, embed, keep_opened, look
 
 if TYPE_CHECKING:
+    from .choosing import Part
     from .comparison import Comparison
 
 __all__ = ["Outcome", "run"]
@@ -92,17 +93,44 @@ def run(recipe: Recipe | str | Path, *, say: Callable[[str], None] = lambda line
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     ready = prepare(recipe)
     outcome = Outcome(recipe.report)
+    for source in ready.sources.values():
+        if source.note:
+            say(source.note)
     stored = {name: look(source, ready.cache) for name, source in ready.sources.items()}
     if any(one.pending for one in stored.values()) or not _is_current(ready, stored, outcome):
-        check_work(ready)
+        check_recipe(ready)
+        for name, one in stored.items():
+            if one.pending and ready.sources[name].encoder is None:
+                ready.sources[name] = open_source(ready.sources[name], ready)
+                stored[name] = look(ready.sources[name], ready.cache)
+        check_sources(ready)
+        found = divide(ready, _recordings(stored, ready))
+        _share_out(ready, found, {name: _hopeful(one) for name, one in stored.items()})
         for name, one in stored.items():
             if one.pending:
                 stored[name] = embed(ready.sources[name], ready.cache, one, say)
                 new = len(stored[name].there) - len(one.there)
                 outcome.did.append(f"embedded {new} clips with {name}")
         if not _is_current(ready, stored, outcome):
-            _train_and_compare(ready, stored, outcome, say)
+            _train_and_compare(ready, stored, found, outcome, say)
+    for source in ready.sources.values():
+        keep_opened(source, ready.cache)
     return outcome
+
+
+def _hopeful(one: Stored) -> frozenset[str]:
+    """Return the clips with a row, and those that may get one."""
+    return one.there | frozenset(one.pending)
+
+
+def _share_out(
+    ready: Prepared, found: Sequence[Split], there: Mapping[str, frozenset[str]]
+) -> dict[str, dict[str, Share]]:
+    """Return what each member has in each repeat."""
+    return {
+        name: share_out(ready.recipe, own, there)
+        for name, own in divisions(ready.recipe, found).items()
+    }
 
 
 def _run_key(ready: Prepared, stored: Mapping[str, Stored]) -> str:
@@ -118,6 +146,7 @@ def _run_key(ready: Prepared, stored: Mapping[str, Stored]) -> str:
             "members": {name: one.describe() for name, one in recipe.members.items()},
             "ensembles": recipe.ensembles,
             "group": recipe.group,
+            "columns": _hash(_named_columns(ready)),
             "compare": dict(recipe.compare),
             "left_out": ready.left_out,
             "stored": {
@@ -130,6 +159,18 @@ def _run_key(ready: Prepared, stored: Mapping[str, Stored]) -> str:
             },
         }
     )
+
+
+def _named_columns(ready: Prepared) -> dict[str, list[str]]:
+    """Return the values of the columns that the recipe names: the hash of clips leaves some out."""
+    recipe = ready.recipe
+    names = {recipe.group, *recipe.compare.get("by", ())}
+    names |= {recipe.split[key] for key in ("column", "group") if key in recipe.split}
+    return {
+        name: [str(value) for value in ready.labelled[name]]
+        for name in sorted(names)
+        if name in ready.labelled
+    }
 
 
 def _is_current(ready: Prepared, stored: Mapping[str, Stored], outcome: Outcome) -> bool:
@@ -152,25 +193,37 @@ def _is_current(ready: Prepared, stored: Mapping[str, Stored], outcome: Outcome)
 def _train_and_compare(
     ready: Prepared,
     stored: Mapping[str, Stored],
+    found: Sequence[Split],
     outcome: Outcome,
     say: Callable[[str], None],
 ) -> None:
-    from .splits import splits
-
     recipe = ready.recipe
-    found = splits(ready.labelled, digests=_recordings(stored, ready), **recipe.split)
+    shares = _share_out(ready, found, {name: one.there for name, one in stored.items()})
+    for text in dict.fromkeys(text for own in shares.values() for text in sits_out(own)):
+        say(text)
+    tested = {clip for own in shares.values() for share in own.values() for clip in share.tested}
+    asked = {clip for split in found for clip in split.test.ids}
+    if asked - tested:
+        say(
+            f"{len(asked - tested)} of {len(asked)} test clips are not scored: no member has what "
+            "it reads of them"
+        )
     for warning in dict.fromkeys(text for split in found for text in split.warnings):
         say(f"split: {warning}")
     recipe.report.mkdir(parents=True, exist_ok=True)
+    keep_earlier(recipe.report, _embedded(ready, stored), say)
     (recipe.report / STATE).unlink(missing_ok=True)
     if recipe.split.get("repeats", 1) == 1:
-        outcome.table = _once(ready, stored, found, recipe.report, outcome, say).table()
+        [share] = shares.values()
+        outcome.table = _once(ready, stored, found, share, recipe.report, outcome, say).table()
     else:
         results = {}
-        for number, (name, own) in enumerate(by_repeat(found).items(), 1):
+        for number, (name, own) in enumerate(divisions(recipe, found).items(), 1):
             say(name)
             folder = recipe.report / name.replace(" ", "-")
-            results[name] = _once(ready, stored, own, folder, outcome, say, curve=number == 1)
+            results[name] = _once(
+                ready, stored, own, shares[name], folder, outcome, say, curve=number == 1
+            )
         summary = summarise(results, found)
         write_repeats(recipe.report, summary)
         outcome.table = repeats_table(summary)
@@ -182,6 +235,7 @@ def _once(
     ready: Prepared,
     stored: Mapping[str, Stored],
     found: Sequence[Split],
+    shares: Mapping[str, Share],
     place: Path,
     outcome: Outcome,
     say: Callable[[str], None],
@@ -201,8 +255,8 @@ def _once(
     records: dict[str, Any] = {}
     single: dict[str, Part] = {}
     for entry in recipe.members.values():
-        parts = _parts(entry, found, stored)
-        if len(parts) == 1:
+        parts = shares[entry.name].parts
+        if len(found) == 1:
             single[entry.name] = parts[0]
         folder = place / "members" / entry.name
         key = _member_key(entry, ready, parts, stored)
@@ -225,6 +279,8 @@ def _once(
     about = {
         "left_out": ready.left_out,
         "quarantined": outcome.quarantined,
+        "embedded": _embedded(ready, stored),
+        "sits_out": {name: one.sits_out for name, one in shares.items() if one.sits_out},
         "members": {name: {"parts": record["parts"]} for name, record in records.items()},
     }
     more = run_curve(ready, single, devs, spaces, say) if curve else {}
@@ -238,27 +294,6 @@ def _recordings(stored: Mapping[str, Stored], ready: Prepared) -> dict[str, str 
         if ready.sources[name].spec.modality == "audio":
             return one.digests
     return None
-
-
-def _parts(entry: MemberEntry, found: Sequence[Any], stored: Mapping[str, Stored]) -> list[Part]:
-    rows = [stored[name].there for name in entry.on]
-    # a head that predicts from either side takes part wherever one side is there
-    either = entry.settings.get("missing") == ("predict",)
-    has = frozenset.union(*rows) if either else frozenset.intersection(*rows)
-    parts = []
-    for split in found:
-        chosen = {
-            name: clips.select(np.array([clip in has for clip in clips.ids], dtype=bool))
-            for name, clips in split.parts.items()
-        }
-        for name in ("train", "test"):
-            if not len(chosen[name]):
-                entry.at.fail(
-                    f"member {entry.name!r}: none of the {len(split.parts[name])} clips of {name} "
-                    f"{split.name} has what {' and '.join(entry.on)} needs"
-                )
-        parts.append(Part(**chosen))
-    return parts
 
 
 def _member_key(
@@ -296,6 +331,12 @@ def _quarantined(ready: Prepared, stored: Mapping[str, Stored]) -> dict[str, dic
         name: dict(sorted(Counter(c for clip, c in one.failed.items() if clip in used).items()))
         for name, one in stored.items()
     }
+
+
+def _embedded(ready: Prepared, stored: Mapping[str, Stored]) -> dict[str, int]:
+    """Return, by encoder, how many clips of this run have an embedding."""
+    used = set(ready.labelled.ids)
+    return {name: len(used & one.there) for name, one in stored.items()}
 
 
 def _write_split(found: Sequence[Any], path: Path) -> None:

@@ -29,6 +29,7 @@ def describe_run(run: Mapping[str, Any], source: str) -> str:
     """
     coverage = run["coverage"]
     shared, everything = coverage["compared_on"]["clips"], coverage["any_member"]["clips"]
+    unseen = coverage.get("split", coverage["any_member"])["clips"] - everything
     lines = ["", "## Which clips", ""]
     if shared < everything:
         sizes = ", ".join(f"{md(name)} {one['clips']}" for name, one in coverage["members"].items())
@@ -39,9 +40,9 @@ def describe_run(run: Mapping[str, Any], source: str) -> str:
             "clip has.",
             "",
         ]
-    else:
-        lines += [f"Every member has the same {everything} test clips.", ""]
-    if unseen := coverage.get("split", coverage["any_member"])["clips"] - everything:
+    elif not unseen:
+        lines += [f"Every member has all {everything} test clips.", ""]
+    if unseen:
         lines += [
             f"**{unseen} of the {unseen + everything} test clips of the split are not scored**: no "
             "member has what it reads of them (their text is blank, their audio is missing, or "
@@ -76,8 +77,8 @@ def _settings(name: str, record: Mapping[str, Any]) -> list[str]:
     lines = []
     name = md(name)
     for number, part in enumerate(record["parts"], 1):
-        fold = part.get("fold") or number
-        where = f"{name}, fold {md(fold)}" if len(record["parts"]) > 1 else name
+        fold = md(part.get("fold") or f"fold {number}")
+        where = f"{name}, {fold}" if len(record["parts"]) > 1 else name
         if "chosen" not in part:
             lines.append(
                 f"- {where}: class probabilities of {md(part['classifier'])}, not trained here"

@@ -64,6 +64,7 @@ def splits(
     task: Task | None = None,
     allow_speaker_overlap: bool = False,
     allow_duplicates: bool = False,
+    needs_train: bool = True,
     digests: HasDigests | Sequence[str | None] | Mapping[str, str | None] | None = None,
     embed: Callable[[Manifest], np.ndarray] | None = None,
 ) -> list[Split]:
@@ -92,6 +93,8 @@ def splits(
         If given, clips are selected and labelled by it first.
     allow_speaker_overlap, allow_duplicates
         Turn the errors of the leak checks into warnings.
+    needs_train
+        Whether a ``column`` that names no train clip is an error; not where nothing is trained.
     digests
         Content digest of each clip, or a `Cache` that knows them; without, recordings under two ids
         cannot be told.
@@ -130,7 +133,7 @@ def splits(
     for repeat in range(repeats):
         rng = np.random.default_rng([random_state, repeat])
         for name, parts, notes in _scheme(
-            clips, scheme, test_size, dev_size, n_splits, column, group, rng
+            clips, scheme, test_size, dev_size, n_splits, column, group, rng, needs_train
         ):
             if repeats > 1:
                 name = f"repeat {repeat + 1}" + (f", {name}" if name else "")
@@ -158,13 +161,14 @@ def _scheme(
     column: str,
     group: str,
     rng: np.random.Generator,
+    needs_train: bool,
 ) -> Iterator[tuple[str, np.ndarray, list[str]]]:
     """Yield name, part of each clip and notes of each split."""
     labels = _strata(clips)
     if scheme == "column":
-        parts = _column(clips, column)
+        parts = _column(clips, column, needs_train)
         notes = []
-        if not (parts == 1).any() and dev_size:
+        if not (parts == 1).any() and (parts == 0).any() and dev_size:
             _carve_dev(clips, parts, labels, dev_size, rng)
             notes = [f"no dev in column {column!r}: {dev_size:g} of train taken by seed"]
         yield "", parts, notes
@@ -190,7 +194,7 @@ def _scheme(
             yield names[int(np.flatnonzero(groups == value)[0])], parts, []
 
 
-def _column(clips: Manifest, column: str) -> np.ndarray:
+def _column(clips: Manifest, column: str, needs_train: bool) -> np.ndarray:
     if column not in clips:
         raise InputError(
             f"{clips.source}: no column {column!r} for the split; "
@@ -205,7 +209,7 @@ def _column(clips: Manifest, column: str) -> np.ndarray:
             + "; expected train, dev or test in each row. Fill it, or use another scheme"
         )
     parts = np.array([PARTS.index(NAMES[value]) for value in values])
-    for code in (0, 2):
+    for code in (0, 2) if needs_train else (2,):
         if not (parts == code).any():
             raise InputError(f"{clips.source}: column {column!r} names no {PARTS[code]} clip")
     return parts

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from ..cache.cache import Cache
 from ..cache.digests import row_key
 from ..cache.errors import MissingError, listed
+from .experiments.opened import remember
 from .prepare import Source
 
-__all__ = ["Stored", "embed", "look"]
+__all__ = ["Stored", "embed", "keep_opened", "look"]
 
 
 @dataclass(frozen=True)
@@ -35,11 +36,23 @@ class Stored:
     pending: list[str]
 
 
-def look(source: Source, cache: Cache) -> Stored:
-    """Say what is stored, what failed before, and what is still to be embedded."""
+def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:
+    """Say what is stored, what failed before, and what is still to be embedded.
+
+    Files that the cache has not seen are read for their content, and the index of the cache
+    remembers their paths: also of files that were renamed, whose rows are stored.
+
+    Parameters
+    ----------
+    source : Source
+    cache : Cache
+    hash_files : bool
+        False reads no file: one that is new or changed counts as pending.
+    """
     kind = source.spec.modality
     ids = source.clips.ids
-    digests = dict(zip(ids, cache.digests(source.clips, kind), strict=True))
+    found = cache.digests(source.clips, kind, hash_files=hash_files, record=hash_files)
+    digests = dict(zip(ids, found, strict=True))
     space = next((one for one in cache.spaces() if one.key == source.spec.key), None)
     if space is None:
         return Stored(digests, frozenset(), {}, list(ids))
@@ -78,3 +91,12 @@ def embed(source: Source, cache: Cache, stored: Stored, say: Callable[[str], Non
     say(f"{source.name}: embedding {len(stored.pending)} of {len(source.clips)} clips")
     extract(source.clips, cache, source.encoder, store_dtype=source.store_dtype)
     return look(source, cache)
+
+
+def keep_opened(source: Source, cache: Cache) -> None:
+    """Remember the spec of an encoder that was opened; a built-in one costs nothing to open."""
+    from ..extract.encoder import BUILT_IN
+
+    if source.encoder is not None and source.entry.options["name"] not in BUILT_IN:
+        options = {k: v for k, v in source.entry.options.items() if k != "store_dtype"}
+        remember(cache, options, source.spec.with_store_dtype("float32"))

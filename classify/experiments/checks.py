@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ...cache.errors import InputError, nearest
 from ...cache.features import pick_layers
 from ..located import Located
-from ..repeats import by_repeat
 from ..splits import splits
 from .places import check_writable_folder
-from .shares import Share, share_out
+from .shares import Share, divisions, share_out
 
 if TYPE_CHECKING:
     from ..prepare import Prepared
@@ -60,7 +59,7 @@ def check_recipe(ready: Prepared) -> list[Split]:
     _check_columns(ready)
     found = divide(ready)
     sides = _sides(ready)
-    for own in by_repeat(found).values():
+    for own in divisions(recipe, found).values():
         shares = share_out(recipe, own, sides)
         _check_compare(ready, shares, own)
     return found
@@ -92,9 +91,7 @@ def check_sources(ready: Prepared) -> None:
             _check_labels(entry, labels, ready.task)
 
 
-def divide(
-    ready: Prepared, digests: Mapping[str, str | None] | None = None
-) -> list[Split]:
+def divide(ready: Prepared, digests: Mapping[str, str | None] | None = None) -> list[Split]:
     """Return the splits that the recipe asks for.
 
     Parameters
@@ -113,10 +110,9 @@ def divide(
     try:
         return splits(ready.labelled, digests=digests, needs_train=trains, **recipe.split)
     except InputError as error:
-        at = recipe.at["split"] if "split" in recipe.at else recipe.at
-        keys = at.value if isinstance(at.value, dict) and "split" in recipe.at else {}
-        named = next((one for key, one in keys.items() if key in str(error)), at)
-        named.fail(str(error))
+        at, message = _key(recipe.at, "split"), str(error)
+    keys = at.value if at is not recipe.at else {}
+    raise next((one for key, one in keys.items() if key in message), at).error(message)
 
 
 def _check_places(ready: Prepared) -> None:
@@ -124,7 +120,9 @@ def _check_places(ready: Prepared) -> None:
     at = _key(recipe.at, "report")
     report, cache = recipe.report.resolve(), recipe.cache.resolve()
     if report == cache or report.is_relative_to(cache):
-        at.fail(f"report {recipe.report} is inside the cache {recipe.cache}; expected another folder")
+        at.fail(
+            f"report {recipe.report} is inside the cache {recipe.cache}; expected another folder"
+        )
     for what, path in (("manifest", recipe.manifest), ("recipe", recipe.path)):
         if path.resolve() in [report / name for name in WRITTEN]:
             at.fail(f"report {recipe.report}: the run would write over the {what} {path}")
@@ -241,9 +239,7 @@ def _check_columns(ready: Prepared) -> None:
             )
         asked = word == "group" and isinstance(at.value, str)
         if column in LABELS or (asked and _is_label(ready, column)):
-            at.fail(
-                f"{word} is {column!r}, which is the label; expected a column such as speaker"
-            )
+            at.fail(f"{word} is {column!r}, which is the label; expected a column such as speaker")
 
 
 def _is_label(ready: Prepared, column: str) -> bool:
@@ -275,8 +271,8 @@ def _check_compare(ready: Prepared, shares: Mapping[str, Share], found: Sequence
         trained = [name for name, entry in recipe.members.items() if entry.head]
         if curve not in trained:
             _key(at, "learning_curve").fail(
-                f"learning_curve of {curve!r}; expected a member that is trained: "
-                f"{', '.join(trained) or 'there is none'}"
+                f"learning_curve of {curve!r}; expected one of {', '.join(trained) or 'no member'} "
+                f"(members that are trained).{nearest(curve, trained)}"
             )
     if options.get("subsets") and len(recipe.members) > MOST_MEMBERS:
         _key(at, "subsets").fail(
@@ -322,11 +318,9 @@ def _sides(ready: Prepared) -> dict[str, frozenset[str]]:
     either = filled["audio"] | filled["text"]
     sides = {}
     for name, entry in ready.recipe.encoders.items():
-        modality = entry.options.get("modality")
-        modality = {"spectral": "audio", "ngram": "text"}.get(entry.options.get("name"), modality)
-        if name in ready.sources:
-            modality = ready.sources[name].spec.modality
-        sides[name] = filled[modality] if modality in filled else either
+        source = ready.sources.get(name)
+        modality = source.spec.modality if source else entry.options.get("modality")
+        sides[name] = filled.get(str(modality), either)
     return sides
 
 

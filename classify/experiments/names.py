@@ -31,10 +31,10 @@ def check_folder_names(names: Mapping[str, Located]) -> None:
 
     Examples
     --------
-    >>> check_folder_names({"lr": Located({}, "recipe.yaml", 8), "LR": Located({}, "recipe.yaml", 9)})
+    >>> check_folder_names({"lr": Located({}, "a.yaml", 8), "LR": Located({}, "a.yaml", 9)})
     Traceback (most recent call last):
         ...
-    affekt.cache.errors.InputError: recipe.yaml:9: member 'LR' and member 'lr' (line 8) ...
+    affekt.cache.errors.InputError: a.yaml:9: member 'LR' and member 'lr' (line 8) ...
     """
     taken: dict[str, str] = {}
     for name, at in names.items():

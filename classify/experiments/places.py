@@ -1,4 +1,4 @@
-"""Paths in a recipe: relative to it, with ``~`` and ``$NAME`` written out; where a run may write."""
+"""Paths in a recipe: relative to it, ``~`` and ``$NAME`` replaced; where a run may write."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from ..recipe import MemberEntry, Recipe
     from ..split import Split
 
-__all__ = ["Share", "share_out", "sits_out"]
+__all__ = ["Share", "divisions", "share_out", "sits_out"]
 
 
 @dataclass(frozen=True)
@@ -74,16 +74,23 @@ def share_out(
     return shares
 
 
+def divisions(recipe: Recipe, found: Sequence[Split]) -> dict[str, list[Split]]:
+    """Return the splits of each repeat by its name; of one division under a blank name."""
+    from ..repeats import by_repeat
+
+    return by_repeat(found) if recipe.split.get("repeats", 1) > 1 else {"": list(found)}
+
+
 def sits_out(shares: Mapping[str, Share]) -> list[str]:
     """Return a sentence for each member that does not take part in every fold.
 
     Examples
     --------
     >>> sits_out({"text": Share([], {"amh": "none of 36 test clips has a text"})})
-    ["text sits out fold 'amh': none of 36 test clips has a text"]
+    ["text sits out 'amh': none of 36 test clips has a text"]
     """
     return [
-        f"{name} sits out fold {fold!r}: {reason}"
+        f"{name} sits out {fold!r}: {reason}"
         for name, share in shares.items()
         for fold, reason in share.sits_out.items()
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection
 from typing import Any
 
@@ -16,10 +17,11 @@ __all__ = ["check_choice", "check_number"]
 def check_number(
     name: str, value: Any, low: float, high: float = math.inf, *, whole: bool = False
 ) -> None:
-    """Raise `InputError` unless `value` is a number from `low` to `high`."""
+    """Raise `InputError` unless `value` is a finite number from `low` to `high`."""
     kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    if isinstance(value, bool) or not isinstance(value, kinds) or not low <= value <= high:
-        kind = "a whole number" if whole else "a number"
+    known = isinstance(value, kinds) and not isinstance(value, bool)
+    if not known or not low <= value <= min(high, sys.float_info.max):
+        kind = "a whole number" if whole else "a finite number"
         limit = f"from {low:g} up" if math.isinf(high) else f"from {low:g} to {high:g}"
         raise InputError(f"{name} is {value!r}; expected {kind} {limit}")
 

@@ -1,0 +1,80 @@
+"""The content of recordings: by the index where a file is as it was, else by reading it."""
+
+from __future__ import annotations
+
+import stat
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .clips import Seen, seen
+from .digests import audio_digest, segment_digest
+from .errors import InputError
+from .remedies import DISPUTED
+
+if TYPE_CHECKING:
+    from .cache import Cache
+    from .manifest import Manifest
+
+__all__ = ["audio_digests"]
+
+
+def audio_digests(
+    cache: Cache,
+    clips: Manifest,
+    *,
+    hash_files: bool,
+    rehash: bool,
+    refuse: bool,
+    record: bool,
+) -> list[str | None]:
+    """Return the digest of each recording; the parameters are those of `Cache.digests`."""
+    cache.clips.refresh()
+    reading = _Reading(cache, clips, hash_files or rehash, rehash, refuse)
+    digests = [reading.digest(i) if path else None for i, path in enumerate(clips["path"])]
+    if record and not cache.readonly and reading.seen:
+        with suppress(OSError):  # the index is only a memo
+            cache.clips.record(reading.seen)
+    return digests
+
+
+@dataclass
+class _Reading:
+    """One pass over the files of some clips; a file that holds several is read once."""
+
+    cache: Cache
+    clips: Manifest
+    may_read: bool
+    rehash: bool
+    refuse: bool
+    files: dict[Path, str] = field(default_factory=dict)
+    seen: list[Seen] = field(default_factory=list)  # what the index does not hold yet
+
+    def digest(self, i: int) -> str | None:
+        path = self.clips.file(i)
+        try:
+            status = path.stat()
+        except OSError:
+            return self._remembered(i)
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        digest = None if self.rehash else self.cache.clips.fresh(self.clips, i, status)
+        if digest is None and self.may_read:
+            if path not in self.files:
+                try:
+                    self.files[path] = audio_digest(path.read_bytes())
+                except OSError:
+                    return self._remembered(i)
+            clip = self.clips.clip(i)
+            digest = segment_digest(self.files[path], clip.start, clip.end)
+        if digest is not None and not self.cache.clips.knows(self.clips, i, digest):
+            self.seen.append(seen(self.clips, i, digest, status))
+        return digest
+
+    def _remembered(self, i: int) -> str | None:
+        """Return the digest of a clip whose file is not at hand; None if roots disagree."""
+        found = self.cache.clips.remembered(self.clips, i)
+        if len(found) > 1 and self.refuse:
+            raise InputError(f"{self.clips.place(i)}: {self.clips['path'][i]!r} {DISPUTED}")
+        return found[0] if len(found) == 1 else None

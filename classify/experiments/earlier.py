@@ -1,0 +1,63 @@
+"""A report of fewer clips does not take the place of a better one: that one is kept beside it."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+__all__ = ["keep_earlier"]
+
+KEPT = ("report.md", "comparison.json", "repeats.json", "split.csv")
+
+
+def keep_earlier(
+    folder: Path, embedded: Mapping[str, int], say: Callable[[str], None]
+) -> Path | None:
+    """Copy the report in `folder` aside if it was made of more clips than the next one.
+
+    Parameters
+    ----------
+    folder : Path
+        Of the run.
+    embedded : mapping of str to int
+        Encoder -> clips with an embedding, for the next report.
+    say : callable
+
+    Returns
+    -------
+    Path or None
+        ``earlier-report-of-N-clips/``, where it was copied.
+    """
+    before = _embedded(folder)
+    fewer = {
+        name: (before[name], count)
+        for name, count in embedded.items()
+        if count < before.get(name, 0)
+    }
+    if not fewer:
+        return None
+    told = ", ".join(f"{now} instead of {then} for {name}" for name, (then, now) in fewer.items())
+    most = max(then for then, _ in fewer.values())
+    aside = folder / f"earlier-report-of-{most}-clips"
+    aside.mkdir(exist_ok=True)
+    for name in KEPT:
+        if (folder / name).is_file():
+            shutil.copy2(folder / name, aside / name)
+    say(
+        f"Fewer clips have an embedding than in the last report: {told}. "
+        f"The last report is kept in {aside}"
+    )
+    return aside
+
+
+def _embedded(folder: Path) -> dict[str, int]:
+    """Return of how many clips the report in a folder was made; of repeats, the first one's."""
+    for path in (folder / "repeat-1" / "comparison.json", folder / "comparison.json"):
+        try:
+            found = json.loads(path.read_text(encoding="utf-8"))["run"]["embedded"]
+            return {str(name): int(count) for name, count in found.items()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            continue
+    return {}
