@@ -56,7 +56,7 @@ def test_digests_come_from_files_memo_and_index(cache, audio, monkeypatch):
     assert fresh[3] == audio_digest(b"audio 0", 0.5, 1.0)
     assert cache.digests(audio, "audio", hash_files=False) == [None] * 4
     assert record(cache, audio) == fresh
-    monkeypatch.setattr("affekt.cache.cache.audio_digest", None)  # nothing is hashed again
+    monkeypatch.setattr("affekt.cache.audio_digests.audio_digest", None)  # nothing is hashed again
     assert Cache(cache.path).digests(audio, "audio", hash_files=False) == fresh
     shutil.rmtree(audio.root)
     assert Cache(cache.path).digests(audio, "audio") == fresh
