@@ -64,6 +64,8 @@ class Family:
         The implementation asked for; fixed per family, since it is part of the spec.
     batched : bool
         Rows may share one masked forward pass.
+    packed : bool
+        Rows may be laid end to end (`affekt.extract.encoders.packed`).
     per_clip : tuple of str
         Dotted paths of modules in which padding would leak into a clip: they see one clip at a
         time, whatever the batch.
@@ -82,6 +84,7 @@ class Family:
     final: str = ""
     attention: str = "eager"
     batched: bool = False
+    packed: bool = False
     per_clip: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
     pooler: bool = False
@@ -96,6 +99,7 @@ def _speech(name: str, **changes: object) -> Family:
         "final": "encoder",
         "attention": "sdpa",
         "batched": True,
+        "packed": True,
         "per_clip": ("feature_extractor",),
         "heads": _SPEECH_HEADS,
     }
@@ -109,6 +113,7 @@ def _text(name: str, **changes: object) -> Family:
         "layers": "encoder.layer",
         "attention": "sdpa",
         "batched": True,
+        "packed": True,
         "heads": _TEXT_HEADS,
         "pooler": True,
     }
@@ -120,18 +125,20 @@ GENERIC = Family("generic", heads=("lm_head", "cls", "pooler", "classifier", "sc
 FAMILIES = {
     "wav2vec2": _speech("Wav2Vec2, XLSR, XLS-R, MMS"),
     "hubert": _speech("HuBERT"),
-    "wavlm": _speech("WavLM", attention="eager"),
+    # attention with a bias of its own for each pair of frames: not packed
+    "wavlm": _speech("WavLM", attention="eager", packed=False),
     "unispeech-sat": _speech("UniSpeech-SAT"),
     # five convolutions in a row, with norms between: masking before the first is not enough
     "data2vec-audio": _speech(
         "Data2Vec-Audio", per_clip=("feature_extractor", "encoder.pos_conv_embed")
     ),
-    "wav2vec2-bert": _speech("Wav2Vec2-BERT", front="filterbank", per_clip=()),
+    "wav2vec2-bert": _speech("Wav2Vec2-BERT", front="filterbank", per_clip=(), packed=False),
     "whisper": _speech(
         "Whisper encoder",
         front="mel",
         layers="layers",
         final="",
+        packed=False,  # every clip is 30 s long
         per_clip=(),
         heads=("decoder", "proj_out", "projector", "classifier", "layer_weights"),
     ),
@@ -140,9 +147,9 @@ FAMILIES = {
     "xlm-roberta": _text("XLM-R", position_offset=True),
     "camembert": _text("CamemBERT", position_offset=True),
     "distilbert": _text("DistilBERT", layers="transformer.layer", pooler=False),
-    "mpnet": _text("MPNet", attention="eager", position_offset=True),
-    "deberta": _text("DeBERTa", attention="eager", pooler=False),
-    "deberta-v2": _text("DeBERTa-v2, v3, mDeBERTa", attention="eager", pooler=False),
+    "mpnet": _text("MPNet", attention="eager", packed=False, position_offset=True),
+    "deberta": _text("DeBERTa", attention="eager", packed=False, pooler=False),
+    "deberta-v2": _text("DeBERTa-v2, v3, mDeBERTa", attention="eager", packed=False, pooler=False),
 }
 
 

@@ -14,7 +14,7 @@ from .strict import model_class
 __all__ = ["open_backend"]
 
 _DTYPES = ("float32", "bfloat16", "float16")
-_BATCHINGS = ("auto", "single", "padded")
+_BATCHINGS = ("auto", "single", "padded", "packed")
 
 
 def open_backend(
@@ -57,7 +57,7 @@ def open_backend(
     max_length : int, optional
         Text: cut after so many tokens; the model's own limit if left out.
     batching : str
-        ``"auto"``, ``"single"`` or ``"padded"``; changes speed only, never a vector.
+        ``"auto"``, ``"single"``, ``"padded"`` or ``"packed"``; changes speed only, never a vector.
 
     Returns
     -------

@@ -2,11 +2,13 @@
 
 On a CPU one clip at a time is the fastest way for audio (padding is work, and one clip's
 activations stay in the cache); short texts gain from small batches of similar length. On a GPU
-rows share padded, masked passes up to a budget of frames. Either way a row is what it is alone.
+rows are laid end to end without padding where the family allows it (`packed`), and share padded,
+masked passes where it does not, up to a budget of frames. Either way a row is what it is alone.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
@@ -24,13 +26,18 @@ from .exactness import exact_arithmetic
 from .families import GENERIC, Family
 from .front import Example, Front, collate
 from .layers import TappedLayers, masked_pool, plain_states
+from .packed.model import PackedModel
 from .strict import load_model
+from .waveform import WaveformFront
 
 __all__ = ["TransformerBackend"]
 
-_BUDGET = {"cpu": 512, "cuda": 8192}  # padded frames or tokens of one pass
-_ROWS = {"cpu": 8, "cuda": 256}
-_AGREE = 1e-5  # relative; tapped and plain layers are the same tensors
+_log = logging.getLogger(__name__)
+
+_BUDGET = {"cpu": 512, "cuda": 16384}  # padded frames or tokens of one pass
+_ROWS = {"cpu": 8, "cuda": 1024}
+_PACKED = 65536  # frames or tokens of one pass without padding, where memory allows
+_AGREE = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 2e-2}  # relative, of ways to compute
 
 
 class TransformerBackend:
@@ -51,8 +58,8 @@ class TransformerBackend:
     device : str
         As torch spells it.
     batching : str
-        ``"auto"``, ``"single"`` (one row per pass) or ``"padded"`` (as on a GPU); changes speed
-        only.
+        ``"auto"``, ``"single"`` (one row per pass), ``"padded"`` or ``"packed"`` (as on a GPU);
+        changes speed only.
 
     Attributes
     ----------
@@ -62,6 +69,8 @@ class TransformerBackend:
         Layers are pooled while the model runs, not after; known after `load`.
     prepacked : bool
         Its products run with weights laid out for the processor; known after `load`.
+    packed : PackedModel or None
+        What runs clips laid end to end; known after `load`.
     max_samples : int
         Longer clips are refused by the model itself (Whisper: 30 s); 0 where there is no limit.
     """
@@ -89,6 +98,7 @@ class TransformerBackend:
         self.dropped: tuple[str, ...] = ()
         self.tapped = False
         self.prepacked = False
+        self.packed: PackedModel | None = None
         self._model: Any = None
         self._taps: TappedLayers | None = None
         self._per_clip: dict[str, PerClip] = {}
@@ -96,8 +106,8 @@ class TransformerBackend:
         self._set_axes()
 
     def _set_axes(self) -> None:
-        blocks, hidden = _sizes(self.checkpoint)
-        self.n_layers, self.dim = blocks + 1, pooled_dim(self.pooling, hidden)
+        blocks, self._hidden = _sizes(self.checkpoint)
+        self.n_layers, self.dim = blocks + 1, pooled_dim(self.pooling, self._hidden)
 
     def describe(self) -> dict[str, Any]:
         """Say what decides the numbers; reads no tensor."""
@@ -122,6 +132,7 @@ class TransformerBackend:
             "dropped_tensors": list(self.dropped),
             "layers_pooled": "as made" if self.tapped else "after the pass",
             "weights_prepacked": self.prepacked,
+            "rows": "packed" if self.packed else "padded or alone",
         }
 
     def load(self) -> None:
@@ -154,14 +165,30 @@ class TransformerBackend:
         ready: list[tuple[int, Example]] = []
         for position, item in enumerate(inputs):
             try:
-                ready.append((position, self.front.prepare(item)))
+                ready.append((position, self._prepare(item)))
             except Unusable as reason:
                 answers[position] = reason
-        for group in self._groups(ready):
-            rows = self._run([example for _, example in group])
-            for (position, example), row in zip(group, rows, strict=True):
+        groups = self._groups(ready)
+        # a GPU works on the next pass while the rows of the last one are fetched
+        for group, made in [(one, self._run([e for _, e in one])) for one in groups]:
+            for (position, example), row in zip(group, made.cpu().numpy(), strict=True):
                 answers[position] = self._answer(example, row)
         return [answers[position] for position in range(len(inputs))]
+
+    @property
+    def batch_clips(self) -> int:
+        """How many clips one `embed` should be given."""
+        return 4096 if self.device != "cpu" else 64
+
+    @property
+    def batch_seconds(self) -> float:
+        """How many seconds of audio one `embed` should be given."""
+        return 1280.0 if self.device != "cpu" else 60.0
+
+    def _prepare(self, item: Any) -> Example:
+        if self.packed is not None and isinstance(self.front, WaveformFront):
+            return self.front.prepare(item, normalise=False)
+        return self.front.prepare(item)
 
     def _groups(self, ready: list[tuple[int, Example]]) -> list[list[tuple[int, Example]]]:
         """Cut into passes of similar size, within the budget; longest first."""
@@ -169,6 +196,8 @@ class TransformerBackend:
         single = self.batching == "single" or not self.family.batched
         if single or (kind == "cpu" and self.modality == "audio"):
             return [[one] for one in ready]
+        if self.packed is not None:
+            return self._packs(ready)
         groups: list[list[tuple[int, Example]]] = []
         for one in sorted(ready, key=lambda pair: -pair[1].size):
             last = groups[-1] if groups else []
@@ -179,11 +208,33 @@ class TransformerBackend:
                 groups.append([one])
         return groups
 
-    def _run(self, examples: list[Example]) -> np.ndarray:
+    def _packs(self, ready: list[tuple[int, Example]]) -> list[list[tuple[int, Example]]]:
+        """Cut into passes without padding, in order."""
+        budget, filled = self._pack_budget(), 0
+        groups: list[list[tuple[int, Example]]] = []
+        for one in ready:
+            if not groups or filled + one[1].size > budget:
+                groups.append([])
+                filled = 0
+            groups[-1].append(one)
+            filled += one[1].size
+        return groups
+
+    def _pack_budget(self) -> int:
+        """How many frames or tokens may be in memory at once."""
+        if self.device == "cpu":
+            return _BUDGET["cpu"]
+        free, _ = torch.cuda.mem_get_info(self.device)
+        free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
+        each = 64 * self._hidden * getattr(torch, self.dtype).itemsize
+        return max(2048, min(_PACKED, int(free / 2 / each)))
+
+    def _run(self, examples: list[Example]) -> torch.Tensor:
         """Run one pass; ``(rows, layers, dim)`` float32."""
         with exact_arithmetic():
-            inputs, keep = self._inputs(examples)
-            return self._layers(inputs, keep).cpu().numpy()
+            if self.packed is not None:
+                return self.packed(examples, self.pooling)
+            return self._layers(*self._inputs(examples))
 
     def _inputs(self, examples: list[Example]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         padding = getattr(self.front, "padding", {})
@@ -239,14 +290,35 @@ class TransformerBackend:
             self._taps = TappedLayers(self._model, self.family.layers, self.family.final)
             tapped = self._layers(inputs, keep)
         error = float((tapped - plain).norm() / plain.norm())
-        if not error <= _AGREE:
+        if not error <= _AGREE[self.dtype]:
             raise AffektError(
                 f"{self.name}: this version of transformers passes other states between its layers "
                 f"than it reports (relative difference {error:.1e}); nothing is computed"
             )
         self.tapped = True
+        if self._pack(tapped):
+            return
         self._speed_up(inputs, keep, tapped)
         self._per_clip = wrap_per_clip(self._model, self.family.per_clip, "feature_extractor")
+
+    def _pack(self, before: torch.Tensor) -> bool:
+        """Run without padding from now on, if that gives what the library's own way gives."""
+        wanted = self.batching == "packed" or (self.batching == "auto" and self.device != "cpu")
+        if not wanted or not self.family.packed:
+            return False
+        normalise = isinstance(self.front, WaveformFront) and self.front.normalises
+        try:
+            self.packed = PackedModel(self._model, self.family, normalise=normalise)
+        except LookupError as reason:
+            _log.warning("%s runs in padded batches: %s", self.name, reason)
+            return False
+        made = self._run([self._prepare(self.front.probe())])
+        error = float((made - before).norm() / before.norm())
+        if not error <= _AGREE[self.dtype]:
+            _log.warning("%s runs in padded batches: packed it differs by %.1e", self.name, error)
+            self.packed.undo()
+            self.packed = None
+        return self.packed is not None
 
     def _speed_up(
         self, inputs: dict[str, torch.Tensor], keep: torch.Tensor, before: torch.Tensor
@@ -257,7 +329,7 @@ class TransformerBackend:
         with exact_arithmetic():
             undo = speed_up(self._model, lambda: self._layers(inputs, keep))
             error = float((self._layers(inputs, keep) - before).norm() / before.norm())
-        self.prepacked = error <= _AGREE
+        self.prepacked = error <= _AGREE["float32"]
         if not self.prepacked:
             undo()
 

@@ -56,16 +56,23 @@ class WaveformFront:
         return {
             "class": type(self.extractor).__name__,
             "sampling_rate": self.sampling_rate,
-            "do_normalize": bool(self.extractor.do_normalize),
+            "do_normalize": self.normalises,
         }
 
-    def prepare(self, item: Any) -> Example:
-        """Normalise one clip ``(samples,)``."""
+    @property
+    def normalises(self) -> bool:
+        """Whether clips are given mean 0 and variance 1."""
+        return bool(self.extractor.do_normalize)
+
+    def prepare(self, item: Any, *, normalise: bool = True) -> Example:
+        """Normalise one clip ``(samples,)``, or leave that to the model's device."""
         samples = check_samples(item, self)
-        made = self.extractor(
-            samples, sampling_rate=self.sampling_rate, return_tensors="pt", padding=False
-        )
-        values = made["input_values"][0]
+        if normalise:
+            values = self.extractor(
+                samples, sampling_rate=self.sampling_rate, return_tensors="pt", padding=False
+            )["input_values"][0]
+        else:
+            values = torch.from_numpy(samples)
         frames = self.frames(len(values))
         return Example(
             {"input_values": values, "attention_mask": torch.ones(len(values), dtype=torch.long)},

@@ -46,13 +46,13 @@ def rows_alone(name: str, opened, items) -> list:
     return _alone[name]
 
 
-def check(alone: list, together: list, chosen: list[int]) -> None:
+def check(alone: list, together: list, chosen: list[int], tolerance: float = TOLERANCE) -> None:
     for position, answer in zip(chosen, together, strict=True):
         if isinstance(answer, Unusable):
             assert answer.code == alone[position].code
         else:
             assert answer.frames == alone[position].frames
-            assert distance(answer.values, alone[position].values) <= TOLERANCE
+            assert distance(answer.values, alone[position].values) <= tolerance
 
 
 @pytest.mark.parametrize("name", SPEECH)
@@ -61,8 +61,10 @@ def check(alone: list, together: list, chosen: list[int]) -> None:
 def test_speech_rows_do_not_depend_on_neighbours(name, data):
     chosen = data.draw(company(len(CLIPS)))
     alone = rows_alone(name, backend(name), CLIPS)
-    opened = backend(name, batching="padded")  # as on a GPU; on a CPU one clip is one pass
-    check(alone, opened.embed([CLIPS[i] for i in chosen]), chosen)
+    # as on a GPU; on a CPU one clip is one pass, and packed it is the sum of other strips
+    for batching, tolerance in (("padded", TOLERANCE), ("packed", 3 * TOLERANCE)):
+        opened = backend(name, batching=batching)
+        check(alone, opened.embed([CLIPS[i] for i in chosen]), chosen, tolerance)
 
 
 @pytest.mark.parametrize("name", TEXT)
@@ -72,7 +74,7 @@ def test_text_rows_do_not_depend_on_neighbours(name, data):
     texts = [*TEXTS, "", "a", "the " * 500]
     chosen = data.draw(company(len(texts)))
     alone = rows_alone(name, backend(name, batching="single"), texts)
-    for batching in ("auto", "padded"):
+    for batching in ("auto", "padded", "packed"):
         opened = backend(name, batching=batching)
         check(alone, opened.embed([texts[i] for i in chosen]), chosen)
 
@@ -97,4 +99,4 @@ def test_passes_stay_within_the_budget():
     groups = opened._groups(ready)
     assert sorted(i for group in groups for i, _ in group) == [i for i, _ in ready]
     for group in groups:
-        assert len(group) == 1 or len(group) * group[0][1].size <= 8192
+        assert len(group) == 1 or len(group) * group[0][1].size <= 16384

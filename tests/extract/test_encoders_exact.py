@@ -62,7 +62,7 @@ def test_layers_of_real_clips_of_every_format(name, corpus, shared_data):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "mean+std", "max"])
-@pytest.mark.parametrize("batching", ["auto", "padded"])
+@pytest.mark.parametrize("batching", ["auto", "padded", "packed"])
 @pytest.mark.parametrize("name", ["xlsr", "wav2vec2-bert", "bert", "deberta-v2"])
 def test_poolings_are_those_of_the_valid_frames(name, pooling, batching):
     items = CLIPS[:3] if name in SPEECH else TEXTS
@@ -73,14 +73,17 @@ def test_poolings_are_those_of_the_valid_frames(name, pooling, batching):
         assert distance(answer.values, pool(states[:, keep], pooling)) <= 1e-5
 
 
-def test_cls_is_the_first_token():
-    for text, answer in zip(TEXTS, backend("bert", pooling="cls").embed(TEXTS), strict=True):
+@pytest.mark.parametrize("batching", ["auto", "packed"])
+def test_cls_is_the_first_token(batching):
+    answers = backend("bert", pooling="cls", batching=batching).embed(TEXTS)
+    for text, answer in zip(TEXTS, answers, strict=True):
         states, _ = plain_layers("bert", model_folder("bert"), text)
         assert distance(answer.values, states[:, 0]) <= 1e-5
 
 
-def test_without_special_tokens_they_are_read_but_not_pooled():
-    answers = backend("bert", special_tokens=False).embed(TEXTS)
+@pytest.mark.parametrize("batching", ["auto", "packed"])
+def test_without_special_tokens_they_are_read_but_not_pooled(batching):
+    answers = backend("bert", special_tokens=False, batching=batching).embed(TEXTS)
     for text, answer in zip(TEXTS, answers, strict=True):
         states, _ = plain_layers("bert", model_folder("bert"), text)
         assert distance(answer.values, states[:, 1:-1].mean(dim=1)) <= 1e-5

@@ -1,0 +1,119 @@
+"""Attention inside each of several clips that are laid end to end."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import torch
+from torch import nn
+
+from .pack import Pack
+
+__all__ = ["PackedAttention", "attend", "find_attention"]
+
+# names of the projections in transformers' attention modules
+_NAMES = (
+    (("q_proj", "k_proj", "v_proj"), "out_proj"),
+    (("q_lin", "k_lin", "v_lin"), "out_lin"),
+    (("query", "key", "value"), None),
+)
+
+
+def attend(qkv: torch.Tensor, pack: Pack, scale: float) -> torch.Tensor:
+    """Let every frame look at the frames of its own clip.
+
+    Parameters
+    ----------
+    qkv : torch.Tensor
+        ``(frames, 3, heads, size)``: queries, keys and values.
+    pack : Pack
+        Where the clips are.
+    scale : float
+        Of the scores.
+
+    Returns
+    -------
+    torch.Tensor
+        ``(frames, heads, size)``.
+    """
+    query, key, value = qkv.unbind(1)
+    if qkv.is_cuda and qkv.dtype in (torch.float16, torch.bfloat16):
+        from torch.nn.attention.varlen import varlen_attn
+
+        where, longest = pack.starts, pack.longest
+        made = varlen_attn(query, key, value, where, where, longest, longest, scale=scale)
+        return made if isinstance(made, torch.Tensor) else made[0]
+    if qkv.is_cuda:
+        return _attend_nested((query, key, value), pack, scale)
+    made = torch.empty_like(query)
+    ends = pack.starts.tolist()
+    for start, end in pairwise(ends):
+        q, k, v = (part[start:end].transpose(0, 1)[None] for part in (query, key, value))
+        found = nn.functional.scaled_dot_product_attention(q, k, v, scale=scale)
+        made[start:end] = found[0].transpose(0, 1)
+    return made
+
+
+def _attend_nested(parts: tuple[torch.Tensor, ...], pack: Pack, scale: float) -> torch.Tensor:
+    """Do the same in float32, which flash attention does not take."""
+    shortest = int(pack.lengths.min())
+    q, k, v = (
+        torch.nested.nested_tensor_from_jagged(
+            part.contiguous(), pack.starts.long(), min_seqlen=shortest, max_seqlen=pack.longest
+        ).transpose(1, 2)
+        for part in parts
+    )
+    found = nn.functional.scaled_dot_product_attention(q, k, v, scale=scale)
+    return found.transpose(1, 2).values()
+
+
+class PackedAttention(nn.Module):
+    """Self-attention on packed frames, with one product for queries, keys and values.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        transformers' attention, with projections of one of the known names.
+    """
+
+    def __init__(self, module: Any) -> None:
+        super().__init__()
+        names, out = next(pair for pair in _NAMES if hasattr(module, pair[0][0]))
+        maps = [getattr(module, name) for name in names]
+        weight = torch.cat([one.weight.detach() for one in maps])
+        bias = torch.cat([one.bias.detach() for one in maps]) if maps[0].bias is not None else None
+        self.weight, self.bias = nn.Parameter(weight, False), None
+        if bias is not None:
+            self.bias = nn.Parameter(bias, False)
+        self.out = nn.Identity() if out is None else getattr(module, out)
+        heads = ("num_heads", "n_heads", "num_attention_heads")
+        self.heads = next(int(getattr(module, name)) for name in heads if hasattr(module, name))
+        self.scale = (len(weight) // 3 // self.heads) ** -0.5
+        # transformers' attention gives one thing more than the frames, or two
+        alone = module(weight.new_zeros(1, 1, weight.shape[1]))
+        self.rest = (None,) * (len(alone) - 1)
+        self.pack: Pack | None = None
+
+    def forward(self, hidden_states: torch.Tensor, *_args: Any, **_options: Any) -> tuple:
+        """Map ``(1, frames, hidden)`` to the same; masks are not needed."""
+        if self.pack is None:
+            raise RuntimeError("packed attention without a pack")
+        made = nn.functional.linear(hidden_states[0], self.weight, self.bias)
+        found = attend(made.view(len(made), 3, self.heads, -1), self.pack, self.scale)
+        return self.out(found.flatten(1)[None]), *self.rest
+
+
+def find_attention(block: nn.Module) -> tuple[nn.Module, str]:
+    """Give what holds the self-attention of a transformer block, and under which name.
+
+    Raises
+    ------
+    LookupError
+        The block has no attention with projections of a known name.
+    """
+    for path, module in block.named_modules():
+        if any(hasattr(module, names[0]) for names, _ in _NAMES):
+            parent, _, leaf = path.rpartition(".")
+            return block.get_submodule(parent), leaf
+    raise LookupError(f"{type(block).__name__} has no self-attention of a known kind")

@@ -1,0 +1,95 @@
+"""Two loops over memory that PyTorch does in several passes: fused with Triton on a GPU.
+
+Elsewhere, and where Triton is missing, PyTorch's own operations do the same.
+"""
+
+# pyright: reportInvalidTypeForm=false
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+import torch
+from torch import nn
+
+triton: Any = import_module("triton") if find_spec("triton") else None  # not with builds for CPUs
+tl: Any = import_module("triton.language") if triton else None
+
+__all__ = ["norm_gelu", "segment_means"]
+
+_WIDEST = 4096  # channels that one program holds in registers
+
+
+def norm_gelu(frames: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
+    """Apply a layer norm and GELU to ``(frames, channels)``, in one pass."""
+    channels = frames.shape[1]
+    fused = _usable(frames) and channels <= _WIDEST and frames.is_contiguous()
+    if not fused or norm.weight is None or norm.bias is None:
+        return nn.functional.gelu(norm(frames))
+    out = torch.empty_like(frames)
+    width = triton.next_power_of_2(channels)
+    height = max(1, 2048 // width)
+    grid = (triton.cdiv(len(frames), height),)
+    _norm_gelu[grid](
+        frames, norm.weight, norm.bias, out, len(frames), channels, norm.eps, height, width
+    )
+    return out
+
+
+def segment_means(frames: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
+    """Give the mean of each segment of ``(frames, hidden)``: ``(segments, hidden)`` float32.
+
+    Examples
+    --------
+    >>> segment_means(torch.tensor([[1.0], [3.0], [8.0]]), torch.tensor([0, 2, 3])).tolist()
+    [[2.0], [8.0]]
+    """
+    if not _usable(frames) or not frames.is_contiguous():
+        return torch.segment_reduce(
+            frames.float(), "mean", offsets=starts.long(), axis=0, unsafe=True
+        )
+    hidden = frames.shape[1]
+    out = frames.new_empty((len(starts) - 1, hidden), dtype=torch.float32)
+    grid = (len(out), triton.cdiv(hidden, 64))
+    _segment_means[grid](frames, starts, out, hidden, 64, 32)
+    return out
+
+
+def _usable(tensor: torch.Tensor) -> bool:
+    return triton is not None and tensor.is_cuda
+
+
+if triton is not None:
+
+    @triton.jit
+    def _norm_gelu(
+        source, weight, bias, target, rows, channels, eps, height: tl.constexpr, width: tl.constexpr
+    ):
+        row = tl.program_id(0).to(tl.int64) * height + tl.arange(0, height)
+        column = tl.arange(0, width)
+        inside = (row < rows)[:, None] & (column < channels)[None, :]
+        place = row[:, None] * channels + column[None, :]
+        x = tl.load(source + place, mask=inside, other=0.0).to(tl.float32)
+        centred = tl.where(inside, x - (tl.sum(x, 1) / channels)[:, None], 0.0)
+        scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / channels + eps)
+        w = tl.load(weight + column, mask=column < channels, other=0.0).to(tl.float32)
+        b = tl.load(bias + column, mask=column < channels, other=0.0).to(tl.float32)
+        y = centred * scale[:, None] * w[None, :] + b[None, :]
+        y = 0.5 * y * (1.0 + tl.erf(y * 0.7071067811865476))
+        tl.store(target + place, y.to(target.dtype.element_ty), mask=inside)
+
+    @triton.jit
+    def _segment_means(source, starts, target, hidden, width: tl.constexpr, height: tl.constexpr):
+        segment = tl.program_id(0)
+        column = tl.program_id(1) * width + tl.arange(0, width)
+        start = tl.load(starts + segment).to(tl.int64)
+        end = tl.load(starts + segment + 1).to(tl.int64)
+        total = tl.zeros((height, width), dtype=tl.float32)
+        for first in range(start, end, height):
+            row = first + tl.arange(0, height)
+            inside = (row < end)[:, None] & (column < hidden)[None, :]
+            place = row[:, None] * hidden + column[None, :]
+            total += tl.load(source + place, mask=inside, other=0.0).to(tl.float32)
+        mean = tl.sum(total, 0) / (end - start).to(tl.float32)
+        tl.store(target + segment.to(tl.int64) * hidden + column, mean, mask=column < hidden)
