@@ -24,11 +24,13 @@ if TYPE_CHECKING:
         MLPHead,
         PatchTransformerHead,
     )
-    from .model import Model, load_model
+    from .model import Model
     from .predict_emotion import predict_emotion
     from .predictions import Predictions
     from .recipe import Recipe
     from .run import run
+    from .serving.loading import load_model
+    from .serving.predictor import Predictor
     from .splits import Split, splits
     from .strategies import STRATEGIES
     from .system import System, open_system
@@ -49,13 +51,14 @@ _WHERE = {
     "Model": "model",
     "PatchTransformerHead": "heads",
     "Predictions": "predictions",
+    "Predictor": "serving.predictor",
     "Recipe": "recipe",
     "STRATEGIES": "strategies",
     "Split": "splits",
     "System": "system",
     "Task": "task",
     "compare": "compare",
-    "load_model": "model",
+    "load_model": "serving.loading",
     "load_umuteam": "umuteam",
     "load_vocametrix": "vocametrix",
     "open_system": "system",
@@ -78,6 +81,7 @@ __all__ = [
     "Model",
     "PatchTransformerHead",
     "Predictions",
+    "Predictor",
     "Recipe",
     "Split",
     "System",

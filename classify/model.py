@@ -8,9 +8,8 @@ on. It saves to a folder that runs no code when loaded.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from inspect import signature
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,17 +25,19 @@ from .provenance import describe, version, versions
 from .reading import bears_gaps, check_sides, read_features
 from .restore import head_name, looks_like_an_id, restore_canary, restore_head
 from .scaling import Scaling
+from .serving.predictor import Predicts
 from .task import Task
 from .threads import few_threads
 
 if TYPE_CHECKING:
     from ..cache.cache import Cache
     from ..cache.features import Features
+    from .system import System
 
-__all__ = ["Model", "load_model"]
+__all__ = ["Model"]
 
 
-class Model:
+class Model(Predicts):
     """Train a head on cached features, predict, save.
 
     Parameters
@@ -151,51 +152,6 @@ class Model:
         }
         return self
 
-    def predict(
-        self,
-        clips: Manifest | str | PathLike[str] | Iterable[str | PathLike[str]],
-        cache: Cache | None = None,
-        **raw: Any,
-    ) -> Predictions:
-        """Predict clips from their stored features, or audio files from their sound.
-
-        Parameters
-        ----------
-        clips : Manifest, path or list of path
-            Labels are not looked at. Files, or the audio files of a folder, are embedded as
-            the training clips were; their names are the ids.
-        cache : Cache, optional
-            Where the features lie, or go to; the cache it was trained on by default. A loaded
-            model has no default, and embeds files into a temporary one.
-        **raw
-            ``text``, ``encoders`` and ``device`` for files; see `affekt.classify.raw`.
-
-        Returns
-        -------
-        Predictions
-            One row per clip, one column per label of the task; a label that train did not have
-            gets probability 0.
-
-        Raises
-        ------
-        SpecError
-            The cache has no space of this model's spec; the fields that differ are named.
-        MissingError
-            Clips whose features are not stored.
-        InputError
-            A file that cannot be embedded.
-        """
-        if self.head_ is None:
-            raise InputError("this model is not trained; call fit first")
-        if not isinstance(clips, Manifest):
-            from .raw import predict_files
-
-            # a text is a sequence too: of its letters, each of them a path
-            files = [clips] if isinstance(clips, str | PathLike) else list(clips)
-            return predict_files(self, files, cache, **raw)
-        values = self.scaling.apply(self._read(clips, self._features_in(cache)), clips)
-        return self._named(list(clips.ids), values)
-
     def predict_features(
         self,
         ids: Sequence[str],
@@ -217,8 +173,7 @@ class Model:
         -------
         Predictions
         """
-        if self.head_ is None:
-            raise InputError("this model is not trained; call fit first")
+        self._check_trained()
         clips = None
         if self.scaling.within is not None:
             rows = [{"id": name, "text": "-", **(columns or {}).get(name, {})} for name in ids]
@@ -233,8 +188,7 @@ class Model:
         folder : path
             An older model there is replaced, and intact until the new one is written.
         """
-        if self.head_ is None:
-            raise InputError("this model is not trained; call fit before save_pretrained")
+        self._check_trained()
         name = head_name(self.head_)
         state, arrays = self.head_.get_state()
         arrays = {f"head.{key}": value for key, value in arrays.items()}
@@ -313,6 +267,28 @@ class Model:
             model.features = [need.inside(cache) for need in model.needs]
         return model
 
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels in task order."""
+        return self.task.labels
+
+    def _as_system(self) -> System:
+        from .system import System
+
+        self._check_trained()
+        return System("model", {"model": self}, opened=self._encoders())
+
+    def _predict_stored(self, clips: Manifest, cache: Cache | None) -> Predictions | None:
+        self._check_trained()
+        if cache is None and not self.features:
+            return None
+        values = self._read(clips, self._features_in(cache))
+        return self._named(list(clips.ids), self.scaling.apply(values, clips))
+
+    def _check_trained(self) -> None:
+        if self.head_ is None:
+            raise InputError("this model is not trained; call fit first")
+
     def push_to_hub(self, repository: str, **options: Any) -> str:
         """Upload the model to the Hub; returns the commit. Options: `affekt.classify.hub`."""
         import tempfile
@@ -378,10 +354,3 @@ class Model:
         columns = [self.task.labels.index(str(label)) for label in self.head_.classes_]
         proba[:, columns] = found / found.sum(axis=1, keepdims=True)
         return Predictions(ids, self.task.labels, proba)
-
-
-def load_model(
-    folder: str | Path, cache: Cache | None = None, *, revision: str | None = None
-) -> Model:
-    """Load a model folder or a model of the Hub: `Model.from_pretrained`."""
-    return Model.from_pretrained(folder, cache, revision=revision)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..cache.cache import Cache
 from ..cache.errors import InputError, SpecError
@@ -23,18 +22,13 @@ from ..extract.errors import Unusable
 from ..extract.files import read_file
 from .named import name_clips
 from .needs import Needs
-from .sides import Reason, Side, one_sided, refuse_failed, unusable
-
-if TYPE_CHECKING:
-    from .model import Model
-    from .predictions import Predictions
+from .sides import Reason, Side, refuse_failed
 
 __all__ = [
     "embed_needs",
     "find_encoder",
     "length_of",
     "open_encoder",
-    "predict_files",
     "raw_clips",
 ]
 
@@ -98,6 +92,11 @@ def open_encoder(
         raise InputError(
             f"the model needs the encoder {name!r}, which was a folder; say where it is with "
             "--encoder FOLDER"
+        )
+    if name not in BUILT_IN and "compute" not in fields:
+        raise InputError(
+            f"the model was trained on the space {spec.name!r}, which no encoder of affekt made; "
+            "hand in a cache that holds the clips"
         )
     encoder = Encoder(name, **_options(fields, None if where else told.get("commit"), device))
     found = encoder.spec.with_store_dtype(spec.store_dtype)
@@ -169,34 +168,6 @@ def embed_needs(
         side.failed.update({one.id: (one.code, one.message) for one in done.failures})
         side.flags.update(done.flags)
     return sides
-
-
-def predict_files(
-    model: Model,
-    files: Sequence[str | os.PathLike[str]],
-    cache: Cache | None = None,
-    *,
-    text: str | None = None,
-    encoders: Sequence[str | os.PathLike[str]] = (),
-    device: str = "auto",
-) -> Predictions:
-    """Predict audio files (or a text) with a model; embeds into a temporary cache by default.
-
-    Raises
-    ------
-    InputError
-        A file that cannot be embedded; with its reason code.
-    """
-    clips = raw_clips(files, text=text)
-    with tempfile.TemporaryDirectory() as place:
-        store = cache if cache is not None else Cache(Path(place) / "cache")
-        sides = embed_needs(
-            model.needs, clips, store, canaries=model.canaries, encoders=encoders, device=device
-        )
-        refuse_failed(unusable(model, sides), len(clips))
-        for name, remark in one_sided(model, sides).items():
-            log.warning("%s: %s", name, remark)
-        return model.predict(clips, store)
 
 
 def length_of(path: Path) -> float | Reason:

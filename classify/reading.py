@@ -75,7 +75,7 @@ def join_features(
     for position, values in enumerate(parts):
         _refuse_not_finite(values, ids, None if there is None else there[position])
     if there is not None and not (some := np.logical_or.reduce(there)).all():
-        names = [ids[row] for row in np.flatnonzero(~some)]
+        names = [ids[row] for row in np.flatnonzero(~some).tolist()]
         raise InputError(f"{len(names)} clips have features of no side: {listed(names)}")
     return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
@@ -102,7 +102,7 @@ def _refuse_not_finite(
     if there is not None:
         wrong &= there
     if wrong.any():
-        names = [ids[row] for row in np.flatnonzero(wrong)]
+        names = [ids[row] for row in np.flatnonzero(wrong).tolist()]
         raise InputError(
             f"{len(names)} clips have features that are NaN or infinite: {listed(names)}; "
             "`affekt cache verify` says which shard"

@@ -24,6 +24,7 @@ from .model import Model
 from .models.published import published
 from .predictions import Predictions
 from .reading import bears_gaps
+from .serving.answer import Answer, joined
 from .sides import Reason, Side, one_sided, told_reason, unusable
 
 if TYPE_CHECKING:
@@ -36,33 +37,7 @@ __all__ = ["Answer", "System", "open_system"]
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True)
-class Answer:
-    """Predictions, and the clips that have none.
-
-    Attributes
-    ----------
-    predictions : Predictions or None
-        None if no clip could be embedded.
-    failed : dict of str to str
-        Id -> reason code.
-    reasons : dict of str to str
-        Id -> reason code with what was found.
-    one_sided : dict of str to str
-        Id -> what to say of clips that are predicted, but from audio or from text alone.
-    flags : dict of str to list of str
-        Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now.
-    members : dict of str to Predictions
-        What each model says, of which `predictions` is made.
-    """
-
-    predictions: Predictions | None
-    failed: dict[str, str]
-    reasons: dict[str, str] = field(default_factory=dict)
-    one_sided: dict[str, str] = field(default_factory=dict)
-    flags: dict[str, list[str]] = field(default_factory=dict)
-    members: dict[str, Predictions] = field(default_factory=dict)
+CHUNK = 512  # clips whose embeddings are in memory at a time
 
 
 def _no_encoders() -> OpenEncoders:
@@ -178,13 +153,22 @@ class System:
         SpecError, CanaryError
             The encoder at hand computes differently.
         """
-        from .serving.in_memory import embed, side_by_side
-
         twice = [name for name, count in Counter(one.id for one in clips).items() if count > 1]
         if twice:
             raise InputError(f"ids come twice: {listed(twice)}; expected each id once")
         if not clips:
             return Answer(None, {})
+        # within a speaker, language or corpus features are scaled by all of its clips
+        whole = any(isinstance(model.scaling.scale, str) for model in self.models.values())
+        size = len(clips) if whole else CHUNK
+        parts = [clips[start : start + size] for start in range(0, len(clips), size)]
+        return joined([self._answer(part, encoders, device) for part in parts])
+
+    def _answer(
+        self, clips: Sequence[RawClip], encoders: Sequence[str | os.PathLike[str]], device: str
+    ) -> Answer:
+        from .serving.in_memory import embed, side_by_side
+
         embedded: dict[str, Embedded] = {}
         for model in self.models.values():
             for position, need in enumerate(model.needs):
@@ -280,10 +264,9 @@ class System:
         InputError
             A file that cannot be embedded; with its reason code. A `top` below 1.
         """
-        import tempfile
-
         from .named import is_table
         from .raw import raw_clips
+        from .serving.given import to_raw
 
         if top is not None and top < 1:
             raise InputError(f"top={top}; expected 1 or more, or None for every label")
@@ -291,8 +274,7 @@ class System:
         single = isinstance(inputs, str | os.PathLike) or not named
         one = single and not is_table(named) and not any(Path(place).is_dir() for place in named)
         clips = raw_clips(named, text=text)
-        with tempfile.TemporaryDirectory() as place:
-            answer = self.predict(clips, Cache(Path(place) / "c"), encoders=encoders, device=device)
+        answer = self.answer(to_raw(clips), encoders=encoders, device=device)
         if answer.failed or answer.predictions is None:
             told = listed([f"{name}: {reason}" for name, reason in answer.reasons.items()])
             raise InputError(f"{len(answer.failed)} of {len(clips)} cannot be embedded: {told}")
@@ -303,6 +285,15 @@ class System:
             order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
             ranked.append([{"label": self.labels[k], "score": float(proba[k])} for k in order])
         return ranked[0] if one else ranked
+
+
+def is_run(place: str | os.PathLike[str]) -> bool:
+    """Whether a place is the folder of a run, also of an unfinished or repeated one."""
+    folder = Path(place)
+    return bool(str(place)) and (
+        any((folder / name).is_file() for name in ("comparison.json", "repeats.json"))
+        or (folder / "members").is_dir()
+    )
 
 
 def open_system(

@@ -10,7 +10,17 @@ import pytest
 import soundfile
 import torch
 from affekt.cache import Cache, InputError, Manifest
-from affekt.classify import HEADS, Model, System, Task, open_system, splits
+from affekt.classify import (
+    HEADS,
+    Model,
+    Predictor,
+    System,
+    Task,
+    load_model,
+    open_system,
+    run,
+    splits,
+)
 from affekt.classify.demo_corpus import write_corpus
 from affekt.classify.serving.inputs import RawClip
 from affekt.extract import Encoder, extract
@@ -180,3 +190,123 @@ def test_no_file_is_written_and_one_encoder_is_opened(models, part, tmp_path, mo
     assert sorted(tmp_path.rglob("*")) == before
     system.answer([RawClip("x", part.test.file(0))])
     assert len(opened) == 2
+
+
+def test_a_loaded_model_takes_every_form(models, clips, part, tmp_path, monkeypatch):
+    models["concat"].save_pretrained(tmp_path / "m")
+    monkeypatch.chdir(tmp_path)
+    chosen = part.test.select(part.test.ids[:2])
+    wanted = models["concat"].predict(chosen).proba
+    files, texts = [chosen.file(0), chosen.file(1)], list(chosen["text"])
+    waves = [soundfile.read(file, dtype="float32")[0] for file in files]
+    rate = soundfile.info(files[0]).samplerate
+    before = sorted(tmp_path.rglob("*"))
+    with load_model(tmp_path / "m") as model:
+        for found in (
+            model.predict(chosen),
+            model.predict(files, texts=texts),
+            model.predict([str(file) for file in files], texts=texts),
+            model.predict(waves, sampling_rate=rate, texts=texts),
+            model.predict((wave for wave in waves), sampling_rate=rate, texts=texts),
+            model.predict([files[0], waves[1]], sampling_rate=rate, texts=texts),
+            model.predict([file.read_bytes() for file in files], texts=texts),
+        ):
+            np.testing.assert_allclose(found.proba, wanted, atol=1e-6)
+        [one] = model.predict(waves[0], sampling_rate=rate, text=texts[0]).proba
+        np.testing.assert_allclose(one, wanted[0], atol=1e-6)
+        with files[0].open("rb") as file:
+            assert model.predict(file, text=texts[0]).ids == ["audio"]
+        with pytest.raises(InputError, match="1 of 1 clips cannot be embedded: audio: no text"):
+            model.predict(files[0].read_bytes())
+        answer = model.answer([files[0], b"junk"], texts=texts)
+        assert answer.predictions is not None
+        assert len(answer.predictions) == 1
+        assert answer.failed == {"audio-2": "not_audio"}
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_texts_are_as_many_predictions(spaces, part):
+    model = Model(HEADS["logistic"](), VALENCE, spaces["text"].features()).fit(part.train)
+    said = ["wonderful party", "what a day", "terrible"]
+    found = model.predict(texts=said)
+    assert found.ids == ["text-1", "text-2", "text-3"]
+    for row, text in zip(found.proba, said, strict=True):
+        np.testing.assert_allclose(model.predict(text=text).proba[0], row, atol=1e-12)
+    assert model.predict([], text="x").ids == ["text"]
+
+
+@pytest.mark.parametrize(
+    ("given", "options", "said"),
+    [
+        ((), {"text": ["a", "b"]}, "text is ['a', 'b'] (list); expected one str; several texts"),
+        ((), {"text": 42}, "text is 42 (int)"),
+        ((), {"text": b"bytes"}, "text is b'bytes' (bytes)"),
+        ((), {"text": {"a": 1}}, "text is {'a': 1} (dict)"),
+        ((), {"texts": "one"}, "one text is text='...'"),
+        ((), {"texts": [1]}, "texts holds 1 (int)"),
+        ((), {"text": "a", "texts": ["a"]}, "expected one of them"),
+        (42, {}, "cannot predict a int; expected a path, bytes"),
+        ({"a": 1}, {}, "cannot predict a dict"),
+        ([0.1, 0.2], {}, "numpy.asarray"),
+        ([["a.wav"]], {}, "a list that holds a list"),
+        ("a.wav", {"txt": "x"}, "no argument 'txt'; expected clips, cache, text"),
+        ("a.wav", {"encoder": "x"}, "Did you mean 'encoders'?"),
+        ("a.wav", {"sampling_rate": 16000}, "sampling_rate=16000 is for waveforms"),
+        (np.zeros(16000), {}, "sampling_rate is None for a waveform"),
+    ],
+)
+def test_what_is_not_taken_is_said(models, given, options, said):
+    with pytest.raises(TypeError) as error:
+        models["mlp"].predict(given, **options)
+    assert said in str(error.value)
+
+
+def test_numbers_that_do_not_match_are_refused(models, clips):
+    with pytest.raises(InputError, match="1 texts for 2 recordings"):
+        models["mlp"].predict([clips.file(0), b""], texts=["a"])
+    with pytest.raises(InputError, match="one text for 2 recordings"):
+        models["mlp"].predict([clips.file(0), b""], text="a")
+    with pytest.raises(InputError, match="at least one text"):
+        models["mlp"].predict(texts=[])
+
+
+RECIPE = """\
+manifest: clips.csv
+task: valence
+encoders: {speech: spectral, text: ngram}
+split: {scheme: speaker, test_size: 0.35, dev_size: 0.25}
+members:
+  lr: {head: logistic, on: speech}
+  words: {head: logistic, on: text}
+ensembles: [mean, max, weighted, geometric, vote, stacking, greedy]
+compare: {n_resamples: 100}
+report: out
+"""
+
+
+@pytest.fixture(scope="module")
+def finished(corpus):
+    (corpus / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    assert run(corpus / "recipe.yaml").exit_code == 0
+    return corpus / "out"
+
+
+def test_every_strategy_from_memory_is_that_of_the_cache(finished, clips, corpus, part):
+    import json
+
+    systems = json.loads((finished / "comparison.json").read_text())["systems"]
+    assert len(systems) == 9
+    chosen = part.test.select(part.test.ids[:3])
+    waves = [soundfile.read(chosen.file(row), dtype="float32")[0] for row in range(3)]
+    rate = soundfile.info(chosen.file(0)).samplerate
+    texts = list(chosen["text"])
+    for name in systems:
+        with load_model(finished, system=name) as predictor:
+            assert isinstance(predictor, Predictor)
+            stored = predictor.predict(chosen, Cache(corpus / "my.cache"))
+            heard = predictor.predict(waves, sampling_rate=rate, texts=texts)
+            np.testing.assert_allclose(heard.proba, stored.proba, atol=1e-6, err_msg=name)
+            assert predictor.labels == VALENCE.labels
+    assert load_model(finished).name in systems
+    with pytest.raises(InputError, match="revision= is for a model"):
+        load_model(finished, revision="main")

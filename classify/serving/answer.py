@@ -1,0 +1,66 @@
+"""What a system answers: predictions, those of its members, and what went wrong with which clip."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..predictions import Predictions
+
+__all__ = ["Answer", "joined"]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Predictions, and the clips that have none.
+
+    Attributes
+    ----------
+    predictions : Predictions or None
+        None if no clip could be embedded.
+    failed : dict of str to str
+        Id -> reason code.
+    reasons : dict of str to str
+        Id -> reason code with what was found.
+    one_sided : dict of str to str
+        Id -> what to say of clips that are predicted, but from audio or from text alone.
+    flags : dict of str to list of str
+        Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now.
+    members : dict of str to Predictions
+        What each model says, of which `predictions` is made.
+    """
+
+    predictions: Predictions | None
+    failed: dict[str, str]
+    reasons: dict[str, str] = field(default_factory=dict)
+    one_sided: dict[str, str] = field(default_factory=dict)
+    flags: dict[str, list[str]] = field(default_factory=dict)
+    members: dict[str, Predictions] = field(default_factory=dict)
+
+
+def joined(answers: Sequence[Answer]) -> Answer:
+    """Return the answers of several groups of clips as one, in their order."""
+    if len(answers) == 1:
+        return answers[0]
+    flags: dict[str, list[str]] = {}
+    for answer in answers:
+        for flag, ids in answer.flags.items():
+            flags.setdefault(flag, []).extend(ids)
+    there = [answer for answer in answers if answer.predictions is not None]
+    return Answer(
+        _joined([answer.predictions for answer in there if answer.predictions]) if there else None,
+        {name: code for answer in answers for name, code in answer.failed.items()},
+        {name: told for answer in answers for name, told in answer.reasons.items()},
+        {name: told for answer in answers for name, told in answer.one_sided.items()},
+        flags,
+        {name: _joined([one.members[name] for one in there]) for name in there[0].members}
+        if there
+        else {},
+    )
+
+
+def _joined(parts: Sequence[Predictions]) -> Predictions:
+    ids = [name for part in parts for name in part.ids]
+    return Predictions(ids, parts[0].labels, np.concatenate([part.proba for part in parts]))
