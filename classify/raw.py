@@ -225,6 +225,8 @@ def _options(fields: Mapping[str, Any], commit: str | None, device: str) -> dict
     else:
         options = {"modality": fields["modality"], "dtype": fields["compute"]["dtype"]}
         options |= {"device": device}
+        if "allow_extra" in fields["encoder"]:
+            options["allow_extra"] = fields["encoder"]["allow_extra"]
         if commit:
             options["revision"] = commit
         if fields.get("labels"):

@@ -55,6 +55,7 @@ _ENCODER = [
     "special_tokens",
     "prefix",
     "max_length",
+    "allow_extra",
     "store_dtype",
 ]
 _NEEDED = ["manifest", "task", "encoders", "members"]
@@ -296,6 +297,9 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
                 value.flag(key)
             elif key in ("dim", "longest", "max_length"):
                 value.number(key, whole=True, least=1)
+            elif key == "allow_extra":
+                for one in value.many():
+                    one.text(f"{key} of encoder {name!r}")
             else:
                 value.text(f"{key} of encoder {name!r}")
         plain = entry.plain()

@@ -66,6 +66,9 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option("--no-special-tokens", is_flag=True, help="Text: pool words only.")
 @click.option("--prefix", help="Text: put before each text.")
 @click.option("--max-length", type=int, help="Text: cut after so many tokens.")
+@click.option(
+    "--allow-extra", multiple=True, metavar="NAME", help="Tensors to leave behind, as 'age.*'."
+)
 @click.option("--part", default="1/1", callback=_part, metavar="I/N", help="For job arrays.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--workers", type=int, help="Processes, each with its own encoder.")
@@ -117,6 +120,8 @@ def _encoder_options(options: dict[str, Any]) -> dict[str, Any]:
         chosen["classifier"] = True
     if options["no_special_tokens"]:
         chosen["special_tokens"] = False
+    if options["allow_extra"]:
+        chosen["allow_extra"] = list(options["allow_extra"])
     for name in ("prefix", "max_length"):
         if options[name] is not None:
             chosen[name] = options[name]

@@ -26,6 +26,8 @@ _SPEECH_HEADS = (
     "label_embeddings_concat",
     "layer_norm_for_extract",
     "speaker_proj",
+    "age",  # audeering's age and gender model
+    "gender",
 )
 _TEXT_HEADS = (
     "cls",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ...cache.errors import InputError, nearest
@@ -30,6 +31,7 @@ def open_backend(
     prefix: str = "",
     max_length: int | None = None,
     batching: str = "auto",
+    allow_extra: Sequence[str] = (),
 ) -> Backend:
     """Open a pretrained encoder; its weights are loaded when it first embeds.
 
@@ -58,6 +60,8 @@ def open_backend(
         Text: cut after so many tokens; the model's own limit if left out.
     batching : str
         ``"auto"``, ``"single"``, ``"padded"`` or ``"packed"``; changes speed only, never a vector.
+    allow_extra : sequence of str
+        Names of tensors that no layer needs and that may stay behind, such as ``"age.*"``.
 
     Returns
     -------
@@ -83,6 +87,7 @@ def open_backend(
         "dtype": dtype,
         "device": _device(device),
         "batching": batching,
+        "allow_extra": _patterns(allow_extra),
     }
     if chosen == "text":
         from .tokens import TokenFront
@@ -162,6 +167,16 @@ def _device(device: str) -> str:
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device={device!r}: no CUDA device here; use 'auto' or 'cpu'")
     return device
+
+
+def _patterns(allow_extra: Any) -> tuple[str, ...]:
+    found = (allow_extra,) if isinstance(allow_extra, str) else tuple(allow_extra)
+    if wrong := [one for one in found if not isinstance(one, str) or not one.strip("*. ")]:
+        raise InputError(
+            f"allow_extra={wrong[0]!r}; expected names of tensors, such as 'age.*'; a pattern that "
+            "fits every tensor is refused"
+        )
+    return found
 
 
 def _choice(what: str, value: Any, choices: tuple) -> None:

@@ -9,18 +9,29 @@ the family's table names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from ...cache.errors import AffektError, InputError
 from .checkpoint import Checkpoint
+from .checkpoints.reading import library_errors, read_configuration
 from .converting import converted
 from .families import Family
 
 __all__ = ["load_model", "model_class"]
 
 _MAY_BE_MISSING = re.compile(r"(^|\.)masked_spec_embed$")
+#: belong to training alone, and are stored by some releases of the library and not by others
+_MASKS = ("masked_spec_embed", "mask_time_emb_vector")
+#: what torch's distributed training puts before every name
+_DISTRIBUTED = {r"^module\.": ""}
+_REMEDY = (
+    ". If no layer needs what is left over, name it: --allow-extra '{0}*' (allow_extra=['{0}*'], "
+    "in a recipe's encoder too)"
+)
 _WHISPER_NAMES = {r"^(model\.)?encoder\.": ""}
 
 
@@ -61,7 +72,13 @@ def model_class(checkpoint: Checkpoint, classifier: bool) -> Any:
 
 
 def load_model(
-    checkpoint: Checkpoint, family: Family, *, classifier: bool, dtype: str, device: str
+    checkpoint: Checkpoint,
+    family: Family,
+    *,
+    classifier: bool,
+    dtype: str,
+    device: str,
+    allow_extra: Sequence[str] = (),
 ) -> tuple[Any, tuple[str, ...]]:
     """Load the weights.
 
@@ -77,6 +94,8 @@ def load_model(
         ``"float32"``, ``"bfloat16"`` or ``"float16"``; never taken from the checkpoint.
     device : str
         As torch spells it.
+    allow_extra : sequence of str
+        Names of further tensors that may be left behind; ``*`` stands for any text.
 
     Returns
     -------
@@ -91,22 +110,23 @@ def load_model(
         If a tensor is missing, left over or of another shape, or a file cannot be read.
     """
     import torch
-    from safetensors import SafetensorError
 
     chosen = model_class(checkpoint, classifier)
     options: dict[str, Any] = {}
     if family.pooler and not classifier:
         options["add_pooling_layer"] = False
-    if checkpoint.model_type == "whisper" and not classifier:
-        options["key_mapping"] = _WHISPER_NAMES
     pickled = checkpoint.container == "pickle"
-    try:
-        with _quiet():
-            config = chosen.config_class.from_pretrained(
-                checkpoint.folder, local_files_only=True, trust_remote_code=False
-            )
+    folder = converted(checkpoint.weights) if pickled else checkpoint.folder
+    renamed = dict(_DISTRIBUTED) if _all_distributed(folder) else {}
+    if checkpoint.model_type == "whisper" and not classifier:
+        renamed |= _WHISPER_NAMES
+    if renamed:
+        options["key_mapping"] = renamed
+    with _quiet():
+        config = read_configuration(checkpoint, chosen.config_class)
+        with library_errors(checkpoint.name, f"cannot be loaded as {chosen.__name__}"):
             model, info = chosen.from_pretrained(
-                converted(checkpoint.weights) if pickled else checkpoint.folder,
+                folder,
                 config=config,
                 dtype=getattr(torch, dtype),
                 attn_implementation=family.attention,
@@ -117,13 +137,7 @@ def load_model(
                 ignore_mismatched_sizes=True,  # they are named and refused below
                 **options,
             )
-    except InputError:
-        raise
-    except (RuntimeError, ValueError, OSError, KeyError, SafetensorError) as error:
-        raise InputError(f"{checkpoint.name} cannot be loaded as {chosen.__name__}: {error}") from (
-            error
-        )
-    dropped = _account_for(checkpoint, family, chosen, info, classifier)
+    dropped = _account_for(checkpoint, family, chosen, info, classifier, allow_extra)
     model.eval().requires_grad_(False)
     _fold_weight_norm(model)
     if model.training:  # a model may override eval()
@@ -132,15 +146,21 @@ def load_model(
 
 
 def _account_for(
-    checkpoint: Checkpoint, family: Family, chosen: Any, info: dict, classifier: bool
+    checkpoint: Checkpoint,
+    family: Family,
+    chosen: Any,
+    info: dict,
+    classifier: bool,
+    allow_extra: Sequence[str],
 ) -> tuple[str, ...]:
     prefix = f"{chosen.base_model_prefix}."
-    heads = () if classifier else family.heads
+    heads = _MASKS if classifier else (*family.heads, *_MASKS)
     missing = sorted(key for key in info["missing_keys"] if not _MAY_BE_MISSING.search(key))
     extra, dropped = [], []
     for key in sorted(info["unexpected_keys"]):
-        first = key.removeprefix(prefix).split(".", 1)[0]
-        (dropped if first in heads else extra).append(key)
+        name = key.removeprefix("module.").removeprefix(prefix)
+        allowed = any(fnmatchcase(one, p) for one in (key, name) for p in allow_extra)
+        (dropped if allowed or name.split(".", 1)[0] in heads else extra).append(key)
     wrong = [
         f"{len(keys)} {what}: {', '.join(map(str, keys[:8]))}{' ...' if len(keys) > 8 else ''}"
         for what, keys in (
@@ -155,6 +175,7 @@ def _account_for(
         raise InputError(
             f"{checkpoint.name}: its tensors are not those of {chosen.__name__}: "
             f"{'; '.join(wrong)}. Expected a complete checkpoint of this class"
+            + (_REMEDY.format(extra[0].split(".", 1)[0]) if extra and len(wrong) == 1 else "")
         )
     return tuple(dropped)
 
@@ -166,6 +187,20 @@ def _fold_weight_norm(model: Any) -> None:
     for module in model.modules():
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight")
+
+
+def _all_distributed(folder: Path) -> bool:
+    """Whether every tensor's name starts with ``module.``."""
+    from safetensors import SafetensorError, safe_open
+
+    names: list[str] = []
+    for path in sorted(folder.glob("model*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                names += file.keys()
+        except SafetensorError as error:
+            raise InputError(f"{path} is not a whole safetensors file: {error}") from error
+    return bool(names) and all(name.startswith("module.") for name in names)
 
 
 @contextmanager

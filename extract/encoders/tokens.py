@@ -17,6 +17,7 @@ import torch
 from ...cache.errors import InputError
 from ..errors import Unusable
 from .checkpoint import Checkpoint, read_json
+from .checkpoints.reading import library_errors
 from .families import Family
 from .fingerprint import fingerprint
 from .front import Example
@@ -171,12 +172,10 @@ class TokenFront:
 def _load(checkpoint: Checkpoint) -> Any:
     from transformers import AutoTokenizer
 
-    try:
+    with library_errors(checkpoint.name, "its tokenizer cannot be loaded"):
         tokenizer = AutoTokenizer.from_pretrained(
             checkpoint.folder, local_files_only=True, trust_remote_code=False
         )
-    except (ValueError, OSError, KeyError, ImportError) as error:
-        raise InputError(f"{checkpoint.name}: its tokenizer cannot be loaded: {error}") from error
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     return tokenizer
 

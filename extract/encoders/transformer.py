@@ -20,6 +20,7 @@ from ..backend import Pooled
 from ..errors import Unusable
 from ..pooling import pooled_dim
 from .checkpoint import Checkpoint
+from .checkpoints.reading import read_configuration
 from .clipwise import PerClip, wrap_per_clip
 from .cpu import speed_up
 from .exactness import exact_arithmetic
@@ -60,6 +61,9 @@ class TransformerBackend:
     batching : str
         ``"auto"``, ``"single"`` (one row per pass), ``"padded"`` or ``"packed"`` (as on a GPU);
         changes speed only.
+    allow_extra : sequence of str
+        Tensors of the checkpoint that may stay behind besides the family's heads, such as
+        ``"age.*"``.
 
     Attributes
     ----------
@@ -89,7 +93,9 @@ class TransformerBackend:
         dtype: str = "float32",
         device: str = "cpu",
         batching: str = "auto",
+        allow_extra: Sequence[str] = (),
     ) -> None:
+        self.allow_extra = tuple(allow_extra)
         self.checkpoint, self.family, self.front = checkpoint, family, front
         self.name, self.modality, self.pooling = checkpoint.name, modality, pooling
         self.sampling_rate, self.min_samples = front.sampling_rate, front.min_samples
@@ -112,8 +118,9 @@ class TransformerBackend:
     def describe(self) -> dict[str, Any]:
         """Say what decides the numbers; reads no tensor."""
         self._described = self.checkpoint.describe()
+        extra = {"allow_extra": list(self.allow_extra)} if self.allow_extra else {}
         return {
-            "encoder": {**self._described, "family": self.checkpoint.model_type},
+            "encoder": {**self._described, "family": self.checkpoint.model_type, **extra},
             "processor": self.front.describe(),
             "layers": {"semantics": "hs-1", "count": self.n_layers, "dim": self.dim},
             "pooling": self.pooling,
@@ -153,6 +160,7 @@ class TransformerBackend:
             classifier=self._classifier,
             dtype=self.dtype,
             device=self.device,
+            allow_extra=self.allow_extra,
         )
         if self._described not in (None, self.checkpoint.describe()):
             raise InputError(f"{self.name}: its files changed since it was opened; open it again")
@@ -340,11 +348,7 @@ def _widest(group: list[tuple[int, Example]]) -> int:
 
 def _sizes(checkpoint: Checkpoint) -> tuple[int, int]:
     """Read the number of blocks and the hidden size from the configuration, defaults included."""
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(
-        checkpoint.folder, local_files_only=True, trust_remote_code=False
-    )
+    config = read_configuration(checkpoint)
     if checkpoint.model_type == "whisper":
         return int(config.encoder_layers), int(config.d_model)
     try:

@@ -9,6 +9,7 @@ import torch
 
 from ...cache.errors import InputError
 from .checkpoint import Checkpoint, read_json
+from .checkpoints.reading import library_errors
 from .front import Example, check_samples
 
 __all__ = ["WaveformFront", "extractor_of", "noise"]
@@ -124,9 +125,10 @@ def extractor_of(checkpoint: Checkpoint, expected: str, needed: tuple[str, ...])
     missing = [key for key in needed if key not in values]
     if missing:
         raise InputError(f"{checkpoint.name}: {named} does not say {', '.join(missing)}")
-    extractor = AutoFeatureExtractor.from_pretrained(
-        checkpoint.folder, local_files_only=True, trust_remote_code=False
-    )
+    with library_errors(checkpoint.name, named):
+        extractor = AutoFeatureExtractor.from_pretrained(
+            checkpoint.folder, local_files_only=True, trust_remote_code=False
+        )
     if type(extractor).__name__ != expected:
         raise InputError(
             f"{checkpoint.name}: its feature extractor is a {type(extractor).__name__}; expected "

@@ -1,0 +1,1 @@
+"""What a checkpoint's files say, and what of them is read."""

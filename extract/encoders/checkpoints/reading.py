@@ -1,0 +1,89 @@
+"""Read a checkpoint with transformers; what the library raises becomes an error of ours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from ....cache.errors import AffektError, InputError
+
+if TYPE_CHECKING:
+    from ..checkpoint import Checkpoint
+
+__all__ = ["library_errors", "read_configuration"]
+
+_FIELD = re.compile(
+    r"Field '(?P<field>\w+)' expected (?P<kind>.+), got \w+ \(value: (?P<value>.*)\)"
+)
+
+
+@contextmanager
+def library_errors(name: str, file: str) -> Iterator[None]:
+    """Turn whatever transformers raises for a file's content into an `InputError`.
+
+    transformers and huggingface_hub raise errors without a common base (a strict data class, an
+    attribute of the wrong type, a recursion), so all are caught; lack of memory is not.
+
+    Parameters
+    ----------
+    name : str
+        The checkpoint's name, for the message.
+    file : str
+        What was read.
+
+    Examples
+    --------
+    >>> with library_errors("wav2vec2", "config.json"):
+    ...     [].items()
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: wav2vec2: config.json: AttributeError: 'list' object has no...
+    """
+    try:
+        yield
+    except (AffektError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(f"{name}: {file}: {_reason(error)}") from error
+
+
+def read_configuration(checkpoint: Checkpoint, kind: Any = None) -> Any:
+    """Read ``config.json`` as transformers does.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+    kind : config class, optional
+        The class to read it as; the one of its ``model_type`` by default.
+
+    Raises
+    ------
+    InputError
+        A value of another type than the model's configuration has.
+    """
+    from transformers import AutoConfig
+
+    for table in ("id2label", "label2id"):
+        if not isinstance(checkpoint.config.get(table), dict | None):
+            kind = type(checkpoint.config[table]).__name__
+            raise InputError(f"{checkpoint.name}: config.json: {table} is a {kind}, expected {{}}")
+    with library_errors(checkpoint.name, "config.json"):
+        return (kind or AutoConfig).from_pretrained(
+            checkpoint.folder, local_files_only=True, trust_remote_code=False
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """Say what was wrong on one line, in the words of the innermost error."""
+    found = error
+    while found.__cause__ is not None:
+        found = found.__cause__
+    if match := _FIELD.search(str(found)):
+        return f"{match['field']} is {match['value']}, expected {match['kind']}"
+    if isinstance(found, RecursionError):
+        return "it refers to itself (RecursionError); expected a plain configuration"
+    text = " ".join(str(found).split())
+    text = text if len(text) <= 300 else f"{text[:300]}..."
+    return text if isinstance(found, (ValueError, OSError)) else f"{type(found).__name__}: {text}"
