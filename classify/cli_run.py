@@ -16,17 +16,35 @@ __all__ = ["report_outcome", "run", "say"]
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
+@click.option("--check", is_flag=True, help="Check everything and count, but do no work.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @click.pass_context
-def run(ctx: click.Context, recipe: Path, as_json: bool) -> None:
+def run(ctx: click.Context, recipe: Path, check: bool, as_json: bool) -> None:
     """Run RECIPE.yaml: extract, train, ensemble, compare, report.
 
     Only what changed since the last run is done again. Exit code 3 says that some clips could not
     be embedded; the report says how many and why.
+
+    --check refuses what the run would refuse, and prints for each member and fold how many clips
+    there are, what is stored, what has to be embedded, and the minutes.
     """
+    if check:
+        _check(recipe, own=bool(ctx.obj), as_json=as_json)
+        return
     from .run import run as run_recipe
 
     report_outcome(ctx, run_recipe(recipe, say=say), as_json=as_json)
+
+
+def _check(recipe: Path, *, own: bool, as_json: bool) -> None:
+    if own:  # the process is our own, and nothing will be fitted in it: no scikit-learn
+        from .heads.serving import only_serve
+
+        only_serve()
+    from .experiments.preview import preview
+
+    found = preview(recipe)
+    click.echo(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else found.text())
 
 
 def say(line: str) -> None:

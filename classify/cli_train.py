@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from ..cache.errors import InputError
 from .cli_run import say
 
 __all__ = ["probe", "train"]
@@ -58,8 +59,17 @@ def train(
     The clips are divided by --split; scores on dev and test are printed. What is saved was trained
     on train alone: config.json and model.safetensors.
     """
+    from .drafts import check_place
+    from .experiments.places import check_writable_folder
+    from .persist import check_target
     from .train import train_model
 
+    check_target(output)
+    check_writable_folder(output.absolute().parent, "-o: the folder")
+    if pred is not None:
+        check_place("--pred", pred, [manifest, task])
+        if pred.absolute().is_relative_to(output.absolute()):
+            raise InputError(f"--pred {pred} is inside the model's folder {output}")
     model, record = train_model(manifest, cache, task, say=say, **options)
     model.save_pretrained(output)
     if pred is not None:
@@ -103,8 +113,6 @@ def probe(
 
 
 def _numbers(option: str, text: str) -> list[float]:
-    from ..cache.errors import InputError
-
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

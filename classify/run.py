@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache.manifest import Manifest
-from .experiments.checks import check_recipe, check_sources, divide
+from .experiments.checks import check_recipe, check_sources, check_stored, divide
 from .experiments.earlier import keep_earlier
-from .experiments.shares import Share, divisions, share_out, sits_out
+from .experiments.shares import Share, divisions, hopeful, recordings, share_out_all, sits_out
 from .member import EPOCH, is_done, read_member, read_seeds, train_member
 from .predictions import Predictions
 from .prepare import Prepared, open_source, prepare
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from .choosing import Part
     from .comparison import Comparison
 
-__all__ = ["Outcome", "run"]
+__all__ = ["Outcome", "is_current", "run"]
 
 STATE = "run.json"
 REPORT = 2  # grows when the same members give another report than before
@@ -97,40 +97,26 @@ def run(recipe: Recipe | str | Path, *, say: Callable[[str], None] = lambda line
         if source.note:
             say(source.note)
     stored = {name: look(source, ready.cache) for name, source in ready.sources.items()}
-    if any(one.pending for one in stored.values()) or not _is_current(ready, stored, outcome):
+    if any(one.pending for one in stored.values()) or not is_current(ready, stored, outcome):
         check_recipe(ready)
         for name, one in stored.items():
             if one.pending and ready.sources[name].encoder is None:
                 ready.sources[name] = open_source(ready.sources[name], ready)
                 stored[name] = look(ready.sources[name], ready.cache)
         check_sources(ready)
-        found = divide(ready, _recordings(stored, ready))
-        _share_out(ready, found, {name: _hopeful(one) for name, one in stored.items()})
+        check_stored(ready, stored)
+        found = divide(ready, recordings(ready, stored))
+        share_out_all(recipe, found, hopeful(stored))
         for name, one in stored.items():
             if one.pending:
                 stored[name] = embed(ready.sources[name], ready.cache, one, say)
                 new = len(stored[name].there) - len(one.there)
                 outcome.did.append(f"embedded {new} clips with {name}")
-        if not _is_current(ready, stored, outcome):
+        if not is_current(ready, stored, outcome):
             _train_and_compare(ready, stored, found, outcome, say)
     for source in ready.sources.values():
         keep_opened(source, ready.cache)
     return outcome
-
-
-def _hopeful(one: Stored) -> frozenset[str]:
-    """Return the clips with a row, and those that may get one."""
-    return one.there | frozenset(one.pending)
-
-
-def _share_out(
-    ready: Prepared, found: Sequence[Split], there: Mapping[str, frozenset[str]]
-) -> dict[str, dict[str, Share]]:
-    """Return what each member has in each repeat."""
-    return {
-        name: share_out(ready.recipe, own, there)
-        for name, own in divisions(ready.recipe, found).items()
-    }
 
 
 def _run_key(ready: Prepared, stored: Mapping[str, Stored]) -> str:
@@ -173,7 +159,7 @@ def _named_columns(ready: Prepared) -> dict[str, list[str]]:
     }
 
 
-def _is_current(ready: Prepared, stored: Mapping[str, Stored], outcome: Outcome) -> bool:
+def is_current(ready: Prepared, stored: Mapping[str, Stored], outcome: Outcome) -> bool:
     """Whether the report was made from exactly this; then take what it said into the outcome."""
     folder = ready.recipe.report
     outcome.quarantined = _quarantined(ready, stored)
@@ -198,7 +184,7 @@ def _train_and_compare(
     say: Callable[[str], None],
 ) -> None:
     recipe = ready.recipe
-    shares = _share_out(ready, found, {name: one.there for name, one in stored.items()})
+    shares = share_out_all(recipe, found, {name: one.there for name, one in stored.items()})
     for text in dict.fromkeys(text for own in shares.values() for text in sits_out(own)):
         say(text)
     tested = {clip for own in shares.values() for share in own.values() for clip in share.tested}
@@ -286,14 +272,6 @@ def _once(
     more = run_curve(ready, single, devs, spaces, say) if curve else {}
     more["warnings"] = near_duplicates(found, spaces, {n: one.there for n, one in stored.items()})
     return judge(ready, found, tests, devs, about, place, seeds=seeds, more=more)
-
-
-def _recordings(stored: Mapping[str, Stored], ready: Prepared) -> dict[str, str | None] | None:
-    """Content digests of recordings; one sentence said by many is no duplicate."""
-    for name, one in stored.items():
-        if ready.sources[name].spec.modality == "audio":
-            return one.digests
-    return None
 
 
 def _member_key(

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from ..cache.cache import Cache
 from ..cache.digests import row_key
-from ..cache.errors import MissingError, listed
 from .experiments.opened import remember
 from .prepare import Source
 
@@ -73,19 +72,7 @@ def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:
 
 
 def embed(source: Source, cache: Cache, stored: Stored, say: Callable[[str], None]) -> Stored:
-    """Embed what is pending, and look again.
-
-    Raises
-    ------
-    MissingError
-        The recipe names a stored space, which lacks rows, and no encoder to compute them.
-    """
-    if source.encoder is None:
-        raise MissingError(
-            f"the space of {source.name!r} has no row for {len(stored.pending)} clips "
-            f"({listed(stored.pending)}); name the encoder in the recipe to compute them",
-            stored.pending,
-        )
+    """Embed what is pending, and look again."""
     from ..extract.loop import extract
 
     say(f"{source.name}: embedding {len(stored.pending)} of {len(source.clips)} clips")

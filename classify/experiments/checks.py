@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError, listed, nearest
 from ...cache.features import pick_layers
 from ..located import Located
 from ..splits import splits
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from ..prepare import Prepared
     from ..recipe import MemberEntry, Recipe
     from ..split import Split
+    from ..stored import Stored
     from ..task import Task
 
-__all__ = ["check_recipe", "check_sources", "divide"]
+__all__ = ["check_recipe", "check_sources", "check_stored", "divide"]
 
 WRITTEN = ("split.csv", "run.json", "report.md", "comparison.json", "repeats.json")
 LABELS = ("label", "raw_label")
@@ -89,6 +90,22 @@ def check_sources(ready: Prepared) -> None:
                     "say which head, or classifier: true of the encoder"
                 )
             _check_labels(entry, labels, ready.task)
+
+
+def check_stored(ready: Prepared, stored: Mapping[str, Stored]) -> None:
+    """Check that a space that the recipe names holds every clip: nothing can be embedded into it.
+
+    Raises
+    ------
+    InputError
+        With file and line, and the ids that are missing.
+    """
+    for name, one in stored.items():
+        if ready.sources[name].is_stored_space and one.pending:
+            ready.recipe.encoders[name].at.fail(
+                f"the space of {name!r} has no row for {len(one.pending)} clips "
+                f"({listed(one.pending)}); name the encoder in the recipe to compute them"
+            )
 
 
 def divide(ready: Prepared, digests: Mapping[str, str | None] | None = None) -> list[Split]:

@@ -16,10 +16,20 @@ import numpy as np
 from ..choosing import Part
 
 if TYPE_CHECKING:
+    from ..prepare import Prepared
     from ..recipe import MemberEntry, Recipe
     from ..split import Split
+    from ..stored import Stored
 
-__all__ = ["Share", "divisions", "share_out", "sits_out"]
+__all__ = [
+    "Share",
+    "divisions",
+    "hopeful",
+    "recordings",
+    "share_out",
+    "share_out_all",
+    "sits_out",
+]
 
 
 @dataclass(frozen=True)
@@ -76,9 +86,31 @@ def share_out(
 
 def divisions(recipe: Recipe, found: Sequence[Split]) -> dict[str, list[Split]]:
     """Return the splits of each repeat by its name; of one division under a blank name."""
+    if recipe.split.get("repeats", 1) == 1:
+        return {"": list(found)}
     from ..repeats import by_repeat
 
-    return by_repeat(found) if recipe.split.get("repeats", 1) > 1 else {"": list(found)}
+    return by_repeat(found)
+
+
+def share_out_all(
+    recipe: Recipe, found: Sequence[Split], there: Mapping[str, Collection[str]]
+) -> dict[str, dict[str, Share]]:
+    """Return what each member has in each repeat, by the repeat's name; see `share_out`."""
+    return {name: share_out(recipe, own, there) for name, own in divisions(recipe, found).items()}
+
+
+def hopeful(stored: Mapping[str, Stored]) -> dict[str, frozenset[str]]:
+    """Return, by encoder, the clips with a row and those that may get one."""
+    return {name: one.there | frozenset(one.pending) for name, one in stored.items()}
+
+
+def recordings(ready: Prepared, stored: Mapping[str, Stored]) -> dict[str, str | None] | None:
+    """Return the content digest of each recording; one sentence said by many is no duplicate."""
+    for name, one in stored.items():
+        if ready.sources[name].spec.modality == "audio":
+            return one.digests
+    return None
 
 
 def sits_out(shares: Mapping[str, Share]) -> list[str]:

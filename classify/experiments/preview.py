@@ -1,0 +1,210 @@
+"""``affekt run --check``: what a run would do, clip by clip counted, without doing any of it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..prepare import open_source, prepare
+from ..recipe import MemberEntry, Recipe
+from ..run import Outcome, is_current
+from ..stored import Stored, look
+from .checks import check_recipe, check_sources, check_stored, divide
+from .shares import Share, hopeful, recordings, share_out_all
+
+if TYPE_CHECKING:
+    from ..prepare import Prepared, Source
+
+__all__ = ["Preview", "preview"]
+
+#: Rough seconds to train a head on one clip once, on two processors: for an estimate only.
+SECONDS = {"logistic": 1e-3, "patch": 0.25, "cross-attention": 0.02}
+NETWORK = 5e-3  # other heads
+REST = 10.0  # seconds to start, compare and write
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a run would do.
+
+    Attributes
+    ----------
+    recipe : str
+    labels : dict of str to int
+        Clips by label of the task.
+    left_out : dict of str to int
+        Raw label -> clips that the task leaves out.
+    encoders : dict of str to dict
+        ``clips`` that have what it reads, ``stored``, ``failed`` before, ``to_embed``, and
+        ``seconds`` to embed them (None: it was not measured).
+    members : dict of str to dict
+        ``settings`` to choose from, ``seeds``, ``folds`` (``fold``, ``train``, ``dev``, ``test``),
+        and ``sits_out``, fold -> reason.
+    seconds : float
+        For everything: to embed (measured on short inputs) and to train (rough).
+    is_current : bool
+        Whether the report there is was made of exactly this: nothing to do.
+    notes : list of str
+    """
+
+    recipe: str
+    labels: dict[str, int]
+    left_out: dict[str, int]
+    encoders: dict[str, dict[str, Any]]
+    members: dict[str, dict[str, Any]]
+    seconds: float
+    is_current: bool
+    notes: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return it as JSON values."""
+        return asdict(self)
+
+    def text(self) -> str:
+        """Return it as tables for people."""
+        labels = ", ".join(f"{label} {count}" for label, count in self.labels.items())
+        lines = [f"{self.recipe}: {sum(self.labels.values())} clips ({labels})", ""]
+        rows = [["encoder", "clips", "stored", "failed before", "to embed", "minutes"]]
+        for name, one in self.encoders.items():
+            minutes = "?" if one["seconds"] is None else _minutes(one["seconds"])
+            counts = [str(one[key]) for key in ("clips", "stored", "failed", "to_embed")]
+            rows.append([name, *counts, minutes])
+        lines += [*_aligned(rows), ""]
+        rows = [["member", "fold", "train", "dev", "test"]]
+        for name, one in self.members.items():
+            for fold in one["folds"]:
+                counts = [str(fold[key]) for key in ("train", "dev", "test")]
+                rows.append([name, fold["fold"] or "-", *counts])
+        lines += [*_aligned(rows), ""]
+        lines += self.notes
+        if self.is_current:
+            lines.append("Nothing to do: the report is up to date.")
+        else:
+            lines.append(f"Estimated: {_minutes(self.seconds)} minutes in all.")
+        lines.append("Nothing was embedded, trained or written.")
+        return "\n".join(lines)
+
+
+def preview(recipe: Recipe | str | Path) -> Preview:
+    """Check a recipe as `run` does before any work, and count what a run would do.
+
+    Parameters
+    ----------
+    recipe : Recipe or path
+
+    Returns
+    -------
+    Preview
+
+    Raises
+    ------
+    InputError
+        Anything that a run would refuse before it embeds or trains; with file and line.
+
+    Examples
+    --------
+    >>> print(preview("recipes/real-speech.yaml").text())  # doctest: +SKIP
+    """
+    recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
+    ready = prepare(recipe)
+    check_recipe(ready)
+    check_sources(ready)
+    stored = {
+        name: look(source, ready.cache, hash_files=False) for name, source in ready.sources.items()
+    }
+    check_stored(ready, stored)
+    found = divide(ready, recordings(ready, stored))
+    shares = share_out_all(recipe, found, hopeful(stored))
+    encoders = {name: _encoder(ready, ready.sources[name], one) for name, one in stored.items()}
+    members = {
+        name: _member(entry, [own[name] for own in shares.values()])
+        for name, entry in recipe.members.items()
+    }
+    notes = [source.note for source in ready.sources.values() if source.note]
+    notes += list(dict.fromkeys(text for split in found for text in split.warnings))
+    for name, one in members.items():
+        notes += [f"{name} sits out {fold!r}: {why}" for fold, why in one["sits_out"].items()]
+    done = is_current(ready, stored, Outcome(recipe.report))
+    embedding = sum(one["seconds"] or 0.0 for one in encoders.values())
+    training = sum(_training(recipe.members[name], one["folds"]) for name, one in members.items())
+    labels = Counter(str(label) for label in ready.labelled["label"])
+    return Preview(
+        str(recipe.path),
+        {label: labels[label] for label in ready.task.labels},
+        dict(ready.left_out),
+        encoders,
+        members,
+        0.0 if done else embedding + training + REST,
+        done,
+        notes,
+    )
+
+
+def _encoder(ready: Prepared, source: Source, stored: Stored) -> dict[str, Any]:
+    seconds: float | None = 0.0
+    if stored.pending:
+        seconds = _measured(ready, source, stored)
+    return {
+        "clips": len(source.clips),
+        "stored": len(stored.there),
+        "failed": len(stored.failed),
+        "to_embed": len(stored.pending),
+        "seconds": seconds,
+    }
+
+
+def _measured(ready: Prepared, source: Source, stored: Stored) -> float | None:
+    """Return the seconds that the pending clips take, by the encoder's speed on short inputs."""
+    from ...extract.planning import plan
+
+    encoder = open_source(source, ready).encoder
+    pending = set(stored.pending)
+    clips = source.clips.select(np.array([clip in pending for clip in source.clips.ids]))
+    todo = plan(clips, ready.cache, encoder, store_dtype=source.store_dtype, measure=True)
+    return todo.seconds
+
+
+def _member(entry: MemberEntry, shares: Sequence[Share]) -> dict[str, Any]:
+    return {
+        "head": entry.head,
+        "settings": len(list(entry.candidates())),
+        "seeds": entry.seeds,
+        "folds": [
+            {
+                "fold": part.name,
+                "train": len(part.train) if entry.head else 0,
+                "dev": len(part.dev),
+                "test": len(part.test),
+            }
+            for share in shares
+            for part in share.parts
+        ],
+        "sits_out": {fold: why for share in shares for fold, why in share.sits_out.items()},
+    }
+
+
+def _training(entry: MemberEntry, folds: Sequence[Mapping[str, Any]]) -> float:
+    if not entry.head:
+        return 0.0
+    fits = len(list(entry.candidates())) + entry.seeds - 1
+    return fits * SECONDS.get(entry.head, NETWORK) * sum(fold["train"] for fold in folds)
+
+
+def _minutes(seconds: float) -> str:
+    return f"{seconds / 60:.1f}" if seconds < 600 else f"{seconds / 60:.0f}"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.ljust(width) if column < 2 and not cell.isdigit() else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
