@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from ..cache.cache import Cache
 from ..cache.digests import row_key
 from .experiments.opened import remember
 from .prepare import Source
 
-__all__ = ["Stored", "embed", "keep_opened", "look"]
+__all__ = ["Stored", "embed", "keep_opened", "look", "measure"]
 
 
 @dataclass(frozen=True)
@@ -78,6 +79,16 @@ def embed(source: Source, cache: Cache, stored: Stored, say: Callable[[str], Non
     say(f"{source.name}: embedding {len(stored.pending)} of {len(source.clips)} clips")
     extract(source.clips, cache, source.encoder, store_dtype=source.store_dtype)
     return look(source, cache)
+
+
+def measure(source: Source, cache: Cache, stored: Stored) -> float | None:
+    """Return the seconds to embed what is pending, by the encoder's speed on short inputs."""
+    from ..extract.planning import plan
+
+    pending = set(stored.pending)
+    clips = source.clips.select([clip for clip in source.clips.ids if clip in pending])
+    how: Any = {"store_dtype": source.store_dtype, "measure": True}
+    return plan(clips, cache, source.encoder, **how).seconds
 
 
 def keep_opened(source: Source, cache: Cache) -> None:

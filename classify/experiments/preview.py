@@ -8,12 +8,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..prepare import open_source, prepare
 from ..recipe import MemberEntry, Recipe
 from ..run import Outcome, is_current
-from ..stored import Stored, look
+from ..stored import Stored, look, measure
 from .checks import check_recipe, check_sources, check_stored, divide
 from .shares import Share, hopeful, recordings, share_out_all
 
@@ -148,7 +146,7 @@ def preview(recipe: Recipe | str | Path) -> Preview:
 def _encoder(ready: Prepared, source: Source, stored: Stored) -> dict[str, Any]:
     seconds: float | None = 0.0
     if stored.pending:
-        seconds = _measured(ready, source, stored)
+        seconds = measure(open_source(source, ready), ready.cache, stored)
     return {
         "clips": len(source.clips),
         "stored": len(stored.there),
@@ -156,17 +154,6 @@ def _encoder(ready: Prepared, source: Source, stored: Stored) -> dict[str, Any]:
         "to_embed": len(stored.pending),
         "seconds": seconds,
     }
-
-
-def _measured(ready: Prepared, source: Source, stored: Stored) -> float | None:
-    """Return the seconds that the pending clips take, by the encoder's speed on short inputs."""
-    from ...extract.planning import plan
-
-    encoder = open_source(source, ready).encoder
-    pending = set(stored.pending)
-    clips = source.clips.select(np.array([clip in pending for clip in source.clips.ids]))
-    todo = plan(clips, ready.cache, encoder, store_dtype=source.store_dtype, measure=True)
-    return todo.seconds
 
 
 def _member(entry: MemberEntry, shares: Sequence[Share]) -> dict[str, Any]:
