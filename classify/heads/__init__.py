@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .attention import CrossAttentionFusionHead
     from .base import Head
     from .fusion import ConcatFusionHead, MeanFusionHead
+    from .lda import LDAHead
     from .logistic import LogisticHead
     from .mlp import MLPHead
     from .multitask import MultiTaskHead
@@ -25,6 +26,7 @@ _WHERE = {
     "CrossAttentionFusionHead": "attention",
     "HEADS": "registry",
     "Head": "base",
+    "LDAHead": "lda",
     "LogisticHead": "logistic",
     "MLPHead": "mlp",
     "MeanFusionHead": "fusion",
@@ -39,6 +41,7 @@ __all__ = [
     "ConcatFusionHead",
     "CrossAttentionFusionHead",
     "Head",
+    "LDAHead",
     "LogisticHead",
     "MLPHead",
     "MeanFusionHead",

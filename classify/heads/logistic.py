@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy.special import expit, softmax
 
-from ...cache.errors import InputError
-from .base import Head
 from .checks import check_number
-from .state import check_state_arrays
+from .linear import LinearHead
 from .targets import class_weights
-from .validation import check_is_fitted, validate_data
 
 __all__ = ["LogisticHead"]
 
 
-class LogisticHead(Head):
+class LogisticHead(LinearHead):
     """L2-regularised logistic regression with scikit-learn's L-BFGS solver.
 
     Parameters
@@ -124,43 +120,7 @@ class LogisticHead(Head):
         self.history_ = []
         return self
 
-    def decision_function(self, X: Any) -> np.ndarray:
-        """Return logits (clips, classes), or (clips,) for two classes."""
-        check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
-        logits = X @ self.coef_.T + self.intercept_
-        return logits[:, 0] if len(self.classes_) == 2 else logits
-
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Return probabilities (clips, classes), float64, in the order of `classes_`.
-
-        Parameters
-        ----------
-        X : array-like of shape (clips, features)
-
-        Returns
-        -------
-        ndarray of shape (clips, classes)
-        """
-        logits = self.decision_function(X)
-        if logits.ndim == 1:
-            second = expit(logits)
-            return np.stack([1 - second, second], axis=1)
-        return softmax(logits, axis=1)
-
     def _check_settings(self) -> None:
         check_number("C", self.C, 1e-12)
         check_number("tol", self.tol, 0)
         check_number("max_iter", self.max_iter, 1, whole=True)
-
-    def _learnt(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        return {}, {"coef": self.coef_, "intercept": self.intercept_}
-
-    def _restore(self, learnt: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
-        if learnt:
-            raise InputError(f"unknown entries {sorted(learnt)} in the state of {self.name}")
-        rows = 1 if len(self.classes_) == 2 else len(self.classes_)
-        shapes = {"coef": (rows, self.n_features_in_), "intercept": (rows,)}
-        check_state_arrays(shapes, arrays, np.float64)
-        self.coef_ = np.array(arrays["coef"])
-        self.intercept_ = np.array(arrays["intercept"])

@@ -15,6 +15,7 @@ __all__ = ["HEADS", "head_from_state"]
 
 _WHERE = {
     "logistic": ("logistic", "LogisticHead"),
+    "lda": ("lda", "LDAHead"),
     "mlp": ("mlp", "MLPHead"),
     "patch": ("patch", "PatchTransformerHead"),
     "concat": ("fusion", "ConcatFusionHead"),

@@ -9,6 +9,7 @@ from affekt.classify.heads import (
     HEADS,
     ConcatFusionHead,
     CrossAttentionFusionHead,
+    LDAHead,
     LogisticHead,
     MeanFusionHead,
     MLPHead,
@@ -29,6 +30,7 @@ MLP = SMALL | {"hidden": (16,), "input_dropout": 0.0}
 BLOCKS = SMALL | {"d_model": 16, "n_blocks": 1, "n_attention_heads": 2, "feedforward": 32}
 CLASSIFIERS = [
     LogisticHead(),
+    LDAHead(),
     MLPHead(**MLP),
     PatchTransformerHead(**BLOCKS, hidden=16),
     ConcatFusionHead(**MLP),
@@ -46,7 +48,7 @@ STOCHASTIC = {
 
 
 def expected_failures(head):
-    return {} if isinstance(head, LogisticHead) else STOCHASTIC
+    return {} if isinstance(head, LogisticHead | LDAHead) else STOCHASTIC
 
 
 @parametrize_with_checks([*CLASSIFIERS, REGRESSOR], expected_failed_checks=expected_failures)
@@ -85,7 +87,8 @@ def test_pipeline_cross_val_predict_and_calibration(head):
 
 @pytest.mark.parametrize("name", HEADS)
 def test_grid_search_over_a_setting(name):
-    setting = {"C": [0.01, 1.0]} if name == "logistic" else {"learning_rate": [1e-3, 1e-2]}
+    settings = {"logistic": {"C": [0.01, 1.0]}, "lda": {"shrinkage": [0.1, "auto"]}}
+    setting = settings.get(name, {"learning_rate": [1e-3, 1e-2]})
     X, y, speaker = corpus(36)
     head = next(clone(head) for head in CLASSIFIERS if head.name == name)
     found = GridSearchCV(head, setting, cv=GroupKFold(2)).fit(X, y, groups=speaker)
@@ -110,7 +113,7 @@ def test_H01_one_class_only_is_refused_and_one_clip_per_class_is_enough(head):
     assert sorted(fitted.classes_) == ["calm", "glad", "sad"]
 
 
-@pytest.mark.parametrize("head", CLASSIFIERS[1:], ids=lambda head: head.name)
+@pytest.mark.parametrize("head", CLASSIFIERS[2:], ids=lambda head: head.name)
 def test_H01_a_class_missing_in_train_or_dev_is_a_defined_score(head):
     X, y, _ = corpus()
     train = y != "calm"
@@ -154,7 +157,7 @@ def test_H06_one_seed_gives_one_result_bit_for_bit(head):
     assert np.array_equal(*(fitted.predict_proba(X) for fitted in twice))
     first, second = (fitted.get_state()[1] for fitted in twice)
     assert all(np.array_equal(first[name], second[name]) for name in first)
-    if not isinstance(head, LogisticHead):
+    if not isinstance(head, LogisticHead | LDAHead):
         other = clone(head).set_params(random_state=6).fit(X, y)
         assert not np.array_equal(other.predict_proba(X), twice[0].predict_proba(X))
 

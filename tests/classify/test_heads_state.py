@@ -12,6 +12,7 @@ from affekt.classify.heads import (
     HEADS,
     ConcatFusionHead,
     CrossAttentionFusionHead,
+    LDAHead,
     LogisticHead,
     MeanFusionHead,
     MLPHead,
@@ -26,6 +27,7 @@ QUICK = {"max_epochs": 1, "n_threads": 1, "random_state": 0}
 BLOCKS = QUICK | {"d_model": 16, "n_blocks": 2, "n_attention_heads": 2, "feedforward": 8}
 HEADS_TO_STORE = [
     LogisticHead(class_weight={"sad": 2.0}),
+    LDAHead(shrinkage=0.3, priors="train"),
     MLPHead(**QUICK, hidden=(5, 4), n_members=2),
     MLPHead(**QUICK, n_layers=3, layer_mix=True, skip=True),
     PatchTransformerHead(**BLOCKS, hidden=8),

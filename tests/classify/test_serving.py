@@ -14,6 +14,7 @@ from affekt.classify import Model, Task
 from affekt.classify.heads import (
     ConcatFusionHead,
     CrossAttentionFusionHead,
+    LDAHead,
     LogisticHead,
     MeanFusionHead,
     MLPHead,
@@ -26,6 +27,7 @@ QUICK = {"max_epochs": 2, "random_state": 0, "n_threads": 1}
 SMALL = {"d_model": 16, "n_blocks": 1, "n_attention_heads": 2, "feedforward": 32, "hidden": 16}
 HEADS = [
     LogisticHead(class_weight={"no": 1.0, "yes": 2.0}),
+    LDAHead(),
     MLPHead(hidden=(8,), **QUICK),
     PatchTransformerHead(**SMALL, **QUICK),
     ConcatFusionHead(hidden=(8,), **QUICK),
