@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
+
+from .manifest.options import ROOT, read_clips
 
 FOLDER = click.argument("folder", type=click.Path(exists=True), metavar="DIR")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -128,15 +132,19 @@ def compact(folder: str, spaces: tuple[str, ...]) -> None:
 @FOLDER
 @click.argument("out", type=click.Path())
 @click.option("--manifest", type=click.Path(), help="Whose rows, in this order, with their labels.")
+@ROOT
 @click.option("--space", "spaces", multiple=True, help="Which spaces; default: all.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
 def pack(
-    folder: str, out: str, manifest: str | None, spaces: tuple[str, ...], overwrite: bool
+    folder: str,
+    out: str,
+    manifest: str | None,
+    root: Path | None,
+    spaces: tuple[str, ...],
+    overwrite: bool,
 ) -> None:
     """Write everything into one plain HDF5 file, OUT, that h5py, R and MATLAB read."""
-    from .manifest import Manifest
-
-    clips = Manifest.read(manifest) if manifest else None
+    clips = read_clips(manifest, root) if manifest else None
     with _Bar("pack", "rows") as progress:
         path = _opened(folder).pack(
             out, clips, spaces or None, overwrite=overwrite, progress=progress
@@ -149,35 +157,38 @@ def pack(
 @click.argument("space")
 @click.argument("out", type=click.Path())
 @click.option("--manifest", type=click.Path(), required=True, help="Whose rows, in this order.")
+@ROOT
 @click.option("--layers", default="all", show_default=True, help="Such as 12, -1 or 0,6,12.")
-def export_(folder: str, space: str, out: str, manifest: str, layers: str) -> None:
+def export_(
+    folder: str, space: str, out: str, manifest: str, root: Path | None, layers: str
+) -> None:
     """Write embeddings as OUT.npz, OUT.csv, or a folder OUT of .npy files."""
-    from pathlib import Path
-
     from .exchange import export_space
-    from .manifest import Manifest
 
     try:
         chosen = "all" if layers == "all" else [int(layer) for layer in layers.split(",")]
     except ValueError:
         raise click.BadParameter(f"{layers!r}, expected numbers such as 0,6,12, or all") from None
     found = _opened(folder).space(space)
-    click.echo(export_space(found, Manifest.read(manifest), Path(out), chosen))
+    click.echo(export_space(found, read_clips(manifest, root), Path(out), chosen))
 
 
 @cache.command("import")
 @click.argument("folder", type=click.Path(), metavar="DIR")
 @click.argument("source", type=click.Path(exists=True))
 @click.option("--manifest", type=click.Path(), required=True, help="What the ids mean.")
+@ROOT
 @click.option("--name", required=True, help="What the space is called.")
 @click.option("--modality", type=click.Choice(["audio", "text"]), help="Default: audio, if any.")
-def import_(folder: str, source: str, manifest: str, name: str, modality: str | None) -> None:
+def import_(
+    folder: str, source: str, manifest: str, root: Path | None, name: str, modality: str | None
+) -> None:
     """Store embeddings of another tool: a folder of <id>.npy, an .npz, or a table."""
     from .cache import Cache
     from .exchange import import_space
-    from .manifest import Manifest
 
-    space, absent = import_space(Cache(folder), source, Manifest.read(manifest), name, modality)
+    clips = read_clips(manifest, root)
+    space, absent = import_space(Cache(folder), source, clips, name, modality)
     click.echo(f"{space.name}: {len(space)} rows")
     if absent:
         click.echo(f"{len(absent)} clips have no values in {source}", err=True)
@@ -198,8 +209,6 @@ def merge(sources: tuple[str, ...], out: str) -> None:
 
 def _opened(folder: str, readonly: bool = False):
     """Open a cache that has to be there."""
-    from pathlib import Path
-
     import h5py
 
     from .cache import Cache

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..cache.manifest.options import ROOT
+
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
     from .predictions import Predictions
@@ -20,6 +22,7 @@ __all__ = ["compare"]
 @click.command()
 @click.argument("predictions", nargs=-1, metavar="[NAME=]PRED.CSV...")
 @click.option("--truth", type=click.Path(path_type=Path), help="Manifest with the true labels.")
+@ROOT
 @click.option("--task", help="valence, emotion6, ..., or a YAML file; default: labels as they are.")
 @click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Test clips of the manifest.")
 @click.option("--dev", multiple=True, metavar="[NAME=]PRED.CSV", help="Predictions on dev.")
@@ -72,6 +75,7 @@ def _compare(
     predictions: Sequence[str],
     *,
     truth: Path,
+    root: Path | None,
     task: str | None,
     where: Sequence[str],
     dev: Sequence[str],
@@ -88,13 +92,13 @@ def _compare(
     **options: Any,
 ) -> Any:
     from ..cache.errors import InputError
-    from ..cache.manifest import Manifest
+    from ..cache.manifest.options import read_clips
     from .compare import compare
     from .splits import splits
 
     names = _pairs("--rename", rename)
     members = _members(predictions, names)
-    clips = Manifest.read(truth)
+    clips = read_clips(truth, root, labels_only=True)
     settings: dict[str, Any] = {}
     if split is not None:
         clips = _with_parts(clips, split)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from ..cache.manifest.options import ROOT
+
 __all__ = ["demo"]
 
 
@@ -13,8 +15,9 @@ __all__ = ["demo"]
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Your own clips (CSV, TSV, JSONL, Parquet) instead of the synthetic corpus.",
+    help="Your own clips (CSV, TSV, JSONL, Parquet, Excel) instead of the synthetic corpus.",
 )
+@ROOT
 @click.option(
     "--task", help="Labels: valence, emotion6, ..., or a YAML file  [default: from the labels]"
 )
@@ -23,7 +26,13 @@ __all__ = ["demo"]
     help="Folder for recipe, cache and report.",
 )  # fmt: skip
 @click.pass_context
-def demo(ctx: click.Context, manifest: Path | None, task: str | None, output: Path) -> None:
+def demo(
+    ctx: click.Context,
+    manifest: Path | None,
+    root: Path | None,
+    task: str | None,
+    output: Path,
+) -> None:
     """Run the main job on a synthetic corpus, or on your clips.
 
     Writes a recipe into the output folder, embeds every clip with the encoders that are built in,
@@ -43,6 +52,6 @@ def demo(ctx: click.Context, manifest: Path | None, task: str | None, output: Pa
             write_corpus(manifest.parent)
         task = task or "valence"
         click.echo("Synthetic corpus: the numbers below say nothing about real emotion.\n")
-    recipe = write_recipe(manifest, output, task)
+    recipe = write_recipe(manifest, output, task, root)
     outcome = run(recipe, say=say)
     report_outcome(ctx, outcome)

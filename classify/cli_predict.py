@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..cache.errors import InputError
+from ..cache.manifest.options import ROOT
 from .cli_run import say
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--cache", type=click.Path(path_type=Path), help="Keep embeddings there; resumable.")
 @click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
 @click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
-@click.option("--root", type=click.Path(), help="Folder that a manifest's paths are relative to.")
+@ROOT
 @click.option("--top", type=click.IntRange(1), help="Show only the most probable labels.")
 @click.option("--window", type=POSITIVE, help="Seconds: a timeline of a long recording.")
 @click.option("--hop", type=POSITIVE, help="Seconds between two windows  [default: half a window]")
@@ -56,7 +57,7 @@ def predict(
     cache: Path | None,
     encoders: tuple[str, ...],
     system: str | None,
-    root: str | None,
+    root: Path | None,
     top: int | None,
     window: float | None,
     hop: float | None,

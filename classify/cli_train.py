@@ -9,12 +9,14 @@ from typing import Any
 import click
 
 from ..cache.errors import InputError
+from ..cache.manifest.options import ROOT, read_clips
 from .cli_run import say
 
 __all__ = ["probe", "train"]
 
 COMMON = [
     click.argument("manifest", type=click.Path(path_type=Path)),
+    ROOT,
     click.option("--cache", required=True, type=click.Path(path_type=Path), help="Cache folder."),
     click.option("--task", required=True, help="valence, emotion6, ..., or a YAML file."),
     click.option("--split", "scheme", default="speaker", show_default=True, help="Split scheme."),
@@ -46,6 +48,7 @@ def common(command: Any) -> Any:
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder.")
 def train(
     manifest: Path,
+    root: Path | None,
     cache: Path,
     task: str,
     output: Path,
@@ -70,7 +73,7 @@ def train(
         check_place("--pred", pred, [manifest, task])
         if pred.absolute().is_relative_to(output.absolute()):
             raise InputError(f"--pred {pred} is inside the model's folder {output}")
-    model, record = train_model(manifest, cache, task, say=say, **options)
+    model, record = train_model(read_clips(manifest, root), cache, task, say=say, **options)
     model.save_pretrained(output)
     if pred is not None:
         record["test"].write(pred)
@@ -92,6 +95,7 @@ def train(
 @click.option("--C", "values", default="0.001,0.01,0.1,1", show_default=True, help="C to try.")
 def probe(
     manifest: Path,
+    root: Path | None,
     cache: Path,
     task: str,
     space: str,
@@ -107,7 +111,13 @@ def probe(
     from .train import probe_space, probe_table
 
     grid = probe_space(
-        manifest, cache, task, space=space, values=_numbers("--C", values), say=say, **options
+        read_clips(manifest, root),
+        cache,
+        task,
+        space=space,
+        values=_numbers("--C", values),
+        say=say,
+        **options,
     )
     click.echo(json.dumps(grid) if as_json else probe_table(grid))
 

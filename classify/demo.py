@@ -47,7 +47,12 @@ MEMBERS = {
 }
 
 
-def write_recipe(manifest: str | Path, folder: str | Path, task: str | None = None) -> Path:
+def write_recipe(
+    manifest: str | Path,
+    folder: str | Path,
+    task: str | None = None,
+    root: str | Path | None = None,
+) -> Path:
     r"""Write `recipe.yaml` for a manifest.
 
     Parameters
@@ -58,6 +63,8 @@ def write_recipe(manifest: str | Path, folder: str | Path, task: str | None = No
     task : str, optional
         A named task or a task file; by default `valence` where the labels are valences, else the
         labels as they are.
+    root : path, optional
+        As for `Manifest.read`.
 
     Returns
     -------
@@ -79,7 +86,7 @@ def write_recipe(manifest: str | Path, folder: str | Path, task: str | None = No
     >>> [line for line in path.read_text().splitlines() if line.startswith(("task", "split"))]
     ['task: valence', 'split: {"scheme": "stratified", "test_size": 0.25, "dev_size": 0.2}']
     """
-    clips = Manifest.read(manifest)
+    clips = Manifest.read(manifest, root)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     kinds = [kind for kind, column in (("speech", "path"), ("text", "text")) if any(clips[column])]
@@ -88,7 +95,8 @@ def write_recipe(manifest: str | Path, folder: str | Path, task: str | None = No
     choice = ", C: [0.001, 0.01, 0.1, 1]" if has_dev else ""
     text = TEMPLATE.format(
         name=_shown(folder / "recipe.yaml"),
-        manifest=json.dumps(os.path.relpath(manifest, folder), ensure_ascii=False),
+        manifest=json.dumps(os.path.relpath(manifest, folder), ensure_ascii=False)
+        + ("" if root is None else f"\nroot: {json.dumps(os.path.relpath(root, folder))}"),
         task=_task(clips, folder, task),
         encoders="\n".join(ENCODERS[kind] for kind in kinds),
         split=json.dumps(split),

@@ -20,7 +20,7 @@ from .sides import Reason
 __all__ = ["AUDIO", "Named", "is_table", "long_names", "name_clips"]
 
 LONGEST = 230  # bytes of an id; 255 fit, and a window of a recording adds its times
-TABLES = (".csv", ".tsv", ".jsonl", ".parquet")
+TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
 #: what extract decodes, by the usual endings
 AUDIO = (
     *(".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus"),
@@ -82,7 +82,8 @@ def name_clips(
     if is_table(inputs):
         if text is not None:
             raise InputError("--text belongs to one file; a manifest has a column text")
-        return Named(Manifest.read(inputs[0], root=root))
+        clips = Manifest.read(inputs[0], root=root)
+        return Named(clips, notes=list(clips.notes))
     if root is not None:
         raise InputError(f"--root {root} belongs to a manifest; files are named by their own paths")
     notes: list[str] = []
@@ -106,11 +107,10 @@ def name_clips(
 
 def is_table(inputs: Sequence[str | os.PathLike[str]]) -> bool:
     """Whether what is named is one manifest."""
-    return (
-        len(inputs) == 1
-        and Path(inputs[0]).suffix.lower() in TABLES
-        and not Path(inputs[0]).is_dir()
-    )
+    if len(inputs) != 1 or Path(inputs[0]).is_dir():
+        return False
+    name = os.fspath(inputs[0]).lower().removesuffix(".gz")
+    return name == "-" or name.endswith(TABLES)
 
 
 def long_names(clips: Manifest) -> dict[str, dict[str, str]]:

@@ -28,7 +28,7 @@ Say = Callable[[str], None]
 
 
 def train_model(
-    manifest: str | Path,
+    manifest: str | Path | Manifest,
     cache: str | Path,
     task: str,
     *,
@@ -49,7 +49,8 @@ def train_model(
 
     Parameters
     ----------
-    manifest, cache : path
+    manifest : path or Manifest
+    cache : path
     task : str
     spaces : sequence of str
         Names of spaces; two for a fusion.
@@ -98,7 +99,8 @@ def train_model(
     )
     check_head(entry)
     wanted = Task.of(task)
-    part = _part(Manifest.read(manifest), wanted, store, scheme, test_size, dev_size, random_state)
+    clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    part = _part(clips, wanted, store, scheme, test_size, dev_size, random_state)
     say(f"training on {len(part.train)} clips")
     model, record = choose(entry, wanted, part, found, keep_interrupted=True, say=say)
     test = model.predict(part.test)
@@ -107,7 +109,7 @@ def train_model(
 
 
 def probe_space(
-    manifest: str | Path,
+    manifest: str | Path | Manifest,
     cache: str | Path,
     task: str,
     *,
@@ -147,7 +149,8 @@ def probe_space(
     store = Cache(cache, readonly=True)
     found = store.space(space)
     wanted = Task.of(task)
-    part = _part(Manifest.read(manifest), wanted, store, scheme, test_size, dev_size, random_state)
+    clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    part = _part(clips, wanted, store, scheme, test_size, dev_size, random_state)
     if not len(part.dev):
         raise InputError("no dev clips to choose a layer on; expected a --dev-size above 0")
     say(f"{found.n_layers} layers x {len(values)} values of C, {len(part.train)} clips")

@@ -7,7 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ..cache.manifest.options import ROOT, read_clips
+
 if TYPE_CHECKING:
+    from ..cache.manifest import Manifest
     from .extraction import Extraction
     from .planning import Plan
 
@@ -72,8 +75,8 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option("--part", default="1/1", callback=_part, metavar="I/N", help="For job arrays.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--workers", type=int, help="Processes, each with its own encoder.")
-@click.option("--root", type=click.Path(), help="Folder that paths are relative to.")
-@click.option("--allow-outside", is_flag=True, help="Allow paths that leave the root.")
+@ROOT
+@click.option("--allow-outside", is_flag=True, help="With --root: allow paths that leave it.")
 @click.option("--rehash", is_flag=True, help="Read every file, trust no earlier reading.")
 @click.option("--dry-run", is_flag=True, help="Say what there is to do, and do nothing.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
@@ -85,13 +88,13 @@ def extract(manifest: str, **options: Any) -> int:
     with its reason, and the exit code is 3.
     """
     from ..cache.cache import Cache
-    from ..cache.manifest import Manifest
     from .encoder import Encoder
     from .loop import run_extraction
     from .planning import plan
 
-    clips = Manifest.read(manifest, options["root"], allow_outside=options["allow_outside"])
+    clips = read_clips(manifest, options["root"], allow_outside=options["allow_outside"] or None)
     encoder = Encoder(options["encoder"], **_encoder_options(options))
+    _check_content(clips, encoder.modality)
     cache = Cache(options["cache"])
     common = {name: options[name] for name in ("part", "store_dtype", "rehash")}
     if options["dry_run"]:
@@ -108,6 +111,17 @@ def extract(manifest: str, **options: Any) -> int:
     if len(done.failures) > _SHOWN:
         click.echo(f"... and {len(done.failures) - _SHOWN} more", err=True)
     return done.exit_code
+
+
+def _check_content(clips: Manifest, modality: str) -> None:
+    """Refuse a table in which no clip has what the encoder reads, such as for a misspelt column."""
+    from ..cache.errors import InputError
+
+    column = "path" if modality == "audio" else "text"
+    if not any(clips.column(column)):
+        raise InputError(
+            f"{clips.source}: every {column} is blank, and the encoder needs {modality}"
+        )
 
 
 def _encoder_options(options: dict[str, Any]) -> dict[str, Any]:

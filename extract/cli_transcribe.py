@@ -7,6 +7,8 @@ from pathlib import Path
 
 import click
 
+from ..cache.manifest.options import ROOT, read_clips
+
 __all__ = ["transcribe"]
 
 
@@ -39,7 +41,7 @@ __all__ = ["transcribe"]
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
 @click.option("--dtype", default="float32", show_default=True)
 @click.option("--overwrite", is_flag=True, help="Transcribe clips that have a text as well.")
-@click.option("--root", type=click.Path(path_type=Path), help="Folder that paths are relative to.")
+@ROOT
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 def transcribe(
     manifest: Path,
@@ -61,12 +63,11 @@ def transcribe(
     call is free. The columns text_source, asr, asr_language and asr_reason say where each text is
     from and why one is blank. Exit code 3: some clips could not be read.
     """
-    from ..cache.manifest import Manifest
     from .progress import Progress
     from .transcribe import DEFAULT_MODEL, Transcriber
     from .transcribe import transcribe as fill_in
 
-    clips = Manifest.read(manifest, root)
+    clips = read_clips(manifest, root)
     if output.suffix not in (".csv", ".tsv", ".jsonl"):
         raise click.BadParameter(f"{output}: expected .csv, .tsv or .jsonl", param_hint="-o")
     per_language = language == "column"

@@ -10,8 +10,9 @@
 from __future__ import annotations
 
 from .corpora import read_emobox, read_s3prl, read_unified
-from .manifest import NO_TIME, Clip, Manifest
+from .manifest import Clip, Manifest
 from .objects import from_audformat, from_datasets
+from .times import NO_TIME
 
 __all__ = [
     "NO_TIME",

@@ -20,7 +20,7 @@ def check_ids(
     """Check that ids are exact, unique text; return what to keep where equal rows are dropped."""
     for i, id_ in enumerate(clips.ids):
         if not id_ or len(id_) > 63 or not id_.isascii() or "\0" in id_:
-            _check_id(id_, lambda i=i: clips.place(i))
+            _check_id(id_, lambda i=i: clips.place(i), _whence(clips))
     first = clips._position
     if len(first) == len(clips):
         return None
@@ -34,19 +34,28 @@ def check_ids(
         if unlike:
             raise InputError(
                 f"{clips.place(i)}: id {id_!r} was used in line {clips.line(j)} for another clip"
-                f" ({listed(unlike)} differ): ids must be unique"
+                f" ({listed(unlike)} differ): ids must be unique{_whence(clips)}"
             )
         if not dedupe:
             raise InputError(
                 f"{clips.place(i)}: id {id_!r} repeats line {clips.line(j)}: remove the row, or"
-                " read with dedupe=True"
+                " let affekt manifest TABLE --dedupe -o clips.csv remove all such rows"
             )
     return np.array(kept)
 
 
-def _check_id(id_: str, place: Any) -> None:
+def _whence(clips: Manifest) -> str:
+    """Return which column the ids are from, for a message, where it is not ``id``."""
+    taken = clips.taken.get("id")
+    if taken == () and "path" in clips:
+        return "; the path is the id, for the table has no column id: add one"
+    name = taken[0] if taken else "id"
+    return "" if name == "id" else f"; column {name} was taken for the id: add a column id"
+
+
+def _check_id(id_: str, place: Any, whence: str) -> None:
     if not id_:
-        raise InputError(f"{place()}: the id is blank, expected text")
+        raise InputError(f"{place()}: the id is blank, expected text{whence}")
     if "\0" in id_:
         raise InputError(f"{place()}: the id {id_!r} holds a NUL character")
     try:
@@ -54,7 +63,9 @@ def _check_id(id_: str, place: Any) -> None:
     except UnicodeEncodeError:
         raise InputError(f"{place()}: the id {id_!r} is not valid Unicode") from None
     if size > 255:
-        raise InputError(f"{place()}: the id {id_[:40]!r}... has {size} bytes, at most 255 fit")
+        raise InputError(
+            f"{place()}: the id {id_[:40]!r}... has {size} bytes, at most 255 fit{whence}"
+        )
 
 
 def check_content(clips: Manifest, *, allow_outside: bool) -> None:

@@ -2,99 +2,233 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+import numpy as np
 
 from ..errors import InputError, nearest
 from .tables import Table
+from .times import times_of
 
 COLUMNS = (
     "id", "path", "start", "end", "text", "label", "speaker", "language", "split", "dataset",
 )  # fmt: skip
 TIMES = ("start", "end")
+NORMAL = ("id", "label", "speaker", "language", "split", "dataset")  # in Unicode's form NFC
 
-ALIASES = {
-    "id": ("clip", "clip_id", "utt", "utt_id", "utterance_id", "uttid"),
-    "path": (
-        "file", "file_name", "filename", "filepath", "file_path", "wav", "wav_file", "wav_path",
-        "audio", "audio_path", "audio_file",
+#: our name -> other names; those of the second list count where none of the first is there
+ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
+    "id": (
+        ("clip", "clip_id", "utt", "utt_id", "utterance_id", "uttid"),
+        ("key", "segment_id", "sample_id", "audio_id", "uid"),
     ),
-    "start": ("onset", "begin", "start_time", "start_s"),
-    "end": ("offset", "stop", "end_time", "end_s"),
-    "text": ("transcript", "transcription", "sentence", "utterance"),
-    "label": ("emotion", "emo", "labels", "class", "category"),
-    "speaker": ("spk", "speaker_id", "spk_id", "speakerid", "actor"),
-    "language": ("lang", "language_id", "locale"),
-    "split": ("partition", "subset", "fold_name"),
-    "dataset": ("corpus", "database", "db"),
+    "path": (
+        (
+            "file", "file_name", "filename", "filepath", "file_path", "wav", "wav_file", "wav_path",
+            "audio", "audio_path", "audio_file",
+        ),
+        (
+            "audio_filepath", "audio_file_path", "audio_filename", "wav_filename", "audiofile",
+            "fname",
+        ),
+    ),
+    "text": (("transcript", "transcription", "sentence", "utterance"),),
+    "label": (("emotion", "emo", "labels", "class", "category"), ("emoclass", "emotion_label")),
+    "speaker": (
+        ("spk", "speaker_id", "spk_id", "speakerid", "actor"),
+        ("spkrid", "actor_id", "actorid", "client_id", "subject", "subject_id", "participant_id"),
+    ),
+    "language": (("lang", "language_id", "locale"),),
+    "split": (("partition", "subset", "fold_name"), ("split_set",)),
+    "dataset": (("corpus", "database", "db"),),
 }  # fmt: skip
+#: beside one of these an utterance is counted within a dialogue
+DIALOGUES = ("dialogue_id", "dialog_id", "conversation_id", "scene_id", "session_id")
 
 
-def named(table: Table) -> Mapping[str, Sequence[Any]]:
+@dataclass
+class Named:
+    """A table's columns under our names.
+
+    Attributes
+    ----------
+    columns
+        Name -> values; start and end as float64 in seconds with NaN for blank.
+    taken
+        Our name -> the columns of the table that were read for it; ``()`` for ids that are paths
+        or row numbers.
+    notes
+        What the reader of the table should know.
+    """
+
+    columns: dict[str, Any]
+    taken: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def named(table: Table, *, labels_only: bool = False) -> Named:
     """Give a table's columns our names; a column that has our name wins over an alias.
 
-    Without a column for ids the path is the id. A start or end by another name counts only where it
-    holds times in seconds.
+    Parameters
+    ----------
+    table : Table
+    labels_only : bool
+        The table need not have paths or texts.
 
     Raises
     ------
     InputError
-        No id, neither path nor text, or two columns for one thing.
+        Neither path nor text, two columns for one thing, ids that are numbers with a point.
 
     Examples
     --------
     >>> from affekt.cache.manifest.tables import table_of_rows
-    >>> list(named(table_of_rows([{"file": "a.wav", "emo": "joy", "take": "3"}], "<rows>")))
-    ['id', 'path', 'label', 'take']
+    >>> found = named(table_of_rows([{"file": "a.wav", "emo": "joy", "take": "3"}], "<rows>"))
+    >>> list(found.columns), found.taken["path"], found.taken["id"]
+    (['id', 'path', 'label', 'take'], ('file',), ())
     """
     folded: dict[str, list[str]] = {}
     for name in table.columns:
-        folded.setdefault(name.strip().casefold(), []).append(name)
-    renamed: dict[str, str] = {}
-    for ours, aliases in ALIASES.items():
-        for group in ((ours,), aliases):
-            found = [name for alias in group for name in folded.get(alias, ())]
-            if ours in TIMES and group is aliases:
-                found = [name for name in found if _are_times(table.columns[name])]
-            if len(found) > 1:
-                raise InputError(
-                    f"{table.source}: columns {' and '.join(found)} could all be the {ours};"
-                    f" name one of them {ours}"
-                )
-            if found:
-                renamed[found[0]] = ours
-                break
-    columns = {renamed.get(name, name.strip()): values for name, values in table.columns.items()}
-    if "id" not in columns and "path" in columns and not _misspelt("id", table):
-        columns = {"id": _ids_of_paths(columns), **columns}
-    if "id" not in columns or not ("path" in columns or "text" in columns):
-        needed = "id" if "id" not in columns else "path or text"
+        folded.setdefault(_folded(name), []).append(name)
+    renamed = {
+        name: ours for ours in ALIASES if (name := _column_for(ours, folded, table)) is not None
+    }
+    columns: dict[str, Any] = {}
+    for name, values in table.columns.items():
+        ours = renamed.get(name) or unicodedata.normalize("NFC", name.strip())
+        values = table.plain(values)
+        columns[ours] = normal(values) if ours in NORMAL else values
+    found = Named(columns, {ours: (name,) for name, ours in renamed.items()})
+    if not labels_only and not ("path" in columns or "text" in columns):
         raise InputError(
-            f"{table.source}: no column {needed}; it has {', '.join(table.columns)}."
-            + nearest(needed.split()[0], table.columns)
+            f"{table.source}: no column path or text; it has {', '.join(table.columns)}."
+            + (nearest("path", table.columns) or nearest("text", table.columns))
         )
-    return columns
+    times = times_of(table, columns.get("path"))
+    for name in TIMES:
+        columns.pop(name, None)
+    for names in times.taken.values():
+        if len(names) == 1:  # an end that is start and duration leaves both
+            columns.pop(unicodedata.normalize("NFC", names[0].strip()), None)
+    columns |= times.columns
+    found.taken |= times.taken
+    found.notes += times.notes
+    _give_ids(found, table, folded)
+    found.columns = {name: found.columns[name] for name in _order(found, table)}
+    return found
 
 
-def _misspelt(name: str, table: Table) -> bool:
-    return any(0 < abs(len(name) - len(c)) <= 1 and name in c.casefold() for c in table.columns)
+def normal(values: Sequence[str]) -> Sequence[str]:
+    r"""Return texts in Unicode's form NFC, so that two ways to write ``é`` are one label.
+
+    Examples
+    --------
+    >>> normal(["cafe\u0301", "tea"]) == ["caf\u00e9", "tea"]
+    True
+    """
+    if all("".join(values[i : i + 1000]).isascii() for i in range(0, len(values), 1000)):
+        return values
+    return [value if value.isascii() else unicodedata.normalize("NFC", value) for value in values]
 
 
-def _ids_of_paths(columns: Mapping[str, Sequence[Any]]) -> list[str]:
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name.strip().casefold())
+
+
+def _column_for(ours: str, folded: Mapping[str, list[str]], table: Table) -> str | None:
+    """Return the column that is one of ours, or None."""
+    for group in ((ours,), *ALIASES[ours]):
+        found = [name for alias in group for name in folded.get(alias, ())]
+        if ours == "id":
+            found = [name for name in found if not _counts_within(name, folded)]
+        if len(found) > 1:
+            raise InputError(
+                f"{table.source}: columns {' and '.join(found)} could all be the {ours};"
+                f" name one of them {ours}"
+            )
+        if found:
+            return found[0]
+    return None
+
+
+def _counts_within(name: str, folded: Mapping[str, list[str]]) -> bool:
+    return "utt" in _folded(name) and any(dialogue in folded for dialogue in DIALOGUES)
+
+
+def _give_ids(found: Named, table: Table, folded: Mapping[str, list[str]]) -> None:
+    """Take the ids from their column; where it is none, from the path and times, or count rows."""
+    columns, taken = found.columns, found.taken.get("id", ())
+    if taken:
+        [name] = taken
+        row = table.floats(name)
+        if row is not None:
+            raise InputError(
+                f"{table.place(row)}: {name} is the number {table.columns[name][row]}, expected"
+                " text: as a number 7 and 7.0 are one id"
+            )
+        values = columns["id"]
+        if name == "id" or len(set(values)) == len(values):
+            return
+        if "path" not in columns:
+            found.notes.append(f"column {name} repeats and was not taken for the id")
+        else:
+            found.notes.append(
+                f"column {name} repeats and was not taken for the id: the ids are the paths"
+            )
+        columns[name.strip()] = columns.pop("id")
+    elif name := _misspelt_id(table, folded):
+        raise InputError(
+            f"{table.source}: no column id; it has {', '.join(table.columns)}."
+            f"{nearest('id', [name]) or f' Is {name!r} the id?'} Otherwise give it another name"
+        )
+    found.taken["id"] = ()
+    if "path" in columns:
+        columns["id"] = normal(_ids_of_paths(columns, found, table))
+    else:
+        columns["id"] = [str(line) for line in range(1, len(table) + 1)]
+        found.notes.append("there is no column of ids: the ids are the numbers of the rows")
+
+
+def _misspelt_id(table: Table, folded: Mapping[str, list[str]]) -> str:
+    return next((folded[n][0] for n in folded if len(n) == 3 and "id" in n and n != "uid"), "")
+
+
+def _ids_of_paths(columns: Mapping[str, Sequence[Any]], found: Named, table: Table) -> list[str]:
     """Without an id column the path is the id, and a segment adds its times as written."""
     paths = [str(path) for path in columns["path"]]
     if not any(name in columns for name in TIMES):
         return paths
     blank = [""] * len(paths)
-    times = zip(columns.get("start", blank), columns.get("end", blank), strict=True)
+    starts, ends = (_written(name, found, table) or blank for name in TIMES)
     return [
         f"{path}#{start}-{end}" if f"{start}{end}" else path
-        for path, (start, end) in zip(paths, times, strict=True)
+        for path, start, end in zip(paths, starts, ends, strict=True)
     ]
 
 
-def _are_times(values: Sequence[Any]) -> bool:
-    try:
-        return any(values) and all(float(value or 0) is not None for value in values)
-    except ValueError:
-        return False
+def _written(name: str, found: Named, table: Table) -> list[str]:
+    """Times as the table writes them where they are numbers, else in seconds."""
+    if name not in found.columns:
+        return []
+    times = np.asarray(found.columns[name])
+    taken = found.taken[name]
+    plain = table.columns[taken[0]] if len(taken) == 1 else []
+    if plain and not any(":" in text or text == "NaT" for text in plain):
+        return [str(text) for text in plain]
+    return ["" if np.isnan(time) else repr(float(time)) for time in times]
+
+
+def _order(found: Named, table: Table) -> list[str]:
+    """Ids first, then the columns in the order of the table; an end of its own after the start."""
+    ours = {names[0]: mine for mine, names in found.taken.items() if names and mine != "end"}
+    order = ["id"] if not found.taken["id"] else []
+    for name in table.columns:
+        mine = ours.get(name, name.strip())
+        mine = mine if mine in found.columns else unicodedata.normalize("NFC", mine)
+        for one in (mine, "end" if name in found.taken.get("end", ()) else ""):
+            if one in found.columns and one not in order:
+                order.append(one)
+    return order + [name for name in found.columns if name not in order]

@@ -1,9 +1,9 @@
 """A manifest: a table of clips.
 
-`Manifest.read` takes CSV, TSV, JSONL or Parquet, `Manifest.from_frame` a pandas DataFrame, and
-`Manifest.from_rows` anything with names and values. Ids are exact text, paths are relative to the
-manifest and confined to its root, and "nan" and "NA" stay the text they are. All checks that need
-no file are made here, so that a wrong table is refused before any work.
+`Manifest.read` takes CSV, TSV, JSONL, JSON, Parquet or Excel, `Manifest.from_frame` a pandas
+DataFrame, and `Manifest.from_rows` anything with names and values. Ids are exact text, paths are
+absolute or relative to the manifest, and "nan" and "NA" stay the text they are. All checks that
+need no file are made here, so that a wrong table is refused before any work.
 """
 
 from __future__ import annotations
@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, listed, nearest
-from .checks import check_content, check_ids
-from .columns import COLUMNS, TIMES, named
+from . import checks
+from .columns import COLUMNS, NORMAL, TIMES, named, normal
 from .paths import Folder
+from .sources import is_regular
+from .speakers import merged, note_on, spellings
 from .tables import Table, read_table, table_of_frame, table_of_rows, write_table
-
-NO_TIME = -np.inf  # a time that is written but is none ("nan", "inf"): extract quarantines the clip
+from .times import time_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +77,18 @@ class Manifest:
         source: str,
         lines: np.ndarray,
         rows_are_lines: bool,
+        taken: Mapping[str, tuple[str, ...]] | None = None,
+        notes: Sequence[str] = (),
     ):
         self._columns = dict(columns)
         self._folder = folder
         self._lines = lines
         self._rows_are_lines = rows_are_lines
         self.source = source
+        #: our name -> the columns of the table it was read from; none where it was made
+        self.taken = dict(taken or {})
+        #: what a reader of the table should know: columns not used, speakers spelt in two ways
+        self.notes = tuple(notes)
 
     @classmethod
     def read(
@@ -89,21 +96,27 @@ class Manifest:
         path: str | os.PathLike,
         root: str | os.PathLike | None = None,
         *,
-        allow_outside: bool = False,
+        allow_outside: bool | None = None,
         dedupe: bool = False,
+        labels_only: bool = False,
     ) -> Manifest:
-        """Read a manifest from a ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet`` file.
+        """Read a manifest from a file.
 
         Parameters
         ----------
         path : path
-            The table, in UTF-8, with a header. A CSV is separated by commas, semicolons or tabs.
+            A ``.csv``, ``.tsv``, ``.jsonl``, ``.json``, ``.parquet`` or ``.xlsx`` file, perhaps as
+            ``.gz``; a pipe, or ``-`` for stdin. Text is UTF-8, with a header; a CSV is separated by
+            commas, semicolons, tabs or bars.
         root : path, optional
-            Folder that the paths are relative to and must stay in; default: the table's folder.
-        allow_outside : bool
-            Allow absolute paths, ``..`` and links that leave the root. Devices and pipes never are.
+            Folder that the paths are relative to and must stay in, for tables of others. Without
+            one they are relative to the table's folder, and may lead anywhere.
+        allow_outside : bool, optional
+            Let paths leave a `root` that is given. Devices and pipes are never read.
         dedupe : bool
             Keep the first of rows that are equal in every column, instead of refusing them.
+        labels_only : bool
+            The table is read for its labels: it need not have paths or texts.
 
         Raises
         ------
@@ -112,36 +125,36 @@ class Manifest:
         """
         path = Path(path)
         table = read_table(path)
-        root = path.parent if root is None else root
-        return _checked(table, root, allow_outside=allow_outside, dedupe=dedupe)
+        folder = _folder(path.parent if is_regular(path) else Path(), root, allow_outside)
+        return _made(table, folder, dedupe=dedupe, labels_only=labels_only)
 
     @classmethod
     def from_rows(
         cls,
         rows: Iterable[Mapping[str, Any] | Clip],
-        root: str | os.PathLike = ".",
+        root: str | os.PathLike | None = None,
         source: str = "<rows>",
         *,
-        allow_outside: bool = False,
+        allow_outside: bool | None = None,
     ) -> Manifest:
-        """Make a manifest from dictionaries or clips."""
+        """Make a manifest from dictionaries or clips; without `root` paths are relative to here."""
         plain = (
             {name: getattr(row, name) for name in COLUMNS} if isinstance(row, Clip) else row
             for row in rows
         )
-        return _checked(table_of_rows(plain, source), root, allow_outside=allow_outside)
+        return _made(table_of_rows(plain, source), _folder(Path(), root, allow_outside))
 
     @classmethod
     def from_frame(
         cls,
         frame: Any,
-        root: str | os.PathLike = ".",
+        root: str | os.PathLike | None = None,
         *,
         source: str = "<frame>",
-        allow_outside: bool = False,
+        allow_outside: bool | None = None,
     ) -> Manifest:
         """Make a manifest from a pandas DataFrame; None and NaN are blank."""
-        return _checked(table_of_frame(frame, source), root, allow_outside=allow_outside)
+        return _made(table_of_frame(frame, source), _folder(Path(), root, allow_outside))
 
     @classmethod
     def from_datasets(cls, dataset: Any, folder: str | os.PathLike, **options: Any) -> Manifest:
@@ -179,6 +192,22 @@ class Manifest:
             f"{self.source} has no column {name!r}; it has {', '.join(known)}."
             + nearest(name, (*known, *COLUMNS))
         )
+
+    def column(self, name: str) -> np.ndarray:
+        """Return a column that the table must have, or say which it has.
+
+        Raises
+        ------
+        InputError
+            The table has no such column, whatever the clips are for.
+        """
+        if name not in self._columns:
+            known = self.columns
+            raise InputError(
+                f"{self.source} has no column {name}; it has {', '.join(known)}."
+                f"{nearest(name, known)} Rename the one that is the {name}"
+            )
+        return self._columns[name]
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -262,8 +291,23 @@ class Manifest:
                 values = [values] * len(self)
             if len(values) != len(self):
                 raise InputError(f"column {name} has {len(values)} values, expected {len(self)}")
-            new[name] = _objects([str(value) for value in values])
+            texts = [str(value) for value in values]
+            new[name] = _objects(normal(texts) if name in NORMAL else texts)
         return self._like(new, self._lines)
+
+    def merge_speakers(self) -> Manifest:
+        """Return a manifest in which speakers that differ in spelling only have one name.
+
+        Case, blanks, leading zeros and Unicode form do not count; the most frequent name is kept.
+
+        Examples
+        --------
+        >>> rows = [{"id": str(i), "text": "t"} for i in range(3)]
+        >>> clips = Manifest.from_rows(rows).with_columns(speaker=["s1", "S01", "s1"])
+        >>> list(clips.merge_speakers()["speaker"])
+        ['s1', 's1', 's1']
+        """
+        return self.with_columns(speaker=merged(self["speaker"].tolist()))
 
     @cached_property
     def hash(self) -> str:
@@ -278,7 +322,7 @@ class Manifest:
     def write(self, path: str | os.PathLike) -> Path:
         """Write the table as ``.csv``, ``.tsv`` or ``.jsonl``; paths stay as they are written."""
         columns = {
-            name: [_time_text(time) for time in values] if name in TIMES else values.tolist()
+            name: [time_text(time) for time in values] if name in TIMES else values.tolist()
             for name, values in self._columns.items()
         }
         return write_table(Path(path), columns)
@@ -291,6 +335,7 @@ class Manifest:
             raise InputError(f"select takes a list of ids, not the text {which!r}")
         values = which if isinstance(which, np.ndarray) else list(which)
         if len(values) and isinstance(values[0], str):
+            values = normal(list(values))
             unknown = [id_ for id_ in values if id_ not in self._position]
             if unknown:
                 raise InputError(
@@ -320,50 +365,47 @@ class Manifest:
             source=self.source,
             lines=lines,
             rows_are_lines=self._rows_are_lines,
+            taken=self.taken,
+            notes=self.notes,
         )
 
 
-def _checked(
-    table: Table, root: str | os.PathLike, *, allow_outside: bool, dedupe: bool = False
+def _folder(default: Path, root: str | os.PathLike | None, allow_outside: bool | None) -> Folder:
+    """Return where paths lead: a root that is given confines them unless that is waived."""
+    given = root is not None
+    outside = not given if allow_outside is None else allow_outside
+    return Folder(Path(root) if given else default, allow_outside=outside)
+
+
+def _made(
+    table: Table, folder: Folder, *, dedupe: bool = False, labels_only: bool = False
 ) -> Manifest:
     """Return the manifest of a table, or say what is wrong with it."""
     if not len(table):
         raise InputError(f"{table.source} has 0 rows: expected at least one clip under the header")
-    columns = named(table)
+    found = named(table, labels_only=labels_only)
+    columns = found.columns
+    for name in table.nameless:  # an index that was written along, or separators at the end
+        if name in columns and not any(columns[name]):
+            del columns[name]
     clips = Manifest(
         {
-            name: _times(values, name, table) if name in TIMES else _objects(values)
+            name: np.asarray(values) if name in TIMES else _objects(values)
             for name, values in columns.items()
         },
-        folder=Folder(Path(root), allow_outside=allow_outside),
+        folder=folder,
         source=table.source,
         lines=table.lines,
         rows_are_lines=table.rows_are_lines,
+        taken=found.taken,
+        notes=found.notes,
     )
-    kept = check_ids(clips, columns, dedupe=dedupe)
-    check_content(clips, allow_outside=allow_outside)
+    kept = checks.check_ids(clips, columns, dedupe=dedupe)
+    if not labels_only:
+        checks.check_content(clips, allow_outside=folder.allow_outside)
+    if note := note_on(spellings(columns.get("speaker", ()))):
+        clips.notes = (*clips.notes, note)
     return clips if kept is None else clips._take(kept)
-
-
-def _times(values: Sequence[Any], name: str, table: Table) -> np.ndarray:
-    times = np.full(len(values), np.nan)
-    for i, value in enumerate(values):
-        if value == "" or value is None:
-            continue
-        try:
-            time = float(value)
-        except ValueError:
-            raise InputError(
-                f"{table.place(i)}: {name} is {value!r}, expected seconds, such as 1.25, or blank"
-            ) from None
-        times[i] = time if np.isfinite(time) else NO_TIME
-    return times
-
-
-def _time_text(time: float) -> str:
-    if np.isnan(time):
-        return ""
-    return "nan" if time == NO_TIME else repr(float(time))
 
 
 def _objects(values: Sequence[Any]) -> np.ndarray:

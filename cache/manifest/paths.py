@@ -1,8 +1,9 @@
-"""Keep a manifest's paths inside its root.
+"""Where a manifest's paths lead, and how a table of a stranger is kept inside a root.
 
-What is written is checked first, without touching a file: no address, no ``..``, and no
+One's own table may name any regular file, by an absolute path, through ``..`` or a link. With a
+root that was given, what is written is checked first, without touching a file: no ``..``, and no
 absolute path but one inside the root. Links are followed when a file is asked for, and must end
-inside the root at a regular file.
+inside the root.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ def check_written(
     place : callable
         Returns where it stands, for the message.
     allow_outside : bool
-        Allow absolute paths and ``..``; addresses and NUL never are.
+        Allow any absolute path and ``..``; addresses and NUL never are.
     root : Path, optional
         Absolute paths inside it are fine; without one, none is.
     """
@@ -42,8 +43,8 @@ def check_written(
     if climbs or (absolute and (root is None or not _inside(written, root))):
         where = "" if root is None else f" {root}"
         raise InputError(
-            f"{place()}: path {written!r} leaves the manifest's root{where}; write it relative to"
-            " the root, or give a root that holds it"
+            f"{place()}: path {written!r} leaves the manifest's root{where}; without a root that is"
+            " given, a table of your own may name any file"
         )
 
 
@@ -85,8 +86,8 @@ class Folder:
             mode = stat.S_IFREG  # extract says what is wrong with a file that cannot be opened
         if not self.allow_outside and not self._holds(real):
             raise InputError(
-                f"{place()}: path {written!r} leaves the root {self.root} through a link; copy the"
-                " file, or give a root that holds both"
+                f"{place()}: path {written!r} leaves the root {self.root} through a link; without a"
+                " root that is given, the links of a table of your own are followed"
             )
         if not stat.S_ISREG(mode):
             raise InputError(f"{place()}: path {written!r} is not a regular file")

@@ -104,6 +104,7 @@ def test_a_path_that_leaves_the_root(here, path):
     lines = (here / "clips.csv").read_text(encoding="utf-8").splitlines()
     body = [line.replace(",", f",{path if i == 4 else ''},", 1) for i, line in enumerate(lines[1:])]
     (here / "clips.csv").write_text("\n".join([lines[0], *body]), encoding="utf-8")
+    change(here / "recipe.yaml", "manifest: clips.csv", "manifest: clips.csv\nroot: .")
     done = call("run", "recipe.yaml", cwd=here)
     assert done.returncode == 2, done.stderr
     assert "clips.csv line 6" in done.stderr

@@ -1,0 +1,48 @@
+"""One cell of a table as exact text."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+class FloatText(str):
+    """Text that was a number with a decimal point: never an id, for 7 and 7.0 would be two."""
+
+    __slots__ = ()
+
+
+def text_of(value: Any, place: Callable[[], str] | None = None) -> str:
+    """Return a value as exact text; nothing is blank, and a span of time is in seconds.
+
+    Examples
+    --------
+    >>> text_of("NA"), text_of(None), text_of(7), text_of(float("nan")), text_of(["a"])
+    ('NA', '', '7', '', '["a"]')
+    """
+    if isinstance(value, str):
+        return value
+    if value is None or (isinstance(value, (float, np.floating)) and math.isnan(value)):
+        return ""
+    if isinstance(value, (bool, np.bool_)):
+        value = bool(value)
+    elif isinstance(value, (int, np.integer)) and not isinstance(value, np.timedelta64):
+        return str(int(value))
+    elif isinstance(value, (float, np.floating)):
+        return FloatText(repr(float(value)))
+    elif type(value).__name__ in ("NaTType", "NAType"):  # pandas' blanks, without importing pandas
+        return ""
+    elif isinstance(value, np.timedelta64):
+        return "" if np.isnat(value) else repr(float(value / np.timedelta64(1, "ns")) / 1e9)
+    elif hasattr(value, "total_seconds"):
+        return repr(float(value.total_seconds()))
+    elif isinstance(value, (bytes, bytearray, memoryview)):
+        return f"<{len(value)} bytes>"  # never the bytes themselves
+    try:
+        return json.dumps(value, ensure_ascii=False, default=text_of)
+    except (TypeError, ValueError):
+        return str(value)

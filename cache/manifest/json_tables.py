@@ -1,0 +1,73 @@
+"""Tables of JSON: one object a line, a list of objects, or objects under their ids."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, TextIO
+
+from ..errors import InputError, listed, nearest
+from .cells import text_of
+
+
+def json_line_rows(stream: TextIO, source: str, names: list[str]) -> Iterator[tuple[int, list]]:
+    """Yield the values of the object in each line, in the order of `names`, which grows."""
+
+    def objects() -> Iterator[tuple[int, Any]]:
+        for line, text in enumerate(stream, start=1):
+            if text.strip():
+                try:
+                    yield line, json.loads(text)
+                except (ValueError, RecursionError) as error:
+                    raise InputError(f"{source} line {line}: not JSON: {_short(error)}") from None
+
+    return _rows(objects(), source, names, "line")
+
+
+def json_rows(stream: TextIO, source: str, names: list[str]) -> Iterator[tuple[int, list]]:
+    """Yield the values of each object of a JSON file: a list, or a mapping of id to object."""
+    try:
+        value = json.load(stream)
+    except (ValueError, RecursionError) as error:
+        raise InputError(
+            f"{source}: not JSON: {_short(error)}; is it one object a line (.jsonl)?"
+        ) from None
+    if isinstance(value, Mapping) and len(value) == 1:  # {"data": [...]}
+        [inner] = value.values()
+        value = inner if isinstance(inner, list) else value
+    if isinstance(value, Mapping) and value and all(isinstance(v, dict) for v in value.values()):
+        value = [{"id": key, **row} for key, row in value.items()]
+    if not isinstance(value, list):
+        raise InputError(f"{source}: expected a list of objects, or objects under their ids")
+    return _rows(enumerate(value, start=1), source, names, "row")
+
+
+def _rows(
+    objects: Iterable[tuple[int, Any]], source: str, names: list[str], unit: str
+) -> Iterator[tuple[int, list]]:
+    known: set[str] = set()
+    for number, row in objects:
+        place = f"{source} {unit} {number}"
+        if not isinstance(row, dict):
+            raise InputError(f"{place}: expected an object with names and values")
+        if not row.keys() <= known:
+            for name in row:
+                if name not in known:
+                    if known:
+                        _check_new(name, [n for n in names if n not in row], place)
+                    names.append(name)
+                    known.add(name)
+        yield number, [text_of(row.get(name), lambda place=place: place) for name in names]
+
+
+def _check_new(name: str, absent: list[str], place: str) -> None:
+    """Refuse a name that is new here and almost that of a column which this row leaves out."""
+    if hint := nearest(name, absent):
+        raise InputError(
+            f"{place}: name {name!r} is not in the first line, and"
+            f" {listed([repr(a) for a in absent])} not in this one.{hint}"
+        )
+
+
+def _short(error: Exception) -> str:
+    return str(error).split(": line", maxsplit=1)[0]

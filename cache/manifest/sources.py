@@ -1,0 +1,162 @@
+"""Where a table comes from: a file, a compressed file, a pipe; and what is in it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import stat
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, TextIO
+
+from ..errors import InputError, nearest
+
+OTHER_ENDINGS = {".txt": ".csv", ".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
+KALDI = ("wav.scp", "segments", "text", "utt2spk", "spk2utt", "utt2emo")
+MAGIC = {
+    b"PAR1": ".parquet",
+    b"PK\x03\x04": ".xlsx",
+    b"{": ".jsonl",
+    b"[": ".json",
+}
+
+
+@dataclass
+class Source:
+    """A table's bytes from the start, its name, and the ending that says how to read it."""
+
+    name: str
+    kind: str
+    stream: BinaryIO | gzip.GzipFile
+    encoding: str = "utf-8-sig"
+    _text: io.TextIOWrapper | None = None
+
+    def text(self) -> TextIO:
+        """Return the text from the start, line ends as they are; an earlier text ends."""
+        self.release()
+        self.stream.seek(0)
+        self._text = io.TextIOWrapper(self.stream, encoding=self.encoding, newline="")
+        return self._text
+
+    def release(self) -> None:
+        """Take the bytes back from the text over them, so that its end does not close them."""
+        if self._text is not None:
+            self._text.detach()
+            self._text = None
+
+    def bad_bytes(self) -> str:
+        """Return where the bytes stop being text, for a message."""
+        self.release()
+        if self.encoding == "utf-8-sig":
+            self.stream.seek(0)
+            for line, data in enumerate(self.stream, start=1):
+                try:
+                    data.decode("utf-8")
+                except UnicodeDecodeError as error:
+                    return (
+                        f"{self.name} line {line}: byte {data[error.start]:#04x} at column"
+                        f" {error.start + 1} is not UTF-8; save the table as UTF-8"
+                    )
+        return f"{self.name}: not {self.encoding}; save the table as UTF-8"
+
+
+@contextmanager
+def opened(path: Path, known: Sequence[str]) -> Iterator[Source]:
+    """Open a table, and find out how it is to be read.
+
+    Raises
+    ------
+    InputError
+        Missing, unreadable, a folder, or not a table that is read.
+    """
+    name = str(path)
+    try:
+        with _stream(path) as stream:
+            source = _described(path, stream, known)
+            try:
+                yield source
+            finally:
+                source.release()
+    except FileNotFoundError:
+        raise InputError(f"{name}: there is no such file.{_beside(path)}") from None
+    except IsADirectoryError:
+        raise InputError(
+            f"{name}: is a folder, expected a table ({', '.join(known)}); affekt manifest {name}"
+            " -o clips.csv makes one of many a corpus"
+        ) from None
+    except PermissionError:
+        raise InputError(f"{name}: no permission to read it") from None
+    except (gzip.BadGzipFile, EOFError) as error:
+        raise InputError(f"{name}: not a whole gzip file: {error}") from None
+
+
+@contextmanager
+def _stream(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
+    if str(path) == "-":
+        yield io.BytesIO(sys.stdin.buffer.read())
+    elif not is_regular(path):
+        yield io.BytesIO(path.read_bytes())
+    else:
+        with path.open("rb") as stream:
+            if stream.read(2) == b"\x1f\x8b":
+                with gzip.open(path) as unpacked:
+                    yield unpacked
+            else:
+                yield stream
+
+
+def is_regular(path: Path) -> bool:
+    """Whether a table is a file of its own folder, not standard input or another pipe."""
+    return str(path) != "-" and (not path.exists() or stat.S_ISREG(path.stat().st_mode))
+
+
+def _described(path: Path, stream: BinaryIO | gzip.GzipFile, known: Sequence[str]) -> Source:
+    name = str(path)
+    stream.seek(0)
+    head = stream.read(1024)
+    suffixes = [suffix.lower() for suffix in path.suffixes]
+    suffix = "".join(suffixes[-1:])
+    if suffix == ".gz":
+        suffix = "".join(suffixes[-2:-1])
+    suffix = OTHER_ENDINGS.get(suffix, suffix)
+    found = _of_content(head)
+    if path.name in KALDI:
+        raise InputError(
+            f"{name}: one file of a Kaldi data folder; affekt manifest {path.parent} -o clips.csv"
+            " makes a table of the folder"
+        )
+    if head.startswith(b"version https://git-lfs"):
+        raise InputError(f"{name}: a pointer of Git LFS, not the table; git lfs pull fetches it")
+    if suffix not in known:
+        if is_regular(path) and suffix:
+            raise InputError(f"{name}: expected a table: {', '.join(known)}, also as .gz")
+        suffix = found or ".csv"
+    if found in (".parquet", ".xlsx") and suffix != found:
+        raise InputError(f"{name}: the content is that of a {found} file; give it that ending")
+    if suffix in (".parquet", ".xlsx"):
+        if found != suffix:
+            what = "Parquet" if suffix == ".parquet" else "an Excel workbook"
+            raise InputError(f"{name}: not {what}; expected a table: {', '.join(known)}")
+        return Source(name, suffix, stream)
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return Source(name, suffix, stream, "utf-16")
+    if b"\0" in head:
+        half = head[1::2].count(0) + head[::2].count(0)
+        what = "looks like UTF-16 without a mark" if half * 3 > len(head) else "is not text"
+        raise InputError(f"{name}: {what}; save the table as UTF-8")
+    return Source(name, suffix, stream)
+
+
+def _of_content(head: bytes) -> str:
+    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
+    return next((kind for mark, kind in MAGIC.items() if start.startswith(mark)), "")
+
+
+def _beside(path: Path) -> str:
+    try:
+        return nearest(path.name, [entry.name for entry in path.parent.iterdir()])
+    except OSError:
+        return ""

@@ -1,0 +1,296 @@
+"""When a segment starts and ends, in the names and notations that people use, as seconds."""
+
+from __future__ import annotations
+
+import re
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from .tables import Table
+
+NO_TIME = -np.inf  # a time that is written but is none ("nan", "inf"): extract quarantines the clip
+LONG = 500  # seconds; whole numbers that make the usual segment longer are hardly seconds
+
+_NAME = re.compile(
+    r"(?:(?:segment|seg|utterance|utt|clip|audio|t|time)_)?"
+    r"(start|begin|onset|offset|end|stop|duration|dur)"
+    r"_?(?:time|at)?"
+    r"(?:_(s|secs?|seconds?|ms|msecs?|millis|milliseconds?|samples?|frames?))?"
+)
+_RATES = ("sample_rate", "sampling_rate", "samplerate", "sr", "fs", "rate")
+_DAYS = re.compile(r"(-?)(\d+) days?,? ?(?:[+](?=\d))?(?:(\d+):(\d\d):(\d\d(?:\.\d+)?))?")
+_ISO = re.compile(r"P(\d+)DT(\d+)H(\d+)M(\d+(?:\.\d+)?)S")
+_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
+_UNIT = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?(s|sec|ms|msec)")
+_UNITS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "msec": 1e-3}
+
+
+@dataclass
+class Times:
+    """Starts and ends in seconds, and where they are from.
+
+    Attributes
+    ----------
+    columns
+        ``start`` and ``end``, those of them that the table has.
+    taken
+        The same names, and the columns that were read for them.
+    notes
+        One line for each column that looks like a time and was not read.
+    """
+
+    columns: dict[str, np.ndarray] = field(default_factory=dict)
+    taken: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass
+class _Column:
+    """A column that may hold times: what it says of a segment, and in which unit."""
+
+    name: str
+    role: str
+    unit: str
+    own: bool
+
+    @property
+    def seconds(self) -> bool:
+        return self.unit == "s"
+
+
+def times_of(table: Table, paths: Sequence[str] | None) -> Times:
+    """Find the start and the end of each row.
+
+    ``start`` and ``end`` are ours, in seconds or as ``hh:mm:ss`` or ``0 days 00:00:01.5``, and must
+    be times. Other names count where they hold times: ``offset`` is a start, or the end beside
+    ``onset``; ``start`` with ``duration`` gives the end; ``_ms`` and ``_samples`` say the unit.
+
+    Parameters
+    ----------
+    table : Table
+    paths : sequence of str or None
+        The files of the rows; without any there is nothing to cut.
+
+    Raises
+    ------
+    InputError
+        A time that cannot be read, a name that could mean two things, or a unit in doubt.
+    """
+    found = [column for name in table.columns if (column := _column(name))]
+    times = Times()
+    read: dict[str, np.ndarray] = {}
+    for column in found:
+        if column.own or paths is not None:
+            why = _read(column, table, paths, read)
+            if why and column.role != "duration":
+                times.notes.append(_unused(column, why))
+    usable = [column for column in found if column.name in read]
+    start = _chosen("start", usable, table)
+    end = _chosen("end", usable, table)
+    offset = _chosen("offset", usable, table)
+    if offset is not None:
+        if end is None and start is not None and "onset" in start.name.casefold():
+            end = offset
+        elif start is None:
+            start = offset
+        elif end is None and not any(column.role == "duration" for column in usable):
+            raise InputError(
+                f"{table.source}: columns {start.name} and {offset.name}: is {offset.name} where a"
+                " segment ends? Then name it end"
+            )
+        else:
+            times.notes.append(_unused(offset, f"{start.name} is the start"))
+    duration = None if start is None or end is not None else _chosen("duration", usable, table)
+    if start is not None:
+        times.columns["start"] = read[start.name]
+        times.taken["start"] = (start.name,)
+    if end is not None:
+        times.columns["end"] = read[end.name]
+        times.taken["end"] = (end.name,)
+    elif start is not None and duration is not None:
+        length = read[duration.name]
+        begin = np.where(np.isnan(read[start.name]), 0.0, read[start.name])
+        times.columns["end"] = np.round(begin + length, 9)
+        times.taken["end"] = (start.name, duration.name)
+    _check_unit(table, times)
+    for name in ("start", "end"):  # 0 to NaT is how audformat writes a whole file
+        taken = times.taken.get(name, ())
+        if name == "start" and taken and end is not None and _timedeltas(table.columns[taken[0]]):
+            whole = (times.columns["start"] == 0) & np.isnan(times.columns["end"])
+            times.columns["start"] = np.where(whole, np.nan, times.columns["start"])
+    return times
+
+
+def seconds(text: str) -> float:
+    """Return a time as it is written in seconds; blank and NaT are NaN.
+
+    Raises
+    ------
+    ValueError
+        It is not a time.
+
+    Examples
+    --------
+    >>> seconds("1.5"), seconds("0 days 00:00:01.500000"), seconds("00:01:01.5"), seconds("20 ms")
+    (1.5, 1.5, 61.5, 0.02)
+    """
+    if text == "" or text == "NaT":
+        return np.nan
+    try:
+        time = float(text)
+    except ValueError:
+        time = _notation(text.strip())
+    return time if np.isfinite(time) else NO_TIME
+
+
+def _notation(text: str) -> float:
+    if found := _DAYS.fullmatch(text):
+        sign, days, *clock = found.groups()
+        time = _sum(days, *(part or "0" for part in clock))
+        return -int(days) * 86400 + (time - int(days) * 86400) if sign else time
+    if found := _ISO.fullmatch(text):
+        return _sum(*found.groups())
+    if found := _CLOCK.fullmatch(text):
+        hours, minutes, rest = found.groups()
+        if int(minutes) < 60 and float(rest) < 60:
+            return _sum("0", hours or "0", minutes, rest)
+    if found := _UNIT.fullmatch(text):
+        return float(found[1]) * _UNITS[found[2]]
+    raise ValueError(text)
+
+
+def _sum(days: str, hours: str, minutes: str, rest: str) -> float:
+    """Return the seconds of a span, rounded once, as pandas does."""
+    whole, _, part = rest.partition(".")
+    nanoseconds = int(part[:9].ljust(9, "0"))
+    minutes_ = (int(days) * 24 + int(hours)) * 60 + int(minutes)
+    return ((minutes_ * 60 + int(whole)) * 10**9 + nanoseconds) / 1e9
+
+
+def _column(name: str) -> _Column | None:
+    folded = re.sub(r"[^a-z0-9]+", "_", name.strip().casefold()).strip("_")
+    found = _NAME.fullmatch(folded)
+    if found is None:
+        return None
+    word, unit = found[1], (found[2] or "s")
+    role = {"begin": "start", "onset": "start", "stop": "end", "dur": "duration"}.get(word, word)
+    kind = next(k for k in ("ms", "milli", "sample", "frame", "s") if unit.startswith(k))
+    kind = "ms" if kind == "milli" else kind
+    return _Column(name, role, kind, folded in ("start", "end"))
+
+
+def _unused(column: _Column, why: str) -> str:
+    return f"column {column.name} looks like a time and was not used: {why}"
+
+
+def _read(
+    column: _Column, table: Table, paths: Sequence[str] | None, read: dict[str, np.ndarray]
+) -> str:
+    """Read a column into `read`, or return why it is none of times."""
+    values = table.columns[column.name]
+    if column.unit == "frame":
+        return "frames of what rate? give seconds, or samples with a column sample_rate"
+    times = np.full(len(values), np.nan)
+    written = False
+    for i, value in enumerate(values):
+        if value == "":
+            continue
+        try:
+            times[i] = seconds(value)
+            written = True
+        except ValueError:
+            if column.own:
+                raise InputError(
+                    f"{table.place(i)}: {column.name} is {value!r}, expected seconds, such as 1.25,"
+                    f" or hh:mm:ss, or blank{_comma(value)}"
+                ) from None
+            return f"{value!r} ({table.place(i)}) is not in seconds or hh:mm:ss"
+    if not written and not column.own:
+        return "it is blank" if column.role != "duration" else ""
+    if not column.own and paths is not None and column.role != "duration":
+        clock = any(":" in value and "day" not in value for value in values)
+        if clock and len(set(paths)) == len(paths):
+            return (
+                "times of day of files that stand once each are rather those of a longer recording;"
+                f" name it {column.role} if it is where the segment lies in the file"
+            )
+    if column.unit == "ms":
+        times = np.round(times / 1000, 9)
+    elif column.unit == "sample":
+        rates = next((n for n in table.columns if n.strip().casefold() in _RATES), None)
+        if rates is None:
+            return "samples of what rate? add a column sample_rate"
+        try:
+            times = times / np.array([float(rate) for rate in table.columns[rates]])
+        except ValueError:
+            return f"column {rates} is not a number in every row"
+    read[column.name] = times
+    return ""
+
+
+def _comma(value: str) -> str:
+    if re.fullmatch(r"\d+,\d+", value):
+        return f"; write {value.replace(',', '.')}, with a point for the comma"
+    return ""
+
+
+def _chosen(role: str, usable: Sequence[_Column], table: Table) -> _Column | None:
+    """Our own name first, then seconds, then other units; two of a kind are a question."""
+    mine = [column for column in usable if column.role == role]
+    tests: tuple[Callable[[_Column], bool], ...] = (
+        lambda column: column.own,
+        lambda column: column.seconds,
+        lambda column: True,
+    )
+    for test in tests:
+        best = [column for column in mine if test(column)]
+        if len(best) > 1:
+            names = " and ".join(column.name for column in best)
+            raise InputError(
+                f"{table.source}: columns {names} could all be the {role}; name one of them {role}"
+            )
+        if best:
+            return best[0]
+    return None
+
+
+def _check_unit(table: Table, times: Times) -> None:
+    """Ask where starts and ends are whole numbers that can hardly be seconds."""
+    names = {name for taken in times.taken.values() for name in taken}
+    if set(times.taken) != {"start", "end"} or not table.rows_are_lines:
+        return
+    if any((column := _column(name)) and column.unit != "s" for name in names):
+        return
+    if any(re.search(r"_s(ec(ond)?s?)?$", name.casefold()) for name in names):
+        return
+    if not all(value == "" or value.isdigit() for name in names for value in table.columns[name]):
+        return
+    lengths = times.columns["end"] - times.columns["start"]
+    lengths = lengths[np.isfinite(lengths)]
+    if len(lengths) and statistics.median(lengths) >= LONG:
+        shown = " and ".join(sorted(names))
+        raise InputError(
+            f"{table.source}: {shown} are whole numbers, and the usual segment has"
+            f" {statistics.median(lengths):.0f}: seconds, milliseconds or samples? Say so in the"
+            " names: start_s and end_s, start_ms and end_ms, or start_samples and end_samples with"
+            " a column sample_rate"
+        )
+
+
+def _timedeltas(values: Sequence[Any]) -> bool:
+    return any("day" in value or value == "NaT" for value in values)
+
+
+def time_text(time: float) -> str:
+    """Return a time as it is written into a table."""
+    if np.isnan(time):
+        return ""
+    return "nan" if time == NO_TIME else repr(float(time))
+
+
+__all__ = ["NO_TIME", "Times", "seconds", "time_text", "times_of"]

@@ -1,0 +1,132 @@
+"""Tables whose cells have types: Parquet (also as Hugging Face writes it) and Excel."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from typing import Any
+
+from ..errors import InputError
+from .cells import text_of
+from .sources import Source
+
+SHARED = 10_000  # a column with more distinct values than this is not worth sharing
+
+
+def parquet_columns(source: Source) -> dict[str, list[str]]:
+    """Return the columns of a Parquet file; class labels of `datasets` by their names.
+
+    Raises
+    ------
+    InputError
+        pyarrow is not installed, the file is damaged, or it holds audio itself.
+    """
+    table = parquet_table(source)
+    names = class_names(table.schema)
+    columns: dict[str, list[str]] = {}
+    for name in table.column_names:
+        if name.startswith("__index_level_") or name == "__null_dask_index__":
+            continue
+        if holds_bytes(table.schema.field(name).type):
+            raise InputError(
+                f"{source.name}: column {name} holds audio, not paths; affekt manifest"
+                f" {source.name} --audio-dir FOLDER -o clips.csv writes the audio to files"
+            )
+        seen: dict[str, str] = {}
+        values = []
+        for chunk in table[name].chunks:
+            for value in chunk.to_pylist():
+                text = text_of(labelled(value, names.get(name)))
+                values.append(seen.setdefault(text, text) if len(seen) < SHARED else text)
+        columns[name] = values
+    return columns
+
+
+def parquet_table(source: Source) -> Any:
+    """Return the pyarrow table of a Parquet file."""
+    try:
+        import pyarrow.parquet as parquet
+    except ImportError:
+        raise InputError(
+            f"{source.name}: reading Parquet needs pyarrow: pip install 'affekt[table]'"
+        ) from None
+    source.stream.seek(0)
+    try:
+        return parquet.read_table(source.stream)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{source.name}: not Parquet: {error}") from None
+
+
+def holds_bytes(kind: Any) -> bool:
+    """Whether a column's type is that of audio in `datasets`: ``{bytes, path}``, or plain bytes."""
+    import pyarrow.types as types
+
+    if types.is_struct(kind):
+        return any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+    return types.is_binary(kind) or types.is_large_binary(kind)
+
+
+def class_names(schema: Any) -> dict[str, list[str]]:
+    """Return the names of the class labels that `datasets` notes in a schema."""
+    try:
+        noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        features = noted.get("info", {}).get("features", {})
+    except (ValueError, AttributeError):
+        return {}
+    return {
+        name: list(feature["names"])
+        for name, feature in features.items()
+        if isinstance(feature, dict) and isinstance(feature.get("names"), list)
+    }
+
+
+def labelled(value: Any, names: list[str] | None) -> Any:
+    """Return the name of a class label; -1 is no label."""
+    if names is None or not isinstance(value, int):
+        return value
+    return names[value] if 0 <= value < len(names) else None
+
+
+def xlsx_columns(source: Source) -> dict[str, list[str]]:
+    """Return the columns of the first sheet of an Excel workbook.
+
+    Raises
+    ------
+    InputError
+        openpyxl is not installed, the file is damaged, or a column stands twice.
+    """
+    try:
+        import openpyxl
+    except ImportError:
+        raise InputError(
+            f"{source.name}: reading Excel needs openpyxl: pip install 'affekt[xlsx]'"
+        ) from None
+    source.stream.seek(0)
+    try:
+        book = openpyxl.load_workbook(source.stream, read_only=True, data_only=True)
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise InputError(f"{source.name}: not an Excel workbook: {error}") from None
+    rows = [row for row in book.worksheets[0].iter_rows(values_only=True) if any(_there(row))]
+    book.close()
+    if not rows:
+        raise InputError(f"{source.name} has 0 rows: expected a header and at least one clip")
+    header = [text_of(name).strip() for name in rows[0]]
+    columns: dict[str, list[str]] = {}
+    for i, name in enumerate(header):
+        values = [row[i] if i < len(row) else None for row in rows[1:]]
+        if not name and not any(_there(values)):
+            continue
+        name = name or f"column {i + 1}"
+        if name in columns:
+            raise InputError(f"{source.name} row 1: column {name} stands twice")
+        columns[name] = [_clock(value) for value in values]
+    return columns
+
+
+def _clock(value: Any) -> str:
+    """Return a cell as text; a time of day (Excel's h:mm:ss) as ``hh:mm:ss``."""
+    return value.isoformat() if hasattr(value, "isoformat") else text_of(value)
+
+
+def _there(values: Any) -> list[bool]:
+    return [value is not None and value != "" for value in values]
