@@ -9,9 +9,9 @@
 
 from __future__ import annotations
 
-from .corpora import read_emobox, read_s3prl, read_unified
+from .corpora.objects import from_audformat, from_datasets
+from .corpora.published import read_emobox, read_s3prl, read_unified
 from .manifest import Clip, Manifest
-from .objects import from_audformat, from_datasets
 from .times import NO_TIME
 
 __all__ = [

@@ -19,13 +19,14 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, listed, nearest
+from ..errors import InputError, nearest
 from . import checks
 from .columns import COLUMNS, NORMAL, TIMES, named, normal
 from .paths import Folder
-from .sources import is_regular
+from .selection import positions
 from .speakers import merged, note_on, spellings
 from .tables import Table, read_table, table_of_frame, table_of_rows, write_table
+from .tables.sources import is_regular
 from .times import time_text
 
 
@@ -158,15 +159,15 @@ class Manifest:
 
     @classmethod
     def from_datasets(cls, dataset: Any, folder: str | os.PathLike, **options: Any) -> Manifest:
-        """Make a manifest of a `datasets.Dataset`; see `objects.from_datasets`."""
-        from .objects import from_datasets
+        """Make a manifest of a `datasets.Dataset`; see `corpora.objects.from_datasets`."""
+        from .corpora.objects import from_datasets
 
         return from_datasets(dataset, folder, **options)
 
     @classmethod
     def from_audformat(cls, table: Any, root: str | os.PathLike, **options: Any) -> Manifest:
-        """Make a manifest of an audformat table; see `objects.from_audformat`."""
-        from .objects import from_audformat
+        """Make a manifest of an audformat table; see `corpora.objects.from_audformat`."""
+        from .corpora.objects import from_audformat
 
         return from_audformat(table, root, **options)
 
@@ -270,7 +271,7 @@ class Manifest:
 
         The order is kept as given, and a clip may be asked for more than once.
         """
-        return self._take(self._positions(which))
+        return self._take(positions(self, which))
 
     def where(self, **conditions: Any) -> Manifest:
         """Return the clips whose columns have a value, or one of a collection of values."""
@@ -329,30 +330,6 @@ class Manifest:
 
     def __repr__(self) -> str:
         return f"Manifest({self.source}, {len(self)} clips, {', '.join(self.columns)})"
-
-    def _positions(self, which: Any) -> np.ndarray:
-        if isinstance(which, str):
-            raise InputError(f"select takes a list of ids, not the text {which!r}")
-        values = which if isinstance(which, np.ndarray) else list(which)
-        if len(values) and isinstance(values[0], str):
-            values = normal(list(values))
-            unknown = [id_ for id_ in values if id_ not in self._position]
-            if unknown:
-                raise InputError(
-                    f"{self.source} has no clip {listed([repr(u) for u in unknown])}."
-                    + nearest(unknown[0], self.ids[:10_000])
-                )
-            return np.array([self._position[id_] for id_ in values], dtype=np.intp)
-        values = np.asarray(values)
-        if values.dtype == bool:
-            if len(values) != len(self):
-                raise InputError(f"a mask of {len(values)} for {len(self)} clips")
-            return np.flatnonzero(values)
-        if values.size and values.dtype.kind not in "iu":
-            raise InputError(f"select takes ids, positions or a mask, not {values.dtype}")
-        if values.size and not (-len(self) <= values.min() and values.max() < len(self)):
-            raise InputError(f"position {values.max()} is not among {len(self)} clips")
-        return values.astype(np.intp)
 
     def _take(self, positions: np.ndarray) -> Manifest:
         taken = {name: values[positions] for name, values in self._columns.items()}

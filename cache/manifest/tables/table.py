@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError
+from ...errors import InputError
 from .cells import FloatText, text_of
 from .json_tables import json_line_rows, json_rows
 from .separated import read_separated

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from ..errors import InputError, nearest
+from ...errors import InputError, nearest
 
 OTHER_ENDINGS = {".txt": ".csv", ".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
 KALDI = ("wav.scp", "segments", "text", "utt2spk", "spk2utt", "utt2emo")

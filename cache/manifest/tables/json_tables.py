@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
-from ..errors import InputError, listed, nearest
+from ...errors import InputError, listed, nearest
 from .cells import text_of
 
 

@@ -6,7 +6,7 @@ import json
 import zipfile
 from typing import Any
 
-from ..errors import InputError
+from ...errors import InputError
 from .cells import text_of
 from .sources import Source
 

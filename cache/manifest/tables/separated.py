@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from typing import TextIO
 
-from ..errors import InputError, listed
+from ...errors import InputError, listed
 
 Row = tuple[int, list[str]]
 DELIMITERS = ",;\t|"

@@ -17,8 +17,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError, nearest
-from .manifest import Manifest
+from ...errors import InputError, nearest
+from ..manifest import Manifest
 
 __all__ = ["read_emobox", "read_s3prl", "read_unified"]
 

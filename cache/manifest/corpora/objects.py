@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ..durable import content_name
-from ..errors import InputError
-from .manifest import Manifest
+from ...durable import content_name
+from ...errors import InputError
+from ..manifest import Manifest
 from .wav import wav_bytes
 
 __all__ = ["from_audformat", "from_datasets"]

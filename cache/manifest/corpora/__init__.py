@@ -1,0 +1,1 @@
+"""Corpora as others keep them, made into manifests."""
