@@ -5,22 +5,30 @@ draws speakers with replacement; since UAR, accuracy and F1 are functions of sum
 resamples of all systems are one product of a matrix of draw counts with a matrix of sums. Every
 system sees the same draws, so differences between systems are paired.
 
-An interval is the measure plus and minus Student's t with ``groups - 1`` degrees of freedom times
-the bootstrap's standard error. Percentiles cover too little with few speakers (0.73 for 0.95 with 3
-speakers, 0.88 with 8, in simulation). Shares (UAR, accuracy, F1, recall) take their steps on the
-scale of the arcsine of the square root, on which the variance of a share hardly depends on it
-(Anscombe, 1948): near 0 and 1 a plain interval covers too little. In simulation this one covered
-0.94 to 0.965 from 4 to 40 speakers (`benchmarks/compare.py`).
+An interval is the measure plus and minus Student's t times the bootstrap's standard error, with one
+degree of freedom less than the groups that carry the measure (few large speakers count as fewer).
+Percentiles cover too little with few speakers. Shares (UAR, accuracy, F1, recall) take their steps
+on the scale of the arcsine of the square root, on which the variance of a share hardly depends on
+it (Anscombe, 1948). The variance has a floor, the binomial one of the clips with two successes and
+two failures added (Agresti and Coull, 1998): a system that is right on ten of ten clips need not be
+perfect. A class that few groups have says little about other groups, so the spread between
+groups that other classes show is added for it. Below five groups there is no interval at all.
+`benchmarks/statistics.py` measures how often the intervals cover.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy import stats as distributions
 
+#: fewer groups than this give no interval and no test: their spread is not known well enough
+FEWEST_GROUPS = 5
+FEW = 2.5  # a class that fewer groups carry is widened for
 MEASURES = ("uar", "accuracy", "macro_f1", "weighted_f1")
 BLOCK = 4_000_000  # cells of the draw matrix that are held at a time
 
@@ -37,26 +45,100 @@ class Resamples:
         For each system and measure, the value without resampling.
     groups
         Number of groups that were drawn from.
+    true
+        Clips of each group and class, `(groups, labels)`.
+    hits
+        For each system the clips of each group and class that it got right, `(groups, labels)`.
     """
 
     values: Mapping[str, Mapping[str, np.ndarray]]
     estimates: Mapping[str, Mapping[str, float]]
     groups: int
+    true: np.ndarray
+    hits: Mapping[str, np.ndarray]
 
     def interval(self, system: str, measure: str, level: float = 0.95) -> tuple[float, float]:
-        """Return the interval of one measure, within 0 and 1; NaN where one group gives none."""
-        return share_interval(
-            self.estimates[system][measure], self.values[system][measure], self.groups, level
+        """Return the interval of one measure, within 0 and 1.
+
+        NaN where fewer than five groups carry it: for a recall, groups that have the class.
+        """
+        weight = self._weight(measure)
+        carried = (self.true[:, weight > 0] > 0).any(axis=1).sum()
+        if carried < FEWEST_GROUPS:
+            return float("nan"), float("nan")
+        samples = self.values[system][measure]
+        effective = self.effective_groups(measure)
+        variance = float(np.nan_to_num(standard_error(samples, effective))) ** 2
+        floor, added = self._floor(system, weight)
+        half = max(
+            t_quantile(level, effective) * math.sqrt(variance + added),
+            t_quantile(level, math.inf) * math.sqrt(floor + added),
         )
+        clips = int(self.true[:, weight > 0].sum())
+        return share_interval(self.estimates[system][measure], half, clips, float(weight.sum()))
 
     def difference(
-        self, a: str, b: str, measure: str, level: float = 0.95
+        self, a: str, b: str, measure: str, level: float = 0.95, floor: float = 0.0
     ) -> tuple[float, float, tuple[float, float]]:
-        """Return measure of `a` minus that of `b`, its standard error and its interval."""
+        """Return measure of `a` minus that of `b`, its standard error and its interval.
+
+        `floor` is a standard error that the number of clips alone gives.
+        """
         gap = self.values[a][measure] - self.values[b][measure]
         estimate = self.estimates[a][measure] - self.estimates[b][measure]
         error = standard_error(gap, self.groups)
-        return estimate, error, interval(estimate, gap, self.groups, level)
+        if self.groups < FEWEST_GROUPS:
+            return estimate, error, (float("nan"), float("nan"))
+        half = t_quantile(level, self.effective_groups(measure)) * error
+        half = max(half, t_quantile(level, math.inf) * floor)
+        return estimate, error, (max(estimate - half, -1.0), min(estimate + half, 1.0))
+
+    def effective_groups(self, measure: str) -> float:
+        """Return how many equally large groups would carry a measure as well as these do."""
+        share = self._share(self._weight(measure)).sum(axis=1)
+        return float(share.sum() ** 2 / (share**2).sum())
+
+    def few_groups(self) -> dict[int, int]:
+        """Return the classes that fewer than five groups have: code -> number of groups."""
+        having = (self.true > 0).sum(axis=0)
+        return {int(k): int(n) for k, n in enumerate(having) if 0 < n < FEWEST_GROUPS}
+
+    def _weight(self, measure: str) -> np.ndarray:
+        """Return what each class weighs in a measure, `(labels,)`; absent ones 0."""
+        support = self.true.sum(axis=0)
+        if measure.startswith("recall "):
+            return (np.arange(len(support)) == int(measure.split()[1])) * (support > 0) * 1.0
+        if measure in ("accuracy", "weighted_f1"):
+            return support / max(1, support.sum())
+        return (support > 0) / len(support)
+
+    def _share(self, weight: np.ndarray) -> np.ndarray:
+        """Return the share of each group and class in a measure, `(groups, labels)`."""
+        return self.true / np.maximum(self.true.sum(axis=0), 1) * weight
+
+    def _floor(self, system: str, weight: np.ndarray) -> tuple[float, float]:
+        """Return the binomial variance, and what is added for classes of few groups."""
+        hits, support = self.hits[system].sum(axis=0), self.true.sum(axis=0)
+        more = 2 / max(1, (weight > 0).sum())  # two successes and two failures over the classes
+        recall = (hits + more) / (support + 2 * more)
+        binomial = weight**2 * recall * (1 - recall) / (support + 2 * more)
+        own = self.true / np.maximum(support, 1)
+        carriers = np.divide(1, (own**2).sum(axis=0), out=np.ones(len(support)), where=support > 0)
+        few = (carriers < FEW) & (weight > 0)
+        between = self._between(system) if few.any() else 0.0
+        return float(binomial.sum()), float((weight**2 * between / carriers + binomial)[few].sum())
+
+    def _between(self, system: str) -> float:
+        """Return the variance of a class' recall between groups, as the classes show it."""
+        found = []
+        for true, hits in zip(self.true.T, self.hits[system].T, strict=True):
+            there = true > 0
+            if there.sum() >= FEWEST_GROUPS:
+                mean = hits.sum() / true.sum()
+                within = mean * (1 - mean) / true[there]
+                spread = np.var(hits[there] / true[there], ddof=1) - within.mean()
+                found.append(max(float(spread), 0.0))
+        return float(np.mean(found)) if found else 0.05  # sd 0.22: speakers differ much
 
 
 def resample(
@@ -119,7 +201,8 @@ def resample(
         name: {m: float(v[0]) for m, v in _measure(whole, whole, i, per_class).items()}
         for i, name in enumerate(predictions)
     }
-    return Resamples(values, estimates, n_groups)
+    hits = {name: table[:, 1 + 2 * i] for i, name in enumerate(predictions)}
+    return Resamples(values, estimates, n_groups, table[:, 0], hits)
 
 
 def _sums(
@@ -142,19 +225,21 @@ def _measure(
 ) -> dict[str, np.ndarray]:
     """Measure one system on each draw of `(draws, 1 + 2 systems, labels)`.
 
-    The means are over the classes of the draw, times the share of classes that the whole test set
-    has: a class that is absent altogether counts 0, one that a draw misses does not count.
+    A class that a draw misses keeps the recall and F1 that it has in all clips, so that it neither
+    pulls the mean down nor adds a spread of its own; one that is absent altogether counts 0.
     """
-    true, hits, guessed = drawn[:, 0], drawn[:, 1 + 2 * system], drawn[:, 2 + 2 * system]
-    recall = _ratio(hits, true)
+    at = [0, 1 + 2 * system, 2 + 2 * system]
+    true, hits, guessed = drawn[:, at].transpose(1, 0, 2)
+    all_true, all_hits, all_guessed = whole[:, at].transpose(1, 0, 2)
+    there = true > 0
+    recall = np.where(there, _ratio(hits, true), _ratio(all_hits, all_true))
     f1 = _ratio(2 * hits, true + guessed)
+    f1 = np.where(there, f1, _ratio(2 * all_hits, all_true + all_guessed))
     size = true.sum(axis=1)
-    there, occurs = true > 0, true + guessed > 0
-    whole_occurs = whole[0, 0] + whole[0, 2 + 2 * system] > 0
     result = {
-        "uar": recall.sum(axis=1) / there.sum(axis=1) * (whole[0, 0] > 0).mean(),
+        "uar": recall.mean(axis=1),
         "accuracy": hits.sum(axis=1) / size,
-        "macro_f1": f1.sum(axis=1) / occurs.sum(axis=1) * whole_occurs.mean(),
+        "macro_f1": f1.mean(axis=1),
         "weighted_f1": (f1 * true).sum(axis=1) / size,
     }
     if per_class:
@@ -202,19 +287,25 @@ def draws(
         yield counts
 
 
-def standard_error(samples: np.ndarray, n_groups: int) -> float:
+def standard_error(samples: np.ndarray, n_groups: float) -> float:
     """Return the standard error of bootstrap samples, corrected for the number of groups.
 
     NaN samples are left out; NaN with fewer than two groups.
     """
     samples = samples[~np.isnan(samples)]
-    if n_groups < 2 or not len(samples):
+    if n_groups <= 1 or not len(samples):
         return float("nan")
     return float(samples.std() * np.sqrt(n_groups / (n_groups - 1)))
 
 
+@lru_cache(maxsize=256)
+def t_quantile(level: float, n_groups: float) -> float:
+    """Return Student's t for an interval over groups; they need not be a whole number."""
+    return float(distributions.t.ppf((1 + level) / 2, max(n_groups - 1, 1)))
+
+
 def interval(
-    estimate: float, samples: np.ndarray, n_groups: int, level: float = 0.95
+    estimate: float, samples: np.ndarray, n_groups: float, level: float = 0.95, floor: float = 0.0
 ) -> tuple[float, float]:
     """Return the interval of an estimate from its bootstrap samples.
 
@@ -228,11 +319,8 @@ def interval(
         Number of groups drawn from; fewer groups give wider intervals.
     level
         Coverage aimed at.
-
-    Returns
-    -------
-    low, high
-        NaN with fewer than two groups.
+    floor
+        A standard error that the number of clips alone gives.
 
     Examples
     --------
@@ -240,37 +328,38 @@ def interval(
     >>> round(low, 3), round(high, 3)
     (0.34, 0.66)
     """
-    error = standard_error(samples, n_groups)
-    half = float(distributions.t.ppf((1 + level) / 2, max(n_groups - 1, 1))) * error
+    error = float(np.nan_to_num(standard_error(samples, n_groups)))
+    half = max(t_quantile(level, n_groups) * error, t_quantile(level, math.inf) * floor)
     return estimate - half, estimate + half
 
 
 def share_interval(
-    estimate: float, samples: np.ndarray, n_groups: int, level: float = 0.95
+    estimate: float, half: float, clips: int, whole: float = 1.0
 ) -> tuple[float, float]:
-    """Return the interval of a share, from 0 to 1, from its bootstrap samples.
+    """Return the interval of a share, from 0 to 1, from half its length.
 
     Parameters
     ----------
-    estimate, samples, n_groups, level
-        As for `interval`; the steps are taken on the arcsine of the square root.
+    estimate, half
+        The share and its standard error times Student's t, above 0.
+    clips
+        The step is taken with the estimate kept half a clip off 0 and 1.
+    whole
+        The largest value that is possible: below 1 where a class is absent and counts 0.
 
     Returns
     -------
     low, high
-        NaN with fewer than two groups.
+        They hold the estimate.
 
     Examples
     --------
-    >>> low, high = share_interval(0.95, np.array([0.91, 0.95, 0.99]), n_groups=10)
+    >>> low, high = share_interval(0.95, 0.06, clips=200)
     >>> round(low, 3), round(high, 3)
-    (0.845, 0.998)
+    (0.869, 0.993)
     """
-    low, high = interval(estimate, samples, n_groups, level)
-    if not 0 < estimate < 1 or low == high:
-        return max(low, 0.0), min(high, 1.0)
-    angle = np.arcsin(np.sqrt(estimate))
-    half = (high - low) / 2 / (2 * np.sqrt(estimate * (1 - estimate)))
-    # NaN stays NaN: numpy's, not Python's, minimum and maximum
-    ends = np.sin([np.maximum(angle - half, 0), np.minimum(angle + half, np.pi / 2)]) ** 2
-    return float(ends[0]), float(ends[1])
+    share = np.clip(estimate / whole, 0.5 / clips, 1 - 0.5 / clips)
+    angle = np.arcsin(np.sqrt(share))
+    step = half / whole / (2 * np.sqrt(share * (1 - share)))
+    ends = np.sin([max(angle - step, 0), min(angle + step, np.pi / 2)]) ** 2 * whole
+    return float(min(ends[0], estimate)), float(max(ends[1], estimate))

@@ -1,8 +1,10 @@
-"""Bootstrap intervals of measures of probabilities: NLL, Brier, ECE and CCC.
+"""Bootstrap intervals of measures of probabilities: NLL, Brier and CCC.
 
-Each is a function of sums over clips (ECE of sums within its bins, CCC of first and second
-moments), so resamples of groups are one product of draw counts with sums over groups, as in
-`bootstrap`.
+Each is a function of sums over clips (CCC of first and second moments), so resamples of groups are
+one product of draw counts with sums over groups, as in `bootstrap`. The standard error has a floor,
+so that an interval never has zero width: what errors would cost if they came as often as the clips
+at hand show, where the probabilities expect them. ECE gets no interval, since few clips alone push
+it up; `metrics.ece_noise` says by how much.
 """
 
 from __future__ import annotations
@@ -11,12 +13,11 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .bootstrap import draws, interval
+from .bootstrap import FEWEST_GROUPS, draws, interval
 
 __all__ = ["LIMITS", "proba_intervals"]
 
-BINS = 15
-LIMITS = {"nll": (0.0, np.inf), "brier": (0.0, 2.0), "ece": (0.0, 1.0), "ccc": (-1.0, 1.0)}
+LIMITS = {"nll": (0.0, np.inf), "brier": (0.0, 2.0), "ccc": (-1.0, 1.0)}
 
 
 def proba_intervals(
@@ -25,7 +26,7 @@ def proba_intervals(
     groups: np.ndarray,
     values: np.ndarray | None = None,
     *,
-    n_resamples: int = 2000,
+    n_resamples: int = 10_000,
     level: float = 0.95,
     random_state: int = 0,
 ) -> dict[str, dict[str, tuple[float, float]]]:
@@ -47,14 +48,15 @@ def proba_intervals(
     Returns
     -------
     intervals
-        System -> measure -> low and high; NaN with one group.
+        System -> measure -> low and high; NaN with fewer than five groups.
 
     Examples
     --------
-    >>> truth, proba = np.array([0, 1, 0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]] * 2)
-    >>> found = proba_intervals(truth, {"a": proba}, np.array([0, 0, 1, 1]), n_resamples=20)
-    >>> [round(limit, 3) for limit in found["a"]["nll"]]  # two equal speakers: no spread
-    [0.164, 0.164]
+    >>> truth, proba = np.tile([0, 1], 5), np.array([[0.9, 0.1], [0.2, 0.8]] * 5)
+    >>> found = proba_intervals(truth, {"a": proba}, np.repeat(range(5), 2), n_resamples=20)
+    >>> low, high = found["a"]["nll"]  # five equal speakers: the floor gives the width
+    >>> 0 <= low < 0.164 < high
+    True
     """
     if not probas:
         return {}
@@ -69,6 +71,8 @@ def proba_intervals(
         [counts @ sums for counts in draws(sizes, n_resamples, random_state, np.float64)]
     )
     whole = sums.sum(axis=0, keepdims=True)
+    carried = np.bincount(codes).astype(float)
+    effective = carried.sum() ** 2 / (carried**2).sum()  # few large speakers count as fewer
     found: dict[str, dict[str, tuple[float, float]]] = {}
     start = 0
     for name, own in columns.items():
@@ -77,7 +81,11 @@ def proba_intervals(
         estimates, samples = _measures(whole[:, at]), _measures(drawn[:, at])
         found[name] = {}
         for measure, sample in samples.items():
-            low, high = interval(float(estimates[measure][0]), sample, n_groups, level)
+            estimate = float(estimates[measure][0])
+            floor = _floor(measure, estimate, truth, probas[name])
+            low, high = interval(estimate, sample, effective, level, floor)
+            if n_groups < FEWEST_GROUPS:
+                low = high = float("nan")
             least, most = LIMITS[measure]
             found[name][measure] = (
                 float(np.clip(low, least, most)),
@@ -86,20 +94,30 @@ def proba_intervals(
     return found
 
 
+def _floor(measure: str, estimate: float, truth: np.ndarray, proba: np.ndarray) -> float:
+    """Return a standard error that comes from the number of clips alone."""
+    n = len(truth)
+    if measure == "ccc":  # of Fisher's z, at a value kept off 1
+        return (1 - (abs(estimate) * n / (n + 2)) ** 2) / np.sqrt(n)
+    top = np.clip(np.sort(proba, axis=1)[:, -2:], 1e-15, 1 - 0.5 / n)
+    cost = (
+        np.diff(np.log(top), axis=1)[:, 0] if measure == "nll" else 2 * np.diff(top, axis=1)[:, 0]
+    )
+    doubt = 1 - top[:, 1]
+    wrong = ((proba.argmax(axis=1) != truth).sum() + 2) / (n + 4)
+    variance = (doubt * (1 - doubt) * cost**2).mean() * min(1.0, wrong / doubt.mean())
+    return float(np.sqrt(variance / n))
+
+
 def _columns(truth: np.ndarray, proba: np.ndarray, values: np.ndarray | None) -> np.ndarray:
-    """Return what is summed of each clip: 1, NLL, Brier, ECE by bin, moments for CCC."""
+    """Return what is summed of each clip: 1, NLL, Brier, moments for CCC."""
     rows = np.arange(len(truth))
     target = np.zeros_like(proba)
     target[rows, truth] = 1
-    confidence = proba.max(axis=1)
-    gap = np.zeros((len(truth), BINS))
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gap[rows, place] = confidence - (proba.argmax(axis=1) == truth)
     parts = [
         np.ones((len(truth), 1)),
         -np.log(np.clip(proba[rows, truth], 1e-15, 1))[:, None],
         ((proba - target) ** 2).sum(axis=1)[:, None],
-        gap,
     ]
     if values is not None:
         # moments about a middle, so that squares do not eat the digits
@@ -115,10 +133,9 @@ def _measures(sums: np.ndarray) -> dict[str, np.ndarray]:
     found = {
         "nll": sums[:, 1] / n,
         "brier": sums[:, 2] / n,
-        "ece": np.abs(sums[:, 3 : 3 + BINS]).sum(axis=1) / n,
     }
-    if sums.shape[1] > 3 + BINS:
-        x, y, xx, yy, xy = (sums[:, 3 + BINS + i] / n for i in range(5))
+    if sums.shape[1] > 3:
+        x, y, xx, yy, xy = (sums[:, 3 + i] / n for i in range(5))
         spread = (xx - x**2) + (yy - y**2) + (x - y) ** 2
         covariance = 2 * (xy - x * y)
         flat = spread <= 1e-15

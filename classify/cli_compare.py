@@ -36,6 +36,8 @@ __all__ = ["compare"]
 )
 @click.option("--calibrate", help="temperature, vector or isotonic, learnt on dev.")
 @click.option("--subsets", is_flag=True, help="Try every subset of the members on dev.")
+@click.option("--all-pairs", is_flag=True, help="Test all pairs, not only the chosen system's.")
+@click.option("--allow-overlap", is_flag=True, help="Let dev and test share clips or speakers.")
 @click.option("--resamples", default=10_000, show_default=True, help="Bootstrap draws.")
 @click.option("--level", default=0.95, show_default=True, help="Coverage of the intervals.")
 @click.option("--random-state", default=0, show_default=True, help="Seed of all draws.")

@@ -14,15 +14,17 @@ import numpy as np
 
 from ..cache.errors import InputError
 from . import scoring
-from .bootstrap import resample
+from .bootstrap import FEWEST_GROUPS, Resamples, resample
 from .bootstrap_proba import proba_intervals
 from .comparison import Comparison
 from .ensemble import Ensemble
+from .evaluation.apart import check_apart
+from .evaluation.choice import choice
 from .extras import extras
 from .part import Part, clusters
 from .predictions import Predictions
 from .splits import Split
-from .strategies import Combined, combine_all
+from .strategies import ONE_GROUP, Combined, combine_all
 from .task import Task
 
 if TYPE_CHECKING:
@@ -43,6 +45,8 @@ def compare(
     by: Sequence[str] = ("language",),
     calibrate: str | None = None,
     subsets: bool = False,
+    all_pairs: bool = False,
+    allow_overlap: bool = False,
     split: Split | Sequence[Split] | None = None,
     seeds: Mapping[str, Mapping[str, Predictions]] | None = None,
     audit_audio: bool = True,
@@ -73,6 +77,11 @@ def compare(
         Calibrate members on dev before they are combined: "temperature", "vector", "isotonic".
     subsets
         Try every subset of the members for the closed-form strategies, on dev.
+    all_pairs
+        Test every pair of systems; by default the chosen one against each other, which corrects
+        for fewer tests. Without dev nothing is chosen, and all pairs are tested.
+    allow_overlap
+        Let dev and test share clips, speakers, recordings or texts; refused by default.
     split
         Where the parts come from, one or several folds: hashes, warnings, shortcut audit and the
         check that test follows train go into the report.
@@ -91,7 +100,8 @@ def compare(
     Raises
     ------
     InputError
-        If predictions and truth do not have the same ids, or a name is not known.
+        If predictions and truth do not have the same ids, a name is not known, a number is out of
+        range, or dev and test share what they must not.
 
     Examples
     --------
@@ -106,6 +116,7 @@ def compare(
     >>> result.data["systems"]["sure"]["test"]["uar"]["value"]
     1.0
     """
+    _check_numbers(n_resamples, level, random_state)
     task = Task.of(task)
     test = Part.of(members, truth, task, "test")
     tuning = None
@@ -117,6 +128,8 @@ def compare(
                 f"members on dev {sorted(dev)}, on test {sorted(members)}; expected the same"
             )
         tuning = Part.of(dev, dev_truth, task, "dev")
+        shared = check_apart(tuning.clips, test.clips, allow=allow_overlap)
+        tuning.warnings += shared
     combined = combine_all(
         test.members,
         strategies,
@@ -144,11 +157,12 @@ def compare(
         {name: p.proba for name, p in systems.items() if not p.hard},
         group_codes,
         np.array([task.values[label] for label in task.labels]) if task.values else None,
-        n_resamples=min(n_resamples, 2000),
+        n_resamples=n_resamples,
         level=level,
         random_state=random_state,
     )
     chosen = _chosen(combined)
+    pairs_of = None if all_pairs else chosen
     folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
     more = extras(
         test,
@@ -172,7 +186,12 @@ def compare(
         },
         "test": test.describe(),
         "dev": tuning.describe() if tuning else None,
-        "groups": {"column": groups, "count": drawn.groups},
+        "groups": {
+            "column": groups,
+            "count": drawn.groups,
+            "effective": drawn.effective_groups("uar"),
+            "values": scoring.group_values(test, systems, groups),
+        },
         "splits": [part.describe() for part in folds],
         "settings": {
             "strategies": [s if isinstance(s, str) else s.name for s in strategies],
@@ -184,8 +203,17 @@ def compare(
             "ties": "the first label in task order",
             "chosen_on": "dev" if tuning else None,
         },
-        "warnings": [*more["sanity"], *warnings, *test.warnings, *_warnings(folds)],
+        "warnings": [
+            *more["sanity"],
+            *warnings,
+            *_few_groups(drawn, task, groups),
+            *test.warnings,
+            *([] if tuning is None else _dev_warnings(tuning, combined)),
+            *_warnings(folds),
+        ],
         "chosen": chosen,
+        "choice": _choice(chosen, combined, tuning, groups, random_state),
+        "pairs_of": pairs_of,
         "systems": {
             name: {
                 **item.describe(),
@@ -196,7 +224,14 @@ def compare(
             for name, item in combined.items()
         },
         "pairs": scoring.pairs(
-            test.codes, guesses, group_codes, drawn, len(task.labels), random_state, level
+            test.codes,
+            guesses,
+            group_codes,
+            drawn,
+            len(task.labels),
+            random_state,
+            level,
+            pairs_of,
         ),
         "by": {
             column: scoring.table_by(
@@ -209,6 +244,55 @@ def compare(
     }
     replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
     return Comparison(data, systems, replays)
+
+
+def _check_numbers(n_resamples: int, level: float, random_state: int) -> None:
+    if n_resamples < 20:
+        raise InputError(
+            f"n_resamples is {n_resamples}; expected at least 20, and 10,000 for a report"
+        )
+    if not 0.5 <= level < 1:
+        raise InputError(f"level is {level}; expected a share from 0.5 to below 1, as 0.95")
+    if random_state < 0:
+        raise InputError(f"random_state is {random_state}; expected a number from 0")
+
+
+def _few_groups(drawn: Resamples, task: Task, groups: str | None) -> list[str]:
+    """Say which classes so few groups have that nothing can be said of others."""
+    if groups is None or drawn.groups < FEWEST_GROUPS:
+        return []
+    return [
+        f"label {task.labels[code]} comes from {count} of {drawn.groups} values of {groups}: its "
+        "recall has no interval, and the others were widened by a guess of how much speakers differ"
+        for code, count in drawn.few_groups().items()
+    ]
+
+
+def _dev_warnings(tuning: Part, combined: Mapping[str, Combined]) -> list[str]:
+    left = [name for name, item in combined.items() if "not_eligible" in item.learnt]
+    warnings = list(tuning.warnings)
+    if left:
+        warnings.append(f"{', '.join(left)} could not be chosen: {ONE_GROUP}")
+    return warnings
+
+
+def _choice(
+    chosen: str | None,
+    combined: Mapping[str, Combined],
+    tuning: Part | None,
+    groups: str | None,
+    random_state: int,
+) -> dict[str, Any] | None:
+    if chosen is None or tuning is None:
+        return None
+    guesses = {
+        name: item.dev_predictions.codes
+        for name, item in combined.items()
+        if item.dev_predictions is not None
+    }
+    codes, _ = clusters(tuning.clips, groups)
+    n_labels = len(tuning.task.labels)
+    return choice(chosen, guesses, tuning.codes, codes, n_labels, random_state=random_state)
 
 
 def _warnings(folds: Sequence[Split]) -> list[str]:

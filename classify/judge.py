@@ -87,6 +87,7 @@ def judge(
         ready.task,
         strategies=recipe.ensembles if len(tests) > 1 else (),
         split=found,
+        allow_overlap=True,  # the split was checked, or shares them on purpose
         seeds={
             name: {seed: one.select(shared) for seed, one in runs.items()}
             for name, runs in (seeds or {}).items()
@@ -121,9 +122,16 @@ def judge(
         if dev_ids and (on_dev := _wide(devs, dev_ids, strategies)).keys() == wide.keys():
             wide_dev = {"dev": on_dev, "dev_truth": ready.clips.select(dev_ids)}
         truth = ready.clips.select(everything)
-        compare(wide, truth, ready.task, strategies=(), split=found, **wide_dev, **options).write(
-            folder / WIDE
-        )
+        compare(
+            wide,
+            truth,
+            ready.task,
+            strategies=(),
+            split=found,
+            allow_overlap=True,
+            **wide_dev,
+            **options,
+        ).write(folder / WIDE)
     return comparison
 
 

@@ -63,13 +63,15 @@ def pairs_table(data: Data) -> str:
                 latex(other),
                 f"{counts[0]} vs {counts[1]}",
                 f"{sign * pair['uar_difference']:+.3f}",
-                _p(pair["mcnemar"]),
-                _p(pair["p_right_holm"]),
-                _p(pair["p_uar_holm"]),
+                _p(pair["p_uar"]),
+                _p(pair["p_uar_corrected"]),
             ]
         )
-    header = [f"{latex(first)} vs", "right", r"$\Delta$UAR", "McNemar", "$p$ right", "$p$ UAR"]
-    caption = f"{latex(first)} against the others; the last two columns after Holm's correction."
+    header = [f"{latex(first)} vs", "right", r"$\Delta$UAR", "$p$", "$p$ corrected"]
+    caption = (
+        f"{latex(first)} against the others; $p$ of exchanging systems within whole groups, and "
+        "corrected by step-down max-T."
+    )
     return _table(header, rows, caption, "tab:pairs")
 
 
@@ -107,7 +109,9 @@ def _score(value: Data, *, with_interval: bool = False) -> str:
     return text
 
 
-def _p(value: float) -> str:
+def _p(value: float | None) -> str:
+    if value is None:
+        return "--"
     return "$<$0.001" if value < 0.001 else f"{value:.3f}"
 
 

@@ -236,6 +236,24 @@ def ece(truth: np.ndarray, proba: np.ndarray, bins: int = 15) -> float:
     return float(np.abs(confidence - right).sum() / max(count.sum(), 1))
 
 
+def ece_noise(proba: np.ndarray, bins: int = 15) -> float:
+    """Return the ECE that a perfectly calibrated system would show on as many clips, on average.
+
+    With few clips the accuracy of a bin differs from its confidence by chance alone, and ECE counts
+    every difference. The sum of errors in a bin is taken as normal.
+
+    Examples
+    --------
+    >>> sure = np.tile([0.8, 0.2], (25, 1))
+    >>> round(ece_noise(sure), 3)  # the mean of |N(0, 0.8 * 0.2 / 25)|
+    0.064
+    """
+    confidence = proba.max(axis=1)
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
+    variance = np.bincount(place, confidence * (1 - confidence), bins)
+    return float(np.sqrt(2 / np.pi * variance).sum() / max(len(proba), 1))
+
+
 def reliability(
     truth: np.ndarray, proba: np.ndarray, bins: int = 15
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

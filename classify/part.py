@@ -9,11 +9,15 @@ import numpy as np
 
 from ..cache.errors import InputError
 from . import leaks, metrics
+from .bootstrap import FEWEST_GROUPS
 from .predictions import Predictions
 from .task import Task
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
+
+
+OWN = "the report lists what each gives"
 
 
 class Part:
@@ -88,8 +92,15 @@ def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]
             f"{blank} of {len(names)} clips have no {column} and were taken as independent: "
             "intervals may be too narrow"
         )
-    if len(found) == 1:
-        warnings.append(f"only one {column}: no interval can be given")
+    if len(found) < FEWEST_GROUPS:
+        warnings.append(
+            f"{_number(len(found), column)} only: no interval and no test can be given, which need "
+            f"{FEWEST_GROUPS}; " + ("the value stands alone" if len(found) == 1 else OWN)
+        )
     elif len(found) < 10:
-        warnings.append(f"only {len(found)} values of {column}: intervals are rough")
+        warnings.append(f"{_number(len(found), column)} only: intervals are wide and rough")
     return codes, warnings
+
+
+def _number(count: int, column: str) -> str:
+    return f"{count} {column}" if count == 1 else f"{count} values of {column}"

@@ -14,7 +14,8 @@ def compare_options(at: Located) -> dict[str, Any]:
     Returns
     -------
     options
-        `calibrate`, `subsets`, `by`, `n_resamples`, `level`, `learning_curve`, `audit_audio`.
+        `calibrate`, `subsets`, `all_pairs`, `by`, `n_resamples`, `level`, `learning_curve`,
+        `audit_audio`.
     """
     known = at.mapping("compare", OPTIONS)
     return {name: OPTIONS[name](item, name) for name, item in known.items()}
@@ -42,6 +43,7 @@ def _level(item: Located, name: str) -> float:
 OPTIONS: dict[str, Callable[[Located, str], Any]] = {
     "calibrate": Located.text,
     "subsets": Located.flag,
+    "all_pairs": Located.flag,
     "by": _columns,
     "n_resamples": _draws,
     "level": _level,

@@ -5,11 +5,13 @@ Both are made from `Comparison.data` alone and hold no other number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from . import report_more
+from .bootstrap import FEWEST_GROUPS
 from .escape import md
+from .evaluation.choice import candidates
 from .markdown import score, table
 
 Data = Mapping[str, Any]
@@ -23,9 +25,17 @@ MOST_PAIRS = 45
 
 
 def ordered(data: Data) -> list[str]:
-    """Return the systems, highest UAR first; equal ones by name."""
+    """Return the systems: what dev chose, then by dev UAR; without dev by test UAR, then by name.
+
+    Sorted by test, the first row would be the luckiest one.
+    """
     systems = data["systems"]
-    return sorted(systems, key=lambda name: (-systems[name]["test"]["uar"]["value"], name))
+
+    def place(name: str) -> tuple[bool, float, float, str]:
+        dev = systems[name]["dev"]["uar"] if systems[name]["dev"] else -1.0
+        return name != data["chosen"], -dev, -systems[name]["test"]["uar"]["value"], name
+
+    return sorted(systems, key=place)
 
 
 def text_table(data: Data) -> str:
@@ -44,8 +54,13 @@ def text_table(data: Data) -> str:
         f"{data['test']['clips']} test clips, {data['groups']['count']} {_groups(data)}; "
         f"{100 * data['settings']['level']:g} % intervals"
     ]
+    if data["groups"]["count"] < FEWEST_GROUPS:
+        foot[0] = (
+            f"{data['test']['clips']} test clips, {data['groups']['count']} {_groups(data)}: too "
+            "few for intervals"
+        )
     if data["chosen"]:
-        foot.append("* chosen on dev")
+        foot.append("* chosen on dev; the others by dev UAR")
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *foot])
 
 
@@ -55,6 +70,7 @@ def markdown(data: Data) -> str:
         _head(data),
         _warnings(data),
         _main(data),
+        _own_values(data),
         _pairs(data),
         *(_by(data, column) for column in data["by"]),
         _classes(data),
@@ -77,10 +93,12 @@ def _head(data: Data) -> str:
     if data["chosen"]:
         chosen = data["systems"][data["chosen"]]
         lines.append(
-            f"Chosen on dev: **{md(data['chosen'])}** (dev UAR {chosen['dev']['uar']:.3f}). On "
-            f"test its UAR is **{score(chosen['test']['uar'])}**, on {test['clips']} clips; chance "
-            f"is {1 / len(data['task']['labels']):.3f}."
+            f"Chosen on dev: **{md(data['chosen'])}**. On test its UAR is "
+            f"**{score(chosen['test']['uar'])}**, on {test['clips']} clips of "
+            f"{data['groups']['count']} {md(_groups(data))}; chance is "
+            f"{1 / len(data['task']['labels']):.3f}."
         )
+        lines.append(f"\n{_how_chosen(data)}")
     else:
         lines.append(
             f"{len(data['systems'])} systems on {test['clips']} test clips. There was no dev, so "
@@ -96,6 +114,35 @@ def _head(data: Data) -> str:
         out = ", ".join(f"{md(label or '(blank)')} {n}" for label, n in test["left_out"].items())
         lines.append(f"Left out by the task: {out}.")
     return "\n".join(lines)
+
+
+def _how_chosen(data: Data) -> str:
+    """Say among how many the choice was made, on what, and how firm it is."""
+    counts, dev, found = candidates(data), data["dev"], data["choice"]
+    parts = [f"{n} {what}" for what, n in counts.items() if n and what not in ("all", "systems")]
+    more = f" ({counts['systems']} systems and, before them, {', '.join(parts)})" if parts else ""
+    groups = found["groups"]
+    value = data["systems"][data["chosen"]]["dev"]["uar"]
+    text = (
+        f"It is the best of {counts['all']} candidates{more} by UAR on dev, "
+        f"{dev['clips']} clips of {groups} {md(_groups_of(data, groups))}. Its dev UAR of "
+        f"{value:.3f} is too high, because the best of many is picked partly for its luck"
+    )
+    if found["same"] is None:
+        return f"{text}. Dev is one group, so nothing can be said of how firm the choice is."
+    if found["optimism"] >= 0.001:
+        text += f" (by about {found['optimism']:.3f} among the systems alone)"
+    return (
+        f"{text}. If other speakers like these had been dev, the same system would have been "
+        f"chosen in about {100 * found['same']:.0f} % of cases."
+    )
+
+
+def _groups_of(data: Data, count: int) -> str:
+    column = data["groups"]["column"]
+    if column is None or count == data["dev"]["clips"]:
+        return "single clips"
+    return column + "s" * (count != 1)
 
 
 def _warnings(data: Data) -> str:
@@ -117,29 +164,72 @@ def _main(data: Data) -> str:
         for row, name in zip(rows, ordered(data), strict=True):
             row.append(score(data["systems"][name]["test"]["uar_present"]))
     percent = f"{100 * data['settings']['level']:g}"
-    text = (
-        f"## Systems\n\n{percent} % intervals from {data['settings']['n_resamples']} resamples of "
-        f"{data['groups']['count']} {md(_groups(data))}."
+    count, column = data["groups"]["count"], md(_groups(data))
+    if count < FEWEST_GROUPS:
+        text = f"No intervals: they need at least {FEWEST_GROUPS} groups, and there are {count}."
+    else:
+        text = (
+            f"In brackets: {percent} % intervals, from {data['settings']['n_resamples']} resamples "
+            f"of {count} {column}. They say what other groups of the same kind would give with the "
+            "same trained systems; training again, another corpus or another language may differ "
+            "by more."
+        )
+        if data["groups"]["effective"] < 0.6 * count:
+            text += (
+                f" Few groups have most clips: they carry as much as "
+                f"{data['groups']['effective']:.1f} equal ones."
+            )
+    order = "what dev chose first, then by dev UAR" if data["chosen"] else "by UAR on test"
+    return f"## Systems\n\n{text} Order: {order}.\n\n{table(header, rows)}\n\n" + (
+        f"{_reliability(data)}\n\n{_expected(data)}".strip()
     )
-    return f"{text}\n\n{table(header, rows)}\n\n{_reliability(data)}".rstrip()
+
+
+def _own_values(data: Data) -> str:
+    values = data["groups"]["values"]
+    if len(values) < 2:
+        return ""
+    names = ordered(data)[:8]
+    rows = [
+        [md(row["group"]), str(row["clips"]), *(f"{row['uar'][name]:.3f}" for name in names)]
+        for row in values
+    ]
+    return (
+        f"## Each {md(data['groups']['column'] or 'clip')}\n\nUAR of the classes that each has, "
+        "in place of intervals.\n\n" + table(["", "clips", *map(md, names)], rows)
+    )
 
 
 def _reliability(data: Data) -> str:
-    keys = [("nll", "NLL"), ("brier", "Brier"), ("ece", "ECE"), ("ccc", "CCC")]
-    there = [
-        (key, title)
-        for key, title in keys
-        if any(key in system["test"] for system in data["systems"].values())
-    ]
-    if not there:
+    keys = [("nll", "NLL"), ("brier", "Brier"), ("ece", "ECE")]
+    rows = []
+    for name in ordered(data):
+        test = data["systems"][name]["test"]
+        if "ece" in test:
+            noise = f"{test['ece']['noise']:.3f}"
+            rows.append([md(name), *(score(test[key]) for key, _ in keys), noise])
+    if not rows:
         return ""
-    rows = [
-        [md(name), *(score(data["systems"][name]["test"].get(key)) for key, _ in there)]
-        for name in ordered(data)
-    ]
     return (
-        "How far the probabilities can be believed (NLL, Brier, ECE: lower is better):\n\n"
-        + table(["system", *(title for _, title in there)], rows)
+        "How far the probabilities can be believed; lower is better. NLL and Brier are what to "
+        "compare. ECE is too high on few clips: *ECE by chance* is what a perfectly calibrated "
+        "system would show here.\n\n"
+        + table(["system", *(title for _, title in keys), "ECE by chance"], rows)
+    )
+
+
+def _expected(data: Data) -> str:
+    """The table of ordered labels, where the task says what they are worth."""
+    found = {name: data["systems"][name]["test"].get("ccc") for name in ordered(data)}
+    rows = [[md(name), score(value)] for name, value in found.items() if value]
+    if not rows:
+        return ""
+    name = md(data["task"]["name"])
+    return (
+        f"Expected {name} against label: the task orders its labels, so the mean of their values, "
+        "weighted by the probabilities, can be compared with the label's value (CCC, concordance "
+        "correlation; 1 is perfect). Labels are coarse, so this is not the CCC of rated "
+        f"{name}.\n\n" + table(["system", "CCC"], rows)
     )
 
 
@@ -147,31 +237,56 @@ def _pairs(data: Data) -> str:
     pairs = data["pairs"]
     if not pairs:
         return ""
-    first = data["chosen"] or ordered(data)[0]
+    first = data["pairs_of"]
     shown = pairs
     if len(pairs) > MOST_PAIRS:
-        shown = [pair for pair in pairs if first in (pair["a"], pair["b"])]
+        best = data["chosen"] or ordered(data)[0]
+        shown = [pair for pair in pairs if best in (pair["a"], pair["b"])]
     lines = [f"- {md(pair['sentence'])}" for pair in shown]
-    mine = [pair["uar_detectable"] for pair in pairs if first in (pair["a"], pair["b"])]
-    mine = sorted(value for value in mine if value is not None)
-    text = [
-        "## Differences",
-        "",
-        "Clips right: the larger p of McNemar's exact test on clips and of exchanging whole "
-        f"{md(_groups(data))}. UAR: exchanging whole {md(_groups(data))}. Each after Holm's "
-        f"correction over {len(pairs)} pairs.",
-        "",
-        *lines,
-    ]
+    title = f"{md(first)} against each other system" if first else "all pairs of systems"
+    column = md(_groups(data))
+    count = pairs[0]["groups"]
+    text = [f"## Differences: {title}", ""]
+    if count < FEWEST_GROUPS:
+        text.append(
+            f"No tests: {count} {column} are too few. The differences are those on these clips."
+        )
+    else:
+        how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
+        text.append(
+            f"Each line: difference in UAR with its interval; p, how often chance alone gives such "
+            f"a difference if both systems are equally good; p corrected for the {len(pairs)} "
+            f"comparisons made here; in how many {column} which system is better. The test "
+            f"exchanges the two systems within whole {column} ({how} exchanges); the correction "
+            "is the step-down max-T of Westfall and Young."
+        )
+    text += ["", *lines]
     if len(shown) < len(pairs):
         text += ["", f"{len(pairs) - len(shown)} more pairs are in comparison.json."]
-    if mine:
-        text += [
-            "",
-            f"Between {md(first)} and the others this test set finds a difference in UAR of "
-            f"{mine[0]:.3f} to {mine[-1]:.3f} in 8 of 10 cases; smaller ones stay hidden.",
-        ]
+    if count >= FEWEST_GROUPS:
+        text += ["", _detectable(pairs, column)]
     return "\n".join(text)
+
+
+def _detectable(pairs: Sequence[Data], column: str) -> str:
+    count = pairs[0]["groups"]
+    found = sorted(p["uar_detectable"] for p in pairs if p["uar_detectable"] is not None)
+    if found:
+        span = f"{found[0]:.3f}" if len(found) == 1 else f"{found[0]:.3f} to {found[-1]:.3f}"
+        rest = len(pairs) - len(found)
+        also = f" For {rest} pairs, none of any size." if rest else ""
+        return (
+            f"What this test can find with {count} {column}, by simulation: a true difference in "
+            f"UAR of {span} (by pair) in 8 of 10 cases. Smaller ones mostly stay hidden, so "
+            f'"no difference can be shown" does not mean that there is none.{also}'
+        )
+    needed = pairs[0].get("groups_needed")
+    more = f"about {needed}" if needed else "more than 500"
+    return (
+        f"With {count} {column} this test can hardly find any difference: p cannot be below "
+        f"{2 / 2**count:.3g}. To find a difference in UAR of 0.1 in 8 of 10 cases, {more} "
+        "would be needed."
+    )
 
 
 def _by(data: Data, column: str) -> str:
@@ -182,8 +297,11 @@ def _by(data: Data, column: str) -> str:
         shown = md(value) + (f" (no {', '.join(map(md, row['absent']))})" if row["absent"] else "")
         cells = [score(row["systems"][name]["uar"]) for name in names]
         rows.append([shown, str(row["clips"]), str(row["groups"]), *cells])
-    macro = [f"{part['macro'][name]['uar']:.3f}" for name in names]
-    pooled = [f"{data['systems'][name]['test']['uar']['value']:.3f}" for name in names]
+    macro = [
+        score({"value": part["macro"][name]["uar"], "interval": part["macro_interval"][name]})
+        for name in names
+    ]
+    pooled = [score(data["systems"][name]["test"]["uar"]) for name in names]
     rows.append([f"mean over {md(column)}", "", "", *macro])
     rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
     header = [md(column), "clips", "groups", *map(md, names)]
@@ -192,8 +310,29 @@ def _by(data: Data, column: str) -> str:
     for value, row in part["values"].items():
         own = row["systems"][best]
         single.append([md(value), str(row["clips"]), *(score(own[key]) for key, _ in COLUMNS)])
-    return f"## UAR by {md(column)}\n\n{table(header, rows)}\n\n{md(best)} in full:\n\n" + table(
-        [md(column), "clips", *(title for _, title in COLUMNS)], single
+    count = len(part["values"])
+    text = "UAR of each row is the mean over the classes that it has."
+    if count >= FEWEST_GROUPS:
+        text += (
+            f" The interval of the mean is over the {count} values of {md(column)}: what another "
+            f"{md(column)} would give. The pooled one is over {md(_groups(data))}: what others of "
+            f"these values of {md(column)} would give."
+        )
+    else:
+        text += (
+            f" {count} values of {md(column)} are too few to say what another one would give: the "
+            f"intervals are over {md(_groups(data))}."
+        )
+    warned = [
+        f"- {md(value)}: {md(text)}"
+        for value, row in part["values"].items()
+        for text in row["warnings"]
+    ]
+    notes = "\n\n" + "\n".join(warned) if warned else ""
+    return (
+        f"## UAR by {md(column)}\n\n{text}\n\n{table(header, rows)}{notes}\n\n"
+        f"{md(best)} in full:\n\n"
+        + table([md(column), "clips", *(title for _, title in COLUMNS)], single)
     )
 
 

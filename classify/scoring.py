@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from . import metrics, stats
-from .bootstrap import Resamples, resample
-from .part import Part, clusters
+from .bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample, t_quantile
+from .evaluation.detectable import detectable, groups_needed
+from .evaluation.max_t import TIE, max_t
+from .part import Part, cluster_names, clusters
 from .predictions import Predictions
 from .task import Task
 
@@ -27,7 +30,7 @@ def scores(
 ) -> dict[str, Any]:
     """Return every measure of one system on the test clips.
 
-    `of_proba` holds the intervals of NLL, Brier, ECE and CCC, as `proba_intervals` gives them.
+    `of_proba` holds the intervals of NLL, Brier and CCC, as `proba_intervals` gives them.
     """
     matrix = metrics.confusion_of_codes(truth, predictions.codes, len(task.labels))
     result: dict[str, Any] = {}
@@ -38,6 +41,7 @@ def scores(
     if not predictions.hard:
         for measure in (metrics.nll, metrics.brier, metrics.ece):
             result[measure.__name__] = {"value": measure(truth, predictions.proba)}
+        result["ece"]["noise"] = metrics.ece_noise(predictions.proba)
         if task.values:
             values = np.array([task.values[label] for label in task.labels])
             result["ccc"] = {"value": metrics.ccc(values[truth], predictions.proba @ values)}
@@ -65,67 +69,96 @@ def pairs(
     n_labels: int,
     random_state: int,
     level: float,
+    first: str | None = None,
 ) -> list[dict[str, Any]]:
-    """Test every pair of systems on clips right and on UAR; Holm over all pairs, for each measure.
+    """Test pairs of systems on UAR by exchanging whole groups, corrected over all these pairs.
 
-    Clips right have to pass both McNemar's exact test, of clips, and the exchange of whole groups:
-    the larger p counts. UAR is tested by the exchange of groups.
+    Parameters
+    ----------
+    truth, guesses, groups
+        Codes of the true label, of each system's labels and of the group, `(clips,)` each.
+    drawn
+        Resamples of the same, for the intervals.
+    n_labels, random_state, level
+        Size of the label set, seed of the exchanges, 1 - level of the test.
+    first
+        The system that every other one is compared with; None for all pairs.
+
+    Returns
+    -------
+    rows
+        One for each pair, with `p_uar` and `p_uar_corrected` (NaN below five groups: no test),
+        `uar_detectable` (NaN: none can be found) and a sentence.
     """
     names = list(guesses)
-    if len(names) < 2:
+    asked = [pair for pair in combinations(names, 2) if first in (None, *pair)]
+    if not asked:
         return []
-    right = np.stack([guesses[name] == truth for name in names])
+    asked = [(first, *{*pair} - {first}) if first else pair for pair in asked]
+    _, groups = np.unique(groups, return_inverse=True)
+    n_groups = int(groups.max()) + 1
+    right = {name: guess == truth for name, guess in guesses.items()}
     support = np.bincount(truth, minlength=n_labels)
-    worth = {  # of one right clip in each measure
-        "accuracy": np.full(len(truth), 1 / len(truth)),
-        "uar": 1 / (support[truth] * n_labels),
-    }
-    exchanged: dict[str, np.ndarray] = {}
-    exact = True
-    for measure, value in worth.items():
-        parts = np.stack([np.bincount(groups, row * value) for row in right], axis=1)
-        exchanged[measure], exact = stats.permutation(parts, random_state=random_state)
+    worth = 1 / (support[truth] * n_labels)  # of one right clip in UAR
+    parts = {name: np.bincount(groups, worth * hits) for name, hits in right.items()}
+    differences = np.stack([parts[a] - parts[b] for a, b in asked], axis=1)
+    share = np.bincount(groups, worth) * n_labels / max(1, (support > 0).sum())
+    tested = n_groups >= FEWEST_GROUPS
+    test = max_t(differences, random_state=random_state)
+    smallest = detectable(differences, share, level=1 - level, random_state=random_state)
     rows = []
-    for a, b in combinations(range(len(names)), 2):
+    for at, (a, b) in enumerate(asked):
         only_a = int((right[a] & ~right[b]).sum())
         only_b = int((right[b] & ~right[a]).sum())
-        gap, error, span = drawn.difference(names[a], names[b], "uar", level)
-        p_clips = stats.mcnemar(only_a, only_b)
-        rows.append(
-            {
-                "a": names[a],
-                "b": names[b],
-                "right_a": int(right[a].sum()),
-                "right_b": int(right[b].sum()),
-                "only_a": only_a,
-                "only_b": only_b,
-                "mcnemar": p_clips,
-                "permutation_right": float(exchanged["accuracy"][a, b]),
-                "p_right": max(p_clips, float(exchanged["accuracy"][a, b])),
-                "p_uar": float(exchanged["uar"][a, b]),
-                "permutation_exact": exact,
-                "uar_difference": gap,
-                "uar_difference_interval": list(span),
-                "uar_detectable": stats.detectable(error),
-                "clips_apart_needed": stats.fewest_apart(only_a + only_b),
-            }
-        )
-    for measure in ("p_right", "p_uar"):
-        for row, p in zip(rows, stats.holm([row[measure] for row in rows]), strict=True):
-            row[f"{measure}_holm"] = p
-    for row in rows:
-        uar_a, uar_b = (drawn.estimates[row[side]]["uar"] for side in "ab")
-        row["different"] = bool(min(row["p_right_holm"], row["p_uar_holm"]) < 1 - level)
-        row["sentence"] = stats.verdict_of_pair(
-            (row["a"], row["b"]),
-            (row["right_a"], row["right_b"]),
-            len(truth),
-            (uar_a, uar_b),
-            row["p_right_holm"],
-            row["p_uar_holm"],
-            1 - level,
-        )
+        floor = _discordant(truth, right[a], right[b], n_labels)
+        gap, _, span = drawn.difference(a, b, "uar", level, floor)
+        p, corrected = (float(x[at]) if tested else math.nan for x in (test.p, test.corrected))
+        own = differences[:, at]
+        row = {
+            "a": a,
+            "b": b,
+            "right_a": int(right[a].sum()),
+            "right_b": int(right[b].sum()),
+            "only_a": only_a,
+            "only_b": only_b,
+            "mcnemar": stats.mcnemar(only_a, only_b),
+            "p_uar": p,
+            "p_uar_corrected": corrected,
+            "permutation_exact": test.exact,
+            "uar_a": drawn.estimates[a]["uar"],
+            "uar_b": drawn.estimates[b]["uar"],
+            "clips": len(truth),
+            "uar_difference": gap,
+            "uar_difference_interval": list(span),
+            "groups": n_groups,
+            "groups_a_better": int((own > TIE).sum()),
+            "groups_b_better": int((own < -TIE).sum()),
+            "uar_detectable": float(smallest[at]) if tested else math.nan,
+            "different": bool(tested and corrected < 1 - level),
+        }
+        row["sentence"] = stats.verdict_of_pair(row)
+        rows.append(row)
+    if np.isnan(smallest).all():
+        needed = groups_needed(differences, share, level=1 - level)
+        for row in rows:
+            row["groups_needed"] = needed
     return rows
+
+
+def _discordant(truth: np.ndarray, a: np.ndarray, b: np.ndarray, n_labels: int) -> float:
+    """Return the standard error of a difference in UAR that the number of clips alone gives.
+
+    Of the shares of clips that only one of two systems gets right, one clip added to each; 0 where
+    the systems are right on the same clips.
+    """
+    if (a == b).all():
+        return 0.0
+    support = np.bincount(truth, minlength=n_labels)
+    only_a, only_b = (np.bincount(truth[at], minlength=n_labels) for at in (a & ~b, b & ~a))
+    size = support + 2
+    share, gap = (only_a + only_b + 2) / size, (only_a - only_b) / size
+    variance = (np.minimum(share, 1) - gap**2) / size
+    return float(np.sqrt(variance[support > 0].sum()) / n_labels)
 
 
 def table_by(
@@ -138,8 +171,13 @@ def table_by(
     random_state: int,
     level: float,
 ) -> dict[str, Any]:
-    """Score every system within each value of a column, pooled and as the mean over values."""
+    """Score every system within each value of a column, pooled and as the mean over values.
+
+    UAR and macro F1 are means over the classes that a value has, so a perfect system gets 1. From
+    five values on, the mean has an interval over them: of what another value would give.
+    """
     values = np.array([str(v) for v in test.clips[column]], dtype=object)
+    n_labels = len(task.labels)
     rows: dict[str, Any] = {}
     for value in sorted(set(values)):
         at = np.flatnonzero(values == value)
@@ -150,11 +188,12 @@ def table_by(
             codes,
             guesses,
             group_codes,
-            len(task.labels),
-            n_resamples=min(n_resamples, 2000),
+            n_labels,
+            n_resamples=n_resamples,
             random_state=random_state,
         )
         support = Counter(codes.tolist())
+        scale = {measure: n_labels / len(support) for measure in ("uar", "macro_f1")}
         rows[value or "(blank)"] = {
             "clips": len(at),
             "groups": drawn.groups,
@@ -163,27 +202,71 @@ def table_by(
             "systems": {
                 name: {
                     measure: {
-                        "value": score,
-                        **(
-                            {"interval": list(drawn.interval(name, measure, level))}
-                            if measure in drawn.values[name]
-                            else {}
-                        ),
+                        "value": drawn.estimates[name][measure] * scale.get(measure, 1.0),
+                        "interval": [
+                            limit * scale.get(measure, 1.0)
+                            for limit in drawn.interval(name, measure, level)
+                        ],
                     }
-                    for measure, score in metrics.summary(
-                        metrics.confusion_of_codes(codes, guess, len(task.labels))
-                    ).items()
+                    for measure in MEASURES
                 }
-                for name, guess in guesses.items()
+                for name in guesses
             },
         }
-    macro = {
-        name: {
-            measure: float(
-                np.mean([row["systems"][name][measure]["value"] for row in rows.values()])
-            )
-            for measure in ("uar", "accuracy", "macro_f1", "weighted_f1", "uar_present")
-        }
+    own = {
+        name: {m: [row["systems"][name][m]["value"] for row in rows.values()] for m in MEASURES}
         for name in systems
     }
-    return {"values": rows, "macro": macro}
+    return {
+        "values": rows,
+        "macro": {
+            name: {m: float(np.mean(found)) for m, found in one.items()}
+            for name, one in own.items()
+        },
+        "macro_interval": {
+            name: list(mean_interval(one["uar"], level)) for name, one in own.items()
+        },
+    }
+
+
+def mean_interval(
+    values: Sequence[float], level: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float]:
+    """Return Student's interval of the mean of a few values; NaN below five.
+
+    Examples
+    --------
+    >>> [round(limit, 3) for limit in mean_interval([0.5, 0.6, 0.7, 0.6, 0.6])]
+    [0.512, 0.688]
+    """
+    n = len(values)
+    if n < FEWEST_GROUPS:
+        return math.nan, math.nan
+    half = t_quantile(level, n) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    mean = float(np.mean(values))
+    return max(mean - half, bounds[0]), min(mean + half, bounds[1])
+
+
+def group_values(
+    test: Part, systems: Mapping[str, Predictions], groups: str | None
+) -> list[dict[str, Any]]:
+    """Return the UAR of each system on each group where there are too few for an interval."""
+    codes, _ = clusters(test.clips, groups)
+    if len(np.unique(codes)) >= FEWEST_GROUPS:
+        return []
+    names = cluster_names(test.clips, groups)
+    rows = []
+    for code in np.unique(codes):
+        at = np.flatnonzero(codes == code)
+        matrices = {
+            name: metrics.confusion_of_codes(test.codes[at], p.codes[at], len(p.labels))
+            for name, p in systems.items()
+        }
+        rows.append(
+            {
+                "group": names[at[0]].lstrip("\0"),
+                "clips": len(at),
+                "uar": {name: metrics.summary(m)["uar_present"] for name, m in matrices.items()},
+            }
+        )
+    return rows

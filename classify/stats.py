@@ -1,14 +1,15 @@
-"""Tests and intervals for paired classifiers, with their assumptions said.
+"""McNemar's exact test, what published counts can show, and sentences that say it.
 
-McNemar's exact test takes single clips as independent; the permutation test exchanges whole
-speakers and so allows for clips of one voice being alike. Where only counts are known,
-`mcnemar_range` says which p-values are possible at all.
+McNemar's test takes single clips as independent. Where only counts are known, `mcnemar_range` says
+which p-values are possible at all. The test that allows for clips of one voice being alike is
+`evaluation.max_t`; `permutation` and `holm` are the plain test and correction to set beside it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from scipy import stats as distributions
@@ -178,20 +179,6 @@ def permutation(
     return np.minimum(p, 1.0), exact
 
 
-def detectable(error: float, *, level: float = 0.05, power: float = 0.8) -> float:
-    """Return the smallest true difference that a test of this precision finds with `power`.
-
-    (z of 1 - level/2 + z of power) times the standard error of the difference.
-
-    Examples
-    --------
-    >>> round(detectable(0.01), 4)
-    0.028
-    """
-    z = distributions.norm.ppf([1 - level / 2, power])
-    return float(z.sum() * error)
-
-
 def verdict(
     a: str, b: str, right_a: int, right_b: int, n: int, p: float, level: float = 0.05
 ) -> str:
@@ -210,56 +197,38 @@ def verdict(
     return f"{a} is {'better' if right_a > right_b else 'worse'} than {b}: {counts}"
 
 
-def verdict_of_pair(
-    names: tuple[str, str],
-    right: tuple[int, int],
-    n: int,
-    uars: tuple[float, float],
-    p_right: float,
-    p_uar: float,
-    level: float = 0.05,
-) -> str:
-    """Say in one sentence what the tests of a pair showed, for clips right and for UAR.
+def verdict_of_pair(row: Mapping[str, Any]) -> str:
+    """Say in one sentence what the test of a pair showed: difference, interval, p, speakers.
 
     Parameters
     ----------
-    names, right, uars
-        Of both systems: what they are called, clips right, UAR.
-    n
-        Clips of the test set.
-    p_right, p_uar
-        Adjusted p-values of the two measures.
-    level
-        Level of the tests.
+    row
+        A row of `scoring.pairs`.
 
     Examples
     --------
-    >>> verdict_of_pair(("mean", "MarIA"), (225, 224), 300, (0.748, 0.668), 1.0, 0.31)
-    'mean and MarIA: no difference can be shown: 225 vs 224 of 300, p = 1.0; UAR ...'
-    >>> verdict_of_pair(("fair", "large"), (60, 80), 100, (0.6, 0.58), 0.01, 0.4)
-    'large gets more clips right than fair: 80 vs 60 of 100, p = 0.01; no difference ...'
+    >>> row = {"a": "mean", "b": "lr", "uar_difference": 0.05, "groups": 8,
+    ...        "uar_difference_interval": [0.01, 0.09], "p_uar": 0.0078, "p_uar_corrected": 0.02,
+    ...        "different": True, "groups_a_better": 8, "groups_b_better": 0,
+    ...        "right_a": 60, "right_b": 55, "clips": 100}
+    >>> print(verdict_of_pair(row))
+    mean is better than lr: UAR +0.050 [0.010, 0.090], p = 0.0078, corrected 0.02; ...
     """
-    shown_right, shown_uar = p_right < level, p_uar < level
-    first = right[0] > right[1] if shown_right else uars[0] > uars[1]
-    order = (0, 1) if first or not (shown_right or shown_uar) else (1, 0)
-    a, b = (names[k] for k in order)
-    counts = f"{right[order[0]]} vs {right[order[1]]} of {n}, p = {p_text(p_right)}"
-    scores = f"{uars[order[0]]:.3f} vs {uars[order[1]]:.3f}, p = {p_text(p_uar)}"
-    if not shown_right and not shown_uar:
-        return f"{a} and {b}: no difference can be shown: {counts}; UAR {scores}"
-    if not shown_uar:
-        return (
-            f"{a} gets more clips right than {b}: {counts}; no difference in UAR can be shown: "
-            f"{scores}"
-        )
-    if not shown_right:
-        return (
-            f"{a} has a higher UAR than {b}: {scores}; no difference in clips right can be shown: "
-            f"{counts}"
-        )
-    if (right[0] > right[1]) == (uars[0] > uars[1]):
-        return f"{a} is better than {b}: {counts}; UAR {scores}"
-    return f"{a} and {b} differ, but not one way: {counts}; UAR {scores}"
+    a, b, gap = row["a"], row["b"], row["uar_difference"]
+    shown = f"UAR {gap:+.3f}"
+    low, high = row["uar_difference_interval"]
+    if not math.isnan(low):
+        shown += f" [{low:.3f}, {high:.3f}]"
+    counts = f"better in {row['groups_a_better']} of {row['groups']}"
+    if row["groups_b_better"]:
+        counts += f", worse in {row['groups_b_better']}"
+    counts += f"; {row['right_a']} vs {row['right_b']} of {row['clips']} clips right"
+    if math.isnan(row["p_uar"]):
+        return f"{a} against {b}: {shown}; {counts}; too few for a test"
+    p = f"p = {p_text(row['p_uar'])}, corrected {p_text(row['p_uar_corrected'])}"
+    if not row["different"]:
+        return f"{a} and {b}: no difference can be shown: {shown}, {p}; {counts}"
+    return f"{a} is {'better' if gap > 0 else 'worse'} than {b}: {shown}, {p}; {counts}"
 
 
 def verdict_of_counts(a: str, b: str, right_a: int, right_b: int, n: int) -> str:

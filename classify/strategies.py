@@ -29,7 +29,7 @@ from .ensemble_fitted import GreedyEnsemble, StackingEnsemble, WeightedEnsemble
 from .folds import deal_groups
 from .predictions import Predictions
 from .replay import Replay
-from .subsets import search
+from .subsets import Subset, search
 
 STRATEGIES: dict[str, type[Ensemble]] = {
     kind.name: kind
@@ -47,6 +47,8 @@ STRATEGIES: dict[str, type[Ensemble]] = {
 }
 
 Members = Mapping[str, Predictions]
+#: why a system that learns on dev has no dev score
+ONE_GROUP = "dev has one speaker, so it cannot be scored on speakers that it did not learn from"
 
 
 @dataclass
@@ -60,7 +62,8 @@ class Combined:
     members, strategy
         What it is made of; strategy is "" for a single member.
     dev
-        Its scores on dev (out of fold where it learns); empty without dev.
+        Its scores on dev (out of fold where it learns); empty without dev, and for what learns
+        where dev is one group.
     dev_predictions
         What these scores are of.
     learnt
@@ -167,12 +170,15 @@ def combine_all(
             result[label] = _fit(label, rule, test, tuple(sorted(test)), fitting)
     if subsets and fitting and len(test) > 1:
         plain, _ = fitting.calibrated(fitting.members)
-        for found in search(plain, fitting.truth, [n for n in rules if not rules[n].learns]):
+        closed = [name for name in rules if not rules[name].learns]
+        for found in search(plain, fitting.truth, closed, fitting.folds):
             if len(found.members) not in (1, len(test)):
                 label = free_name(f"{found.strategy} of {' + '.join(found.members)}", result)
                 chosen = {name: test[name] for name in found.members}
-                result[label] = _fit(label, rules[found.strategy], chosen, found.members, fitting)
-                result[label].learnt["subsets_tried"] = found.tried
+                item = _fit(label, rules[found.strategy], chosen, found.members, fitting)
+                item.learnt["subsets_tried"] = found.tried
+                fitting.judge(item, fitting.chosen_out_of_fold(rules[found.strategy], found))
+                result[label] = item
     return result
 
 
@@ -203,10 +209,11 @@ def _fit(
     if calibrators:
         learnt["calibration"] = {m: c.describe() for m, c in calibrators.items()}
         test = {m: calibrators[m].apply(p) for m, p in test.items()}
-    scored = fitting.out_of_fold(rule, dev) if rule.learns or calibrators else rule.combine(dev)
-    score = fitting.score(scored)
-    replay = Replay(rule, members, labels, calibrators)
-    return Combined(rule.combine(test), members, rule.name, score, scored, learnt, replay)
+    item = Combined(rule.combine(test), members, rule.name, learnt=learnt)
+    item.replay = Replay(rule, members, labels, calibrators)
+    learns = rule.learns or bool(calibrators)
+    fitting.judge(item, fitting.out_of_fold(rule, dev) if learns else rule.combine(dev))
+    return item
 
 
 class _Dev:
@@ -225,7 +232,7 @@ class _Dev:
         first = next(iter(members.values()))
         self.members, self.truth, self.calibrate = members, truth, calibrate
         self.names = [first.labels[code] for code in truth]
-        groups = np.arange(len(truth)) if groups is None else groups
+        groups = self.groups = np.arange(len(truth)) if groups is None else groups
         n_folds = min(5, len(np.unique(groups)))
         rng = np.random.default_rng(random_state)
         self.folds = (
@@ -233,6 +240,13 @@ class _Dev:
             if n_folds > 1
             else np.zeros(len(truth), dtype=int)
         )
+
+    def judge(self, item: Combined, predictions: Predictions | None) -> None:
+        """Give a system its dev scores; none where it would be scored on what it learnt from."""
+        item.dev = {} if predictions is None else self.score(predictions)
+        item.dev_predictions = predictions
+        if predictions is None:
+            item.learnt["not_eligible"] = ONE_GROUP
 
     def score(self, predictions: Predictions) -> dict[str, float]:
         matrix = metrics.confusion_of_codes(self.truth, predictions.codes, len(predictions.labels))
@@ -245,18 +259,37 @@ class _Dev:
         if not self.calibrate:
             return members, {}
         names = self.names if rows is None else [self.names[row] for row in rows]
-        fitted = {m: calibrator(self.calibrate).fit(p, names) for m, p in members.items()}
+        speakers = len(np.unique(self.groups if rows is None else self.groups[rows]))
+        fitted = {m: calibrator(self.calibrate).fit(p, names, speakers) for m, p in members.items()}
         return {m: fitted[m].apply(p) for m, p in members.items()}, fitted
 
-    def out_of_fold(self, rule: Ensemble, members: Members) -> Predictions:
-        """Predict each fold of dev by what was fitted on the others; `rule` stays as it is."""
+    def chosen_out_of_fold(self, rule: Ensemble, found: Subset) -> Predictions | None:
+        """Predict each fold of dev by the subset that is best on the others."""
+        if len(found.by_fold) < 2:
+            return None
+        first = next(iter(self.members.values()))
+        proba = np.empty_like(first.proba)
+        scored: dict[tuple[str, ...], Predictions | None] = {}
+        for fold, names in enumerate(found.by_fold):
+            if names not in scored:
+                members = {name: self.members[name] for name in names}
+                scored[names] = (
+                    self.out_of_fold(rule, members) if self.calibrate else rule.combine(members)
+                )
+            if (item := scored[names]) is None:
+                return None
+            proba[self.folds == fold] = item.proba[self.folds == fold]
+        return Predictions(first.ids, first.labels, proba)
+
+    def out_of_fold(self, rule: Ensemble, members: Members) -> Predictions | None:
+        """Predict each fold of dev by what was fitted on the others; None with one fold."""
+        if not self.folds.any():
+            return None
         first = next(iter(members.values()))
         proba = np.empty_like(first.proba)
         for fold in np.unique(self.folds):
             inside = np.flatnonzero(self.folds == fold)
             outside = np.flatnonzero(self.folds != fold)
-            if not len(outside):
-                outside = inside
             learn = {m: _rows(p, outside) for m, p in members.items()}
             learn, calibrators = self.calibrated(learn, outside)
             fresh = deepcopy(rule).fit(learn, [self.names[row] for row in outside])

@@ -31,16 +31,22 @@ class Subset:
         Its UAR on the clips that it was chosen on.
     tried
         How many subsets were compared.
+    by_fold
+        The subset that is best on all folds but one, for each fold.
     """
 
     strategy: str
     members: tuple[str, ...]
     uar: float
     tried: int
+    by_fold: tuple[tuple[str, ...], ...] = ()
 
 
 def search(
-    members: Mapping[str, Predictions], truth: np.ndarray, strategies: Sequence[str] = ("mean",)
+    members: Mapping[str, Predictions],
+    truth: np.ndarray,
+    strategies: Sequence[str] = ("mean",),
+    folds: np.ndarray | None = None,
 ) -> list[Subset]:
     """Return the best subset of members for each rule; ties go to fewer members, then first names.
 
@@ -52,6 +58,9 @@ def search(
         Label code of each clip.
     strategies
         Closed-form rules: mean, max, geometric, median, vote, rank.
+    folds
+        Fold of each clip, from 0: also choose without each fold, so that the choice itself can be
+        scored on clips that had no say in it.
 
     Raises
     ------
@@ -66,11 +75,28 @@ def search(
     ('good',)
     """
     names = sorted(members)
+
+    def best(table: np.ndarray) -> tuple[int, tuple[str, ...]]:
+        first = min(range(1, len(table)), key=lambda s: (-round(table[s], 12), s.bit_count(), s))
+        return first, tuple(name for bit, name in enumerate(names) if first >> bit & 1)
+
     found = []
-    for rule, table in scores(members, truth, strategies).items():
-        best = min(range(1, len(table)), key=lambda s: (-round(table[s], 12), s.bit_count(), s))
-        chosen = tuple(name for bit, name in enumerate(names) if best >> bit & 1)
-        found.append(Subset(rule, chosen, float(table[best]), len(table) - 1))
+    place = np.zeros(len(truth), np.int64) if folds is None else folds
+    for rule, hits in _hits(members, truth, strategies, place).items():
+        support = np.stack(
+            [np.bincount(truth[place == f], minlength=hits.shape[2]) for f in range(hits.shape[1])]
+        )
+        table = _uar(hits.sum(axis=1), support.sum(axis=0))
+        first, chosen = best(table)
+        others = (
+            ()
+            if folds is None
+            else tuple(
+                best(_uar(hits.sum(axis=1) - hits[:, f], support.sum(axis=0) - support[f]))[1]
+                for f in range(hits.shape[1])
+            )
+        )
+        found.append(Subset(rule, chosen, float(table[first]), len(table) - 1, others))
     return found
 
 
@@ -81,26 +107,41 @@ def scores(
 
     Entry 0, the empty subset, is NaN.
     """
+    found = {}
+    for rule, hits in _hits(members, truth, strategies, np.zeros(len(truth), np.int64)).items():
+        found[rule] = _uar(hits[:, 0], np.bincount(truth, minlength=hits.shape[2]))
+        found[rule][0] = np.nan
+    return found
+
+
+def _hits(
+    members: Mapping[str, Predictions],
+    truth: np.ndarray,
+    strategies: Sequence[str],
+    folds: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Count the clips that every subset gets right, `(2^members, folds, labels)` for each rule."""
     if len(members) > MOST_MEMBERS:
         raise InputError(
             f"{len(members)} members have 2^{len(members)} subsets; expected at most "
             f"{MOST_MEMBERS} members. Use the strategy 'greedy'"
         )
     _, stack = joined(members)
-    weight = _worth(truth, stack.shape[2])
+    n_labels, n_folds = stack.shape[2], int(folds.max(initial=0)) + 1
+    cell = folds * n_labels + truth
     columns = np.ascontiguousarray(stack.transpose(0, 2, 1))  # (members, labels, clips)
     result = {}
     for rule in strategies:
-        table = np.full(2 ** len(columns), np.nan)
+        table = np.zeros((2 ** len(columns), n_folds * n_labels))
         for subset, score in _walk(rule, stack, columns):
-            table[subset] = weight[_winner(score) == truth].sum()
-        result[rule] = table
+            table[subset] = np.bincount(cell[_winner(score) == truth], minlength=table.shape[1])
+        result[rule] = table.reshape(-1, n_folds, n_labels)
     return result
 
 
-def _worth(truth: np.ndarray, n_labels: int) -> np.ndarray:
-    """Return what a right clip adds to UAR."""
-    return 1 / (np.bincount(truth, minlength=n_labels)[truth] * n_labels)
+def _uar(hits: np.ndarray, support: np.ndarray) -> np.ndarray:
+    """Return UAR of counts `(subsets, labels)`; absent classes count 0."""
+    return (hits / np.maximum(support, 1)).mean(axis=1)
 
 
 def _winner(columns: np.ndarray) -> np.ndarray:

@@ -29,7 +29,13 @@ def run(tmp_path_factory):
         proba[np.arange(len(clips)), [i % 3 for i in range(len(clips))]] += 1
         members[name] = Predictions(clips.ids, labels, proba / proba.sum(axis=1, keepdims=True))
     result = compare(
-        members, clips, Task.named("valence"), dev=members, dev_truth=clips, n_resamples=200
+        members,
+        clips,
+        Task.named("valence"),
+        dev=members,
+        dev_truth=clips,
+        allow_overlap=True,
+        n_resamples=200,
     )
     return result.write(tmp_path_factory.mktemp("run"))
 

@@ -25,7 +25,7 @@ def clips(n=240, n_speakers=24, prefix="c", seed=0):
         [
             {
                 "id": f"{prefix}{i:03}",
-                "text": f"words {i}",
+                "text": f"words {prefix}{i}",
                 "label": RAW[LABELS[rng.integers(3)]],
                 "speaker": f"{prefix}{i % n_speakers}",
                 "language": "deu" if i % n_speakers < n_speakers // 2 else "eng",
@@ -176,19 +176,23 @@ def test_without_dev_nothing_is_chosen(setting):
 
 def test_the_sentence_of_a_pair_says_what_the_numbers_say(setting):
     result = run(setting).data
-    assert len(result["pairs"]) == 10
+    assert result["pairs_of"] == result["chosen"]
+    assert len(result["pairs"]) == 4  # the chosen one against each other
     for pair in result["pairs"]:
-        assert pair["p_right"] == max(pair["mcnemar"], pair["permutation_right"])
-        assert pair["p_right_holm"] >= pair["p_right"]
-        assert pair["p_uar_holm"] >= pair["p_uar"]
+        assert pair["p_uar_corrected"] >= pair["p_uar"]
         assert (": no difference can be shown" in pair["sentence"]) != pair["different"]
-        counts = [pair["right_a"], pair["right_b"]]
-        said = [f"{x} vs {y} of 240" in pair["sentence"] for x, y in (counts, counts[::-1])]
-        assert any(said)
+        assert f"{pair['right_a']} vs {pair['right_b']} of 240 clips right" in pair["sentence"]
+        assert f"better in {pair['groups_a_better']} of 24" in pair["sentence"]
         low, high = pair["uar_difference_interval"]
         assert low <= pair["uar_difference"] <= high
-    worst = [p for p in result["pairs"] if {p["a"], p["b"]} == {"text", "both"}]
+    worst = [p for p in result["pairs"] if p["b"] == "text"]
     assert worst[0]["different"]
+    every = run(setting, all_pairs=True).data
+    assert every["pairs_of"] is None
+    assert len(every["pairs"]) == 10
+    own = {frozenset((p["a"], p["b"])): p["p_uar_corrected"] for p in every["pairs"]}
+    for pair in result["pairs"]:  # more tests, more correction
+        assert own[frozenset((pair["a"], pair["b"]))] >= pair["p_uar_corrected"]
 
 
 def test_an_ensemble_of_ones_own(setting):
@@ -217,7 +221,8 @@ def test_accuracy_and_uar_that_point_different_ways_are_said_so():
     pair = compare(found, table, "valence", strategies=[], n_resamples=300).data["pairs"][0]
     assert pair["uar_difference"] < 0 < pair["right_a"] - pair["right_b"]
     assert pair["different"]
-    assert "large and fair differ, but not one way: 400 vs" in pair["sentence"]
+    assert "large is worse than fair: UAR -0." in pair["sentence"]
+    assert "400 vs " in pair["sentence"]
 
 
 def test_twins_cannot_differ(setting):
@@ -225,7 +230,7 @@ def test_twins_cannot_differ(setting):
     result = compare(
         {"a": found["both"], "b": found["both"]}, test, "valence", strategies=[], n_resamples=50
     ).data["pairs"][0]
-    assert result["p_right"] == result["p_uar"] == 1
+    assert result["p_uar"] == result["p_uar_corrected"] == 1
     assert result["uar_difference_interval"] == [0, 0]
     assert "p = 1.0" in result["sentence"]
 
@@ -262,8 +267,8 @@ def test_one_speaker_gives_no_interval_and_says_so(setting):
     alone = test.with_columns(speaker=["s"] * len(test))
     result = compare(found, alone, "valence", n_resamples=50)
     assert result.data["systems"]["mean"]["test"]["uar"]["interval"] == [None, None]
-    assert any("no interval" in warning for warning in result.data["warnings"])
-    assert "only one speaker" in result.report()
+    assert any("no interval and no test" in warning for warning in result.data["warnings"])
+    assert "1 speaker only" in result.report()
 
 
 def test_speakers_make_intervals_wider_than_single_clips_where_voices_differ():

@@ -62,7 +62,7 @@ def test_wrong_files_are_refused_by_name(tmp_path):
     refused("'weights' is float64", members=["a", "b"])
     refused("'offsets' is unknown", strategy="weighted")
     refused("'offsets' is float64", labels=["no", "yes"])
-    refused("'offset' is unknown", calibrate="temperature")
+    refused("'(absent|offset)' is unknown", calibrate="temperature")
     refused("expected one of", strategy="stakcing")
     refused("'offsets' is missing", number=7)
     (tmp_path / "ensembles.json").write_text(text.replace(FORMAT, "x/9"), encoding="utf-8")

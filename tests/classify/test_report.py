@@ -37,6 +37,7 @@ def comparison():
         clips,
         Task.from_labels(labels, name=NASTY),
         dev=members,
+        allow_overlap=True,
         dev_truth=clips,
         n_resamples=50,
     )

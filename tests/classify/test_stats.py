@@ -1,4 +1,4 @@
-"""Tests: McNemar against scipy, ITST's published counts, Holm, permutation, detectable."""
+"""Tests: McNemar against scipy, ITST's published counts, Holm, permutation."""
 
 from __future__ import annotations
 
@@ -129,14 +129,6 @@ def test_permutation_of_groups_is_level_where_mcnemar_is_not():
         )
     assert rejected["groups"] <= 22  # 5 % of 200, with room for luck
     assert rejected["clips"] > 60
-
-
-def test_detectable_is_what_a_simulation_finds():
-    rng = np.random.default_rng(0)
-    error = 0.02
-    difference = stats.detectable(error)
-    seen = rng.normal(difference, error, 20_000)
-    assert (np.abs(seen) > 1.959964 * error).mean() == pytest.approx(0.8, abs=0.01)
 
 
 @pytest.mark.parametrize(

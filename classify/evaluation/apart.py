@@ -1,0 +1,99 @@
+"""Dev and test must be different clips of different people, or the choice has seen the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ...cache.errors import InputError
+from .. import leaks
+
+if TYPE_CHECKING:
+    from ...cache.manifest import Manifest
+
+__all__ = ["check_apart"]
+
+MOST_TEXTS = 0.05
+
+
+def check_apart(dev: Manifest, test: Manifest, *, allow: bool = False) -> list[str]:
+    """Refuse a dev that shares clips, recordings, speakers or, without audio, texts with test.
+
+    Parameters
+    ----------
+    dev, test
+        Labelled clips of both parts.
+    allow
+        Do not check: the split was made that way on purpose.
+
+    Returns
+    -------
+    warnings
+        Of single texts that both parts have: short phrases come again in every text corpus. Above
+        5 % of the test clips they are refused too.
+
+    Raises
+    ------
+    InputError
+        If they share something; the message names what.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> clips = Manifest.from_rows([{"id": "a", "text": "-", "label": "x", "speaker": "s"}])
+    >>> check_apart(clips, clips)
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: dev and test share 1 id: a. ...
+    """
+    if allow:
+        return []
+    kinds: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+        "id": (dev.ids, test.ids),
+        "recording": (_recordings(dev), _recordings(test)),
+        "speaker": (leaks.speakers(dev), leaks.speakers(test)),
+    }
+    found = [
+        _shown(kind, both)
+        for kind, (here, there) in kinds.items()
+        if (both := sorted((set(here) & set(there)) - {""}))
+    ]
+    warnings = []
+    known, asked = _texts(dev), _texts(test)
+    both = sorted((set(known) & set(asked)) - {""})
+    if both:
+        seen = sum(text in both for text in asked)
+        if seen > MOST_TEXTS * len(asked):
+            found.append(f"the text of {seen} of {len(asked)} test clips ({_shown('text', both)})")
+        else:
+            warnings.append(f"dev holds the text of {seen} test clips: {_shown('text', both)}")
+    if found:
+        raise InputError(
+            f"dev and test share {'; '.join(found)}. What is chosen on dev would be chosen by "
+            "looking at test. Expected other clips of other speakers; to compare all the same, "
+            "allow_overlap=True (--allow-overlap)"
+        )
+    return warnings
+
+
+def _shown(kind: str, both: Sequence[str]) -> str:
+    more = f" and {len(both) - 5} more" if len(both) > 5 else ""
+    return f"{len(both)} {kind}{'s' * (len(both) > 1)}: {', '.join(both[:5])}{more}"
+
+
+def _recordings(clips: Manifest) -> list[str]:
+    """Return file and section of each clip, blank without audio."""
+    starts = clips["start"] if "start" in clips else [""] * len(clips)
+    return [
+        f"{path} from {start}" if path and start not in ("", None) else str(path)
+        for path, start in zip(clips["path"], starts, strict=True)
+    ]
+
+
+def _texts(clips: Manifest) -> list[str]:
+    """Return the text of clips without audio; one sentence said by many is not one clip."""
+    texts = [
+        "" if path else leaks.plain(str(text))
+        for path, text in zip(clips["path"], clips["text"], strict=True)
+    ]
+    return texts if len(set(texts)) > 1 else []  # all the same: a placeholder

@@ -1,0 +1,98 @@
+"""How the system that dev chose was chosen: among how many, and whether chance decided.
+
+The best of many candidates is best on dev partly by luck, so its dev score is too high. How much
+luck there was shows when dev speakers are drawn again: how often does another system come first?
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..bootstrap import resample
+
+__all__ = ["candidates", "choice"]
+
+N_DRAWS = 2000
+
+
+def choice(
+    chosen: str,
+    guesses: Mapping[str, np.ndarray],
+    truth: np.ndarray,
+    groups: np.ndarray,
+    n_labels: int,
+    *,
+    random_state: int = 0,
+) -> dict[str, Any]:
+    """Return how firm a choice on dev is, by drawing the dev speakers again.
+
+    Parameters
+    ----------
+    chosen
+        The system that was chosen.
+    guesses
+        Codes that each system gives to the dev clips, `(clips,)` by name.
+    truth, groups
+        Label code and group code of each dev clip.
+    n_labels
+        Size of the label set.
+    random_state
+        Seed of the draws.
+
+    Returns
+    -------
+    result
+        `systems` and `groups`, how many there were; `same`, the share of draws in which the chosen
+        system is best (None with one group); `optimism`, how much higher the best system of a draw
+        scores there than on all of dev, on average.
+
+    Examples
+    --------
+    >>> truth, groups = np.tile([0, 1], 10), np.repeat(range(5), 4)
+    >>> found = choice("good", {"good": truth, "bad": 1 - truth}, truth, groups, 2)
+    >>> found["same"], found["optimism"]
+    (1.0, 0.0)
+    """
+    n_groups = len(np.unique(groups))
+    found: dict[str, Any] = {"systems": len(guesses), "groups": n_groups}
+    if n_groups < 2:
+        return {**found, "same": None, "optimism": None}
+    drawn = resample(
+        truth, guesses, groups, n_labels, n_resamples=N_DRAWS, random_state=random_state
+    )
+    names = list(guesses)
+    scores = np.stack([drawn.values[name]["uar"] for name in names])
+    whole = np.array([drawn.estimates[name]["uar"] for name in names])
+    best = scores.max(axis=0)
+    first = (scores >= best - 1e-12).astype(float)
+    same = (first / first.sum(axis=0))[names.index(chosen)].mean()  # ties are shared
+    winner = scores.argmax(axis=0)
+    optimism = (best - whole[winner]).mean()
+    return {**found, "same": float(same), "optimism": float(optimism)}
+
+
+def candidates(data: Mapping[str, Any]) -> dict[str, int]:
+    """Count everything among which dev chose, from `Comparison.data`.
+
+    Returns
+    -------
+    counts
+        `systems` that were compared; `subsets` of members and `settings` and `seeds` of members
+        that were tried before; `all` of them together.
+    """
+    systems = [one for one in data["systems"].values() if one["dev"]]
+    parts = [
+        part
+        for member in data.get("run", {}).get("members", {}).values()
+        for part in member["parts"]
+    ]
+    counts = {
+        "systems": len(systems),
+        "subsets": sum(max(0, one["learnt"].get("subsets_tried", 0) - 1) for one in systems),
+        "settings": sum(max(0, len(part.get("tried", ())) - 1) for part in parts),
+        "seeds": sum(max(0, len(part.get("seeds", ())) - 1) for part in parts),
+    }
+    return {**counts, "all": sum(counts.values())}
