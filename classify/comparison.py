@@ -53,11 +53,11 @@ class Comparison:
 
     def report(self) -> str:
         """Return the report as Markdown."""
-        return markdown(self.data)
+        return markdown(_plain(self.data))
 
     def json(self) -> str:
         """Return the result as JSON."""
-        return json.dumps(self.data, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+        return json.dumps(_plain(self.data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def write(self, folder: str | PathLike[str]) -> Path:
         """Write `comparison.json` and `report.md` into a folder, and return it."""

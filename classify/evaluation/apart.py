@@ -40,11 +40,11 @@ def check_apart(dev: Manifest, test: Manifest, *, allow: bool = False) -> list[s
     Examples
     --------
     >>> from affekt.cache import Manifest
-    >>> clips = Manifest.from_rows([{"id": "a", "text": "-", "label": "x", "speaker": "s"}])
+    >>> clips = Manifest.from_rows([{"id": "a", "text": "-", "label": "x", "speaker": ""}])
     >>> check_apart(clips, clips)
     Traceback (most recent call last):
         ...
-    affekt.cache.errors.InputError: dev and test share 1 id: a. ...
+    affekt.cache.errors.InputError: dev and test share 1 id: a. What ...
     """
     if allow:
         return []
