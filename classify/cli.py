@@ -31,6 +31,7 @@ COMMANDS = {
     "train": (".cli_train", "train", "Train one model and save it."),
     "probe": (".cli_train", "probe", "Which layer, which C: a grid of logistic regressions."),
     "predict": (".cli_predict", "predict", "Labels and probabilities for clips, files or a text."),
+    "serve": (".serving.http.cli_serve", "serve", "Answer over HTTP, with a page for people."),
     "compare": (".cli_compare", "compare", "Compare prediction files and their ensembles."),
     "transcribe": ("..extract.cli_transcribe", "transcribe", "Fill in missing texts with Whisper."),
     "card": (".cli_card", "card", "A model card from the numbers of a run."),

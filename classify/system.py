@@ -29,7 +29,7 @@ from .sides import Reason, Side, one_sided, told_reason, unusable
 
 if TYPE_CHECKING:
     from .replay import Replay
-    from .serving.in_memory import Embedded
+    from .serving.in_memory import Decode, Embedded
     from .serving.inputs import RawClip
     from .serving.open_encoders import OpenEncoders
 
@@ -129,6 +129,7 @@ class System:
         *,
         encoders: Sequence[str | os.PathLike[str]] = (),
         device: str = "auto",
+        decode: Decode | None = None,
     ) -> Answer:
         """Predict clips in memory, through encoders that stay open for the next call.
 
@@ -140,6 +141,8 @@ class System:
             With different ids.
         encoders, device
             As for `predict`.
+        decode : callable, optional
+            A `Decoder`, which decodes in a process of its own; in this one by default.
 
         Returns
         -------
@@ -162,10 +165,14 @@ class System:
         whole = any(isinstance(model.scaling.scale, str) for model in self.models.values())
         size = len(clips) if whole else CHUNK
         parts = [clips[start : start + size] for start in range(0, len(clips), size)]
-        return joined([self._answer(part, encoders, device) for part in parts])
+        return joined([self._answer(part, encoders, device, decode) for part in parts])
 
     def _answer(
-        self, clips: Sequence[RawClip], encoders: Sequence[str | os.PathLike[str]], device: str
+        self,
+        clips: Sequence[RawClip],
+        encoders: Sequence[str | os.PathLike[str]],
+        device: str,
+        decode: Decode | None,
     ) -> Answer:
         from .serving.in_memory import embed, side_by_side
 
@@ -177,7 +184,7 @@ class System:
                     need.spec, canary, places=(*encoders, *self.encoders), device=device
                 )
                 if need.spec.key not in embedded:
-                    embedded[need.spec.key] = embed(clips, encoder, need.spec)
+                    embedded[need.spec.key] = embed(clips, encoder, need.spec, decode)
         found = {
             name: [embedded[need.spec.key].side(need.spec.modality) for need in model.needs]
             for name, model in self.models.items()

@@ -15,7 +15,7 @@ from .drafts import drafted
 from .predictions import Predictions
 from .sides import Reason
 
-__all__ = ["spans", "timeline_rows", "windows", "write_timeline"]
+__all__ = ["check_window", "spans", "timeline_rows", "window_id", "windows", "write_timeline"]
 
 LONGEST = 48 * 3600.0  # seconds; a header that claims more is not believed
 SHORTEST = 0.001  # seconds between two beginnings; an id tells a tenth of it
@@ -37,6 +37,25 @@ def spans(seconds: float, window: float, hop: float) -> list[tuple[float, float]
     if starts[-1] + window < seconds - 1e-3:
         starts.append(seconds - window)
     return [(start, start + window) for start in starts]
+
+
+def check_window(window: float, hop: float) -> None:
+    """Raise an `InputError` for lengths that are no lengths."""
+    if not SHORTEST <= hop <= window:
+        raise InputError(
+            f"window {window:g} s, hop {hop:g} s; expected {SHORTEST:g} <= hop <= window"
+        )
+
+
+def window_id(recording: str, start: float, end: float) -> str:
+    """Return the id of a window.
+
+    Examples
+    --------
+    >>> window_id("talk.wav", 2.0, 6.0)
+    'talk.wav#2.00-6.00'
+    """
+    return f"{recording}#{_time(start)}-{_time(end)}"
 
 
 def windows(clips: Manifest, window: float, hop: float) -> tuple[Manifest, dict[str, Reason]]:
@@ -63,10 +82,7 @@ def windows(clips: Manifest, window: float, hop: float) -> tuple[Manifest, dict[
     """
     from .raw import length_of
 
-    if not SHORTEST <= hop <= window:
-        raise InputError(
-            f"window {window:g} s, hop {hop:g} s; expected {SHORTEST:g} <= hop <= window"
-        )
+    check_window(window, hop)
     rows, failed = [], {}
     lengths: dict[Path, float | Reason] = {}
     for position, clip in enumerate(clips):
@@ -89,7 +105,7 @@ def windows(clips: Manifest, window: float, hop: float) -> tuple[Manifest, dict[
             first, last = round(begin + start, 4), round(begin + stop, 4)
             rows.append(
                 {
-                    "id": f"{clip.id}#{_time(first)}-{_time(last)}",
+                    "id": window_id(clip.id, first, last),
                     "path": str(file),
                     "start": first,
                     "end": last,

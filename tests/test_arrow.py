@@ -27,6 +27,7 @@ OUTSIDE = {
         *("numpy", "click", "tqdm", "scipy", "yaml", "sklearn", "torch", "safetensors", "joblib"),
         *("soundfile", "matplotlib", "optuna", "huggingface_hub", "transformers", "pandas"),
         *("datasets", "audformat", "threadpoolctl"),
+        *("fastapi", "starlette", "uvicorn", "python_multipart"),
     },
 }
 #: modules of classify that meet raw audio or text, and so may import extract
@@ -46,6 +47,8 @@ RAW = {
     "inputs.py",  # new clips from memory
     "in_memory.py",
     "open_encoders.py",
+    "service.py",  # decodes what clients send
+    "recording.py",
 }
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 

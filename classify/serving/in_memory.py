@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from ...cache.collect import unstorable
 from ...cache.features import combine_layers
 from ...cache.spec import Spec
+from ...extract.audio import Signal
 from ...extract.decoder import decode_segments
 from ...extract.encoder import Encoder
 from ...extract.errors import Unusable
@@ -23,6 +24,8 @@ from .open_encoders import OpenEncoder
 
 __all__ = ["Embedded", "embed", "side_by_side"]
 
+#: as `decode_segments`; a `Decoder` is one
+Decode = Callable[..., list[Signal | Unusable]]
 #: how much goes to an encoder at once where it does not say itself
 CLIPS, SECONDS = 64, 60.0
 
@@ -49,7 +52,9 @@ class Embedded:
         return Side(kind, dict(self.failed), self.flags)
 
 
-def embed(clips: Sequence[RawClip], opened: OpenEncoder, spec: Spec) -> Embedded:
+def embed(
+    clips: Sequence[RawClip], opened: OpenEncoder, spec: Spec, decode: Decode | None = None
+) -> Embedded:
     """Embed clips with an open encoder; one that cannot be embedded fails alone.
 
     Parameters
@@ -58,6 +63,8 @@ def embed(clips: Sequence[RawClip], opened: OpenEncoder, spec: Spec) -> Embedded
     opened : OpenEncoder
     spec : Spec
         Of the space that a cache would hold them in.
+    decode : callable, optional
+        A `Decoder`, which decodes in a process of its own; in this one by default.
 
     Returns
     -------
@@ -67,7 +74,7 @@ def embed(clips: Sequence[RawClip], opened: OpenEncoder, spec: Spec) -> Embedded
     backend = opened.encoder.backend
     most = getattr(backend, "batch_clips", CLIPS)
     seconds = getattr(backend, "batch_seconds", SECONDS)
-    for batch in batches(_ready(clips, opened.encoder), most, seconds):
+    for batch in batches(_ready(clips, opened.encoder, decode or decode_segments), most, seconds):
         rows = [row for row in batch if row.failure is None]
         answers = opened.embed([row.content for row in rows]) if rows else []
         for row in batch:
@@ -118,7 +125,7 @@ def side_by_side(
     return join_features(ids, parts, masks if gaps and len(needs) > 1 else None)
 
 
-def _ready(clips: Sequence[RawClip], encoder: Encoder) -> Iterator[Ready]:
+def _ready(clips: Sequence[RawClip], encoder: Encoder, decode: Decode) -> Iterator[Ready]:
     """Yield every clip, decoded, or with the reason why it cannot be."""
     for position, clip in enumerate(clips):
         row = Ready(position)
@@ -128,16 +135,16 @@ def _ready(clips: Sequence[RawClip], encoder: Encoder) -> Iterator[Ready]:
                     raise Unusable("empty_text")
                 row.content = ready_text(clip.text)
             else:
-                _decode(row, clip, encoder)
+                _decode(row, clip, encoder, decode)
         except Unusable as error:
             row.failure = error
         yield row
 
 
-def _decode(row: Ready, clip: RawClip, encoder: Encoder) -> None:
+def _decode(row: Ready, clip: RawClip, encoder: Encoder, decode: Decode) -> None:
     if clip.audio is None:
         raise Unusable("missing")
-    [answer] = decode_segments(
+    [answer] = decode(
         clip.content(),
         [(clip.start, clip.end)],
         encoder.backend.sampling_rate,

@@ -1,0 +1,1 @@
+"""`affekt serve`: a small HTTP service, and the page that it shows."""

@@ -1,0 +1,164 @@
+"""From what a system answers to what a client gets: the rows of `affekt predict --json`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...predict_output import as_rows
+from .bodies import Refused
+
+if TYPE_CHECKING:
+    from ...predictions import Predictions
+    from ...system import Answer, System
+    from ..inputs import RawClip
+
+__all__ = ["CAUTION", "describe", "inputs_of", "merged", "name_of", "result"]
+
+#: what the cards of the systems behind affekt ask of everyone who uses them
+CAUTION = (
+    "Emotion recognition is uncertain and depends on context. A prediction is an estimate of a "
+    "model, not a finding about what a person feels.",
+    "Do not base decisions about people on it alone: not in diagnosis or mental health, "
+    "employment, law or education, and never for profiling or surveillance.",
+    "Accuracy may be lower for accents, speaking styles, languages and recording conditions that "
+    "differ from the training data, for noise and for overlapping speakers.",
+    "Ask people before you process their voice, and tell them that a model estimates emotion.",
+)
+
+
+def name_of(system: System) -> str:
+    """Return what clients may call the system: of a folder its name, not where it lies."""
+    return Path(system.name).resolve().name if Path(system.name).is_dir() else system.name
+
+
+def _members(system: System) -> list[str]:
+    return list(system.models) if len(system.models) > 1 else [name_of(system)]
+
+
+def inputs_of(system: System) -> dict[str, str]:
+    """Return what a clip needs: ``audio`` and ``text``, each required, optional or unused.
+
+    Where both are optional, one of them is enough.
+    """
+    from ...reading import bears_gaps
+
+    required: set[str] = set()
+    optional: set[str] = set()
+    for model in system.models.values():
+        kinds = {need.spec.modality for need in model.needs}
+        (optional if len(kinds) > 1 and bears_gaps(model.head_) else required).update(kinds)
+    return {
+        kind: "required" if kind in required else "optional" if kind in optional else "unused"
+        for kind in ("audio", "text")
+    }
+
+
+def describe(system: System, limits: Mapping[str, float]) -> dict[str, Any]:
+    """Return what `/labels` answers."""
+    members = {
+        name: sorted({need.spec.modality for need in model.needs})
+        for name, model in zip(_members(system), system.models.values(), strict=True)
+    }
+    return {
+        "system": name_of(system),
+        "labels": list(system.labels),
+        "members": members,
+        "inputs": inputs_of(system),
+        "limits": dict(limits),
+        "caution": list(CAUTION),
+    }
+
+
+def merged(ask: Callable[[Sequence[RawClip]], Answer], clips: Sequence[RawClip]) -> list[Answer]:
+    """Answer clips of several requests in one pass, whatever their ids; one answer for each."""
+    if len(clips) == 1:
+        return [ask(clips)]
+    numbered = [replace(clip, id=str(number)) for number, clip in enumerate(clips)]
+    whole = ask(numbered)
+    return [_part(whole, str(number), clip.id) for number, clip in enumerate(clips)]
+
+
+def _part(whole: Answer, number: str, name: str) -> Answer:
+    """Return what an answer says of one clip, under the clip's own id."""
+
+    def own(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {name: found[number]} if number in found else {}
+
+    def rows(found: Predictions) -> Predictions:
+        part = found.select([number])
+        return type(found)([name], part.labels, part.proba)
+
+    there = whole.predictions is not None and number not in whole.failed
+    return replace(
+        whole,
+        predictions=rows(whole.predictions) if there and whole.predictions is not None else None,
+        members={member: rows(found) for member, found in whole.members.items()} if there else {},
+        failed=own(whole.failed),
+        reasons=own(whole.reasons),
+        one_sided=own(whole.one_sided),
+        flags={flag: [name] for flag, ids in whole.flags.items() if number in ids},
+    )
+
+
+def result(
+    system: System, clips: Sequence[RawClip], answers: Sequence[Answer], asked: Mapping[str, Any]
+) -> Any:
+    """Return the JSON of a request: rows, or with ``details`` an object that holds them.
+
+    Parameters
+    ----------
+    system : System
+    clips : sequence of RawClip
+        One, or the windows of one recording.
+    answers : sequence of Answer
+        One for each of `clips`.
+    asked : mapping
+        The parameters of the request.
+
+    Raises
+    ------
+    Refused
+        Nothing was predicted; with the reason of the first clip.
+    """
+    windows: dict[str, dict[str, Any]] = {}
+    if asked["window"] is not None:
+        recording = clips[0].id.rpartition("#")[0]
+        windows = {
+            clip.id: {"recording": recording, "start": clip.start, "end": clip.end}
+            for clip in clips
+        }
+    rows = []
+    for answer in answers:
+        if answer.predictions is not None:
+            remarks = {name: {"remark": remark} for name, remark in answer.one_sided.items()}
+            extra = {
+                name: windows.get(name, {}) | remarks.get(name, {})
+                for name in answer.predictions.ids
+            }
+            rows += as_rows(answer.predictions, asked["top"], extra)
+    failed = {name: reason for answer in answers for name, reason in answer.reasons.items()}
+    if not rows:
+        codes = [code for answer in answers for code in answer.failed.values()]
+        reason = next(iter(failed.values()), "nothing was predicted")
+        raise Refused(422, codes[0] if codes else "failed", reason)
+    if not asked["details"]:
+        return rows
+    members: dict[str, list[dict[str, Any]]] = {}
+    for answer in answers:
+        for name, found in zip(_members(system), answer.members.values(), strict=False):
+            members.setdefault(name, []).extend(as_rows(found, asked["top"], {}))
+    return {
+        "system": name_of(system),
+        "labels": list(system.labels),
+        "rows": rows,
+        "members": members,
+        "failed": failed,
+        "flags": {
+            name: [flag for flag, ids in answer.flags.items() if name in ids]
+            for answer in answers
+            for name in dict.fromkeys(one for ids in answer.flags.values() for one in ids)
+        },
+    }

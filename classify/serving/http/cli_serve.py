@@ -1,0 +1,142 @@
+"""The command `affekt serve`: open a model, then answer over HTTP until a signal ends it."""
+
+from __future__ import annotations
+
+import importlib.util
+import ipaddress
+import logging
+import socket
+
+import click
+
+from ....cache.errors import InputError
+from ...cli_run import say
+
+__all__ = ["serve"]
+
+EXTRA = ("fastapi", "uvicorn", "python_multipart")
+
+
+@click.command()
+@click.argument("model")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: a free one."
+)
+@click.option("--allow-host", "names", multiple=True, help="A name it is asked by (repeatable).")
+@click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
+@click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda ...")
+@click.option(
+    "--max-mb", default=32, show_default=True, type=click.IntRange(1, 1024), help="Size of a body."
+)
+@click.option(
+    "--timeout",
+    default=60.0,
+    show_default=True,
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds for one request.",
+)
+@click.option(
+    "--queue",
+    default=32,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Requests under way at once; further ones are answered 503.",
+)
+@click.option(
+    "--batch",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Clips of one pass; over 1 pays on a GPU.",
+)
+@click.pass_context
+def serve(
+    ctx: click.Context,
+    model: str,
+    host: str,
+    port: int,
+    names: tuple[str, ...],
+    encoders: tuple[str, ...],
+    system: str | None,
+    device: str,
+    max_mb: int,
+    timeout: float,
+    queue: int,
+    batch: int,
+) -> None:
+    """Answer over HTTP with MODEL: a model folder, a Hub id, or the folder of a run.
+
+    The page at / records or takes a file and a text, and shows what the model answers. Programs
+    POST audio or text to /predict and get what `affekt predict --json` prints; /docs says more.
+    Everything stays in memory; SIGTERM or Ctrl-C ends it once the last answers are sent.
+    """
+    missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise InputError(
+            f"serving needs {' and '.join(missing)}, not installed: pip install 'affekt[serve]'"
+        )
+    if ctx.obj:  # the process is our own: nothing will be fitted in it
+        from ...heads import serving
+
+        serving.only_serve()
+    listening = _listen(host, port)
+    with listening:
+        from ...system import open_system
+        from .service import Limits, Service, create_app
+
+        with open_system(model, system=system) as chosen:
+            service = Service(chosen, Limits(max_mb << 20, timeout, queue, batch), encoders, device)
+            service.warm_up()
+            listening.listen()
+            _say_ready(chosen.name, listening)
+            _run(create_app(service, {*names, host}), listening, timeout)
+    say("ended; every request that was under way is answered")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Take the address before anything is loaded."""
+    try:
+        [(family, kind, protocol, _, address), *_] = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        listening = socket.socket(family, kind, protocol)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind(address)
+    except OSError as error:
+        raise InputError(
+            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with "
+            "--host or --port"
+        ) from None
+    return listening
+
+
+def _say_ready(name: str, listening: socket.socket) -> None:
+    """Say where it answers; that others may ask is worth a warning."""
+    address, port = listening.getsockname()[:2]
+    if not ipaddress.ip_address(address).is_loopback:
+        say("Whoever reaches this address may ask: there is no password and no encryption")
+    where = f"[{address}]" if ":" in address else address
+    say(f"{name} answers at http://{where}:{port} (Ctrl-C ends it)")
+
+
+def _run(app: object, listening: socket.socket, timeout: float) -> None:
+    """Serve until a signal; then finish what is under way, and return."""
+    import uvicorn
+
+    class Server(uvicorn.Server):
+        def handle_exit(self, sig: int, frame: object) -> None:
+            """Ask for the end; a second signal ends it at once. Here the signal ends its way."""
+            self.force_exit = self.should_exit
+            self.should_exit = True
+
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not of every malformed request
+    config = uvicorn.Config(
+        app,  # pyright: ignore[reportArgumentType]
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=int(timeout) + 1,
+    )
+    Server(config).run(sockets=[listening])

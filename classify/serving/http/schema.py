@@ -1,0 +1,81 @@
+"""What OpenAPI says of a request to predict, whose body is read by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+__all__ = ["PREDICT"]
+
+_ROW = {
+    "type": "object",
+    "required": ["id", "label", "score", "scores"],
+    "properties": {
+        "id": {"type": "string"},
+        "label": {"type": "string", "description": "The most probable label"},
+        "score": {"type": "number", "description": "Its probability"},
+        "scores": {
+            "type": "object",
+            "additionalProperties": {"type": "number"},
+            "description": "Label -> probability, the most probable first",
+        },
+        "remark": {"type": "string", "description": "Predicted from one side alone"},
+        "recording": {"type": "string", "description": "Of a window: the id of the recording"},
+        "start": {"type": "number", "description": "Of a window, in seconds"},
+        "end": {"type": "number", "description": "Of a window, in seconds"},
+    },
+}
+_REFUSED = {
+    "application/json": {
+        "schema": {
+            "type": "object",
+            "properties": {"code": {"type": "string"}, "detail": {"type": "string"}},
+        }
+    }
+}
+_REASONS = {
+    "400": "The body or a parameter is malformed",
+    "403": "Asked by a page or a name of another place",
+    "408": "The body came too slowly",
+    "413": "The body is too large",
+    "415": "A content type that is not read",
+    "422": "The clip cannot be predicted; the code says why",
+    "503": "Too much to do; see Retry-After",
+}
+_FIELDS = {
+    "text": {"type": "string", "description": "What is said"},
+    "id": {"type": "string", "description": "Name of the clip in the answer"},
+}
+
+#: the operation's own part of the schema
+PREDICT: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"audio": {"type": "string", "format": "binary"}, **_FIELDS},
+                }
+            },
+            "audio/*": {"schema": {"type": "string", "format": "binary"}},
+            "application/json": {
+                "schema": {
+                    "type": "object",
+                    "required": ["text"],
+                    "properties": _FIELDS,
+                    "additionalProperties": False,
+                }
+            },
+        },
+    },
+    "responses": {
+        "200": {
+            "description": "One row a clip or window, as `affekt predict --json` prints them",
+            "content": {"application/json": {"schema": {"type": "array", "items": _ROW}}},
+        },
+        **{
+            status: {"description": reason, "content": _REFUSED}
+            for status, reason in _REASONS.items()
+        },
+    },
+}

@@ -1,0 +1,278 @@
+"""The HTTP service: routes, limits and answers.
+
+======  ============  ==================================================================
+POST    /predict      audio, a text, or both; answers what `affekt predict --json` prints
+GET     /labels       labels, members, which inputs are needed, limits
+GET     /health       whether it answers, and how many requests are under way
+GET     /             a page for people; /docs and /openapi.json for programs
+======  ============  ==================================================================
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from ....cache.errors import InputError
+from ....extract.decoder import Decoder
+from ...system import Answer, System
+from ..inputs import RawClip
+from .answers import describe, inputs_of, merged, name_of, result
+from .batching import Batcher, Full
+from .bodies import Refused, Sent, read_body
+from .guard import Guard
+from .recording import cut
+from .schema import PREDICT
+
+__all__ = ["Limits", "Service", "create_app"]
+
+#: files of the page: path -> (file, content type)
+PAGE = {
+    "/": ("index.html", "text/html; charset=utf-8"),
+    "/docs": ("docs.html", "text/html; charset=utf-8"),
+    "/page.css": ("page.css", "text/css; charset=utf-8"),
+    "/page.js": ("page.js", "text/javascript; charset=utf-8"),
+    "/sound.js": ("sound.js", "text/javascript; charset=utf-8"),
+    "/timeline.js": ("timeline.js", "text/javascript; charset=utf-8"),
+    "/recorder.js": ("recorder.js", "text/javascript; charset=utf-8"),
+    "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
+    "/icon.svg": ("icon.svg", "image/svg+xml"),
+}
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request, and all of them together, may take.
+
+    Attributes
+    ----------
+    size : int
+        Bytes of a body.
+    seconds : float
+        From the first byte of a body to its answer.
+    requests : int
+        Under way at once; a further one is answered 503.
+    batch : int
+        Clips of one pass through the model; over 1, the last digits of an answer may depend on
+        what else was asked.
+    """
+
+    size: int = 32 << 20
+    seconds: float = 60.0
+    requests: int = 32
+    batch: int = 1
+
+
+class Service:
+    """Predict what clients send, with one system and within limits.
+
+    Parameters
+    ----------
+    system : System
+    limits : Limits
+    encoders, device
+        As for `System.answer`.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        limits: Limits,
+        encoders: Sequence[str | os.PathLike[str]] = (),
+        device: str = "auto",
+    ) -> None:
+        self.system, self.limits = system, limits
+        self.inputs = inputs_of(system)
+        self.decoder = Decoder()
+        self._options = {"encoders": encoders, "device": device, "decode": self.decoder}
+        self.batcher: Batcher[RawClip, Answer] = Batcher(
+            self._answer, most=limits.batch, places=limits.requests
+        )
+
+    def warm_up(self) -> None:
+        """Open every encoder and let it answer once.
+
+        Raises
+        ------
+        InputError, SpecError, CanaryError
+            As `System.answer`: what is missing is said before anything is served.
+        """
+        hum = np.sin(np.arange(16_000, dtype=np.float32) / 20)
+        self._answer([RawClip("warm-up", hum, sampling_rate=16_000, text="one two three")])
+
+    async def predict(self, request: Request, asked: dict[str, Any]) -> Any:
+        """Answer one request; see `result`.
+
+        Raises
+        ------
+        Refused
+            With status and reason.
+        """
+        doing = 408, "slow_body", "the body did not arrive"
+        try:
+            with self.batcher.place():
+                async with asyncio.timeout(self.limits.seconds):
+                    sent = await read_body(request.headers, request.stream(), self.limits.size)
+                    doing = 503, "timeout", "there is no answer"
+                    self._check_inputs(sent)
+                    clips = [RawClip(sent.id, sent.audio, text=sent.text)]
+                    if asked["window"] is not None:
+                        clips = await cut(sent, asked["window"], asked["hop"])
+                    answers = [await self.batcher.submit(clip) for clip in clips]
+        except TimeoutError:
+            status, code, what = doing
+            raise Refused(
+                status, code, f"{what} within {self.limits.seconds:g} s, the limit of this service"
+            ) from None
+        except Full as error:
+            raise Refused(503, "busy", f"{error}; try again in a second") from None
+        except InputError as error:
+            raise Refused(422, "input", str(error)) from None
+        return result(self.system, clips, answers, asked)
+
+    def _answer(self, clips: Sequence[RawClip]) -> list[Answer]:
+        """Answer a batch; the worker thread is the only one that does."""
+        return merged(lambda clips: self.system.answer(clips, **self._options), clips)
+
+    def _check_inputs(self, sent: Sent) -> None:
+        """Refuse a clip without what every clip needs."""
+        needed = [kind for kind, word in self.inputs.items() if word == "required"]
+        either = [kind for kind, word in self.inputs.items() if word == "optional"]
+        given = {"audio": sent.audio, "text": sent.text}
+        missing = [kind for kind in needed if not given[kind]]
+        if missing or (not needed and not any(given[kind] for kind in either)):
+            wanted = " and ".join(needed) or " or ".join(either)
+            raise Refused(
+                422,
+                "missing_input",
+                f"no {' and no '.join(missing or either)}: {name_of(self.system)} needs {wanted}",
+            )
+
+
+def create_app(service: Service, names: Collection[str] = ()) -> FastAPI:
+    """Return the service as an ASGI application.
+
+    Parameters
+    ----------
+    service : Service
+    names : collection of str
+        Host names under which it may be asked, besides localhost and addresses.
+
+    Returns
+    -------
+    FastAPI
+    """
+    system, limits = service.system, service.limits
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        with service.decoder:
+            async with service.batcher:
+                yield
+
+    app = FastAPI(
+        title="affekt serve",
+        summary=f"Predictions of {name_of(system)}",
+        version="1",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lifespan,
+    )
+    app.add_middleware(Guard, names=names)  # pyright: ignore[reportArgumentType]
+    _handle_errors(app)
+    _add_page(app)
+
+    @app.post("/predict", openapi_extra=PREDICT, response_class=Response)
+    async def predict(
+        request: Request,
+        window: Annotated[
+            float | None,
+            Query(gt=0, allow_inf_nan=False, description="Seconds: a timeline of a long recording"),
+        ] = None,
+        hop: Annotated[
+            float | None,
+            Query(gt=0, allow_inf_nan=False, description="Seconds between windows; half a window"),
+        ] = None,
+        top: Annotated[int | None, Query(ge=1, description="Only the most probable labels")] = None,
+        details: Annotated[
+            bool, Query(description="An object with the rows, each member's, flags and failures")
+        ] = False,
+    ) -> Response:
+        """Predict one clip: its audio, its text, or both."""
+        asked = {"window": window, "hop": hop, "top": top, "details": details}
+        unknown = sorted(set(request.query_params) - set(asked))
+        if unknown:
+            raise Refused(
+                400, "unknown_parameter", f"{unknown[0][:80]!r}; expected {', '.join(asked)}"
+            )
+        return _json(await service.predict(request, asked))
+
+    @app.get("/labels", response_class=Response)
+    async def labels() -> Response:
+        """Return labels, members, needed inputs, limits and the caution that belongs to them."""
+        told = {"bytes": limits.size, "seconds": limits.seconds, "requests": limits.requests}
+        return _json(describe(system, told))
+
+    @app.get("/health", response_class=Response)
+    async def health() -> Response:
+        """Return whether the service answers, and how many requests are under way."""
+        taken = service.batcher.taken
+        return _json({"status": "ok", "under_way": taken, "at_most": limits.requests})
+
+    return app
+
+
+def _handle_errors(app: FastAPI) -> None:
+    """Give every refusal one form: a code for programs and a reason for people."""
+
+    @app.exception_handler(Refused)
+    async def refused(request: Request, error: Refused) -> Response:
+        again = {"Retry-After": "1"} if error.status == 503 else {}
+        return _json({"code": error.code, "detail": error.reason}, error.status, again)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        told = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+        return _json({"code": "parameter", "detail": told[:500]}, 422)
+
+    @app.exception_handler(HTTPException)
+    async def other(request: Request, error: HTTPException) -> Response:
+        told = {"code": "http", "detail": f"{error.detail}; see /docs"}
+        return _json(told, error.status_code, dict(error.headers or {}))
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        told = "the service failed on this request; whoever runs it finds the reason in its log"
+        return _json({"code": "failed", "detail": told}, 500)
+
+
+def _add_page(app: FastAPI) -> None:
+    """Serve the files of the page, which are all there is of it."""
+    folder = Path(__file__).parent / "page"
+    for path, (name, kind) in PAGE.items():
+        content = (folder / name).read_bytes()
+
+        def send(content: bytes = content, kind: str = kind) -> Response:
+            return Response(content, media_type=kind)
+
+        app.add_route(path, lambda request, send=send: send(), include_in_schema=False)
+
+
+def _json(value: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    text = json.dumps(value, ensure_ascii=False)
+    return Response(text.encode("utf-8", "replace"), status, headers, "application/json")
