@@ -6,6 +6,8 @@ import importlib.util
 import ipaddress
 import logging
 import socket
+from collections.abc import Callable
+from functools import partial
 
 import click
 
@@ -86,12 +88,11 @@ def serve(
         from ...system import open_system
         from .service import Limits, Service, create_app
 
-        with open_system(model, system=system) as chosen:
+        with open_system(model, system=system, encoders=encoders) as chosen:
             service = Service(chosen, Limits(max_mb << 20, timeout, queue, batch), encoders, device)
             service.warm_up()
-            listening.listen()
-            _say_ready(chosen.name, listening)
-            _run(create_app(service, {*names, host}), listening, timeout)
+            ready = partial(_say_ready, chosen.name, listening)
+            _run(create_app(service, {*names, host}), listening, timeout, ready)
     say("ended; every request that was under way is answered")
 
 
@@ -121,11 +122,15 @@ def _say_ready(name: str, listening: socket.socket) -> None:
     say(f"{name} answers at http://{where}:{port} (Ctrl-C ends it)")
 
 
-def _run(app: object, listening: socket.socket, timeout: float) -> None:
+def _run(app: object, listening: socket.socket, timeout: float, ready: Callable[[], None]) -> None:
     """Serve until a signal; then finish what is under way, and return."""
     import uvicorn
 
     class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            ready()
+
         def handle_exit(self, sig: int, frame: object) -> None:
             """Ask for the end; a second signal ends it at once. Here the signal ends its way."""
             self.force_exit = self.should_exit

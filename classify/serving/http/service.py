@@ -220,6 +220,8 @@ def create_app(service: Service, names: Collection[str] = ()) -> FastAPI:
             raise Refused(
                 400, "unknown_parameter", f"{unknown[0][:80]!r}; expected {', '.join(asked)}"
             )
+        if hop is not None and window is None:
+            raise Refused(400, "parameter", "hop belongs to a timeline; give window too")
         return _json(await service.predict(request, asked))
 
     @app.get("/labels", response_class=Response)

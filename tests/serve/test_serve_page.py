@@ -1,0 +1,163 @@
+"""The page in a real browser: a file chosen, a file dropped, a recording, and a clean console."""
+
+from __future__ import annotations
+
+import base64
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .services import wav
+
+webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+BROWSER = next(
+    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
+)
+DRIVER = shutil.which("chromedriver") or ""
+pytestmark = pytest.mark.skipif(
+    not (BROWSER and DRIVER), reason="no Chromium with its chromedriver on this machine"
+)
+DROP = """
+const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
+const data = new DataTransfer();
+data.items.add(new File([bytes], "dropped.wav", { type: "audio/wav" }));
+const event = new DragEvent("drop", { dataTransfer: data, bubbles: true, cancelable: true });
+document.getElementById("drop").dispatchEvent(event);
+"""
+
+
+class Page:
+    """What a person does with the page."""
+
+    def __init__(self, driver: Any) -> None:
+        self.driver = driver
+
+    def __getitem__(self, name: str) -> Any:
+        return self.driver.find_element("id", name)
+
+    def wait(self, done: Callable[[], bool]) -> None:
+        from selenium.webdriver.support.ui import WebDriverWait
+
+        WebDriverWait(self.driver, 60, 0.1).until(lambda _: done(), self["status"].text)
+
+    def predict(self) -> str:
+        """Press the button; return label and score."""
+        self.wait(self["predict"].is_enabled)
+        self["predict"].click()
+        self.wait(lambda: self["status"].text.startswith("Answered"))
+        return self.driver.find_element("class name", "verdict").text
+
+    def console(self) -> list[str]:
+        return [entry["message"] for entry in self.driver.get_log("browser")]
+
+
+@pytest.fixture(scope="module")
+def driver(tmp_path_factory) -> Iterator[Any]:
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER
+    for word in (
+        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
+        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+        *("--disable-dev-shm-usage", "--use-fake-ui-for-media-stream"),
+        *("--use-fake-device-for-media-stream", "--window-size=1200,900"),
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):
+        options.add_argument(word)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    os.environ.setdefault("NO_PROXY", "127.0.0.1,localhost")
+    browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def page(driver, service) -> Page:
+    driver.get(service.url)
+    page = Page(driver)
+    page.wait(lambda: page["system"].text == "mean")
+    return page
+
+
+def shown(answer: list[dict[str, Any]]) -> str:
+    """Return how the page shows the first row."""
+    return f"{answer[0]['label']} {100 * answer[0]['score']:.1f} %"
+
+
+def test_a_chosen_file_and_a_text(page, service, recordings):
+    file = recordings / "3.wav"
+    page["file"].send_keys(str(file))
+    page.wait(lambda: page["clip-length"].text == "0:00.5")
+    assert page["status"].text == "Still needed: a text"
+    assert not page["predict"].is_enabled()
+    page["text"].send_keys("what a wonderful day")
+    verdict = page.predict()
+    sent = {"audio": ("3.wav", file.read_bytes())}
+    answer = service.client.post("/predict", files=sent, data={"text": "what a wonderful day"})
+    assert verdict == shown(answer.json())
+    assert [one.text for one in page.driver.find_elements("css selector", ".member h4")] == [
+        "speech-lr\naudio",
+        "text-lr\ntext",
+    ]
+    assert page.console() == []
+
+
+def test_a_dropped_recording_becomes_a_timeline(page, service):
+    long = wav(20)
+    page.driver.execute_script(DROP, base64.b64encode(long).decode())
+    page.wait(lambda: page["clip-length"].text == "0:20.0")
+    assert page["timeline"].is_selected()
+    page["text"].send_keys("monday")
+    verdict = page.predict()
+    sent = {"audio": ("dropped.wav", long)}
+    answer = service.client.post(
+        "/predict?window=4&hop=2", files=sent, data={"text": "monday"}
+    ).json()
+    assert verdict == shown(answer)
+    assert page["answer-of"].text == "Window 1 of 9, 0:00.0 – 0:04.0"
+    page["chart"].send_keys("\ue014")  # the right arrow
+    assert page["answer-of"].text == "Window 2 of 9, 0:02.0 – 0:06.0"
+    assert page.driver.find_element("class name", "verdict").text == shown(answer[1:])
+    assert page.console() == []
+
+
+def test_a_recording_from_the_microphone(page):
+    """Chromium's false microphone beeps."""
+    page["record"].click()
+    page.wait(lambda: page["status"].text.startswith("Recording 0:01"))
+    page["record"].click()
+    page.wait(lambda: page["clip-name"].text == "recording.wav" and page["clip-length"].text != "")
+    page["text"].send_keys("beep")
+    assert page.predict()
+    assert page.console() == []
+
+
+def test_a_narrow_screen_and_the_api_page(page, service):
+    page.driver.set_window_size(390, 800)
+    page.driver.execute_cdp_cmd(
+        "Emulation.setDeviceMetricsOverride",
+        {"width": 390, "height": 800, "deviceScaleFactor": 1, "mobile": True},
+    )
+    try:
+        page["text"].send_keys("monday")
+        for path in ("/", "/docs"):
+            page.driver.get(service.url + path)
+            page.wait(lambda: "Loading" not in page["about"].text) if path == "/" else None
+            assert page.driver.execute_script("return document.documentElement.scrollWidth") <= 390
+        assert page.driver.find_elements("class name", "operation")
+        assert page.console() == []
+    finally:
+        page.driver.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_nothing_of_the_page_is_elsewhere():
+    """Also in the files: no address of another place but the namespaces of SVG."""
+    from affekt.classify.serving.http import service as module
+
+    for path in (Path(str(module.__file__)).parent / "page").iterdir():
+        text = path.read_text(encoding="utf-8").replace("http://www.w3.org/2000/svg", "")
+        text = text.replace("only on https:// and", "")
+        assert "://" not in text, path

@@ -1,0 +1,152 @@
+"""Batching, bodies and answers on their own, in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator
+
+import pytest
+from affekt.classify.serving.http.answers import describe, merged
+from affekt.classify.serving.http.batching import Batcher, Full
+from affekt.classify.serving.http.bodies import Refused, Sent, read_body
+from affekt.classify.serving.inputs import RawClip
+from affekt.classify.system import open_system
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from .services import wav
+
+
+def test_what_waits_becomes_one_batch():
+    sizes, go = [], threading.Event()
+
+    def answer(tasks):
+        go.wait(10)
+        sizes.append(len(tasks))
+        return [10 * task for task in tasks]
+
+    async def main():
+        async with Batcher(answer, most=4, wait=0.05) as batcher:
+            first = asyncio.create_task(batcher.submit(0))
+            await asyncio.sleep(0.2)  # its wait is over: it is a batch alone
+            others = [asyncio.create_task(batcher.submit(task)) for task in range(1, 8)]
+            await asyncio.sleep(0)
+            others[6].cancel()  # given up before it was started
+            go.set()
+            return await asyncio.gather(first, *others[:6])
+
+    assert asyncio.run(main()) == [0, 10, 20, 30, 40, 50, 60]
+    assert sizes == [1, 4, 2]
+
+
+def test_an_error_reaches_everyone_who_waits_and_the_next_batch_is_answered():
+    def answer(tasks):
+        if "bad" in tasks:
+            raise ValueError("a bad one")
+        return tasks
+
+    async def main():
+        async with Batcher(answer, most=2, wait=0.05) as batcher:
+            told = await asyncio.gather(
+                *(batcher.submit(task) for task in ("bad", "good")), return_exceptions=True
+            )
+            return [str(one) for one in told], await batcher.submit("next")
+
+    assert asyncio.run(main()) == (["a bad one", "a bad one"], "next")
+
+
+def test_places_are_bounded_and_given_back():
+    async def main():
+        batcher = Batcher(list, places=2)
+        with batcher.place(), batcher.place(), pytest.raises(Full), batcher.place():
+            pass
+        assert batcher.taken == 0
+
+    asyncio.run(main())
+
+
+def read(body: bytes, kind: str, step: int = 7) -> Sent | Refused:
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), step):
+            yield body[start : start + step]
+
+    try:
+        return asyncio.run(read_body({"content-type": kind}, chunks(), 10_000))
+    except Refused as refused:
+        return refused
+
+
+PIECES = st.sampled_from(
+    [
+        *(b"--b", b"--b--", b"\r\n", b"\r\n\r\n", b'Content-Disposition: form-data; name="text"'),
+        *(b'; filename="a.wav"', b'name="audio"', b"Content-Disposition:", b"Content-Type: a/b"),
+        *(b"hello", b"\xff\xfe", b"\0", b"{", b'"text"', b": ", b'"a"', b"}", b"[", b"NaN", b";"),
+    ]
+)
+
+
+@given(st.lists(PIECES | st.binary(max_size=9), max_size=25), st.sampled_from(["json", "form"]))
+@example(
+    [b"--b\r\n", b'Content-Disposition: form-data; name="text"\r\n\r\n', b"a\r\n--b--"], "form"
+)
+def test_any_bytes_are_a_clip_or_a_refusal(pieces, kind):
+    """Nothing else leaves the reader: no other exception, no clip without content."""
+    media = {"json": "application/json", "form": "multipart/form-data; boundary=b"}[kind]
+    found = read(b"".join(pieces), media)
+    if isinstance(found, Refused):
+        assert 400 <= found.status < 500
+        assert found.reason
+    else:
+        assert found.audio or found.text
+        assert found.id
+
+
+def test_a_form_is_read_whole_in_any_pieces():
+    content = wav(0.1)
+    head = b'--b\r\nContent-Disposition: form-data; name="audio"; filename="\xc3\xa4.wav"\r\n\r\n'
+    text = (
+        b'\r\n--b\r\nContent-Disposition: form-data; name="text"\r\n\r\n\xc2\xa1hola!\r\n--b--\r\n'
+    )
+    for step in (1, 5, 1000):
+        found = read(head + content + text, "multipart/form-data; boundary=b", step)
+        assert found == Sent("ä.wav", content, "¡hola!")
+
+
+def test_clips_of_one_batch_are_answered_as_each_alone(models):
+    """Whatever their ids; a bad one fails alone, and a remark belongs to its own clip."""
+    clips = [
+        RawClip("same", wav(seed=1), text="furious 1"),
+        RawClip("same", b"not audio"),
+        RawClip("same", wav(seed=2), text="wonderful 2"),
+        RawClip("other", text="monday"),
+    ]
+    with open_system(models / "fused") as system:
+        together = merged(system.answer, clips)
+        alone = [system.answer([clip]) for clip in clips]
+    for one, other in zip(together, alone, strict=True):
+        assert (one.failed, one.reasons, one.one_sided) == (
+            other.failed, other.reasons, other.one_sided
+        )  # fmt: skip
+        assert (one.predictions is None) == (other.predictions is None)
+        if one.predictions is not None and other.predictions is not None:
+            assert list(one.predictions.ids) == list(other.predictions.ids)
+            assert one.predictions.proba == pytest.approx(other.predictions.proba, abs=1e-6)
+    assert together[1].failed == {"same": "not_audio and no text"}
+    assert together[3].one_sided == {"other": "no audio; predicted from text alone"}
+
+
+@pytest.mark.parametrize(
+    ("name", "audio", "text"),
+    [
+        ("speech", "required", "unused"),
+        ("words", "unused", "required"),
+        ("fused", "optional", "optional"),
+    ],
+)
+def test_what_a_model_needs(models, name, audio, text):
+    with open_system(models / name) as system:
+        told = describe(system, {})
+    assert told["inputs"] == {"audio": audio, "text": text}
+    assert told["system"] == name
+    assert str(models) not in str(told)
