@@ -3,18 +3,22 @@
 A block runs in a folder of its own for each page, which holds a small synthetic corpus
 (`clips.csv`, `wav/`). ```python blocks of a page share their names. In ```console blocks the lines
 after ``$`` are run, and lines that follow are what has to be printed, with ``...`` for what may
-differ. A ```yaml or ```csv block whose first line is ``# file: NAME`` is written there.
+differ. A command that ends in ``&`` is a service: it runs until its page ends, on a free port
+instead of 8000. A ```yaml or ```csv block whose first line is ``# file: NAME`` is written there.
 ``<!-- not run -->`` on the line above a block says that it needs what a test machine has not got.
 """
 
 from __future__ import annotations
 
+import contextlib
 import doctest
 import importlib
 import os
 import re
 import shlex
 import shutil
+import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -61,7 +65,14 @@ def test_blocks_of_a_page(page, corpus, tmp_path, monkeypatch):
     folder = Path(shutil.copytree(corpus, tmp_path / "here"))
     monkeypatch.chdir(folder)
     names: dict[str, object] = {"__name__": "__main__"}
-    text = page.read_text(encoding="utf-8")
+    text = page.read_text(encoding="utf-8").replace("8000", _free_port())
+    with contextlib.ExitStack() as services:
+        _run_blocks(page, text, names, services)
+
+
+def _run_blocks(
+    page: Path, text: str, names: dict[str, object], services: contextlib.ExitStack
+) -> None:
     for found in BLOCK.finditer(text):
         if found["skip"]:
             continue
@@ -70,14 +81,38 @@ def test_blocks_of_a_page(page, corpus, tmp_path, monkeypatch):
         if found["kind"] == "python":
             exec(compile("\n" * (line - 1) + found["body"], str(page), "exec"), names)
         elif found["kind"] == "console":
-            _run_console(found["body"], where)
+            _run_console(found["body"], where, services)
         elif found["kind"] in ("yaml", "csv"):
             first, _, rest = found["body"].partition("\n")
             if first.startswith("# file:"):
                 Path(first.removeprefix("# file:").strip()).write_text(rest, encoding="utf-8")
 
 
-def _run_console(body: str, where: str) -> None:
+def _free_port() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return str(one.getsockname()[1])
+
+
+def _start(command: str, path: str, services: contextlib.ExitStack) -> None:
+    """Start a service, wait until it answers, and leave its end to `services`."""
+    words = shlex.split(command)[:-1]
+    service = subprocess.Popen(
+        words, stderr=subprocess.PIPE, text=True, env={**os.environ, "PATH": path}
+    )
+
+    def end() -> None:
+        service.send_signal(signal.SIGTERM)
+        _, said = service.communicate(timeout=60)
+        assert service.returncode == 0, f"{command}\n{said}"
+
+    services.callback(end)
+    assert service.stderr is not None
+    for line in service.stderr:
+        if " answers at " in line:
+            return
+
+
+def _run_console(body: str, where: str, services: contextlib.ExitStack) -> None:
     commands = re.split(r"^\$ ", body, flags=re.MULTILINE)
     assert not commands[0].strip(), f"{where}: a console block starts with '$ '"
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -85,6 +120,9 @@ def _run_console(body: str, where: str) -> None:
         command, _, expected = entry.partition("\n")
         if shlex.split(command, comments=True)[0] in ("make", "pip", "python3", "git", "cd"):
             continue  # set-up and the targets of the Makefile, which continuous integration runs
+        if command.endswith(" &"):
+            _start(command, path, services)
+            continue
         done = subprocess.run(
             command,
             shell=True,

@@ -84,7 +84,7 @@ class Served:
         else:
             raise RuntimeError("".join(self.log))
         self.url = self.log[-1].split(" answers at ")[1].split()[0]
-        self.client = httpx.Client(base_url=self.url, timeout=60)
+        self.client = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
 
     def memory(self) -> int:
         """Return the resident set size in kB."""

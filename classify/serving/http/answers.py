@@ -12,7 +12,8 @@ from .bodies import Refused
 
 if TYPE_CHECKING:
     from ...predictions import Predictions
-    from ...system import Answer, System
+    from ...system import System
+    from ..answer import Answer
     from ..inputs import RawClip
 
 __all__ = ["CAUTION", "describe", "inputs_of", "merged", "name_of", "result"]

@@ -28,7 +28,8 @@ from starlette.exceptions import HTTPException
 
 from ....cache.errors import InputError
 from ....extract.decoder import Decoder
-from ...system import Answer, System
+from ...system import System
+from ..answer import Answer
 from ..inputs import RawClip
 from .answers import describe, inputs_of, merged, name_of, result
 from .batching import Batcher, Full
