@@ -61,7 +61,10 @@ def _of_file(clips: Manifest, row: int) -> dict[str, float]:
 
     clip = clips.clip(row)
     try:
-        with soundfile.SoundFile(clips.file(row)) as file:
+        path = clips.file(row)
+        if not path.is_file():  # a pipe would wait for ever
+            return {}
+        with soundfile.SoundFile(path) as file:
             rate = file.samplerate
             start = int((clip.start or 0.0) * rate)
             stop = len(file) if clip.end is None else min(int(clip.end * rate), len(file))

@@ -16,7 +16,7 @@ from ..cache.cache import Cache
 from ..cache.errors import InputError, SpecError
 from ..cache.manifest import Manifest
 from ..cache.spec import Spec
-from ..extract.audio_containers import inspect
+from ..extract.audio import length
 from ..extract.encoder import BUILT_IN, Encoder
 from ..extract.errors import Unusable
 from ..extract.files import read_file
@@ -172,18 +172,10 @@ def embed_needs(
 
 def length_of(path: Path) -> float | Reason:
     """Return the seconds of a file as its decoder finds them, or why there are none."""
-    import io
-
-    import soundfile
-
     try:
-        container = inspect(read_file(path).data)
-        with soundfile.SoundFile(io.BytesIO(container.data)) as file:
-            return file.frames / file.samplerate
+        return length(read_file(path).data)
     except Unusable as error:
         return error.code, error.message
-    except soundfile.SoundFileError as error:
-        return "decode_error", f"{path.name}: {str(error).split('>: ')[-1]}"
 
 
 def find_encoder(

@@ -1,13 +1,15 @@
 """Decode a file's bytes into one channel at the encoder's rate, or say why not.
 
-Rules, all in the spec: every channel counts the same (mean of channels); segments are cut at the
-file's own rate, then resampled with soxr HQ; nothing is normalised, clamped or padded. Bytes come
-in whole, because they are the ones that were hashed; nothing is allocated on a header's word.
+Rules, all in the spec: libsndfile reads what holds samples without loss, FFmpeg the rest; every
+channel counts the same (mean of channels); segments are cut at the file's own rate, then resampled
+with soxr HQ; nothing is normalised, clamped or padded. Bytes come in whole, because they are the
+ones that were hashed; nothing is allocated on a header's word. What was decoded is compared with
+what the file holds and its header promises.
 """
 
 from __future__ import annotations
 
-import io
+import logging
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,25 +18,40 @@ import numpy as np
 import soundfile
 import soxr
 
-from .audio_containers import PLAUSIBLE_RATES, Container, inspect
 from .errors import Unusable
+from .inputs.containers import inspect
+from .inputs.ffmpeg import FFmpegReader
+from .inputs.formats import SOUNDFILE
+from .inputs.libsndfile import SndfileReader
 
-__all__ = ["LONGEST", "RULES", "Signal", "decode"]
+__all__ = ["DAMAGE", "LONGEST", "RULES", "Signal", "decode", "length"]
 
-#: The input rules as the spec writes them down.
-RULES = {"mono": "mean of channels", "resampler": "soxr HQ", "segment": "cut, then resampled"}
+_log = logging.getLogger(__name__)
+
+#: The input rules as the spec writes them down. Specs of the first release have no `decoder`: it
+#: read MP3 and Ogg with libsndfile, and stopped where a wrong header said so.
+RULES = {
+    "mono": "mean of channels",
+    "resampler": "soxr HQ",
+    "segment": "cut, then resampled",
+    "decoder": "libsndfile without loss, FFmpeg the rest",
+}
 
 #: No clip is decoded further than this, in seconds.
 LONGEST = 4 * 3600.0
 
-_FRAMES_PER_BYTE = 4096  # digital silence in FLAC or Opus stays below
-_BLOCK_SECONDS = 16
+#: Damage up to this is read and flagged, whatever the policy: seconds, and a share of the sound.
+SMALL_DAMAGE = (0.05, 0.01)
+DAMAGE = ("refuse", "accept")
+
 _SLACK = 0.010  # an annotated end may lie this far behind the file's, in seconds
 _MARGIN = 1.0  # decoded beyond a truncation, so that resampling does not see the cut, in seconds
 _FULL_SCALE = 1 - 2**-15
 _SILENCE = 1e-4  # root mean square without the mean: -80 dBFS
 _LOUDEST = 2.0**31  # floats on the scale of 32-bit integers are odd; more is no audio
-_SEEKABLE = ("wav", "flac", "aiff", "au", "nist")  # seeking in Ogg and MP3 is not sample exact
+
+
+Source = SndfileReader | FFmpegReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +67,10 @@ class Signal:
     flags : tuple of str
         ``clipped`` (more than 0.1 % of samples at full scale), ``silent`` (below -80 dBFS or
         constant), ``silent_channel``, ``cancelled_downmix`` (channels that erase each other),
-        ``size_unknown`` (streamed header), ``truncated_audio`` (cut by the long-clip policy).
+        ``size_unknown`` (streamed header), ``longer_than_header`` (it promises less than was
+        read), ``damaged`` (sound is missing or cannot be decoded), ``unfinished`` (an Ogg stream
+        without its end mark), ``gaps`` (pauses in the time stamps, which are closed up),
+        ``several_tracks`` (one was read), ``truncated_audio`` (cut by the long-clip policy).
     """
 
     samples: np.ndarray
@@ -66,13 +86,15 @@ def decode(
     *,
     max_seconds: float = LONGEST,
     truncate: bool = False,
+    damage: str = "refuse",
 ) -> Signal:
     """Decode one clip.
 
     Parameters
     ----------
     data : bytes
-        A whole file: WAV, FLAC, Ogg (Vorbis, Opus), MP3, AIFF, AU or NIST SPHERE.
+        A whole file: WAV, FLAC and their like, MP3, Ogg (Vorbis, Opus), MPEG-4 (m4a, mp4), WebM,
+        AMR, WMA and others; see `affekt.extract.inputs.formats`.
     sampling_rate : int
         Rate to resample to, in Hz.
     start, end : float or None
@@ -81,6 +103,9 @@ def decode(
         Longer clips are refused, or cut where `truncate` is set.
     truncate : bool
         Keep the first `max_seconds` of a longer clip.
+    damage : str
+        A file that lacks up to 50 ms or 1 % of its sound is read and flagged; beyond that
+        ``"refuse"`` refuses it, and ``"accept"`` reads and flags it too.
 
     Returns
     -------
@@ -104,85 +129,106 @@ def decode(
     ((4000,), 0.375, 0.5)
     """
     container = inspect(data)
-    try:
-        with soundfile.SoundFile(io.BytesIO(container.data)) as file:
-            rate, total = _check_header(file, container)
-            first, last = _segment(start, end, rate, total)
-            limit = min(max_seconds, LONGEST)
-            if last - first > limit * rate and not truncate:
-                raise _too_long((last - first) / rate, limit)
-            reading = _Reading(file, container)
-            mono = reading.run(first, last, math.ceil((limit + _MARGIN) * rate))
-    except soundfile.SoundFileError as error:
-        raise Unusable("decode_error", f"{container.format}: {_short(error)}") from error
-    return _finish(mono, reading, sampling_rate, limit, truncate)
+    limit = min(max_seconds, LONGEST)
+    if container.format.name in SOUNDFILE and not container.uncertain:
+        try:
+            with SndfileReader(container) as source:
+                mono, reading = _read(source, start, end, limit, truncate)
+            return _finish(mono, reading, sampling_rate, limit, truncate, damage)
+        except soundfile.SoundFileError as error:  # a codec of others, or damage: FFmpeg tells
+            _log.debug("libsndfile: %s", error)
+    with FFmpegReader(container) as source:
+        mono, reading = _read(source, start, end, limit, truncate)
+    return _finish(mono, reading, sampling_rate, limit, truncate, damage)
 
 
-def _check_header(file: soundfile.SoundFile, container: Container) -> tuple[int, int]:
-    """Give the rate and the number of frames."""
-    low, high = PLAUSIBLE_RATES
-    rate, frames = file.samplerate, file.frames
-    if not low <= rate <= high:
-        raise Unusable("implausible_header", f"a sampling rate of {rate} Hz")
-    if frames > _FRAMES_PER_BYTE * len(container.data):
-        size = len(container.data)
-        raise Unusable("implausible_header", f"{frames} frames claimed by a file of {size} bytes")
-    if frames <= 0:
-        raise Unusable("empty", "no samples")
-    return rate, frames
+def length(data: bytes) -> float:
+    """Return the seconds of a file as `decode` finds them.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole file.
+
+    Raises
+    ------
+    Unusable
+        As for `decode`.
+    """
+    container = inspect(data)
+    if container.format.name in SOUNDFILE and not container.uncertain:
+        try:
+            with SndfileReader(container) as source:
+                return source.total / source.rate
+        except soundfile.SoundFileError as error:
+            _log.debug("libsndfile: %s", error)
+    with FFmpegReader(container) as source:
+        for _ in source.blocks(0, None):
+            pass
+        return source.decoded / source.rate
 
 
-def _segment(start: float | None, end: float | None, rate: int, total: int) -> tuple[int, int]:
-    """Give first and last frame of the segment."""
+def _bounds(start: float | None, end: float | None, rate: int) -> tuple[int, int | None]:
+    """Return the first frame of the segment and the one behind it, None for the file's end."""
     for name, value in (("start", start), ("end", end)):
         if value is not None and not (math.isfinite(value) and value >= 0):
             raise Unusable("bad_segment", f"{name} is {value}, expected seconds from 0 on")
-    first = round((start or 0.0) * rate)
-    last = total if end is None else round(end * rate)
+    first, last = round((start or 0.0) * rate), None if end is None else round(end * rate)
+    if last is not None and first >= last:
+        raise Unusable("bad_segment", f"start {start} is not before end {end}")
+    return first, last
+
+
+def _check_inside(first: int, last: int | None, rate: int, total: int) -> None:
+    """Refuse a segment that is not inside the file."""
     length = total / rate
-    if first >= last:
-        reason = f"start {start} is not before end {end}; the file has {length:.3f} s"
-        raise Unusable("bad_segment", reason)
-    if last > total + _SLACK * rate:
-        raise Unusable("bad_segment", f"end {end} lies behind the file's {length:.3f} s")
+    if last is not None and last > total + _SLACK * rate:
+        raise Unusable("bad_segment", f"end {last / rate:g} lies behind the file's {length:.3f} s")
     if first >= total:
-        raise Unusable("bad_segment", f"start {start} lies behind the file's {length:.3f} s")
-    return first, min(last, total)
+        reason = f"start {first / rate:g} lies behind the file's {length:.3f} s"
+        raise Unusable("bad_segment", reason)
+
+
+def _read(
+    source: Source, start: float | None, end: float | None, limit: float, truncate: bool
+) -> tuple[np.ndarray, _Reading]:
+    """Read a segment, at most `limit` seconds of it and a margin; (frames,) float32."""
+    rate, total = source.rate, source.total
+    first, last = _bounds(start, end, rate)
+    if total is not None:
+        _check_inside(first, last, rate, total)
+        last = total if last is None else min(last, total)
+    if last is not None and last - first > limit * rate and not truncate:
+        raise _too_long((last - first) / rate, limit)
+    wanted = math.ceil((limit + _MARGIN) * rate)
+    if last is not None:
+        wanted = min(wanted, last - first)
+    reading = _Reading(source)
+    mono = reading.run(first, wanted)
+    if total is None and source.ended:
+        _check_inside(first, last, rate, source.decoded)
+    elif total is not None and reading.frames < wanted:
+        found, expected = (first + reading.frames) / rate, (first + wanted) / rate
+        raise soundfile.SoundFileRuntimeError(f"ends after {found:.3f} s of {expected:.3f} s")
+    return mono, reading
 
 
 class _Reading:
     """Reads blocks, mixes them down, and gathers what the flags need."""
 
-    def __init__(self, file: soundfile.SoundFile, container: Container) -> None:
-        self.file, self.rate, self.container = file, file.samplerate, container
+    def __init__(self, source: Source) -> None:
+        self.source, self.rate = source, source.rate
         self.frames = 0
         self.clipped = 0
-        self.power = np.zeros(file.channels)
+        self.power = np.zeros(1)
         self.mixed = 0.0
 
-    def run(self, first: int, last: int, limit: int) -> np.ndarray:
-        """Read ``first`` to ``last``, at most `limit` frames; (frames,) float32."""
-        wanted = min(last - first, limit)
-        mono = [self._mix(block) for block in self._blocks(first, wanted)]
-        if self.frames < wanted:
-            found = (first + self.frames) / self.rate
-            expected = (first + wanted) / self.rate
-            raise Unusable("decode_error", f"ends after {found:.3f} s, expected {expected:.3f} s")
+    def run(self, first: int, wanted: int) -> np.ndarray:
+        """Read `wanted` frames, or as many as there are; (frames,) float32."""
+        mono = [self._mix(block) for block in self.source.blocks(first, wanted)]
+        if not mono:
+            return np.zeros(0, np.float32)
         return mono[0] if len(mono) == 1 else np.concatenate(mono)
-
-    def _blocks(self, first: int, wanted: int) -> Iterator[np.ndarray]:
-        if self.container.format not in _SEEKABLE:
-            # soundfile seeks after each read, so one read has to do
-            yield self.file.read(first + wanted, dtype="float32", always_2d=True)[first:]
-            return
-        self.file.seek(first)
-        size = _BLOCK_SECONDS * self.rate
-        while wanted > 0:
-            block = self.file.read(min(wanted, size), dtype="float32", always_2d=True)
-            if not len(block):
-                return
-            wanted -= len(block)
-            yield block
 
     def _mix(self, block: np.ndarray) -> np.ndarray:
         """Mix down ``(frames, channels)``."""
@@ -204,12 +250,14 @@ class _Reading:
         if block.shape[1] == 1:
             return flat
         mono = block.mean(axis=1, dtype=np.float64).astype(np.float32)
-        self.power += np.einsum("fc,fc->c", block, block, dtype=np.float64)
+        power = np.einsum("fc,fc->c", block, block, dtype=np.float64)
+        # where a stream changes its channels, those of its last part count
+        self.power = self.power + power if len(power) == len(self.power) else power
         self.mixed += float(np.dot(mono, mono))
         return mono
 
     def flags(self) -> Iterator[str]:
-        yield from self.container.flags
+        yield from self.source.flags
         if self.clipped > 0.001 * self.frames:
             yield "clipped"
         channels = len(self.power)
@@ -221,13 +269,20 @@ class _Reading:
 
 
 def _finish(
-    mono: np.ndarray, reading: _Reading, sampling_rate: int, limit: float, truncate: bool
+    mono: np.ndarray,
+    reading: _Reading,
+    sampling_rate: int,
+    limit: float,
+    truncate: bool,
+    damage: str,
 ) -> Signal:
     flags = list(reading.flags())
     seconds = len(mono) / reading.rate
+    if _is_damaged(reading.source, damage):
+        flags.append("damaged")
     if seconds > limit:
         if not truncate:
-            raise _too_long(seconds, limit)
+            raise _too_long(seconds if reading.source.ended else None, limit)
         flags.append("truncated_audio")
     swing = mono - mono.mean()
     if float(np.dot(swing, swing)) < len(mono) * _SILENCE**2:
@@ -240,13 +295,25 @@ def _finish(
     return Signal(np.ascontiguousarray(mono, dtype=np.float32), seconds, tuple(flags))
 
 
-def _too_long(seconds: float, limit: float) -> Unusable:
+def _is_damaged(source: Source, damage: str) -> bool:
+    """Whether sound is missing or unreadable; more than a little is refused by policy."""
+    lost = source.lost
+    if lost <= 0:
+        return False
+    seconds, share = SMALL_DAMAGE
+    held = (source.decoded if source.total is None else source.total) / source.rate
+    if lost > max(seconds, share * (held + lost)) and damage == "refuse":
+        raise Unusable(
+            source.cause,
+            f"{lost:.3f} s of {held + lost:.3f} s are missing or cannot be decoded; "
+            "--damage accept (damage='accept') reads the rest",
+        )
+    return True
+
+
+def _too_long(seconds: float | None, limit: float) -> Unusable:
     hint = "choose the policy truncate or chunk, or a larger max_seconds"
     if limit >= LONGEST:
         hint = "cut it into segments (start, end)"
-    return Unusable("too_long", f"{seconds:.1f} s, the limit is {limit:g} s: {hint}")
-
-
-def _short(error: Exception) -> str:
-    """Leave out the address of our buffer, which changes from run to run."""
-    return str(error).split(">: ")[-1].removeprefix("Error : ")
+    found = "longer" if seconds is None else f"{seconds:.1f} s"
+    return Unusable("too_long", f"{found}, the limit is {limit:g} s: {hint}")

@@ -65,6 +65,13 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     show_default=True,
     help="What happens to clips below -80 dBFS.",
 )
+@click.option(
+    "--damage",
+    type=click.Choice(["refuse", "accept"]),
+    default="refuse",
+    show_default=True,
+    help="What happens to audio of which more than 50 ms and 1 % are missing or unreadable.",
+)
 @click.option("--classifier", is_flag=True, help="Class probabilities of a fine-tuned classifier.")
 @click.option("--no-special-tokens", is_flag=True, help="Text: pool words only.")
 @click.option("--prefix", help="Text: put before each text.")
@@ -127,7 +134,7 @@ def _check_content(clips: Manifest, modality: str) -> None:
 def _encoder_options(options: dict[str, Any]) -> dict[str, Any]:
     names = (
         *("modality", "revision", "pooling", "dtype", "device"),
-        *("long", "max_seconds", "min_seconds", "silence"),
+        *("long", "max_seconds", "min_seconds", "silence", "damage"),
     )
     chosen = {name: options[name] for name in names}
     if options["classifier"]:

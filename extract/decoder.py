@@ -1,35 +1,47 @@
 """Decode in another process, so that a file that kills the decoder costs one row and not the run.
 
-`Decoder` keeps one child (``python -m affekt.extract.decoder``), hands it the bytes that were
-hashed and gets samples back. A child that dies is replaced, and its clip is `Unusable`. The child
-has a limit on its memory and none of our open files; it ends when its input does, so nothing is
-left behind by a parent that was killed.
+`Decoder` keeps one child (``python -P -m affekt.extract.decoder``), hands it the bytes that were
+hashed and gets samples back. A child that a file brings down is replaced, and its clip is
+`Unusable`; one that the machine ended (out of memory, killed) is tried again, and then an error of
+the run. The child has a limit on its memory and its time and none of our open files; it imports
+nothing from the folder that it is started in, and ends when its input does, so nothing is left
+behind by a parent that was killed.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
+import signal
+import struct
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 import numpy as np
 
+from ..cache.errors import AffektError
 from .audio import LONGEST, Signal, decode
 from .errors import Unusable
 from .files import LARGEST
+from .inputs.containers import inspect
+from .inputs.formats import SOUNDFILE
 
-__all__ = ["Decoder", "decode_segments"]
+__all__ = ["Decoder", "decode_segments", "module_paths"]
 
 Segment = tuple[float | None, float | None]
 
 #: Address space of a child, in bytes: twice what the largest file and longest clip can need.
 MEMORY = 2 * (LARGEST + 8 * int(LONGEST) * 48_000)
 
+#: Processor time of a child for one clip, in seconds, and for each megabyte of its file.
+PATIENCE = 60.0, 1.0
+
+_TRIES = 2  # of a child that the machine ended
 
 def decode_segments(
     data: bytes, segments: Sequence[Segment], sampling_rate: int, **rules: Any
@@ -47,10 +59,30 @@ def _decode(
         return error
     except MemoryError:
         return Unusable("out_of_memory", "decoding it needs too much memory")
+    except (ArithmeticError, LookupError, TypeError, ValueError, struct.error) as error:
+        # hostile bytes find what no check thought of; they are still one clip
+        return Unusable("decode_error", f"{type(error).__name__}: {str(error)[:200]}")
+
+
+def is_plain(data: bytes) -> bool:
+    """Whether libsndfile alone reads a file: no other process is needed for it."""
+    try:
+        container = inspect(data)
+    except Unusable:
+        return True
+    except (ArithmeticError, LookupError, TypeError, ValueError, struct.error):
+        return False
+    return container.format.name in SOUNDFILE and not (container.uncertain or container.lost)
 
 
 class Decoder:
     """A child process that decodes; not for several threads at once.
+
+    Parameters
+    ----------
+    always : bool
+        Decode in the child what libsndfile reads as well; else the child is started for the first
+        file that FFmpeg reads.
 
     Examples
     --------
@@ -60,23 +92,40 @@ class Decoder:
     'not_audio'
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, always: bool = True) -> None:
+        self.always = always
         self._child: subprocess.Popen[bytes] | None = None
 
     def __call__(
         self, data: bytes, segments: Sequence[Segment], sampling_rate: int, **rules: Any
     ) -> list[Signal | Unusable]:
-        """Decode segments of one file, in order."""
+        """Decode segments of one file, in order.
+
+        Raises
+        ------
+        AffektError
+            The machine ended the child, twice.
+        """
+        if not self.always and is_plain(data):
+            return decode_segments(data, segments, sampling_rate, **rules)
         answers: list[Signal | Unusable] = []
+        tries = 0
         while left := segments[len(answers) :]:
             try:
                 answering, asking = self._pipes()
                 _send(asking, {"segments": left, "rate": sampling_rate, "rules": rules}, data)
                 for _ in left:
                     answers.append(_answer(*_receive(answering)))
-            except (BrokenPipeError, EOFError):
-                reason = f"the decoder's process ended with {self._bury()}"
-                answers.append(Unusable("decoder_crash", reason))
+                    tries = 0
+            except (BrokenPipeError, EOFError) as error:
+                status = self._bury()
+                blamed = _blame(status)
+                if blamed is not None:
+                    answers.append(blamed)
+                    continue
+                tries += 1
+                if tries >= _TRIES:
+                    raise AffektError(_fault(status)) from error
         return answers
 
     def close(self) -> None:
@@ -92,14 +141,13 @@ class Decoder:
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         if self._child is None:
-            # where we find modules, the child does; its session is its own, so that Ctrl-C is ours
-            paths = os.pathsep.join(path for path in sys.path if path)
+            # its session is its own, so that Ctrl-C is ours
             self._child = subprocess.Popen(
-                [sys.executable, "-m", __name__],
+                [sys.executable, "-P", "-m", __name__],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
+                env={**os.environ, "PYTHONPATH": module_paths(), "OMP_NUM_THREADS": "1"},
                 start_new_session=True,
             )
         child = self._child
@@ -121,6 +169,32 @@ class Decoder:
         except subprocess.TimeoutExpired:
             child.kill()
             return child.wait()
+
+
+def module_paths() -> str:
+    """Return where we find modules, for a child, without the folder that we were started in."""
+    here = os.path.realpath(os.curdir)
+    paths = [path for path in sys.path if path and os.path.realpath(path) != here]
+    return os.pathsep.join(paths)
+
+
+def _blame(status: int) -> Unusable | None:
+    """Return what a child's end says of the clip; None where the machine is to blame."""
+    if status == -signal.SIGXCPU:
+        return Unusable("decode_error", "decoding it takes too much time: given up")
+    if status < 0 and status not in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
+        return Unusable("decoder_crash", f"the decoder's process ended with {status}")
+    return None
+
+
+def _fault(status: int) -> str:
+    why = f"ended with {status}"
+    if status == -signal.SIGKILL:
+        why = "was killed, perhaps because memory is short (fewer --workers need less)"
+    return (
+        f"the decoder's process {why}, twice; no clip is to blame, and what was stored is kept:"
+        " run the same command again to go on"
+    )
 
 
 def _send(pipe: IO[bytes], head: dict[str, Any], body: Any = b"") -> None:
@@ -146,6 +220,23 @@ def _answer(head: dict[str, Any], body: bytes) -> Signal | Unusable:
     return Signal(np.frombuffer(body, dtype=np.float32), head["seconds"], tuple(head["flags"]))
 
 
+def _time_limit() -> Callable[[int], None]:
+    """Return what limits the processor time of the next clip, of so many bytes."""
+    try:
+        import resource
+    except ImportError:  # not on every system
+        return lambda size: None
+
+    def limit(size: int) -> None:
+        used = resource.getrusage(resource.RUSAGE_SELF)
+        budget = PATIENCE[0] + PATIENCE[1] * size / 1e6
+        soft = math.ceil(used.ru_utime + used.ru_stime + budget)
+        with contextlib.suppress(ValueError, OSError):  # a hard limit of the system is lower
+            resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+
+    return limit
+
+
 def _serve() -> None:
     """Answer requests until there are no more."""
     with contextlib.suppress(ImportError, ValueError, OSError):  # not on every system
@@ -153,6 +244,7 @@ def _serve() -> None:
 
         resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    limit_time = _time_limit()
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     # whatever a decoder prints must not get between our answers
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
@@ -162,6 +254,7 @@ def _serve() -> None:
         except EOFError:
             return
         for start, end in head["segments"]:
+            limit_time(len(data))
             answer = _decode(data, (start, end), head["rate"], head["rules"])
             if isinstance(answer, Unusable):
                 _send(answers, {"code": answer.code, "message": answer.message})

@@ -52,6 +52,9 @@ class Encoder:
         weighted by frames.
     max_seconds, min_seconds : float
         Longest audio that is embedded whole, and shortest that is embedded at all.
+    damage : str
+        Audio that lacks up to 50 ms or 1 % of what its file promises is read and flagged; beyond
+        that ``"refuse"`` quarantines it, and ``"accept"`` reads and flags it too.
     silence : str
         ``"keep"`` embeds and flags clips below -80 dBFS, ``"refuse"`` quarantines them.
     **options
@@ -90,10 +93,12 @@ class Encoder:
         max_seconds: float = 60.0,
         min_seconds: float = 0.1,
         silence: str = "keep",
+        damage: str = "refuse",
         **options: Any,
     ) -> None:
         _one_of("long", long, POLICIES)
         _one_of("silence", silence, ("keep", "refuse"))
+        _one_of("damage", damage, ("refuse", "accept"))
         if not 0 < min_seconds <= max_seconds:
             raise InputError(
                 f"min_seconds {min_seconds:g} and max_seconds {max_seconds:g}:"
@@ -114,7 +119,8 @@ class Encoder:
         self.max_seconds = min(float(max_seconds), most or float(max_seconds))
         self.min_seconds = float(min_seconds)
         self.silence = silence
-        rules = ("long", "max_seconds", "min_seconds", "silence")
+        self.damage = damage
+        rules = ("long", "max_seconds", "min_seconds", "silence", "damage")
         self.arguments: dict[str, Any] | None  # what opens this encoder again in another process
         self.arguments = {
             "name": str(name),
@@ -128,7 +134,7 @@ class Encoder:
     def of(cls, backend: Backend, *, long: str = "fail", **rules: Any) -> Encoder:
         """Make an encoder of a backend of one's own.
 
-        `rules` are `max_seconds`, `min_seconds` and `silence`. Such an encoder works in this
+        `rules` are `max_seconds`, `min_seconds`, `silence` and `damage`. Such an encoder works in this
         process only (no ``workers``, no Ray).
         """
         _one_of("long", long, POLICIES)
@@ -227,7 +233,8 @@ class Encoder:
         from .audio import RULES
 
         policy = "whole" if self.long == "fail" else f"{self.long} {self.max_seconds!r} s"
-        return {**RULES, "sampling_rate": self.backend.sampling_rate, "long": policy}
+        rules = {**RULES, "sampling_rate": self.backend.sampling_rate, "long": policy}
+        return rules if self.damage == "refuse" else {**rules, "damage": self.damage}
 
     def _parts(self, one: Any) -> list[Any]:
         """Check one input and cut it into windows."""

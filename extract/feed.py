@@ -17,10 +17,10 @@ from typing import Any
 
 from ..cache.digests import segment_digest, text_digest
 from ..cache.manifest import Manifest
-from .decoder import Decoder, decode_segments
+from .decoder import Decoder
 from .encoder import Encoder
 from .errors import Unusable
-from .files import read_file
+from .files import read_clip
 from .text import ready_text
 
 __all__ = ["Ready", "batches", "feed"]
@@ -184,11 +184,9 @@ class _Audio:
         return rows
 
     def _decode(self, data: bytes, segments: list[Any]) -> list[Any]:
-        if not self.isolate:
-            return decode_segments(data, segments, self.rate, **self.rules)
         decoder = getattr(self.local, "decoder", None)
         if decoder is None:
-            decoder = self.local.decoder = Decoder()
+            decoder = self.local.decoder = Decoder(always=self.isolate)
             self.decoders.append(decoder)
         return decoder(data, segments, self.rate, **self.rules)
 

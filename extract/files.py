@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..cache.errors import AffektError, InputError
+from ..cache.manifest import Manifest
 from .errors import Unusable
+from .inputs.missing import hint_missing
 
-__all__ = ["LARGEST", "FileBytes", "read_file"]
+__all__ = ["LARGEST", "FileBytes", "clip_file", "read_clip", "read_file"]
 
 #: Files are read whole, so that what is decoded is what was hashed; not beyond this, in bytes.
 LARGEST = 2 << 30
+
+#: Faults of a disk, a server or this machine, and not of the file that was asked for.
+_MACHINE = frozenset(
+    getattr(errno, name)
+    for name in ("EIO", "ENOMEM", "EMFILE", "ENFILE", "ESTALE", "ETIMEDOUT", "EREMOTEIO", "EAGAIN")
+    if hasattr(errno, name)
+)
+_PAUSES = (0.1, 1.0)  # before a read is tried again, in seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +54,10 @@ def read_file(path: Path) -> FileBytes:
     Raises
     ------
     Unusable
-        ``missing``, ``denied``, ``not_a_file``, ``too_large``, or ``changed`` if somebody wrote
-        to it meanwhile.
+        ``missing``, ``denied``, ``not_a_file``, ``bad_path``, ``too_large``, or ``changed`` if
+        somebody wrote to it meanwhile.
+    AffektError
+        The disk or this machine fails, and goes on failing.
 
     Examples
     --------
@@ -51,22 +66,86 @@ def read_file(path: Path) -> FileBytes:
     ...
     affekt.extract.errors.Unusable: no file no/such.wav
     """
+    pauses = list(_PAUSES)
+    while True:
+        try:
+            return _read(path)
+        except FileNotFoundError:
+            raise Unusable("missing", f"no file {path}") from None
+        except NotADirectoryError:
+            raise Unusable("missing", f"no file {path}: a part of it is not a folder") from None
+        except PermissionError:
+            raise Unusable("denied", f"no permission to read {path}") from None
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            if getattr(error, "errno", None) not in _MACHINE:
+                shown = str(path)
+                shown = shown if len(shown) <= 120 else f"{shown[:80]}...{shown[-30:]}"
+                raise Unusable("bad_path", f"cannot read {shown!r}: {reason}") from None
+            if not pauses:
+                raise AffektError(
+                    f"{path}: {reason}; a fault of the disk or of this machine, tried"
+                    f" {len(_PAUSES) + 1} times. What was stored is kept: run the same command"
+                    " again to go on"
+                ) from error
+            time.sleep(pauses.pop(0))
+
+
+def clip_file(clips: Manifest, position: int) -> Path:
+    """Return the path of a clip's file; it need not exist.
+
+    Raises
+    ------
+    Unusable
+        ``outside``, ``not_a_file`` or ``bad_path``.
+    """
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # before opening: a FIFO would wait for ever
-            raise Unusable("not_a_file", f"{path} is no regular file")
-        with path.open("rb") as file:
-            before = os.fstat(file.fileno())
-            if before.st_size > LARGEST:
-                size, limit = before.st_size / 2**30, LARGEST >> 30
-                raise Unusable("too_large", f"{size:.1f} GiB, the limit is {limit} GiB: split it")
-            data = file.read()
-            after = os.fstat(file.fileno())
-    except (FileNotFoundError, NotADirectoryError):
-        raise Unusable("missing", f"no file {path}") from None
-    except PermissionError:
-        raise Unusable("denied", f"no permission to read {path}") from None
-    except OSError as error:
-        raise Unusable("denied", f"cannot read {path}: {error.strerror}") from error
+        return clips.file(position)
+    except InputError as error:
+        code = "not_a_file" if "regular file" in str(error) else "outside"
+        message = str(error).removeprefix(f"{clips.place(position)}: ")
+        raise Unusable(code, message) from None
+    except (OSError, ValueError) as error:
+        written = clips["path"][position]
+        shown = written if len(written) <= 120 else f"{written[:80]}...{written[-30:]}"
+        reason = getattr(error, "strerror", None) or str(error)
+        raise Unusable("bad_path", f"cannot read {shown!r}: {reason}") from None
+
+
+def read_clip(clips: Manifest, position: int) -> FileBytes:
+    """Read and hash the file of a clip.
+
+    Raises
+    ------
+    Unusable
+        As `read_file` and `clip_file`; where the file is missing, with a hint at what is there.
+    AffektError
+        As `read_file`.
+    """
+    path = clip_file(clips, position)
+    try:
+        return read_file(path)
+    except Unusable as error:
+        if error.code != "missing":
+            raise
+        hint = hint_missing(path, clips["path"][position], Path(clips.root))
+        raise Unusable("missing", error.message + hint) from None
+
+
+def _read(path: Path) -> FileBytes:
+    if not stat.S_ISREG(path.stat().st_mode):  # before opening: a FIFO would wait for ever
+        raise Unusable("not_a_file", f"{path} is not a regular file")
+    # a path may become a FIFO between the two: opened without waiting, it is looked at again
+    number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+    with open(number, "rb") as file:  # noqa: PTH123
+        before = os.fstat(number)
+        if not stat.S_ISREG(before.st_mode):
+            raise Unusable("not_a_file", f"{path} is not a regular file")
+        if before.st_size > LARGEST:
+            size, limit = before.st_size / 2**30, LARGEST >> 30
+            raise Unusable("too_large", f"{size:.1f} GiB, the limit is {limit} GiB: split it")
+        data = file.read()
+        after = os.fstat(number)
     if len(data) != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
         raise Unusable("changed", f"{path} was written to while it was read")
     return FileBytes(data, hashlib.sha256(data).hexdigest(), before)

@@ -18,9 +18,9 @@ from ..cache.digests import segment_digest
 from ..cache.errors import InputError
 from ..cache.manifest import Manifest
 from .asr import Heard
-from .audio import decode
+from .decoder import Decoder
 from .errors import Unusable
-from .files import read_file
+from .files import read_clip
 from .languages import whisper_code
 from .transcriber import DEFAULT_MODEL, SAMPLING_RATE, Transcriber
 
@@ -128,20 +128,25 @@ class _Hearing:
         self.known = self.store.read()
         self.new: dict[str, Heard] = {}
         self.since = time.monotonic()
+        self.decoder = Decoder(always=False)
 
     def __enter__(self) -> _Hearing:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.decoder.close()
         self.flush()  # also after an error or Ctrl-C: what was heard is kept
 
     def hear(self, clips: Manifest, position: int) -> tuple[Heard, bool, float]:
         clip = clips.clip(position)
-        file = read_file(clips.file(position))
+        file = read_clip(clips, position)
         digest = segment_digest(file.digest, clip.start, clip.end)
         if digest in self.known:
             return self.known[digest], True, 0.0
-        signal = decode(file.data, SAMPLING_RATE, clip.start, clip.end)
+        segments = [(clip.start, clip.end)]
+        [signal] = self.decoder(file.data, segments, SAMPLING_RATE, damage=self.ear.damage)
+        if isinstance(signal, Unusable):
+            raise signal
         heard = self.ear.hear_signal(signal)
         self.known[digest] = self.new[digest] = heard
         if len(self.new) >= CLIPS or time.monotonic() - self.since > SECONDS:

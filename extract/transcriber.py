@@ -17,7 +17,7 @@ import numpy as np
 
 from ..cache.errors import InputError, nearest
 from .asr import ENGINES, NO_SPEECH, UNLIKELY, Engine, Heard, judged
-from .audio import RULES, Signal
+from .audio import DAMAGE, RULES, Signal
 from .languages import whisper_code
 from .transcripts import Transcripts
 
@@ -43,6 +43,8 @@ class Transcriber:
         Commit, tag or branch on the Hub; resolved once and recorded.
     engine : str
         ``"transformers"`` or ``"faster-whisper"``.
+    damage : str
+        ``"refuse"`` or ``"accept"``, as for `affekt.extract.Encoder`.
     device, dtype : str
         Where and in what the model computes.
     listen : callable, optional
@@ -66,6 +68,7 @@ class Transcriber:
         engine: str = "transformers",
         device: str = "auto",
         dtype: str = "float32",
+        damage: str = "refuse",
         listen: Callable[[np.ndarray, str | None], Heard | str] | None = None,
     ) -> None:
         if engine not in ENGINES:
@@ -73,7 +76,10 @@ class Transcriber:
                 f"engine {engine!r}; expected one of {', '.join(ENGINES)}."
                 f"{nearest(engine, list(ENGINES))}"
             )
+        if damage not in DAMAGE:
+            raise InputError(f"damage={damage!r}; expected one of {', '.join(DAMAGE)}")
         self.name = name
+        self.damage = damage
         self.language = whisper_code(language) if language else None
         self._engine: Engine | None = None
         self._make: Callable[[], Engine]
@@ -89,7 +95,11 @@ class Transcriber:
             "task": "transcribe",
             "decoding": "greedy",
             "dtype": dtype,
-            "input": {"sampling_rate": SAMPLING_RATE, **RULES},
+            "input": {
+                "sampling_rate": SAMPLING_RATE,
+                **RULES,
+                **({} if damage == "refuse" else {"damage": damage}),
+            },
             "blank": {
                 "shortest": str(SHORTEST),
                 "no_speech": str(NO_SPEECH),

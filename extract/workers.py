@@ -20,6 +20,7 @@ import numpy as np
 
 from ..cache.errors import AffektError, InputError
 from ..cache.manifest import Manifest
+from .decoder import module_paths
 from .encoder import Encoder
 from .extraction import Extraction
 from .jobs import add, make_jobs, reraise, run_job
@@ -107,12 +108,12 @@ def _start(
     job: dict[str, Any], number: int, told: queue.Queue[tuple[int, dict[str, Any]]]
 ) -> subprocess.Popen[str]:
     child = subprocess.Popen(
-        [sys.executable, "-m", __name__],
+        [sys.executable, "-P", "-m", __name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env={**_threads(job["threads"]), **os.environ, "PYTHONPATH": _paths()},
+        env={**_threads(job["threads"]), **os.environ, "PYTHONPATH": module_paths()},
         start_new_session=True,  # Ctrl-C is for us; we pass it on
     )
     threading.Thread(target=_listen, args=(child, job, number, told), daemon=True).start()
@@ -122,11 +123,6 @@ def _start(
 def _threads(number: int) -> dict[str, str]:
     """Settings that keep workers from fighting for processors, unless the user has set them."""
     return {"OMP_NUM_THREADS": str(number), "TOKENIZERS_PARALLELISM": "false"}
-
-
-def _paths() -> str:
-    """Where we find modules; a worker is to find the same ones."""
-    return os.pathsep.join(path for path in sys.path if path)
 
 
 def _listen(

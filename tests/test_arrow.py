@@ -21,7 +21,7 @@ OUTSIDE = {
     "extract": {
         *("numpy", "click", "tqdm", "scipy", "soundfile", "soxr", "torch", "transformers"),
         *("safetensors", "tokenizers", "huggingface_hub", "ray", "opensmile", "joblib", "h5py"),
-        *("faster_whisper", "sentencepiece"),
+        *("faster_whisper", "sentencepiece", "av"),
     },
     "classify": {
         *("numpy", "click", "tqdm", "scipy", "yaml", "sklearn", "torch", "safetensors", "joblib"),

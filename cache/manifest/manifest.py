@@ -250,7 +250,7 @@ class Manifest:
         Raises
         ------
         InputError
-            The clip has no path, a link leaves the root, or it is a device, a pipe or a folder.
+            The clip has no path, or a link leaves the root.
         """
         written = self["path"][position]
         if not written:

@@ -145,7 +145,7 @@ def _as_wav(wave: np.ndarray, rate: int) -> bytes:
     """Write samples as they are, so that they go the way that a file goes."""
     import soundfile
 
-    from ...extract.audio_containers import PLAUSIBLE_RATES
+    from ...extract.inputs.containers import PLAUSIBLE_RATES
 
     low, high = PLAUSIBLE_RATES
     if not low <= rate <= high:

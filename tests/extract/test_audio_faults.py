@@ -12,7 +12,7 @@ import pytest
 import scipy.signal
 import soundfile
 from affekt.extract import Unusable, decode
-from affekt.extract.audio_containers import inspect
+from affekt.extract.inputs.containers import inspect
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

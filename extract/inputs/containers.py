@@ -1,0 +1,417 @@
+"""Compare what a file's header promises with what the file holds, before a decoder looks at it.
+
+Decoders forgive where we must not: libsndfile reads a truncated WAV as a shorter one, stops where
+a header says less than follows, and FFmpeg drops damaged Ogg pages. `inspect` reads the structure
+(chunks, pages, the number in the last FLAC frame), decodes nothing, and takes a time that is linear
+in the size of the file.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from ..errors import Unusable
+from .formats import Format, identify, mpeg_frame
+
+__all__ = ["PLAUSIBLE_RATES", "TRAILERS", "Container", "inspect"]
+
+#: Sampling rates outside of this are a broken header, in Hz.
+PLAUSIBLE_RATES = (1000, 768_000)
+
+#: Tags behind the samples.
+TRAILERS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
+
+_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_MOST_CHUNKS = 10_000
+_MOST_BAD_PAGES = 64
+_LAST_FRAME = 65_536  # bytes in which the last FLAC frame has to begin
+_MOST_CANDIDATES = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A file of a known format, and how its header compares with its content.
+
+    Attributes
+    ----------
+    format : Format
+    data : bytes
+        What to decode, with the sizes in a wrong header corrected.
+    flags : tuple of str
+        ``size_unknown``, ``longer_than_header``, ``unfinished``.
+    lost : float
+        Share of the samples that the header promises and the file does not hold, or that damaged
+        pages hold; 0 to 1.
+    promised : float or None
+        Seconds that a header promises, where the decoder does not know them.
+    uncertain : bool
+        FFmpeg has to decode it, since the length in the FLAC header is not that of its frames.
+    """
+
+    format: Format
+    data: bytes
+    flags: tuple[str, ...] = ()
+    lost: float = 0.0
+    promised: float | None = None
+    uncertain: bool = False
+
+
+def inspect(data: bytes) -> Container:
+    """Identify a file and compare its header with its content.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole file.
+
+    Returns
+    -------
+    Container
+
+    Raises
+    ------
+    Unusable
+        ``empty``, ``not_audio``, ``decode_error`` or ``implausible_header``.
+
+    Examples
+    --------
+    >>> inspect(b"dear diary")
+    Traceback (most recent call last):
+    ...
+    affekt.extract.errors.Unusable: a text file, begins with 'dear diary'
+    """
+    format = identify(data)
+    if format.begin and format.name != "mp3":
+        data = data[format.begin :]
+        format = replace(format, begin=0)
+    check = _CHECKS.get(format.name)
+    return check(format, data) if check else Container(format, data)
+
+
+# Formats of chunks: (name, begin, size) until the file ends
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    first: int  # offset of the first chunk
+    head: str  # struct of name and size
+    wanted: bytes  # the chunk of samples
+    before: int = 0  # bytes in it before the samples
+    align: int = 2
+    inclusive: int = 0  # bytes of the head that the size counts too
+
+
+_RIFF = _Layout(12, "<4sI", b"data")
+_RIFX = _Layout(12, ">4sI", b"data")
+_AIFF = _Layout(12, ">4sI", b"SSND", before=8)
+_W64 = _Layout(
+    40,
+    "<16sQ",
+    b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a",
+    align=8,
+    inclusive=24,
+)
+_CAF = _Layout(8, ">4sq", b"data", before=4, align=1)
+
+
+def _chunks(data: bytes, layout: _Layout, position: int) -> Iterator[tuple[bytes, int, int]]:
+    head = struct.calcsize(layout.head)
+    for _ in range(_MOST_CHUNKS):
+        if position + head > len(data):
+            return
+        name, size = struct.unpack_from(layout.head, data, position)
+        size -= layout.inclusive
+        yield name, position + head, size
+        if size < 0:
+            return
+        position += head + size + -size % layout.align
+
+
+def _samples(
+    format: Format, data: bytes, layout: _Layout, begin: int, size: int, *, field: tuple[str, int]
+) -> Container:
+    """Compare the size of the samples with what follows; `field` is (struct, offset) of it."""
+    there = len(data) - begin
+    kind = field[0]
+    if (kind[-1] in "Iq" and _streamed(size, kind)) or (
+        size <= layout.before and there > layout.before and _is_sound(data, layout, begin)
+    ):
+        return Container(format, _patched(data, field, there + layout.inclusive), ("size_unknown",))
+    if size > there:
+        held = max(there - layout.before, 0)
+        data = _patched(data, field, there + layout.inclusive)
+        return Container(format, data, lost=1 - held / (size - layout.before))
+    end = begin + size + -size % layout.align
+    if size > layout.before and _is_sound(data, layout, end):
+        data = _patched(data, field, there + layout.inclusive)
+        return Container(format, data, ("longer_than_header",))
+    return Container(format, data)
+
+
+def _streamed(size: int, kind: str) -> bool:
+    return size == -1 if kind[-1] == "q" else 0x7FFFF000 <= size <= 0xFFFFFFFF
+
+
+def _patched(data: bytes, field: tuple[str, int], value: int) -> bytes:
+    kind, offset = field
+    patched = bytearray(data)
+    struct.pack_into(kind, patched, offset, min(value, 0xFFFFFFFF) if kind[-1] == "I" else value)
+    return bytes(patched)
+
+
+def _is_sound(data: bytes, layout: _Layout | None, position: int) -> bool:
+    """Whether bytes behind the samples are samples too: no chunks, no tag, no zeros."""
+    rest = data[position : position + 16]
+    if len(data) - position < 16 or rest.startswith(TRAILERS):
+        return False
+    if layout is not None:
+        end = position
+        for name, begin, size in _chunks(data, layout, position):
+            if not re.fullmatch(rb"[ -~]{4}", name[:4]) or size < 0:
+                end = -1
+                break
+            end = begin + size
+        if end >= 0 and len(data) - 8 <= end <= len(data) + layout.align:
+            return False
+    return any(data[at : at + 65_536].strip(b"\0") for at in range(position, len(data), 65_536))
+
+
+def _wav(format: Format, data: bytes) -> Container:
+    layout = _RIFX if data[:4] == b"RIFX" else _RIFF
+    order = layout.head[0]
+    large = 0
+    for name, begin, size in _chunks(data, layout, layout.first):
+        if name == b"ds64" and begin + 16 <= len(data):
+            large = begin + 8
+        elif name == b"fmt " and begin + 8 <= len(data):
+            _check_rate(struct.unpack_from(order + "I", data, begin + 4)[0])
+        elif name == b"data" and large and size == 0xFFFFFFFF:
+            size = struct.unpack_from("<Q", data, large)[0]
+            return _samples(format, data, layout, begin, size, field=("<Q", large))
+        elif name == b"data":
+            return _samples(format, data, layout, begin, size, field=(order + "I", begin - 4))
+    raise Unusable("empty", "a WAV header without a data chunk")
+
+
+def _aiff(format: Format, data: bytes) -> Container:
+    for name, begin, size in _chunks(data, _AIFF, _AIFF.first):
+        if name == b"SSND":
+            return _samples(format, data, _AIFF, begin, size, field=(">I", begin - 4))
+    raise Unusable("empty", "an AIFF header without samples")
+
+
+def _w64(format: Format, data: bytes) -> Container:
+    for name, begin, size in _chunks(data, _W64, _W64.first):
+        if name == _W64.wanted:
+            return _samples(format, data, _W64, begin, size, field=("<Q", begin - 8))
+    raise Unusable("empty", "a Wave64 header without samples")
+
+
+def _caf(format: Format, data: bytes) -> Container:
+    for name, begin, size in _chunks(data, _CAF, _CAF.first):
+        if name == b"data":
+            return _samples(format, data, _CAF, begin, size, field=(">q", begin - 8))
+    raise Unusable("empty", "a CAF header without samples")
+
+
+def _au(format: Format, data: bytes) -> Container:
+    if len(data) < 24:
+        raise Unusable("empty", "an AU header cut short")
+    order = ">" if data[:4] == b".snd" else "<"
+    begin, size, _, rate = struct.unpack_from(order + "4I", data, 4)
+    _check_rate(rate)
+    there = max(len(data) - begin, 0)
+    if size == 0xFFFFFFFF:
+        return Container(format, data, ("size_unknown",))
+    if size > there:
+        return Container(format, _patched(data, (order + "I", 8), there), lost=1 - there / size)
+    if size < there and _is_sound(data, None, begin + size):
+        data = _patched(data, (order + "I", 8), there)
+        return Container(format, data, ("longer_than_header",))
+    return Container(format, data)
+
+
+def _nist(format: Format, data: bytes) -> Container:
+    """Read a SPHERE header: lines of ``name -type value``; its second line is its own length."""
+    header = data[:16384].decode("latin-1")
+    size = re.match(r"NIST_1A\s+(\d{1,6})\s", header)
+    if not size or "end_head" not in header:
+        raise Unusable("decode_error", "a NIST SPHERE header without its end")
+    begin = int(size[1])
+    header = header[: min(begin, header.index("end_head"))]
+    coding = re.search(r"^sample_coding -s\d+ (\S+)", header, re.MULTILINE)
+    if coding and "," in coding[1]:
+        way = coding[1].split(",", 1)[1]
+        raise Unusable(
+            "not_audio", f"NIST SPHERE compressed with {way[:40]}: sph2pipe -f wav FILE FILE.wav"
+        )
+    fields = {
+        name: int(value)
+        for name, value in re.findall(r"^(\w+) -i (\d{1,15})\s*$", header, re.MULTILINE)
+    }
+    width = fields.get("sample_n_bytes", 2) * fields.get("channel_count", 1)
+    if not 0 < width <= 1024:
+        raise Unusable("implausible_header", f"{width} bytes for each sample")
+    claimed = fields.get("sample_count", 0) * width
+    there = max(len(data) - begin, 0)
+    if claimed > there:
+        return Container(
+            format, _nist_patched(data, begin, there // width), lost=1 - there / claimed
+        )
+    if claimed and _is_sound(data, None, begin + claimed):
+        data = _nist_patched(data, begin, there // width)
+        return Container(format, data, ("longer_than_header",))
+    return Container(format, data)
+
+
+def _nist_patched(data: bytes, begin: int, count: int) -> bytes:
+    line = b"sample_count -i %d" % count
+    header = re.sub(rb"(?m)^sample_count -i \d+", line, data[:begin], count=1)
+    return header.rstrip(b" \n\0")[: begin - 1].ljust(begin - 1) + b"\n" + data[begin:]
+
+
+def _voc(format: Format, data: bytes) -> Container:
+    """Read the blocks of a VOC file: kind, three bytes of size; kind 0 ends it."""
+    position = int.from_bytes(data[20:22], "little")
+    for _ in range(_MOST_CHUNKS):
+        if position >= len(data) or data[position] == 0:
+            break
+        size = int.from_bytes(data[position + 1 : position + 4], "little")
+        position += 4 + size
+    over = position - len(data)
+    return Container(format, data, lost=over / position if over > 0 else 0.0)
+
+
+def _check_rate(rate: int) -> None:
+    low, high = PLAUSIBLE_RATES
+    if not low <= rate <= high:
+        raise Unusable("implausible_header", f"a sampling rate of {rate} Hz")
+
+
+# FLAC: its last frame says how many samples there are
+
+
+def _flac(format: Format, data: bytes) -> Container:
+    if len(data) < 42:
+        raise Unusable("decode_error", "a FLAC header cut short")
+    total = int.from_bytes(data[21:26], "big") & 0xFFFFFFFFF
+    flags = () if total else ("size_unknown",)
+    found = _flac_samples(data) if total else -1
+    return Container(format, data, flags, uncertain=found != total)
+
+
+def _flac_samples(data: bytes) -> int:
+    """Count samples by the number in the last frame's header; 0 where none is found."""
+    block_size = int.from_bytes(data[10:12], "big")
+    at, least = len(data), max(42, len(data) - _LAST_FRAME)
+    for _ in range(_MOST_CANDIDATES):
+        at = data.rfind(b"\xff", least, at)
+        if at < 0:
+            return 0
+        head = data[at : at + 16]
+        if len(head) < 6 or head[1] & 0xFE != 0xF8:
+            continue
+        width = max(1, 8 - (head[4] ^ 0xFF).bit_length())  # of the number, coded like UTF-8
+        size, rate = head[2] >> 4, head[2] & 15
+        extra = {6: 1, 7: 2}.get(size, 0)
+        end = 4 + width + extra + {12: 1, 13: 2, 14: 2}.get(rate, 0)
+        if len(head) <= end or _crc8(head[:end]) != head[end]:
+            continue
+        number = head[4] & (0x7F >> width if width > 1 else 0x7F)
+        for byte in head[5 : 4 + width]:
+            number = number << 6 | byte & 0x3F
+        here = 1 + int.from_bytes(head[4 + width : 4 + width + extra], "big")
+        if not extra:
+            here = 192 if size == 1 else 576 << (size - 2) if size < 6 else 256 << (size - 8)
+        return here + (number if head[1] & 1 else number * block_size)
+    return 0
+
+
+def _crc8(data: bytes) -> int:
+    value = 0
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = (value << 1 ^ (0x07 if value & 0x80 else 0)) & 0xFF
+    return value
+
+
+# Ogg: pages with a checksum each; the last one says so
+
+
+def _ogg(format: Format, data: bytes) -> Container:
+    position, bad, bad_pages, ended = 0, 0, 0, False
+    view = memoryview(data)
+    while position < len(data):
+        end, last = _ogg_page(view, position)
+        if end:
+            position, ended = end, last
+            continue
+        if data[position : position + 4] != b"OggS" and (
+            data.startswith(TRAILERS, position) or not data[position:].strip(b"\0")
+        ):
+            break
+        bad_pages += 1
+        following = data.find(b"OggS", position + 1) if bad_pages < _MOST_BAD_PAGES else -1
+        following = following if following >= 0 else len(data)
+        bad += following - position
+        position, ended = following, False
+    return Container(format, data, () if ended else ("unfinished",), lost=bad / len(data))
+
+
+def _ogg_page(view: memoryview, position: int) -> tuple[int, bool]:
+    """Return where a sound page ends, 0 if it is none; and whether it is the last of a stream."""
+    table = position + 27
+    if table > len(view) or view[position : position + 4] != b"OggS":
+        return 0, False
+    sizes = view[table : table + view[table - 1]]
+    end = table + len(sizes) + sum(sizes)
+    if len(sizes) < view[table - 1] or end > len(view):
+        return 0, False
+    page = bytearray(view[position:end])
+    stored = int.from_bytes(page[22:26], "little")
+    page[22:26] = bytes(4)
+    return (end if _ogg_checksum(page) == stored else 0), bool(page[5] & 4)
+
+
+def _ogg_checksum(page: bytes | bytearray) -> int:
+    """CRC-32 as Ogg has it: zlib's polynomial with the bits the other way round, from zero."""
+    reflected = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
+    return int(f"{reflected:032b}"[::-1], 2)
+
+
+# MPEG audio: the Xing header of the first frame says how many follow
+
+
+def _mp3(format: Format, data: bytes) -> Container:
+    _, samples, rate = mpeg_frame(data, format.begin)
+    head = data[format.begin : format.begin + 400]
+    count = 0
+    if (at := max(head.find(b"Xing"), head.find(b"Info"))) > 0 and head[at + 7 : at + 8]:
+        flags = head[at + 7]
+        count = int.from_bytes(head[at + 8 : at + 12], "big") * samples if flags & 1 else 0
+        # LAME's delay and padding, 12 bits each, which are no sound
+        tag = at + 8 + sum(size for bit, size in ((1, 4), (2, 4), (4, 100), (8, 4)) if flags & bit)
+        both = int.from_bytes(head[tag + 21 : tag + 24], "big")
+        count = max(count - (both >> 12) - (both & 0xFFF), 0)
+    elif (at := head.find(b"VBRI")) > 0:
+        count = int.from_bytes(head[at + 14 : at + 18], "big") * samples
+    return Container(format, data, promised=count / rate if count else None)
+
+
+_CHECKS: dict[str, Callable[[Format, bytes], Container]] = {
+    "wav": _wav,
+    "aiff": _aiff,
+    "w64": _w64,
+    "caf": _caf,
+    "au": _au,
+    "nist": _nist,
+    "voc": _voc,
+    "flac": _flac,
+    "ogg": _ogg,
+    "mp3": _mp3,
+}

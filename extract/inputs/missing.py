@@ -1,0 +1,89 @@
+"""Say what is there in place of a file that is not: another ending, case, Unicode form or folder."""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from functools import lru_cache
+from pathlib import Path
+
+__all__ = ["hint_missing"]
+
+_PARENTS = 3  # of a root, that may be what the paths start from
+
+
+def hint_missing(path: Path, written: str = "", root: Path | None = None) -> str:
+    """Return a hint such as ``"; there is a.flac"``, or nothing.
+
+    Parameters
+    ----------
+    path : Path
+        The file that is not there.
+    written : str
+        The path as the manifest has it.
+    root : Path, optional
+        What the manifest's paths start from.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "a.FLAC").write_bytes(b"")
+    ...     hint_missing(Path(folder) / "a.wav")
+    '; there is a.FLAC'
+    """
+    try:
+        near = _nearest(path)
+        if near:
+            return f"; there is {near}"
+        place = _other_root(written, root) if root is not None and written else None
+    except OSError:
+        return ""
+    if place is not None:
+        return f"; there is one in {place}: --root {place}"
+    folder = path.parent
+    if not folder.exists():
+        above = next((one for one in folder.parents if one.exists()), None)
+        return "" if above is None else f"; {above} has no folder {folder.relative_to(above).parts[0]!r}"
+    return ""
+
+
+def _nearest(path: Path) -> str:
+    names = _names(str(path.parent))
+    wanted = _folded(path.name)
+    found = names.get(wanted) or names.get(os.path.splitext(wanted)[0])  # noqa: PTH122
+    if found is None:
+        return ""
+    note = ""
+    if found != path.name and found.strip() == path.name.strip():
+        note = " (with blanks at its ends)" if found != found.strip() else ""
+    elif unicodedata.normalize("NFC", found) == unicodedata.normalize("NFC", path.name):
+        note = " (in another Unicode form)"
+    return f"{found}{note}"
+
+
+@lru_cache(maxsize=8)
+def _names(folder: str) -> dict[str, str]:
+    """Return folded name, and folded stem, -> name, of the files in a folder."""
+    found: dict[str, str] = {}
+    stems: dict[str, str] = {}
+    try:
+        listed = sorted(os.listdir(folder))  # noqa: PTH208 - names are what is wanted
+    except OSError:
+        return {}
+    for name in listed:
+        folded = _folded(name)
+        found.setdefault(folded, name)
+        stems.setdefault(os.path.splitext(folded)[0], name)  # noqa: PTH122
+    return stems | found
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).strip().casefold()
+
+
+def _other_root(written: str, root: Path) -> Path | None:
+    """Return a folder from which the path as written leads to a file."""
+    top = Path(os.path.abspath(root))  # noqa: PTH100 - links stay as they are
+    places = [Path.cwd(), *list(top.parents)[:_PARENTS]]
+    return next((one for one in places if one != top and (one / written).is_file()), None)
