@@ -52,7 +52,10 @@ class _Reading:
     seen: list[Seen] = field(default_factory=list)  # what the index does not hold yet
 
     def digest(self, i: int) -> str | None:
-        path = self.clips.file(i)
+        try:
+            path = self.clips.file(i)
+        except InputError:  # it leaves the root: not for us to read
+            return None
         try:
             status = path.stat()
         except OSError:

@@ -99,8 +99,11 @@ def open_encoder(
             "hand in a cache that holds the clips"
         )
     encoder = Encoder(name, **_options(fields, None if where else told.get("commit"), device))
-    found = encoder.spec.with_store_dtype(spec.store_dtype)
-    if found != spec and _same_files(found) == _same_files(spec):
+    found = _as_decoded(encoder.spec.with_store_dtype(spec.store_dtype), spec)
+    if found == spec != encoder.spec.with_store_dtype(spec.store_dtype):
+        encoder.spec = spec.with_store_dtype("float32")
+        encoder.arguments = None
+    elif found != spec and _same_files(found) == _same_files(spec):
         encoder.spec = spec.with_store_dtype("float32")  # its rows belong into the model's space
         encoder.arguments = None  # another process would know the folder by its own name
     elif found != spec:
@@ -199,6 +202,18 @@ def find_encoder(
     return open_encoder(spec, device=device)
 
 
+def _as_decoded(found: Spec, spec: Spec) -> Spec:
+    """Return `found` without its decoder where `spec` has none.
+
+    The first release read MP3 and Ogg with libsndfile. Sound files have the same samples but for
+    rounding (1e-6; Opus below 48 kHz: 1e-3), so its models go on to predict.
+    """
+    rules = found.fields["input"]
+    if "decoder" not in rules or "decoder" in spec.fields["input"]:
+        return found
+    return found.replace(input={name: rules[name] for name in rules if name != "decoder"})
+
+
 def _same_files(spec: Spec) -> Spec:
     """Return the spec without where a checkpoint came from, if it says which files it is."""
     told = spec.fields["encoder"]
@@ -229,6 +244,8 @@ def _options(fields: Mapping[str, Any], commit: str | None, device: str) -> dict
             processor = fields["processor"]
             names = ("special_tokens", "prefix", "max_length")
             options |= {name: processor[name] for name in names if name in processor}
+    if "damage" in fields["input"]:
+        options["damage"] = fields["input"]["damage"]
     policy, _, rest = fields["input"].get("long", "whole").partition(" ")
     if policy != "whole":
         options |= {"long": policy, "max_seconds": float(rest.split()[0])}

@@ -49,6 +49,7 @@ _ENCODER = [
     "max_seconds",
     "min_seconds",
     "silence",
+    "damage",
     "dim",
     "longest",
     "classifier",

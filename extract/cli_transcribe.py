@@ -40,6 +40,13 @@ __all__ = ["transcribe"]
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
 @click.option("--dtype", default="float32", show_default=True)
+@click.option(
+    "--damage",
+    type=click.Choice(["refuse", "accept"]),
+    default="refuse",
+    show_default=True,
+    help="What happens to audio of which more than 50 ms and 1 % are missing or unreadable.",
+)
 @click.option("--overwrite", is_flag=True, help="Transcribe clips that have a text as well.")
 @ROOT
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
@@ -53,6 +60,7 @@ def transcribe(
     engine: str,
     device: str,
     dtype: str,
+    damage: str,
     overwrite: bool,
     root: Path | None,
     as_json: bool,
@@ -78,6 +86,7 @@ def transcribe(
         engine=engine,
         device=device,
         dtype=dtype,
+        damage=damage,
     )
     folder = cache or manifest.with_suffix(".cache")
     progress = Progress(len(clips), "transcribe")

@@ -43,6 +43,7 @@ PATIENCE = 60.0, 1.0
 
 _TRIES = 2  # of a child that the machine ended
 
+
 def decode_segments(
     data: bytes, segments: Sequence[Segment], sampling_rate: int, **rules: Any
 ) -> list[Signal | Unusable]:
@@ -232,7 +233,9 @@ def _time_limit() -> Callable[[int], None]:
         budget = PATIENCE[0] + PATIENCE[1] * size / 1e6
         soft = math.ceil(used.ru_utime + used.ru_stime + budget)
         with contextlib.suppress(ValueError, OSError):  # a hard limit of the system is lower
-            resource.setrlimit(resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1]))
+            resource.setrlimit(
+                resource.RLIMIT_CPU, (soft, resource.getrlimit(resource.RLIMIT_CPU)[1])
+            )
 
     return limit
 

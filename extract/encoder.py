@@ -134,8 +134,8 @@ class Encoder:
     def of(cls, backend: Backend, *, long: str = "fail", **rules: Any) -> Encoder:
         """Make an encoder of a backend of one's own.
 
-        `rules` are `max_seconds`, `min_seconds`, `silence` and `damage`. Such an encoder works in this
-        process only (no ``workers``, no Ray).
+        `rules` are `max_seconds`, `min_seconds`, `silence` and `damage`. Such an encoder works in
+        this process only (no ``workers``, no Ray).
         """
         _one_of("long", long, POLICIES)
         encoder = cls("ngram", **rules)
@@ -216,8 +216,8 @@ class Encoder:
         return f"Encoder({self.name!r}, {self.modality}, {self.spec.n_layers} x {self.spec.dim})"
 
     def decoding_rules(self) -> dict[str, Any]:
-        """Return its rules for long audio, as options of `affekt.extract.decode`."""
-        rules: dict[str, Any] = {"truncate": self.long == "truncate"}
+        """Return its rules for long and damaged audio, as options of `affekt.extract.decode`."""
+        rules: dict[str, Any] = {"truncate": self.long == "truncate", "damage": self.damage}
         if self.long != "chunk":
             rules["max_seconds"] = self.max_seconds
         return rules

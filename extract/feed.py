@@ -12,15 +12,15 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..cache.digests import segment_digest, text_digest
 from ..cache.manifest import Manifest
+from .audio import LONGEST
 from .decoder import Decoder
 from .encoder import Encoder
 from .errors import Unusable
-from .files import read_clip
+from .files import LARGEST, clip_file, read_clip
 from .text import ready_text
 
 __all__ = ["Ready", "batches", "feed"]
@@ -33,7 +33,9 @@ SEGMENTS = 16
 
 _AHEAD = 256  # files under way
 _FEW = 16  # so few clips are not worth a child process
-_EXPANSION = 16  # decoded bytes per byte of a compressed file, generously
+_LEAST = 50  # bytes of a second of silence in Opus or FLAC; sound has a hundred times as many
+_LEAST_PLAIN = 1600  # in a format without compression, where GSM has the fewest
+_PLAIN = (".wav", ".aif", ".aiff", ".au", ".sph")
 
 
 @dataclass(slots=True)
@@ -118,7 +120,7 @@ class _Audio:
         self.rate = encoder.backend.sampling_rate
         self.refuse_silence = encoder.silence == "refuse"
         self.rules = encoder.decoding_rules()
-        self.longest = self.rules.get("max_seconds", float("inf"))
+        self.longest = self.rules.get("max_seconds", LONGEST)
         self.isolate = isolate
         self.local = threading.local()
         self.decoders: list[Decoder] = []
@@ -129,13 +131,13 @@ class _Audio:
         under_way: deque[tuple[Future[list[Ready]], int]] = deque()
         used = 0
         try:
-            for path, group in self._groups(positions):
-                weight = self._weight(path, group)
+            for group in self._groups(positions):
+                weight = self._weight(group)
                 while under_way and (used + weight > MEMORY or len(under_way) >= _AHEAD):
                     future, freed = under_way.popleft()
                     yield from future.result()
                     used -= freed
-                under_way.append((pool.submit(self._prepare, path, group), weight))
+                under_way.append((pool.submit(self._prepare, group), weight))
                 used += weight
             while under_way:
                 yield from under_way.popleft()[0].result()
@@ -144,29 +146,38 @@ class _Audio:
             for decoder in self.decoders:
                 decoder.close()
 
-    def _groups(self, positions: Sequence[int]) -> Iterator[tuple[Path, list[int]]]:
+    def _groups(self, positions: Sequence[int]) -> Iterator[list[int]]:
         """Neighbouring segments of one file, which is then read once."""
         paths = self.clips["path"]
         group: list[int] = []
         for i in positions:
             if group and (paths[i] != paths[group[0]] or len(group) == SEGMENTS):
-                yield self.clips.file(group[0]), group
+                yield group
                 group = []
             group.append(i)
         if group:
-            yield self.clips.file(group[0]), group
+            yield group
 
-    def _weight(self, path: Path, group: list[int]) -> int:
-        """Bytes that preparing a group may hold."""
+    def _weight(self, group: list[int]) -> int:
+        """Bytes that preparing a group may hold: its file, and what is decoded from it."""
         try:
+            path = clip_file(self.clips, group[0])
             size = path.stat().st_size
-        except OSError:
+        except (Unusable, OSError, ValueError):
             return 0
-        return size + int(min(size * _EXPANSION, self.longest * self.rate * 4)) * len(group)
+        if size > LARGEST:
+            return 0  # it is not read
+        whole = size / (_LEAST_PLAIN if path.suffix.lower() in _PLAIN else _LEAST)
+        seconds = 0.0
+        for i in group:
+            clip = self.clips.clip(i)
+            asked = whole if clip.end is None else clip.end - (clip.start or 0.0)
+            seconds += max(min(asked, whole, self.longest), 0.0)
+        return size + int(seconds * self.rate * 4)
 
-    def _prepare(self, path: Path, group: list[int]) -> list[Ready]:
+    def _prepare(self, group: list[int]) -> list[Ready]:
         try:
-            file = read_file(path)
+            file = read_clip(self.clips, group[0])
         except Unusable as error:
             return [Ready(i, failure=error) for i in group]
         rows, wanted = [], []

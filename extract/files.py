@@ -70,6 +70,8 @@ def read_file(path: Path) -> FileBytes:
     while True:
         try:
             return _read(path)
+        except Unusable:
+            raise
         except FileNotFoundError:
             raise Unusable("missing", f"no file {path}") from None
         except NotADirectoryError:
@@ -77,12 +79,10 @@ def read_file(path: Path) -> FileBytes:
         except PermissionError:
             raise Unusable("denied", f"no permission to read {path}") from None
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
             if getattr(error, "errno", None) not in _MACHINE:
-                shown = str(path)
-                shown = shown if len(shown) <= 120 else f"{shown[:80]}...{shown[-30:]}"
-                raise Unusable("bad_path", f"cannot read {shown!r}: {reason}") from None
+                raise _bad_path(str(path), error) from None
             if not pauses:
+                reason = getattr(error, "strerror", None) or str(error)
                 raise AffektError(
                     f"{path}: {reason}; a fault of the disk or of this machine, tried"
                     f" {len(_PAUSES) + 1} times. What was stored is kept: run the same command"
@@ -97,19 +97,15 @@ def clip_file(clips: Manifest, position: int) -> Path:
     Raises
     ------
     Unusable
-        ``outside``, ``not_a_file`` or ``bad_path``.
+        ``outside`` or ``bad_path``.
     """
     try:
         return clips.file(position)
     except InputError as error:
-        code = "not_a_file" if "regular file" in str(error) else "outside"
         message = str(error).removeprefix(f"{clips.place(position)}: ")
-        raise Unusable(code, message) from None
+        raise Unusable("outside", message) from None
     except (OSError, ValueError) as error:
-        written = clips["path"][position]
-        shown = written if len(written) <= 120 else f"{written[:80]}...{written[-30:]}"
-        reason = getattr(error, "strerror", None) or str(error)
-        raise Unusable("bad_path", f"cannot read {shown!r}: {reason}") from None
+        raise _bad_path(clips["path"][position], error) from None
 
 
 def read_clip(clips: Manifest, position: int) -> FileBytes:
@@ -128,8 +124,14 @@ def read_clip(clips: Manifest, position: int) -> FileBytes:
     except Unusable as error:
         if error.code != "missing":
             raise
-        hint = hint_missing(path, clips["path"][position], Path(clips.root))
+        hint = hint_missing(path, clips["path"][position], Path(clips.root), clips.source)
         raise Unusable("missing", error.message + hint) from None
+
+
+def _bad_path(path: str, error: Exception) -> Unusable:
+    shown = path if len(path) <= 120 else f"{path[:80]}...{path[-30:]}"
+    reason = getattr(error, "strerror", None) or str(error)
+    return Unusable("bad_path", f"cannot read {shown!r}: {reason}")
 
 
 def _read(path: Path) -> FileBytes:

@@ -15,12 +15,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..errors import Unusable
-from .formats import Format, identify, mpeg_frame
+from .formats import Format, identify
+from .mpeg import promised_seconds
 
-__all__ = ["PLAUSIBLE_RATES", "TRAILERS", "Container", "inspect"]
+__all__ = ["FRAMES_PER_BYTE", "PLAUSIBLE_RATES", "TRAILERS", "Container", "inspect"]
 
 #: Sampling rates outside of this are a broken header, in Hz.
 PLAUSIBLE_RATES = (1000, 768_000)
+
+#: Digital silence in FLAC stays below.
+FRAMES_PER_BYTE = 4096
 
 #: Tags behind the samples.
 TRAILERS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
@@ -109,11 +113,7 @@ _RIFF = _Layout(12, "<4sI", b"data")
 _RIFX = _Layout(12, ">4sI", b"data")
 _AIFF = _Layout(12, ">4sI", b"SSND", before=8)
 _W64 = _Layout(
-    40,
-    "<16sQ",
-    b"data\xf3\xac\xd3\x11\x8c\xd1\x00\xc0\x4f\x8e\xdb\x8a",
-    align=8,
-    inclusive=24,
+    40, "<16sQ", b"data\xf3\xac\xd3\x11\x8c\xd1\0\xc0O\x8e\xdb\x8a", align=8, inclusive=24
 )
 _CAF = _Layout(8, ">4sq", b"data", before=4, align=1)
 
@@ -197,25 +197,15 @@ def _wav(format: Format, data: bytes) -> Container:
     raise Unusable("empty", "a WAV header without a data chunk")
 
 
-def _aiff(format: Format, data: bytes) -> Container:
-    for name, begin, size in _chunks(data, _AIFF, _AIFF.first):
-        if name == b"SSND":
-            return _samples(format, data, _AIFF, begin, size, field=(">I", begin - 4))
-    raise Unusable("empty", "an AIFF header without samples")
-
-
-def _w64(format: Format, data: bytes) -> Container:
-    for name, begin, size in _chunks(data, _W64, _W64.first):
-        if name == _W64.wanted:
-            return _samples(format, data, _W64, begin, size, field=("<Q", begin - 8))
-    raise Unusable("empty", "a Wave64 header without samples")
-
-
-def _caf(format: Format, data: bytes) -> Container:
-    for name, begin, size in _chunks(data, _CAF, _CAF.first):
-        if name == b"data":
-            return _samples(format, data, _CAF, begin, size, field=(">q", begin - 8))
-    raise Unusable("empty", "a CAF header without samples")
+def _chunked(format: Format, data: bytes) -> Container:
+    """AIFF, Wave64, CAF: one chunk of samples, its size in front of it."""
+    layout = {"aiff": _AIFF, "w64": _W64, "caf": _CAF}[format.name]
+    kind = layout.head[0] + layout.head[-1]
+    for name, begin, size in _chunks(data, layout, layout.first):
+        if name == layout.wanted:
+            field = (kind, begin - struct.calcsize(kind))
+            return _samples(format, data, layout, begin, size, field=field)
+    raise Unusable("empty", f"{format.title}: a header without samples")
 
 
 def _au(format: Format, data: bytes) -> Container:
@@ -299,6 +289,9 @@ def _flac(format: Format, data: bytes) -> Container:
     if len(data) < 42:
         raise Unusable("decode_error", "a FLAC header cut short")
     total = int.from_bytes(data[21:26], "big") & 0xFFFFFFFFF
+    if total > FRAMES_PER_BYTE * len(data):
+        reason = f"{total} frames claimed by a file of {len(data)} bytes"
+        raise Unusable("implausible_header", reason)
     flags = () if total else ("size_unknown",)
     found = _flac_samples(data) if total else -1
     return Container(format, data, flags, uncertain=found != total)
@@ -384,30 +377,15 @@ def _ogg_checksum(page: bytes | bytearray) -> int:
     return int(f"{reflected:032b}"[::-1], 2)
 
 
-# MPEG audio: the Xing header of the first frame says how many follow
-
-
 def _mp3(format: Format, data: bytes) -> Container:
-    _, samples, rate = mpeg_frame(data, format.begin)
-    head = data[format.begin : format.begin + 400]
-    count = 0
-    if (at := max(head.find(b"Xing"), head.find(b"Info"))) > 0 and head[at + 7 : at + 8]:
-        flags = head[at + 7]
-        count = int.from_bytes(head[at + 8 : at + 12], "big") * samples if flags & 1 else 0
-        # LAME's delay and padding, 12 bits each, which are no sound
-        tag = at + 8 + sum(size for bit, size in ((1, 4), (2, 4), (4, 100), (8, 4)) if flags & bit)
-        both = int.from_bytes(head[tag + 21 : tag + 24], "big")
-        count = max(count - (both >> 12) - (both & 0xFFF), 0)
-    elif (at := head.find(b"VBRI")) > 0:
-        count = int.from_bytes(head[at + 14 : at + 18], "big") * samples
-    return Container(format, data, promised=count / rate if count else None)
+    return Container(format, data, promised=promised_seconds(data, format.begin))
 
 
 _CHECKS: dict[str, Callable[[Format, bytes], Container]] = {
     "wav": _wav,
-    "aiff": _aiff,
-    "w64": _w64,
-    "caf": _caf,
+    "aiff": _chunked,
+    "w64": _chunked,
+    "caf": _chunked,
     "au": _au,
     "nist": _nist,
     "voc": _voc,

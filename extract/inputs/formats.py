@@ -11,8 +11,9 @@ import re
 from dataclasses import dataclass
 
 from ..errors import Unusable
+from .mpeg import mpeg_start
 
-__all__ = ["FFMPEG", "SOUNDFILE", "Format", "after_id3", "identify", "mpeg_frame"]
+__all__ = ["FFMPEG", "SOUNDFILE", "Format", "after_id3", "identify"]
 
 #: Formats that libsndfile reads: name -> (what it is called, FFmpeg's demuxer for other codecs).
 SOUNDFILE = {
@@ -84,7 +85,6 @@ _OTHER: tuple[tuple[bytes, str], ...] = (
     (rb"\x7fELF|MZ", "a program"),
 )  # fmt: skip
 _TABLE = tuple((re.compile(pattern, re.DOTALL), what) for pattern, what in _OTHER)
-_FAR = 65_536  # bytes in which the first MPEG frame has to begin
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +139,7 @@ def identify(data: bytes) -> Format:
         raise Unusable("empty", "0 bytes")
     begin = after_id3(data)
     name = _by_magic(data, begin)
-    if name is None and (found := _mpeg_start(data, begin)) >= 0:
+    if name is None and (found := mpeg_start(data, begin)) >= 0:
         name, begin = "mp3", found
     if name is None:
         raise Unusable("not_audio", _other(data))
@@ -197,45 +197,3 @@ def _other(data: bytes) -> str:
     return (
         f"of an unknown format, begins with {data[:8].hex(' ')}; ffmpeg -i FILE FILE.wav may help"
     )
-
-
-# MPEG audio begins where one frame follows the other
-
-_BITRATES = {  # kbit/s by (MPEG 1, layer); index 1..14
-    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
-    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
-    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
-    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
-    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
-}
-_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
-
-
-def mpeg_frame(data: bytes, at: int) -> tuple[int, int, int]:
-    """Return length in bytes, samples and rate of the MPEG audio frame here; zeros if none is."""
-    if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
-        return 0, 0, 0
-    version, layer = data[at + 1] >> 3 & 3, 4 - (data[at + 1] >> 1 & 3)
-    bitrate, rate = data[at + 2] >> 4, data[at + 2] >> 2 & 3
-    if version == 1 or layer == 4 or bitrate in (0, 15) or rate == 3:
-        return 0, 0, 0
-    bits = _BITRATES[version == 3, layer][bitrate - 1] * 1000
-    padding = data[at + 2] >> 1 & 1
-    hertz = _RATES[version][rate]
-    if layer == 1:
-        return (12 * bits // hertz + padding) * 4, 384, hertz
-    samples = 576 if layer == 3 and version != 3 else 1152
-    return samples // 8 * bits // hertz + padding, samples, hertz
-
-
-def _mpeg_start(data: bytes, begin: int) -> int:
-    """Return where the first of three frames in a row begins, or of all there are; -1 if none."""
-    at = begin - 1
-    while (at := data.find(b"\xff", at + 1, begin + _FAR)) >= 0:
-        position, frames = at, 0
-        while frames < 3 and (length := mpeg_frame(data, position)[0]):
-            position, frames = position + length, frames + 1
-        if frames == 3 or (frames and at == begin and position >= len(data)):
-            return at
-    return -1

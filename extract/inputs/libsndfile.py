@@ -9,11 +9,10 @@ import numpy as np
 import soundfile
 
 from ..errors import Unusable
-from .containers import PLAUSIBLE_RATES, Container
+from .containers import FRAMES_PER_BYTE, PLAUSIBLE_RATES, Container
 
 __all__ = ["SndfileReader"]
 
-_FRAMES_PER_BYTE = 4096  # digital silence in FLAC stays below
 _BLOCK_SECONDS = 16
 
 
@@ -56,7 +55,7 @@ class SndfileReader:
         low, high = PLAUSIBLE_RATES
         if not low <= self.rate <= high:
             raise Unusable("implausible_header", f"a sampling rate of {self.rate} Hz")
-        if self.total > _FRAMES_PER_BYTE * len(container.data):
+        if self.total > FRAMES_PER_BYTE * len(container.data):
             size = len(container.data)
             reason = f"{self.total} frames claimed by a file of {size} bytes"
             raise Unusable("implausible_header", reason)

@@ -1,4 +1,4 @@
-"""Say what is there in place of a file that is not: another ending, case, Unicode form or folder."""
+"""Say what is there in place of a missing file: another ending, case, Unicode form or folder."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ["hint_missing"]
 _PARENTS = 3  # of a root, that may be what the paths start from
 
 
-def hint_missing(path: Path, written: str = "", root: Path | None = None) -> str:
+def hint_missing(path: Path, written: str = "", root: Path | None = None, source: str = "") -> str:
     """Return a hint such as ``"; there is a.flac"``, or nothing.
 
     Parameters
@@ -23,6 +23,8 @@ def hint_missing(path: Path, written: str = "", root: Path | None = None) -> str
         The path as the manifest has it.
     root : Path, optional
         What the manifest's paths start from.
+    source : str
+        The manifest.
 
     Examples
     --------
@@ -36,7 +38,7 @@ def hint_missing(path: Path, written: str = "", root: Path | None = None) -> str
         near = _nearest(path)
         if near:
             return f"; there is {near}"
-        place = _other_root(written, root) if root is not None and written else None
+        place = _other_root(written, root, source) if root is not None and written else None
     except OSError:
         return ""
     if place is not None:
@@ -44,7 +46,11 @@ def hint_missing(path: Path, written: str = "", root: Path | None = None) -> str
     folder = path.parent
     if not folder.exists():
         above = next((one for one in folder.parents if one.exists()), None)
-        return "" if above is None else f"; {above} has no folder {folder.relative_to(above).parts[0]!r}"
+        return (
+            ""
+            if above is None
+            else f"; {above} has no folder {folder.relative_to(above).parts[0]!r}"
+        )
     return ""
 
 
@@ -82,8 +88,8 @@ def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", name).strip().casefold()
 
 
-def _other_root(written: str, root: Path) -> Path | None:
+def _other_root(written: str, root: Path, source: str) -> Path | None:
     """Return a folder from which the path as written leads to a file."""
     top = Path(os.path.abspath(root))  # noqa: PTH100 - links stay as they are
-    places = [Path.cwd(), *list(top.parents)[:_PARENTS]]
+    places = [Path(os.path.abspath(source)).parent, Path.cwd(), *list(top.parents)[:_PARENTS]]  # noqa: PTH100
     return next((one for one in places if one != top and (one / written).is_file()), None)

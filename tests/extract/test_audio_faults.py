@@ -41,7 +41,7 @@ def test_A02_zero_bytes_header_only_zero_samples(sound, encode):
         b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20,
         b"\xff\xd8\xff\xe0\x00\x10JFIF\x00" + bytes(range(256)) * 20,
         b"\xff\xfe" + "Unicode text".encode("utf-16-le") * 50,
-        b"RIFF\x24\x00\x00\x00AVI LIST" + bytes(100),
+        b"RIFF\x24\x00\x00\x00WEBPVP8 " + bytes(100),
         b"PK\x03\x04" + bytes(200),
         b"ID3\x04\x00\x00\x00\x00\x00\x05abcde" + b"no audio behind the tag" * 9,
     ],
@@ -50,7 +50,7 @@ def test_A03_text_or_image_renamed(data):
     assert code_of(data) == "not_audio"
 
 
-@pytest.mark.parametrize("keep", [0.99, 0.5, 0.05])
+@pytest.mark.parametrize("keep", [0.9, 0.5, 0.05])
 @pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT", "ULAW"])
 def test_A04_truncated_wav(sound, encode, keep, subtype):
     data = encode(sound(), subtype=subtype)
@@ -66,15 +66,27 @@ def test_A04_truncated_other_headers(sound, encode, format):
 
 
 def test_A04_one_byte_is_missing(sound, encode):
-    assert code_of(encode(sound())[:-1]) == "truncated"
+    """50 ms or 1 % may lack: read and flagged."""
+    signal = decode(encode(sound())[:-1], RATE)
+    assert (len(signal.samples), signal.flags) == (RATE - 1, ("damaged",))
+    less = encode(sound())[: -2 * RATE // 25]  # 40 ms
+    assert decode(less, RATE).flags == ("damaged",)
+    assert code_of(encode(sound())[: -2 * RATE // 15]) == "truncated"  # 67 ms
+    assert len(decode(less[:9000], RATE, damage="accept").samples) == (9000 - 44) // 2
 
 
 @pytest.mark.parametrize("format", ["FLAC", "MP3", "OGG"])
-@pytest.mark.parametrize("keep", [0.97, 0.6, 0.3])
+@pytest.mark.parametrize("keep", [0.9, 0.6, 0.3])
 def test_A05_truncated_compressed(sound, encode, format, keep):
     data = encode(sound(3.0), format=format)
     assert abs(len(decode(data, RATE).samples) - 3 * RATE) < 2500
-    assert code_of(data[: int(len(data) * keep)]) == "decode_error"
+    cut = data[: int(len(data) * keep)]
+    assert code_of(cut) in ("decode_error", "truncated")
+    if format == "OGG" and keep == 0.3:
+        return  # its first page of sound is not whole
+    read = decode(cut, RATE, damage="accept")
+    assert {"damaged"} <= set(read.flags) <= {"damaged", "unfinished"}
+    assert 0.5 * keep < read.seconds / 3 < 1.1 * keep
 
 
 def test_A05_truncated_opus(sound, encode):
@@ -95,10 +107,16 @@ def test_A05_corrupt_compressed(sound, encode, format):
 @settings(max_examples=60, deadline=None)
 @given(share=st.floats(0.02, 0.999), bit=st.integers(0, 7))
 def test_A05_one_flipped_bit_in_ogg_is_found(ogg, share, bit):
-    """libsndfile reads on without a word and loses what follows."""
+    """Decoders drop the page without a word."""
     data = bytearray(ogg)
     data[int(share * len(data))] ^= 1 << bit
-    assert code_of(bytes(data)) in ("decode_error", "not_audio")
+    try:
+        signal = decode(bytes(data), RATE)
+    except Unusable as error:
+        assert error.code in ("decode_error", "not_audio")  # noqa: PT017
+        return
+    assert signal.flags == ("damaged",)  # in a small page
+    assert signal.seconds > 1.9
 
 
 @pytest.fixture(scope="module")
@@ -337,7 +355,7 @@ def test_tags_before_and_behind_mp3_and_flac(sound, encode):
     tag = b"ID3\x03\x00\x00\x00\x00\x01\x00" + bytes(128)
     for format in ("MP3", "FLAC"):
         data = encode(sound(), format=format)
-        assert inspect(tag + data).format == format.lower()
+        assert inspect(tag + data).format.name == format.lower()
         tagged = decode(tag + data, RATE).samples
         assert np.array_equal(tagged, decode(data, RATE).samples)
     mp3 = encode(sound(), format="MP3")
@@ -345,8 +363,8 @@ def test_tags_before_and_behind_mp3_and_flac(sound, encode):
     assert np.array_equal(decode(mp3 + b"TAG" + bytes(125), RATE).samples, plain)
 
 
-def test_unknown_formats_of_the_decoder_are_refused(sound, encode):
-    for format in ("CAF", "W64", "VOC", "MAT5", "XI"):
+def test_formats_of_measurements_are_refused(sound, encode):
+    for format in ("MAT5", "XI", "HTK"):
         subtype = "DPCM_16" if format == "XI" else None
         data = encode(
             sound(), rate=44_100 if format == "XI" else RATE, format=format, subtype=subtype

@@ -55,7 +55,7 @@ def test_the_whole_way(affekt, table, tmp_path):
     assert "1 have no audio" in out
     assert "1 quarantined: 1 not_audio" in out
     assert "spectral: 8/8 clips (100 %)" in err
-    assert f"{table} line 9: bad: not_audio: begins with b'bad'" in err
+    assert f"{table} line 9: bad: not_audio: a text file, begins with 'bad'" in err
     code, out, err = affekt(*words, "--json")
     told = json.loads(out)
     assert code == 3

@@ -42,14 +42,14 @@ def test_A18_a_file_that_changes_is_decoded_from_the_bytes_that_were_hashed(
     clips = corpus(files)
     from affekt.extract import feed as module
 
-    real = module.read_file
+    real = module.read_clip
 
-    def read_then_replace(path):
-        file = real(path)
-        path.write_bytes(b"something else")
+    def read_then_replace(clips, position):
+        file = real(clips, position)
+        clips.file(position).write_bytes(b"something else")
         return file
 
-    monkeypatch.setattr(module, "read_file", read_then_replace)
+    monkeypatch.setattr(module, "read_clip", read_then_replace)
     encoder = Encoder.of(Simple())
     done = run_extraction(clips, cache, encoder)
     assert done.failures == []

@@ -1,0 +1,63 @@
+"""MPEG audio (mp3, mp2): where its frames begin, and what the header in the first one promises."""
+
+from __future__ import annotations
+
+__all__ = ["mpeg_frame", "mpeg_start", "promised_seconds"]
+
+_FAR = 65_536  # bytes in which the first frame has to begin
+
+_BITRATES = {  # kbit/s by (MPEG 1, layer); index 1..14
+    (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+    (True, 2): (32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+    (True, 3): (32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    (False, 1): (32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+    (False, 2): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    (False, 3): (8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+}
+_RATES = {3: (44100, 48000, 32000), 2: (22050, 24000, 16000), 0: (11025, 12000, 8000)}
+
+
+def mpeg_frame(data: bytes, at: int) -> tuple[int, int, int]:
+    """Return length in bytes, samples and rate of the MPEG audio frame here; zeros if none is."""
+    if at + 4 > len(data) or data[at] != 0xFF or data[at + 1] & 0xE0 != 0xE0:
+        return 0, 0, 0
+    version, layer = data[at + 1] >> 3 & 3, 4 - (data[at + 1] >> 1 & 3)
+    bitrate, rate = data[at + 2] >> 4, data[at + 2] >> 2 & 3
+    if version == 1 or layer == 4 or bitrate in (0, 15) or rate == 3:
+        return 0, 0, 0
+    bits = _BITRATES[version == 3, layer][bitrate - 1] * 1000
+    padding = data[at + 2] >> 1 & 1
+    hertz = _RATES[version][rate]
+    if layer == 1:
+        return (12 * bits // hertz + padding) * 4, 384, hertz
+    samples = 576 if layer == 3 and version != 3 else 1152
+    return samples // 8 * bits // hertz + padding, samples, hertz
+
+
+def mpeg_start(data: bytes, begin: int) -> int:
+    """Return where the first of three frames in a row begins, or of all there are; -1 if none."""
+    at = begin - 1
+    while (at := data.find(b"\xff", at + 1, begin + _FAR)) >= 0:
+        position, frames = at, 0
+        while frames < 3 and (length := mpeg_frame(data, position)[0]):
+            position, frames = position + length, frames + 1
+        if frames == 3 or (frames and at == begin and position >= len(data)):
+            return at
+    return -1
+
+
+def promised_seconds(data: bytes, begin: int) -> float | None:
+    """Return the length that a Xing, LAME or VBRI header in the first frame promises, or None."""
+    _, samples, rate = mpeg_frame(data, begin)
+    head = data[begin : begin + 400]
+    count = 0
+    if (at := max(head.find(b"Xing"), head.find(b"Info"))) > 0 and head[at + 7 : at + 8]:
+        flags = head[at + 7]
+        count = int.from_bytes(head[at + 8 : at + 12], "big") * samples if flags & 1 else 0
+        # LAME's delay and padding, 12 bits each, which are no sound
+        tag = at + 8 + sum(size for bit, size in ((1, 4), (2, 4), (4, 100), (8, 4)) if flags & bit)
+        both = int.from_bytes(head[tag + 21 : tag + 24], "big")
+        count = max(count - (both >> 12) - (both & 0xFFF), 0)
+    elif (at := head.find(b"VBRI")) > 0:
+        count = int.from_bytes(head[at + 14 : at + 18], "big") * samples
+    return count / rate if count else None
