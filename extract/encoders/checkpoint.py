@@ -20,6 +20,7 @@ from .fingerprint import fingerprint
 __all__ = ["Checkpoint", "find_checkpoint", "read_json"]
 
 _DOWNLOAD = ("*.json", "*.txt", "*.model", "model*.safetensors", "0_Transformer/*.safetensors")
+_DOWNLOAD += ("bpe.codes", "*.spm", "*.tokenizer", "*.tiktoken")  # vocabularies of some tokenizers
 _DOWNLOAD_PICKLE = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 # what a configuration says about its own origin, not about the numbers
 _VOLATILE = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "_commit_hash"}

@@ -18,6 +18,7 @@ from ...cache.errors import InputError
 from ..errors import Unusable
 from .checkpoint import Checkpoint, read_json
 from .checkpoints.reading import library_errors
+from .checkpoints.tokenizer_inputs import absent_files, further_files, optional_packages
 from .families import Family
 from .fingerprint import fingerprint
 from .front import Example
@@ -61,7 +62,8 @@ class TokenFront:
     Attributes
     ----------
     max_length : int
-        Longer texts are cut here, and the row is flagged ``truncated_tokens``.
+        Longer texts are cut here, and the row is flagged ``truncated_tokens``. Texts of which most
+        characters are unknown to the vocabulary are flagged ``unknown_tokens``.
     padding : dict of str to int
         What ids are padded with.
     """
@@ -80,6 +82,10 @@ class TokenFront:
     ) -> None:
         self.files = _tokenizer_files(checkpoint)
         self.tokenizer = _load(checkpoint)
+        self.files += further_files(self.tokenizer, checkpoint.folder, _FILES)
+        digests = "\n".join(f"{path.name} {fingerprint(path)}" for path in self.files)
+        self._digest = hashlib.sha256(digests.encode()).hexdigest()  # of what was just read
+        self._packages = optional_packages(self.tokenizer)
         self.special_tokens = special_tokens
         self.prefix = unicodedata.normalize("NFC", prefix)
         limit, self._lowercase = _limits(checkpoint, family, self.tokenizer)
@@ -99,10 +105,9 @@ class TokenFront:
 
     def describe(self) -> dict[str, Any]:
         """Give the ``processor`` part of the spec."""
-        digests = "\n".join(f"{path.name} {fingerprint(path)}" for path in self.files)
         return {
             "class": type(self.tokenizer).__name__,
-            "files": hashlib.sha256(digests.encode()).hexdigest(),
+            "files": self._digest,
             "unicode": "NFC",
             "lowercase": self._lowercase,
             "max_length": self.max_length,
@@ -110,6 +115,7 @@ class TokenFront:
             "special_tokens": self.special_tokens,
             "marks_in_text": "split",
             "prefix": self.prefix,
+            **({"packages": self._packages} if self._packages else {}),
         }
 
     def prepare(self, item: Any) -> Example:
@@ -127,6 +133,8 @@ class TokenFront:
         if all(alone["special_tokens_mask"]):
             raise Unusable("empty_text", f"the tokenizer sees nothing in {text[:40]!r}")
         flags = ("truncated_tokens",) if made["truncated"] else ()
+        if self._mostly_unknown(alone, text):
+            flags += ("unknown_tokens",)
         ids = made["input_ids"]
         marks = torch.tensor(made["special_tokens_mask"], dtype=torch.bool)
         tensors = {
@@ -162,6 +170,24 @@ class TokenFront:
             made = {**dict(cut), "truncated": True}
         return made
 
+    def _mostly_unknown(self, made: dict[str, Any], text: str) -> bool:
+        """Whether most characters of a text became the token that stands for anything unknown."""
+        pairs = zip(made["input_ids"], made["special_tokens_mask"], strict=True)
+        marks = [t == self.tokenizer.unk_token_id and not added for t, added in pairs]
+        if not any(marks):
+            return False
+        if self.tokenizer.is_fast:  # it says which characters a token stands for
+            text = text.lower() if self._lowercase else text
+            told = self.tokenizer(text, return_offsets_mapping=True, verbose=False)
+            if list(told["input_ids"])[: len(marks)] == list(made["input_ids"]):
+                spans = told["offset_mapping"][: len(marks)]
+                seen = {i for i in range(max(end for _, end in spans)) if not text[i].isspace()}
+                lost = {
+                    i for span, mark in zip(spans, marks, strict=True) if mark for i in range(*span)
+                }
+                return 2 * len(lost & seen) > len(seen)
+        return 2 * sum(marks) > len(marks) - sum(made["special_tokens_mask"])
+
     def _strays(self, made: dict[str, Any]) -> bool:
         """Whether the text itself was read as one of the model's marks."""
         marks = set(self.tokenizer.all_special_ids) - {self.tokenizer.unk_token_id}
@@ -172,7 +198,9 @@ class TokenFront:
 def _load(checkpoint: Checkpoint) -> Any:
     from transformers import AutoTokenizer
 
-    with library_errors(checkpoint.name, "its tokenizer cannot be loaded"):
+    missing = absent_files(checkpoint.folder)
+    what = "its tokenizer cannot be loaded" + (f" ({missing} is missing)" if missing else "")
+    with library_errors(checkpoint.name, what):
         tokenizer = AutoTokenizer.from_pretrained(
             checkpoint.folder, local_files_only=True, trust_remote_code=False
         )
