@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .model import Model
     from .predictions import Predictions
 
-__all__ = ["Part", "choose"]
+__all__ = ["Part", "choose", "new_model"]
 
 PAUSE = 10.0  # seconds between two lines about one training
 TOLD = ("train_loss", "dev_loss", "dev_uar")
@@ -90,7 +90,7 @@ def choose(
         )
 
     def fit(candidate: dict[str, Any], random_state: int) -> tuple[float, Any]:
-        model = _model(entry, task, spaces, candidate, random_state, say)
+        model = new_model(entry, task, spaces, candidate, random_state, say)
         model.fit(part.train, part.dev if has_dev else None, test=part.test, **options)
         if _interrupted(model) and not keep_interrupted:
             raise KeyboardInterrupt
@@ -135,7 +135,7 @@ def choose(
     return best, record
 
 
-def _model(
+def new_model(
     entry: MemberEntry,
     task: Task,
     spaces: Mapping[str, Space],
@@ -143,6 +143,7 @@ def _model(
     random_state: int,
     say: Callable[[str], None],
 ) -> Any:
+    """Return a model of one candidate's settings, not trained."""
     from .heads import HEADS
     from .model import Model
 

@@ -12,7 +12,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,10 +20,15 @@ from ..cache.errors import InputError, nearest
 from ..cache.manifest import Manifest
 from ..cache.space import Space
 from .choosing import Part, choose
+from .experiments.refit import refit
 from .persist import replace_folder
 from .predictions import Predictions
+from .provenance import versions
 from .recipe import MemberEntry
 from .task import Task
+
+if TYPE_CHECKING:
+    from .model import Model
 
 __all__ = ["check_head", "is_done", "read_member", "read_seeds", "train_member"]
 
@@ -53,7 +58,10 @@ def check_head(entry: MemberEntry) -> None:
     known = list(HEADS[entry.head]().get_params())
     for name in entry.settings:
         if name not in known:
-            choices = ["on", "layers", "combine", "scale", "seeds", "random_state", *known]
+            choices = [
+                *("on", "layers", "combine", "scale", "seeds", "random_state", "refit"),
+                *known,
+            ]
             keys[name].fail(
                 f"unknown key {name!r} in member {entry.name!r}; expected one of "
                 f"{', '.join(dict.fromkeys(choices))}.{nearest(name, choices)}"
@@ -94,6 +102,7 @@ def read_seeds(folder: Path, labels: Sequence[str]) -> dict[str, Predictions]:
 def train_member(
     entry: MemberEntry,
     task: Task,
+    labelled: Manifest,
     parts: Sequence[Part],
     spaces: Mapping[str, Space],
     folder: Path,
@@ -108,13 +117,16 @@ def train_member(
     ----------
     entry : MemberEntry
     task : Task
+    labelled : Manifest
+        Every clip of the run, with task labels.
     parts : sequence of Part
         One, or the folds of a cross-validation; their test clips are disjoint.
     spaces : mapping of str to Space
         Encoder name -> where its features lie.
     folder : Path
         Receives `member.json`, `pred.csv`, `dev.csv`, `seeds/` (predictions of test by each of
-        several seeds), `model/` (`model-1/`, ... for folds) and `history.jsonl`.
+        several seeds), `history.jsonl`, and the model that predicts new clips as `model/`; of
+        folds `model-1/`, ..., and `model/` only if it is refitted on all of their clips.
     key : str
         See `is_done`.
     split_options : mapping, optional
@@ -137,8 +149,10 @@ def train_member(
         def on_seed(seed: int, test: Predictions) -> None:
             seeds.setdefault(seed, []).append(test)
 
+        fitted: list[Model] = []
         for number, part in enumerate(parts, 1):
-            name = "model" if len(parts) == 1 else f"model-{number}"
+            alone = not entry.head or (len(parts) == 1 and not entry.refit)
+            name = "model" if alone else f"model-{number}"
             if entry.head:
                 model, record = choose(
                     entry,
@@ -149,18 +163,23 @@ def train_member(
                     on_seed=on_seed,
                     say=say,
                 )
-                model.save_pretrained(beside / name)
                 _append_history(beside / "history.jsonl", name, model.head_)
-                predict = model.predict
             else:
-                space = spaces[entry.on[0]]
-                predict = _classifier(entry, task, space)
-                record = {"classifier": space.name}
-            tests.append(predict(part.test))
+                model = _classifier(entry, task, spaces[entry.on[0]])
+                record = {"classifier": model.record["classifier"]}
+            model.save_pretrained(beside / name)
+            fitted.append(model)
+            tests.append(model.predict(part.test))
             if len(part.dev):
-                devs.append(predict(part.dev))
+                devs.append(model.predict(part.dev))
             fold = {"fold": part.name} if part.name else {}
             records.append({"test_clips": len(part.test), **fold, **record})
+        again = {}
+        if entry.refit:
+            model, again["refit"] = refit(
+                entry, task, labelled, parts, spaces, fitted, records, say
+            )
+            model.save_pretrained(beside / "model")
         _joined(tests).write(beside / "pred.csv")
         for seed, found in seeds.items():
             _joined(found).write(beside / SEEDS / f"{seed}.csv")
@@ -170,6 +189,7 @@ def train_member(
             "name": entry.name,
             "key": key,
             "parts": records,
+            **again,
             "files": _digests(beside),
         }
         text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
@@ -179,8 +199,11 @@ def train_member(
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def _classifier(entry: MemberEntry, task: Task, space: Space) -> Callable[[Manifest], Predictions]:
-    """Return a predict function for a space of class probabilities: summed by task label."""
+def _classifier(entry: MemberEntry, task: Task, space: Space) -> Model:
+    """Return a model of a space of class probabilities: they are summed by task label."""
+    from .heads.summed import SummedHead
+    from .model import Model
+
     labels = space.spec.labels
     if not labels or len(entry.on) > 1:
         entry.at.fail(
@@ -190,19 +213,11 @@ def _classifier(entry: MemberEntry, task: Task, space: Space) -> Callable[[Manif
         mapped = [task.label_of(str(label)) for label in labels]
     except InputError as error:
         entry.at.fail(f"member {entry.name!r}: {error}")
-    columns = np.zeros((len(labels), len(task.labels)))
-    for row, label in enumerate(mapped):
-        if label is not None:
-            columns[row, task.labels.index(label)] = 1
-
-    def predict(clips: Manifest) -> Predictions:
-        proba = space.features(layers=-1).read(clips).astype(np.float64) @ columns
-        total = proba.sum(axis=1, keepdims=True)
-        # a clip whose whole probability lies on labels that the task leaves out says nothing
-        proba = np.where(total > 0, proba / np.where(total > 0, total, 1), 1 / proba.shape[1])
-        return Predictions(list(clips.ids), task.labels, proba)
-
-    return predict
+    head = SummedHead.of(mapped, task.labels)
+    model = Model(head, task, space.features(layers=-1), scale=False)
+    model.head_ = head
+    model.record = {"classifier": space.name, "versions": versions()}
+    return model
 
 
 def _joined(parts: Sequence[Predictions]) -> Predictions:

@@ -272,6 +272,11 @@ class Model(Predicts):
         """Labels in task order."""
         return self.task.labels
 
+    @property
+    def parts(self) -> tuple[Model, ...]:
+        """Itself: a member of several folds has more."""
+        return (self,)
+
     def _as_system(self) -> System:
         from .system import System
 

@@ -45,6 +45,8 @@ def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -
     by_remark: dict[str, list[str]] = {}
     for name, remark in answer.one_sided.items():
         by_remark.setdefault(remark, []).append(name)
+    for note in answer.notes:
+        say(note)
     for remark, names in (*by_remark.items(), *answer.flags.items()):
         say(f"{listed(names)}: {remark}")
 

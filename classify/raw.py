@@ -192,7 +192,7 @@ def find_encoder(
         As `open_encoder`.
     """
     errors = []
-    for place in places:
+    for place in places if spec.fields["encoder"]["name"] not in BUILT_IN else ():
         try:
             return open_encoder(spec, place, device=device)
         except InputError as error:

@@ -106,6 +106,8 @@ class MemberEntry:
     seeds : int
         How many random states are tried, starting with `random_state`.
     random_state : int
+    refit : bool
+        Whether the model that predicts new clips is trained once more, on all of train and dev.
     at : Located
     """
 
@@ -118,6 +120,7 @@ class MemberEntry:
     scale: bool | str
     seeds: int
     random_state: int
+    refit: bool
     at: Located = field(repr=False, compare=False)
 
     def candidates(self) -> Iterator[dict[str, Any]]:
@@ -140,6 +143,8 @@ class MemberEntry:
             "scale": self.scale,
             "seeds": self.seeds,
             "random_state": self.random_state,
+            **({"refit": True} if self.refit else {}),
+            **({} if self.head else {"model": 1}),  # before, members without a head had none
         }
 
 
@@ -351,7 +356,7 @@ def _member(name: str, at: Located, encoders: Mapping[str, EncoderEntry]) -> Mem
         on.append(encoder)
     if not on:
         keys["on"].fail(f"member {name!r} is on no encoder; expected {', '.join(encoders)}")
-    own = ("head", "on", "layers", "combine", "scale", "seeds", "random_state")
+    own = ("head", "on", "layers", "combine", "scale", "seeds", "random_state", "refit")
     combine = [item.text("combine") for item in keys["combine"].many()] if "combine" in keys else []
     for word in combine:
         if word not in _COMBINE:
@@ -373,6 +378,7 @@ def _member(name: str, at: Located, encoders: Mapping[str, EncoderEntry]) -> Mem
         random_state=keys["random_state"].number("random_state", whole=True, least=0)
         if "random_state" in keys
         else 0,
+        refit="refit" in keys and keys["refit"].flag("refit"),
         at=at,
     )
 

@@ -28,11 +28,12 @@ def looks_like_an_id(name: object) -> bool:
 
 
 def head_name(head: Any) -> str:
-    """Return the name in `HEADS`; a head of others cannot be saved."""
+    """Return the name of a head of affekt; one of others cannot be saved."""
     from .heads import HEADS
+    from .heads.registry import stored_head
 
     name = getattr(head, "name", "")
-    if name in HEADS and type(head) is HEADS[name]:
+    if name and type(head) is stored_head(name):
         return name
     raise InputError(
         f"{type(head).__name__} cannot be saved; expected one of the heads {', '.join(HEADS)}"
@@ -42,16 +43,18 @@ def head_name(head: Any) -> str:
 def restore_head(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str) -> Any:
     """Rebuild the head from its state and the tensors ``head.*``."""
     from .heads import HEADS
+    from .heads.registry import stored_head
 
     name = config["name"]
-    if name not in HEADS:
+    known = stored_head(name)
+    if known is None:
         raise InputError(
             f"{source}: unknown head {name!r}; expected one of {', '.join(HEADS)}."
             f"{nearest(name, list(HEADS))}"
         )
     own = {key.removeprefix("head."): a for key, a in arrays.items() if key.startswith("head.")}
     try:
-        return HEADS[name].from_state(config["state"], own)
+        return known.from_state(config["state"], own)
     except InputError as error:
         raise InputError(f"{source}, with model.safetensors: {error}") from None
 

@@ -254,7 +254,15 @@ def _once(
                 if name in recipe.split
             }
             train_member(
-                entry, ready.task, parts, spaces, folder, key, split_options=options, say=say
+                entry,
+                ready.task,
+                ready.labelled,
+                parts,
+                spaces,
+                folder,
+                key,
+                split_options=options,
+                say=say,
             )
             outcome.did.append(f"trained {entry.name}")
         tests[entry.name], dev, records[entry.name] = read_member(folder, ready.task.labels)

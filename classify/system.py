@@ -25,6 +25,7 @@ from .models.published import published
 from .predictions import Predictions
 from .reading import bears_gaps
 from .serving.answer import Answer, joined
+from .serving.fold_mean import FoldMean, mean_of, open_member
 from .sides import Reason, Side, one_sided, told_reason, unusable
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class System:
     Attributes
     ----------
     name : str
-    models : dict of str to Model
+    models : dict of str to Model or FoldMean
+        A member of several folds answers with the mean of their models.
     replay : Replay or None
         The fitted ensemble; None for one model.
     opened : OpenEncoders
@@ -63,7 +65,7 @@ class System:
     """
 
     name: str
-    models: dict[str, Model]
+    models: Mapping[str, Model | FoldMean]
     replay: Replay | None = None
     opened: OpenEncoders = field(default_factory=_no_encoders, repr=False, compare=False)
     encoders: tuple[str, ...] = ()
@@ -118,8 +120,8 @@ class System:
             for name, model in self.models.items()
         }
 
-        def ask(model: Model, ids: list[str]) -> Predictions:
-            return model.predict(clips.select(ids), cache)
+        def ask(model: Model | FoldMean, ids: list[str]) -> Predictions:
+            return mean_of([one.predict(clips.select(ids), cache) for one in model.parts])
 
         return self._answered(clips.ids, found, ask)
 
@@ -190,11 +192,14 @@ class System:
             for name, model in self.models.items()
         }
 
-        def ask(model: Model, ids: list[str]) -> Predictions:
-            gaps = bears_gaps(model.head_)
-            values = side_by_side(ids, model.needs, embedded, gaps=gaps)
-            with self._heads:
-                return model.predict_features(ids, values, columns)
+        def ask(model: Model | FoldMean, ids: list[str]) -> Predictions:
+            found = []
+            for one in model.parts:
+                gaps = bears_gaps(one.head_)
+                values = side_by_side(ids, one.needs, embedded, gaps=gaps)
+                with self._heads:
+                    found.append(one.predict_features(ids, values, columns))
+            return mean_of(found)
 
         columns = {one.id: one.columns for one in clips}
         return self._answered([one.id for one in clips], found, ask)
@@ -213,7 +218,7 @@ class System:
         self,
         ids: Sequence[str],
         sides: Mapping[str, list[Side]],
-        ask: Callable[[Model, list[str]], Predictions],
+        ask: Callable[[Model | FoldMean, list[str]], Predictions],
     ) -> Answer:
         """Ask every model about the clips that all of them can predict, and combine."""
         failed: dict[str, Reason] = {}
@@ -237,6 +242,11 @@ class System:
             {name: remark for name, remark in alone.items() if name not in failed},
             flags,
             members,
+            [
+                f"{name}: the mean of {len(model.parts)} models, one from each fold"
+                for name, model in self.models.items()
+                if len(model.parts) > 1
+            ],
         )
 
     def __call__(
@@ -358,15 +368,9 @@ def open_system(
             f"{nearest(chosen, list(systems))}"
         )
     entry = systems[chosen]
-    models = {}
+    models: dict[str, Model | FoldMean] = {}
     for name in entry["members"]:
-        path = folder / "members" / name / "model"
-        if not path.is_dir():
-            raise InputError(
-                f"{path}: no model there; a member of several folds or without a head cannot "
-                "predict new clips"
-            )
-        models[name] = Model.from_pretrained(path)
+        models[name] = open_member(folder / "members" / name)
     if not entry["strategy"]:
         return System(chosen, models)
     from .replay import read_replays

@@ -95,6 +95,7 @@ def train_model(
         scale=not no_scale,
         seeds=seeds,
         random_state=random_state,
+        refit=False,
         at=at,
     )
     check_head(entry)

@@ -28,7 +28,14 @@ __all__ = ["check_recipe", "check_sources", "check_stored", "divide"]
 
 WRITTEN = ("split.csv", "run.json", "report.md", "comparison.json", "repeats.json")
 LABELS = ("label", "raw_label")
-NETWORKS = ("layers", "combine", "scale", "seeds", "random_state")  # what a head is needed for
+NETWORKS = (
+    "layers",
+    "combine",
+    "scale",
+    "seeds",
+    "random_state",
+    "refit",
+)  # what a head is needed for
 
 
 def check_recipe(ready: Prepared) -> list[Split]:

@@ -11,7 +11,7 @@ import numpy as np
 from ...cache.errors import InputError, nearest
 from .base import Head
 
-__all__ = ["HEADS", "head_from_state"]
+__all__ = ["HEADS", "head_from_state", "stored_head"]
 
 _WHERE = {
     "logistic": ("logistic", "LogisticHead"),
@@ -44,6 +44,15 @@ class _Heads(Mapping[str, type[Head]]):
 
 
 HEADS: Mapping[str, type[Head]] = _Heads()
+
+
+def stored_head(name: str) -> type[Head] | None:
+    """Return the class of a head that a saved model may have; also of one that is never trained."""
+    if name == "summed":
+        from .summed import SummedHead
+
+        return SummedHead
+    return HEADS.get(name)
 
 
 def head_from_state(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Head:

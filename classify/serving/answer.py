@@ -30,6 +30,8 @@ class Answer:
         Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now.
     members : dict of str to Predictions
         What each model says, of which `predictions` is made.
+    notes : list of str
+        What else to know of how it was made.
     """
 
     predictions: Predictions | None
@@ -38,6 +40,7 @@ class Answer:
     one_sided: dict[str, str] = field(default_factory=dict)
     flags: dict[str, list[str]] = field(default_factory=dict)
     members: dict[str, Predictions] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 def joined(answers: Sequence[Answer]) -> Answer:
@@ -58,6 +61,7 @@ def joined(answers: Sequence[Answer]) -> Answer:
         {name: _joined([one.members[name] for one in there]) for name in there[0].members}
         if there
         else {},
+        answers[0].notes,
     )
 
 

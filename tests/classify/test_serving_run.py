@@ -1,0 +1,151 @@
+"""Every member that a run compares predicts new clips: classifiers, folds, refitted models."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from affekt.cache import Cache, InputError, Manifest
+from affekt.classify import Model, Predictions, Task, load_model, open_system, run
+from affekt.classify.demo_corpus import write_corpus
+from affekt.classify.serving.fold_mean import FoldMean
+
+from ..extract import encoder_models as small
+
+VALENCE = Task.named("valence")
+LABELS = ["anger", "happiness", "neutral", "surprise", "sadness"]
+RECIPE = """\
+manifest: clips.csv
+task: valence
+cache: my.cache
+encoders:
+  speech: spectral
+  words: ngram
+  beto: {name: %(place)s, classifier: true, device: cpu}
+split: %(split)s
+members:
+  fine-tuned: {on: beto}
+  lr: {head: logistic, on: words%(refit)s}
+  fused: {head: concat, on: [speech, words], hidden: [[4]], max_epochs: 3%(refit)s}
+ensembles: [mean, max]
+compare: {n_resamples: 100, learning_curve: false}
+report: %(report)s
+"""
+RUNS = {
+    "split": ("{scheme: speaker, test_size: 0.35, dev_size: 0.25}", ""),
+    "folds": ("{scheme: group-kfold, n_splits: 3}", ""),
+    "refit": ("{scheme: group-kfold, n_splits: 3}", ", refit: true"),
+    "repeats": ("{scheme: speaker, test_size: 0.35, dev_size: 0.25, repeats: 2}", ""),
+}
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory) -> Path:
+    """Clips, and a fine-tuned text classifier of random weights in `elsewhere/checkpoint-500`."""
+    import transformers as tf
+
+    folder = tmp_path_factory.mktemp("served")
+    write_corpus(folder, voices=6, clips_per_voice=6)
+    labels = dict(enumerate(LABELS))
+    small.saved(
+        "bert",
+        folder / "elsewhere" / "checkpoint-500",
+        kind=tf.BertForSequenceClassification,
+        id2label=labels,
+        label2id={label: index for index, label in labels.items()},
+    )
+    for name, (split, refit) in RUNS.items():
+        place = folder / "elsewhere" / "checkpoint-500"
+        text = RECIPE % {"split": split, "refit": refit, "report": name, "place": place}
+        (folder / f"{name}.yaml").write_text(text, encoding="utf-8")
+        assert run(folder / f"{name}.yaml").exit_code == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def clips(corpus) -> Manifest:
+    return Manifest.read(corpus / "clips.csv")
+
+
+def encoder(corpus) -> list[str]:
+    return [str(corpus / "elsewhere" / "checkpoint-500")]
+
+
+@pytest.mark.parametrize("name", ["split", "folds", "refit", "repeats/repeat-2"])
+def test_every_system_of_a_run_predicts(name, corpus, clips):
+    """From memory, from files and from the cache, the members' answers combined."""
+    folder = corpus / name
+    systems = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))["systems"]
+    assert len(systems) == 5
+    some = clips.select(np.arange(3))
+    waves = [soundfile.read(some.file(row), dtype="float32")[0] for row in range(3)]
+    rate = soundfile.info(some.file(0)).samplerate
+    for system in systems:
+        with load_model(folder, system=system, encoders=encoder(corpus)) as predictor:
+            stored = predictor.predict(some, Cache(corpus / "my.cache"))
+            files = predictor.predict(some)
+            heard = predictor.predict(waves, texts=list(some["text"]), sampling_rate=rate)
+            for found in (files, heard):
+                np.testing.assert_allclose(found.proba, stored.proba, atol=1e-6, err_msg=system)
+            notes = predictor.answer(some).notes
+        several = name == "folds" and system != "fine-tuned"
+        assert any("the mean of 3 models" in note for note in notes) is several, system
+
+
+def test_a_classifier_answers_as_it_was_compared(corpus, clips):
+    folder = corpus / "split"
+    wanted = Predictions.read(folder / "members/fine-tuned/pred.csv", labels=VALENCE.labels)
+    model = Model.from_pretrained(folder / "members/fine-tuned/model")
+    found = model.predict(clips.select(wanted.ids), Cache(corpus / "my.cache"))
+    np.testing.assert_allclose(found.proba, wanted.proba, atol=1e-12)
+    # by hand: the probabilities of the classifier, summed by valence; surprise is left out
+    space = next(s for s in Cache(corpus / "my.cache").spaces() if s.spec.labels)
+    given = space.features(-1).read(clips.select(wanted.ids)).astype(float)
+    by_label = dict(zip(LABELS, given.T, strict=True))
+    summed = [by_label["anger"] + by_label["sadness"], by_label["neutral"], by_label["happiness"]]
+    by_hand = np.stack(summed, axis=1)
+    np.testing.assert_allclose(found.proba, by_hand / by_hand.sum(1, keepdims=True), atol=1e-9)
+
+
+def test_folds_answer_with_their_mean(corpus, clips):
+    folder = corpus / "folds/members/fused"
+    assert sorted(path.name for path in folder.glob("model*")) == ["model-1", "model-2", "model-3"]
+    models = [Model.from_pretrained(folder / f"model-{n}") for n in (1, 2, 3)]
+    some, cache = clips.select(np.arange(4)), Cache(corpus / "my.cache")
+    wanted = np.mean([model.predict(some, cache).proba for model in models], axis=0)
+    system = open_system(corpus / "folds", system="fused")
+    assert isinstance(system.models["fused"], FoldMean)
+    answer = system.predict(some, cache)
+    assert answer.predictions is not None
+    np.testing.assert_allclose(answer.predictions.proba, wanted, atol=1e-12)
+    assert answer.notes == ["fused: the mean of 3 models, one from each fold"]
+
+
+def test_a_refitted_model_learnt_from_every_clip(corpus, clips):
+    folder = corpus / "refit/members/lr"
+    record = json.loads((folder / "member.json").read_text(encoding="utf-8"))
+    labelled, _ = VALENCE.select(clips)
+    assert record["refit"]["clips"] == len(labelled)
+    model = Model.from_pretrained(folder / "model")
+    assert model.record["train"]["clips"] == len(labelled)
+    by_hand = Model(model.head_.__class__(), VALENCE, [])
+    space = Cache(corpus / "my.cache").space("ngram")
+    by_hand = Model(model.head_.__class__(), VALENCE, space.features()).fit(labelled)
+    some = clips.select(np.arange(4))
+    assert model.predict(some, Cache(corpus / "my.cache")) == by_hand.predict(some)
+
+
+def test_a_second_run_has_nothing_to_do(corpus):
+    for name in RUNS:
+        assert run(corpus / f"{name}.yaml").did == [], name
+
+
+def test_refit_is_for_members_with_a_head(corpus, tmp_path):
+    text = (corpus / "split.yaml").read_text(encoding="utf-8")
+    text = text.replace("{on: beto}", "{on: beto, refit: true}")
+    (corpus / "wrong.yaml").write_text(text.replace("report: split", "report: w"), encoding="utf-8")
+    with pytest.raises(InputError, match=r"wrong\.yaml:10: .* has no head, so refit says nothing"):
+        run(corpus / "wrong.yaml")
