@@ -23,19 +23,8 @@ from .scaling import check_scale
 __all__ = ["EncoderEntry", "MemberEntry", "Recipe"]
 
 _TOP = [
-    "manifest",
-    "root",
-    "where",
-    "task",
-    "unlabelled",
-    "cache",
-    "encoders",
-    "split",
-    "members",
-    "ensembles",
-    "group",
-    "compare",
-    "report",
+    *("manifest", "root", "where", "task", "unlabelled", "cache", "encoders", "split", "members"),
+    *("ensembles", "group", "compare", "report"),
 ]
 _ENCODER = [
     "name",
