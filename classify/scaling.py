@@ -1,12 +1,14 @@
 """How a model standardises its features: over train, or within speakers, languages or corpora.
 
-Within groups, a group that train did not have is scaled by its own unlabelled rows. That is
-transductive: a prediction then depends on the other clips of its speaker, so it has to be asked
-for by name, stands in every report, and is refused where a group has too few clips (a single file).
+Within groups, features are scaled by the group's own unlabelled rows. That is transductive: a
+prediction then depends on the other clips of its speaker, so it has to be asked for by name and
+stands in every report. Speakers are centred as far as their clips allow, from a single one on (see
+`SpeakerScaler`); a language or a corpus needs enough clips for a mean and a deviation of its own.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,11 +19,14 @@ from ..cache.manifest import Manifest
 from .restore import restore_scaler
 
 if TYPE_CHECKING:
+    from .models.speaker_scaler import SpeakerScaler
     from .normalise import GroupScaler
 
 __all__ = ["SCALES", "Scaling", "check_scale"]
 
 SCALES = ("speaker", "language", "dataset")
+log = logging.getLogger(__name__)
+
 BLOCK = 1024  # rows at a time, so that the float64 in between stays small
 
 
@@ -67,11 +72,15 @@ class Scaling:
         self.scale = check_scale(scale)
         self.mean: np.ndarray | None = None
         self.deviation: np.ndarray | None = None
-        self.within: GroupScaler | None = None
+        self.within: GroupScaler | SpeakerScaler | None = None
 
     def fit(self, values: np.ndarray, clips: Manifest) -> Scaling:
-        """Learn from the features ``(clips, features)`` of train."""
-        if isinstance(self.scale, str):
+        """Learn from the features ``(clips, features)`` of train, and its labels."""
+        if self.scale == "speaker":
+            from .models.speaker_scaler import SpeakerScaler
+
+            self.within = SpeakerScaler().fit(values, clips["label"], self._groups(clips))
+        elif isinstance(self.scale, str):
             from .normalise import GroupScaler
 
             self.within = GroupScaler(unseen="transductive")
@@ -92,7 +101,7 @@ class Scaling:
             Another width than train's; clips without a group, or a group of too few clips.
         """
         if self.within is not None and clips is not None:
-            return self.within.transform(values, groups=self._groups(clips)).astype(np.float32)
+            return self.within.transform(values, self._groups(clips)).astype(np.float32)
         if self.mean is None:
             return values
         if values.shape[1] != len(self.mean):
@@ -130,13 +139,16 @@ class Scaling:
                     restore_scaler(arrays, name, head, source) for name in ("mean", "scale")
                 )
             return made
+        from .models.speaker_scaler import SpeakerScaler
         from .normalise import GroupScaler
 
         made = cls(config.get("by", ""))
+        # models written before the SpeakerScaler hold a GroupScaler of speakers, which names them
+        kind = SpeakerScaler if made.scale == "speaker" and "groups" not in config else GroupScaler
         rest = {name: value for name, value in config.items() if name != "by"}
         own = {n.removeprefix("scaler."): a for n, a in arrays.items() if n.startswith("scaler.")}
         try:
-            made.within = GroupScaler.from_state(rest, own)
+            made.within = kind.from_state(rest, own)
         except InputError as error:
             raise InputError(f"{source}: {error}") from None
         if made.within.n_features_in_ != head.n_features_in_:
@@ -147,7 +159,13 @@ class Scaling:
         column = str(self.scale)
         names = np.asarray(clips[column] if column in clips else [""] * len(clips))
         blank = [clip for clip, name in zip(clips.ids, names, strict=True) if not name]
-        if blank:
+        if blank and self.scale == "speaker" and not hasattr(self.within, "groups_"):
+            log.warning(
+                "%d of %d clips name no speaker; they are scaled as those of an average speaker",
+                len(blank),
+                len(clips),
+            )
+        elif blank:
             raise InputError(
                 f"features are scaled within each {self.scale}, and {len(blank)} clips name none "
                 f"({', '.join(map(repr, blank[:3]))}): a single file cannot be scaled by its "

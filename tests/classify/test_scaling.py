@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from affekt.cache import Cache, InputError
 from affekt.classify import LogisticHead, Model, Task, load_model, splits
+from affekt.classify.models.speaker_scaler import SpeakerScaler
 from affekt.classify.run_report import _settings
+from sklearn.preprocessing import StandardScaler
 
 from .test_model import VALENCE, fill, make_clips, make_spec
 
@@ -21,23 +23,32 @@ def setting(tmp_path_factory):
     return space, part
 
 
-def scaled_by_hand(values, groups):
+def within_each(train, values, groups):
+    X, _, seen = train
     made = np.empty_like(values, dtype=np.float64)
     for name in np.unique(groups):
-        rows = groups == name
-        made[rows] = (values[rows] - values[rows].mean(axis=0)) / values[rows].std(axis=0)
+        made[groups == name] = (
+            StandardScaler().fit(X[seen == name]).transform(values[groups == name])
+        )
     return made
 
 
-def test_equals_scaling_each_speaker_by_hand(setting):
+def of_speakers(train, values, groups):
+    return SpeakerScaler().fit(*train).transform(values, groups)
+
+
+@pytest.mark.parametrize("column", ["speaker", "language"])
+def test_equals_scaling_by_hand(setting, column):
     space, part = setting
-    model = Model(LogisticHead(C=0.1), VALENCE, space.features(layers=1), scale="speaker")
+    model = Model(LogisticHead(C=0.1), VALENCE, space.features(layers=1), scale=column)
     model.fit(part.train, part.dev)
     X = {n: space.cache.read(space, c, layers=1) for n, c in part.parts.items()}
-    head = LogisticHead(C=0.1).fit(
-        scaled_by_hand(X["train"], part.train["speaker"]), part.train["label"].astype(str)
-    )
-    wanted = head.predict_proba(scaled_by_hand(X["test"], part.test["speaker"]))
+    y = part.train["label"].astype(str)
+    learnt = (X["train"], y, part.train[column])
+    by_hand = of_speakers if column == "speaker" else within_each
+    scaled = {name: by_hand(learnt, X[name], clips[column]) for name, clips in part.parts.items()}
+    head = LogisticHead(C=0.1).fit(scaled["train"], y)
+    wanted = head.predict_proba(scaled["test"])
     np.testing.assert_allclose(model.predict(part.test).proba, wanted, atol=1e-5)
 
 
@@ -49,15 +60,27 @@ def test_saved_and_loaded_it_predicts_the_same(setting, tmp_path):
     assert again.predict(part.test) == model.predict(part.test)
 
 
-def test_a_clip_without_a_speaker_or_alone_is_refused(setting):
+def test_a_clip_without_a_speaker_is_one_of_an_average_speaker(setting, caplog):
     space, part = setting
     model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="speaker")
     model.fit(part.train, part.dev)
     nameless = part.test.with_columns(speaker=[""] * len(part.test))
-    with pytest.raises(InputError, match="single file cannot be scaled by its speaker"):
+    found = model.predict(nameless)
+    assert f"{len(nameless)} of {len(nameless)} clips name no speaker" in caplog.text
+    one = nameless.select([nameless.ids[0]])
+    np.testing.assert_allclose(model.predict(one).proba[0], found.proba[0], atol=1e-12)
+
+
+def test_a_clip_without_a_language_or_alone_is_refused(setting):
+    space, part = setting
+    model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="language")
+    model.fit(part.train, part.dev)
+    nameless = part.test.with_columns(language=[""] * len(part.test))
+    with pytest.raises(InputError, match="single file cannot be scaled by its language"):
         model.predict(nameless)
+    other = part.test.select([part.test.ids[0]]).with_columns(language=["pol"])
     with pytest.raises(InputError, match="fewer than 5 rows"):
-        model.predict(part.test.select([part.test.ids[0]]))
+        model.predict(other)
 
 
 def test_an_unknown_column_names_the_nearest(setting):
@@ -70,14 +93,15 @@ def test_an_unknown_column_names_the_nearest(setting):
     ("change", "message"),
     [
         ({"by": "speakers"}, "Did you mean 'speaker'"),
+        ({"by": "dataset", "groups": ["deu"]}, "has shape"),
         ({"groups": ["b", "a"]}, "unsorted groups"),
-        ({"groups": ["a", "b"]}, "scaler|shape"),
+        ({"groups": ["a"]}, "scaler|shape"),
         ({"more": 1}, "GroupScaler holds"),
     ],
 )
 def test_a_scaler_that_was_tampered_with_is_refused(setting, tmp_path, change, message):
     space, part = setting
-    model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="speaker")
+    model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="language")
     model.fit(part.train, part.dev).save_pretrained(tmp_path / "m")
     path = tmp_path / "m" / "config.json"
     config = json.loads(path.read_text())
@@ -100,8 +124,9 @@ def test_the_report_says_that_it_is_transductive():
 
 def test_a_small_group_is_answered_with_what_a_recipe_can_say(setting):
     space, part = setting
-    few = part.train.select(part.train.ids[:20])
-    model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="speaker")
+    rare = ["pol" if row < 4 else "deu" for row in range(len(part.train))]
+    few = part.train.with_columns(language=rare)
+    model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="language")
     with pytest.raises(InputError, match="fewer than 5 rows") as error:
         model.fit(few)
     assert "scale: language or dataset" in str(error.value)
