@@ -34,6 +34,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--language", help="What is spoken, ISO 639-3, or 'column'; otherwise detected.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Keep embeddings there; resumable.")
 @click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
+@click.option("--one-speaker", is_flag=True, help="INPUTS are of one speaker (scale: speaker).")
 @click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
 @ROOT
 @click.option("--top", type=click.IntRange(1), help="Show only the most probable labels.")
@@ -56,6 +57,7 @@ def predict(
     language: str | None,
     cache: Path | None,
     encoders: tuple[str, ...],
+    one_speaker: bool,
     system: str | None,
     root: Path | None,
     top: int | None,
@@ -89,6 +91,8 @@ def predict(
     _check_encoders(chosen, encoders)
     named = name_clips(inputs, text=text, root=root)
     clips, unread = named.clips, named.failed
+    if one_speaker:
+        clips = _of_one_speaker(clips, chosen)
     _check_places(output, figure, inputs, clips)
     for note in named.notes:
         say(note)
@@ -154,6 +158,18 @@ def _check_encoders(chosen: System, encoders: Sequence[str]) -> None:
             f"--encoder {encoders[0]}: the model needs no folder, only the built-in "
             f"{' and '.join(sorted(needed))}; leave it out"
         )
+
+
+def _of_one_speaker(clips: Manifest, chosen: System) -> Manifest:
+    """Give all clips one speaker, for models that scale within speakers."""
+    if not any(model.scaling.scale == "speaker" for model in chosen.models.values()):
+        raise InputError(
+            "--one-speaker is for models trained with scale: speaker; this one does not need it"
+        )
+    named = sorted({name for name in clips["speaker"] if name})
+    if len(named) > 1:
+        raise InputError(f"--one-speaker: the manifest names {len(named)} ({', '.join(named[:3])})")
+    return clips.with_columns(speaker=named[0] if named else "the speaker of these files")
 
 
 def _check_places(

@@ -14,6 +14,7 @@ from .cli_run import say
 
 __all__ = ["probe", "train"]
 
+SCALE = "Standardise the features: true, false; within each speaker, language, dataset."
 COMMON = [
     click.argument("manifest", type=click.Path(path_type=Path)),
     ROOT,
@@ -41,7 +42,8 @@ def common(command: Any) -> Any:
 @click.option("--head", required=True, help="logistic, mlp, patch, concat, mean, cross-attention.")
 @click.option("--layers", default="-1", show_default=True, help="12, all, or 6,12 (together).")
 @click.option("--combine", default="concat", show_default=True, help="concat, mean or mix.")
-@click.option("--no-scale", is_flag=True, help="Do not standardise the features.")
+@click.option("--scale", default="true", show_default=True, help=SCALE)
+@click.option("--no-scale", is_flag=True, help="The same as --scale false.")
 @click.option("--seeds", default=1, show_default=True, help="Random states; best on dev is kept.")
 @click.option("--set", "pairs", multiple=True, help="NAME=VALUE, a setting of the head.")
 @click.option("--pred", type=click.Path(path_type=Path), help="Write predictions of test there.")
@@ -55,6 +57,8 @@ def train(
     as_json: bool,
     pred: Path | None,
     n_jobs: int,
+    scale: str,
+    no_scale: bool,
     **options: Any,
 ) -> None:
     """Train one model on the clips of MANIFEST and save it.
@@ -73,7 +77,14 @@ def train(
         check_place("--pred", pred, [manifest, task])
         if pred.absolute().is_relative_to(output.absolute()):
             raise InputError(f"--pred {pred} is inside the model's folder {output}")
-    model, record = train_model(read_clips(manifest, root), cache, task, say=say, **options)
+    model, record = train_model(
+        read_clips(manifest, root),
+        cache,
+        task,
+        scale=False if no_scale else _scale(scale),
+        say=say,
+        **options,
+    )
     model.save_pretrained(output)
     if pred is not None:
         record["test"].write(pred)
@@ -92,6 +103,7 @@ def train(
 @click.command()
 @common
 @click.option("--space", required=True, help="Space to probe.")
+@click.option("--scale", default="true", show_default=True, help=SCALE)
 @click.option("--C", "values", default="0.001,0.01,0.1,1", show_default=True, help="C to try.")
 def probe(
     manifest: Path,
@@ -99,6 +111,7 @@ def probe(
     cache: Path,
     task: str,
     space: str,
+    scale: str,
     values: str,
     as_json: bool,
     **options: Any,
@@ -115,11 +128,18 @@ def probe(
         cache,
         task,
         space=space,
+        scale=_scale(scale),
         values=_numbers("--C", values),
         say=say,
         **options,
     )
     click.echo(json.dumps(grid) if as_json else probe_table(grid))
+
+
+def _scale(text: str) -> bool | str:
+    from .scaling import check_scale
+
+    return check_scale({"true": True, "false": False}.get(text, text))
 
 
 def _numbers(option: str, text: str) -> list[float]:

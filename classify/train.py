@@ -36,7 +36,7 @@ def train_model(
     head: str,
     layers: str = "-1",
     combine: str = "concat",
-    no_scale: bool = False,
+    scale: bool | str = True,
     seeds: int = 1,
     pairs: Sequence[str] = (),
     scheme: str = "speaker",
@@ -59,7 +59,8 @@ def train_model(
     layers : str
         ``"12"``, ``"all"`` or ``"6,12"``.
     combine : str
-    no_scale : bool
+    scale : bool or str
+        As for `Model`.
     seeds : int
     pairs : sequence of str
         ``"C=0.1"``: settings of the head, values as in YAML.
@@ -92,7 +93,7 @@ def train_model(
         layers=dict.fromkeys(found, (_layers(layers),)),
         combine=(combine,),
         settings=settings,
-        scale=not no_scale,
+        scale=scale,
         seeds=seeds,
         random_state=random_state,
         refit=False,
@@ -116,6 +117,7 @@ def probe_space(
     *,
     space: str,
     values: Sequence[float],
+    scale: bool | str = True,
     scheme: str = "speaker",
     test_size: float = 0.2,
     dev_size: float = 0.1,
@@ -132,6 +134,8 @@ def probe_space(
     space : str
     values : sequence of float
         C to try.
+    scale : bool or str
+        As for `Model`.
     n_jobs : int
         Processes of joblib; the result does not depend on it.
 
@@ -156,7 +160,7 @@ def probe_space(
         raise InputError("no dev clips to choose a layer on; expected a --dev-size above 0")
     say(f"{found.n_layers} layers x {len(values)} values of C, {len(part.train)} clips")
     rows: Any = Parallel(n_jobs=n_jobs)(
-        delayed(_probe_layer)(found, layer, list(values), wanted, part)
+        delayed(_probe_layer)(found, layer, list(values), scale, wanted, part)
         for layer in range(found.n_layers)
     )
     scores = [[dev for dev, _ in row] for row in rows]
@@ -204,14 +208,19 @@ def probe_table(grid: Mapping[str, Any]) -> str:
 
 
 def _probe_layer(
-    space: Any, layer: int, values: Sequence[float], task: Task, part: Part
+    space: Any,
+    layer: int,
+    values: Sequence[float],
+    scale: bool | str,
+    task: Task,
+    part: Part,
 ) -> list[tuple[float, float]]:
     from .heads import LogisticHead
     from .model import Model
 
     scores = []
     for value in values:
-        model = Model(LogisticHead(C=value), task, space.features(layers=layer))
+        model = Model(LogisticHead(C=value), task, space.features(layers=layer), scale=scale)
         model.fit(part.train, part.dev, test=part.test)
         dev, test = (
             uar(list(clips["label"]), model.predict(clips).label, task.labels)

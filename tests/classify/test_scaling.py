@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
-from affekt.cache import Cache, InputError
+from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import LogisticHead, Model, Task, load_model, splits
 from affekt.classify.models.speaker_scaler import SpeakerScaler
 from affekt.classify.run_report import _settings
@@ -131,3 +133,42 @@ def test_a_small_group_is_answered_with_what_a_recipe_can_say(setting):
         model.fit(few)
     assert "scale: language or dataset" in str(error.value)
     assert "min_rows" not in str(error.value)
+
+
+def affekt(*words, cwd):
+    command = [sys.executable, "-m", "affekt.classify.cli", *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+def test_by_command_from_training_to_files_of_one_speaker(tmp_path):
+    rows = [
+        {"id": f"{s}-{k}", "text": f"voice{s} " * 3 + word, "label": label, "speaker": f"s{s}"}
+        for s in range(8)
+        for k, (word, label) in enumerate(
+            [("rain dark", "sadness"), ("table road", "neutral"), ("sun laugh", "joy")] * 2
+        )
+    ]
+    for row in rows:
+        row["text"] += f" {row['id']}"
+    Manifest.from_rows(rows).write(tmp_path / "clips.csv")
+    common = ("clips.csv", "--cache", "c")
+    assert affekt("extract", *common, "--encoder", "ngram", cwd=tmp_path).returncode == 0
+    train = ("train", *common, "--space", "ngram", "--task", "valence", "--head", "lda")
+    for scale in ("true", "speaker"):
+        done = affekt(*train, "--scale", scale, "-o", scale, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    wrong = affekt(*train, "--scale", "speakers", "-o", "m", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "Did you mean 'speaker'" in wrong.stderr
+    Manifest.from_rows([{"id": r["id"], "text": r["text"]} for r in rows[:6]]).write(
+        tmp_path / "new.csv"
+    )
+    alone = affekt("predict", "speaker", "new.csv", "--json", cwd=tmp_path)
+    assert "6 of 6 clips name no speaker" in alone.stderr
+    together = affekt("predict", "speaker", "new.csv", "--one-speaker", "--json", cwd=tmp_path)
+    assert together.returncode == 0, together.stderr
+    assert "name no speaker" not in together.stderr
+    assert json.loads(together.stdout) != json.loads(alone.stdout)
+    refused = affekt("predict", "true", "new.csv", "--one-speaker", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "scale: speaker" in refused.stderr
