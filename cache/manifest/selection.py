@@ -55,4 +55,4 @@ def positions(clips: Manifest, which: Any) -> np.ndarray:
         raise InputError(f"select takes ids, positions or a mask, not {values.dtype}")
     if values.size and not (-len(clips) <= values.min() and values.max() < len(clips)):
         raise InputError(f"position {values.max()} is not among {len(clips)} clips")
-    return values.astype(np.intp)
+    return np.arange(len(clips))[values.astype(np.intp)]

@@ -50,7 +50,7 @@ class SpeakerScaler:
     >>> speakers = ["ada", "ada", "bo", "bo"]
     >>> scaler = SpeakerScaler().fit(X, ["calm", "glad", "calm", "glad"], speakers)
     >>> scaler.transform(X, speakers).ravel().round(1).tolist()
-    [-0.7, 0.7, -0.7, 0.7]
+    [-0.8, 0.6, -0.6, 0.8]
     """
 
     mean_: np.ndarray
