@@ -240,6 +240,8 @@ def _options(fields: Mapping[str, Any], commit: str | None, device: str) -> dict
             options["classifier"] = True
         else:
             options["pooling"] = fields["pooling"]
+            if fields["layers"].get("norm"):
+                options["normalise"] = True
         if fields["modality"] == "text":
             processor = fields["processor"]
             names = ("special_tokens", "prefix", "max_length")

@@ -44,6 +44,7 @@ _ENCODER = [
     "classifier",
     "special_tokens",
     "prefix",
+    "normalise",
     "max_length",
     "allow_extra",
     "store_dtype",
@@ -288,7 +289,7 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
         for key, value in options.items():
             if key in ("max_seconds", "min_seconds"):
                 value.number(key, least=0)
-            elif key in ("classifier", "special_tokens"):
+            elif key in ("classifier", "special_tokens", "normalise"):
                 value.flag(key)
             elif key in ("dim", "longest", "max_length"):
                 value.number(key, whole=True, least=1)

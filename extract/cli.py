@@ -43,7 +43,9 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option("--modality", type=click.Choice(["audio", "text"]), help="If a model could be both.")
 @click.option("--revision", help="Commit, tag or branch on the Hub.")
 @click.option("--layers", default="all", callback=_layers, expose_value=False, help="Only: all.")
-@click.option("--pooling", default="mean", show_default=True, help="mean, mean+std, max or cls.")
+@click.option(
+    "--pooling", help="mean, mean+std, max, cls or last  [default: the folder's, or mean]"
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
 @click.option("--dtype", default="float32", show_default=True, help="To compute in.")
 @click.option(
@@ -75,6 +77,7 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option("--classifier", is_flag=True, help="Class probabilities of a fine-tuned classifier.")
 @click.option("--no-special-tokens", is_flag=True, help="Text: pool words only.")
 @click.option("--prefix", help="Text: put before each text.")
+@click.option("--normalise", is_flag=True, help="Scale every vector to length 1.")
 @click.option("--max-length", type=int, help="Text: cut after so many tokens.")
 @click.option(
     "--allow-extra", multiple=True, metavar="NAME", help="Tensors to leave behind, as 'age.*'."
@@ -139,6 +142,8 @@ def _encoder_options(options: dict[str, Any]) -> dict[str, Any]:
     chosen = {name: options[name] for name in names}
     if options["classifier"]:
         chosen["classifier"] = True
+    if options["normalise"]:
+        chosen["normalise"] = True
     if options["no_special_tokens"]:
         chosen["special_tokens"] = False
     if options["allow_extra"]:

@@ -40,8 +40,10 @@ class Encoder:
         ``"audio"`` or ``"text"``; needed only where a checkpoint does not say it.
     revision : str, optional
         Commit of a Hub id.
-    pooling : str
-        ``"mean"``, ``"mean+std"``, ``"max"`` or ``"cls"``; the built-in encoders have their own.
+    pooling : str, optional
+        ``"mean"``, ``"mean+std"``, ``"max"``, and for text ``"cls"`` or ``"last"``. By default what
+        a sentence-transformers folder says itself, and the mean otherwise; the built-in encoders
+        have their own.
     dtype : str
         ``"float32"``, ``"bfloat16"`` or ``"float16"`` to compute in.
     device : str
@@ -86,7 +88,7 @@ class Encoder:
         *,
         modality: str | None = None,
         revision: str | None = None,
-        pooling: str = "mean",
+        pooling: str | None = None,
         dtype: str = "float32",
         device: str = "auto",
         long: str = "fail",

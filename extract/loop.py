@@ -167,6 +167,7 @@ def run_extraction(
     done.seconds = time.monotonic() - begin
     if done.failures and all(one.code == "missing" for one in done.failures) and not len(space):
         done.notes.append(f"no file was found in {clips.root}: --root says where paths start")
+    done.notes += getattr(encoder.backend, "notes", [])
     if before != _identity(clips.source):
         done.notes.append(f"{clips.source} changed during the run, which used it as it was before")
     return done

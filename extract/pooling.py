@@ -15,7 +15,7 @@ import numpy as np
 __all__ = ["POOLINGS", "merge", "pool", "pooled_dim"]
 
 #: Every pooling, and how many times the hidden size it is wide.
-POOLINGS = {"mean": 1, "mean+std": 2, "max": 1, "cls": 1}
+POOLINGS = {"mean": 1, "mean+std": 2, "max": 1, "cls": 1, "last": 1}
 
 
 def pooled_dim(pooling: str, hidden: int) -> int:
@@ -38,7 +38,7 @@ def pool(states: Any, pooling: str = "mean") -> Any:
         ``(..., frames, hidden)``, valid frames only; computed in float32 or better.
     pooling : str
         ``mean``; ``mean+std`` (population standard deviation beside the mean); ``max``; ``cls``
-        (the first frame).
+        (the first frame); ``last`` (the last one).
 
     Returns
     -------
@@ -67,8 +67,8 @@ def merge(windows: Sequence[tuple[np.ndarray, int]], pooling: str = "mean") -> n
     windows : sequence of (numpy.ndarray, int)
         ``(layers, dim)`` values and the number of frames of each window.
     pooling : str
-        The pooling that made them. A name that is not in `POOLINGS`, and ``cls``, give the mean
-        weighted by frames.
+        The pooling that made them. A name that is not in `POOLINGS`, ``cls`` and ``last``, give
+        the mean weighted by frames.
 
     Returns
     -------
@@ -99,8 +99,8 @@ def merge(windows: Sequence[tuple[np.ndarray, int]], pooling: str = "mean") -> n
 
 def _pool_numpy(states: np.ndarray, pooling: str) -> np.ndarray:
     wide = states.astype(np.float64)
-    if pooling == "cls":
-        return states[..., 0, :].astype(np.float32)
+    if pooling in ("cls", "last"):
+        return states[..., 0 if pooling == "cls" else -1, :].astype(np.float32)
     if pooling == "max":
         return states.max(axis=-2).astype(np.float32)
     pooled = wide.mean(axis=-2)
@@ -111,8 +111,8 @@ def _pool_numpy(states: np.ndarray, pooling: str) -> np.ndarray:
 
 def _pool_torch(states: Any, pooling: str) -> Any:
     states = states.float()
-    if pooling == "cls":
-        return states[..., 0, :]
+    if pooling in ("cls", "last"):
+        return states[..., 0 if pooling == "cls" else -1, :]
     if pooling == "max":
         return states.amax(dim=-2)
     mean = states.mean(dim=-2)

@@ -44,6 +44,8 @@ class Checkpoint:
         The files that hold tensors.
     container : str
         ``"safetensors"`` or ``"pickle"``.
+    root : pathlib.Path
+        The folder that was named; `folder` may be one inside, in sentence-transformers' way.
     """
 
     folder: Path
@@ -51,6 +53,7 @@ class Checkpoint:
     config: dict[str, Any]
     weights: tuple[Path, ...]
     container: str
+    root: Path
 
     @property
     def name(self) -> str:
@@ -103,7 +106,7 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
             locate(name, located.commit, allow=_DOWNLOAD_PICKLE, what="encoder")
     config = _read_config(folder)
     weights, container = _find_weights(folder)
-    return Checkpoint(folder, source, config, weights, container)
+    return Checkpoint(folder, source, config, weights, container, root)
 
 
 def config_digest(config: Mapping[str, Any]) -> str:

@@ -122,7 +122,7 @@ def _text(name: str, **changes: object) -> Family:
     return Family(name, **{**options, **changes})
 
 
-GENERIC = Family("generic", heads=("lm_head", "cls", "pooler", "classifier", "score"))
+GENERIC = Family("generic", heads=("lm_head", "embed_out", "cls", "pooler", "classifier", "score"))
 
 FAMILIES = {
     "wav2vec2": _speech("Wav2Vec2, XLSR, XLS-R, MMS"),

@@ -32,7 +32,7 @@ def masked_pool(states: torch.Tensor, keep: torch.Tensor, pooling: str) -> torch
     keep : torch.Tensor
         ``(rows, frames)`` bool; at least one frame of every row.
     pooling : str
-        ``mean``, ``mean+std`` (population), ``max`` or ``cls`` (the first frame).
+        ``mean``, ``mean+std`` (population), ``max``, ``cls`` (the first frame) or ``last``.
 
     Returns
     -------
@@ -47,6 +47,10 @@ def masked_pool(states: torch.Tensor, keep: torch.Tensor, pooling: str) -> torch
     """
     if pooling == "cls":
         return states[:, 0].float()
+    if pooling == "last":
+        places = torch.arange(keep.shape[1], device=keep.device)
+        last = torch.where(keep, places, -1).amax(dim=1)
+        return states[torch.arange(len(states), device=keep.device), last].float()
     if len(states) == 1:
         return pool(states if bool(keep.all()) else states[:, keep[0]], pooling)
     wide = states.float()

@@ -9,6 +9,7 @@ from ...cache.errors import InputError, nearest
 from ..backend import Backend
 from ..pooling import POOLINGS
 from .checkpoint import Checkpoint, find_checkpoint
+from .checkpoints.sentence_transformers import read_sentence_steps
 from .families import GENERIC, Family, family_of
 from .strict import model_class
 
@@ -23,12 +24,13 @@ def open_backend(
     *,
     modality: str | None = None,
     revision: str | None = None,
-    pooling: str = "mean",
+    pooling: str | None = None,
     dtype: str = "float32",
     device: str = "auto",
     classifier: bool = False,
     special_tokens: bool = True,
-    prefix: str = "",
+    prefix: str | None = None,
+    normalise: bool = False,
     max_length: int | None = None,
     batching: str = "auto",
     allow_extra: Sequence[str] = (),
@@ -43,8 +45,9 @@ def open_backend(
         ``"audio"`` or ``"text"``; needed only where a checkpoint could be both.
     revision : str, optional
         Commit, tag or branch on the Hub; resolved once, and the commit is recorded.
-    pooling : str
-        ``"mean"``, ``"mean+std"``, ``"max"``, or ``"cls"`` for text.
+    pooling : str, optional
+        ``"mean"``, ``"mean+std"``, ``"max"``, and for text ``"cls"`` or ``"last"``. By default that
+        of a sentence-transformers folder, and ``"mean"`` for any other.
     dtype : str
         ``"float32"``, ``"bfloat16"`` or ``"float16"`` for weights and activations; whatever the
         checkpoint was saved in.
@@ -54,8 +57,11 @@ def open_backend(
         Give the class probabilities of a fine-tuned classifier instead of layers.
     special_tokens : bool
         Text: pool the marks that the tokenizer adds as well.
-    prefix : str
-        Text: put before each text, as some models want.
+    prefix : str, optional
+        Text: put before each text, as some models want. By default the prompt that a
+        sentence-transformers folder adds to every text, and none for any other.
+    normalise : bool
+        Scale every vector to length 1, as many sentence-transformers folders do.
     max_length : int, optional
         Text: cut after so many tokens; the model's own limit if left out.
     batching : str
@@ -76,8 +82,13 @@ def open_backend(
     _choice("modality", modality, (None, "audio", "text"))
     _choice("dtype", dtype, _DTYPES)
     _choice("batching", batching, _BATCHINGS)
-    _choice("pooling", pooling, tuple(POOLINGS))
+    _choice("pooling", pooling, (None, *POOLINGS))
     checkpoint = find_checkpoint(name, revision)
+    steps = read_sentence_steps(checkpoint.root)
+    if steps is not None and not classifier:
+        pooling = pooling or _known_pooling(steps.pooling, checkpoint.name)
+        prefix = steps.prompt if prefix is None else prefix
+    pooling, prefix = pooling or "mean", prefix or ""
     family = family_of(checkpoint.model_type, modality)
     chosen = modality or family.modality or _modality(checkpoint)
     if family is GENERIC and not classifier:
@@ -97,25 +108,33 @@ def open_backend(
         )
         if pooling == "cls" and not front.starts_with_cls:
             raise InputError(
-                f"pooling='cls': {checkpoint.name} puts no CLS token first; use 'mean'"
+                f"pooling='cls': {checkpoint.name} puts no CLS token first; use 'mean' or 'last'"
             )
     else:
-        if pooling == "cls":
-            raise InputError("pooling='cls' is for text; audio has no CLS frame: use 'mean'")
+        if pooling in ("cls", "last"):
+            raise InputError(
+                f"pooling={pooling!r} is for text; audio has no such frame: use 'mean'"
+            )
         if not special_tokens or prefix or max_length is not None:
             raise InputError("special_tokens, prefix and max_length are for text encoders")
         front = _audio_front(checkpoint, family)
     if classifier:
         from .classifier import ClassifierBackend
 
-        if pooling != "mean":
-            raise InputError(f"pooling={pooling!r} says nothing to a classifier; leave it out")
+        if pooling != "mean" or normalise:
+            what = "normalise" if normalise else f"pooling={pooling!r}"
+            raise InputError(f"{what} says nothing to a classifier; leave it out")
         model_class(checkpoint, True)
         return ClassifierBackend(checkpoint, family, front, pooling="softmax", **options)
     from .transformer import TransformerBackend
 
     model_class(checkpoint, False)
-    return TransformerBackend(checkpoint, family, front, pooling=pooling, **options)
+    backend = TransformerBackend(
+        checkpoint, family, front, pooling=pooling, normalise=normalise, **options
+    )
+    if steps is not None:
+        backend.notes = steps.notes(prefix=prefix, normalise=normalise)
+    return backend
 
 
 def _audio_front(checkpoint: Checkpoint, family: Family) -> Any:
@@ -167,6 +186,15 @@ def _device(device: str) -> str:
     if kind == "cuda" and not torch.cuda.is_available():
         raise InputError(f"device={device!r}: no CUDA device here; use 'auto' or 'cpu'")
     return device
+
+
+def _known_pooling(pooling: str, name: str) -> str:
+    if pooling not in POOLINGS:
+        raise InputError(
+            f"{name}: its own pooling is {pooling}, which affekt does not have; choose one with "
+            f"pooling= (--pooling): {', '.join(POOLINGS)}"
+        )
+    return pooling
 
 
 def _patterns(allow_extra: Any) -> tuple[str, ...]:

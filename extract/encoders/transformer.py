@@ -20,7 +20,7 @@ from ..backend import Pooled
 from ..errors import Unusable
 from ..pooling import pooled_dim
 from .checkpoint import Checkpoint
-from .checkpoints.reading import read_configuration
+from .checkpoints.reading import library_errors, read_configuration
 from .clipwise import PerClip, wrap_per_clip
 from .cpu import speed_up
 from .exactness import exact_arithmetic
@@ -64,9 +64,13 @@ class TransformerBackend:
     allow_extra : sequence of str
         Tensors of the checkpoint that may stay behind besides the family's heads, such as
         ``"age.*"``.
+    normalise : bool
+        Scale every vector to length 1.
 
     Attributes
     ----------
+    notes : list of str
+        What a user should know about the folder.
     dropped : tuple of str
         Tensors of the checkpoint that were left behind; known after `load`.
     tapped : bool
@@ -94,7 +98,10 @@ class TransformerBackend:
         device: str = "cpu",
         batching: str = "auto",
         allow_extra: Sequence[str] = (),
+        normalise: bool = False,
     ) -> None:
+        self.notes: list[str] = []
+        self.normalise = normalise
         self.allow_extra = tuple(allow_extra)
         self.checkpoint, self.family, self.front = checkpoint, family, front
         self.name, self.modality, self.pooling = checkpoint.name, modality, pooling
@@ -122,7 +129,12 @@ class TransformerBackend:
         return {
             "encoder": {**self._described, "family": self.checkpoint.model_type, **extra},
             "processor": self.front.describe(),
-            "layers": {"semantics": "hs-1", "count": self.n_layers, "dim": self.dim},
+            "layers": {
+                "semantics": "hs-1",
+                "count": self.n_layers,
+                "dim": self.dim,
+                **({"norm": "l2"} if self.normalise else {}),
+            },
             "pooling": self.pooling,
             "compute": {"dtype": self.dtype, "attention": self.family.attention, "tf32": "off"},
         }
@@ -164,7 +176,8 @@ class TransformerBackend:
         )
         if self._described not in (None, self.checkpoint.describe()):
             raise InputError(f"{self.name}: its files changed since it was opened; open it again")
-        self._try()
+        with library_errors(self.name, f"{type(self._model).__name__} cannot run alone"):
+            self._try()
 
     def embed(self, inputs: Sequence[Any]) -> list[Pooled | Unusable]:
         """Embed clips ``(samples,)`` or texts; one answer each, in order."""
@@ -278,6 +291,8 @@ class TransformerBackend:
         if not np.isfinite(row).all():
             layers = np.flatnonzero(~np.isfinite(row).all(axis=-1)).tolist()
             return Unusable("non_finite_output", f"NaN or infinity in layers {layers}")
+        if self.normalise:
+            row = row / np.maximum(np.linalg.norm(row, axis=-1, keepdims=True), 1e-12)
         return Pooled(row, int(example.keep.sum()), example.flags)
 
     def _try(self) -> None:
@@ -285,7 +300,13 @@ class TransformerBackend:
         example = self.front.prepare(self.front.probe())
         with exact_arithmetic():
             inputs, keep = self._inputs([example])
-            plain = torch.stack(self._plain(inputs, keep), dim=1)
+            pooled = self._plain(inputs, keep)
+            if len(widths := {one.shape[-1] for one in pooled}) > 1:
+                raise InputError(
+                    f"{self.name}: its layers have {' and '.join(map(str, sorted(widths)))} "
+                    "numbers; only models whose layers are all of one width can be stored"
+                )
+            plain = torch.stack(pooled, dim=1)
             if tuple(plain.shape) != (1, self.n_layers, self.dim):
                 raise AffektError(
                     f"{self.name} gave {tuple(plain.shape[1:])} (layers, dim); its configuration "

@@ -46,6 +46,8 @@ def library_errors(name: str, file: str) -> Iterator[None]:
     except (AffektError, MemoryError):
         raise
     except Exception as error:
+        if "out of memory" in str(error).lower():  # torch has no MemoryError
+            raise
         raise InputError(f"{name}: {file}: {_reason(error)}") from error
 
 
@@ -85,5 +87,7 @@ def _reason(error: BaseException) -> str:
     if isinstance(found, RecursionError):
         return "it refers to itself (RecursionError); expected a plain configuration"
     text = " ".join(str(found).split())
+    if "set_default_language" in text:  # xmod has a part for each language
+        text = "it does not know the language: write default_language into its config.json"
     text = text if len(text) <= 300 else f"{text[:300]}..."
     return text if isinstance(found, (ValueError, OSError)) else f"{type(found).__name__}: {text}"

@@ -53,6 +53,8 @@ class Pack:
         if pooling == "cls":
             return frames[self.starts[:-1].long()].float()
         kept = frames if self._kept is None else frames[self._kept]
+        if pooling == "last":
+            return kept[self._ends[1:].long() - 1].float()
         if pooling == "mean":
             return kernels.segment_means(kept, self._ends)
         wide = kept.float()
