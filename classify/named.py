@@ -24,9 +24,12 @@ TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
 #: what extract decodes, by the usual endings
 AUDIO = (
     *(".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus"),
-    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".sph", ".nist"),
+    *(".aif", ".aiff", ".aifc", ".au", ".snd", ".sph", ".nist", ".caf", ".w64", ".voc"),
+    *(".m4a", ".mp4", ".aac", ".wma", ".amr", ".webm", ".mka", ".mkv", ".mov", ".3gp", ".mp2"),
+    *(".flv", ".wv", ".ac3", ".tta", ".ape", ".avi", ".m4b", ".mpg", ".rm", ".ts"),
 )
-FOREIGN = (".m4a", ".mp4", ".aac", ".caf", ".wma", ".amr", ".webm")  # sound that is not decoded
+#: what macOS and others leave beside the files of a folder
+_DEBRIS = ("__macosx", ".ds_store", "thumbs.db", "desktop.ini")
 
 
 @dataclass(frozen=True)

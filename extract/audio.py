@@ -69,7 +69,8 @@ class Signal:
         constant), ``silent_channel``, ``cancelled_downmix`` (channels that erase each other),
         ``size_unknown`` (streamed header), ``longer_than_header`` (it promises less than was
         read), ``damaged`` (sound is missing or cannot be decoded), ``unfinished`` (an Ogg stream
-        without its end mark), ``gaps`` (pauses in the time stamps, which are closed up),
+        without its end mark, an MP3 cut within a frame), ``gaps`` (pauses in the time stamps,
+        which are closed up),
         ``several_tracks`` (one was read), ``truncated_audio`` (cut by the long-clip policy).
     """
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import re
 import struct
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..errors import Unusable
-from .formats import Format, identify
+from .formats import TRAILERS, Format, identify
 from .mpeg import promised_seconds
+from .ogg import check_pages
 
-__all__ = ["FRAMES_PER_BYTE", "PLAUSIBLE_RATES", "TRAILERS", "Container", "inspect"]
+__all__ = ["FRAMES_PER_BYTE", "PLAUSIBLE_RATES", "Container", "inspect"]
 
 #: Sampling rates outside of this are a broken header, in Hz.
 PLAUSIBLE_RATES = (1000, 768_000)
@@ -26,12 +26,7 @@ PLAUSIBLE_RATES = (1000, 768_000)
 #: Digital silence in FLAC stays below.
 FRAMES_PER_BYTE = 4096
 
-#: Tags behind the samples.
-TRAILERS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
-
-_REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _MOST_CHUNKS = 10_000
-_MOST_BAD_PAGES = 64
 _LAST_FRAME = 65_536  # bytes in which the last FLAC frame has to begin
 _MOST_CANDIDATES = 256
 
@@ -333,48 +328,25 @@ def _crc8(data: bytes) -> int:
     return value
 
 
-# Ogg: pages with a checksum each; the last one says so
+# Formats that FFmpeg reads: what their headers promise
 
 
 def _ogg(format: Format, data: bytes) -> Container:
-    position, bad, bad_pages, ended = 0, 0, 0, False
-    view = memoryview(data)
-    while position < len(data):
-        end, last = _ogg_page(view, position)
-        if end:
-            position, ended = end, last
-            continue
-        if data[position : position + 4] != b"OggS" and (
-            data.startswith(TRAILERS, position) or not data[position:].strip(b"\0")
-        ):
-            break
-        bad_pages += 1
-        following = data.find(b"OggS", position + 1) if bad_pages < _MOST_BAD_PAGES else -1
-        following = following if following >= 0 else len(data)
-        bad += following - position
-        position, ended = following, False
+    bad, ended = check_pages(data)
     return Container(format, data, () if ended else ("unfinished",), lost=bad / len(data))
 
 
-def _ogg_page(view: memoryview, position: int) -> tuple[int, bool]:
-    """Return where a sound page ends, 0 if it is none; and whether it is the last of a stream."""
-    table = position + 27
-    if table > len(view) or view[position : position + 4] != b"OggS":
-        return 0, False
-    sizes = view[table : table + view[table - 1]]
-    end = table + len(sizes) + sum(sizes)
-    if len(sizes) < view[table - 1] or end > len(view):
-        return 0, False
-    page = bytearray(view[position:end])
-    stored = int.from_bytes(page[22:26], "little")
-    page[22:26] = bytes(4)
-    return (end if _ogg_checksum(page) == stored else 0), bool(page[5] & 4)
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
-def _ogg_checksum(page: bytes | bytearray) -> int:
-    """CRC-32 as Ogg has it: zlib's polynomial with the bits the other way round, from zero."""
-    reflected = zlib.crc32(page.translate(_REVERSED), 0xFFFFFFFF) ^ 0xFFFFFFFF
-    return int(f"{reflected:032b}"[::-1], 2)
+def _asf(format: Format, data: bytes) -> Container:
+    at = data.find(_ASF_PROPERTIES, 0, 65_536)
+    promised = None
+    if at >= 0 and at + 92 <= len(data):
+        played, preroll, flags = struct.unpack_from("<Q8xQI", data, at + 64)
+        if not flags & 1:  # a broadcast, written as a stream, does not know
+            promised = max(played / 1e7 - preroll / 1e3, 0.0) or None
+    return Container(format, data, promised=promised)
 
 
 def _mp3(format: Format, data: bytes) -> Container:
@@ -392,4 +364,5 @@ _CHECKS: dict[str, Callable[[Format, bytes], Container]] = {
     "flac": _flac,
     "ogg": _ogg,
     "mp3": _mp3,
+    "asf": _asf,
 }

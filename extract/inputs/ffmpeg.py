@@ -7,13 +7,15 @@ lists). What could not be decoded, or is promised by a header and not there, is 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import numpy as np
 
 from ..errors import Unusable
-from .containers import PLAUSIBLE_RATES, TRAILERS, Container
+from .containers import PLAUSIBLE_RATES, Container
+from .formats import TRAILERS
+from .mpeg import mpeg_frame
 
 __all__ = ["FFmpegReader"]
 
@@ -25,7 +27,7 @@ _BLOCK = 65_536  # frames that are handed on together
 
 #: Demuxers whose length of a stream is read in a header, and not guessed from the size.
 _TOLD = ("mov", "flac", "wv", "tta", "ape", "wav", "aiff", "au", "caf", "w64", "nistsphere")
-_TOLD_ROUGHLY = ("matroska", "asf", "flv", "avi")
+_TOLD_ROUGHLY = ("matroska", "flv", "avi")
 _RAW = ("mp3", "aac", "ac3", "amr", "loas")  # frame follows frame: every byte belongs to one
 _LIVE = ("matroska", "flv", "mpegts", "mpeg", "mov", "asf", "avi", "rm")  # pauses are no damage
 
@@ -118,7 +120,7 @@ class FFmpegReader:
         share = self.container.lost
         lost = max(bad, leaps, held * share / (1 - share) if share < 1 else 0.0)
         if self.ended and self.promised:
-            slack = _ROUGH if self.format.demuxer in _TOLD_ROUGHLY else _EXACT
+            slack = _ROUGH if self.format.demuxer in (*_TOLD_ROUGHLY, "asf") else _EXACT
             missing = self.promised - held
             lost = max(lost, missing) if missing > slack else lost
         return lost
@@ -154,9 +156,9 @@ class FFmpegReader:
         if gathered:
             yield np.concatenate(gathered)
 
-    def _decode(self) -> Iterator[Any]:
+    def _decode(self) -> Generator[Any, None, None]:
         """Yield decoded frames; add up what cannot be decoded."""
-        expected = None
+        expected = last = None
         for packet in self._packets():
             try:
                 frames = self.stream.decode(packet)
@@ -164,7 +166,9 @@ class FFmpegReader:
                 if packet is not None and not bytes(packet)[:16].startswith(TRAILERS):
                     self.bad += packet.size
                 continue
-            self.good += packet.size if packet is not None else 0
+            if packet is not None and packet.size:
+                self.good += packet.size
+                last = packet
             for frame in frames:
                 if not frame.samples:
                     continue
@@ -177,6 +181,8 @@ class FFmpegReader:
         self.ended = True
         if self.format.demuxer in _RAW:
             self._count_tail()
+        if self.format.demuxer == "mp3" and last and mpeg_frame(bytes(last), 0)[0] > last.size:
+            self.notes.append("unfinished")
 
     def _packets(self) -> Iterator[Any]:
         import av

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..errors import Unusable
 from .mpeg import mpeg_start
 
-__all__ = ["FFMPEG", "SOUNDFILE", "Format", "after_id3", "identify"]
+__all__ = ["FFMPEG", "SOUNDFILE", "TRAILERS", "Format", "after_id3", "identify"]
 
 #: Formats that libsndfile reads: name -> (what it is called, FFmpeg's demuxer for other codecs).
 SOUNDFILE = {
@@ -47,6 +47,9 @@ FFMPEG = {
     "mpegts": "MPEG transport stream (ts)",
     "rm": "RealMedia",
 }
+
+#: Tags behind the samples.
+TRAILERS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     *((0, head, "wav") for head in (b"RIFF", b"RIFX", b"RF64", b"BW64")),
