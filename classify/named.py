@@ -26,9 +26,10 @@ AUDIO = (
     *(".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus"),
     *(".aif", ".aiff", ".aifc", ".au", ".snd", ".sph", ".nist", ".caf", ".w64", ".voc"),
     *(".m4a", ".mp4", ".aac", ".wma", ".amr", ".webm", ".mka", ".mkv", ".mov", ".3gp", ".mp2"),
-    *(".flv", ".wv", ".ac3", ".tta", ".ape", ".avi", ".m4b", ".mpg", ".rm", ".ts"),
+    *(".flv", ".wv", ".ac3", ".tta", ".ape", ".avi", ".m4b", ".mpg", ".rm"),
 )
-#: what macOS and others leave beside the files of a folder
+_NAMED = 200  # files left out of a folder that are named
+#: what macOS and Windows leave beside the files of a folder
 _DEBRIS = ("__macosx", ".ds_store", "thumbs.db", "desktop.ini")
 
 
@@ -129,19 +130,25 @@ def _files(given: str, failed: dict[str, Reason], notes: list[str]) -> list[str]
         raise InputError(f"{given}: no such file")
     if not Path(given).is_dir():
         return [str(Path(given))]
-    found, foreign = [], []
+    found, other, debris = [], [], []
 
     def refused(error: OSError) -> None:
         failed[_id(str(error.filename))] = ("denied", f"cannot be listed: {error.strerror}")
 
     for folder, folders, names in os.walk(given, onerror=refused):
+        debris += [str(Path(folder, one)) for one in folders if _is_debris(one)]
+        folders[:] = [one for one in folders if not _is_debris(one)]
         links = [path for one in folders if (path := Path(folder, one)).is_symlink()]
         notes += [f"{path}: a link to a folder is not followed; name it too" for path in links]
-        found += [str(Path(folder, one)) for one in names if _ending(one) in AUDIO]
-        foreign += [str(Path(folder, one)) for one in names if _ending(one) in FOREIGN]
-    if foreign:
-        told = listed(sorted(foreign))
-        notes.append(f"left out, as their endings are of no format read here: {told}")
+        for one in names:
+            into = debris if _is_debris(one) else found if _ending(one) in AUDIO else other
+            into.append(str(Path(folder, one)))
+    for why, which in (
+        ("not audio by their endings (name such a file itself to have it read)", other),
+        ("files of macOS or Windows beside the sound", debris),
+    ):
+        if which:
+            notes.append(f"left out, as {why}: {listed(sorted(which), _NAMED)}")
     if not found and not failed:
         raise InputError(
             f"{given}: no audio file in this folder ({', '.join(AUDIO)})"
@@ -152,6 +159,10 @@ def _files(given: str, failed: dict[str, Reason], notes: list[str]) -> list[str]
 
 def _ending(name: str) -> str:
     return os.path.splitext(name)[1].lower()  # noqa: PTH122 - of thousands of names
+
+
+def _is_debris(name: str) -> bool:
+    return name.startswith("._") or name.lower() in _DEBRIS
 
 
 def _unreadable(name: str) -> Reason | None:

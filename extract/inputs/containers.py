@@ -27,6 +27,7 @@ PLAUSIBLE_RATES = (1000, 768_000)
 FRAMES_PER_BYTE = 4096
 
 _MOST_CHUNKS = 10_000
+_MPEG = (0x50, 0x55)  # codecs of WAV
 _LAST_FRAME = 65_536  # bytes in which the last FLAC frame has to begin
 _MOST_CANDIDATES = 256
 
@@ -48,7 +49,8 @@ class Container:
     promised : float or None
         Seconds that a header promises, where the decoder does not know them.
     uncertain : bool
-        FFmpeg has to decode it, since the length in the FLAC header is not that of its frames.
+        FFmpeg has to decode it: the length in a FLAC header is not that of its frames, or a WAV
+        file holds MP3, whose length libsndfile overstates.
     """
 
     format: Format
@@ -178,17 +180,19 @@ def _is_sound(data: bytes, layout: _Layout | None, position: int) -> bool:
 def _wav(format: Format, data: bytes) -> Container:
     layout = _RIFX if data[:4] == b"RIFX" else _RIFF
     order = layout.head[0]
-    large = 0
+    large = kind = 0
     for name, begin, size in _chunks(data, layout, layout.first):
         if name == b"ds64" and begin + 16 <= len(data):
             large = begin + 8
         elif name == b"fmt " and begin + 8 <= len(data):
-            _check_rate(struct.unpack_from(order + "I", data, begin + 4)[0])
-        elif name == b"data" and large and size == 0xFFFFFFFF:
-            size = struct.unpack_from("<Q", data, large)[0]
-            return _samples(format, data, layout, begin, size, field=("<Q", large))
+            kind, _, rate = struct.unpack_from(order + "HHI", data, begin)
+            _check_rate(rate)
         elif name == b"data":
-            return _samples(format, data, layout, begin, size, field=(order + "I", begin - 4))
+            field = (order + "I", begin - 4)
+            if large and size == 0xFFFFFFFF:
+                field, size = ("<Q", large), struct.unpack_from("<Q", data, large)[0]
+            found = _samples(format, data, layout, begin, size, field=field)
+            return replace(found, uncertain=kind in _MPEG)
     raise Unusable("empty", "a WAV header without a data chunk")
 
 

@@ -40,6 +40,10 @@ def test_one_bad_file_of_a_folder_fails_alone(models, tmp_path):
     shutil.copy(wav / "good.wav", os.fsencode(wav) + b"/bad\xff.wav")
     (wav / "link").symlink_to("dir.wav")
     (wav / "a.m4a").write_bytes(b"x")
+    (wav / "notes.xyz").write_bytes(b"x")
+    (wav / "._good.wav").write_bytes(b"\0\5\x16\7")
+    (wav / "__MACOSX").mkdir()
+    sound(wav / "__MACOSX" / "good.wav")
     told = predict(models / "speech", wav, "--json")
     assert told.exit_code == 3, told.output
     names = [str(wav / "dir.wav/inner.wav"), str(wav / "good.wav")]
@@ -50,7 +54,9 @@ def test_one_bad_file_of_a_folder_fails_alone(models, tmp_path):
         "gone.wav: not predicted: missing",
         "bad\\udcff.wav: not predicted: bad_name",
         "link: a link to a folder is not followed",
-        "left out, as their endings are of no format read here: " + str(wav / "a.m4a"),
+        "a.m4a: not predicted: not_audio (a text file",
+        "have it read): " + str(wav / "notes.xyz"),
+        f"beside the sound: {wav / '._good.wav'}, {wav / '__MACOSX'}",
     ):
         assert said in told.stderr
 
