@@ -13,6 +13,7 @@ from pathlib import Path
 
 from ..cache.errors import InputError
 from ..extract.hub import Place, locate, network_errors
+from .persist import ENCODERS
 
 __all__ = ["MODEL_FILES", "locate_model", "push_folder"]
 
@@ -59,7 +60,7 @@ def push_folder(
     Parameters
     ----------
     folder : path
-        Holds only files that match `allow`.
+        Holds only files that match `allow`; a note of where encoders are stays here.
     repository : str
         ``owner/name``; made if it does not exist.
     private : bool, optional
@@ -87,7 +88,11 @@ def push_folder(
     if not folder.is_dir():
         raise InputError(f"no folder {folder}; expected what Model.save_pretrained wrote")
     files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-    wrong = [name for name in files if not any(fnmatch.fnmatchcase(name, one) for one in allow)]
+    wrong = [
+        name
+        for name in files
+        if name != ENCODERS and not any(fnmatch.fnmatchcase(name, one) for one in allow)
+    ]
     if wrong or not files:
         raise InputError(
             f"{folder} holds {', '.join(wrong[:8]) or 'nothing'}; only {', '.join(allow)} are "

@@ -25,6 +25,7 @@ from .provenance import describe, version, versions
 from .reading import bears_gaps, check_sides, read_features
 from .restore import head_name, looks_like_an_id, restore_canary, restore_head
 from .scaling import Scaling
+from .serving.encoder_folders import folders_of, read_folders, written_folders
 from .serving.predictor import Predicts
 from .task import Task
 from .threads import few_threads
@@ -83,6 +84,7 @@ class Model(Predicts):
         self.scaling = Scaling(scale)
         self.random_state = random_state
         self.canaries: list[np.ndarray | None] = [one.space.canary() for one in self.features]
+        self.encoder_folders: dict[str, Path] = {}  # by spec key, as a saved model noted them
         self.head_: Any = None
         self.record: dict[str, Any] = {}
 
@@ -180,13 +182,16 @@ class Model(Predicts):
             clips = Manifest.from_rows(rows, source="the clips given")
         return self._named(list(ids), self.scaling.apply(values, clips))
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, *, note_encoders: bool = True) -> None:
         """Save to a folder: `config.json` and `model.safetensors`.
 
         Parameters
         ----------
         folder : path
             An older model there is replaced, and intact until the new one is written.
+        note_encoders : bool
+            Note in `encoders.json` where encoders that came from folders are. It is for this
+            machine; nothing else in the folder names a path.
         """
         self._check_trained()
         name = head_name(self.head_)
@@ -205,7 +210,11 @@ class Model(Predicts):
             "head": {"name": name, "state": state},
             "record": self.record,
         }
-        write_folder(folder, config, arrays)
+        encoders = b""
+        if note_encoders:
+            known = folders_of([one.space for one in self.features]) | self.encoder_folders
+            encoders = written_folders(known, [need.spec for need in self.needs], Path(folder))
+        write_folder(folder, config, arrays, encoders)
 
     @classmethod
     def from_pretrained(
@@ -244,6 +253,8 @@ class Model(Predicts):
             raise InputError(f"{source}: labels are not those of the task")
         model = cls(None, task, [])
         model.needs = [Needs.from_record(record, source) for record in config["features"]]
+        specs = [need.spec for need in model.needs]
+        model.encoder_folders = {} if hub else read_folders(Path(folder), specs)
         model.record = config["record"] | ({"hub": hub} if hub else {})
         model.head_ = model.head = restore_head(config["head"], arrays, source)
         model.scaling = Scaling.restore(config["scale"], arrays, model.head_, source)
@@ -301,7 +312,7 @@ class Model(Predicts):
         from .hub import push_folder
 
         with tempfile.TemporaryDirectory() as place:
-            self.save_pretrained(Path(place) / "model")
+            self.save_pretrained(Path(place) / "model", note_encoders=False)
             return push_folder(Path(place) / "model", repository, **options)
 
     def _features_in(self, cache: Cache | None) -> list[Features]:

@@ -20,11 +20,12 @@ import numpy as np
 
 from ..cache.errors import DamagedError, InputError, nearest
 
-__all__ = ["check_target", "read_folder", "read_json", "replace_folder", "write_folder"]
+__all__ = ["ENCODERS", "check_target", "read_folder", "read_json", "replace_folder", "write_folder"]
 
 FORMAT = "affekt-model/1"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+ENCODERS = "encoders.json"  # of this machine; not part of the model
 LARGEST_CONFIG = 1_000_000  # bytes
 LARGEST_WEIGHTS = 4_000_000_000  # bytes
 
@@ -45,7 +46,10 @@ log = logging.getLogger(__name__)
 
 
 def write_folder(
-    folder: str | Path, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+    folder: str | Path,
+    config: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    encoders: bytes = b"",
 ) -> None:
     """Write a model folder beside its place and move it there.
 
@@ -56,6 +60,8 @@ def write_folder(
     config : mapping
         JSON values for every key of the schema except format and weights.
     arrays : mapping of str to numpy.ndarray
+    encoders : bytes
+        Content of `encoders.json`; without it there is none.
 
     Raises
     ------
@@ -89,6 +95,8 @@ def write_folder(
     try:
         _write(beside / WEIGHTS, weights)
         _write(beside / CONFIG, text.encode())
+        if encoders:
+            _write(beside / ENCODERS, encoders)
         replace_folder(beside, folder)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
@@ -149,7 +157,9 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
                 "as `affekt train` and Model.save_pretrained write them"
                 + (f". Did you mean {inner}?" if (inner / CONFIG).is_file() else "")
             )
-    others = sorted({path.name for path in folder.iterdir()} - {CONFIG, WEIGHTS})
+    others = sorted(
+        {path.name for path in folder.iterdir()} - {CONFIG, WEIGHTS, ENCODERS, "README.md"}
+    )
     if others:
         log.warning("%s: not opened: %s", folder, ", ".join(others))
     source = str(folder / CONFIG)

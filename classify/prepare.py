@@ -200,6 +200,7 @@ def _opened(entry: EncoderEntry, ready: Prepared) -> Source:
 
     options, store_dtype = _arguments(entry)
     encoder = Encoder(**options)
+    encoder.title = entry.name if encoder.folder is not None else None
     spec = encoder.spec.with_store_dtype(store_dtype)
     return _source(entry, ready.clips, spec, encoder, store_dtype)
 

@@ -91,7 +91,7 @@ def open_encoder(
     if where is None and told.get("origin") == "folder" and name not in BUILT_IN:
         raise InputError(
             f"the model needs the encoder {name!r}, which was a folder; say where it is with "
-            "--encoder FOLDER"
+            "--encoder FOLDER (encoders=)"
         )
     if name not in BUILT_IN and "compute" not in fields:
         raise InputError(
@@ -121,6 +121,7 @@ def embed_needs(
     *,
     canaries: Sequence[Any] = (),
     encoders: Sequence[str | os.PathLike[str]] = (),
+    noted: Mapping[str, Path] | None = None,
     device: str = "auto",
     progress: bool | None = False,
 ) -> list[Side]:
@@ -135,6 +136,8 @@ def embed_needs(
         One for each of `needs`: what the encoder answered when the model was trained.
     encoders : sequence of path
         Folders of encoders, tried for specs that came from folders.
+    noted : mapping of str to Path, optional
+        Spec key -> the folder that the model was trained with.
     device : str
     progress : bool or None
         As for `affekt.extract.extract`.
@@ -161,7 +164,8 @@ def embed_needs(
         space = next((one for one in cache.spaces() if one.key == need.spec.key), None)
         if space is not None and not set(space.missing(clips)) - set(lacking):
             continue
-        encoder = find_encoder(need.spec, encoders, device)
+        where = (noted or {}).get(need.spec.key)
+        encoder = find_encoder(need.spec, encoders, device, noted=where)
         space = cache.create(need.spec)
         if position < len(canaries) and canaries[position] is not None and space.canary() is None:
             space.set_canary(canaries[position])
@@ -182,21 +186,48 @@ def length_of(path: Path) -> float | Reason:
 
 
 def find_encoder(
-    spec: Spec, places: Sequence[str | os.PathLike[str]] = (), device: str = "auto"
+    spec: Spec,
+    places: Sequence[str | os.PathLike[str]] = (),
+    device: str = "auto",
+    *,
+    noted: Path | None = None,
 ) -> Encoder:
-    """Open the first of the folders that is the encoder, or the one that the spec names.
+    """Open the first of the folders that is the encoder, or the one that is noted or named.
+
+    Parameters
+    ----------
+    spec : Spec
+    places : sequence of path
+        What the user named.
+    device : str
+    noted : Path, optional
+        The folder that the model was trained with.
 
     Raises
     ------
     InputError, SpecError
-        As `open_encoder`.
+        As `open_encoder`; the noted folder moved or changed.
     """
     errors = []
-    for place in places if spec.fields["encoder"]["name"] not in BUILT_IN else ():
+    name = spec.fields["encoder"]["name"]
+    for place in places if name not in BUILT_IN else ():
         try:
             return open_encoder(spec, place, device=device)
         except InputError as error:
             errors.append(error)
+    if noted is not None and (noted.is_dir() or not errors):
+        if not noted.is_dir():
+            raise InputError(
+                f"the model needs the encoder {name!r}, which was the folder {noted}; nothing is "
+                "there now: say where it is with --encoder FOLDER (encoders=)"
+            )
+        try:
+            return open_encoder(spec, noted, device=device)
+        except SpecError as error:
+            raise SpecError(
+                f"{noted} was the encoder {name!r} and changed since the model was trained; name "
+                f"the folder as it was with --encoder FOLDER (encoders=). {error}"
+            ) from None
     if errors and spec.fields["encoder"].get("origin") == "folder":
         raise errors[0]
     return open_encoder(spec, device=device)

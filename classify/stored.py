@@ -8,6 +8,7 @@ from typing import Any
 
 from ..cache.cache import Cache
 from ..cache.digests import row_key
+from ..cache.origin import note_encoder_folder
 from .experiments.opened import remember
 from .prepare import Source
 
@@ -98,3 +99,6 @@ def keep_opened(source: Source, cache: Cache) -> None:
     if source.encoder is not None and source.entry.options["name"] not in BUILT_IN:
         options = {k: v for k, v in source.entry.options.items() if k != "store_dtype"}
         remember(cache, options, source.spec.with_store_dtype("float32"))
+        made = [space for space in cache.spaces() if space.key == source.spec.key]
+        if made and source.encoder.folder is not None:
+            note_encoder_folder(made[0], source.encoder.folder)

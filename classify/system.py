@@ -5,7 +5,6 @@ Both answer for clips in a cache and for raw audio and text, through the same fe
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import threading
@@ -26,6 +25,7 @@ from .predictions import Predictions
 from .reading import bears_gaps
 from .serving.answer import Answer, joined
 from .serving.fold_mean import FoldMean, mean_of, open_member
+from .serving.run_folder import read_comparison, readable_name
 from .sides import Reason, Side, one_sided, told_reason, unusable
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ class System:
                 cache,
                 canaries=model.canaries,
                 encoders=(*encoders, *self.encoders),
+                noted=model.encoder_folders,
                 device=device,
                 progress=progress,
             )
@@ -183,7 +184,11 @@ class System:
             for position, need in enumerate(model.needs):
                 canary = model.canaries[position] if position < len(model.canaries) else None
                 encoder = self.opened.get(
-                    need.spec, canary, places=(*encoders, *self.encoders), device=device
+                    need.spec,
+                    canary,
+                    places=(*encoders, *self.encoders),
+                    noted=model.encoder_folders.get(need.spec.key),
+                    device=device,
                 )
                 if need.spec.key not in embedded:
                     embedded[need.spec.key] = embed(clips, encoder, need.spec, decode)
@@ -304,15 +309,6 @@ class System:
         return ranked[0] if one else ranked
 
 
-def is_run(place: str | os.PathLike[str]) -> bool:
-    """Whether a place is the folder of a run, also of an unfinished or repeated one."""
-    folder = Path(place)
-    return bool(str(place)) and (
-        any((folder / name).is_file() for name in ("comparison.json", "repeats.json"))
-        or (folder / "members").is_dir()
-    )
-
-
 def open_system(
     place: str | os.PathLike[str], *, system: str | None = None, encoders: Sequence[Any] = ()
 ) -> System:
@@ -352,10 +348,11 @@ def open_system(
         if system is not None:
             what = "is a model" if folder.is_dir() else "is no folder here"
             raise InputError(f"--system is for the folder of a run; {place} {what}")
+        name = readable_name(place)
         if found := published(place, encoders=encoders):
-            return System(str(place), {str(place): found.model}, encoders=found.encoders)
-        return System(str(place), {str(place): Model.from_pretrained(str(place))})
-    data = _read_comparison(folder / "comparison.json")
+            return System(name, {name: found.model}, encoders=found.encoders)
+        return System(name, {name: Model.from_pretrained(str(place))})
+    data = read_comparison(folder / "comparison.json")
     systems = data["systems"]
     chosen = system or data["chosen"]
     if chosen is None:
@@ -379,22 +376,3 @@ def open_system(
     if chosen not in replays or set(replays[chosen].members) != set(models):
         raise InputError(f"{folder}: ensembles.json does not hold {chosen!r}; run the recipe again")
     return System(chosen, models, replays[chosen])
-
-
-def _read_comparison(path: Path) -> dict[str, Any]:
-    """Read what a run compared; only as far as predicting needs it."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cut or not JSON: {error}; run the recipe again") from None
-    try:
-        for entry in data["systems"].values():
-            names = [*entry["members"], entry["strategy"] or "", data["chosen"] or ""]
-            if not all(isinstance(name, str) for name in names):
-                raise TypeError("a name that is no text")
-    except (KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"{path} is not of a run of affekt: expected systems with members and strategy, and "
-            f"chosen ({type(error).__name__}: {error})"
-        ) from None
-    return data

@@ -68,6 +68,8 @@ class Encoder:
         Everything that decides the numbers.
     backend : Backend
         What the name stands for.
+    title : str or None
+        What to call a new space of its embeddings; its own name by default.
 
     Raises
     ------
@@ -81,6 +83,8 @@ class Encoder:
     >>> good.values.shape, encoder.spec.modality
     ((1, 4096), 'text')
     """
+
+    title: str | None = None
 
     def __init__(
         self,
@@ -155,6 +159,14 @@ class Encoder:
     def modality(self) -> str:
         """``"audio"`` or ``"text"``."""
         return self.backend.modality
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that it was opened from; None for a built-in one or a Hub id."""
+        name = self.arguments["name"] if self.arguments else ""
+        if name in ("", *BUILT_IN) or not Path(name).expanduser().is_dir():
+            return None
+        return Path(name).expanduser().resolve()
 
     @cached_property
     def spec(self) -> Spec:

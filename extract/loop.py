@@ -20,6 +20,7 @@ from ..cache.digests import row_key
 from ..cache.errors import AffektError
 from ..cache.failures import STORED
 from ..cache.manifest import Manifest
+from ..cache.origin import note_encoder_folder
 from ..cache.space import Space
 from ..cache.spec import Spec
 from ..cache.writer import Writer
@@ -147,7 +148,9 @@ def run_extraction(
     todo = plan(clips, cache, encoder, **how, estimate=False)
     count = count_workers(encoder, todo.misses, engine, workers)
     notes = _unlike(cache, spec)
-    space = cache.create(spec)
+    space = cache.create(spec, encoder.title)
+    if encoder.folder is not None:
+        note_encoder_folder(space, encoder.folder)
     done = Extraction(space, todo.clips, todo.hits, todo.without, notes=notes)
     if todo.misses and len(space) and space.canary() is None:
         check_witnesses(clips, _stored_first(clips, cache, encoder, spec), encoder, space)

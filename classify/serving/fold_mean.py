@@ -44,6 +44,11 @@ class FoldMean:
         return self.parts[0].canaries
 
     @property
+    def encoder_folders(self) -> dict[str, Path]:
+        """Where its encoders are, by spec key."""
+        return self.parts[0].encoder_folders
+
+    @property
     def task(self) -> Task:
         """Labels and their order."""
         return self.parts[0].task

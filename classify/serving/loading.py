@@ -10,6 +10,7 @@ from ...cache.errors import InputError
 from ..model import Model
 from ..models.published import published
 from .predictor import Predictor
+from .run_folder import is_run
 
 if TYPE_CHECKING:
     from ...cache.cache import Cache
@@ -59,7 +60,7 @@ def load_model(
     >>> with load_model("out") as predictor:  # doctest: +SKIP
     ...     predictor.predict("clip.wav").label
     """
-    from ..system import is_run, open_system
+    from ..system import open_system
 
     if system is not None or is_run(place):
         for name, value in (("cache", cache), ("revision", revision)):

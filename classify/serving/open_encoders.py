@@ -10,6 +10,7 @@ import gc
 import os
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
 
@@ -98,6 +99,7 @@ class OpenEncoders:
         canary: np.ndarray | None = None,
         *,
         places: Sequence[str | os.PathLike[str]] = (),
+        noted: Path | None = None,
         device: str = "auto",
     ) -> OpenEncoder:
         """Return the encoder of a spec; the first time it is opened and its canary compared.
@@ -107,9 +109,8 @@ class OpenEncoders:
         spec : Spec
         canary : ndarray (inputs, layers, dim), optional
             What it answered when the model was trained.
-        places : sequence of path
-            Folders that may be the encoder; see `affekt.classify.raw.find_encoder`.
-        device : str
+        places, noted, device
+            Where it may be; see `affekt.classify.raw.find_encoder`.
 
         Raises
         ------
@@ -127,7 +128,7 @@ class OpenEncoders:
             if found is None or _SHARED.get(name) is not found:
                 found = _SHARED.get(name)
                 if found is None:
-                    found = OpenEncoder(find_encoder(own, places, device))
+                    found = OpenEncoder(find_encoder(own, places, device, noted=noted))
                     _SHARED[name] = found
                 self._mine[own.key] = found
             if canary is not None:

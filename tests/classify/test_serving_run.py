@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from affekt.cache import Cache, InputError, Manifest
+from affekt.cache import Cache, InputError, Manifest, SpecError
 from affekt.classify import Model, Predictions, Task, load_model, open_system, run
 from affekt.classify.demo_corpus import write_corpus
 from affekt.classify.serving.fold_mean import FoldMean
@@ -70,10 +70,6 @@ def clips(corpus) -> Manifest:
     return Manifest.read(corpus / "clips.csv")
 
 
-def encoder(corpus) -> list[str]:
-    return [str(corpus / "elsewhere" / "checkpoint-500")]
-
-
 @pytest.mark.parametrize("name", ["split", "folds", "refit", "repeats/repeat-2"])
 def test_every_system_of_a_run_predicts(name, corpus, clips):
     """From memory, from files and from the cache, the members' answers combined."""
@@ -83,8 +79,8 @@ def test_every_system_of_a_run_predicts(name, corpus, clips):
     some = clips.select(np.arange(3))
     waves = [soundfile.read(some.file(row), dtype="float32")[0] for row in range(3)]
     rate = soundfile.info(some.file(0)).samplerate
-    for system in systems:
-        with load_model(folder, system=system, encoders=encoder(corpus)) as predictor:
+    for system in systems if name in ("split", "folds") else ["mean"]:
+        with load_model(folder, system=system) as predictor:
             stored = predictor.predict(some, Cache(corpus / "my.cache"))
             files = predictor.predict(some)
             heard = predictor.predict(waves, texts=list(some["text"]), sampling_rate=rate)
@@ -136,6 +132,45 @@ def test_a_refitted_model_learnt_from_every_clip(corpus, clips):
     by_hand = Model(model.head_.__class__(), VALENCE, space.features()).fit(labelled)
     some = clips.select(np.arange(4))
     assert model.predict(some, Cache(corpus / "my.cache")) == by_hand.predict(some)
+
+
+def test_the_encoders_folder_is_remembered(corpus, clips, tmp_path):
+    """As a relative path, so that a project moves as a whole; not on the Hub."""
+    import shutil
+
+    model = corpus / "split/members/fine-tuned/model"
+    noted = json.loads((model / "encoders.json").read_text(encoding="utf-8"))["encoders"]
+    assert [one["folder"] for one in noted.values()] == ["../../../../elsewhere/checkpoint-500"]
+    assert str(corpus) not in (model / "config.json").read_text(encoding="utf-8")
+    wanted = load_model(model).predict(text="what a day")
+    shutil.copytree(corpus, tmp_path / "moved")
+    moved = tmp_path / "moved"
+    place = moved / "elsewhere" / "checkpoint-500"
+    with load_model(moved / "split", system="fine-tuned") as predictor:
+        found = predictor.predict(text="what a day")
+        np.testing.assert_array_equal(found.proba, wanted.proba)
+    assert open_system(model).name == "fine-tuned"
+    place.rename(moved / "gone")
+    with load_model(moved / "split", system="fine-tuned") as predictor:
+        with pytest.raises(InputError, match=r"which was the folder .*checkpoint-500; .*--encoder"):
+            predictor.predict(text="what a day")
+        again = predictor.predict(text="what a day", encoders=[moved / "gone"])
+        np.testing.assert_array_equal(again.proba, wanted.proba)
+    shutil.copytree(moved / "gone", place)
+    config = json.loads((place / "config.json").read_text(encoding="utf-8"))
+    config["layer_norm_eps"] = 0.1
+    (place / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    with pytest.raises(SpecError, match=r"checkpoint-500 was the encoder .* changed since"):
+        load_model(moved / "split", system="fine-tuned").predict(text="what a day")
+    load_model(model).save_pretrained(tmp_path / "copy", note_encoders=False)
+    assert not (tmp_path / "copy/encoders.json").exists()
+    load_model(model).save_pretrained(tmp_path / "copy")
+    assert load_model(tmp_path / "copy").predict(text="what a day") == wanted
+
+
+def test_a_space_is_called_as_the_recipe_calls_its_encoder(corpus):
+    names = {space.name[:-9] for space in Cache(corpus / "my.cache").spaces()}
+    assert names == {"beto", "ngram-bag", "spectral-functionals"}
 
 
 def test_a_second_run_has_nothing_to_do(corpus):
