@@ -81,7 +81,7 @@ class Signal:
 
 def decode(
     data: bytes,
-    sampling_rate: int,
+    sampling_rate: int | None,
     start: float | None = None,
     end: float | None = None,
     *,
@@ -96,8 +96,8 @@ def decode(
     data : bytes
         A whole file: WAV, FLAC and their like, MP3, Ogg (Vorbis, Opus), MPEG-4 (m4a, mp4), WebM,
         AMR, WMA and others; see `affekt.extract.inputs.formats`.
-    sampling_rate : int
-        Rate to resample to, in Hz.
+    sampling_rate : int or None
+        Rate to resample to, in Hz; None keeps the file's own, ``len(samples) / seconds``.
     start, end : float or None
         The segment in seconds; ``None`` is the beginning or end of the file.
     max_seconds : float
@@ -272,7 +272,7 @@ class _Reading:
 def _finish(
     mono: np.ndarray,
     reading: _Reading,
-    sampling_rate: int,
+    sampling_rate: int | None,
     limit: float,
     truncate: bool,
     damage: str,
@@ -288,10 +288,11 @@ def _finish(
     swing = mono - mono.mean()
     if float(np.dot(swing, swing)) < len(mono) * _SILENCE**2:
         flags.append("silent")
-    if reading.rate != sampling_rate:
-        mono = soxr.resample(mono, reading.rate, sampling_rate, quality="HQ")
+    rate = sampling_rate or reading.rate
+    if rate != reading.rate:
+        mono = soxr.resample(mono, reading.rate, rate, quality="HQ")
     if seconds > limit:
-        mono = mono[: round(limit * sampling_rate)]
+        mono = mono[: round(limit * rate)]
         seconds = limit
     return Signal(np.ascontiguousarray(mono, dtype=np.float32), seconds, tuple(flags))
 

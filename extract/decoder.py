@@ -45,14 +45,14 @@ _TRIES = 2  # of a child that the machine ended
 
 
 def decode_segments(
-    data: bytes, segments: Sequence[Segment], sampling_rate: int, **rules: Any
+    data: bytes, segments: Sequence[Segment], sampling_rate: int | None, **rules: Any
 ) -> list[Signal | Unusable]:
     """Decode segments of one file in this process; see `affekt.extract.decode` for `rules`."""
     return [_decode(data, segment, sampling_rate, rules) for segment in segments]
 
 
 def _decode(
-    data: bytes, segment: Segment, sampling_rate: int, rules: dict[str, Any]
+    data: bytes, segment: Segment, sampling_rate: int | None, rules: dict[str, Any]
 ) -> Signal | Unusable:
     try:
         return decode(data, sampling_rate, *segment, **rules)
@@ -98,7 +98,7 @@ class Decoder:
         self._child: subprocess.Popen[bytes] | None = None
 
     def __call__(
-        self, data: bytes, segments: Sequence[Segment], sampling_rate: int, **rules: Any
+        self, data: bytes, segments: Sequence[Segment], sampling_rate: int | None, **rules: Any
     ) -> list[Signal | Unusable]:
         """Decode segments of one file, in order.
 

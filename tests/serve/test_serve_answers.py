@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+import soundfile
 
-from .services import predicted, wav
+from .services import predicted
 
 TEXT = "such a wonderful monday"
 
@@ -22,18 +25,37 @@ def test_an_answer_equals_what_predict_prints(service, run, recordings, monkeypa
     assert top.json() == predicted(run, "3.wav", "--text", TEXT, "--top", 1)
 
 
-def test_windows_equal_what_predict_prints(service, run, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["talk.wav", "talk.mp3"])
+def test_windows_equal_what_predict_prints(service, run, tmp_path, monkeypatch, name):
+    """Two channels at 22.05 kHz: cut at the file's own rate, whatever its format."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "talk.wav").write_bytes(wav(2.3))
-    audio = {"audio": ("talk.wav", wav(2.3))}
-    answer = service.client.post("/predict?window=1", files=audio, data={"text": TEXT})
-    found, expected = answer.json(), predicted(run, "talk.wav", "--text", TEXT, "--window", 1)
+    samples = np.random.default_rng(0).normal(0, 0.1, (50_000, 2))
+    soundfile.write(tmp_path / name, samples, 22_050)
+    sent = {"audio": (name, (tmp_path / name).read_bytes())}
+    answer = service.client.post("/predict?window=1", files=sent, data={"text": TEXT})
+    found, expected = answer.json(), predicted(run, name, "--text", TEXT, "--window", 1)
+    assert len(found) > 3
     assert [row["id"] for row in found] == [row["id"] for row in expected]
     for one, other in zip(found, expected, strict=True):
         assert one["scores"] == pytest.approx(other.pop("scores"), abs=1e-6)
         assert {key: one[key] for key in ("recording", "start", "end", "label")} == {
             key: other[key] for key in ("recording", "start", "end", "label")
         }
+
+
+def test_the_flags_of_a_recording_and_of_its_windows(service):
+    """The second of three seconds is silent; the right channel always is."""
+    samples = np.random.default_rng(0).normal(0, 0.1, (48_000, 2)) * [1, 0]
+    samples[16_000:32_000] = 0
+    file = io.BytesIO()
+    soundfile.write(file, samples, 16_000, format="WAV")
+    found = service.client.post(
+        "/predict?window=1&hop=1&details=true",
+        files={"audio": ("a.wav", file.getvalue())},
+        data={"text": TEXT},
+    ).json()
+    assert [row["start"] for row in found["rows"]] == [0, 1, 2]
+    assert found["flags"] == {"a.wav": ["silent_channel"], "a.wav#1.00-2.00": ["silent"]}
 
 
 def test_details_name_members_and_flags(service, recordings):

@@ -174,7 +174,7 @@ def test_pages_of_other_places_are_refused(light, headers, status):
 
 def test_one_place_and_a_slow_body(models):
     """While one client dawdles over its body, the next is sent away; then the first is, too."""
-    with served(str(models / "speech"), "--queue", "1", "--timeout", "1.5") as service:
+    with served(str(models / "speech"), "--queue", "1", "--timeout", "2") as service:
         head = "POST /predict HTTP/1.1\nHost: localhost\nContent-Type: audio/wav\n"
         answers: list[bytes] = []
 

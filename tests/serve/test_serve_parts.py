@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import socket
+import sys
 import threading
 from collections.abc import AsyncIterator
 
+import httpx
 import pytest
+from affekt.cache import InputError
+from affekt.classify.cli import affekt
 from affekt.classify.serving.http.answers import describe, merged
 from affekt.classify.serving.http.batching import Batcher, Full
 from affekt.classify.serving.http.bodies import Refused, Sent, read_body
+from affekt.classify.serving.http.service import Limits, Service, create_app
 from affekt.classify.serving.inputs import RawClip
 from affekt.classify.system import open_system
+from click.testing import CliRunner
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -150,3 +158,68 @@ def test_what_a_model_needs(models, name, audio, text):
     assert told["inputs"] == {"audio": audio, "text": text}
     assert told["system"] == name
     assert str(models) not in str(told)
+
+
+def ask_in_process(service: Service, path: str, **options: object) -> httpx.Response:
+    """Ask without a network, with the service's own start and end."""
+    app = create_app(service)
+
+    async def main() -> httpx.Response:
+        where = httpx.ASGITransport(app)
+        async with (
+            app.router.lifespan_context(app),
+            httpx.AsyncClient(transport=where, base_url="http://localhost") as client,
+        ):
+            return await client.post(path, **options)  # pyright: ignore[reportArgumentType]
+
+    return asyncio.run(main())
+
+
+def test_what_goes_wrong_inside_is_logged_and_not_shown(models, monkeypatch, caplog):
+    with open_system(models / "words") as system:
+        service = Service(system, Limits())
+        monkeypatch.setattr(service.batcher, "answer", lambda clips: 1 / 0)
+        answer = ask_in_process(service, "/predict", json={"text": "a"})
+    assert (answer.status_code, answer.json()["code"]) == (500, "failed")
+    assert "division" not in answer.text
+    assert "ZeroDivisionError: division by zero" in caplog.text
+    assert "Traceback" not in caplog.text
+
+
+def test_one_side_is_remarked_as_predict_does(models):
+    with open_system(models / "fused") as system:
+        answer = ask_in_process(Service(system, Limits()), "/predict", json={"text": "furious"})
+    told = CliRunner().invoke(
+        affekt, ["predict", str(models / "fused"), "--text", "furious", "--json"]
+    )
+    assert answer.json() == json.loads(told.stdout)
+    assert answer.json()[0]["remark"] == "no audio; predicted from text alone"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["MODEL", "--port", "TAKEN"], "cannot listen on 127.0.0.1 port"),
+        (["MODEL", "--host", "nowhere.invalid"], "cannot listen on nowhere.invalid"),
+        (["MODEL/gone"], "gone"),
+        (["MODEL", "--port", "70000"], "not in the range"),
+        (["MODEL", "--timeout", "nan"], "nan"),
+    ],
+)
+def test_wrong_words_are_refused_before_anything_is_served(models, words, said):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        fill = {"MODEL": str(models / "words"), "TAKEN": str(taken.getsockname()[1])}
+        for key, value in fill.items():
+            words = [word.replace(key, value) for word in words]
+        told = CliRunner().invoke(affekt, ["serve", *words])
+    assert getattr(told.exception, "exit_code", told.exit_code) == 2
+    assert said in f"{told.output}{told.exception}"
+
+
+def test_the_extra_is_named_where_it_is_missing(models, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fastapi", None)
+    told = CliRunner().invoke(affekt, ["serve", str(models / "words")])
+    assert isinstance(told.exception, InputError)
+    assert str(told.exception) == (
+        "serving needs fastapi, not installed: pip install 'affekt[serve]'"
+    )

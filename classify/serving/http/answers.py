@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from ...system import System
     from ..answer import Answer
     from ..inputs import RawClip
+    from .recording import Recording
 
 __all__ = ["CAUTION", "describe", "inputs_of", "merged", "name_of", "result"]
 
@@ -105,61 +106,69 @@ def _part(whole: Answer, number: str, name: str) -> Answer:
 
 
 def result(
-    system: System, clips: Sequence[RawClip], answers: Sequence[Answer], asked: Mapping[str, Any]
+    system: System,
+    answers: Sequence[Answer],
+    asked: Mapping[str, Any],
+    name: str = "",
+    recording: Recording | None = None,
 ) -> Any:
     """Return the JSON of a request: rows, or with ``details`` an object that holds them.
 
     Parameters
     ----------
     system : System
-    clips : sequence of RawClip
-        One, or the windows of one recording.
     answers : sequence of Answer
-        One for each of `clips`.
+        Of one clip, or of each window of a recording.
     asked : mapping
         The parameters of the request.
+    name : str
+        Id of the recording.
+    recording : Recording, optional
 
     Raises
     ------
     Refused
         Nothing was predicted; with the reason of the first clip.
     """
-    windows: dict[str, dict[str, Any]] = {}
-    if asked["window"] is not None:
-        recording = clips[0].id.rpartition("#")[0]
-        windows = {
-            clip.id: {"recording": recording, "start": clip.start, "end": clip.end}
-            for clip in clips
-        }
-    rows = []
-    for answer in answers:
-        if answer.predictions is not None:
-            remarks = {name: {"remark": remark} for name, remark in answer.one_sided.items()}
-            extra = {
-                name: windows.get(name, {}) | remarks.get(name, {})
-                for name in answer.predictions.ids
-            }
-            rows += as_rows(answer.predictions, asked["top"], extra)
-    failed = {name: reason for answer in answers for name, reason in answer.reasons.items()}
+    extra: dict[str, dict[str, Any]] = {}
+    if recording is not None:
+        for window, (start, end) in recording.spans.items():
+            extra[window] = {"recording": name, "start": start, "end": end}
+    for one, remark in _all(answers, "one_sided").items():
+        extra[one] = extra.get(one, {}) | {"remark": remark}
+    rows = _rows([answer.predictions for answer in answers], asked["top"], extra)
     if not rows:
-        codes = [code for answer in answers for code in answer.failed.values()]
-        reason = next(iter(failed.values()), "nothing was predicted")
-        raise Refused(422, codes[0] if codes else "failed", reason)
+        codes, reasons = _all(answers, "failed"), _all(answers, "reasons")
+        first = next(iter(codes), "")
+        raise Refused(422, codes.get(first, "failed"), reasons.get(first, "nothing was predicted"))
     if not asked["details"]:
         return rows
-    members: dict[str, list[dict[str, Any]]] = {}
-    for answer in answers:
-        for name, found in zip(_members(system), answer.members.values(), strict=False):
-            members.setdefault(name, []).extend(as_rows(found, asked["top"], {}))
+    flags: dict[str, list[str]] = {}
+    if recording is not None and recording.flags:
+        flags[name] = list(recording.flags)
+    for flag, ids in (item for answer in answers for item in answer.flags.items()):
+        for one in ids:
+            flags.setdefault(one, []).append(flag)
+    members = {
+        shown: _rows([answer.members.get(member) for answer in answers], asked["top"], {})
+        for member, shown in zip(system.models, _members(system), strict=True)
+    }
     return {
         "system": name_of(system),
         "labels": list(system.labels),
         "rows": rows,
         "members": members,
-        "failed": failed,
-        "flags": {
-            name: [flag for flag, ids in answer.flags.items() if name in ids]
-            for answer in answers
-            for name in dict.fromkeys(one for ids in answer.flags.values() for one in ids)
-        },
+        "failed": _all(answers, "reasons"),
+        "flags": flags,
     }
+
+
+def _all(answers: Sequence[Answer], what: str) -> dict[str, str]:
+    """Return what the answers say of their clips, by id."""
+    return {name: said for answer in answers for name, said in getattr(answer, what).items()}
+
+
+def _rows(
+    found: Sequence[Predictions | None], top: int | None, extra: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    return [row for one in found if one is not None for row in as_rows(one, top, extra)]

@@ -34,9 +34,9 @@ EXTRA = ("fastapi", "uvicorn", "python_multipart")
 )
 @click.option(
     "--timeout",
-    default=60.0,
+    default=60,
     show_default=True,
-    type=click.FloatRange(min=0, min_open=True),
+    type=click.IntRange(1, 86_400),
     help="Seconds for one request.",
 )
 @click.option(
@@ -64,7 +64,7 @@ def serve(
     system: str | None,
     device: str,
     max_mb: int,
-    timeout: float,
+    timeout: int,
     queue: int,
     batch: int,
 ) -> None:
@@ -103,8 +103,12 @@ def _listen(host: str, port: int) -> socket.socket:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
+        try:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+        except OSError:
+            listening.close()
+            raise
     except OSError as error:
         raise InputError(
             f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with "
@@ -122,7 +126,7 @@ def _say_ready(name: str, listening: socket.socket) -> None:
     say(f"{name} answers at http://{where}:{port} (Ctrl-C ends it)")
 
 
-def _run(app: object, listening: socket.socket, timeout: float, ready: Callable[[], None]) -> None:
+def _run(app: object, listening: socket.socket, timeout: int, ready: Callable[[], None]) -> None:
     """Serve until a signal; then finish what is under way, and return."""
     import uvicorn
 
@@ -142,6 +146,6 @@ def _run(app: object, listening: socket.socket, timeout: float, ready: Callable[
         log_config=None,
         access_log=False,
         server_header=False,
-        timeout_graceful_shutdown=int(timeout) + 1,
+        timeout_graceful_shutdown=timeout + 1,
     )
     Server(config).run(sockets=[listening])

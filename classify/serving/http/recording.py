@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
+from dataclasses import dataclass
 
 from ....cache.errors import InputError
 from ....extract.decoder import Decoder
@@ -11,15 +11,32 @@ from ...timeline import check_window, spans, window_id
 from ..inputs import RawClip
 from .bodies import Refused, Sent
 
-__all__ = ["cut"]
+__all__ = ["Recording", "cut"]
 
 LONGEST = 3600.0  # seconds of a recording
 MOST = 3600  # windows
-RATE = 16_000  # Hz; any will do to find a length
 
 
-async def cut(sent: Sent, window: float, hop: float | None) -> list[RawClip]:
-    """Return the windows of a recording, as `affekt predict --window` cuts them.
+@dataclass(frozen=True)
+class Recording:
+    """A recording that was cut.
+
+    Attributes
+    ----------
+    windows : list of RawClip
+    spans : dict of str to (float, float)
+        Id of a window -> its start and end in seconds.
+    flags : tuple of str
+        Remarks of the decoder on the whole of it.
+    """
+
+    windows: list[RawClip]
+    spans: dict[str, tuple[float, float]]
+    flags: tuple[str, ...]
+
+
+def cut(sent: Sent, window: float, hop: float | None) -> Recording:
+    """Decode a recording once, in a process of its own, and cut it as `affekt predict` does.
 
     Parameters
     ----------
@@ -39,21 +56,20 @@ async def cut(sent: Sent, window: float, hop: float | None) -> list[RawClip]:
         check_window(window, hop)
     except InputError as error:
         raise Refused(422, "parameter", str(error)) from None
-    seconds = await asyncio.to_thread(_length, sent.audio)
-    if (seconds - window) / hop > MOST:
-        raise Refused(
-            422, "parameter", f"{seconds:g} s are over {MOST} windows; choose a longer hop"
-        )
-    return [
-        RawClip(window_id(sent.id, start, end), sent.audio, text=sent.text, start=start, end=end)
-        for start, end in ((round(a, 4), round(b, 4)) for a, b in spans(seconds, window, hop))
-    ]
-
-
-def _length(audio: bytes) -> float:
-    """Return the seconds of a recording; it is decoded in a process of its own."""
     with Decoder() as decoder:
-        [signal] = decoder(audio, [(None, None)], RATE, max_seconds=LONGEST)
+        [signal] = decoder(sent.audio, [(None, None)], None, max_seconds=LONGEST)
     if isinstance(signal, Unusable):
-        raise Refused(422, signal.code, str(signal))
-    return signal.seconds
+        raise Refused(422, signal.code, f"{signal.code} ({signal})")
+    if (signal.seconds - window) / hop > MOST:
+        raise Refused(
+            422, "parameter", f"{signal.seconds:g} s are over {MOST} windows; choose a longer hop"
+        )
+    rate = round(len(signal.samples) / signal.seconds)
+    windows, places = [], {}
+    for start, end in spans(signal.seconds, window, hop):
+        first, last = round(start, 4), round(end, 4)
+        name = window_id(sent.id, first, last)
+        samples = signal.samples[round(first * rate) : round(last * rate)]
+        windows.append(RawClip(name, samples, sampling_rate=rate, text=sent.text))
+        places[name] = first, last
+    return Recording(windows, places, signal.flags)

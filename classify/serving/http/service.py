@@ -14,7 +14,7 @@ import asyncio
 import json
 import logging
 import os
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ from fastapi import FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ....cache.errors import InputError
 from ....extract.decoder import Decoder
@@ -52,6 +53,9 @@ PAGE = {
     "/docs.js": ("docs.js", "text/javascript; charset=utf-8"),
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
+
+RECORDINGS = 2  # that are held decoded at once
+FAILED = "the service failed on this request; the reason is in the log of whoever runs it"
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +104,7 @@ class Service:
         self.system, self.limits = system, limits
         self.inputs = inputs_of(system)
         self.decoder = Decoder()
+        self.recordings = asyncio.Semaphore(RECORDINGS)
         self._options = {"encoders": encoders, "device": device, "decode": self.decoder}
         self.batcher: Batcher[RawClip, Answer] = Batcher(
             self._answer, most=limits.batch, places=limits.requests
@@ -116,7 +121,7 @@ class Service:
         hum = np.sin(np.arange(16_000, dtype=np.float32) / 20)
         self._answer([RawClip("warm-up", hum, sampling_rate=16_000, text="one two three")])
 
-    async def predict(self, request: Request, asked: dict[str, Any]) -> Any:
+    async def predict(self, request: Request, asked: Mapping[str, Any]) -> Any:
         """Answer one request; see `result`.
 
         Raises
@@ -131,10 +136,10 @@ class Service:
                     sent = await read_body(request.headers, request.stream(), self.limits.size)
                     doing = 503, "timeout", "there is no answer"
                     self._check_inputs(sent)
-                    clips = [RawClip(sent.id, sent.audio, text=sent.text)]
                     if asked["window"] is not None:
-                        clips = await cut(sent, asked["window"], asked["hop"])
-                    answers = [await self.batcher.submit(clip) for clip in clips]
+                        return await self._timeline(request, sent, asked)
+                    clip = RawClip(sent.id, sent.audio, text=sent.text)
+                    return result(self.system, [await self.batcher.submit(clip)], asked)
         except TimeoutError:
             status, code, what = doing
             raise Refused(
@@ -142,9 +147,29 @@ class Service:
             ) from None
         except Full as error:
             raise Refused(503, "busy", f"{error}; try again in a second") from None
+        except (Refused, ClientDisconnect):
+            raise
         except InputError as error:
             raise Refused(422, "input", str(error)) from None
-        return result(self.system, clips, answers, asked)
+        except Exception as error:
+            log.error("a request failed: %s: %s", type(error).__name__, error)
+            log.debug("it failed here", exc_info=True)
+            raise Refused(500, "failed", FAILED) from None
+
+    async def _timeline(self, request: Request, sent: Sent, asked: Mapping[str, Any]) -> Any:
+        """Answer the windows of a recording one batch after the other, so that others get theirs.
+
+        Only a few recordings are held decoded at once: they are large.
+        """
+        async with self.recordings:
+            recording = await asyncio.to_thread(cut, sent, asked["window"], asked["hop"])
+            answers: list[Answer] = []
+            for start in range(0, len(recording.windows), self.limits.batch):
+                if await request.is_disconnected():
+                    raise ClientDisconnect
+                part = recording.windows[start : start + self.limits.batch]
+                answers += await asyncio.gather(*map(self.batcher.submit, part))
+        return result(self.system, answers, asked, sent.id, recording)
 
     def _answer(self, clips: Sequence[RawClip]) -> list[Answer]:
         """Answer a batch; the worker thread is the only one that does."""
@@ -248,6 +273,10 @@ def _handle_errors(app: FastAPI) -> None:
         again = {"Retry-After": "1"} if error.status == 503 else {}
         return _json({"code": error.code, "detail": error.reason}, error.status, again)
 
+    @app.exception_handler(ClientDisconnect)
+    async def gone(request: Request, error: ClientDisconnect) -> Response:
+        return _json({"code": "gone", "detail": "the client has left"}, 400)  # nobody reads it
+
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
         told = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
@@ -257,11 +286,6 @@ def _handle_errors(app: FastAPI) -> None:
     async def other(request: Request, error: HTTPException) -> Response:
         told = {"code": "http", "detail": f"{error.detail}; see /docs"}
         return _json(told, error.status_code, dict(error.headers or {}))
-
-    @app.exception_handler(Exception)
-    async def failed(request: Request, error: Exception) -> Response:
-        told = "the service failed on this request; whoever runs it finds the reason in its log"
-        return _json({"code": "failed", "detail": told}, 500)
 
 
 def _add_page(app: FastAPI) -> None:

@@ -198,7 +198,7 @@ function choose(place) {
   $("label").style.color = colour(row.label);
   $("score").textContent = percent(row.score);
   $("bars").replaceChildren(...bars(row.scores));
-  const remarks = [row.remark, ...(flags[row.id] ?? []).map((flag) => FLAGS[flag] ?? flag)].filter(Boolean);
+  const remarks = [row.remark, ...new Set([...(flags[row.recording] ?? []), ...(flags[row.id] ?? [])].map((flag) => FLAGS[flag] ?? flag))].filter(Boolean);
   $("remarks").replaceChildren(...[...remarks, ...state.lost].map((line) => element("li", { textContent: line })));
   const names = Object.keys(members);
   $("members").hidden = names.length < 2;
@@ -224,6 +224,11 @@ const FLAGS = {
   truncated_tokens: "Only the beginning of the text was used: it is longer than the model reads",
   chunked: "Long: the model read the recording piece by piece",
   size_unknown: "The file does not say how long it is",
+  longer_than_header: "The file is longer than it says",
+  damaged: "Some of the sound is missing or cannot be decoded",
+  unfinished: "The file ends without its end mark",
+  gaps: "The file has pauses in its time stamps, which are closed up",
+  several_tracks: "The file has several tracks; one was read",
 };
 
 // ---- events
