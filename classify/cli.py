@@ -35,6 +35,7 @@ COMMANDS = {
     "compare": (".cli_compare", "compare", "Compare prediction files and their ensembles."),
     "transcribe": ("..extract.cli_transcribe", "transcribe", "Fill in missing texts with Whisper."),
     "card": (".cli_card", "card", "A model card from the numbers of a run."),
+    "manifest": ("..cache.manifest.cli", "manifest", "A manifest of a table or a corpus."),
     "cache": ("..cache.cli", "cache", "List, show and check what is stored."),
     "convert-scaler": (
         ".cli_scaler",

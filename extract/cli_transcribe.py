@@ -94,9 +94,7 @@ def transcribe(
         *(clips, folder, ear), per_language=per_language, overwrite=overwrite, progress=progress
     )
     progress.end()
-    if output.resolve().parent != manifest.resolve().parent:
-        click.echo(f"{output}: paths are relative to {clips.root}: read it with --root", err=True)
-    done.clips.write(output)
+    done.clips.moved(output.parent).write(output)
     for clip, why in done.failed.items():
         click.echo(f"{clip}: {why}", err=True)
     counts = {"clips": len(clips), **done.counts, "output": str(output), "cache": str(folder)}

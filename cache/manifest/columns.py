@@ -105,7 +105,7 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
     if not labels_only and not ("path" in columns or "text" in columns):
         raise InputError(
             f"{table.source}: no column path or text; it has {', '.join(table.columns)}."
-            + (nearest("path", table.columns) or nearest("text", table.columns))
+            + (nearest("path", table.columns) or nearest("text", table.columns) or _headless(table))
         )
     times = times_of(table, columns.get("path"))
     for name in TIMES:
@@ -132,6 +132,10 @@ def normal(values: Sequence[str]) -> Sequence[str]:
     if all("".join(values[i : i + 1000]).isascii() for i in range(0, len(values), 1000)):
         return values
     return [value if value.isascii() else unicodedata.normalize("NFC", value) for value in values]
+
+
+def _headless(table: Table) -> str:
+    return " The first line is taken for the header." if table.rows_are_lines else ""
 
 
 def _folded(name: str) -> str:

@@ -320,6 +320,16 @@ class Manifest:
             state.update(text.encode() + b"\n")
         return state.hexdigest()
 
+    def moved(self, folder: str | os.PathLike) -> Manifest:
+        """Return the clips with their paths as a table in `folder` has to write them."""
+        here, base = os.path.realpath(self.root), Path(folder).absolute()
+        if here == os.path.realpath(base):
+            return self
+        paths = {written: self._folder.seen_from(base, written) for written in set(self["path"])}
+        columns = {**self._columns, "path": _objects([paths[p] for p in self["path"]])}
+        kept = {name: values for name, values in columns.items() if name in self}
+        return self._like(kept, self._lines)
+
     def write(self, path: str | os.PathLike) -> Path:
         """Write the table as ``.csv``, ``.tsv`` or ``.jsonl``; paths stay as they are written."""
         columns = {

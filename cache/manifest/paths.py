@@ -89,6 +89,14 @@ class Folder:
             )
         return Path(real)
 
+    def seen_from(self, base: Path, written: str) -> str:
+        """Return a path as a table in the folder `base` writes it: relative inside it, or whole."""
+        if not written:
+            return written
+        path = os.path.abspath(self.root / written)  # noqa: PTH100 - links stay as they are
+        top = os.path.abspath(base) + os.sep  # noqa: PTH100
+        return path.removeprefix(top)
+
     def _holds(self, real: str) -> bool:
         if self._real_root is None:
             self._real_root = os.path.realpath(self.root).rstrip(os.sep) + os.sep

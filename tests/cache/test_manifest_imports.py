@@ -195,8 +195,10 @@ def test_emobox(tmp_path):
 def test_emobox_segments_and_errors(tmp_path):
     clips = read_emobox(emobox(tmp_path / "a", start_time=0.5, end_time=1.0))
     assert (clips.clip(0).start, clips.clip(0).end) == (0.5, 1.0)
-    with pytest.raises(InputError, match=r"line 1: label 'n' is not in .*Did you mean 'N'"):
-        read_emobox(emobox(tmp_path / "b", emo="n"))
+    clips = read_emobox(emobox(tmp_path / "b", emo="n"))  # EmoDB's folds and map differ in case
+    assert clips.clip(0).label == "Neutral"
+    with pytest.raises(InputError, match=r"line 1: label 'q' is not in "):
+        read_emobox(emobox(tmp_path / "d", emo="q"))
     with pytest.raises(InputError, match="expected key, wav and emo"):
         read_emobox(emobox(tmp_path / "c", wav=""))
 

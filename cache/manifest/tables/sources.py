@@ -141,6 +141,8 @@ def _described(path: Path, stream: BinaryIO | gzip.GzipFile, known: Sequence[str
             what = "Parquet" if suffix == ".parquet" else "an Excel workbook"
             raise InputError(f"{name}: not {what}; expected a table: {', '.join(known)}")
         return Source(name, suffix, stream)
+    if suffix == ".arrow":
+        return Source(name, suffix, stream)
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return Source(name, suffix, stream, "utf-16")
     if b"\0" in head:

@@ -1,0 +1,290 @@
+"""Corpora in which a file's name says what is spoken, by whom, and how."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...errors import InputError, listed, nearest
+from ..manifest import Manifest
+
+__all__ = ["CORPORA", "audio_files", "read_folders", "read_named", "read_unified"]
+
+AUDIO = (
+    ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf",
+    ".w64", ".voc", ".sph", ".m4a", ".aac", ".mp4", ".mov", ".3gp", ".webm", ".mka", ".mkv",
+    ".amr", ".wma", ".flv", ".wv", ".mp2",
+)  # fmt: skip
+VALENCE = {"-1": "negative", "0": "neutral", "1": "positive"}
+UNIFIED = ("number", "dataset", "speaker", "gender", "emotion", "valence", "language", "locale")
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """How the names of a corpus are built, and what their codes mean."""
+
+    name: str
+    pattern: re.Pattern[str]
+    labels: Mapping[str, str]
+    language: str
+    form: str
+    skip: Callable[[re.Match[str]], bool] = lambda found: False
+
+
+def _corpus(name: str, pattern: str, labels: str, language: str, form: str, **more) -> Corpus:
+    codes = dict(pair.split("=") for pair in labels.replace("_", " ").split(";"))
+    return Corpus(name, re.compile(pattern), codes, language, form, **more)
+
+
+CORPORA = {
+    corpus.name: corpus
+    for corpus in (
+        _corpus(
+            "ravdess",
+            r"(?P<modality>\d\d)-\d\d-(?P<label>\d\d)-(?P<intensity>\d\d)-(?P<sentence_code>\d\d)"
+            r"-(?P<repetition>\d\d)-(?P<speaker>\d\d)",
+            "01=neutral;02=calm;03=happy;04=sad;05=angry;06=fearful;07=disgust;08=surprised",
+            "eng",
+            "03-01-06-01-02-01-12.wav",
+            skip=lambda found: found["modality"] == "02",  # pictures without sound
+        ),
+        _corpus(
+            "emodb",
+            r"(?P<speaker>\d\d)(?P<sentence_code>[ab]\d\d)(?P<label>[WLEAFTN])(?P<version>[a-f])",
+            "W=anger;L=boredom;E=disgust;A=fear;F=happiness;T=sadness;N=neutral",
+            "deu",
+            "03a01Fa.wav",
+        ),
+        _corpus(
+            "crema-d",
+            r"(?P<speaker>1\d{3})_(?P<sentence_code>[A-Z]{3})_(?P<label>[A-Z]{3})"
+            r"_(?P<intensity>LO|MD|HI|XX|X)",
+            "ANG=anger;DIS=disgust;FEA=fear;HAP=happiness;NEU=neutral;SAD=sadness",
+            "eng",
+            "1001_DFA_ANG_XX.wav",
+        ),
+        _corpus(
+            "tess",
+            r"(?P<speaker>[OY]AF)_(?P<sentence_code>[a-z]+)_(?P<label>[a-z]+)",
+            "angry=anger;disgust=disgust;fear=fear;happy=happiness;neutral=neutral;"
+            "ps=pleasant_surprise;sad=sadness",
+            "eng",
+            "OAF_back_angry.wav",
+        ),
+        _corpus(
+            "savee",
+            r"(?:(?P<speaker>DC|JE|JK|KL)[_/])(?P<label>sa|su|[adfhn])(?P<sentence_code>\d\d)",
+            "a=anger;d=disgust;f=fear;h=happiness;n=neutral;sa=sadness;su=surprise",
+            "eng",
+            "DC_a01.wav or DC/a01.wav",
+        ),
+        _corpus(
+            "emovo",
+            r"(?P<label>dis|gio|neu|pau|rab|sor|tri)-(?P<speaker>[mf]\d)-(?P<sentence_code>[a-z]\d?)",
+            "dis=disgust;gio=happiness;neu=neutral;pau=fear;rab=anger;sor=surprise;tri=sadness",
+            "ita",
+            "dis-f1-b1.wav",
+        ),
+    )
+}
+
+
+def audio_files(folder: str | os.PathLike) -> tuple[list[str], list[str]]:
+    """Return the audio files below a folder, and what was left out; both relative, with ``/``.
+
+    What an operating system leaves (``._*``, ``.DS_Store``, ``__MACOSX``) is not mentioned.
+    """
+    folder, audio, others = Path(folder), [], []
+    for here, folders, names in os.walk(folder, followlinks=True):
+        folders[:] = sorted(f for f in folders if not f.startswith(".") and f != "__MACOSX")
+        for name in sorted(n for n in names if not n.startswith(".")):
+            path = (Path(here) / name).relative_to(folder).as_posix()
+            (audio if Path(name).suffix.lower() in AUDIO else others).append(path)
+    return audio, others
+
+
+def read_named(
+    folder: str | os.PathLike, corpus: str, root: str | os.PathLike | None = None
+) -> Manifest:
+    """Read a folder of RAVDESS, EmoDB, CREMA-D, TESS, SAVEE or EMOVO by the names of its files.
+
+    Parameters
+    ----------
+    folder : path
+    corpus : {"ravdess", "emodb", "crema-d", "tess", "savee", "emovo"}
+    root : path, optional
+        Folder that the files may not leave.
+
+    Returns
+    -------
+    Manifest
+        Speakers are ``<corpus>-<code>``, labels are English words; further codes stand in columns
+        of their own. Files of other names are left out, and named in `notes`.
+
+    Raises
+    ------
+    InputError
+        No file has a name of the corpus.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> _ = (folder / "03a01Fa.wav").write_bytes(b"")
+    >>> clips = read_named(folder, "emodb")
+    >>> clips.ids, clips.clip(0).label, clips.clip(0).speaker
+    (['03a01Fa'], 'happiness', 'emodb-03')
+    """
+    if corpus not in CORPORA:
+        raise InputError(
+            f"corpus {corpus!r}; expected one of {', '.join(CORPORA)}.{nearest(corpus, CORPORA)}"
+        )
+    known = CORPORA[corpus]
+    audio, left = audio_files(folder)
+    rows = []
+    for path in audio:
+        found = _match(known, path)
+        if found is None or known.skip(found):
+            left.append(path)
+            continue
+        values = found.groupdict()
+        rows.append(
+            {
+                "id": Path(path).with_suffix("").name,
+                "path": path,
+                "label": known.labels[values.pop("label")],
+                "speaker": f"{corpus}-{values.pop('speaker')}",
+                "language": known.language,
+                "dataset": corpus,
+                **values,
+            }
+        )
+    return _manifest(rows, left, folder, root, f"expected names such as {known.form}")
+
+
+def fits(folder: str | os.PathLike) -> str:
+    """Return the corpus whose names most files of a folder have, or nothing."""
+    audio, _ = audio_files(folder)
+    counts = Counter(
+        name for path in audio for name, corpus in CORPORA.items() if _match(corpus, path)
+    )
+    counts["unified"] = sum(_unified(path) is not None for path in audio)
+    best, count = counts.most_common(1)[0]
+    return best if count and count * 2 > len(audio) else ""
+
+
+def read_folders(folder: str | os.PathLike, root: str | os.PathLike | None = None) -> Manifest:
+    """Read a folder in which each file lies in a folder that is named after its label."""
+    audio, left = audio_files(folder)
+    flat = [path for path in audio if "/" not in path]
+    rows = [{"path": path, "label": Path(path).parent.name} for path in audio if "/" in path]
+    return _manifest(rows, left + flat, folder, root, "expected folders named after the labels")
+
+
+def read_unified(
+    files: str | os.PathLike | Iterable[str],
+    root: str | os.PathLike | None = None,
+    *,
+    label: str = "emotion",
+) -> Manifest:
+    """Read the file names of the unified multilingual data set of emotional human utterances.
+
+    A name is ``<number>+<source>+<speaker>+<gender>+<emotion>+<valence>+<ISO 639-3>+<locale>``,
+    and the ending of any audio format.
+
+    Parameters
+    ----------
+    files : path or iterable of str
+        The folder of the audio, or names.
+    root : path, optional
+        Folder that names are relative to; needed with names.
+    label : {"emotion", "valence"}
+        What the label is: the emotion's code, or negative, neutral, positive as the data set maps
+        it, source by source. Both stand in columns of their own.
+
+    Returns
+    -------
+    Manifest
+        Files of a folder that are not audio or have another name are left out, and named in
+        `notes`.
+
+    Raises
+    ------
+    InputError
+        A name of another form among names that were given, or no file of this form.
+
+    Examples
+    --------
+    >>> clips = read_unified(["00000+aesdd+aesdd.1+f+ang+-1+ell+el-gr.wav"], ".", label="valence")
+    >>> clips.clip(0).speaker, clips.clip(0).label, clips.clip(0).language
+    ('aesdd.1', 'negative', 'ell')
+    """
+    if label not in ("emotion", "valence"):
+        raise InputError(f"label {label!r}; expected emotion or valence")
+    form = "expected " + "+".join(f"<{word}>" for word in UNIFIED) + ".wav"
+    left: list[str] = []
+    if isinstance(files, str | os.PathLike):
+        folder = Path(files)
+        names, left = audio_files(folder)
+        left += [name for name in names if _unified(name) is None]
+        names = [name for name in names if _unified(name) is not None]
+    else:
+        folder, names = Path(root or "."), list(files)
+    rows = []
+    for name in names:
+        fields = _unified(name)
+        if fields is None:
+            raise InputError(f"the name {name!r}; {form}")
+        valence = VALENCE[fields["valence"]]
+        rows.append(
+            {
+                "id": fields["number"],
+                "path": name,
+                "label": valence if label == "valence" else fields["emotion"],
+                **{word: fields[word] for word in ("speaker", "language", "dataset", "gender")},
+                "emotion": fields["emotion"],
+                "valence": valence,
+                "locale": fields["locale"],
+            }
+        )
+    return _manifest(rows, left, folder, root, form)
+
+
+def _unified(name: str) -> dict[str, str] | None:
+    fields = Path(name).stem.split("+")
+    found: dict[str, str] = dict(zip(UNIFIED, fields, strict=False))
+    return found if len(fields) == len(UNIFIED) and found["valence"] in VALENCE else None
+
+
+def _match(corpus: Corpus, path: str) -> re.Match[str] | None:
+    """Match the name, or the folder and the name (SAVEE keeps the speaker in the folder)."""
+    whole = Path(path).with_suffix("")
+    for text in (whole.name, "/".join(whole.parts[-2:])):
+        found = corpus.pattern.fullmatch(text)
+        if found and found["label"] in corpus.labels:
+            return found
+    return None
+
+
+def _manifest(
+    rows: list[dict[str, str]],
+    left: list[str],
+    folder: str | os.PathLike,
+    root: str | os.PathLike | None,
+    expected: str,
+) -> Manifest:
+    if not rows:
+        shown = f"; it has {listed(left, 3)}" if left else ""
+        raise InputError(f"{folder} has no such audio file{shown}; {expected}")
+    ids = [row.get("id", row["path"]) for row in rows]
+    if len(set(ids)) < len(ids):  # the same name in two folders
+        for row in rows:
+            row["id"] = row["path"]
+    clips = Manifest.from_rows(rows, folder, source=str(folder), allow_outside=root is None)
+    if left:
+        clips.notes = (*clips.notes, f"left out {len(left)} files: {listed(sorted(left), 20)}")
+    return clips

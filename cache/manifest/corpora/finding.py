@@ -1,0 +1,99 @@
+"""Which reader reads what is named."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...errors import InputError, listed
+from ..manifest import Manifest
+from ..tables.typed_tables import holds_bytes
+from . import audio_names, hub
+from .audformat import read_audformat_folder
+from .emobox import read_emobox
+from .kaldi import read_kaldi
+from .s3prl import read_s3prl
+
+__all__ = ["KINDS", "kind_of", "read_corpus"]
+
+KINDS = (
+    "table", "unified", *audio_names.CORPORA, "folders", "emobox", "s3prl", "kaldi", "audformat",
+    "datasets", "audiofolder",
+)  # fmt: skip
+
+
+def kind_of(path: Path) -> str:
+    """Return what a file or folder is, by what is in it.
+
+    Raises
+    ------
+    InputError
+        Nothing that is read.
+    """
+    if not path.is_dir():
+        return "datasets" if path.suffix == ".parquet" and _with_audio(path) else "table"
+    marks = {
+        "kaldi": (path / "wav.scp").is_file(),
+        "emobox": any(path.glob("fold_*/*.jsonl")),
+        "audformat": (path / "db.yaml").is_file(),
+        "datasets": hub.is_saved(path),
+        "audiofolder": bool(hub.metadata_files(path)),
+        "s3prl": _has_wav_path(path),
+    }
+    for kind, there in marks.items():
+        if there:
+            return kind
+    if corpus := audio_names.fits(path):
+        return corpus
+    audio, others = audio_names.audio_files(path)
+    shown = listed((audio or others)[:3]) if audio or others else "nothing"
+    raise InputError(
+        f"{path} holds {shown}: not a corpus that is known by its files. Where the folders are"
+        " named after the labels, --as folders reads them; else name a table"
+    )
+
+
+def read_corpus(
+    path: Path,
+    kind: str,
+    *,
+    root: Path | None = None,
+    fold: int = 1,
+    table: str | None = None,
+    label: str = "emotion",
+    audio_dir: Path | None = None,
+    dedupe: bool = False,
+) -> Manifest:
+    """Read a table or a corpus of a kind of `KINDS`."""
+    readers: dict[str, Any] = {
+        "table": lambda: Manifest.read(path, root, dedupe=dedupe),
+        "unified": lambda: audio_names.read_unified(path, root, label=label),
+        "folders": lambda: audio_names.read_folders(path, root),
+        "emobox": lambda: read_emobox(path, fold, root),
+        "s3prl": lambda: read_s3prl(path, root),
+        "kaldi": lambda: read_kaldi(path, root),
+        "audformat": lambda: read_audformat_folder(path, table, root),
+        "datasets": lambda: hub.read_saved(path, audio_dir),
+        "audiofolder": lambda: hub.read_audio_folder(path, root),
+    }
+    if kind in readers:
+        return readers[kind]()
+    return audio_names.read_named(path, kind, root)
+
+
+def _has_wav_path(folder: Path) -> bool:
+    for path in sorted(folder.glob("*.csv")):
+        with path.open("rb") as stream:
+            if b"wav_path" in stream.readline():
+                return True
+    return False
+
+
+def _with_audio(path: Path) -> bool:
+    try:
+        import pyarrow.parquet as parquet
+
+        schema = parquet.read_schema(path)
+    except (ImportError, OSError, ValueError):
+        return False  # reading the table says what is wrong
+    return any(holds_bytes(field.type) for field in schema)

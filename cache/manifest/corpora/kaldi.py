@@ -1,0 +1,88 @@
+"""Kaldi data folders: ``wav.scp`` with ``segments``, ``text``, ``utt2spk`` and labels."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ...errors import InputError, listed
+from ..manifest import Manifest
+
+__all__ = ["read_kaldi"]
+
+#: file -> our column; the first of those that are there
+COLUMNS = {
+    "text": ("text",),
+    "speaker": ("utt2spk",),
+    "label": ("utt2emo", "utt2label", "utt2emotion", "utt2category"),
+    "language": ("utt2lang",),
+}
+
+
+def read_kaldi(folder: str | os.PathLike, root: str | os.PathLike | None = None) -> Manifest:
+    """Read a Kaldi data folder.
+
+    Parameters
+    ----------
+    folder : path
+        With ``wav.scp``; ``segments``, ``text``, ``utt2spk``, ``utt2lang`` and ``utt2emo`` (or
+        ``utt2label``) where there are any.
+    root : path, optional
+        What paths in ``wav.scp`` are relative to and may not leave; by default the folder of the
+        recipe, from which Kaldi runs: two above ``data/train``, else the current folder.
+
+    Raises
+    ------
+    InputError
+        A recording that is made by a command, or a line that is not of the form.
+    """
+    folder = Path(folder)
+    recordings = _pairs(folder / "wav.scp")
+    piped = [name for name, value in recordings.items() if value.endswith("|")]
+    if piped:
+        raise InputError(
+            f"{folder / 'wav.scp'}: {listed(piped)}: made by a command ({recordings[piped[0]]!r});"
+            " run it once for each recording, and name the files that it writes"
+        )
+    rows: dict[str, dict[str, str]] = {}
+    if (folder / "segments").is_file():
+        for utterance, value in _pairs(folder / "segments").items():
+            fields = value.split()
+            if len(fields) != 3 or fields[0] not in recordings:
+                raise InputError(
+                    f"{folder / 'segments'}: {utterance} {value}: expected a recording of wav.scp,"
+                    " a start and an end in seconds"
+                )
+            start, end = fields[1], fields[2]
+            end = "" if end in ("-1", "-1.0") else end  # to the end of the recording
+            rows[utterance] = {"path": recordings[fields[0]], "start": start, "end": end}
+    else:
+        rows = {name: {"path": path} for name, path in recordings.items()}
+    for column, names in COLUMNS.items():
+        for name in [name for name in names if (folder / name).is_file()][:1]:
+            for utterance, value in _pairs(folder / name).items():
+                if utterance in rows:
+                    rows[utterance][column] = value
+    base = root
+    if base is None:
+        above = folder.absolute().parent
+        base = above.parent if above.name == "data" else Path()
+    clips = [{"id": utterance, **row} for utterance, row in rows.items()]
+    return Manifest.from_rows(clips, base, source=str(folder), allow_outside=root is None)
+
+
+def _pairs(path: Path) -> dict[str, str]:
+    """Return the first word of each line, and the rest."""
+    found: dict[str, str] = {}
+    try:
+        lines = path.read_text("utf-8").split("\n")
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: not UTF-8; save it as UTF-8") from None
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        name, *rest = line.strip().split(maxsplit=1)
+        if name in found:
+            raise InputError(f"{path} line {number}: {name} stands twice")
+        found[name] = rest[0] if rest else ""
+    return found
