@@ -39,8 +39,9 @@ def read_audformat_folder(
     if table is None and len(files) == 1:
         [table] = files
     if table not in files:
+        wrong = f"no table {table}" if table else "several tables, which one?"
         raise InputError(
-            f"{folder}: {f'no table {table}' if table else 'which table?'} --table NAME; expected one of {', '.join(files) or 'none: no db.*.csv'}."
+            f"{folder}: {wrong} --table takes one of {', '.join(files) or 'none: no db.*.csv'}."
             f"{nearest(table or '', files)}"
         )
     return Manifest.read(files[table], root or folder, allow_outside=root is None)
