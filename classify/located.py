@@ -38,6 +38,8 @@ class Located:
         The file, as it was named.
     line : int
         Counted from 1; 0 where it was not read from a file.
+    written : str
+        A scalar as the file has it, for words that YAML takes for something else: ``no``, ``01``.
 
     Examples
     --------
@@ -52,6 +54,7 @@ class Located:
     value: Any
     source: str
     line: int
+    written: str = ""
 
     def fail(self, message: str) -> NoReturn:
         """Raise `InputError` with file and line (where there is one) before `message`."""
@@ -202,11 +205,16 @@ def _located(loader: yaml.SafeLoader, node: yaml.Node | None, source: str) -> Lo
                     f"{key!r} stands twice (first on line {found[key].line})"
                 )
             # the line of the key: a value may start one line below
-            found[key] = Located(_located(loader, value_node, source).value, source, key_line)
+            value = _located(loader, value_node, source)
+            found[key] = Located(value.value, source, key_line, value.written)
         return Located(found, source, line)
     if isinstance(node, yaml.SequenceNode):
         return Located([_located(loader, item, source) for item in node.value], source, line)
     plain = isinstance(node, yaml.ScalarNode) and node.style is None
     if plain and node.tag == "tag:yaml.org,2002:str" and _EXPONENT.fullmatch(node.value):
-        return Located(float(node.value), source, line)
-    return Located(loader.construct_object(node), source, line)
+        return Located(float(node.value), source, line, node.value)
+    written = node.value if isinstance(node, yaml.ScalarNode) else ""
+    try:
+        return Located(loader.construct_object(node), source, line, written)
+    except ValueError as error:  # 2020-13-45 has the form of a date
+        raise InputError(f"{source}:{line}: {written!r}: {error}; quote it if it is text") from None

@@ -19,26 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import yaml
 
 from ..cache.errors import InputError, nearest
 from .labels import resolve, shipped
+from .located import read_yaml
+from .task_spec import check_spec, spec_of
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
-
-KEYS = {
-    "name",
-    "version",
-    "extends",
-    "vocabulary",
-    "labels",
-    "leave_out",
-    "synonyms",
-    "corpora",
-    "values",
-    "ignore_case",
-}
 
 
 @dataclass(frozen=True)
@@ -134,12 +122,7 @@ class Task:
             If the file cannot be read, or a key or label in it is not understood.
         """
         path = Path(path)
-        try:
-            spec = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise InputError(f"task file {path} cannot be read: {error}") from error
-        if not isinstance(spec, dict):
-            raise InputError(f"task file {path} holds no mapping; expected at least `labels:`")
+        spec = spec_of(read_yaml(path))
         return cls.from_spec(spec, default_name=path.stem, source=str(path))
 
     @classmethod
@@ -154,9 +137,7 @@ class Task:
         >>> task.labels, task.label_of("sad")
         (('low', 'high'), 'low')
         """
-        for key in spec:
-            if key not in KEYS:
-                raise InputError(f"{source}: unknown key {key!r}.{nearest(str(key), KEYS)}")
+        check_spec(spec, source)
         merged = dict(spec)
         if "extends" in spec:
             tasks = shipped()["tasks"]
@@ -191,7 +172,7 @@ class Task:
         >>> Task.from_labels(["no", "yes"]).label_of("yes")
         'yes'
         """
-        labels = tuple(labels)
+        labels = tuple(unicodedata.normalize("NFC", label) for label in labels)
         return cls(name, labels, {label: label for label in labels})
 
     def record(self) -> dict[str, Any]:
@@ -254,7 +235,7 @@ class Task:
             If neither the task nor the corpus knows the raw label.
         """
         key = self._key(raw)
-        here = self.corpora.get(dataset.casefold(), {})
+        here = self._corpus(dataset)
         for table in (here, self.map):
             if key in table:
                 return table[key]
@@ -278,6 +259,7 @@ class Task:
         InputError
             If raw labels are unknown or blank: each with its count, first line and nearest name.
         """
+        clips.column("label")
         known: dict[tuple[str, str], str | None] = {}
         unknown: dict[str, list[int]] = {}
         result = np.empty(len(clips), dtype=object)
@@ -297,6 +279,7 @@ class Task:
                 dropped[pair[0]] += 1
         if unknown:
             raise InputError(self._unknown(unknown, clips))
+        self._check_signs(known, clips)
         return Encoded(result, dict(sorted(dropped.items())))
 
     def select(self, clips: Manifest, *, blank: str = "error") -> tuple[Manifest, dict[str, int]]:
@@ -320,6 +303,26 @@ class Task:
         raw = kept["raw_label"] if "raw_label" in kept else kept["label"]
         kept = kept.with_columns(label=list(encoded.labels[keep]), raw_label=list(raw))
         return kept, encoded.dropped
+
+    def _corpus(self, dataset: str) -> Mapping[str, str | None]:
+        return self.corpora.get(unicodedata.normalize("NFC", dataset).casefold(), {})
+
+    def _check_signs(self, pairs: Iterable[tuple[str, str]], clips: Manifest) -> None:
+        """Ask where 0 may be negative (of 0 and 1) or neutral (of -1, 0 and 1)."""
+        if not {"-1", "0"} <= self.map.keys():
+            return
+        raws: dict[str, set[str]] = {}
+        for raw, dataset in pairs:
+            raws.setdefault(dataset, set()).add(raw)
+        for dataset, found in raws.items():
+            if "0" in found and "-1" not in found and "0" not in self._corpus(dataset):
+                of = f" of {dataset}" if dataset else ""
+                low, middle, high = (self.map.get(raw) for raw in ("-1", "0", "1"))
+                raise InputError(
+                    f"{clips.source}: the labels{of} hold 0 and no -1: is 0 {middle}, or is it"
+                    f" {low}, as of 0 and 1? Say so in a task file, such as"
+                    f' labels: {{{low}: ["0"], {high}: ["1"]}}, or write the words into the table'
+                )
 
     def _key(self, raw: str) -> str:
         key = unicodedata.normalize("NFC", raw)

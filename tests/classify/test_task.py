@@ -179,11 +179,11 @@ def test_a_task_file_extends_a_shipped_task(tmp_path):
         ("labels: [a]", "at least two"),
         ("labels: {a: [x], b: [x]}", "stands for both"),
         ("labels: [a, b]\ncorpora: {z: {q: c}}", "expected one of a, b"),
-        ("- a\n- b", "no mapping"),
+        ("- a\n- b", "expected a mapping"),
         ("labels: [a, b]\nvalues: {a: 1}", "`values`"),
         ("extends: valense", "expected one of"),
         ("labels: [a, b]\nvocabulary: [feelings]", "expected emotions or sentiments"),
-        ("labels: [!!python/object/apply:os.system [true], b]", "cannot be read"),
+        ("labels: [!!python/object/apply:os.system [true], b]", "the tag"),
     ],
 )
 def test_a_wrong_task_file_says_what_is_wrong(tmp_path, text, message):
