@@ -322,13 +322,11 @@ class Manifest:
 
     def moved(self, folder: str | os.PathLike) -> Manifest:
         """Return the clips with their paths as a table in `folder` has to write them."""
-        here, base = os.path.realpath(self.root), Path(folder).absolute()
-        if here == os.path.realpath(base):
+        if "path" not in self or os.path.realpath(self.root) == os.path.realpath(folder):
             return self
-        paths = {written: self._folder.seen_from(base, written) for written in set(self["path"])}
-        columns = {**self._columns, "path": _objects([paths[p] for p in self["path"]])}
-        kept = {name: values for name, values in columns.items() if name in self}
-        return self._like(kept, self._lines)
+        paths = {written: self._folder.seen_from(folder, written) for written in set(self["path"])}
+        moved = _objects([paths[written] for written in self["path"]])
+        return self._like({**self._columns, "path": moved}, self._lines)
 
     def write(self, path: str | os.PathLike) -> Path:
         """Write the table as ``.csv``, ``.tsv`` or ``.jsonl``; paths stay as they are written."""

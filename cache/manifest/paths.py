@@ -89,7 +89,7 @@ class Folder:
             )
         return Path(real)
 
-    def seen_from(self, base: Path, written: str) -> str:
+    def seen_from(self, base: str | os.PathLike, written: str) -> str:
         """Return a path as a table in the folder `base` writes it: relative inside it, or whole."""
         if not written:
             return written
