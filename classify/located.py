@@ -71,6 +71,10 @@ class Located:
     def __contains__(self, key: str) -> bool:
         return key in self.value
 
+    def key(self, name: str) -> Located:
+        """Return where a key of a mapping stands; the mapping itself where it was left out."""
+        return self.value[name] if isinstance(self.value, dict) and name in self.value else self
+
     def mapping(self, what: str, allowed: Iterable[str] | None = None) -> dict[str, Located]:
         """Return the mapping; any key that is not in `allowed` is an error."""
         if not isinstance(self.value, dict):

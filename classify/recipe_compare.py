@@ -7,6 +7,8 @@ from typing import Any
 
 from .located import Located
 
+MOST_DRAWS = 1_000_000
+
 
 def compare_options(at: Located) -> dict[str, Any]:
     """Read the recipe's `compare`: what else the comparison is to do.
@@ -30,7 +32,10 @@ def _curve(item: Located, name: str) -> bool | str:
 
 
 def _draws(item: Located, name: str) -> int:
-    return item.number(name, whole=True, least=100)
+    draws = item.number(name, whole=True, least=100)
+    if draws > MOST_DRAWS:
+        item.fail(f"{name} is {draws}; expected at most {MOST_DRAWS}")
+    return draws
 
 
 def _level(item: Located, name: str) -> float:

@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache.manifest import Manifest
-from .experiments.checks import check_recipe, check_sources, check_stored, divide
+from .experiments.checks import check_recipe, check_sources, divide
 from .experiments.earlier import keep_earlier
+from .experiments.places import check_stored
 from .experiments.shares import Share, divisions, hopeful, recordings, share_out_all, sits_out
 from .member import EPOCH, is_done, read_member, read_seeds, train_member
 from .predictions import Predictions

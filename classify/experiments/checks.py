@@ -10,32 +10,24 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from ...cache.errors import InputError, listed, nearest
+from ...cache.errors import InputError, nearest
 from ...cache.features import pick_layers
-from ..located import Located
 from ..splits import splits
-from .places import check_writable_folder
+from .places import check_places
 from .shares import Share, divisions, share_out
 
 if TYPE_CHECKING:
     from ..prepare import Prepared
     from ..recipe import MemberEntry, Recipe
     from ..split import Split
-    from ..stored import Stored
     from ..task import Task
 
-__all__ = ["check_recipe", "check_sources", "check_stored", "divide"]
+__all__ = ["check_recipe", "check_sources", "divide"]
 
-WRITTEN = ("split.csv", "run.json", "report.md", "comparison.json", "repeats.json")
 LABELS = ("label", "raw_label")
-NETWORKS = (
-    "layers",
-    "combine",
-    "scale",
-    "seeds",
-    "random_state",
-    "refit",
-)  # what a head is needed for
+LARGEST_SEED = 2**32
+# what a head is needed for
+NETWORKS = ("layers", "combine", "scale", "seeds", "random_state", "refit")
 
 
 def check_recipe(ready: Prepared) -> list[Split]:
@@ -59,7 +51,7 @@ def check_recipe(ready: Prepared) -> list[Split]:
     from ..member import check_head
 
     recipe = ready.recipe
-    _check_places(ready)
+    check_places(ready)
     for entry in recipe.members.values():
         check_head(entry)
         _check_member(entry, ready)
@@ -69,6 +61,8 @@ def check_recipe(ready: Prepared) -> list[Split]:
     sides = _sides(ready)
     for own in divisions(recipe, found).values():
         shares = share_out(recipe, own, sides)
+        for name, share in shares.items():
+            _check_weighted_labels(recipe.members[name], share)
         _check_compare(ready, shares, own)
     return found
 
@@ -88,7 +82,7 @@ def check_sources(ready: Prepared) -> None:
                 try:
                     pick_layers(layers, spec.n_layers)
                 except InputError as error:
-                    _key(entry.at, "layers").fail(f"member {entry.name!r} on {name!r}: {error}")
+                    entry.at.key("layers").fail(f"member {entry.name!r} on {name!r}: {error}")
         if not entry.head:
             labels = specs[0].labels
             if not labels:
@@ -97,22 +91,6 @@ def check_sources(ready: Prepared) -> None:
                     "say which head, or classifier: true of the encoder"
                 )
             _check_labels(entry, labels, ready.task)
-
-
-def check_stored(ready: Prepared, stored: Mapping[str, Stored]) -> None:
-    """Check that a space that the recipe names holds every clip: nothing can be embedded into it.
-
-    Raises
-    ------
-    InputError
-        With file and line, and the ids that are missing.
-    """
-    for name, one in stored.items():
-        if ready.sources[name].is_stored_space and one.pending:
-            ready.recipe.encoders[name].at.fail(
-                f"the space of {name!r} has no row for {len(one.pending)} clips "
-                f"({listed(one.pending)}); name the encoder in the recipe to compute them"
-            )
 
 
 def divide(ready: Prepared, digests: Mapping[str, str | None] | None = None) -> list[Split]:
@@ -134,25 +112,9 @@ def divide(ready: Prepared, digests: Mapping[str, str | None] | None = None) -> 
     try:
         return splits(ready.labelled, digests=digests, needs_train=trains, **recipe.split)
     except InputError as error:
-        at, message = _key(recipe.at, "split"), str(error)
+        at, message = recipe.at.key("split"), str(error)
     keys = at.value if at is not recipe.at else {}
     raise next((one for key, one in keys.items() if key in message), at).error(message)
-
-
-def _check_places(ready: Prepared) -> None:
-    recipe = ready.recipe
-    at = _key(recipe.at, "report")
-    report, cache = recipe.report.resolve(), recipe.cache.resolve()
-    if report == cache or report.is_relative_to(cache):
-        at.fail(
-            f"report {recipe.report} is inside the cache {recipe.cache}; expected another folder"
-        )
-    for what, path in (("manifest", recipe.manifest), ("recipe", recipe.path)):
-        if path.resolve() in [report / name for name in WRITTEN]:
-            at.fail(f"report {recipe.report}: the run would write over the {what} {path}")
-    _located(at, check_writable_folder, recipe.report, "report")
-    if not ready.cache.packed:
-        _located(_key(recipe.at, "cache"), check_writable_folder, recipe.cache, "cache")
 
 
 def _check_member(entry: MemberEntry, ready: Prepared) -> None:
@@ -167,9 +129,20 @@ def _check_member(entry: MemberEntry, ready: Prepared) -> None:
             keys["on"].fail(f"member {entry.name!r} has no head, so it takes one encoder")
         return
     _check_inputs(entry)
+    if entry.random_state + entry.seeds > LARGEST_SEED:
+        at = keys["random_state"] if "random_state" in keys else keys["seeds"]
+        at.fail(
+            f"member {entry.name!r}: random_state {entry.random_state} with {entry.seeds} seeds; "
+            f"expected numbers below {LARGEST_SEED}"
+        )
     for values in entry.settings.get("class_weight", ()):
         if isinstance(values, dict):
             _check_class_weight(entry, values, ready)
+        elif values not in (None, "balanced"):
+            keys["class_weight"].fail(
+                f"member {entry.name!r}: class_weight is {values!r}; expected balanced, null, or "
+                f"weights by label.{nearest(str(values), ['balanced'])}"
+            )
     if isinstance(entry.scale, str):
         blank = sum(not str(value) for value in ready.labelled[entry.scale])
         if blank:
@@ -222,6 +195,23 @@ def _check_class_weight(entry: MemberEntry, values: Mapping[str, Any], ready: Pr
         at.fail(f"member {entry.name!r}: class_weight is 0 for every label")
 
 
+def _check_weighted_labels(entry: MemberEntry, share: Share) -> None:
+    """Check that train has each label that a weight is given for, in every fold."""
+    weighted = {
+        label
+        for values in entry.settings.get("class_weight", ())
+        if isinstance(values, dict)
+        for label in values
+    }
+    for part in share.parts:
+        if lacking := sorted(weighted - set(part.train["label"])):
+            where = f" of {part.name}" if part.name else ""
+            entry.at.value["class_weight"].fail(
+                f"member {entry.name!r}: class_weight names {', '.join(map(repr, lacking))}, of "
+                f"which train{where} has no clip"
+            )
+
+
 def _check_labels(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None:
     try:
         mapped = [task.label_of(str(label)) for label in labels]
@@ -249,12 +239,12 @@ def _check_strategies(recipe: Recipe) -> None:
 def _check_columns(ready: Prepared) -> None:
     """Check the columns whose values are resampled or tabled."""
     recipe, clips = ready.recipe, ready.labelled
-    columns = [("group", _key(recipe.at, "group"), recipe.group)]
-    options = _key(recipe.at, "compare")
+    columns = [("group", recipe.at.key("group"), recipe.group)]
+    options = recipe.at.key("compare")
     for column in recipe.compare.get("by", ()):
-        columns.append(("by", _key(options, "by"), column))
+        columns.append(("by", options.key("by"), column))
     if recipe.split.get("scheme") == "group-kfold" and "group" in recipe.split:
-        columns.append(("group", _key(recipe.at["split"], "group"), recipe.split["group"]))
+        columns.append(("group", recipe.at["split"].key("group"), recipe.split["group"]))
     for word, at, column in columns:
         if column not in clips:
             at.fail(
@@ -283,10 +273,10 @@ def _check_compare(ready: Prepared, shares: Mapping[str, Share], found: Sequence
     from ..subsets import MOST_MEMBERS
 
     recipe, options = ready.recipe, ready.recipe.compare
-    at = _key(recipe.at, "compare")
+    at = recipe.at.key("compare")
     calibrate = options.get("calibrate")
     if calibrate is not None and calibrate not in CALIBRATORS:
-        _key(at, "calibrate").fail(
+        at.key("calibrate").fail(
             f"calibrate is {calibrate!r}; expected one of {', '.join(CALIBRATORS)}."
             f"{nearest(calibrate, CALIBRATORS)}"
         )
@@ -294,19 +284,19 @@ def _check_compare(ready: Prepared, shares: Mapping[str, Share], found: Sequence
     if isinstance(curve, str):
         trained = [name for name, entry in recipe.members.items() if entry.head]
         if curve not in trained:
-            _key(at, "learning_curve").fail(
+            at.key("learning_curve").fail(
                 f"learning_curve of {curve!r}; expected one of {', '.join(trained) or 'no member'} "
                 f"(members that are trained).{nearest(curve, trained)}"
             )
     if options.get("subsets") and len(recipe.members) > MOST_MEMBERS:
-        _key(at, "subsets").fail(
+        at.key("subsets").fail(
             f"{len(recipe.members)} members have 2^{len(recipe.members)} subsets; expected at most "
             f"{MOST_MEMBERS} members. Use the ensemble 'greedy'"
         )
-    ensembles = _key(recipe.at, "ensembles")
+    ensembles = recipe.at.key("ensembles")
     needs = {name: ensembles for name in recipe.ensembles if STRATEGIES[name].learns}
-    needs |= {f"calibrate: {calibrate}": _key(at, "calibrate")} if calibrate else {}
-    needs |= {"subsets": _key(at, "subsets")} if options.get("subsets") else {}
+    needs |= {f"calibrate: {calibrate}": at.key("calibrate")} if calibrate else {}
+    needs |= {"subsets": at.key("subsets")} if options.get("subsets") else {}
     if needs and len(recipe.members) > 1 and (lack := _without_dev(shares, found)):
         first = next(iter(needs.values()))
         first.fail(
@@ -346,15 +336,3 @@ def _sides(ready: Prepared) -> dict[str, frozenset[str]]:
         modality = source.spec.modality if source else entry.options.get("modality")
         sides[name] = filled.get(str(modality), either)
     return sides
-
-
-def _key(at: Located, name: str) -> Located:
-    """Return where a key stands; what holds it where it was left out."""
-    return at[name] if isinstance(at.value, dict) and name in at else at
-
-
-def _located(at: Located, check: Any, *arguments: Any) -> None:
-    try:
-        check(*arguments)
-    except InputError as error:
-        at.fail(str(error))

@@ -5,12 +5,21 @@ from __future__ import annotations
 import os
 import re
 import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ...cache.errors import InputError
+from ...cache.errors import InputError, listed
 from ..located import Located
 
-__all__ = ["check_writable_folder", "expanded", "place"]
+if TYPE_CHECKING:
+    from ...cache.manifest import Manifest
+    from ..prepare import Prepared
+    from ..stored import Stored
+
+__all__ = ["check_places", "check_stored", "check_writable_folder", "expanded", "place"]
+
+WRITTEN = ("split.csv", "run.json", "report.md", "comparison.json", "repeats.json")
 
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 
@@ -73,3 +82,73 @@ def check_writable_folder(path: Path, what: str) -> None:
             pass
     except OSError as error:
         raise InputError(f"{what} {path} cannot be written: {error.strerror}") from None
+
+
+def check_places(ready: Prepared) -> None:
+    """Check where the report goes.
+
+    Raises
+    ------
+    InputError
+        Inside the cache, over the manifest or the recipe, or where nothing can be written.
+    """
+    recipe = ready.recipe
+    at = recipe.at.key("report")
+    report, cache = recipe.report.resolve(), recipe.cache.resolve()
+    if report == cache or report.is_relative_to(cache):
+        at.fail(
+            f"report {recipe.report} is inside the cache {recipe.cache}; expected another folder"
+        )
+    for what, path in (("manifest", recipe.manifest), ("recipe", recipe.path)):
+        if path.resolve() in [report / name for name in WRITTEN]:
+            at.fail(f"report {recipe.report}: the run would write over the {what} {path}")
+    _check_folder(at, recipe.report, "report")
+
+
+def check_stored(ready: Prepared, stored: Mapping[str, Stored]) -> None:
+    """Check that what is not stored can be embedded, and stored.
+
+    Raises
+    ------
+    InputError
+        A stored space that lacks clips, recordings of which none is there, a cache that cannot be
+        written; with file and line.
+    """
+    for name, one in stored.items():
+        source = ready.sources[name]
+        if not one.pending:
+            continue
+        if source.is_stored_space:
+            source.entry.at.fail(
+                f"the space of {name!r} has no row for {len(one.pending)} clips "
+                f"({listed(one.pending)}); name the encoder in the recipe to compute them"
+            )
+        if source.spec.modality == "audio" and not one.there:
+            _check_recordings(ready, source.clips, one.pending)
+        at = ready.recipe.at.key("cache")
+        if ready.cache.packed:
+            at.fail(
+                f"cache {ready.recipe.cache} is a packed file, which never changes, and {name!r} "
+                f"has {len(one.pending)} clips to embed; expected a folder"
+            )
+        _check_folder(at, ready.recipe.cache, "cache")
+
+
+def _check_recordings(ready: Prepared, clips: Manifest, pending: Sequence[str]) -> None:
+    """Refuse to embed where no recording is there: an audio folder that is not mounted."""
+    wanted = set(pending)
+    rows = [row for row, clip in enumerate(clips.ids) if clip in wanted]
+    if not any(clips.file(row).exists() for row in rows):
+        at = ready.recipe.at.key("root")
+        at = at if "root" in ready.recipe.at else ready.recipe.at["manifest"]
+        at.fail(
+            f"none of {len(rows)} recordings is there, for example {clips.file(rows[0])}; mount "
+            "the folder, or say with root where the paths of the manifest start"
+        )
+
+
+def _check_folder(at: Located, path: Path, what: str) -> None:
+    try:
+        check_writable_folder(path, what)
+    except InputError as error:
+        at.fail(str(error))

@@ -12,7 +12,8 @@ from ..prepare import open_source, prepare
 from ..recipe import MemberEntry, Recipe
 from ..run import Outcome, is_current
 from ..stored import Stored, look, measure
-from .checks import check_recipe, check_sources, check_stored, divide
+from .checks import check_recipe, check_sources, divide
+from .places import check_stored
 from .shares import Share, hopeful, recordings, share_out_all
 
 if TYPE_CHECKING:

@@ -124,6 +124,11 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         ("report: out", "group: emotion_again\nreport: out", 11, "which is the label"),
         ("[mean]", "[mean, stacking]", 9, "stacking learns on dev"),
         ("200,", "200, calibrate: temperature,", 10, "learns on dev"),
+        ("C: 1}", "class_weight: balancd}", 8, "Did you mean 'balanced'"),
+        ("C: 1}", "random_state: 4294967296}", 8, "expected numbers below"),
+        ("200,", "100000000,", 10, "at most 1000000"),
+        ("report: out", "report: /proc/nowhere/out", 11, "cannot be written"),
+        ("cache: my.cache", "cache: /proc/nowhere/c", 3, "cannot be written"),
         ("cache: my.cache", "cache: $NOT_SET_HERE/c", 3, "NOT_SET_HERE is not set"),
     ],
 )
@@ -148,6 +153,27 @@ def test_what_cannot_work_is_refused_with_its_line_and_nothing_is_made(
         assert words in told
         assert f"{path}:{line}" in told
     assert sorted(folder.rglob("*")) == before
+
+
+def test_a_weight_of_a_label_that_train_lacks_is_refused(folder):
+    rows = [row for row in read(folder / "clips.csv")
+            if row["label"] != "positive" or row["fold"] == "test"]  # fmt: skip
+    write_clips(folder / "clips.csv", rows)
+    path = recipe(folder, (SPLIT, "scheme: column, column: fold"),
+                  ("C: 1}", "class_weight: {positive: 2}}"))  # fmt: skip
+    with pytest.raises(InputError, match=r"r\.yaml:8: .*'positive', of which train has no clip"):
+        run(path)
+
+
+def test_recordings_of_which_none_is_there_stop_a_run_before_any_work(folder):
+    rows = [row | {"path": f"unmounted/{row['id']}.wav"} for row in read(folder / "clips.csv")]
+    write_clips(folder / "clips.csv", rows)
+    path = recipe(folder, ("{text: ngram}", "{text: ngram, speech: spectral}"),
+                  ("on: text, C: 1", "on: speech"))  # fmt: skip
+    for start in (preview, run):
+        with pytest.raises(InputError, match=r"r\.yaml:1: none of 81 recordings is there"):
+            start(path)
+    assert not (folder / "my.cache").exists()
 
 
 def test_a_check_counts_and_does_nothing_without_torch_or_scikit_learn(folder):
