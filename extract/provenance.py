@@ -11,7 +11,7 @@ from .encoder import Encoder
 
 __all__ = ["provenance"]
 
-_PACKAGES = ("affekt", "numpy", "soundfile", "soxr", "torch", "transformers", "tokenizers")
+_PACKAGES = ("affekt", "numpy", "soundfile", "av", "soxr", "torch", "transformers", "tokenizers")
 
 
 def provenance(encoder: Encoder) -> dict[str, Any]:
