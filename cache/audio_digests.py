@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .clips import Seen, seen
-from .digests import audio_digest, segment_digest
+from .digests import segment_digest
 from .errors import InputError
 from .remedies import DISPUTED
 
@@ -39,6 +40,10 @@ def audio_digests(
     return digests
 
 
+#: Files are read whole, so that what is decoded is what was hashed; not beyond this, in bytes.
+LARGEST = 2 << 30
+
+
 @dataclass
 class _Reading:
     """One pass over the files of some clips; a file that holds several is read once."""
@@ -60,13 +65,14 @@ class _Reading:
             status = path.stat()
         except OSError:
             return self._remembered(i)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
             return None
         digest = None if self.rehash else self.cache.clips.fresh(self.clips, i, status)
         if digest is None and self.may_read:
             if path not in self.files:
                 try:
-                    self.files[path] = audio_digest(path.read_bytes())
+                    with path.open("rb") as file:
+                        self.files[path] = hashlib.file_digest(file, "sha256").hexdigest()
                 except OSError:
                     return self._remembered(i)
             clip = self.clips.clip(i)

@@ -41,6 +41,12 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--window", type=POSITIVE, help="Seconds: a timeline of a long recording.")
 @click.option("--hop", type=POSITIVE, help="Seconds between two windows  [default: half a window]")
 @click.option("--figure", type=click.Path(path_type=Path), help="Draw the timeline there (.png).")
+@click.option(
+    "--damage",
+    type=click.Choice(["refuse", "accept"]),
+    help="What happens to audio of which more than 50 ms and 1 % are missing or unreadable."
+    "  [default: as the model's encoder]",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda ...")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
@@ -64,6 +70,7 @@ def predict(
     window: float | None,
     hop: float | None,
     figure: Path | None,
+    damage: str | None,
     device: str,
     as_json: bool,
     output: Path | None,
@@ -106,7 +113,12 @@ def predict(
         spoken = {"transcribe": transcribe, "whisper": whisper, "language": language}
         clips = with_text(chosen, clips, store, **spoken, device=device, say=say)
         answer = chosen.predict(
-            clips, store, encoders=encoders, device=device, progress=len(clips) > SHOWN
+            clips,
+            store,
+            encoders=encoders,
+            device=device,
+            damage=damage,
+            progress=len(clips) > SHOWN,
         )
     say_remarks(answer, unread, window=window is not None)
     predictions = chosen.nothing() if answer.predictions is None else answer.predictions
@@ -136,6 +148,11 @@ def _check_options(options: Mapping[str, Any]) -> None:
         if options[name] is not None and not options["transcribe"]:
             raise InputError(f"--{name} is for --transcribe, which was not given")
     output, cache = options["output"], options["cache"]
+    if options["damage"] and cache is not None:
+        raise InputError(
+            f"--damage {options['damage']} is not a rule of the model's encoder, so its rows are"
+            " not kept: leave --cache out"
+        )
     if output is not None and output.suffix not in (".csv", ".jsonl"):
         raise InputError(f"-o {output}: expected a name that ends in .csv or .jsonl")
     if options["figure"] is not None:

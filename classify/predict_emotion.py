@@ -173,11 +173,14 @@ def _transcribed(name: str, language: str, device: str | None, samples: Any) -> 
 
 
 def _samples(path: Path) -> Any:
-    from ..extract.audio import decode
+    from ..extract.decoder import Decoder
+    from ..extract.files import read_file
 
     try:
-        return decode(path.read_bytes(), SAMPLING_RATE).samples
-    except OSError as error:
-        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+        with Decoder(always=False) as decoder:
+            [heard] = decoder(read_file(path).data, [(None, None)], SAMPLING_RATE)
+        if isinstance(heard, Unusable):
+            raise heard
+        return heard.samples
     except Unusable as error:
         raise InputError(f"{path}: {error.code}: {error.message}") from error

@@ -16,7 +16,8 @@ from ..cache.cache import Cache
 from ..cache.errors import InputError, SpecError
 from ..cache.manifest import Manifest
 from ..cache.spec import Spec
-from ..extract.audio import length
+from ..extract.audio import Signal, length
+from ..extract.decoder import Decoder, is_plain
 from ..extract.encoder import BUILT_IN, Encoder
 from ..extract.errors import Unusable
 from ..extract.files import read_file
@@ -123,6 +124,7 @@ def embed_needs(
     encoders: Sequence[str | os.PathLike[str]] = (),
     noted: Mapping[str, Path] | None = None,
     device: str = "auto",
+    damage: str | None = None,
     progress: bool | None = False,
 ) -> list[Side]:
     """Embed what a model needs and the cache does not hold.
@@ -139,6 +141,9 @@ def embed_needs(
     noted : mapping of str to Path, optional
         Spec key -> the folder that the model was trained with.
     device : str
+    damage : str, optional
+        ``"accept"`` also embeds audio of which more than a little is missing; in the model's own
+        space, so only into a cache that is not kept.
     progress : bool or None
         As for `affekt.extract.extract`.
 
@@ -166,6 +171,8 @@ def embed_needs(
             continue
         where = (noted or {}).get(need.spec.key)
         encoder = find_encoder(need.spec, encoders, device, noted=where)
+        if damage is not None and kind == "audio":
+            encoder.damage, encoder.arguments = damage, None
         space = cache.create(need.spec)
         if position < len(canaries) and canaries[position] is not None and space.canary() is None:
             space.set_canary(canaries[position])
@@ -180,7 +187,12 @@ def embed_needs(
 def length_of(path: Path) -> float | Reason:
     """Return the seconds of a file as its decoder finds them, or why there are none."""
     try:
-        return length(read_file(path).data)
+        data = read_file(path).data
+        if is_plain(data):
+            return length(data)
+        with Decoder() as decoder:  # a compressed file is as long as what is decoded from it
+            [answer] = decoder(data, [(None, None)], 8000)
+        return answer.seconds if isinstance(answer, Signal) else (answer.code, answer.message)
     except Unusable as error:
         return error.code, error.message
 

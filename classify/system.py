@@ -87,6 +87,7 @@ class System:
         *,
         encoders: Sequence[str | os.PathLike[str]] = (),
         device: str = "auto",
+        damage: str | None = None,
         progress: bool | None = False,
     ) -> Answer:
         """Embed what is missing and predict.
@@ -96,7 +97,7 @@ class System:
         clips : Manifest
         cache : Cache
             Receives the embeddings.
-        encoders, device, progress
+        encoders, device, damage, progress
             As for `embed_needs`.
 
         Returns
@@ -116,6 +117,7 @@ class System:
                 encoders=(*encoders, *self.encoders),
                 noted=model.encoder_folders,
                 device=device,
+                damage=damage,
                 progress=progress,
             )
             for name, model in self.models.items()

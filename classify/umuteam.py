@@ -214,7 +214,8 @@ class Umuteam:
             Clips lack what the mode needs (`usable` leaves them out and says which), or cannot be
             decoded; found before any work where a look at the table is enough.
         """
-        from ..extract.audio import decode
+        from ..extract.decoder import Decoder
+        from ..extract.files import read_clip
         from .predictions import Predictions
 
         kept, left_out = self.usable(clips)
@@ -225,15 +226,19 @@ class Umuteam:
                 ". `affekt transcribe` makes text; usable(clips) leaves them out and counts them"
             )
         rows = []
-        for position, clip in enumerate(kept):
-            try:
-                samples = None
-                if "audio" in self.needs:
-                    data = _contents(kept.file(position), clip.id)
-                    samples = decode(data, SAMPLING_RATE, clip.start, clip.end).samples
-                rows.append(self.scores(samples, clip.text))
-            except Unusable as error:
-                raise InputError(f"clip {clip.id!r}: {error.code}: {error.message}") from error
+        with Decoder(always=False) as decoder:
+            for position, clip in enumerate(kept):
+                try:
+                    samples = None
+                    if "audio" in self.needs:
+                        data = read_clip(kept, position).data
+                        [heard] = decoder(data, [(clip.start, clip.end)], SAMPLING_RATE)
+                        if isinstance(heard, Unusable):
+                            raise heard
+                        samples = heard.samples
+                    rows.append(self.scores(samples, clip.text))
+                except Unusable as error:
+                    raise InputError(f"clip {clip.id!r}: {error.code}: {error.message}") from error
         return Predictions(list(kept.ids), self.labels, np.array(rows), source=self.name)
 
     def _text(self, text: str | None) -> np.ndarray:
@@ -270,13 +275,6 @@ def check_mode(mode: str, language: str) -> None:
             raise InputError(
                 f"{what} {value!r}; expected one of {', '.join(known)}.{nearest(value, known)}"
             )
-
-
-def _contents(path: Path, clip: str) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(f"clip {clip!r}: {path} cannot be read: {error.strerror}") from error
 
 
 def _text_backend(folder: Path, device: str | None, **options: Any) -> Backend:

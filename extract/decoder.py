@@ -31,7 +31,7 @@ from .files import LARGEST
 from .inputs.containers import inspect
 from .inputs.formats import SOUNDFILE
 
-__all__ = ["Decoder", "decode_segments", "module_paths"]
+__all__ = ["Decoder", "decode_segments", "is_plain", "module_paths"]
 
 Segment = tuple[float | None, float | None]
 

@@ -10,15 +10,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..cache.audio_digests import LARGEST
 from ..cache.errors import AffektError, InputError
 from ..cache.manifest import Manifest
 from .errors import Unusable
 from .inputs.missing import hint_missing
 
 __all__ = ["LARGEST", "FileBytes", "clip_file", "read_clip", "read_file"]
-
-#: Files are read whole, so that what is decoded is what was hashed; not beyond this, in bytes.
-LARGEST = 2 << 30
 
 #: Faults of a disk, a server or this machine, and not of the file that was asked for.
 _MACHINE = frozenset(

@@ -210,3 +210,18 @@ def test_silence_is_remarked(models, tmp_path):
     told = predict(models / "speech", tmp_path / "a.wav")
     assert told.exit_code == 0
     assert "a.wav: silent" in told.stderr
+
+
+def test_damage_beyond_a_little_is_predicted_by_option(models, tmp_path):
+    sound(tmp_path / "whole.wav")
+    data = (tmp_path / "whole.wav").read_bytes()
+    cut = tmp_path / "cut.wav"
+    cut.write_bytes(data[: len(data) * 3 // 4])
+    told = predict(models / "speech", cut, "--json")
+    assert told.exit_code == 3
+    assert "cut.wav: not predicted: truncated" in told.stderr
+    told = predict(models / "speech", cut, "--json", "--damage", "accept")
+    assert told.exit_code == 0, told.output
+    assert [row["id"] for row in json.loads(told.stdout)] == [str(cut)]
+    assert "damaged" in told.stderr
+    refused("leave --cache out", models / "speech", cut, "--damage", "accept", "--cache", tmp_path)
