@@ -279,7 +279,7 @@ def _options(fields: Mapping[str, Any], commit: str | None, device: str) -> dict
             options["allow_extra"] = fields["encoder"]["allow_extra"]
         if commit:
             options["revision"] = commit
-        if fields.get("labels"):
+        if fields.get("labels") or fields.get("outputs"):
             options["classifier"] = True
         else:
             options["pooling"] = fields["pooling"]

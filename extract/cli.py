@@ -74,7 +74,7 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     show_default=True,
     help="What happens to audio of which more than 50 ms and 1 % are missing or unreadable.",
 )
-@click.option("--classifier", is_flag=True, help="Class probabilities of a fine-tuned classifier.")
+@click.option("--classifier", is_flag=True, help="Outputs of a fine-tuned model.")
 @click.option("--no-special-tokens", is_flag=True, help="Text: pool words only.")
 @click.option("--prefix", help="Text: put before each text.")
 @click.option("--normalise", is_flag=True, help="Scale every vector to length 1.")

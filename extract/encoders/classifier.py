@@ -15,12 +15,13 @@ from ...cache.errors import AffektError, InputError
 from ..backend import Pooled
 from ..errors import Unusable
 from .checkpoint import Checkpoint
+from .checkpoints.reading import read_configuration
 from .clipwise import wrap_per_clip
 from .exactness import exact_arithmetic
 from .front import Example
 from .transformer import TransformerBackend
 
-__all__ = ["ClassifierBackend", "labels_of"]
+__all__ = ["ClassifierBackend", "RegressionBackend", "is_regression", "labels_of"]
 
 _SUM = 1e-4  # how far probabilities may be from a sum of 1
 
@@ -75,6 +76,40 @@ class ClassifierBackend(TransformerBackend):
         self._per_clip = wrapped
 
 
+class RegressionBackend(ClassifierBackend):
+    """Give the numbers of a fine-tuned regression model: arousal, dominance, valence, say.
+
+    Attributes
+    ----------
+    outputs : tuple of str
+        Names of the numbers, in the order of the columns.
+    """
+
+    def _set_axes(self) -> None:
+        names = read_configuration(self.checkpoint).id2label
+        self.labels = None  # no distribution: a feature, or numbers to compare with
+        self.outputs = tuple(str(names[number]) for number in sorted(names))
+        self.n_layers, self.dim = 1, len(self.outputs)
+
+    def describe(self) -> dict[str, Any]:
+        """Say what decides the numbers; reads no tensor."""
+        described = super().describe()
+        described["layers"]["semantics"] = "regression-outputs"
+        described.pop("labels")
+        return {**described, "outputs": list(self.outputs)}
+
+    def _layers(self, inputs: dict[str, torch.Tensor], keep: torch.Tensor) -> torch.Tensor:
+        return self._model(**inputs).logits.float().unsqueeze(1)  # (rows, 1, outputs)
+
+    def _answer(self, example: Example, row: np.ndarray) -> Pooled | Unusable:
+        return TransformerBackend._answer(self, example, row)
+
+
+def is_regression(checkpoint: Checkpoint) -> bool:
+    """Whether a fine-tuned model says that it gives numbers and no classes."""
+    return checkpoint.config.get("problem_type") == "regression"
+
+
 def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
     """Read the class names of a fine-tuned classifier, in the order of its outputs.
 
@@ -93,7 +128,8 @@ def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
     if not isinstance(table, dict) or len(table) < 2:
         raise InputError(
             f"{checkpoint.name} names {len(table or ())} classes in id2label; expected a "
-            "classifier with two or more. Leave classifier out to take its layers"
+            "classifier with two or more (or problem_type: regression, for numbers). Leave "
+            "classifier out to take its layers"
         )
     if sorted(table, key=str) != sorted(map(str, range(len(table)))):
         raise InputError(

@@ -54,7 +54,8 @@ def open_backend(
     device : str
         ``"auto"`` takes a CUDA device if there is one.
     classifier : bool
-        Give the class probabilities of a fine-tuned classifier instead of layers.
+        Give the class probabilities of a fine-tuned classifier instead of layers, or the numbers
+        of a regression model (arousal, dominance, valence).
     special_tokens : bool
         Text: pool the marks that the tokenizer adds as well.
     prefix : str, optional
@@ -119,12 +120,14 @@ def open_backend(
             raise InputError("special_tokens, prefix and max_length are for text encoders")
         front = _audio_front(checkpoint, family)
     if classifier:
-        from .classifier import ClassifierBackend
+        from .classifier import ClassifierBackend, RegressionBackend, is_regression
 
         if pooling != "mean" or normalise:
             what = "normalise" if normalise else f"pooling={pooling!r}"
             raise InputError(f"{what} says nothing to a classifier; leave it out")
         model_class(checkpoint, True)
+        if is_regression(checkpoint):
+            return RegressionBackend(checkpoint, family, front, pooling="none", **options)
         return ClassifierBackend(checkpoint, family, front, pooling="softmax", **options)
     from .transformer import TransformerBackend
 

@@ -54,6 +54,10 @@ def model_class(checkpoint: Checkpoint, classifier: bool) -> Any:
         )
     config = CONFIG_MAPPING[kind]
     if classifier:
+        if kind == "wav2vec2" and _is_pooled(checkpoint):
+            from .checkpoints.pooled_head import PooledWav2Vec2
+
+            return PooledWav2Vec2
         for table in (
             auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
             auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
@@ -191,6 +195,18 @@ def _fold_weight_norm(model: Any) -> None:
 
 def _all_distributed(folder: Path) -> bool:
     """Whether every tensor's name starts with ``module.``."""
+    names = _names(folder)
+    return bool(names) and all(name.startswith("module.") for name in names)
+
+
+def _is_pooled(checkpoint: Checkpoint) -> bool:
+    """Whether dense and out_proj follow the mean over frames, without a projector."""
+    pickled = checkpoint.container == "pickle"
+    names = _names(converted(checkpoint.weights) if pickled else checkpoint.folder)
+    return "classifier.out_proj.weight" in names and "projector.weight" not in names
+
+
+def _names(folder: Path) -> list[str]:
     from safetensors import SafetensorError, safe_open
 
     names: list[str] = []
@@ -200,7 +216,7 @@ def _all_distributed(folder: Path) -> bool:
                 names += file.keys()
         except SafetensorError as error:
             raise InputError(f"{path} is not a whole safetensors file: {error}") from error
-    return bool(names) and all(name.startswith("module.") for name in names)
+    return names
 
 
 @contextmanager

@@ -109,7 +109,6 @@ def test_the_same_checkpoint_gives_layers_and_leaves_its_head_behind():
         ({"id2label": {"0": "a", "1": "b", "5": "c"}}, "numbers"),
         ({"id2label": {"0": "a", "1": "b", "2": "a"}}, "repeats"),
         ({"problem_type": "multi_label_classification"}, "multi_label"),
-        ({"problem_type": "regression"}, "regression"),
     ],
 )
 def test_what_is_no_distribution_over_named_classes_is_refused(tmp_path, changes, message):

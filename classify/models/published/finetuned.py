@@ -123,6 +123,14 @@ def classifier_parts(
         raise InputError(
             f"--mode {mode}: {place} is a {kind} classifier without modes; leave it out"
         )
+    layout = HEADS[kind]
+    speech = layout is SPEECH
+    if speech and not joint and "classifier.out_proj.weight" in shapes:
+        layout = ROBERTA  # the same two layers, on the mean over frames
+        if config.get("pooling_mode", "mean") != "mean":
+            raise InputError(
+                f"{place}: pooling_mode is {config['pooling_mode']!r}; expected 'mean'"
+            )
     names = _labels(place, config, labels, outside)
     stack = None
     if config.get("use_weighted_layer_sum"):
@@ -130,7 +138,7 @@ def classifier_parts(
     expected = (
         _joint_shapes(outside, mode, len(names))
         if joint
-        else _plain_shapes(kind, shapes, len(names))
+        else _plain_shapes(layout[0], shapes, len(names))
     )
     if stack:
         expected[stack] = outside.get(stack, (0,))
@@ -139,8 +147,7 @@ def classifier_parts(
         expected,
         f"{place}, {f'mode {mode!r}, ' if joint else ''}{len(names)} labels",
     )
-    tensors = _read(folder, [name for name in expected if not name.endswith("num_batches_tracked")])
-    speech = HEADS[kind] is SPEECH
+    tensors = _read(folder, list(expected))
     options: dict[str, Any] = {"device": device}
     if revision is not None:
         options["revision"] = revision
@@ -156,7 +163,7 @@ def classifier_parts(
             parts.append(_bert(names, encoders, device))
         activation = "tanh"
     else:
-        (first, last), active = HEADS[kind]
+        (first, last), active = layout
         steps, out = [Affine.read(tensors, first)], Affine.read(tensors, last)
         if active is None:
             steps, out = [], out.after(steps[0])
@@ -270,9 +277,11 @@ def _bert(names: Sequence[str], encoders: Sequence[str | os.PathLike[str]], devi
     )
 
 
-def _plain_shapes(kind: str, shapes: Mapping[str, Any], labels: int) -> dict[str, tuple[int, ...]]:
+def _plain_shapes(
+    layers: tuple[str, str], shapes: Mapping[str, Any], labels: int
+) -> dict[str, tuple[int, ...]]:
     """Give the tensors of transformers' own head; the encoder's are checked as it loads."""
-    (first, last), _ = HEADS[kind]
+    first, last = layers
     width = shapes.get(f"{first}.weight", (0, 0))
     return {
         f"{first}.weight": tuple(width),
