@@ -15,6 +15,7 @@ import yaml
 from ..cache.errors import InputError, nearest
 from .comparison import Comparison
 from .escape import md
+from .serving.usage import usage
 
 __all__ = ["model_card"]
 
@@ -72,7 +73,7 @@ def model_card(run: str | Path, system: str | None = None) -> str:
         _results(data, name, entry),
         _data(data),
         _limits(data),
-        _use(name),
+        f"## Use\n\n{usage(run, name)}",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -194,11 +195,3 @@ def _limits(data: Mapping[str, Any]) -> str:
         lines += ["", "What the comparison warns of:", ""]
         lines += [f"- {md(warning)}" for warning in data["warnings"]]
     return "\n".join(lines)
-
-
-def _use(name: str) -> str:
-    return (
-        "## Use\n\n"
-        "A run and a model folder predict alike (`pip install affekt`):\n\n"
-        f'```\naffekt predict RUN --system "{name}" clip.wav\n```'
-    )

@@ -310,3 +310,55 @@ def test_every_strategy_from_memory_is_that_of_the_cache(finished, clips, corpus
     assert load_model(finished).name in systems
     with pytest.raises(InputError, match="revision= is for a model"):
         load_model(finished, revision="main")
+
+
+def test_200_calls_load_once_and_take_no_more_memory(tmp_path, monkeypatch):
+    """As a service does; afterwards from eight threads, which get the same numbers."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from affekt.extract.encoders import transformer
+
+    from ..extract import encoder_models as small
+
+    small.saved("bert", tmp_path / "enc")
+    rows = [
+        {"id": f"{label}{n}", "text": f"{label} word {n}", "label": label}
+        for n in range(4)
+        for label in ("anger", "neutral", "happiness")
+    ]
+    clips = Manifest.from_rows(rows)
+    encoder = Encoder(str(tmp_path / "enc"), device="cpu")
+    space = extract(clips, Cache(tmp_path / "c"), encoder)
+    Model(HEADS["logistic"](), VALENCE, space.features()).fit(clips).save_pretrained(tmp_path / "m")
+    loads = []
+    plain = transformer.load_model
+    monkeypatch.setattr(
+        transformer, "load_model", lambda *a, **more: loads.append(1) or plain(*a, **more)
+    )
+    model = load_model(tmp_path / "m", device="cpu")
+    sizes = []
+    for number in range(200):
+        model.predict(text=f"a sentence, number {number}")
+        if number >= 40:
+            sizes.append(resident())
+    assert len(loads) == 1
+    assert max(sizes) < 1.03 * sizes[0]
+    texts = [f"sentence {number % 5}" for number in range(100)]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda text: model.predict(text=text).proba.tobytes(), texts))
+    assert len(set(zip(texts, found, strict=True))) == 5
+    again = load_model(tmp_path / "m", device="cpu")
+    assert again.predict(text=texts[0]).proba.tobytes() == found[0]
+    assert len(loads) == 1  # models of one encoder share it
+    model.close()
+    again.close()
+    again.predict(text=texts[0])
+    assert len(loads) == 2
+
+
+def resident() -> int:
+    """Bytes of this process in memory."""
+    statm = Path("/proc/self/statm")
+    if not statm.is_file():
+        pytest.skip("no /proc")
+    return int(statm.read_text().split()[1]) * 4096

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
+import shlex
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +13,11 @@ import pytest
 import soundfile
 from affekt.cache import Cache, InputError, Manifest, SpecError
 from affekt.classify import Model, Predictions, Task, load_model, open_system, run
+from affekt.classify.card import model_card
+from affekt.classify.cli import affekt
 from affekt.classify.demo_corpus import write_corpus
 from affekt.classify.serving.fold_mean import FoldMean
+from click.testing import CliRunner
 
 from ..extract import encoder_models as small
 
@@ -136,8 +142,6 @@ def test_a_refitted_model_learnt_from_every_clip(corpus, clips):
 
 def test_the_encoders_folder_is_remembered(corpus, clips, tmp_path):
     """As a relative path, so that a project moves as a whole; not on the Hub."""
-    import shutil
-
     model = corpus / "split/members/fine-tuned/model"
     noted = json.loads((model / "encoders.json").read_text(encoding="utf-8"))["encoders"]
     assert [one["folder"] for one in noted.values()] == ["../../../../elsewhere/checkpoint-500"]
@@ -171,6 +175,36 @@ def test_the_encoders_folder_is_remembered(corpus, clips, tmp_path):
 def test_a_space_is_called_as_the_recipe_calls_its_encoder(corpus):
     names = {space.name[:-9] for space in Cache(corpus / "my.cache").spaces()}
     assert names == {"beto", "ngram-bag", "spectral-functionals"}
+
+
+def commands(text):
+    """The command lines of a card."""
+    return re.findall(r"^affekt .*$", text.split("## Use")[1], re.MULTILINE)
+
+
+def test_the_commands_of_a_card_work(corpus, clips, tmp_path, monkeypatch):
+    monkeypatch.chdir(corpus)
+    shutil.copy(clips.file(0), corpus / "clip.wav")
+    called = []
+    for name in ("split", "folds", "repeats/repeat-1"):
+        for system in ("fine-tuned", "lr", "mean"):
+            [line] = commands(model_card(name, system))
+            words = shlex.split(line)
+            done = CliRunner().invoke(affekt, words[1:], catch_exceptions=False)
+            assert done.exit_code == 0, (line, done.output)
+            called.append(line)
+    said = "--text 'What a wonderful day!'"
+    assert called[0] == f"affekt predict split --system fine-tuned {said}"
+    assert called[2] == f"affekt predict split --system mean clip.wav {said}"
+    shutil.copytree(corpus / "split", tmp_path / "alone" / "a run" / "deep" / "er")
+    monkeypatch.chdir(tmp_path / "alone")
+    shutil.copytree(corpus / "elsewhere" / "checkpoint-500", "checkpoint-500")
+    [line] = commands(model_card(tmp_path / "alone" / "a run/deep/er", "fine-tuned"))
+    assert line == (
+        f"affekt predict 'a run/deep/er' --system fine-tuned {said} --encoder checkpoint-500"
+    )
+    done = CliRunner().invoke(affekt, shlex.split(line)[1:], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
 
 
 def test_a_second_run_has_nothing_to_do(corpus):
