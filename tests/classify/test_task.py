@@ -215,3 +215,91 @@ def test_every_shared_corpus_is_understood(shared_data):
     listed = Manifest.read(shared_data / "speech_valence.csv")
     mapped = Task.named("valence").select(listed.with_columns(label=list(listed["emotion"])))[0]
     assert list(mapped["label"]) == list(listed["label"])
+
+
+def test_every_label_of_a_corpus_is_known_to_the_tasks():
+    from affekt.cache.manifest.corpora.audio_names import CORPORA
+
+    task = Task.named("valence")
+    for corpus in CORPORA.values():
+        for label in corpus.labels.values():
+            task.label_of(label, corpus.name)
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        ("labels: [no, yes]", ("no", "yes")), ("labels: [01, 02, 010]", ("01", "02", "010")),
+        ("labels: [1:30, null]", ("1:30", "null")),
+        ("labels: {on: [y, 1.0], off: []}", ("on", "off")),
+        ("labels: [2020-01-01, 1e3, ~]", ("2020-01-01", "1e3", "~")),
+    ],
+)  # fmt: skip
+def test_labels_are_what_is_written(tmp_path, text, labels):
+    (tmp_path / "t.yaml").write_text(text)
+    task = Task.read(tmp_path / "t.yaml")
+    assert task.labels == labels
+    assert [task.label_of(label) for label in labels] == list(labels)
+    if "y" in task.map:
+        assert (task.label_of("y"), task.label_of("1.0")) == ("on", "on")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("labels:\n  a: [x]\n  b: [y]\n  a: [z]\n", r"t\.yaml:4: 'a' stands twice"),
+        ("labels: [a, b]\nleave_out: NA", r"t\.yaml:2: leave_out is 'NA'; expected a list: \[NA\]"),
+        ("labels: ab", "expected a list"), ("labels: {a: null, b: []}", "quote it"),
+        ("labels: &x [a, b]", "anchors"), ("labels: [a, b]\nvalues: {a: .nan, b: 2}", "finite"),
+        ("labels: [a, b]\nvalues: {a: low, b: 2}", "expected a number"),
+        ("labels: [a, b]\ncorpora: [x]", "expected a mapping"),
+        ("labels: [a, b]\nsynonyms: [x]", "expected a mapping"),
+        ("labels: [a, 2020-13-45]", "quote it"),
+        ("labels: [a, b]\nignore_case: 1", "true or false"),
+        ("# " + "x" * 1_000_001, "expected a file under"),
+    ],
+)  # fmt: skip
+def test_a_task_file_is_read_as_strictly_as_a_recipe(tmp_path, text, message):
+    (tmp_path / "t.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        Task.read(tmp_path / "t.yaml")
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        {"labels": [False, True]}, {"labels": ["a", None]}, {"labels": "ab"},
+        {"labels": [1.0, 2.0]},
+        {"labels": ["a", "b"], "leave_out": "NA"}, {"labels": ["a", "b"], "values": {"a": True}},
+        {"labels": ["a", "b"], "corpora": ["x"]}, {"labels": {"a": [True], "b": []}},
+    ],
+)  # fmt: skip
+def test_a_mapping_with_what_yaml_made_of_a_label_is_refused(spec):
+    with pytest.raises(InputError, match=r"quote it|expected"):
+        Task.of(spec)
+
+
+def test_zero_and_one_are_asked_about():
+    def encode(task, *labels, dataset=""):
+        rows = [
+            {"id": f"{i}", "text": "t", "label": label, "dataset": dataset}
+            for i, label in enumerate(labels)
+        ]
+        return list(Task.of(task).encode(Manifest.from_rows(rows)).labels)
+
+    for name in ("sentiment", "valence"):
+        assert encode(name, "-1", "0", "1") == ["negative", "neutral", "positive"]
+        assert encode(name, "-1", "1") == ["negative", "positive"]
+        with pytest.raises(InputError, match="hold 0 and no -1: is 0 neutral, or is it negative"):
+            encode(name, "0", "1", "1")
+    assert encode({"labels": {"negative": ["0"], "positive": ["1"]}}, "0", "1") == [
+        "negative", "positive",
+    ]  # fmt: skip
+    mine = {"extends": "sentiment", "corpora": {"mine": {"0": "negative"}}}
+    assert encode(mine, "0", "1", dataset="mine") == ["negative", "positive"]
+
+
+def test_a_table_without_labels_says_which_columns_it_has():
+    clips = Manifest.from_rows([{"id": "1", "text": "t", "lable": "joy"}])
+    with pytest.raises(InputError, match=r"no column label; it has id, text, lable.*'lable'"):
+        Task.named("valence").encode(clips)

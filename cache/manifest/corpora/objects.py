@@ -15,6 +15,7 @@ from typing import Any
 from ...durable import content_name
 from ...errors import InputError
 from ..manifest import Manifest
+from ..tables.cells import span_seconds
 from .wav import wav_bytes
 
 __all__ = ["from_audformat", "from_datasets"]
@@ -213,7 +214,9 @@ def _contents(path: str, place: str) -> bytes:
 
 def _seconds(time: Any) -> float | None:
     """Return a Timedelta or a number in seconds; NaT and NaN are None."""
-    value = time.total_seconds() if hasattr(time, "total_seconds") else time
+    if type(time).__name__ == "NaTType":
+        return None
+    value = span_seconds(time) if hasattr(time, "total_seconds") else time
     if value is None:
         return None
     value = float(value)

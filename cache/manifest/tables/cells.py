@@ -39,10 +39,16 @@ def text_of(value: Any, place: Callable[[], str] | None = None) -> str:
     elif isinstance(value, np.timedelta64):
         return "" if np.isnat(value) else repr(float(value / np.timedelta64(1, "ns")) / 1e9)
     elif hasattr(value, "total_seconds"):
-        return repr(float(value.total_seconds()))
+        return repr(span_seconds(value))
     elif isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"  # never the bytes themselves
     try:
         return json.dumps(value, ensure_ascii=False, default=text_of)
     except (TypeError, ValueError):
         return str(value)
+
+
+def span_seconds(span: Any) -> float:
+    """Return a timedelta in seconds, rounded once (pandas' own `total_seconds` rounds twice)."""
+    nanoseconds = getattr(span.as_unit("ns"), "value", None) if hasattr(span, "as_unit") else None
+    return span.total_seconds() if nanoseconds is None else nanoseconds / 1e9

@@ -195,7 +195,8 @@ def _swallows(row: list[str], delimiter: str) -> bool:
     have all the separators of a row. A comma before a blank is prose.
     """
     width = len(row)
-    separator = re.compile(re.escape(delimiter) + r"(?![ \n])")
+    prose = r"(?! |$)" if width == 2 else r"(?! )"  # "Dear Sir," ends a line of two columns
+    separator = re.compile(re.escape(delimiter) + prose)
     for before, cell in enumerate(row):
         lines = cell.split("\n")
         if len(lines) == 1 or width == 1:

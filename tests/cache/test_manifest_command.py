@@ -1,0 +1,196 @@
+"""`affekt manifest`: tables and corpora by command, as a process of its own where it counts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from affekt.cache import InputError, Manifest
+from affekt.cache.manifest import read_named, read_unified
+from affekt.cache.manifest.cli import manifest
+from click.testing import CliRunner
+
+
+def sound(path: Path, hertz: float = 220) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, 0.3 * np.sin(np.arange(1600) * hertz / 2500), 16000)
+    return path
+
+
+def call(*words: object):
+    done = CliRunner().invoke(manifest, [str(word) for word in words])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
+    return done
+
+
+NAMES = {
+    "ravdess": ("Actor_12/03-01-06-01-02-01-12.wav", "fearful", "12"),
+    "emodb": ("wav/16b10Wb.wav", "anger", "16"),
+    "crema-d": ("AudioWAV/1002_IEO_SAD_HI.wav", "sadness", "1002"),
+    "tess": ("YAF_pleasant_surprised/YAF_dog_ps.wav", "pleasant surprise", "YAF"),
+    "savee": ("JE/sa03.wav", "sadness", "JE"),
+    "emovo": ("m2/gio-m2-n4.wav", "happiness", "m2"),
+}
+
+
+@pytest.mark.parametrize("corpus", NAMES)
+def test_folders_whose_names_carry_the_label(tmp_path, corpus):
+    path, label, speaker = NAMES[corpus]
+    sound(tmp_path / "corpus" / path)
+    (tmp_path / "corpus" / "read me.txt").write_text("x")
+    (tmp_path / "corpus" / f"._{Path(path).name}").write_bytes(b"x")
+    done = call(tmp_path / "corpus", "-o", tmp_path / "clips.csv")
+    assert f"1 clips, read as {corpus}" in done.stdout
+    assert "left out 1 files: read me.txt" in done.stderr
+    clips = Manifest.read(tmp_path / "clips.csv")
+    clip = clips.clip(0)
+    assert (clip.label, clip.speaker, clip.dataset) == (label, f"{corpus}-{speaker}", corpus)
+    assert clip.text == ""  # the code of a sentence is not what is said
+    assert clips.file(0) == (tmp_path / "corpus" / path).resolve()
+
+
+def test_savee_and_others_with_one_name_in_two_folders(tmp_path):
+    for speaker in ("DC", "JE"):
+        sound(tmp_path / speaker / "a01.wav")
+    assert read_named(tmp_path, "savee").ids == ["DC/a01.wav", "JE/a01.wav"]
+    with pytest.raises(InputError, match="Did you mean 'savee'"):
+        read_named(tmp_path, "save")
+
+
+@pytest.mark.parametrize("ending", [".wav", ".flac", ".mp3", ".m4a", ".ogg"])
+def test_unified_reads_every_format_and_back(tmp_path, ending):
+    name = "00000+aesdd+aesdd.1+f+ang+-1+ell+el-gr"
+    for path in (f"{name}{ending}", f"odd{ending}", "notes.txt"):
+        (tmp_path / path).write_bytes(b"x")
+    clips = read_unified(tmp_path, label="valence")
+    assert (clips.ids, clips["label"][0]) == (["00000"], "negative")
+    assert clips.notes == (f"left out 2 files: notes.txt, odd{ending}",)
+    assert list(Manifest.read(clips.write(tmp_path / "clips.csv"))) == list(clips)
+    assert "read as unified" in call(tmp_path, "--as", "unified").stdout
+
+
+def test_kaldi(tmp_path):
+    data = tmp_path / "data" / "train"
+    sound(tmp_path / "wavs" / "r1.wav")
+    data.mkdir(parents=True)
+    for name, text in {
+        "wav.scp": "r1 wavs/r1.wav\n", "segments": "u1 r1 0.0 0.05\nu2 r1 0.05 -1\n",
+        "text": "u1 hello you\nu2 bye\n", "utt2spk": "u1 s1\nu2 s2\n",
+        "utt2emo": "u1 joy\nu2 sad\n",
+    }.items():  # fmt: skip
+        (data / name).write_text(text)
+    assert "read as kaldi" in call(data, "-o", tmp_path / "clips.csv").stdout
+    clips = Manifest.read(tmp_path / "clips.csv")
+    assert [(c.id, c.start, c.end, c.text, c.speaker, c.label) for c in clips] == [
+        ("u1", 0.0, 0.05, "hello you", "s1", "joy"), ("u2", 0.05, None, "bye", "s2", "sad"),
+    ]  # fmt: skip
+    assert clips.file(0).is_file()
+    (data / "wav.scp").write_text("r1 sox x.wav -t wav - |\n")
+    with pytest.raises(InputError, match="made by a command"):
+        call(data)
+
+
+def test_audformat_and_audio_folders(tmp_path):
+    database = tmp_path / "db"
+    sound(database / "audio" / "a.wav")
+    (database / "db.yaml").write_text("name: x\n")
+    (database / "db.files.csv").write_text("file,emotion\naudio/a.wav,joy\n")
+    (database / "db.parts.csv").write_text("file,start,end,emotion\naudio/a.wav,0 days,NaT,joy\n")
+    with pytest.raises(InputError, match="--table takes one of files, parts"):
+        call(database)
+    call(database, "--table", "parts", "-o", tmp_path / "a.csv")
+    assert Manifest.read(tmp_path / "a.csv").clip(0).start is None  # the whole file
+    hub = tmp_path / "hub"
+    for part, label in (("train", "joy"), ("validation", "sad")):
+        sound(hub / part / "x.wav")
+        (hub / part / "metadata.csv").write_text(f"file_name,label\nx.wav,{label}\n")
+    call(hub, "-o", tmp_path / "b.csv")
+    clips = Manifest.read(tmp_path / "b.csv")
+    assert sorted((c.split, c.label) for c in clips) == [("dev", "sad"), ("train", "joy")]
+    assert all(clips.file(i).is_file() for i in range(2))
+
+
+def test_data_sets_with_audio_inside(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    data = sound(tmp_path / "a.wav").read_bytes()
+    names = {"info": {"features": {"label": {"names": ["sad", "joy"], "_type": "ClassLabel"}}}}
+    rows = {"audio": [{"bytes": data, "path": "a.wav"}, {"bytes": data[:-4], "path": "b.wav"}]}
+    table = arrow.table({**rows, "label": [1, 0]})
+    table = table.replace_schema_metadata({"huggingface": json.dumps(names)})
+    parquet.write_table(table, tmp_path / "train-00000-of-00001.parquet")
+    saved = tmp_path / "saved" / "train"
+    saved.mkdir(parents=True)
+    (saved.parent / "dataset_dict.json").write_text("{}")
+    file = arrow.OSFile(str(saved / "data-00000-of-00001.arrow"), "wb")
+    with file, arrow.ipc.new_stream(file, table.schema) as stream:
+        stream.write_table(table)
+    for n, source in enumerate([tmp_path / "train-00000-of-00001.parquet", saved.parent]):
+        with pytest.raises(InputError, match="--audio-dir"):
+            call(source)
+        call(source, "--audio-dir", tmp_path / f"out{n}", "-o", tmp_path / f"{n}.csv")
+        clips = Manifest.read(tmp_path / f"{n}.csv")
+        assert [(c.label, c.split) for c in clips] == [("joy", "train"), ("sad", "train")]
+        assert clips.file(0).read_bytes() == data
+
+
+def test_a_table_says_which_column_was_taken_for_what(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("file,emo,spk,part\na.wav,joy,s1,x\nb.wav,sad,S1,x\na.wav,joy,s1,x\n")
+    with pytest.raises(InputError, match="--dedupe"):
+        call(table)
+    done = call(table, "--dedupe", "--merge-speakers", "-o", tmp_path / "clips.csv")
+    assert "label     from emo, joy 1, sad 1" in done.stdout
+    assert "none      text, language, split, dataset" in done.stdout
+    assert "kept      part" in done.stdout
+    assert list(Manifest.read(tmp_path / "clips.csv")["speaker"]) == ["s1", "s1"]
+    told = json.loads(call(table, "--dedupe", "--json").stdout)
+    assert (told["clips"], told["columns"]["path"][:9]) == (2, "from file")
+
+
+def test_nothing_that_is_there_is_replaced(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("file,emo\na.wav,joy\n")
+    for output in (table, tmp_path / "link.csv"):
+        if output != table:
+            output.symlink_to(table)
+        with pytest.raises(InputError, match="is there already"):
+            call(table, "-o", output)
+    assert table.read_text() == "file,emo\na.wav,joy\n"
+    for words in (
+        ["-o", tmp_path / "x.xlsx"],
+        ["-o", tmp_path / "no" / "x.csv"],
+        ["--as", "emodbb"],
+    ):
+        with pytest.raises(InputError):
+            call(table, *words)
+
+
+def test_paths_are_written_for_where_the_table_lies(tmp_path):
+    sound(tmp_path / "data" / "a.wav")
+    (tmp_path / "data" / "t.csv").write_text("file\na.wav\n")
+    (tmp_path / "else").mkdir()
+    for folder, written in (
+        (tmp_path, "data/a.wav"),
+        (tmp_path / "else", f"{tmp_path}/data/a.wav"),
+    ):
+        call(tmp_path / "data" / "t.csv", "-o", folder / "clips.csv")
+        clips = Manifest.read(folder / "clips.csv")
+        assert (clips["path"][0], clips.file(0).is_file()) == (written, True)
+
+
+def test_parts_of_other_names(tmp_path):
+    table = tmp_path / "t.csv"
+    table.write_text("file,Split_Set\na.wav,Train\nb.wav,Development\nc.wav,Test3\n")
+    done = call(table, "-o", tmp_path / "clips.csv")
+    assert "Development is dev, Train is train" in done.stderr
+    assert list(Manifest.read(tmp_path / "clips.csv")["split"]) == ["train", "dev", "Test3"]
+    (tmp_path / "folders" / "joy").mkdir(parents=True)
+    (tmp_path / "folders" / "joy" / "1.wav").write_bytes(b"x")
+    with pytest.raises(InputError, match="--as folders"):
+        call(tmp_path / "folders")
+    assert "joy 1" in call(tmp_path / "folders", "--as", "folders").stdout
