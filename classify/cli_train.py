@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def train(
     told = {key: value for key, value in record.items() if key not in ("test", "fit")}
     if as_json:
         click.echo(json.dumps({"model": str(output), **told}, ensure_ascii=False))
+        _leave(record)
         return
     dev = "" if record["dev_uar"] is None else f"dev UAR {record['dev_uar']:.3f}, "
     click.echo(f"{dev}test UAR {record['test_uar']:.3f} on {record['test_clips']} clips")
@@ -98,6 +100,7 @@ def train(
         over = record["over_seeds"]
         click.echo(f"test UAR over {over['n']} seeds {over['mean']:.3f}, sd {over['sd']:.3f}")
     click.echo(f"Model: {output}")
+    _leave(record)
 
 
 @click.command()
@@ -134,6 +137,13 @@ def probe(
         **options,
     )
     click.echo(json.dumps(grid) if as_json else probe_table(grid))
+    _leave(grid)
+
+
+def _leave(record: Mapping[str, Any]) -> None:
+    """Exit with 3 where clips could not be embedded."""
+    if record["quarantined"]:
+        click.get_current_context().exit(3)
 
 
 def _scale(text: str) -> bool | str:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..cache.errors import InputError, listed
 from ..cache.manifest import Manifest
+from ..extract.inputs.missing import hint_missing
 from .sides import Reason
 
 __all__ = ["AUDIO", "Named", "is_table", "long_names", "name_clips"]
@@ -127,7 +128,7 @@ def _files(given: str, failed: dict[str, Reason], notes: list[str]) -> list[str]
     if not given:
         raise InputError('"" names no file')
     if not os.path.lexists(given):
-        raise InputError(f"{given}: no such file")
+        raise InputError(f"{given}: no such file{hint_missing(Path(given))}")
     if not Path(given).is_dir():
         return [str(Path(given))]
     found, other, debris = [], [], []

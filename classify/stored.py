@@ -8,11 +8,13 @@ from typing import Any
 
 from ..cache.cache import Cache
 from ..cache.digests import row_key
+from ..cache.manifest import Manifest
 from ..cache.origin import note_encoder_folder
+from ..cache.space import Space
 from .experiments.opened import remember
 from .prepare import Source
 
-__all__ = ["Stored", "embed", "keep_opened", "look", "measure"]
+__all__ = ["Stored", "embed", "keep_opened", "look", "measure", "quarantined"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,26 @@ def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:
     }
     pending = [clip for clip in ids if clip not in there and clip not in failed]
     return Stored(digests, there, failed, pending)
+
+
+def quarantined(space: Space, clips: Manifest) -> dict[str, str]:
+    """Return id -> reason code of the clips without a row that extract could not embed.
+
+    A failure counts for the content that failed: a file that changed is only missing.
+    """
+    chosen = clips.select(space.missing(clips))
+    if not len(chosen):
+        return {}
+    digests = space.cache.digests(chosen, space.modality, refuse=False)
+    keys = {
+        clip: digest and row_key(space.key, space.modality, digest)
+        for clip, digest in zip(chosen.ids, digests, strict=True)
+    }
+    return {
+        note["id"]: note["code"]
+        for note in space.failures()
+        if note["id"] in keys and note["key"] == keys[note["id"]]
+    }
 
 
 def embed(source: Source, cache: Cache, stored: Stored, say: Callable[[str], None]) -> Stored:

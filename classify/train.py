@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,11 @@ from .member import check_head
 from .metrics import uar
 from .recipe import MemberEntry
 from .splits import splits
+from .stored import quarantined
 from .task import Task
 
 if TYPE_CHECKING:
+    from ..cache.space import Space
     from .model import Model
 
 __all__ = ["probe_space", "probe_table", "train_model"]
@@ -72,7 +75,8 @@ def train_model(
     -------
     model : Model
     record : dict
-        What was chosen; ``dev_uar``, ``test_uar``, ``test_clips``, and ``test``, the predictions.
+        What was chosen; ``dev_uar``, ``test_uar``, ``test_clips``, ``test``, the predictions, and
+        ``quarantined``, id -> reason code of clips that extract could not embed: left out.
 
     Raises
     ------
@@ -102,12 +106,14 @@ def train_model(
     check_head(entry)
     wanted = Task.of(task)
     clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    clips, gone = _embedded(clips, list(found.values()), say)
     part = _part(clips, wanted, store, scheme, test_size, dev_size, random_state)
     say(f"training on {len(part.train)} clips")
     model, record = choose(entry, wanted, part, found, keep_interrupted=True, say=say)
     test = model.predict(part.test)
     score = uar(list(part.test["label"]), test.label, wanted.labels)
-    return model, {**record, "test_uar": score, "test_clips": len(part.test), "test": test}
+    told = {"test_uar": score, "test_clips": len(part.test), "quarantined": gone}
+    return model, {**record, **told, "test": test}
 
 
 def probe_space(
@@ -142,7 +148,8 @@ def probe_space(
     Returns
     -------
     dict
-        ``layers``, ``C``, ``dev_uar`` (layers, C), ``chosen`` and its ``test_uar``.
+        ``layers``, ``C``, ``dev_uar`` (layers, C), ``chosen`` and its ``test_uar``, and
+        ``quarantined`` as for `train_model`.
 
     Raises
     ------
@@ -155,6 +162,7 @@ def probe_space(
     found = store.space(space)
     wanted = Task.of(task)
     clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    clips, gone = _embedded(clips, [found], say)
     part = _part(clips, wanted, store, scheme, test_size, dev_size, random_state)
     if not len(part.dev):
         raise InputError("no dev clips to choose a layer on; expected a --dev-size above 0")
@@ -176,6 +184,7 @@ def probe_space(
         "chosen": {"layer": layer, "C": values[place]},
         "test_uar": rows[layer][place][1],
         "clips": {"train": len(part.train), "dev": len(part.dev), "test": len(part.test)},
+        "quarantined": gone,
     }
 
 
@@ -228,6 +237,19 @@ def _probe_layer(
         )
         scores.append((dev, test))
     return scores
+
+
+def _embedded(
+    clips: Manifest, spaces: Sequence[Space], say: Say
+) -> tuple[Manifest, dict[str, str]]:
+    """Leave out what extract could not embed; what it never saw is still an error later."""
+    gone = {clip: code for space in spaces for clip, code in quarantined(space, clips).items()}
+    if gone:
+        counts = Counter(gone.values())
+        codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
+        say(f"{len(gone)} clips could not be embedded and are left out: {codes}")
+        clips = clips.select([clip for clip in clips.ids if clip not in gone])
+    return clips, gone
 
 
 def _part(

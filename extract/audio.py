@@ -303,7 +303,7 @@ def _is_damaged(source: Source, damage: str) -> bool:
     if lost <= 0:
         return False
     seconds, share = SMALL_DAMAGE
-    held = (source.decoded if source.total is None else source.total) / source.rate
+    held = source.decoded / source.rate
     if lost > max(seconds, share * (held + lost)) and damage == "refuse":
         raise Unusable(
             source.cause,

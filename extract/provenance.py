@@ -21,7 +21,7 @@ def provenance(encoder: Encoder) -> dict[str, Any]:
     --------
     >>> from affekt.extract import Encoder
     >>> sorted(provenance(Encoder("ngram")))[:3]
-    ['affekt', 'device', 'machine']
+    ['affekt', 'av', 'device']
     """
     told = {name: _version(name) for name in _PACKAGES}
     told |= {"python": platform.python_version(), "machine": platform.machine()}

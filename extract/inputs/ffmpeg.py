@@ -60,8 +60,9 @@ class FFmpegReader:
 
     def __init__(self, container: Container) -> None:
         import av
+        from av.error import FFmpegError
 
-        self.error = av.FFmpegError
+        self.error = FFmpegError
         self.format = container.format
         self.size = len(container.data)
         self.container = container
@@ -75,7 +76,7 @@ class FFmpegReader:
             self.file: Any = av.open(
                 io.BytesIO(container.data), format=self.format.demuxer, metadata_errors="ignore"
             )
-        except (av.FFmpegError, ValueError) as error:
+        except (FFmpegError, ValueError) as error:
             raise self._unreadable("decode_error", error) from error
         self.stream: Any = self.file.streams.best("audio")
         if self.stream is None:
@@ -185,14 +186,12 @@ class FFmpegReader:
             self.notes.append("unfinished")
 
     def _packets(self) -> Iterator[Any]:
-        import av
-
         try:
             for packet in self.file.demux(self.stream):
                 if packet.size and packet.pos is not None:
                     self._behind = packet.pos + packet.size
                 yield packet
-        except av.FFmpegError:  # what follows is lost; the decoder still holds a few frames
+        except self.error:  # what follows is lost; the decoder still holds a few frames
             self.bad += max(self.size - self._behind, 1) if self._behind else 1
             yield None
 

@@ -158,7 +158,7 @@ def test_nothing_said(toolkit, tmp_path):
 def test_audio_that_cannot_be_read(toolkit, tmp_path):
     config, _, _ = toolkit
     (tmp_path / "text.wav").write_text("hello")
-    for name, said in (("none.wav", "cannot be read"), ("text.wav", "not_audio")):
+    for name, said in (("none.wav", "missing: no file"), ("text.wav", "not_audio")):
         with pytest.raises(InputError, match=said):
             predict_emotion(audio_path=tmp_path / name, mode="audio", model_config_path=config)
 
