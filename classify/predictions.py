@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from ..cache.errors import InputError, nearest
+from ..cache.manifest.columns import normal
 
 SUM_TOLERANCE = 1e-3
 EXACT = 1e-9
@@ -64,8 +65,8 @@ class Predictions:
         hard: bool = False,
         source: str = "predictions",
     ):
-        self.ids = [str(i) for i in ids]
-        self.labels = tuple(str(label) for label in labels)
+        self.ids = list(normal([str(i) for i in ids]))
+        self.labels = tuple(normal([str(label) for label in labels]))
         self.hard = hard
         self.source = source
         values = np.array(proba, dtype=np.float64)

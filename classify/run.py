@@ -94,6 +94,8 @@ def run(recipe: Recipe | str | Path, *, say: Callable[[str], None] = lambda line
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     ready = prepare(recipe)
     outcome = Outcome(recipe.report)
+    for note in ready.clips.notes:
+        say(f"{ready.clips.source}: {note}")
     for source in ready.sources.values():
         if source.note:
             say(source.note)
