@@ -15,6 +15,7 @@ import yaml
 from ..cache.errors import InputError, nearest
 from .comparison import Comparison
 from .escape import md
+from .report import test_uses
 from .serving.usage import usage
 
 __all__ = ["model_card"]
@@ -127,7 +128,9 @@ def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
                 words += [f"{md(k)} {md(v)}" for k, v in chosen["settings"].items()]
                 lines.append(f"{md(member)}: {', '.join(words)}, chosen on dev.")
     if data["chosen"] == name:
-        lines.append("It was chosen on dev; test was not looked at for that.")
+        lines.append("It was chosen on dev.")
+    if uses := data.get("test_uses"):
+        lines.append(test_uses(uses))
     return " ".join(lines)
 
 

@@ -7,7 +7,7 @@ sentence. `Comparison.data` is the whole result as JSON; the report is written f
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,6 +50,7 @@ def compare(
     split: Split | Sequence[Split] | None = None,
     seeds: Mapping[str, Mapping[str, Predictions]] | None = None,
     audit_audio: bool = True,
+    before_test: Callable[[str | None], Mapping[str, Any]] | None = None,
     n_resamples: int = 10_000,
     level: float = 0.95,
     random_state: int = 0,
@@ -89,6 +90,9 @@ def compare(
         For members that were trained from several seeds: test predictions of each seed.
     audit_audio
         Whether the audit may read duration, loudness and sampling rate from the files.
+    before_test
+        Called with the chosen system before anything is scored on test; what it returns stands
+        in the result as `test_uses`.
     n_resamples, level, random_state
         Draws of bootstrap and permutation, coverage of the intervals, seed.
 
@@ -140,6 +144,8 @@ def compare(
         subsets=subsets,
         random_state=random_state,
     )
+    chosen = _chosen(combined)
+    test_uses = dict(before_test(chosen)) if before_test else None
     group_codes, warnings = clusters(test.clips, groups)
     systems = {name: item.test for name, item in combined.items()}
     guesses = {name: p.codes for name, p in systems.items()}
@@ -161,7 +167,6 @@ def compare(
         level=level,
         random_state=random_state,
     )
-    chosen = _chosen(combined)
     pairs_of = None if all_pairs else chosen
     folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
     more = extras(
@@ -214,6 +219,7 @@ def compare(
         "chosen": chosen,
         "choice": _choice(chosen, combined, tuning, groups, random_state),
         "pairs_of": pairs_of,
+        "test_uses": test_uses,
         "systems": {
             name: {
                 **item.describe(),

@@ -13,7 +13,7 @@ from .abstain import abstain
 from .audit import audit
 from .conformal import ConformalSets
 from .diversity import diversity
-from .part import Part
+from .part import Part, clusters
 from .predictions import Predictions
 from .sanity import check_relation
 from .seed_spread import seed_spread
@@ -61,9 +61,12 @@ def extras(
         result["abstain"] = abstain(test.codes, chosen.test.proba, dev_codes, dev_proba)
         result["reliability"] = _reliability(test.codes, chosen.test.proba)
         if dev_codes is not None and dev_proba is not None and tuning:
-            result["conformal"] = _conformal(test, tuning, chosen.test.proba, dev_codes, dev_proba)
+            dev_groups, _ = clusters(tuning.clips, groups)
+            result["conformal"] = _conformal(
+                test, tuning, chosen.test.proba, dev_codes, dev_proba, group_codes, dev_groups
+            )
     if tuning:
-        result["calibration"] = _calibration(test, tuning)
+        result["calibration"] = _calibration(test, tuning, groups)
     if seeds:
         result["seeds"] = {
             name: seed_spread(
@@ -96,29 +99,36 @@ def _reliability(truth: np.ndarray, proba: np.ndarray) -> list[dict[str, float]]
 
 
 def _conformal(
-    test: Part, tuning: Part, proba: np.ndarray, dev_codes: np.ndarray, dev_proba: np.ndarray
+    test: Part,
+    tuning: Part,
+    proba: np.ndarray,
+    dev_codes: np.ndarray,
+    dev_proba: np.ndarray,
+    groups: np.ndarray,
+    dev_groups: np.ndarray,
 ) -> dict[str, Any]:
     dev_languages = [str(value) for value in tuning.clips["language"]]
     languages = [str(value) for value in test.clips["language"]]
     several = len(set(languages)) > 1
     rows = {}
     for coverage in (0.8, 0.9):
-        sets = ConformalSets(coverage).fit(dev_codes, dev_proba, dev_languages)
+        sets = ConformalSets(coverage).fit(dev_codes, dev_proba, dev_languages, dev_groups)
         # One promise over all where there is one language, so that it is not said twice.
-        rows[str(coverage)] = sets.check(test.codes, proba, languages if several else None)
+        rows[str(coverage)] = sets.check(test.codes, proba, languages if several else None, groups)
     return rows
 
 
-def _calibration(test: Part, tuning: Part) -> dict[str, Any]:
+def _calibration(test: Part, tuning: Part, groups: str | None) -> dict[str, Any]:
     """Return how far each member was off, and what one temperature from dev would do on test."""
     from .calibrate import Temperature
 
     names = list(tuning.clips["label"])
+    speakers = len(np.unique(clusters(tuning.clips, groups)[0]))
     rows = {}
     for name, member in test.members.items():
         if member.hard:
             continue
-        fitted = Temperature().fit(tuning.members[name], names)
+        fitted = Temperature().fit(tuning.members[name], names, speakers)
         calm = fitted.apply(member)
         rows[name] = {
             "temperature": fitted.temperature_,
@@ -159,6 +169,7 @@ def _sanity(test: Part, tuning: Part | None, splits: Sequence[Split]) -> list[st
             codes["test"],
             guess["test"],
             len(labels),
+            labels,
         )
     held_out = any(split.scheme in HELD_OUT for split in splits)
     if tuning and not held_out:
@@ -171,5 +182,6 @@ def _sanity(test: Part, tuning: Part | None, splits: Sequence[Split]) -> list[st
                 test.codes[order],
                 member.codes[order],
                 len(labels),
+                labels,
             )
     return warnings

@@ -16,6 +16,7 @@ from typing import Any
 from ..cache.manifest import Manifest
 from .comparison import Comparison
 from .coverage import combine_available, common_ids, union_ids
+from .evaluation.test_uses import record_use, uses_file
 from .predictions import Predictions
 from .prepare import Prepared
 from .replay import write_replays
@@ -81,12 +82,18 @@ def judge(
     if has_dev and (dev_ids := common_ids(devs, order)):
         chosen = {name: member.select(dev_ids) for name, member in devs.items()}
         dev = {"dev": chosen, "dev_truth": ready.clips.select(dev_ids)}
+
+    def written_down(chosen: str | None) -> dict[str, Any]:
+        ids = [clip for split in found for clip in split.test.ids]
+        return record_use(uses_file(ready.cache.path), ids, _what_decides(ready, found, chosen))
+
     comparison = compare(
         {name: member.select(shared) for name, member in tests.items()},
         ready.clips.select(shared),
         ready.task,
         strategies=recipe.ensembles if len(tests) > 1 else (),
         split=found,
+        before_test=written_down,
         allow_overlap=True,  # the split was checked, or shares them on purpose
         seeds={
             name: {seed: one.select(shared) for seed, one in runs.items()}
@@ -133,6 +140,20 @@ def judge(
             **options,
         ).write(folder / WIDE)
     return comparison
+
+
+def _what_decides(ready: Prepared, found: Sequence[Split], chosen: str | None) -> dict[str, Any]:
+    """Return what tells one choice that is scored on test from another."""
+    recipe = ready.recipe
+    return {
+        "members": {name: entry.describe() for name, entry in recipe.members.items()},
+        "ensembles": list(recipe.ensembles),
+        "calibrate": recipe.compare.get("calibrate"),
+        "subsets": recipe.compare.get("subsets", False),
+        "task": ready.task.hash,
+        "splits": [split.describe()["hash"] for split in found],
+        "chosen": chosen,
+    }
 
 
 def _columns(clips: Manifest) -> list[str]:

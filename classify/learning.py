@@ -54,6 +54,7 @@ def learning_curve(
     labels: Sequence[str],
     *,
     shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0),
+    n_orders: int = 3,
     groups: str | None = "speaker",
     n_resamples: int = 2000,
     random_state: int = 0,
@@ -71,50 +72,65 @@ def learning_curve(
     shares
         Parts of train. Whole speakers are taken, in an order drawn by seed, until the share of
         clips is reached and two labels are there.
+    n_orders
+        In how many orders; all of train is trained on once.
     groups, n_resamples, random_state
         What is taken as a whole and resampled, how often, and the seed.
 
     Returns
     -------
     points
-        For each share: clips, groups, UAR and its interval; of None where test is one group, which
-        gives none.
+        For each share: UAR as the mean over `orders`, the values of each order; clips, groups and
+        the interval over test groups of the first order, of None below five groups.
     """
     train, test = split.train, split.test
     names = np.array(cluster_names(train, groups), dtype=object)
-    order = np.random.default_rng(random_state).permutation(np.unique(names))
-    rank = {name: place for place, name in enumerate(order)}
-    place = np.array([rank[name] for name in names])
-    sizes = np.cumsum(np.bincount(place))
+    rng = np.random.default_rng(random_state)
+    orders = [rng.permutation(np.unique(names)) for _ in range(n_orders)]
     truth = metrics.codes(list(test["label"]), labels)
     cluster, _ = clusters(test, groups)
     points = []
     for share in sorted(shares):
-        taken = int(np.searchsorted(sizes, share * len(train) - 1e-9)) + 1
-        while len(set(train["label"][place < taken])) < 2 and taken < len(order):
-            taken += 1
-        part = train.select(place < taken)
-        model = make()
-        model.fit(part, split.dev if len(split.dev) else None)
-        codes = model.predict(test).reorder(labels).align(test.ids).codes
-        drawn = resample(
-            truth,
-            {"": codes},
-            cluster,
-            len(labels),
-            n_resamples=n_resamples,
-            random_state=random_state,
-        )
-        interval = drawn.interval("", "uar")
+        found = []
+        for order in orders[: 1 if share >= 1 else None]:
+            part, taken = _first(train, names, order, share)
+            model = make()
+            model.fit(part, split.dev if len(split.dev) else None)
+            codes = model.predict(test).reorder(labels).align(test.ids).codes
+            drawn = resample(
+                truth,
+                {"": codes},
+                cluster,
+                len(labels),
+                n_resamples=n_resamples,
+                random_state=random_state,
+            )
+            found.append((drawn.estimates[""]["uar"], drawn.interval("", "uar"), len(part), taken))
+        values = [value for value, *_ in found]
+        _, interval, n_clips, n_groups = found[0]
         points.append(
             {
                 "share": share,
-                "clips": len(part),
-                "groups": taken,
+                "clips": n_clips,
+                "groups": n_groups,
+                "orders": values,
                 "uar": {
-                    "value": drawn.estimates[""]["uar"],
+                    "value": float(np.mean(values)),
                     "interval": [None if math.isnan(bound) else bound for bound in interval],
                 },
             }
         )
     return points
+
+
+def _first(
+    train: Manifest, names: np.ndarray, order: np.ndarray, share: float
+) -> tuple[Manifest, int]:
+    """Return the clips of the first groups of an order that hold a share and two labels."""
+    rank = {name: place for place, name in enumerate(order)}
+    place = np.array([rank[name] for name in names])
+    sizes = np.cumsum(np.bincount(place))
+    taken = int(np.searchsorted(sizes, share * len(train) - 1e-9)) + 1
+    while len(set(train["label"][place < taken])) < 2 and taken < len(order):
+        taken += 1
+    return train.select(place < taken), taken

@@ -104,6 +104,8 @@ def _head(data: Data) -> str:
             f"{len(data['systems'])} systems on {test['clips']} test clips. There was no dev, so "
             "nothing was chosen: the best of the table below is best on these clips only."
         )
+    if uses := data.get("test_uses"):
+        lines.append(f"\n{test_uses(uses)}")
     labels = ", ".join(f"{md(label)} {n}" for label, n in test["labels"].items())
     lines.append(f"\nTest labels: {labels}.")
     if test["absent"]:
@@ -114,6 +116,25 @@ def _head(data: Data) -> str:
         out = ", ".join(f"{md(label or '(blank)')} {n}" for label, n in test["left_out"].items())
         lines.append(f"Left out by the task: {out}.")
     return "\n".join(lines)
+
+
+def test_uses(uses: Data) -> str:
+    """Say how often this test set was looked at.
+
+    Examples
+    --------
+    >>> test_uses({"choices": 1, "first": "2026-01-02T10:00:00+00:00"})
+    'This test set was scored for the first time from this cache.'
+    """
+    if uses["choices"] is None:
+        return f"How often this test set was looked at is not known: {md(uses['unknown'])}."
+    if uses["choices"] == 1:
+        return "This test set was scored for the first time from this cache."
+    return (
+        f"This test set was looked at {uses['choices']} times from this cache, by so many "
+        f"different choices of recipe or system, first on {uses['first'][:10]}. Every further "
+        "look makes the best result look better than it is."
+    )
 
 
 def _how_chosen(data: Data) -> str:

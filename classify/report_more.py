@@ -7,6 +7,7 @@ from typing import Any
 
 from .escape import md
 from .markdown import score, table
+from .stats import p_text
 
 Data = Mapping[str, Any]
 
@@ -42,14 +43,27 @@ def sections(data: Data, best: str) -> list[str]:
 
 def _audit(audit: Data) -> str:
     rows = [
-        [md(name), score(row["uar"]), str(row["clips"]), "**above chance**" * row["shortcut"]]
+        [
+            md(name),
+            score(row["uar"]),
+            f"{row['gain']:+.3f}",
+            p_text(row["p"]),
+            str(row["clips"]),
+            "**shortcut**" * row["shortcut"],
+        ]
         for name, row in audit["factors"].items()
     ]
+    left = ", ".join(f"{md(name)} ({md(why)})" for name, why in audit["left_out"].items())
+    more = f"\n\nLeft out, since they can say nothing here: {left}." if left else ""
+    if not rows:
+        return f"## Shortcuts\n\nNo factor could be tried.{more}"
     return (
-        "## Shortcuts\n\nHow well each factor alone, learnt on train, predicts the label on test. "
-        f"Chance is {audit['chance']:.3f}. A factor above chance is a way to be right without "
-        "hearing an emotion; *words* is what a naive Bayes on the text gives, *script* the exact "
-        "text.\n\n" + table(["factor", "UAR", "clips", ""], rows)
+        "## Shortcuts\n\nHow well each factor alone, learnt on train, predicts the label on test: "
+        "a way to be right without hearing an emotion. *gain* is UAR above chance "
+        f"({audit['chance']:.3f}); p says how often labels dealt out at random give as much. It is "
+        f"called a shortcut where the gain is at least {audit['least_gain']:g} and p below "
+        f"{audit['level']:g}. *words* is what a naive Bayes on the text gives, *script* the exact "
+        f"text.\n\n" + table(["factor", "UAR", "gain", "p", "clips", ""], rows) + more
     )
 
 
@@ -111,12 +125,21 @@ def _seeds(found: Data) -> str:
 
 
 def _learning(points: Sequence[Data], name: str) -> str:
-    rows = [
-        [f"{100 * p['share']:g} %", str(p["clips"]), str(p["groups"]), score(p["uar"])]
-        for p in points
-    ]
+    rows = []
+    for p in points:
+        low, high = min(p["orders"]), max(p["orders"])
+        span = f"{low:.3f} to {high:.3f}" if len(p["orders"]) > 1 else "-"
+        rows.append(
+            [f"{100 * p['share']:g} %", str(p["clips"]), str(p["groups"]), score(p["uar"]), span]
+        )
     of = f": {md(name)}" if name else ""
-    return f"## Learning curve{of}\n\n" + table(["train", "clips", "groups", "UAR on test"], rows)
+    orders = max(len(p["orders"]) for p in points)
+    return (
+        f"## Learning curve{of}\n\nMean over {orders} random orders of the training groups; which "
+        "ones are taken matters most where there are few. The interval is over test groups, for "
+        "the first order.\n\n"
+        + table(["train", "clips", "groups", "UAR on test", "lowest to highest order"], rows)
+    )
 
 
 def _transfer(found: Data) -> str:
@@ -159,25 +182,37 @@ def _abstain(found: Data, best: str) -> str:
 
 
 def _conformal(found: Data, best: str) -> str:
-    rows = []
+    rows, notes = [], []
     for part in found.values():
         promised = f"{100 * part['promised']:g} %"
+        if not part["possible"]:
+            notes.append(
+                f"For {promised} dev needs at least {part['speakers_needed']} speakers and has "
+                "fewer: only the set of all labels can be promised."
+            )
+        if part.get("shared") and len(part["shared"]) < len(part["by"]):
+            shared = ", ".join(md(name or "(blank)") for name in part["shared"])
+            notes.append(f"For {promised}, {shared} share the threshold of all of dev.")
         for name, row in {"all": part["all"], **part.get("by", {})}.items():
+            held = {"value": row["coverage"], "interval": row["interval"]}
             rows.append(
                 [
                     promised,
                     md(name or "(blank)"),
                     str(row["clips"]),
-                    f"{100 * row['coverage']:.1f} %",
+                    score(held),
                     f"{row['mean_size']:.2f}",
                     f"{100 * row['singletons']:.0f} %",
                 ]
             )
+    if any("by" in part and len(part["shared"]) == len(part["by"]) for part in found.values()):
+        notes.append("No language has enough dev clips and speakers for a threshold of its own.")
     header = ["promised", "language", "clips", "held", "labels in a set", "single"]
     return (
-        f"## Conformal sets: {md(best)}\n\nSets of labels, fitted on dev for each language, that "
-        "hold the true label as often as promised if dev and test are alike; new speakers strain "
-        "that.\n\n" + table(header, rows, left=2)
+        f"## Conformal sets: {md(best)}\n\nSets of labels instead of one: thresholds from dev, by "
+        "whole speakers, so that the set of a new speaker's clip holds the true label as often as "
+        "promised, on average over languages, if dev and test are alike. *held* is the share on "
+        "test, with its interval. " + " ".join(notes) + "\n\n" + table(header, rows, left=2)
     )
 
 

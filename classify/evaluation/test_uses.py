@@ -1,0 +1,91 @@
+"""How often a test set was scored, and by how many different choices.
+
+Every look at test that is followed by a change of the recipe makes the next result look better than
+it is. So each choice is written down before test is scored, in a file beside the cache: it survives
+a report folder that is deleted, and the cache goes with the data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+__all__ = ["record_use", "uses_file"]
+
+
+def uses_file(cache: str | Path) -> Path:
+    """Return the file beside a cache that keeps its uses of test sets.
+
+    Examples
+    --------
+    >>> uses_file("data/my.cache").as_posix()
+    'data/my.cache.test-uses.jsonl'
+    """
+    cache = Path(cache)
+    return cache.with_name(f"{cache.name}.test-uses.jsonl")
+
+
+def record_use(path: str | Path, test_ids: Sequence[str], choice: Any) -> dict[str, Any]:
+    """Write down that a choice is about to be scored on a test set, and count the choices so far.
+
+    The same choice counts once, however often it is scored again.
+
+    Parameters
+    ----------
+    path
+        The file, one JSON object a line; made where it is not there.
+    test_ids
+        Ids of the test clips, in any order.
+    choice
+        What decides the result (recipe, split, chosen system), as JSON has it; only its hash is
+        kept.
+
+    Returns
+    -------
+    uses
+        `choices`, different choices that were scored on this test set, this one included; `first`,
+        when the first was, in UTC; `unknown`, why it is not known, where the file cannot be
+        read or written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = tempfile.mkdtemp() + "/my.cache.test-uses.jsonl"
+    >>> record_use(path, ["a", "b"], {"C": 1})["choices"]
+    1
+    >>> record_use(path, ["b", "a"], {"C": 2})["choices"]
+    2
+    >>> record_use(path, ["a", "b"], {"C": 1})["choices"]
+    2
+    """
+    try:
+        return _record(Path(path), _hash(sorted(test_ids)), _hash(choice))
+    except OSError as error:  # a cache that is shared and read-only
+        return {"choices": None, "first": None, "unknown": str(error)}
+
+
+def _record(path: Path, test: str, made: str) -> dict[str, Any]:
+    found: dict[str, str] = {}  # choice -> when
+    text = path.read_text(encoding="utf-8") if path.exists() else ""
+    for line in text.splitlines():
+        try:
+            one = json.loads(line)
+            if one["test"] == test:
+                found.setdefault(one["choice"], one["at"])
+        except (ValueError, KeyError, TypeError):
+            continue  # a line that a kill cut short: the run that wrote it writes it again
+    if made not in found:
+        found[made] = datetime.now(UTC).isoformat(timespec="seconds")
+        line = json.dumps({"test": test, "choice": made, "at": found[made]})
+        with path.open("a", encoding="utf-8") as file:
+            file.write(("\n" if text and not text.endswith("\n") else "") + line + "\n")
+    return {"choices": len(found), "first": min(found.values())}
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,355 @@
+"""What a comparison may claim: max-T, what it finds, the choice on dev, uses of test."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from affekt.cache.errors import InputError
+from affekt.cache.manifest import Manifest
+from affekt.classify import metrics
+from affekt.classify.audit import dealt
+from affekt.classify.calibrate import CALIBRATORS
+from affekt.classify.compare import compare
+from affekt.classify.conformal import ConformalSets
+from affekt.classify.evaluation.apart import check_apart
+from affekt.classify.evaluation.choice import choice
+from affekt.classify.evaluation.detectable import detectable, groups_needed
+from affekt.classify.evaluation.max_t import max_t
+from affekt.classify.evaluation.test_uses import record_use
+from affekt.classify.predictions import Predictions
+from affekt.classify.sanity import check_relation
+from affekt.classify.scoring import mean_interval
+from affekt.classify.stats import holm
+from affekt.classify.task import Task
+from scipy import stats
+
+LABELS = ["a", "b", "c"]
+
+
+def by_hand(differences):
+    """Step-down max-T, one exchange and one step at a time."""
+    scale = np.sqrt((differences**2).sum(axis=0))
+    signs = np.array(list(itertools.product([1, -1], repeat=len(differences))))
+    drawn = np.abs(signs @ differences) / scale
+    observed = np.abs(differences.sum(axis=0)) / scale
+    order, corrected, running = np.argsort(-observed), np.empty(len(scale)), 0.0
+    for step, pair in enumerate(order):
+        left = drawn[:, order[step:]].max(axis=1)
+        running = max(running, float((left >= observed[pair] - 1e-9).mean()))
+        corrected[pair] = running
+    return (drawn >= observed - 1e-9).mean(axis=0), corrected
+
+
+def test_max_t_is_the_step_down_procedure():
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        differences = rng.normal(size=(7, 5)) + rng.normal(size=5) + rng.normal(size=(7, 1))
+        found = max_t(differences)
+        p, corrected = by_hand(differences)
+        assert found.exact
+        assert found.p == pytest.approx(p)
+        assert found.corrected == pytest.approx(corrected)
+        assert (found.corrected >= found.p - 1e-12).all()
+
+
+def test_many_groups_are_drawn_and_close_to_all_exchanges():
+    differences = np.random.default_rng(3).normal(0.5, 1, (13, 3))
+    exact, drawn = max_t(differences), max_t(differences, n_draws=4000)
+    assert exact.exact
+    assert not drawn.exact
+    assert drawn.corrected == pytest.approx(exact.corrected, abs=0.03)
+
+
+def test_six_speakers_show_a_perfect_system_where_holm_never_could():
+    right = np.array([[1.0] * 6, [0.3, 0.4, 0.35, 0.3, 0.4, 0.3], [0.8] * 6, [0.7, 0.8] * 3]).T / 6
+    differences = np.stack([right[:, 0] - right[:, k] for k in (1, 2, 3)], axis=1)
+    found = max_t(differences)
+    assert found.corrected[0] < 0.05
+    assert holm(list(found.p))[0] >= 0.05
+
+
+def test_equal_systems_are_seldom_called_different():
+    """Four systems of correlated luck by speaker: at most 5 % of families, with room for luck."""
+    rng = np.random.default_rng(1)
+    alarms = 0
+    for _ in range(300):
+        luck = rng.normal(size=(8, 4)) + 2 * rng.normal(size=(8, 1))
+        alarms += max_t(luck[:, :1] - luck[:, 1:]).corrected.min() < 0.05
+    assert alarms <= 26
+
+
+def test_the_detectable_difference_is_found_in_8_of_10():
+    rng = np.random.default_rng(2)
+    share, sd = np.full(12, 1 / 12), 0.2
+    promised = np.mean(
+        [
+            detectable(rng.normal(0, sd, (12, 2)) / 12, share, n_sets=60, n_draws=400)
+            for _ in range(12)
+        ]
+    )
+    hits = 0
+    for run in range(200):
+        drawn = rng.normal(0, sd, (12, 2)) / 12
+        drawn[:, 0] += promised / 12
+        hits += max_t(drawn, n_draws=1000, random_state=run).corrected[0] < 0.05
+    assert 0.68 < hits / 200 < 0.92
+    needed = groups_needed(rng.normal(0, sd, (12, 1)) / 12, share, promised / 2)
+    assert needed is not None
+    assert needed > 12
+
+
+def test_two_speakers_have_no_test_and_no_interval_but_their_own_values():
+    rows, proba = corpus(2)
+    data = compare(proba, rows, Task.from_labels(LABELS), strategies=[], n_resamples=50).data
+    [pair] = data["pairs"]
+    assert pair["p_uar"] is pair["p_uar_corrected"] is None
+    assert pair["uar_difference_interval"] == [None, None]
+    assert not pair["different"]
+    assert [row["group"] for row in data["groups"]["values"]] == ["s0", "s1"]
+    by_class = data["groups"]["values"][0]["uar"]["good"]
+    assert by_class == pytest.approx(1.0)
+
+
+def test_five_speakers_say_how_many_it_would_take():
+    rows, proba = corpus(5)
+    result = compare(proba, rows, Task.from_labels(LABELS), strategies=[], n_resamples=50)
+    [pair] = result.data["pairs"]
+    assert pair["p_uar"] == 2 / 2**5
+    assert pair["uar_detectable"] is None
+    assert pair["groups_needed"] >= 6
+    assert "would be needed" in result.report()
+
+
+def corpus(n_speakers, per=6, prefix="", seed=0, n_labels=3, text=lambda i: f"words {i}"):
+    rows = [
+        {"id": f"{prefix}{s}-{k}-{j}", "text": text(f"{prefix}{s}{k}{j}"), "label": LABELS[k]}
+        | {"speaker": f"{prefix}s{s}", "language": f"l{s % 3}"}
+        for s in range(n_speakers) for k in range(n_labels) for j in range(per)
+    ]  # fmt: skip
+    table = Manifest.from_rows(rows)
+    truth = np.array([LABELS.index(row["label"]) for row in rows])
+    rng = np.random.default_rng(seed)
+    good = np.full((len(rows), 3), 0.05)
+    good[np.arange(len(rows)), truth] = 0.9
+    bad = rng.dirichlet([1, 1, 1], len(rows))
+    return table, {n: Predictions(table.ids, LABELS, p) for n, p in [("good", good), ("bad", bad)]}
+
+
+def test_a_perfect_system_gets_1_in_a_language_without_a_class():
+    table, proba = corpus(6)
+    kept = [i for i, lang, label in zip(table.ids, table["language"], table["label"], strict=True)
+            if not (lang == "l1" and label == "c")]  # fmt: skip
+    members = {name: p.select(kept) for name, p in proba.items()}
+    data = compare(
+        members, table.select(kept), Task.from_labels(LABELS), strategies=[], n_resamples=50
+    ).data["by"]["language"]
+    assert data["values"]["l1"]["absent"] == ["c"]
+    assert data["values"]["l1"]["systems"]["good"]["uar"]["value"] == 1
+    assert data["values"]["l1"]["systems"]["good"]["macro_f1"]["value"] == 1
+    assert data["macro"]["good"]["uar"] == 1
+    assert data["macro_interval"]["good"] == [None, None]  # three languages
+
+
+def test_the_interval_over_languages_is_students():
+    values = [0.5, 0.7, 0.6, 0.65, 0.55, 0.62]
+    expected = stats.t.interval(0.95, 5, np.mean(values), stats.sem(values))
+    assert mean_interval(values) == pytest.approx(expected)
+    assert np.isnan(mean_interval(values[:4])).all()
+
+
+def test_with_one_dev_speaker_what_learns_cannot_be_chosen():
+    table, proba = corpus(6)
+    dev_table, dev = corpus(1, 12, "d")
+    learnt = ["mean", "stacking", "greedy", "weighted"]
+    result = compare(
+        proba, table, Task.from_labels(LABELS), strategies=learnt, dev=dev, dev_truth=dev_table,
+        subsets=True, n_resamples=50,
+    )  # fmt: skip
+    systems = result.data["systems"]
+    for name in learnt[1:]:
+        assert systems[name]["dev"] is None
+        assert "one speaker" in systems[name]["learnt"]["not_eligible"]
+    assert result.chosen in ("good", "mean")
+    assert any("could not be chosen" in text for text in result.data["warnings"])
+    assert result.data["choice"]["same"] is None
+
+
+def test_the_choice_counts_candidates_and_how_often_dev_would_choose_it_again():
+    rng = np.random.default_rng(0)
+    truth, groups = np.tile([0, 1], 60), np.repeat(range(12), 10)
+    guesses = {
+        f"m{k}": np.where(rng.random(120) < 0.7, truth, 1 - truth) for k in range(10)
+    }  # fmt: skip
+    found = choice("m0", guesses, truth, groups, 2)
+    everything = [choice(name, guesses, truth, groups, 2)["same"] for name in guesses]
+    assert sum(everything) == pytest.approx(1)
+    assert found["optimism"] > 0.01  # ten equal systems: the winner was lucky
+    table, proba = corpus(6)
+    dev_table, dev = corpus(6, 4, "d")
+    result = compare(
+        proba, table, Task.from_labels(LABELS), strategies=["mean", "max"], dev=dev,
+        dev_truth=dev_table, n_resamples=50,
+    )  # fmt: skip
+    text = result.report()
+    assert "best of 4 candidates" in text
+    assert "24 clips of 6 speakers" not in text
+    assert "72 clips of 6 speakers" in text
+    assert "is too high" in text
+    first = text.split("| system |")[1].splitlines()[2]
+    assert first.startswith(f"| **{result.chosen}** |")
+
+
+def test_subsets_are_scored_by_choices_that_did_not_see_the_fold():
+    """Equal members: the best of 57 subsets looks better in sample than out of fold."""
+    rng = np.random.default_rng(0)
+    table, _ = corpus(6, 10)
+    test, _ = corpus(4, 4, "t")
+
+    def member(clips):
+        truth = [LABELS.index(label) for label in clips["label"]]
+        scores = rng.normal(size=(len(clips), 3)) + 0.4 * np.eye(3)[truth]
+        return Predictions(clips.ids, LABELS, np.exp(scores) / np.exp(scores).sum(1)[:, None])
+
+    from affekt.classify.part import Part
+    from affekt.classify.strategies import combine_all
+    from affekt.classify.subsets import search
+
+    task = Task.from_labels(LABELS)
+    gaps = []
+    for _ in range(6):
+        dev = {f"m{k}": member(table) for k in range(6)}
+        part = Part.of(dev, table, task, "dev")
+        on_test = Part.of({name: member(test) for name in dev}, test, task, "test").members
+        groups = np.repeat(np.arange(6), 30)
+        found = combine_all(on_test, ["mean"], part.members, part.codes, groups, subsets=True)
+        [best] = search(part.members, part.codes, ["mean"])
+        for item in found.values():
+            if "subsets_tried" in item.learnt:
+                gaps.append(best.uar - item.dev["uar"])
+    assert len(gaps) >= 4
+    assert np.mean(gaps) > 0.01
+
+
+@pytest.mark.parametrize("name", list(CALIBRATORS))
+def test_calibration_leaves_a_class_that_dev_lacks_and_trusts_small_dev_little(name):
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 2, 300)
+    proba = rng.dirichlet([1, 1, 1], 300) * 0.4 + 0.6 * np.eye(3)[truth]
+    dev = Predictions([str(i) for i in range(300)], LABELS, proba)
+    names = [LABELS[k] for k in truth]  # nothing is c
+    fitted = CALIBRATORS[name]().fit(dev, names, 20)
+    again = CALIBRATORS[name]().set_state(3, fitted.get_state())
+    other = Predictions(["x", "y"], LABELS, [[0.2, 0.1, 0.7], [0.5, 0.3, 0.2]])
+    calibrated = fitted.apply(other)
+    assert np.array_equal(calibrated.proba, again.apply(other).proba)
+    assert calibrated.codes[0] == 2
+    if name != "temperature":
+        assert calibrated.proba[:, 2] == pytest.approx([0.7, 0.2])
+    few = dev.select(dev.ids[:20])
+    rough = CALIBRATORS[name]().fit(few, names[:20], 2)
+    close = np.abs(rough.apply(other).proba - other.proba).max()
+    assert close < 0.1
+    assert 0.25 <= CALIBRATORS["temperature"]().fit(few, names[:20]).temperature_ <= 4
+
+
+def test_dev_and_test_must_be_apart():
+    table, proba = corpus(6)
+    task = Task.from_labels(LABELS)
+    with pytest.raises(InputError, match=r"share 108 ids: .*6 speakers"):
+        compare(proba, table, task, dev=proba, dev_truth=table, n_resamples=50)
+    assert compare(
+        proba, table, task, dev=proba, dev_truth=table, allow_overlap=True, n_resamples=50
+    ).chosen
+    other, _ = corpus(6, prefix="d", text=lambda i: f"words {i[1:]}")
+    with pytest.raises(InputError, match="the text of 108 of 108 test clips"):
+        check_apart(other, table)
+    heard = [
+        Manifest.from_rows(
+            [{"id": f"{part}{i}", "path": f"{i}.wav", "label": "a"} for i in range(9)]
+        )
+        for part in ("dev", "test")
+    ]
+    with pytest.raises(InputError, match="share 9 recordings"):
+        check_apart(*heard)
+    single = other.with_columns(text=["words 000", *[f"d {i}" for i in range(107)]])
+    assert "dev holds the text of 1 test clips" in check_apart(single, table)[0]
+    with pytest.raises(InputError, match="level is 95"):
+        compare(proba, table, task, level=95)
+    with pytest.raises(InputError, match="n_resamples is 1"):
+        compare(proba, table, task, n_resamples=1)
+
+
+def test_uses_of_a_test_set_count_choices_not_runs(tmp_path):
+    path = tmp_path / "my.cache.test-uses.jsonl"
+    assert record_use(path, ["a", "b"], {"C": 1})["choices"] == 1
+    assert record_use(path, ["b", "a"], {"C": 1})["choices"] == 1
+    assert record_use(path, ["a", "c"], {"C": 1})["choices"] == 1  # another test set
+    with path.open("a") as file:
+        file.write('{"test": "torn')
+    assert record_use(path, ["a", "b"], {"C": 2})["choices"] == 2
+    assert record_use(path, ["a", "b"], {"C": 3})["choices"] == 3
+    assert record_use(tmp_path / "not" / "there", ["a"], 1)["choices"] is None
+
+
+def test_conformal_sets_hold_for_new_speakers():
+    """Speakers differ in ease: thresholds by clips would hold less than promised."""
+    rng = np.random.default_rng(0)
+
+    def draw(n_speakers):
+        ease = rng.normal(1.2, 1.0, n_speakers).repeat(12)
+        truth = rng.integers(0, 3, len(ease))
+        scores = rng.normal(size=(len(ease), 3))
+        scores[np.arange(len(ease)), truth] += ease
+        powers = np.exp(1.5 * scores)
+        return truth, powers / powers.sum(axis=1, keepdims=True), np.arange(n_speakers).repeat(12)
+
+    held, by_clips = [], []
+    for _ in range(60):
+        truth, proba, speakers = draw(10)
+        new, new_proba, _ = draw(40)
+        for found, given in ((held, speakers), (by_clips, None)):
+            sets = ConformalSets(0.8).fit(truth, proba, speakers=given).sets(new_proba)
+            found.append(sets[np.arange(len(new)), new].mean())
+            assert sets[np.arange(len(new)), new_proba.argmax(axis=1)].all()
+    assert np.mean(held) >= 0.8
+    assert np.quantile(held, 0.1) > np.quantile(by_clips, 0.1)
+    few = ConformalSets(0.9).fit(*draw(5)[:2], speakers=draw(5)[2])
+    assert not few.check(new, new_proba)["possible"]
+
+
+def test_the_audit_has_a_p_for_one_test_speaker():
+    truth = np.tile([0, 1, 2], 20)
+    assert dealt(truth, truth, 3) == 0.001
+    flips = np.random.default_rng(0).integers(0, 3, 60)
+    assert 0.01 < dealt(truth, flips, 3) < 1
+
+
+def test_a_shift_from_the_middle_and_exchanged_labels_are_seen():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 400)
+    guess = np.where(rng.random(400) < 0.75, truth, rng.integers(0, 3, 400))
+    dev = truth[:200], guess[:200]
+    assert check_relation("lr", *dev, truth, guess, 3, LABELS) == []
+    late = truth.copy()
+    late[250:] = np.roll(truth, 1)[250:]
+    [text] = [t for t in check_relation("lr", *dev, late, guess, 3, LABELS) if "shifted" in t]
+    row = int(text.split("from row ")[1].split()[0])
+    assert 235 <= row <= 270
+    assert "by -1 rows" in text
+    crossed = np.array([1, 0, 2])[truth]
+    assert any(
+        "a and b look exchanged" in t for t in check_relation("lr", *dev, crossed, guess, 3, LABELS)
+    )
+
+
+def test_ece_noise_is_what_perfect_calibration_shows():
+    rng = np.random.default_rng(0)
+    shown, stated = [], []
+    for _ in range(150):
+        proba = rng.dirichlet([1, 1, 1], 90)
+        truth = (proba.cumsum(axis=1)[:, :-1] < rng.random((90, 1))).sum(axis=1)
+        shown.append(metrics.ece(truth, proba))
+        stated.append(metrics.ece_noise(proba))
+    assert np.mean(stated) == pytest.approx(np.mean(shown), rel=0.1)
