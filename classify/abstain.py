@@ -87,7 +87,9 @@ def abstain(
     at = [max(1, round(share * len(truth))) - 1 for share in (0.2, 0.4, 0.6, 0.8, 1.0)]
     result: dict[str, Any] = {
         "area": area(truth, proba),
-        "curve": [{"coverage": float(coverage[i]), "risk": float(risk[i])} for i in at],
+        "curve": [
+            {"coverage": float(coverage[i]), "clips": i + 1, "risk": float(risk[i])} for i in at
+        ],
     }
     if dev_truth is not None and dev_proba is not None:
         result["thresholds"] = []

@@ -30,7 +30,7 @@ from .task import Task
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
 
-FORMAT = 1
+FORMAT = 2
 
 
 def compare(

@@ -90,8 +90,8 @@ class Comparison:
             data = json.loads(path.read_text(encoding="utf-8"))
         except (OSError, ValueError) as error:
             raise InputError(f"{path} cannot be read as a comparison: {error}") from error
-        if not isinstance(data, dict) or data.get("format") != 1:
-            raise InputError(f"{path} is no comparison of format 1; compare again")
+        if not isinstance(data, dict) or data.get("format") != 2:
+            raise InputError(f"{path} is not a comparison of format 2; compare again")
         return cls(data)
 
 

@@ -80,8 +80,8 @@ def learning_curve(
     Returns
     -------
     points
-        For each share: UAR as the mean over `orders`, the values of each order; clips, groups and
-        the interval over test groups of the first order, of None below five groups.
+        For each share: UAR and its interval over test groups as the means over orders (None below
+        five test groups); `orders`, the UAR of each; clips and groups of the first.
     """
     train, test = split.train, split.test
     names = np.array(cluster_names(train, groups), dtype=object)
@@ -107,7 +107,8 @@ def learning_curve(
             )
             found.append((drawn.estimates[""]["uar"], drawn.interval("", "uar"), len(part), taken))
         values = [value for value, *_ in found]
-        _, interval, n_clips, n_groups = found[0]
+        interval = np.mean([limits for _, limits, _, _ in found], axis=0).tolist()
+        _, _, n_clips, n_groups = found[0]
         points.append(
             {
                 "share": share,

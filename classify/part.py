@@ -94,13 +94,25 @@ def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]
         )
     if len(found) < FEWEST_GROUPS:
         warnings.append(
-            f"{_number(len(found), column)} only: no interval and no test can be given, which need "
-            f"{FEWEST_GROUPS}; " + ("the value stands alone" if len(found) == 1 else OWN)
+            f"{len(found)} {group_noun(column, len(found))} only: no interval and no test can be "
+            f"given, which need {FEWEST_GROUPS}; "
+            + ("the value stands alone" if len(found) == 1 else OWN)
         )
     elif len(found) < 10:
-        warnings.append(f"{_number(len(found), column)} only: intervals are wide and rough")
+        warnings.append(f"{len(found)} {group_noun(column)} only: intervals are wide and rough")
     return codes, warnings
 
 
-def _number(count: int, column: str) -> str:
-    return f"{count} {column}" if count == 1 else f"{count} values of {column}"
+def group_noun(column: str | None, count: int = 2) -> str:
+    """Return what to call so many groups of a column.
+
+    Examples
+    --------
+    >>> group_noun("speaker"), group_noun("speaker", 1), group_noun("room"), group_noun(None)
+    ('speakers', 'speaker', 'values of room', 'single clips')
+    """
+    if column is None:
+        return "single clips"
+    if column == "speaker":
+        return column + "s" * (count != 1)
+    return f"value{'s' * (count != 1)} of {column}"

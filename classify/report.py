@@ -13,6 +13,7 @@ from .bootstrap import FEWEST_GROUPS
 from .escape import md
 from .evaluation.choice import candidates
 from .markdown import score, table
+from .part import group_noun
 
 Data = Mapping[str, Any]
 COLUMNS = (
@@ -81,10 +82,11 @@ def markdown(data: Data) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _groups(data: Data) -> str:
-    column = data["groups"]["column"]
-    single = column is None or data["groups"]["count"] == data["test"]["clips"]
-    return "single clips" if single else f"groups by {column}"
+def _groups(data: Data, count: int | None = None) -> str:
+    """Return what to call the test groups (or so many of dev)."""
+    column, groups = data["groups"]["column"], data["groups"]["count"]
+    single = count is None and groups == data["test"]["clips"]
+    return group_noun(None if single else column, groups if count is None else count)
 
 
 def _head(data: Data) -> str:
@@ -146,7 +148,7 @@ def _how_chosen(data: Data) -> str:
     value = data["systems"][data["chosen"]]["dev"]["uar"]
     text = (
         f"It is the best of {counts['all']} candidates{more} by UAR on dev, "
-        f"{dev['clips']} clips of {groups} {md(_groups_of(data, groups))}. Its dev UAR of "
+        f"{dev['clips']} clips of {groups} {md(_groups(data, groups))}. Its dev UAR of "
         f"{value:.3f} is too high, because the best of many is picked partly for its luck"
     )
     if found["same"] is None:
@@ -157,13 +159,6 @@ def _how_chosen(data: Data) -> str:
         f"{text}. If other speakers like these had been dev, the same system would have been "
         f"chosen in about {100 * found['same']:.0f} % of cases."
     )
-
-
-def _groups_of(data: Data, count: int) -> str:
-    column = data["groups"]["column"]
-    if column is None or count == data["dev"]["clips"]:
-        return "single clips"
-    return column + "s" * (count != 1)
 
 
 def _warnings(data: Data) -> str:
@@ -187,18 +182,18 @@ def _main(data: Data) -> str:
     percent = f"{100 * data['settings']['level']:g}"
     count, column = data["groups"]["count"], md(_groups(data))
     if count < FEWEST_GROUPS:
-        text = f"No intervals: they need at least {FEWEST_GROUPS} groups, and there are {count}."
+        text = f"No intervals: they need at least {FEWEST_GROUPS}, and there are {count} {column}."
     else:
         text = (
-            f"In brackets: {percent} % intervals, from {data['settings']['n_resamples']} resamples "
-            f"of {count} {column}. They say what other groups of the same kind would give with the "
-            "same trained systems; training again, another corpus or another language may differ "
-            "by more."
+            f"In brackets: {percent} % intervals, from {data['settings']['n_resamples']:,} "
+            f"resamples of {count} {column}. They say what other {column} of the same kind would "
+            "give with the same trained systems; training again, another corpus or another "
+            "language may differ by more."
         )
         if data["groups"]["effective"] < 0.6 * count:
             text += (
-                f" Few groups have most clips: they carry as much as "
-                f"{data['groups']['effective']:.1f} equal ones."
+                f" Few of them have most of the clips: together they tell as much as "
+                f"{data['groups']['effective']:.1f} equal ones would."
             )
     order = "what dev chose first, then by dev UAR" if data["chosen"] else "by UAR on test"
     return f"## Systems\n\n{text} Order: {order}.\n\n{table(header, rows)}\n\n" + (
@@ -279,7 +274,8 @@ def _pairs(data: Data) -> str:
             f"a difference if both systems are equally good; p corrected for the {len(pairs)} "
             f"comparisons made here; in how many {column} which system is better. The test "
             f"exchanges the two systems within whole {column} ({how} exchanges); the correction "
-            "is the step-down max-T of Westfall and Young."
+            "is the step-down max-T of Westfall and Young. The interval is for one pair alone, so "
+            "it can leave out 0 where the corrected p shows nothing."
         )
     text += ["", *lines]
     if len(shown) < len(pairs):
@@ -325,7 +321,7 @@ def _by(data: Data, column: str) -> str:
     pooled = [score(data["systems"][name]["test"]["uar"]) for name in names]
     rows.append([f"mean over {md(column)}", "", "", *macro])
     rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
-    header = [md(column), "clips", "groups", *map(md, names)]
+    header = [md(column), "clips", md(_groups(data)), *map(md, names)]
     best = data["chosen"] or names[0]
     single = []
     for value, row in part["values"].items():

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["Outcome", "is_current", "run"]
 
 STATE = "run.json"
-REPORT = 2  # grows when the same members give another report than before
+REPORT = 3  # grows when the same members give another report than before
 
 
 @dataclass

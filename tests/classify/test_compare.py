@@ -363,7 +363,7 @@ def test_hard_predictions_of_published_systems(setting):
 def test_a_broken_comparison_file_is_refused(tmp_path):
     path = tmp_path / "comparison.json"
     path.write_text("{}")
-    with pytest.raises(InputError, match="no comparison of format 1"):
+    with pytest.raises(InputError, match="not a comparison of format 2"):
         Comparison.read(tmp_path)
     path.write_text("{")
     with pytest.raises(InputError, match="cannot be read"):

@@ -194,7 +194,6 @@ def test_the_choice_counts_candidates_and_how_often_dev_would_choose_it_again():
     )  # fmt: skip
     text = result.report()
     assert "best of 4 candidates" in text
-    assert "24 clips of 6 speakers" not in text
     assert "72 clips of 6 speakers" in text
     assert "is too high" in text
     first = text.split("| system |")[1].splitlines()[2]
