@@ -125,17 +125,17 @@ def test_uses(uses: Data) -> str:
 
     Examples
     --------
-    >>> test_uses({"choices": 1, "first": "2026-01-02T10:00:00+00:00"})
-    'This test set was scored for the first time from this cache.'
+    >>> test_uses({"choices": 1})
+    'No other choice was scored on this test set from this cache.'
     """
     if uses["choices"] is None:
         return f"How often this test set was looked at is not known: {md(uses['unknown'])}."
     if uses["choices"] == 1:
-        return "This test set was scored for the first time from this cache."
+        return "No other choice was scored on this test set from this cache."
     return (
         f"This test set was looked at {uses['choices']} times from this cache, by so many "
-        f"different choices of recipe or system, first on {uses['first'][:10]}. Every further "
-        "look makes the best result look better than it is."
+        "different choices of recipe or system. Every further look makes the best result look "
+        "better than it is."
     )
 
 

@@ -47,9 +47,8 @@ def record_use(path: str | Path, test_ids: Sequence[str], choice: Any) -> dict[s
     Returns
     -------
     uses
-        `choices`, different choices that were scored on this test set, this one included; `first`,
-        when the first was, in UTC; `unknown`, why it is not known, where the file cannot be
-        read or written.
+        `choices`, different choices that were scored on this test set, this one included;
+        `unknown`, why they are not known, where the file cannot be read or written.
 
     Examples
     --------
@@ -65,7 +64,7 @@ def record_use(path: str | Path, test_ids: Sequence[str], choice: Any) -> dict[s
     try:
         return _record(Path(path), _hash(sorted(test_ids)), _hash(choice))
     except OSError as error:  # a cache that is shared and read-only
-        return {"choices": None, "first": None, "unknown": str(error)}
+        return {"choices": None, "unknown": str(error)}
 
 
 def _record(path: Path, test: str, made: str) -> dict[str, Any]:
@@ -83,7 +82,7 @@ def _record(path: Path, test: str, made: str) -> dict[str, Any]:
         line = json.dumps({"test": test, "choice": made, "at": found[made]})
         with path.open("a", encoding="utf-8") as file:
             file.write(("\n" if text and not text.endswith("\n") else "") + line + "\n")
-    return {"choices": len(found), "first": min(found.values())}
+    return {"choices": len(found)}
 
 
 def _hash(value: Any) -> str:
