@@ -63,9 +63,9 @@ MODELS = {
 
 
 def write_corpus(folder: Path, *, parts: bool) -> None:
-    """Six labels of ten speakers; `parts` names test and dev only, as a corpus for testing does."""
+    """Six labels of eight speakers; `parts` names test and dev only, as a corpus for testing does."""
     rows = []
-    for speaker in range(10):
+    for speaker in range(8):
         for number, label in enumerate(ES):
             name = f"{speaker}-{label}.wav"
             samples = tone(4000, seed=10 * number + speaker)
@@ -103,7 +103,7 @@ def test_a_shipped_recipe_runs_to_the_report_and_answers(shipped, tmp_path):
     path = stand_in(shipped, tmp_path)
     recipe = Recipe.read(path)
     before = preview(recipe)
-    assert all(one["to_embed"] == 60 for one in before.encoders.values())
+    assert all(one["to_embed"] == 48 for one in before.encoders.values())
 
     assert run(path).exit_code == 0
     data = json.loads((recipe.report / "comparison.json").read_text(encoding="utf-8"))
@@ -116,9 +116,6 @@ def test_a_shipped_recipe_runs_to_the_report_and_answers(shipped, tmp_path):
     folders = sorted({str(one.parent) for one in models})
     clip = tmp_path / "4-joy.wav"
     for system in sorted({data["chosen"], list(data["systems"])[-1]}):
-        if any(not (recipe.report / "members" / name / "model").is_dir()
-               for name in data["systems"][system]["members"]):  # fmt: skip
-            continue
         answer = open_system(recipe.report, system=system)
         [labels] = [answer([clip], text="so very happy e", encoders=folders)]
         assert {one["label"] for one in labels[0]} == set(data["task"]["labels"])
