@@ -67,6 +67,7 @@ def test_details_name_members_and_flags(service, recordings):
     for label, score in row["scores"].items():
         assert score == pytest.approx(sum(one[label] for one in members) / 2, abs=1e-12)
     assert found["failed"] == found["flags"] == {}
+    assert found["notes"] == []
 
 
 def test_labels_health_and_schema(service):

@@ -135,6 +135,22 @@ def test_a_recording_from_the_microphone(page):
     assert page.console() == []
 
 
+def test_a_refusal_takes_the_earlier_answer_away(page, recordings, tmp_path):
+    page["text"].send_keys("monday")
+    page["file"].send_keys(str(recordings / "3.wav"))
+    page.predict()
+    assert page["answer"].is_displayed()
+    (tmp_path / "bad.wav").write_bytes(b"dear diary")
+    page["file"].send_keys(str(tmp_path / "bad.wav"))
+    page.wait(lambda: page["clip-name"].text == "bad.wav")
+    assert "stale" in page["answer"].get_attribute("class")
+    page["predict"].click()
+    page.wait(lambda: page["status"].text.startswith("not_audio"))
+    assert not page["answer"].is_displayed()
+    [told] = page.console()  # the browser's own word for every refusal
+    assert "422" in told
+
+
 def test_a_narrow_screen_and_the_api_page(page, service):
     page.driver.set_window_size(390, 800)
     page.driver.execute_cdp_cmd(

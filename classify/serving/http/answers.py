@@ -160,6 +160,7 @@ def result(
         "members": members,
         "failed": _all(answers, "reasons"),
         "flags": flags,
+        "notes": answers[0].notes,
     }
 
 

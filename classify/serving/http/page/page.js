@@ -32,9 +32,9 @@ async function introduce() {
   $("about").textContent = `${service.labels.join(" · ")}${members > 1 ? ` — ensemble of ${members} members` : ""}`;
   const { audio, text } = service.inputs;
   const either = audio === "optional" && text === "optional";
-  const word = { required: "needed", optional: either ? "this or the other" : "optional", unused: "not used" };
-  $("audio-need").textContent = word[audio];
-  $("text-need").textContent = word[text];
+  const word = { required: "needed", optional: "optional", unused: "not used" };
+  $("audio-need").textContent = either ? "this or a text" : word[audio];
+  $("text-need").textContent = either ? "this or a recording" : word[text];
   $("text").disabled = text === "unused";
   for (const id of ["record", "file"]) $(id).disabled = audio === "unused";
   if (!navigator.mediaDevices) {
@@ -42,6 +42,12 @@ async function introduce() {
     $("record").title = "Browsers record only on https:// and on this machine";
   }
   $("caution").replaceChildren(...service.caution.map((line) => element("li", { textContent: line })));
+  refresh();
+}
+
+// What is shown belongs to an earlier clip, text or window.
+function outdate() {
+  $("answer").classList.add("stale");
   refresh();
 }
 
@@ -87,6 +93,7 @@ function drop() {
   $("file").value = "";
   $("clip").hidden = $("windows").hidden = true;
   $("timeline").checked = false;
+  $("answer").classList.add("stale");
   say("");
 }
 
@@ -148,6 +155,8 @@ async function predict() {
 
 function refused(answer) {
   say(answer.detail, true);
+  $("answer").hidden = true;
+  $("empty").hidden = false;
   if (answer.code !== "not_audio" || !state.sound) return;
   const again = element("button", { type: "button", className: "link", textContent: "Convert it to WAV here" });
   again.onclick = () => take(new File([wav(state.sound.samples, state.sound.rate)], `${state.file.name}.wav`, { type: "audio/wav" }));
@@ -172,6 +181,7 @@ function show() {
   const timeline = "start" in rows[0];
   $("empty").hidden = true;
   $("answer").hidden = false;
+  $("answer").classList.remove("stale");
   $("strip").hidden = !timeline;
   if (timeline) {
     state.redraw = drawTimeline(rows, { labels: state.service.labels, colour, choose, clock });
@@ -182,7 +192,8 @@ function show() {
     }));
   }
   const lost = Object.entries(failed).map(([id, reason]) => `${id}: not predicted: ${reason}`);
-  state.lost = lost.length > 5 ? [...lost.slice(0, 5), `… and ${lost.length - 5} more windows`] : lost;
+  const few = lost.length > 5 ? [...lost.slice(0, 5), `… and ${lost.length - 5} more windows`] : lost;
+  state.notes = [...few, ...state.answer.notes];
   $("json").textContent = JSON.stringify(timeline ? rows : { rows, members, system }, null, 1);
   choose(0);
   $("result").focus({ preventScroll: window.innerWidth > 800 });
@@ -199,7 +210,7 @@ function choose(place) {
   $("score").textContent = percent(row.score);
   $("bars").replaceChildren(...bars(row.scores));
   const remarks = [row.remark, ...new Set([...(flags[row.recording] ?? []), ...(flags[row.id] ?? [])].map((flag) => FLAGS[flag] ?? flag))].filter(Boolean);
-  $("remarks").replaceChildren(...[...remarks, ...state.lost].map((line) => element("li", { textContent: line })));
+  $("remarks").replaceChildren(...[...remarks, ...state.notes].map((line) => element("li", { textContent: line })));
   const names = Object.keys(members);
   $("members").hidden = names.length < 2;
   $("member-list").replaceChildren(...names.map((name) => {
@@ -237,7 +248,7 @@ $("form").addEventListener("submit", (event) => { event.preventDefault(); predic
 $("record").addEventListener("click", record);
 $("remove").addEventListener("click", () => { drop(); refresh(); });
 $("file").addEventListener("change", () => $("file").files[0] && take($("file").files[0]));
-for (const id of ["text", "timeline"]) $(id).addEventListener("input", refresh);
+for (const id of ["text", "timeline", "window", "hop"]) $(id).addEventListener("input", outdate);
 $("chart").addEventListener("keydown", (event) => {
   const step = { ArrowLeft: -1, ArrowRight: 1, PageUp: -10, PageDown: 10, Home: -Infinity, End: Infinity }[event.key];
   if (step === undefined) return;
@@ -252,7 +263,9 @@ $("chart").addEventListener("click", (event) => {
   choose(rows.findLastIndex((row) => row.start <= seconds));
   seek();
 });
-$("player").addEventListener("timeupdate", () => state.redraw?.(state.chosen, $("player").currentTime));
+$("player").addEventListener("timeupdate", () => {
+  if (!$("answer").classList.contains("stale")) state.redraw?.(state.chosen, $("player").currentTime);
+});
 for (const name of ["dragover", "dragleave", "drop"]) {
   window.addEventListener(name, (event) => {
     event.preventDefault();
@@ -267,7 +280,7 @@ window.addEventListener("resize", () => {
 
 function seek() {
   const row = state.answer.rows[state.chosen];
-  if (state.file && "start" in row) $("player").currentTime = row.start;
+  if (!$("answer").classList.contains("stale") && "start" in row) $("player").currentTime = row.start;
 }
 
 introduce().catch(() => say("The service does not answer; is it still running?", true));
