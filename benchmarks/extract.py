@@ -30,6 +30,7 @@ import numpy as np
 import torch
 import transformers as tf
 from affekt.extract.encoders import open_backend
+from affekt.extract.encoders.exactness import exact_arithmetic
 
 STABLE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 LARGE = {
@@ -170,7 +171,7 @@ def compare(name: str, folder: Path, given: argparse.Namespace, device: str) -> 
 
 
 class Plain:
-    """What people write: a processor, a model, hidden states, a masked mean."""
+    """What people write: a processor, a model, hidden states, a masked mean; TF32 off."""
 
     def __init__(self, name: str, folder: Path, device: str, dtype: str) -> None:
         self.speech, self.whisper = name in SPEECH, name.startswith("whisper")
@@ -180,7 +181,7 @@ class Plain:
         self.model = (model.encoder if self.whisper else model).to(device)
         self.device, self.dtype = device, getattr(torch, dtype)
 
-    @torch.inference_mode()
+    @exact_arithmetic()
     def run(self, items: list, batches: list[list[int]]) -> list[np.ndarray]:
         """Embed in batches; one ``(layers, dim)`` per item."""
         made: list[np.ndarray] = [np.empty(0)] * len(items)
@@ -247,8 +248,32 @@ def build(name: str, folder: Path, *, small: bool) -> None:
         tf.Wav2Vec2FeatureExtractor(
             do_normalize=True, return_attention_mask=masked
         ).save_pretrained(folder)
-    torch.manual_seed(0)
-    kind(config).save_pretrained(folder)
+    save_random(kind, config, folder)
+
+
+def save_random(kind: Any, config: Any, folder: Path) -> None:
+    """Save a model with random weights that keep the size of what passes through it.
+
+    The library's own initialisation of a large model takes minutes.
+    """
+    from safetensors.torch import save_file
+
+    with torch.device("meta"):
+        model = kind(config)
+    generator = torch.Generator().manual_seed(0)
+    state = {}
+    for name, empty in model.state_dict().items():
+        if name.endswith("original0"):  # of a weight norm
+            out = model.get_submodule(name.split(".parametrizations")[0]).weight.shape[0]
+            state[name] = torch.full(empty.shape, (out / empty.shape[-1]) ** 0.5)
+        elif empty.dim() > 1:
+            spread = empty[0].numel() ** -0.5
+            state[name] = torch.empty(empty.shape).normal_(0.0, spread, generator=generator)
+        else:
+            state[name] = torch.full(empty.shape, float(name.endswith("weight")))
+    config.architectures = [kind.__name__]
+    config.save_pretrained(folder)
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
 
 
 def clips(count: int) -> list[np.ndarray]:

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from tqdm.auto import tqdm
 
 from ..cache.errors import AffektError, InputError
+from .graphed import GraphedStep
 
 __all__ = [
     "DivergedError",
@@ -163,9 +164,12 @@ def train(
         The loss is NaN or infinite.
     """
     device = next(network.parameters()).device
+    on_gpu = device.type == "cuda"
+    rate = torch.tensor(settings.learning_rate, device=device) if on_gpu else settings.learning_rate
     optimiser = torch.optim.AdamW(
-        _groups(network, settings), lr=settings.learning_rate, fused=device.type != "mps"
+        _groups(network, settings, rate), lr=rate, fused=device.type != "mps", capturable=on_gpu
     )
+    step = _Step(network, loss, optimiser, settings)
     factor = _schedule(settings.warmup, max(1, steps_per_epoch * settings.max_epochs))
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
     history: list[dict[str, Any]] = []
@@ -178,8 +182,8 @@ def train(
     try:
         for epoch in range(1, settings.max_epochs + 1):
             start = time.perf_counter()
-            rate = schedule.get_last_lr()[0]
-            mean = _one_epoch(network, loss, epoch_batches(), optimiser, schedule, settings)
+            rate = float(schedule.get_last_lr()[0])
+            mean = _one_epoch(network, step, epoch_batches(), schedule)
             if not math.isfinite(mean):
                 raise DivergedError(
                     f"the training loss is {mean} in epoch {epoch}; try a learning_rate below "
@@ -215,38 +219,64 @@ def train(
     return Trained(history, best[1] if best is not None else history[-1]["epoch"], stopped)
 
 
+class _Step:
+    """Train on one batch; on a GPU batches of the first size are one CUDA graph."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        loss: Callable[[Tensor], Tensor],
+        optimiser: torch.optim.Optimizer,
+        settings: Settings,
+    ) -> None:
+        self.network, self.loss, self.optimiser = network, loss, optimiser
+        self.clip_norm = settings.clip_norm
+        self.graphed: GraphedStep | None = None
+
+    def __call__(self, rows: Tensor) -> Tensor:
+        """Return the loss."""
+        if rows.is_cuda and self.graphed is None:
+            self.graphed = GraphedStep(self._plain, self.network, self.optimiser, len(rows))
+        if self.graphed is not None and len(rows) == len(self.graphed.rows):
+            return self.graphed(rows)
+        return self._plain(rows)
+
+    def _plain(self, rows: Tensor) -> Tensor:
+        self.optimiser.zero_grad(set_to_none=True)
+        value = self.loss(rows)
+        value.backward()
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+        self.optimiser.step()
+        return value.detach()
+
+
 def _one_epoch(
     network: nn.Module,
-    loss: Callable[[Tensor], Tensor],
+    step: _Step,
     epoch: Iterable[np.ndarray],
-    optimiser: torch.optim.Optimizer,
     schedule: torch.optim.lr_scheduler.LRScheduler,
-    settings: Settings,
 ) -> float:
     """Return the mean loss over the rows of the epoch, as seen while training."""
     network.train()
     device = next(network.parameters()).device
     total, count = torch.zeros((), device=device), 0
-    for rows in epoch:
-        optimiser.zero_grad(set_to_none=True)
-        value = loss(torch.from_numpy(rows).to(device))
-        value.backward()
-        if settings.clip_norm is not None:
-            nn.utils.clip_grad_norm_(network.parameters(), settings.clip_norm)
-        optimiser.step()
+    order = list(epoch)
+    rows = torch.from_numpy(np.concatenate(order)).to(device)  # one copy, not one a step
+    for batch in rows.split([len(one) for one in order]):
+        total += step(batch) * len(batch)
         schedule.step()
-        total += value.detach() * len(rows)
-        count += len(rows)
+        count += len(batch)
     return total.item() / max(count, 1)
 
 
-def _groups(network: nn.Module, settings: Settings) -> list[dict[str, Any]]:
+def _groups(network: nn.Module, settings: Settings, rate: float | Tensor) -> list[dict[str, Any]]:
     mixes = [p for name, p in network.named_parameters() if name.endswith("layer_scores")]
     others = [p for name, p in network.named_parameters() if not name.endswith("layer_scores")]
     groups: list[dict[str, Any]] = [{"params": others, "weight_decay": settings.weight_decay}]
     if mixes:
-        rate = settings.learning_rate * settings.mix_rate
-        groups.append({"params": mixes, "weight_decay": 0.0, "lr": rate})
+        faster = rate * settings.mix_rate
+        groups.append({"params": mixes, "weight_decay": 0.0, "lr": faster})
     return groups
 
 

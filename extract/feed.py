@@ -90,7 +90,7 @@ def feed(
     claim : callable
         Takes a digest and says whether it is to be computed; called from several threads.
     threads : int, optional
-        How many files are read at once; by default one for each processor, at most 8.
+        How many files are read at once; by default one for each processor, at most 16.
 
     Yields
     ------
@@ -98,7 +98,7 @@ def feed(
     """
     if encoder.modality == "text":
         return (_text(clips, i, claim) for i in positions)
-    threads = threads or max(1, min(os.cpu_count() or 1, 8, len(positions) // _FEW))
+    threads = threads or max(1, min(os.cpu_count() or 1, 16, len(positions) // _FEW))
     return _Audio(clips, encoder, claim, isolate=len(positions) > _FEW).run(positions, threads)
 
 

@@ -10,7 +10,8 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -197,8 +198,8 @@ def embed_misses(
             done.space.writer(encoder.canary, provenance=provenance(encoder)) as writer,
         ):
             refused = writer.refused
-            for batch in batches(ready, most, seconds):
-                run.embed(batch, writer)
+            for batch, answers in run.ask_ahead(batches(ready, most, seconds)):
+                run.store(batch, answers, writer)
                 report(len(batch), sum(row.seconds for row in batch if row.content is not None))
     except BaseException:
         with suppress(OSError):  # the disk may be what failed; the index is only a memo
@@ -239,8 +240,22 @@ class _Run:
     def _is_stored(self, digest: str) -> bool:
         return bool(self.stored.find([self.key(digest)])[0][0] >= 0)
 
-    def embed(self, batch: list[Ready], writer: Writer) -> None:
-        """Embed a batch and hand it to the writer."""
+    def ask_ahead(
+        self, ready: Iterator[list[Ready]]
+    ) -> Iterator[tuple[list[Ready], list[Pooled | Unusable]]]:
+        """Embed batches in a thread: the next one is under way while its forerunner is stored."""
+        with ThreadPoolExecutor(1, thread_name_prefix="affekt-embed") as pool:
+            before = None
+            for batch in ready:
+                under_way = batch, pool.submit(self._ask, batch)
+                if before is not None:
+                    yield before[0], before[1].result()
+                before = under_way
+            if before is not None:
+                yield before[0], before[1].result()
+
+    def store(self, batch: list[Ready], answers: list[Pooled | Unusable], writer: Writer) -> None:
+        """Hand an embedded batch to the writer."""
         for row in batch:
             self._record(row)
             if row.failure is not None:
@@ -248,9 +263,6 @@ class _Run:
             elif row.content is None:
                 self._twin(row)
         rows = [row for row in batch if row.content is not None]
-        if not rows:
-            return
-        answers = self._ask(rows)
         for row, answer in zip(rows, answers, strict=True):
             if isinstance(answer, Unusable):
                 self._fail(row, answer)
@@ -263,7 +275,10 @@ class _Run:
             for flag in (*row.flags, *answer.flags):
                 self.done.flags.setdefault(flag, []).append(id_)
 
-    def _ask(self, rows: list[Ready]) -> list[Pooled | Unusable]:
+    def _ask(self, batch: list[Ready]) -> list[Pooled | Unusable]:
+        rows = [row for row in batch if row.content is not None]
+        if not rows:
+            return []
         try:
             return self.encoder.embed([row.content for row in rows])
         except RuntimeError as error:  # a device that fails takes the process with it

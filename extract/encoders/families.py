@@ -134,7 +134,7 @@ FAMILIES = {
     "data2vec-audio": _speech(
         "Data2Vec-Audio", per_clip=("feature_extractor", "encoder.pos_conv_embed")
     ),
-    "wav2vec2-bert": _speech("Wav2Vec2-BERT", front="filterbank", per_clip=(), packed=False),
+    "wav2vec2-bert": _speech("Wav2Vec2-BERT", front="filterbank", per_clip=()),
     "whisper": _speech(
         "Whisper encoder",
         front="mel",

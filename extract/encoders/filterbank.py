@@ -52,9 +52,15 @@ class FilterbankFront:
             "padding_value": str(float(extractor.padding_value)),
         }
 
-    def prepare(self, item: Any) -> Example:
-        """Make the filter banks of one clip ``(samples,)``."""
+    def prepare(self, item: Any, *, raw: bool = False) -> Example:
+        """Make the filter banks of one clip ``(samples,)``, or leave that to `FilterBanks`."""
         samples = check_samples(item, self)
+        if raw:
+            count = 1 + (len(samples) - _WINDOW) // _HOP
+            stride = self.extractor.stride
+            mask = (torch.arange(1, count + count % stride, stride) < count).long()
+            tensors = {"samples": torch.from_numpy(samples), "attention_mask": mask}
+            return Example(tensors, mask.bool(), len(mask), {})
         made = self.extractor(samples, sampling_rate=self.sampling_rate, return_tensors="pt")
         features, mask = made["input_features"][0], made["attention_mask"][0].long()
         if not bool(torch.isfinite(features).all()) or not bool(mask.any()):

@@ -65,15 +65,15 @@ class WaveformFront:
         """Whether clips are given mean 0 and variance 1."""
         return bool(self.extractor.do_normalize)
 
-    def prepare(self, item: Any, *, normalise: bool = True) -> Example:
+    def prepare(self, item: Any, *, raw: bool = False) -> Example:
         """Normalise one clip ``(samples,)``, or leave that to the model's device."""
         samples = check_samples(item, self)
-        if normalise:
+        if raw:
+            values = torch.from_numpy(samples)
+        else:
             values = self.extractor(
                 samples, sampling_rate=self.sampling_rate, return_tensors="pt", padding=False
             )["input_values"][0]
-        else:
-            values = torch.from_numpy(samples)
         frames = self.frames(len(values))
         return Example(
             {"input_values": values, "attention_mask": torch.ones(len(values), dtype=torch.long)},

@@ -62,7 +62,10 @@ def test_speech_rows_do_not_depend_on_neighbours(name, data):
     chosen = data.draw(company(len(CLIPS)))
     alone = rows_alone(name, backend(name), CLIPS)
     # as on a GPU; on a CPU one clip is one pass, and packed it is the sum of other strips
-    for batching, tolerance in (("padded", TOLERANCE), ("packed", 3 * TOLERANCE)):
+    packed = (
+        3e-5 if name == "wav2vec2-bert" else 3 * TOLERANCE
+    )  # the library's float32 filter banks
+    for batching, tolerance in (("padded", TOLERANCE), ("packed", packed)):
         opened = backend(name, batching=batching)
         check(alone, opened.embed([CLIPS[i] for i in chosen]), chosen, tolerance)
 

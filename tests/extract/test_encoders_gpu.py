@@ -1,4 +1,4 @@
-"""The same vectors on a GPU: padded passes, TF32 off. Skipped where there is none."""
+"""The same vectors on a GPU, packed or padded, TF32 off. Skipped where there is none."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_gpu_gives_what_a_cpu_gives(name):
     made = backend(name, device="cuda").embed(items)
     for ours, theirs in zip(made, expected, strict=True):
         assert ours.frames == theirs.frames
-        assert distance(ours.values, theirs.values) <= 1e-5
+        assert distance(ours.values, theirs.values) <= (3e-5 if name == "wav2vec2-bert" else 1e-5)
 
 
 @pytest.mark.parametrize("name", ["xlsr", "wav2vec2-base", "wav2vec2-bert", "bert"])

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 import torch
 from affekt.extract.encoders import FAMILIES, open_backend
 from affekt.extract.encoders.packed import attention, convolutions
 from affekt.extract.encoders.packed.convolutions import Waves
-from affekt.extract.encoders.packed.kernels import norm_gelu, segment_means
+from affekt.extract.encoders.packed.filterbanks import FilterBanks
+from affekt.extract.encoders.packed.kernels import causal_depthwise, norm_gelu, segment_means
 from affekt.extract.encoders.packed.pack import Pack
 from torch import nn
 
@@ -31,9 +30,10 @@ DEVICES = [
 def test_families_without_pairwise_biases_are_packed(name):
     opened = backend(name, batching="packed")
     opened.load()
-    assert bool(opened.packed) == (name not in PAIRS | OTHER)
+    assert bool(opened.packed) == (name not in PAIRS | OTHER or name == "wav2vec2-bert")
     kind = opened.checkpoint.model_type
     assert bool(opened.packed) == (kind in FAMILIES and FAMILIES[kind].packed)
+    assert bool(opened.packed and opened.packed.padded) == (name == "wav2vec2-bert")
 
 
 def test_clips_are_normalised_as_the_library_does():
@@ -87,11 +87,40 @@ def test_norm_and_gelu(device, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_means_of_segments(device, dtype):
     frames = torch.randn(500, 70).to(getattr(torch, dtype))
-    starts = torch.tensor([0, 1, 34, 499, 500], dtype=torch.int32)
-    made = segment_means(frames.to(device), starts.to(device)).cpu()
-    for row, (start, end) in enumerate(pairwise(starts)):
+    edges = torch.tensor([0, 1, 34, 499, 500], dtype=torch.int32).to(device)
+    starts, ends = edges[[0, 1, 3]], edges[[1, 2, 4]]  # with a gap, as padding is one
+    made = segment_means(frames.to(device), starts, ends).cpu()
+    for row, (start, end) in enumerate(zip(starts, ends, strict=True)):
         expected = frames[start:end].double().mean(0)
         assert float((made[row] - expected).norm() / expected.norm()) <= 1e-6
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_each_channel_sees_its_past(device, dtype):
+    kind = getattr(torch, dtype)
+    frames, weight = torch.randn(3, 70, 65).to(kind), torch.randn(65, 31).to(kind)
+    made = causal_depthwise(frames.to(device), weight.to(device)).cpu().double()
+    expected = torch.zeros(3, 70, 65, dtype=torch.float64)
+    for tap in range(31):
+        moved = frames.double()[:, : 70 - tap] * weight.double()[:, 30 - tap]
+        expected[:, tap:] += moved
+    assert (made - expected).norm() / expected.norm() <= (1e-6 if dtype == "float32" else 1e-2)
+
+
+@pytest.mark.parametrize("samples", [[720, 16000], [4001, 5600, 5760, 9999]])
+def test_filter_banks_are_those_of_the_library(samples):
+    front = backend("wav2vec2-bert").front
+    clips = [tone(n, i) for i, n in enumerate(samples)]
+    made = FilterBanks(front.extractor, "cpu")([front.prepare(one, raw=True) for one in clips])
+    for one, clip in zip(made, clips, strict=True):
+        expected = front.prepare(clip)
+        assert torch.equal(one.keep, expected.keep)
+        assert torch.equal(one.tensors["attention_mask"], expected.tensors["attention_mask"])
+        ours, theirs = one.tensors["input_features"], expected.tensors["input_features"]
+        assert (
+            float((ours - theirs)[expected.keep].norm() / theirs.norm()) <= 5e-6
+        )  # its float32 sums
 
 
 @pytest.mark.parametrize("device", DEVICES)

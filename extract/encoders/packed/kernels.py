@@ -1,4 +1,4 @@
-"""Two loops over memory that PyTorch does in several passes: fused with Triton on a GPU.
+"""Loops over memory that PyTorch does in several passes: fused with Triton on a GPU.
 
 Elsewhere, and where Triton is missing, PyTorch's own operations do the same.
 """
@@ -16,7 +16,7 @@ from torch import nn
 triton: Any = import_module("triton") if find_spec("triton") else None  # not with builds for CPUs
 tl: Any = import_module("triton.language") if triton else None
 
-__all__ = ["norm_gelu", "segment_means"]
+__all__ = ["causal_depthwise", "norm_gelu", "segment_means"]
 
 _WIDEST = 4096  # channels that one program holds in registers
 
@@ -37,22 +37,47 @@ def norm_gelu(frames: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
     return out
 
 
-def segment_means(frames: torch.Tensor, starts: torch.Tensor) -> torch.Tensor:
-    """Give the mean of each segment of ``(frames, hidden)``: ``(segments, hidden)`` float32.
+def segment_means(frames: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
+    """Give the mean of segments of ``(frames, hidden)``: ``(segments, hidden)`` float32.
 
     Examples
     --------
-    >>> segment_means(torch.tensor([[1.0], [3.0], [8.0]]), torch.tensor([0, 2, 3])).tolist()
+    >>> frames = torch.tensor([[1.0], [3.0], [8.0]])
+    >>> segment_means(frames, torch.tensor([0, 2]), torch.tensor([2, 3])).tolist()
     [[2.0], [8.0]]
     """
     if not _usable(frames) or not frames.is_contiguous():
-        return torch.segment_reduce(
-            frames.float(), "mean", offsets=starts.long(), axis=0, unsafe=True
-        )
+        edges = torch.stack([starts, ends], dim=1).flatten().long()  # every second one is a gap
+        return torch.segment_reduce(frames.float(), "mean", offsets=edges, axis=0, unsafe=True)[::2]
     hidden = frames.shape[1]
-    out = frames.new_empty((len(starts) - 1, hidden), dtype=torch.float32)
+    out = frames.new_empty((len(starts), hidden), dtype=torch.float32)
     grid = (len(out), triton.cdiv(hidden, 64))
-    _segment_means[grid](frames, starts, out, hidden, 64, 32)
+    _segment_means[grid](frames, starts, ends, out, hidden, 64, 32)
+    return out
+
+
+def causal_depthwise(frames: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Convolve each channel of ``(rows, frames, channels)`` with its own past.
+
+    Parameters
+    ----------
+    weight : torch.Tensor
+        ``(channels, width)``; its last column meets the frame itself.
+
+    Examples
+    --------
+    >>> causal_depthwise(torch.tensor([[[1.0], [2.0]]]), torch.tensor([[10.0, 1.0]])).tolist()
+    [[[1.0], [12.0]]]
+    """
+    width = weight.shape[1]
+    if not _usable(frames) or not frames.is_contiguous():
+        padded = nn.functional.pad(frames.transpose(1, 2), (width - 1, 0))
+        made = nn.functional.conv1d(padded, weight.unsqueeze(1), groups=len(weight))
+        return made.transpose(1, 2)
+    rows, count, channels = frames.shape
+    out = torch.empty_like(frames)
+    grid = (rows * triton.cdiv(count, 32), triton.cdiv(channels, 64))
+    _causal_depthwise[grid](frames, weight.T.contiguous(), out, count, channels, width, 32, 64)
     return out
 
 
@@ -80,11 +105,13 @@ if triton is not None:
         tl.store(target + place, y.to(target.dtype.element_ty), mask=inside)
 
     @triton.jit
-    def _segment_means(source, starts, target, hidden, width: tl.constexpr, height: tl.constexpr):
+    def _segment_means(
+        source, starts, ends, target, hidden, width: tl.constexpr, height: tl.constexpr
+    ):
         segment = tl.program_id(0)
         column = tl.program_id(1) * width + tl.arange(0, width)
         start = tl.load(starts + segment).to(tl.int64)
-        end = tl.load(starts + segment + 1).to(tl.int64)
+        end = tl.load(ends + segment).to(tl.int64)
         total = tl.zeros((height, width), dtype=tl.float32)
         for first in range(start, end, height):
             row = first + tl.arange(0, height)
@@ -93,3 +120,24 @@ if triton is not None:
             total += tl.load(source + place, mask=inside, other=0.0).to(tl.float32)
         mean = tl.sum(total, 0) / (end - start).to(tl.float32)
         tl.store(target + segment.to(tl.int64) * hidden + column, mean, mask=column < hidden)
+
+    @triton.jit
+    def _causal_depthwise(
+        source, weight, target, count, channels, width, height: tl.constexpr, wide: tl.constexpr
+    ):
+        strips = tl.cdiv(count, height)
+        row = (tl.program_id(0) // strips).to(tl.int64)
+        frame = (tl.program_id(0) % strips) * height + tl.arange(0, height)
+        column = tl.program_id(1) * wide + tl.arange(0, wide)
+        known = column < channels
+        total = tl.zeros((height, wide), dtype=tl.float32)
+        for tap in range(0, width):
+            seen = frame + tap - (width - 1)
+            inside = ((seen >= 0) & (seen < count))[:, None] & known[None, :]
+            place = (row * count + seen)[:, None] * channels + column[None, :]
+            x = tl.load(source + place, mask=inside, other=0.0).to(tl.float32)
+            w = tl.load(weight + tap * channels + column, mask=known, other=0.0).to(tl.float32)
+            total += x * w[None, :]
+        inside = (frame < count)[:, None] & known[None, :]
+        place = (row * count + frame)[:, None] * channels + column[None, :]
+        tl.store(target + place, total.to(target.dtype.element_ty), mask=inside)

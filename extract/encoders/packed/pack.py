@@ -56,7 +56,7 @@ class Pack:
         if pooling == "last":
             return kept[self._ends[1:].long() - 1].float()
         if pooling == "mean":
-            return kernels.segment_means(kept, self._ends)
+            return kernels.segment_means(kept, self._ends[:-1], self._ends[1:])
         wide = kept.float()
         if pooling == "max":
             return per_segment(wide, self._ends, "max")

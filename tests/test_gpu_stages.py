@@ -1,0 +1,28 @@
+"""Every stage of the GPU benchmark runs through in tiny sizes on a CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def test_every_stage_leaves_its_results(tmp_path):
+    script = ROOT / "benchmarks" / "gpu" / "run.py"
+    command = [sys.executable, str(script), "--out", str(tmp_path), "--tiny"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    ran = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    found = json.loads((tmp_path / "gpu-cpu.json").read_text())
+    stages = {"peaks", "tests", "speech", "conformer", "text", "heads"}
+    assert stages < set(found)
+    for stage in stages:
+        assert found[stage]["ended"] == "done"
+        assert len(found[stage]) > 1
+    for kind in ("wav", "flac", "mp3"):
+        row = found["speech"][f"float32 {kind} on disk to HDF5"]
+        assert row["rows"] == found["speech"]["files"][kind]
