@@ -44,6 +44,9 @@ PATIENCE = 60.0, 1.0
 _TRIES = 2  # of a child that the machine ended
 
 
+_PIPE = 1 << 20  # bytes, what Linux lets every user have
+
+
 def decode_segments(
     data: bytes, segments: Sequence[Segment], sampling_rate: int | None, **rules: Any
 ) -> list[Signal | Unusable]:
@@ -151,6 +154,7 @@ class Decoder:
                 env={**os.environ, "PYTHONPATH": module_paths(), "OMP_NUM_THREADS": "1"},
                 start_new_session=True,
             )
+            _widen(self._child.stdin, self._child.stdout)
         child = self._child
         if child.stdin is None or child.stdout is None:
             raise RuntimeError("a child without pipes")
@@ -196,6 +200,16 @@ def _fault(status: int) -> str:
         f"the decoder's process {why}, twice; no clip is to blame, and what was stored is kept:"
         " run the same command again to go on"
     )
+
+
+def _widen(*pipes: IO[bytes] | None) -> None:
+    """Let a pipe hold a whole clip: each refill would be a wait for both sides."""
+    with contextlib.suppress(ImportError, AttributeError, OSError):  # not on every system
+        import fcntl
+
+        for pipe in pipes:
+            if pipe is not None:
+                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, _PIPE)
 
 
 def _send(pipe: IO[bytes], head: dict[str, Any], body: Any = b"") -> None:

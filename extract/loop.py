@@ -10,8 +10,9 @@ import logging
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from pathlib import Path
 
@@ -243,16 +244,20 @@ class _Run:
     def ask_ahead(
         self, ready: Iterator[list[Ready]]
     ) -> Iterator[tuple[list[Ready], list[Pooled | Unusable]]]:
-        """Embed batches in a thread: the next one is under way while its forerunner is stored."""
-        with ThreadPoolExecutor(1, thread_name_prefix="affekt-embed") as pool:
-            before = None
+        """Embed batches in threads: the next one is under way while its forerunner is stored.
+
+        Two for a GPU: it computes for one while rows of the other are fetched and checked.
+        """
+        threads = 1 + str(getattr(self.encoder.backend, "device", "cpu")).startswith("cuda")
+        under_way: deque[tuple[list[Ready], Future[list[Pooled | Unusable]]]] = deque()
+        with ThreadPoolExecutor(threads, thread_name_prefix="affekt-embed") as pool:
             for batch in ready:
-                under_way = batch, pool.submit(self._ask, batch)
-                if before is not None:
-                    yield before[0], before[1].result()
-                before = under_way
-            if before is not None:
-                yield before[0], before[1].result()
+                under_way.append((batch, pool.submit(self._ask, batch)))
+                if len(under_way) > threads:
+                    first, answers = under_way.popleft()
+                    yield first, answers.result()
+            for first, answers in under_way:
+                yield first, answers.result()
 
     def store(self, batch: list[Ready], answers: list[Pooled | Unusable], writer: Writer) -> None:
         """Hand an embedded batch to the writer."""

@@ -29,6 +29,8 @@ from .loop import Report
 __all__ = ["count_workers", "embed_in_workers"]
 
 _WORTH = 150  # clips that make a process of `spectral` worth its start
+_MANY, _MOST = 2000, 4  # clips that make another process on the same GPU worth it; processes
+_GPU_MEMORY = 16 << 30  # that each of them should find free
 _GRACE = 30.0  # seconds for a worker to store what it has
 
 
@@ -94,8 +96,18 @@ def _default(encoder: Encoder, misses: int) -> int:
     if str(getattr(encoder.backend, "device", "cpu")) == "cuda":
         import torch
 
-        return max(1, min(torch.cuda.device_count(), misses // _WORTH))
+        gpus = torch.cuda.device_count()
+        return max(1, min(gpus, misses // _WORTH), min(gpus * _side_by_side(), misses // _MANY))
     return 1
+
+
+def _side_by_side() -> int:
+    """How many processes keep one GPU busy: reading and decoding would be slower than it is."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info()
+    each = _processors() // (4 * torch.cuda.device_count())
+    return max(1, min(_MOST, each, free // _GPU_MEMORY))
 
 
 def _processors() -> int:

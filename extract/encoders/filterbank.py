@@ -59,7 +59,10 @@ class FilterbankFront:
             count = 1 + (len(samples) - _WINDOW) // _HOP
             stride = self.extractor.stride
             mask = (torch.arange(1, count + count % stride, stride) < count).long()
-            tensors = {"samples": torch.from_numpy(samples), "attention_mask": mask}
+            tensors = {
+                "samples": torch.from_numpy(np.require(samples, requirements="W")),
+                "attention_mask": mask,
+            }
             return Example(tensors, mask.bool(), len(mask), {})
         made = self.extractor(samples, sampling_rate=self.sampling_rate, return_tensors="pt")
         features, mask = made["input_features"][0], made["attention_mask"][0].long()

@@ -9,6 +9,7 @@ masked passes where it does not, up to a budget of frames. Either way a row is w
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 _BUDGET = {"cpu": 512, "cuda": 16384}  # padded frames or tokens of one pass
 _ROWS = {"cpu": 8, "cuda": 1024}
-_PACKED = 65536  # frames or tokens of one pass without padding, where memory allows
+_PACKED = 32768  # frames or tokens of one pass without padding, where memory allows
 _AGREE = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 2e-2}  # relative, of ways to compute
 
 
@@ -111,6 +112,7 @@ class TransformerBackend:
         self.tapped = False
         self.prepacked = False
         self.packed: PackedModel | PaddedConformer | None = None
+        self._running = threading.Lock()  # layers are collected, and clips laid out, in the model
         self._model: Any = None
         self._taps: TappedLayers | None = None
         self._per_clip: dict[str, PerClip] = {}
@@ -249,7 +251,7 @@ class TransformerBackend:
 
     def _run(self, examples: list[Example]) -> torch.Tensor:
         """Run one pass; ``(rows, layers, dim)`` float32."""
-        with exact_arithmetic():
+        with self._running, exact_arithmetic():
             if self.packed is not None:
                 return self.packed(examples, self.pooling)
             return self._layers(*self._inputs(examples))

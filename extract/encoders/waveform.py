@@ -69,7 +69,7 @@ class WaveformFront:
         """Normalise one clip ``(samples,)``, or leave that to the model's device."""
         samples = check_samples(item, self)
         if raw:
-            values = torch.from_numpy(samples)
+            values = torch.from_numpy(np.require(samples, requirements="W"))
         else:
             values = self.extractor(
                 samples, sampling_rate=self.sampling_rate, return_tensors="pt", padding=False

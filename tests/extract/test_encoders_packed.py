@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,18 @@ def test_many_clips_pass_the_convolutions_in_slices(norm, monkeypatch):
     monkeypatch.setattr(convolutions, "_SLICE", 64)
     for one, other in zip(backend(name, batching="packed").embed(clips), whole, strict=True):
         assert distance(one.values, other.values) <= 1e-6
+
+
+@pytest.mark.parametrize("name", ["xlsr", "wavlm-base", "bert"])
+def test_threads_may_share_an_encoder(name):
+    opened = backend(name, batching="packed")
+    items = [tone(n, n) for n in (4000, 16_000, 900, 8000)] if name in SPEECH else TEXTS
+    alone = [opened.embed([item])[0] for item in items]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(3):
+            together = pool.map(lambda item: opened.embed([item])[0], items)
+            for one, other in zip(together, alone, strict=True):
+                assert distance(one.values, other.values) <= 1e-6
 
 
 def test_a_part_that_disagrees_is_taken_back(tmp_path, monkeypatch, caplog):

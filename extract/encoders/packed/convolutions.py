@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .kernels import norm_gelu
-from .pack import per_segment
+from .pack import owners, per_segment, ranges, small
 
 __all__ = ["PackedConvolutions", "Waves"]
 
@@ -58,7 +58,7 @@ class Waves:
     def normalise(self) -> None:
         """Give each clip mean 0 and variance 1, as ``Wav2Vec2FeatureExtractor`` does."""
         slots, starts, own = self._segments()
-        counts = self.tensor(self.lengths)[:, None].float()
+        counts = small(self.lengths, self.device)[:, None].float()
         body = self.samples[:-1]
         mean = per_segment(body.sum(1, keepdim=True), starts, "sum") / counts
         inside = (torch.arange(self.stride, device=self.device) < own[:, None]).to(body.dtype)
@@ -68,16 +68,11 @@ class Waves:
 
     def _segments(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """Give each slot's clip, the starts of the clips, and each slot's own samples."""
-        clip = np.repeat(np.arange(len(self.slots)), self.slots)
-        starts = np.concatenate([[0], np.cumsum(self.slots)])
-        first = (np.arange(len(clip)) - starts[clip]) * self.stride
-        own = np.minimum(self.lengths[clip] - first, self.stride)
-        return self.tensor(clip), self.tensor(starts), self.tensor(own)
-
-    def tensor(self, numbers: np.ndarray) -> torch.Tensor:
-        """Move whole numbers to the device."""
-        made = torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.int64))
-        return made.to(self.device, non_blocking=True)
+        clip = owners(self.slots, self.device)
+        starts = small(np.concatenate([[0], np.cumsum(self.slots)]), self.device)
+        first = (torch.arange(len(clip), device=self.device) - starts[clip]) * self.stride
+        own = (small(self.lengths, self.device)[clip] - first).clamp_(max=self.stride)
+        return clip, starts, own
 
 
 class PackedConvolutions(nn.Module):
@@ -110,7 +105,7 @@ class PackedConvolutions(nn.Module):
                 ratio //= layer.stride
                 frames = layer(frames, waves, lengths, waves.slots[clips] * ratio)
             starts = np.cumsum(waves.slots[clips]) - waves.slots[clips]
-            parts.append(frames[waves.tensor(_ranges(starts, lengths))])
+            parts.append(frames[ranges(starts, lengths, waves.device)])
             first, slot = last, slot + count
         return torch.cat(parts)
 
@@ -171,11 +166,12 @@ class _Layer(nn.Module):
     ) -> torch.Tensor:
         """Apply a group norm of one channel a group, over each clip's own rows."""
         group: Any = self.group
-        clip = waves.tensor(np.repeat(np.arange(len(rows)), rows))
+        clip = owners(rows, waves.device)
         body = made[: len(clip)].float()
-        inside = torch.zeros(len(clip), 1, device=made.device)
-        inside[waves.tensor(_ranges(np.cumsum(rows) - rows, lengths))] = 1.0
-        count = waves.tensor(lengths)[:, None].float()
+        before, count = small(np.cumsum(rows) - rows, waves.device), small(lengths, waves.device)
+        place = torch.arange(len(clip), device=waves.device) - before[clip]
+        inside = (place < count[clip])[:, None].float()
+        count = count[:, None].float()
         mean = _sums(body * inside, rows, waves) / count
         centred = (body - mean[clip]).mul_(inside)
         variance = _sums(centred.square_(), rows, waves) / count
@@ -189,7 +185,7 @@ def _sums(rows: torch.Tensor, counts: np.ndarray, waves: Waves) -> torch.Tensor:
     """Add up the rows of each clip, some and then all: sums of thousands stay exact."""
     some = int(np.gcd.reduce(counts))
     starts = np.concatenate([[0], np.cumsum(counts // some)])
-    return per_segment(rows.unflatten(0, (-1, some)).sum(1), waves.tensor(starts), "sum")
+    return per_segment(rows.unflatten(0, (-1, some)).sum(1), small(starts, waves.device), "sum")
 
 
 _PROBE = torch.linspace(-2.0, 2.0, 9)
@@ -204,15 +200,3 @@ def _cuts(slots: np.ndarray) -> list[int]:
             filled = 0
         filled += count
     return [*cuts, len(slots)]
-
-
-def _ranges(starts: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """Give the numbers from each start on, so many as its length says.
-
-    Examples
-    --------
-    >>> _ranges(np.array([0, 7]), np.array([2, 3])).tolist()
-    [0, 1, 7, 8, 9]
-    """
-    before = np.cumsum(lengths) - lengths
-    return np.arange(int(lengths.sum())) + np.repeat(starts - before, lengths)

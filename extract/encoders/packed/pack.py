@@ -9,7 +9,7 @@ import torch
 
 from . import kernels
 
-__all__ = ["Pack", "per_segment"]
+__all__ = ["Pack", "owners", "per_segment", "ranges", "small"]
 
 
 class Pack:
@@ -71,6 +71,37 @@ class Pack:
 def per_segment(rows: torch.Tensor, starts: torch.Tensor, how: str) -> torch.Tensor:
     """Reduce the rows of each segment (``mean``, ``sum`` or ``max``)."""
     return torch.segment_reduce(rows, how, offsets=starts.long(), axis=0, unsafe=True)
+
+
+def small(numbers: np.ndarray, device: str | torch.device) -> torch.Tensor:
+    """Move a few whole numbers, one for each clip, without waiting for the device."""
+    made = torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.int64))
+    return made.to(device, non_blocking=True)
+
+
+def owners(counts: np.ndarray, device: str | torch.device) -> torch.Tensor:
+    """Give for each row the number of its clip.
+
+    Examples
+    --------
+    >>> owners(np.array([2, 1]), "cpu").tolist()
+    [0, 0, 1]
+    """
+    clips = torch.arange(len(counts), device=device)
+    total = int(counts.sum())
+    return torch.repeat_interleave(clips, small(counts, device), output_size=total)
+
+
+def ranges(starts: np.ndarray, lengths: np.ndarray, device: str | torch.device) -> torch.Tensor:
+    """Give the numbers from each start on, so many as its length says.
+
+    Examples
+    --------
+    >>> ranges(np.array([0, 7]), np.array([2, 3]), "cpu").tolist()
+    [0, 1, 7, 8, 9]
+    """
+    shifts = small(starts - (np.cumsum(lengths) - lengths), device)
+    return torch.arange(int(lengths.sum()), device=device) + shifts[owners(lengths, device)]
 
 
 def _starts(lengths: np.ndarray) -> torch.Tensor:

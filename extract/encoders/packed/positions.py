@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .pack import Pack
+from .pack import Pack, owners, ranges, small
 
 __all__ = ["PackedPositions"]
 
@@ -69,9 +69,7 @@ class _Step(nn.Module):
     def forward(self, frames: torch.Tensor, pack: Pack) -> torch.Tensor:
         """Map ``(frames, hidden)`` to the same."""
         count, hidden = frames.shape
-        places, own = (torch.from_numpy(one) for one in _windows(pack.lengths, self))
-        places = places.to(frames.device, non_blocking=True)
-        own = own.to(frames.device, non_blocking=True)
+        places, own = _windows(pack.lengths, self, frames.device)
         by_group = frames.new_zeros(self.groups, count + 1, hidden // self.groups)
         by_group[:, :count] = frames.view(count, self.groups, -1).transpose(0, 1)
         made = []
@@ -84,17 +82,18 @@ class _Step(nn.Module):
         return self.activation(self.norm(out if self.bias is None else out.add_(self.bias)))
 
 
-def _windows(lengths: np.ndarray, step: _Step) -> tuple[np.ndarray, np.ndarray]:
+def _windows(
+    lengths: np.ndarray, step: _Step, device: torch.device
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Give the frames that each row sees, and which of the frames made are real.
 
     ``(rows, seen)``, the number of all frames standing for a zero; and ``(frames,)``.
     """
     rows = -(-lengths // STEPS)
-    starts = np.cumsum(lengths) - lengths
-    clip = np.repeat(np.arange(len(lengths)), rows)
-    first = (np.arange(len(clip)) - (np.cumsum(rows) - rows)[clip]) * STEPS
-    inside = first[:, None] - step.before + np.arange(step.seen)
-    valid = (inside >= 0) & (inside < lengths[clip][:, None])
-    places = np.where(valid, inside + starts[clip][:, None], lengths.sum())
-    frame = first[:, None] + np.arange(STEPS)
-    return places, np.flatnonzero((frame < lengths[clip][:, None]).ravel())
+    clip, before = owners(rows, device), np.cumsum(rows) - rows
+    first = (torch.arange(len(clip), device=device) - small(before, device)[clip]) * STEPS
+    inside = first[:, None] - step.before + torch.arange(step.seen, device=device)
+    valid = (inside >= 0) & (inside < small(lengths, device)[clip][:, None])
+    starts = small(np.cumsum(lengths) - lengths, device)
+    places = (inside + starts[clip][:, None]).masked_fill_(~valid, int(lengths.sum()))
+    return places, ranges(before * STEPS, lengths, device)
