@@ -112,7 +112,7 @@ class TransformerBackend:
         self.tapped = False
         self.prepacked = False
         self.packed: PackedModel | PaddedConformer | None = None
-        self._running = threading.Lock()  # layers are collected, and clips laid out, in the model
+        self._running = threading.RLock()  # layers are collected, and clips laid out, in the model
         self._model: Any = None
         self._taps: TappedLayers | None = None
         self._per_clip: dict[str, PerClip] = {}
@@ -165,8 +165,11 @@ class TransformerBackend:
         AffektError
             The model gives other layers than expected, or no finite numbers.
         """
-        if self._model is not None:
-            return
+        with self._running:  # several threads may embed first
+            if self._model is None:
+                self._load()
+
+    def _load(self) -> None:
         self._model, self.dropped = load_model(
             self.checkpoint,
             self.family,

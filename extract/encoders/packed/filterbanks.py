@@ -70,10 +70,11 @@ class FilterBanks:
         return torch.log((power @ self.filters).clamp_(min=_FLOOR)).float()
 
     def _normalised(self, banks: torch.Tensor, counts: np.ndarray) -> torch.Tensor:
-        """Give each bin of each clip mean 0 and variance 1; frame after frame, as numpy adds."""
+        """Give each bin of each clip mean 0 and variance 1; the library's own sums are float32."""
         starts = torch.from_numpy(np.concatenate([[0], np.cumsum(counts)])).to(self.device)
         clip = torch.from_numpy(np.repeat(np.arange(len(counts)), counts)).to(self.device)
-        count = torch.from_numpy(counts[:, None]).to(self.device, torch.float32)
+        count = torch.from_numpy(counts[:, None]).to(self.device, torch.float64)
+        banks = banks.double()
         centred = banks - (per_segment(banks, starts, "sum") / count)[clip]
         variance = per_segment(centred * centred, starts, "sum") / (count - 1)
-        return centred / torch.sqrt(variance + 1e-7)[clip]
+        return (centred / torch.sqrt(variance + 1e-7)[clip]).float()
