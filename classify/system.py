@@ -60,15 +60,12 @@ class System:
         The fitted ensemble; None for one model.
     opened : OpenEncoders
         The encoders that `answer` has opened; see `close`.
-    encoders : tuple of str
-        Folders and Hub ids of encoders that are tried besides those that a call names.
     """
 
     name: str
     models: Mapping[str, Model | FoldMean]
     replay: Replay | None = None
     opened: OpenEncoders = field(default_factory=_no_encoders, repr=False, compare=False)
-    encoders: tuple[str, ...] = ()
     _heads: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     @property
@@ -114,7 +111,7 @@ class System:
                 clips,
                 cache,
                 canaries=model.canaries,
-                encoders=(*encoders, *self.encoders),
+                encoders=encoders,
                 noted=model.encoder_folders,
                 device=device,
                 damage=damage,
@@ -188,7 +185,7 @@ class System:
                 encoder = self.opened.get(
                     need.spec,
                     canary,
-                    places=(*encoders, *self.encoders),
+                    places=encoders,
                     noted=model.encoder_folders.get(need.spec.key),
                     device=device,
                 )
@@ -352,7 +349,7 @@ def open_system(
             raise InputError(f"--system is for the folder of a run; {place} {what}")
         name = readable_name(place)
         if found := published(place, encoders=encoders):
-            return System(name, {name: found.model}, encoders=found.encoders)
+            return System(name, {name: found.model})
         return System(name, {name: Model.from_pretrained(str(place))})
     data = read_comparison(folder / "comparison.json")
     systems = data["systems"]

@@ -163,8 +163,7 @@ class Valence:
         place = str(encoder or "")
         if place not in self._models:  # stays, and with it what it has opened
             self._models[place] = valence_model(self, encoder, device=raw.get("device", "auto"))
-        found = self._models[place]
-        return found.model.predict(clips, cache, encoders=found.encoders, **raw)
+        return self._models[place].model.predict(clips, cache, **raw)
 
     def as_head(self) -> PatchTransformerHead:
         """Give the same network as a `PatchTransformerHead`, whose input must be scaled already."""

@@ -118,7 +118,9 @@ def test_an_imported_valence_head_gives_the_same_probabilities(place, samples, t
     model = load_model(target)
     assert model.task.name == "valence-vocametrix"
     assert model.canaries[0] is not None
-    assert sorted(path.name for path in target.iterdir()) == ["config.json", "model.safetensors"]
+    names = {path.name for path in target.iterdir()}
+    assert names == {"config.json", "model.safetensors", "encoders.json"}
+    same(scores(target, place / "speech.wav"), list(after.values()), list(after), atol=0)
 
 
 @pytest.mark.parametrize("cls_position", [True, False])
@@ -192,7 +194,7 @@ def test_S1_to_S3_umuteam_modes(place, samples, tmp_path, mode):
     assert tuple(sorted(before)) == ES
     same(before, wanted, ES)
     assert call("import-model", folder, *bert, "-o", tmp_path / "m")[0] == 0
-    after = scores(tmp_path / "m", *clip, *bert, "--encoder", folder)
+    after = scores(tmp_path / "m", *clip)
     same(after, list(before.values()), list(before))
     assert load_model(tmp_path / "m").task.name == "emotion6"
     one = load_umuteam(folder, mode, "es", bert=str(place / "bert")).scores(samples, TEXT)
@@ -211,7 +213,7 @@ def test_a_joint_mode_without_a_text_says_so(place, tmp_path):
 def test_weighted_layers(place, samples, tmp_path):
     folder = write_speech(tmp_path / "m", "audio", weighted=True)
     model = published(folder, mode="audio")
-    found = model.model.predict(place / "speech.wav", encoders=model.encoders)
+    found = model.model.predict(place / "speech.wav")
     np.testing.assert_allclose(found.proba[0], expected(folder, "audio", samples, None), atol=1e-6)
 
 
@@ -220,7 +222,7 @@ def test_umuteam_text_mode(place, tmp_path):
     wanted = load_umuteam(folder, "text", "es").scores(text=TEXT)
     same(scores(folder, "--text", TEXT), wanted, ES)
     assert call("import-model", folder, "-o", tmp_path / "out")[0] == 0
-    same(scores(tmp_path / "out", "--text", TEXT, "--encoder", folder), wanted, ES)
+    same(scores(tmp_path / "out", "--text", TEXT), wanted, ES)
 
 
 @pytest.mark.parametrize(
@@ -250,7 +252,7 @@ def test_fine_tuned_classifiers_of_transformers(place, samples, tmp_path, name, 
     (wanted,) = own.embed([samples if audio else TEXT])
     clip = place / "speech.wav" if audio else []
     text = None if audio else TEXT
-    found = model.model.predict(clip, text=text, encoders=model.encoders)
+    found = model.model.predict(clip, text=text)
     assert found.labels == ("joy", "anger", "neutral")
     np.testing.assert_allclose(found.proba[0], wanted.values[0], atol=1e-6)
 
@@ -300,4 +302,5 @@ def test_a_run_or_model_is_not_taken_for_a_checkpoint(place, tmp_path):
     found.model.save_pretrained(target)
     assert published(target) is None
     assert published(place / "xlsr") is None  # an encoder without a head
-    assert open_system(target).encoders == ()
+    (model,) = open_system(target).models.values()
+    assert model.task.name == "valence-vocametrix"

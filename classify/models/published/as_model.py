@@ -69,11 +69,6 @@ class Published:
     model: Model
     parts: tuple[Part, ...]
 
-    @property
-    def encoders(self) -> tuple[str, ...]:
-        """Folders and Hub ids of the encoders."""
-        return tuple(part.place for part in self.parts)
-
     def take_canaries(self) -> None:
         """Load the encoders and note their answers to fixed inputs, as training does."""
         self.model.canaries = [part.encoder.canary() for part in self.parts]
@@ -180,6 +175,11 @@ def assembled(
     if scaler is not None:
         model.scaling.mean, model.scaling.deviation = scaler.mean, scaler.scale
     model.canaries = [None] * len(parts)
+    model.encoder_folders = {
+        part.encoder.spec.key: Path(part.place).expanduser().resolve()
+        for part in parts
+        if Path(part.place).expanduser().is_dir()
+    }
     model.record = {"published": dict(source), "versions": versions()}
     return Published(model, tuple(parts))
 

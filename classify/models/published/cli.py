@@ -79,8 +79,7 @@ def import_model(
     click.echo(f"labels: {', '.join(found.model.task.labels)}")
     inputs = " --text TEXT" if found.model.needs[-1].spec.modality == "text" else ""
     inputs = (" FILE" if found.model.needs[0].spec.modality == "audio" else "") + inputs
-    folders = "".join(f" --encoder {one}" for one in found.encoders if Path(one).is_dir())
-    click.echo(f"affekt predict {output}{inputs}{folders}")
+    click.echo(f"affekt predict {output}{inputs}")
 
 
 def _converted(place: str, scaler: Path | None, trust: bool, scratch: Path) -> Path:
