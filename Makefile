@@ -37,6 +37,7 @@ wheel: .venv/ready ## build the wheel into dist/
 
 bench: .venv/ready ## measure speed, as ratios taken in one run
 	$(BIN)/python benchmarks/cache.py
+	@if command -v ffmpeg > /dev/null; then $(BIN)/python benchmarks/decoding.py; fi
 
 torture: .venv/ready ## over 1,000 kills, faults, power losses, flipped bytes: what does the cache lose?
 	$(BIN)/python benchmarks/torture.py

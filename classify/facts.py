@@ -10,11 +10,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cache.errors import AffektError
+from ..extract.decoder import Decoder
+from ..extract.errors import Unusable
+from ..extract.files import read_clip
+
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
 
 NUMBERS = ("duration", "loudness", "sampling_rate")
 MOST_FILES = 2000
+RATE = 16_000  # that loudness is measured at, in Hz
 
 
 def facts(
@@ -36,8 +42,8 @@ def facts(
     Returns
     -------
     facts
-        `duration` in seconds, `loudness` in dB relative to full scale, `sampling_rate` in Hz; one
-        value per clip, None where it is unknown.
+        `duration` in seconds, `loudness` of the channels' mean in dB relative to full scale,
+        `sampling_rate` in Hz; one value per clip, None where it is unknown.
     """
     found: dict[str, list[float | None]] = {}
     for name in NUMBERS:
@@ -49,34 +55,28 @@ def facts(
         return found
     if len(rows) > limit:
         rows = np.random.default_rng(random_state).choice(rows, limit, replace=False).tolist()
-    for row in sorted(rows):
-        for name, value in _of_file(clips, row).items():
-            if name in wanting:
-                found[name][row] = value
+    with Decoder(always=False) as decoder:
+        for row in sorted(rows):
+            for name, value in _of_file(clips, row, decoder).items():
+                if name in wanting:
+                    found[name][row] = value
     return found
 
 
-def _of_file(clips: Manifest, row: int) -> dict[str, float]:
-    import soundfile
-
+def _of_file(clips: Manifest, row: int, decoder: Decoder) -> dict[str, float]:
     clip = clips.clip(row)
     try:
-        path = clips.file(row)
-        if not path.is_file():  # a pipe would wait for ever
-            return {}
-        with soundfile.SoundFile(path) as file:
-            rate = file.samplerate
-            start = int((clip.start or 0.0) * rate)
-            stop = len(file) if clip.end is None else min(int(clip.end * rate), len(file))
-            file.seek(start)
-            samples = file.read(max(stop - start, 0), dtype="float32", always_2d=True)
-    except (OSError, ValueError, RuntimeError):  # RuntimeError: libsndfile cannot read it
+        data = read_clip(clips, row).data
+    except AffektError:
         return {}
-    power = float(np.mean(samples.astype(float) ** 2)) if samples.size else 0.0
+    [heard] = decoder(data, [(clip.start, clip.end)], RATE, damage="accept")
+    if isinstance(heard, Unusable):
+        return {}
+    power = float(np.mean(heard.samples.astype(float) ** 2)) if heard.samples.size else 0.0
     return {
-        "duration": len(samples) / rate,
+        "duration": heard.seconds,
         "loudness": 10 * float(np.log10(max(power, 1e-12))),
-        "sampling_rate": float(rate),
+        "sampling_rate": float(heard.file_rate),
     }
 
 

@@ -72,11 +72,14 @@ class Signal:
         without its end mark, an MP3 cut within a frame), ``gaps`` (pauses in the time stamps,
         which are closed up),
         ``several_tracks`` (one was read), ``truncated_audio`` (cut by the long-clip policy).
+    file_rate : int
+        Sampling rate of the file, in Hz.
     """
 
     samples: np.ndarray
     seconds: float
     flags: tuple[str, ...] = ()
+    file_rate: int = 0
 
 
 def decode(
@@ -294,7 +297,8 @@ def _finish(
     if seconds > limit:
         mono = mono[: round(limit * rate)]
         seconds = limit
-    return Signal(np.ascontiguousarray(mono, dtype=np.float32), seconds, tuple(flags))
+    samples = np.ascontiguousarray(mono, dtype=np.float32)
+    return Signal(samples, seconds, tuple(flags), reading.rate)
 
 
 def _is_damaged(source: Source, damage: str) -> bool:

@@ -232,7 +232,8 @@ def _receive(pipe: IO[bytes]) -> tuple[dict[str, Any], bytes]:
 def _answer(head: dict[str, Any], body: bytes) -> Signal | Unusable:
     if "code" in head:
         return Unusable(head["code"], head["message"])
-    return Signal(np.frombuffer(body, dtype=np.float32), head["seconds"], tuple(head["flags"]))
+    samples = np.frombuffer(body, dtype=np.float32)
+    return Signal(samples, head["seconds"], tuple(head["flags"]), head["file_rate"])
 
 
 def _time_limit() -> Callable[[int], None]:
@@ -276,7 +277,8 @@ def _serve() -> None:
             if isinstance(answer, Unusable):
                 _send(answers, {"code": answer.code, "message": answer.message})
             else:
-                told = {"seconds": answer.seconds, "flags": answer.flags}
+                names = ("seconds", "flags", "file_rate")
+                told = {name: getattr(answer, name) for name in names}
                 _send(answers, told, answer.samples.data)
 
 

@@ -35,6 +35,7 @@ RAW = {
     "prepare.py",  # opens the encoders that a recipe names
     "stored.py",  # embeds what is missing
     "raw.py",  # predicts audio and text
+    "facts.py",  # reads the length and loudness of files
     "named.py",  # finds the audio that a user names
     "hub.py",  # finds model folders as encoders are found
     "foreign.py",  # checkpoints that others made: UMUTeam's and Vocametrix's take raw clips

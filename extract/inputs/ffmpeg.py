@@ -203,7 +203,7 @@ class FFmpegReader:
 
     def _rate(self) -> int:
         if self._next is None:
-            code = "decode_error" if self.bad else "empty"
+            code = "decode_error" if self.bad or self.size > 8192 else "empty"
             raise self._unreadable(code, "no sound could be decoded")
         rate = self._next.sample_rate
         low, high = PLAUSIBLE_RATES
