@@ -1,28 +1,36 @@
 """Deal clips into parts of given shares, alike in their labels, without dividing a group.
 
-Pure functions on integer codes; `splits` turns them into manifests. One seed gives one result.
+Where a clip or a speaker goes depends on its name and a key, not on its place in the table.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 
 import numpy as np
 
 from ..cache.errors import InputError
 
+DRAWS, DRAWN = 1024, 4_000_000  # draws of one stratum, and numbers drawn for it, at most
+LEAST = 1e-6  # of the loss: nearer to the shares is not better
 
-def deal_clips(labels: np.ndarray, shares: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+
+def deal_clips(
+    labels: np.ndarray, names: Sequence[str] | np.ndarray, shares: Sequence[float], key: str
+) -> np.ndarray:
     """Deal single clips so that each part has its share of each label.
 
     Parameters
     ----------
     labels
         Label code of each clip, `(clips,)`.
+    names
+        Id of each clip, `(clips,)`; with `key` it decides where a clip goes.
     shares
         Share of each part; together 1. A share of 0 is an empty part.
-    rng
-        Source of the shuffle.
+    key
+        Another key gives another division.
 
     Returns
     -------
@@ -36,15 +44,17 @@ def deal_clips(labels: np.ndarray, shares: Sequence[float], rng: np.random.Gener
 
     Examples
     --------
-    >>> parts = deal_clips(np.array([0] * 8 + [1] * 2), [0.5, 0.5], np.random.default_rng(0))
+    >>> names = [f"clip-{number}" for number in range(10)]
+    >>> parts = deal_clips(np.array([0] * 8 + [1] * 2), names, [0.5, 0.5], "0")
     >>> [np.bincount(parts[labels]).tolist() for labels in (slice(0, 8), slice(8, 10))]
     [[4, 4], [1, 1]]
     """
     shares_ = _checked(shares)
+    order = np.argsort([_hashed(key, name) for name in names], kind="stable")
     parts = np.empty(len(labels), dtype=np.int64)
     debt = np.zeros(len(shares_))  # what rounding kept from a part is paid with the next label
     for label in np.unique(labels):
-        rows = rng.permutation(np.flatnonzero(labels == label))
+        rows = order[labels[order] == label]
         wanted = shares_ * len(rows) + debt
         counts = np.floor(np.maximum(wanted, 0)).astype(int)
         while counts.sum() > len(rows):
@@ -59,16 +69,17 @@ def deal_clips(labels: np.ndarray, shares: Sequence[float], rng: np.random.Gener
 
 def deal_groups(
     labels: np.ndarray,
-    groups: np.ndarray,
+    groups: Sequence[str] | np.ndarray,
     shares: Sequence[float],
-    rng: np.random.Generator,
+    key: str,
     *,
-    restarts: int = 20,
+    strata: Sequence[str] | np.ndarray | None = None,
 ) -> np.ndarray:
     """Deal whole groups so that each part comes near its share of each label.
 
-    Large groups are dealt first, each to the part that lacks its labels most; of several random
-    orders the one with the smallest squared distance to the shares is kept.
+    A group's part is drawn from a hash of its name, never of its place among the others; of many
+    draws the first of the best ones is taken, by sizes on a coarse scale. So a clip more or less
+    hardly ever moves another, and a new corpus (stratum) moves none of the old ones.
 
     Parameters
     ----------
@@ -76,13 +87,13 @@ def deal_groups(
         Label code of each clip, `(clips,)`; or several codes, `(clips, variables)`, each of which
         every part should have its share of.
     groups
-        Group code of each clip, `(clips,)`.
+        Name of each clip's group, `(clips,)`.
     shares
         Share of each part; together 1.
-    rng
-        Source of the orders.
-    restarts
-        How many orders are tried; fewer where there are very many groups.
+    key
+        Another key gives another division.
+    strata
+        What is divided on its own, for instance the corpus of each clip, `(clips,)`.
 
     Returns
     -------
@@ -96,38 +107,59 @@ def deal_groups(
 
     Examples
     --------
-    >>> groups = np.repeat(np.arange(10), 6)
-    >>> rng = np.random.default_rng(0)
-    >>> parts = deal_groups(np.tile([0, 1, 2], 20), groups, [0.7, 0.1, 0.2], rng)
+    >>> groups = np.repeat(list("abcdefghij"), 6)
+    >>> parts = deal_groups(np.tile([0, 1, 2], 20), groups, [0.7, 0.1, 0.2], "0")
     >>> np.bincount(parts).tolist()
     [42, 6, 12]
     """
     shares_ = _checked(shares)
-    variables = np.asarray(labels).reshape(len(groups), -1).T
-    names, groups = np.unique(groups, return_inverse=True)
+    names, first, code = np.unique(
+        np.asarray(groups).astype(str), return_index=True, return_inverse=True
+    )
+    variables = np.asarray(labels).reshape(len(code), -1).T
     used = np.flatnonzero(shares_ > 0)
     if len(names) < len(used):
         raise InputError(
             f"{len(names)} groups for {len(used)} parts; expected at least one group in each. "
             "Set dev_size=0, or use scheme='stratified'"
         )
-    counts = np.hstack([_counts(groups, v) for v in [*variables, np.zeros_like(groups)]])
+    counts = np.hstack([_counts(code, v) for v in [*variables, np.zeros_like(code)]])
+    stratum = np.zeros(len(names), str) if strata is None else np.asarray(strata).astype(str)[first]
+    chosen = np.empty(len(names), dtype=np.int64)
+    for name in np.unique(stratum):
+        own = stratum == name
+        chosen[own] = _draw(counts[own], names[own], shares_[used], f"{key}\0{name}")
     weight = 1 / counts.sum(axis=0) ** 2
     target = shares_[used, None] * counts.sum(axis=0)
-    best, lowest = np.zeros(len(names), dtype=np.int64), np.inf
-    for _ in range(max(1, min(restarts, 40_000 // len(names)))):
-        order = np.lexsort((rng.random(len(names)), -counts[:, -1]))
-        have = np.zeros_like(target)
-        chosen = np.empty(len(names), dtype=np.int64)
-        for group in order:
-            gap = ((2 * (have - target) + counts[group]) * counts[group]) @ weight
-            chosen[group] = part = int(np.argmin(gap))
-            have[part] += counts[group]
-        _fill_empty(chosen, have, counts, target, weight)
-        loss = float((((have - target) ** 2) @ weight).sum())
-        if loss < lowest - 1e-12:
-            best, lowest = chosen, loss
-    return used[best][groups]
+    have = np.stack([counts[chosen == part].sum(axis=0) for part in range(len(used))])
+    _fill_empty(chosen, have, counts, target, weight)
+    return used[chosen][code]
+
+
+def _draw(counts: np.ndarray, names: np.ndarray, shares: np.ndarray, key: str) -> np.ndarray:
+    """Return the part of each group `(groups,)`: the first of the best draws."""
+    # on a scale of powers of e one clip changes nothing, as a rule
+    sizes = np.where(counts > 0, np.exp(np.round(np.log(np.maximum(counts, 1)))), 0)
+    sizes = sizes[:, sizes.any(axis=0)]
+    total = sizes.sum(axis=0)
+    draws = int(np.clip(DRAWN // len(names), 8, DRAWS))
+    uniform = np.stack(
+        [np.random.default_rng(_hashed(key, name)).random(draws) for name in names], axis=1
+    )
+    parts = np.searchsorted(np.cumsum(shares)[:-1], uniform.ravel(), side="right")
+    parts = parts.reshape(uniform.shape)
+    loss, empty = np.zeros(draws), np.zeros(draws, dtype=int)
+    for part, share in enumerate(shares):
+        here = parts == part
+        loss += ((here @ sizes - share * total) ** 2) @ (1 / total**2)
+        empty += ~here.any(axis=1)
+    level = np.round(np.log2(np.maximum(loss, LEAST)))
+    return parts[np.lexsort((np.arange(draws), level, empty))[0]]
+
+
+def _hashed(key: str, name: str) -> int:
+    digest = hashlib.blake2b(f"{key}\0{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
 
 
 def _counts(groups: np.ndarray, codes: np.ndarray) -> np.ndarray:

@@ -131,9 +131,9 @@ def splits(
     values = None if embed is None else np.asarray(embed(clips))
     found = []
     for repeat in range(repeats):
-        rng = np.random.default_rng([random_state, repeat])
+        key = f"{random_state}/{repeat}"
         for name, parts, notes in _scheme(
-            clips, scheme, test_size, dev_size, n_splits, column, group, rng, needs_train
+            clips, scheme, test_size, dev_size, n_splits, column, group, key, needs_train
         ):
             if repeats > 1:
                 name = f"repeat {repeat + 1}" + (f", {name}" if name else "")
@@ -160,38 +160,38 @@ def _scheme(
     n_splits: int,
     column: str,
     group: str,
-    rng: np.random.Generator,
+    key: str,
     needs_train: bool,
 ) -> Iterator[tuple[str, np.ndarray, list[str]]]:
     """Yield name, part of each clip and notes of each split."""
     labels = _strata(clips)
+    shares = [1 - test_size - dev_size, dev_size, test_size]
     if scheme == "column":
         parts = _column(clips, column, needs_train)
         notes = []
         if not (parts == 1).any() and (parts == 0).any() and dev_size:
-            _carve_dev(clips, parts, labels, dev_size, rng)
+            _carve_dev(clips, parts, labels, dev_size, key)
             notes = [f"no dev in column {column!r}: {dev_size:g} of train taken by seed"]
         yield "", parts, notes
     elif scheme == "stratified":
-        yield "", deal_clips(labels[:, 1], [1 - test_size - dev_size, dev_size, test_size], rng), []
+        yield "", deal_clips(labels[:, 1], clips.ids, shares, key), []
     elif scheme == "speaker":
         groups = _groups(clips, "speaker", scheme)
-        shares = [1 - test_size - dev_size, dev_size, test_size]
-        yield "", deal_groups(labels, groups, shares, rng), []
+        yield "", deal_groups(labels, groups, shares, key, strata=clips["dataset"]), []
     elif scheme == "group-kfold":
-        folds = deal_groups(labels, _groups(clips, group, scheme), [1 / n_splits] * n_splits, rng)
+        groups, equal = _groups(clips, group, scheme), [1 / n_splits] * n_splits
+        folds = deal_groups(labels, groups, equal, key, strata=clips["dataset"])
         for fold in range(n_splits):
             parts = np.where(folds == fold, 2, 0)
-            _carve_dev(clips, parts, labels, dev_size, rng, group)
+            _carve_dev(clips, parts, labels, dev_size, f"{key}/{fold}", group)
             yield f"fold {fold + 1}", parts, []
     else:
         held = HELD_OUT[scheme]
         groups = _groups(clips, held, scheme)
-        names = _names(clips, held)
         for value in np.unique(groups):
             parts = np.where(groups == value, 2, 0)
-            _carve_dev(clips, parts, labels, dev_size, rng)
-            yield names[int(np.flatnonzero(groups == value)[0])], parts, []
+            _carve_dev(clips, parts, labels, dev_size, f"{key}/{value}")
+            yield str(value), parts, []
 
 
 def _column(clips: Manifest, column: str, needs_train: bool) -> np.ndarray:
@@ -220,7 +220,7 @@ def _carve_dev(
     parts: np.ndarray,
     labels: np.ndarray,
     dev_size: float,
-    rng: np.random.Generator,
+    key: str,
     group: str = "speaker",
 ) -> None:
     """Move a share of train to dev, whole groups where they are known, in place."""
@@ -238,11 +238,12 @@ def _carve_dev(
             "dev_size=0, or hold out less"
         )
     if len(set(names) - {""}) > 1:
-        single = np.array([f"\0{row}" for row in range(len(names))], dtype=object)
-        groups = _codes(np.where(names == "", single, names))
-        dealt = deal_groups(labels[train], groups, shares, rng)
+        single = np.array([f"\1{name}" for name in clips.ids], dtype=object)[train]
+        groups = np.where(names == "", single, names)
+        corpora = np.asarray(clips["dataset"])[train]
+        dealt = deal_groups(labels[train], groups, shares, f"{key}/dev", strata=corpora)
     else:
-        dealt = deal_clips(labels[train, 1], shares, rng)
+        dealt = deal_clips(labels[train, 1], np.asarray(clips.ids)[train], shares, f"{key}/dev")
     parts[train] = dealt
 
 
@@ -270,12 +271,11 @@ def _groups(clips: Manifest, column: str, scheme: str) -> np.ndarray:
             f"{clips.line(blank[0])}); scheme {scheme!r} expects one for each. Fill the column, "
             f"leave those clips out, or use scheme 'stratified' or 'column'"
         )
-    groups = _codes(names)
-    if groups.max() == 0:
+    if len(set(names)) == 1:
         raise InputError(
             f"{clips.source}: one {column} only ({names[0]!r}); scheme {scheme!r} expects several"
         )
-    return groups
+    return np.array(names, dtype=object)
 
 
 def _codes(values: Sequence[str] | np.ndarray) -> np.ndarray:

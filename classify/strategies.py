@@ -234,9 +234,8 @@ class _Dev:
         self.names = [first.labels[code] for code in truth]
         groups = self.groups = np.arange(len(truth)) if groups is None else groups
         n_folds = min(5, len(np.unique(groups)))
-        rng = np.random.default_rng(random_state)
         self.folds = (
-            deal_groups(truth, groups, [1 / n_folds] * n_folds, rng, restarts=3)
+            deal_groups(truth, groups, [1 / n_folds] * n_folds, str(random_state))
             if n_folds > 1
             else np.zeros(len(truth), dtype=int)
         )

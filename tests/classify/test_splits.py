@@ -184,7 +184,7 @@ def test_groups_are_never_divided_and_parts_never_empty(sizes, seed, n_labels):
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(len(sizes)), sizes)
     labels = rng.integers(0, n_labels, len(groups))
-    parts = deal_groups(labels, groups, [0.7, 0.1, 0.2], np.random.default_rng(seed))
+    parts = deal_groups(labels, groups, [0.7, 0.1, 0.2], str(seed))
     assert set(parts) == {0, 1, 2}
     for group in range(len(sizes)):
         assert len(set(parts[groups == group])) == 1
@@ -195,8 +195,9 @@ def test_groups_are_never_divided_and_parts_never_empty(sizes, seed, n_labels):
 def test_clips_are_dealt_within_two_of_their_share(labels, seed):
     labels = np.array(labels)
     shares = np.array([0.6, 0.2, 0.2])
+    names = [f"clip-{row}" for row in range(len(labels))]
     try:
-        parts = deal_clips(labels, shares, np.random.default_rng(seed))
+        parts = deal_clips(labels, names, shares, str(seed))
     except InputError:
         assume(False)
         raise
