@@ -138,8 +138,9 @@ def deal_groups(
 
 def _draw(counts: np.ndarray, names: np.ndarray, shares: np.ndarray, key: str) -> np.ndarray:
     """Return the part of each group `(groups,)`: the first of the best draws."""
-    # on a scale of powers of e one clip changes nothing, as a rule
-    sizes = np.where(counts > 0, np.exp(np.round(np.log(np.maximum(counts, 1)))), 0)
+    # on a coarse scale one clip changes nothing, as a rule; the last column is the group's size
+    base = np.r_[np.full(counts.shape[1] - 1, 2.0), 1.0]
+    sizes = np.where(counts > 0, np.exp(base * np.round(np.log(np.maximum(counts, 1)) / base)), 0)
     sizes = sizes[:, sizes.any(axis=0)]
     total = sizes.sum(axis=0)
     draws = int(np.clip(DRAWN // len(names), 8, DRAWS))

@@ -7,7 +7,6 @@ could not be embedded are quarantined: the run ends with exit code 3 and says ho
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections import Counter
@@ -21,6 +20,7 @@ from .experiments.checks import check_recipe, check_sources, divide
 from .experiments.earlier import keep_earlier
 from .experiments.places import check_stored
 from .experiments.shares import Share, divisions, hopeful, recordings, share_out_all, sits_out
+from .experiments.split_file import write_split
 from .member import EPOCH, is_done, read_member, read_seeds, train_member
 from .predictions import Predictions
 from .prepare import Prepared, open_source, prepare
@@ -236,7 +236,7 @@ def _once(
 
     recipe = ready.recipe
     place.mkdir(exist_ok=True)
-    _write_split(found, place / "split.csv")
+    write_split(found, place / "split.csv", say)
     spaces = {name: ready.cache.space(source.spec) for name, source in ready.sources.items()}
     tests: dict[str, Predictions] = {}
     devs: dict[str, Predictions] = {}
@@ -326,19 +326,6 @@ def _embedded(ready: Prepared, stored: Mapping[str, Stored]) -> dict[str, int]:
     """Return, by encoder, how many clips of this run have an embedding."""
     used = set(ready.labelled.ids)
     return {name: len(used & one.there) for name, one in stored.items()}
-
-
-def _write_split(found: Sequence[Any], path: Path) -> None:
-    """Write id and part; with folds a third column says which."""
-    if len(found) == 1:
-        found[0].write(path)
-        return
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "split", "fold"])
-        for split in found:
-            for part, clips in split.parts.items():
-                writer.writerows([clip, part, split.name] for clip in clips.ids)
 
 
 def _write_state(ready: Prepared, stored: Mapping[str, Stored], outcome: Outcome) -> None:

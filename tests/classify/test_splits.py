@@ -207,6 +207,56 @@ def test_clips_are_dealt_within_two_of_their_share(labels, seed):
         assert np.abs(own - shares * own.sum()).max() <= 2
 
 
+def one_corpus(name, speakers, seed=0):
+    rng = np.random.default_rng(seed)
+    return [
+        {
+            "id": f"{name}-{s}-{k}",
+            "text": f"{name} {s} {k}",
+            "label": label,
+            "speaker": f"{s}",
+            "dataset": name,
+        }
+        for s in range(speakers)
+        for k, label in enumerate(rng.choice(["neg", "neu", "pos"], rng.integers(6, 20)))
+    ]
+
+
+def parts_of(rows, **options):
+    overlap = options["scheme"] == "stratified"
+    found = splits(Manifest.from_rows(rows), allow_speaker_overlap=overlap, **options)
+    return {
+        (split.name, clip): part
+        for split in found
+        for part, clips in split.parts.items()
+        for clip in clips.ids
+    }
+
+
+@pytest.mark.parametrize("scheme", ["speaker", "group-kfold", "stratified"])
+def test_a_clip_less_or_another_order_moves_few_others(scheme):
+    rows = one_corpus("a", 10) + one_corpus("b", 14, seed=1)
+    whole = parts_of(rows, scheme=scheme)
+    assert parts_of(rows[::-1], scheme=scheme) == whole
+    moved = []
+    for gone in range(0, len(rows), 11):
+        rest = parts_of(rows[:gone] + rows[gone + 1 :], scheme=scheme)
+        moved.append(np.mean([whole[name] != part for name, part in rest.items()]))
+    assert np.mean(moved) < 0.05  # a fresh draw moves a third and more
+
+
+@pytest.mark.parametrize("scheme", ["speaker", "group-kfold"])
+def test_a_new_corpus_moves_nothing(scheme):
+    rows = one_corpus("a", 10) + one_corpus("b", 14, seed=1)
+    before = parts_of(rows, scheme=scheme, dev_size=0.1 if scheme == "speaker" else 0)
+    more = parts_of(
+        rows + one_corpus("new", 9, seed=2),
+        scheme=scheme,
+        dev_size=0.1 if scheme == "speaker" else 0,
+    )
+    assert all(more[name] == part for name, part in before.items())
+
+
 @pytest.mark.data
 def test_real_speech_splits(shared_data):
     clips = Manifest.read(shared_data / "speech_valence.csv")
