@@ -50,6 +50,8 @@ def _whence(clips: Manifest) -> str:
     if taken == () and "path" in clips:
         return "; the path is the id, for the table has no column id: add one"
     name = taken[0] if taken else "id"
+    if name == "id" and "path" in clips:
+        return "; where it is not the clip's own, give it another name, and the paths are the ids"
     return "" if name == "id" else f"; column {name} was taken for the id: add a column id"
 
 

@@ -22,6 +22,11 @@ _NAME = re.compile(
     r"_?(?:time|at)?"
     r"(?:_(s|secs?|seconds?|ms|msecs?|millis|milliseconds?|samples?|frames?))?"
 )
+#: Praat's and other names, and torchaudio's, which count samples
+_OTHERS = {
+    "tmin": ("start", "s"), "xmin": ("start", "s"), "tmax": ("end", "s"), "xmax": ("end", "s"),
+    "frame_offset": ("offset", "sample"), "num_frames": ("duration", "sample"),
+}  # fmt: skip
 _RATES = ("sample_rate", "sampling_rate", "samplerate", "sr", "fs", "rate")
 _DAYS = re.compile(r"(-?)(\d+) days?,? ?(?:[+](?=\d))?(?:(\d+):(\d\d):(\d\d(?:\.\d+)?))?")
 _ISO = re.compile(r"P(\d+)DT(\d+)H(\d+)M(\d+(?:\.\d+)?)S")
@@ -174,6 +179,8 @@ def _sum(days: str, hours: str, minutes: str, rest: str) -> float:
 
 def _column(name: str) -> _Column | None:
     folded = re.sub(r"[^a-z0-9]+", "_", name.strip().casefold()).strip("_")
+    if folded in _OTHERS:
+        return _Column(name, *_OTHERS[folded], own=False)
     found = _NAME.fullmatch(folded)
     if found is None:
         return None
@@ -273,7 +280,7 @@ def _check_unit(table: Table, times: Times) -> None:
     lengths = times.columns["end"] - times.columns["start"]
     lengths = lengths[np.isfinite(lengths)]
     if len(lengths) and statistics.median(lengths) >= LONG:
-        shown = " and ".join(sorted(names))
+        shown = " and ".join(dict.fromkeys(n for names in times.taken.values() for n in names))
         raise InputError(
             f"{table.source}: {shown} are whole numbers, and the usual segment has"
             f" {statistics.median(lengths):.0f}: seconds, milliseconds or samples? Say so in the"

@@ -117,6 +117,9 @@ SAME = {
     "mark.csv": "id\tpath\tlabel\n1\ta.wav\tjoy\n".encode("utf-16"),
     "clips.jsonl": '{"id": "1", "path": "a.wav", "label": "joy"}\n',
     "list.json": '[{"id": "1", "path": "a.wav", "label": "joy"}]',
+    "list.jsonl": '[\n{"id": "1", "path": "a.wav", "label": "joy"}\n]\n',
+    "hub.jsonl": '{"id": "1", "audio": {"path": "a.wav", "bytes": null}, "label": "joy"}\n',
+    "rest.csv": "id,path,label\n1,a.wav,joy\n,,\n,,\n",
     "under.json": '{"1": {"path": "a.wav", "label": "joy"}}',
     "data.json": '{"data": [{"id": "1", "path": "a.wav", "label": "joy"}]}',
     "nemo.jsonl": '{"key": "1", "audio_filepath": "a.wav", "emo": "joy"}\n',
@@ -152,6 +155,11 @@ def test_json_lines_may_leave_names_out(tmp_path):
     lines[3]["speaker"], lines[1100]["dataset"] = "s", "d"
     clips = read(tmp_path, "".join(json.dumps(line) + "\n" for line in lines), "clips.jsonl")
     assert [i for i, speaker in enumerate(clips["speaker"]) if speaker] == [3]
+    lines = (
+        '{"id": "1", "text": "t", "text1": "a", "speaker": "s"}\n'
+        '{"id": "2", "text": "t", "text2": "b", "speaker_age": 7}\n'
+    )
+    assert list(read(tmp_path, lines, "clips.jsonl")["speaker_age"]) == ["", "7"]
     assert [i for i, dataset in enumerate(clips["dataset"]) if dataset] == [1100]
 
 
@@ -183,6 +191,9 @@ def test_pipes(tmp_path):
         ("x.csv", "id;path;start\n1;a.wav;0,5\n", r"write 0\.5"),
         ("x.csv", "version https://git-lfs.github.com/spec/v1\n", "git lfs pull"),
         ("x.csv", b"PAR1\x00\x01\xff", r"content is that of a \.parquet file"),
+        ("x.csv", "<!DOCTYPE html>\n<html>", "a web page"),
+        ("x.csv", b"\xd0\xcf\x11\xe0" + bytes(60), r"an old Excel file; save it as \.xlsx"),
+        ("x.csv", "id,file\n3,a.wav\n3,b.wav\n", "give it another name, and the paths are the ids"),
         ("wav.scp", "u1 a.wav\n", r"affekt manifest .* -o clips\.csv"),
         ("x.csv", "path\n" + "d" * 300 + ".wav\n", "the path is the id.*add one"),
         ("x.csv", "file,ID\na.wav,\nb.wav,2\n", "column ID was taken for the id"),
@@ -243,7 +254,8 @@ def test_every_span_of_pandas_and_datetime_is_read_exactly(milliseconds):
         ("start_sample,end_sample,sample_rate", "8000,16000,8000", (1, 2)),
         ("start_s,end_s,start_ms,end_ms", "3,5,3000,5000", (3, 5)),
         ("StartTime,EndTime", "3,5", (3, 5)),
-        ("start,end,duration", "3,5,99", (3, 5)), ("duration", "3", (None, None)),
+        ("start,end,duration", "3,5,99", (3, 5)), ("duration", "3", (None, None)), ("xmin,xmax", "3,5", (3, 5)),
+        ("frame_offset,num_frames,sr", "8000,4000,8000", (1, 1.5)),
     ],
 )  # fmt: skip
 def test_names_of_times(tmp_path, header, row, expected):

@@ -42,6 +42,8 @@ def text_of(value: Any, place: Callable[[], str] | None = None) -> str:
         return repr(span_seconds(value))
     elif isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"  # never the bytes themselves
+    if isinstance(value, dict) and "path" in value and not value.get("bytes"):
+        return text_of(value["path"])  # how `datasets` names a file
     try:
         return json.dumps(value, ensure_ascii=False, default=text_of)
     except (TypeError, ValueError):

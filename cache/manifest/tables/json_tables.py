@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
@@ -62,7 +63,13 @@ def _rows(
 
 def _check_new(name: str, absent: list[str], place: str) -> None:
     """Refuse a name that is new here and almost that of a column which this row leaves out."""
-    if hint := nearest(name, absent):
+    digits = re.compile(r"\d")
+    alike = [
+        other
+        for other in absent
+        if abs(len(other) - len(name)) <= 1 and digits.sub("", other) != digits.sub("", name)
+    ]
+    if hint := nearest(name, alike):
         raise InputError(
             f"{place}: name {name!r} is not in the first line, and"
             f" {listed([repr(a) for a in absent])} not in this one.{hint}"

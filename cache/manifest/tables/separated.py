@@ -94,7 +94,8 @@ class Separated:
             if '"' in text:
                 row = [_unquoted(cell) if cell[:1] == '"' else cell for cell in row]
             if len(row) == width:
-                yield line, row
+                if row[0] or any(row):
+                    yield line, row
             elif row != [""]:
                 raise self._ragged(line, row)
 
@@ -114,7 +115,8 @@ class Separated:
                             f" line {after - 1}, and what lies between looks like rows of its own;"
                             " double the mark, or if it is one long text, quote the header as well"
                         )
-                    yield line, row
+                    if row[0] or any(row):  # a spreadsheet ends in rows of separators
+                        yield line, row
                 elif row:
                     raise self._ragged(line, row)
                 line = after

@@ -130,10 +130,16 @@ def _described(path: Path, stream: BinaryIO | gzip.GzipFile, known: Sequence[str
         )
     if head.startswith(b"version https://git-lfs"):
         raise InputError(f"{name}: a pointer of Git LFS, not the table; git lfs pull fetches it")
+    if head.lstrip()[:9].lower() in (b"<!doctype", b"<html><he", b"<html>\n<h"):
+        raise InputError(f"{name}: a web page, not a table: download the file itself")
+    if head.startswith(b"\xd0\xcf\x11\xe0"):
+        raise InputError(f"{name}: an old Excel file; save it as .xlsx or .csv")
     if suffix not in known:
         if is_regular(path) and suffix:
             raise InputError(f"{name}: expected a table: {', '.join(known)}, also as .gz")
         suffix = found or ".csv"
+    if suffix == ".jsonl" and found == ".json":  # a list in one piece
+        suffix = found
     if found in (".parquet", ".xlsx") and suffix != found:
         raise InputError(f"{name}: the content is that of a {found} file; give it that ending")
     if suffix in (".parquet", ".xlsx"):
