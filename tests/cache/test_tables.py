@@ -254,7 +254,8 @@ def test_every_span_of_pandas_and_datetime_is_read_exactly(milliseconds):
         ("start_sample,end_sample,sample_rate", "8000,16000,8000", (1, 2)),
         ("start_s,end_s,start_ms,end_ms", "3,5,3000,5000", (3, 5)),
         ("StartTime,EndTime", "3,5", (3, 5)),
-        ("start,end,duration", "3,5,99", (3, 5)), ("duration", "3", (None, None)), ("xmin,xmax", "3,5", (3, 5)),
+        ("start,end,duration", "3,5,99", (3, 5)), ("duration", "3", (None, None)),
+        ("xmin,xmax", "3,5", (3, 5)),
         ("frame_offset,num_frames,sr", "8000,4000,8000", (1, 1.5)),
     ],
 )  # fmt: skip
