@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from .manifest import Manifest
     from .space import Space
 
-COMBINE = ("concat", "mean", "mix")
+Combine = Literal["concat", "mean", "mix"]
+COMBINE = get_args(Combine)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from .digests import hex_bytes, key_words
 from .durable import discard, file_digest, make_folder, put, write_beside
 from .errors import InputError
 from .failures import note_failure, read_failures
-from .features import Features, pick_layers
+from .features import Combine, Features, pick_layers
 from .gather import Part, gather
 from .index import Index, Table
 from .spec import Spec
@@ -112,7 +112,9 @@ class Space:
         """Return the ids of the clips that are not stored, in order."""
         return self.cache.missing(self, clips)
 
-    def features(self, layers: int | Sequence[int] | str = -1, combine: str = "concat") -> Features:
+    def features(
+        self, layers: int | Sequence[int] | Literal["all"] = -1, combine: Combine = "concat"
+    ) -> Features:
         """Return a choice of layers for a head.
 
         Parameters

@@ -122,12 +122,13 @@ def _compare(
             raise InputError("--dev needs --dev-where COLUMN=VALUE or --split to know its clips")
         settings["dev"] = _members(dev, names)
         settings["dev_truth"] = _where(clips, dev_where)
+    named: list[Any] = [s for s in strategies.split(",") if s and s != "none"]
     try:
         comparison = compare(
             members,
             test,
             task_,
-            strategies=[s for s in strategies.split(",") if s and s != "none"],
+            strategies=named,
             groups=group or None,
             by=[column for column in by.split(",") if column],
             n_resamples=resamples,

@@ -24,7 +24,7 @@ from .extras import extras
 from .part import Part, clusters
 from .predictions import Predictions
 from .splits import Split
-from .strategies import ONE_GROUP, Combined, combine_all
+from .strategies import ONE_GROUP, Combined, Strategy, combine_all
 from .task import Task
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ def compare(
     truth: Manifest,
     task: Task | str,
     *,
-    strategies: Sequence[str | Ensemble] = ("mean", "max"),
+    strategies: Sequence[Strategy | Ensemble] = ("mean", "max"),
     dev: Mapping[str, Predictions] | None = None,
     dev_truth: Manifest | None = None,
     groups: str | None = "speaker",

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from ..cache.manifest import Manifest
 from .comparison import Comparison
@@ -91,7 +91,7 @@ def judge(
         {name: member.select(shared) for name, member in tests.items()},
         ready.clips.select(shared),
         ready.task,
-        strategies=recipe.ensembles if len(tests) > 1 else (),
+        strategies=cast("Any", recipe.ensembles if len(tests) > 1 else ()),
         split=found,
         before_test=written_down,
         allow_overlap=True,  # the split was checked, or shares them on purpose

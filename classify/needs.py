@@ -9,9 +9,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from ..cache.errors import InputError, SpecError
+from ..cache.features import Combine
 from ..cache.spec import Spec
 
 if TYPE_CHECKING:
@@ -37,12 +38,12 @@ class Needs:
 
     spec: Spec
     layers: tuple[int, ...]
-    combine: str
+    combine: Combine
 
     @classmethod
     def of(cls, features: Features) -> Needs:
         """Return what these features are, apart from where they lie."""
-        return cls(features.space.spec, tuple(features.layers), features.combine)
+        return cls(features.space.spec, tuple(features.layers), cast("Combine", features.combine))
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], source: str = "a record") -> Needs:

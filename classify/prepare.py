@@ -163,11 +163,16 @@ def _clips(recipe: Recipe) -> Manifest:
 
 def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
     """Return the source of an encoder that need not be opened, or costs nothing to open."""
+    from ..extract.encoder import BUILT_IN
+
     cache = ready.cache
     if "space" in entry.options:
         spec = _at(entry.at, lambda: cache.space(entry.options["space"]).spec)
-        return _source(entry, ready.clips, spec, None, spec.store_dtype)
-    from ..extract.encoder import BUILT_IN
+        known = _source(entry, ready.clips, spec, None, spec.store_dtype)
+        if "compute" in spec.fields or spec.fields["encoder"]["name"] in BUILT_IN:
+            return known
+        told = f"{entry.name}: no encoder of affekt made the space {entry.options['space']}"
+        return replace(known, note=f"{told}; members on it are compared, but predict no new clips")
 
     if entry.options["name"] in BUILT_IN:
         return _at(entry.at, partial(_opened, entry, ready))

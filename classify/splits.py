@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..cache.manifest import Manifest
     from .task import Task
 
-SCHEMES = (
+Scheme = Literal[
     "column",
     "stratified",
     "speaker",
@@ -28,7 +28,8 @@ SCHEMES = (
     "leave-one-speaker-out",
     "leave-one-language-out",
     "leave-one-corpus-out",
-)
+]
+SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 REPEATABLE = ("stratified", "speaker", "group-kfold")  # the others divide in one way only
 NAMES = {
     **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
@@ -52,7 +53,7 @@ class HasDigests(Protocol):
 
 def splits(
     clips: Manifest,
-    scheme: str = "speaker",
+    scheme: Scheme = "speaker",
     *,
     test_size: float = 0.2,
     dev_size: float = 0.1,

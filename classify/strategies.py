@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Container, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -46,6 +46,9 @@ STRATEGIES: dict[str, type[Ensemble]] = {
     )
 }
 
+Strategy = Literal[
+    "mean", "max", "weighted", "geometric", "median", "vote", "rank", "stacking", "greedy"
+]
 Members = Mapping[str, Predictions]
 #: why a system that learns on dev has no dev score
 ONE_GROUP = "dev has one speaker, so it cannot be scored on speakers that it did not learn from"

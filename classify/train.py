@@ -256,7 +256,7 @@ def _part(
     clips: Manifest,
     task: Task,
     cache: Cache,
-    scheme: str,
+    scheme: Any,
     test_size: float,
     dev_size: float,
     random_state: int,

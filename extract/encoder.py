@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -98,7 +98,7 @@ class Encoder:
         long: str = "fail",
         max_seconds: float = 60.0,
         min_seconds: float = 0.1,
-        silence: str = "keep",
+        silence: Literal["keep", "refuse"] = "keep",
         damage: str = "refuse",
         **options: Any,
     ) -> None:
@@ -137,7 +137,13 @@ class Encoder:
             raise InputError(f"long={long!r} is for audio; texts are cut by the tokenizer's rule")
 
     @classmethod
-    def of(cls, backend: Backend, *, long: str = "fail", **rules: Any) -> Encoder:
+    def of(
+        cls,
+        backend: Backend,
+        *,
+        long: Literal["fail", "truncate", "chunk"] = "fail",
+        **rules: Any,
+    ) -> Encoder:
         """Make an encoder of a backend of one's own.
 
         `rules` are `max_seconds`, `min_seconds`, `silence` and `damage`. Such an encoder works in

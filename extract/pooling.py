@@ -8,11 +8,13 @@ what pooling all frames at once gives for ``mean``, ``mean+std`` and ``max``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["POOLINGS", "merge", "pool", "pooled_dim"]
+__all__ = ["POOLINGS", "Pooling", "merge", "pool", "pooled_dim"]
+
+Pooling = Literal["mean", "mean+std", "max", "cls", "last"]
 
 #: Every pooling, and how many times the hidden size it is wide.
 POOLINGS = {"mean": 1, "mean+std": 2, "max": 1, "cls": 1, "last": 1}

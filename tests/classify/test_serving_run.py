@@ -212,6 +212,27 @@ def test_a_second_run_has_nothing_to_do(corpus):
         assert run(corpus / f"{name}.yaml").did == [], name
 
 
+def test_what_cannot_predict_is_said_when_the_recipe_is_read(corpus, clips):
+    from affekt.cache.exchange import import_space
+
+    values = {name: np.full(3, row, float) for row, name in enumerate(clips.ids)}
+    import_space(Cache(corpus / "other.cache"), values, clips, "given")
+    text = (corpus / "split.yaml").read_text(encoding="utf-8")
+    head, _, _ = text.partition("encoders:")
+    (corpus / "given.yaml").write_text(
+        head.replace("my.cache", "other.cache") + "encoders: {own: {space: given}}\n"
+        "split: {scheme: speaker, test_size: 0.35, dev_size: 0.25}\n"
+        "members: {lr: {head: logistic, on: own}}\n"
+        "compare: {n_resamples: 100, learning_curve: false}\nreport: given\n",
+        encoding="utf-8",
+    )
+    said = []
+    assert run(corpus / "given.yaml", say=said.append).exit_code == 0
+    assert said[0].startswith("own: no encoder of affekt made the space given")
+    with pytest.raises(InputError, match="which no encoder of affekt made"):
+        load_model(corpus / "given").predict(text="x")
+
+
 def test_refit_is_for_members_with_a_head(corpus, tmp_path):
     text = (corpus / "split.yaml").read_text(encoding="utf-8")
     text = text.replace("{on: beto}", "{on: beto, refit: true}")
