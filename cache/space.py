@@ -119,10 +119,8 @@ class Space:
 
         Parameters
         ----------
-        layers : int, list of int or "all"
-            Negative numbers count from the end.
-        combine : {"concat", "mean", "mix"}
-            See `Features`.
+        layers, combine
+            See `Features`; negative layers count from the end.
         """
         return Features(self, pick_layers(layers, self.n_layers), combine)
 
