@@ -248,8 +248,9 @@ def find_encoder(
 def _as_decoded(found: Spec, spec: Spec) -> Spec:
     """Return `found` without its decoder where `spec` has none.
 
-    The first release read MP3 and Ogg with libsndfile. Sound files have the same samples but for
-    rounding (1e-6; Opus below 48 kHz: 1e-3), so its models go on to predict.
+    The first release read MP3 and Ogg with libsndfile. Whole files have the same samples but for
+    rounding (3e-6; only Opus below 48 kHz differs more, near the edge of its band), so its models
+    go on to predict.
     """
     rules = found.fields["input"]
     if "decoder" not in rules or "decoder" in spec.fields["input"]:

@@ -173,8 +173,8 @@ class FFmpegReader:
             for frame in frames:
                 if not frame.samples:
                     continue
-                if frame.pts is not None and frame.sample_rate:
-                    time = float(frame.pts * frame.time_base)
+                time = frame.time  # in seconds
+                if time is not None and frame.sample_rate:
                     if expected is not None and time - expected > _LEAP:
                         self.leaps += time - expected
                     expected = time + frame.samples / frame.sample_rate
