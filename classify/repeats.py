@@ -17,6 +17,7 @@ from scipy import stats
 
 from .escape import md
 from .markdown import table
+from .strategies import free_name
 
 if TYPE_CHECKING:
     from .comparison import Comparison
@@ -98,7 +99,7 @@ def summarise(results: Mapping[str, Comparison], found: Sequence[Split]) -> dict
     }
     chosen = [data["chosen"] for data in datas]
     if all(chosen):
-        rows[CHOSEN] = {
+        rows[free_name(CHOSEN, rows)] = {
             measure: spread(
                 [d["systems"][d["chosen"]]["test"][measure]["value"] for d in datas], overlap, level
             )

@@ -250,7 +250,8 @@ def _once(
         folder = place / "members" / entry.name
         key = _member_key(entry, ready, parts, stored)
         if not is_done(folder, key):
-            say(f"{entry.name}: training on {len(parts[0].train)} clips")
+            if entry.head:
+                say(f"{entry.name}: training on {len(parts[0].train)} clips")
             options = {
                 name: recipe.split[name]
                 for name in ("allow_speaker_overlap", "allow_duplicates")
