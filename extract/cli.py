@@ -128,7 +128,12 @@ def _check_content(clips: Manifest, modality: str) -> None:
     from ..cache.errors import InputError
 
     column = "path" if modality == "audio" else "text"
-    if not any(clips.column(column)):
+    try:
+        values = clips.column(column)
+    except InputError as error:
+        error.add_note(f"the encoder takes {modality}")
+        raise
+    if not any(values):
         raise InputError(
             f"{clips.source}: every {column} is blank, and the encoder needs {modality}"
         )

@@ -10,9 +10,12 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
-from affekt.cache import Manifest
+import soundfile
+from affekt.cache import InputError, Manifest
 from affekt.classify.cli import COMMANDS, affekt
+from click.testing import CliRunner
 
 RECIPE = """\
 manifest: clips.csv
@@ -212,3 +215,44 @@ def test_a_reader_that_leaves_is_no_error(here):
     command = f"{sys.executable} -m affekt.classify.cli --help | true"
     done = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["extract"], ["train"], ["probe"], ["demo"], ["predict"], ["compare"], ["transcribe"],
+        ["manifest"], ["cache", "pack"], ["cache", "export"], ["cache", "import"],
+    ],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_command_that_reads_a_manifest_takes_a_root(words):
+    assert "--root DIR" in CliRunner().invoke(affekt, [*words, "--help"]).output
+
+
+def test_paths_of_a_table_of_ones_own_and_with_a_root(tmp_path, monkeypatch):
+    """Absolute paths outside the table's folder, in extract, train and probe."""
+    audio, here = tmp_path / "audio", tmp_path / "here"
+    audio.mkdir()
+    here.mkdir()
+    monkeypatch.chdir(here)
+    rng = np.random.default_rng(0)
+    lines = ["path,label,speaker"]
+    for n in range(18):
+        soundfile.write(audio / f"{n}.wav", rng.normal(0, 0.1, 8000), 16000)
+        lines.append(f"{audio}/{n}.wav,{('anger', 'neutral', 'happiness')[n % 3]},s{n // 3}")
+    Path("clips.csv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    def done(command, *words):
+        words = [command, "clips.csv", "--cache", "c", *words]
+        return CliRunner().invoke(affekt, words, catch_exceptions=False)
+
+    with pytest.raises(InputError, match="leaves the manifest's root"):
+        done("extract", "-e", "spectral", "--root", ".")
+    with pytest.raises(InputError, match="has no column text; it has id, path, label, speaker"):
+        done("extract", "-e", "ngram")
+    for root in ([], ["--root", str(tmp_path)]):
+        assert "18 clips" in done("extract", "-e", "spectral", *root).output
+        common = ["--space", "spectral", "--task", "valence", "--dev-size", "0.3", *root]
+        train = done("train", "--head", "logistic", "-o", f"m{len(root)}", *common)
+        assert "test UAR" in train.output
+        assert "Chosen on dev" in done("probe", *common).output
