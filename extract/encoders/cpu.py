@@ -1,4 +1,4 @@
-"""Make a loaded float32 model faster on a CPU, without changing what it computes.
+"""Make a loaded model faster on a CPU, or right, without changing what it should compute.
 
 Modules that the model really calls are replaced, one for one, by those of `prepacked` and
 `convstack`. Whoever asks compares before and after, and takes it back where they differ.
@@ -7,14 +7,63 @@ Modules that the model really calls are replaced, one for one, by those of `prep
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import torch
 from torch import nn
+from torch.nn import functional as F
 
 from .convstack import ConvStack, is_conv_stack
 from .prepacked import GroupedConv, PackedLinear, PointwiseConv, can_prepack
 
-__all__ = ["speed_up"]
+__all__ = ["avoid_wrong_kernels", "speed_up"]
+
+
+_COARSE = 0.05  # relative; bfloat16 itself is good to 0.002
+
+
+def avoid_wrong_kernels(model: nn.Module) -> list[str]:
+    """Run convolutions that oneDNN gets wrong in half precision in float32, in place.
+
+    oneDNN 3.12 with AMX returns other numbers for grouped convolutions of few channels.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        In half precision, on a CPU.
+
+    Returns
+    -------
+    list of str
+        Their names.
+
+    Examples
+    --------
+    >>> avoid_wrong_kernels(nn.Sequential(nn.Linear(2, 2)).bfloat16())
+    []
+    """
+    found = []
+    for name, module in model.named_modules():
+        if isinstance(module, nn.Conv1d) and _is_wrong(module):
+            vars(module)["forward"] = partial(_in_float32, module)
+            found.append(name)
+    return found
+
+
+@torch.inference_mode()
+def _is_wrong(conv: nn.Conv1d) -> bool:
+    samples = 2 * conv.kernel_size[0] * conv.dilation[0]
+    values = torch.randn(1, conv.in_channels, samples, generator=torch.Generator().manual_seed(0))
+    values = values.to(conv.weight.dtype)
+    right = _in_float32(conv, values)
+    return bool((conv(values) - right).norm() > _COARSE * right.norm())
+
+
+def _in_float32(conv: Any, values: torch.Tensor) -> torch.Tensor:
+    bias = None if conv.bias is None else conv.bias.float()
+    rest = (conv.stride, conv.padding, conv.dilation, conv.groups)
+    return F.conv1d(values.float(), conv.weight.float(), bias, *rest).to(values.dtype)
 
 
 def speed_up(model: Any, run: Callable[[], object]) -> Callable[[], None]:

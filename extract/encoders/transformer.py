@@ -23,7 +23,7 @@ from ..pooling import pooled_dim
 from .checkpoint import Checkpoint
 from .checkpoints.reading import library_errors, read_configuration
 from .clipwise import PerClip, wrap_per_clip
-from .cpu import speed_up
+from .cpu import avoid_wrong_kernels, speed_up
 from .exactness import exact_arithmetic
 from .families import GENERIC, Family
 from .front import Example, Front, collate
@@ -178,6 +178,8 @@ class TransformerBackend:
             device=self.device,
             allow_extra=self.allow_extra,
         )
+        if self.device == "cpu" and self.dtype != "float32":
+            avoid_wrong_kernels(self._model)
         if self._described not in (None, self.checkpoint.describe()):
             raise InputError(f"{self.name}: its files changed since it was opened; open it again")
         with library_errors(self.name, f"{type(self._model).__name__} cannot run alone"):
