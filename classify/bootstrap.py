@@ -13,7 +13,7 @@ it (Anscombe, 1948). The variance has a floor, the binomial one of the clips wit
 two failures added (Agresti and Coull, 1998): a system that is right on ten of ten clips need not be
 perfect. A class that few groups have says little about other groups, so the spread between
 groups that other classes show is added for it. Below five groups there is no interval at all.
-`benchmarks/statistics.py` measures how often the intervals cover.
+`benchmarks/claims.py` measures how often the intervals cover.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,12 @@ __all__ = ["compare"]
 @click.option("--truth", type=click.Path(path_type=Path), help="Manifest with the true labels.")
 @ROOT
 @click.option("--task", help="valence, emotion6, ..., or a YAML file; default: labels as they are.")
-@click.option("--where", multiple=True, metavar="COLUMN=VALUE", help="Test clips of the manifest.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="Test clips of the manifest; twice for one column: either.",
+)
 @click.option("--dev", multiple=True, metavar="[NAME=]PRED.CSV", help="Predictions on dev.")
 @click.option("--dev-where", multiple=True, metavar="COLUMN=VALUE", help="Dev clips.")
 @click.option("--split", type=click.Path(path_type=Path), help="split.csv that names the parts.")
@@ -96,27 +102,26 @@ def _compare(
     from ..cache.errors import InputError
     from ..cache.manifest.options import read_clips
     from .compare import compare
-    from .splits import splits
+    from .evaluation.split_file import read_split_file
 
     names = _pairs("--rename", rename)
     members = _members(predictions, names)
     clips = read_clips(truth, root, labels_only=True)
     settings: dict[str, Any] = {}
+    folds: dict[str, dict[str, str]] = {}
     if split is not None:
-        clips = _with_parts(clips, split)
+        folds = read_split_file(split, clips.ids)
+        clips = _with_parts(clips, folds)
         where, dev_where = (*where, "split=test"), (*dev_where, "split=dev")
     test = _where(clips, where)
     task_ = _task(task, members, test)
     if split is not None:
-        # What the split forces is warned of in the report, not refused: the predictions are there.
-        parts = clips.where(split=["train", "dev", "test"])
-        settings["split"] = splits(
-            task_.select(parts, blank="drop")[0],
-            "column",
-            dev_size=0,
-            allow_speaker_overlap=True,
-            allow_duplicates=True,
-        )
+        settings["split"] = _splits(task_.select(clips, blank="drop")[0], folds)
+        if len(folds) > 1 and dev:
+            raise InputError(
+                f"{split} has {len(folds)} folds: every clip of dev is in test of another fold, so "
+                "nothing can be chosen on it. Leave --dev out, or give the files of one fold"
+            )
     if dev:
         if not dev_where:
             raise InputError("--dev needs --dev-where COLUMN=VALUE or --split to know its clips")
@@ -189,31 +194,51 @@ def _task(name: str | None, members: Mapping[str, Predictions], truth: Manifest)
 
 
 def _where(clips: Manifest, conditions: Sequence[str]) -> Manifest:
+    """Select clips; several values of one column are alternatives."""
     from ..cache.errors import InputError
 
-    for column, value in _pairs("--where", conditions).items():
-        clips = clips.where(**{column: value})
-        if not len(clips):
-            raise InputError(f"{clips.source}: no clip has {column} {value!r}")
+    wanted: dict[str, list[str]] = {}
+    for text in conditions:
+        [(column, value)] = _pairs("--where", [text]).items()
+        wanted.setdefault(column, []).append(value)
+    for column, values in wanted.items():
+        found = [str(value) for value in clips[column]]
+        for value in values:
+            if value not in found:
+                raise InputError(f"{clips.source}: no clip has {column} {value!r}")
+        clips = clips.select([row for row, value in enumerate(found) if value in values])
     return clips
 
 
-def _with_parts(clips: Manifest, path: Path) -> Manifest:
-    """Return the clips that a `split.csv` names, with its parts in the column `split`."""
-    import csv
+def _with_parts(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> Manifest:
+    """Return the clips of a split file, with its parts in the column `split`.
 
-    from ..cache.errors import InputError
+    A clip that is in test of any fold is in test: there it was predicted.
+    """
+    part = {
+        clip: part
+        for wanted in ("train", "dev", "test")
+        for here in folds.values()
+        for clip, part in here.items()
+        if part == wanted
+    }
+    kept = clips.select([clip_id for clip_id in clips.ids if clip_id in part])
+    return kept.with_columns(split=[part[clip_id] for clip_id in kept.ids])
 
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = {row["id"]: row["split"] for row in csv.DictReader(file)}
-    except (OSError, KeyError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is no split file (columns id, split): {error}") from error
-    unknown = sorted(set(rows) - set(clips.ids))
-    if unknown:
-        raise InputError(f"{path}: {len(unknown)} ids that {clips.source} lacks: {unknown[:5]}")
-    kept = clips.select([clip_id for clip_id in clips.ids if clip_id in rows])
-    return kept.with_columns(split=[rows[clip_id] for clip_id in kept.ids])
+
+def _splits(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> Any:
+    """Return a split for each fold; what it shares is warned of in the report, not refused."""
+    from .splits import splits
+
+    found = []
+    for name, parts in folds.items():
+        kept = clips.select([clip for clip in clips.ids if clip in parts])
+        kept = kept.with_columns(split=[parts[clip] for clip in kept.ids])
+        [one] = splits(
+            kept, "column", dev_size=0, allow_speaker_overlap=True, allow_duplicates=True
+        )
+        found.append(replace(one, name=name))
+    return found
 
 
 def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:

@@ -123,6 +123,8 @@ def compare(
     _check_numbers(n_resamples, level, random_state)
     task = Task.of(task)
     test = Part.of(members, truth, task, "test")
+    for column in (*by, *([] if groups is None else [groups])):
+        test.clips[column]  # an InputError where there is none, with the nearest name
     tuning = None
     if dev is not None or dev_truth is not None:
         if dev is None or dev_truth is None:

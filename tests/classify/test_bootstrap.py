@@ -106,7 +106,7 @@ def test_single_clips_of_few_kinds_are_pooled_without_changing_the_law():
 
 @pytest.mark.parametrize("n_speakers", [5, 12, 40])
 def test_95_percent_intervals_cover(n_speakers):
-    """A quick look at coverage; benchmarks/statistics.py runs it in full."""
+    """A quick look at coverage; benchmarks/claims.py runs it in full."""
     rng = np.random.default_rng(1)
     size, covered, runs = 15, 0, 150
     for run in range(runs):

@@ -10,6 +10,7 @@ import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
 from affekt.classify.cli_compare import compare
+from affekt.classify.evaluation.split_file import read_split_file
 from affekt.classify.predictions import Predictions
 from affekt.classify.splits import splits
 from click.testing import CliRunner
@@ -157,3 +158,35 @@ def test_counts_of_ITST_print_intervals_exact_p_and_the_sentence():
 )
 def test_wrong_use_is_an_input_error(folder, args, message):
     assert message in call(*(arg.replace("{f}", str(folder)) for arg in args), code=2)
+
+
+def test_split_files_that_contradict_themselves_are_refused(tmp_path):
+    path = tmp_path / "split.csv"
+    for rows, message in (
+        ("id,split\na,train\na,test\n", "'a' is in train and in test"),
+        ("id,split\na,train\nz,test\n", "1 ids are not in the manifest: z"),
+        ("id,split\na,tset\n", "line 2: split is 'tset'"),
+        ("id,part\na,test\n", "expected id and split"),
+        ("id,split\n", "has no rows"),
+    ):
+        path.write_text(rows)
+        with pytest.raises(InputError, match=message):
+            read_split_file(path, ["a", "b"])
+    path.write_text("id,split,fold\na,train,1\nb,test,1\na,test,2\nb,train,2\n")
+    assert read_split_file(path, ["a", "b"])["2"] == {"a": "test", "b": "train"}
+
+
+def test_two_values_of_one_column_are_alternatives(folder):
+    options = ["--truth", folder / "clips.csv", "--resamples", "50", "--strategies", "none"]
+    rows = Manifest.read(folder / "clips.csv")
+    test = Predictions.read(folder / "speech" / "pred.csv").ids
+    speakers = sorted(set(rows.select(test)["speaker"]))
+    where = [text for name in speakers for text in ("--where", f"speaker={name}")]
+    shown = call(folder / "speech" / "pred.csv", *options, *where)
+    assert f"{len(test)} test clips, {len(speakers)} speakers" in shown
+    said = call(folder / "speech" / "pred.csv", *options, "--where", "self=1", code=2)
+    assert "no column 'self'" in said
+    for option in ("--group", "--by"):
+        said = call(folder / "speech" / "pred.csv", *options, *where, option, "speeker", code=2)
+        assert "no column 'speeker'" in said
+        assert "speaker" in said

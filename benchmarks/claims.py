@@ -1,0 +1,204 @@
+"""Measure what a report claims: coverage of intervals, errors and power of the test, sets, speed.
+
+python benchmarks/claims.py            # everything, a few minutes; writes benchmarks/results
+python benchmarks/claims.py coverage   # one of coverage, tests, sets, speed
+
+Clips of speakers are drawn from a latent model: score = ease of the speaker for the true class +
+pull of the speaker to each class + noise. The truth is the value over many speakers.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+from affekt.classify.bootstrap import resample
+from affekt.classify.conformal import ConformalSets
+from affekt.classify.evaluation.detectable import detectable
+from affekt.classify.evaluation.max_t import max_t
+from affekt.classify.metrics import confusion_of_codes, summary
+from affekt.classify.scoring import pairs
+
+RESULTS = Path(__file__).parent / "results" / "claims.json"
+SPREAD = {"low": 0.15, "high": 0.7}
+MEASURES = ("uar", "accuracy", "macro_f1", "weighted_f1")
+
+
+def draw(rng, n_speakers, n_labels, design, spread, gaps=(0.0,)):
+    """Return truth, speakers and the scores of each system, all by clip."""
+    sd, per = SPREAD[spread], 6
+    if design == "uneven":
+        sizes = np.clip(rng.lognormal(np.log(per * n_labels), 0.7, n_speakers).astype(int), 4, None)
+        share = 0.6 ** np.arange(n_labels)
+        alpha = 2 * n_labels * share / share.sum() + 1e-3
+        truth = np.concatenate([rng.choice(n_labels, n, p=rng.dirichlet(alpha)) for n in sizes])
+        speakers = np.repeat(np.arange(n_speakers), sizes)
+    else:
+        classes = n_labels - (design == "rare")
+        truth = np.tile(np.repeat(np.arange(classes), per), n_speakers)
+        speakers = np.repeat(np.arange(n_speakers), classes * per)
+        if design == "rare":  # the last class comes from one speaker
+            truth, speakers = np.r_[truth, [classes] * 8], np.r_[speakers, [0] * 8]
+    n = len(truth)
+    shapes = ((n_speakers,), (n_speakers, n_labels), (n, n_labels))
+    common = [rng.standard_normal(shape) for shape in shapes]
+    systems = []
+    for gap in gaps:
+        own = [rng.standard_normal(shape) for shape in shapes]
+        if len(gaps) > 1:
+            own = [(a + b) * np.sqrt(0.5) for a, b in zip(common, own, strict=True)]
+        score = own[2] + sd * own[1][speakers]
+        ease = 1.6 + np.linspace(-0.4, 0.4, n_labels)
+        score[np.arange(n), truth] += ease[truth] + sd * own[0][speakers] + gap
+        systems.append(score)
+    return truth, speakers, systems
+
+
+def coverage(runs=300):
+    rows = []
+    for design, n_labels, spread in (
+        ("even", 3, "high"), ("even", 3, "low"), ("uneven", 3, "high"), ("uneven", 3, "low"),
+        ("uneven", 7, "high"), ("rare", 3, "high"), ("rare", 7, "high"),
+    ):  # fmt: skip
+        for n_speakers in (5, 6, 10, 20, 50):
+            rng = np.random.default_rng([n_speakers, n_labels, len(design), len(spread)])
+            many = [draw(rng, n_speakers, n_labels, design, spread) for _ in range(300)]
+            truth = np.concatenate([one[0] for one in many])
+            guess = np.concatenate([one[2][0].argmax(axis=1) for one in many])
+            table = confusion_of_codes(truth, guess, n_labels)
+            true = {**summary(table)} | {
+                f"recall {k}": table[k, k] / table[k].sum() for k in range(n_labels)
+            }
+            names = [*MEASURES, "recall 0", f"recall {n_labels - 1}"]
+            held, given, zero = dict.fromkeys(names, 0), dict.fromkeys(names, 0), 0
+            for run in range(runs):
+                truth, speakers, [score] = draw(rng, n_speakers, n_labels, design, spread)
+                drawn = resample(
+                    truth, {"": score.argmax(axis=1)}, speakers, n_labels,
+                    n_resamples=200, random_state=run, per_class=True,
+                )  # fmt: skip
+                for name in names:
+                    low, high = drawn.interval("", name)
+                    if not np.isnan(low):
+                        given[name] += 1
+                        held[name] += low <= true[name] <= high
+                        zero += high - low < 1e-9
+            found = {n: round(held[n] / given[n], 3) if given[n] else None for n in names}
+            rows.append(
+                {"design": design, "labels": n_labels, "spread": spread, "speakers": n_speakers,
+                 "covered": found, "zero_width": zero}
+            )  # fmt: skip
+            print(rows[-1], flush=True)
+    return rows
+
+
+def differences(truth, speakers, systems):
+    n_labels = systems[0].shape[1]
+    worth = 1 / (np.bincount(truth, minlength=n_labels)[truth] * n_labels)
+    parts = [np.bincount(speakers, worth * (s.argmax(axis=1) == truth)) for s in systems]
+    return np.stack([parts[-1] - part for part in parts[:-1]], 1), np.bincount(speakers, worth)
+
+
+def uar_gap(latent, spread):
+    truth, speakers, systems = draw(np.random.default_rng(5), 1500, 3, "even", spread, (0, latent))
+    return float(differences(truth, speakers, systems)[0].sum())
+
+
+def differences_of_systems(runs=300):
+    """Family: the last of several systems against each other one."""
+    rows = []
+    for spread in ("low", "high"):
+        for n_speakers, n_systems in ((6, 4), (8, 4), (10, 4), (20, 4), (20, 8)):
+            rng = np.random.default_rng([n_speakers, n_systems])
+            gaps = np.zeros(n_systems)
+            alarms, promised = 0, []
+            for run in range(runs):
+                own, share = differences(*draw(rng, n_speakers, 3, "even", spread, gaps))
+                alarms += max_t(own, n_draws=2000, random_state=run).corrected.min() < 0.05
+                if run < 40:
+                    promised.append(detectable(own, share, n_sets=80, n_draws=500))
+            wanted = float(np.nanmean(promised))
+            low, high = 0.0, 6.0
+            for _ in range(10):
+                middle = (low + high) / 2
+                low, high = (middle, high) if uar_gap(middle, spread) < wanted else (low, middle)
+            power = {}
+            for name, gap in (("fixed", 1.2 if spread == "high" else 0.8), ("promised", middle)):
+                gaps[-1] = gap
+                found = [
+                    max_t(
+                        differences(*draw(rng, n_speakers, 3, "even", spread, gaps))[0],
+                        n_draws=2000, random_state=run,
+                    ).corrected[0] < 0.05
+                    for run in range(runs)
+                ]  # fmt: skip
+                power[name] = round(float(np.mean(found)), 3)
+            rows.append(
+                {"spread": spread, "speakers": n_speakers, "systems": n_systems,
+                 "false_alarms": round(alarms / runs, 3), "power": power["fixed"],
+                 "detectable": round(wanted, 3), "found_at_detectable": power["promised"]}
+            )  # fmt: skip
+            print(rows[-1], flush=True)
+    return rows
+
+
+def sets(runs=150):
+    rows = []
+    for spread in ("low", "high"):
+        for n_speakers in (5, 10, 30):
+            rng = np.random.default_rng(n_speakers)
+            for promised in (0.8, 0.9):
+                held = []
+                for _ in range(runs):
+                    truth, speakers, [score] = draw(rng, n_speakers, 3, "even", spread)
+                    new, _, [other] = draw(rng, 40, 3, "even", spread)
+                    here, there = (np.exp(1.2 * s) for s in (score, other))
+                    proba, asked = (p / p.sum(axis=1, keepdims=True) for p in (here, there))
+                    fitted = ConformalSets(promised).fit(truth, proba, speakers=speakers)
+                    held.append(fitted.sets(asked)[np.arange(len(new)), new].mean())
+                rows.append(
+                    {"spread": spread, "dev_speakers": n_speakers, "promised": promised,
+                     "held": round(float(np.mean(held)), 3)}
+                )  # fmt: skip
+                print(rows[-1], flush=True)
+    return rows
+
+
+def speed(n_systems=20, n_clips=20_000, n_speakers=200, n_labels=7):
+    rng = np.random.default_rng(0)
+    truth, speakers = rng.integers(0, n_labels, n_clips), rng.integers(0, n_speakers, n_clips)
+    guesses = {
+        f"s{i}": np.where(rng.random(n_clips) < 0.6, truth, rng.integers(0, n_labels, n_clips))
+        for i in range(n_systems)
+    }
+    start = time.perf_counter()
+    drawn = resample(truth, guesses, speakers, n_labels)
+    middle = time.perf_counter()
+    pairs(truth, guesses, speakers, drawn, n_labels, 0, 0.95, "s0")
+    chosen = time.perf_counter()
+    pairs(truth, guesses, speakers, drawn, n_labels, 0, 0.95)
+    stop = time.perf_counter()
+    row = {
+        "resamples": round(middle - start, 2),
+        "tests_of_one_system": round(chosen - middle, 2),
+        "tests_of_all_pairs": round(stop - chosen, 2),
+    }
+    print(row, flush=True)
+    return [row]
+
+
+def main() -> None:
+    jobs = {"coverage": coverage, "tests": differences_of_systems, "sets": sets, "speed": speed}
+    kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
+    for name in sys.argv[1:] or list(jobs):
+        kept[name] = jobs[name]()
+        RESULTS.parent.mkdir(exist_ok=True)
+        text = json.dumps(kept, indent=1) + "\n"
+        RESULTS.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
