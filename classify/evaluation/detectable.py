@@ -17,7 +17,7 @@ __all__ = ["detectable", "groups_needed"]
 GAPS = np.concatenate([np.arange(0.005, 0.1, 0.005), np.arange(0.1, 0.3, 0.01)])
 GAPS = np.concatenate([GAPS, np.arange(0.3, 1.001, 0.05)])
 SIZES = (6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500)
-N_SETS = 200
+N_SETS = 200  # for twenty pairs; fewer for more, so that many systems take seconds
 
 
 def detectable(
@@ -27,7 +27,7 @@ def detectable(
     level: float = 0.05,
     power: float = 0.8,
     n_groups: int | None = None,
-    n_sets: int = N_SETS,
+    n_sets: int | None = None,
     n_draws: int = 1000,
     random_state: int = 0,
 ) -> np.ndarray:
@@ -44,7 +44,7 @@ def detectable(
     n_groups
         Groups of the simulated test sets; as many as there are by default.
     n_sets, n_draws, random_state
-        Simulated data sets, exchanges in each, and the seed.
+        Simulated data sets (200, with more than 20 pairs down to 40), exchanges in each, seed.
 
     Returns
     -------
@@ -61,6 +61,7 @@ def detectable(
     """
     here, n_pairs = differences.shape
     n_groups = n_groups or here
+    n_sets = n_sets or max(40, min(N_SETS, 20 * N_SETS // max(n_pairs, 1)))
     found = np.full(n_pairs, np.nan)
     if here < 2 or n_groups < FEWEST:
         return found
