@@ -60,24 +60,24 @@ def detectable(
     array([nan])
     """
     here, n_pairs = differences.shape
-    n_groups = n_groups or here
-    n_sets = n_sets or max(40, min(N_SETS, 20 * N_SETS // max(n_pairs, 1)))
+    size = n_groups or here
+    sets = n_sets or max(40, min(N_SETS, 20 * N_SETS // max(n_pairs, 1)))
     found = np.full(n_pairs, np.nan)
-    if here < 2 or n_groups < FEWEST:
+    if here < 2 or size < FEWEST:
         return found
     # a speaker's own deviation from the common difference; smaller than in truth by (n - 1) / n
     own = (differences - worth[:, None] * differences.sum(axis=0)) * np.sqrt(here / (here - 1))
     scale = np.sqrt(worth)[:, None]
     spread = np.divide(own, scale, out=np.zeros_like(own), where=scale > 0)
-    share = np.resize(np.sort(worth), n_groups)
+    share = np.resize(np.sort(worth), size)
     share = share / share.sum()
-    root = np.sqrt(share * here / n_groups)[:, None]
+    root = np.sqrt(share * here / size)[:, None]
     rng = np.random.default_rng(random_state)
-    signs = exchanges(n_groups, n_draws, random_state)
+    signs = exchanges(size, n_draws, random_state)
     moved = signs @ share
     hits = np.zeros((n_pairs, len(GAPS)))
-    for _ in range(n_sets):
-        mix = rng.standard_normal((n_groups, here)) / np.sqrt(here)
+    for _ in range(sets):
+        mix = rng.standard_normal((size, here)) / np.sqrt(here)
         drawn = root * (mix @ spread)
         sums = signs @ drawn
         others = statistics(sums, drawn)
@@ -90,7 +90,7 @@ def detectable(
             reached = np.maximum(swapped, rest[:, None]) >= observed - TIE
             hits[pair] += reached.mean(axis=0) < level
     for pair in np.flatnonzero(differences.any(axis=0)):
-        enough = np.flatnonzero(hits[pair] >= power * n_sets)
+        enough = np.flatnonzero(hits[pair] >= power * sets)
         if len(enough):
             found[pair] = GAPS[enough[0]]
     return found
