@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types wheel bench torture clean
+.PHONY: help demo test lint types wheel bench wheels gpu torture clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,12 @@ wheel: .venv/ready ## build the wheel into dist/
 bench: .venv/ready ## measure speed, as ratios taken in one run
 	$(BIN)/python benchmarks/cache.py
 	@if command -v ffmpeg > /dev/null; then $(BIN)/python benchmarks/decoding.py; fi
+
+wheels: ## download what a bare GPU machine lacks, into wheels/
+	benchmarks/gpu/wheels.sh wheels
+
+gpu: ## every GPU test and benchmark in under ten minutes, without network (after: make wheels)
+	benchmarks/gpu/run.sh wheels benchmarks/results
 
 torture: .venv/ready ## over 1,000 kills, faults, power losses, flipped bytes: what does the cache lose?
 	$(BIN)/python benchmarks/torture.py

@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-STAGES = {"peaks": 30, "tests": 100, "speech": 130, "conformer": 50, "text": 40, "heads": 60}
+STAGES = {"peaks": 60, "tests": 90, "speech": 180, "conformer": 60, "heads": 60, "text": 60}
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:

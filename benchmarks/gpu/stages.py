@@ -6,8 +6,9 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 GFLOP_PER_SECOND = 36.8  # XLSR-53, for each second of audio in clips of 1 to 12 s
 Keep = Callable[..., None]
+loop = import_module("affekt.extract.loop")
 
 tf.utils.logging.set_verbosity_error()
 tf.utils.logging.disable_progress_bar()
@@ -43,7 +45,7 @@ def tests(keep: Keep, tiny: bool) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark"]
     command += ["-m", "gpu", "tests/extract/test_encoders_gpu.py", "tests/classify/test_graphed.py"]
     command += ["tests/extract/test_encoders_packed.py"]
-    command += ["--collect-only"] if tiny else ["-n", "6"]
+    command += ["--collect-only"] if tiny else ["--tb=short"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     lines = ran.stdout.strip().splitlines()
     keep(summary=lines[-1] if lines else ran.stderr[-300:], status=ran.returncode)
@@ -54,68 +56,88 @@ def tests(keep: Keep, tiny: bool) -> None:
 
 def speech(keep: Keep, tiny: bool) -> None:
     """XLSR-53 size: one file, padded and sorted loops, then files on disk to committed HDF5."""
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, ProcessPoolExecutor() as writers:
         folder = Path(place)
+        files, written = _sounds(folder, TINY if tiny else SOUNDS, writers)
         bench.build("xlsr", folder / "model", small=tiny)
-        started = time.monotonic()
-        files = _sounds(folder, {"wav": 6, "flac": 4, "mp3": 4} if tiny else SOUNDS)
-        keep(files={kind: len(some) for kind, some in files.items()})
-        keep(**{"seconds to write them": round(time.monotonic() - started, 1)})
-        few = [decode(Path(one).read_bytes(), 16000).samples for one in files["wav"][:256]]
-        seconds = sum(map(len, few)) / 16000
         dtype = "bfloat16" if DEVICE == "cuda" else "float32"
         ours = Encoder(str(folder / "model"), dtype=dtype, device=DEVICE)
+        exact = open_backend(str(folder / "model"), dtype="float32", device=DEVICE)
         plain = bench.Plain("xlsr", folder / "model", DEVICE, dtype)
-        single = open_backend(str(folder / "model"), dtype="float32", device=DEVICE)
-        rows = single.embed(few)  # TF32 off, for errors
-        found = {}
-        order = sorted(range(len(few)), key=lambda i: -len(few[i]))
-        ways = {
-            "one file at a time": [[i] for i in range(len(few))],
-            "padded 16, file order": bench.blocks(list(range(len(few)))),
-            "padded 16, sorted": bench.blocks(order),
-        }
-        plain.run(few[:4], [[0], [1], [2, 3]])
-        for name, groups in ways.items():
-            took, made = _timed(lambda groups=groups: plain.run(few, groups))
-            found[name] = round(seconds / took, 1)
-            error = bench.distance(made, [row.values for row in rows])
-            keep(**{f"{dtype} {name}": {"audio s/s": found[name], "error": _short(error)}})
-        many = few * (1 if tiny else 8)
-        ours.embed(few[:8])
-        took, made = _timed(lambda: ours.backend.embed(many), rounds=3)
-        error = bench.distance([m.values for m in made[: len(few)]], [row.values for row in rows])
-        keep(**{
-            f"{dtype} affekt, in memory": {
-                **_shares(8 * seconds / took if not tiny else seconds / took, found),
-                "error": _short(error),
-            }
-        })  # fmt: skip
+        list(written)
+        few = [decode(Path(one).read_bytes(), 16000).samples for one in files["wav"][:256]]
+        found = _in_memory(keep, few, dtype, ours.backend, exact, plain, 1 if tiny else 8)
         for kind, some in files.items():
-            table = [{"id": Path(f).name, "path": f} for f in some]
+            table = [{"id": Path(one).name, "path": one} for one in some]
             clips = Manifest.from_rows(table, root=folder)
-            cache = Cache(folder / f"{kind}.cache")
-            extract(clips.select(clips.ids[:20]), cache, ours, store_dtype="float16")
-            took, space = _timed(
-                lambda clips=clips, cache=cache: extract(clips, cache, ours, store_dtype="float16")
-            )
-            stored = _seconds(some[20:])
-            keep(**{f"{dtype} {kind} on disk to HDF5": {
-                **_shares(stored / took, found), "rows": len(space), "s": round(took, 2),
-            }})  # fmt: skip
-        took, made = _timed(lambda: single.embed(few), rounds=2)
-        plain32 = bench.Plain("xlsr", folder / "model", DEVICE, "float32")
-        least = few[:64]
-        plain32.run(least[:4], [[0], [1], [2, 3]])
-        slow, truth = _timed(lambda: plain32.run(least, [[i] for i in range(len(least))]))
-        keep(**{"float32": {
-            "affekt, audio s/s": round(seconds / took, 1),
-            "one file": round(sum(map(len, least)) / 16000 / slow, 1),
-            "error": _short(bench.distance([m.values for m in made[: len(least)]], truth)),
-        }})  # fmt: skip
+            for workers in (1,) if tiny else (1, 4) if kind == "wav" else (4,):
+                row = _from_disk(clips, Cache(folder / f"{kind}{workers}"), ours, workers)
+                speed = sum(map(_length, map(_number, some))) / row["s"]
+                keep(**{f"{dtype} {kind} to HDF5, {workers} process(es)": {
+                    **_shares(speed, found), **row,
+                }})  # fmt: skip
 
 
-SOUNDS = {"wav": 10_000, "flac": 6_000, "mp3": 3_000}
+SOUNDS = {"wav": 12_000, "flac": 4_000, "mp3": 3_000}
+TINY = {"wav": 6, "flac": 4, "mp3": 4}
+
+
+def _in_memory(
+    keep: Keep, few: list, dtype: str, ours: Any, exact: Any, plain: Any, repeat: int
+) -> dict[str, float]:
+    seconds = sum(map(len, few)) / 16000
+    took, rows = _timed(lambda: exact.embed(few), rounds=2)  # float32 with TF32 off
+    truth = [row.values for row in rows]
+    keep(**{"float32 affekt, in memory": {"audio s/s": round(seconds / took, 1)}})
+    order = sorted(range(len(few)), key=lambda i: -len(few[i]))
+    ways = {
+        "one file at a time": [[i] for i in range(len(few))],
+        "padded 16, file order": bench.blocks(list(range(len(few)))),
+        "padded 16, sorted": bench.blocks(order),
+    }
+    plain.run(few[:4], [[0], [1], [2, 3]])
+    found = {}
+    for name, groups in ways.items():
+        took, made = _timed(lambda groups=groups: plain.run(few, groups))
+        found[name] = round(seconds / took, 1)
+        error = _short(bench.distance(made, truth))
+        keep(**{f"{dtype} {name}": {"audio s/s": found[name], "error": error}})
+    ours.embed(few[:8])
+    took, made = _timed(lambda: ours.embed(few * repeat), rounds=3)
+    error = _short(bench.distance([row.values for row in made[: len(few)]], truth))
+    row = {**_shares(repeat * seconds / took, found), "error": error}
+    keep(**{f"{dtype} affekt, in memory": row})
+    if DEVICE == "cuda":
+        ready = [ours._prepare(one) for one in few]
+        took, _ = _timed(lambda: ours._run(ready[:160]), rounds=3)
+        part = sum(map(len, few[:160])) / 16000
+        keep(**{f"{dtype} affekt, device alone": _shares(part / took, found)})
+        del plain.model
+        loop = bench.Plain("xlsr", Path(ours.checkpoint.folder), DEVICE, "float32")
+        loop.run(few[:4], [[0], [1], [2, 3]])
+        took, made = _timed(lambda: loop.run(few[:64], [[i] for i in range(64)]))
+        error = _short(bench.distance(made, truth[:64]))
+        part = sum(map(len, few[:64])) / 16000
+        keep(**{"float32 one file at a time": {"audio s/s": round(part / took, 1), "error": error}})
+    return found
+
+
+def _from_disk(clips: Manifest, cache: Cache, ours: Encoder, workers: int) -> dict[str, Any]:
+    """Time the whole command, and the rate between the first batch stored and the last."""
+    marks: list[tuple[float, float]] = []
+
+    def progress(*_given: Any) -> Callable[[int, float], None]:
+        return lambda _clips, seconds: marks.append((time.perf_counter(), seconds))
+
+    loop._progress = progress  # what would be drawn is noted
+    took, space = _timed(
+        lambda: extract(clips, cache, ours, store_dtype="float16", workers=workers)
+    )
+    row: dict[str, Any] = {"rows": len(space), "s": round(took, 2)}
+    if len(marks) > 2 * workers:
+        later = sum(seconds for _, seconds in marks[1:])
+        row["sustained, audio s/s"] = round(later / (marks[-1][0] - marks[0][0]), 1)
+    return row
 
 
 def conformer(keep: Keep, tiny: bool) -> None:
@@ -141,7 +163,7 @@ def heads(keep: Keep, tiny: bool) -> None:
     took = _eager(network, torch.from_numpy(X), torch.from_numpy(y), steps)
     full = -(-rows // 32)
     keep(**{"eager loop over a DataLoader, s per epoch": round(took * full, 2)})
-    epochs = 2 if tiny else 4
+    epochs = 2 if tiny else 3
     times: list[float] = []
     started = time.monotonic()
 
@@ -153,6 +175,23 @@ def heads(keep: Keep, tiny: bool) -> None:
     each = float(np.median(times[1:]))
     keep(**{"affekt, s per epoch": round(each, 3), "of eager": round(took * full / each, 1)})
     keep(**{"111 epochs, s": round(111 * each, 1), "fit, s": round(time.monotonic() - started, 1)})
+    if DEVICE == "cuda":
+        from torch.profiler import ProfilerActivity, profile
+
+        short = PatchTransformerHead(max_epochs=1, random_state=0, device=DEVICE)
+        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+            short.fit(X[:3200], y[:3200])
+        events = [e for e in profiled.key_averages() if e.self_device_time_total > 0]
+        keep(**{
+            "kernels of a step": round(sum(e.count for e in events) / 103),
+            "device busy, ms of a step": round(
+                sum(e.self_device_time_total for e in events) / 103e3, 3
+            ),
+            "longest kernels": {
+                e.key[:60]: round(e.self_device_time_total / 103e3, 4)
+                for e in sorted(events, key=lambda e: -e.self_device_time_total)[:12]
+            },
+        })  # fmt: skip
 
 
 def _eager(network: Any, X: torch.Tensor, y: torch.Tensor, steps: int) -> float:
@@ -238,21 +277,23 @@ def _short(number: float) -> float:
     return float(f"{number:.2e}")
 
 
-def _sounds(folder: Path, counts: dict[str, int]) -> dict[str, list[str]]:
-    """Write different clips of 1 to 12 s: wav and flac at 16 kHz, mp3 at 44.1 kHz."""
-    jobs = []
-    for kind, count in counts.items():
+def _sounds(
+    folder: Path, counts: dict[str, int], writers: ProcessPoolExecutor
+) -> tuple[dict[str, list[str]], Iterator[None]]:
+    """Start writing different clips of 1 to 12 s: wav and flac at 16 kHz, mp3 at 44.1 kHz."""
+    files = {
+        kind: [str(folder / kind / f"{i}.{kind}") for i in range(n)] for kind, n in counts.items()
+    }
+    for kind in counts:
         (folder / kind).mkdir(parents=True)
-        jobs += [(str(folder / kind / f"{i}.{kind}"), i) for i in range(count)]
-    with ProcessPoolExecutor() as pool:
-        list(pool.map(_write, jobs, chunksize=64))
-    return {kind: [path for path, _ in jobs if path.endswith(kind)] for kind in counts}
+    every = [path for some in files.values() for path in some]
+    return files, writers.map(_write, every, chunksize=64)
 
 
-def _write(job: tuple[str, int]) -> None:
+def _write(path: str) -> None:
     import soundfile
 
-    path, number = job
+    number = _number(path)
     rate = 44_100 if path.endswith("mp3") else 16_000
     count = int(_length(number) * rate)
     time = np.arange(count) / rate
@@ -266,5 +307,5 @@ def _length(number: int) -> float:
     return float(np.clip(np.exp(np.random.default_rng(number).normal(1.23, 0.55)), 1.0, 12.0))
 
 
-def _seconds(paths: list[str]) -> float:
-    return sum(_length(int(Path(path).stem)) for path in paths)
+def _number(path: str) -> int:
+    return int(Path(path).stem)
