@@ -29,7 +29,7 @@ from .loop import Report
 __all__ = ["count_workers", "embed_in_workers"]
 
 _WORTH = 150  # clips that make a process of `spectral` worth its start
-_MANY, _MOST = 2000, 4  # clips that make another process on the same GPU worth it; processes
+_MANY, _MOST = 30_000, 4  # clips that make more processes on one GPU worth 20 s of start; processes
 _GPU_MEMORY = 16 << 30  # that each of them should find free
 _GRACE = 30.0  # seconds for a worker to store what it has
 
@@ -97,7 +97,9 @@ def _default(encoder: Encoder, misses: int) -> int:
         import torch
 
         gpus = torch.cuda.device_count()
-        return max(1, min(gpus, misses // _WORTH), min(gpus * _side_by_side(), misses // _MANY))
+        if misses >= _MANY:
+            return gpus * _side_by_side()
+        return max(1, min(gpus, misses // _WORTH))
     return 1
 
 

@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import subprocess
 import sys
 import time
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+ROOT = Path(__file__).resolve().parents[2]
 STAGES = {"peaks": 60, "tests": 90, "speech": 180, "conformer": 60, "heads": 60, "text": 60}
 
 
@@ -32,6 +36,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     given.out.mkdir(parents=True, exist_ok=True)
     if given.one:
         return _one(given.one, given.out, tiny=given.tiny)
+    if absent := missing():
+        parser.error(f"{', '.join(absent)} cannot be imported; wheels.sh downloads what is needed")
     found: dict[str, Any] = {"seconds": {}}
     for stage in given.stages:
         started = time.monotonic()
@@ -40,11 +46,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         if given.tiny:
             _one(stage, given.out, tiny=True)
         else:
-            try:
-                code = subprocess.run(command, timeout=STAGES[stage]).returncode
-                ended = "done" if code == 0 else f"exit status {code}"
-            except subprocess.TimeoutExpired:
-                ended = f"stopped after {STAGES[stage]} s"
+            ended = _ended(command, given.out / f"{stage}.log", STAGES[stage])
         took = round(time.monotonic() - started, 1)
         kept = given.out / f"{stage}.json"
         found[stage] = json.loads(kept.read_text()) if kept.exists() else {}
@@ -56,6 +58,27 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         (given.out / f"gpu-{card}.json").write_text(json.dumps(found, indent=1) + "\n")
     say(table(found))
     return found
+
+
+def _ended(command: list[str], log: Path, limit: int) -> str:
+    """Run a stage with its messages in a file, and say how it ended."""
+    with log.open("w") as file:
+        try:
+            code = subprocess.run(command, timeout=limit, stderr=file, stdout=file).returncode
+        except subprocess.TimeoutExpired:
+            return f"stopped after {limit} s"
+    if code == 0:
+        return "done"
+    lines = log.read_text(errors="replace").splitlines()
+    return f"exit status {code}: {lines[-1][:300] if lines else ''}"
+
+
+def missing() -> list[str]:
+    """Name what affekt depends on and this Python lacks."""
+    modules = {"scikit-learn": "sklearn", "PyYAML": "yaml"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = [re.split(r"[^\w-]", one)[0] for one in project["dependencies"]]
+    return [name for name in names if find_spec(modules.get(name, name)) is None]
 
 
 def _one(stage: str, out: Path, *, tiny: bool) -> dict[str, Any]:
