@@ -68,9 +68,8 @@ def load_model(
                 raise InputError(f"{name}= is for a model; {place} is the folder of a run")
         return Predictor(open_system(place, system=system), encoders=encoders, device=device)
     if found := None if revision else published(place, encoders=encoders, device=device):
-        found.model.encoders = (*encoders, *found.encoders)
-        found.model.device = device
-        return found.model
-    model = Model.from_pretrained(str(place), cache, revision=revision)
+        model = found.model
+    else:
+        model = Model.from_pretrained(str(place), cache, revision=revision)
     model.encoders, model.device = tuple(encoders), device
     return model

@@ -89,6 +89,9 @@ def test_S4_valence_on_a_recording_is_one_command(place, samples):
     found = valence.predict(place / "speech.wav", encoder=place / "xlsr")
     assert found.labels == ("negative", "neutral", "positive")
     np.testing.assert_allclose(found.proba[0], wanted, atol=1e-6)
+    with load_model(place / "valence", encoders=[place / "xlsr"]) as model:
+        for given in (place / "speech.wav", (place / "speech.wav").read_bytes()):
+            np.testing.assert_allclose(model.predict(given).proba[0], wanted, atol=1e-6)
     assert call("predict", place / "valence", *words, "-o", place / "pred.csv")[0] == 0
     assert (place / "pred.csv").read_text().startswith("id,label,negative,neutral,positive")
 
@@ -221,6 +224,9 @@ def test_umuteam_text_mode(place, tmp_path):
     folder = write_text(tmp_path / "m")
     wanted = load_umuteam(folder, "text", "es").scores(text=TEXT)
     same(scores(folder, "--text", TEXT), wanted, ES)
+    with load_model(folder) as opened:
+        found = opened.predict(text=TEXT)
+    same(dict(zip(found.labels, found.proba[0], strict=True)), wanted, ES)
     assert call("import-model", folder, "-o", tmp_path / "out")[0] == 0
     same(scores(tmp_path / "out", "--text", TEXT), wanted, ES)
 
