@@ -74,8 +74,8 @@ def extract(
     engine : str
         ``"local"``, or ``"ray"`` for a cluster (the extra ``affekt[ray]``).
     workers : int, optional
-        Processes, each with an encoder of its own: one per GPU if there are several, or one per
-        processor for `spectral` when there is much to do; else 1.
+        Processes, each with an encoder of its own: one per GPU if there are several (up to four
+        from 30,000 clips on), or one per processor for `spectral` when there is much to do; else 1.
     rehash : bool
         Read every file, even if its size and times are those of an earlier reading.
     progress : bool, optional

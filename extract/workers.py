@@ -29,7 +29,8 @@ from .loop import Report
 __all__ = ["count_workers", "embed_in_workers"]
 
 _WORTH = 150  # clips that make a process of `spectral` worth its start
-_MANY, _MOST = 30_000, 4  # clips that make more processes on one GPU worth 20 s of start; processes
+_MANY = 30_000  # clips that make more processes on one GPU worth the 20 s of their start
+_MOST = 4  # of them
 _GPU_MEMORY = 16 << 30  # that each of them should find free
 _GRACE = 30.0  # seconds for a worker to store what it has
 
@@ -97,7 +98,7 @@ def _default(encoder: Encoder, misses: int) -> int:
         import torch
 
         gpus = torch.cuda.device_count()
-        if misses >= _MANY:
+        if misses >= _MANY and encoder.modality == "audio":
             return gpus * _side_by_side()
         return max(1, min(gpus, misses // _WORTH))
     return 1
@@ -109,7 +110,7 @@ def _side_by_side() -> int:
 
     free, _ = torch.cuda.mem_get_info()
     each = _processors() // (4 * torch.cuda.device_count())
-    return max(1, min(_MOST, each, free // _GPU_MEMORY))
+    return max(1, min(_MOST, each, int(free // _GPU_MEMORY)))
 
 
 def _processors() -> int:
