@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...cache.errors import InputError
+from .towers.table import ROWS, Tower
 
 __all__ = ["FAMILIES", "GENERIC", "Family", "family_of"]
 
@@ -55,7 +56,8 @@ class Family:
     modality : str
         ``"audio"``, ``"text"``; ``""`` where the checkpoint's files decide.
     front : str
-        What makes the input: ``"waveform"``, ``"filterbank"``, ``"mel"``, ``"tokens"``.
+        What makes the input: ``"waveform"``, ``"filterbank"``, ``"mel"``, ``"tokens"``,
+        ``"features"``.
     layers : str
         Dotted path from the base model to its list of layers; ``""``: unknown, keep every hidden
         state until the pass is over.
@@ -77,6 +79,8 @@ class Family:
         The class builds a pooler that nothing here uses, unless told not to.
     position_offset : bool
         Positions are counted from ``pad_token_id + 1``.
+    tower : Tower or None
+        The part of a larger model that is the encoder.
     """
 
     name: str
@@ -91,6 +95,7 @@ class Family:
     heads: tuple[str, ...] = ()
     pooler: bool = False
     position_offset: bool = False
+    tower: Tower | None = None
 
 
 def _speech(name: str, **changes: object) -> Family:
@@ -152,6 +157,14 @@ FAMILIES = {
     "mpnet": _text("MPNet", attention="eager", packed=False, position_offset=True),
     "deberta": _text("DeBERTa", attention="eager", packed=False, pooler=False),
     "deberta-v2": _text("DeBERTa-v2, v3, mDeBERTa", attention="eager", packed=False, pooler=False),
+}
+
+FAMILIES |= {
+    model_type: Family(
+        name, "audio", "features", attention=tower.attention, heads=tower.heads, tower=tower
+    )
+    for name, types, tower in ROWS
+    for model_type in types.split()
 }
 
 

@@ -114,7 +114,7 @@ def open_backend(
     else:
         if pooling in ("cls", "last"):
             raise InputError(
-                f"pooling={pooling!r} is for text; audio has no such frame: use 'mean'"
+                f"pooling={pooling!r} is for text; audio has no CLS token and no last word: use 'mean'"
             )
         if not special_tokens or prefix or max_length is not None:
             raise InputError("special_tokens, prefix and max_length are for text encoders")
@@ -129,12 +129,12 @@ def open_backend(
         if is_regression(checkpoint):
             return RegressionBackend(checkpoint, family, front, pooling="none", **options)
         return ClassifierBackend(checkpoint, family, front, pooling="softmax", **options)
+    from .towers.running import TowerBackend
     from .transformer import TransformerBackend
 
     model_class(checkpoint, False)
-    backend = TransformerBackend(
-        checkpoint, family, front, pooling=pooling, normalise=normalise, **options
-    )
+    kind = TransformerBackend if family.tower is None else TowerBackend
+    backend = kind(checkpoint, family, front, pooling=pooling, normalise=normalise, **options)
     if steps is not None:
         backend.notes = steps.notes(prefix=prefix, normalise=normalise)
     return backend
@@ -145,6 +145,10 @@ def _audio_front(checkpoint: Checkpoint, family: Family) -> Any:
         from .filterbank import FilterbankFront
 
         return FilterbankFront(checkpoint)
+    if family.tower is not None:
+        from .towers.features import FeatureFront
+
+        return FeatureFront(checkpoint, family.tower)
     if family.front == "mel":
         from .whisper import WhisperFront
 

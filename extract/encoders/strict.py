@@ -19,7 +19,8 @@ from ...cache.errors import AffektError, InputError
 from .checkpoint import Checkpoint
 from .checkpoints.reading import library_errors, read_configuration
 from .converting import converted
-from .families import Family
+from .families import Family, family_of
+from .towers.loading import prefix_of, tower_configuration
 
 __all__ = ["load_model", "model_class"]
 
@@ -65,6 +66,9 @@ def model_class(checkpoint: Checkpoint, classifier: bool) -> Any:
             if config in table:
                 return table[config]
         raise InputError(f"transformers has no classifier of clips or texts for {kind!r}")
+    tower = family_of(kind).tower
+    if tower is not None:
+        return tower.model
     if kind == "whisper":
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
@@ -124,24 +128,33 @@ def load_model(
     renamed = dict(_DISTRIBUTED) if _all_distributed(folder) else {}
     if checkpoint.model_type == "whisper" and not classifier:
         renamed |= _WHISPER_NAMES
+    outside: tuple[str, ...] = ()
+    if family.tower is not None and not classifier:
+        config = tower_configuration(checkpoint, chosen)
+        names = _names(folder)
+        prefix = prefix_of(names, chosen, config)
+        outside = tuple(name for name in names if not name.startswith(prefix))
+        renamed |= {f"^{re.escape(prefix)}": ""} if prefix else {}
+    else:
+        config = read_configuration(checkpoint, chosen.config_class)
     if renamed:
         options["key_mapping"] = renamed
-    with _quiet():
-        config = read_configuration(checkpoint, chosen.config_class)
-        with library_errors(checkpoint.name, f"cannot be loaded as {chosen.__name__}"):
-            model, info = chosen.from_pretrained(
-                folder,
-                config=config,
-                dtype=getattr(torch, dtype),
-                attn_implementation=family.attention,
-                use_safetensors=True,
-                local_files_only=True,
-                trust_remote_code=False,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,  # they are named and refused below
-                **options,
-            )
+    with _quiet(), library_errors(checkpoint.name, f"cannot be loaded as {chosen.__name__}"):
+        model, info = chosen.from_pretrained(
+            folder,
+            config=config,
+            dtype=getattr(torch, dtype),
+            attn_implementation=family.attention,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named and refused below
+            **options,
+        )
+    info["unexpected_keys"] = set(info["unexpected_keys"]) - set(outside)
     dropped = _account_for(checkpoint, family, chosen, info, classifier, allow_extra)
+    dropped += tuple(sorted({".".join(name.split(".")[:2]) + ".*" for name in outside}))
     model.eval().requires_grad_(False)
     _fold_weight_norm(model)
     if model.training:  # a model may override eval()
