@@ -113,9 +113,7 @@ def open_backend(
             )
     else:
         if pooling in ("cls", "last"):
-            raise InputError(
-                f"pooling={pooling!r} is for text; audio has no CLS token and no last word: use 'mean'"
-            )
+            raise InputError(f"pooling={pooling!r} is for text: audio has no CLS token; use 'mean'")
         if not special_tokens or prefix or max_length is not None:
             raise InputError("special_tokens, prefix and max_length are for text encoders")
         front = _audio_front(checkpoint, family)
