@@ -23,6 +23,7 @@ from .errors import (
 from .features import pick_layers
 from .index import Index
 from .manifest import Manifest
+from .marker import check_cache_folder
 from .opening import is_space, open_space
 from .packed import PackedClips, PackedIndex, packed_spaces
 from .remedies import missing_error, no_such_spec
@@ -66,6 +67,8 @@ class Cache:
     """
 
     def __init__(self, path: str | os.PathLike, *, readonly: bool = False):
+        if not os.fspath(path):
+            raise InputError("the path of the cache is blank; expected a folder")
         self.path = Path(path)
         self.packed = self.path.is_file()
         self.readonly = readonly or self.packed
@@ -315,11 +318,12 @@ class Cache:
         return pack(self, Path(out), clips, spaces, overwrite=overwrite, progress=progress)
 
     def check_writable(self) -> None:
-        """Refuse to write into a cache that was opened read-only."""
+        """Refuse to write into a cache that was opened read-only, or a folder that is no cache."""
         if self.packed:
             raise InputError(f"{self.path} is packed and never changes; extract into a folder")
         if self.readonly:
             raise InputError(f"{self.path} was opened read-only")
+        check_cache_folder(self.path)
 
     def quarantine(self, path: Path) -> Path:
         """Move a damaged file aside; never delete it. Return where it is."""

@@ -187,8 +187,10 @@ def import_(
     from .cache import Cache
     from .exchange import import_space
 
+    target = Cache(folder)
+    target.check_writable()
     clips = read_clips(manifest, root)
-    space, absent = import_space(Cache(folder), source, clips, name, modality)
+    space, absent = import_space(target, source, clips, name, modality)
     click.echo(f"{space.name}: {len(space)} rows")
     if absent:
         click.echo(f"{len(absent)} clips have no values in {source}", err=True)

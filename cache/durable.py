@@ -20,6 +20,8 @@ from contextlib import suppress
 from itertools import takewhile
 from pathlib import Path
 
+from .marker import check_cache_folder, is_temporary, mark
+
 NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
 NO_FOLDER_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}  # of some FUSE and SMB systems
 DAY = 86_400.0  # seconds
@@ -152,6 +154,7 @@ def make_folder(path: Path, top: Path) -> None:
     From the one that holds `top` down, each is flushed even if it was there: the process that made
     it may not have come so far. Of those further up, only what is made here is flushed.
     """
+    check_cache_folder(top)
     inside = [path, *(p for p in path.parents if p.is_relative_to(top))]
     above = takewhile(lambda folder: not folder.exists(), top.parents)
     for folder in reversed([*inside, *above]):
@@ -161,6 +164,7 @@ def make_folder(path: Path, top: Path) -> None:
         except PermissionError:
             if made or folder not in (top, *top.parents):
                 raise  # only what holds a cache may be a folder that one may not list
+    mark(top)
 
 
 def set_aside(path: Path, folder: Path, top: Path) -> Path:
@@ -192,11 +196,12 @@ def sync_folder(folder: Path) -> None:
 def leftovers(tmp: Path) -> list[Path]:
     """Return unfinished files whose writer is gone: its process has ended, or a day has passed.
 
-    The locks of compactions stay: one that is removed while it is held would be none.
+    Files of other names stay: they are the user's, or the lock of a compaction, which would be none
+    if it was removed while it is held.
     """
     found = []
     for path in tmp.iterdir() if tmp.is_dir() else ():
-        if path.name.startswith(LOCK) or path.is_dir():
+        if not is_temporary(path.name) or path.is_dir():
             continue
         host, pid, _ = [*path.name.rsplit("-", 2), "", ""][:3]
         gone = host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid))

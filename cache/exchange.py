@@ -67,7 +67,7 @@ def export_space(
     chosen = pick_layers(layers, space.n_layers)
     if not chosen:
         raise InputError("layers is empty, expected at least one layer, or 'all'")
-    if out.exists():
+    if os.path.lexists(out):
         raise InputError(f"{out} is there already; choose another name")
     if not out.parent.is_dir():
         raise InputError(f"{out}: the folder {out.parent} is not there")

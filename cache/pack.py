@@ -22,11 +22,12 @@ import numpy as np
 from .beside import beside
 from .digests import hex_bytes, key_words
 from .durable import sync_folder
-from .errors import DamagedError, InputError
+from .errors import AffektError, DamagedError, InputError, NewerError
 from .hostile import set_text
 from .image import provenance_text, reserve, write_column
 from .manifest import Manifest
-from .packed import COLUMNS, PackedIndex, columns_digest
+from .outputs import check_output
+from .packed import COLUMNS, PackedIndex, columns_digest, packed_spaces
 from .shard import FORMAT, VERSION, Rows
 from .space import PATIENCE, Space
 from .sparse import SparseFile
@@ -58,14 +59,16 @@ def pack(
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Pack a cache; see `Cache.pack`."""
-    if out.exists() and not overwrite:
-        raise InputError(
-            f"{out} is there already; choose another name, or overwrite it (--overwrite)"
-        )
     if out.is_dir():
         raise InputError(f"{out} is a folder; name a file, such as {out / 'packed.h5'}")
     if not out.parent.is_dir():
         raise InputError(f"{out}: the folder {out.parent} is not there")
+    if overwrite:
+        check_output("OUT", out, ours=lambda head: _is_packed(out))
+    elif os.path.lexists(out):
+        raise InputError(
+            f"{out} is there already; choose another name, or overwrite it (--overwrite)"
+        )
     if spaces is None:
         refuse_broken(cache)
     refuse_damaged_clips(cache)
@@ -89,6 +92,16 @@ def pack(
         unfinished.replace(out)
         sync_folder(out.parent)
     return out
+
+
+def _is_packed(path: Path) -> bool:
+    try:
+        packed_spaces(path)
+    except NewerError:
+        return True
+    except (AffektError, OSError):
+        return False
+    return True
 
 
 def _plan(space: Space, clips: Manifest | None) -> Plan:

@@ -19,11 +19,18 @@ def card(run: Path, system: str | None, output: Path | None) -> None:
     It holds no number that is not in comparison.json. What only people know (sources, consent,
     licence) is left as a question.
     """
+    from ..cache.outputs import check_output
     from .card import model_card
+    from .drafts import drafted
 
+    if output is not None:
+        read = [run, *(run / name for name in ("comparison.json", "repeats.json"))]
+        check_output("-o", output, read, lambda head: True)
     text = model_card(run, system)
     if output is None:
         click.echo(text, nl=False)
     else:
-        output.write_text(text, encoding="utf-8")
+        check_output("-o", output, ours=text.encode().startswith)
+        with drafted(output) as draft:
+            draft.write_text(text, encoding="utf-8")
         click.echo(f"Card: {output}", err=True)

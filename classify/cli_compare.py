@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from .task import Task
 
 __all__ = ["compare"]
+
+REPORT = ("comparison.json", "report.md", "tables.tex", "figures")  # what it writes
 
 
 @click.command()
@@ -104,6 +107,10 @@ def _compare(
     from .compare import compare
     from .evaluation.split_file import read_split_file
 
+    if output is not None:
+        _check_report(output, [truth, *([] if split is None else [split])], [*predictions, *dev])
+    elif latex or figures:
+        raise InputError("--latex and --figures need -o FOLDER")
     names = _pairs("--rename", rename)
     members = _members(predictions, names)
     clips = read_clips(truth, root, labels_only=True)
@@ -158,9 +165,29 @@ def _compare(
 
             draw(comparison.data, output / "figures")
         click.echo(f"report: {output / 'report.md'}", err=True)
-    elif latex or figures:
-        raise InputError("--latex and --figures need -o FOLDER")
     return comparison
+
+
+def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) -> None:
+    """Refuse, before any work, a folder that holds something else than a report of this command."""
+    from ..cache.errors import InputError
+    from ..cache.outputs import check_output, check_output_folder
+    from .comparison import Comparison
+    from .serving.run_folder import is_run
+
+    inputs = [*tables, *members, *(name.partition("=")[2] for name in members)]
+    check_output_folder("-o", output, [*inputs, *(path.parent for path in tables)])
+    there = [name for name in REPORT if os.path.lexists(output / name)]
+    ours = False
+    if (output / "comparison.json").is_file():
+        ours = "run" not in Comparison.read(output).data
+    if (is_run(output) or there) and not ours:
+        raise InputError(
+            f"-o {output} holds {there[0] if there else 'members'}, which this command did not "
+            "write; choose another folder"
+        )
+    for name in REPORT[:-1]:
+        check_output("-o", output / name, inputs, lambda head: ours)
 
 
 def _members(files: Sequence[str], rename: Mapping[str, str]) -> dict[str, Predictions]:

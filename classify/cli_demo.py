@@ -39,10 +39,12 @@ def demo(
     trains a head on each, compares members and ensembles, and prints the table and where the report
     is. A second call does only what changed.
     """
+    from ..cache.outputs import check_output_folder
     from .cli_run import report_outcome, say
     from .demo import write_recipe
     from .run import run
 
+    check_output_folder("-o", output, [] if manifest is None else [manifest])
     if manifest is None:
         manifest = output / "corpus" / "clips.csv"
         if not manifest.is_file():

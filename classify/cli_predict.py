@@ -85,6 +85,7 @@ def predict(
     probabilities of each window, and a figure with --figure.
     """
     from ..cache.cache import Cache
+    from ..cache.marker import check_cache_folder
     from .heads import serving
     from .missing_text import heard, with_text
     from .named import long_names, name_clips
@@ -101,6 +102,8 @@ def predict(
     if one_speaker:
         clips = _of_one_speaker(clips, chosen)
     _check_places(output, figure, inputs, clips)
+    if cache is not None and not cache.is_file():  # a packed one is a file
+        check_cache_folder(cache)
     for note in named.notes:
         say(note)
     if window is not None:
@@ -193,12 +196,15 @@ def _check_places(
     output: Path | None, figure: Path | None, inputs: Sequence[str], clips: Manifest
 ) -> None:
     """Refuse to write over what is read, or where nothing can be written."""
-    from .drafts import check_place
+    from ..cache.outputs import check_output, recordings
+    from .predict_output import is_output
+    from .timeline_figure import is_figure
 
-    for option, path in (("-o", output), ("--figure", figure)):
+    for option, path, ours in (("-o", output, is_output), ("--figure", figure, is_figure)):
         if path is not None:
-            files = (clips.root / one for one in clips["path"] if one)
-            check_place(option, path, chain(inputs, files))
+            check_output(option, path, chain(inputs, recordings(clips)), ours)
+    if output is not None and figure is not None and output.absolute() == figure.absolute():
+        raise InputError(f"--figure {figure} is -o too; choose another name")
 
 
 @contextmanager

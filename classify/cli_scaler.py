@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-from ..cache.errors import InputError
-
 __all__ = ["convert_scaler_command"]
 
 
@@ -32,13 +30,10 @@ def convert_scaler_command(file: Path, trust: bool, output: Path | None) -> None
     files, which knows no name but StandardScaler, ndarray and dtype; anything else in it is
     refused. Every other command of affekt opens no pickle at all.
     """
-    from .scaler import convert_scaler
+    from ..cache.outputs import check_output
+    from .scaler import convert_scaler, is_scaler
 
     target = output or file.with_name("scaler.safetensors")
-    if target.exists() and file.exists() and target.samefile(file):
-        raise InputError(
-            f"-o {target} is the file to be read, which stays as it is; expected another name, such"
-            " as scaler.safetensors"
-        )
+    check_output("-o", target, [file], is_scaler)
     scaler = convert_scaler(file, target, trust=trust)
     click.echo(f"{target}: {scaler.width} features, from sha256 {scaler.source[:16]}")

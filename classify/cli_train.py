@@ -67,19 +67,21 @@ def train(
     The clips are divided by --split; scores on dev and test are printed. What is saved was trained
     on train alone: config.json and model.safetensors.
     """
-    from .drafts import check_place
-    from .experiments.places import check_writable_folder
+    from ..cache.outputs import check_output, recordings
     from .persist import check_target
+    from .predict_output import is_output
     from .train import train_model
 
-    check_target(output)
-    check_writable_folder(output.absolute().parent, "-o: the folder")
+    check_target(output, "-o")
     if pred is not None:
-        check_place("--pred", pred, [manifest, task])
+        check_output("--pred", pred, [manifest, task], is_output)
         if pred.absolute().is_relative_to(output.absolute()):
             raise InputError(f"--pred {pred} is inside the model's folder {output}")
+    clips = read_clips(manifest, root)
+    if pred is not None:
+        check_output("--pred", pred, recordings(clips), is_output)
     model, record = train_model(
-        read_clips(manifest, root),
+        clips,
         cache,
         task,
         scale=False if no_scale else _scale(scale),

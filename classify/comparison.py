@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.errors import InputError
+from .drafts import drafted
 from .predictions import Predictions
 from .replay import Replay
 from .report import markdown, text_table
@@ -64,9 +65,8 @@ class Comparison:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         for name, text in (("comparison.json", self.json()), ("report.md", self.report())):
-            draft = folder / (name + ".part")
-            draft.write_text(text, encoding="utf-8")
-            draft.replace(folder / name)
+            with drafted(folder / name) as draft:
+                draft.write_text(text, encoding="utf-8")
         return folder
 
     @classmethod

@@ -16,6 +16,7 @@ import yaml
 
 from ..cache.errors import InputError
 from ..cache.manifest import Manifest
+from ..cache.outputs import check_output
 from .task import Task
 
 __all__ = ["write_recipe"]
@@ -103,8 +104,15 @@ def write_recipe(
         members="\n".join(MEMBERS[kind].format(choice=choice) for kind in kinds),
     )
     path = folder / "recipe.yaml"
-    path.write_text(text, encoding="utf-8")
+    _write_new(path, text, f"run it: affekt run {_shown(path)}, or name another folder")
     return path
+
+
+def _write_new(path: Path, text: str, advice: str) -> None:
+    """Write a file that is not there, or that is the same already."""
+    data = text.encode()
+    check_output("-o:", path, ours=lambda head: head == data, advice=advice)
+    path.write_bytes(data)
 
 
 def _task(clips: Manifest, folder: Path, task: str | None) -> str:
@@ -126,9 +134,8 @@ def _task(clips: Manifest, folder: Path, task: str | None) -> str:
             "is label the right column? Say which task is meant: --task NAME or --task FILE.yaml"
         )
     described = {"name": "labels", "labels": labels}
-    (folder / "task.yaml").write_text(
-        yaml.safe_dump(described, allow_unicode=True, sort_keys=False), encoding="utf-8"
-    )
+    text = yaml.safe_dump(described, allow_unicode=True, sort_keys=False)
+    _write_new(folder / "task.yaml", text, "name it with --task, or name another folder")
     return "task.yaml"
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from ..cache.manifest import Manifest
 from ..cache.space import Space
 from .choosing import Part, choose
 from .experiments.refit import refit
-from .persist import replace_folder
+from .models.folders import MODEL, replace_folder
 from .predictions import Predictions
 from .provenance import versions
 from .recipe import MemberEntry
@@ -35,6 +36,11 @@ __all__ = ["check_head", "is_done", "read_member", "read_seeds", "train_member"]
 EPOCH = 2  # grows when the same recipe gives other numbers than before
 RECORD = "member.json"
 SEEDS = "seeds"
+#: what affekt writes into the folder of a member
+WRITTEN = re.compile(
+    rf"{re.escape(RECORD)}|pred\.csv|dev\.csv|history\.jsonl|{SEEDS}/-?\d+\.csv"
+    rf"|model(-\d+)?/({MODEL.pattern})"
+)
 
 
 def check_head(entry: MemberEntry) -> None:
@@ -77,7 +83,7 @@ def is_done(folder: Path, key: str) -> bool:
     """Whether the member in `folder` was made with this key and nothing in it changed since."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-        return record["key"] == key and record["files"] == _digests(folder)
+        return record["key"] == key and record["files"] == _digests(folder, record["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -194,7 +200,7 @@ def train_member(
         }
         text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
         (beside / RECORD).write_text(text, encoding="utf-8")
-        replace_folder(beside, folder)
+        replace_folder(beside, folder, WRITTEN)
     finally:
         shutil.rmtree(beside, ignore_errors=True)
 
@@ -235,9 +241,9 @@ def _append_history(path: Path, model: str, head: Any) -> None:
                 file.write(json.dumps({"model": model, **row}) + "\n")
 
 
-def _digests(folder: Path) -> dict[str, str]:
-    return {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name != RECORD
-    }
+def _digests(folder: Path, names: Iterable[str] | None = None) -> dict[str, str]:
+    """Return the sha256 of the files of these names; of all in a new folder by default."""
+    if names is None:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        names = [path.relative_to(folder).as_posix() for path in files]
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}

@@ -19,8 +19,10 @@ from typing import Any
 import numpy as np
 
 from ..cache.errors import DamagedError, InputError, nearest
+from ..cache.outputs import check_output_folder
+from .models.folders import aside_of, replace_folder
 
-__all__ = ["ENCODERS", "check_target", "read_folder", "read_json", "replace_folder", "write_folder"]
+__all__ = ["ENCODERS", "check_target", "read_folder", "read_json", "write_folder"]
 
 FORMAT = "affekt-model/1"
 CONFIG = "config.json"
@@ -56,7 +58,8 @@ def write_folder(
     Parameters
     ----------
     folder : path
-        An older model there is replaced; it stays whole until the new one is.
+        An older model there is replaced; it stays whole until the new one is. Other files in its
+        folder stay.
     config : mapping
         JSON values for every key of the schema except format and weights.
     arrays : mapping of str to numpy.ndarray
@@ -102,7 +105,7 @@ def write_folder(
         shutil.rmtree(beside, ignore_errors=True)
 
 
-def check_target(folder: str | Path) -> Path:
+def check_target(folder: str | Path, option: str = "the folder") -> Path:
     """Return where a model may be written: nothing is there, or an older model.
 
     Raises
@@ -112,8 +115,9 @@ def check_target(folder: str | Path) -> Path:
     """
     folder = Path(folder)
     folder = folder if folder.name else folder.resolve()  # "." has no name to write beside
+    check_output_folder(option, folder)
     if folder.exists() and not _is_model(folder):
-        raise InputError(f"{folder} exists and holds no model; choose another folder")
+        raise InputError(f"{option} {folder} exists and holds no model; choose another folder")
     return folder
 
 
@@ -275,24 +279,9 @@ def _write(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def replace_folder(new: Path, place: Path) -> None:
-    """Move a folder into place; the old one is kept aside until then, and read if that fails."""
-    aside = place.with_name(f".{place.name}.old")
-    if place.exists():
-        shutil.rmtree(aside, ignore_errors=True)
-        place.rename(aside)
-    try:
-        new.rename(place)
-    except OSError:
-        if aside.exists():
-            aside.rename(place)
-        raise
-    shutil.rmtree(aside, ignore_errors=True)
-
-
 def _standing(folder: Path) -> Path:
     """Return the folder, or the older one if a save was killed between its two renames."""
     if not folder.name:  # "." or "/": there it is
         return folder
-    aside = folder.with_name(f".{folder.name}.old")
+    aside = aside_of(folder)
     return aside if aside.is_dir() and not folder.exists() else folder

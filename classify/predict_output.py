@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -21,9 +23,10 @@ if TYPE_CHECKING:
     from .predictions import Predictions
     from .system import Answer
 
-__all__ = ["SHOWN", "as_rows", "print_json", "say_remarks", "show", "write_output"]
+__all__ = ["SHOWN", "as_rows", "is_output", "print_json", "say_remarks", "show", "write_output"]
 
 SHOWN = 20  # clips that are told readably; more are a table
+STARTS = (("id", "label"), ("id", "start", "end", "label"))  # of headers; labels follow
 
 
 def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -> None:
@@ -77,11 +80,33 @@ def write_output(
     elif windows is not None:
         write_timeline(path, windows, predictions)
     else:
-        try:
-            predictions.write(path)
-        finally:  # what a full disk leaves of it
-            path.with_name(path.name + ".part").unlink(missing_ok=True)
+        predictions.write(path)
     say(f"{len(rows)} {'predictions' if windows is None else 'windows'}: {path}")
+
+
+def is_output(head: bytes) -> bool:
+    r"""Whether a file begins as `write_output` and `Predictions.write` write it.
+
+    Parameters
+    ----------
+    head : bytes
+        Its beginning, with the first row whole.
+
+    Examples
+    --------
+    >>> is_output(b"id,label,no,yes\na,yes,0.25,0.75\n"), is_output(b"id,label,age\na,yes,31\n")
+    (True, False)
+    """
+    lines = head.decode("utf-8", "replace").splitlines()[:2]
+    try:
+        if lines[0].startswith("{"):
+            return {"id", "label", "score", "scores"} <= json.loads(lines[0]).keys()
+        header, *rows = csv.reader(lines)
+        after = next(len(names) for names in STARTS if tuple(header[: len(names)]) == names)
+        sums = [math.fsum(float(cell) for cell in row[after:]) for row in rows]
+    except (ValueError, AttributeError, StopIteration, csv.Error):
+        return False
+    return len(header) > after and all(abs(total - 1) < 1e-3 for total in sums)
 
 
 def show(predictions: Predictions, rows: Sequence[dict[str, Any]]) -> None:

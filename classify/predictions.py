@@ -19,6 +19,7 @@ import numpy as np
 
 from ..cache.errors import InputError, nearest
 from ..cache.manifest.columns import normal
+from .drafts import drafted
 
 SUM_TOLERANCE = 1e-3
 EXACT = 1e-9
@@ -347,15 +348,11 @@ class Predictions:
         >>> Predictions.read(path).proba.tolist()
         [[0.25, 0.75]]
         """
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(path.name + ".part")
-        with draft.open("w", encoding="utf-8", newline="") as file:
+        with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["id", "label", *self.labels])
             for name, label, row in self:
                 writer.writerow([name, label, *map(_digits, row.tolist())])
-        draft.replace(path)
 
 
 def _digits(value: float) -> str:

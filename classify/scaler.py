@@ -112,6 +112,11 @@ def convert_scaler(
     return scaler
 
 
+def is_scaler(head: bytes) -> bool:
+    """Whether a file begins as `convert_scaler` writes it."""
+    return f'"format":"{FORMAT}"'.encode() in head
+
+
 def read_scaler(path: str | os.PathLike) -> Scaler:
     """Read what `convert_scaler` wrote.
 

@@ -13,9 +13,10 @@ from .drafts import drafted
 from .predictions import Predictions
 from .timeline import timeline_rows
 
-__all__ = ["check_figure", "draw_timeline"]
+__all__ = ["check_figure", "draw_timeline", "is_figure"]
 
 PANELS = 12  # recordings in one figure
+MADE_BY = "affekt predict --figure"
 
 
 def check_figure(path: Path) -> None:
@@ -32,6 +33,11 @@ def check_figure(path: Path) -> None:
             f"--figure {path}: expected a name that ends in .png, or another of: "
             f"{', '.join(f'.{one}' for one in known)}"
         )
+
+
+def is_figure(head: bytes) -> bool:
+    """Whether a file begins as `draw_timeline` writes PNG and SVG."""
+    return head.startswith((b"\x89PNG", b"<?xml")) and MADE_BY.encode() in head
 
 
 def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tuple[int, int]:
@@ -73,7 +79,9 @@ def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tupl
     panels[-1].set_xlabel("time in seconds")
     panels[0].legend(fontsize=8)
     with drafted(path) as draft:
-        figure.savefig(draft, dpi=150, format=path.suffix.lower().removeprefix("."))
+        kind = path.suffix.lower().removeprefix(".")
+        made_by = {"png": {"Software": MADE_BY}, "svg": {"Creator": MADE_BY}}.get(kind)
+        figure.savefig(draft, dpi=150, format=kind, metadata=made_by)
     return len(shown), len(found)
 
 

@@ -102,10 +102,11 @@ def extract(manifest: str, **options: Any) -> int:
     from .loop import run_extraction
     from .planning import plan
 
+    cache = Cache(options["cache"])
+    cache.check_writable()
     clips = read_clips(manifest, options["root"], allow_outside=options["allow_outside"] or None)
     encoder = Encoder(options["encoder"], **_encoder_options(options))
     _check_content(clips, encoder.modality)
-    cache = Cache(options["cache"])
     common = {name: options[name] for name in ("part", "store_dtype", "rehash")}
     if options["dry_run"]:
         told = plan(clips, cache, encoder, **common, measure=True)

@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 from ..cache.manifest.options import ROOT, read_clips
+from ..cache.marker import check_cache_folder
+from ..cache.outputs import check_output, recordings
 
 __all__ = ["transcribe"]
 
@@ -75,7 +77,11 @@ def transcribe(
     from .transcribe import DEFAULT_MODEL, Transcriber
     from .transcribe import transcribe as fill_in
 
+    folder = manifest.with_suffix(".cache") if cache is None else cache
+    check_output("-o", output, [manifest], _is_transcribed)
+    check_cache_folder(folder)
     clips = read_clips(manifest, root)
+    check_output("-o", output, recordings(clips), _is_transcribed)
     if output.suffix not in (".csv", ".tsv", ".jsonl"):
         raise click.BadParameter(f"{output}: expected .csv, .tsv or .jsonl", param_hint="-o")
     per_language = language == "column"
@@ -88,7 +94,6 @@ def transcribe(
         dtype=dtype,
         damage=damage,
     )
-    folder = cache or manifest.with_suffix(".cache")
     progress = Progress(len(clips), "transcribe")
     done = fill_in(
         *(clips, folder, ear), per_language=per_language, overwrite=overwrite, progress=progress
@@ -104,3 +109,9 @@ def transcribe(
         said = ", ".join(f"{count} {what}" for what, count in done.counts.items())
         click.echo(f"{output}: {len(clips)} clips ({said}); answers kept in {folder}")
     return 3 if done.failed else 0
+
+
+def _is_transcribed(head: bytes) -> bool:
+    """Whether a file begins as this command writes manifests."""
+    first = head.split(b"\n", 1)[0]
+    return b"text_source" in first and b"asr_reason" in first

@@ -69,7 +69,7 @@ def transcribe(
     per_language : bool
         Take each clip's language from the manifest's column instead of the transcriber's.
     overwrite : bool
-        Transcribe clips that have a text as well.
+        Transcribe clips that have a text as well; it stays where nothing is heard.
     progress : callable, optional
         Called with (clips, seconds of audio) after each clip.
 
@@ -103,11 +103,13 @@ def transcribe(
                     columns.set(position, "failed", text_source=given, asr_reason=error.code)
                     seconds = 0.0
                 else:
-                    texts[position] = heard.text
+                    blank = bool(heard.reason) or not heard.text.strip()
+                    given = blank and texts[position].strip()  # stays, also with overwrite
+                    texts[position] = texts[position] if given else heard.text
                     columns.set(
                         position,
-                        "blank" if heard.reason else "stored" if stored else "heard",
-                        text_source="" if heard.reason else "asr",
+                        "blank" if blank else "stored" if stored else "heard",
+                        text_source="given" if given else "" if blank else "asr",
                         asr=hearing.store.name,
                         asr_language=heard.language,
                         asr_reason=heard.reason,

@@ -51,6 +51,7 @@ def manifest(
     TESS, SAVEE or EMOVO, whose names carry the label.
     """
     from ..errors import InputError, nearest
+    from ..outputs import check_output, check_output_folder
     from .corpora.finding import KINDS, kind_of, read_corpus
     from .tables.table import WRITTEN
 
@@ -59,10 +60,11 @@ def manifest(
     if output is not None:
         if output.suffix.lower() not in WRITTEN:
             raise InputError(f"-o {output}: expected a name that ends in {', '.join(WRITTEN)}")
-        if output.exists() or output.is_symlink():
-            raise InputError(f"-o {output} is there already; name another, or remove it first")
         if not output.absolute().parent.is_dir():
             raise InputError(f"-o {output}: there is no folder {output.absolute().parent}")
+        check_output("-o", output, [source])
+    if options["audio_dir"] is not None:
+        check_output_folder("--audio-dir", options["audio_dir"])
     found = kind or kind_of(source)
     clips = read_corpus(source, found, **options)
     clips = _parts(clips)

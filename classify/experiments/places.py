@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...cache.errors import InputError, listed
+from ...cache.marker import check_cache_folder
 from ..located import Located
 
 if TYPE_CHECKING:
@@ -103,6 +104,10 @@ def check_places(ready: Prepared) -> None:
         if path.resolve() in [report / name for name in WRITTEN]:
             at.fail(f"report {recipe.report}: the run would write over the {what} {path}")
     _check_folder(at, recipe.report, "report")
+    try:
+        check_cache_folder(recipe.cache)
+    except InputError as error:
+        recipe.at.key("cache").fail(f"cache {error}")
 
 
 def check_stored(ready: Prepared, stored: Mapping[str, Stored]) -> None:

@@ -55,7 +55,7 @@ def import_model(
 
     if no_scaler and (scaler is not None or trust):
         raise InputError("--no-scaler was given with --scaler or --i-trust-this-file; choose one")
-    check_target(output)
+    check_target(output, "-o")
     if labels is not None:
         said["labels"] = [name.strip() for name in labels.split(",")]
     with tempfile.TemporaryDirectory() as scratch:

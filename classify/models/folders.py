@@ -1,0 +1,93 @@
+"""Replace a folder that affekt wrote, and keep what its user put into it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+__all__ = ["MODEL", "aside_of", "replace_folder"]
+
+#: what affekt writes into the folder of a model
+MODEL = re.compile(r"config\.json|model\.safetensors|encoders\.json")
+
+
+def replace_folder(new: Path, place: Path, written: re.Pattern[str] = MODEL) -> None:
+    """Move a folder into place; files of the old one that affekt did not write move over.
+
+    The old folder is kept aside until the new one is there, and is read if that fails.
+
+    Parameters
+    ----------
+    new : Path
+        On the same file system.
+    place : Path
+    written : pattern
+        Matches the paths, relative to the folder and with slashes, of files that affekt writes.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> top = Path(tempfile.mkdtemp())
+    >>> for name in ("old", "new"):
+    ...     (top / name).mkdir()
+    ...     _ = (top / name / "config.json").write_text(name)
+    >>> _ = (top / "old" / "README.md").write_text("mine")
+    >>> replace_folder(top / "new", top / "old")
+    >>> {path.name: path.read_text() for path in sorted((top / "old").iterdir())}
+    {'README.md': 'mine', 'config.json': 'new'}
+    """
+    aside = aside_of(place)
+    if os.path.lexists(aside):  # of a process that was killed here
+        if place.exists():
+            _carry_over(aside, place, written)
+        else:
+            aside.rename(place)
+    if place.exists():
+        place.rename(aside)
+    try:
+        new.rename(place)
+    except OSError:
+        if aside.exists():
+            aside.rename(place)
+        raise
+    if aside.exists():
+        _carry_over(aside, place, written)
+
+
+def aside_of(place: Path) -> Path:
+    """Return where the old folder is while the new one takes its place."""
+    return place.with_name(f".{place.name}.old")
+
+
+def _carry_over(old: Path, new: Path, written: re.Pattern[str], inside: str = "") -> None:
+    """Move what is not ours from one folder to the other, then remove the rest of the first."""
+    for path in list(old.iterdir()):
+        name = f"{inside}{path.name}"
+        if path.is_dir() and not path.is_symlink():
+            if any(written.fullmatch(_below(one, path, name)) for one in path.rglob("*")):
+                _carry_over(path, new / path.name, written, f"{name}/")
+                continue
+            if not any(path.iterdir()):
+                path.rmdir()
+                continue
+        elif written.fullmatch(name):
+            path.unlink()
+            continue
+        new.mkdir(parents=True, exist_ok=True)
+        shutil.move(path, _free(new / path.name))
+    old.rmdir()
+
+
+def _below(path: Path, folder: Path, name: str) -> str:
+    return f"{name}/{path.relative_to(folder).as_posix()}"
+
+
+def _free(path: Path) -> Path:
+    """Return the path, or one like it that nothing has."""
+    number, found = 1, path
+    while os.path.lexists(found):
+        number += 1
+        found = path.with_name(f"{path.name}.{number}")
+    return found
