@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +54,7 @@ def check_output(
         ...
     affekt.cache.errors.InputError: -o /dev/null is not a regular file; name a new file
     """
-    path = _named(option, path)
+    path = _named(option, path, inputs)
     if path.is_dir():
         raise InputError(f"{option} {path} is a folder; expected the name of a file")
     if os.path.lexists(path):
@@ -95,7 +94,7 @@ def check_output_folder(
     InputError
         A file, a link, a device, an input, or a place that cannot be written.
     """
-    path = _named(option, path)
+    path = _named(option, path, inputs)
     if os.path.lexists(path):
         if not path.is_dir():
             raise InputError(f"{option} {path} is not a folder; expected a folder")
@@ -115,12 +114,16 @@ def recordings(clips: Manifest) -> Iterator[Path]:
     return (clips.root / path for path in clips["path"] if path)
 
 
-def _named(option: str, path: str | os.PathLike[str]) -> Path:
+def _named(
+    option: str, path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]
+) -> Path:
     """Return a path that is neither blank nor a link."""
     if not os.fspath(path):
         raise InputError(f"{option} is blank; expected a path")
     path = Path(path)
     if path.is_symlink():
+        if path.exists():
+            _refuse_input(option, path, inputs)
         raise InputError(f"{option} {path} is a link; name the place that it leads to")
     return path
 
@@ -128,9 +131,15 @@ def _named(option: str, path: str | os.PathLike[str]) -> Path:
 def _refuse_input(option: str, path: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
     there = path.stat()
     for one in inputs:
-        with suppress(OSError, ValueError):  # what cannot be read is said where it is read
-            if os.path.samestat(there, Path(one).stat()):
-                raise InputError(f"{option} {path} is the input {one}; choose another name")
+        if _is(there, one):
+            raise InputError(f"{option} {path} is the input {one}; choose another name")
+
+
+def _is(there: os.stat_result, path: str | os.PathLike[str]) -> bool:
+    try:
+        return os.path.samestat(there, Path(path).stat())
+    except (OSError, ValueError):  # what cannot be read is said where it is read
+        return False
 
 
 def _head(option: str, path: Path) -> bytes:

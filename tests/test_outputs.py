@@ -32,6 +32,7 @@ OUTPUTS = [
     (" ".join(words), p.name) for words, c in commands() for p in c.params if p.name in NAMES
 ]
 
+CARD = ["run/comparison.json", "run/report.md", "clips.csv"]
 #: command, option -> words (OUT is the output), and the files that it reads
 CALLS = {
     ("train", "pred"): (
@@ -61,7 +62,7 @@ CALLS = {
         ["clips.csv", "pred.csv", "notes.jsonl"],
     ),
     ("card", "output"): (
-        "card run --system pred -o OUT",
+        "card run --system a -o OUT",
         ["run/comparison.json", "run/report.md", "clips.csv"],
     ),
     ("manifest", "output"): ("manifest clips.csv -o OUT", ["clips.csv", "pred.csv"]),
@@ -113,7 +114,9 @@ def place(tmp_path_factory) -> Path:
     tested = {line.split(",")[0] for line in (top / "pred.csv").read_text().splitlines()}
     rows = [line for line in lines if line.split(",")[0] in tested]
     (top / "tested.csv").write_text("\n".join(rows) + "\n")
-    assert call(top, "compare pred.csv --truth tested.csv --resamples 20 -o run") == 0
+    assert (
+        call(top, "compare a=pred.csv --truth tested.csv --task valence --resamples 20 -o run") == 0
+    )
     return top
 
 
@@ -227,5 +230,8 @@ def test_a_command_writes_again_over_its_own_file(place, tmp_path):
     for _ in range(2):
         assert call(top, "predict model --text good -o one.csv") == 0
         assert call(top, "predict model --text good -o one.jsonl") == 0
-        assert call(top, "compare pred.csv --truth tested.csv --resamples 20 -o run") == 0
-        assert call(top, "card run --system pred -o card.md") == 0
+        assert (
+            call(top, "compare a=pred.csv --truth tested.csv --task valence --resamples 20 -o run")
+            == 0
+        )
+        assert call(top, "card run --system a -o card.md") == 0

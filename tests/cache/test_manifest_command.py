@@ -158,7 +158,7 @@ def test_nothing_that_is_there_is_replaced(tmp_path):
     for output in (table, tmp_path / "link.csv"):
         if output != table:
             output.symlink_to(table)
-        with pytest.raises(InputError, match="is there already"):
+        with pytest.raises(InputError, match="is the input"):
             call(table, "-o", output)
     assert table.read_text() == "file,emo\na.wav,joy\n"
     for words in (

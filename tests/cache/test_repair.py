@@ -124,10 +124,10 @@ def test_C14_leftovers_are_ignored_and_cleaned_by_rule(cache, space):
     tmp = cache.path / "tmp"
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    gone = tmp / f"{socket.gethostname()}-{child.pid}-abc"
-    alive = tmp / f"{socket.gethostname()}-{os.getpid()}-abc"
-    elsewhere = tmp / "other.host-1-abc"
-    ancient = tmp / "other.host-2-abc"
+    gone = tmp / f"{socket.gethostname()}-{child.pid}-{'a' * 32}"
+    alive = tmp / f"{socket.gethostname()}-{os.getpid()}-{'a' * 32}"
+    elsewhere = tmp / f"other.host-1-{'a' * 32}"
+    ancient = tmp / f"other.host-2-{'a' * 32}"
     for path in (gone, alive, elsewhere, ancient):
         path.write_bytes(b"half a shard")
     os.utime(ancient, (1, 1))

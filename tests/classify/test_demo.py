@@ -75,22 +75,24 @@ def rows(labels, **columns):
 def test_the_task_is_read_off_the_labels(tmp_path):
     path = write_recipe(table(tmp_path, rows(["positive", "negative"] * 3)), tmp_path / "d")
     assert Recipe.read(path).task == "valence"
-    path = write_recipe(table(tmp_path, rows(["rot", "grün"] * 3)), tmp_path / "d")
+    path = write_recipe(table(tmp_path, rows(["rot", "grün"] * 3)), tmp_path / "e")
     assert Recipe.read(path).task.endswith("task.yaml")
-    assert "grün" in (tmp_path / "d" / "task.yaml").read_text(encoding="utf-8")
-    path = write_recipe(table(tmp_path, rows(["anger", "joy"] * 3)), tmp_path / "d", "valence")
+    assert "grün" in (tmp_path / "e" / "task.yaml").read_text(encoding="utf-8")
+    path = write_recipe(table(tmp_path, rows(["anger", "joy"] * 3)), tmp_path / "f", "valence")
     assert Recipe.read(path).task == "valence"
 
 
 def test_the_split_is_the_manifests_own_or_by_speaker_or_by_label(tmp_path):
     labels = ["a", "b"] * 5
-    for columns, scheme in [
-        ({}, "stratified"),
-        ({"speaker": [f"s{i % 5}" for i in range(10)]}, "speaker"),
-        ({"speaker": ["", *(f"s{i}" for i in range(9))]}, "stratified"),
-        ({"split": ["train"] * 6 + ["dev"] * 2 + ["test"] * 2}, "column"),
-    ]:
-        path = write_recipe(table(tmp_path, rows(labels, **columns)), tmp_path / "d")
+    for number, (columns, scheme) in enumerate(
+        [
+            ({}, "stratified"),
+            ({"speaker": [f"s{i % 5}" for i in range(10)]}, "speaker"),
+            ({"speaker": ["", *(f"s{i}" for i in range(9))]}, "stratified"),
+            ({"split": ["train"] * 6 + ["dev"] * 2 + ["test"] * 2}, "column"),
+        ]
+    ):
+        path = write_recipe(table(tmp_path, rows(labels, **columns)), tmp_path / f"d{number}")
         assert Recipe.read(path).split["scheme"] == scheme
 
 
@@ -139,3 +141,13 @@ def test_the_command_on_ones_own_clips(tmp_path):
     assert "Synthetic" not in told.stdout
     assert "text-lr" in told.stdout
     assert "speech-lr" not in told.stdout
+
+
+def test_a_recipe_that_was_changed_stays(tmp_path):
+    manifest = table(tmp_path, rows(["positive", "negative"] * 3))
+    path = write_recipe(manifest, tmp_path / "d")
+    assert write_recipe(manifest, tmp_path / "d") == path  # as it was: nothing to lose
+    path.write_text("# mine\n" + path.read_text())
+    with pytest.raises(InputError, match="affekt run"):
+        write_recipe(manifest, tmp_path / "d")
+    assert path.read_text().startswith("# mine")

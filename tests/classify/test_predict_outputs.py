@@ -40,11 +40,18 @@ def test_a_file_and_json_are_both_given(models, tmp_path):
             assert {label: float(one[label]) for label in row["scores"]} == row["scores"]
 
 
+#: outputs of an earlier call
+YESTERDAY = {
+    "p.csv": "id,label,no,yes\na,no,0.75,0.25\n",
+    "p.jsonl": '{"id": "a", "label": "no", "score": 1.0, "scores": {"no": 1.0}}\n',
+}
+
+
 def test_nothing_predicted_is_an_empty_answer(models, tmp_path):
     (tmp_path / "a.wav").write_bytes(b"")
     for words in ([], ["--window", 1]):
         for name in ("p.csv", "p.jsonl"):
-            (tmp_path / name).write_text("of yesterday")
+            (tmp_path / name).write_text(YESTERDAY[name])
             told = predict(
                 *(models / "speech", tmp_path / "a.wav", *words, "-o", tmp_path / name, "--json")
             )
@@ -96,12 +103,12 @@ def test_a_disk_that_fails_leaves_what_was_there(models, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     file = sound(tmp_path / "a.wav")
-    (tmp_path / "p.jsonl").write_text("of yesterday")
+    (tmp_path / "p.jsonl").write_text(YESTERDAY["p.jsonl"])
     monkeypatch.setattr(Path, "replace", fail)
     for words in (["p.csv"], ["p.jsonl"], ["t.csv", "--window", 1]):
         told = predict(models / "speech", file, "-o", *(tmp_path / words[0], *words[1:]))
         assert isinstance(told.exception, OSError)
-    assert (tmp_path / "p.jsonl").read_text() == "of yesterday"
+    assert (tmp_path / "p.jsonl").read_text() == YESTERDAY["p.jsonl"]
     assert not list(tmp_path.rglob("*.part"))
 
 

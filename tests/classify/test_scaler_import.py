@@ -262,5 +262,5 @@ def test_the_command_does_not_write_over_what_it_reads(tmp_path, fitted):
         words = [str(source), "--i-trust-this-file", "-o", str(output)]
         refused = CliRunner().invoke(convert_scaler_command, words)
         assert isinstance(refused.exception, InputError)
-        assert "is the file to be read" in str(refused.exception)
+        assert "is the input" in str(refused.exception)
     assert source.read_bytes() == before
