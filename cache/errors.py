@@ -8,7 +8,10 @@ would catch.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+
+MISSHAPEN = (TypeError, AttributeError, ValueError, IndexError, ArithmeticError, RecursionError)
 
 
 class AffektError(Exception):
@@ -91,6 +94,35 @@ class CanaryError(AffektError):
 
     def __reduce__(self):
         return type(self), (self.args[0], self.layers)
+
+
+@contextmanager
+def shaped(source: object, expected: str) -> Iterator[None]:
+    """Turn what nested data of another shape raises where it is used into an `InputError`.
+
+    Parameters
+    ----------
+    source : object
+        The file.
+    expected : str
+        What it should be, and what to do.
+
+    Examples
+    --------
+    >>> with shaped("a.json", "a list of names"):
+    ...     {"names": 3}["names"][0]
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: a.json: 'int' object is not subscriptable; ...
+    """
+    try:
+        yield
+    except AffektError:
+        raise
+    except KeyError as error:
+        raise InputError(f"{source}: {error} is missing; expected {expected}") from error
+    except MISSHAPEN as error:
+        raise InputError(f"{source}: {error}; expected {expected}") from error
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ..cache.errors import InputError, nearest
+from ..cache.errors import InputError, nearest, shaped
 from .comparison import Comparison
 from .escape import md
 from .report import test_uses
@@ -55,6 +55,11 @@ def model_card(run: str | Path, system: str | None = None) -> str:
     affekt.cache.errors.InputError: nowhere...
     """
     data = Comparison.read(run).data
+    with shaped(run, "a comparison as affekt wrote it; run or compare again"):
+        return _card(run, data, system)
+
+
+def _card(run: str | Path, data: Mapping[str, Any], system: str | None) -> str:
     name = system or data["chosen"]
     if name is None:
         raise InputError(

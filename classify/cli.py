@@ -14,13 +14,16 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
 
 from ..cache.errors import AffektError, nearest
+from ..cache.terminal import PlainStream
 
 __all__ = ["affekt", "main"]
 
@@ -98,8 +101,11 @@ def main(args: Sequence[str] | None = None) -> None:
     own = args is None  # the process is the command's own
     if own:
         _collect_seldom()
-        if isinstance(sys.stdout, io.TextIOWrapper):  # a name that it cannot spell is escaped
-            sys.stdout.reconfigure(errors="backslashreplace")
+        _import_nothing_from_here()
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout = PlainStream(sys.stdout)
+        if isinstance(sys.stderr, io.TextIOWrapper):
+            sys.stderr = PlainStream(sys.stderr, progress=True)
     sys.exit(_exit_code(args, own))
 
 
@@ -111,6 +117,19 @@ def _collect_seldom() -> None:
     """
     gc.set_threshold(10_000)  # of 700; more would let a long run keep what it has thrown away
     atexit.register(gc.freeze)
+
+
+def _import_nothing_from_here() -> None:
+    """Keep modules in the working folder, a user's ``json.py``, out of this and child processes.
+
+    ``python -m`` and a blank entry of ``PYTHONPATH`` put that folder first.
+    """
+    here = Path.cwd()
+    sys.path[:] = [place for place in sys.path if place and Path(place) != here]
+    places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    kept = [place for place in places if place and Path(place).absolute() != here]
+    os.environ["PYTHONPATH"] = os.pathsep.join(kept)
+    os.environ["PYTHONSAFEPATH"] = "1"  # read by every Python that is started from here
 
 
 def _exit_code(args: Sequence[str] | None, own: bool) -> int:
@@ -139,6 +158,13 @@ def _exit_code(args: Sequence[str] | None, own: bool) -> int:
         return 1
     except OSError as error:
         click.echo(f"affekt: {_say(error)}", err=True)
+        return 1
+    except Exception as error:
+        click.echo(f"affekt: internal error, please report it: {error!r}", err=True)
+        if os.environ.get("AFFEKT_TRACEBACK"):
+            traceback.print_exc()
+        else:
+            click.echo("  AFFEKT_TRACEBACK=1 shows where it came from", err=True)
         return 1
     finally:
         sys.unraisablehook = hook

@@ -25,7 +25,9 @@ COMMON = [
     click.option("--test-size", default=0.2, show_default=True, help="Share of the clips."),
     click.option("--dev-size", default=0.1, show_default=True, help="Share of the clips."),
     click.option("--random-state", default=0, show_default=True, help="Of split and head."),
-    click.option("--n-jobs", default=1, show_default=True, help="Processes, for probe."),
+    click.option(
+        "--n-jobs", default=1, show_default=True, help="Processes, for probe; -1: all cores."
+    ),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
 ]
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cache.errors import InputError
+from ..cache.errors import InputError, shaped
 from ..cache.manifest import Manifest
 from .leaks import refuse_leaks
 from .needs import Needs
@@ -247,15 +247,25 @@ class Model(Predicts):
         elif revision is not None:
             raise InputError(f"revision={revision!r} was given with {folder}, which is a folder")
         config, arrays = read_folder(folder)
-        task = Task.from_record(config["task"])
         source = f"{folder}: config.json"
+        with shaped(source, "a model as affekt saved it; save it again"):
+            model = cls._restored(config, arrays, source)
+            specs = [need.spec for need in model.needs]
+            model.encoder_folders = {} if hub else read_folders(Path(folder), specs)
+            model.record = config["record"] | ({"hub": hub} if hub else {})
+        if cache is not None:
+            model.features = [need.inside(cache) for need in model.needs]
+        return model
+
+    @classmethod
+    def _restored(
+        cls, config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], source: str
+    ) -> Model:
+        task = Task.from_record(config["task"])
         if list(task.labels) != config["labels"]:
             raise InputError(f"{source}: labels are not those of the task")
         model = cls(None, task, [])
         model.needs = [Needs.from_record(record, source) for record in config["features"]]
-        specs = [need.spec for need in model.needs]
-        model.encoder_folders = {} if hub else read_folders(Path(folder), specs)
-        model.record = config["record"] | ({"hub": hub} if hub else {})
         model.head_ = model.head = restore_head(config["head"], arrays, source)
         model.scaling = Scaling.restore(config["scale"], arrays, model.head_, source)
         model.canaries = [
@@ -274,8 +284,6 @@ class Model(Predicts):
                 f"{source}: the features are {width} wide, the head takes "
                 f"{model.head_.n_features_in_}"
             )
-        if cache is not None:
-            model.features = [need.inside(cache) for need in model.needs]
         return model
 
     @property

@@ -158,6 +158,8 @@ def probe_space(
     """
     from joblib import Parallel, delayed
 
+    if n_jobs == 0:
+        raise InputError("--n-jobs is 0; expected 1 or more, or -1 for all cores")
     store = Cache(cache, readonly=True)
     found = store.space(space)
     wanted = Task.of(task)

@@ -100,7 +100,7 @@ def locate(
             )
         return Place(path)
     name = str(name)
-    if not _HUB_ID.fullmatch(name) or path.exists():
+    if not _HUB_ID.fullmatch(name) or "--" in name or ".." in name or path.exists():
         raise InputError(f"no {what} {name!r}: expected a folder or a Hub id such as 'owner/name'")
     from huggingface_hub import constants, snapshot_download
 

@@ -9,6 +9,7 @@ from ...cache.errors import InputError, nearest
 from ..backend import Backend
 from ..pooling import POOLINGS
 from .checkpoint import Checkpoint, find_checkpoint
+from .checkpoints.reading import library_errors
 from .checkpoints.sentence_transformers import read_sentence_steps
 from .families import GENERIC, Family, family_of
 from .strict import model_class
@@ -85,6 +86,27 @@ def open_backend(
     _choice("batching", batching, _BATCHINGS)
     _choice("pooling", pooling, (None, *POOLINGS))
     checkpoint = find_checkpoint(name, revision)
+    with library_errors(checkpoint.name, "its files"):
+        return _open(
+            checkpoint, modality, pooling, dtype, device, classifier, special_tokens, prefix,
+            normalise, max_length, batching, allow_extra,
+        )  # fmt: skip
+
+
+def _open(
+    checkpoint: Checkpoint,
+    modality: str | None,
+    pooling: str | None,
+    dtype: str,
+    device: str,
+    classifier: bool,
+    special_tokens: bool,
+    prefix: str | None,
+    normalise: bool,
+    max_length: int | None,
+    batching: str,
+    allow_extra: Sequence[str],
+) -> Any:
     steps = read_sentence_steps(checkpoint.root)
     if steps is not None and not classifier:
         pooling = pooling or _known_pooling(steps.pooling, checkpoint.name)

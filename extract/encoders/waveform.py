@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ...cache.errors import InputError
+from ...cache.errors import InputError, shaped
 from .checkpoint import Checkpoint, read_json
 from .checkpoints.reading import library_errors
 from .front import Example, check_samples
@@ -35,13 +35,17 @@ class WaveformFront:
         self.extractor = extractor_of(
             checkpoint, "Wav2Vec2FeatureExtractor", ("do_normalize", "sampling_rate")
         )
-        self.sampling_rate = int(self.extractor.sampling_rate)
-        try:
+        with shaped(checkpoint.name, "a number as sampling_rate in preprocessor_config.json"):
+            self.sampling_rate = int(self.extractor.sampling_rate)
+        with shaped(checkpoint.name, "as many numbers of conv_kernel as of conv_stride"):
             kernels = [int(k) for k in checkpoint.config.get("conv_kernel", _KERNELS)]
             strides = [int(s) for s in checkpoint.config.get("conv_stride", _STRIDES)]
-        except (TypeError, ValueError) as error:
-            raise InputError(f"{checkpoint.name}: conv_kernel or conv_stride: {error}") from error
-        self._steps = list(zip(kernels, strides, strict=True))
+            self._steps = list(zip(kernels, strides, strict=True))
+        if not all(kernel > 0 and stride > 0 for kernel, stride in self._steps):
+            raise InputError(
+                f"{checkpoint.name}: conv_kernel {kernels}, conv_stride {strides}; expected "
+                "numbers above 0"
+            )
         self.min_samples = 1
         for kernel, stride in reversed(self._steps):
             self.min_samples = (self.min_samples - 1) * stride + kernel

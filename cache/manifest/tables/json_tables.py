@@ -58,7 +58,13 @@ def _rows(
                         _check_new(name, [n for n in names if n not in row], place)
                     names.append(name)
                     known.add(name)
-        yield number, [text_of(row.get(name), lambda place=place: place) for name in names]
+        values = [text_of(row.get(name), lambda place=place: place) for name in names]
+        try:
+            "".join(value for value in [*row, *values] if isinstance(value, str)).encode()
+        except UnicodeEncodeError as error:
+            found = error.object[error.start]
+            raise InputError(f"{place}: {found!r} is half a character; expected text") from None
+        yield number, values
 
 
 def _check_new(name: str, absent: list[str], place: str) -> None:

@@ -57,7 +57,10 @@ class Separated:
         unquoted = re.sub(r'"[^"]*"', "", header)
         self.delimiter = said or max(DELIMITERS, key=unquoted.count)
         self._header = header
-        names = next(self._reader(iter(())), [])
+        try:
+            names = next(self._reader(iter(())), [])
+        except csv.Error as error:
+            raise InputError(f"{source} line {self.line}: the header: {error}") from None
         self.by_the_rules = _all_quoted(header, names, self.delimiter)
         self.literal = self.delimiter in LITERAL and not self.by_the_rules
         if self.literal:

@@ -1,0 +1,64 @@
+"""Standard streams that names and labels of other people cannot use to steer the terminal."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+__all__ = ["PlainStream", "visible"]
+
+#: control characters other than line feed and tab, and marks that turn the direction of a line
+HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+
+
+def visible(text: str) -> str:
+    r"""Return text with control characters written as Python would escape them.
+
+    Examples
+    --------
+    >>> print(visible("\x1b[31mred\x1b[0m\n"), end="")
+    \x1b[31mred\x1b[0m
+    """
+    return HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+class PlainStream(io.TextIOWrapper):
+    r"""A text stream that escapes control characters; characters it cannot encode, too.
+
+    Parameters
+    ----------
+    stream : io.TextIOWrapper
+        The stream whose buffer is written to.
+    progress : bool
+        Let a carriage return through, which a progress bar begins with.
+
+    Examples
+    --------
+    >>> under = io.BytesIO()
+    >>> stream = PlainStream(io.TextIOWrapper(under, encoding="ascii"))
+    >>> _ = stream.write("\x1b[2J \u00e9")
+    >>> stream.flush()
+    >>> print(under.getvalue().decode())
+    \x1b[2J \xe9
+    """
+
+    def __init__(self, stream: io.TextIOWrapper, *, progress: bool = False) -> None:
+        super().__init__(
+            stream.buffer,
+            encoding=stream.encoding,
+            errors="backslashreplace",
+            newline="\n" if progress else None,
+            line_buffering=stream.line_buffering,
+            write_through=stream.write_through,
+        )
+        self._under = stream  # which would close the buffer if it were deleted
+        self._progress = progress
+
+    def write(self, text: Any, /) -> int:
+        """Write text; return the number of its characters."""
+        if self._progress and text.startswith("\r"):
+            super().write("\r" + visible(text[1:]))
+        else:
+            super().write(visible(text))
+        return len(text)
