@@ -164,15 +164,27 @@ def _read_config(folder: Path) -> dict[str, Any]:
         raise InputError(f"{path} names no model_type: expected a transformers configuration")
     for file in ("config.json", "tokenizer_config.json", "preprocessor_config.json"):
         listed = read_json(folder / file) if (folder / file).is_file() else {}
-        if isinstance(listed, dict) and listed.get("auto_map"):
+        if isinstance(listed, dict) and listed.get("auto_map") and not _is_native(listed):
             raise InputError(
                 f"{folder / file} asks for the repository's own code (auto_map: "
                 f"{', '.join(map(str, listed['auto_map']))}); affekt never runs it. Use a "
-                "checkpoint that the transformers library knows itself"
+                "checkpoint that the transformers library knows itself, or wrap your own model "
+                'with Encoder.of (docs/encoders.md, "Models with code of their own")'
             )
     if config.get("quantization_config"):
         raise InputError(f"{path}: a quantised checkpoint; give the unquantised one")
     return config
+
+
+def _is_native(listed: Mapping[str, Any]) -> bool:
+    """Whether transformers has the class that a file names, so that no other code is needed."""
+    import transformers
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    if "model_type" in listed:
+        return listed["model_type"] in CONFIG_MAPPING
+    kind = listed.get("tokenizer_class") or listed.get("feature_extractor_type")
+    return isinstance(kind, str) and hasattr(transformers, kind)
 
 
 def _find_weights(folder: Path) -> tuple[tuple[Path, ...], str]:

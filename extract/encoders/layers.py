@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ...cache.errors import AffektError
+from ...cache.errors import AffektError, InputError
 from ..pooling import pool
 
 __all__ = ["TappedLayers", "masked_pool", "plain_states"]
@@ -88,7 +88,7 @@ def plain_states(
 
     Raises
     ------
-    AffektError
+    InputError
         If the model gives another number of layers.
     """
     last: list[torch.Tensor] = []
@@ -106,9 +106,10 @@ def plain_states(
     if states is None or getattr(output, "last_hidden_state", None) is None:
         raise AffektError(f"{type(model).__name__} gives no hidden states")
     if len(states) != layers:
-        raise AffektError(
+        raise InputError(
             f"{type(model).__name__} gave {len(states)} hidden states; expected {layers}, one "
-            "before each block and one after the last"
+            "before each block and one after the last. A model with other layers can be wrapped "
+            'with Encoder.of (docs/encoders.md, "Models with code of their own")'
         )
     return [*states[:-1], last[0] if last else output.last_hidden_state]
 

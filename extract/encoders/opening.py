@@ -13,6 +13,7 @@ from .checkpoints.reading import library_errors
 from .checkpoints.sentence_transformers import read_sentence_steps
 from .families import GENERIC, Family, family_of
 from .strict import model_class
+from .towers.table import REFUSED
 
 __all__ = ["open_backend"]
 
@@ -112,6 +113,12 @@ def _open(
         pooling = pooling or _known_pooling(steps.pooling, checkpoint.name)
         prefix = steps.prompt if prefix is None else prefix
     pooling, prefix = pooling or "mean", prefix or ""
+    if reason := REFUSED.get(checkpoint.model_type):
+        raise InputError(
+            f"{checkpoint.name}: {checkpoint.model_type} is refused: {reason}. For states of your "
+            'own choice wrap the model with Encoder.of (docs/encoders.md, "Models with code of '
+            'their own")'
+        )
     family = family_of(checkpoint.model_type, modality)
     chosen = modality or family.modality or _modality(checkpoint)
     if family is GENERIC and not classifier:
@@ -157,6 +164,11 @@ def _open(
     backend = kind(checkpoint, family, front, pooling=pooling, normalise=normalise, **options)
     if steps is not None:
         backend.notes = steps.notes(prefix=prefix, normalise=normalise)
+    if checkpoint.config.get("auto_map"):
+        backend.notes.append(
+            "config.json names code of the repository (auto_map), which was not run: the layers "
+            f"are those of the {checkpoint.model_type!r} of transformers"
+        )
     return backend
 
 
@@ -192,6 +204,8 @@ def _modality(checkpoint: Checkpoint) -> str:
 
 
 def _check_generic(checkpoint: Checkpoint, chosen: Any) -> None:
+    if chosen.__name__.endswith("EncoderModel"):
+        return
     if checkpoint.config.get("is_encoder_decoder") or chosen.__name__.endswith("ForCausalLM"):
         raise InputError(
             f"{checkpoint.name} is a {chosen.__name__}, an encoder with a decoder; which of its "

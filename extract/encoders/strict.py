@@ -51,7 +51,8 @@ def model_class(checkpoint: Checkpoint, classifier: bool) -> Any:
     if kind not in CONFIG_MAPPING:
         raise InputError(
             f"{checkpoint.name}: this transformers knows no model_type {kind!r}; a model that "
-            "brings its own code is never run (a newer transformers may know it)"
+            "brings its own code is never run. A newer transformers may know it; or wrap the model "
+            'with Encoder.of (docs/encoders.md, "Models with code of their own")'
         )
     config = CONFIG_MAPPING[kind]
     if classifier:
@@ -73,6 +74,9 @@ def model_class(checkpoint: Checkpoint, classifier: bool) -> Any:
         from transformers.models.whisper.modeling_whisper import WhisperEncoder
 
         return WhisperEncoder
+    named = checkpoint.config.get("architectures") or [""]
+    if str(named[0]).endswith("EncoderModel") and config in auto.MODEL_FOR_TEXT_ENCODING_MAPPING:
+        return auto.MODEL_FOR_TEXT_ENCODING_MAPPING[config]  # T5's encoder, saved alone
     if config not in auto.MODEL_MAPPING:
         raise InputError(f"transformers has no plain encoder for {kind!r}")
     found = auto.MODEL_MAPPING[config]

@@ -123,6 +123,26 @@ MODELS: dict[str, tuple[Callable[[], Any], str, Callable[[], Any]]] = {
         "NemotronAsrStreamingEncoder",
         lambda: tf.NemotronAsrStreamingFeatureExtractor(),
     ),
+    "nemotron3_diarization_audio": (
+        _config("nemotron3_diarization_audio", **_H, num_mel_bins=80),
+        "Nemotron3DiarizationAudioModel",
+        lambda: tf.NemotronAsrStreamingFeatureExtractor(),
+    ),
+    "pe_audio_encoder": (
+        _config(
+            "pe_audio_encoder",
+            **_H,
+            head_dim=8,
+            num_key_value_heads=4,
+            dac_config={
+                "downsampling_ratios": [2, 8, 10, 12],
+                "encoder_hidden_size": 2,
+                "codebook_dim": 8,
+            },
+        ),
+        "PeAudioEncoder",
+        lambda: tf.PeAudioFeatureExtractor(),
+    ),
     "granite_speech5_encoder": (
         _config("granite_speech5_encoder", **_H, vocab_size=16, subsample_layers=[]),
         "GraniteSpeech5Encoder",

@@ -119,17 +119,28 @@ def test_V02_what_is_not_here_is_refused_with_a_remedy(tmp_path, monkeypatch):
 
 def test_D07_code_of_a_repository_is_never_run(tmp_path):
     proof = tmp_path / "ran"
-    for number, (file, kind) in enumerate(
-        [("config.json", "brand-new"), ("config.json", "bert"), ("tokenizer_config.json", None)]
-    ):
-        folder = copy("bert", tmp_path / str(number))
+
+    def with_code(folder, file, **changes):
         (folder / "mine.py").write_text(f"open({str(proof)!r}, 'w')\nclass Mine: pass\n")
         content = json.loads((folder / file).read_text())
         content["auto_map"] = {"AutoConfig": "mine.Mine", "AutoModel": "mine.Mine"}
-        content |= {"model_type": kind} if kind else {}
-        (folder / file).write_text(json.dumps(content))
+        (folder / file).write_text(json.dumps(content | changes))
+        return folder
+
+    for number, (file, changes) in enumerate(
+        [
+            ("config.json", {"model_type": "brand-new"}),
+            ("tokenizer_config.json", {"tokenizer_class": "MyTokenizer"}),
+        ]
+    ):
+        folder = with_code(copy("bert", tmp_path / str(number)), file, **changes)
         with pytest.raises(InputError, match="code"):
             open_backend(str(folder)).load()
+    # transformers knows this type itself: its own class is used
+    native = open_backend(str(with_code(copy("bert", tmp_path / "native"), "config.json")))
+    [answer] = native.embed([TEXTS[1]])
+    assert distance(answer.values, backend("bert").embed([TEXTS[1]])[0].values) <= 1e-6
+    assert "auto_map" in native.notes[0]
     folder = copy("bert", tmp_path / "unknown")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "brand-new"}))
@@ -314,6 +325,34 @@ def test_families_that_cannot_be_exact_are_refused(tmp_path):
         shutil.copy(model_folder("bert") / file, tmp_path / "t5")
     with pytest.raises(InputError, match="decoder"):
         open_backend(str(tmp_path / "t5"))
+
+
+def test_an_encoder_that_was_saved_alone_opens(tmp_path):
+    t5 = tf.T5Config(vocab_size=400, d_model=16, d_kv=8, d_ff=16, num_layers=2, num_heads=2)
+    model = tf.T5EncoderModel(t5).eval()
+    model.save_pretrained(tmp_path / "t5")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(model_folder("bert") / file, tmp_path / "t5")
+    [answer] = open_backend(str(tmp_path / "t5")).embed([TEXTS[1]])
+    inputs = tf.AutoTokenizer.from_pretrained(model_folder("bert"))(TEXTS[1], return_tensors="pt")
+    with torch.inference_mode():
+        made = model(
+            input_ids=inputs["input_ids"],
+            attention_mask=inputs["attention_mask"],
+            output_hidden_states=True,
+        )
+    expected = torch.cat([*made.hidden_states[:-1], made.last_hidden_state]).mean(dim=1)
+    assert distance(answer.values, expected) <= 1e-5
+
+
+def test_layers_that_do_not_fit_are_an_input_error(tmp_path):
+    funnel = tf.FunnelConfig(vocab_size=400, block_sizes=[1, 1], num_decoder_layers=1, d_model=32,
+                             n_head=4, d_head=8, d_inner=32)  # fmt: skip
+    tf.FunnelModel(funnel).save_pretrained(tmp_path / "funnel")
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(model_folder("bert") / file, tmp_path / "funnel")
+    with pytest.raises(InputError, match="hidden states"):
+        open_backend(str(tmp_path / "funnel")).load()
 
 
 def test_an_unknown_family_needs_its_modality_where_files_leave_it_open(tmp_path):

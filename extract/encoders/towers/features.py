@@ -171,6 +171,7 @@ _FEEDS: dict[str, Callable[..., dict]] = {
     "patches": _features_only,
     "no_rate": _features_only,
     "unmasked": _features_only,
+    "class_token": _features_only,
     "clap": _clap,
 }
 

@@ -129,6 +129,8 @@ class TowerBackend(TransformerBackend):
         tower, keep = self._tower, example.keep
         if tower.feed == "patches":
             return _patches(keep, frames, self._model.config)
+        if tower.feed == "class_token":  # stands first, but not in the final output
+            return torch.arange(frames) >= frames - output.last_hidden_state.shape[1]
         if tower.feed == "packed" or type(self._model).__name__ == "Qwen3ASREncoder":
             return torch.ones(frames, dtype=torch.bool)
         for key, padding in (("attention_mask", False), ("audio_mel_mask", True)):

@@ -168,6 +168,20 @@ ROWS: tuple[tuple[str, str, Tower], ...] = (
         ),
     ),
     (
+        "Nemotron 3 diarization",
+        "nemotron3_diarization nemotron3_diarization_audio",
+        Tower(
+            "nemotron3_diarization.Nemotron3DiarizationAudioModel",
+            "NemotronAsrStreamingFeatureExtractor",
+            options=_MASKED,
+        ),
+    ),
+    (
+        "PE-Audio",
+        "pe_audio pe_audio_encoder",
+        Tower("pe_audio.PeAudioEncoder", "PeAudioFeatureExtractor", feed="class_token"),
+    ),
+    (
         "Granite Speech",
         "granite_speech granite_speech_encoder",
         Tower(
@@ -312,5 +326,37 @@ ROWS: tuple[tuple[str, str, Tower], ...] = (
     ("Mimi", "mimi", Tower("mimi.MimiModel", "EncodecFeatureExtractor", **_CODEC)),
 )
 
+_REASONS = (
+    (
+        "clvp csm dia fastspeech2_conformer fastspeech2_conformer_with_hifigan gradium_phonon_tts "
+        "higgs_audio_v2 kyutai_speech_to_text moshi musicgen musicgen_melody pocket_tts pop2piano "
+        "univnet vibevoice",
+        "its input is text, spectra or a codec's tokens; it has no encoder of speech with blocks",
+    ),
+    (
+        "mimi_encoder pocket_tts_audio_tokenizer pocket_tts_audio_tokenizer_encoder "
+        "vibevoice_acoustic_tokenizer vibevoice_acoustic_tokenizer_encoder",
+        "it is a part of a speech generator; DAC, EnCodec and Mimi are the codecs that open",
+    ),
+    (
+        "higgs_audio_v2_tokenizer neucodec xcodec xcodec2",
+        "its codes come from two encoders of different frame rates",
+    ),
+    ("vibevoice_asr", "its frames come from two tokenizers, of sound and of meaning"),
+    ("nemo_speechlm", "it joins the frames of two encoders, of speech and of speakers"),
+    ("pe_audio_video pe_audio_video_encoder", "its audio and video are encoded together"),
+    ("gemma4_unified", "it has no audio encoder: samples go straight into the language model"),
+    ("inkling_mm_model", "it has no audio encoder: spectra go straight into the language model"),
+    ("dots3_note", "its encoder takes chunks of a recording, each with positions of its own"),
+    (
+        "muse_spark muse_spark_audio",
+        "its audio layers are convolutions of different rates, down from raw samples",
+    ),
+    (
+        "speech-encoder-decoder",
+        "it is an encoder with a decoder: save its encoder alone (model.encoder.save_pretrained)",
+    ),
+)
+
 #: Model types with audio input that are refused, and why.
-REFUSED: dict[str, str] = {}
+REFUSED = {kind: reason for types, reason in _REASONS for kind in types.split()}
