@@ -84,7 +84,7 @@ class Comparison:
             where = path.parent / "repeat-1"
             raise InputError(
                 f"{path} is not there; expected the folder that `affekt run` or `affekt compare` "
-                "left" + (f": of repeats one, {where}" if where.is_dir() else "")
+                f"left{f'; name one of its repeats: {where}' if where.is_dir() else ''}"
             )
         try:
             data = json.loads(path.read_text(encoding="utf-8"))

@@ -91,7 +91,7 @@ def tensor_shapes(files: Sequence[Path]) -> dict[str, Shape]:
                         raise InputError(f"{path}: {key} holds {part.get_dtype()}, no floats")
                     shapes[key] = tuple(part.get_shape())
         except SafetensorError as error:
-            raise DamagedError(f"{path} is no sound safetensors file: {error}") from error
+            raise DamagedError(f"{path} is not a sound safetensors file: {error}") from error
     return shapes
 
 

@@ -126,7 +126,7 @@ def check_texts(parts: Parts) -> list[str]:
         same = set(texts)
         n = sum(plain(text) in same for text in parts[part]["text"])
         messages.append(
-            f"{n} of {len(parts[part])} clips of {part} say a text that train holds too "
+            f"{n} of {len(parts[part])} clips of {part} have a text that also occurs in train "
             f"({_count(texts, 'text')}): text members may have seen their words"
         )
     return messages

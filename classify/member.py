@@ -21,6 +21,7 @@ from ..cache.errors import InputError, nearest
 from ..cache.manifest import Manifest
 from ..cache.space import Space
 from .choosing import Part, choose
+from .experiments.given_models import open_given
 from .experiments.refit import refit
 from .models.folders import MODEL, replace_folder
 from .predictions import Predictions
@@ -170,6 +171,9 @@ def train_member(
                     say=say,
                 )
                 _append_history(beside / "history.jsonl", name, model.head_)
+            elif entry.model:
+                model = open_given(entry, task, spaces[entry.on[0]].cache)
+                record = {"model": entry.at["model"].value}
             else:
                 model = _classifier(entry, task, spaces[entry.on[0]])
                 record = {"classifier": model.record["classifier"]}

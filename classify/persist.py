@@ -150,15 +150,15 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     if not folder.is_dir():
         what = "it is a file" if folder.exists() else "nothing is there"
         raise InputError(
-            f"{folder} is no model folder: {what}; expected a folder with {CONFIG} and "
+            f"{folder} is not a model folder: {what}; expected a folder with {CONFIG} and "
             f"{WEIGHTS}, the folder of a run, or a Hub id owner/name"
         )
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             inner = folder / "model"
             raise InputError(
-                f"{folder} is no model folder: {name} is missing; expected {CONFIG} and {WEIGHTS}, "
-                "as `affekt train` and Model.save_pretrained write them"
+                f"{folder} is not a model folder: {name} is missing; expected {CONFIG} and "
+                f"{WEIGHTS}, as `affekt train` and Model.save_pretrained write them"
                 + (f". Did you mean {inner}?" if (inner / CONFIG).is_file() else "")
             )
     others = sorted(
@@ -192,7 +192,7 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     try:
         return config, safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"{folder / WEIGHTS} is no sound safetensors file: {error}") from None
+        raise DamagedError(f"{folder / WEIGHTS} is not a sound safetensors file: {error}") from None
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -17,6 +18,7 @@ from ..cache.cache import Cache
 from ..cache.errors import InputError, nearest
 from ..cache.manifest import Manifest
 from ..cache.spec import Spec
+from .experiments.given_models import with_models
 from .experiments.opened import Opened, recall
 from .located import Located
 from .recipe import EncoderEntry, Recipe
@@ -68,6 +70,7 @@ class Prepared:
     Attributes
     ----------
     recipe : Recipe
+        With the encoders that its given models read.
     task : Task
     clips : Manifest
         Every clip that takes part, labelled or not.
@@ -110,6 +113,7 @@ def prepare(recipe: Recipe) -> Prepared:
     labelled, left_out = _at(
         recipe.at["manifest"], lambda: task.select(clips, blank=recipe.unlabelled)
     )
+    recipe = with_models(recipe, task)
     ready = Prepared(recipe, task, clips, labelled, left_out, Cache(recipe.cache), {})
     used = dict.fromkeys(name for member in recipe.members.values() for name in member.on)
     entries = [recipe.encoders[name] for name in recipe.encoders if name in used]
@@ -166,6 +170,8 @@ def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
     from ..extract.encoder import BUILT_IN
 
     cache = ready.cache
+    if entry.spec is not None:
+        return _source(entry, ready.clips, entry.spec, None, entry.spec.store_dtype)
     if "space" in entry.options:
         spec = _at(entry.at, lambda: cache.space(entry.options["space"]).spec)
         known = _source(entry, ready.clips, spec, None, spec.store_dtype)
@@ -203,11 +209,24 @@ def _reopened(known: Source, before: Opened, ready: Prepared) -> Source | None:
 def _opened(entry: EncoderEntry, ready: Prepared) -> Source:
     from ..extract.encoder import Encoder
 
+    if entry.spec is not None:
+        encoder = _of_a_model(entry, ready)
+        return _source(entry, ready.clips, entry.spec, encoder, entry.spec.store_dtype)
     options, store_dtype = _arguments(entry)
     encoder = Encoder(**options)
     encoder.title = entry.name if encoder.folder is not None else None
     spec = encoder.spec.with_store_dtype(store_dtype)
     return _source(entry, ready.clips, spec, encoder, store_dtype)
+
+
+def _of_a_model(entry: EncoderEntry, ready: Prepared) -> Any:
+    """Open what a given model reads: a folder of the recipe, the one that it noted, or the Hub."""
+    from .raw import find_encoder
+
+    assert entry.spec is not None
+    named = [one.options.get("name") for one in ready.recipe.encoders.values()]
+    folders = [name for name in named if name and Path(name).is_dir()]
+    return find_encoder(entry.spec.with_store_dtype("float32"), folders, noted=entry.folder)
 
 
 def _arguments(entry: EncoderEntry) -> tuple[dict[str, Any], str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.errors import nearest
+from ..cache.spec import Spec
 from .experiments.names import check_folder_names
 from .experiments.places import expanded, place
 from .located import Located, read_yaml
@@ -49,7 +50,7 @@ _ENCODER = [
     "allow_extra",
     "store_dtype",
 ]
-_NEEDED = ["manifest", "task", "encoders", "members"]
+_NEEDED = ["manifest", "task", "members"]
 _COMBINE = ["concat", "mean", "mix"]
 
 
@@ -65,11 +66,17 @@ class EncoderEntry:
         Arguments of `affekt.extract.Encoder`; or only ``space``, the name of a stored space.
     at : Located
         Where it stands, for messages.
+    spec : Spec, optional
+        Of an encoder that a given model reads, which the recipe does not name.
+    folder : Path, optional
+        Where that encoder was when the model was trained.
     """
 
     name: str
     options: Mapping[str, Any]
     at: Located = field(repr=False, compare=False)
+    spec: Spec | None = None
+    folder: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +89,10 @@ class MemberEntry:
     ----------
     name : str
     head : str
-        A name of `affekt.classify.HEADS`; blank for an encoder that is a classifier itself.
+        A name of `affekt.classify.HEADS`; blank for an encoder that is a classifier itself, and for
+        a given model.
     on : tuple of str
-        Names of encoders.
+        Names of encoders; of a given model, blank until its folder is read.
     layers : dict of str to tuple
         Encoder -> layers to choose from: an int, a tuple of ints, or "all".
     combine : tuple of str
@@ -99,6 +107,10 @@ class MemberEntry:
     refit : bool
         Whether the model that predicts new clips is trained once more, on all of train and dev.
     at : Located
+    model : Path, optional
+        The folder of a given model, which is not trained.
+    digest : str
+        Of that model, once it is read.
     """
 
     name: str
@@ -112,6 +124,8 @@ class MemberEntry:
     random_state: int
     refit: bool
     at: Located = field(repr=False, compare=False)
+    model: Path | None = None
+    digest: str = ""
 
     def candidates(self) -> Iterator[dict[str, Any]]:
         """Yield every combination of ``layers`` (by encoder), ``combine`` and ``settings``."""
@@ -124,6 +138,8 @@ class MemberEntry:
 
     def describe(self) -> dict[str, Any]:
         """Return everything that decides the member's numbers, as JSON."""
+        if self.model:
+            return {"given": self.digest}
         return {
             "head": self.head,
             "on": list(self.on),
@@ -221,7 +237,7 @@ class Recipe:
             if name not in keys:
                 top.fail(f"the recipe has no {name!r}; expected at least {', '.join(_NEEDED)}")
         folder = Path(path).parent
-        encoders = _encoders(top["encoders"])
+        encoders = _encoders(top["encoders"]) if "encoders" in top else {}
         task = top["task"].text("task")
         if task.endswith((".yaml", ".yml")):
             task = str(place(top["task"], "task", folder))
@@ -235,7 +251,7 @@ class Recipe:
             cache=place(keys["cache"], "cache", folder) if "cache" in keys else folder / "my.cache",
             encoders=encoders,
             split=split_options(top["split"]) if "split" in top else {"scheme": "speaker"},
-            members=_members(top["members"], encoders),
+            members=_members(top["members"], encoders, folder),
             ensembles=_ensembles(keys),
             group=_text(keys, "group", "speaker"),
             compare=compare_options(top["compare"]) if "compare" in top else {},
@@ -307,10 +323,12 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
     return found
 
 
-def _members(at: Located, encoders: Mapping[str, EncoderEntry]) -> dict[str, MemberEntry]:
+def _members(
+    at: Located, encoders: Mapping[str, EncoderEntry], folder: Path
+) -> dict[str, MemberEntry]:
     entries = at.mapping("members")
     check_folder_names(entries)
-    found = {name: _member(name, entry, encoders) for name, entry in entries.items()}
+    found = {name: _member(name, entry, encoders, folder) for name, entry in entries.items()}
     if not found:
         at.fail("no member; expected at least one, for example lr: {head: logistic, on: speech}")
     return found
@@ -327,8 +345,30 @@ def _refuse_empty_list(what: str, at: Located, *, is_hidden: bool) -> None:
             )
 
 
-def _member(name: str, at: Located, encoders: Mapping[str, EncoderEntry]) -> MemberEntry:
+def _given_model(name: str, at: Located, folder: Path) -> MemberEntry:
+    """Read a member that is a model already; `experiments.given_models` looks into it."""
     keys = at.mapping(f"member {name!r}")
+    for key, value in keys.items():
+        if key != "model":
+            value.fail(
+                f"member {name!r} is a given model, which is not trained, so {key} says nothing; "
+                "leave it out"
+            )
+    model = place(keys["model"], f"model of member {name!r}", folder)
+    return MemberEntry(name, "", (), {}, ("concat",), {}, True, 1, 0, False, at, model)
+
+
+def _member(
+    name: str, at: Located, encoders: Mapping[str, EncoderEntry], folder: Path
+) -> MemberEntry:
+    keys = at.mapping(f"member {name!r}")
+    if "model" in keys:
+        return _given_model(name, at, folder)
+    if not encoders:
+        at.fail(
+            f"the recipe has no 'encoders', which member {name!r} needs; expected for example "
+            "encoders: {speech: spectral}"
+        )
     if "on" not in keys:
         at.fail(f"member {name!r} has no 'on'; expected one of the encoders {', '.join(encoders)}")
     for key, value in keys.items():

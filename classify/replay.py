@@ -148,7 +148,7 @@ def read_replays(folder: str | Path) -> dict[str, Replay]:
     try:
         arrays = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-        raise DamagedError(f"{weights} is no sound safetensors file: {error}") from None
+        raise DamagedError(f"{weights} is not a sound safetensors file: {error}") from None
     replays = {}
     for name, entry in found["ensembles"].items():
         try:

@@ -93,6 +93,7 @@ def run(recipe: Recipe | str | Path, *, say: Callable[[str], None] = lambda line
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     ready = prepare(recipe)
+    recipe = ready.recipe
     outcome = Outcome(recipe.report)
     for note in ready.clips.notes:
         say(f"{ready.clips.source}: {note}")

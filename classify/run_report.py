@@ -79,6 +79,12 @@ def _settings(name: str, record: Mapping[str, Any]) -> list[str]:
     for number, part in enumerate(record["parts"], 1):
         fold = md(part.get("fold") or f"fold {number}")
         where = f"{name}, {fold}" if len(record["parts"]) > 1 else name
+        if "model" in part:
+            lines.append(
+                f"- {where}: the model {md(part['model'])}, not trained here; whether its training "
+                "saw any of these clips is not known"
+            )
+            continue
         if "chosen" not in part:
             lines.append(
                 f"- {where}: class probabilities of {md(part['classifier'])}, not trained here"

@@ -321,9 +321,9 @@ def _checked(
         if path and not digests.get(i)
     )
     if unknown:
-        warnings.append(f"{unknown} recordings without a digest: not checked for duplicates")
+        warnings.append(f"{unknown} recordings were not read yet, so not checked for duplicates")
     warnings += leaks.check_texts(by_name)
-    for part in ("dev", "test"):
+    for part in ("dev", "test") if len(by_name["train"]) else ():
         there = set(by_name[part]["label"])
         missing = sorted(set(by_name["train"]["label"]) ^ there) if there else []
         if missing:
@@ -332,5 +332,5 @@ def _checked(
             if only_train:
                 warnings.append(f"{part} has no clip of {', '.join(only_train)}")
             if only_part:
-                warnings.append(f"train has no clip of {', '.join(only_part)}, {part} has")
+                warnings.append(f"{part} has clips of {', '.join(only_part)}, and train has none")
     return Split(by_name["train"], by_name["dev"], by_name["test"], *made, tuple(warnings))

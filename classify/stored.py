@@ -118,9 +118,10 @@ def keep_opened(source: Source, cache: Cache) -> None:
     """Remember the spec of an encoder that was opened; a built-in one costs nothing to open."""
     from ..extract.encoder import BUILT_IN
 
-    if source.encoder is not None and source.entry.options["name"] not in BUILT_IN:
+    if source.encoder is not None and source.encoder.name not in BUILT_IN:
         options = {k: v for k, v in source.entry.options.items() if k != "store_dtype"}
-        remember(cache, options, source.spec.with_store_dtype("float32"))
+        if options:  # a given model knows the spec itself
+            remember(cache, options, source.spec.with_store_dtype("float32"))
         made = [space for space in cache.spaces() if space.key == source.spec.key]
         if made and source.encoder.folder is not None:
             note_encoder_folder(made[0], source.encoder.folder)

@@ -83,7 +83,7 @@ def check_sources(ready: Prepared) -> None:
                     pick_layers(layers, spec.n_layers)
                 except InputError as error:
                     entry.at.key("layers").fail(f"member {entry.name!r} on {name!r}: {error}")
-        if not entry.head:
+        if not entry.head and not entry.model:
             labels = specs[0].labels
             if not labels:
                 entry.at.fail(
@@ -119,6 +119,8 @@ def divide(ready: Prepared, digests: Mapping[str, str | None] | None = None) -> 
 
 def _check_member(entry: MemberEntry, ready: Prepared) -> None:
     keys = entry.at.value
+    if entry.model:
+        return  # `with_models` checked it
     if not entry.head:
         if extra := [key for key in keys if key in NETWORKS or key in entry.settings]:
             keys[extra[0]].fail(
@@ -333,6 +335,7 @@ def _sides(ready: Prepared) -> dict[str, frozenset[str]]:
     sides = {}
     for name, entry in ready.recipe.encoders.items():
         source = ready.sources.get(name)
-        modality = source.spec.modality if source else entry.options.get("modality")
+        spec = source.spec if source else entry.spec
+        modality = spec.modality if spec else entry.options.get("modality")
         sides[name] = filled.get(str(modality), either)
     return sides

@@ -111,6 +111,7 @@ def preview(recipe: Recipe | str | Path) -> Preview:
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     ready = prepare(recipe)
+    recipe = ready.recipe
     check_recipe(ready)
     check_sources(ready)
     stored = {

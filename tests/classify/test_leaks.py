@@ -58,13 +58,15 @@ def test_H02_a_cache_gives_the_digests():
 
 def test_recordings_without_digests_are_said():
     audio = clips(path=lambda i: f"{i}.wav")
-    assert any("without a digest" in w for w in splits(audio, "stratified")[0].warnings)
+    assert any("not checked for duplicates" in w for w in splits(audio, "stratified")[0].warnings)
 
 
 def test_the_same_script_is_a_warning():
     script = clips(speaker=lambda i: f"s{i // 4}", text=lambda i: f"Sentence {i % 4}!")
     warnings = splits(script, "speaker")[0].warnings
-    assert any("clips of test say a text that train holds" in warning for warning in warnings)
+    assert any(
+        "clips of test have a text that also occurs in train" in warning for warning in warnings
+    )
 
 
 def test_near_duplicates_are_found_across_blocks_and_scales():
@@ -98,3 +100,15 @@ def test_splits_ask_for_embeddings_where_they_can():
 
 def test_blank_speakers_are_nobody():
     assert leaks.shared({"train": ["", "x"], "test": ["", "y"]}) == {}
+
+
+def test_labels_that_one_side_has_not_are_said_where_something_is_trained():
+    def said(train: str) -> list[str]:
+        found = clips(
+            split=lambda i: "test" if i % 2 else train,
+            label=lambda i: "joy" if i % 2 else "anger",
+        )
+        return [w for w in splits(found, "column", needs_train=False)[0].warnings if "joy" in w]
+
+    assert said("train") == ["test has clips of joy, and train has none"]
+    assert said("test") == []

@@ -276,7 +276,7 @@ def test_text_alone_and_with_a_file(corpus):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nowhere", "x.wav"], "is no model folder"),
+        (["nowhere", "x.wav"], "is not a model folder"),
         (["OUT"], "nothing to predict"),
         (["OUT", "none.wav"], "none.wav: no such file"),
         (["OUT", "WAV", "--text", "x"], "--text belongs to one file"),

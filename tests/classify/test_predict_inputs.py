@@ -176,7 +176,7 @@ def test_a_model_where_one_stands(models, tmp_path, monkeypatch):
     monkeypatch.chdir(models / "speech")
     assert predict(".", file).exit_code == 0
     refused("names no model", "", file)
-    refused("is no model folder", "/", file)
+    refused("is not a model folder", "/", file)
     refused("nothing is there", tmp_path / "none", file)
     refused("is no folder here", tmp_path / "none", file, "--system", "mean")
     (tmp_path / "run" / "members").mkdir(parents=True)

@@ -106,7 +106,7 @@ def test_repeated_cross_validation_tests_every_clip_in_each_repeat(project):
 
 
 def test_a_card_and_a_prediction_name_a_repeat(finished):
-    with pytest.raises(InputError, match=r"of repeats one, .*repeat-1"):
+    with pytest.raises(InputError, match=r"name one of its repeats: .*repeat-1"):
         Comparison.read(finished)
     with pytest.raises(InputError, match=r"Did you mean .*speech/model\?"):
         open_system(finished / "repeat-1/members/speech")
