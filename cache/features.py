@@ -131,8 +131,9 @@ def pick_layers(layers: int | str | Iterable[int] | None, count: int) -> tuple[i
             or not isinstance(layer, (int, np.integer))
             or not -count <= layer < count
         ):
+            there = f"layers 0 to {count - 1} (or -{count} to -1)"
             raise InputError(
-                f"layer {layer!r} is not there: the space has layers 0 to {count - 1}"
-                f" (or -{count} to -1)"
+                f"layer {layer!r} is not there: the space has "
+                f"{there if count > 1 else 'one layer, 0 (or -1)'}"
             )
     return tuple(int(layer) % count for layer in wanted)

@@ -321,7 +321,8 @@ def _checked(
         if path and not digests.get(i)
     )
     if unknown:
-        warnings.append(f"{unknown} recordings were not read yet, so not checked for duplicates")
+        one = "1 recording was" if unknown == 1 else f"{unknown} recordings were"
+        warnings.append(f"{one} not read, so not checked for duplicates")
     warnings += leaks.check_texts(by_name)
     for part in ("dev", "test") if len(by_name["train"]) else ():
         there = set(by_name[part]["label"])
