@@ -210,7 +210,7 @@ def _opened(entry: EncoderEntry, ready: Prepared) -> Source:
     from ..extract.encoder import Encoder
 
     if entry.spec is not None:
-        encoder = _of_a_model(entry, ready)
+        encoder = _of_a_model(entry, entry.spec, ready)
         return _source(entry, ready.clips, entry.spec, encoder, entry.spec.store_dtype)
     options, store_dtype = _arguments(entry)
     encoder = Encoder(**options)
@@ -219,14 +219,13 @@ def _opened(entry: EncoderEntry, ready: Prepared) -> Source:
     return _source(entry, ready.clips, spec, encoder, store_dtype)
 
 
-def _of_a_model(entry: EncoderEntry, ready: Prepared) -> Any:
+def _of_a_model(entry: EncoderEntry, spec: Spec, ready: Prepared) -> Any:
     """Open what a given model reads: a folder of the recipe, the one that it noted, or the Hub."""
     from .raw import find_encoder
 
-    assert entry.spec is not None
     named = [one.options.get("name") for one in ready.recipe.encoders.values()]
     folders = [name for name in named if name and Path(name).is_dir()]
-    return find_encoder(entry.spec.with_store_dtype("float32"), folders, noted=entry.folder)
+    return find_encoder(spec.with_store_dtype("float32"), folders, noted=entry.folder)
 
 
 def _arguments(entry: EncoderEntry) -> tuple[dict[str, Any], str]:
