@@ -7,7 +7,7 @@ voice that it earned. All calibrators have ``fit(predictions, truth)`` and ``app
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from scipy import optimize
@@ -92,10 +92,10 @@ class Temperature:
         codes = metrics.codes(truth, predictions.labels)
         logs = _logs(predictions.proba)
         edge = np.log(LARGEST)
-        found = optimize.minimize_scalar(
+        found: Any = optimize.minimize_scalar(
             lambda t: _loss(logs / np.exp(t), codes), bounds=(-edge, edge), method="bounded"
         )
-        self.temperature_ = float(np.exp(found["x"] * trust(len(codes), n_groups)))
+        self.temperature_ = float(np.exp(found.x * trust(len(codes), n_groups)))
         return self
 
     def apply(self, predictions: Predictions) -> Predictions:

@@ -16,7 +16,7 @@ from ..cache.errors import InputError, nearest, shaped
 from .comparison import Comparison
 from .escape import md
 from .report import test_uses
-from .serving.usage import usage
+from .serving.usage import pipeline, usage
 
 __all__ = ["model_card"]
 
@@ -25,6 +25,10 @@ MEASURES = {
     "accuracy": "accuracy",
     "macro_f1": "macro F1",
     "weighted_f1": "weighted F1",
+}
+TAGS = {
+    "audio-classification": "speech-emotion-recognition",
+    "text-classification": "emotion-recognition",
 }
 
 
@@ -73,7 +77,7 @@ def _card(run: str | Path, data: Mapping[str, Any], system: str | None) -> str:
         )
     entry = data["systems"][name]
     parts = [
-        _front(data, entry),
+        _front(data, entry, pipeline(run, name)),
         f"# {md(data['task']['name'])}: {md(name)}",
         _what(data, name, entry),
         _results(data, name, entry),
@@ -84,7 +88,7 @@ def _card(run: str | Path, data: Mapping[str, Any], system: str | None) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def _front(data: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
+def _front(data: Mapping[str, Any], entry: Mapping[str, Any], kind: str) -> str:
     """The block of metadata that the Hub reads."""
     languages = sorted(language for language in _languages(data) if language)
     scores = [
@@ -93,14 +97,14 @@ def _front(data: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
     ]
     front: dict[str, Any] = {
         "library_name": "affekt",
-        "pipeline_tag": "audio-classification",
-        "tags": ["speech-emotion-recognition", data["task"]["name"]],
+        "pipeline_tag": kind,
+        "tags": [TAGS[kind], data["task"]["name"]],
         "model-index": [
             {
                 "name": "affekt",
                 "results": [
                     {
-                        "task": {"type": "audio-classification"},
+                        "task": {"type": kind},
                         "dataset": {"type": "private", "name": "see below"},
                         "metrics": scores,
                     }

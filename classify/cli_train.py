@@ -15,6 +15,8 @@ from .cli_run import say
 
 __all__ = ["probe", "train"]
 
+LARGEST_SEED = 2**32
+
 SCALE = "Standardise the features: true, false; within each speaker, language, dataset."
 COMMON = [
     click.argument("manifest", type=click.Path(path_type=Path)),
@@ -75,6 +77,7 @@ def train(
     from .train import train_model
 
     check_target(output, "-o")
+    _check_numbers(n_jobs, options)
     if pred is not None:
         check_output("--pred", pred, [manifest, task], is_output)
         if pred.absolute().is_relative_to(output.absolute()):
@@ -130,6 +133,7 @@ def probe(
     """
     from .train import probe_space, probe_table
 
+    _check_numbers(options["n_jobs"], options)
     grid = probe_space(
         read_clips(manifest, root),
         cache,
@@ -142,6 +146,17 @@ def probe(
     )
     click.echo(json.dumps(grid) if as_json else probe_table(grid))
     _leave(grid)
+
+
+def _check_numbers(n_jobs: int, options: Mapping[str, Any]) -> None:
+    if n_jobs == 0:
+        raise InputError("--n-jobs is 0; expected a number of processes, or -1 for all cores")
+    if not 0 <= options["random_state"] < LARGEST_SEED:
+        raise InputError(
+            f"--random-state is {options['random_state']}; expected a number from 0 to 2^32 - 1"
+        )
+    if options.get("seeds", 1) < 1:
+        raise InputError(f"--seeds is {options['seeds']}; expected a number from 1")
 
 
 def _leave(record: Mapping[str, Any]) -> None:

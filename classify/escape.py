@@ -9,6 +9,7 @@ LATEX = {
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
     **{sign: "\\" + sign for sign in "&%$#_{}"},
+    "[": "{[}",  # after \\\\ it would begin an optional argument
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }

@@ -86,6 +86,7 @@ class Predictions:
 
     def _distributions(self, values: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
+            values[(values < 0) & (values > -EXACT)] = 0  # the last digit of a softmax
             # Summed in order of size, so that the order of the columns cannot move the last digit.
             total = np.sort(values, axis=1).sum(axis=1)
             wrong = {
@@ -100,7 +101,7 @@ class Predictions:
                 raise InputError(
                     f"{self.source}: probabilities {reason} for {_some([self.ids[i] for i in at])} "
                     f"(first row: {first}); expected a distribution over {', '.join(self.labels)} "
-                    f"within {SUM_TOLERANCE:g} in each row"
+                    f"within {SUM_TOLERANCE:g} in each row.{_remedy(values, total)}"
                 )
         off = np.abs(total - 1) > EXACT
         if off.any():
@@ -261,8 +262,10 @@ class Predictions:
         Parameters
         ----------
         path
-            A CSV or TSV file: `id`, one probability column per class and, if it likes, `label`.
-            With `label` alone the predictions are hard. A `label` has to be the most probable.
+            A CSV (commas or semicolons) or TSV file: `id`, one probability column per class and,
+            if it likes, `label`. With `label` alone the predictions are hard. A `label` has to be
+            the most probable. Probabilities with two to four decimals may miss 1 by as much as
+            rounding explains.
         labels
             The label set and order wanted. Columns that are not among them are an error.
         rename
@@ -279,9 +282,10 @@ class Predictions:
             text = path.read_bytes().decode("utf-8-sig")
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{path} cannot be read as predictions: {error}") from error
-        lines = csv.reader(
-            io.StringIO(text, newline=""), delimiter="\t" if path.suffix == ".tsv" else ","
-        )
+        first = text.partition("\n")[0]
+        semicolons = ";" in first and "," not in first
+        delimiter = "\t" if path.suffix == ".tsv" else ";" if semicolons else ","
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
         try:
             rows = [(lines.line_num, row) for row in lines if row]
         except csv.Error as error:
@@ -289,7 +293,15 @@ class Predictions:
         header = [name.strip() for name in rows[0][1]] if rows else []
         if "id" not in header:
             raise InputError(
-                f"{path}: columns {header or 'none'}; expected id,label and one column per class"
+                f"{path}: columns {header or 'none'}; expected id,label and one column per class. "
+                "Name the column with the ids of the clips id"
+            )
+        if twice := [name for name, count in Counter(header).items() if count > 1]:
+            raise InputError(f"{path}: columns {', '.join(twice)} come twice; expected each once")
+        if "" in header:
+            raise InputError(
+                f"{path}: column {header.index('') + 1} has no name, as the index that pandas "
+                "writes; name it, or write the file with index=False"
             )
         if len(rows) < 2:
             raise InputError(f"{path}: 0 rows; expected one row per clip")
@@ -314,6 +326,7 @@ class Predictions:
                         f"{path}: line {rows[row + 1][0]}, column {name!r}: {cell!r}; "
                         "expected a probability"
                     ) from None
+        _rounded([row for _, row in rows[1:]], [header.index(name) for name in given], proba)
         names = [rename.get(name, name) for name in given]
         result = cls(cells["id"], names, proba, source=str(path))
         if labels is not None:
@@ -353,6 +366,32 @@ class Predictions:
             writer.writerow(["id", "label", *self.labels])
             for name, label, row in self:
                 writer.writerow([name, label, *map(_digits, row.tolist())])
+
+
+def _remedy(values: np.ndarray, total: np.ndarray) -> str:
+    """Return what numbers that are not probabilities may be, and what to do."""
+    if not np.isfinite(values).all():
+        return ""
+    if (values < 0).any() or values.max() > 100.5:
+        return " If they are logits or log-probabilities, take their softmax first"
+    if (np.abs(total - 100) <= 1).all():
+        return " They look like per cent: divide them by 100"
+    if values.max() <= 1:
+        return " If they are one yes or no for each label (sigmoid), divide each row by its sum"
+    return ""
+
+
+def _rounded(rows: Sequence[Sequence[str]], columns: Sequence[int], proba: np.ndarray) -> None:
+    """Divide rows by their sums, in place, where rounding of the cells explains their distance."""
+    fractions = [row[c].strip().partition(".")[2] for row in rows for c in columns]
+    if not fractions or not all(text.isdigit() or not text for text in fractions):
+        return
+    digits = max(map(len, fractions))
+    with np.errstate(invalid="ignore"):
+        total = proba.sum(axis=1, keepdims=True)
+        near = np.abs(total - 1) <= len(columns) * 0.5 * 10.0**-digits + EXACT
+    if 2 <= digits <= 4 and near.all():
+        proba /= total
 
 
 def _digits(value: float) -> str:

@@ -16,6 +16,7 @@ from sklearn.base import clone as _clone
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import (
     GridSearchCV,
+    GroupKFold,
     HalvingRandomSearchCV,
     RandomizedSearchCV,
     StratifiedGroupKFold,
@@ -73,8 +74,13 @@ def group_folds(
     count = len(np.unique(np.asarray(groups)))
     if count < 2:
         raise InputError("folds by group need at least two groups; there is one")
-    splitter = StratifiedGroupKFold(min(n_folds, count), shuffle=True, random_state=random_state)
-    return list(splitter.split(y, y, groups))
+    n_folds = min(n_folds, count)
+    splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=random_state)
+    folds = list(splitter.split(y, y, groups))
+    if all(len(held_out) for _, held_out in folds):
+        return folds
+    # few groups, each with few classes: stratifying may leave a fold without any clip
+    return list(GroupKFold(n_folds).split(y, y, groups))
 
 
 def search(

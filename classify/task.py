@@ -84,6 +84,12 @@ class Task:
     version: int = field(default=1, compare=False)
 
     def __post_init__(self):
+        for label in self.labels:
+            if label != label.strip() or label in ("id", "label"):
+                raise InputError(
+                    f"task {self.name!r} has the label {label!r}; expected a name without spaces "
+                    "around it, and not id or label, which are columns of a table of predictions"
+                )
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise InputError(
                 f"task {self.name!r} has the labels {list(self.labels)}; "

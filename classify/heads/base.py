@@ -85,6 +85,8 @@ class Head(ClassifierMixin, Stored):
             X = validate_data(self, X, **checks)
             targets = read_distributions(y, classes)
             check_consistent_length(X, targets.soft)
+            if not targets.soft.any(axis=0).all():
+                targets = _present(targets)  # nobody voted for some class
         else:
             if classes is not None:
                 raise InputError("classes names the columns of a 2-D y; y is 1-D: leave it out")

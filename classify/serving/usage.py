@@ -12,7 +12,7 @@ from ...cache.errors import AffektError
 if TYPE_CHECKING:
     from ..system import System
 
-__all__ = ["usage"]
+__all__ = ["pipeline", "usage"]
 
 SAID = "What a wonderful day!"
 
@@ -47,6 +47,26 @@ def usage(run: str | os.PathLike[str], name: str) -> str:
     if gone:
         lines += ["", f"`--encoder` names the folder of {', '.join(gone)}, wherever it is now."]
     return "\n".join(lines)
+
+
+def pipeline(run: str | os.PathLike[str], name: str) -> str:
+    """Return the Hub's name for what a system of a run does: by the inputs that it reads.
+
+    A system that predicts no new clips is taken to read audio.
+
+    Examples
+    --------
+    >>> pipeline("nowhere", "mean")
+    'audio-classification'
+    """
+    from ..system import open_system
+
+    try:
+        models = open_system(run, system=name).models.values()
+    except (AffektError, OSError):
+        return "audio-classification"
+    reads = {need.spec.modality for model in models for need in model.needs}
+    return "text-classification" if reads == {"text"} else "audio-classification"
 
 
 def _inputs(system: System) -> list[str]:

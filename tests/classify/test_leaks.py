@@ -112,3 +112,41 @@ def test_labels_that_one_side_has_not_are_said_where_something_is_trained():
 
     assert said("train") == ["test has clips of joy, and train has none"]
     assert said("test") == []
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("Ada", "ada"), ("s01", "s1"), ("bo", "bo "), ("José", "Jose\u0301")]
+)
+def test_one_speaker_in_two_spellings_on_two_sides_is_refused(train, test):
+    names = {"train": train, "test": test}
+    part = ["train", "test"]
+    table = clips(speaker=lambda i: names[part[i // 2 % 2]], split=lambda i: part[i // 2 % 2])
+    if table["speaker"][0] == table["speaker"][2]:  # a manifest makes these one already
+        with pytest.raises(InputError, match="in both train and test"):
+            splits(table, "column", dev_size=0)
+        return
+    with pytest.raises(InputError, match="differ only in case, spaces, leading zeros or Unicode"):
+        splits(table, "column", dev_size=0)
+    [forced] = splits(table, "column", dev_size=0, allow_speaker_overlap=True)
+    assert any("Write one name for one speaker" in text for text in forced.warnings)
+
+
+def test_a_copy_is_found_by_how_near_the_other_clips_are():
+    """A copy with noise has a cosine of 0.95, far below any fixed threshold that is safe."""
+    rng = np.random.default_rng(0)
+    voices = rng.normal(size=(30, 64))
+    here = voices[np.arange(240) % 20] + rng.normal(size=(240, 64))
+    there = voices[20 + np.arange(80) % 10] + rng.normal(size=(80, 64))
+    assert leaks.near_duplicates(here, there) == []
+    copies = here[:40] + 0.3 * rng.normal(size=(40, 64))
+    found = leaks.near_duplicates(here, np.concatenate([there, copies]))
+    assert [(a, b) for a, b, _ in found] == [(row, 80 + row) for row in range(40)]
+    assert min(cosine for *_, cosine in found) < 0.98
+
+
+def test_several_copies_of_one_clip_in_train_do_not_hide_each_other():
+    rng = np.random.default_rng(1)
+    clip = rng.normal(size=(60, 64))
+    here = np.concatenate([clip, clip[:10] + 0.1 * rng.normal(size=(10, 64))])
+    found = leaks.near_duplicates(here, clip[:10] + 0.1 * rng.normal(size=(10, 64)))
+    assert [b for _, b, _ in found] == list(range(10))

@@ -109,7 +109,7 @@ def test_labels_alone_are_hard_predictions(tmp_path):
         ("id,anger,joy\na,0.5,\n", "line 2, column 'joy': ''"),
         ("id,label,anger,joy\na,anger,0.4,0.6\n", "largest probability is that of 'joy'"),
         ("id,label,anger,joy\na,fear,0.4,0.6\n", "has the label 'fear'"),
-        ("id,anger,anger\na,0.4,0.6\n", "a label comes twice"),
+        ("id,anger,anger\na,0.4,0.6\n", "anger come twice"),
         ("id,anger,joy\na,0.4,nan\n", "not finite for 'a'"),
     ],
 )
@@ -134,3 +134,25 @@ def test_ties_go_to_the_first_label():
 def test_probabilities_cannot_be_changed_by_accident():
     with pytest.raises(ValueError, match="read-only"):
         some().proba[0, 0] = 1
+
+
+def test_files_of_other_programs_are_read_or_the_message_says_what_to_do(tmp_path):
+    def read(text):
+        (tmp_path / "pred.csv").write_text(text)
+        return Predictions.read(tmp_path / "pred.csv")
+
+    rounded = read("id,x,y,z\na,0.47,0.44,0.08\nb,0.33,0.33,0.33\n")
+    assert rounded.proba.sum(axis=1) == pytest.approx([1, 1])
+    assert rounded.proba[0, 0] == pytest.approx(0.47 / 0.99)
+    assert read("id;x;y\na;0.25;0.75\n").proba.tolist() == [[0.25, 0.75]]
+    assert read("id,x,y\na,-1e-17,1.0\n").proba.tolist() == [[0.0, 1.0]]
+    for text, message in (
+        ("id,x,y\na,0.40,0.40\n", "divide each row by its sum"),  # rounding does not explain it
+        ("id,x,y\na,39.5,60.5\n", "per cent: divide them by 100"),
+        ("id,x,y\na,-0.93,1.93\n", "softmax"),
+        (",id,x,y\n0,a,0.4,0.6\n", "index=False"),
+        ("id,id,x,y\na,b,0.4,0.6\n", "id come twice"),
+        ("file,x,y\na,0.4,0.6\n", "Name the column with the ids of the clips id"),
+    ):
+        with pytest.raises(InputError, match=message):
+            read(text)

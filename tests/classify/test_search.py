@@ -125,3 +125,10 @@ def test_mistakes_are_found_before_any_work():
         search(MLPHead(), {}, X, y)
     with pytest.raises(InputError, match="at least two groups"):
         search(LogisticHead(), {"C": [1]}, X, y, groups=np.zeros(120))
+
+
+def test_no_fold_is_empty_where_stratifying_few_groups_leaves_one_empty():
+    groups = np.repeat([0, 0, 1, 1, 1, 2, 2, 3, 3], 20)
+    y = np.repeat(["joy", "joy", "sad", "joy", "sad", "sad", "sad", "sad", "sad"], 20)
+    folds = group_folds(y, groups)
+    assert sorted(np.unique(groups[held]).tolist() for _, held in folds) == [[0], [1], [2], [3]]

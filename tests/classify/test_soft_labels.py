@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from affekt.cache import Manifest
 from affekt.cache.errors import InputError
-from affekt.classify.heads import LogisticHead, MLPHead
+from affekt.classify.heads import HEADS, LogisticHead, MLPHead
 from affekt.classify.votes import Votes, read_votes, score_votes
 from scipy.stats import entropy
 
@@ -126,3 +126,23 @@ def test_scores_against_raters_by_hand():
     assert perfect["cross_entropy"] == pytest.approx(perfect["rater_entropy"])
     with pytest.raises(InputError, match="expected"):
         score_votes(proba[:2], votes)
+
+
+@pytest.mark.parametrize("kind", ["logistic", "lda", "mlp"])
+def test_a_class_that_nobody_voted_for_is_left_out(kind):
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 3, 90)
+    X = rng.standard_normal((90, 4))
+    X[np.arange(90), true] += 8
+    votes = np.zeros((90, 4))
+    votes[np.arange(90), np.array([0, 2, 3])[true]] = 5
+    settings = {"max_epochs": 3, "hidden": (8,)} if kind == "mlp" else {}
+    head = HEADS[kind](**settings, random_state=0).fit(
+        X, votes, classes=["anger", "fear", "joy", "sad"]
+    )
+    assert head.classes_.tolist() == ["anger", "joy", "sad"]
+    assert head.predict_proba(X).shape == (90, 3)
+    if kind != "mlp":  # three epochs show the shapes only
+        assert (head.predict(X) == np.array(["anger", "joy", "sad"])[true]).mean() > 0.95
+    again = type(head).from_state(*head.get_state())
+    assert again.predict(X).tolist() == head.predict(X).tolist()
