@@ -384,13 +384,10 @@ def _remedy(values: np.ndarray, total: np.ndarray) -> str:
 def _rounded(rows: Sequence[Sequence[str]], columns: Sequence[int], proba: np.ndarray) -> None:
     """Divide rows by their sums, in place, where rounding of the cells explains their distance."""
     fractions = [row[c].strip().partition(".")[2] for row in rows for c in columns]
-    if not fractions or not all(text.isdigit() or not text for text in fractions):
-        return
     digits = max(map(len, fractions))
-    with np.errstate(invalid="ignore"):
-        total = proba.sum(axis=1, keepdims=True)
-        near = np.abs(total - 1) <= len(columns) * 0.5 * 10.0**-digits + EXACT
-    if 2 <= digits <= 4 and near.all():
+    total = proba.sum(axis=1, keepdims=True)
+    near = np.abs(total - 1) <= len(columns) * 0.5 * 10.0**-digits + EXACT
+    if 2 <= digits <= 4 and near.all() and "".join(fractions).isdigit():
         proba /= total
 
 
