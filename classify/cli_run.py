@@ -17,9 +17,10 @@ __all__ = ["report_outcome", "run", "say"]
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Check everything and count, but do no work.")
+@click.option("--force", is_flag=True, help="Take over the report folder of another recipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @click.pass_context
-def run(ctx: click.Context, recipe: Path, check: bool, as_json: bool) -> None:
+def run(ctx: click.Context, recipe: Path, check: bool, force: bool, as_json: bool) -> None:
     """Run RECIPE.yaml: extract, train, ensemble, compare, report.
 
     Only what changed since the last run is done again. Exit code 3 says that some clips could not
@@ -33,7 +34,7 @@ def run(ctx: click.Context, recipe: Path, check: bool, as_json: bool) -> None:
         return
     from .run import run as run_recipe
 
-    report_outcome(ctx, run_recipe(recipe, say=say), as_json=as_json)
+    report_outcome(ctx, run_recipe(recipe, force=force, say=say), as_json=as_json)
 
 
 def _check(recipe: Path, *, own: bool, as_json: bool) -> None:

@@ -14,6 +14,7 @@ from .drafts import drafted
 from .predictions import Predictions
 from .replay import Replay
 from .report import markdown, text_table
+from .serving.run_folder import check_whole
 
 
 class Comparison:
@@ -79,7 +80,9 @@ class Comparison:
             If it is none, or of a newer format.
         """
         path = Path(path)
-        path = path / "comparison.json" if path.is_dir() else path
+        if path.is_dir():
+            check_whole(path)
+            path = path / "comparison.json"
         if not path.exists():
             where = path.parent / "repeat-1"
             raise InputError(

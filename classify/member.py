@@ -32,7 +32,7 @@ from .task import Task
 if TYPE_CHECKING:
     from .model import Model
 
-__all__ = ["check_head", "is_done", "read_member", "read_seeds", "train_member"]
+__all__ = ["check_head", "is_done", "member_files", "read_member", "read_seeds", "train_member"]
 
 EPOCH = 2  # grows when the same recipe gives other numbers than before
 RECORD = "member.json"
@@ -87,6 +87,12 @@ def is_done(folder: Path, key: str) -> bool:
         return record["key"] == key and record["files"] == _digests(folder, record["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def member_files(folder: Path) -> list[Path]:
+    """Return the files that `train_member` left in a folder; others there are the user's."""
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return [folder / RECORD, *(folder / name for name in record["files"])]
 
 
 def read_member(folder: Path, labels: Sequence[str]) -> tuple[Predictions, Predictions | None, Any]:

@@ -1,7 +1,8 @@
 """Run a recipe: extract what is missing, train what changed, compare, report.
 
 Every step is kept under a key over all that decides its result, so a second run finds everything
-done, a changed member trains that member only, and a killed run goes on where it was. Rows that
+done, a changed member trains that member only, and a killed run goes on where it was; the report
+changes at once, when all of the next one is there. Rows that
 could not be embedded are quarantined: the run ends with exit code 3 and says how many and why.
 """
 
@@ -19,14 +20,15 @@ from ..cache.manifest import Manifest
 from .experiments.checks import check_recipe, check_sources, divide
 from .experiments.earlier import keep_earlier
 from .experiments.places import check_stored
+from .experiments.report_folder import ReportFolder, opened_report, read_state
 from .experiments.shares import Share, divisions, hopeful, recordings, share_out_all, sits_out
 from .experiments.split_file import write_split
-from .member import EPOCH, is_done, read_member, read_seeds, train_member
+from .member import EPOCH, is_done, member_files, read_member, read_seeds, train_member
 from .predictions import Predictions
 from .prepare import Prepared, open_source, prepare
 from .recipe import MemberEntry, Recipe
-from .repeats import REPEATS, repeats_table, summarise, write_repeats
-from .replay import FILES
+from .repeats import repeats_table, summarise, write_repeats
+from .serving.run_folder import check_whole
 from .split import Split
 from .stored import Stored, embed, keep_opened, look
 
@@ -36,7 +38,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Outcome", "is_current", "run"]
 
-STATE = "run.json"
 REPORT = 3  # grows when the same members give another report than before
 
 
@@ -67,12 +68,19 @@ class Outcome:
         return 3 if any(self.quarantined.values()) else 0
 
 
-def run(recipe: Recipe | str | Path, *, say: Callable[[str], None] = lambda line: None) -> Outcome:
+def run(
+    recipe: Recipe | str | Path,
+    *,
+    force: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+) -> Outcome:
     """Run a recipe, as far as it is not done already.
 
     Parameters
     ----------
     recipe : Recipe or path
+    force : bool
+        Take over the report folder of another recipe.
     say : callable, optional
         Told each step as it happens.
 
@@ -83,7 +91,8 @@ def run(recipe: Recipe | str | Path, *, say: Callable[[str], None] = lambda line
     Raises
     ------
     InputError
-        Anything wrong with what the recipe names, before any work.
+        Anything wrong with what the recipe names, before any work; or another run writes into the
+        report's folder.
 
     Examples
     --------
@@ -111,13 +120,14 @@ def run(recipe: Recipe | str | Path, *, say: Callable[[str], None] = lambda line
         check_stored(ready, stored)
         found = divide(ready, recordings(ready, stored))
         share_out_all(recipe, found, hopeful(stored))
-        for name, one in stored.items():
-            if one.pending:
-                stored[name] = embed(ready.sources[name], ready.cache, one, say)
-                new = len(stored[name].there) - len(one.there)
-                outcome.did.append(f"embedded {new} clips with {name}")
-        if not is_current(ready, stored, outcome):
-            _train_and_compare(ready, stored, found, outcome, say)
+        with opened_report(recipe.report, recipe.path, force=force) as report:
+            for name, one in stored.items():
+                if one.pending:
+                    stored[name] = embed(ready.sources[name], ready.cache, one, say)
+                    new = len(stored[name].there) - len(one.there)
+                    outcome.did.append(f"embedded {new} clips with {name}")
+            if not is_current(ready, stored, outcome):
+                _train_and_compare(ready, stored, found, report, outcome, say)
     for source in ready.sources.values():
         keep_opened(source, ready.cache)
     return outcome
@@ -168,15 +178,16 @@ def is_current(ready: Prepared, stored: Mapping[str, Stored], outcome: Outcome) 
     folder = ready.recipe.report
     outcome.quarantined = _quarantined(ready, stored)
     try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        if state["key"] != _run_key(ready, stored):
+        check_whole(folder)
+        state = read_state(folder)
+        if state is None or state["key"] != _run_key(ready, stored):
             return False
         for name, digest in state["files"].items():
             if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
                 return False
         outcome.table = state["table"]
         return True
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):  # InputError is a ValueError
         return False
 
 
@@ -184,6 +195,7 @@ def _train_and_compare(
     ready: Prepared,
     stored: Mapping[str, Stored],
     found: Sequence[Split],
+    report: ReportFolder,
     outcome: Outcome,
     say: Callable[[str], None],
 ) -> None:
@@ -200,25 +212,25 @@ def _train_and_compare(
         )
     for warning in dict.fromkeys(text for split in found for text in split.warnings):
         say(f"split: {warning}")
-    recipe.report.mkdir(parents=True, exist_ok=True)
-    keep_earlier(recipe.report, _embedded(ready, stored), say)
-    (recipe.report / STATE).unlink(missing_ok=True)
     if recipe.split.get("repeats", 1) == 1:
         [share] = shares.values()
-        outcome.table = _once(ready, stored, found, share, recipe.report, outcome, say).table()
+        outcome.table = _once(ready, stored, found, share, report, "", outcome, say).table()
     else:
         results = {}
         for number, (name, own) in enumerate(divisions(recipe, found).items(), 1):
             say(name)
-            folder = recipe.report / name.replace(" ", "-")
+            folder = name.replace(" ", "-")
             results[name] = _once(
-                ready, stored, own, shares[name], folder, outcome, say, curve=number == 1
+                *(ready, stored, own, shares[name], report, folder, outcome, say),
+                curve=number == 1,
             )
         summary = summarise(results, found)
-        write_repeats(recipe.report, summary)
+        write_repeats(report.work, summary)
         outcome.table = repeats_table(summary)
     outcome.did.append("compared members and ensembles")
-    _write_state(ready, stored, outcome)
+    report.take(report.made())
+    keep_earlier(recipe.report, _embedded(ready, stored), say)
+    report.finish({"key": _run_key(ready, stored), "table": outcome.table})
 
 
 def _once(
@@ -226,7 +238,8 @@ def _once(
     stored: Mapping[str, Stored],
     found: Sequence[Split],
     shares: Mapping[str, Share],
-    place: Path,
+    report: ReportFolder,
+    name: str,
     outcome: Outcome,
     say: Callable[[str], None],
     curve: bool = True,
@@ -236,8 +249,9 @@ def _once(
     from .run_compare import near_duplicates, run_curve
 
     recipe = ready.recipe
+    place = report.work / name
     place.mkdir(exist_ok=True)
-    write_split(found, place / "split.csv", say)
+    write_split(found, place / "split.csv", report.folder / name / "split.csv", say)
     spaces = {name: ready.cache.space(source.spec) for name, source in ready.sources.items()}
     tests: dict[str, Predictions] = {}
     devs: dict[str, Predictions] = {}
@@ -248,9 +262,11 @@ def _once(
         parts = shares[entry.name].parts
         if len(found) == 1:
             single[entry.name] = parts[0]
-        folder = place / "members" / entry.name
         key = _member_key(entry, ready, parts, stored)
-        if not is_done(folder, key):
+        last, folder = (top / name / "members" / entry.name for top in (report.folder, report.work))
+        if is_done(last, key):
+            folder = last
+        elif not is_done(folder, key):
             if entry.head:
                 say(f"{entry.name}: training on {len(parts[0].train)} clips")
             options = {
@@ -270,6 +286,7 @@ def _once(
                 say=say,
             )
             outcome.did.append(f"trained {entry.name}")
+        report.take(member_files(folder))
         tests[entry.name], dev, records[entry.name] = read_member(folder, ready.task.labels)
         seeds[entry.name] = read_seeds(folder, ready.task.labels)
         if dev is not None:
@@ -328,24 +345,3 @@ def _embedded(ready: Prepared, stored: Mapping[str, Stored]) -> dict[str, int]:
     """Return, by encoder, how many clips of this run have an embedding."""
     used = set(ready.labelled.ids)
     return {name: len(used & one.there) for name, one in stored.items()}
-
-
-def _write_state(ready: Prepared, stored: Mapping[str, Stored], outcome: Outcome) -> None:
-    """Write down what the report was made from; written last, so that a killed run goes on."""
-    folder = ready.recipe.report
-    names = ("split.csv", "comparison.json", "report.md", *FILES)
-    again = ready.recipe.split.get("repeats", 1)
-    places = [folder / f"repeat-{n}" for n in range(1, again + 1)] if again > 1 else [folder]
-    kept = [folder / name for name in (REPEATS, "report.md")] if again > 1 else []
-    for place in places:
-        kept += [place / name for name in names]
-        for name in ready.recipe.members:
-            kept += [path for path in (place / "members" / name).rglob("*") if path.is_file()]
-    files = {
-        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in kept
-    }
-    state = {"key": _run_key(ready, stored), "files": files, "table": outcome.table}
-    draft = folder / f"{STATE}.part"
-    draft.write_text(json.dumps(state, indent=1, ensure_ascii=False), encoding="utf-8")
-    draft.replace(folder / STATE)

@@ -25,7 +25,7 @@ from .predictions import Predictions
 from .reading import bears_gaps
 from .serving.answer import Answer, joined
 from .serving.fold_mean import FoldMean, mean_of, open_member
-from .serving.run_folder import read_comparison, readable_name
+from .serving.run_folder import check_whole, read_comparison, readable_name
 from .sides import Reason, Side, one_sided, told_reason, unusable
 
 if TYPE_CHECKING:
@@ -333,6 +333,7 @@ def open_system(
     if not str(place):
         raise InputError('"" names no model; expected a model folder, a Hub id or a run\'s folder')
     folder = Path(place)
+    check_whole(folder)
     if (folder / "repeats.json").is_file():
         raise InputError(
             f"{folder} holds repeats, each with models of its own; name one of them: "

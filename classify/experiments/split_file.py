@@ -11,23 +11,27 @@ from ..split import Split
 __all__ = ["write_split"]
 
 
-def write_split(found: Sequence[Split], path: Path, say: Callable[[str], None]) -> None:
+def write_split(
+    found: Sequence[Split], path: Path, before: Path, say: Callable[[str], None]
+) -> None:
     """Write id and part; with folds a third column names them.
 
-    What a division says of the clips that the file had before is compared first, and said.
+    What a division says of the clips that the last file had is compared first, and said.
 
     Parameters
     ----------
     found : sequence of Split
     path : Path
+    before : Path
+        The file of the last run; it need not be there.
     say : callable
     """
     rows = list(_rows(found))
-    moved, common = _moved(path, rows)
+    moved, common = _moved(before, rows)
     if moved:
         say(
             f"split: {moved} of {common} clips are in another part than in the last run, whose "
-            f"{path} is replaced; scores of the two runs do not compare"
+            f"{before} is replaced; scores of the two runs do not compare"
         )
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

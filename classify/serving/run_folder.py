@@ -10,7 +10,10 @@ from typing import Any
 
 from ...cache.errors import InputError
 
-__all__ = ["is_run", "read_comparison", "readable_name"]
+__all__ = ["READY", "WORK", "check_whole", "is_run", "read_comparison", "readable_name"]
+
+#: in the folder of a run: its next report while it is made, and while it is put in place
+WORK, READY = ".unfinished", ".ready"
 
 #: names of folders that say nothing of the model in them
 _PLAIN = re.compile(r"(best|checkpoint|final|model|out(put)?)([-_]?\d+)?|\d+|")
@@ -38,8 +41,25 @@ def is_run(place: str | os.PathLike[str]) -> bool:
     folder = Path(place)
     return bool(str(place)) and (
         any((folder / name).is_file() for name in ("comparison.json", "repeats.json"))
-        or (folder / "members").is_dir()
+        or any((folder / name).is_dir() for name in ("members", WORK, READY))
     )
+
+
+def check_whole(folder: Path) -> None:
+    """Check that a report is not half in place; one that was never finished is none.
+
+    Raises
+    ------
+    InputError
+        A run was killed there, or has not finished its first report.
+    """
+    if (folder / READY).is_dir():
+        raise InputError(
+            f"{folder}: a run was stopped while it put its report in place; run the recipe again"
+        )
+    done = ("comparison.json", "repeats.json")
+    if (folder / WORK).is_dir() and not any((folder / name).exists() for name in done):
+        raise InputError(f"{folder} is a run that was not finished; run its recipe again")
 
 
 def read_comparison(path: Path) -> dict[str, Any]:
