@@ -1,7 +1,7 @@
 """The command line `affekt`: finds a command, imports only it, and turns errors into exit codes.
 
 Data goes to stdout, progress and errors to stderr. Exit codes: 0 done, 1 failed, 2 wrong usage or
-input (before any work), 3 done but some rows were quarantined, 130 and 143 stopped by a signal.
+input (before any work), 3 done but some rows were quarantined, 129, 130, 143 stopped by a signal.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _import_nothing_from_here() -> None:
 
 
 def _exit_code(args: Sequence[str] | None, own: bool) -> int:
-    previous = signal.signal(signal.SIGTERM, _terminate)
+    previous = {one: signal.signal(one, _terminate) for one in _ending()}
     sys.unraisablehook, hook = _ask_again, sys.unraisablehook
     try:
         result: Any = affekt.main(args, prog_name="affekt", standalone_mode=False, obj=own)
@@ -168,7 +168,16 @@ def _exit_code(args: Sequence[str] | None, own: bool) -> int:
         return 1
     finally:
         sys.unraisablehook = hook
-        signal.signal(signal.SIGTERM, previous)
+        for one, handler in previous.items():
+            signal.signal(one, handler)
+
+
+def _ending() -> list[signal.Signals]:
+    """Return the signals that end a command; a hangup does not where nohup had it ignored."""
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
+        return [signal.SIGTERM]
+    return [signal.SIGTERM, hangup]
 
 
 def _terminate(number: int, frame: object) -> None:

@@ -121,6 +121,7 @@ def train_member(
     folder: Path,
     key: str,
     *,
+    moves_to: Path | None = None,
     split_options: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda message: None,
 ) -> None:
@@ -142,6 +143,8 @@ def train_member(
         folds `model-1/`, ..., and `model/` only if it is refitted on all of their clips.
     key : str
         See `is_done`.
+    moves_to : Path, optional
+        Where the folder will be moved.
     split_options : mapping, optional
         ``allow_speaker_overlap`` and ``allow_duplicates``, handed to `Model.fit`.
     say : callable, optional
@@ -152,6 +155,7 @@ def train_member(
     InputError
         As `Model.fit`; or several values to choose from and no dev clips.
     """
+    home = moves_to or folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
     beside.mkdir()
@@ -183,7 +187,7 @@ def train_member(
             else:
                 model = _classifier(entry, task, spaces[entry.on[0]])
                 record = {"classifier": model.record["classifier"]}
-            model.save_pretrained(beside / name)
+            model.save_pretrained(beside / name, moves_to=home / name)
             fitted.append(model)
             tests.append(model.predict(part.test))
             if len(part.dev):
@@ -195,7 +199,7 @@ def train_member(
             model, again["refit"] = refit(
                 entry, task, labelled, parts, spaces, fitted, records, say
             )
-            model.save_pretrained(beside / "model")
+            model.save_pretrained(beside / "model", moves_to=home / "model")
         _joined(tests).write(beside / "pred.csv")
         for seed, found in seeds.items():
             _joined(found).write(beside / SEEDS / f"{seed}.csv")

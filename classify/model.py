@@ -182,7 +182,13 @@ class Model(Predicts):
             clips = Manifest.from_rows(rows, source="the clips given")
         return self._named(list(ids), self.scaling.apply(values, clips))
 
-    def save_pretrained(self, folder: str | Path, *, note_encoders: bool = True) -> None:
+    def save_pretrained(
+        self,
+        folder: str | Path,
+        *,
+        note_encoders: bool = True,
+        moves_to: str | Path | None = None,
+    ) -> None:
         """Save to a folder: `config.json` and `model.safetensors`.
 
         Parameters
@@ -192,6 +198,8 @@ class Model(Predicts):
         note_encoders : bool
             Note in `encoders.json` where encoders that came from folders are. It is for this
             machine; nothing else in the folder names a path.
+        moves_to : path, optional
+            Where the folder will be moved; the note is relative to it.
         """
         self._check_trained()
         name = head_name(self.head_)
@@ -213,7 +221,9 @@ class Model(Predicts):
         encoders = b""
         if note_encoders:
             known = folders_of([one.space for one in self.features]) | self.encoder_folders
-            encoders = written_folders(known, [need.spec for need in self.needs], Path(folder))
+            encoders = written_folders(
+                known, [need.spec for need in self.needs], Path(moves_to or folder)
+            )
         write_folder(folder, config, arrays, encoders)
 
     @classmethod

@@ -212,6 +212,7 @@ def _train_and_compare(
         )
     for warning in dict.fromkeys(text for split in found for text in split.warnings):
         say(f"split: {warning}")
+    keep_earlier(recipe.report, _embedded(ready, stored), say)
     if recipe.split.get("repeats", 1) == 1:
         [share] = shares.values()
         outcome.table = _once(ready, stored, found, share, report, "", outcome, say).table()
@@ -229,7 +230,6 @@ def _train_and_compare(
         outcome.table = repeats_table(summary)
     outcome.did.append("compared members and ensembles")
     report.take(report.made())
-    keep_earlier(recipe.report, _embedded(ready, stored), say)
     report.finish({"key": _run_key(ready, stored), "table": outcome.table})
 
 
@@ -282,6 +282,7 @@ def _once(
                 spaces,
                 folder,
                 key,
+                moves_to=last,
                 split_options=options,
                 say=say,
             )

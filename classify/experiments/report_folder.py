@@ -206,22 +206,38 @@ def _check_owner(report: ReportFolder, force: bool) -> None:
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Lock a folder; the lock ends with the process, even if it is killed."""
+    path = folder / LOCK
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    handle = os.open(folder / LOCK, flags, 0o666)
-    try:
-        if fcntl is not None:
-            try:
+    while True:
+        handle = os.open(path, flags, 0o666)
+        try:
+            if fcntl is not None:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise InputError(
-                    f"another run writes into the report {folder}; wait until it has ended, or "
-                    "name another report"
-                ) from None
-            except OSError:  # a file system without locks
-                pass
+        except BlockingIOError:
+            os.close(handle)
+            raise InputError(
+                f"another run writes into the report {folder}; wait until it has ended, or name "
+                "another report"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        if _is(path, handle):
+            break
+        os.close(handle)  # the run before has just ended, and removed it
+    try:
         yield
     finally:
+        if fcntl is not None:
+            path.unlink(missing_ok=True)
+            fcntl.flock(handle, fcntl.LOCK_UN)  # a child that was forked has it open too
         os.close(handle)
+
+
+def _is(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
 
 
 def _digest(path: Path) -> str:
