@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from . import report_more
 from .bootstrap import FEWEST_GROUPS
 from .escape import md
@@ -23,6 +25,7 @@ COLUMNS = (
     ("weighted_f1", "weighted F1"),
 )
 MOST_PAIRS = 45
+MOST_GROUPS = 15
 
 
 def ordered(data: Data) -> list[str]:
@@ -202,18 +205,31 @@ def _main(data: Data) -> str:
 
 
 def _own_values(data: Data) -> str:
+    """The groups one by one: of every system where there are few, else the worst of the chosen."""
     values = data["groups"]["values"]
     if len(values) < 2:
         return ""
-    names = ordered(data)[:8]
+    few = len(values) < FEWEST_GROUPS
+    names = ordered(data)[: 8 if few else 1]
+    best = names[0]
+    shown = sorted(values, key=lambda row: (row["uar"][best], row["group"]))[:MOST_GROUPS]
     rows = [
         [md(row["group"]), str(row["clips"]), *(f"{row['uar'][name]:.3f}" for name in names)]
-        for row in values
+        for row in (values if few else shown)
     ]
-    return (
-        f"## Each {md(data['groups']['column'] or 'clip')}\n\nUAR of the classes that each has, "
-        "in place of intervals.\n\n" + table(["", "clips", *map(md, names)], rows)
-    )
+    title = f"## Each {md(data['groups']['column'] or 'clip')}"
+    if few:
+        text = "UAR of the classes that each has, in place of intervals."
+    else:
+        uar = sorted(row["uar"][best] for row in values)
+        text = (
+            f"UAR of {md(best)} over the classes that each has: lowest {uar[0]:.3f} "
+            f"({md(shown[0]['group'])}), median {float(np.median(uar)):.3f}, highest {uar[-1]:.3f}. "
+            "With few clips each, much of the difference is chance."
+        )
+        if len(shown) < len(values):
+            text += f" The lowest {len(shown)} of {len(values)}:"
+    return f"{title}\n\n{text}\n\n" + table(["", "clips", *map(md, names)], rows)
 
 
 def _reliability(data: Data) -> str:

@@ -33,6 +33,7 @@ def sections(data: Data, best: str) -> list[str]:
         ("calibration", _calibration),
         ("seeds", _seeds),
         ("transfer", _transfer),
+        ("speaker_scaling", _speaker_scaling),
     ):
         if data.get(key):
             found.append(write(data[key]))
@@ -161,6 +162,17 @@ def transfer_table(found: Data) -> str:
         for here in names
     ]
     return table(["", *map(md, names)], rows)
+
+
+def _speaker_scaling(found: Data) -> str:
+    before, after = found["dev_uar"], found["dev_uar_scaled"]
+    return (
+        f"## Speaker scaling\n\nWith `scale: speaker`, the dev UAR of {md(found['member'])} would "
+        f"be {after:.3f} in place of {before:.3f} ({after - before:+.3f}), on "
+        f"{found['dev_clips']} clips of {found['dev_speakers']} speakers. It subtracts what the "
+        "clips of a speaker have in common, and needs no labels for that. A prediction then "
+        "depends on the speaker's other clips, so new speakers need several."
+    )
 
 
 def _abstain(found: Data, best: str) -> str:

@@ -245,6 +245,7 @@ def _once(
     curve: bool = True,
 ) -> Comparison:
     """Train every member on one division of the clips (or its folds), and compare them there."""
+    from .experiments.speaker_gain import speaker_gain
     from .judge import judge
     from .run_compare import near_duplicates, run_curve
 
@@ -301,6 +302,10 @@ def _once(
         "members": {name: {"parts": record["parts"]} for name, record in records.items()},
     }
     more = run_curve(ready, single, devs, spaces, say) if curve else {}
+    allowed = {k: v for k, v in recipe.split.items() if k.startswith("allow_")}
+    more["speaker_scaling"] = speaker_gain(
+        recipe.members, ready.task, single, devs, records, spaces, allowed
+    )
     more["warnings"] = near_duplicates(found, spaces, {n: one.there for n, one in stored.items()})
     return judge(ready, found, tests, devs, about, place, seeds=seeds, more=more)
 

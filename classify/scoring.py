@@ -250,9 +250,12 @@ def mean_interval(
 def group_values(
     test: Part, systems: Mapping[str, Predictions], groups: str | None
 ) -> list[dict[str, Any]]:
-    """Return the UAR of each system on each group where there are too few for an interval."""
+    """Return the UAR of each system on each group, over the classes that the group has.
+
+    Empty where each clip is a group of its own.
+    """
     codes, _ = clusters(test.clips, groups)
-    if len(np.unique(codes)) >= FEWEST_GROUPS:
+    if groups is None or len(np.unique(codes)) == len(codes):
         return []
     names = cluster_names(test.clips, groups)
     rows = []

@@ -124,3 +124,24 @@ def test_a_planted_near_duplicate_is_warned_of(corpus, tmp_path):
     assert original[0] in warning
     report = (tmp_path / "out/report.md").read_text(encoding="utf-8")
     assert "planted" in report.split("## Systems")[0]
+
+
+def test_the_report_says_what_speaker_scaling_would_change(corpus):
+    """The same as a run with `scale: speaker`, at the settings that were chosen."""
+    found = {}
+    for scale in ("true", "speaker"):
+        text = RECIPE.replace("text: ngram", "speech: spectral").replace("on: text", "on: speech")
+        text = text.replace("C: [0.01, 1]", "C: 0.01").replace("C: 0.0001", f"scale: {scale}")
+        options = "compare: {n_resamples: 100, learning_curve: false, audit_audio: false}\n"
+        path = corpus / f"scale-{scale}.yaml"
+        path.write_text(f"{text}report: out-scale-{scale}\n{options}", encoding="utf-8")
+        run(path)
+        out = corpus / f"out-scale-{scale}"
+        found[scale] = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
+        assert "## Speaker scaling" in (out / "report.md").read_text(encoding="utf-8")
+    line = found["true"]["speaker_scaling"]
+    scaled = found["speaker"]["systems"]["weak"]["dev"]["uar"]
+    assert line["dev_uar_scaled"] == pytest.approx(scaled)
+    assert line["dev_uar"] == found["true"]["systems"][line["member"]]["dev"]["uar"]
+    assert line["dev_uar_scaled"] != line["dev_uar"]
+    assert found["speaker"]["speaker_scaling"]["member"] == "words"  # the other scales already
