@@ -8,8 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-
 from . import report_more
 from .bootstrap import FEWEST_GROUPS
 from .escape import md
@@ -25,7 +23,6 @@ COLUMNS = (
     ("weighted_f1", "weighted F1"),
 )
 MOST_PAIRS = 45
-MOST_GROUPS = 15
 
 
 def ordered(data: Data) -> list[str]:
@@ -74,7 +71,7 @@ def markdown(data: Data) -> str:
         _head(data),
         _warnings(data),
         _main(data),
-        _own_values(data),
+        report_more.each_group(data, ordered(data)),
         _pairs(data),
         *(_by(data, column) for column in data["by"]),
         _classes(data),
@@ -202,34 +199,6 @@ def _main(data: Data) -> str:
     return f"## Systems\n\n{text} Order: {order}.\n\n{table(header, rows)}\n\n" + (
         f"{_reliability(data)}\n\n{_expected(data)}".strip()
     )
-
-
-def _own_values(data: Data) -> str:
-    """The groups one by one: of every system where there are few, else the worst of the chosen."""
-    values = data["groups"]["values"]
-    if len(values) < 2:
-        return ""
-    few = len(values) < FEWEST_GROUPS
-    names = ordered(data)[: 8 if few else 1]
-    best = names[0]
-    shown = sorted(values, key=lambda row: (row["uar"][best], row["group"]))[:MOST_GROUPS]
-    rows = [
-        [md(row["group"]), str(row["clips"]), *(f"{row['uar'][name]:.3f}" for name in names)]
-        for row in (values if few else shown)
-    ]
-    title = f"## Each {md(data['groups']['column'] or 'clip')}"
-    if few:
-        text = "UAR of the classes that each has, in place of intervals."
-    else:
-        uar = sorted(row["uar"][best] for row in values)
-        text = (
-            f"UAR of {md(best)} over the classes that each has: lowest {uar[0]:.3f} "
-            f"({md(shown[0]['group'])}), median {float(np.median(uar)):.3f}, highest {uar[-1]:.3f}. "
-            "With few clips each, much of the difference is chance."
-        )
-        if len(shown) < len(values):
-            text += f" The lowest {len(shown)} of {len(values)}:"
-    return f"{title}\n\n{text}\n\n" + table(["", "clips", *map(md, names)], rows)
 
 
 def _reliability(data: Data) -> str:

@@ -5,11 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
+from .bootstrap import FEWEST_GROUPS
 from .escape import md
 from .markdown import score, table
 from .stats import p_text
 
 Data = Mapping[str, Any]
+MOST_GROUPS = 15
 THRESHOLDS = (
     "Thresholds that just reach an accuracy on dev, and what they do on test. They were picked for "
     "doing well on dev, so new speakers get less more often than not."
@@ -44,6 +48,41 @@ def sections(data: Data, best: str) -> list[str]:
     if data.get("conformal"):
         found.append(_conformal(data["conformal"], best))
     return found
+
+
+def each_group(data: Data, names: Sequence[str]) -> str:
+    """Return the groups one by one: all systems where they are few, else the worst of the first.
+
+    Parameters
+    ----------
+    data
+        `Comparison.data`.
+    names
+        Systems in the order of the report.
+    """
+    values = data["groups"]["values"]
+    if len(values) < 2:
+        return ""
+    few = len(values) < FEWEST_GROUPS
+    names = names[: 8 if few else 1]
+    best = names[0]
+    text = "UAR of the classes that each has, in place of intervals."
+    if not few:
+        values = sorted(values, key=lambda row: (row["uar"][best], row["group"]))
+        uar = [row["uar"][best] for row in values]
+        text = (
+            f"UAR of {md(best)} over the classes that each has: lowest {uar[0]:.3f} "
+            f"({md(values[0]['group'])}), median {float(np.median(uar)):.3f}, highest "
+            f"{uar[-1]:.3f}. With few clips each, much of the difference is chance."
+        )
+        if len(values) > MOST_GROUPS:
+            text += f" The lowest {MOST_GROUPS} of {len(values)}:"
+    rows = [
+        [md(row["group"]), str(row["clips"]), *(f"{row['uar'][name]:.3f}" for name in names)]
+        for row in values[:MOST_GROUPS]
+    ]
+    column = md(data["groups"]["column"] or "clip")
+    return f"## Each {column}\n\n{text}\n\n" + table(["", "clips", *map(md, names)], rows)
 
 
 def _audit(audit: Data) -> str:

@@ -104,3 +104,24 @@ def test_figures_are_drawn_from_the_data(comparison, tmp_path):
 
     assert "## Transfer by language" in markdown(data)
     assert "## Learning curve" in markdown(data)
+
+
+def test_every_speaker_is_shown_and_the_worst_is_named():
+    truth = Manifest.from_rows(
+        [
+            {"id": f"c{i}", "text": "-", "label": "xy"[i // 2 % 2], "speaker": f"s{i // 4}"}
+            for i in range(24)
+        ]
+    )
+    proba = np.eye(2)[[i // 2 % 2 for i in range(24)]]
+    proba[8:10] = [0.0, 1.0]  # both clips of x of s2 are wrong
+    system = {"sure": Predictions(truth.ids, ["x", "y"], proba)}
+    found = compare(system, truth, Task.from_labels(["x", "y"]), n_resamples=100)
+    assert {row["group"]: row["uar"]["sure"] for row in found.data["groups"]["values"]} == {
+        "s0": 1.0, "s1": 1.0, "s2": 0.5, "s3": 1.0, "s4": 1.0, "s5": 1.0,
+    }  # fmt: skip
+    assert "lowest 0.500 (s2), median 1.000, highest 1.000" in found.report()
+
+
+def test_a_row_of_a_latex_table_never_begins_with_a_bracket():
+    assert latex("[m] vs [n]") == "{[}m] vs {[}n]"
