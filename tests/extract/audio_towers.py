@@ -143,6 +143,11 @@ MODELS: dict[str, tuple[Callable[[], Any], str, Callable[[], Any]]] = {
         "PeAudioEncoder",
         lambda: tf.PeAudioFeatureExtractor(),
     ),
+    "granite_speech_encoder": (
+        _config("granite_speech_encoder", hidden_dim=32, num_layers=2, num_heads=4, output_dim=8),
+        "GraniteSpeechCTCEncoder",
+        lambda: tf.GraniteSpeechFeatureExtractor(),
+    ),
     "granite_speech5_encoder": (
         _config("granite_speech5_encoder", **_H, vocab_size=16, subsample_layers=[]),
         "GraniteSpeech5Encoder",
@@ -322,7 +327,7 @@ MODELS: dict[str, tuple[Callable[[], Any], str, Callable[[], Any]]] = {
 }
 
 
-def save_tower(name: str, folder: Path) -> Path:
+def save_tower(name: str, folder: Path, *, extractor_too: bool = True) -> Path:
     """Write the small model of this type and its feature extractor."""
     configure, class_name, extractor = MODELS[name]
     config = configure()
@@ -333,7 +338,8 @@ def save_tower(name: str, folder: Path) -> Path:
             if "running" in key:
                 value.add_(0.1)
     model.save_pretrained(folder)
-    extractor().save_pretrained(folder)
+    if extractor_too:
+        extractor().save_pretrained(folder)
     return folder
 
 

@@ -239,6 +239,43 @@ def test_ast_classifies_clips(folders):
     assert distance(answer.values, logits.softmax(-1)) <= 1e-5
 
 
+@pytest.mark.parametrize(
+    ("name", "mask", "dim"),
+    [
+        ("granite_speech_encoder", None, 160),
+        ("granite_speech5_encoder", "attention_mask", 320),
+        ("fun_asr_nano_encoder", "input_features_mask", 560),
+    ],
+)
+def test_towers_whose_extractor_needs_torchaudio_run_on_features(
+    name, mask, dim, tmp_path, monkeypatch
+):
+    features = torch.randn(1, 130, dim, generator=torch.Generator().manual_seed(3))
+    made = {"input_features": features, **({mask: torch.ones(1, 130).long()} if mask else {})}
+
+    class Made:
+        sampling_rate = 16000
+
+        def __call__(self, clips, **_options):
+            return made
+
+        def to_dict(self):
+            return {}
+
+    monkeypatch.setattr(
+        "affekt.extract.encoders.towers.features.extractor_of", lambda *_given: Made()
+    )
+    folder = save_tower(name, tmp_path / name, extractor_too=False)
+    [answer] = open_backend(str(folder)).embed([tone(20800)])
+    with torch.inference_mode():
+        masked = {mask: made[mask]} if mask else {}
+        output = whole_model(name, folder)(features, **masked, output_hidden_states=True)
+    before = [] if name == "fun_asr_nano_encoder" else output.hidden_states[:-1]  # of other widths
+    states = torch.cat([*before, output.last_hidden_state])
+    assert answer.frames == 130
+    assert distance(answer.values, states.mean(dim=1)) <= 1e-5
+
+
 @pytest.mark.skipif(
     tf.utils.is_torchaudio_available(), reason="there is torchaudio, which is not missed then"
 )
@@ -280,6 +317,7 @@ _ALIKE = {
 
 
 def test_every_audio_model_of_transformers_is_accounted_for():
+    assert set(FAMILIES) | set(REFUSED) <= set(tf.CONFIG_MAPPING)
     known = set(feature_extraction_auto.FEATURE_EXTRACTOR_MAPPING_NAMES)
     assert known - set(FAMILIES) - set(REFUSED) - _GENERIC == set()
     for name, types, _tower in ROWS:
@@ -304,7 +342,11 @@ def _tables() -> str:
     for name, types, tower in ROWS:
         kinds = ", ".join(f"`{kind}`" for kind in types.split())
         layers = "blocks + 1" if tower.layers else "1: the final output"
-        note = "needs torchaudio" if _ALIKE.get(name, "") is None else "compared in the tests"
+        note = (
+            "compared on features; needs torchaudio"
+            if _ALIKE.get(name, "") is None
+            else "compared in the tests"
+        )
         lines.append(f"| {name} | `{tower.code.split('.')[1]}` | {kinds} | {layers} | {note} |")
     lines += ["", "| refused `model_type` | why |", "|---|---|"]
     for reason in dict.fromkeys(REFUSED.values()):

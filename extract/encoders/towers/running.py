@@ -90,13 +90,22 @@ class TowerBackend(TransformerBackend):
         """Run once; the input of every block and the final output, ``(1, frames, dim)`` each."""
         tower, states, hooks = self._tower, [], []
         module = self._model.get_submodule(tower.entry)
-        for block in module.get_submodule(tower.layers) if tower.layers else ():
+        blocks = list(module.get_submodule(tower.layers)) if tower.layers else []
+        if blocks:  # as the library collects them: what enters the first, and what each gives
             hooks.append(
-                block.register_forward_pre_hook(
+                blocks[0].register_forward_pre_hook(
                     lambda _block, args, named: states.append(
-                        (args[0] if args else named["hidden_states"]).clone()
+                        args[0] if args else named["hidden_states"]
                     ),
                     with_kwargs=True,
+                )
+            )
+        for block in blocks[:-1]:
+            hooks.append(
+                block.register_forward_hook(
+                    lambda _block, _inputs, output: states.append(
+                        output[0] if isinstance(output, tuple) else output
+                    )
                 )
             )
         final: list[Any] = []

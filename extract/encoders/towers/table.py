@@ -100,7 +100,7 @@ ROWS: tuple[tuple[str, str, Tower], ...] = (
     ),
     (
         "Qwen3-ASR",
-        "qwen3_asr qwen3_forced_aligner qwen3_asr_encoder",
+        "qwen3_asr qwen3_asr_encoder",
         Tower("qwen3_asr.Qwen3ASREncoder", "Qwen3ASRFeatureExtractor", options=_MASKED),
     ),
     (
@@ -214,7 +214,12 @@ ROWS: tuple[tuple[str, str, Tower], ...] = (
     (
         "Fun-ASR-Nano",
         "fun_asr_nano fun_asr_nano_encoder",
-        Tower("fun_asr_nano.FunAsrNanoEncoder", "FunAsrNanoFeatureExtractor"),
+        Tower(
+            "fun_asr_nano.FunAsrNanoEncoder",
+            "FunAsrNanoFeatureExtractor",
+            layers="",  # the first block takes frames of another width
+            sizes=("", "hidden_size"),
+        ),
     ),
     (
         "Moonshine",
