@@ -31,6 +31,12 @@ if TYPE_CHECKING:
     from ..cache.manifest import Manifest
 
 FORMAT = 2
+JOINED = (
+    "dev joins the dev clips of all folds, and each of them is tested in another fold. What learns "
+    "(weights, calibration) was fitted for each test fold without that fold's clips; the choice of "
+    "the system and thresholds saw them as dev, so with many candidates the scores of the chosen "
+    "system are a little too high"
+)
 
 
 def compare(
@@ -136,6 +142,7 @@ def compare(
         tuning = Part.of(dev, dev_truth, task, "dev")
         shared = check_apart(tuning.clips, test.clips, allow=allow_overlap)
         tuning.warnings += shared
+    folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
     combined = combine_all(
         test.members,
         strategies,
@@ -144,6 +151,7 @@ def compare(
         clusters(tuning.clips, groups)[0] if tuning else None,
         calibrate=calibrate,
         subsets=subsets,
+        folds=[frozenset(part.test.ids) for part in folds] if len(folds) > 1 else (),
         random_state=random_state,
     )
     chosen = _chosen(combined)
@@ -170,7 +178,6 @@ def compare(
         random_state=random_state,
     )
     pairs_of = None if all_pairs else chosen
-    folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
     more = extras(
         test,
         tuning,
@@ -215,7 +222,7 @@ def compare(
             *warnings,
             *_few_groups(drawn, task, groups),
             *test.warnings,
-            *([] if tuning is None else _dev_warnings(tuning, combined)),
+            *([] if tuning is None else _dev_warnings(tuning, combined, folds)),
             *_warnings(folds),
         ],
         "chosen": chosen,
@@ -276,9 +283,13 @@ def _few_groups(drawn: Resamples, task: Task, groups: str | None) -> list[str]:
     ]
 
 
-def _dev_warnings(tuning: Part, combined: Mapping[str, Combined]) -> list[str]:
+def _dev_warnings(
+    tuning: Part, combined: Mapping[str, Combined], folds: Sequence[Split]
+) -> list[str]:
     left = [name for name, item in combined.items() if "not_eligible" in item.learnt]
     warnings = list(tuning.warnings)
+    if len(folds) > 1:
+        warnings.append(JOINED)
     if left:
         warnings.append(f"{', '.join(left)} could not be chosen: {ONE_GROUP}")
     return warnings

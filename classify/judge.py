@@ -45,7 +45,7 @@ def judge(
     ready : Prepared
     found : sequence of Split
     tests, devs : mapping of str to Predictions
-        By member; dev only where there is one split.
+        By member; dev of folds is joined, where no clip is dev twice.
     about : mapping
         What the run has to say beside the comparison; stored under ``run``.
     folder : Path
@@ -78,8 +78,7 @@ def judge(
         column for column in recipe.compare.get("by", ()) if column not in options["by"]
     ]
     dev: dict[str, Any] = {}
-    has_dev = len(found) == 1 and devs.keys() == tests.keys()
-    if has_dev and (dev_ids := common_ids(devs, order)):
+    if devs.keys() == tests.keys() and (dev_ids := common_ids(devs, order)):
         chosen = {name: member.select(dev_ids) for name, member in devs.items()}
         dev = {"dev": chosen, "dev_truth": ready.clips.select(dev_ids)}
 

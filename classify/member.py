@@ -203,8 +203,9 @@ def train_member(
         _joined(tests).write(beside / "pred.csv")
         for seed, found in seeds.items():
             _joined(found).write(beside / SEEDS / f"{seed}.csv")
-        if devs and len(parts) == 1:
-            devs[0].write(beside / "dev.csv")
+        dev_ids = [clip for one in devs for clip in one.ids]
+        if len(devs) == len(parts) and len(set(dev_ids)) == len(dev_ids):
+            _joined(devs).write(beside / "dev.csv")
         described = {
             "name": entry.name,
             "key": key,

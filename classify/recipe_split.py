@@ -38,7 +38,7 @@ def split_options(at: Located) -> dict[str, Any]:
             value.flag(key)
         else:
             value.number(key, whole=kind is int, least=0)
-    split = {"scheme": "speaker", **at.plain()}
+    split = {"scheme": "auto", **at.plain()}
     if split["scheme"] not in SCHEMES:
         at["scheme"].fail(
             f"unknown scheme {split['scheme']!r}; expected one of {', '.join(SCHEMES)}."

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .task import Task
 
 Scheme = Literal[
+    "auto",
     "column",
     "stratified",
     "speaker",
@@ -30,7 +31,9 @@ Scheme = Literal[
     "leave-one-corpus-out",
 ]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
-REPEATABLE = ("stratified", "speaker", "group-kfold")  # the others divide in one way only
+FEWEST, MANY = 5, 25  # speakers, between which every one of them is needed in test
+FEW = 3  # test speakers, of which nothing can be said about others
+REPEATABLE = ("auto", "stratified", "speaker", "group-kfold")  # the others divide in one way only
 NAMES = {
     **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
     **dict.fromkeys(("dev", "development", "val", "valid", "validation", "devel"), "dev"),
@@ -76,12 +79,14 @@ def splits(
     clips
         The manifest.
     scheme
+        ``auto`` (``group-kfold`` by speaker where 5 to 24 speakers are known, else ``speaker``),
         ``column`` (the parts that the manifest names), ``stratified`` (by label only), ``speaker``
         (speaker-disjoint and alike in labels), ``group-kfold`` (each group is tested once),
         ``leave-one-speaker-out``, ``leave-one-language-out``, ``leave-one-corpus-out``.
     test_size, dev_size
         Shares of all clips. dev comes out of what is not tested, by speaker where speakers are
-        known; in ``column`` only where the manifest names no dev.
+        known; in ``column`` only where the manifest names no dev. With folds no clip is dev twice:
+        in ``group-kfold`` dev is the next fold whatever `dev_size` above 0 is.
     random_state
         Seed; one seed gives one result.
     n_splits
@@ -128,6 +133,10 @@ def splits(
         clips, _ = task.select(clips)
     if len(clips) < 2:
         raise InputError(f"{clips.source}: {len(clips)} clips to split; expected at least 2")
+    if scheme == "auto":
+        speakers = len(set(leaks.speakers(clips)) - {""})
+        scheme = "group-kfold" if FEWEST <= speakers < MANY else "speaker"
+        group, n_splits = "speaker", FEWEST
     known = _digests(clips, digests)
     values = None if embed is None else np.asarray(embed(clips))
     found = []
@@ -178,20 +187,29 @@ def _scheme(
         yield "", deal_clips(labels[:, 1], clips.ids, shares, key), []
     elif scheme == "speaker":
         groups = _groups(clips, "speaker", scheme)
-        yield "", deal_groups(labels, groups, shares, key, strata=clips["dataset"]), []
+        parts = deal_groups(labels, groups, shares, key, strata=clips["dataset"])
+        yield "", parts, _few_speakers(groups[parts == 2])
     elif scheme == "group-kfold":
         groups, equal = _groups(clips, group, scheme), [1 / n_splits] * n_splits
         folds = deal_groups(labels, groups, equal, key, strata=clips["dataset"])
         for fold in range(n_splits):
             parts = np.where(folds == fold, 2, 0)
-            _carve_dev(clips, parts, labels, dev_size, f"{key}/{fold}", group)
+            if n_splits > 2 and dev_size:
+                parts[folds == (fold + 1) % n_splits] = 1
             yield f"fold {fold + 1}", parts, []
     else:
         held = HELD_OUT[scheme]
         groups = _groups(clips, held, scheme)
-        for value in np.unique(groups):
+        values = np.unique(groups)
+        free = np.ones(len(clips), dtype=bool)  # not dev in a fold before
+        for number, value in enumerate(values):
             parts = np.where(groups == value, 2, 0)
-            _carve_dev(clips, parts, labels, dev_size, f"{key}/{value}")
+            if held == "speaker" and dev_size and len(values) > 2:
+                parts[groups == values[(number + 1) % len(values)]] = 1
+            else:
+                share = min(dev_size, 1 / len(values))
+                _carve_dev(clips, parts, labels, share, f"{key}/{value}", free=free)
+            free &= parts != 1
             yield str(value), parts, []
 
 
@@ -222,20 +240,29 @@ def _carve_dev(
     labels: np.ndarray,
     dev_size: float,
     key: str,
-    group: str = "speaker",
+    *,
+    free: np.ndarray | None = None,
 ) -> None:
-    """Move a share of train to dev, whole groups where they are known, in place."""
+    """Move a share of train to dev, whole speakers where they are known, in place.
+
+    Clips that are not `free` stay in train, unless too few others are there.
+    """
     train = np.flatnonzero(parts == 0)
+    everyone = np.array(_names(clips, "speaker"), dtype=object)
+    if free is not None:
+        fresh = train[free[train]]
+        if len(set(everyone[fresh])) > 1 and len(fresh) > dev_size * len(parts):
+            train = fresh
     share = dev_size * len(parts) / max(len(train), 1)
     if not dev_size:
         return
     if share >= 1:
         raise InputError(f"dev_size={dev_size:g} leaves nothing of {len(train)} clips for train")
-    names = np.array(_names(clips, group), dtype=object)[train]
+    names = everyone[train]
     shares = [1 - share, share]
     if len(set(names)) == 1 and names[0]:
         raise InputError(
-            f"only {names[0]!r} is left of column {group!r} to divide into train and dev; set "
+            f"only the speaker {names[0]!r} is left to divide into train and dev; set "
             "dev_size=0, or hold out less"
         )
     if len(set(names) - {""}) > 1:
@@ -246,6 +273,16 @@ def _carve_dev(
     else:
         dealt = deal_clips(labels[train, 1], np.asarray(clips.ids)[train], shares, f"{key}/dev")
     parts[train] = dealt
+
+
+def _few_speakers(tested: np.ndarray) -> list[str]:
+    found = sorted(set(tested))
+    if len(found) > FEW:
+        return []
+    return [
+        f"test has {len(found)} speakers ({', '.join(found)}): too few for an interval or a test; "
+        "scheme: group-kfold tests every speaker once"
+    ]
 
 
 def _strata(clips: Manifest) -> np.ndarray:

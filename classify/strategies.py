@@ -124,6 +124,7 @@ def combine_all(
     *,
     calibrate: str | None = None,
     subsets: bool = False,
+    folds: Sequence[Container[str]] = (),
     random_state: int = 0,
 ) -> dict[str, Combined]:
     """Return every member and every strategy, fitted on dev and applied to test.
@@ -140,6 +141,9 @@ def combine_all(
         Name of a calibrator, fitted for each member on dev.
     subsets
         Also take the subset of members that is best on dev, for each closed-form strategy.
+    folds
+        Ids of test, fold by fold, where dev joins the dev clips of several folds: what learns
+        predicts each fold by what dev clips outside of it say.
     random_state
         Seed of the folds of dev.
 
@@ -162,7 +166,7 @@ def combine_all(
     if calibrate:
         calibrator(calibrate)
     result = {name: Combined(p, (name,)) for name, p in test.items()}
-    fitting = _Dev(dev, truth, groups, calibrate, random_state) if dev is not None else None
+    fitting = _Dev(dev, truth, groups, calibrate, random_state, folds) if dev is not None else None
     if fitting:
         for name, item in result.items():
             item.dev_predictions = fitting.members[name]
@@ -209,12 +213,16 @@ def _fit(
     calibrated, calibrators = fitting.calibrated(dev)
     rule.fit(calibrated, fitting.names)
     learnt = rule.describe()
+    learns = rule.learns or bool(calibrators)
     if calibrators:
         learnt["calibration"] = {m: c.describe() for m, c in calibrators.items()}
-        test = {m: calibrators[m].apply(p) for m, p in test.items()}
-    item = Combined(rule.combine(test), members, rule.name, learnt=learnt)
+    if learns and fitting.tested:
+        made = fitting.by_test_fold(rule, dev, test)
+    else:
+        ready = {m: calibrators[m].apply(p) if calibrators else p for m, p in test.items()}
+        made = rule.combine(ready)
+    item = Combined(made, members, rule.name, learnt=learnt)
     item.replay = Replay(rule, members, labels, calibrators)
-    learns = rule.learns or bool(calibrators)
     fitting.judge(item, fitting.out_of_fold(rule, dev) if learns else rule.combine(dev))
     return item
 
@@ -229,11 +237,13 @@ class _Dev:
         groups: np.ndarray | None,
         calibrate: str | None,
         random_state: int,
+        tested: Sequence[Container[str]] = (),
     ):
         if truth is None:
             raise InputError("dev predictions without their true labels; expected both")
         first = next(iter(members.values()))
         self.members, self.truth, self.calibrate = members, truth, calibrate
+        self.tested = tested
         self.names = [first.labels[code] for code in truth]
         groups = self.groups = np.arange(len(truth)) if groups is None else groups
         n_folds = min(5, len(np.unique(groups)))
@@ -287,15 +297,40 @@ class _Dev:
         """Predict each fold of dev by what was fitted on the others; None with one fold."""
         if not self.folds.any():
             return None
-        first = next(iter(members.values()))
+        return self._by_parts(
+            rule, members, members, [(self.folds == n, self.folds != n) for n in set(self.folds)]
+        )
+
+    def by_test_fold(self, rule: Ensemble, dev: Members, test: Members) -> Predictions:
+        """Predict each fold of test by what was fitted on the dev clips that are not in it."""
+        ids, dev_ids = (next(iter(one.values())).ids for one in (test, dev))
+        parts = [
+            (
+                np.array([name in fold for name in ids], dtype=bool),
+                np.array([name not in fold for name in dev_ids], dtype=bool),
+            )
+            for fold in self.tested
+        ]
+        return self._by_parts(rule, dev, test, parts)
+
+    def _by_parts(
+        self,
+        rule: Ensemble,
+        dev: Members,
+        asked: Members,
+        parts: Sequence[tuple[np.ndarray, np.ndarray]],
+    ) -> Predictions:
+        """Predict rows of `asked`, part by part, by what rows of dev say; two masks for each."""
+        first = next(iter(asked.values()))
         proba = np.empty_like(first.proba)
-        for fold in np.unique(self.folds):
-            inside = np.flatnonzero(self.folds == fold)
-            outside = np.flatnonzero(self.folds != fold)
-            learn = {m: _rows(p, outside) for m, p in members.items()}
+        for mask, learnt_from in parts:
+            inside, outside = np.flatnonzero(mask), np.flatnonzero(learnt_from)
+            if not len(inside):
+                continue
+            learn = {m: _rows(p, outside) for m, p in dev.items()}
             learn, calibrators = self.calibrated(learn, outside)
             fresh = deepcopy(rule).fit(learn, [self.names[row] for row in outside])
-            apply = {m: _rows(p, inside) for m, p in members.items()}
+            apply = {m: _rows(p, inside) for m, p in asked.items()}
             if calibrators:
                 apply = {m: calibrators[m].apply(p) for m, p in apply.items()}
             proba[inside] = fresh.combine(apply).proba

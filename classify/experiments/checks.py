@@ -302,20 +302,18 @@ def _check_compare(ready: Prepared, shares: Mapping[str, Share], found: Sequence
     if needs and len(recipe.members) > 1 and (lack := _without_dev(shares, found)):
         first = next(iter(needs.values()))
         first.fail(
-            f"{', '.join(needs)} learns on dev, and {lack}; expected scheme column, stratified or "
-            "speaker with a dev_size"
+            f"{', '.join(needs)} learns on dev, and {lack}; expected a dev_size above 0, "
+            "or a split column that names dev"
         )
 
 
 def _without_dev(shares: Mapping[str, Share], found: Sequence[Split]) -> str:
     """Say why members cannot be compared on dev; blank if they can."""
-    if len(found) > 1:
-        scheme = found[0].scheme
-        return f"the split {scheme!r} has folds, so no dev clips beside all test clips"
     lacking = [name for name, share in shares.items() if not share.has_dev]
     if lacking:
-        return f"{', '.join(lacking)} has no dev clips"
-    dev = [set(share.parts[0].dev.ids) for share in shares.values()]
+        each = " in each fold" if len(found) > 1 else ""
+        return f"{', '.join(lacking)} has no dev clips{each}"
+    dev = [{clip for part in share.parts for clip in part.dev.ids} for share in shares.values()]
     return "" if reduce(set.intersection, dev) else "no dev clip has what every member needs"
 
 

@@ -54,8 +54,9 @@ class Share:
 
     @property
     def has_dev(self) -> bool:
-        """Whether it is one split with dev clips."""
-        return len(self.parts) == 1 and len(self.parts[0].dev) > 0
+        """Whether each fold has dev clips, and none of them twice."""
+        ids = [clip for part in self.parts for clip in part.dev.ids]
+        return all(len(part.dev) for part in self.parts) and len(set(ids)) == len(ids)
 
 
 def share_out(
