@@ -1,0 +1,118 @@
+"""Folds by speaker whose dev clips are joined: chosen from and learnt on as one split is."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from affekt.cache import Manifest
+from affekt.classify import Predictions, splits
+from affekt.classify.compare import JOINED
+from affekt.classify.ensemble_fitted import WeightedEnsemble
+from affekt.classify.run import run
+from affekt.classify.strategies import combine_all
+
+WORDS = {"negative": "rain dark cry", "neutral": "table road chair", "positive": "sun laugh joy"}
+
+
+def corpus(speakers=10, clips=6, languages=("deu",)):
+    rng = np.random.default_rng(0)
+    return [
+        {
+            "id": f"{s}-{k}",
+            "text": " ".join(rng.choice(WORDS[label].split(), 3)) + f" {s} {k}",
+            "label": label,
+            "speaker": f"s{s}",
+            "language": languages[s % len(languages)],
+        }
+        for s in range(speakers)
+        for k, label in enumerate([*WORDS] * (clips // 3))
+    ]
+
+
+def dev_ids(found):
+    return [clip for split in found for clip in split.dev.ids]
+
+
+def test_every_clip_is_dev_once_and_tested_once():
+    clips = Manifest.from_rows(corpus())
+    for scheme in ("group-kfold", "leave-one-speaker-out"):
+        found = splits(clips, scheme)
+        assert sorted(dev_ids(found)) == sorted(clips.ids)
+        assert sorted(clip for split in found for clip in split.test.ids) == sorted(clips.ids)
+
+
+def test_held_out_languages_have_dev_clips_of_others_and_none_twice():
+    clips = Manifest.from_rows(corpus(18, languages=("deu", "pol", "urd")))
+    found = splits(clips, "leave-one-language-out", dev_size=0.2)
+    assert all(len(split.dev) for split in found)
+    assert len(set(dev_ids(found))) == len(dev_ids(found))
+
+
+def test_auto_takes_folds_where_speakers_are_few():
+    few, many = (Manifest.from_rows(corpus(n)) for n in (10, 30))
+    assert [split.scheme for split in splits(few, "auto")] == ["group-kfold"] * 5
+    assert [split.scheme for split in splits(many, "auto")] == ["speaker"]
+
+
+def test_one_to_three_test_speakers_are_warned_of():
+    [split] = splits(Manifest.from_rows(corpus(8)), "speaker")
+    [warning] = [text for text in split.warnings if "too few" in text]
+    assert "scheme: group-kfold" in warning
+
+
+@pytest.mark.parametrize("calibrate", [None, "temperature"])
+def test_what_learns_predicts_a_fold_without_the_labels_of_that_fold(calibrate):
+    rng = np.random.default_rng(0)
+    ids, labels = [f"c{row}" for row in range(60)], ("a", "b", "c")
+    truth = rng.integers(0, 3, 60)
+    fold = np.arange(60) % 3
+
+    def guess(sharpness):
+        proba = rng.dirichlet(np.ones(3), 60) + sharpness * np.eye(3)[truth]
+        return Predictions(ids, labels, proba / proba.sum(axis=1, keepdims=True))
+
+    dev, test = ({"x": guess(0.6), "y": guess(0.2)} for _ in range(2))
+    folds = [frozenset(np.array(ids)[fold == number]) for number in range(3)]
+    options = {"dev": dev, "truth": truth, "calibrate": calibrate}
+    found = combine_all(test, ["weighted"], **options, folds=folds)["weighted"]
+    for number in range(3):
+        changed = truth.copy()
+        changed[fold == number] = (truth[fold == number] + 1) % 3
+        other = combine_all(test, ["weighted"], **{**options, "truth": changed}, folds=folds)
+        rows = fold == number
+        np.testing.assert_array_equal(other["weighted"].test.proba[rows], found.test.proba[rows])
+        assert not np.array_equal(other["weighted"].test.proba[~rows], found.test.proba[~rows])
+    if calibrate is None:  # by hand
+        keep = np.flatnonzero(fold != 0)
+        rule = WeightedEnsemble().fit(
+            {m: p.select([ids[row] for row in keep]) for m, p in dev.items()},
+            [labels[truth[row]] for row in keep],
+        )
+        rows = [ids[row] for row in np.flatnonzero(fold == 0)]
+        wanted = rule.combine({m: p.select(rows) for m, p in test.items()}).proba
+        np.testing.assert_allclose(found.test.proba[fold == 0], wanted)
+
+
+def test_a_run_of_few_speakers_chooses_and_learns_over_its_folds(tmp_path):
+    Manifest.from_rows(corpus(8)).write(tmp_path / "clips.csv")
+    (tmp_path / "r.yaml").write_text(
+        """manifest: clips.csv
+task: valence
+cache: my.cache
+encoders: {text: ngram}
+members:
+  lr: {head: logistic, on: text, C: [0.01, 1]}
+  lda: {head: lda, on: text}
+ensembles: [mean, weighted]
+compare: {n_resamples: 100, learning_curve: false}
+report: out
+"""
+    )
+    assert run(tmp_path / "r.yaml").exit_code == 0
+    data = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert data["test"]["clips"] == data["dev"]["clips"] == 48
+    assert data["chosen"] in data["systems"]
+    assert data["systems"]["weighted"]["dev"]["uar"] > 0.5
+    assert JOINED in data["warnings"]
