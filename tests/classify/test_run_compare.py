@@ -91,7 +91,9 @@ def test_wrong_wishes_are_refused_before_any_work(corpus, text, message):
 
 def test_what_learns_on_dev_needs_one(corpus):
     path = corpus / "folds.yaml"
-    text = RECIPE.replace("scheme: speaker, test_size: 0.3", "scheme: group-kfold, n_splits: 3")
+    split = "scheme: group-kfold, n_splits: 3, dev_size: 0"
+    text = RECIPE.replace("scheme: speaker, test_size: 0.3, dev_size: 0.3", split)
+    text = text.replace("C: [0.01, 1]", "C: 1")
     path.write_text(text + "ensembles: [mean, stacking]\nreport: out-folds\n")
     assert Recipe.read(path).compare == {}
     with pytest.raises(InputError, match="stacking learns on dev"):
