@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import stat
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from .clips import Seen, seen
 from .digests import segment_digest
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from .manifest import Manifest
 
 __all__ = ["audio_digests"]
+
+log = logging.getLogger(__name__)
 
 
 def audio_digests(
@@ -34,6 +39,7 @@ def audio_digests(
     cache.clips.refresh()
     reading = _Reading(cache, clips, hash_files or rehash, rehash, refuse)
     digests = [reading.digest(i) if path else None for i, path in enumerate(clips["path"])]
+    _say_elsewhere(cache, clips, reading.elsewhere)
     if record and not cache.readonly and reading.seen:
         with suppress(OSError):  # the index is only a memo
             cache.clips.record(reading.seen)
@@ -55,6 +61,7 @@ class _Reading:
     refuse: bool
     files: dict[Path, str] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)  # what the index does not hold yet
+    elsewhere: int = 0  # clips whose content was read under another root, and is not here
 
     def digest(self, i: int) -> str | None:
         try:
@@ -86,4 +93,21 @@ class _Reading:
         found = self.cache.clips.remembered(self.clips, i)
         if len(found) > 1 and self.refuse:
             raise InputError(f"{self.clips.place(i)}: {self.clips['path'][i]!r} {DISPUTED}")
-        return found[0] if len(found) == 1 else None
+        if len(found) != 1:
+            return None
+        self.elsewhere += not self.cache.clips.knows_root(self.clips, i)
+        return found[0]
+
+
+def _say_elsewhere(cache: Cache, clips: Manifest, count: int) -> None:
+    """Say, once for each manifest, that embeddings may be of another corpus."""
+    if not count or clips.source in cache.said_elsewhere:
+        return
+    cache.said_elsewhere[clips.source] = count
+    recordings = int(np.count_nonzero(clips["path"] != ""))
+    log.warning(
+        "%s: %d of %d recordings are not in %s. Their embeddings are found by id and path, as read "
+        "in another folder: right for a copied cache, wrong for another corpus with the same ids "
+        "and paths",
+        *(clips.source, count, recordings, clips.root),
+    )

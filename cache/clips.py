@@ -125,6 +125,12 @@ class ClipIndex:
         here = last.get(root_name(clips.root))
         return [here] if here is not None else sorted(set(last.values()))
 
+    def knows_root(self, clips: Manifest, position: int) -> bool:
+        """Say whether a clip of this id and path was read under the root of this manifest."""
+        id_, *place = _place(clips, position)
+        root = root_name(clips.root)
+        return any(x.id == id_ and x.root == root for x in self._known.of(*place))
+
     def record(self, lines: Iterable[Seen]) -> None:
         """Store lines durably as one new segment; what is there already is left out."""
         known = self.refresh()._known

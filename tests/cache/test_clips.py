@@ -56,7 +56,7 @@ def test_digests_come_from_files_memo_and_index(cache, audio, monkeypatch):
     assert fresh[3] == audio_digest(b"audio 0", 0.5, 1.0)
     assert cache.digests(audio, "audio", hash_files=False) == [None] * 4
     assert record(cache, audio) == fresh
-    monkeypatch.setattr("affekt.cache.audio_digests.audio_digest", None)  # nothing is hashed again
+    monkeypatch.setattr(hashlib, "file_digest", None)  # nothing is hashed again
     assert Cache(cache.path).digests(audio, "audio", hash_files=False) == fresh
     shutil.rmtree(audio.root)
     assert Cache(cache.path).digests(audio, "audio") == fresh
@@ -281,3 +281,21 @@ def test_threads_share_the_index_while_another_writer_adds_to_it(cache, audio):
             thread.join()
         sys.setswitchinterval(interval)
     assert not errors
+
+
+def test_content_that_was_read_in_another_folder_is_said(tmp_path, caplog):
+    """A table with the ids and paths of another corpus, without its audio."""
+    (tmp_path / "a.wav").write_bytes(b"one")
+    rows = [{"id": "a", "path": "a.wav"}]
+    cache = Cache(tmp_path / "c")
+    [digest] = cache.digests(Manifest.from_rows(rows, root=tmp_path), "audio", record=True)
+    assert not caplog.records
+    other = Manifest.from_rows(rows, root=tmp_path / "elsewhere", source="other.csv")
+    for _ in range(2):
+        assert cache.digests(other, "audio") == [digest]
+    [record] = caplog.records
+    assert "other.csv: 1 of 1 recordings are not in" in record.getMessage()
+    assert cache.said_elsewhere == {"other.csv": 1}
+    (tmp_path / "a.wav").unlink()
+    assert cache.digests(Manifest.from_rows(rows, root=tmp_path), "audio") == [digest]
+    assert len(caplog.records) == 1
