@@ -260,7 +260,8 @@ def _pairs(data: Data) -> str:
             f"comparisons made here; in how many {column} which system is better. The test "
             f"exchanges the two systems within whole {column} ({how} exchanges); the correction "
             "is the step-down max-T of Westfall and Young. The interval is for one pair alone, so "
-            "it can leave out 0 where the corrected p shows nothing."
+            "it can leave out 0 where the corrected p shows nothing. Two systems are called equal "
+            "within 0.02 where the whole interval is."
         )
     text += ["", *lines]
     if len(shown) < len(pairs):

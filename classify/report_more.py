@@ -210,7 +210,8 @@ def _speaker_scaling(found: Data) -> str:
         f"be {after:.3f} in place of {before:.3f} ({after - before:+.3f}), on "
         f"{found['dev_clips']} clips of {found['dev_speakers']} speakers. It subtracts what the "
         "clips of a speaker have in common, and needs no labels for that. A prediction then "
-        "depends on the speaker's other clips, so new speakers need several."
+        "depends on the speaker's other clips, so new speakers need several. Its settings are "
+        "those chosen without it, and few dev speakers say little: try it as a member of its own."
     )
 
 

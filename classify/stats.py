@@ -197,6 +197,9 @@ def verdict(
     return f"{a} is {'better' if right_a > right_b else 'worse'} than {b}: {counts}"
 
 
+EQUAL = 0.02  # in UAR: systems whose interval of the difference is inside do the same
+
+
 def verdict_of_pair(row: Mapping[str, Any]) -> str:
     """Say in one sentence what the test of a pair showed: difference, interval, p, speakers.
 
@@ -227,6 +230,8 @@ def verdict_of_pair(row: Mapping[str, Any]) -> str:
         return f"{a} against {b}: {shown}; {counts}; too few for a test"
     p = f"p = {p_text(row['p_uar'])}, corrected {p_text(row['p_uar_corrected'])}"
     if not row["different"]:
+        if max(-low, high) <= EQUAL:
+            return f"{a} and {b} are equal within {EQUAL:g}: {shown}, {p}; {counts}"
         return f"{a} and {b}: no difference can be shown: {shown}, {p}; {counts}"
     return f"{a} is {'better' if gap > 0 else 'worse'} than {b}: {shown}, {p}; {counts}"
 

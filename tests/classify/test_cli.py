@@ -256,3 +256,23 @@ def test_paths_of_a_table_of_ones_own_and_with_a_root(tmp_path, monkeypatch):
         train = done("train", "--head", "logistic", "-o", f"m{len(root)}", *common)
         assert "test UAR" in train.output
         assert "Chosen on dev" in done("probe", *common).output
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("train", "--random-state", "-1"),
+        ("train", "--seeds", "0"),
+        ("probe", "--n-jobs", "0"),
+        ("probe", "--random-state", "4294967296"),
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_any_work(tmp_path, command, option, value):
+    from affekt.classify import cli_train
+    from click.testing import CliRunner
+
+    more = ["--head", "logistic", "-o", str(tmp_path / "m")] if command == "train" else []
+    arguments = ["clips.csv", "--cache", "c", "--task", "valence", "--space", "s", *more]
+    found = CliRunner().invoke(getattr(cli_train, command), [*arguments, option, value])
+    assert isinstance(found.exception, InputError)
+    assert str(found.exception).startswith(f"{option} is {value}; expected")

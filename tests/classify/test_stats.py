@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -137,3 +138,22 @@ def test_permutation_of_groups_is_level_where_mcnemar_is_not():
 )
 def test_p_is_never_printed_as_zero(p, text):
     assert stats.p_text(p).startswith(text)
+
+
+def test_equal_is_said_only_where_the_interval_supports_it():
+    row = {
+        "a": "mean", "b": "lr", "uar_difference": 0.004, "groups": 40, "p_uar": 0.3,
+        "p_uar_corrected": 0.5, "different": False, "groups_a_better": 9, "groups_b_better": 7,
+        "right_a": 60, "right_b": 59, "clips": 100,
+    }  # fmt: skip
+    for span, words in (
+        ([-0.012, 0.02], "equal within 0.02"),
+        ([-0.012, 0.0201], "no difference can be shown"),
+        ([-0.03, 0.01], "no difference can be shown"),
+        ([math.nan, math.nan], "no difference can be shown"),
+    ):
+        assert words in stats.verdict_of_pair({**row, "uar_difference_interval": span})
+    found = stats.verdict_of_pair(
+        {**row, "different": True, "uar_difference_interval": [0.001, 0.01]}
+    )
+    assert "mean is better than lr" in found
