@@ -200,6 +200,7 @@ def test_a_model_is_replaced_and_the_files_of_the_user_stay(place, tmp_path):
     model = top / "model"
     (model / "README.md").write_text("card")
     (model / ".git" / "objects").mkdir(parents=True)
+    (model / "empty").mkdir()
     (model / ".git" / "objects" / "config.json").write_text("{}")
     before = (model / "config.json").read_bytes()
     words = "train clips.csv --cache my.cache --space ngram --task valence --head logistic -o model"
@@ -207,6 +208,7 @@ def test_a_model_is_replaced_and_the_files_of_the_user_stay(place, tmp_path):
     assert (model / "config.json").read_bytes() != before
     assert (model / "README.md").read_text() == "card"
     assert (model / ".git" / "objects" / "config.json").read_text() == "{}"
+    assert (model / "empty").is_dir()
     assert [p.name for p in top.iterdir() if p.name.startswith(".")] == []
 
 

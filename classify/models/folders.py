@@ -69,7 +69,7 @@ def _carry_over(old: Path, new: Path, written: re.Pattern[str], inside: str = ""
             if any(written.fullmatch(_below(one, path, name)) for one in path.rglob("*")):
                 _carry_over(path, new / path.name, written, f"{name}/")
                 continue
-            if not any(path.iterdir()):
+            if not any(path.iterdir()) and (new / path.name).is_dir():
                 path.rmdir()
                 continue
         elif written.fullmatch(name):
