@@ -23,6 +23,7 @@ from .evaluation.choice import choice
 from .extras import extras
 from .part import Part, clusters
 from .predictions import Predictions
+from .recipe_compare import MOST_DRAWS
 from .splits import Split
 from .strategies import ONE_GROUP, Combined, Strategy, combine_all
 from .task import Task
@@ -262,14 +263,15 @@ def compare(
 
 
 def _check_numbers(n_resamples: int, level: float, random_state: int) -> None:
-    if n_resamples < 20:
+    if not 20 <= n_resamples <= MOST_DRAWS:
         raise InputError(
-            f"n_resamples is {n_resamples}; expected at least 20, and 10,000 for a report"
+            f"n_resamples is {n_resamples}; expected at least 20, 10,000 for a report and at most "
+            f"{MOST_DRAWS}"
         )
     if not 0.5 <= level < 1:
         raise InputError(f"level is {level}; expected a share from 0.5 to below 1, as 0.95")
-    if random_state < 0:
-        raise InputError(f"random_state is {random_state}; expected a number from 0")
+    if not 0 <= random_state < 2**32:
+        raise InputError(f"random_state is {random_state}; expected a number from 0 below 2^32")
 
 
 def _few_groups(drawn: Resamples, task: Task, groups: str | None) -> list[str]:

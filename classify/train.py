@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -160,6 +161,7 @@ def probe_space(
 
     if n_jobs == 0:
         raise InputError("--n-jobs is 0; expected 1 or more, or -1 for all cores")
+    n_jobs = min(n_jobs, os.cpu_count() or 1)  # more only cost memory
     store = Cache(cache, readonly=True)
     found = store.space(space)
     wanted = Task.of(task)

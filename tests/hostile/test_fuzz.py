@@ -22,9 +22,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from .mutations import damaged, option
-from .world import COMMANDS, OUTPUTS, READS, Kept, build, call
+from .world import COMMANDS, OUTPUTS, READS, SLOW, Kept, build, call
 
 COUNT = int(os.environ.get("AFFEKT_FUZZ", "0"))
+#: slow ones are tried less often
+NAMES = [name for name in COMMANDS for _ in range(1 if name in SLOW else 5)]
 SECONDS = 30  # a case that takes longer is one too
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
@@ -65,7 +67,7 @@ def command_of(words: list[str]) -> click.Command:
 
 
 def draw(rng: random.Random, kept: Kept, files: dict[str, list[Path]]) -> Case:
-    name = rng.choice(list(COMMANDS))
+    name = rng.choice(NAMES)
     words = list(COMMANDS[name])
     if rng.random() < 0.4:
         for _ in range(rng.choice([1, 1, 2])):

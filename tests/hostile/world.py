@@ -106,6 +106,7 @@ READS = {
     "transcribe": ["two.csv", "whisper/*"],
     "demo": ["two.csv", "task.yaml"],
 }
+SLOW = {"run", "extract model", "probe", "transcribe", "convert-scaler", "cache merge", "train"}
 #: where commands may write
 OUTPUTS = ("o", "out", "my.cache")
 
