@@ -5,7 +5,8 @@ BIN := .venv/bin
 export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint types wheel bench wheels gpu torture clean
+COUNT ?= 20000
+.PHONY: help demo test fuzz lint types wheel bench wheels gpu torture clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -24,6 +25,9 @@ demo: .venv/ready ## the main job on a synthetic corpus, or on yours: make demo 
 
 test: .venv/ready ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+fuzz: .venv/ready ## hostile files and options in every command: make fuzz COUNT=100000
+	AFFEKT_FUZZ=$(COUNT) OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -s tests/hostile/test_fuzz.py
 
 lint: .venv/ready ## ruff: style and format
 	$(BIN)/ruff check .

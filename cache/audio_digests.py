@@ -80,8 +80,8 @@ class _Reading:
                 try:
                     with path.open("rb") as file:
                         self.files[path] = hashlib.file_digest(file, "sha256").hexdigest()
-                except OSError:
-                    return self._remembered(i)
+                except OSError:  # it has changed: what it was before says nothing
+                    return None
             clip = self.clips.clip(i)
             digest = segment_digest(self.files[path], clip.start, clip.end)
         if digest is not None and not self.cache.clips.knows(self.clips, i, digest):

@@ -8,6 +8,7 @@ at least one durable shard.
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -19,6 +20,7 @@ from .digests import hex_bytes, key_words
 from .durable import LOCK, sync_folder
 from .errors import DamagedError
 from .image import shard_pieces
+from .permissions import shared_mode
 from .shard import Rows, Shard, open_shard
 from .verify import check_shard
 
@@ -242,7 +244,9 @@ def _alone(space: Space) -> Iterator[bool | None]:
     kept, twins too, and then two compactions at once do no harm.
     """
     space.make()
-    with (space.cache.path / "tmp" / f"{LOCK}{space.name}").open("wb") as file:
+    place = space.cache.path / "tmp" / f"{LOCK}{space.name}"
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(place, flags, shared_mode(place.parent)), "r+b") as file:
         if fcntl is None:
             yield None
             return

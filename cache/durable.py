@@ -15,14 +15,18 @@ import socket
 import stat
 import time
 import uuid
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 
 from .marker import check_cache_folder, is_temporary, mark
+from .permissions import share
 
-NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK}
+NO_LINKS = {
+    *(errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK),
+    *(errno.EXDEV, errno.EACCES),  # of AFS and some network file systems, where a rename is allowed
+}
 NO_FOLDER_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}  # of some FUSE and SMB systems
 DAY = 86_400.0  # seconds
 LOCK = "compact-"  # how the locks of compactions are called
@@ -115,6 +119,7 @@ def write_beside(pieces: Iterable[bytes | memoryview], tmp: Path) -> tuple[Path,
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
     try:
         try:
+            share(handle, tmp)
             for piece in pieces:
                 left = memoryview(piece)
                 while left:
@@ -152,13 +157,17 @@ def make_folder(path: Path, top: Path) -> None:
     """Make a folder and those above it, so that they stay.
 
     From the one that holds `top` down, each is flushed even if it was there: the process that made
-    it may not have come so far. Of those further up, only what is made here is flushed.
+    it may not have come so far. Of those further up, only what is made here is flushed. `top` is
+    made for its owner alone, and those in it have the permissions of the folder they are in.
     """
     check_cache_folder(top)
     inside = [path, *(p for p in path.parents if p.is_relative_to(top))]
     above = takewhile(lambda folder: not folder.exists(), top.parents)
     for folder in reversed([*inside, *above]):
-        made = _make(folder)
+        made = _make(folder, 0o700 if folder == top else 0o777)
+        if made and folder != top and folder.is_relative_to(top):
+            with suppress(OSError):  # of a file system without permissions
+                folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode))
         try:
             sync_folder(folder.parent)
         except PermissionError:
@@ -210,10 +219,10 @@ def leftovers(tmp: Path) -> list[Path]:
     return sorted(found)
 
 
-def _make(folder: Path) -> bool:
+def _make(folder: Path, mode: int = 0o777) -> bool:
     """Make a folder; return False if it was there."""
     try:
-        folder.mkdir()
+        folder.mkdir(mode)
     except FileExistsError:
         if not folder.is_dir():
             raise
@@ -229,11 +238,29 @@ def _link(beside: Path, target: Path) -> bool:
         return False
     except OSError as error:
         if error.errno not in NO_LINKS:
-            raise
-        if target.exists():  # a file system without links: rename, which would replace
-            return False
-        beside.rename(target)
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        with _alone_in(target.parent):
+            if os.path.lexists(target):
+                return False
+            beside.rename(target)
     return True
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that of two processes only one renames to a name that is free."""
+    try:
+        import fcntl
+    except ImportError:  # on Windows a rename never replaces
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # a file system that locks nothing
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
 
 
 def is_alive(pid: int) -> bool:

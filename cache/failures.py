@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from .digests import DIGEST
+from .permissions import share
 
 STORED = "stored"  # the code that takes an earlier line back
 
@@ -15,7 +16,9 @@ STORED = "stored"  # the code that takes an earlier line back
 def note_failure(path: Path, key: str | None, id: str, code: str, message: str) -> None:
     """Append a line. Losing it costs nothing but time, so it is not flushed to the disk."""
     line = json.dumps({"key": key, "id": id, "code": code, "message": message}) + "\n"
-    with path.open("a+b", buffering=0) as stream:
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "a+b", buffering=0) as stream:
+        share(stream.fileno(), path.parent)
         if stream.seek(0, os.SEEK_END):
             stream.seek(-1, os.SEEK_END)
             if stream.read(1) != b"\n":  # of a line that was never finished: not to go on in it

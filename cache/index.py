@@ -26,6 +26,7 @@ import numpy as np
 from .digests import hex_bytes, key_words
 from .durable import discard, unused
 from .errors import DamagedError
+from .permissions import shared_mode
 from .shard import Rows, open_shard
 from .vectors import Vectors
 
@@ -230,6 +231,7 @@ class Index:
         beside = unused(tmp)
         with contextlib.suppress(OSError):  # not flushed: a memo that a power cut cuts is ignored
             beside.write_bytes(image.getbuffer())
+            beside.chmod(shared_mode(tmp))
             beside.replace(self.folder / "index.npz")
         discard(beside)
 

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from .errors import InputError
+from .permissions import share
 
 __all__ = ["check_cache_folder", "is_temporary", "mark"]
 
@@ -47,6 +48,7 @@ def mark(path: Path) -> None:
     """Mark a folder as a cache; it is there."""
     try:
         handle = os.open(path / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        share(handle, path)
     except FileExistsError:
         return
     with os.fdopen(handle, "wb") as file:

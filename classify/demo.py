@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ..cache.errors import InputError
+from ..cache.errors import InputError, shaped
 from ..cache.manifest import Manifest
 from ..cache.outputs import check_output
 from .task import Task
@@ -110,7 +110,8 @@ def write_recipe(
 
 def _write_new(path: Path, text: str, advice: str) -> None:
     """Write a file that is not there, or that is the same already."""
-    data = text.encode()
+    with shaped(repr(str(path)), "names in UTF-8"):
+        data = text.encode()
     check_output("-o:", path, ours=lambda head: head == data, advice=advice)
     path.write_bytes(data)
 

@@ -93,6 +93,11 @@ def push_folder(
         for name in files
         if name != ENCODERS and not any(fnmatch.fnmatchcase(name, one) for one in allow)
     ]
+    if links := [name for name in files if (folder / name).is_symlink()]:
+        raise InputError(
+            f"{folder}: {', '.join(links[:8])} is a link, which could stand for any file of this "
+            "machine; only plain files are uploaded"
+        )
     if wrong or not files:
         raise InputError(
             f"{folder} holds {', '.join(wrong[:8]) or 'nothing'}; only {', '.join(allow)} are "

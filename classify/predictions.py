@@ -361,8 +361,11 @@ class Predictions:
         >>> Predictions.read(path).proba.tolist()
         [[0.25, 0.75]]
         """
+        # Python's csv leaves a carriage return bare, and reads it back as the end of the line
+        returns = any("\r" in text for text in (*self.ids, *self.labels))
+        quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
         with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
+            writer = csv.writer(file, lineterminator="\n", quoting=quoting)
             writer.writerow(["id", "label", *self.labels])
             for name, label, row in self:
                 writer.writerow([name, label, *map(_digits, row.tolist())])

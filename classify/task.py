@@ -23,7 +23,7 @@ import numpy as np
 from ..cache.errors import InputError, nearest
 from .labels import resolve, shipped
 from .located import read_yaml
-from .task_spec import check_spec, spec_of
+from .task_spec import check_label, check_spec, spec_of
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
@@ -95,6 +95,8 @@ class Task:
                 f"task {self.name!r} has the labels {list(self.labels)}; "
                 "expected at least two, each once"
             )
+        for label in self.labels:
+            check_label(label, f"task {self.name!r}")
 
     @classmethod
     def named(cls, name: str) -> Task:

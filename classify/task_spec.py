@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..cache.errors import InputError, nearest
+from ..cache.terminal import HIDDEN
 from .located import Located
 
 KEYS = (
@@ -88,6 +89,27 @@ def check_spec(spec: Mapping[str, Any], source: str) -> None:
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value):
             raise InputError(f"{source}: the value of {label} is {value!r}; expected a number")
+
+
+def check_label(label: object, source: str) -> None:
+    """Check that a task's label can head a column of ``pred.csv`` and be read back.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(label, str) or not label.strip():
+        raise InputError(f"{source}: the label {label!r} is blank; expected a text")
+    if label in ("id", "label"):
+        raise InputError(
+            f"{source}: a label is called {label!r}, as a column of every prediction file; rename "
+            f"it, such as {label + '_'!r}"
+        )
+    if label != label.strip() or HIDDEN.search(label) or "\n" in label or "\t" in label:
+        raise InputError(
+            f"{source}: the label {label!r} begins or ends with a blank or holds a control "
+            "character; remove it"
+        )
 
 
 def _word(item: Located, what: str) -> str:

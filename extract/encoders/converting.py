@@ -2,7 +2,8 @@
 
 The only place that reads a pickle, and only through ``torch.load(weights_only=True)``, which
 builds tensors and nothing else. The copy lies beside the digest memo, under the digest of what it
-was made from, so the next start reads safetensors.
+was made from, so the next start reads safetensors. A copy whose bytes are not those that were
+written is made again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from ...cache.durable import file_digest
 from ...cache.errors import InputError
 from .fingerprint import fingerprint, memo_folder
 
@@ -39,7 +41,8 @@ def converted(weights: Sequence[Path]) -> Path:
     digests = "\n".join(f"{path.name} {fingerprint(path)}" for path in weights)
     folder = memo_folder() / "converted" / hashlib.sha256(digests.encode()).hexdigest()[:40]
     target = folder / "model.safetensors"
-    if target.is_file():
+    note = folder / "model.safetensors.sha256"
+    if _is_whole(target, note):
         return folder
     from safetensors.torch import save_file
 
@@ -50,8 +53,19 @@ def converted(weights: Sequence[Path]) -> Path:
     with tempfile.TemporaryDirectory(dir=folder) as scratch:
         draft = Path(scratch) / target.name
         save_file(tensors, draft, metadata={"format": "pt"})
+        digest = Path(scratch) / note.name
+        digest.write_text(file_digest(draft), encoding="ascii")
         draft.replace(target)
+        digest.replace(note)
     return folder
+
+
+def _is_whole(target: Path, note: Path) -> bool:
+    """Whether a copy is there with the sha256 that was noted; all its bytes are read for it."""
+    try:
+        return file_digest(target) == note.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def _read_bin(path: Path) -> dict:

@@ -299,6 +299,10 @@ def test_push_refuses_what_does_not_belong(hub, tmp_path, monkeypatch):
     (folder / "audio/clip.wav").write_bytes(b"")
     with pytest.raises(InputError, match=r"audio, audio/clip\.wav, scaler\.pkl"):
         push_folder(folder, "o/n")
+    linked = _empty(tmp_path / "y")
+    (linked / "config.json").symlink_to("/etc/hostname")
+    with pytest.raises(InputError, match=r"config\.json is a link"):
+        push_folder(linked, "o/n")
     assert not any(asked.startswith("POST") for asked in hub.asked)
     go_offline(monkeypatch)
     (folder / "scaler.pkl").unlink()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
+
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.predictions import Predictions
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 LABELS = ("anger", "joy", "neutral")
@@ -156,3 +159,16 @@ def test_files_of_other_programs_are_read_or_the_message_says_what_to_do(tmp_pat
     ):
         with pytest.raises(InputError, match=message):
             read(text)
+
+
+ANY = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1)
+
+
+@given(st.lists(ANY, min_size=1, max_size=4, unique=True))
+@example(["a\rb", "\r", 'q"x', "=1+1", "a,b", "a\r\nb", " s "])
+def test_any_id_reads_back(ids):
+    wanted = Predictions(ids, ["no", "yes"], [[0.25, 0.75]] * len(ids))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "pred.csv")
+        wanted.write(path)
+        assert list(Predictions.read(path).ids) == list(wanted.ids)

@@ -303,3 +303,9 @@ def test_a_table_without_labels_says_which_columns_it_has():
     clips = Manifest.from_rows([{"id": "1", "text": "t", "lable": "joy"}])
     with pytest.raises(InputError, match=r"no column label; it has id, text, lable.*'lable'"):
         Task.named("valence").encode(clips)
+
+
+@pytest.mark.parametrize("label", ["id", "label", " joy", "joy ", "a\nb", "a\x1b[31mb", " "])
+def test_labels_that_a_prediction_file_cannot_hold_are_refused(label):
+    with pytest.raises(InputError, match="label"):
+        Task.from_labels([label, "other"])

@@ -12,6 +12,7 @@ from affekt.classify.cli import affekt
 from affekt.classify.raw import open_encoder
 from affekt.classify.recipe import Recipe
 from affekt.extract import Encoder
+from affekt.extract.encoders.converting import converted
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
@@ -124,3 +125,17 @@ def test_a_tokenizer_that_cannot_be_read_is_wrong_input(tmp_path):
     (tmp_path / "m" / "tokenizer.json").write_text(json.dumps({"model": []}))
     with pytest.raises(InputError, match="its tokenizer cannot be loaded"):
         Encoder(folder)
+
+
+def test_converted_weights_that_were_changed_are_converted_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    weights = tmp_path / "pytorch_model.bin"
+    torch.save({"w": torch.ones(3)}, weights)
+    copy = converted([weights]) / "model.safetensors"
+    good = copy.read_bytes()
+    copy.write_bytes(good[:-1] + b"\x41")  # another number, of the same shape
+    assert converted([weights]) == copy.parent
+    assert copy.read_bytes() == good
+    made = copy.stat().st_mtime_ns
+    converted([weights])
+    assert copy.stat().st_mtime_ns == made

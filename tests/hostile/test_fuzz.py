@@ -162,7 +162,7 @@ def test_no_case_ends_in_a_traceback_or_changes_an_input(world):
     counts: Counter[str] = Counter()
 
     @settings(
-        max_examples=COUNT or 150, derandomize=not COUNT, database=None, deadline=None,
+        max_examples=COUNT or 100, derandomize=not COUNT, database=None, deadline=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(st.integers(0, 2**64 - 1))
@@ -170,6 +170,8 @@ def test_no_case_ends_in_a_traceback_or_changes_an_input(world):
         case = draw(random.Random(seed), world, files)
         told = problem(case, world)
         counts[case.words[0]] += 1
+        if COUNT and not counts.total() % 500:
+            print(f"{counts.total()} cases, {len(found)} faults", flush=True)
         if told and told not in found:
             found[told] = case
             if COUNT:

@@ -108,7 +108,7 @@ READS = {
 }
 SLOW = {"run", "extract model", "probe", "transcribe", "convert-scaler", "cache merge", "train"}
 #: where commands may write
-OUTPUTS = ("o", "out", "my.cache")
+OUTPUTS = ("o", "out", "my.cache", "two.cache")
 
 
 def build(folder: Path) -> Path:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,7 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError
+from ...beside import beside
+from ...errors import InputError, shaped
 from .cells import FloatText, text_of
 from .json_tables import json_line_rows, json_rows
 from .separated import read_separated
@@ -112,9 +112,8 @@ def write_table(path: Path, columns: Mapping[str, Sequence[str]]) -> Path:
     if suffix not in WRITTEN:
         raise InputError(f"{path}: expected a name that ends in {', '.join(WRITTEN)}")
     rows = zip(*columns.values(), strict=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w", encoding="utf-8", newline="") as stream:
+    with shaped(path, "names and texts in UTF-8"), beside(path) as draft:
+        with draft.open("w", encoding="utf-8", newline="") as stream:
             if suffix == ".jsonl":
                 for row in rows:
                     line = dict(zip(columns, row, strict=True))
@@ -132,9 +131,7 @@ def write_table(path: Path, columns: Mapping[str, Sequence[str]]) -> Path:
                 )
                 writer.writerow(columns)
                 writer.writerows(rows)
-        beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
+        draft.replace(path)
     return path
 
 

@@ -236,9 +236,7 @@ def _kind(folder: Path) -> str:
 
     weights = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
     if config.get("model_type") in HEADS:
-        fine_tuned = any(
-            "Classification" in str(name) for name in config.get("architectures") or ()
-        )
+        fine_tuned = "Classification" in str(config.get("architectures"))
         whole = any((folder / name).is_file() for name in weights)
         return "classifier" if whole and (fine_tuned or _has_head(folder)) else ""
     for path in sorted(folder.glob("*.safetensors")):
