@@ -348,7 +348,7 @@ class Predictions:
                 )
 
     def write(self, path: str | PathLike[str]) -> None:
-        """Write `pred.csv`: id, label, one column per class; the digits read back equal.
+        """Write `pred.csv`: id, label, one column per class; digits and ids read back equal.
 
         Examples
         --------
@@ -361,11 +361,8 @@ class Predictions:
         >>> Predictions.read(path).proba.tolist()
         [[0.25, 0.75]]
         """
-        # Python's csv leaves a carriage return bare, and reads it back as the end of the line
-        returns = any("\r" in text for text in (*self.ids, *self.labels))
-        quoting = csv.QUOTE_ALL if returns else csv.QUOTE_MINIMAL
         with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n", quoting=quoting)
+            writer = csv.writer(file, lineterminator="\n", quoting=int("\r" in "".join(self.ids)))
             writer.writerow(["id", "label", *self.labels])
             for name, label, row in self:
                 writer.writerow([name, label, *map(_digits, row.tolist())])
