@@ -112,8 +112,8 @@ class ClipIndex:
 
     def knows(self, clips: Manifest, position: int, digest: str) -> bool:
         """Say whether a clip of this id and path was seen with this content."""
-        id_, *place = _place(clips, position)
-        return any(x.id == id_ and x.digest == digest for x in self._known.of(*place))
+        id_, path, start, end = _place(clips, position)
+        return any(x.id == id_ and x.digest == digest for x in self._known.of(path, start, end))
 
     def remembered(self, clips: Manifest, position: int) -> list[str]:
         """Return what a clip may be whose file is not at hand.
@@ -127,9 +127,9 @@ class ClipIndex:
 
     def knows_root(self, clips: Manifest, position: int) -> bool:
         """Say whether a clip of this id and path was read under the root of this manifest."""
-        id_, *place = _place(clips, position)
+        id_, path, start, end = _place(clips, position)
         root = root_name(clips.root)
-        return any(x.id == id_ and x.root == root for x in self._known.of(*place))
+        return any(x.id == id_ and x.root == root for x in self._known.of(path, start, end))
 
     def record(self, lines: Iterable[Seen]) -> None:
         """Store lines durably as one new segment; what is there already is left out."""
