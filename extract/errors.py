@@ -14,7 +14,7 @@ __all__ = ["CODES", "Unusable"]
 CODES = {
     "missing": "the file does not exist",
     "denied": "the file may not be read",
-    "outside": "the path leaves the manifest's root",
+    "outside": "the path leaves the root that was given",
     "not_a_file": "a folder, device, FIFO or socket",
     "bad_path": "a path that cannot be followed: too long, a loop of links, or a NUL in it",
     "changed": "the content is not the one that was hashed",

@@ -69,7 +69,7 @@ def test_D01_missing_file(folder, name):
 
 def test_D01_no_folder_and_a_file(folder, tmp_path):
     for place in (tmp_path / "none", folder / "config.json"):
-        with pytest.raises(InputError, match="no model folder"):
+        with pytest.raises(InputError, match="is not a model folder"):
             persist.read_folder(place)
 
 

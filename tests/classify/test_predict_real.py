@@ -24,6 +24,7 @@ encoders: {speech: spectral, text: ngram}
 split: {scheme: speaker, test_size: 0.3, dev_size: 0.25}
 members:
   logistic: {head: logistic, on: speech}
+  lda: {head: lda, on: speech}
   mlp: {head: mlp, on: speech, hidden: [[16]], max_epochs: 3}
   patch: {head: patch, on: speech, d_model: 32, feedforward: 64, max_epochs: 2}
   concat: {head: concat, on: [speech, text], hidden: [[16]], max_epochs: 3}
@@ -32,7 +33,7 @@ members:
 ensembles: [mean, max, weighted, geometric, median, vote, rank, stacking, greedy]
 compare: {calibrate: CALIBRATE, n_resamples: 100, learning_curve: false, audit_audio: false}
 """
-MEMBERS = ("logistic", "mlp", "patch", "concat", "mean fusion", "cross-attention")
+MEMBERS = ("logistic", "lda", "mlp", "patch", "concat", "mean fusion", "cross-attention")
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ def test_kill_9_at_random_then_resume_is_as_undisturbed(kind, processes, request
 
 
 @pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, -1)]
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 def test_V03_signals_end_it_softly(texts, tmp_path, number, code):
     table, encoder = texts
