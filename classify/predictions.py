@@ -362,10 +362,10 @@ class Predictions:
         [[0.25, 0.75]]
         """
         with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n", quoting=int("\r" in "".join(self.ids)))
+            quoting = csv.QUOTE_ALL if "\r" in "".join(self.ids) else csv.QUOTE_MINIMAL
+            writer = csv.writer(file, lineterminator="\n", quoting=quoting)
             writer.writerow(["id", "label", *self.labels])
-            for name, label, row in self:
-                writer.writerow([name, label, *map(_digits, row.tolist())])
+            writer.writerows([n, label, *map(_digits, row.tolist())] for n, label, row in self)
 
 
 def _remedy(values: np.ndarray, total: np.ndarray) -> str:
