@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["SHOWN", "as_rows", "is_output", "print_json", "say_remarks", "show", "write_output"]
 
+FEW = 5  # clips of one reason that are named one by one
 SHOWN = 20  # clips that are told readably; more are a table
 STARTS = (("id", "label"), ("id", "start", "end", "label"))  # of headers; labels follow
 
@@ -41,8 +42,12 @@ def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -
         Whether this is a timeline already; else one is the advice for what is too long.
     """
     reasons = {name: told_reason(reason) for name, reason in unread.items()} | answer.reasons
+    by_reason: dict[str, list[str]] = {}
     for name, reason in reasons.items():
-        say(f"{name}: not predicted: {reason}")
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        for named in names if len(names) <= FEW else [listed(names)]:
+            say(f"{named}: not predicted: {reason}")
     if not window and "too_long" in answer.failed.values():
         say("What is too long for the model becomes a timeline with --window SECONDS")
     by_remark: dict[str, list[str]] = {}

@@ -23,6 +23,7 @@ from ..extract.errors import Unusable
 from ..extract.files import read_file
 from .named import name_clips
 from .needs import Needs
+from .restore import looks_like_an_id
 from .sides import Reason, Side, refuse_failed
 
 __all__ = [
@@ -222,6 +223,10 @@ def find_encoder(
     """
     errors = []
     name = spec.fields["encoder"]["name"]
+    for place in places:
+        is_path = "/" in str(place) and not looks_like_an_id(place)
+        if is_path and not Path(place).expanduser().is_dir():
+            raise InputError(f"--encoder {place}: no such folder (encoders=)")
     for place in places if name not in BUILT_IN else ():
         try:
             return open_encoder(spec, place, device=device)

@@ -152,7 +152,7 @@ def _listed(inputs: Any) -> tuple[list[Any], bool]:
     if isinstance(inputs, str | os.PathLike) or is_audio(inputs):
         return [inputs], True
     if not isinstance(inputs, Iterable) or isinstance(inputs, dict) or hasattr(inputs, "columns"):
-        raise TypeError(f"cannot predict a {type(inputs).__name__}; expected {TAKEN}")
+        raise TypeError(f"cannot predict {type(inputs).__name__}; expected {TAKEN}")
     given = list(inputs)
     for one in given:
         if not isinstance(one, str | os.PathLike) and not is_audio(one):
@@ -160,7 +160,7 @@ def _listed(inputs: Any) -> tuple[list[Any], bool]:
             if isinstance(one, int | float):
                 hint = ". For a waveform: numpy.asarray(samples, 'float32')"
             raise TypeError(
-                f"cannot predict a list that holds a {type(one).__name__}; expected {TAKEN}{hint}"
+                f"cannot predict a list that holds {type(one).__name__}; expected {TAKEN}{hint}"
             )
     return given, False
 

@@ -169,6 +169,19 @@ def test_the_same_encoder_in_a_folder_of_another_name(tmp_path):
     [made] = Cache(tmp_path / "fresh").spaces()
     assert made.spec == space.spec
     assert len(made) == 1
+    (tmp_path / "two").rename(tmp_path / "one")
+    refused("nowhere: no such folder", tmp_path / "model", files[0],
+            "--encoder", tmp_path / "nowhere")  # fmt: skip
+
+
+def test_many_clips_of_one_reason_are_one_line(models, tmp_path):
+    (tmp_path / "wav").mkdir()
+    for number in range(9):
+        (tmp_path / "wav" / f"{number}.wav").write_text("a text")
+    told = predict(models / "speech", tmp_path / "wav")
+    assert told.exit_code == 3
+    [line] = [line for line in told.stderr.splitlines() if "not predicted" in line]
+    assert "4.wav and 4 more: not predicted: not_audio" in line
 
 
 def test_a_model_where_one_stands(models, tmp_path, monkeypatch):
