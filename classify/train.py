@@ -104,6 +104,8 @@ def train_model(
         refit=False,
         at=at,
     )
+    if not head:
+        raise InputError('--head is ""; expected the name of a head, as logistic')
     check_head(entry)
     wanted = Task.of(task)
     clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
@@ -288,7 +290,10 @@ def _setting(pair: str) -> tuple[str, Any]:
             return name, kind(value)
         except ValueError:
             continue
-    return name, yaml.safe_load(value)
+    try:
+        return name, yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {pair!r}: {value!r} is not a YAML value; quote it") from None
 
 
 def _layers(text: str) -> Any:

@@ -105,10 +105,10 @@ class Encoder:
         _one_of("long", long, POLICIES)
         _one_of("silence", silence, ("keep", "refuse"))
         _one_of("damage", damage, ("refuse", "accept"))
-        if not 0 < min_seconds <= max_seconds:
+        if not 0 < min_seconds <= max_seconds < math.inf:
             raise InputError(
                 f"min_seconds {min_seconds:g} and max_seconds {max_seconds:g}:"
-                " expected 0 < min_seconds <= max_seconds"
+                " expected 0 < min_seconds <= max_seconds, both finite"
             )
         model: dict[str, Any] = {
             "modality": modality,
