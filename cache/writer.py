@@ -128,6 +128,8 @@ class Writer:
             if error is None or self._error is None:  # after Ctrl-C too: what is there is kept
                 self.commit()
         finally:
+            # again, for a Ctrl-C that came before the commit had been ordered
+            self._orders.put(Batch(self._handed, self._batch))
             self._orders.put(None)
             self._thread.join()
             self._ended, self._handed = True, -math.inf  # the next row is an error
@@ -243,19 +245,20 @@ class Writer:
     # In the thread
 
     def _work(self) -> None:
-        while (order := self._orders.get()) is not None:
+        order: Batch | SimpleQueue | None
+        while True:
+            order = self._orders.get()
             try:
-                if self._error is not None:
-                    continue
-                if isinstance(order, Batch):
+                if self._error is None and isinstance(order, Batch):
                     self._take(order)
-                else:
+                elif self._error is None:
                     self._store()
             except BaseException as error:
                 self._error = error
-            finally:
-                if not isinstance(order, Batch):
-                    order.put(None)
+            if order is None:
+                return
+            if not isinstance(order, Batch):
+                order.put(None)
 
     def _take(self, batch: Batch) -> None:
         for values, note, ours in batch.rows:

@@ -13,7 +13,6 @@ import io
 import os
 import signal
 import sys
-import threading
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
@@ -23,6 +22,7 @@ from typing import Any
 import click
 
 from ..cache.errors import AffektError, nearest
+from ..cache.signals import ending
 from ..cache.terminal import PlainStream
 
 __all__ = ["affekt", "main"]
@@ -132,9 +132,8 @@ def _import_nothing_from_here() -> None:
     os.environ["PYTHONSAFEPATH"] = "1"  # read by every Python that is started from here
 
 
+@ending()
 def _exit_code(args: Sequence[str] | None, own: bool) -> int:
-    previous = {one: signal.signal(one, _terminate) for one in _ending()}
-    sys.unraisablehook, hook = _ask_again, sys.unraisablehook
     try:
         result: Any = affekt.main(args, prog_name="affekt", standalone_mode=False, obj=own)
         sys.stdout.flush()
@@ -166,35 +165,6 @@ def _exit_code(args: Sequence[str] | None, own: bool) -> int:
         else:
             click.echo("  AFFEKT_TRACEBACK=1 shows where it came from", err=True)
         return 1
-    finally:
-        sys.unraisablehook = hook
-        for one, handler in previous.items():
-            signal.signal(one, handler)
-
-
-def _ending() -> list[signal.Signals]:
-    """Return the signals that end a command; a hangup does not where nohup had it ignored."""
-    hangup = getattr(signal, "SIGHUP", None)
-    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
-        return [signal.SIGTERM]
-    return [signal.SIGTERM, hangup]
-
-
-def _terminate(number: int, frame: object) -> None:
-    """End as on Ctrl-C, through every `finally`, with the signal's own exit code."""
-    raise SystemExit(128 + number)
-
-
-def _ask_again(unraisable: sys.UnraisableHookArgs) -> None:
-    """Ask for the end again where Python swallowed it: a signal that met a destructor."""
-    if isinstance(unraisable.exc_value, KeyboardInterrupt):
-        number = signal.SIGINT
-    elif isinstance(unraisable.exc_value, SystemExit):
-        number = signal.SIGTERM
-    else:
-        sys.__unraisablehook__(unraisable)
-        return
-    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
 
 
 def _say(error: OSError) -> str:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -20,6 +19,7 @@ import numpy as np
 
 from ..cache.errors import AffektError, InputError
 from ..cache.manifest import Manifest
+from ..cache.signals import ending
 from .decoder import module_paths
 from .encoder import Encoder
 from .extraction import Extraction
@@ -181,9 +181,9 @@ def _died(number: int, status: int) -> AffektError:
     )
 
 
+@ending()
 def _serve() -> int:
     """Be a worker."""
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
     answers = sys.stdout
     sys.stdout = sys.stderr  # whatever a library prints must not get between our lines
 

@@ -8,6 +8,7 @@ import sys
 import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, row_key, text_digest
+from affekt.cache.writer import Writer
 from cache_toy import DIM, LAYERS, make_clips, make_spec, row_values
 
 SHAPE = (LAYERS, DIM)
@@ -83,6 +84,19 @@ def rows(space, clips):
 
 def test_ctrl_c_at_any_moment_neither_hangs_nor_drops_a_row(tmp_path):
     assert call(INTERRUPTED, tmp_path) == "done\n"
+
+
+def test_ctrl_c_before_the_last_rows_were_handed_over_keeps_them(space, monkeypatch):
+    def interrupted(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Writer, "commit", interrupted)
+    writer = space.writer()
+    for row in rows(space, make_clips(5)):
+        writer.add(*row)
+    with pytest.raises(KeyboardInterrupt):
+        writer.__exit__(None, None, None)
+    assert len(writer.stored) == len(space) == 5
 
 
 def test_a_writer_in_a_forked_process_says_so(tmp_path):

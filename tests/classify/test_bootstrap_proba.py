@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from affekt.classify import metrics
+import pytest
+from affekt.classify import bootstrap_proba, metrics
 from affekt.classify.bootstrap import draws, interval
 from affekt.classify.bootstrap_proba import LIMITS, proba_intervals
 from hypothesis import given, settings
@@ -29,7 +30,7 @@ def measured(truth, proba):
 
 
 @given(st.integers(0, 10_000))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10, deadline=None, derandomize=True)
 def test_equals_measures_of_the_drawn_clips(seed):
     truth, proba, groups = sample(seed)
     found = proba_intervals(truth, {"a": proba}, groups, VALUES, n_resamples=40)["a"]
@@ -39,17 +40,26 @@ def test_equals_measures_of_the_drawn_clips(seed):
         for row in counts.astype(int):
             rows = np.concatenate([np.tile(members[g], k) for g, k in enumerate(row)])
             samples.append(measured(truth[rows], proba[rows]))
-    whole = measured(truth, proba)
-    for name, value in whole.items():
-        sizes = np.bincount(groups)
-        effective = sizes.sum() ** 2 / (sizes**2).sum()
-        low, high = interval(value, np.array([one[name] for one in samples]), effective)
+    sizes = np.bincount(groups)
+    effective = sizes.sum() ** 2 / (sizes**2).sum()
+    for name, value in measured(truth, proba).items():
+        drawn = np.array([one[name] for one in samples])
+        floor = bootstrap_proba._floor(name, value, truth, proba)
+        low, high = interval(value, drawn, effective, floor=floor)
         least, most = LIMITS[name]
-        expected = max(low, least), min(high, most)
-        assert found[name][0] <= expected[0] + 1e-9  # the floor may widen, nothing may narrow
-        assert found[name][1] >= expected[1] - 1e-9
-        wider = np.diff(found[name])[0] / np.diff(expected)[0]
-        assert wider < 1.7
+        assert found[name] == pytest.approx((max(low, least), min(high, most)), abs=1e-9)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_the_floor_is_about_what_clips_drawn_alone_give(name):
+    """Against a bootstrap over clips: the floor never replaces speakers that differ."""
+    for seed in range(5):
+        truth, proba, _ = sample(seed, 60)
+        rng = np.random.default_rng(seed)
+        rows = rng.integers(0, len(truth), (400, len(truth)))
+        error = np.std([measured(truth[one], proba[one])[name] for one in rows])
+        floor = bootstrap_proba._floor(name, measured(truth, proba)[name], truth, proba)
+        assert 0.3 * error < floor < 1.7 * error
 
 
 def test_one_group_gives_no_interval():
