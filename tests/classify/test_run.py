@@ -133,17 +133,16 @@ def test_the_list_was_chosen_on_dev(finished):
     assert scores[part["chosen"]["settings"]["C"]] == max(scores.values())
 
 
-def test_a_second_run_does_nothing_in_under_5_seconds(project):
+def test_a_second_run_does_nothing_in_under_5_cpu_seconds(project):
     before = times(project)
-    seconds = []
-    for _ in range(3):  # the best counts: the machine may be busy with something else
-        start = time.perf_counter()
-        done = affekt("run", project / "recipe.yaml")
-        seconds.append(time.perf_counter() - start)
-        assert done.returncode == 0, done.stderr
-        assert "Nothing to do" in done.stderr
-        assert "speech-lr" in done.stdout
-    assert min(seconds) < 5
+    spent = os.times()
+    done = affekt("run", project / "recipe.yaml")
+    now = os.times()
+    assert done.returncode == 0, done.stderr
+    assert "Nothing to do" in done.stderr
+    assert "speech-lr" in done.stdout
+    user, system = now.children_user, now.children_system
+    assert user + system - spent.children_user - spent.children_system < 5
     assert times(project) == before
 
 
