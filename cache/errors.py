@@ -125,6 +125,23 @@ def shaped(source: object, expected: str) -> Iterator[None]:
         raise InputError(f"{source}: {error}; expected {expected}") from error
 
 
+def check_characters(text: str, place: object) -> None:
+    r"""Refuse a lone surrogate, as JSON can hold: UTF-8 has no bytes for it.
+
+    Examples
+    --------
+    >>> check_characters("joy\ud800", "a.json")
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: a.json: '\ud800' is half a character; expected text
+    """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        found = text[error.start]
+        raise InputError(f"{place}: {found!r} is half a character; expected text") from None
+
+
 def nearest(word: str, choices: Iterable[str]) -> str:
     """Return the end of an error message that names the choice most like `word`, or nothing.
 

@@ -13,6 +13,7 @@ import click
 
 from ..cache.errors import InputError
 from ..cache.manifest.options import ROOT
+from ..extract.device import DEVICE
 from .cli_run import say
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     help="What happens to audio of which more than 50 ms and 1 % are missing or unreadable."
     "  [default: as the model's encoder]",
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda ...")
+@DEVICE
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write .csv (pred.csv) or .jsonl."
@@ -90,6 +91,7 @@ def predict(
     from .missing_text import heard, with_text
     from .named import long_names, name_clips
     from .predict_output import SHOWN, as_rows, print_json, say_remarks, show, write_output
+    from .predictions import check_columns
     from .system import open_system
 
     _check_options(ctx.params)
@@ -102,6 +104,8 @@ def predict(
     if one_speaker:
         clips = _of_one_speaker(clips, chosen)
     _check_places(output, figure, inputs, clips)
+    if output is not None and output.suffix != ".jsonl":
+        check_columns(chosen.nothing().labels, output)
     if cache is not None and not cache.is_file():  # a packed one is a file
         check_cache_folder(cache)
     for note in named.notes:

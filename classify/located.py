@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 import yaml
 
-from ..cache.errors import InputError, nearest
+from ..cache.errors import InputError, check_characters, nearest
 
 __all__ = ["Located", "read_yaml"]
 
@@ -202,8 +202,8 @@ def _located(loader: yaml.SafeLoader, node: yaml.Node | None, source: str) -> Lo
     if isinstance(node, yaml.MappingNode):
         found: dict[str, Located] = {}
         for key_node, value_node in node.value:
-            key = str(key_node.value)
             key_line = key_node.start_mark.line + 1
+            key = _characters(str(key_node.value), f"{source}:{key_line}")
             if key in found:
                 Located(key, source, key_line).fail(
                     f"{key!r} stands twice (first on line {found[key].line})"
@@ -214,6 +214,8 @@ def _located(loader: yaml.SafeLoader, node: yaml.Node | None, source: str) -> Lo
         return Located(found, source, line)
     if isinstance(node, yaml.SequenceNode):
         return Located([_located(loader, item, source) for item in node.value], source, line)
+    if isinstance(node, yaml.ScalarNode):
+        node.value = _characters(node.value, f"{source}:{line}")
     plain = isinstance(node, yaml.ScalarNode) and node.style is None
     if plain and node.tag == "tag:yaml.org,2002:str" and _EXPONENT.fullmatch(node.value):
         return Located(float(node.value), source, line, node.value)
@@ -222,3 +224,11 @@ def _located(loader: yaml.SafeLoader, node: yaml.Node | None, source: str) -> Lo
         return Located(loader.construct_object(node), source, line, written)
     except ValueError as error:  # 2020-13-45 has the form of a date
         raise InputError(f"{source}:{line}: {written!r}: {error}; quote it if it is text") from None
+
+
+def _characters(text: str, place: str) -> str:
+    r"""Return a text with pairs of surrogates joined: JSON writes ``"\ud83d\ude00"`` for one."""
+    if not text.isascii():
+        text = text.encode("utf-16", "surrogatepass").decode("utf-16", "surrogatepass")
+        check_characters(text, place)
+    return text

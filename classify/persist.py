@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ..cache.errors import DamagedError, InputError, nearest
+from ..cache.errors import DamagedError, InputError, check_characters, nearest
 from ..cache.outputs import check_output_folder
 from .models.folders import aside_of, replace_folder
 
@@ -235,6 +235,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: not JSON: {error}") from None
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a JSON object")
+    check_characters(json.dumps(data, ensure_ascii=False), path)
     return data
 
 

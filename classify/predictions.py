@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cache.errors import InputError, nearest
+from ..cache.errors import InputError, check_characters, nearest
 from ..cache.manifest.columns import normal
 from .drafts import drafted
 
@@ -360,12 +360,40 @@ class Predictions:
         a,yes,0.25,0.75
         >>> Predictions.read(path).proba.tolist()
         [[0.25, 0.75]]
+
+        Raises
+        ------
+        InputError
+            A label that would not read back, such as ``id``, which older models may have.
         """
+        check_columns(self.labels, path)
+        check_characters("".join([*self.ids, *self.labels]), path)
         with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-            quoting = csv.QUOTE_ALL if "\r" in "".join(self.ids) else csv.QUOTE_MINIMAL
+            unsafe = "\r" in "".join([*self.ids, *self.labels])
+            quoting = csv.QUOTE_ALL if unsafe else csv.QUOTE_MINIMAL
             writer = csv.writer(file, lineterminator="\n", quoting=quoting)
             writer.writerow(["id", "label", *self.labels])
             writer.writerows([n, label, *map(_digits, row.tolist())] for n, label, row in self)
+
+
+def check_columns(
+    labels: Iterable[str],
+    path: str | PathLike[str],
+    others: Sequence[str] = ("id", "label"),
+) -> None:
+    """Check that each label can head a column of a file of predictions and be read back.
+
+    Raises
+    ------
+    InputError
+    """
+    for label in labels:
+        if label in others or label != label.strip() or not label:
+            raise InputError(
+                f"{path}: the label {label!r} of this model would not read back from a table, as "
+                "its name is that of another column, or has blanks around it; write .jsonl instead "
+                "(affekt predict -o NAME.jsonl), or rename it with Predictions.renamed"
+            )
 
 
 def _remedy(values: np.ndarray, total: np.ndarray) -> str:

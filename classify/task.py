@@ -13,7 +13,7 @@ import json
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,6 +65,8 @@ class Task:
         Match raw labels without regard to case and surrounding space.
     version
         Of the file that it comes from, for people; the hash tells tasks apart.
+    saved
+        From a record, which may hold labels that new tasks may not: ``id``, blanks around a name.
 
     Examples
     --------
@@ -82,20 +84,15 @@ class Task:
     values: Mapping[str, float] = field(default_factory=dict, repr=False)
     ignore_case: bool = False
     version: int = field(default=1, compare=False)
+    saved: InitVar[bool] = False
 
-    def __post_init__(self):
-        for label in self.labels:
-            if label != label.strip() or label in ("id", "label"):
-                raise InputError(
-                    f"task {self.name!r} has the label {label!r}; expected a name without spaces "
-                    "around it, and not id or label, which are columns of a table of predictions"
-                )
+    def __post_init__(self, saved: bool):
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise InputError(
                 f"task {self.name!r} has the labels {list(self.labels)}; "
                 "expected at least two, each once"
             )
-        for label in self.labels:
+        for label in () if saved else self.labels:
             check_label(label, f"task {self.name!r}")
 
     @classmethod
@@ -220,6 +217,7 @@ class Task:
                 record.get("values", {}),
                 record.get("ignore_case", False),
                 record.get("version", 1),
+                saved=True,
             )
         except KeyError as error:
             raise InputError(f"a task record without {error}") from error

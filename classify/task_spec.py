@@ -11,7 +11,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from ..cache.errors import InputError, nearest
+from ..cache.errors import InputError, check_characters, nearest
 from ..cache.terminal import HIDDEN
 from .located import Located
 
@@ -100,6 +100,7 @@ def check_label(label: object, source: str) -> None:
     """
     if not isinstance(label, str) or not label.strip():
         raise InputError(f"{source}: the label {label!r} is blank; expected a text")
+    check_characters(label, f"{source}: the label {label!r}")
     if label in ("id", "label"):
         raise InputError(
             f"{source}: a label is called {label!r}, as a column of every prediction file; rename "
@@ -187,3 +188,4 @@ def _check_text(value: Any, what: str, source: str) -> None:
             f"{source}: {what} is {value!r}, expected text: quote it"
             " (no, yes, on, off, null and dates are not text for YAML)"
         )
+    check_characters(str(value), f"{source}: {what}")

@@ -12,7 +12,7 @@ import numpy as np
 from ..cache.errors import InputError
 from ..cache.manifest import Manifest
 from .drafts import drafted
-from .predictions import Predictions
+from .predictions import Predictions, check_columns
 from .sides import Reason
 
 __all__ = ["check_window", "spans", "timeline_rows", "window_id", "windows", "write_timeline"]
@@ -137,6 +137,7 @@ def timeline_rows(
 
 def write_timeline(path: str | PathLike[str], clips: Manifest, predictions: Predictions) -> None:
     """Write a CSV: id of the recording, start, end, label, one probability column per class."""
+    check_columns(predictions.labels, path, ("id", "start", "end", "label"))
     with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "start", "end", "label", *predictions.labels])

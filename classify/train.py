@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..cache.cache import Cache
-from ..cache.errors import InputError
+from ..cache.errors import InputError, check_characters
 from ..cache.manifest import Manifest
 from .choosing import Part, choose
 from .located import Located
@@ -291,7 +291,9 @@ def _setting(pair: str) -> tuple[str, Any]:
         except ValueError:
             continue
     try:
-        return name, yaml.safe_load(value)
+        found = yaml.safe_load(value)
+        check_characters(str(found), f"--set {pair}")
+        return name, found
     except yaml.YAMLError:
         raise InputError(f"--set {pair!r}: {value!r} is not a YAML value; quote it") from None
 

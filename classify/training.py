@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from ..cache.errors import AffektError, InputError
+from ..cache.errors import AffektError
+from ..extract.device import find_device
 from .graphed import GraphedStep
 
 __all__ = [
@@ -81,18 +82,7 @@ def pick_device(device: str) -> torch.device:
     InputError
         A device that is unknown or not there.
     """
-    if device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except (RuntimeError, AssertionError, TypeError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(
-            f"device {device!r} cannot be used ({reason}); expected 'auto', 'cpu' or a device "
-            "that torch finds"
-        ) from None
-    return found
+    return torch.device(find_device(device))
 
 
 @contextlib.contextmanager

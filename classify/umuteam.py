@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..cache.errors import AffektError, InputError, nearest
+from ..extract.device import find_device
 from ..extract.errors import Unusable
 from .foreign import with_weights
 
@@ -89,7 +90,7 @@ def load_umuteam(
     affekt.cache.errors.InputError: mode 'sound'; expected one of text, audio, concat, mean, mul...
     """
     check_mode(mode, language)
-    _device(device)
+    find_device(device)
     place = with_weights(str(model), revision)
     if mode == "text":
         classifier = _text_backend(place.folder, device, classifier=True)
@@ -111,7 +112,7 @@ def load_umuteam(
     return Umuteam(
         *(mode, LABELS[language], place.name),
         text_model=text_model,
-        net=net.to(_device(device)),
+        net=net.to(find_device(device)),
         extractor=extractor,
     )
 
@@ -286,18 +287,3 @@ def _text_backend(folder: Path, device: str | None, **options: Any) -> Backend:
 def _text_width(net: Any) -> int:
     dim = net.config.classifier_proj_size
     return net.classifier.dense.in_features - dim if net.mode == "concat" else dim
-
-
-def _device(device: str | None) -> str:
-    import torch
-
-    try:
-        found = torch.device(device or ("cuda:0" if torch.cuda.is_available() else "cpu"))
-    except RuntimeError as error:
-        raise InputError(f"unknown device {device!r}; expected cpu, cuda or cuda:N") from error
-    if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
-        raise InputError(
-            f"device {device!r}: torch sees {torch.cuda.device_count()} CUDA devices here; "
-            "expected one of them, or cpu"
-        )
-    return str(found)

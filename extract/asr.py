@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..cache.errors import InputError
+from .device import find_device
 
 __all__ = ["ENGINES", "NO_SPEECH", "UNLIKELY", "Engine", "Heard", "judged"]
 
@@ -98,8 +99,7 @@ class Whisper:
         import torch
         from transformers import WhisperForConditionalGeneration, WhisperProcessor
 
-        if device == "auto":
-            device = "cuda" if torch.cuda.is_available() else "cpu"
+        device = find_device(device)
         self.processor: Any = WhisperProcessor.from_pretrained(folder, local_files_only=True)
         with _quiet():
             loaded: Any = WhisperForConditionalGeneration.from_pretrained(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..cache.manifest.options import ROOT, read_clips
+from .device import DEVICE
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
@@ -46,7 +47,7 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option(
     "--pooling", help="mean, mean+std, max, cls or last  [default: the folder's, or mean]"
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+@DEVICE
 @click.option("--dtype", default="float32", show_default=True, help="To compute in.")
 @click.option(
     "--store-dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True

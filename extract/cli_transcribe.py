@@ -10,6 +10,7 @@ import click
 from ..cache.manifest.options import ROOT, read_clips
 from ..cache.marker import check_cache_folder
 from ..cache.outputs import check_output, recordings
+from .device import DEVICE
 
 __all__ = ["transcribe"]
 
@@ -40,7 +41,7 @@ __all__ = ["transcribe"]
     default="transformers",
     show_default=True,
 )
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1 ...")
+@DEVICE
 @click.option("--dtype", default="float32", show_default=True)
 @click.option(
     "--damage",

@@ -28,6 +28,7 @@ SAMPLING_RATE = 16_000  # Hz
 SHORTEST = 0.1  # seconds
 SILENCE = 1e-4  # root mean square without the mean: -80 dBFS
 EPOCH = 1
+DTYPES = ("float32", "float16", "bfloat16")  # of the engine transformers
 
 
 class Transcriber:
@@ -78,6 +79,8 @@ class Transcriber:
             )
         if damage not in DAMAGE:
             raise InputError(f"damage={damage!r}; expected one of {', '.join(DAMAGE)}")
+        if engine == "transformers" and dtype not in DTYPES:
+            raise InputError(f"dtype={dtype!r}; expected one of {', '.join(DTYPES)}")
         self.name = name
         self.damage = damage
         self.language = whisper_code(language) if language else None

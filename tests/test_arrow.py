@@ -40,6 +40,7 @@ RAW = {
     "hub.py",  # finds model folders as encoders are found
     "foreign.py",  # checkpoints that others made: UMUTeam's and Vocametrix's take raw clips
     "umuteam.py",
+    "training.py",  # on a device, which has one check
     "as_model.py",  # of published checkpoints: puts heads behind encoders
     "finetuned.py",
     "valence.py",

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...cache.errors import InputError, nearest
 from ..backend import Backend
+from ..device import find_device
 from ..pooling import POOLINGS
 from .checkpoint import Checkpoint, find_checkpoint
 from .checkpoints.reading import library_errors
@@ -126,7 +127,7 @@ def _open(
     options: dict[str, Any] = {
         "modality": chosen,
         "dtype": dtype,
-        "device": _device(device),
+        "device": find_device(device),
         "batching": batching,
         "allow_extra": _patterns(allow_extra),
     }
@@ -211,22 +212,6 @@ def _check_generic(checkpoint: Checkpoint, chosen: Any) -> None:
             f"{checkpoint.name} is a {chosen.__name__}, an encoder with a decoder; which of its "
             "states are meant is a guess that is not made here. Save its encoder alone"
         )
-
-
-def _device(device: str) -> str:
-    import torch
-
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        kind = torch.device(device).type
-    except RuntimeError as error:
-        raise InputError(
-            f"unknown device {device!r}; expected auto, cpu, cuda or cuda:N"
-        ) from error
-    if kind == "cuda" and not torch.cuda.is_available():
-        raise InputError(f"device={device!r}: no CUDA device here; use 'auto' or 'cpu'")
-    return device
 
 
 def _known_pooling(pooling: str, name: str) -> str:

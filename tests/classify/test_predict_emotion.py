@@ -194,7 +194,7 @@ def test_a_device_that_is_not_there(toolkit, monkeypatch, device):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     for mode in ("audio", "text"):
-        with pytest.raises(InputError, match=f"device '{device}'.* 0 CUDA devices"):
+        with pytest.raises(InputError, match=f"device '{device}'.*0 CUDA devices"):
             predict_emotion(audio, TEXT, mode=mode, device=device, model_config_path=config)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
-from ...errors import InputError, listed, nearest
+from ...errors import InputError, check_characters, listed, nearest
 from .cells import text_of
 
 
@@ -59,11 +59,7 @@ def _rows(
                     names.append(name)
                     known.add(name)
         values = [text_of(row.get(name), lambda place=place: place) for name in names]
-        try:
-            "".join(value for value in [*row, *values] if isinstance(value, str)).encode()
-        except UnicodeEncodeError as error:
-            found = error.object[error.start]
-            raise InputError(f"{place}: {found!r} is half a character; expected text") from None
+        check_characters("".join(v for v in [*row, *values] if isinstance(v, str)), place)
         yield number, values
 
 

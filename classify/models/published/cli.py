@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ....cache.errors import InputError
+from ....extract.device import DEVICE
 
 __all__ = ["import_model"]
 
@@ -30,7 +31,7 @@ __all__ = ["import_model"]
 @click.option("--norm-first/--norm-last", default=None, help="Where the layer norms stand.")
 @click.option("--input-dim", type=click.IntRange(1), help="Features, if no scaler says it.")
 @click.option("--revision", help="Commit, tag or branch on the Hub.")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda ...")
+@DEVICE
 def import_model(
     place: str,
     output: Path,

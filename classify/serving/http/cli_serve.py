@@ -12,6 +12,7 @@ from functools import partial
 import click
 
 from ....cache.errors import InputError
+from ....extract.device import DEVICE
 from ...cli_run import say
 
 __all__ = ["serve"]
@@ -28,7 +29,7 @@ EXTRA = ("fastapi", "uvicorn", "python_multipart")
 @click.option("--allow-host", "names", multiple=True, help="A name it is asked by (repeatable).")
 @click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
 @click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
-@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda ...")
+@DEVICE
 @click.option(
     "--max-mb", default=32, show_default=True, type=click.IntRange(1, 1024), help="Size of a body."
 )
