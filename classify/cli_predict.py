@@ -91,8 +91,8 @@ def predict(
     from .missing_text import heard, with_text
     from .named import long_names, name_clips
     from .predict_output import SHOWN, as_rows, print_json, say_remarks, show, write_output
-    from .predictions import check_columns
     from .system import open_system
+    from .task_spec import check_columns
 
     _check_options(ctx.params)
     if ctx.obj:  # the process is our own: nothing will be fitted in it

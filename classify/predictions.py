@@ -20,6 +20,7 @@ import numpy as np
 from ..cache.errors import InputError, check_characters, nearest
 from ..cache.manifest.columns import normal
 from .drafts import drafted
+from .task_spec import check_columns
 
 SUM_TOLERANCE = 1e-3
 EXACT = 1e-9
@@ -360,11 +361,6 @@ class Predictions:
         a,yes,0.25,0.75
         >>> Predictions.read(path).proba.tolist()
         [[0.25, 0.75]]
-
-        Raises
-        ------
-        InputError
-            A label that would not read back, such as ``id``, which older models may have.
         """
         check_columns(self.labels, path)
         check_characters("".join([*self.ids, *self.labels]), path)
@@ -374,26 +370,6 @@ class Predictions:
             writer = csv.writer(file, lineterminator="\n", quoting=quoting)
             writer.writerow(["id", "label", *self.labels])
             writer.writerows([n, label, *map(_digits, row.tolist())] for n, label, row in self)
-
-
-def check_columns(
-    labels: Iterable[str],
-    path: str | PathLike[str],
-    others: Sequence[str] = ("id", "label"),
-) -> None:
-    """Check that each label can head a column of a file of predictions and be read back.
-
-    Raises
-    ------
-    InputError
-    """
-    for label in labels:
-        if label in others or label != label.strip() or not label:
-            raise InputError(
-                f"{path}: the label {label!r} of this model would not read back from a table, as "
-                "its name is that of another column, or has blanks around it; write .jsonl instead "
-                "(affekt predict -o NAME.jsonl), or rename it with Predictions.renamed"
-            )
 
 
 def _remedy(values: np.ndarray, total: np.ndarray) -> str:

@@ -8,7 +8,7 @@ mapping that Python passes has lost what was written: there such a value is an e
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..cache.errors import InputError, check_characters, nearest
@@ -111,6 +111,26 @@ def check_label(label: object, source: str) -> None:
             f"{source}: the label {label!r} begins or ends with a blank or holds a control "
             "character; remove it"
         )
+
+
+def check_columns(
+    labels: Iterable[str],
+    path: object,
+    others: Sequence[str] = ("id", "label"),
+) -> None:
+    """Check that each label can head a column of a file of predictions and be read back.
+
+    Raises
+    ------
+    InputError
+    """
+    for label in labels:
+        if label in others or label != label.strip() or not label:
+            raise InputError(
+                f"{path}: the label {label!r} of this model would not read back from a table, as "
+                "its name is that of another column, or has blanks around it; write .jsonl instead "
+                "(affekt predict -o NAME.jsonl), or rename it with Predictions.renamed"
+            )
 
 
 def _word(item: Located, what: str) -> str:

@@ -12,8 +12,9 @@ import numpy as np
 from ..cache.errors import InputError
 from ..cache.manifest import Manifest
 from .drafts import drafted
-from .predictions import Predictions, check_columns
+from .predictions import Predictions
 from .sides import Reason
+from .task_spec import check_columns
 
 __all__ = ["check_window", "spans", "timeline_rows", "window_id", "windows", "write_timeline"]
 
