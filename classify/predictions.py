@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..cache.errors import InputError, check_characters, nearest
+from ..cache.errors import InputError, check_characters, listed, nearest
 from ..cache.manifest.columns import normal
 from .drafts import drafted
 from .task_spec import check_columns
@@ -41,8 +41,7 @@ class Predictions:
     proba
         Probabilities, `(clips, labels)` float64.
     hard
-        True if only labels were known and the probabilities are 0 or 1: likelihoods and calibration
-        say nothing then.
+        True if only labels were known: likelihoods and calibration say nothing then.
     source
         Where they come from, for messages.
 
@@ -53,8 +52,7 @@ class Predictions:
 
     Examples
     --------
-    >>> predictions = Predictions(["a", "b"], ["no", "yes"], [[0.3, 0.7], [0.5, 0.5]])
-    >>> predictions.label
+    >>> Predictions(["a", "b"], ["no", "yes"], [[0.3, 0.7], [0.5, 0.5]]).label
     ['yes', 'no']
     """
 
@@ -344,8 +342,8 @@ class Predictions:
             if column is None or self.proba[row, column] < best[row] - 1e-6:
                 raise InputError(
                     f"{self.source}: {self.ids[row]!r} has the label {label!r} but its largest "
-                    f"probability is that of {self.label[row]!r}; expected the "
-                    "most probable class. Correct the file, or drop the label column"
+                    f"probability is that of {self.label[row]!r}; expected the most probable "
+                    "class. Correct the file, or drop the label column"
                 )
 
     def write(self, path: str | PathLike[str]) -> None:
@@ -363,10 +361,9 @@ class Predictions:
         [[0.25, 0.75]]
         """
         check_columns(self.labels, path)
-        check_characters("".join([*self.ids, *self.labels]), path)
+        check_characters(names := "".join([*self.ids, *self.labels]), path)
         with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-            unsafe = "\r" in "".join([*self.ids, *self.labels])
-            quoting = csv.QUOTE_ALL if unsafe else csv.QUOTE_MINIMAL
+            quoting = csv.QUOTE_ALL if "\r" in names else csv.QUOTE_MINIMAL
             writer = csv.writer(file, lineterminator="\n", quoting=quoting)
             writer.writerow(["id", "label", *self.labels])
             writer.writerows([n, label, *map(_digits, row.tolist())] for n, label, row in self)
@@ -400,5 +397,4 @@ def _digits(value: float) -> str:
 
 
 def _some(ids: Sequence[str]) -> str:
-    shown = ", ".join(repr(i) for i in ids[:5])
-    return f"{shown} and {len(ids) - 5} more" if len(ids) > 5 else shown
+    return listed([repr(i) for i in ids])
