@@ -19,10 +19,16 @@ def card(run: Path, system: str | None, output: Path | None) -> None:
     It holds no number that is not in comparison.json. What only people know (sources, consent,
     licence) is left as a question.
     """
+    from ..cache.errors import InputError
     from ..cache.outputs import check_output
     from .card import model_card
     from .drafts import drafted
 
+    if (run / "model.safetensors").is_file():
+        raise InputError(
+            f"{run} is a model; a card describes a run, with its comparison: name the folder that"
+            " `affekt run` left, and the member with --system"
+        )
     if output is not None:
         read = [run, *(run / name for name in ("comparison.json", "repeats.json"))]
         check_output("-o", output, read, lambda head: True)

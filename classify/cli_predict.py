@@ -91,6 +91,7 @@ def predict(
     from .missing_text import heard, with_text
     from .named import long_names, name_clips
     from .predict_output import SHOWN, as_rows, print_json, say_remarks, show, write_output
+    from .raw import check_places
     from .system import open_system
     from .task_spec import check_columns
 
@@ -98,7 +99,7 @@ def predict(
     if ctx.obj:  # the process is our own: nothing will be fitted in it
         serving.only_serve()
     chosen = open_system(model, system=system, encoders=encoders)
-    _check_encoders(chosen, encoders)
+    check_places(chosen.specs(), encoders)
     named = name_clips(inputs, text=text, root=root)
     clips, unread = named.clips, named.failed
     if one_speaker:
@@ -169,19 +170,6 @@ def _check_options(options: Mapping[str, Any]) -> None:
     of_models = ("config.json", "model.safetensors", "comparison.json")
     if cache is not None and any((cache / name).is_file() for name in of_models):
         raise InputError(f"--cache {cache} is a model or a run; name a cache, or a new folder")
-
-
-def _check_encoders(chosen: System, encoders: Sequence[str]) -> None:
-    """Refuse folders of encoders for what comes with affekt."""
-    from ..extract.encoder import BUILT_IN
-
-    models = chosen.models.values()
-    needed = {need.spec.fields["encoder"]["name"] for model in models for need in model.needs}
-    if encoders and needed <= set(BUILT_IN):
-        raise InputError(
-            f"--encoder {encoders[0]}: the model needs no folder, only the built-in "
-            f"{' and '.join(sorted(needed))}; leave it out"
-        )
 
 
 def _of_one_speaker(clips: Manifest, chosen: System) -> Manifest:

@@ -22,6 +22,8 @@ __all__ = ["AUDIO", "Named", "is_table", "long_names", "name_clips"]
 
 LONGEST = 230  # bytes of an id; 255 fit, and a window of a recording adds its times
 TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
+#: what a shell writes for <(COMMAND): a table, as - is
+_PIPES = ("/dev/fd/", "/dev/stdin", "/proc/self/fd/")
 #: what extract decodes, by the usual endings
 AUDIO = (
     *(".wav", ".wave", ".flac", ".mp3", ".ogg", ".oga", ".opus"),
@@ -115,7 +117,7 @@ def is_table(inputs: Sequence[str | os.PathLike[str]]) -> bool:
     if len(inputs) != 1 or Path(inputs[0]).is_dir():
         return False
     name = os.fspath(inputs[0]).lower().removesuffix(".gz")
-    return name == "-" or name.endswith(TABLES)
+    return name == "-" or name.startswith(_PIPES) or name.endswith(TABLES)
 
 
 def long_names(clips: Manifest) -> dict[str, dict[str, str]]:

@@ -27,6 +27,7 @@ from .restore import looks_like_an_id
 from .sides import Reason, Side, refuse_failed
 
 __all__ = [
+    "check_places",
     "embed_needs",
     "find_encoder",
     "length_of",
@@ -198,6 +199,37 @@ def length_of(path: Path) -> float | Reason:
         return error.code, error.message
 
 
+def check_places(
+    specs: Sequence[Spec], places: Sequence[str | os.PathLike[str]], device: str = "auto"
+) -> None:
+    """Refuse a folder that is not an encoder of any of the specs.
+
+    Raises
+    ------
+    InputError, SpecError
+        No such folder; only built-in encoders are needed; how the nearest spec differs.
+    """
+    needed = {spec.fields["encoder"]["name"] for spec in specs}
+    for place in places:
+        _check_folder(place)
+        if needed <= set(BUILT_IN):
+            raise InputError(
+                f"--encoder {place}: the model needs no folder, only the built-in "
+                f"{' and '.join(sorted(needed))}; leave it out"
+            )
+        errors = []
+        for spec in specs:
+            if spec.fields["encoder"]["name"] in BUILT_IN:
+                continue
+            try:
+                open_encoder(spec, place, device=device)
+                break
+            except InputError as error:
+                errors.append(error)
+        else:
+            raise min(errors, key=lambda error: len(str(error)))  # fewest fields differ
+
+
 def find_encoder(
     spec: Spec,
     places: Sequence[str | os.PathLike[str]] = (),
@@ -224,9 +256,7 @@ def find_encoder(
     errors = []
     name = spec.fields["encoder"]["name"]
     for place in places:
-        is_path = "/" in str(place) and not looks_like_an_id(place)
-        if is_path and not Path(place).expanduser().is_dir():
-            raise InputError(f"--encoder {place}: no such folder (encoders=)")
+        _check_folder(place)
     for place in places if name not in BUILT_IN else ():
         try:
             return open_encoder(spec, place, device=device)
@@ -248,6 +278,12 @@ def find_encoder(
     if errors and spec.fields["encoder"].get("origin") == "folder":
         raise errors[0]
     return open_encoder(spec, device=device)
+
+
+def _check_folder(place: str | os.PathLike[str]) -> None:
+    is_path = "/" in str(place) and not looks_like_an_id(place)
+    if is_path and not Path(place).expanduser().is_dir():
+        raise InputError(f"--encoder {place}: no such folder (encoders=)")
 
 
 def _as_decoded(found: Spec, spec: Spec) -> Spec:

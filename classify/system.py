@@ -29,6 +29,7 @@ from .serving.run_folder import check_whole, read_comparison, readable_name
 from .sides import Reason, Side, one_sided, told_reason, unusable
 
 if TYPE_CHECKING:
+    from ..cache.spec import Spec
     from .replay import Replay
     from .serving.in_memory import Decode, Embedded
     from .serving.inputs import RawClip
@@ -72,6 +73,10 @@ class System:
     def labels(self) -> tuple[str, ...]:
         """Labels in task order."""
         return next(iter(self.models.values())).task.labels
+
+    def specs(self) -> list[Spec]:
+        """Return the specs of the encoders that it needs."""
+        return [need.spec for model in self.models.values() for need in model.needs]
 
     def nothing(self) -> Predictions:
         """Return the predictions of no clip."""

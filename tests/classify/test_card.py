@@ -11,6 +11,8 @@ import yaml
 from affekt.cache import InputError, Manifest
 from affekt.classify import Predictions, Task, compare
 from affekt.classify.card import model_card
+from affekt.classify.cli_card import card
+from click.testing import CliRunner
 
 
 @pytest.fixture(scope="module")
@@ -84,3 +86,12 @@ def test_what_is_no_run(run, tmp_path):
         model_card(tmp_path)
     with pytest.raises(InputError, match="Did you mean 'mean'"):
         model_card(run, "maen")
+
+
+def test_a_model_folder_points_to_its_run(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    told = CliRunner().invoke(card, [str(tmp_path)])
+    assert isinstance(told.exception, InputError)
+    assert "name the folder that `affekt run` left, and the member with --system" in str(
+        told.exception
+    )

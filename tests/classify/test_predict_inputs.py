@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import subprocess
+import sys
 from itertools import chain
 from pathlib import Path
 
@@ -170,8 +172,23 @@ def test_the_same_encoder_in_a_folder_of_another_name(tmp_path):
     assert made.spec == space.spec
     assert len(made) == 1
     (tmp_path / "two").rename(tmp_path / "one")
+    saved("wav2vec2-base", tmp_path / "other", layer_norm_eps=1e-3)
+    refused("other is not the encoder that the model was trained on",
+            tmp_path / "model", files[0], "--encoder", tmp_path / "other")  # fmt: skip
     refused("nowhere: no such folder", tmp_path / "model", files[0],
             "--encoder", tmp_path / "nowhere")  # fmt: skip
+
+
+def test_a_table_from_a_pipe_of_the_shell(models, tmp_path):
+    sound(tmp_path / "a.wav", 0.3)
+    (tmp_path / "clips.csv").write_text("id,path\na,a.wav\n")
+    told = subprocess.run(
+        ["bash", "-c", f"affekt predict {models / 'speech'} <(cat clips.csv) --json"],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+        env=os.environ | {"PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"},
+    )  # fmt: skip
+    assert told.returncode == 0, told.stderr
+    assert [row["id"] for row in json.loads(told.stdout)] == ["a"]
 
 
 def test_many_clips_of_one_reason_are_one_line(models, tmp_path):

@@ -140,7 +140,9 @@ def result(
     if not rows:
         codes, reasons = _all(answers, "failed"), _all(answers, "reasons")
         first = next(iter(codes), "")
-        raise Refused(422, codes.get(first, "failed"), reasons.get(first, "nothing was predicted"))
+        raise Refused(
+            422, _one_code(codes.get(first, "failed")), reasons.get(first, "nothing was predicted")
+        )
     if not asked["details"]:
         return rows
     flags: dict[str, list[str]] = {}
@@ -162,6 +164,18 @@ def result(
         "flags": flags,
         "notes": answers[0].notes,
     }
+
+
+def _one_code(code: str) -> str:
+    """Return the code of the side that was sent, of a model that can do with either.
+
+    Examples
+    --------
+    >>> _one_code("not_audio and no text"), _one_code("no audio and no text")
+    ('not_audio', 'missing_input')
+    """
+    sent = [one for one in code.split(" and ") if not one.startswith("no ")]
+    return sent[0] if sent else "missing_input"
 
 
 def _all(answers: Sequence[Answer], what: str) -> dict[str, str]:

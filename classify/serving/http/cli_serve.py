@@ -86,10 +86,12 @@ def serve(
         serving.only_serve()
     listening = _listen(host, port)
     with listening:
+        from ...raw import check_places
         from ...system import open_system
         from .service import Limits, Service, create_app
 
         with open_system(model, system=system, encoders=encoders) as chosen:
+            check_places(chosen.specs(), encoders, device)
             service = Service(chosen, Limits(max_mb << 20, timeout, queue, batch), encoders, device)
             service.warm_up()
             ready = partial(_say_ready, chosen.name, listening)
