@@ -6,17 +6,22 @@ input (before any work), 3 done but some rows were quarantined, 129, 130, 143 st
 
 from __future__ import annotations
 
+import os
+import sys
+
+from ..cache.working_folder import import_nothing_from_here
+
+if __name__ == "__main__" or sys.argv[0].endswith(("/affekt", "\\affekt", "\\affekt.exe")):
+    import_nothing_from_here()  # before the imports that a file there could answer
+
 import atexit
 import errno
 import gc
 import io
-import os
 import signal
-import sys
 import traceback
 from collections.abc import Sequence
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 import click
@@ -101,7 +106,7 @@ def main(args: Sequence[str] | None = None) -> None:
     own = args is None  # the process is the command's own
     if own:
         _collect_seldom()
-        _import_nothing_from_here()
+        import_nothing_from_here()
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout = PlainStream(sys.stdout)
         if isinstance(sys.stderr, io.TextIOWrapper):
@@ -117,19 +122,6 @@ def _collect_seldom() -> None:
     """
     gc.set_threshold(10_000)  # of 700; more would let a long run keep what it has thrown away
     atexit.register(gc.freeze)
-
-
-def _import_nothing_from_here() -> None:
-    """Keep modules in the working folder, a user's ``json.py``, out of this and child processes.
-
-    ``python -m`` and a blank entry of ``PYTHONPATH`` put that folder first.
-    """
-    here = Path.cwd()
-    sys.path[:] = [place for place in sys.path if place and Path(place) != here]
-    places = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    kept = [place for place in places if place and Path(place).absolute() != here]
-    os.environ["PYTHONPATH"] = os.pathsep.join(kept)
-    os.environ["PYTHONSAFEPATH"] = "1"  # read by every Python that is started from here
 
 
 @ending()

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ..cache.beside import beside
 
 __all__ = ["drafted"]
 
@@ -25,10 +26,7 @@ def drafted(path: Path) -> Iterator[Path]:
     ('whole', ['a.txt'])
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
-    os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # never through a link
-    try:
+    with beside(path) as draft:
+        os.close(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))  # never by a link
         yield draft
         draft.replace(path)
-    finally:
-        draft.unlink(missing_ok=True)

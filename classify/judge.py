@@ -16,6 +16,7 @@ from typing import Any, cast
 from ..cache.manifest import Manifest
 from .comparison import Comparison
 from .coverage import combine_available, common_ids, union_ids
+from .drafts import drafted
 from .evaluation.test_uses import record_use, uses_file
 from .predictions import Predictions
 from .prepare import Prepared
@@ -195,6 +196,6 @@ def _coverage(
 
 
 def _append(path: Path, text: str) -> None:
-    draft = path.with_name(path.name + ".part")
-    draft.write_text(path.read_text(encoding="utf-8").rstrip("\n") + "\n" + text, encoding="utf-8")
-    draft.replace(path)
+    before = path.read_text(encoding="utf-8").rstrip("\n")
+    with drafted(path) as draft:
+        draft.write_text(f"{before}\n{text}", encoding="utf-8")

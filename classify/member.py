@@ -9,14 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
-import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cache.beside import beside
 from ..cache.errors import InputError, nearest
 from ..cache.manifest import Manifest
 from ..cache.space import Space
@@ -157,9 +156,8 @@ def train_member(
     """
     home = moves_to or folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    beside.mkdir()
-    try:
+    with beside(folder) as draft:
+        draft.mkdir()
         tests, devs, records = [], [], []
         seeds: dict[int, list[Predictions]] = {}
 
@@ -180,14 +178,14 @@ def train_member(
                     on_seed=on_seed,
                     say=say,
                 )
-                _append_history(beside / "history.jsonl", name, model.head_)
+                _append_history(draft / "history.jsonl", name, model.head_)
             elif entry.model:
                 model = open_given(entry, task, spaces[entry.on[0]].cache)
                 record = {"model": entry.at["model"].value}
             else:
                 model = _classifier(entry, task, spaces[entry.on[0]])
                 record = {"classifier": model.record["classifier"]}
-            model.save_pretrained(beside / name, moves_to=home / name)
+            model.save_pretrained(draft / name, moves_to=home / name)
             fitted.append(model)
             tests.append(model.predict(part.test))
             if len(part.dev):
@@ -199,25 +197,23 @@ def train_member(
             model, again["refit"] = refit(
                 entry, task, labelled, parts, spaces, fitted, records, say
             )
-            model.save_pretrained(beside / "model", moves_to=home / "model")
-        _joined(tests).write(beside / "pred.csv")
+            model.save_pretrained(draft / "model", moves_to=home / "model")
+        _joined(tests).write(draft / "pred.csv")
         for seed, found in seeds.items():
-            _joined(found).write(beside / SEEDS / f"{seed}.csv")
+            _joined(found).write(draft / SEEDS / f"{seed}.csv")
         dev_ids = [clip for one in devs for clip in one.ids]
         if len(devs) == len(parts) and len(set(dev_ids)) == len(dev_ids):
-            _joined(devs).write(beside / "dev.csv")
+            _joined(devs).write(draft / "dev.csv")
         described = {
             "name": entry.name,
             "key": key,
             "parts": records,
             **again,
-            "files": _digests(beside),
+            "files": _digests(draft),
         }
         text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
-        (beside / RECORD).write_text(text, encoding="utf-8")
-        replace_folder(beside, folder, WRITTEN)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        (draft / RECORD).write_text(text, encoding="utf-8")
+        replace_folder(draft, folder, WRITTEN)
 
 
 def _classifier(entry: MemberEntry, task: Task, space: Space) -> Model:

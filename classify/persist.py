@@ -10,14 +10,13 @@ import hashlib
 import json
 import logging
 import os
-import shutil
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ..cache.beside import beside
 from ..cache.errors import DamagedError, InputError, check_characters, nearest
 from ..cache.outputs import check_output_folder
 from .models.folders import aside_of, replace_folder
@@ -93,16 +92,13 @@ def write_folder(
     text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     _check(described, SCHEMA, str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    beside = folder.with_name(f".{folder.name}.{uuid.uuid4().hex[:8]}.tmp")
-    beside.mkdir()
-    try:
-        _write(beside / WEIGHTS, weights)
-        _write(beside / CONFIG, text.encode())
+    with beside(folder) as draft:
+        draft.mkdir()
+        _write(draft / WEIGHTS, weights)
+        _write(draft / CONFIG, text.encode())
         if encoders:
-            _write(beside / ENCODERS, encoders)
-        replace_folder(beside, folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
+            _write(draft / ENCODERS, encoders)
+        replace_folder(draft, folder)
 
 
 def check_target(folder: str | Path, option: str = "the folder") -> Path:

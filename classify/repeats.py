@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
+from .drafts import drafted
 from .escape import md
 from .markdown import table
 from .strategies import free_name
@@ -142,9 +143,8 @@ def write_repeats(folder: Path, data: Mapping[str, Any]) -> None:
     """Write `repeats.json` and `report.md` into the folder of a run."""
     text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
     for name, content in ((REPEATS, text), ("report.md", _markdown(data))):
-        draft = folder / f"{name}.part"
-        draft.write_text(content, encoding="utf-8")
-        draft.replace(folder / name)
+        with drafted(folder / name) as draft:
+            draft.write_text(content, encoding="utf-8")
 
 
 def _ordered(data: Mapping[str, Any]) -> list[str]:

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..cache.errors import DamagedError, InputError
 from .calibrate import Calibrator, calibrator
+from .drafts import drafted
 from .ensemble import Ensemble
 from .persist import read_json
 from .predictions import Predictions
@@ -109,9 +110,8 @@ def write_replays(folder: str | Path, replays: Mapping[str, Replay]) -> None:
     }
     text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
     for name, content in zip(FILES, (text.encode(), data), strict=True):
-        draft = folder / f"{name}.part"
-        draft.write_bytes(content)
-        draft.replace(folder / name)
+        with drafted(folder / name) as draft:
+            draft.write_bytes(content)
 
 
 def read_replays(folder: str | Path) -> dict[str, Replay]:

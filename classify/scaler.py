@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ..cache.errors import DamagedError, InputError
+from .drafts import drafted
 
 __all__ = ["Scaler", "convert_scaler", "read_scaler"]
 
@@ -224,14 +225,7 @@ def _sound(mean: np.ndarray, scale: np.ndarray, source: str, where: Path) -> Sca
 
 def _replace(target: Path, image: bytes) -> None:
     """Write beside, flush, rename: an interrupted conversion leaves the old file."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".scaler-", delete=False) as file:
-        temporary = Path(file.name)
-        try:
-            file.write(image)
-            file.flush()
-            os.fsync(file.fileno())
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-    temporary.replace(target)
+    with drafted(target) as draft, draft.open("wb") as file:
+        file.write(image)
+        file.flush()
+        os.fsync(file.fileno())
