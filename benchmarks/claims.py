@@ -1,7 +1,7 @@
 """Measure what a report claims: coverage of intervals, errors and power of the test, sets, speed.
 
 python benchmarks/claims.py            # everything, a few minutes; writes benchmarks/results
-python benchmarks/claims.py coverage   # one of coverage, tests, sets, speed
+python benchmarks/claims.py coverage   # one of coverage, tests, erratic, sets, speed
 
 Clips of speakers are drawn from a latent model: score = ease of the speaker for the true class +
 pull of the speaker to each class + noise. The truth is the value over many speakers.
@@ -20,7 +20,7 @@ from affekt.classify.conformal import ConformalSets
 from affekt.classify.evaluation.detectable import detectable
 from affekt.classify.evaluation.max_t import max_t
 from affekt.classify.metrics import confusion_of_codes, summary
-from affekt.classify.scoring import pairs
+from affekt.classify.scoring import family_of, pairs
 
 RESULTS = Path(__file__).parent / "results" / "claims.json"
 SPREAD = {"low": 0.15, "high": 0.7}
@@ -95,69 +95,113 @@ def coverage(runs=300):
     return rows
 
 
-def differences(truth, speakers, systems):
-    n_labels = systems[0].shape[1]
-    worth = 1 / (np.bincount(truth, minlength=n_labels)[truth] * n_labels)
-    parts = [np.bincount(speakers, worth * (s.argmax(axis=1) == truth)) for s in systems]
-    return np.stack([parts[-1] - part for part in parts[:-1]], 1), np.bincount(speakers, worth)
+def family(truth, speakers, systems):
+    """The last of several systems against each other one."""
+    last = len(systems) - 1
+    right = {str(i): s.argmax(axis=1) == truth for i, s in enumerate(systems)}
+    asked = [(str(last), str(i)) for i in range(last)]
+    return family_of(truth, right, speakers, systems[0].shape[1], asked)
 
 
-def apart(n_systems, latent):
-    """The last system above, all others below the middle: none comes near 1, where spread ends."""
-    gaps = np.full(n_systems, -latent / 2)
-    gaps[-1] = latent / 2
+def tested(found, run):
+    return max_t(*found[:3], n_draws=1000, random_state=run).corrected < 0.05
+
+
+def better(n_systems, latent, half=False):
+    """The last system better; or half of that, and all others worse by the other half."""
+    gaps = np.full(n_systems, -latent / 2 if half else 0.0)
+    gaps[-1] += latent / 2 if half else latent
     return gaps
 
 
-def uar_gap(latent, spread):
+def uar_gap(latent, spread, half):
     rng = np.random.default_rng(5)
-    truth, speakers, systems = draw(rng, 1000, 3, "even", spread, apart(2, latent))
-    return float(differences(truth, speakers, systems)[0].sum())
+    found = family(*draw(rng, 1000, 3, "even", spread, better(2, latent, half)))
+    return float(found.differences.sum())
 
 
-def promised(rng, n_speakers, n_systems, spread, latent, runs=10):
-    """What the report calls detectable, mean over data sets with that difference in them."""
-    gaps = apart(n_systems, latent)
+def promised(rng, n_speakers, n_systems, design, spread, runs=16):
+    """What the report calls detectable, mean over data sets; NaN where half promise nothing."""
     found = [
         detectable(
-            *differences(*draw(rng, n_speakers, 3, "even", spread, gaps)), n_sets=60, n_draws=400
+            *family(*draw(rng, n_speakers, 3, design, spread, np.zeros(n_systems))),
+            n_sets=60,
+            n_draws=400,
         )
         for _ in range(runs)
     ]
-    return float(np.nanmean(found))
+    found = np.array(found)
+    return float(np.nanmean(found)) if np.isnan(found).mean() < 0.5 else np.nan
+
+
+def found_at(rng, wanted, n_speakers, n_systems, design, spread, half, runs):
+    """How often a true difference of that size is found."""
+    low, high = 0.0, 4.0
+    for _ in range(9):
+        middle = (low + high) / 2
+        low, high = (middle, high) if uar_gap(middle, spread, half) < wanted else (low, middle)
+    gaps = better(n_systems, middle, half)
+    hits = [
+        tested(family(*draw(rng, n_speakers, 3, design, spread, gaps)), run)[0]
+        for run in range(runs)
+    ]
+    return round(float(np.mean(hits)), 3)
 
 
 def differences_of_systems(runs=300):
-    """Family: the last of several systems against each other one."""
+    """False alarms, power, and whether what is called detectable is found."""
     rows = []
-    for spread in ("low", "high"):
-        for n_speakers, n_systems in ((6, 4), (8, 4), (10, 4), (20, 4), (20, 8)):
-            rng = np.random.default_rng([n_speakers, n_systems])
-            gaps = np.zeros(n_systems)
-            alarms = 0
-            for run in range(5 * runs):
-                own, _ = differences(*draw(rng, n_speakers, 3, "even", spread, gaps))
-                alarms += max_t(own, n_draws=1000, random_state=run).corrected.min() < 0.05
-            low, high = 0.0, 3.0
-            for _ in range(8):  # the difference that equals what the report calls detectable
-                middle = (low + high) / 2
-                wanted = promised(rng, n_speakers, n_systems, spread, middle)
-                low, high = (middle, high) if uar_gap(middle, spread) < wanted else (low, middle)
-            power = {}
-            fixed = np.r_[np.zeros(n_systems - 1), 1.2 if spread == "high" else 0.8]
-            for name, gaps in (("fixed", fixed), ("promised", apart(n_systems, middle))):
-                found = [
-                    max_t(
-                        differences(*draw(rng, n_speakers, 3, "even", spread, gaps))[0],
-                        n_draws=2000, random_state=run,
-                    ).corrected[0] < 0.05
-                    for run in range(runs)
-                ]  # fmt: skip
-                power[name] = round(float(np.mean(found)), 3)
+    for design, spread in (("even", "low"), ("even", "high"), ("uneven", "high")):
+        for n_speakers, n_systems in ((6, 4), (8, 2), (8, 4), (10, 4), (20, 4), (20, 8)):
+            rng = np.random.default_rng([n_speakers, n_systems, len(design)])
+            equal = np.zeros(n_systems)
+            alarms = [
+                tested(family(*draw(rng, n_speakers, 3, design, spread, equal)), run).any()
+                for run in range(10 * runs)
+            ]
+            row = {
+                "design": design, "spread": spread, "speakers": n_speakers, "systems": n_systems,
+                "false_alarms": round(float(np.mean(alarms)), 3),
+            }  # fmt: skip
+            gaps = better(n_systems, 1.2 if spread == "high" else 0.8)  # as in a published table
+            hits = [
+                tested(family(*draw(rng, n_speakers, 3, design, spread, gaps)), run)[0]
+                for run in range(runs)
+            ]
+            row["power"] = round(float(np.mean(hits)), 3)
+            wanted = promised(rng, n_speakers, n_systems, design, spread)
+            if np.isnan(wanted):
+                row["detectable"] = None
+            else:
+                row["detectable"] = round(wanted, 3)
+                for name, half in (("found", False), ("found_if_others_are_worse_too", True)):
+                    row[name] = found_at(
+                        rng, wanted, n_speakers, n_systems, design, spread, half, runs
+                    )
+            rows.append(row)
+            print(row, flush=True)
+    return rows
+
+
+def erratic(runs=3000):
+    """Two systems of equal accuracy, one far worse for a fifth of the speakers."""
+    rows = []
+    for n_speakers in (6, 8, 12, 20, 50):
+        for sizes in ("equal", "unequal"):
+            rng = np.random.default_rng(n_speakers)
+            alarms, exchanged = 0, 0
+            for run in range(runs):
+                n = np.clip(rng.lognormal(3, 1, n_speakers).astype(int), 4, None)
+                speakers = np.repeat(range(n_speakers), 20 if sizes == "equal" else n)
+                chance = np.where(rng.random(n_speakers) < 0.2, 0.4, 0.9)[speakers]
+                truth = np.zeros(len(speakers), int)
+                right = {"a": rng.random(len(truth)) < chance, "b": rng.random(len(truth)) < 0.8}
+                found = family_of(truth, right, speakers, 1, [("a", "b")])
+                alarms += tested(found, run)[0]
+                exchanged += tested(found[:1], run)[0]
             rows.append(
-                {"spread": spread, "speakers": n_speakers, "systems": n_systems,
-                 "false_alarms": round(alarms / runs / 5, 3), "power": power["fixed"],
-                 "detectable": round(wanted, 3), "found_at_detectable": power["promised"]}
+                {"speakers": n_speakers, "sizes": sizes, "false_alarms": round(alarms / runs, 3),
+                 "by_exchanges_alone": round(exchanged / runs, 3)}
             )  # fmt: skip
             print(rows[-1], flush=True)
     return rows
@@ -209,10 +253,18 @@ def speed(n_systems=20, n_clips=20_000, n_speakers=200, n_labels=7):
 
 
 def main() -> None:
-    jobs = {"coverage": coverage, "tests": differences_of_systems, "sets": sets, "speed": speed}
+    jobs = {
+        "coverage": coverage,
+        "tests": differences_of_systems,
+        "erratic": erratic,
+        "sets": sets,
+        "speed": speed,
+    }
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     for name in sys.argv[1:] or list(jobs):
-        kept[name] = jobs[name]()
+        start = time.process_time()
+        rows = jobs[name]()
+        kept[name] = {"cpu_seconds": round(time.process_time() - start), "rows": rows}
         RESULTS.parent.mkdir(exist_ok=True)
         text = json.dumps(kept, indent=1) + "\n"
         RESULTS.write_text(text, encoding="utf-8")

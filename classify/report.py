@@ -259,7 +259,9 @@ def _pairs(data: Data) -> str:
             f"a difference if both systems are equally good; p corrected for the {len(pairs)} "
             f"comparisons made here; in how many {column} which system is better. The test "
             f"exchanges the two systems within whole {column} ({how} exchanges); the correction "
-            "is the step-down max-T of Westfall and Young. The interval is for one pair alone, so "
+            "is the step-down max-T of Westfall and Young. No p is below that of a t test with one "
+            f"more of the {column} who contradicts, since a few of another kind may be missing "
+            "here. The interval is for one pair alone, so "
             "it can leave out 0 where the corrected p shows nothing. Two systems are called equal "
             "within 0.02 where the whole interval is."
         )
@@ -285,11 +287,17 @@ def _detectable(pairs: Sequence[Data], column: str) -> str:
         )
     needed = pairs[0].get("groups_needed")
     more = f"about {needed}" if needed else "more than 500"
-    return (
-        f"With {count} {column} this test can hardly find any difference: p cannot be below "
-        f"{2 / 2**count:.3g}. To find a difference in UAR of 0.1 in 8 of 10 cases, {more} "
-        "would be needed."
-    )
+    if count < 6:
+        known = (
+            f"With {count} {column} this test can find no difference: p cannot be below "
+            f"{2 / 2**count:.3g}."
+        )
+    else:
+        known = (
+            f"Which difference this test finds in 8 of 10 cases cannot be promised: these {count} "
+            f"{column} are too few, too unequal in clips or too different from each other."
+        )
+    return f"{known} To find a difference in UAR of 0.1 in 8 of 10 cases, {more} would be needed."
 
 
 def _by(data: Data, column: str) -> str:

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -98,14 +98,10 @@ def pairs(
     _, groups = np.unique(groups, return_inverse=True)
     n_groups = int(groups.max()) + 1
     right = {name: guess == truth for name, guess in guesses.items()}
-    support = np.bincount(truth, minlength=n_labels)
-    worth = 1 / (support[truth] * n_labels)  # of one right clip in UAR
-    parts = {name: np.bincount(groups, worth * hits) for name, hits in right.items()}
-    differences = np.stack([parts[a] - parts[b] for a, b in asked], axis=1)
-    share = np.bincount(groups, worth) * n_labels / max(1, (support > 0).sum())
     tested = n_groups >= FEWEST_GROUPS
-    test = max_t(differences, random_state=random_state)
-    smallest = detectable(differences, share, level=1 - level, random_state=random_state)
+    family = family_of(truth, right, groups, n_labels, asked)
+    test = max_t(*family[:3], random_state=random_state)
+    smallest = detectable(*family, level=1 - level, random_state=random_state)
     rows = []
     for at, (a, b) in enumerate(asked):
         only_a = int((right[a] & ~right[b]).sum())
@@ -113,7 +109,7 @@ def pairs(
         floor = _discordant(truth, right[a], right[b], n_labels)
         gap, _, span = drawn.difference(a, b, "uar", level, floor)
         p, corrected = (float(x[at]) if tested else math.nan for x in (test.p, test.corrected))
-        own = differences[:, at]
+        own = family.differences[:, at]
         row = {
             "a": a,
             "b": b,
@@ -139,10 +135,52 @@ def pairs(
         row["sentence"] = stats.verdict_of_pair(row)
         rows.append(row)
     if np.isnan(smallest).all():
-        needed = groups_needed(differences, share, level=1 - level)
+        needed = groups_needed(*family, level=1 - level)
         for row in rows:
             row["groups_needed"] = needed
     return rows
+
+
+class Family(NamedTuple):
+    """Pairs of systems that are tested together, as `max_t` and `detectable` take them."""
+
+    differences: np.ndarray
+    worth: np.ndarray
+    within: np.ndarray
+    middle: np.ndarray
+
+
+def family_of(
+    truth: np.ndarray,
+    right: Mapping[str, np.ndarray],
+    groups: np.ndarray,
+    n_labels: int,
+    asked: Sequence[Sequence[str]],
+) -> Family:
+    """Return what each group contributes to the differences in UAR.
+
+    Parameters
+    ----------
+    truth, groups
+        Code of the true label and of the group, `(clips,)`; groups count from 0.
+    right
+        Which clips each system gets right, `(clips,)` of bool.
+    n_labels
+        Size of the label set.
+    asked
+        Pairs of names.
+    """
+    support = np.bincount(truth, minlength=n_labels)
+    worth = 1 / (support[truth] * n_labels)  # of one right clip in UAR
+    parts = {name: np.bincount(groups, worth * hits) for name, hits in right.items()}
+    apart = np.array([(worth**2)[right[a] != right[b]].sum() for a, b in asked])
+    sums = np.array([parts[a].sum() + parts[b].sum() for a, b in asked])
+    return Family(
+        np.stack([parts[a] - parts[b] for a, b in asked], axis=1),
+        np.bincount(groups, worth) / worth.sum(),
+        np.bincount(groups, worth**2)[:, None] * apart / (worth**2).sum(),
+        sums / 2 / worth.sum(),
+    )
 
 
 def _discordant(truth: np.ndarray, a: np.ndarray, b: np.ndarray, n_labels: int) -> float:

@@ -2,7 +2,7 @@
 
 McNemar's test takes single clips as independent. Where only counts are known, `mcnemar_range` says
 which p-values are possible at all. The test that allows for clips of one voice being alike is
-`evaluation.max_t`; `permutation` and `holm` are the plain test and correction to set beside it.
+`evaluation.max_t`; `permutation` is that test without, `holm` with a plainer correction.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from scipy import stats as distributions
 
 from ..cache.errors import InputError
+from .evaluation.max_t import max_t
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -127,16 +128,15 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def permutation(
     parts: np.ndarray, *, n_draws: int = 10_000, random_state: int = 0
 ) -> tuple[np.ndarray, bool]:
-    """Test every pair of systems by exchanging them within whole groups.
+    """Test every pair of systems on its own by exchanging them within whole groups.
 
-    Under the null hypothesis A and B may be exchanged within each group (speaker). The statistic is
-    the difference of the sums over groups, so it serves every measure that is a sum of shares of
-    groups: accuracy, UAR.
+    As `max_t` with each pair as a family: for every measure that is a sum of shares of groups.
 
     Parameters
     ----------
     parts
         Share of each group in the measure of each system, `(groups, systems)`; columns sum to it.
+        The size of a group is taken from the mean of its row.
     n_draws
         Draws where the groups are too many to try all 2^groups exchanges.
     random_state
@@ -145,7 +145,7 @@ def permutation(
     Returns
     -------
     p
-        Two-sided p-values, `(systems, systems)`.
+        Two-sided p-values, `(systems, systems)`, not corrected; see `holm`.
     exact
         Whether all exchanges were tried; otherwise p is ``(1 + as extreme) / (1 + draws)``.
 
@@ -156,27 +156,16 @@ def permutation(
     >>> float(p[0, 1]), exact
     (0.0625, True)
     """
-    n_groups, n_systems = parts.shape
-    exact = n_groups <= 60 and 2**n_groups <= n_draws
-    observed = parts.sum(axis=0)
-    distance = np.abs(observed[:, None] - observed[None, :])
-    extreme = np.zeros((n_systems, n_systems))
-    rng = np.random.default_rng(random_state)
-    total = 2**n_groups if exact else n_draws
-    block = max(1, 4_000_000 // max(n_groups, 1))
-    for start in range(0, total, block):
-        size = min(block, total - start)
-        if exact:
-            bits = (np.arange(start, start + size)[:, None] >> np.arange(n_groups)) & 1
-        else:
-            raw = np.frombuffer(rng.bytes(size * ((n_groups + 7) // 8)), np.uint8)
-            bits = np.unpackbits(raw.reshape(size, -1), axis=1)[:, :n_groups]
-        sums = (1.0 - 2.0 * bits) @ parts
-        for system in range(n_systems):
-            gap = np.abs(sums[:, system, None] - sums)
-            extreme[system] += (gap >= distance[system] - 1e-12).sum(axis=0)
-    p = extreme / total if exact else (1 + extreme) / (1 + total)
-    return np.minimum(p, 1.0), exact
+    n_systems = parts.shape[1]
+    first, second = np.triu_indices(n_systems, 1)
+    size = np.abs(parts).mean(axis=1)
+    worth = size / size.sum() if size.any() else np.full(len(size), 1 / len(size))
+    found = max_t(
+        parts[:, first] - parts[:, second], worth, n_draws=n_draws, random_state=random_state
+    )
+    p = np.ones((n_systems, n_systems))
+    p[first, second] = p[second, first] = found.p
+    return p, found.exact
 
 
 def verdict(

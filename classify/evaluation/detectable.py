@@ -2,27 +2,33 @@
 
 Data sets like the one at hand are drawn: as many speakers with as many clips, whose differences
 between two systems are normal with the spread seen here (as correlated between pairs of systems as
-here). Then a true difference is added, the same for each speaker. The smallest difference that the
-corrected test finds in 8 of 10 such data sets is what the test set can detect.
+here). Then one of the two becomes better by a true difference, the same for each speaker; the
+nearer that brings it to 1, the less speakers can differ. The smallest difference that the corrected
+test finds in 8 of 10 such data sets is what the test set can detect. The spread of few speakers is
+known too badly for that: then no difference is promised.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .max_t import FEWEST, TIE, exchanges, statistics
+from .max_t import TIE, exchanges, statistics
+from .unseen_speaker import scale_of_groups, unseen_speaker
 
 __all__ = ["detectable", "groups_needed"]
 
 GAPS = np.concatenate([np.arange(0.005, 0.1, 0.005), np.arange(0.1, 0.3, 0.01)])
 GAPS = np.concatenate([GAPS, np.arange(0.3, 1.001, 0.05)])
-SIZES = (6, 8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500)
+SIZES = (8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500)
+FEWEST_EQUAL = 7.5  # with fewer, what was promised was found in 35 to 75 of 100 cases
 N_SETS = 200  # for twenty pairs; fewer for more, so that many systems take seconds
 
 
 def detectable(
     differences: np.ndarray,
     worth: np.ndarray,
+    within: np.ndarray | None = None,
+    middle: np.ndarray | None = None,
     *,
     level: float = 0.05,
     power: float = 0.8,
@@ -35,21 +41,23 @@ def detectable(
 
     Parameters
     ----------
-    differences
-        As for `max_t`, `(groups, pairs)`: the family that is corrected for.
-    worth
-        Share of each group in the measure, `(groups,)`, sums to 1.
+    differences, worth, within
+        As for `max_t`: the family that is corrected for.
+    middle
+        Mean of the measure of the two systems of each pair, `(pairs,)`, from 0 to 1; the better one
+        would lie above it. None where the measure has no upper end.
     level, power
         Level of the test, and how often it is to find the difference.
     n_groups
-        Groups of the simulated test sets; as many as there are by default.
+        Groups of the simulated test sets, of sizes like those here; default: as many as here.
     n_sets, n_draws, random_state
         Simulated data sets (200, with more than 20 pairs down to 40), exchanges in each, seed.
 
     Returns
     -------
     smallest
-        `(pairs,)`; NaN where not even a difference of 1 is found, or two systems answer alike.
+        `(pairs,)`; NaN where no difference that is possible is found, where two systems answer
+        alike, and where the groups tell less than 7.5 equally large ones would.
 
     Examples
     --------
@@ -63,58 +71,112 @@ def detectable(
     size = n_groups or here
     sets = n_sets or max(40, min(N_SETS, 20 * N_SETS // max(n_pairs, 1)))
     found = np.full(n_pairs, np.nan)
-    if here < 2 or size < FEWEST:
+    equal = size / here / (worth**2).sum()  # so many equally large groups tell as much
+    if here < 2 or equal < FEWEST_EQUAL:
         return found
     # a speaker's own deviation from the common difference; smaller than in truth by (n - 1) / n
     own = (differences - worth[:, None] * differences.sum(axis=0)) * np.sqrt(here / (here - 1))
-    scale = np.sqrt(worth)[:, None]
+    scale = scale_of_groups(own, worth[:, None], within)
     spread = np.divide(own, scale, out=np.zeros_like(own), where=scale > 0)
-    share = np.resize(np.sort(worth), size)
-    share = share / share.sum()
-    root = np.sqrt(share * here / size)[:, None]
+    order = np.resize(np.argsort(worth), size)
+    share = worth[order] / worth[order].sum()
+    root = scale[order] * (here / size)
+    by_clips = None if within is None else within[order] * (here / size) ** 2
     rng = np.random.default_rng(random_state)
     signs = exchanges(size, n_draws, random_state)
     moved = signs @ share
-    hits = np.zeros((n_pairs, len(GAPS)))
-    for _ in range(sets):
+    less = _less_spread(middle, n_pairs)
+    drawn = np.empty((sets, size, n_pairs))
+    first = np.empty((sets, n_pairs), dtype=int)
+    for one in range(sets):
         mix = rng.standard_normal((size, here)) / np.sqrt(here)
-        drawn = root * (mix @ spread)
-        sums = signs @ drawn
-        others = statistics(sums, drawn)
-        for pair in range(n_pairs):
-            rest = np.delete(others, pair, axis=1).max(axis=1, initial=0.0)
-            shifted = drawn[:, pair, None] + share[:, None] * GAPS
-            length = np.sqrt((shifted**2).sum(axis=0))
-            swapped = np.abs(sums[:, pair, None] + moved[:, None] * GAPS) / length
-            observed = shifted.sum(axis=0) / length
-            reached = np.maximum(swapped, rest[:, None]) >= observed - TIE
-            hits[pair] += reached.mean(axis=0) < level
-    for pair in np.flatnonzero(differences.any(axis=0)):
-        enough = np.flatnonzero(hits[pair] >= power * sets)
-        if len(enough):
-            found[pair] = GAPS[enough[0]]
+        drawn[one] = root * (mix @ spread)
+        first[one] = _first_found(drawn[one], share, less, signs, moved, level)
+    at = np.sort(first, axis=0)[int(np.ceil(power * sets)) - 1]
+    at[~differences.any(axis=0)] = len(GAPS)
+    while (asked := np.flatnonzero(at < (~np.isnan(less)).sum(axis=1))).size:
+        gaps = at[asked]
+        shifted = drawn[:, :, asked] * less[asked, gaps] + share[:, None] * GAPS[gaps]
+        clips = None if by_clips is None else by_clips[:, asked]
+        hits = (unseen_speaker(shifted, share, clips) < level) & (first[:, asked] <= gaps)
+        enough = hits.mean(axis=0) >= power
+        found[asked[enough]] = GAPS[gaps[enough]]
+        at[asked] = np.where(enough, len(GAPS), gaps + 1)
     return found
 
 
+def _first_found(
+    drawn: np.ndarray,
+    share: np.ndarray,
+    less: np.ndarray,
+    signs: np.ndarray,
+    moved: np.ndarray,
+    level: float,
+) -> np.ndarray:
+    """Return, for each pair, the place in GAPS of the smallest difference that max-T finds.
+
+    By halving, since a larger difference is found more easily; ``len(GAPS)`` where none is.
+    """
+    n_pairs = drawn.shape[1]
+    sums = signs @ drawn
+    others = statistics(sums, drawn)
+    rest = np.zeros_like(others)  # the largest statistic of the other pairs
+    if n_pairs > 1:
+        second, largest = np.partition(others, n_pairs - 2, axis=1)[:, -2:].T
+        rest = np.where(others >= largest[:, None], second[:, None], largest[:, None])
+    low, high = np.zeros(n_pairs, dtype=int), np.full(n_pairs, len(GAPS))
+    every = np.arange(n_pairs)
+    while (low < high).any():
+        middle = np.minimum((low + high) // 2, len(GAPS) - 1)
+        gap, factor = GAPS[middle], less[every, middle]
+        shifted = drawn * factor + share[:, None] * gap
+        length = np.sqrt((shifted**2).sum(axis=0))
+        swapped = np.abs(sums * factor + moved[:, None] * gap) / length
+        reached = np.maximum(swapped, rest) >= shifted.sum(axis=0) / length - TIE
+        seen = (reached.mean(axis=0) < level) | np.isnan(factor)  # not possible: look below
+        high = np.where(seen, middle, high)
+        low = np.where(seen, low, np.minimum(middle + 1, high))
+    return low
+
+
+def _less_spread(middle: np.ndarray | None, n_pairs: int) -> np.ndarray:
+    """Return the spread between speakers at each difference, `(pairs, gaps)`, of that at none.
+
+    The variance of a share goes with p (1 - p). NaN where a difference is not possible.
+    """
+    if middle is None:
+        return np.ones((n_pairs, len(GAPS)))
+    middle = np.clip(middle, 0.02, 0.98)[:, None]
+    better = middle + GAPS
+    kept = (better * (1 - better) + middle * (1 - middle)) / (2 * middle * (1 - middle))
+    return np.sqrt(np.where(better < 1, np.maximum(kept, 0), np.nan))
+
+
 def groups_needed(
-    differences: np.ndarray, worth: np.ndarray, difference: float = 0.1, *, level: float = 0.05
+    differences: np.ndarray,
+    worth: np.ndarray,
+    within: np.ndarray | None = None,
+    middle: np.ndarray | None = None,
+    *,
+    difference: float = 0.1,
+    level: float = 0.05,
 ) -> int | None:
     """Return how many groups like these it takes to find a difference; None above 500.
 
-    Where fewer than five groups are there, their spread says too little: the fewest groups that
-    any test needs are returned.
+    Where fewer than five groups are there, their spread says too little: 8 is returned, the fewest
+    for which anything is promised.
 
     Examples
     --------
     >>> spread = np.random.default_rng(0).normal(0, 0.05, (5, 1))
-    >>> groups_needed(spread, np.full(5, 1 / 5)) in (6, 8, 10, 12, 15)
+    >>> groups_needed(spread, np.full(5, 1 / 5)) in (8, 10, 12, 15)
     True
     """
     if len(differences) < 5:
-        return FEWEST
+        return 8
     for size in SIZES:
         smallest = detectable(
-            differences, worth, level=level, n_groups=size, n_sets=60, n_draws=400
+            differences, worth, within, middle, level=level, n_groups=size, n_sets=60, n_draws=400
         )
         if np.nanmax(smallest, initial=0.0) <= difference and not np.isnan(smallest).all():
             return size

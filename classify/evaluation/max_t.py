@@ -13,10 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-__all__ = ["FEWEST", "MaxT", "exchanges", "max_t", "statistics"]
+from .unseen_speaker import unseen_speaker
 
-#: fewest groups with which any outcome can be below 0.05: 2 / 2^6 = 0.03
-FEWEST = 6
+__all__ = ["MaxT", "exchanges", "max_t", "statistics"]
+
 TIE = 1e-9  # equal statistics differ in the last digits
 
 
@@ -75,7 +75,14 @@ def statistics(sums: np.ndarray, differences: np.ndarray) -> np.ndarray:
     return np.divide(np.abs(sums), scale, out=np.zeros_like(sums), where=scale > 0)
 
 
-def max_t(differences: np.ndarray, *, n_draws: int = 10_000, random_state: int = 0) -> MaxT:
+def max_t(
+    differences: np.ndarray,
+    worth: np.ndarray | None = None,
+    within: np.ndarray | None = None,
+    *,
+    n_draws: int = 10_000,
+    random_state: int = 0,
+) -> MaxT:
     """Test whether pairs of systems differ, corrected for testing several.
 
     Parameters
@@ -83,6 +90,10 @@ def max_t(differences: np.ndarray, *, n_draws: int = 10_000, random_state: int =
     differences
         Share of each group in the difference of each pair, `(groups, pairs)`; a column sums to the
         difference in UAR (or in any other measure that is a sum of shares of groups).
+    worth, within
+        Share of each group in the measure, `(groups,)`, and the variance of `differences` that the
+        number of clips alone gives, `(groups, pairs)`, as for `unseen_speaker`. Without `worth` the
+        exchanges decide alone.
     n_draws
         Random exchanges where there are more than that many in all.
     random_state
@@ -118,4 +129,7 @@ def max_t(differences: np.ndarray, *, n_draws: int = 10_000, random_state: int =
         p, single = (1 + alone) / (1 + len(signs)), (1 + larger) / (1 + len(signs))
     corrected = np.empty_like(single)
     corrected[order[::-1]] = np.maximum.accumulate(single[order[::-1]])
+    if worth is not None:
+        least = unseen_speaker(differences, worth, within)
+        p, corrected = np.maximum(p, least), np.maximum(corrected, least)
     return MaxT(p, corrected, exact)

@@ -18,9 +18,10 @@ from affekt.classify.evaluation.choice import choice
 from affekt.classify.evaluation.detectable import detectable, groups_needed
 from affekt.classify.evaluation.max_t import max_t
 from affekt.classify.evaluation.test_uses import record_use
+from affekt.classify.evaluation.unseen_speaker import unseen_speaker
 from affekt.classify.predictions import Predictions
 from affekt.classify.sanity import check_relation
-from affekt.classify.scoring import mean_interval
+from affekt.classify.scoring import family_of, mean_interval
 from affekt.classify.stats import holm
 from affekt.classify.task import Task
 from scipy import stats
@@ -80,12 +81,51 @@ def test_equal_systems_are_seldom_called_different():
     assert alarms <= 26
 
 
+@pytest.mark.parametrize("n_speakers", [8, 20])
+def test_a_system_bad_for_a_rare_kind_of_speaker_is_seldom_called_better(n_speakers):
+    """Equal UAR, but one is far worse for a fifth of the speakers, who differ in size."""
+    rng = np.random.default_rng(n_speakers)
+    exchanged, alarms = 0, 0
+    for run in range(250):
+        speakers = np.repeat(
+            range(n_speakers), np.clip(rng.lognormal(3, 1, n_speakers).astype(int), 4, None)
+        )
+        erratic = np.where(rng.random(n_speakers) < 0.2, 0.4, 0.9)[speakers]
+        truth = np.zeros(len(speakers), int)
+        right = {"erratic": rng.random(len(truth)) < erratic, "even": rng.random(len(truth)) < 0.8}
+        family = family_of(truth, right, speakers, 1, [("erratic", "even")])
+        draws = {"n_draws": 1000, "random_state": run}
+        exchanged += max_t(family.differences, **draws).p[0] < 0.05
+        alarms += max_t(*family[:3], **draws).p[0] < 0.05
+    assert exchanged > 20  # exchanges alone would raise too many
+    assert alarms <= 17
+
+
+def test_unequal_speakers_weigh_by_what_their_clips_tell():
+    """Two large speakers carry a difference: not shown, however alike the rest are."""
+    worth = np.array([0.25, 0.25, *[0.5 / 8] * 8])
+    within = (worth * 1e-4)[:, None]
+    alike = 0.1 * worth[:, None]
+    assert unseen_speaker(alike, worth, within)[0] < 0.02
+    large = alike * np.array([1, 1, *[-1, -1, -1, 1] * 2])[:, None]
+    assert large.sum() > 0.02
+    assert unseen_speaker(large, worth, within)[0] > 0.2
+    padded = np.vstack([alike, [[0.0]]]), np.append(worth, 0.0), np.vstack([within, [[0.0]]])
+    assert unseen_speaker(*padded) == pytest.approx(unseen_speaker(alike, worth, within))
+    both = np.stack([np.hstack([alike, large])] * 2)  # data sets, groups, pairs
+    found = unseen_speaker(both, worth, within)
+    assert found.shape == (2, 2)
+    assert found[1, 1] == pytest.approx(unseen_speaker(large, worth, within)[0])
+    assert unseen_speaker(0 * alike, worth, within).tolist() == [1.0]
+
+
 def test_the_detectable_difference_is_found_in_8_of_10():
     rng = np.random.default_rng(2)
     share, sd = np.full(12, 1 / 12), 0.2
+    chance = np.full((12, 2), 1e-4)
     promised = np.mean(
         [
-            detectable(rng.normal(0, sd, (12, 2)) / 12, share, n_sets=60, n_draws=400)
+            detectable(rng.normal(0, sd, (12, 2)) / 12, share, chance, n_sets=60, n_draws=400)
             for _ in range(12)
         ]
     )
@@ -93,9 +133,9 @@ def test_the_detectable_difference_is_found_in_8_of_10():
     for run in range(200):
         drawn = rng.normal(0, sd, (12, 2)) / 12
         drawn[:, 0] += promised / 12
-        hits += max_t(drawn, n_draws=1000, random_state=run).corrected[0] < 0.05
+        hits += max_t(drawn, share, chance, n_draws=1000, random_state=run).corrected[0] < 0.05
     assert 0.68 < hits / 200 < 0.92
-    needed = groups_needed(rng.normal(0, sd, (12, 1)) / 12, share, promised / 2)
+    needed = groups_needed(rng.normal(0, sd, (12, 1)) / 12, share, difference=promised / 2)
     assert needed is not None
     assert needed > 12
 
