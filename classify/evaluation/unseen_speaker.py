@@ -51,10 +51,10 @@ def unseen_speaker(
     >>> worth = np.full(6, 1 / 6)
     >>> alike = np.full((6, 1), 0.1 / 6)
     >>> unseen_speaker(alike, worth).round(3).tolist()
-    [0.01]
+    [0.014]
     >>> alike[0] = -0.1 / 6
     >>> unseen_speaker(alike, worth).round(3).tolist()
-    [0.148]
+    [0.156]
     """
     there = worth > 0
     differences, worth = differences[..., there, :], worth[there, None]
@@ -66,7 +66,7 @@ def unseen_speaker(
         alike = size**2 / square  # as many equally large groups would tell as much
         standard = differences / scale
         total = differences.sum(axis=-2)
-        against = -min(MOST, max(0.0, (n_groups - 2) / 8)) * total
+        against = -min(MOST, max(0.0, (n_groups - 2) / 7)) * total
         shifted = total + against / alike
         mean = shifted / (size + size / alike)
         squares = ((standard - mean[..., None, :]) ** 2).sum(axis=-2) + (against / size - mean) ** 2
