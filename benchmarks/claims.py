@@ -200,7 +200,8 @@ def erratic(runs=3000):
                 alarms += tested(found, run)[0]
                 exchanged += tested(found[:1], run)[0]
             rows.append(
-                {"speakers": n_speakers, "sizes": sizes, "false_alarms": round(float(alarms) / runs, 3),
+                {"speakers": n_speakers, "sizes": sizes,
+                 "false_alarms": round(float(alarms) / runs, 3),
                  "by_exchanges_alone": round(float(exchanged) / runs, 3)}
             )  # fmt: skip
             print(rows[-1], flush=True)
