@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import logging
 import stat
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,7 +40,7 @@ def audio_digests(
     cache.clips.refresh()
     reading = _Reading(cache, clips, hash_files or rehash, rehash, refuse)
     digests = [reading.digest(i) if path else None for i, path in enumerate(clips["path"])]
-    _say_elsewhere(cache, clips, reading.elsewhere)
+    reading.check_corpus()
     if record and not cache.readonly and reading.seen:
         with suppress(OSError):  # the index is only a memo
             cache.clips.record(reading.seen)
@@ -61,7 +62,7 @@ class _Reading:
     refuse: bool
     files: dict[Path, str] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)  # what the index does not hold yet
-    elsewhere: int = 0  # clips whose content was read under another root, and is not here
+    remembered: Counter[str] = field(default_factory=Counter)  # of clips whose files are not here
 
     def digest(self, i: int) -> str | None:
         try:
@@ -91,23 +92,38 @@ class _Reading:
     def _remembered(self, i: int) -> str | None:
         """Return the digest of a clip whose file is not at hand; None if roots disagree."""
         found = self.cache.clips.remembered(self.clips, i)
-        if len(found) > 1 and self.refuse:
+        if len(found.digests) > 1 and self.refuse:
             raise InputError(f"{self.clips.place(i)}: {self.clips['path'][i]!r} {DISPUTED}")
-        if len(found) != 1:
+        if len(found.digests) != 1:
             return None
-        self.elsewhere += not self.cache.clips.knows_root(self.clips, i)
-        return found[0]
+        self.remembered["all"] += 1
+        self.remembered["elsewhere"] += not found.here
+        self.remembered["other"] += found.same is False
+        return found.digests[0]
 
+    def check_corpus(self) -> None:
+        """Refuse what is remembered of another corpus; say what may be of one, once a manifest.
 
-def _say_elsewhere(cache: Cache, clips: Manifest, count: int) -> None:
-    """Say, once for each manifest, that embeddings may be of another corpus."""
-    if not count or clips.source in cache.said_elsewhere:
-        return
-    cache.said_elsewhere[clips.source] = count
-    recordings = int(np.count_nonzero(clips["path"] != ""))
-    log.warning(
-        "%s: %d of %d recordings are not in %s. Their embeddings are found by id and path, as read "
-        "in another folder: right for a copied cache, wrong for another corpus with the same ids "
-        "and paths",
-        *(clips.source, count, recordings, clips.root),
-    )
+        Raises
+        ------
+        InputError
+            Most clips whose files are not here have another speaker and text than were read.
+        """
+        clips, count = self.clips, self.remembered
+        recordings = int(np.count_nonzero(clips["path"] != ""))
+        absent = f"{clips.source}: {{}} of {recordings} recordings are not in {clips.root}"
+        if count["other"] * 2 > count["all"]:
+            raise InputError(
+                f"{absent.format(count['all'])}, and what the cache has read under their ids and"
+                f" paths is another corpus: in {count['other']} the speaker or the text differs."
+                " Give this one a cache of its own, or bring its audio (--root says where it is);"
+                " after speakers were renamed, affekt extract must see the audio once more"
+            )
+        if count["elsewhere"] and clips.source not in self.cache.said_elsewhere:
+            self.cache.said_elsewhere[clips.source] = count["elsewhere"]
+            log.warning(
+                "%s. Their embeddings are found by id and path, as read in another folder: right"
+                " for a copied cache, wrong for another corpus with the same ids and paths%s",
+                absent.format(count["elsewhere"]),
+                f"; in {count['other']} the speaker or the text differs" * bool(count["other"]),
+            )

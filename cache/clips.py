@@ -3,9 +3,10 @@
 Saves hashing files that have not changed, and lets a cache be used where the audio is not. Kept in
 immutable segments ``clips/<hash>.jsonl``, one line per clip; see segments.py.
 
-A line answers for a file only while size, times and inode are as they were. Where the file is not
-at hand, the line of the same path, segment and id answers: the last one if one root had several
-contents over time, and none if different roots disagree.
+A line answers for a file only under the root that it was read in, and while size, times and inode
+are as they were. Where the file is not at hand, the line of the same path, segment and id answers:
+the last one if one root had several contents over time, and none if different roots disagree. What
+the line notes of the clip's speaker and text then tells the corpus from another with equal names.
 """
 
 from __future__ import annotations
@@ -15,13 +16,15 @@ import os
 import threading
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .errors import DamagedError
 from .manifest import Manifest
+from .manifest.paths import folder_digest
 from .segments import Lines, Seen, encode, read_segment, segment_names, store_segment
 
+ABSOLUTE = folder_digest(Path(os.sep))  # the root of a path that is absolute
 RACY = 2_000_000_000  # ns: a file younger than this may change again within its time stamp
 
 
@@ -46,7 +49,12 @@ def seen(clips: Manifest, position: int, digest: str, status: os.stat_result | N
     >>> line.path, line.end, line.mtime_ns
     ('a.wav', 2.0, 0)
     """
-    line = Seen(*_place(clips, position), digest=digest, root=root_name(clips.root))
+    line = Seen(
+        *_place(clips, position),
+        digest=digest,
+        root=_root(clips, position),
+        about=about(clips, position),
+    )
     if status is None:
         return line
     settled = status.st_mtime_ns + RACY < time.time_ns()
@@ -59,11 +67,49 @@ def seen(clips: Manifest, position: int, digest: str, status: os.stat_result | N
     )
 
 
-def root_name(root: Path) -> str:
-    """Return 16 hex digits that stand for an absolute folder, without naming it."""
-    return hashlib.sha256(os.path.realpath(root).encode("utf-8", "surrogateescape")).hexdigest()[
-        :16
-    ]
+def about(clips: Manifest, position: int) -> str:
+    """Return what is noted of a clip's speaker and text, to recognise it by without its file.
+
+    Examples
+    --------
+    >>> clips = Manifest.from_rows([{"id": "a", "path": "a.wav", "speaker": "anna"}])
+    >>> about(clips, 0)
+    '55579b55.'
+    """
+    values = (clips[name][position] for name in ("speaker", "text"))
+    return ".".join(value and hashlib.sha256(value.encode()).hexdigest()[:8] for value in values)
+
+
+def alike(one: str, other: str) -> bool | None:
+    """Say whether two `about` are of one clip; None if they have nothing in common to compare.
+
+    Examples
+    --------
+    >>> alike("12.ab", "12."), alike("12.ab", "34.ab"), alike("12.", "34."), alike("12.", ".ab")
+    (True, True, False, None)
+    """
+    pairs = zip(one.split("."), other.split("."), strict=False)
+    same = [a == b for a, b in pairs if a and b]
+    return any(same) if same else None
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """What a clip may be whose file is not at hand.
+
+    Attributes
+    ----------
+    digests
+        One, or several if roots disagree, or none if it was never read.
+    here
+        Whether it was read under the root of its manifest.
+    same
+        Whether its speaker or text is as it was then; None if that cannot be told.
+    """
+
+    digests: list[str]
+    here: bool
+    same: bool | None
 
 
 class ClipIndex:
@@ -107,29 +153,31 @@ class ClipIndex:
 
     def fresh(self, clips: Manifest, position: int, status: os.stat_result) -> str | None:
         """Return the digest of a clip whose file has not changed since it was read, or None."""
-        lines = self._known.of(*_place(clips, position)[1:])
-        return next((line.digest for line in lines if line.fresh(status)), None)
+        path, start, end = _place(clips, position)[1:]
+        root, anywhere = _root(clips, position), os.path.isabs(path)  # noqa: PTH117
+        for line in self._known.of(path, start, end):
+            if (line.root == root or anywhere) and line.fresh(status):
+                return line.digest
+        return None
 
     def knows(self, clips: Manifest, position: int, digest: str) -> bool:
-        """Say whether a clip of this id and path was seen with this content."""
+        """Say whether this very clip was seen under this root with this content."""
         id_, path, start, end = _place(clips, position)
-        return any(x.id == id_ and x.digest == digest for x in self._known.of(path, start, end))
+        this = (id_, digest, _root(clips, position), about(clips, position))
+        lines = self._known.of(path, start, end)
+        return any((x.id, x.digest, x.root, x.about) == this for x in lines)
 
-    def remembered(self, clips: Manifest, position: int) -> list[str]:
-        """Return what a clip may be whose file is not at hand.
-
-        One digest, or several if roots disagree, or none if it was never read.
-        """
+    def remembered(self, clips: Manifest, position: int) -> Remembered:
+        """Return what is known of a clip whose file is not at hand."""
         id_, path, start, end = _place(clips, position)
-        last = {x.root: x.digest for x in self._known.of(path, start, end) if x.id == id_}
-        here = last.get(root_name(clips.root))
-        return [here] if here is not None else sorted(set(last.values()))
-
-    def knows_root(self, clips: Manifest, position: int) -> bool:
-        """Say whether a clip of this id and path was read under the root of this manifest."""
-        id_, path, start, end = _place(clips, position)
-        root = root_name(clips.root)
-        return any(x.id == id_ and x.root == root for x in self._known.of(path, start, end))
+        lines = [x for x in self._known.of(path, start, end) if x.id == id_]
+        last = {x.root: x.digest for x in lines}
+        here = last.get(_root(clips, position))
+        digests = [here] if here is not None else sorted(set(last.values()))
+        mine = about(clips, position)
+        verdicts = {alike(x.about, mine) for x in lines if x.digest in digests}
+        same = next((verdict for verdict in (True, False) if verdict in verdicts), None)
+        return Remembered(digests, here is not None, same)
 
     def record(self, lines: Iterable[Seen]) -> None:
         """Store lines durably as one new segment; what is there already is left out."""
@@ -154,3 +202,9 @@ def _number(known: Lines, line: Seen) -> int:
 def _place(clips: Manifest, position: int) -> tuple[str, str, float | None, float | None]:
     clip = clips.clip(position)
     return clip.id, clip.path, clip.start, clip.end
+
+
+def _root(clips: Manifest, position: int) -> str:
+    """Return 16 hex digits that stand for the absolute folder that a path is relative to."""
+    absolute = os.path.isabs(clips["path"][position])  # noqa: PTH117 - runs once per clip
+    return ABSOLUTE if absolute else clips.root_digest

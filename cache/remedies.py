@@ -49,7 +49,7 @@ def _disputed(space: Space, clips: Manifest, ids: list[str]) -> str:
         return ""
     wanted = set(ids)
     places = [i for i, id_ in enumerate(clips.ids) if id_ in wanted]
-    torn = [i for i in places if len(space.cache.clips.remembered(clips, i)) > 1]
+    torn = [i for i in places if len(space.cache.clips.remembered(clips, i).digests) > 1]
     found = [clips.ids[i] for i in torn if not clips.file(i).is_file()]
     return f" Of these, {listed(found)} {DISPUTED}." if found else ""
 

@@ -42,6 +42,9 @@ class Seen:
         Digest of the absolute folder that the path was relative to.
     number : int
         Later lines for one path have higher numbers; `ClipIndex.record` sets it.
+    about : str
+        What the manifest had of the clip: ``<digest of the speaker>.<digest of the text>``, 8 hex
+        digits each or blank. Lines of earlier versions do not have it.
     """
 
     id: str
@@ -55,6 +58,7 @@ class Seen:
     inode: int = 0
     root: str = ""
     number: int = 0
+    about: str = ""
 
     def fresh(self, status: stat_result) -> bool:
         """Say whether a file is still the one that was read."""
@@ -77,7 +81,9 @@ FIELDS = {  # of a line, in the order of `Seen`, and the types that JSON gives t
     "inode": WHOLE,
     "root": TEXT,
     "number": WHOLE,
+    "about": TEXT,
 }
+SINCE = {"about": ""}  # fields that older lines lack, and what they are there
 
 
 class Lines:
@@ -241,7 +247,7 @@ def _scan(text: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
 def _parse(text: bytes, name: str) -> Seen:
     try:
         fields = json.loads(text)
-        values = [fields[field] for field in FIELDS]
+        values = [{**SINCE, **fields}[field] for field in FIELDS]
     except (ValueError, RecursionError, TypeError) as error:
         raise _wrong(name, f"a line is not a JSON object: {error}") from None
     except KeyError as error:

@@ -221,6 +221,11 @@ class Manifest:
         return self._folder.root
 
     @property
+    def root_digest(self) -> str:
+        """16 hex digits that stand for the root, without naming it."""
+        return self._folder.digest
+
+    @property
     def allow_outside(self) -> bool:
         """Whether paths may leave the root."""
         return self._folder.allow_outside

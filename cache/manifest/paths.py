@@ -8,10 +8,12 @@ inside the root.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 
 from ..errors import InputError
@@ -55,6 +57,12 @@ def _inside(written: str, root: Path) -> bool:
     return any(written.startswith(top.rstrip(os.sep) + os.sep) for top in tops)
 
 
+def folder_digest(folder: Path) -> str:
+    """Return 16 hex digits that stand for an absolute folder, without naming it."""
+    real = os.path.realpath(folder).encode("utf-8", "surrogateescape")
+    return hashlib.sha256(real).hexdigest()[:16]
+
+
 class Folder:
     """The root of a manifest, which finds files and remembers resolved folders."""
 
@@ -88,6 +96,11 @@ class Folder:
                 " root that is given, the links of a table of your own are followed"
             )
         return Path(real)
+
+    @cached_property
+    def digest(self) -> str:
+        """16 hex digits that stand for the root."""
+        return folder_digest(self.root)
 
     def seen_from(self, base: str | os.PathLike, written: str) -> str:
         """Return a path as a table in the folder `base` writes it: relative inside it, or whole."""
