@@ -120,10 +120,10 @@ class _Reading:
                 " after speakers were renamed, affekt extract must see the audio once more"
             )
         if count["elsewhere"] and clips.source not in self.cache.said_elsewhere:
-            self.cache.said_elsewhere[clips.source] = count["elsewhere"]
-            log.warning(
-                "%s. Their embeddings are found by id and path, as read in another folder: right"
-                " for a copied cache, wrong for another corpus with the same ids and paths%s",
-                absent.format(count["elsewhere"]),
-                f"; in {count['other']} the speaker or the text differs" * bool(count["other"]),
+            differ = f"; in {count['other']} the speaker or the text differs"
+            self.cache.said_elsewhere[clips.source] = said = (
+                f"{absent.format(count['elsewhere'])}. Their embeddings are found by id and path,"
+                " as read in another folder: right for a copied cache, wrong for another corpus"
+                f" with the same ids and paths{differ * bool(count['other'])}"
             )
+            log.warning("%s", said)

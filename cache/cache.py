@@ -73,7 +73,7 @@ class Cache:
         self.packed = self.path.is_file()
         self.readonly = readonly or self.packed
         self._known: dict[str, Space] = {}
-        self.said_elsewhere: dict[str, int] = {}  # manifest -> recordings; see audio_digests
+        self.said_elsewhere: dict[str, str] = {}  # manifest -> what was said; see audio_digests
         self.clips = PackedClips(self.path) if self.packed else ClipIndex(self.path)
 
     def spaces(self) -> list[Space]:

@@ -306,7 +306,10 @@ def _once(
     more["speaker_scaling"] = speaker_gain(
         recipe.members, ready.task, single, devs, records, spaces, allowed
     )
-    more["warnings"] = near_duplicates(found, spaces, {n: one.there for n, one in stored.items()})
+    more["warnings"] = [
+        *near_duplicates(found, spaces, {n: one.there for n, one in stored.items()}),
+        *ready.cache.said_elsewhere.values(),
+    ]
     return judge(ready, found, tests, devs, about, place, seeds=seeds, more=more)
 
 

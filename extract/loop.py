@@ -173,11 +173,7 @@ def run_extraction(
     if done.failures and all(one.code == "missing" for one in done.failures) and not len(space):
         done.notes.append(f"no file was found in {clips.root}: --root says where paths start")
     if clips.source in cache.said_elsewhere:
-        done.notes.append(
-            f"{cache.said_elsewhere[clips.source]} recordings are not there and took embeddings of "
-            "equal ids and paths that were read in another folder; if this is another corpus, give "
-            "it a cache of its own"
-        )
+        done.notes.append(cache.said_elsewhere[clips.source])
     done.notes += getattr(encoder.backend, "notes", [])
     if before != _identity(clips.source):
         done.notes.append(f"{clips.source} changed during the run, which used it as it was before")
