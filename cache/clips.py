@@ -207,4 +207,4 @@ def _place(clips: Manifest, position: int) -> tuple[str, str, float | None, floa
 def _root(clips: Manifest, position: int) -> str:
     """Return 16 hex digits that stand for the absolute folder that a path is relative to."""
     absolute = os.path.isabs(clips["path"][position])  # noqa: PTH117 - runs once per clip
-    return ABSOLUTE if absolute else clips.root_digest
+    return ABSOLUTE if absolute else clips._folder.digest

@@ -17,7 +17,7 @@ ALLOWED = {
 }
 #: packages from outside that a part may import; the rest of Python's own library is free
 OUTSIDE = {
-    "cache": {"numpy", "h5py", "click", "tqdm", "pandas", "pyarrow", "openpyxl"},
+    "cache": {"numpy", "h5py", "click", "tqdm", "pandas", "pyarrow", "openpyxl", "yaml"},
     "extract": {
         *("numpy", "click", "tqdm", "scipy", "soundfile", "soxr", "torch", "transformers"),
         *("safetensors", "tokenizers", "huggingface_hub", "ray", "opensmile", "joblib", "h5py"),

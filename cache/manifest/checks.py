@@ -34,7 +34,8 @@ def check_ids(
         if unlike:
             raise InputError(
                 f"{clips.place(i)}: id {id_!r} was used in line {clips.line(j)} for another clip"
-                f" ({listed(unlike)} differ): ids must be unique{_whence(clips)}"
+                f" ({listed(unlike)} differ): ids must be unique{_whence(clips)}; make one row of"
+                " the answers of several annotators"
             )
         if not dedupe:
             raise InputError(
@@ -56,6 +57,11 @@ def _whence(clips: Manifest) -> str:
 
 
 def _check_id(id_: str, place: Any, whence: str) -> None:
+    if not id_ and whence.startswith("; the path is the id"):
+        raise InputError(
+            f"{place()}: the path is blank, and the table has no column id; add one, or remove the"
+            " row if it is no clip (a second row of the header, or units)"
+        )
     if not id_:
         raise InputError(f"{place()}: the id is blank, expected text{whence}")
     if "\0" in id_:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 
 __all__ = ["manifest"]
 
-SHOWN = 8  # labels, speakers and the like that are listed
-
 
 @click.command()
 @click.argument("source", metavar="FROM", type=click.Path(path_type=Path))
@@ -27,7 +24,7 @@ SHOWN = 8  # labels, speakers and the like that are listed
 @click.option("--as", "kind", metavar="KIND", help="What FROM is, if it is not found out.")
 @ROOT
 @click.option("--fold", default=1, show_default=True, help="EmoBox: which fold.")
-@click.option("--table", metavar="NAME", help="audformat: which table.")
+@click.option("--table", metavar="NAME", multiple=True, help="audformat: which tables.")
 @click.option(
     "--label", type=click.Choice(["emotion", "valence"]), default="emotion", show_default=True,
     help="Unified data set: which of the two is the label.",
@@ -53,6 +50,7 @@ def manifest(
     from ..errors import InputError, nearest
     from ..outputs import check_output, check_output_folder
     from .corpora.finding import KINDS, kind_of, read_corpus
+    from .described import described
     from .tables.table import WRITTEN
 
     if kind is not None and kind not in KINDS:
@@ -73,13 +71,18 @@ def manifest(
     echo_notes(clips)
     if output is not None:
         clips.moved(output.parent).write(output)
-    told = _described(clips, found)
+    told = described(clips, found)
     if as_json:
         click.echo(json.dumps(told | {"output": output and str(output)}, ensure_ascii=False))
         return
     click.echo(f"{source}: {len(clips)} clips, read as {found}")
+    width = max(9, *(min(len(name), 24) for name in [*told["columns"], *told["kept"]]))
     for name, what in told["columns"].items():
-        click.echo(f"  {name:<9} {what}")
+        click.echo(f"  {name:<{width}} {what}")
+    if told["kept"]:
+        click.echo("columns that are kept under their own names:")
+    for name, what in told["kept"].items():
+        click.echo(f"  {name:<{width}} {what}")
     if output is not None:
         click.echo(output)
 
@@ -95,38 +98,3 @@ def _parts(clips: Manifest) -> Manifest:
     if changed:
         click.echo(f"{clips.source}: split: {', '.join(changed)}", err=True)
     return clips.with_columns(split=[ours[value] for value in clips["split"]])
-
-
-def _described(clips: Manifest, kind: str) -> dict[str, Any]:
-    """Return how many clips there are, and of each of our columns its source and its content."""
-    from .columns import COLUMNS
-
-    columns: dict[str, str] = {}
-    for name in COLUMNS:
-        if name not in clips:
-            continue
-        taken = clips.taken.get(name)
-        origin = f"from {' and '.join(taken)}" if taken and kind == "table" else ""
-        if name == "id" and not taken:
-            origin = "the paths" if "path" in clips else "the numbers of the rows"
-        columns[name] = ", ".join(part for part in (origin, _content(clips, name)) if part)
-    absent = [name for name in COLUMNS if name not in clips and name not in ("start", "end")]
-    if absent:
-        columns["none"] = ", ".join(absent)
-    others = [name for name in clips.columns if name not in COLUMNS]
-    if others:
-        columns["kept"] = ", ".join(others)
-    return {"clips": len(clips), "kind": kind, "columns": columns, "notes": list(clips.notes)}
-
-
-def _content(clips: Manifest, name: str) -> str:
-    values = clips[name].tolist()
-    if name in ("start", "end"):
-        return f"{sum(value == value for value in values)} in seconds"
-    if name in ("id", "path", "text"):
-        blank = sum(not value for value in values)
-        return f"such as {next(v for v in values if v)[:60]!r}" + f", {blank} blank" * bool(blank)
-    counts = Counter(values)
-    shown = [f"{value or 'blank'} {count}" for value, count in counts.most_common(SHOWN)]
-    more = len(counts) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more > 0 else "")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -45,6 +47,12 @@ ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "split": (("partition", "subset", "fold_name"), ("split_set",)),
     "dataset": (("corpus", "database", "db"),),
 }  # fmt: skip
+NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|nan|inf", re.IGNORECASE)
+#: endings of the names of recordings, by which a column of them is recognised
+RECORDINGS = re.compile(
+    r".*\.(wav|flac|mp3|ogg|oga|opus|aiff?|au|sph|m4a|aac|mp4|mov|3gp|webm|mka|mkv|amr|wma|avi)",
+    re.IGNORECASE | re.DOTALL,
+)
 #: beside one of these an utterance is counted within a dialogue
 DIALOGUES = ("dialogue_id", "dialog_id", "conversation_id", "scene_id", "session_id")
 
@@ -105,7 +113,7 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
     if not labels_only and not ("path" in columns or "text" in columns):
         raise InputError(
             f"{table.source}: no column path or text; it has {', '.join(table.columns)}."
-            + (nearest("path", table.columns) or nearest("text", table.columns) or _headless(table))
+            + _without_content(table)
         )
     times = times_of(table, columns.get("path"))
     for name in TIMES:
@@ -116,6 +124,8 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
     columns |= times.columns
     found.taken |= times.taken
     found.notes += times.notes
+    found.notes += table.notes
+    found.notes += _misspelt(table, columns, renamed)
     _give_ids(found, table, folded)
     found.columns = {name: found.columns[name] for name in _order(found, table)}
     return found
@@ -134,18 +144,54 @@ def normal(values: Sequence[str]) -> Sequence[str]:
     return [value if value.isascii() else unicodedata.normalize("NFC", value) for value in values]
 
 
-def _headless(table: Table) -> str:
-    return " The first line is taken for the header." if table.rows_are_lines else ""
+def _without_content(table: Table) -> str:
+    """Return what to do about a table in which no column is known for paths or texts."""
+    names = list(table.columns)
+    header = " The first row is taken for the header"
+    if any(RECORDINGS.fullmatch(name) or name.isdecimal() for name in names):
+        return f"{header}, and looks like a clip: put names above it, such as path,label,speaker"
+    if 2 * sum(re.fullmatch(r"column \d+", name) is not None for name in names) >= len(names):
+        return f"{header}: is it a title? Then remove it"
+    for name, values in table.columns.items():
+        if any(RECORDINGS.fullmatch(value) for value in values[:20]):
+            return f" Did you mean {name!r}? It has names of recordings: rename it path"
+    if len(names) == 1:
+        return f"{header}: put commas, semicolons, tabs or bars between the columns"
+    if hint := nearest("path", names) or nearest("text", names):
+        return hint
+    return f"{header}: if it is a row, put names above it; if there are lines above it, remove them"
+
+
+def _misspelt(table: Table, columns: Mapping[str, Any], renamed: Mapping[str, str]) -> list[str]:
+    """Return notes on columns that are kept and have almost the name of one that is absent."""
+    notes = []
+    for ours in ("path", "text", "label", "speaker", "language", "split"):
+        if ours in columns:
+            continue
+        known = [ours, *(alias for group in ALIASES[ours] for alias in group if len(alias) > 3)]
+        others = {_folded(name): name for name in table.columns if name not in renamed}
+        for folded, name in others.items():
+            close = difflib.get_close_matches(folded, map(_folded, known), n=1, cutoff=0.85)
+            swapped = [alias for alias in known if sorted(alias) == sorted(folded)]
+            if (close or swapped) and folded not in COLUMNS:
+                meant = f"; is it the {ours}? Name it {ours}"
+                notes.append(f"column {name} was kept as it is{meant}")
+    return notes
 
 
 def _folded(name: str) -> str:
-    return unicodedata.normalize("NFC", name.strip().casefold())
+    """Return a name without case, blanks and the marks between its words."""
+    name = unicodedata.normalize("NFC", name.strip().casefold())
+    return re.sub(r"[\s_.-]+", "", name) or name
 
 
 def _column_for(ours: str, folded: Mapping[str, list[str]], table: Table) -> str | None:
     """Return the column that is one of ours, or None."""
+    if ours in table.columns and not (ours == "id" and _counts_within(ours, folded)):
+        return ours
     for group in ((ours,), *ALIASES[ours]):
-        found = [name for alias in group for name in folded.get(alias, ())]
+        aliases = dict.fromkeys(map(_folded, group))
+        found = [name for alias in aliases for name in folded.get(alias, ())]
         if ours == "id":
             found = [name for name in found if not _counts_within(name, folded)]
         if len(found) > 1:
@@ -159,7 +205,7 @@ def _column_for(ours: str, folded: Mapping[str, list[str]], table: Table) -> str
 
 
 def _counts_within(name: str, folded: Mapping[str, list[str]]) -> bool:
-    return "utt" in _folded(name) and any(dialogue in folded for dialogue in DIALOGUES)
+    return "utt" in _folded(name) and any(_folded(name) in folded for name in DIALOGUES)
 
 
 def _give_ids(found: Named, table: Table, folded: Mapping[str, list[str]]) -> None:
@@ -220,7 +266,7 @@ def _written(name: str, found: Named, table: Table) -> list[str]:
     times = np.asarray(found.columns[name])
     taken = found.taken[name]
     plain = table.columns[taken[0]] if len(taken) == 1 else []
-    if plain and not any(":" in text or text == "NaT" for text in plain):
+    if plain and all(text == "" or NUMBER.fullmatch(text) for text in set(plain)):
         return [str(text) for text in plain]
     return ["" if np.isnan(time) else repr(float(time)) for time in times]
 

@@ -221,11 +221,6 @@ class Manifest:
         return self._folder.root
 
     @property
-    def root_digest(self) -> str:
-        """16 hex digits that stand for the root, without naming it."""
-        return self._folder.digest
-
-    @property
     def allow_outside(self) -> bool:
         """Whether paths may leave the root."""
         return self._folder.allow_outside
@@ -313,7 +308,8 @@ class Manifest:
         >>> list(clips.merge_speakers()["speaker"])
         ['s1', 's1', 's1']
         """
-        return self.with_columns(speaker=merged(self["speaker"].tolist()))
+        datasets = self["dataset"].tolist() if "dataset" in self else ()
+        return self.with_columns(speaker=merged(self["speaker"].tolist(), datasets))
 
     @cached_property
     def hash(self) -> str:
@@ -393,7 +389,7 @@ def _made(
     kept = checks.check_ids(clips, columns, dedupe=dedupe)
     if not labels_only:
         checks.check_content(clips, allow_outside=folder.allow_outside)
-    if note := note_on(spellings(columns.get("speaker", ()))):
+    if note := note_on(spellings(columns.get("speaker", ()), columns.get("dataset", ()))):
         clips.notes = (*clips.notes, note)
     return clips if kept is None else clips._take(kept)
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
 from pathlib import Path
+from urllib.parse import unquote
 
 from ..errors import InputError
 
@@ -35,13 +36,21 @@ def check_written(
     root : Path, optional
         Absolute paths inside it are fine; without one, none is.
     """
+    if written.startswith("file://"):
+        plain = unquote(written.removeprefix("file://").removeprefix("localhost"))
+        raise InputError(f"{place()}: path {written!r} is an address; write {plain!r}")
     if "://" in written:
         raise InputError(f"{place()}: path {written!r} is an address; download it, name the file")
     if "\0" in written:
         raise InputError(f"{place()}: path {written!r} holds a NUL character")
+    if written[:1] == "$":
+        raise InputError(
+            f"{place()}: path {written!r}: variables are not replaced in a table; write the folder,"
+            " or leave it out and give --root"
+        )
     if allow_outside:
         return
-    absolute = written[:1] in ("/", "\\") or written[1:3] in (":\\", ":/")
+    absolute = written[:1] in ("/", "\\", "~") or written[1:3] in (":\\", ":/")
     climbs = ".." in written and ".." in written.replace("\\", "/").split("/")
     if climbs or (absolute and (root is None or not _inside(written, root))):
         where = "" if root is None else f" {root}"
@@ -82,6 +91,8 @@ class Folder:
         """
         if "\\" in written and os.sep == "/" and not os.path.lexists(self.root / written):
             written = written.replace("\\", "/")  # a table that was written on Windows
+        if written[:1] == "~" and self.allow_outside and not os.path.lexists(self.root / written):
+            written = os.path.expanduser(written)  # noqa: PTH111
         folder, name = os.path.split(written)
         if folder not in self._real:
             self._real[folder] = os.path.realpath(self.root / folder)
@@ -106,6 +117,8 @@ class Folder:
         """Return a path as a table in the folder `base` writes it: relative inside it, or whole."""
         if not written:
             return written
+        if written[:1] == "~" and not os.path.lexists(self.root / written):
+            written = os.path.expanduser(written)  # noqa: PTH111
         path = os.path.abspath(self.root / written)  # noqa: PTH100 - links stay as they are
         top = os.path.abspath(base) + os.sep  # noqa: PTH100
         return path.removeprefix(top)

@@ -10,10 +10,11 @@ from collections.abc import Iterable, Sequence
 from ..errors import listed
 
 
-def spellings(speakers: Sequence[str]) -> list[list[str]]:
+def spellings(speakers: Sequence[str], datasets: Sequence[str] = ()) -> list[list[str]]:
     """Return the groups of names that differ only in case, blanks, leading zeros or Unicode form.
 
-    The most frequent name of a group stands first.
+    The most frequent name of a group stands first. With `datasets`, ``1`` of one data set and
+    ``01`` of another are two persons.
 
     Examples
     --------
@@ -21,12 +22,14 @@ def spellings(speakers: Sequence[str]) -> list[list[str]]:
     [['spk1', 'spk01', 'SPK01 '], ['1.0', '01']]
     """
     counts = Counter(speaker for speaker in speakers if speaker)
-    groups: dict[str, list[str]] = {}
-    for speaker in counts:
-        groups.setdefault(_core(speaker), []).append(speaker)
-    return [
-        sorted(group, key=lambda name: -counts[name]) for group in groups.values() if len(group) > 1
-    ]
+    pairs = dict.fromkeys(zip(speakers, datasets or [""] * len(speakers), strict=False))
+    cores = {speaker: _core(speaker) for speaker in counts}
+    groups: dict[tuple[str, str], list[str]] = {}
+    for speaker, dataset in pairs:
+        if speaker:
+            groups.setdefault((cores[speaker], dataset), []).append(speaker)
+    found = [sorted(group, key=lambda name: -counts[name]) for group in groups.values()]
+    return [list(group) for group in dict.fromkeys(map(tuple, found)) if len(group) > 1]
 
 
 def note_on(groups: Iterable[Sequence[str]]) -> str:
@@ -46,14 +49,21 @@ def note_on(groups: Iterable[Sequence[str]]) -> str:
     )
 
 
-def merged(speakers: Sequence[str]) -> list[str]:
+def merged(speakers: Sequence[str], datasets: Sequence[str] = ()) -> list[str]:
     """Return the speakers with each group under its most frequent name."""
-    first = {name: group[0] for group in spellings(speakers) for name in group}
-    return [first.get(speaker, speaker) for speaker in speakers]
+    names = list(speakers)
+    for dataset in dict.fromkeys(datasets or [""]):
+        rows = [i for i in range(len(names)) if not datasets or datasets[i] == dataset]
+        own = [speakers[i] for i in rows]
+        first = {name: group[0] for group in spellings(own) for name in group}
+        for i in rows:
+            names[i] = first.get(names[i], names[i])
+    return names
 
 
 def _core(speaker: str) -> str:
     text = unicodedata.normalize("NFKC", speaker).casefold()
-    text = re.sub(r"\s+", "", text)
+    text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
+    text = re.sub(r"\s+", "", text).replace("-", "_")
     text = re.sub(r"^(\d+)\.0$", r"\1", text)
     return re.sub(r"(?<!\d)0+(?=\d)", "", text)

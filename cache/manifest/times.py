@@ -18,7 +18,7 @@ LONG = 500  # seconds; whole numbers that make the usual segment longer are hard
 
 _NAME = re.compile(
     r"(?:(?:segment|seg|utterance|utt|clip|audio|t|time)_)?"
-    r"(start|begin|onset|offset|end|stop|duration|dur)"
+    r"(start|begin|onset|offset|end|stop|finish|duration|dur)"
     r"_?(?:time|at)?"
     r"(?:_(s|secs?|seconds?|ms|msecs?|millis|milliseconds?|samples?|frames?))?"
 )
@@ -27,10 +27,15 @@ _OTHERS = {
     "tmin": ("start", "s"), "xmin": ("start", "s"), "tmax": ("end", "s"), "xmax": ("end", "s"),
     "frame_offset": ("offset", "sample"), "num_frames": ("duration", "sample"),
 }  # fmt: skip
+_ROLES = {
+    "begin": "start", "onset": "start", "stop": "end", "finish": "end", "dur": "duration",
+}  # fmt: skip
+#: names that may mean a time, and more often do not
+_DOUBTFUL = ("from", "to", "t0", "t1", "in", "out", "time", "times", "timestamp", "length")
 _RATES = ("sample_rate", "sampling_rate", "samplerate", "sr", "fs", "rate")
 _DAYS = re.compile(r"(-?)(\d+) days?,? ?(?:[+](?=\d))?(?:(\d+):(\d\d):(\d\d(?:\.\d+)?))?")
-_ISO = re.compile(r"P(\d+)DT(\d+)H(\d+)M(\d+(?:\.\d+)?)S")
-_CLOCK = re.compile(r"(?:(\d+):)?(\d{1,2}):(\d{1,2}(?:\.\d+)?)")
+_ISO = re.compile(r"P(?:(\d+)D)?T?(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?")
+_CLOCK = re.compile(r"(?:(\d+):)?(\d+):(\d{1,2}(?:[.,]\d+)?)")  # also with SRT's comma
 _UNIT = re.compile(r"(\d+(?:\.\d*)?|\.\d+) ?(s|sec|ms|msec)")
 _UNITS = {"s": 1.0, "sec": 1.0, "ms": 1e-3, "msec": 1e-3}
 
@@ -123,12 +128,35 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
         times.columns["end"] = np.round(begin + length, 9)
         times.taken["end"] = (start.name, duration.name)
     _check_unit(table, times)
+    if paths is not None:
+        times.notes += _doubts(table, times, paths)
     for name in ("start", "end"):  # 0 to NaT is how audformat writes a whole file
         taken = times.taken.get(name, ())
         if name == "start" and taken and end is not None and _timedeltas(table.columns[taken[0]]):
             whole = (times.columns["start"] == 0) & np.isnan(times.columns["end"])
             times.columns["start"] = np.where(whole, np.nan, times.columns["start"])
     return times
+
+
+def _doubts(table: Table, times: Times, paths: Sequence[str]) -> list[str]:
+    """Return notes on columns that may hold times, and on times that may be of longer files."""
+    notes = []
+    for name in table.columns:
+        folded = name.strip().casefold()
+        if folded in _DOUBTFUL and (folded != "length" or "end" not in times.columns):
+            column = _Column(name, "", "s", own=False)
+            if not _read(column, table, paths, {}) and any(table.columns[name]):
+                name_it = "duration" if folded == "length" else "start or end"
+                notes.append(_unused(column, f"name it {name_it} if it is one"))
+    names = [name for taken in times.taken.values() for name in taken]
+    own = any((column := _column(name)) and column.own for name in names)
+    start = times.columns.get("start", np.zeros(0))
+    if not own and len(paths) > 1 and np.nan_to_num(start).any() and len(set(paths)) == len(paths):
+        notes.append(
+            f"{' and '.join(dict.fromkeys(names))} say which part of a file is the clip, and each"
+            " file stands once: if the files are cut already, rename these columns"
+        )
+    return notes
 
 
 def seconds(text: str) -> float:
@@ -159,10 +187,10 @@ def _notation(text: str) -> float:
         time = _sum(days, *(part or "0" for part in clock))
         return -int(days) * 86400 + (time - int(days) * 86400) if sign else time
     if found := _ISO.fullmatch(text):
-        return _sum(*found.groups())
+        return _sum(*(part or "0" for part in found.groups()))
     if found := _CLOCK.fullmatch(text):
-        hours, minutes, rest = found.groups()
-        if int(minutes) < 60 and float(rest) < 60:
+        hours, minutes, rest = found[1], found[2], found[3].replace(",", ".")
+        if (int(minutes) < 60 or not hours) and float(rest) < 60:
             return _sum("0", hours or "0", minutes, rest)
     if found := _UNIT.fullmatch(text):
         return float(found[1]) * _UNITS[found[2]]
@@ -185,7 +213,7 @@ def _column(name: str) -> _Column | None:
     if found is None:
         return None
     word, unit = found[1], (found[2] or "s")
-    role = {"begin": "start", "onset": "start", "stop": "end", "dur": "duration"}.get(word, word)
+    role = _ROLES.get(word, word)
     kind = next(k for k in ("ms", "milli", "sample", "frame", "s") if unit.startswith(k))
     kind = "ms" if kind == "milli" else kind
     return _Column(name, role, kind, folded in ("start", "end"))
@@ -275,7 +303,8 @@ def _check_unit(table: Table, times: Times) -> None:
         return
     if any(re.search(r"_s(ec(ond)?s?)?$", name.casefold()) for name in names):
         return
-    if not all(value == "" or value.isdigit() for name in names for value in table.columns[name]):
+    whole = re.compile(r"\d*(\.0*)?")  # also as pandas writes whole numbers beside blanks
+    if not all(whole.fullmatch(value) for name in names for value in table.columns[name]):
         return
     lengths = times.columns["end"] - times.columns["start"]
     lengths = lengths[np.isfinite(lengths)]

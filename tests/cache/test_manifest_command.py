@@ -100,7 +100,7 @@ def test_audformat_and_audio_folders(tmp_path):
     (database / "db.yaml").write_text("name: x\n")
     (database / "db.files.csv").write_text("file,emotion\naudio/a.wav,joy\n")
     (database / "db.parts.csv").write_text("file,start,end,emotion\naudio/a.wav,0 days,NaT,joy\n")
-    with pytest.raises(InputError, match="--table takes one of files, parts"):
+    with pytest.raises(InputError, match="--table takes one of files; parts"):
         call(database)
     call(database, "--table", "parts", "-o", tmp_path / "a.csv")
     assert Manifest.read(tmp_path / "a.csv").clip(0).start is None  # the whole file
@@ -144,9 +144,11 @@ def test_a_table_says_which_column_was_taken_for_what(tmp_path):
     with pytest.raises(InputError, match="--dedupe"):
         call(table)
     done = call(table, "--dedupe", "--merge-speakers", "-o", tmp_path / "clips.csv")
-    assert "label     from emo, joy 1, sad 1" in done.stdout
-    assert "none      text, language, split, dataset" in done.stdout
-    assert "kept      part" in done.stdout
+    assert "label     from emo: joy 1, sad 1" in done.stdout
+    assert "text      none: no text encoder" in done.stdout
+    assert "none of 2 files is in" in done.stdout
+    assert "none      language, split, dataset" in done.stdout
+    assert done.stdout.splitlines()[-2] == "  part      x 2"
     assert list(Manifest.read(tmp_path / "clips.csv")["speaker"]) == ["s1", "s1"]
     told = json.loads(call(table, "--dedupe", "--json").stdout)
     assert (told["clips"], told["columns"]["path"][:9]) == (2, "from file")
@@ -194,3 +196,81 @@ def test_parts_of_other_names(tmp_path):
     with pytest.raises(InputError, match="--as folders"):
         call(tmp_path / "folders")
     assert "joy 1" in call(tmp_path / "folders", "--as", "folders").stdout
+
+
+HEADER = """
+name: db
+languages: [deu]
+schemes:
+  emotion: {dtype: str, labels: [anger, joy]}
+  speaker: {dtype: int, labels: {1: {gender: male}, 2: {gender: female}}}
+  site: {dtype: str, labels: sites}
+splits: {train: {type: train}, test: {type: test}}
+misc_tables:
+  sites: {levels: {site: str}, columns: {town: {}}}
+tables:
+  emotion.train: {type: filewise, split_id: train, columns: {emotion: {scheme_id: emotion}}}
+  emotion.test: {type: filewise, split_id: test, columns: {emotion: {scheme_id: emotion}}}
+  files: {columns: {speaker: {scheme_id: speaker}, site: {scheme_id: site}}}
+"""
+
+
+def test_tables_of_audformat_are_joined_with_what_their_schemes_say(tmp_path):
+    for name, text in {
+        "db.yaml": HEADER,
+        "db.emotion.train.csv": "file,emotion\na.wav,anger\n",
+        "db.emotion.test.csv": "file,emotion\nb.wav,joy\n",
+        "db.files.csv": "file,speaker,site\na.wav,1,x\nb.wav,2,y\n",
+        "db.sites.csv": "site,town\nx,Ulm\ny,Bonn\n",
+    }.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=r"emotion\.test \(emotion\).*files \(speaker, site\)"):
+        call(tmp_path)
+    tables = [w for t in ("emotion.train", "emotion.test", "files") for w in ("--table", t)]
+    call(tmp_path, *tables, "-o", tmp_path / "clips.csv")
+    clips = Manifest.read(tmp_path / "clips.csv")
+    wanted = {
+        "path": ["a.wav", "b.wav"],
+        "label": ["anger", "joy"],
+        "speaker": ["1", "2"],
+        "gender": ["male", "female"],
+        "town": ["Ulm", "Bonn"],
+        "split": ["train", "test"],
+        "language": ["deu", "deu"],
+    }
+    assert {name: clips[name].tolist() for name in wanted} == wanted
+    (tmp_path / "db.more.csv").write_text("file,speaker\na.wav,2\n")
+    with pytest.raises(InputError, match=r"speaker '2', and '1' in another table"):
+        call(tmp_path, *tables, "--table", "more")
+    (tmp_path / "db.yaml").write_text("tables: [1]")
+    with pytest.raises(InputError, match=r"db\.yaml: .*the header of an audformat database"):
+        call(tmp_path)
+    pickled = tmp_path / "pickled"
+    pickled.mkdir()
+    (pickled / "db.yaml").write_text(HEADER)
+    (pickled / "db.files.pkl").write_bytes(b"\x80")
+    with pytest.raises(InputError, match=r"pickles and never opened.*storage_format='csv'"):
+        call(pickled)
+
+
+def test_kaldi_says_what_does_not_fit_together(tmp_path):
+    (tmp_path / "wav.scp").write_text("u1 a.wav\nu2 b.wav\n")
+    (tmp_path / "utt2spk").write_text("u1 s1\nu3 s1\n")
+    said = call(tmp_path).stderr
+    assert "utt2spk has u3, which wav.scp or segments do not have" in said
+    assert "utt2spk does not have u2: no speaker" in said
+    (tmp_path / "wav.scp").write_text("u1 data/raw.ark:17\n")
+    with pytest.raises(InputError, match="inside an archive of Kaldi"):
+        call(tmp_path)
+
+
+def test_a_stranger_sees_which_columns_were_not_used(tmp_path):
+    table = tmp_path / "t.csv"
+    sound(tmp_path / "a.wav")
+    table.write_text("file,from,to,emotoin,age\na.wav,1,2,joy,30\nb.wav,1,2,sad,40\n")
+    done = call(table)
+    assert "column emotoin was kept as it is; is it the label? Name it label" in done.stderr
+    assert "column from looks like a time and was not used" in done.stderr
+    assert "of 2 files 1 are missing: b.wav" in done.stdout
+    assert "label     none: no training and no scores" in done.stdout
+    assert "age       30 1, 40 1" in done.stdout

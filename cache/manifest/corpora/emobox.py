@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ...errors import InputError, listed, nearest
+from ...errors import InputError, listed, nearest, shaped
 from ..manifest import Manifest
 
 __all__ = ["PARTS", "read_emobox"]
@@ -66,7 +66,10 @@ def read_emobox(
             " train and a test file: is the copy whole?"
         )
     table = folder / "label_map.json"
-    labels = json.loads(table.read_text("utf-8")) if table.is_file() else None
+    labels: dict[str, str] | None = None
+    if table.is_file():
+        with shaped(table, "a JSON object: a label of the corpus, and its name in EmoBox"):
+            labels = dict(json.loads(table.read_text("utf-8")).items())
     known = {str(raw).casefold(): label for raw, label in (labels or {}).items()}
     rows = []
     for path, split in files.items():
@@ -102,12 +105,14 @@ def read_emobox(
 
 
 def _json_lines(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
-    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+    with shaped(path, "JSON lines in UTF-8"):
+        lines = path.read_text("utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
         if not line.strip():
             continue
         try:
             row = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{path} line {number}: not JSON: {error}") from None
         if not isinstance(row, dict):
             raise InputError(f"{path} line {number}: expected an object")

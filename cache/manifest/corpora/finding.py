@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,7 +60,7 @@ def read_corpus(
     *,
     root: Path | None = None,
     fold: int = 1,
-    table: str | None = None,
+    table: Sequence[str] = (),
     label: str = "emotion",
     audio_dir: Path | None = None,
     dedupe: bool = False,

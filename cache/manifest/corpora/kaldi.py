@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 from ...errors import InputError, listed
@@ -10,6 +11,7 @@ from ..manifest import Manifest
 
 __all__ = ["read_kaldi"]
 
+ARCHIVE = re.compile(r".*\.ark:\d+(\[.*\])?")
 #: file -> our column; the first of those that are there
 COLUMNS = {
     "text": ("text",),
@@ -44,6 +46,12 @@ def read_kaldi(folder: str | os.PathLike, root: str | os.PathLike | None = None)
             f"{folder / 'wav.scp'}: {listed(piped)}: made by a command ({recordings[piped[0]]!r});"
             " run it once for each recording, and name the files that it writes"
         )
+    if archives := [name for name, value in recordings.items() if ARCHIVE.fullmatch(value)]:
+        raise InputError(
+            f"{folder / 'wav.scp'}: {listed(archives)}: inside an archive of Kaldi"
+            f" ({recordings[archives[0]]!r}); write the recordings to files (wav-copy scp:wav.scp"
+            " scp:files.scp), and name those"
+        )
     rows: dict[str, dict[str, str]] = {}
     if (folder / "segments").is_file():
         for utterance, value in _pairs(folder / "segments").items():
@@ -58,17 +66,24 @@ def read_kaldi(folder: str | os.PathLike, root: str | os.PathLike | None = None)
             rows[utterance] = {"path": recordings[fields[0]], "start": start, "end": end}
     else:
         rows = {name: {"path": path} for name, path in recordings.items()}
+    notes = []
     for column, names in COLUMNS.items():
         for name in [name for name in names if (folder / name).is_file()][:1]:
-            for utterance, value in _pairs(folder / name).items():
-                if utterance in rows:
-                    rows[utterance][column] = value
+            pairs = _pairs(folder / name)
+            for utterance in rows.keys() & pairs.keys():
+                rows[utterance][column] = pairs[utterance]
+            if unknown := [utterance for utterance in pairs if utterance not in rows]:
+                notes.append(f"{name} has {listed(unknown)}, which wav.scp or segments do not have")
+            if lacking := [utterance for utterance in rows if utterance not in pairs]:
+                notes.append(f"{name} does not have {listed(lacking)}: no {column}")
     base = root
     if base is None:
         above = folder.absolute().parent
         base = above.parent if above.name == "data" else Path()
     clips = [{"id": utterance, **row} for utterance, row in rows.items()]
-    return Manifest.from_rows(clips, base, source=str(folder), allow_outside=root is None)
+    made = Manifest.from_rows(clips, base, source=str(folder), allow_outside=root is None)
+    made.notes = (*made.notes, *notes)
+    return made
 
 
 def _pairs(path: Path) -> dict[str, str]:

@@ -18,7 +18,7 @@ def json_line_rows(stream: TextIO, source: str, names: list[str]) -> Iterator[tu
         for line, text in enumerate(stream, start=1):
             if text.strip():
                 try:
-                    yield line, json.loads(text)
+                    yield line, json.loads(text, object_pairs_hook=_unique)
                 except (ValueError, RecursionError) as error:
                     raise InputError(f"{source} line {line}: not JSON: {_short(error)}") from None
 
@@ -28,19 +28,54 @@ def json_line_rows(stream: TextIO, source: str, names: list[str]) -> Iterator[tu
 def json_rows(stream: TextIO, source: str, names: list[str]) -> Iterator[tuple[int, list]]:
     """Yield the values of each object of a JSON file: a list, or a mapping of id to object."""
     try:
-        value = json.load(stream)
+        value = json.load(stream, object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
         raise InputError(
             f"{source}: not JSON: {_short(error)}; is it one object a line (.jsonl)?"
         ) from None
-    if isinstance(value, Mapping) and len(value) == 1:  # {"data": [...]}
-        [inner] = value.values()
-        value = inner if isinstance(inner, list) else value
-    if isinstance(value, Mapping) and value and all(isinstance(v, dict) for v in value.values()):
-        value = [{"id": key, **row} for key, row in value.items()]
+    value = _objects(value)
     if not isinstance(value, list):
-        raise InputError(f"{source}: expected a list of objects, or objects under their ids")
+        raise InputError(
+            f"{source}: expected a list of objects, objects under their ids, or a list of values"
+            " for each column"
+        )
     return _rows(enumerate(value, start=1), source, names, "row")
+
+
+def _objects(value: Any) -> Any:
+    """Return the list of objects of the forms in which tables are written as one piece of JSON."""
+    if not isinstance(value, Mapping) or not value:
+        return value
+    lists = {name: inner for name, inner in value.items() if isinstance(inner, list)}
+    tables = {name: rows for name, rows in lists.items() if rows and _all(rows, dict)}
+    if {"columns", "data"} <= value.keys() and _all(value["data"], list):  # pandas, "split"
+        return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
+    if len(tables) == 1:  # {"data": [...]}, whatever is beside it
+        return next(iter(tables.values()))
+    if len(tables) > 1 and len(tables) == len(value):  # {"train": [...], "test": [...]}
+        return [{"split": name, **row} for name, rows in tables.items() for row in rows]
+    if len(lists) == len(value) and len({len(rows) for rows in lists.values()}) == 1:
+        return [dict(zip(lists, row, strict=True)) for row in zip(*lists.values(), strict=True)]
+    if _all(value.values(), dict):
+        numbered = [key for column in value.values() for key in column]
+        if numbered and all(key.isdecimal() for key in numbered):  # pandas' own form: by columns
+            rows = dict.fromkeys(numbered)
+            return [{name: column.get(key) for name, column in value.items()} for key in rows]
+        return [{"id": key, **row} for key, row in value.items()]
+    return value
+
+
+def _all(values: Any, kind: type) -> bool:
+    return all(isinstance(value, kind) for value in values)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise ValueError(f"{', '.join(map(repr, twice))} stands twice in one object")
+    return found
 
 
 def _rows(

@@ -18,6 +18,7 @@ from ...errors import InputError, listed
 
 Row = tuple[int, list[str]]
 DELIMITERS = ",;\t|"
+UNNAMED = re.compile(r"Unnamed: \d+(\.\d+)?")  # what pandas makes of a column without a name
 LITERAL = "\t|"  # separators of tables in which a quotation mark means nothing
 
 
@@ -54,6 +55,7 @@ class Separated:
             header = ""
         if not header.strip():
             raise InputError(f"{source} has 0 rows: expected a header and at least one clip")
+        header = header.lstrip("\ufeff")  # marks of files that were joined
         unquoted = re.sub(r'"[^"]*"', "", header)
         self.delimiter = said or max(DELIMITERS, key=unquoted.count)
         self._header = header
@@ -79,7 +81,8 @@ class Separated:
     @property
     def nameless(self) -> list[str]:
         """The columns without a name of their own."""
-        return [f"column {i}" for i, name in enumerate(self._fields, start=1) if not name]
+        fields = enumerate(self._fields, start=1)
+        return [name or f"column {i}" for i, name in fields if not name or UNNAMED.fullmatch(name)]
 
     def rows(self) -> Iterator[Row]:
         """Yield each row with its line; every row has as many fields as the header."""
@@ -126,7 +129,7 @@ class Separated:
         except csv.Error as error:
             raise InputError(
                 f"{self.source} line {line}: {error}; is a quotation mark left open, or not"
-                " doubled inside a quoted text?"
+                ' doubled inside a quoted text (as "", not \\")?'
             ) from None
 
     def _ragged(self, line: int, row: list[str]) -> RaggedError:
@@ -134,10 +137,18 @@ class Separated:
         width, found = len(self._fields), len(row)
         fields = f"{found} field" + "s" * (found != 1)
         advice = ""
-        if found > width:
-            advice = "; quote a text that holds the separator"
-            if not any(row[width:]):
-                advice = "; the line ends in separators that the header does not have"
+        if self._header.startswith("#") and width == 1:
+            advice = "; is the header a comment? Remove such lines"
+        elif row[0].startswith("#"):
+            advice = "; is it a comment? Remove the line"
+        elif found > width and not any(row[width:]):
+            advice = "; the line ends in separators that the header does not have"
+        elif found > width:
+            advice = '; put a text that holds the separator between two "'
+            if found == width + 1 and row[0].isdecimal():
+                advice += ", or if the rows begin with their number, name that column in the header"
+        elif not any(self._fields[found:]):
+            advice = "; the header ends in separators that the line does not have"
         return RaggedError(
             f"{self.source} line {line}: {fields}, expected {width} as in the header in line"
             f" {self.line}: {listed(self.names, 12)} (separated by {self.delimiter!r}){advice}"

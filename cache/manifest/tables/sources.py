@@ -6,6 +6,7 @@ import gzip
 import io
 import stat
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -58,7 +59,8 @@ class Source:
                 except UnicodeDecodeError as error:
                     return (
                         f"{self.name} line {line}: byte {data[error.start]:#04x} at column"
-                        f" {error.start + 1} is not UTF-8; save the table as UTF-8"
+                        f" {error.start + 1} is not UTF-8; save the table as UTF-8 (in Excel: CSV"
+                        f" UTF-8; or iconv -f WINDOWS-1252 -t UTF-8 {self.name} > utf8.csv)"
                     )
         return f"{self.name}: not {self.encoding}; save the table as UTF-8"
 
@@ -89,7 +91,7 @@ def opened(path: Path, known: Sequence[str]) -> Iterator[Source]:
         ) from None
     except PermissionError:
         raise InputError(f"{name}: no permission to read it") from None
-    except (gzip.BadGzipFile, EOFError) as error:
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
         raise InputError(f"{name}: not a whole gzip file: {error}") from None
 
 
@@ -149,6 +151,8 @@ def _described(path: Path, stream: BinaryIO | gzip.GzipFile, known: Sequence[str
         return Source(name, suffix, stream)
     if suffix == ".arrow":
         return Source(name, suffix, stream)
+    if head[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return Source(name, suffix, stream, "utf-32")
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return Source(name, suffix, stream, "utf-16")
     if b"\0" in head:

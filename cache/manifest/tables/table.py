@@ -41,6 +41,8 @@ class Table:
         Columns that have no name in the file (an index that was written along).
     typed
         Whether the cells had types: then a number with a point is a `FloatText`.
+    notes
+        What was not read, such as further sheets of a workbook.
     """
 
     source: str
@@ -49,6 +51,7 @@ class Table:
     rows_are_lines: bool = True
     nameless: tuple[str, ...] = ()
     typed: bool = False
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.lines)
@@ -93,7 +96,11 @@ def table_of_rows(rows: Iterable[Mapping[str, Any]], source: str) -> Table:
 
 def table_of_frame(frame: Any, source: str) -> Table:
     """Return the table of a pandas DataFrame, with the levels of its index that have a name."""
-    given = {str(name): frame[name] for name in frame.columns}
+    names = [str(name) for name in frame.columns]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise InputError(f"{source}: column {', '.join(twice)} stands twice; rename one")
+    given = {name: frame.iloc[:, i] for i, name in enumerate(names)}
     index: Any = frame.index
     for level in index.names:
         if level is not None and str(level) not in given:
@@ -186,10 +193,11 @@ def _json(rows: Callable, source: Source, **more: Any) -> Table:
 
 
 def _typed(columns: Callable, source: Source) -> Table:
-    found = columns(source)
+    notes: list[str] = []
+    found = columns(source, notes)
     count = len(next(iter(found.values()), ()))
     lines = np.arange(1, count + 1)
-    return Table(source.name, found, lines, rows_are_lines=False, typed=True)
+    return Table(source.name, found, lines, rows_are_lines=False, typed=True, notes=tuple(notes))
 
 
 _READERS: dict[str, Callable[[Source], Table]] = {

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from typing import Any
 
-from ...errors import InputError
+from ...errors import InputError, listed
 from .cells import text_of
 from .sources import Source
 
 SHARED = 10_000  # a column with more distinct values than this is not worth sharing
 
 
-def parquet_columns(source: Source) -> dict[str, list[str]]:
+def parquet_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
     """Return the columns of a Parquet file; class labels of `datasets` by their names.
+
+    Columns of an index that was written along are named in `notes`.
 
     Raises
     ------
@@ -26,6 +29,7 @@ def parquet_columns(source: Source) -> dict[str, list[str]]:
     columns: dict[str, list[str]] = {}
     for name in table.column_names:
         if name.startswith("__index_level_") or name == "__null_dask_index__":
+            notes.append(f"column {name} is an index that was written along, and was left out")
             continue
         if holds_bytes(table.schema.field(name).type):
             raise InputError(
@@ -87,13 +91,16 @@ def labelled(value: Any, names: list[str] | None) -> Any:
     return names[value] if 0 <= value < len(names) else None
 
 
-def xlsx_columns(source: Source) -> dict[str, list[str]]:
-    """Return the columns of the first sheet of an Excel workbook.
+def xlsx_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
+    """Return the columns of the first sheet of an Excel workbook that is not empty.
+
+    Other sheets are named in `notes`.
 
     Raises
     ------
     InputError
-        openpyxl is not installed, the file is damaged, or a column stands twice.
+        openpyxl is not installed, the file is damaged, a column stands twice, or cells of several
+        rows are merged.
     """
     try:
         import openpyxl
@@ -106,10 +113,23 @@ def xlsx_columns(source: Source) -> dict[str, list[str]]:
         book = openpyxl.load_workbook(source.stream, read_only=True, data_only=True)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{source.name}: not an Excel workbook: {error}") from None
-    rows = [row for row in book.worksheets[0].iter_rows(values_only=True) if any(_there(row))]
+    sheets = {sheet.title: sheet for sheet in book.worksheets}
+    title, rows = "", []
+    for name, sheet in sheets.items():
+        rows = [row for row in sheet.iter_rows(values_only=True) if any(_there(row))]
+        if rows:
+            title = name
+            break
     book.close()
     if not rows:
         raise InputError(f"{source.name} has 0 rows: expected a header and at least one clip")
+    if others := [name for name in sheets if name != title]:
+        notes.append(f"read sheet {title}; not read: {listed(others)}")
+    if merged := _merged_rows(source, list(sheets).index(title)):
+        raise InputError(
+            f"{source.name}: sheet {title}: cells {listed(merged)} are merged, and hold a value in"
+            " the first row only: unmerge them and fill in each row"
+        )
     header = [text_of(name).strip() for name in rows[0]]
     columns: dict[str, list[str]] = {}
     for i, name in enumerate(header):
@@ -121,6 +141,17 @@ def xlsx_columns(source: Source) -> dict[str, list[str]]:
             raise InputError(f"{source.name} row 1: column {name} stands twice")
         columns[name] = [_clock(value) for value in values]
     return columns
+
+
+def _merged_rows(source: Source, sheet: int) -> list[str]:
+    """Return the merged cells that reach over several rows below the header, such as ``C2:C9``."""
+    source.stream.seek(0)
+    with zipfile.ZipFile(source.stream) as book:
+        names = sorted(name for name in book.namelist() if name.startswith("xl/worksheets/sheet"))
+        names.sort(key=len)  # sheet10 after sheet9
+        text = book.read(names[sheet])[-200_000:].decode() if sheet < len(names) else ""
+    found = re.findall(r'<mergeCell ref="([A-Z]+(\d+):[A-Z]+(\d+))"', text)
+    return [cells for cells, first, last in found if 1 < int(first) < int(last)]
 
 
 def _clock(value: Any) -> str:

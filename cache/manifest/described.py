@@ -1,0 +1,116 @@
+"""What a manifest was made of: which column was taken for what, and what is in each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import InputError, listed
+from .columns import COLUMNS, TIMES
+
+if TYPE_CHECKING:
+    from .manifest import Manifest
+
+SHOWN = 8  # labels, speakers and the like that are listed
+LOOKED_FOR = 1000  # files, at most
+LACKING = {  # what does not work without a column
+    "path": "nothing to hear",
+    "text": "no text encoder",
+    "label": "no training and no scores: which column is it? Name it label",
+    "speaker": "no splits by speaker: clips of one speaker may be in train and in test",
+}
+
+
+def described(clips: Manifest, kind: str) -> dict[str, Any]:
+    """Return how many clips there are, and of each column its source and its content.
+
+    Parameters
+    ----------
+    clips : Manifest
+    kind : str
+        What it was read as, such as ``table``.
+
+    Returns
+    -------
+    dict
+        ``columns`` has ours, ``kept`` the others; ``notes`` are those of the manifest.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> clips = Manifest.from_rows([{"text": "good", "emotion": "joy", "take": 2}])
+    >>> told = described(clips, "table")
+    >>> told["columns"]["label"], told["kept"]
+    ('from emotion: joy 1', {'take': '2'})
+    """
+    columns: dict[str, str] = {}
+    for name in COLUMNS:
+        if name in clips:
+            origin = _origin(clips, name) if kind == "table" else ""
+            content = _content(clips, name)
+            mark = ", " if content.startswith("such as") else ": "
+            columns[name] = mark.join(part for part in (origin, content) if part)
+        elif name in LACKING:
+            columns[name] = f"none: {LACKING[name]}"
+    absent = [name for name in COLUMNS if name not in columns and name not in TIMES]
+    if absent:
+        columns["none"] = ", ".join(absent)
+    kept = {name: _content(clips, name) for name in clips.columns if name not in COLUMNS}
+    return {
+        "clips": len(clips), "kind": kind, "columns": columns, "kept": kept,
+        "notes": list(clips.notes),
+    }  # fmt: skip
+
+
+def _origin(clips: Manifest, name: str) -> str:
+    taken = clips.taken.get(name)
+    if taken:
+        return f"from {' and '.join(taken)}"
+    if name != "id":
+        return ""
+    if "path" not in clips:
+        return "the numbers of the rows"
+    return "the paths" + " and times" * any(time in clips for time in TIMES)
+
+
+def _content(clips: Manifest, name: str) -> str:
+    values = clips[name].tolist()
+    if name in TIMES:
+        times = np.array([value for value in values if np.isfinite(value)])
+        span = f", {times.min():g} to {times.max():g}" if len(times) else ""
+        return f"{len(times)} in seconds{span}"
+    counts = Counter(values)
+    blank = counts.pop("", 0)
+    blanks = f", {blank} blank" * bool(blank)
+    if not counts:
+        return "blank in every row"
+    first = next(value for value in values if value)
+    if name in ("id", "path", "text"):
+        return f"such as {first[:60]!r}{blanks}" + (_there(clips) if name == "path" else "")
+    if len(counts) > max(SHOWN, len(values) // 2):
+        return f"{len(counts)} values, such as {first[:40]!r}{blanks}"
+    if name not in COLUMNS and len(counts) == len(values) == 1:
+        return first[:60]
+    shown = [f"{value[:40]} {count}" for value, count in counts.most_common(SHOWN)]
+    more = len(counts) - len(shown)
+    return ", ".join(shown) + (f" and {more} more" if more > 0 else "") + blanks
+
+
+def _there(clips: Manifest) -> str:
+    """Return how many of the files are there."""
+    places = [i for i, path in enumerate(clips["path"]) if path][:LOOKED_FOR]
+    found = {}
+    for i in places:
+        try:
+            found[clips["path"][i]] = clips.file(i).is_file()
+        except (InputError, OSError):
+            found[clips["path"][i]] = False
+    gone = [path for path, there in found.items() if not there]
+    first = "the first " * (len(places) == LOOKED_FOR)
+    if not gone:
+        return f"; {first}{len(found)} files are there"
+    if len(gone) == len(found):
+        return f"; none of {first}{len(found)} files is in {clips.root}: --root says where they are"
+    return f"; of {first}{len(found)} files {len(gone)} are missing: {listed(gone, 3)}"

@@ -1,0 +1,142 @@
+"""Tables as people have them: read as they were meant, or refused with what to do."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pytest
+from affekt.cache import InputError, Manifest
+
+
+def read(folder: Path, data: str | bytes, name: str = "clips.csv") -> Manifest:
+    path = folder / name
+    path.write_bytes(data if isinstance(data, bytes) else data.encode())
+    return Manifest.read(path)
+
+
+FORMS = {
+    "lists.json": '{"file": ["a.wav", "b.wav"], "emotion": ["joy", "sad"]}',
+    "pandas.json": '{"file": {"0": "a.wav", "7": "b.wav"}, "emotion": {"0": "joy", "7": "sad"}}',
+    "split.json": '{"columns": ["file", "emotion"], "index": [0, 1],'
+    ' "data": [["a.wav", "joy"], ["b.wav", "sad"]]}',
+    "parts.json": '{"train": [{"file": "a.wav", "emotion": "joy"}],'
+    ' "test": [{"file": "b.wav", "emotion": "sad"}]}',
+    "beside.json": '{"version": 2, "rows": [{"file": "a.wav", "emotion": "joy"},'
+    ' {"file": "b.wav", "emotion": "sad"}]}',
+    "marks.csv": "\ufeff\ufefffile,emotion\na.wav,joy\nb.wav,sad\n",
+    "utf32.csv": "\ufefffile,emotion\na.wav,joy\nb.wav,sad\n".encode("utf-32-le"),
+    "names.csv": "File Name,Emotion-Label\na.wav,joy\nb.wav,sad\n",
+    "camel.csv": "fileName;emotionLabel\na.wav;joy\nb.wav;sad\n",
+    "twice.csv": "Path,path,label\nx,a.wav,joy\ny,b.wav,sad\n",
+    "index.csv": "Unnamed: 0,file,emotion\n,a.wav,joy\n,b.wav,sad\n",
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms_that_read_the_same(tmp_path, name):
+    clips = read(tmp_path, FORMS[name], name)
+    assert [(clip.path, clip.label) for clip in clips] == [("a.wav", "joy"), ("b.wav", "sad")]
+    assert list(clips["split"]) == (["train", "test"] if name == "parts.json" else ["", ""])
+    assert "Unnamed: 0" not in clips
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "message"),
+    [
+        ("x.csv", "Datei;Gefühl\na.wav;Wut\n", "Did you mean 'Datei'. It has names of recordings"),
+        ("x.csv", "a.wav,joy\nb.wav,sad\n", "looks like a clip: put names above it"),
+        ("x.csv", "Test1;MSP_1.wav\nTrain;MSP_2.wav\n", "looks like a clip"),
+        ("x.txt", "file emotion\na.wav joy\n", "put commas, semicolons, tabs or bars"),
+        ("x.csv", "file,take,\n,emotion,speaker\na.wav,joy,s\n", "a second row of the header"),
+        ("x.csv", "file,emotion,\na.wav,joy\n", "the header ends in separators"),
+        ("x.csv", '"file","emotion"\n"1","a.wav","joy"\n', "begin with their number"),
+        ("x.csv", "# by me\nfile,emotion\na.wav,joy\n", "is the header a comment"),
+        ("x.csv", "file,emotion\n# b is bad\n", "is it a comment"),
+        ("x.csv", "file,rater,emotion\na.wav,1,joy\na.wav,2,sad\n", "several annotators"),
+        ("x.csv", "file;emotion\na.wav;Ärger\n".encode("cp1252"), "iconv -f WINDOWS-1252"),
+        ("x.csv.gz", gzip.compress(bytes(range(99)) * 99)[:40] + b"xx" * 40, "not a whole gzip"),
+        ("x.csv", "path\nfile:///a%20b.wav\n", "is an address; write '/a b.wav'"),
+        ("x.csv", "path\n$DATA/a.wav\n", "variables are not replaced"),
+        ("x.jsonl", '{"path": "a.wav", "label": "x", "label": "y"}\n', "'label' stands twice"),
+        ("x.json", '[{"path": "a.wav", "path": "b.wav"}]', "'path' stands twice"),
+        ("x.json", '{"a.wav": "joy"}', "a list of objects, objects under their ids, or a list"),
+        ("x.csv", "file,start,end\na.wav,0.0,16000.0\n", "seconds, milliseconds or samples"),
+    ],
+)
+def test_what_is_wrong_is_said_with_what_to_do(tmp_path, name, data, message):
+    with pytest.raises(InputError, match=message):
+        read(tmp_path, data, name)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("00:00:01,500", 1.5), ("90:01", 5401.0), ("PT1.5S", 1.5), ("PT1M", 60.0), ("P1D", 86400.0)],
+)
+def test_further_notations_of_a_time(tmp_path, text, seconds):
+    [clip] = read(tmp_path, f'file,start,finish\na.wav,"{text}",90000\n')
+    assert (clip.start, clip.end) == (seconds, 90000.0)
+
+
+def notes(folder: Path, data: str) -> str:
+    return "\n".join(read(folder, data).notes)
+
+
+def test_what_was_not_used_is_named(tmp_path):
+    assert "phat was kept as it is; is it the path" in notes(tmp_path, "phat,text\na.wav,hi\n")
+    assert "speker was kept as it is; is it the speaker" in notes(tmp_path, "file,speker\na,s\n")
+    assert "column t0 looks like a time" in notes(tmp_path, "file,t0\na,1.5\n")
+    assert "from" not in notes(tmp_path, "file,text,from\na,hi,Joey\n")
+    assert "name it duration" in notes(tmp_path, "file,start,length\na,1.5,2\n")
+    cut = "wav_file,start_time,end_time\na.wav,6.3,8.2\nb.wav,8.2,9\n"
+    assert "if the files are cut already, rename these columns" in notes(tmp_path, cut)
+    assert not notes(tmp_path, "file,start,end,emotion,speaker\na,0.5,1,joy,s1\nb,0,1,sad,s2\n")
+
+
+def test_a_whole_file_of_audformat_has_the_file_as_its_id(tmp_path):
+    clips = read(tmp_path, "file,start,end\na.wav,0 days,NaT\nb.wav,1 days,NaT\n")
+    assert clips.ids == ["a.wav", "b.wav#86400.0-"]
+
+
+def test_speakers_of_two_data_sets_are_two(tmp_path):
+    rows = "a,1,x\nb,01,y\nc,01,x\nd,1,y\ne,1,x\nf,s-1,y\ng,s_1,y\nh,s\u200b_1,y\n"
+    clips = read(tmp_path, f"path,speaker,dataset\n{rows}")
+    assert "'1' and '01'" in clips.notes[-1]
+    assert "'s-1' and 's_1'" in clips.notes[-1]
+    merged = list(clips.merge_speakers()["speaker"])
+    assert merged == ["1", "01", "1", "01", "1", "s-1", "s-1", "s-1"]
+    apart = read(tmp_path, "path,speaker,dataset\na,1,x\nb,01,y\n")
+    assert not apart.notes
+    assert list(apart.merge_speakers()["speaker"]) == ["1", "01"]
+
+
+def test_home_is_found_in_a_table_of_ones_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    (tmp_path / "home").mkdir()
+    clips = read(tmp_path, "path\n~/a.wav\n")
+    assert clips.file(0) == (tmp_path / "home" / "a.wav").resolve()
+    with pytest.raises(InputError, match="leaves the manifest's root"):
+        Manifest.read(tmp_path / "clips.csv", root=tmp_path)
+
+
+def test_frames_with_a_column_twice():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([["a.wav", "joy", "sad"]], columns=["file", "emotion", "emotion"])
+    with pytest.raises(InputError, match="column emotion stands twice; rename one"):
+        Manifest.from_frame(frame)
+
+
+def test_sheets_and_merged_cells_of_a_workbook(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    sheet = book.create_sheet("clips")
+    for row in (["file", "speaker"], ["a.wav", "s1"], ["b.wav", None]):
+        sheet.append(row)
+    book.create_sheet("more")
+    book.save(tmp_path / "t.xlsx")
+    clips = Manifest.read(tmp_path / "t.xlsx")
+    assert (len(clips), clips.notes) == (2, ("read sheet clips; not read: Sheet, more",))
+    sheet.merge_cells("B2:B3")
+    book.save(tmp_path / "t.xlsx")
+    with pytest.raises(InputError, match="sheet clips: cells B2:B3 are merged"):
+        Manifest.read(tmp_path / "t.xlsx")
