@@ -79,6 +79,16 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
     for raw in spec.get("leave_out") or []:
         put(raw, None)
 
+    for word, others in (spec.get("synonyms") or {}).items():
+        if spellings(word)[0] not in mapping:
+            given = [others] if isinstance(others, str) else others
+            known = [other for other in given if spellings(other)[0] in mapping]
+            first = "; the word that the task knows comes first"
+            hint = f"{first}: {{{known[0]}: [{_text(word)}]}}" if known else ""
+            raise InputError(
+                f"{source}: synonyms of {_text(word)!r}, which stands for no label"
+                f"{hint}.{nearest(_text(word), mapping)}"
+            )
     names = tuple(_text(label) for label in table)
     corpora: dict[str, dict[str, str | None]] = {}
     if "emotions" in vocabulary:

@@ -254,6 +254,7 @@ def test_labels_are_what_is_written(tmp_path, text, labels):
         ("labels: [a, b]\nvalues: {a: low, b: 2}", "expected a number"),
         ("labels: [a, b]\ncorpora: [x]", "expected a mapping"),
         ("labels: [a, b]\nsynonyms: [x]", "expected a mapping"),
+        ("labels: [a, b]\nsynonyms: {x: a}", r"'x', which stands for no label.*\{a: \[x\]\}"),
         ("labels: [a, 2020-13-45]", "quote it"),
         ("labels: [a, b]\nignore_case: 1", "true or false"),
         ("# " + "x" * 1_000_001, "expected a file under"),
