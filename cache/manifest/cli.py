@@ -45,7 +45,7 @@ def manifest(
     FROM is a table (CSV, TSV, JSONL, JSON, Parquet, Excel, - for stdin), or a corpus: EmoBox,
     s3prl, Kaldi and audformat folders, data sets of Hugging Face (Parquet, save_to_disk, folders
     with metadata.csv), the unified multilingual data set, and folders of RAVDESS, EmoDB, CREMA-D,
-    TESS, SAVEE or EMOVO, whose names carry the label.
+    TESS, SAVEE, EMOVO, ESD, CaFE, AESDD or ShEMO, whose names carry the label.
     """
     from ..errors import InputError, nearest
     from ..outputs import check_output, check_output_folder

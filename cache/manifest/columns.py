@@ -148,7 +148,9 @@ def _without_content(table: Table) -> str:
     """Return what to do about a table in which no column is known for paths or texts."""
     names = list(table.columns)
     header = " The first row is taken for the header"
-    if any(RECORDINGS.fullmatch(name) or name.isdecimal() for name in names):
+    if any(value[:1] in "[{" for values in table.columns.values() for value in values[:1] if value):
+        return " What is inside other objects and lists is not read: write path or text beside them"
+    if any(RECORDINGS.fullmatch(name) or NUMBER.fullmatch(name) for name in names):
         return f"{header}, and looks like a clip: put names above it, such as path,label,speaker"
     if 2 * sum(re.fullmatch(r"column \d+", name) is not None for name in names) >= len(names):
         return f"{header}: is it a title? Then remove it"
@@ -182,7 +184,7 @@ def _misspelt(table: Table, columns: Mapping[str, Any], renamed: Mapping[str, st
 def _folded(name: str) -> str:
     """Return a name without case, blanks and the marks between its words."""
     name = unicodedata.normalize("NFC", name.strip().casefold())
-    return re.sub(r"[\s_.-]+", "", name) or name
+    return re.sub("[\\s_.\u200b\ufeff-]+", "", name) or name
 
 
 def _column_for(ours: str, folded: Mapping[str, list[str]], table: Table) -> str | None:

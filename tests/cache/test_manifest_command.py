@@ -34,6 +34,10 @@ NAMES = {
     "tess": ("YAF_pleasant_surprised/YAF_dog_ps.wav", "pleasant surprise", "YAF"),
     "savee": ("JE/sa03.wav", "sadness", "JE"),
     "emovo": ("m2/gio-m2-n4.wav", "happiness", "m2"),
+    "esd": ("0011/Angry/0011_000351.wav", "angry", "0011"),
+    "cafe": ("Colère/Faible/01-C-1-1.wav", "anger", "01"),
+    "aesdd": ("happiness/h05 (3).wav", "happiness", "3"),
+    "shemo": ("female/F21W05.wav", "surprise", "F21"),
 }
 
 

@@ -140,3 +140,15 @@ def test_sheets_and_merged_cells_of_a_workbook(tmp_path):
     book.save(tmp_path / "t.xlsx")
     with pytest.raises(InputError, match="sheet clips: cells B2:B3 are merged"):
         Manifest.read(tmp_path / "t.xlsx")
+
+
+def test_json_under_the_names_of_files(tmp_path):
+    rows = '{"a.wav": {"EmoClass": "N", "SpkrID": 9}, "b.wav": {"EmoClass": "H", "SpkrID": 7}}'
+    clips = read(tmp_path, rows, "labels_consensus.json")
+    assert [(c.path, c.label, c.speaker) for c in clips] == [
+        ("a.wav", "N", "9"),
+        ("b.wav", "H", "7"),
+    ]
+    nested = '{"id": "c", "recording": {"sources": [{"source": "a.wav"}]}}'
+    with pytest.raises(InputError, match="What is inside other objects and lists is not read"):
+        read(tmp_path, nested, "cuts.jsonl")

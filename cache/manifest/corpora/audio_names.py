@@ -89,6 +89,35 @@ CORPORA = {
             "ita",
             "dis-f1-b1.wav",
         ),
+        _corpus(
+            "esd",
+            r"(?P<label>Angry|Happy|Neutral|Sad|Surprise)/(?P<speaker>00\d\d)"
+            r"_(?P<sentence_code>\d{6})",
+            "Angry=angry;Happy=happy;Neutral=neutral;Sad=sad;Surprise=surprise",
+            "",
+            "0011/Angry/0011_000351.wav",
+        ),
+        _corpus(
+            "cafe",
+            r"(?P<speaker>\d\d)-(?P<label>[CDJNPST])-(?P<intensity>\d)-(?P<sentence_code>\d)",
+            "C=anger;D=disgust;J=happiness;N=neutral;P=fear;S=surprise;T=sadness",
+            "fra",
+            "01-C-1-1.wav",
+        ),
+        _corpus(
+            "aesdd",
+            r"(?P<label>[adfhs])(?P<sentence_code>\d\d) ?\((?P<speaker>\d)\)",
+            "a=anger;d=disgust;f=fear;h=happiness;s=sadness",
+            "ell",
+            "a01 (1).wav",
+        ),
+        _corpus(
+            "shemo",
+            r"(?P<speaker>[FM]\d\d)(?P<label>[AFHNSW])(?P<sentence_code>\d\d)",
+            "A=anger;F=fear;H=happiness;N=neutral;S=sadness;W=surprise",
+            "fas",
+            "F21N05.wav",
+        ),
     )
 }
 
@@ -110,12 +139,13 @@ def audio_files(folder: str | os.PathLike) -> tuple[list[str], list[str]]:
 def read_named(
     folder: str | os.PathLike, corpus: str, root: str | os.PathLike | None = None
 ) -> Manifest:
-    """Read a folder of RAVDESS, EmoDB, CREMA-D, TESS, SAVEE or EMOVO by the names of its files.
+    """Read a folder of RAVDESS, EmoDB, CREMA-D and others by the names of its files.
 
     Parameters
     ----------
     folder : path
-    corpus : {"ravdess", "emodb", "crema-d", "tess", "savee", "emovo"}
+    corpus : {"ravdess", "emodb", "crema-d", "tess", "savee", "emovo", "esd", "cafe", "aesdd", \
+"shemo"}
     root : path, optional
         Folder that the files may not leave.
 
@@ -158,7 +188,7 @@ def read_named(
                 "path": path,
                 "label": known.labels[values.pop("label")],
                 "speaker": f"{corpus}-{values.pop('speaker')}",
-                "language": known.language,
+                **({"language": known.language} if known.language else {}),
                 "dataset": corpus,
                 **values,
             }

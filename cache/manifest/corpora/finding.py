@@ -46,6 +46,9 @@ def kind_of(path: Path) -> str:
             return kind
     if corpus := audio_names.fits(path):
         return corpus
+    inside = (found.parent for form in ("*/fold_1", "*/*/fold_1") for found in path.glob(form))
+    if corpora := [str(corpus) for corpus in sorted(inside)]:
+        raise InputError(f"{path} holds corpora of EmoBox; name one of them: {listed(corpora)}")
     audio, others = audio_names.audio_files(path)
     shown = listed((audio or others)[:3]) if audio or others else "nothing"
     raise InputError(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import re
 from pathlib import Path
 
 from ...errors import InputError
 from ..manifest import Manifest
+from ..tables import read_table
 from .emobox import PARTS
 
 __all__ = ["read_s3prl"]
@@ -35,15 +35,14 @@ def read_s3prl(folder: str | os.PathLike, root: str | os.PathLike | None = None)
     rows = []
     for path in files:
         split = PARTS.get(re.split(r"[^a-z]", path.stem.lower())[0], "")
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            if not {"wav_path", "label"} <= set(reader.fieldnames or ()):
-                raise InputError(
-                    f"{path}: columns {', '.join(reader.fieldnames or ())}; expected id, wav_path, "
-                    "label"
-                )
-            for row in reader:
-                rows.append({**row, "split": split, "line": f"{path} line {reader.line_num}"})
+        table = read_table(path)
+        if not {"wav_path", "label"} <= table.columns.keys():
+            raise InputError(
+                f"{path}: columns {', '.join(table.columns)}; expected id, wav_path, label"
+            )
+        for i, values in enumerate(zip(*table.columns.values(), strict=True)):
+            row = dict(zip(table.columns, values, strict=True))
+            rows.append({**row, "split": split, "line": table.place(i)})
     if not rows:
         raise InputError(f"{folder} holds no rows; expected train.csv, valid.csv, test.csv")
     absolute = [row["wav_path"] for row in rows if Path(row["wav_path"]).is_absolute()]

@@ -61,8 +61,17 @@ def _objects(value: Any) -> Any:
         if numbered and all(key.isdecimal() for key in numbered):  # pandas' own form: by columns
             rows = dict.fromkeys(numbered)
             return [{name: column.get(key) for name, column in value.items()} for key in rows]
-        return [{"id": key, **row} for key, row in value.items()]
+        name = "path" if _all_files(value) else "id"
+        return [{name: key, **row} for key, row in value.items()]
     return value
+
+
+def _all_files(rows: Mapping[str, dict]) -> bool:
+    """Whether objects stand under the names of files, and name none themselves."""
+    ending = re.compile(r".*\.[A-Za-z]\w{1,4}", re.DOTALL)
+    first = next(iter(rows.values()))
+    texts = [value for value in first.values() if isinstance(value, str)]
+    return all(map(ending.fullmatch, rows)) and not any(map(ending.fullmatch, texts))
 
 
 def _all(values: Any, kind: type) -> bool:
