@@ -105,7 +105,7 @@ def _compare(
     from ..cache.errors import InputError
     from ..cache.manifest.options import read_clips
     from .compare import compare
-    from .evaluation.split_file import read_split_file
+    from .data.split_file import read_split_file
 
     if output is not None:
         _check_report(output, [truth, *([] if split is None else [split])], [*predictions, *dev])

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from ..cache.errors import InputError
+from ..cache.errors import InputError, nearest
 from ..cache.manifest.options import ROOT, read_clips
 from .cli_run import say
 
@@ -23,7 +23,13 @@ COMMON = [
     ROOT,
     click.option("--cache", required=True, type=click.Path(path_type=Path), help="Cache folder."),
     click.option("--task", required=True, help="valence, emotion6, ..., or a YAML file."),
-    click.option("--split", "scheme", default="speaker", show_default=True, help="Split scheme."),
+    click.option(
+        "--split",
+        default="speaker",
+        show_default=True,
+        metavar="SCHEME|FILE",
+        help="Split scheme, or the split.csv of an earlier run.",
+    ),
     click.option("--test-size", default=0.2, show_default=True, help="Share of the clips."),
     click.option("--dev-size", default=0.1, show_default=True, help="Share of the clips."),
     click.option("--random-state", default=0, show_default=True, help="Of split and head."),
@@ -64,17 +70,19 @@ def train(
     n_jobs: int,
     scale: str,
     no_scale: bool,
+    split: str,
     **options: Any,
 ) -> None:
     """Train one model on the clips of MANIFEST and save it.
 
     The clips are divided by --split; scores on dev and test are printed. What is saved was trained
-    on train alone: config.json and model.safetensors.
+    on train alone: config.json and model.safetensors. A scheme of several folds trains and scores
+    one model for each; what is saved was then trained on all clips.
     """
     from ..cache.outputs import check_output, recordings
     from .persist import check_target
     from .predict_output import is_output
-    from .train import train_model
+    from .train import fold_table, train_model
 
     check_target(output, "-o")
     _check_numbers(n_jobs, options)
@@ -91,6 +99,7 @@ def train(
         task,
         scale=False if no_scale else _scale(scale),
         say=say,
+        **_split(split),
         **options,
     )
     model.save_pretrained(output)
@@ -99,6 +108,11 @@ def train(
     told = {key: value for key, value in record.items() if key not in ("test", "fit")}
     if as_json:
         click.echo(json.dumps({"model": str(output), **told}, ensure_ascii=False))
+        _leave(record)
+        return
+    if "folds" in record:
+        click.echo(fold_table(record))
+        click.echo(f"Model: {output}, trained on all {record['refit']['clips']} clips")
         _leave(record)
         return
     dev = "" if record["dev_uar"] is None else f"dev UAR {record['dev_uar']:.3f}, "
@@ -124,6 +138,7 @@ def probe(
     scale: str,
     values: str,
     as_json: bool,
+    split: str,
     **options: Any,
 ) -> None:
     """Say which layer of a space tells the labels apart best.
@@ -142,10 +157,25 @@ def probe(
         scale=_scale(scale),
         values=_numbers("--C", values),
         say=say,
+        **_split(split),
         **options,
     )
     click.echo(json.dumps(grid) if as_json else probe_table(grid))
     _leave(grid)
+
+
+def _split(text: str) -> dict[str, Any]:
+    """Return `--split` as arguments: a scheme, or the file of an earlier split."""
+    from .splits import SCHEMES
+
+    if text in SCHEMES:
+        return {"scheme": text}
+    if Path(text).suffix or Path(text).exists():
+        return {"split": Path(text)}
+    raise InputError(
+        f"--split is {text!r}; expected the path of a split.csv, or one of {', '.join(SCHEMES)}."
+        f"{nearest(text, SCHEMES)}"
+    )
 
 
 def _check_numbers(n_jobs: int, options: Mapping[str, Any]) -> None:

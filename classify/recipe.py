@@ -149,7 +149,7 @@ class Recipe:
             unlabelled=_one_of(keys, "unlabelled", ["error", "drop"]),
             cache=place(keys["cache"], "cache", folder) if "cache" in keys else folder / "my.cache",
             encoders=encoders,
-            split=split_options(top["split"]) if "split" in top else {"scheme": "auto"},
+            split=split_options(top["split"], folder) if "split" in top else {"scheme": "auto"},
             members=_members(top["members"], encoders, folder),
             ensembles=_ensembles(keys),
             group=_text(keys, "group", "speaker"),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from ..cache.errors import nearest
+from .experiments.places import place
 from .located import Located
 from .splits import REPEATABLE, SCHEMES
 
@@ -16,19 +18,24 @@ _SPLIT = {
     "n_splits": int,
     "repeats": int,
     "group": str,
+    "file": str,
     "random_state": int,
     "allow_speaker_overlap": bool,
     "allow_duplicates": bool,
 }
 
 
-def split_options(at: Located) -> dict[str, Any]:
+_WITH_FILE = ("file", "random_state", "allow_speaker_overlap", "allow_duplicates")
+
+
+def split_options(at: Located, folder: Path) -> dict[str, Any]:
     """Read the recipe's `split`: arguments of `affekt.classify.splits`.
 
     Raises
     ------
     InputError
-        An unknown key or scheme, a value of the wrong kind, repeats of what divides in one way.
+        An unknown key or scheme, a value of the wrong kind, repeats of what divides in one way, a
+        scheme beside a file.
     """
     for key, value in at.mapping("split", _SPLIT).items():
         kind = _SPLIT[key]
@@ -38,6 +45,14 @@ def split_options(at: Located) -> dict[str, Any]:
             value.flag(key)
         else:
             value.number(key, whole=kind is int, least=0)
+    if "file" in at:
+        for key in at.value:
+            if key not in _WITH_FILE:
+                at[key].fail(
+                    f"split takes the parts from the file {at['file'].value!r}, so {key} has no "
+                    "effect; leave one of the two out"
+                )
+        return {**at.plain(), "file": str(place(at["file"], "file of split", folder))}
     split = {"scheme": "auto", **at.plain()}
     if split["scheme"] not in SCHEMES:
         at["scheme"].fail(

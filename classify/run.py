@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cache.manifest import Manifest
+from .data.old_split import continue_split
 from .experiments.checks import check_recipe, check_sources, divide
 from .experiments.earlier import keep_earlier
 from .experiments.places import check_stored
@@ -142,7 +143,7 @@ def _run_key(ready: Prepared, stored: Mapping[str, Stored]) -> str:
             "report": REPORT,
             "task": ready.task.hash,
             "clips": ready.labelled.hash,
-            "split": recipe.split,
+            "split": _split_key(ready),
             "members": {name: one.describe() for name, one in recipe.members.items()},
             "ensembles": recipe.ensembles,
             "group": recipe.group,
@@ -159,6 +160,16 @@ def _run_key(ready: Prepared, stored: Mapping[str, Stored]) -> str:
             },
         }
     )
+
+
+def _split_key(ready: Prepared) -> dict[str, Any]:
+    """Return the options of the split; of a file the division, wherever the file lies."""
+    options = dict(ready.recipe.split)
+    if "file" in options:
+        seed = str(options.get("random_state", 0))
+        _, folds = continue_split(ready.labelled, options["file"], seed, needs_train=False)
+        options["file"] = [[name, parts.tolist()] for name, parts, _ in folds]
+    return options
 
 
 def _named_columns(ready: Prepared) -> dict[str, list[str]]:
@@ -330,7 +341,7 @@ def _member_key(
             "member": entry.describe(),
             "specs": [ready.sources[name].spec.key for name in entry.on],
             "task": ready.task.hash,
-            "split": ready.recipe.split,
+            "split": {key: v for key, v in ready.recipe.split.items() if key != "file"},
             "parts": [[rows(part.train), rows(part.dev), rows(part.test)] for part in parts],
         }
     )

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
 from ..cache.errors import InputError, nearest
 from . import leaks
+from .data.old_split import HELD_OUT, continue_split
+from .data.split_file import PART_NAMES
 from .folds import deal_clips, deal_groups
 from .split import PARTS, Split
 
@@ -34,16 +37,6 @@ SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 FEWEST, MANY = 5, 25  # speakers, between which every one of them is needed in test
 FEW = 3  # test speakers, of which nothing can be said about others
 REPEATABLE = ("auto", "stratified", "speaker", "group-kfold")  # the others divide in one way only
-NAMES = {
-    **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
-    **dict.fromkeys(("dev", "development", "val", "valid", "validation", "devel"), "dev"),
-    **dict.fromkeys(("test", "tst", "eval", "evaluation"), "test"),
-}
-HELD_OUT = {
-    "leave-one-speaker-out": "speaker",
-    "leave-one-language-out": "language",
-    "leave-one-corpus-out": "dataset",
-}
 
 
 class HasDigests(Protocol):
@@ -65,6 +58,7 @@ def splits(
     repeats: int = 1,
     column: str = "split",
     group: str = "speaker",
+    file: str | Path | None = None,
     task: Task | None = None,
     allow_speaker_overlap: bool = False,
     allow_duplicates: bool = False,
@@ -95,6 +89,9 @@ def splits(
         How often ``stratified``, ``speaker`` and ``group-kfold`` are repeated with other draws.
     column, group
         Columns of the parts (``column``) and of the groups (``group-kfold``).
+    file
+        A `split.csv` to continue, instead of a scheme: its clips stay where they are, new ones are
+        dealt in by `random_state`.
     task
         If given, clips are selected and labelled by it first.
     allow_speaker_overlap, allow_duplicates
@@ -133,33 +130,36 @@ def splits(
         clips, _ = task.select(clips)
     if len(clips) < 2:
         raise InputError(f"{clips.source}: {len(clips)} clips to split; expected at least 2")
-    if scheme == "auto":
-        speakers = len(set(leaks.speakers(clips)) - {""})
-        scheme = "group-kfold" if FEWEST <= speakers < MANY else "speaker"
-        group, n_splits = "speaker", FEWEST
+    if file is not None:
+        made, divided = continue_split(clips, file, str(random_state), needs_train=needs_train)
+    else:
+        made = scheme
+        if scheme == "auto":
+            speakers = len(set(leaks.speakers(clips)) - {""})
+            made = "group-kfold" if FEWEST <= speakers < MANY else "speaker"
+            group, n_splits = "speaker", FEWEST
+        times = repeats if made in REPEATABLE else 1
+        divided = [
+            (f"repeat {repeat + 1}" + f", {name}" * bool(name) if repeats > 1 else name, *others)
+            for repeat in range(times)
+            for name, *others in _scheme(
+                *(clips, made, test_size, dev_size, n_splits, column, group),
+                *(f"{random_state}/{repeat}", needs_train),
+            )
+        ]
     known = _digests(clips, digests)
     values = None if embed is None else np.asarray(embed(clips))
-    found = []
-    for repeat in range(repeats):
-        key = f"{random_state}/{repeat}"
-        for name, parts, notes in _scheme(
-            clips, scheme, test_size, dev_size, n_splits, column, group, key, needs_train
-        ):
-            if repeats > 1:
-                name = f"repeat {repeat + 1}" + (f", {name}" if name else "")
-            found.append(
-                _checked(
-                    {part: clips.select(parts == code) for code, part in enumerate(PARTS)},
-                    (scheme, name),
-                    [*notes, *_near(clips, parts, values)],
-                    known,
-                    allow_speaker_overlap,
-                    allow_duplicates,
-                )
-            )
-        if scheme not in REPEATABLE:
-            break
-    return found
+    return [
+        _checked(
+            {part: clips.select(parts == code) for code, part in enumerate(PARTS)},
+            (made, name),
+            [*notes, *_near(clips, parts, values)],
+            known,
+            allow_speaker_overlap,
+            allow_duplicates,
+        )
+        for name, parts, notes in divided
+    ]
 
 
 def _scheme(
@@ -220,14 +220,14 @@ def _column(clips: Manifest, column: str, needs_train: bool) -> np.ndarray:
             f"it has {', '.join(clips.columns)}.{nearest(column, clips.columns)}"
         )
     values = [str(value).strip().casefold() for value in clips[column]]
-    wrong = Counter(value for value in values if value not in NAMES)
+    wrong = Counter(value for value in values if value not in PART_NAMES)
     if wrong:
         raise InputError(
             f"{clips.source}: column {column!r} holds "
             + ", ".join(f"{value or 'blank'!r} ({n} rows)" for value, n in wrong.most_common(5))
             + "; expected train, dev or test in each row. Fill it, or use another scheme"
         )
-    parts = np.array([PARTS.index(NAMES[value]) for value in values])
+    parts = np.array([PARTS.index(PART_NAMES[value]) for value in values])
     for code in (0, 2) if needs_train else (2,):
         if not (parts == code).any():
             raise InputError(f"{clips.source}: column {column!r} names no {PARTS[code]} clip")

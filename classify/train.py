@@ -14,6 +14,7 @@ from ..cache.cache import Cache
 from ..cache.errors import InputError, check_characters
 from ..cache.manifest import Manifest
 from .choosing import Part, choose
+from .experiments.train_folds import train_folds
 from .located import Located
 from .member import check_head
 from .metrics import uar
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from ..cache.space import Space
     from .model import Model
 
-__all__ = ["probe_space", "probe_table", "train_model"]
+__all__ = ["fold_table", "probe_space", "probe_table", "train_model"]
 
 Say = Callable[[str], None]
 
@@ -44,6 +45,7 @@ def train_model(
     seeds: int = 1,
     pairs: Sequence[str] = (),
     scheme: str = "speaker",
+    split: str | Path | None = None,
     test_size: float = 0.2,
     dev_size: float = 0.1,
     random_state: int = 0,
@@ -69,7 +71,9 @@ def train_model(
     pairs : sequence of str
         ``"C=0.1"``: settings of the head, values as in YAML.
     scheme, test_size, dev_size, random_state
-        As for `splits`.
+        As for `splits`. A scheme of several folds trains and scores each, then a model on all.
+    split : path, optional
+        A `split.csv` to continue, instead of a scheme.
     say : callable, optional
 
     Returns
@@ -77,7 +81,8 @@ def train_model(
     model : Model
     record : dict
         What was chosen; ``dev_uar``, ``test_uar``, ``test_clips``, ``test``, the predictions, and
-        ``quarantined``, id -> reason code of clips that extract could not embed: left out.
+        ``quarantined``, id -> reason code of clips that extract could not embed: left out. With
+        folds also ``folds`` and ``refit``, as `train_folds` returns them.
 
     Raises
     ------
@@ -110,13 +115,46 @@ def train_model(
     wanted = Task.of(task)
     clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     clips, gone = _embedded(clips, list(found.values()), say)
-    part = _part(clips, wanted, store, scheme, test_size, dev_size, random_state)
+    labelled, parts = _parts(
+        clips, wanted, store, scheme, split, test_size, dev_size, random_state, say
+    )
+    if len(parts) > 1:
+        model, record = train_folds(entry, wanted, labelled, parts, found, say=say)
+        return model, {**record, "quarantined": gone}
+    [part] = parts
     say(f"training on {len(part.train)} clips")
     model, record = choose(entry, wanted, part, found, keep_interrupted=True, say=say)
     test = model.predict(part.test)
     score = uar(list(part.test["label"]), test.label, wanted.labels)
     told = {"test_uar": score, "test_clips": len(part.test), "quarantined": gone}
     return model, {**record, **told, "test": test}
+
+
+def fold_table(record: Mapping[str, Any]) -> str:
+    """Return the scores of `train_model` on several folds as text.
+
+    Examples
+    --------
+    >>> print(fold_table({"test_uar": 0.5, "test_clips": 20, "folds": [
+    ...     {"fold": "fold 1", "clips": {"test": 8}, "dev_uar": 0.6, "test_uar": 0.45},
+    ...     {"fold": "fold 2", "clips": {"test": 12}, "dev_uar": 0.7, "test_uar": 0.55}]}))
+    fold    test clips  dev UAR  test UAR
+    fold 1           8    0.600     0.450
+    fold 2          12    0.700     0.550
+    Test UAR 0.500 on the 20 clips of 2 folds together; each was predicted by the model of its fold.
+    """
+    folds = record["folds"]
+    width = max(6, *(len(one["fold"]) for one in folds))
+    lines = [f"{'fold':<{width}}  test clips  dev UAR  test UAR"]
+    for one in folds:
+        dev = "-" if one["dev_uar"] is None else f"{one['dev_uar']:.3f}"
+        lines.append(
+            f"{one['fold']:<{width}}  {one['clips']['test']:>10}  {dev:>7}  {one['test_uar']:>8.3f}"
+        )
+    return "\n".join(lines) + (
+        f"\nTest UAR {record['test_uar']:.3f} on the {record['test_clips']} clips of {len(folds)} "
+        "folds together; each was predicted by the model of its fold."
+    )
 
 
 def probe_space(
@@ -128,6 +166,7 @@ def probe_space(
     values: Sequence[float],
     scale: bool | str = True,
     scheme: str = "speaker",
+    split: str | Path | None = None,
     test_size: float = 0.2,
     dev_size: float = 0.1,
     random_state: int = 0,
@@ -138,7 +177,7 @@ def probe_space(
 
     Parameters
     ----------
-    manifest, cache, task, scheme, test_size, dev_size, random_state, say
+    manifest, cache, task, scheme, split, test_size, dev_size, random_state, say
         As for `train_model`.
     space : str
     values : sequence of float
@@ -169,7 +208,9 @@ def probe_space(
     wanted = Task.of(task)
     clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     clips, gone = _embedded(clips, [found], say)
-    part = _part(clips, wanted, store, scheme, test_size, dev_size, random_state)
+    _, [part, *_] = _parts(
+        clips, wanted, store, scheme, split, test_size, dev_size, random_state, say
+    )
     if not len(part.dev):
         raise InputError("no dev clips to choose a layer on; expected a --dev-size above 0")
     say(f"{found.n_layers} layers x {len(values)} values of C, {len(part.train)} clips")
@@ -258,27 +299,32 @@ def _embedded(
     return clips, gone
 
 
-def _part(
+def _parts(
     clips: Manifest,
     task: Task,
     cache: Cache,
     scheme: Any,
+    split: str | Path | None,
     test_size: float,
     dev_size: float,
     random_state: int,
-) -> Part:
-    """Divide the clips; schemes with several folds give their first."""
+    say: Say,
+) -> tuple[Manifest, list[Part]]:
+    """Return the labelled clips and their division, or its folds."""
     labelled, _ = task.select(clips)
     digests = cache.digests(labelled, "audio") if any(labelled["path"]) else None
-    split = splits(
+    found = splits(
         labelled,
         scheme,
+        file=split,
         test_size=test_size,
         dev_size=dev_size,
         random_state=random_state,
         digests=digests,
-    )[0]
-    return Part(split.train, split.dev, split.test)
+    )
+    for warning in dict.fromkeys(text for one in found for text in one.warnings):
+        say(f"split: {warning}")
+    return labelled, [Part(one.train, one.dev, one.test, one.name) for one in found]
 
 
 def _setting(pair: str) -> tuple[str, Any]:

@@ -10,7 +10,7 @@ import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
 from affekt.classify.cli_compare import compare
-from affekt.classify.evaluation.split_file import read_split_file
+from affekt.classify.data.split_file import read_split_file
 from affekt.classify.predictions import Predictions
 from affekt.classify.splits import splits
 from click.testing import CliRunner
