@@ -140,9 +140,13 @@ def splits(
             group, n_splits = "speaker", FEWEST
         times = repeats if made in REPEATABLE else 1
         divided = [
-            (f"repeat {repeat + 1}" + f", {name}" * bool(name) if repeats > 1 else name, *others)
+            (
+                f"repeat {repeat + 1}" + f", {name}" * bool(name) if repeats > 1 else name,
+                parts,
+                notes,
+            )
             for repeat in range(times)
-            for name, *others in _scheme(
+            for name, parts, notes in _scheme(
                 *(clips, made, test_size, dev_size, n_splits, column, group),
                 *(f"{random_state}/{repeat}", needs_train),
             )
