@@ -25,6 +25,7 @@ _SPLIT = {
 }
 
 
+_ONLY_FOR = {"column": ("column",), "group": ("group-kfold",)}
 _WITH_FILE = ("file", "random_state", "allow_speaker_overlap", "allow_duplicates")
 
 
@@ -59,6 +60,12 @@ def split_options(at: Located, folder: Path) -> dict[str, Any]:
             f"unknown scheme {split['scheme']!r}; expected one of {', '.join(SCHEMES)}."
             f"{nearest(split['scheme'], SCHEMES)}"
         )
+    for key, schemes in _ONLY_FOR.items():
+        if key in at and split["scheme"] not in schemes:
+            at[key].fail(
+                f"{key} has no effect with the scheme {split['scheme']!r}; it is for "
+                f"{', '.join(schemes)}"
+            )
     if split.get("repeats", 1) > 1 and split["scheme"] not in REPEATABLE:
         at["repeats"].fail(
             f"the scheme {split['scheme']!r} divides in one way only; repeats are for "

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...cache.errors import InputError
@@ -48,9 +52,9 @@ def check_apart(dev: Manifest, test: Manifest, *, allow: bool = False) -> list[s
     """
     if allow:
         return []
-    kinds: dict[str, tuple[Sequence[str], Sequence[str]]] = {
+    kinds: dict[str, Sequence[Sequence[str]]] = {
         "id": (dev.ids, test.ids),
-        "recording": (_recordings(dev), _recordings(test)),
+        "recording": _recordings(dev, test),
         "speaker": (leaks.speakers(dev), leaks.speakers(test)),
     }
     found = [
@@ -58,6 +62,9 @@ def check_apart(dev: Manifest, test: Manifest, *, allow: bool = False) -> list[s
         for kind, (here, there) in kinds.items()
         if (both := sorted((set(here) & set(there)) - {""}))
     ]
+    if pairs := leaks.look_alikes(leaks.speakers(dev), leaks.speakers(test)):
+        shown = [f"{here!r} (dev) and {there!r} (test)" for here, there in pairs]
+        found.append(f"{_shown('speaker', shown)}, which differ in spelling only")
     warnings = []
     known, asked = _texts(dev), _texts(test)
     both = sorted((set(known) & set(asked)) - {""})
@@ -81,13 +88,43 @@ def _shown(kind: str, both: Sequence[str]) -> str:
     return f"{len(both)} {kind}{'s' * (len(both) > 1)}: {', '.join(both[:5])}{more}"
 
 
-def _recordings(clips: Manifest) -> list[str]:
-    """Return file and section of each clip, blank without audio."""
-    starts = clips["start"] if "start" in clips else [""] * len(clips)
+def _recordings(dev: Manifest, test: Manifest) -> list[list[str]]:
+    """Return file and section of each clip, blank without audio; copies of a file are one.
+
+    Files are read only where one of dev and one of test have the same size.
+    """
+    sizes: list[dict[int, dict[str, Path]]] = [{}, {}]
+    for own, clips in zip(sizes, (dev, test), strict=True):
+        for row, path in enumerate(clips["path"]):
+            with suppress(OSError, InputError):  # not there: its name has to do
+                if path:
+                    file = clips.file(row)
+                    own.setdefault(file.stat().st_size, {})[os.path.normpath(path)] = file
+    content = {
+        path: hashlib.sha256(file.read_bytes()).hexdigest()
+        for size in sizes[0].keys() & sizes[1].keys()
+        for path, file in {**sizes[0][size], **sizes[1][size]}.items()
+        if file.is_file()
+    }
+    names = {content[path]: path for path in sorted(content, reverse=True)}
     return [
-        f"{path} from {start}" if path and start not in ("", None) else str(path)
-        for path, start in zip(clips["path"], starts, strict=True)
+        [
+            names.get(content.get(path, ""), path) + (f" from {start}" if start else "")
+            for path, start in zip(map(_normal, clips["path"]), _starts(clips), strict=True)
+        ]
+        for clips in (dev, test)
     ]
+
+
+def _normal(path: str) -> str:
+    return os.path.normpath(path) if path else ""
+
+
+def _starts(clips: Manifest) -> list[str]:
+    """Return where the section of each clip starts, blank for a whole file."""
+    if "start" not in clips:
+        return [""] * len(clips)
+    return ["" if start in ("", None) or start != start else str(start) for start in clips["start"]]
 
 
 def _texts(clips: Manifest) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ HEADS = ("logistic", "lda")
 def speaker_gain(
     members: Mapping[str, MemberEntry],
     task: Task,
-    parts: Mapping[str, Part],
+    parts: Mapping[str, Sequence[Part]],
     devs: Mapping[str, Predictions],
     records: Mapping[str, Any],
     spaces: Mapping[str, Space],
@@ -38,7 +38,8 @@ def speaker_gain(
     members, task
         Of the recipe.
     parts, devs, records
-        The parts of each member's only split, its predictions on dev and what was chosen.
+        The parts of each member's split or of its folds, its predictions on dev (of folds joined)
+        and what was chosen.
     spaces
         Where features lie.
     split_options
@@ -55,29 +56,39 @@ def speaker_gain(
         heard = all(spaces[on].modality == "audio" for on in entry.on)
         if entry.head not in HEADS or entry.scale is not True or not heard or name not in devs:
             continue
-        if name in parts and _several(parts[name].train) and _several(parts[name].dev):
-            dev = parts[name].dev
-            plain[name] = metrics.uar(_labels(dev), devs[name].align(dev.ids).label, task.labels)
+        if all(_several(clips) for part in parts[name] for clips in (part.train, part.dev)):
+            plain[name] = metrics.uar(*_on_dev(parts[name], [devs[name]]), task.labels)
     if not plain:
         return {}
     name = max(plain, key=lambda one: plain[one])
-    part, record = parts[name], records[name]["parts"][0]
     entry = replace(members[name], scale="speaker")
-    seed = record["random_state"]
-    model = new_model(entry, task, spaces, record["chosen"], seed, lambda line: None)
-    model.fit(part.train, part.dev, test=part.test, **split_options)
-    scaled = metrics.uar(_labels(part.dev), model.predict(part.dev).label, task.labels)
+    scaled = []
+    for part, record in zip(parts[name], records[name]["parts"], strict=True):
+        seed = record["random_state"]
+        model = new_model(entry, task, spaces, record["chosen"], seed, lambda line: None)
+        model.fit(part.train, part.dev, test=part.test, **split_options)
+        scaled.append(model.predict(part.dev))
+    speakers = {speaker for part in parts[name] for speaker in leaks.speakers(part.dev)}
     return {
         "member": name,
         "dev_uar": plain[name],
-        "dev_uar_scaled": scaled,
-        "dev_clips": len(part.dev),
-        "dev_speakers": len(set(leaks.speakers(part.dev))),
+        "dev_uar_scaled": metrics.uar(*_on_dev(parts[name], scaled), task.labels),
+        "dev_clips": sum(len(part.dev) for part in parts[name]),
+        "dev_speakers": len(speakers),
     }
 
 
-def _labels(clips: Manifest) -> list[str]:
-    return list(clips["label"])
+def _on_dev(parts: Sequence[Part], devs: Sequence[Predictions]) -> tuple[list[str], list[str]]:
+    """Return label and guess of the dev clips of all folds."""
+    guesses = {
+        clip: str(label) for dev in devs for clip, label in zip(dev.ids, dev.label, strict=True)
+    }
+    pairs = [
+        (str(label), guesses[clip])
+        for part in parts
+        for clip, label in zip(part.dev.ids, part.dev["label"], strict=True)
+    ]
+    return [label for label, _ in pairs], [guess for _, guess in pairs]
 
 
 def _several(clips: Manifest) -> bool:

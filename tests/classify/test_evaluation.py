@@ -392,3 +392,22 @@ def test_ece_noise_is_what_perfect_calibration_shows():
         shown.append(metrics.ece(truth, proba))
         stated.append(metrics.ece_noise(proba))
     assert np.mean(stated) == pytest.approx(np.mean(shown), rel=0.1)
+
+
+def test_speakers_in_two_spellings_and_copies_of_a_file_are_shared(tmp_path):
+    def clips(part, speaker, *paths):
+        rows = [
+            {"id": f"{part}{i}", "path": path, "label": "a", "speaker": speaker}
+            for i, path in enumerate(paths)
+        ]
+        return Manifest.from_rows(rows, root=tmp_path)
+
+    for name, content in (("a.wav", b"one"), ("b.wav", b"one"), ("c.wav", b"two")):
+        (tmp_path / name).write_bytes(content)
+    assert check_apart(clips("dev", "ada", "a.wav"), clips("test", "bo", "c.wav")) == []
+    for speaker in ("Ada", "ada ", "A d a"):
+        with pytest.raises(InputError, match="differ in spelling only"):
+            check_apart(clips("dev", "ada", "a.wav"), clips("test", speaker, "c.wav"))
+    for path in ("a.wav", "./a.wav", "b.wav"):
+        with pytest.raises(InputError, match=r"share 1 recording: a\.wav"):
+            check_apart(clips("dev", "ada", "a.wav"), clips("test", "bo", path, "c.wav"))

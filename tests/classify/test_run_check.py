@@ -86,6 +86,7 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         (SPLIT, "scheme: speaker, test_size: 30", 5, "test_size=30"),
         (SPLIT, "scheme: speaker, test_size: .nan", 5, "test_size is nan"),
         (SPLIT, "scheme: speaker, test_size: 0.6, dev_size: 0.5", 5, "leave something for train"),
+        (SPLIT, "scheme: speaker, group: speaker", 5, "group has no effect with the scheme"),
         (SPLIT, "scheme: group-kfold, group: label", 5, "which is the label"),
         (SPLIT, "scheme: leave-one-corpus-out", 5, "no column 'dataset'"),
         ("report: out", "report: afile", 11, "is a file"),

@@ -128,17 +128,22 @@ def test_a_planted_near_duplicate_is_warned_of(corpus, tmp_path):
     assert "planted" in report.split("## Systems")[0]
 
 
-def test_the_report_says_what_speaker_scaling_would_change(corpus):
+@pytest.mark.parametrize("split", ["one", "folds"])
+def test_the_report_says_what_speaker_scaling_would_change(corpus, split):
     """The same as a run with `scale: speaker`, at the settings that were chosen."""
     found = {}
     for scale in ("true", "speaker"):
         text = RECIPE.replace("text: ngram", "speech: spectral").replace("on: text", "on: speech")
         text = text.replace("C: [0.01, 1]", "C: 0.01").replace("C: 0.0001", f"scale: {scale}")
+        if split == "folds":
+            once = "scheme: speaker, test_size: 0.3, dev_size: 0.3"
+            assert once in text
+            text = text.replace(once, "scheme: group-kfold, n_splits: 3")
         options = "compare: {n_resamples: 100, learning_curve: false, audit_audio: false}\n"
-        path = corpus / f"scale-{scale}.yaml"
-        path.write_text(f"{text}report: out-scale-{scale}\n{options}", encoding="utf-8")
+        path = corpus / f"scale-{scale}-{split}.yaml"
+        path.write_text(f"{text}report: out-scale-{scale}-{split}\n{options}", encoding="utf-8")
         run(path)
-        out = corpus / f"out-scale-{scale}"
+        out = corpus / f"out-scale-{scale}-{split}"
         found[scale] = json.loads((out / "comparison.json").read_text(encoding="utf-8"))
         assert "## Speaker scaling" in (out / "report.md").read_text(encoding="utf-8")
     line = found["true"]["speaker_scaling"]
