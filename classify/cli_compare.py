@@ -24,7 +24,7 @@ REPORT = ("comparison.json", "report.md", "tables.tex", "figures")  # what it wr
 
 
 @click.command()
-@click.argument("predictions", nargs=-1, metavar="[NAME=]PRED.CSV...")
+@click.argument("predictions", nargs=-1, metavar="[NAME=]PRED.CSV|RUN...")
 @click.option("--truth", type=click.Path(path_type=Path), help="Manifest with the true labels.")
 @ROOT
 @click.option("--task", help="valence, emotion6, ..., or a YAML file; default: labels as they are.")
@@ -54,10 +54,20 @@ REPORT = ("comparison.json", "report.md", "tables.tex", "figures")  # what it wr
 @click.option("--of", type=int, help="Clips of the test set, for --counts.")
 @click.option("--latex", is_flag=True, help="Write tables.tex too.")
 @click.option("--figures", is_flag=True, help="Write figures too (needs the extra plot).")
+@click.option("--measure", default="uar", show_default=True, help="Of runs: what is compared.")
+@click.option(
+    "--rope", default=0.02, show_default=True, help="Of runs: differences without weight."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the report.")
 def compare(
-    predictions: Sequence[str], counts: Sequence[str], of: int | None, as_json: bool, **options: Any
+    predictions: Sequence[str],
+    counts: Sequence[str],
+    of: int | None,
+    measure: str,
+    rope: float,
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """Compare prediction files and their ensembles on the same clips.
 
@@ -65,6 +75,9 @@ def compare(
     their file (or its folder, for pred.csv), or as NAME=PRED.CSV. What is learnt or chosen comes
     from --dev. Where only numbers of right clips are known: --counts mean=225 --counts beto=221
     --of 300.
+
+    Folders of runs (one for each corpus, members with the same names) are compared over the
+    corpora: affekt compare out-emodb out-ravdess ...
     """
     from ..cache.errors import InputError
 
@@ -76,10 +89,62 @@ def compare(
         result = compare_counts({k: _int(k, v) for k, v in _pairs("--counts", counts).items()}, of)
         click.echo(json.dumps(result, indent=1) if as_json else counts_text(result))
         return
+    if _are_runs(predictions, options):
+        _compare_runs(predictions, measure, rope, as_json, **options)
+        return
+    _refuse_given(("measure", "rope"), "prediction files")
     if not predictions or not options["truth"]:
-        raise InputError("nothing to compare; expected prediction files and --truth MANIFEST")
+        raise InputError(
+            "nothing to compare; expected prediction files and --truth MANIFEST, or the folders of "
+            "several runs"
+        )
     comparison = _compare(predictions, **options)
     click.echo(comparison.json() if as_json else comparison.table(), nl=not as_json)
+
+
+OF_RUNS = ("predictions", "measure", "rope", "random_state", "as_json", "output")
+
+
+def _are_runs(given: Sequence[str], options: Mapping[str, Any]) -> bool:
+    from .evaluation.across_report import is_run_place
+
+    return (
+        bool(given)
+        and options["truth"] is None
+        and all(is_run_place(one) or is_run_place(one.partition("=")[2] or "-") for one in given)
+    )
+
+
+def _compare_runs(
+    runs: Sequence[str],
+    measure: str,
+    rope: float,
+    as_json: bool,
+    *,
+    random_state: int,
+    output: Path | None,
+    **others: Any,
+) -> None:
+    from .evaluation.across_report import check_runs_folder, compare_runs, runs_text, write_runs
+
+    _refuse_given([name for name in others if name not in OF_RUNS], "runs")
+    if output is not None:
+        check_runs_folder(output)
+    found = compare_runs(runs, measure=measure, rope=rope, random_state=random_state)
+    click.echo(json.dumps(found, indent=1) if as_json else runs_text(found))
+    if output is not None:
+        click.echo(f"report: {write_runs(output, found)}", err=True)
+
+
+def _refuse_given(names: Sequence[str], what: str) -> None:
+    """Refuse options that would have no effect."""
+    from ..cache.errors import InputError
+
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} has no effect on {what}; leave it out")
 
 
 def _compare(
