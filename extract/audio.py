@@ -11,22 +11,25 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import soundfile
 import soxr
 
 from .errors import Unusable
-from .inputs.containers import inspect
+from .inputs.containers import Container, inspect
 from .inputs.ffmpeg import FFmpegReader
-from .inputs.formats import SOUNDFILE
+from .inputs.formats import SOUNDFILE, identify
+from .inputs.joined import JoinedReader, split
 from .inputs.libsndfile import SndfileReader
 
 __all__ = ["DAMAGE", "LONGEST", "RULES", "Signal", "decode", "length"]
 
 _log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: The input rules as the spec writes them down. Specs of the first release have no `decoder`: it
 #: read MP3 and Ogg with libsndfile, and stopped where a wrong header said so.
@@ -51,7 +54,7 @@ _SILENCE = 1e-4  # root mean square without the mean: -80 dBFS
 _LOUDEST = 2.0**31  # floats on the scale of 32-bit integers are odd; more is no audio
 
 
-Source = SndfileReader | FFmpegReader
+Source = SndfileReader | FFmpegReader | JoinedReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +71,10 @@ class Signal:
         ``clipped`` (more than 0.1 % of samples at full scale), ``silent`` (below -80 dBFS or
         constant), ``silent_channel``, ``cancelled_downmix`` (channels that erase each other),
         ``size_unknown`` (streamed header), ``longer_than_header`` (it promises less than was
-        read), ``damaged`` (sound is missing or cannot be decoded), ``unfinished`` (an Ogg stream
-        without its end mark, an MP3 cut within a frame), ``gaps`` (pauses in the time stamps,
-        which are closed up),
-        ``several_tracks`` (one was read), ``truncated_audio`` (cut by the long-clip policy).
+        read), ``damaged`` (sound is missing or cannot be decoded), ``unfinished`` (the last
+        page, frame or element is cut), ``gaps`` (pauses in the time stamps, which are closed up),
+        ``several_tracks`` (one was read), ``joined`` (several files in one, all read),
+        ``truncated_audio`` (cut by the long-clip policy).
     file_rate : int
         Sampling rate of the file, in Hz.
     """
@@ -132,18 +135,14 @@ def decode(
     >>> signal.samples.shape, float(signal.samples[0]), signal.seconds
     ((4000,), 0.375, 0.5)
     """
-    container = inspect(data)
     limit = min(max_seconds, LONGEST)
-    if container.format.name in SOUNDFILE and not container.uncertain:
-        try:
-            with SndfileReader(container) as source:
-                mono, reading = _read(source, start, end, limit, truncate)
-            return _finish(mono, reading, sampling_rate, limit, truncate, damage)
-        except soundfile.SoundFileError as error:  # a codec of others, or damage: FFmpeg tells
-            _log.debug("libsndfile: %s", error)
-    with FFmpegReader(container) as source:
-        mono, reading = _read(source, start, end, limit, truncate)
-    return _finish(mono, reading, sampling_rate, limit, truncate, damage)
+
+    def read(source: Source) -> Signal:
+        with source:
+            mono, reading = _read(source, start, end, limit, truncate)
+        return _finish(mono, reading, sampling_rate, limit, truncate, damage)
+
+    return _with_source(data, read)
 
 
 def length(data: bytes) -> float:
@@ -159,17 +158,43 @@ def length(data: bytes) -> float:
     Unusable
         As for `decode`.
     """
-    container = inspect(data)
-    if container.format.name in SOUNDFILE and not container.uncertain:
-        try:
-            with SndfileReader(container) as source:
+
+    def read(source: Source) -> float:
+        with source:
+            if source.total is not None:
                 return source.total / source.rate
+            for _ in source.blocks(0, None):
+                pass
+            return source.decoded / source.rate
+
+    return _with_source(data, read)
+
+
+def _with_source(data: bytes, read: Callable[[Source], T]) -> T:
+    """Return what `read` makes of a file; FFmpeg reads it where libsndfile cannot."""
+    parts = split(identify(data), data)
+    if len(parts) > 1:
+        return read(JoinedReader(parts, lambda part: _opened(inspect(part))))
+    container = inspect(data)
+    if _is_plain(container):
+        try:
+            return read(SndfileReader(container))
+        except soundfile.SoundFileError as error:  # a codec of others, or damage: FFmpeg tells
+            _log.debug("libsndfile: %s", error)
+    return read(FFmpegReader(container))
+
+
+def _opened(container: Container) -> SndfileReader | FFmpegReader:
+    if _is_plain(container):
+        try:
+            return SndfileReader(container)
         except soundfile.SoundFileError as error:
             _log.debug("libsndfile: %s", error)
-    with FFmpegReader(container) as source:
-        for _ in source.blocks(0, None):
-            pass
-        return source.decoded / source.rate
+    return FFmpegReader(container)
+
+
+def _is_plain(container: Container) -> bool:
+    return container.format.name in SOUNDFILE and not container.uncertain
 
 
 def _bounds(start: float | None, end: float | None, rate: int) -> tuple[int, int | None]:

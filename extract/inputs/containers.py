@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from ..errors import Unusable
+from . import films
 from .formats import TRAILERS, Format, identify
 from .mpeg import promised_seconds
 from .ogg import check_pages
@@ -86,7 +87,7 @@ def inspect(data: bytes) -> Container:
     affekt.extract.errors.Unusable: a text file, begins with 'dear diary'
     """
     format = identify(data)
-    if format.begin and format.name != "mp3":
+    if format.begin and (format.name != "mp3" or data[0] == 0):
         data = data[format.begin :]
         format = replace(format, begin=0)
     check = _CHECKS.get(format.name)
@@ -134,7 +135,7 @@ def _samples(
     """Compare the size of the samples with what follows; `field` is (struct, offset) of it."""
     there = len(data) - begin
     kind = field[0]
-    if (kind[-1] in "Iq" and _streamed(size, kind)) or (
+    if _streamed(size, kind) or (
         size <= layout.before and there > layout.before and _is_sound(data, layout, begin)
     ):
         return Container(format, _patched(data, field, there + layout.inclusive), ("size_unknown",))
@@ -150,7 +151,10 @@ def _samples(
 
 
 def _streamed(size: int, kind: str) -> bool:
-    return size == -1 if kind[-1] == "q" else 0x7FFFF000 <= size <= 0xFFFFFFFF
+    """Whether a size says "until the end": as large as the number can be, or nearly so."""
+    if kind[-1] in "qQ":
+        return size == -1 or size >= 2**62
+    return 0x7FFFF000 <= size <= 0xFFFFFFFF
 
 
 def _patched(data: bytes, field: tuple[str, int], value: int) -> bytes:
@@ -178,6 +182,8 @@ def _is_sound(data: bytes, layout: _Layout | None, position: int) -> bool:
 
 
 def _wav(format: Format, data: bytes) -> Container:
+    if data[:4] == b"BW64":  # RF64 by another name, which libsndfile does not know
+        data = b"RF64" + data[4:]
     layout = _RIFX if data[:4] == b"RIFX" else _RIFF
     order = layout.head[0]
     large = kind = 0
@@ -200,10 +206,21 @@ def _chunked(format: Format, data: bytes) -> Container:
     """AIFF, Wave64, CAF: one chunk of samples, its size in front of it."""
     layout = {"aiff": _AIFF, "w64": _W64, "caf": _CAF}[format.name]
     kind = layout.head[0] + layout.head[-1]
+    found = promised = None
+    rate = 0.0
     for name, begin, size in _chunks(data, layout, layout.first):
-        if name == layout.wanted:
+        if layout is _CAF and name in (b"desc", b"pakt") and begin + 16 <= len(data):
+            if name == b"desc":
+                rate = struct.unpack_from(">d", data, begin)[0]
+            else:  # packets are longer than the sound in them
+                promised = struct.unpack_from(">q", data, begin + 8)[0]
+        elif name == layout.wanted and found is None:
             field = (kind, begin - struct.calcsize(kind))
-            return _samples(format, data, layout, begin, size, field=field)
+            found = _samples(format, data, layout, begin, size, field=field)
+            if layout is not _CAF:
+                return found
+    if found is not None:
+        return replace(found, promised=promised / rate if promised and rate > 0 else None)
     raise Unusable("empty", f"{format.title}: a header without samples")
 
 
@@ -214,7 +231,8 @@ def _au(format: Format, data: bytes) -> Container:
     begin, size, _, rate = struct.unpack_from(order + "4I", data, 4)
     _check_rate(rate)
     there = max(len(data) - begin, 0)
-    if size == 0xFFFFFFFF:
+    if _streamed(size, "I"):
+        data = _patched(data, (order + "I", 8), 0xFFFFFFFF)
         return Container(format, data, ("size_unknown",))
     if size > there:
         return Container(format, _patched(data, (order + "I", 8), there), lost=1 - there / size)
@@ -222,6 +240,9 @@ def _au(format: Format, data: bytes) -> Container:
         data = _patched(data, (order + "I", 8), there)
         return Container(format, data, ("longer_than_header",))
     return Container(format, data)
+
+
+_ONE_BYTE = ("ulaw", "mulaw", "alaw")  # whatever sample_n_bytes says: libsndfile writes 2
 
 
 def _nist(format: Format, data: bytes) -> Container:
@@ -242,7 +263,8 @@ def _nist(format: Format, data: bytes) -> Container:
         name: int(value)
         for name, value in re.findall(r"^(\w+) -i (\d{1,15})\s*$", header, re.MULTILINE)
     }
-    width = fields.get("sample_n_bytes", 2) * fields.get("channel_count", 1)
+    coded = coding is not None and coding[1].lower().replace("-", "") in _ONE_BYTE
+    width = (1 if coded else fields.get("sample_n_bytes", 2)) * fields.get("channel_count", 1)
     if not 0 < width <= 1024:
         raise Unusable("implausible_header", f"{width} bytes for each sample")
     claimed = fields.get("sample_count", 0) * width
@@ -336,8 +358,15 @@ def _crc8(data: bytes) -> int:
 
 
 def _ogg(format: Format, data: bytes) -> Container:
-    bad, ended = check_pages(data)
-    return Container(format, data, () if ended else ("unfinished",), lost=bad / len(data))
+    pages = check_pages(data)
+    flags = ("unfinished",) * (not pages.ended) + ("gaps",) * pages.late
+    return Container(format, data, flags, lost=pages.lost)
+
+
+def _film(
+    check: Callable[[Format, bytes], tuple[str, ...]],
+) -> Callable[[Format, bytes], Container]:
+    return lambda format, data: Container(format, data, check(format, data))
 
 
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
@@ -369,4 +398,9 @@ _CHECKS: dict[str, Callable[[Format, bytes], Container]] = {
     "ogg": _ogg,
     "mp3": _mp3,
     "asf": _asf,
+    "mov": _film(films.check_mov),
+    "matroska": _film(films.check_matroska),
+    "avi": _film(films.check_avi),
+    "flv": _film(films.check_flv),
+    "mpeg": _film(films.check_program_stream),
 }

@@ -20,7 +20,8 @@ from .mpeg import mpeg_frame
 __all__ = ["FFmpegReader"]
 
 _EXACT = 0.03  # a promised length may exceed the sound by this: an encoder's delay, in seconds
-_ROUGH = 0.15  # where a header holds the length of a whole film, or rounds it
+#: Where a header holds the length of a whole film, rounds it, or counts whole packets.
+_SLACK = {"matroska": 0.15, "flv": 0.15, "avi": 0.15, "asf": 0.15, "caf": 0.5}
 _LONGER = 0.1  # sound beyond a promised length is worth a remark
 _LEAP = 0.02  # a leap in the time stamps, where sound is missing
 _BLOCK = 65_536  # frames that are handed on together
@@ -78,11 +79,15 @@ class FFmpegReader:
             )
         except (FFmpegError, ValueError) as error:
             raise self._unreadable("decode_error", error) from error
-        self.stream: Any = self.file.streams.best("audio")
-        if self.stream is None:
+        tracks: Any = self.file.streams.audio
+        if not tracks:
             self.file.close()
+            if "unfinished" in self.notes:
+                raise self._unreadable("not_audio", "no sound track")
             raise Unusable("not_audio", f"{self.format.title} without a sound track")
-        if len(self.file.streams.audio) > 1:
+        # the one that is marked as the default, or the first
+        self.stream: Any = next((one for one in tracks if _is_default(one)), tracks[0])
+        if len(tracks) > 1:
             self.notes.append("several_tracks")
         try:
             self._frames = self._decode()
@@ -121,7 +126,7 @@ class FFmpegReader:
         share = self.container.lost
         lost = max(bad, leaps, held * share / (1 - share) if share < 1 else 0.0)
         if self.ended and self.promised:
-            slack = _ROUGH if self.format.demuxer in (*_TOLD_ROUGHLY, "asf") else _EXACT
+            slack = _SLACK.get(self.format.demuxer, _EXACT)
             missing = self.promised - held
             lost = max(lost, missing) if missing > slack else lost
         return lost
@@ -164,7 +169,7 @@ class FFmpegReader:
             try:
                 frames = self.stream.decode(packet)
             except self.error:
-                if packet is not None and not bytes(packet)[:16].startswith(TRAILERS):
+                if packet is not None and _is_sound(bytes(packet)):
                     self.bad += packet.size
                 continue
             if packet is not None and packet.size:
@@ -198,7 +203,7 @@ class FFmpegReader:
     def _count_tail(self) -> None:
         """Count bytes behind the last frame that was found."""
         tail = self.container.data[self._behind :]
-        if self._behind and len(tail) > 4 and not tail.startswith(TRAILERS) and tail.strip(b"\0"):
+        if self._behind and len(tail) > 4 and _is_sound(tail):
             self.bad += len(tail)
 
     def _rate(self) -> int:
@@ -234,6 +239,12 @@ class FFmpegReader:
         )
 
     def _unreadable(self, code: str, error: Any) -> Unusable:
+        if "unfinished" in self.notes and self.format.demuxer == "mov":
+            return Unusable(
+                "truncated",
+                f"{self.format.title}: the file is cut short, and the index at its end (moov) is"
+                " not whole: copy or download it again",
+            )
         reason = getattr(error, "strerror", None) or str(error)
         log = getattr(error, "log", None)
         if log and log[2].strip():
@@ -242,6 +253,15 @@ class FFmpegReader:
             code,
             f"{self.format.title}: {reason[:120]}; if a player plays it: ffmpeg -i FILE FILE.wav",
         )
+
+
+def _is_sound(data: bytes) -> bool:
+    """Whether bytes that cannot be decoded may be sound: no tag, and not only zeros."""
+    return not data.startswith(TRAILERS) and bool(data.strip(b"\0"))
+
+
+def _is_default(stream: Any) -> bool:
+    return bool(int(getattr(stream, "disposition", 0)) & 1)
 
 
 def _samples(frame: Any) -> np.ndarray:

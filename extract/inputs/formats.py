@@ -40,6 +40,7 @@ FFMPEG = {
     "flv": "Flash video (flv)",
     "wv": "WavPack",
     "ac3": "AC-3",
+    "dts": "DTS",
     "ape": "Monkey's Audio (ape)",
     "tta": "True Audio (tta)",
     "avi": "AVI",
@@ -59,7 +60,12 @@ _MAGIC: tuple[tuple[int, bytes, str], ...] = (
     *((4, kind, "mov") for kind in (b"ftyp", b"moov", b"mdat", b"wide", b"pnot")),
     *((0, b"#!AMR", "amr"), (0, b"0&\xb2u\x8ef\xcf\x11", "asf"), (0, b"FLV\x01", "flv")),
     *((0, b"wvpk", "wv"), (0, b"MAC ", "ape"), (0, b"TTA1", "tta"), (0, b"ADIF", "aac")),
-    *((0, b"\x0bw", "ac3"), (0, b"\0\0\x01\xba", "mpeg"), (0, b".RMF", "rm")),
+    *(
+        (0, b"\x7f\xfe\x80\x01", "dts"),
+        (0, b"\x0bw", "ac3"),
+        (0, b"\0\0\x01\xba", "mpeg"),
+        (0, b".RMF", "rm"),
+    ),
 )
 
 _OTHER: tuple[tuple[bytes, str], ...] = (
@@ -76,6 +82,9 @@ _OTHER: tuple[tuple[bytes, str], ...] = (
     (rb"PK\x03\x04|PK\x05\x06", "a zip archive: unpack it (unzip FILE)"),
     (rb"7z\xbc\xaf|Rar!|\xfd7zXZ|BZh\d1AY|\x28\xb5\x2f\xfd", "an archive: unpack it"),
     (rb".{257}ustar", "a tar archive: unpack it (tar -xf FILE)"),
+    (rb"\x64\xa3[\x01-\x04]\0|\0[\x01-\x04]\xa3\x64", "IRCAM audio (sf): ffmpeg -i FILE FILE.wav"),
+    (rb"\.SoX|XoS\.", "SoX's own format: sox FILE FILE.wav"),
+    (rb"FWS|CWS", "a Flash animation (swf): ffmpeg -i FILE FILE.wav"),
     (rb"ajkg", "audio compressed with shorten: ffmpeg -i FILE FILE.wav"),
     (rb"MThd", "a MIDI file, which holds notes and no sound"),
     (rb"%PDF", "a PDF document"),
@@ -172,7 +181,9 @@ def _by_magic(data: bytes, at: int) -> str | None:
                 raise Unusable("not_audio", f"a RIFF file of type {kind!r}, not WAVE")
             if name == "aiff" and head[8:12] not in (b"AIFF", b"AIFC"):
                 kind = head[8:12].decode("ascii", "replace")
-                raise Unusable("not_audio", f"an IFF file of type {kind!r}, not AIFF")
+                raise Unusable(
+                    "not_audio", f"an IFF file of type {kind!r}, not AIFF: ffmpeg -i FILE FILE.wav"
+                )
             return name
     if head[:1] == b"\xff" and len(head) > 6 and head[1] & 0xF6 == 0xF0:
         return "aac"  # ADTS: MPEG's sync word with layer 0

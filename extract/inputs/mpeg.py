@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+
 __all__ = ["mpeg_frame", "mpeg_start", "promised_seconds"]
 
-_FAR = 65_536  # bytes in which the first frame has to begin
+_FAR = 65_536  # bytes in which the first frame has to begin, behind zeros
+_NOT_ZERO = re.compile(rb"[^\0]")
 
 _BITRATES = {  # kbit/s by (MPEG 1, layer); index 1..14
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -35,15 +38,27 @@ def mpeg_frame(data: bytes, at: int) -> tuple[int, int, int]:
 
 
 def mpeg_start(data: bytes, begin: int) -> int:
-    """Return where the first of three frames in a row begins, or of all there are; -1 if none."""
-    at = begin - 1
-    while (at := data.find(b"\xff", at + 1, begin + _FAR)) >= 0:
-        position, frames = at, 0
-        while frames < 3 and (length := mpeg_frame(data, position)[0]):
+    """Return where the first of three frames of a kind begins, or of all there are; -1 if none."""
+    if (sound := _NOT_ZERO.search(data, begin)) is None:
+        return -1
+    at = sound.start() - 1
+    last = at + _FAR
+    while (at := data.find(b"\xff", at + 1, last)) >= 0:
+        position, frames, kind = at, 0, _kind(data, at)
+        while (
+            frames < 3
+            and _kind(data, position) == kind
+            and (length := mpeg_frame(data, position)[0])
+        ):
             position, frames = position + length, frames + 1
         if frames == 3 or (frames and at == begin and position >= len(data)):
             return at
     return -1
+
+
+def _kind(data: bytes, at: int) -> bytes:
+    """Return the version, layer and sampling rate in a frame's head, which a stream keeps."""
+    return bytes([data[at + 1] & 0xFE, data[at + 2] & 0x0C]) if at + 2 < len(data) else b""
 
 
 def promised_seconds(data: bytes, begin: int) -> float | None:

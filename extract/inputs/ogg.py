@@ -3,26 +3,55 @@
 from __future__ import annotations
 
 import zlib
+from dataclasses import dataclass
 
 from .formats import TRAILERS
 
-__all__ = ["check_pages"]
+__all__ = ["Pages", "check_pages"]
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _MOST_BAD_PAGES = 64  # what is behind them counts as damaged: the search takes linear time
 
 
-def check_pages(data: bytes) -> tuple[int, bool]:
-    """Return the bytes in damaged pages, and whether the file ends with a stream's last page."""
-    position, bad, bad_pages, ended = 0, 0, 0, False
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What the pages of an Ogg file say.
+
+    Attributes
+    ----------
+    lost : float
+        Share of the file that damaged and missing pages would hold; 0 to 1.
+    ended : bool
+        The last page is marked as such.
+    late : bool
+        Its sound begins within a stream, as in a recording of a radio station.
+    """
+
+    lost: float
+    ended: bool
+    late: bool = False
+
+
+def check_pages(data: bytes) -> Pages:
+    """Check the pages of a file: their checksums, and that their numbers follow each other."""
+    position, bad, bad_pages, pages, missing, ended = 0, 0, 0, 0, 0, False
+    numbers: dict[bytes, int] = {}  # of the last page, by stream
+    late = False
     view = memoryview(data)
     while position < len(data):
         end, last = _ogg_page(view, position)
         if end:
-            position, ended = end, last
+            stream = data[position + 14 : position + 18]
+            number = int.from_bytes(data[position + 18 : position + 22], "little")
+            jump = number - numbers.get(stream, number - 1) - 1
+            if jump > 0 and not bad:  # where a page is damaged, its bytes are counted
+                late |= jump > pages
+                missing += jump if jump <= pages else 0
+            numbers[stream] = number
+            position, ended, pages = end, last, pages + 1
             continue
         if data[position : position + 4] != b"OggS" and (
-            data.startswith(TRAILERS, position) or not data[position:].strip(b"\0")
+            ended or data.startswith(TRAILERS, position) or not data[position:].strip(b"\0")
         ):
             break
         bad_pages += 1
@@ -30,7 +59,8 @@ def check_pages(data: bytes) -> tuple[int, bool]:
         following = following if following >= 0 else len(data)
         bad += following - position
         position, ended = following, False
-    return bad, ended
+    gone = missing * len(data) / max(pages, 1)
+    return Pages((bad + gone) / (len(data) + gone), ended, late)
 
 
 def _ogg_page(view: memoryview, position: int) -> tuple[int, bool]:

@@ -353,3 +353,13 @@ def test_labels_need_no_audio(tmp_path):
     assert read(tmp_path, "id,label\n1,joy\n", labels_only=True).ids == ["1"]
     with pytest.raises(InputError, match="no column path or text"):
         read(tmp_path, "id,label\n1,joy\n")
+
+
+def test_a_frame_with_two_columns_of_a_name_is_refused():
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame([["1", "a.wav", "x", "y"]], columns=["id", "path", "mood", "mood"])
+    with pytest.raises(InputError, match="column mood stands twice"):
+        Manifest.from_frame(frame)
+    indexed = frame.set_index(pandas.Index(["a.wav"], name="file"))
+    with pytest.raises(InputError, match="column mood stands twice"):
+        Manifest.from_audformat(indexed, ".")

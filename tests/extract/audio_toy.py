@@ -1,7 +1,10 @@
-"""A real, cheap audio encoder, and what a run says of its clips."""
+"""A real, cheap audio encoder, what a run says of its clips, and files that PyAV writes."""
 
 from __future__ import annotations
 
+import io
+
+import av
 import numpy as np
 from affekt.extract import Pooled
 
@@ -44,3 +47,20 @@ class Simple:
 
 def codes(done):
     return {failure.id: failure.code for failure in done.failures}
+
+
+def written(samples: np.ndarray, rate: int, container: str, codec: str, **options: str) -> bytes:
+    """Encode ``(samples,)`` with PyAV."""
+    file = io.BytesIO()
+    with av.open(file, "w", format=container, options=options) as output:
+        stream = output.add_stream(codec, rate=rate, layout="mono")
+        stream.bit_rate = 64_000
+        form = stream.codec_context.codec.audio_formats[0].name
+        for at in range(0, len(samples), rate):
+            part = np.ascontiguousarray(samples[None, at : at + rate], np.float32)
+            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts = rate, at
+            for one in av.AudioResampler(format=form, layout="mono", rate=rate).resample(frame):
+                output.mux(stream.encode(one))
+        output.mux(stream.encode(None))
+    return file.getvalue()

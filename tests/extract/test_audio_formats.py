@@ -17,24 +17,9 @@ from affekt.extract.audio import length
 from affekt.extract.decoder import decode_segments, is_plain
 from affekt.extract.inputs.mpeg import mpeg_frame
 
+from .audio_toy import written
+
 RATE = 16_000
-
-
-def written(samples: np.ndarray, rate: int, container: str, codec: str, **options: str) -> bytes:
-    """Encode ``(samples,)`` with PyAV."""
-    file = io.BytesIO()
-    with av.open(file, "w", format=container, options=options) as output:
-        stream = output.add_stream(codec, rate=rate, layout="mono")
-        stream.bit_rate = 64_000
-        form = stream.codec_context.codec.audio_formats[0].name
-        for at in range(0, len(samples), rate):
-            part = np.ascontiguousarray(samples[None, at : at + rate], np.float32)
-            frame = av.AudioFrame.from_ndarray(part, format="fltp", layout="mono")
-            frame.sample_rate, frame.pts = rate, at
-            for one in av.AudioResampler(format=form, layout="mono", rate=rate).resample(frame):
-                output.mux(stream.encode(one))
-        output.mux(stream.encode(None))
-    return file.getvalue()
 
 
 def said(data: bytes, **options) -> str:
@@ -103,17 +88,6 @@ def test_an_mp3_without_a_xing_header_is_whole(sound, encode, rate, mode):
     signal = decode(bare, rate)
     assert len(signal.samples) == sum(count for _, count in frames(bare))
     assert signal.flags == ()
-
-
-def test_joined_mp3_and_chained_ogg_are_read_to_their_end(sound, encode):
-    a, b = (encode(sound(n, 44100), 44100, "MP3") for n in (3.0, 2.0))
-    for data in (a + b, a + b"TAG" + bytes(125) + b):
-        signal = decode(data, 44100)
-        assert abs(signal.seconds - 5.0) < 0.1
-        assert "longer_than_header" in signal.flags
-    for subtype in ("VORBIS", "OPUS"):
-        one = encode(sound(1.5), format="OGG", subtype=subtype)
-        assert decode(one + one, RATE).seconds == pytest.approx(3.0, abs=0.05)
 
 
 def wav(samples: np.ndarray, claimed: int, after: bytes = b"") -> bytes:

@@ -145,7 +145,10 @@ def from_audformat(
         data["start"] = [None if pair in whole else pair[0] for pair in times]
         data["end"] = [pair[1] for pair in times]
     theirs = {theirs: ours for ours, theirs in (columns or {}).items()}
-    _check_columns(theirs, [str(name) for name in frame.columns])
+    there = [str(name) for name in frame.columns]
+    _check_columns(theirs, there)
+    if twice := sorted({name for name in there if there.count(name) > 1}):
+        raise InputError(f"column {', '.join(twice)} stands twice; rename or drop one")
     for name in frame.columns:
         data[theirs.get(str(name), str(name))] = frame[name].astype(object).tolist()
     rows = [dict(zip(data, values, strict=True)) for values in zip(*data.values(), strict=True)]
