@@ -187,7 +187,7 @@ class JoinedReader:
         position, last = 0, None if wanted is None else first + wanted
         while last is None or position < last:
             part = self._read[-1]
-            for block in part.blocks(0, part.total if last is None else last - position):
+            for block in part.blocks(0, None if last is None else last - position):
                 kept = block[max(first - position, 0) :]
                 position += len(block)
                 if len(kept):

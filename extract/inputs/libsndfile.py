@@ -74,8 +74,9 @@ class SndfileReader:
         """Seconds that the header promises and the file does not hold."""
         return self.total / self.rate * self._lost / (1 - self._lost) if self._lost < 1 else 0.0
 
-    def blocks(self, first: int, wanted: int) -> Iterator[np.ndarray]:
-        """Yield ``(frames, channels)`` float32, `wanted` frames from `first` on."""
+    def blocks(self, first: int, wanted: int | None) -> Iterator[np.ndarray]:
+        """Yield ``(frames, channels)`` float32, up to `wanted` frames from `first` on."""
+        wanted = self.total - first if wanted is None else wanted
         try:
             self.file.seek(first)
         except soundfile.SoundFileError:  # GSM 6.10 and others: read from the start, in one go
