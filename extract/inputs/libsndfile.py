@@ -76,16 +76,16 @@ class SndfileReader:
 
     def blocks(self, first: int, wanted: int | None) -> Iterator[np.ndarray]:
         """Yield ``(frames, channels)`` float32, up to `wanted` frames from `first` on."""
-        wanted = self.total - first if wanted is None else wanted
+        left = self.total - first if wanted is None else wanted
         try:
             self.file.seek(first)
         except soundfile.SoundFileError:  # GSM 6.10 and others: read from the start, in one go
-            yield self.file.read(first + wanted, dtype="float32", always_2d=True)[first:]
+            yield self.file.read(first + left, dtype="float32", always_2d=True)[first:]
             return
         size = _BLOCK_SECONDS * self.rate
-        while wanted > 0:
-            block = self.file.read(min(wanted, size), dtype="float32", always_2d=True)
+        while left > 0:
+            block = self.file.read(min(left, size), dtype="float32", always_2d=True)
             if not len(block):
                 return
-            wanted -= len(block)
+            left -= len(block)
             yield block
