@@ -24,6 +24,7 @@ _MACHINE = frozenset(
     for name in ("EIO", "ENOMEM", "EMFILE", "ENFILE", "ESTALE", "ETIMEDOUT", "EREMOTEIO", "EAGAIN")
     if hasattr(errno, name)
 )
+_MAY_BE_SPARSE = 64 << 20  # bytes; holes in a file read as zeros and take no room
 _PAUSES = (0.1, 1.0)  # before a read is tried again, in seconds
 
 
@@ -144,6 +145,13 @@ def _read(path: Path) -> FileBytes:
         if before.st_size > LARGEST:
             size, limit = before.st_size / 2**30, LARGEST >> 30
             raise Unusable("too_large", f"{size:.1f} GiB, the limit is {limit} GiB: split it")
+        stored = 512 * getattr(before, "st_blocks", before.st_size // 512 + 1)
+        if before.st_size > _MAY_BE_SPARSE and stored < before.st_size / 100:
+            raise Unusable(
+                "not_audio",
+                f"a sparse file: of {before.st_size >> 20} MiB only {stored >> 10} KiB were ever"
+                " written; copy or download it again",
+            )
         data = file.read()
         after = os.fstat(number)
     if len(data) != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
