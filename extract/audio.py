@@ -19,6 +19,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from ..cache.audio_digests import LARGEST
 from .errors import Unusable
 from .inputs.containers import Container, inspect
 from .inputs.ffmpeg import FFmpegReader
@@ -121,7 +122,7 @@ def decode(
     Raises
     ------
     Unusable
-        With the reason code: ``empty``, ``not_audio``, ``truncated``, ``decode_error``,
+        With the reason code: ``too_large`` (2 GiB), ``empty``, ``not_audio``, ``truncated``, ``decode_error``,
         ``implausible_header``, ``bad_segment``, ``too_long``, ``non_finite_input`` or
         ``out_of_range``.
 
@@ -172,6 +173,10 @@ def length(data: bytes) -> float:
 
 def _with_source(data: bytes, read: Callable[[Source], T]) -> T:
     """Return what `read` makes of a file; FFmpeg reads it where libsndfile cannot."""
+    if len(data) > LARGEST:
+        raise Unusable(
+            "too_large", f"{len(data) / 2**30:.1f} GiB, the limit is {LARGEST >> 30} GiB"
+        )
     parts = split(identify(data), data)
     if len(parts) > 1:
         return read(JoinedReader(parts, lambda part: _opened(inspect(part))))

@@ -29,6 +29,7 @@ from .audio import LONGEST, Signal, decode
 from .errors import Unusable
 from .files import LARGEST
 from .inputs.containers import inspect
+from .inputs.ffmpeg import PATIENCE
 from .inputs.formats import SOUNDFILE
 
 __all__ = ["Decoder", "decode_segments", "is_plain", "module_paths"]
@@ -37,9 +38,6 @@ Segment = tuple[float | None, float | None]
 
 #: Address space of a child, in bytes: twice what the largest file and longest clip can need.
 MEMORY = 2 * (LARGEST + 8 * int(LONGEST) * 48_000)
-
-#: Processor time of a child for one clip, in seconds, and for each megabyte of its file.
-PATIENCE = 60.0, 1.0
 
 _TRIES = 2  # of a child that the machine ended
 
@@ -245,7 +243,7 @@ def _time_limit() -> Callable[[int], None]:
 
     def limit(size: int) -> None:
         used = resource.getrusage(resource.RUSAGE_SELF)
-        budget = PATIENCE[0] + PATIENCE[1] * size / 1e6
+        budget = 5 + PATIENCE[0] + PATIENCE[1] * size / 1e6  # the decoder gives up first
         soft = math.ceil(used.ru_utime + used.ru_stime + budget)
         with contextlib.suppress(ValueError, OSError):  # a hard limit of the system is lower
             resource.setrlimit(

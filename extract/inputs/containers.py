@@ -251,8 +251,11 @@ def _nist(format: Format, data: bytes) -> Container:
     size = re.match(r"NIST_1A\s+(\d{1,6})\s", header)
     if not size or "end_head" not in header:
         raise Unusable("decode_error", "a NIST SPHERE header without its end")
-    begin = int(size[1])
-    header = header[: min(begin, header.index("end_head"))]
+    begin, end = int(size[1]), header.index("end_head")
+    if end > begin:
+        reason = f"a NIST SPHERE header of {end} bytes that claims to have {begin}"
+        raise Unusable("implausible_header", reason)
+    header = header[:end]
     coding = re.search(r"^sample_coding -s\d+ (\S+)", header, re.MULTILINE)
     if coding and "," in coding[1]:
         way = coding[1].split(",", 1)[1]
@@ -263,6 +266,8 @@ def _nist(format: Format, data: bytes) -> Container:
         name: int(value)
         for name, value in re.findall(r"^(\w+) -i (\d{1,15})\s*$", header, re.MULTILINE)
     }
+    if long := re.search(r"^(\w+) -i \d{16}", header, re.MULTILINE):
+        raise Unusable("implausible_header", f"{long[1]} is a number of more than 15 digits")
     coded = coding is not None and coding[1].lower().replace("-", "") in _ONE_BYTE
     width = (1 if coded else fields.get("sample_n_bytes", 2)) * fields.get("channel_count", 1)
     if not 0 < width <= 1024:

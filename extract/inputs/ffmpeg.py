@@ -7,6 +7,7 @@ lists). What could not be decoded, or is promised by a header and not there, is 
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Generator, Iterator
 from typing import Any
 
@@ -17,7 +18,10 @@ from .containers import PLAUSIBLE_RATES, Container
 from .formats import TRAILERS
 from .mpeg import mpeg_frame
 
-__all__ = ["FFmpegReader"]
+__all__ = ["PATIENCE", "FFmpegReader"]
+
+#: Processor time for one clip, in seconds, and for each megabyte of its file.
+PATIENCE = 60.0, 1.0
 
 _EXACT = 0.03  # a promised length may exceed the sound by this: an encoder's delay, in seconds
 #: Where a header holds the length of a whole film, rounds it, or counts whole packets.
@@ -165,7 +169,10 @@ class FFmpegReader:
     def _decode(self) -> Generator[Any, None, None]:
         """Yield decoded frames; add up what cannot be decoded."""
         expected = last = None
+        begin = time.thread_time()
         for packet in self._packets():
+            if time.thread_time() - begin > PATIENCE[0] + PATIENCE[1] * self.size / 1e6:
+                raise Unusable("decode_error", "decoding it takes too much time: given up")
             try:
                 frames = self.stream.decode(packet)
             except self.error:
@@ -178,11 +185,11 @@ class FFmpegReader:
             for frame in frames:
                 if not frame.samples:
                     continue
-                time = frame.time  # in seconds
-                if time is not None and frame.sample_rate:
-                    if expected is not None and time - expected > _LEAP:
-                        self.leaps += time - expected
-                    expected = time + frame.samples / frame.sample_rate
+                moment = frame.time  # in seconds
+                if moment is not None and frame.sample_rate:
+                    if expected is not None and moment - expected > _LEAP:
+                        self.leaps += moment - expected
+                    expected = moment + frame.samples / frame.sample_rate
                 yield frame
         self.ended = True
         if self.format.demuxer in _RAW:

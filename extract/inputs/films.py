@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import struct
 
+from ..errors import Unusable
 from .formats import Format
 
 __all__ = ["check_avi", "check_flv", "check_matroska", "check_mov", "check_program_stream"]
 
 _MOST = 500_000  # elements that are looked at
+_MANY, _LEAST_BOX, _LEAST_ELEMENT = 50_000, 24, 8  # bytes that so many elements have on average
 
 UNFINISHED, UNKNOWN = "unfinished", "size_unknown"
 
@@ -22,9 +24,10 @@ def check_mov(format: Format, data: bytes) -> tuple[str, ...]:
     """Walk the boxes; fragments without an index at the end are a stream."""
     kinds: set[bytes] = set()
     at, cut = 0, False
-    for _ in range(_MOST):
+    for count in range(_MOST):
         if at + 8 > len(data):
             break
+        _check_content(format, count, at, _LEAST_BOX)
         size, kind = struct.unpack_from(">I4s", data, at)
         if size == 1 and at + 16 <= len(data):
             size = struct.unpack_from(">Q", data, at + 8)[0]
@@ -36,6 +39,13 @@ def check_mov(format: Format, data: bytes) -> tuple[str, ...]:
         at += size
     streamed = b"moof" in kinds and b"mfra" not in kinds
     return (UNFINISHED,) * cut + (UNKNOWN,) * streamed
+
+
+def _check_content(format: Format, count: int, at: int, least: int) -> None:
+    """Refuse element after element without content, over which FFmpeg would sit for minutes."""
+    if count and count % _MANY == 0 and at < least * count:
+        reason = f"{format.title}: {count} elements that hold next to nothing"
+        raise Unusable("implausible_header", reason)
 
 
 def check_avi(format: Format, data: bytes) -> tuple[str, ...]:
@@ -55,9 +65,10 @@ _SEGMENT, _CLUSTER, _BLOCK_GROUP = 0x18538067, 0x1F43B675, 0xA0
 def check_matroska(format: Format, data: bytes) -> tuple[str, ...]:
     """Walk the elements; a segment of unknown size is a stream."""
     at, streamed = 0, False
-    for _ in range(_MOST):
+    for count in range(_MOST):
         if at >= len(data):
             break
+        _check_content(format, count, at, _LEAST_ELEMENT)
         name, at = _number(data, at, keep=True)
         size, at = _number(data, at, keep=False)
         if name is None or size is None:  # cut within a head

@@ -5,11 +5,13 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
+from ..errors import Unusable
 from .formats import TRAILERS
 
 __all__ = ["Pages", "check_pages"]
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
+_MANY_PAGES, _LEAST_PAGE = 50_000, 48  # bytes: a page of one packet of speech has more
 _MOST_BAD_PAGES = 64  # what is behind them counts as damaged: the search takes linear time
 
 
@@ -33,7 +35,13 @@ class Pages:
 
 
 def check_pages(data: bytes) -> Pages:
-    """Check the pages of a file: their checksums, and that their numbers follow each other."""
+    """Check the pages of a file: their checksums, and that their numbers follow each other.
+
+    Raises
+    ------
+    Unusable
+        ``implausible_header``: page after page without content, which would take for ever.
+    """
     position, bad, bad_pages, pages, missing, ended = 0, 0, 0, 0, 0, False
     numbers: dict[bytes, int] = {}  # of the last page, by stream
     late = False
@@ -49,6 +57,8 @@ def check_pages(data: bytes) -> Pages:
                 missing += jump if jump <= pages else 0
             numbers[stream] = number
             position, ended, pages = end, last, pages + 1
+            if pages % _MANY_PAGES == 0 and position < _LEAST_PAGE * pages:
+                raise Unusable("implausible_header", f"{pages} Ogg pages that hold next to nothing")
             continue
         if data[position : position + 4] != b"OggS" and (
             ended or data.startswith(TRAILERS, position) or not data[position:].strip(b"\0")
