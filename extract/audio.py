@@ -122,9 +122,9 @@ def decode(
     Raises
     ------
     Unusable
-        With the reason code: ``too_large`` (2 GiB), ``empty``, ``not_audio``, ``truncated``, ``decode_error``,
-        ``implausible_header``, ``bad_segment``, ``too_long``, ``non_finite_input`` or
-        ``out_of_range``.
+        With the reason code: ``too_large`` (2 GiB), ``empty``, ``not_audio``, ``truncated``,
+        ``decode_error``, ``implausible_header``, ``bad_segment``, ``too_long``,
+        ``non_finite_input`` or ``out_of_range``.
 
     Examples
     --------
