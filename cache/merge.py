@@ -14,6 +14,7 @@ from .durable import content_name
 from .errors import DamagedError, InputError
 from .hostile import check_regular
 from .index import NAME
+from .remarks import copy_remarks
 from .segments import read_segment, segment_names, store_segment
 from .space import PATIENCE, Space
 from .whole import refuse_broken, refuse_damaged_clips
@@ -71,6 +72,7 @@ def merge(
     copied = _copy_shards(pairs, progress)
     for space, target in pairs:
         _copy_failures(space, target)
+        copy_remarks(space.folder, target.folder)
     for source in sources:
         _copy_clips(source, out)
     return copied

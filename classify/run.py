@@ -308,6 +308,7 @@ def _once(
     about = {
         "left_out": ready.left_out,
         "quarantined": outcome.quarantined,
+        "remarks": {name: one.remarks for name, one in stored.items() if one.remarks},
         "embedded": _embedded(ready, stored),
         "sits_out": {name: one.sits_out for name, one in shares.items() if one.sits_out},
         "members": {name: {"parts": record["parts"]} for name, record in records.items()},

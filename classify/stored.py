@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from ..cache.cache import Cache
 from ..cache.digests import row_key
 from ..cache.manifest import Manifest
 from ..cache.origin import note_encoder_folder
+from ..cache.remarks import read_remarks
 from ..cache.space import Space
 from .experiments.opened import remember
 from .prepare import Source
@@ -31,12 +33,15 @@ class Stored:
         Id -> reason code of clips that could not be embedded.
     pending : list of str
         Ids that an extract has to visit.
+    remarks : dict of str to int
+        Remark -> clips with a row that have it, as far as the cache knows.
     """
 
     digests: dict[str, str | None]
     there: frozenset[str]
     failed: dict[str, str]
     pending: list[str]
+    remarks: dict[str, int] = field(default_factory=dict)
 
 
 def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:
@@ -72,7 +77,9 @@ def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:
         if note["id"] in keys and note["id"] not in there and note["key"] == keys[note["id"]]
     }
     pending = [clip for clip in ids if clip not in there and clip not in failed]
-    return Stored(digests, there, failed, pending)
+    noted = read_remarks(space.folder)
+    counts = Counter(name for clip in sorted(there) for name in noted.get(keys[clip] or "", ()))
+    return Stored(digests, there, failed, pending, dict(sorted(counts.items())))
 
 
 def quarantined(space: Space, clips: Manifest) -> dict[str, str]:

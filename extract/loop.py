@@ -23,6 +23,7 @@ from ..cache.errors import AffektError
 from ..cache.failures import STORED
 from ..cache.manifest import Manifest
 from ..cache.origin import note_encoder_folder
+from ..cache.remarks import note_remarks
 from ..cache.space import Space
 from ..cache.spec import Spec
 from ..cache.writer import Writer
@@ -270,6 +271,7 @@ class _Run:
             elif row.content is None:
                 self._twin(row)
         rows = [row for row in batch if row.content is not None]
+        remarks: list[tuple[str, list[str]]] = []
         for row, answer in zip(rows, answers, strict=True):
             if isinstance(answer, Unusable):
                 self._fail(row, answer)
@@ -279,8 +281,12 @@ class _Run:
             self._mend(id_)
             self.done.computed += 1
             self.done.audio_seconds += row.seconds
-            for flag in (*row.flags, *answer.flags):
+            remarks.append((key, [*row.flags, *answer.flags]))
+            for flag in remarks[-1][1]:
                 self.done.flags.setdefault(flag, []).append(id_)
+        if any(names for _, names in remarks):
+            self.space.make()
+            note_remarks(self.space.folder, remarks)
 
     def _ask(self, batch: list[Ready]) -> list[Pooled | Unusable]:
         rows = [row for row in batch if row.content is not None]
