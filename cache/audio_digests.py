@@ -119,11 +119,16 @@ class _Reading:
                 " Give this one a cache of its own, or bring its audio (--root says where it is);"
                 " after speakers were renamed, affekt extract must see the audio once more"
             )
-        if count["elsewhere"] and clips.source not in self.cache.said_elsewhere:
-            differ = f"; in {count['other']} the speaker or the text differs"
-            self.cache.said_elsewhere[clips.source] = said = (
+        doubt = ""
+        if count["elsewhere"]:
+            doubt = (
                 f"{absent.format(count['elsewhere'])}. Their embeddings are found by id and path,"
                 " as read in another folder: right for a copied cache, wrong for another corpus"
-                f" with the same ids and paths{differ * bool(count['other'])}"
+                " with the same ids and paths"
             )
-            log.warning("%s", said)
+        if count["other"]:
+            doubt = doubt or absent.format(count["all"])
+            doubt += f"; in {count['other']} the speaker or the text is not the one that was read"
+        if doubt and clips.source not in self.cache.said_elsewhere:
+            self.cache.said_elsewhere[clips.source] = doubt
+            log.warning("%s", doubt)

@@ -344,7 +344,16 @@ def test_a_copied_cache_needs_no_audio_also_with_other_transcripts(cache, tmp_pa
     assert heard(cache, table) == ours
     [record] = caplog.records
     assert "3 of 3 recordings are not in" in record.getMessage()
-    assert "in 1 the speaker or the text differs" in record.getMessage()
+    assert "in 1 the speaker or the text is not the one that was read" in record.getMessage()
+
+
+def test_single_clips_that_are_others_are_counted_also_in_their_own_folder(cache, tmp_path, caplog):
+    ours = heard(cache, corpus(tmp_path / "one", b"one"))
+    table = without_audio(corpus(tmp_path / "one", b"one", ("anna", "ben", "zoe")))
+    assert heard(cache, table) == ours
+    [record] = caplog.records
+    assert "3 of 3 recordings are not in" in record.getMessage()
+    assert "; in 1 the speaker or the text is not" in record.getMessage()
 
 
 def test_a_moved_corpus_is_read_once_and_then_known_where_it_is(cache, tmp_path, monkeypatch):
