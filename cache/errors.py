@@ -153,6 +153,8 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     ''
     """
     folded = {choice.casefold(): choice for choice in choices}
+    if len(str(word)) < 2:
+        return ""  # a letter is like any short word
     found = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.6)
     return f" Did you mean {folded[found[0]]!r}?" if found else ""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from ...errors import InputError, listed
 from ..manifest import Manifest
+from ..tables import SUFFIXES
 from ..tables.typed_tables import holds_bytes
 from . import audio_names, hub
 from .audformat import read_audformat_folder
@@ -51,9 +52,11 @@ def kind_of(path: Path) -> str:
         raise InputError(f"{path} holds corpora of EmoBox; name one of them: {listed(corpora)}")
     audio, others = audio_names.audio_files(path)
     shown = listed((audio or others)[:3]) if audio or others else "nothing"
+    tables = sorted(str(found) for suffix in SUFFIXES for found in path.glob(f"*{suffix}"))
     raise InputError(
         f"{path} holds {shown}: not a corpus that is known by its files. Where the folders are"
         " named after the labels, --as folders reads them; else name a table"
+        + (f", such as {tables[0]}" if tables else "")
     )
 
 
