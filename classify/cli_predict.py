@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cache.errors import InputError
+from ..cache.errors import InputError, nearest
 from ..cache.manifest.options import ROOT
 from ..extract.device import DEVICE
 from .cli_run import say
@@ -35,6 +35,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--language", help="What is spoken, ISO 639-3, or 'column'; otherwise detected.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Keep embeddings there; resumable.")
 @click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
+@click.option("--speaker", metavar="COLUMN", help="Of a manifest: who speaks (scale: speaker).")
 @click.option("--one-speaker", is_flag=True, help="INPUTS are of one speaker (scale: speaker).")
 @click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
 @ROOT
@@ -64,6 +65,7 @@ def predict(
     language: str | None,
     cache: Path | None,
     encoders: tuple[str, ...],
+    speaker: str | None,
     one_speaker: bool,
     system: str | None,
     root: Path | None,
@@ -102,8 +104,7 @@ def predict(
     check_places(chosen.specs(), encoders)
     named = name_clips(inputs, text=text, root=root)
     clips, unread = named.clips, named.failed
-    if one_speaker:
-        clips = _of_one_speaker(clips, chosen)
+    clips = _with_speakers(clips, chosen, speaker, one_speaker)
     _check_places(output, figure, inputs, clips)
     if output is not None and output.suffix != ".jsonl":
         check_columns(chosen.nothing().labels, output)
@@ -172,16 +173,32 @@ def _check_options(options: Mapping[str, Any]) -> None:
         raise InputError(f"--cache {cache} is a model or a run; name a cache, or a new folder")
 
 
-def _of_one_speaker(clips: Manifest, chosen: System) -> Manifest:
-    """Give all clips one speaker, for models that scale within speakers."""
-    if not any(model.scaling.scale == "speaker" for model in chosen.models.values()):
+def _with_speakers(
+    clips: Manifest, chosen: System, column: str | None, one_speaker: bool
+) -> Manifest:
+    """Say who speaks, for models that scale within speakers."""
+    needed = any(model.scaling.scale == "speaker" for model in chosen.models.values())
+    if (column is not None or one_speaker) and not needed:
         raise InputError(
-            "--one-speaker is for models trained with scale: speaker; this one does not need it"
+            f"{'--one-speaker' if one_speaker else '--speaker'} is for models trained with "
+            "scale: speaker; this one does not need it"
         )
-    named = sorted({name for name in clips["speaker"] if name})
-    if len(named) > 1:
-        raise InputError(f"--one-speaker: the manifest names {len(named)} ({', '.join(named[:3])})")
-    return clips.with_columns(speaker=named[0] if named else "the speaker of these files")
+    if column is not None:
+        if one_speaker:
+            raise InputError("--speaker and --one-speaker exclude each other; give one of them")
+        if column not in clips:
+            raise InputError(
+                f"--speaker: no column {column!r} in {clips.source}; expected one of "
+                f"{', '.join(clips.columns)}.{nearest(column, clips.columns)}"
+            )
+        clips = clips.with_columns(speaker=[str(name) for name in clips[column]])
+    if one_speaker:
+        named = sorted({name for name in clips["speaker"] if name})
+        if len(named) > 1:
+            found = f"the manifest names {len(named)} ({', '.join(named[:3])})"
+            raise InputError(f"--one-speaker: {found}")
+        return clips.with_columns(speaker=named[0] if named else "the speaker of these files")
+    return clips
 
 
 def _check_places(

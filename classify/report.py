@@ -146,10 +146,12 @@ def _how_chosen(data: Data) -> str:
     more = f" ({counts['systems']} systems and, before them, {', '.join(parts)})" if parts else ""
     groups = found["groups"]
     value = data["systems"][data["chosen"]]["dev"]["uar"]
+    where = f"{dev['clips']} clips of {groups} {md(_groups(data, groups))}"
+    if counts["all"] == 1:
+        return f"It is the only candidate. Its UAR on dev, {where}, is {value:.3f}."
     text = (
-        f"It is the best of {counts['all']} candidates{more} by UAR on dev, "
-        f"{dev['clips']} clips of {groups} {md(_groups(data, groups))}. Its dev UAR of "
-        f"{value:.3f} is too high, because the best of many is picked partly for its luck"
+        f"It is the best of {counts['all']} candidates{more} by UAR on dev, {where}. Its dev UAR "
+        f"of {value:.3f} is too high, because the best of many is picked partly for its luck"
     )
     if found["same"] is None:
         return f"{text}. Dev is one group, so nothing can be said of how firm the choice is."

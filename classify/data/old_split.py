@@ -54,8 +54,8 @@ def continue_split(
     scheme
         "file", or the scheme that holds out one value in each fold.
     folds
-        Name, part of each clip `(clips,)`, 0 train, 1 dev, 2 test, and notes: how many clips are
-        new and where they went; which clips of the file are gone.
+        Name, part of each clip `(clips,)`, 0 train, 1 dev, 2 test, and notes (of the first fold):
+        how many clips are new and where they went; which clips of the file are gone.
 
     Raises
     ------
@@ -97,7 +97,7 @@ def continue_split(
                     f"{path}: none of the clips of {clips.source} is in {word}{where}; expected "
                     "some. Divide anew with a scheme"
                 )
-        found.append((name, parts, notes))
+        found.append((name, parts, [] if found else notes))
     return scheme, found
 
 

@@ -81,18 +81,20 @@ def candidates(data: Mapping[str, Any]) -> dict[str, int]:
     -------
     counts
         `systems` that were compared; `subsets` of members and `settings` and `seeds` of members
-        that were tried before; `all` of them together.
+        that were tried before (with folds: in each fold); `all` of them together.
     """
     systems = [one for one in data["systems"].values() if one["dev"]]
-    parts = [
-        part
-        for member in data.get("run", {}).get("members", {}).values()
-        for part in member["parts"]
-    ]
+    members = data.get("run", {}).get("members", {}).values()
+
+    def tried(key: str) -> int:
+        """Count those after the first, of the fold that has most: each fold chooses anew."""
+        counts = ([len(part.get(key, ())) for part in one["parts"]] for one in members)
+        return sum(max(0, max(own, default=0) - 1) for own in counts)
+
     counts = {
         "systems": len(systems),
         "subsets": sum(max(0, one["learnt"].get("subsets_tried", 0) - 1) for one in systems),
-        "settings": sum(max(0, len(part.get("tried", ())) - 1) for part in parts),
-        "seeds": sum(max(0, len(part.get("seeds", ())) - 1) for part in parts),
+        "settings": tried("tried"),
+        "seeds": tried("seeds"),
     }
     return {**counts, "all": sum(counts.values())}

@@ -14,7 +14,7 @@ from affekt.classify.calibrate import CALIBRATORS
 from affekt.classify.compare import compare
 from affekt.classify.conformal import ConformalSets
 from affekt.classify.evaluation.apart import check_apart
-from affekt.classify.evaluation.choice import choice
+from affekt.classify.evaluation.choice import candidates, choice
 from affekt.classify.evaluation.detectable import detectable, groups_needed
 from affekt.classify.evaluation.max_t import max_t
 from affekt.classify.evaluation.test_uses import record_use
@@ -238,6 +238,27 @@ def test_the_choice_counts_candidates_and_how_often_dev_would_choose_it_again():
     assert "is too high" in text
     first = text.split("| system |")[1].splitlines()[2]
     assert first.startswith(f"| **{result.chosen}** |")
+
+
+def test_folds_count_the_settings_among_which_each_of_them_chose():
+    part = {"tried": [{}] * 4, "seeds": [{}] * 3}
+    systems = {name: {"dev": {"uar": 0.5}, "learnt": {}} for name in ("lr", "mlp")}
+    members = {"lr": {"parts": [part] * 5}, "mlp": {"parts": [{"tried": [{}]}] * 5}}
+    found = candidates({"systems": systems, "run": {"members": members}})
+    assert found == {"systems": 2, "subsets": 0, "settings": 3, "seeds": 2, "all": 7}
+
+
+def test_the_only_system_is_not_called_the_best_of_many():
+    table, proba = corpus(6)
+    dev_table, dev = corpus(6, 4, "d")
+    one = dict(list(proba.items())[:1])
+    result = compare(
+        one, table, Task.from_labels(LABELS), strategies=[], dev={name: dev[name] for name in one},
+        dev_truth=dev_table, n_resamples=50,
+    )  # fmt: skip
+    text = result.report()
+    assert "the only candidate. Its UAR on dev, 72 clips of 6 speakers" in text
+    assert "too high" not in text.split("## ")[0]
 
 
 def test_subsets_are_scored_by_choices_that_did_not_see_the_fold():

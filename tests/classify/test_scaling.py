@@ -169,6 +169,14 @@ def test_by_command_from_training_to_files_of_one_speaker(tmp_path):
     assert together.returncode == 0, together.stderr
     assert "name no speaker" not in together.stderr
     assert json.loads(together.stdout) != json.loads(alone.stdout)
+    Manifest.from_rows([{"id": r["id"], "text": r["text"], "who": "x"} for r in rows[:6]]).write(
+        tmp_path / "who.csv"
+    )
+    named = affekt("predict", "speaker", "who.csv", "--speaker", "who", "--json", cwd=tmp_path)
+    assert json.loads(named.stdout) == json.loads(together.stdout)
+    wrong = affekt("predict", "speaker", "who.csv", "--speaker", "whom", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "Did you mean 'who'" in wrong.stderr
     refused = affekt("predict", "true", "new.csv", "--one-speaker", cwd=tmp_path)
     assert refused.returncode == 2
     assert "scale: speaker" in refused.stderr
