@@ -1,8 +1,9 @@
 """The one training loop of all torch heads.
 
 AdamW, linear warm-up then cosine to zero, gradient clipping, early stopping on a dev score with
-the best epoch kept. Without a dev score it trains the given number of epochs and keeps the last:
-nothing is split off behind the caller's back. Ctrl-C keeps the best epoch so far.
+the best epoch kept. Without early stopping, or without a dev score, it trains the given number of
+epochs and keeps the last: nothing is split off behind the caller's back. Ctrl-C keeps what was
+reached so far.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ class Settings:
     patience: int | None
     warmup: float
     clip_norm: float | None
+    early_stopping: bool = True
     mix_rate: float = 50.0  # layer weights are few and start equal: they may move faster
 
 
@@ -188,7 +190,8 @@ def train(
                 row |= numbers
             row["seconds"] = time.perf_counter() - start
             history.append(row)
-            if score is not None and (best is None or key > best[0]):
+            stops = score is not None and settings.early_stopping
+            if stops and (best is None or key > best[0]):
                 best = (key, epoch, {k: v.clone() for k, v in network.state_dict().items()})
             bar.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k.endswith(("loss", "uar"))})
             bar.update()

@@ -60,7 +60,7 @@ def refit(
     epochs = [
         model.head_.best_epoch_
         for model, part in zip(fitted, parts, strict=True)
-        if len(part.dev) and getattr(model.head_, "best_epoch_", None)
+        if len(part.dev) and getattr(model.head_, "early_stopping", False)
     ]
     if epochs:
         most = max(1, round(median(epochs)))

@@ -66,7 +66,7 @@ class TorchHead(TorchEstimator, Head):
         groups: Any = None,
         classes: Sequence[Any] | None = None,
     ) -> Self:
-        """Train on features and labels, stopping early where dev data are given.
+        """Train on features and labels, with dev data to stop early on or to watch.
 
         Parameters
         ----------
@@ -76,8 +76,9 @@ class TorchHead(TorchEstimator, Head):
             columns.
         sample_weight : array-like of shape (clips,), optional
         X_dev, y_dev : array-like, optional
-            Where given, the epoch with the best dev UAR is kept (equal ones: the lower dev loss).
-            Where not, `max_epochs` epochs are trained; nothing is split off.
+            With `early_stopping` the epoch with the best dev UAR is kept (equal ones: the lower
+            dev loss). Otherwise `max_epochs` epochs are trained, and dev scores are only recorded.
+            Nothing is split off where there is no dev.
         groups : array-like of shape (clips,), optional
             Group of each clip (its language, say), for `sampling`.
         classes : sequence of label, optional

@@ -85,6 +85,9 @@ class MLPHead(TorchHead):
     skip : bool, default=False
         Add a linear path from the input to the logits.
     label_smoothing : float, default=0.1
+    early_stopping : bool, default=False
+        True keeps the epoch with the best dev UAR, which is mostly a lucky one where dev has few
+        clips.
     **settings
         See `TorchHead`.
 
@@ -93,8 +96,9 @@ class MLPHead(TorchHead):
     classes_ : ndarray of shape (classes,)
     history_ : list of dict
     best_epoch_ : int
+        The epoch that was kept.
     stopped_ : str
-        "max_epochs", "patience" or "interrupted" (Ctrl-C: the best epoch so far was kept).
+        "max_epochs", "patience" or "interrupted" (Ctrl-C: what was reached so far was kept).
 
     See Also
     --------
@@ -114,6 +118,7 @@ class MLPHead(TorchHead):
     name: ClassVar[str] = "mlp"
 
     label_smoothing: float = 0.1
+    early_stopping: bool = False
     hidden: tuple[int, ...] = (256,)
     dropout: float = 0.5
     input_dropout: float = 0.5

@@ -19,7 +19,7 @@ from ...cache.errors import InputError
 from ..sampling import batches
 from ..training import Settings, cpu_threads, pick_device, private_random, train
 from .blocks import in_blocks
-from .checks import check_number
+from .checks import check_choice, check_number
 from .layer_mix import LayerMix
 from .state import Stored, check_state_arrays
 from .validation import check_is_fitted, check_random_state, validate_data
@@ -45,10 +45,13 @@ class TorchEstimator(Stored):
     batch_size : int or None
         Rows in a step. None: a fiftieth of the rows, from 32 to 256.
     max_epochs : int or None
-        Without dev data all of them are trained and the last is kept. None: some 1,500 steps, but
-        10 to 30 epochs.
+        Without early stopping or dev data all of them are trained and the last is kept. None: some
+        1,500 steps, but 10 to 30 epochs.
+    early_stopping : bool
+        With dev data: keep the epoch with the best dev score. False: dev scores are only recorded
+        in `history_`.
     patience : int or None
-        With dev data: stop after so many epochs without a better dev UAR, and keep the best.
+        With early stopping: stop after so many epochs without a better dev score.
     warmup : float
         Part of all steps in which the learning rate rises.
     clip_norm : float or None
@@ -75,6 +78,7 @@ class TorchEstimator(Stored):
     weight_decay: float = 0.01
     batch_size: int | None = None
     max_epochs: int | None = 100
+    early_stopping: bool = True
     patience: int | None = 20
     warmup: float = 0.05
     clip_norm: float | None = 1.0
@@ -165,6 +169,7 @@ class TorchEstimator(Stored):
             self.patience,
             self.warmup,
             self.clip_norm,
+            self.early_stopping,
         )
         dev = None if x_dev is None else torch.from_numpy(np.ascontiguousarray(x_dev)).to(device)
         self.networks_: list[nn.Module] = []
@@ -226,6 +231,7 @@ class TorchEstimator(Stored):
             check_number("batch_size", self.batch_size, 1, whole=True)
         if self.max_epochs is not None:
             check_number("max_epochs", self.max_epochs, 1, whole=True)
+        check_choice("early_stopping", self.early_stopping, (False, True))
         if self.patience is not None:
             check_number("patience", self.patience, 1, whole=True)
         check_number("warmup", self.warmup, 0, 1)

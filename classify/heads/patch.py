@@ -130,9 +130,13 @@ class PatchTransformerHead(TorchHead):
         Before the last layer; `activation` if left out.
     max_epochs : int or None, default=None
         The card does not say. None: some 1,500 steps, but 10 to 30 epochs.
+    early_stopping : bool, default=False
+        The card's training has it, with a patience of 30. On the dev clips of a small corpus it
+        costs more than it gains.
     **settings
         See `TorchHead`. The card's: AdamW 2e-4, weight decay 0.01, batch 32, label smoothing 0.1,
-        balanced class weights, 5 % warm-up then cosine, clip 1.0, patience 30.
+        balanced class weights, 5 % warm-up then cosine, clip 1.0, patience 30 (used with early
+        stopping only).
 
     Attributes
     ----------
@@ -162,6 +166,7 @@ class PatchTransformerHead(TorchHead):
     learning_rate: float = 2e-4
     batch_size: int | None = 32
     max_epochs: int | None = None
+    early_stopping: bool = False
     patience: int | None = 30
     label_smoothing: float = 0.1
     patch_size: int = 64
