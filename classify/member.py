@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_head", "is_done", "member_files", "read_member", "read_seeds", "train_member"]
 
-EPOCH = 2  # grows when the same recipe gives other numbers than before
+EPOCH = 3  # grows when the same recipe gives other numbers than before
 RECORD = "member.json"
 SEEDS = "seeds"
 #: what affekt writes into the folder of a member

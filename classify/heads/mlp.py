@@ -85,6 +85,8 @@ class MLPHead(TorchHead):
     skip : bool, default=False
         Add a linear path from the input to the logits.
     label_smoothing : float, default=0.1
+    max_epochs : int or None, default=None
+        None: some 1,500 steps, but 10 to 30 epochs.
     early_stopping : bool, default=False
         True keeps the epoch with the best dev UAR, which is mostly a lucky one where dev has few
         clips.
@@ -118,6 +120,7 @@ class MLPHead(TorchHead):
     name: ClassVar[str] = "mlp"
 
     label_smoothing: float = 0.1
+    max_epochs: int | None = None
     early_stopping: bool = False
     hidden: tuple[int, ...] = (256,)
     dropout: float = 0.5

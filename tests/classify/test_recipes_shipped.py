@@ -89,6 +89,7 @@ def stand_in(path: Path, folder: Path) -> Path:
         if f"name: {name}" in text:
             place = write(folder / "models" / name)
             text = re.sub(rf"name: {re.escape(name)}(?=[,}}])", f"name: {place}", text)
+    text = text.replace(", max_epochs: 100", "")
     for head, settings in QUICK.items():
         text = text.replace(f"{{head: {head}, ", f"{{head: {head}, {settings}, ")
     assert not re.search(r"name: [\w-]+/", text)  # no Hub id is left

@@ -21,7 +21,9 @@ def corpus(rows=90, seed=0):
 
 def head(**settings):
     return MLPHead(
-        **{"max_epochs": 12, "hidden": (8,), "random_state": 0, "n_threads": 1} | settings
+        **{"max_epochs": 12, "hidden": (8,), "random_state": 0, "n_threads": 1}
+        | {"early_stopping": True}
+        | settings
     )
 
 
@@ -46,6 +48,33 @@ def test_patience_stops_and_no_dev_means_all_epochs():
     assert "dev_uar" not in fitted.history_[0]
     fitted = head(patience=None).fit(X, y, X_dev=X, y_dev=noise)
     assert len(fitted.history_) == 12
+
+
+@pytest.mark.parametrize("kind", [MLPHead, PatchTransformerHead])
+def test_by_default_dev_is_recorded_and_does_not_choose_the_epoch(kind):
+    (X, y), (X_dev, y_dev) = corpus(), corpus(seed=1)
+    small = {"d_model": 8, "n_blocks": 1, "n_attention_heads": 1, "feedforward": 8}
+    settings = {"max_epochs": 6, "patience": 1, "random_state": 0, "n_threads": 1}
+    settings |= small if kind is PatchTransformerHead else {}
+    alone = kind(**settings).fit(X, y)
+    watched = kind(**settings).fit(X, y, X_dev=X_dev, y_dev=y_dev)
+    assert np.array_equal(alone.predict_proba(X), watched.predict_proba(X))
+    assert (watched.best_epoch_, watched.stopped_) == (6, "max_epochs")
+    assert all("dev_uar" in row for row in watched.history_)
+    with pytest.raises(InputError, match="early_stopping"):
+        kind(early_stopping="yes").fit(X, y)
+
+
+def test_interrupted_without_early_stopping_keeps_the_last_epoch():
+    (X, y), (X_dev, y_dev) = corpus(), corpus(seed=1)
+
+    def interrupt(row):
+        if row["epoch"] == 5:
+            raise KeyboardInterrupt
+
+    fitted = head(callback=interrupt, early_stopping=False)
+    fitted.fit(X, y, X_dev=X_dev, y_dev=y_dev)
+    assert (fitted.best_epoch_, fitted.stopped_) == (5, "interrupted")
 
 
 def test_warm_up_then_cosine():
