@@ -129,6 +129,7 @@ def choose(
         record["over_seeds"] = _spread([one["test_uar"] for one in record["seeds"]])
     record["dev_uar"] = best_score if has_dev else None
     record["random_state"] = best.random_state
+    record["trained"] = {"head": entry.head, **best.head_.trained_with()}
     if isinstance(entry.scale, str):
         record["scaled_within"] = entry.scale
     record["fit"] = best.record

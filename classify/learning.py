@@ -81,7 +81,7 @@ def learning_curve(
     -------
     points
         For each share: UAR and its interval over test groups as the means over orders (None below
-        five test groups); `orders`, the UAR of each; clips and groups of the first.
+        five test groups); `orders`, the UAR of each; clips and groups of the first; `test_clips`.
     """
     train, test = split.train, split.test
     names = np.array(cluster_names(train, groups), dtype=object)
@@ -114,6 +114,7 @@ def learning_curve(
                 "share": share,
                 "clips": n_clips,
                 "groups": n_groups,
+                "test_clips": len(test),
                 "orders": values,
                 "uar": {
                     "value": float(np.mean(values)),

@@ -5,6 +5,7 @@ Both are made from `Comparison.data` alone and hold no other number.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,6 +23,7 @@ COLUMNS = (
     ("macro_f1", "macro F1"),
     ("weighted_f1", "weighted F1"),
 )
+MOST_LABELS = report_more.MOST_LABELS
 MOST_PAIRS = 45
 
 
@@ -73,7 +75,7 @@ def markdown(data: Data) -> str:
         _main(data),
         report_more.each_group(data, ordered(data)),
         _pairs(data),
-        *(_by(data, column) for column in data["by"]),
+        *_divisions(data),
         _classes(data),
         _confusion(data),
         *report_more.sections(data, data["chosen"] or ordered(data)[0]),
@@ -108,16 +110,22 @@ def _head(data: Data) -> str:
         )
     if uses := data.get("test_uses"):
         lines.append(f"\n{test_uses(uses)}")
-    labels = ", ".join(f"{md(label)} {n}" for label, n in test["labels"].items())
-    lines.append(f"\nTest labels: {labels}.")
+    labels = [f"{md(label)} {n}" for label, n in test["labels"].items()]
+    lines.append(f"\nTest labels: {_some(labels)}.")
     if test["absent"]:
-        lines.append(
-            f"Absent from test, counted as 0 in every mean: {', '.join(map(md, test['absent']))}."
-        )
+        absent = _some([md(label) for label in test["absent"]])
+        lines.append(f"Absent from test, counted as 0 in every mean: {absent}.")
     if test["left_out"]:
-        out = ", ".join(f"{md(label or '(blank)')} {n}" for label, n in test["left_out"].items())
-        lines.append(f"Left out by the task: {out}.")
+        out = [f"{md(label or '(blank)')} {n}" for label, n in test["left_out"].items()]
+        lines.append(f"Left out by the task: {_some(out)}.")
     return "\n".join(lines)
+
+
+def _some(names: Sequence[str], most: int = MOST_LABELS) -> str:
+    """Return names in a row, and how many more there are."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
 def test_uses(uses: Data) -> str:
@@ -197,7 +205,11 @@ def _main(data: Data) -> str:
                 f" Few of them have most of the clips: together they tell as much as "
                 f"{data['groups']['effective']:.1f} equal ones would."
             )
-    order = "what dev chose first, then by dev UAR" if data["chosen"] else "by UAR on test"
+    order = "by UAR on test"
+    if data["chosen"]:
+        order = "what dev chose first, then by dev UAR"
+    if data["dev"]:
+        order += f". Dev UAR is on the {data['dev']['clips']} dev clips that all members have"
     return f"## Systems\n\n{text} Order: {order}.\n\n{table(header, rows)}\n\n" + (
         f"{_reliability(data)}\n\n{_expected(data)}".strip()
     )
@@ -302,13 +314,39 @@ def _detectable(pairs: Sequence[Data], column: str) -> str:
     return f"{known} To find a difference in UAR of 0.1 in 8 of 10 cases, {more} would be needed."
 
 
+def _divisions(data: Data) -> list[str]:
+    """Return a section for each column that divides the clips, one for those that do so alike."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    sections = []
+    for column in data["by"]:
+        values = data["by"][column]["values"]
+        rows = {value: json.dumps(row, sort_keys=True) for value, row in values.items()}
+        alike = json.dumps(sorted(rows.values()))
+        order = sorted(rows, key=lambda value, rows=rows: (rows[value], value))
+        if alike in found and len(set(rows.values())) == len(rows):
+            other, theirs = found[alike]
+            pairs = [
+                f"{md(a)} is {md(b)}" if a != b else md(a)
+                for a, b in zip(order, theirs, strict=True)
+            ]
+            sections.append(
+                f"## UAR by {md(column)}\n\nThe same as by {md(other)}, since it divides the test "
+                f"clips in the same way: {_some(sorted(pairs))}."
+            )
+            continue
+        found.setdefault(alike, (column, order))
+        sections.append(_by(data, column))
+    return sections
+
+
 def _by(data: Data, column: str) -> str:
     part = data["by"][column]
     names = ordered(data)[:8]
     rows = []
     for value, row in part["values"].items():
-        shown = md(value) + (f" (no {', '.join(map(md, row['absent']))})" if row["absent"] else "")
+        absent = _some([md(label) for label in row["absent"]], 5)
         cells = [score(row["systems"][name]["uar"]) for name in names]
+        shown = md(value) + (f" (no {absent})" if absent else "")
         rows.append([shown, str(row["clips"]), str(row["groups"]), *cells])
     macro = [
         score({"value": part["macro"][name]["uar"], "interval": part["macro_interval"][name]})
@@ -319,10 +357,11 @@ def _by(data: Data, column: str) -> str:
     rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
     header = [md(column), "clips", md(_groups(data)), *map(md, names)]
     best = data["chosen"] or names[0]
+    rest = COLUMNS[1:]  # UAR is in the first table
     single = []
     for value, row in part["values"].items():
         own = row["systems"][best]
-        single.append([md(value), str(row["clips"]), *(score(own[key]) for key, _ in COLUMNS)])
+        single.append([md(value), *(score(own[key]) for key, _ in rest)])
     count = len(part["values"])
     text = "UAR of each row is the mean over the classes that it has."
     if count >= FEWEST_GROUPS:
@@ -336,28 +375,37 @@ def _by(data: Data, column: str) -> str:
             f" {count} values of {md(column)} are too few to say what another one would give: the "
             f"intervals are over {md(_groups(data))}."
         )
-    warned = [
-        f"- {md(value)}: {md(text)}"
-        for value, row in part["values"].items()
-        for text in row["warnings"]
-    ]
-    notes = "\n\n" + "\n".join(warned) if warned else ""
+    warned: dict[str, list[str]] = {}
+    for value, row in part["values"].items():
+        for warning in row["warnings"]:
+            warned.setdefault(warning, []).append(md(value))
+    notes = [f"- {_some(values)}: {md(warning)}" for warning, values in warned.items()]
     return (
-        f"## UAR by {md(column)}\n\n{text}\n\n{table(header, rows)}{notes}\n\n"
-        f"{md(best)} in full:\n\n"
-        + table([md(column), "clips", *(title for _, title in COLUMNS)], single)
+        f"## UAR by {md(column)}\n\n{text}\n\n{table(header, rows)}"
+        + ("\n\n" + "\n".join(notes) if notes else "")
+        + f"\n\nOther measures of {md(best)}:\n\n"
+        + table([md(column), *(title for _, title in rest)], single)
     )
 
 
 def _classes(data: Data) -> str:
     name = data["chosen"] or ordered(data)[0]
+    classes = data["systems"][name]["test"]["classes"]
+    shown, note = list(classes.items()), ""
+    if len(shown) > MOST_LABELS:
+        worst = sorted(shown, key=lambda item: (not item[1]["support"], item[1]["recall"]))
+        shown = worst[:MOST_LABELS]
+        note = (
+            f"The {MOST_LABELS} of {len(classes)} labels with the lowest recall; all are in "
+            "comparison.json.\n\n"
+        )
     rows = []
-    for label, row in data["systems"][name]["test"]["classes"].items():
+    for label, row in shown:
         recall = score({"value": row["recall"], "interval": row["recall_interval"]})
         rows.append(
             [md(label), f"{row['precision']:.3f}", recall, f"{row['f1']:.3f}", str(row["support"])]
         )
-    return f"## Classes of {md(name)}\n\n" + table(
+    return f"## Classes of {md(name)}\n\n{note}" + table(
         ["label", "precision", "recall", "F1", "clips"], rows
     )
 
@@ -366,6 +414,20 @@ def _confusion(data: Data) -> str:
     name = data["chosen"] or ordered(data)[0]
     labels = data["task"]["labels"]
     matrix = data["systems"][name]["test"]["confusion"]
+    if len(labels) > MOST_LABELS:
+        wrong = [
+            (count, true, predicted)
+            for true, row in enumerate(matrix)
+            for predicted, count in enumerate(row)
+            if count and true != predicted
+        ]
+        wrong.sort(key=lambda one: (-one[0], *one[1:]))
+        rows = [[md(labels[a]), md(labels[b]), str(n)] for n, a, b in wrong[:MOST_LABELS]]
+        return (
+            f"## Confusion of {md(name)}\n\nThe {len(rows)} most frequent of {len(wrong)} "
+            "confusions; the whole matrix is in comparison.json.\n\n"
+            + table(["true", "predicted", "clips"], rows, left=2)
+        )
     rows = [[md(label), *(str(n) for n in row)] for label, row in zip(labels, matrix, strict=True)]
     return f"## Confusion of {md(name)}\n\nRows are true, columns predicted.\n\n" + table(
         ["", *map(md, labels)], rows
@@ -378,15 +440,29 @@ def _setting(data: Data) -> str:
         "## How it was made",
         "",
         f"- task {md(data['task']['name'])}, version {data['task']['version']}, "
-        f"hash `{data['task']['hash'][:16]}`, labels " + ", ".join(map(md, data["task"]["labels"])),
+        f"hash `{data['task']['hash'][:16]}`, labels "
+        + _some([md(label) for label in data["task"]["labels"]]),
         f"- test clips `{data['test']['manifest'][:16]}`",
         f"- ties go to {setting['ties']}; seed {setting['random_state']}",
     ]
     for split in data["splits"][:20]:
         name = f" {md(split['name'])}" if split["name"] else ""
-        lines.append(f"- split {md(split['scheme'])}{name}, hash `{split['hash'][:16]}`")
+        lines.append(
+            f"- split {md(split['scheme'])}{name}, hash `{split['hash'][:16]}`"
+            + (f": {_parts(split['parts'])}" if "parts" in split else "")
+        )
     if setting["calibrate"]:
         lines.append(
             f"- members calibrated on dev before they were combined: {setting['calibrate']}"
         )
     return "\n".join(lines)
+
+
+def _parts(parts: Data) -> str:
+    """Return the size of each part of a split."""
+    return "; ".join(
+        f"{name} {part['clips']} clips"
+        + (f" of {part['speakers']} speakers" if part.get("speakers") else "")
+        for name, part in parts.items()
+        if part["clips"]
+    )

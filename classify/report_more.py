@@ -10,13 +10,15 @@ import numpy as np
 from .bootstrap import FEWEST_GROUPS
 from .escape import md
 from .markdown import score, table
+from .part import group_noun
 from .stats import p_text
 
 Data = Mapping[str, Any]
 MOST_GROUPS = 15
+MOST_LABELS = 30  # of more, tables show a part
 THRESHOLDS = (
     "Thresholds that just reach an accuracy on dev, and what they do on test. They were picked for "
-    "doing well on dev, so new speakers get less more often than not."
+    "doing well on dev, so promise less for new speakers."
 )
 
 
@@ -37,12 +39,13 @@ def sections(data: Data, best: str) -> list[str]:
         ("calibration", _calibration),
         ("seeds", _seeds),
         ("transfer", _transfer),
-        ("speaker_scaling", _speaker_scaling),
     ):
         if data.get(key):
             found.append(write(data[key]))
+    if data.get("speaker_scaling"):
+        found.append(_speaker_scaling(data["speaker_scaling"], data["dev"]["clips"]))
     if data.get("learning_curve"):
-        found.append(_learning(data["learning_curve"], data.get("learning_curve_of") or ""))
+        found.append(_learning(data))
     if data.get("abstain"):
         found.append(_abstain(data["abstain"], best))
     if data.get("conformal"):
@@ -66,7 +69,7 @@ def each_group(data: Data, names: Sequence[str]) -> str:
     few = len(values) < FEWEST_GROUPS
     names = names[: 8 if few else 1]
     best = names[0]
-    text = "UAR of the classes that each has, in place of intervals."
+    text = "UAR over the classes that each has, in place of intervals."
     if not few:
         values = sorted(values, key=lambda row: (row["uar"][best], row["group"]))
         uar = [row["uar"][best] for row in values]
@@ -82,7 +85,7 @@ def each_group(data: Data, names: Sequence[str]) -> str:
         for row in values[:MOST_GROUPS]
     ]
     column = md(data["groups"]["column"] or "clip")
-    return f"## Each {column}\n\n{text}\n\n" + table(["", "clips", *map(md, names)], rows)
+    return f"## Each {column}\n\n{text}\n\n" + table([column, "clips", *map(md, names)], rows)
 
 
 def _audit(audit: Data) -> str:
@@ -103,7 +106,9 @@ def _audit(audit: Data) -> str:
         return f"## Shortcuts\n\nNo factor could be tried.{more}"
     return (
         "## Shortcuts\n\nHow well each factor alone, learnt on train, predicts the label on test: "
-        "a way to be right without hearing an emotion. *gain* is UAR above chance "
+        "a way to be right without recognising an emotion. Words, loudness and duration can also "
+        "be part of how an emotion is expressed; corpus, speaker and sampling rate cannot. *gain* "
+        "is UAR above chance "
         f"({audit['chance']:.3f}); p says how often labels dealt out at random give as much. It is "
         f"called a shortcut where the gain is at least {audit['least_gain']:g} and p below "
         f"{audit['level']:g}. *words* is what a naive Bayes on the text gives, *script* the exact "
@@ -121,16 +126,21 @@ def _diversity(found: Data) -> str:
     ]
     text = (
         "## Diversity\n\n"
-        f"Some member is right on {100 * found['oracle']:.1f} % of the clips, all are right on "
-        f"{100 * found['all_right']:.1f} %, all are wrong on {100 * found['all_wrong']:.1f} %.\n\n"
+        f"On test, some member is right on {100 * found['oracle']:.0f} % of the clips, all are "
+        f"right on {100 * found['all_right']:.0f} %, all are wrong on "
+        f"{100 * found['all_wrong']:.0f} %. *Errors shared*: clips on which both are wrong, as a "
+        "share of those on which either is. *Q* (Yule) and *kappa* (Cohen) are 1 where two members "
+        "are right on the same clips or give the same labels, and 0 where that is left to chance. "
+        "*Disagreement*: clips with different labels. None of these has an interval.\n\n"
         + table(["members", "errors shared", "Q", "kappa", "disagreement"], rows)
     )
     if "ablation" not in found:
         return text
     rows = [[md(name), f"{change:+.3f}"] for name, change in found["ablation"]["without"].items()]
     return (
-        f"{text}\n\nUAR of the mean of all members is {found['ablation']['uar']:.3f}; without one "
-        "of them it changes by:\n\n" + table(["left out", "UAR"], rows)
+        f"{text}\n\nUAR of the mean of all members is {found['ablation']['uar']:.3f} on test. "
+        "Without one of them it changes on these clips as follows; that is no ground to drop a "
+        "member, which dev should decide.\n\n" + table(["left out", "change in UAR"], rows)
     )
 
 
@@ -138,7 +148,8 @@ def _calibration(found: Data) -> str:
     rows = [
         [
             md(name),
-            *(number(row[key]) for key in ("temperature", "ece", "ece_calibrated")),
+            f"{row['temperature']:.2f}" if row["temperature"] is not None else "-",
+            *(number(row[key]) for key in ("ece", "ece_calibrated")),
             *(number(row[key]) for key in ("nll", "nll_calibrated")),
         ]
         for name, row in found.items()
@@ -168,7 +179,8 @@ def _seeds(found: Data) -> str:
     )
 
 
-def _learning(points: Sequence[Data], name: str) -> str:
+def _learning(data: Data) -> str:
+    points, name = data["learning_curve"], data.get("learning_curve_of")
     rows = []
     for p in points:
         orders = p.get("orders", ())
@@ -177,12 +189,17 @@ def _learning(points: Sequence[Data], name: str) -> str:
             [f"{100 * p['share']:g} %", str(p["clips"]), str(p["groups"]), score(p["uar"]), span]
         )
     of = f": {md(name)}" if name else ""
+    column = md(group_noun(data["groups"]["column"]))
     most = max(len(p.get("orders", [0])) for p in points)
+    clips = points[0].get("test_clips")
+    on = f" UAR is on the {clips} test clips of {md(name)}" if clips and name else ""
+    if on and clips != data["test"]["clips"]:
+        on += f", while the tables above are on the {data['test']['clips']} that all members have"
     return (
-        f"## Learning curve{of}\n\nMean over {most} random orders of the training groups; which "
-        "ones are taken matters most where there are few. The interval is over test groups, "
-        "the mean of those of the orders.\n\n"
-        + table(["train", "clips", "groups", "UAR on test", "lowest to highest order"], rows)
+        f"## Learning curve{of}\n\nTrained on a part of the training {column}, in {most} random "
+        f"orders; which ones are taken matters most where there are few.{on}{'.' * bool(on)} UAR "
+        "and the limits of its interval, which is over test groups, are means over the orders.\n\n"
+        + table(["train", "clips", column, "UAR on test", "lowest to highest order"], rows)
     )
 
 
@@ -203,13 +220,16 @@ def transfer_table(found: Data) -> str:
     return table(["", *map(md, names)], rows)
 
 
-def _speaker_scaling(found: Data) -> str:
+def _speaker_scaling(found: Data, dev_clips: int) -> str:
     before, after = found["dev_uar"], found["dev_uar_scaled"]
+    own = ""
+    if found["dev_clips"] != dev_clips:
+        own = f": all that the member has, not only the {dev_clips} of the tables above"
     return (
         f"## Speaker scaling\n\nWith `scale: speaker`, the dev UAR of {md(found['member'])} would "
-        f"be {after:.3f} in place of {before:.3f} ({after - before:+.3f}), on "
-        f"{found['dev_clips']} clips of {found['dev_speakers']} speakers. It subtracts what the "
-        "clips of a speaker have in common, and needs no labels for that. A prediction then "
+        f"be {after:.3f} in place of {before:.3f} ({after - before:+.3f}), on the "
+        f"{found['dev_clips']} dev clips of {found['dev_speakers']} speakers{own}. It subtracts "
+        "what the clips of a speaker have in common, and needs no labels for that. A prediction then "
         "depends on the speaker's other clips, so new speakers need several. Its settings are "
         "those chosen without it, and few dev speakers say little: try it as a member of its own."
     )
@@ -217,12 +237,13 @@ def _speaker_scaling(found: Data) -> str:
 
 def _abstain(found: Data, best: str) -> str:
     rows = [
-        [f"{100 * p['coverage']:.0f} %", str(p["clips"]), f"{100 * p['risk']:.1f} %"]
+        [f"{100 * p['coverage']:.0f} %", str(p["clips"]), f"{100 * p['risk']:.0f} %"]
         for p in found["curve"]
     ]
     text = (
-        f"## Answering only when sure: {md(best)}\n\nError rate among the surest clips; area under "
-        f"the whole curve {found['area']:.3f}.\n\n" + table(["answered", "clips", "errors"], rows)
+        f"## Answering only when sure: {md(best)}\n\nError rate on test among the surest clips, by "
+        f"the largest probability; area under the whole curve {found['area']:.3f}.\n\n"
+        + table(["answered", "clips", "errors"], rows)
     )
     if "thresholds" not in found:
         return text
@@ -230,8 +251,8 @@ def _abstain(found: Data, best: str) -> str:
         [
             f"{100 * row['accuracy_on_dev']:g} %",
             number(row["threshold"]) if row["threshold"] is not None else "none reaches it",
-            f"{100 * row['coverage']:.1f} %",
-            f"{100 * row['accuracy']:.1f} %" if row["accuracy"] is not None else "-",
+            f"{100 * row['coverage']:.0f} %",
+            f"{100 * row['accuracy']:.0f} %" if row["accuracy"] is not None else "-",
         ]
         for row in found["thresholds"]
     ]
@@ -249,6 +270,7 @@ def _conformal(found: Data, best: str) -> str:
                 f"For {promised} dev needs at least {part['speakers_needed']} speakers and has "
                 "fewer: only the set of all labels can be promised."
             )
+            continue
         if part.get("shared") and len(part["shared"]) < len(part["by"]):
             shared = ", ".join(md(name or "(blank)") for name in part["shared"])
             notes.append(f"For {promised}, {shared} share the threshold of all of dev.")
@@ -267,12 +289,13 @@ def _conformal(found: Data, best: str) -> str:
     if any("by" in part and len(part["shared"]) == len(part["by"]) for part in found.values()):
         notes.append("No language has enough dev clips and speakers for a threshold of its own.")
     header = ["promised", "language", "clips", "held", "labels in a set", "single"]
+    shown = "\n\n" + table(header, rows, left=2) if rows else ""
     return (
         f"## Conformal sets: {md(best)}\n\nSets of labels instead of one: thresholds from dev, by "
         "whole speakers, so that the set of a new speaker's clip holds the true label as often as "
         "promised, on average over languages, if dev and test are alike. *held* is the share on "
-        "test, with its interval. " + " ".join(notes) + "\n\n" + table(header, rows, left=2)
-    )
+        "test, with its interval; *single*, the share of sets of one label. " + " ".join(notes)
+    ).rstrip() + shown
 
 
 def number(value: float | None) -> str:

@@ -101,7 +101,9 @@ def _settings(name: str, record: Mapping[str, Any]) -> list[str]:
             )
             continue
         chosen = part["chosen"]
-        words = [f"layer {layer} of {md(on)}" for on, layer in chosen["layers"].items()]
+        words = [f"{_layer(layer)} of {md(on)}" for on, layer in chosen["layers"].items()]
+        if "trained" in part:
+            words.insert(0, f"`{part['trained']['head']}`")
         words += [f"{md(key)} {md(value)}" for key, value in chosen["settings"].items()]
         text = f"- {where}: {', '.join(words)}"
         if "scaled_within" in part:
@@ -120,4 +122,22 @@ def _settings(name: str, record: Mapping[str, Any]) -> list[str]:
                 "best dev UAR is the member"
             )
         lines.append(text)
-    return lines
+        if number == len(record["parts"]) and "trained" in part:
+            lines.append(_defaults(part["trained"], chosen["settings"]))
+    return [line for line in lines if line]
+
+
+def _layer(layer: Any) -> str:
+    """Return a layer in words; 1 and up are counted from the input."""
+    return "last layer" if layer == -1 else f"layer {md(layer)}"
+
+
+def _defaults(trained: Mapping[str, Any], named: Mapping[str, Any]) -> str:
+    """Return a line of what the recipe left to the head, and what training settled on."""
+    rest = [f"{md(k)} {md(v)}" for k, v in trained["settings"].items() if k not in named]
+    if "shrinkage" in trained:
+        rest.append(f"the shrinkage came to {trained['shrinkage']:.2f}")
+    if "epochs" in trained:
+        ended = {"patience": ", stopped early", "interrupted": ", interrupted"}
+        rest.append(f"trained for {trained['epochs']} epochs{ended.get(trained['stopped'], '')}")
+    return f"  - defaults: {', '.join(rest)}" if rest else ""

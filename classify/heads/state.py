@@ -50,6 +50,24 @@ class Stored(BaseEstimator):
         learnt, arrays = self._learnt()
         return meta | {"learnt": learnt}, arrays
 
+    def trained_with(self) -> dict[str, Any]:
+        """Return the settings, defaults too, as plain JSON values, and what training settled on.
+
+        Returns
+        -------
+        dict
+            ``settings``; and ``epochs`` and ``stopped`` of a network, ``shrinkage`` of `LDAHead`.
+        """
+        hidden = self._unsaved | {"random_state", "widths"}
+        settings = self.get_params(deep=False).items()
+        found: dict[str, Any] = {
+            "settings": {key: _plain(value) for key, value in settings if key not in hidden}
+        }
+        for name in ("best_epoch_", "stopped_", "shrinkage_"):
+            if hasattr(self, name):
+                found[{"best_epoch_": "epochs"}.get(name, name[:-1])] = _plain(getattr(self, name))
+        return found
+
     @classmethod
     def from_state(cls, meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Self:
         """Rebuild a fitted head.
