@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["ccc_loss", "cross_entropy", "mse_loss"]
+__all__ = ["ccc_loss", "cross_entropy", "mse_loss", "weighted_targets"]
 
 
 def cross_entropy(
@@ -72,6 +72,37 @@ def cross_entropy(
         rows, count = rows * row_weight, count * row_weight
     # a batch without any label gives 0, not NaN
     return rows.sum() / count.sum().clamp_min(torch.finfo(rows.dtype).tiny)
+
+
+def weighted_targets(target: Tensor, class_weight: Tensor, label_smoothing: float) -> Tensor:
+    """Return targets for `cross_entropy` that hold class weights and smoothing.
+
+    A row counts by the weight of its own labels, and what smoothing takes from it goes to all
+    classes in equal parts. `torch.nn.functional.cross_entropy` gives each class its own weight in
+    the smoothed part too. Beside a very rare class every row then asks, above all, for that class:
+    with 8 clips of 1,893 and a smoothing of 0.1 a third of the loss did.
+
+    Parameters
+    ----------
+    target : Tensor (rows, classes)
+        Distributions over the classes. A row of zeros has no label and does not count.
+    class_weight : Tensor (classes,)
+    label_smoothing : float
+
+    Returns
+    -------
+    Tensor (rows, classes)
+
+    Examples
+    --------
+    >>> import torch
+    >>> weighted_targets(torch.eye(2), torch.tensor([1.0, 3.0]), 0.2)
+    tensor([[0.9000, 0.1000],
+            [0.3000, 2.7000]])
+    """
+    mass = target * class_weight
+    spread = mass.sum(1, keepdim=True) * (label_smoothing / target.shape[1])
+    return mass * (1 - label_smoothing) + spread
 
 
 def _weights(truth: Tensor, row_weight: Tensor | None) -> Tensor:

@@ -229,8 +229,8 @@ def _speaker_scaling(found: Data, dev_clips: int) -> str:
         f"## Speaker scaling\n\nWith `scale: speaker`, the dev UAR of {md(found['member'])} would "
         f"be {after:.3f} in place of {before:.3f} ({after - before:+.3f}), on the "
         f"{found['dev_clips']} dev clips of {found['dev_speakers']} speakers{own}. It subtracts "
-        "what the clips of a speaker have in common, and needs no labels for that. A prediction then "
-        "depends on the speaker's other clips, so new speakers need several. Its settings are "
+        "what the clips of a speaker have in common, and needs no labels for that. A prediction "
+        "then depends on the speaker's other clips, so new speakers need several. Its settings are "
         "those chosen without it, and few dev speakers say little: try it as a member of its own."
     )
 

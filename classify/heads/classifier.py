@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ...cache.errors import InputError
-from ..losses import cross_entropy
+from ..losses import cross_entropy, weighted_targets
 from ..sampling import row_shares, strata
 from ..training import pick_device
 from .base import Head
@@ -35,7 +35,7 @@ class TorchHead(TorchEstimator, Head):
     Parameters
     ----------
     label_smoothing : float
-        Part of each target that is spread over all classes.
+        Part of each target that is spread over all classes; see `weighted_targets`.
     class_weight : {"balanced"}, dict of label to weight, or None
     loss : {"cross-entropy", "focal"}
     gamma : float
@@ -107,14 +107,15 @@ class TorchHead(TorchEstimator, Head):
         dev = self._read_dev(X_dev, y_dev, targets.classes, classes)
         device = pick_device(self.device)
         shares = row_shares(stratum, len(X))
+        weights = class_weights(self.class_weight, targets, weight * shares).astype(np.float32)
+        soft = torch.from_numpy(targets.soft.astype(np.float32))
+        smooth = weighted_targets(soft, torch.from_numpy(weights), self.label_smoothing)
         data = _Data(
             x=torch.from_numpy(np.ascontiguousarray(X)).to(device),
-            soft=torch.from_numpy(targets.soft.astype(np.float32)).to(device),
+            target=smooth.to(device),
             # float32 loses the sum of 1e38 and 1: weights are made to have mean 1 first
             row_weight=torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(device),
-            class_weight=torch.from_numpy(
-                class_weights(self.class_weight, targets, weight * shares).astype(np.float32)
-            ).to(device),
+            class_weight=torch.from_numpy(weights).to(device),
             log_prior=torch.from_numpy(_log_prior(targets, weight * shares)).to(device),
         )
         gamma = self.gamma if self.loss == "focal" else 0.0
@@ -122,10 +123,8 @@ class TorchHead(TorchEstimator, Head):
         def loss(network: nn.Module, batch: Tensor) -> Tensor:
             return cross_entropy(
                 network(data.x[batch]) + self.logit_adjustment * data.log_prior,
-                data.soft[batch],
-                class_weight=data.class_weight,
+                data.target[batch],
                 row_weight=data.row_weight[batch],
-                label_smoothing=self.label_smoothing,
                 gamma=gamma,
             )
 
@@ -193,7 +192,7 @@ class _Data:
     """Training data on the device."""
 
     x: Tensor
-    soft: Tensor
+    target: Tensor
     row_weight: Tensor
     class_weight: Tensor
     log_prior: Tensor

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ...cache.errors import InputError
-from ..losses import cross_entropy
+from ..losses import cross_entropy, weighted_targets
 from ..training import pick_device
 from .checks import check_choice, check_number
 from .classifier import dev_score
@@ -122,10 +122,8 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
             for i, logits in enumerate(network(x[batch]).split(sizes, dim=1)):
                 total = total + importance[i] * cross_entropy(
                     logits,
-                    soft[i][batch],
-                    class_weight=balance[i],
+                    weighted_targets(soft[i][batch], balance[i], self.label_smoothing),
                     row_weight=row_weight[batch],
-                    label_smoothing=self.label_smoothing,
                 )
             return total
 
