@@ -83,7 +83,9 @@ def text_sets(data, cache, folder):
         clips = clips.select(labelled)
         space = extract(clips, cache, Encoder(folder, modality="text"))
         languages = set(clips["language"]) - ({"eng"} if name == "brighter" else set())
-        for language in sorted(languages):  # the labels of brighter's English test are not published
+        for language in sorted(
+            languages
+        ):  # the labels of brighter's English test are not published
             rows = zip(clips.ids, clips["language"], clips["split"], strict=True)
             ids = {"train": [], "dev": [], "test": []}
             for clip, spoken, split in rows:

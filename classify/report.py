@@ -13,6 +13,7 @@ from . import report_more
 from .bootstrap import FEWEST_GROUPS
 from .escape import md
 from .evaluation.choice import candidates
+from .evaluation.report_labels import classes, confusion, some
 from .markdown import score, table
 from .part import group_noun
 
@@ -23,7 +24,6 @@ COLUMNS = (
     ("macro_f1", "macro F1"),
     ("weighted_f1", "weighted F1"),
 )
-MOST_LABELS = report_more.MOST_LABELS
 MOST_PAIRS = 45
 
 
@@ -76,8 +76,8 @@ def markdown(data: Data) -> str:
         report_more.each_group(data, ordered(data)),
         _pairs(data),
         *_divisions(data),
-        _classes(data),
-        _confusion(data),
+        classes(data, data["chosen"] or ordered(data)[0]),
+        confusion(data, data["chosen"] or ordered(data)[0]),
         *report_more.sections(data, data["chosen"] or ordered(data)[0]),
         _setting(data),
     ]
@@ -111,21 +111,14 @@ def _head(data: Data) -> str:
     if uses := data.get("test_uses"):
         lines.append(f"\n{test_uses(uses)}")
     labels = [f"{md(label)} {n}" for label, n in test["labels"].items()]
-    lines.append(f"\nTest labels: {_some(labels)}.")
+    lines.append(f"\nTest labels: {some(labels)}.")
     if test["absent"]:
-        absent = _some([md(label) for label in test["absent"]])
+        absent = some([md(label) for label in test["absent"]])
         lines.append(f"Absent from test, counted as 0 in every mean: {absent}.")
     if test["left_out"]:
         out = [f"{md(label or '(blank)')} {n}" for label, n in test["left_out"].items()]
-        lines.append(f"Left out by the task: {_some(out)}.")
+        lines.append(f"Left out by the task: {some(out)}.")
     return "\n".join(lines)
-
-
-def _some(names: Sequence[str], most: int = MOST_LABELS) -> str:
-    """Return names in a row, and how many more there are."""
-    if len(names) <= most:
-        return ", ".join(names)
-    return f"{', '.join(names[:most])} and {len(names) - most} more"
 
 
 def test_uses(uses: Data) -> str:
@@ -331,7 +324,7 @@ def _divisions(data: Data) -> list[str]:
             ]
             sections.append(
                 f"## UAR by {md(column)}\n\nThe same as by {md(other)}, since it divides the test "
-                f"clips in the same way: {_some(sorted(pairs))}."
+                f"clips in the same way: {some(sorted(pairs))}."
             )
             continue
         found.setdefault(alike, (column, order))
@@ -344,7 +337,7 @@ def _by(data: Data, column: str) -> str:
     names = ordered(data)[:8]
     rows = []
     for value, row in part["values"].items():
-        absent = _some([md(label) for label in row["absent"]], 5)
+        absent = some([md(label) for label in row["absent"]], 5)
         cells = [score(row["systems"][name]["uar"]) for name in names]
         shown = md(value) + (f" (no {absent})" if absent else "")
         rows.append([shown, str(row["clips"]), str(row["groups"]), *cells])
@@ -379,58 +372,12 @@ def _by(data: Data, column: str) -> str:
     for value, row in part["values"].items():
         for warning in row["warnings"]:
             warned.setdefault(warning, []).append(md(value))
-    notes = [f"- {_some(values)}: {md(warning)}" for warning, values in warned.items()]
+    notes = [f"- {some(values)}: {md(warning)}" for warning, values in warned.items()]
     return (
         f"## UAR by {md(column)}\n\n{text}\n\n{table(header, rows)}"
         + ("\n\n" + "\n".join(notes) if notes else "")
         + f"\n\nOther measures of {md(best)}:\n\n"
         + table([md(column), *(title for _, title in rest)], single)
-    )
-
-
-def _classes(data: Data) -> str:
-    name = data["chosen"] or ordered(data)[0]
-    classes = data["systems"][name]["test"]["classes"]
-    shown, note = list(classes.items()), ""
-    if len(shown) > MOST_LABELS:
-        worst = sorted(shown, key=lambda item: (not item[1]["support"], item[1]["recall"]))
-        shown = worst[:MOST_LABELS]
-        note = (
-            f"The {MOST_LABELS} of {len(classes)} labels with the lowest recall; all are in "
-            "comparison.json.\n\n"
-        )
-    rows = []
-    for label, row in shown:
-        recall = score({"value": row["recall"], "interval": row["recall_interval"]})
-        rows.append(
-            [md(label), f"{row['precision']:.3f}", recall, f"{row['f1']:.3f}", str(row["support"])]
-        )
-    return f"## Classes of {md(name)}\n\n{note}" + table(
-        ["label", "precision", "recall", "F1", "clips"], rows
-    )
-
-
-def _confusion(data: Data) -> str:
-    name = data["chosen"] or ordered(data)[0]
-    labels = data["task"]["labels"]
-    matrix = data["systems"][name]["test"]["confusion"]
-    if len(labels) > MOST_LABELS:
-        wrong = [
-            (count, true, predicted)
-            for true, row in enumerate(matrix)
-            for predicted, count in enumerate(row)
-            if count and true != predicted
-        ]
-        wrong.sort(key=lambda one: (-one[0], *one[1:]))
-        rows = [[md(labels[a]), md(labels[b]), str(n)] for n, a, b in wrong[:MOST_LABELS]]
-        return (
-            f"## Confusion of {md(name)}\n\nThe {len(rows)} most frequent of {len(wrong)} "
-            "confusions; the whole matrix is in comparison.json.\n\n"
-            + table(["true", "predicted", "clips"], rows, left=2)
-        )
-    rows = [[md(label), *(str(n) for n in row)] for label, row in zip(labels, matrix, strict=True)]
-    return f"## Confusion of {md(name)}\n\nRows are true, columns predicted.\n\n" + table(
-        ["", *map(md, labels)], rows
     )
 
 
@@ -441,7 +388,7 @@ def _setting(data: Data) -> str:
         "",
         f"- task {md(data['task']['name'])}, version {data['task']['version']}, "
         f"hash `{data['task']['hash'][:16]}`, labels "
-        + _some([md(label) for label in data["task"]["labels"]]),
+        + some([md(label) for label in data["task"]["labels"]]),
         f"- test clips `{data['test']['manifest'][:16]}`",
         f"- ties go to {setting['ties']}; seed {setting['random_state']}",
     ]

@@ -15,7 +15,6 @@ from .stats import p_text
 
 Data = Mapping[str, Any]
 MOST_GROUPS = 15
-MOST_LABELS = 30  # of more, tables show a part
 THRESHOLDS = (
     "Thresholds that just reach an accuracy on dev, and what they do on test. They were picked for "
     "doing well on dev, so promise less for new speakers."

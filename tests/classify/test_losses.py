@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from affekt.classify.losses import ccc_loss, cross_entropy, mse_loss
+from affekt.classify.losses import ccc_loss, cross_entropy, mse_loss, weighted_targets
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
@@ -76,3 +76,15 @@ def test_ccc_and_mse_ignore_what_is_not_annotated():
     torch.testing.assert_close(ccc_loss(values, truth), (first + 1) / 2)  # no truth: CCC 0
     assert mse_loss(values[:, :1], truth[:, :1]).item() == pytest.approx(2 / 3)
     assert torch.isfinite(ccc_loss(torch.ones(3, 1), torch.ones(3, 1)))
+
+
+def test_smoothing_beside_a_rare_class_asks_for_no_class_above_the_others():
+    """A network that knows nothing but the shares answers with equal probabilities."""
+    target = F.one_hot(torch.tensor([0] * 96 + [1] * 96 + [2] * 3), 3).double()
+    weight = 195 / (3 * target.sum(0))
+    smooth = weighted_targets(target, weight, 0.3)
+    torch.testing.assert_close(smooth.sum(0), torch.full((3,), 65.0, dtype=torch.float64))
+    row = smooth[0] / smooth[0].sum()  # of a frequent class: its own label leads
+    torch.testing.assert_close(row, torch.tensor([0.8, 0.1, 0.1], dtype=torch.float64))
+    mass = target * weight
+    torch.testing.assert_close(weighted_targets(target, weight, 0.0), mass)
