@@ -79,7 +79,7 @@ def markdown(data: Data) -> str:
         classes(data, data["chosen"] or ordered(data)[0]),
         confusion(data, data["chosen"] or ordered(data)[0]),
         *report_more.sections(data, data["chosen"] or ordered(data)[0]),
-        _setting(data),
+        report_more.how_made(data),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -378,38 +378,4 @@ def _by(data: Data, column: str) -> str:
         + ("\n\n" + "\n".join(notes) if notes else "")
         + f"\n\nOther measures of {md(best)}:\n\n"
         + table([md(column), *(title for _, title in rest)], single)
-    )
-
-
-def _setting(data: Data) -> str:
-    setting = data["settings"]
-    lines = [
-        "## How it was made",
-        "",
-        f"- task {md(data['task']['name'])}, version {data['task']['version']}, "
-        f"hash `{data['task']['hash'][:16]}`, labels "
-        + some([md(label) for label in data["task"]["labels"]]),
-        f"- test clips `{data['test']['manifest'][:16]}`",
-        f"- ties go to {setting['ties']}; seed {setting['random_state']}",
-    ]
-    for split in data["splits"][:20]:
-        name = f" {md(split['name'])}" if split["name"] else ""
-        lines.append(
-            f"- split {md(split['scheme'])}{name}, hash `{split['hash'][:16]}`"
-            + (f": {_parts(split['parts'])}" if "parts" in split else "")
-        )
-    if setting["calibrate"]:
-        lines.append(
-            f"- members calibrated on dev before they were combined: {setting['calibrate']}"
-        )
-    return "\n".join(lines)
-
-
-def _parts(parts: Data) -> str:
-    """Return the size of each part of a split."""
-    return "; ".join(
-        f"{name} {part['clips']} clips"
-        + (f" of {part['speakers']} speakers" if part.get("speakers") else "")
-        for name, part in parts.items()
-        if part["clips"]
     )

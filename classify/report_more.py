@@ -9,6 +9,7 @@ import numpy as np
 
 from .bootstrap import FEWEST_GROUPS
 from .escape import md
+from .evaluation.report_labels import some
 from .markdown import score, table
 from .part import group_noun
 from .stats import p_text
@@ -295,6 +296,41 @@ def _conformal(found: Data, best: str) -> str:
         "promised, on average over languages, if dev and test are alike. *held* is the share on "
         "test, with its interval; *single*, the share of sets of one label. " + " ".join(notes)
     ).rstrip() + shown
+
+
+def how_made(data: Data) -> str:
+    """Return task, clips, seed and splits with their sizes."""
+    setting = data["settings"]
+    lines = [
+        "## How it was made",
+        "",
+        f"- task {md(data['task']['name'])}, version {data['task']['version']}, "
+        f"hash `{data['task']['hash'][:16]}`, labels "
+        + some([md(label) for label in data["task"]["labels"]]),
+        f"- test clips `{data['test']['manifest'][:16]}`",
+        f"- ties go to {setting['ties']}; seed {setting['random_state']}",
+    ]
+    for split in data["splits"][:20]:
+        name = f" {md(split['name'])}" if split["name"] else ""
+        lines.append(
+            f"- split {md(split['scheme'])}{name}, hash `{split['hash'][:16]}`"
+            + (f": {_parts(split['parts'])}" if "parts" in split else "")
+        )
+    if setting["calibrate"]:
+        lines.append(
+            f"- members calibrated on dev before they were combined: {setting['calibrate']}"
+        )
+    return "\n".join(lines)
+
+
+def _parts(parts: Data) -> str:
+    """Return the size of each part of a split."""
+    return "; ".join(
+        f"{name} {part['clips']} clips"
+        + (f" of {part['speakers']} speakers" if part.get("speakers") else "")
+        for name, part in parts.items()
+        if part["clips"]
+    )
 
 
 def number(value: float | None) -> str:
