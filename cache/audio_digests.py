@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import stat
 from collections import Counter
 from contextlib import suppress
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from .cache import Cache
     from .manifest import Manifest
 
-__all__ = ["audio_digests"]
+__all__ = ["LARGEST", "audio_digests", "is_hollow"]
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +51,24 @@ def audio_digests(
 #: Files are read whole, so that what is decoded is what was hashed; not beyond this, in bytes.
 LARGEST = 2 << 30
 
+_MAY_BE_HOLLOW = 64 << 20  # bytes
+
+
+def is_hollow(status: os.stat_result) -> bool:
+    """Whether nearly nothing of a large file was ever written: a sparse file, to read in vain.
+
+    Examples
+    --------
+    >>> is_hollow(os.stat(os.curdir))
+    False
+    """
+    stored = getattr(status, "st_blocks", None)
+    return (
+        stored is not None
+        and status.st_size > _MAY_BE_HOLLOW
+        and 512 * stored < status.st_size / 100
+    )
+
 
 @dataclass
 class _Reading:
@@ -73,7 +92,7 @@ class _Reading:
             status = path.stat()
         except OSError:
             return self._remembered(i)
-        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST:
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST or is_hollow(status):
             return None
         digest = None if self.rehash else self.cache.clips.fresh(self.clips, i, status)
         if digest is None and self.may_read:

@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cache.audio_digests import LARGEST
+from ..cache.audio_digests import LARGEST, is_hollow
 from ..cache.errors import AffektError, InputError
 from ..cache.manifest import Manifest
 from .errors import Unusable
@@ -24,7 +24,6 @@ _MACHINE = frozenset(
     for name in ("EIO", "ENOMEM", "EMFILE", "ENFILE", "ESTALE", "ETIMEDOUT", "EREMOTEIO", "EAGAIN")
     if hasattr(errno, name)
 )
-_MAY_BE_SPARSE = 64 << 20  # bytes; holes in a file read as zeros and take no room
 _PAUSES = (0.1, 1.0)  # before a read is tried again, in seconds
 
 
@@ -145,12 +144,11 @@ def _read(path: Path) -> FileBytes:
         if before.st_size > LARGEST:
             size, limit = before.st_size / 2**30, LARGEST >> 30
             raise Unusable("too_large", f"{size:.1f} GiB, the limit is {limit} GiB: split it")
-        stored = 512 * getattr(before, "st_blocks", before.st_size // 512 + 1)
-        if before.st_size > _MAY_BE_SPARSE and stored < before.st_size / 100:
+        if is_hollow(before):
             raise Unusable(
                 "not_audio",
-                f"a sparse file: of {before.st_size >> 20} MiB only {stored >> 10} KiB were ever"
-                " written; copy or download it again",
+                f"a sparse file: of {before.st_size >> 20} MiB only"
+                f" {before.st_blocks >> 1} KiB were ever written; copy or download it again",
             )
         data = file.read()
         after = os.fstat(number)

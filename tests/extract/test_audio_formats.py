@@ -12,10 +12,12 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from affekt.extract import Unusable, decode
+from affekt.extract import Unusable, audio, decode
 from affekt.extract.audio import length
 from affekt.extract.decoder import decode_segments, is_plain
+from affekt.extract.inputs import ffmpeg
 from affekt.extract.inputs.mpeg import mpeg_frame
+from affekt.extract.inputs.ogg import _ogg_checksum
 
 from .audio_toy import written
 
@@ -185,14 +187,38 @@ def test_shorten_in_sphere_says_which_program_unpacks_it(sound, encode):
 def test_hostile_headers_end_in_a_reason(sound, encode):
     nist = encode(sound(), format="NIST", subtype="PCM_16")
     number = nist.replace(b"sample_count -i 16000", b"sample_count -i " + b"9" * 5000)
-    width = nist.replace(b"sample_n_bytes -i 2", b"sample_n_bytes -i " + b"9" * 14)
+    larger = b"NIST_1A\n   9216\n" + number[16:]
     flac = bytearray(encode(sound(), format="FLAC"))
     frame = b"\xff\xf8\x69\x08\0\0\xff\xf9"  # like the beginning of a frame, without end
-    crafted = bytes(flac[:42]) + frame * 500_000
-    pages = encode(sound(), format="OGG") + (b"OggS" + b"\xff" * 60) * 50_000
-    for data in (number, width, crafted, pages, b"RIFF\xff\0\0\0WAVE" + b"junk\0\0\0\0" * 99_999):
+    ogg = encode(sound(), format="OGG")
+    page = bytearray(b"OggS\0\0" + bytes(8) + ogg[14:18] + bytes(9))  # whole and empty
+    page[22:26] = _ogg_checksum(page).to_bytes(4, "little")
+    matroska = "1a45dfa39f4286810142f7810142f2810442f381084282847765626d4287810442858102"
+    matroska += "1853806701ffffffffffffff"  # a segment of unknown size
+    hostile = {
+        number: "implausible_header",
+        larger: "implausible_header",
+        nist.replace(b"_n_bytes -i 2", b"_n_bytes -i " + b"9" * 14): "implausible_header",
+        bytes(flac[:42]) + frame * 500_000: "decode_error",
+        ogg + (b"OggS" + b"\xff" * 60) * 50_000: "decode_error",
+        ogg[:58] + bytes(page) * 60_000: "implausible_header",
+        b"RIFF\xff\0\0\0WAVE" + b"junk\0\0\0\0" * 99_999: "empty",
+        b"\0\0\0\x14ftypM4A \0\0\0\0M4A " + b"\0\0\0\x08free" * 60_000: "implausible_header",
+        bytes.fromhex(matroska) + b"\xec\x80" * 60_000: "implausible_header",
+    }
+    for data, expected in hostile.items():
         [answer] = decode_segments(data, [(None, None)], RATE)
-        assert isinstance(answer, Unusable) or answer.samples.size, data[:8]
+        assert isinstance(answer, Unusable), data[:8]
+        assert answer.code == expected, data[:8]
+
+
+def test_decoding_in_this_process_has_limits_too(sound, encode, monkeypatch):
+    data = encode(sound(), format="MP3")
+    monkeypatch.setattr(ffmpeg, "PATIENCE", (-1.0, 0.0))
+    assert "too much time" in said(data)
+    monkeypatch.undo()
+    monkeypatch.setattr(audio, "LARGEST", 1000)
+    assert said(data).startswith("too_large")
 
 
 def test_a_playlist_inside_a_known_container_opens_nothing(tmp_path, sound, encode):

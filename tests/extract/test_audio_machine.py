@@ -42,6 +42,9 @@ def strange(tmp_path, sound, encode):
             os.close(here)
     with (tmp_path / "sparse.wav").open("wb") as file:
         file.truncate(30 << 30)
+    with (tmp_path / "hollow.wav").open("wb") as file:
+        file.write(encode(sound()))
+        file.truncate(1 << 30)
     outside = tmp_path.parent / "outside.wav"
     outside.write_bytes(encode(sound()))
     (tmp_path / "link.wav").symlink_to(outside)
@@ -53,6 +56,7 @@ def strange(tmp_path, sound, encode):
         "pipe.wav": "not_a_file",
         "socket": "not_a_file",
         "sparse.wav": "too_large",
+        "hollow.wav": "not_audio",
         "link.wav": "outside",
         "nowhere.wav": "missing",
     }
@@ -66,6 +70,8 @@ def test_every_strange_path_is_one_quarantined_clip(strange, cache):
     clips, expected = strange
     done = run_extraction(clips, cache, Encoder.of(Simple()))
     assert codes(done) == expected
+    digests = Cache(cache.path).digests(clips, "audio", rehash=True)
+    assert [digest is not None for digest in digests] == [id == "good.wav" for id in clips.ids]
     assert (done.computed, done.exit_code) == (1, 3)
     heard = transcribe(clips, cache.path, Transcriber("toy", listen=lambda samples, language: "hm"))
     assert {name: why.split(":")[0] for name, why in heard.failed.items()} == expected
