@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
 from .digests import DIGEST
 from .permissions import share
 
+_FOLDERS = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[/\\](?:[^/\\\n;:'\"]+[/\\])+")
 STORED = "stored"  # the code that takes an earlier line back
 
 
 def note_failure(path: Path, key: str | None, id: str, code: str, message: str) -> None:
     """Append a line. Losing it costs nothing but time, so it is not flushed to the disk."""
-    line = json.dumps({"key": key, "id": id, "code": code, "message": message}) + "\n"
+    told = without_folders(message)
+    line = json.dumps({"key": key, "id": id, "code": code, "message": told}) + "\n"
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(path, flags, 0o666), "a+b", buffering=0) as stream:
         share(stream.fileno(), path.parent)
@@ -24,6 +27,17 @@ def note_failure(path: Path, key: str | None, id: str, code: str, message: str) 
             if stream.read(1) != b"\n":  # of a line that was never finished: not to go on in it
                 line = f"\n{line}"
         stream.write(line.encode())
+
+
+def without_folders(message: str) -> str:
+    """Return a message in which absolute paths are names: a cache may go to other people.
+
+    Examples
+    --------
+    >>> without_folders("no file /home/ann/my data/a.wav; there is audio/a.flac")
+    'no file a.wav; there is audio/a.flac'
+    """
+    return _FOLDERS.sub("", message)
 
 
 def read_failures(path: Path) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+NUMBER = re.compile(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?")
 LATEX = {
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -47,8 +48,27 @@ def cell(text: object) -> str:
     ("'=1+1", '-0.5', 'mean')
     """
     line = _line(text)
-    number = re.fullmatch(r"[-+]?[0-9.]+(e[-+]?[0-9]+)?", line)
-    return "'" + line if line[:1] in ("=", "+", "-", "@", "\t") and not number else line
+    formula = line[:1] in ("=", "+", "-", "@", "\t") and not NUMBER.fullmatch(line)
+    return "'" + line if formula else line
+
+
+def defused(text: str) -> str:
+    """Return a name for a table that is read back: no formula, and `restored` gives it exactly.
+
+    Examples
+    --------
+    >>> [defused(name) for name in ("=1+1", "'=1", "-5", "a=b")]
+    ["'=1+1", "''=1", '-5', 'a=b']
+    >>> restored(defused("=1+1"))
+    '=1+1'
+    """
+    start = text.lstrip("'")[:1]
+    return f"'{text}" if start and start in "=+-@\t\r" and not NUMBER.fullmatch(text) else text
+
+
+def restored(text: str) -> str:
+    """Return the name that `defused` made harmless."""
+    return text[1:] if text[:1] == "'" and defused(text[1:]) == text else text
 
 
 def _line(text: object) -> str:

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..cache.errors import AffektError
 from ..extract.decoder import Decoder
 from ..extract.errors import Unusable
 from ..extract.files import read_clip
@@ -67,7 +66,7 @@ def _of_file(clips: Manifest, row: int, decoder: Decoder) -> dict[str, float]:
     clip = clips.clip(row)
     try:
         data = read_clip(clips, row).data
-    except AffektError:
+    except Unusable:
         return {}
     [heard] = decoder(data, [(clip.start, clip.end)], RATE, damage="accept")
     if isinstance(heard, Unusable):

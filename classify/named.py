@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ..cache.errors import InputError, listed
 from ..cache.manifest import Manifest
+from ..extract.files import is_of_the_machine, machine_fault
 from ..extract.inputs.missing import hint_missing
 from .sides import Reason
 
@@ -180,6 +181,8 @@ def _unreadable(name: str) -> Reason | None:
     except PermissionError:
         return None  # extract says so
     except OSError as error:
+        if is_of_the_machine(error):
+            raise machine_fault(name, error) from error
         return "denied", f"cannot be read: {error.strerror}"
     return None if stat.S_ISREG(kind) else ("not_a_file", "a folder, device, FIFO or socket")
 

@@ -20,6 +20,7 @@ import numpy as np
 from ..cache.errors import InputError, check_characters, listed, nearest
 from ..cache.manifest.columns import normal
 from .drafts import drafted
+from .escape import defused, restored
 from .task_spec import check_columns
 
 SUM_TOLERANCE = 1e-3
@@ -289,7 +290,7 @@ class Predictions:
             rows = [(lines.line_num, row) for row in lines if row]
         except csv.Error as error:
             raise InputError(f"{path}: line {lines.line_num}: {error}") from error
-        header = [name.strip() for name in rows[0][1]] if rows else []
+        header = [restored(name.strip()) for name in rows[0][1]] if rows else []
         if "id" not in header:
             raise InputError(
                 f"{path}: columns {header or 'none'}; expected id,label and one column per class. "
@@ -304,11 +305,10 @@ class Predictions:
             )
         if len(rows) < 2:
             raise InputError(f"{path}: 0 rows; expected one row per clip")
-        width = len(header)
         for line, row in rows[1:]:
-            if len(row) != width:
+            if len(row) != (width := len(header)):
                 raise InputError(f"{path}: line {line} has {len(row)} cells; expected {width}")
-        cells = {name: [row[c] for _, row in rows[1:]] for c, name in enumerate(header)}
+        cells = {name: [restored(row[c]) for _, row in rows[1:]] for c, name in enumerate(header)}
         given = [name for name in header if name not in ("id", "label")]
         chosen = [rename.get(name, name) for name in cells["label"]] if "label" in cells else None
         if not given:
@@ -365,8 +365,8 @@ class Predictions:
         with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             quoting = csv.QUOTE_ALL if "\r" in names else csv.QUOTE_MINIMAL
             writer = csv.writer(file, lineterminator="\n", quoting=quoting)
-            writer.writerow(["id", "label", *self.labels])
-            writer.writerows([n, label, *map(_digits, row.tolist())] for n, label, row in self)
+            writer.writerow(["id", "label", *map(defused, self.labels)])
+            writer.writerows([*map(defused, t), *map(_digits, p.tolist())] for *t, p in self)
 
 
 def _remedy(values: np.ndarray, total: np.ndarray) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import leaks
+from .escape import defused
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
@@ -62,7 +63,7 @@ class Split:
         with path.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["id", "split"])
-            writer.writerows(self._rows())
+            writer.writerows(map(defused, row) for row in self._rows())
 
     def describe(self) -> dict[str, Any]:
         """Return hash, warnings and, for each part, clips, speakers and labels, for reports."""

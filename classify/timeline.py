@@ -12,6 +12,7 @@ import numpy as np
 from ..cache.errors import InputError
 from ..cache.manifest import Manifest
 from .drafts import drafted
+from .escape import defused
 from .predictions import Predictions
 from .sides import Reason
 from .task_spec import check_columns
@@ -141,6 +142,7 @@ def write_timeline(path: str | PathLike[str], clips: Manifest, predictions: Pred
     check_columns(predictions.labels, path, ("id", "start", "end", "label"))
     with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "start", "end", "label", *predictions.labels])
+        writer.writerow(["id", "start", "end", "label", *map(defused, predictions.labels)])
         for name, start, end, label, proba in timeline_rows(clips, predictions):
-            writer.writerow([name, start, end, label, *map(repr, proba.tolist())])
+            named = [defused(name), start, end, defused(label)]
+            writer.writerow([*named, *map(repr, proba.tolist())])

@@ -18,14 +18,18 @@ from typing import Any, Protocol
 import numpy as np
 
 from ..cache.errors import InputError
+from ..cache.terminal import HIDDEN
 from .device import find_device
 
-__all__ = ["ENGINES", "NO_SPEECH", "UNLIKELY", "Engine", "Heard", "judged"]
+__all__ = ["ENGINES", "NO_SPEECH", "UNLIKELY", "Engine", "Heard", "judged", "oddity"]
 
 SAMPLING_RATE = 16_000  # Hz
 NO_SPEECH = 0.6
 UNLIKELY = -1.0
 WINDOW = 30  # seconds that Whisper hears at once
+LOOPS = (20, 8)  # times in a row that nobody says a word, or a phrase
+LONGEST_PHRASE = 12  # words
+PUNCTUATION = ".,;:!?¡¿…-–—\"'«»()[]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,33 @@ def judged(heard: Heard) -> Heard:
     elif not any(character.isalnum() for character in text):
         reason = reason or "empty"
     return Heard("" if reason else text, heard.language, reason, heard.no_speech, heard.likely)
+
+
+def oddity(text: str) -> str:
+    r"""Return why nobody can have said a text, or nothing.
+
+    ``"garbled"``: control characters, or bytes that are no text. ``"repeats"``: more than half of
+    it is one phrase that comes eight times in a row, or one word that comes twenty times, as
+    Whisper writes where it loops. ``"empty"``: neither a letter nor a digit.
+
+    Examples
+    --------
+    >>> oddity("Thank you. " * 8), oddity("no, no, no, no!"), oddity("a\x00b"), oddity(" ... ")
+    ('repeats', '', 'garbled', 'empty')
+    """
+    if HIDDEN.search(text) or "\ufffd" in text:
+        return "garbled"
+    if not any(character.isalnum() for character in text):
+        return "empty"
+    words = [word.strip(PUNCTUATION).casefold() for word in text.split()]
+    for size in range(1, LONGEST_PHRASE + 1):
+        same = 0  # words in a row that are equal to the one `size` before
+        for before, word in zip(words, words[size:], strict=False):
+            same = same + 1 if word == before else 0
+            times = LOOPS[size > 1]
+            if same >= (times - 1) * size and 2 * (same + size) > len(words):
+                return "repeats"
+    return ""
 
 
 class Whisper:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import click
@@ -13,6 +14,12 @@ from ..cache.outputs import check_output, recordings
 from .device import DEVICE
 
 __all__ = ["transcribe"]
+
+#: what is said of answers that nobody can have spoken
+ODD = {
+    "garbled": "which hold control characters or bytes that are no text",
+    "repeats": "which repeat one phrase over and over",
+}
 
 
 @click.command()
@@ -103,6 +110,9 @@ def transcribe(
     done.clips.moved(output.parent).write(output)
     for clip, why in done.failed.items():
         click.echo(f"{clip}: {why}", err=True)
+    reasons = Counter(why for why in done.clips["asr_reason"] if why in ODD)
+    for why, count in sorted(reasons.items()):
+        click.echo(f"{count} answers were left out, {ODD[why]} (asr_reason {why})", err=True)
     counts = {"clips": len(clips), **done.counts, "output": str(output), "cache": str(folder)}
     if as_json:
         click.echo(json.dumps(counts))

@@ -18,6 +18,7 @@ import signal
 import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import IO, Any
@@ -27,7 +28,7 @@ import numpy as np
 from ..cache.errors import AffektError
 from .audio import LONGEST, Signal, decode
 from .errors import Unusable
-from .files import LARGEST
+from .files import LARGEST, is_of_the_machine, machine_fault
 from .inputs.containers import inspect
 from .inputs.ffmpeg import PATIENCE
 from .inputs.formats import SOUNDFILE
@@ -40,6 +41,7 @@ Segment = tuple[float | None, float | None]
 MEMORY = 2 * (LARGEST + 8 * int(LONGEST) * 48_000)
 
 _TRIES = 2  # of a child that the machine ended
+_PAUSE = 1.0  # seconds before a process is started again
 
 
 _PIPE = 1 << 20  # bytes, what Linux lets every user have
@@ -97,6 +99,7 @@ class Decoder:
     def __init__(self, *, always: bool = True) -> None:
         self.always = always
         self._child: subprocess.Popen[bytes] | None = None
+        self._stopped = False
 
     def __call__(
         self, data: bytes, segments: Sequence[Segment], sampling_rate: int | None, **rules: Any
@@ -109,7 +112,9 @@ class Decoder:
             The machine ended the child, twice.
         """
         if not self.always and is_plain(data):
-            return decode_segments(data, segments, sampling_rate, **rules)
+            found = decode_segments(data, segments, sampling_rate, **rules)
+            if not any(isinstance(one, Unusable) and one.code == "out_of_memory" for one in found):
+                return found  # else it is tried alone: this process may hold much
         answers: list[Signal | Unusable] = []
         tries = 0
         while left := segments[len(answers) :]:
@@ -121,6 +126,8 @@ class Decoder:
                     tries = 0
             except (BrokenPipeError, EOFError) as error:
                 status = self._bury()
+                if self._stopped:
+                    raise AffektError("the decoder was stopped") from error
                 blamed = _blame(status)
                 if blamed is not None:
                     answers.append(blamed)
@@ -128,12 +135,27 @@ class Decoder:
                 tries += 1
                 if tries >= _TRIES:
                     raise AffektError(_fault(status)) from error
+            except (OSError, MemoryError) as error:
+                if not is_of_the_machine(error):
+                    raise
+                self._bury()
+                tries += 1
+                if tries >= _TRIES:
+                    raise machine_fault("a decoder cannot be started", error, tries) from error
+                time.sleep(_PAUSE)
         return answers
 
     def close(self) -> None:
-        """End the child."""
+        """End the child, which keeps nothing, also in the middle of a file."""
         if self._child is not None:
+            self._child.kill()
             self._bury()
+
+    def stop(self) -> None:
+        """End for good, from another thread; one that waits for an answer gets an error."""
+        self._stopped = True
+        if (child := self._child) is not None:
+            child.kill()
 
     def __enter__(self) -> Decoder:
         return self
@@ -152,6 +174,8 @@ class Decoder:
                 env={**os.environ, "PYTHONPATH": module_paths(), "OMP_NUM_THREADS": "1"},
                 start_new_session=True,
             )
+            if self._stopped:  # meanwhile
+                self._child.kill()
             _widen(self._child.stdin, self._child.stdout)
         child = self._child
         if child.stdin is None or child.stdout is None:

@@ -124,6 +124,7 @@ class _Audio:
         self.isolate = isolate
         self.local = threading.local()
         self.decoders: list[Decoder] = []
+        self.stopped = False
 
     def run(self, positions: Sequence[int], threads: int) -> Generator[Ready, None, None]:
         """Keep threads busy, and give rows in order."""
@@ -142,6 +143,9 @@ class _Audio:
             while under_way:
                 yield from under_way.popleft()[0].result()
         finally:
+            self.stopped = True
+            for decoder in self.decoders:
+                decoder.stop()  # a long file is not waited for
             pool.shutdown(wait=True, cancel_futures=True)
             for decoder in self.decoders:
                 decoder.close()
@@ -199,6 +203,8 @@ class _Audio:
         if decoder is None:
             decoder = self.local.decoder = Decoder(always=self.isolate)
             self.decoders.append(decoder)
+            if self.stopped:  # meanwhile
+                decoder.stop()
         return decoder(data, segments, self.rate, **self.rules)
 
     def _fill(self, row: Ready, answer: Any) -> None:

@@ -16,7 +16,15 @@ from ..cache.manifest import Manifest
 from .errors import Unusable
 from .inputs.missing import hint_missing
 
-__all__ = ["LARGEST", "FileBytes", "clip_file", "read_clip", "read_file"]
+__all__ = [
+    "LARGEST",
+    "FileBytes",
+    "clip_file",
+    "is_of_the_machine",
+    "machine_fault",
+    "read_clip",
+    "read_file",
+]
 
 #: Faults of a disk, a server or this machine, and not of the file that was asked for.
 _MACHINE = frozenset(
@@ -44,6 +52,27 @@ class FileBytes:
     data: bytes
     digest: str
     stat: os.stat_result
+
+
+def is_of_the_machine(error: BaseException) -> bool:
+    """Whether an error is a fault of a disk, a server or this machine, and not of a file.
+
+    Examples
+    --------
+    >>> is_of_the_machine(OSError(errno.EIO, "Input/output error")), is_of_the_machine(ValueError())
+    (True, False)
+    """
+    return isinstance(error, MemoryError) or getattr(error, "errno", None) in _MACHINE
+
+
+def machine_fault(what: object, error: BaseException, tries: int = 1) -> AffektError:
+    """Return the error that ends a run without blaming a clip."""
+    reason = getattr(error, "strerror", None) or str(error) or "out of memory"
+    tried = "" if tries == 1 else f", tried {tries} times"
+    return AffektError(
+        f"{what}: {reason}; a fault of the disk or of this machine{tried}. What was stored is "
+        "kept: run the same command again to go on"
+    )
 
 
 def read_file(path: Path) -> FileBytes:
@@ -76,16 +105,11 @@ def read_file(path: Path) -> FileBytes:
             raise Unusable("missing", f"no file {path}: a part of it is not a folder") from None
         except PermissionError:
             raise Unusable("denied", f"no permission to read {path}") from None
-        except (OSError, ValueError) as error:
-            if getattr(error, "errno", None) not in _MACHINE:
+        except (OSError, ValueError, MemoryError) as error:
+            if not is_of_the_machine(error):
                 raise _bad_path(str(path), error) from None
             if not pauses:
-                reason = getattr(error, "strerror", None) or str(error)
-                raise AffektError(
-                    f"{path}: {reason}; a fault of the disk or of this machine, tried"
-                    f" {len(_PAUSES) + 1} times. What was stored is kept: run the same command"
-                    " again to go on"
-                ) from error
+                raise machine_fault(path, error, len(_PAUSES) + 1) from error
             time.sleep(pauses.pop(0))
 
 
@@ -103,6 +127,8 @@ def clip_file(clips: Manifest, position: int) -> Path:
         message = str(error).removeprefix(f"{clips.place(position)}: ")
         raise Unusable("outside", message) from None
     except (OSError, ValueError) as error:
+        if is_of_the_machine(error):
+            raise machine_fault(clips["path"][position], error) from error
         raise _bad_path(clips["path"][position], error) from None
 
 

@@ -6,6 +6,12 @@ machine (a shared file system). Ray is the extra ``affekt[ray]``, imported here 
 
 from __future__ import annotations
 
+import logging
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,8 +20,9 @@ from ..cache.errors import AffektError, InputError
 from ..cache.manifest import Manifest
 from .encoder import Encoder
 from .extraction import Extraction
-from .jobs import add, make_jobs, reraise, run_job
+from .jobs import add, make_jobs, reraise
 from .loop import Report
+from .ray_task import run_task
 
 __all__ = ["embed_on_ray"]
 
@@ -36,6 +43,8 @@ def embed_on_ray(
     ------
     InputError
         Ray is not installed.
+    AffektError
+        Workers died, or Ray could not start.
     """
     try:
         import ray  # pyright: ignore[reportMissingImports]
@@ -43,36 +52,56 @@ def embed_on_ray(
         raise InputError(
             "engine='ray' needs Ray, which is not installed: pip install 'affekt[ray]'"
         ) from None
-    if not ray.is_initialized():
-        ray.init(log_to_driver=False)
     on_gpu = str(getattr(encoder.backend, "device", "cpu")).startswith("cuda")
     count = workers or max(1, -(-len(positions) // _CLIPS_PER_TASK))
     jobs = make_jobs(clips, positions, encoder, done, count)
     for job in jobs:
-        job["threads"] = 1
+        job |= {name: str(Path(job[name]).absolute()) for name in ("cache", "root")}
+        job |= {"threads": 1, "started_in": str(Path.cwd())}
         if on_gpu:  # Ray shows each task its own device
             job["encoder"]["device"] = "cuda"
-    task = ray.remote(num_cpus=1, num_gpus=1 if on_gpu else 0, max_retries=2)(_task)
-    waiting = {task.remote(job): len(job["rows"]) for job in jobs}
     errors: list[AffektError] = []
-    while waiting:
-        ready, _ = ray.wait(list(waiting), num_returns=1)
-        for one in ready:
-            rows = waiting.pop(one)
-            told = ray.get(one)
-            if "error" in told:
-                errors.append(reraise(told["error"]))
-                continue
-            add(done, told)
-            report(rows, told["audio_seconds"])
+    try:
+        with _connected(ray):
+            task = ray.remote(num_cpus=1, num_gpus=1 if on_gpu else 0, max_retries=2)(run_task)
+            waiting = {task.remote(job): len(job["rows"]) for job in jobs}
+            while waiting:
+                ready, _ = ray.wait(list(waiting), num_returns=1)
+                for one in ready:
+                    rows = waiting.pop(one)
+                    told = ray.get(one)
+                    if "error" in told:
+                        errors.append(reraise(told["error"]))
+                        continue
+                    add(done, told)
+                    report(rows, told["audio_seconds"])
+    except (ray.exceptions.RayError, ConnectionError, TimeoutError) as error:
+        said = next((line for line in str(error).splitlines() if line.strip()), "")
+        raise AffektError(
+            f"Ray failed with {type(error).__name__} ({said.strip()[:200]}); what was stored is "
+            "kept. Run the same command again to go on"
+        ) from error
     if errors:
         raise errors[0]
 
 
-def _task(job: dict[str, Any]) -> dict[str, Any]:
-    """Be a task; errors travel as values, since their classes may not unpickle elsewhere."""
+@contextmanager
+def _connected(ray: Any) -> Iterator[None]:
+    """Use the cluster that the process is connected to, or connect and leave again.
+
+    Ray puts handlers of its own in place of ours, which end with another exit code.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    main = threading.current_thread() is threading.main_thread()
+    before = signal.getsignal(signal.SIGTERM)
     try:
-        return run_job(job, lambda clips, seconds: None)
-    except AffektError as error:
-        told = {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
-        return {"error": {**told, "layers": getattr(error, "layers", [])}}
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+        if main:
+            signal.signal(signal.SIGTERM, before)
+        yield
+    finally:
+        ray.shutdown()
+        if main:
+            signal.signal(signal.SIGTERM, before)

@@ -7,6 +7,7 @@ manifest that comes back says for each text where it is from.
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from pathlib import Path
 from ..cache.digests import segment_digest
 from ..cache.errors import InputError
 from ..cache.manifest import Manifest
-from .asr import Heard
+from .asr import Heard, oddity
 from .decoder import Decoder
 from .errors import Unusable
 from .files import read_clip
@@ -144,7 +145,7 @@ class _Hearing:
         file = read_clip(clips, position)
         digest = segment_digest(file.digest, clip.start, clip.end)
         if digest in self.known:
-            return self.known[digest], True, 0.0
+            return _plausible(self.known[digest]), True, 0.0
         segments = [(clip.start, clip.end)]
         [signal] = self.decoder(file.data, segments, SAMPLING_RATE, damage=self.ear.damage)
         if isinstance(signal, Unusable):
@@ -153,11 +154,17 @@ class _Hearing:
         self.known[digest] = self.new[digest] = heard
         if len(self.new) >= CLIPS or time.monotonic() - self.since > SECONDS:
             self.flush()
-        return heard, False, signal.seconds
+        return _plausible(heard), False, signal.seconds
 
     def flush(self) -> None:
         self.store.add(self.new)
         self.new, self.since = {}, time.monotonic()
+
+
+def _plausible(heard: Heard) -> Heard:
+    """Leave an odd answer out; it is stored as it was heard, for no second hearing is better."""
+    why = heard.reason or oddity(heard.text)
+    return dataclasses.replace(heard, text="", reason=why) if why else heard
 
 
 class _Columns:

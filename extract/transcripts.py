@@ -18,11 +18,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from ..cache.digests import DIGEST
 from ..cache.durable import content_name, make_folder, publish
 from ..cache.errors import SpecError
 from .asr import Heard
 
 __all__ = ["Transcripts"]
+
+LONGEST = 2000  # bytes that a message shows
 
 log = logging.getLogger(__name__)
 
@@ -62,13 +65,14 @@ class Transcripts:
             return heard
         self._check_spec()
         for path in sorted(self.folder.glob("*.jsonl")):
-            data = path.read_bytes()
+            data = path.read_bytes() if path.is_file() else b""
             if content_name(data, ".jsonl") != path.name:
                 log.warning("%s is damaged and ignored; its clips are heard again", path)
                 continue
-            for line in data.decode().splitlines():
-                fields = json.loads(line)
-                heard.setdefault(fields.pop("audio"), Heard(**fields))
+            found = [_answer(line) for line in data.split(b"\n") if line]
+            heard = dict(pair for pair in found if pair is not None) | heard
+            if odd := found.count(None):
+                log.warning("%s: %d lines are no answers and are ignored", path, odd)
         return heard
 
     def add(self, heard: Mapping[str, Heard]) -> None:
@@ -88,5 +92,24 @@ class Transcripts:
 
     def _check_spec(self) -> None:
         path = self.folder / "transcriber.json"
-        if path.is_file() and path.read_text("utf-8") != self.text:
-            raise SpecError(f"{path} is of another transcriber:\n{path.read_text('utf-8')}")
+        if path.is_file() and (found := path.read_bytes()) != self.text.encode():
+            told = found[:LONGEST].decode("utf-8", "replace")
+            raise SpecError(f"{path} is of another transcriber:\n{told}")
+
+
+def _answer(line: bytes) -> tuple[str, Heard] | None:
+    """Return the digest of a clip and what was heard in it; None of any other line."""
+    try:
+        fields = json.loads(line)
+        digest, answer = fields.pop("audio"), Heard(**fields)
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        return None
+    texts = (answer.text, answer.language, answer.reason)
+    numbers = (answer.no_speech, answer.likely)
+    if not (isinstance(digest, str) and DIGEST.fullmatch(digest)):
+        return None
+    if not all(isinstance(one, str) for one in texts):
+        return None
+    if not all(one is None or type(one) in (int, float) for one in numbers):
+        return None
+    return digest, answer

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ...cache.errors import InputError, listed, nearest
+from ..escape import restored
 
 __all__ = ["PARTS", "PART_NAMES", "line_of", "read_split_file"]
 
@@ -105,14 +106,14 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
                     f"expected id and split, and fold where there are several folds"
                 )
             for row in table:
-                clip, name = row["id"] or "", (row["split"] or "").strip()
+                clip, name = restored(row["id"] or ""), (row["split"] or "").strip()
                 part = PART_NAMES.get(name.casefold())
                 if not clip:
                     raise _wrong(path, table.line_num, "no id; expected one in each row")
                 if part is None:
                     expected = f"expected train, dev or test.{nearest(name, PARTS)}"
                     raise _wrong(path, table.line_num, f"split is {name!r}; {expected}")
-                yield table.line_num, clip, part, row.get("fold") or ""
+                yield table.line_num, clip, part, restored(row.get("fold") or "")
     except OSError as error:
         raise InputError(f"split file {path} cannot be read: {error.strerror}") from error
     except (UnicodeDecodeError, csv.Error) as error:

@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from ..escape import defused, restored
 from ..split import Split
 
 __all__ = ["write_split"]
@@ -36,7 +37,7 @@ def write_split(
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "split", "fold"][: len(rows[0])])
-        writer.writerows(rows)
+        writer.writerows(map(defused, row) for row in rows)
 
 
 def _rows(found: Sequence[Split]) -> Iterator[tuple[str, ...]]:
@@ -51,7 +52,7 @@ def _moved(path: Path, rows: Sequence[tuple[str, ...]]) -> tuple[int, int]:
     """Return how many of the clips in both divisions are elsewhere now, and how many there are."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
-            before = [tuple(row) for row in csv.reader(file)][1:]
+            before = [tuple(map(restored, row)) for row in csv.reader(file)][1:]
     except (OSError, ValueError, csv.Error):
         return 0, 0
     known = {row[0] for row in before if row}

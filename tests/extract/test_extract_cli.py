@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -168,9 +167,8 @@ def test_errors_of_workers_are_errors_here(corpus, cache, sound, encode):
     assert len(cache.spaces()[0]) == 0
 
 
-def test_ray_names_its_extra(affekt, table, tmp_path):
-    if importlib.util.find_spec("ray"):
-        pytest.skip("Ray is installed")
+def test_ray_names_its_extra(affekt, table, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it was not installed
     code, _, err = affekt("extract", table, "-c", tmp_path / "c", "-e", "ngram", "--engine", "ray")
     assert code == 2
     assert "pip install 'affekt[ray]'" in err
