@@ -1,6 +1,6 @@
 """Kill `affekt run` at random moments: is a report ever a mixture, does the next run finish it?
 
-    python benchmarks/torture_run.py [--trials 50]
+    python benchmarks/torture_run.py [--kills 50]
 
 Each trial starts from a finished report of an earlier recipe, or from nothing, kills a run of the
 next recipe, and looks at what is there: the report is the old one or the new one, file for file, or
@@ -150,8 +150,8 @@ class Trials:
         self.seconds = time.perf_counter() - begin
         self.expected = files(self.report)
 
-    def trial(self, rng: random.Random, fresh: bool) -> str:
-        """Kill a run, look, finish it; return what a reader found in between."""
+    def trial(self, rng: random.Random, fresh: bool) -> tuple[str, int]:
+        """Kill a run, look, finish it; return what a reader found, and how many were killed."""
         shutil.rmtree(self.report)
         if not fresh:
             shutil.copytree(self.folder / "first", self.report)
@@ -161,7 +161,7 @@ class Trials:
             os.kill(pid, signal.SIGKILL)
         codes = [wait(pid) for pid in pids]
         assert all(code in (-9, 0, 2) for code in codes), codes
-        return f"{self.looked_at(fresh)} after {sum(code == -9 for code in codes)} kills"
+        return self.looked_at(fresh), sum(code == -9 for code in codes)
 
     def looked_at(self, fresh: bool) -> str:
         """Return what a reader finds, after the run was finished and compared."""
@@ -178,19 +178,24 @@ class Trials:
 def main() -> None:
     """Run the trials and print what they found, one line of JSON for each kind."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=50)
+    parser.add_argument("--kills", type=int, default=50, help="Runs that a kill interrupted.")
     options = parser.parse_args()
     bad = 0
     with tempfile.TemporaryDirectory() as name:
         for kind in KINDS:
             trials, found = Trials(Path(name, kind.replace(" ", "-")), kind), Counter()
-            for number in range(-(-options.trials // len(KINDS))):
+            killed, wanted, number = 0, -(-options.kills // len(KINDS)), 0
+            while killed < wanted and number < 10 * wanted:  # a run may end before its kill
+                number += 1
                 try:
-                    found[trials.trial(random.Random(number), fresh=number % 3 == 2)] += 1
+                    told, kills = trials.trial(random.Random(number), fresh=number % 3 == 2)
+                    found[f"{told} after {kills} kills"] += 1
+                    killed += kills > 0
                 except AssertionError as error:
                     found[str(error)] += 1
                     bad += 1
-            print(json.dumps({"killed run": kind, "found": found, "bad": bad}), flush=True)
+            told = {"killed run": kind, "interrupted": killed, "found": found, "bad": bad}
+            print(json.dumps(told), flush=True)
     sys.exit(bad > 0)
 
 

@@ -29,7 +29,7 @@ FORMULAS = [
     "-a",
     "+49 30",
 ]
-PLAIN = ["a", "-5", "+1.5e3", "a=b", "'a", "''", "", "'-5", "1-2", "é@x"]
+PLAIN = ["a", "-5", "+1.5e3", "a=b", "'a", "''", "", "1-2", "é@x"]
 MARKS = st.text(st.sampled_from("'=+-@\t\r1a.e "), max_size=6)
 
 
@@ -65,7 +65,9 @@ def test_predictions_with_formulas_read_back(tmp_path):
 def test_a_split_with_formulas_reads_back(tmp_path):
     rows = [{"id": name, "text": "t"} for name in FORMULAS]
     clips = Manifest.from_rows(rows)
-    split = Split(clips.select([0, 1, 2]), clips.select([3, 4]), clips.select([5, 6, 7, 8]))
+    split = Split(
+        clips.select([0, 1, 2]), clips.select([3, 4]), clips.select([5, 6, 7, 8]), "speaker"
+    )
     split.write(tmp_path / "one.csv")
     write_split([split], tmp_path / "two.csv", tmp_path / "none.csv", lambda _: None)
     for path in (tmp_path / "one.csv", tmp_path / "two.csv"):
