@@ -8,19 +8,14 @@ import sys
 __all__ = ["import_nothing_from_here"]
 
 
-def import_nothing_from_here(here: str = os.curdir) -> None:
+def import_nothing_from_here() -> None:
     """Keep modules in the working folder, a user's ``json.py``, out of this and child processes.
 
     ``python -m`` and a blank entry of ``PYTHONPATH`` put that folder first. This can only do
     something about what is imported later.
-
-    Parameters
-    ----------
-    here : str
-        The folder.
     """
     try:
-        here = os.path.realpath(here)
+        here = os.path.realpath(os.curdir)
     except OSError:  # it was removed
         return
     sys.path[:] = [place for place in sys.path if place and os.path.realpath(place) != here]

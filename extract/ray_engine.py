@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import logging
 import signal
+import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,10 @@ import numpy as np
 
 from ..cache.errors import AffektError, InputError
 from ..cache.manifest import Manifest
-from .encoder import Encoder
+from .encoder import BUILT_IN, Encoder
 from .extraction import Extraction
-from .jobs import add, make_jobs, reraise
+from .jobs import add, make_jobs, reraise, run_job
 from .loop import Report
-from .ray_task import run_task
 
 __all__ = ["embed_on_ray"]
 
@@ -57,13 +57,16 @@ def embed_on_ray(
     jobs = make_jobs(clips, positions, encoder, done, count)
     for job in jobs:
         job |= {name: str(Path(job[name]).absolute()) for name in ("cache", "root")}
-        job |= {"threads": 1, "started_in": str(Path.cwd())}
+        job["threads"] = 1
+        name = job["encoder"]["name"]
+        if name not in BUILT_IN and Path(name).expanduser().is_dir():
+            job["encoder"]["name"] = str(Path(name).expanduser().absolute())
         if on_gpu:  # Ray shows each task its own device
             job["encoder"]["device"] = "cuda"
     errors: list[AffektError] = []
     try:
         with _connected(ray):
-            task = ray.remote(num_cpus=1, num_gpus=1 if on_gpu else 0, max_retries=2)(run_task)
+            task = ray.remote(num_cpus=1, num_gpus=1 if on_gpu else 0, max_retries=2)(_task)
             waiting = {task.remote(job): len(job["rows"]) for job in jobs}
             while waiting:
                 ready, _ = ray.wait(list(waiting), num_returns=1)
@@ -97,7 +100,8 @@ def _connected(ray: Any) -> Iterator[None]:
     main = threading.current_thread() is threading.main_thread()
     before = signal.getsignal(signal.SIGTERM)
     try:
-        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+        with chdir(sys.prefix):  # where workers look for modules, before anything of ours runs
+            ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
         if main:
             signal.signal(signal.SIGTERM, before)
         yield
@@ -105,3 +109,14 @@ def _connected(ray: Any) -> Iterator[None]:
         ray.shutdown()
         if main:
             signal.signal(signal.SIGTERM, before)
+
+
+def _task(job: dict[str, Any]) -> dict[str, Any]:
+    """Be a task; errors travel as values, since their classes may not unpickle elsewhere."""
+    try:
+        return run_job(job, lambda clips, seconds: None)
+    except AffektError as error:
+        told = {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
+        return {"error": {**told, "layers": getattr(error, "layers", [])}}
+    except OSError as error:
+        return {"error": {"kind": "OSError", "message": str(error), "exit_code": 1}}

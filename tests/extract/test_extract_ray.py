@@ -96,7 +96,7 @@ def test_a_signal_leaves_a_whole_cache_and_no_process(many, tmp_path, number, co
 def test_workers_that_die_end_in_a_sentence(many, tmp_path, monkeypatch):
     import ray
 
-    monkeypatch.setattr("affekt.extract.ray_engine.run_task", _die)
+    monkeypatch.setattr("affekt.extract.ray_engine._task", _die)
     clips = Manifest.read(tmp_path / "clips.csv")
     try:
         with pytest.raises(AffektError, match=r"Ray failed with \w+ .*what was stored is kept"):
