@@ -101,7 +101,7 @@ def _connected(ray: Any) -> Iterator[None]:
     before = signal.getsignal(signal.SIGTERM)
     try:
         with chdir(sys.prefix):  # where workers look for modules, before anything of ours runs
-            ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+            _init(ray)
         if main:
             signal.signal(signal.SIGTERM, before)
         yield
@@ -109,6 +109,25 @@ def _connected(ray: Any) -> Iterator[None]:
         ray.shutdown()
         if main:
             signal.signal(signal.SIGTERM, before)
+
+
+def _init(ray: Any) -> None:
+    """Start or join a cluster; Ray ends with 15 on SIGTERM meanwhile, and raises bare exceptions.
+
+    Raises
+    ------
+    AffektError
+        It could not start.
+    """
+    try:
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level=logging.ERROR)
+    except SystemExit as end:
+        raise SystemExit(128 + signal.SIGTERM if end.code == signal.SIGTERM else end.code) from None
+    except Exception as error:  # of several kinds, and a bare Exception where a node is too slow
+        raise AffektError(
+            f"Ray could not start ({str(error)[:200]}); run the same command again, or without "
+            "--engine ray"
+        ) from error
 
 
 def _task(job: dict[str, Any]) -> dict[str, Any]:
