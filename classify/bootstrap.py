@@ -19,8 +19,8 @@ groups that other classes show is added for it. Below five groups there is no in
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -49,6 +49,8 @@ class Resamples:
         Clips of each group and class, `(groups, labels)`.
     hits
         For each system the clips of each group and class that it got right, `(groups, labels)`.
+    crossed
+        Resamples of a second factor (sentences) that crosses the groups, and of the cells of both.
     """
 
     values: Mapping[str, Mapping[str, np.ndarray]]
@@ -56,6 +58,7 @@ class Resamples:
     groups: int
     true: np.ndarray
     hits: Mapping[str, np.ndarray]
+    crossed: tuple[Resamples, Resamples] | None = None
 
     def interval(self, system: str, measure: str, level: float = 0.95) -> tuple[float, float]:
         """Return the interval of one measure, within 0 and 1.
@@ -64,11 +67,10 @@ class Resamples:
         """
         weight = self._weight(measure)
         carried = (self.true[:, weight > 0] > 0).any(axis=1).sum()
-        if carried < FEWEST_GROUPS:
+        if min(carried, self._fewest()) < FEWEST_GROUPS:
             return float("nan"), float("nan")
-        samples = self.values[system][measure]
         effective = self.effective_groups(measure)
-        variance = float(np.nan_to_num(standard_error(samples, effective))) ** 2
+        variance = self._variance(lambda drawn: drawn.values[system][measure], measure)
         floor, added = self._floor(system, weight)
         half = max(
             t_quantile(level, effective) * math.sqrt(variance + added),
@@ -84,19 +86,42 @@ class Resamples:
 
         `floor` is a standard error that the number of clips alone gives.
         """
-        gap = self.values[a][measure] - self.values[b][measure]
         estimate = self.estimates[a][measure] - self.estimates[b][measure]
-        error = standard_error(gap, self.groups)
-        if self.groups < FEWEST_GROUPS:
+        error = standard_error(self.values[a][measure] - self.values[b][measure], self.groups)
+        if self.crossed:
+            gap = lambda drawn: drawn.values[a][measure] - drawn.values[b][measure]  # noqa: E731
+            error = math.sqrt(self._variance(gap, measure))
+        if self._fewest() < FEWEST_GROUPS:
             return estimate, error, (float("nan"), float("nan"))
         half = t_quantile(level, self.effective_groups(measure)) * error
         half = max(half, t_quantile(level, math.inf) * floor)
         return estimate, error, (max(estimate - half, -1.0), min(estimate + half, 1.0))
 
     def effective_groups(self, measure: str) -> float:
-        """Return how many equally large groups would carry a measure as well as these do."""
+        """Return how many equally large groups would carry a measure as well as these do.
+
+        Of two crossed factors the one with fewer.
+        """
         share = self._share(self._weight(measure)).sum(axis=1)
-        return float(share.sum() ** 2 / (share**2).sum())
+        own = float(share.sum() ** 2 / (share**2).sum())
+        return min(own, self.crossed[0].effective_groups(measure)) if self.crossed else own
+
+    def _fewest(self) -> int:
+        """Return the number of groups; of two crossed factors, of that with fewer."""
+        return min(self.groups, self.crossed[0].groups) if self.crossed else self.groups
+
+    def _variance(self, of: Callable[[Resamples], np.ndarray], measure: str) -> float:
+        """Return the variance of a measure over groups, or as `evaluation.crossed` says."""
+
+        def alone(drawn: Resamples) -> float:
+            own = replace(drawn, crossed=None).effective_groups(measure)
+            return float(np.nan_to_num(standard_error(of(drawn), own))) ** 2
+
+        variance = alone(self)
+        if self.crossed:
+            other, cells = (alone(drawn) for drawn in self.crossed)
+            variance = max(variance, other, variance + other - cells)
+        return variance
 
     def few_groups(self) -> dict[int, int]:
         """Return the classes that fewer than five groups have: code -> number of groups."""

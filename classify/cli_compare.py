@@ -44,6 +44,8 @@ REPORT = ("comparison.json", "report.md", "tables.tex", "figures")  # what it wr
     "--rename", multiple=True, metavar="THEIRS=OURS", help="Label of a file = task label."
 )
 @click.option("--calibrate", help="temperature, vector or isotonic, learnt on dev.")
+@click.option("--calibrate-fused", help="The same, of what an ensemble gives.")
+@click.option("--crossed", metavar="COLUMN", help="Second column of the intervals, as sentence.")
 @click.option("--subsets", is_flag=True, help="Try every subset of the members on dev.")
 @click.option("--all-pairs", is_flag=True, help="Test all pairs, not only the chosen system's.")
 @click.option("--allow-overlap", is_flag=True, help="Let dev and test share clips or speakers.")

@@ -20,6 +20,7 @@ from .comparison import Comparison
 from .ensemble import Ensemble
 from .evaluation.apart import check_apart
 from .evaluation.choice import choice
+from .evaluation.crossed import resample_crossed
 from .extras import extras
 from .part import Part, clusters
 from .predictions import Predictions
@@ -51,6 +52,8 @@ def compare(
     groups: str | None = "speaker",
     by: Sequence[str] = ("language",),
     calibrate: str | None = None,
+    calibrate_fused: str | None = None,
+    crossed: str | None = None,
     subsets: bool = False,
     all_pairs: bool = False,
     allow_overlap: bool = False,
@@ -83,6 +86,11 @@ def compare(
         Columns that get a table each: language, dataset, gender ...
     calibrate
         Calibrate members on dev before they are combined: "temperature", "vector", "isotonic".
+    calibrate_fused
+        Calibrate what each ensemble gives, and `predict` serves, on dev; by the same names.
+    crossed
+        Column that crosses the groups, as sentences that all speakers say: intervals of UAR,
+        accuracy, F1, recalls and differences are then over both. Tests stay over the groups.
     subsets
         Try every subset of the members for the closed-form strategies, on dev.
     all_pairs
@@ -130,7 +138,7 @@ def compare(
     _check_numbers(n_resamples, level, random_state)
     task = Task.of(task)
     test = Part.of(members, truth, task, "test")
-    for column in (*by, *([] if groups is None else [groups])):
+    for column in (*by, *(one for one in (groups, crossed) if one is not None)):
         test.clips[column]  # an InputError where there is none, with the nearest name
     tuning = None
     if dev is not None or dev_truth is not None:
@@ -151,6 +159,7 @@ def compare(
         tuning.codes if tuning else None,
         clusters(tuning.clips, groups)[0] if tuning else None,
         calibrate=calibrate,
+        calibrate_fused=calibrate_fused,
         subsets=subsets,
         folds=[frozenset(part.test.ids) for part in folds] if len(folds) > 1 else (),
         random_state=random_state,
@@ -160,15 +169,14 @@ def compare(
     group_codes, warnings = clusters(test.clips, groups)
     systems = {name: item.test for name, item in combined.items()}
     guesses = {name: p.codes for name, p in systems.items()}
-    drawn = resample(
-        test.codes,
-        guesses,
-        group_codes,
-        len(task.labels),
-        n_resamples=n_resamples,
-        random_state=random_state,
-        per_class=True,
-    )
+    options = {"n_resamples": n_resamples, "random_state": random_state, "per_class": True}
+    n_labels = len(task.labels)
+    if crossed is None:
+        drawn = resample(test.codes, guesses, group_codes, n_labels, **options)
+    else:
+        second, said = clusters(test.clips, crossed)
+        warnings = [*warnings, *said]
+        drawn = resample_crossed(test.codes, guesses, group_codes, second, n_labels, **options)
     of_proba = proba_intervals(
         test.codes,
         {name: p.proba for name, p in systems.items() if not p.hard},
@@ -179,11 +187,12 @@ def compare(
         random_state=random_state,
     )
     pairs_of = None if all_pairs else chosen
+    best = chosen or max(combined, key=lambda name: drawn.estimates[name]["uar"])
     more = extras(
         test,
         tuning,
         combined,
-        chosen or max(combined, key=lambda name: drawn.estimates[name]["uar"]),
+        best,
         group_codes,
         splits=folds,
         seeds=seeds or {},
@@ -205,12 +214,15 @@ def compare(
             "column": groups,
             "count": drawn.groups,
             "effective": drawn.effective_groups("uar"),
+            "crossed": crossed,
+            "count_crossed": drawn.crossed[0].groups if drawn.crossed else None,
             "values": scoring.group_values(test, systems, groups),
         },
         "splits": [part.describe() for part in folds],
         "settings": {
             "strategies": [s if isinstance(s, str) else s.name for s in strategies],
             "calibrate": calibrate,
+            "calibrate_fused": calibrate_fused,
             "subsets": subsets,
             "n_resamples": n_resamples,
             "level": level,
@@ -251,7 +263,7 @@ def compare(
         ),
         "by": {
             column: scoring.table_by(
-                test, systems, task, column, groups, n_resamples, random_state, level
+                test, systems, task, column, groups, n_resamples, random_state, level, best
             )
             for column in by
             if column in test.clips and len(set(test.clips[column])) > 1

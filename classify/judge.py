@@ -153,6 +153,7 @@ def _what_decides(ready: Prepared, found: Sequence[Split], chosen: str | None) -
         "task": ready.task.hash,
         "splits": [split.describe()["hash"] for split in found],
         "chosen": chosen,
+        **{k: v for k, v in recipe.compare.items() if k == "calibrate_fused"},
     }
 
 

@@ -16,8 +16,8 @@ def compare_options(at: Located) -> dict[str, Any]:
     Returns
     -------
     options
-        `calibrate`, `subsets`, `all_pairs`, `by`, `n_resamples`, `level`, `learning_curve`,
-        `audit_audio`.
+        `calibrate`, `calibrate_fused`, `crossed`, `subsets`, `all_pairs`, `by`, `n_resamples`,
+        `level`, `learning_curve`, `audit_audio`.
     """
     known = at.mapping("compare", OPTIONS)
     return {name: OPTIONS[name](item, name) for name, item in known.items()}
@@ -47,6 +47,8 @@ def _level(item: Located, name: str) -> float:
 
 OPTIONS: dict[str, Callable[[Located, str], Any]] = {
     "calibrate": Located.text,
+    "calibrate_fused": Located.text,
+    "crossed": Located.text,
     "subsets": Located.flag,
     "all_pairs": Located.flag,
     "by": _columns,

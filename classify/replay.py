@@ -40,6 +40,8 @@ class Replay:
         In the order of the learnt numbers.
     calibrators : dict of str to Calibrator
         By member; empty where members are taken as they are.
+    fused : Calibrator, optional
+        Of what the rule gives.
 
     Examples
     --------
@@ -56,6 +58,7 @@ class Replay:
     members: tuple[str, ...]
     labels: tuple[str, ...]
     calibrators: Mapping[str, Calibrator] = field(default_factory=dict)
+    fused: Calibrator | None = None
 
     def combine(self, members: Mapping[str, Predictions]) -> Predictions:
         """Return the ensemble's predictions.
@@ -68,7 +71,8 @@ class Replay:
         given = {name: members[name].reorder(self.labels) for name in self.members}
         if self.calibrators:
             given = {name: self.calibrators[name].apply(one) for name, one in given.items()}
-        return self.rule.combine(given)
+        made = self.rule.combine(given)
+        return made if self.fused is None else self.fused.apply(made)
 
 
 def write_replays(folder: str | Path, replays: Mapping[str, Replay]) -> None:
@@ -94,6 +98,8 @@ def write_replays(folder: str | Path, replays: Mapping[str, Replay]) -> None:
             if member in replay.calibrators:
                 found = replay.calibrators[member].get_state()
                 state |= {f"calibrator.{position}.{key}": value for key, value in found.items()}
+        if replay.fused is not None:
+            state |= {f"fused.{key}": value for key, value in replay.fused.get_state().items()}
         arrays |= {f"{number}.{key}": np.ascontiguousarray(value) for key, value in state.items()}
         entries[name] = {
             "number": number,
@@ -101,6 +107,7 @@ def write_replays(folder: str | Path, replays: Mapping[str, Replay]) -> None:
             "members": list(replay.members),
             "labels": list(replay.labels),
             "calibrate": next((c.name for c in replay.calibrators.values()), None),
+            "calibrate_fused": replay.fused.name if replay.fused else None,
         }
     data = safetensors.numpy.save(arrays)
     described = {
@@ -172,7 +179,10 @@ def _restore(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Repl
             )
             for position, member in enumerate(members)
         }
-    return Replay(rule, members, labels, calibrators)
+    fused = None
+    if entry.get("calibrate_fused") is not None:
+        fused = calibrator(entry["calibrate_fused"]).set_state(len(labels), _under(own, "fused."))
+    return Replay(rule, members, labels, calibrators, fused)
 
 
 def _under(arrays: Mapping[str, np.ndarray], prefix: str) -> dict[str, np.ndarray]:

@@ -193,6 +193,12 @@ def _main(data: Data) -> str:
             "give with the same trained systems; training again, another corpus or another "
             "language may differ by more."
         )
+        if crossed := data["groups"].get("crossed"):
+            text += (
+                f" UAR, accuracy and F1 also allow for others of the "
+                f"{data['groups']['count_crossed']} values of {md(crossed)} (two crossed factors); "
+                f"NLL, Brier and the tests of differences are over {column} alone."
+            )
         if data["groups"]["effective"] < 0.6 * count:
             text += (
                 f" Few of them have most of the clips: together they tell as much as "
@@ -288,8 +294,8 @@ def _detectable(pairs: Sequence[Data], column: str) -> str:
         rest = len(pairs) - len(found)
         also = f" For {rest} pairs, none of any size." if rest else ""
         return (
-            f"What this test can find with {count} {column}, by simulation: a true difference in "
-            f"UAR of {span} (by pair) in 8 of 10 cases. Smaller ones mostly stay hidden, so "
+            f"What this test can find with {count} {column}, by simulation: an improvement in "
+            f"UAR by {span} (by pair) in 8 of 10 cases. Smaller ones mostly stay hidden, so "
             f'"no difference can be shown" does not mean that there is none.{also}'
         )
     needed = pairs[0].get("groups_needed")
@@ -378,4 +384,5 @@ def _by(data: Data, column: str) -> str:
         + ("\n\n" + "\n".join(notes) if notes else "")
         + f"\n\nOther measures of {md(best)}:\n\n"
         + table([md(column), *(title for _, title in rest)], single)
+        + report_more.gaps(part, md(column), md(_groups(data)))
     )

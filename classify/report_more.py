@@ -88,6 +88,50 @@ def each_group(data: Data, names: Sequence[str]) -> str:
     return f"## Each {column}\n\n{text}\n\n" + table([column, "clips", *map(md, names)], rows)
 
 
+def gaps(part: Data, column: str, groups: str) -> str:
+    """Return the gap between each value of a column and all others, with interval and test.
+
+    Parameters
+    ----------
+    part
+        What `Comparison.data` holds by that column.
+    column, groups
+        Its name, and what to call the groups, for Markdown.
+    """
+    found = part.get("gaps") or ()
+    rows = []
+    for row in found:
+        if row["difference"] is None:
+            continue
+        gap = f"{row['difference']:+.3f}"
+        low, high = row["interval"]
+        tested = row["p"] is not None
+        rows.append(
+            [
+                md(row["value"] or "(blank)"),
+                f"{row['uar']:.3f}",
+                f"{row['uar_rest']:.3f}",
+                f"{gap} [{low:.3f}, {high:.3f}]" if tested else gap,
+                p_text(row["p"]) if tested else "-",
+                p_text(row["p_corrected"]) if tested else "-",
+            ]
+        )
+    if not rows:
+        return ""
+    few = all(row["p"] is None for row in found)
+    return (
+        f"\n\nGaps of {md(part['gaps_of'])}: UAR on one value of {column} less that on all other "
+        "clips, over the classes that both have"
+        + (f"; p is corrected for the {len(rows)} rows (Holm). " if len(rows) > 1 else ". ")
+        + (
+            f"Each side needs {FEWEST_GROUPS} {groups} for an interval and a test.\n\n"
+            if few
+            else f"Intervals say what other {groups} of the same kinds would give.\n\n"
+        )
+        + table([column, "UAR", "others", "gap", "p", "p corrected"], rows)
+    )
+
+
 def _audit(audit: Data) -> str:
     rows = [
         [
@@ -320,6 +364,8 @@ def how_made(data: Data) -> str:
         lines.append(
             f"- members calibrated on dev before they were combined: {setting['calibrate']}"
         )
+    if setting.get("calibrate_fused"):
+        lines.append(f"- ensembles calibrated on dev: {setting['calibrate_fused']}")
     return "\n".join(lines)
 
 

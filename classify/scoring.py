@@ -13,6 +13,7 @@ import numpy as np
 from . import metrics, stats
 from .bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample, t_quantile
 from .evaluation.detectable import detectable, groups_needed
+from .evaluation.gaps import gaps
 from .evaluation.max_t import TIE, max_t
 from .part import Part, cluster_names, clusters
 from .predictions import Predictions
@@ -208,11 +209,13 @@ def table_by(
     n_resamples: int,
     random_state: int,
     level: float,
+    best: str,
 ) -> dict[str, Any]:
     """Score every system within each value of a column, pooled and as the mean over values.
 
     UAR and macro F1 are means over the classes that a value has, so a perfect system gets 1. From
-    five values on, the mean has an interval over them: of what another value would give.
+    five values on, the mean has an interval over them: of what another value would give. `gaps`
+    tests whether the system `best` does differently on one value than on all others.
     """
     values = np.array([str(v) for v in test.clips[column]], dtype=object)
     n_labels = len(task.labels)
@@ -264,6 +267,17 @@ def table_by(
         "macro_interval": {
             name: list(mean_interval(one["uar"], level)) for name, one in own.items()
         },
+        "gaps_of": best,
+        "gaps": gaps(
+            test.codes,
+            systems[best].codes,
+            clusters(test.clips, groups)[0],
+            values,
+            n_labels,
+            n_resamples=n_resamples,
+            level=level,
+            random_state=random_state,
+        ),
     }
 
 

@@ -123,6 +123,7 @@ def combine_all(
     groups: np.ndarray | None = None,
     *,
     calibrate: str | None = None,
+    calibrate_fused: str | None = None,
     subsets: bool = False,
     folds: Sequence[Container[str]] = (),
     random_state: int = 0,
@@ -139,6 +140,8 @@ def combine_all(
         Label code and group code of each dev clip.
     calibrate
         Name of a calibrator, fitted for each member on dev.
+    calibrate_fused
+        Name of a calibrator, fitted on dev for what each ensemble gives.
     subsets
         Also take the subset of members that is best on dev, for each closed-form strategy.
     folds
@@ -157,16 +160,19 @@ def combine_all(
     if len(rules) < len(asked):
         raise InputError(f"strategies {[rule.name for rule in asked]}; expected each once")
     needs = [name for name, rule in rules.items() if rule.learns]
-    needs += [f"calibrate={calibrate!r}"] if calibrate else []
+    asked_for = {"calibrate": calibrate, "calibrate_fused": calibrate_fused}
+    needs += [f"{option}={name!r}" for option, name in asked_for.items() if name]
     needs += ["subsets"] if subsets else []
     if needs and dev is None:
         raise InputError(
             f"{', '.join(needs)} learns on dev; expected dev predictions and dev_truth"
         )
-    if calibrate:
-        calibrator(calibrate)
+    for name in filter(None, asked_for.values()):
+        calibrator(name)
     result = {name: Combined(p, (name,)) for name, p in test.items()}
-    fitting = _Dev(dev, truth, groups, calibrate, random_state, folds) if dev is not None else None
+    fitting = None
+    if dev is not None:
+        fitting = _Dev(dev, truth, groups, calibrate, calibrate_fused, random_state, folds)
     if fitting:
         for name, item in result.items():
             item.dev_predictions = fitting.members[name]
@@ -221,9 +227,14 @@ def _fit(
     else:
         ready = {m: calibrators[m].apply(p) if calibrators else p for m, p in test.items()}
         made = rule.combine(ready)
+    on_dev = fitting.out_of_fold(rule, dev) if learns else rule.combine(dev)
+    fused = fitting.fused(on_dev)
+    if fused and on_dev is not None:
+        made = fitting.after_fusion(rule, dev, made) if fitting.tested else fused.apply(made)
+        learnt["calibration_fused"] = fused.describe()
     item = Combined(made, members, rule.name, learnt=learnt)
-    item.replay = Replay(rule, members, labels, calibrators)
-    fitting.judge(item, fitting.out_of_fold(rule, dev) if learns else rule.combine(dev))
+    item.replay = Replay(rule, members, labels, calibrators, fused)
+    fitting.judge(item, on_dev)
     return item
 
 
@@ -236,6 +247,7 @@ class _Dev:
         truth: np.ndarray | None,
         groups: np.ndarray | None,
         calibrate: str | None,
+        calibrate_fused: str | None,
         random_state: int,
         tested: Sequence[Container[str]] = (),
     ):
@@ -243,7 +255,7 @@ class _Dev:
             raise InputError("dev predictions without their true labels; expected both")
         first = next(iter(members.values()))
         self.members, self.truth, self.calibrate = members, truth, calibrate
-        self.tested = tested
+        self.calibrate_fused, self.tested = calibrate_fused, tested
         self.names = [first.labels[code] for code in truth]
         groups = self.groups = np.arange(len(truth)) if groups is None else groups
         n_folds = min(5, len(np.unique(groups)))
@@ -255,6 +267,8 @@ class _Dev:
 
     def judge(self, item: Combined, predictions: Predictions | None) -> None:
         """Give a system its dev scores; none where it would be scored on what it learnt from."""
+        if predictions is not None and item.strategy and self.calibrate_fused:
+            predictions = self._fused_out_of_fold(predictions)
         item.dev = {} if predictions is None else self.score(predictions)
         item.dev_predictions = predictions
         if predictions is None:
@@ -274,6 +288,33 @@ class _Dev:
         speakers = len(np.unique(self.groups if rows is None else self.groups[rows]))
         fitted = {m: calibrator(self.calibrate).fit(p, names, speakers) for m, p in members.items()}
         return {m: fitted[m].apply(p) for m, p in members.items()}, fitted
+
+    def fused(self, on_dev: Predictions | None, rows: np.ndarray | None = None) -> Any:
+        """Fit a calibrator on what an ensemble gives on (rows of) dev; None where not asked."""
+        if not self.calibrate_fused or on_dev is None:
+            return None
+        rows = np.arange(len(self.names)) if rows is None else rows
+        names, speakers = [self.names[row] for row in rows], len(np.unique(self.groups[rows]))
+        return calibrator(self.calibrate_fused).fit(_rows(on_dev, rows), names, speakers)
+
+    def _fused_out_of_fold(self, on_dev: Predictions) -> Predictions | None:
+        if not self.folds.any():
+            return None
+        proba = np.empty_like(on_dev.proba)
+        for n in set(self.folds):
+            inside, outside = np.flatnonzero(self.folds == n), np.flatnonzero(self.folds != n)
+            proba[inside] = self.fused(on_dev, outside).apply(_rows(on_dev, inside)).proba
+        return Predictions(on_dev.ids, on_dev.labels, proba)
+
+    def after_fusion(self, rule: Ensemble, dev: Members, made: Predictions) -> Predictions:
+        """Calibrate each fold of test by what the rule gives on dev clips outside of it."""
+        proba = made.proba.copy()
+        for inside, outside in self._test_folds(made.ids, next(iter(dev.values())).ids):
+            parts = [(outside & (self.folds == n), outside & (self.folds != n)) for n in range(5)]
+            rows = np.flatnonzero(inside)
+            fitted = self.fused(self._by_parts(rule, dev, dev, parts), np.flatnonzero(outside))
+            proba[rows] = fitted.apply(_rows(made, rows)).proba
+        return Predictions(made.ids, made.labels, proba)
 
     def chosen_out_of_fold(self, rule: Ensemble, found: Subset) -> Predictions | None:
         """Predict each fold of dev by the subset that is best on the others."""
@@ -304,14 +345,19 @@ class _Dev:
     def by_test_fold(self, rule: Ensemble, dev: Members, test: Members) -> Predictions:
         """Predict each fold of test by what was fitted on the dev clips that are not in it."""
         ids, dev_ids = (next(iter(one.values())).ids for one in (test, dev))
-        parts = [
+        return self._by_parts(rule, dev, test, self._test_folds(ids, dev_ids))
+
+    def _test_folds(
+        self, ids: Sequence[str], dev_ids: Sequence[str]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return for each fold its clips of test, and the dev clips that are not in it."""
+        return [
             (
                 np.array([name in fold for name in ids], dtype=bool),
                 np.array([name not in fold for name in dev_ids], dtype=bool),
             )
             for fold in self.tested
         ]
-        return self._by_parts(rule, dev, test, parts)
 
     def _by_parts(
         self,
@@ -322,7 +368,7 @@ class _Dev:
     ) -> Predictions:
         """Predict rows of `asked`, part by part, by what rows of dev say; two masks for each."""
         first = next(iter(asked.values()))
-        proba = np.empty_like(first.proba)
+        proba = first.proba.copy()  # rows in no part stay as they are
         for mask, learnt_from in parts:
             inside, outside = np.flatnonzero(mask), np.flatnonzero(learnt_from)
             if not len(inside):

@@ -243,6 +243,8 @@ def _check_columns(ready: Prepared) -> None:
     recipe, clips = ready.recipe, ready.labelled
     columns = [("group", recipe.at.key("group"), recipe.group)]
     options = recipe.at.key("compare")
+    if "crossed" in recipe.compare:
+        columns.append(("crossed", options.key("crossed"), recipe.compare["crossed"]))
     for column in recipe.compare.get("by", ()):
         columns.append(("by", options.key("by"), column))
     if recipe.split.get("scheme") == "group-kfold" and "group" in recipe.split:
@@ -276,12 +278,13 @@ def _check_compare(ready: Prepared, shares: Mapping[str, Share], found: Sequence
 
     recipe, options = ready.recipe, ready.recipe.compare
     at = recipe.at.key("compare")
-    calibrate = options.get("calibrate")
-    if calibrate is not None and calibrate not in CALIBRATORS:
-        at.key("calibrate").fail(
-            f"calibrate is {calibrate!r}; expected one of {', '.join(CALIBRATORS)}."
-            f"{nearest(calibrate, CALIBRATORS)}"
-        )
+    calibrate = {key: options[key] for key in ("calibrate", "calibrate_fused") if key in options}
+    for key, name in calibrate.items():
+        if name not in CALIBRATORS:
+            at.key(key).fail(
+                f"{key} is {name!r}; expected one of {', '.join(CALIBRATORS)}."
+                f"{nearest(name, CALIBRATORS)}"
+            )
     curve = options.get("learning_curve", True)
     if isinstance(curve, str):
         trained = [name for name, entry in recipe.members.items() if entry.head]
@@ -297,7 +300,7 @@ def _check_compare(ready: Prepared, shares: Mapping[str, Share], found: Sequence
         )
     ensembles = recipe.at.key("ensembles")
     needs = {name: ensembles for name in recipe.ensembles if STRATEGIES[name].learns}
-    needs |= {f"calibrate: {calibrate}": at.key("calibrate")} if calibrate else {}
+    needs |= {f"{key}: {name}": at.key(key) for key, name in calibrate.items()}
     needs |= {"subsets": at.key("subsets")} if options.get("subsets") else {}
     if needs and len(recipe.members) > 1 and (lack := _without_dev(shares, found)):
         first = next(iter(needs.values()))

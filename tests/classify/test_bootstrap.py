@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from affekt.classify import metrics
 from affekt.classify.bootstrap import draws, interval, resample
+from affekt.classify.evaluation.crossed import resample_crossed
 from scipy.stats import binomtest
 
 
@@ -120,3 +121,36 @@ def test_95_percent_intervals_cover(n_speakers):
         ).interval("a", "uar")
         covered += low <= 2 / 3 <= high
     assert 0.88 <= covered / runs <= 1.0
+
+
+def test_two_crossed_factors_cover_other_speakers_and_other_sentences():
+    """Sentences differ more than speakers do: an interval over speakers alone is too narrow."""
+    rng = np.random.default_rng(0)
+    speakers, sentences = 12, 10
+    groups = np.repeat(np.arange(speakers), sentences)
+    second = np.tile(np.arange(sentences), speakers)
+    truth = second % 2
+
+    def chance(easy, hard):
+        return np.clip(0.7 + 0.04 * easy[groups] + 0.15 * hard[second], 0, 1)
+
+    many = [chance(*(rng.normal(size=n) for n in (speakers, sentences))) for _ in range(400)]
+    value = float(np.mean(many))
+    held = np.zeros(2)
+    for run in range(150):
+        p = chance(rng.normal(size=speakers), rng.normal(size=sentences))
+        guess = {"a": np.where(rng.random(len(p)) < p, truth, 1 - truth)}
+        options = {"n_resamples": 100, "random_state": run}
+        drawn = (
+            resample(truth, guess, groups, 2, **options),
+            resample_crossed(truth, guess, groups, second, 2, **options),
+        )
+        held += [low <= value <= high for low, high in (one.interval("a", "uar") for one in drawn)]
+    assert held[0] < 0.85 * 150
+    assert held[1] > 0.9 * 150
+    few = resample_crossed(truth, guess, groups, second % 4, 2, **options)
+    assert np.isnan(few.interval("a", "uar")).all()
+    assert np.isnan(few.difference("a", "a", "uar")[2]).all()
+    clips = resample_crossed(truth, guess, groups, np.arange(len(truth)), 2, **options)
+    low, high = clips.interval("a", "uar")  # single clips add nothing to speakers
+    assert (low, high) == pytest.approx(drawn[0].interval("a", "uar"), abs=0.02)

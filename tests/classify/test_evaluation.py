@@ -16,6 +16,7 @@ from affekt.classify.conformal import ConformalSets
 from affekt.classify.evaluation.apart import check_apart
 from affekt.classify.evaluation.choice import candidates, choice
 from affekt.classify.evaluation.detectable import detectable, groups_needed
+from affekt.classify.evaluation.gaps import gaps
 from affekt.classify.evaluation.max_t import max_t
 from affekt.classify.evaluation.test_uses import record_use
 from affekt.classify.evaluation.unseen_speaker import unseen_speaker
@@ -432,3 +433,95 @@ def test_speakers_in_two_spellings_and_copies_of_a_file_are_shared(tmp_path):
     for path in ("a.wav", "./a.wav", "b.wav"):
         with pytest.raises(InputError, match=r"share 1 recording: a\.wav"):
             check_apart(clips("dev", "ada", "a.wav"), clips("test", "bo", path, "c.wav"))
+
+
+def test_a_gap_is_the_difference_of_the_classes_that_both_sides_have():
+    groups = np.repeat(np.arange(12), 4)
+    values = np.where(groups % 2 == 0, "f", "m")
+    truth = np.where(values == "f", np.tile([0, 1, 2, 0], 12), np.tile([0, 1, 0, 1], 12))
+    guess = np.where((values == "m") & (truth == 1), 0, truth)
+    guess = np.where(truth == 2, 0, guess)
+    [row] = gaps(truth, guess, groups, values, 3, n_resamples=200)
+    # only f has class 2, so it does not count; m gets every 0 and no 1
+    assert (row["uar"], row["uar_rest"], row["difference"]) == (1.0, 0.5, 0.5)
+    assert row["interval"][0] > 0.4
+    few = np.where(groups < 4, "f", "m")
+    [row] = gaps(truth, guess, groups, few, 3, n_resamples=200)
+    assert np.isnan([row["p"], row["p_corrected"], *row["interval"]]).all()
+    assert gaps(truth, guess, groups, np.full(48, "f"), 3) == []
+
+
+def test_equal_genders_seldom_show_a_gap_and_unequal_ones_mostly():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(24), 12)
+    values = np.where(groups < 10, "f", "m")
+    truth = np.tile([0, 1, 2], 96)
+    shown, covered = {}, []
+    for gap in (0.0, 0.3):
+        rows = []
+        for run in range(120):
+            p = np.clip(rng.normal(0.6, 0.1, 24), 0, 1) + gap * (np.arange(24) < 10)
+            guess = np.where(rng.random(288) < p[groups], truth, (truth + 1) % 3)
+            options = {"n_resamples": 150, "random_state": run}
+            rows += gaps(truth, guess, groups, values, 3, **options)
+        shown[gap] = np.mean([row["p"] < 0.05 for row in rows])
+        covered += [row["interval"][0] <= gap <= row["interval"][1] for row in rows]
+    assert shown[0.0] <= 0.1
+    assert shown[0.3] > 0.9
+    assert np.mean(covered) > 0.9
+
+
+def test_gaps_stand_in_the_report():
+    table, proba = corpus(12)
+    rng = np.random.default_rng(1)
+    gender = np.array([("f", "m")[int(name[1:]) % 2] for name in table["speaker"]])
+    worse = {}
+    for name, one in proba.items():
+        mixed = one.proba.copy()
+        mixed[gender == "m"] = rng.dirichlet([1, 1, 1], int((gender == "m").sum()))
+        worse[name] = Predictions(one.ids, LABELS, mixed)
+    table = table.with_columns(gender=list(gender))
+    task = Task.from_labels(LABELS)
+    found = compare({"good": worse["good"]}, table, task, by=["gender"], n_resamples=50)
+    [row] = found.data["by"]["gender"]["gaps"]
+    assert row["value"] == "f"
+    assert row["p_corrected"] < 0.001
+    assert "UAR on one value of gender less that on all other" in found.report()
+
+
+def test_calibration_after_fusion_is_scored_out_of_fold_and_is_what_is_served():
+    rng = np.random.default_rng(0)
+    table, _ = corpus(8)
+    dev_table, _ = corpus(8, 4, "d")
+
+    def members(clips):
+        truth = np.array([LABELS.index(label) for label in clips["label"]])
+        noise = rng.normal(size=(len(clips), 3)) + 0.3 * rng.normal(size=(2, len(clips), 3))
+        powers = np.exp(3 * (noise + 1.5 * np.eye(3)[truth]))  # far too sure
+        return {
+            name: Predictions(clips.ids, LABELS, one / one.sum(axis=1, keepdims=True))
+            for name, one in zip("xy", powers, strict=True)
+        }
+
+    test, dev = members(table), members(dev_table)
+    options = {"strategies": ["mean"], "dev": dev, "dev_truth": dev_table, "n_resamples": 50}
+    task = Task.from_labels(LABELS)
+    plain = compare(test, table, task, **options)
+    fused = compare(test, table, task, calibrate_fused="temperature", **options)
+    found, before = fused.data["systems"]["mean"], plain.data["systems"]["mean"]
+    assert found["learnt"]["calibration_fused"]["temperature"] > 1.2
+    assert found["dev"]["uar"] == before["dev"]["uar"]  # a temperature keeps the labels
+    assert found["test"]["uar"] == before["test"]["uar"]
+    for part in ("dev", "test"):
+        nll = [one[part]["nll"] for one in (found, before)]
+        nll = [value["value"] if isinstance(value, dict) else value for value in nll]
+        assert nll[0] < nll[1]
+    assert fused.data["systems"]["x"]["test"]["nll"] == plain.data["systems"]["x"]["test"]["nll"]
+    assert "ensembles calibrated on dev: temperature" in fused.report()
+    again = fused.replays["mean"].combine(test)
+    codes = metrics.codes(list(table["label"]), LABELS)
+    assert metrics.nll(codes, again.select(table.ids).proba) == pytest.approx(
+        found["test"]["nll"]["value"]
+    )
+    with pytest.raises(InputError, match="calibrate_fused='temperature' learns on dev"):
+        compare(test, table, task, calibrate_fused="temperature", n_resamples=50)

@@ -62,8 +62,10 @@ def test_one_to_three_test_speakers_are_warned_of():
     assert "scheme: group-kfold" in warning
 
 
-@pytest.mark.parametrize("calibrate", [None, "temperature"])
-def test_what_learns_predicts_a_fold_without_the_labels_of_that_fold(calibrate):
+@pytest.mark.parametrize(
+    ("calibrate", "fused"), [(None, None), ("temperature", None), (None, "temperature")]
+)
+def test_what_learns_predicts_a_fold_without_the_labels_of_that_fold(calibrate, fused):
     rng = np.random.default_rng(0)
     ids, labels = [f"c{row}" for row in range(60)], ("a", "b", "c")
     truth = rng.integers(0, 3, 60)
@@ -75,7 +77,7 @@ def test_what_learns_predicts_a_fold_without_the_labels_of_that_fold(calibrate):
 
     dev, test = ({"x": guess(0.6), "y": guess(0.2)} for _ in range(2))
     folds = [frozenset(np.array(ids)[fold == number]) for number in range(3)]
-    options = {"dev": dev, "truth": truth, "calibrate": calibrate}
+    options = {"dev": dev, "truth": truth, "calibrate": calibrate, "calibrate_fused": fused}
     found = combine_all(test, ["weighted"], **options, folds=folds)["weighted"]
     for number in range(3):
         changed = truth.copy()
@@ -84,7 +86,7 @@ def test_what_learns_predicts_a_fold_without_the_labels_of_that_fold(calibrate):
         rows = fold == number
         np.testing.assert_array_equal(other["weighted"].test.proba[rows], found.test.proba[rows])
         assert not np.array_equal(other["weighted"].test.proba[~rows], found.test.proba[~rows])
-    if calibrate is None:  # by hand
+    if calibrate is fused is None:  # by hand
         keep = np.flatnonzero(fold != 0)
         rule = WeightedEnsemble().fit(
             {m: p.select([ids[row] for row in keep]) for m, p in dev.items()},

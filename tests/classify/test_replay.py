@@ -26,13 +26,31 @@ def members(seed: int, n: int = 60) -> tuple[dict[str, Predictions], list[str]]:
     return found, [LABELS[code] for code in truth]
 
 
-def fitted(rule: str, calibrate: str | None) -> Replay:
+def fitted(rule: str, calibrate: str | None, fused: str | None = None) -> Replay:
     dev, truth = members(0)
     calibrators = {}
     if calibrate:
         calibrators = {m: calibrator(calibrate).fit(p, truth) for m, p in dev.items()}
         dev = {m: calibrators[m].apply(p) for m, p in dev.items()}
-    return Replay(strategy(rule).fit(dev, truth), ("a", "b", "c"), LABELS, calibrators)
+    made = strategy(rule).fit(dev, truth)
+    after = calibrator(fused).fit(made.combine(dev), truth) if fused else None
+    return Replay(made, ("a", "b", "c"), LABELS, calibrators, after)
+
+
+@pytest.mark.parametrize("name", CALIBRATORS)
+def test_calibration_after_fusion_comes_back_too(name, tmp_path):
+    test, _ = members(1)
+    replay, plain = fitted("mean", None, name), fitted("mean", None)
+    write_replays(tmp_path, {"mine": replay, "plain": plain})
+    again = read_replays(tmp_path)
+    assert replay.fused is not None
+    assert again["mine"].combine(test) == replay.combine(test)
+    assert again["mine"].combine(test) == replay.fused.apply(plain.combine(test))
+    assert again["plain"].combine(test) == plain.combine(test)
+    text = (tmp_path / "ensembles.json").read_text(encoding="utf-8")
+    (tmp_path / "ensembles.json").write_text(text.replace(f'"{name}"', '"warmth"'))
+    with pytest.raises(InputError, match="expected one of temperature"):
+        read_replays(tmp_path)
 
 
 @pytest.mark.parametrize("calibrate", [None, *CALIBRATORS])

@@ -41,11 +41,17 @@ def test_what_is_asked_is_done(corpus):
         corpus,
         "full",
         "ensembles: [mean, stacking]\ncompare:\n  calibrate: temperature\n  subsets: true\n"
+        "  calibrate_fused: temperature\n  crossed: text\n"
         "  by: speaker\n  n_resamples: 200\n  level: 0.9\n  learning_curve: weak\n",
     )
     run(path)
     data = json.loads((corpus / "out-full" / "comparison.json").read_text())
     assert data["settings"]["calibrate"] == "temperature"
+    assert data["settings"]["calibrate_fused"] == "temperature"
+    assert data["groups"]["crossed"] == "text"
+    assert data["groups"]["count_crossed"] >= 5
+    by = data["by"]["speaker"]
+    assert [row["value"] for row in by["gaps"]] == list(by["values"])
     assert data["settings"]["n_resamples"] == 200
     assert data["settings"]["level"] == 0.9
     assert "speaker" in data["by"]
@@ -75,6 +81,9 @@ def test_a_cheap_member_gets_a_curve_unasked_and_another_wish_compares_again(cor
         ("compare: {calibrate: warmth}", "expected one of temperature, vector, isotonic"),
         ("compare: {learning_curve: nobody}", "expected one of words, weak"),
         ("compare: {by: room}", "no column 'room'"),
+        ("compare: {crossed: room}", "crossed: no column 'room'"),
+        ("compare: {crossed: label}", "which is the label"),
+        ("compare: {calibrate_fused: warmth}", "calibrate_fused is 'warmth'; expected one of"),
         ("compare: {level: 2}", "expected a share"),
         ("compare: {n_resamples: 3}", "expected at least 100"),
         ("compare: {subsets: maybe}", "expected true or false"),
