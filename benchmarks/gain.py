@@ -117,35 +117,51 @@ def measure(sets, heads, found):
             draft.replace(RESULTS)
 
 
-def means(found):
-    """Return mean UAR by (set, scale) and head."""
-    groups = {}
+def against_tuned(found):
+    """Return by (set, scale) and head: mean UAR, and mean difference over the draws of both."""
+    draws = {}
     for key, row in found.items():
-        name, _, scale, head = key.split(" | ")
-        groups.setdefault((name, scale), {}).setdefault(head, []).append(row["uar"])
-    return {at: {head: np.mean(v) for head, v in heads.items()} for at, heads in groups.items()}
+        name, repeat, scale, head = key.split(" | ")
+        draws.setdefault((name, scale), {}).setdefault(head, {})[repeat] = row["uar"]
+    return {
+        at: {
+            head: (
+                np.mean(list(mine.values())),
+                np.mean([value - heads["tuned"][repeat] for repeat, value in mine.items()]),
+                len(mine),
+            )
+            for head, mine in heads.items()
+        }
+        for at, heads in sorted(draws.items())
+        if "tuned" in heads
+    }
 
 
 def show(found):
-    grouped = means(found)
+    measured = against_tuned(found)
     sections = (
         ("speech, global", lambda at: at[0] in SPEECH and at[1] == "global"),
         ("speech, within speakers", lambda at: at[1] == "speaker"),
         ("text", lambda at: at[0] not in SPEECH),
     )
+    others = HEADS_TRIED[1:]
     for title, belongs in sections:
-        some = {at: grouped[at] for at in sorted(grouped) if belongs(at)}
-        heads = [h for h in HEADS_TRIED if any(h in row for row in some.values())]
-        full = [row for row in some.values() if all(h in row for h in heads)]
-        rows = [
-            [at[0], *(f"{100 * row[h]:.1f}" if h in row else "-" for h in heads)]
-            for at, row in some.items()
-        ]
-        if full:
-            rows.append(["mean", *(f"{100 * np.mean([r[h] for r in full]):.1f}" for h in heads)])
-            least = [f"{100 * min(r[h] - r['tuned'] for r in full):+.1f}" for h in heads]
-            rows.append(["least against tuned", *least])
-        print(f"\n{title}\n\n{table(['UAR, %', *heads], rows)}")
+        some = {at: row for at, row in measured.items() if belongs(at)}
+        rows = []
+        for at, row in some.items():
+            cells = [f"{100 * row[h][1]:+.1f}" if h in row else "-" for h in others]
+            rows.append([at[0], f"{100 * row['tuned'][0]:.1f}", *cells])
+        mean = [np.mean([row["tuned"][0] for row in some.values()])]
+        gains = [[row[h][1] for row in some.values() if h in row] for h in others]
+        rows.append(
+            ["mean", f"{100 * mean[0]:.1f}"]
+            + [f"{100 * np.mean(gain):+.1f}" if gain else "-" for gain in gains]
+        )
+        print(f"\n{title}\n\n{table(['', 'tuned, UAR in %', *others], rows)}")
+    fewest = {
+        h: min((row[h][2] for row in measured.values() if h in row), default=0) for h in others
+    }
+    print("\ndraws of each speech set, at least:", fewest)
 
 
 def main():

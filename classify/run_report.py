@@ -134,7 +134,8 @@ def _layer(layer: Any) -> str:
 
 def _defaults(trained: Mapping[str, Any], named: Mapping[str, Any]) -> str:
     """Return a line of what the recipe left to the head, and what training settled on."""
-    rest = [f"{md(k)} {md(v)}" for k, v in trained["settings"].items() if k not in named]
+    settings = {**trained["settings"], **({"C": f"{trained['C']:.3g}"} if "C" in trained else {})}
+    rest = [f"{md(k)} {md(v)}" for k, v in settings.items() if k not in named]
     if "shrinkage" in trained:
         rest.append(f"the shrinkage came to {trained['shrinkage']:.2f}")
     if "epochs" in trained:

@@ -56,14 +56,15 @@ class Stored(BaseEstimator):
         Returns
         -------
         dict
-            ``settings``; and ``epochs`` and ``stopped`` of a network, ``shrinkage`` of `LDAHead`.
+            ``settings``; ``epochs`` and ``stopped`` of a network, ``shrinkage`` of `LDAHead`, ``C``
+            of `LogisticHead`.
         """
         hidden = self._unsaved | {"random_state", "widths"}
         settings = self.get_params(deep=False).items()
         found: dict[str, Any] = {
             "settings": {key: _plain(value) for key, value in settings if key not in hidden}
         }
-        for name in ("best_epoch_", "stopped_", "shrinkage_"):
+        for name in ("best_epoch_", "stopped_", "shrinkage_", "C_"):
             if hasattr(self, name):
                 found[{"best_epoch_": "epochs"}.get(name, name[:-1])] = _plain(getattr(self, name))
         return found

@@ -5,9 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify.heads import LDAHead
+from affekt.classify.heads import LDAHead, LogisticHead
 from sklearn.covariance import ledoit_wolf
 from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+from sklearn.linear_model import LogisticRegression
 
 
 def corpus(rows, width, classes=3, seed=0):
@@ -79,3 +80,14 @@ def test_one_clip_per_class_and_settings_out_of_range():
     for wrong in ({"shrinkage": 1.5}, {"shrinkage": "lw"}, {"priors": "flat"}):
         with pytest.raises(InputError, match="expected"):
             LDAHead(**wrong).fit([[0.0], [1.0]], ["a", "b"])
+
+
+def test_logistic_regression_is_as_strong_for_each_clip_however_many_there_are():
+    X, y = corpus(90, 7)
+    ours = LogisticHead().fit(X, y)
+    assert pytest.approx(10 / 90) == ours.C_
+    theirs = LogisticRegression(C=10 / 90, tol=1e-8, max_iter=5000).fit(X, y)
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, atol=1e-3)
+    twice = LogisticHead().fit(np.tile(X, (2, 1)), np.tile(y, 2))
+    np.testing.assert_allclose(twice.coef_, ours.coef_, atol=1e-3)
+    assert LogisticHead(C=0.5).fit(X, y).C_ == 0.5
