@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..cache.errors import InputError
+from .data.altered_copies import altered_copies
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
@@ -243,6 +244,11 @@ def check_near_duplicates(
             continue
         here, there = ((e - train.mean(axis=0)) * scale for e in (train, embeddings[name]))
         pairs = near_duplicates(here, there, threshold=threshold)
+        known = {row for _, row, _ in pairs}
+        for original, row in altered_copies(here, there):
+            if row not in known:
+                [cosine] = _unit(here[[original]]) @ _unit(there[[row]])[0]
+                pairs.append((original, row, float(cosine)))
         if pairs:
             train_ids, ids = parts["train"].ids, parts[name].ids
             shown = [f"{ids[o]} = {train_ids[t]} (cosine {c:.6f})" for t, o, c in pairs]

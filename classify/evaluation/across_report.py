@@ -109,7 +109,9 @@ def _read(place: str) -> tuple[str, Path, dict[str, Any]]:
     name, sign, rest = place.partition("=")
     path = Path(place if Path(place).exists() or not sign else rest)
     folder = path if path.is_dir() else path.parent
-    name = name if sign and not Path(place).exists() else readable_name(folder)
+    if not sign or Path(place).exists():
+        resolved = folder.resolve()
+        name = readable_name(folder) if resolved.name == "out" else resolved.name
     repeats = folder / "repeats.json" if path.is_dir() else path
     if repeats.name == "repeats.json" and repeats.is_file():
         return name, path, json.loads(repeats.read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
 from affekt.classify import leaks
+from affekt.classify.data.altered_copies import altered_copies
 from affekt.classify.splits import splits
 
 
@@ -150,3 +151,25 @@ def test_several_copies_of_one_clip_in_train_do_not_hide_each_other():
     here = np.concatenate([clip, clip[:10] + 0.1 * rng.normal(size=(10, 64))])
     found = leaks.near_duplicates(here, clip[:10] + 0.1 * rng.normal(size=(10, 64)))
     assert [b for _, b, _ in found] == list(range(10))
+
+
+def test_a_copy_that_a_filter_or_noise_changed_is_found_and_different_clips_are_not():
+    """The filter moves two thirds of the features by more than clips differ."""
+    rng = np.random.default_rng(0)
+    voices = rng.normal(size=(30, 120))
+    here = voices[np.arange(240) % 20] + rng.normal(size=(240, 120))
+    there = voices[20 + np.arange(80) % 10] + rng.normal(size=(80, 120))
+    assert altered_copies(here, there) == []
+    assert altered_copies(here[:16], here[:5]) == []  # too few clips to say what is near
+    assert altered_copies(here[:, :40], here[:5, :40]) == []
+    sparse = np.where(rng.random((60, 120)) < 0.1, 1.0, 0.0)  # most values are alike everywhere
+    assert altered_copies(sparse[:50], sparse[50:]) == []
+    filtered = here[:20] + 0.05 * rng.normal(size=(20, 120))
+    filtered[:, :80] += rng.normal(3, 1, size=80)
+    found = altered_copies(here, np.concatenate([there, filtered]))
+    assert found == [(row, 80 + row) for row in range(20)]
+    assert leaks.near_duplicates(here, filtered) == []
+    [split] = splits(clips(), "stratified")
+    values = {name: rng.normal(size=(len(part), 120)) for name, part in split.parts.items()}
+    values["train"] = np.concatenate([values["train"]] * 2)
+    assert leaks.check_near_duplicates(split.parts, values) == []
