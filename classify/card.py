@@ -15,17 +15,11 @@ import yaml
 from ..cache.errors import InputError, nearest, shaped
 from .comparison import Comparison
 from .escape import md
-from .report import test_uses
+from .report import columns, test_uses
 from .serving.usage import pipeline, usage
 
 __all__ = ["model_card"]
 
-MEASURES = {
-    "uar": "UAR",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-}
 TAGS = {
     "audio-classification": "speech-emotion-recognition",
     "text-classification": "emotion-recognition",
@@ -93,7 +87,7 @@ def _front(data: Mapping[str, Any], entry: Mapping[str, Any], kind: str) -> str:
     languages = sorted(language for language in _languages(data) if language)
     scores = [
         {"type": key, "name": label, "value": round(entry["test"][key]["value"], 4)}
-        for key, label in MEASURES.items()
+        for key, label in columns(data)
     ]
     front: dict[str, Any] = {
         "library_name": "affekt",
@@ -125,6 +119,9 @@ def _languages(data: Mapping[str, Any]) -> list[str]:
 def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
     labels = ", ".join(md(label) for label in data["task"]["labels"])
     lines = [f"Classifies clips of speech or text into **{labels}**."]
+    if scales := data["task"].get("dimensions"):
+        told = [f"{md(n)} ({s['range'][0]:g} to {s['range'][1]:g})" for n, s in scales.items()]
+        lines = [f"Predicts numbers for clips of speech or text: **{', '.join(told)}**."]
     if entry["kind"] == "ensemble":
         members = ", ".join(md(member) for member in entry["members"])
         lines.append(f"It is an ensemble ({md(entry['strategy'])}) of {members}.")
@@ -144,34 +141,55 @@ def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
 
 
 def _results(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
-    groups = data["groups"]
+    groups, numeric = data["groups"], data.get("measure") == "ccc"
+    chance = f"chance is {1 / len(data['task']['labels']):.3f} UAR"
+    if numeric:
+        chance = "CCC and r are means over dimensions, the error is a share of the scale's range"
     lines = [
         "## Results",
         "",
         f"On {data['test']['clips']} test clips, {100 * data['settings']['level']:g} % intervals "
-        f"that resample {groups['count']} groups by {md(groups['column'])}; chance is "
-        f"{1 / len(data['task']['labels']):.3f} UAR.",
+        f"that resample {groups['count']} groups by {md(groups['column'])}; {chance}.",
         "",
         "| measure | test |",
         "| --- | ---: |",
     ]
-    for key, label in MEASURES.items():
+    for key, label in columns(data):
         lines.append(f"| {label} | {_score(entry['test'][key])} |")
-    lines += ["", "| label | recall | precision | clips |", "| --- | ---: | ---: | ---: |"]
-    for label, one in entry["test"]["classes"].items():
-        lines.append(
-            f"| {md(label)} | {one['recall']:.3f} | {one['precision']:.3f} | {one['support']} |"
-        )
+    lines += ["", *(_each_dimension(entry) if numeric else _each_label(entry))]
+    lead, title = columns(data)[0]
     for column, table in data["by"].items():
-        lines += ["", f"| {md(column)} | clips | UAR |", "| --- | ---: | ---: |"]
+        lines += ["", f"| {md(column)} | clips | {title} |", "| --- | ---: | ---: |"]
         for value, row in table["values"].items():
-            score = _score(row["systems"][name]["uar"])
+            score = _score(row["systems"][name][lead])
             lines.append(f"| {md(value)} | {row['clips']} | {score} |")
     return "\n".join(lines)
 
 
+def _each_label(entry: Mapping[str, Any]) -> list[str]:
+    lines = ["| label | recall | precision | clips |", "| --- | ---: | ---: | ---: |"]
+    for label, one in entry["test"]["classes"].items():
+        lines.append(
+            f"| {md(label)} | {one['recall']:.3f} | {one['precision']:.3f} | {one['support']} |"
+        )
+    return lines
+
+
+def _each_dimension(entry: Mapping[str, Any]) -> list[str]:
+    lines = [
+        "| dimension | CCC | Pearson r | mean absolute error | clips |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    for name, one in entry["test"]["dimensions"].items():
+        cells = [_score(one[key]) for key in ("ccc", "pearson", "error")]
+        lines.append(f"| {md(name)} | {' | '.join(cells)} | {one['clips']} |")
+    return lines
+
+
 def _score(one: Mapping[str, Any]) -> str:
     interval = one.get("interval")
+    if one["value"] is None:
+        return "-"
     if not interval or None in interval:
         return f"{one['value']:.3f}"
     return f"{one['value']:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"

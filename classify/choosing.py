@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["Part", "choose", "new_model"]
 
 PAUSE = 10.0  # seconds between two lines about one training
-TOLD = ("train_loss", "dev_loss", "dev_uar")
+TOLD = ("train_loss", "dev_loss", "dev_uar", "dev_ccc")
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def choose(
     on_seed: Callable[[int, Predictions], None] = lambda seed, test: None,
     say: Callable[[str], None] = lambda message: None,
 ) -> tuple[Model, dict[str, Any]]:
-    """Fit every candidate, keep the one with the best UAR on dev; of equal ones the first.
+    """Fit every candidate, keep the one with the best UAR (or CCC) on dev; of equal ones the first.
 
     Parameters
     ----------
@@ -78,9 +79,7 @@ def choose(
     InputError
         As `Model.fit`; or several values to choose from and no dev clips.
     """
-    from .metrics import uar
-
-    options = dict(split_options or {})
+    options, shown = dict(split_options or {}), task.measure.upper()
     candidates = list(entry.candidates())
     has_dev = len(part.dev) > 0
     if len(candidates) > 1 and not has_dev:
@@ -94,17 +93,18 @@ def choose(
         model.fit(part.train, part.dev if has_dev else None, test=part.test, **options)
         if _interrupted(model) and not keep_interrupted:
             raise KeyboardInterrupt
-        return (_uar(model, part.dev, task) if has_dev else 0.0), model
+        return (task.score(part.dev, model.predict(part.dev)) if has_dev else 0.0), model
 
     tried = []
-    best_score = -1.0
+    best_score = -math.inf
+    dev_measure, test_measure = f"dev_{task.measure}", f"test_{task.measure}"
     best: Any = None
     chosen: dict[str, Any] = {}
     for candidate in candidates:
         score, model = fit(candidate, entry.random_state)
-        tried.append({**_json(candidate), "dev_uar": score if has_dev else None})
+        tried.append({**_json(candidate), dev_measure: score if has_dev else None})
         if len(candidates) > 1:
-            say(f"{entry.name}: {_words(candidate, candidates)}: dev UAR {score:.3f}")
+            say(f"{entry.name}: {_words(candidate, candidates)}: dev {shown} {score:.3f}")
         if score > best_score:
             best_score, best, chosen = score, model, candidate
         if _interrupted(model):
@@ -119,15 +119,15 @@ def choose(
             test = model.predict(part.test)
             on_seed(seed, test)
             scores = {
-                "dev_uar": score if has_dev else None,
-                "test_uar": uar(list(part.test["label"]), test.label, task.labels),
+                dev_measure: score if has_dev else None,
+                test_measure: task.score(part.test, test),
             }
             record["seeds"].append({"random_state": seed, **scores})
-            say(f"{entry.name}: seed {seed}: dev UAR {score:.3f}")
+            say(f"{entry.name}: seed {seed}: dev {shown} {score:.3f}")
             if has_dev and score > best_score:
                 best_score, best = score, model
-        record["over_seeds"] = _spread([one["test_uar"] for one in record["seeds"]])
-    record["dev_uar"] = best_score if has_dev else None
+        record["over_seeds"] = _spread([one[test_measure] for one in record["seeds"]])
+    record[dev_measure] = best_score if has_dev else None
     record["random_state"] = best.random_state
     record["trained"] = {"head": entry.head, **best.head_.trained_with()}
     if isinstance(entry.scale, str):
@@ -145,7 +145,7 @@ def new_model(
     say: Callable[[str], None],
 ) -> Any:
     """Return a model of one candidate's settings, not trained."""
-    from .heads import HEADS
+    from .heads.registry import heads_for
     from .model import Model
 
     features = []
@@ -156,7 +156,7 @@ def new_model(
             features.append(spaces[name].features(layers=layers, combine=candidate["combine"]))
         except InputError as error:
             entry.at.fail(f"member {entry.name!r}: {error}")
-    head = HEADS[entry.head](**candidate["settings"])
+    head = heads_for(task.kind)[0][entry.head](**candidate["settings"])
     if "callback" in head.get_params():
         head.set_params(callback=_Teller(entry.name, say))
     return Model(head, task, features, scale=entry.scale, random_state=random_state)
@@ -179,12 +179,6 @@ class _Teller:
         self.last = time.monotonic()
         told = [f"{key.replace('_', ' ')} {row[key]:.3f}" for key in TOLD if key in row]
         self.say(f"{self.name}: epoch {row['epoch']}: {', '.join(told)}")
-
-
-def _uar(model: Any, clips: Manifest, task: Task) -> float:
-    from .metrics import uar
-
-    return uar(list(clips["label"]), model.predict(clips).label, task.labels)
 
 
 def _json(candidate: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ REPORT = ("comparison.json", "report.md", "tables.tex", "figures")  # what it wr
 @click.argument("predictions", nargs=-1, metavar="[NAME=]PRED.CSV|RUN...")
 @click.option("--truth", type=click.Path(path_type=Path), help="Manifest with the true labels.")
 @ROOT
-@click.option("--task", help="valence, emotion6, ..., or a YAML file; default: labels as they are.")
+@click.option("--task", help="valence, emotion6, ..., a YAML file; default: labels as they are.")
 @click.option(
     "--where",
     multiple=True,
@@ -73,7 +73,8 @@ def compare(
 ) -> None:
     """Compare prediction files and their ensembles on the same clips.
 
-    Each PRED.CSV has the columns id, label and one probability per class. Members are named by
+    Each PRED.CSV has the columns id, label and one probability per class; of a --task of numbers
+    id and predicted_DIMENSION, as affekt writes them, or DIMENSION. Members are named by
     their file (or its folder, for pred.csv), or as NAME=PRED.CSV. What is learnt or chosen comes
     from --dev. Where only numbers of right clips are known: --counts mean=225 --counts beto=221
     --of 300.
@@ -179,7 +180,8 @@ def _compare(
     elif latex or figures:
         raise InputError("--latex and --figures need -o FOLDER")
     names = _pairs("--rename", rename)
-    members = _members(predictions, names)
+    given = _given(task)
+    members = _members(predictions, names, given)
     clips = read_clips(truth, root, labels_only=True)
     settings: dict[str, Any] = {}
     folds: dict[str, dict[str, str]] = {}
@@ -188,7 +190,7 @@ def _compare(
         clips = _with_parts(clips, folds)
         where, dev_where = (*where, "split=test"), (*dev_where, "split=dev")
     test = _where(clips, where)
-    task_ = _task(task, members, test)
+    task_ = given or _task(members, test)
     if split is not None:
         settings["split"] = _splits(task_.select(clips, blank="drop")[0], folds)
         if len(folds) > 1 and dev:
@@ -199,9 +201,9 @@ def _compare(
     if dev:
         if not dev_where:
             raise InputError("--dev needs --dev-where COLUMN=VALUE or --split to know its clips")
-        settings["dev"] = _members(dev, names)
+        settings["dev"] = _members(dev, names, given)
         settings["dev_truth"] = _where(clips, dev_where)
-    named: list[Any] = [s for s in strategies.split(",") if s and s != "none"]
+    named: Any = tuple(s for s in strategies.split(",") if s and s != "none")
     try:
         comparison = compare(
             members,
@@ -257,7 +259,15 @@ def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) 
         check_output("-o", output / name, inputs, lambda head: ours)
 
 
-def _members(files: Sequence[str], rename: Mapping[str, str]) -> dict[str, Predictions]:
+def _given(name: str | None) -> Task | None:
+    from .task import Task
+
+    return Task.of(name) if name else None
+
+
+def _members(
+    files: Sequence[str], rename: Mapping[str, str], task: Task | None
+) -> dict[str, Predictions]:
     from ..cache.errors import InputError
     from .predictions import Predictions
 
@@ -270,15 +280,16 @@ def _members(files: Sequence[str], rename: Mapping[str, str]) -> dict[str, Predi
             name = Path(given).resolve().parent.name if stem == "pred" else stem
         if name in found:
             raise InputError(f"two members are called {name!r}; name them: NAME={path}")
-        found[name] = Predictions.read(path, rename=rename)
+        if task is None or task.kind == "labels":
+            found[name] = Predictions.read(path, rename=rename)
+        else:
+            found[name] = task.read_predictions(path, rename)
     return found
 
 
-def _task(name: str | None, members: Mapping[str, Predictions], truth: Manifest) -> Task:
+def _task(members: Mapping[str, Predictions], truth: Manifest) -> Task:
     from .task import Task
 
-    if name:
-        return Task.of(name)
     first = next(iter(members.values()))
     more = sorted({str(label) for label in truth["label"]} - set(first.labels))
     if all(member.hard for member in members.values()):

@@ -102,6 +102,11 @@ def predict(
         serving.only_serve()
     chosen = open_system(model, system=system, encoders=encoders)
     check_places(chosen.specs(), encoders)
+    if top is not None and chosen.is_numeric:
+        raise InputError(
+            f"--top {top} is of labels, and {model} predicts numbers ({', '.join(chosen.labels)}); "
+            "leave it out"
+        )
     named = name_clips(inputs, text=text, root=root)
     clips, unread = named.clips, named.failed
     clips = _with_speakers(clips, chosen, speaker, one_speaker)

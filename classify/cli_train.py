@@ -22,7 +22,9 @@ COMMON = [
     click.argument("manifest", type=click.Path(path_type=Path)),
     ROOT,
     click.option("--cache", required=True, type=click.Path(path_type=Path), help="Cache folder."),
-    click.option("--task", required=True, help="valence, emotion6, ..., or a YAML file."),
+    click.option(
+        "--task", required=True, help="valence, emotion6, ..., or a YAML file (labels or numbers)."
+    ),
     click.option(
         "--split",
         default="speaker",
@@ -50,7 +52,12 @@ def common(command: Any) -> Any:
 @click.command()
 @common
 @click.option("--space", "spaces", required=True, multiple=True, help="Space; twice for a fusion.")
-@click.option("--head", required=True, help="logistic, mlp, patch, concat, mean, cross-attention.")
+@click.option(
+    "--head",
+    required=True,
+    help="logistic, lda, mlp, patch; two --space: concat, mean,"
+    " cross-attention; numbers: ridge, regression.",
+)
 @click.option("--layers", default="-1", show_default=True, help="12, all, or 6,12 (together).")
 @click.option("--combine", default="concat", show_default=True, help="concat, mean or mix.")
 @click.option("--scale", default="true", show_default=True, help=SCALE)
@@ -115,11 +122,13 @@ def train(
         click.echo(f"Model: {output}, trained on all {record['refit']['clips']} clips")
         _leave(record)
         return
-    dev = "" if record["dev_uar"] is None else f"dev UAR {record['dev_uar']:.3f}, "
-    click.echo(f"{dev}test UAR {record['test_uar']:.3f} on {record['test_clips']} clips")
+    key = model.task.measure
+    name = key.upper()
+    dev = "" if record[f"dev_{key}"] is None else f"dev {name} {record[f'dev_{key}']:.3f}, "
+    click.echo(f"{dev}test {name} {record[f'test_{key}']:.3f} on {record['test_clips']} clips")
     if "over_seeds" in record:
         over = record["over_seeds"]
-        click.echo(f"test UAR over {over['n']} seeds {over['mean']:.3f}, sd {over['sd']:.3f}")
+        click.echo(f"test {name} over {over['n']} seeds {over['mean']:.3f}, sd {over['sd']:.3f}")
     click.echo(f"Model: {output}")
     _leave(record)
 

@@ -17,6 +17,8 @@ from . import scoring
 from .bootstrap import FEWEST_GROUPS, Resamples, resample
 from .bootstrap_proba import proba_intervals
 from .comparison import Comparison
+from .dimensions.comparing import compare_numbers
+from .dimensions.scales import ScaleTask
 from .ensemble import Ensemble
 from .evaluation.apart import check_apart
 from .evaluation.choice import choice
@@ -137,21 +139,39 @@ def compare(
     """
     _check_numbers(n_resamples, level, random_state)
     task = Task.of(task)
+    folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
+    _check_dev(members, dev, dev_truth)
+    if isinstance(task, ScaleTask):
+        if calibrate or subsets:
+            raise InputError(
+                f"calibrate and subsets are of labels, and the task {task.name!r} is of numbers; "
+                "leave them out"
+            )
+        return compare_numbers(
+            members,
+            truth,
+            task,
+            strategies=("mean",) if strategies == ("mean", "max") else strategies,
+            dev=dev,
+            dev_truth=dev_truth,
+            groups=groups,
+            by=by,
+            all_pairs=all_pairs,
+            allow_overlap=allow_overlap,
+            folds=folds,
+            before_test=before_test,
+            n_resamples=n_resamples,
+            level=level,
+            random_state=random_state,
+        )
     test = Part.of(members, truth, task, "test")
     for column in (*by, *(one for one in (groups, crossed) if one is not None)):
         test.clips[column]  # an InputError where there is none, with the nearest name
     tuning = None
-    if dev is not None or dev_truth is not None:
-        if dev is None or dev_truth is None:
-            raise InputError("dev and dev_truth belong together; expected both or neither")
-        if set(dev) != set(members):
-            raise InputError(
-                f"members on dev {sorted(dev)}, on test {sorted(members)}; expected the same"
-            )
+    if dev is not None and dev_truth is not None:
         tuning = Part.of(dev, dev_truth, task, "dev")
         shared = check_apart(tuning.clips, test.clips, allow=allow_overlap)
         tuning.warnings += shared
-    folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
     combined = combine_all(
         test.members,
         strategies,
@@ -284,6 +304,19 @@ def _check_numbers(n_resamples: int, level: float, random_state: int) -> None:
         raise InputError(f"level is {level}; expected a share from 0.5 to below 1, as 0.95")
     if not 0 <= random_state < 2**32:
         raise InputError(f"random_state is {random_state}; expected a number from 0 below 2^32")
+
+
+def _check_dev(
+    members: Mapping[str, Predictions],
+    dev: Mapping[str, Predictions] | None,
+    dev_truth: Manifest | None,
+) -> None:
+    if (dev is None) != (dev_truth is None):
+        raise InputError("dev and dev_truth belong together; expected both or neither")
+    if dev is not None and set(dev) != set(members):
+        raise InputError(
+            f"members on dev {sorted(dev)}, on test {sorted(members)}; expected the same"
+        )
 
 
 def _few_groups(drawn: Resamples, task: Task, groups: str | None) -> list[str]:

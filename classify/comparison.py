@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.errors import InputError
+from .dimensions.dimension_report import numbers_markdown
 from .drafts import drafted
 from .predictions import Predictions
 from .replay import Replay
@@ -55,7 +56,8 @@ class Comparison:
 
     def report(self) -> str:
         """Return the report as Markdown."""
-        return markdown(_plain(self.data))
+        plain = _plain(self.data)
+        return numbers_markdown(plain) if plain.get("measure") == "ccc" else markdown(plain)
 
     def json(self) -> str:
         """Return the result as JSON."""

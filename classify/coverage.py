@@ -75,4 +75,4 @@ def combine_available(
     for names, clips in groups.items():
         combined = combine({name: members[name].select(clips) for name in names})
         proba[[position[clip] for clip in clips]] = combined.reorder(labels).proba
-    return Predictions(ids, labels, proba)
+    return type(next(iter(members.values())))(ids, labels, proba)

@@ -32,10 +32,13 @@ class Ensemble(ABC):
         What reports call the rule.
     learns
         Whether `fit` looks at the truth of dev.
+    of_numbers
+        Whether it also combines numbers, which are not probabilities.
     """
 
     name = ""
     learns = False
+    of_numbers = False
 
     def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> Ensemble:
         """Learn from the members' predictions on dev and its true labels; fixed rules need none."""
@@ -59,9 +62,9 @@ class Ensemble(ABC):
             If the members do not have the same ids and labels.
         """
         first, stack = joined(members)
-        return Predictions(
-            first.ids, first.labels, distribution(self.rule(stack)), source=f"ensemble {self.name}"
-        )
+        found, kind = self.rule(stack), type(first)
+        made = distribution(found) if kind is Predictions else found
+        return kind(first.ids, first.labels, made, source=f"ensemble {self.name}")
 
     def describe(self) -> dict[str, object]:
         """Return what was learnt, for the report."""
@@ -159,6 +162,7 @@ class MeanEnsemble(Ensemble):
     """
 
     name = "mean"
+    of_numbers = True
 
     def rule(self, stack: np.ndarray) -> np.ndarray:
         """Return the mean over members."""

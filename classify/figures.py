@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.errors import InputError
-from .report import ordered
+from .report import columns, ordered
 
 Data = Mapping[str, Any]
 BLUE, GREY = "#1f5f8b", "#8c8c8c"
@@ -45,7 +45,9 @@ def figures(data: Data, folder: str | PathLike[str], *, suffix: str = "png") -> 
         ) from error
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    jobs: dict[str, Callable[[Any, Data], None]] = {"systems": _systems, "confusion": _confusion}
+    jobs: dict[str, Callable[[Any, Data], None]] = {"systems": _systems}
+    if data.get("measure") != "ccc":
+        jobs["confusion"] = _confusion
     jobs |= {f"by-{_file(column)}": _by(column) for column in data["by"]}
     if data.get("abstain"):
         jobs["abstain"] = _abstain
@@ -66,16 +68,20 @@ def figures(data: Data, folder: str | PathLike[str], *, suffix: str = "png") -> 
 
 
 def _systems(figure: Any, data: Data) -> None:
-    names = ordered(data)[::-1]
+    names, (lead, title) = ordered(data)[::-1], columns(data)[0]
     figure.set_size_inches(6.4, 1.2 + 0.3 * len(names))
     axes = figure.subplots()
     for row, name in enumerate(names):
-        value = data["systems"][name]["test"]["uar"]
+        value = data["systems"][name]["test"][lead]
         colour = BLUE if name == data["chosen"] else GREY
         _bar(axes, value, row, colour)
-    axes.axvline(1 / len(data["task"]["labels"]), color="black", linestyle=":", linewidth=1)
+    axes.axvline(_chance(data), color="black", linestyle=":", linewidth=1)
     axes.set_yticks(range(len(names)), [_plain(name) for name in names])
-    axes.set_xlabel("UAR on test (dotted: chance)")
+    axes.set_xlabel(f"{title} on test (dotted: chance)")
+
+
+def _chance(data: Data) -> float:
+    return 0.0 if data.get("measure") == "ccc" else 1 / len(data["task"]["labels"])
 
 
 def _confusion(figure: Any, data: Data) -> None:
@@ -96,17 +102,18 @@ def _confusion(figure: Any, data: Data) -> None:
 def _by(column: str) -> Callable[[Any, Data], None]:
     def draw(figure: Any, data: Data) -> None:
         part, names = data["by"][column]["values"], ordered(data)[:5]
+        lead, title = columns(data)[0]
         axes = figure.subplots()
         for place, name in enumerate(names):
             colour = f"C{place}"
             for row, value in enumerate(part.values()):
                 height = row + 0.14 * (place - (len(names) - 1) / 2)
-                _bar(axes, value["systems"][name]["uar"], height, colour)
+                _bar(axes, value["systems"][name][lead], height, colour)
             axes.plot([], [], "o", color=colour, label=_plain(name))
-        axes.axvline(1 / len(data["task"]["labels"]), color="black", linestyle=":", linewidth=1)
+        axes.axvline(_chance(data), color="black", linestyle=":", linewidth=1)
         axes.set_yticks(range(len(part)), [f"{_plain(v)} ({r['clips']})" for v, r in part.items()])
         axes.invert_yaxis()
-        axes.set_xlabel("UAR")
+        axes.set_xlabel(title)
         axes.legend(fontsize="small")
 
     return draw

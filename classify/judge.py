@@ -120,7 +120,8 @@ def judge(
     }
     comparison.write(folder)
     write_replays(folder, comparison.replays)
-    _append(folder / "report.md", describe_run(comparison.data["run"], ready.labelled.source))
+    told = describe_run(comparison.data["run"], ready.labelled.source, ready.task.measure.upper())
+    _append(folder / "report.md", told)
     if len(shared) < len(everything):
         strategies = recipe.ensembles if len(tests) > 1 else ()
         wide = _wide(tests, everything, strategies)

@@ -6,11 +6,15 @@ import unicodedata
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import yaml
 
 from ..cache.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from ..cache.manifest import Manifest
+    from .task import Task
 
 
 class Resolved(NamedTuple):
@@ -117,3 +121,23 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
 
 def _text(word: object) -> str:
     return unicodedata.normalize("NFC", str(word))
+
+
+def unknown_labels(task: Task, unknown: Mapping[str, list[int]], clips: Manifest) -> str:
+    """Return the message for raw labels that a task does not know: raw label to its rows."""
+    known = sorted(task.map)
+    parts = []
+    for raw, rows in list(unknown.items())[:10]:
+        name = repr(raw) if raw else "blank"
+        plural = "row" if len(rows) == 1 else "rows"
+        hint = nearest(raw.strip().casefold(), known) if raw else ""
+        parts.append(f"  {name} ({len(rows)} {plural}, first in line {clips.line(rows[0])}).{hint}")
+    more = f"\n  and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+    noun = "a label" if len(unknown) == 1 else f"{len(unknown)} labels"
+    return (
+        f"{clips.source}: the task {task.name!r} does not know {noun}:\n"
+        + "\n".join(parts)
+        + more
+        + f"\nExpected labels of {', '.join(task.labels)}. Correct the manifest, or map them "
+        f"in a task file (extends: {task.name}, with synonyms, leave_out or ignore_case)."
+    )

@@ -6,68 +6,72 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .escape import latex
-from .report import COLUMNS, ordered
+from .report import columns, ordered
 
 Data = Mapping[str, Any]
 
 
 def systems_table(data: Data) -> str:
-    """Return the main table: UAR with interval first, then the other measures.
+    """Return the main table: UAR (or CCC) with interval first, then the other measures.
 
     The system that dev chose is set in bold.
     """
     level = f"{100 * data['settings']['level']:g}"
-    rows = []
+    rows, shown = [], columns(data)
     for name in ordered(data):
         test = data["systems"][name]["test"]
         cells = [_bold(latex(name), name == data["chosen"])]
-        cells += [_score(test[key], with_interval=key == "uar") for key, _ in COLUMNS]
+        cells += [_score(test[key], with_interval=key == shown[0][0]) for key, _ in shown]
         rows.append(cells)
     caption = (
         f"Systems on {data['test']['clips']} test clips ({data['groups']['count']} groups); "
         rf"{level}\,\% intervals by clustered bootstrap."
     )
-    return _table(["system", *(title for _, title in COLUMNS)], rows, caption, "tab:systems")
+    return _table(["system", *(title for _, title in shown)], rows, caption, "tab:systems")
 
 
 def by_table(data: Data, column: str) -> str:
-    """Return UAR by a column, one system per column of the table, at most six."""
+    """Return UAR (or CCC) by a column, one system per column of the table, at most six."""
     part, names = data["by"][column], ordered(data)[:6]
+    lead, title = columns(data)[0]
     rows = [
         [
             latex(value or "(blank)"),
             str(row["clips"]),
-            *(_score(row["systems"][name]["uar"]) for name in names),
+            *(_score(row["systems"][name][lead]) for name in names),
         ]
         for value, row in part["values"].items()
     ]
-    mean = [f"{part['macro'][name]['uar']:.3f}" for name in names]
-    pooled = [_score(data["systems"][name]["test"]["uar"]) for name in names]
+    mean = [f"{part['macro'][name][lead]:.3f}" for name in names]
+    pooled = [_score(data["systems"][name]["test"][lead]) for name in names]
     rows += [["mean", "", *mean], ["pooled", str(data["test"]["clips"]), *pooled]]
     header = [latex(column), "clips", *map(latex, names)]
-    return _table(header, rows, f"UAR by {latex(column)}.", f"tab:{_key(column)}")
+    return _table(header, rows, f"{title} by {latex(column)}.", f"tab:{_key(column)}")
 
 
 def pairs_table(data: Data) -> str:
     """Return the pairs of the chosen system (else of the best) with the others."""
-    first = data["chosen"] or ordered(data)[0]
+    first, (lead, title) = data["chosen"] or ordered(data)[0], columns(data)[0]
+    what = "right" if lead == "uar" else "groups better"
     rows = []
     for pair in data["pairs"]:
         if first not in (pair["a"], pair["b"]):
             continue
         mine = pair["a"] == first
         other, sign = (pair["b"], 1) if mine else (pair["a"], -1)
-        counts = [pair["right_a"], pair["right_b"]][:: 1 if mine else -1]
+        kind = "right" if lead == "uar" else "groups"
+        suffix = "" if lead == "uar" else "_better"
+        counts = [pair[f"{kind}_{one}{suffix}"] for one in ("ab" if mine else "ba")]
         rows.append(
             [
                 latex(other),
                 f"{counts[0]} vs {counts[1]}",
-                f"{sign * pair['uar_difference']:+.3f}",
-                _p(pair["p_uar"]),
-                _p(pair["p_uar_corrected"]),
+                f"{sign * pair[f'{lead}_difference']:+.3f}",
+                _p(pair[f"p_{lead}"]),
+                _p(pair[f"p_{lead}_corrected"]),
             ]
         )
-    header = [f"{latex(first)} vs", "right", r"$\Delta$UAR", "$p$", "$p$ corrected"]
+    header = [f"{latex(first)} vs", what, rf"$\Delta${title}", "$p$", "$p$ corrected"]
     caption = (
         f"{latex(first)} against the others; $p$ of exchanging systems within whole groups, and "
         "corrected by step-down max-T."

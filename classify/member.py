@@ -43,19 +43,26 @@ WRITTEN = re.compile(
 )
 
 
-def check_head(entry: MemberEntry) -> None:
+def check_head(entry: MemberEntry, task: Task) -> None:
     """Check head and settings of a member before any work.
 
     Raises
     ------
     InputError
-        Unknown head, unknown or impossible setting; with the recipe's file and line.
+        Unknown head, or one for another kind of task; unknown or impossible setting; with the
+        recipe's file and line.
     """
-    from .heads import HEADS
+    from .heads.registry import heads_for
 
     if not entry.head:
         return
     keys = entry.at.value
+    HEADS, others = heads_for(task.kind)
+    if entry.head in others:
+        keys["head"].fail(
+            f"member {entry.name!r}: the head {entry.head!r} predicts {others.what}, and the task "
+            f"{task.name!r} is of {HEADS.what}; expected one of {', '.join(HEADS)}"
+        )
     if entry.head not in HEADS:
         keys["head"].fail(
             f"unknown head {entry.head!r} in member {entry.name!r}; expected one of "
@@ -94,21 +101,21 @@ def member_files(folder: Path) -> list[Path]:
     return [folder / RECORD, *(folder / name for name in record["files"])]
 
 
-def read_member(folder: Path, labels: Sequence[str]) -> tuple[Predictions, Predictions | None, Any]:
+def read_member(folder: Path, task: Task) -> tuple[Predictions, Predictions | None, Any]:
     """Return predictions of test and of dev, and the record, from a member's folder."""
     record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     dev = folder / "dev.csv"
     return (
-        Predictions.read(folder / "pred.csv", labels=labels),
-        Predictions.read(dev, labels=labels) if dev.is_file() else None,
+        task.read_predictions(folder / "pred.csv"),
+        task.read_predictions(dev) if dev.is_file() else None,
         record,
     )
 
 
-def read_seeds(folder: Path, labels: Sequence[str]) -> dict[str, Predictions]:
+def read_seeds(folder: Path, task: Task) -> dict[str, Predictions]:
     """Return predictions of test by seed, from a member's folder; empty where it has one seed."""
     found = sorted((folder / SEEDS).glob("*.csv"), key=lambda path: (len(path.stem), path.stem))
-    return {path.stem: Predictions.read(path, labels=labels) for path in found}
+    return {path.stem: task.read_predictions(path) for path in found}
 
 
 def train_member(
@@ -241,7 +248,7 @@ def _joined(parts: Sequence[Predictions]) -> Predictions:
     if len(parts) == 1:
         return parts[0]
     ids = [name for part in parts for name in part.ids]
-    return Predictions(ids, parts[0].labels, np.concatenate([part.proba for part in parts]))
+    return parts[0].like(ids, np.concatenate([part.proba for part in parts]))
 
 
 def _append_history(path: Path, model: str, head: Any) -> None:

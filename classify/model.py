@@ -7,7 +7,6 @@ on. It saves to a folder that runs no code when loaded.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from inspect import signature
 from pathlib import Path
@@ -127,12 +126,7 @@ class Model(Predicts):
             parts = {"train": train, "test": test} | ({"dev": dev} if dev is not None else {})
             spaces = [one.space for one in self.features]
             refuse_leaks(parts, spaces, allow_speaker_overlap, allow_duplicates)
-        counts = Counter(train["label"])
-        if len(counts) < 2:
-            raise InputError(
-                f"all {len(train)} clips of train have the label {next(iter(counts))!r}; "
-                f"expected at least two of {', '.join(self.task.labels)}"
-            )
+        self.task.check_train(train)
         values = self._read(train, self.features)
         check_sides(values, self.features)
         self.scaling = Scaling(self.scaling.scale).fit(values, train)
@@ -140,11 +134,11 @@ class Model(Predicts):
         if dev is not None and "X_dev" in signature(self.head.fit).parameters:
             extra = {
                 "X_dev": self.scaling.apply(self._read(dev, self.features), dev),
-                "y_dev": dev["label"].astype(str),
+                "y_dev": self.task.targets(dev),
             }
         self.head_ = self._prepared_head()
         with few_threads(values.size):
-            self.head_.fit(self.scaling.apply(values, train), train["label"].astype(str), **extra)
+            self.head_.fit(self.scaling.apply(values, train), self.task.targets(train), **extra)
         self.record = {
             "train": describe(train),
             "dev": describe(dev) if dev is not None else None,
@@ -285,9 +279,7 @@ class Model(Predicts):
         own |= set(model.scaling.arrays())
         if extra := sorted(n for n in arrays if not n.startswith("head.") and n not in own):
             raise InputError(f"{source}: tensors that belong to nothing: {', '.join(extra)}")
-        unknown = sorted(set(map(str, model.head_.classes_)) - set(task.labels))
-        if unknown:
-            raise InputError(f"{source}: the head knows labels the task does not: {unknown}")
+        task.check_head(model.head_, source)
         width = sum(need.width for need in model.needs)
         if width != model.head_.n_features_in_:
             raise InputError(
@@ -383,8 +375,4 @@ class Model(Predicts):
         return head.set_params(**told)
 
     def _named(self, ids: list[str], values: np.ndarray) -> Predictions:
-        found = np.asarray(self.head_.predict_proba(values), dtype=np.float64)
-        proba = np.zeros((len(ids), len(self.task.labels)))
-        columns = [self.task.labels.index(str(label)) for label in self.head_.classes_]
-        proba[:, columns] = found / found.sum(axis=1, keepdims=True)
-        return Predictions(ids, self.task.labels, proba)
+        return self.task.predicted(ids, self.head_, values)

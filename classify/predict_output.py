@@ -14,6 +14,7 @@ import click
 
 from ..cache.errors import listed
 from .cli_run import say
+from .dimensions.estimates import PREFIX, Estimates
 from .drafts import drafted
 from .escape import cell
 from .sides import Reason, told_reason
@@ -28,6 +29,7 @@ __all__ = ["SHOWN", "as_rows", "is_output", "print_json", "say_remarks", "show",
 FEW = 5  # clips of one reason that are named one by one
 SHOWN = 20  # clips that are told readably; more are a table
 STARTS = (("id", "label"), ("id", "start", "end", "label"))  # of headers; labels follow
+SPAN = ["id", "start", "end"]  # of windows, before the columns of numbers
 
 
 def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -> None:
@@ -105,8 +107,17 @@ def is_output(head: bytes) -> bool:
     lines = head.decode("utf-8", "replace").splitlines()[:2]
     try:
         if lines[0].startswith("{"):
-            return {"id", "label", "score", "scores"} <= json.loads(lines[0]).keys()
+            found = json.loads(lines[0])
+            numbers = found.get("values")
+            return {"id", "label", "score", "scores"} <= found.keys() or (
+                {"id", "values"} <= found.keys()
+                and isinstance(numbers, dict)
+                and all(isinstance(one, float) for one in numbers.values())
+            )
         header, *rows = csv.reader(lines)
+        if columns := [name for name in header if name.startswith(PREFIX)]:
+            numbers = [float(one) for row in rows for one in row[len(header) - len(columns) :]]
+            return header[: len(header) - len(columns)] in (["id"], SPAN) and len(numbers) > 0
         after = next(len(names) for names in STARTS if tuple(header[: len(names)]) == names)
         sums = [math.fsum(float(cell) for cell in row[after:]) for row in rows]
     except (ValueError, AttributeError, StopIteration, csv.Error):
@@ -131,9 +142,13 @@ def print_json(value: Any) -> None:
 def as_rows(
     predictions: Predictions, top: int | None, extra: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return one row of JSON for each clip, with its `top` labels and what there is besides."""
+    """Return one row of JSON for each clip: its `top` labels (or numbers), and what is besides."""
     rows = []
     for name, label, proba in predictions:
+        if isinstance(predictions, Estimates):
+            values = dict(zip(predictions.labels, proba.tolist(), strict=True))
+            rows.append({"id": name, "values": values} | dict(extra.get(name, {})))
+            continue
         order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
         scores = {predictions.labels[k]: float(proba[k]) for k in order}
         row = {"id": name, "label": label, "score": scores[label], "scores": scores}
@@ -142,18 +157,25 @@ def as_rows(
 
 
 def _readable(row: dict[str, Any]) -> str:
-    """One clip for people: label, confidence, every probability with a bar."""
+    """One clip for people: label, confidence, every probability with a bar; or numbers."""
+    if "values" in row:
+        width = max(len(name) for name in row["values"])
+        lines = [f"  {name:<{width}}  {value:8.3f}" for name, value in row["values"].items()]
+        return "\n".join([row["id"], *lines, *_heard(row)])
     width = max(len(label) for label in row["scores"])
     lines = [row["id"], f"{row['label']} ({row['score']:.1%})"]
     for label, score in row["scores"].items():
         lines.append(f"  {label:<{width}}  {score:6.1%}  {'#' * round(30 * score)}".rstrip())
-    if row.get("asr"):
-        lines.append(f"  heard by {row['asr']}: {row['text']!r}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_heard(row)])
+
+
+def _heard(row: Mapping[str, Any]) -> list[str]:
+    return [f"  heard by {row['asr']}: {row['text']!r}"] if row.get("asr") else []
 
 
 def _table(predictions: Predictions) -> Sequence[str]:
-    lines = [",".join(["id", "label", *predictions.labels])]
-    for name, label, proba in predictions:
-        lines.append(",".join([cell(name), label, *(f"{value:.4f}" for value in proba)]))
+    lines = [",".join(["id", *predictions.columns])]
+    for name, label, row in predictions:
+        first = [cell(name), label] if label else [cell(name)]
+        lines.append(",".join([*first, *(f"{value:.4f}" for value in row)]))
     return lines

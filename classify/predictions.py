@@ -14,17 +14,18 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 
 from ..cache.errors import InputError, check_characters, listed, nearest
 from ..cache.manifest.columns import normal
+from .distributions import EXACT, remedy, undo_rounding
 from .drafts import drafted
 from .escape import defused, restored
 from .task_spec import check_columns
 
 SUM_TOLERANCE = 1e-3
-EXACT = 1e-9
 
 
 class Predictions:
@@ -81,10 +82,10 @@ class Predictions:
         twice = [i for i, count in Counter(self.ids).items() if count > 1]
         if twice:
             raise InputError(f"{source}: ids come twice: {_some(twice)}; expected each id once")
-        self.proba = self._distributions(values)
+        self.proba = self._checked(values)
         self.proba.flags.writeable = False
 
-    def _distributions(self, values: np.ndarray) -> np.ndarray:
+    def _checked(self, values: np.ndarray) -> np.ndarray:
         with np.errstate(invalid="ignore"):
             values[(values < 0) & (values > -EXACT)] = 0  # the last digit of a softmax
             # Summed in order of size, so that the order of the columns cannot move the last digit.
@@ -101,7 +102,7 @@ class Predictions:
                 raise InputError(
                     f"{self.source}: probabilities {reason} for {_some([self.ids[i] for i in at])} "
                     f"(first row: {first}); expected a distribution over {', '.join(self.labels)} "
-                    f"within {SUM_TOLERANCE:g} in each row.{_remedy(values, total)}"
+                    f"within {SUM_TOLERANCE:g} in each row.{remedy(values, total)}"
                 )
         off = np.abs(total - 1) > EXACT
         if off.any():
@@ -126,6 +127,15 @@ class Predictions:
     __hash__ = None  # type: ignore[assignment]
 
     @property
+    def columns(self) -> list[str]:
+        """Names of the columns of a file, after id."""
+        return ["label", *map(defused, self.labels)]
+
+    def cells(self, label: str, row: np.ndarray) -> list[str]:
+        """Return a row as these columns have it; digits read back equal."""
+        return [defused(label), *map(_digits, row.tolist())]
+
+    @property
     def codes(self) -> np.ndarray:
         """Position of the most probable label, `(clips,)`; ties go to the first in task order."""
         return self.proba.argmax(axis=1)
@@ -135,7 +145,7 @@ class Predictions:
         """The most probable label of each clip; a tie goes to the first in task order."""
         return [self.labels[code] for code in self.codes]
 
-    def align(self, ids: Sequence[str]) -> Predictions:
+    def align(self, ids: Sequence[str]) -> Self:
         """Return the predictions in the order of `ids`, which must be the same set.
 
         Raises
@@ -166,7 +176,7 @@ class Predictions:
             raise InputError(f"{self.source}: joined with ids that come twice")
         return self._take([position[i] for i in ids])
 
-    def select(self, ids: Sequence[str]) -> Predictions:
+    def select(self, ids: Sequence[str]) -> Self:
         """Return the predictions of `ids` only, in that order.
 
         Raises
@@ -183,11 +193,12 @@ class Predictions:
             )
         return self._take([position[i] for i in ids])
 
-    def _take(self, rows: Sequence[int]) -> Predictions:
-        ids = [self.ids[row] for row in rows]
-        return Predictions(
-            ids, self.labels, self.proba[list(rows)], hard=self.hard, source=self.source
-        )
+    def like(self, ids: Sequence[str], proba: object) -> Self:
+        """Return predictions of the same kind and labels for other clips."""
+        return type(self)(ids, self.labels, proba, hard=self.hard, source=self.source)
+
+    def _take(self, rows: Sequence[int]) -> Self:
+        return self.like([self.ids[row] for row in rows], self.proba[list(rows)])
 
     def reorder(self, labels: Sequence[str]) -> Predictions:
         """Return the predictions with the columns in the order of `labels`, the same set.
@@ -219,14 +230,13 @@ class Predictions:
                 + ". Name the pairs in a map (rename) if they mean the same"
             )
         columns = [self.labels.index(label) for label in labels]
-        return Predictions(
-            self.ids, labels, self.proba[:, columns], hard=self.hard, source=self.source
-        )
+        proba = self.proba[:, columns]
+        return type(self)(self.ids, labels, proba, hard=self.hard, source=self.source)
 
     def renamed(self, names: Mapping[str, str]) -> Predictions:
         """Return the predictions with labels renamed; names that are not there are no error."""
         labels = [names.get(label, label) for label in self.labels]
-        return Predictions(self.ids, labels, self.proba, hard=self.hard, source=self.source)
+        return type(self)(self.ids, labels, self.proba, hard=self.hard, source=self.source)
 
     @classmethod
     def one_hot(
@@ -323,9 +333,9 @@ class Predictions:
                 except ValueError:
                     raise InputError(
                         f"{path}: line {rows[row + 1][0]}, column {name!r}: {cell!r}; "
-                        "expected a probability"
+                        "expected a number"
                     ) from None
-        _rounded([row for _, row in rows[1:]], [header.index(name) for name in given], proba)
+        cls._rounded([row for _, row in rows[1:]], [header.index(n) for n in given], proba)
         names = [rename.get(name, name) for name in given]
         result = cls(cells["id"], names, proba, source=str(path))
         if labels is not None:
@@ -346,6 +356,10 @@ class Predictions:
                     "class. Correct the file, or drop the label column"
                 )
 
+    @staticmethod
+    def _rounded(rows: Sequence[Sequence[str]], columns: Sequence[int], values: np.ndarray) -> None:
+        undo_rounding(rows, columns, values)
+
     def write(self, path: str | PathLike[str]) -> None:
         """Write `pred.csv`: id, label, one column per class; digits and ids read back equal.
 
@@ -365,31 +379,8 @@ class Predictions:
         with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             quoting = csv.QUOTE_ALL if "\r" in names else csv.QUOTE_MINIMAL
             writer = csv.writer(file, lineterminator="\n", quoting=quoting)
-            writer.writerow(["id", "label", *map(defused, self.labels)])
-            writer.writerows([*map(defused, t), *map(_digits, p.tolist())] for *t, p in self)
-
-
-def _remedy(values: np.ndarray, total: np.ndarray) -> str:
-    """Return what numbers that are not probabilities may be, and what to do."""
-    if not np.isfinite(values).all():
-        return ""
-    if (values < 0).any() or values.max() > 100.5:
-        return " If they are logits or log-probabilities, take their softmax first"
-    if (np.abs(total - 100) <= 1).all():
-        return " They look like per cent: divide them by 100"
-    if values.max() <= 1:
-        return " If they are one yes or no for each label (sigmoid), divide each row by its sum"
-    return ""
-
-
-def _rounded(rows: Sequence[Sequence[str]], columns: Sequence[int], proba: np.ndarray) -> None:
-    """Divide rows by their sums, in place, where rounding of the cells explains their distance."""
-    fractions = [row[c].strip().partition(".")[2] for row in rows for c in columns]
-    digits = max(map(len, fractions))
-    total = proba.sum(axis=1, keepdims=True)
-    near = np.abs(total - 1) <= len(columns) * 0.5 * 10.0**-digits + EXACT
-    if 2 <= digits <= 4 and near.all() and "".join(fractions).isdigit():
-        proba /= total
+            writer.writerow(["id", *self.columns])
+            writer.writerows([defused(name), *self.cells(label, row)] for name, label, row in self)
 
 
 def _digits(value: float) -> str:

@@ -18,6 +18,7 @@ from ..cache.cache import Cache
 from ..cache.errors import InputError, nearest
 from ..cache.manifest import Manifest
 from ..cache.spec import Spec
+from .dimensions.in_recipes import with_ensembles
 from .experiments.given_models import with_models
 from .experiments.opened import Opened, recall
 from .located import Located
@@ -113,7 +114,7 @@ def prepare(recipe: Recipe) -> Prepared:
     labelled, left_out = _at(
         recipe.at["manifest"], lambda: task.select(clips, blank=recipe.unlabelled)
     )
-    recipe = with_models(recipe, task)
+    recipe = with_models(with_ensembles(recipe, task), task)
     ready = Prepared(recipe, task, clips, labelled, left_out, Cache(recipe.cache), {})
     used = dict.fromkeys(name for member in recipe.members.values() for name in member.on)
     entries = [recipe.encoders[name] for name in recipe.encoders if name in used]

@@ -24,46 +24,55 @@ COLUMNS = (
     ("macro_f1", "macro F1"),
     ("weighted_f1", "weighted F1"),
 )
+NUMBERS = (("ccc", "CCC"), ("pearson", "Pearson r"), ("error", "error"))
 MOST_PAIRS = 45
 
 
+def columns(data: Data) -> tuple[tuple[str, str], ...]:
+    """Return the measures of the main table and their titles; dev chose by the first."""
+    return NUMBERS if data.get("measure") == "ccc" else COLUMNS
+
+
 def ordered(data: Data) -> list[str]:
-    """Return the systems: what dev chose, then by dev UAR; without dev by test UAR, then by name.
+    """Return the systems: what dev chose, then by dev UAR (or CCC); without dev by that on test.
 
     Sorted by test, the first row would be the luckiest one.
     """
-    systems = data["systems"]
+    systems, lead = data["systems"], columns(data)[0][0]
 
     def place(name: str) -> tuple[bool, float, float, str]:
-        dev = systems[name]["dev"]["uar"] if systems[name]["dev"] else -1.0
-        return name != data["chosen"], -dev, -systems[name]["test"]["uar"]["value"], name
+        dev = (systems[name]["dev"] or {}).get(lead)
+        test = systems[name]["test"][lead]["value"]
+        dev, test = (-1.0 if one is None else one for one in (dev, test))
+        return name != data["chosen"], -dev, -test, name
 
     return sorted(systems, key=place)
 
 
 def text_table(data: Data) -> str:
     """Return the main table as plain text, with intervals; * marks what dev chose."""
-    rows = [["system", *(title for _, title in COLUMNS)]]
+    shown = columns(data)
+    rows = [["system", *(title for _, title in shown)]]
     for name in ordered(data):
         mark = " *" if name == data["chosen"] else ""
         test = data["systems"][name]["test"]
-        rows.append([name + mark, *(score(test[key]) for key, _ in COLUMNS)])
+        rows.append([name + mark, *(score(test[key]) for key, _ in shown)])
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = [
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
     foot = [
-        f"{data['test']['clips']} test clips, {data['groups']['count']} {_groups(data)}; "
+        f"{data['test']['clips']} test clips, {data['groups']['count']} {groups_of(data)}; "
         f"{100 * data['settings']['level']:g} % intervals"
     ]
     if data["groups"]["count"] < FEWEST_GROUPS:
         foot[0] = (
-            f"{data['test']['clips']} test clips, {data['groups']['count']} {_groups(data)}: too "
+            f"{data['test']['clips']} test clips, {data['groups']['count']} {groups_of(data)}: too "
             "few for intervals"
         )
     if data["chosen"]:
-        foot.append("* chosen on dev; the others by dev UAR")
+        foot.append(f"* chosen on dev; the others by dev {shown[0][1]}")
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *foot])
 
 
@@ -71,7 +80,7 @@ def markdown(data: Data) -> str:
     """Return the whole report as Markdown."""
     sections = [
         _head(data),
-        _warnings(data),
+        warnings_of(data),
         _main(data),
         report_more.each_group(data, ordered(data)),
         _pairs(data),
@@ -84,7 +93,7 @@ def markdown(data: Data) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
-def _groups(data: Data, count: int | None = None) -> str:
+def groups_of(data: Data, count: int | None = None) -> str:
     """Return what to call the test groups (or so many of dev)."""
     column, groups = data["groups"]["column"], data["groups"]["count"]
     single = count is None and groups == data["test"]["clips"]
@@ -99,10 +108,10 @@ def _head(data: Data) -> str:
         lines.append(
             f"Chosen on dev: **{md(data['chosen'])}**. On test its UAR is "
             f"**{score(chosen['test']['uar'])}**, on {test['clips']} clips of "
-            f"{data['groups']['count']} {md(_groups(data))}; chance is "
+            f"{data['groups']['count']} {md(groups_of(data))}; chance is "
             f"{1 / len(data['task']['labels']):.3f}."
         )
-        lines.append(f"\n{_how_chosen(data)}")
+        lines.append(f"\n{how_chosen(data)}")
     else:
         lines.append(
             f"{len(data['systems'])} systems on {test['clips']} test clips. There was no dev, so "
@@ -140,19 +149,20 @@ def test_uses(uses: Data) -> str:
     )
 
 
-def _how_chosen(data: Data) -> str:
+def how_chosen(data: Data) -> str:
     """Say among how many the choice was made, on what, and how firm it is."""
     counts, dev, found = candidates(data), data["dev"], data["choice"]
     parts = [f"{n} {what}" for what, n in counts.items() if n and what not in ("all", "systems")]
     more = f" ({counts['systems']} systems and, before them, {', '.join(parts)})" if parts else ""
     groups = found["groups"]
-    value = data["systems"][data["chosen"]]["dev"]["uar"]
-    where = f"{dev['clips']} clips of {groups} {md(_groups(data, groups))}"
+    lead, title = columns(data)[0]
+    value = data["systems"][data["chosen"]]["dev"][lead]
+    where = f"{dev['clips']} clips of {groups} {md(groups_of(data, groups))}"
     if counts["all"] == 1:
-        return f"It is the only candidate. Its UAR on dev, {where}, is {value:.3f}."
+        return f"It is the only candidate. Its {title} on dev, {where}, is {value:.3f}."
     text = (
-        f"It is the best of {counts['all']} candidates{more} by UAR on dev, {where}. Its dev UAR "
-        f"of {value:.3f} is too high, because the best of many is picked partly for its luck"
+        f"It is the best of {counts['all']} candidates{more} by {title} on dev, {where}. Its dev "
+        f"{title} of {value:.3f} is too high, because the best of many is picked partly for its luck"
     )
     if found["same"] is None:
         return f"{text}. Dev is one group, so nothing can be said of how firm the choice is."
@@ -164,7 +174,8 @@ def _how_chosen(data: Data) -> str:
     )
 
 
-def _warnings(data: Data) -> str:
+def warnings_of(data: Data) -> str:
+    """Return the section of warnings; blank where there is none."""
     if not data["warnings"]:
         return ""
     return "## Warnings\n\n" + "\n".join(f"- {md(text)}" for text in data["warnings"])
@@ -183,7 +194,7 @@ def _main(data: Data) -> str:
         for row, name in zip(rows, ordered(data), strict=True):
             row.append(score(data["systems"][name]["test"]["uar_present"]))
     percent = f"{100 * data['settings']['level']:g}"
-    count, column = data["groups"]["count"], md(_groups(data))
+    count, column = data["groups"]["count"], md(groups_of(data))
     if count < FEWEST_GROUPS:
         text = f"No intervals: they need at least {FEWEST_GROUPS}, and there are {count} {column}."
     else:
@@ -258,7 +269,7 @@ def _pairs(data: Data) -> str:
         shown = [pair for pair in pairs if best in (pair["a"], pair["b"])]
     lines = [f"- {md(pair['sentence'])}" for pair in shown]
     title = f"{md(first)} against each other system" if first else "all pairs of systems"
-    column = md(_groups(data))
+    column = md(groups_of(data))
     count = pairs[0]["groups"]
     text = [f"## Differences: {title}", ""]
     if count < FEWEST_GROUPS:
@@ -354,7 +365,7 @@ def _by(data: Data, column: str) -> str:
     pooled = [score(data["systems"][name]["test"]["uar"]) for name in names]
     rows.append([f"mean over {md(column)}", "", "", *macro])
     rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
-    header = [md(column), "clips", md(_groups(data)), *map(md, names)]
+    header = [md(column), "clips", md(groups_of(data)), *map(md, names)]
     best = data["chosen"] or names[0]
     rest = COLUMNS[1:]  # UAR is in the first table
     single = []
@@ -366,13 +377,13 @@ def _by(data: Data, column: str) -> str:
     if count >= FEWEST_GROUPS:
         text += (
             f" The interval of the mean is over the {count} values of {md(column)}: what another "
-            f"{md(column)} would give. The pooled one is over {md(_groups(data))}: what others of "
-            f"these values of {md(column)} would give."
+            f"{md(column)} would give. The pooled one is over {md(groups_of(data))}: what others "
+            f"of these values of {md(column)} would give."
         )
     else:
         text += (
             f" {count} values of {md(column)} are too few to say what another one would give: the "
-            f"intervals are over {md(_groups(data))}."
+            f"intervals are over {md(groups_of(data))}."
         )
     warned: dict[str, list[str]] = {}
     for value, row in part["values"].items():

@@ -143,6 +143,9 @@ def _run_key(ready: Prepared, stored: Mapping[str, Stored]) -> str:
             "report": REPORT,
             "task": ready.task.hash,
             "clips": ready.labelled.hash,
+            **(
+                {} if ready.task.kind == "labels" else {"rated": ready.task.answers(ready.labelled)}
+            ),
             "split": _split_key(ready),
             "members": {name: one.describe() for name, one in recipe.members.items()},
             "ensembles": recipe.ensembles,
@@ -300,8 +303,8 @@ def _once(
             )
             outcome.did.append(f"trained {entry.name}")
         report.take(member_files(folder))
-        tests[entry.name], dev, records[entry.name] = read_member(folder, ready.task.labels)
-        seeds[entry.name] = read_seeds(folder, ready.task.labels)
+        tests[entry.name], dev, records[entry.name] = read_member(folder, ready.task)
+        seeds[entry.name] = read_seeds(folder, ready.task)
         if dev is not None:
             devs[entry.name] = dev
     say("comparing")
@@ -335,7 +338,7 @@ def _member_key(
     def rows(clips: Manifest) -> list[Any]:
         digests = [[stored[name].digests.get(clip) for name in entry.on] for clip in clips.ids]
         within = [list(clips[entry.scale])] if entry.scale in clips.columns else []
-        return [clips.ids, list(clips["label"]), digests, *within]
+        return [clips.ids, ready.task.answers(clips), digests, *within]
 
     return _hash(
         {

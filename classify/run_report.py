@@ -12,7 +12,7 @@ __all__ = ["WIDE", "describe_run"]
 WIDE = "all-clips"  # the folder of the second comparison
 
 
-def describe_run(run: Mapping[str, Any], source: str) -> str:
+def describe_run(run: Mapping[str, Any], source: str, measure: str = "UAR") -> str:
     """Return what a run has to say beside its comparison, as Markdown, from its part of the JSON.
 
     Examples
@@ -77,13 +77,15 @@ def describe_run(run: Mapping[str, Any], source: str) -> str:
                 " language and script.",
                 "",
             ]
-    settings = [line for name, one in run["members"].items() for line in _settings(name, one)]
+    settings = [
+        line for name, one in run["members"].items() for line in _settings(name, one, measure)
+    ]
     if settings:
         lines += ["## How the members were trained", "", *settings, ""]
     return "\n".join(lines)
 
 
-def _settings(name: str, record: Mapping[str, Any]) -> list[str]:
+def _settings(name: str, record: Mapping[str, Any], measure: str) -> list[str]:
     lines = []
     name = md(name)
     for number, part in enumerate(record["parts"], 1):
@@ -117,9 +119,9 @@ def _settings(name: str, record: Mapping[str, Any]) -> list[str]:
         if "over_seeds" in part:
             over = part["over_seeds"]
             text += (
-                f"; test UAR over {over['n']} seeds {over['mean']:.3f}, sd {over['sd']:.3f} (95 % "
-                f"interval of the mean {over['low']:.3f} to {over['high']:.3f}); the seed with the "
-                "best dev UAR is the member"
+                f"; test {measure} over {over['n']} seeds {over['mean']:.3f}, sd "
+                f"{over['sd']:.3f} (95 % interval of the mean {over['low']:.3f} to "
+                f"{over['high']:.3f}); the seed with the best dev {measure} is the member"
             )
         lines.append(text)
         if number == len(record["parts"]) and "trained" in part:

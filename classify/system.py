@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..cache.cache import Cache
 from ..cache.errors import InputError, listed, nearest
 from ..cache.manifest import Manifest
@@ -78,9 +76,14 @@ class System:
         """Return the specs of the encoders that it needs."""
         return [need.spec for model in self.models.values() for need in model.needs]
 
+    @property
+    def is_numeric(self) -> bool:
+        """Whether it predicts numbers on scales, and no labels."""
+        return next(iter(self.models.values())).task.kind != "labels"
+
     def nothing(self) -> Predictions:
         """Return the predictions of no clip."""
-        return Predictions([], self.labels, np.empty((0, len(self.labels))))
+        return next(iter(self.models.values())).task.nothing()
 
     def predict(
         self,
@@ -282,8 +285,9 @@ class System:
         Returns
         -------
         list
-            ``[{"label": ..., "score": ...}, ...]``, the most probable first; a list of such lists
-            for a list of files, a folder or a manifest.
+            ``[{"label": ..., "score": ...}, ...]``, the most probable first (of numbers, one for
+            each dimension, with ``value``); a list of such lists for a list of files, a folder or
+            a manifest.
 
         Raises
         ------
@@ -308,6 +312,10 @@ class System:
             log.warning("%s: %s", name, remark)
         ranked = []
         for _, _, proba in answer.predictions:
+            if self.is_numeric:
+                told = zip(self.labels, proba.tolist(), strict=True)
+                ranked.append([{"label": name, "value": value} for name, value in told])
+                continue
             order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
             ranked.append([{"label": self.labels[k], "score": float(proba[k])} for k in order])
         return ranked[0] if one else ranked

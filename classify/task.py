@@ -16,14 +16,16 @@ from collections.abc import Iterable, Mapping
 from dataclasses import InitVar, dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from ..cache.errors import InputError, nearest
-from .labels import resolve, shipped
+from . import metrics
+from .labels import resolve, shipped, unknown_labels
 from .located import read_yaml
-from .task_spec import check_label, check_spec, spec_of
+from .predictions import Predictions
+from .task_spec import check_label, check_spec, is_numeric, spec_of
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
@@ -86,6 +88,9 @@ class Task:
     version: int = field(default=1, compare=False)
     saved: InitVar[bool] = False
 
+    measure: ClassVar[str] = "uar"  # what dev chooses by
+    kind: ClassVar[str] = "labels"
+
     def __post_init__(self, saved: bool):
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
             raise InputError(
@@ -142,6 +147,10 @@ class Task:
         >>> task.labels, task.label_of("sad")
         (('low', 'high'), 'low')
         """
+        if is_numeric(spec, source):
+            from .dimensions.scales import ScaleTask
+
+            return ScaleTask.from_spec(spec, default_name=default_name, source=source)
         check_spec(spec, source)
         merged = dict(spec)
         if "extends" in spec:
@@ -208,6 +217,10 @@ class Task:
         >>> Task.from_record(task.record()) == task
         True
         """
+        if record.get("type"):
+            from .dimensions.scales import ScaleTask
+
+            return ScaleTask.from_record(record)
         try:
             task = cls(
                 record["name"],
@@ -284,7 +297,7 @@ class Task:
             if label is None:
                 dropped[pair[0]] += 1
         if unknown:
-            raise InputError(self._unknown(unknown, clips))
+            raise InputError(unknown_labels(self, unknown, clips))
         self._check_signs(known, clips)
         return Encoded(result, dict(sorted(dropped.items())))
 
@@ -310,6 +323,57 @@ class Task:
         kept = kept.with_columns(label=list(encoded.labels[keep]), raw_label=list(raw))
         return kept, encoded.dropped
 
+    def targets(self, clips: Manifest) -> np.ndarray:
+        """Return what a head learns of selected clips: their labels, `(clips,)` text."""
+        return clips["label"].astype(str)
+
+    def answers(self, clips: Manifest) -> list[Any]:
+        """Return what selected clips are labelled, as JSON."""
+        return list(clips["label"])
+
+    def predicted(self, ids: list[str], head: Any, values: np.ndarray) -> Predictions:
+        """Return what a trained head says of features ``(clips, features)``."""
+        found = np.asarray(head.predict_proba(values), dtype=np.float64)
+        proba = np.zeros((len(ids), len(self.labels)))
+        columns = [self.labels.index(str(label)) for label in head.classes_]
+        proba[:, columns] = found / found.sum(axis=1, keepdims=True)
+        return Predictions(ids, self.labels, proba)
+
+    def counts(self, clips: Manifest) -> dict[str, int]:
+        """Return how many selected clips each label has."""
+        found = Counter(clips["label"])
+        return {label: found[label] for label in self.labels}
+
+    def nothing(self) -> Predictions:
+        """Return the predictions of no clip."""
+        return Predictions([], self.labels, np.empty((0, len(self.labels))))
+
+    def read_predictions(
+        self, path: str | PathLike[str], rename: Mapping[str, str] | None = None
+    ) -> Predictions:
+        """Read a file of predictions of this task."""
+        return Predictions.read(path, self.labels, rename)
+
+    def score(self, clips: Manifest, predictions: Predictions) -> float:
+        """Return the UAR of predictions of selected clips."""
+        truth, guess = list(clips["label"]), predictions.align(clips.ids).label
+        return metrics.uar(truth, guess, self.labels)
+
+    def check_head(self, head: Any, source: str) -> None:
+        """Raise unless a stored head knows labels of the task only."""
+        unknown = sorted(set(map(str, getattr(head, "classes_", ["none"]))) - set(self.labels))
+        if unknown:
+            raise InputError(f"{source}: the head knows labels the task does not: {unknown}")
+
+    def check_train(self, clips: Manifest) -> None:
+        """Raise unless train has two labels."""
+        counts = Counter(clips["label"])
+        if len(counts) < 2:
+            raise InputError(
+                f"all {len(clips)} clips of train have the label {next(iter(counts))!r}; "
+                f"expected at least two of {', '.join(self.labels)}"
+            )
+
     def _corpus(self, dataset: str) -> Mapping[str, str | None]:
         return self.corpora.get(unicodedata.normalize("NFC", dataset).casefold(), {})
 
@@ -333,23 +397,3 @@ class Task:
     def _key(self, raw: str) -> str:
         key = unicodedata.normalize("NFC", raw)
         return key.strip().casefold() if self.ignore_case else key
-
-    def _unknown(self, unknown: dict[str, list[int]], clips: Manifest) -> str:
-        known = sorted(self.map)
-        parts = []
-        for raw, rows in list(unknown.items())[:10]:
-            name = repr(raw) if raw else "blank"
-            plural = "row" if len(rows) == 1 else "rows"
-            hint = nearest(raw.strip().casefold(), known) if raw else ""
-            parts.append(
-                f"  {name} ({len(rows)} {plural}, first in line {clips.line(rows[0])}).{hint}"
-            )
-        more = f"\n  and {len(unknown) - 10} more" if len(unknown) > 10 else ""
-        noun = "a label" if len(unknown) == 1 else f"{len(unknown)} labels"
-        return (
-            f"{clips.source}: the task {self.name!r} does not know {noun}:\n"
-            + "\n".join(parts)
-            + more
-            + f"\nExpected labels of {', '.join(self.labels)}. Correct the manifest, or map them "
-            f"in a task file (extends: {self.name}, with synonyms, leave_out or ignore_case)."
-        )

@@ -20,6 +20,26 @@ KEYS = (
     "values", "ignore_case",
 )  # fmt: skip
 BOOKS = ("emotions", "sentiments")
+NUMBERS = "regression"  # the other type of task: see affekt.classify.dimensions
+
+
+def is_numeric(spec: Mapping[str, Any], source: str) -> bool:
+    """Whether a task is of numbers on scales, by its key `type`.
+
+    Raises
+    ------
+    InputError
+        Another type; or dimensions in a task of labels.
+    """
+    kind = spec.get("type")
+    if kind not in (None, NUMBERS):
+        raise InputError(
+            f"{source}: type is {kind!r}; expected {NUMBERS}, or no type for a task of labels."
+            f"{nearest(str(kind), [NUMBERS])}"
+        )
+    if kind != NUMBERS and "dimensions" in spec:
+        raise InputError(f"{source}: dimensions are of a task of numbers; say type: {NUMBERS}")
+    return kind == NUMBERS
 
 
 def spec_of(top: Located) -> dict[str, Any]:
@@ -30,6 +50,8 @@ def spec_of(top: Located) -> dict[str, Any]:
     InputError
         An unknown key or a value of another kind; with file and line.
     """
+    if isinstance(top.value, dict) and {"type", "dimensions"} & top.value.keys():
+        return top.plain()
     keys = top.mapping("the task file", KEYS)
     spec: dict[str, Any] = {}
     for key, item in keys.items():

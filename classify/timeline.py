@@ -138,11 +138,10 @@ def timeline_rows(
 
 
 def write_timeline(path: str | PathLike[str], clips: Manifest, predictions: Predictions) -> None:
-    """Write a CSV: id of the recording, start, end, label, one probability column per class."""
+    """Write a CSV: id of the recording, start, end, and the columns of `Predictions.write`."""
     check_columns(predictions.labels, path, ("id", "start", "end", "label"))
     with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "start", "end", "label", *map(defused, predictions.labels)])
-        for name, start, end, label, proba in timeline_rows(clips, predictions):
-            named = [defused(name), start, end, defused(label)]
-            writer.writerow([*named, *map(repr, proba.tolist())])
+        writer.writerow(["id", "start", "end", *predictions.columns])
+        for name, start, end, label, row in timeline_rows(clips, predictions):
+            writer.writerow([defused(name), start, end, *predictions.cells(label, row)])

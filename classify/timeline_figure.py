@@ -9,6 +9,7 @@ import numpy as np
 
 from ..cache.errors import InputError
 from ..cache.manifest import Manifest
+from .dimensions.estimates import Estimates
 from .drafts import drafted
 from .predictions import Predictions
 from .timeline import timeline_rows
@@ -73,9 +74,12 @@ def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tupl
         stack = np.stack([proba for _, proba in found[name]])
         for column, label in enumerate(predictions.labels):
             panel.plot(times, stack[:, column], marker="o", markersize=3, label=_plain(label))
-        panel.set_ylim(-0.02, 1.02)
+        if isinstance(predictions, Estimates):
+            panel.set_ylabel("predicted")
+        else:
+            panel.set_ylim(-0.02, 1.02)
+            panel.set_ylabel("probability")
         panel.set_title(_plain(name), fontsize=9)
-        panel.set_ylabel("probability")
     panels[-1].set_xlabel("time in seconds")
     panels[0].legend(fontsize=8)
     with drafted(path) as draft:

@@ -80,9 +80,10 @@ def train_model(
     -------
     model : Model
     record : dict
-        What was chosen; ``dev_uar``, ``test_uar``, ``test_clips``, ``test``, the predictions, and
-        ``quarantined``, id -> reason code of clips that extract could not embed: left out. With
-        folds also ``folds`` and ``refit``, as `train_folds` returns them.
+        What was chosen; ``dev_uar``, ``test_uar`` (``dev_ccc``, ``test_ccc`` of a task of numbers),
+        ``test_clips``, ``test``, the predictions, and ``quarantined``, id -> reason code of clips
+        that extract could not embed: left out. With folds also ``folds`` and ``refit``, as
+        `train_folds` returns them.
 
     Raises
     ------
@@ -111,8 +112,8 @@ def train_model(
     )
     if not head:
         raise InputError('--head is ""; expected the name of a head, as logistic')
-    check_head(entry)
     wanted = Task.of(task)
+    check_head(entry, wanted)
     clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     clips, gone = _embedded(clips, list(found.values()), say)
     labelled, parts = _parts(
@@ -125,8 +126,8 @@ def train_model(
     say(f"training on {len(part.train)} clips")
     model, record = choose(entry, wanted, part, found, keep_interrupted=True, say=say)
     test = model.predict(part.test)
-    score = uar(list(part.test["label"]), test.label, wanted.labels)
-    told = {"test_uar": score, "test_clips": len(part.test), "quarantined": gone}
+    score = wanted.score(part.test, test)
+    told = {f"test_{wanted.measure}": score, "test_clips": len(part.test), "quarantined": gone}
     return model, {**record, **told, "test": test}
 
 
@@ -143,17 +144,17 @@ def fold_table(record: Mapping[str, Any]) -> str:
     fold 2          12    0.700     0.550
     Test UAR 0.500 on the 20 clips of 2 folds together; each was predicted by the model of its fold.
     """
-    folds = record["folds"]
+    folds, key = record["folds"], "ccc" if "test_ccc" in record else "uar"
+    name = key.upper()
     width = max(6, *(len(one["fold"]) for one in folds))
-    lines = [f"{'fold':<{width}}  test clips  dev UAR  test UAR"]
+    lines = [f"{'fold':<{width}}  test clips  dev {name}  test {name}"]
     for one in folds:
-        dev = "-" if one["dev_uar"] is None else f"{one['dev_uar']:.3f}"
-        lines.append(
-            f"{one['fold']:<{width}}  {one['clips']['test']:>10}  {dev:>7}  {one['test_uar']:>8.3f}"
-        )
+        dev = "-" if one[f"dev_{key}"] is None else f"{one[f'dev_{key}']:.3f}"
+        test = f"{one[f'test_{key}']:.3f}"
+        lines.append(f"{one['fold']:<{width}}  {one['clips']['test']:>10}  {dev:>7}  {test:>8}")
     return "\n".join(lines) + (
-        f"\nTest UAR {record['test_uar']:.3f} on the {record['test_clips']} clips of {len(folds)} "
-        "folds together; each was predicted by the model of its fold."
+        f"\nTest {name} {record[f'test_{key}']:.3f} on the {record['test_clips']} clips of "
+        f"{len(folds)} folds together; each was predicted by the model of its fold."
     )
 
 
@@ -206,6 +207,11 @@ def probe_space(
     store = Cache(cache, readonly=True)
     found = store.space(space)
     wanted = Task.of(task)
+    if wanted.kind != "labels":
+        raise InputError(
+            f"--task {task} is of numbers, and probe trains logistic regressions of labels; "
+            "expected a task of labels, or affekt train --head ridge with each layer"
+        )
     clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     clips, gone = _embedded(clips, [found], say)
     _, [part, *_] = _parts(

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..bootstrap import resample
 
-__all__ = ["candidates", "choice"]
+__all__ = ["candidates", "choice", "firmness"]
 
 N_DRAWS = 2000
 
@@ -56,21 +56,39 @@ def choice(
     >>> found["same"], found["optimism"]
     (1.0, 0.0)
     """
-    n_groups = len(np.unique(groups))
-    found: dict[str, Any] = {"systems": len(guesses), "groups": n_groups}
-    if n_groups < 2:
-        return {**found, "same": None, "optimism": None}
     drawn = resample(
         truth, guesses, groups, n_labels, n_resamples=N_DRAWS, random_state=random_state
     )
     names = list(guesses)
     scores = np.stack([drawn.values[name]["uar"] for name in names])
     whole = np.array([drawn.estimates[name]["uar"] for name in names])
+    return firmness(names.index(chosen), scores, whole, len(np.unique(groups)))
+
+
+def firmness(chosen: int, scores: np.ndarray, whole: np.ndarray, groups: int) -> dict[str, Any]:
+    """Return how firm a choice is, from scores `(systems, draws)` and those of all of dev.
+
+    Parameters
+    ----------
+    chosen
+        Row of the system that was chosen.
+    scores, whole
+        Scores in each draw of the groups, `(systems, draws)`, and without drawing, `(systems,)`.
+    groups
+        How many groups were drawn from.
+
+    Returns
+    -------
+    result
+        As `choice` returns it.
+    """
+    found: dict[str, Any] = {"systems": len(whole), "groups": groups}
+    if groups < 2:
+        return {**found, "same": None, "optimism": None}
     best = scores.max(axis=0)
     first = (scores >= best - 1e-12).astype(float)
-    same = (first / first.sum(axis=0))[names.index(chosen)].mean()  # ties are shared
-    winner = scores.argmax(axis=0)
-    optimism = (best - whole[winner]).mean()
+    same = (first / first.sum(axis=0))[chosen].mean()  # ties are shared
+    optimism = (best - whole[scores.argmax(axis=0)]).mean()
     return {**found, "same": float(same), "optimism": float(optimism)}
 
 

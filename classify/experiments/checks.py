@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...cache.errors import InputError, nearest
 from ...cache.features import pick_layers
+from ..dimensions.in_recipes import check_numeric
 from ..splits import splits
 from .places import check_places
 from .shares import Share, divisions, share_out
@@ -53,9 +54,11 @@ def check_recipe(ready: Prepared) -> list[Split]:
     recipe = ready.recipe
     check_places(ready)
     for entry in recipe.members.values():
-        check_head(entry)
+        check_head(entry, ready.task)
         _check_member(entry, ready)
     _check_strategies(recipe)
+    if ready.task.kind != "labels":
+        check_numeric(ready)
     _check_columns(ready)
     found = divide(ready)
     sides = _sides(ready)
@@ -130,7 +133,7 @@ def _check_member(entry: MemberEntry, ready: Prepared) -> None:
         if len(entry.on) > 1:
             keys["on"].fail(f"member {entry.name!r} has no head, so it takes one encoder")
         return
-    _check_inputs(entry)
+    _check_inputs(entry, ready.task)
     if entry.random_state + entry.seeds > LARGEST_SEED:
         at = keys["random_state"] if "random_state" in keys else keys["seeds"]
         at.fail(
@@ -154,11 +157,11 @@ def _check_member(entry: MemberEntry, ready: Prepared) -> None:
             )
 
 
-def _check_inputs(entry: MemberEntry) -> None:
+def _check_inputs(entry: MemberEntry, task: Task) -> None:
     """Check that the head takes so many encoders and layers."""
-    from ..heads import HEADS
+    from ..heads.registry import heads_for
 
-    known = HEADS[entry.head]().get_params()
+    known = heads_for(task.kind)[0][entry.head]().get_params()
     fuses = "widths" in known
     if fuses and len(entry.on) != 2:
         entry.at.value["on"].fail(

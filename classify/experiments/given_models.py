@@ -81,10 +81,12 @@ def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]
         noted = read_folders(folder, [need.spec for need in needs])
     except AffektError as error:
         raise at.error(f"member {entry.name!r}: {error}") from None
-    if sorted(config["labels"]) != sorted(task.labels):
+    kind = config["task"].get("type", "labels")
+    if sorted(config["labels"]) != sorted(task.labels) or kind != task.kind:
+        what = "labels" if task.kind == "labels" else "dimensions"
         at.fail(
             f"member {entry.name!r}: {folder} gives {', '.join(config['labels'])}; the task "
-            f"{task.name} has {', '.join(task.labels)}. Expected a model of the same labels"
+            f"{task.name} has {', '.join(task.labels)}. Expected a model of the same {what}"
         )
     on = []
     for need in needs:

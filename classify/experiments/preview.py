@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["Preview", "preview"]
 
 #: Rough seconds to train a head on one clip once, on two processors: for an estimate only.
-SECONDS = {"logistic": 1e-3, "patch": 0.25, "cross-attention": 0.02}
+SECONDS = {"logistic": 1e-3, "ridge": 1e-3, "patch": 0.25, "cross-attention": 0.02}
 NETWORK = 5e-3  # other heads
 REST = 10.0  # seconds to start, compare and write
 
@@ -34,8 +33,9 @@ class Preview:
     Attributes
     ----------
     recipe : str
+    clips : int
     labels : dict of str to int
-        Clips by label of the task.
+        Clips by label of the task; of a task of numbers, clips rated for each dimension.
     left_out : dict of str to int
         Raw label -> clips that the task leaves out.
     encoders : dict of str to dict
@@ -52,6 +52,7 @@ class Preview:
     """
 
     recipe: str
+    clips: int
     labels: dict[str, int]
     left_out: dict[str, int]
     encoders: dict[str, dict[str, Any]]
@@ -67,7 +68,7 @@ class Preview:
     def text(self) -> str:
         """Return it as tables for people."""
         labels = ", ".join(f"{label} {count}" for label, count in self.labels.items())
-        lines = [f"{self.recipe}: {sum(self.labels.values())} clips ({labels})", ""]
+        lines = [f"{self.recipe}: {self.clips} clips ({labels})", ""]
         rows = [["encoder", "clips", "stored", "failed before", "to embed", "minutes"]]
         for name, one in self.encoders.items():
             minutes = "?" if one["seconds"] is None else _minutes(one["seconds"])
@@ -132,10 +133,10 @@ def preview(recipe: Recipe | str | Path) -> Preview:
     done = is_current(ready, stored, Outcome(recipe.report))
     embedding = sum(one["seconds"] or 0.0 for one in encoders.values())
     training = sum(_training(recipe.members[name], one["folds"]) for name, one in members.items())
-    labels = Counter(str(label) for label in ready.labelled["label"])
     return Preview(
         str(recipe.path),
-        {label: labels[label] for label in ready.task.labels},
+        len(ready.labelled),
+        ready.task.counts(ready.labelled),
         dict(ready.left_out),
         encoders,
         members,

@@ -32,8 +32,8 @@ def refit(
 ) -> tuple[Model, dict[str, Any]]:
     """Train a member once more, on every clip that is train or dev in some fold.
 
-    The settings are those with the best mean UAR over the folds' dev clips. A head that stopped
-    early, which it cannot do without dev, takes as many epochs as the median of the folds.
+    The settings are those with the best mean UAR (or CCC) over the folds' dev clips. A head that
+    stopped early, which it cannot do without dev, takes as many epochs as the median of the folds.
 
     Parameters
     ----------
@@ -50,9 +50,9 @@ def refit(
     record : dict
         Clips, settings and epochs.
     """
+    measure = f"dev_{task.measure}"
     scores = [
-        [one["dev_uar"] for one in record["tried"] if one["dev_uar"] is not None]
-        for record in records
+        [one[measure] for one in record["tried"] if one[measure] is not None] for record in records
     ]
     candidates = list(entry.candidates())
     means = [mean(fold) for fold in zip(*scores, strict=True)]

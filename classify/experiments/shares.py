@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..choosing import Part
+from ..heads.registry import HEADS
 
 if TYPE_CHECKING:
     from ..prepare import Prepared
@@ -173,7 +174,7 @@ def _lack(entry: MemberEntry, split: Split, part: Part) -> str:
                 f"none of the {len(split.parts[name])} clips of {name} has what "
                 f"{' and '.join(entry.on)} needs"
             )
-    labels = sorted(set(part.train["label"])) if entry.head else []
+    labels = sorted(set(part.train["label"])) if entry.head in HEADS else []
     if len(labels) == 1:
         return f"all {len(part.train)} train clips that it can use are {labels[0]!r}"
     return ""

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..choosing import Part, choose
-from ..metrics import uar
 from ..predictions import Predictions
 from .refit import refit
 
@@ -55,26 +54,29 @@ def train_folds(
         records.append(record)
         tests.append(model.predict(part.test))
     model, again = refit(entry, task, labelled, parts, spaces, fitted, records, say)
-    devs = [one["dev_uar"] for one in records if one["dev_uar"] is not None]
+    measure = f"dev_{task.measure}"
+    devs = [one[measure] for one in records if one[measure] is not None]
     return model, {
         "chosen": {key: again[key] for key in ("settings", "layers")},
-        "dev_uar": float(np.mean(devs)) if devs else None,
+        measure: float(np.mean(devs)) if devs else None,
         "refit": again,
-        **score_folds(task, parts, tests, records),
+        **score_folds(task, labelled, parts, tests, records),
     }
 
 
 def score_folds(
     task: Task,
+    labelled: Manifest,
     parts: Sequence[Part],
     tests: Sequence[Predictions],
     records: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    """Return the UAR of the test clips of all folds together, and of each fold.
+    """Return the UAR (or CCC) of the test clips of all folds together, and of each fold.
 
     Parameters
     ----------
-    task
+    task, labelled
+        The task, and every clip with its labels.
     parts
         The folds; no clip is tested twice.
     tests
@@ -85,25 +87,24 @@ def score_folds(
     Returns
     -------
     record
-        ``test_uar`` and ``test_clips`` of all folds together, ``test``, the joined predictions, and
-        ``folds``: name, clips, dev and test UAR and what was chosen.
+        ``test_uar`` (or ``test_ccc``) and ``test_clips`` of all folds together, ``test``, the
+        joined predictions, and ``folds``: name, clips, dev and test UAR and what was chosen.
     """
+    dev, tested = f"dev_{task.measure}", f"test_{task.measure}"
     folds = [
         {
             "fold": part.name,
             "clips": {"train": len(part.train), "dev": len(part.dev), "test": len(part.test)},
-            "dev_uar": record["dev_uar"],
-            "test_uar": uar(list(part.test["label"]), test.label, task.labels),
+            dev: record[dev],
+            tested: task.score(part.test, test),
             "chosen": record["chosen"],
         }
         for part, test, record in zip(parts, tests, records, strict=True)
     ]
     ids = [clip for test in tests for clip in test.ids]
-    joined = Predictions(ids, tests[0].labels, np.concatenate([test.proba for test in tests]))
-    truth = [str(label) for part in parts for label in part.test["label"]]
-    guesses = joined.align([clip for part in parts for clip in part.test.ids]).label
+    joined = tests[0].like(ids, np.concatenate([test.proba for test in tests]))
     return {
-        "test_uar": uar(truth, guesses, task.labels),
+        tested: task.score(labelled.select(ids), joined),
         "test_clips": len(ids),
         "test": joined,
         "folds": folds,

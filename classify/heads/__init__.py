@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from .mlp import MLPHead
     from .multitask import MultiTaskHead
     from .patch import PatchTransformerHead
-    from .registry import HEADS, head_from_state
+    from .registry import HEADS, REGRESSORS, head_from_state
     from .regression import RegressionHead
+    from .ridge import RidgeHead
 
 _WHERE = {
     "ConcatFusionHead": "fusion",
@@ -32,12 +33,15 @@ _WHERE = {
     "MeanFusionHead": "fusion",
     "MultiTaskHead": "multitask",
     "PatchTransformerHead": "patch",
+    "REGRESSORS": "registry",
     "RegressionHead": "regression",
+    "RidgeHead": "ridge",
     "head_from_state": "registry",
 }
 
 __all__ = [
     "HEADS",
+    "REGRESSORS",
     "ConcatFusionHead",
     "CrossAttentionFusionHead",
     "Head",
@@ -48,6 +52,7 @@ __all__ = [
     "MultiTaskHead",
     "PatchTransformerHead",
     "RegressionHead",
+    "RidgeHead",
     "head_from_state",
 ]
 

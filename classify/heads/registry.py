@@ -10,10 +10,11 @@ import numpy as np
 
 from ...cache.errors import InputError, nearest
 from .base import Head
+from .state import Stored
 
-__all__ = ["HEADS", "head_from_state", "stored_head"]
+__all__ = ["HEADS", "REGRESSORS", "head_from_state", "heads_for", "stored_head"]
 
-_WHERE = {
+_CLASSIFIERS = {
     "logistic": ("logistic", "LogisticHead"),
     "lda": ("lda", "LDAHead"),
     "mlp": ("mlp", "MLPHead"),
@@ -22,37 +23,47 @@ _WHERE = {
     "mean": ("fusion", "MeanFusionHead"),
     "cross-attention": ("attention", "CrossAttentionFusionHead"),
 }
+_REGRESSORS = {"ridge": ("ridge", "RidgeHead"), "regression": ("regression", "RegressionHead")}
 
 
-class _Heads(Mapping[str, type[Head]]):
+class _Heads(Mapping[str, Any]):
     """Name to class; a class is imported when it is asked for, so that names cost no torch."""
 
-    def __getitem__(self, name: str) -> type[Head]:
-        if name not in _WHERE:
-            raise KeyError(name)
-        module, attribute = _WHERE[name]
+    def __init__(self, what: str, where: Mapping[str, tuple[str, str]]) -> None:
+        self.what = what
+        self._where = where
+
+    def __getitem__(self, name: str) -> Any:
+        module, attribute = self._where[name]
         return getattr(import_module(f".{module}", __package__), attribute)
 
     def __contains__(self, name: object) -> bool:
-        return name in _WHERE
+        return name in self._where
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_WHERE)
+        return iter(self._where)
 
     def __len__(self) -> int:
-        return len(_WHERE)
+        return len(self._where)
 
 
-HEADS: Mapping[str, type[Head]] = _Heads()
+#: heads that classify, and heads that predict numbers
+HEADS = _Heads("labels", _CLASSIFIERS)
+REGRESSORS = _Heads("numbers", _REGRESSORS)
 
 
-def stored_head(name: str) -> type[Head] | None:
+def heads_for(kind: str) -> tuple[_Heads, _Heads]:
+    """Return the heads for a kind of task (``"labels"`` or ``"regression"``), and the others."""
+    return (REGRESSORS, HEADS) if kind == "regression" else (HEADS, REGRESSORS)
+
+
+def stored_head(name: str) -> type[Stored] | None:
     """Return the class of a head that a saved model may have; also of one that is never trained."""
     if name == "summed":
         from .summed import SummedHead
 
         return SummedHead
-    return HEADS.get(name)
+    return HEADS.get(name) or REGRESSORS.get(name)
 
 
 def head_from_state(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Head:

@@ -67,4 +67,4 @@ def joined(answers: Sequence[Answer]) -> Answer:
 
 def _joined(parts: Sequence[Predictions]) -> Predictions:
     ids = [name for part in parts for name in part.ids]
-    return Predictions(ids, parts[0].labels, np.concatenate([part.proba for part in parts]))
+    return parts[0].like(ids, np.concatenate([part.proba for part in parts]))

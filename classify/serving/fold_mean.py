@@ -65,11 +65,11 @@ class FoldMean:
 
 
 def mean_of(found: Sequence[Predictions]) -> Predictions:
-    """Return the mean of the probabilities of several models for the same clips."""
+    """Return the mean of the probabilities (or numbers) of several models for the same clips."""
     if len(found) == 1:
         return found[0]
     mean = np.mean([one.proba for one in found], axis=0)
-    return Predictions(found[0].ids, found[0].labels, mean)
+    return type(found[0])(found[0].ids, found[0].labels, mean)
 
 
 def open_member(folder: Path) -> Model | FoldMean:

@@ -16,6 +16,7 @@ from affekt.classify.heads import (
     MultiTaskHead,
     PatchTransformerHead,
     RegressionHead,
+    RidgeHead,
 )
 from sklearn.base import clone
 from sklearn.calibration import CalibratedClassifierCV
@@ -38,7 +39,7 @@ CLASSIFIERS = [
     CrossAttentionFusionHead(**BLOCKS, hidden=16),
     MultiTaskHead(**MLP),
 ]
-REGRESSOR = RegressionHead(**MLP | {"max_epochs": 20})
+REGRESSORS = [RegressionHead(**MLP | {"max_epochs": 20}), RidgeHead()]
 
 STOCHASTIC = {
     "check_sample_weight_equivalence_on_dense_data": (
@@ -48,10 +49,10 @@ STOCHASTIC = {
 
 
 def expected_failures(head):
-    return {} if isinstance(head, LogisticHead | LDAHead) else STOCHASTIC
+    return {} if isinstance(head, LogisticHead | LDAHead | RidgeHead) else STOCHASTIC
 
 
-@parametrize_with_checks([*CLASSIFIERS, REGRESSOR], expected_failed_checks=expected_failures)
+@parametrize_with_checks([*CLASSIFIERS, *REGRESSORS], expected_failed_checks=expected_failures)
 def test_estimator_contract(estimator, check):
     check(estimator)
 
@@ -157,7 +158,7 @@ def test_H06_one_seed_gives_one_result_bit_for_bit(head):
     assert np.array_equal(*(fitted.predict_proba(X) for fitted in twice))
     first, second = (fitted.get_state()[1] for fitted in twice)
     assert all(np.array_equal(first[name], second[name]) for name in first)
-    if not isinstance(head, LogisticHead | LDAHead):
+    if not isinstance(head, LogisticHead | LDAHead | RidgeHead):
         other = clone(head).set_params(random_state=6).fit(X, y)
         assert not np.array_equal(other.predict_proba(X), twice[0].predict_proba(X))
 

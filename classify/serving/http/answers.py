@@ -64,9 +64,12 @@ def describe(system: System, limits: Mapping[str, float]) -> dict[str, Any]:
         name: sorted({need.spec.modality for need in model.needs})
         for name, model in zip(_members(system), system.models.values(), strict=True)
     }
+    task = next(iter(system.models.values())).task
+    scales = task.record().get("dimensions", {})
     return {
         "system": name_of(system),
         "labels": list(system.labels),
+        **({"scales": {name: one["range"] for name, one in scales.items()}} if scales else {}),
         "members": members,
         "inputs": inputs_of(system),
         "limits": dict(limits),

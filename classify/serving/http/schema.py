@@ -24,6 +24,19 @@ _ROW = {
         "end": {"type": "number", "description": "Of a window, in seconds"},
     },
 }
+_NUMBERS = {
+    "type": "object",
+    "required": ["id", "values"],
+    "properties": {
+        "id": {"type": "string"},
+        "values": {
+            "type": "object",
+            "additionalProperties": {"type": "number"},
+            "description": "Dimension -> number on its scale (see /labels), of a model of numbers",
+        },
+        **{name: _ROW["properties"][name] for name in ("remark", "recording", "start", "end")},
+    },
+}
 _REFUSED = {
     "application/json": {
         "schema": {
@@ -71,7 +84,11 @@ PREDICT: dict[str, Any] = {
     "responses": {
         "200": {
             "description": "One row a clip or window, as `affekt predict --json` prints them",
-            "content": {"application/json": {"schema": {"type": "array", "items": _ROW}}},
+            "content": {
+                "application/json": {
+                    "schema": {"type": "array", "items": {"anyOf": [_ROW, _NUMBERS]}}
+                }
+            },
         },
         **{
             status: {"description": reason, "content": _REFUSED}

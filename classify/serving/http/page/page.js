@@ -163,16 +163,29 @@ function refused(answer) {
   $("status").append(" ", again);
 }
 
-function bars(scores) {
-  const best = Object.keys(scores)[0];
-  return state.service.labels.filter((label) => label in scores).map((label) => {
+// A row holds probabilities of labels (scores), or numbers on scales (values).
+function share(row, label) {
+  const scale = state.service.scales?.[label];
+  const value = (row.values ?? row.scores)[label] ?? 0;
+  return scale ? Math.max(0, Math.min(1, (value - scale[0]) / (scale[1] - scale[0]))) : value;
+}
+
+const shown = (row, label) => row.values ? row.values[label].toFixed(2) : percent(row.scores[label]);
+const verdict = (row) => row.values
+  ? state.service.labels.map((label) => `${label} ${shown(row, label)}`).join(", ")
+  : `${row.label}, ${percent(row.score)}`;
+
+function bars(row) {
+  const found = row.values ?? row.scores;
+  const best = row.values ? null : Object.keys(found)[0];
+  return state.service.labels.filter((label) => label in found).map((label) => {
     const fill = element("div", { className: "fill" });
-    fill.style.width = percent(scores[label]).replace(" ", "");
+    fill.style.width = percent(share(row, label)).replace(" ", "");
     fill.style.background = colour(label);
     return element("div", { className: label === best ? "row best" : "row" },
       element("span", { className: "name", textContent: label }),
       element("div", { className: "track" }, fill),
-      element("span", { className: "value", textContent: percent(scores[label]) }));
+      element("span", { className: "value", textContent: shown(row, label) }));
   });
 }
 
@@ -184,7 +197,7 @@ function show() {
   $("answer").classList.remove("stale");
   $("strip").hidden = !timeline;
   if (timeline) {
-    state.redraw = drawTimeline(rows, { labels: state.service.labels, colour, choose, clock });
+    state.redraw = drawTimeline(rows, { labels: state.service.labels, share, stacked: !state.service.scales, colour, choose, clock });
     $("legend").replaceChildren(...state.service.labels.map((label) => {
       const mark = element("i");
       mark.style.background = colour(label);
@@ -205,10 +218,10 @@ function choose(place) {
   const row = rows[state.chosen];
   const span = "start" in row ? `${clock(row.start)} – ${clock(row.end)}` : "";
   $("answer-of").textContent = span ? `Window ${state.chosen + 1} of ${rows.length}, ${span}` : row.id;
-  $("label").textContent = row.label;
-  $("label").style.color = colour(row.label);
-  $("score").textContent = percent(row.score);
-  $("bars").replaceChildren(...bars(row.scores));
+  $("label").textContent = row.values ? verdict(row) : row.label;
+  $("label").style.color = row.values ? "" : colour(row.label);
+  $("score").textContent = row.values ? "" : percent(row.score);
+  $("bars").replaceChildren(...bars(row));
   const remarks = [row.remark, ...new Set([...(flags[row.recording] ?? []), ...(flags[row.id] ?? [])].map((flag) => FLAGS[flag] ?? flag))].filter(Boolean);
   $("remarks").replaceChildren(...[...remarks, ...state.notes].map((line) => element("li", { textContent: line })));
   const names = Object.keys(members);
@@ -217,12 +230,12 @@ function choose(place) {
     const own = members[name].find((one) => one.id === row.id);
     const reads = (state.service.members[name] ?? []).join(" + ");
     return element("div", { className: "member" },
-      element("h4", { textContent: name }, element("span", { textContent: reads })), ...(own ? bars(own.scores) : []));
+      element("h4", { textContent: name }, element("span", { textContent: reads })), ...(own ? bars(own) : []));
   }));
   const chart = $("chart");
   chart.setAttribute("aria-valuemax", rows.length - 1);
   chart.setAttribute("aria-valuenow", state.chosen);
-  chart.setAttribute("aria-valuetext", `${span}: ${row.label}, ${percent(row.score)}`);
+  chart.setAttribute("aria-valuetext", `${span}: ${verdict(row)}`);
   state.redraw?.(state.chosen);
 }
 

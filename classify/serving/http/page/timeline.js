@@ -1,4 +1,4 @@
-// A timeline: one column of stacked probabilities for each window.
+// A timeline: for each window one column of stacked probabilities, or a mark at each number.
 const SPACE = "http://www.w3.org/2000/svg";
 const TALL = 140;
 
@@ -10,7 +10,7 @@ function shape(name, attributes, text) {
 }
 
 // Draw rows into #chart; gives a function that marks the chosen window and the place that is heard.
-export function drawTimeline(rows, { labels, colour, clock }) {
+export function drawTimeline(rows, { labels, share, stacked, colour, clock }) {
   const chart = document.getElementById("chart");
   const length = rows.at(-1).end;
   return (chosen, heard) => {
@@ -23,8 +23,9 @@ export function drawTimeline(rows, { labels, colour, clock }) {
       const gap = at(next - row.start) > 6 ? 1.5 : 0;
       let below = TALL;
       for (const label of labels) {
-        const tall = (row.scores[label] ?? 0) * TALL;
-        below -= tall;
+        const height = share(row, label) * TALL;
+        const tall = stacked ? height : 4;
+        below = stacked ? below - height : Math.min(TALL - height, TALL - tall);
         const column = shape("rect", { x: at(row.start), y: below, width: Math.max(1, at(next - row.start) - gap), height: tall });
         column.style.fill = colour(label);
         svg.append(column);

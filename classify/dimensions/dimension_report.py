@@ -1,0 +1,207 @@
+"""Write a comparison of systems that predict numbers as Markdown.
+
+It is made from `Comparison.data` alone and holds no other number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ..bootstrap import FEWEST_GROUPS
+from ..escape import md
+from ..markdown import score, table
+from ..report import groups_of, how_chosen, ordered, test_uses, warnings_of
+
+__all__ = ["numbers_markdown"]
+
+Data = Mapping[str, Any]
+MOST_ROWS = 20
+
+
+def numbers_markdown(data: Data) -> str:
+    """Return the whole report as Markdown."""
+    sections = [
+        _head(data),
+        warnings_of(data),
+        _systems(data),
+        _dimensions(data),
+        _each_group(data),
+        _pairs(data),
+        *(_by(data, column) for column in data["by"]),
+        _setting(data),
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _head(data: Data) -> str:
+    test, task = data["test"], data["task"]
+    count = f"{data['groups']['count']} {md(groups_of(data))}"
+    lines = [f"# Comparison: {md(task['name'])}", ""]
+    if data["chosen"]:
+        chosen = data["systems"][data["chosen"]]["test"]["ccc"]
+        lines += [
+            f"Chosen on dev: **{md(data['chosen'])}**. On test its CCC is **{score(chosen)}**, on "
+            f"{test['clips']} clips of {count}; a system that always says the same number has 0.",
+            "",
+            how_chosen(data),
+        ]
+    else:
+        lines.append(
+            f"{len(data['systems'])} systems on {test['clips']} test clips of {count}. There was "
+            "no dev, so nothing was chosen: the best of the table below is best on these clips "
+            "only."
+        )
+    if uses := data.get("test_uses"):
+        lines += ["", test_uses(uses)]
+    rows = []
+    for name, one in task["dimensions"].items():
+        rated, (low, high) = test["dimensions"][name], one["range"]
+        about = [f"{rated[key]:.2f}" if rated[key] is not None else "-" for key in ("mean", "sd")]
+        rows.append([md(name), f"{low:g} to {high:g}", str(rated["clips"]), *about])
+    lines += ["", "Ratings of test:", ""]
+    lines.append(table(["dimension", "scale", "clips", "mean", "sd"], rows))
+    if test["left_out"]:
+        lines += ["", f"Left out, not rated: {sum(test['left_out'].values())} clips."]
+    return "\n".join(lines)
+
+
+def _systems(data: Data) -> str:
+    names = list(data["task"]["labels"])
+    several = len(names) > 1
+    rows = []
+    for name in ordered(data):
+        test, dev = (data["systems"][name][part] for part in ("test", "dev"))
+        shown = f"**{md(name)}**" if name == data["chosen"] else md(name)
+        each = [score(test["dimensions"][one]["ccc"]) for one in names] if several else []
+        told = "-" if dev is None or dev["ccc"] is None else f"{dev['ccc']:.3f}"
+        rows.append([shown, score(test["ccc"]), *each, told])
+    first = "mean CCC" if several else f"CCC of {md(names[0])}"
+    header = ["system", first, *(f"CCC of {md(one)}" for one in names if several), "dev CCC"]
+    count, column = data["groups"]["count"], md(groups_of(data))
+    if count < FEWEST_GROUPS:
+        text = f"No intervals: they need at least {FEWEST_GROUPS}, and there are {count} {column}."
+    else:
+        text = (
+            f"In brackets: {100 * data['settings']['level']:g} % intervals, from "
+            f"{data['settings']['n_resamples']:,} resamples of {count} {column}. They say what "
+            f"other {column} of the same kind would give with the same trained systems."
+        )
+    order = "what dev chose first, then by dev CCC" if data["chosen"] else "by CCC on test"
+    return (
+        "## Systems\n\nCCC, the concordance correlation (Lin, 1989), is 1 where predictions equal "
+        "the ratings, and falls where they are shifted, too narrow or too wide, or follow them "
+        f"less. {text} Order: {order}.\n\n{table(header, rows)}"
+    )
+
+
+def _dimensions(data: Data) -> str:
+    rows = []
+    for dimension in data["task"]["labels"]:
+        for name in ordered(data):
+            one = data["systems"][name]["test"]["dimensions"][dimension]
+            bias = "-" if one["bias"] is None else f"{one['bias']:+.3f}"
+            spread = "-" if one["spread"] is None else f"{one['spread']:.2f}"
+            cells = [score(one[key]) for key in ("ccc", "pearson", "error")]
+            rows.append([md(dimension), md(name), *cells, bias, spread])
+    header = ["dimension", "system", "CCC", "Pearson r", "mean absolute error", "bias", "spread"]
+    return (
+        "## Each dimension\n\nErrors and bias are on the scale of the ratings. Bias is the mean "
+        "prediction minus the mean rating; spread is the standard deviation of the predictions "
+        "over that of the ratings: below 1, they are too narrow. Where r is much higher than CCC, "
+        f"bias or spread is what costs.\n\n{table(header, rows, 2)}"
+    )
+
+
+def _each_group(data: Data) -> str:
+    values = data["groups"]["values"]
+    if len(values) < 2:
+        return ""
+    best = ordered(data)[0]
+    values = sorted(values, key=lambda row: (-row["error"][best], row["group"]))
+    errors = [row["error"][best] for row in values]
+    column = md(data["groups"]["column"] or "clip")
+    text = (
+        f"Mean absolute error of {md(best)} as a share of the scale's range: largest "
+        f"{errors[0]:.3f} ({md(values[0]['group'])}), median {float(np.median(errors)):.3f}, "
+        f"smallest {errors[-1]:.3f}."
+    )
+    if len(values) > MOST_ROWS:
+        text += f" The {MOST_ROWS} largest of {len(values)}:"
+    rows = [
+        [md(row["group"]), str(row["clips"]), f"{row['error'][best]:.3f}"]
+        for row in values[:MOST_ROWS]
+    ]
+    return f"## Each {column}\n\n{text}\n\n" + table(["", "clips", "error"], rows)
+
+
+def _pairs(data: Data) -> str:
+    pairs = data["pairs"]
+    if not pairs:
+        return ""
+    first, column = data["pairs_of"], md(groups_of(data))
+    title = f"{md(first)} against each other system" if first else "all pairs of systems"
+    count = pairs[0]["groups"]
+    if count < FEWEST_GROUPS:
+        text = f"No tests: {count} {column} are too few. The differences are those on these clips."
+    else:
+        how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
+        text = (
+            "Each line: difference in CCC (mean over dimensions) with its interval; p, how often "
+            "chance alone gives such a difference if both systems are equally good; p corrected "
+            f"for the {len(pairs)} comparisons made here; in how many {column} which system has "
+            f"the smaller absolute error. The test exchanges the two systems within whole {column} "
+            f"({how} exchanges) and computes CCC again; the correction is the step-down max-T of "
+            "Westfall and Young. The interval is for one pair alone. "
+            '"No difference can be shown" does not mean that there is none.'
+        )
+        if count == FEWEST_GROUPS:
+            text += f" With {count} {column} p cannot be below {2 / 2**count:.3g}."
+    lines = [f"- {md(pair['sentence'])}" for pair in pairs]
+    return "\n".join([f"## Differences: {title}", "", text, "", *lines])
+
+
+def _by(data: Data, column: str) -> str:
+    part, names = data["by"][column], ordered(data)[:8]
+    rows = []
+    for value, row in part["values"].items():
+        cells = [score(row["systems"][name]["ccc"]) for name in names]
+        rows.append([md(value), str(row["clips"]), str(row["groups"]), *cells])
+    macro = [
+        score({"value": part["macro"][name]["ccc"], "interval": part["macro_interval"][name]})
+        for name in names
+    ]
+    pooled = [score(data["systems"][name]["test"]["ccc"]) for name in names]
+    rows.append([f"mean over {md(column)}", "", "", *macro])
+    rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
+    warned = [
+        f"- {md(value)}: {md(text)}"
+        for value, row in part["values"].items()
+        for text in row["warnings"]
+    ]
+    notes = "\n\n" + "\n".join(warned) if warned else ""
+    header = [md(column), "clips", md(groups_of(data)), *map(md, names)]
+    return (
+        f"## CCC by {md(column)}\n\nPooled, CCC also profits from differences between the values "
+        f"of {md(column)}; within one it does not.\n\n{table(header, rows)}{notes}"
+    )
+
+
+def _setting(data: Data) -> str:
+    setting, task = data["settings"], data["task"]
+    columns = ", ".join(
+        f"{md(name)} (column {md(one['column'])})" for name, one in task["dimensions"].items()
+    )
+    lines = [
+        "## How it was made",
+        "",
+        f"- task {md(task['name'])}, version {task['version']}, hash `{task['hash'][:16]}`: "
+        f"{columns}",
+        f"- test clips `{data['test']['manifest'][:16]}`; seed {setting['random_state']}",
+    ]
+    for split in data["splits"][:20]:
+        name = f" {md(split['name'])}" if split["name"] else ""
+        lines.append(f"- split {md(split['scheme'])}{name}, hash `{split['hash'][:16]}`")
+    return "\n".join(lines)

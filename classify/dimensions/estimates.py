@@ -1,0 +1,132 @@
+"""Predictions of numbers: ids and one column for each dimension, on the scale of its ratings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from os import PathLike
+from typing import Any, NoReturn
+
+import numpy as np
+
+from ...cache.errors import InputError
+from ..predictions import Predictions
+
+__all__ = ["PREFIX", "Estimates"]
+
+PREFIX = "predicted_"  # of columns in a file, so that ratings are never taken for predictions
+
+
+class Estimates(Predictions):
+    """Numbers predicted for clips, one column for each dimension.
+
+    They are joined by id and by name of the dimension as `Predictions` are.
+
+    Parameters
+    ----------
+    ids
+        Unique ids of the clips.
+    labels
+        Names of the dimensions, in task order.
+    values
+        Numbers, `(clips, dimensions)` float64, on the scale of the ratings.
+    source
+        Where they come from, for messages.
+
+    Raises
+    ------
+    InputError
+        A number that is not finite, or an id that comes twice.
+
+    Examples
+    --------
+    >>> found = Estimates(["a", "b"], ["arousal", "valence"], [[1.5, 4.0], [3.0, 2.5]])
+    >>> found.select(["b"]).values.tolist()
+    [[3.0, 2.5]]
+    >>> found.columns
+    ['predicted_arousal', 'predicted_valence']
+    """
+
+    def _checked(self, values: np.ndarray) -> np.ndarray:
+        wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        if len(wrong):
+            raise InputError(
+                f"{self.source}: {len(wrong)} clips have a number that is not finite (first: "
+                f"{self.ids[wrong[0]]!r}); expected a number for {', '.join(self.labels)} in each"
+            )
+        return values
+
+    @property
+    def values(self) -> np.ndarray:
+        """The numbers, `(clips, dimensions)`."""
+        return self.proba
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Not there: raises, since a number has no class."""
+        self._refuse()
+
+    @property
+    def label(self) -> list[str]:
+        """Not there: raises, since a number has no class."""
+        self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise InputError(
+            f"{self.source}: numbers for {', '.join(self.labels)} have no label; expected class "
+            "probabilities here"
+        )
+
+    def __iter__(self) -> Iterator[tuple[str, str, np.ndarray]]:
+        """Yield id, a blank label and the numbers of each clip."""
+        return ((name, "", row) for name, row in zip(self.ids, self.values, strict=True))
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of a file, after id."""
+        return [PREFIX + name for name in self.labels]
+
+    def cells(self, label: str, row: np.ndarray) -> list[str]:
+        """Return a row as these columns have it; digits read back equal."""
+        return [repr(value) for value in row.tolist()]
+
+    def __repr__(self) -> str:
+        return f"<Estimates of {len(self)} clips for {', '.join(self.labels)}>"
+
+    @classmethod
+    def read(
+        cls,
+        path: str | PathLike[str],
+        labels: Sequence[str] | None = None,
+        rename: Mapping[str, str] | None = None,
+    ) -> Estimates:
+        """Read a `pred.csv` with the columns id and ``predicted_DIMENSION`` (or ``DIMENSION``).
+
+        Raises
+        ------
+        InputError
+            Not such a table; the message names file, line and what was expected.
+        """
+        names = {PREFIX + name: name for name in labels or ()} | dict(rename or {})
+        found = super().read(path, labels, names)
+        if not isinstance(found, Estimates):
+            raise InputError(f"{path}: not a table of numbers")
+        return found
+
+    @classmethod
+    def one_hot(
+        cls, ids: Iterable[str], labels: Sequence[str], chosen: Iterable[str], *, source: str = ""
+    ) -> NoReturn:
+        """Not possible: a label is not a number."""
+        raise InputError(
+            f"{source}: labels only; expected the columns id and {PREFIX}DIMENSION, as arousal"
+        )
+
+    def _agree(self, chosen: Sequence[str]) -> NoReturn:
+        raise InputError(
+            f"{self.source}: a column label beside numbers; expected id and one column for each of "
+            f"{', '.join(self.labels)}"
+        )
+
+    @staticmethod
+    def _rounded(rows: Any, columns: Any, values: np.ndarray) -> None:
+        """Leave numbers as they are written."""

@@ -1,0 +1,282 @@
+"""A task of numbers: dimensions, the columns of their ratings, and the ranges of these."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...cache.errors import InputError, listed, nearest
+from ..task import Task
+from ..task_spec import check_label
+from .concordance import mean_ccc
+from .estimates import Estimates
+
+if TYPE_CHECKING:
+    from ...cache.manifest import Manifest
+
+__all__ = ["Scale", "ScaleTask"]
+
+KEYS = ("type", "name", "version", "dimensions")
+THIRDS = ("low", "middle", "high")
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Where the ratings of one dimension stand, and between which numbers they are.
+
+    Attributes
+    ----------
+    column
+        Of the manifest; a blank cell is a clip that was not rated.
+    low, high
+        The least and the largest rating that is possible.
+    """
+
+    column: str
+    low: float
+    high: float
+
+    @property
+    def range(self) -> float:
+        """Length of the scale."""
+        return self.high - self.low
+
+
+@dataclass(frozen=True)
+class ScaleTask(Task):
+    """Ratings on scales instead of labels; `labels` holds the names of the dimensions.
+
+    Attributes
+    ----------
+    scales
+        Dimension to its scale, in task order.
+
+    Examples
+    --------
+    >>> spec = {"type": "regression", "dimensions": {"valence": {"column": "v", "range": [1, 5]}}}
+    >>> task = Task.from_spec(spec)
+    >>> task.labels, task.scales["valence"].range
+    (('valence',), 4.0)
+    """
+
+    scales: Mapping[str, Scale] = field(default_factory=dict)
+
+    measure = "ccc"
+    kind = "regression"
+
+    def __post_init__(self, saved: bool) -> None:
+        if not self.scales:
+            raise InputError(f"task {self.name!r} has no dimensions; expected at least one")
+        for label in self.labels:
+            check_label(label, f"task {self.name!r}")
+
+    @classmethod
+    def from_spec(
+        cls, spec: Mapping[str, Any], *, default_name: str = "task", source: str = "task"
+    ) -> ScaleTask:
+        """Build a task from a mapping with the keys type, dimensions, name and version.
+
+        Raises
+        ------
+        InputError
+            An unknown key, or a dimension without a range of two numbers, the lower one first.
+        """
+        for key in spec:
+            if key not in KEYS:
+                raise InputError(
+                    f"{source}: unknown key {key!r} of a task of numbers; expected one of "
+                    f"{', '.join(KEYS)}.{nearest(str(key), KEYS)}"
+                )
+        given = spec.get("dimensions")
+        if not isinstance(given, Mapping) or not given:
+            raise InputError(
+                f"{source}: dimensions is {given!r}; expected for example "
+                "{valence: {column: valence, range: [1, 7]}}"
+            )
+        scales = {str(name): _scale(name, one, source) for name, one in given.items()}
+        version = spec.get("version", 1)
+        if not isinstance(version, int):
+            raise InputError(f"{source}: version is {version!r}; expected a whole number")
+        name = str(spec.get("name", default_name))
+        return cls(name, tuple(scales), {}, version=version, scales=scales)
+
+    def record(self) -> dict[str, Any]:
+        """Return everything that decides the task, for JSON; `Task.from_record` reads it back."""
+        return {
+            "type": self.kind,
+            "name": self.name,
+            "version": self.version,
+            "hash": self.hash,
+            "labels": list(self.labels),
+            "dimensions": {
+                name: {"column": scale.column, "range": [scale.low, scale.high]}
+                for name, scale in self.scales.items()
+            },
+        }
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> ScaleTask:
+        """Return the task of a `record`; an error if its hash is not that of its content."""
+        keys = {key: record[key] for key in KEYS if key in record}
+        task = cls.from_spec(keys, source="task record")
+        if record.get("hash", task.hash) != task.hash:
+            raise InputError(f"the record of task {task.name!r} was changed after it was written")
+        return task
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of dimensions, columns and ranges; the name does not count."""
+        content = [self.kind, [[n, s.column, s.low, s.high] for n, s in self.scales.items()]]
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+    def select(self, clips: Manifest, *, blank: str = "error") -> tuple[Manifest, dict[str, int]]:
+        """Return the clips that have a rating, and how many were left out.
+
+        The column `label` of what is returned holds the third of the first dimension's scale that
+        the rating is in: splits are dealt alike in it. The ratings stay in their own columns.
+
+        Raises
+        ------
+        InputError
+            A column that is not there, a cell that is not a number or is out of range, and, unless
+            `blank` is "drop", a clip without any rating.
+        """
+        values = self.ratings(clips)
+        rated: np.ndarray = np.array(np.isfinite(values).any(axis=1))
+        if not rated.any():
+            raise InputError(f"{clips.source}: no clip is rated for {', '.join(self.labels)}")
+        if not rated.all() and blank != "drop":
+            first = int(np.flatnonzero(~rated)[0])
+            raise InputError(
+                f"{clips.source}: {int((~rated).sum())} clips have no rating for "
+                f"{', '.join(self.labels)} (first in line {clips.line(first)}); rate them, leave "
+                "them out of the table, or say unlabelled: drop"
+            )
+        kept = clips.select(rated)
+        scale = next(iter(self.scales.values()))
+        share = (values[rated, 0] - scale.low) / scale.range
+        thirds = ["not rated" if math.isnan(one) else THIRDS[min(int(one * 3), 2)] for one in share]
+        raw = kept["raw_label"] if "raw_label" in kept else kept["label"]
+        kept = kept.with_columns(label=thirds, raw_label=list(raw))
+        left = int((~rated).sum())
+        return kept, {"": left} if left else {}
+
+    def targets(self, clips: Manifest) -> np.ndarray:
+        """Return what a head learns, `(clips, dimensions)`, or `(clips,)` of one dimension."""
+        rated = self.ratings(clips)
+        return rated[:, 0] if rated.shape[1] == 1 else rated
+
+    def answers(self, clips: Manifest) -> list[Any]:
+        """Return the ratings as JSON, for keys over everything that decides a result."""
+        rated = self.ratings(clips)
+        return [[None if math.isnan(value) else value for value in row] for row in rated.tolist()]
+
+    def predicted(self, ids: list[str], head: Any, values: np.ndarray) -> Estimates:
+        """Return what a trained head says of features ``(clips, features)``."""
+        found = np.asarray(head.predict(values), np.float64)
+        return Estimates(ids, self.labels, found.reshape(len(ids), len(self.labels)))
+
+    def counts(self, clips: Manifest) -> dict[str, int]:
+        """Return how many clips are rated for each dimension."""
+        rated = np.isfinite(self.ratings(clips)).sum(axis=0)
+        return dict(zip(self.labels, rated.tolist(), strict=True))
+
+    def nothing(self) -> Estimates:
+        """Return the predictions of no clip."""
+        return Estimates([], self.labels, np.empty((0, len(self.labels))))
+
+    def read_predictions(
+        self, path: str | PathLike[str], rename: Mapping[str, str] | None = None
+    ) -> Estimates:
+        """Read a file of predictions for this task."""
+        return Estimates.read(path, self.labels, rename)
+
+    def score(self, clips: Manifest, predictions: Any) -> float:
+        """Return the CCC of predictions, the mean over dimensions."""
+        return mean_ccc(self.ratings(clips), predictions.align(clips.ids).values)
+
+    def check_head(self, head: Any, source: str) -> None:
+        """Raise unless a stored head predicts as many numbers as there are dimensions."""
+        count = len(getattr(head, "mean_", getattr(head, "coef_", ())))
+        if count != len(self.labels) or hasattr(head, "classes_"):
+            raise InputError(
+                f"{source}: the head predicts {count} numbers; the task has {len(self.labels)} "
+                f"dimensions ({', '.join(self.labels)})"
+            )
+
+    def check_train(self, clips: Manifest) -> None:
+        """Raise unless each dimension has ratings to learn from."""
+        for name, column in zip(self.labels, self.ratings(clips).T, strict=True):
+            if not np.isfinite(column).any():
+                raise InputError(f"none of {len(clips)} clips of train is rated for {name}")
+
+    def ratings(self, clips: Manifest) -> np.ndarray:
+        """Return the ratings, `(clips, dimensions)`; NaN where a clip is not rated."""
+        return np.stack([self._column(clips, name) for name in self.labels], axis=1)
+
+    def _column(self, clips: Manifest, name: str) -> np.ndarray:
+        scale = self.scales[name]
+        if scale.column not in clips:
+            raise InputError(
+                f"{clips.source}: no column {scale.column!r} for {name} of the task "
+                f"{self.name!r}; it has {', '.join(clips.columns)}."
+                f"{nearest(scale.column, clips.columns)}"
+            )
+        cells = [str(cell).strip() for cell in clips[scale.column]]
+        numbers = np.array([_number(cell) for cell in cells])
+        filled = np.array([cell != "" for cell in cells], dtype=bool)
+        odd = np.flatnonzero(filled & np.isnan(numbers))
+        if len(odd):
+            shown = listed([f"{cells[row]!r} (line {clips.line(int(row))})" for row in odd])
+            raise InputError(
+                f"{clips.source}: column {scale.column!r} holds {shown}; expected numbers from "
+                f"{scale.low:g} to {scale.high:g}, or blank where a clip was not rated"
+            )
+        outside = np.flatnonzero((numbers < scale.low) | (numbers > scale.high))
+        if len(outside):
+            first = int(outside[0])
+            raise InputError(
+                f"{clips.source}: {len(outside)} cells of column {scale.column!r} are not between "
+                f"{scale.low:g} and {scale.high:g} (first in line {clips.line(first)}: "
+                f"{cells[first]}); correct them, or the range of {name} in the task"
+            )
+        return numbers
+
+
+def _scale(name: Any, given: Any, source: str) -> Scale:
+    expected = "expected {column: COLUMN, range: [LOW, HIGH]}"
+    if not isinstance(name, str):
+        raise InputError(f"{source}: a dimension is called {name!r}; quote it")
+    if not isinstance(given, Mapping) or not set(given) <= {"column", "range"}:
+        raise InputError(f"{source}: dimension {name} is {given!r}; {expected}")
+    limits: Any = given.get("range")
+    known = isinstance(limits, list | tuple) and len(limits) == 2
+    if not known or not all(_is_number(one) for one in limits) or not limits[0] < limits[1]:
+        raise InputError(
+            f"{source}: range of {name} is {limits!r}; expected [LOW, HIGH], the least and the "
+            "largest rating that is possible"
+        )
+    column = given.get("column", name)
+    if not isinstance(column, str) or not column:
+        raise InputError(f"{source}: column of {name} is {column!r}; expected a name")
+    return Scale(column, float(limits[0]), float(limits[1]))
+
+
+def _is_number(value: Any) -> bool:
+    known = isinstance(value, int | float) and not isinstance(value, bool)
+    return known and math.isfinite(value)
+
+
+def _number(cell: str) -> float:
+    try:
+        value = float(cell)
+    except ValueError:
+        return math.nan
+    return value if math.isfinite(value) else math.nan

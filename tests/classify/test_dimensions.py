@@ -1,0 +1,422 @@
+"""Tasks of numbers: measures against audmetric, scipy and numpy, and the whole way of a clip."""
+
+from __future__ import annotations
+
+import csv
+import json
+from itertools import product
+from pathlib import Path
+
+import audmetric
+import numpy as np
+import pytest
+from affekt.cache import Cache, InputError, Manifest
+from affekt.classify import Task, compare, load_model
+from affekt.classify.cli import affekt
+from affekt.classify.demo_corpus import write_corpus
+from affekt.classify.dimensions.concordance import max_t_ccc, mean_ccc, measure
+from affekt.classify.dimensions.estimates import Estimates
+from affekt.classify.heads import RidgeHead
+from affekt.classify.predict_output import is_output
+from click.testing import CliRunner
+from scipy.stats import pearsonr
+from sklearn.linear_model import Ridge
+
+SPEC = {
+    "type": "regression",
+    "dimensions": {"arousal": {"range": [1, 7]}, "valence": {"column": "v", "range": [-1, 1]}},
+}
+LIMITS = np.array([[1.0, 7.0], [-1.0, 1.0]])
+RECIPE = """\
+manifest: clips.csv
+task: affect.yaml
+cache: my.cache
+encoders: {speech: spectral, text: ngram}
+split: {scheme: group-kfold, n_splits: 3}
+members:
+  speech: {head: ridge, on: speech}
+  text: {head: ridge, on: text, alpha: [1, 100]}
+  net: {head: regression, on: speech, max_epochs: 3, hidden: [[8]], seeds: 2}
+report: out
+compare: {n_resamples: 200}
+"""
+CENTRES = {"anger": (6, -0.7), "fear": (5, -0.5), "happiness": (5, 0.8), "sadness": (2, -0.6)}
+
+
+def numbers(clips=60, groups=6, seed=0):
+    """Ratings with some missing, and three systems: good, shifted, useless."""
+    rng = np.random.default_rng(seed)
+    truth = np.stack([rng.uniform(1, 7, clips), rng.uniform(-1, 1, clips)], axis=1)
+    noise = rng.normal(size=(3, clips, 2)) * [0.8, 0.3]
+    systems = {
+        "good": truth + noise[0],
+        "shifted": 0.5 * truth + [1.0, 0.3] + noise[1],
+        "none": [4.0, 0.0] + noise[2],
+    }
+    truth[::7, 1] = np.nan
+    return truth, systems, np.arange(clips) % groups
+
+
+def invoke(*words: object, code: int = 0) -> str:
+    result = CliRunner().invoke(affekt, [*map(str, words)])
+    if code == 2:
+        assert isinstance(result.exception, InputError), result.output
+        return str(result.exception)
+    assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
+    return result.stdout + result.stderr * (words[0] == "run")
+
+
+# ---- measures
+
+
+def test_measures_are_those_of_audmetric_scipy_and_numpy():
+    truth, systems, groups = numbers()
+    found = measure(truth, systems, groups, LIMITS, n_resamples=20)
+    for name, values in systems.items():
+        for at in range(2):
+            known = np.isfinite(truth[:, at])
+            x, y = truth[known, at], values[known, at]
+            mine = {key: found.estimates[name][key][at] for key in ("ccc", "pearson", "error")}
+            assert mine["ccc"] == pytest.approx(audmetric.concordance_cc(x, y), abs=1e-12)
+            assert mine["pearson"] == pytest.approx(pearsonr(x, y).statistic, abs=1e-12)
+            assert mine["error"] == pytest.approx(np.abs(x - y).mean(), abs=1e-12)
+        mean = np.mean([found.estimates[name]["ccc"][at] for at in range(2)])
+        assert found.estimates[name]["ccc"][-1] == pytest.approx(mean)
+        assert mean_ccc(truth, values) == pytest.approx(mean)
+
+
+def test_a_constant_is_worth_nothing_and_a_perfect_system_one():
+    truth = np.linspace(-1, 1, 12)[:, None]
+    assert mean_ccc(truth, np.zeros((12, 1))) == 0
+    assert mean_ccc(truth, truth) == 1
+    assert np.isnan(mean_ccc(np.full((3, 1), np.nan), np.zeros((3, 1))))
+
+
+def test_resamples_draw_whole_groups():
+    """Each sample is the CCC of clips whose groups come equally often, computed anew."""
+    truth, systems, groups = numbers()
+    found = measure(truth, systems, groups, LIMITS, n_resamples=40, random_state=3)
+    rng = np.random.default_rng(3)
+    for sample in found.samples["good"]["ccc"][:10]:
+        drawn = rng.integers(0, 6, 6)
+        rows = np.concatenate([np.flatnonzero(groups == group) for group in drawn])
+        assert sample[-1] == pytest.approx(mean_ccc(truth[rows], systems["good"][rows]))
+
+
+def test_exchanges_are_those_of_brute_force():
+    truth, systems, groups = numbers()
+    found = measure(truth, systems, groups, LIMITS, n_resamples=20)
+    pairs = [("good", "shifted"), ("good", "none"), ("shifted", "none")]
+    test = max_t_ccc(found.sums, pairs)
+    gaps = np.empty((64, 3))
+    for row, signs in enumerate(product([1, -1], repeat=6)):
+        swap = (np.array(signs) < 0)[groups][:, None]
+        for at, (a, b) in enumerate(pairs):
+            first = np.where(swap, systems[b], systems[a])
+            second = np.where(swap, systems[a], systems[b])
+            gaps[row, at] = mean_ccc(truth, first) - mean_ccc(truth, second)
+    size = np.abs(gaps) / np.sqrt((gaps**2).mean(axis=0))
+    p = (size >= size[0] - 1e-9).mean(axis=0)
+    np.testing.assert_allclose(test.p, p)
+    # single step: the largest of the family; step-down is never larger
+    single = (size.max(axis=1)[:, None] >= size[0] - 1e-9).mean(axis=0)
+    assert (test.corrected <= single + 1e-12).all()
+    assert (test.corrected >= test.p - 1e-12).all()
+    assert test.corrected[size[0].argmax()] == pytest.approx(single[size[0].argmax()])
+
+
+def test_the_corrected_test_keeps_its_level():
+    rng, false = np.random.default_rng(0), 0
+    for _ in range(100):
+        truth, groups = rng.normal(size=(80, 1)), np.repeat(range(8), 10)
+        voice = rng.normal(0, 0.4, (3, 8, 1))[:, groups]
+        made = 0.6 * truth + voice + rng.normal(0, 0.5, (3, 80, 1))
+        systems = dict(zip("abc", made, strict=True))
+        found = measure(truth, systems, groups, np.array([[-4, 4]]), n_resamples=2)
+        pairs = [("a", "b"), ("a", "c"), ("b", "c")]
+        false += max_t_ccc(found.sums, pairs).corrected.min() < 0.05
+    assert false <= 11  # 5 % of 100 and three standard deviations
+
+
+def test_intervals_hold_the_true_value_and_have_a_width():
+    big = np.random.default_rng(5)
+
+    def drawn(rng, speakers, clips=12):
+        groups = np.repeat(np.arange(speakers), clips)
+        truth = rng.normal(size=(len(groups), 1))
+        voice = rng.normal(0, 0.4, (speakers, 1))[groups]
+        return truth, 0.6 * truth + voice + rng.normal(0, 0.5, truth.shape), groups
+
+    true = mean_ccc(*drawn(big, 3000)[:2])
+    hits = 0
+    for seed in range(100):
+        truth, values, groups = drawn(np.random.default_rng(seed), 10)
+        found = measure(truth, {"a": values}, groups, np.array([[-4, 4]]), n_resamples=300)
+        low, high = found.interval("a", "ccc")
+        hits += low <= true <= high
+        assert low < high <= 1
+    assert hits >= 88
+    few = measure(truth[:48], {"a": values[:48]}, groups[:48], np.array([[-4, 4]]), n_resamples=20)
+    assert np.isnan(few.interval("a", "ccc")).all()  # four speakers
+
+
+# ---- head, task, predictions
+
+
+def test_ridge_is_that_of_scikit_learn_on_the_clips_that_are_rated():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(50, 8)), rng.normal(size=(50, 2))
+    y[::3, 1] = np.nan
+    head = RidgeHead(alpha=2.0).fit(X, y)
+    for at in range(2):
+        known = np.isfinite(y[:, at])
+        oracle = Ridge(alpha=2.0).fit(X[known], y[known, at])
+        np.testing.assert_allclose(head.predict(X)[:, at], oracle.predict(X), atol=1e-10)
+    again = RidgeHead.from_state(
+        *json.loads(json.dumps([head.get_state()[0]])), head.get_state()[1]
+    )
+    np.testing.assert_array_equal(again.predict(X), head.predict(X))
+    with pytest.raises(InputError, match="alpha is -1"):
+        RidgeHead(alpha=-1).fit(X, y)
+
+
+def table(**columns: list[object]) -> Manifest:
+    size = len(next(iter(columns.values())))
+    rows = [
+        {"id": f"c{i}", "text": "t", **{n: c[i] for n, c in columns.items()}} for i in range(size)
+    ]
+    return Manifest.from_rows(rows)
+
+
+def test_what_is_not_rated_is_nan_and_what_is_wrong_is_named():
+    task = Task.from_spec(SPEC)
+    clips = table(arousal=["1", "", "7"], v=["", "", "0.5"])
+    with pytest.raises(InputError, match="1 clips have no rating for arousal, valence"):
+        task.select(clips)
+    kept, left = task.select(clips, blank="drop")
+    assert (kept.ids, left, list(kept["label"])) == (["c0", "c2"], {"": 1}, ["low", "high"])
+    np.testing.assert_array_equal(task.targets(kept), [[1, np.nan], [7, 0.5]])
+    for wrong, said in (
+        (table(arousal=["1", "x"], v=["0", "0"]), "'arousal' holds 'x'"),
+        (table(arousal=["1", "8"], v=["0", "0"]), "1 cells of column 'arousal' are not between 1"),
+        (table(arousal=["1", "nan"], v=["0", "0"]), "holds 'nan'"),
+        (table(arousal=["1"], w=["0"]), "no column 'v' for valence"),
+    ):
+        with pytest.raises(InputError, match=said):
+            task.select(wrong)
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ({"type": "numbers"}, "type is 'numbers'; expected regression"),
+        ({"dimensions": {"a": {"range": [0, 1]}}}, "say type: regression"),
+        ({"type": "regression"}, "dimensions is None"),
+        ({"type": "regression", "dimensions": {"a": {"range": [5, 1]}}}, "range of a is"),
+        ({"type": "regression", "dimensions": {"a": {"column": "a"}}}, "range of a is None"),
+        ({"type": "regression", "dimensions": {"a": {"rang": [1, 5]}}}, "dimension a is"),
+        ({"type": "regression", "labels": ["a"]}, "unknown key 'labels'"),
+        ({"type": "regression", "dimensions": {"id": {"range": [0, 1]}}}, "called 'id'"),
+    ],
+)
+def test_a_wrong_task_is_refused(spec, said):
+    with pytest.raises(InputError, match=said):
+        Task.from_spec(spec)
+
+
+def test_a_task_comes_back_from_its_record():
+    task = Task.from_spec(SPEC, default_name="affect")
+    assert Task.from_record(json.loads(json.dumps(task.record()))) == task
+    with pytest.raises(InputError, match="was changed"):
+        Task.from_record(task.record() | {"dimensions": {"arousal": {"range": [1, 5]}}})
+
+
+def test_files_of_numbers_read_back_and_those_of_others_too(tmp_path):
+    found = Estimates(["a", "b"], ["arousal", "valence"], [[0.4, 0.6], [1 / 3, -2.0]])
+    found.write(tmp_path / "pred.csv")
+    again = Estimates.read(tmp_path / "pred.csv", ["valence", "arousal"])
+    np.testing.assert_array_equal(again.values, found.values[:, ::-1])
+    (tmp_path / "theirs.csv").write_text("id;valence;arousal\na;0.333;0.667\n")
+    theirs = Estimates.read(tmp_path / "theirs.csv", ["arousal", "valence"])
+    assert theirs.values.tolist() == [[0.667, 0.333]]  # 1 in sum, and no distribution
+    for text, said in (
+        ("id,label\na,joy\n", "labels only"),
+        ("id,arousal\na,1\n", "missing: valence"),
+        ("id,arousal,valence\na,1,x\n", "expected a number"),
+        ("id,arousal,valence\na,1,inf\n", "not finite"),
+        ("id,label,arousal,valence\na,x,1,2\n", "column label beside numbers"),
+    ):
+        (tmp_path / "wrong.csv").write_text(text)
+        with pytest.raises(InputError, match=said):
+            Estimates.read(tmp_path / "wrong.csv", ["arousal", "valence"])
+    assert is_output((tmp_path / "pred.csv").read_bytes())
+    assert not is_output(b"id,arousal,valence\na,1,2\n")  # ratings of the user
+
+
+def test_probabilities_are_not_compared_with_ratings():
+    from affekt.classify import Predictions
+
+    clips = table(arousal=["1", "7"], v=["0", "1"])
+    one = Predictions(clips.ids, ["arousal", "valence"], [[0.5, 0.5]] * 2)
+    with pytest.raises(InputError, match="has class probabilities"):
+        compare({"one": one}, clips, Task.from_spec(SPEC))
+    two = Estimates(clips.ids, ["arousal", "valence"], [[2.0, 0.0], [6.0, 1.0]])
+    with pytest.raises(InputError, match="'max' combines class probabilities"):
+        compare({"a": two, "b": two}, clips, Task.from_spec(SPEC), strategies=["max"])
+    with pytest.raises(InputError, match="calibrate and subsets are of labels"):
+        compare({"a": two}, clips, Task.from_spec(SPEC), calibrate="temperature")
+    with pytest.raises(InputError, match="have no label"):
+        _ = two.label
+
+
+# ---- the whole way
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory) -> Path:
+    """A run of three members on a small corpus with ratings."""
+    folder = tmp_path_factory.mktemp("dimensions")
+    write_corpus(folder, voices=6, clips_per_voice=8)
+    text = (folder / "clips.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
+    rng = np.random.default_rng(0)
+    for row in rows:
+        arousal, valence = CENTRES.get(row["label"], (3, 0))
+        row["arousal"] = f"{np.clip(arousal + rng.normal(0, 0.6), 1, 7):.2f}"
+        row["v"] = f"{np.clip(valence + rng.normal(0, 0.2), -1, 1):.2f}"
+    rows[3]["v"] = ""
+    with (folder / "clips.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    (folder / "affect.yaml").write_text(json.dumps(SPEC), encoding="utf-8")
+    (folder / "recipe.yaml").write_text(RECIPE, encoding="utf-8")
+    invoke("run", folder / "recipe.yaml")
+    return folder
+
+
+def test_a_run_is_scored_as_its_files_say(finished):
+    data = json.loads((finished / "out/comparison.json").read_text(encoding="utf-8"))
+    assert data["measure"] == "ccc"
+    assert set(data["systems"]) == {"speech", "text", "net", "mean"}
+    task = Task.read(finished / "affect.yaml")
+    clips = Manifest.read(finished / "clips.csv")
+    members = {}
+    for name in ("speech", "text", "net"):
+        pred = task.read_predictions(finished / "out/members" / name / "pred.csv")
+        assert sorted(pred.ids) == sorted(clips.ids)
+        members[name] = pred.align(clips.ids).values
+    members["mean"] = np.mean([members[name] for name in ("net", "speech", "text")], axis=0)
+    truth = task.ratings(clips)
+    for name, values in members.items():
+        for at, dimension in enumerate(task.labels):
+            known = np.isfinite(truth[:, at])
+            one = data["systems"][name]["test"]["dimensions"][dimension]
+            ccc = audmetric.concordance_cc(truth[known, at], values[known, at])
+            assert one["ccc"]["value"] == pytest.approx(ccc)
+            low, high = one["ccc"]["interval"]
+            assert low < ccc < high
+            assert one["clips"] == known.sum() == (48 if at == 0 else 47)
+    dev = {name: one["dev"]["ccc"] for name, one in data["systems"].items()}
+    assert dev[data["chosen"]] == max(dev.values())
+    assert {(pair["a"], pair["b"]) for pair in data["pairs"]} == {
+        (data["chosen"], name) for name in data["systems"] if name != data["chosen"]
+    }
+    report = (finished / "out/report.md").read_text(encoding="utf-8")
+    for part in ("## Systems", "## Each dimension", "## CCC by language", "test CCC over 2 seeds"):
+        assert part in report
+    assert "UAR" not in report
+    assert "Nothing to do" in invoke("run", finished / "recipe.yaml")
+
+
+def test_ratings_that_change_are_trained_again(finished):
+    text = (finished / "clips.csv").read_text(encoding="utf-8")
+    lines = text.splitlines()
+    changed = lines[1].split(",")
+    place = lines[0].split(",").index("arousal")
+    changed[place] = "4.44"
+    (finished / "clips.csv").write_text("\n".join([lines[0], ",".join(changed), *lines[2:]]) + "\n")
+    try:
+        checked = invoke("run", "--check", finished / "recipe.yaml")
+        assert "48 clips (arousal 48, valence 47)" in checked
+        assert "Nothing to do" not in checked
+    finally:
+        (finished / "clips.csv").write_text(text, encoding="utf-8")
+
+
+def test_new_clips_get_the_same_numbers_on_every_way(finished, tmp_path):
+    clips = Manifest.read(finished / "clips.csv")
+    wav = str(clips.file(0))
+    [row] = json.loads(invoke("predict", finished / "out", "--system", "net", wav, "--json"))
+    assert list(row["values"]) == ["arousal", "valence"]
+    found = load_model(finished / "out", system="net")
+    once = found.predict([wav])
+    np.testing.assert_allclose(once.values[0], list(row["values"].values()), atol=1e-5)
+    one = load_model(finished / "out/members/speech/model-1", Cache(finished / "my.cache"))
+    cached = one.predict(clips.select([clips.ids[0]]), Cache(finished / "my.cache"))
+    raw = load_model(finished / "out/members/speech/model-1").predict([wav])
+    np.testing.assert_allclose(raw.values, cached.values, atol=1e-4)
+    shown = invoke("predict", finished / "out", "--system", "text", "--text", "oh")
+    assert "arousal " in shown
+    invoke("predict", finished / "out", "--system", "mean", "--text", "oh", wav, "-o",
+           tmp_path / "a.csv")  # fmt: skip
+    assert (tmp_path / "a.csv").read_text().startswith("id,predicted_arousal,predicted_valence\n")
+    assert "--top 1 is of labels" in invoke(
+        *("predict", finished / "out", "--top", "1", "--text", "oh"), code=2
+    )
+    invoke("predict", finished / "out", "--system", "speech", wav, "--window", "0.5", "-o",
+           tmp_path / "t.csv")  # fmt: skip
+    lines = (tmp_path / "t.csv").read_text().splitlines()
+    assert lines[0] == "id,start,end,predicted_arousal,predicted_valence"
+    assert len(lines) > 2
+
+
+def test_card_compare_and_train(finished, tmp_path):
+    card = invoke("card", finished / "out")
+    assert "Predicts numbers" in card
+    assert "| arousal |" in card
+    members = [finished / "out/members" / name / "pred.csv" for name in ("speech", "text")]
+    common = ["--truth", finished / "clips.csv", "--task", finished / "affect.yaml"]
+    invoke("compare", *members, *common, "--resamples", 100, "-o", tmp_path / "c", "--latex")
+    again = json.loads((tmp_path / "c/comparison.json").read_text(encoding="utf-8"))
+    data = json.loads((finished / "out/comparison.json").read_text(encoding="utf-8"))
+    for name in ("speech", "text"):
+        mine, theirs = (one["systems"][name]["test"]["ccc"]["value"] for one in (again, data))
+        assert mine == pytest.approx(theirs)
+    assert "CCC" in (tmp_path / "c/tables.tex").read_text(encoding="utf-8")
+    space = next((finished / "my.cache/spaces").glob("spectral*")).name
+    train = ["train", finished / "clips.csv", "--cache", finished / "my.cache", "--space", space]
+    said = invoke(
+        *train, "--task", finished / "affect.yaml", "--head", "ridge", "-o", tmp_path / "m"
+    )
+    assert "test CCC" in said
+    said = invoke(*train, "--task", finished / "affect.yaml", "--head", "ridge", "--split",
+                  "group-kfold", "-o", tmp_path / "folds")  # fmt: skip
+    assert "Test CCC" in said
+    assert "on the 48 clips of 5 folds together" in said
+    for task, head, expected in (
+        (finished / "affect.yaml", "logistic", "predicts labels, and the task 'affect' is of"),
+        ("valence", "ridge", "predicts numbers, and the task 'valence' is of labels"),
+    ):
+        said = invoke(*train, "--task", task, "--head", head, "-o", tmp_path / "n", code=2)
+        assert expected in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("head: ridge, on: speech", "head: logistic, on: speech", "'logistic' predicts labels"),
+        ("report: out", "ensembles: [max]\nreport: out", "'max' combines class probabilities"),
+        ("n_resamples: 200", "calibrate: temperature", "compare: calibrate is of labels"),
+        ("n_splits: 3", "n_splits: 3, repeats: 2", "repeats are summarised for labels"),
+        ("head: ridge, on: speech", "on: speech", "'speech' has no head"),
+        ("alpha: [1, 100]", "alpha: [-1, 100]", "alpha is -1"),
+    ],
+)
+def test_what_only_labels_have_is_refused_before_any_work(finished, old, new, said):
+    assert old in RECIPE
+    path = finished / "wrong.yaml"
+    path.write_text(RECIPE.replace(old, new), encoding="utf-8")
+    found = invoke("run", path, code=2)
+    assert said in found
+    assert "wrong.yaml:" in found
