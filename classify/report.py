@@ -62,15 +62,10 @@ def text_table(data: Data) -> str:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-    foot = [
-        f"{data['test']['clips']} test clips, {data['groups']['count']} {groups_of(data)}; "
-        f"{100 * data['settings']['level']:g} % intervals"
-    ]
-    if data["groups"]["count"] < FEWEST_GROUPS:
-        foot[0] = (
-            f"{data['test']['clips']} test clips, {data['groups']['count']} {groups_of(data)}: too "
-            "few for intervals"
-        )
+    count = data["groups"]["count"]
+    few = count < FEWEST_GROUPS
+    told = ": too few for" if few else f"; {100 * data['settings']['level']:g} %"
+    foot = [f"{data['test']['clips']} test clips, {count} {groups_of(data)}{told} intervals"]
     if data["chosen"]:
         foot.append(f"* chosen on dev; the others by dev {shown[0][1]}")
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *foot])
