@@ -157,7 +157,8 @@ def how_chosen(data: Data) -> str:
         return f"It is the only candidate. Its {title} on dev, {where}, is {value:.3f}."
     text = (
         f"It is the best of {counts['all']} candidates{more} by {title} on dev, {where}. Its dev "
-        f"{title} of {value:.3f} is too high, because the best of many is picked partly for its luck"
+        f"{title} of {value:.3f} is too high, because the best of many is picked partly for its "
+        "luck"
     )
     if found["same"] is None:
         return f"{text}. Dev is one group, so nothing can be said of how firm the choice is."
