@@ -391,5 +391,5 @@ def _by(data: Data, column: str) -> str:
         + ("\n\n" + "\n".join(notes) if notes else "")
         + f"\n\nOther measures of {md(best)}:\n\n"
         + table([md(column), *(title for _, title in rest)], single)
-        + report_more.gaps(part, md(column), md(_groups(data)))
+        + report_more.gaps(part, md(column), md(groups_of(data)))
     )
