@@ -60,6 +60,8 @@ def test_forms_that_read_the_same(tmp_path, name):
         ("x.csv", "path\n$DATA/a.wav\n", "variables are not replaced"),
         ("x.jsonl", '{"path": "a.wav", "label": "x", "label": "y"}\n', "'label' stands twice"),
         ("x.json", '[{"path": "a.wav", "path": "b.wav"}]', "'path' stands twice"),
+        ("x.json", '{"columns": 1, "data": [["a"]]}', "expected a list of objects"),
+        ("x.json", '{"columns": [1, {}], "data": [["a"]]}', "no column path or text"),
         ("x.json", '{"a.wav": "joy"}', "a list of objects, objects under their ids, or a list"),
         ("x.csv", "file,start,end\na.wav,0.0,16000.0\n", "seconds, milliseconds or samples"),
     ],

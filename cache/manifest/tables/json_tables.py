@@ -48,8 +48,9 @@ def _objects(value: Any) -> Any:
         return value
     lists = {name: inner for name, inner in value.items() if isinstance(inner, list)}
     tables = {name: rows for name, rows in lists.items() if rows and _all(rows, dict)}
-    if {"columns", "data"} <= value.keys() and _all(value["data"], list):  # pandas, "split"
-        return [dict(zip(value["columns"], row, strict=False)) for row in value["data"]]
+    if {"columns", "data"} <= lists.keys() and _all(lists["data"], list):  # pandas, "split"
+        header = [text_of(name) for name in lists["columns"]]
+        return [dict(zip(header, row, strict=False)) for row in lists["data"]]
     if len(tables) == 1:  # {"data": [...]}, whatever is beside it
         return next(iter(tables.values()))
     if len(tables) > 1 and len(tables) == len(value):  # {"train": [...], "test": [...]}
