@@ -34,6 +34,8 @@ BYTES += [b"!!python/object:os.system", b"\xef\xbb\xbf", b"\r", b"9" * 5000, b"2
 def option(rng: random.Random, command: click.Command) -> list[str]:
     """Return one option of a command with a hostile value."""
     options = [one for one in command.params if isinstance(one, click.Option)]
+    if not options:  # every command has one that nobody knows
+        return [f"--{rng.choice(['x', 'force', 'cache'])}"]
     one = rng.choice(options)
     name = rng.choice(one.opts)
     if one.is_flag:
