@@ -48,6 +48,7 @@ LONGEST = 4 * 3600.0
 SMALL_DAMAGE = (0.05, 0.01)
 DAMAGE = ("refuse", "accept")
 
+_BOMB = 4 * LONGEST  # a length that FFmpeg guesses is never so wrong, in seconds
 _SLACK = 0.010  # an annotated end may lie this far behind the file's, in seconds
 _MARGIN = 1.0  # decoded beyond a truncation, so that resampling does not see the cut, in seconds
 _FULL_SCALE = 1 - 2**-15
@@ -234,6 +235,8 @@ def _read(
         last = total if last is None else min(last, total)
     if last is not None and last - first > limit * rate and not truncate:
         raise _too_long((last - first) / rate, limit)
+    if last is None and not truncate and (guess := _estimate(source)) > _BOMB:
+        raise _too_long(guess, limit)  # not decoded for an hour to find out
     wanted = math.ceil((limit + _MARGIN) * rate)
     if last is not None:
         wanted = min(wanted, last - first)
@@ -245,6 +248,10 @@ def _read(
         found, expected = (first + reading.frames) / rate, (first + wanted) / rate
         raise soundfile.SoundFileRuntimeError(f"ends after {found:.3f} s of {expected:.3f} s")
     return mono, reading
+
+
+def _estimate(source: Source) -> float:
+    return 0.0 if isinstance(source, SndfileReader) else source.estimate
 
 
 class _Reading:

@@ -110,6 +110,11 @@ class FFmpegReader:
         self.file.close()
 
     @property
+    def estimate(self) -> float:
+        """Seconds that FFmpeg expects by the size and the beginning of the file; 0 if none."""
+        return (self.file.duration or 0) / 1e6
+
+    @property
     def flags(self) -> tuple[str, ...]:
         """Remarks, complete when the file was read to its end."""
         notes = list(self.notes)

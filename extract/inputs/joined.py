@@ -157,6 +157,13 @@ class JoinedReader:
         self._stack.close()
 
     @property
+    def estimate(self) -> float:
+        """Seconds to expect, if the parts are like the first."""
+        first = self._read[0]
+        known = first.estimate if first.total is None else first.total / first.rate
+        return known * (self._size + sum(map(len, self._left))) / self._size
+
+    @property
     def decoded(self) -> int:
         """Frames so far."""
         return sum(part.decoded for part in self._read)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from affekt.extract import Unusable, decode
 from affekt.extract.audio import length
+from affekt.extract.inputs.ffmpeg import FFmpegReader
 
 from .audio_toy import written
 
@@ -169,3 +170,15 @@ def test_a_size_as_large_as_can_be_is_unknown(sound, encode, magic, size):
     signal = decode(bytes(data), RATE)
     assert "size_unknown" in signal.flags
     assert len(signal.samples) == RATE
+
+
+@pytest.mark.parametrize("subtype", ["MP3", "OPUS"])
+def test_a_day_of_silence_is_refused_by_its_beginning(encode, subtype, monkeypatch):
+    """A small file, of which hours would have to be decoded to see that they are too many."""
+    silence = np.zeros(60 * 8000, np.float32)
+    kind, codec = ("OGG", "OPUS") if subtype == "OPUS" else ("MP3", None)
+    data = encode(silence, 8000, format=kind, subtype=codec)
+    monkeypatch.setattr(FFmpegReader, "blocks", lambda *_: pytest.fail("it was decoded"))
+    with pytest.raises(Unusable, match="the limit is 14400 s") as caught:
+        decode(data * 1200, RATE)
+    assert caught.value.code == "too_long"
