@@ -159,7 +159,9 @@ def new_model(
     head = heads_for(task.kind)[0][entry.head](**candidate["settings"])
     if "callback" in head.get_params():
         head.set_params(callback=_Teller(entry.name, say))
-    return Model(head, task, features, scale=entry.scale, random_state=random_state)
+    return Model(
+        head, task, features, scale=entry.scale, random_state=random_state, votes=entry.votes
+    )
 
 
 def _interrupted(model: Any) -> bool:

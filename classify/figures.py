@@ -148,19 +148,39 @@ def _learning(figure: Any, data: Data) -> None:
     axes.set(xlabel="training clips", ylabel="UAR on test", xscale="log")
 
 
+def draw_transfer(data: Data, path: Path) -> bool:
+    """Draw the heat map of a transfer matrix; do without where matplotlib is not installed.
+
+    Returns
+    -------
+    drawn : bool
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return False
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    _transfer(figure, data)
+    figure.savefig(path, dpi=150, metadata={"Software": None})
+    return True
+
+
 def _transfer(figure: Any, data: Data) -> None:
     found = data["transfer"]
     names = found["names"]
-    values = [[found["cells"][a][b]["uar"]["value"] for b in names] for a in names]
+    values = [[found["cells"][a][b][found["measure"]]["value"] for b in names] for a in names]
     axes = figure.subplots()
-    image = axes.imshow(values, cmap="viridis")
+    least = -1.0 if found["measure"] == "ccc" else 0.0
+    image = axes.imshow(values, cmap="Blues", vmin=max(least, min(map(min, values)) - 0.1))
+    middle = (image.norm.vmin + image.norm.vmax) / 2
     for i, row in enumerate(values):
         for j, value in enumerate(row):
-            axes.text(j, i, f"{value:.2f}", ha="center", va="center", color="white")
+            colour = "white" if value > middle else "black"
+            axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=colour)
     axes.set_xticks(range(len(names)), [_plain(name) for name in names])
     axes.set_yticks(range(len(names)), [_plain(name) for name in names])
     axes.set(xlabel="tested on", ylabel="trained on")
-    figure.colorbar(image, label="UAR")
+    figure.colorbar(image, label=found["measure"].upper())
 
 
 def _bar(axes: Any, value: Data, height: float, colour: str) -> None:

@@ -18,12 +18,15 @@ from .comparison import Comparison
 from .coverage import combine_available, common_ids, union_ids
 from .drafts import drafted
 from .evaluation.test_uses import record_use, uses_file
+from .figures import draw_transfer
+from .part import clusters
 from .predictions import Predictions
 from .prepare import Prepared
 from .replay import write_replays
 from .run_report import WIDE, describe_run
 from .splits import Split
 from .strategies import STRATEGIES, free_name
+from .votes import compare_votes, task_votes
 
 __all__ = ["judge"]
 
@@ -118,7 +121,17 @@ def judge(
         "coverage": _coverage(ready, found, tests, shared, everything),
         "splits": [split.describe() for split in found],
     }
+    if recipe.votes:
+        rated = ready.labelled.select(shared)
+        comparison.data["votes"] = compare_votes(
+            comparison.predictions,
+            task_votes(rated, ready.task),
+            clusters(rated, recipe.group)[0],
+            level=comparison.data["settings"]["level"],
+        )
     comparison.write(folder)
+    if comparison.data.get("transfer"):
+        draw_transfer(comparison.data, folder / "transfer.png")
     write_replays(folder, comparison.replays)
     told = describe_run(comparison.data["run"], ready.labelled.source, ready.task.measure.upper())
     _append(folder / "report.md", told)

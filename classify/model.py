@@ -51,6 +51,8 @@ class Model(Predicts):
     scale : bool or {"speaker", "language", "dataset"}, default=True
         Standardise every feature with mean and deviation of train; or within each speaker,
         language or corpus, which is transductive (see `affekt.classify.scaling`).
+    votes : bool, default=False
+        Learn from the shares of the raters' votes, in columns of `affekt.classify.votes.with_votes`.
     random_state : int, default=0
         Given to a head whose own is None: one seed, one result.
 
@@ -75,6 +77,7 @@ class Model(Predicts):
         *,
         scale: bool | str = True,
         random_state: int = 0,
+        votes: bool = False,
     ) -> None:
         self.head = head
         self.task = task
@@ -82,6 +85,7 @@ class Model(Predicts):
         self.needs = [Needs.of(one) for one in self.features]
         self.scaling = Scaling(scale)
         self.random_state = random_state
+        self.votes = votes
         self.canaries: list[np.ndarray | None] = [one.space.canary() for one in self.features]
         self.encoder_folders: dict[str, Path] = {}  # by spec key, as a saved model noted them
         self.head_: Any = None
@@ -136,9 +140,15 @@ class Model(Predicts):
                 "X_dev": self.scaling.apply(self._read(dev, self.features), dev),
                 "y_dev": self.task.targets(dev),
             }
+        target = self.task.targets(train)
+        if self.votes:
+            from .votes import task_votes
+
+            target = task_votes(train, self.task).shares
+            extra["classes"] = list(self.task.labels)
         self.head_ = self._prepared_head()
         with few_threads(values.size):
-            self.head_.fit(self.scaling.apply(values, train), self.task.targets(train), **extra)
+            self.head_.fit(self.scaling.apply(values, train), target, **extra)
         self.record = {
             "train": describe(train),
             "dev": describe(dev) if dev is not None else None,

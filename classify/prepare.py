@@ -111,6 +111,8 @@ def prepare(recipe: Recipe) -> Prepared:
     """
     task = _at(recipe.at["task"], lambda: Task.of(recipe.task))
     clips = _clips(recipe)
+    if recipe.votes:
+        clips = _at(recipe.at["votes"], lambda: _voted(clips, recipe, task))
     labelled, left_out = _at(
         recipe.at["manifest"], lambda: task.select(clips, blank=recipe.unlabelled)
     )
@@ -134,6 +136,14 @@ def prepare(recipe: Recipe) -> Prepared:
             )
         ready.sources[entry.name] = source
     return ready
+
+
+def _voted(clips: Manifest, recipe: Recipe, task: Task) -> Manifest:
+    from .votes import with_votes
+
+    if task.kind != "labels":
+        raise InputError(f"votes are for labels, and the task {task.name!r} is of numbers")
+    return with_votes(clips, recipe.votes if isinstance(recipe.votes, Path) else None, task)
 
 
 def open_source(source: Source, ready: Prepared) -> Source:

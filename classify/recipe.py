@@ -16,15 +16,26 @@ from .experiments.entries import EncoderEntry, MemberEntry
 from .experiments.names import check_folder_names
 from .experiments.places import expanded, place
 from .located import Located, read_yaml
-from .recipe_compare import compare_options
+from .recipe_compare import compare_options, transfer_options
 from .recipe_split import split_options
 from .scaling import check_scale
 
 __all__ = ["EncoderEntry", "MemberEntry", "Recipe"]
 
 _TOP = [
-    *("manifest", "root", "where", "task", "unlabelled", "cache", "encoders", "split", "members"),
-    *("ensembles", "group", "compare", "report"),
+    *(
+        "manifest",
+        "root",
+        "where",
+        "task",
+        "votes",
+        "unlabelled",
+        "cache",
+        "encoders",
+        "split",
+        "members",
+    ),
+    *("ensembles", "group", "compare", "transfer", "report"),
 ]
 _ENCODER = [
     "name",
@@ -70,6 +81,9 @@ class Recipe:
         What a clip without label means: "error", or "drop".
     task : str
         A named task, or the path of a task file.
+    votes : Path or bool
+        A table of votes, or whether the manifest has columns of them: members learn from all
+        raters.
     encoders, members : dict
         By name, in the order of the recipe.
     split : dict
@@ -79,6 +93,8 @@ class Recipe:
         The column whose values are resampled together for intervals.
     compare : dict
         More arguments of `affekt.classify.compare`, and ``learning_curve``.
+    transfer : dict of str to str
+        ``by``, the column of a transfer matrix, and perhaps ``member``; empty for none.
 
     Examples
     --------
@@ -102,6 +118,7 @@ class Recipe:
     where: Mapping[str, tuple[str, ...]]
     task: str
     unlabelled: str
+    votes: Path | bool
     cache: Path
     encoders: Mapping[str, EncoderEntry]
     split: Mapping[str, Any]
@@ -109,6 +126,7 @@ class Recipe:
     ensembles: tuple[str, ...]
     group: str
     compare: Mapping[str, Any]
+    transfer: Mapping[str, str]
     report: Path
     at: Located = field(repr=False, compare=False)
 
@@ -136,6 +154,7 @@ class Recipe:
             if name not in keys:
                 top.fail(f"the recipe has no {name!r}; expected at least {', '.join(_NEEDED)}")
         folder = Path(path).parent
+        votes = _votes(top["votes"], folder) if "votes" in top else False
         encoders = _encoders(top["encoders"]) if "encoders" in top else {}
         task = top["task"].text("task")
         if task.endswith((".yaml", ".yml")):
@@ -147,13 +166,15 @@ class Recipe:
             where=_where(top["where"]) if "where" in top else {},
             task=task,
             unlabelled=_one_of(keys, "unlabelled", ["error", "drop"]),
+            votes=votes,
             cache=place(keys["cache"], "cache", folder) if "cache" in keys else folder / "my.cache",
             encoders=encoders,
             split=split_options(top["split"], folder) if "split" in top else {"scheme": "auto"},
-            members=_members(top["members"], encoders, folder),
+            members=_members(top["members"], encoders, folder, bool(votes)),
             ensembles=_ensembles(keys),
             group=_text(keys, "group", "speaker"),
             compare=compare_options(top["compare"]) if "compare" in top else {},
+            transfer=transfer_options(top["transfer"]) if "transfer" in top else {},
             report=place(keys["report"], "report", folder) if "report" in keys else folder / "out",
             at=top,
         )
@@ -169,6 +190,10 @@ def _one_of(keys: Mapping[str, Located], name: str, choices: list[str]) -> str:
         expected = f"expected one of {', '.join(choices)}.{nearest(word, choices)}"
         keys[name].fail(f"{name} is {word!r}; {expected}")
     return word
+
+
+def _votes(at: Located, folder: Path) -> Path | bool:
+    return at.flag("votes") if isinstance(at.value, bool) else place(at, "votes", folder)
 
 
 def _ensembles(keys: Mapping[str, Located]) -> tuple[str, ...]:
@@ -223,11 +248,13 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
 
 
 def _members(
-    at: Located, encoders: Mapping[str, EncoderEntry], folder: Path
+    at: Located, encoders: Mapping[str, EncoderEntry], folder: Path, has_votes: bool
 ) -> dict[str, MemberEntry]:
     entries = at.mapping("members")
     check_folder_names(entries)
-    found = {name: _member(name, entry, encoders, folder) for name, entry in entries.items()}
+    found = {
+        name: _member(name, entry, encoders, folder, has_votes) for name, entry in entries.items()
+    }
     if not found:
         at.fail("no member; expected at least one, for example lr: {head: logistic, on: speech}")
     return found
@@ -258,7 +285,11 @@ def _given_model(name: str, at: Located, folder: Path) -> MemberEntry:
 
 
 def _member(
-    name: str, at: Located, encoders: Mapping[str, EncoderEntry], folder: Path
+    name: str,
+    at: Located,
+    encoders: Mapping[str, EncoderEntry],
+    folder: Path,
+    has_votes: bool,
 ) -> MemberEntry:
     keys = at.mapping(f"member {name!r}")
     if "model" in keys:
@@ -285,7 +316,9 @@ def _member(
         on.append(encoder)
     if not on:
         keys["on"].fail(f"member {name!r} is on no encoder; expected {', '.join(encoders)}")
-    own = ("head", "on", "layers", "combine", "scale", "seeds", "random_state", "refit")
+    own = ("head", "on", "layers", "combine", "scale", "seeds", "random_state", "refit", "votes")
+    if "votes" in keys and not has_votes:
+        keys["votes"].fail(f"member {name!r}: the recipe has no votes; say votes: true at its top")
     combine = [item.text("combine") for item in keys["combine"].many()] if "combine" in keys else []
     for word in combine:
         if word not in _COMBINE:
@@ -309,6 +342,7 @@ def _member(
         else 0,
         refit="refit" in keys and keys["refit"].flag("refit"),
         at=at,
+        votes=keys["votes"].flag("votes") if "votes" in keys else has_votes,
     )
 
 

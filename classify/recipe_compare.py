@@ -45,6 +45,16 @@ def _level(item: Located, name: str) -> float:
     return level
 
 
+def transfer_options(at: Located) -> dict[str, str]:
+    """Read the recipe's `transfer`: a column, or ``{by: COLUMN, member: NAME}``."""
+    if isinstance(at.value, str):
+        return {"by": at.text("transfer")}
+    keys = at.mapping("transfer", ["by", "member"])
+    if "by" not in keys:
+        at.fail("transfer has no 'by'; expected a column, as transfer: {by: language}")
+    return {name: item.text(f"{name} of transfer") for name, item in keys.items()}
+
+
 OPTIONS: dict[str, Callable[[Located, str], Any]] = {
     "calibrate": Located.text,
     "calibrate_fused": Located.text,

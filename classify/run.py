@@ -32,6 +32,7 @@ from .repeats import repeats_table, summarise, write_repeats
 from .serving.run_folder import check_whole
 from .split import Split
 from .stored import Stored, embed, keep_opened, look
+from .votes import task_votes
 
 if TYPE_CHECKING:
     from .choosing import Part
@@ -153,6 +154,8 @@ def _run_key(ready: Prepared, stored: Mapping[str, Stored]) -> str:
             "columns": _hash(_named_columns(ready)),
             "compare": dict(recipe.compare),
             "left_out": ready.left_out,
+            **({"transfer": dict(recipe.transfer)} if recipe.transfer else {}),
+            **({"votes": _votes_key(ready)} if recipe.votes else {}),
             "stored": {
                 name: {
                     "spec": ready.sources[name].spec.key,
@@ -175,10 +178,14 @@ def _split_key(ready: Prepared) -> dict[str, Any]:
     return options
 
 
+def _votes_key(ready: Prepared) -> str:
+    return _hash(task_votes(ready.labelled, ready.task).counts.tolist())
+
+
 def _named_columns(ready: Prepared) -> dict[str, list[str]]:
     """Return the values of the columns that the recipe names: the hash of clips leaves some out."""
     recipe = ready.recipe
-    names = {recipe.group, *recipe.compare.get("by", ())}
+    names = {recipe.group, *recipe.compare.get("by", ()), recipe.transfer.get("by", recipe.group)}
     names |= {recipe.split[key] for key in ("column", "group") if key in recipe.split}
     return {
         name: [str(value) for value in ready.labelled[name]]
@@ -261,7 +268,7 @@ def _once(
     """Train every member on one division of the clips (or its folds), and compare them there."""
     from .experiments.speaker_gain import speaker_gain
     from .judge import judge
-    from .run_compare import near_duplicates, run_curve
+    from .run_compare import near_duplicates, run_curve, run_transfer
 
     recipe = ready.recipe
     place = report.work / name
@@ -317,6 +324,9 @@ def _once(
         "members": {name: {"parts": record["parts"]} for name, record in records.items()},
     }
     more = run_curve(ready, single, devs, spaces, say) if curve else {}
+    if recipe.transfer and curve:
+        there = {name: one.there for name, one in stored.items()}
+        more["transfer"] = run_transfer(ready, devs, spaces, there, say)
     allowed = {k: v for k, v in recipe.split.items() if k.startswith("allow_")}
     more["speaker_scaling"] = speaker_gain(
         *(recipe.members, ready.task, {name: one.parts for name, one in shares.items()}),
@@ -338,7 +348,8 @@ def _member_key(
     def rows(clips: Manifest) -> list[Any]:
         digests = [[stored[name].digests.get(clip) for name in entry.on] for clip in clips.ids]
         within = [list(clips[entry.scale])] if entry.scale in clips.columns else []
-        return [clips.ids, ready.task.answers(clips), digests, *within]
+        shares = [task_votes(clips, ready.task).counts.tolist()] if entry.votes else []
+        return [clips.ids, ready.task.answers(clips), digests, *within, *shares]
 
     return _hash(
         {

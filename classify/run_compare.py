@@ -1,4 +1,4 @@
-"""What a run adds to its comparison: near-duplicates across its parts, and a learning curve."""
+"""What a run adds to its comparison: near-duplicates, a learning curve, a transfer matrix."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..cache.errors import InputError
 from . import leaks, metrics
 from .choosing import Part, choose
 from .learning import learning_curve
+from .transfer import transfer
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from .split import Split
 
 CHEAP = "logistic"  # heads that are trained in seconds get a curve unasked
+QUICK = (CHEAP, "lda", "ridge")
 
 
 def near_duplicates(
@@ -85,24 +88,117 @@ def run_curve(
     if name is None:
         return {}
     say(f"learning curve of {name}")
-    entry = replace(recipe.members[name], seeds=1)
-    allow = {k: v for k, v in recipe.split.items() if k.startswith("allow_")}
 
-    class Chosen:
-        """The member, trained on a part of train as the run trains it on all."""
+    def make() -> Chosen:
+        return Chosen(recipe.members[name], ready, spaces, parts[name])
 
-        model: Model
-
-        def fit(self, train: Manifest, dev: Manifest | None = None) -> object:
-            part = replace(parts[name], train=train)
-            self.model, _ = choose(entry, ready.task, part, spaces, split_options=allow)
-            return self
-
-        def predict(self, clips: Manifest) -> Predictions:
-            return self.model.predict(clips)
-
-    points = learning_curve(Chosen, parts[name], ready.task.labels, groups=recipe.group)
+    points = learning_curve(make, parts[name], ready.task.labels, groups=recipe.group)
     return {"learning_curve": points, "learning_curve_of": name}
+
+
+def run_transfer(
+    ready: Prepared,
+    devs: Mapping[str, Predictions],
+    spaces: Mapping[str, Space],
+    there: Mapping[str, Collection[str]],
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Return the transfer matrix of one member, for `Comparison.data`.
+
+    Parameters
+    ----------
+    ready
+        The recipe, with ``transfer``, and its labelled clips.
+    devs
+        Predictions on dev, by member: of cheap members the best one is taken.
+    spaces
+        Where features lie.
+    there
+        Ids of the clips that each space holds.
+    say
+        Told what is going on.
+
+    Raises
+    ------
+    InputError
+        Too few speakers among the clips that the member has.
+    """
+    recipe, by = ready.recipe, ready.recipe.transfer["by"]
+    name = recipe.transfer.get("member") or _cheapest(ready, devs)
+    entry = recipe.members[name]
+    has = frozenset.intersection(*(frozenset(there[on]) for on in entry.on))
+    clips = ready.labelled.select([clip for clip in ready.labelled.ids if clip in has])
+    say(f"transfer of {name} by {by}")
+    # dev is needed to choose settings and to stop early; what does neither learns from all clips
+    needs_dev = len(list(entry.candidates())) > 1 or entry.head not in QUICK
+    try:
+        found = transfer(
+            lambda: Chosen(entry, ready, spaces),
+            clips,
+            ready.task,
+            by=by,
+            dev_size=0.2 if needs_dev else 0.0,
+            groups=recipe.group,
+        )
+    except InputError as error:
+        recipe.at["transfer"].fail(str(error))
+    return {"member": name, **found}
+
+
+class Chosen:
+    """A member, trained on other clips as the run trains it on its own.
+
+    Parameters
+    ----------
+    entry, ready, spaces
+        The member, the recipe, and where features lie.
+    part
+        Its clips, of which `fit` replaces train; without, `fit` is given dev too, and settings are
+        chosen there.
+    """
+
+    model: Model
+
+    def __init__(
+        self,
+        entry: MemberEntry,
+        ready: Prepared,
+        spaces: Mapping[str, Space],
+        part: Part | None = None,
+    ) -> None:
+        self.entry, self.ready, self.spaces = replace(entry, seeds=1), ready, spaces
+        self.part = part
+
+    def fit(self, train: Manifest, dev: Manifest | None = None) -> object:
+        """Train."""
+        nothing = train.select([])
+        part = self.part or Part(train, nothing if dev is None else dev, nothing)
+        split = self.ready.recipe.split
+        self.model, _ = choose(
+            self.entry,
+            self.ready.task,
+            replace(part, train=train),
+            self.spaces,
+            split_options={k: v for k, v in split.items() if k.startswith("allow_")},
+        )
+        return self
+
+    def predict(self, clips: Manifest) -> Predictions:
+        """Predict clips that are embedded."""
+        return self.model.predict(clips)
+
+
+def _cheapest(ready: Prepared, devs: Mapping[str, Predictions]) -> str:
+    """Return the member to train many times: of cheap heads the best on dev; else the first."""
+    trained = {name: one for name, one in ready.recipe.members.items() if one.head}
+    cheap = [name for name, entry in trained.items() if entry.head in QUICK]
+
+    def score(name: str) -> float:
+        if name not in devs:
+            return 0.0
+        return ready.task.score(ready.labelled.select(devs[name].ids), devs[name])
+
+    return max(cheap, key=score) if cheap else next(iter(trained))
 
 
 def _best(

@@ -6,7 +6,7 @@ other; on the diagonal it is cross-validated over speakers, so that all cells ar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,6 +14,8 @@ import numpy as np
 from ..cache.errors import InputError
 from . import leaks, metrics
 from .bootstrap import resample
+from .dimensions.concordance import measure
+from .dimensions.scales import ScaleTask
 from .learning import Trainable
 from .part import clusters
 from .predictions import Predictions
@@ -21,12 +23,17 @@ from .splits import splits
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
+    from .task import Task
+
+__all__ = ["FEWEST_SPEAKERS", "check_transfer", "transfer"]
+
+FEWEST_SPEAKERS = 3  # to train, tune and test on different voices
 
 
 def transfer(
     make: Callable[[], Trainable],
     clips: Manifest,
-    labels: Sequence[str],
+    task: Task,
     *,
     by: str = "language",
     n_splits: int = 5,
@@ -43,8 +50,8 @@ def transfer(
         Returns a new, unfitted model.
     clips
         With task labels (`Task.select`).
-    labels
-        The task's labels.
+    task
+        Of labels (UAR) or of numbers (CCC).
     by
         Column of the matrix: language, dataset.
     n_splits, dev_size
@@ -56,16 +63,15 @@ def transfer(
     Returns
     -------
     result
-        `names`, and `cells`: by value trained on and value tested on, clips, UAR and interval.
+        `names`, and `cells`: by value trained on and value tested on, clips, UAR (or CCC) and
+        interval.
 
     Raises
     ------
     InputError
-        If the column has fewer than two values, or one of them a single speaker.
+        If the column has fewer than two values, or one of them fewer than three speakers.
     """
-    values = sorted({str(value) for value in clips[by]}) if by in clips else []
-    if len(values) < 2:
-        raise InputError(f"a transfer matrix by {by!r} of {values}; expected at least two values")
+    values = check_transfer(clips, by)
     parts = {value: clips.where(**{by: value}) for value in values}
     cells: dict[str, dict[str, Any]] = {}
     for here in values:
@@ -77,25 +83,59 @@ def transfer(
             if there != here:
                 found[there] = model.predict(parts[there])
         cells[here] = {
-            there: _cell(found[there], parts[there], labels, groups, n_resamples, random_state)
+            there: _cell(found[there], parts[there], task, groups, n_resamples, random_state)
             for there in values
         }
-    return {"by": by, "names": values, "cells": cells}
+    return {"by": by, "measure": task.measure, "names": values, "cells": cells}
+
+
+def check_transfer(clips: Manifest, by: str) -> list[str]:
+    """Return the values of a column, each of which can be trained and tested on.
+
+    Parameters
+    ----------
+    clips
+        With task labels.
+    by
+        Column of the matrix.
+
+    Raises
+    ------
+    InputError
+        If the column is not there, has fewer than two values, or one of them has fewer than three
+        speakers.
+    """
+    values = sorted({str(value) for value in clips[by]})
+    if len(values) < 2:
+        raise InputError(
+            f"transfer by {by!r}: it has the value {values[0]!r} only; expected at least two"
+        )
+    for value in values:
+        own = leaks.speakers(clips.where(**{by: value}))
+        if "" in own:
+            raise InputError(
+                f"transfer by {by!r}: {own.count('')} clips of {value or '(blank)'} have no "
+                "speaker; expected one for each, so that no voice is trained and tested on"
+            )
+        if len(set(own)) < FEWEST_SPEAKERS:
+            raise InputError(
+                f"transfer by {by!r}: {len(set(own))} speakers in {value or '(blank)'}; expected "
+                f"at least {FEWEST_SPEAKERS} to train, tune and test on different voices; leave "
+                "the value out with where, or name another column"
+            )
+    return values
 
 
 def _within(
     make: Callable[[], Trainable], clips: Manifest, n_splits: int, dev_size: float, seed: int
 ) -> Predictions:
     speakers = set(leaks.speakers(clips))
-    if len(speakers) < 3:
-        raise InputError(
-            f"{len(speakers)} speakers in {clips['language'][0] or 'one value'}; expected at least "
-            "3 to train, tune and test on different voices"
-        )
     folds = splits(
         clips,
         "group-kfold",
-        n_splits=max(3, min(n_splits, len(speakers))),  # two voices stay, for train and dev
+        n_splits=max(
+            FEWEST_SPEAKERS, min(n_splits, len(speakers))
+        ),  # two voices stay, for train and dev
         dev_size=dev_size,
         random_state=seed,
     )
@@ -106,7 +146,7 @@ def _within(
         found.append(model.predict(fold.test))
     ids = [i for part in found for i in part.ids]
     first = found[0].labels
-    return Predictions(ids, first, np.concatenate([part.reorder(first).proba for part in found]))
+    return found[0].like(ids, np.concatenate([part.reorder(first).proba for part in found]))
 
 
 def _with_dev(clips: Manifest, dev_size: float, seed: int) -> tuple[Manifest, Manifest | None]:
@@ -119,21 +159,25 @@ def _with_dev(clips: Manifest, dev_size: float, seed: int) -> tuple[Manifest, Ma
 def _cell(
     predictions: Predictions,
     clips: Manifest,
-    labels: Sequence[str],
+    task: Task,
     groups: str | None,
     n_resamples: int,
     seed: int,
 ) -> dict[str, Any]:
+    known = predictions.reorder(task.labels).align(clips.ids)
+    codes, draws = clusters(clips, groups)[0], {"n_resamples": n_resamples, "random_state": seed}
+    if isinstance(task, ScaleTask):
+        measured = measure(task.ratings(clips), {"": known.proba}, codes, task.limits, **draws)
+        value = float(measured.estimates[""]["ccc"][-1])
+        return {
+            "clips": len(clips),
+            "groups": measured.groups,
+            "absent": [],
+            "ccc": {"value": value, "interval": list(measured.interval("", "ccc"))},
+        }
+    labels = task.labels
     truth = metrics.codes(list(clips["label"]), labels)
-    codes = predictions.reorder(labels).align(clips.ids).codes
-    drawn = resample(
-        truth,
-        {"": codes},
-        clusters(clips, groups)[0],
-        len(labels),
-        n_resamples=n_resamples,
-        random_state=seed,
-    )
+    drawn = resample(truth, {"": known.codes}, codes, len(labels), **draws)
     return {
         "clips": len(clips),
         "groups": drawn.groups,

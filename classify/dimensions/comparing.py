@@ -72,8 +72,7 @@ class Rated:
     def measured(self, systems: Mapping[str, Estimates], groups: np.ndarray, **draws: int) -> Any:
         """Return `Measured` of systems on these clips."""
         values = {name: one.values for name, one in systems.items()}
-        limits = np.array([[scale.low, scale.high] for scale in self.task.scales.values()])
-        return measure(self.ratings, values, groups, limits, **draws)
+        return measure(self.ratings, values, groups, self.task.limits, **draws)
 
     def at(self, rows: np.ndarray) -> Rated:
         """Return some of the clips, without members."""

@@ -14,6 +14,7 @@ from ..bootstrap import FEWEST_GROUPS
 from ..escape import md
 from ..markdown import score, table
 from ..report import groups_of, how_chosen, ordered, test_uses, warnings_of
+from ..report_more import transfer_section
 
 __all__ = ["numbers_markdown"]
 
@@ -31,6 +32,7 @@ def numbers_markdown(data: Data) -> str:
         _each_group(data),
         _pairs(data),
         *(_by(data, column) for column in data["by"]),
+        transfer_section(data["transfer"]) if data.get("transfer") else "",
         _setting(data),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"

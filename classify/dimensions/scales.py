@@ -217,6 +217,11 @@ class ScaleTask(Task):
             if not np.isfinite(column).any():
                 raise InputError(f"none of {len(clips)} clips of train is rated for {name}")
 
+    @property
+    def limits(self) -> np.ndarray:
+        """Least and largest rating of each dimension, `(dimensions, 2)`."""
+        return np.array([[scale.low, scale.high] for scale in self.scales.values()])
+
     def ratings(self, clips: Manifest) -> np.ndarray:
         """Return the ratings, `(clips, dimensions)`; NaN where a clip is not rated."""
         return np.stack([self._column(clips, name) for name in self.labels], axis=1)

@@ -57,6 +57,8 @@ def check_recipe(ready: Prepared) -> list[Split]:
         check_head(entry, ready.task)
         _check_member(entry, ready)
     _check_strategies(recipe)
+    if recipe.transfer:
+        _check_transfer(ready)
     if ready.task.kind != "labels":
         check_numeric(ready)
     _check_columns(ready)
@@ -134,6 +136,8 @@ def _check_member(entry: MemberEntry, ready: Prepared) -> None:
             keys["on"].fail(f"member {entry.name!r} has no head, so it takes one encoder")
         return
     _check_inputs(entry, ready.task)
+    if entry.votes:
+        _check_voter(entry, ready)
     if entry.random_state + entry.seeds > LARGEST_SEED:
         at = keys["random_state"] if "random_state" in keys else keys["seeds"]
         at.fail(
@@ -155,6 +159,16 @@ def _check_member(entry: MemberEntry, ready: Prepared) -> None:
                 f"member {entry.name!r} scales within each {entry.scale}, and {blank} of "
                 f"{len(ready.labelled)} clips have none; fill the column {entry.scale}"
             )
+
+
+def _check_voter(entry: MemberEntry, ready: Prepared) -> None:
+    """Check that every clip has votes; every head that classifies learns from distributions."""
+    from ..votes import task_votes
+
+    try:
+        task_votes(ready.labelled, ready.task)
+    except InputError as error:
+        ready.recipe.at["votes"].fail(str(error))
 
 
 def _check_inputs(entry: MemberEntry, task: Task) -> None:
@@ -239,6 +253,23 @@ def _check_strategies(recipe: Recipe) -> None:
                     f"unknown ensemble {item.value!r}; expected one of {', '.join(STRATEGIES)}."
                     f"{nearest(str(item.value), list(STRATEGIES))}"
                 )
+
+
+def _check_transfer(ready: Prepared) -> None:
+    from ..transfer import check_transfer
+
+    recipe, at = ready.recipe, ready.recipe.at["transfer"]
+    try:
+        check_transfer(ready.labelled, recipe.transfer["by"])
+    except InputError as error:
+        at.fail(str(error))
+    trained = [name for name, entry in recipe.members.items() if entry.head]
+    name = recipe.transfer.get("member", "")
+    if not trained or (name and name not in trained):
+        at.fail(
+            f"transfer of the member {name!r}; expected one that is trained: "
+            f"{', '.join(trained) or 'there is none'}.{nearest(name, trained)}"
+        )
 
 
 def _check_columns(ready: Prepared) -> None:

@@ -71,6 +71,8 @@ class MemberEntry:
         The folder of a given model, which is not trained.
     digest : str
         Of that model, once it is read.
+    votes : bool
+        Whether it learns from the shares of the raters' votes, and not from one label.
     """
 
     name: str
@@ -86,6 +88,7 @@ class MemberEntry:
     at: Located = field(repr=False, compare=False)
     model: Path | None = None
     digest: str = ""
+    votes: bool = False
 
     def candidates(self) -> Iterator[dict[str, Any]]:
         """Yield every combination of ``layers`` (by encoder), ``combine`` and ``settings``."""
@@ -110,5 +113,6 @@ class MemberEntry:
             "seeds": self.seeds,
             "random_state": self.random_state,
             **({"refit": True} if self.refit else {}),
+            **({"votes": True} if self.votes else {}),
             **({} if self.head else {"model": 1}),  # before, members without a head had none
         }

@@ -11,10 +11,12 @@ from affekt.cache.manifest import Manifest
 from affekt.classify.learning import learning_curve
 from affekt.classify.predictions import Predictions
 from affekt.classify.splits import splits
+from affekt.classify.task import Task
 from affekt.classify.transfer import transfer
 from sklearn.linear_model import LogisticRegression
 
 LABELS = ("a", "b")
+TASK = Task.from_labels(LABELS)
 
 
 class Planted:
@@ -58,7 +60,7 @@ def corpus(n_speakers=8, per=12, flip=("urd",)):
 
 
 def test_the_matrix_shows_what_transfers():
-    found = transfer(Planted, corpus(), LABELS, n_resamples=100)
+    found = transfer(Planted, corpus(), TASK, n_resamples=100)
     value = {
         (a, b): found["cells"][a][b]["uar"]["value"]
         for a in found["names"]
@@ -73,10 +75,10 @@ def test_the_matrix_shows_what_transfers():
 
 
 def test_one_language_or_too_few_speakers_are_refused():
-    with pytest.raises(InputError, match="at least two values"):
-        transfer(Planted, corpus().where(language="deu"), LABELS)
+    with pytest.raises(InputError, match="expected at least two"):
+        transfer(Planted, corpus().where(language="deu"), TASK)
     with pytest.raises(InputError, match="2 speakers"):
-        transfer(Planted, corpus(2), LABELS)
+        transfer(Planted, corpus(2), TASK)
 
 
 def test_the_learning_curve_grows_by_whole_speakers():
