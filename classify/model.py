@@ -52,7 +52,7 @@ class Model(Predicts):
         Standardise every feature with mean and deviation of train; or within each speaker,
         language or corpus, which is transductive (see `affekt.classify.scaling`).
     votes : bool, default=False
-        Learn from the shares of the raters' votes, in columns of `affekt.classify.votes.with_votes`.
+        Learn from the shares of the raters' votes, in the columns that `votes.with_votes` makes.
     random_state : int, default=0
         Given to a head whose own is None: one seed, one result.
 

@@ -10,6 +10,7 @@ import numpy as np
 from .bootstrap import FEWEST_GROUPS
 from .escape import md
 from .evaluation.report_labels import some
+from .evaluation.votes_and_transfer import transfer_section, votes_section
 from .markdown import score, table
 from .part import group_noun
 from .stats import p_text
@@ -38,7 +39,7 @@ def sections(data: Data, best: str) -> list[str]:
         ("diversity", _diversity),
         ("calibration", _calibration),
         ("seeds", _seeds),
-        ("votes", _votes),
+        ("votes", votes_section),
         ("transfer", transfer_section),
     ):
         if data.get(key):
@@ -246,49 +247,6 @@ def _learning(data: Data) -> str:
         "and the limits of its interval, which is over test groups, are means over the orders.\n\n"
         + table(["train", "clips", column, "UAR on test", "lowest to highest order"], rows)
     )
-
-
-def _votes(found: Data) -> str:
-    raters = found["raters"]
-    rows = []
-    for name, one in found["systems"].items():
-        cells = [score(one[key]) for key in ("brier", "kl", "jsd")]
-        shares = ("agreement", "agreement_clear", "agreement_split")
-        told = ["-" if one[key] is None else f"{one[key]:.3f}" for key in shares]
-        rows.append([md(name), *cells, *told])
-    header = ["system", "Brier", "KL", "JSD", "agreement", "on clear clips", "on split clips"]
-    return (
-        f"## What the raters said\n\nEach test clip has {raters['votes']:.1f} votes on average. The "
-        f"raters' leading label has {raters['agreement']:.3f} of a clip's votes, which is the most "
-        f"that *agreement* (the share of raters who chose the label predicted) can be; the entropy "
-        f"of the votes is {raters['entropy']:.3f} nats. {100 * raters['split']:.0f} % of the clips "
-        "are split: the leading label has less than 0.6. Brier score, Kullback-Leibler and "
-        "Jensen-Shannon divergence compare probabilities with the shares of votes; lower is "
-        "better, 0 is perfect.\n\n" + table(header, rows)
-    )
-
-
-def transfer_section(found: Data) -> str:
-    """Return the transfer matrix of a member, with what its cells are."""
-    member = f" of {md(found['member'])}" if "member" in found else ""
-    return (
-        f"## Transfer{member} by {md(found['by'])}\n\n{found['measure'].upper()}; rows are trained "
-        "on, columns tested on. Off the diagonal a model learns from the clips of one value "
-        "(where settings are chosen or a network stops early, a fifth of the speakers is its dev) "
-        "and is tested on all clips of the other; the diagonal is cross-validated over speakers, "
-        "so that every cell is of unseen voices. The split of the recipe plays no part here.\n\n"
-        + transfer_table(found)
-    )
-
-
-def transfer_table(found: Data) -> str:
-    """Return a transfer matrix as a Markdown table."""
-    names = found["names"]
-    rows = [
-        [md(here), *(score(found["cells"][here][there][found["measure"]]) for there in names)]
-        for here in names
-    ]
-    return table(["", *map(md, names)], rows)
 
 
 def _speaker_scaling(found: Data, dev_clips: int) -> str:

@@ -190,7 +190,10 @@ def with_votes(clips: Manifest, table: Path | None, task: Task) -> Manifest:
         for raw, number in row.items():
             if number and (label := task.label_of(raw, dataset)) is not None:
                 counts[at, task.labels.index(label)] += number
-    columns = {MAPPED + name: list(map(repr, counts[:, at])) for at, name in enumerate(task.labels)}
+    columns = {
+        MAPPED + name: list(map(repr, counts[:, at].tolist()))
+        for at, name in enumerate(task.labels)
+    }
     if "label" not in clips or not any(clips["label"]):
         top = [task.labels[at] for at in counts.argmax(axis=1)]
         given = [name if some else "" for name, some in zip(top, counts.any(axis=1), strict=True)]

@@ -12,9 +12,9 @@ import numpy as np
 
 from ..bootstrap import FEWEST_GROUPS
 from ..escape import md
+from ..evaluation.votes_and_transfer import transfer_section
 from ..markdown import score, table
 from ..report import groups_of, how_chosen, ordered, test_uses, warnings_of
-from ..report_more import transfer_section
 
 __all__ = ["numbers_markdown"]
 
