@@ -13,8 +13,10 @@ from typing import Any
 import yaml
 
 from ..cache.errors import InputError, nearest, shaped
+from .bootstrap import FEWEST_GROUPS
 from .comparison import Comparison
 from .escape import md
+from .part import group_noun
 from .report import columns, test_uses
 from .serving.usage import pipeline, usage
 
@@ -142,14 +144,20 @@ def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
 
 def _results(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
     groups, numeric = data["groups"], data.get("measure") == "ccc"
+    noun = md(group_noun(groups["column"], groups["count"]))
+    if groups["count"] < FEWEST_GROUPS:
+        spread = f"{groups['count']} {noun}: too few for intervals"
+    else:
+        crossed = f" and values of {md(groups['crossed'])}" if groups.get("crossed") else ""
+        level = f"{100 * data['settings']['level']:g}"
+        spread = f"{level} % intervals over {groups['count']} {noun}{crossed}"
     chance = f"chance is {1 / len(data['task']['labels']):.3f} UAR"
     if numeric:
         chance = "CCC and r are means over dimensions, the error is a share of the scale's range"
     lines = [
         "## Results",
         "",
-        f"On {data['test']['clips']} test clips, {100 * data['settings']['level']:g} % intervals "
-        f"that resample {groups['count']} groups by {md(groups['column'])}; {chance}.",
+        f"On {data['test']['clips']} test clips, {spread}; {chance}.",
         "",
         "| measure | test |",
         "| --- | ---: |",

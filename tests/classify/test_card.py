@@ -65,6 +65,18 @@ def test_every_number_comes_from_the_comparison(run, system):
     assert set(found) <= known
 
 
+def test_three_speakers_have_no_intervals(run, tmp_path):
+    assert "95 % intervals over 12 speakers; chance" in model_card(run)
+    rows = [
+        {"id": f"c{i}", "text": "x", "label": "ab"[i % 2], "speaker": f"s{i % 3}"}
+        for i in range(18)
+    ]
+    clips = Manifest.from_rows(rows)
+    half = Predictions(clips.ids, ["a", "b"], np.full((18, 2), 0.5))
+    found = compare({"one": half}, clips, Task.from_labels(["a", "b"]), n_resamples=50)
+    assert "3 speakers: too few for intervals; chance" in model_card(found.write(tmp_path), "one")
+
+
 def test_the_front_is_yaml_with_the_scores(run):
     data = json.loads((run / "comparison.json").read_text(encoding="utf-8"))
     front = yaml.safe_load(model_card(run, "lr").split("---\n")[1])
