@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .model import Model
     from .predict_emotion import predict_emotion
     from .predictions import Predictions
+    from .probing import Probe, probe
     from .recipe import Recipe
     from .run import run
     from .serving.loading import load_model
@@ -54,6 +55,7 @@ _WHERE = {
     "PatchTransformerHead": "heads",
     "Predictions": "predictions",
     "Predictor": "serving.predictor",
+    "Probe": "probing",
     "Recipe": "recipe",
     "STRATEGIES": "strategies",
     "Split": "splits",
@@ -65,6 +67,7 @@ _WHERE = {
     "load_vocametrix": "vocametrix",
     "open_system": "system",
     "predict_emotion": "predict_emotion",
+    "probe": "probing",
     "run": "run",
     "splits": "splits",
 }
@@ -85,6 +88,7 @@ __all__ = [
     "PatchTransformerHead",
     "Predictions",
     "Predictor",
+    "Probe",
     "Recipe",
     "Split",
     "System",
@@ -95,6 +99,7 @@ __all__ = [
     "load_vocametrix",
     "open_system",
     "predict_emotion",
+    "probe",
     "run",
     "splits",
 ]

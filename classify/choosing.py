@@ -6,7 +6,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +14,14 @@ import numpy as np
 from ..cache.errors import InputError
 from ..cache.manifest import Manifest
 from ..cache.space import Space
-from .recipe import MemberEntry
+from .recipe import PROBE, MemberEntry
 from .task import Task
 
 if TYPE_CHECKING:
     from .model import Model
     from .predictions import Predictions
 
-__all__ = ["Part", "choose", "new_model"]
+__all__ = ["Part", "choose", "new_model", "with_probed_layers"]
 
 PAUSE = 10.0  # seconds between two lines about one training
 TOLD = ("train_loss", "dev_loss", "dev_uar", "dev_ccc")
@@ -79,7 +79,14 @@ def choose(
     InputError
         As `Model.fit`; or several values to choose from and no dev clips.
     """
+<<<<<<< HEAD
     options, shown = dict(split_options or {}), task.measure.upper()
+=======
+    from .metrics import uar
+
+    options = dict(split_options or {})
+    entry, probed = with_probed_layers(entry, task, part.train, spaces, say)
+>>>>>>> fb45f3c (probe: nested folds, every layer, C and fold as one batched solve; several encoders, intervals, languages, a figure; layers: probe)
     candidates = list(entry.candidates())
     has_dev = len(part.dev) > 0
     if len(candidates) > 1 and not has_dev:
@@ -110,6 +117,8 @@ def choose(
         if _interrupted(model):
             break
     record: dict[str, Any] = {"chosen": _json(chosen), "tried": tried}
+    if probed:
+        record["probed"] = probed
     if entry.seeds > 1 and not _interrupted(model):
         record["seeds"] = []
         first = best
@@ -134,6 +143,42 @@ def choose(
         record["scaled_within"] = entry.scale
     record["fit"] = best.record
     return best, record
+
+
+def with_probed_layers(
+    entry: MemberEntry,
+    task: Task,
+    train: Manifest,
+    spaces: Mapping[str, Space],
+    say: Callable[[str], None],
+) -> tuple[MemberEntry, dict[str, Any]]:
+    """Replace ``layers: probe`` by the layer that a probe of the training clips chooses.
+
+    Returns
+    -------
+    entry : MemberEntry
+    probed : dict
+        Encoder -> what `best_layer` says; empty if no layers have to be chosen so.
+    """
+    asked = [name for name in entry.on if PROBE in entry.layers.get(name, ())]
+    if not asked:
+        return entry, {}
+    from .probing import best_layer
+
+    probed = {}
+    for name in asked:
+        probed[name] = best_layer(
+            *(train, spaces[name], task),
+            scale=entry.scale,
+            random_state=entry.random_state,
+            say=lambda line: say(f"{entry.name}: probe: {line}"),
+        )
+        say(f"{entry.name}: layer {probed[name]['layer']} of {name} by a probe of train")
+    layers = {
+        name: tuple(probed[name]["layer"] if one == PROBE else one for one in several)
+        for name, several in entry.layers.items()
+    }
+    return replace(entry, layers=layers), probed
 
 
 def new_model(

@@ -37,7 +37,7 @@ COMMANDS = {
     "run": (".cli_run", "run", "The main job: a recipe from clips to a report."),
     "extract": ("..extract.cli", "extract", "Embed what is not embedded yet."),
     "train": (".cli_train", "train", "Train one model and save it."),
-    "probe": (".cli_train", "probe", "Which layer, which C: a grid of logistic regressions."),
+    "probe": (".probing.cli_probe", "probe", "UAR by layer: which layer and C to take."),
     "predict": (".cli_predict", "predict", "Labels and probabilities for clips, files or a text."),
     "serve": (".serving.http.cli_serve", "serve", "Answer over HTTP, with a page for people."),
     "compare": (".cli_compare", "compare", "Compare prediction files and their ensembles."),

@@ -1,4 +1,4 @@
-"""The commands `affekt train` and `affekt probe`: one model, or a grid of layers."""
+"""The command `affekt train`: one model."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..cache.errors import InputError, nearest
 from ..cache.manifest.options import ROOT, read_clips
 from .cli_run import say
 
-__all__ = ["probe", "train"]
+__all__ = ["check_numbers", "numbers", "read_scale", "read_split", "train"]
 
 LARGEST_SEED = 2**32
 
@@ -35,9 +35,7 @@ COMMON = [
     click.option("--test-size", default=0.2, show_default=True, help="Share of the clips."),
     click.option("--dev-size", default=0.1, show_default=True, help="Share of the clips."),
     click.option("--random-state", default=0, show_default=True, help="Of split and head."),
-    click.option(
-        "--n-jobs", default=1, show_default=True, help="Processes, for probe; -1: all cores."
-    ),
+    click.option("--n-jobs", default=1, hidden=True, help="Not used."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
 ]
 
@@ -52,6 +50,7 @@ def common(command: Any) -> Any:
 @click.command()
 @common
 @click.option("--space", "spaces", required=True, multiple=True, help="Space; twice for a fusion.")
+<<<<<<< HEAD
 @click.option(
     "--head",
     required=True,
@@ -59,6 +58,12 @@ def common(command: Any) -> Any:
     " cross-attention; numbers: ridge, regression.",
 )
 @click.option("--layers", default="-1", show_default=True, help="12, all, or 6,12 (together).")
+=======
+@click.option("--head", required=True, help="logistic, mlp, patch, concat, mean, cross-attention.")
+@click.option(
+    "--layers", default="-1", show_default=True, help="12, all, 6,12 (together), or probe."
+)
+>>>>>>> fb45f3c (probe: nested folds, every layer, C and fold as one batched solve; several encoders, intervals, languages, a figure; layers: probe)
 @click.option("--combine", default="concat", show_default=True, help="concat, mean or mix.")
 @click.option("--scale", default="true", show_default=True, help=SCALE)
 @click.option("--no-scale", is_flag=True, help="The same as --scale false.")
@@ -92,7 +97,7 @@ def train(
     from .train import fold_table, train_model
 
     check_target(output, "-o")
-    _check_numbers(n_jobs, options)
+    check_numbers(n_jobs, options)
     if pred is not None:
         check_output("--pred", pred, [manifest, task], is_output)
         if pred.absolute().is_relative_to(output.absolute()):
@@ -104,9 +109,9 @@ def train(
         clips,
         cache,
         task,
-        scale=False if no_scale else _scale(scale),
+        scale=False if no_scale else read_scale(scale),
         say=say,
-        **_split(split),
+        **read_split(split),
         **options,
     )
     model.save_pretrained(output)
@@ -133,47 +138,7 @@ def train(
     _leave(record)
 
 
-@click.command()
-@common
-@click.option("--space", required=True, help="Space to probe.")
-@click.option("--scale", default="true", show_default=True, help=SCALE)
-@click.option("--C", "values", default="0.001,0.01,0.1,1", show_default=True, help="C to try.")
-def probe(
-    manifest: Path,
-    root: Path | None,
-    cache: Path,
-    task: str,
-    space: str,
-    scale: str,
-    values: str,
-    as_json: bool,
-    split: str,
-    **options: Any,
-) -> None:
-    """Say which layer of a space tells the labels apart best.
-
-    A logistic regression for each layer and each C; UAR on dev decides, and only the winner is
-    scored on test.
-    """
-    from .train import probe_space, probe_table
-
-    _check_numbers(options["n_jobs"], options)
-    grid = probe_space(
-        read_clips(manifest, root),
-        cache,
-        task,
-        space=space,
-        scale=_scale(scale),
-        values=_numbers("--C", values),
-        say=say,
-        **_split(split),
-        **options,
-    )
-    click.echo(json.dumps(grid) if as_json else probe_table(grid))
-    _leave(grid)
-
-
-def _split(text: str) -> dict[str, Any]:
+def read_split(text: str) -> dict[str, Any]:
     """Return `--split` as arguments: a scheme, or the file of an earlier split."""
     from .splits import SCHEMES
 
@@ -187,7 +152,8 @@ def _split(text: str) -> dict[str, Any]:
     )
 
 
-def _check_numbers(n_jobs: int, options: Mapping[str, Any]) -> None:
+def check_numbers(n_jobs: int, options: Mapping[str, Any]) -> None:
+    """Refuse numbers out of range."""
     if n_jobs == 0:
         raise InputError("--n-jobs is 0; expected a number of processes, or -1 for all cores")
     if not 0 <= options["random_state"] < LARGEST_SEED:
@@ -204,13 +170,15 @@ def _leave(record: Mapping[str, Any]) -> None:
         click.get_current_context().exit(3)
 
 
-def _scale(text: str) -> bool | str:
+def read_scale(text: str) -> bool | str:
+    """Return what ``--scale`` says."""
     from .scaling import check_scale
 
     return check_scale({"true": True, "false": False}.get(text, text))
 
 
-def _numbers(option: str, text: str) -> list[float]:
+def numbers(option: str, text: str) -> list[float]:
+    """Return the numbers of an option, which are separated by commas."""
     try:
         return [float(part) for part in text.split(",")]
     except ValueError:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..cache.errors import nearest
-from .experiments.entries import EncoderEntry, MemberEntry
+from .experiments.entries import PROBE, EncoderEntry, MemberEntry
 from .experiments.names import check_folder_names
 from .experiments.places import expanded, place
 from .located import Located, read_yaml
@@ -20,7 +20,7 @@ from .recipe_compare import compare_options, transfer_options
 from .recipe_split import split_options
 from .scaling import check_scale
 
-__all__ = ["EncoderEntry", "MemberEntry", "Recipe"]
+__all__ = ["PROBE", "EncoderEntry", "MemberEntry", "Recipe"]
 
 _TOP = [
     *(
@@ -356,13 +356,13 @@ def _layers(at: Located | None, on: list[str]) -> dict[str, tuple[Any, ...]]:
 
 
 def _choices(at: Located) -> tuple[Any, ...]:
-    """Read layers to choose from: 12 | all | [6, 12] | [[6, 12], all]."""
+    """Read layers to choose from: 12 | all | probe | [6, 12] | [[6, 12], all]."""
     choices = []
     for item in at.many():
         if isinstance(item.value, list):
             choices.append(tuple(one.number("a layer", whole=True) for one in item.value))
-        elif item.value == "all":
-            choices.append("all")
+        elif item.value in ("all", PROBE):
+            choices.append(item.value)
         else:
             choices.append(item.number("a layer", whole=True))
     return tuple(choices)

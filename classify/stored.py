@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..cache.space import Space
 from .experiments.opened import remember
 from .prepare import Source
 
-__all__ = ["Stored", "embed", "keep_opened", "look", "measure", "quarantined"]
+__all__ = ["Stored", "embed", "keep_opened", "leave_out", "look", "measure", "quarantined"]
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,19 @@ def quarantined(space: Space, clips: Manifest) -> dict[str, str]:
         for note in space.failures()
         if note["id"] in keys and note["key"] == keys[note["id"]]
     }
+
+
+def leave_out(
+    clips: Manifest, spaces: Sequence[Space], say: Callable[[str], None]
+) -> tuple[Manifest, dict[str, str]]:
+    """Leave out what extract could not embed; what it never saw is still an error later."""
+    gone = {clip: code for space in spaces for clip, code in quarantined(space, clips).items()}
+    if gone:
+        counts = Counter(gone.values())
+        codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
+        say(f"{len(gone)} clips could not be embedded and are left out: {codes}")
+        clips = clips.select([clip for clip in clips.ids if clip not in gone])
+    return clips, gone
 
 
 def embed(source: Source, cache: Cache, stored: Stored, say: Callable[[str], None]) -> Stored:

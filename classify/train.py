@@ -1,9 +1,7 @@
-"""Train one model from a manifest, and probe which layer of a space to train on."""
+"""Train one model from a manifest."""
 
 from __future__ import annotations
 
-import os
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,16 +16,15 @@ from .experiments.train_folds import train_folds
 from .located import Located
 from .member import check_head
 from .metrics import uar
-from .recipe import MemberEntry
+from .recipe import PROBE, MemberEntry
 from .splits import splits
-from .stored import quarantined
+from .stored import leave_out
 from .task import Task
 
 if TYPE_CHECKING:
-    from ..cache.space import Space
     from .model import Model
 
-__all__ = ["fold_table", "probe_space", "probe_table", "train_model"]
+__all__ = ["fold_table", "train_model"]
 
 Say = Callable[[str], None]
 
@@ -63,7 +60,7 @@ def train_model(
     head : str
         A name of `HEADS`.
     layers : str
-        ``"12"``, ``"all"`` or ``"6,12"``.
+        ``"12"``, ``"all"``, ``"6,12"``, or ``"probe"``: the best one over folds of train.
     combine : str
     scale : bool or str
         As for `Model`.
@@ -115,7 +112,7 @@ def train_model(
     wanted = Task.of(task)
     check_head(entry, wanted)
     clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
-    clips, gone = _embedded(clips, list(found.values()), say)
+    clips, gone = leave_out(clips, list(found.values()), say)
     labelled, parts = _parts(
         clips, wanted, store, scheme, split, test_size, dev_size, random_state, say
     )
@@ -158,6 +155,7 @@ def fold_table(record: Mapping[str, Any]) -> str:
     )
 
 
+<<<<<<< HEAD
 def probe_space(
     manifest: str | Path | Manifest,
     cache: str | Path,
@@ -305,6 +303,8 @@ def _embedded(
     return clips, gone
 
 
+=======
+>>>>>>> fb45f3c (probe: nested folds, every layer, C and fold as one batched solve; several encoders, intervals, languages, a figure; layers: probe)
 def _parts(
     clips: Manifest,
     task: Task,
@@ -351,10 +351,10 @@ def _setting(pair: str) -> tuple[str, Any]:
 
 
 def _layers(text: str) -> Any:
-    if text == "all":
+    if text in ("all", PROBE):
         return text
     try:
         numbers = [int(part) for part in text.split(",")]
     except ValueError:
-        raise InputError(f"--layers is {text!r}; expected 12, all, or 6,12") from None
+        raise InputError(f"--layers is {text!r}; expected 12, all, 6,12, or probe") from None
     return numbers[0] if len(numbers) == 1 else tuple(numbers)

@@ -14,6 +14,7 @@ from ...cache.errors import InputError, nearest
 from ...cache.features import pick_layers
 from ..dimensions.in_recipes import check_numeric
 from ..splits import splits
+from .entries import PROBE
 from .places import check_places
 from .shares import Share, divisions, share_out
 
@@ -84,6 +85,8 @@ def check_sources(ready: Prepared) -> None:
         specs = [ready.sources[name].spec for name in entry.on]
         for name, spec in zip(entry.on, specs, strict=True):
             for layers in entry.layers[name]:
+                if layers == PROBE:
+                    continue
                 try:
                     pick_layers(layers, spec.n_layers)
                 except InputError as error:

@@ -11,7 +11,9 @@ from typing import Any
 from ...cache.spec import Spec
 from ..located import Located
 
-__all__ = ["EncoderEntry", "MemberEntry"]
+__all__ = ["PROBE", "EncoderEntry", "MemberEntry"]
+
+PROBE = "probe"  # of layers: the best one over folds of the training clips
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,7 @@ class MemberEntry:
     on : tuple of str
         Names of encoders; of a given model, blank until its folder is read.
     layers : dict of str to tuple
-        Encoder -> layers to choose from: an int, a tuple of ints, or "all".
+        Encoder -> layers to choose from: an int, a tuple of ints, "all", or "probe".
     combine : tuple of str
         "concat", "mean" or "mix": how several layers become one input.
     settings : dict of str to tuple

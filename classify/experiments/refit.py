@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..choosing import Part, new_model
+from ..choosing import Part, new_model, with_probed_layers
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -54,6 +54,9 @@ def refit(
     scores = [
         [one[measure] for one in record["tried"] if one[measure] is not None] for record in records
     ]
+    used = {clip for part in parts for clip in (*part.train.ids, *part.dev.ids)}
+    clips = labelled.select([clip for clip in labelled.ids if clip in used])
+    entry, probed = with_probed_layers(entry, task, clips, spaces, say)
     candidates = list(entry.candidates())
     means = [mean(fold) for fold in zip(*scores, strict=True)]
     chosen = candidates[int(np.argmax(means))] if len(candidates) > 1 else candidates[0]
@@ -65,8 +68,7 @@ def refit(
     if epochs:
         most = max(1, round(median(epochs)))
         chosen = {**chosen, "settings": {**chosen["settings"], "max_epochs": most}}
-    used = {clip for part in parts for clip in (*part.train.ids, *part.dev.ids)}
-    clips = labelled.select([clip for clip in labelled.ids if clip in used])
     say(f"{entry.name}: refitted on all {len(clips)} clips of train and dev")
     model = new_model(entry, task, spaces, chosen, entry.random_state, say).fit(clips)
-    return model, {"clips": len(clips), "settings": chosen["settings"], "layers": chosen["layers"]}
+    record = {"clips": len(clips), "settings": chosen["settings"], "layers": chosen["layers"]}
+    return model, record | ({"probed": probed} if probed else {})

@@ -255,7 +255,7 @@ def test_paths_of_a_table_of_ones_own_and_with_a_root(tmp_path, monkeypatch):
         common = ["--space", "spectral", "--task", "valence", "--dev-size", "0.3", *root]
         train = done("train", "--head", "logistic", "-o", f"m{len(root)}", *common)
         assert "test UAR" in train.output
-        assert "Chosen on dev" in done("probe", *common).output
+        assert "Chosen on inner folds" in done("probe", *common).output
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,6 @@ def called(world: Path, *words: object, **changes: str) -> CompletedProcess[str]
 
 def test_no_command_runs_a_module_of_the_working_folder(world, tmp_path):
     given = dict(COMMANDS) | {"serve": ["serve", "model", "--port", "0"]}
-    given["probe"] = [*given["probe"], "--n-jobs", "2"]  # in processes of joblib's
     given["transcribe"] = [*given["transcribe"], "--overwrite"]  # its clips have texts
     given["demo"] = ["demo", "--manifest", "clips.csv", "--task", "task.yaml", "-o", "o/demo"]
     given["extract workers"] = ["extract", "clips.csv", "--cache", "o/w.cache"]

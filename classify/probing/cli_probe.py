@@ -1,0 +1,103 @@
+"""The command `affekt probe`: UAR by layer, and which layer and C to take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ...cache.errors import InputError
+from ...cache.manifest.options import ROOT, read_clips
+from ..cli_run import say
+from ..cli_train import SCALE, check_numbers, numbers, read_scale, read_split
+
+__all__ = ["probe"]
+
+
+@click.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@ROOT
+@click.option("--cache", required=True, type=click.Path(path_type=Path), help="Cache folder.")
+@click.option("--task", required=True, help="valence, emotion6, ..., or a YAML file.")
+@click.option(
+    "--space", "spaces", required=True, multiple=True, help="Space; several are compared."
+)
+@click.option(
+    "--split",
+    default="group-kfold",
+    show_default=True,
+    metavar="SCHEME|FILE",
+    help="Outer folds: a split scheme, or the split.csv of an earlier run.",
+)
+@click.option("--folds", default=5, show_default=True, help="Of --split group-kfold.")
+@click.option("--test-size", default=0.2, show_default=True, help="Of a --split without folds.")
+@click.option("--dev-size", type=float, hidden=True, help="Not used: inner folds choose.")
+@click.option("--scale", default="true", show_default=True, help=SCALE)
+@click.option("--C", "values", default="0.001,0.01,0.1,1", show_default=True, help="C to try.")
+@click.option("--random-state", default=0, show_default=True, help="Of the folds.")
+@click.option("--n-jobs", default=-1, show_default=True, help="Threads; -1: all cores.")
+@click.option("--figure", type=click.Path(path_type=Path), help="Draw UAR by layer there (.png).")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+def probe(
+    manifest: Path,
+    root: Path | None,
+    cache: Path,
+    task: str,
+    spaces: tuple[str, ...],
+    split: str,
+    folds: int,
+    test_size: float,
+    dev_size: float | None,
+    scale: str,
+    values: str,
+    random_state: int,
+    n_jobs: int,
+    figure: Path | None,
+    as_json: bool,
+) -> None:
+    """Show on which layer of which space a logistic regression tells the labels apart best.
+
+    Every layer is scored on the test clips of outer folds, with a 95 % interval over speakers; its
+    C is chosen on inner folds, by speaker. The layer is chosen there too: `affekt train --layers
+    probe` and `layers: probe` in a recipe choose it from the training clips.
+    """
+    from ...cache.cache import Cache
+    from ...cache.outputs import check_output, recordings
+    from ..task import Task
+    from ..timeline_figure import check_figure
+    from .nested import probe as find
+    from .result import is_figure
+
+    check_numbers(n_jobs, {"random_state": random_state})
+    scale_ = read_scale(scale)
+    values_ = numbers("--C", values)
+    if figure is not None:
+        check_figure(figure)
+        check_output("--figure", figure, [manifest, task], is_figure)
+    if dev_size is not None:
+        say("--dev-size is not used: layer and C are chosen on inner folds")
+    clips = read_clips(manifest, root)
+    if figure is not None:
+        check_output("--figure", figure, recordings(clips), is_figure)
+    store = Cache(cache, readonly=True)
+    if twice := [name for name in spaces if spaces.count(name) > 1]:
+        raise InputError(f"--space {twice[0]} is given twice; expected each once")
+    found = find(
+        clips,
+        {name: store.space(name) for name in spaces},
+        Task.of(task),
+        C=values_,
+        **read_split(split),
+        n_splits=folds,
+        test_size=test_size,
+        scale=scale_,
+        random_state=random_state,
+        n_jobs=n_jobs,
+        say=say,
+    )
+    if figure is not None:
+        found.plot(figure)
+        say(f"Figure: {figure}")
+    click.echo(found.to_json() if as_json else found.table())
+    if found.data["quarantined"]:
+        click.get_current_context().exit(3)

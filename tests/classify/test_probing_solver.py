@@ -1,0 +1,141 @@
+"""The batched solver against scikit-learn, one fit after another."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affekt.classify.probing.rows import Rows
+from affekt.classify.probing.solver import Problems, predict, solve
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.class_weight import compute_class_weight
+
+VALUES = (1e-4, 1e-2, 1.0, 10.0)
+
+
+def data(n, dim, classes, signal, seed=0):
+    """Features with a falling spectrum, as embeddings have; labels of unequal size."""
+    rng = np.random.default_rng(seed)
+    y = rng.choice(classes, n, p=np.arange(1, classes + 1) / np.arange(1, classes + 1).sum())
+    X = rng.standard_normal((n, dim)) + signal * rng.standard_normal((classes, dim))[y]
+    turn = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
+    X = (X * np.arange(1, dim + 1) ** -0.7) @ turn
+    X = 3 + X * rng.uniform(0.5, 5, dim)
+    return X.astype(np.float32), y, rng.integers(0, 3, n)
+
+
+def objective(W, b, X, y, C, weights):
+    """What scikit-learn minimises, in float64; of two classes with one vector."""
+    Z = X.astype(float) @ W.T + b
+    top = Z.max(axis=1)
+    loss = np.log(np.exp(Z - top[:, None]).sum(axis=1)) + top - Z[np.arange(len(y)), y]
+    ridge = ((W[1] - W[0]) ** 2).sum() if len(W) == 2 else (W**2).sum()
+    return (loss * weights[y]).sum() + ridge / (2 * C)
+
+
+@pytest.mark.parametrize("scale", [True, False])
+@pytest.mark.parametrize("balanced", [True, False])
+@pytest.mark.parametrize(
+    ("n", "dim", "classes", "signal"),
+    [(300, 40, 4, 0.3), (300, 40, 4, 1.2), (120, 300, 3, 0.3), (240, 30, 2, 0.5)],
+    ids=["weak", "separable", "wide", "binary"],
+)
+def test_objectives_are_scikit_learns(n, dim, classes, signal, balanced, scale):
+    X, y, cells = data(n, dim, classes, signal)
+    masks = np.array([cell != np.arange(3) for cell in range(3)])
+    at, value = (a.ravel() for a in np.meshgrid(range(3), VALUES, indexing="ij"))
+    counts = np.array([np.bincount(y[cells != cell], minlength=classes) for cell in range(3)])
+    weights = counts.sum(1, keepdims=True) / (classes * counts) if balanced else counts * 0 + 1.0
+    with Rows(X.__getitem__, y, cells, scale=scale) as rows:
+        shrink = np.array([rows.ratios(mask) for mask in masks])[at] if scale else None
+        problems = Problems(masks[at], value, weights[at].astype(np.float32), shrink)
+        W = solve(rows, problems)
+        found = predict(rows, W, problems)
+        order, centre, deviation = rows.order, rows.mean, rows.deviation
+    for k, (fold, C) in enumerate(zip(at, value, strict=True)):
+        train = cells != fold
+        own = X[train].astype(float)
+        if scale:
+            scaler = StandardScaler().fit(own)
+            own, held = scaler.transform(own), scaler.transform(X[~train].astype(float))
+            # ours stand for columns divided by the deviation of the fold
+            moved = (scaler.mean_ - centre) / np.sqrt(scaler.var_)
+        else:
+            held, moved = X[~train].astype(float), -centre
+        slopes = W[k, :, :-1].astype(float)
+        intercept = W[k, :, -1] + slopes @ moved
+        oracle = LogisticRegression(
+            C=C, tol=1e-6, max_iter=20_000, class_weight="balanced" if balanced else None
+        ).fit(own, y[train])
+        theirs, their_b = oracle.coef_, oracle.intercept_
+        if classes == 2:
+            theirs, their_b = np.array([-theirs[0], theirs[0]]) / 2, np.array([-1, 1]) * their_b / 2
+        lost = objective(slopes, intercept, own, y[train], C, weights[fold])
+        least = objective(theirs, their_b, own, y[train], C, weights[fold])
+        assert lost <= least * (1 + 1e-5)
+        guess = np.empty(n, int)
+        guess[order] = found[k]
+        assert (guess[train] == -1).all()
+        proba = np.sort(oracle.predict_proba(held), axis=1)
+        sure = proba[:, -1] - proba[:, -2] > 0.1
+        assert (guess[~train] == oracle.predict(held))[sure].all(), (fold, C)
+    assert deviation.shape == (dim,)
+
+
+def test_a_class_weight_is_that_of_scikit_learn():
+    y = np.array([0, 0, 0, 1])
+    expected = compute_class_weight("balanced", classes=np.array([0, 1]), y=y)
+    assert np.allclose(4 / (2 * np.bincount(y)), expected)
+
+
+@settings(derandomize=True, max_examples=25, deadline=None)
+@given(
+    n=st.integers(2, 60),
+    cells=st.integers(1, 6),
+    scale=st.booleans(),
+    seed=st.integers(0, 100),
+)
+def test_rows_are_the_same_from_a_file(n, cells, scale, seed):
+    """Bit for bit, in the order of cells; cells of -1 are left out."""
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, 5)).astype(np.float32) * 7 + 100
+    own = rng.integers(-1, cells, n)
+    own[0] = 0
+    y = rng.integers(0, 3, n)
+    with (
+        Rows(X.__getitem__, y, own, scale=scale) as one,
+        Rows(X.__getitem__, y, own, scale=scale, in_memory=0) as other,
+    ):
+        assert other._file is not None
+        a, b = list(one.blocks()), list(other.blocks())
+        assert sum(len(block[2]) for block in a) == (own >= 0).sum()
+        for (_, cells_a, X_a, y_a), (_, cells_b, X_b, y_b) in zip(a, b, strict=True):
+            assert np.array_equal(X_a, X_b)
+            assert np.array_equal(cells_a, cells_b)
+            assert np.array_equal(y_a, y_b)
+        used = X[one.order].astype(float)
+        deviation = np.where(used.std(axis=0) > 1e-6, used.std(axis=0), 1) if scale else 1
+        expected = (used - used.mean(axis=0)) / deviation
+        if not scale or len(used) > 1:
+            assert np.allclose(np.concatenate([X[:, :-1] for _, _, X, _ in a]), expected, atol=1e-4)
+
+
+def test_a_column_that_is_constant_in_train_says_nothing():
+    """As with a StandardScaler, whatever it is in the clips that are held out."""
+    rng = np.random.default_rng(0)
+    y = np.arange(60) % 2
+    cells = np.repeat([0, 1, 2], 20)
+    X = rng.standard_normal((60, 3)).astype(np.float32)
+    X[:, 0] += y
+    other = X.copy()
+    X[:, 2], other[:, 2] = 5, np.where(cells == 0, 5 + 1000 * y, 5)
+    masks = np.array([[False, True, True]])
+    found = []
+    for values in (X, other):
+        with Rows(values.__getitem__, y, cells, scale=True) as rows:
+            shrink = rows.ratios(masks[0])[None]
+            problems = Problems(masks, np.array([1.0]), np.ones((1, 2), np.float32), shrink)
+            found.append(predict(rows, solve(rows, problems), problems))
+    assert np.array_equal(*found)
