@@ -268,11 +268,8 @@ def test_paths_of_a_table_of_ones_own_and_with_a_root(tmp_path, monkeypatch):
     ],
 )
 def test_numbers_out_of_range_are_refused_before_any_work(tmp_path, command, option, value):
-    from affekt.classify import cli_train
-    from click.testing import CliRunner
-
     more = ["--head", "logistic", "-o", str(tmp_path / "m")] if command == "train" else []
     arguments = ["clips.csv", "--cache", "c", "--task", "valence", "--space", "s", *more]
-    found = CliRunner().invoke(getattr(cli_train, command), [*arguments, option, value])
+    found = CliRunner().invoke(affekt, [command, *arguments, option, value])
     assert isinstance(found.exception, InputError)
     assert str(found.exception).startswith(f"{option} is {value}; expected")
