@@ -71,7 +71,7 @@ def solve(
     rows: Rows,
     problems: Problems,
     *,
-    tol: float = 2e-6,
+    tol: float = 1e-6,
     check: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Minimise every problem.
