@@ -79,14 +79,8 @@ def choose(
     InputError
         As `Model.fit`; or several values to choose from and no dev clips.
     """
-<<<<<<< HEAD
     options, shown = dict(split_options or {}), task.measure.upper()
-=======
-    from .metrics import uar
-
-    options = dict(split_options or {})
     entry, probed = with_probed_layers(entry, task, part.train, spaces, say)
->>>>>>> fb45f3c (probe: nested folds, every layer, C and fold as one batched solve; several encoders, intervals, languages, a figure; layers: probe)
     candidates = list(entry.candidates())
     has_dev = len(part.dev) > 0
     if len(candidates) > 1 and not has_dev:

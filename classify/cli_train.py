@@ -50,20 +50,15 @@ def common(command: Any) -> Any:
 @click.command()
 @common
 @click.option("--space", "spaces", required=True, multiple=True, help="Space; twice for a fusion.")
-<<<<<<< HEAD
 @click.option(
     "--head",
     required=True,
     help="logistic, lda, mlp, patch; two --space: concat, mean,"
     " cross-attention; numbers: ridge, regression.",
 )
-@click.option("--layers", default="-1", show_default=True, help="12, all, or 6,12 (together).")
-=======
-@click.option("--head", required=True, help="logistic, mlp, patch, concat, mean, cross-attention.")
 @click.option(
     "--layers", default="-1", show_default=True, help="12, all, 6,12 (together), or probe."
 )
->>>>>>> fb45f3c (probe: nested folds, every layer, C and fold as one batched solve; several encoders, intervals, languages, a figure; layers: probe)
 @click.option("--combine", default="concat", show_default=True, help="concat, mean or mix.")
 @click.option("--scale", default="true", show_default=True, help=SCALE)
 @click.option("--no-scale", is_flag=True, help="The same as --scale false.")

@@ -86,6 +86,11 @@ def check_sources(ready: Prepared) -> None:
         for name, spec in zip(entry.on, specs, strict=True):
             for layers in entry.layers[name]:
                 if layers == PROBE:
+                    if ready.task.kind != "labels":
+                        entry.at.key("layers").fail(
+                            f"member {entry.name!r}: layers: probe needs a task of labels; expected"
+                            " layers by number"
+                        )
                     continue
                 try:
                     pick_layers(layers, spec.n_layers)

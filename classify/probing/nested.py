@@ -116,6 +116,7 @@ def probe(
     (2, 5)
     """
     task = task if isinstance(task, Task) else Task.of(task)
+    _check_task(task)
     named = _named(spaces)
     _check(C, class_weight, n_jobs)
     scale = check_scale(scale)
@@ -179,6 +180,7 @@ def best_layer(
     dict
         ``layer``, ``C``, ``uar`` on folds, and ``by_layer``: its best of each layer.
     """
+    _check_task(task)
     missing = set(space.missing(clips))
     clips = clips.select([clip for clip in clips.ids if clip not in missing])
     if space.n_layers == 1 and len(C) == 1:
@@ -397,6 +399,14 @@ def _named(spaces: Any) -> dict[str, Space]:
     if not found:
         raise InputError("no space to probe; expected at least one")
     return found
+
+
+def _check_task(task: Task) -> None:
+    if task.kind != "labels":
+        raise InputError(
+            f"task {task.name} is of numbers, and a probe trains logistic regressions of labels; "
+            "expected a task of labels, or train a ridge on each layer"
+        )
 
 
 def _check(values: Sequence[float], class_weight: Any, n_jobs: int) -> None:
