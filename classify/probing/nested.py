@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import os
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
 from os import PathLike
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...cache.errors import InputError
-from .. import leaks, metrics
+from .. import leaks
 from ..bootstrap import Resamples, resample
 from ..part import clusters
 from ..scaling import check_scale
 from ..stored import leave_out
 from ..task import Task
-from .dealing import Fold, inner_folds, masks_of, outer_folds
-from .layer import Budget, LayerJob
+from .dealing import Fold, inner_folds, outer_folds
+from .grid import Grid, mean_recall, train_grid
 from .result import Probe
 
 if TYPE_CHECKING:
@@ -31,9 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["VALUES", "best_layer", "probe"]
 
 VALUES = (0.001, 0.01, 0.1, 1.0)
-MEMORY = 384 << 20  # bytes of rows, and as many of weights, in all threads together
 RESAMPLES = 2000
-PAUSE = 10.0  # seconds between two lines of progress
 
 
 def probe(
@@ -134,7 +127,7 @@ def probe(
         test_size=test_size,
         digests=digests,
     )
-    grid = _grid(clips, named, task, folds, C, scale, class_weight, n_jobs, say)
+    grid = train_grid(clips, named, task, folds, C, scale, class_weight, n_jobs, say)
     for text in warnings:
         say(f"split: {text}")
     measured = _measure(grid, clips, task)
@@ -187,7 +180,7 @@ def best_layer(
         return {"layer": 0, "C": float(C[0]), "uar": None, "by_layer": []}
     inner, _ = inner_folds(clips, random_state)
     fold = Fold("train", inner, np.zeros(len(clips), bool))
-    grid = _grid(
+    grid = train_grid(
         clips, {space.name: space}, task, [fold], C, check_scale(scale), "balanced", n_jobs, say
     )
     scores = grid.inner[:, 0]
@@ -200,100 +193,7 @@ def best_layer(
     }
 
 
-@dataclass(frozen=True)
-class _Grid:
-    """What every layer and C gave.
-
-    `inner` holds the UAR over inner folds, `(layers, folds, values)`; `outer` the guesses of the
-    clips that the outer folds test, `(layers, values, clips)` int16, -1 for other clips.
-    """
-
-    places: list[tuple[str, int]]
-    values: list[float]
-    folds: Sequence[Fold]
-    codes: np.ndarray
-    inner: np.ndarray
-    outer: np.ndarray
-
-
-def _grid(
-    clips: Manifest,
-    spaces: Mapping[str, Space],
-    task: Task,
-    folds: Sequence[Fold],
-    values: Sequence[float],
-    scale: bool | str,
-    class_weight: str | None,
-    n_jobs: int,
-    say: Callable[[str], None],
-) -> _Grid:
-    """Train everything, a thread for each layer."""
-    from threadpoolctl import threadpool_limits
-
-    codes = metrics.codes(list(clips["label"]), task.labels)
-    masks = masks_of(folds)
-    job = LayerJob(clips, codes, task.labels, masks, values, scale, class_weight == "balanced")
-    job.check_classes()
-    places = [(name, layer) for name, space in spaces.items() for layer in range(space.n_layers)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = min(cores or 1, len(places), n_jobs if n_jobs > 0 else len(places))
-    budget = Budget(MEMORY // threads, MEMORY // threads)
-    reading, stop = threading.Lock(), threading.Event()
-
-    def check() -> None:
-        if stop.is_set():
-            raise InterruptedError("stopped")
-
-    inner = np.zeros((len(places), len(folds), len(values)))
-    outer = np.full((len(places), len(values), len(clips)), -1, np.int16)
-
-    def one(at: int) -> None:
-        name, layer = places[at]
-        features: Any = _Locked(spaces[name].features(layers=layer), reading)
-        guesses = job.run(features, budget, check)
-        for number, fold in enumerate(folds):
-            chosen_on = fold.inner >= 0
-            joined = np.full((len(values), len(clips)), -1, np.int16)
-            for inside, mask in masks.inner[number].items():
-                rows = fold.inner == inside
-                joined[:, rows] = guesses[mask][:, rows]
-            for place in range(len(values)):
-                inner[at, number, place] = _uar(codes[chosen_on], joined[place, chosen_on])
-            own = masks.outer[number]
-            if own is not None:
-                outer[at][:, fold.test] = guesses[own][:, fold.test]
-
-    models = len(masks.masks) * len(values)
-    say(f"{len(places)} layers x {models} models on {len(clips)} clips")
-    told = time.monotonic()
-    with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
-        try:
-            waiting = {pool.submit(one, at) for at in range(len(places))}
-            while waiting:
-                done, waiting = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                if time.monotonic() - told > PAUSE:
-                    told = time.monotonic()
-                    say(f"{len(places) - len(waiting)} of {len(places)} layers")
-        finally:
-            stop.set()
-            pool.shutdown(cancel_futures=True)
-    return _Grid(places, [float(value) for value in values], folds, codes, inner, outer)
-
-
-class _Locked:
-    """Features that one thread reads at a time."""
-
-    def __init__(self, features: Any, lock: threading.Lock) -> None:
-        self.features, self.lock = features, lock
-
-    def read(self, clips: Manifest) -> np.ndarray:
-        with self.lock:
-            return self.features.read(clips)
-
-
-def _measure(grid: _Grid, clips: Manifest, task: Task) -> dict[str, Any]:
+def _measure(grid: Grid, clips: Manifest, task: Task) -> dict[str, Any]:
     """Choose for each outer fold, and score on its test clips."""
     folds, count = grid.folds, len(grid.places)
     tested = np.any([fold.test for fold in folds], axis=0)
@@ -314,7 +214,7 @@ def _measure(grid: _Grid, clips: Manifest, task: Task) -> dict[str, Any]:
                 "space": space,
                 "layer": layer,
                 "C": grid.values[best_value[at, number]],
-                "uar": _uar(grid.codes[fold.test], by_layer[count, fold.test]),
+                "uar": mean_recall(grid.codes[fold.test], by_layer[count, fold.test]),
             }
         )
     mean = grid.inner.mean(axis=1)  # (layers, values)
@@ -381,11 +281,6 @@ def _languages(clips: Manifest) -> dict[str, np.ndarray]:
     names = np.asarray(clips["language"]).astype(str)
     found = sorted(set(names.tolist()) - {""})
     return {name: names == name for name in found} if len(found) > 1 else {}
-
-
-def _uar(truth: np.ndarray, guess: np.ndarray) -> float:
-    """Return the mean recall over the classes in truth."""
-    return float(np.mean([(guess[truth == code] == code).mean() for code in np.unique(truth)]))
 
 
 def _named(spaces: Any) -> dict[str, Space]:

@@ -106,12 +106,12 @@ def test_what_is_chosen_and_shown(found, tmp_path):
 
 
 def test_threads_and_memory_change_nothing(corpus, found, monkeypatch):
-    from affekt.classify.probing import nested
+    from affekt.classify.probing import grid
 
     _, clips, a, b = corpus
     again = probe(clips, {"a": a, "b": b}, "valence", C=VALUES, n_jobs=1)
     assert again.data == found.data
-    monkeypatch.setattr(nested, "MEMORY", 0)  # every layer from a scratch file, every problem alone
+    monkeypatch.setattr(grid, "MEMORY", 0)  # every layer from a scratch file, every problem alone
     least = probe(clips, {"a": a, "b": b}, "valence", C=VALUES, n_jobs=2)
     assert least.chosen == found.chosen
     assert [one["uar"]["value"] for one in least.data["layers"]] == pytest.approx(
