@@ -7,6 +7,7 @@ machine (a shared file system). Ray is the extra ``affekt[ray]``, imported here 
 from __future__ import annotations
 
 import logging
+import re
 import signal
 import sys
 import threading
@@ -79,7 +80,8 @@ def embed_on_ray(
                     add(done, told)
                     report(rows, told["audio_seconds"])
     except (ray.exceptions.RayError, ConnectionError, TimeoutError) as error:
-        said = next((line for line in str(error).splitlines() if line.strip()), "")
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        said = next((line for line in plain.splitlines() if line.strip()), "")
         raise AffektError(
             f"Ray failed with {type(error).__name__} ({said.strip()[:200]}); what was stored is "
             "kept. Run the same command again to go on"

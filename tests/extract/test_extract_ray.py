@@ -79,12 +79,12 @@ def test_a_signal_leaves_a_whole_cache_and_no_process(many, tmp_path, number, co
     mark = f"affekt-{os.getpid()}-{number}"
     shared = set(os.listdir("/dev/shm"))  # noqa: PTH208
     process = start(tmp_path, mark)
-    wait_for(lambda: any("ray::" in line for line in processes(mark)), process)
+    wait_for(lambda: any("ray::_task" in line for line in processes(mark)), process)
     process.send_signal(number)
     _, err = process.communicate(timeout=120)
     assert process.returncode == code, err
     assert "Traceback" not in err
-    end = time.monotonic() + 60
+    end = time.monotonic() + 240  # Ray's own agents look now and then whether they are orphans
     while processes(mark) and time.monotonic() < end:
         time.sleep(0.1)
     assert processes(mark) == []
@@ -96,16 +96,13 @@ def test_a_signal_leaves_a_whole_cache_and_no_process(many, tmp_path, number, co
 def test_workers_that_die_end_in_a_sentence(many, tmp_path, monkeypatch):
     import ray
 
-    monkeypatch.setattr("affekt.extract.ray_engine._task", _die)
+    end = lambda job: __import__("os").kill(__import__("os").getpid(), 9)  # noqa: E731 - by value
+    monkeypatch.setattr("affekt.extract.ray_engine._task", end)
     clips = Manifest.read(tmp_path / "clips.csv")
     try:
-        with pytest.raises(AffektError, match=r"Ray failed with \w+ .*what was stored is kept"):
+        with pytest.raises(AffektError, match="Ray failed with .*what was stored is kept"):
             run_extraction(
                 clips, Cache(tmp_path / "c"), Encoder("spectral"), engine="ray", workers=2
             )
     finally:
         ray.shutdown()
-
-
-def _die(job):
-    os.kill(os.getpid(), signal.SIGKILL)
