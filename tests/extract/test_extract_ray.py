@@ -100,7 +100,7 @@ def test_workers_that_die_end_in_a_sentence(many, tmp_path, monkeypatch):
     monkeypatch.setattr("affekt.extract.ray_engine._task", end)
     clips = Manifest.read(tmp_path / "clips.csv")
     try:
-        with pytest.raises(AffektError, match="Ray failed with .*what was stored is kept"):
+        with pytest.raises(AffektError, match=r"Ray failed with .*what was stored is kept"):
             run_extraction(
                 clips, Cache(tmp_path / "c"), Encoder("spectral"), engine="ray", workers=2
             )
