@@ -1,0 +1,131 @@
+"""Every layer, C and fold as one batched solve, against scikit-learn one fit after another.
+
+    python benchmarks/probe.py --layers 25 --reference 1 -o benchmarks/results/probe.json
+
+Synthetic layers of 4,000 clips x 1,024 with a falling spectrum, 6 classes, 10 values of C, 5 folds;
+CPU seconds of one thread. `--reference` layers are also fitted by scikit-learn (float64, tolerance
+1e-6); the ratio is per layer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import time
+import warnings
+from pathlib import Path
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+import numpy as np
+from affekt.classify.probing.rows import Rows
+from affekt.classify.probing.solver import Problems, predict, solve
+from sklearn.linear_model import LogisticRegression
+
+SIGNALS = {"weak": 0.35, "separable": 2.0}
+FOLDS, CLASSES = 5, 6
+VALUES = np.logspace(-4, 1, 10)
+
+
+def layer(n: int, dim: int, signal: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return features `(clips, dim)` and class codes."""
+    rng = np.random.default_rng(seed)
+    turn = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
+    y = rng.integers(0, CLASSES, n)
+    means = rng.normal(size=(CLASSES, dim)) * signal
+    X = ((rng.normal(size=(n, dim)) + means[y]) * np.arange(1, dim + 1) ** -0.7) @ turn
+    return ((X - X.mean(0)) / X.std(0)).astype(np.float32), y
+
+
+def objective(W: np.ndarray, b: np.ndarray, X: np.ndarray, y: np.ndarray, C: float) -> float:
+    """Return what scikit-learn minimises, in float64."""
+    Z = X.astype(np.float64) @ W.T + b
+    top = Z.max(axis=1)
+    loss = np.log(np.exp(Z - top[:, None]).sum(axis=1)) + top - Z[np.arange(len(y)), y]
+    return float(loss.sum() + (W**2).sum() / (2 * C))
+
+
+def measure(n: int, dim: int, signal: float, layers: int, reference: int) -> dict[str, object]:
+    """Fit layers both ways."""
+    cells = np.random.default_rng(1).integers(0, FOLDS, n)
+    fold, value = (a.ravel() for a in np.meshgrid(range(FOLDS), VALUES, indexing="ij"))
+    masks = np.arange(FOLDS) != fold[:, None]
+    problems = Problems(masks, value, np.ones((len(fold), CLASSES), np.float32))
+    ours, theirs, gaps, same = [], [], [], []
+    for seed in range(layers):
+        X, y = layer(n, dim, signal, seed)
+        start = time.process_time()
+        with Rows(X.__getitem__, y, cells) as rows:
+            W = solve(rows, problems)
+            guess = predict(rows, W, problems)
+        ours.append(time.process_time() - start)
+        if seed >= reference:
+            continue
+        accuracy = np.zeros((2, len(VALUES)))
+        for k, C in enumerate(value):
+            train = cells != fold[k]
+            start = time.process_time()
+            oracle = LogisticRegression(C=C, tol=1e-6, max_iter=20_000)
+            oracle.fit(X[train].astype(np.float64), y[train])
+            expected = oracle.predict(X[~train])
+            theirs.append(time.process_time() - start)
+            slopes = W[k, :, :-1].astype(np.float64)
+            b = W[k, :, -1] - slopes @ rows.mean
+            best = objective(oracle.coef_, oracle.intercept_, X[train], y[train], C)
+            gaps.append(objective(slopes, b, X[train], y[train], C) / best - 1)
+            held = guess[k][cells[rows.order] == fold[k]]
+            truth = y[rows.order][cells[rows.order] == fold[k]]
+            accuracy[:, k % len(VALUES)] += (held == truth).sum(), (expected == y[~train]).sum()
+        same.append(bool(accuracy[0].argmax() == accuracy[1].argmax()))
+    fitted = sum(theirs) / max(reference, 1)
+    return {
+        "layers": layers,
+        "cpu_seconds_per_layer": float(np.median(ours)),
+        "scikit_learn_cpu_seconds_per_layer": fitted,
+        "ratio": fitted / float(np.median(ours)),
+        "objective_gap_max": max(gaps),
+        "objective_gap_min": min(gaps),
+        "same_C": all(same),
+    }
+
+
+def machine(dim: int) -> dict[str, object]:
+    """Return the processor, its instruction sets, and its float32 matrix product."""
+    text = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
+    flags = {word for word in text.split() if word.startswith(("avx", "amx"))}
+    A, B = (np.ones((300, dim), np.float32), np.ones((dim, 4000), np.float32))
+    times = []
+    for _ in range(5):
+        start = time.process_time()
+        A @ B
+        times.append(time.process_time() - start)
+    peak = 2 * 300 * dim * 4000 / float(np.median(times)) / 1e9
+    return {"machine": platform.machine(), "flags": sorted(flags), "sgemm_gflops": round(peak, 1)}
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clips", type=int, default=4000)
+    parser.add_argument("--dim", type=int, default=1024)
+    parser.add_argument("--layers", type=int, default=25)
+    parser.add_argument("--reference", type=int, default=1)
+    parser.add_argument("-o", "--output", type=Path)
+    given = parser.parse_args()
+    warnings.filterwarnings("ignore", category=UserWarning)
+    found: dict[str, object] = {"machine": machine(given.dim), "load": os.getloadavg()[0]}
+    for name, signal in SIGNALS.items():
+        found[name] = measure(given.clips, given.dim, signal, given.layers, given.reference)
+        print(name, json.dumps(found[name]), flush=True)
+    found["peak_mb"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
+    print(json.dumps(found["machine"]), f"peak {found['peak_mb']} MB")
+    if given.output:
+        given.output.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
