@@ -73,6 +73,11 @@ def compare_runs(
         name, path, data = _read(str(place))
         if name in corpora:
             raise InputError(f"two runs are called {name!r}; name them: NAME={path}")
+        if data.get("measure", "uar") != "uar":
+            raise InputError(
+                f"{path} compares systems that predict numbers (by {data['measure'].upper()}), and "
+                "runs are compared by measures of labels; expected runs of a task of labels"
+            )
         test = data.get("test", {})
         for other, known in corpora.items():
             if test and known["manifest"] == test["manifest"]:

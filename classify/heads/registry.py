@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from importlib import import_module
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ...cache.errors import InputError, nearest
-from .base import Head
-from .state import Stored
+
+if TYPE_CHECKING:
+    from .base import Head
+    from .state import Stored
 
 __all__ = ["HEADS", "REGRESSORS", "head_from_state", "heads_for", "stored_head"]
 
