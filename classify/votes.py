@@ -20,7 +20,6 @@ import numpy as np
 
 from ..cache.errors import InputError, listed
 from ..cache.manifest import Manifest
-from .bootstrap import FEWEST_GROUPS, draws, interval
 
 if TYPE_CHECKING:
     from .predictions import Predictions
@@ -250,6 +249,8 @@ def compare_votes(
         Leibler divergence from the raters' shares, Jensen-Shannon divergence (nats; all are better
         if lower, 0 is perfect), and `agreement`, the share of raters who chose the label predicted.
     """
+    from .bootstrap import FEWEST_GROUPS, draws, interval  # brings scipy
+
     shares, tiny = votes.shares, np.finfo(np.float64).tiny
     _, codes = np.unique(groups, return_inverse=True)
     n_groups = int(codes.max()) + 1
