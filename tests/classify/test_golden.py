@@ -1,0 +1,96 @@
+"""What is written about a comparison, word for word, and that its numbers are those of the JSON.
+
+`AFFEKT_GOLDEN=write` takes what is written now as right: read the difference in git before you
+commit it. `golden/make.py` makes the JSON anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from affekt.classify.card import model_card
+from affekt.classify.latex import tables
+from affekt.classify.repeats import repeats_table, write_repeats
+from affekt.classify.report import markdown, text_table
+from affekt.classify.run_report import describe_run
+
+GOLDEN = Path(__file__).parent / "golden"
+#: numbers that are written and not measured: years, chances, shares asked for
+GIVEN = {"0.05", "0.02", "8", "10"}
+
+
+def read(case: str) -> dict[str, Any]:
+    name = "repeats.json" if case == "repeats" else "comparison.json"
+    return json.loads((GOLDEN / case / name).read_text("utf-8"))
+
+
+def report(case: str, folder: Path) -> str:
+    data = read(case)
+    if case == "repeats":
+        write_repeats(folder, data)
+        return (folder / "report.md").read_text("utf-8")
+    return markdown(data) + describe_run(data["run"], "clips.csv")
+
+
+def card(case: str, folder: Path) -> str:
+    (folder / "comparison.json").write_text(json.dumps(read(case)), "utf-8")
+    return model_card(folder)
+
+
+WRITTEN = {
+    "report.md": report,
+    "tables.tex": lambda case, folder: tables(read(case)),
+    "table.txt": lambda case, folder: (
+        repeats_table(read(case)) if case == "repeats" else text_table(read(case))
+    ),
+    "card.md": card,
+}
+CASES = [
+    *(("split", file) for file in WRITTEN),
+    *(("folds", file) for file in WRITTEN),
+    ("repeats", "report.md"),
+    ("repeats", "table.txt"),
+]
+
+
+@pytest.mark.parametrize(("case", "file"), CASES)
+def test_it_is_written_as_it_was(case, file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a card names the folder of its run
+    text = WRITTEN[file](case, Path())
+    text = "\n".join(line.rstrip() for line in text.splitlines()) + "\n"
+    if os.environ.get("AFFEKT_GOLDEN") == "write":
+        (GOLDEN / case / file).write_text(text, "utf-8")
+    assert text == (GOLDEN / case / file).read_text("utf-8")
+
+
+def numbers(value: Any) -> Iterator[float]:
+    if isinstance(value, dict):
+        for item in value.values():
+            yield from numbers(item)
+    elif isinstance(value, list):
+        yield len(value)
+        for item in value:
+            yield from numbers(item)
+    elif isinstance(value, str):  # a warning holds the numbers that it is about
+        yield from (float(one) for one in re.findall(r"\d+(?:\.\d+)?", value))
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        yield value
+
+
+@pytest.mark.parametrize("case", ["split", "folds", "repeats"])
+def test_every_number_is_a_rounding_of_one_in_the_json(case, tmp_path):
+    text = re.sub(r"`[^`]*`", "", report(case, tmp_path))  # names of files and hashes
+    known = {abs(value) for value in numbers(read(case))}
+    known |= {100 * value for value in known if value <= 1}
+    unknown = []
+    for found in re.findall(r"(?<![\w.-])\d+\.\d+(?![\w.]\d)", text):
+        digits = len(found.partition(".")[2])
+        if not any(abs(float(found) - value) <= 0.5001 * 10**-digits for value in known):
+            unknown.append(found)
+    assert not set(unknown) - GIVEN
