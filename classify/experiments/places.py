@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from ..prepare import Prepared
     from ..stored import Stored
 
-__all__ = ["check_places", "check_stored", "check_writable_folder", "expanded", "place"]
+__all__ = [
+    "check_places",
+    "check_stored",
+    "check_writable_folder",
+    "expanded",
+    "missing_recordings",
+    "place",
+]
 
 WRITTEN = ("split.csv", "run.json", "report.md", "comparison.json", "repeats.json")
 
@@ -139,11 +146,28 @@ def check_stored(ready: Prepared, stored: Mapping[str, Stored]) -> None:
         _check_folder(at, ready.recipe.cache, "cache")
 
 
+def missing_recordings(clips: Manifest, pending: Sequence[str]) -> list[str]:
+    """Return the ids among `pending` whose recording is not there."""
+    wanted = set(pending)
+    return [
+        clip
+        for row, clip in enumerate(clips.ids)
+        if clip in wanted and not _is_there(clips.file(row))
+    ]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
 def _check_recordings(ready: Prepared, clips: Manifest, pending: Sequence[str]) -> None:
     """Refuse to embed where no recording is there: an audio folder that is not mounted."""
     wanted = set(pending)
     rows = [row for row, clip in enumerate(clips.ids) if clip in wanted]
-    if not any(clips.file(row).exists() for row in rows):
+    if not any(_is_there(clips.file(row)) for row in rows):
         at = ready.recipe.at.key("root")
         at = at if "root" in ready.recipe.at else ready.recipe.at["manifest"]
         at.fail(

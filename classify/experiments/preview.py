@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...cache.errors import listed
 from ..prepare import open_source, prepare
 from ..recipe import MemberEntry, Recipe
 from ..run import Outcome, is_current
 from ..stored import Stored, look, measure
 from .checks import check_recipe, check_sources, divide
-from .places import check_stored
+from .places import check_stored, missing_recordings
 from .shares import Share, hopeful, recordings, share_out_all
 
 if TYPE_CHECKING:
@@ -127,6 +128,7 @@ def preview(recipe: Recipe | str | Path) -> Preview:
         for name, entry in recipe.members.items()
     }
     notes = [source.note for source in ready.sources.values() if source.note]
+    notes += [note for name, one in stored.items() if (note := _missing(ready, name, one))]
     notes += list(dict.fromkeys(text for split in found for text in split.warnings))
     for name, one in members.items():
         notes += [f"{name} sits out {fold!r}: {why}" for fold, why in one["sits_out"].items()]
@@ -157,6 +159,20 @@ def _encoder(ready: Prepared, source: Source, stored: Stored) -> dict[str, Any]:
         "to_embed": len(stored.pending),
         "seconds": seconds,
     }
+
+
+def _missing(ready: Prepared, name: str, stored: Stored) -> str:
+    source = ready.sources[name]
+    if source.spec.modality != "audio":
+        return ""
+    missing = missing_recordings(source.clips, stored.pending)
+    if not missing:
+        return ""
+    verb = "is" if len(missing) == 1 else "are"
+    return (
+        f"{name}: {len(missing)} of {len(source.clips)} recordings {verb} not there and will be "
+        f"left out: {listed(missing)}"
+    )
 
 
 def _member(entry: MemberEntry, shares: Sequence[Share]) -> dict[str, Any]:

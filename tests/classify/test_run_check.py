@@ -177,6 +177,19 @@ def test_recordings_of_which_none_is_there_stop_a_run_before_any_work(folder):
     assert not (folder / "my.cache").exists()
 
 
+def test_a_few_missing_recordings_are_named(folder):
+    rows = read(folder / "clips.csv")
+    (folder / "wav").mkdir()
+    for row in rows[2:]:
+        (folder / "wav" / f"{row['id']}.wav").write_bytes(b"")
+    write_clips(folder / "clips.csv", [row | {"path": f"wav/{row['id']}.wav"} for row in rows])
+    path = recipe(folder, ("{text: ngram}", "{text: ngram, speech: spectral}"),
+                  ("on: text, C: 1", "on: speech"))  # fmt: skip
+    gone = ", ".join(row["id"] for row in rows[:2])
+    note = f"speech: 2 of 81 recordings are not there and will be left out: {gone}"
+    assert note in preview(path).notes
+
+
 def test_a_check_counts_and_does_nothing_without_torch_or_scikit_learn(folder):
     path = recipe(folder)
     code = (
