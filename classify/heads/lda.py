@@ -153,19 +153,21 @@ def _solve(
         return means, 1.0
     square = (product**2).sum()
     if shrinkage == "width":
-        shrinkage = 2 * width / (2 * width + count)
+        share = float(2 * width / (2 * width + count))
     elif isinstance(shrinkage, str):
         norms = (deviations**2).sum(axis=1)
         noise = ((weight * norms**2).sum() / count - square) / count
         distance = square - width * variance**2
-        shrinkage = float(np.clip(noise / distance, 0, 1)) if distance > 0 else 1.0
-    ridge = max(shrinkage, LEAST) * variance
-    if shrinkage == 1:
+        share = float(np.clip(noise / distance, 0, 1)) if distance > 0 else 1.0
+    else:
+        share = float(shrinkage)
+    ridge = max(share, LEAST) * variance
+    if share == 1:
         return means / variance, 1.0
     if not wide:
-        product *= 1 - shrinkage
+        product *= 1 - share
         product[np.diag_indices(width)] += ridge
-        return cho_solve(cho_factor(product), means.T).T, float(shrinkage)
-    product[np.diag_indices(len(product))] += ridge / (1 - shrinkage)
+        return cho_solve(cho_factor(product), means.T).T, share
+    product[np.diag_indices(len(product))] += ridge / (1 - share)
     inner = cho_solve(cho_factor(product), scaled @ means.T)  # (clips, classes)
-    return (means - inner.T @ scaled) / ridge, float(shrinkage)
+    return (means - inner.T @ scaled) / ridge, share
