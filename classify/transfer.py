@@ -165,7 +165,8 @@ def _cell(
     seed: int,
 ) -> dict[str, Any]:
     known = predictions.reorder(task.labels).align(clips.ids)
-    codes, draws = clusters(clips, groups)[0], {"n_resamples": n_resamples, "random_state": seed}
+    codes = clusters(clips, groups)[0]
+    draws: dict[str, Any] = {"n_resamples": n_resamples, "random_state": seed}
     if isinstance(task, ScaleTask):
         measured = measure(task.ratings(clips), {"": known.proba}, codes, task.limits, **draws)
         value = float(measured.estimates[""]["ccc"][-1])

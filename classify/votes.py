@@ -195,7 +195,7 @@ def with_votes(clips: Manifest, table: Path | None, task: Task) -> Manifest:
     }
     if "label" not in clips or not any(clips["label"]):
         top = [task.labels[at] for at in counts.argmax(axis=1)]
-        given = [name if some else "" for name, some in zip(top, counts.any(axis=1), strict=True)]
+        given = [name if count else "" for name, count in zip(top, counts.sum(axis=1), strict=True)]
         columns["label"] = [_raw(task, name) if name else "" for name in given]
     return clips.with_columns(**columns)
 
