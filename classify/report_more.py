@@ -251,12 +251,13 @@ def _learning(data: Data) -> str:
 
 def _speaker_scaling(found: Data, dev_clips: int) -> str:
     before, after = found["dev_uar"], found["dev_uar_scaled"]
+    gain = found.get("gain", after - before)  # not in the JSON of the first release
     own = ""
     if found["dev_clips"] != dev_clips:
         own = f": all that the member has, not only the {dev_clips} of the tables above"
     return (
         f"## Speaker scaling\n\nWith `scale: speaker`, the dev UAR of {md(found['member'])} would "
-        f"be {after:.3f} in place of {before:.3f} ({after - before:+.3f}), on the "
+        f"be {after:.3f} in place of {before:.3f} ({gain:+.3f}), on the "
         f"{found['dev_clips']} dev clips of {found['dev_speakers']} speakers{own}. It subtracts "
         "what the clips of a speaker have in common, and needs no labels for that. A prediction "
         "then depends on the speaker's other clips, so new speakers need several. Its settings are "

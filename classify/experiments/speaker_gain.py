@@ -69,10 +69,12 @@ def speaker_gain(
         model.fit(part.train, part.dev, test=part.test, **split_options)
         scaled.append(model.predict(part.dev))
     speakers = {speaker for part in parts[name] for speaker in leaks.speakers(part.dev)}
+    with_scaling = metrics.uar(*_on_dev(parts[name], scaled), task.labels)
     return {
         "member": name,
         "dev_uar": plain[name],
-        "dev_uar_scaled": metrics.uar(*_on_dev(parts[name], scaled), task.labels),
+        "dev_uar_scaled": with_scaling,
+        "gain": with_scaling - plain[name],
         "dev_clips": sum(len(part.dev) for part in parts[name]),
         "dev_speakers": len(speakers),
     }

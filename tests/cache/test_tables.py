@@ -123,7 +123,7 @@ SAME = {
     "under.json": '{"1": {"path": "a.wav", "label": "joy"}}',
     "data.json": '{"data": [{"id": "1", "path": "a.wav", "label": "joy"}]}',
     "nemo.jsonl": '{"key": "1", "audio_filepath": "a.wav", "emo": "joy"}\n',
-    "packed.csv.gz": gzip.compress(b"id,path,label\n1,a.wav,joy\n"),
+    "packed.csv.gz": gzip.compress(b"id,path,label\n1,a.wav,joy\n", mtime=0),
 }
 
 
@@ -197,7 +197,7 @@ def test_pipes(tmp_path):
         ("wav.scp", "u1 a.wav\n", r"affekt manifest .* -o clips\.csv"),
         ("x.csv", "path\n" + "d" * 300 + ".wav\n", "the path is the id.*add one"),
         ("x.csv", "file,ID\na.wav,\nb.wav,2\n", "column ID was taken for the id"),
-        ("x.csv.gz", gzip.compress(b"id,text\n" * 99)[:-9], "not a whole gzip"),
+        ("x.csv.gz", gzip.compress(b"id,text\n" * 99, mtime=0)[:-9], "not a whole gzip"),
         ("x.csv", "phat,label\na.wav,joy\n", r"no column path or text.*Did you mean 'phat'"),
     ],
 )
