@@ -101,7 +101,8 @@ def predict(
     if ctx.obj:  # the process is our own: nothing will be fitted in it
         serving.only_serve()
     chosen = open_system(model, system=system, encoders=encoders)
-    check_places(chosen.specs(), encoders)
+    for note in check_places(chosen.specs(), encoders):
+        say(note)
     if top is not None and chosen.is_numeric:
         raise InputError(
             f"--top {top} is of labels, and {model} predicts numbers ({', '.join(chosen.labels)}); "

@@ -168,9 +168,10 @@ def draw_transfer(data: Data, path: Path) -> bool:
 def _transfer(figure: Any, data: Data) -> None:
     found = data["transfer"]
     names = found["names"]
-    values = [[found["cells"][a][b][found["measure"]]["value"] for b in names] for a in names]
+    measure = found.get("measure", "uar")  # not in the JSON of the first release
+    values = [[found["cells"][a][b][measure]["value"] for b in names] for a in names]
     axes = figure.subplots()
-    least = -1.0 if found["measure"] == "ccc" else 0.0
+    least = -1.0 if measure == "ccc" else 0.0
     image = axes.imshow(values, cmap="Blues", vmin=max(least, min(map(min, values)) - 0.1))
     middle = (image.norm.vmin + image.norm.vmax) / 2
     for i, row in enumerate(values):
@@ -180,7 +181,7 @@ def _transfer(figure: Any, data: Data) -> None:
     axes.set_xticks(range(len(names)), [_plain(name) for name in names])
     axes.set_yticks(range(len(names)), [_plain(name) for name in names])
     axes.set(xlabel="tested on", ylabel="trained on")
-    figure.colorbar(image, label=found["measure"].upper())
+    figure.colorbar(image, label=measure.upper())
 
 
 def _bar(axes: Any, value: Data, height: float, colour: str) -> None:

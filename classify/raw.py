@@ -201,15 +201,16 @@ def length_of(path: Path) -> float | Reason:
 
 def check_places(
     specs: Sequence[Spec], places: Sequence[str | os.PathLike[str]], device: str = "auto"
-) -> None:
-    """Refuse a folder that is not an encoder of any of the specs.
+) -> list[str]:
+    """Return a sentence for each folder that is not an encoder of any of the specs.
 
     Raises
     ------
-    InputError, SpecError
-        No such folder; only built-in encoders are needed; how the nearest spec differs.
+    InputError
+        No such folder, or only built-in encoders are needed.
     """
     needed = {spec.fields["encoder"]["name"] for spec in specs}
+    notes = []
     for place in places:
         _check_folder(place)
         if needed <= set(BUILT_IN):
@@ -227,7 +228,9 @@ def check_places(
             except InputError as error:
                 errors.append(error)
         else:
-            raise min(errors, key=lambda error: len(str(error)))  # fewest fields differ
+            nearest = min(errors, key=lambda error: len(str(error)))  # fewest fields differ
+            notes.append(f"--encoder {place} is not used: {nearest}")
+    return notes
 
 
 def find_encoder(

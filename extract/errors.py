@@ -20,7 +20,10 @@ CODES = {
     "changed": "the content is not the one that was hashed",
     "too_large": "a file too large to be read whole",
     "empty": "no bytes, or no samples",
-    "not_audio": "the bytes are not of an audio format that is read",
+    "not_audio": (
+        "the bytes are not of an audio format that is read, or a sparse file of which nearly "
+        "nothing was ever written"
+    ),
     "truncated": "the header promises more audio than the file holds, with the policy 'refuse'",
     "decode_error": "parts of the audio cannot be decoded, with the policy 'refuse', or none can",
     "decoder_crash": "the decoder's process died on this file",

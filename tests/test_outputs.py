@@ -45,6 +45,10 @@ CALLS = {
         "--dev-size 0.2 -o OUT",
         ["clips.csv", "recipe.yaml", "my.cache", "wav"],
     ),
+    ("probe", "figure"): (
+        "probe clips.csv --cache my.cache --space ngram --task valence --figure OUT",
+        ["photo.png", "wav", "clips.csv"],
+    ),
     ("predict", "output"): (
         "predict model clips.csv -o OUT",
         ["clips.csv", "notes.jsonl"],

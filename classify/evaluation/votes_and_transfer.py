@@ -38,8 +38,9 @@ def votes_section(found: Data) -> str:
 def transfer_section(found: Data) -> str:
     """Return the transfer matrix of a member, with what its cells are."""
     member = f" of {md(found['member'])}" if "member" in found else ""
+    measure = found.get("measure", "uar").upper()  # not in the JSON of the first release
     return (
-        f"## Transfer{member} by {md(found['by'])}\n\n{found['measure'].upper()}; rows are trained "
+        f"## Transfer{member} by {md(found['by'])}\n\n{measure}; rows are trained "
         "on, columns tested on. Off the diagonal a model learns from the clips of one value "
         "(where settings are chosen or a network stops early, a fifth of the speakers is its dev) "
         "and is tested on all clips of the other; the diagonal is cross-validated over speakers, "
@@ -52,7 +53,10 @@ def transfer_table(found: Data) -> str:
     """Return a transfer matrix as a Markdown table."""
     names = found["names"]
     rows = [
-        [md(here), *(score(found["cells"][here][there][found["measure"]]) for there in names)]
+        [
+            md(here),
+            *(score(found["cells"][here][there][found.get("measure", "uar")]) for there in names),
+        ]
         for here in names
     ]
     return table(["", *map(md, names)], rows)

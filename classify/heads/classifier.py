@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import torch
@@ -35,7 +35,8 @@ class TorchHead(TorchEstimator, Head):
     Parameters
     ----------
     label_smoothing : float
-        Part of each target that is spread over all classes; see `weighted_targets`.
+        Part of each target that is spread over all classes: in equal parts, see `weighted_targets`,
+        or as torch does where `even_smoothing` is False.
     class_weight : {"balanced"}, dict of label to weight, or None
     loss : {"cross-entropy", "focal"}
     gamma : float
@@ -47,6 +48,8 @@ class TorchHead(TorchEstimator, Head):
     sampling : {"class", "group", "class-and-group"} or None
         What each epoch shows in equal parts; groups (languages, corpora) are given to `fit`.
     """
+
+    even_smoothing: ClassVar[bool] = True
 
     label_smoothing: float = 0.0
     class_weight: str | dict[Any, float] | None = "balanced"
@@ -109,10 +112,15 @@ class TorchHead(TorchEstimator, Head):
         shares = row_shares(stratum, len(X))
         weights = class_weights(self.class_weight, targets, weight * shares).astype(np.float32)
         soft = torch.from_numpy(targets.soft.astype(np.float32))
-        smooth = weighted_targets(soft, torch.from_numpy(weights), self.label_smoothing)
+        rule: dict[str, Any] = {}
+        if self.even_smoothing:
+            soft = weighted_targets(soft, torch.from_numpy(weights), self.label_smoothing)
+        else:
+            rule["class_weight"] = torch.from_numpy(weights).to(device)
+            rule["label_smoothing"] = self.label_smoothing
         data = _Data(
             x=torch.from_numpy(np.ascontiguousarray(X)).to(device),
-            target=smooth.to(device),
+            target=soft.to(device),
             # float32 loses the sum of 1e38 and 1: weights are made to have mean 1 first
             row_weight=torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(device),
             class_weight=torch.from_numpy(weights).to(device),
@@ -126,6 +134,7 @@ class TorchHead(TorchEstimator, Head):
                 data.target[batch],
                 row_weight=data.row_weight[batch],
                 gamma=gamma,
+                **rule,
             )
 
         def score(logits: Tensor) -> tuple[tuple[float, ...], dict[str, float]]:

@@ -160,6 +160,7 @@ class PatchTransformerHead(TorchHead):
     """
 
     name: ClassVar[str] = "patch"
+    even_smoothing: ClassVar[bool] = False  # torch's loss, as the model card's training
     _chunk: ClassVar[int] = 256
     _block: ClassVar[int] = 64
 

@@ -48,8 +48,17 @@ STOCHASTIC = {
 }
 
 
+COPIES = {
+    "check_sample_weight_equivalence_on_dense_data": (
+        "leaving one row out to choose the penalty leaves the copy of a row that is there twice"
+    )
+}
+
+
 def expected_failures(head):
-    return {} if isinstance(head, LogisticHead | LDAHead | RidgeHead) else STOCHASTIC
+    if isinstance(head, RidgeHead):
+        return COPIES
+    return {} if isinstance(head, LogisticHead | LDAHead) else STOCHASTIC
 
 
 @parametrize_with_checks([*CLASSIFIERS, *REGRESSORS], expected_failed_checks=expected_failures)

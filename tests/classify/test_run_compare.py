@@ -143,7 +143,8 @@ def test_the_report_says_what_speaker_scaling_would_change(corpus, split):
     found = {}
     for scale in ("true", "speaker"):
         text = RECIPE.replace("text: ngram", "speech: spectral").replace("on: text", "on: speech")
-        text = text.replace("C: [0.01, 1]", "C: 0.01").replace("C: 0.0001", f"scale: {scale}")
+        text = text.replace("C: [0.01, 1]", "C: 100")
+        text = text.replace("C: 0.0001", f"C: 0.01, scale: {scale}")
         if split == "folds":
             once = "scheme: speaker, test_size: 0.3, dev_size: 0.3"
             assert once in text

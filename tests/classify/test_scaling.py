@@ -119,7 +119,7 @@ def test_the_report_says_that_it_is_transductive():
         "tried": [{}],
         "scaled_within": "speaker",
     }
-    [line] = _settings("lr", {"parts": [part]})
+    [line] = _settings("lr", {"parts": [part]}, "uar")
     assert "scaled within each speaker" in line
     assert "transductive" in line
 

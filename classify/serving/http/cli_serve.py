@@ -91,7 +91,8 @@ def serve(
         from .service import Limits, Service, create_app
 
         with open_system(model, system=system, encoders=encoders) as chosen:
-            check_places(chosen.specs(), encoders, device)
+            for note in check_places(chosen.specs(), encoders, device):
+                say(note)
             service = Service(chosen, Limits(max_mb << 20, timeout, queue, batch), encoders, device)
             service.warm_up()
             ready = partial(_say_ready, chosen.name, listening)
