@@ -15,12 +15,12 @@ import time
 from pathlib import Path
 
 import numpy as np
-from affekt.classify.bootstrap import resample
-from affekt.classify.conformal import ConformalSets
-from affekt.classify.evaluation.detectable import detectable
-from affekt.classify.evaluation.max_t import max_t
-from affekt.classify.metrics import confusion_of_codes, summary
-from affekt.classify.scoring import family_of, pairs
+from affekt.classify.evaluation.analyses.conformal import ConformalSets
+from affekt.classify.evaluation.scoring import family_of, pairs
+from affekt.classify.metrics.bootstrap import resample
+from affekt.classify.metrics.detectable import detectable
+from affekt.classify.metrics.max_t import max_t
+from affekt.classify.metrics.measures import confusion_of_codes, summary
 
 RESULTS = Path(__file__).parent / "results" / "claims.json"
 SPREAD = {"low": 0.15, "high": 0.7}

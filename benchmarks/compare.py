@@ -11,13 +11,13 @@ import sys
 import time
 
 import numpy as np
-from affekt.classify.bootstrap import resample
-from affekt.classify.conformal import ConformalSets
-from affekt.classify.metrics import confusion_of_codes, summary
-from affekt.classify.predictions import Predictions
-from affekt.classify.stats import mcnemar, permutation
-from affekt.classify.strategies import strategy
-from affekt.classify.subsets import search
+from affekt.classify.data.predictions import Predictions
+from affekt.classify.ensembles.strategies import strategy
+from affekt.classify.ensembles.subsets import search
+from affekt.classify.evaluation.analyses.conformal import ConformalSets
+from affekt.classify.metrics.bootstrap import resample
+from affekt.classify.metrics.measures import confusion_of_codes, summary
+from affekt.classify.metrics.significance import mcnemar, permutation
 
 
 def speed_bootstrap(n_systems=20, n_clips=20_000, n_labels=7):

@@ -24,9 +24,9 @@ from affekt.classify import (
     compare,
     splits,
 )
-from affekt.classify.learning import learning_curve
-from affekt.classify.markdown import table
-from affekt.classify.transfer import transfer
+from affekt.classify.evaluation.analyses.learning_curve import learning_curve
+from affekt.classify.evaluation.analyses.transfer import transfer
+from affekt.classify.evaluation.reports.markdown.markdown_tables import table
 from affekt.extract import Encoder, extract
 
 SPEECH, TEXT = "spectral", "ngram"

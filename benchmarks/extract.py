@@ -30,7 +30,7 @@ import numpy as np
 import torch
 import transformers as tf
 from affekt.extract.encoders import open_backend
-from affekt.extract.encoders.exactness import exact_arithmetic
+from affekt.extract.encoders.hardware.exactness import exact_arithmetic
 
 STABLE = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
 LARGE = {

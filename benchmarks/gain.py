@@ -23,10 +23,10 @@ from pathlib import Path
 import numpy as np
 from affekt.cache import Cache, Manifest
 from affekt.classify import Model, Task, splits
+from affekt.classify.evaluation.reports.markdown.markdown_tables import table
 from affekt.classify.heads import HEADS, LogisticHead
-from affekt.classify.markdown import table
-from affekt.classify.metrics import uar
-from affekt.classify.search import group_folds
+from affekt.classify.heads.search import group_folds
+from affekt.classify.metrics.measures import uar
 from affekt.extract import Encoder, extract
 
 RESULTS = Path(__file__).parent / "results" / "gain.json"

@@ -29,8 +29,8 @@ from affekt.classify.heads import (
     MLPHead,
     PatchTransformerHead,
 )
-from affekt.classify.metrics import uar
-from affekt.classify.search import group_folds, search
+from affekt.classify.heads.search import group_folds, search
+from affekt.classify.metrics.measures import uar
 from affekt.extract import Encoder, extract
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler

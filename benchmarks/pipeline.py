@@ -25,7 +25,7 @@ import numpy as np
 import soundfile
 from affekt.cache import Cache, Manifest
 from affekt.extract import Encoder, extract
-from affekt.extract.audio import decode
+from affekt.extract.inputs.decode import decode
 
 from extract import SPEECH, build, clips, machine, peaks
 

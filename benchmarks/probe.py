@@ -22,7 +22,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
-from affekt.classify.probing.rows import Rows
+from affekt.classify.probing.layer_rows import Rows
 from affekt.classify.probing.solver import Problems, predict, solve
 from sklearn.linear_model import LogisticRegression
 

@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 from affekt.cache import Manifest
-from affekt.extract.audio import decode
-from affekt.extract.spectral import VERSION, Spectral
+from affekt.extract.builtin.spectral import VERSION, Spectral
+from affekt.extract.inputs.decode import decode
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import make_scorer, recall_score
 from sklearn.model_selection import GridSearchCV, GroupKFold

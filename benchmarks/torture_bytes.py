@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 from affekt.cache import AffektError, Cache, Space
-from affekt.cache.shard import open_shard
-from affekt.cache.verify import check_shard
+from affekt.cache.care.verify import check_shard
+from affekt.cache.shards.shard import open_shard
 from cache_toy import expected, fill, make_clips, make_spec
 from torture_trial import fresh
 
@@ -62,8 +62,8 @@ def flips(work: Path, step: int = 1) -> Counter:
 
 def read_whole(shard, truth: np.ndarray, keys: list[str]) -> np.ndarray:
     """Read a whole shard in the order of the keys, as a space would."""
-    from affekt.cache.digests import hex_bytes, key_words
     from affekt.cache.errors import DamagedError
+    from affekt.cache.identity.digests import hex_bytes, key_words
 
     names = [key.decode() for key in shard.rows.key.tolist()]
     if sorted(names) != sorted(keys):

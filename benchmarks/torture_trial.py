@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-from affekt.cache import AffektError, Cache, Manifest, durable
+from affekt.cache import AffektError, Cache, Manifest
+from affekt.cache.files import durable
 from cache_toy import expected, fill, make_spec
 
 SPEC = make_spec(layers=5, dim=48)

@@ -12,75 +12,30 @@ errors               `AffektError` and its kinds
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
+from affekt.public_names import public_names
+
 if TYPE_CHECKING:
-    from .cache import Cache
-    from .clips import Seen, seen
-    from .digests import audio_digest, row_key, text_digest
+    from .cache import Cache as Cache
     from .errors import (
-        AffektError,
-        CanaryError,
-        DamagedError,
-        InputError,
-        MissingError,
-        SpecError,
-        nearest,
+        AffektError as AffektError,
+        CanaryError as CanaryError,
+        DamagedError as DamagedError,
+        InputError as InputError,
+        MissingError as MissingError,
+        SpecError as SpecError,
+        nearest as nearest,
     )
-    from .features import Features
-    from .manifest import Clip, Manifest
-    from .space import Space
-    from .spec import Spec
+    from .features import Features as Features
+    from .identity.clip_index import Seen as Seen, seen as seen
+    from .identity.digests import (
+        audio_digest as audio_digest,
+        row_key as row_key,
+        text_digest as text_digest,
+    )
+    from .identity.spec import Spec as Spec
+    from .manifest import Clip as Clip, Manifest as Manifest
+    from .space import Space as Space
 
-_HOME = {
-    "AffektError": "errors",
-    "Cache": "cache",
-    "CanaryError": "errors",
-    "Clip": "manifest",
-    "DamagedError": "errors",
-    "Features": "features",
-    "InputError": "errors",
-    "Manifest": "manifest",
-    "MissingError": "errors",
-    "Seen": "clips",
-    "Space": "space",
-    "Spec": "spec",
-    "SpecError": "errors",
-    "audio_digest": "digests",
-    "nearest": "errors",
-    "row_key": "digests",
-    "seen": "clips",
-    "text_digest": "digests",
-}
-
-__all__ = [
-    "AffektError",
-    "Cache",
-    "CanaryError",
-    "Clip",
-    "DamagedError",
-    "Features",
-    "InputError",
-    "Manifest",
-    "MissingError",
-    "Seen",
-    "Space",
-    "Spec",
-    "SpecError",
-    "audio_digest",
-    "nearest",
-    "row_key",
-    "seen",
-    "text_digest",
-]
-
-
-def __getattr__(name: str):
-    if name not in _HOME:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f".{_HOME[name]}", __name__), name)
-
-
-def __dir__():
-    return __all__
+__all__, __getattr__, __dir__ = public_names(__name__)

@@ -9,10 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .audio_digests import audio_digests
-from .clips import ClipIndex, Seen
-from .digests import KINDS, row_keys, text_digest
-from .durable import publish, set_aside
+from .care.remedies import missing_error, no_such_spec
 from .errors import (
     AffektError,
     InputError,
@@ -21,18 +18,21 @@ from .errors import (
     nearest,
 )
 from .features import pick_layers
-from .index import Index
+from .files.durable import publish, set_aside
+from .files.marker import check_cache_folder
+from .identity.audio_digests import audio_digests
+from .identity.clip_index import ClipIndex, Seen
+from .identity.digests import KINDS, row_keys, text_digest
+from .identity.spec import Spec, slug
 from .manifest import Manifest
-from .marker import check_cache_folder
-from .opening import is_space, open_space
-from .packed import PackedClips, PackedIndex, packed_spaces
-from .remedies import missing_error, no_such_spec
+from .rows.index import Index
+from .rows.packed import PackedClips, PackedIndex, packed_spaces
+from .rows.space_folder import is_space, open_space
 from .space import Space
-from .spec import Spec, slug
 
 if TYPE_CHECKING:
-    from .repair import Repair
-    from .verify import Report
+    from .care.repair import Repair
+    from .care.verify import Report
 
 
 class Cache:
@@ -266,7 +266,7 @@ class Cache:
         progress : callable (done, total), optional
             Called after each shard.
         """
-        from .verify import verify
+        from .care.verify import verify
 
         return verify(self, quick=quick, progress=progress)
 
@@ -276,7 +276,7 @@ class Cache:
         The next extract computes exactly the rows that were lost. A damaged ``spec.json`` is made
         anew from a shard.
         """
-        from .repair import repair
+        from .care.repair import repair
 
         self.check_writable()
         return repair(self, progress=progress)
@@ -314,7 +314,7 @@ class Cache:
         OSError
             Not enough room; nothing was written.
         """
-        from .pack import pack
+        from .care.pack import pack
 
         return pack(self, Path(out), clips, spaces, overwrite=overwrite, progress=progress)
 

@@ -8,22 +8,22 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 
-from .canary import read_canary, write_canary
-from .checked import float_type, refuse_damaged, refuse_overflow
-from .digests import hex_bytes, key_words
-from .durable import discard, file_digest, make_folder, put, write_beside
 from .errors import InputError
-from .failures import note_failure, read_failures
 from .features import Combine, Features, pick_layers
-from .gather import Part, gather
-from .index import Index, Table
-from .spec import Spec
-from .writer import Writer
+from .files.durable import discard, file_digest, make_folder, put, write_beside
+from .identity.digests import hex_bytes, key_words
+from .identity.spec import Spec
+from .rows.canary import read_canary, write_canary
+from .rows.failures import note_failure, read_failures
+from .rows.index import Index, Table
+from .rows.read_checks import float_type, refuse_damaged, refuse_overflow
+from .rows.writer import Writer
+from .shards.gather import Part, gather
 
 if TYPE_CHECKING:
     from .cache import Cache
     from .manifest import Manifest
-    from .packed import PackedIndex
+    from .rows.packed import PackedIndex
 
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ class Space:
     --------
     >>> import tempfile
     >>> from affekt.cache import Cache, Manifest
-    >>> from affekt.cache.exchange import import_space
+    >>> from affekt.cache.care.exchange import import_space
     >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": "bad"}])
     >>> values = {"a": np.ones((2, 3)), "b": np.zeros((2, 3))}
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -325,7 +325,7 @@ class Space:
         """Merge shards of less than `small` bytes (default: 128 MiB), safely under readers and
         writers; return the number of shards before and after.
         """
-        from .compact import compact
+        from .rows.compact import compact
 
         return compact(self, progress=progress, small=small)
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 import os
 import sys
 
-from ..cache.working_folder import import_nothing_from_here
+from ..cache.commands.working_folder import import_nothing_from_here
 
-if __name__ == "__main__" or sys.argv[0].endswith(("/affekt", "\\affekt", "\\affekt.exe")):
+if __name__ == "__main__" or sys.argv[0].endswith(
+    ("/affekt", "\\affekt", "\\affekt.exe", "__main__.py")
+):
     import_nothing_from_here()  # before the imports that a file there could answer
 
 import atexit
@@ -26,36 +28,52 @@ from typing import Any
 
 import click
 
+from ..cache.commands.signals import ending
+from ..cache.commands.terminal import PlainStream
 from ..cache.errors import AffektError, nearest
-from ..cache.signals import ending
-from ..cache.terminal import PlainStream
 
 __all__ = ["affekt", "main"]
 
 #: command -> (module relative to this package, attribute, one line of help)
 COMMANDS = {
-    "run": (".cli_run", "run", "The main job: a recipe from clips to a report."),
+    "run": (".experiments.cli_run", "run", "The main job: a recipe from clips to a report."),
     "extract": ("..extract.cli", "extract", "Embed what is not embedded yet."),
-    "train": (".cli_train", "train", "Train one model and save it."),
+    "train": (".experiments.members.cli_train", "train", "Train one model and save it."),
     "probe": (".probing.cli_probe", "probe", "UAR by layer: which layer and C to take."),
-    "predict": (".cli_predict", "predict", "Labels and probabilities for clips, files or a text."),
+    "predict": (
+        ".serving.cli_predict",
+        "predict",
+        "Labels and probabilities for clips, files or a text.",
+    ),
     "serve": (".serving.http.cli_serve", "serve", "Answer over HTTP, with a page for people."),
-    "compare": (".cli_compare", "compare", "Compare prediction files and their ensembles."),
-    "transcribe": ("..extract.cli_transcribe", "transcribe", "Fill in missing texts with Whisper."),
-    "card": (".cli_card", "card", "A model card from the numbers of a run."),
-    "manifest": ("..cache.manifest.cli", "manifest", "A manifest of a table or a corpus."),
-    "cache": ("..cache.cli", "cache", "List, show and check what is stored."),
+    "compare": (
+        ".evaluation.cli_compare",
+        "compare",
+        "Compare prediction files and their ensembles.",
+    ),
+    "transcribe": (
+        "..extract.transcription.cli_transcribe",
+        "transcribe",
+        "Fill in missing texts with Whisper.",
+    ),
+    "card": (".evaluation.reports.cli_card", "card", "A model card from the numbers of a run."),
+    "manifest": ("..cache.manifest.cli_manifest", "manifest", "A manifest of a table or a corpus."),
+    "cache": ("..cache.commands.cli_cache", "cache", "List, show and check what is stored."),
     "convert-scaler": (
-        ".cli_scaler",
+        ".models.scalers.cli_scaler",
         "convert_scaler_command",
         "A pickled scaler to safetensors, once, in a process of its own.",
     ),
     "import-model": (
-        ".models.published.cli",
+        ".models.published.cli_import_model",
         "import_model",
         "A model of a checkpoint that others published.",
     ),
-    "demo": (".cli_demo", "demo", "The main job on a synthetic corpus, or on your clips."),
+    "demo": (
+        ".experiments.demo.cli_demo",
+        "demo",
+        "The main job on a synthetic corpus, or on your clips.",
+    ),
 }
 
 

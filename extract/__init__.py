@@ -6,47 +6,16 @@ for input. Needs `affekt.cache`; nothing here knows labels, heads or metrics.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from affekt.public_names import public_names
 
 if TYPE_CHECKING:
-    from .audio import Signal, decode
-    from .backend import Backend, Pooled
-    from .encoder import Encoder
-    from .errors import Unusable
-    from .loop import extract
-    from .planning import Plan, plan
+    from .backend import Backend as Backend, Pooled as Pooled
+    from .encoder import Encoder as Encoder
+    from .errors import Unusable as Unusable
+    from .inputs.decode import Signal as Signal, decode as decode
+    from .running.embedding import extract as extract
+    from .running.plan import Plan as Plan, plan as plan
 
-_WHERE = {
-    "Backend": "backend",
-    "Encoder": "encoder",
-    "Plan": "planning",
-    "Pooled": "backend",
-    "Signal": "audio",
-    "Unusable": "errors",
-    "decode": "audio",
-    "extract": "loop",
-    "plan": "planning",
-}
-
-__all__ = [
-    "Backend",
-    "Encoder",
-    "Plan",
-    "Pooled",
-    "Signal",
-    "Unusable",
-    "decode",
-    "extract",
-    "plan",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__all__, __getattr__, __dir__ = public_names(__name__)

@@ -56,7 +56,7 @@ class Backend(Protocol):
     min_samples : int
         Fewer samples than this are never passed in; audio only, 0 for text.
     pooling : str
-        How frames became one vector: one of `affekt.extract.pooling.POOLINGS`, or a family's own
+        How frames became one vector: one of `encoders.pooling.POOLINGS`, or a family's own
         word (its windows are then merged like means).
     labels : tuple of str or None
         Class names in column order, where the vectors are class probabilities.

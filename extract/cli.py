@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ..cache.manifest.options import ROOT, read_clips
-from .device import DEVICE
+from .encoders.hardware.device import DEVICE
 
 if TYPE_CHECKING:
     from ..cache.manifest import Manifest
-    from .extraction import Extraction
-    from .planning import Plan
+    from .running.extraction import Extraction
+    from .running.plan import Plan
 
 __all__ = ["extract"]
 
@@ -100,8 +100,8 @@ def extract(manifest: str, **options: Any) -> int:
     """
     from ..cache.cache import Cache
     from .encoder import Encoder
-    from .loop import run_extraction
-    from .planning import plan
+    from .running.embedding import run_extraction
+    from .running.plan import plan
 
     cache = Cache(options["cache"])
     cache.check_writable()
@@ -162,7 +162,7 @@ def _encoder_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _planned(told: Plan) -> str:
-    from .progress import human_time
+    from .running.progress import human_time
 
     lines = [f"{told.clips} clips: {told.hits} stored, {told.misses} to compute"]
     if told.unknown:
@@ -178,7 +178,7 @@ def _planned(told: Plan) -> str:
 
 
 def _summary(done: Extraction) -> str:
-    from .progress import human_time
+    from .running.progress import human_time
 
     lines = [
         f"{done.space.name}: {done.clips} clips, {done.hits} were stored,"

@@ -15,10 +15,10 @@ from typing import Any, Literal
 import numpy as np
 
 from ..cache.errors import InputError, nearest
-from ..cache.spec import FORMAT, Spec
+from ..cache.identity.spec import FORMAT, Spec
 from .backend import Backend, Pooled
 from .errors import Unusable
-from .windows import POLICIES, merge_windows, split_evenly
+from .inputs.windows import POLICIES, merge_windows, split_evenly
 
 __all__ = ["BUILT_IN", "NUMERICS_EPOCH", "Encoder"]
 
@@ -198,7 +198,7 @@ class Encoder:
         ----------
         inputs : sequence
             1-D float32 samples at ``backend.sampling_rate`` (see `affekt.extract.decode`), or
-            texts (see `affekt.extract.text.ready_text`).
+            texts (see `affekt.extract.inputs.text.ready_text`).
 
         Returns
         -------
@@ -226,8 +226,8 @@ class Encoder:
         return [answer for answer in answers if answer is not None]
 
     def canary(self) -> np.ndarray:
-        """Embed the fixed inputs of `affekt.extract.canary`; ``(inputs, layers, dim)`` float32."""
-        from .canary import canary_inputs, embed_canary
+        """Embed the fixed inputs of `canary_inputs`; ``(inputs, layers, dim)`` float32."""
+        from .canary_inputs import canary_inputs, embed_canary
 
         exact = self.spec.fields.get("compute", {}).get("dtype", "float32") == "float32"
         return embed_canary(self._values, canary_inputs(self.backend), 1e-4 if exact else 1e-2)
@@ -250,7 +250,7 @@ class Encoder:
     def _input_rules(self) -> dict[str, Any]:
         if self.modality == "text":
             return {"normalisation": "NFC"}
-        from .audio import RULES
+        from .inputs.decode import RULES
 
         policy = "whole" if self.long == "fail" else f"{self.long} {self.max_seconds!r} s"
         rules = {**RULES, "sampling_rate": self.backend.sampling_rate, "long": policy}
@@ -259,7 +259,7 @@ class Encoder:
     def _parts(self, one: Any) -> list[Any]:
         """Check one input and cut it into windows."""
         if self.modality == "text":
-            from .text import ready_text
+            from .inputs.text import ready_text
 
             return [ready_text(one)]
         samples = np.asarray(one)
@@ -315,10 +315,10 @@ def _open(name: str, options: dict[str, Any]) -> Backend:
             if value not in (None, plain.get(option)):
                 raise InputError(f"{name} has no option {option}={value!r}")
         if name == "spectral":
-            from .spectral import Spectral
+            from .builtin.spectral import Spectral
 
             return Spectral()
-        from .ngram import Ngram
+        from .builtin.ngram import Ngram
 
         return Ngram(**{key: options[key] for key in ("dim", "longest") if key in options})
     hint = nearest(name, BUILT_IN)

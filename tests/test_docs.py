@@ -32,7 +32,7 @@ MODULES = sorted(
     "affekt." + ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for package in ("cache", "extract", "classify")
     for path in (ROOT / package).rglob("*.py")
-    if path.name not in ("__init__.py", "scaler_import.py")
+    if path.name not in ("__init__.py", "pickled_scaler.py")
 )
 BLOCK = re.compile(
     r"(?P<skip><!-- not run[^>]*-->\n)?^```(?P<kind>[a-z]+)[^\n]*\n(?P<body>.*?)^```$",
@@ -55,7 +55,7 @@ def test_docstring_examples(name, tmp_path, monkeypatch):
 
 @pytest.fixture(scope="session")
 def corpus(tmp_path_factory) -> Path:
-    from affekt.classify.demo_corpus import write_corpus
+    from affekt.classify.experiments.demo.corpus import write_corpus
 
     return write_corpus(tmp_path_factory.mktemp("corpus"), voices=9, clips_per_voice=10).parent
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 import torch
 from affekt.cache import InputError
-from affekt.classify.demo_corpus import write_corpus
-from affekt.classify.scaler import convert_scaler
+from affekt.classify.experiments.demo.corpus import write_corpus
+from affekt.classify.models.scalers.plain_scaler import convert_scaler
 from safetensors.torch import load_file
 from sklearn.preprocessing import StandardScaler
 
@@ -26,7 +26,7 @@ from .extract.encoder_models import saved
 from .extract.whisper_model import write_whisper
 
 ROOT = Path(__file__).resolve().parents[1]
-GUARDED = "scaler_import.py"
+GUARDED = "pickled_scaler.py"
 WALK = ROOT / "tests" / "unpickled.py"
 HOOK = (
     f"import sys; sys.path.insert(0, {str(WALK.parent)!r}); import unpickled as u;"
@@ -60,7 +60,7 @@ def offences(text: str) -> list[str]:
             if loads or torch_load or numpy_load or dynamic or last in FUNCTIONS:
                 found.append(f"line {node.lineno}: {said}")
         for name in names:
-            if name.split(".")[0] in UNPICKLERS or name.endswith("scaler_import"):
+            if name.split(".")[0] in UNPICKLERS or name.endswith("pickled_scaler"):
                 found.append(f"line {node.lineno}: import {name}")
     return found
 
@@ -90,7 +90,7 @@ def test_the_guarded_file_is_a_program_of_its_own():
         "np.load('a', allow_pickle=True)",
         "pd.read_pickle('a')",
         "importlib.import_module('pickle')",
-        "from .scaler_import import Scaler",
+        "from .pickled_scaler import Scaler",
     ],
 )
 def test_the_look_finds_what_it_should(code):
@@ -162,7 +162,7 @@ def test_the_hook_sees_what_it_should(tmp_path):
 def test_convert_scaler_unpickles_in_another_process(prepared, tmp_path):
     """Even there the process that asks looks nothing up, and a hostile file does nothing."""
     code = (
-        "from affekt.classify.scaler import convert_scaler;"
+        "from affekt.classify.models.scalers.plain_scaler import convert_scaler;"
         f"convert_scaler({str(prepared / 's.pkl')!r}, {str(tmp_path / 's.st')!r}, trust=True);"
         "print(u.unpickled)"
     )

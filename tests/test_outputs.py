@@ -217,7 +217,7 @@ def test_a_model_is_replaced_and_the_files_of_the_user_stay(place, tmp_path):
 
 
 def test_what_a_killed_save_left_aside_comes_back(tmp_path):
-    from affekt.classify.models.folders import replace_folder
+    from affekt.classify.models.folders.kept_files import replace_folder
 
     for name, text in ((".m.old", "old"), ("m", "now"), ("new", "new")):
         (tmp_path / name).mkdir()

@@ -65,7 +65,8 @@ def test_every_public_name_is_there(package):
 
 def test_a_function_is_not_hidden_by_the_file_of_its_name():
     code = (
-        "import affekt.classify.splits, affekt.classify.compare, affekt.classify.run; "
+        "import affekt.classify.data.splitting.schemes, affekt.classify.evaluation.compare; "
+        "import affekt.classify.experiments.run; "
         "from affekt.classify import splits, compare, run; "
         "assert callable(splits) and callable(compare) and callable(run)"
     )

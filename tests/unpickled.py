@@ -33,10 +33,10 @@ def walk(folder: Path) -> None:
     """Manifest, extract, train, save, load, predict, compare; the foreign checkpoints; Whisper."""
     from affekt.cache import Cache, Manifest
     from affekt.classify import LogisticHead, MeanEnsemble, Model, Task, load_model, splits
-    from affekt.classify.predict_emotion import predict_emotion
-    from affekt.classify.vocametrix import load_vocametrix
+    from affekt.classify.models.published.predict_emotion import predict_emotion
+    from affekt.classify.models.published.vocametrix import load_vocametrix
     from affekt.extract import Encoder, extract
-    from affekt.extract.transcribe import Transcriber, transcribe
+    from affekt.extract.transcription.transcribe import Transcriber, transcribe
 
     clips = Manifest.read(folder / "corpus" / "clips.csv")
     cache = Cache(folder / "cache")

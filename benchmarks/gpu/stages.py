@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 GFLOP_PER_SECOND = 36.8  # XLSR-53, for each second of audio in clips of 1 to 12 s
 Keep = Callable[..., None]
-loop = import_module("affekt.extract.loop")
+loop = import_module("affekt.extract.running.embedding")
 
 tf.utils.logging.set_verbosity_error()
 tf.utils.logging.disable_progress_bar()

@@ -1,1 +1,1 @@
-"""Files that say which clip is in which part, and how new clips join an old division."""
+"""Labels, splits and predictions: tasks, votes of raters, divisions of clips."""

@@ -16,17 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.errors import InputError
-from ..bootstrap import FEWEST_GROUPS
-from ..comparison import Comparison
-from ..ensemble import Ensemble
+from ..data.splitting.split import Split
+from ..ensembles.fixed import Ensemble
+from ..ensembles.saved import Replay
+from ..ensembles.strategies import STRATEGIES, free_name, strategy
 from ..evaluation.apart import check_apart
 from ..evaluation.choice import N_DRAWS, firmness
-from ..part import cluster_names, clusters
-from ..replay import Replay
-from ..scoring import mean_interval
-from ..split import Split
-from ..stats import p_text
-from ..strategies import STRATEGIES, free_name, strategy
+from ..evaluation.comparison import Comparison
+from ..evaluation.scoring import mean_interval
+from ..metrics.bootstrap import FEWEST_GROUPS
+from ..metrics.scored_clips import cluster_names, clusters
+from ..metrics.significance import p_text
 from .concordance import MEASURES, Measured, max_t_ccc, measure
 from .estimates import Estimates
 from .scales import ScaleTask

@@ -10,11 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from ..bootstrap import FEWEST_GROUPS
-from ..escape import md
-from ..evaluation.votes_and_transfer import transfer_section
-from ..markdown import score, table
-from ..report import groups_of, how_chosen, ordered, test_uses, warnings_of
+from ..data.escape import md
+from ..evaluation.reports.markdown.markdown_tables import score, table
+from ..evaluation.reports.markdown.report import (
+    groups_of,
+    how_chosen,
+    ordered,
+    test_uses,
+    warnings_of,
+)
+from ..evaluation.reports.markdown.votes_and_transfer import transfer_section
+from ..metrics.bootstrap import FEWEST_GROUPS
 
 __all__ = ["numbers_markdown"]
 

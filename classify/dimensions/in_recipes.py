@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..prepare import Prepared
-    from ..recipe import Recipe
-    from ..task import Task
+    from ..data.task import Task
+    from ..experiments.prepare import Prepared
+    from ..experiments.recipes.recipe import Recipe
 
 __all__ = ["check_numeric", "with_ensembles"]
 
@@ -32,7 +32,7 @@ def check_numeric(ready: Prepared) -> None:
     InputError
         With file and line.
     """
-    from ..strategies import STRATEGIES
+    from ..ensembles.strategies import STRATEGIES
 
     recipe, name = ready.recipe, ready.task.name
     for entry in recipe.members.values():

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.errors import InputError, listed, nearest
-from ..task import Task
-from ..task_spec import check_label
+from ..data.task import Task
+from ..data.task_file import check_label
 from .concordance import mean_ccc
 from .estimates import Estimates
 

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from ...cache.errors import InputError
-from ..stats import holm
+from ..metrics.significance import holm
 
 __all__ = ["across", "critical_difference", "runs_needed", "signed_rank", "signed_rank_posterior"]
 

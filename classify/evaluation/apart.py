@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...cache.errors import InputError
-from .. import leaks
+from ..data.splitting import leaks
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest

@@ -1,6 +1,6 @@
 """One recipe, from clips to a report: what it may say, what is known before any work, what it left.
 
-`names` and `places` check what a recipe writes; `checks` refuses what cannot work; `shares` says
-which clips each member has in each fold; `opened` remembers encoders; `preview` is
-``affekt run --check``.
+`run` does it: `recipes` are read, `recipe_checks` refuses what cannot work, `prepare` and
+`embeddings` fetch what the cache holds or lacks, `members` are trained, and `results` are compared
+and written. `preview` is ``affekt run --check``; `opened` remembers encoders.
 """

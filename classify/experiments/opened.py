@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.cache import Cache
-from ...cache.durable import make_folder, replace
 from ...cache.errors import AffektError
-from ...cache.spec import Spec
+from ...cache.files.durable import make_folder, replace
+from ...cache.identity.spec import Spec
 
 __all__ = ["Opened", "recall", "remember"]
 

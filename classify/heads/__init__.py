@@ -6,62 +6,28 @@ spaces. `HEADS` maps the names that recipes and model files use to the classes.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from affekt.public_names import public_names
 
 if TYPE_CHECKING:
-    from .attention import CrossAttentionFusionHead
-    from .base import Head
-    from .fusion import ConcatFusionHead, MeanFusionHead
-    from .lda import LDAHead
-    from .logistic import LogisticHead
-    from .mlp import MLPHead
-    from .multitask import MultiTaskHead
-    from .patch import PatchTransformerHead
-    from .registry import HEADS, REGRESSORS, head_from_state
-    from .regression import RegressionHead
-    from .ridge import RidgeHead
+    from .base import Head as Head
+    from .linear.lda import LDAHead as LDAHead
+    from .linear.logistic import LogisticHead as LogisticHead
+    from .linear.ridge import RidgeHead as RidgeHead
+    from .networks.cross_attention import CrossAttentionFusionHead as CrossAttentionFusionHead
+    from .networks.fusion import (
+        ConcatFusionHead as ConcatFusionHead,
+        MeanFusionHead as MeanFusionHead,
+    )
+    from .networks.mlp import MLPHead as MLPHead
+    from .networks.multitask import MultiTaskHead as MultiTaskHead
+    from .networks.patch import PatchTransformerHead as PatchTransformerHead
+    from .networks.regression import RegressionHead as RegressionHead
+    from .registry import (
+        HEADS as HEADS,
+        REGRESSORS as REGRESSORS,
+        head_from_state as head_from_state,
+    )
 
-_WHERE = {
-    "ConcatFusionHead": "fusion",
-    "CrossAttentionFusionHead": "attention",
-    "HEADS": "registry",
-    "Head": "base",
-    "LDAHead": "lda",
-    "LogisticHead": "logistic",
-    "MLPHead": "mlp",
-    "MeanFusionHead": "fusion",
-    "MultiTaskHead": "multitask",
-    "PatchTransformerHead": "patch",
-    "REGRESSORS": "registry",
-    "RegressionHead": "regression",
-    "RidgeHead": "ridge",
-    "head_from_state": "registry",
-}
-
-__all__ = [
-    "HEADS",
-    "REGRESSORS",
-    "ConcatFusionHead",
-    "CrossAttentionFusionHead",
-    "Head",
-    "LDAHead",
-    "LogisticHead",
-    "MLPHead",
-    "MeanFusionHead",
-    "MultiTaskHead",
-    "PatchTransformerHead",
-    "RegressionHead",
-    "RidgeHead",
-    "head_from_state",
-]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__all__, __getattr__, __dir__ = public_names(__name__)

@@ -13,15 +13,15 @@ from typing import Any, Self
 import numpy as np
 
 from ...cache.errors import InputError
-from .state import Stored, pack_labels, unpack_labels
-from .targets import Targets, read_distributions, read_labels
-from .validation import (
+from .sklearn_shim import (
     ClassifierMixin,
     check_consistent_length,
     check_is_fitted,
     check_row_weights,
     validate_data,
 )
+from .state import Stored, pack_labels, unpack_labels
+from .targets import Targets, read_distributions, read_labels
 
 __all__ = ["Head"]
 

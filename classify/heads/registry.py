@@ -17,15 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["HEADS", "REGRESSORS", "head_from_state", "heads_for", "stored_head"]
 
 _CLASSIFIERS = {
-    "logistic": ("logistic", "LogisticHead"),
-    "lda": ("lda", "LDAHead"),
-    "mlp": ("mlp", "MLPHead"),
-    "patch": ("patch", "PatchTransformerHead"),
-    "concat": ("fusion", "ConcatFusionHead"),
-    "mean": ("fusion", "MeanFusionHead"),
-    "cross-attention": ("attention", "CrossAttentionFusionHead"),
+    "logistic": ("linear.logistic", "LogisticHead"),
+    "lda": ("linear.lda", "LDAHead"),
+    "mlp": ("networks.mlp", "MLPHead"),
+    "patch": ("networks.patch", "PatchTransformerHead"),
+    "concat": ("networks.fusion", "ConcatFusionHead"),
+    "mean": ("networks.fusion", "MeanFusionHead"),
+    "cross-attention": ("networks.cross_attention", "CrossAttentionFusionHead"),
 }
-_REGRESSORS = {"ridge": ("ridge", "RidgeHead"), "regression": ("regression", "RegressionHead")}
+_REGRESSORS = {
+    "ridge": ("linear.ridge", "RidgeHead"),
+    "regression": ("networks.regression", "RegressionHead"),
+}
 
 
 class _Heads(Mapping[str, Any]):
@@ -62,7 +65,7 @@ def heads_for(kind: str) -> tuple[_Heads, _Heads]:
 def stored_head(name: str) -> type[Stored] | None:
     """Return the class of a head that a saved model may have; also of one that is never trained."""
     if name == "summed":
-        from .summed import SummedHead
+        from .linear.summed import SummedHead
 
         return SummedHead
     return HEADS.get(name) or REGRESSORS.get(name)

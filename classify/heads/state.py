@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ...cache.errors import InputError, nearest
-from .validation import BaseEstimator, check_is_fitted
+from .sklearn_shim import BaseEstimator, check_is_fitted
 
 __all__ = ["Stored", "check_state_arrays", "pack_labels", "unpack_labels"]
 

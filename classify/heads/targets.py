@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ...cache.errors import InputError, nearest
-from .validation import check_array, check_classification_targets
+from .sklearn_shim import check_array, check_classification_targets
 
 __all__ = ["Targets", "class_weights", "known_labels", "read_distributions", "read_labels"]
 

@@ -1,1 +1,1 @@
-"""Models: a head with its task and its features."""
+"""Models: a head with its task and features, saved as a folder, and those of other people."""

@@ -8,8 +8,8 @@ import click
 
 from ...cache.errors import InputError
 from ...cache.manifest.options import ROOT, read_clips
-from ..cli_run import say
-from ..cli_train import SCALE, check_numbers, numbers, read_scale, read_split
+from ..experiments.cli_run import say
+from ..experiments.members.cli_train import SCALE, check_numbers, numbers, read_scale, read_split
 
 __all__ = ["probe"]
 
@@ -62,9 +62,9 @@ def probe(
     probe` and `layers: probe` in a recipe choose it from the training clips.
     """
     from ...cache.cache import Cache
-    from ...cache.outputs import check_output, recordings
-    from ..task import Task
-    from ..timeline_figure import check_figure
+    from ...cache.commands.outputs import check_output, recordings
+    from ..data.task import Task
+    from ..serving.timeline_figure import check_figure
     from .nested import probe as find
     from .result import is_figure
 

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import metrics
-from ..task import Task
-from .dealing import Fold, masks_of
+from ..data.task import Task
+from ..metrics import measures as metrics
 from .layer import Budget, LayerJob
+from .nested_folds import Fold, masks_of
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest

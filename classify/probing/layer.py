@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...cache.errors import InputError
-from ..reading import read_features
-from ..scaling import Scaling
-from .dealing import Masks
-from .rows import BLOCK, Rows
+from ..models.read_features import read_features
+from ..models.scalers.scaling import Scaling
+from .layer_rows import BLOCK, Rows
+from .nested_folds import Masks
 from .solver import MEMORY, Problems, predict, solve
 
 if TYPE_CHECKING:

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.errors import InputError
-from .. import leaks
-from ..bootstrap import Resamples, resample
-from ..part import clusters
-from ..scaling import check_scale
-from ..stored import leave_out
-from ..task import Task
-from .dealing import Fold, inner_folds, outer_folds
+from ..data.splitting import leaks
+from ..data.task import Task
+from ..experiments.embeddings import leave_out
+from ..metrics.bootstrap import Resamples, resample
+from ..metrics.scored_clips import clusters
+from ..models.scalers.scaling import check_scale
 from .grid import Grid, mean_recall, train_grid
+from .nested_folds import Fold, inner_folds, outer_folds
 from .result import Probe
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def probe(
     --------
     >>> import tempfile
     >>> from affekt.cache import Cache, Manifest
-    >>> from affekt.cache.exchange import import_space
+    >>> from affekt.cache.care.exchange import import_space
     >>> rng = np.random.default_rng(0)
     >>> rows = [
     ...     {"id": str(i), "text": str(i), "label": ("negative", "positive")[i % 2],

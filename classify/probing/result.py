@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.errors import InputError
-from ..drafts import drafted
+from ...cache.files.written import drafted
 
 __all__ = ["MADE_BY", "Probe", "is_figure"]
 

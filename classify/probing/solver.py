@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .rows import Rows
+from .layer_rows import Rows
 
 __all__ = ["Problems", "predict", "solve"]
 

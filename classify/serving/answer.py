@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..predictions import Predictions
+from ..data.predictions import Predictions
 
 __all__ = ["Answer", "joined"]
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Never, Self
 
 from ...cache.errors import InputError
 from ...cache.manifest import Manifest
-from ..sides import refuse_failed
+from ..models.sides import refuse_failed
 
 if TYPE_CHECKING:
     from ...cache.cache import Cache
-    from ..predictions import Predictions
-    from ..system import Answer, System
-    from .given import Given
-    from .open_encoders import OpenEncoders
+    from ..data.predictions import Predictions
+    from .clips.given import Given
+    from .opening.open_encoders import OpenEncoders
+    from .opening.system import Answer, System
 
 __all__ = ["Predictor", "Predicts"]
 
@@ -144,7 +144,7 @@ class Predicts:
         Answer
             Predictions, those of each member, failures with their reasons, remarks.
         """
-        from .given import read_given, refuse_unknown, to_raw
+        from .clips.given import read_given, refuse_unknown, to_raw
 
         refuse_unknown(unknown, KNOWN)
         given = read_given(clips, text=text, texts=texts, sampling_rate=sampling_rate, root=root)
@@ -178,7 +178,7 @@ class Predicts:
 
     def _encoders(self) -> OpenEncoders:
         if self._opened is None:
-            from .open_encoders import OpenEncoders
+            from .opening.open_encoders import OpenEncoders
 
             self._opened = OpenEncoders()
         return self._opened

@@ -5,23 +5,12 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from affekt.public_names import public_names
 
 if TYPE_CHECKING:
-    from .families import FAMILIES, Family
-    from .opening import open_backend
+    from .families import FAMILIES as FAMILIES, Family as Family
+    from .opening import open_backend as open_backend
 
-_WHERE = {"FAMILIES": "families", "Family": "families", "open_backend": "opening"}
-
-__all__ = ["FAMILIES", "Family", "open_backend"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _WHERE:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f".{_WHERE[name]}", __name__), name)
-
-
-def __dir__() -> list[str]:
-    return list(__all__)
+__all__, __getattr__, __dir__ = public_names(__name__)

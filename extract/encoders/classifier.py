@@ -14,11 +14,11 @@ import torch
 from ...cache.errors import AffektError, InputError
 from ..backend import Pooled
 from ..errors import Unusable
-from .checkpoint import Checkpoint
+from .checkpoints.checkpoint import Checkpoint
 from .checkpoints.reading import read_configuration
 from .clipwise import wrap_per_clip
-from .exactness import exact_arithmetic
-from .front import Example
+from .fronts.front import Example
+from .hardware.exactness import exact_arithmetic
 from .transformer import TransformerBackend
 
 __all__ = ["ClassifierBackend", "RegressionBackend", "is_regression", "labels_of"]

@@ -7,14 +7,14 @@ from typing import Any
 
 from ...cache.errors import InputError, nearest
 from ..backend import Backend
-from ..device import find_device
-from ..pooling import POOLINGS
-from .checkpoint import Checkpoint, find_checkpoint
+from .checkpoints.checkpoint import Checkpoint, find_checkpoint
 from .checkpoints.reading import library_errors
 from .checkpoints.sentence_transformers import read_sentence_steps
+from .checkpoints.strict import model_class
 from .families import GENERIC, Family, family_of
-from .strict import model_class
-from .towers.table import REFUSED
+from .hardware.device import find_device
+from .pooling import POOLINGS
+from .towers.known_towers import REFUSED
 
 __all__ = ["open_backend"]
 
@@ -132,7 +132,7 @@ def _open(
         "allow_extra": _patterns(allow_extra),
     }
     if chosen == "text":
-        from .tokens import TokenFront
+        from .fronts.tokens import TokenFront
 
         front = TokenFront(
             checkpoint, family, special_tokens=special_tokens, prefix=prefix, max_length=max_length
@@ -157,7 +157,7 @@ def _open(
         if is_regression(checkpoint):
             return RegressionBackend(checkpoint, family, front, pooling="none", **options)
         return ClassifierBackend(checkpoint, family, front, pooling="softmax", **options)
-    from .towers.running import TowerBackend
+    from .towers.tower_run import TowerBackend
     from .transformer import TransformerBackend
 
     model_class(checkpoint, False)
@@ -175,18 +175,18 @@ def _open(
 
 def _audio_front(checkpoint: Checkpoint, family: Family) -> Any:
     if family.front == "filterbank":
-        from .filterbank import FilterbankFront
+        from .fronts.filterbank import FilterbankFront
 
         return FilterbankFront(checkpoint)
     if family.tower is not None:
-        from .towers.features import FeatureFront
+        from .towers.tower_inputs import FeatureFront
 
         return FeatureFront(checkpoint, family.tower)
     if family.front == "mel":
-        from .whisper import WhisperFront
+        from .fronts.whisper import WhisperFront
 
         return WhisperFront(checkpoint)
-    from .waveform import WaveformFront
+    from .fronts.waveform import WaveformFront
 
     return WaveformFront(checkpoint)
 

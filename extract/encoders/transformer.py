@@ -19,17 +19,17 @@ import torch
 from ...cache.errors import AffektError, InputError
 from ..backend import Pooled
 from ..errors import Unusable
-from ..pooling import pooled_dim
-from .checkpoint import Checkpoint
+from .checkpoints.checkpoint import Checkpoint
 from .checkpoints.reading import library_errors, read_configuration
+from .checkpoints.strict import load_model
 from .clipwise import PerClip, wrap_per_clip
-from .cpu import avoid_wrong_kernels, speed_up
-from .exactness import exact_arithmetic
 from .families import GENERIC, Family
-from .front import Example, Front, collate
+from .fronts.front import Example, Front, collate
+from .hardware.cpu import avoid_wrong_kernels, speed_up
+from .hardware.exactness import exact_arithmetic
 from .layers import TappedLayers, masked_pool, plain_states
-from .packed.model import PackedModel, PaddedConformer, pack_model
-from .strict import load_model
+from .packed.packed_encoder import PackedModel, PaddedConformer, pack_model
+from .pooling import pooled_dim
 
 __all__ = ["TransformerBackend"]
 
@@ -53,7 +53,7 @@ class TransformerBackend:
     front : Front
         What makes its input.
     pooling : str
-        One of `affekt.extract.pooling.POOLINGS`.
+        One of `affekt.extract.encoders.pooling.POOLINGS`.
     dtype : str
         Of weights and activations; pooling is float32 always.
     device : str

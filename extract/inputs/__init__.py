@@ -1,6 +1,5 @@
 """What a file or a text holds, made ready for an encoder.
 
-`formats` names a file's format by its first bytes, `containers`, `mpeg` and `ogg` compare what its
-header promises with what follows, `libsndfile` and `ffmpeg` read samples, `missing` says what is
-there in place of a file that is not.
+`decode` turns bytes into samples, with the readers and checks in `formats`; `isolated_decoder` does
+it in another process; `missing_files` says what is there in place of a file that is not.
 """

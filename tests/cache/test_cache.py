@@ -72,7 +72,7 @@ def test_missing_rows_are_named_with_the_command(cache, space):
 
 
 def test_the_remedy_for_missing_rows_can_be_followed(cache, space, tmp_path):
-    from affekt.cache.exchange import import_space
+    from affekt.cache.care.exchange import import_space
 
     clips = make_clips(2)
     some = clips.select(["clip-0"])
@@ -165,7 +165,7 @@ def test_a_writer_commits_by_rows_bytes_and_age(space):
 
 def test_stored_is_reported_only_when_durable(space, monkeypatch):
     reported, synced = [], []
-    from affekt.cache import durable
+    from affekt.cache.files import durable
 
     sync = durable.sync_folder
     monkeypatch.setattr(durable, "sync_folder", lambda f: (synced.append(f.name), sync(f))[1])
@@ -213,7 +213,7 @@ def test_a_writer_copies_what_it_is_given_and_never_holds_more_than_a_shard_back
 
 
 def test_every_folder_that_is_made_is_flushed(tmp_path, monkeypatch):
-    from affekt.cache import durable
+    from affekt.cache.files import durable
 
     synced, sync = [], durable.sync_folder
     monkeypatch.setattr(durable, "sync_folder", lambda f: (synced.append(f), sync(f))[1])
@@ -223,7 +223,7 @@ def test_every_folder_that_is_made_is_flushed(tmp_path, monkeypatch):
 
 
 def test_a_cache_may_stand_in_a_folder_that_one_may_not_list(cache, space, monkeypatch):
-    from affekt.cache import durable
+    from affekt.cache.files import durable
 
     real = os.open
 
@@ -241,7 +241,7 @@ def test_a_cache_may_stand_in_a_folder_that_one_may_not_list(cache, space, monke
 
 @pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.EIO])
 def test_a_file_system_that_cannot_flush_folders(cache, monkeypatch, number):
-    from affekt.cache import durable
+    from affekt.cache.files import durable
 
     real = os.fsync
 

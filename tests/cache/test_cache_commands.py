@@ -9,7 +9,7 @@ from affekt.cache import (
     Cache,
     InputError,
 )
-from affekt.cache.cli import cache as commands
+from affekt.cache.commands.cli_cache import cache as commands
 from cache_toy import fill, make_clips
 from click.testing import CliRunner
 from damage import first_value, flip, shards

@@ -183,7 +183,7 @@ LINE = {"id": "c0", "path": "0.wav", "start": None, "end": None, "digest": "0" *
 
 
 def line(**changes):
-    from affekt.cache.segments import place_hash
+    from affekt.cache.identity.index_files import place_hash
 
     fields = {"at": place_hash("0.wav", None, None), **LINE, **changes}
     kept = {name: value for name, value in fields.items() if value is not ...}

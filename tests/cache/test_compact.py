@@ -18,8 +18,8 @@ from affekt.cache import (
     row_key,
     text_digest,
 )
-from affekt.cache import compact as compaction
-from affekt.cache.hostile import set_text
+from affekt.cache.rows import compact as compaction
+from affekt.cache.shards.hdf5 import set_text
 from cache_toy import expected, fill, make_clips, make_spec, row_values
 from damage import first_value, flip, shards
 
@@ -54,7 +54,7 @@ def test_compact_in_groups_with_twins_across_them(space):
         for clip in clips:
             key = row_key(space.key, "text", text_digest(clip.text))
             writer.add(key, clip.id, row_values(clip.text))
-    from affekt.cache.compact import compact
+    from affekt.cache.rows.compact import compact
 
     size = shards(space)[0].stat().st_size
     compact(space, target=5 * size)

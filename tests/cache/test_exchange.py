@@ -20,8 +20,8 @@ from affekt.cache import (
     InputError,
     Manifest,
 )
-from affekt.cache.exchange import export_space, import_space
-from affekt.cache.merge import merge
+from affekt.cache.care.exchange import export_space, import_space
+from affekt.cache.care.merge import merge
 from cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec
 from damage import first_value, flip, shards
 

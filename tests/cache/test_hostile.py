@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from affekt.cache import Cache, DamagedError
 from affekt.cache.errors import NewerError
-from affekt.cache.hostile import open_plain, set_text
-from affekt.cache.packed import packed_spaces
-from affekt.cache.shard import open_shard
+from affekt.cache.rows.packed import packed_spaces
+from affekt.cache.shards.hdf5 import open_plain, set_text
+from affekt.cache.shards.shard import open_shard
 from cache_toy import DIM, LAYERS, fill, make_clips, make_spec
 
 ROWS = 6

@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from affekt.cache import Cache
-from affekt.cache.index import Index
+from affekt.cache.rows.index import Index
 from cache_toy import expected, fill, make_clips
 
 
@@ -23,7 +23,7 @@ def test_the_index_memo_is_used_and_never_trusted(cache, space):
     memo = space.folder / "index.npz"
     assert memo.exists()
     opened = []
-    from affekt.cache import index
+    from affekt.cache.rows import index
 
     original = index.open_shard
     index.open_shard = lambda *a: (opened.append(a), original(*a))[1]

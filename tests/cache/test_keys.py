@@ -10,8 +10,7 @@ from affekt.cache import (
     text_digest,
 )
 from cache_toy import make_spec
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 
 @settings(deadline=None)

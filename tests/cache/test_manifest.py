@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache import Clip, InputError, Manifest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 
 def write(folder: Path, text: str | bytes, name: str = "clips.csv") -> Path:

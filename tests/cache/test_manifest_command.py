@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from affekt.cache import InputError, Manifest
 from affekt.cache.manifest import read_named, read_unified
-from affekt.cache.manifest.cli import manifest
+from affekt.cache.manifest.cli_manifest import manifest
 from click.testing import CliRunner
 
 

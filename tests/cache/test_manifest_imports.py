@@ -19,8 +19,7 @@ from affekt.cache.manifest import (
     read_unified,
 )
 from affekt.cache.manifest.corpora.wav import wav_bytes
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
 SAMPLES = np.sin(np.arange(1600) / 9).astype("f4")

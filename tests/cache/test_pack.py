@@ -20,8 +20,8 @@ from affekt.cache import (
     MissingError,
     Spec,
 )
-from affekt.cache.hostile import set_text
-from affekt.cache.shard import Rows
+from affekt.cache.shards.hdf5 import set_text
+from affekt.cache.shards.shard import Rows
 from cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec, row_values
 from damage import first_value, flip, shards
 

@@ -8,7 +8,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from affekt.cache import Cache, durable
+from affekt.cache import Cache
+from affekt.cache.files import durable
 from cache_toy import fill, make_clips, make_spec
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")

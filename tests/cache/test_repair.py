@@ -63,7 +63,7 @@ def test_the_very_same_bytes_replace_a_damaged_shard_of_their_name(cache, space)
     flip(path, len(truth) // 2)
     shutil.rmtree(cache.path / "quarantine", ignore_errors=True)
     fresh = Cache(cache.path).space("toy")
-    from affekt.cache.digests import hex_bytes
+    from affekt.cache.identity.digests import hex_bytes
 
     keys = [row_key(space.key, "text", text_digest(text)) for text in clips["text"]]
     fresh.commit([truth], hex_bytes(keys))
@@ -263,7 +263,7 @@ def refuse(monkeypatch, path, number):
 def test_quick_reads_a_shard_again_that_changed_while_it_was_checked(cache, space, monkeypatch):
     fill(space, make_clips(2))
     time.sleep(0.05)  # the clock of the file system is coarse
-    from affekt.cache import verify as module
+    from affekt.cache.care import verify as module
 
     real = module.check_shard
 

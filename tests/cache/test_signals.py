@@ -46,7 +46,7 @@ def test_ends_even_where_python_drops_the_exception(number, code):
 
 
 def test_handlers_are_put_back():
-    from affekt.cache.signals import ending
+    from affekt.cache.commands.signals import ending
 
     before = signal.getsignal(signal.SIGTERM), sys.unraisablehook
     with ending():

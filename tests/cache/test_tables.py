@@ -17,8 +17,7 @@ from affekt.cache import InputError, Manifest
 from affekt.cache.manifest.speakers import spellings
 from affekt.cache.manifest.tables.cells import text_of
 from affekt.cache.manifest.times import seconds
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 MANY_FILES = settings(
     deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]

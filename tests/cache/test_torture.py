@@ -63,7 +63,7 @@ def test_C02_a_fault_at_calls_of_a_commit(work):
 
 
 def test_C02_a_failed_flush_is_not_tried_again(space, monkeypatch):
-    from affekt.cache import durable
+    from affekt.cache.files import durable
 
     calls = []
 
@@ -79,7 +79,7 @@ def test_C02_a_failed_flush_is_not_tried_again(space, monkeypatch):
 
 
 def test_C02_short_writes_and_no_links(space, monkeypatch):
-    from affekt.cache import durable
+    from affekt.cache.files import durable
 
     write = os.write
     monkeypatch.setattr(durable.os, "write", lambda handle, data: write(handle, data[:1000]))
@@ -111,7 +111,7 @@ def test_C03_disk_full(work):
 def test_C04_quota_and_read_only_folders(space, monkeypatch, number):
     clips = make_clips(6)
     fill(space, clips.select(range(3)))
-    from affekt.cache import durable
+    from affekt.cache.files import durable
 
     real = os.open
 
@@ -159,7 +159,7 @@ def test_C15_twenty_thousand_shards(space, monkeypatch):
     """Names of that many, over few files: what counts is that nothing is done for each of them."""
     clips = make_clips(20)
     fill(space, clips, rows=10)
-    from affekt.cache import index
+    from affekt.cache.rows import index
 
     two = [index.open_shard(path, space.key) for path in (space.folder / "shards").iterdir()]
     for i in range(20_000):

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, row_key, text_digest
-from affekt.cache.writer import Writer
+from affekt.cache.rows.writer import Writer
 from cache_toy import DIM, LAYERS, make_clips, make_spec, row_values
 
 SHAPE = (LAYERS, DIM)

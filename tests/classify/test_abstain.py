@@ -5,10 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify.abstain import abstain, area, risk_coverage, threshold
-from affekt.classify.conformal import ConformalSets
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.classify.evaluation.analyses.abstention import abstain, area, risk_coverage, threshold
+from affekt.classify.evaluation.analyses.conformal import ConformalSets
+from hypothesis import given, settings, strategies as st
 
 
 def draw(n, seed, sharpness=2.0):

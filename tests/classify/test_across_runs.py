@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.cli import affekt
-from affekt.classify.evaluation.across_report import runs_text
 from affekt.classify.evaluation.across_runs import (
     across,
     critical_difference,
@@ -17,6 +16,7 @@ from affekt.classify.evaluation.across_runs import (
     signed_rank,
     signed_rank_posterior,
 )
+from affekt.classify.evaluation.reports.markdown.across_report import runs_text
 from click.testing import CliRunner
 from scipy import stats
 

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import soundfile
 from affekt.cache.manifest import Manifest
-from affekt.classify.audit import answer, audit
-from affekt.classify.facts import facts
-from affekt.classify.sanity import check_relation
-from affekt.classify.splits import splits
-from affekt.classify.words import word_scores
+from affekt.classify.data.splitting.schemes import splits
+from affekt.classify.evaluation.analyses.audio_facts import facts
+from affekt.classify.evaluation.analyses.shortcuts import answer, audit
+from affekt.classify.evaluation.analyses.split_sanity import check_relation
+from affekt.classify.evaluation.analyses.word_baseline import word_scores
 
 LABELS = ["a", "b"]
 

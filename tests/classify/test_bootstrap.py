@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from affekt.classify import metrics
-from affekt.classify.bootstrap import draws, interval, resample
-from affekt.classify.evaluation.crossed import resample_crossed
+from affekt.classify.metrics import measures as metrics
+from affekt.classify.metrics.bootstrap import draws, interval, resample
+from affekt.classify.metrics.crossed import resample_crossed
 from scipy.stats import binomtest
 
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from affekt.classify import bootstrap_proba, metrics
-from affekt.classify.bootstrap import draws, interval
-from affekt.classify.bootstrap_proba import LIMITS, proba_intervals
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.classify.metrics import bootstrap_proba, measures as metrics
+from affekt.classify.metrics.bootstrap import draws, interval
+from affekt.classify.metrics.bootstrap_proba import LIMITS, proba_intervals
+from hypothesis import given, settings, strategies as st
 
 VALUES = np.array([-1.0, 0.0, 2.0])
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify import metrics
-from affekt.classify.calibrate import CALIBRATORS, Temperature, calibrator
-from affekt.classify.ensemble import MeanEnsemble
-from affekt.classify.predictions import Predictions
+from affekt.classify.data.predictions import Predictions
+from affekt.classify.ensembles.calibration import CALIBRATORS, Temperature, calibrator
+from affekt.classify.ensembles.fixed import MeanEnsemble
+from affekt.classify.metrics import measures as metrics
 
 LABELS = ["a", "b", "c"]
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from affekt.cache import InputError, Manifest
 from affekt.classify import Predictions, Task, compare
-from affekt.classify.card import model_card
-from affekt.classify.cli_card import card
+from affekt.classify.evaluation.reports.card import model_card
+from affekt.classify.evaluation.reports.cli_card import card
 from click.testing import CliRunner
 
 

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
-from affekt.classify.cli_compare import compare
-from affekt.classify.data.split_file import read_split_file
-from affekt.classify.predictions import Predictions
-from affekt.classify.splits import splits
+from affekt.classify.data.predictions import Predictions
+from affekt.classify.data.splitting.schemes import splits
+from affekt.classify.data.splitting.split_file import read_split_file
+from affekt.classify.evaluation.cli_compare import compare
 from click.testing import CliRunner
 
 LABELS = ("anger", "joy", "neutral")

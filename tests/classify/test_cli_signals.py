@@ -44,7 +44,7 @@ def test_V03_a_signal_in_a_destructor_still_ends_the_program(name: str, code: in
 def corpus(tmp_path_factory) -> Path:
     """A corpus with audio, a cache with its texts, recipes, and a recording of many hours."""
     from affekt.cache import Cache, Manifest
-    from affekt.classify.demo_corpus import write_corpus
+    from affekt.classify.experiments.demo.corpus import write_corpus
     from affekt.extract import Encoder, extract
 
     folder = tmp_path_factory.mktemp("signals")

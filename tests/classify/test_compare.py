@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
-from affekt.classify.compare import compare
-from affekt.classify.comparison import Comparison
-from affekt.classify.predictions import Predictions
-from affekt.classify.splits import splits
-from affekt.classify.task import Task
+from affekt.classify.data.predictions import Predictions
+from affekt.classify.data.splitting.schemes import splits
+from affekt.classify.data.task import Task
+from affekt.classify.evaluation.compare import compare
+from affekt.classify.evaluation.comparison import Comparison
 
 LABELS = ("negative", "neutral", "positive")
 RAW = {"negative": "anger", "neutral": "calm", "positive": "joy"}
@@ -196,7 +196,7 @@ def test_the_sentence_of_a_pair_says_what_the_numbers_say(setting):
 
 
 def test_an_ensemble_of_ones_own(setting):
-    from affekt.classify.ensemble_fitted import WeightedEnsemble
+    from affekt.classify.ensembles.fitted import WeightedEnsemble
 
     weights = {"speech": 0.5, "text": 0.1, "both": 0.4}
     result = run(setting, strategies=["mean", WeightedEnsemble(weights)]).data

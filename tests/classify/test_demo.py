@@ -10,8 +10,8 @@ import soundfile
 from affekt.cache import InputError, Manifest
 from affekt.classify import Recipe
 from affekt.classify.cli import affekt
-from affekt.classify.demo import write_recipe
-from affekt.classify.demo_corpus import CUES, write_corpus
+from affekt.classify.experiments.demo.corpus import CUES, write_corpus
+from affekt.classify.experiments.demo.recipe_for import write_recipe
 from click.testing import CliRunner
 
 

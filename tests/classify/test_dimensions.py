@@ -13,11 +13,11 @@ import pytest
 from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import Task, compare, load_model
 from affekt.classify.cli import affekt
-from affekt.classify.demo_corpus import write_corpus
 from affekt.classify.dimensions.concordance import max_t_ccc, mean_ccc, measure
 from affekt.classify.dimensions.estimates import Estimates
+from affekt.classify.experiments.demo.corpus import write_corpus
 from affekt.classify.heads import RidgeHead
-from affekt.classify.predict_output import is_output
+from affekt.classify.serving.output import is_output
 from click.testing import CliRunner
 from scipy.stats import pearsonr
 from sklearn.linear_model import Ridge

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from affekt.classify.diversity import diversity, pair
-from affekt.classify.predictions import Predictions
+from affekt.classify.data.predictions import Predictions
+from affekt.classify.evaluation.analyses.diversity import diversity, pair
 from sklearn.metrics import cohen_kappa_score
 
 

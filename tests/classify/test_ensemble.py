@@ -7,14 +7,13 @@ import itertools
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify import metrics
-from affekt.classify.ensemble import MaxEnsemble, MeanEnsemble, VoteEnsemble, distribution
-from affekt.classify.ensemble_fitted import GreedyEnsemble, WeightedEnsemble, mixture_weights
-from affekt.classify.predictions import Predictions
-from affekt.classify.strategies import STRATEGIES, combine_all, strategy
-from affekt.classify.subsets import RULES, scores, search
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.classify.data.predictions import Predictions
+from affekt.classify.ensembles.fitted import GreedyEnsemble, WeightedEnsemble, mixture_weights
+from affekt.classify.ensembles.fixed import MaxEnsemble, MeanEnsemble, VoteEnsemble, distribution
+from affekt.classify.ensembles.strategies import STRATEGIES, combine_all, strategy
+from affekt.classify.ensembles.subsets import RULES, scores, search
+from affekt.classify.metrics import measures as metrics
+from hypothesis import given, settings, strategies as st
 from scipy import optimize
 
 EMOTIONS = ("anger", "disgust", "fear", "joy", "neutral", "sadness")

@@ -8,23 +8,23 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
-from affekt.classify import metrics
-from affekt.classify.audit import dealt
-from affekt.classify.calibrate import CALIBRATORS
-from affekt.classify.compare import compare
-from affekt.classify.conformal import ConformalSets
+from affekt.classify.data.predictions import Predictions
+from affekt.classify.data.task import Task
+from affekt.classify.ensembles.calibration import CALIBRATORS
+from affekt.classify.evaluation.analyses.conformal import ConformalSets
+from affekt.classify.evaluation.analyses.gaps import gaps
+from affekt.classify.evaluation.analyses.shortcuts import dealt
+from affekt.classify.evaluation.analyses.split_sanity import check_relation
 from affekt.classify.evaluation.apart import check_apart
 from affekt.classify.evaluation.choice import candidates, choice
-from affekt.classify.evaluation.detectable import detectable, groups_needed
-from affekt.classify.evaluation.gaps import gaps
-from affekt.classify.evaluation.max_t import max_t
+from affekt.classify.evaluation.compare import compare
+from affekt.classify.evaluation.scoring import family_of, mean_interval
 from affekt.classify.evaluation.test_uses import record_use
-from affekt.classify.evaluation.unseen_speaker import unseen_speaker
-from affekt.classify.predictions import Predictions
-from affekt.classify.sanity import check_relation
-from affekt.classify.scoring import family_of, mean_interval
-from affekt.classify.stats import holm
-from affekt.classify.task import Task
+from affekt.classify.metrics import measures as metrics
+from affekt.classify.metrics.detectable import detectable, groups_needed
+from affekt.classify.metrics.max_t import max_t
+from affekt.classify.metrics.significance import holm
+from affekt.classify.metrics.unseen_speaker import unseen_speaker
 from scipy import stats
 
 LABELS = ["a", "b", "c"]
@@ -273,9 +273,9 @@ def test_subsets_are_scored_by_choices_that_did_not_see_the_fold():
         scores = rng.normal(size=(len(clips), 3)) + 0.4 * np.eye(3)[truth]
         return Predictions(clips.ids, LABELS, np.exp(scores) / np.exp(scores).sum(1)[:, None])
 
-    from affekt.classify.part import Part
-    from affekt.classify.strategies import combine_all
-    from affekt.classify.subsets import search
+    from affekt.classify.ensembles.strategies import combine_all
+    from affekt.classify.ensembles.subsets import search
+    from affekt.classify.metrics.scored_clips import Part
 
     task = Task.from_labels(LABELS)
     gaps = []

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import torch
 from affekt.classify.heads import PatchTransformerHead, head_from_state
-from affekt.classify.heads.blocks import in_blocks
-from affekt.classify.heads.frozen_stack import FrozenPatchTransformer, can_freeze
-from affekt.classify.heads.patch import PatchTransformer
-from affekt.classify.training import cpu_threads, private_random
+from affekt.classify.heads.networks.patch import PatchTransformer
+from affekt.classify.heads.networks.patch_on_cpu import FrozenPatchTransformer, can_freeze
+from affekt.classify.heads.training.loop import cpu_threads, private_random
+from affekt.classify.heads.training.row_blocks import in_blocks
 
 pytestmark = pytest.mark.skipif(not can_freeze(), reason="this build of PyTorch lacks oneDNN")
 SMALL = {"d_model": 32, "n_attention_heads": 4, "feedforward": 64, "hidden": 16}
@@ -162,7 +162,7 @@ def test_without_prepacking_the_network_itself_predicts(monkeypatch):
     head, rng = fitted(n_members=2)
     X = rng.standard_normal((70, 150)).astype(np.float32)
     frozen = head.predict_proba(X)
-    monkeypatch.setattr("affekt.classify.heads.patch.can_freeze", lambda: False)
+    monkeypatch.setattr("affekt.classify.heads.networks.patch.can_freeze", lambda: False)
     plain = head.predict_proba(X)
     np.testing.assert_allclose(plain, frozen, rtol=0, atol=1e-6)
     assert np.array_equal(head.predict_proba(X[:3]), plain[:3])

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from affekt.cache import InputError, Manifest
 from affekt.classify import Predictions, Task, load_model, run
-from affekt.classify.experiments.given_models import with_models
+from affekt.classify.experiments.members.given_models import with_models
 from affekt.classify.experiments.preview import preview
+from affekt.classify.experiments.recipes.recipe import Recipe
 from affekt.classify.models.published import published
-from affekt.classify.recipe import Recipe
 
 from .test_run_check import recipe, write_clips
 from .umuteam_models import ES, write_text

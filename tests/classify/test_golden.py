@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from affekt.classify.card import model_card
-from affekt.classify.latex import tables
-from affekt.classify.repeats import repeats_table, write_repeats
-from affekt.classify.report import markdown, text_table
-from affekt.classify.run_report import describe_run
+from affekt.classify.evaluation.reports.card import model_card
+from affekt.classify.evaluation.reports.latex import tables
+from affekt.classify.evaluation.reports.markdown.report import markdown, text_table
+from affekt.classify.evaluation.reports.markdown.run_sections import describe_run
+from affekt.classify.experiments.results.repeats import repeats_table, write_repeats
 
 GOLDEN = Path(__file__).parent / "golden"
 #: numbers that are written and not measured: years, chances, shares asked for

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from affekt.classify import training
 from affekt.classify.heads import MLPHead, PatchTransformerHead
+from affekt.classify.heads.training import loop as training
 
 pytestmark = [
     pytest.mark.gpu,

@@ -15,9 +15,9 @@ import pytest
 from affekt.cache import Cache, Manifest
 from affekt.cache.errors import InputError
 from affekt.classify import LogisticHead, Model, Task, load_model
-from affekt.classify.foreign import with_weights
-from affekt.classify.hub import MODEL_FILES, locate_model, push_folder
-from affekt.classify.system import open_system
+from affekt.classify.models.folders.model_hub import MODEL_FILES, locate_model, push_folder
+from affekt.classify.models.published.tensors import with_weights
+from affekt.classify.serving.opening.system import open_system
 from affekt.extract import Encoder, extract
 from affekt.extract.hub import locate
 from huggingface_hub import constants

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
-from affekt.classify import leaks
-from affekt.classify.data.altered_copies import altered_copies
-from affekt.classify.splits import splits
+from affekt.classify.data.splitting import leaks
+from affekt.classify.data.splitting.altered_copies import altered_copies
+from affekt.classify.data.splitting.schemes import splits
 
 
 def clips(n=40, **columns):

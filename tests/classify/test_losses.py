@@ -5,9 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from affekt.classify.losses import ccc_loss, cross_entropy, mse_loss, weighted_targets
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.classify.heads.training.losses import (
+    ccc_loss,
+    cross_entropy,
+    mse_loss,
+    weighted_targets,
+)
+from hypothesis import given, settings, strategies as st
 from torch.nn import functional as F
 
 

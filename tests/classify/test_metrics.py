@@ -6,9 +6,8 @@ import audmetric
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify import metrics
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.classify.metrics import measures as metrics
+from hypothesis import given, settings, strategies as st
 from sklearn import metrics as oracle
 
 LABELS = ["anger", "fear", "joy", "neutral", "sadness"]

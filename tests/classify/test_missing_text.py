@@ -8,10 +8,10 @@ import pytest
 import soundfile
 from affekt.cache import Cache, Manifest
 from affekt.classify import LogisticHead, Model, Task
-from affekt.classify.cli_predict import predict
+from affekt.classify.serving.cli_predict import predict
 from affekt.extract import Encoder, extract
-from affekt.extract.asr import Heard
-from affekt.extract.transcriber import Transcriber
+from affekt.extract.transcription.recogniser import Heard
+from affekt.extract.transcription.transcriber import Transcriber
 from click.testing import CliRunner
 
 from ..extract.encoder_models import tone

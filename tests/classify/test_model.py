@@ -19,7 +19,8 @@ from affekt.cache import (
     row_key,
     text_digest,
 )
-from affekt.classify import HEADS, LogisticHead, Model, Task, load_model, raw, splits
+from affekt.classify import HEADS, LogisticHead, Model, Task, load_model, splits
+from affekt.classify.models import own_encoders as raw
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler

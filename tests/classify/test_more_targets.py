@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.heads import MLPHead, MultiTaskHead, RegressionHead
-from affekt.classify.metrics import ccc
+from affekt.classify.metrics.measures import ccc
 from sklearn.base import clone
 
 QUICK = {"max_epochs": 30, "learning_rate": 1e-2, "random_state": 0, "n_threads": 1}

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify.normalise import GroupScaler
+from affekt.classify.models.scalers.group_scaler import GroupScaler
 from sklearn.preprocessing import StandardScaler
 
 

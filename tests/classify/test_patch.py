@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 from affekt.classify.heads import PatchTransformerHead
-from affekt.classify.heads.encoder_stack import EncoderStack, to_patches
-from affekt.classify.heads.patch import PatchTransformer
-from affekt.classify.sampling import batches
-from affekt.classify.training import private_random
+from affekt.classify.heads.networks.encoder_stack import EncoderStack, to_patches
+from affekt.classify.heads.networks.patch import PatchTransformer
+from affekt.classify.heads.training.loop import private_random
+from affekt.classify.heads.training.sampling import batches
 from torch import nn
 
 LAYER = [

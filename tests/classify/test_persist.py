@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache import AffektError, DamagedError, InputError
-from affekt.classify import persist
+from affekt.classify.models.folders import model_folder as persist
 
 CONFIG = {
     "affekt": "0.1.0",

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from affekt.cache import Manifest
 from affekt.classify import Predictions, splits
-from affekt.classify.compare import JOINED
-from affekt.classify.ensemble_fitted import WeightedEnsemble
-from affekt.classify.run import run
-from affekt.classify.strategies import combine_all
+from affekt.classify.ensembles.fitted import WeightedEnsemble
+from affekt.classify.ensembles.strategies import combine_all
+from affekt.classify.evaluation.compare import JOINED
+from affekt.classify.experiments.run import run
 
 WORDS = {"negative": "rain dark cry", "neutral": "table road chair", "positive": "sun laugh joy"}
 

@@ -11,15 +11,15 @@ import pytest
 import soundfile
 from affekt.cache import InputError
 from affekt.classify import predict_emotion
-from affekt.classify.predict_emotion import read_model_json
-from affekt.extract.asr import Heard
-from affekt.extract.audio import decode
+from affekt.classify.models.published.predict_emotion import read_model_json
+from affekt.extract.inputs.decode import decode
+from affekt.extract.transcription.recogniser import Heard
 
 from ..extract.encoder_models import saved, tone
 from ..extract.whisper_model import write_whisper
 from .umuteam_models import ES, expected, text_vector, write_speech, write_text
 
-file = sys.modules["affekt.classify.predict_emotion"]  # the package shows the function
+file = sys.modules["affekt.classify.models.published.predict_emotion"]
 HEARING = ("audio", "concat", "mean", "multihead")
 TEXT = "No lo puedo creer"
 
@@ -137,7 +137,7 @@ def test_whisper_writes_the_text_that_is_missing(toolkit, monkeypatch):
         heard.append((len(samples), self.language))
         return Heard(TEXT, self.language)
 
-    monkeypatch.setattr("affekt.extract.transcriber.Transcriber.hear", hear)
+    monkeypatch.setattr("affekt.extract.transcription.transcriber.Transcriber.hear", hear)
     for mode in ("text", "mean"):
         with_text = predict_emotion(
             audio_path=audio, text=TEXT, mode=mode, model_config_path=config

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from affekt.cache import InputError
 from affekt.classify.cli import main
-from affekt.extract import loop
+from affekt.extract.running import embedding as loop
 
 from .small_models import predict, sound, write_models
 

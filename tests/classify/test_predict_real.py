@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from affekt.cache import Cache, Manifest
 from affekt.classify import HEADS, Predictions, Task, run
+from affekt.classify.ensembles.strategies import STRATEGIES
 from affekt.classify.heads import MultiTaskHead, RegressionHead
-from affekt.classify.strategies import STRATEGIES
-from affekt.classify.system import open_system
+from affekt.classify.serving.opening.system import open_system
 from affekt.extract import Encoder, extract
 
 VALENCE = Task.named("valence")
@@ -152,7 +152,8 @@ def test_cached_is_raw_for_heads_of_other_targets(kind, corpus, clips, one_by_on
 )
 def test_a_run_predicts_what_it_was_compared_with(system, calibrate, corpus):
     """Test labels give confusion and NLL; both must come out as the report has them."""
-    from affekt.classify import Comparison, metrics
+    from affekt.classify import Comparison
+    from affekt.classify.metrics import measures as metrics
 
     data = Comparison.read(corpus / calibrate).data
     truth = Manifest.read(corpus / "clips.csv")

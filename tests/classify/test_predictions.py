@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify.predictions import Predictions
-from hypothesis import example, given
-from hypothesis import strategies as st
+from affekt.classify.data.predictions import Predictions
+from hypothesis import example, given, strategies as st
 
 LABELS = ("anger", "joy", "neutral")
 

@@ -7,12 +7,12 @@ import json
 import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, Manifest
-from affekt.cache.exchange import import_space
+from affekt.cache.care.exchange import import_space
 from affekt.classify import Task, probe, run
 from affekt.classify.cli import affekt
-from affekt.classify.metrics import uar
+from affekt.classify.metrics.measures import uar
 from affekt.classify.probing import best_layer
-from affekt.classify.probing.dealing import masks_of, outer_folds
+from affekt.classify.probing.nested_folds import masks_of, outer_folds
 from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline

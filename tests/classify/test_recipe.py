@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 from affekt.cache import InputError
 from affekt.classify import Recipe
-from affekt.classify.located import read_yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.classify.data.located_yaml import read_yaml
+from hypothesis import given, settings, strategies as st
 
 GOOD = """\
 manifest: clips.csv

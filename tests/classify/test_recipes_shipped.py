@@ -16,7 +16,7 @@ import pytest
 import soundfile
 import transformers as tf
 from affekt.classify import Recipe, open_system, run
-from affekt.classify.card import model_card
+from affekt.classify.evaluation.reports.card import model_card
 from affekt.classify.experiments.preview import preview
 
 from ..extract.encoder_models import saved, tone

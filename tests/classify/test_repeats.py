@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from affekt.cache import InputError
 from affekt.classify import Comparison, Predictions, Recipe, run
-from affekt.classify.demo_corpus import write_corpus
-from affekt.classify.repeats import spread
-from affekt.classify.system import open_system
+from affekt.classify.experiments.demo.corpus import write_corpus
+from affekt.classify.experiments.results.repeats import spread
+from affekt.classify.serving.opening.system import open_system
 from scipy import stats
 
 RECIPE = """\

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from affekt.cache import DamagedError, InputError
 from affekt.classify import Predictions
-from affekt.classify.calibrate import CALIBRATORS, calibrator
-from affekt.classify.replay import Replay, read_replays, write_replays
-from affekt.classify.strategies import STRATEGIES, strategy
+from affekt.classify.ensembles.calibration import CALIBRATORS, calibrator
+from affekt.classify.ensembles.saved import Replay, read_replays, write_replays
+from affekt.classify.ensembles.strategies import STRATEGIES, strategy
 
 LABELS = ("no", "so", "yes")
 

@@ -7,13 +7,12 @@ import re
 import numpy as np
 import pytest
 from affekt.cache.manifest import Manifest
-from affekt.classify.compare import compare
-from affekt.classify.escape import cell, latex, md
-from affekt.classify.latex import tables
-from affekt.classify.predictions import Predictions
-from affekt.classify.task import Task
-from hypothesis import given
-from hypothesis import strategies as st
+from affekt.classify.data.escape import cell, latex, md
+from affekt.classify.data.predictions import Predictions
+from affekt.classify.data.task import Task
+from affekt.classify.evaluation.compare import compare
+from affekt.classify.evaluation.reports.latex import tables
+from hypothesis import given, strategies as st
 
 NASTY = "=cmd|'/C calc'!A0 <script>alert(1)</script> \\input{/etc/passwd} 50%_$x$ a|b\n# head"
 
@@ -76,7 +75,7 @@ def test_escapes_leave_nothing_that_acts(text):
 
 def test_figures_are_drawn_from_the_data(comparison, tmp_path):
     pytest.importorskip("matplotlib")
-    from affekt.classify.figures import figures
+    from affekt.classify.evaluation.reports.figures import figures
 
     data = dict(comparison.data)
     value = {"value": 0.5, "interval": [0.4, 0.6]}
@@ -100,7 +99,7 @@ def test_figures_are_drawn_from_the_data(comparison, tmp_path):
         "transfer",
     }
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in paths)
-    from affekt.classify.report import markdown
+    from affekt.classify.evaluation.reports.markdown.report import markdown
 
     assert "## Transfer by language" in markdown(data)
     assert "## Learning curve" in markdown(data)

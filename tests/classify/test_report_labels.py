@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from affekt.cache import Manifest
 from affekt.classify import Predictions, Task, compare
-from affekt.classify.report import markdown
+from affekt.classify.evaluation.reports.markdown.report import markdown
 
 LABELS = tuple(f"label-{number:03}" for number in range(120))
 

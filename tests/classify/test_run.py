@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from affekt.cache import InputError, Manifest
 from affekt.classify import Predictions, Recipe, Task, load_model, run
-from affekt.classify.demo_corpus import write_corpus
+from affekt.classify.experiments.demo.corpus import write_corpus
 
 RECIPE = """\
 manifest: clips.csv

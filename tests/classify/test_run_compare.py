@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from affekt.cache import Manifest
 from affekt.cache.errors import InputError
-from affekt.classify.demo_corpus import write_corpus
-from affekt.classify.recipe import Recipe
-from affekt.classify.run import run
+from affekt.classify.experiments.demo.corpus import write_corpus
+from affekt.classify.experiments.recipes.recipe import Recipe
+from affekt.classify.experiments.run import run
 
 RECIPE = """
 manifest: clips.csv

@@ -11,9 +11,13 @@ from pathlib import Path
 import pytest
 from affekt.cache import InputError
 from affekt.classify import run
-from affekt.classify.card import model_card
-from affekt.classify.experiments import report_folder
-from affekt.classify.experiments.report_folder import opened_report, put_in_place, read_state
+from affekt.classify.evaluation.reports.card import model_card
+from affekt.classify.experiments.results import report_folder
+from affekt.classify.experiments.results.report_folder import (
+    opened_report,
+    put_in_place,
+    read_state,
+)
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "benchmarks"))
 import torture_run

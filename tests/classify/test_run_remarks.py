@@ -7,9 +7,9 @@ import json
 import numpy as np
 import pytest
 from affekt.cache import Cache, Manifest
-from affekt.cache.merge import merge
-from affekt.cache.remarks import NAME, note_remarks, read_remarks
-from affekt.classify.run import run
+from affekt.cache.care.merge import merge
+from affekt.cache.rows.remarks import NAME, note_remarks, read_remarks
+from affekt.classify.experiments.run import run
 
 LABELS = ("negative", "neutral", "positive")
 

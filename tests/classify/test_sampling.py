@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.heads import MLPHead
-from affekt.classify.sampling import balanced_order, batches, row_shares, strata
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.classify.heads.training.sampling import balanced_order, batches, row_shares, strata
+from hypothesis import given, settings, strategies as st
 
 codes = st.lists(st.integers(0, 3), min_size=1, max_size=80).map(np.array)
 

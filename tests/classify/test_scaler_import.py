@@ -13,14 +13,14 @@ import joblib
 import numpy as np
 import pytest
 from affekt.cache.errors import DamagedError, InputError
-from affekt.classify import scaler as scaler_file
-from affekt.classify.cli_scaler import convert_scaler_command
-from affekt.classify.scaler import Scaler, convert_scaler, read_scaler
+from affekt.classify.models.scalers import plain_scaler as scaler_file
+from affekt.classify.models.scalers.cli_scaler import convert_scaler_command
+from affekt.classify.models.scalers.plain_scaler import Scaler, convert_scaler, read_scaler
 from click.testing import CliRunner
 from safetensors.numpy import save_file
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
-PROGRAM = Path(scaler_file.__file__).with_name("scaler_import.py")
+PROGRAM = Path(scaler_file.__file__).with_name("pickled_scaler.py")
 
 
 @pytest.fixture(scope="module")

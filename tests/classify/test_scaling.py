@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import LogisticHead, Model, Task, load_model, splits
-from affekt.classify.models.speaker_scaler import SpeakerScaler
-from affekt.classify.run_report import _settings
+from affekt.classify.evaluation.reports.markdown.run_sections import _settings
+from affekt.classify.models.scalers.speaker_scaler import SpeakerScaler
 from sklearn.preprocessing import StandardScaler
 
 from .test_model import VALENCE, fill, make_clips, make_spec

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.heads import LogisticHead, MLPHead
-from affekt.classify.search import group_folds, nested_search, search
+from affekt.classify.heads.search import group_folds, nested_search, search
 from scipy.stats import loguniform
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline

@@ -19,7 +19,7 @@ from affekt.classify.heads import (
     MeanFusionHead,
     MLPHead,
     PatchTransformerHead,
-    serving,
+    without_sklearn as serving,
 )
 from affekt.extract import Encoder, extract
 

@@ -13,10 +13,10 @@ import pytest
 import soundfile
 from affekt.cache import Cache, InputError, Manifest, SpecError
 from affekt.classify import Model, Predictions, Task, load_model, open_system, run
-from affekt.classify.card import model_card
 from affekt.classify.cli import affekt
-from affekt.classify.demo_corpus import write_corpus
-from affekt.classify.serving.fold_mean import FoldMean
+from affekt.classify.evaluation.reports.card import model_card
+from affekt.classify.experiments.demo.corpus import write_corpus
+from affekt.classify.serving.opening.fold_mean import FoldMean
 from click.testing import CliRunner
 
 from ..extract import encoder_models as small
@@ -213,7 +213,7 @@ def test_a_second_run_has_nothing_to_do(corpus):
 
 
 def test_what_cannot_predict_is_said_when_the_recipe_is_read(corpus, clips):
-    from affekt.cache.exchange import import_space
+    from affekt.cache.care.exchange import import_space
 
     values = {name: np.full(3, row, float) for row, name in enumerate(clips.ids)}
     import_space(Cache(corpus / "other.cache"), values, clips, "given")

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify.models.speaker_scaler import SpeakerScaler
+from affekt.classify.models.scalers.speaker_scaler import SpeakerScaler
 
 
 def corpus(speakers=60, clips=12, *, voice=2.0, effect=1.5, noise=1.0, mixed=True, seed=0):

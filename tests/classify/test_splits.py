@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
-from affekt.classify.folds import deal_clips, deal_groups
-from affekt.classify.leaks import speakers
-from affekt.classify.splits import SCHEMES, splits
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from affekt.classify.data.splitting.folds import deal_clips, deal_groups
+from affekt.classify.data.splitting.leaks import speakers
+from affekt.classify.data.splitting.schemes import SCHEMES, splits
+from hypothesis import assume, given, settings, strategies as st
 
 OVERLAPPING = ("column", "stratified")
 

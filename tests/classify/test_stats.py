@@ -8,10 +8,9 @@ import math
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify import stats
-from affekt.classify.evaluation.unseen_speaker import unseen_speaker
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.classify.metrics import significance as stats
+from affekt.classify.metrics.unseen_speaker import unseen_speaker
+from hypothesis import given, settings, strategies as st
 from scipy.stats import binomtest, false_discovery_control
 
 ITST = {"mean": 225, "MarIA": 224, "BETO": 221, "BERTIN": 214, "max": 211}

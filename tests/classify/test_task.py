@@ -8,9 +8,8 @@ from collections import Counter
 import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
-from affekt.classify.task import Task
-from hypothesis import given
-from hypothesis import strategies as st
+from affekt.classify.data.task import Task
+from hypothesis import given, strategies as st
 
 NAMES = ["valence", "valence-vocametrix", "emotion6", "emotion7", "sentiment"]
 

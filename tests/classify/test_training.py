@@ -7,7 +7,7 @@ import pytest
 import torch
 from affekt.cache.errors import InputError
 from affekt.classify.heads import MLPHead, PatchTransformerHead
-from affekt.classify.training import DivergedError, Settings, pick_device, train
+from affekt.classify.heads.training.loop import DivergedError, Settings, pick_device, train
 from sklearn.metrics import recall_score
 from torch import nn
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
-from affekt.classify.learning import learning_curve
-from affekt.classify.predictions import Predictions
-from affekt.classify.splits import splits
-from affekt.classify.task import Task
-from affekt.classify.transfer import transfer
+from affekt.classify.data.predictions import Predictions
+from affekt.classify.data.splitting.schemes import splits
+from affekt.classify.data.task import Task
+from affekt.classify.evaluation.analyses.learning_curve import learning_curve
+from affekt.classify.evaluation.analyses.transfer import transfer
 from sklearn.linear_model import LogisticRegression
 
 LABELS = ("a", "b")

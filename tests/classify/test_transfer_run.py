@@ -9,7 +9,7 @@ import pytest
 from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import LogisticHead, Model, Task
 from affekt.classify.cli import affekt
-from affekt.classify.demo_corpus import write_corpus
+from affekt.classify.experiments.demo.corpus import write_corpus
 from click.testing import CliRunner
 from sklearn.metrics import recall_score
 

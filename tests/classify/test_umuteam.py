@@ -11,7 +11,7 @@ import soundfile
 import torch
 import transformers as tf
 from affekt.cache import DamagedError, InputError, Manifest
-from affekt.classify.umuteam import MODES, load_umuteam
+from affekt.classify.models.published.umuteam import MODES, load_umuteam
 from affekt.extract.errors import Unusable
 from safetensors.torch import load_file, save_file
 

@@ -7,9 +7,9 @@ import pickle  # noqa: TID251 - makes the scaler that has to be converted
 import numpy as np
 import pytest
 from affekt.cache import InputError
-from affekt.classify.scaler import convert_scaler
-from affekt.classify.vocametrix import load_vocametrix
-from affekt.classify.vocametrix_layout import read_layout
+from affekt.classify.models.published.vocametrix import load_vocametrix
+from affekt.classify.models.published.vocametrix_layout import read_layout
+from affekt.classify.models.scalers.plain_scaler import convert_scaler
 from safetensors.torch import load_file
 from sklearn.preprocessing import StandardScaler
 

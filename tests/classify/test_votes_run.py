@@ -11,8 +11,8 @@ import pytest
 from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import LogisticHead, Predictions, Task
 from affekt.classify.cli import affekt
-from affekt.classify.demo_corpus import write_corpus
-from affekt.classify.votes import task_votes, with_votes
+from affekt.classify.data.votes import task_votes, with_votes
+from affekt.classify.experiments.demo.corpus import write_corpus
 from click.testing import CliRunner
 from scipy.spatial.distance import jensenshannon
 from scipy.stats import entropy

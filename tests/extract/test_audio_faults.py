@@ -12,9 +12,8 @@ import pytest
 import scipy.signal
 import soundfile
 from affekt.extract import Unusable, decode
-from affekt.extract.inputs.containers import inspect
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.extract.inputs.formats.containers import inspect
+from hypothesis import given, settings, strategies as st
 
 RATE = 16_000
 

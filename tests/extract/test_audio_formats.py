@@ -12,12 +12,13 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from affekt.extract import Unusable, audio, decode
-from affekt.extract.audio import length
-from affekt.extract.decoder import decode_segments, is_plain
-from affekt.extract.inputs import ffmpeg
-from affekt.extract.inputs.mpeg import mpeg_frame
-from affekt.extract.inputs.ogg import _ogg_checksum
+from affekt.extract import Unusable, decode
+from affekt.extract.inputs import decode as audio
+from affekt.extract.inputs.decode import length
+from affekt.extract.inputs.formats import ffmpeg
+from affekt.extract.inputs.formats.mpeg import mpeg_frame
+from affekt.extract.inputs.formats.ogg import _ogg_checksum
+from affekt.extract.inputs.isolated_decoder import decode_segments, is_plain
 
 from .audio_toy import written
 

@@ -9,8 +9,8 @@ import av
 import numpy as np
 import pytest
 from affekt.extract import Unusable, decode
-from affekt.extract.audio import length
-from affekt.extract.inputs.ffmpeg import FFmpegReader
+from affekt.extract.inputs.decode import length
+from affekt.extract.inputs.formats.ffmpeg import FFmpegReader
 
 from .audio_toy import written
 

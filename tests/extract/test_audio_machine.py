@@ -16,11 +16,11 @@ import pytest
 from affekt.cache import Cache, Manifest
 from affekt.cache.errors import AffektError
 from affekt.extract import Encoder, Unusable
-from affekt.extract import files as files_module
-from affekt.extract.decoder import Decoder
-from affekt.extract.files import read_clip, read_file
-from affekt.extract.loop import run_extraction
-from affekt.extract.transcribe import Transcriber, transcribe
+from affekt.extract.inputs import audio_files as files_module
+from affekt.extract.inputs.audio_files import read_clip, read_file
+from affekt.extract.inputs.isolated_decoder import Decoder
+from affekt.extract.running.embedding import run_extraction
+from affekt.extract.transcription.transcribe import Transcriber, transcribe
 
 from .audio_toy import Simple, codes
 

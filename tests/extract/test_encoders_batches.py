@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affekt.extract.errors import Unusable
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from .encoder_models import (
     SPEECH,

@@ -9,10 +9,10 @@ import pytest
 import torch
 from affekt.cache import InputError
 from affekt.classify.cli import affekt
-from affekt.classify.raw import open_encoder
-from affekt.classify.recipe import Recipe
+from affekt.classify.experiments.recipes.recipe import Recipe
+from affekt.classify.models.own_encoders import open_encoder
 from affekt.extract import Encoder
-from affekt.extract.encoders.converting import converted
+from affekt.extract.encoders.checkpoints.converting import converted
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 

@@ -7,16 +7,15 @@ import pytest
 import torch
 import transformers as tf
 from affekt.extract.encoders import open_backend
-from affekt.extract.encoders.convstack import ConvStack, is_conv_stack
-from affekt.extract.encoders.cpu import avoid_wrong_kernels, speed_up
-from affekt.extract.encoders.prepacked import (
+from affekt.extract.encoders.hardware.convstack import ConvStack, is_conv_stack
+from affekt.extract.encoders.hardware.cpu import avoid_wrong_kernels, speed_up
+from affekt.extract.encoders.hardware.prepacked import (
     GroupedConv,
     PackedLinear,
     PointwiseConv,
     can_prepack,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from .encoder_models import SPEECH, TEXT, backend, saved

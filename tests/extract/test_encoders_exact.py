@@ -7,10 +7,10 @@ import csv
 import numpy as np
 import pytest
 import torch
-from affekt.extract.audio import decode
 from affekt.extract.encoders import open_backend
 from affekt.extract.encoders.layers import masked_pool
-from affekt.extract.pooling import pool
+from affekt.extract.encoders.pooling import pool
+from affekt.extract.inputs.decode import decode
 
 from .encoder_models import (
     SPEECH,

@@ -11,8 +11,8 @@ import transformers as tf
 from affekt.cache.errors import InputError
 from affekt.extract import Encoder
 from affekt.extract.encoders import open_backend
-from affekt.extract.encoders.checkpoint import find_checkpoint
-from affekt.extract.encoders.fingerprint import fingerprint
+from affekt.extract.encoders.checkpoints.checkpoint import find_checkpoint
+from affekt.extract.encoders.checkpoints.fingerprint import fingerprint
 from safetensors.torch import load_file, save_file
 
 from .encoder_models import TEXTS, backend, distance, model_folder, saved, tone

@@ -12,7 +12,7 @@ from affekt.extract.encoders.packed import attention, convolutions
 from affekt.extract.encoders.packed.convolutions import Waves
 from affekt.extract.encoders.packed.filterbanks import FilterBanks
 from affekt.extract.encoders.packed.kernels import causal_depthwise, norm_gelu, segment_means
-from affekt.extract.encoders.packed.pack import Pack
+from affekt.extract.encoders.packed.layout import Pack
 from torch import nn
 
 from .encoder_models import SPEECH, TEXT, TEXTS, backend, distance, saved, tone

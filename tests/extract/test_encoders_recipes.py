@@ -9,7 +9,7 @@ import pytest
 import transformers as tf
 from affekt.cache import Cache, Manifest
 from affekt.classify import Predictions, Recipe, run
-from affekt.classify.demo_corpus import write_corpus
+from affekt.classify.experiments.demo.corpus import write_corpus
 
 from .encoder_models import saved
 

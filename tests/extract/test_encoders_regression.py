@@ -9,12 +9,12 @@ import pytest
 import torch
 import transformers as tf
 from affekt.cache import Cache, InputError, Manifest
+from affekt.classify.models.own_encoders import open_encoder
 from affekt.classify.models.published import published
-from affekt.classify.raw import open_encoder
 from affekt.extract import Encoder
 from affekt.extract.encoders import open_backend
 from affekt.extract.encoders.checkpoints.pooled_head import PooledWav2Vec2
-from affekt.extract.loop import run_extraction
+from affekt.extract.running.embedding import run_extraction
 
 from .encoder_models import distance, saved, tone
 

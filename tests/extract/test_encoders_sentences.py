@@ -10,13 +10,13 @@ import pytest
 import torch
 import transformers as tf
 from affekt.cache import Cache, InputError, Manifest
-from affekt.classify.raw import open_encoder
+from affekt.classify.models.own_encoders import open_encoder
 from affekt.extract import Encoder
 from affekt.extract.encoders import open_backend
 from affekt.extract.encoders.layers import masked_pool
-from affekt.extract.encoders.packed.pack import Pack
-from affekt.extract.loop import run_extraction
-from affekt.extract.pooling import pool
+from affekt.extract.encoders.packed.layout import Pack
+from affekt.extract.encoders.pooling import pool
+from affekt.extract.running.embedding import run_extraction
 
 from .encoder_models import TEXTS, distance, model_folder, plain_layers, random_model, saved
 

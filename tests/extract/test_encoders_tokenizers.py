@@ -12,7 +12,7 @@ import transformers as tf
 from affekt.cache import InputError
 from affekt.extract import Encoder
 from affekt.extract.encoders import open_backend
-from affekt.extract.encoders.checkpoint import _DOWNLOAD
+from affekt.extract.encoders.checkpoints.checkpoint import _DOWNLOAD
 from affekt.extract.encoders.checkpoints.tokenizer_inputs import optional_packages
 
 from .encoder_models import TEXT, backend

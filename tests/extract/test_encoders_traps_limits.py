@@ -11,11 +11,11 @@ import json
 import numpy as np
 import pytest
 from affekt.extract import Encoder
-from affekt.extract.audio import decode
 from affekt.extract.encoders import open_backend
+from affekt.extract.encoders.pooling import merge
 from affekt.extract.errors import Unusable
-from affekt.extract.pooling import merge
-from affekt.extract.windows import split_evenly
+from affekt.extract.inputs.decode import decode
+from affekt.extract.inputs.windows import split_evenly
 
 from .encoder_models import (
     TEXTS,

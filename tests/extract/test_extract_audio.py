@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from affekt.cache import Cache, Manifest
 from affekt.extract import Encoder, Pooled, Unusable, decode, extract, plan
-from affekt.extract.feed import feed
-from affekt.extract.loop import run_extraction
+from affekt.extract.running.embedding import run_extraction
+from affekt.extract.running.feed import feed
 
 from .audio_toy import Simple, codes
 
@@ -152,7 +152,7 @@ def test_A16_length_policies(corpus, cache, sound, encode):
 
 def test_A16_memory_stays_bounded(corpus, cache, sound, encode, monkeypatch):
     """Not more is decoded ahead than the limit allows, whatever the manifest."""
-    monkeypatch.setattr("affekt.extract.feed.MEMORY", 1 << 20)
+    monkeypatch.setattr("affekt.extract.running.feed.MEMORY", 1 << 20)
     data = encode(sound(5.0))  # 160 kB, weighing at most 16 times that
     clips = corpus({f"{n}.wav": data[:-2] + bytes([n, 0]) for n in range(12)})
     claimed: list[str] = []

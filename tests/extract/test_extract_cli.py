@@ -12,7 +12,7 @@ import pytest
 from affekt.cache import AffektError, Cache, InputError, Manifest
 from affekt.classify.cli import main
 from affekt.extract import Encoder
-from affekt.extract.loop import run_extraction
+from affekt.extract.running.embedding import run_extraction
 
 
 @pytest.fixture
@@ -111,7 +111,8 @@ def test_help_imports_no_torch():
 def test_builtin_encoders_need_no_torch(table, tmp_path):
     """They start fast: nothing of torch or transformers is imported."""
     code = (
-        "import sys; from affekt.extract.loop import run_extraction; from affekt.cache import *;"
+        "import sys; from affekt.extract.running.embedding import run_extraction;"
+        "from affekt.cache import *;"
         "from affekt.extract import Encoder; m = Manifest.read(sys.argv[1]);"
         "[run_extraction(m, Cache(sys.argv[2]), Encoder(e)) for e in ('ngram', 'spectral')];"
         "print([x for x in ('torch', 'transformers', 'sklearn') if x in sys.modules])"
@@ -135,7 +136,7 @@ def test_workers_give_what_one_process_gives(corpus, cache, sound, encode, tmp_p
 
 
 def test_a_worker_that_dies_is_told_and_loses_nothing(corpus, cache, sound, encode, monkeypatch):
-    from affekt.extract import workers
+    from affekt.extract.running import workers
 
     clips = corpus({f"{n}.wav": encode(sound(0.2, seed=n)) for n in range(6)})
     real = workers._start
@@ -186,7 +187,7 @@ def test_ray_gives_what_one_process_gives(corpus, cache, sound, encode, tmp_path
 
 
 def test_encoders_of_ones_own_stay_in_this_process(cache):
-    from affekt.extract.ngram import Ngram
+    from affekt.extract.builtin.ngram import Ngram
 
     encoder = Encoder.of(Ngram(dim=64))
     clips = Manifest.from_rows([{"id": "a", "text": "x"}])
@@ -200,7 +201,7 @@ def test_encoders_of_ones_own_stay_in_this_process(cache):
 def test_V02_a_full_disk_says_so_and_loses_nothing(corpus, cache, sound, encode, monkeypatch):
     import errno
 
-    from affekt.cache import durable
+    from affekt.cache.files import durable
 
     clips = corpus({f"{n}.wav": encode(sound(0.2, seed=n)) for n in range(4)})
     run_extraction(clips.select(["0"]), cache, Encoder("spectral"))

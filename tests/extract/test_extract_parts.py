@@ -15,16 +15,15 @@ import pytest
 import torch
 from affekt.cache import InputError, Manifest
 from affekt.extract import Encoder, Pooled, Unusable
-from affekt.extract.canary import canary_sounds, embed_canary
-from affekt.extract.decoder import Decoder, decode_segments
+from affekt.extract.canary_inputs import canary_sounds, embed_canary
+from affekt.extract.encoders.pooling import POOLINGS, merge, pool, pooled_dim
 from affekt.extract.errors import CODES
-from affekt.extract.loop import run_extraction
-from affekt.extract.planning import part_of, plan
-from affekt.extract.pooling import POOLINGS, merge, pool, pooled_dim
-from affekt.extract.progress import Progress
-from affekt.extract.windows import merge_windows, split_evenly
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.extract.inputs.isolated_decoder import Decoder, decode_segments
+from affekt.extract.inputs.windows import merge_windows, split_evenly
+from affekt.extract.running.embedding import run_extraction
+from affekt.extract.running.plan import part_of, plan
+from affekt.extract.running.progress import Progress
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
 STATES = arrays.arrays(
@@ -150,7 +149,7 @@ def test_a_decoder_child_ends_with_us(sound, encode):
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the limit is Linux's")
 def test_a_decoder_child_has_a_limit_on_its_memory(sound, encode, monkeypatch):
-    monkeypatch.setattr("affekt.extract.decoder.MEMORY", 1 << 40)
+    monkeypatch.setattr("affekt.extract.inputs.isolated_decoder.MEMORY", 1 << 40)
     with Decoder() as decoder:
         decoder(encode(sound(0.1)), [(None, None)], 16_000)
         with open(f"/proc/{decoder._child.pid}/limits") as limits:  # noqa: PTH123

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from affekt.cache import AffektError, Cache, CanaryError
 from affekt.extract import Encoder, Pooled, decode, extract
-from affekt.extract.loop import run_extraction
+from affekt.extract.running.embedding import run_extraction
 
 from .audio_toy import Simple, codes
 
@@ -40,7 +40,7 @@ def test_A18_a_file_that_changes_is_decoded_from_the_bytes_that_were_hashed(
 ):
     """Whoever replaces the file after it was read changes nothing: row and key stay one content."""
     clips = corpus(files)
-    from affekt.extract import feed as module
+    from affekt.extract.running import feed as module
 
     real = module.read_clip
 
@@ -61,7 +61,7 @@ def test_A18_a_file_that_changes_is_decoded_from_the_bytes_that_were_hashed(
 
 
 def test_A18_a_file_that_grows_while_it_is_read(corpus, cache, files, monkeypatch):
-    from affekt.extract import files as module
+    from affekt.extract.inputs import audio_files as module
 
     clips = corpus(files)
     real = os.fstat

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from affekt.cache import AffektError, Cache, Manifest
 from affekt.extract import Encoder
-from affekt.extract.loop import run_extraction
+from affekt.extract.running.embedding import run_extraction
 
 from .test_extract_kill import PROGRAM
 
@@ -97,7 +97,7 @@ def test_workers_that_die_end_in_a_sentence(many, tmp_path, monkeypatch):
     import ray
 
     end = lambda job: __import__("os").kill(__import__("os").getpid(), 9)  # noqa: E731 - by value
-    monkeypatch.setattr("affekt.extract.ray_engine._task", end)
+    monkeypatch.setattr("affekt.extract.running.ray_tasks._task", end)
     clips = Manifest.read(tmp_path / "clips.csv")
     try:
         with pytest.raises(AffektError, match=r"Ray failed with .*what was stored is kept"):

@@ -10,11 +10,10 @@ import numpy as np
 import pytest
 from affekt.cache import Cache, Manifest
 from affekt.extract import Encoder, Pooled, Unusable, extract
-from affekt.extract.loop import run_extraction
-from affekt.extract.ngram import Ngram
-from affekt.extract.text import ready_text
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.extract.builtin.ngram import Ngram
+from affekt.extract.inputs.text import ready_text
+from affekt.extract.running.embedding import run_extraction
+from hypothesis import given, settings, strategies as st
 
 
 def manifest(*texts: str) -> Manifest:
@@ -136,7 +135,7 @@ def test_parts_keep_equal_texts_together(cache):
 def test_ngram_is_the_same_in_every_process():
     """Python's own hash differs from process to process; ours may not."""
     code = (
-        "from affekt.extract.ngram import Ngram; import hashlib;"
+        "from affekt.extract.builtin.ngram import Ngram; import hashlib;"
         "v = Ngram().embed(['¡Qué alegría, 世界! 😀'])[0].values;"
         "print(hashlib.sha256(v.tobytes()).hexdigest()[:16])"
     )

@@ -8,10 +8,9 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from affekt.extract.frames import spectrogram
-from affekt.extract.spectral import FEATURE_NAMES, VERSION, Spectral, describe_clip
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.extract.builtin.frames import spectrogram
+from affekt.extract.builtin.spectral import FEATURE_NAMES, VERSION, Spectral, describe_clip
+from hypothesis import given, settings, strategies as st
 
 
 def speechlike(seconds: float = 2.0, seed: int = 0) -> np.ndarray:

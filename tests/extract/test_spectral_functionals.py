@@ -6,12 +6,18 @@ import numpy as np
 import pytest
 import scipy.fft
 import scipy.linalg
-from affekt.extract.frames import frames, level_db, spectrogram
-from affekt.extract.functionals import STATISTICS, log_covariance, percentiles, slope, summarise
-from affekt.extract.mel import hz_to_mel, mel_filters, mel_to_hz, mfcc
-from affekt.extract.modulation import change_over_lags, coupling, modulation_spectrum
-from affekt.extract.pitch import Pitch
-from affekt.extract.prosody import (
+from affekt.extract.builtin.frames import frames, level_db, spectrogram
+from affekt.extract.builtin.functionals import (
+    STATISTICS,
+    log_covariance,
+    percentiles,
+    slope,
+    summarise,
+)
+from affekt.extract.builtin.mel import hz_to_mel, mel_filters, mel_to_hz, mfcc
+from affekt.extract.builtin.modulation import change_over_lags, coupling, modulation_spectrum
+from affekt.extract.builtin.pitch import Pitch
+from affekt.extract.builtin.prosody import (
     LOUDNESS_NAMES,
     PITCH_NAMES,
     RHYTHM_NAMES,
@@ -19,9 +25,8 @@ from affekt.extract.prosody import (
     pitch_contour,
     rhythm,
 )
-from affekt.extract.timbre import CONTOURS, timbre
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from affekt.extract.builtin.timbre import CONTOURS, timbre
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays
 
 contours = arrays.arrays(

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from affekt.extract.formants import formants, linear_prediction
-from affekt.extract.frames import decibel, spectrogram
-from affekt.extract.pitch import CANDIDATES, CHANGE_COST, JUMP_COST, _best_path, track_pitch
-from affekt.extract.voice import VOICE_NAMES, perturbation, voice
+from affekt.extract.builtin.formants import formants, linear_prediction
+from affekt.extract.builtin.frames import decibel, spectrogram
+from affekt.extract.builtin.pitch import CANDIDATES, CHANGE_COST, JUMP_COST, _best_path, track_pitch
+from affekt.extract.builtin.voice import VOICE_NAMES, perturbation, voice
 from scipy.linalg import solve_toeplitz
 from scipy.signal import lfilter
 

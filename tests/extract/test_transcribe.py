@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import soundfile
 from affekt.cache import InputError, Manifest, SpecError
-from affekt.extract import cli_transcribe
-from affekt.extract.asr import Heard
-from affekt.extract.transcribe import Transcriber, transcribe
-from affekt.extract.transcripts import Transcripts
+from affekt.extract.transcription import cli_transcribe
+from affekt.extract.transcription.recogniser import Heard
+from affekt.extract.transcription.transcribe import Transcriber, transcribe
+from affekt.extract.transcription.transcripts import Transcripts
 from click.testing import CliRunner
 
 from .encoder_models import tone

@@ -7,11 +7,11 @@ import json
 import pytest
 import soundfile
 from affekt.cache import Manifest, SpecError
-from affekt.cache.durable import content_name
-from affekt.extract import cli_transcribe
-from affekt.extract.asr import Heard, oddity
-from affekt.extract.transcribe import Transcriber, transcribe
-from affekt.extract.transcripts import Transcripts
+from affekt.cache.files.durable import content_name
+from affekt.extract.transcription import cli_transcribe
+from affekt.extract.transcription.recogniser import Heard, oddity
+from affekt.extract.transcription.transcribe import Transcriber, transcribe
+from affekt.extract.transcription.transcripts import Transcripts
 from click.testing import CliRunner
 
 from .encoder_models import tone
@@ -66,7 +66,7 @@ def test_an_odd_answer_never_blanks_a_given_text(clips, tmp_path, answer):
 
 def test_an_odd_answer_is_said(tmp_path, monkeypatch, clips):
     monkeypatch.setattr(
-        "affekt.extract.transcribe.Transcriber",
+        "affekt.extract.transcription.transcribe.Transcriber",
         lambda *_, **__: Transcriber("toy", language="spa", listen=lambda *_: "you " * 30),
     )
     clips.select(["new"]).write(tmp_path / "clips.csv")

@@ -11,7 +11,7 @@ import pytest
 import torch
 import transformers as tf
 from affekt.cache import InputError
-from affekt.extract.transcriber import Transcriber
+from affekt.extract.transcription.transcriber import Transcriber
 from safetensors.torch import load_file, save_file
 
 from .encoder_models import saved, tone

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from affekt.extract import workers
+from affekt.extract.running import workers
 
 GIB = 1 << 30
 

@@ -11,11 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache import Manifest
-from affekt.classify import Predictions, drafts, scaler
-from affekt.classify.judge import _append
-from affekt.classify.persist import CONFIG, FORMAT, write_folder
-from affekt.classify.repeats import write_repeats
-from affekt.classify.replay import write_replays
+from affekt.cache.files import written as drafts
+from affekt.classify import Predictions
+from affekt.classify.ensembles.saved import write_replays
+from affekt.classify.experiments.results.judge import _append
+from affekt.classify.experiments.results.repeats import write_repeats
+from affekt.classify.models.folders.model_folder import CONFIG, FORMAT, write_folder
+from affekt.classify.models.scalers import plain_scaler as scaler
 
 MODEL = {
     "affekt": "0", "task": {}, "labels": [], "features": [], "scale": False,
@@ -97,7 +99,9 @@ def test_no_draft_has_a_name_that_others_can_guess(tmp_path):
 def test_a_draft_is_never_written_through_a_link(tmp_path, monkeypatch):
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
-    monkeypatch.setattr("affekt.cache.beside.uuid.uuid4", lambda: type("U", (), {"hex": "0" * 32}))
+    monkeypatch.setattr(
+        "affekt.cache.files.drafts.uuid.uuid4", lambda: type("U", (), {"hex": "0" * 32})
+    )
     start = f".a.csv.{socket.gethostname()}-{os.getpid()}-00000000"
     (tmp_path / start).symlink_to(mine)
     with pytest.raises(FileExistsError), drafts.drafted(tmp_path / "a.csv") as draft:

@@ -18,8 +18,7 @@ from pathlib import Path
 import click
 import pytest
 from affekt.classify import cli
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from .mutations import damaged, option
 from .world import COMMANDS, OUTPUTS, READS, SLOW, Kept, build, call

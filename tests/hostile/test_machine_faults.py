@@ -14,7 +14,8 @@ import soundfile
 from affekt.cache import Cache, Manifest
 from affekt.classify import LogisticHead, Model, Task
 from affekt.classify.cli import affekt
-from affekt.extract import Encoder, decoder, extract, files
+from affekt.extract import Encoder, extract
+from affekt.extract.inputs import audio_files as files, isolated_decoder as decoder
 from click.testing import CliRunner
 
 from ..extract.whisper_model import write_whisper

@@ -8,15 +8,14 @@ import re
 
 import pytest
 from affekt.cache import Cache, Manifest
-from affekt.cache.failures import without_folders
+from affekt.cache.rows.failures import without_folders
 from affekt.classify import Predictions
-from affekt.classify.data.split_file import read_split_file
-from affekt.classify.escape import defused, restored
-from affekt.classify.experiments.split_file import _moved, write_split
-from affekt.classify.split import Split
+from affekt.classify.data.escape import defused, restored
+from affekt.classify.data.splitting.split import Split
+from affekt.classify.data.splitting.split_file import read_split_file
+from affekt.classify.experiments.results.split_changes import _moved, write_split
 from affekt.extract import Encoder, extract
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 FORMULAS = [
     "=1+1",

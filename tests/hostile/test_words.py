@@ -14,7 +14,7 @@ import pytest
 from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import LogisticHead, Model, Predictions, Task, load_model
 from affekt.classify.cli import COMMANDS, affekt
-from affekt.classify.predict_output import is_output
+from affekt.classify.serving.output import is_output
 from affekt.extract import Encoder, extract
 from click.testing import CliRunner
 

@@ -12,7 +12,7 @@ import joblib
 import numpy as np
 import soundfile
 import transformers
-from affekt.cache.terminal import PlainStream
+from affekt.cache.commands.terminal import PlainStream
 from affekt.classify.cli import affekt
 from sklearn.preprocessing import StandardScaler
 

@@ -13,15 +13,14 @@ import httpx
 import pytest
 from affekt.cache import InputError
 from affekt.classify.cli import affekt
+from affekt.classify.serving.clips.new_clip import RawClip
 from affekt.classify.serving.http.answers import describe, merged
 from affekt.classify.serving.http.batching import Batcher, Full
 from affekt.classify.serving.http.bodies import Refused, Sent, read_body
 from affekt.classify.serving.http.service import Limits, Service, create_app
-from affekt.classify.serving.inputs import RawClip
-from affekt.classify.system import open_system
+from affekt.classify.serving.opening.system import open_system
 from click.testing import CliRunner
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from .services import wav
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .audformat import read_audformat_folder
 from .audio_names import read_folders, read_named, read_unified
 from .emobox import read_emobox
-from .hub import read_audio_folder, read_saved
+from .huggingface import read_audio_folder, read_saved
 from .kaldi import read_kaldi
 from .objects import from_audformat, from_datasets
 from .s3prl import read_s3prl

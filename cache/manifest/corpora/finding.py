@@ -10,7 +10,7 @@ from ...errors import InputError, listed
 from ..manifest import Manifest
 from ..tables import SUFFIXES
 from ..tables.typed_tables import holds_bytes
-from . import audio_names, hub
+from . import audio_names, huggingface as hub
 from .audformat import read_audformat_folder
 from .emobox import read_emobox
 from .kaldi import read_kaldi

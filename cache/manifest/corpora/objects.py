@@ -12,8 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...durable import content_name
 from ...errors import InputError
+from ...files.durable import content_name
 from ..manifest import Manifest
 from ..tables.cells import span_seconds
 from .wav import wav_bytes

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
-from ...beside import beside
 from ...errors import InputError, shaped
+from ...files.drafts import beside
 from .cells import FloatText, text_of
 from .json_tables import json_line_rows, json_rows
 from .separated import read_separated

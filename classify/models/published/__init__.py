@@ -7,17 +7,11 @@ saves what it makes.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from affekt.public_names import public_names
 
 if TYPE_CHECKING:
-    from .as_model import Published, published
+    from .as_model import Published as Published, published as published
 
-__all__ = ["Published", "published"]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import as_model
-
-    return getattr(as_model, name)
+__all__, __getattr__, __dir__ = public_names(__name__)

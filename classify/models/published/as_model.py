@@ -13,16 +13,16 @@ import numpy as np
 
 from ....cache.errors import InputError
 from ....extract.encoder import Encoder
-from ...foreign import tensor_shapes, with_weights
-from ...model import Model
-from ...needs import Needs
-from ...provenance import versions
-from ...restore import looks_like_an_id
-from ...task import Task
+from ...data.task import Task
+from ..folders.record import versions
+from ..folders.restore import looks_like_an_id
+from ..model import Model
+from ..needs import Needs
+from .tensors import tensor_shapes, with_weights
 
 if TYPE_CHECKING:
     from ...heads.base import Head
-    from ...scaler import Scaler
+    from ..scalers.plain_scaler import Scaler
 
 __all__ = ["Part", "Published", "assembled", "published"]
 

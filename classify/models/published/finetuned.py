@@ -20,11 +20,11 @@ import numpy as np
 
 from ....cache.errors import InputError, nearest
 from ....extract.encoder import Encoder
-from ...foreign import account_for, read_config, tensor_files, tensor_shapes
 from ...heads import MLPHead
 from ...heads.state import pack_labels
-from ...umuteam import BERTS, LABELS, MODES
 from .as_model import Part, Published, assembled, default_part, in_class_order, task_of
+from .tensors import account_for, read_config, tensor_files, tensor_shapes
+from .umuteam import BERTS, LABELS, MODES
 
 __all__ = ["HEADS", "classifier_parts"]
 

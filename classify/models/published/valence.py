@@ -11,7 +11,7 @@ from ....extract.encoder import Encoder
 from .as_model import Part, Published, assembled, default_part, task_of
 
 if TYPE_CHECKING:
-    from ...vocametrix import Valence
+    from .vocametrix import Valence
 
 __all__ = ["valence_model", "valence_parts"]
 
@@ -36,7 +36,7 @@ def valence_parts(
     **said
         As for `load_vocametrix`.
     """
-    from ...vocametrix import load_vocametrix
+    from .vocametrix import load_vocametrix
 
     if len(encoders) > 1:
         raise InputError(f"{len(encoders)} encoders; expected one, XLSR-53: --encoder FOLDER")

@@ -7,14 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...predict_output import as_rows
+from ..output import as_rows
 from .bodies import Refused
 
 if TYPE_CHECKING:
-    from ...predictions import Predictions
-    from ...system import System
+    from ...data.predictions import Predictions
     from ..answer import Answer
-    from ..inputs import RawClip
+    from ..clips.new_clip import RawClip
+    from ..opening.system import System
     from .recording import Recording
 
 __all__ = ["CAUTION", "describe", "inputs_of", "merged", "name_of", "result"]
@@ -45,7 +45,7 @@ def inputs_of(system: System) -> dict[str, str]:
 
     Where both are optional, one of them is enough.
     """
-    from ...reading import bears_gaps
+    from ...models.read_features import bears_gaps
 
     required: set[str] = set()
     optional: set[str] = set()

@@ -12,8 +12,8 @@ from functools import partial
 import click
 
 from ....cache.errors import InputError
-from ....extract.device import DEVICE
-from ...cli_run import say
+from ....extract.encoders.hardware.device import DEVICE
+from ...experiments.cli_run import say
 
 __all__ = ["serve"]
 
@@ -81,13 +81,13 @@ def serve(
             f"serving needs {' and '.join(missing)}, not installed: pip install 'affekt[serve]'"
         )
     if ctx.obj:  # the process is our own: nothing will be fitted in it
-        from ...heads import serving
+        from ...heads import without_sklearn as serving
 
         serving.only_serve()
     listening = _listen(host, port)
     with listening:
-        from ...raw import check_places
-        from ...system import open_system
+        from ...models.own_encoders import check_places
+        from ..opening.system import open_system
         from .service import Limits, Service, create_app
 
         with open_system(model, system=system, encoders=encoders) as chosen:

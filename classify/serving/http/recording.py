@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ....cache.errors import InputError
-from ....extract.decoder import Decoder
 from ....extract.errors import Unusable
-from ...timeline import check_window, spans, window_id
-from ..inputs import RawClip
+from ....extract.inputs.isolated_decoder import Decoder
+from ..clips.new_clip import RawClip
+from ..timeline import check_window, spans, window_id
 from .bodies import Refused, Sent
 
 __all__ = ["Recording", "cut"]

@@ -28,10 +28,10 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from ....cache.errors import InputError
-from ....extract.decoder import Decoder
-from ...system import System
+from ....extract.inputs.isolated_decoder import Decoder
 from ..answer import Answer
-from ..inputs import RawClip
+from ..clips.new_clip import RawClip
+from ..opening.system import System
 from .answers import describe, inputs_of, merged, name_of, result
 from .batching import Batcher, Full
 from .bodies import Refused, Sent, read_body

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ....cache.errors import AffektError, InputError
 
 if TYPE_CHECKING:
-    from ..checkpoint import Checkpoint
+    from .checkpoint import Checkpoint
 
 __all__ = ["library_errors", "read_configuration"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError
-from ..checkpoint import read_json
+from .checkpoint import read_json
 
 __all__ = ["SentenceSteps", "read_sentence_steps"]
 

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ..checkpoint import read_json
+from .checkpoint import read_json
 
 __all__ = ["absent_files", "further_files", "optional_packages"]
 

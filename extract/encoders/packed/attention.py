@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .pack import Pack
+from .layout import Pack
 
 __all__ = ["PackedAttention", "attend", "find_attention"]
 

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .kernels import norm_gelu
-from .pack import owners, per_segment, ranges, small
+from .layout import owners, per_segment, ranges, small
 
 __all__ = ["PackedConvolutions", "Waves"]
 
@@ -81,7 +81,7 @@ class PackedConvolutions(nn.Module):
     Parameters
     ----------
     module : torch.nn.Module
-        Of which `affekt.extract.encoders.convstack.is_conv_stack` is true.
+        Of which `affekt.extract.encoders.hardware.convstack.is_conv_stack` is true.
     """
 
     def __init__(self, module: Any) -> None:

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..front import Example
-from .pack import per_segment
+from ..fronts.front import Example
+from .layout import per_segment
 
 __all__ = ["FilterBanks"]
 

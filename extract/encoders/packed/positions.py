@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from .pack import Pack, owners, ranges, small
+from .layout import Pack, owners, ranges, small
 
 __all__ = ["PackedPositions"]
 

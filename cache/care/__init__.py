@@ -1,0 +1,1 @@
+"""Care of a cache: verify, repair, merge and pack it, exchange embeddings with other tools."""

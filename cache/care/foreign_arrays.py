@@ -1,0 +1,176 @@
+"""Arrays that another tool wrote: a folder of .npy, an .npz, a table, a frame, or a mapping.
+
+Nothing is trusted: what is not numbers under an id is told by the name of its file, and an id that
+stands twice is refused, as nobody knows which of the two is meant.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError, listed
+from ..manifest.tables import SUFFIXES, Table, read_table, table_of_frame
+
+Finder = Callable[[str], np.ndarray | None]
+"""Gives the array of an id, or None."""
+
+# What numpy and zipfile say of a file that is broken, locked by a password, or claims too much.
+UNREADABLE = (
+    OSError,
+    EOFError,
+    ValueError,
+    TypeError,
+    KeyError,
+    RuntimeError,
+    MemoryError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+
+
+def open_foreign(source: Any) -> Finder:
+    """Return how to find an id's array in what another tool wrote.
+
+    Parameters
+    ----------
+    source : path, DataFrame, or mapping of id to ndarray
+        As `import_space` takes it.
+
+    Raises
+    ------
+    InputError
+        It is none of these, cannot be read, or has an id twice. A folder and a mapping are read
+        when they are asked.
+
+    Examples
+    --------
+    >>> find = open_foreign({"a": [1, 2]})
+    >>> find("a"), find("b")
+    (array([1, 2]), None)
+    """
+    if isinstance(source, Mapping):
+        return lambda id_: None if id_ not in source else _plain(id_, source[id_])
+    if hasattr(source, "columns"):
+        _refuse_twins("<frame>", "column", map(str, source.columns))
+        return _table(table_of_frame(source, "<frame>"))
+    if not isinstance(source, (str, os.PathLike)):
+        raise InputError(
+            f"the source is {source!r:.80}, expected a path, a DataFrame, or a mapping of id to"
+            " array"
+        )
+    path = Path(source)
+    if path.is_dir():
+        return lambda id_: _npy(path, id_)
+    if path.suffix == ".npz":
+        return _npz(path)
+    if path.suffix in SUFFIXES:
+        return _table(read_table(path))
+    raise InputError(f"{path}: expected a folder of .npy, an .npz, or {', '.join(SUFFIXES)}")
+
+
+def _plain(id_: str, values: Any) -> np.ndarray:
+    if np.ma.is_masked(values):
+        raise InputError(
+            f"clip {id_!r}: some of its values are masked; fill them, or leave the clip out"
+        )
+    try:
+        return np.asarray(values)
+    except (ValueError, TypeError, RuntimeError) as error:  # ragged, or of another library
+        raise InputError(f"clip {id_!r}: no array of numbers: {error}") from None
+
+
+def _npy(folder: Path, id_: str) -> np.ndarray | None:
+    path = folder / f"{id_}.npy"
+    try:
+        if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+            return None
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None
+        raise InputError(f"{path}: cannot be looked at: {error}") from None
+    found = _load(path)
+    if not isinstance(found, np.ndarray):
+        raise InputError(f"{path}: holds several arrays (.npz), expected one (.npy)")
+    return found
+
+
+def _npz(path: Path) -> Finder:
+    found = _load(path)
+    if isinstance(found, np.ndarray):
+        raise InputError(f"{path}: holds one array (.npy), expected an .npz of several")
+    names = [name for name, _ in found]
+    _refuse_twins(path, "array", names)
+    for name, array in found:
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"{path}: {name!r} in it is no array; expected what np.savez writes")
+    arrays = dict(found)
+    if not arrays.keys() >= {"ids", "embeddings"}:
+        return arrays.get
+    ids, values = _ids(path, arrays["ids"]), arrays["embeddings"]
+    if not values.ndim or len(ids) != len(values):
+        raise InputError(
+            f"{path}: embeddings of shape {values.shape} for {len(ids)} ids, expected (ids, dim) or"
+            " (ids, layers, dim)"
+        )
+    return dict(zip(ids, values, strict=True)).get
+
+
+def _load(path: Path) -> np.ndarray | list[tuple[str, Any]]:
+    """Return the array of a file, or the names and members of an archive."""
+    try:
+        with path.open("rb") as stream:
+            found = np.load(stream, allow_pickle=False)
+            if isinstance(found, np.ndarray):
+                return found
+            with found:
+                return [(name, found[name]) for name in found.files]
+    except UNREADABLE as error:
+        raise InputError(f"{path}: not an array of numbers: {error}") from None
+
+
+def _ids(path: Path, array: np.ndarray) -> list[str]:
+    if array.ndim != 1 or array.dtype.kind not in "USiu":
+        raise InputError(
+            f"{path}: ids is an array {array.shape} of {array.dtype}, expected a list of text"
+        )
+    try:
+        ids = [id_.decode() if isinstance(id_, bytes) else str(id_) for id_ in array.tolist()]
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: ids has {error.object!r}, which is not UTF-8") from None
+    _refuse_twins(path, "id", ids)
+    return ids
+
+
+def _table(table: Table) -> Finder:
+    if "id" not in table.columns:
+        raise InputError(f"{table.source}: no column id; it has {', '.join(table.columns)}")
+    ids = table.columns["id"]
+    _refuse_twins(table.source, "id", ids)
+    names = [name for name in table.columns if name != "id"]
+    if not names:
+        raise InputError(f"{table.source}: only ids, expected a column for each number too")
+    values = np.empty((len(ids), len(names)), np.float32)
+    for i, name in enumerate(names):
+        try:
+            with np.errstate(over="ignore"):  # told when the clip is taken
+                values[:, i] = np.array(table.columns[name], np.float64)
+        except ValueError as error:
+            raise InputError(f"{table.source}: column {name} is not all numbers: {error}") from None
+    return dict(zip(ids, values, strict=True)).get
+
+
+def _refuse_twins(source: Any, what: str, names: Iterable[str]) -> None:
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    if twice:
+        raise InputError(
+            f"{source}: {what} {listed(twice)} stands more than once; keep the one that is meant"
+        )

@@ -1,0 +1,155 @@
+"""Merge caches: shards never change and rows commute, so copying them is enough."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..cache import Cache
+from ..errors import DamagedError, InputError
+from ..files.durable import content_name
+from ..identity.digests import hex_bytes
+from ..identity.index_files import read_segment, segment_names, store_segment
+from ..rows.canary import compare_canary
+from ..rows.index import NAME
+from ..rows.remarks import copy_remarks
+from ..shards.hdf5 import check_regular
+from ..space import PATIENCE, Space
+from .whole_copy import refuse_broken, refuse_damaged_clips
+
+
+def merge(
+    sources: Sequence[Cache], out: Cache, progress: Callable[[int, int], None] | None = None
+) -> int:
+    """Copy all spaces, clips and failures of some caches into another.
+
+    Parameters
+    ----------
+    sources : sequence of Cache
+        Folders; they are not changed.
+    out : Cache
+        The target, which may hold something already. Killed half-way, it is a sound cache, and
+        merging again copies the rest.
+    progress : callable (done, total), optional
+        Called with shards.
+
+    Returns
+    -------
+    int
+        Number of shards copied.
+
+    Raises
+    ------
+    CanaryError
+        Two caches made a space with encoders that compute differently.
+    DamagedError
+        A space, a shard or the index of clips of a source is damaged: repair that cache first.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from affekt.cache import Manifest
+    >>> from affekt.cache.care.exchange import import_space
+    >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}])
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     parts = [Cache(Path(name, part)) for part in ("one", "two")]
+    ...     spaces = [import_space(part, {"a": np.ones(4)}, clips, "toy")[0] for part in parts]
+    ...     merge(parts, Cache(Path(name, "all"))), len(Cache(Path(name, "all")).space("toy"))
+    (1, 1)
+    """
+    out.check_writable()
+    for source in sources:
+        if source.packed:
+            raise InputError(f"{source.path} is packed; merge the folders it was made from")
+        if not source.path.is_dir():
+            raise InputError(f"{source.path}: there is no such cache")
+        refuse_broken(source)
+        refuse_damaged_clips(source)
+    pairs = [(space, _target(out, space)) for source in sources for space in source.spaces()]
+    copied = _copy_shards(pairs, progress)
+    for space, target in pairs:
+        _copy_failures(space, target)
+        copy_remarks(space.folder, target.folder)
+    for source in sources:
+        _copy_clips(source, out)
+    return copied
+
+
+def _copy_shards(
+    pairs: Sequence[tuple[Space, Space]], progress: Callable[[int, int], None] | None
+) -> int:
+    """Copy the shards of each space into the other one; return how many were not there.
+
+    A shard that is merged into another one meanwhile is found there: it is looked again until there
+    is nothing new.
+    """
+    copied = 0
+    done: set[Path] = set()
+    for attempt in range(PATIENCE):
+        jobs = [
+            (path, space, target)
+            for space, target in pairs
+            for path in _shards(space)
+            if path not in done
+        ]
+        if not jobs:
+            break
+        total = len(done) + len(jobs)
+        for path, space, target in jobs:
+            try:
+                data, keys = _read(path, space)
+            except FileNotFoundError:
+                if attempt == PATIENCE - 1:
+                    raise
+                continue
+            copied += not target.index.path(path.name).exists()
+            target.commit([data], keys)
+            done.add(path)
+            if progress is not None:
+                progress(len(done), total)
+    return copied
+
+
+def _shards(space: Space) -> list[Path]:
+    """Return the files of the shards; programs that leave out empty folders may have left none."""
+    folder = space.folder / "shards"
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in found if NAME.fullmatch(path.name)]
+
+
+def _read(path: Path, space: Space) -> tuple[bytes, np.ndarray]:
+    """Return a shard and its keys."""
+    check_regular(path)
+    data = path.read_bytes()
+    if content_name(data, ".h5") != path.name:
+        raise DamagedError(f"{path} is damaged; run: affekt cache repair {space.cache.path}")
+    return data, hex_bytes(space.index.rows(path.name).key)
+
+
+def _target(out: Cache, space: Space) -> Space:
+    """Return the space of the same spec in the other cache, with the same canary."""
+    target = out.create(space.spec, space.name[:-9])
+    target.make()
+    canary = space.canary()
+    if canary is not None:
+        target.set_canary(canary)
+        there = target.canary()
+        if there is not None:
+            compare_canary(there, canary, space.spec)
+    return target
+
+
+def _copy_failures(space: Space, target: Space) -> None:
+    known = {(note["key"], note["id"], note["code"]) for note in target.failures()}
+    for note in space.failures():
+        if (note["key"], note["id"], note["code"]) not in known:
+            target.fail(note["key"], note["id"], note["code"], note.get("message", ""))
+
+
+def _copy_clips(source: Cache, out: Cache) -> None:
+    folder = source.clips.folder
+    for name in sorted(segment_names(folder)):
+        store_segment(read_segment(folder / name), out.path)

@@ -1,0 +1,314 @@
+"""Check every byte of a cache against what was written.
+
+Each shard's name is the hash of its bytes, and each vector has its checksum; both are checked.
+Nothing is changed: `Cache.repair` moves damaged files aside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..errors import AffektError, DamagedError, NewerError
+from ..files.durable import leftovers, replace
+from ..identity.digests import hex_bytes, key_words
+from ..identity.index_files import NAME as SEGMENT, check_segment
+from ..rows.canary import read_canary
+from ..rows.index import NAME
+from ..rows.packed import open_packed
+from ..shards.hdf5 import check_regular
+from ..shards.shard import open_shard
+
+if TYPE_CHECKING:
+    from ..cache import Cache
+    from ..space import Space
+
+PIECE = 1 << 20
+LIKE = 1e-2  # relative L2 up to which two rows of one key count as the same
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something that is not as it should be.
+
+    Parameters
+    ----------
+    path : str
+        The file, relative to the cache.
+    problem : str
+        What is wrong.
+    damage : bool
+        True if stored rows are affected; False for a note.
+    aside : bool
+        Whether `repair` may set it aside. What cannot be read, or only by a newer affekt, may be
+        sound.
+    """
+
+    path: str
+    problem: str
+    damage: bool = True
+    aside: bool = True
+
+
+@dataclass
+class Report:
+    """What `Cache.verify` found.
+
+    Parameters
+    ----------
+    shards, rows, nbytes : int
+        What the cache holds.
+    trusted : int
+        Shards that were not read, since they have not changed since they were (quick mode).
+    findings : list of Finding
+        Damage and notes.
+    """
+
+    shards: int = 0
+    rows: int = 0
+    nbytes: int = 0
+    trusted: int = 0
+    findings: list[Finding] = field(default_factory=list)
+
+    @property
+    def damage(self) -> list[Finding]:
+        """The findings that affect stored rows."""
+        return [finding for finding in self.findings if finding.damage]
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing is damaged."""
+        return not self.damage
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the report as plain values, for JSON."""
+        return asdict(self) | {"ok": self.ok}
+
+
+def verify(
+    cache: Cache, quick: bool = False, progress: Callable[[int, int], None] | None = None
+) -> Report:
+    """Check a cache; see `Cache.verify`."""
+    if cache.packed:
+        return _verify_packed(cache, progress)
+    report = Report()
+    for name, why in cache.broken().items():
+        report.findings.append(Finding(f"spaces/{name}", why, aside=False))
+    jobs = [
+        (space, path)
+        for space in cache.spaces()
+        for path in sorted(_files(space.folder / "shards"))
+    ]
+    memo = {space.name: _load_memo(space) if quick else {} for space in cache.spaces()}
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        results = pool.map(lambda job: _check_file(job[1], job[0].key, memo[job[0].name]), jobs)
+        for done, ((space, path), found) in enumerate(zip(jobs, results, strict=True), start=1):
+            _take(report, path.relative_to(cache.path).as_posix(), found, memo[space.name])
+            if progress is not None:
+                progress(done, len(jobs))
+    for space in cache.spaces():
+        report.findings += _check_space(cache, space)
+        _save_memo(cache, space, memo[space.name])
+    report.findings += _check_clips(cache) + _check_top(cache)
+    return report
+
+
+def _verify_packed(cache: Cache, progress: Callable[[int, int], None] | None) -> Report:
+    report = Report(nbytes=cache.path.stat().st_size)
+    try:
+        cache.clips.refresh()
+        spaces = cache.spaces()
+        for done, space in enumerate(spaces, start=1):
+            shard = open_packed(cache.path, space.name, space.spec)
+            shard.vectors.check(key_words(hex_bytes(shard.rows.key)))
+            report.rows += len(shard.rows)
+            if progress is not None:
+                progress(done, len(spaces))
+    except AffektError as error:
+        report.findings.append(Finding(cache.path.name, str(error)))
+    return report
+
+
+def check_shard(path: Path, spec_key: str) -> int:
+    """Check every byte of a shard; return the number of its rows.
+
+    Raises
+    ------
+    DamagedError
+        Not a regular file, the bytes are not those of its name, or a vector is not that of its
+        checksum.
+    NewerError
+        Its format is newer than this affekt.
+    """
+    check_regular(path)
+    state = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(PIECE):
+            state.update(piece)
+    if state.hexdigest()[:24] != path.name.removesuffix(".h5"):
+        raise DamagedError(f"{path.name}: its bytes have changed: the sha256 is another")
+    shard = open_shard(path, spec_key)
+    shard.vectors.check(key_words(hex_bytes(shard.rows.key)))
+    return len(shard.rows)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A shard that was looked at: its stat from before, and either its rows or what is wrong."""
+
+    status: list[int] = field(default_factory=list)
+    rows: int = 0
+    trusted: bool = False
+    error: Exception | None = None
+    gone: bool = False
+
+
+def _check_file(path: Path, spec_key: str, memo: dict[str, list[int]]) -> _Checked:
+    """Check a shard, unless the memo says that it was checked as it is."""
+    if not NAME.fullmatch(path.name):
+        return _Checked()
+    try:
+        status = _stat(path)  # before it is read: a change in between is found the next time
+        known = memo.get(path.name)
+        if known is not None and known[:-1] == status:
+            return _Checked(status, known[-1], trusted=True)
+        return _Checked(status, check_shard(path, spec_key))
+    except FileNotFoundError as error:
+        if os.path.lexists(path):  # a link to nothing
+            return _Checked(error=DamagedError(f"{path.name}: {error.strerror}"))
+        return _Checked(gone=True)  # merged into another one in the meantime
+    except (AffektError, OSError) as error:
+        return _Checked(error=error)
+
+
+def _take(report: Report, where: str, found: _Checked, memo: dict[str, list[int]]) -> None:
+    name = where.rpartition("/")[2]
+    if not NAME.fullmatch(name):
+        report.findings.append(Finding(where, "not a shard; ignored", damage=False))
+        return
+    if found.gone:
+        return
+    report.shards += 1
+    if found.error is not None:
+        report.findings.append(_finding(where, found.error))
+        memo.pop(name, None)
+        return
+    report.nbytes += found.status[0]
+    report.rows += found.rows
+    report.trusted += found.trusted
+    memo[name] = [*found.status, found.rows]
+
+
+def _finding(where: str, error: Exception) -> Finding:
+    """Return what an error says of a file: whether it is damaged, or could not be looked at."""
+    if isinstance(error, NewerError):
+        return Finding(where, str(error), aside=False)
+    system = error.__cause__ if isinstance(error, AffektError) else error  # HDF5 passes it on
+    if isinstance(system, OSError) and system.errno is not None:
+        why = os.strerror(system.errno)
+        return Finding(where, f"cannot be read, which need not mean damage: {why}", aside=False)
+    return Finding(where, str(error))
+
+
+def _check_space(cache: Cache, space: Space) -> list[Finding]:
+    found = []
+    try:
+        read_canary(space.folder / "canary.h5")
+    except (AffektError, OSError) as error:
+        found.append(_finding(f"spaces/{space.name}/canary.h5", error))
+    table = space.index.refresh().table
+    twin = (table.raw[1:] == table.raw[:-1]).all(axis=1)
+    for at in np.flatnonzero(twin).tolist():
+        if not _alike(space, at):
+            names = [table.names[table.shard[i]] for i in (at, at + 1)]
+            key = table.raw[at].tobytes().hex()
+            problem = f"row {key} has other values than in {names[1]}; the first is read"
+            found.append(Finding(f"spaces/{space.name}/shards/{names[0]}", problem, damage=False))
+    return found
+
+
+def _alike(space: Space, at: int) -> bool:
+    """Say whether two rows of one key have the same values, but for rounding."""
+    table = space.index.table
+    pair = np.empty((2, space.n_layers, space.dim), np.float32)
+    try:
+        for i in (0, 1):
+            vectors = space.index.vectors(table.names[table.shard[at + i]])
+            rows, word = table.row[[at + i]].astype(np.int64), table.words[[at + i]]
+            for layer in range(space.n_layers):
+                if vectors.read(layer, rows, word, pair[i, layer][None], np.zeros(1, int)).size:
+                    return True  # damaged: reported elsewhere
+    except (AffektError, OSError):
+        return True
+    return bool(np.linalg.norm(pair[0] - pair[1]) <= LIKE * np.linalg.norm(pair[0]))
+
+
+def _check_clips(cache: Cache) -> list[Finding]:
+    found = []
+    for path in _files(cache.path / "clips"):
+        where = f"clips/{path.name}"
+        if not SEGMENT.fullmatch(path.name):
+            found.append(Finding(where, "not a segment; ignored", damage=False))
+            continue
+        try:
+            check_segment(path)
+        except FileNotFoundError as error:
+            if os.path.lexists(path):
+                found.append(Finding(where, f"{error.strerror}"))
+        except (AffektError, OSError) as error:
+            found.append(_finding(where, error))
+    return found
+
+
+def _check_top(cache: Cache) -> list[Finding]:
+    opened = {*cache.broken(), *(space.name for space in cache.spaces())}
+    found = [
+        Finding(f"spaces/{path.name}", "neither a spec nor a shard in it; ignored", damage=False)
+        for path in _files(cache.path / "spaces")
+        if path.name not in opened
+    ]
+    for path in leftovers(cache.path / "tmp"):
+        found.append(Finding(f"tmp/{path.name}", "left by a writer that is gone", damage=False))
+    for path in _files(cache.path / "quarantine"):
+        found.append(Finding(f"quarantine/{path.name}", "damaged, set aside", damage=False))
+    return found
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _stat(path: Path) -> list[int]:
+    status = path.stat()
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _load_memo(space: Space) -> dict[str, list[int]]:
+    """Return what was verified before: size, times, inode and rows of each shard."""
+    try:
+        memo = json.loads((space.folder / "verified.json").read_bytes())
+    except (OSError, ValueError):
+        return {}
+    fits = isinstance(memo, dict) and all(
+        isinstance(v, list) and [type(x) for x in v] == [int] * 5 for v in memo.values()
+    )
+    return memo if fits else {}
+
+
+def _save_memo(cache: Cache, space: Space, memo: dict[str, list[int]]) -> None:
+    """Leave a memo for quick mode; a folder that cannot be written does without."""
+    if cache.readonly:
+        return
+    here = {path.name for path in _files(space.folder / "shards")}
+    memo = {name: status for name, status in memo.items() if name in here}
+    with contextlib.suppress(OSError):
+        replace(json.dumps(memo).encode(), space.folder / "verified.json", cache.path / "tmp")

@@ -1,0 +1,276 @@
+"""`affekt cache`: look at a cache, check it, and carry it elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ..manifest.options import ROOT, read_clips
+
+FOLDER = click.argument("folder", type=click.Path(exists=True), metavar="DIR")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@click.group()
+def cache() -> None:
+    """Look at a cache, check it, and carry it elsewhere."""
+
+
+@cache.command("ls")
+@FOLDER
+@JSON
+def list_spaces(folder: str, as_json: bool) -> None:
+    """List the spaces of a cache: rows, layers, dim, bytes."""
+    opened = _opened(folder, readonly=True)
+    rows = [space.summary() for space in opened.spaces()]
+    broken = opened.broken()
+    if as_json:
+        _echo_json({"spaces": rows, "broken": broken})
+        return
+    names = ("name", "rows", "layers", "dim", "dtype", "shards", "bytes", "failures")
+    _echo_table(names, [[row[name] for name in names] for row in rows])
+    for why in broken.values():
+        click.echo(why, err=True)
+
+
+@cache.command()
+@FOLDER
+@click.argument("space", required=False)
+@JSON
+def show(folder: str, space: str | None, as_json: bool) -> None:
+    """Show how a space was computed: its spec, its libraries, what could not be embedded."""
+    opened = _opened(folder, readonly=True)
+    spaces = [opened.space(space)] if space else opened.spaces()
+    shown = [
+        found.summary() | {"key": found.key, "spec": found.spec.fields, "made": found.provenance()}
+        for found in spaces
+    ]
+    if as_json:
+        _echo_json(shown)
+        return
+    for item in shown:
+        click.echo(f"{item['name']}: {item['rows']} rows, {item['layers']} x {item['dim']}")
+        for part in ("spec", "made"):
+            click.echo(_indented(item[part]))
+
+
+@cache.command()
+@FOLDER
+@click.option(
+    "--quick", is_flag=True, help="Trust shards that have not changed since the last check."
+)
+@JSON
+def verify(folder: str, quick: bool, as_json: bool) -> None:
+    """Check every byte of a cache. Exit code 1 if something is damaged."""
+    opened = _opened(folder)
+    with _Bar("verify", "shards") as progress:
+        report = opened.verify(quick=quick, progress=progress)
+    if as_json:
+        _echo_json(report.as_dict())
+    else:
+        for finding in report.findings:
+            damaged = "damaged" if finding.aside else "not checked"
+            word = damaged if finding.damage else "note"
+            click.echo(f"{word}: {finding.path}: {finding.problem}")
+        trusted = f", {report.trusted} of them trusted unread" if quick else ""
+        state = "no damage" if report.ok else f"{len(report.damage)} damaged"
+        click.echo(
+            f"{report.rows} rows in {report.shards} shards, {report.nbytes} bytes{trusted}: {state}"
+        )
+    if not report.ok:
+        remedy = f"set the damaged files aside: affekt cache repair {folder}"
+        if opened.packed:
+            remedy = f"make it again from its folder: affekt cache pack DIR {folder} --overwrite"
+        click.echo(remedy, err=True)
+        raise SystemExit(1)
+
+
+@cache.command()
+@FOLDER
+@JSON
+def repair(folder: str, as_json: bool) -> None:
+    """Set damaged files aside, so that the next extract computes their rows. Deletes nothing."""
+    from ..errors import listed
+
+    with _Bar("verify", "shards") as progress:
+        done = _opened(folder).repair(progress)
+    if as_json:
+        _echo_json(vars(done))
+    else:
+        for verb, paths in (("moved to quarantine/", done.moved), ("rebuilt", done.rebuilt)):
+            for path in paths:
+                click.echo(f"{verb}: {path}")
+        if done.removed:
+            click.echo(f"removed {len(done.removed)} unfinished files")
+        if done.ids:
+            click.echo(f"{len(done.ids)} rows to extract again: {listed(done.ids)}")
+            click.echo(
+                f"compute them: affekt extract MANIFEST --cache {folder} --encoder NAME", err=True
+            )
+        if not (done.moved or done.rebuilt or done.hopeless):
+            click.echo("no damage")
+    for problem in done.hopeless:
+        click.echo(problem, err=True)
+    if done.hopeless:
+        raise SystemExit(1)
+
+
+@cache.command()
+@FOLDER
+@click.argument("spaces", nargs=-1, metavar="[SPACE]...")
+def compact(folder: str, spaces: tuple[str, ...]) -> None:
+    """Merge small shards into large ones, safely under readers and writers."""
+    opened = _opened(folder)
+    for space in [opened.space(name) for name in spaces] or opened.spaces():
+        with _Bar(space.name, "merges") as progress:
+            before, after = space.compact(progress)
+        click.echo(f"{space.name}: {before} shards before, {after} after")
+
+
+@cache.command()
+@FOLDER
+@click.argument("out", type=click.Path())
+@click.option("--manifest", type=click.Path(), help="Whose rows, in this order, with their labels.")
+@ROOT
+@click.option("--space", "spaces", multiple=True, help="Which spaces; default: all.")
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
+def pack(
+    folder: str,
+    out: str,
+    manifest: str | None,
+    root: Path | None,
+    spaces: tuple[str, ...],
+    overwrite: bool,
+) -> None:
+    """Write everything into one plain HDF5 file, OUT, that h5py, R and MATLAB read."""
+    clips = read_clips(manifest, root) if manifest else None
+    with _Bar("pack", "rows") as progress:
+        path = _opened(folder).pack(
+            out, clips, spaces or None, overwrite=overwrite, progress=progress
+        )
+    click.echo(f"{path}: {path.stat().st_size} bytes")
+
+
+@cache.command("export")
+@FOLDER
+@click.argument("space")
+@click.argument("out", type=click.Path())
+@click.option("--manifest", type=click.Path(), required=True, help="Whose rows, in this order.")
+@ROOT
+@click.option("--layers", default="all", show_default=True, help="Such as 12, -1 or 0,6,12.")
+def export_(
+    folder: str, space: str, out: str, manifest: str, root: Path | None, layers: str
+) -> None:
+    """Write embeddings as OUT.npz, OUT.csv, or a folder OUT of .npy files."""
+    from ..care.exchange import export_space
+
+    try:
+        chosen = "all" if layers == "all" else [int(layer) for layer in layers.split(",")]
+    except ValueError:
+        raise click.BadParameter(f"{layers!r}, expected numbers such as 0,6,12, or all") from None
+    found = _opened(folder).space(space)
+    click.echo(export_space(found, read_clips(manifest, root), Path(out), chosen))
+
+
+@cache.command("import")
+@click.argument("folder", type=click.Path(), metavar="DIR")
+@click.argument("source", type=click.Path(exists=True))
+@click.option("--manifest", type=click.Path(), required=True, help="What the ids mean.")
+@ROOT
+@click.option("--name", required=True, help="What the space is called.")
+@click.option("--modality", type=click.Choice(["audio", "text"]), help="Default: audio, if any.")
+def import_(
+    folder: str, source: str, manifest: str, root: Path | None, name: str, modality: str | None
+) -> None:
+    """Store embeddings of another tool: a folder of <id>.npy, an .npz, or a table."""
+    from ..cache import Cache
+    from ..care.exchange import import_space
+
+    target = Cache(folder)
+    target.check_writable()
+    clips = read_clips(manifest, root)
+    space, absent = import_space(target, source, clips, name, modality)
+    click.echo(f"{space.name}: {len(space)} rows")
+    if absent:
+        click.echo(f"{len(absent)} clips have no values in {source}", err=True)
+
+
+@cache.command()
+@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True))
+@click.option("-o", "--out", required=True, type=click.Path(), help="The target; may exist.")
+def merge(sources: tuple[str, ...], out: str) -> None:
+    """Copy everything of some caches into another."""
+    from ..cache import Cache
+    from ..care.merge import merge
+
+    with _Bar("merge", "shards") as progress:
+        count = merge([_opened(name, readonly=True) for name in sources], Cache(out), progress)
+    click.echo(f"{count} shards copied")
+
+
+def _opened(folder: str, readonly: bool = False):
+    """Open a cache that has to be there."""
+    import h5py
+
+    from ..cache import Cache
+    from ..errors import InputError
+
+    if Path(folder).is_dir() and not Path(folder, "spaces").is_dir():
+        raise InputError(f"{folder} is no cache: it has no folder spaces")
+    if Path(folder).is_file() and not h5py.is_hdf5(folder):
+        raise InputError(
+            f"{folder} is no cache: expected a folder, or a file made by affekt cache pack"
+        )
+    return Cache(folder, readonly=readonly)
+
+
+def _echo_json(value) -> None:
+    import json
+
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _echo_table(names, rows) -> None:
+    """Print columns: text to the left, numbers to the right."""
+    cells = [[str(name) for name in names], *([str(cell) for cell in row] for row in rows)]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
+    for row in cells:
+        pairs = zip(row, widths, strict=True)
+        text = [
+            c.rjust(w) if c.isdigit() or i > 0 else c.ljust(w) for i, (c, w) in enumerate(pairs)
+        ]
+        click.echo("  ".join(text).rstrip())
+
+
+def _indented(value, depth: int = 1) -> str:
+    if not isinstance(value, dict):
+        return f"{'  ' * depth}{value}"
+    lines = []
+    for name, item in value.items():
+        if isinstance(item, dict):
+            lines += [f"{'  ' * depth}{name}:", _indented(item, depth + 1)]
+        else:
+            lines.append(f"{'  ' * depth}{name}: {item}")
+    return "\n".join(lines)
+
+
+class _Bar:
+    """A progress bar on stderr, as a function of (done, total)."""
+
+    def __init__(self, what: str, unit: str):
+        self.what, self.unit, self.bar = what, unit, None
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __call__(self, done: int, total: int) -> None:
+        if self.bar is None:
+            from tqdm import tqdm
+
+            self.bar = tqdm(total=total, desc=self.what, unit=f" {self.unit}", disable=None)
+        self.bar.update(done - self.bar.n)
+
+    def __exit__(self, *error) -> None:
+        if self.bar is not None:
+            self.bar.close()

@@ -1,0 +1,150 @@
+"""Where a command may write: never over what it reads, nor over a file that it did not write."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..manifest import Manifest
+
+__all__ = ["check_output", "check_output_folder", "recordings"]
+
+HEAD = 65_536  # bytes of a file that show what it is
+
+
+def check_output(
+    option: str,
+    path: str | os.PathLike[str],
+    inputs: Iterable[str | os.PathLike[str]] = (),
+    ours: Callable[[bytes], bool] | None = None,
+    advice: str = "choose another name, or remove it first",
+) -> None:
+    """Check, before any work, that a file can be written and that nothing of the user's is lost.
+
+    Parameters
+    ----------
+    option : str
+        As the user wrote it, for the message: ``-o``.
+    path : path
+        Its folder is made.
+    inputs : iterable of path
+        Files that are read.
+    ours : callable, optional
+        Whether a file that is there, given its first 64 KiB, was written by this command; by
+        default none was. A file without content may be replaced.
+    advice : str
+        What to do about a file of another origin.
+
+    Raises
+    ------
+    InputError
+        An input, a folder, a link, a device or a pipe, a file of another origin, or a place that
+        cannot be written.
+
+    Examples
+    --------
+    >>> check_output("-o", "/dev/null")
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: -o /dev/null is not a regular file; name a new file
+    """
+    path = _named(option, path, inputs)
+    if path.is_dir():
+        raise InputError(f"{option} {path} is a folder; expected the name of a file")
+    if os.path.lexists(path):
+        if not path.is_file():
+            raise InputError(f"{option} {path} is not a regular file; name a new file")
+        _refuse_input(option, path, inputs)
+        head = _head(option, path)
+        if head and not (ours is not None and ours(head)):
+            raise InputError(
+                f"{option} {path} is there already, and this command did not write it, or it was "
+                f"changed since; {advice}"
+            )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"{option} {path} cannot be written: {error.strerror}") from None
+
+
+def check_output_folder(
+    option: str, path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]] = ()
+) -> None:
+    """Check, before any work, that a folder is there or can be made, and takes files.
+
+    Parameters
+    ----------
+    option : str
+        As the user wrote it, for the message: ``-o``.
+    path : path
+        Nothing is made.
+    inputs : iterable of path
+        Files and folders that are read.
+
+    Raises
+    ------
+    InputError
+        A file, a link, a device, an input, or a place that cannot be written.
+    """
+    path = _named(option, path, inputs)
+    if os.path.lexists(path):
+        if not path.is_dir():
+            raise InputError(f"{option} {path} is not a folder; expected a folder")
+        _refuse_input(option, path, inputs)
+    try:
+        above = next(one for one in (path, *path.absolute().parents) if os.path.lexists(one))
+        if not above.is_dir():
+            raise InputError(f"{option} {path}: {above} is a file; expected a folder")
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        raise InputError(f"{option} {path} cannot be written: {error.strerror}") from None
+
+
+def recordings(clips: Manifest) -> Iterator[Path]:
+    """Return the files that the clips of a manifest name; they need not be there."""
+    return (clips.root / path for path in clips["path"] if path)
+
+
+def _named(
+    option: str, path: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]
+) -> Path:
+    """Return a path that is neither blank nor a link."""
+    if not os.fspath(path):
+        raise InputError(f"{option} is blank; expected a path")
+    path = Path(path)
+    if path.is_symlink():
+        if path.exists():
+            _refuse_input(option, path, inputs)
+        raise InputError(f"{option} {path} is a link; name the place that it leads to")
+    return path
+
+
+def _refuse_input(option: str, path: Path, inputs: Iterable[str | os.PathLike[str]]) -> None:
+    there = path.stat()
+    for one in inputs:
+        if _is(there, one):
+            raise InputError(f"{option} {path} is the input {one}; choose another name")
+
+
+def _is(there: os.stat_result, path: str | os.PathLike[str]) -> bool:
+    try:
+        return os.path.samestat(there, Path(path).stat())
+    except (OSError, ValueError):  # what cannot be read is said where it is read
+        return False
+
+
+def _head(option: str, path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEAD)
+    except OSError as error:
+        raise InputError(f"{option} {path} cannot be read: {error.strerror}") from None

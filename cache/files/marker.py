@@ -1,0 +1,84 @@
+"""Which folder is a cache: one that is marked, one of an older version, or an empty one."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from ..errors import InputError
+from .permissions import share
+
+__all__ = ["check_cache_folder", "is_temporary", "mark"]
+
+MARKER = ".affekt-cache"
+TEXT = b"A cache of affekt. Commands of affekt write here and remove what they left unfinished.\n"
+#: what a cache held before it was marked
+LAYOUT = frozenset({"clips", "spaces", "tmp", "quarantine", "transcripts", "encoders"})
+_SEGMENT = re.compile(r"[0-9a-f]{24}\.jsonl")
+_TEMPORARY = re.compile(r".+-\d+-[0-9a-f]{32}")  # see durable.unused
+
+
+def check_cache_folder(path: Path) -> None:
+    """Check that embeddings may be stored in a folder.
+
+    Raises
+    ------
+    InputError
+        The path is blank, or a folder that holds something else.
+
+    Examples
+    --------
+    >>> check_cache_folder(Path("/"))
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: / holds files and is not a cache...
+    """
+    if not os.path.lexists(path) or (path.is_dir() and _is_cache(path)):
+        return
+    if not path.is_dir():
+        raise InputError(f"{path} is not a folder and not a cache; expected a folder")
+    raise InputError(
+        f"{path} holds files and is not a cache; expected a cache, an empty folder, or a new name "
+        f"such as {path / 'my.cache'}"
+    )
+
+
+def mark(path: Path) -> None:
+    """Mark a folder as a cache; it is there."""
+    try:
+        handle = os.open(path / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+        share(handle, path)
+    except FileExistsError:
+        return
+    with os.fdopen(handle, "wb") as file:
+        file.write(TEXT)
+
+
+def is_temporary(name: str) -> bool:
+    """Whether a file in ``tmp/`` has a name that affekt gives to unfinished files.
+
+    Examples
+    --------
+    >>> is_temporary("host-12-" + 32 * "a"), is_temporary("draft.txt")
+    (True, False)
+    """
+    return _TEMPORARY.fullmatch(name) is not None
+
+
+def _is_cache(path: Path) -> bool:
+    names = {entry.name for entry in path.iterdir()} - {".DS_Store", "Thumbs.db"}
+    if not names or MARKER in names:
+        return True
+    if "spaces" in names and any((path / "spaces").glob("*/spec.json")):
+        return True
+    return (
+        names <= LAYOUT
+        and all((path / name).is_dir() for name in names)
+        and all(_SEGMENT.fullmatch(name) for name in _names(path / "clips"))
+        and all(is_temporary(name) for name in _names(path / "tmp") if "compact-" not in name)
+    )
+
+
+def _names(folder: Path) -> list[str]:
+    return [entry.name for entry in folder.iterdir()] if folder.is_dir() else []

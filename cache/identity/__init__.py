@@ -1,0 +1,1 @@
+"""What an embedding is of and how it was made: specs, digests, the index of clips."""

@@ -1,0 +1,153 @@
+"""The content of recordings: by the index where a file is as it was, else by reading it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import os
+import stat
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..care.remedies import DISPUTED
+from ..errors import InputError
+from .clip_index import Seen, seen
+from .digests import segment_digest
+
+if TYPE_CHECKING:
+    from ..cache import Cache
+    from ..manifest import Manifest
+
+__all__ = ["LARGEST", "audio_digests", "is_hollow"]
+
+log = logging.getLogger(__name__)
+
+
+def audio_digests(
+    cache: Cache,
+    clips: Manifest,
+    *,
+    hash_files: bool,
+    rehash: bool,
+    refuse: bool,
+    record: bool,
+) -> list[str | None]:
+    """Return the digest of each recording; the parameters are those of `Cache.digests`."""
+    cache.clips.refresh()
+    reading = _Reading(cache, clips, hash_files or rehash, rehash, refuse)
+    digests = [reading.digest(i) if path else None for i, path in enumerate(clips["path"])]
+    reading.check_corpus()
+    if record and not cache.readonly and reading.seen:
+        with suppress(OSError):  # the index is only a memo
+            cache.clips.record(reading.seen)
+    return digests
+
+
+#: Files are read whole, so that what is decoded is what was hashed; not beyond this, in bytes.
+LARGEST = 2 << 30
+
+_MAY_BE_HOLLOW = 64 << 20  # bytes
+
+
+def is_hollow(status: os.stat_result) -> bool:
+    """Whether nearly nothing of a large file was ever written: a sparse file, to read in vain.
+
+    Examples
+    --------
+    >>> is_hollow(os.stat(os.curdir))
+    False
+    """
+    stored = getattr(status, "st_blocks", None)
+    return (
+        stored is not None
+        and status.st_size > _MAY_BE_HOLLOW
+        and 512 * stored < status.st_size / 100
+    )
+
+
+@dataclass
+class _Reading:
+    """One pass over the files of some clips; a file that holds several is read once."""
+
+    cache: Cache
+    clips: Manifest
+    may_read: bool
+    rehash: bool
+    refuse: bool
+    files: dict[Path, str] = field(default_factory=dict)
+    seen: list[Seen] = field(default_factory=list)  # what the index does not hold yet
+    remembered: Counter[str] = field(default_factory=Counter)  # of clips whose files are not here
+
+    def digest(self, i: int) -> str | None:
+        try:
+            path = self.clips.file(i)
+        except InputError:  # it leaves the root: not for us to read
+            return None
+        try:
+            status = path.stat()
+        except OSError:
+            return self._remembered(i)
+        if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST or is_hollow(status):
+            return None
+        digest = None if self.rehash else self.cache.clips.fresh(self.clips, i, status)
+        if digest is None and self.may_read:
+            if path not in self.files:
+                try:
+                    with path.open("rb") as file:
+                        self.files[path] = hashlib.file_digest(file, "sha256").hexdigest()
+                except OSError:  # it has changed: what it was before says nothing
+                    return None
+            clip = self.clips.clip(i)
+            digest = segment_digest(self.files[path], clip.start, clip.end)
+        if digest is not None and not self.cache.clips.knows(self.clips, i, digest):
+            self.seen.append(seen(self.clips, i, digest, status))
+        return digest
+
+    def _remembered(self, i: int) -> str | None:
+        """Return the digest of a clip whose file is not at hand; None if roots disagree."""
+        found = self.cache.clips.remembered(self.clips, i)
+        if len(found.digests) > 1 and self.refuse:
+            raise InputError(f"{self.clips.place(i)}: {self.clips['path'][i]!r} {DISPUTED}")
+        if len(found.digests) != 1:
+            return None
+        self.remembered["all"] += 1
+        self.remembered["elsewhere"] += not found.here
+        self.remembered["other"] += found.same is False
+        return found.digests[0]
+
+    def check_corpus(self) -> None:
+        """Refuse what is remembered of another corpus; say what may be of one, once a manifest.
+
+        Raises
+        ------
+        InputError
+            Most clips whose files are not here have another speaker and text than were read.
+        """
+        clips, count = self.clips, self.remembered
+        recordings = int(np.count_nonzero(clips["path"] != ""))
+        absent = f"{clips.source}: {{}} of {recordings} recordings are not in {clips.root}"
+        if count["other"] * 2 > count["all"]:
+            raise InputError(
+                f"{absent.format(count['all'])}, and what the cache has read under their ids and"
+                f" paths is another corpus: in {count['other']} the speaker or the text differs."
+                " Give this one a cache of its own, or bring its audio (--root says where it is);"
+                " after speakers were renamed, affekt extract must see the audio once more"
+            )
+        doubt = ""
+        if count["elsewhere"]:
+            doubt = (
+                f"{absent.format(count['elsewhere'])}. Their embeddings are found by id and path,"
+                " as read in another folder: right for a copied cache, wrong for another corpus"
+                " with the same ids and paths"
+            )
+        if count["other"]:
+            doubt = doubt or absent.format(count["all"])
+            doubt += f"; in {count['other']} the speaker or the text is not the one that was read"
+        if doubt and clips.source not in self.cache.said_elsewhere:
+            self.cache.said_elsewhere[clips.source] = doubt
+            log.warning("%s", doubt)

@@ -1,0 +1,68 @@
+"""Where the folder of a space's encoder was last seen, so that nobody has to name it again.
+
+A memo beside the space: it decides no number, and may be deleted. Paths are written relative to
+where they are noted, so that a project can be moved as a whole; only what has no folder in common
+with it is written absolute.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..files.durable import replace
+
+if TYPE_CHECKING:
+    from ..space import Space
+
+__all__ = ["encoder_folder", "from_portable", "note_encoder_folder", "to_portable"]
+
+NAME = "encoder.json"
+
+
+def to_portable(path: Path, base: Path) -> str:
+    """Return a path as it is noted in the folder `base`.
+
+    Examples
+    --------
+    >>> to_portable(Path("/home/me/models/xlsr"), Path("/home/me/work/out"))
+    '../../models/xlsr'
+    >>> to_portable(Path("/data/xlsr"), Path("/home/me/work/out"))
+    '/data/xlsr'
+    """
+    path, base = path.resolve(), base.resolve()
+    if len(Path(os.path.commonpath([path, base])).parts) < 2:  # the root of the file system
+        return str(path)
+    return Path(os.path.relpath(path, base)).as_posix()
+
+
+def from_portable(text: str, base: Path) -> Path:
+    """Return the path that was noted in the folder `base`.
+
+    Examples
+    --------
+    >>> str(from_portable("../../models/xlsr", Path("/home/me/work/out")))
+    '/home/me/models/xlsr'
+    """
+    return Path(os.path.normpath(base.resolve() / text))
+
+
+def note_encoder_folder(space: Space, folder: Path) -> None:
+    """Note the folder of the encoder that makes a space; where nothing can be written, nothing."""
+    if space.cache.readonly or encoder_folder(space) == folder.resolve():
+        return
+    text = json.dumps({"folder": to_portable(folder, space.folder)}, ensure_ascii=False) + "\n"
+    with suppress(OSError, UnicodeEncodeError):
+        replace(text.encode(), space.folder / NAME, space.cache.path / "tmp")
+
+
+def encoder_folder(space: Space) -> Path | None:
+    """Return the folder of the encoder that made a space, as noted; None if there is no note."""
+    try:
+        found = json.loads((space.folder / NAME).read_text(encoding="utf-8"))["folder"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    return from_portable(found, space.folder) if isinstance(found, str) else None

@@ -1,0 +1,100 @@
+"""`affekt manifest`: what a table or a corpus is read as, and a manifest of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import ROOT, echo_notes
+
+if TYPE_CHECKING:
+    from .manifest import Manifest
+
+__all__ = ["manifest"]
+
+
+@click.command()
+@click.argument("source", metavar="FROM", type=click.Path(path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write clips.csv, .tsv or .jsonl there."
+)
+@click.option("--as", "kind", metavar="KIND", help="What FROM is, if it is not found out.")
+@ROOT
+@click.option("--fold", default=1, show_default=True, help="EmoBox: which fold.")
+@click.option("--table", metavar="NAME", multiple=True, help="audformat: which tables.")
+@click.option(
+    "--label", type=click.Choice(["emotion", "valence"]), default="emotion", show_default=True,
+    help="Unified data set: which of the two is the label.",
+)  # fmt: skip
+@click.option(
+    "--audio-dir", type=click.Path(path_type=Path), metavar="DIR",
+    help="Write audio that is inside a table there.",
+)  # fmt: skip
+@click.option("--merge-speakers", is_flag=True, help="Make speakers one that differ in spelling.")
+@click.option("--dedupe", is_flag=True, help="Keep the first of rows that are equal.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def manifest(
+    source: Path, output: Path | None, kind: str | None, merge_speakers: bool, as_json: bool,
+    **options: Any,
+) -> None:  # fmt: skip
+    """Print what FROM is read as, and write a manifest of it.
+
+    FROM is a table (CSV, TSV, JSONL, JSON, Parquet, Excel, - for stdin), or a corpus: EmoBox,
+    s3prl, Kaldi and audformat folders, data sets of Hugging Face (Parquet, save_to_disk, folders
+    with metadata.csv), the unified multilingual data set, and folders of RAVDESS, EmoDB, CREMA-D,
+    TESS, SAVEE, EMOVO, ESD, CaFE, AESDD or ShEMO, whose names carry the label.
+    """
+    from ..commands.outputs import check_output, check_output_folder
+    from ..errors import InputError, nearest
+    from .corpora.finding import KINDS, kind_of, read_corpus
+    from .described import described
+    from .tables.table import WRITTEN
+
+    if kind is not None and kind not in KINDS:
+        raise InputError(f"--as {kind}: expected one of {', '.join(KINDS)}.{nearest(kind, KINDS)}")
+    if output is not None:
+        if output.suffix.lower() not in WRITTEN:
+            raise InputError(f"-o {output}: expected a name that ends in {', '.join(WRITTEN)}")
+        if not output.absolute().parent.is_dir():
+            raise InputError(f"-o {output}: there is no folder {output.absolute().parent}")
+        check_output("-o", output, [source])
+    if options["audio_dir"] is not None:
+        check_output_folder("--audio-dir", options["audio_dir"])
+    found = kind or kind_of(source)
+    clips = read_corpus(source, found, **options)
+    clips = _parts(clips)
+    if merge_speakers:
+        clips = clips.merge_speakers()
+    echo_notes(clips)
+    if output is not None:
+        clips.moved(output.parent).write(output)
+    told = described(clips, found)
+    if as_json:
+        click.echo(json.dumps(told | {"output": output and str(output)}, ensure_ascii=False))
+        return
+    click.echo(f"{source}: {len(clips)} clips, read as {found}")
+    width = max(9, *(min(len(name), 24) for name in [*told["columns"], *told["kept"]]))
+    for name, what in told["columns"].items():
+        click.echo(f"  {name:<{width}} {what}")
+    if told["kept"]:
+        click.echo("columns that are kept under their own names:")
+    for name, what in told["kept"].items():
+        click.echo(f"  {name:<{width}} {what}")
+    if output is not None:
+        click.echo(output)
+
+
+def _parts(clips: Manifest) -> Manifest:
+    """Return the clips with parts of other names (Train, validation, Development) under ours."""
+    from .corpora.emobox import PARTS
+
+    if "split" not in clips:
+        return clips
+    ours = {value: PARTS.get(value.casefold(), value) for value in set(clips["split"])}
+    changed = [f"{value} is {part}" for value, part in sorted(ours.items()) if part != value]
+    if changed:
+        click.echo(f"{clips.source}: split: {', '.join(changed)}", err=True)
+    return clips.with_columns(split=[ours[value] for value in clips["split"]])

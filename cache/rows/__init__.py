@@ -1,0 +1,1 @@
+"""The rows of one spec: index, writer, compaction, canary, failures, remarks."""

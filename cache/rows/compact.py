@@ -1,0 +1,264 @@
+"""Merge small shards into large ones, under readers and writers.
+
+A new shard holds the rows of the shards it replaces and is durable before they are removed. So it
+does not matter who reads or writes meanwhile, nor when the power fails: a row is at every moment in
+at least one durable shard.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..care.verify import check_shard
+from ..errors import DamagedError
+from ..files.durable import LOCK, sync_folder
+from ..files.permissions import shared_mode
+from ..identity.digests import hex_bytes, key_words
+from ..shards.image import shard_pieces
+from ..shards.shard import Rows, Shard, open_shard
+
+try:
+    import fcntl
+except ImportError:  # Windows: two compactions at once do the work twice, and no harm
+    fcntl = None
+
+if TYPE_CHECKING:
+    from ..space import Space
+    from .index import Table
+
+TARGET = 256 << 20  # bytes of a merged shard
+SMALL = 8 << 20  # bytes: half of what a writer commits at once when rows are large
+TRIES = 10  # looks at a folder in which somebody else removes shards
+MANY = 64  # small shards that make it worth while after an extract
+
+
+def compact(
+    space: Space,
+    target: int = TARGET,
+    progress: Callable[[int, int], None] | None = None,
+    small: int | None = None,
+) -> tuple[int, int]:
+    """Merge small shards of a space into shards of about `target` bytes, and drop twins.
+
+    Damaged shards are left alone (see `Cache.repair`) while the others are merged; everything is,
+    while another process compacts the space. Small is what has less than `small` bytes; by default
+    half of `target`.
+
+    Returns
+    -------
+    before, after : int
+        Number of shards.
+
+    Raises
+    ------
+    DamagedError
+        A merged shard could not be read back as it was written; what it would replace stays.
+    """
+    space.cache.check_writable()
+    before = len(space.index.refresh().shards)
+    with _alone(space) as alone:
+        twins = _twins(space) if alone else {}
+        groups = _groups(space, target, small or target // 2, twins) if alone is not False else []
+        for done, names in enumerate(groups, start=1):
+            _merge(space, names, twins)
+            if progress is not None:
+                progress(done, len(groups))
+    after = len(space.index.refresh().shards)
+    space.close()
+    return before, after
+
+
+def small_shards(space: Space, small: int = SMALL) -> int:
+    """Return the number of shards that have less than `small` bytes."""
+    return sum(size < small for size in _sizes(space).values())
+
+
+def _sizes(space: Space) -> dict[str, int]:
+    sizes = {}
+    for name in space.index.refresh().shards:
+        with contextlib.suppress(FileNotFoundError):
+            sizes[name] = space.index.path(name).stat().st_size
+    return sizes
+
+
+def _twins(space: Space) -> dict[str, set[int]]:
+    """Return for each shard the rows that stand, undamaged, in an earlier shard too."""
+    twins: dict[str, set[int]] = {}
+    table = _compared(space)
+    sound = cache(lambda shard: _is_sound(space, table.names[shard]))
+    holder = last = -1
+    for at in (1 + np.flatnonzero((table.raw[1:] == table.raw[:-1]).all(axis=1))).tolist():
+        if last != at - 1:  # of another key
+            holder = at - 1
+        last = at
+        if sound(int(table.shard[holder])):
+            twins.setdefault(table.names[table.shard[at]], set()).add(int(table.row[at]))
+        else:
+            holder = at
+    return twins
+
+
+def _compared(space: Space) -> Table:
+    """Return the rows, where twins stand as their shards say and not only a memo of the index.
+
+    Looked up only now that nobody else compacts: what another compaction has removed meanwhile
+    would be counted on to hold the rows that are dropped here.
+    """
+    for attempt in range(TRIES):
+        table = space.index.refresh().table
+        twin = np.flatnonzero((table.raw[1:] == table.raw[:-1]).all(axis=1))
+        try:
+            for shard in np.unique(table.shard[np.union1d(twin, twin + 1)]).tolist():
+                with contextlib.suppress(DamagedError):  # neither counted on nor touched
+                    space.index.vectors(table.names[shard])
+            break
+        except FileNotFoundError:  # gone, or the memo was wrong and is forgotten: once more
+            if attempt == TRIES - 1:
+                raise
+    return table
+
+
+def _is_sound(space: Space, name: str) -> bool:
+    """Say whether a shard would pass `verify`: repair sets aside whatever would not."""
+    try:
+        check_shard(space.index.path(name), space.key)
+    except OSError:  # damaged, gone, or not to be read
+        return False
+    return True
+
+
+def _groups(space: Space, target: int, small: int, twins: dict[str, set[int]]) -> list[list[str]]:
+    """Split the small shards, and those with twins, into groups of about `target` bytes."""
+    groups: list[list[str]] = []
+    room = 0
+    for name, size in _sizes(space).items():
+        if size < small or name in twins:
+            if size > room:
+                groups.append([])
+                room = target
+            groups[-1].append(name)
+            room -= size
+    return [names for names in groups if len(names) > 1 or names[0] in twins]
+
+
+def _merge(space: Space, names: list[str], twins: dict[str, set[int]]) -> None:
+    """Store one shard with the rows of others, then remove those."""
+    shards: list[Shard] = []
+    size = 0
+    for name in names:
+        with contextlib.suppress(FileNotFoundError, DamagedError):
+            shard = open_shard(space.index.path(name), space.key)
+            size += shard.vectors.path.stat().st_size
+            shards.append(shard)
+    if not shards or _short_of_space(space, size):
+        return
+    rows = Rows.join([shard.rows for shard in shards])
+    raw = hex_bytes(rows.key)
+    source = np.repeat(np.arange(len(shards)), [len(shard.rows) for shard in shards])
+    row = np.concatenate([np.arange(len(shard.rows)) for shard in shards])
+    dropped = [twins.get(shard.vectors.path.name, set()) for shard in shards]
+    wanted = np.flatnonzero(
+        [r not in dropped[s] for s, r in zip(source.tolist(), row.tolist(), strict=True)]
+    )
+    _, first = np.unique(raw[wanted], axis=0, return_index=True)
+    keep = np.sort(wanted[first])
+    if not keep.size:
+        _remove(space, shards, None)
+        return
+    source, row, words = source[keep], row[keep], key_words(raw[keep])
+
+    sums = np.empty((space.n_layers, len(keep)), np.uint64)
+
+    def values(layer: int, start: int, stop: int) -> np.ndarray:
+        found = np.empty((stop - start, space.dim), shards[0].vectors.dtype)
+        for number in np.unique(source[start:stop]).tolist():
+            into = np.flatnonzero(source[start:stop] == number)
+            these, part = row[start:stop][into], shards[number].vectors
+            these_sums = sums[layer, start:stop]
+            if part.read(layer, these, words[start:stop][into], found, into, these_sums).size:
+                raise DamagedError(f"{part.path.name}: layer {layer} is damaged")
+        return found
+
+    provenance = {"merged": [shard.provenance for shard in _distinct(shards)]}
+    try:
+        pieces = shard_pieces(rows.take(keep), values, sums, space.spec, provenance)
+        merged = space.commit(pieces, raw[keep])
+    except (DamagedError, FileNotFoundError):
+        # One of them is damaged, or somebody else merged it. The others are merged without it, and
+        # with their twins, which may have counted on it.
+        sound = [name for name in names if _is_sound(space, name)]
+        if 1 < len(sound) < len(names):
+            _merge(space, sound, {})
+        return
+    if _arrived(space, merged):
+        _remove(space, shards, merged)
+
+
+def _arrived(space: Space, merged: str) -> bool:
+    """Read a merged shard back, before what it replaces goes; say whether it is still there."""
+    path = space.index.path(merged)
+    try:
+        check_shard(path, space.key)
+    except FileNotFoundError:  # without locks: somebody else merged it, and the others too
+        return False
+    except DamagedError as error:
+        space.cache.quarantine(path)
+        raise DamagedError(
+            f"{error}. It was just written from {space.name} and is set aside; nothing was"
+            " removed. Check the disk and the memory, then compact again"
+        ) from error
+    return True
+
+
+def _remove(space: Space, shards: list[Shard], merged: str | None) -> None:
+    for shard in shards:
+        if shard.vectors.path.name != merged:
+            shard.vectors.path.unlink(missing_ok=True)
+    sync_folder(space.folder / "shards")
+
+
+def _short_of_space(space: Space, size: int) -> bool:
+    """Say whether a merged shard might not fit on the disk; compaction can wait."""
+    return shutil.disk_usage(space.folder).free < size * 1.1 + (1 << 20)
+
+
+def _distinct(shards: list[Shard]) -> list[Shard]:
+    found: dict[str, Shard] = {}
+    for shard in shards:
+        found.setdefault(repr(sorted(shard.provenance.items())), shard)
+    return list(found.values())
+
+
+@contextlib.contextmanager
+def _alone(space: Space) -> Iterator[bool | None]:
+    """Say whether no other process compacts this space: True, False, or None if nobody knows.
+
+    The lock ends with the process, even if it is killed. Without it every row of a merged shard is
+    kept, twins too, and then two compactions at once do no harm.
+    """
+    space.make()
+    place = space.cache.path / "tmp" / f"{LOCK}{space.name}"
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(place, flags, shared_mode(place.parent)), "r+b") as file:
+        if fcntl is None:
+            yield None
+            return
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        except OSError:  # a file system without locks
+            yield None
+            return
+        try:
+            yield True
+        finally:  # to close it is not enough: a child that was forked meanwhile has it open too
+            fcntl.flock(file, fcntl.LOCK_UN)

@@ -1,0 +1,80 @@
+"""``failures.jsonl``: clips that could not be embedded, and why."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from ..files.permissions import share
+from ..identity.digests import DIGEST
+
+_FOLDERS = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[/\\](?:[^/\\\n;:'\"]+[/\\])+")
+STORED = "stored"  # the code that takes an earlier line back
+
+
+def note_failure(path: Path, key: str | None, id: str, code: str, message: str) -> None:
+    """Append a line. Losing it costs nothing but time, so it is not flushed to the disk."""
+    told = without_folders(message)
+    line = json.dumps({"key": key, "id": id, "code": code, "message": told}) + "\n"
+    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "a+b", buffering=0) as stream:
+        share(stream.fileno(), path.parent)
+        if stream.seek(0, os.SEEK_END):
+            stream.seek(-1, os.SEEK_END)
+            if stream.read(1) != b"\n":  # of a line that was never finished: not to go on in it
+                line = f"\n{line}"
+        stream.write(line.encode())
+
+
+def without_folders(message: str) -> str:
+    """Return a message in which absolute paths are names: a cache may go to other people.
+
+    Examples
+    --------
+    >>> without_folders("no file /home/ann/my data/a.wav; there is audio/a.flac")
+    'no file a.wav; there is audio/a.flac'
+    """
+    return _FOLDERS.sub("", message)
+
+
+def read_failures(path: Path) -> list[dict[str, Any]]:
+    """Return the last line of each key and id; what was never finished or is damaged is ignored.
+
+    A line with the code ``stored`` says that what it is about was mended, and takes it away.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "failures.jsonl")
+    ...     note_failure(path, None, "a", "missing", "no file")
+    ...     note_failure(path, None, "a", "empty", "0 bytes")
+    ...     [note["code"] for note in read_failures(path)]
+    ['empty']
+    """
+    try:
+        lines = path.read_bytes().splitlines()
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    last: dict[tuple[str | None, str], dict[str, Any]] = {}
+    for line in lines:
+        try:
+            note = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if _is_note(note):
+            last[note["key"], note["id"]] = note
+    return [note for note in last.values() if note["code"] != STORED]
+
+
+def _is_note(note: Any) -> bool:
+    if not isinstance(note, dict) or "key" not in note:
+        return False
+    texts = [note.get(name) for name in ("id", "code", "message")]
+    key = note["key"]
+    return all(isinstance(text, str) for text in texts) and (
+        key is None or (isinstance(key, str) and DIGEST.fullmatch(key) is not None)
+    )

@@ -1,0 +1,74 @@
+"""``remarks.jsonl``: what was noticed about clips that were embedded, such as `unknown_tokens`.
+
+A memo: rows of a cache that was made before it, or whose line was lost, have no remarks here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from ..files.permissions import share
+from ..identity.digests import DIGEST
+
+__all__ = ["copy_remarks", "note_remarks", "read_remarks"]
+
+NAME = "remarks.jsonl"
+_LARGEST = 1 << 30  # bytes
+
+
+def note_remarks(folder: Path, rows: Iterable[tuple[str, Sequence[str]]]) -> None:
+    """Append the remarks on rows; losing them costs no value, so they are not flushed to the disk.
+
+    Parameters
+    ----------
+    folder : Path
+        Of a space.
+    rows : iterable of (str, sequence of str)
+        Row keys with their remarks.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     note_remarks(Path(folder), [("0" * 64, ["clipped"]), ("1" * 64, [])])
+    ...     read_remarks(Path(folder))
+    {'0000000000000000000000000000000000000000000000000000000000000000': ('clipped',)}
+    """
+    lines = [json.dumps({"key": key, "remarks": list(names)}) for key, names in rows if names]
+    if not lines:
+        return
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+    with os.fdopen(os.open(folder / NAME, flags, 0o666), "ab", buffering=0) as stream:
+        share(stream.fileno(), folder)
+        # a blank line ends what another process may have left unfinished
+        stream.write(("\n" + "\n".join(lines) + "\n").encode())
+
+
+def read_remarks(folder: Path) -> dict[str, tuple[str, ...]]:
+    """Return row key -> remarks, the last line of each; what is damaged is ignored."""
+    path = folder / NAME
+    try:
+        if not path.is_file() or path.stat().st_size > _LARGEST:
+            return {}
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return {}
+    found: dict[str, tuple[str, ...]] = {}
+    for line in lines:
+        try:
+            note = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        key, names = (note.get("key"), note.get("remarks")) if isinstance(note, dict) else (0, 0)
+        if isinstance(key, str) and DIGEST.fullmatch(key) and isinstance(names, list):
+            found[key] = tuple(name for name in names if isinstance(name, str))
+    return found
+
+
+def copy_remarks(source: Path, target: Path) -> None:
+    """Add to a space's remarks those that another folder of the same space has."""
+    known = read_remarks(target)
+    note_remarks(target, ((k, v) for k, v in read_remarks(source).items() if known.get(k) != v))

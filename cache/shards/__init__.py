@@ -1,0 +1,1 @@
+"""A shard: one immutable HDF5 file of vectors, written, read and checked."""

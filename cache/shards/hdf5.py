@@ -1,0 +1,157 @@
+"""Refuse HDF5 files that are not what they seem.
+
+An HDF5 file may name other files, load native code for a filter, or claim a terabyte in a kilobyte.
+Everything here is looked at before a value is read, and refused by name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from ..errors import DamagedError, NewerError
+
+KINDS = "fiuS"  # numbers and fixed text: nothing of variable length, no references, no objects
+MAX_RATIO = 1000  # declared bytes to stored bytes, for data of any size
+
+
+@contextmanager
+def open_plain(path: str | os.PathLike) -> Iterator[h5py.File]:
+    """Open an HDF5 file for reading, and say which file it was if anything is wrong.
+
+    No lock is taken: files of a cache never change, and network file systems often have none.
+
+    Raises
+    ------
+    FileNotFoundError
+        Not there, or not any more.
+    DamagedError
+        Not HDF5, truncated, or damaged.
+    """
+    try:
+        check_regular(path)
+        with h5py.File(os.fspath(path), "r", locking=False) as file:
+            yield file
+    except (FileNotFoundError, PermissionError, DamagedError):
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
+        if not Path(path).exists():  # merged away while it was opened
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
+        raise DamagedError(f"{Path(path).name}: damaged or not HDF5: {error}") from error
+
+
+def check_regular(path: str | os.PathLike) -> None:
+    """Refuse what is not a regular file, or a link to one: to open a pipe would wait for ever.
+
+    Raises
+    ------
+    FileNotFoundError
+        Not there, or not any more.
+    DamagedError
+        A folder, a pipe, a device or a socket.
+    """
+    mode = Path(path).stat().st_mode
+    if not stat.S_ISREG(mode):
+        raise DamagedError(f"{Path(path).name}: is {stat.filemode(mode)}, not a regular file")
+
+
+def check_kind(file: h5py.File, kind: str, newest: int) -> None:
+    """Refuse a file that says it is of another kind, or of a format that this affekt cannot read.
+
+    Raises
+    ------
+    NewerError
+        Its format is larger than `newest`.
+    DamagedError
+        Its kind is not `kind`, or there is no such format.
+    """
+    name = Path(file.filename).name
+    form = attribute(file, "format", int)
+    if form > newest:  # looked at first: what else a newer file says is not known
+        raise NewerError(f"{name}: format {form} is newer than {newest}: update affekt")
+    found = attribute(file, "kind", str)
+    if found != kind or form < 1:
+        raise DamagedError(f"{name}: is {found!r} of format {form}, expected {kind!r} of 1 or more")
+
+
+def dataset(
+    file: h5py.File | h5py.Group, name: str, shape: tuple[int | None, ...], kinds: str = KINDS
+) -> h5py.Dataset:
+    """Return a dataset that is stored in this very file, with the shape and type it should have.
+
+    Parameters
+    ----------
+    file : h5py.File or Group
+        Where it is looked for, as a hard link of this group.
+    name : str
+        One name, not a path.
+    shape : tuple of int or None
+        Expected lengths; None is any.
+    kinds : str
+        Allowed numpy kinds.
+
+    Raises
+    ------
+    DamagedError
+        It is missing, a soft or external link, stored elsewhere, virtual, filtered, of variable
+        length, of another shape, or claims more than the file can hold.
+    """
+    where = f"{Path(file.file.filename).name}: {name}"
+    link = file.get(name, getlink=True)
+    if link is None:
+        raise DamagedError(f"{where} is missing")
+    if not isinstance(link, h5py.HardLink):
+        raise DamagedError(f"{where} is a {type(link).__name__}, links are refused")
+    found = file[name]
+    if not isinstance(found, h5py.Dataset):
+        raise DamagedError(f"{where} is not a dataset")
+    plan = found.id.get_create_plist()
+    if plan.get_external_count():
+        raise DamagedError(f"{where} has external storage, refused")
+    if plan.get_layout() == h5py.h5d.VIRTUAL:
+        raise DamagedError(f"{where} is a virtual dataset, refused")
+    if plan.get_nfilters():
+        raise DamagedError(f"{where} has a filter ({plan.get_filter(0)[3]!r}), refused")
+    if found.dtype.kind not in kinds or found.dtype.hasobject:
+        raise DamagedError(f"{where} has type {found.dtype}, expected fixed size of kind {kinds}")
+    fits = len(found.shape) == len(shape) and all(
+        want in (None, have) for want, have in zip(shape, found.shape, strict=True)
+    )
+    if not fits:
+        raise DamagedError(f"{where} has shape {found.shape}, expected {shape}")
+    claimed = int(np.prod([int(n) for n in found.shape], dtype=object)) * found.dtype.itemsize
+    if claimed > MAX_RATIO * max(found.id.get_storage_size(), 1):
+        raise DamagedError(f"{where} claims {claimed} bytes, which the file does not hold")
+    return found
+
+
+def set_text(item: h5py.HLObject, name: str, text: str) -> None:
+    """Write a text attribute of fixed size: one of variable length would have no checksum."""
+    data = text.encode()
+    item.attrs.create(name, data, dtype=h5py.string_dtype("utf-8", max(1, len(data))))
+
+
+def attribute(file: h5py.File | h5py.Group, name: str, kind: type) -> Any:
+    """Return an attribute as a plain int or str, or say that it is missing or of another type."""
+    where = f"{Path(file.file.filename).name}: attribute {name}"
+    if name not in file.attrs:
+        raise DamagedError(f"{where} is missing")
+    item = file.attrs.get_id(name)
+    if item.shape != () or item.dtype.kind not in KINDS or item.dtype.hasobject:
+        raise DamagedError(f"{where} has type {item.dtype}, expected one of fixed size")
+    value = file.attrs[name]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "replace")
+    if not isinstance(value, kind):
+        raise DamagedError(f"{where} is {value!r}, expected {kind.__name__}")
+    return value

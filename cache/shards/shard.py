@@ -1,0 +1,159 @@
+"""A shard: one immutable HDF5 file with some rows of a space.
+
+Plain HDF5 of fixed-size types, made in memory and named by its content;
+``h5py.File(path)["embeddings"]`` reads it without affekt. docs/format.md has every field.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import DamagedError, InputError, NewerError, SpecError
+from ..identity.digests import hex_bytes
+from ..identity.spec import Spec
+from .hdf5 import attribute, check_kind, dataset, open_plain
+from .vectors import Vectors
+
+FORMAT = 1
+VERSION = ("v110", "v110")  # of HDF5: the first whose own structures are all checksummed
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What a shard says of its rows, besides their values.
+
+    Parameters
+    ----------
+    key : ndarray (rows,) of S64
+        Row keys, hex.
+    id : ndarray (rows,) of S
+        The clips' ids when the rows were computed, UTF-8; informational.
+    frames : ndarray (rows,) uint32
+        Frames or tokens that were pooled.
+    seconds : ndarray (rows,) float32
+        Duration of the audio; 0 for text.
+    """
+
+    key: np.ndarray
+    id: np.ndarray
+    frames: np.ndarray
+    seconds: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.key)
+
+    @classmethod
+    def join(cls, parts: list[Rows]) -> Rows:
+        """Return the rows of all parts, in order."""
+        names = cls.__dataclass_fields__
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+
+    def take(self, which: np.ndarray) -> Rows:
+        """Return some of the rows."""
+        return Rows(*(getattr(self, name)[which] for name in self.__dataclass_fields__))
+
+    def digest(self) -> str:
+        """Return the sha256 (hex) of the fields' bytes, one after another."""
+        state = hashlib.sha256()
+        for name in self.__dataclass_fields__:
+            state.update(np.ascontiguousarray(getattr(self, name)).tobytes())
+        return state.hexdigest()
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A shard that was opened: its rows, and where its vectors are."""
+
+    rows: Rows
+    vectors: Vectors
+    spec_key: str
+    provenance: dict[str, Any]
+
+
+def open_shard(path: Path, spec_key: str | None = None) -> Shard:
+    """Open a shard, checking its structure but none of its values.
+
+    Raises
+    ------
+    DamagedError
+        Not a shard, damaged, hostile, or of another spec.
+    NewerError
+        Newer than this affekt.
+    """
+    with open_plain(path) as file:
+        check_kind(file, "affekt shard", FORMAT)
+        found = attribute(file, "spec_key", str)
+        if spec_key is not None and found != spec_key:
+            raise DamagedError(f"{path.name}: belongs to the spec {found[:8]}, not to this space")
+        spec = _spec(path.name, attribute(file, "spec", str), found)
+        layers, dim = spec.n_layers, spec.dim
+        values = dataset(file, "embeddings", (None, layers, dim), "f")
+        count, dtype = len(values), values.dtype
+        key = dataset(file, "key", (count,), "S")
+        if not count or key.dtype != "S64" or dtype != spec.dtype:
+            raise DamagedError(
+                f"{path.name}: has no rows, or fields of a wrong type: {count} of {dtype} with"
+                f" keys of {key.dtype}, expected {spec.dtype} and S64"
+            )
+        rows = Rows(
+            key[()],
+            dataset(file, "id", (count,), "S")[()],
+            dataset(file, "frames", (count,), "u")[()],
+            dataset(file, "seconds", (count,), "f")[()],
+        )
+        if rows.digest() != attribute(file, "rows_sha256", str):
+            raise DamagedError(f"{path.name}: keys, ids, frames or seconds are damaged")
+        sums = dataset(file, "checksum", (layers, count), "u")
+        sums_start = sums.id.get_offset()
+        if values.chunks is None or values.chunks[1:] != (1, dim) or sums_start is None:
+            raise DamagedError(f"{path.name}: is laid out otherwise than a shard")
+        block = values.chunks[0]
+        starts = np.full((layers, -(-count // block)), -1, np.int64)
+
+        def note(chunk: Any) -> None:
+            row, layer, _ = chunk.chunk_offset
+            starts[layer, row // block] = chunk.byte_offset
+
+        values.id.chunk_iter(note)
+        if (starts < 0).any() or sums.dtype != "<u8":
+            raise DamagedError(f"{path.name}: has values that were never written")
+        provenance = _provenance(path.name, attribute(file, "provenance", str))
+    try:
+        hex_bytes(rows.key)
+    except ValueError:
+        raise DamagedError(f"{path.name}: has a key that is not 64 hex digits") from None
+    vectors = Vectors(path, count, layers, dim, dtype, block, starts, sums_start)
+    return Shard(rows, vectors, found, provenance)
+
+
+_parse = lru_cache(maxsize=64)(Spec.from_json)  # all shards of a space say the same
+
+
+def _spec(name: str, text: str, key: str) -> Spec:
+    """Return the spec that a shard carries: what decides its shape, whoever asks."""
+    try:
+        spec = _parse(text)
+    except SpecError as error:
+        raise NewerError(f"{name}: {error}") from error
+    except InputError as error:
+        raise DamagedError(f"{name}: {error}") from error
+    if spec.key != key:
+        raise DamagedError(f"{name}: carries the spec {spec.key[:8]}, but says {key[:8]}")
+    return spec
+
+
+def _provenance(name: str, text: str) -> dict[str, Any]:
+    try:
+        provenance = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DamagedError(f"{name}: provenance is not JSON: {error}") from error
+    if not isinstance(provenance, dict):
+        raise DamagedError(f"{name}: provenance is {text[:40]!r}, expected a JSON object")
+    return provenance

@@ -1,0 +1,391 @@
+"""Predictions: ids, ordered label names and probabilities, never a bare array.
+
+A file of predictions (`pred.csv`) has the columns ``id,label`` and one probability column per class
+in task order. Everything that joins predictions does it by id and by label name; order of rows and
+of columns never matters.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from ...cache.errors import InputError, check_characters, listed, nearest
+from ...cache.files.written import drafted
+from ...cache.manifest.columns import normal
+from .distributions import EXACT, remedy, undo_rounding
+from .escape import defused, restored
+from .task_file import check_columns
+
+SUM_TOLERANCE = 1e-3
+
+
+class Predictions:
+    """Class probabilities of clips.
+
+    Rows must be distributions: finite, not negative, summing to 1 within 1e-3. A row further than
+    1e-9 from 1 is divided by its sum; others are kept bit for bit.
+
+    Parameters
+    ----------
+    ids
+        Unique ids of the clips.
+    labels
+        Names of the probability columns, in task order.
+    proba
+        Probabilities, `(clips, labels)` float64.
+    hard
+        True if only labels were known: likelihoods and calibration say nothing then.
+    source
+        Where they come from, for messages.
+
+    Raises
+    ------
+    InputError
+        If a row is no distribution or an id comes twice; the message names the ids.
+
+    Examples
+    --------
+    >>> Predictions(["a", "b"], ["no", "yes"], [[0.3, 0.7], [0.5, 0.5]]).label
+    ['yes', 'no']
+    """
+
+    def __init__(
+        self,
+        ids: Iterable[str],
+        labels: Iterable[str],
+        proba: object,
+        *,
+        hard: bool = False,
+        source: str = "predictions",
+    ):
+        self.ids = list(normal([str(i) for i in ids]))
+        self.labels = tuple(normal([str(label) for label in labels]))
+        self.hard = hard
+        self.source = source
+        values = np.array(proba, dtype=np.float64)
+        if values.shape != (len(self.ids), len(self.labels)):
+            raise InputError(
+                f"{source}: probabilities of shape {values.shape} for {len(self.ids)} ids and "
+                f"{len(self.labels)} labels; expected ({len(self.ids)}, {len(self.labels)})"
+            )
+        if len(set(self.labels)) < len(self.labels):
+            raise InputError(f"{source}: a label comes twice in {list(self.labels)}")
+        twice = [i for i, count in Counter(self.ids).items() if count > 1]
+        if twice:
+            raise InputError(f"{source}: ids come twice: {_some(twice)}; expected each id once")
+        self.proba = self._checked(values)
+        self.proba.flags.writeable = False
+
+    def _checked(self, values: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            values[(values < 0) & (values > -EXACT)] = 0  # the last digit of a softmax
+            # Summed in order of size, so that the order of the columns cannot move the last digit.
+            total = np.sort(values, axis=1).sum(axis=1)
+            wrong = {
+                "not finite": ~np.isfinite(values).all(axis=1),
+                "negative": (values < 0).any(axis=1),
+                "not summing to 1": ~(np.abs(total - 1) <= SUM_TOLERANCE),
+            }
+        for reason, rows in wrong.items():
+            if rows.any():
+                at = np.flatnonzero(rows)
+                first = ", ".join(f"{value:.6g}" for value in values[at[0]])
+                raise InputError(
+                    f"{self.source}: probabilities {reason} for {_some([self.ids[i] for i in at])} "
+                    f"(first row: {first}); expected a distribution over {', '.join(self.labels)} "
+                    f"within {SUM_TOLERANCE:g} in each row.{remedy(values, total)}"
+                )
+        off = np.abs(total - 1) > EXACT
+        if off.any():
+            values[off] /= total[off, None]
+        return values
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def __iter__(self) -> Iterator[tuple[str, str, np.ndarray]]:
+        return zip(self.ids, self.label, self.proba, strict=True)
+
+    def __repr__(self) -> str:
+        return f"<Predictions of {len(self)} clips over {', '.join(self.labels)}>"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Predictions):
+            return NotImplemented
+        same = self.ids == other.ids and self.labels == other.labels
+        return same and np.array_equal(self.proba, other.proba)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the columns of a file, after id."""
+        return ["label", *map(defused, self.labels)]
+
+    def cells(self, label: str, row: np.ndarray) -> list[str]:
+        """Return a row as these columns have it; digits read back equal."""
+        return [defused(label), *map(_digits, row.tolist())]
+
+    @property
+    def codes(self) -> np.ndarray:
+        """Position of the most probable label, `(clips,)`; ties go to the first in task order."""
+        return self.proba.argmax(axis=1)
+
+    @property
+    def label(self) -> list[str]:
+        """The most probable label of each clip; a tie goes to the first in task order."""
+        return [self.labels[code] for code in self.codes]
+
+    def align(self, ids: Sequence[str]) -> Self:
+        """Return the predictions in the order of `ids`, which must be the same set.
+
+        Raises
+        ------
+        InputError
+            If ids are missing or too many; the message names them.
+
+        Examples
+        --------
+        >>> Predictions(["a", "b"], ["x", "y"], [[1, 0], [0, 1]]).align(["b", "a"]).label
+        ['y', 'x']
+        """
+        ids = [str(i) for i in ids]
+        if ids == self.ids:
+            return self
+        position = {name: row for row, name in enumerate(self.ids)}
+        wanted = set(ids)
+        missing = [i for i in ids if i not in position]
+        surplus = [i for i in self.ids if i not in wanted]
+        if missing or surplus:
+            parts = [f"no row for {_some(missing)}"] if missing else []
+            parts += [f"rows that nobody asked for: {_some(surplus)}"] if surplus else []
+            raise InputError(
+                f"{self.source}: {' and '.join(parts)}; expected the same {len(ids)} ids as the "
+                "clips they are joined with"
+            )
+        if len(wanted) < len(ids):
+            raise InputError(f"{self.source}: joined with ids that come twice")
+        return self._take([position[i] for i in ids])
+
+    def select(self, ids: Sequence[str]) -> Self:
+        """Return the predictions of `ids` only, in that order.
+
+        Raises
+        ------
+        InputError
+            If an id is missing; the message names them.
+        """
+        position = {name: row for row, name in enumerate(self.ids)}
+        missing = [i for i in ids if i not in position]
+        if missing:
+            raise InputError(
+                f"{self.source}: no row for {_some(missing)}; "
+                f"expected predictions of all {len(ids)} clips"
+            )
+        return self._take([position[i] for i in ids])
+
+    def like(self, ids: Sequence[str], proba: object) -> Self:
+        """Return predictions of the same kind and labels for other clips."""
+        return type(self)(ids, self.labels, proba, hard=self.hard, source=self.source)
+
+    def _take(self, rows: Sequence[int]) -> Self:
+        return self.like([self.ids[row] for row in rows], self.proba[list(rows)])
+
+    def reorder(self, labels: Sequence[str]) -> Predictions:
+        """Return the predictions with the columns in the order of `labels`, the same set.
+
+        Raises
+        ------
+        InputError
+            If the label sets differ; the message names the difference.
+
+        Examples
+        --------
+        >>> Predictions(["a"], ["x", "y"], [[0.2, 0.8]]).reorder(["y", "x"]).proba.tolist()
+        [[0.8, 0.2]]
+        """
+        labels = tuple(labels)
+        if labels == self.labels:
+            return self
+        if self.hard and set(self.labels) < set(labels):
+            # Labels alone do not tell which classes a system knows: it never chose the others.
+            return Predictions.one_hot(self.ids, labels, self.label, source=self.source)
+        if set(labels) != set(self.labels) or len(labels) != len(self.labels):
+            mine = sorted(set(self.labels) - set(labels))
+            theirs = sorted(set(labels) - set(self.labels))
+            raise InputError(
+                f"{self.source}: labels {', '.join(self.labels)}; expected {', '.join(labels)}"
+                + (f"; too many: {', '.join(mine)}" if mine else "")
+                + (f"; missing: {', '.join(theirs)}" if theirs else "")
+                + (f".{nearest(mine[0], theirs)}" if mine and theirs else "")
+                + ". Name the pairs in a map (rename) if they mean the same"
+            )
+        columns = [self.labels.index(label) for label in labels]
+        proba = self.proba[:, columns]
+        return type(self)(self.ids, labels, proba, hard=self.hard, source=self.source)
+
+    def renamed(self, names: Mapping[str, str]) -> Predictions:
+        """Return the predictions with labels renamed; names that are not there are no error."""
+        labels = [names.get(label, label) for label in self.labels]
+        return type(self)(self.ids, labels, self.proba, hard=self.hard, source=self.source)
+
+    @classmethod
+    def one_hot(
+        cls,
+        ids: Iterable[str],
+        labels: Sequence[str],
+        chosen: Iterable[str],
+        *,
+        source: str = "predictions",
+    ) -> Predictions:
+        """Return hard predictions: all weight on the label that was chosen."""
+        position = {label: column for column, label in enumerate(labels)}
+        ids, chosen = list(ids), list(chosen)
+        proba = np.zeros((len(ids), len(labels)))
+        for row, label in enumerate(chosen):
+            if label not in position:
+                raise InputError(
+                    f"{source}: {ids[row]!r} has the label {label!r}; expected one of "
+                    f"{', '.join(labels)}.{nearest(label, labels)}"
+                )
+            proba[row, position[label]] = 1
+        return cls(ids, labels, proba, hard=True, source=source)
+
+    @classmethod
+    def read(
+        cls,
+        path: str | PathLike[str],
+        labels: Sequence[str] | None = None,
+        rename: Mapping[str, str] | None = None,
+    ) -> Predictions:
+        """Read a `pred.csv`, also one made elsewhere.
+
+        Parameters
+        ----------
+        path
+            A CSV (commas or semicolons) or TSV file: `id`, one probability column per class and,
+            if it likes, `label`. With `label` alone the predictions are hard. A `label` has to be
+            the most probable. Probabilities with two to four decimals may miss 1 by as much as
+            rounding explains.
+        labels
+            The label set and order wanted. Columns that are not among them are an error.
+        rename
+            Label names of the file mapped to those of the task, e.g. ``{"angry": "anger"}``.
+
+        Raises
+        ------
+        InputError
+            If the file is no such table; the message names file, line and what was expected.
+        """
+        path = Path(path)
+        rename = rename or {}
+        try:
+            text = path.read_bytes().decode("utf-8-sig")
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{path} cannot be read as predictions: {error}") from error
+        first = text.partition("\n")[0]
+        semicolons = ";" in first and "," not in first
+        delimiter = "\t" if path.suffix == ".tsv" else ";" if semicolons else ","
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        try:
+            rows = [(lines.line_num, row) for row in lines if row]
+        except csv.Error as error:
+            raise InputError(f"{path}: line {lines.line_num}: {error}") from error
+        header = [restored(name.strip()) for name in rows[0][1]] if rows else []
+        if "id" not in header:
+            raise InputError(
+                f"{path}: columns {header or 'none'}; expected id,label and one column per class. "
+                "Name the column with the ids of the clips id"
+            )
+        if twice := [name for name, count in Counter(header).items() if count > 1]:
+            raise InputError(f"{path}: columns {', '.join(twice)} come twice; expected each once")
+        if "" in header:
+            raise InputError(
+                f"{path}: column {header.index('') + 1} has no name, as the index that pandas "
+                "writes; name it, or write the file with index=False"
+            )
+        if len(rows) < 2:
+            raise InputError(f"{path}: 0 rows; expected one row per clip")
+        for line, row in rows[1:]:
+            if len(row) != (width := len(header)):
+                raise InputError(f"{path}: line {line} has {len(row)} cells; expected {width}")
+        cells = {name: [restored(row[c]) for _, row in rows[1:]] for c, name in enumerate(header)}
+        given = [name for name in header if name not in ("id", "label")]
+        chosen = [rename.get(name, name) for name in cells["label"]] if "label" in cells else None
+        if not given:
+            if chosen is None:
+                raise InputError(f"{path}: only ids; expected a label or one column per class")
+            return cls.one_hot(cells["id"], labels or sorted(set(chosen)), chosen, source=str(path))
+        proba = np.empty((len(rows) - 1, len(given)))
+        for column, name in enumerate(given):
+            for row, cell in enumerate(cells[name]):
+                try:
+                    proba[row, column] = float(cell)
+                except ValueError:
+                    raise InputError(
+                        f"{path}: line {rows[row + 1][0]}, column {name!r}: {cell!r}; "
+                        "expected a number"
+                    ) from None
+        cls._rounded([row for _, row in rows[1:]], [header.index(n) for n in given], proba)
+        names = [rename.get(name, name) for name in given]
+        result = cls(cells["id"], names, proba, source=str(path))
+        if labels is not None:
+            result = result.reorder(labels)
+        if chosen is not None:
+            result._agree(chosen)
+        return result
+
+    def _agree(self, chosen: Sequence[str]) -> None:
+        position = {label: column for column, label in enumerate(self.labels)}
+        best = self.proba.max(axis=1)
+        for row, label in enumerate(chosen):
+            column = position.get(label)
+            if column is None or self.proba[row, column] < best[row] - 1e-6:
+                raise InputError(
+                    f"{self.source}: {self.ids[row]!r} has the label {label!r} but its largest "
+                    f"probability is that of {self.label[row]!r}; expected the most probable "
+                    "class. Correct the file, or drop the label column"
+                )
+
+    @staticmethod
+    def _rounded(rows: Sequence[Sequence[str]], columns: Sequence[int], values: np.ndarray) -> None:
+        undo_rounding(rows, columns, values)
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write `pred.csv`: id, label, one column per class; digits and ids read back equal.
+
+        Examples
+        --------
+        >>> import tempfile, pathlib
+        >>> path = pathlib.Path(tempfile.mkdtemp()) / "pred.csv"
+        >>> Predictions(["a"], ["no", "yes"], [[0.25, 0.75]]).write(path)
+        >>> print(path.read_text(), end="")
+        id,label,no,yes
+        a,yes,0.25,0.75
+        >>> Predictions.read(path).proba.tolist()
+        [[0.25, 0.75]]
+        """
+        check_columns(self.labels, path)
+        check_characters(names := "".join([*self.ids, *self.labels]), path)
+        with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+            quoting = csv.QUOTE_ALL if "\r" in names else csv.QUOTE_MINIMAL
+            writer = csv.writer(file, lineterminator="\n", quoting=quoting)
+            writer.writerow(["id", *self.columns])
+            writer.writerows([defused(name), *self.cells(label, row)] for name, label, row in self)
+
+
+def _digits(value: float) -> str:
+    return str(int(value)) if math.isfinite(value) and value in (0.0, 1.0) else repr(value)
+
+
+def _some(ids: Sequence[str]) -> str:
+    return listed([repr(i) for i in ids])

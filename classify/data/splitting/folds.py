@@ -1,0 +1,212 @@
+"""Deal clips into parts of given shares, alike in their labels, without dividing a group.
+
+Where a clip or a speaker goes depends on its name and a key, not on its place in the table.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+
+from ....cache.errors import InputError
+
+DRAWS, DRAWN = 1024, 4_000_000  # draws of one stratum, and numbers drawn for it, at most
+LEAST = 1e-6  # of the loss: nearer to the shares is not better
+
+
+def deal_clips(
+    labels: np.ndarray, names: Sequence[str] | np.ndarray, shares: Sequence[float], key: str
+) -> np.ndarray:
+    """Deal single clips so that each part has its share of each label.
+
+    Parameters
+    ----------
+    labels
+        Label code of each clip, `(clips,)`.
+    names
+        Id of each clip, `(clips,)`; with `key` it decides where a clip goes.
+    shares
+        Share of each part; together 1. A share of 0 is an empty part.
+    key
+        Another key gives another division.
+
+    Returns
+    -------
+    parts
+        Part of each clip, `(clips,)`.
+
+    Raises
+    ------
+    InputError
+        If a part with a share above 0 would get no clip.
+
+    Examples
+    --------
+    >>> names = [f"clip-{number}" for number in range(10)]
+    >>> parts = deal_clips(np.array([0] * 8 + [1] * 2), names, [0.5, 0.5], "0")
+    >>> [np.bincount(parts[labels]).tolist() for labels in (slice(0, 8), slice(8, 10))]
+    [[4, 4], [1, 1]]
+    """
+    shares_ = _checked(shares)
+    order = np.argsort([_hashed(key, name) for name in names], kind="stable")
+    parts = np.empty(len(labels), dtype=np.int64)
+    debt = np.zeros(len(shares_))  # what rounding kept from a part is paid with the next label
+    for label in np.unique(labels):
+        rows = order[labels[order] == label]
+        wanted = shares_ * len(rows) + debt
+        counts = np.floor(np.maximum(wanted, 0)).astype(int)
+        while counts.sum() > len(rows):
+            counts[np.argmax(counts - wanted)] -= 1
+        while counts.sum() < len(rows):
+            counts[np.argmax(np.where(shares_ > 0, wanted - counts, -np.inf))] += 1
+        debt = wanted - counts
+        parts[rows] = np.repeat(np.arange(len(shares_)), counts)
+    _refuse_empty(np.bincount(parts, minlength=len(shares_)), shares_, "clips")
+    return parts
+
+
+def deal_groups(
+    labels: np.ndarray,
+    groups: Sequence[str] | np.ndarray,
+    shares: Sequence[float],
+    key: str,
+    *,
+    strata: Sequence[str] | np.ndarray | None = None,
+) -> np.ndarray:
+    """Deal whole groups so that each part comes near its share of each label.
+
+    A group's part is drawn from a hash of its name, never of its place among the others; of many
+    draws the first of the best ones is taken, by sizes on a coarse scale. So a clip more or less
+    hardly ever moves another, and a new corpus (stratum) moves none of the old ones.
+
+    Parameters
+    ----------
+    labels
+        Label code of each clip, `(clips,)`; or several codes, `(clips, variables)`, each of which
+        every part should have its share of.
+    groups
+        Name of each clip's group, `(clips,)`.
+    shares
+        Share of each part; together 1.
+    key
+        Another key gives another division.
+    strata
+        What is divided on its own, for instance the corpus of each clip, `(clips,)`.
+
+    Returns
+    -------
+    parts
+        Part of each clip, `(clips,)`.
+
+    Raises
+    ------
+    InputError
+        If there are fewer groups than parts with a share above 0.
+
+    Examples
+    --------
+    >>> groups = np.repeat(list("abcdefghij"), 6)
+    >>> parts = deal_groups(np.tile([0, 1, 2], 20), groups, [0.7, 0.1, 0.2], "0")
+    >>> np.bincount(parts).tolist()
+    [42, 6, 12]
+    """
+    shares_ = _checked(shares)
+    names, first, code = np.unique(
+        np.asarray(groups).astype(str), return_index=True, return_inverse=True
+    )
+    variables = np.asarray(labels).reshape(len(code), -1).T
+    used = np.flatnonzero(shares_ > 0)
+    if len(names) < len(used):
+        raise InputError(
+            f"{len(names)} groups for {len(used)} parts; expected at least one group in each. "
+            "Set dev_size=0, or use scheme='stratified'"
+        )
+    counts = np.hstack([_counts(code, v) for v in [*variables, np.zeros_like(code)]])
+    stratum = np.zeros(len(names), str) if strata is None else np.asarray(strata).astype(str)[first]
+    chosen = np.empty(len(names), dtype=np.int64)
+    for name in np.unique(stratum):
+        own = stratum == name
+        chosen[own] = _draw(counts[own], names[own], shares_[used], f"{key}\0{name}")
+    weight = 1 / counts.sum(axis=0) ** 2
+    target = shares_[used, None] * counts.sum(axis=0)
+    have = np.stack([counts[chosen == part].sum(axis=0) for part in range(len(used))])
+    _fill_empty(chosen, have, counts, target, weight)
+    return used[chosen][code]
+
+
+def _draw(counts: np.ndarray, names: np.ndarray, shares: np.ndarray, key: str) -> np.ndarray:
+    """Return the part of each group `(groups,)`: the first of the best draws."""
+    # on a coarse scale one clip changes nothing, as a rule; the last column is the group's size
+    base = np.r_[np.full(counts.shape[1] - 1, 2.0), 1.0]
+    sizes = np.where(counts > 0, np.exp(base * np.round(np.log(np.maximum(counts, 1)) / base)), 0)
+    sizes = sizes[:, sizes.any(axis=0)]
+    total = sizes.sum(axis=0)
+    draws = int(np.clip(DRAWN // len(names), 8, DRAWS))
+    uniform = np.stack(
+        [np.random.default_rng(_hashed(key, name)).random(draws) for name in names], axis=1
+    )
+    parts = np.searchsorted(np.cumsum(shares)[:-1], uniform.ravel(), side="right")
+    parts = parts.reshape(uniform.shape)
+    loss, empty = np.zeros(draws), np.zeros(draws, dtype=int)
+    for part, share in enumerate(shares):
+        here = parts == part
+        loss += ((here @ sizes - share * total) ** 2) @ (1 / total**2)
+        empty += ~here.any(axis=1)
+    level = np.round(np.log2(np.maximum(loss, LEAST)))
+    return parts[np.lexsort((np.arange(draws), level, empty))[0]]
+
+
+def _hashed(key: str, name: str) -> int:
+    digest = hashlib.blake2b(f"{key}\0{name}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "big")
+
+
+def _counts(groups: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Return the clips of each group and value, `(groups, values)`; one value gives the sizes."""
+    _, codes = np.unique(codes, return_inverse=True)
+    table = np.zeros((groups.max() + 1, codes.max() + 1))
+    np.add.at(table, (groups, codes), 1)
+    return table
+
+
+def _fill_empty(
+    chosen: np.ndarray,
+    have: np.ndarray,
+    counts: np.ndarray,
+    target: np.ndarray,
+    weight: np.ndarray,
+) -> None:
+    """Give an empty part the group that costs least, in place."""
+    for part in range(len(have)):
+        if (chosen == part).any():
+            continue
+        sizes = np.bincount(chosen, minlength=len(have))
+        movable = np.flatnonzero(sizes[chosen] > 1)
+        moved = counts[movable]
+        left = have[chosen[movable]] - moved - target[chosen[movable]]
+        cost = ((left**2) @ weight) + (((moved - target[part]) ** 2) @ weight)
+        cost -= ((have[chosen[movable]] - target[chosen[movable]]) ** 2) @ weight
+        group = movable[int(np.argmin(cost))]
+        have[chosen[group]] -= counts[group]
+        have[part] += counts[group]
+        chosen[group] = part
+
+
+def _checked(shares: Sequence[float]) -> np.ndarray:
+    values = np.asarray(shares, dtype=float)
+    if (values < 0).any() or not np.isclose(values.sum(), 1) or values[0] <= 0:
+        raise InputError(
+            f"shares of train, dev and test {values.round(4).tolist()}; expected numbers from 0 to "
+            "1 that leave something for train"
+        )
+    return values
+
+
+def _refuse_empty(counts: np.ndarray, shares: np.ndarray, what: str) -> None:
+    if ((counts == 0) & (shares > 0)).any():
+        raise InputError(
+            f"{int(counts.sum())} {what} dealt in shares {shares.round(4).tolist()} leave a part "
+            f"empty ({counts.tolist()}); expected more {what}, or a share of 0"
+        )

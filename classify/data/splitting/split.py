@@ -1,0 +1,89 @@
+"""One division of clips into train, dev and test: its hash, its file, its counts."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..escape import defused
+from . import leaks
+
+if TYPE_CHECKING:
+    from ....cache.manifest import Manifest
+
+PARTS = ("train", "dev", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """One division of the clips.
+
+    Attributes
+    ----------
+    train, dev, test
+        The parts; dev may be empty, train and test never are.
+    scheme
+        How it was made.
+    name
+        What tells it from its sisters: "fold 2", "deu"; blank where there is one.
+    warnings
+        What the leak checks found and was asked for by name, and what could not be checked.
+    """
+
+    train: Manifest
+    dev: Manifest
+    test: Manifest
+    scheme: str
+    name: str = ""
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def parts(self) -> dict[str, Manifest]:
+        """The parts by name."""
+        return {"train": self.train, "dev": self.dev, "test": self.test}
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 (hex) of which id is in which part; the order of rows does not count."""
+        digest = hashlib.sha256()
+        for row in sorted(self._rows()):
+            digest.update(("\0".join(row) + "\n").encode())
+        return digest.hexdigest()
+
+    def write(self, path: str | PathLike[str]) -> None:
+        """Write `split.csv`: id and part of each clip."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerow(["id", "split"])
+            writer.writerows(map(defused, row) for row in self._rows())
+
+    def describe(self) -> dict[str, Any]:
+        """Return hash, warnings and, for each part, clips, speakers and labels, for reports."""
+        parts = {
+            name: {
+                "clips": len(clips),
+                "speakers": len(set(leaks.speakers(clips)) - {""}),
+                "labels": dict(sorted(Counter(clips["label"]).items())),
+            }
+            for name, clips in self.parts.items()
+        }
+        return {
+            "scheme": self.scheme,
+            "name": self.name,
+            "hash": self.hash,
+            "parts": parts,
+            "warnings": list(self.warnings),
+        }
+
+    def _rows(self) -> Iterator[tuple[str, str]]:
+        for part, clips in self.parts.items():
+            for clip_id in clips.ids:
+                yield clip_id, part

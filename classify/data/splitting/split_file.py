@@ -1,0 +1,136 @@
+"""Read a `split.csv`: which clip is in which part, in one division or in several folds."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Collection, Iterator
+from pathlib import Path
+
+from ....cache.errors import InputError, listed, nearest
+from ..escape import restored
+
+__all__ = ["PARTS", "PART_NAMES", "line_of", "read_split_file"]
+
+PARTS = ("train", "dev", "test")
+#: what the parts are called elsewhere
+PART_NAMES = {
+    **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
+    **dict.fromkeys(("dev", "development", "val", "valid", "validation", "devel"), "dev"),
+    **dict.fromkeys(("test", "tst", "eval", "evaluation"), "test"),
+}
+
+Folds = dict[str, dict[str, str]]
+
+
+def read_split_file(path: str | Path, known: Collection[str] | None = None) -> Folds:
+    r"""Return the part of each clip, by fold.
+
+    Parameters
+    ----------
+    path
+        Table with the columns id and split, and fold where there are several.
+    known
+        If given, ids that there are: another one is an error.
+
+    Returns
+    -------
+    folds
+        Fold -> id -> train, dev or test; one fold, "", without the column.
+
+    Raises
+    ------
+    InputError
+        No such table, a part of another name, an id that is not known, stands in two parts of a
+        fold, is missing in a fold or is tested in two; with file and line.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp()) / "split.csv"
+    >>> _ = path.write_text("id,split\na,train\nb,test\n")
+    >>> read_split_file(path, ["a", "b"])
+    {'': {'a': 'train', 'b': 'test'}}
+    """
+    path = Path(path)
+    folds: Folds = {}
+    tested: dict[str, str] = {}
+    known = None if known is None else set(known)
+    unknown: dict[str, int] = {}
+    for number, clip, part, fold in _rows(path):
+        here = folds.setdefault(fold, {})
+        if here.setdefault(clip, part) != part:
+            where = f" of fold {fold!r}" if fold else ""
+            more = "" if fold else ". Folds are told apart by a third column, fold"
+            raise _wrong(
+                path,
+                number,
+                f"clip {clip!r} is in {here[clip]} and in {part}{where}; expected each clip in "
+                f"one part{more}",
+            )
+        if part == "test" and tested.setdefault(clip, fold) != fold:
+            raise _wrong(
+                path,
+                number,
+                f"clip {clip!r} is in test of the folds {tested[clip]!r} and {fold!r}; expected "
+                "each clip in test once. Give repeats one file each",
+            )
+        if known is not None and clip not in known:
+            unknown.setdefault(clip, number)
+    if not folds:
+        raise InputError(f"{path} has no rows; expected one for each clip")
+    if known is not None and unknown:
+        first, number = next(iter(unknown.items()))
+        raise _wrong(
+            path,
+            number,
+            f"{len(unknown)} ids are not in the manifest: {listed(list(unknown))}."
+            f"{nearest(first, list(known))}",
+        )
+    _check_complete(path, folds)
+    return folds
+
+
+def line_of(path: str | Path, clip: str) -> int:
+    """Return the first line of a split file that names a clip."""
+    return next(number for number, name, *_ in _rows(Path(path)) if name == clip)
+
+
+def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
+    """Yield line, id, part and fold of each row."""
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            table = csv.DictReader(file)
+            if {"id", "split"} - set(table.fieldnames or ()):
+                raise InputError(
+                    f"{path} has the columns {', '.join(table.fieldnames or ()) or '(none)'}; "
+                    f"expected id and split, and fold where there are several folds"
+                )
+            for row in table:
+                clip, name = restored(row["id"] or ""), (row["split"] or "").strip()
+                part = PART_NAMES.get(name.casefold())
+                if not clip:
+                    raise _wrong(path, table.line_num, "no id; expected one in each row")
+                if part is None:
+                    expected = f"expected train, dev or test.{nearest(name, PARTS)}"
+                    raise _wrong(path, table.line_num, f"split is {name!r}; {expected}")
+                yield table.line_num, clip, part, restored(row.get("fold") or "")
+    except OSError as error:
+        raise InputError(f"split file {path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a split file: {error}") from error
+
+
+def _check_complete(path: Path, folds: Folds) -> None:
+    everyone = {clip: fold for fold, here in folds.items() for clip in here}
+    for fold, here in folds.items():
+        if missing := sorted(set(everyone) - set(here)):
+            raise _wrong(
+                path,
+                line_of(path, missing[0]),
+                f"clip {missing[0]!r} is in fold {everyone[missing[0]]!r} and not in fold "
+                f"{fold!r}; expected each clip in one part of each fold",
+            )
+
+
+def _wrong(path: Path, number: int, what: str) -> InputError:
+    return InputError(f"{path}, line {number}: {what}")

@@ -1,0 +1,233 @@
+"""The content of a task file: strict, and with every label as the text that was written.
+
+YAML takes ``no`` for false, ``01`` for 1 and ``null`` for nothing. In a task file all of them are
+labels, as they are written; only a corpus may map a raw label to ``null``, which leaves it out. A
+mapping that Python passes has lost what was written: there such a value is an error.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from ...cache.commands.terminal import HIDDEN
+from ...cache.errors import InputError, check_characters, nearest
+from .located_yaml import Located
+
+KEYS = (
+    "name", "version", "extends", "vocabulary", "labels", "leave_out", "synonyms", "corpora",
+    "values", "ignore_case",
+)  # fmt: skip
+BOOKS = ("emotions", "sentiments")
+NUMBERS = "regression"  # the other type of task: see affekt.classify.dimensions
+
+
+def is_numeric(spec: Mapping[str, Any], source: str) -> bool:
+    """Whether a task is of numbers on scales, by its key `type`.
+
+    Raises
+    ------
+    InputError
+        Another type; or dimensions in a task of labels.
+    """
+    kind = spec.get("type")
+    if kind not in (None, NUMBERS):
+        raise InputError(
+            f"{source}: type is {kind!r}; expected {NUMBERS}, or no type for a task of labels."
+            f"{nearest(str(kind), [NUMBERS])}"
+        )
+    if kind != NUMBERS and "dimensions" in spec:
+        raise InputError(f"{source}: dimensions are of a task of numbers; say type: {NUMBERS}")
+    return kind == NUMBERS
+
+
+def spec_of(top: Located) -> dict[str, Any]:
+    """Return the content of a task file, labels as they are written.
+
+    Raises
+    ------
+    InputError
+        An unknown key or a value of another kind; with file and line.
+    """
+    if isinstance(top.value, dict) and {"type", "dimensions"} & top.value.keys():
+        return top.plain()
+    keys = top.mapping("the task file", KEYS)
+    spec: dict[str, Any] = {}
+    for key, item in keys.items():
+        if key == "labels":
+            table = isinstance(item.value, dict)
+            spec[key] = _table(item, "labels") if table else _words(item, "labels")
+        elif key in ("leave_out", "vocabulary"):
+            spec[key] = _words(item, key)
+        elif key == "synonyms":
+            spec[key] = _table(item, key)
+        elif key == "corpora":
+            spec[key] = {
+                name: {raw: _target(label) for raw, label in own.mapping(name).items()}
+                for name, own in item.mapping(key).items()
+            }
+        elif key == "values":
+            spec[key] = {label: _number(value, label) for label, value in item.mapping(key).items()}
+        elif key == "ignore_case":
+            spec[key] = item.flag(key)
+        elif key == "version":
+            spec[key] = item.number(key, whole=True)
+        else:
+            spec[key] = _word(item, key)
+    return spec
+
+
+def check_spec(spec: Mapping[str, Any], source: str) -> None:
+    """Check the kinds of what a task is made of, wherever it is from.
+
+    Raises
+    ------
+    InputError
+        An unknown key, a text where a list has to be, or a label that is not text.
+    """
+    for key in spec:
+        if key not in KEYS:
+            raise InputError(f"{source}: unknown key {key!r}.{nearest(str(key), KEYS)}")
+    labels = spec.get("labels")
+    for label, raws in _items(labels, "labels", source):
+        _check_text(label, "label", source)
+        for raw in _listed(raws, f"label {label}", source):
+            _check_text(raw, f"a raw label of {label}", source)
+    for raw in _listed(spec.get("leave_out"), "leave_out", source):
+        _check_text(raw, "a label of leave_out", source)
+    for book in _listed(spec.get("vocabulary"), "vocabulary", source):
+        if book not in BOOKS:
+            raise InputError(f"{source}: vocabulary {book!r}; expected {' or '.join(BOOKS)}")
+    for word, others in _mapping(spec.get("synonyms"), "synonyms", source).items():
+        for other in [word, *_listed(others, f"synonyms of {word}", source)]:
+            _check_text(other, "a synonym", source)
+    for name, own in _mapping(spec.get("corpora"), "corpora", source).items():
+        for raw, label in _mapping(own, f"corpora: {name}", source).items():
+            _check_text(raw, f"a raw label of {name}", source)
+            if label is not None:
+                _check_text(label, f"the label of {raw} in {name}", source)
+    for label, value in _mapping(spec.get("values"), "values", source).items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value):
+            raise InputError(f"{source}: the value of {label} is {value!r}; expected a number")
+
+
+def check_label(label: object, source: str) -> None:
+    """Check that a task's label can head a column of ``pred.csv`` and be read back.
+
+    Raises
+    ------
+    InputError
+    """
+    if not isinstance(label, str) or not label.strip():
+        raise InputError(f"{source}: the label {label!r} is blank; expected a text")
+    check_characters(label, f"{source}: the label {label!r}")
+    if label in ("id", "label"):
+        raise InputError(
+            f"{source}: a label is called {label!r}, as a column of every prediction file; rename "
+            f"it, such as {label + '_'!r}"
+        )
+    if label != label.strip() or HIDDEN.search(label) or "\n" in label or "\t" in label:
+        raise InputError(
+            f"{source}: the label {label!r} begins or ends with a blank or holds a control "
+            "character; remove it"
+        )
+
+
+def check_columns(
+    labels: Iterable[str],
+    path: object,
+    others: Sequence[str] = ("id", "label"),
+) -> None:
+    """Check that each label can head a column of a file of predictions and be read back.
+
+    Raises
+    ------
+    InputError
+    """
+    for label in labels:
+        if label in others or label != label.strip() or not label:
+            raise InputError(
+                f"{path}: the label {label!r} of this model would not read back from a table, as "
+                "its name is that of another column, or has blanks around it; write .jsonl instead "
+                "(affekt predict -o NAME.jsonl), or rename it with Predictions.renamed"
+            )
+
+
+def _word(item: Located, what: str) -> str:
+    if isinstance(item.value, dict | list):
+        item.fail(f"{what} is {item.plain()!r}; expected a text")
+    if not item.written:
+        item.fail(f"{what} is blank; expected a text")
+    return item.written
+
+
+def _words(item: Located, what: str) -> list[str]:
+    """Return a list of texts; a text alone would be taken for its letters by most readers."""
+    if not isinstance(item.value, list):
+        item.fail(f"{what} is {item.plain()!r}; expected a list: [{item.written or '...'}]")
+    return [_word(one, what) for one in item.value]
+
+
+def _table(item: Located, what: str) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, one in item.mapping(what).items():
+        if isinstance(one.value, list):
+            found[name] = _words(one, name)
+        elif one.value is None:
+            if one.written:
+                one.fail(
+                    f"{name} is {one.written}; quote it if it is a label, or write [] for none"
+                )
+            found[name] = []
+        else:
+            found[name] = [_word(one, name)]
+    return found
+
+
+def _target(item: Located) -> str | None:
+    return None if item.value is None else _word(item, "a label")
+
+
+def _number(item: Located, what: str) -> float:
+    value = item.number(f"the value of {what}")
+    if not math.isfinite(value):
+        item.fail(f"the value of {what} is {value}; expected a finite number")
+    return value
+
+
+def _items(labels: Any, what: str, source: str) -> list[tuple[Any, Any]]:
+    if isinstance(labels, Mapping):
+        return list(labels.items())
+    return [(label, None) for label in _listed(labels, what, source, text=False)]
+
+
+def _mapping(value: Any, what: str, source: str) -> Mapping[Any, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        raise InputError(f"{source}: {what} is {value!r}; expected a mapping (key: value)")
+    return value
+
+
+def _listed(value: Any, what: str, source: str, *, text: bool | None = None) -> list[Any]:
+    """Return a list; a text stands for itself only where a label has one raw label."""
+    if value is None:
+        return []
+    if isinstance(value, str):
+        if text is False or what in ("leave_out", "vocabulary"):
+            raise InputError(f"{source}: {what} is {value!r}; expected a list: [{value}]")
+        return [value]
+    if isinstance(value, Mapping) or not hasattr(value, "__iter__"):
+        raise InputError(f"{source}: {what} is {value!r}; expected a list")
+    return list(value)
+
+
+def _check_text(value: Any, what: str, source: str) -> None:
+    if isinstance(value, bool) or value is None or not isinstance(value, str | int):
+        raise InputError(
+            f"{source}: {what} is {value!r}, expected text: quote it"
+            " (no, yes, on, off, null and dates are not text for YAML)"
+        )
+    check_characters(str(value), f"{source}: {what}")

@@ -1,0 +1,143 @@
+"""What raw labels mean: the shipped vocabulary, corpus codes and the content of a task file."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import yaml
+
+from ...cache.errors import InputError, nearest
+
+if TYPE_CHECKING:
+    from ...cache.manifest import Manifest
+    from .task import Task
+
+
+class Resolved(NamedTuple):
+    """The parts of a task after every synonym was written out."""
+
+    labels: tuple[str, ...]
+    map: dict[str, str | None]
+    corpora: dict[str, dict[str, str | None]]
+    values: dict[str, float]
+    ignore_case: bool
+    version: int
+
+
+@cache
+def shipped() -> dict[str, Any]:
+    """Return the content of `tasks.yaml`."""
+    return yaml.safe_load(Path(__file__).with_name("tasks.yaml").read_text(encoding="utf-8"))
+
+
+def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
+    """Resolve synonyms and corpus codes, so that one look-up decides.
+
+    Parameters
+    ----------
+    spec
+        Content of a task file: `labels` and what goes with it.
+    source
+        The file, for messages.
+
+    Raises
+    ------
+    InputError
+        If a raw label stands for two labels, or a corpus maps to a label that is not there.
+    """
+    book_of = shipped()
+    words: dict[str, list[str]] = {}
+    vocabulary = spec.get("vocabulary") or []
+    for book in vocabulary:
+        if book not in ("emotions", "sentiments"):
+            raise InputError(f"{source}: vocabulary {book!r}; expected emotions or sentiments")
+        for word, others in book_of[book].items():
+            words.setdefault(word, []).extend(others)
+    for word, others in (spec.get("synonyms") or {}).items():
+        words.setdefault(_text(word), []).extend([others] if isinstance(others, str) else others)
+    fold = bool(spec.get("ignore_case", False))
+
+    def spellings(raw: object) -> list[str]:
+        found = [_text(raw), *map(_text, words.get(_text(raw), []))]
+        return [word.strip().casefold() for word in found] if fold else found
+
+    labels = spec["labels"]
+    table = labels if isinstance(labels, Mapping) else {label: [] for label in labels}
+    mapping: dict[str, str | None] = {}
+
+    def put(raw: object, label: str | None) -> None:
+        for word in spellings(raw):
+            if mapping.setdefault(word, label) != label:
+                raise InputError(
+                    f"{source}: {word!r} stands for both {mapping[word] or 'leave_out'!r} "
+                    f"and {label or 'leave_out'!r}; expected one"
+                )
+
+    for label, raws in table.items():
+        for raw in [label, *([raws] if isinstance(raws, str) else raws or [])]:
+            put(raw, _text(label))
+    for raw in spec.get("leave_out") or []:
+        put(raw, None)
+
+    for word, others in (spec.get("synonyms") or {}).items():
+        if spellings(word)[0] not in mapping:
+            given = [others] if isinstance(others, str) else others
+            known = [other for other in given if spellings(other)[0] in mapping]
+            first = "; the word that the task knows comes first"
+            hint = f"{first}: {{{known[0]}: [{_text(word)}]}}" if known else ""
+            raise InputError(
+                f"{source}: synonyms of {_text(word)!r}, which stands for no label"
+                f"{hint}.{nearest(_text(word), mapping)}"
+            )
+    names = tuple(_text(label) for label in table)
+    corpora: dict[str, dict[str, str | None]] = {}
+    if "emotions" in vocabulary:
+        for corpus, codes in book_of["codes"].items():
+            corpora[corpus] = {
+                (code.casefold() if fold else code): mapping[word]
+                for code, word in codes.items()
+                if word in mapping
+            }
+    for corpus, own in (spec.get("corpora") or {}).items():
+        for raw, label in own.items():
+            if label is not None and _text(label) not in names:
+                raise InputError(
+                    f"{source}: {corpus} maps {raw!r} to {label!r}; expected one of "
+                    f"{', '.join(names)}, or null for left out.{nearest(_text(label), names)}"
+                )
+            target = corpora.setdefault(_text(corpus).casefold(), {})
+            for word in spellings(raw):
+                target[word] = None if label is None else _text(label)
+    values = {_text(label): float(value) for label, value in (spec.get("values") or {}).items()}
+    if values and set(values) != set(names):
+        raise InputError(f"{source}: `values` names {sorted(values)}; expected {sorted(names)}")
+    version = int(spec.get("version", book_of["version"] if vocabulary else 1))
+    return Resolved(names, mapping, corpora, values, fold, version)
+
+
+def _text(word: object) -> str:
+    return unicodedata.normalize("NFC", str(word))
+
+
+def unknown_labels(task: Task, unknown: Mapping[str, list[int]], clips: Manifest) -> str:
+    """Return the message for raw labels that a task does not know: raw label to its rows."""
+    known = sorted(task.map)
+    parts = []
+    for raw, rows in list(unknown.items())[:10]:
+        name = repr(raw) if raw else "blank"
+        plural = "row" if len(rows) == 1 else "rows"
+        hint = nearest(raw.strip().casefold(), known) if raw else ""
+        parts.append(f"  {name} ({len(rows)} {plural}, first in line {clips.line(rows[0])}).{hint}")
+    more = f"\n  and {len(unknown) - 10} more" if len(unknown) > 10 else ""
+    noun = "a label" if len(unknown) == 1 else f"{len(unknown)} labels"
+    return (
+        f"{clips.source}: the task {task.name!r} does not know {noun}:\n"
+        + "\n".join(parts)
+        + more
+        + f"\nExpected labels of {', '.join(task.labels)}. Correct the manifest, or map them "
+        f"in a task file (extends: {task.name}, with synonyms, leave_out or ignore_case)."
+    )

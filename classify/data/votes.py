@@ -1,0 +1,363 @@
+"""Soft labels: what several raters said of a clip, to train on and to score against.
+
+Two ways to write them in a manifest: one column per class (`votes:anger`, `votes:joy`, ...), or
+JSON in the label column (`{"anger": 3, "joy": 1}`). Counts and shares are both fine. A third one is
+a table of its own, one row for each vote. `with_votes` brings any of the columns and tables into
+columns of the task's labels, which a run trains on.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...cache.errors import InputError, listed
+from ...cache.manifest import Manifest
+
+if TYPE_CHECKING:
+    from .predictions import Predictions
+    from .task import Task
+
+__all__ = ["Votes", "compare_votes", "read_votes", "score_votes", "task_votes", "with_votes"]
+
+PREFIX = "votes:"
+MAPPED = "votes of "  # columns of the task's labels, as `with_votes` makes them
+MEASURES = ("brier", "kl", "jsd")
+
+
+@dataclass(frozen=True)
+class Votes:
+    """How raters labelled each clip.
+
+    Attributes
+    ----------
+    ids : list of str
+    classes : tuple of str
+    counts : ndarray of shape (clips, classes), float64
+        Votes, or shares of votes; every row has some.
+    """
+
+    ids: list[str]
+    classes: tuple[str, ...]
+    counts: np.ndarray
+
+    @property
+    def shares(self) -> np.ndarray:
+        """Distributions (clips, classes); rows sum to 1."""
+        return self.counts / self.counts.sum(axis=1, keepdims=True)
+
+
+def read_votes(clips: Manifest, classes: Sequence[str] | None = None) -> Votes:
+    """Read the votes of each clip from `votes:` columns, or from JSON in the label column.
+
+    Parameters
+    ----------
+    clips : Manifest
+    classes : sequence of str, optional
+        The classes and their order; by default all that are voted for, sorted.
+
+    Returns
+    -------
+    Votes
+
+    Raises
+    ------
+    InputError
+        No votes, numbers below 0, a clip without any vote, or a class that is not expected.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> clips = Manifest.from_rows([
+    ...     {"id": "a", "text": "oh", "label": '{"joy": 3, "fear": 1}'},
+    ...     {"id": "b", "text": "no", "label": '{"fear": 2}'},
+    ... ])
+    >>> votes = read_votes(clips)
+    >>> votes.classes, votes.shares.tolist()
+    (('fear', 'joy'), [[0.25, 0.75], [1.0, 0.0]])
+    """
+    columns = [name for name in clips.columns if name.startswith(PREFIX)]
+    if columns:
+        rows = [
+            {name[len(PREFIX) :]: clips[name][i] for name in columns if clips[name][i] != ""}
+            for i in range(len(clips))
+        ]
+    else:
+        rows = [_from_json(text, clips, i) for i, text in enumerate(clips["label"])]
+    found = sorted({name for row in rows for name in row})
+    names = tuple(found if classes is None else classes)
+    unknown = [name for name in found if name not in names]
+    if unknown:
+        raise InputError(f"votes for {listed(unknown)}; expected {', '.join(names)}")
+    counts = np.zeros((len(rows), len(names)))
+    for i, row in enumerate(rows):
+        for name, value in row.items():
+            counts[i, names.index(name)] = _number(value, clips, i)
+    empty = np.flatnonzero(counts.sum(axis=1) <= 0)
+    if len(empty):
+        raise InputError(
+            f"{len(empty)} clips have no vote (first: {clips.source}, line "
+            f"{clips.line(int(empty[0]))}); leave them out or give them one"
+        )
+    return Votes(clips.ids, names, counts)
+
+
+def score_votes(proba: np.ndarray, votes: Votes, *, split_below: float = 0.6) -> dict[str, float]:
+    """Score probabilities against the raters themselves.
+
+    Parameters
+    ----------
+    proba : ndarray of shape (clips, classes)
+        In the order of `votes.ids` and `votes.classes`.
+    votes : Votes
+    split_below : float, default=0.6
+        A clip whose leading class has a smaller share of the votes counts as split.
+
+    Returns
+    -------
+    dict of str to float
+        ``cross_entropy`` (nats, lower is better) of the raters' shares under `proba`, and
+        ``rater_entropy``, the least it can be; ``agreement``: the share of raters who chose the
+        predicted class (0 to 1, higher is better), and ``rater_agreement``, its largest possible
+        value; ``split``: the share of clips on which raters themselves split, with
+        ``agreement_split`` and ``agreement_clear`` on those clips and on the others (NaN where
+        there are none).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> votes = Votes(["a", "b"], ("fear", "joy"), np.array([[1.0, 3.0], [2.0, 2.0]]))
+    >>> scores = score_votes(np.array([[0.25, 0.75], [0.5, 0.5]]), votes)
+    >>> round(scores["agreement"], 3), round(scores["cross_entropy"] - scores["rater_entropy"], 3)
+    (0.625, 0.0)
+    """
+    shares = votes.shares
+    if proba.shape != shares.shape:
+        raise InputError(f"probabilities have shape {proba.shape}; expected {shares.shape}")
+    tiny = np.finfo(np.float64).tiny
+    agreed = np.take_along_axis(shares, proba.argmax(axis=1)[:, None], axis=1)[:, 0]
+    split = shares.max(axis=1) < split_below
+    return {
+        "cross_entropy": float(-(shares * np.log(np.maximum(proba, tiny))).sum(axis=1).mean()),
+        "rater_entropy": float(-(shares * np.log(np.maximum(shares, tiny))).sum(axis=1).mean()),
+        "agreement": float(agreed.mean()),
+        "rater_agreement": float(shares.max(axis=1).mean()),
+        "split": float(split.mean()),
+        "agreement_split": float(agreed[split].mean()) if split.any() else float("nan"),
+        "agreement_clear": float(agreed[~split].mean()) if (~split).any() else float("nan"),
+    }
+
+
+def with_votes(clips: Manifest, table: Path | None, task: Task) -> Manifest:
+    """Return the clips with a column of votes for each label of the task.
+
+    Raters' labels are mapped as the task maps labels; votes for what it leaves out do not count.
+    Where the table has no labels, a clip's label is the raters' most frequent one, of equal ones
+    the first in task order.
+
+    Parameters
+    ----------
+    clips : Manifest
+        With columns ``votes:LABEL``, unless there is a table.
+    table : path or None
+        CSV with a row for each vote: ``id``, ``label``, and perhaps ``count``.
+    task : Task
+
+    Raises
+    ------
+    InputError
+        No votes, a label that the task does not know, a number below 0, an id that is not there.
+
+    Examples
+    --------
+    >>> from affekt.classify.data.task import Task
+    >>> rows = [{"id": "a", "text": "oh", "votes:joy": 2, "votes:anger": 1, "votes:surprise": 4}]
+    >>> clips = with_votes(Manifest.from_rows(rows), None, Task.named("valence"))
+    >>> clips["label"].tolist(), task_votes(clips, Task.named("valence")).counts.tolist()
+    (['positive'], [[1.0, 0.0, 2.0]])
+    """
+    rows = _rows_of_columns(clips) if table is None else _rows_of_table(clips, table)
+    counts = np.zeros((len(clips), len(task.labels)))
+    for at, (row, dataset) in enumerate(zip(rows, clips["dataset"], strict=True)):
+        for raw, number in row.items():
+            if number and (label := task.label_of(raw, dataset)) is not None:
+                counts[at, task.labels.index(label)] += number
+    columns = {
+        MAPPED + name: list(map(repr, counts[:, at].tolist()))
+        for at, name in enumerate(task.labels)
+    }
+    if "label" not in clips or not any(clips["label"]):
+        top = [task.labels[at] for at in counts.argmax(axis=1)]
+        given = [name if count else "" for name, count in zip(top, counts.sum(axis=1), strict=True)]
+        columns["label"] = [_raw(task, name) if name else "" for name in given]
+    return clips.with_columns(**columns)
+
+
+def task_votes(clips: Manifest, task: Task) -> Votes:
+    """Return the votes of clips that `with_votes` made, in task order; each has one or more.
+
+    Raises
+    ------
+    InputError
+        A clip without a vote for a label of the task.
+    """
+    columns = [clips[MAPPED + name] for name in task.labels]
+    counts = np.array([[float(cell) for cell in column] for column in columns]).T
+    empty = np.flatnonzero(counts.sum(axis=1) <= 0)
+    if len(empty):
+        raise InputError(
+            f"{len(empty)} clips have a label and no vote for {', '.join(task.labels)} (first: "
+            f"{clips.source}, line {clips.line(int(empty[0]))}); give them one, or leave them out"
+        )
+    return Votes(clips.ids, task.labels, counts)
+
+
+def compare_votes(
+    systems: dict[str, Predictions],
+    votes: Votes,
+    groups: np.ndarray,
+    *,
+    n_resamples: int = 2000,
+    level: float = 0.95,
+    random_state: int = 0,
+) -> dict[str, Any]:
+    """Score systems against what the raters said, with intervals that resample speakers.
+
+    Parameters
+    ----------
+    systems
+        Predictions by name.
+    votes
+        Of the same clips, in any order.
+    groups
+        Group code of each clip of `votes`, `(clips,)`.
+    n_resamples, level, random_state
+        Draws of the bootstrap, coverage aimed at, seed.
+
+    Returns
+    -------
+    result
+        `raters`: mean votes a clip, agreement (share of the leading label), entropy in nats, and
+        the share of clips that are split (below 0.6). `systems`: by name Brier score, Kullback-
+        Leibler divergence from the raters' shares, Jensen-Shannon divergence (nats; all are better
+        if lower, 0 is perfect), and `agreement`, the share of raters who chose the label predicted.
+    """
+    from ..metrics.bootstrap import FEWEST_GROUPS, draws, interval  # brings scipy
+
+    shares, tiny = votes.shares, np.finfo(np.float64).tiny
+    _, codes = np.unique(groups, return_inverse=True)
+    n_groups = int(codes.max()) + 1
+    sizes = np.bincount(codes)
+    counts = np.concatenate(list(draws(np.ones(n_groups, int), n_resamples, random_state, float)))
+    effective = float(sizes.sum() ** 2 / (sizes**2).sum())
+
+    def told(each: np.ndarray) -> dict[str, Any]:
+        sums = np.bincount(codes, each, minlength=n_groups)
+        value = float(each.mean())
+        floor = float(each.std() / np.sqrt(len(each)))
+        low, high = interval(value, counts @ sums / (counts @ sizes), effective, level, floor)
+        known = n_groups >= FEWEST_GROUPS
+        return {"value": value, "interval": [max(low, 0.0), high] if known else [None, None]}
+
+    found: dict[str, Any] = {}
+    for name, given in systems.items():
+        proba = np.maximum(given.reorder(votes.classes).align(votes.ids).proba, tiny)
+        middle = (proba + shares) / 2
+        scores = score_votes(proba, votes)
+        found[name] = {
+            "brier": told(((proba - shares) ** 2).sum(axis=1)),
+            "kl": told(_divergence(shares, proba)),
+            "jsd": told((_divergence(shares, middle) + _divergence(proba, middle)) / 2),
+            **{key: scores[key] for key in ("agreement", "agreement_split", "agreement_clear")},
+        }
+        raters = {key: scores[f"rater_{key}"] for key in ("agreement", "entropy")}
+    raters |= {"split": scores["split"], "votes": float(votes.counts.sum(axis=1).mean())}
+    return {"raters": raters, "systems": found, "clips": len(votes.ids)}
+
+
+def _divergence(p: np.ndarray, q: np.ndarray) -> np.ndarray:
+    """Return the Kullback-Leibler divergence of rows of p from q, in nats, `(clips,)`."""
+    tiny = np.finfo(np.float64).tiny
+    return (p * (np.log(np.maximum(p, tiny)) - np.log(np.maximum(q, tiny)))).sum(axis=1)
+
+
+def _raw(task: Task, label: str) -> str:
+    """Return a raw label that the task maps to a label, so that it can be mapped again."""
+    own = [raw for raw, to in task.map.items() if to == label]
+    return label if label in own else own[0]
+
+
+def _rows_of_columns(clips: Manifest) -> list[dict[str, float]]:
+    columns = [name for name in clips.columns if name.startswith(PREFIX)]
+    if not columns:
+        raise InputError(
+            f"{clips.source} has no columns of votes; expected {PREFIX}anger, {PREFIX}joy, ..., or "
+            "votes: TABLE.csv with the columns id and label, one row for each vote"
+        )
+    return [
+        {n[len(PREFIX) :]: _number(clips[n][i], clips, i) for n in columns if clips[n][i] != ""}
+        for i in range(len(clips))
+    ]
+
+
+def _rows_of_table(clips: Manifest, path: Path) -> list[dict[str, float]]:
+    known: dict[str, Counter[str]] = {clip: Counter() for clip in clips.ids}
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            lines = csv.DictReader(file)
+            missing = {"id", "label"} - set(lines.fieldnames or ())
+            if missing:
+                raise InputError(
+                    f"{path} has the columns {', '.join(lines.fieldnames or ())}; expected id and "
+                    "label, one row for each vote, and perhaps count"
+                )
+            for row in lines:
+                if row["id"] in known:  # a table may be of more clips than take part
+                    try:
+                        count = float(row["count"]) if row.get("count") else 1.0
+                    except ValueError:
+                        count = -1.0
+                    if not 0 <= count < float("inf"):
+                        raise InputError(
+                            f"{path}, line {lines.line_num}: count is {row['count']!r}; expected a "
+                            "number from 0 up"
+                        )
+                    known[row["id"]][row["label"]] += count  # pyright: ignore[reportArgumentType]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} cannot be read as a table of votes: {error}") from error
+    if not any(known.values()):
+        raise InputError(f"{path} has no vote for any of the {len(clips)} clips; compare the ids")
+    return [dict(known[clip]) for clip in clips.ids]
+
+
+def _from_json(text: str, clips: Manifest, position: int) -> dict[str, object]:
+    try:
+        row = json.loads(text)
+    except ValueError:
+        row = None
+    if not isinstance(row, dict):
+        raise InputError(
+            f"{clips.source}, line {clips.line(position)}: label is {text!r}; expected votes as "
+            f'JSON ({{"anger": 3, "joy": 1}}), or columns named {PREFIX}anger, {PREFIX}joy, ...'
+        )
+    return row
+
+
+def _number(value: object, clips: Manifest, position: int) -> float:
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = float("nan")
+    if isinstance(value, bool) or not 0 <= number < float("inf"):
+        raise InputError(
+            f"{clips.source}, line {clips.line(position)}: {value!r} votes; expected a number "
+            "from 0 up"
+        )
+    return number

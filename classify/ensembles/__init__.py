@@ -1,0 +1,1 @@
+"""Ensembles of members: fixed rules, fitted ones, calibration, subsets, and saved ones."""

@@ -1,0 +1,260 @@
+"""Ensembles that learn on dev: weights, a stacked model, greedy selection.
+
+What they score on the clips that they were fitted on is worth nothing; `strategies` scores them on
+dev out of fold, speakers kept together, before they may be chosen.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from scipy import optimize
+
+from ...cache.errors import InputError, nearest
+from ..data.predictions import Predictions
+from ..metrics import measures as metrics
+from .fixed import FLOOR, Ensemble, State, check_state, joined
+
+
+class WeightedEnsemble(Ensemble):
+    """A weighted mean of probabilities; the weights are given, or maximise the likelihood of dev.
+
+    The likelihood of a mixture is concave in its weights; they are found by expectation
+    maximisation from equal weights (Jacobs et al., 1991).
+
+    Parameters
+    ----------
+    weights
+        Weight of each member, or None to learn them.
+
+    Examples
+    --------
+    >>> members = {"a": Predictions(["1"], ["x", "y"], [[1, 0]]),
+    ...            "b": Predictions(["1"], ["x", "y"], [[0, 1]])}
+    >>> WeightedEnsemble({"a": 3, "b": 1}).combine(members).proba.tolist()
+    [[0.75, 0.25]]
+    """
+
+    name = "weighted"
+    learns = True
+
+    def __init__(self, weights: Mapping[str, float] | None = None):
+        self.weights = dict(weights) if weights is not None else None
+        self.names_: list[str] = []
+        self.weights_ = np.empty(0)
+        if weights is not None:
+            values = np.array(list(weights.values()), dtype=float)
+            if not np.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
+                raise InputError(
+                    f"ensemble weights {dict(weights)}; expected numbers from 0, not all 0"
+                )
+
+    def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> WeightedEnsemble:
+        """Learn the weights, unless they were given."""
+        if self.weights is not None:
+            self._take(sorted(members), self.weights)
+            return self
+        first, stack = joined(members)
+        self.names_ = sorted(members)
+        self.weights_ = mixture_weights(stack, metrics.codes(truth, first.labels))
+        return self
+
+    def _take(self, names: list[str], weights: Mapping[str, float]) -> None:
+        for name in {*weights} ^ {*names}:
+            raise InputError(
+                f"ensemble weights for {sorted(weights)}, members {names}; expected one "
+                f"weight for each.{nearest(name, names)}"
+            )
+        values = np.array([weights[name] for name in names], dtype=float)
+        self.names_, self.weights_ = names, values / values.sum()
+
+    def scores(self, members: Mapping[str, Predictions]) -> np.ndarray:
+        """Return the weighted mean."""
+        names = sorted(members)
+        if self.weights is not None:
+            self._take(names, self.weights)
+        _fitted(self.names_, names, self.name)
+        return self.rule(joined(members)[1])
+
+    def combine(self, members: Mapping[str, Predictions]) -> Predictions:
+        """Return the ensemble's predictions."""
+        first = next(iter(members.values()))
+        return Predictions(first.ids, first.labels, self.scores(members), source="weighted")
+
+    def rule(self, stack: np.ndarray) -> np.ndarray:
+        """Return the weighted mean over members."""
+        return np.einsum("m,mnk->nk", self.weights_, stack)
+
+    def describe(self) -> dict[str, object]:
+        """Return the weight of each member."""
+        return {"weights": dict(zip(self.names_, self.weights_.tolist(), strict=True))}
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Return the weights, in the order of the members' names."""
+        return {"weights": np.asarray(self.weights_, np.float64)}
+
+    def set_state(self, members: Sequence[str], n_labels: int, arrays: State) -> WeightedEnsemble:
+        """Take the weights back."""
+        check_state(self.name, {"weights": (len(members),)}, arrays)
+        self.weights, self.names_, self.weights_ = None, sorted(members), arrays["weights"]
+        return self
+
+
+class GreedyEnsemble(WeightedEnsemble):
+    """Greedy selection with replacement (Caruana et al., 2004); weights are counts of taking.
+
+    Each step adds the member that gives the mean the highest UAR on dev, then the lowest NLL, then
+    the first name; the shortest prefix with the best UAR is kept.
+
+    Parameters
+    ----------
+    n_steps
+        How many members are taken, with replacement.
+    """
+
+    name = "greedy"
+
+    def __init__(self, n_steps: int = 25):
+        super().__init__(None)
+        self.n_steps = n_steps
+
+    def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> GreedyEnsemble:
+        """Take members one after the other."""
+        first, stack = joined(members)
+        codes = metrics.codes(truth, first.labels)
+        self.names_ = sorted(members)
+        running = np.zeros(stack.shape[1:])
+        taken: list[int] = []
+        best: tuple[float, float] = (-1.0, 0.0)
+        kept = 0
+        for step in range(self.n_steps):
+            scored = []
+            for index, member in enumerate(stack):
+                mean = (running + member) / (step + 1)
+                matrix = metrics.confusion_of_codes(codes, mean.argmax(axis=1), len(first.labels))
+                score = round(metrics.summary(matrix)["uar"], 12)
+                scored.append((score, -round(metrics.nll(codes, mean), 12), -index))
+            score, likelihood, index = max(scored)
+            taken.append(-index)
+            running += stack[-index]
+            if (score, likelihood) > best:
+                best, kept = (score, likelihood), step + 1
+        counts = Counter(taken[:kept])
+        self.weights_ = np.array([counts[i] for i in range(len(stack))]) / kept
+        return self
+
+
+class StackingEnsemble(Ensemble):
+    """Multinomial logistic regression on the members' log-probabilities (Wolpert, 1992).
+
+    Each member has one weight, as in a weighted geometric mean, and each class one offset: few
+    enough numbers for a small dev. The penalty pulls the weights to 1 / members, the geometric
+    mean.
+
+    Parameters
+    ----------
+    penalty
+        Strength of the pull, per clip of dev.
+    """
+
+    name = "stacking"
+    learns = True
+
+    def __init__(self, penalty: float = 0.01):
+        self.penalty = penalty
+        self.names_: list[str] = []
+        self.weights_ = np.empty(0)
+        self.offsets_ = np.empty(0)
+
+    def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> StackingEnsemble:
+        """Learn member weights and class offsets by penalised maximum likelihood."""
+        first, stack = joined(members)
+        codes = metrics.codes(truth, first.labels)
+        logs = np.log(np.maximum(stack, FLOOR))
+        n_members, n_clips, n_labels = stack.shape
+        start = np.r_[np.full(n_members, 1 / n_members), np.zeros(n_labels)]
+        rows = np.arange(n_clips)
+
+        def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
+            proba, log_proba = _softmax(
+                np.einsum("m,mnk->nk", theta[:n_members], logs) + theta[n_members:]
+            )
+            residual = proba.copy()
+            residual[rows, codes] -= 1
+            gradient = np.r_[np.einsum("nk,mnk->m", residual, logs), residual.sum(axis=0)] / n_clips
+            away = theta - start
+            value = -log_proba[rows, codes].mean() + self.penalty / 2 * away @ away
+            return float(value), gradient + self.penalty * away
+
+        found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B")
+        self.names_ = sorted(members)
+        self.weights_, self.offsets_ = found.x[:n_members], found.x[n_members:]
+        return self
+
+    def rule(self, stack: np.ndarray) -> np.ndarray:
+        """Return the stacked model's probabilities."""
+        logs = np.log(np.maximum(stack, FLOOR))
+        return _softmax(np.einsum("m,mnk->nk", self.weights_, logs) + self.offsets_)[0]
+
+    def scores(self, members: Mapping[str, Predictions]) -> np.ndarray:
+        """Return the stacked model's probabilities."""
+        _fitted(self.names_, sorted(members), self.name)
+        return super().scores(members)
+
+    def describe(self) -> dict[str, object]:
+        """Return the weight of each member and the offset of each class, in task order."""
+        return {
+            "weights": dict(zip(self.names_, self.weights_.tolist(), strict=True)),
+            "offsets": self.offsets_.tolist(),
+        }
+
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Return the weights, in the order of the members' names, and the offsets of the labels."""
+        return {"weights": self.weights_, "offsets": self.offsets_}
+
+    def set_state(self, members: Sequence[str], n_labels: int, arrays: State) -> StackingEnsemble:
+        """Take weights and offsets back."""
+        check_state(self.name, {"weights": (len(members),), "offsets": (n_labels,)}, arrays)
+        self.names_ = sorted(members)
+        self.weights_, self.offsets_ = arrays["weights"], arrays["offsets"]
+        return self
+
+
+def mixture_weights(stack: np.ndarray, truth: np.ndarray, n_steps: int = 500) -> np.ndarray:
+    """Return the member weights that maximise the likelihood of the mixture, `(members,)`.
+
+    Parameters
+    ----------
+    stack
+        Probabilities, `(members, clips, labels)`.
+    truth
+        Label code of each clip.
+    n_steps
+        Most steps of expectation maximisation; it stops earlier when nothing moves.
+    """
+    own = np.maximum(stack[:, np.arange(len(truth)), truth], FLOOR)
+    weights = np.full(len(stack), 1 / len(stack))
+    for _ in range(n_steps):
+        share = weights[:, None] * own
+        new = (share / share.sum(axis=0)).mean(axis=1)
+        moved = np.abs(new - weights).max()
+        weights = new
+        if moved < 1e-9:
+            break
+    return weights / weights.sum()
+
+
+def _softmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    shifted = scores - scores.max(axis=1, keepdims=True)
+    logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return np.exp(logs), logs
+
+
+def _fitted(learnt: Sequence[str], given: Sequence[str], name: str) -> None:
+    if list(learnt) != list(given):
+        raise InputError(
+            f"ensemble {name!r} was fitted on {list(learnt) or 'nothing'}, not on {list(given)}; "
+            "fit it on dev with the same members first"
+        )

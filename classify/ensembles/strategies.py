@@ -1,0 +1,393 @@
+"""The strategies by name, and how each is fitted on dev and applied to test.
+
+Dev scores of what learns (weights, calibration) are out of fold: fitted on the other speakers of
+dev, so that a strategy cannot be chosen for having learnt dev by heart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping, Sequence
+from copy import deepcopy
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+
+from ...cache.errors import InputError, nearest
+from ..data.predictions import Predictions
+from ..data.splitting.folds import deal_groups
+from ..metrics import measures as metrics
+from .calibration import Calibrator, calibrator
+from .fitted import GreedyEnsemble, StackingEnsemble, WeightedEnsemble
+from .fixed import (
+    Ensemble,
+    GeometricEnsemble,
+    MaxEnsemble,
+    MeanEnsemble,
+    MedianEnsemble,
+    RankEnsemble,
+    VoteEnsemble,
+)
+from .saved import Replay
+from .subsets import Subset, search
+
+STRATEGIES: dict[str, type[Ensemble]] = {
+    kind.name: kind
+    for kind in (
+        MeanEnsemble,
+        MaxEnsemble,
+        WeightedEnsemble,
+        GeometricEnsemble,
+        MedianEnsemble,
+        VoteEnsemble,
+        RankEnsemble,
+        StackingEnsemble,
+        GreedyEnsemble,
+    )
+}
+
+Strategy = Literal[
+    "mean", "max", "weighted", "geometric", "median", "vote", "rank", "stacking", "greedy"
+]
+Members = Mapping[str, Predictions]
+#: why a system that learns on dev has no dev score
+ONE_GROUP = "dev has one speaker, so it cannot be scored on speakers that it did not learn from"
+
+
+@dataclass
+class Combined:
+    """One system of a comparison: a member, or an ensemble of members.
+
+    Attributes
+    ----------
+    test
+        Its predictions on test.
+    members, strategy
+        What it is made of; strategy is "" for a single member.
+    dev
+        Its scores on dev (out of fold where it learns); empty without dev, and for what learns
+        where dev is one group.
+    dev_predictions
+        What these scores are of.
+    learnt
+        What was learnt on dev, for the report.
+    replay
+        The fitted ensemble; None for a single member.
+    """
+
+    test: Predictions
+    members: tuple[str, ...]
+    strategy: str = ""
+    dev: dict[str, float] = field(default_factory=dict)
+    dev_predictions: Predictions | None = None
+    learnt: dict[str, object] = field(default_factory=dict)
+    replay: Replay | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return kind, members, dev scores and what was learnt, for JSON."""
+        return {
+            "kind": "ensemble" if self.strategy else "member",
+            "strategy": self.strategy,
+            "members": list(self.members),
+            "dev": self.dev or None,
+            "learnt": self.learnt,
+        }
+
+
+def strategy(name: str) -> Ensemble:
+    """Return a new ensemble by the name of its rule.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> strategy("mean")
+    <affekt.classify.ensembles.fixed.MeanEnsemble object at ...>
+    """
+    if name not in STRATEGIES:
+        raise InputError(
+            f"ensemble strategy {name!r}; expected one of {', '.join(STRATEGIES)}."
+            f"{nearest(name, STRATEGIES)}"
+        )
+    return STRATEGIES[name]()
+
+
+def combine_all(
+    test: Members,
+    strategies: Sequence[str | Ensemble],
+    dev: Members | None = None,
+    truth: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
+    *,
+    calibrate: str | None = None,
+    calibrate_fused: str | None = None,
+    subsets: bool = False,
+    folds: Sequence[Container[str]] = (),
+    random_state: int = 0,
+) -> dict[str, Combined]:
+    """Return every member and every strategy, fitted on dev and applied to test.
+
+    Parameters
+    ----------
+    test, dev
+        Predictions of the members, joined: same ids, same labels, same order.
+    strategies
+        Names of `STRATEGIES`, or ensembles of your own.
+    truth, groups
+        Label code and group code of each dev clip.
+    calibrate
+        Name of a calibrator, fitted for each member on dev.
+    calibrate_fused
+        Name of a calibrator, fitted on dev for what each ensemble gives.
+    subsets
+        Also take the subset of members that is best on dev, for each closed-form strategy.
+    folds
+        Ids of test, fold by fold, where dev joins the dev clips of several folds: what learns
+        predicts each fold by what dev clips outside of it say.
+    random_state
+        Seed of the folds of dev.
+
+    Raises
+    ------
+    InputError
+        If a name is unknown, or something that learns has no dev.
+    """
+    asked = [strategy(rule) if isinstance(rule, str) else rule for rule in strategies]
+    rules = {rule.name: rule for rule in asked}
+    if len(rules) < len(asked):
+        raise InputError(f"strategies {[rule.name for rule in asked]}; expected each once")
+    needs = [name for name, rule in rules.items() if rule.learns]
+    asked_for = {"calibrate": calibrate, "calibrate_fused": calibrate_fused}
+    needs += [f"{option}={name!r}" for option, name in asked_for.items() if name]
+    needs += ["subsets"] if subsets else []
+    if needs and dev is None:
+        raise InputError(
+            f"{', '.join(needs)} learns on dev; expected dev predictions and dev_truth"
+        )
+    for name in filter(None, asked_for.values()):
+        calibrator(name)
+    result = {name: Combined(p, (name,)) for name, p in test.items()}
+    fitting = None
+    if dev is not None:
+        fitting = _Dev(dev, truth, groups, calibrate, calibrate_fused, random_state, folds)
+    if fitting:
+        for name, item in result.items():
+            item.dev_predictions = fitting.members[name]
+            item.dev = fitting.score(item.dev_predictions)
+    if len(test) > 1:
+        for name, rule in rules.items():
+            label = free_name(name, result)
+            result[label] = _fit(label, rule, test, tuple(sorted(test)), fitting)
+    if subsets and fitting and len(test) > 1:
+        plain, _ = fitting.calibrated(fitting.members)
+        closed = [name for name in rules if not rules[name].learns]
+        for found in search(plain, fitting.truth, closed, fitting.folds):
+            if len(found.members) not in (1, len(test)):
+                label = free_name(f"{found.strategy} of {' + '.join(found.members)}", result)
+                chosen = {name: test[name] for name in found.members}
+                item = _fit(label, rules[found.strategy], chosen, found.members, fitting)
+                item.learnt["subsets_tried"] = found.tried
+                fitting.judge(item, fitting.chosen_out_of_fold(rules[found.strategy], found))
+                result[label] = item
+    return result
+
+
+def free_name(name: str, taken: Container[str]) -> str:
+    """Return the name of an ensemble's system; a member may be called as a strategy is.
+
+    Examples
+    --------
+    >>> free_name("mean", {"lr"}), free_name("mean", {"mean", "audio"})
+    ('mean', 'mean ensemble')
+    """
+    while name in taken:
+        name += " ensemble"
+    return name
+
+
+def _fit(
+    name: str, rule: Ensemble, test: Members, members: tuple[str, ...], fitting: _Dev | None
+) -> Combined:
+    labels = next(iter(test.values())).labels
+    if fitting is None:
+        replay = Replay(rule, members, labels)
+        return Combined(rule.combine(test), members, rule.name, replay=replay)
+    dev = {member: fitting.members[member] for member in members}
+    calibrated, calibrators = fitting.calibrated(dev)
+    rule.fit(calibrated, fitting.names)
+    learnt = rule.describe()
+    learns = rule.learns or bool(calibrators)
+    if calibrators:
+        learnt["calibration"] = {m: c.describe() for m, c in calibrators.items()}
+    if learns and fitting.tested:
+        made = fitting.by_test_fold(rule, dev, test)
+    else:
+        ready = {m: calibrators[m].apply(p) if calibrators else p for m, p in test.items()}
+        made = rule.combine(ready)
+    on_dev = fitting.out_of_fold(rule, dev) if learns else rule.combine(dev)
+    fused = fitting.fused(on_dev)
+    if fused and on_dev is not None:
+        made = fitting.after_fusion(rule, dev, made) if fitting.tested else fused.apply(made)
+        learnt["calibration_fused"] = fused.describe()
+    item = Combined(made, members, rule.name, learnt=learnt)
+    item.replay = Replay(rule, members, labels, calibrators, fused)
+    fitting.judge(item, on_dev)
+    return item
+
+
+class _Dev:
+    """Dev predictions with what is needed to learn and score on them."""
+
+    def __init__(
+        self,
+        members: Members,
+        truth: np.ndarray | None,
+        groups: np.ndarray | None,
+        calibrate: str | None,
+        calibrate_fused: str | None,
+        random_state: int,
+        tested: Sequence[Container[str]] = (),
+    ):
+        if truth is None:
+            raise InputError("dev predictions without their true labels; expected both")
+        first = next(iter(members.values()))
+        self.members, self.truth, self.calibrate = members, truth, calibrate
+        self.calibrate_fused, self.tested = calibrate_fused, tested
+        self.names = [first.labels[code] for code in truth]
+        groups = self.groups = np.arange(len(truth)) if groups is None else groups
+        n_folds = min(5, len(np.unique(groups)))
+        self.folds = (
+            deal_groups(truth, groups, [1 / n_folds] * n_folds, str(random_state))
+            if n_folds > 1
+            else np.zeros(len(truth), dtype=int)
+        )
+
+    def judge(self, item: Combined, predictions: Predictions | None) -> None:
+        """Give a system its dev scores; none where it would be scored on what it learnt from."""
+        if predictions is not None and item.strategy and self.calibrate_fused:
+            predictions = self._fused_out_of_fold(predictions)
+        item.dev = {} if predictions is None else self.score(predictions)
+        item.dev_predictions = predictions
+        if predictions is None:
+            item.learnt["not_eligible"] = ONE_GROUP
+
+    def score(self, predictions: Predictions) -> dict[str, float]:
+        matrix = metrics.confusion_of_codes(self.truth, predictions.codes, len(predictions.labels))
+        return {**metrics.summary(matrix), "nll": metrics.nll(self.truth, predictions.proba)}
+
+    def calibrated(
+        self, members: Members, rows: np.ndarray | None = None
+    ) -> tuple[Members, dict[str, Calibrator]]:
+        """Fit a calibrator for each member on rows of dev, and apply it to those."""
+        if not self.calibrate:
+            return members, {}
+        names = self.names if rows is None else [self.names[row] for row in rows]
+        speakers = len(np.unique(self.groups if rows is None else self.groups[rows]))
+        fitted = {m: calibrator(self.calibrate).fit(p, names, speakers) for m, p in members.items()}
+        return {m: fitted[m].apply(p) for m, p in members.items()}, fitted
+
+    def fused(self, on_dev: Predictions | None, rows: np.ndarray | None = None) -> Any:
+        """Fit a calibrator on what an ensemble gives on (rows of) dev; None where not asked."""
+        if not self.calibrate_fused or on_dev is None:
+            return None
+        rows = np.arange(len(self.names)) if rows is None else rows
+        names, speakers = [self.names[row] for row in rows], len(np.unique(self.groups[rows]))
+        return calibrator(self.calibrate_fused).fit(_rows(on_dev, rows), names, speakers)
+
+    def _fused_out_of_fold(self, on_dev: Predictions) -> Predictions | None:
+        if not self.folds.any():
+            return None
+        proba = np.empty_like(on_dev.proba)
+        for n in set(self.folds):
+            inside, outside = np.flatnonzero(self.folds == n), np.flatnonzero(self.folds != n)
+            proba[inside] = self.fused(on_dev, outside).apply(_rows(on_dev, inside)).proba
+        return Predictions(on_dev.ids, on_dev.labels, proba)
+
+    def after_fusion(self, rule: Ensemble, dev: Members, made: Predictions) -> Predictions:
+        """Calibrate each fold of test by what the rule gives on dev clips outside of it."""
+        proba = made.proba.copy()
+        for inside, outside in self._test_folds(made.ids, next(iter(dev.values())).ids):
+            parts = [(outside & (self.folds == n), outside & (self.folds != n)) for n in range(5)]
+            rows = np.flatnonzero(inside)
+            fitted = self.fused(self._by_parts(rule, dev, dev, parts), np.flatnonzero(outside))
+            proba[rows] = fitted.apply(_rows(made, rows)).proba
+        return Predictions(made.ids, made.labels, proba)
+
+    def chosen_out_of_fold(self, rule: Ensemble, found: Subset) -> Predictions | None:
+        """Predict each fold of dev by the subset that is best on the others."""
+        if len(found.by_fold) < 2:
+            return None
+        first = next(iter(self.members.values()))
+        proba = np.empty_like(first.proba)
+        scored: dict[tuple[str, ...], Predictions | None] = {}
+        for fold, names in enumerate(found.by_fold):
+            if names not in scored:
+                members = {name: self.members[name] for name in names}
+                scored[names] = (
+                    self.out_of_fold(rule, members) if self.calibrate else rule.combine(members)
+                )
+            if (item := scored[names]) is None:
+                return None
+            proba[self.folds == fold] = item.proba[self.folds == fold]
+        return Predictions(first.ids, first.labels, proba)
+
+    def out_of_fold(self, rule: Ensemble, members: Members) -> Predictions | None:
+        """Predict each fold of dev by what was fitted on the others; None with one fold."""
+        if not self.folds.any():
+            return None
+        return self._by_parts(
+            rule, members, members, [(self.folds == n, self.folds != n) for n in set(self.folds)]
+        )
+
+    def by_test_fold(self, rule: Ensemble, dev: Members, test: Members) -> Predictions:
+        """Predict each fold of test by what was fitted on the dev clips that are not in it."""
+        ids, dev_ids = (next(iter(one.values())).ids for one in (test, dev))
+        return self._by_parts(rule, dev, test, self._test_folds(ids, dev_ids))
+
+    def _test_folds(
+        self, ids: Sequence[str], dev_ids: Sequence[str]
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return for each fold its clips of test, and the dev clips that are not in it."""
+        return [
+            (
+                np.array([name in fold for name in ids], dtype=bool),
+                np.array([name not in fold for name in dev_ids], dtype=bool),
+            )
+            for fold in self.tested
+        ]
+
+    def _by_parts(
+        self,
+        rule: Ensemble,
+        dev: Members,
+        asked: Members,
+        parts: Sequence[tuple[np.ndarray, np.ndarray]],
+    ) -> Predictions:
+        """Predict rows of `asked`, part by part, by what rows of dev say; two masks for each."""
+        first = next(iter(asked.values()))
+        proba = first.proba.copy()  # rows in no part stay as they are
+        for mask, learnt_from in parts:
+            inside, outside = np.flatnonzero(mask), np.flatnonzero(learnt_from)
+            if not len(inside):
+                continue
+            learn = {m: _rows(p, outside) for m, p in dev.items()}
+            learn, calibrators = self.calibrated(learn, outside)
+            fresh = deepcopy(rule).fit(learn, [self.names[row] for row in outside])
+            apply = {m: _rows(p, inside) for m, p in asked.items()}
+            if calibrators:
+                apply = {m: calibrators[m].apply(p) for m, p in apply.items()}
+            proba[inside] = fresh.combine(apply).proba
+        return Predictions(first.ids, first.labels, proba)
+
+
+def _rows(predictions: Predictions, rows: np.ndarray) -> Predictions:
+    return Predictions(
+        [predictions.ids[row] for row in rows],
+        predictions.labels,
+        predictions.proba[rows],
+        hard=predictions.hard,
+        source=predictions.source,
+    )

@@ -1,0 +1,1 @@
+"""Analyses of a comparison: shortcuts, diversity, abstention, learning curve, transfer."""

@@ -1,0 +1,187 @@
+"""What a comparison says beside its scores: diversity, calibration, abstaining, shortcuts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from ...data.predictions import Predictions
+from ...data.splitting.schemes import HELD_OUT, Split
+from ...data.task import Task
+from ...ensembles.strategies import Combined
+from ...metrics import measures as metrics
+from ...metrics.scored_clips import Part, clusters
+from .abstention import abstain
+from .conformal import ConformalSets
+from .diversity import diversity
+from .seed_variance import seed_spread
+from .shortcuts import audit
+from .split_sanity import check_relation
+from .word_baseline import word_scores
+
+
+def extras(
+    test: Part,
+    tuning: Part | None,
+    combined: Mapping[str, Combined],
+    best: str,
+    group_codes: np.ndarray,
+    *,
+    splits: Sequence[Split],
+    seeds: Mapping[str, Mapping[str, Predictions]],
+    groups: str | None,
+    audit_audio: bool,
+    random_state: int,
+) -> dict[str, Any]:
+    """Return the parts of a comparison that need no interval of their own, for JSON.
+
+    Parameters
+    ----------
+    test, tuning
+        Test, and dev where there is one.
+    combined
+        Every system.
+    best
+        The system chosen on dev (else the best on test), which curves and sets are of.
+    group_codes
+        Group of each test clip.
+    splits, seeds, groups, audit_audio, random_state
+        As in `compare`.
+    """
+    result: dict[str, Any] = {}
+    if len(test.members) > 1:
+        result["diversity"] = diversity(test.members, test.codes)
+    chosen = combined[best]
+    if not chosen.test.hard:
+        dev_proba = chosen.dev_predictions.proba if tuning and chosen.dev_predictions else None
+        dev_codes = tuning.codes if tuning and dev_proba is not None else None
+        result["abstain"] = abstain(test.codes, chosen.test.proba, dev_codes, dev_proba)
+        result["reliability"] = _reliability(test.codes, chosen.test.proba)
+        if dev_codes is not None and dev_proba is not None and tuning:
+            dev_groups, _ = clusters(tuning.clips, groups)
+            result["conformal"] = _conformal(
+                test, tuning, chosen.test.proba, dev_codes, dev_proba, group_codes, dev_groups
+            )
+    if tuning:
+        result["calibration"] = _calibration(test, tuning, groups)
+    if seeds:
+        result["seeds"] = {
+            name: seed_spread(
+                {
+                    seed: run.reorder(test.task.labels).align(test.clips.ids)
+                    for seed, run in runs.items()
+                },
+                test.codes,
+                group_codes,
+                random_state=random_state,
+            )
+            for name, runs in seeds.items()
+        }
+    labelled = [_labelled(split, test.task) for split in splits]
+    if labelled:
+        result["audit"] = audit(
+            labelled, test.task.labels, audio=audit_audio, groups=groups, random_state=random_state
+        )
+    result["sanity"] = _sanity(test, tuning, labelled)
+    return result
+
+
+def _reliability(truth: np.ndarray, proba: np.ndarray) -> list[dict[str, float]]:
+    confidence, right, count = metrics.reliability(truth, proba, bins=10)
+    return [
+        {"clips": int(n), "confidence": float(c / n), "accuracy": float(r / n)}
+        for c, r, n in zip(confidence, right, count, strict=True)
+        if n
+    ]
+
+
+def _conformal(
+    test: Part,
+    tuning: Part,
+    proba: np.ndarray,
+    dev_codes: np.ndarray,
+    dev_proba: np.ndarray,
+    groups: np.ndarray,
+    dev_groups: np.ndarray,
+) -> dict[str, Any]:
+    dev_languages = [str(value) for value in tuning.clips["language"]]
+    languages = [str(value) for value in test.clips["language"]]
+    several = len(set(languages)) > 1
+    rows = {}
+    for coverage in (0.8, 0.9):
+        sets = ConformalSets(coverage).fit(dev_codes, dev_proba, dev_languages, dev_groups)
+        # One promise over all where there is one language, so that it is not said twice.
+        rows[str(coverage)] = sets.check(test.codes, proba, languages if several else None, groups)
+    return rows
+
+
+def _calibration(test: Part, tuning: Part, groups: str | None) -> dict[str, Any]:
+    """Return how far each member was off, and what one temperature from dev would do on test."""
+    from ...ensembles.calibration import Temperature
+
+    names = list(tuning.clips["label"])
+    speakers = len(np.unique(clusters(tuning.clips, groups)[0]))
+    rows = {}
+    for name, member in test.members.items():
+        if member.hard:
+            continue
+        fitted = Temperature().fit(tuning.members[name], names, speakers)
+        calm = fitted.apply(member)
+        rows[name] = {
+            "temperature": fitted.temperature_,
+            "ece": metrics.ece(test.codes, member.proba),
+            "ece_calibrated": metrics.ece(test.codes, calm.proba),
+            "nll": metrics.nll(test.codes, member.proba),
+            "nll_calibrated": metrics.nll(test.codes, calm.proba),
+        }
+    return rows
+
+
+def _labelled(split: Split, task: Task) -> Split:
+    """Return the split with task labels, without clips that the task leaves out."""
+    parts = {
+        name: task.select(part, blank="drop")[0] if len(part) else part
+        for name, part in split.parts.items()
+    }
+    return replace(split, **parts)
+
+
+def _sanity(test: Part, tuning: Part | None, splits: Sequence[Split]) -> list[str]:
+    """Check that test follows train and dev, by the words of each split and by every member."""
+    labels = test.task.labels
+    warnings = []
+    for split in splits:
+        texts = {name: [str(text) for text in part["text"]] for name, part in split.parts.items()}
+        if split.scheme in HELD_OUT or not all(any(part) for part in texts.values()):
+            continue  # another language or corpus need not follow
+        codes = {n: metrics.codes(list(part["label"]), labels) for n, part in split.parts.items()}
+        guess = {
+            name: word_scores(texts["train"], codes["train"], texts[name], len(labels)).argmax(1)
+            for name in ("dev", "test")
+        }
+        warnings += check_relation(
+            "a naive Bayes on words",
+            codes["dev"],
+            guess["dev"],
+            codes["test"],
+            guess["test"],
+            len(labels),
+            labels,
+        )
+    held_out = any(split.scheme in HELD_OUT for split in splits)
+    if tuning and not held_out:
+        order = np.argsort(test.rows)  # back to the order of the manifest, where a shift shows
+        for name, member in test.members.items():
+            warnings += check_relation(
+                name,
+                tuning.codes,
+                tuning.members[name].codes,
+                test.codes[order],
+                member.codes[order],
+                len(labels),
+                labels,
+            )
+    return warnings

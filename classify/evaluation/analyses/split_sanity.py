@@ -1,0 +1,126 @@
+"""Does test follow the relation of train and dev? Published splits are not always what they say.
+
+EmoEvent's published Spanish test labels, for one, are shifted against its texts. What predicts dev
+well has to predict test as well, or something is wrong with the labels, the ids or the order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+import numpy as np
+
+from ...metrics import measures as metrics
+
+SHIFTS = (-3, -2, -1, 1, 2, 3)
+
+
+def check_relation(
+    name: str,
+    dev_truth: np.ndarray,
+    dev_guess: np.ndarray,
+    truth: np.ndarray,
+    guess: np.ndarray,
+    n_labels: int,
+    labels: Sequence[str] | None = None,
+) -> list[str]:
+    """Warn where what predicts dev does not predict test, or predicts shifted test labels.
+
+    Parameters
+    ----------
+    name
+        What predicted, for the message.
+    dev_truth, dev_guess
+        True and predicted label codes of dev.
+    truth, guess
+        The same of test, in the order of the manifest.
+    n_labels, labels
+        Size of the label set, and its names for the message.
+
+    Returns
+    -------
+    warnings
+        A collapse: dev UAR clearly above chance, test UAR less than half as far above it, and the
+        difference beyond four standard errors. A shift: from some row on, labels moved by 1 to 3
+        rows fit clearly better. An exchange: with two labels swapped test fits clearly better,
+        while dev does not.
+
+    Examples
+    --------
+    >>> truth = np.arange(300) * 7 // 3 % 3
+    >>> check_relation("words", truth, truth, truth, truth, 3)
+    []
+    >>> shifted = np.roll(truth, 1)
+    >>> print(check_relation("words", truth, truth, shifted, truth, 3)[0][:60])
+    the test labels look shifted from row 1 of 300 on: words fit
+    """
+    chance = 1 / n_labels
+    dev, dev_error = _uar(dev_truth, dev_guess, n_labels)
+    test, error = _uar(truth, guess, n_labels)
+    warnings = []
+    warnings += _shifted(name, truth, guess, n_labels)
+    warnings += _exchanged(
+        name,
+        metrics.confusion_of_codes(dev_truth, dev_guess, n_labels),
+        metrics.confusion_of_codes(truth, guess, n_labels),
+        labels or [f"label {code + 1}" for code in range(n_labels)],
+    )
+    above = dev - chance
+    collapsed = test - chance < above / 2 and dev - test > 4 * np.hypot(error, dev_error)
+    if above > 4 * dev_error and collapsed:
+        warnings.append(
+            f"test does not follow train and dev: {name} reaches UAR {dev:.3f} on dev but "
+            f"{test:.3f} on test (chance {chance:.3f}); look at the test labels"
+        )
+    return warnings
+
+
+def _shifted(name: str, truth: np.ndarray, guess: np.ndarray, n_labels: int) -> list[str]:
+    """Look for a row from which on the labels fit better when they are moved.
+
+    A row that is lost or doubled in the middle of a file shifts what follows. Every start is tried,
+    so the gain must be beyond five standard errors.
+    """
+    support = np.bincount(truth, minlength=n_labels)
+    worth = 1 / np.maximum(support, 1) / max(1, (support > 0).sum())
+    best: tuple[float, int, int, float] = (5.0, 0, 0, 0.0)
+    for shift in SHIFTS:
+        moved = np.roll(truth, shift)
+        gain = worth[moved] * (guess == moved) - worth[truth] * (guess == truth)
+        total, spread = np.cumsum(gain[::-1])[::-1], np.cumsum(gain[::-1] ** 2)[::-1]
+        score = total / np.sqrt(spread + worth[support > 0].max() ** 2)
+        start = int(score.argmax())
+        if score[start] > best[0]:
+            best = (float(score[start]), shift, start, float(total[start]))
+    if not best[1]:
+        return []
+    _, shift, start, gained = best
+    return [
+        f"the test labels look shifted from row {start + 1} of {len(truth)} on: {name} fits them "
+        f"better when they are moved by {shift:+d} rows (UAR higher by {gained:.3f})"
+    ]
+
+
+def _exchanged(name: str, dev: np.ndarray, test: np.ndarray, labels: Sequence[str]) -> list[str]:
+    """Look for two labels that are swapped on test: the guesses cross there, but not on dev."""
+    warnings = []
+    for a, b in combinations(range(len(labels)), 2):
+        crossed, straight = test[a, b] + test[b, a], test[a, a] + test[b, b]
+        clear = crossed - straight > 4 * np.sqrt(crossed + straight)
+        if clear and dev[a, b] + dev[b, a] < dev[a, a] + dev[b, b]:
+            warnings.append(
+                f"{labels[a]} and {labels[b]} look exchanged on test: {name} takes "
+                f"{crossed} clips of one for the other, and {straight} for what they are; on dev "
+                "it is not so"
+            )
+    return warnings
+
+
+def _uar(truth: np.ndarray, guess: np.ndarray, n_labels: int) -> tuple[float, float]:
+    """Return UAR over the classes that occur, and its standard error with clips independent."""
+    table = metrics.per_class(metrics.confusion_of_codes(truth, guess, n_labels))
+    there = table["support"] > 0
+    recall, support = table["recall"][there], table["support"][there]
+    spread = (recall * (1 - recall) + 0.25 / support) / support
+    return float(recall.mean()), float(np.sqrt(spread.sum()) / there.sum())

@@ -1,0 +1,188 @@
+"""Transfer matrix: train on one language (or corpus), test on each.
+
+Off the diagonal a model learns from everything of one value and is tested on everything of the
+other; on the diagonal it is cross-validated over speakers, so that all cells are of unseen voices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ....cache.errors import InputError
+from ...data.predictions import Predictions
+from ...data.splitting import leaks
+from ...data.splitting.schemes import splits
+from ...dimensions.concordance import measure
+from ...dimensions.scales import ScaleTask
+from ...metrics import measures as metrics
+from ...metrics.bootstrap import resample
+from ...metrics.scored_clips import clusters
+from .learning_curve import Trainable
+
+if TYPE_CHECKING:
+    from ....cache.manifest import Manifest
+    from ...data.task import Task
+
+__all__ = ["FEWEST_SPEAKERS", "check_transfer", "transfer"]
+
+FEWEST_SPEAKERS = 3  # to train, tune and test on different voices
+
+
+def transfer(
+    make: Callable[[], Trainable],
+    clips: Manifest,
+    task: Task,
+    *,
+    by: str = "language",
+    n_splits: int = 5,
+    dev_size: float = 0.1,
+    groups: str | None = "speaker",
+    n_resamples: int = 2000,
+    random_state: int = 0,
+) -> dict[str, Any]:
+    """Train on each value of a column and test on each.
+
+    Parameters
+    ----------
+    make
+        Returns a new, unfitted model.
+    clips
+        With task labels (`Task.select`).
+    task
+        Of labels (UAR) or of numbers (CCC).
+    by
+        Column of the matrix: language, dataset.
+    n_splits, dev_size
+        Folds over speakers on the diagonal (fewer where there are fewer speakers), and the share of
+        dev in every training.
+    groups, n_resamples, random_state
+        What is resampled for the intervals, how often, and the seed.
+
+    Returns
+    -------
+    result
+        `names`, and `cells`: by value trained on and value tested on, clips, UAR (or CCC) and
+        interval.
+
+    Raises
+    ------
+    InputError
+        If the column has fewer than two values, or one of them fewer than three speakers.
+    """
+    values = check_transfer(clips, by)
+    parts = {value: clips.where(**{by: value}) for value in values}
+    cells: dict[str, dict[str, Any]] = {}
+    for here in values:
+        found = {here: _within(make, parts[here], n_splits, dev_size, random_state)}
+        train, dev = _with_dev(parts[here], dev_size, random_state)
+        model = make()
+        model.fit(train, dev)
+        for there in values:
+            if there != here:
+                found[there] = model.predict(parts[there])
+        cells[here] = {
+            there: _cell(found[there], parts[there], task, groups, n_resamples, random_state)
+            for there in values
+        }
+    return {"by": by, "measure": task.measure, "names": values, "cells": cells}
+
+
+def check_transfer(clips: Manifest, by: str) -> list[str]:
+    """Return the values of a column, each of which can be trained and tested on.
+
+    Parameters
+    ----------
+    clips
+        With task labels.
+    by
+        Column of the matrix.
+
+    Raises
+    ------
+    InputError
+        If the column is not there, has fewer than two values, or one of them has fewer than three
+        speakers.
+    """
+    values = sorted({str(value) for value in clips[by]})
+    if len(values) < 2:
+        raise InputError(
+            f"transfer by {by!r}: it has the value {values[0]!r} only; expected at least two"
+        )
+    for value in values:
+        own = leaks.speakers(clips.where(**{by: value}))
+        if "" in own:
+            raise InputError(
+                f"transfer by {by!r}: {own.count('')} clips of {value or '(blank)'} have no "
+                "speaker; expected one for each, so that no voice is trained and tested on"
+            )
+        if len(set(own)) < FEWEST_SPEAKERS:
+            raise InputError(
+                f"transfer by {by!r}: {len(set(own))} speakers in {value or '(blank)'}; expected "
+                f"at least {FEWEST_SPEAKERS} to train, tune and test on different voices; leave "
+                "the value out with where, or name another column"
+            )
+    return values
+
+
+def _within(
+    make: Callable[[], Trainable], clips: Manifest, n_splits: int, dev_size: float, seed: int
+) -> Predictions:
+    speakers = set(leaks.speakers(clips))
+    folds = splits(
+        clips,
+        "group-kfold",
+        n_splits=max(
+            FEWEST_SPEAKERS, min(n_splits, len(speakers))
+        ),  # two voices stay, for train and dev
+        dev_size=dev_size,
+        random_state=seed,
+    )
+    found = []
+    for fold in folds:
+        model = make()
+        model.fit(fold.train, fold.dev if len(fold.dev) else None)
+        found.append(model.predict(fold.test))
+    ids = [i for part in found for i in part.ids]
+    first = found[0].labels
+    return found[0].like(ids, np.concatenate([part.reorder(first).proba for part in found]))
+
+
+def _with_dev(clips: Manifest, dev_size: float, seed: int) -> tuple[Manifest, Manifest | None]:
+    if not dev_size:
+        return clips, None
+    [split] = splits(clips, "speaker", test_size=dev_size, dev_size=0, random_state=seed)
+    return split.train, split.test
+
+
+def _cell(
+    predictions: Predictions,
+    clips: Manifest,
+    task: Task,
+    groups: str | None,
+    n_resamples: int,
+    seed: int,
+) -> dict[str, Any]:
+    known = predictions.reorder(task.labels).align(clips.ids)
+    codes = clusters(clips, groups)[0]
+    draws: dict[str, Any] = {"n_resamples": n_resamples, "random_state": seed}
+    if isinstance(task, ScaleTask):
+        measured = measure(task.ratings(clips), {"": known.proba}, codes, task.limits, **draws)
+        value = float(measured.estimates[""]["ccc"][-1])
+        return {
+            "clips": len(clips),
+            "groups": measured.groups,
+            "absent": [],
+            "ccc": {"value": value, "interval": list(measured.interval("", "ccc"))},
+        }
+    labels = task.labels
+    truth = metrics.codes(list(clips["label"]), labels)
+    drawn = resample(truth, {"": known.codes}, codes, len(labels), **draws)
+    return {
+        "clips": len(clips),
+        "groups": drawn.groups,
+        "absent": metrics.absent(list(clips["label"]), labels),
+        "uar": {"value": drawn.estimates[""]["uar"], "interval": list(drawn.interval("", "uar"))},
+    }

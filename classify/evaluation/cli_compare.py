@@ -1,0 +1,372 @@
+"""The command `affekt compare`: prediction files, also ones made elsewhere, and their ensembles."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...cache.manifest.options import ROOT
+
+if TYPE_CHECKING:
+    from ...cache.manifest import Manifest
+    from ..data.predictions import Predictions
+    from ..data.task import Task
+
+__all__ = ["compare"]
+
+REPORT = ("comparison.json", "report.md", "tables.tex", "figures")  # what it writes
+
+
+@click.command()
+@click.argument("predictions", nargs=-1, metavar="[NAME=]PRED.CSV|RUN...")
+@click.option("--truth", type=click.Path(path_type=Path), help="Manifest with the true labels.")
+@ROOT
+@click.option("--task", help="valence, emotion6, ..., a YAML file; default: labels as they are.")
+@click.option(
+    "--where",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="Test clips of the manifest; twice for one column: either.",
+)
+@click.option("--dev", multiple=True, metavar="[NAME=]PRED.CSV", help="Predictions on dev.")
+@click.option("--dev-where", multiple=True, metavar="COLUMN=VALUE", help="Dev clips.")
+@click.option("--split", type=click.Path(path_type=Path), help="split.csv that names the parts.")
+@click.option("--strategies", default="mean,max", show_default=True, help="Ensembles, or none.")
+@click.option("--group", default="speaker", show_default=True, help="Column resampled as a whole.")
+@click.option("--by", default="language", show_default=True, help="Columns that get a table.")
+@click.option(
+    "--rename", multiple=True, metavar="THEIRS=OURS", help="Label of a file = task label."
+)
+@click.option("--calibrate", help="temperature, vector or isotonic, learnt on dev.")
+@click.option("--calibrate-fused", help="The same, of what an ensemble gives.")
+@click.option("--crossed", metavar="COLUMN", help="Second column of the intervals, as sentence.")
+@click.option("--subsets", is_flag=True, help="Try every subset of the members on dev.")
+@click.option("--all-pairs", is_flag=True, help="Test all pairs, not only the chosen system's.")
+@click.option("--allow-overlap", is_flag=True, help="Let dev and test share clips or speakers.")
+@click.option("--resamples", default=10_000, show_default=True, help="Bootstrap draws.")
+@click.option("--level", default=0.95, show_default=True, help="Coverage of the intervals.")
+@click.option("--random-state", default=0, show_default=True, help="Seed of all draws.")
+@click.option("--counts", multiple=True, metavar="NAME=RIGHT", help="Only counts are known.")
+@click.option("--of", type=int, help="Clips of the test set, for --counts.")
+@click.option("--latex", is_flag=True, help="Write tables.tex too.")
+@click.option("--figures", is_flag=True, help="Write figures too (needs the extra plot).")
+@click.option("--measure", default="uar", show_default=True, help="Of runs: what is compared.")
+@click.option(
+    "--rope", default=0.02, show_default=True, help="Of runs: differences without weight."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the report.")
+def compare(
+    predictions: Sequence[str],
+    counts: Sequence[str],
+    of: int | None,
+    measure: str,
+    rope: float,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Compare prediction files and their ensembles on the same clips.
+
+    Each PRED.CSV has the columns id, label and one probability per class; of a --task of numbers
+    id and predicted_DIMENSION, as affekt writes them, or DIMENSION. Members are named by
+    their file (or its folder, for pred.csv), or as NAME=PRED.CSV. What is learnt or chosen comes
+    from --dev. Where only numbers of right clips are known: --counts mean=225 --counts beto=221
+    --of 300.
+
+    Folders of runs (one for each corpus, members with the same names) are compared over the
+    corpora: affekt compare out-emodb out-ravdess ...
+    """
+    from ...cache.errors import InputError
+
+    if counts:
+        if predictions or of is None:
+            raise InputError("--counts needs --of CLIPS, and no prediction files")
+        from .counts import compare_counts, counts_text
+
+        result = compare_counts({k: _int(k, v) for k, v in _pairs("--counts", counts).items()}, of)
+        click.echo(json.dumps(result, indent=1) if as_json else counts_text(result))
+        return
+    if _are_runs(predictions, options):
+        _compare_runs(predictions, measure, rope, as_json, **options)
+        return
+    _refuse_given(("measure", "rope"), "prediction files")
+    if not predictions or not options["truth"]:
+        raise InputError(
+            "nothing to compare; expected prediction files and --truth MANIFEST, or the folders of "
+            "several runs"
+        )
+    comparison = _compare(predictions, **options)
+    click.echo(comparison.json() if as_json else comparison.table(), nl=not as_json)
+
+
+OF_RUNS = ("predictions", "measure", "rope", "random_state", "as_json", "output")
+
+
+def _are_runs(given: Sequence[str], options: Mapping[str, Any]) -> bool:
+    from .reports.markdown.across_report import is_run_place
+
+    return (
+        bool(given)
+        and options["truth"] is None
+        and all(is_run_place(one) or is_run_place(one.partition("=")[2] or "-") for one in given)
+    )
+
+
+def _compare_runs(
+    runs: Sequence[str],
+    measure: str,
+    rope: float,
+    as_json: bool,
+    *,
+    random_state: int,
+    output: Path | None,
+    **others: Any,
+) -> None:
+    from .reports.markdown.across_report import (
+        check_runs_folder,
+        compare_runs,
+        runs_text,
+        write_runs,
+    )
+
+    _refuse_given([name for name in others if name not in OF_RUNS], "runs")
+    if output is not None:
+        check_runs_folder(output)
+    found = compare_runs(runs, measure=measure, rope=rope, random_state=random_state)
+    click.echo(json.dumps(found, indent=1) if as_json else runs_text(found))
+    if output is not None:
+        click.echo(f"report: {write_runs(output, found)}", err=True)
+
+
+def _refuse_given(names: Sequence[str], what: str) -> None:
+    """Refuse options that would have no effect."""
+    from ...cache.errors import InputError
+
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            option = f"--{name.replace('_', '-')}"
+            raise InputError(f"{option} has no effect on {what}; leave it out")
+
+
+def _compare(
+    predictions: Sequence[str],
+    *,
+    truth: Path,
+    root: Path | None,
+    task: str | None,
+    where: Sequence[str],
+    dev: Sequence[str],
+    dev_where: Sequence[str],
+    split: Path | None,
+    strategies: str,
+    group: str,
+    by: str,
+    rename: Sequence[str],
+    output: Path | None,
+    latex: bool,
+    figures: bool,
+    resamples: int,
+    **options: Any,
+) -> Any:
+    from ...cache.errors import InputError
+    from ...cache.manifest.options import read_clips
+    from ..data.splitting.split_file import read_split_file
+    from .compare import compare
+
+    if output is not None:
+        _check_report(output, [truth, *([] if split is None else [split])], [*predictions, *dev])
+    elif latex or figures:
+        raise InputError("--latex and --figures need -o FOLDER")
+    names = _pairs("--rename", rename)
+    given = _given(task)
+    members = _members(predictions, names, given)
+    clips = read_clips(truth, root, labels_only=True)
+    settings: dict[str, Any] = {}
+    folds: dict[str, dict[str, str]] = {}
+    if split is not None:
+        folds = read_split_file(split, clips.ids)
+        clips = _with_parts(clips, folds)
+        where, dev_where = (*where, "split=test"), (*dev_where, "split=dev")
+    test = _where(clips, where)
+    task_ = given or _task(members, test)
+    if split is not None:
+        settings["split"] = _splits(task_.select(clips, blank="drop")[0], folds)
+        if len(folds) > 1 and dev:
+            raise InputError(
+                f"{split} has {len(folds)} folds: every clip of dev is in test of another fold, so "
+                "nothing can be chosen on it. Leave --dev out, or give the files of one fold"
+            )
+    if dev:
+        if not dev_where:
+            raise InputError("--dev needs --dev-where COLUMN=VALUE or --split to know its clips")
+        settings["dev"] = _members(dev, names, given)
+        settings["dev_truth"] = _where(clips, dev_where)
+    named: Any = tuple(s for s in strategies.split(",") if s and s != "none")
+    try:
+        comparison = compare(
+            members,
+            test,
+            task_,
+            strategies=named,
+            groups=group or None,
+            by=[column for column in by.split(",") if column],
+            n_resamples=resamples,
+            **settings,
+            **options,
+        )
+    except InputError as error:
+        if split is None and not where and all(len(m) < len(test) for m in members.values()):
+            error.add_note(
+                "if the manifest holds more than the test clips, say which they are: --split "
+                "split.csv (a run leaves one), or --where split=test"
+            )
+        raise
+    if output is not None:
+        comparison.write(output)
+        if latex:
+            from .reports.latex import tables
+
+            (output / "tables.tex").write_text(tables(comparison.data), encoding="utf-8")
+        if figures:
+            from .reports.figures import figures as draw
+
+            draw(comparison.data, output / "figures")
+        click.echo(f"report: {output / 'report.md'}", err=True)
+    return comparison
+
+
+def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) -> None:
+    """Refuse, before any work, a folder that holds something else than a report of this command."""
+    from ...cache.commands.outputs import check_output, check_output_folder
+    from ...cache.errors import InputError
+    from ..serving.opening.run_folder import is_run
+    from .comparison import Comparison
+
+    inputs = [*tables, *members, *(name.partition("=")[2] for name in members)]
+    check_output_folder("-o", output, [*inputs, *(path.parent for path in tables)])
+    there = [name for name in REPORT if os.path.lexists(output / name)]
+    ours = False
+    if (output / "comparison.json").is_file():
+        ours = "run" not in Comparison.read(output).data
+    if (is_run(output) or there) and not ours:
+        raise InputError(
+            f"-o {output} holds {there[0] if there else 'members'}, which this command did not "
+            "write; choose another folder"
+        )
+    for name in REPORT[:-1]:
+        check_output("-o", output / name, inputs, lambda head: ours)
+
+
+def _given(name: str | None) -> Task | None:
+    from ..data.task import Task
+
+    return Task.of(name) if name else None
+
+
+def _members(
+    files: Sequence[str], rename: Mapping[str, str], task: Task | None
+) -> dict[str, Predictions]:
+    from ...cache.errors import InputError
+    from ..data.predictions import Predictions
+
+    found: dict[str, Predictions] = {}
+    for given in files:
+        name, _, path = given.partition("=")
+        if not path or Path(given).exists():
+            path = given
+            stem = Path(given).stem
+            name = Path(given).resolve().parent.name if stem == "pred" else stem
+        if name in found:
+            raise InputError(f"two members are called {name!r}; name them: NAME={path}")
+        if task is None or task.kind == "labels":
+            found[name] = Predictions.read(path, rename=rename)
+        else:
+            found[name] = task.read_predictions(path, rename)
+    return found
+
+
+def _task(members: Mapping[str, Predictions], truth: Manifest) -> Task:
+    from ..data.task import Task
+
+    first = next(iter(members.values()))
+    more = sorted({str(label) for label in truth["label"]} - set(first.labels))
+    if all(member.hard for member in members.values()):
+        more = sorted({*more, *(label for m in members.values() for label in m.labels)})
+        return Task.from_labels(dict.fromkeys([*first.labels, *more]))
+    return Task.from_labels(first.labels)
+
+
+def _where(clips: Manifest, conditions: Sequence[str]) -> Manifest:
+    """Select clips; several values of one column are alternatives."""
+    from ...cache.errors import InputError
+
+    wanted: dict[str, list[str]] = {}
+    for text in conditions:
+        [(column, value)] = _pairs("--where", [text]).items()
+        wanted.setdefault(column, []).append(value)
+    for column, values in wanted.items():
+        found = [str(value) for value in clips[column]]
+        for value in values:
+            if value not in found:
+                raise InputError(f"{clips.source}: no clip has {column} {value!r}")
+        clips = clips.select([row for row, value in enumerate(found) if value in values])
+    return clips
+
+
+def _with_parts(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> Manifest:
+    """Return the clips of a split file, with its parts in the column `split`.
+
+    A clip that is in test of any fold is in test: there it was predicted.
+    """
+    part = {
+        clip: part
+        for wanted in ("train", "dev", "test")
+        for here in folds.values()
+        for clip, part in here.items()
+        if part == wanted
+    }
+    kept = clips.select([clip_id for clip_id in clips.ids if clip_id in part])
+    return kept.with_columns(split=[part[clip_id] for clip_id in kept.ids])
+
+
+def _splits(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> Any:
+    """Return a split for each fold; what it shares is warned of in the report, not refused."""
+    from ..data.splitting.schemes import splits
+
+    found = []
+    for name, parts in folds.items():
+        kept = clips.select([clip for clip in clips.ids if clip in parts])
+        kept = kept.with_columns(split=[parts[clip] for clip in kept.ids])
+        [one] = splits(
+            kept, "column", dev_size=0, allow_speaker_overlap=True, allow_duplicates=True
+        )
+        found.append(replace(one, name=name))
+    return found
+
+
+def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
+    from ...cache.errors import InputError
+
+    found = {}
+    for text in given:
+        key, sign, value = text.partition("=")
+        if not sign or not key:
+            raise InputError(f"{option} {text!r}; expected NAME=VALUE")
+        found[key] = value
+    return found
+
+
+def _int(name: str, text: str) -> int:
+    from ...cache.errors import InputError
+
+    try:
+        return int(text)
+    except ValueError:
+        raise InputError(f"--counts {name}={text!r}; expected a number of clips") from None

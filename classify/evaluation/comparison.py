@@ -1,0 +1,113 @@
+"""The result of a comparison: JSON first, everything else is written from it."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from ...cache.errors import InputError
+from ...cache.files.written import drafted
+from ..data.predictions import Predictions
+from ..dimensions.dimension_report import numbers_markdown
+from ..ensembles.saved import Replay
+from ..serving.opening.run_folder import check_whole
+from .reports.markdown.report import markdown, text_table
+
+
+class Comparison:
+    """What `compare` found.
+
+    Attributes
+    ----------
+    data
+        The whole result: numbers, strings, lists and mappings only; NaN is None.
+    predictions
+        Test predictions of every system by name; empty if read from a file.
+    replays
+        Every ensemble as it was fitted, by name; empty if read from a file.
+    """
+
+    def __init__(
+        self,
+        data: Mapping[str, Any],
+        predictions: Mapping[str, Predictions] = {},
+        replays: Mapping[str, Replay] = {},
+    ):
+        self.data: dict[str, Any] = _plain(data)
+        self.predictions = dict(predictions)
+        self.replays = dict(replays)
+
+    @property
+    def chosen(self) -> str | None:
+        """The system that dev prefers; None without dev."""
+        return self.data["chosen"]
+
+    def __repr__(self) -> str:
+        systems, clips = len(self.data["systems"]), self.data["test"]["clips"]
+        return f"<Comparison of {systems} systems on {clips} clips>"
+
+    def table(self) -> str:
+        """Return the main table as plain text, UAR first."""
+        return text_table(self.data)
+
+    def report(self) -> str:
+        """Return the report as Markdown."""
+        plain = _plain(self.data)
+        return numbers_markdown(plain) if plain.get("measure") == "ccc" else markdown(plain)
+
+    def json(self) -> str:
+        """Return the result as JSON."""
+        return json.dumps(_plain(self.data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+    def write(self, folder: str | PathLike[str]) -> Path:
+        """Write `comparison.json` and `report.md` into a folder, and return it."""
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in (("comparison.json", self.json()), ("report.md", self.report())):
+            with drafted(folder / name) as draft:
+                draft.write_text(text, encoding="utf-8")
+        return folder
+
+    @classmethod
+    def read(cls, path: str | PathLike[str]) -> Comparison:
+        """Read a `comparison.json`, or the folder that holds one.
+
+        Raises
+        ------
+        InputError
+            If it is none, or of a newer format.
+        """
+        path = Path(path)
+        if path.is_dir():
+            check_whole(path)
+            path = path / "comparison.json"
+        if not path.exists():
+            where = path.parent / "repeat-1"
+            raise InputError(
+                f"{path} is not there; expected the folder that `affekt run` or `affekt compare` "
+                f"left{f'; name one of its repeats: {where}' if where.is_dir() else ''}"
+            )
+        try:
+            data = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{path} cannot be read as a comparison: {error}") from error
+        if not isinstance(data, dict) or data.get("format") != 2:
+            raise InputError(f"{path} is not a comparison of format 2; compare again")
+        return cls(data)
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON has it: no NaN, no tuples, no numpy numbers."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if hasattr(value, "item"):
+        value = value.item()
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

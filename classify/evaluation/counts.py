@@ -1,0 +1,112 @@
+"""Compare systems of which only counts were published: how many clips each got right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations
+from typing import Any
+
+from scipy import stats as distributions
+
+from ...cache.errors import InputError
+from ..metrics.significance import fewest_apart, mcnemar_range, verdict_of_counts
+
+
+def exact_interval(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the exact interval of a share (Clopper and Pearson, 1934); clips independent.
+
+    Examples
+    --------
+    >>> [round(edge, 3) for edge in exact_interval(225, 300)]
+    [0.697, 0.798]
+    """
+    tail = (1 - level) / 2
+    low = distributions.beta.ppf(tail, right, n - right + 1) if right else 0.0
+    high = distributions.beta.ppf(1 - tail, right + 1, n - right) if right < n else 1.0
+    return float(low), float(high)
+
+
+def compare_counts(counts: Mapping[str, int], n: int, *, level: float = 0.95) -> dict[str, Any]:
+    """Return what published counts can show, for JSON.
+
+    Parameters
+    ----------
+    counts
+        Clips that each system got right, by name.
+    n
+        Clips of the test set, the same for all.
+    level
+        Coverage of the intervals; the tests are at ``1 - level``.
+
+    Returns
+    -------
+    result
+        `systems` with accuracy and exact interval; `pairs` with the smallest and largest p that the
+        counts allow and a plain sentence; `needed`, the clips two systems must at least be apart.
+
+    Examples
+    --------
+    >>> found = compare_counts({"mean": 225, "MarIA": 224}, 300)
+    >>> found["pairs"][0]["sentence"]
+    'mean and MarIA: no difference can be shown: 225 vs 224 of 300, p = 1.0'
+    """
+    for name, right in counts.items():
+        if not 0 <= right <= n:
+            raise InputError(f"{name}: {right} right of {n}; expected a count from 0 to {n}")
+    if len(counts) < 2:
+        raise InputError(f"{len(counts)} systems; expected counts of at least two")
+    return {
+        "clips": n,
+        "level": level,
+        "needed": fewest_apart(None, 1 - level),
+        "systems": {
+            name: {
+                "right": right,
+                "accuracy": {
+                    "value": right / n,
+                    "interval": list(exact_interval(right, n, level)),
+                },
+            }
+            for name, right in counts.items()
+        },
+        "pairs": [
+            {
+                "a": a,
+                "b": b,
+                "p_range": list(mcnemar_range(counts[a], counts[b], n)),
+                "sentence": verdict_of_counts(a, b, counts[a], counts[b], n),
+            }
+            for a, b in combinations(counts, 2)
+        ],
+    }
+
+
+def counts_text(found: Mapping[str, Any]) -> str:
+    """Return the result of `compare_counts` as plain text.
+
+    Examples
+    --------
+    >>> print(counts_text(compare_counts({"mean": 225, "BETO": 221}, 300)))
+    mean  225 of 300  0.750 [0.697, 0.798]
+    BETO  221 of 300  0.737 [0.683, 0.786]
+    <BLANKLINE>
+    mean and BETO: no difference can be shown: 225 vs 221 of 300, p at least 0.125 (to 0.809)
+    <BLANKLINE>
+    Counts alone say little: two systems have to be at least 6 of 300 clips apart.
+    """
+    width = max(len(name) for name in found["systems"])
+    lines = []
+    for name, row in found["systems"].items():
+        low, high = row["accuracy"]["interval"]
+        share = f"{row['accuracy']['value']:.3f} [{low:.3f}, {high:.3f}]"
+        lines.append(f"{name:{width}}  {row['right']} of {found['clips']}  {share}")
+    return "\n".join(
+        [
+            *lines,
+            "",
+            *(pair["sentence"] for pair in found["pairs"]),
+            "",
+            f"Counts alone say little: two systems have to be at least {found['needed']} of "
+            f"{found['clips']} clips apart.",
+        ]
+    )

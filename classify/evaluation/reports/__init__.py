@@ -1,0 +1,1 @@
+"""Reports of a comparison: Markdown, LaTeX, figures, model cards."""

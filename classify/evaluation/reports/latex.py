@@ -1,0 +1,127 @@
+r"""LaTeX tables of a comparison (booktabs), ready for ``\input``; they hold no other number."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...data.escape import latex
+from .markdown.report import columns, ordered
+
+Data = Mapping[str, Any]
+
+
+def systems_table(data: Data) -> str:
+    """Return the main table: UAR (or CCC) with interval first, then the other measures.
+
+    The system that dev chose is set in bold.
+    """
+    level = f"{100 * data['settings']['level']:g}"
+    rows, shown = [], columns(data)
+    for name in ordered(data):
+        test = data["systems"][name]["test"]
+        cells = [_bold(latex(name), name == data["chosen"])]
+        cells += [_score(test[key], with_interval=key == shown[0][0]) for key, _ in shown]
+        rows.append(cells)
+    caption = (
+        f"Systems on {data['test']['clips']} test clips ({data['groups']['count']} groups); "
+        rf"{level}\,\% intervals by clustered bootstrap."
+    )
+    return _table(["system", *(title for _, title in shown)], rows, caption, "tab:systems")
+
+
+def by_table(data: Data, column: str) -> str:
+    """Return UAR (or CCC) by a column, one system per column of the table, at most six."""
+    part, names = data["by"][column], ordered(data)[:6]
+    lead, title = columns(data)[0]
+    rows = [
+        [
+            latex(value or "(blank)"),
+            str(row["clips"]),
+            *(_score(row["systems"][name][lead]) for name in names),
+        ]
+        for value, row in part["values"].items()
+    ]
+    mean = [f"{part['macro'][name][lead]:.3f}" for name in names]
+    pooled = [_score(data["systems"][name]["test"][lead]) for name in names]
+    rows += [["mean", "", *mean], ["pooled", str(data["test"]["clips"]), *pooled]]
+    header = [latex(column), "clips", *map(latex, names)]
+    return _table(header, rows, f"{title} by {latex(column)}.", f"tab:{_key(column)}")
+
+
+def pairs_table(data: Data) -> str:
+    """Return the pairs of the chosen system (else of the best) with the others."""
+    first, (lead, title) = data["chosen"] or ordered(data)[0], columns(data)[0]
+    what = "right" if lead == "uar" else "groups better"
+    rows = []
+    for pair in data["pairs"]:
+        if first not in (pair["a"], pair["b"]):
+            continue
+        mine = pair["a"] == first
+        other, sign = (pair["b"], 1) if mine else (pair["a"], -1)
+        kind = "right" if lead == "uar" else "groups"
+        suffix = "" if lead == "uar" else "_better"
+        counts = [pair[f"{kind}_{one}{suffix}"] for one in ("ab" if mine else "ba")]
+        rows.append(
+            [
+                latex(other),
+                f"{counts[0]} vs {counts[1]}",
+                f"{sign * pair[f'{lead}_difference']:+.3f}",
+                _p(pair[f"p_{lead}"]),
+                _p(pair[f"p_{lead}_corrected"]),
+            ]
+        )
+    header = [f"{latex(first)} vs", what, rf"$\Delta${title}", "$p$", "$p$ corrected"]
+    caption = (
+        f"{latex(first)} against the others; $p$ of exchanging systems within whole groups, and "
+        "corrected by step-down max-T."
+    )
+    return _table(header, rows, caption, "tab:pairs")
+
+
+def tables(data: Data) -> str:
+    """Return all tables, one after the other."""
+    found = [systems_table(data), pairs_table(data)]
+    found += [by_table(data, column) for column in data["by"]]
+    return "% needs \\usepackage{booktabs}\n" + "\n".join(found)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, label: str) -> str:
+    lines = [
+        r"\begin{table}",
+        r"\centering",
+        rf"\caption{{{caption}}}\label{{{label}}}",
+        rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+        r"\toprule",
+        " & ".join(header) + r" \\",
+        r"\midrule",
+        *(" & ".join(row) + r" \\" for row in rows),
+        r"\bottomrule",
+        r"\end{tabular}",
+        r"\end{table}",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _score(value: Data, *, with_interval: bool = False) -> str:
+    if value["value"] is None:
+        return "--"
+    text = f"{value['value']:.3f}"
+    span = value.get("interval")
+    if with_interval and span and span[0] is not None:
+        text += f" [{span[0]:.3f}, {span[1]:.3f}]"
+    return text
+
+
+def _p(value: float | None) -> str:
+    if value is None:
+        return "--"
+    return "$<$0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _bold(text: str, bold: bool) -> str:
+    return rf"\textbf{{{text}}}" if bold else text
+
+
+def _key(text: str) -> str:
+    return "".join(sign if sign.isalnum() else "-" for sign in text)

@@ -1,0 +1,146 @@
+"""What a run has to say beside its comparison: which clips, what is missing, what was chosen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ....data.escape import md
+
+__all__ = ["WIDE", "describe_run"]
+
+WIDE = "all-clips"  # the folder of the second comparison
+
+
+def describe_run(run: Mapping[str, Any], source: str, measure: str = "UAR") -> str:
+    """Return what a run has to say beside its comparison, as Markdown, from its part of the JSON.
+
+    Examples
+    --------
+    >>> coverage = {"compared_on": {"clips": 2}, "any_member": {"clips": 3},
+    ...             "members": {"lr": {"clips": 3}, "text": {"clips": 2}}}
+    >>> run = {"coverage": coverage, "left_out": {"surprise": 4}, "members": {},
+    ...        "quarantined": {"speech": {"too_short": 1}}}
+    >>> print(describe_run(run, "clips.csv"))  # doctest: +ELLIPSIS
+    <BLANKLINE>
+    ## Which clips
+    <BLANKLINE>
+    Members and ensembles are compared on the 2 test clips that every member has, of 3 ...
+    """
+    coverage = run["coverage"]
+    shared, everything = coverage["compared_on"]["clips"], coverage["any_member"]["clips"]
+    unseen = coverage.get("split", coverage["any_member"])["clips"] - everything
+    lines = ["", "## Which clips", ""]
+    if shared < everything:
+        sizes = ", ".join(f"{md(name)} {one['clips']}" for name, one in coverage["members"].items())
+        lines += [
+            f"Members and ensembles are compared on the {shared} test clips that every member has, "
+            f"of {everything} that some member has ({sizes}). `{WIDE}/report.md` compares, on all "
+            f"{everything}, the members that have them all and ensembles of whichever members a "
+            "clip has.",
+            "",
+        ]
+    elif not unseen:
+        lines += [f"Every member has all {everything} test clips.", ""]
+    if unseen:
+        lines += [
+            f"**{unseen} of the {unseen + everything} test clips of the split are not scored**: no "
+            "member has what it reads of them (their text is blank, their audio is missing, or "
+            "they could not be embedded).",
+            "",
+        ]
+    for name, folds in run.get("sits_out", {}).items():
+        reasons = "; ".join(f"{md(fold)} ({md(reason)})" for fold, reason in folds.items())
+        lines += [
+            f"**{md(name)} sits out {len(folds)} folds**, where it cannot be trained or tested: "
+            f"{reasons}. The test clips of these folds are not in the common comparison.",
+            "",
+        ]
+    if run["left_out"]:
+        counts = ", ".join(f"{md(label or '(blank)')} {n}" for label, n in run["left_out"].items())
+        lines += [f"Labels that the task leaves out (clips of {md(source)}): {counts}.", ""]
+    for name, codes in run["quarantined"].items():
+        if codes:
+            reasons = ", ".join(f"{count} {code}" for code, count in codes.items())
+            lines += [
+                f"**{sum(codes.values())} clips have no embedding by {md(name)}** and take no part "
+                f"in what needs it: {reasons}. `affekt cache show` lists them.",
+                "",
+            ]
+    for name, counts in run.get("remarks", {}).items():
+        words = ", ".join(f"{count} {md(remark)}" for remark, count in counts.items())
+        lines += [f"Remarks on the clips that {md(name)} embedded: {words}.", ""]
+        if unknown := counts.get("unknown_tokens"):
+            lines += [
+                f"**Most characters of {unknown} texts are not in the vocabulary of {md(name)}**"
+                " (`unknown_tokens`): their embeddings hardly differ. Choose an encoder of the"
+                " language and script.",
+                "",
+            ]
+    settings = [
+        line for name, one in run["members"].items() for line in _settings(name, one, measure)
+    ]
+    if settings:
+        lines += ["## How the members were trained", "", *settings, ""]
+    return "\n".join(lines)
+
+
+def _settings(name: str, record: Mapping[str, Any], measure: str) -> list[str]:
+    lines = []
+    name = md(name)
+    for number, part in enumerate(record["parts"], 1):
+        fold = md(part.get("fold") or f"fold {number}")
+        where = f"{name}, {fold}" if len(record["parts"]) > 1 else name
+        if "model" in part:
+            lines.append(
+                f"- {where}: the model {md(part['model'])}, not trained here; whether its training "
+                "saw any of these clips is not known"
+            )
+            continue
+        if "chosen" not in part:
+            lines.append(
+                f"- {where}: class probabilities of {md(part['classifier'])}, not trained here"
+            )
+            continue
+        chosen = part["chosen"]
+        words = [f"{_layer(layer)} of {md(on)}" for on, layer in chosen["layers"].items()]
+        if "trained" in part:
+            words.insert(0, f"`{part['trained']['head']}`")
+        words += [f"{md(key)} {md(value)}" for key, value in chosen["settings"].items()]
+        text = f"- {where}: {', '.join(words)}"
+        if "scaled_within" in part:
+            within = part["scaled_within"]
+            text += (
+                f"; features scaled within each {within}, by the unlabelled clips of that {within} "
+                "(transductive: a prediction depends on the other clips handed in)"
+            )
+        if len(part["tried"]) > 1:
+            text += f"; the best of {len(part['tried'])} settings on dev"
+        if "over_seeds" in part:
+            over = part["over_seeds"]
+            text += (
+                f"; test {measure} over {over['n']} seeds {over['mean']:.3f}, sd "
+                f"{over['sd']:.3f} (95 % interval of the mean {over['low']:.3f} to "
+                f"{over['high']:.3f}); the seed with the best dev {measure} is the member"
+            )
+        lines.append(text)
+        if number == len(record["parts"]) and "trained" in part:
+            lines.append(_defaults(part["trained"], chosen["settings"]))
+    return [line for line in lines if line]
+
+
+def _layer(layer: Any) -> str:
+    """Return a layer in words; 1 and up are counted from the input."""
+    return "last layer" if layer == -1 else f"layer {md(layer)}"
+
+
+def _defaults(trained: Mapping[str, Any], named: Mapping[str, Any]) -> str:
+    """Return a line of what the recipe left to the head, and what training settled on."""
+    settings = {**trained["settings"], **({"C": f"{trained['C']:.3g}"} if "C" in trained else {})}
+    rest = [f"{md(k)} {md(v)}" for k, v in settings.items() if k not in named]
+    if "shrinkage" in trained:
+        rest.append(f"the shrinkage came to {trained['shrinkage']:.2f}")
+    if "epochs" in trained:
+        ended = {"patience": ", stopped early", "interrupted": ", interrupted"}
+        rest.append(f"trained for {trained['epochs']} epochs{ended.get(trained['stopped'], '')}")
+    return f"  - defaults: {', '.join(rest)}" if rest else ""

@@ -1,0 +1,327 @@
+"""Score systems: measures with intervals, tests of every pair, and tables by any column."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..data.predictions import Predictions
+from ..data.task import Task
+from ..metrics import measures as metrics, significance as stats
+from ..metrics.bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample, t_quantile
+from ..metrics.detectable import detectable, groups_needed
+from ..metrics.max_t import TIE, max_t
+from ..metrics.scored_clips import Part, cluster_names, clusters
+from .analyses.gaps import gaps
+
+
+def scores(
+    truth: np.ndarray,
+    predictions: Predictions,
+    task: Task,
+    drawn: Resamples,
+    name: str,
+    level: float,
+    of_proba: Mapping[str, tuple[float, float]] | None = None,
+) -> dict[str, Any]:
+    """Return every measure of one system on the test clips.
+
+    `of_proba` holds the intervals of NLL, Brier and CCC, as `proba_intervals` gives them.
+    """
+    matrix = metrics.confusion_of_codes(truth, predictions.codes, len(task.labels))
+    result: dict[str, Any] = {}
+    for measure, value in metrics.summary(matrix).items():
+        result[measure] = {"value": value}
+        if measure in drawn.values[name]:
+            result[measure]["interval"] = list(drawn.interval(name, measure, level))
+    if not predictions.hard:
+        for measure in (metrics.nll, metrics.brier, metrics.ece):
+            result[measure.__name__] = {"value": measure(truth, predictions.proba)}
+        result["ece"]["noise"] = metrics.ece_noise(predictions.proba)
+        if task.values:
+            values = np.array([task.values[label] for label in task.labels])
+            result["ccc"] = {"value": metrics.ccc(values[truth], predictions.proba @ values)}
+        for measure, limits in (of_proba or {}).items():
+            result[measure]["interval"] = list(limits)
+    table = metrics.per_class(matrix)
+    result["right"] = int(np.trace(matrix))
+    result["classes"] = {
+        label: {
+            **{measure: float(table[measure][k]) for measure in ("precision", "recall", "f1")},
+            "recall_interval": list(drawn.interval(name, f"recall {k}", level)),
+            "support": int(table["support"][k]),
+        }
+        for k, label in enumerate(task.labels)
+    }
+    result["confusion"] = matrix.tolist()
+    return result
+
+
+def pairs(
+    truth: np.ndarray,
+    guesses: Mapping[str, np.ndarray],
+    groups: np.ndarray,
+    drawn: Resamples,
+    n_labels: int,
+    random_state: int,
+    level: float,
+    first: str | None = None,
+) -> list[dict[str, Any]]:
+    """Test pairs of systems on UAR by exchanging whole groups, corrected over all these pairs.
+
+    Parameters
+    ----------
+    truth, guesses, groups
+        Codes of the true label, of each system's labels and of the group, `(clips,)` each.
+    drawn
+        Resamples of the same, for the intervals.
+    n_labels, random_state, level
+        Size of the label set, seed of the exchanges, 1 - level of the test.
+    first
+        The system that every other one is compared with; None for all pairs.
+
+    Returns
+    -------
+    rows
+        One for each pair, with `p_uar` and `p_uar_corrected` (NaN below five groups: no test),
+        `uar_detectable` (NaN: none can be found) and a sentence.
+    """
+    names = list(guesses)
+    asked = [pair for pair in combinations(names, 2) if first in (None, *pair)]
+    if not asked:
+        return []
+    asked = [(first, *{*pair} - {first}) if first else pair for pair in asked]
+    _, groups = np.unique(groups, return_inverse=True)
+    n_groups = int(groups.max()) + 1
+    right = {name: guess == truth for name, guess in guesses.items()}
+    tested = n_groups >= FEWEST_GROUPS
+    family = family_of(truth, right, groups, n_labels, asked)
+    test = max_t(*family[:3], random_state=random_state)
+    smallest = detectable(*family, level=1 - level, random_state=random_state)
+    rows = []
+    for at, (a, b) in enumerate(asked):
+        only_a = int((right[a] & ~right[b]).sum())
+        only_b = int((right[b] & ~right[a]).sum())
+        floor = _discordant(truth, right[a], right[b], n_labels)
+        gap, _, span = drawn.difference(a, b, "uar", level, floor)
+        p, corrected = (float(x[at]) if tested else math.nan for x in (test.p, test.corrected))
+        own = family.differences[:, at]
+        row = {
+            "a": a,
+            "b": b,
+            "right_a": int(right[a].sum()),
+            "right_b": int(right[b].sum()),
+            "only_a": only_a,
+            "only_b": only_b,
+            "mcnemar": stats.mcnemar(only_a, only_b),
+            "p_uar": p,
+            "p_uar_corrected": corrected,
+            "permutation_exact": test.exact,
+            "uar_a": drawn.estimates[a]["uar"],
+            "uar_b": drawn.estimates[b]["uar"],
+            "clips": len(truth),
+            "uar_difference": gap,
+            "uar_difference_interval": list(span),
+            "groups": n_groups,
+            "groups_a_better": int((own > TIE).sum()),
+            "groups_b_better": int((own < -TIE).sum()),
+            "uar_detectable": float(smallest[at]) if tested else math.nan,
+            "different": bool(tested and corrected < 1 - level),
+        }
+        row["sentence"] = stats.verdict_of_pair(row)
+        rows.append(row)
+    if np.isnan(smallest).all():
+        needed = groups_needed(*family, level=1 - level)
+        for row in rows:
+            row["groups_needed"] = needed
+    return rows
+
+
+class Family(NamedTuple):
+    """Pairs of systems that are tested together, as `max_t` and `detectable` take them."""
+
+    differences: np.ndarray
+    worth: np.ndarray
+    within: np.ndarray
+    middle: np.ndarray
+
+
+def family_of(
+    truth: np.ndarray,
+    right: Mapping[str, np.ndarray],
+    groups: np.ndarray,
+    n_labels: int,
+    asked: Sequence[Sequence[str]],
+) -> Family:
+    """Return what each group contributes to the differences in UAR.
+
+    Parameters
+    ----------
+    truth, groups
+        Code of the true label and of the group, `(clips,)`; groups count from 0.
+    right
+        Which clips each system gets right, `(clips,)` of bool.
+    n_labels
+        Size of the label set.
+    asked
+        Pairs of names.
+    """
+    support = np.bincount(truth, minlength=n_labels)
+    worth = 1 / (support[truth] * n_labels)  # of one right clip in UAR
+    parts = {name: np.bincount(groups, worth * hits) for name, hits in right.items()}
+    apart = np.array([(worth**2)[right[a] != right[b]].sum() for a, b in asked])
+    sums = np.array([parts[a].sum() + parts[b].sum() for a, b in asked])
+    return Family(
+        np.stack([parts[a] - parts[b] for a, b in asked], axis=1),
+        np.bincount(groups, worth) / worth.sum(),
+        np.bincount(groups, worth**2)[:, None] * apart / (worth**2).sum(),
+        sums / 2 / worth.sum(),
+    )
+
+
+def _discordant(truth: np.ndarray, a: np.ndarray, b: np.ndarray, n_labels: int) -> float:
+    """Return the standard error of a difference in UAR that the number of clips alone gives.
+
+    Of the shares of clips that only one of two systems gets right, one clip added to each; 0 where
+    the systems are right on the same clips.
+    """
+    if (a == b).all():
+        return 0.0
+    support = np.bincount(truth, minlength=n_labels)
+    only_a, only_b = (np.bincount(truth[at], minlength=n_labels) for at in (a & ~b, b & ~a))
+    size = support + 2
+    share, gap = (only_a + only_b + 2) / size, (only_a - only_b) / size
+    variance = (np.minimum(share, 1) - gap**2) / size
+    return float(np.sqrt(variance[support > 0].sum()) / n_labels)
+
+
+def table_by(
+    test: Part,
+    systems: Mapping[str, Predictions],
+    task: Task,
+    column: str,
+    groups: str | None,
+    n_resamples: int,
+    random_state: int,
+    level: float,
+    best: str,
+) -> dict[str, Any]:
+    """Score every system within each value of a column, pooled and as the mean over values.
+
+    UAR and macro F1 are means over the classes that a value has, so a perfect system gets 1. From
+    five values on, the mean has an interval over them: of what another value would give. `gaps`
+    tests whether the system `best` does differently on one value than on all others.
+    """
+    values = np.array([str(v) for v in test.clips[column]], dtype=object)
+    n_labels = len(task.labels)
+    rows: dict[str, Any] = {}
+    for value in sorted(set(values)):
+        at = np.flatnonzero(values == value)
+        codes = test.codes[at]
+        group_codes, warnings = clusters(test.clips.select(at), groups)
+        guesses = {name: p.codes[at] for name, p in systems.items()}
+        drawn = resample(
+            codes,
+            guesses,
+            group_codes,
+            n_labels,
+            n_resamples=n_resamples,
+            random_state=random_state,
+        )
+        support = Counter(codes.tolist())
+        scale = {measure: n_labels / len(support) for measure in ("uar", "macro_f1")}
+        rows[value or "(blank)"] = {
+            "clips": len(at),
+            "groups": drawn.groups,
+            "absent": [label for k, label in enumerate(task.labels) if not support[k]],
+            "warnings": warnings,
+            "systems": {
+                name: {
+                    measure: {
+                        "value": drawn.estimates[name][measure] * scale.get(measure, 1.0),
+                        "interval": [
+                            limit * scale.get(measure, 1.0)
+                            for limit in drawn.interval(name, measure, level)
+                        ],
+                    }
+                    for measure in MEASURES
+                }
+                for name in guesses
+            },
+        }
+    own = {
+        name: {m: [row["systems"][name][m]["value"] for row in rows.values()] for m in MEASURES}
+        for name in systems
+    }
+    return {
+        "values": rows,
+        "macro": {
+            name: {m: float(np.mean(found)) for m, found in one.items()}
+            for name, one in own.items()
+        },
+        "macro_interval": {
+            name: list(mean_interval(one["uar"], level)) for name, one in own.items()
+        },
+        "gaps_of": best,
+        "gaps": gaps(
+            test.codes,
+            systems[best].codes,
+            clusters(test.clips, groups)[0],
+            values,
+            n_labels,
+            n_resamples=n_resamples,
+            level=level,
+            random_state=random_state,
+        ),
+    }
+
+
+def mean_interval(
+    values: Sequence[float], level: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
+) -> tuple[float, float]:
+    """Return Student's interval of the mean of a few values; NaN below five.
+
+    Examples
+    --------
+    >>> [round(limit, 3) for limit in mean_interval([0.5, 0.6, 0.7, 0.6, 0.6])]
+    [0.512, 0.688]
+    """
+    n = len(values)
+    if n < FEWEST_GROUPS:
+        return math.nan, math.nan
+    half = t_quantile(level, n) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    mean = float(np.mean(values))
+    return max(mean - half, bounds[0]), min(mean + half, bounds[1])
+
+
+def group_values(
+    test: Part, systems: Mapping[str, Predictions], groups: str | None
+) -> list[dict[str, Any]]:
+    """Return the UAR of each system on each group, over the classes that the group has.
+
+    Empty where each clip is a group of its own.
+    """
+    codes, _ = clusters(test.clips, groups)
+    if groups is None or len(np.unique(codes)) == len(codes):
+        return []
+    names = cluster_names(test.clips, groups)
+    rows = []
+    for code in np.unique(codes):
+        at = np.flatnonzero(codes == code)
+        matrices = {
+            name: metrics.confusion_of_codes(test.codes[at], p.codes[at], len(p.labels))
+            for name, p in systems.items()
+        }
+        rows.append(
+            {
+                "group": names[at[0]].lstrip("\0"),
+                "clips": len(at),
+                "uar": {name: metrics.summary(m)["uar_present"] for name, m in matrices.items()},
+            }
+        )
+    return rows

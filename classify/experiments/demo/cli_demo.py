@@ -1,0 +1,59 @@
+"""The command `affekt demo`: the main job, from nothing to a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from ....cache.manifest.options import ROOT
+
+__all__ = ["demo"]
+
+
+@click.command()
+@click.option(
+    "--manifest",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Your own clips (CSV, TSV, JSONL, Parquet, Excel) instead of the synthetic corpus.",
+)
+@ROOT
+@click.option(
+    "--task", help="Labels: valence, emotion6, ..., or a YAML file  [default: from the labels]"
+)
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default="demo", show_default=True,
+    help="Folder for recipe, cache and report.",
+)  # fmt: skip
+@click.pass_context
+def demo(
+    ctx: click.Context,
+    manifest: Path | None,
+    root: Path | None,
+    task: str | None,
+    output: Path,
+) -> None:
+    """Run the main job on a synthetic corpus, or on your clips.
+
+    Writes a recipe into the output folder, embeds every clip with the encoders that are built in,
+    trains a head on each, compares members and ensembles, and prints the table and where the report
+    is. A second call does only what changed.
+    """
+    from ....cache.commands.outputs import check_output_folder
+    from ..cli_run import report_outcome, say
+    from ..run import run
+    from .recipe_for import write_recipe
+
+    check_output_folder("-o", output, [] if manifest is None else [manifest])
+    if manifest is None:
+        manifest = output / "corpus" / "clips.csv"
+        if not manifest.is_file():
+            from .corpus import write_corpus
+
+            say("writing a synthetic corpus: computed voices, made-up phrases")
+            write_corpus(manifest.parent)
+        task = task or "valence"
+        click.echo("Synthetic corpus: the numbers below say nothing about real emotion.\n")
+    recipe = write_recipe(manifest, output, task, root)
+    outcome = run(recipe, say=say)
+    report_outcome(ctx, outcome)

@@ -1,0 +1,147 @@
+"""What the cache holds for the clips of a run, and filling in what it does not."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...cache.cache import Cache
+from ...cache.identity.digests import row_key
+from ...cache.identity.encoder_folder import note_encoder_folder
+from ...cache.manifest import Manifest
+from ...cache.rows.remarks import read_remarks
+from ...cache.space import Space
+from .opened import remember
+from .prepare import Source
+
+__all__ = ["Stored", "embed", "keep_opened", "leave_out", "look", "measure", "quarantined"]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """The state of one encoder's embeddings.
+
+    Attributes
+    ----------
+    digests : dict of str to str or None
+        Content digest of every clip that has what the encoder needs; None where it is not known.
+    there : frozenset of str
+        Ids with a row.
+    failed : dict of str to str
+        Id -> reason code of clips that could not be embedded.
+    pending : list of str
+        Ids that an extract has to visit.
+    remarks : dict of str to int
+        Remark -> clips with a row that have it, as far as the cache knows.
+    """
+
+    digests: dict[str, str | None]
+    there: frozenset[str]
+    failed: dict[str, str]
+    pending: list[str]
+    remarks: dict[str, int] = field(default_factory=dict)
+
+
+def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:
+    """Say what is stored, what failed before, and what is still to be embedded.
+
+    Files that the cache has not seen are read for their content, and the index of the cache
+    remembers their paths: also of files that were renamed, whose rows are stored.
+
+    Parameters
+    ----------
+    source : Source
+    cache : Cache
+    hash_files : bool
+        False reads no file: one that is new or changed counts as pending.
+    """
+    kind = source.spec.modality
+    ids = source.clips.ids
+    found = cache.digests(source.clips, kind, hash_files=hash_files, record=hash_files)
+    digests = dict(zip(ids, found, strict=True))
+    space = next((one for one in cache.spaces() if one.key == source.spec.key), None)
+    if space is None:
+        return Stored(digests, frozenset(), {}, list(ids))
+    keys = {clip: digest and row_key(space.key, kind, digest) for clip, digest in digests.items()}
+    known = [clip for clip in ids if keys[clip]]
+    stored = space.stored([keys[clip] or "" for clip in known])
+    there = frozenset(
+        clip for clip, is_stored in zip(known, stored.tolist(), strict=True) if is_stored
+    )
+    # a failure counts for the content that failed: a file that changed or appeared is tried again
+    failed = {
+        note["id"]: note["code"]
+        for note in space.failures()
+        if note["id"] in keys and note["id"] not in there and note["key"] == keys[note["id"]]
+    }
+    pending = [clip for clip in ids if clip not in there and clip not in failed]
+    noted = read_remarks(space.folder)
+    counts = Counter(name for clip in sorted(there) for name in noted.get(keys[clip] or "", ()))
+    return Stored(digests, there, failed, pending, dict(sorted(counts.items())))
+
+
+def quarantined(space: Space, clips: Manifest) -> dict[str, str]:
+    """Return id -> reason code of the clips without a row that extract could not embed.
+
+    A failure counts for the content that failed: a file that changed is only missing.
+    """
+    chosen = clips.select(space.missing(clips))
+    if not len(chosen):
+        return {}
+    digests = space.cache.digests(chosen, space.modality, refuse=False)
+    keys = {
+        clip: digest and row_key(space.key, space.modality, digest)
+        for clip, digest in zip(chosen.ids, digests, strict=True)
+    }
+    return {
+        note["id"]: note["code"]
+        for note in space.failures()
+        if note["id"] in keys and note["key"] == keys[note["id"]]
+    }
+
+
+def leave_out(
+    clips: Manifest, spaces: Sequence[Space], say: Callable[[str], None]
+) -> tuple[Manifest, dict[str, str]]:
+    """Leave out what extract could not embed; what it never saw is still an error later."""
+    gone = {clip: code for space in spaces for clip, code in quarantined(space, clips).items()}
+    if gone:
+        counts = Counter(gone.values())
+        codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
+        say(f"{len(gone)} clips could not be embedded and are left out: {codes}")
+        clips = clips.select([clip for clip in clips.ids if clip not in gone])
+    return clips, gone
+
+
+def embed(source: Source, cache: Cache, stored: Stored, say: Callable[[str], None]) -> Stored:
+    """Embed what is pending, and look again."""
+    from ...extract.running.embedding import extract
+
+    say(f"{source.name}: embedding {len(stored.pending)} of {len(source.clips)} clips")
+    extract(source.clips, cache, source.encoder, store_dtype=source.store_dtype)
+    return look(source, cache)
+
+
+def measure(source: Source, cache: Cache, stored: Stored) -> float | None:
+    """Return the seconds to embed what is pending, by the encoder's speed on short inputs."""
+    from ...extract.running.plan import plan
+
+    pending = set(stored.pending)
+    clips = source.clips.select([clip for clip in source.clips.ids if clip in pending])
+    how: Any = {"store_dtype": source.store_dtype, "measure": True}
+    return plan(clips, cache, source.encoder, **how).seconds
+
+
+def keep_opened(source: Source, cache: Cache) -> None:
+    """Remember the spec of an encoder that was opened; a built-in one costs nothing to open."""
+    from ...extract.encoder import BUILT_IN
+
+    if source.encoder is not None and source.encoder.name not in BUILT_IN:
+        options = {k: v for k, v in source.entry.options.items() if k != "store_dtype"}
+        if options:  # a given model knows the spec itself
+            remember(cache, options, source.spec.with_store_dtype("float32"))
+        made = [space for space in cache.spaces() if space.key == source.spec.key]
+        if made and source.encoder.folder is not None:
+            note_encoder_folder(made[0], source.encoder.folder)

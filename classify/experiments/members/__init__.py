@@ -1,0 +1,1 @@
+"""The members of an experiment: trained, chosen on dev, refitted, or given as models."""

@@ -1,0 +1,180 @@
+"""The command `affekt train`: one model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ....cache.errors import InputError, nearest
+from ....cache.manifest.options import ROOT, read_clips
+from ..cli_run import say
+
+__all__ = ["check_numbers", "numbers", "read_scale", "read_split", "train"]
+
+LARGEST_SEED = 2**32
+
+SCALE = "Standardise the features: true, false; within each speaker, language, dataset."
+COMMON = [
+    click.argument("manifest", type=click.Path(path_type=Path)),
+    ROOT,
+    click.option("--cache", required=True, type=click.Path(path_type=Path), help="Cache folder."),
+    click.option(
+        "--task", required=True, help="valence, emotion6, ..., or a YAML file (labels or numbers)."
+    ),
+    click.option(
+        "--split",
+        default="speaker",
+        show_default=True,
+        metavar="SCHEME|FILE",
+        help="Split scheme, or the split.csv of an earlier run.",
+    ),
+    click.option("--test-size", default=0.2, show_default=True, help="Share of the clips."),
+    click.option("--dev-size", default=0.1, show_default=True, help="Share of the clips."),
+    click.option("--random-state", default=0, show_default=True, help="Of split and head."),
+    click.option("--n-jobs", default=1, hidden=True, help="Not used."),
+    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
+]
+
+
+def common(command: Any) -> Any:
+    """Give a command the options that training and probing share."""
+    for option in reversed(COMMON):
+        command = option(command)
+    return command
+
+
+@click.command()
+@common
+@click.option("--space", "spaces", required=True, multiple=True, help="Space; twice for a fusion.")
+@click.option(
+    "--head",
+    required=True,
+    help="logistic, lda, mlp, patch; two --space: concat, mean,"
+    " cross-attention; numbers: ridge, regression.",
+)
+@click.option(
+    "--layers", default="-1", show_default=True, help="12, all, 6,12 (together), or probe."
+)
+@click.option("--combine", default="concat", show_default=True, help="concat, mean or mix.")
+@click.option("--scale", default="true", show_default=True, help=SCALE)
+@click.option("--no-scale", is_flag=True, help="The same as --scale false.")
+@click.option("--seeds", default=1, show_default=True, help="Random states; best on dev is kept.")
+@click.option("--set", "pairs", multiple=True, help="NAME=VALUE, a setting of the head.")
+@click.option("--pred", type=click.Path(path_type=Path), help="Write predictions of test there.")
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder.")
+def train(
+    manifest: Path,
+    root: Path | None,
+    cache: Path,
+    task: str,
+    output: Path,
+    as_json: bool,
+    pred: Path | None,
+    n_jobs: int,
+    scale: str,
+    no_scale: bool,
+    split: str,
+    **options: Any,
+) -> None:
+    """Train one model on the clips of MANIFEST and save it.
+
+    The clips are divided by --split; scores on dev and test are printed. What is saved was trained
+    on train alone: config.json and model.safetensors. A scheme of several folds trains and scores
+    one model for each; what is saved was then trained on all clips.
+    """
+    from ....cache.commands.outputs import check_output, recordings
+    from ...models.folders.model_folder import check_target
+    from ...serving.output import is_output
+    from .train import fold_table, train_model
+
+    check_target(output, "-o")
+    check_numbers(n_jobs, options)
+    if pred is not None:
+        check_output("--pred", pred, [manifest, task], is_output)
+        if pred.absolute().is_relative_to(output.absolute()):
+            raise InputError(f"--pred {pred} is inside the model's folder {output}")
+    clips = read_clips(manifest, root)
+    if pred is not None:
+        check_output("--pred", pred, recordings(clips), is_output)
+    model, record = train_model(
+        clips,
+        cache,
+        task,
+        scale=False if no_scale else read_scale(scale),
+        say=say,
+        **read_split(split),
+        **options,
+    )
+    model.save_pretrained(output)
+    if pred is not None:
+        record["test"].write(pred)
+    told = {key: value for key, value in record.items() if key not in ("test", "fit")}
+    if as_json:
+        click.echo(json.dumps({"model": str(output), **told}, ensure_ascii=False))
+        _leave(record)
+        return
+    if "folds" in record:
+        click.echo(fold_table(record))
+        click.echo(f"Model: {output}, trained on all {record['refit']['clips']} clips")
+        _leave(record)
+        return
+    key = model.task.measure
+    name = key.upper()
+    dev = "" if record[f"dev_{key}"] is None else f"dev {name} {record[f'dev_{key}']:.3f}, "
+    click.echo(f"{dev}test {name} {record[f'test_{key}']:.3f} on {record['test_clips']} clips")
+    if "over_seeds" in record:
+        over = record["over_seeds"]
+        click.echo(f"test {name} over {over['n']} seeds {over['mean']:.3f}, sd {over['sd']:.3f}")
+    click.echo(f"Model: {output}")
+    _leave(record)
+
+
+def read_split(text: str) -> dict[str, Any]:
+    """Return `--split` as arguments: a scheme, or the file of an earlier split."""
+    from ...data.splitting.schemes import SCHEMES
+
+    if text in SCHEMES:
+        return {"scheme": text}
+    if Path(text).suffix or Path(text).exists():
+        return {"split": Path(text)}
+    raise InputError(
+        f"--split is {text!r}; expected the path of a split.csv, or one of {', '.join(SCHEMES)}."
+        f"{nearest(text, SCHEMES)}"
+    )
+
+
+def check_numbers(n_jobs: int, options: Mapping[str, Any]) -> None:
+    """Refuse numbers out of range."""
+    if n_jobs == 0:
+        raise InputError("--n-jobs is 0; expected a number of processes, or -1 for all cores")
+    if not 0 <= options["random_state"] < LARGEST_SEED:
+        raise InputError(
+            f"--random-state is {options['random_state']}; expected a number from 0 to 2^32 - 1"
+        )
+    if options.get("seeds", 1) < 1:
+        raise InputError(f"--seeds is {options['seeds']}; expected a number from 1")
+
+
+def _leave(record: Mapping[str, Any]) -> None:
+    """Exit with 3 where clips could not be embedded."""
+    if record["quarantined"]:
+        click.get_current_context().exit(3)
+
+
+def read_scale(text: str) -> bool | str:
+    """Return what ``--scale`` says."""
+    from ...models.scalers.scaling import check_scale
+
+    return check_scale({"true": True, "false": False}.get(text, text))
+
+
+def numbers(option: str, text: str) -> list[float]:
+    """Return the numbers of an option, which are separated by commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} is {text!r}; expected numbers with commas: 0.01,0.1") from None

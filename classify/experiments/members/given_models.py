@@ -1,0 +1,137 @@
+"""Members that are models already: ``{model: FOLDER}``. They are not trained, and only predict.
+
+What such a model reads is in its own spec, so it names no encoder. `with_models` adds the encoders
+that its models need to a recipe, as if the recipe had named them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ....cache.errors import AffektError, InputError
+from ...serving.opening.encoder_folders import read_folders
+from ..recipes.recipe import EncoderEntry, MemberEntry, Recipe
+
+if TYPE_CHECKING:
+    from ....cache.cache import Cache
+    from ...data.task import Task
+    from ...models.model import Model
+
+__all__ = ["open_given", "with_models"]
+
+
+def with_models(recipe: Recipe, task: Task) -> Recipe:
+    """Return the recipe with the encoders of its given models.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    task : Task
+        Every model has to have its labels.
+
+    Returns
+    -------
+    Recipe
+        The same one where no member is a given model.
+
+    Raises
+    ------
+    InputError
+        Not a model folder, or a model of other labels; with file and line.
+    """
+    encoders = dict(recipe.encoders)
+    members = {
+        name: _described(entry, task, encoders) if entry.model else entry
+        for name, entry in recipe.members.items()
+    }
+    return replace(recipe, encoders=encoders, members=members)
+
+
+def open_given(entry: MemberEntry, task: Task, cache: Cache) -> Model:
+    """Open the model of a member; it finds its features in `cache`.
+
+    Parameters
+    ----------
+    entry : MemberEntry
+        With a ``model``.
+    task : Task
+        Of the run, in whose order the labels come.
+    cache : Cache
+    """
+    from ...models.model import Model
+
+    model = Model.from_pretrained(str(entry.model), cache)
+    model.task = task
+    return model
+
+
+def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]) -> MemberEntry:
+    """Return the entry with what the model's folder says; add the encoders that it reads."""
+    from ...models.folders.model_folder import CONFIG, read_folder
+    from ...models.needs import Needs
+
+    folder, at = Path(str(entry.model)), entry.at["model"]
+    _check_kind(entry)
+    try:
+        config, _ = read_folder(folder)
+        needs = [Needs.from_record(record, str(folder)) for record in config["features"]]
+        noted = read_folders(folder, [need.spec for need in needs])
+    except AffektError as error:
+        raise at.error(f"member {entry.name!r}: {error}") from None
+    kind = config["task"].get("type", "labels")
+    if sorted(config["labels"]) != sorted(task.labels) or kind != task.kind:
+        what = "labels" if task.kind == "labels" else "dimensions"
+        at.fail(
+            f"member {entry.name!r}: {folder} gives {', '.join(config['labels'])}; the task "
+            f"{task.name} has {', '.join(task.labels)}. Expected a model of the same {what}"
+        )
+    on = []
+    for need in needs:
+        same = [one.name for one in encoders.values() if one.spec == need.spec]
+        name = same[0] if same else _free(need.spec.name, encoders)
+        encoders[name] = EncoderEntry(name, {}, at, need.spec, noted.get(need.spec.key))
+        on.append(name)
+    params: Any = config["head"].get("state", {}).get("params", {})
+    return replace(
+        entry,
+        on=tuple(on),
+        layers=dict.fromkeys(on, (-1,)),
+        settings={"missing": ("predict",)} if params.get("missing") == "predict" else {},
+        digest=hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest(),
+    )
+
+
+def _check_kind(entry: MemberEntry) -> None:
+    """Say what to do with a run, and with a checkpoint that others published."""
+    from ...models.folders.model_folder import CONFIG, read_json
+    from ...serving.opening.run_folder import is_run
+
+    folder, at = Path(str(entry.model)), entry.at["model"]
+    if is_run(folder):
+        at.fail(
+            f"member {entry.name!r}: {folder} is the folder of a run; name the model of one of its "
+            f"members: {folder / 'members' / 'NAME' / 'model'}"
+        )
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "does not exist"
+        at.fail(f"member {entry.name!r}: {folder} {what}; expected the folder of a model")
+    try:
+        is_model = "format" in read_json(folder / CONFIG)
+    except (OSError, InputError):
+        is_model = False
+    if not is_model:
+        at.fail(
+            f"member {entry.name!r}: {folder} is not a model of affekt; if others published it, "
+            f"import it first: affekt import-model {folder} -o MODEL"
+        )
+
+
+def _free(name: str, encoders: dict[str, EncoderEntry]) -> str:
+    number, free = 1, name
+    while free in encoders:
+        number += 1
+        free = f"{name}-{number}"
+    return free

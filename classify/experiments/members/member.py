@@ -1,0 +1,267 @@
+"""One member of a recipe and its folder: model, predictions, what was chosen.
+
+The folder appears whole or not at all, and `member.json` in it holds a key over everything that
+decides its numbers; a run that finds the key again has nothing to do.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ....cache.errors import InputError, nearest
+from ....cache.files.drafts import beside
+from ....cache.manifest import Manifest
+from ....cache.space import Space
+from ...data.predictions import Predictions
+from ...data.task import Task
+from ...models.folders.kept_files import MODEL, replace_folder
+from ...models.folders.record import versions
+from ..recipes.recipe import MemberEntry
+from .choosing import Part, choose
+from .given_models import open_given
+from .refit import refit
+
+if TYPE_CHECKING:
+    from ...models.model import Model
+
+__all__ = ["check_head", "is_done", "member_files", "read_member", "read_seeds", "train_member"]
+
+EPOCH = 3  # grows when the same recipe gives other numbers than before
+RECORD = "member.json"
+SEEDS = "seeds"
+#: what affekt writes into the folder of a member
+WRITTEN = re.compile(
+    rf"{re.escape(RECORD)}|pred\.csv|dev\.csv|history\.jsonl|{SEEDS}/-?\d+\.csv"
+    rf"|model(-\d+)?/({MODEL.pattern})"
+)
+
+
+def check_head(entry: MemberEntry, task: Task) -> None:
+    """Check head and settings of a member before any work.
+
+    Raises
+    ------
+    InputError
+        Unknown head, or one for another kind of task; unknown or impossible setting; with the
+        recipe's file and line.
+    """
+    from ...heads.registry import heads_for
+
+    if not entry.head:
+        return
+    keys = entry.at.value
+    HEADS, others = heads_for(task.kind)
+    if entry.head in others:
+        keys["head"].fail(
+            f"member {entry.name!r}: the head {entry.head!r} predicts {others.what}, and the task "
+            f"{task.name!r} is of {HEADS.what}; expected one of {', '.join(HEADS)}"
+        )
+    if entry.head not in HEADS:
+        keys["head"].fail(
+            f"unknown head {entry.head!r} in member {entry.name!r}; expected one of "
+            f"{', '.join(HEADS)}.{nearest(entry.head, list(HEADS))}"
+        )
+    known = list(HEADS[entry.head]().get_params())
+    for name in entry.settings:
+        if name not in known:
+            choices = [
+                *("on", "layers", "combine", "scale", "seeds", "random_state", "refit"),
+                *known,
+            ]
+            keys[name].fail(
+                f"unknown key {name!r} in member {entry.name!r}; expected one of "
+                f"{', '.join(dict.fromkeys(choices))}.{nearest(name, choices)}"
+            )
+    for candidate in entry.candidates():
+        try:
+            HEADS[entry.head](**candidate["settings"])._check_settings()
+        except InputError as error:
+            entry.at.fail(f"member {entry.name!r}: {error}")
+
+
+def is_done(folder: Path, key: str) -> bool:
+    """Whether the member in `folder` was made with this key and nothing in it changed since."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        return record["key"] == key and record["files"] == _digests(folder, record["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def member_files(folder: Path) -> list[Path]:
+    """Return the files that `train_member` left in a folder; others there are the user's."""
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    return [folder / RECORD, *(folder / name for name in record["files"])]
+
+
+def read_member(folder: Path, task: Task) -> tuple[Predictions, Predictions | None, Any]:
+    """Return predictions of test and of dev, and the record, from a member's folder."""
+    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    dev = folder / "dev.csv"
+    return (
+        task.read_predictions(folder / "pred.csv"),
+        task.read_predictions(dev) if dev.is_file() else None,
+        record,
+    )
+
+
+def read_seeds(folder: Path, task: Task) -> dict[str, Predictions]:
+    """Return predictions of test by seed, from a member's folder; empty where it has one seed."""
+    found = sorted((folder / SEEDS).glob("*.csv"), key=lambda path: (len(path.stem), path.stem))
+    return {path.stem: task.read_predictions(path) for path in found}
+
+
+def train_member(
+    entry: MemberEntry,
+    task: Task,
+    labelled: Manifest,
+    parts: Sequence[Part],
+    spaces: Mapping[str, Space],
+    folder: Path,
+    key: str,
+    *,
+    moves_to: Path | None = None,
+    split_options: Mapping[str, Any] | None = None,
+    say: Callable[[str], None] = lambda message: None,
+) -> None:
+    """Train a member on every part and leave its folder.
+
+    Parameters
+    ----------
+    entry : MemberEntry
+    task : Task
+    labelled : Manifest
+        Every clip of the run, with task labels.
+    parts : sequence of Part
+        One, or the folds of a cross-validation; their test clips are disjoint.
+    spaces : mapping of str to Space
+        Encoder name -> where its features lie.
+    folder : Path
+        Receives `member.json`, `pred.csv`, `dev.csv`, `seeds/` (predictions of test by each of
+        several seeds), `history.jsonl`, and the model that predicts new clips as `model/`; of
+        folds `model-1/`, ..., and `model/` only if it is refitted on all of their clips.
+    key : str
+        See `is_done`.
+    moves_to : Path, optional
+        Where the folder will be moved.
+    split_options : mapping, optional
+        ``allow_speaker_overlap`` and ``allow_duplicates``, handed to `Model.fit`.
+    say : callable, optional
+        Told what is going on.
+
+    Raises
+    ------
+    InputError
+        As `Model.fit`; or several values to choose from and no dev clips.
+    """
+    home = moves_to or folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with beside(folder) as draft:
+        draft.mkdir()
+        tests, devs, records = [], [], []
+        seeds: dict[int, list[Predictions]] = {}
+
+        def on_seed(seed: int, test: Predictions) -> None:
+            seeds.setdefault(seed, []).append(test)
+
+        fitted: list[Model] = []
+        for number, part in enumerate(parts, 1):
+            alone = not entry.head or (len(parts) == 1 and not entry.refit)
+            name = "model" if alone else f"model-{number}"
+            if entry.head:
+                model, record = choose(
+                    entry,
+                    task,
+                    part,
+                    spaces,
+                    split_options=split_options,
+                    on_seed=on_seed,
+                    say=say,
+                )
+                _append_history(draft / "history.jsonl", name, model.head_)
+            elif entry.model:
+                model = open_given(entry, task, spaces[entry.on[0]].cache)
+                record = {"model": entry.at["model"].value}
+            else:
+                model = _classifier(entry, task, spaces[entry.on[0]])
+                record = {"classifier": model.record["classifier"]}
+            model.save_pretrained(draft / name, moves_to=home / name)
+            fitted.append(model)
+            tests.append(model.predict(part.test))
+            if len(part.dev):
+                devs.append(model.predict(part.dev))
+            fold = {"fold": part.name} if part.name else {}
+            records.append({"test_clips": len(part.test), **fold, **record})
+        again = {}
+        if entry.refit:
+            model, again["refit"] = refit(
+                entry, task, labelled, parts, spaces, fitted, records, say
+            )
+            model.save_pretrained(draft / "model", moves_to=home / "model")
+        _joined(tests).write(draft / "pred.csv")
+        for seed, found in seeds.items():
+            _joined(found).write(draft / SEEDS / f"{seed}.csv")
+        dev_ids = [clip for one in devs for clip in one.ids]
+        if len(devs) == len(parts) and len(set(dev_ids)) == len(dev_ids):
+            _joined(devs).write(draft / "dev.csv")
+        described = {
+            "name": entry.name,
+            "key": key,
+            "parts": records,
+            **again,
+            "files": _digests(draft),
+        }
+        text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
+        (draft / RECORD).write_text(text, encoding="utf-8")
+        replace_folder(draft, folder, WRITTEN)
+
+
+def _classifier(entry: MemberEntry, task: Task, space: Space) -> Model:
+    """Return a model of a space of class probabilities: they are summed by task label."""
+    from ...heads.linear.summed import SummedHead
+    from ...models.model import Model
+
+    labels = space.spec.labels
+    if not labels or len(entry.on) > 1:
+        entry.at.fail(
+            f"member {entry.name!r} has no head, and {space.name} is no classifier; say which head"
+        )
+    try:
+        mapped = [task.label_of(str(label)) for label in labels]
+    except InputError as error:
+        entry.at.fail(f"member {entry.name!r}: {error}")
+    head = SummedHead.of(mapped, task.labels)
+    model = Model(head, task, space.features(layers=-1), scale=False)
+    model.head_ = head
+    model.record = {"classifier": space.name, "versions": versions()}
+    return model
+
+
+def _joined(parts: Sequence[Predictions]) -> Predictions:
+    if len(parts) == 1:
+        return parts[0]
+    ids = [name for part in parts for name in part.ids]
+    return parts[0].like(ids, np.concatenate([part.proba for part in parts]))
+
+
+def _append_history(path: Path, model: str, head: Any) -> None:
+    rows = getattr(head, "history_", None) or []
+    if rows:
+        with path.open("a", encoding="utf-8") as file:
+            for row in rows:
+                file.write(json.dumps({"model": model, **row}) + "\n")
+
+
+def _digests(folder: Path, names: Iterable[str] | None = None) -> dict[str, str]:
+    """Return the sha256 of the files of these names; of all in a new folder by default."""
+    if names is None:
+        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        names = [path.relative_to(folder).as_posix() for path in files]
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}

@@ -1,0 +1,209 @@
+"""Train one model from a manifest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ....cache.cache import Cache
+from ....cache.errors import InputError, check_characters
+from ....cache.manifest import Manifest
+from ...data.located_yaml import Located
+from ...data.splitting.schemes import splits
+from ...data.task import Task
+from ..embeddings import leave_out
+from ..recipes.recipe import PROBE, MemberEntry
+from .choosing import Part, choose
+from .member import check_head
+from .train_folds import train_folds
+
+if TYPE_CHECKING:
+    from ...models.model import Model
+
+__all__ = ["fold_table", "train_model"]
+
+Say = Callable[[str], None]
+
+
+def train_model(
+    manifest: str | Path | Manifest,
+    cache: str | Path,
+    task: str,
+    *,
+    spaces: Sequence[str],
+    head: str,
+    layers: str = "-1",
+    combine: str = "concat",
+    scale: bool | str = True,
+    seeds: int = 1,
+    pairs: Sequence[str] = (),
+    scheme: str = "speaker",
+    split: str | Path | None = None,
+    test_size: float = 0.2,
+    dev_size: float = 0.1,
+    random_state: int = 0,
+    say: Say = lambda line: None,
+) -> tuple[Model, dict[str, Any]]:
+    """Train a model as `affekt train` does.
+
+    Parameters
+    ----------
+    manifest : path or Manifest
+    cache : path
+    task : str
+    spaces : sequence of str
+        Names of spaces; two for a fusion.
+    head : str
+        A name of `HEADS`.
+    layers : str
+        ``"12"``, ``"all"``, ``"6,12"``, or ``"probe"``: the best one over folds of train.
+    combine : str
+    scale : bool or str
+        As for `Model`.
+    seeds : int
+    pairs : sequence of str
+        ``"C=0.1"``: settings of the head, values as in YAML.
+    scheme, test_size, dev_size, random_state
+        As for `splits`. A scheme of several folds trains and scores each, then a model on all.
+    split : path, optional
+        A `split.csv` to continue, instead of a scheme.
+    say : callable, optional
+
+    Returns
+    -------
+    model : Model
+    record : dict
+        What was chosen; ``dev_uar``, ``test_uar`` (``dev_ccc``, ``test_ccc`` of a task of numbers),
+        ``test_clips``, ``test``, the predictions, and ``quarantined``, id -> reason code of clips
+        that extract could not embed: left out. With folds also ``folds`` and ``refit``, as
+        `train_folds` returns them.
+
+    Raises
+    ------
+    InputError
+        Anything wrong with the input, before any work.
+    MissingError
+        Clips without stored features.
+    """
+    store = Cache(cache, readonly=True)
+    found = {name: store.space(name) for name in spaces}
+    settings = {name: (value,) for name, value in map(_setting, pairs)}
+    keys = {name: Located(value[0], "command line", 0) for name, value in settings.items()}
+    at = Located({"head": Located(head, "command line", 0), **keys}, "command line", 0)
+    entry = MemberEntry(
+        name="model",
+        head=head,
+        on=tuple(found),
+        layers=dict.fromkeys(found, (_layers(layers),)),
+        combine=(combine,),
+        settings=settings,
+        scale=scale,
+        seeds=seeds,
+        random_state=random_state,
+        refit=False,
+        at=at,
+    )
+    if not head:
+        raise InputError('--head is ""; expected the name of a head, as logistic')
+    wanted = Task.of(task)
+    check_head(entry, wanted)
+    clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
+    clips, gone = leave_out(clips, list(found.values()), say)
+    labelled, parts = _parts(
+        clips, wanted, store, scheme, split, test_size, dev_size, random_state, say
+    )
+    if len(parts) > 1:
+        model, record = train_folds(entry, wanted, labelled, parts, found, say=say)
+        return model, {**record, "quarantined": gone}
+    [part] = parts
+    say(f"training on {len(part.train)} clips")
+    model, record = choose(entry, wanted, part, found, keep_interrupted=True, say=say)
+    test = model.predict(part.test)
+    score = wanted.score(part.test, test)
+    told = {f"test_{wanted.measure}": score, "test_clips": len(part.test), "quarantined": gone}
+    return model, {**record, **told, "test": test}
+
+
+def fold_table(record: Mapping[str, Any]) -> str:
+    """Return the scores of `train_model` on several folds as text.
+
+    Examples
+    --------
+    >>> print(fold_table({"test_uar": 0.5, "test_clips": 20, "folds": [
+    ...     {"fold": "fold 1", "clips": {"test": 8}, "dev_uar": 0.6, "test_uar": 0.45},
+    ...     {"fold": "fold 2", "clips": {"test": 12}, "dev_uar": 0.7, "test_uar": 0.55}]}))
+    fold    test clips  dev UAR  test UAR
+    fold 1           8    0.600     0.450
+    fold 2          12    0.700     0.550
+    Test UAR 0.500 on the 20 clips of 2 folds together; each was predicted by the model of its fold.
+    """
+    folds, key = record["folds"], "ccc" if "test_ccc" in record else "uar"
+    name = key.upper()
+    width = max(6, *(len(one["fold"]) for one in folds))
+    lines = [f"{'fold':<{width}}  test clips  dev {name}  test {name}"]
+    for one in folds:
+        dev = "-" if one[f"dev_{key}"] is None else f"{one[f'dev_{key}']:.3f}"
+        test = f"{one[f'test_{key}']:.3f}"
+        lines.append(f"{one['fold']:<{width}}  {one['clips']['test']:>10}  {dev:>7}  {test:>8}")
+    return "\n".join(lines) + (
+        f"\nTest {name} {record[f'test_{key}']:.3f} on the {record['test_clips']} clips of "
+        f"{len(folds)} folds together; each was predicted by the model of its fold."
+    )
+
+
+def _parts(
+    clips: Manifest,
+    task: Task,
+    cache: Cache,
+    scheme: Any,
+    split: str | Path | None,
+    test_size: float,
+    dev_size: float,
+    random_state: int,
+    say: Say,
+) -> tuple[Manifest, list[Part]]:
+    """Return the labelled clips and their division, or its folds."""
+    labelled, _ = task.select(clips)
+    digests = cache.digests(labelled, "audio") if any(labelled["path"]) else None
+    found = splits(
+        labelled,
+        scheme,
+        file=split,
+        test_size=test_size,
+        dev_size=dev_size,
+        random_state=random_state,
+        digests=digests,
+    )
+    for warning in dict.fromkeys(text for one in found for text in one.warnings):
+        say(f"split: {warning}")
+    return labelled, [Part(one.train, one.dev, one.test, one.name) for one in found]
+
+
+def _setting(pair: str) -> tuple[str, Any]:
+    name, sign, value = pair.partition("=")
+    if not sign or not name:
+        raise InputError(f"--set {pair!r}; expected NAME=VALUE, for example C=0.1")
+    for kind in (int, float):
+        try:
+            return name, kind(value)
+        except ValueError:
+            continue
+    try:
+        found = yaml.safe_load(value)
+        check_characters(str(found), f"--set {pair}")
+        return name, found
+    except yaml.YAMLError:
+        raise InputError(f"--set {pair!r}: {value!r} is not a YAML value; quote it") from None
+
+
+def _layers(text: str) -> Any:
+    if text in ("all", PROBE):
+        return text
+    try:
+        numbers = [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--layers is {text!r}; expected 12, all, 6,12, or probe") from None
+    return numbers[0] if len(numbers) == 1 else tuple(numbers)

@@ -1,0 +1,262 @@
+"""What a run reads before it works: manifest, task, cache, and the spec of every encoder.
+
+Nothing here decodes, embeds or trains. An encoder is opened only where its spec is not known from
+the cache: opening a pretrained one imports torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from ...cache.cache import Cache
+from ...cache.errors import InputError, nearest
+from ...cache.identity.spec import Spec
+from ...cache.manifest import Manifest
+from ..data.located_yaml import Located
+from ..data.task import Task
+from ..dimensions.in_recipes import with_ensembles
+from .members.given_models import with_models
+from .opened import Opened, recall
+from .recipes.recipe import EncoderEntry, Recipe
+
+__all__ = ["Prepared", "Source", "open_source", "prepare"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the features of one encoder come from.
+
+    Attributes
+    ----------
+    name : str
+        The recipe's word for the encoder.
+    spec : Spec
+        Of the space that holds or will hold its embeddings.
+    encoder : Encoder or None
+        None where the recipe names a stored space, or where it was not opened: see `open_source`.
+    clips : Manifest
+        The clips that have what it embeds: a path, or a text.
+    store_dtype : str
+    entry : EncoderEntry
+    note : str
+        What the user should know of how it was found.
+    """
+
+    name: str
+    spec: Spec
+    encoder: Any
+    clips: Manifest
+    store_dtype: str
+    entry: EncoderEntry
+    note: str = ""
+
+    @property
+    def is_stored_space(self) -> bool:
+        """Whether the recipe names a stored space, so that nothing can be embedded."""
+        return "space" in self.entry.options
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A recipe whose inputs were read and found right.
+
+    Attributes
+    ----------
+    recipe : Recipe
+        With the encoders that its given models read.
+    task : Task
+    clips : Manifest
+        Every clip that takes part, labelled or not.
+    labelled : Manifest
+        Those that the task uses, with its labels.
+    left_out : dict of str to int
+        Raw label -> clips that the task leaves out.
+    cache : Cache
+    sources : dict of str to Source
+        By encoder name; only encoders that a member uses.
+    """
+
+    recipe: Recipe
+    task: Task
+    clips: Manifest
+    labelled: Manifest
+    left_out: dict[str, int]
+    cache: Cache
+    sources: dict[str, Source]
+
+
+def prepare(recipe: Recipe) -> Prepared:
+    """Read what a recipe names, and check it.
+
+    Parameters
+    ----------
+    recipe : Recipe
+
+    Returns
+    -------
+    Prepared
+
+    Raises
+    ------
+    InputError
+        Anything wrong with manifest, task, encoders or split; with file and line.
+    """
+    task = _at(recipe.at["task"], lambda: Task.of(recipe.task))
+    clips = _clips(recipe)
+    if recipe.votes:
+        clips = _at(recipe.at["votes"], lambda: _voted(clips, recipe, task))
+    labelled, left_out = _at(
+        recipe.at["manifest"], lambda: task.select(clips, blank=recipe.unlabelled)
+    )
+    recipe = with_models(with_ensembles(recipe, task), task)
+    ready = Prepared(recipe, task, clips, labelled, left_out, Cache(recipe.cache), {})
+    used = dict.fromkeys(name for member in recipe.members.values() for name in member.on)
+    entries = [recipe.encoders[name] for name in recipe.encoders if name in used]
+    known = {entry.name: _known(entry, ready) for entry in entries}
+    ready.sources.update({name: source for name, source in known.items() if source})
+    if not all(known.values()):
+        from .recipe_checks import check_recipe
+
+        check_recipe(ready)  # before an encoder is opened
+    for entry in entries:
+        source = known[entry.name] or _at(entry.at, partial(_opened, entry, ready))
+        if not len(source.clips):
+            what = "path" if source.spec.modality == "audio" else "text"
+            entry.at.fail(
+                f"encoder {entry.name!r} needs {source.spec.modality}, and every {what} of "
+                f"{clips.source} is blank"
+            )
+        ready.sources[entry.name] = source
+    return ready
+
+
+def _voted(clips: Manifest, recipe: Recipe, task: Task) -> Manifest:
+    from ..data.votes import with_votes
+
+    if task.kind != "labels":
+        raise InputError(f"votes are for labels, and the task {task.name!r} is of numbers")
+    return with_votes(clips, recipe.votes if isinstance(recipe.votes, Path) else None, task)
+
+
+def open_source(source: Source, ready: Prepared) -> Source:
+    """Open the encoder of a source whose spec was only remembered.
+
+    Raises
+    ------
+    InputError
+        No such encoder (any more), or an option that it does not have; with file and line.
+    """
+    if source.encoder is not None or source.is_stored_space:
+        return source
+    return _at(source.entry.at, partial(_opened, source.entry, ready))
+
+
+def _clips(recipe: Recipe) -> Manifest:
+    clips = _at(recipe.at["manifest"], lambda: Manifest.read(recipe.manifest, root=recipe.root))
+    for column, values in recipe.where.items():
+        at = recipe.at["where"][column]
+        present = sorted({str(value) for value in _at(at, partial(clips.__getitem__, column))})
+        for value in values:
+            if value not in present:
+                at.fail(
+                    f"no clip has {column} {value!r}; expected one of {', '.join(present[:20])}."
+                    f"{nearest(value, present)}"
+                )
+        clips = clips.where(**{column: values})
+    if not len(clips):
+        recipe.at["where"].fail("no clip fits every condition")
+    return clips
+
+
+def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
+    """Return the source of an encoder that need not be opened, or costs nothing to open."""
+    from ...extract.encoder import BUILT_IN
+
+    cache = ready.cache
+    if entry.spec is not None:
+        return _source(entry, ready.clips, entry.spec, None, entry.spec.store_dtype)
+    if "space" in entry.options:
+        spec = _at(entry.at, lambda: cache.space(entry.options["space"]).spec)
+        known = _source(entry, ready.clips, spec, None, spec.store_dtype)
+        if "compute" in spec.fields or spec.fields["encoder"]["name"] in BUILT_IN:
+            return known
+        told = f"{entry.name}: no encoder of affekt made the space {entry.options['space']}"
+        return replace(known, note=f"{told}; members on it are compared, but predict no new clips")
+
+    if entry.options["name"] in BUILT_IN:
+        return _at(entry.at, partial(_opened, entry, ready))
+    options, store_dtype = _arguments(entry)
+    before = recall(cache, options)
+    if before is None:
+        return None
+    known = _source(
+        entry, ready.clips, before.spec.with_store_dtype(store_dtype), None, store_dtype
+    )
+    return known if before.is_current else _reopened(known, before, ready)
+
+
+def _reopened(known: Source, before: Opened, ready: Prepared) -> Source | None:
+    """Open an encoder that changed; take its stored rows where it cannot be opened any more."""
+    if not any(space.key == known.spec.key for space in ready.cache.spaces()):
+        return None
+    name = known.entry.options["name"]
+    stored = f"rows stored by it as it was are used ({known.spec.name})"
+    if before.is_gone:
+        return replace(known, note=f"{known.name}: the folder {name} is not there; {stored}")
+    try:
+        return _opened(known.entry, ready)
+    except InputError as error:
+        return replace(known, note=f"{known.name}: {name} cannot be opened: {error}; {stored}")
+
+
+def _opened(entry: EncoderEntry, ready: Prepared) -> Source:
+    from ...extract.encoder import Encoder
+
+    if entry.spec is not None:
+        encoder = _of_a_model(entry, entry.spec, ready)
+        return _source(entry, ready.clips, entry.spec, encoder, entry.spec.store_dtype)
+    options, store_dtype = _arguments(entry)
+    encoder = Encoder(**options)
+    encoder.title = entry.name if encoder.folder is not None else None
+    spec = encoder.spec.with_store_dtype(store_dtype)
+    return _source(entry, ready.clips, spec, encoder, store_dtype)
+
+
+def _of_a_model(entry: EncoderEntry, spec: Spec, ready: Prepared) -> Any:
+    """Open what a given model reads: a folder of the recipe, the one that it noted, or the Hub."""
+    from ..models.own_encoders import find_encoder
+
+    named = [one.options.get("name") for one in ready.recipe.encoders.values()]
+    folders = [name for name in named if name and Path(name).is_dir()]
+    return find_encoder(spec.with_store_dtype("float32"), folders, noted=entry.folder)
+
+
+def _arguments(entry: EncoderEntry) -> tuple[dict[str, Any], str]:
+    """Return the arguments of `Encoder`, and the type that its rows are stored in."""
+    options = dict(entry.options)
+    return options, options.pop("store_dtype", "float32")
+
+
+def _source(
+    entry: EncoderEntry, clips: Manifest, spec: Spec, encoder: Any, store_dtype: str
+) -> Source:
+    column = "path" if spec.modality == "audio" else "text"
+    there = np.array([bool(value) for value in clips[column]], dtype=bool)
+    return Source(entry.name, spec, encoder, clips.select(there), store_dtype, entry)
+
+
+def _at(at: Located, action: Callable[[], T]) -> T:
+    """Do something that may refuse its input, and say where in the recipe the input stands."""
+    try:
+        return action()
+    except InputError as error:
+        error.add_note(f"named in {at.source}:{at.line}")
+        raise

@@ -1,0 +1,1 @@
+"""Recipes: YAML files that are read strictly, with the line of every mistake."""

@@ -1,0 +1,120 @@
+"""What a recipe says of one encoder and of one member."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from ....cache.identity.spec import Spec
+from ...data.located_yaml import Located
+
+__all__ = ["PROBE", "EncoderEntry", "MemberEntry"]
+
+PROBE = "probe"  # of layers: the best one over folds of the training clips
+
+
+@dataclass(frozen=True, slots=True)
+class EncoderEntry:
+    """What the recipe calls an encoder: its name here, and how it is opened.
+
+    Attributes
+    ----------
+    name : str
+        The recipe's own word, used by `on`.
+    options : dict
+        Arguments of `affekt.extract.Encoder`; or only ``space``, the name of a stored space.
+    at : Located
+        Where it stands, for messages.
+    spec : Spec, optional
+        Of an encoder that a given model reads, which the recipe does not name.
+    folder : Path, optional
+        Where that encoder was when the model was trained.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    at: Located = field(repr=False, compare=False)
+    spec: Spec | None = None
+    folder: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberEntry:
+    """One source of predictions: a head on one encoder or several.
+
+    Every setting holds the values to choose from on dev; most have one.
+
+    Attributes
+    ----------
+    name : str
+    head : str
+        A name of `affekt.classify.HEADS`; blank for an encoder that is a classifier itself, and for
+        a given model.
+    on : tuple of str
+        Names of encoders; of a given model, blank until its folder is read.
+    layers : dict of str to tuple
+        Encoder -> layers to choose from: an int, a tuple of ints, "all", or "probe".
+    combine : tuple of str
+        "concat", "mean" or "mix": how several layers become one input.
+    settings : dict of str to tuple
+        Hyper-parameter of the head -> values to choose from.
+    scale : bool or str
+        Whether features are standardised with the statistics of train, or within which column.
+    seeds : int
+        How many random states are tried, starting with `random_state`.
+    random_state : int
+    refit : bool
+        Whether the model that predicts new clips is trained once more, on all of train and dev.
+    at : Located
+    model : Path, optional
+        The folder of a given model, which is not trained.
+    digest : str
+        Of that model, once it is read.
+    votes : bool
+        Whether it learns from the shares of the raters' votes, and not from one label.
+    """
+
+    name: str
+    head: str
+    on: tuple[str, ...]
+    layers: Mapping[str, tuple[Any, ...]]
+    combine: tuple[str, ...]
+    settings: Mapping[str, tuple[Any, ...]]
+    scale: bool | str
+    seeds: int
+    random_state: int
+    refit: bool
+    at: Located = field(repr=False, compare=False)
+    model: Path | None = None
+    digest: str = ""
+    votes: bool = False
+
+    def candidates(self) -> Iterator[dict[str, Any]]:
+        """Yield every combination of ``layers`` (by encoder), ``combine`` and ``settings``."""
+        layers = [[(name, one) for one in self.layers[name]] for name in self.on]
+        settings = [[(name, one) for one in some] for name, some in self.settings.items()]
+        for combine in self.combine:
+            for chosen in product(*layers):
+                for values in product(*settings):
+                    yield {"layers": dict(chosen), "combine": combine, "settings": dict(values)}
+
+    def describe(self) -> dict[str, Any]:
+        """Return everything that decides the member's numbers, as JSON."""
+        if self.model:
+            return {"given": self.digest}
+        return {
+            "head": self.head,
+            "on": list(self.on),
+            "layers": {name: list(some) for name, some in self.layers.items()},
+            "combine": list(self.combine),
+            "settings": {name: list(some) for name, some in self.settings.items()},
+            "scale": self.scale,
+            "seeds": self.seeds,
+            "random_state": self.random_state,
+            **({"refit": True} if self.refit else {}),
+            **({"votes": True} if self.votes else {}),
+            **({} if self.head else {"model": 1}),  # before, members without a head had none
+        }

@@ -1,0 +1,74 @@
+"""The key `split` of a recipe: how the clips are divided."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ....cache.errors import nearest
+from ...data.located_yaml import Located
+from ...data.splitting.schemes import REPEATABLE, SCHEMES
+from .places import place
+
+_SPLIT = {
+    "scheme": str,
+    "column": str,
+    "test_size": float,
+    "dev_size": float,
+    "n_splits": int,
+    "repeats": int,
+    "group": str,
+    "file": str,
+    "random_state": int,
+    "allow_speaker_overlap": bool,
+    "allow_duplicates": bool,
+}
+
+
+_ONLY_FOR = {"column": ("column",), "group": ("group-kfold",)}
+_WITH_FILE = ("file", "random_state", "allow_speaker_overlap", "allow_duplicates")
+
+
+def split_options(at: Located, folder: Path) -> dict[str, Any]:
+    """Read the recipe's `split`: arguments of `affekt.classify.splits`.
+
+    Raises
+    ------
+    InputError
+        An unknown key or scheme, a value of the wrong kind, repeats of what divides in one way, a
+        scheme beside a file.
+    """
+    for key, value in at.mapping("split", _SPLIT).items():
+        kind = _SPLIT[key]
+        if kind is str:
+            value.text(key)
+        elif kind is bool:
+            value.flag(key)
+        else:
+            value.number(key, whole=kind is int, least=0)
+    if "file" in at:
+        for key in at.value:
+            if key not in _WITH_FILE:
+                at[key].fail(
+                    f"split takes the parts from the file {at['file'].value!r}, so {key} has no "
+                    "effect; leave one of the two out"
+                )
+        return {**at.plain(), "file": str(place(at["file"], "file of split", folder))}
+    split = {"scheme": "auto", **at.plain()}
+    if split["scheme"] not in SCHEMES:
+        at["scheme"].fail(
+            f"unknown scheme {split['scheme']!r}; expected one of {', '.join(SCHEMES)}."
+            f"{nearest(split['scheme'], SCHEMES)}"
+        )
+    for key, schemes in _ONLY_FOR.items():
+        if key in at and split["scheme"] not in schemes:
+            at[key].fail(
+                f"{key} has no effect with the scheme {split['scheme']!r}; it is for "
+                f"{', '.join(schemes)}"
+            )
+    if split.get("repeats", 1) > 1 and split["scheme"] not in REPEATABLE:
+        at["repeats"].fail(
+            f"the scheme {split['scheme']!r} divides in one way only; repeats are for "
+            f"{', '.join(REPEATABLE)}"
+        )
+    return split

@@ -1,0 +1,368 @@
+"""A recipe: one YAML file that says a whole experiment, read into frozen dataclasses.
+
+Whatever is wrong is said with file, line, what was expected and the nearest right name, before any
+work. Paths are relative to the recipe. Reading one needs no head, no encoder and no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ....cache.errors import nearest
+from ...data.located_yaml import Located, read_yaml
+from ...models.scalers.scaling import check_scale
+from .entries import PROBE, EncoderEntry, MemberEntry
+from .keys_of_compare import compare_options, transfer_options
+from .keys_of_split import split_options
+from .names import check_folder_names
+from .places import expanded, place
+
+__all__ = ["PROBE", "EncoderEntry", "MemberEntry", "Recipe"]
+
+_TOP = [
+    *(
+        "manifest",
+        "root",
+        "where",
+        "task",
+        "votes",
+        "unlabelled",
+        "cache",
+        "encoders",
+        "split",
+        "members",
+    ),
+    *("ensembles", "group", "compare", "transfer", "report"),
+]
+_ENCODER = [
+    "name",
+    "space",
+    "modality",
+    "revision",
+    "pooling",
+    "dtype",
+    "device",
+    "long",
+    "max_seconds",
+    "min_seconds",
+    "silence",
+    "damage",
+    "dim",
+    "longest",
+    "classifier",
+    "special_tokens",
+    "prefix",
+    "normalise",
+    "max_length",
+    "allow_extra",
+    "store_dtype",
+]
+_NEEDED = ["manifest", "task", "members"]
+_COMBINE = ["concat", "mean", "mix"]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """A whole experiment, as `docs/recipes.md` explains it key by key.
+
+    Attributes
+    ----------
+    path : Path
+        The file it was read from.
+    manifest, cache, report : Path
+    root : Path or None
+        The folder that audio paths may not leave; the manifest's by default.
+    where : dict of str to tuple of str
+        Column -> values: only these clips take part.
+    unlabelled : str
+        What a clip without label means: "error", or "drop".
+    task : str
+        A named task, or the path of a task file.
+    votes : Path or bool
+        A table of votes, or whether the manifest has columns of them: members learn from all
+        raters.
+    encoders, members : dict
+        By name, in the order of the recipe.
+    split : dict
+        Arguments of `affekt.classify.splits`.
+    ensembles : tuple of str
+    group : str
+        The column whose values are resampled together for intervals.
+    compare : dict
+        More arguments of `affekt.classify.compare`, and ``learning_curve``.
+    transfer : dict of str to str
+        ``by``, the column of a transfer matrix, and perhaps ``member``; empty for none.
+
+    Examples
+    --------
+    >>> import tempfile, pathlib
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "recipe.yaml")
+    >>> _ = path.write_text('''
+    ... manifest: clips.csv
+    ... task: valence
+    ... encoders: {speech: spectral}
+    ... members:
+    ...   speech-lr: {head: logistic, on: speech, C: [0.01, 0.1, 1]}
+    ... ''')
+    >>> recipe = Recipe.read(path)
+    >>> len(list(recipe.members["speech-lr"].candidates())), recipe.ensembles
+    (3, ('mean', 'max'))
+    """
+
+    path: Path
+    manifest: Path
+    root: Path | None
+    where: Mapping[str, tuple[str, ...]]
+    task: str
+    unlabelled: str
+    votes: Path | bool
+    cache: Path
+    encoders: Mapping[str, EncoderEntry]
+    split: Mapping[str, Any]
+    members: Mapping[str, MemberEntry]
+    ensembles: tuple[str, ...]
+    group: str
+    compare: Mapping[str, Any]
+    transfer: Mapping[str, str]
+    report: Path
+    at: Located = field(repr=False, compare=False)
+
+    @classmethod
+    def read(cls, path: str | Path) -> Recipe:
+        """Read a recipe.
+
+        Parameters
+        ----------
+        path : path
+            A YAML file.
+
+        Returns
+        -------
+        Recipe
+
+        Raises
+        ------
+        InputError
+            Anything unknown, missing or of the wrong kind; with file and line.
+        """
+        top = read_yaml(path)
+        keys = top.mapping("the recipe", _TOP)
+        for name in _NEEDED:
+            if name not in keys:
+                top.fail(f"the recipe has no {name!r}; expected at least {', '.join(_NEEDED)}")
+        folder = Path(path).parent
+        votes = _votes(top["votes"], folder) if "votes" in top else False
+        encoders = _encoders(top["encoders"]) if "encoders" in top else {}
+        task = top["task"].text("task")
+        if task.endswith((".yaml", ".yml")):
+            task = str(place(top["task"], "task", folder))
+        return cls(
+            path=Path(path),
+            manifest=place(top["manifest"], "manifest", folder),
+            root=place(top["root"], "root", folder) if "root" in top else None,
+            where=_where(top["where"]) if "where" in top else {},
+            task=task,
+            unlabelled=_one_of(keys, "unlabelled", ["error", "drop"]),
+            votes=votes,
+            cache=place(keys["cache"], "cache", folder) if "cache" in keys else folder / "my.cache",
+            encoders=encoders,
+            split=split_options(top["split"], folder) if "split" in top else {"scheme": "auto"},
+            members=_members(top["members"], encoders, folder, bool(votes)),
+            ensembles=_ensembles(keys),
+            group=_text(keys, "group", "speaker"),
+            compare=compare_options(top["compare"]) if "compare" in top else {},
+            transfer=transfer_options(top["transfer"]) if "transfer" in top else {},
+            report=place(keys["report"], "report", folder) if "report" in keys else folder / "out",
+            at=top,
+        )
+
+
+def _text(keys: Mapping[str, Located], name: str, default: str) -> str:
+    return keys[name].text(name) if name in keys else default
+
+
+def _one_of(keys: Mapping[str, Located], name: str, choices: list[str]) -> str:
+    word = _text(keys, name, choices[0])
+    if word not in choices:
+        expected = f"expected one of {', '.join(choices)}.{nearest(word, choices)}"
+        keys[name].fail(f"{name} is {word!r}; {expected}")
+    return word
+
+
+def _votes(at: Located, folder: Path) -> Path | bool:
+    return at.flag("votes") if isinstance(at.value, bool) else place(at, "votes", folder)
+
+
+def _ensembles(keys: Mapping[str, Located]) -> tuple[str, ...]:
+    if "ensembles" not in keys:
+        return ("mean", "max")
+    items = keys["ensembles"].many()
+    names = [item.text("an ensemble") for item in items]
+    for position, name in enumerate(names):
+        if name in names[:position]:
+            items[position].fail(f"the ensemble {name!r} stands twice; expected each once")
+    return tuple(names)
+
+
+def _where(at: Located) -> dict[str, tuple[str, ...]]:
+    return {
+        column: tuple(item.text(f"a value of {column!r}") for item in values.many())
+        for column, values in at.mapping("where").items()
+    }
+
+
+def _encoders(at: Located) -> dict[str, EncoderEntry]:
+    found = {}
+    for name, entry in at.mapping("encoders").items():
+        if isinstance(entry.value, str):
+            found[name] = EncoderEntry(name, {"name": expanded(entry, "an encoder")}, entry)
+            continue
+        options = entry.mapping(f"encoder {name!r}", _ENCODER)
+        if ("name" in options) == ("space" in options):
+            entry.fail(
+                f"encoder {name!r} needs either a name (built in, a folder, or a Hub id) or a "
+                "space (of the cache)"
+            )
+        for key, value in options.items():
+            if key in ("max_seconds", "min_seconds"):
+                value.number(key, least=0)
+            elif key in ("classifier", "special_tokens", "normalise"):
+                value.flag(key)
+            elif key in ("dim", "longest", "max_length"):
+                value.number(key, whole=True, least=1)
+            elif key == "allow_extra":
+                for one in value.many():
+                    one.text(f"{key} of encoder {name!r}")
+            else:
+                value.text(f"{key} of encoder {name!r}")
+        plain = entry.plain()
+        if "name" in options:
+            plain["name"] = expanded(options["name"], f"name of encoder {name!r}")
+        found[name] = EncoderEntry(name, plain, entry)
+    if not found:
+        at.fail("no encoder; expected at least one, for example speech: spectral")
+    return found
+
+
+def _members(
+    at: Located, encoders: Mapping[str, EncoderEntry], folder: Path, has_votes: bool
+) -> dict[str, MemberEntry]:
+    entries = at.mapping("members")
+    check_folder_names(entries)
+    found = {
+        name: _member(name, entry, encoders, folder, has_votes) for name, entry in entries.items()
+    }
+    if not found:
+        at.fail("no member; expected at least one, for example lr: {head: logistic, on: speech}")
+    return found
+
+
+def _refuse_empty_list(what: str, at: Located, *, is_hidden: bool) -> None:
+    """Refuse a list with no value to choose from, such as ``C: []``; also one of an encoder's."""
+    for one in at.value.values() if isinstance(at.value, dict) else [at]:
+        if one.value == []:
+            linear = "; hidden: [[]] has no hidden layer" if is_hidden else ""
+            one.fail(
+                f"{what} is an empty list, which holds nothing to choose from; expected at least"
+                f" one value{linear}"
+            )
+
+
+def _given_model(name: str, at: Located, folder: Path) -> MemberEntry:
+    """Read a member that is a model already; `experiments.given_models` looks into it."""
+    keys = at.mapping(f"member {name!r}")
+    for key, value in keys.items():
+        if key != "model":
+            value.fail(
+                f"member {name!r} is a given model, which is not trained, so {key} says nothing; "
+                "leave it out"
+            )
+    model = place(keys["model"], f"model of member {name!r}", folder)
+    return MemberEntry(name, "", (), {}, ("concat",), {}, True, 1, 0, False, at, model)
+
+
+def _member(
+    name: str,
+    at: Located,
+    encoders: Mapping[str, EncoderEntry],
+    folder: Path,
+    has_votes: bool,
+) -> MemberEntry:
+    keys = at.mapping(f"member {name!r}")
+    if "model" in keys:
+        return _given_model(name, at, folder)
+    if not encoders:
+        at.fail(
+            f"the recipe has no 'encoders', which member {name!r} needs; expected for example "
+            "encoders: {speech: spectral}"
+        )
+    if "on" not in keys:
+        at.fail(f"member {name!r} has no 'on'; expected one of the encoders {', '.join(encoders)}")
+    for key, value in keys.items():
+        _refuse_empty_list(f"{key} of member {name!r}", value, is_hidden=key == "hidden")
+    on = []
+    for item in keys["on"].many():
+        encoder = item.text("on")
+        if encoder not in encoders:
+            item.fail(
+                f"member {name!r} is on {encoder!r}; expected one of {', '.join(encoders)}."
+                f"{nearest(encoder, list(encoders))}"
+            )
+        if encoder in on:
+            item.fail(f"member {name!r} is on {encoder!r} twice; expected each encoder once")
+        on.append(encoder)
+    if not on:
+        keys["on"].fail(f"member {name!r} is on no encoder; expected {', '.join(encoders)}")
+    own = ("head", "on", "layers", "combine", "scale", "seeds", "random_state", "refit", "votes")
+    if "votes" in keys and not has_votes:
+        keys["votes"].fail(f"member {name!r}: the recipe has no votes; say votes: true at its top")
+    combine = [item.text("combine") for item in keys["combine"].many()] if "combine" in keys else []
+    for word in combine:
+        if word not in _COMBINE:
+            expected = f"expected one of {', '.join(_COMBINE)}.{nearest(word, _COMBINE)}"
+            keys["combine"].fail(f"combine is {word!r}; {expected}")
+    return MemberEntry(
+        name=name,
+        head=_text(keys, "head", ""),
+        on=tuple(on),
+        layers=_layers(keys.get("layers"), on),
+        combine=tuple(combine) or ("concat",),
+        settings={
+            key: tuple(item.plain() for item in value.many())
+            for key, value in keys.items()
+            if key not in own
+        },
+        scale=keys["scale"].checked(check_scale) if "scale" in keys else True,
+        seeds=keys["seeds"].number("seeds", whole=True, least=1) if "seeds" in keys else 1,
+        random_state=keys["random_state"].number("random_state", whole=True, least=0)
+        if "random_state" in keys
+        else 0,
+        refit="refit" in keys and keys["refit"].flag("refit"),
+        at=at,
+        votes=keys["votes"].flag("votes") if "votes" in keys else has_votes,
+    )
+
+
+def _layers(at: Located | None, on: list[str]) -> dict[str, tuple[Any, ...]]:
+    if at is None:
+        return dict.fromkeys(on, (-1,))
+    if isinstance(at.value, dict):
+        chosen = at.mapping("layers", on)
+        return {name: _choices(chosen[name]) if name in chosen else (-1,) for name in on}
+    return dict.fromkeys(on, _choices(at))
+
+
+def _choices(at: Located) -> tuple[Any, ...]:
+    """Read layers to choose from: 12 | all | probe | [6, 12] | [[6, 12], all]."""
+    choices = []
+    for item in at.many():
+        if isinstance(item.value, list):
+            choices.append(tuple(one.number("a layer", whole=True) for one in item.value))
+        elif item.value in ("all", PROBE):
+            choices.append(item.value)
+        else:
+            choices.append(item.number("a layer", whole=True))
+    return tuple(choices)

@@ -1,0 +1,216 @@
+"""Compare the members of a run: on the clips that all of them have, and on every test clip.
+
+A text member has nothing to say about a clip without text. So the main comparison is made on the
+clips that every member has, which is the only fair one. Where that leaves clips out, a second
+comparison is made on every test clip that some member has: of the members that have all of these,
+and of each fixed ensemble over whichever members a clip has.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from ....cache.files.written import drafted
+from ....cache.manifest import Manifest
+from ...data.predictions import Predictions
+from ...data.splitting.schemes import Split
+from ...data.votes import compare_votes, task_votes
+from ...ensembles.available import combine_available, common_ids, union_ids
+from ...ensembles.saved import write_replays
+from ...ensembles.strategies import STRATEGIES, free_name
+from ...evaluation.comparison import Comparison
+from ...evaluation.reports.figures import draw_transfer
+from ...evaluation.reports.markdown.run_sections import WIDE, describe_run
+from ...evaluation.test_uses import record_use, uses_file
+from ...metrics.scored_clips import clusters
+from ..prepare import Prepared
+
+__all__ = ["judge"]
+
+
+def judge(
+    ready: Prepared,
+    found: Sequence[Split],
+    tests: Mapping[str, Predictions],
+    devs: Mapping[str, Predictions],
+    about: Mapping[str, Any],
+    folder: Path,
+    *,
+    seeds: Mapping[str, Mapping[str, Predictions]] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> Comparison:
+    """Compare, and write `comparison.json` and `report.md` (and `all-clips/`).
+
+    Parameters
+    ----------
+    ready : Prepared
+    found : sequence of Split
+    tests, devs : mapping of str to Predictions
+        By member; dev of folds is joined, where no clip is dev twice.
+    about : mapping
+        What the run has to say beside the comparison; stored under ``run``.
+    folder : Path
+    seeds : mapping, optional
+        Member -> seed -> predictions of test, for members that were trained from several seeds.
+    more : mapping, optional
+        Other parts of the result: a learning curve.
+
+    Returns
+    -------
+    Comparison
+        The main one.
+
+    Raises
+    ------
+    InputError
+        No test clip that every member has.
+    """
+    from ...evaluation.compare import compare
+
+    recipe = ready.recipe
+    order = ready.labelled.ids
+    shared, everything = common_ids(tests, order), union_ids(tests, order)
+    if not shared:
+        sizes = ", ".join(f"{name} {len(member)}" for name, member in tests.items())
+        recipe.at["members"].fail(f"no test clip has what every member needs ({sizes})")
+    options: dict[str, Any] = {"groups": recipe.group, "by": _columns(ready.labelled)}
+    asked = {k: v for k, v in recipe.compare.items() if k not in ("by", "learning_curve")}
+    options["by"] += [
+        column for column in recipe.compare.get("by", ()) if column not in options["by"]
+    ]
+    dev: dict[str, Any] = {}
+    if devs.keys() == tests.keys() and (dev_ids := common_ids(devs, order)):
+        chosen = {name: member.select(dev_ids) for name, member in devs.items()}
+        dev = {"dev": chosen, "dev_truth": ready.clips.select(dev_ids)}
+
+    def written_down(chosen: str | None) -> dict[str, Any]:
+        ids = [clip for split in found for clip in split.test.ids]
+        return record_use(uses_file(ready.cache.path), ids, _what_decides(ready, found, chosen))
+
+    comparison = compare(
+        {name: member.select(shared) for name, member in tests.items()},
+        ready.clips.select(shared),
+        ready.task,
+        strategies=cast("Any", recipe.ensembles if len(tests) > 1 else ()),
+        split=found,
+        before_test=written_down,
+        allow_overlap=True,  # the split was checked, or shares them on purpose
+        seeds={
+            name: {seed: one.select(shared) for seed, one in runs.items()}
+            for name, runs in (seeds or {}).items()
+            if len(runs) > 1
+        },
+        **dev,
+        **options,
+        **asked,
+    )
+    found_more = dict(more or {})
+    unseen = sum(len(part.test) for part in found) - len(everything)
+    if unseen:
+        comparison.data["warnings"].append(
+            f"{unseen} of {unseen + len(everything)} test clips of the split are not scored: no "
+            "member has what it reads of them (no text, no audio, or no embedding)"
+        )
+    comparison.data["warnings"] += found_more.pop("warnings", [])
+    comparison.data.update(found_more)
+    comparison.data["run"] = {
+        **about,
+        "coverage": _coverage(ready, found, tests, shared, everything),
+        "splits": [split.describe() for split in found],
+    }
+    if recipe.votes:
+        rated = ready.labelled.select(shared)
+        comparison.data["votes"] = compare_votes(
+            comparison.predictions,
+            task_votes(rated, ready.task),
+            clusters(rated, recipe.group)[0],
+            level=comparison.data["settings"]["level"],
+        )
+    comparison.write(folder)
+    if comparison.data.get("transfer"):
+        draw_transfer(comparison.data, folder / "transfer.png")
+    write_replays(folder, comparison.replays)
+    told = describe_run(comparison.data["run"], ready.labelled.source, ready.task.measure.upper())
+    _append(folder / "report.md", told)
+    if len(shared) < len(everything):
+        strategies = recipe.ensembles if len(tests) > 1 else ()
+        wide = _wide(tests, everything, strategies)
+        wide_dev: dict[str, Any] = {}
+        dev_ids = union_ids(devs, order) if dev else []
+        if dev_ids and (on_dev := _wide(devs, dev_ids, strategies)).keys() == wide.keys():
+            wide_dev = {"dev": on_dev, "dev_truth": ready.clips.select(dev_ids)}
+        truth = ready.clips.select(everything)
+        compare(
+            wide,
+            truth,
+            ready.task,
+            strategies=(),
+            split=found,
+            allow_overlap=True,
+            **wide_dev,
+            **options,
+        ).write(folder / WIDE)
+    return comparison
+
+
+def _what_decides(ready: Prepared, found: Sequence[Split], chosen: str | None) -> dict[str, Any]:
+    """Return what tells one choice that is scored on test from another."""
+    recipe = ready.recipe
+    return {
+        "members": {name: entry.describe() for name, entry in recipe.members.items()},
+        "ensembles": list(recipe.ensembles),
+        "calibrate": recipe.compare.get("calibrate"),
+        "subsets": recipe.compare.get("subsets", False),
+        "task": ready.task.hash,
+        "splits": [split.describe()["hash"] for split in found],
+        "chosen": chosen,
+        **{k: v for k, v in recipe.compare.items() if k == "calibrate_fused"},
+    }
+
+
+def _columns(clips: Manifest) -> list[str]:
+    return [name for name in ("language", "dataset") if len(set(clips[name])) > 1]
+
+
+def _wide(
+    tests: Mapping[str, Predictions], everything: Sequence[str], strategies: Sequence[str]
+) -> dict[str, Predictions]:
+    """Members that have every clip, and fixed ensembles of who is there."""
+    systems = {name: member for name, member in tests.items() if len(member) == len(everything)}
+    for name in strategies:
+        rule = STRATEGIES[name]()
+        if not rule.learns:
+            label = free_name(f"{name} of those there", tests)
+            systems[label] = combine_available(tests, everything, rule.combine)
+    return systems
+
+
+def _coverage(
+    ready: Prepared,
+    found: Sequence[Split],
+    tests: Mapping[str, Predictions],
+    shared: Sequence[str],
+    everything: Sequence[str],
+) -> dict[str, Any]:
+    def languages(ids: Sequence[str]) -> dict[str, int]:
+        return dict(sorted(Counter(ready.labelled.select(ids)["language"]).items()))
+
+    split = [clip for part in found for clip in part.test.ids]
+    return {
+        "split": {"clips": len(split), "languages": languages(split)},
+        "compared_on": {"clips": len(shared), "languages": languages(shared)},
+        "any_member": {"clips": len(everything), "languages": languages(everything)},
+        "members": {
+            name: {"clips": len(member), "languages": languages(member.ids)}
+            for name, member in tests.items()
+        },
+    }
+
+
+def _append(path: Path, text: str) -> None:
+    before = path.read_text(encoding="utf-8").rstrip("\n")
+    with drafted(path) as draft:
+        draft.write_text(f"{before}\n{text}", encoding="utf-8")

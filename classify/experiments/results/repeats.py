@@ -1,0 +1,188 @@
+"""Repeated divisions of one corpus: each repeat is a comparison of its own, told here together.
+
+The repeats share most of their clips, so the plain standard error of their mean is too small; its
+variance is multiplied by ``1 + repeats * test / train`` (Nadeau and Bengio, 2003).
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import stats
+
+from ....cache.files.written import drafted
+from ...data.escape import md
+from ...ensembles.strategies import free_name
+from ...evaluation.reports.markdown.markdown_tables import table
+
+if TYPE_CHECKING:
+    from ...data.splitting.split import Split
+    from ...evaluation.comparison import Comparison
+
+__all__ = ["REPEATS", "by_repeat", "repeats_table", "spread", "summarise", "write_repeats"]
+
+REPEATS = "repeats.json"
+MEASURES = {
+    "uar": "UAR",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+}
+CHOSEN = "(what dev chose)"
+
+
+def by_repeat(found: Sequence[Split]) -> dict[str, list[Split]]:
+    """Return the splits by repeat: ``repeat 2, fold 1`` belongs to ``repeat 2``."""
+    repeats: dict[str, list[Split]] = {}
+    for split in found:
+        repeats.setdefault(split.name.split(",")[0], []).append(split)
+    return repeats
+
+
+def spread(values: Sequence[float], overlap: float, level: float = 0.95) -> dict[str, Any]:
+    """Return mean, standard deviation, range and interval of the mean over repeats.
+
+    Parameters
+    ----------
+    values
+        One score per repeat; at least two.
+    overlap
+        Test clips / train clips of a repeat.
+    level
+        Coverage aimed at.
+
+    Examples
+    --------
+    >>> found = spread([0.6, 0.7, 0.8], overlap=0.25)
+    >>> round(found["mean"], 3), round(found["sd"], 3), [round(x, 3) for x in found["interval"]]
+    (0.7, 0.1, [0.371, 1.029])
+    """
+    n = len(values)
+    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
+    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * sd * (1 / n + overlap) ** 0.5
+    return {
+        "values": list(values),
+        "mean": mean,
+        "sd": sd,
+        "interval": [mean - half, mean + half],
+        "low": float(min(values)),
+        "high": float(max(values)),
+    }
+
+
+def summarise(results: Mapping[str, Comparison], found: Sequence[Split]) -> dict[str, Any]:
+    """Return the repeats' comparisons as one result, for JSON.
+
+    Parameters
+    ----------
+    results
+        Comparison of each repeat, by name.
+    found
+        Every split of every repeat.
+    """
+    datas = [result.data for result in results.values()]
+    overlap = float(np.mean([len(split.test) / len(split.train) for split in found]))
+    level = datas[0]["settings"]["level"]
+    systems = [name for name in datas[0]["systems"] if all(name in d["systems"] for d in datas)]
+    rows = {
+        name: {
+            measure: spread(
+                [d["systems"][name]["test"][measure]["value"] for d in datas], overlap, level
+            )
+            for measure in MEASURES
+        }
+        for name in systems
+    }
+    chosen = [data["chosen"] for data in datas]
+    if all(chosen):
+        rows[free_name(CHOSEN, rows)] = {
+            measure: spread(
+                [d["systems"][d["chosen"]]["test"][measure]["value"] for d in datas], overlap, level
+            )
+            for measure in MEASURES
+        }
+    return {
+        "format": 1,
+        "task": datas[0]["task"],
+        "level": level,
+        "overlap": overlap,
+        "repeats": {
+            name: {
+                "folder": name.replace(" ", "-"),
+                "test_clips": result.data["test"]["clips"],
+                "groups": result.data["groups"],
+                "chosen": result.data["chosen"],
+            }
+            for name, result in results.items()
+        },
+        "chosen": dict(Counter(name for name in chosen if name)),
+        "systems": rows,
+    }
+
+
+def repeats_table(data: Mapping[str, Any]) -> str:
+    """Return the main table as plain text: means over repeats, with sd and interval of UAR."""
+    rows = [["system", "UAR", "sd", "lowest", "highest", *list(MEASURES.values())[1:]]]
+    for name in _ordered(data):
+        rows.append([name, *_cells(data["systems"][name])])
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+    foot = f"means over {len(data['repeats'])} repeats, with {100 * data['level']:g} % intervals"
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", foot])
+
+
+def write_repeats(folder: Path, data: Mapping[str, Any]) -> None:
+    """Write `repeats.json` and `report.md` into the folder of a run."""
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    for name, content in ((REPEATS, text), ("report.md", _markdown(data))):
+        with drafted(folder / name) as draft:
+            draft.write_text(content, encoding="utf-8")
+
+
+def _ordered(data: Mapping[str, Any]) -> list[str]:
+    return sorted(data["systems"], key=lambda name: (-data["systems"][name]["uar"]["mean"], name))
+
+
+def _cells(row: Mapping[str, Any]) -> list[str]:
+    uar = row["uar"]
+    low, high = uar["interval"]
+    shown = f"{uar['mean']:.3f} [{max(low, 0):.3f}, {min(high, 1):.3f}]"
+    others = [f"{row[measure]['mean']:.3f}" for measure in list(MEASURES)[1:]]
+    return [shown, *(f"{uar[key]:.3f}" for key in ("sd", "low", "high")), *others]
+
+
+def _markdown(data: Mapping[str, Any]) -> str:
+    repeats = data["repeats"]
+    header = ["system", "UAR", "sd", "lowest", "highest", *list(MEASURES.values())[1:]]
+    rows = [[md(name), *_cells(data["systems"][name])] for name in _ordered(data)]
+    single = [
+        [md(name), *(f"{v:.3f}" for v in data["systems"][name]["uar"]["values"])]
+        for name in _ordered(data)
+    ]
+    parts = [
+        f"# {len(repeats)} repeats: {md(data['task']['name'])}",
+        "The clips were divided anew for each repeat, every member trained and every ensemble "
+        f"fitted and chosen again. Means over repeats, with the {100 * data['level']:g} % "
+        "interval of the mean (Student's t, its variance enlarged because repeats share clips: "
+        "Nadeau and Bengio, 2003). It says how much the division matters; what other speakers "
+        "would give stands in the intervals of each repeat.",
+        table(header, rows),
+        "## UAR of each repeat",
+        table(["system", *repeats], single),
+    ]
+    if data["chosen"]:
+        told = ", ".join(f"{md(name)} {count}" for name, count in data["chosen"].items())
+        parts.append(f"Chosen on dev, in so many repeats: {told}.")
+    links = [
+        f"- {name}: {one['test_clips']} test clips, `{one['folder']}/report.md`"
+        for name, one in repeats.items()
+    ]
+    return "\n\n".join([*parts, "## Each repeat", "\n".join(links)]) + "\n"

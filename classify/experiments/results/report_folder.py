@@ -1,0 +1,244 @@
+"""The folder of a report is one thing: made beside the last one, and put in place whole.
+
+What a run makes goes into ``.unfinished/``, where a killed run finds its members again. When all of
+it is there it is renamed to ``.ready/`` and moved into place, file by file; a run that finds
+``.ready/`` finishes that first, and readers refuse it. What was there and is not made any more, or
+was changed by its user, goes into ``old/``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from ....cache.errors import InputError
+from ....cache.files.durable import sync_folder
+from ...serving.opening.run_folder import READY, WORK
+from ..recipes.places import WRITTEN
+
+if os.name == "nt":
+    fcntl = None
+else:
+    import fcntl
+
+__all__ = ["ReportFolder", "opened_report", "put_in_place", "read_state"]
+
+STATE = "run.json"
+OLD, LOCK, OWNER = "old", ".lock", "recipe.json"
+
+
+class ReportFolder:
+    """A report folder that this process alone writes into.
+
+    Parameters
+    ----------
+    folder : Path
+    recipe : Path
+        File of the recipe.
+
+    Attributes
+    ----------
+    work : Path
+        Where the next report is made.
+    """
+
+    def __init__(self, folder: Path, recipe: Path) -> None:
+        self.folder = folder
+        self.recipe = os.path.relpath(recipe, folder)
+        self.work = folder / WORK
+        self._files: dict[str, Path] = {}  # of the next report: name -> where it lies now
+
+    def take(self, files: Iterable[Path]) -> None:
+        """Make files part of the next report: new ones, and those in place that stay."""
+        for path in files:
+            top = self.work if path.is_relative_to(self.work) else self.folder
+            self._files[path.relative_to(top).as_posix()] = path
+
+    def made(self) -> list[Path]:
+        """Return the files that were made beside the members."""
+        files = (path for path in self.work.rglob("*") if path.is_file())
+        return [path for path in files if not _is_kept(path.relative_to(self.work))]
+
+    def finish(self, state: Mapping[str, Any]) -> None:
+        """Put the next report in place; what was taken, and nothing else, is part of it."""
+        for path in list(self.work.rglob("*")):
+            name = path.relative_to(self.work).as_posix()
+            if not path.is_dir() and self._files.get(name) != path:
+                path.unlink()
+        files = {name: _digest(path) for name, path in self._files.items()}
+        text = json.dumps(
+            {**state, "recipe": self.recipe, "files": files}, indent=1, ensure_ascii=False
+        )
+        with (self.work / STATE).open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_folder(self.work)
+        self.work.rename(self.folder / READY)
+        sync_folder(self.folder)
+        put_in_place(self.folder)
+
+
+@contextmanager
+def opened_report(folder: Path, recipe: Path, *, force: bool) -> Iterator[ReportFolder]:
+    """Open a report folder for one run; no other run writes into it meanwhile.
+
+    Parameters
+    ----------
+    folder : Path
+    recipe : Path
+        File of the recipe.
+    force : bool
+        Take over the folder of another recipe.
+
+    Raises
+    ------
+    InputError
+        Another run writes there; the folder is another recipe's, or holds files of the same names
+        that no run wrote.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with _locked(folder):
+        put_in_place(folder)
+        report = ReportFolder(folder, recipe)
+        _check_owner(report, force)
+        report.work.mkdir(exist_ok=True)
+        for path in report.made():
+            path.unlink()
+        (report.work / OWNER).write_text(json.dumps({"recipe": report.recipe}), encoding="utf-8")
+        yield report
+        if report.work.is_dir() and not (report.work / STATE).exists():
+            files = [path for path in report.work.rglob("*") if path.is_file()]
+            if files == [report.work / OWNER]:  # the report in place is current
+                shutil.rmtree(report.work)
+
+
+def put_in_place(folder: Path) -> None:
+    """Move a report that is ready into place; what a killed run left of that is done here."""
+    ready = folder / READY
+    new = read_state(ready)
+    if new is None:
+        if ready.is_dir():  # the last file was moved, and the empty folders stayed
+            shutil.rmtree(ready)
+        return
+    made, before = new["files"], (read_state(folder) or {"files": {}})["files"]
+    for path in sorted(ready.rglob("*")):
+        name = path.relative_to(ready).as_posix()
+        if path.is_dir() or name == STATE:
+            continue
+        target = folder / name
+        if os.path.lexists(target) and _digest(target) not in (before.get(name), made[name]):
+            _retire(folder, name)  # its user changed it, or no run wrote it
+        target.parent.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    for name in before.keys() - made.keys():
+        if os.path.lexists(folder / name):
+            _retire(folder, name)
+    (ready / STATE).replace(folder / STATE)
+    shutil.rmtree(ready)
+
+
+def read_state(folder: Path) -> dict[str, Any] | None:
+    """Return what the run that made a report noted, or None if none was finished."""
+    try:
+        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
+        whole = isinstance(state["files"], dict) and isinstance(state["key"], str)
+        return state if whole else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _is_kept(name: Path) -> bool:
+    """Whether a file of an unfinished report is a member's, or says whose it is."""
+    return "members" in name.parts[:-1] or name.name == OWNER
+
+
+def _retire(folder: Path, name: str) -> None:
+    """Move a file into ``old/``, over nothing; folders that it leaves empty go."""
+    path, target = folder / name, folder / OLD / name
+    number = 1
+    while os.path.lexists(target):
+        number += 1
+        target = (folder / OLD / name).with_name(f"{path.stem}-{number}{path.suffix}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    path.rename(target)
+    for above in path.parents:
+        if above == folder or any(above.iterdir()):
+            break
+        above.rmdir()
+
+
+def _check_owner(report: ReportFolder, force: bool) -> None:
+    folder, state = report.folder, read_state(report.folder)
+    if force:
+        return
+    try:
+        owner = json.loads((report.work / OWNER).read_text(encoding="utf-8"))["recipe"]
+    except (OSError, ValueError, KeyError, TypeError):
+        owner = (state or {}).get("recipe")
+    if isinstance(owner, str) and owner != report.recipe and (folder / owner).is_file():
+        raise InputError(
+            f"report {folder} is that of the recipe {os.path.normpath(folder / owner)}; name "
+            "another report in this recipe, or take it over with --force"
+        )
+    begun = (
+        owner is not None
+        or state is not None
+        or any(
+            any(folder.glob(pattern))
+            for pattern in ("members/*/*.json", "repeat-*/members/*/*.json")
+        )
+    )
+    foreign = [name for name in WRITTEN if os.path.lexists(folder / name)]
+    if foreign and not begun:
+        raise InputError(
+            f"report {folder} holds {foreign[0]}, which no run wrote; name another report, or "
+            "take the folder over with --force, which moves such files into old/"
+        )
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Lock a folder; the lock ends with the process, even if it is killed."""
+    path = folder / LOCK
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    while True:
+        handle = os.open(path, flags, 0o666)
+        try:
+            if fcntl is not None:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(handle)
+            raise InputError(
+                f"another run writes into the report {folder}; wait until it has ended, or name "
+                "another report"
+            ) from None
+        except OSError:  # a file system without locks
+            pass
+        if _is(path, handle):
+            break
+        os.close(handle)  # the run before has just ended, and removed it
+    try:
+        yield
+    finally:
+        if fcntl is not None:
+            path.unlink(missing_ok=True)
+            fcntl.flock(handle, fcntl.LOCK_UN)  # a child that was forked has it open too
+        os.close(handle)
+
+
+def _is(path: Path, handle: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(handle))
+    except FileNotFoundError:
+        return False
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""

@@ -1,0 +1,1 @@
+"""Heads that are torch networks: MLP, patch transformer, fusion, regression, multi-task."""

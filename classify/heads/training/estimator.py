@@ -1,0 +1,289 @@
+"""What everything made of torch networks shares: settings, training, prediction, state.
+
+`TorchHead` classifies, `RegressionHead` predicts numbers, `MultiTaskHead` several label sets.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ....cache.errors import InputError
+from ..hyperparameters import check_choice, check_number
+from ..sklearn_shim import check_is_fitted, check_random_state, validate_data
+from ..state import Stored, check_state_arrays
+from .layer_mix import LayerMix
+from .loop import Settings, cpu_threads, pick_device, private_random, train
+from .row_blocks import in_blocks
+from .sampling import batches
+
+__all__ = ["TorchEstimator"]
+
+STEPS = 1500  # of training, where `max_epochs` is None
+
+Loss = Callable[[nn.Module, Tensor], Tensor]
+Score = Callable[[Tensor], tuple[tuple[float, ...], dict[str, float]]]
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class TorchEstimator(Stored):
+    """One or several torch networks behind scikit-learn's contract.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Peak of the schedule: linear warm-up, then cosine to zero over `max_epochs`.
+    weight_decay : float
+        Of AdamW.
+    batch_size : int or None
+        Rows in a step. None: a fiftieth of the rows, from 32 to 256.
+    max_epochs : int or None
+        Without early stopping or dev data all of them are trained and the last is kept. None: some
+        1,500 steps, but 10 to 30 epochs.
+    early_stopping : bool
+        With dev data: keep the epoch with the best dev score. False: dev scores are only recorded
+        in `history_`.
+    patience : int or None
+        With early stopping: stop after so many epochs without a better dev score.
+    warmup : float
+        Part of all steps in which the learning rate rises.
+    clip_norm : float or None
+        Largest norm of the gradient.
+    n_layers : int
+        How many layers of equal width lie side by side in a row of features.
+    layer_mix : bool
+        Mix the layers with learnt softmax weights; otherwise they are one long vector.
+    n_members : int
+        Networks trained from different seeds, whose probabilities are averaged.
+    device : str
+        "auto" takes a CUDA GPU where there is one.
+    n_threads : int or None
+        CPU threads of torch while training; None leaves torch's own setting.
+    random_state : int, RandomState or None
+        One whole number gives one result: bit-equal on a CPU with the same number of threads.
+    verbose : bool
+        Show loss, dev UAR and time left on stderr.
+    callback : callable or None
+        Takes each row of `history_` as it is made.
+    """
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    batch_size: int | None = None
+    max_epochs: int | None = 100
+    early_stopping: bool = True
+    patience: int | None = 20
+    warmup: float = 0.05
+    clip_norm: float | None = 1.0
+    n_layers: Any = 1
+    layer_mix: bool = False
+    n_members: int = 1
+    device: str = "auto"
+    n_threads: int | None = None
+    random_state: Any = None
+    verbose: bool = False
+    callback: Callable[[dict[str, Any]], Any] | None = None
+
+    _chunk: ClassVar[int] = 1024  # rows that are predicted at once
+    # Rows of every forward on the CPU, in float32: one size, so that a row has the same bits
+    # whatever its neighbours are. 0: float64, which needs no care and twice the time.
+    _block: ClassVar[int] = 0
+
+    @abstractmethod
+    def _network(self, width: int, outputs: int) -> nn.Module:
+        """Return a network from (rows, width) to (rows, outputs)."""
+
+    @abstractmethod
+    def _n_outputs(self) -> int:
+        """Return how many numbers the network gives for a row."""
+
+    @property
+    def n_parameters_(self) -> int:
+        """Number of learnt numbers of one member."""
+        check_is_fitted(self)
+        return sum(p.numel() for p in self.networks_[0].parameters())
+
+    @property
+    def layer_weights_(self) -> np.ndarray | tuple[np.ndarray, ...] | None:
+        """Weights (layers,) of the learnt mix (members averaged), None without one."""
+        check_is_fitted(self)
+        mixes = [[m for m in net.modules() if isinstance(m, LayerMix)] for net in self.networks_]
+        found = tuple(
+            np.mean([mix.weights.detach().numpy() for mix in same], axis=0)
+            for same in zip(*mixes, strict=True)
+        )
+        return None if not found else found[0] if len(found) == 1 else found
+
+    def _build(self, width: int, outputs: int) -> nn.Module:
+        """Return the whole network for rows of `width` features."""
+        check_number("n_layers", self.n_layers, 1, whole=True)
+        if width % self.n_layers:
+            raise InputError(
+                f"{width} features are not {self.n_layers} layers of equal width; "
+                "set n_layers to the number of layers that were read"
+            )
+        if not self.layer_mix:
+            return self._network(width, outputs)
+        return Mixed(self.n_layers, self._network(width // self.n_layers, outputs))
+
+    def _checks(self) -> dict[str, Any]:
+        return {"dtype": np.float32}
+
+    def _seeds(self) -> list[np.random.SeedSequence]:
+        whole = isinstance(self.random_state, (int, np.integer))
+        entropy = (
+            int(self.random_state)
+            if whole
+            else int(check_random_state(self.random_state).randint(2**31))
+        )
+        return np.random.SeedSequence(entropy).spawn(self.n_members)
+
+    def _train_members(
+        self,
+        x: np.ndarray,
+        loss: Loss,
+        device: torch.device,
+        *,
+        x_dev: np.ndarray | None = None,
+        score: Score | None = None,
+        stratum: np.ndarray | None = None,
+    ) -> None:
+        """Train each member; set networks_, history_, best_epoch_ and stopped_.
+
+        `loss` takes the network and row positions, `score` the outputs for all dev rows.
+        """
+        rows = len(x)
+        batch_size = self.batch_size or min(max(rows // 50, 32), 256)
+        steps = -(-rows // batch_size)
+        settings = Settings(
+            self.learning_rate,
+            self.weight_decay,
+            self.max_epochs or min(max(STEPS // steps, 10), 30),
+            self.patience,
+            self.warmup,
+            self.clip_norm,
+            self.early_stopping,
+        )
+        dev = None if x_dev is None else torch.from_numpy(np.ascontiguousarray(x_dev)).to(device)
+        self.networks_: list[nn.Module] = []
+        self.history_ = []
+        for member, seed in enumerate(self._seeds()):
+            order = np.random.default_rng(seed.spawn(1)[0])
+            torch_seed = int(seed.generate_state(1, np.uint64)[0] >> 1)
+            with cpu_threads(self.n_threads), private_random(torch_seed, device):
+                network = self._build(x.shape[1], self._n_outputs()).to(device)
+                trained = train(
+                    network,
+                    lambda batch, network=network: loss(network, batch),
+                    lambda order=order: batches(rows, batch_size, stratum, order),
+                    settings,
+                    steps_per_epoch=steps,
+                    score=_scorer(network, dev, score, 4 * self._chunk),
+                    callback=self.callback,
+                    progress=self.name if self.verbose else None,
+                )
+            label = {"member": member} if self.n_members > 1 else {}
+            self.networks_.append(network.cpu())
+            self.history_ += [label | row for row in trained.history]
+            self.best_epoch_ = trained.best_epoch
+            self.stopped_ = trained.stopped
+            if trained.stopped == "interrupted":
+                break
+
+    def _outputs(self, X: Any) -> list[Tensor]:
+        """Return the outputs of each member for all rows, on the CPU, as float64."""
+        check_is_fitted(self)
+        X = validate_data(self, X, reset=False, **self._checks())
+        self._check_rows(X)
+        device = pick_device(self.device)
+        if device.type == "mps":  # has no float64
+            device = torch.device("cpu")
+        block = self._block if device.type == "cpu" else 0
+        x = torch.from_numpy(np.ascontiguousarray(X, np.float32 if block else np.float64))
+        if block:
+            return [in_blocks(self._frozen(net), x, block).double() for net in self.networks_]
+        found = []
+        with torch.inference_mode():
+            for member in self.networks_:
+                network = copy.deepcopy(member).to(device, x.dtype).eval()
+                parts = [network(part.to(device)).cpu() for part in x.split(self._chunk)]
+                found.append(torch.cat(parts))
+        return found
+
+    def _frozen(self, network: nn.Module) -> Callable[[Tensor], Tensor]:
+        """Return what predicts blocks of rows on the CPU in float32 as `network` does."""
+        return copy.deepcopy(network).float().eval()
+
+    def _check_rows(self, X: np.ndarray) -> None:
+        """Raise for rows that cannot be predicted."""
+
+    def _check_settings(self) -> None:
+        check_number("learning_rate", self.learning_rate, 1e-12)
+        check_number("weight_decay", self.weight_decay, 0)
+        if self.batch_size is not None:
+            check_number("batch_size", self.batch_size, 1, whole=True)
+        if self.max_epochs is not None:
+            check_number("max_epochs", self.max_epochs, 1, whole=True)
+        check_choice("early_stopping", self.early_stopping, (False, True))
+        if self.patience is not None:
+            check_number("patience", self.patience, 1, whole=True)
+        check_number("warmup", self.warmup, 0, 1)
+        if self.clip_norm is not None:
+            check_number("clip_norm", self.clip_norm, 1e-12)
+        if self.n_threads is not None:
+            check_number("n_threads", self.n_threads, 1, whole=True)
+        check_number("n_members", self.n_members, 1, 1000, whole=True)
+
+    def _learnt(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+        several = len(self.networks_) > 1
+        arrays = {
+            (f"members.{i}.{name}" if several else name): tensor.numpy().copy()
+            for i, network in enumerate(self.networks_)
+            for name, tensor in network.state_dict().items()
+        }
+        return {"members": len(self.networks_)}, arrays
+
+    def _restore(self, learnt: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
+        members = learnt.get("members")
+        if set(learnt) != {"members"} or not isinstance(members, int) or not 1 <= members <= 1000:
+            raise InputError(f"learnt is {dict(learnt)!r}; expected the number of members")
+        with torch.device("meta"):  # no memory before the shapes are known to agree
+            network = self._build(self.n_features_in_, self._n_outputs())
+        shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+        prefixes = [f"members.{i}." for i in range(members)] if members > 1 else [""]
+        expected = {prefix + name: shape for prefix in prefixes for name, shape in shapes.items()}
+        check_state_arrays(expected, arrays, np.float32)
+        self.networks_ = []
+        for prefix in prefixes:
+            member = copy.deepcopy(network)
+            state = {name: torch.tensor(np.asarray(arrays[prefix + name])) for name in shapes}
+            member.load_state_dict(state, assign=True)
+            self.networks_.append(member.eval())
+
+
+class Mixed(nn.Module):
+    """A network behind a learnt mix of layers."""
+
+    def __init__(self, layers: int, body: nn.Module) -> None:
+        super().__init__()
+        self.mix = LayerMix(layers)
+        self.body = body
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the body's output for the mixed layers."""
+        return self.body(self.mix(x))
+
+
+def _scorer(
+    network: nn.Module, dev: Tensor | None, score: Score | None, chunk: int
+) -> Callable[[], tuple[tuple[float, ...], dict[str, float]]] | None:
+    if dev is None or score is None:
+        return None
+    return lambda: score(torch.cat([network(part) for part in dev.split(chunk)]))

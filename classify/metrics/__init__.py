@@ -1,0 +1,1 @@
+"""Numbers from labels and predictions: measures, bootstrap intervals, significance tests."""

@@ -1,0 +1,391 @@
+"""Bootstrap intervals that resample whole groups (speakers), for many systems at once.
+
+Clips of one speaker are alike, so resampling clips makes intervals too narrow. Here a resample
+draws speakers with replacement; since UAR, accuracy and F1 are functions of sums over speakers, all
+resamples of all systems are one product of a matrix of draw counts with a matrix of sums. Every
+system sees the same draws, so differences between systems are paired.
+
+An interval is the measure plus and minus Student's t times the bootstrap's standard error, with one
+degree of freedom less than the groups that carry the measure (few large speakers count as fewer).
+Percentiles cover too little with few speakers. Shares (UAR, accuracy, F1, recall) take their steps
+on the scale of the arcsine of the square root, on which the variance of a share hardly depends on
+it (Anscombe, 1948). The variance has a floor, the binomial one of the clips with two successes and
+two failures added (Agresti and Coull, 1998): a system that is right on ten of ten clips need not be
+perfect. A class that few groups have says little about other groups, so the spread between
+groups that other classes show is added for it. Below five groups there is no interval at all.
+`benchmarks/claims.py` measures how often the intervals cover.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from scipy import stats as distributions
+
+#: fewer groups than this give no interval and no test: their spread is not known well enough
+FEWEST_GROUPS = 5
+FEW = 2.5  # a class that fewer groups carry is widened for
+MEASURES = ("uar", "accuracy", "macro_f1", "weighted_f1")
+BLOCK = 4_000_000  # cells of the draw matrix that are held at a time
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """Measures of every system on the clips as they are, and in every resample.
+
+    Attributes
+    ----------
+    values
+        For each system and measure, `(resamples,)`.
+    estimates
+        For each system and measure, the value without resampling.
+    groups
+        Number of groups that were drawn from.
+    true
+        Clips of each group and class, `(groups, labels)`.
+    hits
+        For each system the clips of each group and class that it got right, `(groups, labels)`.
+    crossed
+        Resamples of a second factor (sentences) that crosses the groups, and of the cells of both.
+    """
+
+    values: Mapping[str, Mapping[str, np.ndarray]]
+    estimates: Mapping[str, Mapping[str, float]]
+    groups: int
+    true: np.ndarray
+    hits: Mapping[str, np.ndarray]
+    crossed: tuple[Resamples, Resamples] | None = None
+
+    def interval(self, system: str, measure: str, level: float = 0.95) -> tuple[float, float]:
+        """Return the interval of one measure, within 0 and 1.
+
+        NaN where fewer than five groups carry it: for a recall, groups that have the class.
+        """
+        weight = self._weight(measure)
+        carried = (self.true[:, weight > 0] > 0).any(axis=1).sum()
+        if min(carried, self._fewest()) < FEWEST_GROUPS:
+            return float("nan"), float("nan")
+        effective = self.effective_groups(measure)
+        variance = self._variance(lambda drawn: drawn.values[system][measure], measure)
+        floor, added = self._floor(system, weight)
+        half = max(
+            t_quantile(level, effective) * math.sqrt(variance + added),
+            t_quantile(level, math.inf) * math.sqrt(floor + added),
+        )
+        clips = int(self.true[:, weight > 0].sum())
+        return share_interval(self.estimates[system][measure], half, clips, float(weight.sum()))
+
+    def difference(
+        self, a: str, b: str, measure: str, level: float = 0.95, floor: float = 0.0
+    ) -> tuple[float, float, tuple[float, float]]:
+        """Return measure of `a` minus that of `b`, its standard error and its interval.
+
+        `floor` is a standard error that the number of clips alone gives.
+        """
+        estimate = self.estimates[a][measure] - self.estimates[b][measure]
+        error = standard_error(self.values[a][measure] - self.values[b][measure], self.groups)
+        if self.crossed:
+            gap = lambda drawn: drawn.values[a][measure] - drawn.values[b][measure]  # noqa: E731
+            error = math.sqrt(self._variance(gap, measure))
+        if self._fewest() < FEWEST_GROUPS:
+            return estimate, error, (float("nan"), float("nan"))
+        half = t_quantile(level, self.effective_groups(measure)) * error
+        half = max(half, t_quantile(level, math.inf) * floor)
+        return estimate, error, (max(estimate - half, -1.0), min(estimate + half, 1.0))
+
+    def effective_groups(self, measure: str) -> float:
+        """Return how many equally large groups would carry a measure as well as these do.
+
+        Of two crossed factors the one with fewer.
+        """
+        share = self._share(self._weight(measure)).sum(axis=1)
+        own = float(share.sum() ** 2 / (share**2).sum())
+        return min(own, self.crossed[0].effective_groups(measure)) if self.crossed else own
+
+    def _fewest(self) -> int:
+        """Return the number of groups; of two crossed factors, of that with fewer."""
+        return min(self.groups, self.crossed[0].groups) if self.crossed else self.groups
+
+    def _variance(self, of: Callable[[Resamples], np.ndarray], measure: str) -> float:
+        """Return the variance of a measure over groups, or as `evaluation.crossed` says."""
+
+        def alone(drawn: Resamples) -> float:
+            own = replace(drawn, crossed=None).effective_groups(measure)
+            return float(np.nan_to_num(standard_error(of(drawn), own))) ** 2
+
+        variance = alone(self)
+        if self.crossed:
+            other, cells = (alone(drawn) for drawn in self.crossed)
+            variance = max(variance, other, variance + other - cells)
+        return variance
+
+    def few_groups(self) -> dict[int, int]:
+        """Return the classes that fewer than five groups have: code -> number of groups."""
+        having = (self.true > 0).sum(axis=0)
+        return {int(k): int(n) for k, n in enumerate(having) if 0 < n < FEWEST_GROUPS}
+
+    def _weight(self, measure: str) -> np.ndarray:
+        """Return what each class weighs in a measure, `(labels,)`; absent ones 0."""
+        support = self.true.sum(axis=0)
+        if measure.startswith("recall "):
+            return (np.arange(len(support)) == int(measure.split()[1])) * (support > 0) * 1.0
+        if measure in ("accuracy", "weighted_f1"):
+            return support / max(1, support.sum())
+        return (support > 0) / len(support)
+
+    def _share(self, weight: np.ndarray) -> np.ndarray:
+        """Return the share of each group and class in a measure, `(groups, labels)`."""
+        return self.true / np.maximum(self.true.sum(axis=0), 1) * weight
+
+    def _floor(self, system: str, weight: np.ndarray) -> tuple[float, float]:
+        """Return the binomial variance, and what is added for classes of few groups."""
+        hits, support = self.hits[system].sum(axis=0), self.true.sum(axis=0)
+        more = 2 / max(1, (weight > 0).sum())  # two successes and two failures over the classes
+        recall = (hits + more) / (support + 2 * more)
+        binomial = weight**2 * recall * (1 - recall) / (support + 2 * more)
+        own = self.true / np.maximum(support, 1)
+        carriers = np.divide(1, (own**2).sum(axis=0), out=np.ones(len(support)), where=support > 0)
+        few = (carriers < FEW) & (weight > 0)
+        between = self._between(system) if few.any() else 0.0
+        return float(binomial.sum()), float((weight**2 * between / carriers + binomial)[few].sum())
+
+    def _between(self, system: str) -> float:
+        """Return the variance of a class' recall between groups, as the classes show it."""
+        found = []
+        for true, hits in zip(self.true.T, self.hits[system].T, strict=True):
+            there = true > 0
+            if there.sum() >= FEWEST_GROUPS:
+                mean = hits.sum() / true.sum()
+                within = mean * (1 - mean) / true[there]
+                spread = np.var(hits[there] / true[there], ddof=1) - within.mean()
+                found.append(max(float(spread), 0.0))
+        return float(np.mean(found)) if found else 0.05  # sd 0.22: speakers differ much
+
+
+def resample(
+    truth: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
+    groups: np.ndarray,
+    n_labels: int,
+    *,
+    n_resamples: int = 10_000,
+    random_state: int = 0,
+    per_class: bool = False,
+) -> Resamples:
+    """Draw groups with replacement and measure every system on each draw.
+
+    Parameters
+    ----------
+    truth
+        Label code of each clip, `(clips,)`.
+    predictions
+        Predicted code of each clip, `(clips,)`, by system.
+    groups
+        Group code of each clip, `(clips,)`: the speaker.
+    n_labels
+        Size of the label set; absent classes count 0, as in `measures`.
+    n_resamples, random_state
+        How many draws, and their seed.
+    per_class
+        Also keep the recall of each class, as measures ``recall 0``, ``recall 1`` ...
+
+    Returns
+    -------
+    resamples
+        A class that a draw happens to miss is left out of that draw's means.
+
+    Examples
+    --------
+    >>> truth, groups = np.tile([0, 1], 10), np.repeat(range(5), 4)
+    >>> drawn = resample(truth, {"a": truth}, groups, 2, n_resamples=10)
+    >>> low, high = drawn.interval("a", "uar")  # all right, but only 20 clips
+    >>> 0.7 < low < high == 1
+    True
+    """
+    table = _sums(truth, predictions, groups, n_labels)
+    n_groups = len(table)
+    largest = int(table[:, 0].sum(axis=1).max()) * n_groups
+    dtype = np.float32 if largest < 2**24 else np.float64  # integers stay exact
+    kinds, sizes = _kinds(table.reshape(n_groups, -1).astype(dtype))
+    whole = table.sum(axis=0, keepdims=True).astype(float)
+    measures = [*MEASURES, *(f"recall {k}" for k in range(n_labels) if per_class)]
+    values = {name: {m: np.empty(n_resamples) for m in measures} for name in predictions}
+    start = 0
+    for counts in draws(sizes, n_resamples, random_state, dtype):
+        drawn = (counts @ kinds).astype(np.float64).reshape(len(counts), -1, n_labels)
+        stop = start + len(counts)
+        for i, name in enumerate(predictions):
+            measured = _measure(drawn, whole, i, per_class)
+            for measure, found in measured.items():
+                values[name][measure][start:stop] = found
+        start = stop
+    estimates = {
+        name: {m: float(v[0]) for m, v in _measure(whole, whole, i, per_class).items()}
+        for i, name in enumerate(predictions)
+    }
+    hits = {name: table[:, 1 + 2 * i] for i, name in enumerate(predictions)}
+    return Resamples(values, estimates, n_groups, table[:, 0], hits)
+
+
+def _sums(
+    truth: np.ndarray, predictions: Mapping[str, np.ndarray], groups: np.ndarray, n_labels: int
+) -> np.ndarray:
+    """Return counts `(groups, 1 + 2 systems, labels)`: true, then hits and predicted."""
+    _, groups = np.unique(groups, return_inverse=True)
+    n_groups = int(groups.max()) + 1
+    cells, n_cells = groups * n_labels, n_groups * n_labels
+    sums = [np.bincount(cells + truth, minlength=n_cells)]
+    for guess in predictions.values():
+        right = guess == truth
+        sums.append(np.bincount(cells[right] + truth[right], minlength=n_cells))
+        sums.append(np.bincount(cells + guess, minlength=n_cells))
+    return np.stack(sums).reshape(-1, n_groups, n_labels).transpose(1, 0, 2)
+
+
+def _measure(
+    drawn: np.ndarray, whole: np.ndarray, system: int, per_class: bool
+) -> dict[str, np.ndarray]:
+    """Measure one system on each draw of `(draws, 1 + 2 systems, labels)`.
+
+    A class that a draw misses keeps the recall and F1 that it has in all clips, so that it neither
+    pulls the mean down nor adds a spread of its own; one that is absent altogether counts 0.
+    """
+    at = [0, 1 + 2 * system, 2 + 2 * system]
+    true, hits, guessed = drawn[:, at].transpose(1, 0, 2)
+    all_true, all_hits, all_guessed = whole[:, at].transpose(1, 0, 2)
+    there = true > 0
+    recall = np.where(there, _ratio(hits, true), _ratio(all_hits, all_true))
+    f1 = _ratio(2 * hits, true + guessed)
+    f1 = np.where(there, f1, _ratio(2 * all_hits, all_true + all_guessed))
+    size = true.sum(axis=1)
+    result = {
+        "uar": recall.mean(axis=1),
+        "accuracy": hits.sum(axis=1) / size,
+        "macro_f1": f1.mean(axis=1),
+        "weighted_f1": (f1 * true).sum(axis=1) / size,
+    }
+    if per_class:
+        for k in range(true.shape[1]):
+            result[f"recall {k}"] = np.where(there[:, k], recall[:, k], np.nan)
+    return result
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
+
+
+def _kinds(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Pool groups with equal sums: single clips of which few kinds exist are drawn kind by kind."""
+    if len(flat) > 2000:
+        rows, sizes = np.unique(flat, axis=0, return_counts=True)
+        if len(rows) < len(flat) / 4:
+            return rows, sizes
+    return flat, np.ones(len(flat), dtype=np.int64)
+
+
+def draws(
+    sizes: np.ndarray, n_resamples: int, random_state: int, dtype: type = np.float32
+) -> Iterator[np.ndarray]:
+    """Yield blocks `(draws, kinds)` of how often each kind of group was drawn.
+
+    Parameters
+    ----------
+    sizes
+        Groups of each kind, `(kinds,)`; as many groups are drawn as there are.
+    n_resamples, random_state, dtype
+        How many draws, their seed, and the type of the counts.
+    """
+    rng = np.random.default_rng(random_state)
+    kinds, n_groups = len(sizes), int(sizes.sum())
+    block = max(1, min(n_resamples, BLOCK // kinds))
+    for start in range(0, n_resamples, block):
+        size = min(block, n_resamples - start)
+        if kinds < n_groups:
+            yield rng.multinomial(n_groups, sizes / n_groups, size).astype(dtype)
+            continue
+        counts = np.empty((size, n_groups), dtype)
+        for row in range(size):  # one draw at a time stays in the processor's cache
+            counts[row] = np.bincount(rng.integers(0, n_groups, n_groups), minlength=n_groups)
+        yield counts
+
+
+def standard_error(samples: np.ndarray, n_groups: float) -> float:
+    """Return the standard error of bootstrap samples, corrected for the number of groups.
+
+    NaN samples are left out; NaN with fewer than two groups.
+    """
+    samples = samples[~np.isnan(samples)]
+    if n_groups <= 1 or not len(samples):
+        return float("nan")
+    return float(samples.std() * np.sqrt(n_groups / (n_groups - 1)))
+
+
+@lru_cache(maxsize=256)
+def t_quantile(level: float, n_groups: float) -> float:
+    """Return Student's t for an interval over groups; they need not be a whole number."""
+    return float(distributions.t.ppf((1 + level) / 2, max(n_groups - 1, 1)))
+
+
+def interval(
+    estimate: float, samples: np.ndarray, n_groups: float, level: float = 0.95, floor: float = 0.0
+) -> tuple[float, float]:
+    """Return the interval of an estimate from its bootstrap samples.
+
+    Parameters
+    ----------
+    estimate
+        The value on the clips as they are.
+    samples
+        One value per resample; NaN is left out.
+    n_groups
+        Number of groups drawn from; fewer groups give wider intervals.
+    level
+        Coverage aimed at.
+    floor
+        A standard error that the number of clips alone gives.
+
+    Examples
+    --------
+    >>> low, high = interval(0.5, np.array([0.4, 0.5, 0.6]), n_groups=1000)
+    >>> round(low, 3), round(high, 3)
+    (0.34, 0.66)
+    """
+    error = float(np.nan_to_num(standard_error(samples, n_groups)))
+    half = max(t_quantile(level, n_groups) * error, t_quantile(level, math.inf) * floor)
+    return estimate - half, estimate + half
+
+
+def share_interval(
+    estimate: float, half: float, clips: int, whole: float = 1.0
+) -> tuple[float, float]:
+    """Return the interval of a share, from 0 to 1, from half its length.
+
+    Parameters
+    ----------
+    estimate, half
+        The share and its standard error times Student's t, above 0.
+    clips
+        The step is taken with the estimate kept half a clip off 0 and 1.
+    whole
+        The largest value that is possible: below 1 where a class is absent and counts 0.
+
+    Returns
+    -------
+    low, high
+        They hold the estimate.
+
+    Examples
+    --------
+    >>> low, high = share_interval(0.95, 0.06, clips=200)
+    >>> round(low, 3), round(high, 3)
+    (0.874, 0.992)
+    """
+    share = np.clip(estimate / whole, 0.5 / clips, 1 - 0.5 / clips)
+    angle = np.arcsin(np.sqrt(share))
+    step = half / whole / (2 * np.sqrt(share * (1 - share)))
+    ends = np.sin([max(angle - step, 0), min(angle + step, np.pi / 2)]) ** 2 * whole
+    return float(min(ends[0], estimate)), float(max(ends[1], estimate))

@@ -1,0 +1,119 @@
+"""Test or dev: labelled clips, predictions joined to them, and the groups that are resampled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...cache.errors import InputError
+from ..data.predictions import Predictions
+from ..data.splitting import leaks
+from ..data.task import Task
+from . import measures as metrics
+from .bootstrap import FEWEST_GROUPS
+
+if TYPE_CHECKING:
+    from ...cache.manifest import Manifest
+
+
+OWN = "the report lists what each gives"
+
+
+class Part:
+    """Labelled clips in the order of their ids, with predictions joined to them.
+
+    The order of ids makes every sum independent of the order of rows in any file.
+    """
+
+    def __init__(self, clips: Manifest, dropped: dict[str, int], task: Task):
+        self.clips, self.dropped, self.task = clips, dropped, task
+        self.codes = metrics.codes(list(clips["label"]), task.labels)
+        self.members: dict[str, Predictions] = {}
+        self.warnings: list[str] = []
+        self.rows = np.arange(len(clips))  # place of each clip in the manifest
+
+    @classmethod
+    def of(cls, members: Mapping[str, Predictions], truth: Manifest, task: Task, part: str) -> Part:
+        """Select and label clips by the task, and join the members' predictions to them."""
+        if not members:
+            raise InputError("nothing to compare; expected at least one member's predictions")
+        labelled, dropped = task.select(truth)
+        self = cls(labelled.select(sorted(labelled.ids)), dropped, task)
+        place = {clip_id: row for row, clip_id in enumerate(labelled.ids)}
+        self.rows = np.array([place[clip_id] for clip_id in self.clips.ids])
+        left_out = set(truth.ids) - set(labelled.ids)
+        for name, given in members.items():
+            known = given.reorder(task.labels)
+            if left_out:
+                # Predictions of clips that the task leaves out are no error; they are not scored.
+                known = known.select([i for i in known.ids if i not in left_out])
+            self.members[name] = known.align(self.clips.ids)
+        missing = metrics.absent(list(self.clips["label"]), task.labels)
+        if missing:
+            self.warnings.append(
+                f"no {part} clip is {', '.join(missing)}: each counts 0 in the means"
+            )
+        return self
+
+    def describe(self) -> dict[str, Any]:
+        """Return counts and hash of the clips, for JSON."""
+        labels = list(self.clips["label"])
+        return {
+            "clips": len(self.clips),
+            "manifest": self.clips.hash,
+            "labels": {label: labels.count(label) for label in self.task.labels},
+            "absent": metrics.absent(labels, self.task.labels),
+            "left_out": self.dropped,
+        }
+
+
+def cluster_names(clips: Manifest, column: str | None) -> list[str]:
+    """Return the group of each clip; a clip without one is a group of its own."""
+    names = [""] * len(clips)
+    if column == "speaker":
+        names = leaks.speakers(clips)
+    elif column is not None and column in clips:
+        names = [str(value) for value in clips[column]]
+    return [name or f"\0{clip_id}" for name, clip_id in zip(names, clips.ids, strict=True)]
+
+
+def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]]:
+    """Return the group code of each clip, `(clips,)`, and what has to be said about the groups."""
+    if column is None or (column != "speaker" and column not in clips):
+        reason = "no group column" if column is None else f"no column {column!r}"
+        return np.arange(len(clips)), [f"{reason}: clips were taken as independent"]
+    names = cluster_names(clips, column)
+    found, codes = np.unique(np.array(names, dtype=object), return_inverse=True)
+    blank = sum(name.startswith("\0") for name in names)
+    warnings = []
+    if blank:
+        warnings.append(
+            f"{blank} of {len(names)} clips have no {column} and were taken as independent: "
+            "intervals may be too narrow"
+        )
+    if len(found) < FEWEST_GROUPS:
+        warnings.append(
+            f"{len(found)} {group_noun(column, len(found))} only: no interval and no test can be "
+            f"given, which need {FEWEST_GROUPS}; "
+            + ("the value stands alone" if len(found) == 1 else OWN)
+        )
+    elif len(found) < 10:
+        warnings.append(f"{len(found)} {group_noun(column)} only: intervals are wide and rough")
+    return codes, warnings
+
+
+def group_noun(column: str | None, count: int = 2) -> str:
+    """Return what to call so many groups of a column.
+
+    Examples
+    --------
+    >>> group_noun("speaker"), group_noun("speaker", 1), group_noun("room"), group_noun(None)
+    ('speakers', 'speaker', 'values of room', 'single clips')
+    """
+    if column is None:
+        return "single clips"
+    if column == "speaker":
+        return column + "s" * (count != 1)
+    return f"value{'s' * (count != 1)} of {column}"

@@ -1,0 +1,1 @@
+"""Model folders: written, read back, and shared on the Hub."""

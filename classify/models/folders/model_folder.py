@@ -1,0 +1,284 @@
+"""A model folder on disk: `config.json` and `model.safetensors`, written whole or not at all.
+
+Loading runs no code: strict JSON with a closed set of keys, and one safetensors file whose sha256
+stands in the config. Whatever else lies in the folder (a pickle, say) is never opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ....cache.commands.outputs import check_output_folder
+from ....cache.errors import DamagedError, InputError, check_characters, nearest
+from ....cache.files.drafts import beside
+from .kept_files import aside_of, replace_folder
+
+__all__ = ["ENCODERS", "check_target", "read_folder", "read_json", "write_folder"]
+
+FORMAT = "affekt-model/1"
+CONFIG = "config.json"
+WEIGHTS = "model.safetensors"
+ENCODERS = "encoders.json"  # of this machine; not part of the model
+LARGEST_CONFIG = 1_000_000  # bytes
+LARGEST_WEIGHTS = 4_000_000_000  # bytes
+
+#: every key of config.json, and what it holds; [x] is a list of x, (x, y) is one or the other
+SCHEMA: dict[str, Any] = {
+    "format": str,
+    "affekt": str,
+    "task": dict,
+    "labels": [str],
+    "features": [{"spec": dict, "layers": [int], "combine": str}],
+    "scale": (bool, dict),
+    "head": {"name": str, "state": dict},
+    "record": dict,
+    "weights": {"file": str, "sha256": str, "bytes": int},
+}
+
+log = logging.getLogger(__name__)
+
+
+def write_folder(
+    folder: str | Path,
+    config: Mapping[str, Any],
+    arrays: Mapping[str, np.ndarray],
+    encoders: bytes = b"",
+) -> None:
+    """Write a model folder beside its place and move it there.
+
+    Parameters
+    ----------
+    folder : path
+        An older model there is replaced; it stays whole until the new one is. Other files in its
+        folder stay.
+    config : mapping
+        JSON values for every key of the schema except format and weights.
+    arrays : mapping of str to numpy.ndarray
+    encoders : bytes
+        Content of `encoders.json`; without it there is none.
+
+    Raises
+    ------
+    InputError
+        `folder` is a file, or a folder that is no model.
+    OSError
+        No space, no permission; the older model is untouched.
+
+    Examples
+    --------
+    See `affekt.classify.Model.save_pretrained`.
+    """
+    import safetensors.numpy
+
+    folder = check_target(folder)
+    weights = safetensors.numpy.save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
+    described = {
+        "format": FORMAT,
+        **config,
+        "weights": {
+            "file": WEIGHTS,
+            "sha256": hashlib.sha256(weights).hexdigest(),
+            "bytes": len(weights),
+        },
+    }
+    text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    _check(described, SCHEMA, str(folder))
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with beside(folder) as draft:
+        draft.mkdir()
+        _write(draft / WEIGHTS, weights)
+        _write(draft / CONFIG, text.encode())
+        if encoders:
+            _write(draft / ENCODERS, encoders)
+        replace_folder(draft, folder)
+
+
+def check_target(folder: str | Path, option: str = "the folder") -> Path:
+    """Return where a model may be written: nothing is there, or an older model.
+
+    Raises
+    ------
+    InputError
+        A file, or a folder that holds something else.
+    """
+    folder = Path(folder)
+    folder = folder if folder.name else folder.resolve()  # "." has no name to write beside
+    check_output_folder(option, folder)
+    if folder.exists() and not _is_model(folder):
+        raise InputError(f"{option} {folder} exists and holds no model; choose another folder")
+    return folder
+
+
+def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """Read a model folder, believing nothing.
+
+    Parameters
+    ----------
+    folder : path
+
+    Returns
+    -------
+    config : dict
+        Every key of the schema.
+    arrays : dict of str to numpy.ndarray
+
+    Raises
+    ------
+    InputError
+        A file is missing, a key unknown or of the wrong kind, a format that is newer.
+    DamagedError
+        The weights are not those that the config was written with.
+    """
+    import safetensors
+    import safetensors.numpy
+
+    if not str(folder):
+        raise InputError('"" names no model folder')
+    folder = _standing(Path(folder))
+    if not folder.is_dir():
+        what = "it is a file" if folder.exists() else "nothing is there"
+        raise InputError(
+            f"{folder} is not a model folder: {what}; expected a folder with {CONFIG} and "
+            f"{WEIGHTS}, the folder of a run, or a Hub id owner/name"
+        )
+    for name in (CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            inner = folder / "model"
+            raise InputError(
+                f"{folder} is not a model folder: {name} is missing; expected {CONFIG} and "
+                f"{WEIGHTS}, as `affekt train` and Model.save_pretrained write them"
+                + (f". Did you mean {inner}?" if (inner / CONFIG).is_file() else "")
+            )
+    others = sorted(
+        {path.name for path in folder.iterdir()} - {CONFIG, WEIGHTS, ENCODERS, "README.md"}
+    )
+    if others:
+        log.warning("%s: not opened: %s", folder, ", ".join(others))
+    source = str(folder / CONFIG)
+    config = read_json(folder / CONFIG)
+    if config.get("format") != FORMAT:
+        raise InputError(
+            f"{source}: format is {config.get('format')!r}; this version of affekt reads {FORMAT!r}"
+        )
+    _check(config, SCHEMA, source)
+    expected = config["weights"]
+    if expected["file"] != WEIGHTS:
+        raise InputError(f"{source}: weights.file is {expected['file']!r}; expected {WEIGHTS!r}")
+    size = (folder / WEIGHTS).stat().st_size
+    if size != expected["bytes"] or size > LARGEST_WEIGHTS:
+        raise DamagedError(
+            f"{folder / WEIGHTS} has {size} bytes; {CONFIG} says {expected['bytes']}: "
+            "the two are not of one model, or the copy was cut; copy the folder again"
+        )
+    data = (folder / WEIGHTS).read_bytes()
+    digest = hashlib.sha256(data).hexdigest()
+    if digest != expected["sha256"]:
+        raise DamagedError(
+            f"{folder / WEIGHTS}: sha256 is {digest[:16]}..., {CONFIG} says "
+            f"{expected['sha256'][:16]}...: the weights were changed; copy the folder again"
+        )
+    try:
+        return config, safetensors.numpy.load(data)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise DamagedError(f"{folder / WEIGHTS} is not a sound safetensors file: {error}") from None
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object strictly: no duplicate keys, no NaN, no huge file, no deep nesting.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp(), "config.json")
+    >>> _ = path.write_text('{"a": 1, "a": 2}')
+    >>> read_json(path)
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: ...config.json: the key 'a' stands twice
+    """
+    size = path.stat().st_size
+    if size > LARGEST_CONFIG:
+        raise InputError(f"{path}: {size} bytes; expected at most {LARGEST_CONFIG}")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in found:
+                raise InputError(f"{path}: the key {key!r} stands twice")
+            found[key] = value
+        return found
+
+    def refuse(constant: str) -> Any:
+        raise InputError(f"{path}: holds {constant}, which is no JSON number")
+
+    try:
+        data = json.loads(
+            path.read_bytes().decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse
+        )
+    except RecursionError:
+        raise InputError(f"{path}: nested too deeply") from None
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON: {error}") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected a JSON object")
+    check_characters(json.dumps(data, ensure_ascii=False), path)
+    return data
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether a folder may be replaced: it is empty, or a model of ours."""
+    if not folder.is_dir():
+        return False
+    if not any(folder.iterdir()):
+        return True
+    try:
+        return str(read_json(folder / CONFIG).get("format")).startswith("affekt-model/")
+    except (OSError, InputError):
+        return False
+
+
+def _check(value: Any, schema: Any, where: str) -> None:
+    if isinstance(schema, list):
+        if not isinstance(value, list):
+            raise InputError(f"{where}: expected a list, got {type(value).__name__}")
+        for position, item in enumerate(value):
+            _check(item, schema[0], f"{where}[{position}]")
+    elif isinstance(schema, dict):
+        if not isinstance(value, dict):
+            raise InputError(f"{where}: expected an object, got {type(value).__name__}")
+        for key in value:
+            if key not in schema:
+                raise InputError(f"{where}: unknown key {key!r}.{nearest(key, list(schema))}")
+        for key, inner in schema.items():
+            if key not in value:
+                raise InputError(f"{where}: the key {key!r} is missing")
+            _check(value[key], inner, f"{where}: {key}")
+    elif not isinstance(value, schema) or (schema is int and isinstance(value, bool)):
+        kinds = schema if isinstance(schema, tuple) else (schema,)
+        names = " or ".join(kind.__name__ for kind in kinds)
+        raise InputError(f"{where}: expected {names}, got {type(value).__name__}")
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _standing(folder: Path) -> Path:
+    """Return the folder, or the older one if a save was killed between its two renames."""
+    if not folder.name:  # "." or "/": there it is
+        return folder
+    aside = aside_of(folder)
+    return aside if aside.is_dir() and not folder.exists() else folder

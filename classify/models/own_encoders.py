@@ -1,0 +1,342 @@
+"""From raw audio and text to features: the model's own encoders, opened again by their spec.
+
+What a model was trained on is replayed exactly: the encoder that is opened has to give the same
+spec, field by field, and, before its first row, the same canary as when the model was trained.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...cache.cache import Cache
+from ...cache.errors import InputError, SpecError
+from ...cache.identity.spec import Spec
+from ...cache.manifest import Manifest
+from ...extract.encoder import BUILT_IN, Encoder
+from ...extract.errors import Unusable
+from ...extract.inputs.audio_files import read_file
+from ...extract.inputs.decode import Signal, length
+from ...extract.inputs.isolated_decoder import Decoder, is_plain
+from .folders.restore import looks_like_an_id
+from .named_inputs import name_clips
+from .needs import Needs
+from .sides import Reason, Side, refuse_failed
+
+__all__ = [
+    "check_places",
+    "embed_needs",
+    "find_encoder",
+    "length_of",
+    "open_encoder",
+    "raw_clips",
+]
+
+log = logging.getLogger(__name__)
+
+
+def raw_clips(
+    inputs: Sequence[str | os.PathLike[str]] = (),
+    *,
+    text: str | None = None,
+    root: str | os.PathLike[str] | None = None,
+) -> Manifest:
+    """Return the clips that a user named, all of them; see `name_clips`.
+
+    Raises
+    ------
+    InputError
+        Nothing there, or a file that cannot be read.
+    """
+    named = name_clips(inputs, text=text, root=root)
+    for note in named.notes:
+        log.warning("%s", note)
+    refuse_failed(named.failed, len(named.clips) + len(named.failed))
+    return named.clips
+
+
+def open_encoder(
+    spec: Spec, where: str | os.PathLike[str] | None = None, *, device: str = "auto"
+) -> Encoder:
+    """Open the encoder of a spec.
+
+    Parameters
+    ----------
+    spec : Spec
+    where : path, optional
+        The folder of the checkpoint; needed where the spec came from a folder. The Hub is asked
+        for exactly the commit of the spec otherwise.
+    device : str
+
+    Returns
+    -------
+    Encoder
+        Whose spec is `spec`, apart from how rows are stored.
+
+    Raises
+    ------
+    InputError
+        No such encoder at hand.
+    SpecError
+        What was opened computes otherwise; the fields that differ are named.
+
+    Examples
+    --------
+    >>> open_encoder(Encoder("ngram").spec).name
+    'ngram'
+    """
+    fields = spec.fields
+    told = fields["encoder"]
+    name = str(where or told["name"])
+    if where is None and told.get("origin") == "folder" and name not in BUILT_IN:
+        raise InputError(
+            f"the model needs the encoder {name!r}, which was a folder; say where it is with "
+            "--encoder FOLDER (encoders=)"
+        )
+    if name not in BUILT_IN and "compute" not in fields:
+        raise InputError(
+            f"the model was trained on the space {spec.name!r}, which no encoder of affekt made; "
+            "hand in a cache that holds the clips"
+        )
+    encoder = Encoder(name, **_options(fields, None if where else told.get("commit"), device))
+    found = _as_decoded(encoder.spec.with_store_dtype(spec.store_dtype), spec)
+    if found == spec != encoder.spec.with_store_dtype(spec.store_dtype):
+        encoder.spec = spec.with_store_dtype("float32")
+        encoder.arguments = None
+    elif found != spec and _same_files(found) == _same_files(spec):
+        encoder.spec = spec.with_store_dtype("float32")  # its rows belong into the model's space
+        encoder.arguments = None  # another process would know the folder by its own name
+    elif found != spec:
+        raise SpecError(
+            f"{name} is not the encoder that the model was trained on; the model here, "
+            f"{name} there:\n{_same_files(spec).explain(_same_files(found))}"
+        )
+    return encoder
+
+
+def embed_needs(
+    needs: Sequence[Needs],
+    clips: Manifest,
+    cache: Cache,
+    *,
+    canaries: Sequence[Any] = (),
+    encoders: Sequence[str | os.PathLike[str]] = (),
+    noted: Mapping[str, Path] | None = None,
+    device: str = "auto",
+    damage: str | None = None,
+    progress: bool | None = False,
+) -> list[Side]:
+    """Embed what a model needs and the cache does not hold.
+
+    Parameters
+    ----------
+    needs : sequence of Needs
+    clips : Manifest
+    cache : Cache
+    canaries : sequence of ndarray or None
+        One for each of `needs`: what the encoder answered when the model was trained.
+    encoders : sequence of path
+        Folders of encoders, tried for specs that came from folders.
+    noted : mapping of str to Path, optional
+        Spec key -> the folder that the model was trained with.
+    device : str
+    damage : str, optional
+        ``"accept"`` also embeds audio of which more than a little is missing; in the model's own
+        space, so only into a cache that is not kept.
+    progress : bool or None
+        As for `affekt.extract.extract`.
+
+    Returns
+    -------
+    list of Side
+        One for each of `needs`.
+
+    Raises
+    ------
+    SpecError, CanaryError
+        The encoder at hand computes otherwise.
+    """
+    from ...extract.running.embedding import run_extraction
+
+    sides = []
+    for position, need in enumerate(needs):
+        kind = need.spec.modality
+        column = "path" if kind == "audio" else "text"
+        lacking = [i for i, value in zip(clips.ids, clips[column], strict=True) if not value]
+        side = Side(kind, dict.fromkeys(lacking, (f"no {kind}", "")))
+        sides.append(side)
+        space = next((one for one in cache.spaces() if one.key == need.spec.key), None)
+        if space is not None and not set(space.missing(clips)) - set(lacking):
+            continue
+        where = (noted or {}).get(need.spec.key)
+        encoder = find_encoder(need.spec, encoders, device, noted=where)
+        if damage is not None and kind == "audio":
+            encoder.damage, encoder.arguments = damage, None
+        space = cache.create(need.spec)
+        if position < len(canaries) and canaries[position] is not None and space.canary() is None:
+            space.set_canary(canaries[position])
+        done = run_extraction(
+            clips, cache, encoder, store_dtype=need.spec.store_dtype, progress=progress
+        )
+        side.failed.update({one.id: (one.code, one.message) for one in done.failures})
+        side.flags.update(done.flags)
+    return sides
+
+
+def length_of(path: Path) -> float | Reason:
+    """Return the seconds of a file as its decoder finds them, or why there are none."""
+    try:
+        data = read_file(path).data
+        if is_plain(data):
+            return length(data)
+        with Decoder() as decoder:  # a compressed file is as long as what is decoded from it
+            [answer] = decoder(data, [(None, None)], 8000)
+        return answer.seconds if isinstance(answer, Signal) else (answer.code, answer.message)
+    except Unusable as error:
+        return error.code, error.message
+
+
+def check_places(
+    specs: Sequence[Spec], places: Sequence[str | os.PathLike[str]], device: str = "auto"
+) -> list[str]:
+    """Return a sentence for each folder that is not an encoder of any of the specs.
+
+    Raises
+    ------
+    InputError
+        No such folder, or only built-in encoders are needed.
+    """
+    needed = {spec.fields["encoder"]["name"] for spec in specs}
+    notes = []
+    for place in places:
+        _check_folder(place)
+        if needed <= set(BUILT_IN):
+            raise InputError(
+                f"--encoder {place}: the model needs no folder, only the built-in "
+                f"{' and '.join(sorted(needed))}; leave it out"
+            )
+        errors = []
+        for spec in specs:
+            if spec.fields["encoder"]["name"] in BUILT_IN:
+                continue
+            try:
+                open_encoder(spec, place, device=device)
+                break
+            except InputError as error:
+                errors.append(error)
+        else:
+            nearest = min(errors, key=lambda error: len(str(error)))  # fewest fields differ
+            notes.append(f"--encoder {place} is not used: {nearest}")
+    return notes
+
+
+def find_encoder(
+    spec: Spec,
+    places: Sequence[str | os.PathLike[str]] = (),
+    device: str = "auto",
+    *,
+    noted: Path | None = None,
+) -> Encoder:
+    """Open the first of the folders that is the encoder, or the one that is noted or named.
+
+    Parameters
+    ----------
+    spec : Spec
+    places : sequence of path
+        What the user named.
+    device : str
+    noted : Path, optional
+        The folder that the model was trained with.
+
+    Raises
+    ------
+    InputError, SpecError
+        As `open_encoder`; the noted folder moved or changed.
+    """
+    errors = []
+    name = spec.fields["encoder"]["name"]
+    for place in places:
+        _check_folder(place)
+    for place in places if name not in BUILT_IN else ():
+        try:
+            return open_encoder(spec, place, device=device)
+        except InputError as error:
+            errors.append(error)
+    if noted is not None and (noted.is_dir() or not errors):
+        if not noted.is_dir():
+            raise InputError(
+                f"the model needs the encoder {name!r}, which was the folder {noted}; nothing is "
+                "there now: say where it is with --encoder FOLDER (encoders=)"
+            )
+        try:
+            return open_encoder(spec, noted, device=device)
+        except SpecError as error:
+            raise SpecError(
+                f"{noted} was the encoder {name!r} and changed since the model was trained; name "
+                f"the folder as it was with --encoder FOLDER (encoders=). {error}"
+            ) from None
+    if errors and spec.fields["encoder"].get("origin") == "folder":
+        raise errors[0]
+    return open_encoder(spec, device=device)
+
+
+def _check_folder(place: str | os.PathLike[str]) -> None:
+    is_path = "/" in str(place) and not looks_like_an_id(place)
+    if is_path and not Path(place).expanduser().is_dir():
+        raise InputError(f"--encoder {place}: no such folder (encoders=)")
+
+
+def _as_decoded(found: Spec, spec: Spec) -> Spec:
+    """Return `found` without its decoder where `spec` has none.
+
+    The first release read MP3 and Ogg with libsndfile. Whole files have the same samples but for
+    rounding (3e-6; only Opus below 48 kHz differs more, near the edge of its band), so its models
+    go on to predict.
+    """
+    rules = found.fields["input"]
+    if "decoder" not in rules or "decoder" in spec.fields["input"]:
+        return found
+    return found.replace(input={name: rules[name] for name in rules if name != "decoder"})
+
+
+def _same_files(spec: Spec) -> Spec:
+    """Return the spec without where a checkpoint came from, if it says which files it is."""
+    told = spec.fields["encoder"]
+    if not (told.get("weights") and told.get("config")):
+        return spec
+    kept = {key: value for key, value in told.items() if key not in ("origin", "commit")}
+    return spec.replace(encoder=kept | {"name": "the same files"})
+
+
+def _options(fields: Mapping[str, Any], commit: str | None, device: str) -> dict[str, Any]:
+    """Return the options of `Encoder` that a spec says."""
+    if fields["encoder"]["name"] in BUILT_IN:
+        options: dict[str, Any] = {}
+        if fields["encoder"]["name"] == "ngram":
+            options = {"dim": fields["layers"]["dim"], "longest": fields["processor"]["longest"]}
+    else:
+        options = {"modality": fields["modality"], "dtype": fields["compute"]["dtype"]}
+        options |= {"device": device}
+        if "allow_extra" in fields["encoder"]:
+            options["allow_extra"] = fields["encoder"]["allow_extra"]
+        if commit:
+            options["revision"] = commit
+        if fields.get("labels") or fields.get("outputs"):
+            options["classifier"] = True
+        else:
+            options["pooling"] = fields["pooling"]
+            if fields["layers"].get("norm"):
+                options["normalise"] = True
+        if fields["modality"] == "text":
+            processor = fields["processor"]
+            names = ("special_tokens", "prefix", "max_length")
+            options |= {name: processor[name] for name in names if name in processor}
+    if "damage" in fields["input"]:
+        options["damage"] = fields["input"]["damage"]
+    policy, _, rest = fields["input"].get("long", "whole").partition(" ")
+    if policy != "whole":
+        options |= {"long": policy, "max_seconds": float(rest.split()[0])}
+    return options

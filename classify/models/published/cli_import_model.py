@@ -1,0 +1,100 @@
+"""The command `affekt import-model`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ....cache.errors import InputError
+from ....extract.encoders.hardware.device import DEVICE
+
+__all__ = ["import_model"]
+
+
+@click.command("import-model")
+@click.argument("place", metavar="FOLDER")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="Model folder to write."
+)
+@click.option("--encoder", "encoders", multiple=True, help="Its encoder: a folder or Hub id.")
+@click.option("--mode", help="UMUTeam: audio or mean, whose tensors are alike.")
+@click.option("--labels", help="In the order of the outputs: A,B,C.")
+@click.option("--scaler", type=click.Path(path_type=Path), help="The scaler, if not in FOLDER.")
+@click.option("--no-scaler", is_flag=True, help="The head was trained on features as they are.")
+@click.option("--i-trust-this-file", "trust", is_flag=True, help="Convert a pickled scaler.")
+@click.option("--nhead", type=click.IntRange(1), help="Attention heads; the valence card has 8.")
+@click.option("--activation", type=click.Choice(["relu", "gelu"]), help="Of the encoder layers.")
+@click.option("--head-activation", type=click.Choice(["relu", "gelu"]), help="Of the last layers.")
+@click.option("--norm-first/--norm-last", default=None, help="Where the layer norms stand.")
+@click.option("--input-dim", type=click.IntRange(1), help="Features, if no scaler says it.")
+@click.option("--revision", help="Commit, tag or branch on the Hub.")
+@DEVICE
+def import_model(
+    place: str,
+    output: Path,
+    encoders: tuple[str, ...],
+    scaler: Path | None,
+    no_scaler: bool,
+    trust: bool,
+    labels: str | None,
+    revision: str | None,
+    device: str,
+    **said: Any,
+) -> None:
+    """Make a model of a checkpoint that others published.
+
+    FOLDER (or a Hub id) is the Vocametrix valence classifier, a UMUTeam emotion model, or a
+    fine-tuned classifier of transformers. The model that is written predicts the same
+    probabilities; `affekt predict` and load_model take it. No code of FOLDER is run; a pickled
+    scaler is read only with --i-trust-this-file, by the process that convert-scaler uses.
+    """
+    from ..folders.model_folder import check_target
+    from . import published
+
+    if no_scaler and (scaler is not None or trust):
+        raise InputError("--no-scaler was given with --scaler or --i-trust-this-file; choose one")
+    check_target(output, "-o")
+    if labels is not None:
+        said["labels"] = [name.strip() for name in labels.split(",")]
+    with tempfile.TemporaryDirectory() as scratch:
+        if no_scaler:
+            said["scaler"] = False
+        elif scaler is not None or trust:
+            said["scaler"] = _converted(place, scaler, trust, Path(scratch))
+        found = published(
+            place, encoders=encoders, device=device, any_id=True, revision=revision, **said
+        )
+    if found is None:
+        raise InputError(
+            f"{place} is not a checkpoint that can be imported: expected a folder or Hub id of the "
+            "Vocametrix valence head (.safetensors with a transformer's layers), of a UMUTeam "
+            "model, or of a fine-tuned classifier that transformers has"
+        )
+    found.take_canaries()
+    found.model.save_pretrained(output)
+    names = " and ".join(need.spec.name for need in found.model.needs)
+    click.echo(f"{output}: {found.model.head_.name} head on {names}")
+    click.echo(f"labels: {', '.join(found.model.task.labels)}")
+    inputs = " --text TEXT" if found.model.needs[-1].spec.modality == "text" else ""
+    inputs = (" FILE" if found.model.needs[0].spec.modality == "audio" else "") + inputs
+    click.echo(f"affekt predict {output}{inputs}")
+
+
+def _converted(place: str, scaler: Path | None, trust: bool, scratch: Path) -> Path:
+    """Return a scaler that can be read; a pickle is converted, where it is trusted."""
+    from ..scalers.plain_scaler import convert_scaler
+
+    pickles = (".pkl", ".pickle", ".joblib")
+    if scaler is None:
+        found = [path for path in sorted(Path(place).glob("*")) if path.suffix in pickles]
+        if len(found) != 1:
+            listed = ", ".join(path.name for path in found) or "none"
+            raise InputError(f"{place}: pickled scalers: {listed}; name one with --scaler FILE")
+        scaler = found[0]
+    if scaler.suffix not in pickles:
+        return scaler
+    convert_scaler(scaler, scratch / "scaler.safetensors", trust=trust)
+    return scratch / "scaler.safetensors"

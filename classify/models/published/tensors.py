@@ -1,0 +1,142 @@
+"""Tensors of a checkpoint that somebody else made: found, listed and compared before any is used.
+
+safetensors first; a ``.bin`` is read through `torch.load(weights_only=True)`, converted once.
+Names and shapes come from the file's header, so a wrong checkpoint is refused before it is loaded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ....cache.errors import DamagedError, InputError
+from ....extract.hub import SAFE_FILES, Place, locate
+from ..folders.model_folder import read_json
+
+__all__ = ["account_for", "read_config", "tensor_files", "tensor_shapes", "with_weights"]
+
+FLOATS = ("F64", "F32", "F16", "BF16")
+PICKLED = ("pytorch_model.bin", "model.bin")
+Shape = tuple[int, ...]
+
+
+def with_weights(name: str, revision: str | None = None) -> Place:
+    """Find a checkpoint with its weights: tensors as safetensors, or ``.bin`` if there are none."""
+    place = locate(name, revision)
+    if place.repository and not any(place.folder.glob("*.safetensors")):
+        return locate(name, place.commit, allow=[*SAFE_FILES, *PICKLED])
+    return place
+
+
+def tensor_files(folder: Path, name: str = "model.safetensors") -> list[Path]:
+    """Find the safetensors files of a folder: whole, in shards, or made from its ``.bin``.
+
+    Raises
+    ------
+    InputError
+        There are none, or the index names a file that is not beside it.
+    """
+    if (folder / name).is_file():
+        return [folder / name]
+    index = folder / f"{name}.index.json"
+    if index.is_file():
+        table = read_json(index).get("weight_map")
+        if not isinstance(table, dict) or not table:
+            raise InputError(f"{index} has no weight_map")
+        shards = sorted(set(map(str, table.values())))
+        for shard in shards:
+            if Path(shard).name != shard or not (folder / shard).is_file():
+                raise InputError(f"{index} names {shard!r}, which is no file beside it")
+        return [folder / shard for shard in shards]
+    for pickled in PICKLED:
+        if (folder / pickled).is_file():
+            from ....extract.encoders.checkpoints.converting import converted
+
+            return [converted([folder / pickled]) / "model.safetensors"]
+    found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
+    raise InputError(f"{folder} holds no {name} and no {PICKLED[0]} (found: {found})")
+
+
+def tensor_shapes(files: Sequence[Path]) -> dict[str, Shape]:
+    """List the tensors of safetensors files, name by name, without reading them.
+
+    Raises
+    ------
+    DamagedError
+        A file is cut off or inconsistent, or two files hold one tensor.
+    InputError
+        A tensor holds no floats.
+
+    Examples
+    --------
+    >>> import tempfile, numpy
+    >>> from safetensors.numpy import save_file
+    >>> path = Path(tempfile.mkdtemp(), "model.safetensors")
+    >>> save_file({"w": numpy.zeros((2, 3))}, path)
+    >>> tensor_shapes([path])
+    {'w': (2, 3)}
+    """
+    from safetensors import SafetensorError, safe_open
+
+    shapes: dict[str, Shape] = {}
+    for path in files:
+        try:
+            with safe_open(path, framework="numpy") as file:
+                for key in file.keys():  # noqa: SIM118 - a safe_open is no mapping
+                    if key in shapes:
+                        raise DamagedError(f"{path}: the tensor {key} stands in another file too")
+                    part = file.get_slice(key)
+                    if part.get_dtype() not in FLOATS:
+                        raise InputError(f"{path}: {key} holds {part.get_dtype()}, no floats")
+                    shapes[key] = tuple(part.get_shape())
+        except SafetensorError as error:
+            raise DamagedError(f"{path} is not a sound safetensors file: {error}") from error
+    return shapes
+
+
+def account_for(found: Mapping[str, Shape], expected: Mapping[str, Shape], where: str) -> None:
+    """Compare tensors with those of an architecture, name by name.
+
+    Raises
+    ------
+    InputError
+        One is missing, left over or of another shape; the message names it.
+
+    Examples
+    --------
+    >>> account_for({"a": (2,), "c": (1,)}, {"a": (3,), "b": (1,)}, "model")
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: model: missing: b; left over: c; of another shape: a is (2,)...
+    """
+    parts = {
+        "missing": [name for name in expected if name not in found],
+        "left over": [name for name in found if name not in expected],
+        "of another shape": [
+            f"{name} is {tuple(found[name])}, expected {tuple(shape)}"
+            for name, shape in expected.items()
+            if name in found and tuple(found[name]) != tuple(shape)
+        ],
+    }
+    wrong = [f"{what}: {_some(names)}" for what, names in parts.items() if names]
+    if wrong:
+        raise InputError(f"{where}: {'; '.join(wrong)}. Nothing is loaded but a whole checkpoint")
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read a checkpoint's ``config.json`` strictly; refuse one that brings code of its own."""
+    for name in ("config.json", "tokenizer_config.json", "preprocessor_config.json"):
+        path = folder / name
+        if path.is_file() and '"auto_map"' in path.read_text("utf-8", errors="replace"):
+            raise InputError(
+                f"{path} asks for the repository's own code (auto_map), which is never run"
+            )
+    if not (folder / "config.json").is_file():
+        raise InputError(f"{folder} holds no config.json")
+    return read_json(folder / "config.json")
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:8])
+    return f"{shown} and {len(names) - 8} more" if len(names) > 8 else shown

@@ -1,0 +1,363 @@
+"""Load the Vocametrix valence head: a patch transformer on one speech embedding per clip.
+
+Sizes come from the tensors (`read_layout`). What no tensor shows (attention heads, activation, the
+place of the norms) comes from ``config.json`` or from you, and is never guessed. A config that
+contradicts the tensors is refused. Its scaler is read from safetensors, after `affekt
+convert-scaler` made one of the pickle.
+
+Model card: vocametrix/speech-emotion-valence-classifier.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ....cache.errors import AffektError, InputError
+from ..folders.model_folder import read_json
+from ..scalers.plain_scaler import Scaler, read_scaler
+from .tensors import tensor_shapes
+from .vocametrix_layout import Layout, read_layout
+
+if TYPE_CHECKING:
+    from ....cache.cache import Cache
+    from ....cache.features import Features
+    from ...data.predictions import Predictions
+    from ...heads import PatchTransformerHead
+    from . import Published
+
+__all__ = ["Valence", "load_vocametrix"]
+
+FILES = ("*.json", "*.safetensors")
+LABELS = ("negative", "neutral", "positive")  # the order that the card gives
+
+#: blocks of the config that are about this network and not about the encoder before it
+BLOCKS = ("model", "architecture", "model_config", "classifier", "transformer")
+#: what the config may say, under the names that people give it
+WORDS = {
+    "input_dim": ("input_dim", "input_size", "feature_dim", "n_features", "in_features"),
+    "patch_size": ("patch_size",),
+    "patches": ("num_patches", "n_patches"),
+    "d_model": ("d_model", "model_dim"),
+    "n_blocks": ("num_layers", "n_layers", "num_encoder_layers", "num_hidden_layers"),
+    "feedforward": ("dim_feedforward", "ffn_dim", "feedforward_dim", "intermediate_size"),
+    "classes": ("num_classes", "n_classes", "num_labels"),
+    "nhead": ("nhead", "num_heads", "n_heads", "num_attention_heads"),
+    "activation": ("activation", "hidden_act"),
+    "head_activation": ("head_activation",),
+    "norm_first": ("norm_first", "pre_norm"),
+    "labels": ("labels", "label_names", "class_names", "classes", "id2label"),
+}
+#: what no tensor shows, and the option that says it
+UNSEEN = {"nhead": "--nhead 8", "activation": "--activation relu", "norm_first": "--norm-last"}
+
+
+class Valence:
+    """A loaded valence head; made by `load_vocametrix`.
+
+    Attributes
+    ----------
+    labels : tuple of str
+        In the order of the outputs.
+    width : int
+        Input features.
+    layout : Layout
+        Sizes and tensor names, as they were found.
+    settings : dict
+        ``nhead``, ``activation``, ``head_activation``, ``norm_first``.
+    scaler : Scaler or None
+    name : str
+        Folder, or Hub id and commit.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        layout: Layout,
+        settings: Mapping[str, Any],
+        labels: Sequence[str],
+        width: int,
+        scaler: Scaler | None,
+        name: str = "valence",
+    ) -> None:
+        self.name = name
+        self._models: dict[str, Published] = {}  # by encoder
+        self.network, self.layout, self.settings = network, layout, dict(settings)
+        self.labels, self.width, self.scaler = tuple(labels), width, scaler
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Give probabilities ``(clips, labels)`` of embeddings ``(clips, width)``, not yet scaled.
+
+        Raises
+        ------
+        InputError
+            Another width, or a feature that is not finite.
+        """
+        X = np.asarray(X, dtype=np.float32)
+        if X.ndim != 2 or X.shape[1] != self.width:
+            raise InputError(f"features of shape {X.shape}; expected (clips, {self.width})")
+        if not np.isfinite(X).all():
+            raise InputError("features hold NaN or infinity; an answer would mean nothing")
+        import torch
+
+        values = self.scaler.transform(X) if self.scaler else X
+        parts = []
+        with torch.inference_mode():
+            for start in range(0, len(values), 256):
+                logits = self.network(torch.from_numpy(values[start : start + 256]))
+                parts.append(logits.double().softmax(dim=-1).numpy())
+        proba = np.concatenate([*parts, np.empty((0, len(self.labels)))])
+        if not np.isfinite(proba).all():
+            raise AffektError("the valence head answers NaN; its weights are damaged")
+        return proba
+
+    def predict(
+        self,
+        clips: Any,
+        features: Features | None = None,
+        *,
+        encoder: str | os.PathLike[str] | None = None,
+        cache: Cache | None = None,
+        **raw: Any,
+    ) -> Predictions:
+        """Predict clips from stored embeddings, or recordings from their sound.
+
+        Parameters
+        ----------
+        clips : Manifest, path, list of paths, or whatever else `Model.predict` takes
+        features : Features, optional
+            Stored embeddings of a manifest: the last layer of XLSR-53, mean over time.
+        encoder : path or str, optional
+            Without `features`: folder or Hub id of XLSR-53; the published Hub id by default.
+        cache : Cache, optional
+            Where embeddings go; a temporary place by default.
+        **raw
+            Further arguments of `Model.predict`, such as ``device``.
+
+        Returns
+        -------
+        Predictions
+            With the columns of `labels`.
+
+        Raises
+        ------
+        InputError
+            A recording that cannot be embedded, or an encoder of another width.
+
+        Examples
+        --------
+        >>> load_vocametrix("folder").predict("speech.wav").top  # doctest: +SKIP
+        array(['positive'], dtype=object)
+        """
+        from ...data.predictions import Predictions
+
+        if features is not None:
+            found = self.predict_proba(features.read(clips))
+            return Predictions(list(clips.ids), self.labels, found)
+        from .valence import valence_model
+
+        place = str(encoder or "")
+        if place not in self._models:  # stays, and with it what it has opened
+            self._models[place] = valence_model(self, encoder, device=raw.get("device", "auto"))
+        return self._models[place].model.predict(clips, cache, **raw)
+
+    def as_head(self) -> PatchTransformerHead:
+        """Give the same network as a `PatchTransformerHead`, whose input must be scaled already."""
+        from ...heads import PatchTransformerHead
+        from ...heads.state import pack_labels
+
+        norms = [norm for norm in ("final_norm", "head_norm") if norm in self.layout.names]
+        order = np.argsort(self.labels)
+        arrays = {name: value.numpy().copy() for name, value in self.network.state_dict().items()}
+        for number, norm in enumerate(norms):
+            for kind in ("weight", "bias"):
+                arrays[f"cls_norms.{number}.{kind}"] = arrays.pop(f"{norm}.{kind}")
+        if not self.layout.cls_has_position:  # a position of zeros adds nothing
+            positions = arrays["position_embedding"]
+            arrays["position_embedding"] = np.pad(positions, ((0, 0), (1, 0), (0, 0)))
+        for name in ("classifier.3.weight", "classifier.3.bias"):
+            arrays[name] = arrays[name][order]
+        params = {
+            "patch_size": self.layout.patch_size,
+            "d_model": self.layout.d_model,
+            "n_blocks": self.layout.n_blocks,
+            "n_attention_heads": self.settings["nhead"],
+            "feedforward": self.layout.feedforward,
+            "hidden": self.layout.hidden,
+            "activation": self.settings["activation"],
+            "norm_first": self.settings["norm_first"],
+            "cls_norms": len(norms),
+            "head_activation": self.settings["head_activation"],
+        }
+        meta = {
+            "head": "patch",
+            "format": 1,
+            "params": params,
+            "targets": pack_labels(np.array([self.labels[i] for i in order])),
+            "n_features_in": self.width,
+            "learnt": {"members": 1},
+        }
+        return PatchTransformerHead.from_state(meta, arrays)
+
+
+def load_vocametrix(
+    model: str | os.PathLike[str],
+    *,
+    revision: str | None = None,
+    scaler: str | os.PathLike[str] | bool = True,
+    input_dim: int | None = None,
+    nhead: int | None = None,
+    activation: str | None = None,
+    head_activation: str | None = None,
+    norm_first: bool | None = None,
+    labels: Sequence[str] | None = None,
+) -> Valence:
+    """Load a valence head by the shapes of its tensors.
+
+    Parameters
+    ----------
+    model : str or path
+        A folder, or a Hub id.
+    revision : str, optional
+        Commit, tag or branch on the Hub.
+    scaler : path or bool
+        The converted scaler; ``scaler.safetensors`` in the folder by default. False: the features
+        come scaled already.
+    input_dim : int, optional
+        Input features, where neither the scaler nor the config says it.
+    nhead, activation, norm_first : optional
+        What no tensor shows, if ``config.json`` does not say it. The card has 8 heads; torch's
+        defaults are ``"relu"`` and False.
+    head_activation : str, optional
+        Between the two last layers; like `activation` if neither you nor the config says.
+    labels : sequence of str, optional
+        In the order of the outputs; negative, neutral, positive for three classes by default.
+
+    Returns
+    -------
+    Valence
+
+    Raises
+    ------
+    InputError
+        Tensors that cannot be read in exactly one way, a config or scaler that contradicts them,
+        something that neither says, or a scaler that is still a pickle.
+    """
+    from ....extract.hub import locate
+
+    place = locate(model, revision, allow=FILES)
+    path, scaler_path = _files(place.folder, scaler)
+    found = read_scaler(scaler_path) if scaler_path else None
+    said = _config(place.folder)
+    given = {"input_dim": input_dim, "nhead": nhead, "activation": activation}
+    given |= {"head_activation": head_activation, "norm_first": norm_first}
+    given |= {"labels": list(labels) if labels else None}
+    for word, value in given.items():
+        _agree(said, word, value, "you")
+    if found is not None:
+        _agree(said, "input_dim", found.width, "the scaler")
+    width = said.get("input_dim", (None, ""))[0]
+    layout = read_layout(tensor_shapes([path]), width)
+    for word in ("patch_size", "patches", "d_model", "n_blocks", "feedforward", "classes"):
+        _agree(said, word, getattr(layout, word), "the tensors")
+    if width is None:
+        width = layout.patches * layout.patch_size
+    settings = _settings(said, layout, place.name)
+    names = said["labels"][0] if "labels" in said else list(LABELS)
+    if len(names) != layout.classes:
+        raise InputError(
+            f"{place.name} has {layout.classes} classes; the labels are {', '.join(names)}: say "
+            f"them once, affekt import-model {place.name} --labels A,B -o MODEL (labels=)"
+        )
+    from .vocametrix_net import build
+
+    return Valence(build(path, layout, settings), layout, settings, names, width, found, place.name)
+
+
+def _files(folder: Path, scaler: str | os.PathLike[str] | bool) -> tuple[Path, Path | None]:
+    """Find the weights and the scaler; a pickle is named and not opened."""
+    standard = folder / "scaler.safetensors"
+    weights = [path for path in sorted(folder.glob("*.safetensors")) if path != standard]
+    if len(weights) != 1:
+        listed = ", ".join(path.name for path in weights) or "none"
+        raise InputError(f"{folder}: weights {listed}; expected one .safetensors beside the scaler")
+    if scaler is False:
+        return weights[0], None
+    if scaler is not True:
+        return weights[0], Path(scaler)
+    if not standard.is_file():
+        pickles = sorted(path for path in folder.iterdir() if path.suffix in (".pkl", ".joblib"))
+        if pickles:
+            read_scaler(pickles[0])  # says how to convert it
+        raise InputError(
+            f"{folder} holds no scaler.safetensors; convert the published scaler (affekt "
+            f"convert-scaler FILE.pkl -o {standard}), or say that there is none: affekt "
+            f"import-model {folder} --no-scaler -o MODEL (scaler=False)"
+        )
+    return weights[0], standard
+
+
+def _config(folder: Path) -> dict[str, tuple[Any, str]]:
+    """Read what config.json says, in our words: word -> (value, who says it)."""
+    path = folder / "config.json"
+    if not path.is_file():
+        return {}
+    raw = read_json(path)
+    said: dict[str, tuple[Any, str]] = {}
+    blocks = [raw[name] for name in BLOCKS if isinstance(raw.get(name), dict)]
+    for table in (raw, *blocks):
+        for word, aliases in WORDS.items():
+            for alias in aliases:
+                if alias in table and table[alias] is not None:
+                    value = _value(word, table[alias])
+                    if value is not None:
+                        _agree(said, word, value, f"{path.name} ({alias})")
+    return said
+
+
+def _value(word: str, value: Any) -> Any:
+    if word == "labels":
+        if isinstance(value, dict):
+            value = [value.get(str(index)) for index in range(len(value))]
+        texts = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        return value if texts and value else None
+    if word.endswith("activation"):
+        return value.lower() if isinstance(value, str) else None
+    if isinstance(value, bool) is not (word == "norm_first") or not isinstance(value, int):
+        return None
+    return value
+
+
+def _agree(said: dict[str, tuple[Any, str]], word: str, value: Any, who: str) -> None:
+    """Note what somebody says; two who differ are an error."""
+    if value is None:
+        return
+    known, before = said.setdefault(word, (value, who))
+    if known != value:
+        raise InputError(f"{word}: {known!r} says {before}, {value!r} says {who}; which is right?")
+
+
+def _settings(said: Mapping[str, tuple[Any, str]], layout: Layout, name: str) -> dict[str, Any]:
+    if missing := [word for word in UNSEEN if word not in said]:
+        options = " ".join(UNSEEN[word] for word in missing)
+        raise InputError(
+            f"{name}: the tensors cannot show {', '.join(missing)}, and config.json does not say. "
+            f"Say it once: affekt import-model {name} {options} -o MODEL, if that is right (the "
+            "card has 8 heads; relu and norms last are torch's defaults); MODEL then predicts. "
+            f"In Python: load_vocametrix(..., {'=, '.join(missing)}=)"
+        )
+    settings = {word: said[word][0] for word in UNSEEN}
+    settings["head_activation"] = said.get("head_activation", said["activation"])[0]
+    if settings["nhead"] < 1 or layout.d_model % settings["nhead"]:
+        raise InputError(
+            f"nhead {settings['nhead']} ({said['nhead'][1]}) does not divide d_model "
+            f"{layout.d_model}"
+        )
+    for word in ("activation", "head_activation"):
+        if settings[word] not in ("relu", "gelu"):
+            raise InputError(f"{word} {settings[word]!r}; expected relu or gelu")
+    return settings

@@ -1,0 +1,109 @@
+"""Read what a head sees of clips: the features of one space, or of two side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ...cache.errors import InputError, listed
+
+if TYPE_CHECKING:
+    from ...cache.features import Features
+    from ...cache.manifest import Manifest
+
+__all__ = ["bears_gaps", "check_sides", "join_features", "read_features"]
+
+
+def bears_gaps(head: Any) -> bool:
+    """Whether a head predicts clips of which one side is missing (``missing="predict"``)."""
+    return getattr(head, "missing", "error") == "predict"
+
+
+def read_features(
+    clips: Manifest, features: Sequence[Features], *, gaps: bool = False
+) -> np.ndarray:
+    """Read features ``(clips, width)`` float32, in the order of `clips`.
+
+    Parameters
+    ----------
+    clips : Manifest
+    features : sequence of Features
+        Side by side, in this order.
+    gaps : bool
+        Fill a side that a clip has not got with NaN, as long as it has another one.
+
+    Raises
+    ------
+    MissingError
+        Clips that are not stored, and no gaps are borne.
+    InputError
+        A feature that is not finite; a clip without any side.
+    """
+    if not gaps or len(features) == 1:
+        return join_features(clips.ids, [one.read(clips) for one in features])
+    parts = []
+    for one in features:
+        missing = set(one.space.missing(clips))
+        there = np.array([clip not in missing for clip in clips.ids], dtype=bool)
+        values = np.full((len(clips), one.width), np.nan, np.float32)
+        if there.any():  # a call may have no clip at all with this side: one file, no text
+            values[there] = one.read(clips.select(there))
+        parts.append((values, there))
+    return join_features(clips.ids, [v for v, _ in parts], there=[there for _, there in parts])
+
+
+def join_features(
+    ids: Sequence[str], parts: Sequence[np.ndarray], there: Sequence[np.ndarray] | None = None
+) -> np.ndarray:
+    """Return the features of several sides, each ``(clips, width)``, side by side.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Of the clips, for messages.
+    parts : sequence of ndarray
+    there : sequence of ndarray of bool, optional
+        For each side the clips that have it, where gaps are accepted; all by default.
+
+    Raises
+    ------
+    InputError
+        A feature that is not finite; a clip without any side.
+    """
+    for position, values in enumerate(parts):
+        _refuse_not_finite(values, ids, None if there is None else there[position])
+    if there is not None and not (some := np.logical_or.reduce(there)).all():
+        names = [ids[row] for row in np.flatnonzero(~some).tolist()]
+        raise InputError(f"{len(names)} clips have features of no side: {listed(names)}")
+    return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
+
+
+def check_sides(values: np.ndarray, features: Sequence[Features]) -> None:
+    """Refuse training rows ``(clips, width)`` in which no clip has one of the sides.
+
+    Nothing could be learnt of it, neither its mean nor what it says.
+    """
+    start = 0
+    for one in features:
+        if np.isnan(values[:, start]).all():  # a missing side is NaN in all of its columns
+            raise InputError(
+                f"none of the {len(values)} clips of train has features of {one.space.name}; "
+                "expected some clips with both sides: leave it out, and train a head for one side"
+            )
+        start += one.width
+
+
+def _refuse_not_finite(
+    values: np.ndarray, ids: Sequence[str], there: np.ndarray | None = None
+) -> None:
+    wrong = ~np.isfinite(values).all(axis=1)
+    if there is not None:
+        wrong &= there
+    if wrong.any():
+        names = [ids[row] for row in np.flatnonzero(wrong).tolist()]
+        raise InputError(
+            f"{len(names)} clips have features that are NaN or infinite: {listed(names)}; "
+            "`affekt cache verify` says which shard"
+        )

@@ -1,0 +1,174 @@
+"""How a model standardises its features: over train, or within speakers, languages or corpora.
+
+Within groups, features are scaled by the group's own unlabelled rows. That is transductive: a
+prediction then depends on the other clips of its speaker, so it has to be asked for by name and
+stands in every report. Speakers are centred as far as their clips allow, from a single one on (see
+`SpeakerScaler`); a language or a corpus needs enough clips for a mean and a deviation of its own.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ....cache.errors import InputError, nearest
+from ....cache.manifest import Manifest
+from ..folders.restore import restore_scaler
+
+if TYPE_CHECKING:
+    from .group_scaler import GroupScaler
+    from .speaker_scaler import SpeakerScaler
+
+__all__ = ["SCALES", "Scaling", "check_scale"]
+
+SCALES = ("speaker", "language", "dataset")
+log = logging.getLogger(__name__)
+
+BLOCK = 1024  # rows at a time, so that the float64 in between stays small
+
+
+def check_scale(scale: Any) -> bool | str:
+    """Return a scale setting that can be used.
+
+    Raises
+    ------
+    InputError
+        Neither true, false nor a column.
+
+    Examples
+    --------
+    >>> check_scale("speaker")
+    'speaker'
+    """
+    if isinstance(scale, bool) or scale in SCALES:
+        return scale
+    raise InputError(
+        f"scale is {scale!r}; expected one of true, false, {', '.join(SCALES)}."
+        f"{nearest(str(scale), SCALES)}"
+    )
+
+
+class Scaling:
+    """Learns from train, applies to any clips.
+
+    Parameters
+    ----------
+    scale : bool or {"speaker", "language", "dataset"}
+        True: mean and deviation of train; a column: of each group's own rows.
+
+    Examples
+    --------
+    >>> clips = Manifest.from_rows({"id": str(i), "text": "x"} for i in range(4))
+    >>> values = np.array([[0.0], [2.0], [4.0], [6.0]], np.float32)
+    >>> scaled = Scaling(True).fit(values, clips).apply(values, clips)
+    >>> [round(float(value), 2) for value in scaled.ravel()]
+    [-1.34, -0.45, 0.45, 1.34]
+    """
+
+    def __init__(self, scale: bool | str = True) -> None:
+        self.scale = check_scale(scale)
+        self.mean: np.ndarray | None = None
+        self.deviation: np.ndarray | None = None
+        self.within: GroupScaler | SpeakerScaler | None = None
+
+    def fit(self, values: np.ndarray, clips: Manifest) -> Scaling:
+        """Learn from the features ``(clips, features)`` of train, and its labels."""
+        if self.scale == "speaker":
+            from .speaker_scaler import SpeakerScaler
+
+            self.within = SpeakerScaler().fit(values, clips["label"], self._groups(clips))
+        elif isinstance(self.scale, str):
+            from .group_scaler import GroupScaler
+
+            self.within = GroupScaler(unseen="transductive")
+            self.within.fit(values, groups=self._groups(clips))
+        elif self.scale:
+            from sklearn.preprocessing import StandardScaler
+
+            scaler = StandardScaler().fit(values.astype(np.float64))
+            self.mean, self.deviation = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
+        return self
+
+    def apply(self, values: np.ndarray, clips: Manifest | None) -> np.ndarray:
+        """Return scaled features ``(clips, features)`` float32; groups are columns of `clips`.
+
+        Raises
+        ------
+        InputError
+            Another width than train's; clips without a group, or a group of too few clips.
+        """
+        if self.within is not None and clips is not None:
+            return self.within.transform(values, self._groups(clips)).astype(np.float32)
+        if self.mean is None:
+            return values
+        if values.shape[1] != len(self.mean):
+            raise InputError(
+                f"features are {values.shape[1]} wide; the model was trained on {len(self.mean)}"
+            )
+        found = np.empty(values.shape, np.float32)
+        for start in range(0, len(values), BLOCK):
+            rows = slice(start, start + BLOCK)
+            found[rows] = (values[rows] - self.mean) / self.deviation
+        return found
+
+    def config(self) -> bool | dict[str, Any]:
+        """Return what ``config.json`` says of it."""
+        if self.within is None:
+            return bool(self.scale)
+        return {"by": self.scale, **self.within.get_state()[0]}
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the tensors ``scaler.*``."""
+        found: Mapping[str, np.ndarray] = {}
+        if self.within is not None:
+            found = self.within.get_state()[1]
+        elif self.mean is not None and self.deviation is not None:
+            found = {"mean": self.mean, "scale": self.deviation}
+        return {f"scaler.{name}": value for name, value in found.items()}
+
+    @classmethod
+    def restore(cls, config: Any, arrays: Mapping[str, np.ndarray], head: Any, source: str) -> Any:
+        """Rebuild it from ``config.json`` and tensors, checked against the head."""
+        if isinstance(config, bool):
+            made = cls(config)
+            if config:
+                made.mean, made.deviation = (
+                    restore_scaler(arrays, name, head, source) for name in ("mean", "scale")
+                )
+            return made
+        from .group_scaler import GroupScaler
+        from .speaker_scaler import SpeakerScaler
+
+        made = cls(config.get("by", ""))
+        # models written before the SpeakerScaler hold a GroupScaler of speakers, which names them
+        kind = SpeakerScaler if made.scale == "speaker" and "groups" not in config else GroupScaler
+        rest = {name: value for name, value in config.items() if name != "by"}
+        own = {n.removeprefix("scaler."): a for n, a in arrays.items() if n.startswith("scaler.")}
+        try:
+            made.within = kind.from_state(rest, own)
+        except InputError as error:
+            raise InputError(f"{source}: {error}") from None
+        if made.within.n_features_in_ != head.n_features_in_:
+            raise InputError(f"{source}: the scaler and the head differ in width")
+        return made
+
+    def _groups(self, clips: Manifest) -> np.ndarray:
+        column = str(self.scale)
+        names = np.asarray(clips[column] if column in clips else [""] * len(clips))
+        blank = [clip for clip, name in zip(clips.ids, names, strict=True) if not name]
+        if blank and self.scale == "speaker" and not hasattr(self.within, "groups_"):
+            log.warning(
+                "%d of %d clips name no speaker; they are scaled as those of an average speaker",
+                len(blank),
+                len(clips),
+            )
+        elif blank:
+            raise InputError(
+                f"features are scaled within each {self.scale}, and {len(blank)} clips name none "
+                f"({', '.join(map(repr, blank[:3]))}): a single file cannot be scaled by its "
+                f"{self.scale}. Hand in a manifest with the column {self.scale}"
+            )
+        return names.astype(str)

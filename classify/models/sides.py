@@ -1,0 +1,85 @@
+"""What a model got of clips, side by side: audio, text, or both; and what is said of what lacks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from ...cache.errors import InputError, listed
+from .read_features import bears_gaps
+
+if TYPE_CHECKING:
+    from ..serving.opening.fold_mean import FoldMean
+    from .model import Model
+
+__all__ = ["Reason", "Side", "one_sided", "refuse_failed", "told_reason", "unusable"]
+
+#: why a clip cannot be predicted: a reason code, and what was found (may be empty)
+Reason = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Side:
+    """What one of a model's needs has got.
+
+    Attributes
+    ----------
+    kind : str
+        "audio" or "text".
+    failed : dict of str to Reason
+        Clips that cannot be embedded; the codes ``no audio`` and ``no text`` among the reasons.
+    flags : dict of str to list of str
+        Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now.
+    """
+
+    kind: str
+    failed: dict[str, Reason] = field(default_factory=dict)
+    flags: dict[str, list[str]] = field(default_factory=dict)
+
+
+def unusable(model: Model | FoldMean, sides: Sequence[Side]) -> dict[str, Reason]:
+    """Return the clips that the model cannot predict, of what each of its needs lacks."""
+    if not bears_gaps(model.head_):
+        return {name: reason for side in sides for name, reason in side.failed.items()}
+    lost = set.intersection(*(set(side.failed) for side in sides))
+    joined = {}
+    for name in sorted(lost):
+        reasons = [side.failed[name] for side in sides]
+        found = "; ".join(one for _, one in reasons if one)
+        joined[name] = (" and ".join(code for code, _ in reasons), found)
+    return joined
+
+
+def one_sided(model: Model | FoldMean, sides: Sequence[Side]) -> dict[str, str]:
+    """Return id -> what to say of the clips that the model predicts from one side alone."""
+    lost = unusable(model, sides)
+    told = {}
+    for side in sides:
+        rest = " and ".join(other.kind for other in sides if other is not side)
+        for name, (code, _) in side.failed.items():
+            if name not in lost:
+                what = code if code == f"no {side.kind}" else f"{side.kind} {code}"
+                told[name] = f"{what}; predicted from {rest} alone"
+    return told
+
+
+def told_reason(reason: Reason) -> str:
+    """Return a reason on one line.
+
+    Examples
+    --------
+    >>> told_reason(("empty", "0 bytes")), told_reason(("no text", ""))
+    ('empty (0 bytes)', 'no text')
+    """
+    code, found = reason
+    if code == "too_long":  # the advice is for an encoder of one's own; a model's has its limit
+        found = found.partition(": ")[0]
+    return f"{code} ({found})" if found else code
+
+
+def refuse_failed(failed: Mapping[str, Reason], among: int) -> None:
+    """Raise an `InputError` that names the clips, if there are any."""
+    if failed:
+        told = listed([f"{name}: {told_reason(reason)}" for name, reason in failed.items()])
+        raise InputError(f"{len(failed)} of {among} clips cannot be embedded: {told}")

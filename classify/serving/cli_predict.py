@@ -1,0 +1,254 @@
+"""The command `affekt predict`: from audio and text to labels and probabilities."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...cache.errors import InputError, nearest
+from ...cache.manifest.options import ROOT
+from ...extract.encoders.hardware.device import DEVICE
+from ..experiments.cli_run import say
+
+if TYPE_CHECKING:
+    from ...cache.manifest import Manifest
+    from ..data.predictions import Predictions
+    from .opening.system import System
+
+__all__ = ["predict"]
+
+POSITIVE = click.FloatRange(min=0, min_open=True)
+
+
+@click.command()
+@click.argument("model")
+@click.argument("inputs", nargs=-1, type=click.Path())
+@click.option("--text", help="What is said: with one file, or alone.")
+@click.option("--transcribe", is_flag=True, help="Let Whisper write the texts that are missing.")
+@click.option("--whisper", help="Folder or Hub id of a Whisper, for --transcribe.")
+@click.option("--language", help="What is spoken, ISO 639-3, or 'column'; otherwise detected.")
+@click.option("--cache", type=click.Path(path_type=Path), help="Keep embeddings there; resumable.")
+@click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
+@click.option("--speaker", metavar="COLUMN", help="Of a manifest: who speaks (scale: speaker).")
+@click.option("--one-speaker", is_flag=True, help="INPUTS are of one speaker (scale: speaker).")
+@click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
+@ROOT
+@click.option("--top", type=click.IntRange(1), help="Show only the most probable labels.")
+@click.option("--window", type=POSITIVE, help="Seconds: a timeline of a long recording.")
+@click.option("--hop", type=POSITIVE, help="Seconds between two windows  [default: half a window]")
+@click.option("--figure", type=click.Path(path_type=Path), help="Draw the timeline there (.png).")
+@click.option(
+    "--damage",
+    type=click.Choice(["refuse", "accept"]),
+    help="What happens to audio of which more than 50 ms and 1 % are missing or unreadable."
+    "  [default: as the model's encoder]",
+)
+@DEVICE
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Write .csv (pred.csv) or .jsonl."
+)
+@click.pass_context
+def predict(
+    ctx: click.Context,
+    model: str,
+    inputs: tuple[str, ...],
+    text: str | None,
+    transcribe: bool,
+    whisper: str | None,
+    language: str | None,
+    cache: Path | None,
+    encoders: tuple[str, ...],
+    speaker: str | None,
+    one_speaker: bool,
+    system: str | None,
+    root: Path | None,
+    top: int | None,
+    window: float | None,
+    hop: float | None,
+    figure: Path | None,
+    damage: str | None,
+    device: str,
+    as_json: bool,
+    output: Path | None,
+) -> None:
+    """Predict with MODEL: a model folder, a Hub id, or the folder of a run.
+
+    INPUTS are audio files, folders of them, or one manifest. The model's own features are
+    replayed: the same encoder, checked by its spec and its canary. Clips that cannot be embedded
+    are named with a reason, and the exit code is 3.
+
+    A long recording becomes a timeline with --window 4 --hop 2: id, start, end, label and
+    probabilities of each window, and a figure with --figure.
+    """
+    from ...cache.cache import Cache
+    from ...cache.files.marker import check_cache_folder
+    from ..data.task_file import check_columns
+    from ..heads import without_sklearn as serving
+    from ..models.named_inputs import long_names, name_clips
+    from ..models.own_encoders import check_places
+    from .clips.missing_text import heard, with_text
+    from .opening.system import open_system
+    from .output import SHOWN, as_rows, print_json, say_remarks, show, write_output
+
+    _check_options(ctx.params)
+    if ctx.obj:  # the process is our own: nothing will be fitted in it
+        serving.only_serve()
+    chosen = open_system(model, system=system, encoders=encoders)
+    for note in check_places(chosen.specs(), encoders):
+        say(note)
+    if top is not None and chosen.is_numeric:
+        raise InputError(
+            f"--top {top} is of labels, and {model} predicts numbers ({', '.join(chosen.labels)}); "
+            "leave it out"
+        )
+    named = name_clips(inputs, text=text, root=root)
+    clips, unread = named.clips, named.failed
+    clips = _with_speakers(clips, chosen, speaker, one_speaker)
+    _check_places(output, figure, inputs, clips)
+    if output is not None and output.suffix != ".jsonl":
+        check_columns(chosen.nothing().labels, output)
+    if cache is not None and not cache.is_file():  # a packed one is a file
+        check_cache_folder(cache)
+    for note in named.notes:
+        say(note)
+    if window is not None:
+        from .timeline import windows
+
+        clips, without = windows(clips, window, window / 2 if hop is None else hop)
+        unread = unread | without
+    with _kept(cache) as place:
+        store = Cache(place)
+        spoken = {"transcribe": transcribe, "whisper": whisper, "language": language}
+        clips = with_text(chosen, clips, store, **spoken, device=device, say=say)
+        answer = chosen.predict(
+            clips,
+            store,
+            encoders=encoders,
+            device=device,
+            damage=damage,
+            progress=len(clips) > SHOWN,
+        )
+    say_remarks(answer, unread, window=window is not None)
+    predictions = chosen.nothing() if answer.predictions is None else answer.predictions
+    extra = _timeline(clips, predictions) if window is not None else {}
+    remarks = {name: {"remark": remark} for name, remark in answer.one_sided.items()}
+    for more in (heard(clips), long_names(clips), remarks):
+        for name, told in more.items():
+            extra[name] = extra.get(name, {}) | told
+    rows = as_rows(predictions, top, extra)
+    if output is not None:
+        write_output(output, predictions, rows, None if window is None else clips)
+    if figure is not None:
+        _draw(figure, clips, predictions)
+    if as_json:
+        print_json(rows)
+    elif output is None:
+        show(predictions, rows)
+    ctx.exit(3 if answer.failed or unread else 0)
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    """Refuse, before any work, what says nothing or cannot be."""
+    of_windows = (options["hop"], options["figure"])
+    if options["window"] is None and any(value is not None for value in of_windows):
+        raise InputError("--hop and --figure belong to a timeline; say --window SECONDS too")
+    for name in ("whisper", "language"):
+        if options[name] is not None and not options["transcribe"]:
+            raise InputError(f"--{name} is for --transcribe, which was not given")
+    output, cache = options["output"], options["cache"]
+    if options["damage"] and cache is not None:
+        raise InputError(
+            f"--damage {options['damage']} is not a rule of the model's encoder, so its rows are"
+            " not kept: leave --cache out"
+        )
+    if output is not None and output.suffix not in (".csv", ".jsonl"):
+        raise InputError(f"-o {output}: expected a name that ends in .csv or .jsonl")
+    if options["figure"] is not None:
+        from .timeline_figure import check_figure
+
+        check_figure(options["figure"])
+    of_models = ("config.json", "model.safetensors", "comparison.json")
+    if cache is not None and any((cache / name).is_file() for name in of_models):
+        raise InputError(f"--cache {cache} is a model or a run; name a cache, or a new folder")
+
+
+def _with_speakers(
+    clips: Manifest, chosen: System, column: str | None, one_speaker: bool
+) -> Manifest:
+    """Say who speaks, for models that scale within speakers."""
+    needed = any(model.scaling.scale == "speaker" for model in chosen.models.values())
+    if (column is not None or one_speaker) and not needed:
+        raise InputError(
+            f"{'--one-speaker' if one_speaker else '--speaker'} is for models trained with "
+            "scale: speaker; this one does not need it"
+        )
+    if column is not None:
+        if one_speaker:
+            raise InputError("--speaker and --one-speaker exclude each other; give one of them")
+        if column not in clips:
+            raise InputError(
+                f"--speaker: no column {column!r} in {clips.source}; expected one of "
+                f"{', '.join(clips.columns)}.{nearest(column, clips.columns)}"
+            )
+        clips = clips.with_columns(speaker=[str(name) for name in clips[column]])
+    if one_speaker:
+        named = sorted({name for name in clips["speaker"] if name})
+        if len(named) > 1:
+            found = f"the manifest names {len(named)} ({', '.join(named[:3])})"
+            raise InputError(f"--one-speaker: {found}")
+        return clips.with_columns(speaker=named[0] if named else "the speaker of these files")
+    return clips
+
+
+def _check_places(
+    output: Path | None, figure: Path | None, inputs: Sequence[str], clips: Manifest
+) -> None:
+    """Refuse to write over what is read, or where nothing can be written."""
+    from ...cache.commands.outputs import check_output, recordings
+    from .output import is_output
+    from .timeline_figure import is_figure
+
+    for option, path, ours in (("-o", output, is_output), ("--figure", figure, is_figure)):
+        if path is not None:
+            check_output(option, path, chain(inputs, recordings(clips)), ours)
+    if output is not None and figure is not None and output.absolute() == figure.absolute():
+        raise InputError(f"--figure {figure} is -o too; choose another name")
+
+
+@contextmanager
+def _kept(cache: Path | None) -> Iterator[Path]:
+    """Yield where embeddings go: the cache, or a place that lasts as long as the command."""
+    if cache is not None:
+        yield cache
+        return
+    try:
+        with tempfile.TemporaryDirectory() as place:
+            yield Path(place) / "cache"
+    except KeyboardInterrupt as stop:
+        stop.add_note("Nothing was kept; with --cache FOLDER a second run goes on from there.")
+        raise
+
+
+def _timeline(clips: Manifest, predictions: Predictions) -> dict[str, dict[str, Any]]:
+    """Return recording, start and end of each window, for JSON."""
+    from .timeline import timeline_rows
+
+    rows = zip(predictions.ids, timeline_rows(clips, predictions), strict=True)
+    return {name: {"recording": told[0], "start": told[1], "end": told[2]} for name, told in rows}
+
+
+def _draw(figure: Path, clips: Manifest, predictions: Predictions) -> None:
+    from .timeline_figure import draw_timeline
+
+    if not len(predictions):
+        say(f"No figure {figure}: nothing was predicted")
+        return
+    shown, found = draw_timeline(figure, clips, predictions)
+    say(f"Figure: {figure}" + (f", of the first {shown} of {found}" if shown < found else ""))

@@ -1,0 +1,1 @@
+"""New clips as callers hand them in: files, bytes, waveforms, texts."""

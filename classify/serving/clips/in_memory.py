@@ -1,0 +1,166 @@
+"""Embed new clips in memory: no file, no cache, and the numbers that a cache would give."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ....cache.features import combine_layers
+from ....cache.identity.spec import Spec
+from ....cache.rows.collect import unstorable
+from ....extract.encoder import Encoder
+from ....extract.errors import Unusable
+from ....extract.inputs.decode import Signal
+from ....extract.inputs.isolated_decoder import decode_segments
+from ....extract.inputs.text import ready_text
+from ....extract.running.feed import Ready, batches
+from ...models.needs import Needs
+from ...models.read_features import join_features
+from ...models.sides import Reason, Side
+from ..opening.open_encoders import OpenEncoder
+from .new_clip import RawClip
+
+__all__ = ["Embedded", "embed", "side_by_side"]
+
+#: as `decode_segments`; a `Decoder` is one
+Decode = Callable[..., list[Signal | Unusable]]
+#: how much goes to an encoder at once where it does not say itself
+CLIPS, SECONDS = 64, 60.0
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """What one encoder gave for the clips of a call.
+
+    Attributes
+    ----------
+    values : dict of str to ndarray
+        Id -> ``(layers, dim)`` float32, rounded to the type in which the spec stores.
+    failed : dict of str to Reason
+    flags : dict of str to list of str
+        Remarks (``silent``, ``clipped`` ...) -> ids.
+    """
+
+    values: dict[str, np.ndarray] = field(default_factory=dict)
+    failed: dict[str, Reason] = field(default_factory=dict)
+    flags: dict[str, list[str]] = field(default_factory=dict)
+
+    def side(self, kind: str) -> Side:
+        """Return what it says of the clips that cannot be embedded, for one side of a model."""
+        return Side(kind, dict(self.failed), self.flags)
+
+
+def embed(
+    clips: Sequence[RawClip], opened: OpenEncoder, spec: Spec, decode: Decode | None = None
+) -> Embedded:
+    """Embed clips with an open encoder; one that cannot be embedded fails alone.
+
+    Parameters
+    ----------
+    clips : sequence of RawClip
+    opened : OpenEncoder
+    spec : Spec
+        Of the space that a cache would hold them in.
+    decode : callable, optional
+        A `Decoder`, which decodes in a process of its own; in this one by default.
+
+    Returns
+    -------
+    Embedded
+    """
+    found = Embedded()
+    backend = opened.encoder.backend
+    most = getattr(backend, "batch_clips", CLIPS)
+    seconds = getattr(backend, "batch_seconds", SECONDS)
+    for batch in batches(_ready(clips, opened.encoder, decode or decode_segments), most, seconds):
+        rows = [row for row in batch if row.failure is None]
+        answers = opened.embed([row.content for row in rows]) if rows else []
+        for row in batch:
+            if row.failure is not None:
+                found.failed[clips[row.position].id] = _reason(row.failure, clips[row.position])
+        for row, answer in zip(rows, answers, strict=True):
+            name = clips[row.position].id
+            if isinstance(answer, Unusable):
+                found.failed[name] = (answer.code, answer.message)
+            elif code := unstorable(answer.values, spec.dtype):
+                found.failed[name] = (code, Unusable(code).message)
+            else:
+                found.values[name] = answer.values.astype(spec.dtype).astype(np.float32)
+                for flag in (*row.flags, *answer.flags):
+                    found.flags.setdefault(flag, []).append(name)
+    return found
+
+
+def side_by_side(
+    ids: Sequence[str],
+    needs: Sequence[Needs],
+    embedded: Mapping[str, Embedded],
+    *,
+    gaps: bool = False,
+) -> np.ndarray:
+    """Return what a head sees ``(clips, width)``, as `read_features` reads it from a cache.
+
+    Parameters
+    ----------
+    ids : sequence of str
+        Clips that have every side, or with `gaps` at least one.
+    needs : sequence of Needs
+    embedded : mapping of str to Embedded
+        By spec key.
+    gaps : bool
+        Fill a missing side with NaN.
+    """
+    parts, masks = [], []
+    for need in needs:
+        values = embedded[need.spec.key].values
+        there = np.array([name in values for name in ids], dtype=bool)
+        part = np.full((len(ids), need.width), np.nan, np.float32)
+        if there.any():
+            layers = [values[name][list(need.layers)] for name in ids if name in values]
+            part[there] = combine_layers(np.stack(layers), need.combine)
+        parts.append(part)
+        masks.append(there)
+    return join_features(ids, parts, masks if gaps and len(needs) > 1 else None)
+
+
+def _ready(clips: Sequence[RawClip], encoder: Encoder, decode: Decode) -> Iterator[Ready]:
+    """Yield every clip, decoded, or with the reason why it cannot be."""
+    for position, clip in enumerate(clips):
+        row = Ready(position)
+        try:
+            if encoder.modality == "text":
+                if not clip.text:
+                    raise Unusable("empty_text")
+                row.content = ready_text(clip.text)
+            else:
+                _decode(row, clip, encoder, decode)
+        except Unusable as error:
+            row.failure = error
+        yield row
+
+
+def _decode(row: Ready, clip: RawClip, encoder: Encoder, decode: Decode) -> None:
+    if clip.audio is None:
+        raise Unusable("missing")
+    [answer] = decode(
+        clip.content(),
+        [(clip.start, clip.end)],
+        encoder.backend.sampling_rate,
+        **encoder.decoding_rules(),
+    )
+    if isinstance(answer, Unusable):
+        raise answer
+    if encoder.silence == "refuse" and "silent" in answer.flags:
+        raise Unusable("silent")
+    row.content, row.seconds, row.flags = answer.samples, answer.seconds, answer.flags
+
+
+def _reason(error: Unusable, clip: RawClip) -> Reason:
+    """Say that a side is not there in the words that a manifest's blank cell gets."""
+    if error.code == "empty_text" and not clip.text:
+        return "no text", ""
+    if error.code == "missing" and clip.audio is None:
+        return "no audio", ""
+    return error.code, error.message

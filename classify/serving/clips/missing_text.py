@@ -1,0 +1,96 @@
+"""Clips whose text is missing where a model reads text: say so, or let Whisper write it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ....cache.cache import Cache
+    from ....cache.manifest import Manifest
+    from ..opening.system import System
+
+__all__ = ["heard", "with_text"]
+
+
+def with_text(
+    system: System,
+    clips: Manifest,
+    cache: Cache,
+    *,
+    transcribe: bool,
+    whisper: str | None = None,
+    language: str | None = None,
+    device: str = "auto",
+    say: Callable[[str], None],
+) -> Manifest:
+    """Return the clips with their missing texts written by Whisper, if that was asked for.
+
+    Parameters
+    ----------
+    system : System
+        What will read them; if none of its models reads text, that is said and nothing done.
+    clips : Manifest
+    cache : Cache
+        Keeps what was heard.
+    transcribe : bool
+        Without it the clips stay as they are, and `say` is told how to get texts.
+    whisper : str, optional
+        Folder or Hub id.
+    language : str, optional
+        ISO 639-3; ``"column"`` takes each clip's own; detected if left out.
+    device : str
+    say : callable
+        Told what happens.
+
+    Returns
+    -------
+    Manifest
+        With the columns that `affekt transcribe` writes where something was transcribed.
+    """
+    reads = any(
+        need.spec.modality == "text" for model in system.models.values() for need in model.needs
+    )
+    lacking = [clip.id for clip in clips if clip.path and not clip.text.strip()]
+    if transcribe and not reads:
+        say("--transcribe: the model reads no text, so nothing is transcribed")
+    if not reads or not lacking:
+        return clips
+    if not transcribe:
+        say(
+            f"{len(lacking)} of {len(clips)} clips have no text, which the model reads; give it in "
+            "the column text or with --text, or let Whisper write it with --transcribe"
+        )
+        return clips
+    from ....extract.transcription.transcribe import (
+        DEFAULT_MODEL,
+        Transcriber,
+        transcribe as fill_in,
+    )
+
+    own = language == "column"
+    ear = Transcriber(whisper or DEFAULT_MODEL, language=None if own else language, device=device)
+    done = fill_in(clips, cache.path, ear, per_language=own)
+    counts = ", ".join(f"{count} {what}" for what, count in done.counts.items())
+    say(f"transcribed with {whisper or DEFAULT_MODEL}: {counts}")
+    return done.clips
+
+
+def heard(clips: Manifest) -> dict[str, dict[str, Any]]:
+    """Return id -> text and who heard it, of the clips whose text was transcribed.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> heard(Manifest.from_rows([{"id": "a", "text": "hola"}]))
+    {}
+    """
+    if "asr" not in clips:
+        return {}
+    return {
+        clip.id: {"text": clip.text, "text_source": source, "asr": asr, "asr_reason": reason}
+        for clip, source, asr, reason in zip(
+            clips, clips["text_source"], clips["asr"], clips["asr_reason"], strict=True
+        )
+        if asr or reason
+    }

@@ -1,0 +1,81 @@
+"""The folder that a run left: whether a place is one, what it compared, what to call a model."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from ....cache.errors import InputError
+
+__all__ = ["READY", "WORK", "check_whole", "is_run", "read_comparison", "readable_name"]
+
+#: in the folder of a run: its next report while it is made, and while it is put in place
+WORK, READY = ".unfinished", ".ready"
+
+#: names of folders that say nothing of the model in them
+_PLAIN = re.compile(r"(best|checkpoint|final|model|out(put)?)([-_]?\d+)?|\d+|")
+
+
+def readable_name(place: str | os.PathLike[str]) -> str:
+    """Return what to call the model in a folder: its name, or that of a folder above it.
+
+    Examples
+    --------
+    >>> readable_name("models/valence"), readable_name("out/members/speech-lr/model")
+    ('valence', 'speech-lr')
+    >>> readable_name("lab/valence")
+    'valence'
+    """
+    path = Path(place).resolve()
+    for one in (path, *path.parents):
+        if not _PLAIN.fullmatch(one.name.lower()):
+            return one.name
+    return str(place)
+
+
+def is_run(place: str | os.PathLike[str]) -> bool:
+    """Whether a place is the folder of a run, also of an unfinished or repeated one."""
+    folder = Path(place)
+    return bool(str(place)) and (
+        any((folder / name).is_file() for name in ("comparison.json", "repeats.json"))
+        or any((folder / name).is_dir() for name in ("members", WORK, READY))
+    )
+
+
+def check_whole(folder: Path) -> None:
+    """Check that a report is not half in place; one that was never finished is none.
+
+    Raises
+    ------
+    InputError
+        A run was killed there, or has not finished its first report.
+    """
+    if (folder / READY).is_dir():
+        raise InputError(
+            f"{folder}: a run was stopped while it put its report in place; run the recipe again"
+        )
+    done = ("comparison.json", "repeats.json")
+    if (folder / WORK).is_dir() and not any((folder / name).exists() for name in done):
+        raise InputError(f"{folder} is a run that was not finished; run its recipe again")
+
+
+def read_comparison(path: Path) -> dict[str, Any]:
+    """Read what a run compared; only as far as predicting needs it."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{path}: cut or not JSON: {error}; run the recipe again") from None
+    try:
+        for entry in data["systems"].values():
+            names = [*entry["members"], entry["strategy"] or "", data["chosen"] or ""]
+            if not all(isinstance(name, str) for name in names):
+                raise TypeError("a name that is no text")
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(
+            f"{path} is not of a run of affekt: expected systems with members and strategy, and "
+            f"chosen ({type(error).__name__}: {error})"
+        ) from None
+    return data

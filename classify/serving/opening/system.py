@@ -1,0 +1,391 @@
+"""Something that predicts: a model, or a run with the ensemble that dev chose.
+
+Both answer for clips in a cache and for raw audio and text, through the same features.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ....cache.cache import Cache
+from ....cache.errors import InputError, listed, nearest
+from ....cache.manifest import Manifest
+from ...data.predictions import Predictions
+from ...models.model import Model
+from ...models.published import published
+from ...models.read_features import bears_gaps
+from ...models.sides import Reason, Side, one_sided, told_reason, unusable
+from ..answer import Answer, joined
+from .fold_mean import FoldMean, mean_of, open_member
+from .run_folder import check_whole, read_comparison, readable_name
+
+if TYPE_CHECKING:
+    from ....cache.identity.spec import Spec
+    from ...ensembles.saved import Replay
+    from ..clips.in_memory import Decode, Embedded
+    from ..clips.new_clip import RawClip
+    from .open_encoders import OpenEncoders
+
+__all__ = ["Answer", "System", "open_system"]
+
+log = logging.getLogger(__name__)
+
+CHUNK = 512  # clips whose embeddings are in memory at a time
+
+
+def _no_encoders() -> OpenEncoders:
+    from .open_encoders import OpenEncoders  # brings the decoders of extract
+
+    return OpenEncoders()
+
+
+@dataclass(frozen=True)
+class System:
+    """Models, and how their answers become one.
+
+    Attributes
+    ----------
+    name : str
+    models : dict of str to Model or FoldMean
+        A member of several folds answers with the mean of their models.
+    replay : Replay or None
+        The fitted ensemble; None for one model.
+    opened : OpenEncoders
+        The encoders that `answer` has opened; see `close`.
+    """
+
+    name: str
+    models: Mapping[str, Model | FoldMean]
+    replay: Replay | None = None
+    opened: OpenEncoders = field(default_factory=_no_encoders, repr=False, compare=False)
+    _heads: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels in task order."""
+        return next(iter(self.models.values())).task.labels
+
+    def specs(self) -> list[Spec]:
+        """Return the specs of the encoders that it needs."""
+        return [need.spec for model in self.models.values() for need in model.needs]
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether it predicts numbers on scales, and no labels."""
+        return next(iter(self.models.values())).task.kind != "labels"
+
+    def nothing(self) -> Predictions:
+        """Return the predictions of no clip."""
+        return next(iter(self.models.values())).task.nothing()
+
+    def predict(
+        self,
+        clips: Manifest,
+        cache: Cache,
+        *,
+        encoders: Sequence[str | os.PathLike[str]] = (),
+        device: str = "auto",
+        damage: str | None = None,
+        progress: bool | None = False,
+    ) -> Answer:
+        """Embed what is missing and predict.
+
+        Parameters
+        ----------
+        clips : Manifest
+        cache : Cache
+            Receives the embeddings.
+        encoders, device, damage, progress
+            As for `embed_needs`.
+
+        Returns
+        -------
+        Answer
+        """
+        from ...models.own_encoders import embed_needs
+
+        if not len(clips):
+            return Answer(None, {})
+        found = {
+            name: embed_needs(
+                model.needs,
+                clips,
+                cache,
+                canaries=model.canaries,
+                encoders=encoders,
+                noted=model.encoder_folders,
+                device=device,
+                damage=damage,
+                progress=progress,
+            )
+            for name, model in self.models.items()
+        }
+
+        def ask(model: Model | FoldMean, ids: list[str]) -> Predictions:
+            return mean_of([one.predict(clips.select(ids), cache) for one in model.parts])
+
+        return self._answered(clips.ids, found, ask)
+
+    def answer(
+        self,
+        clips: Sequence[RawClip],
+        *,
+        encoders: Sequence[str | os.PathLike[str]] = (),
+        device: str = "auto",
+        decode: Decode | None = None,
+    ) -> Answer:
+        """Predict clips in memory, through encoders that stay open for the next call.
+
+        May be called from several threads. Nothing is written to disk.
+
+        Parameters
+        ----------
+        clips : sequence of RawClip
+            With different ids.
+        encoders, device
+            As for `predict`.
+        decode : callable, optional
+            A `Decoder`, which decodes in a process of its own; in this one by default.
+
+        Returns
+        -------
+        Answer
+            One bad clip is one failure in it.
+
+        Raises
+        ------
+        InputError
+            An id that comes twice; an encoder that is not there.
+        SpecError, CanaryError
+            The encoder at hand computes differently.
+        """
+        twice = [name for name, count in Counter(one.id for one in clips).items() if count > 1]
+        if twice:
+            raise InputError(f"ids come twice: {listed(twice)}; expected each id once")
+        if not clips:
+            return Answer(None, {})
+        # within a speaker, language or corpus features are scaled by all of its clips
+        whole = any(isinstance(model.scaling.scale, str) for model in self.models.values())
+        size = len(clips) if whole else CHUNK
+        parts = [clips[start : start + size] for start in range(0, len(clips), size)]
+        return joined([self._answer(part, encoders, device, decode) for part in parts])
+
+    def _answer(
+        self,
+        clips: Sequence[RawClip],
+        encoders: Sequence[str | os.PathLike[str]],
+        device: str,
+        decode: Decode | None,
+    ) -> Answer:
+        from ..clips.in_memory import embed, side_by_side
+
+        embedded: dict[str, Embedded] = {}
+        for model in self.models.values():
+            for position, need in enumerate(model.needs):
+                canary = model.canaries[position] if position < len(model.canaries) else None
+                encoder = self.opened.get(
+                    need.spec,
+                    canary,
+                    places=encoders,
+                    noted=model.encoder_folders.get(need.spec.key),
+                    device=device,
+                )
+                if need.spec.key not in embedded:
+                    embedded[need.spec.key] = embed(clips, encoder, need.spec, decode)
+        found = {
+            name: [embedded[need.spec.key].side(need.spec.modality) for need in model.needs]
+            for name, model in self.models.items()
+        }
+
+        def ask(model: Model | FoldMean, ids: list[str]) -> Predictions:
+            found = []
+            for one in model.parts:
+                gaps = bears_gaps(one.head_)
+                values = side_by_side(ids, one.needs, embedded, gaps=gaps)
+                with self._heads:
+                    found.append(one.predict_features(ids, values, columns))
+            return mean_of(found)
+
+        columns = {one.id: one.columns for one in clips}
+        return self._answered([one.id for one in clips], found, ask)
+
+    def close(self) -> None:
+        """Let go of the encoders that `answer` keeps open."""
+        self.opened.close()
+
+    def __enter__(self) -> System:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _answered(
+        self,
+        ids: Sequence[str],
+        sides: Mapping[str, list[Side]],
+        ask: Callable[[Model | FoldMean, list[str]], Predictions],
+    ) -> Answer:
+        """Ask every model about the clips that all of them can predict, and combine."""
+        failed: dict[str, Reason] = {}
+        alone: dict[str, str] = {}
+        flags: dict[str, list[str]] = {}
+        for name, model in self.models.items():
+            failed |= unusable(model, sides[name])
+            alone |= one_sided(model, sides[name])
+            for flag, marked in (item for side in sides[name] for item in side.flags.items()):
+                flags[flag] = list(dict.fromkeys([*flags.get(flag, ()), *marked]))
+        kept = [name for name in ids if name not in failed]
+        predictions, members = None, {}
+        if kept:
+            members = {name: ask(model, kept) for name, model in self.models.items()}
+            single = next(iter(members.values()))
+            predictions = single if self.replay is None else self.replay.combine(members)
+        return Answer(
+            predictions,
+            {name: code for name, (code, _) in failed.items()},
+            {name: told_reason(reason) for name, reason in failed.items()},
+            {name: remark for name, remark in alone.items() if name not in failed},
+            flags,
+            members,
+            [
+                f"{name}: the mean of {len(model.parts)} models, one from each fold"
+                for name, model in self.models.items()
+                if len(model.parts) > 1
+            ],
+        )
+
+    def __call__(
+        self,
+        inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = (),
+        *,
+        text: str | None = None,
+        top: int | None = None,
+        encoders: Sequence[str | os.PathLike[str]] = (),
+        device: str = "auto",
+    ) -> list[Any]:
+        """Answer for audio files (or a text) as a transformers pipeline does.
+
+        Parameters
+        ----------
+        inputs : path or list of path
+        text : str, optional
+            What is said in the one file, or alone.
+        top : int, optional
+            Only the most probable labels.
+        encoders, device
+            As for `predict`.
+
+        Returns
+        -------
+        list
+            ``[{"label": ..., "score": ...}, ...]``, the most probable first (of numbers, one for
+            each dimension, with ``value``); a list of such lists for a list of files, a folder or
+            a manifest.
+
+        Raises
+        ------
+        InputError
+            A file that cannot be embedded; with its reason code. A `top` below 1.
+        """
+        from ...models.named_inputs import is_table
+        from ...models.own_encoders import raw_clips
+        from ..clips.given import to_raw
+
+        if top is not None and top < 1:
+            raise InputError(f"top={top}; expected 1 or more, or None for every label")
+        named = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+        single = isinstance(inputs, str | os.PathLike) or not named
+        one = single and not is_table(named) and not any(Path(place).is_dir() for place in named)
+        clips = raw_clips(named, text=text)
+        answer = self.answer(to_raw(clips), encoders=encoders, device=device)
+        if answer.failed or answer.predictions is None:
+            told = listed([f"{name}: {reason}" for name, reason in answer.reasons.items()])
+            raise InputError(f"{len(answer.failed)} of {len(clips)} cannot be embedded: {told}")
+        for name, remark in answer.one_sided.items():
+            log.warning("%s: %s", name, remark)
+        ranked = []
+        for _, _, proba in answer.predictions:
+            if self.is_numeric:
+                told = zip(self.labels, proba.tolist(), strict=True)
+                ranked.append([{"label": name, "value": value} for name, value in told])
+                continue
+            order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
+            ranked.append([{"label": self.labels[k], "score": float(proba[k])} for k in order])
+        return ranked[0] if one else ranked
+
+
+def open_system(
+    place: str | os.PathLike[str], *, system: str | None = None, encoders: Sequence[Any] = ()
+) -> System:
+    """Open a model folder, a Hub id, the folder that a run left, or a published checkpoint.
+
+    Parameters
+    ----------
+    place : path or str
+    system : str, optional
+        A member or ensemble of the run; the one that dev chose by default.
+    encoders : sequence of path
+        Of a published checkpoint: the encoder that is not in its folder.
+
+    Returns
+    -------
+    System
+
+    Raises
+    ------
+    InputError
+        Neither a model nor a run; an unknown system; what the run kept of it is not whole.
+    """
+    if not str(place):
+        raise InputError('"" names no model; expected a model folder, a Hub id or a run\'s folder')
+    folder = Path(place)
+    check_whole(folder)
+    if (folder / "repeats.json").is_file():
+        raise InputError(
+            f"{folder} holds repeats, each with models of its own; name one of them: "
+            f"{folder / 'repeat-1'}"
+        )
+    if not (folder / "comparison.json").is_file():
+        if (folder / "members").is_dir():
+            raise InputError(
+                f"{folder} is a run without comparison.json: it was not finished; run its recipe "
+                "again, or name the model of one member"
+            )
+        if system is not None:
+            what = "is a model" if folder.is_dir() else "is no folder here"
+            raise InputError(f"--system is for the folder of a run; {place} {what}")
+        name = readable_name(place)
+        if found := published(place, encoders=encoders):
+            return System(name, {name: found.model})
+        return System(name, {name: Model.from_pretrained(str(place))})
+    data = read_comparison(folder / "comparison.json")
+    systems = data["systems"]
+    chosen = system or data["chosen"]
+    if chosen is None:
+        raise InputError(
+            f"{folder}: nothing was chosen on dev; say which with --system: {', '.join(systems)}"
+        )
+    if chosen not in systems:
+        raise InputError(
+            f"{folder} has no system {chosen!r}; expected one of {', '.join(systems)}."
+            f"{nearest(chosen, list(systems))}"
+        )
+    entry = systems[chosen]
+    models: dict[str, Model | FoldMean] = {}
+    for name in entry["members"]:
+        models[name] = open_member(folder / "members" / name)
+    if not entry["strategy"]:
+        return System(chosen, models)
+    from ...ensembles.saved import read_replays
+
+    replays = read_replays(folder)
+    if chosen not in replays or set(replays[chosen].members) != set(models):
+        raise InputError(f"{folder}: ensembles.json does not hold {chosen!r}; run the recipe again")
+    return System(chosen, models, replays[chosen])

@@ -1,0 +1,181 @@
+"""How predictions are told: a table, lines of JSON, or readably for people."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from ...cache.errors import listed
+from ...cache.files.written import drafted
+from ..data.escape import cell
+from ..dimensions.estimates import PREFIX, Estimates
+from ..experiments.cli_run import say
+from ..models.sides import Reason, told_reason
+
+if TYPE_CHECKING:
+    from ...cache.manifest import Manifest
+    from ..data.predictions import Predictions
+    from .opening.system import Answer
+
+__all__ = ["SHOWN", "as_rows", "is_output", "print_json", "say_remarks", "show", "write_output"]
+
+FEW = 5  # clips of one reason that are named one by one
+SHOWN = 20  # clips that are told readably; more are a table
+STARTS = (("id", "label"), ("id", "start", "end", "label"))  # of headers; labels follow
+SPAN = ["id", "start", "end"]  # of windows, before the columns of numbers
+
+
+def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -> None:
+    """Say, on stderr, what was not predicted and why, and what was predicted with a remark.
+
+    Parameters
+    ----------
+    answer : Answer
+    unread : mapping of str to Reason
+        Of clips that were not even tried.
+    window : bool
+        Whether this is a timeline already; else one is the advice for what is too long.
+    """
+    reasons = {name: told_reason(reason) for name, reason in unread.items()} | answer.reasons
+    by_reason: dict[str, list[str]] = {}
+    for name, reason in reasons.items():
+        by_reason.setdefault(reason, []).append(name)
+    for reason, names in by_reason.items():
+        for named in names if len(names) <= FEW else [listed(names)]:
+            say(f"{named}: not predicted: {reason}")
+    if not window and "too_long" in answer.failed.values():
+        say("What is too long for the model becomes a timeline with --window SECONDS")
+    by_remark: dict[str, list[str]] = {}
+    for name, remark in answer.one_sided.items():
+        by_remark.setdefault(remark, []).append(name)
+    for note in answer.notes:
+        say(note)
+    for remark, names in (*by_remark.items(), *answer.flags.items()):
+        say(f"{listed(names)}: {remark}")
+
+
+def write_output(
+    path: Path,
+    predictions: Predictions,
+    rows: Sequence[Mapping[str, Any]],
+    windows: Manifest | None = None,
+) -> None:
+    """Write ``.csv``, with every label, or ``.jsonl``; with no row if nothing was predicted.
+
+    Parameters
+    ----------
+    path : Path
+    predictions : Predictions
+    rows : sequence of mapping
+        Of `as_rows`.
+    windows : Manifest, optional
+        Of a timeline.
+    """
+    from .timeline import write_timeline
+
+    if path.suffix == ".jsonl":
+        with drafted(path) as draft:
+            lines = (json.dumps(row, ensure_ascii=False) for row in rows)
+            draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
+    elif windows is not None:
+        write_timeline(path, windows, predictions)
+    else:
+        predictions.write(path)
+    say(f"{len(rows)} {'predictions' if windows is None else 'windows'}: {path}")
+
+
+def is_output(head: bytes) -> bool:
+    r"""Whether a file begins as `write_output` and `Predictions.write` write it.
+
+    Parameters
+    ----------
+    head : bytes
+        Its beginning, with the first row whole.
+
+    Examples
+    --------
+    >>> is_output(b"id,label,no,yes\na,yes,0.25,0.75\n"), is_output(b"id,label,age\na,yes,31\n")
+    (True, False)
+    """
+    lines = head.decode("utf-8", "replace").splitlines()[:2]
+    try:
+        if lines[0].startswith("{"):
+            found = json.loads(lines[0])
+            numbers = found.get("values")
+            return {"id", "label", "score", "scores"} <= found.keys() or (
+                {"id", "values"} <= found.keys()
+                and isinstance(numbers, dict)
+                and all(isinstance(one, float) for one in numbers.values())
+            )
+        header, *rows = csv.reader(lines)
+        if columns := [name for name in header if name.startswith(PREFIX)]:
+            numbers = [float(one) for row in rows for one in row[len(header) - len(columns) :]]
+            return header[: len(header) - len(columns)] in (["id"], SPAN) and len(numbers) > 0
+        after = next(len(names) for names in STARTS if tuple(header[: len(names)]) == names)
+        sums = [math.fsum(float(cell) for cell in row[after:]) for row in rows]
+    except (ValueError, AttributeError, StopIteration, csv.Error):
+        return False
+    return len(header) > after and all(abs(total - 1) < 1e-3 for total in sums)
+
+
+def show(predictions: Predictions, rows: Sequence[dict[str, Any]]) -> None:
+    """Print for people: each clip with its bars, or a table if there are many."""
+    if len(rows) > SHOWN:
+        click.echo("\n".join(_table(predictions)))
+    elif rows:
+        click.echo("\n\n".join(map(_readable, rows)))
+
+
+def print_json(value: Any) -> None:
+    """Print JSON in letters that stdout has; other encodings than Unicode get escapes."""
+    unicode = (sys.stdout.encoding or "").lower().startswith("utf")
+    click.echo(json.dumps(value, ensure_ascii=not unicode))
+
+
+def as_rows(
+    predictions: Predictions, top: int | None, extra: Mapping[str, Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return one row of JSON for each clip: its `top` labels (or numbers), and what is besides."""
+    rows = []
+    for name, label, proba in predictions:
+        if isinstance(predictions, Estimates):
+            values = dict(zip(predictions.labels, proba.tolist(), strict=True))
+            rows.append({"id": name, "values": values} | dict(extra.get(name, {})))
+            continue
+        order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
+        scores = {predictions.labels[k]: float(proba[k]) for k in order}
+        row = {"id": name, "label": label, "score": scores[label], "scores": scores}
+        rows.append(row | dict(extra.get(name, {})))
+    return rows
+
+
+def _readable(row: dict[str, Any]) -> str:
+    """One clip for people: label, confidence, every probability with a bar; or numbers."""
+    if "values" in row:
+        width = max(len(name) for name in row["values"])
+        lines = [f"  {name:<{width}}  {value:8.3f}" for name, value in row["values"].items()]
+        return "\n".join([row["id"], *lines, *_heard(row)])
+    width = max(len(label) for label in row["scores"])
+    lines = [row["id"], f"{row['label']} ({row['score']:.1%})"]
+    for label, score in row["scores"].items():
+        lines.append(f"  {label:<{width}}  {score:6.1%}  {'#' * round(30 * score)}".rstrip())
+    return "\n".join([*lines, *_heard(row)])
+
+
+def _heard(row: Mapping[str, Any]) -> list[str]:
+    return [f"  heard by {row['asr']}: {row['text']!r}"] if row.get("asr") else []
+
+
+def _table(predictions: Predictions) -> Sequence[str]:
+    lines = [",".join(["id", *predictions.columns])]
+    for name, label, row in predictions:
+        first = [cell(name), label] if label else [cell(name)]
+        lines.append(",".join([*first, *(f"{value:.4f}" for value in row)]))
+    return lines

@@ -1,0 +1,147 @@
+"""Long recordings as a timeline: one prediction for each window, as a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from os import PathLike
+from pathlib import Path
+
+import numpy as np
+
+from ...cache.errors import InputError
+from ...cache.files.written import drafted
+from ...cache.manifest import Manifest
+from ..data.escape import defused
+from ..data.predictions import Predictions
+from ..data.task_file import check_columns
+from ..models.sides import Reason
+
+__all__ = ["check_window", "spans", "timeline_rows", "window_id", "windows", "write_timeline"]
+
+LONGEST = 48 * 3600.0  # seconds; a header that claims more is not believed
+SHORTEST = 0.001  # seconds between two beginnings; an id tells a tenth of it
+
+
+def spans(seconds: float, window: float, hop: float) -> list[tuple[float, float]]:
+    """Return start and end of each window in seconds; the last one ends where the sound does.
+
+    Examples
+    --------
+    >>> spans(9.5, window=4, hop=2)
+    [(0.0, 4.0), (2.0, 6.0), (4.0, 8.0), (5.5, 9.5)]
+    >>> spans(3.0, window=4, hop=2)
+    [(0.0, 3.0)]
+    """
+    if seconds <= window:
+        return [(0.0, seconds)]
+    starts = [float(start) for start in np.arange(0, seconds - window + 1e-9, hop)]
+    if starts[-1] + window < seconds - 1e-3:
+        starts.append(seconds - window)
+    return [(start, start + window) for start in starts]
+
+
+def check_window(window: float, hop: float) -> None:
+    """Raise an `InputError` for lengths that are no lengths."""
+    if not SHORTEST <= hop <= window:
+        raise InputError(
+            f"window {window:g} s, hop {hop:g} s; expected {SHORTEST:g} <= hop <= window"
+        )
+
+
+def window_id(recording: str, start: float, end: float) -> str:
+    """Return the id of a window.
+
+    Examples
+    --------
+    >>> window_id("talk.wav", 2.0, 6.0)
+    'talk.wav#2.00-6.00'
+    """
+    return f"{recording}#{_time(start)}-{_time(end)}"
+
+
+def windows(clips: Manifest, window: float, hop: float) -> tuple[Manifest, dict[str, Reason]]:
+    """Cut the recordings of a manifest into overlapping segments.
+
+    Parameters
+    ----------
+    clips : Manifest
+        With paths; a text of a clip is kept for each of its windows.
+    window, hop : float
+        Length of a window and distance of two beginnings, in seconds.
+
+    Returns
+    -------
+    windows : Manifest
+        Ids are ``CLIP#START-END``; the column ``recording`` holds the clip's id.
+    failed : dict of str to Reason
+        Of clips that have no length.
+
+    Raises
+    ------
+    InputError
+        Lengths that are no lengths.
+    """
+    from ..models.own_encoders import length_of
+
+    check_window(window, hop)
+    rows, failed = [], {}
+    lengths: dict[Path, float | Reason] = {}
+    for position, clip in enumerate(clips):
+        if not clip.path:
+            failed[clip.id] = ("no audio", "")
+            continue
+        file = clips.file(position)
+        if clip.end is None and file not in lengths:  # to find it, a file is read whole
+            lengths[file] = length_of(file)
+        end = lengths[file] if clip.end is None else clip.end
+        if isinstance(end, tuple):
+            failed[clip.id] = end
+            continue
+        begin = clip.start or 0.0
+        length = end - begin
+        if not 0 < length <= LONGEST:
+            failed[clip.id] = "bad_segment", f"{length:g} s; expected 0 to {LONGEST:g}"
+            continue
+        for start, stop in spans(length, window, hop):
+            first, last = round(begin + start, 4), round(begin + stop, 4)
+            rows.append(
+                {
+                    "id": window_id(clip.id, first, last),
+                    "path": str(file),
+                    "start": first,
+                    "end": last,
+                    "text": clip.text,
+                    "recording": clip.id,
+                }
+            )
+    if not rows:
+        return clips.select([]), failed
+    return Manifest.from_rows(rows, root="/", source="windows", allow_outside=True), failed
+
+
+def _time(seconds: float) -> str:
+    """Return seconds as they are, to 0.1 ms: two windows never share an id."""
+    text = f"{seconds:.4f}"
+    return text[:-2] if text.endswith("00") else text
+
+
+def timeline_rows(
+    clips: Manifest, predictions: Predictions
+) -> Iterator[tuple[str, float, float, str, np.ndarray]]:
+    """Yield recording, start, end, label and probabilities of each window that has them."""
+    place = {name: row for row, name in enumerate(clips.ids)}
+    for name, label, proba in predictions:
+        row = place[name]
+        start, end = float(clips["start"][row]), float(clips["end"][row])
+        yield str(clips["recording"][row]), start, end, label, proba
+
+
+def write_timeline(path: str | PathLike[str], clips: Manifest, predictions: Predictions) -> None:
+    """Write a CSV: id of the recording, start, end, and the columns of `Predictions.write`."""
+    check_columns(predictions.labels, path, ("id", "start", "end", "label"))
+    with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["id", "start", "end", *predictions.columns])
+        for name, start, end, label, row in timeline_rows(clips, predictions):
+            writer.writerow([defused(name), start, end, *predictions.cells(label, row)])

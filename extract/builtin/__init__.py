@@ -1,0 +1,1 @@
+"""Encoders without weights: spectral, prosodic and voice features; character n-grams."""

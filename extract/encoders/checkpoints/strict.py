@@ -1,0 +1,252 @@
+"""Load a model so that every tensor is accounted for, or not at all.
+
+transformers fills what a checkpoint lacks with random numbers and drops what it does not know,
+with a log line. Here a missing tensor is an error (only the embedding of masked frames, unused
+when nothing is masked, may be absent), and so is one left over, unless it belongs to a head that
+the family's table names.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+from ....cache.errors import AffektError, InputError
+from ..families import Family, family_of
+from ..towers.tower_weights import prefix_of, tower_configuration
+from .checkpoint import Checkpoint
+from .converting import converted
+from .reading import library_errors, read_configuration
+
+__all__ = ["load_model", "model_class"]
+
+_MAY_BE_MISSING = re.compile(r"(^|\.)masked_spec_embed$")
+#: belong to training alone, and are stored by some releases of the library and not by others
+_MASKS = ("masked_spec_embed", "mask_time_emb_vector")
+#: what torch's distributed training puts before every name
+_DISTRIBUTED = {r"^module\.": ""}
+_REMEDY = (
+    ". If no layer needs what is left over, name it: --allow-extra '{0}*' (allow_extra=['{0}*'], "
+    "in a recipe's encoder too)"
+)
+_WHISPER_NAMES = {r"^(model\.)?encoder\.": ""}
+
+
+def model_class(checkpoint: Checkpoint, classifier: bool) -> Any:
+    """Choose the transformers class, without loading anything.
+
+    Raises
+    ------
+    InputError
+        If the library has no such model of its own, or no classifier of this kind.
+    """
+    from transformers.models.auto import modeling_auto as auto
+    from transformers.models.auto.configuration_auto import CONFIG_MAPPING
+
+    kind = checkpoint.model_type
+    if kind not in CONFIG_MAPPING:
+        raise InputError(
+            f"{checkpoint.name}: this transformers knows no model_type {kind!r}; a model that "
+            "brings its own code is never run. A newer transformers may know it; or wrap the model "
+            'with Encoder.of (docs/encoders.md, "Models with code of their own")'
+        )
+    config = CONFIG_MAPPING[kind]
+    if classifier:
+        if kind == "wav2vec2" and _is_pooled(checkpoint):
+            from .pooled_head import PooledWav2Vec2
+
+            return PooledWav2Vec2
+        for table in (
+            auto.MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING,
+            auto.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+        ):
+            if config in table:
+                return table[config]
+        raise InputError(f"transformers has no classifier of clips or texts for {kind!r}")
+    tower = family_of(kind).tower
+    if tower is not None:
+        return tower.model
+    if kind == "whisper":
+        from transformers.models.whisper.modeling_whisper import WhisperEncoder
+
+        return WhisperEncoder
+    named = checkpoint.config.get("architectures") or [""]
+    if str(named[0]).endswith("EncoderModel") and config in auto.MODEL_FOR_TEXT_ENCODING_MAPPING:
+        return auto.MODEL_FOR_TEXT_ENCODING_MAPPING[config]  # T5's encoder, saved alone
+    if config not in auto.MODEL_MAPPING:
+        raise InputError(f"transformers has no plain encoder for {kind!r}")
+    found = auto.MODEL_MAPPING[config]
+    return found[0] if isinstance(found, (tuple, list)) else found
+
+
+def load_model(
+    checkpoint: Checkpoint,
+    family: Family,
+    *,
+    classifier: bool,
+    dtype: str,
+    device: str,
+    allow_extra: Sequence[str] = (),
+) -> tuple[Any, tuple[str, ...]]:
+    """Load the weights.
+
+    Parameters
+    ----------
+    checkpoint : Checkpoint
+        Where they are.
+    family : Family
+        How they are run, and which heads may be left behind.
+    classifier : bool
+        Load the fine-tuned classifier rather than the encoder below it.
+    dtype : str
+        ``"float32"``, ``"bfloat16"`` or ``"float16"``; never taken from the checkpoint.
+    device : str
+        As torch spells it.
+    allow_extra : sequence of str
+        Names of further tensors that may be left behind; ``*`` stands for any text.
+
+    Returns
+    -------
+    model : torch.nn.Module
+        In evaluation mode, without gradients.
+    dropped : tuple of str
+        The checkpoint's tensors that were left behind, sorted.
+
+    Raises
+    ------
+    InputError
+        If a tensor is missing, left over or of another shape, or a file cannot be read.
+    """
+    import torch
+
+    chosen = model_class(checkpoint, classifier)
+    options: dict[str, Any] = {}
+    if family.pooler and not classifier:
+        options["add_pooling_layer"] = False
+    pickled = checkpoint.container == "pickle"
+    folder = converted(checkpoint.weights) if pickled else checkpoint.folder
+    renamed = dict(_DISTRIBUTED) if _all_distributed(folder) else {}
+    if checkpoint.model_type == "whisper" and not classifier:
+        renamed |= _WHISPER_NAMES
+    outside: tuple[str, ...] = ()
+    if family.tower is not None and not classifier:
+        config = tower_configuration(checkpoint, chosen)
+        names = _names(folder)
+        prefix = prefix_of(names, chosen, config)
+        outside = tuple(name for name in names if not name.startswith(prefix))
+        renamed |= {f"^{re.escape(prefix)}": ""} if prefix else {}
+    else:
+        config = read_configuration(checkpoint, chosen.config_class)
+    if renamed:
+        options["key_mapping"] = renamed
+    with _quiet(), library_errors(checkpoint.name, f"cannot be loaded as {chosen.__name__}"):
+        model, info = chosen.from_pretrained(
+            folder,
+            config=config,
+            dtype=getattr(torch, dtype),
+            attn_implementation=family.attention,
+            use_safetensors=True,
+            local_files_only=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,  # they are named and refused below
+            **options,
+        )
+    info["unexpected_keys"] = set(info["unexpected_keys"]) - set(outside)
+    dropped = _account_for(checkpoint, family, chosen, info, classifier, allow_extra)
+    dropped += tuple(sorted({".".join(name.split(".")[:2]) + ".*" for name in outside}))
+    model.eval().requires_grad_(False)
+    _fold_weight_norm(model)
+    if model.training:  # a model may override eval()
+        raise AffektError(f"{checkpoint.name} stays in training mode; its vectors would be random")
+    return model.to(device), dropped
+
+
+def _account_for(
+    checkpoint: Checkpoint,
+    family: Family,
+    chosen: Any,
+    info: dict,
+    classifier: bool,
+    allow_extra: Sequence[str],
+) -> tuple[str, ...]:
+    prefix = f"{chosen.base_model_prefix}."
+    heads = _MASKS if classifier else (*family.heads, *_MASKS)
+    missing = sorted(key for key in info["missing_keys"] if not _MAY_BE_MISSING.search(key))
+    extra, dropped = [], []
+    for key in sorted(info["unexpected_keys"]):
+        name = key.removeprefix("module.").removeprefix(prefix)
+        allowed = any(fnmatchcase(one, p) for one in (key, name) for p in allow_extra)
+        (dropped if allowed or name.split(".", 1)[0] in heads else extra).append(key)
+    wrong = [
+        f"{len(keys)} {what}: {', '.join(map(str, keys[:8]))}{' ...' if len(keys) > 8 else ''}"
+        for what, keys in (
+            ("missing, which transformers would fill with random numbers", missing),
+            ("left over", extra),
+            ("of another shape", sorted(map(str, info["mismatched_keys"]))),
+            ("not read", sorted(map(str, info.get("error_msgs") or []))),
+        )
+        if keys
+    ]
+    if wrong:
+        raise InputError(
+            f"{checkpoint.name}: its tensors are not those of {chosen.__name__}: "
+            f"{'; '.join(wrong)}. Expected a complete checkpoint of this class"
+            + (_REMEDY.format(extra[0].split(".", 1)[0]) if extra and len(wrong) == 1 else "")
+        )
+    return tuple(dropped)
+
+
+def _fold_weight_norm(model: Any) -> None:
+    """Compute normalised weights once; they do not change any more."""
+    from torch.nn.utils import parametrize
+
+    for module in model.modules():
+        if parametrize.is_parametrized(module, "weight"):
+            parametrize.remove_parametrizations(module, "weight")
+
+
+def _all_distributed(folder: Path) -> bool:
+    """Whether every tensor's name starts with ``module.``."""
+    names = _names(folder)
+    return bool(names) and all(name.startswith("module.") for name in names)
+
+
+def _is_pooled(checkpoint: Checkpoint) -> bool:
+    """Whether dense and out_proj follow the mean over frames, without a projector."""
+    pickled = checkpoint.container == "pickle"
+    names = _names(converted(checkpoint.weights) if pickled else checkpoint.folder)
+    return "classifier.out_proj.weight" in names and "projector.weight" not in names
+
+
+def _names(folder: Path) -> list[str]:
+    from safetensors import SafetensorError, safe_open
+
+    names: list[str] = []
+    for path in sorted(folder.glob("model*.safetensors")):
+        try:
+            with safe_open(path, framework="numpy") as file:
+                names += file.keys()
+        except SafetensorError as error:
+            raise InputError(f"{path} is not a whole safetensors file: {error}") from error
+    return names
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Hold back transformers' load report and progress bar: what it says is an error here."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()

@@ -1,0 +1,1 @@
+"""What makes a model's input of one clip or text, by family."""

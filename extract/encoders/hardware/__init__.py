@@ -1,0 +1,1 @@
+"""What depends on the processor: device, exactness, faster products on a CPU."""

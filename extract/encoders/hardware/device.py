@@ -1,0 +1,62 @@
+"""Where a model computes: the one check of a device's name, and the option of the command line."""
+
+from __future__ import annotations
+
+import click
+
+from ....cache.errors import InputError
+
+__all__ = ["DEVICE", "find_device"]
+
+
+def find_device(device: str | None = "auto") -> str:
+    """Return the name of a device that torch can use here.
+
+    Parameters
+    ----------
+    device : str or None
+        ``"auto"`` and None take CUDA if there is one, else the CPU; otherwise a name of torch's:
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
+
+    Raises
+    ------
+    InputError
+        The name is not known, or there is no such device.
+
+    Examples
+    --------
+    >>> find_device("cpu")
+    'cpu'
+    """
+    import torch
+
+    if device is None or device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        found = torch.device(device)
+        if found.type == "meta":
+            raise RuntimeError("meta tensors hold no numbers")
+        if found.type == "cuda" and (found.index or 0) >= torch.cuda.device_count():
+            raise RuntimeError(f"torch sees {torch.cuda.device_count()} CUDA devices")
+        torch.empty(0, device=found)
+    except (RuntimeError, AssertionError, TypeError, ImportError) as error:
+        reason = (str(error).splitlines() or [""])[0].split(". ")[0].rstrip(".")
+        raise InputError(
+            f"device {device!r} cannot be used here ({reason}); expected auto, cpu, cuda or cuda:N"
+        ) from None
+    return "cpu" if found.type == "cpu" else str(found)
+
+
+def _check(ctx: click.Context, param: click.Parameter, value: str) -> str:
+    if value not in ("auto", "cpu"):  # which need no torch
+        find_device(value)
+    return value
+
+
+DEVICE = click.option(
+    "--device",
+    default="auto",
+    show_default=True,
+    callback=_check,
+    help="Where to compute: auto, cpu, cuda, cuda:1 ...",
+)

@@ -1,0 +1,108 @@
+"""Where each clip lies among frames that are laid end to end, and pooling over them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+
+from . import kernels
+
+__all__ = ["Pack", "owners", "per_segment", "ranges", "small"]
+
+
+class Pack:
+    """The layout of some clips in a matrix ``(frames, hidden)``.
+
+    Parameters
+    ----------
+    keep : sequence of torch.Tensor
+        ``(frames,)`` bool of each clip, on the CPU: the frames that are pooled.
+    device : str
+        Where the frames are.
+
+    Attributes
+    ----------
+    lengths : numpy.ndarray
+        ``(clips,)`` frames of each clip.
+    starts : torch.Tensor
+        ``(clips + 1,)`` int32 on the device: where each clip starts, and the end.
+    longest : int
+        Frames of the longest clip.
+
+    Examples
+    --------
+    >>> pack = Pack([torch.ones(2) > 0, torch.ones(1) > 0], "cpu")
+    >>> pack.pool(torch.tensor([[1.0], [3.0], [5.0]]), "mean").tolist()
+    [[2.0], [5.0]]
+    """
+
+    def __init__(self, keep: Sequence[torch.Tensor], device: str) -> None:
+        self.lengths = np.array([len(one) for one in keep])
+        self.longest = int(self.lengths.max())
+        self.starts = _starts(self.lengths).to(device, non_blocking=True)
+        pooled = np.array([int(one.sum()) for one in keep])
+        self._kept, self._ends = None, self.starts
+        if not np.array_equal(pooled, self.lengths):
+            self._kept = torch.cat(list(keep)).nonzero()[:, 0].to(device, non_blocking=True)
+            self._ends = _starts(pooled).to(device, non_blocking=True)
+
+    def pool(self, frames: torch.Tensor, pooling: str) -> torch.Tensor:
+        """Pool ``(frames, hidden)`` into ``(clips, dim)`` float32, as `encoders.pooling` does."""
+        if pooling == "cls":
+            return frames[self.starts[:-1].long()].float()
+        kept = frames if self._kept is None else frames[self._kept]
+        if pooling == "last":
+            return kept[self._ends[1:].long() - 1].float()
+        if pooling == "mean":
+            return kernels.segment_means(kept, self._ends[:-1], self._ends[1:])
+        wide = kept.float()
+        if pooling == "max":
+            return per_segment(wide, self._ends, "max")
+        mean = per_segment(wide, self._ends, "mean")
+        owner = torch.repeat_interleave(
+            torch.arange(len(mean), device=wide.device), self._ends.diff(), output_size=len(wide)
+        )
+        spread = per_segment((wide - mean[owner]).square_(), self._ends, "mean")
+        return torch.cat([mean, spread.sqrt()], dim=1)
+
+
+def per_segment(rows: torch.Tensor, starts: torch.Tensor, how: str) -> torch.Tensor:
+    """Reduce the rows of each segment (``mean``, ``sum`` or ``max``)."""
+    return torch.segment_reduce(rows, how, offsets=starts.long(), axis=0, unsafe=True)
+
+
+def small(numbers: np.ndarray, device: str | torch.device) -> torch.Tensor:
+    """Move a few whole numbers, one for each clip, without waiting for the device."""
+    made = torch.from_numpy(np.ascontiguousarray(numbers, dtype=np.int64))
+    return made.to(device, non_blocking=True)
+
+
+def owners(counts: np.ndarray, device: str | torch.device) -> torch.Tensor:
+    """Give for each row the number of its clip.
+
+    Examples
+    --------
+    >>> owners(np.array([2, 1]), "cpu").tolist()
+    [0, 0, 1]
+    """
+    clips = torch.arange(len(counts), device=device)
+    total = int(counts.sum())
+    return torch.repeat_interleave(clips, small(counts, device), output_size=total)
+
+
+def ranges(starts: np.ndarray, lengths: np.ndarray, device: str | torch.device) -> torch.Tensor:
+    """Give the numbers from each start on, so many as its length says.
+
+    Examples
+    --------
+    >>> ranges(np.array([0, 7]), np.array([2, 3]), "cpu").tolist()
+    [0, 1, 7, 8, 9]
+    """
+    shifts = small(starts - (np.cumsum(lengths) - lengths), device)
+    return torch.arange(int(lengths.sum()), device=device) + shifts[owners(lengths, device)]
+
+
+def _starts(lengths: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))

@@ -1,0 +1,194 @@
+"""A transformers encoder that runs on packed clips or texts and pools every layer as it is made.
+
+`PackedModel` joins clips end to end. `PaddedConformer` runs Wav2Vec2-BERT, whose attention needs a
+number for each pair of frames, in padded batches of similar lengths.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ..families import Family
+from ..fronts.front import Example, Front, collate
+from ..hardware.convstack import is_conv_stack
+from ..layers import TappedLayers, masked_pool
+from .attention import PackedAttention, find_attention
+from .conformer import replace_conformer
+from .convolutions import PackedConvolutions, Waves
+from .filterbanks import FilterBanks
+from .kernels import segment_means
+from .layout import Pack
+from .positions import PackedPositions
+
+__all__ = ["PackedModel", "PaddedConformer", "pack_model"]
+
+
+def pack_model(
+    model: Any, family: Family, front: Front, taps: TappedLayers
+) -> PackedModel | PaddedConformer:
+    """Make what runs a model fastest on a GPU; the model is changed in place.
+
+    Raises
+    ------
+    LookupError
+        Something in the model is made in another way than expected.
+    """
+    if family.front == "filterbank":
+        return PaddedConformer(model, family, front, taps)
+    return PackedModel(model, family, front)
+
+
+class PackedModel:
+    """Run a loaded model on clips or texts laid end to end.
+
+    Its attention is replaced in place: until `undo` the model runs packed only.
+
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A transformers encoder, in evaluation mode.
+    family : Family
+        What it is.
+    front : Front
+        What makes its input; samples are normalised here, clip by clip.
+
+    Raises
+    ------
+    LookupError
+        Something in the model is made in another way than expected.
+    """
+
+    padded = False
+
+    def __init__(self, model: Any, family: Family, front: Any) -> None:
+        self.model, self.front = model, front
+        self.normalise = bool(getattr(front, "normalises", False))
+        self.device = str(next(model.parameters()).device)
+        self.speech = family.modality == "audio"
+        if self.speech:
+            if not is_conv_stack(model.feature_extractor):
+                raise LookupError("convolutions of another kind")
+            self.convolutions = PackedConvolutions(model.feature_extractor).to(self.device)
+            self.positions = PackedPositions(model.encoder.pos_conv_embed).to(self.device)
+        self.blocks = list(model.get_submodule(family.layers))
+        self.attentions, self._replaced = [], []
+        try:
+            for block in self.blocks:
+                holder, leaf = find_attention(block)
+                self._replaced.append((holder, leaf, getattr(holder, leaf)))
+                self.attentions.append(PackedAttention(getattr(holder, leaf)))
+                setattr(holder, leaf, self.attentions[-1])
+        except LookupError:
+            self.undo()
+            raise
+
+    def prepare(self, item: Any) -> Example:
+        """Make the input of one clip or text."""
+        return self.front.prepare(item, raw=True) if self.speech else self.front.prepare(item)
+
+    def __call__(self, examples: Sequence[Example], pooling: str) -> torch.Tensor:
+        """Give ``(rows, layers, dim)`` float32, on the device; the work may still be under way."""
+        pack = Pack([example.keep for example in examples], self.device)
+        for attention in self.attentions:
+            attention.pack = pack
+        hidden = self._frames(examples, pack) if self.speech else self._tokens(examples, pack)
+        pooled = []
+        for block in self.blocks:
+            pooled.append(pack.pool(hidden[0], pooling))
+            made = block(hidden, attention_mask=None)
+            hidden = made[0] if isinstance(made, tuple) else made
+        if self.speech and self._norm_last:
+            hidden = self.model.encoder.layer_norm(hidden)
+        pooled.append(pack.pool(hidden[0], pooling))
+        return torch.stack(pooled, dim=1)
+
+    def undo(self) -> None:
+        """Put the model's own attention back."""
+        for holder, leaf, module in self._replaced:
+            setattr(holder, leaf, module)
+
+    @property
+    def _norm_last(self) -> bool:
+        return bool(getattr(self.model.config, "do_stable_layer_norm", False))
+
+    def _frames(self, examples: Sequence[Example], pack: Pack) -> torch.Tensor:
+        clips = [example.tensors["input_values"] for example in examples]
+        waves = Waves(clips, self.convolutions.stride, self.device)
+        if self.normalise:
+            waves.normalise()
+        made = self.model.feature_projection(self.convolutions(waves))
+        hidden = made[0] if isinstance(made, tuple) else made
+        hidden = hidden + self.positions(hidden, pack)
+        return (hidden if self._norm_last else self.model.encoder.layer_norm(hidden))[None]
+
+    def _tokens(self, examples: Sequence[Example], pack: Pack) -> torch.Tensor:
+        embeddings = self.model.embeddings
+        ids = [example.tensors["input_ids"] for example in examples]
+        inputs = {"input_ids": torch.cat(ids), "position_ids": torch.cat(self._places(ids))}
+        if "token_type_ids" in inspect.signature(embeddings.forward).parameters:
+            kinds = [example.tensors.get("token_type_ids") for example in examples]
+            inputs["token_type_ids"] = torch.cat(
+                [torch.zeros_like(a) if b is None else b for a, b in zip(ids, kinds, strict=True)]
+            )
+        moved = {name: one[None].to(self.device) for name, one in inputs.items()}
+        return embeddings(**moved)
+
+    def _places(self, ids: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Number the tokens of each text, as the model does for one alone."""
+        embeddings = self.model.embeddings
+        count = getattr(embeddings, "create_position_ids_from_input_ids", None)
+        if count is None:
+            return [torch.arange(len(one)) for one in ids]
+        return [count(one[None], embeddings.padding_idx)[0] for one in ids]
+
+
+class PaddedConformer:
+    """Run Wav2Vec2-BERT on padded batches, with filter banks made on its device.
+
+    Parameters
+    ----------
+    model, family, front
+        As for `PackedModel`.
+    taps : TappedLayers
+        Of the model.
+    """
+
+    padded = True
+
+    def __init__(self, model: Any, family: Family, front: Any, taps: TappedLayers) -> None:
+        parameter = next(model.parameters())
+        self.device, self.kind = str(parameter.device), parameter.dtype
+        self.front, self.taps = front, taps
+        if front.extractor.stride != 2:
+            raise LookupError(f"a stride of {front.extractor.stride}")
+        self.banks = FilterBanks(front.extractor, self.device)
+        self._replaced = replace_conformer(model.get_submodule(family.layers))
+
+    def prepare(self, item: Any) -> Example:
+        """Make the input of one clip: its samples."""
+        return self.front.prepare(item, raw=True)
+
+    def __call__(self, examples: Sequence[Example], pooling: str) -> torch.Tensor:
+        """Give ``(rows, layers, dim)`` float32, on the device; the work may still be under way."""
+        inputs, keep = collate(self.banks(examples), {}, None)
+        inputs["input_features"] = inputs["input_features"].to(self.kind)
+        inputs["attention_mask"] = inputs["attention_mask"].to(self.device)
+        starts = torch.arange(len(keep)) * keep.shape[1]
+        ends = (starts + keep.sum(1)).to(self.device)
+        starts, keep = starts.to(self.device), keep.to(self.device)
+
+        def pool(states: torch.Tensor) -> torch.Tensor:
+            if pooling == "mean":
+                return segment_means(states.flatten(0, 1), starts, ends)
+            return masked_pool(states, keep, pooling)
+
+        return torch.stack(self.taps.run(inputs, pool), dim=1)
+
+    def undo(self) -> None:
+        """Put the model's own modules back."""
+        for holder, leaf, module in self._replaced:
+            setattr(holder, leaf, module)

@@ -1,0 +1,1 @@
+"""Audio formats: recognised by their first bytes, read, and checked for missing sound."""

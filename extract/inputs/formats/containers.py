@@ -1,0 +1,374 @@
+"""Compare what a file's header promises with what the file holds, before a decoder looks at it.
+
+Decoders forgive where we must not: libsndfile reads a truncated WAV as a shorter one, stops where
+a header says less than follows, and FFmpeg drops damaged Ogg pages. `inspect` reads the structure
+(chunks, pages, the number in the last FLAC frame), decodes nothing, and takes a time that is linear
+in the size of the file.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from ...errors import Unusable
+from . import films
+from .flac import flac_samples
+from .mpeg import promised_seconds
+from .ogg import check_pages
+from .signatures import TRAILERS, Format, identify
+
+__all__ = ["FRAMES_PER_BYTE", "PLAUSIBLE_RATES", "Container", "inspect"]
+
+#: Sampling rates outside of this are a broken header, in Hz.
+PLAUSIBLE_RATES = (1000, 768_000)
+
+#: Digital silence in FLAC stays below.
+FRAMES_PER_BYTE = 4096
+
+_MOST_CHUNKS = 10_000
+_MPEG = (0x50, 0x55)  # codecs of WAV
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A file of a known format, and how its header compares with its content.
+
+    Attributes
+    ----------
+    format : Format
+    data : bytes
+        What to decode, with the sizes in a wrong header corrected.
+    flags : tuple of str
+        ``size_unknown``, ``longer_than_header``, ``unfinished``.
+    lost : float
+        Share of the samples that the header promises and the file does not hold, or that damaged
+        pages hold; 0 to 1.
+    promised : float or None
+        Seconds that a header promises, where the decoder does not know them.
+    uncertain : bool
+        FFmpeg has to decode it: the length in a FLAC header is not that of its frames, or a WAV
+        file holds MP3, whose length libsndfile overstates.
+    """
+
+    format: Format
+    data: bytes
+    flags: tuple[str, ...] = ()
+    lost: float = 0.0
+    promised: float | None = None
+    uncertain: bool = False
+
+
+def inspect(data: bytes) -> Container:
+    """Identify a file and compare its header with its content.
+
+    Parameters
+    ----------
+    data : bytes
+        A whole file.
+
+    Returns
+    -------
+    Container
+
+    Raises
+    ------
+    Unusable
+        ``empty``, ``not_audio``, ``decode_error`` or ``implausible_header``.
+
+    Examples
+    --------
+    >>> inspect(b"dear diary")
+    Traceback (most recent call last):
+    ...
+    affekt.extract.errors.Unusable: a text file, begins with 'dear diary'
+    """
+    format = identify(data)
+    if format.begin and (format.name != "mp3" or data[0] == 0):
+        data = data[format.begin :]
+        format = replace(format, begin=0)
+    check = _CHECKS.get(format.name)
+    return check(format, data) if check else Container(format, data)
+
+
+# Formats of chunks: (name, begin, size) until the file ends
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    first: int  # offset of the first chunk
+    head: str  # struct of name and size
+    wanted: bytes  # the chunk of samples
+    before: int = 0  # bytes in it before the samples
+    align: int = 2
+    inclusive: int = 0  # bytes of the head that the size counts too
+
+
+_RIFF = _Layout(12, "<4sI", b"data")
+_RIFX = _Layout(12, ">4sI", b"data")
+_AIFF = _Layout(12, ">4sI", b"SSND", before=8)
+_W64 = _Layout(
+    40, "<16sQ", b"data\xf3\xac\xd3\x11\x8c\xd1\0\xc0O\x8e\xdb\x8a", align=8, inclusive=24
+)
+_CAF = _Layout(8, ">4sq", b"data", before=4, align=1)
+
+
+def _chunks(data: bytes, layout: _Layout, position: int) -> Iterator[tuple[bytes, int, int]]:
+    head = struct.calcsize(layout.head)
+    for _ in range(_MOST_CHUNKS):
+        if position + head > len(data):
+            return
+        name, size = struct.unpack_from(layout.head, data, position)
+        size -= layout.inclusive
+        yield name, position + head, size
+        if size < 0:
+            return
+        position += head + size + -size % layout.align
+
+
+def _samples(
+    format: Format, data: bytes, layout: _Layout, begin: int, size: int, *, field: tuple[str, int]
+) -> Container:
+    """Compare the size of the samples with what follows; `field` is (struct, offset) of it."""
+    there = len(data) - begin
+    kind = field[0]
+    if _streamed(size, kind) or (
+        size <= layout.before and there > layout.before and _is_sound(data, layout, begin)
+    ):
+        return Container(format, _patched(data, field, there + layout.inclusive), ("size_unknown",))
+    if size > there:
+        held = max(there - layout.before, 0)
+        data = _patched(data, field, there + layout.inclusive)
+        return Container(format, data, lost=1 - held / (size - layout.before))
+    end = begin + size + -size % layout.align
+    if size > layout.before and _is_sound(data, layout, end):
+        data = _patched(data, field, there + layout.inclusive)
+        return Container(format, data, ("longer_than_header",))
+    return Container(format, data)
+
+
+def _streamed(size: int, kind: str) -> bool:
+    """Whether a size says "until the end": as large as the number can be, or nearly so."""
+    if kind[-1] in "qQ":
+        return size == -1 or size >= 2**62
+    return 0x7FFFF000 <= size <= 0xFFFFFFFF
+
+
+def _patched(data: bytes, field: tuple[str, int], value: int) -> bytes:
+    kind, offset = field
+    patched = bytearray(data)
+    struct.pack_into(kind, patched, offset, min(value, 0xFFFFFFFF) if kind[-1] == "I" else value)
+    return bytes(patched)
+
+
+def _is_sound(data: bytes, layout: _Layout | None, position: int) -> bool:
+    """Whether bytes behind the samples are samples too: no chunks, no tag, no zeros."""
+    rest = data[position : position + 16]
+    if len(data) - position < 16 or rest.startswith(TRAILERS):
+        return False
+    if layout is not None:
+        end = position
+        for name, begin, size in _chunks(data, layout, position):
+            if not re.fullmatch(rb"[ -~]{4}", name[:4]) or size < 0:
+                end = -1
+                break
+            end = begin + size
+        if end >= 0 and len(data) - 8 <= end <= len(data) + layout.align:
+            return False
+    return any(data[at : at + 65_536].strip(b"\0") for at in range(position, len(data), 65_536))
+
+
+def _wav(format: Format, data: bytes) -> Container:
+    if data[:4] == b"BW64":  # RF64 by another name, which libsndfile does not know
+        data = b"RF64" + data[4:]
+    layout = _RIFX if data[:4] == b"RIFX" else _RIFF
+    order = layout.head[0]
+    large = kind = 0
+    for name, begin, size in _chunks(data, layout, layout.first):
+        if name == b"ds64" and begin + 16 <= len(data):
+            large = begin + 8
+        elif name == b"fmt " and begin + 8 <= len(data):
+            kind, _, rate = struct.unpack_from(order + "HHI", data, begin)
+            _check_rate(rate)
+        elif name == b"data":
+            field = (order + "I", begin - 4)
+            if large and size == 0xFFFFFFFF:
+                field, size = ("<Q", large), struct.unpack_from("<Q", data, large)[0]
+            found = _samples(format, data, layout, begin, size, field=field)
+            return replace(found, uncertain=kind in _MPEG)
+    raise Unusable("empty", "a WAV header without a data chunk")
+
+
+def _chunked(format: Format, data: bytes) -> Container:
+    """AIFF, Wave64, CAF: one chunk of samples, its size in front of it."""
+    layout = {"aiff": _AIFF, "w64": _W64, "caf": _CAF}[format.name]
+    kind = layout.head[0] + layout.head[-1]
+    found = promised = None
+    rate = 0.0
+    for name, begin, size in _chunks(data, layout, layout.first):
+        if layout is _CAF and name in (b"desc", b"pakt") and begin + 16 <= len(data):
+            if name == b"desc":
+                rate = struct.unpack_from(">d", data, begin)[0]
+            else:  # packets are longer than the sound in them
+                promised = struct.unpack_from(">q", data, begin + 8)[0]
+        elif name == layout.wanted and found is None:
+            field = (kind, begin - struct.calcsize(kind))
+            found = _samples(format, data, layout, begin, size, field=field)
+            if layout is not _CAF:
+                return found
+    if found is not None:
+        return replace(found, promised=promised / rate if promised and rate > 0 else None)
+    raise Unusable("empty", f"{format.title}: a header without samples")
+
+
+def _au(format: Format, data: bytes) -> Container:
+    if len(data) < 24:
+        raise Unusable("empty", "an AU header cut short")
+    order = ">" if data[:4] == b".snd" else "<"
+    begin, size, _, rate = struct.unpack_from(order + "4I", data, 4)
+    _check_rate(rate)
+    there = max(len(data) - begin, 0)
+    if _streamed(size, "I"):
+        data = _patched(data, (order + "I", 8), 0xFFFFFFFF)
+        return Container(format, data, ("size_unknown",))
+    if size > there:
+        return Container(format, _patched(data, (order + "I", 8), there), lost=1 - there / size)
+    if size < there and _is_sound(data, None, begin + size):
+        data = _patched(data, (order + "I", 8), there)
+        return Container(format, data, ("longer_than_header",))
+    return Container(format, data)
+
+
+_ONE_BYTE = ("ulaw", "mulaw", "alaw")  # whatever sample_n_bytes says: libsndfile writes 2
+
+
+def _nist(format: Format, data: bytes) -> Container:
+    """Read a SPHERE header: lines of ``name -type value``; its second line is its own length."""
+    header = data[:16384].decode("latin-1")
+    size = re.match(r"NIST_1A\s+(\d{1,6})\s", header)
+    if not size or "end_head" not in header:
+        raise Unusable("decode_error", "a NIST SPHERE header without its end")
+    begin, end = int(size[1]), header.index("end_head")
+    if end > begin:
+        reason = f"a NIST SPHERE header of {end} bytes that claims to have {begin}"
+        raise Unusable("implausible_header", reason)
+    header = header[:end]
+    coding = re.search(r"^sample_coding -s\d+ (\S+)", header, re.MULTILINE)
+    if coding and "," in coding[1]:
+        way = coding[1].split(",", 1)[1]
+        raise Unusable(
+            "not_audio", f"NIST SPHERE compressed with {way[:40]}: sph2pipe -f wav FILE FILE.wav"
+        )
+    fields = {
+        name: int(value)
+        for name, value in re.findall(r"^(\w+) -i (\d{1,15})\s*$", header, re.MULTILINE)
+    }
+    if long := re.search(r"^(\w+) -i \d{16}", header, re.MULTILINE):
+        raise Unusable("implausible_header", f"{long[1]} is a number of more than 15 digits")
+    coded = coding is not None and coding[1].lower().replace("-", "") in _ONE_BYTE
+    width = (1 if coded else fields.get("sample_n_bytes", 2)) * fields.get("channel_count", 1)
+    if not 0 < width <= 1024:
+        raise Unusable("implausible_header", f"{width} bytes for each sample")
+    claimed = fields.get("sample_count", 0) * width
+    there = max(len(data) - begin, 0)
+    if claimed > there:
+        return Container(
+            format, _nist_patched(data, begin, there // width), lost=1 - there / claimed
+        )
+    if claimed and _is_sound(data, None, begin + claimed):
+        data = _nist_patched(data, begin, there // width)
+        return Container(format, data, ("longer_than_header",))
+    return Container(format, data)
+
+
+def _nist_patched(data: bytes, begin: int, count: int) -> bytes:
+    line = b"sample_count -i %d" % count
+    header = re.sub(rb"(?m)^sample_count -i \d+", line, data[:begin], count=1)
+    return header.rstrip(b" \n\0")[: begin - 1].ljust(begin - 1) + b"\n" + data[begin:]
+
+
+def _voc(format: Format, data: bytes) -> Container:
+    """Read the blocks of a VOC file: kind, three bytes of size; kind 0 ends it."""
+    position = int.from_bytes(data[20:22], "little")
+    for _ in range(_MOST_CHUNKS):
+        if position >= len(data) or data[position] == 0:
+            break
+        size = int.from_bytes(data[position + 1 : position + 4], "little")
+        position += 4 + size
+    over = position - len(data)
+    return Container(format, data, lost=over / position if over > 0 else 0.0)
+
+
+def _check_rate(rate: int) -> None:
+    low, high = PLAUSIBLE_RATES
+    if not low <= rate <= high:
+        raise Unusable("implausible_header", f"a sampling rate of {rate} Hz")
+
+
+# FLAC: its last frame says how many samples there are
+
+
+def _flac(format: Format, data: bytes) -> Container:
+    if len(data) < 42:
+        raise Unusable("decode_error", "a FLAC header cut short")
+    total = int.from_bytes(data[21:26], "big") & 0xFFFFFFFFF
+    if total > FRAMES_PER_BYTE * len(data):
+        reason = f"{total} frames claimed by a file of {len(data)} bytes"
+        raise Unusable("implausible_header", reason)
+    flags = () if total else ("size_unknown",)
+    found = flac_samples(data) if total else -1
+    return Container(format, data, flags, uncertain=found != total)
+
+
+# Formats that FFmpeg reads: what their headers promise
+
+
+def _ogg(format: Format, data: bytes) -> Container:
+    pages = check_pages(data)
+    flags = ("unfinished",) * (not pages.ended) + ("gaps",) * pages.late
+    return Container(format, data, flags, lost=pages.lost)
+
+
+def _film(
+    check: Callable[[Format, bytes], tuple[str, ...]],
+) -> Callable[[Format, bytes], Container]:
+    return lambda format, data: Container(format, data, check(format, data))
+
+
+_ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+
+
+def _asf(format: Format, data: bytes) -> Container:
+    at = data.find(_ASF_PROPERTIES, 0, 65_536)
+    promised = None
+    if at >= 0 and at + 92 <= len(data):
+        played, preroll, flags = struct.unpack_from("<Q8xQI", data, at + 64)
+        if not flags & 1:  # a broadcast, written as a stream, does not know
+            promised = max(played / 1e7 - preroll / 1e3, 0.0) or None
+    return Container(format, data, promised=promised)
+
+
+def _mp3(format: Format, data: bytes) -> Container:
+    return Container(format, data, promised=promised_seconds(data, format.begin))
+
+
+_CHECKS: dict[str, Callable[[Format, bytes], Container]] = {
+    "wav": _wav,
+    "aiff": _chunked,
+    "w64": _chunked,
+    "caf": _chunked,
+    "au": _au,
+    "nist": _nist,
+    "voc": _voc,
+    "flac": _flac,
+    "ogg": _ogg,
+    "mp3": _mp3,
+    "asf": _asf,
+    "mov": _film(films.check_mov),
+    "matroska": _film(films.check_matroska),
+    "avi": _film(films.check_avi),
+    "flv": _film(films.check_flv),
+    "mpeg": _film(films.check_program_stream),
+}

@@ -1,0 +1,229 @@
+"""Files that were joined end to end: where each begins, and all of them read one after the other.
+
+``cat a.mp3 b.mp3``, a chained Ogg, a radio stream that was saved: each part has a header, a delay
+and a length of its own, so each is decoded as the file that it was.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+
+from ...errors import Unusable
+from .mpeg import mpeg_frame
+from .signatures import Format
+
+__all__ = ["JoinedReader", "split"]
+
+_MOST = 256  # parts; what follows belongs to the last one
+_FLAC = re.compile(rb"fLaC[\x00\x80]\0\0\x22")
+_OGG = re.compile(rb"OggS\0[\x02\x03\x06\x07]\0{8}")  # the first page of a stream
+_MP3 = re.compile(
+    rb"ID3[\x02-\x04]\0.[\x00-\x7f]{4}"
+    rb"|\xff[\xe2-\xff](?:.{11}|.{19}|.{34})(?:Xing|Info)",
+    re.DOTALL,
+)
+
+
+def split(format: Format, data: bytes) -> list[bytes]:
+    """Return the files of which one consists; a single one for nearly every file.
+
+    Parameters
+    ----------
+    format : Format
+        As `identify` found it.
+    data : bytes
+        The whole file.
+
+    Examples
+    --------
+    >>> split(Format("flac", "FLAC", "flac"), b"fLaC....")
+    [b'fLaC....']
+    """
+    find = _STARTS.get(format.name)
+    starts: list[int] = []
+    if find is not None:
+        for start in find(data, format.begin):
+            starts.append(start)
+            if len(starts) == _MOST - 1:
+                break
+    if not starts:
+        return [data]
+    return [data[a:b] for a, b in zip([0, *starts], [*starts, len(data)], strict=True)]
+
+
+def _flac(data: bytes, begin: int) -> Iterator[int]:
+    return (found.start() for found in _FLAC.finditer(data, begin + 1))
+
+
+def _ogg(data: bytes, begin: int) -> Iterator[int]:
+    """First pages of streams, but those that follow each other: streams side by side."""
+    behind = begin
+    for found in _OGG.finditer(data, begin):
+        at = found.start()
+        table = data[at + 27 : at + 27 + data[at + 26]] if at + 27 <= len(data) else b""
+        if at != behind:
+            yield at
+        behind = at + 27 + len(table) + sum(table)
+
+
+def _mp3(data: bytes, begin: int) -> Iterator[int]:
+    """Tags that a frame follows, and frames with a Xing header."""
+    least = begin + 1
+    for found in _MP3.finditer(data, begin + 1):
+        at = found.start()
+        if at < least:
+            continue
+        if data[at] == 0xFF:
+            if mpeg_frame(data, at)[0]:
+                yield at
+            continue
+        end = _behind_tags(data, at)
+        if mpeg_frame(data, end)[0]:
+            yield at
+            least = end + 1
+
+
+def _behind_tags(data: bytes, at: int) -> int:
+    while data[at : at + 3] == b"ID3" and at + 10 < len(data):
+        a, b, c, d = data[at + 6 : at + 10]
+        at += 10 + (a << 21 | b << 14 | c << 7 | d)
+    return at
+
+
+def _wav(data: bytes, begin: int) -> Iterator[int]:
+    """A whole file behind the chunks of another."""
+    at = begin
+    while (
+        at + 12 <= len(data) and data[at : at + 4] == b"RIFF" and data[at + 8 : at + 12] == b"WAVE"
+    ):
+        if at > begin:
+            yield at
+        at += 8 + struct.unpack_from("<I", data, at + 4)[0]
+
+
+_STARTS: dict[str, Callable[[bytes, int], Iterator[int]]] = {
+    "flac": _flac,
+    "ogg": _ogg,
+    "mp3": _mp3,
+    "wav": _wav,
+}
+
+
+class JoinedReader:
+    """Reads parts one after the other, as a reader of one file does.
+
+    Parameters
+    ----------
+    parts : sequence of bytes
+        As `split` returns them.
+    open_part : callable
+        Returns a `SndfileReader` or an `FFmpegReader`.
+
+    Attributes
+    ----------
+    rate : int
+        In Hz.
+    total : None
+        Known at the end only.
+
+    Raises
+    ------
+    Unusable
+        As the readers do, or parts of different rates.
+    """
+
+    total = None
+
+    def __init__(self, parts: Sequence[bytes], open_part: Callable[[bytes], Any]) -> None:
+        self._left = list(parts)
+        self._open = open_part
+        self._stack = ExitStack()
+        self._read: list[Any] = []
+        self._unread = 0.0  # seconds in parts that cannot be opened, as far as one knows
+        self._size = 0  # bytes of the parts that were
+        self._advance()
+        self.rate: int = self._read[0].rate
+
+    def __enter__(self) -> JoinedReader:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stack.close()
+
+    @property
+    def estimate(self) -> float:
+        """Seconds to expect, if the parts are like the first."""
+        first = self._read[0]
+        known = first.estimate if first.total is None else first.total / first.rate
+        return known * (self._size + sum(map(len, self._left))) / self._size
+
+    @property
+    def decoded(self) -> int:
+        """Frames so far."""
+        return sum(part.decoded for part in self._read)
+
+    @property
+    def lost(self) -> float:
+        """Seconds that were found to be missing so far."""
+        return sum(part.lost for part in self._read) + self._unread
+
+    @property
+    def cause(self) -> str:
+        """Reason code for sound that is missing."""
+        return next((part.cause for part in self._read if part.lost > 0), "truncated")
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """Remarks on all parts so far."""
+        notes = [note for part in self._read for note in part.flags]
+        return tuple(dict.fromkeys([*notes, "joined"]))
+
+    @property
+    def ended(self) -> bool:
+        """Everything was read."""
+        return not self._left and self._read[-1].ended
+
+    def blocks(self, first: int, wanted: int | None) -> Iterator[np.ndarray]:
+        """Yield ``(frames, channels)`` float32, up to `wanted` frames from `first` on."""
+        position, last = 0, None if wanted is None else first + wanted
+        while last is None or position < last:
+            part = self._read[-1]
+            for block in part.blocks(0, None if last is None else last - position):
+                kept = block[max(first - position, 0) :]
+                position += len(block)
+                if len(kept):
+                    yield kept
+            if not self._left or (last is not None and position >= last):
+                return
+            self._advance()
+
+    def _advance(self) -> None:
+        """Go to the next part that can be opened."""
+        self._stack.close()  # what was counted of the part before stays
+        while self._left:
+            part = self._left.pop(0)
+            try:
+                reader = self._open(part)
+            except Unusable as error:
+                if not self._read:
+                    raise
+                if error.code != "empty":
+                    self._unread += self.decoded / self.rate * len(part) / self._size
+                continue
+            self._size += len(part)
+            self._stack.callback(reader.__exit__, None, None, None)
+            if self._read and reader.rate != self.rate:
+                raise Unusable(
+                    "decode_error",
+                    f"several files in one: the sampling rate changes from {self.rate} to"
+                    f" {reader.rate} after {self.decoded / self.rate:.1f} s; ffmpeg -i FILE"
+                    " FILE.wav makes them one",
+                )
+            self._read.append(reader)
+            return

@@ -1,0 +1,1 @@
+"""An extraction from plan to committed shards: in one process, several, or on Ray."""

@@ -1,0 +1,46 @@
+"""What computed a shard: library versions and hardware. Kept beside the rows, never in the key."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ..encoder import Encoder
+
+__all__ = ["provenance"]
+
+_PACKAGES = ("affekt", "numpy", "soundfile", "av", "soxr", "torch", "transformers", "tokenizers")
+
+
+def provenance(encoder: Encoder) -> dict[str, Any]:
+    """Name versions, processor and device.
+
+    Examples
+    --------
+    >>> from affekt.extract import Encoder
+    >>> sorted(provenance(Encoder("ngram")))[:3]
+    ['affekt', 'av', 'device']
+    """
+    told = {name: _version(name) for name in _PACKAGES}
+    told |= {"python": platform.python_version(), "machine": platform.machine()}
+    told["device"] = _device(str(getattr(encoder.backend, "device", "cpu")))
+    more = getattr(encoder.backend, "provenance", None)
+    if more is not None:
+        told |= more()
+    return {name: value for name, value in told.items() if value}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _device(device: str) -> str:
+    torch = sys.modules.get("torch")
+    if device.startswith("cuda") and torch is not None and torch.cuda.is_available():
+        return torch.cuda.get_device_name(device)
+    return device

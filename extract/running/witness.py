@@ -1,0 +1,71 @@
+"""Stored rows as witnesses: what a space without its canary can still be compared with.
+
+The canary may have been damaged and set aside. A new one would agree with whatever the encoder
+computes today; so a few clips whose rows are stored are embedded again, and have to agree first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing
+
+import numpy as np
+
+from ...cache.errors import CanaryError
+from ...cache.identity.digests import row_key
+from ...cache.manifest import Manifest
+from ...cache.rows.canary import compare_canary
+from ...cache.space import Space
+from ..encoder import Encoder
+from ..errors import Unusable
+from .feed import feed
+
+__all__ = ["check_witnesses"]
+
+WITNESSES = 3
+ASKED = 32  # clips to try: files may have gone since
+
+
+def check_witnesses(
+    clips: Manifest, positions: Sequence[int], encoder: Encoder, space: Space
+) -> None:
+    """Embed a few stored clips again, and compare them with their rows.
+
+    Parameters
+    ----------
+    clips : Manifest
+    positions : sequence of int
+        Clips to try, those first whose rows should be stored.
+    encoder : Encoder
+    space : Space
+        Has rows, and no canary.
+
+    Raises
+    ------
+    CanaryError
+        The encoder computes differently, or no stored clip could be embedded again.
+    """
+
+    def key(digest: str) -> str:
+        return row_key(space.key, space.modality, digest)
+
+    def is_stored(digest: str) -> bool:
+        return bool(space.stored([key(digest)])[0])
+
+    keys, today = [], []
+    with closing(feed(clips, positions[:ASKED], encoder, is_stored)) as ready:
+        for row in ready:
+            if row.content is None or row.digest is None or len(keys) == WITNESSES:
+                continue
+            [answer] = encoder.embed([row.content])
+            if not isinstance(answer, Unusable):
+                keys.append(key(row.digest))
+                today.append(answer.values)
+    if not today:
+        raise CanaryError(
+            f"{space.name} has {len(space)} rows and no canary (was it damaged?), and no clip of"
+            " this manifest is among its rows: nothing tells whether the encoder still computes the"
+            " same. Extract a manifest that has some of its clips, or extract into a new cache"
+        )
+    stored, _ = space.read(keys, range(space.n_layers))
+    compare_canary(stored, np.stack(today), space.spec)

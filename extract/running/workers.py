@@ -1,0 +1,208 @@
+"""Several processes on one machine, each with an encoder of its own, into the same cache.
+
+They commit immutable shards independently; nothing has to be merged. A worker is
+``python -m`` this module: it reads its job from stdin and reports on stdout, one JSON value a line.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import numpy as np
+
+from ...cache.commands.signals import ending
+from ...cache.errors import AffektError, InputError
+from ...cache.manifest import Manifest
+from ..encoder import Encoder
+from ..inputs.isolated_decoder import module_paths
+from .embedding import Report
+from .extraction import Extraction
+from .jobs import add, make_jobs, reraise, run_job
+
+__all__ = ["count_workers", "embed_in_workers"]
+
+_WORTH = 150  # clips that make a process of `spectral` worth its start
+_MANY = 30_000  # clips that make more processes on one GPU worth the 20 s of their start
+_MOST = 4  # of them
+_GPU_MEMORY = 16 << 30  # that each of them should find free
+_GRACE = 30.0  # seconds for a worker to store what it has
+
+
+def count_workers(encoder: Encoder, misses: int, engine: str, workers: int | None) -> int:
+    """Say how many processes to use.
+
+    Examples
+    --------
+    >>> count_workers(Encoder("ngram"), 10_000, "local", None)
+    1
+    """
+    if engine not in ("local", "ray"):
+        raise InputError(f"engine={engine!r}, expected local or ray")
+    if workers is not None and workers < 1:
+        raise InputError(f"workers={workers}, expected 1 or more")
+    if encoder.arguments is None:
+        if engine == "ray" or (workers or 1) > 1:
+            raise InputError("an encoder made with Encoder.of works in this process only")
+        return 1
+    if workers is None:
+        workers = _default(encoder, misses)
+    return min(workers, max(misses, 1))
+
+
+def embed_in_workers(
+    clips: Manifest,
+    positions: np.ndarray,
+    encoder: Encoder,
+    done: Extraction,
+    report: Report,
+    count: int,
+) -> None:
+    """Deal the clips out, start workers, and add up what they tell."""
+    told: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
+    children = [
+        _start(job, n, told)
+        for n, job in enumerate(make_jobs(clips, positions, encoder, done, count))
+    ]
+    errors: list[AffektError] = []
+    try:
+        running = len(children)
+        while running:
+            number, line = told.get()
+            if "clips" in line:
+                report(line["clips"], line["seconds"])
+            elif "done" in line:
+                add(done, line["done"])
+            elif "error" in line:
+                errors.append(reraise(line["error"]))
+            else:
+                running -= 1
+                if line["ended"] and not errors:
+                    errors.append(_died(number, line["ended"]))
+    finally:
+        _end(children)
+    if errors:
+        raise errors[0]
+
+
+def _default(encoder: Encoder, misses: int) -> int:
+    if encoder.name == "spectral":
+        return max(1, min(_processors(), misses // _WORTH))
+    if str(getattr(encoder.backend, "device", "cpu")) == "cuda":
+        import torch
+
+        gpus = torch.cuda.device_count()
+        if misses >= _MANY and encoder.modality == "audio":
+            return gpus * _side_by_side()
+        return max(1, min(gpus, misses // _WORTH))
+    return 1
+
+
+def _side_by_side() -> int:
+    """How many processes keep one GPU busy: reading and decoding would be slower than it is."""
+    import torch
+
+    free, _ = torch.cuda.mem_get_info()
+    each = _processors() // (4 * torch.cuda.device_count())
+    return max(1, min(_MOST, each, int(free // _GPU_MEMORY)))
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _start(
+    job: dict[str, Any], number: int, told: queue.Queue[tuple[int, dict[str, Any]]]
+) -> subprocess.Popen[str]:
+    child = subprocess.Popen(
+        [sys.executable, "-P", "-m", __name__],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        encoding="utf-8",
+        env={**_threads(job["threads"]), **os.environ, "PYTHONPATH": module_paths()},
+        start_new_session=True,  # Ctrl-C is for us; we pass it on
+    )
+    threading.Thread(target=_listen, args=(child, job, number, told), daemon=True).start()
+    return child
+
+
+def _threads(number: int) -> dict[str, str]:
+    """Settings that keep workers from fighting for processors, unless the user has set them."""
+    return {"OMP_NUM_THREADS": str(number), "TOKENIZERS_PARALLELISM": "false"}
+
+
+def _listen(
+    child: subprocess.Popen[str],
+    job: dict[str, Any],
+    number: int,
+    told: queue.Queue[tuple[int, dict[str, Any]]],
+) -> None:
+    """Hand a worker its job and pass on what it says; the last line is how it ended."""
+    try:
+        if child.stdin is None or child.stdout is None:
+            raise RuntimeError("a worker without pipes")
+        with child.stdout:
+            with child.stdin:
+                json.dump(job, child.stdin)
+            for line in child.stdout:
+                told.put((number, json.loads(line)))
+    except (BrokenPipeError, ValueError):  # it died in the middle of a line
+        pass
+    finally:
+        told.put((number, {"ended": child.wait()}))
+
+
+def _end(children: list[subprocess.Popen[str]]) -> None:
+    """Let workers that still run store what they have."""
+    running = [child for child in children if child.poll() is None]
+    for child in running:
+        child.terminate()
+    for child in running:
+        try:
+            child.wait(_GRACE)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+
+def _died(number: int, status: int) -> AffektError:
+    return AffektError(
+        f"worker {number + 1} ended with {status}; what it had stored is kept."
+        " Run the same command again to go on"
+    )
+
+
+@ending()
+def _serve() -> int:
+    """Be a worker."""
+    answers = sys.stdout
+    sys.stdout = sys.stderr  # whatever a library prints must not get between our lines
+
+    def tell(**line: Any) -> None:
+        answers.write(json.dumps(line) + "\n")
+        answers.flush()
+
+    try:
+        job = json.load(sys.stdin)
+        tell(done=run_job(job, lambda clips, seconds: tell(clips=clips, seconds=seconds)))
+    except BrokenPipeError:  # nobody listens any more: the run was killed
+        os.dup2(os.open(os.devnull, os.O_WRONLY), answers.fileno())
+        return 1
+    except AffektError as error:
+        told = {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
+        tell(error={**told, "layers": getattr(error, "layers", [])})
+    except OSError as error:
+        tell(error={"kind": type(error).__name__, "message": str(error), "exit_code": 1})
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_serve())

@@ -1,0 +1,1 @@
+"""`affekt transcribe`: speech recognisers, and the transcripts that they write."""

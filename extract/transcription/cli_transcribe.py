@@ -1,0 +1,127 @@
+"""The command `affekt transcribe`."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from ...cache.commands.outputs import check_output, recordings
+from ...cache.files.marker import check_cache_folder
+from ...cache.manifest.options import ROOT, read_clips
+from ..encoders.hardware.device import DEVICE
+
+__all__ = ["transcribe"]
+
+#: what is said of answers that nobody can have spoken
+ODD = {
+    "garbled": "which hold control characters or bytes that are no text",
+    "repeats": "which repeat one phrase over and over",
+}
+
+
+@click.command()
+@click.argument("manifest", type=click.Path(path_type=Path))
+@click.option(
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Manifest to write (.csv, .tsv, .jsonl), with the text filled in.",
+)
+@click.option(
+    "--cache",
+    type=click.Path(path_type=Path),
+    help="Folder where answers are kept  [default: NAME.cache beside MANIFEST]",
+)
+@click.option("--model", help="Folder or Hub id of a Whisper.", show_default="large-v3-turbo")
+@click.option("--revision", help="Commit, tag or branch on the Hub; recorded as a commit.")
+@click.option(
+    "--language",
+    help="ISO 639-3 code for all clips; 'column' takes the manifest's; otherwise detected.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["transformers", "faster-whisper"]),
+    default="transformers",
+    show_default=True,
+)
+@DEVICE
+@click.option("--dtype", default="float32", show_default=True)
+@click.option(
+    "--damage",
+    type=click.Choice(["refuse", "accept"]),
+    default="refuse",
+    show_default=True,
+    help="What happens to audio of which more than 50 ms and 1 % are missing or unreadable.",
+)
+@click.option("--overwrite", is_flag=True, help="Transcribe clips that have a text as well.")
+@ROOT
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+def transcribe(
+    manifest: Path,
+    output: Path,
+    cache: Path | None,
+    model: str | None,
+    revision: str | None,
+    language: str | None,
+    engine: str,
+    device: str,
+    dtype: str,
+    damage: str,
+    overwrite: bool,
+    root: Path | None,
+    as_json: bool,
+) -> int:
+    """Write down what is said in the clips of MANIFEST that have no text.
+
+    Each content is heard once; answers are kept by audio, model, commit and language, so a second
+    call is free. The columns text_source, asr, asr_language and asr_reason say where each text is
+    from and why one is blank. Exit code 3: some clips could not be read.
+    """
+    from ..running.progress import Progress
+    from .transcribe import DEFAULT_MODEL, Transcriber, transcribe as fill_in
+
+    folder = manifest.with_suffix(".cache") if cache is None else cache
+    check_output("-o", output, [manifest], _is_transcribed)
+    check_cache_folder(folder)
+    clips = read_clips(manifest, root)
+    check_output("-o", output, recordings(clips), _is_transcribed)
+    if output.suffix not in (".csv", ".tsv", ".jsonl"):
+        raise click.BadParameter(f"{output}: expected .csv, .tsv or .jsonl", param_hint="-o")
+    per_language = language == "column"
+    ear = Transcriber(
+        model or DEFAULT_MODEL,
+        language=None if per_language else language,
+        revision=revision,
+        engine=engine,
+        device=device,
+        dtype=dtype,
+        damage=damage,
+    )
+    progress = Progress(len(clips), "transcribe")
+    done = fill_in(
+        *(clips, folder, ear), per_language=per_language, overwrite=overwrite, progress=progress
+    )
+    progress.end()
+    done.clips.moved(output.parent).write(output)
+    for clip, why in done.failed.items():
+        click.echo(f"{clip}: {why}", err=True)
+    reasons = Counter(why for why in done.clips["asr_reason"] if why in ODD)
+    for why, count in sorted(reasons.items()):
+        click.echo(f"{count} answers were left out, {ODD[why]} (asr_reason {why})", err=True)
+    counts = {"clips": len(clips), **done.counts, "output": str(output), "cache": str(folder)}
+    if as_json:
+        click.echo(json.dumps(counts))
+    else:
+        said = ", ".join(f"{count} {what}" for what, count in done.counts.items())
+        click.echo(f"{output}: {len(clips)} clips ({said}); answers kept in {folder}")
+    return 3 if done.failed else 0
+
+
+def _is_transcribed(head: bytes) -> bool:
+    """Whether a file begins as this command writes manifests."""
+    first = head.split(b"\n", 1)[0]
+    return b"text_source" in first and b"asr_reason" in first

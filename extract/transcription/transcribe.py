@@ -1,0 +1,197 @@
+"""Fill in what is said: transcribe the clips of a manifest that have audio and no text.
+
+Each content is heard once: answers are kept in the cache by what was heard and who heard it (model,
+commit, language, rules), and a text that was given is never overwritten unless asked for. The
+manifest that comes back says for each text where it is from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ...cache.errors import InputError
+from ...cache.identity.digests import segment_digest
+from ...cache.manifest import Manifest
+from ..errors import Unusable
+from ..inputs.audio_files import read_clip
+from ..inputs.isolated_decoder import Decoder
+from .languages import whisper_code
+from .recogniser import Heard, oddity
+from .transcriber import DEFAULT_MODEL, SAMPLING_RATE, Transcriber
+
+__all__ = ["DEFAULT_MODEL", "Transcriber", "Transcription", "transcribe"]
+
+CLIPS, SECONDS = 64, 60.0  # a segment is stored after so many clips, or so long
+
+
+@dataclass(frozen=True)
+class Transcription:
+    """What `transcribe` did.
+
+    Attributes
+    ----------
+    clips : Manifest
+        With `text` filled in, and the columns ``text_source`` (``given``, ``asr`` or blank),
+        ``asr`` (who heard it), ``asr_language`` and ``asr_reason`` (why a text is blank).
+    counts : dict of str to int
+        ``given``, ``stored``, ``heard``, ``blank``, ``failed``, ``no_audio``.
+    failed : dict of str to str
+        id -> reason code and message of a clip that could not be read.
+    """
+
+    clips: Manifest
+    counts: Mapping[str, int]
+    failed: Mapping[str, str] = field(default_factory=dict)
+
+
+def transcribe(
+    clips: Manifest,
+    cache: str | os.PathLike[str],
+    transcriber: Transcriber,
+    *,
+    per_language: bool = False,
+    overwrite: bool = False,
+    progress: Callable[[int, float], None] | None = None,
+) -> Transcription:
+    """Fill in the text of the clips that have none.
+
+    Parameters
+    ----------
+    clips : Manifest
+    cache : path
+        Folder of a cache; answers are read from and stored in its ``transcripts/``.
+    transcriber : Transcriber
+    per_language : bool
+        Take each clip's language from the manifest's column instead of the transcriber's.
+    overwrite : bool
+        Transcribe clips that have a text as well; it stays where nothing is heard.
+    progress : callable, optional
+        Called with (clips, seconds of audio) after each clip.
+
+    Returns
+    -------
+    Transcription
+
+    Raises
+    ------
+    InputError
+        `per_language` and a clip without a language, or one that Whisper does not know.
+    """
+    texts, columns = list(clips["text"]), _Columns(len(clips))
+    todo = []
+    for position, (text, path) in enumerate(zip(texts, clips["path"], strict=True)):
+        if text.strip() and not overwrite:
+            columns.set(position, "given", text_source="given")
+        elif not path:
+            columns.set(position, "no_audio", asr_reason="no_audio" if not text else "")
+        else:
+            todo.append(position)
+    failed: dict[str, str] = {}
+    for ear, positions in _by_language(clips, todo, transcriber, per_language):
+        with _Hearing(ear, Path(cache)) as hearing:
+            for position in positions:
+                try:
+                    heard, stored, seconds = hearing.hear(clips, position)
+                except Unusable as error:
+                    failed[clips.ids[position]] = f"{error.code}: {error.message}"
+                    given = "given" if texts[position].strip() else ""
+                    columns.set(position, "failed", text_source=given, asr_reason=error.code)
+                    seconds = 0.0
+                else:
+                    blank = bool(heard.reason) or not heard.text.strip()
+                    given = blank and texts[position].strip()  # stays, also with overwrite
+                    texts[position] = texts[position] if given else heard.text
+                    columns.set(
+                        position,
+                        "blank" if blank else "stored" if stored else "heard",
+                        text_source="given" if given else "" if blank else "asr",
+                        asr=hearing.store.name,
+                        asr_language=heard.language,
+                        asr_reason=heard.reason,
+                    )
+                if progress is not None:
+                    progress(1, seconds)
+    return Transcription(
+        clips.with_columns(text=texts, **columns.values), dict(columns.counts), failed
+    )
+
+
+class _Hearing:
+    """Looks an answer up or makes it, and stores what is new now and then."""
+
+    def __init__(self, ear: Transcriber, cache: Path) -> None:
+        self.ear = ear
+        self.store = ear.store(cache)
+        self.known = self.store.read()
+        self.new: dict[str, Heard] = {}
+        self.since = time.monotonic()
+        self.decoder = Decoder(always=False)
+
+    def __enter__(self) -> _Hearing:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.decoder.close()
+        self.flush()  # also after an error or Ctrl-C: what was heard is kept
+
+    def hear(self, clips: Manifest, position: int) -> tuple[Heard, bool, float]:
+        clip = clips.clip(position)
+        file = read_clip(clips, position)
+        digest = segment_digest(file.digest, clip.start, clip.end)
+        if digest in self.known:
+            return _plausible(self.known[digest]), True, 0.0
+        segments = [(clip.start, clip.end)]
+        [signal] = self.decoder(file.data, segments, SAMPLING_RATE, damage=self.ear.damage)
+        if isinstance(signal, Unusable):
+            raise signal
+        heard = self.ear.hear_signal(signal)
+        self.known[digest] = self.new[digest] = heard
+        if len(self.new) >= CLIPS or time.monotonic() - self.since > SECONDS:
+            self.flush()
+        return _plausible(heard), False, signal.seconds
+
+    def flush(self) -> None:
+        self.store.add(self.new)
+        self.new, self.since = {}, time.monotonic()
+
+
+def _plausible(heard: Heard) -> Heard:
+    """Leave an odd answer out; it is stored as it was heard, for no second hearing is better."""
+    why = heard.reason or oddity(heard.text)
+    return dataclasses.replace(heard, text="", reason=why) if why else heard
+
+
+class _Columns:
+    """The columns that say where a text is from, and how often what happened."""
+
+    def __init__(self, rows: int) -> None:
+        names = ("text_source", "asr", "asr_language", "asr_reason")
+        self.values: dict[str, list[str]] = {name: [""] * rows for name in names}
+        self.counts: Counter[str] = Counter()
+
+    def set(self, position: int, what: str, **values: str) -> None:
+        self.counts[what] += 1
+        for name, value in values.items():
+            self.values[name][position] = value
+
+
+def _by_language(
+    clips: Manifest, positions: Sequence[int], ear: Transcriber, per_language: bool
+) -> Iterator[tuple[Transcriber, list[int]]]:
+    if not per_language:
+        yield ear, list(positions)
+        return
+    groups: dict[str, list[int]] = {}
+    for position in positions:
+        language = clips["language"][position]
+        if not language:
+            raise InputError(f"{clips.place(position)}: no language; fill the column, or name one")
+        groups.setdefault(whisper_code(language), []).append(position)
+    for language, members in groups.items():
+        yield ear.speaking(language), members

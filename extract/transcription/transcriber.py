@@ -1,0 +1,184 @@
+"""A speech recogniser with its rules: what it is, and what it hears in one clip.
+
+The spec says which model (commit and sha256 of its files), language, decoding and rules for blank
+answers decide a transcript; it is known without loading the model.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import fnmatch
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...cache.errors import InputError, nearest
+from ..inputs.decode import DAMAGE, RULES, Signal
+from .languages import whisper_code
+from .recogniser import ENGINES, NO_SPEECH, UNLIKELY, Engine, Heard, judged
+from .transcripts import Transcripts
+
+__all__ = ["DEFAULT_MODEL", "SAMPLING_RATE", "Transcriber"]
+
+DEFAULT_MODEL = "openai/whisper-large-v3-turbo"
+SAMPLING_RATE = 16_000  # Hz
+SHORTEST = 0.1  # seconds
+SILENCE = 1e-4  # root mean square without the mean: -80 dBFS
+EPOCH = 1
+DTYPES = ("float32", "float16", "bfloat16")  # of the engine transformers
+
+
+class Transcriber:
+    """A speech recogniser with its rules.
+
+    Parameters
+    ----------
+    name : str
+        Folder or Hub id of a Whisper model; with `listen`, any name for it.
+    language : str, optional
+        ISO 639-3 or Whisper's code; detected per clip if left out.
+    revision : str, optional
+        Commit, tag or branch on the Hub; resolved once and recorded.
+    engine : str
+        ``"transformers"`` or ``"faster-whisper"``.
+    damage : str
+        ``"refuse"`` or ``"accept"``, as for `affekt.extract.Encoder`.
+    device, dtype : str
+        Where and in what the model computes.
+    listen : callable, optional
+        Your own recogniser instead: ``(samples, language)`` to `Heard` or str.
+
+    Examples
+    --------
+    >>> ear = Transcriber("toy", language="spa", listen=lambda samples, language: " ¡Hola! ")
+    >>> ear.hear(np.sin(np.arange(8000, dtype=np.float32)))
+    Heard(text='¡Hola!', language='es', reason='', no_speech=None, likely=None)
+    >>> ear.hear(np.zeros(8000, np.float32)).reason
+    'silent'
+    """
+
+    def __init__(
+        self,
+        name: str = DEFAULT_MODEL,
+        *,
+        language: str | None = None,
+        revision: str | None = None,
+        engine: str = "transformers",
+        device: str = "auto",
+        dtype: str = "float32",
+        damage: str = "refuse",
+        listen: Callable[[np.ndarray, str | None], Heard | str] | None = None,
+    ) -> None:
+        if engine not in ENGINES:
+            raise InputError(
+                f"engine {engine!r}; expected one of {', '.join(ENGINES)}."
+                f"{nearest(engine, list(ENGINES))}"
+            )
+        if damage not in DAMAGE:
+            raise InputError(f"damage={damage!r}; expected one of {', '.join(DAMAGE)}")
+        if engine == "transformers" and dtype not in DTYPES:
+            raise InputError(f"dtype={dtype!r}; expected one of {', '.join(DTYPES)}")
+        self.name = name
+        self.damage = damage
+        self.language = whisper_code(language) if language else None
+        self._engine: Engine | None = None
+        self._make: Callable[[], Engine]
+        self._model: dict[str, Any] = {"custom": name}
+        if listen is not None:
+            self._make = lambda: _custom(listen)
+        else:
+            folder, self._model = _checkpoint(name, revision, engine)
+            self._make = lambda: ENGINES[engine](folder, device, dtype)
+        self._rules = {
+            "format": 1,
+            "engine": "custom" if listen is not None else engine,
+            "task": "transcribe",
+            "decoding": "greedy",
+            "dtype": dtype,
+            "input": {
+                "sampling_rate": SAMPLING_RATE,
+                **RULES,
+                **({} if damage == "refuse" else {"damage": damage}),
+            },
+            "blank": {
+                "shortest": str(SHORTEST),
+                "no_speech": str(NO_SPEECH),
+                "unlikely": str(UNLIKELY),
+            },
+            "epoch": EPOCH,
+        }
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Everything that decides a transcript."""
+        return {**self._rules, "model": self._model, "language": self.language or "detected"}
+
+    def store(self, cache: str | os.PathLike[str]) -> Transcripts:
+        """Return the transcripts of this model and language in a cache folder."""
+        stem = self.name.rstrip("/").rsplit("/", 1)[-1]
+        return Transcripts(Path(cache), f"{stem}-{self.language or 'auto'}", self.spec)
+
+    def speaking(self, language: str | None) -> Transcriber:
+        """Return the same model for another language; its weights are shared."""
+        other = object.__new__(Transcriber)
+        other.__dict__.update(self.__dict__)
+        other.language = whisper_code(language) if language else None
+        other._make = self._loaded
+        return other
+
+    def hear(self, samples: np.ndarray) -> Heard:
+        """Transcribe one clip, ``(samples,)`` float32 at 16 kHz."""
+        samples = np.asarray(samples, dtype=np.float32)
+        quiet = samples.size == 0 or float(np.std(samples)) < SILENCE
+        return self.hear_signal(
+            Signal(samples, len(samples) / SAMPLING_RATE, ("silent",) if quiet else ())
+        )
+
+    def hear_signal(self, signal: Signal) -> Heard:
+        """Transcribe one decoded clip; silence and clicks do not reach the model."""
+        if signal.seconds < SHORTEST:
+            return Heard("", self.language or "", "too_short")
+        if "silent" in signal.flags:
+            return Heard("", self.language or "", "silent")
+        heard = judged(self._loaded()(signal.samples, self.language))
+        return heard if heard.language else dataclasses.replace(heard, language=self.language or "")
+
+    def _loaded(self) -> Engine:
+        if self._engine is None:
+            self._engine = self._make()
+        return self._engine
+
+
+def _custom(listen: Callable[[np.ndarray, str | None], Heard | str]) -> Engine:
+    def hear(samples: np.ndarray, language: str | None) -> Heard:
+        answer = listen(samples, language)
+        return answer if isinstance(answer, Heard) else Heard(answer, language or "")
+
+    return hear
+
+
+def _checkpoint(name: str, revision: str | None, engine: str) -> tuple[Path, dict[str, Any]]:
+    """Find a Whisper, and say which one it is without loading it."""
+    from ..encoders.checkpoints.fingerprint import fingerprint
+    from ..hub import SAFE_FILES, locate
+
+    faster = engine == "faster-whisper"  # a CTranslate2 model: model.bin is its own plain format
+    allow = [*SAFE_FILES, "model.bin"] if faster else SAFE_FILES
+    place = locate(name, revision, allow=allow, what="speech recogniser")
+    if not faster and not any(place.folder.glob("model*.safetensors")):
+        raise InputError(f"{place.name} holds no model.safetensors; expected a Whisper checkpoint")
+    if not faster:
+        from ..encoders.checkpoints.checkpoint import find_checkpoint
+
+        if (kind := find_checkpoint(str(place.folder)).model_type) != "whisper":
+            raise InputError(f"{place.name} is a {kind!r} model; expected a Whisper")
+    used = [
+        path
+        for path in sorted(place.folder.iterdir())
+        if path.is_file() and any(fnmatch.fnmatchcase(path.name, one) for one in allow)
+    ]
+    source = {"hub": place.repository, "commit": place.commit} if place.commit else {}
+    return place.folder, {**source, "files": {path.name: fingerprint(path) for path in used}}
