@@ -50,8 +50,8 @@ gpu: ## every GPU test and benchmark in under ten minutes, without network (afte
 	benchmarks/gpu/run.sh wheels benchmarks/results
 
 torture: .venv/ready ## over 1,000 kills, faults, power losses, flipped bytes: what does the cache lose?
-	$(BIN)/python benchmarks/torture.py
-	$(BIN)/python benchmarks/torture_run.py
+	$(BIN)/python benchmarks/torture/torture.py
+	$(BIN)/python benchmarks/torture/interrupted_runs.py
 
 clean: ## remove the environment and everything built
 	rm -rf .venv build dist demo *.egg-info .pytest_cache .ruff_cache .hypothesis

@@ -19,13 +19,14 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "cache"))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import h5py
 import numpy as np
 from affekt.cache import Cache, Manifest, Space, row_key, text_digest
-from cache_toy import make_spec
-from memory import READS, memory_of
+
+from tests.support.cache_toy import make_spec
+from tests.support.memory import READS, memory_of
 
 LAYERS, DIM = 25, 1024
 

@@ -20,14 +20,14 @@ from affekt.classify.models.scalers.plain_scaler import convert_scaler
 from safetensors.torch import load_file
 from sklearn.preprocessing import StandardScaler
 
-from .classify.umuteam_models import write_speech, write_text
-from .classify.vocametrix_models import DEFAULTS, SMALL, tensors, write
-from .extract.encoder_models import saved
-from .extract.whisper_model import write_whisper
+from tests.support.encoder_models import saved
+from tests.support.umuteam_models import write_speech, write_text
+from tests.support.vocametrix_models import DEFAULTS, SMALL, tensors, write
+from tests.support.whisper_model import write_whisper
 
 ROOT = Path(__file__).resolve().parents[1]
 GUARDED = "pickled_scaler.py"
-WALK = ROOT / "tests" / "unpickled.py"
+WALK = ROOT / "tests" / "support" / "unpickled.py"
 HOOK = (
     f"import sys; sys.path.insert(0, {str(WALK.parent)!r}); import unpickled as u;"
     "sys.addaudithook(u.watch);"

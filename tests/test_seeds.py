@@ -19,9 +19,9 @@ from affekt.classify import load_model
 from affekt.classify.cli import affekt
 from click.testing import CliRunner
 
-from .classify.umuteam_models import EN, ES, expected, text_vector, write_speech
-from .classify.vocametrix_models import DEFAULTS, SMALL, tensors, write
-from .extract.encoder_models import saved, tone
+from tests.support.encoder_models import saved, tone
+from tests.support.umuteam_models import EN, ES, expected, text_vector, write_speech
+from tests.support.vocametrix_models import DEFAULTS, SMALL, tensors, write
 
 TEXT = "I am so very happy that you came"
 RECIPE = """\

@@ -1,1 +1,12 @@
 """Care of a cache: verify, repair, merge and pack it, exchange embeddings with other tools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from affekt.public_names import public_names
+
+if TYPE_CHECKING:
+    from .exchange import export_space as export_space, import_space as import_space
+
+__all__, __getattr__, __dir__ = public_names(__name__)

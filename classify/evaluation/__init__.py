@@ -1,7 +1,19 @@
-"""What a comparison may claim: tests between systems, what they can find, how the choice was made.
+"""Comparisons: who is better, whether that can be shown, and the report of it.
 
-`max_t` tests several pairs of systems together, never below the p of `unseen_speaker`;
-`detectable` simulates what that test can find. `gaps` compares genders or languages, `crossed`
-draws sentences beside speakers. `choice` counts what was tried and how firm the choice is,
-`test_uses` keeps how often a test set was scored.
+`compare` joins, measures, analyses and assembles; `scoring` measures systems; `choice` counts what
+was tried and how firm the choice is; `test_uses` keeps how often a test set was scored. `analyses`
+and `reports` hold one file for each section of a report.
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from affekt.public_names import public_names
+
+if TYPE_CHECKING:
+    from .analyses.transfer import transfer as transfer
+    from .reports.figures import figures as figures
+    from .reports.latex import tables as tables
+
+__all__, __getattr__, __dir__ = public_names(__name__)

@@ -29,5 +29,6 @@ if TYPE_CHECKING:
         REGRESSORS as REGRESSORS,
         head_from_state as head_from_state,
     )
+    from .search import nested_search as nested_search
 
 __all__, __getattr__, __dir__ = public_names(__name__)

@@ -1,1 +1,13 @@
 """`affekt transcribe`: speech recognisers, and the transcripts that they write."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from affekt.public_names import public_names
+
+if TYPE_CHECKING:
+    from .transcriber import Transcriber as Transcriber
+    from .transcribing import transcribe as transcribe
+
+__all__, __getattr__, __dir__ = public_names(__name__)

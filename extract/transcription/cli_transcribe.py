@@ -82,7 +82,7 @@ def transcribe(
     from and why one is blank. Exit code 3: some clips could not be read.
     """
     from ..running.progress import Progress
-    from .transcribe import DEFAULT_MODEL, Transcriber, transcribe as fill_in
+    from .transcribing import DEFAULT_MODEL, Transcriber, transcribe as fill_in
 
     folder = manifest.with_suffix(".cache") if cache is None else cache
     check_output("-o", output, [manifest], _is_transcribed)

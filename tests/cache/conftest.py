@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
 from affekt.cache import Cache, Manifest, Space, audio_digest, row_key, seen
-from cache_toy import fill, make_spec, row_values
+
+from tests.support.cache_toy import fill, make_spec, row_values
 
 
 @pytest.fixture

@@ -22,7 +22,8 @@ from affekt.cache import (
     row_key,
     text_digest,
 )
-from cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec, row_values
+
+from tests.support.cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec, row_values
 
 
 def test_reads_what_was_stored_in_any_order_and_company(cache, space):

@@ -16,7 +16,8 @@ import h5py
 import numpy as np
 import pytest
 from affekt.cache import Cache, Manifest, audio_digest, row_key, seen
-from cache_toy import expected, fill, make_clips, make_spec, row_values
+
+from tests.support.cache_toy import expected, fill, make_clips, make_spec, row_values
 
 FORMATS = Path(__file__).parent / "data" / "formats"
 TEXTS = ["good", "schön", "bad"]

@@ -9,7 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from affekt.cache import Cache
-from cache_toy import expected, fill, make_clips, make_spec
+
+from tests.support.cache_toy import expected, fill, make_clips, make_spec
 
 
 @pytest.fixture

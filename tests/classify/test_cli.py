@@ -184,7 +184,8 @@ def test_V03_half_a_training_is_never_kept(here):
         "net: {head: mlp, on: text, max_epochs: 100000, patience: 100000, hidden: [[8]]}",
     )
     code = (
-        "from affekt.classify import choosing, cli; choosing.PAUSE = 0; "
+        "from affekt.classify import cli; "
+        "from affekt.classify.experiments.members import choosing; choosing.PAUSE = 0; "
         "cli.main(['run', 'recipe.yaml'])"
     )
     worker = subprocess.Popen(

@@ -18,7 +18,7 @@ from affekt.extract import Encoder, extract
 from affekt.extract.inputs import audio_files as files, isolated_decoder as decoder
 from click.testing import CliRunner
 
-from ..extract.whisper_model import write_whisper
+from tests.support.whisper_model import write_whisper
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 RECIPE = """\

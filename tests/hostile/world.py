@@ -16,8 +16,8 @@ from affekt.cache.commands.terminal import PlainStream
 from affekt.classify.cli import affekt
 from sklearn.preprocessing import StandardScaler
 
-from ..extract.encoder_models import saved
-from ..extract.whisper_model import write_whisper
+from tests.support.encoder_models import saved
+from tests.support.whisper_model import write_whisper
 
 LABELS = ["anger", "happiness", "neutral", "sadness"]
 TASK = """\

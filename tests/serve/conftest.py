@@ -10,8 +10,8 @@ import pytest
 for _name in ("fastapi", "uvicorn", "python_multipart", "httpx"):
     pytest.importorskip(_name, reason="the extra serve is not installed")
 
-from ..classify.small_models import write_models  # noqa: E402 - needs what was asked for above
-from .services import Served, served, write_run  # noqa: E402
+from tests.support.services import Served, served, write_run  # noqa: E402
+from tests.support.small_models import write_models  # noqa: E402 - needs what was asked for above
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from .services import predicted
+from tests.support.services import predicted
 
 TEXT = "such a wonderful monday"
 

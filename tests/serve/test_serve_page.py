@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .services import wav
+from tests.support.services import wav
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 BROWSER = next(

@@ -22,7 +22,7 @@ from affekt.classify.serving.opening.system import open_system
 from click.testing import CliRunner
 from hypothesis import example, given, strategies as st
 
-from .services import wav
+from tests.support.services import wav
 
 
 def test_what_waits_becomes_one_batch():

@@ -1,0 +1,90 @@
+"""affekt cache: the commands."""
+
+from __future__ import annotations
+
+import json
+
+import h5py
+from affekt.cache import (
+    Cache,
+    InputError,
+)
+from affekt.cache.commands.cli_cache import cache as commands
+from click.testing import CliRunner
+
+from tests.support.cache_toy import fill, make_clips
+from tests.support.damage import first_value, flip, shards
+
+
+def run(*arguments, code: int = 0) -> str:
+    result = CliRunner().invoke(commands, [str(a) for a in arguments])
+    assert result.exit_code == code, (result.output, result.exception)
+    return result.output
+
+
+def test_commands(two, tmp_path):
+    cache, clips, audio, _text = two
+    table = clips.write(clips.root / "clips.csv")
+    listed = run("ls", cache.path)
+    assert audio.name in listed
+    assert "float16" in listed
+    assert json.loads(run("ls", cache.path, "--json"))["spaces"][1]["rows"] == 15
+    assert "store_dtype: float16" in run("show", cache.path, "audio")
+    assert json.loads(run("show", cache.path, "--json"))[0]["key"] == audio.key
+    assert "35 rows in" in run("verify", cache.path)
+    assert "trusted unread" in run("verify", cache.path, "--quick")
+    assert "4 shards before, 1 after" in run("compact", cache.path, audio.name)
+    out = tmp_path / "packed.h5"
+    assert "bytes" in run("pack", cache.path, out, "--manifest", table, "--space", "audio-toy")
+    assert audio.name in run("ls", out)
+    run(
+        "export",
+        cache.path,
+        "audio-toy",
+        tmp_path / "a.npz",
+        "--manifest",
+        table,
+        "--layers",
+        "0,-1",
+    )
+    run(
+        "export",
+        cache.path,
+        "audio-toy",
+        tmp_path / "b.npz",
+        "--manifest",
+        table,
+        "--layers",
+        "x",
+        code=2,
+    )
+    assert "20 rows" in run(
+        "import", tmp_path / "new", tmp_path / "a.npz", "--manifest", table, "--name", "theirs"
+    )
+    assert "shards copied" in run("merge", cache.path, tmp_path / "new", "-o", tmp_path / "merged")
+    assert len(Cache(tmp_path / "merged").spaces()) == 3
+    (tmp_path / "empty").mkdir()
+    assert isinstance(
+        CliRunner().invoke(commands, ["ls", str(tmp_path / "empty")]).exception, InputError
+    )
+    no_cache = CliRunner().invoke(commands, ["ls", str(table)]).exception
+    assert isinstance(no_cache, InputError)
+    assert "made by affekt cache pack" in str(no_cache)
+    flip(shards(audio)[0], first_value(shards(audio)[0]))
+    assert "damaged: spaces/audio-toy" in run("verify", cache.path, code=1)
+    assert (
+        json.loads(run("verify", cache.path, "--json", code=1).split("set the")[0])["ok"] is False
+    )
+    assert "20 rows to extract again" in run("repair", cache.path)
+    assert "no damage" in run("verify", cache.path)
+
+
+def test_a_damaged_packed_file_is_to_be_packed_again(space, tmp_path):
+    fill(space, make_clips(3))
+    out = space.cache.pack(tmp_path / "out.h5")
+    with h5py.File(out) as file:
+        start = file[space.name]["embeddings"].id.get_offset()
+    flip(out, start)
+    said = run("verify", out, code=1)
+    assert f"affekt cache pack DIR {out} --overwrite" in said
+    assert "repair" not in said

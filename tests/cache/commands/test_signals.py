@@ -1,0 +1,54 @@
+"""A signal ends a process whatever it interrupts, with the signal's own exit code."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+
+import pytest
+
+IN_A_CALLBACK = """
+import os, sys, time, weakref
+from affekt.cache.commands.signals import ending
+
+class Thing: ...
+
+@ending()
+def main():
+    thing = Thing()
+    held = weakref.ref(thing, lambda ref: os.kill(os.getpid(), int(sys.argv[1])))
+    try:
+        del thing  # Python drops what is raised in here
+        time.sleep(30)
+    finally:
+        print("cleaned up", flush=True)
+
+try:
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+)
+def test_ends_even_where_python_drops_the_exception(number, code):
+    found = subprocess.run(
+        [sys.executable, "-c", IN_A_CALLBACK, str(int(number))],
+        capture_output=True,
+        text=True,
+        timeout=25,
+        check=False,
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (code, "cleaned up\n", "")
+
+
+def test_handlers_are_put_back():
+    from affekt.cache.commands.signals import ending
+
+    before = signal.getsignal(signal.SIGTERM), sys.unraisablehook
+    with ending():
+        assert signal.getsignal(signal.SIGTERM) is not before[0]
+    assert (signal.getsignal(signal.SIGTERM), sys.unraisablehook) == before

@@ -1,0 +1,182 @@
+"""Models that scale within groups: transductive by name, saved, reported, refused for one file."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from affekt.cache import Cache, InputError, Manifest
+from affekt.classify import LogisticHead, Model, Task, load_model, splits
+from affekt.classify.evaluation.reports.markdown.run_sections import _settings
+from affekt.classify.models.scalers.speaker_scaler import SpeakerScaler
+from sklearn.preprocessing import StandardScaler
+
+from ..test_model import VALENCE, fill, make_clips, make_spec
+
+
+@pytest.fixture(scope="module")
+def setting(tmp_path_factory):
+    clips = make_clips()
+    space = fill(Cache(tmp_path_factory.mktemp("scaling") / "c"), make_spec(), clips)
+    [part] = splits(clips, task=VALENCE, test_size=0.3, dev_size=0.2)
+    return space, part
+
+
+def within_each(train, values, groups):
+    X, _, seen = train
+    made = np.empty_like(values, dtype=np.float64)
+    for name in np.unique(groups):
+        made[groups == name] = (
+            StandardScaler().fit(X[seen == name]).transform(values[groups == name])
+        )
+    return made
+
+
+def of_speakers(train, values, groups):
+    return SpeakerScaler().fit(*train).transform(values, groups)
+
+
+@pytest.mark.parametrize("column", ["speaker", "language"])
+def test_equals_scaling_by_hand(setting, column):
+    space, part = setting
+    model = Model(LogisticHead(C=0.1), VALENCE, space.features(layers=1), scale=column)
+    model.fit(part.train, part.dev)
+    X = {n: space.cache.read(space, c, layers=1) for n, c in part.parts.items()}
+    y = part.train["label"].astype(str)
+    learnt = (X["train"], y, part.train[column])
+    by_hand = of_speakers if column == "speaker" else within_each
+    scaled = {name: by_hand(learnt, X[name], clips[column]) for name, clips in part.parts.items()}
+    head = LogisticHead(C=0.1).fit(scaled["train"], y)
+    wanted = head.predict_proba(scaled["test"])
+    np.testing.assert_allclose(model.predict(part.test).proba, wanted, atol=1e-5)
+
+
+def test_saved_and_loaded_it_predicts_the_same(setting, tmp_path):
+    space, part = setting
+    model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="speaker")
+    model.fit(part.train, part.dev).save_pretrained(tmp_path / "m")
+    again = load_model(tmp_path / "m", space.cache)
+    assert again.predict(part.test) == model.predict(part.test)
+
+
+def test_a_clip_without_a_speaker_is_one_of_an_average_speaker(setting, caplog):
+    space, part = setting
+    model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="speaker")
+    model.fit(part.train, part.dev)
+    nameless = part.test.with_columns(speaker=[""] * len(part.test))
+    found = model.predict(nameless)
+    assert f"{len(nameless)} of {len(nameless)} clips name no speaker" in caplog.text
+    one = nameless.select([nameless.ids[0]])
+    np.testing.assert_allclose(model.predict(one).proba[0], found.proba[0], atol=1e-12)
+
+
+def test_a_clip_without_a_language_or_alone_is_refused(setting):
+    space, part = setting
+    model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="language")
+    model.fit(part.train, part.dev)
+    nameless = part.test.with_columns(language=[""] * len(part.test))
+    with pytest.raises(InputError, match="single file cannot be scaled by its language"):
+        model.predict(nameless)
+    other = part.test.select([part.test.ids[0]]).with_columns(language=["pol"])
+    with pytest.raises(InputError, match="fewer than 5 rows"):
+        model.predict(other)
+
+
+def test_an_unknown_column_names_the_nearest(setting):
+    space, _ = setting
+    with pytest.raises(InputError, match="Did you mean 'speaker'"):
+        Model(LogisticHead(), Task.named("valence"), space.features(layers=1), scale="speakers")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"by": "speakers"}, "Did you mean 'speaker'"),
+        ({"by": "dataset", "groups": ["deu"]}, "has shape"),
+        ({"groups": ["b", "a"]}, "unsorted groups"),
+        ({"groups": ["a"]}, "scaler|shape"),
+        ({"more": 1}, "GroupScaler holds"),
+    ],
+)
+def test_a_scaler_that_was_tampered_with_is_refused(setting, tmp_path, change, message):
+    space, part = setting
+    model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="language")
+    model.fit(part.train, part.dev).save_pretrained(tmp_path / "m")
+    path = tmp_path / "m" / "config.json"
+    config = json.loads(path.read_text())
+    config["scale"].update(change)
+    path.write_text(json.dumps(config))
+    with pytest.raises(InputError, match=message):
+        load_model(tmp_path / "m", space.cache)
+
+
+def test_the_report_says_that_it_is_transductive():
+    part = {
+        "chosen": {"layers": {"speech": -1}, "settings": {}},
+        "tried": [{}],
+        "scaled_within": "speaker",
+    }
+    [line] = _settings("lr", {"parts": [part]}, "uar")
+    assert "scaled within each speaker" in line
+    assert "transductive" in line
+
+
+def test_a_small_group_is_answered_with_what_a_recipe_can_say(setting):
+    space, part = setting
+    rare = ["pol" if row < 4 else "deu" for row in range(len(part.train))]
+    few = part.train.with_columns(language=rare)
+    model = Model(LogisticHead(), VALENCE, space.features(layers=1), scale="language")
+    with pytest.raises(InputError, match="fewer than 5 rows") as error:
+        model.fit(few)
+    assert "scale: language or dataset" in str(error.value)
+    assert "min_rows" not in str(error.value)
+
+
+def affekt(*words, cwd):
+    command = [sys.executable, "-m", "affekt.classify.cli", *words]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
+
+
+def test_by_command_from_training_to_files_of_one_speaker(tmp_path):
+    rows = [
+        {"id": f"{s}-{k}", "text": f"voice{s} " * 3 + word, "label": label, "speaker": f"s{s}"}
+        for s in range(8)
+        for k, (word, label) in enumerate(
+            [("rain dark", "sadness"), ("table road", "neutral"), ("sun laugh", "joy")] * 2
+        )
+    ]
+    for row in rows:
+        row["text"] += f" {row['id']}"
+    Manifest.from_rows(rows).write(tmp_path / "clips.csv")
+    common = ("clips.csv", "--cache", "c")
+    assert affekt("extract", *common, "--encoder", "ngram", cwd=tmp_path).returncode == 0
+    train = ("train", *common, "--space", "ngram", "--task", "valence", "--head", "lda")
+    for scale in ("true", "speaker"):
+        done = affekt(*train, "--scale", scale, "-o", scale, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    wrong = affekt(*train, "--scale", "speakers", "-o", "m", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "Did you mean 'speaker'" in wrong.stderr
+    Manifest.from_rows([{"id": r["id"], "text": r["text"]} for r in rows[:6]]).write(
+        tmp_path / "new.csv"
+    )
+    alone = affekt("predict", "speaker", "new.csv", "--json", cwd=tmp_path)
+    assert "6 of 6 clips name no speaker" in alone.stderr
+    together = affekt("predict", "speaker", "new.csv", "--one-speaker", "--json", cwd=tmp_path)
+    assert together.returncode == 0, together.stderr
+    assert "name no speaker" not in together.stderr
+    assert json.loads(together.stdout) != json.loads(alone.stdout)
+    Manifest.from_rows([{"id": r["id"], "text": r["text"], "who": "x"} for r in rows[:6]]).write(
+        tmp_path / "who.csv"
+    )
+    named = affekt("predict", "speaker", "who.csv", "--speaker", "who", "--json", cwd=tmp_path)
+    assert json.loads(named.stdout) == json.loads(together.stdout)
+    wrong = affekt("predict", "speaker", "who.csv", "--speaker", "whom", cwd=tmp_path)
+    assert wrong.returncode == 2
+    assert "Did you mean 'who'" in wrong.stderr
+    refused = affekt("predict", "true", "new.csv", "--one-speaker", cwd=tmp_path)
+    assert refused.returncode == 2
+    assert "scale: speaker" in refused.stderr

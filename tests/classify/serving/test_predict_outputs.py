@@ -1,0 +1,153 @@
+"""Where `affekt predict` writes: nothing is overwritten, nothing half written, nothing unsaid."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from affekt.cache import InputError
+from affekt.classify.cli import main
+from affekt.extract.running import embedding as loop
+
+from tests.support.small_models import predict, sound, write_models
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory) -> Path:
+    return write_models(tmp_path_factory.mktemp("outputs"))
+
+
+def test_a_file_and_json_are_both_given(models, tmp_path):
+    file = sound(tmp_path / "a.wav", 1.5)
+    for name, wide in (("p.csv", ()), ("p.jsonl", ()), ("t.csv", (1,)), ("t.jsonl", (1,))):
+        window = [word for seconds in wide for word in ("--window", seconds)]
+        told = predict(models / "speech", file, *window, "-o", tmp_path / name, "--json")
+        rows = json.loads(told.stdout)
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        if name.endswith(".jsonl"):
+            assert [json.loads(line) for line in text.splitlines()] == rows
+            continue
+        table = list(csv.DictReader(text.splitlines()))
+        assert len(table) == len(rows) == (2 if wide else 1)
+        assert ("start" in table[0]) == bool(wide)
+        for one, row in zip(table, rows, strict=True):
+            assert {label: float(one[label]) for label in row["scores"]} == row["scores"]
+
+
+#: outputs of an earlier call
+YESTERDAY = {
+    "p.csv": "id,label,no,yes\na,no,0.75,0.25\n",
+    "p.jsonl": '{"id": "a", "label": "no", "score": 1.0, "scores": {"no": 1.0}}\n',
+}
+
+
+def test_nothing_predicted_is_an_empty_answer(models, tmp_path):
+    (tmp_path / "a.wav").write_bytes(b"")
+    for words in ([], ["--window", 1]):
+        for name in ("p.csv", "p.jsonl"):
+            (tmp_path / name).write_text(YESTERDAY[name])
+            told = predict(
+                *(models / "speech", tmp_path / "a.wav", *words, "-o", tmp_path / name, "--json")
+            )
+            assert told.exit_code == 3
+            assert json.loads(told.stdout) == []
+            lines = (tmp_path / name).read_text(encoding="utf-8").splitlines()
+            assert [line[:2] for line in lines] == (["id"] if name == "p.csv" else [])
+    figure = predict(
+        *(models / "speech", tmp_path / "a.wav", "--window", 1, "--figure", tmp_path / "f.png")
+    )
+    assert "nothing was predicted" in figure.stderr
+
+
+def test_no_input_is_written_over(models, tmp_path):
+    file = sound(tmp_path / "a.wav")
+    file.rename(tmp_path / "a.csv")
+    (tmp_path / "clips.csv").write_text("id,path\na,a.csv\n", encoding="utf-8")
+    (tmp_path / "other.csv").symlink_to("clips.csv")
+    for output in ("clips.csv", "other.csv", "a.csv"):
+        before = (tmp_path / output).read_bytes()
+        told = predict(models / "speech", tmp_path / "clips.csv", "-o", tmp_path / output)
+        assert isinstance(told.exception, InputError)
+        assert "is the input" in str(told.exception)
+        assert (tmp_path / output).read_bytes() == before
+
+
+def test_a_place_where_nothing_can_be_written_is_found_before_any_work(models, tmp_path):
+    file = sound(tmp_path / "a.wav")
+    (tmp_path / "d.csv").mkdir()
+    (tmp_path / "file").write_text("x")
+    for option, place, said in (
+        ("-o", "d.csv", "is a folder"),
+        ("-o", "file/p.csv", "cannot be written"),
+        ("--figure", "file/p.png", "cannot be written"),
+        ("--figure", "p.xyz", "expected a name that ends in .png"),
+        ("--figure", "p", "expected a name that ends in .png"),
+    ):
+        window = ("--window", 1) if option == "--figure" else ()
+        words = (models / "speech", file, *window, option, tmp_path / place)
+        told = predict(*words, "--cache", tmp_path / "c")
+        assert isinstance(told.exception, InputError), told.output
+        assert said in str(told.exception)
+    assert not (tmp_path / "c").exists()
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_disk_that_fails_leaves_what_was_there(models, tmp_path, monkeypatch):
+    def fail(self, target):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    file = sound(tmp_path / "a.wav")
+    (tmp_path / "p.jsonl").write_text(YESTERDAY["p.jsonl"])
+    monkeypatch.setattr(Path, "replace", fail)
+    for words in (["p.csv"], ["p.jsonl"], ["t.csv", "--window", 1]):
+        told = predict(models / "speech", file, "-o", *(tmp_path / words[0], *words[1:]))
+        assert isinstance(told.exception, OSError)
+    assert (tmp_path / "p.jsonl").read_text() == YESTERDAY["p.jsonl"]
+    assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_figure_makes_its_folder_and_says_what_it_leaves_out(models, tmp_path):
+    for n in range(13):
+        sound(tmp_path / "wav" / f"{n}.wav", 0.3, seed=n)
+    words = (models / "speech", tmp_path / "wav", "--window", 1)
+    told = predict(*words, "--figure", tmp_path / "new" / "f.SVG", "-o", tmp_path / "t.csv")
+    assert told.exit_code == 0, told.output
+    assert (tmp_path / "new" / "f.SVG").read_bytes().startswith(b"<?xml")
+    assert "of the first 12 of 13" in told.stderr
+
+
+def run(*words: object, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "affekt.classify.cli", "predict", *map(str, words)]
+    env = {**os.environ, **environment}
+    return subprocess.run(command, capture_output=True, env=env, timeout=60, check=False)
+
+
+def test_a_name_that_stdout_cannot_spell_is_escaped(models, tmp_path):
+    file = sound(tmp_path / "音.wav")
+    told = run(models / "speech", file, PYTHONIOENCODING="latin-1")
+    assert told.returncode == 0, told.stderr
+    assert b"\\u97f3.wav" in told.stdout
+    told = run(models / "speech", file, "--json", PYTHONIOENCODING="latin-1")
+    assert json.loads(told.stdout)[0]["id"] == str(file)
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_stopped_says_whether_something_was_kept(models, tmp_path, monkeypatch, capsys, kept):
+    def stop(*args, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(loop, "run_extraction", stop)
+    words = ["predict", models / "speech", sound(tmp_path / "a.wav")]
+    words += ["--cache", tmp_path / "c"] if kept else []
+    with pytest.raises(SystemExit) as ended:
+        main([str(word) for word in words])
+    assert ended.value.code == 130
+    told = capsys.readouterr().err
+    assert ("is stored; run again" in told) == kept
+    assert ("Nothing was kept" in told) == (not kept)

@@ -1,0 +1,141 @@
+"""Tensors that may stay behind, names of distributed training, configurations that are wrong."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+import torch
+from affekt.cache import InputError
+from affekt.classify.cli import affekt
+from affekt.classify.experiments.recipes.recipe import Recipe
+from affekt.classify.models.own_encoders import open_encoder
+from affekt.extract import Encoder
+from affekt.extract.encoders.checkpoints.converting import converted
+from click.testing import CliRunner
+from safetensors.torch import load_file, save_file
+
+from tests.support.encoder_models import altered, backend, distance, model_folder, tone
+
+CLIP = tone(8000)
+
+
+def changed(name, folder, change):
+    """Copy a small model and change its dictionary of tensors."""
+    shutil.copytree(model_folder(name), folder)
+    state = change(load_file(folder / "model.safetensors"))
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    return folder
+
+
+def without_masks(state):
+    return {key: value for key, value in state.items() if "masked_spec" not in key}
+
+
+@pytest.mark.parametrize(
+    ("change", "dropped"),
+    [
+        (
+            lambda s: {**without_masks(s), "wav2vec2.mask_time_emb_vector": torch.zeros(32)},
+            "wav2vec2.mask_time_emb_vector",
+        ),
+        (lambda s: {**s, "age.dense.weight": torch.zeros(2, 2)}, "age.dense.weight"),
+        (lambda s: {**s, "gender.out_proj.bias": torch.zeros(2)}, "gender.out_proj.bias"),
+        (lambda s: {f"module.{key}": value for key, value in s.items()}, ""),
+    ],
+)
+def test_known_extras_stay_behind_and_change_nothing(tmp_path, change, dropped):
+    folder = changed("xlsr", tmp_path / "m", change)
+    encoder = Encoder(str(folder))
+    [found] = encoder.embed([CLIP])
+    [wanted] = backend("xlsr").embed([CLIP])
+    assert distance(found.values, wanted.values) == 0
+    assert not dropped or dropped in encoder.backend.dropped
+    assert "allow_extra" not in encoder.spec.fields["encoder"]
+
+
+def test_a_stored_mask_that_the_configuration_does_not_want(tmp_path):
+    folder = altered("xlsr", tmp_path / "m", "config.json", mask_time_prob=0.0)
+    [found] = Encoder(folder).embed([CLIP])
+    assert distance(found.values, backend("xlsr").embed([CLIP])[0].values) == 0
+
+
+def test_module_is_a_prefix_of_all_names_or_of_none(tmp_path):
+    folder = changed("bert", tmp_path / "m", lambda s: {**s, "module.odd": torch.zeros(2)})
+    with pytest.raises(InputError, match=r"left over: module\.odd"):
+        Encoder(str(folder)).backend.load()
+
+
+def test_named_extras_stay_behind_and_the_encoder_opens_again(tmp_path):
+    folder = changed("bert", tmp_path / "m", lambda s: {**s, "mood.weight": torch.zeros(2)})
+    with pytest.raises(InputError, match=r"left over: mood\.weight.*--allow-extra 'mood\*'"):
+        Encoder(str(folder)).backend.load()
+    encoder = Encoder(str(folder), allow_extra=["mood.*"])
+    [found] = encoder.embed(["hello"])
+    assert "mood.weight" in encoder.backend.dropped
+    assert distance(found.values, backend("bert").embed(["hello"])[0].values) == 0
+    again = open_encoder(encoder.spec, folder)  # as a model that was trained on it does
+    assert again.backend.allow_extra == ("mood.*",)
+    for wrong in ("*", ["."], [3]):
+        with pytest.raises(InputError, match="allow_extra="):
+            Encoder(str(folder), allow_extra=wrong)
+
+
+def test_allow_extra_on_the_command_line_and_in_a_recipe(tmp_path):
+    folder = changed("bert", tmp_path / "m", lambda s: {**s, "mood.weight": torch.zeros(2)})
+    (tmp_path / "clips.csv").write_text("id,text,label,speaker\na,hello,joy,x\nb,no,anger,y\n")
+    words = ["extract", str(tmp_path / "clips.csv"), "--cache", str(tmp_path / "c")]
+    words += ["--encoder", str(folder), "--allow-extra", "mood.*"]
+    done = CliRunner().invoke(affekt, words)
+    assert done.exit_code == 0, done.output
+    (tmp_path / "r.yaml").write_text(
+        "manifest: clips.csv\ntask: valence\nsplit: {scheme: speaker, test_size: 0.5}\n"
+        "encoders: {words: {name: m, allow_extra: ['mood.*']}}\n"
+        "members: {a: {head: logistic, on: words}}\n"
+    )
+    assert Recipe.read(tmp_path / "r.yaml").encoders["words"].options["allow_extra"] == ["mood.*"]
+
+
+@pytest.mark.parametrize(
+    ("file", "changes", "said"),
+    [
+        ("config.json", {"layer_norm_eps": 0}, "config.json: layer_norm_eps is 0, expected float"),
+        ("config.json", {"hidden_size": 32.0}, "config.json: hidden_size is 32.0, expected int"),
+        ("config.json", {"id2label": ["a", "b"]}, "config.json: id2label is a list, expected"),
+        ("config.json", {"hidden_size": "x"}, "config.json: hidden_size is"),
+        ("config.json", {"hidden_act": "none"}, "none"),
+        (
+            "preprocessor_config.json",
+            {"feature_extractor_type": "Wav2Vec2Processor"},
+            "preprocessor_config.json",
+        ),
+    ],
+)
+def test_a_wrong_configuration_is_wrong_input(tmp_path, file, changes, said):
+    folder = altered("xlsr", tmp_path / "m", file, **changes)
+    with pytest.raises(InputError) as error:
+        Encoder(folder).backend.load()
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_tokenizer_that_cannot_be_read_is_wrong_input(tmp_path):
+    folder = altered("bert", tmp_path / "m", "tokenizer_config.json", model_max_length="many")
+    (tmp_path / "m" / "tokenizer.json").write_text(json.dumps({"model": []}))
+    with pytest.raises(InputError, match="its tokenizer cannot be loaded"):
+        Encoder(folder)
+
+
+def test_converted_weights_that_were_changed_are_converted_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    weights = tmp_path / "pytorch_model.bin"
+    torch.save({"w": torch.ones(3)}, weights)
+    copy = converted([weights]) / "model.safetensors"
+    good = copy.read_bytes()
+    copy.write_bytes(good[:-1] + b"\x41")  # another number, of the same shape
+    assert converted([weights]) == copy.parent
+    assert copy.read_bytes() == good
+    made = copy.stat().st_mtime_ns
+    converted([weights])
+    assert copy.stat().st_mtime_ns == made

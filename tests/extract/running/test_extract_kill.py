@@ -1,0 +1,188 @@
+"""Kill an extraction at any moment, go on, and compare with one that nobody disturbed."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from affekt.cache import Cache, Manifest
+from affekt.extract import Encoder, extract
+
+#: Runs `affekt extract` with shards of few rows, and a slow encoder, so that there is much to kill.
+PROGRAM = """
+import sys, time
+from affekt.cache.rows import writer
+from affekt.extract.builtin import ngram; from affekt.extract.builtin import spectral
+writer.Writer.__init__.__kwdefaults__["rows"] = 4
+ngram.Ngram.batch_clips = spectral.Spectral.batch_clips = 4
+for family in (ngram.Ngram, spectral.Spectral):
+    def slow(self, inputs, embed=family.embed):
+        time.sleep(0.004 * len(inputs))
+        return embed(self, inputs)
+    family.embed = slow
+from affekt.classify.cli import main
+main(sys.argv[1:])
+"""
+
+
+def start(*words: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM, "extract", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+
+
+def finish(*words: object) -> dict:
+    process = start(*words, "--json")
+    out, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    return json.loads(out)
+
+
+def stored_rows(cache: Path) -> int:
+    spaces = Cache(cache, readonly=True).spaces() if cache.exists() else []
+    return sum(len(space) for space in spaces)
+
+
+def wait_for_rows(process: subprocess.Popen[str], cache: Path, rows: int) -> None:
+    end = time.monotonic() + 60
+    while stored_rows(cache) < rows and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+@pytest.fixture
+def texts(tmp_path):
+    rows = [{"id": f"t{n}", "text": f"text number {n} of many"} for n in range(200)]
+    Manifest.from_rows(rows).write(tmp_path / "texts.csv")
+    return tmp_path / "texts.csv", "ngram"
+
+
+@pytest.fixture
+def sounds(tmp_path, corpus, sound, encode):
+    clips = corpus({f"s{n}.wav": encode(sound(0.2, seed=n)) for n in range(64)})
+    clips.write(tmp_path / "sounds.csv")
+    return tmp_path / "sounds.csv", "spectral"
+
+
+def check(table: Path, encoder: str, cache: Path) -> None:
+    """Nothing damaged, nothing missing, nothing foreign, every value as undisturbed."""
+    clips = Manifest.read(table)
+    damaged = Cache(cache)
+    report = damaged.verify()
+    assert report.ok, report
+    [space] = damaged.spaces()
+    whole = Cache(cache.with_name("whole"))
+    reference = extract(clips, whole, Encoder(encoder), workers=1)
+    assert space.keys() == reference.keys()
+    assert np.array_equal(damaged.read(space, clips), whole.read(reference, clips))
+
+
+@pytest.mark.parametrize("kind", ["texts", "sounds"])
+@pytest.mark.parametrize("processes", [1, 2])
+def test_kill_9_at_random_then_resume_is_as_undisturbed(kind, processes, request, tmp_path):
+    table, encoder = request.getfixturevalue(kind)
+    cache = tmp_path / "cache"
+    words = (table, "--cache", cache, "-e", encoder)
+    draw = random.Random(processes)
+    before = 0
+    for _ in range(2):
+        running = [start(*words, "--part", f"{n + 1}/{processes}") for n in range(processes)]
+        wait_for_rows(running[0], cache, before + 1)
+        time.sleep(draw.uniform(0, 0.15))
+        for process in running:
+            process.kill()
+            process.communicate()
+        kept = stored_rows(cache)
+        assert kept >= before  # nothing that was stored is lost
+        before = kept
+    done = finish(*words)
+    assert done["hits"] + done["computed"] + done["repeated"] == done["clips"]
+    check(table, encoder, cache)
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+def test_V03_signals_end_it_softly(texts, tmp_path, number, code):
+    table, encoder = texts
+    cache = tmp_path / "cache"
+    process = start(table, "--cache", cache, "-e", encoder)
+    wait_for_rows(process, cache, 8)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == code, err
+    assert "Traceback" not in err
+    kept = stored_rows(cache)
+    assert kept >= 8
+    done = finish(table, "--cache", cache, "-e", encoder)
+    assert done["hits"] == kept
+    check(table, encoder, cache)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_V03_workers_end_with_their_parent(sounds, tmp_path, number):
+    table, encoder = sounds
+    cache = tmp_path / "cache"
+    process = start(table, "--cache", cache, "-e", encoder, "--workers", 2)
+    wait_for_rows(process, cache, 1)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=40)  # until the last worker has closed its stderr
+    code = 143 if number == signal.SIGTERM else -9
+    assert process.returncode == code or "64/64" in err
+    assert "Traceback" not in err
+    kept = stored_rows(cache)
+    assert finish(table, "--cache", cache, "-e", encoder)["hits"] == kept
+    check(table, encoder, cache)
+
+
+def test_V04_locale_C_spaces_and_umlauts(tmp_path, sound, encode):
+    folder = tmp_path / "Grüße aus Köln" / "ein ordner"
+    folder.mkdir(parents=True)
+    (folder / "größe 1.wav").write_bytes(encode(sound()))
+    table = folder.parent / "schöne clips.csv"
+    table.write_text("id,path\nä 1,ein ordner/größe 1.wav\n", encoding="utf-8")
+    for locale in ({"LC_ALL": "C"}, {"LANG": "POSIX", "LC_ALL": "POSIX"}):
+        process = subprocess.run(
+            [sys.executable, "-m", "affekt.classify.cli", "extract", str(table), "--cache",
+             str(folder / "cäche"), "-e", "spectral", "--json"],
+            capture_output=True,
+            env={**os.environ, **locale},
+            timeout=60,
+        )  # fmt: skip
+        assert process.returncode == 0, process.stderr
+    assert json.loads(process.stdout)["hits"] + json.loads(process.stdout)["computed"] == 1
+    assert Cache(folder / "cäche").spaces()[0].failures() == []
+
+
+def test_V04_paths_written_on_windows(corpus, cache, sound, encode):
+    clips = corpus({"a b.wav": encode(sound()), "ü.wav": encode(sound(seed=1))})
+    rows = [{"id": c.id, "path": c.path.replace("/", "\\")} for c in clips]
+    windows = Manifest.from_rows(rows, root=clips.root)
+    assert windows.clip(0).path == "audio\\a b.wav"
+    space = extract(windows, cache, Encoder("spectral"))
+    assert np.array_equal(cache.read(space, windows), cache.read(space, clips))
+
+
+def test_V05_a_space_of_a_newer_version_is_refused(texts, tmp_path):
+    table, encoder = texts
+    cache = tmp_path / "cache"
+    finish(table, "--cache", cache, "-e", encoder)
+    [path] = (cache / "spaces").glob("*/spec.json")
+    fields = json.loads(path.read_text())
+    path.write_text(json.dumps(fields | {"format": 2}))
+    process = start(table, "--cache", cache, "-e", encoder)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert "newer" in err

@@ -1,0 +1,40 @@
+"""Every stage of the GPU benchmark runs through in tiny sizes on a CPU."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_every_stage_leaves_its_results(tmp_path):
+    script = ROOT / "benchmarks" / "gpu" / "run.py"
+    command = [sys.executable, str(script), "--out", str(tmp_path), "--tiny"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    ran = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    found = json.loads((tmp_path / "gpu-cpu.json").read_text())
+    stages = {"peaks", "tests", "speech", "conformer", "text", "heads"}
+    assert stages < set(found)
+    for stage in stages:
+        assert found[stage]["ended"] == "done"
+        assert len(found[stage]) > 1
+    for kind in ("wav", "flac", "mp3"):
+        row = found["speech"][f"float32 {kind} to HDF5, 1 process(es)"]
+        assert row["rows"] == {"wav": 6, "flac": 4, "mp3": 4}[kind]
+
+
+def test_the_wheels_and_the_machine_have_every_dependency():
+    # what comes with an image for deep learning; the rest has to be carried there
+    there = {"numpy", "h5py", "torch", "transformers", "scikit-learn", "safetensors", "joblib"}
+    there |= {"scipy", "click", "tqdm", "PyYAML"}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    needed = {re.split(r"[^\w-]", one)[0] for one in project["dependencies"]}
+    carried = set((ROOT / "benchmarks" / "gpu" / "wheels.sh").read_text().split())
+    assert needed <= there | carried
