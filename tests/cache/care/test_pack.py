@@ -226,10 +226,8 @@ def test_pack_over_a_folder_is_refused_before_the_work(two, tmp_path):
 def test_F1_what_a_killed_pack_left_is_removed_by_the_next(two, tmp_path):
     cache, *_ = two
     out = tmp_path / "out.h5"
-    kill = (
-        "import os, sys; from affekt.cache import Cache;"
+    kill = "import os, sys; from affekt.cache import Cache;"
     kill += "from affekt.cache.care import pack as p;"
-    )
     kill += "p._check = lambda *_: os.kill(os.getpid(), 9); Cache(sys.argv[1]).pack(sys.argv[2])"
     command = [sys.executable, "-c", kill, str(cache.path), str(out)]
     assert subprocess.run(command).returncode == -9
