@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
-REPORT = ("comparison.json", "report.md", "tables.tex", "figures")  # what it writes
+#: what it writes
+REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.tex", "figures")
 
 
 @click.command()
@@ -238,7 +239,7 @@ def _compare(
             from .reports.figures import figures as draw
 
             draw(comparison.data, output / "figures")
-        click.echo(f"report: {output / 'report.md'}", err=True)
+        click.echo(f"report: {output / 'report.html'}", err=True)
     return comparison
 
 

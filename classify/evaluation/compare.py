@@ -291,7 +291,7 @@ def compare(
         **more,
     }
     replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
-    return Comparison(data, systems, replays)
+    return Comparison(data, systems, replays, test.clips)
 
 
 def _check_numbers(n_resamples: int, level: float, random_state: int) -> None:

@@ -7,15 +7,21 @@ import math
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...cache.errors import InputError
 from ...cache.files.written import drafted
 from ..data.predictions import Predictions
 from ..dimensions.dimension_report import numbers_markdown
 from ..ensembles.saved import Replay
-from ..serving.opening.run_folder import check_whole
+from ..serving.opening.run_folder import WORK, check_whole
+from .reports.html.clip_rows import clip_rows
+from .reports.html.page import page
 from .reports.markdown.report import markdown, text_table
+from .reports.markdown.run_sections import describe_run
+
+if TYPE_CHECKING:
+    from ...cache.manifest import Manifest
 
 
 class Comparison:
@@ -29,6 +35,8 @@ class Comparison:
         Test predictions of every system by name; empty if read from a file.
     replays
         Every ensemble as it was fitted, by name; empty if read from a file.
+    clips
+        The test clips in the order of `predictions`, which the page shows; None if it shows none.
     """
 
     def __init__(
@@ -36,10 +44,12 @@ class Comparison:
         data: Mapping[str, Any],
         predictions: Mapping[str, Predictions] = {},
         replays: Mapping[str, Replay] = {},
+        clips: Manifest | None = None,
     ):
         self.data: dict[str, Any] = _plain(data)
         self.predictions = dict(predictions)
         self.replays = dict(replays)
+        self.clips = clips
 
     @property
     def chosen(self) -> str | None:
@@ -59,15 +69,41 @@ class Comparison:
         plain = _plain(self.data)
         return numbers_markdown(plain) if plain.get("measure") == "ccc" else markdown(plain)
 
+    def html(self, clips: Mapping[str, Any] | None = None) -> str:
+        """Return the report as one HTML page, with the clips of a `clips.json`."""
+        text, run = self.report(), self.data.get("run")
+        if run:
+            measure = self.data.get("measure", "uar").upper()
+            text += describe_run(_plain(run), "the manifest", measure)
+        return page(_plain(self.data), text, clips)
+
+    def _clip_rows(self, folder: Path) -> dict[str, Any] | None:
+        """Return the clips for the page; links to audio hold where a run puts the folder."""
+        if self.clips is None:
+            return None
+        home = Path(*(part for part in folder.absolute().parts if part != WORK))
+        return clip_rows(self.data, self.predictions, self.clips, home)
+
     def json(self) -> str:
         """Return the result as JSON."""
         return json.dumps(_plain(self.data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
     def write(self, folder: str | PathLike[str]) -> Path:
-        """Write `comparison.json` and `report.md` into a folder, and return it."""
+        """Write `comparison.json`, `report.md` and `report.html` into a folder, and return it.
+
+        `clips.json` has the clips that the page shows, where there are any.
+        """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
-        for name, text in (("comparison.json", self.json()), ("report.md", self.report())):
+        rows = self._clip_rows(folder)
+        files = {
+            "comparison.json": self.json(),
+            "report.md": self.report(),
+            "report.html": self.html(rows),
+        }
+        if rows:
+            files["clips.json"] = json.dumps(rows, ensure_ascii=False, allow_nan=False) + "\n"
+        for name, text in files.items():
             with drafted(folder / name) as draft:
                 draft.write_text(text, encoding="utf-8")
         return folder

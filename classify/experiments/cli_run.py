@@ -64,7 +64,7 @@ def report_outcome(ctx: click.Context, outcome: Outcome, *, as_json: bool = Fals
         click.echo(json.dumps(told, ensure_ascii=False))
     else:
         click.echo(outcome.table)
-        click.echo(f"Report: {outcome.folder / 'report.md'}")
+        click.echo(f"Report: {outcome.folder / 'report.html'}")
     if not outcome.did:
         say("Nothing to do: every embedding, member and comparison is up to date.")
     for name, codes in outcome.quarantined.items():

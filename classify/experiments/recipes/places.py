@@ -27,7 +27,10 @@ __all__ = [
     "place",
 ]
 
-WRITTEN = ("split.csv", "run.json", "report.md", "comparison.json", "repeats.json")
+WRITTEN = (
+    *("split.csv", "run.json", "report.md", "report.html"),
+    *("comparison.json", "clips.json", "repeats.json"),
+)
 
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 

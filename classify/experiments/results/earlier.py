@@ -9,7 +9,7 @@ from pathlib import Path
 
 __all__ = ["keep_earlier"]
 
-KEPT = ("report.md", "comparison.json", "repeats.json", "split.csv")
+KEPT = ("report.md", "report.html", "comparison.json", "clips.json", "repeats.json", "split.csv")
 
 
 def keep_earlier(

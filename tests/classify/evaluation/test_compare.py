@@ -250,7 +250,9 @@ def test_the_report_holds_no_number_that_the_json_lacks(setting, tmp_path):
     again = Comparison.read(tmp_path)
     assert again.report() == (tmp_path / "report.md").read_text() == result.report()
     assert again.table() == result.table()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["comparison.json", "report.md"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        *("clips.json", "comparison.json", "report.html", "report.md"),
+    ]
 
 
 def test_json_has_no_nan_and_reads_back_equal(setting):

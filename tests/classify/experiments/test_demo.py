@@ -124,7 +124,7 @@ def test_the_command(corpus, tmp_path):
     assert told.exit_code == 0, told.output
     assert told.stdout.startswith("Synthetic corpus: the numbers below say nothing")
     assert "speech-lr" in told.stdout
-    assert f"Report: {tmp_path / 'demo/out/report.md'}" in told.stdout
+    assert f"Report: {tmp_path / 'demo/out/report.html'}" in told.stdout
     again = CliRunner().invoke(affekt, ["demo", "-o", str(tmp_path / "demo")])
     assert "Nothing to do" in again.stderr
 

@@ -89,7 +89,7 @@ def test_what_a_run_leaves(finished):
     found = {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()}
     member = ["dev.csv", "member.json", "model/config.json", "model/model.safetensors", "pred.csv"]
     assert found == {
-        *("comparison.json", "report.md", "run.json", "split.csv"),
+        *("clips.json", "comparison.json", "report.html", "report.md", "run.json", "split.csv"),
         *("ensembles.json", "ensembles.safetensors"),
         *(f"members/{name}/{file}" for name in ("speech-lr", "text-lr") for file in member),
     }
