@@ -27,7 +27,7 @@ def wheel(tmp_path_factory) -> Path:
     ).stdout.splitlines()  # fmt: skip
     wanted = ("pyproject.toml", "README.md", "LICENSE")
     for name in listed:
-        if name in wanted or name.split("/")[0] in PACKAGES:
+        if name in wanted or name.split("/")[0] in ("affekt", *PACKAGES):
             target = source / name
             target.parent.mkdir(parents=True, exist_ok=True)
             target.write_bytes((ROOT / name).read_bytes())
@@ -49,6 +49,7 @@ def test_file_list_equals_the_tree(wheel):
         for path in (ROOT / package).rglob("*")
         if path.is_file() and not set(path.parts) & set(IGNORED)
     }
+    tree |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "affekt").glob("*.py*")}
     with zipfile.ZipFile(wheel) as archive:
         held = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert held == tree
