@@ -13,6 +13,7 @@ from affekt.public_names import public_names
 if TYPE_CHECKING:
     from .backend import Backend as Backend, Pooled as Pooled
     from .encoder import Encoder as Encoder
+    from .encoder_names import register_encoder as register_encoder
     from .errors import Unusable as Unusable
     from .inputs.decode import Signal as Signal, decode as decode
     from .running.embedding import extract as extract

@@ -16,14 +16,12 @@ import numpy as np
 
 from ..cache.errors import InputError, nearest
 from ..cache.identity.spec import FORMAT, Spec
-from .backend import Backend, Pooled
+from .backend import Backend, Pooled, as_backend
+from .encoder_names import is_code, open_named, options_of_own, works_everywhere
 from .errors import Unusable
-from .inputs.windows import POLICIES, merge_windows, split_evenly
+from .pooling import merge_windows, split_evenly
 
-__all__ = ["BUILT_IN", "NUMERICS_EPOCH", "Encoder"]
-
-#: Encoders that need no download.
-BUILT_IN = ("spectral", "ngram")
+__all__ = ["NUMERICS_EPOCH", "Encoder"]
 
 #: Raised when a release of affekt changes embeddings in a way that no other field of a spec says.
 NUMERICS_EPOCH = 1
@@ -35,7 +33,7 @@ class Encoder:
     Parameters
     ----------
     name : str
-        ``"spectral"``, ``"ngram"``, a folder, or a Hub id.
+        ``"spectral"``, ``"ngram"``, one of your own (`register_encoder`), a folder, or a Hub id.
     modality : str, optional
         ``"audio"`` or ``"text"``; needed only where a checkpoint does not say it.
     revision : str, optional
@@ -85,6 +83,7 @@ class Encoder:
     """
 
     title: str | None = None
+    _own_options = ""  # as JSON, of an encoder of somebody's own
 
     def __init__(
         self,
@@ -102,14 +101,7 @@ class Encoder:
         damage: str = "refuse",
         **options: Any,
     ) -> None:
-        _one_of("long", long, POLICIES)
-        _one_of("silence", silence, ("keep", "refuse"))
-        _one_of("damage", damage, ("refuse", "accept"))
-        if not 0 < min_seconds <= max_seconds < math.inf:
-            raise InputError(
-                f"min_seconds {min_seconds:g} and max_seconds {max_seconds:g}:"
-                " expected 0 < min_seconds <= max_seconds, both finite"
-            )
+        rules = _checked_rules(long, max_seconds, min_seconds, silence, damage)
         model: dict[str, Any] = {
             "modality": modality,
             "revision": revision,
@@ -118,23 +110,10 @@ class Encoder:
             "device": device,
             **options,
         }
-        self.backend = _open(str(name), model)
-        self.long = long
-        # what a model itself cannot take at once (Whisper: 30 s) is its limit here too
-        most = getattr(self.backend, "max_samples", 0) / (self.backend.sampling_rate or 1)
-        self.max_seconds = min(float(max_seconds), most or float(max_seconds))
-        self.min_seconds = float(min_seconds)
-        self.silence = silence
-        self.damage = damage
-        rules = ("long", "max_seconds", "min_seconds", "silence", "damage")
-        self.arguments: dict[str, Any] | None  # what opens this encoder again in another process
-        self.arguments = {
-            "name": str(name),
-            **model,
-            **{rule: getattr(self, rule) for rule in rules},
-        }
-        if self.modality == "text" and long != "fail":
-            raise InputError(f"long={long!r} is for audio; texts are cut by the tokenizer's rule")
+        self._set(open_named(str(name), model), rules)
+        self._own_options = options_of_own(str(name), model)
+        if works_everywhere(str(name)):
+            self.arguments = {"name": str(name), **model, **self._rules()}
 
     @classmethod
     def of(
@@ -142,19 +121,48 @@ class Encoder:
         backend: Backend,
         *,
         long: Literal["fail", "truncate", "chunk"] = "fail",
-        **rules: Any,
+        max_seconds: float = 60.0,
+        min_seconds: float = 0.1,
+        silence: Literal["keep", "refuse"] = "keep",
+        damage: str = "refuse",
     ) -> Encoder:
-        """Make an encoder of a backend of one's own.
+        """Make an encoder of a backend of your own.
 
-        `rules` are `max_seconds`, `min_seconds`, `silence` and `damage`. Such an encoder works in
-        this process only (no ``workers``, no Ray).
+        Such an encoder works in this process only (no ``workers``, no Ray). One that is opened by
+        name everywhere is registered: see `affekt.extract.register_encoder`.
+
+        Parameters
+        ----------
+        backend : Backend
+        long, max_seconds, min_seconds, silence, damage
+            As for `Encoder`.
+
+        Raises
+        ------
+        InputError
+            An attribute of the backend or a rule with an impossible value.
         """
-        _one_of("long", long, POLICIES)
-        encoder = cls("ngram", **rules)
-        encoder.long = long
-        encoder.backend = backend
-        encoder.arguments = None
+        rules = _checked_rules(long, max_seconds, min_seconds, silence, damage)
+        encoder = cls.__new__(cls)
+        encoder._set(as_backend(backend), rules)
         return encoder
+
+    def _set(self, backend: Backend, rules: dict[str, Any]) -> None:
+        self.backend = backend
+        self.long, self.silence, self.damage = rules["long"], rules["silence"], rules["damage"]
+        # what a model itself cannot take at once (Whisper: 30 s) is its limit here too
+        most = backend.max_samples / (backend.sampling_rate or 1)
+        self.max_seconds = min(rules["max_seconds"], most or rules["max_seconds"])
+        self.min_seconds = rules["min_seconds"]
+        self.arguments: dict[str, Any] | None = None  # what opens it again in another process
+        if self.modality == "text" and self.long != "fail":
+            raise InputError(
+                f"long={self.long!r} is for audio; texts are cut by the tokenizer's rule"
+            )
+
+    def _rules(self) -> dict[str, Any]:
+        names = ("long", "max_seconds", "min_seconds", "silence", "damage")
+        return {name: getattr(self, name) for name in names}
 
     @property
     def name(self) -> str:
@@ -170,19 +178,22 @@ class Encoder:
     def folder(self) -> Path | None:
         """The folder that it was opened from; None for a built-in one or a Hub id."""
         name = self.arguments["name"] if self.arguments else ""
-        if name in ("", *BUILT_IN) or not Path(name).expanduser().is_dir():
+        if not name or is_code(name) or not Path(name).expanduser().is_dir():
             return None
         return Path(name).expanduser().resolve()
 
     @cached_property
     def spec(self) -> Spec:
         """The spec, for float32 storage; `Spec.with_store_dtype` gives others."""
-        told = self.backend.describe()
+        described = self.backend.describe()
+        encoder = {"name": self.name, **described["encoder"]}
+        if self._own_options:
+            encoder["options"] = self._own_options
         fields = {
             "format": FORMAT,
             "modality": self.modality,
-            **told,
-            "encoder": {"name": self.name, **told["encoder"]},
+            **described,
+            "encoder": encoder,
             "input": self._input_rules(),
             "store_dtype": "float32",
             "numerics_epoch": NUMERICS_EPOCH,
@@ -305,30 +316,25 @@ class Encoder:
         return values
 
 
-def _open(name: str, options: dict[str, Any]) -> Backend:
-    if name in BUILT_IN:
-        modality = "audio" if name == "spectral" else "text"
-        plain = {"modality": modality, "revision": None, "pooling": "mean", "dtype": "float32"}
-        for option, value in options.items():
-            if option in ("device", "dim", "longest") and (option == "device" or name == "ngram"):
-                continue
-            if value not in (None, plain.get(option)):
-                raise InputError(f"{name} has no option {option}={value!r}")
-        if name == "spectral":
-            from .builtin.spectral import Spectral
-
-            return Spectral()
-        from .builtin.ngram import Ngram
-
-        return Ngram(**{key: options[key] for key in ("dim", "longest") if key in options})
-    hint = nearest(name, BUILT_IN)
-    if hint and not Path(name).exists():
+def _checked_rules(
+    long: str, max_seconds: float, min_seconds: float, silence: str, damage: str
+) -> dict[str, Any]:
+    """Return the rules for input, checked."""
+    _one_of("long", long, ("fail", "truncate", "chunk"))
+    _one_of("silence", silence, ("keep", "refuse"))
+    _one_of("damage", damage, ("refuse", "accept"))
+    if not 0 < min_seconds <= max_seconds < math.inf:
         raise InputError(
-            f"no encoder {name!r}: expected {', '.join(BUILT_IN)}, a folder, or a Hub id.{hint}"
+            f"min_seconds {min_seconds:g} and max_seconds {max_seconds:g}:"
+            " expected 0 < min_seconds <= max_seconds, both finite"
         )
-    from .encoders import open_backend
-
-    return open_backend(name, **options)
+    return {
+        "long": long,
+        "max_seconds": float(max_seconds),
+        "min_seconds": float(min_seconds),
+        "silence": silence,
+        "damage": damage,
+    }
 
 
 def _embed_halving(

@@ -136,9 +136,9 @@ def measure(source: Source, cache: Cache, stored: Stored) -> float | None:
 
 def keep_opened(source: Source, cache: Cache) -> None:
     """Remember the spec of an encoder that was opened; a built-in one costs nothing to open."""
-    from ...extract.encoder import BUILT_IN
+    from ...extract.encoder_names import is_code
 
-    if source.encoder is not None and source.encoder.name not in BUILT_IN:
+    if source.encoder is not None and not is_code(source.encoder.name):
         options = {k: v for k, v in source.entry.options.items() if k != "store_dtype"}
         if options:  # a given model knows the spec itself
             remember(cache, options, source.spec.with_store_dtype("float32"))

@@ -178,7 +178,7 @@ def _clips(recipe: Recipe) -> Manifest:
 
 def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
     """Return the source of an encoder that need not be opened, or costs nothing to open."""
-    from ...extract.encoder import BUILT_IN
+    from ...extract.encoder_names import is_code
 
     cache = ready.cache
     if entry.spec is not None:
@@ -186,12 +186,12 @@ def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
     if "space" in entry.options:
         spec = _at(entry.at, lambda: cache.space(entry.options["space"]).spec)
         known = _source(entry, ready.clips, spec, None, spec.store_dtype)
-        if "compute" in spec.fields or spec.fields["encoder"]["name"] in BUILT_IN:
+        if "compute" in spec.fields or is_code(spec.fields["encoder"]["name"]):
             return known
         told = f"{entry.name}: no encoder of affekt made the space {entry.options['space']}"
         return replace(known, note=f"{told}; members on it are compared, but predict no new clips")
 
-    if entry.options["name"] in BUILT_IN:
+    if is_code(entry.options["name"]):
         return _at(entry.at, partial(_opened, entry, ready))
     options, store_dtype = _arguments(entry)
     before = recall(cache, options)

@@ -6,6 +6,7 @@ spec, field by field, and, before its first row, the same canary as when the mod
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -16,7 +17,8 @@ from ...cache.cache import Cache
 from ...cache.errors import InputError, SpecError
 from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
-from ...extract.encoder import BUILT_IN, Encoder
+from ...extract.encoder import Encoder
+from ...extract.encoder_names import is_code
 from ...extract.errors import Unusable
 from ...extract.inputs.audio_files import read_file
 from ...extract.inputs.decode import Signal, length
@@ -91,15 +93,21 @@ def open_encoder(
     fields = spec.fields
     told = fields["encoder"]
     name = str(where or told["name"])
-    if where is None and told.get("origin") == "folder" and name not in BUILT_IN:
+    if where is None and told.get("origin") == "folder":
         raise InputError(
             f"the model needs the encoder {name!r}, which was a folder; say where it is with "
             "--encoder FOLDER (encoders=)"
         )
-    if name not in BUILT_IN and "compute" not in fields:
+    if not _is_code(spec) and "compute" not in fields:
         raise InputError(
             f"the model was trained on the space {spec.name!r}, which no encoder of affekt made; "
             "hand in a cache that holds the clips"
+        )
+    if where is None and "origin" not in told and not is_code(name):
+        raise InputError(
+            f"the model needs the encoder {name!r}, whose code is not installed here: install the "
+            "package that declares it, or call affekt.extract.register_encoder first "
+            "(docs/add-an-encoder.md)"
         )
     encoder = Encoder(name, **_options(fields, None if where else told.get("commit"), device))
     found = _as_decoded(encoder.spec.with_store_dtype(spec.store_dtype), spec)
@@ -209,18 +217,18 @@ def check_places(
     InputError
         No such folder, or only built-in encoders are needed.
     """
-    needed = {spec.fields["encoder"]["name"] for spec in specs}
+    needed = {spec.fields["encoder"]["name"] for spec in specs if _is_code(spec)}
     notes = []
     for place in places:
         _check_folder(place)
-        if needed <= set(BUILT_IN):
+        if all(map(_is_code, specs)):
             raise InputError(
                 f"--encoder {place}: the model needs no folder, only the built-in "
                 f"{' and '.join(sorted(needed))}; leave it out"
             )
         errors = []
         for spec in specs:
-            if spec.fields["encoder"]["name"] in BUILT_IN:
+            if _is_code(spec):
                 continue
             try:
                 open_encoder(spec, place, device=device)
@@ -260,7 +268,7 @@ def find_encoder(
     name = spec.fields["encoder"]["name"]
     for place in places:
         _check_folder(place)
-    for place in places if name not in BUILT_IN else ():
+    for place in places if not _is_code(spec) else ():
         try:
             return open_encoder(spec, place, device=device)
         except InputError as error:
@@ -281,6 +289,12 @@ def find_encoder(
     if errors and spec.fields["encoder"].get("origin") == "folder":
         raise errors[0]
     return open_encoder(spec, device=device)
+
+
+def _is_code(spec: Spec) -> bool:
+    """Whether its encoder is code that is installed or registered, and no checkpoint."""
+    encoder = spec.fields["encoder"]
+    return "origin" not in encoder and is_code(encoder["name"])
 
 
 def _check_folder(place: str | os.PathLike[str]) -> None:
@@ -313,10 +327,11 @@ def _same_files(spec: Spec) -> Spec:
 
 def _options(fields: Mapping[str, Any], commit: str | None, device: str) -> dict[str, Any]:
     """Return the options of `Encoder` that a spec says."""
-    if fields["encoder"]["name"] in BUILT_IN:
-        options: dict[str, Any] = {}
+    if "origin" not in fields["encoder"]:
+        options: dict[str, Any] = json.loads(fields["encoder"].get("options", "{}"))
+        options |= {"device": device}
         if fields["encoder"]["name"] == "ngram":
-            options = {"dim": fields["layers"]["dim"], "longest": fields["processor"]["longest"]}
+            options |= {"dim": fields["layers"]["dim"], "longest": fields["processor"]["longest"]}
     else:
         options = {"modality": fields["modality"], "dtype": fields["compute"]["dtype"]}
         options |= {"device": device}

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Pooled
+from ..backend import Backend, Pooled
 from ..errors import Unusable
 
 __all__ = ["Ngram"]
@@ -32,7 +32,7 @@ _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _BLOCK = 64  # texts at a time: their counts stay in the processor's cache
 
 
-class Ngram:
+class Ngram(Backend):
     """Embed texts as hashed character and word n-grams; a `Backend` of one layer.
 
     Parameters
@@ -55,11 +55,7 @@ class Ngram:
 
     name = "ngram"
     modality = "text"
-    n_layers = 1
-    sampling_rate = 0
-    min_samples = 0
     pooling = "bag"
-    labels = None
     batch_clips = 512
 
     def __init__(self, dim: int = 4096, longest: int = 5) -> None:
@@ -79,9 +75,6 @@ class Ngram:
             "pooling": self.pooling,
             "compute": {"dtype": "float32"},
         }
-
-    def load(self) -> None:
-        """Nothing to load."""
 
     def embed(self, inputs: Sequence[str]) -> list[Pooled | Unusable]:
         """Embed texts; ``frames`` is the number of words."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Pooled
+from ..backend import Backend, Pooled
 from .frames import HOP, SAMPLING_RATE, SILENCE_DB, WIDTH, decibel, level_db, spectrogram
 from .functionals import STATISTICS, log_covariance, summarise, summary_names
 from .mel import mel_filters, mfcc
@@ -116,7 +116,7 @@ def _prominence(pitch: Pitch, loudness: np.ndarray, alpha_ratio: np.ndarray) -> 
     return [correlation(f0, loud), correlation(f0, tilt), correlation(tilt, loud)]
 
 
-class Spectral:
+class Spectral(Backend):
     """Embed speech as acoustic statistics; a `Backend` of one layer.
 
     Examples
@@ -129,12 +129,10 @@ class Spectral:
 
     name = "spectral"
     modality = "audio"
-    n_layers = 1
     dim = len(FEATURE_NAMES)
     sampling_rate = SAMPLING_RATE
     min_samples = 400
     pooling = "functionals"
-    labels: tuple[str, ...] | None = None
 
     def describe(self) -> dict[str, Any]:
         """Say what decides the numbers: the version of this code."""
@@ -145,9 +143,6 @@ class Spectral:
             "pooling": self.pooling,
             "compute": {"dtype": "float32"},
         }
-
-    def load(self) -> None:
-        """Do nothing: there are no weights."""
 
     def embed(self, inputs: Sequence[np.ndarray]) -> list[Pooled]:
         """Embed clips one by one; a row cannot depend on its neighbours.

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 
 from ...cache.errors import AffektError, InputError
-from .pooling import pool
+from ..pooling import pool
 
 __all__ = ["TappedLayers", "masked_pool", "plain_states"]
 

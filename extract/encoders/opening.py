@@ -7,14 +7,14 @@ from typing import Any
 
 from ...cache.errors import InputError, nearest
 from ..backend import Backend
+from ..pooling import POOLINGS
 from .checkpoints.checkpoint import Checkpoint, find_checkpoint
 from .checkpoints.reading import library_errors
 from .checkpoints.sentence_transformers import read_sentence_steps
 from .checkpoints.strict import model_class
 from .families import GENERIC, Family, family_of
 from .hardware.device import find_device
-from .pooling import POOLINGS
-from .towers.known_towers import REFUSED
+from .known_towers import REFUSED
 
 __all__ = ["open_backend"]
 
@@ -157,7 +157,7 @@ def _open(
         if is_regression(checkpoint):
             return RegressionBackend(checkpoint, family, front, pooling="none", **options)
         return ClassifierBackend(checkpoint, family, front, pooling="softmax", **options)
-    from .towers.tower_run import TowerBackend
+    from .tower_run import TowerBackend
     from .transformer import TransformerBackend
 
     model_class(checkpoint, False)
@@ -179,7 +179,7 @@ def _audio_front(checkpoint: Checkpoint, family: Family) -> Any:
 
         return FilterbankFront(checkpoint)
     if family.tower is not None:
-        from .towers.tower_inputs import FeatureFront
+        from .fronts.tower_inputs import FeatureFront
 
         return FeatureFront(checkpoint, family.tower)
     if family.front == "mel":

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from ...cache.errors import AffektError, InputError
-from ..backend import Pooled
+from ..backend import Backend, Pooled
 from ..errors import Unusable
+from ..pooling import pooled_dim
 from .checkpoints.checkpoint import Checkpoint
 from .checkpoints.reading import library_errors, read_configuration
 from .checkpoints.strict import load_model
@@ -29,7 +30,6 @@ from .hardware.cpu import avoid_wrong_kernels, speed_up
 from .hardware.exactness import exact_arithmetic
 from .layers import TappedLayers, masked_pool, plain_states
 from .packed.packed_encoder import PackedModel, PaddedConformer, pack_model
-from .pooling import pooled_dim
 
 __all__ = ["TransformerBackend"]
 
@@ -41,7 +41,7 @@ _PACKED = 32768  # frames or tokens of one pass without padding, where memory al
 _AGREE = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 2e-2}  # relative, of ways to compute
 
 
-class TransformerBackend:
+class TransformerBackend(Backend):
     """Embed with a frozen transformers model (see `affekt.extract.backend.Backend`).
 
     Parameters
@@ -53,7 +53,7 @@ class TransformerBackend:
     front : Front
         What makes its input.
     pooling : str
-        One of `affekt.extract.encoders.pooling.POOLINGS`.
+        One of `affekt.extract.pooling.POOLINGS`.
     dtype : str
         Of weights and activations; pooling is float32 always.
     device : str
@@ -83,7 +83,6 @@ class TransformerBackend:
         Longer clips are refused by the model itself (Whisper: 30 s); 0 where there is no limit.
     """
 
-    labels: tuple[str, ...] | None = None
     _classifier = False
 
     def __init__(

@@ -13,8 +13,9 @@ from ...cache.cache import Cache
 from ...cache.errors import AffektError, CanaryError, InputError
 from ...cache.manifest import Manifest
 from ..encoder import Encoder
-from .embedding import Report, embed_misses
 from .extraction import Extraction, Failure
+from .in_process import embed_misses
+from .progress import Report
 
 __all__ = ["add", "make_jobs", "reraise", "run_job"]
 
@@ -91,7 +92,7 @@ def _row(clips: Manifest, position: int) -> dict[str, Any]:
 
 
 def _devices(encoder: Encoder, count: int) -> Sequence[str]:
-    device = str(getattr(encoder.backend, "device", "cpu"))
+    device = str(encoder.backend.device)
     if device != "cuda":
         return [device] * count
     import torch

@@ -7,7 +7,10 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-__all__ = ["Progress", "human_time"]
+__all__ = ["Progress", "Report", "human_time"]
+
+#: Called with the clips and the seconds of audio that were done since the last call.
+Report = Callable[[int, float], None]
 
 _EVERY = {True: 0.2, False: 30.0}  # seconds between lines: on a terminal, and in a log file
 

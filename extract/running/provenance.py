@@ -25,10 +25,8 @@ def provenance(encoder: Encoder) -> dict[str, Any]:
     """
     told = {name: _version(name) for name in _PACKAGES}
     told |= {"python": platform.python_version(), "machine": platform.machine()}
-    told["device"] = _device(str(getattr(encoder.backend, "device", "cpu")))
-    more = getattr(encoder.backend, "provenance", None)
-    if more is not None:
-        told |= more()
+    told["device"] = _device(str(encoder.backend.device))
+    told |= encoder.backend.provenance()
     return {name: value for name, value in told.items() if value}
 
 

@@ -20,10 +20,11 @@ import numpy as np
 
 from ...cache.errors import AffektError, InputError
 from ...cache.manifest import Manifest
-from ..encoder import BUILT_IN, Encoder
-from .embedding import Report
+from ..encoder import Encoder
+from ..encoder_names import is_code
 from .extraction import Extraction
 from .jobs import add, make_jobs, reraise, run_job
+from .progress import Report
 
 __all__ = ["embed_on_ray"]
 
@@ -53,14 +54,14 @@ def embed_on_ray(
         raise InputError(
             "engine='ray' needs Ray, which is not installed: pip install 'affekt[ray]'"
         ) from None
-    on_gpu = str(getattr(encoder.backend, "device", "cpu")).startswith("cuda")
+    on_gpu = encoder.backend.on_gpu
     count = workers or max(1, -(-len(positions) // _CLIPS_PER_TASK))
     jobs = make_jobs(clips, positions, encoder, done, count)
     for job in jobs:
         job |= {name: str(Path(job[name]).absolute()) for name in ("cache", "root")}
         job["threads"] = 1
         name = job["encoder"]["name"]
-        if name not in BUILT_IN and Path(name).expanduser().is_dir():
+        if not is_code(name) and Path(name).expanduser().is_dir():
             job["encoder"]["name"] = str(Path(name).expanduser().absolute())
         if on_gpu:  # Ray shows each task its own device
             job["encoder"]["device"] = "cuda"

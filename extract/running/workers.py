@@ -21,9 +21,9 @@ from ...cache.errors import AffektError, InputError
 from ...cache.manifest import Manifest
 from ..encoder import Encoder
 from ..inputs.isolated_decoder import module_paths
-from .embedding import Report
 from .extraction import Extraction
 from .jobs import add, make_jobs, reraise, run_job
+from .progress import Report
 
 __all__ = ["count_workers", "embed_in_workers"]
 
@@ -48,7 +48,10 @@ def count_workers(encoder: Encoder, misses: int, engine: str, workers: int | Non
         raise InputError(f"workers={workers}, expected 1 or more")
     if encoder.arguments is None:
         if engine == "ray" or (workers or 1) > 1:
-            raise InputError("an encoder made with Encoder.of works in this process only")
+            raise InputError(
+                "an encoder made with Encoder.of or registered in this program works in this "
+                "process only; declare it in a package to use workers (docs/add-an-encoder.md)"
+            )
         return 1
     if workers is None:
         workers = _default(encoder, misses)
@@ -93,7 +96,7 @@ def embed_in_workers(
 def _default(encoder: Encoder, misses: int) -> int:
     if encoder.name == "spectral":
         return max(1, min(_processors(), misses // _WORTH))
-    if str(getattr(encoder.backend, "device", "cpu")) == "cuda":
+    if encoder.backend.device == "cuda":
         import torch
 
         gpus = torch.cuda.device_count()

@@ -72,8 +72,8 @@ def embed(
     """
     found = Embedded()
     backend = opened.encoder.backend
-    most = getattr(backend, "batch_clips", CLIPS)
-    seconds = getattr(backend, "batch_seconds", SECONDS)
+    most = backend.batch_clips or CLIPS
+    seconds = backend.batch_seconds or SECONDS
     for batch in batches(_ready(clips, opened.encoder, decode or decode_segments), most, seconds):
         rows = [row for row in batch if row.failure is None]
         answers = opened.embed([row.content for row in rows]) if rows else []

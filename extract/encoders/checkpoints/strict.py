@@ -17,10 +17,10 @@ from typing import Any
 
 from ....cache.errors import AffektError, InputError
 from ..families import Family, family_of
-from ..towers.tower_weights import prefix_of, tower_configuration
 from .checkpoint import Checkpoint
 from .converting import converted
 from .reading import library_errors, read_configuration
+from .tower_weights import prefix_of, tower_configuration
 
 __all__ = ["load_model", "model_class"]
 

@@ -49,7 +49,7 @@ class Pack:
             self._ends = _starts(pooled).to(device, non_blocking=True)
 
     def pool(self, frames: torch.Tensor, pooling: str) -> torch.Tensor:
-        """Pool ``(frames, hidden)`` into ``(clips, dim)`` float32, as `encoders.pooling` does."""
+        """Pool ``(frames, hidden)`` into ``(clips, dim)`` float32, as `extract.pooling` does."""
         if pooling == "cls":
             return frames[self.starts[:-1].long()].float()
         kept = frames if self._kept is None else frames[self._kept]

@@ -9,8 +9,8 @@ import pytest
 import torch
 from affekt.extract.encoders import open_backend
 from affekt.extract.encoders.layers import masked_pool
-from affekt.extract.encoders.pooling import pool
 from affekt.extract.inputs.decode import decode
+from affekt.extract.pooling import pool
 
 from tests.support.encoder_models import (
     SPEECH,

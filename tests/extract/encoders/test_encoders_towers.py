@@ -16,7 +16,7 @@ import torch
 import transformers as tf
 from affekt.cache.errors import InputError
 from affekt.extract.encoders import FAMILIES, open_backend
-from affekt.extract.encoders.towers.known_towers import REFUSED, ROWS
+from affekt.extract.encoders.known_towers import REFUSED, ROWS
 from transformers.models.auto import feature_extraction_auto
 
 from tests.support.audio_towers import save_tower, whole_model
@@ -263,7 +263,7 @@ def test_towers_whose_extractor_needs_torchaudio_run_on_features(
             return {}
 
     monkeypatch.setattr(
-        "affekt.extract.encoders.towers.tower_inputs.extractor_of", lambda *_given: Made()
+        "affekt.extract.encoders.fronts.tower_inputs.extractor_of", lambda *_given: Made()
     )
     folder = save_tower(name, tmp_path / name, extractor_too=False)
     [answer] = open_backend(str(folder)).embed([tone(20800)])

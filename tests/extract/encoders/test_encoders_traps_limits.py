@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from affekt.extract import Encoder
 from affekt.extract.encoders import open_backend
-from affekt.extract.encoders.pooling import merge
 from affekt.extract.errors import Unusable
 from affekt.extract.inputs.decode import decode
-from affekt.extract.inputs.windows import split_evenly
+from affekt.extract.pooling import merge, split_evenly
 
 from tests.support.encoder_models import (
     TEXTS,

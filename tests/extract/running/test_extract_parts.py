@@ -16,10 +16,9 @@ import torch
 from affekt.cache import InputError, Manifest
 from affekt.extract import Encoder, Pooled, Unusable
 from affekt.extract.canary_inputs import canary_sounds, embed_canary
-from affekt.extract.encoders.pooling import POOLINGS, merge, pool, pooled_dim
 from affekt.extract.errors import CODES
 from affekt.extract.inputs.isolated_decoder import Decoder, decode_segments
-from affekt.extract.inputs.windows import merge_windows, split_evenly
+from affekt.extract.pooling import POOLINGS, merge, merge_windows, pool, pooled_dim, split_evenly
 from affekt.extract.running.embedding import run_extraction
 from affekt.extract.running.plan import part_of, plan
 from affekt.extract.running.progress import Progress

@@ -15,7 +15,7 @@ from affekt.extract import Encoder
 from affekt.extract.encoders import open_backend
 from affekt.extract.encoders.layers import masked_pool
 from affekt.extract.encoders.packed.layout import Pack
-from affekt.extract.encoders.pooling import pool
+from affekt.extract.pooling import pool
 from affekt.extract.running.embedding import run_extraction
 
 from tests.support.encoder_models import (

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 
 from ....cache.errors import InputError
-from ..checkpoints.checkpoint import Checkpoint
-from ..checkpoints.reading import library_errors, read_configuration
-from .known_towers import Tower
+from ..known_towers import Tower
+from .checkpoint import Checkpoint
+from .reading import library_errors, read_configuration
 
 __all__ = ["prefix_of", "sizes_of", "tower_configuration"]
 

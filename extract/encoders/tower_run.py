@@ -7,17 +7,17 @@ from typing import Any
 
 import torch
 
-from ....cache.errors import AffektError, InputError
-from ...backend import Pooled
-from ...errors import Unusable
-from ..fronts.front import Example
-from ..hardware.exactness import exact_arithmetic
-from ..layers import masked_pool
+from ...cache.errors import AffektError, InputError
+from ..backend import Pooled
+from ..errors import Unusable
 from ..pooling import pooled_dim
-from ..transformer import TransformerBackend
+from .checkpoints.tower_weights import sizes_of
+from .fronts.front import Example
+from .fronts.tower_inputs import FeatureFront, arguments_of
+from .hardware.exactness import exact_arithmetic
 from .known_towers import Tower
-from .tower_inputs import FeatureFront, arguments_of
-from .tower_weights import sizes_of
+from .layers import masked_pool
+from .transformer import TransformerBackend
 
 __all__ = ["TowerBackend"]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ....cache.errors import InputError
+from ...cache.errors import InputError
 
 __all__ = ["REFUSED", "ROWS", "Tower"]
 

@@ -13,9 +13,9 @@ import torch
 
 from ...errors import Unusable
 from ..checkpoints.checkpoint import Checkpoint
-from ..fronts.front import Example, check_samples
-from ..fronts.waveform import extractor_of, noise
-from .known_towers import Tower
+from ..known_towers import Tower
+from .front import Example, check_samples
+from .waveform import extractor_of, noise
 
 __all__ = ["FeatureFront", "arguments_of"]
 

@@ -7,12 +7,16 @@ what pooling all frames at once gives for ``mean``, ``mean+std`` and ``max``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["POOLINGS", "Pooling", "merge", "pool", "pooled_dim"]
+from .backend import Pooled
+from .errors import Unusable
+
+__all__ = ["POOLINGS", "Pooling", "merge", "merge_windows", "pool", "pooled_dim", "split_evenly"]
 
 Pooling = Literal["mean", "mean+std", "max", "cls", "last"]
 
@@ -97,6 +101,33 @@ def merge(windows: Sequence[tuple[np.ndarray, int]], pooling: str = "mean") -> n
         within = values[..., half:] ** 2 + (values[..., :half] - centre) ** 2
         mean[..., half:] = np.sqrt(np.tensordot(weights, within, axes=1))
     return mean.astype(np.float32)
+
+
+def split_evenly(samples: np.ndarray, longest: int) -> list[np.ndarray]:
+    """Cut into the fewest windows of at most `longest` samples, equal in length but for one.
+
+    Even windows keep the last one from being too short to embed.
+
+    Examples
+    --------
+    >>> [len(window) for window in split_evenly(np.zeros(10), 4)]
+    [4, 3, 3]
+    """
+    return np.array_split(samples, max(1, math.ceil(len(samples) / longest)))
+
+
+def merge_windows(windows: Sequence[Pooled | Unusable], pooling: str) -> Pooled | Unusable:
+    """Merge the windows of one clip; the first unusable one makes the clip unusable."""
+    good = []
+    for window in windows:
+        if isinstance(window, Unusable):
+            return window
+        good.append(window)
+    if len(good) == 1:
+        return good[0]
+    values = merge([(window.values, window.frames) for window in good], pooling)
+    flags = tuple(dict.fromkeys(flag for window in good for flag in window.flags))
+    return Pooled(values, sum(window.frames for window in good), (*flags, "chunked"))
 
 
 def _pool_numpy(states: np.ndarray, pooling: str) -> np.ndarray:

@@ -1,0 +1,205 @@
+"""Embed clips in this process: fetch, compute, store; what is done is kept whatever happens."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing, suppress
+
+from ...cache.errors import AffektError
+from ...cache.identity.clip_index import Seen, seen
+from ...cache.identity.digests import row_key
+from ...cache.manifest import Manifest
+from ...cache.rows.failures import STORED
+from ...cache.rows.remarks import note_remarks
+from ...cache.rows.writer import Writer
+from ..backend import Pooled
+from ..encoder import Encoder
+from ..errors import Unusable
+from .extraction import Extraction, Failure
+from .feed import Ready, batches, feed
+from .progress import Report
+from .provenance import provenance
+
+__all__ = ["embed_misses"]
+
+_RECORD_ROWS, _RECORD_SECONDS = 20_000, 60.0  # how often the index of clips is written
+
+
+def embed_misses(
+    clips: Manifest,
+    positions: list[int],
+    encoder: Encoder,
+    done: Extraction,
+    report: Report,
+    threads: int | None = None,
+) -> None:
+    """Embed clips in this process and store them; `done` is added to."""
+    run = _Run(clips, encoder, done)
+    refused: list[tuple[str, str, str]] = []
+    backend = encoder.backend
+    most = backend.batch_clips or (512 if backend.on_gpu else 64)
+    seconds = backend.batch_seconds or (960.0 if backend.on_gpu else 60.0)
+    try:
+        with (
+            closing(feed(clips, positions, encoder, run.claim, threads=threads)) as ready,
+            done.space.writer(encoder.canary, provenance=provenance(encoder)) as writer,
+        ):
+            refused = writer.refused
+            for batch, answers in run.ask_ahead(batches(ready, most, seconds)):
+                run.store(batch, answers, writer)
+                report(len(batch), sum(row.seconds for row in batch if row.content is not None))
+    except BaseException:
+        with suppress(OSError):  # the disk may be what failed; the index is only a memo
+            run.finish(refused)
+        raise
+    run.finish(refused)
+
+
+class _Run:
+    """What one process knows while it embeds."""
+
+    def __init__(self, clips: Manifest, encoder: Encoder, done: Extraction) -> None:
+        self.clips, self.encoder, self.done = clips, encoder, done
+        self.space = done.space
+        self.stored = self.space.index.table  # as it was at the start; a table never changes
+        self.claimed: set[str] = set()
+        self.lock = threading.Lock()
+        self.twins: list[Ready] = []
+        self.failed: dict[str, Unusable] = {}  # by row key
+        noted = self.space.failures()
+        self.noted = {(one["key"], one["id"], one["code"]) for one in noted}
+        self.unread = {one["id"] for one in noted if one["key"] is None}
+        self.mended: list[str] = []
+        self.lines: list[Seen] = []
+        self.recorded = time.monotonic()
+
+    def key(self, digest: str) -> str:
+        return row_key(self.space.key, self.space.modality, digest)
+
+    def claim(self, digest: str) -> bool:
+        """Whether this content is to be computed now."""
+        with self.lock:
+            if digest in self.claimed or self._is_stored(digest):
+                return False
+            self.claimed.add(digest)
+            return True
+
+    def _is_stored(self, digest: str) -> bool:
+        return bool(self.stored.find([self.key(digest)])[0][0] >= 0)
+
+    def ask_ahead(
+        self, ready: Iterator[list[Ready]]
+    ) -> Iterator[tuple[list[Ready], list[Pooled | Unusable]]]:
+        """Embed batches in threads: the next one is under way while its forerunner is stored.
+
+        Two for a GPU: it computes for one while rows of the other are fetched and checked.
+        """
+        threads = 1 + self.encoder.backend.on_gpu
+        under_way: deque[tuple[list[Ready], Future[list[Pooled | Unusable]]]] = deque()
+        with ThreadPoolExecutor(threads, thread_name_prefix="affekt-embed") as pool:
+            for batch in ready:
+                under_way.append((batch, pool.submit(self._ask, batch)))
+                if len(under_way) > threads:
+                    first, answers = under_way.popleft()
+                    yield first, answers.result()
+            for first, answers in under_way:
+                yield first, answers.result()
+
+    def store(self, batch: list[Ready], answers: list[Pooled | Unusable], writer: Writer) -> None:
+        """Hand an embedded batch to the writer."""
+        for row in batch:
+            self._record(row)
+            if row.failure is not None:
+                self._fail(row, row.failure)
+            elif row.content is None:
+                self._twin(row)
+        rows = [row for row in batch if row.content is not None]
+        remarks: list[tuple[str, list[str]]] = []
+        for row, answer in zip(rows, answers, strict=True):
+            if isinstance(answer, Unusable):
+                self._fail(row, answer)
+                continue
+            key, id_ = self.key(row.digest or ""), self.clips.ids[row.position]
+            writer.add(key, id_, answer.values, answer.frames, row.seconds, copy=False)
+            self._mend(id_)
+            self.done.computed += 1
+            self.done.audio_seconds += row.seconds
+            remarks.append((key, [*row.flags, *answer.flags]))
+            for flag in remarks[-1][1]:
+                self.done.flags.setdefault(flag, []).append(id_)
+        if any(names for _, names in remarks):
+            self.space.make()
+            note_remarks(self.space.folder, remarks)
+
+    def _ask(self, batch: list[Ready]) -> list[Pooled | Unusable]:
+        rows = [row for row in batch if row.content is not None]
+        if not rows:
+            return []
+        try:
+            return self.encoder.embed([row.content for row in rows])
+        except (AffektError, OSError):
+            raise
+        except Exception as error:  # a device that fails, or the code of an encoder
+            first = self.clips.ids[rows[0].position]
+            reason = (
+                error if isinstance(error, RuntimeError) else f"{type(error).__name__}: {error}"
+            )
+            raise AffektError(
+                f"{self.encoder.name} failed on {len(rows)} clips from {first!r} on: {reason}."
+                " What was stored is kept: run the same command again to go on"
+            ) from error
+
+    def finish(self, refused: list[tuple[str, str, str]]) -> None:
+        """Settle what cannot be stored and what shares its content, and write the index."""
+        for key, id_, code in refused:  # the writer has noted them
+            reason = Unusable(code)
+            self.failed[key] = reason
+            self.done.failures.append(Failure(id_, reason.code, reason.message))
+            self.done.computed -= 1
+        for row in self.twins:
+            reason = self.failed.get(self.key(row.digest or ""))
+            if reason is not None:
+                self._fail(row, reason)
+            else:
+                self.done.repeated += 1
+        self.twins = []
+        for id_ in self.mended:  # a file that could not be read before
+            self.space.fail(None, id_, STORED, "")
+        self._write_lines()
+
+    def _twin(self, row: Ready) -> None:
+        if row.digest in self.claimed:
+            self.twins.append(row)
+        else:
+            self._mend(self.clips.ids[row.position])
+            self.done.hits += 1  # its content was not known before, but it is stored
+
+    def _mend(self, id_: str) -> None:
+        if id_ in self.unread:
+            self.mended.append(id_)
+
+    def _fail(self, row: Ready, reason: Unusable) -> None:
+        id_ = self.clips.ids[row.position]
+        key = None if row.digest is None else self.key(row.digest)
+        if key is not None:
+            self.failed[key] = reason
+        self.done.failures.append(Failure(id_, reason.code, reason.message))
+        if (key, id_, reason.code) not in self.noted:
+            self.space.fail(key, id_, reason.code, reason.message)
+
+    def _record(self, row: Ready) -> None:
+        if row.status is not None and row.digest is not None:
+            self.lines.append(seen(self.clips, row.position, row.digest, row.status))
+        late = time.monotonic() - self.recorded > _RECORD_SECONDS
+        if late or len(self.lines) >= _RECORD_ROWS:
+            self._write_lines()
+
+    def _write_lines(self) -> None:
+        lines, self.lines = self.lines, []
+        if lines:
+            self.space.cache.record(lines)
+        self.recorded = time.monotonic()
