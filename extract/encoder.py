@@ -237,8 +237,8 @@ class Encoder:
         return [answer for answer in answers if answer is not None]
 
     def canary(self) -> np.ndarray:
-        """Embed the fixed inputs of `canary_inputs`; ``(inputs, layers, dim)`` float32."""
-        from .canary_inputs import canary_inputs, embed_canary
+        """Embed the fixed inputs of `inputs.canary_inputs`; ``(inputs, layers, dim)`` float32."""
+        from .inputs.canary_inputs import canary_inputs, embed_canary
 
         exact = self.spec.fields.get("compute", {}).get("dtype", "float32") == "float32"
         return embed_canary(self._values, canary_inputs(self.backend), 1e-4 if exact else 1e-2)

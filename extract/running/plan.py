@@ -223,7 +223,7 @@ def _audio_seconds(clips: Manifest, sizes: dict[int, int]) -> float:
 
 def _speed(encoder: Encoder) -> float:
     """Audio seconds, or texts, per second on the canary inputs; the second time counts."""
-    from ..canary_inputs import canary_inputs
+    from ..inputs.canary_inputs import canary_inputs
 
     inputs = canary_inputs(encoder.backend)
     encoder.embed(inputs)

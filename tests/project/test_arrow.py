@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cache", "extract", "classify")
 #: what every package may use of the package `affekt` itself
-COMMON = "public_names"
+COMMON = {"public_names", "plugins"}
 ALLOWED = {
     "cache": {"cache"},
     "extract": {"cache", "extract"},
@@ -55,6 +55,52 @@ RAW = {
     "service.py",  # decodes what clients send
     "recording.py",
 }
+#: what each part of extract may import of the others, besides itself; parts of encoders have a dot
+EXTRACT = {
+    "errors": set(),
+    "hub": set(),
+    "backend": {"errors"},
+    "pooling": {"errors", "backend"},
+    "inputs": {"errors", "backend"},
+    "builtin": {"errors", "backend"},
+    "encoders.known_towers": set(),
+    "encoders.families": {"encoders.known_towers"},
+    "encoders.hardware": set(),
+    "encoders.checkpoints": {"hub", "encoders.families", "encoders.known_towers"},
+    "encoders.fronts": {
+        *("errors", "encoders.checkpoints", "encoders.families", "encoders.known_towers"),
+    },
+    "encoders.layers": {"pooling"},
+    "encoders.clipwise": set(),
+    "encoders.packed": {
+        *("encoders.fronts", "encoders.families", "encoders.hardware", "encoders.layers"),
+    },
+    "encoders.transformer": {
+        *("errors", "backend", "pooling", "encoders.checkpoints", "encoders.families"),
+        *("encoders.fronts", "encoders.hardware", "encoders.layers", "encoders.clipwise"),
+        "encoders.packed",
+    },
+    "encoders.tower_run": {
+        *("errors", "backend", "pooling", "encoders.transformer", "encoders.known_towers"),
+        *("encoders.checkpoints", "encoders.fronts", "encoders.hardware", "encoders.layers"),
+    },
+    "encoders.classifier": {
+        *("errors", "backend", "encoders.transformer", "encoders.checkpoints"),
+        *("encoders.clipwise", "encoders.fronts", "encoders.hardware"),
+    },
+    "encoders.opening": {
+        *("backend", "pooling", "encoders.families", "encoders.known_towers"),
+        *("encoders.checkpoints", "encoders.fronts", "encoders.hardware"),
+        *("encoders.transformer", "encoders.tower_run", "encoders.classifier"),
+    },
+    "encoders": {"encoders.families", "encoders.opening"},
+    "encoder_names": {"backend", "builtin", "encoders", "encoders.hardware"},
+    "encoder": {"errors", "backend", "pooling", "inputs", "encoder_names"},
+    "running": {*("errors", "backend", "inputs", "encoder_names", "encoder", "encoders.hardware")},
+    "transcription": {
+        *("errors", "hub", "inputs", "running", "encoders.checkpoints", "encoders.hardware"),
+    },
+}
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 
 
@@ -82,11 +128,44 @@ def test_imports_follow_the_arrow(path):
         where = f"{path.relative_to(ROOT)}:{line} imports {name}"
         assert first not in PACKAGES, f"{where}: relative inside the packages, affekt.* elsewhere"
         if first == "affekt":
-            assert rest[0] in ALLOWED[package] | {COMMON}, f"{where}: against the arrow"
+            assert rest[0] in ALLOWED[package] | COMMON, f"{where}: against the arrow"
             if package == "classify" and rest[0] == "extract":
                 assert path.name in RAW or path.name.startswith("cli"), f"{where}: not where raw"
         elif first not in sys.stdlib_module_names:
             assert first in OUTSIDE[package], f"{where}: not among the dependencies of {package}"
+
+
+def _part(name: str) -> str:
+    """Return the part of extract that a dotted name below it belongs to."""
+    names = name.split(".")
+    wanted = [".".join(names[:2]), names[0]]
+    return next((one for one in wanted if one in EXTRACT), "")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in FILES if "extract" in path.relative_to(ROOT).parts[:1]],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_the_parts_of_extract_follow_their_arrow(path):
+    names = path.relative_to(ROOT / "extract").with_suffix("").parts
+    if names == ("__init__",):  # the public face, which imports everything when it is used
+        return
+    part = _part(".".join(name for name in names if name != "__init__"))
+    assert part, f"{path.relative_to(ROOT)} is in no part of the table"
+    for name, line in imports(path):
+        if name.startswith("affekt.extract."):
+            other = _part(name.removeprefix("affekt.extract."))
+            where = f"{path.relative_to(ROOT)}:{line} imports {name}"
+            assert other in EXTRACT[part] | {part}, f"{where}: against the arrow"
+
+
+def test_the_table_of_extract_has_no_circle():
+    done: set[str] = set()
+    while left := [part for part in EXTRACT if part not in done]:
+        free = [part for part in left if EXTRACT[part] <= done]
+        assert free, f"a circle among {left}"
+        done.update(free)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -15,8 +15,8 @@ import pytest
 import torch
 from affekt.cache import InputError, Manifest
 from affekt.extract import Encoder, Pooled, Unusable
-from affekt.extract.canary_inputs import canary_sounds, embed_canary
 from affekt.extract.errors import CODES
+from affekt.extract.inputs.canary_inputs import canary_sounds, embed_canary
 from affekt.extract.inputs.isolated_decoder import Decoder, decode_segments
 from affekt.extract.pooling import POOLINGS, merge, merge_windows, pool, pooled_dim, split_evenly
 from affekt.extract.running.embedding import run_extraction

@@ -91,7 +91,7 @@ def test_what_is_not_applied_is_said(tmp_path):
     assert open_backend(folder, normalise=True, prefix="q: ").notes == [
         "its last steps are not applied: Dense"
     ]
-    assert not hasattr(Encoder("ngram").backend, "notes")
+    assert not Encoder("ngram").backend.notes
 
 
 @pytest.mark.parametrize("settings", [{"pooling_mode_weightedmean_tokens": True}])

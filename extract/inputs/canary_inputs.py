@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from ..cache.errors import CanaryError
-from .backend import Backend
+from ...cache.errors import CanaryError
+from ..backend import Backend
 
 __all__ = ["TEXTS", "canary_inputs", "canary_sounds", "embed_canary"]
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..cache.manifest.options import ROOT, read_clips
-from .encoders.hardware.device import DEVICE
+from ...cache.manifest.options import ROOT, read_clips
+from ..encoders.hardware.device import DEVICE
 
 if TYPE_CHECKING:
-    from ..cache.manifest import Manifest
-    from .running.extraction import Extraction
-    from .running.plan import Plan
+    from ...cache.manifest import Manifest
+    from .extraction import Extraction
+    from .plan import Plan
 
 __all__ = ["extract"]
 
@@ -98,10 +98,10 @@ def extract(manifest: str, **options: Any) -> int:
     call, or one after a crash, does only what is left. A clip that cannot be embedded is named
     with its reason, and the exit code is 3.
     """
-    from ..cache.cache import Cache
-    from .encoder import Encoder
-    from .running.embedding import run_extraction
-    from .running.plan import plan
+    from ...cache.cache import Cache
+    from ..encoder import Encoder
+    from .embedding import run_extraction
+    from .plan import plan
 
     cache = Cache(options["cache"])
     cache.check_writable()
@@ -127,7 +127,7 @@ def extract(manifest: str, **options: Any) -> int:
 
 def _check_content(clips: Manifest, modality: str) -> None:
     """Refuse a table in which no clip has what the encoder reads, such as for a misspelt column."""
-    from ..cache.errors import InputError
+    from ...cache.errors import InputError
 
     column = "path" if modality == "audio" else "text"
     try:
@@ -162,7 +162,7 @@ def _encoder_options(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _planned(told: Plan) -> str:
-    from .running.progress import human_time
+    from .progress import human_time
 
     lines = [f"{told.clips} clips: {told.hits} stored, {told.misses} to compute"]
     if told.unknown:
@@ -178,7 +178,7 @@ def _planned(told: Plan) -> str:
 
 
 def _summary(done: Extraction) -> str:
-    from .running.progress import human_time
+    from .progress import human_time
 
     lines = [
         f"{done.space.name}: {done.clips} clips, {done.hits} were stored,"
