@@ -189,7 +189,9 @@ def compare(
     group_codes, warnings = clusters(test.clips, groups)
     systems = {name: item.test for name, item in combined.items()}
     guesses = {name: p.codes for name, p in systems.items()}
+    pooled = len(folds) > 1
     options = {"n_resamples": n_resamples, "random_state": random_state, "per_class": True}
+    options["pooled"] = pooled
     n_labels = len(task.labels)
     if crossed is None:
         drawn = resample(test.codes, guesses, group_codes, n_labels, **options)
@@ -205,6 +207,7 @@ def compare(
         n_resamples=n_resamples,
         level=level,
         random_state=random_state,
+        pooled=pooled,
     )
     pairs_of = None if all_pairs else chosen
     best = chosen or max(combined, key=lambda name: drawn.estimates[name]["uar"])
@@ -283,7 +286,7 @@ def compare(
         ),
         "by": {
             column: scoring.table_by(
-                test, systems, task, column, groups, n_resamples, random_state, level, best
+                test, systems, task, column, groups, n_resamples, random_state, level, best, folds
             )
             for column in by
             if column in test.clips and len(set(test.clips[column])) > 1

@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import combinations
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,12 @@ from ..metrics import measures as metrics, significance as stats
 from ..metrics.bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample, t_quantile
 from ..metrics.detectable import detectable, groups_needed
 from ..metrics.max_t import TIE, max_t
+from ..metrics.retrained import retrained
 from ..metrics.scored_clips import Part, cluster_names, clusters
 from .analyses.gaps import gaps
+
+if TYPE_CHECKING:
+    from ..data.splitting.split import Split
 
 
 def scores(
@@ -210,12 +214,14 @@ def table_by(
     random_state: int,
     level: float,
     best: str,
+    folds: Sequence[Split] = (),
 ) -> dict[str, Any]:
     """Score every system within each value of a column, pooled and as the mean over values.
 
     UAR and macro F1 are means over the classes that a value has, so a perfect system gets 1. From
-    five values on, the mean has an interval over them: of what another value would give. `gaps`
-    tests whether the system `best` does differently on one value than on all others.
+    five values on, the mean has an interval over them: of what another value would give, wider
+    where each was left out in a fold of its own. `gaps` tests whether the system `best` does
+    differently on one value than on all others.
     """
     values = np.array([str(v) for v in test.clips[column]], dtype=object)
     n_labels = len(task.labels)
@@ -265,7 +271,8 @@ def table_by(
             for name, one in own.items()
         },
         "macro_interval": {
-            name: list(mean_interval(one["uar"], level)) for name, one in own.items()
+            name: list(mean_interval(one["uar"], level, pooled=_left_out(column, folds)))
+            for name, one in own.items()
         },
         "gaps_of": best,
         "gaps": gaps(
@@ -281,10 +288,23 @@ def table_by(
     }
 
 
+def _left_out(column: str, folds: Sequence[Split]) -> bool:
+    """Return whether no fold learns from the values of a column that it tests."""
+    return len(folds) > 1 and all(
+        column in fold.train and not {*fold.test[column]} & {*fold.train[column]} for fold in folds
+    )
+
+
 def mean_interval(
-    values: Sequence[float], level: float = 0.95, bounds: tuple[float, float] = (0.0, 1.0)
+    values: Sequence[float],
+    level: float = 0.95,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    *,
+    pooled: bool = False,
 ) -> tuple[float, float]:
     """Return Student's interval of the mean of a few values; NaN below five.
+
+    `pooled` says that each value was left out of training in a fold of its own (`retrained`).
 
     Examples
     --------
@@ -295,6 +315,7 @@ def mean_interval(
     if n < FEWEST_GROUPS:
         return math.nan, math.nan
     half = t_quantile(level, n) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    half *= math.sqrt(retrained(n)) if pooled else 1
     mean = float(np.mean(values))
     return max(mean - half, bounds[0]), min(mean + half, bounds[1])
 

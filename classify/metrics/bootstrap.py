@@ -26,6 +26,8 @@ from functools import lru_cache
 import numpy as np
 from scipy import stats as distributions
 
+from .retrained import retrained
+
 #: fewer groups than this give no interval and no test: their spread is not known well enough
 FEWEST_GROUPS = 5
 FEW = 2.5  # a class that fewer groups carry is widened for
@@ -51,6 +53,8 @@ class Resamples:
         For each system the clips of each group and class that it got right, `(groups, labels)`.
     crossed
         Resamples of a second factor (sentences) that crosses the groups, and of the cells of both.
+    pooled
+        Whether the groups were tested in folds, by models that were trained anew (`retrained`).
     """
 
     values: Mapping[str, Mapping[str, np.ndarray]]
@@ -59,6 +63,7 @@ class Resamples:
     true: np.ndarray
     hits: Mapping[str, np.ndarray]
     crossed: tuple[Resamples, Resamples] | None = None
+    pooled: bool = False
 
     def interval(self, system: str, measure: str, level: float = 0.95) -> tuple[float, float]:
         """Return the interval of one measure, within 0 and 1.
@@ -88,6 +93,7 @@ class Resamples:
         """
         estimate = self.estimates[a][measure] - self.estimates[b][measure]
         error = standard_error(self.values[a][measure] - self.values[b][measure], self.groups)
+        error *= math.sqrt(retrained(self.groups)) if self.pooled else 1
         if self.crossed:
             gap = lambda drawn: drawn.values[a][measure] - drawn.values[b][measure]  # noqa: E731
             error = math.sqrt(self._variance(gap, measure))
@@ -121,7 +127,7 @@ class Resamples:
         if self.crossed:
             other, cells = (alone(drawn) for drawn in self.crossed)
             variance = max(variance, other, variance + other - cells)
-        return variance
+        return variance * retrained(self.groups) if self.pooled else variance
 
     def few_groups(self) -> dict[int, int]:
         """Return the classes that fewer than five groups have: code -> number of groups."""
@@ -175,6 +181,7 @@ def resample(
     n_resamples: int = 10_000,
     random_state: int = 0,
     per_class: bool = False,
+    pooled: bool = False,
 ) -> Resamples:
     """Draw groups with replacement and measure every system on each draw.
 
@@ -192,6 +199,8 @@ def resample(
         How many draws, and their seed.
     per_class
         Also keep the recall of each class, as measures ``recall 0``, ``recall 1`` ...
+    pooled
+        Whether the groups were tested in folds, by models that were trained anew.
 
     Returns
     -------
@@ -228,7 +237,7 @@ def resample(
         for i, name in enumerate(predictions)
     }
     hits = {name: table[:, 1 + 2 * i] for i, name in enumerate(predictions)}
-    return Resamples(values, estimates, n_groups, table[:, 0], hits)
+    return Resamples(values, estimates, n_groups, table[:, 0], hits, pooled=pooled)
 
 
 def _sums(

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .bootstrap import FEWEST_GROUPS, draws, interval
+from .retrained import retrained
 
 __all__ = ["LIMITS", "proba_intervals"]
 
@@ -29,6 +30,7 @@ def proba_intervals(
     n_resamples: int = 10_000,
     level: float = 0.95,
     random_state: int = 0,
+    pooled: bool = False,
 ) -> dict[str, dict[str, tuple[float, float]]]:
     """Return intervals of each measure for each system, resampling whole groups.
 
@@ -44,6 +46,8 @@ def proba_intervals(
         What each label is worth, `(labels,)`; without, no CCC.
     n_resamples, level, random_state
         How many draws, coverage aimed at, seed.
+    pooled
+        Whether the groups were tested in folds, by models that were trained anew.
 
     Returns
     -------
@@ -83,7 +87,8 @@ def proba_intervals(
         for measure, sample in samples.items():
             estimate = float(estimates[measure][0])
             floor = _floor(measure, estimate, truth, probas[name])
-            low, high = interval(estimate, sample, effective, level, floor)
+            wider = np.sqrt(retrained(n_groups)) if pooled else 1.0
+            low, high = interval(estimate, wider * sample, effective, level, floor)
             if n_groups < FEWEST_GROUPS:
                 low = high = float("nan")
             least, most = LIMITS[measure]

@@ -84,24 +84,15 @@ def detectable(
     by_clips = None if within is None else within[order] * (here / size) ** 2
     rng = np.random.default_rng(random_state)
     signs = exchanges(size, n_draws, random_state)
-    moved = signs @ share
     less = _less_spread(middle, n_pairs)
     drawn = np.empty((sets, size, n_pairs))
-    first = np.empty((sets, n_pairs), dtype=int)
     for one in range(sets):
         mix = rng.standard_normal((size, here)) / np.sqrt(here)
         drawn[one] = root * (mix @ spread)
-        first[one] = _first_found(drawn[one], share, less, signs, moved, level)
-    at = np.sort(first, axis=0)[int(np.ceil(power * sets)) - 1]
-    at[~differences.any(axis=0)] = len(GAPS)
-    while (asked := np.flatnonzero(at < (~np.isnan(less)).sum(axis=1))).size:
-        gaps = at[asked]
-        shifted = drawn[:, :, asked] * less[asked, gaps] + share[:, None] * GAPS[gaps]
-        clips = None if by_clips is None else by_clips[:, asked]
-        hits = (unseen_speaker(shifted, share, clips) < level) & (first[:, asked] <= gaps)
-        enough = hits.mean(axis=0) >= power
-        found[asked[enough]] = GAPS[gaps[enough]]
-        at[asked] = np.where(enough, len(GAPS), gaps + 1)
+    first = np.sort(_first_found(drawn, share, less, signs, by_clips, level), axis=0)
+    at = first[int(np.ceil(power * sets)) - 1]
+    there = differences.any(axis=0) & (at < (~np.isnan(less)).sum(axis=1))
+    found[there] = GAPS[at[there]]
     return found
 
 
@@ -110,32 +101,40 @@ def _first_found(
     share: np.ndarray,
     less: np.ndarray,
     signs: np.ndarray,
-    moved: np.ndarray,
+    by_clips: np.ndarray | None,
     level: float,
 ) -> np.ndarray:
-    """Return, for each pair, the place in GAPS of the smallest difference that max-T finds.
+    """Return the place in GAPS of the smallest difference that `max_t` finds, `(sets, pairs)`.
 
     By halving, since a larger difference is found more easily; ``len(GAPS)`` where none is.
     """
-    n_pairs = drawn.shape[1]
-    sums = signs @ drawn
-    others = statistics(sums, drawn)
-    rest = np.zeros_like(others)  # the largest statistic of the other pairs
-    if n_pairs > 1:
-        second, largest = np.partition(others, n_pairs - 2, axis=1)[:, -2:].T
-        rest = np.where(others >= largest[:, None], second[:, None], largest[:, None])
-    low, high = np.zeros(n_pairs, dtype=int), np.full(n_pairs, len(GAPS))
+    sets, _, n_pairs = drawn.shape
+    moved = signs @ share
+    low, high = np.zeros((sets, n_pairs), dtype=int), np.full((sets, n_pairs), len(GAPS))
     every = np.arange(n_pairs)
-    while (low < high).any():
+    for _ in range(len(GAPS).bit_length()):
         middle = np.minimum((low + high) // 2, len(GAPS) - 1)
         gap, factor = GAPS[middle], less[every, middle]
-        shifted = drawn * factor + share[:, None] * gap
-        length = np.sqrt((shifted**2).sum(axis=0))
-        swapped = np.abs(sums * factor + moved[:, None] * gap) / length
-        reached = np.maximum(swapped, rest) >= shifted.sum(axis=0) / length - TIE
-        seen = (reached.mean(axis=0) < level) | np.isnan(factor)  # not possible: look below
-        high = np.where(seen, middle, high)
-        low = np.where(seen, low, np.minimum(middle + 1, high))
+        shifted = drawn * factor[:, None] + share[:, None] * gap[:, None]
+        least = unseen_speaker(shifted, share, by_clips)
+        corrected = np.empty_like(least)
+        for one in range(sets):
+            sums = signs @ drawn[one]
+            others = statistics(sums, drawn[one])
+            rest = np.zeros_like(others)  # the largest statistic of the other pairs
+            if n_pairs > 1:
+                second, largest = np.partition(others, n_pairs - 2, axis=1)[:, -2:].T
+                rest = np.where(others >= largest[:, None], second[:, None], largest[:, None])
+            length = np.sqrt((shifted[one] ** 2).sum(axis=0))
+            own = shifted[one].sum(axis=0) / length - TIE
+            swapped = np.abs(sums * factor[one] + moved[:, None] * gap[one]) / length
+            alone = (swapped >= own).mean(axis=0)
+            family = np.maximum(alone, (np.maximum(swapped, rest) >= own).mean(axis=0))
+            corrected[one] = np.maximum(family, least[one] * family / np.maximum(alone, 1e-9))
+        seen = (corrected < level) | np.isnan(factor)  # not possible: look below
+        open_ = low < high
+        high = np.where(open_ & seen, middle, high)
+        low = np.where(open_ & ~seen, np.minimum(middle + 1, high), low)
     return low
 
 

@@ -131,5 +131,7 @@ def max_t(
     corrected[order[::-1]] = np.maximum.accumulate(single[order[::-1]])
     if worth is not None:
         least = unseen_speaker(differences, worth, within)
-        p, corrected = np.maximum(p, least), np.maximum(corrected, least)
+        times = corrected / p  # how many comparisons the family amounts to, by the exchanges
+        p = np.maximum(p, least)
+        corrected = np.maximum(corrected, np.minimum(least * times, 1))
     return MaxT(p, corrected, exact)

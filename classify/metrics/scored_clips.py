@@ -18,9 +18,6 @@ if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
 
-OWN = "the report lists what each gives"
-
-
 class Part:
     """Labelled clips in the order of their ids, with predictions joined to them.
 
@@ -95,9 +92,8 @@ def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]
         )
     if len(found) < FEWEST_GROUPS:
         warnings.append(
-            f"{len(found)} {group_noun(column, len(found))} only: no interval and no test can be "
-            f"given, which need {FEWEST_GROUPS}; "
-            + ("the value stands alone" if len(found) == 1 else OWN)
+            f"{len(found)} {group_noun(column, len(found))} only: too few for an interval or a "
+            f"test, which take at least {FEWEST_GROUPS}"
         )
     elif len(found) < 10:
         warnings.append(f"{len(found)} {group_noun(column)} only: intervals are wide and rough")

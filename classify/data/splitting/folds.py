@@ -14,6 +14,8 @@ from ....cache.errors import InputError
 
 DRAWS, DRAWN = 1024, 4_000_000  # draws of one stratum, and numbers drawn for it, at most
 LEAST = 1e-6  # of the loss: nearer to the shares is not better
+COARSE = 2.0  # sizes of groups count alike within a factor of e**2
+PRESENCE = 0.5  # what a label weighs beside the size
 
 
 def deal_clips(
@@ -78,8 +80,9 @@ def deal_groups(
     """Deal whole groups so that each part comes near its share of each label.
 
     A group's part is drawn from a hash of its name, never of its place among the others; of many
-    draws the first of the best ones is taken, by sizes on a coarse scale. So a clip more or less
-    hardly ever moves another, and a new corpus (stratum) moves none of the old ones.
+    draws the first of the best ones is taken, by which groups have a label and by sizes on a coarse
+    scale. So a clip more or less seldom moves others, and a new corpus (stratum) moves none of the
+    old ones.
 
     Parameters
     ----------
@@ -138,9 +141,11 @@ def deal_groups(
 
 def _draw(counts: np.ndarray, names: np.ndarray, shares: np.ndarray, key: str) -> np.ndarray:
     """Return the part of each group `(groups,)`: the first of the best draws."""
-    # on a coarse scale one clip changes nothing, as a rule; the last column is the group's size
-    base = np.r_[np.full(counts.shape[1] - 1, 2.0), 1.0]
-    sizes = np.where(counts > 0, np.exp(base * np.round(np.log(np.maximum(counts, 1)) / base)), 0)
+    # one clip more or less changes nothing, as a rule: of a label it counts which groups have it,
+    # and the group's size (the last column) on a coarse scale
+    coarse = np.exp(COARSE * np.round(np.log(np.maximum(counts[:, -1], 1)) / COARSE))
+    sizes = np.column_stack([counts[:, :-1] > 0, coarse]).astype(float)
+    weight = np.r_[np.full(counts.shape[1] - 1, PRESENCE), 1.0][sizes.any(axis=0)]
     sizes = sizes[:, sizes.any(axis=0)]
     total = sizes.sum(axis=0)
     draws = int(np.clip(DRAWN // len(names), 8, DRAWS))
@@ -152,7 +157,7 @@ def _draw(counts: np.ndarray, names: np.ndarray, shares: np.ndarray, key: str) -
     loss, empty = np.zeros(draws), np.zeros(draws, dtype=int)
     for part, share in enumerate(shares):
         here = parts == part
-        loss += ((here @ sizes - share * total) ** 2) @ (1 / total**2)
+        loss += ((here @ sizes - share * total) ** 2) @ (weight / total**2)
         empty += ~here.any(axis=1)
     level = np.round(np.log2(np.maximum(loss, LEAST)))
     return parts[np.lexsort((np.arange(draws), level, empty))[0]]

@@ -147,7 +147,8 @@ def test_uses(uses: Data) -> str:
 def how_chosen(data: Data) -> str:
     """Say among how many the choice was made, on what, and how firm it is."""
     counts, dev, found = candidates(data), data["dev"], data["choice"]
-    parts = [f"{n} {what}" for what, n in counts.items() if n and what not in ("all", "systems")]
+    tried = {what: n for what, n in counts.items() if n and what not in ("all", "systems")}
+    parts = [f"{n} {what if n > 1 else what[:-1]}" for what, n in tried.items()]
     more = f" ({counts['systems']} systems and, before them, {', '.join(parts)})" if parts else ""
     groups = found["groups"]
     lead, title = columns(data)[0]
@@ -157,11 +158,12 @@ def how_chosen(data: Data) -> str:
         return f"It is the only candidate. Its {title} on dev, {where}, is {value:.3f}."
     text = (
         f"It is the best of {counts['all']} candidates{more} by {title} on dev, {where}. Its dev "
-        f"{title} of {value:.3f} is too high, because the best of many is picked partly for its "
-        "luck"
+        f"{title} of {value:.3f} is biased upward, since the best of many is picked partly for "
+        "its luck"
     )
-    if found["same"] is None:
-        return f"{text}. Dev is one group, so nothing can be said of how firm the choice is."
+    if found["same"] is None or groups < FEWEST_GROUPS:
+        few = f"{groups} {md(groups_of(data, groups))}"
+        return f"{text}. With {few} in dev, how firm the choice is cannot be said."
     if found["optimism"] >= 0.001:
         text += f" (by about {found['optimism']:.3f} among the systems alone)"
     return (
@@ -197,9 +199,18 @@ def _main(data: Data) -> str:
         text = (
             f"In brackets: {percent} % intervals, from {data['settings']['n_resamples']:,} "
             f"resamples of {count} {column}. They say what other {column} of the same kind would "
-            "give with the same trained systems; training again, another corpus or another "
-            "language may differ by more."
         )
+        if len(data["splits"]) > 1:
+            text += (
+                "give if the systems were trained anew on as many: each of them is tested in a "
+                "fold that was not trained on them, and the intervals are wider for that. Another "
+                "corpus or another language may differ by more."
+            )
+        else:
+            text += (
+                "give with the same trained systems; training again, another corpus or another "
+                "language may differ by more."
+            )
         if crossed := data["groups"].get("crossed"):
             text += (
                 f" UAR, accuracy and F1 also allow for others of the "

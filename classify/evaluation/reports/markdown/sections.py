@@ -195,15 +195,15 @@ def _calibration(found: Data) -> str:
         [
             md(name),
             f"{row['temperature']:.2f}" if row["temperature"] is not None else "-",
-            *(number(row[key]) for key in ("ece", "ece_calibrated")),
-            *(number(row[key]) for key in ("nll", "nll_calibrated")),
+            *(number(row[key]) for key in ("nll", "nll_calibrated", "ece", "ece_calibrated")),
         ]
         for name, row in found.items()
     ]
     return (
-        "## Calibration\n\nA temperature above 1 means that a member was too sure on dev. ECE and "
-        "NLL on test, as it is and at that temperature:\n\n"
-        + table(["member", "temperature", "ECE", "calibrated", "NLL", "calibrated"], rows)
+        "## Calibration\n\nA temperature above 1 means that a member was too sure on dev. What "
+        "that temperature would change on test, where lower is better (members in the tables above "
+        "are as they were trained):\n\n"
+        + table(["member", "temperature", "NLL", "NLL then", "ECE", "ECE then"], rows)
     )
 
 

@@ -269,3 +269,17 @@ def test_real_speech_splits(shared_data):
     with pytest.raises(InputError, match="speakers in both train and test"):
         splits(meld, "column")
     assert splits(meld, "column", allow_speaker_overlap=True)[0].warnings
+
+
+def test_a_clip_less_seldom_draws_small_corpora_again():
+    rng = np.random.default_rng(0)
+    moved = []
+    for trial in range(240):
+        sizes = np.clip(rng.lognormal(2.2, 0.7, rng.integers(6, 20)).astype(int), 2, None)
+        groups = np.repeat([f"s{i}" for i in range(len(sizes))], sizes)
+        labels = rng.integers(0, 4, len(groups))
+        gone = np.arange(len(groups)) != rng.integers(len(groups))
+        shares, key = [0.64, 0.16, 0.2], str(trial)
+        whole = deal_groups(labels, groups, shares, key)
+        moved.append((whole[gone] != deal_groups(labels[gone], groups[gone], shares, key)).any())
+    assert np.mean(moved) < 0.09  # 0.14 where each clip of a label counts
