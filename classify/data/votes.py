@@ -249,7 +249,8 @@ def compare_votes(
         Leibler divergence from the raters' shares, Jensen-Shannon divergence (nats; all are better
         if lower, 0 is perfect), and `agreement`, the share of raters who chose the label predicted.
     """
-    from ..metrics.bootstrap import FEWEST_GROUPS, draws, interval  # brings scipy
+    from ..metrics.bootstrap import FEWEST_GROUPS, draws  # brings scipy
+    from ..metrics.intervals import interval
 
     shares, tiny = votes.shares, np.finfo(np.float64).tiny
     _, codes = np.unique(groups, return_inverse=True)

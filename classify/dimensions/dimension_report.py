@@ -12,13 +12,8 @@ import numpy as np
 
 from ..data.escape import md
 from ..evaluation.reports.markdown.markdown_tables import score, table
-from ..evaluation.reports.markdown.report import (
-    groups_of,
-    how_chosen,
-    ordered,
-    test_uses,
-    warnings_of,
-)
+from ..evaluation.reports.markdown.report import groups_of, how_chosen, ordered, warnings_of
+from ..evaluation.reports.markdown.run_sections import test_uses
 from ..evaluation.reports.markdown.votes_and_transfer import transfer_section
 from ..metrics.bootstrap import FEWEST_GROUPS
 

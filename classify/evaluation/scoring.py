@@ -13,8 +13,9 @@ import numpy as np
 from ..data.predictions import Predictions
 from ..data.task import Task
 from ..metrics import measures as metrics, significance as stats
-from ..metrics.bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample, t_quantile
+from ..metrics.bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample
 from ..metrics.detectable import detectable, groups_needed
+from ..metrics.intervals import t_quantile
 from ..metrics.max_t import TIE, max_t
 from ..metrics.retrained import retrained
 from ..metrics.scored_clips import Part, cluster_names, clusters

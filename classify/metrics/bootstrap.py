@@ -6,7 +6,8 @@ resamples of all systems are one product of a matrix of draw counts with a matri
 system sees the same draws, so differences between systems are paired.
 
 An interval is the measure plus and minus Student's t times the bootstrap's standard error, with one
-degree of freedom less than the groups that carry the measure (few large speakers count as fewer).
+degree of freedom less than the groups that carry the measure (few large speakers count as fewer),
+and more where clips alone explain much of it (`intervals`).
 Percentiles cover too little with few speakers. Shares (UAR, accuracy, F1, recall) take their steps
 on the scale of the arcsine of the square root, on which the variance of a share hardly depends on
 it (Anscombe, 1948). The variance has a floor, the binomial one of the clips with two successes and
@@ -21,11 +22,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
-from scipy import stats as distributions
 
+from .intervals import half_length, share_interval, standard_error, t_quantile
 from .retrained import retrained
 
 #: fewer groups than this give no interval and no test: their spread is not known well enough
@@ -53,6 +53,8 @@ class Resamples:
         For each system the clips of each group and class that it got right, `(groups, labels)`.
     crossed
         Resamples of a second factor (sentences) that crosses the groups, and of the cells of both.
+    guessed
+        For each system how often it says each label, `(labels,)`.
     pooled
         Whether the groups were tested in folds, by models that were trained anew (`retrained`).
     """
@@ -62,6 +64,7 @@ class Resamples:
     groups: int
     true: np.ndarray
     hits: Mapping[str, np.ndarray]
+    guessed: Mapping[str, np.ndarray]
     crossed: tuple[Resamples, Resamples] | None = None
     pooled: bool = False
 
@@ -76,11 +79,8 @@ class Resamples:
             return float("nan"), float("nan")
         effective = self.effective_groups(measure)
         variance = self._variance(lambda drawn: drawn.values[system][measure], measure)
-        floor, added = self._floor(system, weight)
-        half = max(
-            t_quantile(level, effective) * math.sqrt(variance + added),
-            t_quantile(level, math.inf) * math.sqrt(floor + added),
-        )
+        floor, added = self._floor(system, measure)
+        half = half_length(variance, floor, effective, level, added)
         clips = int(self.true[:, weight > 0].sum())
         return share_interval(self.estimates[system][measure], half, clips, float(weight.sum()))
 
@@ -106,9 +106,11 @@ class Resamples:
     def effective_groups(self, measure: str) -> float:
         """Return how many equally large groups would carry a measure as well as these do.
 
-        Of two crossed factors the one with fewer.
+        Of two crossed factors the one with fewer. Classes that are widened for do not count.
         """
-        share = self._share(self._weight(measure)).sum(axis=1)
+        weight = self._weight(measure)
+        known = weight * (self._carriers() >= FEW)
+        share = self._share(known if known.any() else weight).sum(axis=1)
         own = float(share.sum() ** 2 / (share**2).sum())
         return min(own, self.crossed[0].effective_groups(measure)) if self.crossed else own
 
@@ -147,17 +149,27 @@ class Resamples:
         """Return the share of each group and class in a measure, `(groups, labels)`."""
         return self.true / np.maximum(self.true.sum(axis=0), 1) * weight
 
-    def _floor(self, system: str, weight: np.ndarray) -> tuple[float, float]:
+    def _carriers(self) -> np.ndarray:
+        """Return how many equally large groups would carry each class, `(labels,)`."""
+        support = self.true.sum(axis=0)
+        own = self.true / np.maximum(support, 1)
+        return np.divide(1, (own**2).sum(axis=0), out=np.ones(len(support)), where=support > 0)
+
+    def _floor(self, system: str, measure: str) -> tuple[float, float]:
         """Return the binomial variance, and what is added for classes of few groups."""
+        weight, carriers = self._weight(measure), self._carriers()
         hits, support = self.hits[system].sum(axis=0), self.true.sum(axis=0)
         more = 2 / max(1, (weight > 0).sum())  # two successes and two failures over the classes
         recall = (hits + more) / (support + 2 * more)
-        binomial = weight**2 * recall * (1 - recall) / (support + 2 * more)
-        own = self.true / np.maximum(support, 1)
-        carriers = np.divide(1, (own**2).sum(axis=0), out=np.ones(len(support)), where=support > 0)
+        alone = recall * (1 - recall) / (support + 2 * more)
         few = (carriers < FEW) & (weight > 0)
         between = self._between(system) if few.any() else 0.0
-        return float(binomial.sum()), float((weight**2 * between / carriers + binomial)[few].sum())
+        slope = np.ones(len(support))  # of the measure of a class over its recall
+        if measure.endswith("f1"):
+            wrong = self.guessed[system] - hits
+            slope = 2 * support * (support + wrong) / np.maximum(support + hits + wrong, 1) ** 2
+        added = (weight * np.minimum(slope, 1)) ** 2 * (between / carriers + alone)
+        return float((weight**2 * alone).sum()), float(added[few].sum())
 
     def _between(self, system: str) -> float:
         """Return the variance of a class' recall between groups, as the classes show it."""
@@ -237,7 +249,8 @@ def resample(
         for i, name in enumerate(predictions)
     }
     hits = {name: table[:, 1 + 2 * i] for i, name in enumerate(predictions)}
-    return Resamples(values, estimates, n_groups, table[:, 0], hits, pooled=pooled)
+    guessed = {name: table[:, 2 + 2 * i].sum(axis=0) for i, name in enumerate(predictions)}
+    return Resamples(values, estimates, n_groups, table[:, 0], hits, guessed, pooled=pooled)
 
 
 def _sums(
@@ -320,81 +333,3 @@ def draws(
         for row in range(size):  # one draw at a time stays in the processor's cache
             counts[row] = np.bincount(rng.integers(0, n_groups, n_groups), minlength=n_groups)
         yield counts
-
-
-def standard_error(samples: np.ndarray, n_groups: float) -> float:
-    """Return the standard error of bootstrap samples, corrected for the number of groups.
-
-    NaN samples are left out; NaN with fewer than two groups.
-    """
-    samples = samples[~np.isnan(samples)]
-    if n_groups <= 1 or not len(samples):
-        return float("nan")
-    return float(samples.std() * np.sqrt(n_groups / (n_groups - 1)))
-
-
-@lru_cache(maxsize=256)
-def t_quantile(level: float, n_groups: float) -> float:
-    """Return Student's t for an interval over groups; they need not be a whole number."""
-    return float(distributions.t.ppf((1 + level) / 2, max(n_groups - 1, 1)))
-
-
-def interval(
-    estimate: float, samples: np.ndarray, n_groups: float, level: float = 0.95, floor: float = 0.0
-) -> tuple[float, float]:
-    """Return the interval of an estimate from its bootstrap samples.
-
-    Parameters
-    ----------
-    estimate
-        The value on the clips as they are.
-    samples
-        One value per resample; NaN is left out.
-    n_groups
-        Number of groups drawn from; fewer groups give wider intervals.
-    level
-        Coverage aimed at.
-    floor
-        A standard error that the number of clips alone gives.
-
-    Examples
-    --------
-    >>> low, high = interval(0.5, np.array([0.4, 0.5, 0.6]), n_groups=1000)
-    >>> round(low, 3), round(high, 3)
-    (0.34, 0.66)
-    """
-    error = float(np.nan_to_num(standard_error(samples, n_groups)))
-    half = max(t_quantile(level, n_groups) * error, t_quantile(level, math.inf) * floor)
-    return estimate - half, estimate + half
-
-
-def share_interval(
-    estimate: float, half: float, clips: int, whole: float = 1.0
-) -> tuple[float, float]:
-    """Return the interval of a share, from 0 to 1, from half its length.
-
-    Parameters
-    ----------
-    estimate, half
-        The share and its standard error times Student's t, above 0.
-    clips
-        The step is taken with the estimate kept half a clip off 0 and 1.
-    whole
-        The largest value that is possible: below 1 where a class is absent and counts 0.
-
-    Returns
-    -------
-    low, high
-        They hold the estimate.
-
-    Examples
-    --------
-    >>> low, high = share_interval(0.95, 0.06, clips=200)
-    >>> round(low, 3), round(high, 3)
-    (0.874, 0.992)
-    """
-    share = np.clip(estimate / whole, 0.5 / clips, 1 - 0.5 / clips)
-    angle = np.arcsin(np.sqrt(share))
-    step = half / whole / (2 * np.sqrt(share * (1 - share)))
-    ends = np.sin([max(angle - step, 0), min(angle + step, np.pi / 2)]) ** 2 * whole
-    return float(min(ends[0], estimate)), float(max(ends[1], estimate))

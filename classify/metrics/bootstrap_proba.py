@@ -13,7 +13,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .bootstrap import FEWEST_GROUPS, draws, interval
+from .bootstrap import FEWEST_GROUPS, draws
+from .intervals import interval
 from .retrained import retrained
 
 __all__ = ["LIMITS", "proba_intervals"]

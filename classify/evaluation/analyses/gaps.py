@@ -12,7 +12,8 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from ...metrics.bootstrap import FEWEST_GROUPS, draws, standard_error, t_quantile
+from ...metrics.bootstrap import FEWEST_GROUPS, draws
+from ...metrics.intervals import standard_error, t_quantile
 from ...metrics.significance import holm
 
 __all__ = ["gaps"]

@@ -9,7 +9,8 @@ import numpy as np
 
 from ....cache.errors import InputError
 from ...data.predictions import Predictions
-from ...metrics.bootstrap import resample, standard_error
+from ...metrics.bootstrap import resample
+from ...metrics.intervals import standard_error
 
 
 def seed_spread(

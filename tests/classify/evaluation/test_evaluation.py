@@ -102,6 +102,22 @@ def test_a_system_bad_for_a_rare_kind_of_speaker_is_seldom_called_better(n_speak
     assert alarms <= 17
 
 
+def test_the_unseen_speaker_is_corrected_for_a_family_too():
+    """By the factor that the exchanges find, which is 1 for one pair and for equal pairs."""
+    rng = np.random.default_rng(0)
+    differences = rng.normal(0.02, 0.02, (9, 3))
+    differences[0] = -0.03
+    worth = np.full(9, 1 / 9)
+    least = unseen_speaker(differences, worth)
+    exchanged, found = max_t(differences), max_t(differences, worth)
+    expected = np.maximum(exchanged.corrected, least * exchanged.corrected / exchanged.p)
+    assert found.corrected == pytest.approx(np.minimum(expected, 1))
+    assert (found.corrected > np.maximum(exchanged.corrected, least) + 1e-3).any()
+    same = max_t(differences[:, [0, 0, 0]], worth)
+    assert same.corrected == pytest.approx(same.p)
+    assert same.p[0] == pytest.approx(max(least[0], exchanged.p[0]))
+
+
 def test_unequal_speakers_weigh_by_what_their_clips_tell():
     """Two large speakers carry a difference: not shown, however alike the rest are."""
     worth = np.array([0.25, 0.25, *[0.5 / 8] * 8])

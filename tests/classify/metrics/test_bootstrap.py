@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affekt.classify.metrics import measures as metrics
-from affekt.classify.metrics.bootstrap import draws, interval, resample
+from affekt.classify.metrics.bootstrap import draws, resample
 from affekt.classify.metrics.crossed import resample_crossed
+from affekt.classify.metrics.intervals import interval
 from scipy.stats import binomtest
 
 
@@ -67,7 +68,7 @@ def test_a_class_of_one_speaker_widens_the_interval_and_has_none_of_its_own():
     spread = np.repeat(np.arange(10), 5)[: len(truth)]
     even = resample(truth, {"a": guess}, spread, 3, n_resamples=400)
     assert np.diff(drawn.interval("a", "uar"))[0] > np.diff(even.interval("a", "uar"))[0]
-    assert drawn.effective_groups("uar") < 8 < even.effective_groups("uar")
+    assert drawn.effective_groups("uar") == pytest.approx(10)  # the class counts by itself
 
 
 @pytest.mark.parametrize("n_groups", [1, 2, 4])
@@ -154,3 +155,57 @@ def test_two_crossed_factors_cover_other_speakers_and_other_sentences():
     clips = resample_crossed(truth, guess, groups, np.arange(len(truth)), 2, **options)
     low, high = clips.interval("a", "uar")  # single clips add nothing to speakers
     assert (low, high) == pytest.approx(drawn[0].interval("a", "uar"), abs=0.02)
+
+
+def test_pooled_folds_are_wider_by_what_training_anew_adds():
+    """One share of the variance more for four of the groups: sqrt(1.5) for eight."""
+    rng = np.random.default_rng(0)
+    truth, groups = np.tile([0, 1], 160), np.repeat(range(8), 40)
+    guess = np.where(rng.random(320) < rng.uniform(0.4, 0.9, 8)[groups], truth, 1 - truth)
+    fixed, pooled = (
+        resample(truth, {"a": guess, "b": truth}, groups, 2, n_resamples=500, pooled=one)
+        for one in (False, True)
+    )
+    [short, long] = (high - low for low, high in (d.interval("a", "uar") for d in (fixed, pooled)))
+    assert long / short == pytest.approx(1.5**0.5, rel=0.02)
+    error = fixed.difference("a", "b", "uar")[1]
+    assert pooled.difference("a", "b", "uar")[1] == pytest.approx(1.5**0.5 * error)
+
+
+def test_folds_by_speaker_cover_what_training_on_so_many_gives():
+    """Nearest class means, six speakers in three folds; the truth is the mean over all draws."""
+    rng = np.random.default_rng(1)
+    truth, groups = np.tile(np.repeat([0, 1], 5), 6), np.repeat(range(6), 10)
+    found = []
+    for run in range(150):
+        values = rng.normal(size=(60, 8)) + rng.normal(0, 0.8, (6, 2, 8))[groups, truth]
+        values[:, 0] += 1.5 * truth
+        guess = np.empty(60, int)
+        for fold in range(3):
+            out = groups % 3 == fold
+            means = np.stack([values[~out & (truth == k)].mean(axis=0) for k in (0, 1)])
+            guess[out] = ((values[out][:, None] - means) ** 2).sum(axis=2).argmin(axis=1)
+        drawn = [
+            resample(
+                truth, {"": guess}, groups, 2, n_resamples=100, random_state=run, pooled=pooled
+            ).interval("", "uar")
+            for pooled in (False, True)
+        ]
+        found.append([(guess == truth).mean(), *drawn[0], *drawn[1]])
+    value, low, high, pooled_low, pooled_high = np.array(found).T
+    held, pooled = (
+        ((a <= value.mean()) & (value.mean() <= b)).mean()
+        for a, b in ((low, high), (pooled_low, pooled_high))
+    )
+    assert held < 0.89 < pooled
+
+
+def test_a_class_of_one_speaker_widens_f1_by_what_f1_can_move():
+    """Many false alarms: F1 of the rare class hardly moves with its recall."""
+    truth = np.r_[np.tile([0, 1], 200), [2] * 8]
+    groups = np.r_[np.repeat(range(20), 20), [0] * 8]
+    guess = truth.copy()
+    guess[1:400:4] = 2
+    drawn = resample(truth, {"a": guess}, groups, 3, n_resamples=500)
+    (low, high), (f1_low, f1_high) = (drawn.interval("a", m) for m in ("uar", "macro_f1"))
+    assert f1_high - f1_low < 0.8 * (high - low)

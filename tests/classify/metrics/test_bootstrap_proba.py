@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affekt.classify.metrics import bootstrap_proba, measures as metrics
-from affekt.classify.metrics.bootstrap import draws, interval
+from affekt.classify.metrics.bootstrap import draws
 from affekt.classify.metrics.bootstrap_proba import LIMITS, proba_intervals
+from affekt.classify.metrics.intervals import interval
 from hypothesis import given, settings, strategies as st
 
 VALUES = np.array([-1.0, 0.0, 2.0])

@@ -16,6 +16,7 @@ from ...choice import candidates
 from . import sections as report_more
 from .label_sections import classes, confusion, some
 from .markdown_tables import score, table
+from .run_sections import test_uses
 
 Data = Mapping[str, Any]
 COLUMNS = (
@@ -123,25 +124,6 @@ def _head(data: Data) -> str:
         out = [f"{md(label or '(blank)')} {n}" for label, n in test["left_out"].items()]
         lines.append(f"Left out by the task: {some(out)}.")
     return "\n".join(lines)
-
-
-def test_uses(uses: Data) -> str:
-    """Say how often this test set was looked at.
-
-    Examples
-    --------
-    >>> test_uses({"choices": 1})
-    'No other choice was scored on this test set from this cache.'
-    """
-    if uses["choices"] is None:
-        return f"How often this test set was looked at is not known: {md(uses['unknown'])}."
-    if uses["choices"] == 1:
-        return "No other choice was scored on this test set from this cache."
-    return (
-        f"This test set was looked at {uses['choices']} times from this cache, by so many "
-        "different choices of recipe or system. Every further look makes the best result look "
-        "better than it is."
-    )
 
 
 def how_chosen(data: Data) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from ....data.escape import md
 
-__all__ = ["WIDE", "describe_run"]
+__all__ = ["WIDE", "describe_run", "test_uses"]
 
 WIDE = "all-clips"  # the folder of the second comparison
 
@@ -144,3 +144,22 @@ def _defaults(trained: Mapping[str, Any], named: Mapping[str, Any]) -> str:
         ended = {"patience": ", stopped early", "interrupted": ", interrupted"}
         rest.append(f"trained for {trained['epochs']} epochs{ended.get(trained['stopped'], '')}")
     return f"  - defaults: {', '.join(rest)}" if rest else ""
+
+
+def test_uses(uses: Mapping[str, Any]) -> str:
+    """Say how often this test set was looked at.
+
+    Examples
+    --------
+    >>> test_uses({"choices": 1})
+    'No other choice was scored on this test set from this cache.'
+    """
+    if uses["choices"] is None:
+        return f"How often this test set was looked at is not known: {md(uses['unknown'])}."
+    if uses["choices"] == 1:
+        return "No other choice was scored on this test set from this cache."
+    return (
+        f"This test set was looked at {uses['choices']} times from this cache, by so many "
+        "different choices of recipe or system. Every further look makes the best result look "
+        "better than it is."
+    )
