@@ -7,7 +7,8 @@ voice that it earned. All calibrators have ``fit(predictions, truth)`` and ``app
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from copy import copy
+from typing import Any, Protocol, Self
 
 import numpy as np
 from scipy import optimize
@@ -24,9 +25,9 @@ class Calibrator(Protocol):
     name: str
 
     def fit(
-        self, predictions: Predictions, truth: Sequence[str], n_groups: int | None = None
+        self, predictions: Predictions, truth: Sequence[str], groups: np.ndarray | None = None
     ) -> Calibrator:
-        """Learn from predictions on dev and its true labels, of so many speakers."""
+        """Learn from predictions on dev, its true labels and its speakers, `(clips,)`."""
         ...
 
     def apply(self, predictions: Predictions) -> Predictions:
@@ -47,6 +48,8 @@ class Calibrator(Protocol):
 
 
 ENOUGH_CLIPS, ENOUGH_GROUPS = 200, 10
+AMOUNTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # how far what is learnt may be followed
+FOLDS = 5  # of dev speakers, which decide that
 LARGEST = 4.0  # a temperature beyond this, or below its inverse, comes from too few errors
 
 
@@ -67,7 +70,59 @@ def trust(n_clips: int, n_groups: int | None = None) -> float:
     return min(1.0, share)
 
 
-class Temperature:
+class _Shrunk:
+    """What is learnt from dev, followed as far as other dev speakers are better off by it.
+
+    Of the amounts that `trust` allows, that with the lowest NLL on speakers whom the calibrator did
+    not see, in folds. From one speaker only a temperature is learnt.
+    """
+
+    def fit(
+        self, predictions: Predictions, truth: Sequence[str], groups: np.ndarray | None = None
+    ) -> Self:
+        """Learn from dev predictions, its true labels and the speaker of each clip, `(clips,)`.
+
+        Without `groups` each clip is taken as independent.
+        """
+        codes, proba = metrics.codes(truth, predictions.labels), predictions.proba
+        names = np.arange(len(codes)) if groups is None else groups
+        groups = np.unique(names, return_inverse=True)[1]
+        self._learn(proba, codes)
+        self._follow(self._amount(proba, codes, groups))
+        return self
+
+    def apply(self, predictions: Predictions) -> Predictions:
+        """Return calibrated predictions."""
+        return _same(predictions, self._calibrated(predictions.proba))
+
+    def _amount(self, proba: np.ndarray, codes: np.ndarray, groups: np.ndarray) -> float:
+        n_groups = len(np.unique(groups))
+        most = trust(len(codes), n_groups)
+        if n_groups < 2:
+            return most if isinstance(self, Temperature) else 0.0
+        lost = np.zeros(len(AMOUNTS))
+        for fold in range(min(FOLDS, n_groups)):
+            held = groups % FOLDS == fold
+            learner = copy(self)
+            learner._learn(proba[~held], codes[~held])
+            for at, amount in enumerate(AMOUNTS):
+                one = copy(learner)
+                one._follow(amount)
+                lost[at] += held.sum() * metrics.nll(codes[held], one._calibrated(proba[held]))
+        return min(most, AMOUNTS[int(np.argmin(lost))])
+
+    def _learn(self, proba: np.ndarray, codes: np.ndarray) -> None:
+        raise NotImplementedError
+
+    def _follow(self, amount: float) -> None:
+        """Go back towards no calibration: 0 is all the way."""
+        raise NotImplementedError
+
+    def _calibrated(self, proba: np.ndarray) -> np.ndarray:
+        raise NotImplementedError
+
+
+class Temperature(_Shrunk):
     """One number for all classes: probabilities to the power 1/T (Guo et al., 2017).
 
     The most probable label of a clip never changes. T is between 1/4 and 4.
@@ -85,22 +140,19 @@ class Temperature:
     def __init__(self):
         self.temperature_ = 1.0
 
-    def fit(
-        self, predictions: Predictions, truth: Sequence[str], n_groups: int | None = None
-    ) -> Temperature:
-        """Find the temperature with the lowest NLL, shrunk towards 1 as `trust` says."""
-        codes = metrics.codes(truth, predictions.labels)
-        logs = _logs(predictions.proba)
+    def _learn(self, proba: np.ndarray, codes: np.ndarray) -> None:
+        logs = _logs(proba)
         edge = np.log(LARGEST)
         found: Any = optimize.minimize_scalar(
             lambda t: _loss(logs / np.exp(t), codes), bounds=(-edge, edge), method="bounded"
         )
-        self.temperature_ = float(np.exp(found.x * trust(len(codes), n_groups)))
-        return self
+        self.temperature_ = float(np.exp(found.x))
 
-    def apply(self, predictions: Predictions) -> Predictions:
-        """Return the predictions at the learnt temperature."""
-        return _replaced(predictions, _logs(predictions.proba) / self.temperature_)
+    def _follow(self, amount: float) -> None:
+        self.temperature_ **= amount
+
+    def _calibrated(self, proba: np.ndarray) -> np.ndarray:
+        return distribution(_softmax(_logs(proba) / self.temperature_))
 
     def describe(self) -> dict[str, object]:
         """Return the temperature: above 1 the member was too sure."""
@@ -119,7 +171,7 @@ class Temperature:
         return self
 
 
-class Vector:
+class Vector(_Shrunk):
     """A scale and an offset for each class on the log-probabilities (Guo et al., 2017).
 
     A small penalty pulls to scale 1 and offset 0, so that a rare class cannot run away. A class
@@ -134,39 +186,35 @@ class Vector:
         self.offset_ = np.empty(0)
         self.absent_ = np.empty(0)
 
-    def fit(
-        self, predictions: Predictions, truth: Sequence[str], n_groups: int | None = None
-    ) -> Vector:
-        """Find scales and offsets with the lowest penalised NLL, shrunk as `trust` says."""
-        codes = metrics.codes(truth, predictions.labels)
-        there = np.flatnonzero(np.bincount(codes, minlength=len(predictions.labels)))
-        logs = _logs(predictions.proba[:, there])
+    def _learn(self, proba: np.ndarray, codes: np.ndarray) -> None:
+        size = proba.shape[1]
+        there = np.flatnonzero(np.bincount(codes, minlength=size))
+        logs = _logs(proba[:, there])
         codes = np.searchsorted(there, codes)
         n, k = logs.shape
         rows = np.arange(n)
         start = np.r_[np.ones(k), np.zeros(k)]
 
         def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            proba = _softmax(logs * theta[:k] + theta[k:])
-            residual = proba.copy()
+            found = _softmax(logs * theta[:k] + theta[k:])
+            residual = found.copy()
             residual[rows, codes] -= 1
             away = theta - start
             gradient = np.r_[(residual * logs).sum(axis=0), residual.sum(axis=0)] / n
-            value = metrics.nll(codes, proba) + self.penalty / 2 * away @ away
+            value = metrics.nll(codes, found) + self.penalty / 2 * away @ away
             return value, gradient + self.penalty * away
 
         found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B")
-        learnt = start + trust(n, n_groups) * (found.x - start)
-        size = len(predictions.labels)
         self.scale_, self.offset_ = np.ones(size), np.zeros(size)
-        self.scale_[there], self.offset_[there] = learnt[:k], learnt[k:]
+        self.scale_[there], self.offset_[there] = found.x[:k], found.x[k:]
         self.absent_ = _absent(there, size)
-        return self
 
-    def apply(self, predictions: Predictions) -> Predictions:
-        """Return the predictions with scales and offsets applied."""
-        scores = _logs(predictions.proba) * self.scale_ + self.offset_
-        return _kept(predictions, _softmax(scores), self.absent_)
+    def _follow(self, amount: float) -> None:
+        self.scale_ = 1 + amount * (self.scale_ - 1)
+        self.offset_ = amount * self.offset_
+
+    def _calibrated(self, proba: np.ndarray) -> np.ndarray:
+        return _kept(proba, _softmax(_logs(proba) * self.scale_ + self.offset_), self.absent_)
 
     def describe(self) -> dict[str, object]:
         """Return scale and offset of each class, in task order."""
@@ -186,10 +234,11 @@ class Vector:
         return self
 
 
-class Isotonic:
+class Isotonic(_Shrunk):
     """A rising step function for each class, then divided by the sum (Zadrozny and Elkan, 2002).
 
-    A class that dev does not have keeps the probability that it had.
+    What it says is mixed with what there was before. A class that dev does not have keeps the
+    probability that it had.
     """
 
     name = "isotonic"
@@ -199,32 +248,23 @@ class Isotonic:
         self.absent_ = np.empty(0)
         self.trust_ = 1.0
 
-    def fit(
-        self, predictions: Predictions, truth: Sequence[str], n_groups: int | None = None
-    ) -> Isotonic:
-        """Fit an isotonic regression of "is this class" on its probability for each class.
-
-        What it says is mixed with what there was before, as `trust` says.
-        """
+    def _learn(self, proba: np.ndarray, codes: np.ndarray) -> None:
         from sklearn.isotonic import IsotonicRegression
 
-        codes = metrics.codes(truth, predictions.labels)
         self.steps_ = []
-        for k in range(len(predictions.labels)):
+        for k in range(proba.shape[1]):
             step = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
-            step.fit(predictions.proba[:, k], codes == k)
+            step.fit(proba[:, k], codes == k)
             self.steps_.append((step.X_thresholds_, step.y_thresholds_))
-        self.absent_ = _absent(np.unique(codes), len(predictions.labels))
-        self.trust_ = trust(len(codes), n_groups)
-        return self
+        self.absent_ = _absent(np.unique(codes), proba.shape[1])
 
-    def apply(self, predictions: Predictions) -> Predictions:
-        """Return the predictions after the step functions."""
-        before = predictions.proba
-        columns = [np.interp(before[:, k], x, y) for k, (x, y) in enumerate(self.steps_)]
+    def _follow(self, amount: float) -> None:
+        self.trust_ = amount
+
+    def _calibrated(self, proba: np.ndarray) -> np.ndarray:
+        columns = [np.interp(proba[:, k], x, y) for k, (x, y) in enumerate(self.steps_)]
         scores = distribution(np.maximum(np.stack(columns, axis=1), 1e-6))
-        mixed = self.trust_ * scores + (1 - self.trust_) * before
-        return _kept(predictions, mixed, self.absent_)
+        return _kept(proba, self.trust_ * scores + (1 - self.trust_) * proba, self.absent_)
 
     def describe(self) -> dict[str, object]:
         """Return how many steps each class has."""
@@ -279,16 +319,15 @@ def _absent(there: np.ndarray, n_labels: int) -> np.ndarray:
     return absent
 
 
-def _kept(predictions: Predictions, proba: np.ndarray, absent: np.ndarray) -> Predictions:
-    """Return the predictions with new probabilities; absent classes keep their old ones."""
+def _kept(old: np.ndarray, proba: np.ndarray, absent: np.ndarray) -> np.ndarray:
+    """Return new probabilities; absent classes keep their old ones."""
     if absent.any():
         away = absent > 0
-        old = predictions.proba
         proba = np.where(away, 0.0, np.maximum(proba, FLOOR))
         rest = 1 - old[:, away].sum(axis=1, keepdims=True)
         proba = proba / proba.sum(axis=1, keepdims=True) * np.maximum(rest, 0)
         proba[:, away] = old[:, away]
-    return _same(predictions, distribution(proba))
+    return distribution(proba)
 
 
 def _logs(proba: np.ndarray) -> np.ndarray:
@@ -302,11 +341,6 @@ def _softmax(scores: np.ndarray) -> np.ndarray:
 
 def _loss(scores: np.ndarray, codes: np.ndarray) -> float:
     return metrics.nll(codes, _softmax(scores))
-
-
-def _replaced(predictions: Predictions, scores: np.ndarray) -> Predictions:
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return _same(predictions, distribution(powers))
 
 
 def _same(predictions: Predictions, proba: np.ndarray) -> Predictions:

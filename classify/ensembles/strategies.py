@@ -285,7 +285,7 @@ class _Dev:
         if not self.calibrate:
             return members, {}
         names = self.names if rows is None else [self.names[row] for row in rows]
-        speakers = len(np.unique(self.groups if rows is None else self.groups[rows]))
+        speakers = self.groups if rows is None else self.groups[rows]
         fitted = {m: calibrator(self.calibrate).fit(p, names, speakers) for m, p in members.items()}
         return {m: fitted[m].apply(p) for m, p in members.items()}, fitted
 
@@ -294,8 +294,8 @@ class _Dev:
         if not self.calibrate_fused or on_dev is None:
             return None
         rows = np.arange(len(self.names)) if rows is None else rows
-        names, speakers = [self.names[row] for row in rows], len(np.unique(self.groups[rows]))
-        return calibrator(self.calibrate_fused).fit(_rows(on_dev, rows), names, speakers)
+        names = [self.names[row] for row in rows]
+        return calibrator(self.calibrate_fused).fit(_rows(on_dev, rows), names, self.groups[rows])
 
     def _fused_out_of_fold(self, on_dev: Predictions) -> Predictions | None:
         if not self.folds.any():

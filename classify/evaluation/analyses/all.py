@@ -123,7 +123,7 @@ def _calibration(test: Part, tuning: Part, groups: str | None) -> dict[str, Any]
     from ...ensembles.calibration import Temperature
 
     names = list(tuning.clips["label"])
-    speakers = len(np.unique(clusters(tuning.clips, groups)[0]))
+    speakers = clusters(tuning.clips, groups)[0]
     rows = {}
     for name, member in test.members.items():
         if member.hard:
