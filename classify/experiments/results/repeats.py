@@ -18,6 +18,7 @@ from scipy import stats
 from ....cache.files.written import drafted
 from ...data.escape import md
 from ...ensembles.strategies import free_name
+from ...evaluation.reports.html.page import page
 from ...evaluation.reports.markdown.markdown_tables import table
 
 if TYPE_CHECKING:
@@ -140,9 +141,10 @@ def repeats_table(data: Mapping[str, Any]) -> str:
 
 
 def write_repeats(folder: Path, data: Mapping[str, Any]) -> None:
-    """Write `repeats.json` and `report.md` into the folder of a run."""
-    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    for name, content in ((REPEATS, text), ("report.md", _markdown(data))):
+    """Write `repeats.json`, `report.md` and `report.html` into the folder of a run."""
+    text, report = json.dumps(data, indent=1, ensure_ascii=False) + "\n", _markdown(data)
+    files = {REPEATS: text, "report.md": report, "report.html": page(data, report)}
+    for name, content in files.items():
         with drafted(folder / name) as draft:
             draft.write_text(content, encoding="utf-8")
 

@@ -11,8 +11,8 @@ from importlib import resources
 from typing import Any
 
 from .first_screen import first_screen, question
-from .pictures import picture, reliability
-from .prose import Section, escaped, read_sections
+from .pictures import picture, reliability, replaces_table
+from .prose import TABLE, Section, escaped, read_sections
 
 __all__ = ["page"]
 
@@ -76,14 +76,18 @@ def _source(data: Data) -> str:
 
 
 def _section(data: Data, section: Section) -> str:
-    first, rest = section.blocks[:1], section.blocks[1:]
-    drawn = picture(data, section.title)
+    blocks, drawn = section.blocks, ""
+    tables = [block for block in blocks if block.startswith(TABLE)]
+    if tables or section.title.startswith("Differences"):
+        drawn = picture(data, section.title)
+    if drawn and replaces_table(data, section.title):
+        blocks = [block for block in blocks if block not in tables]
     if section.title == "Systems":
-        rest = [*rest, reliability(data)]
+        blocks = [*blocks, reliability(data)]
     name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
     return (
         f'<details id="{name or "section"}"><summary><h2 dir="auto">{escaped(section.title)}</h2>'
-        f"</summary>{drawn}{''.join([*first, *rest])}</details>\n"
+        f"</summary>{drawn}{''.join(blocks)}</details>\n"
     )
 
 

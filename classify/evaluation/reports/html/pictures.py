@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.significance import p_text
 from ..markdown.report import ordered
 from .marks import Curve, Dot, Scale, curve, dots, measured, shaded
 from .prose import escaped
 
-__all__ = ["picture"]
+__all__ = ["picture", "reliability", "replaces_table"]
 
 Data = Mapping[str, Any]
 MOST_WITH_TEXT = 30  # labels of a confusion matrix whose cells have numbers
@@ -36,6 +37,13 @@ def picture(data: Data, title: str) -> str:
         if title.startswith(start):
             return draw(data, title)
     return ""
+
+
+def replaces_table(data: Data, title: str) -> bool:
+    """Whether the picture of a section shows all that its table has."""
+    if title.startswith("Confusion"):
+        return len(data["task"]["labels"]) <= MOST_WITH_TEXT
+    return title.startswith("Each ") and len(data["groups"]["values"]) >= FEWEST_GROUPS
 
 
 def _lead(data: Data) -> tuple[str, str]:
@@ -83,10 +91,16 @@ def _by(data: Data, title: str) -> str:
 
 
 def _drawn(
-    rows: list[Dot], lines: Mapping[str, float], head: list[str], title: str, up: str
+    rows: list[Dot],
+    lines: Mapping[str, float],
+    head: list[str],
+    title: str,
+    up: str,
+    said: str = "Dashed line: chance.",
 ) -> str:
     values = [one for row in rows for one in (row.value, *(row.interval or ()))]
-    return dots(rows, Scale.around(values, lines), head, title, up)
+    note = f'<p class="note">{escaped(said)}</p>' if lines else ""
+    return dots(rows, Scale.around(values, lines), head, title, up) + note
 
 
 def _groups(data: Data, title: str) -> str:
@@ -124,7 +138,8 @@ def _pairs(data: Data, title: str) -> str:
                 Dot(f"less {escaped(pair['b'])}", value, span, cells, bool(pair["different"]))
             )
         head = [escaped(pairs[0]["a"]), f"difference in {measure}", "p corrected"]
-        return _drawn(rows, {"chance": 0.0}, head, title, f"difference in {measure}")
+        said = f"To the right of the dashed line, {pairs[0]['a']} is the better one."
+        return _drawn(rows, {"chance": 0.0}, head, title, f"difference in {measure}", said)
     names = ordered(data)
     known = {}
     for pair in pairs:

@@ -11,8 +11,9 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["Section", "escaped", "inline", "read_sections", "table_html"]
+__all__ = ["TABLE", "Section", "escaped", "inline", "read_sections", "table_html"]
 
+TABLE = '<div class="scroll"'  # how a table begins
 _TOKEN = re.compile(r"\\(?P<sign>.)|`(?P<code>[^`]*)`|(?P<strong>\*\*)|(?P<em>\*)")
 _REPORT = re.compile(r"(?P<folder>(?!\.\.)[\w.-]+)/report\.md")
 _CELLS = re.compile(r"(?<!\\)\|")
@@ -180,7 +181,7 @@ def table_html(
         ]
         body.append(f"<tr>{''.join(cells)}</tr>")
     return (
-        f'<div class="scroll" role="group" tabindex="0" aria-label="{escaped(title)}">'
+        f'{TABLE} role="group" tabindex="0" aria-label="{escaped(title)}">'
         f'<table class="{classes}"><thead><tr>{heads}</tr></thead>'
         f"<tbody>{''.join(body)}</tbody></table></div>"
     )

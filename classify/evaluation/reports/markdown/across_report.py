@@ -233,20 +233,23 @@ def check_runs_folder(folder: Path) -> None:
         There is one, or `folder` is a file.
     """
     there = [name for name in OTHERS if (folder / name).exists()]
-    if (folder / "report.md").exists() and not (folder / FILE).exists():
-        there.append("report.md")
+    if not (folder / FILE).exists():
+        there += [name for name in ("report.md", "report.html") if (folder / name).exists()]
     if there or folder.is_file():
         what = f"holds {there[0]}, which this command did not write" if there else "is a file"
         raise InputError(f"-o {folder} {what}; choose another folder")
 
 
 def write_runs(folder: Path, data: Mapping[str, Any]) -> Path:
-    """Write `runs.json` and `report.md` into a folder that `check_runs_folder` accepts."""
+    """Write `runs.json`, `report.md` and `report.html` into a folder of `check_runs_folder`."""
     from .....cache.files.written import drafted
+    from ..html.page import page
 
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
-    for name, content in ((FILE, text), ("report.md", runs_markdown(data))):
+    report = runs_markdown(data)
+    files = {FILE: text, "report.md": report, "report.html": page(data, report)}
+    for name, content in files.items():
         with drafted(folder / name) as draft:
             draft.write_text(content, encoding="utf-8")
-    return folder / "report.md"
+    return folder / "report.html"
