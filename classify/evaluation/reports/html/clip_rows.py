@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 
 from .....cache.errors import InputError
+from ....data.splitting.leaks import speakers
 from ..markdown.report import ordered
 
 if TYPE_CHECKING:
@@ -63,10 +64,11 @@ def clip_rows(
     # surely wrong first: the probability of the wrong answer less that of the right one
     doubt = proba[0].max(1) - proba[0][own, truth] + wrong
     found = found[np.argsort(-doubt[found], kind="stable")]
+    who = speakers(clips)  # as the tables name them
     rows: list[list[Any]] = []
     size = 0
     for clip in found:
-        row = _row(clips, int(clip), folder, int(truth[clip]), proba[:, clip])
+        row = _row(clips, int(clip), folder, who[clip], int(truth[clip]), proba[:, clip])
         size += len(json.dumps(row, ensure_ascii=False).encode())
         if size > MOST_BYTES:
             break
@@ -81,7 +83,9 @@ def clip_rows(
     }
 
 
-def _row(clips: Manifest, at: int, folder: Path, label: int, proba: np.ndarray) -> list[Any]:
+def _row(
+    clips: Manifest, at: int, folder: Path, speaker: str, label: int, proba: np.ndarray
+) -> list[Any]:
     text = str(clips["text"][at])
     if len(text) > MOST_TEXT:
         text = text[:MOST_TEXT] + "…"
@@ -91,7 +95,7 @@ def _row(clips: Manifest, at: int, folder: Path, label: int, proba: np.ndarray) 
         order = np.argsort(-one, kind="stable")[:MOST_ANSWERS].tolist()
         kept = order if label in order else [*order[:-1], label]
         answers.append([value for k in kept for value in (int(k), round(float(one[k]), 3))])
-    who = [str(clips[name][at]) for name in ("language", "speaker")]
+    who = [str(clips["language"][at]), speaker]
     return [clips.ids[at], text, _audio(clips, at, folder), *times, *who, label, answers]
 
 
