@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .data.splitting.schemes import Split as Split, splits as splits
     from .data.task import Task as Task
     from .ensembles.fixed import MaxEnsemble as MaxEnsemble, MeanEnsemble as MeanEnsemble
-    from .ensembles.strategies import STRATEGIES as STRATEGIES
+    from .ensembles.rules import STRATEGIES as STRATEGIES
     from .evaluation.compare import Comparison as Comparison, compare as compare
     from .experiments.recipes.recipe import Recipe as Recipe
     from .experiments.run import run as run
@@ -31,12 +31,12 @@ if TYPE_CHECKING:
         PatchTransformerHead as PatchTransformerHead,
     )
     from .models.model import Model as Model
+    from .models.new_clips.system import System as System
     from .models.published.predict_emotion import predict_emotion as predict_emotion
     from .models.published.umuteam import load_umuteam as load_umuteam
     from .models.published.vocametrix import load_vocametrix as load_vocametrix
     from .probing import Probe as Probe, probe as probe
-    from .serving.opening.loading import load_model as load_model
-    from .serving.opening.system import System as System, open_system as open_system
+    from .serving.loading import load_model as load_model, open_system as open_system
     from .serving.predictor import Predictor as Predictor
 
 __all__, __getattr__, __dir__ = public_names(__name__)

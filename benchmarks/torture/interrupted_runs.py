@@ -26,7 +26,7 @@ from pathlib import Path
 from affekt.cache import InputError
 from affekt.classify import run
 from affekt.classify.experiments.results.report_folder import read_state
-from affekt.classify.serving.opening.system import open_system
+from affekt.classify.serving.loading import open_system
 
 RECIPE = """\
 manifest: clips.csv

@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from ...cache.errors import InputError, nearest
-from ..metrics import measures as metrics
 from .located_yaml import read_yaml
 from .predictions import Predictions
 from .task_file import check_label, check_spec, is_numeric, spec_of
@@ -90,6 +89,7 @@ class Task:
 
     measure: ClassVar[str] = "uar"  # what dev chooses by
     kind: ClassVar[str] = "labels"
+    of_numbers: ClassVar[type[Task]]  # the one other kind, which `scales` sets
 
     def __post_init__(self, saved: bool):
         if len(self.labels) < 2 or len(set(self.labels)) < len(self.labels):
@@ -148,9 +148,7 @@ class Task:
         (('low', 'high'), 'low')
         """
         if is_numeric(spec, source):
-            from ..dimensions.scales import ScaleTask
-
-            return ScaleTask.from_spec(spec, default_name=default_name, source=source)
+            return cls.of_numbers.from_spec(spec, default_name=default_name, source=source)
         check_spec(spec, source)
         merged = dict(spec)
         if "extends" in spec:
@@ -218,9 +216,7 @@ class Task:
         True
         """
         if record.get("type"):
-            from ..dimensions.scales import ScaleTask
-
-            return ScaleTask.from_record(record)
+            return cls.of_numbers.from_record(record)
         try:
             task = cls(
                 record["name"],
@@ -297,7 +293,7 @@ class Task:
             if label is None:
                 dropped[pair[0]] += 1
         if unknown:
-            raise InputError(unknown_labels(self, unknown, clips))
+            raise InputError(unknown_labels(self.name, self.labels, self.map, unknown, clips))
         self._check_signs(known, clips)
         return Encoded(result, dict(sorted(dropped.items())))
 
@@ -353,11 +349,6 @@ class Task:
     ) -> Predictions:
         """Read a file of predictions of this task."""
         return Predictions.read(path, self.labels, rename)
-
-    def score(self, clips: Manifest, predictions: Predictions) -> float:
-        """Return the UAR of predictions of selected clips."""
-        truth, guess = list(clips["label"]), predictions.align(clips.ids).label
-        return metrics.uar(truth, guess, self.labels)
 
     def check_head(self, head: Any, source: str) -> None:
         """Raise unless a stored head knows labels of the task only."""

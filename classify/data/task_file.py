@@ -20,7 +20,7 @@ KEYS = (
     "values", "ignore_case",
 )  # fmt: skip
 BOOKS = ("emotions", "sentiments")
-NUMBERS = "regression"  # the other type of task: see affekt.classify.dimensions
+NUMBERS = "regression"  # the other type of task: see affekt.classify.data.scales
 
 
 def is_numeric(spec: Mapping[str, Any], source: str) -> bool:

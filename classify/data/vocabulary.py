@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -14,7 +14,6 @@ from ...cache.errors import InputError, nearest
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
-    from .task import Task
 
 
 class Resolved(NamedTuple):
@@ -123,9 +122,15 @@ def _text(word: object) -> str:
     return unicodedata.normalize("NFC", str(word))
 
 
-def unknown_labels(task: Task, unknown: Mapping[str, list[int]], clips: Manifest) -> str:
+def unknown_labels(
+    task: str,
+    labels: Sequence[str],
+    known: Iterable[str],
+    unknown: Mapping[str, list[int]],
+    clips: Manifest,
+) -> str:
     """Return the message for raw labels that a task does not know: raw label to its rows."""
-    known = sorted(task.map)
+    known = sorted(known)
     parts = []
     for raw, rows in list(unknown.items())[:10]:
         name = repr(raw) if raw else "blank"
@@ -135,9 +140,9 @@ def unknown_labels(task: Task, unknown: Mapping[str, list[int]], clips: Manifest
     more = f"\n  and {len(unknown) - 10} more" if len(unknown) > 10 else ""
     noun = "a label" if len(unknown) == 1 else f"{len(unknown)} labels"
     return (
-        f"{clips.source}: the task {task.name!r} does not know {noun}:\n"
+        f"{clips.source}: the task {task!r} does not know {noun}:\n"
         + "\n".join(parts)
         + more
-        + f"\nExpected labels of {', '.join(task.labels)}. Correct the manifest, or map them "
-        f"in a task file (extends: {task.name}, with synonyms, leave_out or ignore_case)."
+        + f"\nExpected labels of {', '.join(labels)}. Correct the manifest, or map them "
+        f"in a task file (extends: {task}, with synonyms, leave_out or ignore_case)."
     )

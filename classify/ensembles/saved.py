@@ -21,6 +21,7 @@ from ..data.predictions import Predictions
 from ..models.folders.model_folder import read_json
 from .calibration import Calibrator, calibrator
 from .fixed import Ensemble
+from .rules import STRATEGIES, strategy
 
 __all__ = ["FILES", "Replay", "read_replays", "write_replays"]
 
@@ -84,8 +85,6 @@ def write_replays(folder: str | Path, replays: Mapping[str, Replay]) -> None:
     replays : mapping of str to Replay
     """
     import safetensors.numpy
-
-    from .strategies import STRATEGIES
 
     folder = Path(folder)
     arrays: dict[str, np.ndarray] = {}
@@ -166,8 +165,6 @@ def read_replays(folder: str | Path) -> dict[str, Replay]:
 
 
 def _restore(entry: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> Replay:
-    from .strategies import strategy
-
     members, labels = tuple(map(str, entry["members"])), tuple(map(str, entry["labels"]))
     own = _under(arrays, f"{entry['number']}.")
     rule = strategy(entry["strategy"]).set_state(members, len(labels), _under(own, "rule."))

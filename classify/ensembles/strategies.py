@@ -13,38 +13,17 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError
 from ..data.predictions import Predictions
 from ..data.splitting.folds import deal_groups
 from ..metrics import measures as metrics
 from .calibration import Calibrator, calibrator
-from .fitted import GreedyEnsemble, StackingEnsemble, WeightedEnsemble
 from .fixed import (
     Ensemble,
-    GeometricEnsemble,
-    MaxEnsemble,
-    MeanEnsemble,
-    MedianEnsemble,
-    RankEnsemble,
-    VoteEnsemble,
 )
+from .rules import strategy
 from .saved import Replay
 from .subsets import Subset, search
-
-STRATEGIES: dict[str, type[Ensemble]] = {
-    kind.name: kind
-    for kind in (
-        MeanEnsemble,
-        MaxEnsemble,
-        WeightedEnsemble,
-        GeometricEnsemble,
-        MedianEnsemble,
-        VoteEnsemble,
-        RankEnsemble,
-        StackingEnsemble,
-        GreedyEnsemble,
-    )
-}
 
 Strategy = Literal[
     "mean", "max", "weighted", "geometric", "median", "vote", "rank", "stacking", "greedy"
@@ -92,27 +71,6 @@ class Combined:
             "dev": self.dev or None,
             "learnt": self.learnt,
         }
-
-
-def strategy(name: str) -> Ensemble:
-    """Return a new ensemble by the name of its rule.
-
-    Raises
-    ------
-    InputError
-        If there is none of that name.
-
-    Examples
-    --------
-    >>> strategy("mean")
-    <affekt.classify.ensembles.fixed.MeanEnsemble object at ...>
-    """
-    if name not in STRATEGIES:
-        raise InputError(
-            f"ensemble strategy {name!r}; expected one of {', '.join(STRATEGIES)}."
-            f"{nearest(name, STRATEGIES)}"
-        )
-    return STRATEGIES[name]()
 
 
 def combine_all(

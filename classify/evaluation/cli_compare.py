@@ -88,7 +88,7 @@ def compare(
     if counts:
         if predictions or of is None:
             raise InputError("--counts needs --of CLIPS, and no prediction files")
-        from .counts import compare_counts, counts_text
+        from .scores.counts import compare_counts, counts_text
 
         result = compare_counts({k: _int(k, v) for k, v in _pairs("--counts", counts).items()}, of)
         click.echo(json.dumps(result, indent=1) if as_json else counts_text(result))
@@ -247,7 +247,7 @@ def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) 
     """Refuse, before any work, a folder that holds something else than a report of this command."""
     from ...cache.commands.outputs import check_output, check_output_folder
     from ...cache.errors import InputError
-    from ..serving.opening.run_folder import is_run
+    from ..models.folders.run_folder import is_run
     from .comparison import Comparison
 
     inputs = [*tables, *members, *(name.partition("=")[2] for name in members)]

@@ -14,22 +14,22 @@ import numpy as np
 
 from ...cache.errors import InputError
 from ..data.predictions import Predictions
+from ..data.scales import ScaleTask
 from ..data.splitting.schemes import Split
 from ..data.task import Task
-from ..dimensions.comparing import compare_numbers
-from ..dimensions.scales import ScaleTask
 from ..ensembles.fixed import Ensemble
 from ..ensembles.strategies import ONE_GROUP, Combined, Strategy, combine_all
-from ..experiments.recipes.keys_of_compare import MOST_DRAWS
 from ..metrics.bootstrap import FEWEST_GROUPS, Resamples, resample
 from ..metrics.bootstrap_proba import proba_intervals
 from ..metrics.crossed import resample_crossed
 from ..metrics.scored_clips import Part, clusters
-from . import scoring
 from .analyses.all import extras
 from .apart import check_apart
-from .choice import choice
+from .compare_numbers import compare_numbers
+from .compare_options import MOST_DRAWS
 from .comparison import Comparison
+from .scores import scoring
+from .scores.choice import choice
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 from ...cache.errors import InputError
 from ...cache.files.written import drafted
 from ..data.predictions import Predictions
-from ..dimensions.dimension_report import numbers_markdown
 from ..ensembles.saved import Replay
-from ..serving.opening.run_folder import WORK, check_whole
+from ..models.folders.run_folder import WORK, check_whole
 from .reports.html.clip_rows import clip_rows
 from .reports.html.page import page
+from .reports.markdown.dimension_report import numbers_markdown
 from .reports.markdown.report import markdown, text_table
 from .reports.markdown.run_sections import describe_run
 

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ..options import say
+
 if TYPE_CHECKING:
     from .run import Outcome
 
-__all__ = ["report_outcome", "run", "say"]
+__all__ = ["report_outcome", "run"]
 
 
 @click.command()
@@ -46,11 +48,6 @@ def _check(recipe: Path, *, own: bool, as_json: bool) -> None:
 
     found = preview(recipe)
     click.echo(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else found.text())
-
-
-def say(line: str) -> None:
-    """Tell progress, on stderr."""
-    click.echo(line, err=True)
 
 
 def report_outcome(ctx: click.Context, outcome: Outcome, *, as_json: bool = False) -> None:

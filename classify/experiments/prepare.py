@@ -20,9 +20,9 @@ from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
 from ..data.located_yaml import Located
 from ..data.task import Task
-from ..dimensions.in_recipes import with_ensembles
 from .members.given_models import with_models
 from .opened import Opened, recall
+from .recipes.numeric_tasks import with_ensembles
 from .recipes.recipe import EncoderEntry, Recipe
 
 __all__ = ["Prepared", "Source", "open_source", "prepare"]
@@ -232,7 +232,7 @@ def _opened(entry: EncoderEntry, ready: Prepared) -> Source:
 
 def _of_a_model(entry: EncoderEntry, spec: Spec, ready: Prepared) -> Any:
     """Open what a given model reads: a folder of the recipe, the one that it noted, or the Hub."""
-    from ..models.own_encoders import find_encoder
+    from ..models.new_clips.own_encoders import find_encoder
 
     named = [one.options.get("name") for one in ready.recipe.encoders.values()]
     folders = [name for name in named if name and Path(name).is_dir()]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ...cache.errors import InputError, nearest
 from ...cache.features import pick_layers
 from ..data.splitting.schemes import splits
-from ..dimensions.in_recipes import check_numeric
 from .members.shares import Share, divisions, share_out
 from .recipes.entries import PROBE
+from .recipes.numeric_tasks import check_numeric
 from .recipes.places import check_places
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def check_recipe(ready: Prepared) -> list[Split]:
     if recipe.transfer:
         _check_transfer(ready)
     if ready.task.kind != "labels":
-        check_numeric(ready)
+        check_numeric(ready.recipe, ready.task)
     _check_columns(ready)
     found = divide(ready)
     sides = _sides(ready)
@@ -252,7 +252,7 @@ def _check_labels(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None
 
 
 def _check_strategies(recipe: Recipe) -> None:
-    from ..ensembles.strategies import STRATEGIES
+    from ..ensembles.rules import STRATEGIES
 
     if "ensembles" in recipe.at:
         for item in recipe.at["ensembles"].many():
@@ -315,7 +315,7 @@ def _is_label(ready: Prepared, column: str) -> bool:
 def _check_compare(ready: Prepared, shares: Mapping[str, Share], found: Sequence[Split]) -> None:
     """Check what learns on dev, and the options of the comparison, on one division."""
     from ..ensembles.calibration import CALIBRATORS
-    from ..ensembles.strategies import STRATEGIES
+    from ..ensembles.rules import STRATEGIES
     from ..ensembles.subsets import MOST_MEMBERS
 
     recipe, options = ready.recipe, ready.recipe.compare

@@ -21,7 +21,7 @@ from ..data.predictions import Predictions
 from ..data.splitting.old_split import continue_split
 from ..data.splitting.split import Split
 from ..data.votes import task_votes
-from ..serving.opening.run_folder import check_whole
+from ..models.folders.run_folder import check_whole
 from .embeddings import Stored, embed, keep_opened, look
 from .members.member import EPOCH, is_done, member_files, read_member, read_seeds, train_member
 from .members.shares import Share, divisions, hopeful, recordings, share_out_all, sits_out

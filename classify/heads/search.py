@@ -150,7 +150,7 @@ def search(
         from .search_optuna import OptunaSearch
 
         found: Any = OptunaSearch(
-            _pipeline(head, scale), settings, n_iter, folds, random_state, n_jobs
+            _pipeline(head, scale), settings, n_iter, folds, uar_scorer, random_state, n_jobs
         )
         return found.fit(X, y)
     grid = {f"head__{name}": values for name, values in settings.items()}

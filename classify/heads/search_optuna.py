@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -31,6 +31,7 @@ class OptunaSearch:
         settings: Mapping[str, Any],
         n_iter: int,
         folds: Sequence[tuple[np.ndarray, np.ndarray]],
+        scorer: Callable[[Any, Any, Any], float],
         random_state: int,
         n_jobs: int | None,
     ) -> None:
@@ -40,7 +41,8 @@ class OptunaSearch:
             raise InputError("strategy='optuna' needs optuna: install affekt[search]") from None
         self._optuna = optuna
         self.pipeline, self.settings, self.n_iter = pipeline, settings, n_iter
-        self.folds, self.random_state, self.n_jobs = folds, random_state, n_jobs
+        self.folds, self.scorer = folds, scorer
+        self.random_state, self.n_jobs = random_state, n_jobs
 
     def fit(self, X: Any, y: Any) -> Self:
         """Search, then fit the best settings to all rows."""
@@ -97,8 +99,11 @@ class OptunaSearch:
 
 
 def _fold(
-    pipeline: Any, X: np.ndarray, y: np.ndarray, train: np.ndarray, held_out: np.ndarray
+    scorer: Callable[[Any, Any, Any], float],
+    pipeline: Any,
+    X: np.ndarray,
+    y: np.ndarray,
+    train: np.ndarray,
+    held_out: np.ndarray,
 ) -> float:
-    from .search import uar_scorer
-
-    return uar_scorer(pipeline.fit(X[train], y[train]), X[held_out], y[held_out])
+    return scorer(pipeline.fit(X[train], y[train]), X[held_out], y[held_out])

@@ -9,10 +9,12 @@ import numpy as np
 
 from ...cache.errors import InputError
 from ..data.predictions import Predictions
+from ..data.scales import ScaleTask
 from ..data.splitting import leaks
 from ..data.task import Task
 from . import measures as metrics
 from .bootstrap import FEWEST_GROUPS
+from .concordance import mean_ccc
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -113,3 +115,11 @@ def group_noun(column: str | None, count: int = 2) -> str:
     if column == "speaker":
         return column + "s" * (count != 1)
     return f"value{'s' * (count != 1)} of {column}"
+
+
+def task_score(task: Task, clips: Manifest, predictions: Predictions) -> float:
+    """Return what dev chooses by: the UAR of labels; of numbers the mean CCC over dimensions."""
+    found = predictions.align(clips.ids)
+    if isinstance(task, ScaleTask):
+        return mean_ccc(task.ratings(clips), found.proba)
+    return metrics.uar(list(clips["label"]), found.label, task.labels)

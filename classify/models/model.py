@@ -19,12 +19,12 @@ from ...cache.manifest import Manifest
 from ..data.predictions import Predictions
 from ..data.splitting.leaks import refuse_leaks
 from ..data.task import Task
-from ..serving.opening.encoder_folders import folders_of, read_folders, written_folders
-from ..serving.predictor import Predicts
+from .folders.encoder_folders import folders_of, read_folders, written_folders
 from .folders.model_folder import read_folder, write_folder
 from .folders.record import describe, version, versions
 from .folders.restore import head_name, looks_like_an_id, restore_canary, restore_head
 from .needs import Needs
+from .new_clips.predicts import Predicts
 from .read_features import bears_gaps, check_sides, read_features
 from .scalers.scaling import Scaling
 from .threads import few_threads
@@ -32,7 +32,7 @@ from .threads import few_threads
 if TYPE_CHECKING:
     from ...cache.cache import Cache
     from ...cache.features import Features
-    from ..serving.opening.system import System
+    from .new_clips.system import System
 
 __all__ = ["Model"]
 
@@ -309,7 +309,7 @@ class Model(Predicts):
         return (self,)
 
     def _as_system(self) -> System:
-        from ..serving.opening.system import System
+        from .new_clips.system import System
 
         self._check_trained()
         return System("model", {"model": self}, opened=self._encoders())

@@ -8,8 +8,7 @@ import click
 
 from ...cache.errors import InputError
 from ...cache.manifest.options import ROOT, read_clips
-from ..experiments.cli_run import say
-from ..experiments.members.cli_train import SCALE, check_numbers, numbers, read_scale, read_split
+from ..options import SCALE, check_numbers, numbers, read_scale, read_split, say
 
 __all__ = ["probe"]
 

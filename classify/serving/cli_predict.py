@@ -14,12 +14,12 @@ import click
 from ...cache.errors import InputError, nearest
 from ...cache.manifest.options import ROOT
 from ...extract.encoders.hardware.device import DEVICE
-from ..experiments.cli_run import say
+from ..options import say
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ..data.predictions import Predictions
-    from .opening.system import System
+    from ..models.new_clips.system import System
 
 __all__ = ["predict"]
 
@@ -91,10 +91,10 @@ def predict(
     from ...cache.files.marker import check_cache_folder
     from ..data.task_file import check_columns
     from ..heads import without_sklearn as serving
-    from ..models.named_inputs import long_names, name_clips
-    from ..models.own_encoders import check_places
-    from .clips.missing_text import heard, with_text
-    from .opening.system import open_system
+    from ..models.new_clips.named_inputs import long_names, name_clips
+    from ..models.new_clips.own_encoders import check_places
+    from .loading import open_system
+    from .missing_text import heard, with_text
     from .output import SHOWN, as_rows, print_json, say_remarks, show, write_output
 
     _check_options(ctx.params)

@@ -15,14 +15,14 @@ import click
 from ...cache.errors import listed
 from ...cache.files.written import drafted
 from ..data.escape import cell
-from ..dimensions.estimates import PREFIX, Estimates
-from ..experiments.cli_run import say
-from ..models.sides import Reason, told_reason
+from ..data.estimates import PREFIX, Estimates
+from ..models.new_clips.sides import Reason, told_reason
+from ..options import say
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ..data.predictions import Predictions
-    from .opening.system import Answer
+    from ..models.new_clips.system import Answer
 
 __all__ = ["SHOWN", "as_rows", "is_output", "print_json", "say_remarks", "show", "write_output"]
 

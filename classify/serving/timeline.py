@@ -15,7 +15,7 @@ from ...cache.manifest import Manifest
 from ..data.escape import defused
 from ..data.predictions import Predictions
 from ..data.task_file import check_columns
-from ..models.sides import Reason
+from ..models.new_clips.sides import Reason
 
 __all__ = ["check_window", "spans", "timeline_rows", "window_id", "windows", "write_timeline"]
 
@@ -82,7 +82,7 @@ def windows(clips: Manifest, window: float, hop: float) -> tuple[Manifest, dict[
     InputError
         Lengths that are no lengths.
     """
-    from ..models.own_encoders import length_of
+    from ..models.new_clips.own_encoders import length_of
 
     check_window(window, hop)
     rows, failed = [], {}

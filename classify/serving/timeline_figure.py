@@ -10,8 +10,8 @@ import numpy as np
 from ...cache.errors import InputError
 from ...cache.files.written import drafted
 from ...cache.manifest import Manifest
+from ..data.estimates import Estimates
 from ..data.predictions import Predictions
-from ..dimensions.estimates import Estimates
 from .timeline import timeline_rows
 
 __all__ = ["check_figure", "draw_timeline", "is_figure"]

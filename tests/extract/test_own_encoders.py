@@ -12,12 +12,12 @@ import pytest
 from affekt.cache import Cache, Manifest
 from affekt.cache.errors import AffektError, InputError
 from affekt.classify import LogisticHead, Model, Task
-from affekt.classify.models.own_encoders import find_encoder
+from affekt.classify.models.new_clips.own_encoders import find_encoder
 from affekt.extract import Backend, Encoder, Pooled, extract, register_encoder
 
 CODE = """
 import numpy as np
-from affekt.classify.models.own_encoders import find_encoder
+from affekt.classify.models.new_clips.own_encoders import find_encoder
 from affekt.extract import Backend, Pooled
 
 class Letters(Backend):

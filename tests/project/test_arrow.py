@@ -45,7 +45,6 @@ RAW = {
     "loop.py",  # on a device, which has one check
     "as_model.py",  # of published checkpoints: puts heads behind encoders
     "finetuned.py",
-    "valence.py",
     "missing_text.py",  # lets Whisper write what a model reads
     "vocametrix.py",
     "predict_emotion.py",
@@ -99,6 +98,22 @@ EXTRACT = {
     "running": {*("errors", "backend", "inputs", "encoder_names", "encoder", "encoders.hardware")},
     "transcription": {
         *("errors", "hub", "inputs", "running", "encoders.checkpoints", "encoders.hardware"),
+    },
+}
+#: sub-package of classify -> the others that it may import; lower ones first, so no circle
+CLASSIFY = {
+    "data": set(),
+    "heads": set(),
+    "metrics": {"data"},
+    "models": {"data", "heads"},
+    "options": {"data", "models"},  # what commands share
+    "ensembles": {"data", "metrics", "models"},
+    "serving": {"data", "heads", "models", "options", "ensembles"},
+    "evaluation": {"data", "metrics", "models", "ensembles", "serving"},  # a card: how to serve
+    "probing": {"data", "metrics", "models", "options", "serving"},
+    "experiments": {
+        *("data", "heads", "metrics", "models", "options", "ensembles"),
+        *("serving", "evaluation", "probing"),
     },
 }
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
@@ -166,6 +181,25 @@ def test_the_table_of_extract_has_no_circle():
         free = [part for part in left if EXTRACT[part] <= done]
         assert free, f"a circle among {left}"
         done.update(free)
+
+
+def test_sub_packages_of_classify_follow_their_arrow():
+    used: dict[str, set[str]] = {name: set() for name in CLASSIFY}
+    for path in FILES:
+        package, first, *_ = (*path.relative_to(ROOT).with_suffix("").parts, "")
+        if package != "classify" or first in ("__init__", "cli"):
+            continue
+        for name, line in imports(path):
+            if name.startswith("affekt.classify"):
+                other = [*name.split("."), ""][2]
+                where = f"{path.relative_to(ROOT)}:{line} imports {name}"
+                assert other in CLASSIFY[first] | {first}, f"{where}: against the arrow"
+                used[first].add(other)
+    assert {name: found - {name} for name, found in used.items()} == CLASSIFY
+    lower: set[str] = set()
+    for name, below in CLASSIFY.items():
+        assert below <= lower, f"{name} stands below {below - lower} in the table"
+        lower.add(name)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -13,12 +13,12 @@ import httpx
 import pytest
 from affekt.cache import InputError
 from affekt.classify.cli import affekt
-from affekt.classify.serving.clips.new_clip import RawClip
+from affekt.classify.models.new_clips.new_clip import RawClip
 from affekt.classify.serving.http.answers import describe, merged
 from affekt.classify.serving.http.batching import Batcher, Full
 from affekt.classify.serving.http.bodies import Refused, Sent, read_body
 from affekt.classify.serving.http.service import Limits, Service, create_app
-from affekt.classify.serving.opening.system import open_system
+from affekt.classify.serving.loading import open_system
 from click.testing import CliRunner
 from hypothesis import example, given, strategies as st
 

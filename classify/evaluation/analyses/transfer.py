@@ -13,12 +13,12 @@ import numpy as np
 
 from ....cache.errors import InputError
 from ...data.predictions import Predictions
+from ...data.scales import ScaleTask
 from ...data.splitting import leaks
 from ...data.splitting.schemes import splits
-from ...dimensions.concordance import measure
-from ...dimensions.scales import ScaleTask
 from ...metrics import measures as metrics
 from ...metrics.bootstrap import resample
+from ...metrics.concordance import measure
 from ...metrics.scored_clips import clusters
 from .learning_curve import Trainable
 

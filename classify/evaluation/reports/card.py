@@ -16,7 +16,7 @@ from ....cache.errors import InputError, nearest, shaped
 from ...data.escape import md
 from ...metrics.bootstrap import FEWEST_GROUPS
 from ...metrics.scored_clips import group_noun
-from ...serving.opening.usage import pipeline, usage
+from ...serving.usage import pipeline, usage
 from ..comparison import Comparison
 from .markdown.report import columns
 from .markdown.run_sections import test_uses

@@ -40,7 +40,8 @@ def demo(
     is. A second call does only what changed.
     """
     from ....cache.commands.outputs import check_output_folder
-    from ..cli_run import report_outcome, say
+    from ...options import say
+    from ..cli_run import report_outcome
     from ..run import run
     from .recipe_for import write_recipe
 

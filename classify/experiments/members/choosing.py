@@ -15,6 +15,7 @@ from ....cache.errors import InputError
 from ....cache.manifest import Manifest
 from ....cache.space import Space
 from ...data.task import Task
+from ...metrics.scored_clips import task_score
 from ..recipes.recipe import PROBE, MemberEntry
 
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ def choose(
         model.fit(part.train, part.dev if has_dev else None, test=part.test, **options)
         if _interrupted(model) and not keep_interrupted:
             raise KeyboardInterrupt
-        return (task.score(part.dev, model.predict(part.dev)) if has_dev else 0.0), model
+        return (task_score(task, part.dev, model.predict(part.dev)) if has_dev else 0.0), model
 
     tried = []
     best_score = -math.inf
@@ -123,7 +124,7 @@ def choose(
             on_seed(seed, test)
             scores = {
                 dev_measure: score if has_dev else None,
-                test_measure: task.score(part.test, test),
+                test_measure: task_score(task, part.test, test),
             }
             record["seeds"].append({"random_state": seed, **scores})
             say(f"{entry.name}: seed {seed}: dev {shown} {score:.3f}")

@@ -9,15 +9,12 @@ from typing import Any
 
 import click
 
-from ....cache.errors import InputError, nearest
+from ....cache.errors import InputError
 from ....cache.manifest.options import ROOT, read_clips
-from ..cli_run import say
+from ...options import SCALE, check_numbers, read_scale, read_split, say
 
-__all__ = ["check_numbers", "numbers", "read_scale", "read_split", "train"]
+__all__ = ["train"]
 
-LARGEST_SEED = 2**32
-
-SCALE = "Standardise the features: true, false; within each speaker, language, dataset."
 COMMON = [
     click.argument("manifest", type=click.Path(path_type=Path)),
     ROOT,
@@ -133,48 +130,7 @@ def train(
     _leave(record)
 
 
-def read_split(text: str) -> dict[str, Any]:
-    """Return `--split` as arguments: a scheme, or the file of an earlier split."""
-    from ...data.splitting.schemes import SCHEMES
-
-    if text in SCHEMES:
-        return {"scheme": text}
-    if Path(text).suffix or Path(text).exists():
-        return {"split": Path(text)}
-    raise InputError(
-        f"--split is {text!r}; expected the path of a split.csv, or one of {', '.join(SCHEMES)}."
-        f"{nearest(text, SCHEMES)}"
-    )
-
-
-def check_numbers(n_jobs: int, options: Mapping[str, Any]) -> None:
-    """Refuse numbers out of range."""
-    if n_jobs == 0:
-        raise InputError("--n-jobs is 0; expected a number of processes, or -1 for all cores")
-    if not 0 <= options["random_state"] < LARGEST_SEED:
-        raise InputError(
-            f"--random-state is {options['random_state']}; expected a number from 0 to 2^32 - 1"
-        )
-    if options.get("seeds", 1) < 1:
-        raise InputError(f"--seeds is {options['seeds']}; expected a number from 1")
-
-
 def _leave(record: Mapping[str, Any]) -> None:
     """Exit with 3 where clips could not be embedded."""
     if record["quarantined"]:
         click.get_current_context().exit(3)
-
-
-def read_scale(text: str) -> bool | str:
-    """Return what ``--scale`` says."""
-    from ...models.scalers.scaling import check_scale
-
-    return check_scale({"true": True, "false": False}.get(text, text))
-
-
-def numbers(option: str, text: str) -> list[float]:
-    """Return the numbers of an option, which are separated by commas."""
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"{option} is {text!r}; expected numbers with commas: 0.01,0.1") from None

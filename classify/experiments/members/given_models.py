@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....cache.errors import AffektError, InputError
-from ...serving.opening.encoder_folders import read_folders
+from ...models.folders.encoder_folders import read_folders
 from ..recipes.recipe import EncoderEntry, MemberEntry, Recipe
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]
 def _check_kind(entry: MemberEntry) -> None:
     """Say what to do with a run, and with a checkpoint that others published."""
     from ...models.folders.model_folder import CONFIG, read_json
-    from ...serving.opening.run_folder import is_run
+    from ...models.folders.run_folder import is_run
 
     folder, at = Path(str(entry.model)), entry.at["model"]
     if is_run(folder):

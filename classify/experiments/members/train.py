@@ -14,7 +14,8 @@ from ....cache.manifest import Manifest
 from ...data.located_yaml import Located
 from ...data.splitting.schemes import splits
 from ...data.task import Task
-from ..embeddings import leave_out
+from ...metrics.scored_clips import task_score
+from ...models.left_out import leave_out
 from ..recipes.recipe import PROBE, MemberEntry
 from .choosing import Part, choose
 from .member import check_head
@@ -122,7 +123,7 @@ def train_model(
     say(f"training on {len(part.train)} clips")
     model, record = choose(entry, wanted, part, found, keep_interrupted=True, say=say)
     test = model.predict(part.test)
-    score = wanted.score(part.test, test)
+    score = task_score(wanted, part.test, test)
     told = {f"test_{wanted.measure}": score, "test_clips": len(part.test), "quarantined": gone}
     return model, {**record, **told, "test": test}
 

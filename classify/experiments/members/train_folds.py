@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...data.predictions import Predictions
+from ...metrics.scored_clips import task_score
 from .choosing import Part, choose
 from .refit import refit
 
@@ -96,7 +97,7 @@ def score_folds(
             "fold": part.name,
             "clips": {"train": len(part.train), "dev": len(part.dev), "test": len(part.test)},
             dev: record[dev],
-            tested: task.score(part.test, test),
+            tested: task_score(task, part.test, test),
             "chosen": record["chosen"],
         }
         for part, test, record in zip(parts, tests, records, strict=True)
@@ -104,7 +105,7 @@ def score_folds(
     ids = [clip for test in tests for clip in test.ids]
     joined = tests[0].like(ids, np.concatenate([test.proba for test in tests]))
     return {
-        tested: task.score(labelled.select(ids), joined),
+        tested: task_score(task, labelled.select(ids), joined),
         "test_clips": len(ids),
         "test": joined,
         "folds": folds,

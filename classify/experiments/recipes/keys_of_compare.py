@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...data.located_yaml import Located
-
-MOST_DRAWS = 1_000_000
+from ...evaluation.compare_options import MOST_DRAWS
 
 
 def compare_options(at: Located) -> dict[str, Any]:

@@ -17,14 +17,16 @@ from ....cache.files.written import drafted
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
 from ...data.splitting.schemes import Split
-from ...data.votes import compare_votes, task_votes
+from ...data.votes import task_votes
 from ...ensembles.available import combine_available, common_ids, union_ids
+from ...ensembles.rules import STRATEGIES
 from ...ensembles.saved import write_replays
-from ...ensembles.strategies import STRATEGIES, free_name
+from ...ensembles.strategies import free_name
 from ...evaluation.comparison import Comparison
 from ...evaluation.reports.figures import draw_transfer
 from ...evaluation.reports.markdown.run_sections import WIDE, describe_run
-from ...evaluation.test_uses import record_use, uses_file
+from ...evaluation.scores.vote_scores import compare_votes
+from ...evaluation.uses_of_test import record_use, uses_file
 from ...metrics.scored_clips import clusters
 from ..prepare import Prepared
 

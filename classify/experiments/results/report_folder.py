@@ -19,7 +19,7 @@ from typing import Any
 
 from ....cache.errors import InputError
 from ....cache.files.durable import sync_folder
-from ...serving.opening.run_folder import READY, WORK
+from ...models.folders.run_folder import READY, WORK
 from ..recipes.places import WRITTEN
 
 if os.name == "nt":

@@ -13,6 +13,7 @@ from ...data.splitting import leaks
 from ...evaluation.analyses.learning_curve import learning_curve
 from ...evaluation.analyses.transfer import transfer
 from ...metrics import measures as metrics
+from ...metrics.scored_clips import task_score
 from ..members.choosing import Part, choose
 
 if TYPE_CHECKING:
@@ -197,7 +198,7 @@ def _cheapest(ready: Prepared, devs: Mapping[str, Predictions]) -> str:
     def score(name: str) -> float:
         if name not in devs:
             return 0.0
-        return ready.task.score(ready.labelled.select(devs[name].ids), devs[name])
+        return task_score(ready.task, ready.labelled.select(devs[name].ids), devs[name])
 
     return max(cheap, key=score) if cheap else next(iter(trained))
 

@@ -12,13 +12,10 @@ its neighbours, and no product is spread over threads.
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-
-if TYPE_CHECKING:
-    from .patch import PatchTransformer
 
 __all__ = ["FrozenPatchTransformer", "can_freeze"]
 
@@ -42,7 +39,7 @@ class FrozenPatchTransformer:
         On the CPU, in float32.
     """
 
-    def __init__(self, network: PatchTransformer) -> None:
+    def __init__(self, network: Any) -> None:
         *layers, last = network.encoder.layers
         weight = network.patch_embedding.weight.detach().double()  # (d_model, patch)
         places = network.position_embedding.detach().double()[0].clone()  # (positions, d_model)

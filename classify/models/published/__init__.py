@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from affekt.public_names import public_names
 
 if TYPE_CHECKING:
-    from .as_model import Published as Published, published as published
+    from .as_model import Published as Published
+    from .recognising import published as published
 
 __all__, __getattr__, __dir__ = public_names(__name__)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,18 +13,14 @@ from ....cache.errors import InputError
 from ....extract.encoder import Encoder
 from ...data.task import Task
 from ..folders.record import versions
-from ..folders.restore import looks_like_an_id
 from ..model import Model
 from ..needs import Needs
-from .tensors import tensor_shapes, with_weights
 
 if TYPE_CHECKING:
     from ...heads.base import Head
     from ..scalers.plain_scaler import Scaler
 
-__all__ = ["Part", "Published", "assembled", "published"]
-
-OWNERS = ("UMUTeam", "vocametrix")  # whose Hub ids `affekt predict` takes without an import
+__all__ = ["Part", "Published", "assembled", "default_part", "in_class_order", "task_of"]
 
 
 @dataclass(frozen=True)
@@ -72,79 +66,6 @@ class Published:
     def take_canaries(self) -> None:
         """Load the encoders and note their answers to fixed inputs, as training does."""
         self.model.canaries = [part.encoder.canary() for part in self.parts]
-
-
-def published(
-    place: str | os.PathLike[str],
-    *,
-    encoders: Sequence[str | os.PathLike[str]] = (),
-    device: str = "auto",
-    any_id: bool = False,
-    revision: str | None = None,
-    **said: Any,
-) -> Published | None:
-    """Make a model of a published checkpoint.
-
-    Parameters
-    ----------
-    place : path or str
-        A folder, or a Hub id.
-    encoders : sequence of path
-        Folder or Hub id of the encoder that is not in the folder: XLSR-53 of the valence head, the
-        BERT of UMUTeam's joint modes. Their published Hub ids by default.
-    device : str
-        As for `Encoder`.
-    any_id : bool, default=False
-        Look up every Hub id, not only those of the known owners.
-    revision : str, optional
-        Commit, tag or branch on the Hub.
-    **said
-        What the folder does not say: ``mode`` and ``labels``, or the keyword arguments of
-        `load_vocametrix`.
-
-    Returns
-    -------
-    Published or None
-        None if nothing of the kind is there.
-
-    Raises
-    ------
-    InputError
-        The folder does not say enough (the message names the option), or is not whole.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> published(tempfile.mkdtemp()) is None
-    True
-    """
-    folder = Path(place).expanduser()
-    if not folder.is_dir():
-        owner = str(place).partition("/")[0]
-        if not looks_like_an_id(place) or not (any_id or owner in OWNERS):
-            return None
-        folder = with_weights(str(place), revision).folder
-    elif revision is not None:
-        raise InputError(f"revision={revision!r} was given with {place}, which is a folder")
-    kind = _kind(folder)
-    if not kind:
-        return None
-    given = {word: value for word, value in said.items() if value is not None}
-    if kind == "valence":
-        _refuse(given, ("mode",), "the valence head has no modes")
-        from .valence import valence_parts
-
-        return valence_parts(place, encoders=encoders, device=device, revision=revision, **given)
-    _refuse(
-        given,
-        sorted(given.keys() - {"mode", "labels"}),
-        "belongs to the Vocametrix valence head; this is a fine-tuned classifier",
-    )
-    from .finetuned import classifier_parts
-
-    return classifier_parts(
-        str(place), folder, encoders=encoders, device=device, revision=revision, **given
-    )
 
 
 def assembled(
@@ -220,38 +141,3 @@ def in_class_order(labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Return the labels as a head keeps them, sorted, and where each stood."""
     order = np.argsort(np.array(labels))
     return np.array([labels[i] for i in order]), order
-
-
-def _kind(folder: Path) -> str:
-    """Say what a folder holds: "valence", "classifier", or "" for anything else."""
-    config: Any = {}
-    if (folder / "config.json").is_file():
-        try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):
-            return ""
-    if not isinstance(config, dict) or "format" in config:
-        return ""
-    from .finetuned import HEADS
-
-    weights = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-    if config.get("model_type") in HEADS:
-        fine_tuned = "Classification" in str(config.get("architectures"))
-        whole = any((folder / name).is_file() for name in weights)
-        return "classifier" if whole and (fine_tuned or _has_head(folder)) else ""
-    for path in sorted(folder.glob("*.safetensors")):
-        if path.name != "scaler.safetensors":
-            names = tensor_shapes([path])
-            if any(name.endswith("layers.0.self_attn.in_proj_weight") for name in names):
-                return "valence"
-    return ""
-
-
-def _has_head(folder: Path) -> bool:
-    path = folder / "model.safetensors"
-    return path.is_file() and any(name.startswith("classifier.") for name in tensor_shapes([path]))
-
-
-def _refuse(said: Mapping[str, Any], words: Sequence[str], why: str) -> None:
-    if found := [f"--{word.replace('_', '-')}" for word in words if word in said]:
-        raise InputError(f"{', '.join(found)}: {why}; leave it out")

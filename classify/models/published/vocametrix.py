@@ -18,8 +18,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....cache.errors import AffektError, InputError
+from ....extract.encoder import Encoder
 from ..folders.model_folder import read_json
 from ..scalers.plain_scaler import Scaler, read_scaler
+from .as_model import Part, Published, assembled, default_part, task_of
 from .tensors import tensor_shapes
 from .vocametrix_layout import Layout, read_layout
 
@@ -28,9 +30,10 @@ if TYPE_CHECKING:
     from ....cache.features import Features
     from ...data.predictions import Predictions
     from ...heads import PatchTransformerHead
-    from . import Published
 
 __all__ = ["Valence", "load_vocametrix"]
+
+XLSR = "facebook/wav2vec2-large-xlsr-53"  # last layer, mean over time, says the card
 
 FILES = ("*.json", "*.safetensors")
 LABELS = ("negative", "neutral", "positive")  # the order that the card gives
@@ -158,12 +161,28 @@ class Valence:
         if features is not None:
             found = self.predict_proba(features.read(clips))
             return Predictions(list(clips.ids), self.labels, found)
-        from .valence import valence_model
-
         place = str(encoder or "")
         if place not in self._models:  # stays, and with it what it has opened
-            self._models[place] = valence_model(self, encoder, device=raw.get("device", "auto"))
+            self._models[place] = self.as_model(encoder, device=raw.get("device", "auto"))
         return self._models[place].model.predict(clips, cache, **raw)
+
+    def as_model(
+        self, encoder: str | os.PathLike[str] | None = None, *, device: str = "auto"
+    ) -> Published:
+        """Give the head behind its encoder, XLSR-53 by default, with its scaler.
+
+        Raises
+        ------
+        InputError
+            An encoder of another width.
+        """
+        if encoder is None:
+            part = default_part(XLSR, "the valence head", modality="audio", device=device)
+        else:
+            part = Part(Encoder(str(encoder), modality="audio", device=device), str(encoder))
+        source = {"kind": "vocametrix valence", "name": self.name}
+        task = task_of(self.labels, "valence")
+        return assembled(self.as_head(), task, [part], source=source, scaler=self.scaler)
 
     def as_head(self) -> PatchTransformerHead:
         """Give the same network as a `PatchTransformerHead`, whose input must be scaled already."""

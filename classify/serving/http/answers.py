@@ -12,9 +12,9 @@ from .bodies import Refused
 
 if TYPE_CHECKING:
     from ...data.predictions import Predictions
-    from ..answer import Answer
-    from ..clips.new_clip import RawClip
-    from ..opening.system import System
+    from ...models.new_clips.answer import Answer
+    from ...models.new_clips.new_clip import RawClip
+    from ...models.new_clips.system import System
     from .recording import Recording
 
 __all__ = ["CAUTION", "describe", "inputs_of", "merged", "name_of", "result"]

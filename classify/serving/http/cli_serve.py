@@ -13,7 +13,7 @@ import click
 
 from ....cache.errors import InputError
 from ....extract.encoders.hardware.device import DEVICE
-from ...experiments.cli_run import say
+from ...options import say
 
 __all__ = ["serve"]
 
@@ -86,8 +86,8 @@ def serve(
         serving.only_serve()
     listening = _listen(host, port)
     with listening:
-        from ...models.own_encoders import check_places
-        from ..opening.system import open_system
+        from ...models.new_clips.own_encoders import check_places
+        from ..loading import open_system
         from .service import Limits, Service, create_app
 
         with open_system(model, system=system, encoders=encoders) as chosen:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ....cache.errors import InputError
 from ....extract.errors import Unusable
 from ....extract.inputs.isolated_decoder import Decoder
-from ..clips.new_clip import RawClip
+from ...models.new_clips.new_clip import RawClip
 from ..timeline import check_window, spans, window_id
 from .bodies import Refused, Sent
 

@@ -29,9 +29,9 @@ from starlette.requests import ClientDisconnect
 
 from ....cache.errors import InputError
 from ....extract.inputs.isolated_decoder import Decoder
-from ..answer import Answer
-from ..clips.new_clip import RawClip
-from ..opening.system import System
+from ...models.new_clips.answer import Answer
+from ...models.new_clips.new_clip import RawClip
+from ...models.new_clips.system import System
 from .answers import describe, inputs_of, merged, name_of, result
 from .batching import Batcher, Full
 from .bodies import Refused, Sent, read_body

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from affekt.cache import Manifest
 from affekt.cache.errors import InputError
-from affekt.classify.data.votes import Votes, read_votes, score_votes
+from affekt.classify.data.votes import Votes, read_votes
+from affekt.classify.evaluation.scores.vote_scores import score_votes
 from affekt.classify.heads import HEADS, LogisticHead, MLPHead
 from scipy.stats import entropy
 

@@ -13,10 +13,10 @@ import pytest
 from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import Task, compare, load_model
 from affekt.classify.cli import affekt
-from affekt.classify.dimensions.concordance import max_t_ccc, mean_ccc, measure
-from affekt.classify.dimensions.estimates import Estimates
+from affekt.classify.data.estimates import Estimates
 from affekt.classify.experiments.demo.corpus import write_corpus
 from affekt.classify.heads import RidgeHead
+from affekt.classify.metrics.concordance import max_t_ccc, mean_ccc, measure
 from affekt.classify.serving.output import is_output
 from click.testing import CliRunner
 from scipy.stats import pearsonr

@@ -12,14 +12,14 @@ from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.task import Task
 from affekt.classify.ensembles.calibration import CALIBRATORS
 from affekt.classify.evaluation.analyses.conformal import ConformalSets
-from affekt.classify.evaluation.analyses.gaps import gaps
 from affekt.classify.evaluation.analyses.shortcuts import dealt
 from affekt.classify.evaluation.analyses.split_sanity import check_relation
 from affekt.classify.evaluation.apart import check_apart
-from affekt.classify.evaluation.choice import candidates, choice
 from affekt.classify.evaluation.compare import compare
-from affekt.classify.evaluation.scoring import family_of, mean_interval
-from affekt.classify.evaluation.test_uses import record_use
+from affekt.classify.evaluation.scores.choice import candidates, choice
+from affekt.classify.evaluation.scores.gaps import gaps
+from affekt.classify.evaluation.scores.scoring import family_of, mean_interval
+from affekt.classify.evaluation.uses_of_test import record_use
 from affekt.classify.metrics import measures as metrics
 from affekt.classify.metrics.detectable import detectable, groups_needed
 from affekt.classify.metrics.max_t import max_t

@@ -11,7 +11,7 @@ from affekt.cache import InputError
 from affekt.classify import Comparison, Predictions, Recipe, run
 from affekt.classify.experiments.demo.corpus import write_corpus
 from affekt.classify.experiments.results.repeats import spread
-from affekt.classify.serving.opening.system import open_system
+from affekt.classify.serving.loading import open_system
 from scipy import stats
 
 RECIPE = """\

@@ -17,7 +17,7 @@ from affekt.cache.errors import InputError
 from affekt.classify import LogisticHead, Model, Task, load_model
 from affekt.classify.models.folders.model_hub import MODEL_FILES, locate_model, push_folder
 from affekt.classify.models.published.tensors import with_weights
-from affekt.classify.serving.opening.system import open_system
+from affekt.classify.serving.loading import open_system
 from affekt.extract import Encoder, extract
 from affekt.extract.hub import locate
 from huggingface_hub import constants

@@ -20,7 +20,7 @@ from affekt.cache import (
     text_digest,
 )
 from affekt.classify import HEADS, LogisticHead, Model, Task, load_model, splits
-from affekt.classify.models import own_encoders as raw
+from affekt.classify.models.new_clips import own_encoders as raw
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler

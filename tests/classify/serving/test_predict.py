@@ -15,7 +15,7 @@ from affekt.cache import Cache, CanaryError, InputError, Manifest, SpecError
 from affekt.classify import HEADS, Model, Predictions, Task, load_model, run, splits
 from affekt.classify.cli import affekt
 from affekt.classify.experiments.demo.corpus import write_corpus
-from affekt.classify.serving.opening.system import open_system
+from affekt.classify.serving.loading import open_system
 from affekt.classify.serving.timeline import spans
 from affekt.extract import Encoder, extract
 from click.testing import CliRunner
@@ -100,7 +100,7 @@ def test_raw_and_cached_and_reloaded_are_the_same(name, corpus, clips, tmp_path)
 
 @pytest.mark.parametrize("system", ["speech", "mean", "max"])
 def test_a_run_predicts_as_it_was_compared(system, corpus, clips, tmp_path):
-    from affekt.classify.ensembles.strategies import STRATEGIES
+    from affekt.classify.ensembles.rules import STRATEGIES
 
     members = {
         name: Predictions.read(corpus / f"out/members/{name}/pred.csv", labels=VALENCE.labels)

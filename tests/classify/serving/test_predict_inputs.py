@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import HEADS, Model, Task
-from affekt.classify.serving.opening.system import open_system
+from affekt.classify.serving.loading import open_system
 from affekt.extract import Encoder, extract
 
 from tests.support.encoder_models import saved

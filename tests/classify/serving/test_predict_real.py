@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from affekt.cache import Cache, Manifest
 from affekt.classify import HEADS, Predictions, Task, run
-from affekt.classify.ensembles.strategies import STRATEGIES
+from affekt.classify.ensembles.rules import STRATEGIES
 from affekt.classify.heads import MultiTaskHead, RegressionHead
-from affekt.classify.serving.opening.system import open_system
+from affekt.classify.serving.loading import open_system
 from affekt.extract import Encoder, extract
 
 VALENCE = Task.named("valence")

@@ -9,7 +9,7 @@ import pytest
 import soundfile
 from affekt.cache import Cache, Manifest
 from affekt.classify.cli import affekt
-from affekt.classify.models.own_encoders import open_encoder
+from affekt.classify.models.new_clips.own_encoders import open_encoder
 from affekt.extract import Encoder, extract
 from click.testing import CliRunner
 

@@ -22,7 +22,7 @@ from affekt.classify import (
     splits,
 )
 from affekt.classify.experiments.demo.corpus import write_corpus
-from affekt.classify.serving.clips.new_clip import RawClip
+from affekt.classify.models.new_clips.new_clip import RawClip
 from affekt.extract import Encoder, extract
 
 VALENCE = Task.named("valence")
@@ -172,7 +172,7 @@ def test_a_segment_is_that_of_a_manifest(models, clips, corpus, spaces):
 def test_no_file_is_written_and_one_encoder_is_opened(models, part, tmp_path, monkeypatch):
     import tempfile
 
-    from affekt.classify.models import own_encoders as raw
+    from affekt.classify.models.new_clips import own_encoders as raw
 
     opened = []
     plain = raw.open_encoder

@@ -108,7 +108,7 @@ def compare_runs(
 
 
 def _read(place: str) -> tuple[str, Path, dict[str, Any]]:
-    from ....serving.opening.run_folder import readable_name
+    from ....models.folders.run_folder import readable_name
     from ...comparison import Comparison
 
     name, sign, rest = place.partition("=")

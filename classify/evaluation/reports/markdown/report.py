@@ -12,7 +12,7 @@ from typing import Any
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.scored_clips import group_noun
-from ...choice import candidates
+from ...scores.choice import candidates
 from . import sections as report_more
 from .label_sections import classes, confusion, some
 from .markdown_tables import score, table

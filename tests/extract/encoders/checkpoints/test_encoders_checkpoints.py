@@ -10,7 +10,7 @@ import torch
 from affekt.cache import InputError
 from affekt.classify.cli import affekt
 from affekt.classify.experiments.recipes.recipe import Recipe
-from affekt.classify.models.own_encoders import open_encoder
+from affekt.classify.models.new_clips.own_encoders import open_encoder
 from affekt.extract import Encoder
 from affekt.extract.encoders.checkpoints.converting import converted
 from click.testing import CliRunner

@@ -9,7 +9,7 @@ import pytest
 import torch
 import transformers as tf
 from affekt.cache import Cache, InputError, Manifest
-from affekt.classify.models.own_encoders import open_encoder
+from affekt.classify.models.new_clips.own_encoders import open_encoder
 from affekt.classify.models.published import published
 from affekt.extract import Encoder
 from affekt.extract.encoders import open_backend

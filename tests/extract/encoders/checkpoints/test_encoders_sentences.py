@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers as tf
 from affekt.cache import Cache, InputError, Manifest
-from affekt.classify.models.own_encoders import open_encoder
+from affekt.classify.models.new_clips.own_encoders import open_encoder
 from affekt.extract import Encoder
 from affekt.extract.encoders import open_backend
 from affekt.extract.encoders.layers import masked_pool

@@ -110,7 +110,7 @@ class OpenEncoders:
         canary : ndarray (inputs, layers, dim), optional
             What it answered when the model was trained.
         places, noted, device
-            Where it may be; see `affekt.classify.models.own_encoders.find_encoder`.
+            Where it may be; see `affekt.classify.models.new_clips.own_encoders.find_encoder`.
 
         Raises
         ------
@@ -119,7 +119,7 @@ class OpenEncoders:
         SpecError, CanaryError
             It computes differently from the one that the model was trained on.
         """
-        from ...models.own_encoders import find_encoder
+        from .own_encoders import find_encoder
 
         own = spec.with_store_dtype("float32")  # how rows are stored does not change the encoder
         name = (own.key, device)

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import InputError
-from ...data.predictions import Predictions
+from ...cache.errors import InputError
+from ..models.model import Model
 
 if TYPE_CHECKING:
-    from ...data.task import Task
-    from ...models.model import Model
-    from ...models.needs import Needs
-    from ...models.scalers.scaling import Scaling
+    from ..data.task import Task
+    from ..models.needs import Needs
+    from ..models.scalers.scaling import Scaling
 
-__all__ = ["FoldMean", "mean_of", "open_member"]
+__all__ = ["FoldMean", "open_member"]
 
 
 @dataclass(frozen=True)
@@ -64,14 +62,6 @@ class FoldMean:
         return self.parts[0].scaling
 
 
-def mean_of(found: Sequence[Predictions]) -> Predictions:
-    """Return the mean of the probabilities (or numbers) of several models for the same clips."""
-    if len(found) == 1:
-        return found[0]
-    mean = np.mean([one.proba for one in found], axis=0)
-    return type(found[0])(found[0].ids, found[0].labels, mean)
-
-
 def open_member(folder: Path) -> Model | FoldMean:
     """Open what predicts new clips in the folder of a member.
 
@@ -80,8 +70,6 @@ def open_member(folder: Path) -> Model | FoldMean:
     InputError
         No model there.
     """
-    from ...models.model import Model
-
     if (folder / "model").is_dir():
         return Model.from_pretrained(folder / "model")
     folds = [path for path in folder.glob("model-*") if path.name[6:].isdecimal()]

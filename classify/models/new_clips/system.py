@@ -12,28 +12,25 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
 
 from ....cache.cache import Cache
-from ....cache.errors import InputError, listed, nearest
+from ....cache.errors import InputError, listed
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
-from ...models.model import Model
-from ...models.published import published
-from ...models.read_features import bears_gaps
-from ...models.sides import Reason, Side, one_sided, told_reason, unusable
-from ..answer import Answer, joined
-from .fold_mean import FoldMean, mean_of, open_member
-from .run_folder import check_whole, read_comparison, readable_name
+from ..read_features import bears_gaps
+from .answer import Answer, Trained, joined
+from .sides import Reason, Side, one_sided, told_reason, unusable
 
 if TYPE_CHECKING:
     from ....cache.identity.spec import Spec
-    from ...ensembles.saved import Replay
-    from ..clips.in_memory import Decode, Embedded
-    from ..clips.new_clip import RawClip
+    from .in_memory import Decode, Embedded
+    from .new_clip import RawClip
     from .open_encoders import OpenEncoders
 
-__all__ = ["Answer", "System", "open_system"]
+__all__ = ["Answer", "System"]
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +43,20 @@ def _no_encoders() -> OpenEncoders:
     return OpenEncoders()
 
 
+class Combines(Protocol):
+    """A fitted ensemble, as `affekt.classify.ensembles.saved.Replay` is."""
+
+    def combine(self, members: Mapping[str, Predictions]) -> Predictions: ...
+
+
+def mean_of(found: Sequence[Predictions]) -> Predictions:
+    """Return the mean of the probabilities (or numbers) of several models for the same clips."""
+    if len(found) == 1:
+        return found[0]
+    mean = np.mean([one.proba for one in found], axis=0)
+    return type(found[0])(found[0].ids, found[0].labels, mean)
+
+
 @dataclass(frozen=True)
 class System:
     """Models, and how their answers become one.
@@ -55,15 +66,15 @@ class System:
     name : str
     models : dict of str to Model or FoldMean
         A member of several folds answers with the mean of their models.
-    replay : Replay or None
+    replay : Combines or None
         The fitted ensemble; None for one model.
     opened : OpenEncoders
         The encoders that `answer` has opened; see `close`.
     """
 
     name: str
-    models: Mapping[str, Model | FoldMean]
-    replay: Replay | None = None
+    models: Mapping[str, Trained]
+    replay: Combines | None = None
     opened: OpenEncoders = field(default_factory=_no_encoders, repr=False, compare=False)
     _heads: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
@@ -109,7 +120,7 @@ class System:
         -------
         Answer
         """
-        from ...models.own_encoders import embed_needs
+        from .own_encoders import embed_needs
 
         if not len(clips):
             return Answer(None, {})
@@ -128,7 +139,7 @@ class System:
             for name, model in self.models.items()
         }
 
-        def ask(model: Model | FoldMean, ids: list[str]) -> Predictions:
+        def ask(model: Trained, ids: list[str]) -> Predictions:
             return mean_of([one.predict(clips.select(ids), cache) for one in model.parts])
 
         return self._answered(clips.ids, found, ask)
@@ -184,7 +195,7 @@ class System:
         device: str,
         decode: Decode | None,
     ) -> Answer:
-        from ..clips.in_memory import embed, side_by_side
+        from .in_memory import embed, side_by_side
 
         embedded: dict[str, Embedded] = {}
         for model in self.models.values():
@@ -204,7 +215,7 @@ class System:
             for name, model in self.models.items()
         }
 
-        def ask(model: Model | FoldMean, ids: list[str]) -> Predictions:
+        def ask(model: Trained, ids: list[str]) -> Predictions:
             found = []
             for one in model.parts:
                 gaps = bears_gaps(one.head_)
@@ -230,7 +241,7 @@ class System:
         self,
         ids: Sequence[str],
         sides: Mapping[str, list[Side]],
-        ask: Callable[[Model | FoldMean, list[str]], Predictions],
+        ask: Callable[[Trained, list[str]], Predictions],
     ) -> Answer:
         """Ask every model about the clips that all of them can predict, and combine."""
         failed: dict[str, Reason] = {}
@@ -294,9 +305,9 @@ class System:
         InputError
             A file that cannot be embedded; with its reason code. A `top` below 1.
         """
-        from ...models.named_inputs import is_table
-        from ...models.own_encoders import raw_clips
-        from ..clips.given import to_raw
+        from .given import to_raw
+        from .named_inputs import is_table
+        from .own_encoders import raw_clips
 
         if top is not None and top < 1:
             raise InputError(f"top={top}; expected 1 or more, or None for every label")
@@ -319,73 +330,3 @@ class System:
             order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
             ranked.append([{"label": self.labels[k], "score": float(proba[k])} for k in order])
         return ranked[0] if one else ranked
-
-
-def open_system(
-    place: str | os.PathLike[str], *, system: str | None = None, encoders: Sequence[Any] = ()
-) -> System:
-    """Open a model folder, a Hub id, the folder that a run left, or a published checkpoint.
-
-    Parameters
-    ----------
-    place : path or str
-    system : str, optional
-        A member or ensemble of the run; the one that dev chose by default.
-    encoders : sequence of path
-        Of a published checkpoint: the encoder that is not in its folder.
-
-    Returns
-    -------
-    System
-
-    Raises
-    ------
-    InputError
-        Neither a model nor a run; an unknown system; what the run kept of it is not whole.
-    """
-    if not str(place):
-        raise InputError('"" names no model; expected a model folder, a Hub id or a run\'s folder')
-    folder = Path(place)
-    check_whole(folder)
-    if (folder / "repeats.json").is_file():
-        raise InputError(
-            f"{folder} holds repeats, each with models of its own; name one of them: "
-            f"{folder / 'repeat-1'}"
-        )
-    if not (folder / "comparison.json").is_file():
-        if (folder / "members").is_dir():
-            raise InputError(
-                f"{folder} is a run without comparison.json: it was not finished; run its recipe "
-                "again, or name the model of one member"
-            )
-        if system is not None:
-            what = "is a model" if folder.is_dir() else "is no folder here"
-            raise InputError(f"--system is for the folder of a run; {place} {what}")
-        name = readable_name(place)
-        if found := published(place, encoders=encoders):
-            return System(name, {name: found.model})
-        return System(name, {name: Model.from_pretrained(str(place))})
-    data = read_comparison(folder / "comparison.json")
-    systems = data["systems"]
-    chosen = system or data["chosen"]
-    if chosen is None:
-        raise InputError(
-            f"{folder}: nothing was chosen on dev; say which with --system: {', '.join(systems)}"
-        )
-    if chosen not in systems:
-        raise InputError(
-            f"{folder} has no system {chosen!r}; expected one of {', '.join(systems)}."
-            f"{nearest(chosen, list(systems))}"
-        )
-    entry = systems[chosen]
-    models: dict[str, Model | FoldMean] = {}
-    for name in entry["members"]:
-        models[name] = open_member(folder / "members" / name)
-    if not entry["strategy"]:
-        return System(chosen, models)
-    from ...ensembles.saved import read_replays
-
-    replays = read_replays(folder)
-    if chosen not in replays or set(replays[chosen].members) != set(models):
-        raise InputError(f"{folder}: ensembles.json does not hold {chosen!r}; run the recipe again")
-    return System(chosen, models, replays[chosen])

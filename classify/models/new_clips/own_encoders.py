@@ -13,19 +13,19 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ...cache.cache import Cache
-from ...cache.errors import InputError, SpecError
-from ...cache.identity.spec import Spec
-from ...cache.manifest import Manifest
-from ...extract.encoder import Encoder
-from ...extract.encoder_names import is_code
-from ...extract.errors import Unusable
-from ...extract.inputs.audio_files import read_file
-from ...extract.inputs.decode import Signal, length
-from ...extract.inputs.isolated_decoder import Decoder, is_plain
-from .folders.restore import looks_like_an_id
+from ....cache.cache import Cache
+from ....cache.errors import InputError, SpecError
+from ....cache.identity.spec import Spec
+from ....cache.manifest import Manifest
+from ....extract.encoder import Encoder
+from ....extract.encoder_names import is_code
+from ....extract.errors import Unusable
+from ....extract.inputs.audio_files import read_file
+from ....extract.inputs.decode import Signal, length
+from ....extract.inputs.isolated_decoder import Decoder, is_plain
+from ..folders.restore import looks_like_an_id
+from ..needs import Needs
 from .named_inputs import name_clips
-from .needs import Needs
 from .sides import Reason, Side, refuse_failed
 
 __all__ = [
@@ -167,7 +167,7 @@ def embed_needs(
     SpecError, CanaryError
         The encoder at hand computes otherwise.
     """
-    from ...extract.running.embedding import run_extraction
+    from ....extract.running.embedding import run_extraction
 
     sides = []
     for position, need in enumerate(needs):

@@ -7,10 +7,10 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ....cache.errors import AffektError
+from ...cache.errors import AffektError
 
 if TYPE_CHECKING:
-    from .system import System
+    from ..models.new_clips.system import System
 
 __all__ = ["pipeline", "usage"]
 
@@ -32,7 +32,7 @@ def usage(run: str | os.PathLike[str], name: str) -> str:
     >>> usage("nowhere", "mean").splitlines()[0]
     'This folder predicts no new clips: ...'
     """
-    from .system import open_system
+    from .loading import open_system
 
     try:
         system = open_system(run, system=name)
@@ -59,7 +59,7 @@ def pipeline(run: str | os.PathLike[str], name: str) -> str:
     >>> pipeline("nowhere", "mean")
     'audio-classification'
     """
-    from .system import open_system
+    from .loading import open_system
 
     try:
         models = open_system(run, system=name).models.values()

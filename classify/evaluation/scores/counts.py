@@ -8,8 +8,8 @@ from typing import Any
 
 from scipy import stats as distributions
 
-from ...cache.errors import InputError
-from ..metrics.significance import fewest_apart, mcnemar_range, verdict_of_counts
+from ....cache.errors import InputError
+from ...metrics.significance import fewest_apart, mcnemar_range, verdict_of_counts
 
 
 def exact_interval(right: int, n: int, level: float = 0.95) -> tuple[float, float]:

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..metrics.bootstrap import FEWEST_GROUPS, draws
-from ..metrics.intervals import interval
-from ..metrics.max_t import TIE, MaxT, exchanges
+from .bootstrap import FEWEST_GROUPS, draws
+from .intervals import interval
+from .max_t import TIE, MaxT, exchanges
 
 __all__ = ["MEASURES", "Measured", "max_t_ccc", "mean_ccc", "measure"]
 

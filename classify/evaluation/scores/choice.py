@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ..metrics.bootstrap import resample
+from ...metrics.bootstrap import resample
 
 __all__ = ["candidates", "choice", "firmness"]
 

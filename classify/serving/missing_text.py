@@ -6,9 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from ....cache.cache import Cache
-    from ....cache.manifest import Manifest
-    from ..opening.system import System
+    from ...cache.cache import Cache
+    from ...cache.manifest import Manifest
+    from ..models.new_clips.system import System
 
 __all__ = ["heard", "with_text"]
 
@@ -62,7 +62,7 @@ def with_text(
             "the column text or with --text, or let Whisper write it with --transcribe"
         )
         return clips
-    from ....extract.transcription.transcribing import (
+    from ...extract.transcription.transcribing import (
         DEFAULT_MODEL,
         Transcriber,
         transcribe as fill_in,

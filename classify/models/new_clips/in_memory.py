@@ -16,11 +16,11 @@ from ....extract.inputs.decode import Signal
 from ....extract.inputs.isolated_decoder import decode_segments
 from ....extract.inputs.text import ready_text
 from ....extract.running.feed import Ready, batches
-from ...models.needs import Needs
-from ...models.read_features import join_features
-from ...models.sides import Reason, Side
-from ..opening.open_encoders import OpenEncoder
+from ..needs import Needs
+from ..read_features import join_features
 from .new_clip import RawClip
+from .open_encoders import OpenEncoder
+from .sides import Reason, Side
 
 __all__ = ["Embedded", "embed", "side_by_side"]
 

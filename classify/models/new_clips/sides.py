@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ...cache.errors import InputError, listed
-from .read_features import bears_gaps
+from ....cache.errors import InputError, listed
+from ..read_features import bears_gaps
 
 if TYPE_CHECKING:
-    from ..serving.opening.fold_mean import FoldMean
-    from .model import Model
+    from .answer import Trained
 
 __all__ = ["Reason", "Side", "one_sided", "refuse_failed", "told_reason", "unusable"]
 
@@ -38,7 +37,7 @@ class Side:
     flags: dict[str, list[str]] = field(default_factory=dict)
 
 
-def unusable(model: Model | FoldMean, sides: Sequence[Side]) -> dict[str, Reason]:
+def unusable(model: Trained, sides: Sequence[Side]) -> dict[str, Reason]:
     """Return the clips that the model cannot predict, of what each of its needs lacks."""
     if not bears_gaps(model.head_):
         return {name: reason for side in sides for name, reason in side.failed.items()}
@@ -51,7 +50,7 @@ def unusable(model: Model | FoldMean, sides: Sequence[Side]) -> dict[str, Reason
     return joined
 
 
-def one_sided(model: Model | FoldMean, sides: Sequence[Side]) -> dict[str, str]:
+def one_sided(model: Trained, sides: Sequence[Side]) -> dict[str, str]:
     """Return id -> what to say of the clips that the model predicts from one side alone."""
     lost = unusable(model, sides)
     told = {}

@@ -1,15 +1,41 @@
-"""What a system answers: predictions, those of its members, and what went wrong with which clip."""
+"""What a system asks of its models, and what it answers: predictions, and what went wrong."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from ..data.predictions import Predictions
+from ...data.predictions import Predictions
 
-__all__ = ["Answer", "joined"]
+if TYPE_CHECKING:
+    from ...data.task import Task
+    from ..needs import Needs
+    from ..scalers.scaling import Scaling
+
+__all__ = ["Answer", "Trained", "joined"]
+
+
+class Trained(Protocol):
+    """What a system asks of a model: a `Model`, or a `FoldMean` of those of several folds."""
+
+    @property
+    def parts(self) -> Sequence[Any]: ...  # noqa: D102
+    @property
+    def needs(self) -> list[Needs]: ...  # noqa: D102
+    @property
+    def canaries(self) -> list[np.ndarray | None]: ...  # noqa: D102
+    @property
+    def encoder_folders(self) -> dict[str, Path]: ...  # noqa: D102
+    @property
+    def task(self) -> Task: ...  # noqa: D102
+    @property
+    def head_(self) -> Any: ...  # noqa: D102
+    @property
+    def scaling(self) -> Scaling: ...  # noqa: D102
 
 
 @dataclass(frozen=True)

@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ..data.predictions import Predictions
-from ..data.task import Task
-from ..metrics import measures as metrics, significance as stats
-from ..metrics.bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample
-from ..metrics.detectable import detectable, groups_needed
-from ..metrics.intervals import t_quantile
-from ..metrics.max_t import TIE, max_t
-from ..metrics.retrained import retrained
-from ..metrics.scored_clips import Part, cluster_names, clusters
-from .analyses.gaps import gaps
+from ...data.predictions import Predictions
+from ...data.task import Task
+from ...metrics import measures as metrics, significance as stats
+from ...metrics.bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample
+from ...metrics.detectable import detectable, groups_needed
+from ...metrics.intervals import t_quantile
+from ...metrics.max_t import TIE, max_t
+from ...metrics.retrained import retrained
+from ...metrics.scored_clips import Part, cluster_names, clusters
+from .gaps import gaps
 
 if TYPE_CHECKING:
-    from ..data.splitting.split import Split
+    from ...data.splitting.split import Split
 
 
 def scores(

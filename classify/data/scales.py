@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.errors import InputError, listed, nearest
-from ..data.task import Task
-from ..data.task_file import check_label
-from .concordance import mean_ccc
 from .estimates import Estimates
+from .task import Task
+from .task_file import check_label
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -198,10 +197,6 @@ class ScaleTask(Task):
         """Read a file of predictions for this task."""
         return Estimates.read(path, self.labels, rename)
 
-    def score(self, clips: Manifest, predictions: Any) -> float:
-        """Return the CCC of predictions, the mean over dimensions."""
-        return mean_ccc(self.ratings(clips), predictions.align(clips.ids).values)
-
     def check_head(self, head: Any, source: str) -> None:
         """Raise unless a stored head predicts as many numbers as there are dimensions."""
         count = len(getattr(head, "mean_", getattr(head, "coef_", ())))
@@ -285,3 +280,6 @@ def _number(cell: str) -> float:
     except ValueError:
         return math.nan
     return value if math.isfinite(value) else math.nan
+
+
+Task.of_numbers = ScaleTask

@@ -16,20 +16,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.errors import InputError
+from ..data.estimates import Estimates
+from ..data.scales import ScaleTask
 from ..data.splitting.split import Split
 from ..ensembles.fixed import Ensemble
+from ..ensembles.rules import STRATEGIES, strategy
 from ..ensembles.saved import Replay
-from ..ensembles.strategies import STRATEGIES, free_name, strategy
-from ..evaluation.apart import check_apart
-from ..evaluation.choice import N_DRAWS, firmness
-from ..evaluation.comparison import Comparison
-from ..evaluation.scoring import mean_interval
+from ..ensembles.strategies import free_name
 from ..metrics.bootstrap import FEWEST_GROUPS
+from ..metrics.concordance import MEASURES, Measured, max_t_ccc, measure
 from ..metrics.scored_clips import cluster_names, clusters
 from ..metrics.significance import p_text
-from .concordance import MEASURES, Measured, max_t_ccc, measure
-from .estimates import Estimates
-from .scales import ScaleTask
+from .apart import check_apart
+from .comparison import Comparison
+from .scores.choice import N_DRAWS, firmness
+from .scores.scoring import mean_interval
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest

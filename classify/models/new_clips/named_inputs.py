@@ -13,10 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ...cache.errors import InputError, listed
-from ...cache.manifest import Manifest
-from ...extract.inputs.audio_files import is_of_the_machine, machine_fault
-from ...extract.inputs.missing_files import hint_missing
+from ....cache.errors import InputError, listed
+from ....cache.manifest import Manifest
+from ....extract.inputs.audio_files import is_of_the_machine, machine_fault
+from ....extract.inputs.missing_files import hint_missing
 from .sides import Reason
 
 __all__ = ["AUDIO", "Named", "is_table", "long_names", "name_clips"]

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..data.escape import md
-from ..evaluation.reports.markdown.markdown_tables import score, table
-from ..evaluation.reports.markdown.report import groups_of, how_chosen, ordered, warnings_of
-from ..evaluation.reports.markdown.run_sections import test_uses
-from ..evaluation.reports.markdown.votes_and_transfer import transfer_section
-from ..metrics.bootstrap import FEWEST_GROUPS
+from ....data.escape import md
+from ....metrics.bootstrap import FEWEST_GROUPS
+from .markdown_tables import score, table
+from .report import groups_of, how_chosen, ordered, warnings_of
+from .run_sections import test_uses
+from .votes_and_transfer import transfer_section
 
 __all__ = ["numbers_markdown"]
 

@@ -9,7 +9,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from ...cache.errors import InputError
-from ..data.predictions import Predictions
+from .predictions import Predictions
 
 __all__ = ["PREFIX", "Estimates"]
 

@@ -14,7 +14,7 @@ from ....cache.errors import InputError
 from ....cache.identity.encoder_folder import encoder_folder, from_portable, to_portable
 from ....cache.identity.spec import Spec
 from ....cache.space import Space
-from ...models.folders.model_folder import ENCODERS, read_json
+from .model_folder import ENCODERS, read_json
 
 __all__ = ["folders_of", "read_folders", "written_folders"]
 

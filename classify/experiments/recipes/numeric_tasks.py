@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..data.task import Task
-    from ..experiments.prepare import Prepared
-    from ..experiments.recipes.recipe import Recipe
+    from ...data.task import Task
+    from .recipe import Recipe
 
 __all__ = ["check_numeric", "with_ensembles"]
 
@@ -24,7 +23,7 @@ def with_ensembles(recipe: Recipe, task: Task) -> Recipe:
     return replace(recipe, ensembles=("mean",))
 
 
-def check_numeric(ready: Prepared) -> None:
+def check_numeric(recipe: Recipe, task: Task) -> None:
     """Refuse what only labels have: members without a head, most ensembles, calibration.
 
     Raises
@@ -32,9 +31,9 @@ def check_numeric(ready: Prepared) -> None:
     InputError
         With file and line.
     """
-    from ..ensembles.strategies import STRATEGIES
+    from ...ensembles.rules import STRATEGIES
 
-    recipe, name = ready.recipe, ready.task.name
+    name = task.name
     for entry in recipe.members.values():
         if not entry.head and not entry.model:
             entry.at.fail(

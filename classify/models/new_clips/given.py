@@ -168,7 +168,7 @@ def _listed(inputs: Any) -> tuple[list[Any], bool]:
 def _named(
     given: Sequence[Path_], text: str | None, texts: Sequence[str] | None, root: Path_ | None
 ) -> Manifest:
-    from ...models.own_encoders import raw_clips
+    from .own_encoders import raw_clips
 
     if texts is None:
         return raw_clips(given, text=text, root=root)

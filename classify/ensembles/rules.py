@@ -1,0 +1,53 @@
+"""The rules that combine members, by name."""
+
+from __future__ import annotations
+
+from ...cache.errors import InputError, nearest
+from .fitted import GreedyEnsemble, StackingEnsemble, WeightedEnsemble
+from .fixed import (
+    Ensemble,
+    GeometricEnsemble,
+    MaxEnsemble,
+    MeanEnsemble,
+    MedianEnsemble,
+    RankEnsemble,
+    VoteEnsemble,
+)
+
+__all__ = ["STRATEGIES", "strategy"]
+
+STRATEGIES: dict[str, type[Ensemble]] = {
+    kind.name: kind
+    for kind in (
+        MeanEnsemble,
+        MaxEnsemble,
+        WeightedEnsemble,
+        GeometricEnsemble,
+        MedianEnsemble,
+        VoteEnsemble,
+        RankEnsemble,
+        StackingEnsemble,
+        GreedyEnsemble,
+    )
+}
+
+
+def strategy(name: str) -> Ensemble:
+    """Return a new ensemble by the name of its rule.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> strategy("mean")
+    <affekt.classify.ensembles.fixed.MeanEnsemble object at ...>
+    """
+    if name not in STRATEGIES:
+        raise InputError(
+            f"ensemble strategy {name!r}; expected one of {', '.join(STRATEGIES)}."
+            f"{nearest(name, STRATEGIES)}"
+        )
+    return STRATEGIES[name]()

@@ -1,0 +1,63 @@
+"""What the commands of classify share: options that mean the same everywhere, and progress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..cache.errors import InputError, nearest
+
+__all__ = ["SCALE", "check_numbers", "numbers", "read_scale", "read_split", "say"]
+
+LARGEST_SEED = 2**32
+
+SCALE = "Standardise the features: true, false; within each speaker, language, dataset."
+
+
+def say(line: str) -> None:
+    """Tell progress, on stderr."""
+    click.echo(line, err=True)
+
+
+def read_split(text: str) -> dict[str, Any]:
+    """Return `--split` as arguments: a scheme, or the file of an earlier split."""
+    from .data.splitting.schemes import SCHEMES
+
+    if text in SCHEMES:
+        return {"scheme": text}
+    if Path(text).suffix or Path(text).exists():
+        return {"split": Path(text)}
+    raise InputError(
+        f"--split is {text!r}; expected the path of a split.csv, or one of {', '.join(SCHEMES)}."
+        f"{nearest(text, SCHEMES)}"
+    )
+
+
+def check_numbers(n_jobs: int, options: Mapping[str, Any]) -> None:
+    """Refuse numbers out of range."""
+    if n_jobs == 0:
+        raise InputError("--n-jobs is 0; expected a number of processes, or -1 for all cores")
+    if not 0 <= options["random_state"] < LARGEST_SEED:
+        raise InputError(
+            f"--random-state is {options['random_state']}; expected a number from 0 to 2^32 - 1"
+        )
+    if options.get("seeds", 1) < 1:
+        raise InputError(f"--seeds is {options['seeds']}; expected a number from 1")
+
+
+def read_scale(text: str) -> bool | str:
+    """Return what ``--scale`` says."""
+    from .models.scalers.scaling import check_scale
+
+    return check_scale({"true": True, "false": False}.get(text, text))
+
+
+def numbers(option: str, text: str) -> list[float]:
+    """Return the numbers of an option, which are separated by commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{option} is {text!r}; expected numbers with commas: 0.01,0.1") from None

@@ -1,1 +1,0 @@
-"""New clips as callers hand them in: files, bytes, waveforms, texts."""

@@ -1,0 +1,146 @@
+"""Open what predicts: a model folder, a model of the Hub, or what a run chose."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...cache.errors import InputError, nearest
+from ..models.folders.run_folder import check_whole, is_run, read_comparison, readable_name
+from ..models.model import Model
+from ..models.new_clips.system import System
+from ..models.published import published
+from .fold_mean import FoldMean, open_member
+from .predictor import Predictor
+
+if TYPE_CHECKING:
+    from ...cache.cache import Cache
+
+__all__ = ["load_model", "open_system"]
+
+
+def load_model(
+    place: str | PathLike[str],
+    cache: Cache | None = None,
+    *,
+    system: str | None = None,
+    revision: str | None = None,
+    encoders: Sequence[str | PathLike[str]] = (),
+    device: str = "auto",
+) -> Model | Predictor:
+    """Load a model folder, a model of the Hub, what a run chose, or a published checkpoint.
+
+    Parameters
+    ----------
+    place : path or str
+        A model folder, a Hub id, the folder that a run left, or a checkpoint that
+        `affekt.classify.models.published` knows.
+    cache : Cache, optional
+        Where a model's features lie.
+    system : str, optional
+        A member or ensemble of the run; the one that dev chose by default.
+    revision : str, optional
+        Commit, tag or branch on the Hub.
+    encoders : list of path
+        Folders of encoders, where those that are remembered have moved.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` ...
+
+    Returns
+    -------
+    Model or Predictor
+        Both have `predict`, `answer` and `close`, and keep their encoders open.
+
+    Raises
+    ------
+    InputError, DamagedError, SpecError
+        As `Model.from_pretrained` and `affekt.classify.open_system`.
+
+    Examples
+    --------
+    >>> with load_model("out") as predictor:  # doctest: +SKIP
+    ...     predictor.predict("clip.wav").label
+    """
+    if system is not None or is_run(place):
+        for name, value in (("cache", cache), ("revision", revision)):
+            if value is not None:
+                raise InputError(f"{name}= is for a model; {place} is the folder of a run")
+        return Predictor(open_system(place, system=system), encoders=encoders, device=device)
+    if found := None if revision else published(place, encoders=encoders, device=device):
+        model = found.model
+    else:
+        model = Model.from_pretrained(str(place), cache, revision=revision)
+    model.encoders, model.device = tuple(encoders), device
+    return model
+
+
+def open_system(
+    place: str | PathLike[str], *, system: str | None = None, encoders: Sequence[Any] = ()
+) -> System:
+    """Open a model folder, a Hub id, the folder that a run left, or a published checkpoint.
+
+    Parameters
+    ----------
+    place : path or str
+    system : str, optional
+        A member or ensemble of the run; the one that dev chose by default.
+    encoders : sequence of path
+        Of a published checkpoint: the encoder that is not in its folder.
+
+    Returns
+    -------
+    System
+
+    Raises
+    ------
+    InputError
+        Neither a model nor a run; an unknown system; what the run kept of it is not whole.
+    """
+    if not str(place):
+        raise InputError('"" names no model; expected a model folder, a Hub id or a run\'s folder')
+    folder = Path(place)
+    check_whole(folder)
+    if (folder / "repeats.json").is_file():
+        raise InputError(
+            f"{folder} holds repeats, each with models of its own; name one of them: "
+            f"{folder / 'repeat-1'}"
+        )
+    if not (folder / "comparison.json").is_file():
+        if (folder / "members").is_dir():
+            raise InputError(
+                f"{folder} is a run without comparison.json: it was not finished; run its recipe "
+                "again, or name the model of one member"
+            )
+        if system is not None:
+            what = "is a model" if folder.is_dir() else "is no folder here"
+            raise InputError(f"--system is for the folder of a run; {place} {what}")
+        name = readable_name(place)
+        if found := published(place, encoders=encoders):
+            return System(name, {name: found.model})
+        return System(name, {name: Model.from_pretrained(str(place))})
+    data = read_comparison(folder / "comparison.json")
+    systems = data["systems"]
+    chosen = system or data["chosen"]
+    if chosen is None:
+        raise InputError(
+            f"{folder}: nothing was chosen on dev; say which with --system: {', '.join(systems)}"
+        )
+    if chosen not in systems:
+        raise InputError(
+            f"{folder} has no system {chosen!r}; expected one of {', '.join(systems)}."
+            f"{nearest(chosen, list(systems))}"
+        )
+    entry = systems[chosen]
+    models: dict[str, Model | FoldMean] = {}
+    for name in entry["members"]:
+        models[name] = open_member(folder / "members" / name)
+    if not entry["strategy"]:
+        return System(chosen, models)
+    from ..ensembles.saved import read_replays
+
+    replays = read_replays(folder)
+    if chosen not in replays or set(replays[chosen].members) != set(models):
+        raise InputError(f"{folder}: ensembles.json does not hold {chosen!r}; run the recipe again")
+    return System(chosen, models, replays[chosen])
