@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         MeanFusionHead as MeanFusionHead,
         MLPHead as MLPHead,
         PatchTransformerHead as PatchTransformerHead,
+        register_head as register_head,
     )
     from .models.model import Model as Model
     from .models.new_clips.system import System as System

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         HEADS as HEADS,
         REGRESSORS as REGRESSORS,
         head_from_state as head_from_state,
+        register_head as register_head,
     )
     from .search import nested_search as nested_search
 

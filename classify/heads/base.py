@@ -6,6 +6,7 @@ stored without pickle. A head neither scales its input nor knows of clips.
 
 from __future__ import annotations
 
+import json
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, Self
@@ -23,11 +24,16 @@ from .sklearn_shim import (
 from .state import Stored, pack_labels, unpack_labels
 from .targets import Targets, read_distributions, read_labels
 
-__all__ = ["Head"]
+__all__ = ["Head", "check_own_head"]
 
 
 class Head(ClassifierMixin, Stored):
-    """A classifier on 2-D features; see `LogisticHead` and `MLPHead`.
+    """A classifier on 2-D features; the base class of every head, yours too.
+
+    A subclass has a `name`, settings as arguments of ``__init__`` that it keeps under the same
+    names, `fit` and `predict_proba`. `fit` keeps what it learns in attributes that end in an
+    underscore, as scikit-learn does: `classes_`, `n_features_in_`, and numpy arrays or numbers of
+    its own, which a model's file then holds. See ``docs/add-a-head.md`` and `register_head`.
 
     Attributes
     ----------
@@ -109,3 +115,56 @@ def _present(targets: Targets) -> Targets:
         raise InputError("one class only is left in the rows that count; expected at least two")
     soft = targets.soft[:, seen]
     return Targets(targets.classes[seen], soft, soft.argmax(axis=1))
+
+
+def check_own_head(name: str, cls: Any) -> None:
+    """Try a head of somebody's own on made-up clips, and raise `InputError` where it fails.
+
+    It is made with its defaults, trained on 40 clips with 4 features and 2 labels, and asked for
+    probabilities, before and after its state was saved.
+    """
+    if not (isinstance(cls, type) and issubclass(cls, Head)):
+        raise InputError(
+            f"head {name!r} is {cls!r}; expected a subclass of affekt.classify.heads.Head"
+        )
+    written = ("fit", "predict_proba")
+    if missing := [one for one in written if getattr(cls, one) is getattr(Head, one)]:
+        raise InputError(f"head {name!r}: {cls.__name__} has no {', '.join(missing)}")
+    if cls.name != name:
+        raise InputError(
+            f"head {name!r}: {cls.__name__}.name is {cls.name!r}; make it the registered name"
+        )
+    rng = np.random.default_rng(0)
+    y = np.array(["calm", "joy"] * 20)
+    X = (rng.standard_normal((40, 4)) + (y == "joy")[:, None]).astype(np.float32)
+    try:
+        _try_own_head(cls, X, y)
+    except Exception as error:
+        kind = "" if isinstance(error, InputError) else f"{type(error).__name__}: "
+        raise InputError(f"head {name!r}, tried on 40 made-up clips: {kind}{error}") from error
+
+
+def _try_own_head(cls: type[Head], X: np.ndarray, y: np.ndarray) -> None:
+    head = cls()
+    head.get_params()  # fails where __init__ does not keep its arguments
+    if head.fit(X, y) is not head:
+        raise InputError("fit does not return self")
+    if np.asarray(getattr(head, "classes_", ())).tolist() != ["calm", "joy"]:
+        raise InputError(f"classes_ is {getattr(head, 'classes_', None)!r}; expected the sorted y")
+    if getattr(head, "n_features_in_", None) != X.shape[1]:
+        raise InputError("fit does not set n_features_in_, the number of columns of X")
+    proba = np.asarray(head.predict_proba(X))
+    if proba.shape != (len(X), 2):
+        raise InputError(f"predict_proba returns {proba.shape}; expected (clips, classes), (40, 2)")
+    if not (np.isfinite(proba).all() and (proba >= 0).all()):
+        raise InputError("predict_proba returns numbers below 0, NaN or infinity")
+    if not np.allclose(proba.sum(axis=1), 1, atol=1e-5):
+        raise InputError("rows of predict_proba do not sum to 1")
+    meta, arrays = head.get_state()
+    meta = json.loads(json.dumps(meta, allow_nan=False))
+    again = np.asarray(cls.from_state(meta, arrays).predict_proba(X))
+    if not np.array_equal(again, proba):
+        raise InputError(
+            "a head that was saved and loaded predicts otherwise; keep all that fit learns in "
+            "attributes that end in an underscore (weights_), or write get_state and from_state"
+        )

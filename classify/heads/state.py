@@ -128,13 +128,40 @@ class Stored(BaseEstimator):
     def _unpack_targets(self, packed: Any) -> None:
         """Set what `_pack_targets` returned."""
 
-    @abstractmethod
     def _learnt(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-        """Return further plain values, and the learnt arrays by name."""
+        """Return further plain values, and the learnt arrays by name.
 
-    @abstractmethod
+        By default all public attributes that end in an underscore, as scikit-learn names them.
+        """
+        learnt: dict[str, Any] = {}
+        arrays: dict[str, np.ndarray] = {}
+        for name, value in vars(self).items():
+            if not _is_learnt(name):
+                continue
+            if isinstance(value, np.ndarray) and value.dtype.kind in "biuf":
+                arrays[name] = value
+            elif value is None or isinstance(value, (str, int, float, bool, np.generic)):
+                learnt[name] = _plain(value)
+            else:
+                raise InputError(
+                    f"{type(self).__name__}.{name} is a {type(value).__name__}, which cannot be "
+                    "saved; keep what was learnt as numpy arrays of numbers, numbers or text"
+                )
+        return learnt, arrays
+
     def _restore(self, learnt: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -> None:
         """Set what `_learnt` returned, after checking every name, shape and type."""
+        for name, value in {**learnt, **arrays}.items():
+            if not _is_learnt(name) or hasattr(type(self), name):
+                raise InputError(f"the state of {self.name} has an attribute {name!r}")
+            if isinstance(value, np.ndarray) and not np.isfinite(value).all():
+                raise InputError(f"head.{name} holds NaN or infinity; expected finite numbers")
+            setattr(self, name, value)
+
+
+def _is_learnt(name: str) -> bool:
+    kept_elsewhere = ("classes_", "n_features_in_", "history_", "feature_names_in_")
+    return name.endswith("_") and not name.startswith("_") and name not in kept_elsewhere
 
 
 def check_state_arrays(

@@ -40,6 +40,16 @@ BLOCK = re.compile(
 )
 
 
+@pytest.fixture(autouse=True)
+def _own_names(monkeypatch):
+    """What an example registers is forgotten after it."""
+    from affekt.classify.heads import registry
+    from affekt.extract import encoder_names
+
+    for module in (registry, encoder_names):
+        monkeypatch.setattr(module._OWN, "_found", {})
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_docstring_examples(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)

@@ -105,8 +105,12 @@ class MemberEntry:
         """Return everything that decides the member's numbers, as JSON."""
         if self.model:
             return {"given": self.digest}
+        from ...heads.registry import code_of_own_head
+
+        code = code_of_own_head(self.head)
         return {
             "head": self.head,
+            **({"code": code} if code else {}),
             "on": list(self.on),
             "layers": {name: list(some) for name, some in self.layers.items()},
             "combine": list(self.combine),

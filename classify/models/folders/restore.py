@@ -36,7 +36,8 @@ def head_name(head: Any) -> str:
     if name and type(head) is stored_head(name):
         return name
     raise InputError(
-        f"{type(head).__name__} cannot be saved; expected one of the heads {', '.join(HEADS)}"
+        f"{type(head).__name__} cannot be saved; expected one of the heads {', '.join(HEADS)}, or "
+        "one of your own after register_head (docs/add-a-head.md)"
     )
 
 
@@ -50,7 +51,9 @@ def restore_head(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], so
     if known is None:
         raise InputError(
             f"{source}: unknown head {name!r}; expected one of {', '.join(HEADS)}."
-            f"{nearest(name, list(HEADS))}"
+            f"{nearest(name, list(HEADS))} A head of somebody's own is known once the package "
+            "that declares it is installed, or after affekt.classify.register_head "
+            "(docs/add-a-head.md)"
         )
     own = {key.removeprefix("head."): a for key, a in arrays.items() if key.startswith("head.")}
     try:
