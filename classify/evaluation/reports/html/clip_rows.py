@@ -64,11 +64,17 @@ def clip_rows(
     # surely wrong first: the probability of the wrong answer less that of the right one
     doubt = proba[0].max(1) - proba[0][own, truth] + wrong
     found = found[np.argsort(-doubt[found], kind="stable")]
-    who = speakers(clips)  # as the tables name them
+    columns = {
+        **{name: clips[name] for name in ("text", "path", "start", "end", "language")},
+        "id": clips.ids,
+        "speaker": speakers(clips),  # as the tables name them
+    }
     rows: list[list[Any]] = []
     size = 0
     for clip in found:
-        row = _row(clips, int(clip), folder, who[clip], int(truth[clip]), proba[:, clip])
+        mine = {name: column[clip] for name, column in columns.items()}
+        audio = _audio(clips, int(clip), folder) if mine["path"] else None
+        row = _row(mine, audio, int(truth[clip]), proba[:, clip])
         size += len(json.dumps(row, ensure_ascii=False).encode())
         if size > MOST_BYTES:
             break
@@ -83,30 +89,24 @@ def clip_rows(
     }
 
 
-def _row(
-    clips: Manifest, at: int, folder: Path, speaker: str, label: int, proba: np.ndarray
-) -> list[Any]:
-    text = str(clips["text"][at])
+def _row(clip: Data, audio: str | None, label: int, proba: np.ndarray) -> list[Any]:
+    text = str(clip["text"])
     if len(text) > MOST_TEXT:
         text = text[:MOST_TEXT] + "…"
-    times = [None if np.isnan(one) else round(float(one), 3) for one in _times(clips, at)]
+    times = [
+        None if np.isnan(one) else round(float(one), 3) for one in (clip["start"], clip["end"])
+    ]
     answers = []
     for one in proba:
         order = np.argsort(-one, kind="stable")[:MOST_ANSWERS].tolist()
         kept = order if label in order else [*order[:-1], label]
         answers.append([value for k in kept for value in (int(k), round(float(one[k]), 3))])
-    who = [str(clips["language"][at]), speaker]
-    return [clips.ids[at], text, _audio(clips, at, folder), *times, *who, label, answers]
-
-
-def _times(clips: Manifest, at: int) -> tuple[float, float]:
-    return float(clips["start"][at]), float(clips["end"][at])
+    who = [str(clip["language"]), clip["speaker"]]
+    return [clip["id"], text, audio, *times, *who, label, answers]
 
 
 def _audio(clips: Manifest, at: int, folder: Path) -> str | None:
     """Return the address of a clip's file, from the page; None where it is not at hand."""
-    if not clips["path"][at]:
-        return None
     try:
         file = clips.file(at)
         if not file.is_file():
