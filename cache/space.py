@@ -10,7 +10,7 @@ import numpy as np
 
 from .errors import InputError
 from .features import Combine, Features, pick_layers
-from .files.durable import discard, file_digest, make_folder, put, write_beside
+from .files.durable import file_digest, flushed, make_folder, put
 from .identity.digests import hex_bytes, key_words
 from .identity.spec import Spec
 from .rows.canary import read_canary, write_canary
@@ -302,19 +302,16 @@ class Space:
         keys : ndarray (rows, 32) uint8
             Its keys.
         """
-        beside, digest = write_beside(pieces, self.cache.path / "tmp")
-        name = f"{digest[:24]}.h5"
-        target = self.index.path(name)
-        try:
-            while not put(beside, target):
+        with flushed(pieces, self.cache.path / "tmp") as (draft, digest):
+            name = f"{digest[:24]}.h5"
+            target = self.index.path(name)
+            while not put(draft, target):
                 try:
                     if file_digest(target) == digest:
                         break
                     self.cache.quarantine(target)  # damaged: it held the name of these very bytes
                 except FileNotFoundError:  # just merged into another shard, or moved: once more
                     continue
-        finally:
-            discard(beside)
         if isinstance(self.index, Index):
             self.index.add(name, keys)
         return name

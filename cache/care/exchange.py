@@ -20,7 +20,7 @@ import numpy as np
 
 from ..errors import InputError, listed
 from ..features import pick_layers
-from ..files.drafts import beside
+from ..files.written import draft
 from ..identity.clip_index import RACY, seen
 from ..identity.digests import row_key
 from ..identity.spec import FORMAT, Spec, slug
@@ -73,7 +73,7 @@ def export_space(
         raise InputError(f"{out}: the folder {out.parent} is not there")
     if out.suffix not in (".npz", ".csv", ""):
         raise InputError(f"{out}: expected .npz, .csv, or the name of a folder")
-    with beside(out) as unfinished:
+    with draft(out) as unfinished:
         _write(space, clips, chosen, unfinished, out.suffix)
         unfinished.rename(out)
     return out

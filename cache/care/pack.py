@@ -1,7 +1,7 @@
 """Pack a cache into one plain HDF5 file, which h5py, h5ls, R and MATLAB read without affekt.
 
 The room on the disk is claimed first, so that a full disk is an error before the work. The file is
-written beside its place, every vector is read back from the disk and checked, and only then does it
+written as a draft, every vector is read back from the disk and checked, and only then does it
 get its name.
 """
 
@@ -21,8 +21,7 @@ import numpy as np
 
 from ..commands.outputs import check_output
 from ..errors import AffektError, DamagedError, InputError, NewerError
-from ..files.drafts import beside
-from ..files.durable import sync_folder
+from ..files.written import written
 from ..identity.digests import hex_bytes, key_words
 from ..manifest import Manifest
 from ..rows.packed import COLUMNS, PackedIndex, columns_digest, packed_spaces
@@ -78,8 +77,8 @@ def pack(
     if not plans:
         raise InputError(f"{cache.path} has nothing to pack")
     lines = np.frombuffer(cache.clips.refresh().lines(), np.uint8)
-    with beside(out) as unfinished:
-        with unfinished.open("x+b", buffering=0) as stream:
+    with written(out, durable=True) as unfinished:
+        with unfinished.open("r+b", buffering=0) as stream:
             skeleton, offsets = _skeleton(plans, lines)
             _claim(stream, skeleton.size, out)
             for start, page in skeleton.pages():
@@ -89,8 +88,6 @@ def pack(
             os.fsync(stream.fileno())
         for plan in plans:
             _check(unfinished, plan)
-        unfinished.replace(out)
-        sync_folder(out.parent)
     return out
 
 

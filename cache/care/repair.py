@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import h5py
 
 from ..errors import AffektError, DamagedError, NewerError, SpecError
-from ..files.durable import leftovers, publish
+from ..files.durable import publish
+from ..files.written import leftovers
 from ..identity.spec import Spec
 from ..rows.space_folder import open_space
 from ..shards.hdf5 import attribute, check_regular, dataset, open_plain

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import AffektError, DamagedError, NewerError
-from ..files.durable import leftovers, replace
+from ..files.written import leftovers, write_whole
 from ..identity.digests import hex_bytes, key_words
 from ..identity.index_files import NAME as SEGMENT, check_segment
 from ..rows.canary import read_canary
@@ -311,4 +311,4 @@ def _save_memo(cache: Cache, space: Space, memo: dict[str, list[int]]) -> None:
     here = {path.name for path in _files(space.folder / "shards")}
     memo = {name: status for name, status in memo.items() if name in here}
     with contextlib.suppress(OSError):
-        replace(json.dumps(memo).encode(), space.folder / "verified.json", cache.path / "tmp")
+        write_whole(space.folder / "verified.json", json.dumps(memo), tmp=cache.path / "tmp")

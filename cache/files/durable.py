@@ -1,9 +1,9 @@
 """How a file becomes part of a cache: whole, on the disk, or not at all.
 
-Written beside, flushed to the disk, linked under its name, the folder flushed; only then is it
-reported stored. Nothing in a cache is ever written in place, so a reader sees a whole file or none,
-two writers never meet, and a crash at any moment leaves at worst a file in ``tmp/`` that nobody
-reads.
+Written as a draft in ``tmp/``, flushed to the disk, linked under its name, the folder flushed; only
+then is it reported stored. Nothing in a cache is ever written in place, so a reader sees a whole
+file or none, two writers never meet, and a crash at any moment leaves at worst a file in ``tmp/``
+that nobody reads.
 """
 
 from __future__ import annotations
@@ -11,25 +11,19 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import socket
 import stat
-import time
-import uuid
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 
-from .marker import check_cache_folder, is_temporary, mark
-from .permissions import share
+from .marker import check_cache_folder, mark
+from .written import create, draft, sync_folder
 
 NO_LINKS = {
     *(errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK),
     *(errno.EXDEV, errno.EACCES),  # of AFS and some network file systems, where a rename is allowed
 }
-NO_FOLDER_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}  # of some FUSE and SMB systems
-DAY = 86_400.0  # seconds
-LOCK = "compact-"  # how the locks of compactions are called
 
 
 def content_name(data: bytes | memoryview, suffix: str) -> str:
@@ -65,14 +59,11 @@ def publish(data: bytes | memoryview, target: Path, tmp: Path) -> bool:
     OSError
         Disk full, no permission, or a failing disk. Nothing was stored, nothing is left behind.
     """
-    beside, _ = write_beside([data], tmp)
-    try:
-        return put(beside, target)
-    finally:
-        discard(beside)
+    with flushed([data], tmp) as (path, _):
+        return put(path, target)
 
 
-def put(beside: Path, target: Path) -> bool:
+def put(path: Path, target: Path) -> bool:
     """Give a durable file its name durably; never replace one that is there.
 
     Returns
@@ -80,23 +71,14 @@ def put(beside: Path, target: Path) -> bool:
     bool
         True if the file was put there, False if one of that name was there already.
     """
-    new = _link(beside, target)
+    new = _link(path, target)
     sync_folder(target.parent)  # also for a file of another process, which may not have done it
     return new
 
 
-def replace(data: bytes | memoryview, target: Path, tmp: Path) -> None:
-    """Put a file in place durably, over one that is there."""
-    beside, _ = write_beside([data], tmp)
-    try:
-        beside.replace(target)
-        sync_folder(target.parent)
-    finally:
-        discard(beside)
-
-
-def write_beside(pieces: Iterable[bytes | memoryview], tmp: Path) -> tuple[Path, str]:
-    """Write a file of an unused name in `tmp` and flush it to the disk.
+@contextmanager
+def flushed(pieces: Iterable[bytes | memoryview], tmp: Path) -> Iterator[tuple[Path, str]]:
+    """Write a draft and flush it to the disk; it is removed in the end.
 
     A flush that fails is not tried again: the system may have dropped the data by then.
 
@@ -107,19 +89,17 @@ def write_beside(pieces: Iterable[bytes | memoryview], tmp: Path) -> tuple[Path,
     tmp : Path
         Folder for it.
 
-    Returns
-    -------
+    Yields
+    ------
     path : Path
-        The file.
+        The draft.
     digest : str
         sha256 (hex) of its bytes.
     """
-    path = unused(tmp)
     state = hashlib.sha256()
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
-    try:
+    with draft(tmp, tmp) as path:
+        handle = create(path, tmp)
         try:
-            share(handle, tmp)
             for piece in pieces:
                 left = memoryview(piece)
                 while left:
@@ -128,21 +108,7 @@ def write_beside(pieces: Iterable[bytes | memoryview], tmp: Path) -> tuple[Path,
             os.fsync(handle)
         finally:
             os.close(handle)
-    except BaseException:
-        discard(path)
-        raise
-    return path, state.hexdigest()
-
-
-def unused(tmp: Path) -> Path:
-    """Return an unused name in `tmp`, which tells `leftovers` whose it is."""
-    return tmp / f"{socket.gethostname()}-{os.getpid()}-{uuid.uuid4().hex}"
-
-
-def discard(beside: Path) -> None:
-    """Remove an unfinished file, if it can be: one that stays is found by `leftovers`."""
-    with suppress(OSError):
-        beside.unlink()
+        yield path, state.hexdigest()
 
 
 def file_digest(path: Path) -> str:
@@ -188,37 +154,6 @@ def set_aside(path: Path, folder: Path, top: Path) -> Path:
     return target
 
 
-def sync_folder(folder: Path) -> None:
-    """Flush a folder's list of names to the disk, where the file system has a call for it."""
-    if os.name == "nt":  # Windows has no such call; its file system keeps a journal of names
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in NO_FOLDER_FLUSH:
-            raise
-    finally:
-        os.close(handle)
-
-
-def leftovers(tmp: Path) -> list[Path]:
-    """Return unfinished files whose writer is gone: its process has ended, or a day has passed.
-
-    Files of other names stay: they are the user's, or the lock of a compaction, which would be none
-    if it was removed while it is held.
-    """
-    found = []
-    for path in tmp.iterdir() if tmp.is_dir() else ():
-        if not is_temporary(path.name) or path.is_dir():
-            continue
-        host, pid, _ = [*path.name.rsplit("-", 2), "", ""][:3]
-        gone = host == socket.gethostname() and pid.isdigit() and not is_alive(int(pid))
-        if gone or _age(path) > DAY:
-            found.append(path)
-    return sorted(found)
-
-
 def _make(folder: Path, mode: int = 0o777) -> bool:
     """Make a folder; return False if it was there."""
     try:
@@ -230,10 +165,10 @@ def _make(folder: Path, mode: int = 0o777) -> bool:
     return True
 
 
-def _link(beside: Path, target: Path) -> bool:
+def _link(path: Path, target: Path) -> bool:
     """Link, not rename: a link never replaces a file."""
     try:
-        os.link(beside, target)
+        os.link(path, target)
     except FileExistsError:
         return False
     except OSError as error:
@@ -242,7 +177,7 @@ def _link(beside: Path, target: Path) -> bool:
         with _alone_in(target.parent):
             if os.path.lexists(target):
                 return False
-            beside.rename(target)
+            path.rename(target)
     return True
 
 
@@ -261,21 +196,3 @@ def _alone_in(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this machine runs."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
-
-
-def _age(path: Path) -> float:
-    try:
-        return time.time() - path.stat().st_mtime
-    except OSError:
-        return 0.0

@@ -7,16 +7,16 @@ import re
 from pathlib import Path
 
 from ..errors import InputError
-from .permissions import share
+from .written import create, is_draft
 
-__all__ = ["check_cache_folder", "is_temporary", "mark"]
+__all__ = ["LOCK", "check_cache_folder", "mark"]
 
 MARKER = ".affekt-cache"
 TEXT = b"A cache of affekt. Commands of affekt write here and remove what they left unfinished.\n"
 #: what a cache held before it was marked
 LAYOUT = frozenset({"clips", "spaces", "tmp", "quarantine", "transcripts", "encoders"})
 _SEGMENT = re.compile(r"[0-9a-f]{24}\.jsonl")
-_TEMPORARY = re.compile(r".+-\d+-[0-9a-f]{32}")  # see durable.unused
+LOCK = "compact-"  # how the names of locks of compactions begin
 
 
 def check_cache_folder(path: Path) -> None:
@@ -47,23 +47,11 @@ def check_cache_folder(path: Path) -> None:
 def mark(path: Path) -> None:
     """Mark a folder as a cache; it is there."""
     try:
-        handle = os.open(path / MARKER, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        share(handle, path)
+        handle = create(path / MARKER, path)
     except FileExistsError:
         return
     with os.fdopen(handle, "wb") as file:
         file.write(TEXT)
-
-
-def is_temporary(name: str) -> bool:
-    """Whether a file in ``tmp/`` has a name that affekt gives to unfinished files.
-
-    Examples
-    --------
-    >>> is_temporary("host-12-" + 32 * "a"), is_temporary("draft.txt")
-    (True, False)
-    """
-    return _TEMPORARY.fullmatch(name) is not None
 
 
 def _is_cache(path: Path) -> bool:
@@ -76,7 +64,7 @@ def _is_cache(path: Path) -> bool:
         names <= LAYOUT
         and all((path / name).is_dir() for name in names)
         and all(_SEGMENT.fullmatch(name) for name in _names(path / "clips"))
-        and all(is_temporary(name) for name in _names(path / "tmp") if "compact-" not in name)
+        and all(is_draft(name) for name in _names(path / "tmp") if LOCK not in name)
     )
 
 

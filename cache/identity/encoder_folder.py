@@ -13,7 +13,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..files.durable import replace
+from ..files.written import write_whole
 
 if TYPE_CHECKING:
     from ..space import Space
@@ -56,7 +56,7 @@ def note_encoder_folder(space: Space, folder: Path) -> None:
         return
     text = json.dumps({"folder": to_portable(folder, space.folder)}, ensure_ascii=False) + "\n"
     with suppress(OSError, UnicodeEncodeError):
-        replace(text.encode(), space.folder / NAME, space.cache.path / "tmp")
+        write_whole(space.folder / NAME, text, tmp=space.cache.path / "tmp")
 
 
 def encoder_folder(space: Space) -> Path | None:

@@ -18,8 +18,8 @@ import numpy as np
 
 from ..care.verify import check_shard
 from ..errors import DamagedError
-from ..files.durable import LOCK, sync_folder
-from ..files.permissions import shared_mode
+from ..files.marker import LOCK
+from ..files.written import shared_mode, sync_folder
 from ..identity.digests import hex_bytes, key_words
 from ..shards.image import shard_pieces
 from ..shards.shard import Rows, Shard, open_shard

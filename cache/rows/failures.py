@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ..files.permissions import share
+from ..files.written import share
 from ..identity.digests import DIGEST
 
 _FOLDERS = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[/\\](?:[^/\\\n;:'\"]+[/\\])+")

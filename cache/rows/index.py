@@ -24,8 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DamagedError
-from ..files.durable import discard, unused
-from ..files.permissions import shared_mode
+from ..files.written import write_whole
 from ..identity.digests import hex_bytes, key_words
 from ..shards.shard import Rows, open_shard
 from ..shards.vectors import Vectors
@@ -228,12 +227,8 @@ class Index:
             rows=np.array([len(raw) for raw in keys.values()]),
             key=np.concatenate(list(keys.values())),
         )
-        beside = unused(tmp)
         with contextlib.suppress(OSError):  # not flushed: a memo that a power cut cuts is ignored
-            beside.write_bytes(image.getbuffer())
-            beside.chmod(shared_mode(tmp))
-            beside.replace(self.folder / "index.npz")
-        discard(beside)
+            write_whole(self.folder / "index.npz", image.getbuffer(), tmp=tmp)
 
     def _load(self, names: set[str]) -> dict[str, np.ndarray]:
         """Return the keys by shard as the memo has them; nothing if it is not there or damaged."""

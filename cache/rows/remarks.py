@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..files.permissions import share
+from ..files.written import share
 from ..identity.digests import DIGEST
 
 __all__ = ["copy_remarks", "note_remarks", "read_remarks"]

@@ -19,7 +19,7 @@ from typing import Self
 import numpy as np
 
 from ...cache.errors import InputError, check_characters, listed, nearest
-from ...cache.files.written import drafted
+from ...cache.files.written import written
 from ...cache.manifest.columns import normal
 from .distributions import EXACT, remedy, undo_rounding
 from .escape import defused, restored
@@ -376,7 +376,7 @@ class Predictions:
         """
         check_columns(self.labels, path)
         check_characters(names := "".join([*self.ids, *self.labels]), path)
-        with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        with written(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             quoting = csv.QUOTE_ALL if "\r" in names else csv.QUOTE_MINIMAL
             writer = csv.writer(file, lineterminator="\n", quoting=quoting)
             writer.writerow(["id", *self.columns])

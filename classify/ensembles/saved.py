@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ...cache.errors import DamagedError, InputError
-from ...cache.files.written import drafted
+from ...cache.files.written import write_whole
 from ..data.predictions import Predictions
 from ..models.folders.model_folder import read_json
 from .calibration import Calibrator, calibrator
@@ -116,8 +116,7 @@ def write_replays(folder: str | Path, replays: Mapping[str, Replay]) -> None:
     }
     text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
     for name, content in zip(FILES, (text.encode(), data), strict=True):
-        with drafted(folder / name) as draft:
-            draft.write_bytes(content)
+        write_whole(folder / name, content)
 
 
 def read_replays(folder: str | Path) -> dict[str, Replay]:

@@ -232,9 +232,10 @@ def _compare(
     if output is not None:
         comparison.write(output)
         if latex:
+            from ...cache.files.written import write_whole
             from .reports.latex import tables
 
-            (output / "tables.tex").write_text(tables(comparison.data), encoding="utf-8")
+            write_whole(output / "tables.tex", tables(comparison.data))
         if figures:
             from .reports.figures import figures as draw
 

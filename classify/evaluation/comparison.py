@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.errors import InputError
-from ...cache.files.written import drafted
+from ...cache.files.written import write_whole
 from ..data.predictions import Predictions
 from ..ensembles.saved import Replay
 from ..models.folders.run_folder import WORK, check_whole
@@ -104,8 +104,7 @@ class Comparison:
         if rows:
             files["clips.json"] = json.dumps(rows, ensure_ascii=False, allow_nan=False) + "\n"
         for name, text in files.items():
-            with drafted(folder / name) as draft:
-                draft.write_text(text, encoding="utf-8")
+            write_whole(folder / name, text)
         return folder
 
     @classmethod

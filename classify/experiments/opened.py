@@ -19,7 +19,8 @@ from typing import Any
 
 from ...cache.cache import Cache
 from ...cache.errors import AffektError
-from ...cache.files.durable import make_folder, replace
+from ...cache.files.durable import make_folder
+from ...cache.files.written import write_whole
 from ...cache.identity.spec import Spec
 
 __all__ = ["Opened", "recall", "remember"]
@@ -95,7 +96,7 @@ def remember(cache: Cache, options: Mapping[str, Any], spec: Spec) -> None:
     with suppress(OSError, UnicodeEncodeError):
         for folder in (path.parent, cache.path / "tmp"):
             make_folder(folder, cache.path)
-        replace(text.encode(), path, cache.path / "tmp")
+        write_whole(path, text, tmp=cache.path / "tmp")
 
 
 def _own(options: Mapping[str, Any]) -> dict[str, Any]:

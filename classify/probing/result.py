@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...cache.errors import InputError
-from ...cache.files.written import drafted
+from ...cache.files.written import written
 
 __all__ = ["MADE_BY", "Probe", "is_figure"]
 
@@ -165,7 +165,7 @@ class Probe:
         if path is not None:
             kind = Path(path).suffix.lower().removeprefix(".")
             made_by = {"png": {"Software": MADE_BY}, "svg": {"Creator": MADE_BY}}.get(kind)
-            with drafted(Path(path)) as draft:
+            with written(Path(path)) as draft:
                 figure.savefig(draft, dpi=150, format=kind, metadata=made_by)
         return figure
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.errors import listed
-from ...cache.files.written import drafted
+from ...cache.files.written import written
 from ..data.escape import cell
 from ..data.estimates import PREFIX, Estimates
 from ..models.new_clips.sides import Reason, told_reason
@@ -81,7 +81,7 @@ def write_output(
     from .timeline import write_timeline
 
     if path.suffix == ".jsonl":
-        with drafted(path) as draft:
+        with written(path) as draft:
             lines = (json.dumps(row, ensure_ascii=False) for row in rows)
             draft.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     elif windows is not None:

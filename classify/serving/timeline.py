@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...cache.errors import InputError
-from ...cache.files.written import drafted
+from ...cache.files.written import written
 from ...cache.manifest import Manifest
 from ..data.escape import defused
 from ..data.predictions import Predictions
@@ -140,7 +140,7 @@ def timeline_rows(
 def write_timeline(path: str | PathLike[str], clips: Manifest, predictions: Predictions) -> None:
     """Write a CSV: id of the recording, start, end, and the columns of `Predictions.write`."""
     check_columns(predictions.labels, path, ("id", "start", "end", "label"))
-    with drafted(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+    with written(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "start", "end", *predictions.columns])
         for name, start, end, label, row in timeline_rows(clips, predictions):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...cache.errors import InputError
-from ...cache.files.written import drafted
+from ...cache.files.written import written
 from ...cache.manifest import Manifest
 from ..data.estimates import Estimates
 from ..data.predictions import Predictions
@@ -82,7 +82,7 @@ def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tupl
         panel.set_title(_plain(name), fontsize=9)
     panels[-1].set_xlabel("time in seconds")
     panels[0].legend(fontsize=8)
-    with drafted(path) as draft:
+    with written(path) as draft:
         kind = path.suffix.lower().removeprefix(".")
         made_by = {"png": {"Software": MADE_BY}, "svg": {"Creator": MADE_BY}}.get(kind)
         figure.savefig(draft, dpi=150, format=kind, metadata=made_by)

@@ -11,13 +11,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache import Manifest
-from affekt.cache.files import written as drafts
+from affekt.cache.files.written import write_whole, written
 from affekt.classify import Predictions
 from affekt.classify.ensembles.saved import write_replays
 from affekt.classify.experiments.results.judge import _append
 from affekt.classify.experiments.results.repeats import write_repeats
 from affekt.classify.models.folders.model_folder import CONFIG, FORMAT, write_folder
-from affekt.classify.models.scalers import plain_scaler as scaler
 
 MODEL = {
     "affekt": "0", "task": {}, "labels": [], "features": [], "scale": False,
@@ -34,7 +33,7 @@ def write_predictions(place: Path) -> None:
 
 
 def write_scaler(place: Path) -> None:
-    scaler._replace(place, b"content")
+    write_whole(place, b"content", durable=True)
 
 
 def write_clips(place: Path) -> None:
@@ -100,11 +99,11 @@ def test_a_draft_is_never_written_through_a_link(tmp_path, monkeypatch):
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
     monkeypatch.setattr(
-        "affekt.cache.files.drafts.uuid.uuid4", lambda: type("U", (), {"hex": "0" * 32})
+        "affekt.cache.files.written.uuid.uuid4", lambda: type("U", (), {"hex": "0" * 32})
     )
-    start = f".a.csv.{socket.gethostname()}-{os.getpid()}-00000000"
+    start = f".a.csv.{socket.gethostname()}-{os.getpid()}-{32 * '0'}"
     (tmp_path / start).symlink_to(mine)
-    with pytest.raises(FileExistsError), drafts.drafted(tmp_path / "a.csv") as draft:
+    with pytest.raises(FileExistsError), written(tmp_path / "a.csv") as draft:
         draft.write_text("x")
     assert mine.read_text() == "mine"
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ...errors import InputError
 from ...files.durable import content_name
+from ...files.written import write_whole
 from ..manifest import Manifest
 from ..tables.cells import span_seconds
 from .wav import wav_bytes
@@ -194,12 +195,7 @@ def _written(value: Any, folder: Path, place: str) -> str:
             raise InputError(
                 f"{folder} cannot be made ({error.strerror}); expected a folder for the audio"
             ) from error
-        beside = folder / f".{name}.{os.getpid()}"
-        try:
-            beside.write_bytes(data)
-            beside.replace(folder / name)
-        finally:
-            beside.unlink(missing_ok=True)
+        write_whole(folder / name, data)
     return name
 
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError, shaped
-from ...files.drafts import beside
+from ...files.written import written
 from .cells import FloatText, text_of
 from .json_tables import json_line_rows, json_rows
 from .separated import read_separated
@@ -114,31 +114,31 @@ def table_of_frame(frame: Any, source: str) -> Table:
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[str]]) -> Path:
-    """Write columns as ``.csv``, ``.tsv`` or ``.jsonl``: beside the target, then in its place."""
+    """Write columns as ``.csv``, ``.tsv`` or ``.jsonl``: the file is whole, or not there."""
     suffix = path.suffix.lower()
     if suffix not in WRITTEN:
         raise InputError(f"{path}: expected a name that ends in {', '.join(WRITTEN)}")
     rows = zip(*columns.values(), strict=True)
-    with shaped(path, "names and texts in UTF-8"), beside(path) as draft:
-        with draft.open("w", encoding="utf-8", newline="") as stream:
-            if suffix == ".jsonl":
-                for row in rows:
-                    line = dict(zip(columns, row, strict=True))
-                    stream.write(json.dumps(line, ensure_ascii=False) + "\n")
-            else:
-                tabs = suffix == ".tsv"
-                # a header quoted throughout says that every mark in the table means something
-                breaks = _breaks(list(columns), tabs) or any(
-                    _breaks(values, tabs) for values in columns.values()
-                )
-                quoting = csv.QUOTE_ALL if breaks else csv.QUOTE_MINIMAL
-                delimiter = "\t" if tabs else ","
-                writer = csv.writer(
-                    stream, delimiter=delimiter, quoting=quoting, lineterminator="\n"
-                )
-                writer.writerow(columns)
-                writer.writerows(rows)
-        draft.replace(path)
+    with (
+        shaped(path, "names and texts in UTF-8"),
+        written(path) as draft,
+        draft.open("w", encoding="utf-8", newline="") as stream,
+    ):
+        if suffix == ".jsonl":
+            for row in rows:
+                line = dict(zip(columns, row, strict=True))
+                stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        else:
+            tabs = suffix == ".tsv"
+            # a header quoted throughout says that every mark in the table means something
+            breaks = _breaks(list(columns), tabs) or any(
+                _breaks(values, tabs) for values in columns.values()
+            )
+            quoting = csv.QUOTE_ALL if breaks else csv.QUOTE_MINIMAL
+            delimiter = "\t" if tabs else ","
+            writer = csv.writer(stream, delimiter=delimiter, quoting=quoting, lineterminator="\n")
+            writer.writerow(columns)
+            writer.writerows(rows)
     return path
 
 

@@ -11,6 +11,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ....cache.files.written import written
 from ..escape import defused
 from . import leaks
 
@@ -59,8 +60,7 @@ class Split:
     def write(self, path: str | PathLike[str]) -> None:
         """Write `split.csv`: id and part of each clip."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", newline="") as file:
+        with written(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(["id", "split"])
             writer.writerows(map(defused, row) for row in self._rows())

@@ -21,7 +21,7 @@ def card(run: Path, system: str | None, output: Path | None) -> None:
     """
     from ....cache.commands.outputs import check_output
     from ....cache.errors import InputError
-    from ....cache.files.written import drafted
+    from ....cache.files.written import write_whole
     from .card import model_card
 
     if (run / "model.safetensors").is_file():
@@ -37,6 +37,5 @@ def card(run: Path, system: str | None, output: Path | None) -> None:
         click.echo(text, nl=False)
     else:
         check_output("-o", output, ours=text.encode().startswith)
-        with drafted(output) as draft:
-            draft.write_text(text, encoding="utf-8")
+        write_whole(output, text)
         click.echo(f"Card: {output}", err=True)

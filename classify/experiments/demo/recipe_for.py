@@ -16,6 +16,7 @@ import yaml
 
 from ....cache.commands.outputs import check_output
 from ....cache.errors import InputError, shaped
+from ....cache.files.written import write_whole
 from ....cache.manifest import Manifest
 from ...data.task import Task
 
@@ -113,7 +114,7 @@ def _write_new(path: Path, text: str, advice: str) -> None:
     with shaped(repr(str(path)), "names in UTF-8"):
         data = text.encode()
     check_output("-o:", path, ours=lambda head: head == data, advice=advice)
-    path.write_bytes(data)
+    write_whole(path, data)
 
 
 def _task(clips: Manifest, folder: Path, task: str | None) -> str:

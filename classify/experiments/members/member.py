@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....cache.errors import InputError, nearest
-from ....cache.files.drafts import beside
+from ....cache.files.written import draft, write_whole
 from ....cache.manifest import Manifest
 from ....cache.space import Space
 from ...data.predictions import Predictions
@@ -163,8 +163,8 @@ def train_member(
     """
     home = moves_to or folder
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with beside(folder) as draft:
-        draft.mkdir()
+    with draft(folder) as new:
+        new.mkdir()
         tests, devs, records = [], [], []
         seeds: dict[int, list[Predictions]] = {}
 
@@ -185,14 +185,14 @@ def train_member(
                     on_seed=on_seed,
                     say=say,
                 )
-                _append_history(draft / "history.jsonl", name, model.head_)
+                _append_history(new / "history.jsonl", name, model.head_)
             elif entry.model:
                 model = open_given(entry, task, spaces[entry.on[0]].cache)
                 record = {"model": entry.at["model"].value}
             else:
                 model = _classifier(entry, task, spaces[entry.on[0]])
                 record = {"classifier": model.record["classifier"]}
-            model.save_pretrained(draft / name, moves_to=home / name)
+            model.save_pretrained(new / name, moves_to=home / name)
             fitted.append(model)
             tests.append(model.predict(part.test))
             if len(part.dev):
@@ -204,23 +204,23 @@ def train_member(
             model, again["refit"] = refit(
                 entry, task, labelled, parts, spaces, fitted, records, say
             )
-            model.save_pretrained(draft / "model", moves_to=home / "model")
-        _joined(tests).write(draft / "pred.csv")
+            model.save_pretrained(new / "model", moves_to=home / "model")
+        _joined(tests).write(new / "pred.csv")
         for seed, found in seeds.items():
-            _joined(found).write(draft / SEEDS / f"{seed}.csv")
+            _joined(found).write(new / SEEDS / f"{seed}.csv")
         dev_ids = [clip for one in devs for clip in one.ids]
         if len(devs) == len(parts) and len(set(dev_ids)) == len(dev_ids):
-            _joined(devs).write(draft / "dev.csv")
+            _joined(devs).write(new / "dev.csv")
         described = {
             "name": entry.name,
             "key": key,
             "parts": records,
             **again,
-            "files": _digests(draft),
+            "files": _digests(new),
         }
         text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
-        (draft / RECORD).write_text(text, encoding="utf-8")
-        replace_folder(draft, folder, WRITTEN)
+        write_whole(new / RECORD, text)
+        replace_folder(new, folder, WRITTEN)
 
 
 def _classifier(entry: MemberEntry, task: Task, space: Space) -> Model:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from ....cache.files.written import drafted
+from ....cache.files.written import write_whole
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
 from ...data.splitting.schemes import Split
@@ -214,5 +214,4 @@ def _coverage(
 
 def _append(path: Path, text: str) -> None:
     before = path.read_text(encoding="utf-8").rstrip("\n")
-    with drafted(path) as draft:
-        draft.write_text(f"{before}\n{text}", encoding="utf-8")
+    write_whole(path, f"{before}\n{text}")

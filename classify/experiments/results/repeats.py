@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from scipy import stats
 
-from ....cache.files.written import drafted
+from ....cache.files.written import write_whole
 from ...data.escape import md
 from ...ensembles.strategies import free_name
 from ...evaluation.reports.html.page import page
@@ -145,8 +145,7 @@ def write_repeats(folder: Path, data: Mapping[str, Any]) -> None:
     text, report = json.dumps(data, indent=1, ensure_ascii=False) + "\n", _markdown(data)
     files = {REPEATS: text, "report.md": report, "report.html": page(data, report)}
     for name, content in files.items():
-        with drafted(folder / name) as draft:
-            draft.write_text(content, encoding="utf-8")
+        write_whole(folder / name, content)
 
 
 def _ordered(data: Mapping[str, Any]) -> list[str]:

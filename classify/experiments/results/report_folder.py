@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError
-from ....cache.files.durable import sync_folder
+from ....cache.files.written import sync_folder, write_whole
 from ...models.folders.run_folder import READY, WORK
 from ..recipes.places import WRITTEN
 
@@ -75,11 +75,7 @@ class ReportFolder:
         text = json.dumps(
             {**state, "recipe": self.recipe, "files": files}, indent=1, ensure_ascii=False
         )
-        with (self.work / STATE).open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_folder(self.work)
+        write_whole(self.work / STATE, text, durable=True)
         self.work.rename(self.folder / READY)
         sync_folder(self.folder)
         put_in_place(self.folder)
@@ -111,7 +107,7 @@ def opened_report(folder: Path, recipe: Path, *, force: bool) -> Iterator[Report
         report.work.mkdir(exist_ok=True)
         for path in report.made():
             path.unlink()
-        (report.work / OWNER).write_text(json.dumps({"recipe": report.recipe}), encoding="utf-8")
+        write_whole(report.work / OWNER, json.dumps({"recipe": report.recipe}))
         yield report
         if report.work.is_dir() and not (report.work / STATE).exists():
             files = [path for path in report.work.rglob("*") if path.is_file()]

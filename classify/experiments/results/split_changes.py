@@ -6,6 +6,7 @@ import csv
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from ....cache.files.written import written
 from ...data.escape import defused, restored
 from ...data.splitting.split import Split
 
@@ -34,7 +35,7 @@ def write_split(
             f"split: {moved} of {common} clips are in another part than in the last run, whose "
             f"{before} is replaced; scores of the two runs do not compare"
         )
-    with path.open("w", encoding="utf-8", newline="") as file:
+    with written(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["id", "split", "fold"][: len(rows[0])])
         writer.writerows(map(defused, row) for row in rows)

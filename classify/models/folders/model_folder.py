@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,7 @@ import numpy as np
 
 from ....cache.commands.outputs import check_output_folder
 from ....cache.errors import DamagedError, InputError, check_characters, nearest
-from ....cache.files.drafts import beside
+from ....cache.files.written import draft, write_whole
 from .kept_files import aside_of, replace_folder
 
 __all__ = ["ENCODERS", "check_target", "read_folder", "read_json", "write_folder"]
@@ -52,7 +51,7 @@ def write_folder(
     arrays: Mapping[str, np.ndarray],
     encoders: bytes = b"",
 ) -> None:
-    """Write a model folder beside its place and move it there.
+    """Write a model folder as a draft and move it into place.
 
     Parameters
     ----------
@@ -92,13 +91,13 @@ def write_folder(
     text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     _check(described, SCHEMA, str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with beside(folder) as draft:
-        draft.mkdir()
-        _write(draft / WEIGHTS, weights)
-        _write(draft / CONFIG, text.encode())
+    with draft(folder) as new:
+        new.mkdir()
+        write_whole(new / WEIGHTS, weights, durable=True)
+        write_whole(new / CONFIG, text, durable=True)
         if encoders:
-            _write(draft / ENCODERS, encoders)
-        replace_folder(draft, folder)
+            write_whole(new / ENCODERS, encoders, durable=True)
+        replace_folder(new, folder)
 
 
 def check_target(folder: str | Path, option: str = "the folder") -> Path:
@@ -110,7 +109,7 @@ def check_target(folder: str | Path, option: str = "the folder") -> Path:
         A file, or a folder that holds something else.
     """
     folder = Path(folder)
-    folder = folder if folder.name else folder.resolve()  # "." has no name to write beside
+    folder = folder if folder.name else folder.resolve()  # "." has no name for a draft
     check_output_folder(option, folder)
     if folder.exists() and not _is_model(folder):
         raise InputError(f"{option} {folder} exists and holds no model; choose another folder")
@@ -267,13 +266,6 @@ def _check(value: Any, schema: Any, where: str) -> None:
         kinds = schema if isinstance(schema, tuple) else (schema,)
         names = " or ".join(kind.__name__ for kind in kinds)
         raise InputError(f"{where}: expected {names}, got {type(value).__name__}")
-
-
-def _write(path: Path, data: bytes) -> None:
-    with path.open("xb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _standing(folder: Path) -> Path:

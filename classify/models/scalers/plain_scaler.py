@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ....cache.errors import DamagedError, InputError
-from ....cache.files.written import drafted
+from ....cache.files.written import write_whole
 
 __all__ = ["Scaler", "convert_scaler", "read_scaler"]
 
@@ -109,7 +109,7 @@ def convert_scaler(
         {"mean": scaler.mean, "scale": scaler.scale},
         metadata={"format": FORMAT, "source_sha256": digest},
     )
-    _replace(Path(target), image)
+    write_whole(Path(target), image, durable=True)
     return scaler
 
 
@@ -132,7 +132,7 @@ def read_scaler(path: str | os.PathLike) -> Scaler:
     --------
     >>> import pathlib, tempfile
     >>> path = pathlib.Path(tempfile.mkdtemp(), "scaler.safetensors")
-    >>> _replace(path, save({"mean": np.zeros(2), "scale": np.ones(2)}, {"format": FORMAT}))
+    >>> write_whole(path, save({"mean": np.zeros(2), "scale": np.ones(2)}, {"format": FORMAT}))
     >>> read_scaler(path).width
     2
     """
@@ -221,11 +221,3 @@ def _sound(mean: np.ndarray, scale: np.ndarray, source: str, where: Path) -> Sca
             "length, scale above 0"
         )
     return Scaler(mean.astype(np.float64), scale.astype(np.float64), source)
-
-
-def _replace(target: Path, image: bytes) -> None:
-    """Write beside, flush, rename: an interrupted conversion leaves the old file."""
-    with drafted(target) as draft, draft.open("wb") as file:
-        file.write(image)
-        file.flush()
-        os.fsync(file.fileno())

@@ -9,12 +9,12 @@ written is made again.
 from __future__ import annotations
 
 import hashlib
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from ....cache.errors import InputError
 from ....cache.files.durable import file_digest
+from ....cache.files.written import write_whole, written
 from .fingerprint import fingerprint, memo_folder
 
 __all__ = ["converted"]
@@ -49,14 +49,10 @@ def converted(weights: Sequence[Path]) -> Path:
     tensors = {}
     for path in weights:
         tensors.update(_read_bin(path))
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
-        draft = Path(scratch) / target.name
+    with written(target) as draft:
         save_file(tensors, draft, metadata={"format": "pt"})
-        digest = Path(scratch) / note.name
-        digest.write_text(file_digest(draft), encoding="ascii")
-        draft.replace(target)
-        digest.replace(note)
+        digest = file_digest(draft)
+    write_whole(note, digest)
     return folder
 
 

@@ -11,9 +11,10 @@ import contextlib
 import hashlib
 import os
 import re
-import tempfile
 import time
 from pathlib import Path
+
+from ....cache.files.written import write_whole
 
 __all__ = ["fingerprint", "memo_folder"]
 
@@ -61,17 +62,5 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
     if trusted:
         # a home that cannot be written costs time only
         with contextlib.suppress(OSError):
-            memo.parent.mkdir(parents=True, exist_ok=True)
-            _write(memo, digest)
+            write_whole(memo, digest)
     return digest
-
-
-def _write(target: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(dir=target.parent)
-    try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(text)
-        Path(name).replace(target)
-    except OSError:
-        Path(name).unlink(missing_ok=True)
-        raise

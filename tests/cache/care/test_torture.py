@@ -73,8 +73,9 @@ def test_C02_a_failed_flush_is_not_tried_again(space, monkeypatch):
         raise OSError(errno.EIO, "I/O error")
 
     monkeypatch.setattr(durable.os, "fsync", fsync)
-    with pytest.raises(OSError, match="I/O error"):
-        durable.write_beside([b"data"], space.cache.path / "tmp")
+    tmp = space.cache.path / "tmp"
+    with pytest.raises(OSError, match="I/O error"), durable.flushed([b"data"], tmp):
+        pass
     assert len(calls) == 1
     assert not any((space.cache.path / "tmp").iterdir())
 

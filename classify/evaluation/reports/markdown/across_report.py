@@ -242,7 +242,7 @@ def check_runs_folder(folder: Path) -> None:
 
 def write_runs(folder: Path, data: Mapping[str, Any]) -> Path:
     """Write `runs.json`, `report.md` and `report.html` into a folder of `check_runs_folder`."""
-    from .....cache.files.written import drafted
+    from .....cache.files.written import write_whole
     from ..html.page import page
 
     folder.mkdir(parents=True, exist_ok=True)
@@ -250,6 +250,5 @@ def write_runs(folder: Path, data: Mapping[str, Any]) -> Path:
     report = runs_markdown(data)
     files = {FILE: text, "report.md": report, "report.html": page(data, report)}
     for name, content in files.items():
-        with drafted(folder / name) as draft:
-            draft.write_text(content, encoding="utf-8")
+        write_whole(folder / name, content)
     return folder / "report.html"
