@@ -57,7 +57,7 @@ COMMANDS = {
         "Fill in missing texts with Whisper.",
     ),
     "card": (".evaluation.reports.cli_card", "card", "A model card from the numbers of a run."),
-    "manifest": ("..cache.manifest.cli_manifest", "manifest", "A manifest of a table or a corpus."),
+    "manifest": ("..cache.commands.cli_manifest", "manifest", "A manifest of a table or a corpus."),
     "cache": ("..cache.commands.cli_cache", "cache", "List, show and check what is stored."),
     "convert-scaler": (
         ".models.scalers.cli_scaler",

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, BinaryIO
 import h5py
 import numpy as np
 
-from ..commands.outputs import check_output
 from ..errors import AffektError, DamagedError, InputError, NewerError
+from ..files.outputs import check_output
 from ..files.written import written
 from ..identity.digests import hex_bytes, key_words
 from ..manifest import Manifest

@@ -20,8 +20,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 __all__ = [
-    *("create", "draft", "is_draft", "leftovers", "remove", "share", "shared_mode", "sync_folder"),
-    *("write_whole", "written"),
+    "create",
+    "draft",
+    "is_draft",
+    "leftovers",
+    "remove",
+    "share",
+    "shared_mode",
+    "sync_folder",
+    "write_whole",
+    "written",
 ]
 
 DRAFT = re.compile(r"(.+)-(\d+)-(?:[0-9a-f]{32}|[0-9a-f]{8})")  # host, process; 8 of older ones

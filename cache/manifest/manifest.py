@@ -20,12 +20,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, nearest
-from . import checks
+from .checks import check_content, check_ids
 from .columns import COLUMNS, NORMAL, TIMES, named, normal
 from .paths import Folder
 from .selection import positions
 from .speakers import merged, note_on, spellings
 from .tables import Table, read_table, table_of_frame, table_of_rows, write_table
+from .tables.rows_of_objects import rows_of_audformat, rows_of_datasets
 from .tables.sources import is_regular
 from .times import time_text
 
@@ -159,17 +160,15 @@ class Manifest:
 
     @classmethod
     def from_datasets(cls, dataset: Any, folder: str | os.PathLike, **options: Any) -> Manifest:
-        """Make a manifest of a `datasets.Dataset`; see `corpora.objects.from_datasets`."""
-        from .corpora.objects import from_datasets
-
-        return from_datasets(dataset, folder, **options)
+        """Make a manifest of a `datasets.Dataset`; see `affekt.cache.manifest.from_datasets`."""
+        rows = rows_of_datasets(dataset, Path(folder), **options)
+        return cls.from_rows(rows, folder, source="<datasets>")
 
     @classmethod
     def from_audformat(cls, table: Any, root: str | os.PathLike, **options: Any) -> Manifest:
-        """Make a manifest of an audformat table; see `corpora.objects.from_audformat`."""
-        from .corpora.objects import from_audformat
-
-        return from_audformat(table, root, **options)
+        """Make a manifest of an audformat table; see `affekt.cache.manifest.from_audformat`."""
+        rows = rows_of_audformat(table, options.pop("columns", None))
+        return cls.from_rows(rows, root, source="<audformat>", **options)
 
     def __len__(self) -> int:
         return len(self._lines)
@@ -271,7 +270,7 @@ class Manifest:
 
         The order is kept as given, and a clip may be asked for more than once.
         """
-        return self._take(positions(self, which))
+        return self._take(positions(which, self.ids, self._position, self.source))
 
     def where(self, **conditions: Any) -> Manifest:
         """Return the clips whose columns have a value, or one of a collection of values."""
@@ -374,6 +373,9 @@ def _made(
     for name in table.nameless:  # an index that was written along, or separators at the end
         if name in columns and not any(columns[name]):
             del columns[name]
+    kept = check_ids(table, found, dedupe=dedupe)
+    if not labels_only:
+        check_content(table, columns, folder)
     clips = Manifest(
         {
             name: np.asarray(values) if name in TIMES else _objects(values)
@@ -386,9 +388,6 @@ def _made(
         taken=found.taken,
         notes=found.notes,
     )
-    kept = checks.check_ids(clips, columns, dedupe=dedupe)
-    if not labels_only:
-        checks.check_content(clips, allow_outside=folder.allow_outside)
     if note := note_on(spellings(columns.get("speaker", ()), columns.get("dataset", ()))):
         clips.notes = (*clips.notes, note)
     return clips if kept is None else clips._take(kept)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,11 @@ def read_clips(
     clips = Manifest.read(path, root, **options)
     echo_notes(clips)
     return clips
+
+
+def recordings(clips: Manifest) -> Iterator[Path]:
+    """Return the files that the clips of a manifest name; they need not be there."""
+    return (clips.root / path for path in clips["path"] if path)
 
 
 def echo_notes(clips: Manifest) -> None:

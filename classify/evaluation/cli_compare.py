@@ -246,7 +246,6 @@ def _compare(
 
 def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) -> None:
     """Refuse, before any work, a folder that holds something else than a report of this command."""
-    from ...cache.commands.outputs import check_output, check_output_folder
     from ...cache.errors import InputError
     from ..models.folders.run_folder import is_run
     from .comparison import Comparison

@@ -61,7 +61,8 @@ def probe(
     probe` and `layers: probe` in a recipe choose it from the training clips.
     """
     from ...cache.cache import Cache
-    from ...cache.commands.outputs import check_output, recordings
+    from ...cache.files.outputs import check_output
+    from ...cache.manifest.options import recordings
     from ..data.task import Task
     from ..serving.timeline_figure import check_figure
     from .nested import probe as find

@@ -211,7 +211,8 @@ def _check_places(
     output: Path | None, figure: Path | None, inputs: Sequence[str], clips: Manifest
 ) -> None:
     """Refuse to write over what is read, or where nothing can be written."""
-    from ...cache.commands.outputs import check_output, recordings
+    from ...cache.files.outputs import check_output
+    from ...cache.manifest.options import recordings
     from .output import is_output
     from .timeline_figure import is_figure
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import click
 
-from ...cache.commands.outputs import check_output, recordings
 from ...cache.files.marker import check_cache_folder
-from ...cache.manifest.options import ROOT, read_clips
+from ...cache.files.outputs import check_output
+from ...cache.manifest.options import ROOT, read_clips, recordings
 from ..encoders.hardware.device import DEVICE
 
 __all__ = ["transcribe"]

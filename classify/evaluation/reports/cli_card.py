@@ -19,8 +19,8 @@ def card(run: Path, system: str | None, output: Path | None) -> None:
     It holds no number that is not in comparison.json. What only people know (sources, consent,
     licence) is left as a question.
     """
-    from ....cache.commands.outputs import check_output
     from ....cache.errors import InputError
+    from ....cache.files.outputs import check_output
     from ....cache.files.written import write_whole
     from .card import model_card
 

@@ -14,8 +14,8 @@ from typing import Any
 
 import yaml
 
-from ....cache.commands.outputs import check_output
 from ....cache.errors import InputError, shaped
+from ....cache.files.outputs import check_output
 from ....cache.files.written import write_whole
 from ....cache.manifest import Manifest
 from ...data.task import Task

@@ -83,7 +83,8 @@ def train(
     on train alone: config.json and model.safetensors. A scheme of several folds trains and scores
     one model for each; what is saved was then trained on all clips.
     """
-    from ....cache.commands.outputs import check_output, recordings
+    from ....cache.files.outputs import check_output
+    from ....cache.manifest.options import recordings
     from ...models.folders.model_folder import check_target
     from ...serving.output import is_output
     from .train import fold_table, train_model

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from ....cache.commands.outputs import check_output_folder
 from ....cache.errors import DamagedError, InputError, check_characters, nearest
+from ....cache.files.outputs import check_output_folder
 from ....cache.files.written import draft, write_whole
 from .kept_files import aside_of, replace_folder
 

@@ -30,7 +30,7 @@ def convert_scaler_command(file: Path, trust: bool, output: Path | None) -> None
     files, which knows no name but StandardScaler, ndarray and dtype; anything else in it is
     refused. Every other command of affekt opens no pickle at all.
     """
-    from ....cache.commands.outputs import check_output
+    from ....cache.files.outputs import check_output
     from .plain_scaler import convert_scaler, is_scaler
 
     target = output or file.with_name("scaler.safetensors")

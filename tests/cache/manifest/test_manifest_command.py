@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import soundfile
 from affekt.cache import InputError, Manifest
+from affekt.cache.commands.cli_manifest import manifest
 from affekt.cache.manifest import read_named, read_unified
-from affekt.cache.manifest.cli_manifest import manifest
 from click.testing import CliRunner
 
 

@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..errors import InputError
 
-if TYPE_CHECKING:
-    from ..manifest import Manifest
-
-__all__ = ["check_output", "check_output_folder", "recordings"]
+__all__ = ["check_output", "check_output_folder"]
 
 HEAD = 65_536  # bytes of a file that show what it is
 
@@ -107,11 +103,6 @@ def check_output_folder(
             pass
     except OSError as error:
         raise InputError(f"{option} {path} cannot be written: {error.strerror}") from None
-
-
-def recordings(clips: Manifest) -> Iterator[Path]:
-    """Return the files that the clips of a manifest name; they need not be there."""
-    return (clips.root / path for path in clips["path"] if path)
 
 
 def _named(

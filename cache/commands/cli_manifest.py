@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import ROOT, echo_notes
+from ..manifest.options import ROOT, echo_notes
 
 if TYPE_CHECKING:
-    from .manifest import Manifest
+    from ..manifest import Manifest
 
 __all__ = ["manifest"]
 
@@ -47,11 +47,11 @@ def manifest(
     with metadata.csv), the unified multilingual data set, and folders of RAVDESS, EmoDB, CREMA-D,
     TESS, SAVEE, EMOVO, ESD, CaFE, AESDD or ShEMO, whose names carry the label.
     """
-    from ..commands.outputs import check_output, check_output_folder
     from ..errors import InputError, nearest
-    from .corpora.finding import KINDS, kind_of, read_corpus
-    from .described import described
-    from .tables.table import WRITTEN
+    from ..files.outputs import check_output, check_output_folder
+    from ..manifest.corpora.finding import KINDS, kind_of, read_corpus
+    from ..manifest.described import described
+    from ..manifest.tables.table import WRITTEN
 
     if kind is not None and kind not in KINDS:
         raise InputError(f"--as {kind}: expected one of {', '.join(KINDS)}.{nearest(kind, KINDS)}")
@@ -89,7 +89,7 @@ def manifest(
 
 def _parts(clips: Manifest) -> Manifest:
     """Return the clips with parts of other names (Train, validation, Development) under ours."""
-    from .corpora.emobox import PARTS
+    from ..manifest.corpora.emobox import PARTS
 
     if "split" not in clips:
         return clips
