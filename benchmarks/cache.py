@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import h5py
 import numpy as np
 from affekt.cache import Cache, Manifest, Space, row_key, text_digest
+from affekt.cache.care import pack
 
 from tests.support.cache_toy import make_spec
 from tests.support.memory import READS, memory_of
@@ -81,7 +82,7 @@ def one_layer(work: Path, count: int) -> None:
     show("store", rows=count, gigabytes=size / 1e9, gigabytes_per_second=size / 1e9 / seconds)
     keys = [key or "" for key in cache.keys(space, clips)]
     space.compact()
-    packed = Cache(cache.pack(work / "packed.h5")).spaces()[0]
+    packed = Cache(pack(cache, work / "packed.h5")).spaces()[0]
     folder = work / "npy"
     folder.mkdir()
     for i in range(count):  # one layer per file: the least that such a folder can hold

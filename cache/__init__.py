@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         SpecError as SpecError,
         nearest as nearest,
     )
-    from .features import Features as Features
     from .identity.clip_index import Seen as Seen, seen as seen
     from .identity.digests import (
         audio_digest as audio_digest,
@@ -36,6 +35,6 @@ if TYPE_CHECKING:
     )
     from .identity.spec import Spec as Spec
     from .manifest import Clip as Clip, Manifest as Manifest
-    from .space import Space as Space
+    from .space import Features as Features, Space as Space
 
 __all__, __getattr__, __dir__ = public_names(__name__)

@@ -1,93 +1,16 @@
-"""Which part of a space a head sees: layers, and how they are combined."""
+"""Layers of a space: which are meant, and how they are combined."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 
-from .errors import InputError, nearest
-
-if TYPE_CHECKING:
-    from .manifest import Manifest
-    from .space import Space
+from .errors import InputError
 
 Combine = Literal["concat", "mean", "mix"]
 COMBINE = get_args(Combine)
-
-
-@dataclass(frozen=True)
-class Features:
-    """A choice of layers of a space.
-
-    Parameters
-    ----------
-    space : Space
-        Where the embeddings are stored.
-    layers : tuple of int
-        Layers, counted from 0.
-    combine : {"concat", "mean", "mix"}
-        "concat" and "mix" give the layers side by side ("mix" tells the head to learn a weight for
-        each), "mean" gives their mean.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> from affekt.cache import Cache, Manifest
-    >>> from affekt.cache.care.exchange import import_space
-    >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": "bad"}])
-    >>> values = {"a": np.ones((2, 3)), "b": np.zeros((2, 3))}
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     space, _ = import_space(Cache(folder), values, clips, "toy")
-    ...     both = space.features("all", combine="mix")
-    ...     both.n_layers, both.width, both.read(clips).shape
-    (2, 6, (2, 6))
-    """
-
-    space: Space
-    layers: tuple[int, ...]
-    combine: str = "concat"
-
-    def __post_init__(self):
-        if self.combine not in COMBINE:
-            raise InputError(
-                f"combine is {self.combine!r}, expected one of {', '.join(COMBINE)}."
-                + nearest(self.combine, COMBINE)
-            )
-        if not self.layers:
-            raise InputError("features need at least one layer")
-
-    @property
-    def n_layers(self) -> int:
-        """Number of layers as the head sees them."""
-        return 1 if self.combine == "mean" else len(self.layers)
-
-    @property
-    def width(self) -> int:
-        """Number of columns that `read` gives."""
-        return self.n_layers * self.space.dim
-
-    def read(self, clips: Manifest) -> np.ndarray:
-        """Return the features ``(clips, width)`` in float32, in the order of `clips`.
-
-        Raises
-        ------
-        MissingError
-            Clips that are not stored.
-        """
-        values = self.space.cache.read(self.space, clips, list(self.layers))
-        return combine_layers(values, self.combine)
-
-    def describe(self) -> dict[str, Any]:
-        """Return what is written into a model: space, spec key, layers, combine."""
-        return {
-            "space": self.space.name,
-            "spec_key": self.space.key,
-            "layers": list(self.layers),
-            "combine": self.combine,
-        }
 
 
 def combine_layers(values: np.ndarray, combine: str) -> np.ndarray:

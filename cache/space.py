@@ -1,43 +1,33 @@
-"""A space: all embeddings of one spec, in one folder of shards."""
+"""A space: all embeddings of one spec, and the choice of layers that a head sees."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
-from .errors import InputError
-from .features import Combine, Features, pick_layers
-from .files.durable import file_digest, flushed, make_folder, put
-from .identity.digests import hex_bytes, key_words
+from .errors import InputError, nearest
+from .features import COMBINE, Combine, combine_layers, pick_layers
+from .identity.digests import row_keys
 from .identity.spec import Spec
-from .rows.canary import read_canary, write_canary
-from .rows.failures import note_failure, read_failures
-from .rows.index import Index, Table
-from .rows.read_checks import float_type, refuse_damaged, refuse_overflow
+from .manifest import Manifest
+from .rows.compact import compact
+from .rows.missing_rows import missing_error
+from .rows.row_store import RowStore
+from .rows.store import Store
 from .rows.writer import Writer
-from .shards.gather import Part, gather
-
-if TYPE_CHECKING:
-    from .cache import Cache
-    from .manifest import Manifest
-    from .rows.packed import PackedIndex
 
 
-T = TypeVar("T")
-PATIENCE = 100  # times that a read starts again because shards are being merged
-
-
-class Space:
+class Space(RowStore):
     """All embeddings of one spec. Made by `Cache.create` or `Cache.space`.
 
     Small and picklable: it opens files when they are needed, in each process anew.
 
     Parameters
     ----------
-    cache : Cache
+    store : Cache
         The cache it stands in.
     name : str
         Name of its folder.
@@ -57,60 +47,60 @@ class Space:
     (2, 2, 3, [], [])
     """
 
-    def __init__(self, cache: Cache, name: str, spec: Spec):
-        self.cache = cache
-        self.name = name
-        self.spec = spec
-        self.folder = cache.path / "spaces" / name
-        self.last_keys: tuple[list, list[str | None]] = [], []  # of `Cache.keys`: see there
-        self._order: tuple[Table, np.ndarray] | None = None  # see `_ordered`
-        self._index: Index | PackedIndex | None = None
-        self._process = os.getpid()
+    def __init__(self, store: Store, name: str, spec: Spec):
+        super().__init__(store, name, spec)
+        self._last_keys: tuple[list, list[str | None]] = [], []  # content -> keys
 
     @property
-    def key(self) -> str:
-        """Key of the spec, 64 hex."""
-        return self.spec.key
+    def cache(self) -> Any:
+        """The cache it stands in."""
+        return self.store
 
-    @property
-    def modality(self) -> str:
-        """What is fed in: "audio" or "text"."""
-        return self.spec.modality
+    def read_clips(
+        self,
+        clips: Manifest,
+        layers: Sequence[int],
+        dtype: str = "float32",
+    ) -> np.ndarray:
+        """Return the embeddings of clips ``(clips, layers, dim)``, in the order of `clips`.
 
-    @property
-    def n_layers(self) -> int:
-        """Number of layers."""
-        return self.spec.n_layers
+        Joined by content; see `Cache.read`.
 
-    @property
-    def dim(self) -> int:
-        """Number of values of a layer."""
-        return self.spec.dim
-
-    @property
-    def index(self) -> Index | PackedIndex:
-        """Where the rows are; read once per process, see `Index.refresh`."""
-        if self._index is None or self._process != os.getpid():
-            self._index = self.cache.open_index(self)
-            self._process = os.getpid()  # last: another thread takes it for the index's
-        return self._index
-
-    def __len__(self) -> int:
-        return self.index.refresh().table.distinct
-
-    def keys(self) -> set[str]:
-        """Return the keys of all rows."""
-        raw = self.index.refresh().table.raw.tobytes().hex()
-        return {raw[i : i + 64] for i in range(0, len(raw), 64)}
-
-    def stored(self, keys: Sequence[str]) -> np.ndarray:
-        """Return for each row key whether its row is stored, as a mask."""
-        shard, _ = self.index.refresh().table.find(keys)
-        return shard >= 0
+        Raises
+        ------
+        MissingError
+            Clips that are not stored, and the command that computes them.
+        DamagedError
+            A vector is not what was stored.
+        """
+        keys = self.keys_of(clips)
+        asked = [key for key in keys if key is not None]
+        values, absent = self.read(asked, layers, dtype)
+        if len(asked) < len(clips) or len(absent):
+            known = np.flatnonzero([key is not None for key in keys])
+            gone = sorted({*range(len(clips))} - {*known.tolist()} | {*known[absent].tolist()})
+            raise missing_error(self, clips, [clips.ids[i] for i in gone])
+        return values
 
     def missing(self, clips: Manifest) -> list[str]:
         """Return the ids of the clips that are not stored, in order."""
-        return self.cache.missing(self, clips)
+        keys = self.keys_of(clips)
+        stored = iter(self.stored([key for key in keys if key is not None]).tolist())
+        return [
+            id_ for id_, key in zip(clips.ids, keys, strict=True) if key is None or not next(stored)
+        ]
+
+    def keys_of(self, clips: Manifest) -> list[str | None]:
+        """Return the row key of each clip; None where its content is not known."""
+        is_text = self.modality == "text"
+        fed = clips["text"].tolist() if is_text else self._digests(clips)
+        if fed != self._last_keys[0]:  # the same clips are often asked for again: other layers
+            digests = self._digests(clips) if is_text else fed
+            self._last_keys = fed, row_keys(self.key, self.modality, digests)
+        return list(self._last_keys[1])
+
+    def _digests(self, clips: Manifest) -> list[str | None]:
+        return self.store.digests(clips, self.modality, refuse=False)
 
     def features(
         self, layers: int | Sequence[int] | Literal["all"] = -1, combine: Combine = "concat"
@@ -124,197 +114,10 @@ class Space:
         """
         return Features(self, pick_layers(layers, self.n_layers), combine)
 
-    def read(
-        self,
-        keys: Sequence[str],
-        layers: Sequence[int],
-        dtype: str = "float32",
-        sums_out: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Read rows by key.
-
-        Parameters
-        ----------
-        keys : sequence of str
-            Row keys, repeats allowed.
-        layers : sequence of int
-            Layers, counted from 0.
-        dtype : str
-            Type of the result: of floats.
-        sums_out : ndarray (layers, keys) uint64, optional
-            Filled with the stored checksums.
-
-        Returns
-        -------
-        values : ndarray (keys, layers, dim)
-            Undefined where a row is missing.
-        missing : ndarray of int
-            Positions of the keys that are not stored.
-
-        Raises
-        ------
-        DamagedError
-            A vector is not what was stored. Names the shard and the remedy.
-        InputError
-            The type is not one of floats, or too small for a value.
-        """
-        raw = hex_bytes(keys)
-        words = key_words(raw)
-        values = np.empty((len(keys), len(layers), self.dim), float_type(dtype))
-
-        def read() -> tuple[dict[str, np.ndarray], np.ndarray]:
-            parts, missing = self._parts(raw)
-            return gather(parts, layers, words, values.transpose(1, 0, 2), sums_out), missing
-
-        bad, missing = self._patiently(read)
-        refuse_damaged(self, bad)
-        refuse_overflow(self, values, missing)
-        return values, missing
-
-    def _patiently(self, act: Callable[[], T]) -> T:
-        """Do something with shards, again whenever one was merged into another one meanwhile."""
-        for _ in range(PATIENCE):
-            try:
-                return act()
-            except FileNotFoundError:
-                self.index.refresh()
-        return act()
-
-    def _parts(self, keys: np.ndarray) -> tuple[list[Part], np.ndarray]:
-        """Return where the rows are, and the positions of the keys that are not stored."""
-        index = self.index
-        table = index.table
-        shard, row = table.find(keys)
-        while (shard < 0).any():  # look again, until the folder stays as it is
-            known, table = table.names, index.refresh().table
-            shard, row = table.find(keys)
-            if table.names == known:
-                break
-        return self._located(table, shard, row), np.flatnonzero(shard < 0)
-
-    def _located(self, table: Table, shard: np.ndarray, row: np.ndarray) -> list[Part]:
-        """Return the part of each shard in a result of these rows; shard -1 is left out."""
-        order = np.argsort(shard, kind="stable")
-        return [
-            Part(self.index.vectors(table.names[shard[into[0]]]), row[into], into)
-            for into in np.split(order, np.flatnonzero(np.diff(shard[order])) + 1)
-            if len(into) and shard[into[0]] >= 0
-        ]
-
-    def layer(self, layer: int, dtype: str | None = None) -> np.ndarray:
-        """Return one layer of all rows ``(rows, dim)``, checked, in the order of `row_keys`.
-
-        The fastest way to have much: no key is looked up.
-
-        Parameters
-        ----------
-        layer : int
-            Negative numbers count from the end.
-        dtype : str, optional
-            Type of the result, of floats; default: as stored.
-
-        Raises
-        ------
-        DamagedError
-            A vector is not what was stored.
-        InputError
-            The type is not one of floats, or too small for a value.
-        """
-        [layer] = pick_layers(layer, self.n_layers)
-        found = float_type(dtype or self.spec.store_dtype)
-
-        def read() -> tuple[np.ndarray, dict[str, np.ndarray]]:
-            table, order = self._ordered()
-            values = np.empty((len(order), self.dim), found)
-            parts = self._located(table, table.shard[order], table.row[order].astype(np.int64))
-            return values, gather(parts, [layer], table.words[order], values[None])
-
-        values, bad = self._patiently(read)
-        refuse_damaged(self, bad)
-        refuse_overflow(self, values, np.empty(0, np.intp))
-        return values
-
-    def row_keys(self) -> list[str]:
-        """Return the keys of all rows, in the order of `layer` and `memory_map`.
-
-        In a folder each key is there once, and the order stays while shards are merged. In a packed
-        file it is that of its rows, where a content that two clips have in common stands twice.
-        """
-        table, order = self._ordered()
-        raw = table.raw[order].tobytes().hex()
-        return [raw[i : i + 64] for i in range(0, len(raw), 64)]
-
-    def _ordered(self) -> tuple[Table, np.ndarray]:
-        """Return the table, and the positions in it of the rows that `layer` gives, in order.
-
-        While the rows are the same the order is, although they stand elsewhere once their shards
-        are merged: keys that were asked for before would not be those of the values otherwise.
-        """
-        table = self.index.table
-        known = self._order
-        if known is None or known[0] is not table:
-            order = np.argsort(table.row) if self.cache.packed else table.in_file_order
-            if known is not None:
-                before, now = np.sort(known[1]), np.sort(order)
-                if np.array_equal(known[0].raw[before], table.raw[now]):
-                    order = now[np.searchsorted(before, known[1])]
-            known = self._order = table, order
-        return known
-
-    def memory_map(self, layer: int) -> np.memmap:
-        """Map a layer of a packed space ``(rows, dim)``, in the stored type.
-
-        The rows are those of `row_keys`, in the file's order.
-        Every vector of the layer is checked once, now; later the system brings in what is used.
-
-        Raises
-        ------
-        InputError
-            The cache is a folder: pack it first.
-        """
-        if not self.cache.packed:
-            raise InputError(f"{self.cache.path} is a folder; pack it to map a layer to memory")
-        [layer] = pick_layers(layer, self.n_layers)
-        vectors = self.index.vectors(self.cache.path.name)
-        vectors.check(key_words(hex_bytes(self.index.rows(self.cache.path.name).key)), [layer])
-        start = int(vectors.starts[layer, 0])
-        shape = (vectors.rows, vectors.dim)
-        return np.memmap(vectors.path, vectors.dtype, "r", start, shape)
-
     def writer(self, canary: Callable[[], np.ndarray] | None = None, **options: Any) -> Writer:
         """Return a context manager that stores rows; see `Writer`."""
-        self.cache.check_writable()
+        self.store.check_writable()
         return Writer(self, canary, **options)
-
-    def make(self) -> None:
-        """Make the folders, so that they outlast a crash."""
-        top = self.cache.path
-        for folder in (top / "tmp", self.folder / "shards"):
-            make_folder(folder, top)
-
-    def commit(self, pieces: Iterable[bytes | memoryview], keys: np.ndarray) -> str:
-        """Store a shard durably; return its name.
-
-        Parameters
-        ----------
-        pieces : iterable of bytes
-            From `shard_pieces`.
-        keys : ndarray (rows, 32) uint8
-            Its keys.
-        """
-        with flushed(pieces, self.cache.path / "tmp") as (draft, digest):
-            name = f"{digest[:24]}.h5"
-            target = self.index.path(name)
-            while not put(draft, target):
-                try:
-                    if file_digest(target) == digest:
-                        break
-                    self.cache.quarantine(target)  # damaged: it held the name of these very bytes
-                except FileNotFoundError:  # just merged into another shard, or moved: once more
-                    continue
-        if isinstance(self.index, Index):
-            self.index.add(name, keys)
-        return name
 
     def compact(
         self, progress: Callable[[int, int], None] | None = None, small: int | None = None
@@ -322,75 +125,76 @@ class Space:
         """Merge shards of less than `small` bytes (default: 128 MiB), safely under readers and
         writers; return the number of shards before and after.
         """
-        from .rows.compact import compact
-
         return compact(self, progress=progress, small=small)
 
-    def close(self) -> None:
-        """Leave a memo of the index, so that the next process opens at once."""
-        if self._index is not None and not self.cache.readonly:
-            self._index.save(self.cache.path / "tmp")
 
-    def fail(self, key: str | None, id: str, code: str, message: str) -> None:
-        """Note that a clip could not be embedded, in ``failures.jsonl``.
+@dataclass(frozen=True)
+class Features:
+    """A choice of layers of a space.
 
-        Losing a note costs nothing but time, so it is not flushed to the disk.
+    Parameters
+    ----------
+    space : Space
+        Where the embeddings are stored.
+    layers : tuple of int
+        Layers, counted from 0.
+    combine : {"concat", "mean", "mix"}
+        "concat" and "mix" give the layers side by side ("mix" tells the head to learn a weight for
+        each), "mean" gives their mean.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from affekt.cache import Cache, Manifest
+    >>> from affekt.cache.care.exchange import import_space
+    >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": "bad"}])
+    >>> values = {"a": np.ones((2, 3)), "b": np.zeros((2, 3))}
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     space, _ = import_space(Cache(folder), values, clips, "toy")
+    ...     both = space.features("all", combine="mix")
+    ...     both.n_layers, both.width, both.read(clips).shape
+    (2, 6, (2, 6))
+    """
+
+    space: Space
+    layers: tuple[int, ...]
+    combine: str = "concat"
+
+    def __post_init__(self):
+        if self.combine not in COMBINE:
+            raise InputError(
+                f"combine is {self.combine!r}, expected one of {', '.join(COMBINE)}."
+                + nearest(self.combine, COMBINE)
+            )
+        if not self.layers:
+            raise InputError("features need at least one layer")
+
+    @property
+    def n_layers(self) -> int:
+        """Number of layers as the head sees them."""
+        return 1 if self.combine == "mean" else len(self.layers)
+
+    @property
+    def width(self) -> int:
+        """Number of columns that `read` gives."""
+        return self.n_layers * self.space.dim
+
+    def read(self, clips: Manifest) -> np.ndarray:
+        """Return the features ``(clips, width)`` in float32, in the order of `clips`.
+
+        Raises
+        ------
+        MissingError
+            Clips that are not stored.
         """
-        self.cache.check_writable()
-        self.make()
-        note_failure(self.folder / "failures.jsonl", key, id, code, message)
+        values = self.space.read_clips(clips, self.layers)
+        return combine_layers(values, self.combine)
 
-    def failures(self) -> list[dict[str, Any]]:
-        """Return the last failure of each clip that is not stored: key, id, code, message."""
-        last = read_failures(self.folder / "failures.jsonl")
-        keyed = [note for note in last if note["key"]]
-        stored = self.stored([note["key"] for note in keyed])
-        gone = {id(note) for note, is_stored in zip(keyed, stored, strict=True) if is_stored}
-        return [note for note in last if id(note) not in gone]
-
-    def canary(self) -> np.ndarray | None:
-        """Return the canary ``(inputs, layers, dim)`` of when the space was made, or None."""
-        return read_canary(self.folder / "canary.h5")
-
-    def set_canary(self, values: np.ndarray) -> None:
-        """Store the canary; one that is there stays."""
-        self.make()
-        write_canary(self.folder / "canary.h5", self.cache.path / "tmp", values)
-
-    def summary(self) -> dict[str, Any]:
-        """Return its size as plain values: what ``affekt cache ls`` prints."""
-
-        def measure() -> tuple[Table, int]:
-            table = self.index.refresh().table
-            return table, sum(self.index.path(name).stat().st_size for name in table.names)
-
-        table, nbytes = self._patiently(measure)
+    def describe(self) -> dict[str, Any]:
+        """Return what is written into a model: space, spec key, layers, combine."""
         return {
-            "name": self.name,
-            "rows": table.distinct,
-            "layers": self.n_layers,
-            "dim": self.dim,
-            "dtype": self.spec.store_dtype,
-            "shards": len(table.names),
-            "bytes": nbytes,
-            "failures": len(self.failures()),
+            "space": self.space.name,
+            "spec_key": self.space.key,
+            "layers": list(self.layers),
+            "combine": self.combine,
         }
-
-    def provenance(self) -> dict[str, Any]:
-        """Return the library versions noted in its first shard."""
-        return self.index.provenance()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {"cache": self.cache, "name": self.name, "spec": self.spec.json()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["cache"], state["name"], Spec.from_json(state["spec"]))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Space) and (self.folder, self.spec) == (other.folder, other.spec)
-
-    def __hash__(self) -> int:
-        return hash((self.folder, self.key))
-
-    def __repr__(self) -> str:
-        return f"Space({self.name}, {self.n_layers} x {self.dim} {self.spec.store_dtype})"

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 from affekt.cache import AffektError, Cache, Space
-from affekt.cache.care.verify import check_shard
-from affekt.cache.shards.shard import open_shard
+from affekt.cache.shards.shard import check_shard, open_shard
 from trial import fresh
 
 from tests.support.cache_toy import expected, fill, make_clips, make_spec

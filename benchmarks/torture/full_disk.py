@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from affekt.cache import Cache
+from affekt.cache.care import pack
 from trial import audit, fork, reap, writer
 
 from tests.support.cache_toy import make_clips
@@ -77,7 +78,7 @@ def power_loss(work: Path, count: int, seed: int = 0) -> Counter:
 
 def pack_into(folder: Path, out: Path, tell: Callable[[list[str]], None]) -> None:
     """Pack a cache."""
-    Cache(folder).pack(out)
+    pack(Cache(folder), out)
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy as np
 from affekt.cache import AffektError, Cache, Manifest
+from affekt.cache.care import verify
 from affekt.cache.files import durable
 
 from tests.support.cache_toy import expected, fill, make_spec
@@ -97,7 +98,7 @@ def audit(folder: Path, clips: Manifest, acked: set[str], finish: bool = False) 
         there = clips.select([id_ for id_ in clips.ids if id_ not in missing])
         rows = space.cache.read(space, there)
         found["wrong"] += int((rows != expected(space, there)).any(axis=(1, 2)).sum())
-        found["stuck"] += not Cache(folder).verify().ok
+        found["stuck"] += not verify(Cache(folder)).ok
         found["stuck"] += finish and bool(missing)
     except (AffektError, OSError) as error:
         sys.stderr.write(f"{type(error).__name__}: {error}\n")

@@ -8,5 +8,9 @@ from affekt.public_names import public_names
 
 if TYPE_CHECKING:
     from .exchange import export_space as export_space, import_space as import_space
+    from .merging import merge as merge
+    from .packing import pack as pack
+    from .repairing import Repair as Repair, repair as repair
+    from .verifying import Report as Report, verify as verify
 
 __all__, __getattr__, __dir__ = public_names(__name__)

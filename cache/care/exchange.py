@@ -247,7 +247,7 @@ def _arrays(source: Any, clips: Manifest) -> tuple[dict[str, np.ndarray], list[s
 
 def _write(space: Space, clips: Manifest, layers: tuple[int, ...], path: Path, suffix: str) -> None:
     if suffix == ".npz":
-        values = space.cache.read(space, clips, layers)
+        values = space.read_clips(clips, layers)
         with path.open("wb") as stream:  # given a name, numpy would add .npz to it
             np.savez(stream, ids=np.array(clips.ids), layers=np.array(layers), embeddings=values)
     elif suffix == ".csv":
@@ -257,7 +257,7 @@ def _write(space: Space, clips: Manifest, layers: tuple[int, ...], path: Path, s
         (path / "ids.json").write_text(json.dumps(clips.ids, ensure_ascii=False), encoding="utf-8")
         (path / "spec.json").write_text(space.spec.json(), encoding="utf-8")
         for layer in layers:
-            np.save(path / f"layer{layer}.npy", space.cache.read(space, clips, layer))
+            np.save(path / f"layer{layer}.npy", space.read_clips(clips, [layer])[:, 0])
 
 
 def _write_csv(space: Space, clips: Manifest, layers: tuple[int, ...], path: Path) -> None:
@@ -267,6 +267,6 @@ def _write_csv(space: Space, clips: Manifest, layers: tuple[int, ...], path: Pat
         writer.writerow(["id", *names])
         for start in range(0, len(clips), 1000):
             some = clips.select(range(start, min(start + 1000, len(clips))))
-            values = space.cache.read(space, some, layers).reshape(len(some), -1)
+            values = space.read_clips(some, layers).reshape(len(some), -1)
             for id_, row in zip(some.ids, values, strict=True):
                 writer.writerow([id_, *(str(value) for value in row)])

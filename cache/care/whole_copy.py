@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..errors import DamagedError, listed
@@ -20,7 +21,7 @@ def refuse_broken(cache: Cache) -> None:
     DamagedError
         Names the spaces, and the remedy.
     """
-    _refuse(cache, list(cache.broken().values()))
+    _refuse(cache.path, list(cache.broken().values()))
 
 
 def refuse_damaged_clips(cache: Cache) -> None:
@@ -35,18 +36,18 @@ def refuse_damaged_clips(cache: Cache) -> None:
             damaged.append(f"clips/{error}")
         except FileNotFoundError:  # a repair has just set it aside
             continue
-    _refuse(cache, damaged)
+    _refuse(cache.path, damaged)
 
 
 def refuse_damaged_shards(space: Space) -> None:
     """Raise if a shard of a space could not be read when its index was refreshed."""
     damaged = [why for _, why in sorted(space.index.damaged.items())]
-    _refuse(space.cache, [f"{space.name}: {why}" for why in damaged])
+    _refuse(space.store.path, [f"{space.name}: {why}" for why in damaged])
 
 
-def _refuse(cache: Cache, damaged: list[str]) -> None:
+def _refuse(path: Path, damaged: list[str]) -> None:
     if damaged:
         raise DamagedError(
-            f"{cache.path}: a copy would lack what cannot be read: {listed(damaged)}."
-            f" Run: affekt cache repair {cache.path}"
+            f"{path}: a copy would lack what cannot be read: {listed(damaged)}."
+            f" Run: affekt cache repair {path}"
         )

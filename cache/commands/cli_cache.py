@@ -63,9 +63,11 @@ def show(folder: str, space: str | None, as_json: bool) -> None:
 @JSON
 def verify(folder: str, quick: bool, as_json: bool) -> None:
     """Check every byte of a cache. Exit code 1 if something is damaged."""
+    from ..care import verify
+
     opened = _opened(folder)
     with _Bar("verify", "shards") as progress:
-        report = opened.verify(quick=quick, progress=progress)
+        report = verify(opened, quick=quick, progress=progress)
     if as_json:
         _echo_json(report.as_dict())
     else:
@@ -91,10 +93,11 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
 @JSON
 def repair(folder: str, as_json: bool) -> None:
     """Set damaged files aside, so that the next extract computes their rows. Deletes nothing."""
+    from ..care import repair
     from ..errors import listed
 
     with _Bar("verify", "shards") as progress:
-        done = _opened(folder).repair(progress)
+        done = repair(_opened(folder), progress)
     if as_json:
         _echo_json(vars(done))
     else:
@@ -144,10 +147,12 @@ def pack(
     overwrite: bool,
 ) -> None:
     """Write everything into one plain HDF5 file, OUT, that h5py, R and MATLAB read."""
+    from ..care import pack
+
     clips = read_clips(manifest, root) if manifest else None
     with _Bar("pack", "rows") as progress:
-        path = _opened(folder).pack(
-            out, clips, spaces or None, overwrite=overwrite, progress=progress
+        path = pack(
+            _opened(folder), out, clips, spaces or None, overwrite=overwrite, progress=progress
         )
     click.echo(f"{path}: {path.stat().st_size} bytes")
 
@@ -163,7 +168,7 @@ def export_(
     folder: str, space: str, out: str, manifest: str, root: Path | None, layers: str
 ) -> None:
     """Write embeddings as OUT.npz, OUT.csv, or a folder OUT of .npy files."""
-    from ..care.exchange import export_space
+    from ..care import export_space
 
     try:
         chosen = "all" if layers == "all" else [int(layer) for layer in layers.split(",")]
@@ -185,7 +190,7 @@ def import_(
 ) -> None:
     """Store embeddings of another tool: a folder of <id>.npy, an .npz, or a table."""
     from ..cache import Cache
-    from ..care.exchange import import_space
+    from ..care import import_space
 
     target = Cache(folder)
     target.check_writable()
@@ -202,7 +207,7 @@ def import_(
 def merge(sources: tuple[str, ...], out: str) -> None:
     """Copy everything of some caches into another."""
     from ..cache import Cache
-    from ..care.merge import merge
+    from ..care import merge
 
     with _Bar("merge", "shards") as progress:
         count = merge([_opened(name, readonly=True) for name in sources], Cache(out), progress)

@@ -10,41 +10,45 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..care.remedies import DISPUTED
 from ..errors import InputError
-from .clip_index import Seen, seen
+from ..manifest import Manifest
+from .clip_index import ClipIndex, Seen, seen
 from .digests import segment_digest
 
-if TYPE_CHECKING:
-    from ..cache import Cache
-    from ..manifest import Manifest
+__all__ = ["DISPUTED", "LARGEST", "audio_digests", "is_hollow"]
 
-__all__ = ["LARGEST", "audio_digests", "is_hollow"]
+DISPUTED = (
+    "had different contents under different roots, and the file is not at hand: bring the file, or"
+    " rename the clip"
+)
 
 log = logging.getLogger(__name__)
 
 
 def audio_digests(
-    cache: Cache,
+    index: ClipIndex,
     clips: Manifest,
+    warned: dict[str, str],
     *,
     hash_files: bool,
     rehash: bool,
     refuse: bool,
     record: bool,
 ) -> list[str | None]:
-    """Return the digest of each recording; the parameters are those of `Cache.digests`."""
-    cache.clips.refresh()
-    reading = _Reading(cache, clips, hash_files or rehash, rehash, refuse)
+    """Return the digest of each recording; the parameters are those of `Store.digests`.
+
+    Warnings that a manifest may be of another corpus go into `warned`, by its source.
+    """
+    index.refresh()
+    reading = _Reading(index, clips, warned, hash_files or rehash, rehash, refuse)
     digests = [reading.digest(i) if path else None for i, path in enumerate(clips["path"])]
     reading.check_corpus()
-    if record and not cache.readonly and reading.seen:
+    if record and reading.seen:
         with suppress(OSError):  # the index is only a memo
-            cache.clips.record(reading.seen)
+            index.record(reading.seen)
     return digests
 
 
@@ -74,8 +78,9 @@ def is_hollow(status: os.stat_result) -> bool:
 class _Reading:
     """One pass over the files of some clips; a file that holds several is read once."""
 
-    cache: Cache
+    index: ClipIndex
     clips: Manifest
+    warned: dict[str, str]
     may_read: bool
     rehash: bool
     refuse: bool
@@ -94,7 +99,7 @@ class _Reading:
             return self._remembered(i)
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST or is_hollow(status):
             return None
-        digest = None if self.rehash else self.cache.clips.fresh(self.clips, i, status)
+        digest = None if self.rehash else self.index.fresh(self.clips, i, status)
         if digest is None and self.may_read:
             if path not in self.files:
                 try:
@@ -104,13 +109,13 @@ class _Reading:
                     return None
             clip = self.clips.clip(i)
             digest = segment_digest(self.files[path], clip.start, clip.end)
-        if digest is not None and not self.cache.clips.knows(self.clips, i, digest):
+        if digest is not None and not self.index.knows(self.clips, i, digest):
             self.seen.append(seen(self.clips, i, digest, status))
         return digest
 
     def _remembered(self, i: int) -> str | None:
         """Return the digest of a clip whose file is not at hand; None if roots disagree."""
-        found = self.cache.clips.remembered(self.clips, i)
+        found = self.index.remembered(self.clips, i)
         if len(found.digests) > 1 and self.refuse:
             raise InputError(f"{self.clips.place(i)}: {self.clips['path'][i]!r} {DISPUTED}")
         if len(found.digests) != 1:
@@ -148,6 +153,6 @@ class _Reading:
         if count["other"]:
             doubt = doubt or absent.format(count["all"])
             doubt += f"; in {count['other']} the speaker or the text is not the one that was read"
-        if doubt and clips.source not in self.cache.said_elsewhere:
-            self.cache.said_elsewhere[clips.source] = doubt
+        if doubt and clips.source not in self.warned:
+            self.warned[clips.source] = doubt
             log.warning("%s", doubt)

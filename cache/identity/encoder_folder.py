@@ -11,12 +11,8 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from ..files.written import write_whole
-
-if TYPE_CHECKING:
-    from ..space import Space
 
 __all__ = ["encoder_folder", "from_portable", "note_encoder_folder", "to_portable"]
 
@@ -50,19 +46,29 @@ def from_portable(text: str, base: Path) -> Path:
     return Path(os.path.normpath(base.resolve() / text))
 
 
-def note_encoder_folder(space: Space, folder: Path) -> None:
-    """Note the folder of the encoder that makes a space; where nothing can be written, nothing."""
-    if space.cache.readonly or encoder_folder(space) == folder.resolve():
+def note_encoder_folder(space: Path, folder: Path, tmp: Path) -> None:
+    """Note the folder of the encoder that makes a space; where nothing can be written, nothing.
+
+    Parameters
+    ----------
+    space : Path
+        Folder of the space.
+    folder : Path
+        Of the encoder.
+    tmp : Path
+        Folder ``tmp/`` of the cache.
+    """
+    if encoder_folder(space) == folder.resolve():
         return
-    text = json.dumps({"folder": to_portable(folder, space.folder)}, ensure_ascii=False) + "\n"
+    text = json.dumps({"folder": to_portable(folder, space)}, ensure_ascii=False) + "\n"
     with suppress(OSError, UnicodeEncodeError):
-        write_whole(space.folder / NAME, text, tmp=space.cache.path / "tmp")
+        write_whole(space / NAME, text, tmp=tmp)
 
 
-def encoder_folder(space: Space) -> Path | None:
+def encoder_folder(space: Path) -> Path | None:
     """Return the folder of the encoder that made a space, as noted; None if there is no note."""
     try:
-        found = json.loads((space.folder / NAME).read_text(encoding="utf-8"))["folder"]
+        found = json.loads((space / NAME).read_text(encoding="utf-8"))["folder"]
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return from_portable(found, space.folder) if isinstance(found, str) else None
+    return from_portable(found, space) if isinstance(found, str) else None

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import DamagedError
 from ..files.durable import content_name, file_digest, make_folder, publish, set_aside
-from ..shards.hdf5 import check_regular
+from ..files.reading import check_regular
 from .digests import DIGEST
 
 NAME = re.compile(r"[0-9a-f]{24}\.jsonl")

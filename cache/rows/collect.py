@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -10,9 +10,7 @@ from ..identity.digests import hex_bytes, key_words
 from ..shards.checksum import checksums
 from ..shards.image import shard_pieces
 from ..shards.shard import Rows
-
-if TYPE_CHECKING:
-    from ..space import Space
+from .row_store import RowStore
 
 LARGEST_HALF = 60_000.0  # float16 ends at 65,504
 
@@ -26,7 +24,7 @@ class Collector:
 
     Parameters
     ----------
-    space : Space
+    space : RowStore
         Where they go.
     rows : int
         Most rows of a shard.
@@ -34,7 +32,7 @@ class Collector:
         Library versions and the like, kept in each shard.
     """
 
-    def __init__(self, space: Space, rows: int, provenance: dict[str, Any] | None):
+    def __init__(self, space: RowStore, rows: int, provenance: dict[str, Any] | None):
         self.space = space
         self._provenance = provenance
         self._values = np.empty((space.n_layers, rows, space.dim), space.spec.dtype)

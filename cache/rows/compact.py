@@ -12,26 +12,23 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..care.verify import check_shard
 from ..errors import DamagedError
 from ..files.marker import LOCK
 from ..files.written import shared_mode, sync_folder
 from ..identity.digests import hex_bytes, key_words
 from ..shards.image import shard_pieces
-from ..shards.shard import Rows, Shard, open_shard
+from ..shards.shard import Rows, Shard, check_shard, open_shard
+from .index import Table
+from .row_store import RowStore
 
 try:
     import fcntl
 except ImportError:  # Windows: two compactions at once do the work twice, and no harm
     fcntl = None
 
-if TYPE_CHECKING:
-    from ..space import Space
-    from .index import Table
 
 TARGET = 256 << 20  # bytes of a merged shard
 SMALL = 8 << 20  # bytes: half of what a writer commits at once when rows are large
@@ -40,14 +37,14 @@ MANY = 64  # small shards that make it worth while after an extract
 
 
 def compact(
-    space: Space,
+    space: RowStore,
     target: int = TARGET,
     progress: Callable[[int, int], None] | None = None,
     small: int | None = None,
 ) -> tuple[int, int]:
     """Merge small shards of a space into shards of about `target` bytes, and drop twins.
 
-    Damaged shards are left alone (see `Cache.repair`) while the others are merged; everything is,
+    Damaged shards are left alone (see `repair`) while the others are merged; everything is,
     while another process compacts the space. Small is what has less than `small` bytes; by default
     half of `target`.
 
@@ -61,7 +58,7 @@ def compact(
     DamagedError
         A merged shard could not be read back as it was written; what it would replace stays.
     """
-    space.cache.check_writable()
+    space.store.check_writable()
     before = len(space.index.refresh().shards)
     with _alone(space) as alone:
         twins = _twins(space) if alone else {}
@@ -75,12 +72,12 @@ def compact(
     return before, after
 
 
-def small_shards(space: Space, small: int = SMALL) -> int:
+def small_shards(space: RowStore, small: int = SMALL) -> int:
     """Return the number of shards that have less than `small` bytes."""
     return sum(size < small for size in _sizes(space).values())
 
 
-def _sizes(space: Space) -> dict[str, int]:
+def _sizes(space: RowStore) -> dict[str, int]:
     sizes = {}
     for name in space.index.refresh().shards:
         with contextlib.suppress(FileNotFoundError):
@@ -88,7 +85,7 @@ def _sizes(space: Space) -> dict[str, int]:
     return sizes
 
 
-def _twins(space: Space) -> dict[str, set[int]]:
+def _twins(space: RowStore) -> dict[str, set[int]]:
     """Return for each shard the rows that stand, undamaged, in an earlier shard too."""
     twins: dict[str, set[int]] = {}
     table = _compared(space)
@@ -105,7 +102,7 @@ def _twins(space: Space) -> dict[str, set[int]]:
     return twins
 
 
-def _compared(space: Space) -> Table:
+def _compared(space: RowStore) -> Table:
     """Return the rows, where twins stand as their shards say and not only a memo of the index.
 
     Looked up only now that nobody else compacts: what another compaction has removed meanwhile
@@ -125,7 +122,7 @@ def _compared(space: Space) -> Table:
     return table
 
 
-def _is_sound(space: Space, name: str) -> bool:
+def _is_sound(space: RowStore, name: str) -> bool:
     """Say whether a shard would pass `verify`: repair sets aside whatever would not."""
     try:
         check_shard(space.index.path(name), space.key)
@@ -134,7 +131,9 @@ def _is_sound(space: Space, name: str) -> bool:
     return True
 
 
-def _groups(space: Space, target: int, small: int, twins: dict[str, set[int]]) -> list[list[str]]:
+def _groups(
+    space: RowStore, target: int, small: int, twins: dict[str, set[int]]
+) -> list[list[str]]:
     """Split the small shards, and those with twins, into groups of about `target` bytes."""
     groups: list[list[str]] = []
     room = 0
@@ -148,7 +147,7 @@ def _groups(space: Space, target: int, small: int, twins: dict[str, set[int]]) -
     return [names for names in groups if len(names) > 1 or names[0] in twins]
 
 
-def _merge(space: Space, names: list[str], twins: dict[str, set[int]]) -> None:
+def _merge(space: RowStore, names: list[str], twins: dict[str, set[int]]) -> None:
     """Store one shard with the rows of others, then remove those."""
     shards: list[Shard] = []
     size = 0
@@ -201,7 +200,7 @@ def _merge(space: Space, names: list[str], twins: dict[str, set[int]]) -> None:
         _remove(space, shards, merged)
 
 
-def _arrived(space: Space, merged: str) -> bool:
+def _arrived(space: RowStore, merged: str) -> bool:
     """Read a merged shard back, before what it replaces goes; say whether it is still there."""
     path = space.index.path(merged)
     try:
@@ -209,7 +208,7 @@ def _arrived(space: Space, merged: str) -> bool:
     except FileNotFoundError:  # without locks: somebody else merged it, and the others too
         return False
     except DamagedError as error:
-        space.cache.quarantine(path)
+        space.store.quarantine(path)
         raise DamagedError(
             f"{error}. It was just written from {space.name} and is set aside; nothing was"
             " removed. Check the disk and the memory, then compact again"
@@ -217,14 +216,14 @@ def _arrived(space: Space, merged: str) -> bool:
     return True
 
 
-def _remove(space: Space, shards: list[Shard], merged: str | None) -> None:
+def _remove(space: RowStore, shards: list[Shard], merged: str | None) -> None:
     for shard in shards:
         if shard.vectors.path.name != merged:
             shard.vectors.path.unlink(missing_ok=True)
     sync_folder(space.folder / "shards")
 
 
-def _short_of_space(space: Space, size: int) -> bool:
+def _short_of_space(space: RowStore, size: int) -> bool:
     """Say whether a merged shard might not fit on the disk; compaction can wait."""
     return shutil.disk_usage(space.folder).free < size * 1.1 + (1 << 20)
 
@@ -237,14 +236,14 @@ def _distinct(shards: list[Shard]) -> list[Shard]:
 
 
 @contextlib.contextmanager
-def _alone(space: Space) -> Iterator[bool | None]:
+def _alone(space: RowStore) -> Iterator[bool | None]:
     """Say whether no other process compacts this space: True, False, or None if nobody knows.
 
     The lock ends with the process, even if it is killed. Without it every row of a merged shard is
     kept, twins too, and then two compactions at once do no harm.
     """
     space.make()
-    place = space.cache.path / "tmp" / f"{LOCK}{space.name}"
+    place = space.store.tmp / f"{LOCK}{space.name}"
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(place, flags, shared_mode(place.parent)), "r+b") as file:
         if fcntl is None:

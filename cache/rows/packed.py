@@ -1,7 +1,7 @@
 """A packed cache: one plain HDF5 file with everything in it, read like a folder.
 
 Each space is a group with ``embeddings (layers, rows, dim)``, one layer after another, so that a
-layer is read at the speed of memory, or mapped without reading. `Cache.pack` makes it.
+layer is read at the speed of memory, or mapped without reading. `affekt.cache.care.pack` makes it.
 """
 
 from __future__ import annotations

@@ -1,16 +1,13 @@
-"""What is asked of a read before and after it."""
+"""Checks around reading rows: the type of the result, damage, overflow."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import DamagedError, InputError, listed
-
-if TYPE_CHECKING:
-    from ..space import Space
+from .store import Store
 
 RANGE = 1 << 20  # values looked at at a time: no second copy of a large result
 
@@ -26,22 +23,22 @@ def float_type(dtype: str) -> np.dtype:
     return found
 
 
-def refuse_damaged(space: Space, bad: dict[str, np.ndarray]) -> None:
+def refuse_damaged(name: str, store: Store, bad: dict[str, np.ndarray]) -> None:
     """Raise if vectors were found damaged, by file."""
     if bad:
-        path = space.cache.path
-        remedy = f"Run: affekt cache repair {path}, then extract again"
-        if space.cache.packed:  # nobody repairs one: it never changes
-            remedy = f"Pack it again: affekt cache pack <the folder it was made of> {path}"
+        top = store.path
+        remedy = f"Run: affekt cache repair {top}, then extract again"
+        if store.packed:  # nobody repairs one: it never changes
+            remedy = f"Pack it again: affekt cache pack <the folder it was made of> {top}"
         raise DamagedError(
-            f"{space.name}: {sum(map(len, bad.values()))} rows are damaged, in"
+            f"{name}: {sum(map(len, bad.values()))} rows are damaged, in"
             f" {listed([Path(path).name for path in bad])}. {remedy}"
         )
 
 
-def refuse_overflow(space: Space, values: np.ndarray, missing: np.ndarray) -> None:
+def refuse_overflow(name: str, stored: np.dtype, values: np.ndarray, missing: np.ndarray) -> None:
     """Raise if a value became infinite in a smaller type than the stored one."""
-    if values.itemsize >= space.spec.dtype.itemsize:
+    if values.itemsize >= stored.itemsize:
         return
     axes = tuple(range(1, values.ndim))
     over = np.zeros(len(values), bool)
@@ -51,6 +48,6 @@ def refuse_overflow(space: Space, values: np.ndarray, missing: np.ndarray) -> No
     over[missing] = False  # never filled
     if over.any():
         raise InputError(
-            f"{space.name}: {over.sum()} rows have values beyond the range of {values.dtype}"
-            f" (+-{np.finfo(values.dtype).max:g}); read them as {space.spec.store_dtype}"
+            f"{name}: {over.sum()} rows have values beyond the range of {values.dtype}"
+            f" (+-{np.finfo(values.dtype).max:g}); read them as {stored.name}"
         )

@@ -16,17 +16,15 @@ from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
 from threading import Thread
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..errors import InputError
 from .canary import compare_canary
 from .collect import Collector, Note, unstorable
-from .compact import MANY, SMALL, small_shards
-
-if TYPE_CHECKING:
-    from ..space import Space
+from .compact import MANY, SMALL, compact, small_shards
+from .row_store import RowStore
 
 ROWS = 512
 NBYTES = 16 << 20
@@ -49,7 +47,7 @@ class Writer:
 
     Parameters
     ----------
-    space : Space
+    space : RowStore
         Where the rows go.
     canary : callable, optional
         Returns the encoder's canary ``(inputs, layers, dim)``; called once, before the first row.
@@ -85,7 +83,7 @@ class Writer:
 
     def __init__(
         self,
-        space: Space,
+        space: RowStore,
         canary: Callable[[], np.ndarray] | None = None,
         *,
         provenance: dict[str, Any] | None = None,
@@ -135,7 +133,7 @@ class Writer:
             self._ended, self._handed = True, -math.inf  # the next row is an error
             self.space.close()
         if error is None and self.stored and small_shards(self.space) > MANY:
-            self.space.compact(small=SMALL)
+            compact(self.space, small=SMALL)
 
     def add(
         self,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ import h5py
 import numpy as np
 
 from ..errors import DamagedError, NewerError
+from ..files.reading import check_regular
 
 KINDS = "fiuS"  # numbers and fixed text: nothing of variable length, no references, no objects
 MAX_RATIO = 1000  # declared bytes to stored bytes, for data of any size
@@ -46,21 +46,6 @@ def open_plain(path: str | os.PathLike) -> Iterator[h5py.File]:
         if not Path(path).exists():  # merged away while it was opened
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         raise DamagedError(f"{Path(path).name}: damaged or not HDF5: {error}") from error
-
-
-def check_regular(path: str | os.PathLike) -> None:
-    """Refuse what is not a regular file, or a link to one: to open a pipe would wait for ever.
-
-    Raises
-    ------
-    FileNotFoundError
-        Not there, or not any more.
-    DamagedError
-        A folder, a pipe, a device or a socket.
-    """
-    mode = Path(path).stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise DamagedError(f"{Path(path).name}: is {stat.filemode(mode)}, not a regular file")
 
 
 def check_kind(file: h5py.File, kind: str, newest: int) -> None:

@@ -16,10 +16,13 @@ from typing import Any
 import numpy as np
 
 from ..errors import DamagedError, InputError, NewerError, SpecError
-from ..identity.digests import hex_bytes
+from ..files.reading import check_regular
+from ..identity.digests import hex_bytes, key_words
 from ..identity.spec import Spec
 from .hdf5 import attribute, check_kind, dataset, open_plain
 from .vectors import Vectors
+
+PIECE = 1 << 20  # bytes
 
 FORMAT = 1
 VERSION = ("v110", "v110")  # of HDF5: the first whose own structures are all checksummed
@@ -131,6 +134,29 @@ def open_shard(path: Path, spec_key: str | None = None) -> Shard:
         raise DamagedError(f"{path.name}: has a key that is not 64 hex digits") from None
     vectors = Vectors(path, count, layers, dim, dtype, block, starts, sums_start)
     return Shard(rows, vectors, found, provenance)
+
+
+def check_shard(path: Path, spec_key: str) -> int:
+    """Check every byte of a shard; return the number of its rows.
+
+    Raises
+    ------
+    DamagedError
+        Not a regular file, the bytes are not those of its name, or a vector is not that of its
+        checksum.
+    NewerError
+        Its format is newer than this affekt.
+    """
+    check_regular(path)
+    state = hashlib.sha256()
+    with path.open("rb", buffering=0) as file:
+        while piece := file.read(PIECE):
+            state.update(piece)
+    if state.hexdigest()[:24] != path.name.removesuffix(".h5"):
+        raise DamagedError(f"{path.name}: its bytes have changed: the sha256 is another")
+    shard = open_shard(path, spec_key)
+    shard.vectors.check(key_words(hex_bytes(shard.rows.key)))
+    return len(shard.rows)
 
 
 _parse = lru_cache(maxsize=64)(Spec.from_json)  # all shards of a space say the same

@@ -108,5 +108,5 @@ def keep_opened(source: Source, cache: Cache) -> None:
         if options:  # a given model knows the spec itself
             remember(cache, options, source.spec.with_store_dtype("float32"))
         made = [space for space in cache.spaces() if space.key == source.spec.key]
-        if made and source.encoder.folder is not None:
-            note_encoder_folder(made[0], source.encoder.folder)
+        if made and source.encoder.folder is not None and not cache.readonly:
+            note_encoder_folder(made[0].folder, source.encoder.folder, cache.tmp)

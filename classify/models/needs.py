@@ -17,7 +17,7 @@ from ...cache.identity.spec import Spec
 
 if TYPE_CHECKING:
     from ...cache.cache import Cache
-    from ...cache.features import Features
+    from ...cache.space import Features
 
 __all__ = ["Needs"]
 

@@ -10,8 +10,8 @@ import numpy as np
 from ...cache.errors import InputError, listed
 
 if TYPE_CHECKING:
-    from ...cache.features import Features
     from ...cache.manifest import Manifest
+    from ...cache.space import Features
 
 __all__ = ["bears_gaps", "check_sides", "join_features", "read_features"]
 

@@ -16,8 +16,8 @@ from .nested_folds import Masks
 from .solver import MEMORY, Problems, predict, solve
 
 if TYPE_CHECKING:
-    from ...cache.features import Features
     from ...cache.manifest import Manifest
+    from ...cache.space import Features
 
 __all__ = ["Budget", "LayerJob"]
 

@@ -134,8 +134,8 @@ def run_extraction(
     count = count_workers(encoder, todo.misses, engine, workers)
     notes = _unlike(cache, spec)
     space = cache.create(spec, encoder.title)
-    if encoder.folder is not None:
-        note_encoder_folder(space, encoder.folder)
+    if encoder.folder is not None and not cache.readonly:
+        note_encoder_folder(space.folder, encoder.folder, cache.tmp)
     done = Extraction(space, todo.clips, todo.hits, todo.without, notes=notes)
     if todo.misses and len(space) and space.canary() is None:
         check_witnesses(clips, _stored_first(clips, cache, encoder, spec), encoder, space)

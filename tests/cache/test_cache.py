@@ -22,6 +22,7 @@ from affekt.cache import (
     row_key,
     text_digest,
 )
+from affekt.cache.care import pack, verify
 
 from tests.support.cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec, row_values
 
@@ -79,7 +80,7 @@ def test_the_remedy_for_missing_rows_can_be_followed(cache, space, tmp_path):
     some = clips.select(["clip-0"])
     fill(space, some)
     theirs, _ = import_space(cache, {"clip-0": np.ones(2)}, some, "theirs")
-    packed = Cache(cache.pack(tmp_path / "packed.h5"))
+    packed = Cache(pack(cache, tmp_path / "packed.h5"))
     told = {}
     for name, where, which in (
         ("imported", cache, theirs),
@@ -122,7 +123,7 @@ def test_every_width_and_type(cache, dim, store_dtype):
     fill(space, clips, rows=4)
     np.testing.assert_array_equal(cache.read(space, clips), expected(space, clips))
     assert cache.read(space, clips, dtype=store_dtype).dtype == store_dtype
-    assert cache.verify().ok
+    assert verify(cache).ok
 
 
 def test_a_shard_larger_than_a_block(cache):

@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 import pytest
 from affekt.cache import Cache, Manifest, audio_digest, row_key, seen
+from affekt.cache.care import pack, verify
 
 from tests.support.cache_toy import expected, fill, make_clips, make_spec, row_values
 
@@ -97,7 +98,7 @@ def build(folder: Path) -> None:
     with space.writer() as writer:
         writer.add(row_key(space.key, "audio", digest), "a", row_values("a", 1, 3), 7, 1.25)
     cache.record([seen(audio, 0, digest, audio.file(0).stat())])
-    cache.pack(folder / "packed.h5", spaces=[texts])
+    pack(cache, folder / "packed.h5", spaces=[texts])
     shutil.rmtree(corpus)
     (cache.path / "tmp").rmdir()
 
@@ -108,7 +109,7 @@ def check(folder: Path) -> None:
     for cache in (Cache(folder / "my.cache", readonly=True), Cache(folder / "packed.h5")):
         texts = cache.space("texts")
         np.testing.assert_array_equal(cache.read(texts, clips), expected(texts, clips))
-        assert cache.verify().ok
+        assert verify(cache).ok
     cache = Cache(folder / "my.cache", readonly=True)
     texts, sounds = cache.space("texts"), cache.space("sounds")
     assert [note["code"] for note in texts.failures()] == ["missing"]

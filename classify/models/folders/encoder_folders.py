@@ -23,7 +23,7 @@ FORMAT = "affekt-encoders/1"
 
 def folders_of(spaces: Sequence[Space]) -> dict[str, Path]:
     """Return spec key -> folder, for the spaces whose encoder was a folder and is still there."""
-    found = {space.key: encoder_folder(space) for space in spaces}
+    found = {space.key: encoder_folder(space.folder) for space in spaces}
     return {key: folder for key, folder in found.items() if folder is not None and folder.is_dir()}
 
 

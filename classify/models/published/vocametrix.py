@@ -27,7 +27,7 @@ from .vocametrix_layout import Layout, read_layout
 
 if TYPE_CHECKING:
     from ....cache.cache import Cache
-    from ....cache.features import Features
+    from ....cache.space import Features
     from ...data.predictions import Predictions
     from ...heads import PatchTransformerHead
 

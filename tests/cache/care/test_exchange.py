@@ -20,8 +20,8 @@ from affekt.cache import (
     InputError,
     Manifest,
 )
+from affekt.cache.care import merge, verify
 from affekt.cache.care.exchange import export_space, import_space
-from affekt.cache.care.merge import merge
 
 from tests.support.cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec
 from tests.support.damage import first_value, flip, shards
@@ -109,7 +109,7 @@ def test_merge_of_parts_equals_the_whole(tmp_path):
     assert len(space) == 40
     assert [note["id"] for note in space.failures()] == ["bad-0", "bad-1"]
     assert space.compact()[1] == 1
-    assert out.verify().ok
+    assert verify(out).ok
 
 
 def test_merge_refuses_other_canaries_and_damage(tmp_path):

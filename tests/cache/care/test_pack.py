@@ -20,6 +20,7 @@ from affekt.cache import (
     MissingError,
     Spec,
 )
+from affekt.cache.care import pack, repair, verify
 from affekt.cache.shards.hdf5 import set_text
 from affekt.cache.shards.shard import Rows
 
@@ -29,7 +30,7 @@ from tests.support.damage import first_value, flip, shards
 
 def test_a_packed_file_reads_like_the_folder(two, tmp_path):
     cache, clips, audio, text = two
-    out = cache.pack(tmp_path / "all.h5")
+    out = pack(cache, tmp_path / "all.h5")
     packed = Cache(out)
     assert [space.name for space in packed.spaces()] == [audio.name, text.name]
     some = clips.select(["c7", "c1", "c7"])
@@ -41,7 +42,7 @@ def test_a_packed_file_reads_like_the_folder(two, tmp_path):
         audio.features([0, 1]).read(clips),
     )
     assert packed.missing("text-toy", clips) == [f"c{i}" for i in range(0, 20, 4)]
-    assert packed.verify().ok
+    assert verify(packed).ok
     shutil.rmtree(clips.root)  # and without the audio, from the index of clips
     np.testing.assert_array_equal(Cache(out).read("audio-toy", some), cache.read(audio, some))
 
@@ -49,7 +50,7 @@ def test_a_packed_file_reads_like_the_folder(two, tmp_path):
 def test_a_packed_file_is_plain_hdf5_in_the_order_of_the_manifest(two, tmp_path):
     cache, clips, audio, text = two
     some = clips.select(["c9", "c4", "c3"])
-    out = cache.pack(tmp_path / "some.h5", some)
+    out = pack(cache, tmp_path / "some.h5", some)
     with h5py.File(out) as file:
         group = file[audio.name]
         values = group["embeddings"]
@@ -72,17 +73,21 @@ def test_pack_refuses_before_it_writes(two, tmp_path):
     out = tmp_path / "out.h5"
     more = Manifest.from_rows([*clips, {"id": "new", "text": "new"}], root=clips.root)
     with pytest.raises(MissingError, match="new"):
-        cache.pack(out, more, ["text-toy"])
+        pack(cache, out, more, ["text-toy"])
     unseen = Manifest.from_rows([*clips, {"id": "far", "path": "far.wav"}], root=clips.root)
     with pytest.raises(MissingError, match="far"):  # nobody knows what it holds
-        cache.pack(out, unseen, ["audio-toy"])
+        pack(cache, out, unseen, ["audio-toy"])
     assert not out.exists()
-    cache.pack(out)
+    pack(cache, out)
     with pytest.raises(InputError, match="is there already"):
-        cache.pack(out)
-    cache.pack(out, overwrite=True)
+        pack(cache, out)
+    pack(cache, out, overwrite=True)
     packed = Cache(out)
-    for act in (lambda: packed.create(make_spec("x")), packed.space("text").writer, packed.repair):
+    for act in (
+        lambda: packed.create(make_spec("x")),
+        packed.space("text").writer,
+        lambda: repair(packed),
+    ):
         with pytest.raises(InputError, match="packed and never changes"):
             act()
     assert sorted(path.name for path in tmp_path.glob("*out.h5*")) == ["out.h5"]
@@ -92,14 +97,14 @@ def test_C03_pack_with_too_little_room(two, tmp_path, monkeypatch):
     cache, *_ = two
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
     with pytest.raises(OSError, match="make room") as caught:
-        cache.pack(tmp_path / "out.h5")
+        pack(cache, tmp_path / "out.h5")
     assert caught.value.errno == errno.ENOSPC
     assert not list(tmp_path.glob("*out.h5*"))
 
 
 def test_every_byte_of_a_packed_file(two, tmp_path):
     cache, clips, _audio, text = two
-    out = cache.pack(tmp_path / "out.h5", spaces=["text-toy"])
+    out = pack(cache, tmp_path / "out.h5", spaces=["text-toy"])
     truth = out.read_bytes()
     some = clips.select(["c1", "c2", "c3"])
     rows = cache.read(text, some)
@@ -118,7 +123,7 @@ def test_every_byte_of_a_packed_file(two, tmp_path):
 
 def test_a_whole_layer_in_the_order_of_the_files(two, tmp_path):
     cache, clips, audio, text = two
-    packed = Cache(cache.pack(tmp_path / "out.h5", clips))
+    packed = Cache(pack(cache, tmp_path / "out.h5", clips))
     for space in (audio, text, packed.space("audio-toy"), packed.space("text-toy")):
         keys = space.row_keys()
         assert len(keys) == len(set(keys)) == len(space)
@@ -142,7 +147,7 @@ def test_a_damaged_whole_layer(two):
 
 def test_memory_map(two, tmp_path):
     cache, clips, audio, _ = two
-    packed = Cache(cache.pack(tmp_path / "out.h5", clips)).space("audio-toy")
+    packed = Cache(pack(cache, tmp_path / "out.h5", clips)).space("audio-toy")
     layer = packed.memory_map(1)
     assert isinstance(layer, np.memmap)
     np.testing.assert_array_equal(layer.astype(np.float32), cache.read(audio, clips, layers=1))
@@ -160,14 +165,14 @@ def test_pack_never_leaves_out_a_damaged_shard(two, tmp_path):
     hurt.write_bytes(b"nothing")
     for spaces in (None, ["audio-toy"]):
         with pytest.raises(DamagedError, match=f"{hurt.name}.*affekt cache repair"):
-            Cache(cache.path).pack(tmp_path / "out.h5", spaces=spaces)
+            pack(Cache(cache.path), tmp_path / "out.h5", spaces=spaces)
     assert not list(tmp_path.glob("*out.h5*"))
     cache = Cache(cache.path)
     some = clips.select([id_ for id_ in clips.ids if id_ not in lost])
-    cache.pack(tmp_path / "out.h5", some)  # nobody asked for what is lost
+    pack(cache, tmp_path / "out.h5", some)  # nobody asked for what is lost
     total = f"{len(lost)} of {len(clips)} clips are not stored"
     with pytest.raises(MissingError, match=total):
-        cache.pack(tmp_path / "more.h5", clips, ["audio-toy"])
+        pack(cache, tmp_path / "more.h5", clips, ["audio-toy"])
 
 
 def test_pack_never_leaves_out_a_broken_space_or_damaged_clips(two, tmp_path):
@@ -176,13 +181,13 @@ def test_pack_never_leaves_out_a_broken_space_or_damaged_clips(two, tmp_path):
     truth = segment.read_bytes()
     flip(segment, 30)
     with pytest.raises(DamagedError, match=f"{segment.name}.*affekt cache repair"):
-        Cache(cache.path).pack(tmp_path / "out.h5")
+        pack(Cache(cache.path), tmp_path / "out.h5")
     segment.write_bytes(truth)
     (audio.folder / "spec.json").write_text("{")
     with pytest.raises(DamagedError, match=r"audio-toy.*affekt cache repair"):
-        Cache(cache.path).pack(tmp_path / "out.h5")
+        pack(Cache(cache.path), tmp_path / "out.h5")
     assert not list(tmp_path.glob("*out.h5*"))
-    Cache(cache.path).pack(tmp_path / "out.h5", spaces=[text.name])  # it was not asked for
+    pack(Cache(cache.path), tmp_path / "out.h5", spaces=[text.name])  # it was not asked for
     assert len(Cache(tmp_path / "out.h5").spaces()) == 1
 
 
@@ -199,27 +204,27 @@ def test_pack_while_the_cache_is_compacted(space, tmp_path, monkeypatch):
         return rows(name)
 
     monkeypatch.setattr(index, "rows", rows_late)
-    packed = Cache(cache.pack(tmp_path / "out.h5"))
+    packed = Cache(pack(cache, tmp_path / "out.h5"))
     assert again == [(10, 1)]
     np.testing.assert_array_equal(packed.read("toy", clips), expected(space, clips))
 
 
 def test_pack_of_a_space_that_is_named_twice(two, tmp_path):
     cache, _, audio, _ = two
-    out = cache.pack(tmp_path / "out.h5", spaces=[audio, "audio-toy"])
+    out = pack(cache, tmp_path / "out.h5", spaces=[audio, "audio-toy"])
     assert [space.name for space in Cache(out).spaces()] == [audio.name]
 
 
 def test_pack_of_a_packed_file(two, tmp_path):
     cache, clips, audio, _ = two
-    again = Cache(Cache(cache.pack(tmp_path / "out.h5")).pack(tmp_path / "again.h5"))
+    again = Cache(pack(Cache(pack(cache, tmp_path / "out.h5")), tmp_path / "again.h5"))
     np.testing.assert_array_equal(again.read("audio-toy", clips), cache.read(audio, clips))
 
 
 def test_pack_over_a_folder_is_refused_before_the_work(two, tmp_path):
     done = []
     with pytest.raises(InputError, match="is a folder; name a file"):
-        two[0].pack(tmp_path, overwrite=True, progress=lambda *count: done.append(count))
+        pack(two[0], tmp_path, overwrite=True, progress=lambda *count: done.append(count))
     assert not done
 
 
@@ -227,15 +232,15 @@ def test_F1_what_a_killed_pack_left_is_removed_by_the_next(two, tmp_path):
     cache, *_ = two
     out = tmp_path / "out.h5"
     kill = "import os, sys; from affekt.cache import Cache;"
-    kill += "from affekt.cache.care import pack as p;"
-    kill += "p._check = lambda *_: os.kill(os.getpid(), 9); Cache(sys.argv[1]).pack(sys.argv[2])"
+    kill += "from affekt.cache.care import packing as p;"
+    kill += "p._check = lambda *_: os.kill(os.getpid(), 9); p.pack(Cache(sys.argv[1]), sys.argv[2])"
     command = [sys.executable, "-c", kill, str(cache.path), str(out)]
     assert subprocess.run(command).returncode == -9
     [left] = tmp_path.glob(".out.h5.*")
     for pid in (os.getpid(), 1):  # of processes that live: they may be at work
         host, _, _ = left.name.rsplit("-", 2)
         (tmp_path / f"{host}-{pid}-12345678").touch()
-    cache.pack(out)
+    pack(cache, out)
     assert not left.exists()
     assert len(list(tmp_path.glob(".out.h5.*"))) == 2
 
@@ -265,7 +270,7 @@ def tampered(group: h5py.Group, what: str) -> str:
 def test_a_packed_space_that_was_tampered_with(two, tmp_path, what):
     cache, clips, _, text = two
     some = clips.where(text=[f"t{i}" for i in range(20)])
-    out = cache.pack(tmp_path / "out.h5", some, [text])
+    out = pack(cache, tmp_path / "out.h5", some, [text])
     with h5py.File(out, "r+") as file:
         problem = tampered(file[text.name], what)
     for act in (
@@ -274,13 +279,13 @@ def test_a_packed_space_that_was_tampered_with(two, tmp_path, what):
     ):
         with pytest.raises(DamagedError, match=problem):
             act()
-    assert not Cache(out).verify().ok
+    assert not verify(Cache(out)).ok
 
 
 def test_a_packed_file_from_before_its_columns_had_a_digest(two, tmp_path):
     cache, clips, _, text = two
     some = clips.where(text=[f"t{i}" for i in range(20)])
-    out = cache.pack(tmp_path / "out.h5", some, [text])
+    out = pack(cache, tmp_path / "out.h5", some, [text])
     with h5py.File(out, "r+") as file:
         del file[text.name].attrs["columns_sha256"]
     np.testing.assert_array_equal(Cache(out).read("text-toy", some), cache.read(text, some))

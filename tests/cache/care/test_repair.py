@@ -18,6 +18,7 @@ from affekt.cache import (
     row_key,
     text_digest,
 )
+from affekt.cache.care import repair, repairing, verify
 
 from tests.support.cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec
 from tests.support.damage import first_value, flip, shards
@@ -25,13 +26,13 @@ from tests.support.damage import first_value, flip, shards
 
 def test_verify_counts_and_quick_trusts_what_has_not_changed(cache, space):
     fill(space, make_clips(10), rows=5)
-    report = cache.verify()
+    report = verify(cache)
     assert (report.ok, report.rows, report.shards, report.trusted) == (True, 10, 2, 0)
-    assert cache.verify(quick=True).trusted == 2
+    assert verify(cache, quick=True).trusted == 2
     flip(shards(space)[0], -9)
-    quick = cache.verify(quick=True)
+    quick = verify(cache, quick=True)
     assert (quick.ok, quick.trusted, len(quick.damage)) == (False, 1, 1)
-    assert cache.verify(quick=True).ok is False
+    assert verify(cache, quick=True).ok is False
 
 
 def test_repair_moves_damage_aside_and_extract_restores_it(cache, space):
@@ -45,15 +46,15 @@ def test_repair_moves_damage_aside_and_extract_restores_it(cache, space):
         Cache(cache.path).read("toy", clips)
     intact = [id_ for id_ in clips.ids if id_ not in ids]
     assert len(Cache(cache.path).read("toy", clips.select(intact))) == 8
-    done = cache.repair()
+    done = repair(cache)
     assert done.moved == [f"spaces/{space.name}/shards/{hurt.name}"]
     assert done.ids == ids
     assert (cache.path / "quarantine" / hurt.name).exists()
     assert space.missing(clips) == ids
     fill(space, clips)
     np.testing.assert_array_equal(cache.read(space, clips), expected(space, clips))
-    assert cache.verify().ok
-    assert cache.repair().moved == []
+    assert verify(cache).ok
+    assert repair(cache).moved == []
 
 
 def test_the_very_same_bytes_replace_a_damaged_shard_of_their_name(cache, space):
@@ -74,7 +75,7 @@ def test_the_very_same_bytes_replace_a_damaged_shard_of_their_name(cache, space)
 
 def test_a_shard_that_is_merged_away_while_its_twin_is_stored(space, monkeypatch):
     """Found by the torture: two writers, the same bytes, and a compaction between two calls."""
-    from affekt.cache import space as module
+    from affekt.cache.rows import row_store as module
 
     real, calls = module.put, []
 
@@ -97,7 +98,7 @@ def test_C08_repair_makes_spec_json_anew_from_a_shard(cache, space, damage):
         path.unlink()
     else:
         path.write_bytes(truth[:30] if damage == "truncated" else truth.replace(b"toy-1", b"toy-2"))
-    done = Cache(cache.path).repair()
+    done = repair(Cache(cache.path))
     assert done.rebuilt == [f"spaces/{space.name}/spec.json"]
     assert path.read_bytes() == truth
     assert len(Cache(cache.path).space("toy")) == 2
@@ -108,7 +109,7 @@ def test_repair_of_a_canary_and_of_an_empty_space(cache, space):
     flip(space.folder / "canary.h5", -5)
     empty = cache.create(make_spec("empty"))
     (empty.folder / "spec.json").write_text("{")
-    done = cache.repair()
+    done = repair(cache)
     assert sorted(done.moved) == sorted(
         [f"spaces/{space.name}/canary.h5", f"spaces/{empty.name}/spec.json"]
     )
@@ -132,10 +133,10 @@ def test_C14_leftovers_are_ignored_and_cleaned_by_rule(cache, space):
     for path in (gone, alive, elsewhere, ancient):
         path.write_bytes(b"half a shard")
     os.utime(ancient, (1, 1))
-    report = cache.verify()
+    report = verify(cache)
     assert report.ok
     assert {f.path for f in report.findings} == {f"tmp/{gone.name}", f"tmp/{ancient.name}"}
-    assert sorted(cache.repair().removed) == sorted(f.path for f in report.findings)
+    assert sorted(repair(cache).removed) == sorted(f.path for f in report.findings)
     assert alive.exists()
     assert elsewhere.exists()
 
@@ -155,11 +156,11 @@ def test_a_space_that_a_killed_process_had_only_begun_is_no_damage(cache, space,
     fresh = Cache(cache.path)
     assert fresh.broken() == {}
     assert fresh.spaces() == [space]
-    report = fresh.verify()
+    report = verify(fresh)
     assert report.ok
     assert len(report.findings) == 2
     assert all("ignored" in finding.problem for finding in report.findings)
-    done = fresh.repair()
+    done = repair(fresh)
     assert (done.moved, done.rebuilt, done.hopeless) == ([], [], [])
     fill(fresh.create(make_spec("begun")), make_clips(2))
     assert len(Cache(cache.path).space("begun")) == 2
@@ -177,10 +178,10 @@ def test_only_regular_files_are_opened(cache, space, kind):
     else:
         path.symlink_to("/dev/zero" if kind == "device" else "/nothing/here")
     where = f"spaces/{space.name}/shards/{path.name}"
-    assert [finding.path for finding in cache.verify().damage] == [where]
-    done = cache.repair()
+    assert [finding.path for finding in verify(cache).damage] == [where]
+    done = repair(cache)
     assert (done.moved, done.hopeless) == ([where], [])
-    assert Cache(cache.path).verify().ok
+    assert verify(Cache(cache.path)).ok
     np.testing.assert_array_equal(cache.read(space, clips), expected(space, clips))
 
 
@@ -192,9 +193,9 @@ def test_repair_leaves_a_shard_of_a_newer_format(cache, space):
     newer = path.with_name(f"{hashlib.sha256(path.read_bytes()).hexdigest()[:24]}.h5")
     path.rename(newer)
     fresh = Cache(cache.path)
-    [finding] = fresh.verify().damage
+    [finding] = verify(fresh).damage
     assert "update affekt" in finding.problem
-    done = fresh.repair()
+    done = repair(fresh)
     assert (done.moved, newer.exists()) == ([], True)
     assert "left where it is" in done.hopeless[0]
     assert "update affekt" in done.hopeless[0]
@@ -203,7 +204,7 @@ def test_repair_leaves_a_shard_of_a_newer_format(cache, space):
 def test_repair_leaves_the_spec_of_a_newer_space_without_shards(cache, space):
     path = space.folder / "spec.json"
     path.write_text(path.read_text().replace('"format":1', '"format":2'))
-    done = Cache(cache.path).repair()
+    done = repair(Cache(cache.path))
     assert (done.moved, path.exists()) == ([], True)
     assert "update affekt" in done.hopeless[0]
 
@@ -213,10 +214,10 @@ def test_what_cannot_be_read_is_told_and_left(cache, space, monkeypatch, number)
     fill(space, make_clips(2))
     [path] = shards(space)
     refuse(monkeypatch, path, number)
-    [finding] = cache.verify().damage
+    [finding] = verify(cache).damage
     assert "cannot be read" in finding.problem
     assert os.strerror(number) in finding.problem
-    done = cache.repair()
+    done = repair(cache)
     assert (done.moved, path.exists()) == ([], True)
     assert os.strerror(number) in done.hopeless[0]
 
@@ -232,9 +233,9 @@ def test_a_canary_that_hdf5_cannot_open_is_told_and_left(cache, space, monkeypat
         return real(name, *arguments, **options)
 
     monkeypatch.setattr(h5py, "File", opened)
-    [finding] = cache.verify().damage
+    [finding] = verify(cache).damage
     assert os.strerror(errno.EMFILE) in finding.problem
-    assert (cache.repair().moved, path.exists()) == ([], True)
+    assert (repair(cache).moved, path.exists()) == ([], True)
 
 
 def test_a_spec_that_cannot_be_read_costs_its_own_space_only(cache, space, monkeypatch):
@@ -244,7 +245,7 @@ def test_a_spec_that_cannot_be_read_costs_its_own_space_only(cache, space, monke
     assert fresh.spaces() == [fine]
     with pytest.raises(PermissionError):
         fresh.space(space.name)
-    done = fresh.repair()
+    done = repair(fresh)
     assert (done.moved, done.rebuilt) == ([], [])
     assert "Permission denied" in done.hopeless[0]
 
@@ -264,7 +265,7 @@ def refuse(monkeypatch, path, number):
 def test_quick_reads_a_shard_again_that_changed_while_it_was_checked(cache, space, monkeypatch):
     fill(space, make_clips(2))
     time.sleep(0.05)  # the clock of the file system is coarse
-    from affekt.cache.care import verify as module
+    from affekt.cache.care import verifying as module
 
     real = module.check_shard
 
@@ -275,8 +276,8 @@ def test_quick_reads_a_shard_again_that_changed_while_it_was_checked(cache, spac
 
     with monkeypatch.context() as patch:
         patch.setattr(module, "check_shard", check)
-        assert cache.verify().ok
-    assert not cache.verify(quick=True).ok
+        assert verify(cache).ok
+    assert not verify(cache, quick=True).ok
 
 
 def test_the_memo_of_verify_leaves_nothing_behind_on_a_full_disk(cache, space, monkeypatch):
@@ -288,23 +289,23 @@ def test_the_memo_of_verify_leaves_nothing_behind_on_a_full_disk(cache, space, m
     with monkeypatch.context() as patch:
         patch.setattr(os, "replace", full)
         patch.setattr("pathlib.Path.replace", full)
-        assert cache.verify().ok
+        assert verify(cache).ok
     assert list((cache.path / "tmp").iterdir()) == []
-    cache.verify()
-    assert cache.verify(quick=True).trusted == 1
+    verify(cache)
+    assert verify(cache, quick=True).trusted == 1
 
 
 def test_of_two_repairs_at_once_one_is_first(cache, space, monkeypatch):
     fill(space, make_clips(4), rows=2)
     flip(shards(space)[0], -9)
-    report = cache.verify()
+    report = verify(cache)
     broken = space.folder / "spec.json"
     truth = broken.read_bytes()
     broken.write_text("{")
-    first = Cache(cache.path).repair()
+    first = repair(Cache(cache.path))
     assert len(first.moved) == 2
-    monkeypatch.setattr(cache, "verify", lambda progress: report)  # both had seen the damage
+    monkeypatch.setattr(repairing, "verify", lambda *_, **__: report)  # both had seen the damage
     monkeypatch.setattr(cache, "broken", lambda: {space.name: "damaged"})
-    done = cache.repair()
+    done = repair(cache)
     assert (done.moved, done.ids, done.rebuilt, done.hopeless) == ([], [], [], [])
     assert broken.read_bytes() == truth

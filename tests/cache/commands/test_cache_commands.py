@@ -9,6 +9,7 @@ from affekt.cache import (
     Cache,
     InputError,
 )
+from affekt.cache.care import pack
 from affekt.cache.commands.cli_cache import cache as commands
 from click.testing import CliRunner
 
@@ -81,7 +82,7 @@ def test_commands(two, tmp_path):
 
 def test_a_damaged_packed_file_is_to_be_packed_again(space, tmp_path):
     fill(space, make_clips(3))
-    out = space.cache.pack(tmp_path / "out.h5")
+    out = pack(space.cache, tmp_path / "out.h5")
     with h5py.File(out) as file:
         start = file[space.name]["embeddings"].id.get_offset()
     flip(out, start)

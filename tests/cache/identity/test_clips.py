@@ -23,6 +23,7 @@ from affekt.cache import (
     row_key,
     seen,
 )
+from affekt.cache.care import repair, verify
 
 from tests.support.cache_toy import DIM, LAYERS, make_spec
 
@@ -135,7 +136,7 @@ def test_a_damaged_segment_is_not_used(cache, audio):
     segment.write_bytes(data)
     fresh = Cache(cache.path)
     assert fresh.digests(audio, "audio", hash_files=False) == [None] * 4
-    assert [finding.path for finding in fresh.verify().damage] == [f"clips/{segment.name}"]
+    assert [finding.path for finding in verify(fresh).damage] == [f"clips/{segment.name}"]
 
 
 def store(cache, clips, digests):
@@ -175,7 +176,7 @@ def test_the_very_same_lines_replace_a_damaged_segment_of_their_name(cache, audi
     assert segment.read_bytes() == truth
     assert (cache.path / "quarantine" / segment.name).exists()
     assert reader.digests(audio, "audio", hash_files=False) == digests  # it looks again, too
-    assert cache.verify().ok
+    assert verify(cache).ok
 
 
 LINE = {"id": "c0", "path": "0.wav", "start": None, "end": None, "digest": "0" * 64, "size": 0,
@@ -215,10 +216,10 @@ def test_a_segment_of_no_lines_is_refused_by_name_and_set_aside(cache, audio, ba
     fresh = Cache(cache.path)
     with pytest.raises(DamagedError, match=rf"{path.name}.*{problem}.*affekt cache repair"):
         fresh.read(space, audio)
-    [finding] = fresh.verify().damage
+    [finding] = verify(fresh).damage
     assert finding.path == f"clips/{path.name}"
     assert problem in finding.problem
-    assert fresh.repair().moved == [finding.path]
+    assert repair(fresh).moved == [finding.path]
     assert Cache(cache.path).digests(audio, "audio", hash_files=False) == digests
 
 
@@ -227,7 +228,7 @@ def test_verify_finds_a_line_that_nobody_would_find(cache, audio):
     bad = line(path="other.wav")
     path = cache.path / "clips" / f"{hashlib.sha256(bad).hexdigest()[:24]}.jsonl"
     path.write_bytes(bad)
-    [finding] = Cache(cache.path).verify().damage
+    [finding] = verify(Cache(cache.path)).damage
     assert finding.path == f"clips/{path.name}"
     assert "'other.wav' stands under another path's hash" in finding.problem
 
@@ -238,7 +239,7 @@ def test_what_is_no_segment_is_ignored(cache, audio):
     (cache.path / "clips" / "notes.jsonl").write_text("mine\n")
     fresh = Cache(cache.path)
     assert fresh.digests(audio, "audio", hash_files=False) == digests
-    report = fresh.verify()
+    report = verify(fresh)
     assert report.ok
     assert {finding.path for finding in report.findings} == {"clips/x.jsonl", "clips/notes.jsonl"}
 
@@ -249,8 +250,8 @@ def test_a_pipe_with_the_name_of_a_segment_is_not_opened(cache, audio):
     os.mkfifo(pipe)
     fresh = Cache(cache.path)
     assert fresh.digests(audio, "audio", hash_files=False) == digests
-    assert [finding.path for finding in fresh.verify().damage] == [f"clips/{pipe.name}"]
-    assert fresh.repair().moved == [f"clips/{pipe.name}"]
+    assert [finding.path for finding in verify(fresh).damage] == [f"clips/{pipe.name}"]
+    assert repair(fresh).moved == [f"clips/{pipe.name}"]
 
 
 def test_threads_share_the_index_while_another_writer_adds_to_it(cache, audio):

@@ -18,6 +18,7 @@ from affekt.cache import (
     row_key,
     text_digest,
 )
+from affekt.cache.care import repair, verify
 from affekt.cache.rows import compact as compaction
 from affekt.cache.shards.hdf5 import set_text
 
@@ -43,7 +44,7 @@ def test_compact_keeps_every_row_and_drops_twins(cache, space):
         assert len(file["key"]) == 300
         assert set(file["frames"][()].tolist()) == {3}
     np.testing.assert_array_equal(reader.cache.read(reader, clips), expected(space, clips))
-    assert cache.verify().ok
+    assert verify(cache).ok
     assert space.compact() == (1, 1)
 
 
@@ -72,7 +73,7 @@ def test_compact_leaves_a_damaged_shard_alone(cache, space):
     before = hurt.read_bytes()
     assert Cache(cache.path).space("toy").compact() == (3, 2)  # the two others became one
     assert hurt.read_bytes() == before
-    cache.repair()
+    repair(cache)
     fresh = Cache(cache.path).space("toy")
     assert fresh.compact() == (1, 1)
     left = clips.select([i for i in range(30) if clips.ids[i] not in fresh.missing(clips)])
@@ -99,7 +100,7 @@ def test_compact_leaves_a_shard_of_another_shape_alone(cache, space, tmp_path, w
             break
     shutil.copy(path, liar)
     fresh = Cache(cache.path)
-    assert [finding.path.endswith(liar.name) for finding in fresh.verify().damage] == [True]
+    assert [finding.path.endswith(liar.name) for finding in verify(fresh).damage] == [True]
     assert fresh.space("toy").compact() == (4, 1)
     assert liar.exists()
     np.testing.assert_array_equal(Cache(cache.path).read("toy", clips), expected(space, clips))
@@ -144,7 +145,7 @@ def test_compact_keeps_the_twin_of_a_row_whose_shard_repair_sets_aside(cache, sp
         last = values.id.get_chunk_info(values.id.get_num_chunks() - 1)
     flip(hurt, last.byte_offset + last.size - 1)
     Cache(cache.path).space(space).compact(small=hurt.stat().st_size)
-    Cache(cache.path).repair()
+    repair(Cache(cache.path))
     np.testing.assert_array_equal(Cache(cache.path).read(space, some), expected(space, some))
 
 
@@ -208,7 +209,7 @@ def test_compact_keeps_the_twin_of_a_damaged_row(cache, space, seed):
     before, after = Cache(cache.path).space("toy").compact(small=hurt.stat().st_size)
     assert before == 3
     assert after < 3  # one of the two small copies is enough
-    Cache(cache.path).repair()
+    repair(Cache(cache.path))
     some = clips.select(range(5))
     np.testing.assert_array_equal(Cache(cache.path).read("toy", some), expected(space, some))
 

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def large(tmp_path_factory):
     """A folder and a packed file with 200 MB in 8 layers, and a key's bytes for each row."""
     from affekt.cache import Cache, row_key, text_digest
+    from affekt.cache.care import pack
 
     folder = tmp_path_factory.mktemp("large")
     space = Cache(folder / "c").create(make_spec(layers=8, dim=1024, store_dtype="float16"))
@@ -25,7 +26,7 @@ def large(tmp_path_factory):
         for clip in make_clips(12_000):
             writer.add(row_key(space.key, "text", text_digest(clip.text)), clip.id, row)
     space.compact()
-    return folder / "c", space.cache.pack(folder / "packed.h5")
+    return folder / "c", pack(space.cache, folder / "packed.h5")
 
 
 @pytest.mark.parametrize("packed", [False, True])

@@ -19,6 +19,7 @@ from affekt.cache import (
     row_key,
     text_digest,
 )
+from affekt.cache.care import pack, verify
 
 from tests.support.cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec
 from tests.support.damage import flip
@@ -101,7 +102,7 @@ def test_C08_spec_json_missing_or_damaged(cache, space, damage):
     assert fresh.spaces() == [fine]  # damage costs its own space only
     with pytest.raises(DamagedError, match="affekt cache repair"):
         fresh.space(space.name)
-    assert not fresh.verify().ok
+    assert not verify(fresh).ok
 
 
 def test_V05_a_newer_format_is_refused_by_number(cache, space):
@@ -182,7 +183,7 @@ def test_C07_a_shard_deleted_copied_or_foreign(cache, space, tmp_path):
     [foreign] = (other.folder / "shards").iterdir()
     shutil.copy(foreign, shards)
     (shards / "notes.txt").write_text("mine")
-    report = cache.verify()
+    report = verify(cache)
     assert [finding.problem for finding in report.findings] == [
         report.damage[0].problem,
         "not a shard; ignored",
@@ -201,7 +202,7 @@ def test_C10_same_key_with_other_values(cache, space):
     first = sorted((space.folder / "shards").iterdir())[0]
     with h5py.File(first) as file:
         assert values == {float(file["embeddings"][0, 0, 0])}
-    [finding] = cache.verify().findings
+    [finding] = verify(cache).findings
     assert "other values" in finding.problem
     assert not finding.damage
     assert len(space) == 1
@@ -216,7 +217,7 @@ def test_the_same_rows_are_the_same_file_whenever_they_are_stored(tmp_path):
         with space.writer() as writer:
             writer.add("0" * 64, "clip", values)
         [shard] = (space.folder / "shards").iterdir()
-        packed = Cache(tmp_path / turn).pack(tmp_path / f"{turn}.h5")
+        packed = pack(Cache(tmp_path / turn), tmp_path / f"{turn}.h5")
         names.append((shard.name, shard.read_bytes(), packed.read_bytes()))
         time.sleep(1.1)
     assert names[0] == names[1]
@@ -259,7 +260,7 @@ def test_a_packed_content_that_two_clips_share_stands_twice(cache, space, tmp_pa
     clips = Manifest.from_rows([{"id": f"c{i}", "text": text} for i, text in enumerate(texts)])
     fill(space, clips)
     assert len(space.row_keys()) == len(space.layer(0)) == len(space) == 3
-    packed = Cache(cache.pack(tmp_path / "out.h5", clips)).space("toy")
+    packed = Cache(pack(cache, tmp_path / "out.h5", clips)).space("toy")
     assert packed.row_keys() == space_keys(space, clips)
     np.testing.assert_array_equal(packed.layer(1), packed.memory_map(1))
     np.testing.assert_array_equal(packed.layer(1), expected(space, clips)[:, 1])
@@ -269,7 +270,7 @@ def test_a_packed_content_that_two_clips_share_stands_twice(cache, space, tmp_pa
 def test_a_damaged_packed_file_is_to_be_packed_again(cache, space, tmp_path):
     clips = make_clips(3)
     fill(space, clips)
-    out = cache.pack(tmp_path / "out.h5")
+    out = pack(cache, tmp_path / "out.h5")
     with h5py.File(out) as file:
         position = file[space.name]["embeddings"].id.get_offset()
     flip(out, position)

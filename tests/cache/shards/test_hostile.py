@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 from affekt.cache import Cache, DamagedError
+from affekt.cache.care import pack, verify
 from affekt.cache.errors import NewerError
 from affekt.cache.rows.packed import packed_spaces
 from affekt.cache.shards.hdf5 import open_plain, set_text
@@ -155,7 +156,7 @@ def test_C12_refused_by_name(shard, change, message):
     fresh = Cache(space.cache.path)
     assert fresh.missing("toy", clips) == clips.ids  # its rows count as missing
     assert path.name in fresh.space("toy").index.damaged
-    assert not fresh.verify().ok
+    assert not verify(fresh).ok
 
 
 def test_C12_text_attributes_of_variable_length_are_not_read(shard):
@@ -210,7 +211,7 @@ def test_C12_junk(space, junk, tmp_path):
 
 def test_C12_packed_spaces_that_are_links(space, tmp_path):
     fill(space, make_clips(2))
-    out = space.cache.pack(tmp_path / "packed.h5")
+    out = pack(space.cache, tmp_path / "packed.h5")
     with h5py.File(out, "r+") as file:
         file["link"] = h5py.SoftLink(f"/{space.name}")
     with pytest.raises(DamagedError, match="link is a link, refused"):
@@ -224,7 +225,7 @@ def test_C12_packed_spaces_that_are_links(space, tmp_path):
 
 def test_shards_and_packed_files_hold_nothing_of_variable_length(space, tmp_path):
     fill(space, make_clips(3), canary=lambda: np.ones((1, LAYERS, DIM)))
-    packed = space.cache.pack(tmp_path / "packed.h5", make_clips(3).with_columns(label="ü"))
+    packed = pack(space.cache, tmp_path / "packed.h5", make_clips(3).with_columns(label="ü"))
     files = [*(space.folder / "shards").iterdir(), space.folder / "canary.h5", packed]
     seen = 0
 

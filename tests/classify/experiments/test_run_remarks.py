@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from affekt.cache import Cache, Manifest
-from affekt.cache.care.merge import merge
+from affekt.cache.care import merge
 from affekt.cache.rows.remarks import NAME, note_remarks, read_remarks
 from affekt.classify.experiments.run import run
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache import Cache, Manifest
+from affekt.cache.care import verify
 from affekt.extract import Encoder, extract
 
 #: Runs `affekt extract` with shards of few rows, and a slow encoder, so that there is much to kill.
@@ -80,7 +81,7 @@ def check(table: Path, encoder: str, cache: Path) -> None:
     """Nothing damaged, nothing missing, nothing foreign, every value as undisturbed."""
     clips = Manifest.read(table)
     damaged = Cache(cache)
-    report = damaged.verify()
+    report = verify(damaged)
     assert report.ok, report
     [space] = damaged.spaces()
     whole = Cache(cache.with_name("whole"))

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache import AffektError, Cache, Manifest
+from affekt.cache.care import verify
 from affekt.extract import Encoder
 from affekt.extract.running.embedding import run_extraction
 
@@ -90,7 +91,7 @@ def test_a_signal_leaves_a_whole_cache_and_no_process(many, tmp_path, number, co
     assert processes(mark) == []
     assert set(os.listdir("/dev/shm")) <= shared  # noqa: PTH208
     if (tmp_path / "c").exists():
-        assert Cache(tmp_path / "c").verify().ok
+        assert verify(Cache(tmp_path / "c")).ok
 
 
 def test_workers_that_die_end_in_a_sentence(many, tmp_path, monkeypatch):

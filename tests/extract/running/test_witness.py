@@ -7,6 +7,7 @@ import dataclasses
 import numpy as np
 import pytest
 from affekt.cache import Cache, CanaryError, Manifest
+from affekt.cache.care import repair
 from affekt.extract import Encoder, extract
 
 
@@ -32,7 +33,7 @@ def space(request, tmp_path):
     made = extract(texts(*range(5)), cache, Encoder("ngram"), store_dtype=request.param)
     canary = made.folder / "canary.h5"
     canary.write_bytes(canary.read_bytes()[:-1])
-    cache.repair()
+    repair(cache)
     assert not canary.exists()
     return made
 

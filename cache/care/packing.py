@@ -25,11 +25,12 @@ from ..files.written import written
 from ..identity.digests import hex_bytes, key_words
 from ..manifest import Manifest
 from ..rows.packed import COLUMNS, PackedIndex, columns_digest, packed_spaces
+from ..rows.row_store import PATIENCE
 from ..shards.hdf5 import set_text
 from ..shards.image import provenance_text, reserve, write_column
 from ..shards.shard import FORMAT, VERSION, Rows
 from ..shards.sparse_file import SparseFile
-from ..space import PATIENCE, Space
+from ..space import Space
 from .whole_copy import refuse_broken, refuse_damaged_clips, refuse_damaged_shards
 
 if TYPE_CHECKING:
@@ -50,14 +51,51 @@ class Plan:
 
 def pack(
     cache: Cache,
-    out: Path,
+    out: str | os.PathLike,
     clips: Manifest | None = None,
     spaces: Iterable[str | Space] | None = None,
     *,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Pack a cache; see `Cache.pack`."""
+    """Write one plain HDF5 file with everything in it; `Cache` reads it like a folder.
+
+    Parameters
+    ----------
+    cache : Cache
+    out : path
+        The file.
+    clips : Manifest, optional
+        Whose rows go in, in this order and with their labels, speakers, languages and splits.
+        Clips without text are left out of a space of texts, those without audio out of one of
+        audio. Default: all rows.
+    spaces : iterable of Space or str, optional
+        Which spaces; default: all.
+    overwrite : bool
+        Replace a packed cache that is there.
+    progress : callable (done, total), optional
+        Called with rows.
+
+    Raises
+    ------
+    MissingError
+        Clips that are not stored.
+    OSError
+        Not enough room; nothing was written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from affekt.cache import Cache
+    >>> from affekt.cache.care import import_space
+    >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}])
+    >>> with tempfile.TemporaryDirectory() as name:
+    ...     cache = Cache(Path(name, "my.cache"))
+    ...     space, _ = import_space(cache, {"a": np.ones(4)}, clips, "toy")
+    ...     Cache(pack(cache, Path(name, "packed.h5"))).read(space.name, clips).shape
+    (1, 1, 4)
+    """
+    out = Path(out)
     if out.is_dir():
         raise InputError(f"{out} is a folder; name a file, such as {out / 'packed.h5'}")
     if not out.parent.is_dir():
@@ -110,9 +148,9 @@ def _plan(space: Space, clips: Manifest | None) -> Plan:
     some = clips.select(np.flatnonzero([bool(value.strip()) for value in fed]))
     rows = _all_rows(space)
     place = {key.decode(): i for i, key in enumerate(rows.key.tolist())}
-    positions = [place.get(key or "", -1) for key in space.cache.keys(space, some)]
+    positions = [place.get(key or "", -1) for key in space.keys_of(some)]
     if -1 in positions:
-        space.cache.read(space, some, [])  # says what is missing, and the command
+        space.read_clips(some, [])  # says what is missing, and the command
         raise _unsteady(space)
     picked = rows.take(np.array(positions, np.intp))
     rows = Rows(picked.key, _bytes(some["id"]), picked.frames, picked.seconds)

@@ -1,13 +1,12 @@
 """Check every byte of a cache against what was written.
 
 Each shard's name is the hash of its bytes, and each vector has its checksum; both are checked.
-Nothing is changed: `Cache.repair` moves damaged files aside.
+Nothing is changed: `repair` moves damaged files aside.
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -25,14 +24,12 @@ from ..identity.index_files import NAME as SEGMENT, check_segment
 from ..rows.canary import read_canary
 from ..rows.index import NAME
 from ..rows.packed import open_packed
-from ..shards.hdf5 import check_regular
-from ..shards.shard import open_shard
+from ..shards.shard import check_shard
 
 if TYPE_CHECKING:
     from ..cache import Cache
     from ..space import Space
 
-PIECE = 1 << 20
 LIKE = 1e-2  # relative L2 up to which two rows of one key count as the same
 
 
@@ -61,7 +58,7 @@ class Finding:
 
 @dataclass
 class Report:
-    """What `Cache.verify` found.
+    """What `verify` found.
 
     Parameters
     ----------
@@ -97,7 +94,23 @@ class Report:
 def verify(
     cache: Cache, quick: bool = False, progress: Callable[[int, int], None] | None = None
 ) -> Report:
-    """Check a cache; see `Cache.verify`."""
+    """Check every byte of a cache; change nothing.
+
+    Parameters
+    ----------
+    cache : Cache
+    quick : bool
+        Trust shards whose size and times are as they were when they were last checked.
+    progress : callable (done, total), optional
+        Called after each shard.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from affekt.cache import Cache
+    >>> verify(Cache(tempfile.mkdtemp())).ok
+    True
+    """
     if cache.packed:
         return _verify_packed(cache, progress)
     report = Report()
@@ -136,29 +149,6 @@ def _verify_packed(cache: Cache, progress: Callable[[int, int], None] | None) ->
     except AffektError as error:
         report.findings.append(Finding(cache.path.name, str(error)))
     return report
-
-
-def check_shard(path: Path, spec_key: str) -> int:
-    """Check every byte of a shard; return the number of its rows.
-
-    Raises
-    ------
-    DamagedError
-        Not a regular file, the bytes are not those of its name, or a vector is not that of its
-        checksum.
-    NewerError
-        Its format is newer than this affekt.
-    """
-    check_regular(path)
-    state = hashlib.sha256()
-    with path.open("rb", buffering=0) as file:
-        while piece := file.read(PIECE):
-            state.update(piece)
-    if state.hexdigest()[:24] != path.name.removesuffix(".h5"):
-        raise DamagedError(f"{path.name}: its bytes have changed: the sha256 is another")
-    shard = open_shard(path, spec_key)
-    shard.vectors.check(key_words(hex_bytes(shard.rows.key)))
-    return len(shard.rows)
 
 
 @dataclass(frozen=True)

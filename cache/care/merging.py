@@ -10,13 +10,14 @@ import numpy as np
 from ..cache import Cache
 from ..errors import DamagedError, InputError
 from ..files.durable import content_name
+from ..files.reading import check_regular
 from ..identity.digests import hex_bytes
 from ..identity.index_files import read_segment, segment_names, store_segment
 from ..rows.canary import compare_canary
 from ..rows.index import NAME
 from ..rows.remarks import copy_remarks
-from ..shards.hdf5 import check_regular
-from ..space import PATIENCE, Space
+from ..rows.row_store import PATIENCE
+from ..space import Space
 from .whole_copy import refuse_broken, refuse_damaged_clips
 
 
@@ -125,7 +126,7 @@ def _read(path: Path, space: Space) -> tuple[bytes, np.ndarray]:
     check_regular(path)
     data = path.read_bytes()
     if content_name(data, ".h5") != path.name:
-        raise DamagedError(f"{path} is damaged; run: affekt cache repair {space.cache.path}")
+        raise DamagedError(f"{path} is damaged; run: affekt cache repair {space.store.path}")
     return data, hex_bytes(space.index.rows(path.name).key)
 
 

@@ -17,10 +17,12 @@ import h5py
 
 from ..errors import AffektError, DamagedError, NewerError, SpecError
 from ..files.durable import publish
+from ..files.reading import check_regular
 from ..files.written import leftovers
 from ..identity.spec import Spec
-from ..rows.space_folder import open_space
-from ..shards.hdf5 import attribute, check_regular, dataset, open_plain
+from ..rows.store import read_spec
+from ..shards.hdf5 import attribute, dataset, open_plain
+from .verifying import verify
 
 if TYPE_CHECKING:
     from ..cache import Cache
@@ -28,7 +30,7 @@ if TYPE_CHECKING:
 
 @dataclass
 class Repair:
-    """What `Cache.repair` did.
+    """What `repair` did.
 
     Parameters
     ----------
@@ -52,11 +54,34 @@ class Repair:
 
 
 def repair(cache: Cache, progress: Callable[[int, int], None] | None = None) -> Repair:
-    """Put a cache right; see `Cache.repair`."""
+    """Verify a cache, move what is damaged into ``quarantine/``, and remove unfinished files.
+
+    The next extract computes exactly the rows that were lost. A damaged ``spec.json`` is made anew
+    from a shard.
+
+    Parameters
+    ----------
+    cache : Cache
+    progress : callable (done, total), optional
+        Called after each shard.
+
+    Raises
+    ------
+    InputError
+        The cache is packed or was opened read-only.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from affekt.cache import Cache
+    >>> repair(Cache(tempfile.mkdtemp())).moved
+    []
+    """
+    cache.check_writable()
     done = Repair()
     for name in cache.broken():
         _rebuild_spec(cache, cache.path / "spaces" / name, done)
-    for finding in cache.verify(progress=progress).damage:
+    for finding in verify(cache, progress=progress).damage:
         if not finding.aside:
             done.hopeless.append(f"{finding.path}: left where it is: {finding.problem}")
             continue
@@ -84,7 +109,7 @@ def _set_aside(cache: Cache, path: Path, done: Repair) -> bool:
 def _rebuild_spec(cache: Cache, folder: Path, done: Repair) -> None:
     """Write ``spec.json`` again from a shard that still says it."""
     try:
-        open_space(cache, folder)
+        read_spec(folder, cache.path)
         return  # another repair was first
     except (NewerError, SpecError):
         return  # nothing says that it is damaged

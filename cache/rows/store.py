@@ -1,0 +1,169 @@
+"""The folder of a cache: who may write, where drafts and damaged files go, which clips are known.
+
+`Cache` and `Space` stand on it; it knows neither.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ..errors import DamagedError, InputError
+from ..files.durable import set_aside
+from ..files.marker import check_cache_folder
+from ..files.reading import check_regular
+from ..identity.audio_digests import audio_digests
+from ..identity.clip_index import ClipIndex, Seen
+from ..identity.digests import KINDS, text_digest
+from ..identity.spec import Spec
+from ..manifest import Manifest
+from .index import NAME
+from .packed import PackedClips
+
+__all__ = ["Store", "is_space", "read_spec"]
+
+
+class Store:
+    """A folder of rows, or a packed file, and the index of the clips whose content is known.
+
+    Parameters
+    ----------
+    path : path
+        The folder, or a file made by `pack`, which is read-only.
+    readonly : bool
+        Refuse to write.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> store = Store(tempfile.mkdtemp(), readonly=True)
+    >>> store.packed, store.tmp.name
+    (False, 'tmp')
+    """
+
+    def __init__(self, path: str | os.PathLike, *, readonly: bool = False):
+        if not os.fspath(path):
+            raise InputError("the path of the cache is blank; expected a folder")
+        self.path = Path(path)
+        self.packed = self.path.is_file()
+        self.readonly = readonly or self.packed
+        self.clips = PackedClips(self.path) if self.packed else ClipIndex(self.path)
+        #: manifest -> warning that its clips may be of another corpus
+        self.said_elsewhere: dict[str, str] = {}
+
+    @property
+    def tmp(self) -> Path:
+        """Folder for unfinished files."""
+        return self.path / "tmp"
+
+    def digests(
+        self,
+        clips: Manifest,
+        kind: str,
+        *,
+        hash_files: bool = True,
+        rehash: bool = False,
+        refuse: bool = True,
+        record: bool = False,
+    ) -> list[str | None]:
+        """Return the content digest of each clip.
+
+        Parameters
+        ----------
+        clips : Manifest
+            The clips.
+        kind : {"audio", "text"}
+            Which part of a clip counts.
+        hash_files : bool
+            Read files that are not known or have changed; else their digest is None.
+        rehash : bool
+            Read every file, and trust no memo.
+        refuse : bool
+            Refuse clips whose file is not at hand and had different contents under different roots;
+            else their digest is None.
+        record : bool
+            Remember the clips whose files are at hand under this id and path, so that the cache
+            knows them where the audio is not: also of files that were renamed.
+
+        Returns
+        -------
+        list of str or None
+            None: the file is not at hand and was never read, or there is no text.
+        """
+        if kind not in KINDS:
+            raise InputError(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
+        if kind == "text":
+            return [text_digest(text) if text.strip() else None for text in clips["text"]]
+        return audio_digests(
+            self.clips,
+            clips,
+            self.said_elsewhere,
+            hash_files=hash_files,
+            rehash=rehash,
+            refuse=refuse,
+            record=record and not self.readonly,
+        )
+
+    def record(self, lines: Iterable[Seen]) -> None:
+        """Store what was read for clips durably (see `seen`), as one segment of the index."""
+        self.check_writable()
+        self.clips.record(lines)
+
+    def check_writable(self) -> None:
+        """Refuse to write into a cache that was opened read-only, or a folder that is no cache."""
+        if self.packed:
+            raise InputError(f"{self.path} is packed and never changes; extract into a folder")
+        if self.readonly:
+            raise InputError(f"{self.path} was opened read-only")
+        check_cache_folder(self.path)
+
+    def quarantine(self, path: Path) -> Path:
+        """Move a damaged file aside; never delete it. Return where it is."""
+        return set_aside(path, self.path / "quarantine", self.path)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"path": self.path, "readonly": self.readonly}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["path"], readonly=state["readonly"])
+
+
+def is_space(folder: Path) -> bool:
+    """Say whether a folder holds anything of a space: a spec or a shard.
+
+    Without both it is a space that a killed process had only begun to make, or somebody else's.
+    """
+    if not folder.is_dir():
+        return False
+    if os.path.lexists(folder / "spec.json"):
+        return True
+    shards = folder / "shards"
+    return shards.is_dir() and any(NAME.fullmatch(path.name) for path in shards.iterdir())
+
+
+def read_spec(folder: Path, cache: Path) -> Spec:
+    """Return the spec of a space of the cache in the folder `cache`.
+
+    Raises
+    ------
+    DamagedError
+        ``spec.json`` is missing, damaged, or not the one of this folder.
+    SpecError
+        The space has a newer format.
+    """
+    path = folder / "spec.json"
+    remedy = f"run: affekt cache repair {cache}"
+    try:
+        check_regular(path)
+        spec = Spec.from_json(path.read_bytes(), str(path))
+    except FileNotFoundError:
+        raise DamagedError(f"{path} is missing; {remedy}") from None
+    except InputError as error:
+        if "newer" in str(error):
+            raise
+        raise DamagedError(f"{error}; {remedy}") from error
+    if not folder.name.endswith(f"-{spec.key[:8]}"):
+        raise DamagedError(f"{path} is the spec {spec.key[:8]}, not of this folder; {remedy}")
+    return spec
