@@ -247,6 +247,7 @@ def _compare(
 def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) -> None:
     """Refuse, before any work, a folder that holds something else than a report of this command."""
     from ...cache.errors import InputError
+    from ...cache.files.outputs import check_output, check_output_folder
     from ..models.folders.run_folder import is_run
     from .comparison import Comparison
 

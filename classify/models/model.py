@@ -31,7 +31,7 @@ from .threads import few_threads
 
 if TYPE_CHECKING:
     from ...cache.cache import Cache
-    from ...cache.features import Features
+    from ...cache.space import Features
     from .new_clips.system import System
 
 __all__ = ["Model"]

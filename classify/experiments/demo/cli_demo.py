@@ -39,7 +39,7 @@ def demo(
     trains a head on each, compares members and ensembles, and prints the table and where the report
     is. A second call does only what changed.
     """
-    from ....cache.commands.outputs import check_output_folder
+    from ....cache.files.outputs import check_output_folder
     from ...options import say
     from ..cli_run import report_outcome
     from ..run import run
