@@ -170,9 +170,17 @@ def _check_member(entry: MemberEntry, ready: Prepared) -> None:
 
 
 def _check_voter(entry: MemberEntry, ready: Prepared) -> None:
-    """Check that every clip has votes; every head that classifies learns from distributions."""
-    from ..data.votes import task_votes
+    """Check that every clip has votes, and that the head learns from distributions."""
+    from inspect import signature
 
+    from ..data.votes import task_votes
+    from ..heads import HEADS
+
+    if "classes" not in signature(HEADS[entry.head].fit).parameters:
+        entry.at.value["head"].fail(
+            f"member {entry.name!r}: the head {entry.head!r} does not learn from votes, since its "
+            "fit has no argument 'classes'; expected votes: false in this member"
+        )
     try:
         task_votes(ready.labelled, ready.task)
     except InputError as error:

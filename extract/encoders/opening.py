@@ -152,7 +152,7 @@ def _open(
 
         if pooling != "mean" or normalise:
             what = "normalise" if normalise else f"pooling={pooling!r}"
-            raise InputError(f"{what} says nothing to a classifier; leave it out")
+            raise InputError(f"{what} has no meaning for a classifier; leave it out")
         model_class(checkpoint, True)
         if is_regression(checkpoint):
             return RegressionBackend(checkpoint, family, front, pooling="none", **options)

@@ -184,5 +184,13 @@ def test_commands_find_what_a_package_declares(tmp_path):
     done = command("run", "recipe.yaml", PYTHONPATH=str(site))
     assert "Nothing to do" not in done.stderr + done.stdout
     shutil.rmtree(tmp_path / "out")
+    voted = "".join(f"votes:{label}," for label in ("positive", "negative", "neutral"))
+    rows = (tmp_path / "clips.csv").read_text().splitlines()
+    rows = [f"{voted}{rows[0]}", *(f"1,1,0,{row}" for row in rows[1:])]
+    (tmp_path / "voted.csv").write_text("\n".join(rows) + "\n")
+    recipe = (tmp_path / "recipe.yaml").read_text().replace("clips.csv", "voted.csv")
+    (tmp_path / "voted.yaml").write_text(recipe.replace("report: out", "report: v\nvotes: true"))
+    done = command("run", "voted.yaml", PYTHONPATH=str(site))
+    assert (done.returncode, "does not learn from votes" in done.stderr) == (2, True), done.stderr
     done = command("run", "recipe.yaml")
     assert (done.returncode, "recipe.yaml:6" in done.stderr) == (2, True), done.stderr
