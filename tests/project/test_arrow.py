@@ -117,6 +117,20 @@ CLASSIFY = {
     },
 }
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
+#: file or sub-package of cache -> those that it may import; itself and `errors` are free
+ARROWS = {
+    "errors": set(),
+    "files": set(),
+    "features": set(),
+    "manifest": {"files"},
+    "identity": {"files", "manifest"},
+    "shards": {"files", "identity"},
+    "rows": {"files", "manifest", "identity", "shards", "features"},
+    "space": {"manifest", "identity", "rows", "features"},
+    "cache": {"files", "manifest", "identity", "rows", "features", "space"},
+    "care": {"files", "manifest", "identity", "shards", "rows", "features", "space", "cache"},
+    "commands": {"files", "manifest", "care", "cache"},
+}
 
 
 def imports(path: Path) -> list[tuple[str, int]]:
@@ -200,6 +214,19 @@ def test_sub_packages_of_classify_follow_their_arrow():
     for name, below in CLASSIFY.items():
         assert below <= lower, f"{name} stands below {below - lower} in the table"
         lower.add(name)
+
+
+def test_sub_packages_of_cache_follow_their_arrows():
+    for path in sorted((ROOT / "cache").rglob("*.py")):
+        part = path.relative_to(ROOT / "cache").parts[0].removesuffix(".py")
+        if part == "__init__":
+            continue
+        for name, line in imports(path):
+            place = name.split(".")
+            if place[:2] == ["affekt", "cache"] and len(place) > 2 and place[2]:
+                allowed = ARROWS[part] | {part, "errors"}
+                where = f"{path.relative_to(ROOT)}:{line} imports {name}"
+                assert place[2] in allowed, f"{where}: {part} may import {sorted(allowed)}"
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
