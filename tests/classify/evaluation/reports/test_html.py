@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from affekt.cache.manifest import Manifest
+from affekt.classify.cli import affekt
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.task import Task
 from affekt.classify.evaluation.compare import compare
@@ -22,6 +23,7 @@ from affekt.classify.evaluation.reports.html.pictures import PICTURES
 from affekt.classify.evaluation.reports.html.prose import inline, read_sections
 from affekt.classify.evaluation.reports.markdown.report import markdown
 from affekt.classify.experiments.results.repeats import write_repeats
+from click.testing import CliRunner
 from hypothesis import given, settings, strategies as st
 
 from .hard_pages import HEBREW, SCRIPT, hard, many
@@ -200,3 +202,34 @@ def test_rows_are_those_on_which_systems_differ_or_the_best_is_wrong(tmp_path):
 def test_a_page_without_clips_has_no_browser():
     data = read("split")
     assert "clips-data" not in page(data, markdown(data)).partition("<script>")[0]
+
+
+def test_the_command_writes_the_page_again(tmp_path):
+    (tmp_path / "a b.wav").write_bytes(b"RIFF sound")
+    hard(path=str(tmp_path / "a b.wav")).write(tmp_path / "out")
+    before = (tmp_path / "out" / "report.html").read_bytes()
+    (tmp_path / "sent").mkdir()
+    page_path = tmp_path / "sent" / "page.html"
+
+    def audio(kind: str) -> set[str | None]:
+        told = CliRunner().invoke(
+            affekt, ["report", str(tmp_path / "out"), "--audio", kind, "-o", str(page_path)]
+        )
+        assert told.exit_code == 0, told.output
+        [data] = re.findall(r'id="clips-data">(.*?)</script>', page_path.read_text("utf-8"), re.S)
+        return {row[2] for row in json.loads(data)["rows"]}
+
+    assert audio("link") == {"../a%20b.wav"}
+    assert audio("none") == {None}
+    [inside] = audio("embed")
+    assert base64.b64decode(inside.partition("base64,")[2]) == b"RIFF sound"
+    assert (tmp_path / "out" / "report.html").read_bytes() == before
+
+
+def test_the_command_replaces_no_file_of_others(tmp_path):
+    hard().write(tmp_path / "out")
+    (tmp_path / "notes.html").write_text("mine")
+    for place in (tmp_path / "notes.html", tmp_path / "out" / "comparison.json"):
+        told = CliRunner().invoke(affekt, ["report", str(tmp_path / "out"), "-o", str(place)])
+        assert told.exit_code != 0
+    assert (tmp_path / "notes.html").read_text() == "mine"

@@ -1,0 +1,93 @@
+"""The command `affekt report`: the page of a comparison again, with audio as it is wanted."""
+
+from __future__ import annotations
+
+import base64
+import json
+import mimetypes
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+import click
+
+__all__ = ["report"]
+
+MOST_AUDIO = 20_000_000  # bytes of recordings in one page
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option(
+    "--audio",
+    type=click.Choice(["link", "embed", "none"]),
+    default="link",
+    show_default=True,
+    help="Recordings of the clips: link to the files, or put them into the page (20 MB at most).",
+)
+@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Page.")
+def report(run: Path, audio: str, output: Path) -> None:
+    """Write the HTML page of RUN, the folder that `affekt run` or `affekt compare -o` left.
+
+    A run leaves one already, with links to the recordings: this one is to send to others, with
+    the recordings inside (--audio embed) or without any (--audio none).
+    """
+    from ....cache.commands.outputs import check_output
+    from ....cache.files.written import drafted
+    from ..comparison import Comparison
+
+    names = ("comparison.json", "clips.json", "report.html", "report.md")
+    read = [run, *(run / name for name in names)]
+    check_output("-o", output, read, lambda head: head.startswith(b"<!doctype html>"))
+    comparison = Comparison.read(run)
+    folder = run if run.is_dir() else run.parent
+    clips = _clips(folder / "clips.json")
+    if clips is not None:
+        left = _with_audio(clips["rows"], audio, folder, output)
+        if left:
+            click.echo(
+                f"{left} recordings are not in the page: they are gone, or would make it larger "
+                f"than {MOST_AUDIO // 1_000_000} MB",
+                err=True,
+            )
+    text = comparison.html(clips)
+    with drafted(output) as draft:
+        draft.write_text(text, encoding="utf-8")
+    click.echo(f"Page: {output}", err=True)
+
+
+def _clips(path: Path) -> dict[str, Any] | None:
+    from ....cache.errors import InputError
+
+    if not path.exists():
+        return None
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if found["format"] != 1:
+            raise InputError(f"{path} has format {found['format']}; expected 1")
+        return {**found, "rows": [list(row) for row in found["rows"]]}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path} cannot be read as clips of a report: {error}") from error
+
+
+def _with_audio(rows: list[list[Any]], audio: str, folder: Path, output: Path) -> int:
+    """Put the audio that is wanted into rows; return how many recordings did not fit."""
+    size = left = 0
+    for row in rows:
+        if row[2] is None:
+            continue
+        file = folder / unquote(row[2])
+        row[2] = None
+        if audio == "link":
+            relative = os.path.relpath(file.absolute(), output.absolute().parent)
+            row[2] = quote(Path(relative).as_posix())
+        elif audio == "embed":
+            if not file.is_file() or size + file.stat().st_size > MOST_AUDIO:
+                left += 1
+                continue
+            content = file.read_bytes()
+            size += len(content)
+            kind = mimetypes.guess_type(file.name)[0] or "audio/wav"
+            row[2] = f"data:{kind};base64,{base64.b64encode(content).decode()}"
+    return left
