@@ -69,6 +69,10 @@ CALLS = {
         "card run --system a -o OUT",
         ["run/comparison.json", "run/report.md", "clips.csv"],
     ),
+    ("report", "output"): (
+        "report run -o OUT",
+        ["run/comparison.json", "run/report.html", "clips.csv"],
+    ),
     ("manifest", "output"): ("manifest clips.csv -o OUT", ["clips.csv", "pred.csv"]),
     ("manifest", "audio_dir"): ("manifest clips.csv --audio-dir OUT", ["clips.csv"]),
     ("cache export", "out"): (

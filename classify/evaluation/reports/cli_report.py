@@ -36,10 +36,11 @@ def report(run: Path, audio: str, output: Path) -> None:
     from ....cache.commands.outputs import check_output
     from ....cache.files.written import drafted
     from ..comparison import Comparison
+    from .html.page import WRITTEN_BY
 
     names = ("comparison.json", "clips.json", "report.html", "report.md")
     read = [run, *(run / name for name in names)]
-    check_output("-o", output, read, lambda head: head.startswith(b"<!doctype html>"))
+    check_output("-o", output, read, lambda head: WRITTEN_BY.encode() in head)
     comparison = Comparison.read(run)
     folder = run if run.is_dir() else run.parent
     clips = _clips(folder / "clips.json")

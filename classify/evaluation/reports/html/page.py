@@ -14,9 +14,10 @@ from .first_screen import first_screen, question
 from .pictures import picture, reliability, replaces_table
 from .prose import TABLE, Section, escaped, read_sections
 
-__all__ = ["page"]
+__all__ = ["WRITTEN_BY", "page"]
 
 Data = Mapping[str, Any]
+WRITTEN_BY = '<meta name="generator" content="affekt report">'
 
 
 def page(data: Data, markdown: str, clips: Data | None = None) -> str:
@@ -49,6 +50,7 @@ def page(data: Data, markdown: str, clips: Data | None = None) -> str:
         body.insert(place, _browser())
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        f"{WRITTEN_BY}\n"
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta name="color-scheme" content="light dark">\n'

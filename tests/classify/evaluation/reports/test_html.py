@@ -228,8 +228,8 @@ def test_the_command_writes_the_page_again(tmp_path):
 
 def test_the_command_replaces_no_file_of_others(tmp_path):
     hard().write(tmp_path / "out")
-    (tmp_path / "notes.html").write_text("mine")
+    (tmp_path / "notes.html").write_text("<!doctype html>mine")
     for place in (tmp_path / "notes.html", tmp_path / "out" / "comparison.json"):
         told = CliRunner().invoke(affekt, ["report", str(tmp_path / "out"), "-o", str(place)])
         assert told.exit_code != 0
-    assert (tmp_path / "notes.html").read_text() == "mine"
+    assert (tmp_path / "notes.html").read_text() == "<!doctype html>mine"
