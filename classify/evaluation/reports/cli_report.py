@@ -33,8 +33,8 @@ def report(run: Path, audio: str, output: Path) -> None:
     A run leaves one already, with links to the recordings: this one is to send to others, with
     the recordings inside (--audio embed) or without any (--audio none).
     """
-    from ....cache.commands.outputs import check_output
-    from ....cache.files.written import drafted
+    from ....cache.files.outputs import check_output
+    from ....cache.files.written import write_whole
     from ..comparison import Comparison
     from .html.page import WRITTEN_BY
 
@@ -53,8 +53,7 @@ def report(run: Path, audio: str, output: Path) -> None:
                 err=True,
             )
     text = comparison.html(clips)
-    with drafted(output) as draft:
-        draft.write_text(text, encoding="utf-8")
+    write_whole(output, text)
     click.echo(f"Page: {output}", err=True)
 
 
