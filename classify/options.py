@@ -36,9 +36,9 @@ def read_split(text: str) -> dict[str, Any]:
     )
 
 
-def check_numbers(n_jobs: int, options: Mapping[str, Any]) -> None:
+def check_numbers(options: Mapping[str, Any]) -> None:
     """Refuse numbers out of range."""
-    if n_jobs == 0:
+    if options.get("n_jobs") == 0:
         raise InputError("--n-jobs is 0; expected a number of processes, or -1 for all cores")
     if not 0 <= options["random_state"] < LARGEST_SEED:
         raise InputError(

@@ -88,17 +88,18 @@ class Comparison:
         """Return the result as JSON."""
         return json.dumps(_plain(self.data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
-    def write(self, folder: str | PathLike[str]) -> Path:
+    def write(self, folder: str | PathLike[str], *, ending: str = "") -> Path:
         """Write `comparison.json`, `report.md` and `report.html` into a folder, and return it.
 
-        `clips.json` has the clips that the page shows, where there are any.
+        `clips.json` has the clips that the page shows, where there are any. `ending` comes last
+        in `report.md`: what a run has to say of itself.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         rows = self._clip_rows(folder)
         files = {
             "comparison.json": self.json(),
-            "report.md": self.report(),
+            "report.md": self.report().rstrip("\n") + f"\n{ending}",
             "report.html": self.html(rows),
         }
         if rows:

@@ -12,7 +12,7 @@ from ...cache.identity.digests import row_key
 from ...cache.identity.encoder_folder import note_encoder_folder
 from ...cache.rows.remarks import read_remarks
 from .opened import remember
-from .prepare import Source
+from .prepared import Source
 
 __all__ = ["Stored", "embed", "keep_opened", "look", "measure"]
 

@@ -7,7 +7,7 @@ the cache: opening a pretrained one imports torch.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,75 +22,13 @@ from ..data.located_yaml import Located
 from ..data.task import Task
 from .members.given_models import with_models
 from .opened import Opened, recall
+from .prepared import Prepared, Source
 from .recipes.numeric_tasks import with_ensembles
 from .recipes.recipe import EncoderEntry, Recipe
 
-__all__ = ["Prepared", "Source", "open_source", "prepare"]
+__all__ = ["open_source", "prepare"]
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the features of one encoder come from.
-
-    Attributes
-    ----------
-    name : str
-        The recipe's word for the encoder.
-    spec : Spec
-        Of the space that holds or will hold its embeddings.
-    encoder : Encoder or None
-        None where the recipe names a stored space, or where it was not opened: see `open_source`.
-    clips : Manifest
-        The clips that have what it embeds: a path, or a text.
-    store_dtype : str
-    entry : EncoderEntry
-    note : str
-        What the user should know of how it was found.
-    """
-
-    name: str
-    spec: Spec
-    encoder: Any
-    clips: Manifest
-    store_dtype: str
-    entry: EncoderEntry
-    note: str = ""
-
-    @property
-    def is_stored_space(self) -> bool:
-        """Whether the recipe names a stored space, so that nothing can be embedded."""
-        return "space" in self.entry.options
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A recipe whose inputs were read and found right.
-
-    Attributes
-    ----------
-    recipe : Recipe
-        With the encoders that its given models read.
-    task : Task
-    clips : Manifest
-        Every clip that takes part, labelled or not.
-    labelled : Manifest
-        Those that the task uses, with its labels.
-    left_out : dict of str to int
-        Raw label -> clips that the task leaves out.
-    cache : Cache
-    sources : dict of str to Source
-        By encoder name; only encoders that a member uses.
-    """
-
-    recipe: Recipe
-    task: Task
-    clips: Manifest
-    labelled: Manifest
-    left_out: dict[str, int]
-    cache: Cache
-    sources: dict[str, Source]
 
 
 def prepare(recipe: Recipe) -> Prepared:
@@ -123,7 +61,7 @@ def prepare(recipe: Recipe) -> Prepared:
     known = {entry.name: _known(entry, ready) for entry in entries}
     ready.sources.update({name: source for name, source in known.items() if source})
     if not all(known.values()):
-        from .recipe_checks import check_recipe
+        from .checks.recipe_checks import check_recipe
 
         check_recipe(ready)  # before an encoder is opened
     for entry in entries:

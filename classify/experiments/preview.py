@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.errors import listed
+from .checks.folder_checks import check_stored, missing_recordings
+from .checks.recipe_checks import check_recipe, check_sources, divide
 from .embeddings import Stored, look, measure
 from .members.shares import Share, hopeful, recordings, share_out_all
 from .prepare import open_source, prepare
-from .recipe_checks import check_recipe, check_sources, divide
-from .recipes.places import check_stored, missing_recordings
 from .recipes.recipe import MemberEntry, Recipe
 from .run import Outcome, is_current
 
 if TYPE_CHECKING:
-    from .prepare import Prepared, Source
+    from .prepared import Prepared, Source
 
 __all__ = ["Preview", "preview"]
 

@@ -22,12 +22,13 @@ from ..data.splitting.old_split import continue_split
 from ..data.splitting.split import Split
 from ..data.votes import task_votes
 from ..models.folders.run_folder import check_whole
+from .checks.folder_checks import check_stored
+from .checks.recipe_checks import check_recipe, check_sources, divide
 from .embeddings import Stored, embed, keep_opened, look
 from .members.member import EPOCH, is_done, member_files, read_member, read_seeds, train_member
 from .members.shares import Share, divisions, hopeful, recordings, share_out_all, sits_out
-from .prepare import Prepared, open_source, prepare
-from .recipe_checks import check_recipe, check_sources, divide
-from .recipes.places import check_stored
+from .prepare import open_source, prepare
+from .prepared import Prepared
 from .recipes.recipe import MemberEntry, Recipe
 from .results.earlier import keep_earlier
 from .results.repeats import repeats_table, summarise, write_repeats

@@ -64,11 +64,11 @@ def probe(
     from ...cache.files.outputs import check_output
     from ...cache.manifest.options import recordings
     from ..data.task import Task
-    from ..serving.timeline_figure import check_figure
+    from ..serving.drawing import check_figure
     from .nested import probe as find
     from .result import is_figure
 
-    check_numbers(n_jobs, {"random_state": random_state})
+    check_numbers({"n_jobs": n_jobs, "random_state": random_state})
     scale_ = read_scale(scale)
     values_ = numbers("--C", values)
     if figure is not None:

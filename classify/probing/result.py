@@ -10,6 +10,7 @@ from typing import Any
 
 from ...cache.errors import InputError
 from ...cache.files.written import written
+from ..serving.drawing import new_figure, plain
 
 __all__ = ["MADE_BY", "Probe", "is_figure"]
 
@@ -143,14 +144,14 @@ class Probe:
         """
         rows = self.rows()
         languages = list(dict.fromkeys(row["language"] for row in rows))
-        figure = _figure(figsize=(1.6 + 4.8 * len(languages), 4.0), layout="constrained")
+        figure = new_figure(figsize=(1.6 + 4.8 * len(languages), 4.0), layout="constrained")
         panels = figure.subplots(1, len(languages), sharey=True, squeeze=False)[0]
         for panel, language in zip(panels, languages, strict=True):
             for space in self.data["spaces"]:
                 own = [r for r in rows if (r["space"], r["language"]) == (space, language)]
                 layers = [row["layer"] for row in own]
                 (line,) = panel.plot(
-                    layers, [row["uar"] for row in own], "o-", markersize=3, label=_plain(space)
+                    layers, [row["uar"] for row in own], "o-", markersize=3, label=plain(space)
                 )
                 low, high = ([row[key] for row in own] for key in ("low", "high"))
                 panel.fill_between(layers, low, high, color=line.get_color(), alpha=0.15)
@@ -158,7 +159,7 @@ class Probe:
                     if row["chosen"]:
                         panel.plot(row["layer"], row["uar"], "*", markersize=12, color="black")
             panel.axhline(1 / len(self.data["task"]["labels"]), color="black", linestyle=":", lw=1)
-            panel.set(xlabel="layer", title="" if len(languages) == 1 else _plain(language))
+            panel.set(xlabel="layer", title="" if len(languages) == 1 else plain(language))
             panel.xaxis.get_major_locator().set_params(integer=True)
         panels[0].set_ylabel("UAR on outer folds (dotted: chance)")
         panels[0].legend(fontsize="small")
@@ -180,18 +181,3 @@ def is_figure(head: bytes) -> bool:
 
 def _interval(value: Mapping[str, Any]) -> str:
     return "{:.3f} - {:.3f}".format(*value["interval"]) if value["interval"] else "-"
-
-
-def _figure(**options: Any) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "a figure needs matplotlib, which is not installed: pip install 'affekt[plot]'"
-        ) from error
-    return Figure(**options)
-
-
-def _plain(text: str) -> str:
-    """Return text that matplotlib does not read as mathematics."""
-    return "".join(sign if sign.isprintable() else " " for sign in text).replace("$", r"\$")

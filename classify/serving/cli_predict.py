@@ -171,7 +171,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
     if output is not None and output.suffix not in (".csv", ".jsonl"):
         raise InputError(f"-o {output}: expected a name that ends in .csv or .jsonl")
     if options["figure"] is not None:
-        from .timeline_figure import check_figure
+        from .drawing import check_figure
 
         check_figure(options["figure"])
     of_models = ("config.json", "model.safetensors", "comparison.json")

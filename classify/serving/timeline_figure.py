@@ -3,37 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from ...cache.errors import InputError
 from ...cache.files.written import written
 from ...cache.manifest import Manifest
 from ..data.estimates import Estimates
 from ..data.predictions import Predictions
+from .drawing import new_figure, plain
 from .timeline import timeline_rows
 
-__all__ = ["check_figure", "draw_timeline", "is_figure"]
+__all__ = ["draw_timeline", "is_figure"]
 
 PANELS = 12  # recordings in one figure
 MADE_BY = "affekt predict --figure"
-
-
-def check_figure(path: Path) -> None:
-    """Check, before any work, that a figure of this name can be drawn.
-
-    Raises
-    ------
-    InputError
-        matplotlib is not installed, or draws no such format.
-    """
-    known = sorted(_figure().canvas.get_supported_filetypes())
-    if path.suffix.lower().removeprefix(".") not in known:
-        raise InputError(
-            f"--figure {path}: expected a name that ends in .png, or another of: "
-            f"{', '.join(f'.{one}' for one in known)}"
-        )
 
 
 def is_figure(head: bytes) -> bool:
@@ -67,19 +50,19 @@ def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tupl
     for name, start, end, _, proba in timeline_rows(clips, predictions):
         found.setdefault(name, []).append(((start + end) / 2, proba))
     shown = list(found)[:PANELS]
-    figure = _figure(figsize=(8, 0.8 + 1.8 * len(shown)), layout="constrained")
+    figure = new_figure(figsize=(8, 0.8 + 1.8 * len(shown)), layout="constrained")
     panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
     for panel, name in zip(panels, shown, strict=True):
         times = [time for time, _ in found[name]]
         stack = np.stack([proba for _, proba in found[name]])
         for column, label in enumerate(predictions.labels):
-            panel.plot(times, stack[:, column], marker="o", markersize=3, label=_plain(label))
+            panel.plot(times, stack[:, column], marker="o", markersize=3, label=plain(label))
         if isinstance(predictions, Estimates):
             panel.set_ylabel("predicted")
         else:
             panel.set_ylim(-0.02, 1.02)
             panel.set_ylabel("probability")
-        panel.set_title(_plain(name), fontsize=9)
+        panel.set_title(plain(name), fontsize=9)
     panels[-1].set_xlabel("time in seconds")
     panels[0].legend(fontsize=8)
     with written(path) as draft:
@@ -87,18 +70,3 @@ def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tupl
         made_by = {"png": {"Software": MADE_BY}, "svg": {"Creator": MADE_BY}}.get(kind)
         figure.savefig(draft, dpi=150, format=kind, metadata=made_by)
     return len(shown), len(found)
-
-
-def _figure(**options: Any) -> Any:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "a figure needs matplotlib, which is not installed: pip install 'affekt[plot]'"
-        ) from error
-    return Figure(**options)
-
-
-def _plain(text: str) -> str:
-    """Return text that matplotlib does not read as mathematics."""
-    return "".join(sign if sign.isprintable() else " " for sign in text).replace("$", r"\$")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 from collections import defaultdict
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -33,6 +34,23 @@ def test_no_two_files_of_a_package_have_one_name(package):
         if path.name != "__init__.py":
             places[path.stem].append(str(path.relative_to(ROOT)))
     assert not {stem: found for stem, found in places.items() if len(found) > 1}
+
+
+@pytest.mark.parametrize("package", ["classify"])
+def test_no_file_imports_itself_through_others(package):
+    """Imports for annotations and those inside functions count too; `__init__` files do not."""
+    files = [path for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"]
+    named = {("affekt", *path.relative_to(ROOT).with_suffix("").parts): path for path in files}
+    graph: dict[Path, set[Path]] = {path: set() for path in files}
+    for name, path in named.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level:
+                base = (*name[: -node.level], *(node.module or "").split("."))
+                base = tuple(part for part in base if part)
+                for found in (base, *((*base, alias.name) for alias in node.names)):
+                    if found in named:
+                        graph[path].add(named[found])
+    list(TopologicalSorter(graph).static_order())  # a CycleError names the files
 
 
 def test_no_folder_hides_a_public_function():

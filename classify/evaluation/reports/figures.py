@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ....cache.errors import InputError
+from ...serving.drawing import new_figure, plain
 from .markdown.report import columns, ordered
 
 Data = Mapping[str, Any]
@@ -37,13 +37,8 @@ def figures(data: Data, folder: str | PathLike[str], *, suffix: str = "png") -> 
     InputError
         If matplotlib is not installed.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise InputError(
-            "figures need matplotlib, which is not installed: pip install 'affekt[plot]'"
-        ) from error
     folder = Path(folder)
+    new_figure()  # matplotlib is there, before a folder is made
     folder.mkdir(parents=True, exist_ok=True)
     jobs: dict[str, Callable[[Any, Data], None]] = {"systems": _systems}
     if data.get("measure") != "ccc":
@@ -59,7 +54,7 @@ def figures(data: Data, folder: str | PathLike[str], *, suffix: str = "png") -> 
         jobs["transfer"] = _transfer
     paths = []
     for name, draw in jobs.items():
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+        figure = new_figure(figsize=(6.4, 4.0), layout="constrained")
         draw(figure, data)
         path = folder / f"{name}.{suffix}"
         figure.savefig(path, dpi=150)
@@ -192,9 +187,8 @@ def _bar(axes: Any, value: Data, height: float, colour: str) -> None:
 
 
 def _plain(text: str) -> str:
-    """Return text that fits and that matplotlib does not read as mathematics."""
-    line = "".join(sign if sign.isprintable() else " " for sign in text)
-    return (line if len(line) <= 32 else line[:31] + "…").replace("$", r"\$")
+    """Return text as `plain` does, cut where it would not fit."""
+    return plain(text if len(text) <= 32 else text[:31] + "…")
 
 
 def _file(text: str) -> str:

@@ -32,7 +32,6 @@ COMMON = [
     click.option("--test-size", default=0.2, show_default=True, help="Share of the clips."),
     click.option("--dev-size", default=0.1, show_default=True, help="Share of the clips."),
     click.option("--random-state", default=0, show_default=True, help="Of split and head."),
-    click.option("--n-jobs", default=1, hidden=True, help="Not used."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
 ]
 
@@ -71,7 +70,6 @@ def train(
     output: Path,
     as_json: bool,
     pred: Path | None,
-    n_jobs: int,
     scale: str,
     no_scale: bool,
     split: str,
@@ -90,7 +88,7 @@ def train(
     from .train import fold_table, train_model
 
     check_target(output, "-o")
-    check_numbers(n_jobs, options)
+    check_numbers(options)
     if pred is not None:
         check_output("--pred", pred, [manifest, task], is_output)
         if pred.absolute().is_relative_to(output.absolute()):

@@ -19,7 +19,7 @@ from .choosing import Part
 if TYPE_CHECKING:
     from ...data.splitting.split import Split
     from ..embeddings import Stored
-    from ..prepare import Prepared
+    from ..prepared import Prepared
     from ..recipes.recipe import MemberEntry, Recipe
 
 __all__ = [

@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
-from ....cache.files.written import write_whole
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
 from ...data.splitting.schemes import Split
@@ -28,7 +27,7 @@ from ...evaluation.reports.markdown.run_sections import WIDE, describe_run
 from ...evaluation.scores.vote_scores import compare_votes
 from ...evaluation.uses_of_test import record_use, uses_file
 from ...metrics.scored_clips import clusters
-from ..prepare import Prepared
+from ..prepared import Prepared
 
 __all__ = ["judge"]
 
@@ -131,12 +130,11 @@ def judge(
             clusters(rated, recipe.group)[0],
             level=comparison.data["settings"]["level"],
         )
-    comparison.write(folder)
+    source, measure = ready.labelled.source, ready.task.measure.upper()
+    comparison.write(folder, ending=describe_run(comparison.data["run"], source, measure))
     if comparison.data.get("transfer"):
         draw_transfer(comparison.data, folder / "transfer.png")
     write_replays(folder, comparison.replays)
-    told = describe_run(comparison.data["run"], ready.labelled.source, ready.task.measure.upper())
-    _append(folder / "report.md", told)
     if len(shared) < len(everything):
         strategies = recipe.ensembles if len(tests) > 1 else ()
         wide = _wide(tests, everything, strategies)
@@ -210,8 +208,3 @@ def _coverage(
             for name, member in tests.items()
         },
     }
-
-
-def _append(path: Path, text: str) -> None:
-    before = path.read_text(encoding="utf-8").rstrip("\n")
-    write_whole(path, f"{before}\n{text}")

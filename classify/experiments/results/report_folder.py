@@ -20,7 +20,7 @@ from typing import Any
 from ....cache.errors import InputError
 from ....cache.files.written import sync_folder, write_whole
 from ...models.folders.run_folder import READY, WORK
-from ..recipes.places import WRITTEN
+from ..checks.folder_checks import WRITTEN
 
 if os.name == "nt":
     fcntl = None

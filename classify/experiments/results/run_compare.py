@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ...data.predictions import Predictions
     from ...data.splitting.split import Split
     from ...models.model import Model
-    from ..prepare import Prepared
+    from ..prepared import Prepared
     from ..recipes.recipe import MemberEntry
 
 CHEAP = "logistic"  # heads that are trained in seconds get a curve unasked

@@ -10,19 +10,19 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from ...cache.errors import InputError, nearest
-from ...cache.features import pick_layers
-from ..data.splitting.schemes import splits
-from .members.shares import Share, divisions, share_out
-from .recipes.entries import PROBE
-from .recipes.numeric_tasks import check_numeric
-from .recipes.places import check_places
+from ....cache.errors import InputError, nearest
+from ....cache.features import pick_layers
+from ...data.splitting.schemes import splits
+from ..checks.folder_checks import check_places
+from ..members.shares import Share, divisions, share_out
+from ..recipes.entries import PROBE
+from ..recipes.numeric_tasks import check_numeric
 
 if TYPE_CHECKING:
-    from ..data.splitting.split import Split
-    from ..data.task import Task
-    from .prepare import Prepared
-    from .recipes.recipe import MemberEntry, Recipe
+    from ...data.splitting.split import Split
+    from ...data.task import Task
+    from ..prepared import Prepared
+    from ..recipes.recipe import MemberEntry, Recipe
 
 __all__ = ["check_recipe", "check_sources", "divide"]
 
@@ -50,7 +50,7 @@ def check_recipe(ready: Prepared) -> list[Split]:
     InputError
         With file and line.
     """
-    from .members.member import check_head
+    from ..members.member import check_head
 
     recipe = ready.recipe
     check_places(ready)
@@ -173,8 +173,8 @@ def _check_voter(entry: MemberEntry, ready: Prepared) -> None:
     """Check that every clip has votes, and that the head learns from distributions."""
     from inspect import signature
 
-    from ..data.votes import task_votes
-    from ..heads import HEADS
+    from ...data.votes import task_votes
+    from ...heads import HEADS
 
     if "classes" not in signature(HEADS[entry.head].fit).parameters:
         entry.at.value["head"].fail(
@@ -189,7 +189,7 @@ def _check_voter(entry: MemberEntry, ready: Prepared) -> None:
 
 def _check_inputs(entry: MemberEntry, task: Task) -> None:
     """Check that the head takes so many encoders and layers."""
-    from ..heads.registry import heads_for
+    from ...heads.registry import heads_for
 
     known = heads_for(task.kind)[0][entry.head]().get_params()
     fuses = "widths" in known
@@ -260,7 +260,7 @@ def _check_labels(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None
 
 
 def _check_strategies(recipe: Recipe) -> None:
-    from ..ensembles.rules import STRATEGIES
+    from ...ensembles.rules import STRATEGIES
 
     if "ensembles" in recipe.at:
         for item in recipe.at["ensembles"].many():
@@ -272,7 +272,7 @@ def _check_strategies(recipe: Recipe) -> None:
 
 
 def _check_transfer(ready: Prepared) -> None:
-    from ..evaluation.analyses.transfer import check_transfer
+    from ...evaluation.analyses.transfer import check_transfer
 
     recipe, at = ready.recipe, ready.recipe.at["transfer"]
     try:
@@ -322,9 +322,9 @@ def _is_label(ready: Prepared, column: str) -> bool:
 
 def _check_compare(ready: Prepared, shares: Mapping[str, Share], found: Sequence[Split]) -> None:
     """Check what learns on dev, and the options of the comparison, on one division."""
-    from ..ensembles.calibration import CALIBRATORS
-    from ..ensembles.rules import STRATEGIES
-    from ..ensembles.subsets import MOST_MEMBERS
+    from ...ensembles.calibration import CALIBRATORS
+    from ...ensembles.rules import STRATEGIES
+    from ...ensembles.subsets import MOST_MEMBERS
 
     recipe, options = ready.recipe, ready.recipe.compare
     at = recipe.at.key("compare")

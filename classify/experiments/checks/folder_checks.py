@@ -1,0 +1,140 @@
+"""Folders and recordings that a recipe names: where a run may write, and what must be there."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ....cache.errors import InputError, listed
+from ....cache.files.marker import check_cache_folder
+from ...data.located_yaml import Located
+from ..prepared import Prepared
+
+if TYPE_CHECKING:
+    from ....cache.manifest import Manifest
+    from ..embeddings import Stored
+
+__all__ = ["check_places", "check_stored", "check_writable_folder", "missing_recordings"]
+
+WRITTEN = (
+    *("split.csv", "run.json", "report.md", "report.html"),
+    *("comparison.json", "clips.json", "repeats.json"),
+)
+
+
+def check_writable_folder(path: Path, what: str) -> None:
+    """Check that a folder is there, or can be made, and takes files.
+
+    Parameters
+    ----------
+    path : Path
+    what : str
+        The word for it in messages.
+
+    Raises
+    ------
+    InputError
+        A file is in the way, or the nearest folder that exists takes none.
+    """
+    try:
+        above = next(one for one in (path, *path.parents) if os.path.lexists(one))
+        if not above.is_dir():
+            raise InputError(f"{what} {path}: {above} is a file; expected a folder")
+        with tempfile.TemporaryFile(dir=above):
+            pass
+    except OSError as error:
+        raise InputError(f"{what} {path} cannot be written: {error.strerror}") from None
+
+
+def check_places(ready: Prepared) -> None:
+    """Check where the report goes.
+
+    Raises
+    ------
+    InputError
+        Inside the cache, over the manifest or the recipe, or where nothing can be written.
+    """
+    recipe = ready.recipe
+    at = recipe.at.key("report")
+    report, cache = recipe.report.resolve(), recipe.cache.resolve()
+    if report == cache or report.is_relative_to(cache):
+        at.fail(
+            f"report {recipe.report} is inside the cache {recipe.cache}; expected another folder"
+        )
+    for what, path in (("manifest", recipe.manifest), ("recipe", recipe.path)):
+        if path.resolve() in [report / name for name in WRITTEN]:
+            at.fail(f"report {recipe.report}: the run would write over the {what} {path}")
+    _check_folder(at, recipe.report, "report")
+    try:
+        check_cache_folder(recipe.cache)
+    except InputError as error:
+        recipe.at.key("cache").fail(f"cache {error}")
+
+
+def check_stored(ready: Prepared, stored: Mapping[str, Stored]) -> None:
+    """Check that what is not stored can be embedded, and stored.
+
+    Raises
+    ------
+    InputError
+        A stored space that lacks clips, recordings of which none is there, a cache that cannot be
+        written; with file and line.
+    """
+    for name, one in stored.items():
+        source = ready.sources[name]
+        if not one.pending:
+            continue
+        if source.is_stored_space:
+            source.entry.at.fail(
+                f"the space of {name!r} has no row for {len(one.pending)} clips "
+                f"({listed(one.pending)}); name the encoder in the recipe to compute them"
+            )
+        if source.spec.modality == "audio" and not one.there:
+            _check_recordings(ready, source.clips, one.pending)
+        at = ready.recipe.at.key("cache")
+        if ready.cache.packed:
+            at.fail(
+                f"cache {ready.recipe.cache} is a packed file, which never changes, and {name!r} "
+                f"has {len(one.pending)} clips to embed; expected a folder"
+            )
+        _check_folder(at, ready.recipe.cache, "cache")
+
+
+def missing_recordings(clips: Manifest, pending: Sequence[str]) -> list[str]:
+    """Return the ids among `pending` whose recording is not there."""
+    wanted = set(pending)
+    return [
+        clip
+        for row, clip in enumerate(clips.ids)
+        if clip in wanted and not _is_there(clips.file(row))
+    ]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _check_recordings(ready: Prepared, clips: Manifest, pending: Sequence[str]) -> None:
+    """Refuse to embed where no recording is there: an audio folder that is not mounted."""
+    wanted = set(pending)
+    rows = [row for row, clip in enumerate(clips.ids) if clip in wanted]
+    if not any(_is_there(clips.file(row)) for row in rows):
+        at = ready.recipe.at.key("root")
+        at = at if "root" in ready.recipe.at else ready.recipe.at["manifest"]
+        at.fail(
+            f"none of {len(rows)} recordings is there, for example {clips.file(rows[0])}; mount "
+            "the folder, or say with root where the paths of the manifest start"
+        )
+
+
+def _check_folder(at: Located, path: Path, what: str) -> None:
+    try:
+        check_writable_folder(path, what)
+    except InputError as error:
+        at.fail(str(error))
