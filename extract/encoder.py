@@ -53,7 +53,7 @@ class Encoder:
     max_seconds, min_seconds : float
         Longest audio that is embedded whole, and shortest that is embedded at all.
     damage : str
-        Audio that lacks up to 50 ms or 1 % of what its file promises is read and flagged; beyond
+        Audio of which up to 50 ms or 1 % are missing is read and flagged; beyond
         that ``"refuse"`` quarantines it, and ``"accept"`` reads and flags it too.
     silence : str
         ``"keep"`` embeds and flags clips below -80 dBFS, ``"refuse"`` quarantines them.

@@ -28,7 +28,7 @@ CODES = {
     "decode_error": "parts of the audio cannot be decoded, with the policy 'refuse', or none can",
     "decoder_crash": "the decoder's process died on this file",
     "implausible_header": "the header claims a length or rate that cannot be true",
-    "bad_segment": "start and end are no segment of this audio",
+    "bad_segment": "start and end are not a segment of this audio",
     "too_short": "shorter than the encoder can embed, or than min_seconds",
     "too_long": "longer than max_seconds, with the policy 'fail'",
     "silent": "below -80 dBFS, where silence is refused",

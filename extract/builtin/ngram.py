@@ -67,7 +67,7 @@ class Ngram(Backend):
         self.longest = longest
 
     def describe(self) -> dict[str, Any]:
-        """Say what decides the numbers."""
+        """Return what decides the numbers."""
         return {
             "encoder": {"name": self.name, "version": VERSION},
             "processor": {"fold": "NFKC, casefold", "longest": self.longest, "words": 2},

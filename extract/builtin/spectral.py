@@ -135,7 +135,7 @@ class Spectral(Backend):
     pooling = "functionals"
 
     def describe(self) -> dict[str, Any]:
-        """Say what decides the numbers: the version of this code."""
+        """Return what decides the numbers: the version of this code."""
         return {
             "encoder": {"family": "spectral", "version": VERSION},
             "processor": {"sampling_rate": SAMPLING_RATE},

@@ -41,7 +41,7 @@ class ClassifierBackend(TransformerBackend):
         self.n_layers, self.dim = 1, len(labels)
 
     def describe(self) -> dict[str, Any]:
-        """Say what decides the numbers; reads no tensor."""
+        """Return what decides the numbers; reads no tensor."""
         described = super().describe()
         described["layers"]["semantics"] = "class-probabilities"
         return {**described, "labels": list(self.labels or ())}
@@ -92,7 +92,7 @@ class RegressionBackend(ClassifierBackend):
         self.n_layers, self.dim = 1, len(self.outputs)
 
     def describe(self) -> dict[str, Any]:
-        """Say what decides the numbers; reads no tensor."""
+        """Return what decides the numbers; reads no tensor."""
         described = super().describe()
         described["layers"]["semantics"] = "regression-outputs"
         described.pop("labels")
@@ -122,7 +122,7 @@ def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
     kind = config.get("problem_type")
     if kind not in (None, "single_label_classification"):
         raise InputError(
-            f"{checkpoint.name} is a {kind} model: its outputs are no distribution over classes"
+            f"{checkpoint.name} is a {kind} model: its outputs are not a distribution over classes"
         )
     table = config.get("id2label")
     if not isinstance(table, dict) or len(table) < 2:

@@ -192,7 +192,7 @@ def _audio_front(checkpoint: Checkpoint, family: Family) -> Any:
 
 
 def _modality(checkpoint: Checkpoint) -> str:
-    """Tell from its files what an unknown family takes."""
+    """Return, judging by its files, what an unknown family takes."""
     audio = any((checkpoint.folder / name).is_file() for name in ("preprocessor_config.json",))
     text = any(checkpoint.folder.glob("tokenizer*")) or any(checkpoint.folder.glob("vocab*"))
     if audio == text:

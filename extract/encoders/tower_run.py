@@ -43,7 +43,7 @@ class TowerBackend(TransformerBackend):
         return self.front.tower
 
     def describe(self) -> dict[str, Any]:
-        """Say what decides the numbers; reads no tensor."""
+        """Return what decides the numbers; reads no tensor."""
         described = super().describe()
         described["encoder"]["tower"] = self._tower.code
         if not self._tower.layers:
@@ -134,7 +134,7 @@ class TowerBackend(TransformerBackend):
         return states if states.dim() == 3 else states.unsqueeze(0)
 
     def _own_frames(self, example: Example, output: Any, frames: int) -> torch.Tensor:
-        """Say which frames of a layer are the clip's: what the library says, or in proportion."""
+        """Return which frames of a layer are the clip's: by its mask, or in proportion."""
         tower, keep = self._tower, example.keep
         if tower.feed == "patches":
             return _patches(keep, frames, self._model.config)

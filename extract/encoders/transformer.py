@@ -123,7 +123,7 @@ class TransformerBackend(Backend):
         self.n_layers, self.dim = blocks + 1, pooled_dim(self.pooling, self._hidden)
 
     def describe(self) -> dict[str, Any]:
-        """Say what decides the numbers; reads no tensor."""
+        """Return what decides the numbers; reads no tensor."""
         self._described = self.checkpoint.describe()
         extra = {"allow_extra": list(self.allow_extra)} if self.allow_extra else {}
         return {
@@ -140,7 +140,7 @@ class TransformerBackend(Backend):
         }
 
     def provenance(self) -> dict[str, Any]:
-        """Say how it was computed, beyond what decides the numbers."""
+        """Return how it was computed, beyond what decides the numbers."""
         import transformers
 
         return {

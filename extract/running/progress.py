@@ -98,7 +98,7 @@ class Progress:
 
 
 def human_time(seconds: float) -> str:
-    """Say a length of time in two units at most.
+    """Return a length of time in two units at most.
 
     Examples
     --------

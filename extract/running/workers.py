@@ -35,7 +35,7 @@ _GRACE = 30.0  # seconds for a worker to store what it has
 
 
 def count_workers(encoder: Encoder, misses: int, engine: str, workers: int | None) -> int:
-    """Say how many processes to use.
+    """Return how many processes to use.
 
     Examples
     --------

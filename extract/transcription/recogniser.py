@@ -143,7 +143,9 @@ class Whisper:
         model, info = loaded
         wrong = sorted({*info["missing_keys"], *map(str, info["mismatched_keys"])})
         if wrong:
-            raise InputError(f"{folder} is no whole Whisper; missing: {', '.join(wrong[:8])}")
+            raise InputError(
+                f"{folder} is not a complete Whisper model; missing: {', '.join(wrong[:8])}"
+            )
         self.model: Any = model.eval().requires_grad_(False).to(device)
         self.many_languages = bool(getattr(model.generation_config, "is_multilingual", False))
 

@@ -72,7 +72,7 @@ class Transcripts:
             found = [_answer(line) for line in data.split(b"\n") if line]
             heard = dict(pair for pair in found if pair is not None) | heard
             if odd := found.count(None):
-                log.warning("%s: %d lines are no answers and are ignored", path, odd)
+                log.warning("%s: %d lines are not answers and are ignored", path, odd)
         return heard
 
     def add(self, heard: Mapping[str, Heard]) -> None:

@@ -66,7 +66,7 @@ class Checkpoint:
         return self.config["model_type"]
 
     def describe(self) -> dict[str, Any]:
-        """Say which numbers are in it: origin, sha256 of the weights' files and of the config."""
+        """Return what is in it: origin, sha256 of the weights' files and of the config."""
         return {
             **self.source,
             "weights": {path.name: fingerprint(path) for path in self.weights},
@@ -210,5 +210,5 @@ def _shards(index: Path) -> tuple[Path, ...]:
     names = sorted(set(map(str, table.values())))
     for name in names:
         if Path(name).name != name or not (index.parent / name).is_file():
-            raise InputError(f"{index} names {name!r}, which is no file beside it")
+            raise InputError(f"{index} names {name!r}, which is not a file next to it")
     return tuple(index.parent / name for name in names)

@@ -22,7 +22,7 @@ _SECONDS_UNTIL_TRUSTED = 2.0
 
 
 def memo_folder() -> Path:
-    """Say where digests and converted checkpoints are kept: ``$XDG_CACHE_HOME/affekt``."""
+    """Return where digests and converted checkpoints are kept: ``$XDG_CACHE_HOME/affekt``."""
     root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(root) / "affekt"
 

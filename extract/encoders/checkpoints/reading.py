@@ -78,7 +78,7 @@ def read_configuration(checkpoint: Checkpoint, kind: Any = None) -> Any:
 
 
 def _reason(error: BaseException) -> str:
-    """Say what was wrong on one line, in the words of the innermost error."""
+    """Return what was wrong on one line, in the words of the innermost error."""
     found = error
     while found.__cause__ is not None:
         found = found.__cause__

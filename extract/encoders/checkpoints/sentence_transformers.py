@@ -50,7 +50,7 @@ class SentenceSteps:
     others: tuple[str, ...] = ()
 
     def notes(self, *, prefix: str, normalise: bool) -> list[str]:
-        """Say which steps of the folder are not applied."""
+        """Return which steps of the folder are not applied."""
         notes = []
         if self.normalised and not normalise:
             notes.append("sentence-transformers scales its vectors to length 1: --normalise does")

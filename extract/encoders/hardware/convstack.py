@@ -21,7 +21,7 @@ STRIP = 512  # frames at a time
 
 
 def is_conv_stack(module: Any) -> bool:
-    """Tell whether a feature extractor is made as `ConvStack` expects."""
+    """Return whether a feature extractor is made as `ConvStack` expects."""
     layers = getattr(module, "conv_layers", ())
     return len(layers) > 0 and all(map(_is_layer, layers))
 

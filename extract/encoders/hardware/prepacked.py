@@ -16,7 +16,7 @@ STRIP = 64  # frames at a time: unfolded, they stay in the processor's cache
 
 
 def can_prepack() -> bool:
-    """Tell whether this build of PyTorch has what is needed.
+    """Return whether this build of PyTorch has what is needed.
 
     Examples
     --------

@@ -195,7 +195,7 @@ def _by_magic(data: bytes, at: int) -> str | None:
 
 
 def _other(data: bytes) -> str:
-    """Say what a file is that holds no sound."""
+    """Return what a file is that holds no sound."""
     for pattern, what in _TABLE:
         if pattern.match(data[:600]):
             return what

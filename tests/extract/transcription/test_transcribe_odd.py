@@ -95,7 +95,7 @@ def test_lines_that_are_no_answers_are_ignored_and_said(tmp_path, caplog):
     (store.folder / "folder.jsonl").mkdir()
     heard = store.read()
     assert {key: one.text for key, one in heard.items()} == {"cd" * 32: "kept", "ab" * 32: "hola"}
-    assert f"{len(LINES)} lines are no answers and are ignored" in caplog.text
+    assert f"{len(LINES)} lines are not answers and are ignored" in caplog.text
     assert "folder.jsonl is damaged and ignored" in caplog.text
 
 
