@@ -27,6 +27,8 @@ VALUES: list[Any] = [
     *(2**31, 2**63, -(2**63), [], {}, [[]], [None], {"": None}, {"x": 1}, [1, "a"], "1", "0.5"),
     *WORDS,
 ]
+COLUMNS = ["start", "end", "split", "id", "path", "text", "label", "speaker", "dataset", "offset"]
+COLUMNS += ["duration", "anger", "negative", "filename", "votes", "valence", "language", "x"]
 BYTES = [b"", b"\x00", b"\xff", b"\n", b'"', b",", b"{", b"}", b"[" * 3000, b": ", b"- ", b"&a *a"]
 BYTES += [b"!!python/object:os.system", b"\xef\xbb\xbf", b"\r", b"9" * 5000, b"2020-13-45", b"NaN"]
 
@@ -126,7 +128,8 @@ def _table(rng: random.Random, data: bytes) -> bytes:
     elif kind < 0.2:
         del rows[i]
     elif kind < 0.25:
-        rows = [[*row, rng.choice(WORDS)] for row in rows]
+        name = rng.choice(COLUMNS + WORDS)  # an extra column
+        rows = [[*row, name if n == 0 else rng.choice(WORDS)] for n, row in enumerate(rows)]
     elif kind < 0.35:
         value = rng.choice(WORDS + NUMBERS)
         rows = [[*row[:j], value, *row[j + 1 :]] for row in rows]

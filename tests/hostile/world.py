@@ -78,6 +78,7 @@ COMMANDS = {
     "import-model": ["import-model", "classifier", "-o", "o/imported"],
     "transcribe": ["transcribe", "two.csv", "-o", "o/texts.csv", "--model", "whisper"],
     "demo": ["demo", "--manifest", "two.csv", "--task", "task.yaml", "-o", "o/demo"],
+    "serve": ["serve", "out", "--port", "0"],
 }  # fmt: skip
 #: the files of each command that are damaged, as glob patterns
 READS = {
@@ -109,6 +110,7 @@ READS = {
     "import-model": ["classifier/*"],
     "transcribe": ["two.csv", "whisper/*"],
     "demo": ["two.csv", "task.yaml"],
+    "serve": ["out/**/*"],
 }
 SLOW = {"run", "extract model", "probe", "transcribe", "convert-scaler", "cache merge", "train"}
 #: where commands may write
@@ -201,13 +203,13 @@ class Kept:
     def __init__(self, folder: Path):
         self.folder = folder
         self.bytes = {path: path.read_bytes() for path in self._files()}
-        self.marks = {path: self._mark(path) for path in self.bytes}
+        self.marks = {path: self.mark(path) for path in self.bytes}
 
     def changed(self) -> list[Path]:
         """Return the files that were added, changed or removed."""
         there = self._files()
         lost = [path for path in self.bytes if path not in there]
-        return lost + [path for path in there if self._mark(path) != self.marks.get(path)]
+        return lost + [path for path in there if self.mark(path) != self.marks.get(path)]
 
     def restore(self) -> list[Path]:
         """Put the folder's files back as they were; return what had changed."""
@@ -218,7 +220,7 @@ class Kept:
             if path in self.bytes:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(self.bytes[path])
-                self.marks[path] = self._mark(path)
+                self.marks[path] = self.mark(path)
         return changed
 
     def _files(self) -> set[Path]:
@@ -229,7 +231,7 @@ class Kept:
         return found
 
     @staticmethod
-    def _mark(path: Path) -> tuple[int, ...]:
+    def mark(path: Path) -> tuple[int, ...]:
         status = path.lstat()
         return status.st_size, status.st_mtime_ns, status.st_ino
 

@@ -99,6 +99,8 @@ def opened(path: Path, known: Sequence[str]) -> Iterator[Source]:
 def _stream(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
     if str(path) == "-":
         yield io.BytesIO(sys.stdin.buffer.read())
+    elif path.is_char_device() or path.is_block_device():
+        raise InputError(f"{path}: is a device, expected a file or a pipe; - reads standard input")
     elif not is_regular(path):
         yield io.BytesIO(path.read_bytes())
     else:
