@@ -28,7 +28,7 @@ from typing import Any
 
 import click
 
-from ..cache.commands.signals import ending
+from ..cache.commands.signals import ending, leave
 from ..cache.commands.terminal import PlainStream
 from ..cache.errors import AffektError, nearest
 
@@ -130,7 +130,13 @@ def main(args: Sequence[str] | None = None) -> None:
             sys.stdout = PlainStream(sys.stdout)
         if isinstance(sys.stderr, io.TextIOWrapper):
             sys.stderr = PlainStream(sys.stderr, progress=True)
-    sys.exit(_exit_code(args, own))
+    try:
+        code: Any = _exit_code(args, own)
+    except SystemExit as end:
+        code = end.code
+    if own and isinstance(code, int):
+        leave(code)
+    sys.exit(code)
 
 
 def _collect_seldom() -> None:
@@ -168,6 +174,13 @@ def _exit_code(args: Sequence[str] | None, own: bool) -> int:
         return 1
     except OSError as error:
         click.echo(f"affekt: {_say(error)}", err=True)
+        return 1
+    except MemoryError:
+        click.echo(
+            "affekt: out of memory; close other programs, or give it less at once. What was "
+            "reported stored is stored: run again to go on",
+            err=True,
+        )
         return 1
     except Exception as error:
         click.echo(f"affekt: internal error, please report it: {error!r}", err=True)

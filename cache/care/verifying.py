@@ -122,12 +122,15 @@ def verify(
         for path in sorted(_files(space.folder / "shards"))
     ]
     memo = {space.name: _load_memo(space) if quick else {} for space in cache.spaces()}
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    try:
         results = pool.map(lambda job: _check_file(job[1], job[0].key, memo[job[0].name]), jobs)
         for done, ((space, path), found) in enumerate(zip(jobs, results, strict=True), start=1):
             _take(report, path.relative_to(cache.path).as_posix(), found, memo[space.name])
             if progress is not None:
                 progress(done, len(jobs))
+    finally:  # a signal does not wait for the other shards
+        pool.shutdown(wait=False, cancel_futures=True)
     for space in cache.spaces():
         report.findings += _check_space(cache, space)
         _save_memo(cache, space, memo[space.name])

@@ -6,14 +6,16 @@ callback runs. The signal is then sent again, so that it is never lost.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from typing import NoReturn
 
-__all__ = ["ending"]
+__all__ = ["ending", "leave"]
 
 
 @contextmanager
@@ -27,6 +29,20 @@ def ending() -> Iterator[None]:
         sys.unraisablehook = hook
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def leave(code: int) -> NoReturn:
+    """Leave the process; after a signal without waiting for threads in a long computation."""
+    own = (threading.current_thread(), threading.main_thread())
+    others = [one for one in threading.enumerate() if one not in own and not one.daemon]
+    if code > 128 and others:
+        with suppress(Exception):  # what other libraries clean up
+            atexit._run_exitfuncs()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _signals() -> list[signal.Signals]:

@@ -59,8 +59,8 @@ def _decode(
 ) -> Signal | Unusable:
     try:
         return decode(data, sampling_rate, *segment, **rules)
-    except Unusable as error:
-        return error
+    except Unusable as error:  # without its traceback, which holds the file
+        return Unusable(error.code, error.message)
     except MemoryError:
         return Unusable("out_of_memory", "decoding it needs too much memory")
     except (ArithmeticError, LookupError, TypeError, ValueError, struct.error) as error:

@@ -26,7 +26,7 @@ from ..inputs.text import ready_text
 __all__ = ["Ready", "batches", "feed"]
 
 #: Bytes of files and samples that may be under way.
-MEMORY = 512 << 20
+MEMORY = 256 << 20
 
 #: Segments of one file that are decoded from one reading of it.
 SEGMENTS = 16
@@ -142,13 +142,15 @@ class _Audio:
                 used += weight
             while under_way:
                 yield from under_way.popleft()[0].result()
-        finally:
+        except BaseException:  # a signal too: a long file is not waited for
             self.stopped = True
             for decoder in self.decoders:
-                decoder.stop()  # a long file is not waited for
-            pool.shutdown(wait=True, cancel_futures=True)
-            for decoder in self.decoders:
-                decoder.close()
+                decoder.stop()
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+        pool.shutdown()
+        for decoder in self.decoders:
+            decoder.close()
 
     def _groups(self, positions: Sequence[int]) -> Iterator[list[int]]:
         """Neighbouring segments of one file, which is then read once."""

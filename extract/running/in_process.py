@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 
@@ -46,10 +46,11 @@ def embed_misses(
     try:
         with (
             closing(feed(clips, positions, encoder, run.claim, threads=threads)) as ready,
+            closing(run.ask_ahead(batches(ready, most, seconds))) as answered,
             done.space.writer(encoder.canary, provenance=provenance(encoder)) as writer,
         ):
             refused = writer.refused
-            for batch, answers in run.ask_ahead(batches(ready, most, seconds)):
+            for batch, answers in answered:
                 run.store(batch, answers, writer)
                 report(len(batch), sum(row.seconds for row in batch if row.content is not None))
     except BaseException:
@@ -93,14 +94,15 @@ class _Run:
 
     def ask_ahead(
         self, ready: Iterator[list[Ready]]
-    ) -> Iterator[tuple[list[Ready], list[Pooled | Unusable]]]:
+    ) -> Generator[tuple[list[Ready], list[Pooled | Unusable]], None, None]:
         """Embed batches in threads: the next one is under way while its forerunner is stored.
 
         Two for a GPU: it computes for one while rows of the other are fetched and checked.
         """
         threads = 1 + self.encoder.backend.on_gpu
         under_way: deque[tuple[list[Ready], Future[list[Pooled | Unusable]]]] = deque()
-        with ThreadPoolExecutor(threads, thread_name_prefix="affekt-embed") as pool:
+        pool = ThreadPoolExecutor(threads, thread_name_prefix="affekt-embed")
+        try:
             for batch in ready:
                 under_way.append((batch, pool.submit(self._ask, batch)))
                 if len(under_way) > threads:
@@ -108,6 +110,8 @@ class _Run:
                     yield first, answers.result()
             for first, answers in under_way:
                 yield first, answers.result()
+        finally:  # a signal does not wait for a batch
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def store(self, batch: list[Ready], answers: list[Pooled | Unusable], writer: Writer) -> None:
         """Hand an embedded batch to the writer."""

@@ -11,9 +11,10 @@ import re
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -93,25 +94,52 @@ def embed_on_ray(
 
 @contextmanager
 def _connected(ray: Any) -> Iterator[None]:
-    """Use the cluster that the process is connected to, or connect and leave again.
-
-    Ray puts handlers of its own in place of ours, which end with another exit code.
-    """
+    """Use the cluster that the process is connected to, or connect and leave again."""
     if ray.is_initialized():
         yield
         return
-    main = threading.current_thread() is threading.main_thread()
-    before = signal.getsignal(signal.SIGTERM)
+    with _own_signals() as restore:
+        try:
+            with chdir(sys.prefix):  # where workers look for modules, before anything of ours runs
+                _init(ray)
+            restore()
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def _own_signals() -> Iterator[Callable[[], None]]:
+    """Keep our handlers of signals and their exit codes; yield what puts the handlers back.
+
+    Ray puts a handler of its own in place of ours, and a `SystemExit` that a handler raises while
+    Ray waits leaves it with exit code 1.
+    """
+    numbers = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
+    before = {number: signal.getsignal(number) for number in numbers}
+    received: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        handler = before[number]
+        if callable(handler):
+            handler(number, frame)
+
+    def restore(handlers: Mapping[int, Any]) -> None:
+        if threading.current_thread() is threading.main_thread():
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
+
+    noted = {number: note if callable(handler) else handler for number, handler in before.items()}
     try:
-        with chdir(sys.prefix):  # where workers look for modules, before anything of ours runs
-            _init(ray)
-        if main:
-            signal.signal(signal.SIGTERM, before)
-        yield
+        restore(noted)
+        yield lambda: restore(noted)
+    except SystemExit:
+        if received:
+            raise SystemExit(128 + received[-1]) from None
+        raise
     finally:
-        ray.shutdown()
-        if main:
-            signal.signal(signal.SIGTERM, before)
+        restore(before)
 
 
 def _init(ray: Any) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ...cache.commands.signals import ending
+from ...cache.commands.signals import ending, leave
 from ...cache.errors import AffektError, InputError
 from ...cache.manifest import Manifest
 from ..encoder import Encoder
@@ -208,4 +208,8 @@ def _serve() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(_serve())
+    try:
+        code = _serve()
+    except SystemExit as end:
+        code = int(end.code or 0)
+    leave(code)

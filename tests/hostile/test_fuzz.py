@@ -11,6 +11,7 @@ import random
 import re
 import resource
 import signal
+import time
 import traceback
 import warnings
 from collections import Counter
@@ -244,6 +245,7 @@ def test_no_case_ends_in_a_traceback_or_changes_an_input(world, monkeypatch):
     found: dict[str, Case] = {}
     counts: Counter[str] = Counter()
     kinds: Counter[str] = Counter()
+    seconds: Counter[str] = Counter()
 
     @settings(
         max_examples=COUNT or 120, derandomize=not COUNT, database=None, deadline=None,
@@ -252,7 +254,9 @@ def test_no_case_ends_in_a_traceback_or_changes_an_input(world, monkeypatch):
     @given(st.integers(0, 2**64 - 1))
     def one(seed):
         case = draw(random.Random(seed), world)
+        before = time.process_time()
         told = problem(case, world)
+        seconds[case.words[0]] += time.process_time() - before
         counts[case.words[0]] += 1
         kinds[case.kind] += 1
         if COUNT and not counts.total() % 500:
@@ -265,4 +269,5 @@ def test_no_case_ends_in_a_traceback_or_changes_an_input(world, monkeypatch):
     one()
     if COUNT:
         print(f"{counts.total()} cases, {len(found)} faults: {dict(counts)}\n{dict(kinds)}")
+        print({name: round(each / counts[name], 3) for name, each in seconds.items()})
     assert not found, "\n".join(f"{told}\n    {case}" for told, case in found.items())

@@ -8,7 +8,7 @@ import stat
 import sys
 import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
@@ -75,6 +75,7 @@ def opened(path: Path, known: Sequence[str]) -> Iterator[Source]:
         Missing, unreadable, a folder, or not a table that is read.
     """
     name = str(path)
+    check_no_device(path)
     try:
         with _stream(path) as stream:
             source = _described(path, stream, known)
@@ -99,8 +100,6 @@ def opened(path: Path, known: Sequence[str]) -> Iterator[Source]:
 def _stream(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
     if str(path) == "-":
         yield io.BytesIO(sys.stdin.buffer.read())
-    elif path.is_char_device() or path.is_block_device():
-        raise InputError(f"{path}: is a device, expected a file or a pipe; - reads standard input")
     elif not is_regular(path):
         yield io.BytesIO(path.read_bytes())
     else:
@@ -110,6 +109,18 @@ def _stream(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
                     yield unpacked
             else:
                 yield stream
+
+
+def check_no_device(path: Path) -> None:
+    """Refuse a device, which may have no end; ``-`` is standard input.
+
+    Raises
+    ------
+    InputError
+    """
+    with suppress(OSError):
+        if path.is_char_device() or path.is_block_device():
+            raise InputError(f"{path}: is a device, expected a file or a pipe")
 
 
 def is_regular(path: Path) -> bool:

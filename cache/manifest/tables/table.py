@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError, shaped
+from ...errors import InputError, check_characters, shaped
 from ...files.written import written
 from .cells import FloatText, text_of
 from .json_tables import json_line_rows, json_rows
@@ -90,6 +90,7 @@ def table_of_rows(rows: Iterable[Mapping[str, Any]], source: str) -> Table:
     rows = list(rows)
     names = list(dict.fromkeys(str(name) for row in rows for name in row))
     columns = {name: [text_of(row.get(name)) for row in rows] for name in names}
+    _check_text(columns, source)
     lines = np.arange(1, len(rows) + 1)
     return Table(source, columns, lines, rows_are_lines=False, typed=True)
 
@@ -109,8 +110,16 @@ def table_of_frame(frame: Any, source: str) -> Table:
         name: [text_of(value) for value in values.astype(object).tolist()]
         for name, values in given.items()
     }
+    _check_text(columns, source)
     lines = np.arange(1, len(frame) + 1)
     return Table(source, columns, lines, rows_are_lines=False, typed=True)
+
+
+def _check_text(columns: Mapping[str, Sequence[str]], source: str) -> None:
+    """Refuse half characters; but the name of a file may hold any bytes, which Python reads so."""
+    for name, values in columns.items():
+        if name not in ("path", "id"):  # an id has a check of its own
+            check_characters("".join([name, *values]), f"{source}, column {name}")
 
 
 def write_table(path: Path, columns: Mapping[str, Sequence[str]]) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from ....cache.errors import InputError, listed, nearest
+from ....cache.manifest.tables.sources import check_no_device
 from ..escape import restored
 
 __all__ = ["PARTS", "PART_NAMES", "line_of", "read_split_file"]
@@ -97,6 +98,7 @@ def line_of(path: str | Path, clip: str) -> int:
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
     """Yield line, id, part and fold of each row."""
+    check_no_device(path)
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             table = csv.DictReader(file)

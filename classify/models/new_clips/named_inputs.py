@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ....cache.errors import InputError, listed
+from ....cache.errors import InputError, check_characters, listed
 from ....cache.manifest import Manifest
 from ....extract.inputs.audio_files import is_of_the_machine, machine_fault
 from ....extract.inputs.missing_files import hint_missing
@@ -87,6 +87,8 @@ def name_clips(
     >>> list(name_clips(text="what a day").clips["text"])
     ['what a day']
     """
+    if text is not None:
+        check_characters(text, "--text")
     if is_table(inputs):
         if text is not None:
             raise InputError("--text belongs to one file; a manifest has a column text")

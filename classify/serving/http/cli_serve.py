@@ -113,10 +113,10 @@ def _listen(host: str, port: int) -> socket.socket:
         except OSError:
             listening.close()
             raise
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # no name of a host has a label so long
+        why = getattr(error, "strerror", None) or error
         raise InputError(
-            f"cannot listen on {host} port {port}: {error.strerror or error}; choose another with "
-            "--host or --port"
+            f"cannot listen on {host} port {port}: {why}; choose another with --host or --port"
         ) from None
     return listening
 

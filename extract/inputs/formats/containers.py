@@ -158,9 +158,9 @@ def _streamed(size: int, kind: str) -> bool:
 
 def _patched(data: bytes, field: tuple[str, int], value: int) -> bytes:
     kind, offset = field
-    patched = bytearray(data)
-    struct.pack_into(kind, patched, offset, min(value, 0xFFFFFFFF) if kind[-1] == "I" else value)
-    return bytes(patched)
+    number = struct.pack(kind, min(value, 0xFFFFFFFF) if kind[-1] == "I" else value)
+    # in one copy: a file may be large
+    return b"".join((data[:offset], number, memoryview(data)[offset + len(number) :]))
 
 
 def _is_sound(data: bytes, layout: _Layout | None, position: int) -> bool:
