@@ -20,7 +20,7 @@ from .world import COMMANDS, RECIPE, build
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks into /proc")
 #: seconds; far more than a loaded machine needs
-PATIENCE = 30
+PATIENCE = 120
 RUN, EVALUATION = "affekt.classify.experiments", "affekt.classify.evaluation"
 #: stage -> what the command is in, and its words where they are not those of `COMMANDS`
 STAGES: dict[str, tuple[str, list[str] | None]] = {
@@ -42,16 +42,19 @@ STAGES: dict[str, tuple[str, list[str] | None]] = {
     "card": (f"{EVALUATION}.reports.card:model_card", None),
     "cache verify": ("affekt.cache.care.verify:check_shard", None),
     "cache repair": ("affekt.cache.care.verify:check_shard", None),
-    "cache compact": ("affekt.cache.rows.compact:_merge", None),
+    "cache compact": ("affekt.cache.space:Space.compact", None),
     "cache export": ("affekt.cache.care.exchange:_write", None),
     "cache import": ("affekt.cache.care.exchange:_store", None),
     "cache pack": ("affekt.cache.care.pack:_copy", None),
     "cache merge": ("affekt.cache.care.merge:_copy_shards", None),
     "convert-scaler": ("affekt.classify.models.scalers.plain_scaler:_in_subprocess", None),
     "import-model": ("affekt.classify.models.published:published", None),
-    "transcribe": ("affekt.extract.transcription.transcribing:_Hearing.hear", None),
+    "transcribe": (
+        "affekt.extract.transcription.transcribing:_Hearing.hear",
+        ["transcribe", "silent.csv", "-o", "o/texts.csv", "--model", "whisper"],
+    ),
     "demo": ("affekt.classify.experiments.demo.corpus:write_corpus", ["demo", "-o", "o/demo"]),
-    "serve": ("affekt.classify.serving.http.cli_serve:_say_ready", None),
+    "serve": ("once affekt.classify.serving.http.cli_serve:_say_ready", None),
     "run: the last report is put aside": (f"{RUN}.results.report_folder:_retire", ["fewer.yaml"]),
 }
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -141,11 +144,15 @@ def forks(tmp_path_factory):
         build(folder)
     finally:
         os.chdir(before)
+    (folder / "silent.csv").write_text("id,path\n0,wav/0.wav\n")
     (folder / "again.yaml").write_text(RECIPE.replace("report: out", "report: o/out"))
     (folder / "anew.yaml").write_text(
         RECIPE.replace("report: out", "report: o/out").replace("my.cache", "o/new.cache")
     )
-    (folder / "fewer.yaml").write_text(RECIPE.replace("  both:", "  other:"))
+    shutil.copytree(folder / "out", folder / "last")
+    (folder / "fewer.yaml").write_text(
+        RECIPE.replace("report: out", "report: last").replace("  both:", "  other:")
+    )
     one = Forks(folder)
     with one.process:
         assert one.line() == "ready"

@@ -25,7 +25,11 @@ WARM = (
 
 
 def stay_in(place: str, begun: Path) -> None:
-    """Let a function, as ``module:name``, be done over and over once it is called."""
+    """Let a function, as ``module:name``, be done over and over once it is called.
+
+    With ``once`` before it, it is done as always: what follows it waits for the signal.
+    """
+    *once, place = place.split()
     module, _, name = place.partition(":")
     *owner, name = name.split(".")
     holder = import_module(module)
@@ -35,6 +39,8 @@ def stay_in(place: str, begun: Path) -> None:
 
     def again(*words, **options):
         begun.touch()
+        if once:
+            return real(*words, **options)
         while True:
             with suppress(Exception):  # done twice it may have nothing to do; a signal passes
                 real(*words, **options)
