@@ -112,6 +112,13 @@ def open_named(name: str, options: Mapping[str, Any]) -> Backend:
         )
     from .encoders import open_backend
 
+    taken = inspect.signature(open_backend).parameters
+    for option in options:
+        if option not in taken or option == "name":
+            raise InputError(
+                f"encoder {name}: unknown option {option!r}; a pretrained encoder has "
+                f"{', '.join(list(taken)[1:])}.{nearest(option, list(taken)[1:])}"
+            )
     return open_backend(name, **options)
 
 

@@ -135,23 +135,23 @@ class _Reading:
         """
         clips, count = self.clips, self.remembered
         recordings = int(np.count_nonzero(clips["path"] != ""))
-        absent = f"{clips.source}: {{}} of {recordings} recordings are not in {clips.root}"
+        absent = f"of {recordings} recordings are not in {clips.root}"
         if count["other"] * 2 > count["all"]:
             raise InputError(
-                f"{absent.format(count['all'])}, and what the cache has read under their ids and"
-                f" paths is another corpus: in {count['other']} the speaker or the text differs."
+                f"{clips.source}: {count['all']} {absent}, and what the cache has read under"
+                f" their ids and paths is another corpus: in {count['other']} the speaker or the text differs."
                 " Give this one a cache of its own, or bring its audio (--root says where it is);"
                 " after speakers were renamed, affekt extract must see the audio once more"
             )
         doubt = ""
         if count["elsewhere"]:
             doubt = (
-                f"{absent.format(count['elsewhere'])}. Their embeddings are found by id and path,"
-                " as read in another folder: right for a copied cache, wrong for another corpus"
+                f"{clips.source}: {count['elsewhere']} {absent}. Their embeddings are found by id"
+                " and path, as read in another folder: right for a copied cache, wrong for another corpus"
                 " with the same ids and paths"
             )
         if count["other"]:
-            doubt = doubt or absent.format(count["all"])
+            doubt = doubt or f"{clips.source}: {count['all']} {absent}"
             doubt += f"; in {count['other']} the speaker or the text is not the one that was read"
         if doubt and clips.source not in self.warned:
             self.warned[clips.source] = doubt

@@ -51,6 +51,7 @@ def embed_on_ray(
     """
     try:
         import ray  # pyright: ignore[reportMissingImports]
+        import ray.exceptions  # pyright: ignore[reportMissingImports]
     except ImportError:
         raise InputError(
             "engine='ray' needs Ray, which is not installed: pip install 'affekt[ray]'"
