@@ -139,16 +139,17 @@ class _Reading:
         if count["other"] * 2 > count["all"]:
             raise InputError(
                 f"{clips.source}: {count['all']} {absent}, and what the cache has read under"
-                f" their ids and paths is another corpus: in {count['other']} the speaker or the text differs."
-                " Give this one a cache of its own, or bring its audio (--root says where it is);"
+                f" their ids and paths is another corpus: in {count['other']} the speaker or the"
+                " text differs. Give this one a cache of its own, or bring its audio (--root says"
+                " where it is);"
                 " after speakers were renamed, affekt extract must see the audio once more"
             )
         doubt = ""
         if count["elsewhere"]:
             doubt = (
                 f"{clips.source}: {count['elsewhere']} {absent}. Their embeddings are found by id"
-                " and path, as read in another folder: right for a copied cache, wrong for another corpus"
-                " with the same ids and paths"
+                " and path, as read in another folder: right for a copied cache, wrong for another"
+                " corpus with the same ids and paths"
             )
         if count["other"]:
             doubt = doubt or f"{clips.source}: {count['all']} {absent}"
