@@ -107,7 +107,7 @@ class Client:
 
     def __init__(self, folder: Path) -> None:
         from affekt.classify.serving.http.service import Limits, Service, create_app
-        from affekt.classify.serving.opening.system import open_system
+        from affekt.classify.serving.loading import open_system
         from starlette.testclient import TestClient
 
         self._open = ExitStack()
