@@ -12,7 +12,7 @@ import time
 
 import numpy as np
 from affekt.classify.data.predictions import Predictions
-from affekt.classify.ensembles.rules import strategy
+from affekt.classify.ensembles.strategy_names import strategy
 from affekt.classify.ensembles.subsets import search
 from affekt.classify.evaluation.analyses.conformal import ConformalSets
 from affekt.classify.metrics.bootstrap import resample

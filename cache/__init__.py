@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         nearest as nearest,
     )
     from .identity.clip_index import Seen as Seen, seen as seen
-    from .identity.digests import (
+    from .identity.content_digests import (
         audio_digest as audio_digest,
         row_key as row_key,
         text_digest as text_digest,

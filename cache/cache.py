@@ -12,8 +12,8 @@ from .features import pick_layers
 from .files.durable import publish
 from .identity.spec import Spec, slug
 from .manifest import Manifest
+from .rows.cache_folder import Store, is_space, read_spec
 from .rows.packed import packed_spaces
-from .rows.store import Store, is_space, read_spec
 from .space import Space
 
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from .errors import InputError, nearest
 from .features import COMBINE, Combine, combine_layers, pick_layers
-from .identity.digests import row_keys
+from .identity.content_digests import row_keys
 from .identity.spec import Spec
 from .manifest import Manifest
+from .rows.cache_folder import Store
 from .rows.compact import compact
 from .rows.missing_rows import missing_error
 from .rows.row_store import RowStore
-from .rows.store import Store
 from .rows.writer import Writer
 
 

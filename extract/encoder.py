@@ -209,7 +209,7 @@ class Encoder:
         ----------
         inputs : sequence
             1-D float32 samples at ``backend.sampling_rate`` (see `affekt.extract.decode`), or
-            texts (see `affekt.extract.inputs.text.ready_text`).
+            texts (see `affekt.extract.inputs.text_checks.ready_text`).
 
         Returns
         -------
@@ -270,7 +270,7 @@ class Encoder:
     def _parts(self, one: Any) -> list[Any]:
         """Check one input and cut it into windows."""
         if self.modality == "text":
-            from .inputs.text import ready_text
+            from .inputs.text_checks import ready_text
 
             return [ready_text(one)]
         samples = np.asarray(one)

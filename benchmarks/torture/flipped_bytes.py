@@ -63,7 +63,7 @@ def flips(work: Path, step: int = 1) -> Counter:
 def read_whole(shard, truth: np.ndarray, keys: list[str]) -> np.ndarray:
     """Read a whole shard in the order of the keys, as a space would."""
     from affekt.cache.errors import DamagedError
-    from affekt.cache.identity.digests import hex_bytes, key_words
+    from affekt.cache.identity.content_digests import hex_bytes, key_words
 
     names = [key.decode() for key in shard.rows.key.tolist()]
     if sorted(names) != sorted(keys):

@@ -22,7 +22,7 @@ from ..errors import InputError, listed
 from ..features import pick_layers
 from ..files.written import draft
 from ..identity.clip_index import RACY, seen
-from ..identity.digests import row_key
+from ..identity.content_digests import row_key
 from ..identity.spec import FORMAT, Spec, slug
 from ..manifest import Manifest
 from .foreign_arrays import open_foreign

@@ -11,7 +11,7 @@ from ..cache import Cache
 from ..errors import DamagedError, InputError
 from ..files.durable import content_name
 from ..files.reading import check_regular
-from ..identity.digests import hex_bytes
+from ..identity.content_digests import hex_bytes
 from ..identity.index_files import read_segment, segment_names, store_segment
 from ..rows.canary import compare_canary
 from ..rows.index import NAME

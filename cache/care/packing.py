@@ -22,7 +22,7 @@ import numpy as np
 from ..errors import AffektError, DamagedError, InputError, NewerError
 from ..files.outputs import check_output
 from ..files.written import written
-from ..identity.digests import hex_bytes, key_words
+from ..identity.content_digests import hex_bytes, key_words
 from ..manifest import Manifest
 from ..rows.packed import COLUMNS, PackedIndex, columns_digest, packed_spaces
 from ..rows.row_store import PATIENCE

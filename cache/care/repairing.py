@@ -20,7 +20,7 @@ from ..files.durable import publish
 from ..files.reading import check_regular
 from ..files.written import leftovers
 from ..identity.spec import Spec
-from ..rows.store import read_spec
+from ..rows.cache_folder import read_spec
 from ..shards.hdf5 import attribute, dataset, open_plain
 from .verifying import verify
 

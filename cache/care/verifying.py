@@ -19,7 +19,7 @@ import numpy as np
 
 from ..errors import AffektError, DamagedError, NewerError
 from ..files.written import leftovers, write_whole
-from ..identity.digests import hex_bytes, key_words
+from ..identity.content_digests import hex_bytes, key_words
 from ..identity.index_files import NAME as SEGMENT, check_segment
 from ..rows.canary import read_canary
 from ..rows.index import NAME

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 
-from .marker import check_cache_folder, mark
+from .cache_marker import check_cache_folder, mark
 from .written import create, draft, sync_folder
 
 NO_LINKS = {

@@ -19,7 +19,7 @@ import numpy as np
 from ..errors import DamagedError
 from ..files.durable import content_name, file_digest, make_folder, publish, set_aside
 from ..files.reading import check_regular
-from .digests import DIGEST
+from .content_digests import DIGEST
 
 NAME = re.compile(r"[0-9a-f]{24}\.jsonl")
 LEAD = b'{"at":"'  # every line starts so, followed by 16 hex digits to find it by

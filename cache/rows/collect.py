@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..identity.digests import hex_bytes, key_words
+from ..identity.content_digests import hex_bytes, key_words
 from ..shards.checksum import checksums
 from ..shards.image import shard_pieces
 from ..shards.shard import Rows

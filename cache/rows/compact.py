@@ -16,9 +16,9 @@ from functools import cache
 import numpy as np
 
 from ..errors import DamagedError
-from ..files.marker import LOCK
+from ..files.cache_marker import LOCK
 from ..files.written import shared_mode, sync_folder
-from ..identity.digests import hex_bytes, key_words
+from ..identity.content_digests import hex_bytes, key_words
 from ..shards.image import shard_pieces
 from ..shards.shard import Rows, Shard, check_shard, open_shard
 from .index import Table

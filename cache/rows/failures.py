@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files.written import share
-from ..identity.digests import DIGEST
+from ..identity.content_digests import DIGEST
 
 _FOLDERS = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[/\\](?:[^/\\\n;:'\"]+[/\\])+")
 STORED = "stored"  # the code that takes an earlier line back

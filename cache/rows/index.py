@@ -25,7 +25,7 @@ import numpy as np
 
 from ..errors import DamagedError
 from ..files.written import write_whole
-from ..identity.digests import hex_bytes, key_words
+from ..identity.content_digests import hex_bytes, key_words
 from ..shards.shard import Rows, open_shard
 from ..shards.vectors import Vectors
 

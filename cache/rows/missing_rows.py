@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..errors import MissingError, listed
-from ..identity.audio_digests import DISPUTED
+from ..identity.known_digests import DISPUTED
 from ..manifest import Manifest
 from .row_store import RowStore
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import DamagedError, InputError
 from ..identity.clip_index import ClipIndex, Seen
-from ..identity.digests import hex_bytes
+from ..identity.content_digests import hex_bytes
 from ..identity.spec import Spec
 from ..shards.hdf5 import attribute, check_kind, dataset, open_plain
 from ..shards.shard import FORMAT, Rows, Shard

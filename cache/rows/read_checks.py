@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DamagedError, InputError, listed
-from .store import Store
+from .cache_folder import Store
 
 RANGE = 1 << 20  # values looked at at a time: no second copy of a large result
 

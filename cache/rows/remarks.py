@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..files.written import share
-from ..identity.digests import DIGEST
+from ..identity.content_digests import DIGEST
 
 __all__ = ["copy_remarks", "note_remarks", "read_remarks"]
 

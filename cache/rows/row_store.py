@@ -11,15 +11,15 @@ import numpy as np
 from ..errors import InputError
 from ..features import pick_layers
 from ..files.durable import file_digest, flushed, make_folder, put
-from ..identity.digests import hex_bytes, key_words
+from ..identity.content_digests import hex_bytes, key_words
 from ..identity.spec import Spec
 from ..shards.gather import Part, gather
+from .cache_folder import Store
 from .canary import read_canary, write_canary
 from .failures import note_failure, read_failures
 from .index import Index, Table
 from .packed import PackedIndex
 from .read_checks import float_type, refuse_damaged, refuse_overflow
-from .store import Store
 
 T = TypeVar("T")
 PATIENCE = 100  # times that a read starts again because shards are being merged

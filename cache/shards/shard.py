@@ -17,7 +17,7 @@ import numpy as np
 
 from ..errors import DamagedError, InputError, NewerError, SpecError
 from ..files.reading import check_regular
-from ..identity.digests import hex_bytes, key_words
+from ..identity.content_digests import hex_bytes, key_words
 from ..identity.spec import Spec
 from .hdf5 import attribute, check_kind, dataset, open_plain
 from .vectors import Vectors

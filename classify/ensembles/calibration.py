@@ -16,7 +16,7 @@ from scipy import optimize
 from ...cache.errors import InputError, nearest
 from ..data.predictions import Predictions
 from ..metrics import measures as metrics
-from .fixed import FLOOR, State, check_state, distribution
+from .fixed_rules import FLOOR, State, check_state, distribution
 
 
 class Calibrator(Protocol):

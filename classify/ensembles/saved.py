@@ -20,8 +20,8 @@ from ...cache.files.written import write_whole
 from ..data.predictions import Predictions
 from ..models.folders.model_folder import read_json
 from .calibration import Calibrator, calibrator
-from .fixed import Ensemble
-from .rules import STRATEGIES, strategy
+from .fixed_rules import Ensemble
+from .strategy_names import STRATEGIES, strategy
 
 __all__ = ["FILES", "Replay", "read_replays", "write_replays"]
 
@@ -46,7 +46,7 @@ class Replay:
 
     Examples
     --------
-    >>> from affekt.classify.ensembles.fitted import WeightedEnsemble
+    >>> from affekt.classify.ensembles.fitted_rules import WeightedEnsemble
     >>> rule = WeightedEnsemble({"a": 3, "b": 1}).fit(dict.fromkeys("ab"), [])
     >>> replay = Replay(rule, ("a", "b"), ("x", "y"))
     >>> members = {"a": Predictions(["1"], ["x", "y"], [[1, 0]]),

@@ -18,11 +18,9 @@ from ..data.predictions import Predictions
 from ..data.splitting.folds import deal_groups
 from ..metrics import measures as metrics
 from .calibration import Calibrator, calibrator
-from .fixed import (
-    Ensemble,
-)
-from .rules import strategy
+from .fixed_rules import Ensemble
 from .saved import Replay
+from .strategy_names import strategy
 from .subsets import Subset, search
 
 Strategy = Literal[

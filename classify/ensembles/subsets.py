@@ -13,7 +13,7 @@ import numpy as np
 
 from ...cache.errors import InputError
 from ..data.predictions import Predictions
-from .fixed import FLOOR, TIE, joined, ranks, votes
+from .fixed_rules import FLOOR, TIE, joined, ranks, votes
 
 MOST_MEMBERS = 16
 RULES = ("mean", "max", "geometric", "median", "vote", "rank")

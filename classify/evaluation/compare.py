@@ -17,17 +17,17 @@ from ..data.predictions import Predictions
 from ..data.scales import ScaleTask
 from ..data.splitting.schemes import Split
 from ..data.task import Task
-from ..ensembles.fixed import Ensemble
+from ..ensembles.fixed_rules import Ensemble
 from ..ensembles.strategies import ONE_GROUP, Combined, Strategy, combine_all
 from ..metrics.bootstrap import FEWEST_GROUPS, Resamples, resample
 from ..metrics.bootstrap_proba import proba_intervals
 from ..metrics.crossed import resample_crossed
 from ..metrics.scored_clips import Part, clusters
 from .analyses.all import extras
-from .apart import check_apart
 from .compare_numbers import compare_numbers
 from .compare_options import MOST_DRAWS
 from .comparison import Comparison
+from .dev_test_overlap import check_apart
 from .scores import scoring
 from .scores.choice import choice
 

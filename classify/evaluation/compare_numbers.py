@@ -19,16 +19,16 @@ from ...cache.errors import InputError
 from ..data.estimates import Estimates
 from ..data.scales import ScaleTask
 from ..data.splitting.split import Split
-from ..ensembles.fixed import Ensemble
-from ..ensembles.rules import STRATEGIES, strategy
+from ..ensembles.fixed_rules import Ensemble
 from ..ensembles.saved import Replay
 from ..ensembles.strategies import free_name
+from ..ensembles.strategy_names import STRATEGIES, strategy
 from ..metrics.bootstrap import FEWEST_GROUPS
 from ..metrics.concordance import MEASURES, Measured, max_t_ccc, measure
 from ..metrics.scored_clips import cluster_names, clusters
 from ..metrics.significance import p_text
-from .apart import check_apart
 from .comparison import Comparison
+from .dev_test_overlap import check_apart
 from .scores.choice import N_DRAWS, firmness
 from .scores.scoring import mean_interval
 

@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...cache.cache import Cache
-from ...cache.identity.digests import row_key
+from ...cache.identity.content_digests import row_key
 from ...cache.identity.encoder_folder import note_encoder_folder
 from ...cache.rows.remarks import read_remarks
-from .opened import remember
-from .prepared import Source
+from .known_encoders import remember
+from .run_inputs import Source
 
 __all__ = ["Stored", "embed", "keep_opened", "look", "measure"]
 

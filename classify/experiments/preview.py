@@ -12,12 +12,12 @@ from .checks.folder_checks import check_stored, missing_recordings
 from .checks.recipe_checks import check_recipe, check_sources, divide
 from .embeddings import Stored, look, measure
 from .members.shares import Share, hopeful, recordings, share_out_all
-from .prepare import open_source, prepare
+from .read_inputs import open_source, prepare
 from .recipes.recipe import MemberEntry, Recipe
 from .run import Outcome, is_current
 
 if TYPE_CHECKING:
-    from .prepared import Prepared, Source
+    from .run_inputs import Prepared, Source
 
 __all__ = ["Preview", "preview"]
 

@@ -25,15 +25,22 @@ from ..models.folders.run_folder import check_whole
 from .checks.folder_checks import check_stored
 from .checks.recipe_checks import check_recipe, check_sources, divide
 from .embeddings import Stored, embed, keep_opened, look
-from .members.member import EPOCH, is_done, member_files, read_member, read_seeds, train_member
+from .members.member_folder import (
+    EPOCH,
+    is_done,
+    member_files,
+    read_member,
+    read_seeds,
+    train_member,
+)
 from .members.shares import Share, divisions, hopeful, recordings, share_out_all, sits_out
-from .prepare import open_source, prepare
-from .prepared import Prepared
+from .read_inputs import open_source, prepare
 from .recipes.recipe import MemberEntry, Recipe
 from .results.earlier import keep_earlier
 from .results.repeats import repeats_table, summarise, write_repeats
 from .results.report_folder import ReportFolder, opened_report, read_state
 from .results.split_changes import write_split
+from .run_inputs import Prepared
 
 if TYPE_CHECKING:
     from ..evaluation.comparison import Comparison

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 
-from ...cache.identity.digests import row_key
+from ...cache.identity.content_digests import row_key
 from ...cache.manifest import Manifest
 from ...cache.space import Space
 

@@ -24,7 +24,7 @@ from .folders.model_folder import read_folder, write_folder
 from .folders.record import describe, version, versions
 from .folders.restore import head_name, looks_like_an_id, restore_canary, restore_head
 from .needs import Needs
-from .new_clips.predicts import Predicts
+from .new_clips.predict_methods import Predicts
 from .read_features import bears_gaps, check_sides, read_features
 from .scalers.scaling import Scaling
 from .threads import few_threads

@@ -88,7 +88,7 @@ def predict(
     probabilities of each window, and a figure with --figure.
     """
     from ...cache.cache import Cache
-    from ...cache.files.marker import check_cache_folder
+    from ...cache.files.cache_marker import check_cache_folder
     from ..data.task_file import check_columns
     from ..heads import without_sklearn as serving
     from ..models.new_clips.named_inputs import long_names, name_clips

@@ -62,7 +62,7 @@ def with_text(
             "the column text or with --text, or let Whisper write it with --transcribe"
         )
         return clips
-    from ...extract.transcription.transcribing import (
+    from ...extract.transcription.fill_in_texts import (
         DEFAULT_MODEL,
         Transcriber,
         transcribe as fill_in,

@@ -16,7 +16,7 @@ from ...cache.errors import listed
 from ...cache.files.written import written
 from ..data.escape import cell
 from ..data.estimates import PREFIX, Estimates
-from ..models.new_clips.sides import Reason, told_reason
+from ..models.new_clips.modalities_seen import Reason, told_reason
 from ..options import say
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from ..models.new_clips.predicts import Predicts
+from ..models.new_clips.predict_methods import Predicts
 from ..models.new_clips.system import System
 
 __all__ = ["Predictor"]

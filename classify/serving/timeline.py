@@ -15,7 +15,7 @@ from ...cache.manifest import Manifest
 from ..data.escape import defused
 from ..data.predictions import Predictions
 from ..data.task_file import check_columns
-from ..models.new_clips.sides import Reason
+from ..models.new_clips.modalities_seen import Reason
 
 __all__ = ["check_window", "spans", "timeline_rows", "window_id", "windows", "write_timeline"]
 

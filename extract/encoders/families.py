@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ...cache.errors import InputError
-from .known_towers import ROWS, Tower
+from .audio_towers import ROWS, Tower
 
 __all__ = ["FAMILIES", "GENERIC", "Family", "family_of"]
 

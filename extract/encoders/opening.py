@@ -8,13 +8,13 @@ from typing import Any
 from ...cache.errors import InputError, nearest
 from ..backend import Backend
 from ..pooling import POOLINGS
+from .audio_towers import REFUSED
 from .checkpoints.checkpoint import Checkpoint, find_checkpoint
 from .checkpoints.reading import library_errors
 from .checkpoints.sentence_transformers import read_sentence_steps
 from .checkpoints.strict import model_class
 from .families import GENERIC, Family, family_of
 from .hardware.device import find_device
-from .known_towers import REFUSED
 
 __all__ = ["open_backend"]
 

@@ -11,11 +11,11 @@ from ...cache.errors import AffektError, InputError
 from ..backend import Pooled
 from ..errors import Unusable
 from ..pooling import pooled_dim
+from .audio_towers import Tower
 from .checkpoints.tower_weights import sizes_of
 from .fronts.front import Example
 from .fronts.tower_inputs import FeatureFront, arguments_of
 from .hardware.exactness import exact_arithmetic
-from .known_towers import Tower
 from .layers import masked_pool
 from .transformer import TransformerBackend
 

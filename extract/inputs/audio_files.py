@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...cache.errors import AffektError, InputError
-from ...cache.identity.audio_digests import LARGEST, is_hollow
+from ...cache.identity.known_digests import LARGEST, is_hollow
 from ...cache.manifest import Manifest
 from ..errors import Unusable
 from .missing_files import hint_missing

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from ...cache.identity.audio_digests import LARGEST
+from ...cache.identity.known_digests import LARGEST
 from ..errors import Unusable
 from .formats.containers import Container, inspect
 from .formats.ffmpeg import FFmpegReader

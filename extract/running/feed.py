@@ -14,14 +14,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from ...cache.identity.digests import segment_digest, text_digest
+from ...cache.identity.content_digests import segment_digest, text_digest
 from ...cache.manifest import Manifest
 from ..encoder import Encoder
 from ..errors import Unusable
 from ..inputs.audio_files import LARGEST, clip_file, read_clip
 from ..inputs.decode import LONGEST
 from ..inputs.isolated_decoder import Decoder
-from ..inputs.text import ready_text
+from ..inputs.text_checks import ready_text
 
 __all__ = ["Ready", "batches", "feed"]
 

@@ -11,7 +11,7 @@ from contextlib import closing, suppress
 
 from ...cache.errors import AffektError
 from ...cache.identity.clip_index import Seen, seen
-from ...cache.identity.digests import row_key
+from ...cache.identity.content_digests import row_key
 from ...cache.manifest import Manifest
 from ...cache.rows.failures import STORED
 from ...cache.rows.remarks import note_remarks

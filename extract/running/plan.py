@@ -17,7 +17,7 @@ import numpy as np
 
 from ...cache.cache import Cache
 from ...cache.errors import InputError
-from ...cache.identity.digests import row_key
+from ...cache.identity.content_digests import row_key
 from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
 from ...cache.space import Space

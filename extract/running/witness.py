@@ -12,7 +12,7 @@ from contextlib import closing
 import numpy as np
 
 from ...cache.errors import CanaryError
-from ...cache.identity.digests import row_key
+from ...cache.identity.content_digests import row_key
 from ...cache.manifest import Manifest
 from ...cache.rows.canary import compare_canary
 from ...cache.space import Space

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from ...cache.files.marker import check_cache_folder
+from ...cache.files.cache_marker import check_cache_folder
 from ...cache.files.outputs import check_output
 from ...cache.manifest.options import ROOT, read_clips, recordings
 from ..encoders.hardware.device import DEVICE
@@ -82,7 +82,7 @@ def transcribe(
     from and why one is blank. Exit code 3: some clips could not be read.
     """
     from ..running.progress import Progress
-    from .transcribing import DEFAULT_MODEL, Transcriber, transcribe as fill_in
+    from .fill_in_texts import DEFAULT_MODEL, Transcriber, transcribe as fill_in
 
     folder = manifest.with_suffix(".cache") if cache is None else cache
     check_output("-o", output, [manifest], _is_transcribed)

@@ -18,8 +18,8 @@ import numpy as np
 from ...cache.errors import InputError, nearest
 from ..inputs.decode import DAMAGE, RULES, Signal
 from .languages import whisper_code
-from .recogniser import ENGINES, NO_SPEECH, UNLIKELY, Engine, Heard, judged
 from .transcripts import Transcripts
+from .whisper_engines import ENGINES, NO_SPEECH, UNLIKELY, Engine, Heard, judged
 
 __all__ = ["DEFAULT_MODEL", "SAMPLING_RATE", "Transcriber"]
 

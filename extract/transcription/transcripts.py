@@ -20,8 +20,8 @@ from typing import Any
 
 from ...cache.errors import SpecError
 from ...cache.files.durable import content_name, make_folder, publish
-from ...cache.identity.digests import DIGEST
-from .recogniser import Heard
+from ...cache.identity.content_digests import DIGEST
+from .whisper_engines import Heard
 
 __all__ = ["Transcripts"]
 

@@ -34,7 +34,7 @@ OUTSIDE = {
 }
 #: modules of classify that meet raw audio or text, and so may import extract
 RAW = {
-    "prepare.py",  # opens the encoders that a recipe names
+    "read_inputs.py",  # opens the encoders that a recipe names
     "embeddings.py",  # embeds what is missing
     "own_encoders.py",  # predicts audio and text
     "audio_facts.py",  # reads the length and loudness of files
@@ -62,12 +62,12 @@ EXTRACT = {
     "pooling": {"errors", "backend"},
     "inputs": {"errors", "backend"},
     "builtin": {"errors", "backend"},
-    "encoders.known_towers": set(),
-    "encoders.families": {"encoders.known_towers"},
+    "encoders.audio_towers": set(),
+    "encoders.families": {"encoders.audio_towers"},
     "encoders.hardware": set(),
-    "encoders.checkpoints": {"hub", "encoders.families", "encoders.known_towers"},
+    "encoders.checkpoints": {"hub", "encoders.families", "encoders.audio_towers"},
     "encoders.fronts": {
-        *("errors", "encoders.checkpoints", "encoders.families", "encoders.known_towers"),
+        *("errors", "encoders.checkpoints", "encoders.families", "encoders.audio_towers"),
     },
     "encoders.layers": {"pooling"},
     "encoders.clipwise": set(),
@@ -80,7 +80,7 @@ EXTRACT = {
         "encoders.packed",
     },
     "encoders.tower_run": {
-        *("errors", "backend", "pooling", "encoders.transformer", "encoders.known_towers"),
+        *("errors", "backend", "pooling", "encoders.transformer", "encoders.audio_towers"),
         *("encoders.checkpoints", "encoders.fronts", "encoders.hardware", "encoders.layers"),
     },
     "encoders.classifier": {
@@ -88,7 +88,7 @@ EXTRACT = {
         *("encoders.clipwise", "encoders.fronts", "encoders.hardware"),
     },
     "encoders.opening": {
-        *("backend", "pooling", "encoders.families", "encoders.known_towers"),
+        *("backend", "pooling", "encoders.families", "encoders.audio_towers"),
         *("encoders.checkpoints", "encoders.fronts", "encoders.hardware"),
         *("encoders.transformer", "encoders.tower_run", "encoders.classifier"),
     },

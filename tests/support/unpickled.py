@@ -36,7 +36,7 @@ def walk(folder: Path) -> None:
     from affekt.classify.models.published.predict_emotion import predict_emotion
     from affekt.classify.models.published.vocametrix import load_vocametrix
     from affekt.extract import Encoder, extract
-    from affekt.extract.transcription.transcribing import Transcriber, transcribe
+    from affekt.extract.transcription.fill_in_texts import Transcriber, transcribe
 
     clips = Manifest.read(folder / "corpus" / "clips.csv")
     cache = Cache(folder / "cache")

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ...data.predictions import Predictions
-from ...ensembles.fixed import MeanEnsemble
+from ...ensembles.fixed_rules import MeanEnsemble
 from ...metrics import measures as metrics
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, listed
-from ....cache.files.marker import check_cache_folder
+from ....cache.files.cache_marker import check_cache_folder
 from ...data.located_yaml import Located
-from ..prepared import Prepared
+from ..run_inputs import Prepared
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest

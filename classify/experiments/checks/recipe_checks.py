@@ -13,16 +13,16 @@ from typing import TYPE_CHECKING, Any
 from ....cache.errors import InputError, nearest
 from ....cache.features import pick_layers
 from ...data.splitting.schemes import splits
-from ..checks.folder_checks import check_places
 from ..members.shares import Share, divisions, share_out
 from ..recipes.entries import PROBE
 from ..recipes.numeric_tasks import check_numeric
+from .folder_checks import check_places
 
 if TYPE_CHECKING:
     from ...data.splitting.split import Split
     from ...data.task import Task
-    from ..prepared import Prepared
     from ..recipes.recipe import MemberEntry, Recipe
+    from ..run_inputs import Prepared
 
 __all__ = ["check_recipe", "check_sources", "divide"]
 
@@ -50,7 +50,7 @@ def check_recipe(ready: Prepared) -> list[Split]:
     InputError
         With file and line.
     """
-    from ..members.member import check_head
+    from ..members.member_folder import check_head
 
     recipe = ready.recipe
     check_places(ready)
@@ -260,7 +260,7 @@ def _check_labels(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None
 
 
 def _check_strategies(recipe: Recipe) -> None:
-    from ...ensembles.rules import STRATEGIES
+    from ...ensembles.strategy_names import STRATEGIES
 
     if "ensembles" in recipe.at:
         for item in recipe.at["ensembles"].many():
@@ -323,7 +323,7 @@ def _is_label(ready: Prepared, column: str) -> bool:
 def _check_compare(ready: Prepared, shares: Mapping[str, Share], found: Sequence[Split]) -> None:
     """Check what learns on dev, and the options of the comparison, on one division."""
     from ...ensembles.calibration import CALIBRATORS
-    from ...ensembles.rules import STRATEGIES
+    from ...ensembles.strategy_names import STRATEGIES
     from ...ensembles.subsets import MOST_MEMBERS
 
     recipe, options = ready.recipe, ready.recipe.compare

@@ -19,8 +19,8 @@ from .choosing import Part
 if TYPE_CHECKING:
     from ...data.splitting.split import Split
     from ..embeddings import Stored
-    from ..prepared import Prepared
     from ..recipes.recipe import MemberEntry, Recipe
+    from ..run_inputs import Prepared
 
 __all__ = [
     "Share",

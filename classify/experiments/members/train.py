@@ -18,7 +18,7 @@ from ...metrics.scored_clips import task_score
 from ...models.left_out import leave_out
 from ..recipes.recipe import PROBE, MemberEntry
 from .choosing import Part, choose
-from .member import check_head
+from .member_folder import check_head
 from .train_folds import train_folds
 
 if TYPE_CHECKING:

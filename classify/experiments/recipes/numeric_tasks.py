@@ -31,7 +31,7 @@ def check_numeric(recipe: Recipe, task: Task) -> None:
     InputError
         With file and line.
     """
-    from ...ensembles.rules import STRATEGIES
+    from ...ensembles.strategy_names import STRATEGIES
 
     name = task.name
     for entry in recipe.members.values():

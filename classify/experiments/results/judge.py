@@ -18,16 +18,16 @@ from ...data.predictions import Predictions
 from ...data.splitting.schemes import Split
 from ...data.votes import task_votes
 from ...ensembles.available import combine_available, common_ids, union_ids
-from ...ensembles.rules import STRATEGIES
 from ...ensembles.saved import write_replays
 from ...ensembles.strategies import free_name
+from ...ensembles.strategy_names import STRATEGIES
 from ...evaluation.comparison import Comparison
 from ...evaluation.reports.figures import draw_transfer
 from ...evaluation.reports.markdown.run_sections import WIDE, describe_run
 from ...evaluation.scores.vote_scores import compare_votes
 from ...evaluation.uses_of_test import record_use, uses_file
 from ...metrics.scored_clips import clusters
-from ..prepared import Prepared
+from ..run_inputs import Prepared
 
 __all__ = ["judge"]
 

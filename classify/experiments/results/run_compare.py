@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from ...data.predictions import Predictions
     from ...data.splitting.split import Split
     from ...models.model import Model
-    from ..prepared import Prepared
     from ..recipes.recipe import MemberEntry
+    from ..run_inputs import Prepared
 
 CHEAP = "logistic"  # heads that are trained in seconds get a curve unasked
 QUICK = (CHEAP, "lda", "ridge")

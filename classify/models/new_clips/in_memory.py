@@ -14,13 +14,13 @@ from ....extract.encoder import Encoder
 from ....extract.errors import Unusable
 from ....extract.inputs.decode import Signal
 from ....extract.inputs.isolated_decoder import decode_segments
-from ....extract.inputs.text import ready_text
+from ....extract.inputs.text_checks import ready_text
 from ....extract.running.feed import Ready, batches
 from ..needs import Needs
 from ..read_features import join_features
+from .modalities_seen import Reason, Side
 from .new_clip import RawClip
 from .open_encoders import OpenEncoder
-from .sides import Reason, Side
 
 __all__ = ["Embedded", "embed", "side_by_side"]
 

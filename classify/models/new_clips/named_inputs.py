@@ -17,7 +17,7 @@ from ....cache.errors import InputError, check_characters, listed
 from ....cache.manifest import Manifest
 from ....extract.inputs.audio_files import is_of_the_machine, machine_fault
 from ....extract.inputs.missing_files import hint_missing
-from .sides import Reason
+from .modalities_seen import Reason
 
 __all__ = ["AUDIO", "Named", "is_table", "long_names", "name_clips"]
 

@@ -25,8 +25,8 @@ from ....extract.inputs.decode import Signal, length
 from ....extract.inputs.isolated_decoder import Decoder, is_plain
 from ..folders.restore import looks_like_an_id
 from ..needs import Needs
+from .modalities_seen import Reason, Side, refuse_failed
 from .named_inputs import name_clips
-from .sides import Reason, Side, refuse_failed
 
 __all__ = [
     "check_places",

@@ -22,7 +22,7 @@ from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
 from ..read_features import bears_gaps
 from .answer import Answer, Trained, joined
-from .sides import Reason, Side, one_sided, told_reason, unusable
+from .modalities_seen import Reason, Side, one_sided, told_reason, unusable
 
 if TYPE_CHECKING:
     from ....cache.identity.spec import Spec
@@ -305,7 +305,7 @@ class System:
         InputError
             A file that cannot be embedded; with its reason code. A `top` below 1.
         """
-        from .given import to_raw
+        from .caller_inputs import to_raw
         from .named_inputs import is_table
         from .own_encoders import raw_clips
 

@@ -32,10 +32,10 @@ from ....extract.inputs.isolated_decoder import Decoder
 from ...models.new_clips.answer import Answer
 from ...models.new_clips.new_clip import RawClip
 from ...models.new_clips.system import System
+from .allowed_hosts import Guard
 from .answers import describe, inputs_of, merged, name_of, result
 from .batching import Batcher, Full
 from .bodies import Refused, Sent, read_body
-from .guard import Guard
 from .recording import cut
 from .schema import PREDICT
 

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ....cache.errors import InputError
-from ..known_towers import Tower
+from ..audio_towers import Tower
 from .checkpoint import Checkpoint
 from .reading import library_errors, read_configuration
 

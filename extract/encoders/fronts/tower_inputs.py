@@ -12,8 +12,8 @@ import numpy as np
 import torch
 
 from ...errors import Unusable
+from ..audio_towers import Tower
 from ..checkpoints.checkpoint import Checkpoint
-from ..known_towers import Tower
 from .front import Example, check_samples
 from .waveform import extractor_of, noise
 

@@ -65,7 +65,7 @@ def test_the_very_same_bytes_replace_a_damaged_shard_of_their_name(cache, space)
     flip(path, len(truth) // 2)
     shutil.rmtree(cache.path / "quarantine", ignore_errors=True)
     fresh = Cache(cache.path).space("toy")
-    from affekt.cache.identity.digests import hex_bytes
+    from affekt.cache.identity.content_digests import hex_bytes
 
     keys = [row_key(space.key, "text", text_digest(text)) for text in clips["text"]]
     fresh.commit([truth], hex_bytes(keys))

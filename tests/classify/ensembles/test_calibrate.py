@@ -7,7 +7,7 @@ import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.ensembles.calibration import CALIBRATORS, Temperature, calibrator
-from affekt.classify.ensembles.fixed import MeanEnsemble
+from affekt.classify.ensembles.fixed_rules import MeanEnsemble
 from affekt.classify.metrics import measures as metrics
 
 LABELS = ["a", "b", "c"]

@@ -8,10 +8,15 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.data.predictions import Predictions
-from affekt.classify.ensembles.fitted import GreedyEnsemble, WeightedEnsemble, mixture_weights
-from affekt.classify.ensembles.fixed import MaxEnsemble, MeanEnsemble, VoteEnsemble, distribution
-from affekt.classify.ensembles.rules import STRATEGIES, strategy
+from affekt.classify.ensembles.fitted_rules import GreedyEnsemble, WeightedEnsemble, mixture_weights
+from affekt.classify.ensembles.fixed_rules import (
+    MaxEnsemble,
+    MeanEnsemble,
+    VoteEnsemble,
+    distribution,
+)
 from affekt.classify.ensembles.strategies import combine_all
+from affekt.classify.ensembles.strategy_names import STRATEGIES, strategy
 from affekt.classify.ensembles.subsets import RULES, scores, search
 from affekt.classify.metrics import measures as metrics
 from hypothesis import given, settings, strategies as st

@@ -196,7 +196,7 @@ def test_the_sentence_of_a_pair_says_what_the_numbers_say(setting):
 
 
 def test_an_ensemble_of_ones_own(setting):
-    from affekt.classify.ensembles.fitted import WeightedEnsemble
+    from affekt.classify.ensembles.fitted_rules import WeightedEnsemble
 
     weights = {"speech": 0.5, "text": 0.1, "both": 0.4}
     result = run(setting, strategies=["mean", WeightedEnsemble(weights)]).data

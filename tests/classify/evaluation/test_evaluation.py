@@ -14,8 +14,8 @@ from affekt.classify.ensembles.calibration import CALIBRATORS
 from affekt.classify.evaluation.analyses.conformal import ConformalSets
 from affekt.classify.evaluation.analyses.shortcuts import dealt
 from affekt.classify.evaluation.analyses.split_sanity import check_relation
-from affekt.classify.evaluation.apart import check_apart
 from affekt.classify.evaluation.compare import compare
+from affekt.classify.evaluation.dev_test_overlap import check_apart
 from affekt.classify.evaluation.scores.choice import candidates, choice
 from affekt.classify.evaluation.scores.gaps import gaps
 from affekt.classify.evaluation.scores.scoring import family_of, mean_interval

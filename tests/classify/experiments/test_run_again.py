@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from affekt.cache import Cache, InputError
 from affekt.classify import run
-from affekt.classify.experiments.opened import recall
+from affekt.classify.experiments.known_encoders import recall
 from affekt.classify.experiments.preview import preview
 
 from tests.support.encoder_models import saved, tone

@@ -10,8 +10,8 @@ from affekt.cache import Cache, Manifest
 from affekt.classify import LogisticHead, Model, Task
 from affekt.classify.serving.cli_predict import predict
 from affekt.extract import Encoder, extract
-from affekt.extract.transcription.recogniser import Heard
 from affekt.extract.transcription.transcriber import Transcriber
+from affekt.extract.transcription.whisper_engines import Heard
 from click.testing import CliRunner
 
 from tests.support.encoder_models import tone

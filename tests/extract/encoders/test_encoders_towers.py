@@ -16,7 +16,7 @@ import torch
 import transformers as tf
 from affekt.cache.errors import InputError
 from affekt.extract.encoders import FAMILIES, open_backend
-from affekt.extract.encoders.known_towers import REFUSED, ROWS
+from affekt.extract.encoders.audio_towers import REFUSED, ROWS
 from transformers.models.auto import feature_extraction_auto
 
 from tests.support.audio_towers import save_tower, whole_model

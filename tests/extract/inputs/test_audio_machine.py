@@ -20,7 +20,7 @@ from affekt.extract.inputs import audio_files as files_module
 from affekt.extract.inputs.audio_files import read_clip, read_file
 from affekt.extract.inputs.isolated_decoder import Decoder
 from affekt.extract.running.embedding import run_extraction
-from affekt.extract.transcription.transcribing import Transcriber, transcribe
+from affekt.extract.transcription.fill_in_texts import Transcriber, transcribe
 
 from tests.support.audio_toy import Simple, codes
 

@@ -11,7 +11,7 @@ import pytest
 from affekt.cache import Cache, Manifest
 from affekt.extract import Encoder, Pooled, Unusable, extract
 from affekt.extract.builtin.ngram import Ngram
-from affekt.extract.inputs.text import ready_text
+from affekt.extract.inputs.text_checks import ready_text
 from affekt.extract.running.embedding import run_extraction
 from hypothesis import given, settings, strategies as st
 

@@ -12,9 +12,9 @@ import pytest
 import soundfile
 from affekt.cache import InputError, Manifest, SpecError
 from affekt.extract.transcription import cli_transcribe
-from affekt.extract.transcription.recogniser import Heard
-from affekt.extract.transcription.transcribing import Transcriber, transcribe
+from affekt.extract.transcription.fill_in_texts import Transcriber, transcribe
 from affekt.extract.transcription.transcripts import Transcripts
+from affekt.extract.transcription.whisper_engines import Heard
 from click.testing import CliRunner
 
 from tests.support.encoder_models import tone

@@ -9,9 +9,9 @@ import soundfile
 from affekt.cache import Manifest, SpecError
 from affekt.cache.files.durable import content_name
 from affekt.extract.transcription import cli_transcribe
-from affekt.extract.transcription.recogniser import Heard, oddity
-from affekt.extract.transcription.transcribing import Transcriber, transcribe
+from affekt.extract.transcription.fill_in_texts import Transcriber, transcribe
 from affekt.extract.transcription.transcripts import Transcripts
+from affekt.extract.transcription.whisper_engines import Heard, oddity
 from click.testing import CliRunner
 
 from tests.support.encoder_models import tone
@@ -66,7 +66,7 @@ def test_an_odd_answer_never_blanks_a_given_text(clips, tmp_path, answer):
 
 def test_an_odd_answer_is_said(tmp_path, monkeypatch, clips):
     monkeypatch.setattr(
-        "affekt.extract.transcription.transcribing.Transcriber",
+        "affekt.extract.transcription.fill_in_texts.Transcriber",
         lambda *_, **__: Transcriber("toy", language="spa", listen=lambda *_: "you " * 30),
     )
     clips.select(["new"]).write(tmp_path / "clips.csv")

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from .first_screen import first_screen, question
+from .leaderboard import first_screen, question
 from .pictures import picture, reliability, replaces_table
 from .prose import TABLE, Section, escaped, read_sections
 

@@ -13,7 +13,7 @@ from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.scored_clips import group_noun
 from ...scores.choice import candidates
-from . import sections as report_more
+from . import optional_sections as report_more
 from .label_sections import classes, confusion, some
 from .markdown_tables import score, table
 from .run_sections import test_uses

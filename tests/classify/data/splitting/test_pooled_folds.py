@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from affekt.cache import Manifest
 from affekt.classify import Predictions, splits
-from affekt.classify.ensembles.fitted import WeightedEnsemble
+from affekt.classify.ensembles.fitted_rules import WeightedEnsemble
 from affekt.classify.ensembles.strategies import combine_all
 from affekt.classify.evaluation.compare import JOINED
 from affekt.classify.experiments.run import run

@@ -13,7 +13,7 @@ from affekt.cache import InputError
 from affekt.classify import predict_emotion
 from affekt.classify.models.published.predict_emotion import read_model_json
 from affekt.extract.inputs.decode import decode
-from affekt.extract.transcription.recogniser import Heard
+from affekt.extract.transcription.whisper_engines import Heard
 
 from tests.support.encoder_models import saved, tone
 from tests.support.umuteam_models import ES, expected, text_vector, write_speech, write_text

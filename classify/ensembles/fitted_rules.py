@@ -15,7 +15,7 @@ from scipy import optimize
 from ...cache.errors import InputError, nearest
 from ..data.predictions import Predictions
 from ..metrics import measures as metrics
-from .fixed import FLOOR, Ensemble, State, check_state, joined
+from .fixed_rules import FLOOR, Ensemble, State, check_state, joined
 
 
 class WeightedEnsemble(Ensemble):

@@ -6,7 +6,7 @@ rule; `combine` divides them by their sum, which keeps the winner. **Ties** go t
 task order; `vote` and `rank` first ask the mean probability.
 
 An ensemble is any object with ``fit(members, truth)``, ``scores(members)`` and
-``combine(members)``; those that learn from dev are in `fitted`.
+``combine(members)``; those that learn from dev are in `fitted_rules`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ...cache.errors import InputError, nearest
-from .fitted import GreedyEnsemble, StackingEnsemble, WeightedEnsemble
-from .fixed import (
+from .fitted_rules import GreedyEnsemble, StackingEnsemble, WeightedEnsemble
+from .fixed_rules import (
     Ensemble,
     GeometricEnsemble,
     MaxEnsemble,
@@ -43,7 +43,7 @@ def strategy(name: str) -> Ensemble:
     Examples
     --------
     >>> strategy("mean")
-    <affekt.classify.ensembles.fixed.MeanEnsemble object at ...>
+    <affekt.classify.ensembles.fixed_rules.MeanEnsemble object at ...>
     """
     if name not in STRATEGIES:
         raise InputError(

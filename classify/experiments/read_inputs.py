@@ -20,11 +20,11 @@ from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
 from ..data.located_yaml import Located
 from ..data.task import Task
+from .known_encoders import Opened, recall
 from .members.given_models import with_models
-from .opened import Opened, recall
-from .prepared import Prepared, Source
 from .recipes.numeric_tasks import with_ensembles
 from .recipes.recipe import EncoderEntry, Recipe
+from .run_inputs import Prepared, Source
 
 __all__ = ["open_source", "prepare"]
 

@@ -16,14 +16,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...cache.errors import InputError
-from ...cache.identity.digests import segment_digest
+from ...cache.identity.content_digests import segment_digest
 from ...cache.manifest import Manifest
 from ..errors import Unusable
 from ..inputs.audio_files import read_clip
 from ..inputs.isolated_decoder import Decoder
 from .languages import whisper_code
-from .recogniser import Heard, oddity
 from .transcriber import DEFAULT_MODEL, SAMPLING_RATE, Transcriber
+from .whisper_engines import Heard, oddity
 
 __all__ = ["DEFAULT_MODEL", "Transcriber", "Transcription", "transcribe"]
 

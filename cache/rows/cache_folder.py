@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DamagedError, InputError
+from ..files.cache_marker import check_cache_folder
 from ..files.durable import set_aside
-from ..files.marker import check_cache_folder
 from ..files.reading import check_regular
-from ..identity.audio_digests import audio_digests
 from ..identity.clip_index import ClipIndex, Seen
-from ..identity.digests import KINDS, text_digest
+from ..identity.content_digests import KINDS, text_digest
+from ..identity.known_digests import audio_digests
 from ..identity.spec import Spec
 from ..manifest import Manifest
 from .index import NAME

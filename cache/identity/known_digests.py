@@ -16,7 +16,7 @@ import numpy as np
 from ..errors import InputError
 from ..manifest import Manifest
 from .clip_index import ClipIndex, Seen, seen
-from .digests import segment_digest
+from .content_digests import segment_digest
 
 __all__ = ["DISPUTED", "LARGEST", "audio_digests", "is_hollow"]
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Never, Self
 
 from ....cache.errors import InputError
 from ....cache.manifest import Manifest
-from .sides import refuse_failed
+from .modalities_seen import refuse_failed
 
 if TYPE_CHECKING:
     from ....cache.cache import Cache
     from ...data.predictions import Predictions
-    from .given import Given
+    from .caller_inputs import Given
     from .open_encoders import OpenEncoders
     from .system import Answer, System
 
@@ -144,7 +144,7 @@ class Predicts:
         Answer
             Predictions, those of each member, failures with their reasons, remarks.
         """
-        from .given import read_given, refuse_unknown, to_raw
+        from .caller_inputs import read_given, refuse_unknown, to_raw
 
         refuse_unknown(unknown, KNOWN)
         given = read_given(clips, text=text, texts=texts, sampling_rate=sampling_rate, root=root)
