@@ -14,7 +14,6 @@ from affekt.cache import Manifest
 from affekt.cache.files.written import write_whole, written
 from affekt.classify import Predictions
 from affekt.classify.ensembles.saved import write_replays
-from affekt.classify.experiments.results.judge import _append
 from affekt.classify.experiments.results.repeats import write_repeats
 from affekt.classify.models.folders.model_folder import CONFIG, FORMAT, write_folder
 
@@ -86,7 +85,7 @@ def test_no_draft_has_a_name_that_others_can_guess(tmp_path):
     for name in ("report.md", "repeats.json", "ensembles.json", "ensembles.safetensors"):
         (report / f"{name}.part").symlink_to(mine)
         (report / f".{name}.part").symlink_to(mine)
-    _append(report / "report.md", "more")
+    write_whole(report / "report.md", "# Report\nmore")
     write_replays(report, {})
     with pytest.raises(KeyError):  # what it would write is not there; the draft is
         write_repeats(report, {})
