@@ -36,6 +36,10 @@ def read_split(text: str) -> dict[str, Any]:
     )
 
 
+#: more random states than anybody trains
+MOST_SEEDS = 1000
+
+
 def check_numbers(options: Mapping[str, Any]) -> None:
     """Refuse numbers out of range."""
     if options.get("n_jobs") == 0:
@@ -44,8 +48,8 @@ def check_numbers(options: Mapping[str, Any]) -> None:
         raise InputError(
             f"--random-state is {options['random_state']}; expected a number from 0 to 2^32 - 1"
         )
-    if options.get("seeds", 1) < 1:
-        raise InputError(f"--seeds is {options['seeds']}; expected a number from 1")
+    if not 1 <= options.get("seeds", 1) <= MOST_SEEDS:
+        raise InputError(f"--seeds is {options['seeds']}; expected a number from 1 to {MOST_SEEDS}")
 
 
 def read_scale(text: str) -> bool | str:

@@ -116,9 +116,13 @@ def table_of_frame(frame: Any, source: str) -> Table:
 
 
 def _check_text(columns: Mapping[str, Sequence[str]], source: str) -> None:
-    """Refuse half characters; but the name of a file may hold any bytes, which Python reads so."""
+    """Refuse half characters, except where a later check costs one clip and not the table.
+
+    The name of a file may hold any bytes, which Python reads as such characters; ids and texts
+    have checks of their own.
+    """
     for name, values in columns.items():
-        if name not in ("path", "id"):  # an id has a check of its own
+        if name not in ("path", "id", "text"):
             check_characters("".join([name, *values]), f"{source}, column {name}")
 
 

@@ -58,10 +58,7 @@ def common(command: Any) -> Any:
 @click.option("--combine", default="concat", show_default=True, help="concat, mean or mix.")
 @click.option("--scale", default="true", show_default=True, help=SCALE)
 @click.option("--no-scale", is_flag=True, help="The same as --scale false.")
-@click.option(
-    "--seeds", default=1, show_default=True, type=click.IntRange(1, 1000),
-    help="Random states; best on dev is kept.",
-)  # fmt: skip
+@click.option("--seeds", default=1, show_default=True, help="Random states; best on dev is kept.")
 @click.option("--set", "pairs", multiple=True, help="NAME=VALUE, a setting of the head.")
 @click.option("--pred", type=click.Path(path_type=Path), help="Write predictions of test there.")
 @click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder.")
