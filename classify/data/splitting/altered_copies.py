@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["altered_copies"]
+__all__ = ["altered_copies", "can_tell"]
 
 SHARE = 0.25  # of the features, those that differ least
 NEAR = 16  # neighbours that are looked at
@@ -19,7 +19,12 @@ STRICT = 0.55
 BLOCK = 128  # rows at a time, which bounds memory
 
 
-def altered_copies(train: np.ndarray, other: np.ndarray) -> list[tuple[int, int]]:
+def can_tell(train: np.ndarray) -> bool:
+    """Return whether train `(clips, dim)` is large enough to tell a copy from a different clip."""
+    return len(train) > NEAR and int((np.ptp(train, axis=0) > 0).sum()) >= FEWEST_FEATURES
+
+
+def altered_copies(train: np.ndarray, other: np.ndarray | None = None) -> list[tuple[int, int]]:
     """Return the rows of `other` that one row of `train` resembles as no different clip does.
 
     The ratio of the distance to the nearest clip and to the tenth is compared with the ratios that
@@ -30,13 +35,14 @@ def altered_copies(train: np.ndarray, other: np.ndarray) -> list[tuple[int, int]
     Parameters
     ----------
     train, other
-        Standardised embeddings `(clips, dim)`.
+        Standardised embeddings `(clips, dim)`. Without `other` the rows of train are compared with
+        the rest of train, at most 2000 of them.
 
     Returns
     -------
     pairs
-        `(row of train, row of other)`. Empty where train has 16 clips or fewer, or the embeddings
-        fewer than 64 dimensions: then nothing can be said.
+        `(row of train, row of other)`. Empty where train has 16 clips or fewer, or fewer than 64
+        dimensions that vary: then nothing can be said.
 
     Examples
     --------
@@ -47,15 +53,17 @@ def altered_copies(train: np.ndarray, other: np.ndarray) -> list[tuple[int, int]
     >>> altered_copies(train, np.stack([rng.normal(size=100), copy]))
     [(7, 1)]
     """
-    varied = np.ptp(train, axis=0) > 0 if len(train) else np.zeros(train.shape[1], dtype=bool)
-    left, right = (np.asarray(rows, dtype=np.float32)[:, varied] for rows in (train, other))
-    if len(left) <= NEAR or left.shape[1] < FEWEST_FEATURES or not len(right):
+    if not can_tell(train) or (other is not None and not len(other)):
         return []
-    some = np.linspace(0, len(left) - 1, min(len(left), MOST_CLIPS)).astype(int)
-    own, _ = _ratios(left, left[some], own=some)
-    ratio, nearest = _ratios(left, right)
-    limit = STRICT * np.quantile(own, 0.1)
-    return [(int(nearest[row]), int(row)) for row in np.flatnonzero(ratio < limit)]
+    varied = np.ptp(train, axis=0) > 0
+    left = np.asarray(train, dtype=np.float32)[:, varied]
+    rows = some = np.linspace(0, len(left) - 1, min(len(left), MOST_CLIPS)).astype(int)
+    ratio, nearest = _ratios(left, left[some], own=some)
+    limit = STRICT * np.quantile(ratio, 0.1)
+    if other is not None:
+        rows = np.arange(len(other))
+        ratio, nearest = _ratios(left, np.asarray(other, dtype=np.float32)[:, varied])
+    return [(int(nearest[at]), int(rows[at])) for at in np.flatnonzero(ratio < limit)]
 
 
 def _ratios(

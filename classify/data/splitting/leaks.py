@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ....cache.errors import InputError
-from .altered_copies import altered_copies
+from .altered_copies import altered_copies, can_tell
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
@@ -148,7 +148,12 @@ def check_texts(parts: Parts) -> list[str]:
 
 
 def near_duplicates(
-    train: np.ndarray, other: np.ndarray, *, threshold: float = 0.999, block: int = 1024
+    train: np.ndarray,
+    other: np.ndarray,
+    *,
+    threshold: float = 0.999,
+    by_second: bool = True,
+    block: int = 1024,
 ) -> list[tuple[int, int, float]]:
     """Find rows of two sets of embeddings that are almost the same.
 
@@ -163,6 +168,9 @@ def near_duplicates(
     threshold
         Cosine at and above which a pair is reported, whatever its neighbours; all there is where
         train has fewer than 20 clips.
+    by_second
+        Whether a clip that is much nearer than the second nearest is a copy. Two voices that are
+        alike by chance and say almost the same are so too.
     block
         Rows that are compared at a time, which bounds memory.
 
@@ -187,7 +195,7 @@ def near_duplicates(
         nearest = 1 - cosine[np.arange(len(best)), best]
         cosine[np.arange(len(best)), best] = -1
         second = 1 - cosine.max(axis=1)
-        copy = (nearest <= ratio * second) & (nearest <= FARTHEST_COPY)
+        copy = by_second & (nearest <= ratio * second) & (nearest <= FARTHEST_COPY)
         copy |= (nearest <= distance) | (1 - nearest >= threshold)
         pairs += [
             (int(best[row]), start + int(row), float(1 - nearest[row]))
@@ -223,6 +231,9 @@ def check_near_duplicates(
     """Warn of clips of dev and test whose embedding train holds almost unchanged.
 
     Every dimension is standardised by train first: else one large dimension makes all clips alike.
+    Where `altered_copies` can tell, a clip that is merely much nearer than the second is no copy:
+    some features of a copy stay as they were. Where clips of train are as near to each other, the
+    warning says how many: copies in train too, or a corpus whose clips are alike.
 
     Parameters
     ----------
@@ -243,7 +254,8 @@ def check_near_duplicates(
         if not len(parts.get(name, ())):
             continue
         here, there = ((e - train.mean(axis=0)) * scale for e in (train, embeddings[name]))
-        pairs = near_duplicates(here, there, threshold=threshold)
+        by_second = not can_tell(here)
+        pairs = near_duplicates(here, there, threshold=threshold, by_second=by_second)
         known = {row for _, row, _ in pairs}
         for original, row in altered_copies(here, there):
             if row not in known:
@@ -254,8 +266,19 @@ def check_near_duplicates(
             shown = [f"{ids[o]} = {train_ids[t]} (cosine {c:.6f})" for t, o, c in pairs]
             messages.append(
                 f"{_count(pairs, 'clip')} of {name} nearly the same as one of train: {_some(shown)}"
+                + _alike_in_train(here)
             )
     return messages
+
+
+def _alike_in_train(train: np.ndarray) -> str:
+    within = len(altered_copies(train))
+    if not within:
+        return ""
+    return (
+        f". Within train {within} of {min(len(train), MOST_CLIPS)} clips are as near to another one: "
+        "either train holds copies too, or the clips of this corpus are alike"
+    )
 
 
 def speakers(clips: Manifest) -> list[str]:
