@@ -17,9 +17,9 @@ import numpy as np
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.ensembles.calibration import CALIBRATORS
 from affekt.classify.evaluation.analyses.abstention import threshold
-from affekt.classify.evaluation.analyses.gaps import gaps
-from affekt.classify.evaluation.choice import choice
-from affekt.classify.evaluation.scoring import family_of, mean_interval
+from affekt.classify.evaluation.scores.choice import choice
+from affekt.classify.evaluation.scores.gaps import gaps
+from affekt.classify.evaluation.scores.scoring import family_of, mean_interval
 from affekt.classify.experiments.results.repeats import spread
 from affekt.classify.metrics.bootstrap import resample
 from affekt.classify.metrics.max_t import max_t

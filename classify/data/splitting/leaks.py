@@ -275,8 +275,9 @@ def _alike_in_train(train: np.ndarray) -> str:
     within = len(altered_copies(train))
     if not within:
         return ""
+    looked_at = min(len(train), MOST_CLIPS)
     return (
-        f". Within train {within} of {min(len(train), MOST_CLIPS)} clips are as near to another one: "
+        f". Within train {within} of {looked_at} clips are as near to another one: "
         "either train holds copies too, or the clips of this corpus are alike"
     )
 

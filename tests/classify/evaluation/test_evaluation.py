@@ -487,6 +487,32 @@ def test_equal_genders_seldom_show_a_gap_and_unequal_ones_mostly():
     assert np.mean(covered) > 0.9
 
 
+def test_eight_values_that_make_no_difference_seldom_show_a_gap():
+    """Holm over t of five speakers each raises a false alarm in 7 of 100 data sets here."""
+    rng = np.random.default_rng(40)
+    groups, truth = np.repeat(np.arange(40), 12), np.tile([0, 1, 2], 160)
+    values = np.array(list("abcdefgh"))[groups % 8]
+    found = {0.0: [], 0.35: []}
+    for run in range(200):
+        worse = 0.35 * (run % 4 == 3)
+        p = np.clip(rng.normal(0.7, 0.12, 40) - worse * (np.arange(40) % 8 == 2), 0.05, 1)
+        guess = np.where(rng.random(480) < p[groups], truth, (truth + 1) % 3)
+        rows = gaps(truth, guess, groups, values, 3, n_resamples=200, random_state=run)
+        assert all(row["p_corrected"] >= row["p"] for row in rows)
+        found[worse].append({row["value"] for row in rows if row["p_corrected"] < 0.05})
+    assert np.mean([len(names) > 0 for names in found[0.0]]) <= 0.06
+    assert np.mean(["c" in names for names in found[0.35]]) > 0.4
+
+
+def test_values_that_a_speaker_mixes_are_corrected_by_holm():
+    rng = np.random.default_rng(0)
+    groups, truth = np.repeat(np.arange(12), 12), np.tile([0, 1, 2], 48)
+    values = np.array(list("abc"))[np.arange(144) // 3 % 3]
+    guess = np.where(rng.random(144) < 0.6, truth, (truth + 1) % 3)
+    rows = gaps(truth, guess, groups, values, 3, n_resamples=200)
+    assert [row["p_corrected"] for row in rows] == holm([row["p"] for row in rows])
+
+
 def test_gaps_stand_in_the_report():
     table, proba = corpus(12)
     rng = np.random.default_rng(1)

@@ -124,7 +124,7 @@ def gaps(part: Data, column: str, groups: str) -> str:
     return (
         f"\n\nGaps of {md(part['gaps_of'])}: UAR on one value of {column} less that on all other "
         "clips, over the classes that both have"
-        + (f"; p is corrected for the {len(rows)} rows (Holm). " if len(rows) > 1 else ". ")
+        + (f"; p is corrected for the {len(rows)} rows. " if len(rows) > 1 else ". ")
         + (
             f"Each side needs {FEWEST_GROUPS} {groups} for an interval and a test.\n\n"
             if few

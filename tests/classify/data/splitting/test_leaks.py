@@ -187,7 +187,8 @@ def test_two_voices_alike_by_chance_are_no_copies_and_copies_still_are():
     test[1] = train[1] + 0.2 * rng.normal(size=120)
     [message] = leaks.check_near_duplicates(split.parts, values)
     assert f"{split.parts['test'].ids[1]} = {split.parts['train'].ids[1]} " in message
-    assert message.startswith("1 clip of test") and "Within train" not in message
+    assert message.startswith("1 clip of test")
+    assert "Within train" not in message
     train[2] = train[3] + 0.1 * rng.normal(size=120)  # train holds copies too
     [message] = leaks.check_near_duplicates(split.parts, values)
     assert f". Within train 2 of {len(train)} clips are as near to another one: " in message
