@@ -159,6 +159,33 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     return f" Did you mean {folded[found[0]]!r}?" if found else ""
 
 
+def one_of(value: object, choices: Iterable[str | bool | None], what: str) -> None:
+    """Raise `InputError` unless `value` is one of `choices`.
+
+    Examples
+    --------
+    >>> one_of("frist", ("first", "mean"), "pooling")
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: pooling is 'frist'; expected one of first, mean. Did you ...
+    """
+    known = list(choices)
+    if not isinstance(value, str | bool | None) or value not in known:
+        raise InputError(f"{what} is {value!r}; {expected_one_of(value, known)}")
+
+
+def expected_one_of(value: object, choices: Iterable[str | bool | None]) -> str:
+    """Return the end of an error message that lists the choices and names the nearest.
+
+    Examples
+    --------
+    >>> expected_one_of("speeker", ["speaker", "label", None])
+    "expected one of speaker, label, None. Did you mean 'speaker'?"
+    """
+    words = [str(choice) for choice in choices]
+    return f"expected one of {', '.join(words)}.{nearest(str(value), words)}"
+
+
 def listed(words: Sequence[str], limit: int = 5) -> str:
     """Return the first few words for an error message, and how many more there are.
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import InputError, nearest
+from .errors import InputError, one_of
 from .features import COMBINE, Combine, combine_layers, pick_layers
 from .identity.content_digests import row_keys
 from .identity.spec import Spec
@@ -161,11 +161,7 @@ class Features:
     combine: str = "concat"
 
     def __post_init__(self):
-        if self.combine not in COMBINE:
-            raise InputError(
-                f"combine is {self.combine!r}, expected one of {', '.join(COMBINE)}."
-                + nearest(self.combine, COMBINE)
-            )
+        one_of(self.combine, COMBINE, "combine")
         if not self.layers:
             raise InputError("features need at least one layer")
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..cache.errors import InputError, nearest
+from ..cache.errors import InputError, one_of
 from ..cache.identity.spec import FORMAT, Spec
 from .backend import Backend, Pooled, as_backend
 from .encoder_names import is_code, open_named, options_of_own, works_everywhere
@@ -320,9 +320,9 @@ def _checked_rules(
     long: str, max_seconds: float, min_seconds: float, silence: str, damage: str
 ) -> dict[str, Any]:
     """Return the rules for input, checked."""
-    _one_of("long", long, ("fail", "truncate", "chunk"))
-    _one_of("silence", silence, ("keep", "refuse"))
-    _one_of("damage", damage, ("refuse", "accept"))
+    one_of(long, ("fail", "truncate", "chunk"), "long")
+    one_of(silence, ("keep", "refuse"), "silence")
+    one_of(damage, ("refuse", "accept"), "damage")
     if not 0 < min_seconds <= max_seconds < math.inf:
         raise InputError(
             f"min_seconds {min_seconds:g} and max_seconds {max_seconds:g}:"
@@ -366,11 +366,3 @@ def _is_out_of_memory(error: Exception) -> bool:
         or "out of memory" in words
         or "can't allocate memory" in words
     )
-
-
-def _one_of(option: str, value: str, choices: Sequence[str]) -> None:
-    if value not in choices:
-        expected = ", ".join(choices)
-        raise InputError(
-            f"{option}={value!r}, expected one of {expected}.{nearest(value, choices)}"
-        )

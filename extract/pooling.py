@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ..cache.errors import one_of
 from .backend import Pooled
 from .errors import Unusable
 
@@ -56,8 +57,7 @@ def pool(states: Any, pooling: str = "mean") -> Any:
     >>> pool(np.array([[1.0, 2.0], [3.0, 2.0]]), "mean+std").tolist()
     [2.0, 2.0, 1.0, 0.0]
     """
-    if pooling not in POOLINGS:
-        raise ValueError(f"unknown pooling {pooling!r}; expected one of {', '.join(POOLINGS)}")
+    one_of(pooling, POOLINGS, "pooling")
     if states.shape[-2] == 0:
         raise ValueError("no frames to pool")
     if isinstance(states, np.ndarray):

@@ -47,14 +47,14 @@ def manifest(
     with metadata.csv), the unified multilingual data set, and folders of RAVDESS, EmoDB, CREMA-D,
     TESS, SAVEE, EMOVO, ESD, CaFE, AESDD or ShEMO, whose names carry the label.
     """
-    from ..errors import InputError, nearest
+    from ..errors import InputError, one_of
     from ..files.outputs import check_output, check_output_folder
     from ..manifest.corpora.finding import KINDS, kind_of, read_corpus
     from ..manifest.described import described
     from ..manifest.tables.table import WRITTEN
 
-    if kind is not None and kind not in KINDS:
-        raise InputError(f"--as {kind}: expected one of {', '.join(KINDS)}.{nearest(kind, KINDS)}")
+    if kind is not None:
+        one_of(kind, KINDS, "--as")
     if output is not None:
         if output.suffix.lower() not in WRITTEN:
             raise InputError(f"-o {output}: expected a name that ends in {', '.join(WRITTEN)}")

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import InputError, SpecError
+from ..errors import InputError, SpecError, one_of
 
 FORMAT = 1
 MODALITIES = ("audio", "text")
@@ -168,8 +168,8 @@ class Spec:
             raise SpecError(
                 f"spec: format {form} is newer than this affekt reads ({FORMAT}): update affekt"
             )
-        _one_of(fields, "modality", MODALITIES)
-        _one_of(fields, "store_dtype", STORE_DTYPES)
+        one_of(fields.get("modality"), MODALITIES, "spec: modality")
+        one_of(fields.get("store_dtype"), STORE_DTYPES, "spec: store_dtype")
         if not isinstance(fields.get("pooling"), str):
             raise InputError(f"spec: pooling is {fields.get('pooling')!r}, expected text")
         encoder = fields.get("encoder")
@@ -236,13 +236,6 @@ def _differences(path: str, mine: Any, theirs: Any):
             yield from _differences(f"{path}.{name}".strip("."), *inner)
     elif json.dumps(mine, default=repr) != json.dumps(theirs, default=repr):
         yield path, None if mine is _ABSENT else mine, None if theirs is _ABSENT else theirs
-
-
-def _one_of(fields: Mapping[str, Any], name: str, choices: tuple[str, ...]) -> None:
-    if fields.get(name) not in choices:
-        raise InputError(
-            f"spec: {name} is {fields.get(name)!r}, expected one of {', '.join(choices)}"
-        )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

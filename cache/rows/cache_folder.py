@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..errors import DamagedError, InputError
+from ..errors import DamagedError, InputError, one_of
 from ..files.cache_marker import check_cache_folder
 from ..files.durable import set_aside
 from ..files.reading import check_regular
@@ -92,8 +92,7 @@ class Store:
         list of str or None
             None: the file is not at hand and was never read, or there is no text.
         """
-        if kind not in KINDS:
-            raise InputError(f"kind is {kind!r}, expected one of {', '.join(KINDS)}")
+        one_of(kind, KINDS, "kind")
         if kind == "text":
             return [text_digest(text) if text.strip() else None for text in clips["text"]]
         return audio_digests(

@@ -14,7 +14,7 @@ from typing import Any, NoReturn, TypeVar
 
 import yaml
 
-from ...cache.errors import InputError, check_characters, nearest
+from ...cache.errors import InputError, check_characters, expected_one_of
 
 __all__ = ["Located", "read_yaml"]
 
@@ -83,10 +83,7 @@ class Located:
             known = list(allowed)
             for key, item in self.value.items():
                 if key not in known:
-                    item.fail(
-                        f"unknown key {key!r} in {what}; expected one of "
-                        f"{', '.join(known)}.{nearest(key, known)}"
-                    )
+                    item.fail(f"unknown key {key!r} in {what}; {expected_one_of(key, known)}")
         return self.value
 
     def many(self) -> list[Located]:

@@ -18,7 +18,7 @@ from typing import Self
 
 import numpy as np
 
-from ...cache.errors import InputError, check_characters, listed, nearest
+from ...cache.errors import InputError, check_characters, expected_one_of, listed, nearest
 from ...cache.files.written import written
 from ...cache.manifest.columns import normal
 from .distributions import EXACT, remedy, undo_rounding
@@ -254,8 +254,8 @@ class Predictions:
         for row, label in enumerate(chosen):
             if label not in position:
                 raise InputError(
-                    f"{source}: {ids[row]!r} has the label {label!r}; expected one of "
-                    f"{', '.join(labels)}.{nearest(label, labels)}"
+                    f"{source}: {ids[row]!r} has the label {label!r}; "
+                    f"{expected_one_of(label, labels)}"
                 )
             proba[row, position[label]] = 1
         return cls(ids, labels, proba, hard=True, source=source)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...cache.errors import InputError, listed, nearest
+from ...cache.errors import InputError, expected_one_of, listed, nearest
 from .estimates import Estimates
 from .task import Task
 from .task_file import check_label
@@ -90,8 +90,8 @@ class ScaleTask(Task):
         for key in spec:
             if key not in KEYS:
                 raise InputError(
-                    f"{source}: unknown key {key!r} of a task of numbers; expected one of "
-                    f"{', '.join(KEYS)}.{nearest(str(key), KEYS)}"
+                    f"{source}: unknown key {key!r} of a task of numbers; "
+                    f"{expected_one_of(key, KEYS)}"
                 )
         given = spec.get("dimensions")
         if not isinstance(given, Mapping) or not given:

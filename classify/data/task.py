@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError, nearest, one_of
 from .located_yaml import read_yaml
 from .predictions import Predictions
 from .task_file import check_label, check_spec, is_numeric, spec_of
@@ -153,10 +153,7 @@ class Task:
         merged = dict(spec)
         if "extends" in spec:
             tasks = shipped()["tasks"]
-            if spec["extends"] not in tasks:
-                raise InputError(
-                    f"{source}: extends {spec['extends']!r}; expected one of {', '.join(tasks)}"
-                )
+            one_of(spec["extends"], tasks, f"{source}: extends")
             base = tasks[spec["extends"]]
             merged = {**base, **{k: v for k, v in spec.items() if k != "extends"}}
             merged["corpora"] = {**base.get("corpora", {}), **(spec.get("corpora") or {})}

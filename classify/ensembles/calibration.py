@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from scipy import optimize
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError, one_of
 from ..data.predictions import Predictions
 from ..metrics import measures as metrics
 from .fixed_rules import FLOOR, State, check_state, distribution
@@ -305,11 +305,7 @@ def calibrator(name: str) -> Calibrator:
     InputError
         If there is none of that name.
     """
-    if name not in CALIBRATORS:
-        raise InputError(
-            f"calibration {name!r}; expected one of {', '.join(CALIBRATORS)}."
-            f"{nearest(name, CALIBRATORS)}"
-        )
+    one_of(name, CALIBRATORS, "calibration")
     return CALIBRATORS[name]()
 
 

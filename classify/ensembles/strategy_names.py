@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import one_of
 from .fitted_rules import GreedyEnsemble, StackingEnsemble, WeightedEnsemble
 from .fixed_rules import (
     Ensemble,
@@ -45,9 +45,5 @@ def strategy(name: str) -> Ensemble:
     >>> strategy("mean")
     <affekt.classify.ensembles.fixed_rules.MeanEnsemble object at ...>
     """
-    if name not in STRATEGIES:
-        raise InputError(
-            f"ensemble strategy {name!r}; expected one of {', '.join(STRATEGIES)}."
-            f"{nearest(name, STRATEGIES)}"
-        )
+    one_of(name, STRATEGIES, "ensemble strategy")
     return STRATEGIES[name]()

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...cache.errors import InputError
+from ...cache.errors import InputError, expected_one_of
 from ..data.predictions import Predictions
 from .fixed_rules import FLOOR, TIE, joined, ranks, votes
 
@@ -174,7 +174,7 @@ def _walk(rule: str, stack: np.ndarray, columns: np.ndarray) -> Iterator[tuple[i
         for subset, sums in _grow(pairs, 0, 0, None, np.add):
             yield subset, sums[0] + TIE * sums[1]
     else:
-        raise InputError(f"no subsets of {rule!r}; expected one of {', '.join(RULES)}")
+        raise InputError(f"no subsets of {rule!r}; {expected_one_of(rule, RULES)}")
 
 
 def _grow(

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError
 
-__all__ = ["check_choice", "check_number"]
+__all__ = ["check_number"]
 
 
 def check_number(
@@ -24,13 +23,3 @@ def check_number(
         kind = "a whole number" if whole else "a finite number"
         limit = f"from {low:g} up" if math.isinf(high) else f"from {low:g} to {high:g}"
         raise InputError(f"{name} is {value!r}; expected {kind} {limit}")
-
-
-def check_choice(name: str, value: Any, choices: Collection[Any]) -> None:
-    """Raise `InputError` unless `value` is one of `choices`."""
-    if not isinstance(value, (str, bool, type(None))) or value not in choices:
-        words = [choice for choice in choices if isinstance(choice, str)]
-        raise InputError(
-            f"{name} is {value!r}; expected one of {', '.join(map(repr, choices))}."
-            f"{nearest(str(value), words)}"
-        )

@@ -12,7 +12,7 @@ import numpy as np
 
 from affekt.plugins import Plugins
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError, expected_one_of
 
 if TYPE_CHECKING:
     from .base import Head
@@ -164,7 +164,5 @@ def head_from_state(meta: Mapping[str, Any], arrays: Mapping[str, np.ndarray]) -
     """
     name = meta.get("head") if isinstance(meta, Mapping) else None
     if not isinstance(name, str) or name not in HEADS:
-        raise InputError(
-            f"unknown head {name!r}; expected one of {', '.join(HEADS)}.{nearest(str(name), HEADS)}"
-        )
+        raise InputError(f"unknown head {name!r}; {expected_one_of(name, HEADS)}")
     return HEADS[name].from_state(meta, arrays)

@@ -25,7 +25,7 @@ from sklearn.model_selection import (
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
-from ...cache.errors import InputError, listed, nearest
+from ...cache.errors import InputError, listed, nearest, one_of
 
 __all__ = ["NestedScores", "group_folds", "nested_search", "search", "uar_scorer"]
 
@@ -282,11 +282,7 @@ def _resource(head: Any, grid: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _check(head: Any, settings: Mapping[str, Any], strategy: str) -> None:
-    if strategy not in STRATEGIES:
-        raise InputError(
-            f"strategy is {strategy!r}; expected one of {', '.join(STRATEGIES)}."
-            f"{nearest(str(strategy), STRATEGIES)}"
-        )
+    one_of(strategy, STRATEGIES, "strategy")
     known = sorted(head.get_params())
     for name in settings:
         if name not in known:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError, expected_one_of
 
 Labels = Sequence[str]
 
@@ -35,9 +35,7 @@ def codes(names: Sequence[str], labels: Labels) -> np.ndarray:
         return np.fromiter((position[name] for name in names), np.int64, len(names))
     except KeyError as error:
         name = str(error.args[0])
-        raise InputError(
-            f"label {name!r}; expected one of {', '.join(labels)}.{nearest(name, labels)}"
-        ) from None
+        raise InputError(f"label {name!r}; {expected_one_of(name, labels)}") from None
 
 
 def confusion(truth: Sequence[str], prediction: Sequence[str], labels: Labels) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError, expected_one_of
 from ...cache.manifest.options import ROOT
 from ...extract.encoders.hardware.device import DEVICE
 from ..options import say
@@ -194,8 +194,8 @@ def _with_speakers(
             raise InputError("--speaker and --one-speaker exclude each other; give one of them")
         if column not in clips:
             raise InputError(
-                f"--speaker: no column {column!r} in {clips.source}; expected one of "
-                f"{', '.join(clips.columns)}.{nearest(column, clips.columns)}"
+                f"--speaker: no column {column!r} in {clips.source}; "
+                f"{expected_one_of(column, clips.columns)}"
             )
         clips = clips.with_columns(speaker=[str(name) for name in clips[column]])
     if one_speaker:

@@ -7,7 +7,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError, expected_one_of
 from ..models.folders.run_folder import check_whole, is_run, read_comparison, readable_name
 from ..models.model import Model
 from ..models.new_clips.system import System
@@ -128,10 +128,7 @@ def open_system(
             f"{folder}: nothing was chosen on dev; say which with --system: {', '.join(systems)}"
         )
     if chosen not in systems:
-        raise InputError(
-            f"{folder} has no system {chosen!r}; expected one of {', '.join(systems)}."
-            f"{nearest(chosen, list(systems))}"
-        )
+        raise InputError(f"{folder} has no system {chosen!r}; {expected_one_of(chosen, systems)}")
     entry = systems[chosen]
     models: dict[str, Model | FoldMean] = {}
     for name in entry["members"]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError, one_of
 from ..backend import Backend
 from ..pooling import POOLINGS
 from .audio_towers import REFUSED
@@ -83,10 +83,10 @@ def open_backend(
         Wrong option, no such checkpoint, or one that is refused: code of its own, an adapter,
         incomplete, or of a family that cannot be made exact.
     """
-    _choice("modality", modality, (None, "audio", "text"))
-    _choice("dtype", dtype, _DTYPES)
-    _choice("batching", batching, _BATCHINGS)
-    _choice("pooling", pooling, (None, *POOLINGS))
+    one_of(modality, (None, "audio", "text"), "modality")
+    one_of(dtype, _DTYPES, "dtype")
+    one_of(batching, _BATCHINGS, "batching")
+    one_of(pooling, (None, *POOLINGS), "pooling")
     checkpoint = find_checkpoint(name, revision)
     with library_errors(checkpoint.name, "its files"):
         return _open(
@@ -231,10 +231,3 @@ def _patterns(allow_extra: Any) -> tuple[str, ...]:
             "fits every tensor is refused"
         )
     return found
-
-
-def _choice(what: str, value: Any, choices: tuple) -> None:
-    if value not in choices:
-        known = ", ".join(repr(choice) for choice in choices if choice is not None)
-        hint = nearest(str(value), [choice for choice in choices if choice])
-        raise InputError(f"{what}={value!r}; expected one of {known}.{hint}")

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError, one_of
 from ..inputs.decode import DAMAGE, RULES, Signal
 from .languages import whisper_code
 from .transcripts import Transcripts
@@ -72,15 +72,10 @@ class Transcriber:
         damage: str = "refuse",
         listen: Callable[[np.ndarray, str | None], Heard | str] | None = None,
     ) -> None:
-        if engine not in ENGINES:
-            raise InputError(
-                f"engine {engine!r}; expected one of {', '.join(ENGINES)}."
-                f"{nearest(engine, list(ENGINES))}"
-            )
-        if damage not in DAMAGE:
-            raise InputError(f"damage={damage!r}; expected one of {', '.join(DAMAGE)}")
-        if engine == "transformers" and dtype not in DTYPES:
-            raise InputError(f"dtype={dtype!r}; expected one of {', '.join(DTYPES)}")
+        one_of(engine, ENGINES, "engine")
+        one_of(damage, DAMAGE, "damage")
+        if engine == "transformers":
+            one_of(dtype, DTYPES, "dtype")
         self.name = name
         self.damage = damage
         self.language = whisper_code(language) if language else None

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...errors import InputError, listed, nearest
+from ...errors import InputError, listed, one_of
 from ..manifest import Manifest
 
 __all__ = ["CORPORA", "audio_files", "read_folders", "read_named", "read_unified"]
@@ -169,10 +169,7 @@ def read_named(
     >>> clips.ids, clips.clip(0).label, clips.clip(0).speaker
     (['03a01Fa'], 'happiness', 'emodb-03')
     """
-    if corpus not in CORPORA:
-        raise InputError(
-            f"corpus {corpus!r}; expected one of {', '.join(CORPORA)}.{nearest(corpus, CORPORA)}"
-        )
+    one_of(corpus, CORPORA, "corpus")
     known = CORPORA[corpus]
     audio, left = audio_files(folder)
     rows = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from ....cache.errors import InputError, nearest
+from ....cache.errors import InputError, nearest, one_of
 from . import leaks
 from .folds import deal_clips, deal_groups
 from .old_split import HELD_OUT, continue_split
@@ -116,11 +116,7 @@ def splits(
         If the scheme is unknown or does not fit the manifest, a part would be empty, or a leak is
         found.
     """
-    if scheme not in SCHEMES:
-        raise InputError(
-            f"split scheme {scheme!r}; expected one of {', '.join(SCHEMES)}."
-            f"{nearest(scheme, SCHEMES)}"
-        )
+    one_of(scheme, SCHEMES, "split scheme")
     if not 0 <= dev_size < 1 or not 0 < test_size < 1 or n_splits < 2 or repeats < 1:
         raise InputError(
             f"test_size={test_size}, dev_size={dev_size}, n_splits={n_splits}, repeats={repeats}; "

@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from ....cache.errors import InputError, nearest, shaped
+from ....cache.errors import InputError, expected_one_of, shaped
 from ...data.escape import md
 from ...metrics.bootstrap import FEWEST_GROUPS
 from ...metrics.scored_clips import group_noun
@@ -68,10 +68,7 @@ def _card(run: str | Path, data: Mapping[str, Any], system: str | None) -> str:
             f"{', '.join(data['systems'])}"
         )
     if name not in data["systems"]:
-        raise InputError(
-            f"{run} has no system {name!r}; expected one of {', '.join(data['systems'])}."
-            f"{nearest(name, list(data['systems']))}"
-        )
+        raise InputError(f"{run} has no system {name!r}; {expected_one_of(name, data['systems'])}")
     entry = data["systems"][name]
     parts = [
         _front(data, entry, pipeline(run, name)),

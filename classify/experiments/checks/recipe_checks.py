@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from ....cache.errors import InputError, nearest
+from ....cache.errors import InputError, expected_one_of, nearest
 from ....cache.features import pick_layers
 from ...data.splitting.schemes import splits
 from ..members.shares import Share, divisions, share_out
@@ -265,10 +265,8 @@ def _check_strategies(recipe: Recipe) -> None:
     if "ensembles" in recipe.at:
         for item in recipe.at["ensembles"].many():
             if item.value not in STRATEGIES:
-                item.fail(
-                    f"unknown ensemble {item.value!r}; expected one of {', '.join(STRATEGIES)}."
-                    f"{nearest(str(item.value), list(STRATEGIES))}"
-                )
+                expected = expected_one_of(item.value, STRATEGIES)
+                item.fail(f"unknown ensemble {item.value!r}; {expected}")
 
 
 def _check_transfer(ready: Prepared) -> None:
@@ -302,8 +300,8 @@ def _check_columns(ready: Prepared) -> None:
     for word, at, column in columns:
         if column not in clips:
             at.fail(
-                f"{word}: no column {column!r} in {clips.source}; expected one of "
-                f"{', '.join(clips.columns)}.{nearest(column, clips.columns)}"
+                f"{word}: no column {column!r} in {clips.source}; "
+                f"{expected_one_of(column, clips.columns)}"
             )
         asked = word == "group" and isinstance(at.value, str)
         if column in LABELS or (asked and _is_label(ready, column)):
@@ -331,10 +329,7 @@ def _check_compare(ready: Prepared, shares: Mapping[str, Share], found: Sequence
     calibrate = {key: options[key] for key in ("calibrate", "calibrate_fused") if key in options}
     for key, name in calibrate.items():
         if name not in CALIBRATORS:
-            at.key(key).fail(
-                f"{key} is {name!r}; expected one of {', '.join(CALIBRATORS)}."
-                f"{nearest(name, CALIBRATORS)}"
-            )
+            at.key(key).fail(f"{key} is {name!r}; {expected_one_of(name, CALIBRATORS)}")
     curve = options.get("learning_curve", True)
     if isinstance(curve, str):
         trained = [name for name, entry in recipe.members.items() if entry.head]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import InputError, nearest
+from ....cache.errors import InputError, expected_one_of
 from ....cache.files.written import draft, write_whole
 from ....cache.manifest import Manifest
 from ....cache.space import Space
@@ -65,8 +65,8 @@ def check_head(entry: MemberEntry, task: Task) -> None:
         )
     if entry.head not in HEADS:
         keys["head"].fail(
-            f"unknown head {entry.head!r} in member {entry.name!r}; expected one of "
-            f"{', '.join(HEADS)}.{nearest(entry.head, list(HEADS))}"
+            f"unknown head {entry.head!r} in member {entry.name!r}; "
+            f"{expected_one_of(entry.head, HEADS)}"
         )
     known = list(HEADS[entry.head]().get_params())
     for name in entry.settings:
@@ -76,8 +76,8 @@ def check_head(entry: MemberEntry, task: Task) -> None:
                 *known,
             ]
             keys[name].fail(
-                f"unknown key {name!r} in member {entry.name!r}; expected one of "
-                f"{', '.join(dict.fromkeys(choices))}.{nearest(name, choices)}"
+                f"unknown key {name!r} in member {entry.name!r}; "
+                f"{expected_one_of(name, dict.fromkeys(choices))}"
             )
     for candidate in entry.candidates():
         try:

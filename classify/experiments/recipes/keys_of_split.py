@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from ....cache.errors import nearest
+from ....cache.errors import expected_one_of
 from ...data.located_yaml import Located
 from ...data.splitting.schemes import REPEATABLE, SCHEMES
 from .places import place
@@ -57,8 +57,7 @@ def split_options(at: Located, folder: Path) -> dict[str, Any]:
     split = {"scheme": "auto", **at.plain()}
     if split["scheme"] not in SCHEMES:
         at["scheme"].fail(
-            f"unknown scheme {split['scheme']!r}; expected one of {', '.join(SCHEMES)}."
-            f"{nearest(split['scheme'], SCHEMES)}"
+            f"unknown scheme {split['scheme']!r}; {expected_one_of(split['scheme'], SCHEMES)}"
         )
     for key, schemes in _ONLY_FOR.items():
         if key in at and split["scheme"] not in schemes:

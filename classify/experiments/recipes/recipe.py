@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ....cache.errors import nearest
+from ....cache.errors import expected_one_of
 from ...data.located_yaml import Located, read_yaml
 from ...models.scalers.scaling import check_scale
 from .entries import PROBE, EncoderEntry, MemberEntry
@@ -187,8 +187,7 @@ def _text(keys: Mapping[str, Located], name: str, default: str) -> str:
 def _one_of(keys: Mapping[str, Located], name: str, choices: list[str]) -> str:
     word = _text(keys, name, choices[0])
     if word not in choices:
-        expected = f"expected one of {', '.join(choices)}.{nearest(word, choices)}"
-        keys[name].fail(f"{name} is {word!r}; {expected}")
+        keys[name].fail(f"{name} is {word!r}; {expected_one_of(word, choices)}")
     return word
 
 
@@ -307,10 +306,7 @@ def _member(
     for item in keys["on"].many():
         encoder = item.text("on")
         if encoder not in encoders:
-            item.fail(
-                f"member {name!r} is on {encoder!r}; expected one of {', '.join(encoders)}."
-                f"{nearest(encoder, list(encoders))}"
-            )
+            item.fail(f"member {name!r} is on {encoder!r}; {expected_one_of(encoder, encoders)}")
         if encoder in on:
             item.fail(f"member {name!r} is on {encoder!r} twice; expected each encoder once")
         on.append(encoder)
@@ -322,8 +318,7 @@ def _member(
     combine = [item.text("combine") for item in keys["combine"].many()] if "combine" in keys else []
     for word in combine:
         if word not in _COMBINE:
-            expected = f"expected one of {', '.join(_COMBINE)}.{nearest(word, _COMBINE)}"
-            keys["combine"].fail(f"combine is {word!r}; {expected}")
+            keys["combine"].fail(f"combine is {word!r}; {expected_one_of(word, _COMBINE)}")
     return MemberEntry(
         name=name,
         head=_text(keys, "head", ""),

@@ -8,7 +8,8 @@ from typing import Any, ClassVar, Self
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from ..hyperparameters import check_choice, check_number
+from ....cache.errors import one_of
+from ..hyperparameters import check_number
 from .linear_head import LinearHead
 
 __all__ = ["LDAHead"]
@@ -132,8 +133,8 @@ class LDAHead(LinearHead):
         if not isinstance(self.shrinkage, str):
             check_number("shrinkage", self.shrinkage, 0, 1)
         else:
-            check_choice("shrinkage", self.shrinkage, RULES)
-        check_choice("priors", self.priors, PRIORS)
+            one_of(self.shrinkage, RULES, "shrinkage")
+        one_of(self.priors, PRIORS, "priors")
 
 
 def _solve(

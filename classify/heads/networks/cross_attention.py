@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError
-from ..hyperparameters import check_choice, check_number
+from ....cache.errors import InputError, one_of
+from ..hyperparameters import check_number
 from .encoder_stack import to_patches
 from .mlp import ACTIVATIONS
 from .modalities import FusionHead
@@ -226,13 +226,13 @@ class CrossAttentionFusionHead(FusionHead):
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        check_choice("attention", self.attention, ("tokens", "umuteam"))
-        check_choice("tokens", self.tokens, ("patches", "layers"))
+        one_of(self.attention, ("tokens", "umuteam"), "attention")
+        one_of(self.tokens, ("patches", "layers"), "tokens")
         for name in ("patch_size", "d_model", "n_attention_heads", "feedforward", "hidden"):
             check_number(name, getattr(self, name), 1, whole=True)
         check_number("n_blocks", self.n_blocks, 1, 256, whole=True)
         check_number("dropout", self.dropout, 0, 1)
-        check_choice("activation", self.activation, ("relu", "gelu"))
+        one_of(self.activation, ("relu", "gelu"), "activation")
         if self.d_model % self.n_attention_heads:
             raise InputError(
                 f"d_model {self.d_model} is not a multiple of n_attention_heads "

@@ -8,7 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..hyperparameters import check_choice, check_number
+from ....cache.errors import one_of
+from ..hyperparameters import check_number
 from .mlp import ACTIVATIONS, MLP, check_hidden
 from .modalities import FusionHead
 
@@ -61,7 +62,7 @@ class _MLPFusionHead(FusionHead):
         check_hidden(self.hidden)
         check_number("dropout", self.dropout, 0, 1)
         check_number("input_dropout", self.input_dropout, 0, 1)
-        check_choice("activation", self.activation, tuple(ACTIVATIONS))
+        one_of(self.activation, ACTIVATIONS, "activation")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

@@ -9,8 +9,8 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ....cache.errors import InputError
-from ..hyperparameters import check_choice, check_number
+from ....cache.errors import InputError, one_of
+from ..hyperparameters import check_number
 from ..training.torch_classifier import TorchHead
 
 __all__ = ["ACTIVATIONS", "MLP", "MLPHead", "check_hidden"]
@@ -144,7 +144,7 @@ class MLPHead(TorchHead):
         check_hidden(self.hidden)
         check_number("dropout", self.dropout, 0, 1)
         check_number("input_dropout", self.input_dropout, 0, 1)
-        check_choice("activation", self.activation, tuple(ACTIVATIONS))
+        one_of(self.activation, ACTIVATIONS, "activation")
 
 
 def check_hidden(hidden: object) -> None:

@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError
-from ..hyperparameters import check_choice, check_number
+from ....cache.errors import InputError, one_of
+from ..hyperparameters import check_number
 from ..training.layer_mix import LayerMix
 from ..training.torch_classifier import TorchHead
 
@@ -201,7 +201,7 @@ class FusionHead(TorchHead):
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        check_choice("missing", self.missing, MISSING)
+        one_of(self.missing, MISSING, "missing")
         check_number("modality_dropout", self.modality_dropout, 0, 1)
         _check_pair("widths", self.widths, optional=True)
         if isinstance(self.n_layers, (tuple, list)):

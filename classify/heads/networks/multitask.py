@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError
-from ..hyperparameters import check_choice, check_number
+from ....cache.errors import InputError, one_of
+from ..hyperparameters import check_number
 from ..sklearn_shim import (
     ClassifierMixin,
     check_consistent_length,
@@ -238,7 +238,7 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
         check_hidden(self.hidden)
         check_number("dropout", self.dropout, 0, 1)
         check_number("input_dropout", self.input_dropout, 0, 1)
-        check_choice("activation", self.activation, tuple(ACTIVATIONS))
+        one_of(self.activation, ACTIVATIONS, "activation")
 
     def _pack_targets(self) -> Any:
         return {"vector": self.vector_, "tasks": [pack_labels(labels) for labels in self._labels]}

@@ -10,8 +10,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError
-from ..hyperparameters import check_choice, check_number
+from ....cache.errors import InputError, one_of
+from ..hyperparameters import check_number
 from ..training.estimator import Mixed
 from ..training.torch_classifier import TorchHead
 from .encoder_stack import EncoderStack, to_patches
@@ -213,11 +213,11 @@ class PatchTransformerHead(TorchHead):
             check_number(name, getattr(self, name), 1, whole=True)
         check_number("n_blocks", self.n_blocks, 1, 256, whole=True)
         check_number("dropout", self.dropout, 0, 1)
-        check_choice("activation", self.activation, ("relu", "gelu"))
-        check_choice("norm_first", self.norm_first, (False, True))
+        one_of(self.activation, ("relu", "gelu"), "activation")
+        one_of(self.norm_first, (False, True), "norm_first")
         check_number("cls_norms", self.cls_norms, 0, 4, whole=True)
         if self.head_activation is not None:
-            check_choice("head_activation", self.head_activation, ("relu", "gelu"))
+            one_of(self.head_activation, ("relu", "gelu"), "head_activation")
         if self.d_model % self.n_attention_heads:
             raise InputError(
                 f"d_model {self.d_model} is not a multiple of n_attention_heads "

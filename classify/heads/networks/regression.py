@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError
-from ..hyperparameters import check_choice, check_number
+from ....cache.errors import InputError, one_of
+from ..hyperparameters import check_number
 from ..sklearn_shim import (
     RegressorMixin,
     check_array,
@@ -173,11 +173,11 @@ class RegressionHead(RegressorMixin, TorchEstimator):
 
     def _check_settings(self) -> None:
         super()._check_settings()
-        check_choice("loss", self.loss, tuple(LOSSES))
+        one_of(self.loss, LOSSES, "loss")
         check_hidden(self.hidden)
         check_number("dropout", self.dropout, 0, 1)
         check_number("input_dropout", self.input_dropout, 0, 1)
-        check_choice("activation", self.activation, tuple(ACTIVATIONS))
+        one_of(self.activation, ACTIVATIONS, "activation")
 
     def _pack_targets(self) -> Any:
         return {"dimensions": len(self.mean_), "vector": self.vector_}

@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError
-from ..hyperparameters import check_choice, check_number
+from ....cache.errors import InputError, one_of
+from ..hyperparameters import check_number
 from ..sklearn_shim import check_is_fitted, check_random_state, validate_data
 from ..state import Stored, check_state_arrays
 from .layer_mix import LayerMix
@@ -231,7 +231,7 @@ class TorchEstimator(Stored):
             check_number("batch_size", self.batch_size, 1, whole=True)
         if self.max_epochs is not None:
             check_number("max_epochs", self.max_epochs, 1, whole=True)
-        check_choice("early_stopping", self.early_stopping, (False, True))
+        one_of(self.early_stopping, (False, True), "early_stopping")
         if self.patience is not None:
             check_number("patience", self.patience, 1, whole=True)
         check_number("warmup", self.warmup, 0, 1)

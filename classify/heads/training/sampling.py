@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ....cache.errors import InputError
+from ....cache.errors import InputError, one_of
 
 __all__ = ["SAMPLING", "balanced_order", "batches", "row_shares", "strata"]
 
@@ -36,8 +36,7 @@ def strata(sampling: str | None, hard: np.ndarray, groups: Any) -> np.ndarray | 
     """
     if sampling is None:
         return None
-    if sampling not in SAMPLING:
-        raise InputError(f"sampling is {sampling!r}; expected one of {', '.join(SAMPLING)} or None")
+    one_of(sampling, (*SAMPLING, None), "sampling")
     if sampling == "class":
         return hard
     if groups is None:

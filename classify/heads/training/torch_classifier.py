@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError
+from ....cache.errors import InputError, one_of
 from ..base import Head
-from ..hyperparameters import check_choice, check_number
+from ..hyperparameters import check_number
 from ..sklearn_shim import validate_data
 from ..targets import Targets, class_weights, known_labels
 from .estimator import TorchEstimator
@@ -186,7 +186,7 @@ class TorchHead(TorchEstimator, Head):
     def _check_settings(self) -> None:
         super()._check_settings()
         check_number("label_smoothing", self.label_smoothing, 0, 1)
-        check_choice("loss", self.loss, LOSSES)
+        one_of(self.loss, LOSSES, "loss")
         check_number("gamma", self.gamma, 0)
         check_number("logit_adjustment", self.logit_adjustment, 0)
         if self.logit_adjustment and self.class_weight is not None:

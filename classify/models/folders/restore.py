@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import InputError, nearest
+from ....cache.errors import InputError, expected_one_of
 
 if TYPE_CHECKING:
     from ..needs import Needs
@@ -50,10 +50,9 @@ def restore_head(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], so
     known = stored_head(name)
     if known is None:
         raise InputError(
-            f"{source}: unknown head {name!r}; expected one of {', '.join(HEADS)}."
-            f"{nearest(name, list(HEADS))} A head of somebody's own is known once the package "
-            "that declares it is installed, or after affekt.classify.register_head "
-            "(docs/add-a-head.md)"
+            f"{source}: unknown head {name!r}; {expected_one_of(name, HEADS)} A head of somebody's "
+            "own is known once the package that declares it is installed, or after "
+            "affekt.classify.register_head (docs/add-a-head.md)"
         )
     own = {key.removeprefix("head."): a for key, a in arrays.items() if key.startswith("head.")}
     try:

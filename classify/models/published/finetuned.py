@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ....cache.errors import InputError, nearest
+from ....cache.errors import InputError, one_of
 from ....extract.encoder import Encoder
 from ...heads import MLPHead
 from ...heads.state import pack_labels
@@ -192,10 +192,8 @@ def _prefix(kind: str) -> str:
 
 def _mode(place: str, folder: Path, outside: Mapping[str, Any], said: str | None) -> str:
     """Say which of UMUTeam's modes the tensors are for."""
-    if said is not None and said not in MODES:
-        raise InputError(
-            f"--mode {said!r}; expected one of {', '.join(MODES)}.{nearest(said, MODES)}"
-        )
+    if said is not None:
+        one_of(said, MODES, "--mode")
     dense = outside["classifier.dense.weight"]
     if any(name.startswith("mult_attn_model.") for name in outside):
         fits: tuple[str, ...] = ("multihead",)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import AffektError, InputError, nearest
+from ....cache.errors import AffektError, InputError, one_of
 from ....extract.encoders.hardware.device import find_device
 from ....extract.errors import Unusable
 from .tensors import with_weights
@@ -87,7 +87,7 @@ def load_umuteam(
     >>> load_umuteam("UMUTeam/w2v-bert-emotion-es", "sound", "es")
     Traceback (most recent call last):
         ...
-    affekt.cache.errors.InputError: mode 'sound'; expected one of text, audio, concat, mean, mul...
+    affekt.cache.errors.InputError: mode is 'sound'; expected one of text, audio, concat, mean, ...
     """
     check_mode(mode, language)
     find_device(device)
@@ -271,11 +271,8 @@ def check_mode(mode: str, language: str) -> None:
     --------
     >>> check_mode("concat", "es")
     """
-    for what, value, known in (("mode", mode, MODES), ("language", language, tuple(LABELS))):
-        if value not in known:
-            raise InputError(
-                f"{what} {value!r}; expected one of {', '.join(known)}.{nearest(value, known)}"
-            )
+    one_of(mode, MODES, "mode")
+    one_of(language, LABELS, "language")
 
 
 def _text_backend(folder: Path, device: str | None, **options: Any) -> Backend:

@@ -14,7 +14,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 
-from ....cache.errors import InputError, listed, nearest
+from ....cache.errors import InputError, listed, one_of
 from ...heads.sklearn_shim import check_is_fitted, validate_data
 from ...heads.state import check_state_arrays
 
@@ -69,11 +69,7 @@ class GroupScaler(TransformerMixin, BaseEstimator):
         -------
         GroupScaler
         """
-        if self.unseen not in UNSEEN:
-            raise InputError(
-                f"unseen is {self.unseen!r}; expected one of {', '.join(UNSEEN)}."
-                f"{nearest(str(self.unseen), UNSEEN)}"
-            )
+        one_of(self.unseen, UNSEEN, "unseen")
         X = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan")
         names = _names(groups, len(X))
         self.groups_, code = np.unique(names, return_inverse=True)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .....cache.errors import InputError, listed
+from .....cache.errors import InputError, listed, one_of
 from ....data.escape import md
 from ...across_runs import across
 from .markdown_tables import table
@@ -63,8 +63,7 @@ def compare_runs(
         No comparison at a place, one test set twice, fewer than two common systems, or too few
         runs.
     """
-    if measure not in MEASURES:
-        raise InputError(f"--measure is {measure!r}; expected one of {', '.join(MEASURES)}")
+    one_of(measure, MEASURES, "--measure")
     if not 0 <= rope < 1:
         raise InputError(f"--rope is {rope}; expected a difference from 0 to 1, as 0.02")
     corpora: dict[str, dict[str, Any]] = {}
