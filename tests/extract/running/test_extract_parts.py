@@ -49,7 +49,7 @@ def test_poolings_by_hand():
     assert pool(states, "cls").tolist() == [1.0, -2.0]
     expected = [3.0, 0.0, *np.std(states, axis=0)]
     assert np.allclose(pool(states, "mean+std"), expected)
-    with pytest.raises(ValueError, match="pooling is .*expected one of"):
+    with pytest.raises(ValueError, match=r"pooling is .*expected one of"):
         pool(states, "median")
     with pytest.raises(ValueError, match="no frames"):
         pool(states[:0])
