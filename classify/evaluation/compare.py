@@ -30,6 +30,7 @@ from .comparison import Comparison
 from .dev_test_overlap import check_apart
 from .scores import scoring
 from .scores.choice import choice
+from .warning_order import ranked
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -142,11 +143,12 @@ def compare(
     folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
     _check_dev(members, dev, dev_truth)
     if isinstance(task, ScaleTask):
-        if calibrate or subsets:
-            raise InputError(
-                f"calibrate and subsets are of labels, and the task {task.name!r} is of numbers; "
-                "leave them out"
-            )
+        of_labels = {"calibrate": calibrate, "calibrate_fused": calibrate_fused}
+        for name, asked in (of_labels | {"crossed": crossed, "subsets": subsets}).items():
+            if asked:
+                raise InputError(
+                    f"{name} is of labels, and the task {task.name!r} is of numbers; leave it out"
+                )
         return compare_numbers(
             members,
             truth,
@@ -253,14 +255,16 @@ def compare(
             "ties": "the first label in task order",
             "chosen_on": "dev" if tuning else None,
         },
-        "warnings": [
-            *more["sanity"],
-            *warnings,
-            *_few_groups(drawn, task, groups),
-            *test.warnings,
-            *([] if tuning is None else _dev_warnings(tuning, combined, folds)),
-            *_warnings(folds),
-        ],
+        "warnings": ranked(
+            [
+                *more["sanity"],
+                *warnings,
+                *_few_groups(drawn, task, groups),
+                *test.warnings,
+                *([] if tuning is None else _dev_warnings(tuning, combined, folds)),
+                *_warnings(folds),
+            ]
+        ),
         "chosen": chosen,
         "choice": _choice(chosen, combined, tuning, groups, random_state),
         "pairs_of": pairs_of,
@@ -367,7 +371,7 @@ def _choice(
 def _warnings(folds: Sequence[Split]) -> list[str]:
     if len(folds) == 1:
         return list(folds[0].warnings)
-    found = [f"{fold.name}: {text}" for fold in folds for text in fold.warnings]
+    found = ranked(f"{fold.name}: {text}" for fold in folds for text in fold.warnings)
     more = f"{len(found) - 10} more warnings of the {len(folds)} splits are in comparison.json"
     return [*found[:10], more] if len(found) > 11 else found
 

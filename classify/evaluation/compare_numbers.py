@@ -31,6 +31,7 @@ from .comparison import Comparison
 from .dev_test_overlap import check_apart
 from .scores.choice import N_DRAWS, firmness
 from .scores.scoring import mean_interval
+from .warning_order import ranked
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -181,7 +182,7 @@ def compare_numbers(
             "random_state": random_state,
             "chosen_on": "dev" if tuning else None,
         },
-        "warnings": [*about_groups, *warnings, *split_notes[:10]],
+        "warnings": ranked([*about_groups, *warnings, *ranked(split_notes)[:10]]),
         "chosen": chosen,
         "choice": choice,
         "pairs_of": None if all_pairs else chosen,

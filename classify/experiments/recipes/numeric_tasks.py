@@ -11,7 +11,10 @@ if TYPE_CHECKING:
 __all__ = ["check_numeric", "with_ensembles"]
 
 #: keys of `compare` that are of labels
-OF_LABELS = ("calibrate", "subsets", "learning_curve", "audit_audio")
+OF_LABELS = (
+    *("calibrate", "calibrate_fused", "crossed", "subsets"),
+    *("learning_curve", "audit_audio"),
+)
 
 
 def with_ensembles(recipe: Recipe, task: Task) -> Recipe:

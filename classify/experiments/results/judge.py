@@ -26,6 +26,7 @@ from ...evaluation.reports.figures import draw_transfer
 from ...evaluation.reports.markdown.run_sections import WIDE, describe_run
 from ...evaluation.scores.vote_scores import compare_votes
 from ...evaluation.uses_of_test import record_use, uses_file
+from ...evaluation.warning_order import ranked
 from ...metrics.scored_clips import clusters
 from ..run_inputs import Prepared
 
@@ -115,7 +116,11 @@ def judge(
             f"{unseen} of {unseen + len(everything)} test clips of the split are not scored: no "
             "member has what it reads of them (no text, no audio, or no embedding)"
         )
-    comparison.data["warnings"] += found_more.pop("warnings", [])
+    comparison.data["warnings"] = ranked(
+        [*comparison.data["warnings"], *found_more.pop("warnings", [])],
+        texts_are_read=any(one.spec.modality == "text" for one in ready.sources.values())
+        or not all(entry.head for entry in recipe.members.values()),  # what a file knew is unknown,
+    )
     comparison.data.update(found_more)
     comparison.data["run"] = {
         **about,

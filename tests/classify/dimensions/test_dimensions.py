@@ -263,8 +263,9 @@ def test_probabilities_are_not_compared_with_ratings():
     two = Estimates(clips.ids, ["arousal", "valence"], [[2.0, 0.0], [6.0, 1.0]])
     with pytest.raises(InputError, match="'max' combines class probabilities"):
         compare({"a": two, "b": two}, clips, Task.from_spec(SPEC), strategies=["max"])
-    with pytest.raises(InputError, match="calibrate and subsets are of labels"):
-        compare({"a": two}, clips, Task.from_spec(SPEC), calibrate="temperature")
+    for option in ("calibrate", "calibrate_fused", "crossed"):
+        with pytest.raises(InputError, match=f"^{option} is of labels.* leave it out"):
+            compare({"a": two}, clips, Task.from_spec(SPEC), **{option: "temperature"})
     with pytest.raises(InputError, match="have no label"):
         _ = two.label
 
@@ -377,6 +378,10 @@ def test_card_compare_and_train(finished, tmp_path):
     assert "| arousal |" in card
     members = [finished / "out/members" / name / "pred.csv" for name in ("speech", "text")]
     common = ["--truth", finished / "clips.csv", "--task", finished / "affect.yaml"]
+    for option in ("--calibrate-fused=vector", "--crossed=text", "--subsets"):
+        found = invoke("compare", *members, *common, option, "-o", tmp_path / "refused", code=2)
+        assert "is of labels, and the task" in found
+        assert not (tmp_path / "refused" / "report.html").exists()
     invoke("compare", *members, *common, "--resamples", 100, "-o", tmp_path / "c", "--latex")
     again = json.loads((tmp_path / "c/comparison.json").read_text(encoding="utf-8"))
     data = json.loads((finished / "out/comparison.json").read_text(encoding="utf-8"))
@@ -408,6 +413,8 @@ def test_card_compare_and_train(finished, tmp_path):
         ("head: ridge, on: speech", "head: logistic, on: speech", "'logistic' predicts labels"),
         ("report: out", "ensembles: [max]\nreport: out", "'max' combines class probabilities"),
         ("n_resamples: 200", "calibrate: temperature", "compare: calibrate is of labels"),
+        ("n_resamples: 200", "calibrate_fused: vector", "compare: calibrate_fused is of labels"),
+        ("n_resamples: 200", "crossed: text", "compare: crossed is of labels"),
         ("n_splits: 3", "n_splits: 3, repeats: 2", "repeats are summarised for labels"),
         ("head: ridge, on: speech", "on: speech", "'speech' has no head"),
         ("alpha: [1, 100]", "alpha: [-1, 100]", "alpha is -1"),

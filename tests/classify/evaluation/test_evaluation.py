@@ -9,6 +9,7 @@ import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
 from affekt.classify.data.predictions import Predictions
+from affekt.classify.data.splitting import leaks
 from affekt.classify.data.task import Task
 from affekt.classify.ensembles.calibration import CALIBRATORS
 from affekt.classify.evaluation.analyses.conformal import ConformalSets
@@ -20,9 +21,11 @@ from affekt.classify.evaluation.scores.choice import candidates, choice
 from affekt.classify.evaluation.scores.gaps import gaps
 from affekt.classify.evaluation.scores.scoring import family_of, mean_interval
 from affekt.classify.evaluation.uses_of_test import record_use
+from affekt.classify.evaluation.warning_order import ranked
 from affekt.classify.metrics import measures as metrics
 from affekt.classify.metrics.detectable import detectable, groups_needed
 from affekt.classify.metrics.max_t import max_t
+from affekt.classify.metrics.scored_clips import clusters
 from affekt.classify.metrics.significance import holm
 from affekt.classify.metrics.unseen_speaker import unseen_speaker
 from scipy import stats
@@ -511,6 +514,40 @@ def test_values_that_a_speaker_mixes_are_corrected_by_holm():
     guess = np.where(rng.random(144) < 0.6, truth, (truth + 1) % 3)
     rows = gaps(truth, guess, groups, values, 3, n_resamples=200)
     assert [row["p_corrected"] for row in rows] == holm([row["p"] for row in rows])
+
+
+def test_warnings_come_in_the_order_in_which_they_can_change_the_answer():
+    """Each text is made by the check that raises it, so that a new wording cannot slip out."""
+    rows = [
+        {"id": f"c{i}", "text": f"t{i % 9}", "label": "ab"[i % 2], "speaker": f"s{i % 4}"}
+        for i in range(40)
+    ]
+    clips = Manifest.from_rows(rows)
+    parts = {"train": clips.select(np.arange(20)), "test": clips.select(np.arange(20, 40))}
+    rng = np.random.default_rng(0)
+    values = {"train": rng.normal(size=(20, 70))}
+    values["test"] = np.concatenate([values["train"][:1], rng.normal(size=(19, 70))])
+    truth = rng.integers(0, 3, 300)
+    moved = np.r_[truth[:150], np.roll(truth[150:], 1)]
+    expected = [
+        *check_relation("m", truth, truth, moved, truth, 3),
+        *leaks.check_speakers(parts, allow=True),
+        *leaks.check_duplicates(parts, {"c0": "x", "c20": "x"}, allow=True),
+        *leaks.check_near_duplicates(parts, values),
+        *leaks.check_texts(parts),
+        *clusters(clips, "speaker")[1],
+        "test has no clip of joy",
+    ]
+    assert len(expected) >= 7
+    assert ranked(expected[::-1] + expected[-1:])[-1] == expected[-1]
+    places = [expected.index(text) for text in ranked(expected[::-1])]
+    first = len(expected) - 6
+    assert sorted(places[:first]) == list(range(first))
+    assert places[first:] == list(range(first, len(expected)))
+    heard = ranked(expected[::-1], texts_are_read=False)
+    assert heard.index(expected[-3]) > heard.index(expected[-2])
+    folds = ranked(f"fold {k}: {text}" for k, text in enumerate(expected[: first - 1 : -1]))
+    assert "speakers in both" in folds[0]
 
 
 def test_gaps_stand_in_the_report():
