@@ -262,7 +262,7 @@ def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) 
             f"-o {output} holds {there[0] if there else 'members'}, which this command did not "
             "write; choose another folder"
         )
-    for name in REPORT[:-1]:
+    for name in (name for name in there if name != "figures"):
         check_output("-o", output / name, inputs, lambda head: ours)
 
 
