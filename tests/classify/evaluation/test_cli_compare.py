@@ -193,6 +193,12 @@ def test_two_values_of_one_column_are_alternatives(folder):
 
 
 def test_a_refused_comparison_leaves_no_folder(folder):
-    wrong = (folder / "speech" / "pred.csv", "--truth", folder / "nothing.csv", "--task", "emotion6")
+    wrong = (
+        folder / "speech" / "pred.csv",
+        "--truth",
+        folder / "nothing.csv",
+        "--task",
+        "emotion6",
+    )
     assert "there is no such file" in call(*wrong, "-o", folder / "new", code=2)
     assert not (folder / "new").exists()
