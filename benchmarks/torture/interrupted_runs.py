@@ -1,6 +1,6 @@
 """Kill `affekt run` at random moments: is a report ever a mixture, does the next run finish it?
 
-    python benchmarks/torture/interrupted_runs.py [--kills 50]
+    python benchmarks/torture/interrupted_runs.py [--kills 50] [--json FILE]
 
 Each trial starts from a finished report of an earlier recipe, or from nothing, kills a run of the
 next recipe, and looks at what is there: the report is the old one or the new one, file for file, or
@@ -27,6 +27,10 @@ from affekt.cache import InputError
 from affekt.classify import run
 from affekt.classify.experiments.results.report_folder import read_state
 from affekt.classify.serving.loading import open_system
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+from kept import RESULTS, keep, origin
 
 RECIPE = """\
 manifest: clips.csv
@@ -179,8 +183,9 @@ def main() -> None:
     """Run the trials and print what they found, one line of JSON for each kind."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=50, help="Runs that a kill interrupted.")
+    parser.add_argument("--json", type=Path, help=f"keep the results, as in {RESULTS.name}")
     options = parser.parse_args()
-    bad = 0
+    bad, began, lines = 0, origin(), []
     with tempfile.TemporaryDirectory() as name:
         for kind in KINDS:
             trials, found = Trials(Path(name, kind.replace(" ", "-")), kind), Counter()
@@ -195,7 +200,10 @@ def main() -> None:
                     found[str(error)] += 1
                     bad += 1
             told = {"killed run": kind, "interrupted": killed, "found": found, "bad": bad}
+            lines.append(told)
             print(json.dumps(told), flush=True)
+    if options.json:
+        keep(options.json, "interrupted runs", began, lines)
     sys.exit(bad > 0)
 
 

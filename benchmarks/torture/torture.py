@@ -1,6 +1,7 @@
 """Torture the cache: kill, fault, fill, cut the power, flip and truncate; then count what was lost.
 
     make torture
+    python benchmarks/torture/torture.py --json benchmarks/results/torture.json
 
 runs everything, with more than 1,000 kills; tests/cache/care/test_torture.py is a small form of it.
 What a trial is and what counts as lost, wrong and stuck says trial.py.
@@ -21,6 +22,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from crowd import crowd
 from flipped_bytes import flips
 from full_disk import can_mount, full_disk, power_loss
+from kept import RESULTS, keep, origin
 from kills import compactions, faults, kills, moments
 
 
@@ -29,8 +31,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", default="", help="those whose title holds this")
     parser.add_argument("--work", type=Path, help="a folder on the disk to torture")
+    parser.add_argument("--json", type=Path, help=f"keep the results, as in {RESULTS.name}")
     options = parser.parse_args()
-    bad = 0
+    bad, began, lines = 0, origin(), []
     with tempfile.TemporaryDirectory(dir=options.work) as name:
         work = Path(name)
         plan = {
@@ -58,10 +61,13 @@ def main() -> None:
             for name in ("lost", "wrong", "stuck"):
                 found.setdefault(name, 0)
             line = {"torture": title, "seconds": round(time.monotonic() - started, 1), **found}
-            sys.stdout.write(json.dumps(line) + "\n")
-            sys.stdout.flush()
-        for title in skipped:
-            sys.stdout.write(json.dumps({"torture": title, "skipped": "needs root"}) + "\n")
+            lines.append(line)
+            print(json.dumps(line), flush=True)
+        for title in sorted(skipped):
+            lines.append({"torture": title, "skipped": "needs root"})
+            print(json.dumps(lines[-1]), flush=True)
+    if options.json:
+        keep(options.json, "torture", began, lines)
     raise SystemExit(1 if bad else 0)
 
 
