@@ -197,7 +197,7 @@ def test_one_place_and_a_slow_body(models):
         assert service.client.post("/predict", files={"audio": ("a", wav())}).status_code == 200
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_ends_it_with_the_last_answers_sent(models, how):
     """Timelines are under way when the signal comes; each is answered whole."""
     with served(str(models / "speech")) as service:

@@ -21,7 +21,7 @@ from ....cache.manifest import Manifest
 from ....cache.space import Space
 from ...data.predictions import Predictions
 from ...data.task import Task
-from ...models.folders.kept_files import MODEL, replace_folder
+from ...models.folders.kept_files import MODEL, remove_older_drafts, replace_folder
 from ...models.folders.record import versions
 from ..recipes.recipe import MemberEntry
 from .choosing import Part, choose
@@ -163,6 +163,7 @@ def train_member(
     """
     home = moves_to or folder
     folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_older_drafts(folder, WRITTEN)
     with draft(folder) as new:
         new.mkdir()
         tests, devs, records = [], [], []

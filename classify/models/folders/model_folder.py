@@ -18,7 +18,7 @@ import numpy as np
 from ....cache.errors import DamagedError, InputError, check_characters, nearest
 from ....cache.files.outputs import check_output_folder
 from ....cache.files.written import draft, write_whole
-from .kept_files import aside_of, replace_folder
+from .kept_files import aside_of, remove_older_drafts, replace_folder
 
 __all__ = ["ENCODERS", "check_target", "read_folder", "read_json", "write_folder"]
 
@@ -91,6 +91,7 @@ def write_folder(
     text = json.dumps(described, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     _check(described, SCHEMA, str(folder))
     folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_older_drafts(folder)
     with draft(folder) as new:
         new.mkdir()
         write_whole(new / WEIGHTS, weights, durable=True)

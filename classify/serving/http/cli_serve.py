@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import ipaddress
 import logging
+import signal
 import socket
 from collections.abc import Callable
 from functools import partial
@@ -73,7 +74,7 @@ def serve(
 
     The page at / records or takes a file and a text, and shows what the model answers. Programs
     POST audio or text to /predict and get what `affekt predict --json` prints; /docs says more.
-    Everything stays in memory; SIGTERM or Ctrl-C ends it once the last answers are sent.
+    Everything stays in memory; SIGTERM, SIGHUP or Ctrl-C ends it once the last answers are sent.
     """
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]
     if missing:
@@ -152,4 +153,8 @@ def _run(app: object, listening: socket.socket, timeout: int, ready: Callable[[]
         server_header=False,
         timeout_graceful_shutdown=timeout + 1,
     )
-    Server(config).run(sockets=[listening])
+    server = Server(config)
+    hangup = getattr(signal, "SIGHUP", None)
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        signal.signal(hangup, server.handle_exit)  # uvicorn takes only the other two
+    server.run(sockets=[listening])
