@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import shutil
 import signal
+from contextlib import redirect_stderr
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import soundfile
 from affekt.cache import Cache, Manifest
 from affekt.classify import LogisticHead, Model, Task
 from affekt.classify.cli import affekt
+from affekt.classify.serving.http import cli_serve
 from affekt.extract import Encoder, extract
 from affekt.extract.inputs import audio_files as files, isolated_decoder as decoder
 from click.testing import CliRunner
@@ -123,3 +126,82 @@ def test_no_clip_is_blamed_for_a_fault_of_the_machine(world, tmp_path, monkeypat
     done = CliRunner().invoke(affekt, COMMANDS[name], standalone_mode=False)
     assert done.exception is None, done.output
     assert done.return_value in (0, None), done.output
+
+
+def test_the_service_says_that_its_model_cannot_be_read(world, monkeypatch):
+    read = Path.read_bytes
+
+    def broken(path):
+        if path.name == "model.safetensors":
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return read(path)
+
+    testclient = pytest.importorskip("starlette.testclient", reason="serve is not installed")
+    ran = []
+
+    def end_at_once(app, *rest):
+        with testclient.TestClient(app):
+            ran.append(app)
+
+    monkeypatch.setattr(cli_serve, "_run", end_at_once)
+    serve = ["serve", str(world / "model"), "--port", "0"]
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "read_bytes", broken)
+        said = stopped(serve)
+    assert "Input/output error" in said
+    assert "model.safetensors" in said
+    assert not ran
+    assert CliRunner().invoke(affekt, serve, standalone_mode=False).exception is None
+    assert ran
+
+
+def stopped(words) -> str:
+    """Return what a command says that ends with exit code 1, by the whole command line."""
+    from affekt.classify.cli import main
+
+    said = io.StringIO()
+    with redirect_stderr(said), pytest.raises(SystemExit) as end:
+        main(words)
+    assert end.value.code == 1, said.getvalue()
+    assert "Traceback" not in said.getvalue()
+    assert "internal error" not in said.getvalue()
+    return said.getvalue()
+
+
+def no_pipe(patch):
+    """The pipe to the decoder fails, each time."""
+
+    def send(*words):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    patch.setattr(decoder, "_send", send)
+
+
+CLIP, TIMELINE = "/predict", "/predict?window=0.2"
+
+
+@pytest.mark.parametrize(
+    ("fault", "places"),  # the decoder of clips has been started already
+    [(killed, [CLIP, TIMELINE]), (no_process, [TIMELINE]), (no_pipe, [CLIP, TIMELINE])],
+)
+def test_the_service_blames_no_clip_and_goes_on(world, monkeypatch, fault, places):
+    testclient = pytest.importorskip("starlette.testclient", reason="serve is not installed")
+    monkeypatch.setattr(decoder, "_PAUSE", 0.0)
+    sound = (world / "wav" / "0.mp3").read_bytes()
+    codes = []
+
+    def ask(app, *rest):
+        with testclient.TestClient(app, base_url="http://localhost") as client:
+            for where in places:
+                with monkeypatch.context() as patch:
+                    fault(patch)
+                    answer = client.post(where, files={"audio": ("a.mp3", sound)})
+                assert answer.json()["code"] == "failed", answer.text
+                again = client.post(where, files={"audio": ("a.mp3", sound)})
+                codes.append((answer.status_code, again.status_code))
+
+    monkeypatch.setattr(cli_serve, "_run", ask)
+    words = ["serve", str(world / "model"), "--port", "0"]
+    done = CliRunner().invoke(affekt, words, standalone_mode=False)
+    assert done.exception is None, f"{done.output}{done.exception!r}"
+    assert codes == [(500, 200)] * len(places)
