@@ -11,6 +11,8 @@ import os
 import signal
 import sys
 import threading
+import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
@@ -65,4 +67,15 @@ def _ask_again(unraisable: sys.UnraisableHookArgs) -> None:
     else:
         sys.__unraisablehook__(unraisable)
         return
-    threading.Timer(0.01, os.kill, (os.getpid(), number)).start()
+    threading.Thread(target=_send_again, args=(number,), daemon=True).start()
+
+
+def _send_again(number: int) -> None:
+    """Send a signal once the main thread has left `_ask_again`, where it would be dropped again."""
+    main = threading.main_thread().ident or 0
+    while any(
+        frame.f_code is _ask_again.__code__
+        for frame, _ in traceback.walk_stack(sys._current_frames()[main])
+    ):
+        time.sleep(0.01)
+    os.kill(os.getpid(), number)
