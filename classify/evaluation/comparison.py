@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.errors import InputError
+from ...cache.files.reading import read_json
 from ...cache.files.written import write_whole
 from ..data.predictions import Predictions
 from ..ensembles.saved import Replay
@@ -127,10 +128,7 @@ class Comparison:
                 f"{path} is not there; expected the folder that `affekt run` or `affekt compare` "
                 f"left{f'; name one of its repeats: {where}' if where.is_dir() else ''}"
             )
-        try:
-            data = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{path} cannot be read as a comparison: {error}") from error
+        data = read_json(path, "a comparison")
         if not isinstance(data, dict) or data.get("format") != 2:
             raise InputError(f"{path} is not a comparison of format 2; compare again")
         return cls(data)

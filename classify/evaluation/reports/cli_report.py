@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import json
 import mimetypes
 import os
 from pathlib import Path
@@ -33,6 +32,7 @@ def report(run: Path, audio: str, output: Path) -> None:
     A run leaves one already, with links to the recordings: this one is to send to others, with
     the recordings inside (--audio embed) or without any (--audio none).
     """
+    from ....cache.errors import shaped
     from ....cache.files.outputs import check_output
     from ....cache.files.written import write_whole
     from ..comparison import Comparison
@@ -43,36 +43,37 @@ def report(run: Path, audio: str, output: Path) -> None:
     check_output("-o", output, read, lambda head: WRITTEN_BY.encode() in head)
     comparison = Comparison.read(run)
     folder = run if run.is_dir() else run.parent
-    clips = _clips(folder / "clips.json")
-    if clips is not None:
-        left = _with_audio(clips["rows"], audio, folder, output)
-        if left:
-            click.echo(
-                f"{left} recordings are not in the page: they are gone, or would make it larger "
-                f"than {MOST_AUDIO // 1_000_000} MB",
-                err=True,
-            )
-    text = comparison.html(clips)
-    write_whole(output, text)
+    clips, left = _clips(folder / "clips.json"), 0
+    with shaped(folder, "a report as affekt wrote it; run or compare again"):
+        if clips is not None:
+            left = _with_audio(clips["rows"], audio, folder, output)
+        write_whole(output, comparison.html(clips))
+    if left:
+        click.echo(
+            f"{left} recordings are not in the page: they are gone, are not named as recordings, "
+            f"or would make it larger than {MOST_AUDIO // 1_000_000} MB",
+            err=True,
+        )
     click.echo(f"Page: {output}", err=True)
 
 
 def _clips(path: Path) -> dict[str, Any] | None:
-    from ....cache.errors import InputError
+    from ....cache.errors import InputError, shaped
+    from ....cache.files.reading import read_json
 
     if not path.exists():
         return None
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+    found = read_json(path, "clips of a report")
+    with shaped(path, "the clips of a report as affekt wrote them; run or compare again"):
         if found["format"] != 1:
             raise InputError(f"{path} has format {found['format']}; expected 1")
         return {**found, "rows": [list(row) for row in found["rows"]]}
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path} cannot be read as clips of a report: {error}") from error
 
 
 def _with_audio(rows: list[list[Any]], audio: str, folder: Path, output: Path) -> int:
     """Put the audio that is wanted into rows; return how many recordings did not fit."""
+    from ...models.new_clips.named_inputs import AUDIO
+
     size = left = 0
     for row in rows:
         if row[2] is None:
@@ -83,7 +84,8 @@ def _with_audio(rows: list[list[Any]], audio: str, folder: Path, output: Path) -
             relative = os.path.relpath(file.absolute(), output.absolute().parent)
             row[2] = quote(Path(relative).as_posix())
         elif audio == "embed":
-            if not file.is_file() or size + file.stat().st_size > MOST_AUDIO:
+            heard = file.suffix.lower() in AUDIO  # the page is for others: no other file gets in
+            if not heard or not file.is_file() or size + file.stat().st_size > MOST_AUDIO:
                 left += 1
                 continue
             content = file.read_bytes()

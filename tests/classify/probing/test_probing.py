@@ -182,7 +182,7 @@ def test_input_errors(corpus):
         ({"C": [0.1, 0.1]}, "expected each value once"),
         ({"n_jobs": 0}, "n_jobs is 0"),
         ({"class_weight": "even"}, "class_weight is 'even'"),
-        ({"scheme": "folds"}, "split scheme 'folds'"),
+        ({"scheme": "folds"}, "split scheme is 'folds'"),
         ({"scale": "room"}, "scale is 'room'"),
     ):
         with pytest.raises(InputError, match=words):

@@ -6,11 +6,13 @@ import base64
 import hashlib
 import html
 import json
+import os
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from affekt.cache.errors import AffektError, InputError
 from affekt.cache.manifest import Manifest
 from affekt.classify.cli import affekt
 from affekt.classify.data.predictions import Predictions
@@ -233,3 +235,33 @@ def test_the_command_replaces_no_file_of_others(tmp_path):
         told = CliRunner().invoke(affekt, ["report", str(tmp_path / "out"), "-o", str(place)])
         assert told.exit_code != 0
     assert (tmp_path / "notes.html").read_text() == "<!doctype html>mine"
+
+
+def test_no_file_but_recordings_gets_into_a_page(tmp_path):
+    (tmp_path / "key.pem").write_text("secret")
+    hard(path=str(tmp_path / "key.pem")).write(tmp_path / "out")
+    command = ["report", str(tmp_path / "out"), "--audio", "embed", "-o", str(tmp_path / "p.html")]
+    told = CliRunner().invoke(affekt, command)
+    assert "are not named as recordings" in told.output
+    assert base64.b64encode(b"secret").decode() not in (tmp_path / "p.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize("name", ["comparison.json", "clips.json"])
+def test_damaged_files_are_refused_in_a_sentence(tmp_path, name):
+    hard().write(tmp_path / "out")
+    path = tmp_path / "out" / name
+    whole = json.loads(path.read_text())
+    damages = [{key: value for key, value in whole.items() if key != left} for left in whole]
+    damages += [{**whole, key: value} for key in whole for value in (None, 7, "x\ud800", [[]])]
+    texts = [json.dumps(damage) for damage in damages] + ["[" * 100_000, "\0"]
+    for text in texts:
+        path.write_text(text)
+        for command in (["card", "out"], ["report", "out", "-o", "p.html"]):
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(tmp_path)
+                error = CliRunner().invoke(affekt, command).exception
+            assert error is None or isinstance(error, AffektError | SystemExit), text[:200]
+    path.unlink()
+    os.mkfifo(path)
+    command = ["report", str(tmp_path / "out"), "-o", str(tmp_path / "q.html")]
+    assert isinstance(CliRunner().invoke(affekt, command).exception, InputError)
