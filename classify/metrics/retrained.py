@@ -8,8 +8,8 @@ a model depends most on who they are (Bates, Hastie and Tibshirani, 2024, find t
 What is missing goes down with the number of speakers, as the variance of training does (Nadeau and
 Bengio, 2003, add a like term, which does not, and is too much for many speakers).
 
-The same holds for languages or corpora that are left out one by one. `benchmarks/claims.py folds`
-measures both.
+The same holds for languages or corpora that are left out one by one. `benchmarks/claims_dev.py
+folds` measures both.
 """
 
 from __future__ import annotations

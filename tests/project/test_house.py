@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import importlib
 from collections import defaultdict
-from graphlib import TopologicalSorter
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -36,23 +36,6 @@ def test_no_two_files_of_a_package_have_one_name(package):
     assert not {stem: found for stem, found in places.items() if len(found) > 1}
 
 
-@pytest.mark.parametrize("package", ["classify"])
-def test_no_file_imports_itself_through_others(package):
-    """Imports for annotations and those inside functions count too; `__init__` files do not."""
-    files = [path for path in (ROOT / package).rglob("*.py") if path.name != "__init__.py"]
-    named = {("affekt", *path.relative_to(ROOT).with_suffix("").parts): path for path in files}
-    graph: dict[Path, set[Path]] = {path: set() for path in files}
-    for name, path in named.items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if isinstance(node, ast.ImportFrom) and node.level:
-                base = (*name[: -node.level], *(node.module or "").split("."))
-                base = tuple(part for part in base if part)
-                for found in (base, *((*base, alias.name) for alias in node.names)):
-                    if found in named:
-                        graph[path].add(named[found])
-    list(TopologicalSorter(graph).static_order())  # a CycleError names the files
-
-
 def test_no_folder_hides_a_public_function():
     """`import affekt.classify.x` would put the module x in the place of the function x."""
     for name in ("cache", "extract", "classify"):
@@ -68,25 +51,6 @@ def test_public_names_are_imported_when_they_are_used():
         assert all(hasattr(package, public) for public in package.__all__)
         with pytest.raises(AttributeError, match=f"{name}.*has no attribute 'nothing'"):
             package.nothing  # noqa: B018
-
-
-#: circles of files that exist still; remove what is gone, and add none
-CIRCLES: list[set[str]] = [
-    {
-        "classify/experiments/embeddings.py",
-        "classify/experiments/members/choosing.py",
-        "classify/experiments/members/given_models.py",
-        "classify/experiments/members/member_folder.py",
-        "classify/experiments/members/refit.py",
-        "classify/experiments/members/shares.py",
-        "classify/experiments/read_inputs.py",
-        "classify/experiments/recipe_checks.py",
-        "classify/experiments/recipes/keys_of_split.py",
-        "classify/experiments/recipes/numeric_tasks.py",
-        "classify/experiments/recipes/places.py",
-        "classify/experiments/recipes/recipe.py",
-    },
-]
 
 
 def imported(path: Path) -> set[str]:
@@ -108,44 +72,21 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-def circles(graph: dict[str, set[str]]) -> list[set[str]]:
-    """Sets of nodes of which each reaches each other (Tarjan's algorithm)."""
-    number: dict[str, int] = {}
-    low: dict[str, int] = {}
-    stack: list[str] = []
-    found: list[set[str]] = []
-
-    def visit(node: str) -> None:
-        number[node] = low[node] = len(number)
-        stack.append(node)
-        for other in sorted(graph.get(node, ())):
-            if other not in number:
-                visit(other)
-                low[node] = min(low[node], low[other])
-            elif other in stack:
-                low[node] = min(low[node], number[other])
-        if low[node] == number[node]:
-            circle = set(stack[stack.index(node) :])
-            del stack[stack.index(node) :]
-            if len(circle) > 1:
-                found.append(circle)
-
-    for node in sorted(graph):
-        if node not in number:
-            visit(node)
-    return found
+def in_order(graph: dict[str, set[str]]) -> list[str]:
+    """Return the files, each after what it imports; a `CycleError` names those of a circle."""
+    return list(TopologicalSorter(graph).static_order())
 
 
 def test_circles_are_found():
     graph = {"a": {"b"}, "b": {"c"}, "c": {"b", "d"}, "d": set(), "e": {"a", "d"}}
-    assert circles(graph) == [{"b", "c"}]
-    assert circles({"a": {"b"}, "b": {"a"}, "c": {"a"}}) == [{"a", "b"}]
+    for given, circle in ((graph, {"b", "c"}), ({"a": {"b"}, "b": {"a"}, "c": {"a"}}, {"a", "b"})):
+        with pytest.raises(CycleError) as error:
+            in_order(given)
+        assert set(error.value.args[1]) == circle
 
 
 def test_no_file_imports_itself_by_way_of_others():
     files = [path for package in PACKAGES for path in sorted((ROOT / package).rglob("*.py"))]
     graph = {str(path.relative_to(ROOT)): imported(path) for path in files}
     assert graph["cache/space.py"] >= {"cache/rows/row_store.py", "cache/errors.py"}
-    found = circles(graph)
-    new = [sorted(circle) for circle in found if not any(circle <= old for old in CIRCLES)]
-    assert not new
+    assert set(in_order(graph)) == set(graph)
