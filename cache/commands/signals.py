@@ -1,7 +1,8 @@
 """Signals that end a process the way Ctrl-C does: through every `finally`, with a code of its own.
 
-Python drops an exception that a signal handler raises while a destructor or a weak reference's
-callback runs. The signal is then sent again, so that it is never lost.
+Python can lose a signal: it drops an exception that a handler raises while a destructor or a weak
+reference's callback runs, and a signal that arrives just before the main thread blocks in a read
+waits until that read ends. A thread therefore sends a signal again until it has been handled.
 """
 
 from __future__ import annotations
@@ -12,25 +13,57 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
 __all__ = ["ending", "leave"]
 
+#: seconds from a signal to the check that the main thread has handled it
+PAUSE = 0.1
+
 
 @contextmanager
 def ending() -> Iterator[None]:
     """End on SIGTERM and SIGHUP with exit code 128 + signal; a hangup is ignored under nohup."""
-    previous = {number: signal.signal(number, _terminate) for number in _signals()}
-    sys.unraisablehook, hook = _ask_again, sys.unraisablehook
+    handled: set[int] = set()
+
+    def end(number: int, frame: object) -> None:
+        handled.add(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+
+    def send_again() -> None:
+        while data := os.read(arrivals, 1):
+            time.sleep(PAUSE)
+            number = data[0]
+            if number in previous and number not in handled and signal.getsignal(number) is end:
+                signal.pthread_kill(main, number)  # which writes to `arrivals` once more
+        os.close(arrivals)
+
+    def dropped(unraisable: sys.UnraisableHookArgs) -> None:
+        number = _number_of(unraisable.exc_value)
+        if number is None:
+            hook(unraisable)
+        else:
+            handled.discard(number)
+            os.write(arrived, bytes([number]))
+
+    main = threading.get_ident()
+    arrivals, arrived = os.pipe()
+    os.set_blocking(arrived, False)
+    previous = {number: signal.signal(number, end) for number in _signals()}
+    wakeup = signal.set_wakeup_fd(arrived, warn_on_full_buffer=False)
+    sys.unraisablehook, hook = dropped, sys.unraisablehook
+    watch = threading.Thread(target=send_again, daemon=True)
+    watch.start()
     try:
         yield
     finally:
         sys.unraisablehook = hook
+        signal.set_wakeup_fd(wakeup)
         for number, handler in previous.items():
             signal.signal(number, handler)
+        os.close(arrived)  # ends the thread
 
 
 def leave(code: int) -> NoReturn:
@@ -48,34 +81,30 @@ def leave(code: int) -> NoReturn:
 
 
 def _signals() -> list[signal.Signals]:
+    """Return the signals to handle."""
+    signals = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signals.append(signal.SIGINT)
     hangup = getattr(signal, "SIGHUP", None)
-    if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN:
-        return [signal.SIGTERM]
-    return [signal.SIGTERM, hangup]
+    if hangup is not None and signal.getsignal(hangup) is not signal.SIG_IGN:
+        signals.append(hangup)
+    return signals
 
 
-def _terminate(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)
-
-
-def _ask_again(unraisable: sys.UnraisableHookArgs) -> None:
-    error = unraisable.exc_value
+def _number_of(error: BaseException | None) -> int | None:
+    """Return the signal that raised an error."""
     if isinstance(error, KeyboardInterrupt):
-        number = signal.SIGINT
-    elif isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
-        number = signal.Signals(error.code - 128)
-    else:
-        sys.__unraisablehook__(unraisable)
-        return
-    threading.Thread(target=_send_again, args=(number,), daemon=True).start()
+        return signal.SIGINT
+    if isinstance(error, SystemExit) and isinstance(error.code, int) and error.code > 128:
+        return error.code - 128
+    return None
 
 
-def _send_again(number: int) -> None:
-    """Send a signal once the main thread has left `_ask_again`, where it would be dropped again."""
-    main = threading.main_thread().ident or 0
-    while any(
-        frame.f_code is _ask_again.__code__
-        for frame, _ in traceback.walk_stack(sys._current_frames()[main])
-    ):
-        time.sleep(0.01)
-    os.kill(os.getpid(), number)
+def _forget_the_parent() -> None:
+    """In a fork: do not report signals to the parent's thread."""
+    with suppress(ValueError):  # forked from another thread
+        signal.set_wakeup_fd(-1)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_the_parent)

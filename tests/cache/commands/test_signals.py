@@ -20,7 +20,7 @@ def main():
     held = weakref.ref(thing, lambda ref: os.kill(os.getpid(), int(sys.argv[1])))
     try:
         del thing  # Python drops what is raised in here
-        time.sleep(30)
+        time.sleep(100)
     finally:
         print("cleaned up", flush=True)
 
@@ -30,16 +30,40 @@ except KeyboardInterrupt:
     sys.exit(130)
 """
 
+IN_ANOTHER_THREAD = """
+import os, signal, sys, threading, time
+from affekt.cache.commands.signals import ending
 
-@pytest.mark.parametrize(
-    ("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
-)
-def test_ends_even_where_python_drops_the_exception(number, code):
+reader, writer = os.pipe()
+
+def receive():
+    time.sleep(0.3)  # the main thread reads by now, and is not interrupted
+    signal.pthread_kill(threading.get_ident(), int(sys.argv[1]))
+
+@ending()
+def main():
+    try:
+        threading.Thread(target=receive).start()
+        os.read(reader, 1)
+    finally:
+        print("cleaned up", flush=True)
+
+try:
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+CODES = [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+@pytest.mark.parametrize("program", [IN_A_CALLBACK, IN_ANOTHER_THREAD])
+def test_ends_even_where_python_loses_the_signal(program, number, code):
     found = subprocess.run(
-        [sys.executable, "-c", IN_A_CALLBACK, str(int(number))],
+        [sys.executable, "-c", program, str(int(number))],
         capture_output=True,
         text=True,
-        timeout=25,
+        timeout=60,
         check=False,
     )
     assert (found.returncode, found.stdout, found.stderr) == (code, "cleaned up\n", "")
