@@ -205,7 +205,7 @@ def compare_numbers(
             if len(set(test.clips[column])) > 1
         },
     }
-    return Comparison(data, systems, replays)
+    return Comparison(data, systems, replays, test.clips)
 
 
 def _systems(

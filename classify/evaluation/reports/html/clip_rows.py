@@ -1,4 +1,4 @@
-"""Which clips the browser of a page shows, and what of them: as many as a page can hold."""
+"""The clips that the browser of a page shows: the worst errors first, as many as a page holds."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from urllib.parse import quote
 import numpy as np
 
 from .....cache.errors import InputError
+from ....data.scales import ScaleTask
 from ....data.splitting.leaks import speakers
 from ..markdown.report import ordered
 
@@ -33,6 +34,8 @@ def clip_rows(
 ) -> dict[str, Any]:
     """Return the test clips on which systems differ or the best is wrong, worst first.
 
+    Of a task of numbers, return all test clips, the largest error of the best system first.
+
     Parameters
     ----------
     data : mapping
@@ -40,30 +43,22 @@ def clip_rows(
     predictions : mapping of str to Predictions
         Of every system, in the order of `clips`.
     clips : Manifest
-        The test clips with their labels.
+        The test clips with their labels or ratings.
     folder : Path
         Where the page will lie: audio is linked from there, where its file is there.
 
     Returns
     -------
     dict
-        For JSON: ``systems``, the best first; ``labels``; ``clips``, how many test clips there are
-        and ``found``, on how many systems differ or the best is wrong; ``rows``, a list for each
-        clip that fits: id, text, audio, start, end, language, speaker, number of its label, and
-        by system numbers of labels and their probabilities, the most probable first.
+        For JSON: ``systems``, the best first; ``labels``, or ``dimensions`` with their ranges;
+        ``clips``, how many test clips there are, and ``found``, how many of them to show; ``rows``,
+        a list for each clip that fits: id, text, audio, start, end, language, speaker. Then follow
+        the number of its label, and by system numbers of labels and their probabilities, the most
+        probable first; or its ratings, and by system what it predicts.
     """
-    labels = list(data["task"]["labels"])
     names = ordered(data)[:MOST_SYSTEMS]
-    proba = np.stack([predictions[name].proba for name in names])
-    answers = np.stack([predictions[name].codes for name in predictions])
-    place = {label: number for number, label in enumerate(labels)}
-    truth = np.array([place[str(label)] for label in clips["label"]])
-    own = np.arange(len(truth))
-    wrong = predictions[names[0]].codes != truth
-    found = np.flatnonzero(wrong | (answers != answers[0]).any(0))
-    # surely wrong first: the probability of the wrong answer less that of the right one
-    doubt = proba[0].max(1) - proba[0][own, truth] + wrong
-    found = found[np.argsort(-doubt[found], kind="stable")]
+    kind = _Rated if data.get("measure") == "ccc" else _Labelled
+    content = kind(data, predictions, clips, names)
     columns = {
         **{name: clips[name] for name in ("text", "path", "start", "end", "language")},
         "id": clips.ids,
@@ -71,10 +66,10 @@ def clip_rows(
     }
     rows: list[list[Any]] = []
     size = 0
-    for clip in found:
+    for clip in content.found:
         mine = {name: column[clip] for name, column in columns.items()}
         audio = _audio(clips, int(clip), folder) if mine["path"] else None
-        row = _row(mine, audio, int(truth[clip]), proba[:, clip])
+        row = [*_about(mine, audio), *content.row(clip)]
         size += len(json.dumps(row, ensure_ascii=False).encode())
         if size > MOST_BYTES:
             break
@@ -82,27 +77,70 @@ def clip_rows(
     return {
         "format": 1,
         "systems": names,
-        "labels": labels,
-        "clips": len(truth),
-        "found": len(found),
+        **content.head,
+        "clips": len(clips),
+        "found": len(content.found),
         "rows": rows,
     }
 
 
-def _row(clip: Data, audio: str | None, label: int, proba: np.ndarray) -> list[Any]:
+class _Labelled:
+    """The labels of clips, and the probabilities that systems give them."""
+
+    def __init__(
+        self, data: Data, predictions: Mapping[str, Predictions], clips: Manifest, names: list[str]
+    ) -> None:
+        labels = list(data["task"]["labels"])
+        self.head = {"labels": labels}
+        self.proba = np.stack([predictions[name].proba for name in names])
+        answers = np.stack([predictions[name].codes for name in predictions])
+        place = {label: number for number, label in enumerate(labels)}
+        self.truth = np.array([place[str(label)] for label in clips["label"]])
+        own = np.arange(len(self.truth))
+        wrong = predictions[names[0]].codes != self.truth
+        found = np.flatnonzero(wrong | (answers != answers[0]).any(0))
+        # surely wrong first: the probability of the wrong answer less that of the right one
+        doubt = self.proba[0].max(1) - self.proba[0][own, self.truth] + wrong
+        self.found = found[np.argsort(-doubt[found], kind="stable")]
+
+    def row(self, clip: int) -> list[Any]:
+        label = int(self.truth[clip])
+        answers = []
+        for one in self.proba[:, clip]:
+            order = np.argsort(-one, kind="stable")[:MOST_ANSWERS].tolist()
+            kept = order if label in order else [*order[:-1], label]
+            answers.append([value for k in kept for value in (int(k), round(float(one[k]), 3))])
+        return [label, answers]
+
+
+class _Rated:
+    """The ratings of clips, and the numbers that systems predict."""
+
+    def __init__(
+        self, data: Data, predictions: Mapping[str, Any], clips: Manifest, names: list[str]
+    ) -> None:
+        task = ScaleTask.from_record(data["task"])
+        self.head = {"dimensions": {n: [one.low, one.high] for n, one in task.scales.items()}}
+        self.truth = task.ratings(clips)
+        self.values = np.stack([predictions[name].values for name in names])
+        ranges = np.array([high - low for low, high in self.head["dimensions"].values()])
+        error = np.nanmean(np.abs(self.values[0] - self.truth) / ranges, axis=1)
+        self.found = np.argsort(-error, kind="stable")
+
+    def row(self, clip: int) -> list[Any]:
+        return [_rounded(self.truth[clip]), [_rounded(one) for one in self.values[:, clip]]]
+
+
+def _rounded(numbers: np.ndarray) -> list[float | None]:
+    return [None if np.isnan(one) else round(float(one), 3) for one in numbers]
+
+
+def _about(clip: Data, audio: str | None) -> list[Any]:
     text = str(clip["text"])
     if len(text) > MOST_TEXT:
         text = text[:MOST_TEXT] + "…"
-    times = [
-        None if np.isnan(one) else round(float(one), 3) for one in (clip["start"], clip["end"])
-    ]
-    answers = []
-    for one in proba:
-        order = np.argsort(-one, kind="stable")[:MOST_ANSWERS].tolist()
-        kept = order if label in order else [*order[:-1], label]
-        answers.append([value for k in kept for value in (int(k), round(float(one[k]), 3))])
-    who = [str(clip["language"]), clip["speaker"]]
-    return [clip["id"], text, audio, *times, *who, label, answers]
+    times = _rounded(np.array([clip["start"], clip["end"]], dtype=float))
+    return [clip["id"], text, audio, *times, str(clip["language"]), clip["speaker"]]
 
 
 def _audio(clips: Manifest, at: int, folder: Path) -> str | None:

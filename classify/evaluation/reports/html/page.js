@@ -71,18 +71,9 @@
   const home = document.getElementById("browser");
   if (source && home) {
     const data = JSON.parse(source.textContent);
-    const clips = data.rows.map(([id, text, audio, start, end, language, speaker, label, answers],
-      place) => ({
-      id, text, audio, start, end, language, speaker, label, place,
-      answers: answers.map((flat) => {
-        const pairs = [];
-        for (let at = 0; at < flat.length; at += 2) pairs.push([flat[at], flat[at + 1]]);
-        return pairs;
-      }),
-    }));
+    const clips = data.rows.map(([id, text, audio, start, end, language, speaker, truth, answers],
+      place) => ({ id, text, audio, start, end, language, speaker, truth, answers, place }));
     const best = data.systems[0];
-    const own = (clip, system) => clip.answers[system][0][0];
-    const differ = (clip) => clip.answers.some((one) => one[0][0] !== own(clip, 0));
     const found = (clip) => [clip.id, clip.text].join("\n").toLocaleLowerCase();
     const PAGE = 20;
     let first = 0;
@@ -102,20 +93,115 @@
     const controls = make("div", { className: "controls" });
     const several = (name) => [...new Set(clips.map((clip) => clip[name]))].sort();
     const numbered = (names) => names.map((name, number) => [String(number), name]);
-    const kind = choice("clips-kind", "Clips", [
-      ["", "all of these"], ["differ", "systems differ"], ["wrong", `${best} is wrong`],
-      ["alone", `only ${best} is wrong`], ["none", "every system is wrong"],
-    ]);
-    const wrongs = choice("clips-system", "Wrong", [["", "any system"], ...numbered(data.systems)]);
-    const label = choice("clips-label", "Label", [["", "any"], ...numbered(data.labels)]);
-    const answer = choice("clips-answer", `${best} says`, [["", "any"], ...numbered(data.labels)]);
+    const said = (properties, content) => make("span", { dir: "auto", ...properties }, content);
+    const bar = (share) => {
+      const fill = make("span", { className: "fill" });
+      fill.style.width = `${100 * share}%`;
+      const box = make("span", { className: "bar" }, fill);
+      box.setAttribute("aria-hidden", "true");
+      return box;
+    };
+    const ofSystems = (draw) => {
+      const systems = make("div", { className: "systems" });
+      data.systems.forEach((name, system) => {
+        const [note, rows] = draw(system);
+        systems.append(make("div", { className: "system" },
+          make("p", { className: "name" }, said({}, name), ...note), ...rows));
+      });
+      return systems;
+    };
+    const counts = (shown) => `${shown.toLocaleString("en")} of ${data.clips.toLocaleString("en")}`;
+
+    // Tasks of labels: answers as bars of probability.
+    const labels = () => {
+      for (const clip of clips) {
+        clip.answers = clip.answers.map((flat) => {
+          const pairs = [];
+          for (let at = 0; at < flat.length; at += 2) pairs.push([flat[at], flat[at + 1]]);
+          return pairs;
+        });
+      }
+      const own = (clip, system) => clip.answers[system][0][0];
+      const differ = (clip) => clip.answers.some((one) => one[0][0] !== own(clip, 0));
+      const error = choice("clips-kind", "Clips", [
+        ["", "all of these"], ["differ", "systems differ"], ["wrong", `${best} is wrong`],
+        ["alone", `only ${best} is wrong`], ["none", "every system is wrong"],
+      ]);
+      const wrongs = choice("clips-system", "Wrong",
+        [["", "any system"], ...numbered(data.systems)]);
+      const label = choice("clips-label", "Label", [["", "any"], ...numbered(data.labels)]);
+      const answer = choice("clips-answer", `${best} says`, [["", "any"], ...numbered(data.labels)]);
+      return {
+        summary: `On ${counts(data.found)} test clips, systems differ or ${best} is wrong.`,
+        orders: [
+          ["place", "surely wrong first", (a, b) => a.place - b.place],
+          ["unsure", "least sure first", (a, b) => a.answers[0][0][1] - b.answers[0][0][1]],
+        ],
+        kept: (clip) => {
+          const right = clip.answers.map((_, system) => own(clip, system) === clip.truth);
+          const others = right.slice(1);
+          if (error.value === "differ" && !differ(clip)) return false;
+          if (error.value === "wrong" && right[0]) return false;
+          if (error.value === "alone" && (right[0] || others.some((one) => !one))) return false;
+          if (error.value === "none" && right.some((one) => one)) return false;
+          if (wrongs.value && right[Number(wrongs.value)]) return false;
+          if (label.value && clip.truth !== Number(label.value)) return false;
+          return !answer.value || own(clip, 0) === Number(answer.value);
+        },
+        answers: (clip) => [
+          make("p", { className: "truth" }, "label ",
+            make("strong", { dir: "auto" }, data.labels[clip.truth])),
+          ofSystems((system) => {
+            const right = own(clip, system) === clip.truth;
+            const note = make("span", { className: right ? "right" : "wrong" },
+              right ? "✓ right" : "✗ wrong");
+            const rows = clip.answers[system].map(([number, probability]) => make("p",
+              { className: number === clip.truth ? "answer-row true" : "answer-row" },
+              said({ className: "label" }, data.labels[number]), bar(probability),
+              make("span", { className: "number" }, probability.toFixed(2))));
+            return [[note], rows];
+          }),
+        ],
+      };
+    };
+
+    // Tasks of numbers: predictions next to the rating, on the scale.
+    const numbers = () => {
+      const scales = Object.entries(data.dimensions);
+      const share = (value, [low, high]) => Math.min(1, Math.max(0, (value - low) / (high - low)));
+      const off = (clip, at) => clip.truth[at] === null ? -1
+        : Math.abs(clip.answers[0][at] - clip.truth[at]);
+      const row = (name, value, scale, className) => make("p", { className },
+        said({ className: "label" }, name), bar(share(value, scale)),
+        make("span", { className: "number" }, value.toFixed(2)));
+      return {
+        summary: `All ${data.clips.toLocaleString("en")} test clips; the errors are those of ${best}.`,
+        orders: [
+          ["place", "largest error", (a, b) => a.place - b.place],
+          ...scales.map(([name], at) => [
+            `off-${at}`, `largest error in ${name}`, (a, b) => off(b, at) - off(a, at),
+          ]),
+        ],
+        kept: () => true,
+        answers: (clip) => [
+          make("div", { className: "systems" }, make("div", { className: "system" },
+            make("p", { className: "name" }, "rating"),
+            ...scales.map(([name, scale], at) => clip.truth[at] === null
+              ? make("p", { className: "answer-row" }, said({ className: "label" }, name), "not rated")
+              : row(name, clip.truth[at], scale, "answer-row true")))),
+          ofSystems((system) => [[], scales.map(([name, scale], at) =>
+            row(name, clip.answers[system][at], scale, "answer-row"))]),
+        ],
+      };
+    };
+    const kind = (data.dimensions ? numbers : labels)();
     const languages = several("language");
     const language = choice("clips-language", "Language",
       [["", "any"], ...languages.map((one, n) => [String(n + 1), one || "(blank)"])]);
     const speaker = entry("clips-speaker", "Speaker", "part of a name");
     const text = entry("clips-text", "Text or id", "part of it");
     const order = choice("clips-order", "Order", [
-      ["place", "surely wrong first"], ["unsure", "least sure first"], ["id", "id"],
+      ...kind.orders.map(([key, name]) => [key, name]), ["id", "id"],
     ]);
     const status = make("p", { id: "clips-status", className: "note" });
     status.setAttribute("role", "status");
@@ -128,22 +214,14 @@
     const before = step("clips-before", "Previous", -PAGE);
     const after = step("clips-after", "Next", PAGE);
     const some = data.found > clips.length
-      ? ` The page holds the ${clips.length.toLocaleString("en")} on which ${best} is most surely ` +
-        "wrong; members/ has the predictions of all." : "";
+      ? ` The page holds the ${clips.length.toLocaleString("en")} with the worst errors of ${best}; ` +
+        "members/ has the predictions of all." : "";
     home.append(
-      make("p", { className: "note" }, `On ${data.found.toLocaleString("en")} of ` +
-        `${data.clips.toLocaleString("en")} test clips, systems differ or ${best} is wrong.${some}`),
+      make("p", { className: "note" }, `${kind.summary}${some}`),
       controls, status, list, make("div", { className: "steps" }, before, after));
 
     const kept = (clip) => {
-      const right = clip.answers.map((_, system) => own(clip, system) === clip.label);
-      if (kind.value === "differ" && !differ(clip)) return false;
-      if (kind.value === "wrong" && right[0]) return false;
-      if (kind.value === "alone" && (right[0] || right.slice(1).some((one) => !one))) return false;
-      if (kind.value === "none" && right.some((one) => one)) return false;
-      if (wrongs.value && right[Number(wrongs.value)]) return false;
-      if (label.value && clip.label !== Number(label.value)) return false;
-      if (answer.value && own(clip, 0) !== Number(answer.value)) return false;
+      if (!kind.kept(clip)) return false;
       if (language.value && clip.language !== languages[Number(language.value) - 1]) return false;
       const who = speaker.value.toLocaleLowerCase();
       if (who && !clip.speaker.toLocaleLowerCase().includes(who)) return false;
@@ -151,17 +229,8 @@
       return !what || found(clip).includes(what);
     };
     const sorted = {
-      place: (a, b) => a.place - b.place,
-      unsure: (a, b) => a.answers[0][0][1] - b.answers[0][0][1],
+      ...Object.fromEntries(kind.orders.map(([key, , compare]) => [key, compare])),
       id: (a, b) => a.id.localeCompare(b.id, undefined, { numeric: true }),
-    };
-    const said = (properties, content) => make("span", { dir: "auto", ...properties }, content);
-    const bar = (share) => {
-      const fill = make("span", { className: "fill" });
-      fill.style.width = `${100 * share}%`;
-      const box = make("span", { className: "bar" }, fill);
-      box.setAttribute("aria-hidden", "true");
-      return box;
     };
     const card = (clip) => {
       const about = [said({ className: "id" }, clip.id)];
@@ -176,22 +245,7 @@
         player.setAttribute("aria-label", `Recording of ${clip.id}`);
         body.append(player);
       }
-      body.append(make("p", { className: "truth" }, "label ",
-        make("strong", { dir: "auto" }, data.labels[clip.label])));
-      const systems = make("div", { className: "systems" });
-      clip.answers.forEach((answers, system) => {
-        const right = own(clip, system) === clip.label;
-        const box = make("div", { className: "system" }, make("p", { className: "name" },
-          said({}, data.systems[system]),
-          make("span", { className: right ? "right" : "wrong" }, right ? "✓ right" : "✗ wrong")));
-        for (const [number, probability] of answers) {
-          box.append(make("p", { className: number === clip.label ? "answer-row true" : "answer-row" },
-            said({ className: "label" }, data.labels[number]), bar(probability),
-            make("span", { className: "number" }, probability.toFixed(2))));
-        }
-        systems.append(box);
-      });
-      body.append(systems);
+      body.append(...kind.answers(clip));
       return body;
     };
     const draw = () => {

@@ -46,8 +46,9 @@ def page(data: Data, markdown: str, clips: Data | None = None) -> str:
     title = re.sub(r"<[^>]*>", "", question(data, head))
     body = [_section(data, one) for one in sections]
     if clips and clips["rows"]:
-        place = next((n for n, one in enumerate(sections) if one.title.startswith("UAR by")), 0)
-        body.insert(place, _browser())
+        parts = (n for n, one in enumerate(sections) if re.match("(UAR|CCC) by", one.title))
+        place = next(parts, 0)
+        body.insert(place, _browser("dimensions" in clips))
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         f"{WRITTEN_BY}\n"
@@ -93,9 +94,10 @@ def _section(data: Data, section: Section) -> str:
     )
 
 
-def _browser() -> str:
+def _browser(of_numbers: bool) -> str:
+    what = "the largest errors first" if of_numbers else "where systems differ or the best is wrong"
     return (
-        '<details id="clips"><summary><h2>Clips: where systems differ or the best is wrong</h2>'
+        f'<details id="clips"><summary><h2>Clips: {what}</h2>'
         '</summary><noscript><p>This part needs JavaScript.</p></noscript><div id="browser">'
         "</div></details>\n"
     )

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from affekt.cache.manifest import Manifest
+from affekt.classify.data.estimates import Estimates
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.task import Task
 from affekt.classify.evaluation.compare import compare
@@ -47,6 +48,33 @@ def hard(n_labels: int = 3, n_systems: int = 3, path: str = "") -> Comparison:
     return compare(
         members, clips, Task.from_labels(labels), strategies=(), n_resamples=20, audit_audio=False
     )
+
+
+def rated(n: int = 45) -> Comparison:
+    """Return a comparison of predicted numbers, with hostile texts and ratings that are missing."""
+    rng = np.random.default_rng(0)
+    truth = np.round(rng.uniform([1, -1], [7, 1], (n, 2)), 2)
+    rows = [
+        {
+            "id": f"clip {i}",
+            "text": f"{HEBREW} {SCRIPT}",
+            "arousal": str(truth[i, 0]),
+            "valence": "" if i % 7 == 0 else str(truth[i, 1]),
+            "speaker": f"s{i % 9}",
+            "language": ("heb", "deu")[i % 2],
+        }
+        for i in range(n)
+    ]
+    ranges = {"arousal": {"range": [1, 7]}, "valence": {"range": [-1, 1]}}
+    task = Task.from_spec({"type": "regression", "dimensions": ranges}, source="affect")
+    clips = Manifest.from_rows(rows)
+    members = {
+        SCRIPT if not sd else f"system {sd}": Estimates(
+            clips.ids, task.labels, truth + rng.normal(size=truth.shape) * [1 + sd, 0.3 + sd]
+        )
+        for sd in range(2)
+    }
+    return compare(members, clips, task, strategies=(), n_resamples=20)
 
 
 def large() -> Comparison:

@@ -11,6 +11,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
 from affekt.cache.errors import AffektError, InputError
 from affekt.cache.manifest import Manifest
@@ -28,7 +29,7 @@ from affekt.classify.experiments.results.repeats import write_repeats
 from click.testing import CliRunner
 from hypothesis import given, settings, strategies as st
 
-from .hard_pages import HEBREW, SCRIPT, hard, many
+from .hard_pages import HEBREW, SCRIPT, hard, many, rated
 from .test_golden import GIVEN, numbers, read
 
 VOID = {"meta", "link", "img", "input", "br"}
@@ -199,6 +200,24 @@ def test_rows_are_those_on_which_systems_differ_or_the_best_is_wrong(tmp_path):
     best = {"one": one, "two": two}[names[0]]
     row = next(row for row in found["rows"] if row[0] == "c1")
     assert row[8][0][1::2] == sorted(best.proba[1].tolist(), reverse=True)
+
+
+def test_rows_of_numbers_are_all_clips_the_largest_error_first(tmp_path):
+    result = rated()
+    result.write(tmp_path)
+    found = json.loads((tmp_path / "clips.json").read_text())
+    assert found["dimensions"] == {"arousal": [1, 7], "valence": [-1, 1]}
+    assert found["found"] == found["clips"] == len(found["rows"]) == 45
+    best = result.predictions[found["systems"][0]]
+    errors = []
+    for row in found["rows"]:
+        ratings, answers = row[7:]
+        assert answers[0] == pytest.approx(best.select([row[0]]).values[0], abs=5e-4)
+        pairs = zip(ratings, answers[0], (6, 2), strict=True)
+        errors.append(np.mean([abs(a - r) / span for r, a, span in pairs if r is not None]))
+    assert errors == sorted(errors, reverse=True)
+    tags = parsed((tmp_path / "report.html").read_text("utf-8"))
+    assert "img" not in tags.seen
 
 
 def test_a_page_without_clips_has_no_browser():

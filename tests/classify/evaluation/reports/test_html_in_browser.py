@@ -14,7 +14,7 @@ import pytest
 from affekt.classify.evaluation.comparison import Comparison
 from affekt.classify.evaluation.reports.html.clip_rows import clip_rows
 
-from .hard_pages import SCRIPT, hard, large, many
+from .hard_pages import SCRIPT, hard, large, many, rated
 from .test_golden import read
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
@@ -89,14 +89,16 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     golden.write_text(Comparison(read("split")).html(), "utf-8")
     hard(path=str(folder / "a b.wav")).write(folder / "hostile")
     large().write(folder / "large")
+    rated().write(folder / "rated")
     return {
         "golden": golden,
         "hostile": folder / "hostile" / "report.html",
         "large": folder / "large" / "report.html",
+        "rated": folder / "rated" / "report.html",
     }
 
 
-@pytest.mark.parametrize("name", ["golden", "hostile", "large"])
+@pytest.mark.parametrize("name", ["golden", "hostile", "large", "rated"])
 def test_at_every_width_in_both_schemes(page, pages, name):
     for width, scheme in zip(WIDTHS, ("light", "dark", "light"), strict=True):
         page.open(pages[name], width, scheme)
@@ -111,12 +113,18 @@ def test_at_every_width_in_both_schemes(page, pages, name):
 
 
 @pytest.mark.skipif(find_spec("axe_core_python") is None, reason="axe-core is not installed")
-@pytest.mark.parametrize(("name", "scheme"), [("golden", "dark"), ("hostile", "light")])
-def test_accessible(page, pages, name, scheme):
+@pytest.mark.parametrize(
+    ("name", "width", "scheme"),
+    [
+        *(("golden", 1440, "dark"), ("golden", 390, "light"), ("hostile", 820, "light")),
+        *(("rated", 1440, "light"), ("rated", 390, "dark")),
+    ],
+)
+def test_accessible(page, pages, name, width, scheme):
     import axe_core_python
 
     source = Path(axe_core_python.__file__).with_name("axe.min.js").read_text("utf-8")
-    page.open(pages[name], 1440, scheme)
+    page.open(pages[name], width, scheme)
     page.run(OPEN)
     page.driver.execute_script(source)
     found = page.driver.execute_async_script(
@@ -171,6 +179,26 @@ def test_names_stay_text_and_clips_can_be_filtered(page, pages):
     assert page.status.endswith(f"of {len(wrong)} clips")
     page.find("#clips-speaker")[0].send_keys("nobody")
     page.wait(lambda: page.status == "No clip fits these filters")
+    assert page.console() == []
+
+
+def test_clips_of_numbers_are_ordered_by_error(page, pages):
+    from selenium.webdriver.support.ui import Select
+
+    page.open(pages["rated"])
+    page.run("document.getElementById('clips').open = true")
+    page.wait(lambda: page.find(".clips > li") != [])
+    data = json.loads((pages["rated"].parent / "clips.json").read_text("utf-8"))
+    rows = data["rows"]
+    assert page.status == "1 to 20 of 45 clips"
+    assert page.find(".clips .id")[0].text == rows[0][0]
+    Select(page.find("#clips-order")[0]).select_by_value("off-1")  # valence
+    errors = {row[0]: abs(row[7][1] - row[8][0][1]) for row in rows if row[7][1] is not None}
+    assert page.find(".clips .id")[0].text == max(errors, key=lambda clip: errors[clip])
+    page.find("#clips-text")[0].send_keys("clip 7")  # not rated for valence
+    page.wait(lambda: page.status == "1 to 1 of 1 clips")
+    assert "not rated" in page.find(".clips > li")[0].text
+    assert page.find("main img") == []
     assert page.console() == []
 
 
