@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from ..files.durable import set_aside
 from ..files.reading import check_regular
 from ..identity.clip_index import ClipIndex, Seen
 from ..identity.content_digests import KINDS, text_digest
+from ..identity.held_digests import HeldDigests
 from ..identity.known_digests import audio_digests
 from ..identity.spec import Spec
 from ..manifest import Manifest
@@ -52,6 +54,7 @@ class Store:
         self.clips = PackedClips(self.path) if self.packed else ClipIndex(self.path)
         #: manifest -> warning that its clips may be of another corpus
         self.said_elsewhere: dict[str, str] = {}
+        self._held: HeldDigests | None = None
 
     @property
     def tmp(self) -> Path:
@@ -95,7 +98,10 @@ class Store:
         one_of(kind, KINDS, "kind")
         if kind == "text":
             return [text_digest(text) if text.strip() else None for text in clips["text"]]
-        return audio_digests(
+        held = None if rehash or record else self._held
+        if held is not None and (found := held.digests(clips)) is not None:
+            return found
+        found = audio_digests(
             self.clips,
             clips,
             self.said_elsewhere,
@@ -104,6 +110,21 @@ class Store:
             refuse=refuse,
             record=record and not self.readonly,
         )
+        if held is not None:
+            held.keep(clips, found)
+        return found
+
+    @contextmanager
+    def held_digests(self) -> Iterator[None]:
+        """Look at each recording once until the end of the block, however often it is asked for.
+
+        A file that changes meanwhile counts as it was.
+        """
+        before, self._held = self._held, HeldDigests()
+        try:
+            yield
+        finally:
+            self._held = before
 
     def record(self, lines: Iterable[Seen]) -> None:
         """Store what was read for clips durably (see `seen`), as one segment of the index."""

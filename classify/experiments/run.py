@@ -137,7 +137,8 @@ def run(
                     new = len(stored[name].there) - len(one.there)
                     outcome.did.append(f"embedded {new} clips with {name}")
             if not is_current(ready, stored, outcome):
-                _train_and_compare(ready, stored, found, report, outcome, say)
+                with ready.cache.held_digests():
+                    _train_and_compare(ready, stored, found, report, outcome, say)
     for source in ready.sources.values():
         keep_opened(source, ready.cache)
     return outcome

@@ -32,6 +32,7 @@ from .retrained import retrained
 FEWEST_GROUPS = 5
 FEW = 2.5  # a class that fewer groups carry is widened for
 MEASURES = ("uar", "accuracy", "macro_f1", "weighted_f1")
+CACHED = 1 << 13  # numbers drawn at a time: they stay in the processor's cache
 BLOCK = 4_000_000  # cells of the draw matrix that are held at a time
 
 
@@ -330,6 +331,11 @@ def draws(
             yield rng.multinomial(n_groups, sizes / n_groups, size).astype(dtype)
             continue
         counts = np.empty((size, n_groups), dtype)
-        for row in range(size):  # one draw at a time stays in the processor's cache
-            counts[row] = np.bincount(rng.integers(0, n_groups, n_groups), minlength=n_groups)
+        step = max(1, CACHED // n_groups)
+        for first in range(0, size, step):
+            rows = min(step, size - first)
+            drawn = rng.integers(0, n_groups, (rows, n_groups))  # the same one by one
+            drawn += np.arange(rows)[:, None] * n_groups
+            tally = np.bincount(drawn.ravel(), minlength=rows * n_groups)
+            counts[first : first + rows] = tally.reshape(rows, n_groups)
         yield counts

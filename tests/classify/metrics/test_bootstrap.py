@@ -209,3 +209,13 @@ def test_a_class_of_one_speaker_widens_f1_by_what_f1_can_move():
     drawn = resample(truth, {"a": guess}, groups, 3, n_resamples=500)
     (low, high), (f1_low, f1_high) = (drawn.interval("a", m) for m in ("uar", "macro_f1"))
     assert f1_high - f1_low < 0.8 * (high - low)
+
+
+@pytest.mark.parametrize("n_groups", [2, 6, 97, 9000])
+def test_draws_of_a_block_are_those_drawn_one_by_one(n_groups):
+    rng, count = np.random.default_rng(3), 60
+    alone = []
+    for _ in range(count):
+        alone.append(np.bincount(rng.integers(0, n_groups, n_groups), minlength=n_groups))
+    found = np.concatenate(list(draws(np.ones(n_groups, int), count, 3)))
+    assert np.array_equal(found, alone)
