@@ -37,7 +37,6 @@ from .members.shares import Share, divisions, hopeful, recordings, share_out_all
 from .read_inputs import open_source, prepare
 from .recipes.recipe import MemberEntry, Recipe
 from .results.earlier import keep_earlier
-from .results.repeats import repeats_table, summarise, write_repeats
 from .results.report_folder import ReportFolder, opened_report, read_state
 from .results.split_changes import write_split
 from .run_inputs import Prepared
@@ -247,6 +246,8 @@ def _train_and_compare(
         [share] = shares.values()
         outcome.table = _once(ready, stored, found, share, report, "", outcome, say).table()
     else:
+        from .results.repeats import repeats_table, summarise, write_repeats
+
         results = {}
         for number, (name, own) in enumerate(divisions(recipe, found).items(), 1):
             say(name)

@@ -10,7 +10,6 @@ import math
 from functools import lru_cache
 
 import numpy as np
-from scipy import stats as distributions
 
 __all__ = ["half_length", "interval", "share_interval", "standard_error", "t_quantile"]
 
@@ -31,7 +30,9 @@ def standard_error(samples: np.ndarray, n_groups: float) -> float:
 @lru_cache(maxsize=256)
 def t_quantile(level: float, n_groups: float) -> float:
     """Return Student's t for an interval over groups; they need not be a whole number."""
-    return float(distributions.t.ppf((1 + level) / 2, max(n_groups - 1, 1)))
+    from scipy.special import stdtrit  # scipy.stats calls it, and takes half a second to import
+
+    return float(stdtrit(max(n_groups - 1, 1), (1 + level) / 2))
 
 
 def interval(

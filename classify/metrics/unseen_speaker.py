@@ -16,7 +16,7 @@ adjusted empirical likelihood of Chen, Variyath and Abraham (2008), and Student'
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr
 
 __all__ = ["unseen_speaker"]
 
@@ -71,7 +71,7 @@ def unseen_speaker(
         mean = shifted / (size + size / alike)
         squares = ((standard - mean[..., None, :]) ** 2).sum(axis=-2) + (against / size - mean) ** 2
         error = np.sqrt(squares / n_groups * (square + (size / alike) ** 2))
-        p = 2 * stats.t.sf(np.abs(shifted) / error, n_groups)
+        p = 2 * stdtr(n_groups, -np.abs(shifted) / error)
     turned = shifted * total <= 0  # too few groups to outweigh the imaginary one
     return np.where(turned | np.isnan(p), 1.0, p)
 
