@@ -6,7 +6,7 @@ export PYTHONSAFEPATH := 1
 
 .DEFAULT_GOAL := help
 COUNT ?= 20000
-.PHONY: help demo test fuzz lint types wheel bench wheels gpu torture clean
+.PHONY: help demo test fuzz lint types docs wheel bench wheels gpu torture clean
 
 help: ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,6 +36,9 @@ lint: .venv/ready ## ruff: style and format
 types: .venv/ready ## pyright on the three packages
 	$(BIN)/pyright
 
+docs: .venv/ready ## build the documentation site into site/
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
 wheel: .venv/ready ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 
@@ -54,4 +57,4 @@ torture: .venv/ready ## over 1,000 kills, faults, power losses, flipped bytes: w
 	$(BIN)/python benchmarks/torture/interrupted_runs.py
 
 clean: ## remove the environment and everything built
-	rm -rf .venv build dist demo *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build dist site demo *.egg-info .pytest_cache .ruff_cache .hypothesis

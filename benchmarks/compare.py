@@ -1,4 +1,4 @@
-"""Measure what docs/compare.md promises: speed, coverage of intervals, level of tests.
+"""Measure what docs/guide/compare.md promises: speed, coverage of intervals, level of tests.
 
 python benchmarks/compare.py            # everything, about five minutes on 2 cores
 python benchmarks/compare.py speed      # only the timings

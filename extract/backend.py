@@ -48,7 +48,7 @@ class Backend(ABC):
     """Base class of every encoder: `Spectral`, `Ngram`, a transformers model, or your own.
 
     A subclass sets `name`, `modality` and `dim` (and `sampling_rate` for audio), and writes
-    `embed`. Everything else has a default. See ``docs/add-an-encoder.md``.
+    `embed`. Everything else has a default. See ``docs/how-to/encoder.md``.
 
     Attributes
     ----------

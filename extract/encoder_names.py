@@ -47,7 +47,7 @@ def register_encoder(name: str, factory: Callable[..., Backend]) -> None:
     """Let ``Encoder(name)``, recipes and saved models of this process find an encoder of your own.
 
     For the command line, a package declares it in the group of entry points ``affekt.encoders``;
-    see ``docs/add-an-encoder.md``.
+    see ``docs/how-to/encoder.md``.
 
     Parameters
     ----------

@@ -1,7 +1,8 @@
 """A shard: one immutable HDF5 file with some rows of a space.
 
 Plain HDF5 of fixed-size types, made in memory and named by its content;
-``h5py.File(path)["embeddings"]`` reads it without affekt. docs/format.md has every field.
+``h5py.File(path)["embeddings"]`` reads it without affekt. docs/reference/cache-format.md has every
+field.
 """
 
 from __future__ import annotations

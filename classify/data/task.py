@@ -124,7 +124,7 @@ class Task:
 
     @classmethod
     def read(cls, path: str | PathLike[str]) -> Task:
-        """Read a task from a YAML file; `docs/compare.md` shows one.
+        """Read a task from a YAML file; `docs/guide/compare.md` shows one.
 
         Raises
         ------

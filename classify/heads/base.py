@@ -33,7 +33,7 @@ class Head(ClassifierMixin, Stored):
     A subclass has a `name`, settings as arguments of ``__init__`` that it keeps under the same
     names, `fit` and `predict_proba`. `fit` keeps what it learns in attributes that end in an
     underscore, as scikit-learn does: `classes_`, `n_features_in_`, and numpy arrays or numbers of
-    its own, which a model's file then holds. See ``docs/add-a-head.md`` and `register_head`.
+    its own, which a model's file then holds. See ``docs/how-to/head.md`` and `register_head`.
 
     Attributes
     ----------

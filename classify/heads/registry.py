@@ -89,7 +89,7 @@ def register_head(name: str, cls: type[Head]) -> None:
     """Let recipes, commands and saved models of this process know a head of your own.
 
     For the command line, a package declares it in the group of entry points ``affekt.heads``; see
-    ``docs/add-a-head.md``. It is tried on 40 made-up clips first.
+    ``docs/how-to/head.md``. It is tried on 40 made-up clips first.
 
     Parameters
     ----------

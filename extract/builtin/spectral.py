@@ -2,7 +2,8 @@
 
 One vector of acoustic statistics per clip: spectrum, pitch, loudness, rhythm, voice quality,
 modulation. It needs no download, and every value has a name (`FEATURE_NAMES`), a unit and a source:
-docs/spectral.md. Clips are brought to one level first, so recording gain moves `level_db` only.
+docs/guide/spectral.md. Clips are brought to one level first, so recording gain moves `level_db`
+only.
 """
 
 from __future__ import annotations

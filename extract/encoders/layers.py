@@ -109,7 +109,7 @@ def plain_states(
         raise InputError(
             f"{type(model).__name__} gave {len(states)} hidden states; expected {layers}, one "
             "before each block and one after the last. A model with other layers can be wrapped "
-            'with Encoder.of (docs/encoders.md, "Models with code of their own")'
+            'with Encoder.of (docs/guide/encoders.md, "Models with code of their own")'
         )
     return [*states[:-1], last[0] if last else output.last_hidden_state]
 

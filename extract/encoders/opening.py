@@ -117,8 +117,8 @@ def _open(
     if reason := REFUSED.get(checkpoint.model_type):
         raise InputError(
             f"{checkpoint.name}: {checkpoint.model_type} is refused: {reason}. For states of your "
-            'own choice wrap the model with Encoder.of (docs/encoders.md, "Models with code of '
-            'their own")'
+            'own choice wrap the model with Encoder.of (docs/guide/encoders.md, "Models with code '
+            'of their own")'
         )
     family = family_of(checkpoint.model_type, modality)
     chosen = modality or family.modality or _modality(checkpoint)

@@ -50,7 +50,7 @@ def count_workers(encoder: Encoder, misses: int, engine: str, workers: int | Non
         if engine == "ray" or (workers or 1) > 1:
             raise InputError(
                 "an encoder made with Encoder.of or registered in this program works in this "
-                "process only; declare it in a package to use workers (docs/add-an-encoder.md)"
+                "process only; declare it in a package to use workers (docs/how-to/encoder.md)"
             )
         return 1
     if workers is None:

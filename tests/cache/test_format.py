@@ -1,4 +1,5 @@
-"""The format as docs/format.md says it, by a reader that shares no code with affekt.
+"""The format as docs/reference/cache-format.md says it, by a reader that shares no code
+with affekt.
 
 `data/formats/v1` was written by the first release and is read for ever; nobody may write it again.
 """

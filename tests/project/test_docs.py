@@ -27,7 +27,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 MODULES = sorted(
     "affekt." + ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for package in ("cache", "extract", "classify")
@@ -70,7 +70,7 @@ def corpus(tmp_path_factory) -> Path:
     return write_corpus(tmp_path_factory.mktemp("corpus"), voices=9, clips_per_voice=10).parent
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_blocks_of_a_page(page, corpus, tmp_path, monkeypatch):
     folder = Path(shutil.copytree(corpus, tmp_path / "here"))
     monkeypatch.chdir(folder)

@@ -66,7 +66,7 @@ _COMBINE = ["concat", "mean", "mix"]
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A whole experiment, as `docs/recipes.md` explains it key by key.
+    """A whole experiment, as `docs/guide/recipes.md` explains it key by key.
 
     Attributes
     ----------

@@ -37,7 +37,7 @@ def head_name(head: Any) -> str:
         return name
     raise InputError(
         f"{type(head).__name__} cannot be saved; expected one of the heads {', '.join(HEADS)}, or "
-        "one of your own after register_head (docs/add-a-head.md)"
+        "one of your own after register_head (docs/how-to/head.md)"
     )
 
 
@@ -52,7 +52,7 @@ def restore_head(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], so
         raise InputError(
             f"{source}: unknown head {name!r}; {expected_one_of(name, HEADS)} A head of somebody's "
             "own is known once the package that declares it is installed, or after "
-            "affekt.classify.register_head (docs/add-a-head.md)"
+            "affekt.classify.register_head (docs/how-to/head.md)"
         )
     own = {key.removeprefix("head."): a for key, a in arrays.items() if key.startswith("head.")}
     try:

@@ -107,7 +107,7 @@ def open_encoder(
         raise InputError(
             f"the model needs the encoder {name!r}, whose code is not installed here: install the "
             "package that declares it, or call affekt.extract.register_encoder first "
-            "(docs/add-an-encoder.md)"
+            "(docs/how-to/encoder.md)"
         )
     encoder = Encoder(name, **_options(fields, None if where else told.get("commit"), device))
     found = _as_decoded(encoder.spec.with_store_dtype(spec.store_dtype), spec)

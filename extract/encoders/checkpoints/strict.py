@@ -52,7 +52,7 @@ def model_class(checkpoint: Checkpoint, classifier: bool) -> Any:
         raise InputError(
             f"{checkpoint.name}: this transformers knows no model_type {kind!r}; a model that "
             "brings its own code is never run. A newer transformers may know it; or wrap the model "
-            'with Encoder.of (docs/encoders.md, "Models with code of their own")'
+            'with Encoder.of (docs/guide/encoders.md, "Models with code of their own")'
         )
     config = CONFIG_MAPPING[kind]
     if classifier:

@@ -1,6 +1,6 @@
 """Every audio encoder class of transformers gives the library's own hidden states, or says why not.
 
-The tables of docs/encoders.md are made here: `AFFEKT_WRITE=1 pytest <this file>` writes them.
+The tables of docs/guide/encoders.md are made here: `AFFEKT_WRITE=1 pytest <this file>` writes them.
 """
 
 from __future__ import annotations
@@ -326,7 +326,7 @@ def test_every_audio_model_of_transformers_is_accounted_for():
 
 
 def test_the_tables_of_the_documentation_are_these():
-    page = Path(__file__).resolve().parents[3] / "docs" / "encoders.md"
+    page = Path(__file__).resolve().parents[3] / "docs/guide/encoders.md"
     text = page.read_text(encoding="utf-8")
     start, end = "<!-- towers: written by a test -->\n", "<!-- end of towers -->"
     before, rest = text.split(start)

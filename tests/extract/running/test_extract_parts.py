@@ -250,6 +250,6 @@ def test_a_link_that_leaves_the_root_is_one_quarantined_clip(tmp_path, cache, so
 
 
 def test_the_page_about_extracting_lists_every_reason():
-    page = (Path(__file__).parents[3] / "docs" / "extract.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[3] / "docs/guide/extract.md").read_text(encoding="utf-8")
     for code, meaning in CODES.items():
         assert f"| `{code}` | {meaning} |" in page
