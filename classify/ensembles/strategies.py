@@ -55,7 +55,7 @@ class Combined:
     test: Predictions
     members: tuple[str, ...]
     strategy: str = ""
-    dev: dict[str, float] = field(default_factory=dict)
+    dev: dict[str, Any] = field(default_factory=dict)
     dev_predictions: Predictions | None = None
     learnt: dict[str, object] = field(default_factory=dict)
     replay: Replay | None = None

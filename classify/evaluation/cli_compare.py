@@ -179,7 +179,8 @@ def _compare(
     from ...cache.errors import InputError
     from ...cache.manifest.options import read_clips
     from ..data.splitting.split_file import read_split_file
-    from .compare import compare
+    from .compare import compare_with
+    from .compare_options import CompareOptions
 
     if output is not None:
         _check_report(output, [truth, *([] if split is None else [split])], [*predictions, *dev])
@@ -211,17 +212,14 @@ def _compare(
         settings["dev_truth"] = _where(clips, dev_where)
     named: Any = tuple(s for s in strategies.split(",") if s and s != "none")
     try:
-        comparison = compare(
-            members,
-            test,
-            task_,
+        how = CompareOptions(
             strategies=named,
             groups=group or None,
             by=[column for column in by.split(",") if column],
             n_resamples=resamples,
-            **settings,
             **options,
         )
+        comparison = compare_with(how, members, test, task_, **settings)
     except InputError as error:
         if split is None and not where and all(len(m) < len(test) for m in members.values()):
             error.add_note(

@@ -2,40 +2,39 @@
 
 Everything is chosen on dev and scored on test: strategies, members, weights, temperatures. Every
 number comes with an interval that resamples speakers, every pair with exact tests and a plain
-sentence. `Comparison.data` is the whole result as JSON; the report is written from it.
+sentence. The stages: predictions are joined to clips, combined, measured, analysed, and assembled
+to `Comparison.data`, the whole result as JSON, from which the report is written.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ...cache.errors import InputError
 from ..data.predictions import Predictions
 from ..data.scales import ScaleTask
 from ..data.splitting.schemes import Split
 from ..data.task import Task
 from ..ensembles.fixed_rules import Ensemble
 from ..ensembles.strategies import ONE_GROUP, Combined, Strategy, combine_all
+from ..metrics import measures as metrics
 from ..metrics.bootstrap import FEWEST_GROUPS, Resamples, resample
 from ..metrics.bootstrap_proba import proba_intervals
 from ..metrics.crossed import resample_crossed
-from ..metrics.scored_clips import Part, clusters
+from ..metrics.scored_clips import Part, Rated, clusters
 from .analyses.all import extras
 from .compare_numbers import compare_numbers
-from .compare_options import MOST_DRAWS
+from .compare_options import CompareOptions
 from .comparison import Comparison
-from .dev_test_overlap import check_apart
+from .joining import Joined, assemble, best_on_dev, each_group, split_warnings
 from .scores import scoring
 from .scores.choice import choice
-from .warning_order import ranked
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
-FORMAT = 2
 JOINED = (
     "dev joins the dev clips of all folds, and each of them is tested in another fold. What learns "
     "(weights, calibration) was fitted for each test fold without that fold's clips; the choice of "
@@ -138,211 +137,213 @@ def compare(
     >>> result.data["systems"]["sure"]["test"]["uar"]["value"]
     1.0
     """
-    _check_numbers(n_resamples, level, random_state)
-    task = Task.of(task)
-    folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
-    _check_dev(members, dev, dev_truth)
-    if isinstance(task, ScaleTask):
-        of_labels = {"calibrate": calibrate, "calibrate_fused": calibrate_fused}
-        for name, asked in (of_labels | {"crossed": crossed, "subsets": subsets}).items():
-            if asked:
-                raise InputError(
-                    f"{name} is of labels, and the task {task.name!r} is of numbers; leave it out"
-                )
-        return compare_numbers(
-            members,
-            truth,
-            task,
-            strategies=("mean",) if strategies == ("mean", "max") else strategies,
-            dev=dev,
-            dev_truth=dev_truth,
-            groups=groups,
-            by=by,
-            all_pairs=all_pairs,
-            allow_overlap=allow_overlap,
-            folds=folds,
-            before_test=before_test,
-            n_resamples=n_resamples,
-            level=level,
-            random_state=random_state,
-        )
-    test = Part.of(members, truth, task, "test")
-    for column in (*by, *(one for one in (groups, crossed) if one is not None)):
-        test.clips[column]  # an InputError where there is none, with the nearest name
-    tuning = None
-    if dev is not None and dev_truth is not None:
-        tuning = Part.of(dev, dev_truth, task, "dev")
-        shared = check_apart(tuning.clips, test.clips, allow=allow_overlap)
-        tuning.warnings += shared
-    combined = combine_all(
-        test.members,
-        strategies,
-        tuning.members if tuning else None,
-        tuning.codes if tuning else None,
-        clusters(tuning.clips, groups)[0] if tuning else None,
+    options = CompareOptions(
+        strategies=strategies,
+        groups=groups,
+        by=by,
         calibrate=calibrate,
         calibrate_fused=calibrate_fused,
+        crossed=crossed,
         subsets=subsets,
-        folds=[frozenset(part.test.ids) for part in folds] if len(folds) > 1 else (),
-        random_state=random_state,
-    )
-    chosen = _chosen(combined)
-    test_uses = dict(before_test(chosen)) if before_test else None
-    group_codes, warnings = clusters(test.clips, groups)
-    systems = {name: item.test for name, item in combined.items()}
-    guesses = {name: p.codes for name, p in systems.items()}
-    pooled = len(folds) > 1
-    options = {"n_resamples": n_resamples, "random_state": random_state, "per_class": True}
-    options["pooled"] = pooled
-    n_labels = len(task.labels)
-    if crossed is None:
-        drawn = resample(test.codes, guesses, group_codes, n_labels, **options)
-    else:
-        second, said = clusters(test.clips, crossed)
-        warnings = [*warnings, *said]
-        drawn = resample_crossed(test.codes, guesses, group_codes, second, n_labels, **options)
-    of_proba = proba_intervals(
-        test.codes,
-        {name: p.proba for name, p in systems.items() if not p.hard},
-        group_codes,
-        np.array([task.values[label] for label in task.labels]) if task.values else None,
+        all_pairs=all_pairs,
+        allow_overlap=allow_overlap,
+        audit_audio=audit_audio,
         n_resamples=n_resamples,
         level=level,
         random_state=random_state,
-        pooled=pooled,
     )
-    pairs_of = None if all_pairs else chosen
-    best = chosen or max(combined, key=lambda name: drawn.estimates[name]["uar"])
-    more = extras(
-        test,
-        tuning,
+    return compare_with(
+        options,
+        members,
+        truth,
+        task,
+        dev=dev,
+        dev_truth=dev_truth,
+        split=split,
+        seeds=seeds,
+        before_test=before_test,
+    )
+
+
+def compare_with(
+    options: CompareOptions,
+    members: Mapping[str, Predictions],
+    truth: Manifest,
+    task: Task | str,
+    *,
+    seeds: Mapping[str, Mapping[str, Predictions]] | None = None,
+    before_test: Callable[[str | None], Mapping[str, Any]] | None = None,
+    **clips: Any,
+) -> Comparison:
+    """Compare as `compare` does, with its options in one object.
+
+    Parameters
+    ----------
+    options
+        How the comparison is made.
+    members, truth, task, seeds, before_test
+        As `compare`.
+    **clips
+        `dev`, `dev_truth` and `split` of `compare`.
+    """
+    task = Task.of(task)
+    options.check(task)
+    if isinstance(task, ScaleTask):
+        rated = Joined.of(Rated, members, truth, task, options, **clips)
+        return compare_numbers(rated, before_test)
+    joined = Joined.of(Part, members, truth, task, options, **clips)
+    combined = _combine(joined)
+    chosen = best_on_dev(combined, "uar", "nll")
+    test_uses = dict(before_test(chosen)) if before_test else None
+    measured = _measure(joined, combined)
+    best = chosen or max(combined, key=lambda name: measured.drawn.estimates[name]["uar"])
+    analysed = extras(joined, combined, best, measured.groups, seeds or {})
+    systems = {name: item.test for name, item in combined.items()}
+    data = assemble(
+        joined,
         combined,
-        best,
-        group_codes,
-        splits=folds,
-        seeds=seeds or {},
-        groups=groups,
-        audit_audio=audit_audio,
-        random_state=random_state,
-    )
-    data: dict[str, Any] = {
-        "format": FORMAT,
-        "task": {
+        {name: _scores(joined, measured, name, one) for name, one in systems.items()},
+        chosen=chosen,
+        task={
             "name": task.name,
             "version": task.version,
             "hash": task.hash,
             "labels": list(task.labels),
         },
-        "test": test.describe(),
-        "dev": tuning.describe() if tuning else None,
-        "groups": {
-            "column": groups,
-            "count": drawn.groups,
-            "effective": drawn.effective_groups("uar"),
-            "crossed": crossed,
-            "count_crossed": drawn.crossed[0].groups if drawn.crossed else None,
-            "values": scoring.group_values(test, systems, groups),
-        },
-        "splits": [part.describe() for part in folds],
-        "settings": {
-            "strategies": [s if isinstance(s, str) else s.name for s in strategies],
-            "calibrate": calibrate,
-            "calibrate_fused": calibrate_fused,
-            "subsets": subsets,
-            "n_resamples": n_resamples,
-            "level": level,
-            "random_state": random_state,
-            "ties": "the first label in task order",
-            "chosen_on": "dev" if tuning else None,
-        },
-        "warnings": ranked(
-            [
-                *more["sanity"],
-                *warnings,
-                *_few_groups(drawn, task, groups),
-                *test.warnings,
-                *([] if tuning is None else _dev_warnings(tuning, combined, folds)),
-                *_warnings(folds),
-            ]
-        ),
-        "chosen": chosen,
-        "choice": _choice(chosen, combined, tuning, groups, random_state),
-        "pairs_of": pairs_of,
-        "test_uses": test_uses,
-        "systems": {
-            name: {
-                **item.describe(),
-                "test": scoring.scores(
-                    test.codes, systems[name], task, drawn, name, level, of_proba.get(name)
-                ),
-            }
-            for name, item in combined.items()
-        },
-        "pairs": scoring.pairs(
-            test.codes,
-            guesses,
-            group_codes,
-            drawn,
-            len(task.labels),
-            random_state,
-            level,
-            pairs_of,
-        ),
-        "by": {
-            column: scoring.table_by(
-                test, systems, task, column, groups, n_resamples, random_state, level, best, folds
-            )
-            for column in by
-            if column in test.clips and len(set(test.clips[column])) > 1
-        },
-        **more,
-    }
+        groups=_groups(joined, measured, systems),
+        warnings=[
+            *analysed["sanity"],
+            *measured.warnings,
+            *_few_groups(joined, measured.drawn),
+            *joined.test.warnings,
+            *_dev_warnings(joined, combined),
+            *split_warnings(joined.folds),
+        ],
+        choice=_choice(joined, combined, chosen),
+        test_uses=test_uses,
+        pairs=_pairs(joined, measured, systems, chosen),
+        by={column: scoring.table_by(joined, systems, column, best) for column in joined.by},
+        **analysed,
+    )
     replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
-    return Comparison(data, systems, replays, test.clips)
+    return Comparison(data, systems, replays, joined.test.clips)
 
 
-def _check_numbers(n_resamples: int, level: float, random_state: int) -> None:
-    if not 20 <= n_resamples <= MOST_DRAWS:
-        raise InputError(
-            f"n_resamples is {n_resamples}; expected at least 20, 10,000 for a report and at most "
-            f"{MOST_DRAWS}"
-        )
-    if not 0.5 <= level < 1:
-        raise InputError(f"level is {level}; expected a share from 0.5 to below 1, as 0.95")
-    if not 0 <= random_state < 2**32:
-        raise InputError(f"random_state is {random_state}; expected a number from 0 below 2^32")
+class Measures(NamedTuple):
+    """Resamples of test: of labels, of probabilities, and the groups that were drawn."""
+
+    drawn: Resamples
+    of_proba: Mapping[str, Mapping[str, tuple[float, float]]]
+    groups: np.ndarray
+    warnings: list[str]
 
 
-def _check_dev(
-    members: Mapping[str, Predictions],
-    dev: Mapping[str, Predictions] | None,
-    dev_truth: Manifest | None,
-) -> None:
-    if (dev is None) != (dev_truth is None):
-        raise InputError("dev and dev_truth belong together; expected both or neither")
-    if dev is not None and set(dev) != set(members):
-        raise InputError(
-            f"members on dev {sorted(dev)}, on test {sorted(members)}; expected the same"
-        )
+def _combine(joined: Joined[Part]) -> dict[str, Combined]:
+    """Return members and ensembles, fitted on dev and applied to test."""
+    options, tuning, folds = joined.options, joined.tuning, joined.folds
+    return combine_all(
+        joined.test.members,
+        options.strategies,
+        tuning.members if tuning else None,
+        tuning.codes if tuning else None,
+        joined.groups(tuning)[0] if tuning else None,
+        calibrate=options.calibrate,
+        calibrate_fused=options.calibrate_fused,
+        subsets=options.subsets,
+        folds=[frozenset(part.test.ids) for part in folds] if len(folds) > 1 else (),
+        random_state=options.random_state,
+    )
 
 
-def _few_groups(drawn: Resamples, task: Task, groups: str | None) -> list[str]:
-    """Say which classes so few groups have that nothing can be said of others."""
+def _measure(joined: Joined[Part], combined: Mapping[str, Combined]) -> Measures:
+    """Draw the groups of test again, for every measure of every system."""
+    test, options, task = joined.test, joined.options, joined.task
+    groups, warnings = joined.groups(test)
+    guesses = {name: item.test.codes for name, item in combined.items()}
+    pooled, n_labels = len(joined.folds) > 1, len(task.labels)
+    draws: dict[str, Any] = {**options.draws, "per_class": True, "pooled": pooled}
+    if options.crossed is None:
+        drawn = resample(test.codes, guesses, groups, n_labels, **draws)
+    else:
+        second, about = clusters(test.clips, options.crossed)
+        warnings = [*warnings, *about]
+        drawn = resample_crossed(test.codes, guesses, groups, second, n_labels, **draws)
+    of_proba = proba_intervals(
+        test.codes,
+        {name: item.test.proba for name, item in combined.items() if not item.test.hard},
+        groups,
+        np.array([task.values[label] for label in task.labels]) if task.values else None,
+        level=options.level,
+        pooled=pooled,
+        **options.draws,
+    )
+    return Measures(drawn, of_proba, groups, warnings)
+
+
+def _scores(
+    joined: Joined[Part], measured: Measures, name: str, predictions: Predictions
+) -> dict[str, Any]:
+    return scoring.scores(
+        *(joined.test.codes, predictions, joined.task),
+        *(measured.drawn, name, joined.options.level, measured.of_proba.get(name)),
+    )
+
+
+def _groups(
+    joined: Joined[Part], measured: Measures, systems: Mapping[str, Predictions]
+) -> dict[str, Any]:
+    drawn, codes = measured.drawn, joined.test.codes
+
+    def uar(rows: np.ndarray, one: Predictions) -> float:
+        """Return the UAR over the classes that these clips have."""
+        matrix = metrics.confusion_of_codes(codes[rows], one.codes[rows], len(one.labels))
+        return metrics.summary(matrix)["uar_present"]
+
+    return {
+        "count": drawn.groups,
+        "effective": drawn.effective_groups("uar"),
+        "crossed": joined.options.crossed,
+        "count_crossed": drawn.crossed[0].groups if drawn.crossed else None,
+        "values": each_group(joined, systems, "uar", uar),
+    }
+
+
+def _pairs(
+    joined: Joined[Part],
+    measured: Measures,
+    systems: Mapping[str, Predictions],
+    chosen: str | None,
+) -> list[dict[str, Any]]:
+    return scoring.pairs(
+        joined.test.codes,
+        {name: one.codes for name, one in systems.items()},
+        measured.groups,
+        measured.drawn,
+        len(joined.task.labels),
+        joined.options.random_state,
+        joined.options.level,
+        joined.pairs_of(chosen),
+    )
+
+
+def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
+    """Return warnings of classes that too few groups have to say anything of others."""
+    groups, labels = joined.options.groups, joined.task.labels
     if groups is None or drawn.groups < FEWEST_GROUPS:
         return []
     return [
-        f"label {task.labels[code]} comes from {count} of {drawn.groups} values of {groups}: its "
+        f"label {labels[code]} comes from {count} of {drawn.groups} values of {groups}: its "
         "recall has no interval, and the others were widened by a guess of how much speakers differ"
         for code, count in drawn.few_groups().items()
     ]
 
 
-def _dev_warnings(
-    tuning: Part, combined: Mapping[str, Combined], folds: Sequence[Split]
-) -> list[str]:
+def _dev_warnings(joined: Joined[Part], combined: Mapping[str, Combined]) -> list[str]:
+    if joined.tuning is None:
+        return []
     left = [name for name, item in combined.items() if "not_eligible" in item.learnt]
-    warnings = list(tuning.warnings)
-    if len(folds) > 1:
+    warnings = list(joined.tuning.warnings)
+    if len(joined.folds) > 1:
         warnings.append(JOINED)
     if left:
         warnings.append(f"{', '.join(left)} could not be chosen: {ONE_GROUP}")
@@ -350,12 +351,9 @@ def _dev_warnings(
 
 
 def _choice(
-    chosen: str | None,
-    combined: Mapping[str, Combined],
-    tuning: Part | None,
-    groups: str | None,
-    random_state: int,
+    joined: Joined[Part], combined: Mapping[str, Combined], chosen: str | None
 ) -> dict[str, Any] | None:
+    tuning = joined.tuning
     if chosen is None or tuning is None:
         return None
     guesses = {
@@ -363,30 +361,6 @@ def _choice(
         for name, item in combined.items()
         if item.dev_predictions is not None
     }
-    codes, _ = clusters(tuning.clips, groups)
-    n_labels = len(tuning.task.labels)
-    return choice(chosen, guesses, tuning.codes, codes, n_labels, random_state=random_state)
-
-
-def _warnings(folds: Sequence[Split]) -> list[str]:
-    if len(folds) == 1:
-        return list(folds[0].warnings)
-    found = ranked(f"{fold.name}: {text}" for fold in folds for text in fold.warnings)
-    more = f"{len(found) - 10} more warnings of the {len(folds)} splits are in comparison.json"
-    return [*found[:10], more] if len(found) > 11 else found
-
-
-def _chosen(combined: Mapping[str, Combined]) -> str | None:
-    """Return the system that dev prefers: UAR, then NLL, then fewer members, then the name."""
-    scored = [(name, item) for name, item in combined.items() if item.dev]
-    if not scored:
-        return None
-    return min(
-        scored,
-        key=lambda pair: (
-            -pair[1].dev["uar"],
-            pair[1].dev["nll"],
-            len(pair[1].members),
-            pair[0],
-        ),
-    )[0]
+    codes, _ = joined.groups(tuning)
+    n_labels, seed = len(joined.task.labels), joined.options.random_state
+    return choice(chosen, guesses, tuning.codes, codes, n_labels, random_state=seed)

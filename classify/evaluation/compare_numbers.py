@@ -8,128 +8,81 @@ of the scale's range; ``dimensions`` holds each on its own scale.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from itertools import combinations
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ...cache.errors import InputError
 from ..data.estimates import Estimates
-from ..data.scales import ScaleTask
-from ..data.splitting.split import Split
-from ..ensembles.fixed_rules import Ensemble
+from ..data.predictions import Predictions
 from ..ensembles.saved import Replay
-from ..ensembles.strategies import free_name
+from ..ensembles.strategies import Combined, free_name
 from ..ensembles.strategy_names import STRATEGIES, strategy
 from ..metrics.bootstrap import FEWEST_GROUPS
-from ..metrics.concordance import MEASURES, Measured, max_t_ccc, measure
-from ..metrics.scored_clips import cluster_names, clusters
+from ..metrics.concordance import MEASURES, Measured, max_t_ccc
+from ..metrics.scored_clips import Rated
 from ..metrics.significance import p_text
 from .comparison import Comparison
-from .dev_test_overlap import check_apart
+from .joining import Joined, assemble, best_on_dev, each_group, split_warnings
 from .scores.choice import N_DRAWS, firmness
-from .scores.scoring import mean_interval
-from .warning_order import ranked
-
-if TYPE_CHECKING:
-    from ...cache.manifest import Manifest
+from .scores.scoring import by_value, means_over_values
 
 __all__ = ["compare_numbers"]
 
-FORMAT = 2
-
-
-@dataclass(frozen=True)
-class Rated:
-    """Test or dev: rated clips in the order of their ids, and predictions joined to them."""
-
-    clips: Manifest
-    ratings: np.ndarray
-    members: dict[str, Estimates]
-    dropped: dict[str, int]
-    task: ScaleTask
-
-    @classmethod
-    def of(cls, members: Mapping[str, Any], truth: Manifest, task: ScaleTask) -> Rated:
-        """Select rated clips, and join the members' predictions to them."""
-        if not members:
-            raise InputError("nothing to compare; expected at least one member's predictions")
-        selected, dropped = task.select(truth, blank="drop")
-        clips = selected.select(sorted(selected.ids))
-        out = set(truth.ids) - set(clips.ids)
-        joined = {}
-        for name, given in members.items():
-            if not isinstance(given, Estimates):
-                raise InputError(
-                    f"member {name!r} has class probabilities, and the task {task.name!r} is of "
-                    "numbers; expected one number for each of " + ", ".join(task.labels)
-                )
-            known = given.reorder(task.labels)
-            known = known.select([clip for clip in known.ids if clip not in out]) if out else known
-            joined[name] = known.align(clips.ids)
-        return cls(clips, task.ratings(clips), joined, dropped, task)
-
-    def measured(self, systems: Mapping[str, Estimates], groups: np.ndarray, **draws: int) -> Any:
-        """Return `Measured` of systems on these clips."""
-        values = {name: one.values for name, one in systems.items()}
-        return measure(self.ratings, values, groups, self.task.limits, **draws)
-
-    def at(self, rows: np.ndarray) -> Rated:
-        """Return some of the clips, without members."""
-        return Rated(self.clips.select(rows), self.ratings[rows], {}, {}, self.task)
-
-    def describe(self) -> dict[str, Any]:
-        """Return counts, and mean and deviation of the ratings, for JSON."""
-        with np.errstate(invalid="ignore"):
-            rated = {
-                name: {
-                    "clips": int(np.isfinite(column).sum()),
-                    "mean": float(np.nanmean(column)) if np.isfinite(column).any() else None,
-                    "sd": float(np.nanstd(column)) if np.isfinite(column).any() else None,
-                }
-                for name, column in zip(self.task.labels, self.ratings.T, strict=True)
-            }
-        return {
-            "clips": len(self.clips),
-            "manifest": self.clips.hash,
-            "labels": {name: one["clips"] for name, one in rated.items()},
-            "dimensions": rated,
-            "absent": [name for name, one in rated.items() if not one["clips"]],
-            "left_out": self.dropped,
-        }
+DEFAULT = ("mean", "max")  # of `compare`, of which numbers have the first only
 
 
 def compare_numbers(
-    members: Mapping[str, Any],
-    truth: Manifest,
-    task: ScaleTask,
-    *,
-    strategies: Sequence[str | Ensemble],
-    dev: Mapping[str, Any] | None,
-    dev_truth: Manifest | None,
-    groups: str | None,
-    by: Sequence[str],
-    all_pairs: bool,
-    allow_overlap: bool,
-    folds: Sequence[Split],
-    before_test: Callable[[str | None], Mapping[str, Any]] | None,
-    n_resamples: int,
-    level: float,
-    random_state: int,
+    joined: Joined[Rated], before_test: Callable[[str | None], Mapping[str, Any]] | None
 ) -> Comparison:
-    """Score members and ensembles on the same clips; the parameters are those of `compare`.
+    """Score members and ensembles on the same clips, in the stages of `compare`.
 
     Raises
     ------
     InputError
-        As `compare`; or an ensemble that needs class probabilities.
+        An ensemble that needs class probabilities.
     """
-    test = Rated.of(members, truth, task)
-    for column in (*by, *([] if groups is None else [groups])):
-        test.clips[column]
-    rules = [strategy(one) if isinstance(one, str) else one for one in strategies]
+    combined = _combine(joined)
+    on_dev = _score_on_dev(joined, combined)
+    chosen = best_on_dev(combined, "ccc", "error")
+    test_uses = dict(before_test(chosen)) if before_test else None
+    systems = {name: item.test for name, item in combined.items()}
+    groups, warnings = joined.groups(joined.test)
+    drawn = joined.test.measured(systems, groups, **joined.options.draws)
+    tuning = joined.tuning
+    data = assemble(
+        joined,
+        combined,
+        {name: _scores(joined, drawn, name) for name in systems},
+        chosen=chosen,
+        task=joined.test.task.record(),
+        groups={
+            "count": drawn.groups,
+            "effective": drawn.effective,
+            "values": _each_group(joined, systems),
+        },
+        warnings=[
+            *warnings,
+            *(tuning.warnings if tuning else ()),
+            *split_warnings(joined.folds),
+        ],
+        measure="ccc",
+        choice=_choice(chosen, on_dev) if chosen and on_dev else None,
+        test_uses=test_uses,
+        pairs=_pairs(joined, drawn, chosen),
+        by={column: _by(joined, systems, column) for column in joined.by},
+    )
+    replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
+    return Comparison(data, systems, replays, joined.test.clips)
+
+
+def _combine(joined: Joined[Rated]) -> dict[str, Combined]:
+    """Return members and ensembles on test and dev; dev has no scores yet."""
+    task, tuning, asked = joined.test.task, joined.tuning, joined.options.strategies
+    asked = DEFAULT[:1] if asked == DEFAULT else asked
+    rules = [strategy(one) if isinstance(one, str) else one for one in asked]
     for rule in rules:
         if not rule.of_numbers:
             able = " or ".join(name for name, kind in STRATEGIES.items() if kind.of_numbers)
@@ -137,104 +90,42 @@ def compare_numbers(
                 f"the ensemble {rule.name!r} combines class probabilities, and the task "
                 f"{task.name!r} is of numbers; expected {able}"
             )
-    systems, replays = _systems(test.members, rules)
-    tuning = None
-    warnings: list[str] = []
-    if dev is not None and dev_truth is not None:
-        tuning = Rated.of(dev, dev_truth, task)
-        warnings += check_apart(tuning.clips, test.clips, allow=allow_overlap)
-    draws = {"n_resamples": n_resamples, "random_state": random_state}
-    on_dev, chosen, choice = {}, None, None
-    if tuning is not None:
-        found, _ = _systems(tuning.members, rules)
-        dev_groups, _ = clusters(tuning.clips, groups)
-        drawn = tuning.measured(found, dev_groups, n_resamples=N_DRAWS, random_state=random_state)
-        on_dev = {name: _values(drawn, name, task) for name in found}
-        chosen = min(on_dev, key=lambda name: _preference(name, on_dev[name], replays))
-        choice = _choice(chosen, drawn)
-    test_uses = dict(before_test(chosen)) if before_test else None
-    codes, about_groups = clusters(test.clips, groups)
-    drawn = test.measured(systems, codes, **draws)
-    family = list(combinations(systems, 2))
-    if chosen is not None and not all_pairs:
-        family = [(chosen, name) for name in systems if name != chosen]
-    several = [fold for fold in folds if fold.name]
-    split_notes = [
-        f"{fold.name}: {text}" if several else text for fold in folds for text in fold.warnings
-    ]
-    data: dict[str, Any] = {
-        "format": FORMAT,
-        "measure": "ccc",
-        "task": task.record(),
-        "test": test.describe(),
-        "dev": tuning.describe() if tuning else None,
-        "groups": {
-            "column": groups,
-            "count": drawn.groups,
-            "effective": drawn.effective,
-            "values": _each_group(test, systems, groups),
-        },
-        "splits": [fold.describe() for fold in folds],
-        "settings": {
-            "strategies": [rule.name for rule in rules],
-            "n_resamples": n_resamples,
-            "level": level,
-            "random_state": random_state,
-            "chosen_on": "dev" if tuning else None,
-        },
-        "warnings": ranked([*about_groups, *warnings, *ranked(split_notes)[:10]]),
-        "chosen": chosen,
-        "choice": choice,
-        "pairs_of": None if all_pairs else chosen,
-        "test_uses": test_uses,
-        "systems": {
-            name: {
-                "kind": "ensemble" if name in replays else "member",
-                "strategy": replays[name].rule.name if name in replays else "",
-                "members": list(replays[name].members) if name in replays else [name],
-                "dev": on_dev.get(name),
-                "learnt": {},
-                "test": _scores(drawn, name, task, level),
-            }
-            for name in systems
-        },
-        "pairs": _pairs(test, systems, drawn, family, codes, level, random_state),
-        "by": {
-            column: _by(test, systems, column, groups, level, draws)
-            for column in by
-            if len(set(test.clips[column])) > 1
-        },
+    members, dev = joined.test.members, tuning.members if tuning else {}
+    found = {
+        name: Combined(one, (name,), dev_predictions=dev.get(name)) for name, one in members.items()
     }
-    return Comparison(data, systems, replays, test.clips)
-
-
-def _systems(
-    members: Mapping[str, Estimates], rules: Sequence[Ensemble]
-) -> tuple[dict[str, Estimates], dict[str, Replay]]:
-    """Return members and ensembles by name, and the ensembles for new clips."""
-    systems, replays = dict(members), {}
     names = tuple(sorted(members))
     for rule in rules if len(members) > 1 else ():
-        label = free_name(rule.name, systems)
-        made = rule.combine(members)
-        systems[label] = Estimates(made.ids, made.labels, made.proba, source=made.source)
-        replays[label] = Replay(rule, names, made.labels)
-    return systems, replays
+        test, on_dev = (rule.combine(own) if own else None for own in (members, dev))
+        found[free_name(rule.name, found)] = Combined(
+            *(_numbers(test), names, rule.name),
+            dev_predictions=_numbers(on_dev) if on_dev else None,
+            replay=Replay(rule, names, task.labels),
+        )
+    return found
 
 
-def _values(drawn: Measured, name: str, task: ScaleTask) -> dict[str, Any]:
-    found = drawn.estimates[name]
-    each = {one: float(found["ccc"][at]) for at, one in enumerate(task.labels)}
-    return {**{one: float(found[one][-1]) for one in MEASURES}, "dimensions": each}
+def _numbers(made: Any) -> Estimates:
+    """Return what an ensemble gives as numbers."""
+    return Estimates(made.ids, made.labels, made.proba, source=made.source)
 
 
-def _preference(
-    name: str, dev: Mapping[str, Any], replays: Mapping[str, Replay]
-) -> tuple[float, float, int, str]:
-    """Return what dev orders by: CCC, then error, then fewer members, then the name."""
-    ccc, error = (dev[key] if math.isfinite(dev[key]) else math.inf for key in ("ccc", "error"))
-    members = len(replays[name].members) if name in replays else 1
-    return -ccc if math.isfinite(ccc) else math.inf, error, members, name
+def _score_on_dev(joined: Joined[Rated], combined: Mapping[str, Combined]) -> Measured | None:
+    """Give each system its scores on dev, and return them with their draws."""
+    tuning = joined.tuning
+    if tuning is None:
+        return None
+    systems = {n: one.dev_predictions for n, one in combined.items() if one.dev_predictions}
+    seed = joined.options.random_state
+    groups, _ = joined.groups(tuning)
+    drawn = tuning.measured(systems, groups, n_resamples=N_DRAWS, random_state=seed)
+    for name, found in drawn.estimates.items():
+        each = {one: float(found["ccc"][at]) for at, one in enumerate(joined.task.labels)}
+        combined[name].dev = {
+            **{one: float(found[one][-1]) for one in MEASURES},
+            "dimensions": each,
+        }
+    return drawn
 
 
 def _choice(chosen: str, drawn: Measured) -> dict[str, Any]:
@@ -244,23 +135,19 @@ def _choice(chosen: str, drawn: Measured) -> dict[str, Any]:
     return firmness(names.index(chosen), samples, whole, drawn.groups)
 
 
-def _scores(drawn: Measured, name: str, task: ScaleTask, level: float) -> dict[str, Any]:
+def _scores(joined: Joined[Rated], drawn: Measured, name: str) -> dict[str, Any]:
     """Return every measure of one system, over all dimensions and for each."""
-
-    def told(key: str, at: int) -> dict[str, Any]:
-        value = float(drawn.estimates[name][key][at])
-        return {"value": value, "interval": list(drawn.interval(name, key, at, level))}
-
+    level = joined.options.level
     sums = drawn.sums[name].sum(axis=0)
-    found: dict[str, Any] = {key: told(key, -1) for key in MEASURES}
+    found: dict[str, Any] = _measures(drawn, name, -1, level)
     found["dimensions"] = {}
-    for at, dimension in enumerate(task.labels):
+    for at, dimension in enumerate(joined.task.labels):
         n, x, y, xx, yy = (float(one) for one in sums[at, :5])
         spread = [
             math.sqrt(max(q / n - (s / n) ** 2, 0)) if n else 0 for q, s in ((xx, x), (yy, y))
         ]
         found["dimensions"][dimension] = {
-            **{key: told(key, at) for key in MEASURES},
+            **_measures(drawn, name, at, level),
             "clips": int(n),
             "bias": (y - x) / n if n else None,
             "spread": spread[1] / spread[0] if spread[0] else None,
@@ -268,20 +155,27 @@ def _scores(drawn: Measured, name: str, task: ScaleTask, level: float) -> dict[s
     return found
 
 
-def _pairs(
-    test: Rated,
-    systems: Mapping[str, Estimates],
-    drawn: Measured,
-    family: list[tuple[str, str]],
-    codes: np.ndarray,
-    level: float,
-    random_state: int,
-) -> list[dict[str, Any]]:
+def _measures(drawn: Measured, name: str, at: int, level: float) -> dict[str, Any]:
+    """Return the measures of one dimension, or of their mean at -1, with intervals."""
+    return {
+        key: {
+            "value": float(drawn.estimates[name][key][at]),
+            "interval": list(drawn.interval(name, key, at, level)),
+        }
+        for key in MEASURES
+    }
+
+
+def _pairs(joined: Joined[Rated], drawn: Measured, chosen: str | None) -> list[dict[str, Any]]:
     """Test pairs of systems on CCC by exchanging whole groups, corrected over all of them."""
+    first, names, level = joined.pairs_of(chosen), list(drawn.sums), joined.options.level
+    family = list(combinations(names, 2))
+    if first is not None:
+        family = [(first, name) for name in names if name != first]
     if not family:
         return []
     tested = drawn.groups >= FEWEST_GROUPS
-    found = max_t_ccc(drawn.sums, family, random_state=random_state)
+    found = max_t_ccc(drawn.sums, family, random_state=joined.options.random_state)
     rows = []
     for at, (a, b) in enumerate(family):
         gap, span = drawn.difference(a, b, level)
@@ -300,7 +194,7 @@ def _pairs(
             "groups": drawn.groups,
             "groups_a_better": int((errors[0] < errors[1] - 1e-9).sum()),
             "groups_b_better": int((errors[1] < errors[0] - 1e-9).sum()),
-            "clips": len(test.clips),
+            "clips": len(joined.test.clips),
             "different": bool(tested and corrected < 1 - level),
         }
         rows.append({**row, "sentence": _sentence(row)})
@@ -329,65 +223,26 @@ def _sentence(row: Mapping[str, Any]) -> str:
     return f"{a} is {'better' if gap > 0 else 'worse'} than {b}: {shown}, {p}; {counts}"
 
 
-def _by(
-    test: Rated,
-    systems: Mapping[str, Estimates],
-    column: str,
-    groups: str | None,
-    level: float,
-    draws: Mapping[str, int],
-) -> dict[str, Any]:
+def _by(joined: Joined[Rated], systems: Mapping[str, Predictions], column: str) -> dict[str, Any]:
     """Score every system within each value of a column, and the mean over values."""
-    cells = np.array([str(value) for value in test.clips[column]], dtype=object)
-    rows: dict[str, Any] = {}
-    for value in sorted(set(cells)):
-        at = np.flatnonzero(cells == value)
-        here = test.at(at)
-        codes, warnings = clusters(here.clips, groups)
-        own = {name: one.select(here.clips.ids) for name, one in systems.items()}
-        drawn = here.measured(own, codes, **draws)
-        rows[value or "(blank)"] = {
-            "clips": len(at),
-            "groups": drawn.groups,
-            "warnings": warnings,
-            "systems": {
-                name: {
-                    key: {
-                        "value": float(drawn.estimates[name][key][-1]),
-                        "interval": list(drawn.interval(name, key, -1, level)),
-                    }
-                    for key in MEASURES
-                }
-                for name in systems
-            },
-        }
-    own = {n: [row["systems"][n]["ccc"]["value"] for row in rows.values()] for n in systems}
-    return {
-        "values": rows,
-        "macro": {name: {"ccc": float(np.mean(found))} for name, found in own.items()},
-        "macro_interval": {
-            name: list(mean_interval(found, level, (-1.0, 1.0))) for name, found in own.items()
-        },
-    }
+    options = joined.options
+
+    def measured(at: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
+        drawn = joined.test.measured(systems, groups, at, **options.draws)
+        own = {name: _measures(drawn, name, -1, options.level) for name in systems}
+        return {"groups": drawn.groups, "systems": own}
+
+    rows = by_value(joined, column, measured)
+    means = means_over_values(rows, MEASURES, options.level, bounds=(-1.0, 1.0))
+    return {"values": rows, **means}
 
 
-def _each_group(
-    test: Rated, systems: Mapping[str, Estimates], groups: str | None
-) -> list[dict[str, Any]]:
+def _each_group(joined: Joined[Rated], systems: Mapping[str, Predictions]) -> list[dict[str, Any]]:
     """Return the error of each system on each group, as a share of the range."""
-    codes, _ = clusters(test.clips, groups)
-    if groups is None or len(np.unique(codes)) == len(codes):
-        return []
-    names = cluster_names(test.clips, groups)
+    test = joined.test
     ranges = np.array([scale.range for scale in test.task.scales.values()])
-    rows = []
-    for code in np.unique(codes):
-        at = np.flatnonzero(codes == code)
-        rated = test.ratings[at]
-        errors = {
-            name: float(np.nanmean(np.abs(one.values[at] - rated) / ranges))
-            for name, one in systems.items()
-        }
-        group = names[at[0]].lstrip("\0")
-        rows.append({"group": group, "clips": len(at), "error": errors})
-    return rows
+
+    def error(rows: np.ndarray, one: Predictions) -> float:
+        return float(np.nanmean(np.abs(one.proba[rows] - test.ratings[rows]) / ranges))
+
+    return each_group(joined, systems, "error", error)

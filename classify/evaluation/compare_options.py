@@ -1,5 +1,95 @@
-"""How a comparison is made."""
+"""How a comparison is made: the keywords of `compare` that say nothing of clips or predictions."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ...cache.errors import InputError
+
+if TYPE_CHECKING:
+    from ..data.task import Task
+    from ..ensembles.fixed_rules import Ensemble
+
+__all__ = ["MOST_DRAWS", "OF_LABELS", "CompareOptions"]
+
 MOST_DRAWS = 1_000_000
+#: options that a task of numbers does not have
+OF_LABELS = ("calibrate", "calibrate_fused", "crossed", "subsets")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareOptions:
+    """How a comparison is made.
+
+    The fields and their defaults are those of `affekt.classify.compare`, which explains them.
+
+    Examples
+    --------
+    >>> CompareOptions(calibrate="temperature").settings()["calibrate"]
+    'temperature'
+    """
+
+    strategies: Sequence[str | Ensemble] = ("mean", "max")
+    groups: str | None = "speaker"
+    by: Sequence[str] = ("language",)
+    calibrate: str | None = None
+    calibrate_fused: str | None = None
+    crossed: str | None = None
+    subsets: bool = False
+    all_pairs: bool = False
+    allow_overlap: bool = False
+    audit_audio: bool = True
+    n_resamples: int = 10_000
+    level: float = 0.95
+    random_state: int = 0
+
+    def check(self, task: Task) -> None:
+        """Check the numbers, and that the task has what is asked for.
+
+        Raises
+        ------
+        InputError
+            A number out of range; an option of labels for a task of numbers.
+        """
+        if not 20 <= self.n_resamples <= MOST_DRAWS:
+            raise InputError(
+                f"n_resamples is {self.n_resamples}; expected at least 20, 10,000 for a report and "
+                f"at most {MOST_DRAWS}"
+            )
+        if not 0.5 <= self.level < 1:
+            raise InputError(
+                f"level is {self.level}; expected a share from 0.5 to below 1, as 0.95"
+            )
+        if not 0 <= self.random_state < 2**32:
+            raise InputError(
+                f"random_state is {self.random_state}; expected a number from 0 below 2^32"
+            )
+        for name in OF_LABELS if task.kind != "labels" else ():
+            if getattr(self, name):
+                raise InputError(
+                    f"{name} is of labels, and the task {task.name!r} is of numbers; leave it out"
+                )
+
+    @property
+    def columns(self) -> list[str]:
+        """Every column that the clips must have."""
+        return [*self.by, *(one for one in (self.groups, self.crossed) if one is not None)]
+
+    @property
+    def draws(self) -> dict[str, Any]:
+        """Number and seed of the resamples."""
+        return {"n_resamples": self.n_resamples, "random_state": self.random_state}
+
+    def settings(self) -> dict[str, Any]:
+        """Return what the report says of them, as JSON."""
+        return {
+            "strategies": [one if isinstance(one, str) else one.name for one in self.strategies],
+            "calibrate": self.calibrate,
+            "calibrate_fused": self.calibrate_fused,
+            "subsets": self.subsets,
+            "n_resamples": self.n_resamples,
+            "level": self.level,
+            "random_state": self.random_state,
+        }

@@ -1,4 +1,4 @@
-"""Test or dev: labelled clips, predictions joined to them, and the groups that are resampled."""
+"""Test or dev: labelled or rated clips, predictions joined to them, and the groups of clips."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.errors import InputError
+from ..data.estimates import Estimates
 from ..data.predictions import Predictions
 from ..data.scales import ScaleTask
 from ..data.splitting import leaks
 from ..data.task import Task
 from . import measures as metrics
 from .bootstrap import FEWEST_GROUPS
-from .concordance import mean_ccc
+from .concordance import Measured, mean_ccc, measure
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -64,6 +65,65 @@ class Part:
             "manifest": self.clips.hash,
             "labels": {label: labels.count(label) for label in self.task.labels},
             "absent": metrics.absent(labels, self.task.labels),
+            "left_out": self.dropped,
+        }
+
+
+class Rated:
+    """Rated clips in the order of their ids, with predictions of numbers joined to them."""
+
+    def __init__(self, clips: Manifest, dropped: dict[str, int], task: ScaleTask):
+        self.clips, self.dropped, self.task = clips, dropped, task
+        self.ratings = task.ratings(clips)
+        self.members: dict[str, Estimates] = {}
+        self.warnings: list[str] = []
+
+    @classmethod
+    def of(
+        cls, members: Mapping[str, Predictions], truth: Manifest, task: ScaleTask, part: str
+    ) -> Rated:
+        """Select the rated clips, and join the members' predictions to them."""
+        if not members:
+            raise InputError("nothing to compare; expected at least one member's predictions")
+        selected, dropped = task.select(truth, blank="drop")
+        self = cls(selected.select(sorted(selected.ids)), dropped, task)
+        left_out = set(truth.ids) - set(self.clips.ids)
+        for name, given in members.items():
+            if not isinstance(given, Estimates):
+                raise InputError(
+                    f"member {name!r} has class probabilities, and the task {task.name!r} is of "
+                    "numbers; expected one number for each of " + ", ".join(task.labels)
+                )
+            known = given.reorder(task.labels)
+            if left_out:
+                known = known.select([i for i in known.ids if i not in left_out])
+            self.members[name] = known.align(self.clips.ids)
+        return self
+
+    def measured(
+        self,
+        systems: Mapping[str, Predictions],
+        groups: np.ndarray,
+        rows: np.ndarray | slice = slice(None),
+        **draws: int,
+    ) -> Measured:
+        """Return the measures of systems on these clips, or on some of them."""
+        values = {name: one.proba[rows] for name, one in systems.items()}
+        return measure(self.ratings[rows], values, groups, self.task.limits, **draws)
+
+    def describe(self) -> dict[str, Any]:
+        """Return counts, and mean and deviation of the ratings, for JSON."""
+        rated = {}
+        for name, column in zip(self.task.labels, self.ratings.T, strict=True):
+            known = column[np.isfinite(column)]
+            mean, sd = (float(known.mean()), float(known.std())) if len(known) else (None, None)
+            rated[name] = {"clips": len(known), "mean": mean, "sd": sd}
+        return {
+            "clips": len(self.clips),
+            "manifest": self.clips.hash,
+            "labels": {name: one["clips"] for name, one in rated.items()},
+            "dimensions": rated,
+            "absent": [name for name, one in rated.items() if not one["clips"]],
             "left_out": self.dropped,
         }
 

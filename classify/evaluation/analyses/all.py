@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from ...data.splitting.schemes import HELD_OUT, Split
 from ...data.task import Task
 from ...ensembles.strategies import Combined
 from ...metrics import measures as metrics
-from ...metrics.scored_clips import Part, clusters
+from ...metrics.scored_clips import Part
 from .abstention import abstain
 from .conformal import ConformalSets
 from .diversity import diversity
@@ -22,35 +22,33 @@ from .shortcuts import audit
 from .split_sanity import check_relation
 from .word_baseline import word_scores
 
+if TYPE_CHECKING:
+    from ..joining import Joined
+
 
 def extras(
-    test: Part,
-    tuning: Part | None,
+    joined: Joined[Part],
     combined: Mapping[str, Combined],
     best: str,
     group_codes: np.ndarray,
-    *,
-    splits: Sequence[Split],
     seeds: Mapping[str, Mapping[str, Predictions]],
-    groups: str | None,
-    audit_audio: bool,
-    random_state: int,
 ) -> dict[str, Any]:
     """Return the parts of a comparison that need no interval of their own, for JSON.
 
     Parameters
     ----------
-    test, tuning
-        Test, and dev where there is one.
+    joined
+        Test, dev where there is one, the folds and the options.
     combined
         Every system.
     best
         The system chosen on dev (else the best on test), which curves and sets are of.
     group_codes
         Group of each test clip.
-    splits, seeds, groups, audit_audio, random_state
+    seeds
         As in `compare`.
     """
+    test, tuning, options = joined.test, joined.tuning, joined.options
     result: dict[str, Any] = {}
     if len(test.members) > 1:
         result["diversity"] = diversity(test.members, test.codes)
@@ -61,12 +59,12 @@ def extras(
         result["abstain"] = abstain(test.codes, chosen.test.proba, dev_codes, dev_proba)
         result["reliability"] = _reliability(test.codes, chosen.test.proba)
         if dev_codes is not None and dev_proba is not None and tuning:
-            dev_groups, _ = clusters(tuning.clips, groups)
+            dev_groups, _ = joined.groups(tuning)
             result["conformal"] = _conformal(
                 test, tuning, chosen.test.proba, dev_codes, dev_proba, group_codes, dev_groups
             )
     if tuning:
-        result["calibration"] = _calibration(test, tuning, groups)
+        result["calibration"] = _calibration(joined, tuning)
     if seeds:
         result["seeds"] = {
             name: seed_spread(
@@ -76,14 +74,18 @@ def extras(
                 },
                 test.codes,
                 group_codes,
-                random_state=random_state,
+                random_state=options.random_state,
             )
             for name, runs in seeds.items()
         }
-    labelled = [_labelled(split, test.task) for split in splits]
+    labelled = [_labelled(split, test.task) for split in joined.folds]
     if labelled:
         result["audit"] = audit(
-            labelled, test.task.labels, audio=audit_audio, groups=groups, random_state=random_state
+            labelled,
+            test.task.labels,
+            audio=options.audit_audio,
+            groups=options.groups,
+            random_state=options.random_state,
         )
     result["sanity"] = _sanity(test, tuning, labelled)
     return result
@@ -118,12 +120,12 @@ def _conformal(
     return rows
 
 
-def _calibration(test: Part, tuning: Part, groups: str | None) -> dict[str, Any]:
+def _calibration(joined: Joined[Part], tuning: Part) -> dict[str, Any]:
     """Return how far each member was off, and what one temperature from dev would do on test."""
     from ...ensembles.calibration import Temperature
 
     names = list(tuning.clips["label"])
-    speakers = clusters(tuning.clips, groups)[0]
+    test, speakers = joined.test, joined.groups(tuning)[0]
     rows = {}
     for name, member in test.members.items():
         if member.hard:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,11 +18,12 @@ from ...metrics.detectable import detectable, groups_needed
 from ...metrics.intervals import t_quantile
 from ...metrics.max_t import TIE, max_t
 from ...metrics.retrained import retrained
-from ...metrics.scored_clips import Part, cluster_names, clusters
+from ...metrics.scored_clips import Part, clusters
 from .gaps import gaps
 
 if TYPE_CHECKING:
     from ...data.splitting.split import Split
+    from ..joining import Joined
 
 
 def scores(
@@ -205,17 +206,51 @@ def _discordant(truth: np.ndarray, a: np.ndarray, b: np.ndarray, n_labels: int) 
     return float(np.sqrt(variance[support > 0].sum()) / n_labels)
 
 
+def by_value(
+    joined: Joined[Any], column: str, measured: Callable[[np.ndarray, np.ndarray], dict[str, Any]]
+) -> dict[str, Any]:
+    """Return what `measured` finds of the test clips of each value of a column.
+
+    Parameters
+    ----------
+    joined, column
+        The clips and the column.
+    measured
+        Given rows of test, `(clips,)`, and the group of each, returns ``groups``, ``systems`` ...
+    """
+    values = np.array([str(value) for value in joined.test.clips[column]], dtype=object)
+    rows: dict[str, Any] = {}
+    for value in sorted(set(values)):
+        at = np.flatnonzero(values == value)
+        codes, warnings = clusters(joined.test.clips.select(at), joined.options.groups)
+        found = measured(at, codes)
+        rows[value or "(blank)"] = {"clips": len(at), **found, "warnings": warnings}
+    return rows
+
+
+def means_over_values(
+    rows: Mapping[str, Any], measures: Sequence[str], level: float, **interval: Any
+) -> dict[str, Any]:
+    """Return the means over `by_value` of each system; with an interval of the first measure."""
+    systems = next(iter(rows.values()))["systems"]
+    own = {
+        name: {m: [row["systems"][name][m]["value"] for row in rows.values()] for m in measures}
+        for name in systems
+    }
+    return {
+        "macro": {
+            name: {m: float(np.mean(found)) for m, found in one.items()}
+            for name, one in own.items()
+        },
+        "macro_interval": {
+            name: list(mean_interval(one[measures[0]], level, **interval))
+            for name, one in own.items()
+        },
+    }
+
+
 def table_by(
-    test: Part,
-    systems: Mapping[str, Predictions],
-    task: Task,
-    column: str,
-    groups: str | None,
-    n_resamples: int,
-    random_state: int,
-    level: float,
-    best: str,
-    folds: Sequence[Split] = (),
+    joined: Joined[Part], systems: Mapping[str, Predictions], column: str, best: str
 ) -> dict[str, Any]:
     """Score every system within each value of a column, pooled and as the mean over values.
 
@@ -224,36 +259,25 @@ def table_by(
     where each was left out in a fold of its own. `gaps` tests whether the system `best` does
     differently on one value than on all others.
     """
-    values = np.array([str(v) for v in test.clips[column]], dtype=object)
-    n_labels = len(task.labels)
-    rows: dict[str, Any] = {}
-    for value in sorted(set(values)):
-        at = np.flatnonzero(values == value)
+    test, labels, options = joined.test, joined.task.labels, joined.options
+    n_labels = len(labels)
+
+    def measured(at: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
         codes = test.codes[at]
-        group_codes, warnings = clusters(test.clips.select(at), groups)
         guesses = {name: p.codes[at] for name, p in systems.items()}
-        drawn = resample(
-            codes,
-            guesses,
-            group_codes,
-            n_labels,
-            n_resamples=n_resamples,
-            random_state=random_state,
-        )
+        drawn = resample(codes, guesses, groups, n_labels, **options.draws)
         support = Counter(codes.tolist())
         scale = {measure: n_labels / len(support) for measure in ("uar", "macro_f1")}
-        rows[value or "(blank)"] = {
-            "clips": len(at),
+        return {
             "groups": drawn.groups,
-            "absent": [label for k, label in enumerate(task.labels) if not support[k]],
-            "warnings": warnings,
+            "absent": [label for k, label in enumerate(labels) if not support[k]],
             "systems": {
                 name: {
                     measure: {
                         "value": drawn.estimates[name][measure] * scale.get(measure, 1.0),
                         "interval": [
                             limit * scale.get(measure, 1.0)
-                            for limit in drawn.interval(name, measure, level)
+                            for limit in drawn.interval(name, measure, options.level)
                         ],
                     }
                     for measure in MEASURES
@@ -261,30 +285,20 @@ def table_by(
                 for name in guesses
             },
         }
-    own = {
-        name: {m: [row["systems"][name][m]["value"] for row in rows.values()] for m in MEASURES}
-        for name in systems
-    }
+
+    rows = by_value(joined, column, measured)
     return {
         "values": rows,
-        "macro": {
-            name: {m: float(np.mean(found)) for m, found in one.items()}
-            for name, one in own.items()
-        },
-        "macro_interval": {
-            name: list(mean_interval(one["uar"], level, pooled=_left_out(column, folds)))
-            for name, one in own.items()
-        },
+        **means_over_values(rows, MEASURES, options.level, pooled=_left_out(column, joined.folds)),
         "gaps_of": best,
         "gaps": gaps(
             test.codes,
             systems[best].codes,
-            clusters(test.clips, groups)[0],
-            values,
+            joined.groups(test)[0],
+            np.array([str(value) for value in test.clips[column]], dtype=object),
             n_labels,
-            n_resamples=n_resamples,
-            level=level,
-            random_state=random_state,
+            level=options.level,
+            **options.draws,
         ),
     }
 
@@ -319,31 +333,3 @@ def mean_interval(
     half *= math.sqrt(retrained(n)) if pooled else 1
     mean = float(np.mean(values))
     return max(mean - half, bounds[0]), min(mean + half, bounds[1])
-
-
-def group_values(
-    test: Part, systems: Mapping[str, Predictions], groups: str | None
-) -> list[dict[str, Any]]:
-    """Return the UAR of each system on each group, over the classes that the group has.
-
-    Empty where each clip is a group of its own.
-    """
-    codes, _ = clusters(test.clips, groups)
-    if groups is None or len(np.unique(codes)) == len(codes):
-        return []
-    names = cluster_names(test.clips, groups)
-    rows = []
-    for code in np.unique(codes):
-        at = np.flatnonzero(codes == code)
-        matrices = {
-            name: metrics.confusion_of_codes(test.codes[at], p.codes[at], len(p.labels))
-            for name, p in systems.items()
-        }
-        rows.append(
-            {
-                "group": names[at[0]].lstrip("\0"),
-                "clips": len(at),
-                "uar": {name: metrics.summary(m)["uar_present"] for name, m in matrices.items()},
-            }
-        )
-    return rows

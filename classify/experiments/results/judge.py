@@ -10,10 +10,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
 from ...data.splitting.schemes import Split
 from ...data.votes import task_votes
@@ -21,14 +21,15 @@ from ...ensembles.available import combine_available, common_ids, union_ids
 from ...ensembles.saved import write_replays
 from ...ensembles.strategies import free_name
 from ...ensembles.strategy_names import STRATEGIES
+from ...evaluation.compare_options import CompareOptions
 from ...evaluation.comparison import Comparison
 from ...evaluation.reports.figures import draw_transfer
 from ...evaluation.reports.markdown.run_sections import WIDE, describe_run
 from ...evaluation.scores.vote_scores import compare_votes
-from ...evaluation.uses_of_test import record_use, uses_file
 from ...evaluation.warning_order import ranked
 from ...metrics.scored_clips import clusters
 from ..run_inputs import Prepared
+from .uses_of_test import record_use, uses_file
 
 __all__ = ["judge"]
 
@@ -70,7 +71,7 @@ def judge(
     InputError
         No test clip that every member has.
     """
-    from ...evaluation.compare import compare
+    from ...evaluation.compare import compare_with
 
     recipe = ready.recipe
     order = ready.labelled.ids
@@ -78,11 +79,7 @@ def judge(
     if not shared:
         sizes = ", ".join(f"{name} {len(member)}" for name, member in tests.items())
         recipe.at["members"].fail(f"no test clip has what every member needs ({sizes})")
-    options: dict[str, Any] = {"groups": recipe.group, "by": _columns(ready.labelled)}
-    asked = {k: v for k, v in recipe.compare.items() if k not in ("by", "learning_curve")}
-    options["by"] += [
-        column for column in recipe.compare.get("by", ()) if column not in options["by"]
-    ]
+    options = _options(ready)
     dev: dict[str, Any] = {}
     if devs.keys() == tests.keys() and (dev_ids := common_ids(devs, order)):
         chosen = {name: member.select(dev_ids) for name, member in devs.items()}
@@ -92,22 +89,19 @@ def judge(
         ids = [clip for split in found for clip in split.test.ids]
         return record_use(uses_file(ready.cache.path), ids, _what_decides(ready, found, chosen))
 
-    comparison = compare(
+    comparison = compare_with(
+        options,
         {name: member.select(shared) for name, member in tests.items()},
         ready.clips.select(shared),
         ready.task,
-        strategies=cast("Any", recipe.ensembles if len(tests) > 1 else ()),
         split=found,
         before_test=written_down,
-        allow_overlap=True,  # the split was checked, or shares them on purpose
         seeds={
             name: {seed: one.select(shared) for seed, one in runs.items()}
             for name, runs in (seeds or {}).items()
             if len(runs) > 1
         },
         **dev,
-        **options,
-        **asked,
     )
     found_more = dict(more or {})
     unseen = sum(len(part.test) for part in found) - len(everything)
@@ -141,23 +135,15 @@ def judge(
         draw_transfer(comparison.data, folder / "transfer.png")
     write_replays(folder, comparison.replays)
     if len(shared) < len(everything):
-        strategies = recipe.ensembles if len(tests) > 1 else ()
+        strategies = options.strategies
         wide = _wide(tests, everything, strategies)
         wide_dev: dict[str, Any] = {}
         dev_ids = union_ids(devs, order) if dev else []
         if dev_ids and (on_dev := _wide(devs, dev_ids, strategies)).keys() == wide.keys():
             wide_dev = {"dev": on_dev, "dev_truth": ready.clips.select(dev_ids)}
         truth = ready.clips.select(everything)
-        compare(
-            wide,
-            truth,
-            ready.task,
-            strategies=(),
-            split=found,
-            allow_overlap=True,
-            **wide_dev,
-            **options,
-        ).write(folder / WIDE)
+        alone = replace(options, strategies=(), calibrate=None, calibrate_fused=None, subsets=False)
+        compare_with(alone, wide, truth, ready.task, split=found, **wide_dev).write(folder / WIDE)
     return comparison
 
 
@@ -176,12 +162,22 @@ def _what_decides(ready: Prepared, found: Sequence[Split], chosen: str | None) -
     }
 
 
-def _columns(clips: Manifest) -> list[str]:
-    return [name for name in ("language", "dataset") if len(set(clips[name])) > 1]
+def _options(ready: Prepared) -> CompareOptions:
+    """Return what the recipe asks of the comparison; language and dataset get a table unasked."""
+    recipe, clips = ready.recipe, ready.labelled
+    asked = {key: value for key, value in recipe.compare.items() if key != "learning_curve"}
+    by = [name for name in ("language", "dataset") if len(set(clips[name])) > 1]
+    return CompareOptions(
+        strategies=recipe.ensembles if len(recipe.members) > 1 else (),
+        groups=recipe.group,
+        by=list(dict.fromkeys([*by, *asked.pop("by", ())])),
+        allow_overlap=True,  # the split was checked, or shares them on purpose
+        **asked,
+    )
 
 
 def _wide(
-    tests: Mapping[str, Predictions], everything: Sequence[str], strategies: Sequence[str]
+    tests: Mapping[str, Predictions], everything: Sequence[str], strategies: Sequence[Any]
 ) -> dict[str, Predictions]:
     """Members that have every clip, and fixed ensembles of who is there."""
     systems = {name: member for name, member in tests.items() if len(member) == len(everything)}

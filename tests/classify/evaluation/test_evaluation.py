@@ -20,8 +20,8 @@ from affekt.classify.evaluation.dev_test_overlap import check_apart
 from affekt.classify.evaluation.scores.choice import candidates, choice
 from affekt.classify.evaluation.scores.gaps import gaps
 from affekt.classify.evaluation.scores.scoring import family_of, mean_interval
-from affekt.classify.evaluation.uses_of_test import record_use
 from affekt.classify.evaluation.warning_order import ranked
+from affekt.classify.experiments.results.uses_of_test import record_use
 from affekt.classify.metrics import measures as metrics
 from affekt.classify.metrics.detectable import detectable, groups_needed
 from affekt.classify.metrics.max_t import max_t

@@ -1,0 +1,198 @@
+"""The first and the last stage of a comparison: predictions are joined to clips, results to JSON.
+
+Between them, `compare` measures labels and `compare_numbers` numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import numpy as np
+
+from ...cache.errors import InputError
+from ..data.splitting.split import Split
+from ..ensembles.strategies import Combined
+from ..metrics.scored_clips import Part, Rated, cluster_names, clusters
+from .compare_options import CompareOptions
+from .dev_test_overlap import check_apart
+from .warning_order import ranked
+
+if TYPE_CHECKING:
+    from ...cache.manifest import Manifest
+    from ..data.predictions import Predictions
+    from ..data.task import Task
+
+__all__ = ["Joined", "assemble", "best_on_dev", "each_group", "split_warnings"]
+
+FORMAT = 2
+P = TypeVar("P", Part, Rated)
+
+
+@dataclass(frozen=True)
+class Joined(Generic[P]):
+    """Predictions joined to the clips that they are of.
+
+    Attributes
+    ----------
+    test, tuning : Part or Rated
+        Of labels or of numbers; `tuning` is dev, None where there is none.
+    folds : list of Split
+        Where the parts come from; empty where that is not known.
+    options : CompareOptions
+    """
+
+    test: P
+    tuning: P | None
+    folds: list[Split]
+    options: CompareOptions
+
+    @classmethod
+    def of(
+        cls,
+        kind: type[P],
+        members: Mapping[str, Any],
+        truth: Manifest,
+        task: Any,
+        options: CompareOptions,
+        *,
+        dev: Mapping[str, Any] | None = None,
+        dev_truth: Manifest | None = None,
+        split: Split | Sequence[Split] | None = None,
+    ) -> Joined[P]:
+        """Join predictions to the clips of test and dev; the parameters are those of `compare`."""
+        if (dev is None) != (dev_truth is None):
+            raise InputError("dev and dev_truth belong together; expected both or neither")
+        if dev is not None and set(dev) != set(members):
+            raise InputError(
+                f"members on dev {sorted(dev)}, on test {sorted(members)}; expected the same"
+            )
+        test = kind.of(members, truth, task, "test")
+        for column in options.columns:
+            test.clips[column]  # an InputError where there is none, with the nearest name
+        tuning = None
+        if dev is not None and dev_truth is not None:
+            tuning = kind.of(dev, dev_truth, task, "dev")
+            tuning.warnings += check_apart(tuning.clips, test.clips, allow=options.allow_overlap)
+        folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
+        return cls(test, tuning, folds, options)
+
+    @property
+    def task(self) -> Task:
+        """The task of the comparison."""
+        return self.test.task
+
+    @property
+    def by(self) -> list[str]:
+        """The columns that get a table: those with several values on test."""
+        clips = self.test.clips
+        return [column for column in self.options.by if len(set(clips[column])) > 1]
+
+    def groups(self, part: P) -> tuple[np.ndarray, list[str]]:
+        """Return the group of each clip of a part, and warnings about the groups."""
+        return clusters(part.clips, self.options.groups)
+
+    def pairs_of(self, chosen: str | None) -> str | None:
+        """Return the system that the others are tested against; None for all pairs."""
+        return None if self.options.all_pairs else chosen
+
+
+def assemble(
+    joined: Joined[Any],
+    combined: Mapping[str, Combined],
+    scores: Mapping[str, Any],
+    *,
+    chosen: str | None,
+    task: Mapping[str, Any],
+    groups: Mapping[str, Any],
+    warnings: Sequence[str],
+    **more: Any,
+) -> dict[str, Any]:
+    """Return `Comparison.data`: what labels and numbers share, and `more`.
+
+    Parameters
+    ----------
+    joined
+        Clips, folds and options.
+    combined, scores
+        Every system, and its scores on test.
+    chosen
+        The system that dev prefers.
+    task, groups
+        What is said of them, as JSON.
+    warnings
+        In any order.
+    """
+    return {
+        "format": FORMAT,
+        "task": dict(task),
+        "test": joined.test.describe(),
+        "dev": joined.tuning.describe() if joined.tuning else None,
+        "groups": {"column": joined.options.groups, **groups},
+        "splits": [fold.describe() for fold in joined.folds],
+        "settings": {
+            **joined.options.settings(),
+            "ties": "the first label in task order",
+            "chosen_on": "dev" if joined.tuning else None,
+        },
+        "warnings": ranked(warnings),
+        "chosen": chosen,
+        "pairs_of": joined.pairs_of(chosen),
+        "systems": {
+            name: {**item.describe(), "test": scores[name]} for name, item in combined.items()
+        },
+        **more,
+    }
+
+
+def best_on_dev(combined: Mapping[str, Combined], lead: str, tie: str) -> str | None:
+    """Return the system that dev prefers; None where none has scores on dev.
+
+    By `lead` (UAR, CCC: higher is better), then by `tie` (NLL, error: lower is better), then fewer
+    members, then the name. What has no value comes last.
+    """
+
+    def place(name: str) -> tuple[float, float, int, str]:
+        item = combined[name]
+        first, second = (
+            value if np.isfinite(value) else np.inf for value in (-item.dev[lead], item.dev[tie])
+        )
+        return first, second, len(item.members), name
+
+    return min((name for name, item in combined.items() if item.dev), key=place, default=None)
+
+
+def split_warnings(folds: Sequence[Split]) -> list[str]:
+    """Return the warnings of the splits; of many folds the first ten."""
+    if len(folds) == 1:
+        return list(folds[0].warnings)
+    found = ranked(f"{fold.name}: {text}" for fold in folds for text in fold.warnings)
+    more = f"{len(found) - 10} more warnings of the {len(folds)} splits are in comparison.json"
+    return [*found[:10], more] if len(found) > 11 else found
+
+
+def each_group(
+    joined: Joined[Any], systems: Mapping[str, Predictions], measure: str, score: Any
+) -> list[dict[str, Any]]:
+    """Score each system on each group; empty where each clip is a group of its own.
+
+    Parameters
+    ----------
+    joined, systems
+        The clips, and the predictions of each system.
+    measure
+        The name of the scores in the result.
+    score : callable
+        Given rows of test and the predictions of a system, returns a number.
+    """
+    codes, _ = joined.groups(joined.test)
+    if joined.options.groups is None or len(np.unique(codes)) == len(codes):
+        return []
+    names = cluster_names(joined.test.clips, joined.options.groups)
+    found = []
+    for code in np.unique(codes):
+        at = np.flatnonzero(codes == code)
+        scores = {name: score(at, one) for name, one in systems.items()}
+        found.append({"group": names[at[0]].lstrip("\0"), "clips": len(at), measure: scores})
+    return found
