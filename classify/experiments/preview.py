@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.errors import listed
+from ..evaluation.reports.markdown.markdown_tables import aligned
 from .checks.folder_checks import check_stored, missing_recordings
 from .checks.recipe_checks import check_recipe, check_sources, divide
 from .embeddings import Stored, look, measure
@@ -75,13 +76,13 @@ class Preview:
             minutes = "?" if one["seconds"] is None else _minutes(one["seconds"])
             counts = [str(one[key]) for key in ("clips", "stored", "failed", "to_embed")]
             rows.append([name, *counts, minutes])
-        lines += [*_aligned(rows), ""]
+        lines += [*aligned(rows, right=range(1, 6)), ""]
         rows = [["member", "fold", "train", "dev", "test"]]
         for name, one in self.members.items():
             for fold in one["folds"]:
                 counts = [str(fold[key]) for key in ("train", "dev", "test")]
                 rows.append([name, fold["fold"] or "-", *counts])
-        lines += [*_aligned(rows), ""]
+        lines += [*aligned(rows, right=range(2, 5)), ""]
         lines += self.notes
         if self.is_current:
             lines.append("Nothing to do: the report is up to date.")
@@ -203,14 +204,3 @@ def _training(entry: MemberEntry, folds: Sequence[Mapping[str, Any]]) -> float:
 
 def _minutes(seconds: float) -> str:
     return f"{seconds / 60:.1f}" if seconds < 600 else f"{seconds / 60:.0f}"
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if column < 2 and not cell.isdigit() else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]

@@ -18,8 +18,8 @@ from ...metrics.bootstrap import FEWEST_GROUPS
 from ...metrics.scored_clips import group_noun
 from ...serving.usage import pipeline, usage
 from ..comparison import Comparison
-from .markdown.report import columns
 from .markdown.run_sections import test_uses
+from .markdown.shared_sections import columns
 
 __all__ = ["model_card"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...serving.drawing import new_figure, plain
-from .markdown.report import columns, ordered
+from .markdown.shared_sections import columns, ordered
 
 Data = Mapping[str, Any]
 BLUE, GREY = "#1f5f8b", "#8c8c8c"

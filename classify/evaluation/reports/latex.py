@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...data.escape import latex
-from .markdown.report import columns, ordered
+from .markdown.shared_sections import columns, ordered
 
 Data = Mapping[str, Any]
 

@@ -15,7 +15,7 @@ from ...data.task import Task
 from ...metrics import measures as metrics, significance as stats
 from ...metrics.bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample
 from ...metrics.detectable import detectable, groups_needed
-from ...metrics.intervals import t_quantile
+from ...metrics.intervals import student
 from ...metrics.max_t import TIE, max_t
 from ...metrics.retrained import retrained
 from ...metrics.scored_clips import Part, clusters
@@ -329,7 +329,6 @@ def mean_interval(
     n = len(values)
     if n < FEWEST_GROUPS:
         return math.nan, math.nan
-    half = t_quantile(level, n) * float(np.std(values, ddof=1)) / math.sqrt(n)
+    mean, _, half = student(values, level)
     half *= math.sqrt(retrained(n)) if pooled else 1
-    mean = float(np.mean(values))
     return max(mean - half, bounds[0]), min(mean + half, bounds[1])

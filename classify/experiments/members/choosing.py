@@ -9,12 +9,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ....cache.errors import InputError
 from ....cache.manifest import Manifest
 from ....cache.space import Space
 from ...data.task import Task
+from ...metrics.intervals import student
 from ...metrics.scored_clips import task_score
 from ..recipes.recipe import PROBE, MemberEntry
 
@@ -245,9 +244,5 @@ def _words(candidate: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]
 
 def _spread(values: Sequence[float]) -> dict[str, Any]:
     """Return mean, standard deviation and 95 % interval of the mean (Student's t) over seeds."""
-    from scipy.stats import t
-
-    n = len(values)
-    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
-    half = float(t.ppf(0.975, n - 1)) * sd / n**0.5
-    return {"n": n, "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
+    mean, sd, half = student(values)
+    return {"n": len(values), "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from scipy import stats
 
 from ....cache.files.written import write_whole
 from ...data.escape import md
 from ...ensembles.strategies import free_name
 from ...evaluation.reports.html.page import page
-from ...evaluation.reports.markdown.markdown_tables import table
+from ...evaluation.reports.markdown.markdown_tables import aligned, table
+from ...metrics.intervals import student
 
 if TYPE_CHECKING:
     from ...data.splitting.split import Split
@@ -63,9 +63,7 @@ def spread(values: Sequence[float], overlap: float, level: float = 0.95) -> dict
     >>> round(found["mean"], 3), round(found["sd"], 3), [round(x, 3) for x in found["interval"]]
     (0.7, 0.1, [0.371, 1.029])
     """
-    n = len(values)
-    mean, sd = float(np.mean(values)), float(np.std(values, ddof=1))
-    half = float(stats.t.ppf((1 + level) / 2, n - 1)) * sd * (1 / n + overlap) ** 0.5
+    mean, sd, half = student(values, level, overlap)
     return {
         "values": list(values),
         "mean": mean,
@@ -131,11 +129,7 @@ def repeats_table(data: Mapping[str, Any]) -> str:
     rows = [["system", "UAR", "sd", "lowest", "highest", *list(MEASURES.values())[1:]]]
     for name in _ordered(data):
         rows.append([name, *_cells(data["systems"][name])])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = aligned(rows)
     foot = f"means over {len(data['repeats'])} repeats, with {100 * data['level']:g} % intervals"
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", foot])
 

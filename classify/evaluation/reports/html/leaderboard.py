@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....metrics.scored_clips import group_noun
-from ..markdown.report import columns, ordered
+from ..markdown.shared_sections import columns, ordered
 from .marks import Dot, Scale, dots, measured
 from .prose import Section, escaped
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.significance import p_text
-from ..markdown.report import ordered
+from ..markdown.shared_sections import ordered
 from .marks import Curve, Dot, Scale, curve, dots, measured, shaded
 from .prose import escaped
 

@@ -10,7 +10,7 @@ from typing import Any
 from .....cache.errors import InputError, listed, one_of
 from ....data.escape import md
 from ...across_runs import across
-from .markdown_tables import table
+from .markdown_tables import aligned, table
 
 __all__ = [
     "check_runs_folder",
@@ -194,10 +194,8 @@ def runs_text(data: Mapping[str, Any]) -> str:
     """Return the result of `compare_runs` as plain text."""
     rows = [["system", f"mean {MEASURES[data['measure']]}", "mean rank", *data["corpora"]]]
     rows += _rows(data)
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)).rstrip() for r in rows]
     pairs = [f"{_sentence(pair, data)}." for pair in _sorted(data)]
-    return "\n".join([*lines, "", *pairs, "", *_remarks(data)])
+    return "\n".join([*aligned(rows), "", *pairs, "", *_remarks(data)])
 
 
 def runs_markdown(data: Mapping[str, Any]) -> str:

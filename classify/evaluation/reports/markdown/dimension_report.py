@@ -13,8 +13,16 @@ import numpy as np
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from .markdown_tables import score, table
-from .report import groups_of, how_chosen, ordered, warnings_of
 from .run_sections import test_uses
+from .shared_sections import (
+    brackets,
+    differences,
+    groups_of,
+    how_chosen,
+    ordered,
+    table_of,
+    warnings_of,
+)
 from .votes_and_transfer import transfer_section
 
 __all__ = ["numbers_markdown"]
@@ -83,15 +91,9 @@ def _systems(data: Data) -> str:
         rows.append([shown, score(test["ccc"]), *each, told])
     first = "mean CCC" if several else f"CCC of {md(names[0])}"
     header = ["system", first, *(f"CCC of {md(one)}" for one in names if several), "dev CCC"]
-    count, column = data["groups"]["count"], md(groups_of(data))
-    if count < FEWEST_GROUPS:
-        text = f"No intervals: they need at least {FEWEST_GROUPS}, and there are {count} {column}."
-    else:
-        text = (
-            f"In brackets: {100 * data['settings']['level']:g} % intervals, from "
-            f"{data['settings']['n_resamples']:,} resamples of {count} {column}. They say what "
-            f"other {column} of the same kind would give with the same trained systems."
-        )
+    text = brackets(data)
+    if data["groups"]["count"] >= FEWEST_GROUPS:
+        text += "give with the same trained systems."
     order = "what dev chose first, then by dev CCC" if data["chosen"] else "by CCC on test"
     return (
         "## Systems\n\nCCC, the concordance correlation (Lin, 1989), is 1 where predictions equal "
@@ -144,51 +146,27 @@ def _pairs(data: Data) -> str:
     pairs = data["pairs"]
     if not pairs:
         return ""
-    first, column = data["pairs_of"], md(groups_of(data))
-    title = f"{md(first)} against each other system" if first else "all pairs of systems"
-    count = pairs[0]["groups"]
-    if count < FEWEST_GROUPS:
-        text = f"No tests: {count} {column} are too few. The differences are those on these clips."
-    else:
-        how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
-        text = (
-            "Each line: difference in CCC (mean over dimensions) with its interval; p, how often "
-            "chance alone gives such a difference if both systems are equally good; p corrected "
-            f"for the {len(pairs)} comparisons made here; in how many {column} which system has "
-            f"the smaller absolute error. The test exchanges the two systems within whole {column} "
-            f"({how} exchanges) and computes CCC again; the correction is the step-down max-T of "
-            "Westfall and Young. The interval is for one pair alone. "
-            '"No difference can be shown" does not mean that there is none.'
-        )
-        if count == FEWEST_GROUPS:
-            text += f" With {count} {column} p cannot be below {2 / 2**count:.3g}."
-    lines = [f"- {md(pair['sentence'])}" for pair in pairs]
-    return "\n".join([f"## Differences: {title}", "", text, "", *lines])
+    column, count = md(groups_of(data)), pairs[0]["groups"]
+    how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
+    explained = (
+        "Each line: difference in CCC (mean over dimensions) with its interval; p, how often "
+        "chance alone gives such a difference if both systems are equally good; p corrected "
+        f"for the {len(pairs)} comparisons made here; in how many {column} which system has "
+        f"the smaller absolute error. The test exchanges the two systems within whole {column} "
+        f"({how} exchanges) and computes CCC again; the correction is the step-down max-T of "
+        "Westfall and Young. The interval is for one pair alone. "
+        '"No difference can be shown" does not mean that there is none.'
+    )
+    if count == FEWEST_GROUPS:
+        explained += f" With {count} {column} p cannot be below {2 / 2**count:.3g}."
+    return "\n".join(differences(data, explained, pairs))
 
 
 def _by(data: Data, column: str) -> str:
-    part, names = data["by"][column], ordered(data)[:8]
-    rows = []
-    for value, row in part["values"].items():
-        cells = [score(row["systems"][name]["ccc"]) for name in names]
-        rows.append([md(value), str(row["clips"]), str(row["groups"]), *cells])
-    macro = [
-        score({"value": part["macro"][name]["ccc"], "interval": part["macro_interval"][name]})
-        for name in names
-    ]
-    pooled = [score(data["systems"][name]["test"]["ccc"]) for name in names]
-    rows.append([f"mean over {md(column)}", "", "", *macro])
-    rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
-    warned = [
-        f"- {md(value)}: {md(text)}"
-        for value, row in part["values"].items()
-        for text in row["warnings"]
-    ]
-    notes = "\n\n" + "\n".join(warned) if warned else ""
-    header = [md(column), "clips", md(groups_of(data)), *map(md, names)]
+    main, notes = table_of(data, column)
     return (
         f"## CCC by {md(column)}\n\nPooled, CCC also profits from differences between the values "
-        f"of {md(column)}; within one it does not.\n\n{table(header, rows)}{notes}"
+        f"of {md(column)}; within one it does not.\n\n{main}{notes}"
     )
 
 

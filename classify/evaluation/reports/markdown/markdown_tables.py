@@ -1,4 +1,4 @@
-"""Markdown tables, and a measure with its interval as text."""
+"""Tables for Markdown and for the terminal, and a measure with its interval as text."""
 
 from __future__ import annotations
 
@@ -18,6 +18,24 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1) -
     """
     rule = ["---"] * left + ["---:"] * (len(header) - left)
     return "\n".join("| " + " | ".join(row) + " |" for row in [header, rule, *rows])
+
+
+def aligned(rows: Sequence[Sequence[str]], right: Sequence[int] = ()) -> list[str]:
+    """Return a line of equal columns for each row; those numbered in `right` end on one line.
+
+    Examples
+    --------
+    >>> aligned([["system", "clips"], ["mean", "7"]], right=[1])
+    ['system  clips', 'mean        7']
+    """
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            cell.rjust(width) if at in right else cell.ljust(width)
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def score(value: Mapping[str, Any] | None) -> str:

@@ -11,43 +11,24 @@ from typing import Any
 
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
-from ....metrics.scored_clips import group_noun
-from ...scores.choice import candidates
 from . import optional_sections as report_more
 from .label_sections import classes, confusion, some
-from .markdown_tables import score, table
+from .markdown_tables import aligned, score, table
 from .run_sections import test_uses
+from .shared_sections import (
+    COLUMNS,
+    brackets,
+    columns,
+    differences,
+    groups_of,
+    how_chosen,
+    ordered,
+    table_of,
+    warnings_of,
+)
 
 Data = Mapping[str, Any]
-COLUMNS = (
-    ("uar", "UAR"),
-    ("accuracy", "accuracy"),
-    ("macro_f1", "macro F1"),
-    ("weighted_f1", "weighted F1"),
-)
-NUMBERS = (("ccc", "CCC"), ("pearson", "Pearson r"), ("error", "error"))
 MOST_PAIRS = 45
-
-
-def columns(data: Data) -> tuple[tuple[str, str], ...]:
-    """Return the measures of the main table and their titles; dev chose by the first."""
-    return NUMBERS if data.get("measure") == "ccc" else COLUMNS
-
-
-def ordered(data: Data) -> list[str]:
-    """Return the systems: what dev chose, then by dev UAR (or CCC); without dev by that on test.
-
-    Sorted by test, the first row would be the luckiest one.
-    """
-    systems, lead = data["systems"], columns(data)[0][0]
-
-    def place(name: str) -> tuple[bool, float, float, str]:
-        dev = (systems[name]["dev"] or {}).get(lead)
-        test = systems[name]["test"][lead]["value"]
-        dev, test = (-1.0 if one is None else one for one in (dev, test))
-        return name != data["chosen"], -dev, -test, name
-
-    return sorted(systems, key=place)
 
 
 def text_table(data: Data) -> str:
@@ -58,11 +39,7 @@ def text_table(data: Data) -> str:
         mark = " *" if name == data["chosen"] else ""
         test = data["systems"][name]["test"]
         rows.append([name + mark, *(score(test[key]) for key, _ in shown)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    ]
+    lines = aligned(rows)
     count = data["groups"]["count"]
     few = count < FEWEST_GROUPS
     told = ": too few for" if few else f"; {100 * data['settings']['level']:g} %"
@@ -87,13 +64,6 @@ def markdown(data: Data) -> str:
         report_more.how_made(data),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def groups_of(data: Data, count: int | None = None) -> str:
-    """Return what to call the test groups (or so many of dev)."""
-    column, groups = data["groups"]["column"], data["groups"]["count"]
-    single = count is None and groups == data["test"]["clips"]
-    return group_noun(None if single else column, groups if count is None else count)
 
 
 def _head(data: Data) -> str:
@@ -126,41 +96,6 @@ def _head(data: Data) -> str:
     return "\n".join(lines)
 
 
-def how_chosen(data: Data) -> str:
-    """Say among how many the choice was made, on what, and how firm it is."""
-    counts, dev, found = candidates(data), data["dev"], data["choice"]
-    tried = {what: n for what, n in counts.items() if n and what not in ("all", "systems")}
-    parts = [f"{n} {what if n > 1 else what[:-1]}" for what, n in tried.items()]
-    more = f" ({counts['systems']} systems and, before them, {', '.join(parts)})" if parts else ""
-    groups = found["groups"]
-    lead, title = columns(data)[0]
-    value = data["systems"][data["chosen"]]["dev"][lead]
-    where = f"{dev['clips']} clips of {groups} {md(groups_of(data, groups))}"
-    if counts["all"] == 1:
-        return f"It is the only candidate. Its {title} on dev, {where}, is {value:.3f}."
-    text = (
-        f"It is the best of {counts['all']} candidates{more} by {title} on dev, {where}. Its dev "
-        f"{title} of {value:.3f} is biased upward, since the best of many is picked partly for "
-        "its luck"
-    )
-    if found["same"] is None or groups < FEWEST_GROUPS:
-        few = f"{groups} {md(groups_of(data, groups))}"
-        return f"{text}. With {few} in dev, how firm the choice is cannot be said."
-    if found["optimism"] >= 0.001:
-        text += f" (by about {found['optimism']:.3f} among the systems alone)"
-    return (
-        f"{text}. If other speakers like these had been dev, the same system would have been "
-        f"chosen in about {100 * found['same']:.0f} % of cases."
-    )
-
-
-def warnings_of(data: Data) -> str:
-    """Return the section of warnings; blank where there is none."""
-    if not data["warnings"]:
-        return ""
-    return "## Warnings\n\n" + "\n".join(f"- {md(text)}" for text in data["warnings"])
-
-
 def _main(data: Data) -> str:
     rows = []
     for name in ordered(data):
@@ -173,15 +108,8 @@ def _main(data: Data) -> str:
         header.append("UAR of classes present")
         for row, name in zip(rows, ordered(data), strict=True):
             row.append(score(data["systems"][name]["test"]["uar_present"]))
-    percent = f"{100 * data['settings']['level']:g}"
-    count, column = data["groups"]["count"], md(groups_of(data))
-    if count < FEWEST_GROUPS:
-        text = f"No intervals: they need at least {FEWEST_GROUPS}, and there are {count} {column}."
-    else:
-        text = (
-            f"In brackets: {percent} % intervals, from {data['settings']['n_resamples']:,} "
-            f"resamples of {count} {column}. They say what other {column} of the same kind would "
-        )
+    text, count, column = brackets(data), data["groups"]["count"], md(groups_of(data))
+    if count >= FEWEST_GROUPS:
         if len(data["splits"]) > 1:
             text += (
                 "give if the systems were trained anew on as many: each of them is tested in a "
@@ -251,34 +179,24 @@ def _pairs(data: Data) -> str:
     pairs = data["pairs"]
     if not pairs:
         return ""
-    first = data["pairs_of"]
     shown = pairs
     if len(pairs) > MOST_PAIRS:
         best = data["chosen"] or ordered(data)[0]
         shown = [pair for pair in pairs if best in (pair["a"], pair["b"])]
-    lines = [f"- {md(pair['sentence'])}" for pair in shown]
-    title = f"{md(first)} against each other system" if first else "all pairs of systems"
-    column = md(groups_of(data))
-    count = pairs[0]["groups"]
-    text = [f"## Differences: {title}", ""]
-    if count < FEWEST_GROUPS:
-        text.append(
-            f"No tests: {count} {column} are too few. The differences are those on these clips."
-        )
-    else:
-        how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
-        text.append(
-            f"Each line: difference in UAR with its interval; p, how often chance alone gives such "
-            f"a difference if both systems are equally good; p corrected for the {len(pairs)} "
-            f"comparisons made here; in how many {column} which system is better. The test "
-            f"exchanges the two systems within whole {column} ({how} exchanges); the correction "
-            "is the step-down max-T of Westfall and Young. No p is below that of a t test with one "
-            f"more of the {column} who contradicts, since a few of another kind may be missing "
-            "here. The interval is for one pair alone, so "
-            "it can leave out 0 where the corrected p shows nothing. Two systems are called equal "
-            "within 0.02 where the whole interval is."
-        )
-    text += ["", *lines]
+    column, count = md(groups_of(data)), pairs[0]["groups"]
+    how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
+    explained = (
+        f"Each line: difference in UAR with its interval; p, how often chance alone gives such "
+        f"a difference if both systems are equally good; p corrected for the {len(pairs)} "
+        f"comparisons made here; in how many {column} which system is better. The test "
+        f"exchanges the two systems within whole {column} ({how} exchanges); the correction "
+        "is the step-down max-T of Westfall and Young. No p is below that of a t test with one "
+        f"more of the {column} who contradicts, since a few of another kind may be missing "
+        "here. The interval is for one pair alone, so "
+        "it can leave out 0 where the corrected p shows nothing. Two systems are called equal "
+        "within 0.02 where the whole interval is."
+    )
+    text = differences(data, explained, shown)
     if len(shown) < len(pairs):
         text += ["", f"{len(pairs) - len(shown)} more pairs are in comparison.json."]
     if count >= FEWEST_GROUPS:
@@ -339,23 +257,7 @@ def _divisions(data: Data) -> list[str]:
 
 
 def _by(data: Data, column: str) -> str:
-    part = data["by"][column]
-    names = ordered(data)[:8]
-    rows = []
-    for value, row in part["values"].items():
-        absent = some([md(label) for label in row["absent"]], 5)
-        cells = [score(row["systems"][name]["uar"]) for name in names]
-        shown = md(value) + (f" (no {absent})" if absent else "")
-        rows.append([shown, str(row["clips"]), str(row["groups"]), *cells])
-    macro = [
-        score({"value": part["macro"][name]["uar"], "interval": part["macro_interval"][name]})
-        for name in names
-    ]
-    pooled = [score(data["systems"][name]["test"]["uar"]) for name in names]
-    rows.append([f"mean over {md(column)}", "", "", *macro])
-    rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
-    header = [md(column), "clips", md(groups_of(data)), *map(md, names)]
-    best = data["chosen"] or names[0]
+    part, best = data["by"][column], data["chosen"] or ordered(data)[0]
     rest = COLUMNS[1:]  # UAR is in the first table
     single = []
     for value, row in part["values"].items():
@@ -374,15 +276,10 @@ def _by(data: Data, column: str) -> str:
             f" {count} values of {md(column)} are too few to say what another one would give: the "
             f"intervals are over {md(groups_of(data))}."
         )
-    warned: dict[str, list[str]] = {}
-    for value, row in part["values"].items():
-        for warning in row["warnings"]:
-            warned.setdefault(warning, []).append(md(value))
-    notes = [f"- {some(values)}: {md(warning)}" for warning, values in warned.items()]
+    main, notes = table_of(data, column)
     return (
-        f"## UAR by {md(column)}\n\n{text}\n\n{table(header, rows)}"
-        + ("\n\n" + "\n".join(notes) if notes else "")
-        + f"\n\nOther measures of {md(best)}:\n\n"
+        f"## UAR by {md(column)}\n\n{text}\n\n{main}{notes}"
+        f"\n\nOther measures of {md(best)}:\n\n"
         + table([md(column), *(title for _, title in rest)], single)
         + report_more.gaps(part, md(column), md(groups_of(data)))
     )

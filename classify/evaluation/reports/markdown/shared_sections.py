@@ -1,0 +1,143 @@
+"""What the reports of labels and of numbers share: order, choice, warnings, tables by a column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ....data.escape import md
+from ....metrics.bootstrap import FEWEST_GROUPS
+from ....metrics.scored_clips import group_noun
+from ...scores.choice import candidates
+from .label_sections import some
+from .markdown_tables import score, table
+
+Data = Mapping[str, Any]
+COLUMNS = (
+    ("uar", "UAR"),
+    ("accuracy", "accuracy"),
+    ("macro_f1", "macro F1"),
+    ("weighted_f1", "weighted F1"),
+)
+NUMBERS = (("ccc", "CCC"), ("pearson", "Pearson r"), ("error", "error"))
+MOST_SYSTEMS = 8  # of a table by a column
+
+
+def columns(data: Data) -> tuple[tuple[str, str], ...]:
+    """Return the measures of the main table and their titles; dev chose by the first."""
+    return NUMBERS if data.get("measure") == "ccc" else COLUMNS
+
+
+def ordered(data: Data) -> list[str]:
+    """Return the systems: what dev chose, then by dev UAR (or CCC); without dev by that on test.
+
+    Sorted by test, the first row would be the luckiest one.
+    """
+    systems, lead = data["systems"], columns(data)[0][0]
+
+    def place(name: str) -> tuple[bool, float, float, str]:
+        dev = (systems[name]["dev"] or {}).get(lead)
+        test = systems[name]["test"][lead]["value"]
+        dev, test = (-1.0 if one is None else one for one in (dev, test))
+        return name != data["chosen"], -dev, -test, name
+
+    return sorted(systems, key=place)
+
+
+def groups_of(data: Data, count: int | None = None) -> str:
+    """Return what to call the test groups (or so many of dev)."""
+    column, groups = data["groups"]["column"], data["groups"]["count"]
+    single = count is None and groups == data["test"]["clips"]
+    return group_noun(None if single else column, groups if count is None else count)
+
+
+def how_chosen(data: Data) -> str:
+    """Say among how many the choice was made, on what, and how firm it is."""
+    counts, dev, found = candidates(data), data["dev"], data["choice"]
+    tried = {what: n for what, n in counts.items() if n and what not in ("all", "systems")}
+    parts = [f"{n} {what if n > 1 else what[:-1]}" for what, n in tried.items()]
+    more = f" ({counts['systems']} systems and, before them, {', '.join(parts)})" if parts else ""
+    groups = found["groups"]
+    lead, title = columns(data)[0]
+    value = data["systems"][data["chosen"]]["dev"][lead]
+    where = f"{dev['clips']} clips of {groups} {md(groups_of(data, groups))}"
+    if counts["all"] == 1:
+        return f"It is the only candidate. Its {title} on dev, {where}, is {value:.3f}."
+    text = (
+        f"It is the best of {counts['all']} candidates{more} by {title} on dev, {where}. Its dev "
+        f"{title} of {value:.3f} is biased upward, since the best of many is picked partly for "
+        "its luck"
+    )
+    if found["same"] is None or groups < FEWEST_GROUPS:
+        few = f"{groups} {md(groups_of(data, groups))}"
+        return f"{text}. With {few} in dev, how firm the choice is cannot be said."
+    if found["optimism"] >= 0.001:
+        text += f" (by about {found['optimism']:.3f} among the systems alone)"
+    return (
+        f"{text}. If other speakers like these had been dev, the same system would have been "
+        f"chosen in about {100 * found['same']:.0f} % of cases."
+    )
+
+
+def warnings_of(data: Data) -> str:
+    """Return the section of warnings; blank where there is none."""
+    if not data["warnings"]:
+        return ""
+    return "## Warnings\n\n" + "\n".join(f"- {md(text)}" for text in data["warnings"])
+
+
+def brackets(data: Data) -> str:
+    """Say what the intervals are of, up to "would"; or that there are none."""
+    count, column = data["groups"]["count"], md(groups_of(data))
+    if count < FEWEST_GROUPS:
+        return f"No intervals: they need at least {FEWEST_GROUPS}, and there are {count} {column}."
+    return (
+        f"In brackets: {100 * data['settings']['level']:g} % intervals, from "
+        f"{data['settings']['n_resamples']:,} resamples of {count} {column}. They say what other "
+        f"{column} of the same kind would "
+    )
+
+
+def differences(data: Data, explained: str, pairs: Sequence[Data]) -> list[str]:
+    """Return the lines of the section of differences.
+
+    Parameters
+    ----------
+    data
+        With at least one pair.
+    explained
+        What a line says and how it was tested; without enough groups there is no test.
+    pairs
+        Those that are shown.
+    """
+    first, count, column = data["pairs_of"], data["pairs"][0]["groups"], md(groups_of(data))
+    title = f"{md(first)} against each other system" if first else "all pairs of systems"
+    few = f"No tests: {count} {column} are too few. The differences are those on these clips."
+    text = few if count < FEWEST_GROUPS else explained
+    lines = [f"- {md(pair['sentence'])}" for pair in pairs]
+    return [f"## Differences: {title}", "", text, "", *lines]
+
+
+def table_of(data: Data, column: str) -> tuple[str, str]:
+    """Return the table by a column, in the measure that dev chose by, and warnings below it."""
+    part, names = data["by"][column], ordered(data)[:MOST_SYSTEMS]
+    lead = columns(data)[0][0]
+    rows = []
+    warned: dict[str, list[str]] = {}
+    for value, row in part["values"].items():
+        absent = some([md(label) for label in row.get("absent", ())], 5)
+        shown = md(value) + (f" (no {absent})" if absent else "")
+        cells = [score(row["systems"][name][lead]) for name in names]
+        rows.append([shown, str(row["clips"]), str(row["groups"]), *cells])
+        for warning in row["warnings"]:
+            warned.setdefault(warning, []).append(md(value))
+    macro = [
+        score({"value": part["macro"][name][lead], "interval": part["macro_interval"][name]})
+        for name in names
+    ]
+    pooled = [score(data["systems"][name]["test"][lead]) for name in names]
+    rows.append([f"mean over {md(column)}", "", "", *macro])
+    rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
+    header = [md(column), "clips", md(groups_of(data)), *map(md, names)]
+    notes = [f"- {some(values)}: {md(warning)}" for warning, values in warned.items()]
+    return table(header, rows), "\n\n" + "\n".join(notes) if notes else ""
