@@ -133,6 +133,11 @@ def test_runs_are_compared_from_the_command_line(runs, monkeypatch):
     report = (runs / "all/report.md").read_text()
     assert "| mlp |" in report
     assert "`c7`" in report
+    assert report.splitlines()[2].startswith("mlp has the best mean rank, 1.00 of 2 systems")
+    page = (runs / "all/report.html").read_text()
+    best = data["systems"]["mlp"]
+    board = page[page.index("<table") : page.index("</table>")]
+    assert board.index("mlp") < board.index(f"{best['mean']:.3f}") < board.index(">lr<")
     assert runs_text(data) in result.output
     CliRunner().invoke(affekt, ["compare", *names, "-o", "all"], catch_exceptions=False)
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....metrics.scored_clips import group_noun
+from ..markdown.across_report import MEASURES
 from ..markdown.shared_sections import columns, ordered
 from .marks import Dot, Scale, dots, measured
 from .prose import Section, escaped
@@ -93,6 +94,8 @@ def leaderboard(data: Data) -> str:
         lines["chance"] = 1 / len(data["task"]["labels"])
         legend.append(_key("chance", f"chance {lines['chance']:.3f}"))
     factors = (data.get("audit") or {}).get("factors", {})
+    if "corpora" in data:
+        legend.append("<li>bar: from the lowest to the highest corpus</li>")
     if factors:
         name = max(factors, key=lambda one: (factors[one]["uar"]["value"] or 0.0, one))
         lines["floor"] = factors[name]["uar"]["value"]
@@ -118,6 +121,8 @@ def _key(kind: str, text: str) -> str:
 
 
 def _more(data: Data) -> list[str]:
+    if "corpora" in data:
+        return ["mean rank"]
     if "test" not in data:
         return []
     return [f"dev {columns(data)[0][1]}"] if data["dev"] else []
@@ -125,10 +130,9 @@ def _more(data: Data) -> list[str]:
 
 def _rows(data: Data) -> tuple[list[Dot], str]:
     """Return a row for each system, and the name of the measure."""
-    systems = data["systems"]
+    systems, rows = data["systems"], []
     if "test" in data:
         lead, title = columns(data)[0]
-        rows = []
         for name in ordered(data):
             test, dev = systems[name]["test"][lead], systems[name]["dev"]
             cells = [measured(test)]
@@ -139,14 +143,18 @@ def _rows(data: Data) -> tuple[list[Dot], str]:
             rows.append(Dot(escaped(name), test["value"], test["interval"], cells, chosen))
         return rows, title
     if "repeats" in data:
-        rows = []
         for name in sorted(systems, key=lambda one: (-systems[one]["uar"]["mean"], one)):
             uar = systems[name]["uar"]
             span = [max(uar["interval"][0], 0), min(uar["interval"][1], 1)]
             shown = {"value": uar["mean"], "interval": span}
             rows.append(Dot(escaped(name), uar["mean"], span, [measured(shown)]))
         return rows, "mean UAR"
-    return [], ""
+    measure = MEASURES[data["measure"]]
+    for name, one in sorted(systems.items(), key=lambda item: (item[1]["rank"], item[0])):
+        cells = [f"{one['mean']:.3f}", f"{one['rank']:.2f}"]
+        span = [min(one["scores"]), max(one["scores"])]
+        rows.append(Dot(escaped(name), one["mean"], span, cells))
+    return rows, f"mean {measure}"
 
 
 def _warnings(found: Sequence[str]) -> str:

@@ -182,12 +182,27 @@ def _remarks(data: Mapping[str, Any]) -> list[str]:
     return lines
 
 
+def _order(data: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return the systems, the best mean rank first."""
+    return sorted(data["systems"].items(), key=lambda item: (item[1]["rank"], item[0]))
+
+
 def _rows(data: Mapping[str, Any]) -> list[list[str]]:
-    order = sorted(data["systems"].items(), key=lambda item: (item[1]["rank"], item[0]))
     return [
         [name, f"{one['mean']:.3f}", f"{one['rank']:.2f}", *(f"{v:.3f}" for v in one["scores"])]
-        for name, one in order
+        for name, one in _order(data)
     ]
+
+
+def _answer(data: Mapping[str, Any]) -> str:
+    """Return which system is best, and whether it differs from the second."""
+    (best, one), (second, _) = _order(data)[:2]
+    [pair] = [x for x in data["pairs"] if {x["first"], x["second"]} == {best, second}]
+    return (
+        f"{best} has the best mean rank, {one['rank']:.2f} of {len(data['systems'])} systems, and "
+        f"a mean {MEASURES[data['measure']]} of {one['mean']:.3f} over {data['runs']} corpora. "
+        f"{_sentence(pair, data)}."
+    )
 
 
 def runs_text(data: Mapping[str, Any]) -> str:
@@ -204,6 +219,7 @@ def runs_markdown(data: Mapping[str, Any]) -> str:
     header = ["system", f"mean {measure}", "mean rank", *map(md, data["corpora"])]
     parts = [
         f"# {len(data['systems'])} systems on {data['runs']} corpora",
+        md(_answer(data)),
         f"{measure} on the test clips of each run; rank 1 is best.",
         table(header, [[md(row[0]), *row[1:]] for row in _rows(data)]),
         "## Pairs",
