@@ -18,7 +18,7 @@ from ....cache.files.written import write_whole
 from ...data.escape import md
 from ...ensembles.strategies import free_name
 from ...evaluation.reports.html.page import page
-from ...evaluation.reports.markdown.markdown_tables import aligned, table
+from ...evaluation.reports.markdown.markdown_tables import MEASURES, aligned, table
 from ...metrics.intervals import student
 
 if TYPE_CHECKING:
@@ -28,12 +28,6 @@ if TYPE_CHECKING:
 __all__ = ["REPEATS", "by_repeat", "repeats_table", "spread", "summarise", "write_repeats"]
 
 REPEATS = "repeats.json"
-MEASURES = {
-    "uar": "UAR",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-}
 CHOSEN = "(what dev chose)"
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....metrics.scored_clips import group_noun
-from ..markdown.across_report import MEASURES
+from ..markdown.markdown_tables import MEASURES
 from ..markdown.shared_sections import columns, ordered
 from .marks import Dot, Scale, dots, measured
 from .prose import Section, escaped

@@ -10,7 +10,7 @@ from typing import Any
 from .....cache.errors import InputError, listed, one_of
 from ....data.escape import md
 from ...across_runs import across
-from .markdown_tables import aligned, table
+from .markdown_tables import MEASURES, aligned, table
 
 __all__ = [
     "check_runs_folder",
@@ -23,12 +23,6 @@ __all__ = [
 
 FILE = "runs.json"
 OTHERS = ("comparison.json", "repeats.json", "split.csv", "members")  # of a run
-MEASURES = {
-    "uar": "UAR",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "weighted_f1": "weighted F1",
-}
 
 
 def is_run_place(text: str) -> bool:
