@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from ...cache.cache import Cache
@@ -12,38 +11,19 @@ from ...cache.identity.content_digests import row_key
 from ...cache.identity.encoder_folder import note_encoder_folder
 from ...cache.rows.remarks import read_remarks
 from .known_encoders import remember
-from .run_inputs import Source
+from .run_inputs import Prepared, Source, Stored
 
-__all__ = ["Stored", "embed", "keep_opened", "look", "measure"]
+__all__ = ["embed", "keep_opened", "look", "look_at_all", "measure"]
 
 
-@dataclass(frozen=True)
-class Stored:
-    """The state of one encoder's embeddings.
-
-    Attributes
-    ----------
-    digests : dict of str to str or None
-        Content digest of every clip that has what the encoder needs; None where it is not known.
-    there : frozenset of str
-        Ids with a row.
-    failed : dict of str to str
-        Id -> reason code of clips that could not be embedded.
-    pending : list of str
-        Ids that an extract has to visit.
-    remarks : dict of str to int
-        Remark -> clips with a row that have it, as far as the cache knows.
-    """
-
-    digests: dict[str, str | None]
-    there: frozenset[str]
-    failed: dict[str, str]
-    pending: list[str]
-    remarks: dict[str, int] = field(default_factory=dict)
+def look_at_all(ready: Prepared, *, hash_files: bool = True) -> None:
+    """Fill `ready.stored`: what the cache holds for every encoder."""
+    for name, source in ready.sources.items():
+        ready.stored[name] = look(source, ready.cache, hash_files=hash_files)
 
 
 def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:
-    """Say what is stored, what failed before, and what is still to be embedded.
+    """Return what is stored, what failed before, and what is still to be embedded.
 
     Files that the cache has not seen are read for their content, and the index of the cache
     remembers their paths: also of files that were renamed, whose rows are stored.

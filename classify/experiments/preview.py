@@ -11,14 +11,14 @@ from ...cache.errors import listed
 from ..evaluation.reports.markdown.markdown_tables import aligned
 from .checks.folder_checks import check_stored, missing_recordings
 from .checks.recipe_checks import check_recipe, check_sources, divide
-from .embeddings import Stored, look, measure
-from .members.shares import Share, hopeful, recordings, share_out_all
+from .embeddings import look_at_all, measure
+from .members.shares import Division, divisions
 from .read_inputs import open_source, prepare
 from .recipes.recipe import MemberEntry, Recipe
 from .run import Outcome, is_current
 
 if TYPE_CHECKING:
-    from .run_inputs import Prepared, Source
+    from .run_inputs import Prepared
 
 __all__ = ["Preview", "preview"]
 
@@ -113,27 +113,25 @@ def preview(recipe: Recipe | str | Path) -> Preview:
     >>> print(preview("recipes/real-speech.yaml").text())  # doctest: +SKIP
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
-    ready = prepare(recipe)
+    with recipe.lines():
+        return _preview(prepare(recipe))
+
+
+def _preview(ready: Prepared) -> Preview:
     recipe = ready.recipe
     check_recipe(ready)
     check_sources(ready)
-    stored = {
-        name: look(source, ready.cache, hash_files=False) for name, source in ready.sources.items()
-    }
-    check_stored(ready, stored)
-    found = divide(ready, recordings(ready, stored))
-    shares = share_out_all(recipe, found, hopeful(stored))
-    encoders = {name: _encoder(ready, ready.sources[name], one) for name, one in stored.items()}
-    members = {
-        name: _member(entry, [own[name] for own in shares.values()])
-        for name, entry in recipe.members.items()
-    }
+    look_at_all(ready, hash_files=False)
+    check_stored(ready)
+    found = divide(ready)
+    divided = divisions(recipe, found, ready.hopeful)
+    encoders = {name: _encoder(ready, name) for name in ready.stored}
+    members = {name: _member(entry, divided) for name, entry in recipe.members.items()}
     notes = [source.note for source in ready.sources.values() if source.note]
-    notes += [note for name, one in stored.items() if (note := _missing(ready, name, one))]
+    notes += [note for name in ready.stored if (note := _missing(ready, name))]
     notes += list(dict.fromkeys(text for split in found for text in split.warnings))
-    for name, one in members.items():
-        notes += [f"{name} sits out {fold!r}: {why}" for fold, why in one["sits_out"].items()]
-    done = is_current(ready, stored, Outcome(recipe.report))
+    notes += list(dict.fromkeys(text for division in divided for text in division.sits_out))
+    done = is_current(ready, Outcome(recipe.report))
     embedding = sum(one["seconds"] or 0.0 for one in encoders.values())
     training = sum(_training(recipe.members[name], one["folds"]) for name, one in members.items())
     return Preview(
@@ -149,7 +147,8 @@ def preview(recipe: Recipe | str | Path) -> Preview:
     )
 
 
-def _encoder(ready: Prepared, source: Source, stored: Stored) -> dict[str, Any]:
+def _encoder(ready: Prepared, name: str) -> dict[str, Any]:
+    source, stored = ready.sources[name], ready.stored[name]
     seconds: float | None = 0.0
     if stored.pending:
         seconds = measure(open_source(source, ready), ready.cache, stored)
@@ -162,8 +161,8 @@ def _encoder(ready: Prepared, source: Source, stored: Stored) -> dict[str, Any]:
     }
 
 
-def _missing(ready: Prepared, name: str, stored: Stored) -> str:
-    source = ready.sources[name]
+def _missing(ready: Prepared, name: str) -> str:
+    source, stored = ready.sources[name], ready.stored[name]
     if source.spec.modality != "audio":
         return ""
     missing = missing_recordings(source.clips, stored.pending)
@@ -176,7 +175,8 @@ def _missing(ready: Prepared, name: str, stored: Stored) -> str:
     )
 
 
-def _member(entry: MemberEntry, shares: Sequence[Share]) -> dict[str, Any]:
+def _member(entry: MemberEntry, divided: Sequence[Division]) -> dict[str, Any]:
+    shares = [division.shares[entry.name] for division in divided]
     return {
         "head": entry.head,
         "settings": len(list(entry.candidates())),

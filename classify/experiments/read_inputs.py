@@ -6,11 +6,9 @@ the cache: opening a pretrained one imports torch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -18,17 +16,15 @@ from ...cache.cache import Cache
 from ...cache.errors import InputError, nearest
 from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
-from ..data.located_yaml import Located
 from ..data.task import Task
 from .known_encoders import Opened, recall
 from .members.given_models import with_models
+from .recipes.lines import SettingError
 from .recipes.numeric_tasks import with_ensembles
 from .recipes.recipe import EncoderEntry, Recipe
 from .run_inputs import Prepared, Source
 
 __all__ = ["open_source", "prepare"]
-
-T = TypeVar("T")
 
 
 def prepare(recipe: Recipe) -> Prepared:
@@ -47,13 +43,14 @@ def prepare(recipe: Recipe) -> Prepared:
     InputError
         Anything wrong with manifest, task, encoders or split; with file and line.
     """
-    task = _at(recipe.at["task"], lambda: Task.of(recipe.task))
+    with recipe.naming("task"):
+        task = Task.of(recipe.task)
     clips = _clips(recipe)
     if recipe.votes:
-        clips = _at(recipe.at["votes"], lambda: _voted(clips, recipe, task))
-    labelled, left_out = _at(
-        recipe.at["manifest"], lambda: task.select(clips, blank=recipe.unlabelled)
-    )
+        with recipe.naming("votes"):
+            clips = _voted(clips, recipe, task)
+    with recipe.naming("manifest"):
+        labelled, left_out = task.select(clips, blank=recipe.unlabelled)
     recipe = with_models(with_ensembles(recipe, task), task)
     ready = Prepared(recipe, task, clips, labelled, left_out, Cache(recipe.cache), {})
     used = dict.fromkeys(name for member in recipe.members.values() for name in member.on)
@@ -65,10 +62,10 @@ def prepare(recipe: Recipe) -> Prepared:
 
         check_recipe(ready)  # before an encoder is opened
     for entry in entries:
-        source = known[entry.name] or _at(entry.at, partial(_opened, entry, ready))
+        source = known[entry.name] or _opened_named(entry, ready)
         if not len(source.clips):
             what = "path" if source.spec.modality == "audio" else "text"
-            entry.at.fail(
+            raise entry.error(
                 f"encoder {entry.name!r} needs {source.spec.modality}, and every {what} of "
                 f"{clips.source} is blank"
             )
@@ -94,23 +91,30 @@ def open_source(source: Source, ready: Prepared) -> Source:
     """
     if source.encoder is not None or source.is_stored_space:
         return source
-    return _at(source.entry.at, partial(_opened, source.entry, ready))
+    return _opened_named(source.entry, ready)
+
+
+def _opened_named(entry: EncoderEntry, ready: Prepared) -> Source:
+    with ready.recipe.naming(*entry.keys):
+        return _opened(entry, ready)
 
 
 def _clips(recipe: Recipe) -> Manifest:
-    clips = _at(recipe.at["manifest"], lambda: Manifest.read(recipe.manifest, root=recipe.root))
+    with recipe.naming("manifest"):
+        clips = Manifest.read(recipe.manifest, root=recipe.root)
     for column, values in recipe.where.items():
-        at = recipe.at["where"][column]
-        present = sorted({str(value) for value in _at(at, partial(clips.__getitem__, column))})
+        with recipe.naming("where", column):
+            present = sorted({str(value) for value in clips[column]})
         for value in values:
             if value not in present:
-                at.fail(
+                raise SettingError(
                     f"no clip has {column} {value!r}; expected one of {', '.join(present[:20])}."
-                    f"{nearest(value, present)}"
+                    f"{nearest(value, present)}",
+                    *("where", column),
                 )
         clips = clips.where(**{column: values})
     if not len(clips):
-        recipe.at["where"].fail("no clip fits every condition")
+        raise SettingError("no clip fits every condition", "where")
     return clips
 
 
@@ -122,7 +126,8 @@ def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
     if entry.spec is not None:
         return _source(entry, ready.clips, entry.spec, None, entry.spec.store_dtype)
     if "space" in entry.options:
-        spec = _at(entry.at, lambda: cache.space(entry.options["space"]).spec)
+        with ready.recipe.naming(*entry.keys):
+            spec = cache.space(entry.options["space"]).spec
         known = _source(entry, ready.clips, spec, None, spec.store_dtype)
         if "compute" in spec.fields or is_code(spec.fields["encoder"]["name"]):
             return known
@@ -130,7 +135,7 @@ def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
         return replace(known, note=f"{told}; members on it are compared, but predict no new clips")
 
     if is_code(entry.options["name"]):
-        return _at(entry.at, partial(_opened, entry, ready))
+        return _opened_named(entry, ready)
     options, store_dtype = _arguments(entry)
     before = recall(cache, options)
     if before is None:
@@ -189,12 +194,3 @@ def _source(
     column = "path" if spec.modality == "audio" else "text"
     there = np.array([bool(value) for value in clips[column]], dtype=bool)
     return Source(entry.name, spec, encoder, clips.select(there), store_dtype, entry)
-
-
-def _at(at: Located, action: Callable[[], T]) -> T:
-    """Do something that may refuse its input, and say where in the recipe the input stands."""
-    try:
-        return action()
-    except InputError as error:
-        error.add_note(f"named in {at.source}:{at.line}")
-        raise

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from ...cache.cache import Cache
 from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
+from ...cache.space import Space
 from ..data.task import Task
 from .recipes.recipe import EncoderEntry, Recipe
 
-__all__ = ["Prepared", "Source"]
+__all__ = ["Prepared", "Source", "Stored"]
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,31 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """The state of one encoder's embeddings.
+
+    Attributes
+    ----------
+    digests : dict of str to str or None
+        Content digest of every clip that has what the encoder needs; None where it is not known.
+    there : frozenset of str
+        Ids with a row.
+    failed : dict of str to str
+        Id -> reason code of clips that could not be embedded.
+    pending : list of str
+        Ids that an extract has to visit.
+    remarks : dict of str to int
+        Remark -> clips with a row that have it, as far as the cache knows.
+    """
+
+    digests: dict[str, str | None]
+    there: frozenset[str]
+    failed: dict[str, str]
+    pending: list[str]
+    remarks: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Prepared:
     """A recipe whose inputs were read and found right.
 
@@ -66,6 +94,8 @@ class Prepared:
     cache : Cache
     sources : dict of str to Source
         By encoder name; only encoders that a member uses.
+    stored : dict of str to Stored
+        What the cache holds, by encoder name; `look_at_all` fills it.
     """
 
     recipe: Recipe
@@ -75,3 +105,42 @@ class Prepared:
     left_out: dict[str, int]
     cache: Cache
     sources: dict[str, Source]
+    stored: dict[str, Stored] = field(default_factory=dict)
+
+    @property
+    def there(self) -> dict[str, frozenset[str]]:
+        """By encoder, the clips with a row."""
+        return {name: one.there for name, one in self.stored.items()}
+
+    @property
+    def hopeful(self) -> dict[str, frozenset[str]]:
+        """By encoder, the clips with a row and those that may get one."""
+        return {name: one.there | frozenset(one.pending) for name, one in self.stored.items()}
+
+    @property
+    def recordings(self) -> dict[str, str | None] | None:
+        """The content digest of each recording; one sentence said by many is not a duplicate."""
+        for name, one in self.stored.items():
+            if self.sources[name].spec.modality == "audio":
+                return one.digests
+        return None
+
+    @property
+    def quarantined(self) -> dict[str, dict[str, int]]:
+        """By encoder and reason, how many clips of this run could not be embedded."""
+        used = set(self.labelled.ids)
+        return {
+            name: dict(sorted(Counter(c for i, c in one.failed.items() if i in used).items()))
+            for name, one in self.stored.items()
+        }
+
+    @property
+    def embedded(self) -> dict[str, int]:
+        """By encoder, how many clips of this run have a row."""
+        used = set(self.labelled.ids)
+        return {name: len(used & one.there) for name, one in self.stored.items()}
+
+    @cached_property
+    def spaces(self) -> dict[str, Space]:
+        """By encoder, where its rows lie; to be asked for when everything is embedded."""
+        return {name: self.cache.space(one.spec) for name, one in self.sources.items()}

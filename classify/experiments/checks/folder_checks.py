@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, listed
 from ....cache.files.cache_marker import check_cache_folder
-from ...data.located_yaml import Located
+from ..recipes.lines import SettingError
 from ..run_inputs import Prepared
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
-    from ..embeddings import Stored
 
 __all__ = ["check_places", "check_stored", "check_writable_folder", "missing_recordings"]
 
@@ -58,23 +57,24 @@ def check_places(ready: Prepared) -> None:
         Inside the cache, over the manifest or the recipe, or where nothing can be written.
     """
     recipe = ready.recipe
-    at = recipe.at.key("report")
     report, cache = recipe.report.resolve(), recipe.cache.resolve()
     if report == cache or report.is_relative_to(cache):
-        at.fail(
-            f"report {recipe.report} is inside the cache {recipe.cache}; expected another folder"
+        raise SettingError(
+            f"report {recipe.report} is inside the cache {recipe.cache}; expected another folder",
+            "report",
         )
     for what, path in (("manifest", recipe.manifest), ("recipe", recipe.path)):
         if path.resolve() in [report / name for name in WRITTEN]:
-            at.fail(f"report {recipe.report}: the run would write over the {what} {path}")
-    _check_folder(at, recipe.report, "report")
+            message = f"report {recipe.report}: the run would write over the {what} {path}"
+            raise SettingError(message, "report")
+    _check_folder(recipe.report, "report")
     try:
         check_cache_folder(recipe.cache)
     except InputError as error:
-        recipe.at.key("cache").fail(f"cache {error}")
+        raise SettingError(f"cache {error}", "cache") from None
 
 
-def check_stored(ready: Prepared, stored: Mapping[str, Stored]) -> None:
+def check_stored(ready: Prepared) -> None:
     """Check that what is not stored can be embedded, and stored.
 
     Raises
@@ -83,24 +83,24 @@ def check_stored(ready: Prepared, stored: Mapping[str, Stored]) -> None:
         A stored space that lacks clips, recordings of which none is there, a cache that cannot be
         written; with file and line.
     """
-    for name, one in stored.items():
+    for name, one in ready.stored.items():
         source = ready.sources[name]
         if not one.pending:
             continue
         if source.is_stored_space:
-            source.entry.at.fail(
+            raise source.entry.error(
                 f"the space of {name!r} has no row for {len(one.pending)} clips "
                 f"({listed(one.pending)}); name the encoder in the recipe to compute them"
             )
         if source.spec.modality == "audio" and not one.there:
             _check_recordings(ready, source.clips, one.pending)
-        at = ready.recipe.at.key("cache")
         if ready.cache.packed:
-            at.fail(
+            raise SettingError(
                 f"cache {ready.recipe.cache} is a packed file, which never changes, and {name!r} "
-                f"has {len(one.pending)} clips to embed; expected a folder"
+                f"has {len(one.pending)} clips to embed; expected a folder",
+                "cache",
             )
-        _check_folder(at, ready.recipe.cache, "cache")
+        _check_folder(ready.recipe.cache, "cache")
 
 
 def missing_recordings(clips: Manifest, pending: Sequence[str]) -> list[str]:
@@ -125,16 +125,15 @@ def _check_recordings(ready: Prepared, clips: Manifest, pending: Sequence[str]) 
     wanted = set(pending)
     rows = [row for row, clip in enumerate(clips.ids) if clip in wanted]
     if not any(_is_there(clips.file(row)) for row in rows):
-        at = ready.recipe.at.key("root")
-        at = at if "root" in ready.recipe.at else ready.recipe.at["manifest"]
-        at.fail(
+        raise SettingError(
             f"none of {len(rows)} recordings is there, for example {clips.file(rows[0])}; mount "
-            "the folder, or say with root where the paths of the manifest start"
+            "the folder, or say with root where the paths of the manifest start",
+            "root" if ready.recipe.root is not None else "manifest",
         )
 
 
-def _check_folder(at: Located, path: Path, what: str) -> None:
+def _check_folder(path: Path, key: str) -> None:
     try:
-        check_writable_folder(path, what)
+        check_writable_folder(path, key)
     except InputError as error:
-        at.fail(str(error))
+        raise SettingError(str(error), key) from None

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 from ....cache.errors import InputError, expected_one_of, nearest
 from ....cache.features import pick_layers
 from ...data.splitting.schemes import splits
-from ..members.shares import Share, divisions, share_out
+from ..members.shares import Division, Share, divisions
 from ..recipes.entries import PROBE
+from ..recipes.lines import SettingError
 from ..recipes.numeric_tasks import check_numeric
 from .folder_checks import check_places
 
@@ -28,8 +29,6 @@ __all__ = ["check_recipe", "check_sources", "divide"]
 
 LABELS = ("label", "raw_label")
 LARGEST_SEED = 2**32
-# what a head is needed for
-NETWORKS = ("layers", "combine", "scale", "seeds", "random_state", "refit")
 
 
 def check_recipe(ready: Prepared) -> list[Split]:
@@ -64,12 +63,10 @@ def check_recipe(ready: Prepared) -> list[Split]:
         check_numeric(ready.recipe, ready.task)
     _check_columns(ready)
     found = divide(ready)
-    sides = _sides(ready)
-    for own in divisions(recipe, found).values():
-        shares = share_out(recipe, own, sides)
-        for name, share in shares.items():
+    for division in divisions(recipe, found, _sides(ready)):
+        for name, share in division.shares.items():
             _check_weighted_labels(recipe.members[name], share)
-        _check_compare(ready, shares, own)
+        _check_compare(ready, division)
     return found
 
 
@@ -87,33 +84,34 @@ def check_sources(ready: Prepared) -> None:
             for layers in entry.layers[name]:
                 if layers == PROBE:
                     if ready.task.kind != "labels":
-                        entry.at.key("layers").fail(
+                        raise entry.error(
                             f"member {entry.name!r}: layers: probe needs a task of labels; expected"
-                            " layers by number"
+                            " layers by number",
+                            "layers",
                         )
                     continue
                 try:
                     pick_layers(layers, spec.n_layers)
                 except InputError as error:
-                    entry.at.key("layers").fail(f"member {entry.name!r} on {name!r}: {error}")
+                    message = f"member {entry.name!r} on {name!r}: {error}"
+                    raise entry.error(message, "layers") from None
         if not entry.head and not entry.model:
             labels = specs[0].labels
             if not labels:
-                entry.at.fail(
+                raise entry.error(
                     f"member {entry.name!r} has no head, and {entry.on[0]!r} is not a classifier; "
                     "say which head, or classifier: true of the encoder"
                 )
             _check_labels(entry, labels, ready.task)
 
 
-def divide(ready: Prepared, digests: Mapping[str, str | None] | None = None) -> list[Split]:
-    """Return the splits that the recipe asks for.
+def divide(ready: Prepared) -> list[Split]:
+    """Return the splits that the recipe asks for; one recording on two sides is an error.
 
     Parameters
     ----------
     ready : Prepared
-    digests : mapping of str to str, optional
-        Content of each recording, where it is known: one on two sides is an error.
+        The content of recordings is compared where it is known.
 
     Raises
     ------
@@ -123,49 +121,46 @@ def divide(ready: Prepared, digests: Mapping[str, str | None] | None = None) -> 
     recipe = ready.recipe
     trains = any(entry.head for entry in recipe.members.values())
     try:
+        digests = ready.recordings
         return splits(ready.labelled, digests=digests, needs_train=trains, **recipe.split)
     except InputError as error:
-        at, message = recipe.at.key("split"), str(error)
-    keys = at.value if at is not recipe.at else {}
-    raise next((one for key, one in keys.items() if key in message), at).error(message)
+        message = str(error)
+    keys = [key for key in recipe.split if key in message and recipe.gives("split", key)]
+    raise SettingError(message, "split", *keys[:1])
 
 
 def _check_member(entry: MemberEntry, ready: Prepared) -> None:
-    keys = entry.at.value
     if entry.model:
         return  # `with_models` checked it
     if not entry.head:
-        if extra := [key for key in keys if key in NETWORKS or key in entry.settings]:
-            keys[extra[0]].fail(
-                f"member {entry.name!r} has no head, so {extra[0]} says nothing; leave it out, or "
-                "say which head"
-            )
         if len(entry.on) > 1:
-            keys["on"].fail(f"member {entry.name!r} has no head, so it takes one encoder")
+            raise entry.error(f"member {entry.name!r} has no head, so it takes one encoder", "on")
         return
     _check_inputs(entry, ready.task)
     if entry.votes:
         _check_voter(entry, ready)
     if entry.random_state + entry.seeds > LARGEST_SEED:
-        at = keys["random_state"] if "random_state" in keys else keys["seeds"]
-        at.fail(
+        raise entry.error(
             f"member {entry.name!r}: random_state {entry.random_state} with {entry.seeds} seeds; "
-            f"expected numbers below {LARGEST_SEED}"
+            f"expected numbers below {LARGEST_SEED}",
+            "random_state" if entry.random_state else "seeds",
         )
     for values in entry.settings.get("class_weight", ()):
         if isinstance(values, dict):
             _check_class_weight(entry, values, ready)
         elif values not in (None, "balanced"):
-            keys["class_weight"].fail(
+            raise entry.error(
                 f"member {entry.name!r}: class_weight is {values!r}; expected balanced, null, or "
-                f"weights by label.{nearest(str(values), ['balanced'])}"
+                f"weights by label.{nearest(str(values), ['balanced'])}",
+                "class_weight",
             )
     if isinstance(entry.scale, str):
         blank = sum(not str(value) for value in ready.labelled[entry.scale])
         if blank:
-            keys["scale"].fail(
+            raise entry.error(
                 f"member {entry.name!r} scales within each {entry.scale}, and {blank} of "
-                f"{len(ready.labelled)} clips have none; fill the column {entry.scale}"
+                f"{len(ready.labelled)} clips have none; fill the column {entry.scale}",
+                "scale",
             )
 
 
@@ -177,14 +172,15 @@ def _check_voter(entry: MemberEntry, ready: Prepared) -> None:
     from ...heads import HEADS
 
     if "classes" not in signature(HEADS[entry.head].fit).parameters:
-        entry.at.value["head"].fail(
+        raise entry.error(
             f"member {entry.name!r}: the head {entry.head!r} does not learn from votes, since its "
-            "fit has no argument 'classes'; expected votes: false in this member"
+            "fit has no argument 'classes'; expected votes: false in this member",
+            "head",
         )
     try:
         task_votes(ready.labelled, ready.task)
     except InputError as error:
-        ready.recipe.at["votes"].fail(str(error))
+        raise SettingError(str(error), "votes") from None
 
 
 def _check_inputs(entry: MemberEntry, task: Task) -> None:
@@ -194,40 +190,44 @@ def _check_inputs(entry: MemberEntry, task: Task) -> None:
     known = heads_for(task.kind)[0][entry.head]().get_params()
     fuses = "widths" in known
     if fuses and len(entry.on) != 2:
-        entry.at.value["on"].fail(
+        raise entry.error(
             f"member {entry.name!r}: the head {entry.head!r} takes two encoders; "
-            f"got {len(entry.on)}"
+            f"got {len(entry.on)}",
+            "on",
         )
     if "mix" in entry.combine:
-        at = entry.at.value["combine"]
         if "layer_mix" not in known:
-            at.fail(
+            raise entry.error(
                 f"member {entry.name!r}: the head {entry.head!r} cannot mix layers; "
-                "use combine: mean or concat"
+                "use combine: mean or concat",
+                "combine",
             )
         if len(entry.on) > 1 and not fuses:
-            at.fail(
+            raise entry.error(
                 f"member {entry.name!r}: only a fusion head (concat, mean, cross-attention) mixes "
-                "the layers of two encoders"
+                "the layers of two encoders",
+                "combine",
             )
 
 
 def _check_class_weight(entry: MemberEntry, values: Mapping[str, Any], ready: Prepared) -> None:
-    at, labels = entry.at.value["class_weight"], ready.task.labels
+    labels, key = ready.task.labels, "class_weight"
     for label, weight in values.items():
         if label not in labels:
-            at.fail(
+            raise entry.error(
                 f"member {entry.name!r}: class_weight names {label!r}; expected labels of the "
-                f"task, {', '.join(labels)}.{nearest(str(label), labels)}"
+                f"task, {', '.join(labels)}.{nearest(str(label), labels)}",
+                key,
             )
         known = isinstance(weight, int | float) and not isinstance(weight, bool)
         if not known or not 0 <= weight < float("inf"):
-            at.fail(
+            raise entry.error(
                 f"member {entry.name!r}: class_weight of {label!r} is {weight!r}; expected a "
-                "number from 0 up"
+                "number from 0 up",
+                key,
             )
     if not any(values.get(label, 1) for label in labels):
-        at.fail(f"member {entry.name!r}: class_weight is 0 for every label")
+        raise entry.error(f"member {entry.name!r}: class_weight is 0 for every label", key)
 
 
 def _check_weighted_labels(entry: MemberEntry, share: Share) -> None:
@@ -241,9 +241,10 @@ def _check_weighted_labels(entry: MemberEntry, share: Share) -> None:
     for part in share.parts:
         if lacking := sorted(weighted - set(part.train["label"])):
             where = f" of {part.name}" if part.name else ""
-            entry.at.value["class_weight"].fail(
+            raise entry.error(
                 f"member {entry.name!r}: class_weight names {', '.join(map(repr, lacking))}, of "
-                f"which train{where} has no clip"
+                f"which train{where} has no clip",
+                "class_weight",
             )
 
 
@@ -251,9 +252,9 @@ def _check_labels(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None
     try:
         mapped = [task.label_of(str(label)) for label in labels]
     except InputError as error:
-        entry.at.fail(f"member {entry.name!r}: {error}")
+        raise entry.error(f"member {entry.name!r}: {error}") from None
     if not any(mapped):
-        entry.at.fail(
+        raise entry.error(
             f"member {entry.name!r}: the task {task.name!r} leaves out every label of "
             f"{entry.on[0]!r} ({', '.join(map(str, labels))})"
         )
@@ -262,50 +263,54 @@ def _check_labels(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None
 def _check_strategies(recipe: Recipe) -> None:
     from ...ensembles.strategy_names import STRATEGIES
 
-    if "ensembles" in recipe.at:
-        for item in recipe.at["ensembles"].many():
-            if item.value not in STRATEGIES:
-                expected = expected_one_of(item.value, STRATEGIES)
-                item.fail(f"unknown ensemble {item.value!r}; {expected}")
+    for at, name in enumerate(recipe.ensembles):
+        if name not in STRATEGIES:
+            expected = expected_one_of(name, STRATEGIES)
+            raise SettingError(f"unknown ensemble {name!r}; {expected}", "ensembles", at)
 
 
 def _check_transfer(ready: Prepared) -> None:
     from ...evaluation.analyses.transfer import check_transfer
 
-    recipe, at = ready.recipe, ready.recipe.at["transfer"]
+    recipe = ready.recipe
     try:
         check_transfer(ready.labelled, recipe.transfer["by"])
     except InputError as error:
-        at.fail(str(error))
+        raise SettingError(str(error), "transfer") from None
     trained = [name for name, entry in recipe.members.items() if entry.head]
     name = recipe.transfer.get("member", "")
     if not trained or (name and name not in trained):
-        at.fail(
+        raise SettingError(
             f"transfer of the member {name!r}; expected one that is trained: "
-            f"{', '.join(trained) or 'there is none'}.{nearest(name, trained)}"
+            f"{', '.join(trained) or 'there is none'}.{nearest(name, trained)}",
+            "transfer",
         )
 
 
 def _check_columns(ready: Prepared) -> None:
     """Check the columns whose values are resampled or tabled."""
     recipe, clips = ready.recipe, ready.labelled
-    columns = [("group", recipe.at.key("group"), recipe.group)]
-    options = recipe.at.key("compare")
+    columns: list[tuple[tuple[str, ...], str]] = [(("group",), recipe.group)]
     if "crossed" in recipe.compare:
-        columns.append(("crossed", options.key("crossed"), recipe.compare["crossed"]))
+        columns.append((("compare", "crossed"), recipe.compare["crossed"]))
     for column in recipe.compare.get("by", ()):
-        columns.append(("by", options.key("by"), column))
+        columns.append((("compare", "by"), column))
     if recipe.split.get("scheme") == "group-kfold" and "group" in recipe.split:
-        columns.append(("group", recipe.at["split"].key("group"), recipe.split["group"]))
-    for word, at, column in columns:
+        columns.append((("split", "group"), recipe.split["group"]))
+    for keys, column in columns:
+        word = keys[-1]
         if column not in clips:
-            at.fail(
+            raise SettingError(
                 f"{word}: no column {column!r} in {clips.source}; "
-                f"{expected_one_of(column, clips.columns)}"
+                f"{expected_one_of(column, clips.columns)}",
+                *keys,
             )
-        asked = word == "group" and isinstance(at.value, str)
+        asked = word == "group" and recipe.gives(*keys)
         if column in LABELS or (asked and _is_label(ready, column)):
-            at.fail(f"{word} is {column!r}, which is the label; expected a column such as speaker")
+            raise SettingError(
+                f"{word} is {column!r}, which is the label; expected a column such as speaker",
+                *keys,
+            )
 
 
 def _is_label(ready: Prepared, column: str) -> bool:
@@ -318,48 +323,52 @@ def _is_label(ready: Prepared, column: str) -> bool:
     )
 
 
-def _check_compare(ready: Prepared, shares: Mapping[str, Share], found: Sequence[Split]) -> None:
+def _check_compare(ready: Prepared, division: Division) -> None:
     """Check what learns on dev, and the options of the comparison, on one division."""
     from ...ensembles.calibration import CALIBRATORS
     from ...ensembles.strategy_names import STRATEGIES
     from ...ensembles.subsets import MOST_MEMBERS
 
     recipe, options = ready.recipe, ready.recipe.compare
-    at = recipe.at.key("compare")
     calibrate = {key: options[key] for key in ("calibrate", "calibrate_fused") if key in options}
     for key, name in calibrate.items():
         if name not in CALIBRATORS:
-            at.key(key).fail(f"{key} is {name!r}; {expected_one_of(name, CALIBRATORS)}")
+            message = f"{key} is {name!r}; {expected_one_of(name, CALIBRATORS)}"
+            raise SettingError(message, "compare", key)
     curve = options.get("learning_curve", True)
     if isinstance(curve, str):
         trained = [name for name, entry in recipe.members.items() if entry.head]
         if curve not in trained:
-            at.key("learning_curve").fail(
+            raise SettingError(
                 f"learning_curve of {curve!r}; expected one of {', '.join(trained) or 'no member'} "
-                f"(members that are trained).{nearest(curve, trained)}"
+                f"(members that are trained).{nearest(curve, trained)}",
+                *("compare", "learning_curve"),
             )
     if options.get("subsets") and len(recipe.members) > MOST_MEMBERS:
-        at.key("subsets").fail(
+        raise SettingError(
             f"{len(recipe.members)} members have 2^{len(recipe.members)} subsets; expected at most "
-            f"{MOST_MEMBERS} members. Use the ensemble 'greedy'"
+            f"{MOST_MEMBERS} members. Use the ensemble 'greedy'",
+            *("compare", "subsets"),
         )
-    ensembles = recipe.at.key("ensembles")
-    needs = {name: ensembles for name in recipe.ensembles if STRATEGIES[name].learns}
-    needs |= {f"{key}: {name}": at.key(key) for key, name in calibrate.items()}
-    needs |= {"subsets": at.key("subsets")} if options.get("subsets") else {}
-    if needs and len(recipe.members) > 1 and (lack := _without_dev(shares, found)):
-        first = next(iter(needs.values()))
-        first.fail(
+    needs: dict[str, tuple[str, ...]] = {
+        name: ("ensembles",) for name in recipe.ensembles if STRATEGIES[name].learns
+    }
+    needs |= {f"{key}: {name}": ("compare", key) for key, name in calibrate.items()}
+    needs |= {"subsets": ("compare", "subsets")} if options.get("subsets") else {}
+    if needs and len(recipe.members) > 1 and (lack := _without_dev(division)):
+        raise SettingError(
             f"{', '.join(needs)} learns on dev, and {lack}; expected a dev_size above 0, "
-            "or a split column that names dev"
+            "or a split column that names dev",
+            *next(iter(needs.values())),
         )
 
 
-def _without_dev(shares: Mapping[str, Share], found: Sequence[Split]) -> str:
-    """Say why members cannot be compared on dev; blank if they can."""
+def _without_dev(division: Division) -> str:
+    """Return why members cannot be compared on dev; blank if they can."""
+    shares = division.shares
     lacking = [name for name, share in shares.items() if not share.has_dev]
     if lacking:
-        each = " in each fold" if len(found) > 1 else ""
+        each = " in each fold" if len(division.folds) > 1 else ""
         return f"{', '.join(lacking)} has no dev clips{each}"
     dev = [{clip for part in share.parts for clip in part.dev.ids} for share in shares.values()]
     return "" if reduce(set.intersection, dev) else "no dev clip has what every member needs"

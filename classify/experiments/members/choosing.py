@@ -84,7 +84,7 @@ def choose(
     candidates = list(entry.candidates())
     has_dev = len(part.dev) > 0
     if len(candidates) > 1 and not has_dev:
-        entry.at.fail(
+        raise entry.error(
             f"member {entry.name!r} has {len(candidates)} settings to choose from and no dev "
             "clips; set split: {dev_size: ...} or write one value for each"
         )
@@ -194,7 +194,7 @@ def new_model(
         try:
             features.append(spaces[name].features(layers=layers, combine=candidate["combine"]))
         except InputError as error:
-            entry.at.fail(f"member {entry.name!r}: {error}")
+            raise entry.error(f"member {entry.name!r}: {error}") from None
     head = heads_for(task.kind)[0][entry.head](**candidate["settings"])
     if "callback" in head.get_params():
         head.set_params(callback=_Teller(entry.name, say))

@@ -73,26 +73,28 @@ def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]
     from ...models.folders.model_folder import CONFIG, read_folder
     from ...models.needs import Needs
 
-    folder, at = Path(str(entry.model)), entry.at["model"]
+    folder = Path(str(entry.model))
     _check_kind(entry)
     try:
         config, _ = read_folder(folder)
         needs = [Needs.from_record(record, str(folder)) for record in config["features"]]
         noted = read_folders(folder, [need.spec for need in needs])
     except AffektError as error:
-        raise at.error(f"member {entry.name!r}: {error}") from None
+        raise entry.error(f"member {entry.name!r}: {error}", "model") from None
     kind = config["task"].get("type", "labels")
     if sorted(config["labels"]) != sorted(task.labels) or kind != task.kind:
         what = "labels" if task.kind == "labels" else "dimensions"
-        at.fail(
+        raise entry.error(
             f"member {entry.name!r}: {folder} gives {', '.join(config['labels'])}; the task "
-            f"{task.name} has {', '.join(task.labels)}. Expected a model of the same {what}"
+            f"{task.name} has {', '.join(task.labels)}. Expected a model of the same {what}",
+            "model",
         )
     on = []
     for need in needs:
         same = [one.name for one in encoders.values() if one.spec == need.spec]
         name = same[0] if same else _free(need.spec.name, encoders)
-        encoders[name] = EncoderEntry(name, {}, at, need.spec, noted.get(need.spec.key))
+        keys = ("members", entry.name, "model")
+        encoders[name] = EncoderEntry(name, {}, keys, need.spec, noted.get(need.spec.key))
         on.append(name)
     params: Any = config["head"].get("state", {}).get("params", {})
     return replace(
@@ -109,23 +111,26 @@ def _check_kind(entry: MemberEntry) -> None:
     from ...models.folders.model_folder import CONFIG, read_json
     from ...models.folders.run_folder import is_run
 
-    folder, at = Path(str(entry.model)), entry.at["model"]
+    folder = Path(str(entry.model))
     if is_run(folder):
-        at.fail(
+        raise entry.error(
             f"member {entry.name!r}: {folder} is the folder of a run; name the model of one of its "
-            f"members: {folder / 'members' / 'NAME' / 'model'}"
+            f"members: {folder / 'members' / 'NAME' / 'model'}",
+            "model",
         )
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        at.fail(f"member {entry.name!r}: {folder} {what}; expected the folder of a model")
+        message = f"member {entry.name!r}: {folder} {what}; expected the folder of a model"
+        raise entry.error(message, "model")
     try:
         is_model = "format" in read_json(folder / CONFIG)
     except (OSError, InputError):
         is_model = False
     if not is_model:
-        at.fail(
+        raise entry.error(
             f"member {entry.name!r}: {folder} is not a model of affekt; if others published it, "
-            f"import it first: affekt import-model {folder} -o MODEL"
+            f"import it first: affekt import-model {folder} -o MODEL",
+            "model",
         )
 
 

@@ -10,6 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +32,14 @@ from .refit import refit
 if TYPE_CHECKING:
     from ...models.model import Model
 
-__all__ = ["check_head", "is_done", "member_files", "read_member", "read_seeds", "train_member"]
+__all__ = [
+    "TrainedMember",
+    "check_head",
+    "is_done",
+    "member_files",
+    "read_member",
+    "train_member",
+]
 
 EPOCH = 3  # grows when the same recipe gives other numbers than before
 RECORD = "member.json"
@@ -56,17 +64,18 @@ def check_head(entry: MemberEntry, task: Task) -> None:
 
     if not entry.head:
         return
-    keys = entry.at.value
     HEADS, others = heads_for(task.kind)
     if entry.head in others:
-        keys["head"].fail(
+        raise entry.error(
             f"member {entry.name!r}: the head {entry.head!r} predicts {others.what}, and the task "
-            f"{task.name!r} is of {HEADS.what}; expected one of {', '.join(HEADS)}"
+            f"{task.name!r} is of {HEADS.what}; expected one of {', '.join(HEADS)}",
+            "head",
         )
     if entry.head not in HEADS:
-        keys["head"].fail(
+        raise entry.error(
             f"unknown head {entry.head!r} in member {entry.name!r}; "
-            f"{expected_one_of(entry.head, HEADS)}"
+            f"{expected_one_of(entry.head, HEADS)}",
+            "head",
         )
     known = list(HEADS[entry.head]().get_params())
     for name in entry.settings:
@@ -75,15 +84,16 @@ def check_head(entry: MemberEntry, task: Task) -> None:
                 *("on", "layers", "combine", "scale", "seeds", "random_state", "refit"),
                 *known,
             ]
-            keys[name].fail(
+            raise entry.error(
                 f"unknown key {name!r} in member {entry.name!r}; "
-                f"{expected_one_of(name, dict.fromkeys(choices))}"
+                f"{expected_one_of(name, dict.fromkeys(choices))}",
+                name,
             )
     for candidate in entry.candidates():
         try:
             HEADS[entry.head](**candidate["settings"])._check_settings()
         except InputError as error:
-            entry.at.fail(f"member {entry.name!r}: {error}")
+            raise entry.error(f"member {entry.name!r}: {error}") from None
 
 
 def is_done(folder: Path, key: str) -> bool:
@@ -101,21 +111,36 @@ def member_files(folder: Path) -> list[Path]:
     return [folder / RECORD, *(folder / name for name in record["files"])]
 
 
-def read_member(folder: Path, task: Task) -> tuple[Predictions, Predictions | None, Any]:
-    """Return predictions of test and of dev, and the record, from a member's folder."""
-    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    dev = folder / "dev.csv"
-    return (
-        task.read_predictions(folder / "pred.csv"),
-        task.read_predictions(dev) if dev.is_file() else None,
-        record,
+@dataclass(frozen=True)
+class TrainedMember:
+    """What training a member left in its folder.
+
+    Attributes
+    ----------
+    test, dev
+        Predictions, of all folds together; no dev where a clip is in dev of several folds.
+    seeds
+        Predictions of test by seed; empty where it has one seed.
+    parts
+        What was tried and chosen, fold by fold.
+    """
+
+    test: Predictions
+    dev: Predictions | None
+    seeds: dict[str, Predictions]
+    parts: list[dict[str, Any]]
+
+
+def read_member(folder: Path, task: Task) -> TrainedMember:
+    """Read what `train_member` left in a member's folder."""
+    read, dev = task.read_predictions, folder / "dev.csv"
+    seeds = sorted((folder / SEEDS).glob("*.csv"), key=lambda path: (len(path.stem), path.stem))
+    return TrainedMember(
+        read(folder / "pred.csv"),
+        read(dev) if dev.is_file() else None,
+        {path.stem: read(path) for path in seeds},
+        json.loads((folder / RECORD).read_text(encoding="utf-8"))["parts"],
     )
-
-
-def read_seeds(folder: Path, task: Task) -> dict[str, Predictions]:
-    """Return predictions of test by seed, from a member's folder; empty where it has one seed."""
-    found = sorted((folder / SEEDS).glob("*.csv"), key=lambda path: (len(path.stem), path.stem))
-    return {path.stem: task.read_predictions(path) for path in found}
 
 
 def train_member(
@@ -189,7 +214,7 @@ def train_member(
                 _append_history(new / "history.jsonl", name, model.head_)
             elif entry.model:
                 model = open_given(entry, task, spaces[entry.on[0]].cache)
-                record = {"model": entry.at["model"].value}
+                record = {"model": entry.named}
             else:
                 model = _classifier(entry, task, spaces[entry.on[0]])
                 record = {"classifier": model.record["classifier"]}
@@ -231,13 +256,13 @@ def _classifier(entry: MemberEntry, task: Task, space: Space) -> Model:
 
     labels = space.spec.labels
     if not labels or len(entry.on) > 1:
-        entry.at.fail(
+        raise entry.error(
             f"member {entry.name!r} has no head, and {space.name} is no classifier; say which head"
         )
     try:
         mapped = [task.label_of(str(label)) for label in labels]
     except InputError as error:
-        entry.at.fail(f"member {entry.name!r}: {error}")
+        raise entry.error(f"member {entry.name!r}: {error}") from None
     head = SummedHead.of(mapped, task.labels)
     model = Model(head, task, space.features(layers=-1), scale=False)
     model.head_ = head

@@ -14,23 +14,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...heads.registry import HEADS
+from ..recipes.lines import SettingError
 from .choosing import Part
 
 if TYPE_CHECKING:
+    from ...data.predictions import Predictions
     from ...data.splitting.split import Split
-    from ..embeddings import Stored
     from ..recipes.recipe import MemberEntry, Recipe
-    from ..run_inputs import Prepared
+    from .member_folder import TrainedMember
 
-__all__ = [
-    "Share",
-    "divisions",
-    "hopeful",
-    "recordings",
-    "share_out",
-    "share_out_all",
-    "sits_out",
-]
+__all__ = ["Division", "Share", "divisions"]
 
 
 @dataclass(frozen=True)
@@ -60,16 +53,72 @@ class Share:
         return all(len(part.dev) for part in self.parts) and len(set(ids)) == len(ids)
 
 
-def share_out(
+@dataclass
+class Division:
+    """One division of the clips, or its folds: what each member has of it, and what came of it.
+
+    Attributes
+    ----------
+    name : str
+        Of the repeat; blank where the clips are divided once.
+    folds : list of Split
+    shares : dict of str to Share
+        By member.
+    members : dict of str to TrainedMember
+        What training left, by member; filled by a run.
+    """
+
+    name: str
+    folds: list[Split]
+    shares: dict[str, Share]
+    members: dict[str, TrainedMember] = field(default_factory=dict)
+
+    @property
+    def tests(self) -> dict[str, Predictions]:
+        """Predictions of the test clips of every fold, by member."""
+        return {name: one.test for name, one in self.members.items()}
+
+    @property
+    def devs(self) -> dict[str, Predictions]:
+        """Predictions of dev, by member; of those that have dev, each clip once."""
+        return {name: one.dev for name, one in self.members.items() if one.dev is not None}
+
+    @property
+    def asked(self) -> list[str]:
+        """Ids of the test clips of every fold."""
+        return [clip for fold in self.folds for clip in fold.test.ids]
+
+    @property
+    def scored(self) -> set[str]:
+        """Ids of the test clips that some member predicts."""
+        return {clip for share in self.shares.values() for clip in share.tested}
+
+    @property
+    def sits_out(self) -> list[str]:
+        """A sentence for each member that does not take part in every fold.
+
+        Examples
+        --------
+        >>> Division("", [], {"text": Share([], {"amh": "none of 36 clips has a text"})}).sits_out
+        ["text sits out 'amh': none of 36 clips has a text"]
+        """
+        return [
+            f"{name} sits out {fold!r}: {reason}"
+            for name, share in self.shares.items()
+            for fold, reason in share.sits_out.items()
+        ]
+
+
+def divisions(
     recipe: Recipe, found: Sequence[Split], there: Mapping[str, Collection[str]]
-) -> dict[str, Share]:
-    """Return what each member has of one division of the clips (a split, or its folds).
+) -> list[Division]:
+    """Return the repeats, or the one division, with what each member has of them.
 
     Parameters
     ----------
     recipe : Recipe
     found : sequence of Split
-        Of one repeat.
+        Of every repeat.
     there : mapping of str to collection of str
         Encoder -> ids of the clips that have a row of it, or may get one.
 
@@ -79,55 +128,19 @@ def share_out(
         A member that has clips nowhere, settings to choose from and no dev to choose on, no test
         clip that all members have; with file and line.
     """
-    shares = {entry.name: _share(entry, found, there) for entry in recipe.members.values()}
-    if not reduce(set.intersection, (share.tested for share in shares.values())):
-        sizes = ", ".join(f"{name} {len(share.tested)}" for name, share in shares.items())
-        recipe.at["members"].fail(f"no test clip has what every member needs ({sizes})")
-    return shares
-
-
-def divisions(recipe: Recipe, found: Sequence[Split]) -> dict[str, list[Split]]:
-    """Return the splits of each repeat by its name; of one division under a blank name."""
-    if recipe.split.get("repeats", 1) == 1:
-        return {"": list(found)}
-    from ..results.repeats import by_repeat
-
-    return by_repeat(found)
-
-
-def share_out_all(
-    recipe: Recipe, found: Sequence[Split], there: Mapping[str, Collection[str]]
-) -> dict[str, dict[str, Share]]:
-    """Return what each member has in each repeat, by the repeat's name; see `share_out`."""
-    return {name: share_out(recipe, own, there) for name, own in divisions(recipe, found).items()}
-
-
-def hopeful(stored: Mapping[str, Stored]) -> dict[str, frozenset[str]]:
-    """Return, by encoder, the clips with a row and those that may get one."""
-    return {name: one.there | frozenset(one.pending) for name, one in stored.items()}
-
-
-def recordings(ready: Prepared, stored: Mapping[str, Stored]) -> dict[str, str | None] | None:
-    """Return the content digest of each recording; one sentence said by many is no duplicate."""
-    for name, one in stored.items():
-        if ready.sources[name].spec.modality == "audio":
-            return one.digests
-    return None
-
-
-def sits_out(shares: Mapping[str, Share]) -> list[str]:
-    """Return a sentence for each member that does not take part in every fold.
-
-    Examples
-    --------
-    >>> sits_out({"text": Share([], {"amh": "none of 36 test clips has a text"})})
-    ["text sits out 'amh': none of 36 test clips has a text"]
-    """
-    return [
-        f"{name} sits out {fold!r}: {reason}"
-        for name, share in shares.items()
-        for fold, reason in share.sits_out.items()
-    ]
+    repeats: dict[str, list[Split]] = {}
+    for split in found:  # "repeat 2, fold 1" belongs to "repeat 2"
+        name = split.name.split(",")[0] if recipe.split.get("repeats", 1) > 1 else ""
+        repeats.setdefault(name, []).append(split)
+    result = []
+    for name, folds in repeats.items():
+        members = recipe.members.values()
+        shares = {entry.name: _share(entry, folds, there) for entry in members}
+        if not reduce(set.intersection, (share.tested for share in shares.values())):
+            sizes = ", ".join(f"{one} {len(share.tested)}" for one, share in shares.items())
+            raise SettingError(f"no test clip has what every member needs ({sizes})", "members")
+        result.append(Division(name, folds, shares))
+    return result
 
 
 def _share(
@@ -147,12 +160,12 @@ def _share(
             parts.append(part)
     if not parts:
         reasons = "; ".join(f"{fold}: {why}" if fold else why for fold, why in out.items())
-        entry.at.fail(f"member {entry.name!r}: {reasons}")
+        raise entry.error(f"member {entry.name!r}: {reasons}")
     choices = len(list(entry.candidates()))
     for part in parts:
         if choices > 1 and not len(part.dev):
             where = f" in fold {part.name!r}" if part.name else ""
-            entry.at.fail(
+            raise entry.error(
                 f"member {entry.name!r} has {choices} settings to choose from and no dev clips"
                 f"{where}; set split: {{dev_size: ...}} or write one value for each"
             )

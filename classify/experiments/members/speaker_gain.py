@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,38 +13,17 @@ from .choosing import Part, new_model
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
-    from ....cache.space import Space
     from ...data.predictions import Predictions
-    from ...data.task import Task
-    from ..recipes.recipe import MemberEntry
+    from ..run_inputs import Prepared
+    from .shares import Division
 
 __all__ = ["speaker_gain"]
 
 HEADS = ("logistic", "lda")
 
 
-def speaker_gain(
-    members: Mapping[str, MemberEntry],
-    task: Task,
-    parts: Mapping[str, Sequence[Part]],
-    devs: Mapping[str, Predictions],
-    records: Mapping[str, Any],
-    spaces: Mapping[str, Space],
-    split_options: Mapping[str, Any],
-) -> dict[str, Any]:
+def speaker_gain(ready: Prepared, division: Division) -> dict[str, Any]:
     """Train a linear member again with its chosen settings and `scale: speaker`.
-
-    Parameters
-    ----------
-    members, task
-        Of the recipe.
-    parts, devs, records
-        The parts of each member's split or of its folds, its predictions on dev (of folds joined)
-        and what was chosen.
-    spaces
-        Where features lie.
-    split_options
-        As for `choose`.
 
     Returns
     -------
@@ -52,31 +31,33 @@ def speaker_gain(
         Member, UAR on dev as it is and with speaker scaling, clips and speakers of dev. Empty where
         no member qualifies, or the speakers of train or dev do not have several clips each.
     """
+    members, task, spaces, devs = ready.recipe.members, ready.task, ready.spaces, division.devs
     plain = {}
     for name, entry in members.items():
         heard = all(spaces[on].modality == "audio" for on in entry.on)
         if entry.head not in HEADS or entry.scale is not True or not heard or name not in devs:
             continue
-        if all(_several(clips) for part in parts[name] for clips in (part.train, part.dev)):
-            plain[name] = metrics.uar(*_on_dev(parts[name], [devs[name]]), task.labels)
+        parts = division.shares[name].parts
+        if all(_several(clips) for part in parts for clips in (part.train, part.dev)):
+            plain[name] = metrics.uar(*_on_dev(parts, [devs[name]]), task.labels)
     if not plain:
         return {}
     name = max(plain, key=lambda one: plain[one])
     entry = replace(members[name], scale="speaker")
-    scaled = []
-    for part, record in zip(parts[name], records[name]["parts"], strict=True):
+    parts, scaled = division.shares[name].parts, []
+    for part, record in zip(parts, division.members[name].parts, strict=True):
         seed = record["random_state"]
         model = new_model(entry, task, spaces, record["chosen"], seed, lambda line: None)
-        model.fit(part.train, part.dev, test=part.test, **split_options)
+        model.fit(part.train, part.dev, test=part.test, **ready.recipe.allowed)
         scaled.append(model.predict(part.dev))
-    speakers = {speaker for part in parts[name] for speaker in leaks.speakers(part.dev)}
-    with_scaling = metrics.uar(*_on_dev(parts[name], scaled), task.labels)
+    speakers = {speaker for part in parts for speaker in leaks.speakers(part.dev)}
+    with_scaling = metrics.uar(*_on_dev(parts, scaled), task.labels)
     return {
         "member": name,
         "dev_uar": plain[name],
         "dev_uar_scaled": with_scaling,
         "gain": with_scaling - plain[name],
-        "dev_clips": sum(len(part.dev) for part in parts[name]),
+        "dev_clips": sum(len(part.dev) for part in parts),
         "dev_speakers": len(speakers),
     }
 

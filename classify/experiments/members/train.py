@@ -11,7 +11,6 @@ import yaml
 from ....cache.cache import Cache
 from ....cache.errors import InputError, check_characters
 from ....cache.manifest import Manifest
-from ...data.located_yaml import Located
 from ...data.splitting.schemes import splits
 from ...data.task import Task
 from ...metrics.scored_clips import task_score
@@ -92,8 +91,6 @@ def train_model(
     store = Cache(cache, readonly=True)
     found = {name: store.space(name) for name in spaces}
     settings = {name: (value,) for name, value in map(_setting, pairs)}
-    keys = {name: Located(value[0], "command line", 0) for name, value in settings.items()}
-    at = Located({"head": Located(head, "command line", 0), **keys}, "command line", 0)
     entry = MemberEntry(
         name="model",
         head=head,
@@ -105,7 +102,6 @@ def train_model(
         seeds=seeds,
         random_state=random_state,
         refit=False,
-        at=at,
     )
     if not head:
         raise InputError('--head is ""; expected the name of a head, as logistic')

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from ....cache.identity.spec import Spec
-from ...data.located_yaml import Located
+from .lines import SettingError
 
 __all__ = ["PROBE", "EncoderEntry", "MemberEntry"]
 
@@ -26,8 +26,8 @@ class EncoderEntry:
         The recipe's own word, used by `on`.
     options : dict
         Arguments of `affekt.extract.Encoder`; or only ``space``, the name of a stored space.
-    at : Located
-        Where it stands, for messages.
+    keys : tuple of str
+        Where it stands in the recipe, for messages.
     spec : Spec, optional
         Of an encoder that a given model reads, which the recipe does not name.
     folder : Path, optional
@@ -36,9 +36,13 @@ class EncoderEntry:
 
     name: str
     options: Mapping[str, Any]
-    at: Located = field(repr=False, compare=False)
+    keys: tuple[str, ...]
     spec: Spec | None = None
     folder: Path | None = None
+
+    def error(self, message: str, *keys: str) -> SettingError:
+        """Return an error in one of its keys."""
+        return SettingError(message, *self.keys, *keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +72,10 @@ class MemberEntry:
     random_state : int
     refit : bool
         Whether the model that predicts new clips is trained once more, on all of train and dev.
-    at : Located
     model : Path, optional
         The folder of a given model, which is not trained.
+    named : str
+        That folder as the recipe writes it.
     digest : str
         Of that model, once it is read.
     votes : bool
@@ -87,10 +92,14 @@ class MemberEntry:
     seeds: int
     random_state: int
     refit: bool
-    at: Located = field(repr=False, compare=False)
     model: Path | None = None
+    named: str = ""
     digest: str = ""
     votes: bool = False
+
+    def error(self, message: str, *keys: str) -> SettingError:
+        """Return an error in one of its keys."""
+        return SettingError(message, "members", self.name, *keys)
 
     def candidates(self) -> Iterator[dict[str, Any]]:
         """Yield every combination of ``layers`` (by encoder), ``combine`` and ``settings``."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .lines import SettingError
+
 if TYPE_CHECKING:
     from ...data.task import Task
     from .recipe import Recipe
@@ -21,7 +23,7 @@ def with_ensembles(recipe: Recipe, task: Task) -> Recipe:
     """Return the recipe with the ensembles of a task of numbers, where it names none."""
     from dataclasses import replace
 
-    if task.kind == "labels" or "ensembles" in recipe.at:
+    if task.kind == "labels" or recipe.gives("ensembles"):
         return recipe
     return replace(recipe, ensembles=("mean",))
 
@@ -39,25 +41,27 @@ def check_numeric(recipe: Recipe, task: Task) -> None:
     name = task.name
     for entry in recipe.members.values():
         if not entry.head and not entry.model:
-            entry.at.fail(
+            raise entry.error(
                 f"member {entry.name!r} has no head, so it gives class probabilities, and the "
                 f"task {name!r} is of numbers; expected a head: ridge or regression"
             )
     able = [rule for rule, kind in STRATEGIES.items() if kind.of_numbers]
-    for item in recipe.at["ensembles"].many() if "ensembles" in recipe.at else ():
-        if item.value not in able:
-            item.fail(
-                f"the ensemble {item.value!r} combines class probabilities, and the task {name!r} "
-                f"is of numbers; expected {' or '.join(able)}"
+    for at, rule in enumerate(recipe.ensembles):
+        if rule not in able:
+            raise SettingError(
+                f"the ensemble {rule!r} combines class probabilities, and the task {name!r} "
+                f"is of numbers; expected {' or '.join(able)}",
+                *("ensembles", at),
             )
-    options = recipe.at.key("compare")
     for key in OF_LABELS:
         if recipe.compare.get(key):
-            options.key(key).fail(
-                f"compare: {key} is of labels, and the task {name!r} is of numbers; leave it out"
+            raise SettingError(
+                f"compare: {key} is of labels, and the task {name!r} is of numbers; leave it out",
+                *("compare", key),
             )
     if recipe.split.get("repeats", 1) > 1:
-        recipe.at["split"].key("repeats").fail(
+        raise SettingError(
             f"repeats are summarised for labels only, and the task {name!r} is of numbers; use "
-            "scheme: group-kfold, which tests every speaker"
+            "scheme: group-kfold, which tests every speaker",
+            *("split", "repeats"),
         )

@@ -7,6 +7,7 @@ work. Paths are relative to the recipe. Reading one needs no head, no encoder an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from ...models.scalers.scaling import check_scale
 from .entries import PROBE, EncoderEntry, MemberEntry
 from .keys_of_compare import compare_options, transfer_options
 from .keys_of_split import split_options
+from .lines import with_lines, with_note
 from .names import check_folder_names
 from .places import expanded, place
 
@@ -179,6 +181,28 @@ class Recipe:
             at=top,
         )
 
+    def lines(self) -> AbstractContextManager[None]:
+        """Put file and line before the message of each `SettingError`."""
+        return with_lines(self.at)
+
+    def naming(self, *keys: str | int) -> AbstractContextManager[None]:
+        """Add to an error in a file which line names the file."""
+        return with_note(self.at, *keys)
+
+    def gives(self, *keys: str) -> bool:
+        """Whether a key is written down, and not left at its default."""
+        at = self.at
+        for key in keys:
+            if not isinstance(at.value, dict) or key not in at.value:
+                return False
+            at = at.value[key]
+        return True
+
+    @property
+    def allowed(self) -> dict[str, bool]:
+        """What the split lets train and test share, as `Model.fit` takes it."""
+        return {key: self.split[key] for key in self.split if key.startswith("allow_")}
+
 
 def _text(keys: Mapping[str, Located], name: str, default: str) -> str:
     return keys[name].text(name) if name in keys else default
@@ -217,7 +241,9 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
     found = {}
     for name, entry in at.mapping("encoders").items():
         if isinstance(entry.value, str):
-            found[name] = EncoderEntry(name, {"name": expanded(entry, "an encoder")}, entry)
+            found[name] = EncoderEntry(
+                name, {"name": expanded(entry, "an encoder")}, ("encoders", name)
+            )
             continue
         options = entry.mapping(f"encoder {name!r}", _ENCODER)
         if ("name" in options) == ("space" in options):
@@ -240,7 +266,7 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
         plain = entry.plain()
         if "name" in options:
             plain["name"] = expanded(options["name"], f"name of encoder {name!r}")
-        found[name] = EncoderEntry(name, plain, entry)
+        found[name] = EncoderEntry(name, plain, ("encoders", name))
     if not found:
         at.fail("no encoder; expected at least one, for example speech: spectral")
     return found
@@ -280,7 +306,8 @@ def _given_model(name: str, at: Located, folder: Path) -> MemberEntry:
                 "leave it out"
             )
     model = place(keys["model"], f"model of member {name!r}", folder)
-    return MemberEntry(name, "", (), {}, ("concat",), {}, True, 1, 0, False, at, model)
+    named = str(keys["model"].value)
+    return MemberEntry(name, "", (), {}, ("concat",), {}, True, 1, 0, False, model, named)
 
 
 def _member(
@@ -315,13 +342,20 @@ def _member(
     own = ("head", "on", "layers", "combine", "scale", "seeds", "random_state", "refit", "votes")
     if "votes" in keys and not has_votes:
         keys["votes"].fail(f"member {name!r}: the recipe has no votes; say votes: true at its top")
+    head = _text(keys, "head", "")
+    idle = [key for key in keys if key not in ("head", "on", "votes")]
+    if not head and idle:
+        keys[idle[0]].fail(
+            f"member {name!r} has no head, so {idle[0]} says nothing; leave it out, or say which "
+            "head"
+        )
     combine = [item.text("combine") for item in keys["combine"].many()] if "combine" in keys else []
     for word in combine:
         if word not in _COMBINE:
             keys["combine"].fail(f"combine is {word!r}; {expected_one_of(word, _COMBINE)}")
     return MemberEntry(
         name=name,
-        head=_text(keys, "head", ""),
+        head=head,
         on=tuple(on),
         layers=_layers(keys.get("layers"), on),
         combine=tuple(combine) or ("concat",),
@@ -336,7 +370,6 @@ def _member(
         if "random_state" in keys
         else 0,
         refit="refit" in keys and keys["refit"].flag("refit"),
-        at=at,
         votes=keys["votes"].flag("votes") if "votes" in keys else has_votes,
     )
 

@@ -28,38 +28,25 @@ from ...evaluation.reports.markdown.run_sections import WIDE, describe_run
 from ...evaluation.scores.vote_scores import compare_votes
 from ...evaluation.warning_order import ranked
 from ...metrics.scored_clips import clusters
+from ..members.shares import Division
+from ..recipes.lines import SettingError
 from ..run_inputs import Prepared
 from .uses_of_test import record_use, uses_file
 
 __all__ = ["judge"]
 
 
-def judge(
-    ready: Prepared,
-    found: Sequence[Split],
-    tests: Mapping[str, Predictions],
-    devs: Mapping[str, Predictions],
-    about: Mapping[str, Any],
-    folder: Path,
-    *,
-    seeds: Mapping[str, Mapping[str, Predictions]] | None = None,
-    more: Mapping[str, Any] | None = None,
-) -> Comparison:
+def judge(ready: Prepared, division: Division, folder: Path, more: Mapping[str, Any]) -> Comparison:
     """Compare, and write `comparison.json` and `report.md` (and `all-clips/`).
 
     Parameters
     ----------
     ready : Prepared
-    found : sequence of Split
-    tests, devs : mapping of str to Predictions
-        By member; dev of folds is joined, where no clip is dev twice.
-    about : mapping
-        What the run has to say beside the comparison; stored under ``run``.
+    division : Division
+        With what its members predicted.
     folder : Path
-    seeds : mapping, optional
-        Member -> seed -> predictions of test, for members that were trained from several seeds.
-    more : mapping, optional
-        Other parts of the result: a learning curve.
+    more : mapping
+        Other parts of the result, as `extra_results` returns them.
 
     Returns
     -------
@@ -73,12 +60,13 @@ def judge(
     """
     from ...evaluation.compare import compare_with
 
+    found, tests, devs = division.folds, division.tests, division.devs
     recipe = ready.recipe
     order = ready.labelled.ids
     shared, everything = common_ids(tests, order), union_ids(tests, order)
     if not shared:
         sizes = ", ".join(f"{name} {len(member)}" for name, member in tests.items())
-        recipe.at["members"].fail(f"no test clip has what every member needs ({sizes})")
+        raise SettingError(f"no test clip has what every member needs ({sizes})", "members")
     options = _options(ready)
     dev: dict[str, Any] = {}
     if devs.keys() == tests.keys() and (dev_ids := common_ids(devs, order)):
@@ -86,8 +74,8 @@ def judge(
         dev = {"dev": chosen, "dev_truth": ready.clips.select(dev_ids)}
 
     def written_down(chosen: str | None) -> dict[str, Any]:
-        ids = [clip for split in found for clip in split.test.ids]
-        return record_use(uses_file(ready.cache.path), ids, _what_decides(ready, found, chosen))
+        uses = uses_file(ready.cache.path)
+        return record_use(uses, division.asked, _what_decides(ready, found, chosen))
 
     comparison = compare_with(
         options,
@@ -97,14 +85,14 @@ def judge(
         split=found,
         before_test=written_down,
         seeds={
-            name: {seed: one.select(shared) for seed, one in runs.items()}
-            for name, runs in (seeds or {}).items()
-            if len(runs) > 1
+            name: {seed: run.select(shared) for seed, run in member.seeds.items()}
+            for name, member in division.members.items()
+            if len(member.seeds) > 1
         },
         **dev,
     )
-    found_more = dict(more or {})
-    unseen = sum(len(part.test) for part in found) - len(everything)
+    found_more = dict(more)
+    unseen = len(division.asked) - len(everything)
     if unseen:
         comparison.data["warnings"].append(
             f"{unseen} of {unseen + len(everything)} test clips of the split are not scored: no "
@@ -117,8 +105,8 @@ def judge(
     )
     comparison.data.update(found_more)
     comparison.data["run"] = {
-        **about,
-        "coverage": _coverage(ready, found, tests, shared, everything),
+        **_about(ready, division),
+        "coverage": _coverage(ready, division, shared, everything),
         "splits": [split.describe() for split in found],
     }
     if recipe.votes:
@@ -189,23 +177,32 @@ def _wide(
     return systems
 
 
+def _about(ready: Prepared, division: Division) -> dict[str, Any]:
+    """Return what the run knows besides the comparison."""
+    shares = division.shares.items()
+    return {
+        "left_out": ready.left_out,
+        "quarantined": ready.quarantined,
+        "remarks": {name: one.remarks for name, one in ready.stored.items() if one.remarks},
+        "embedded": ready.embedded,
+        "sits_out": {name: one.sits_out for name, one in shares if one.sits_out},
+        "members": {name: {"parts": one.parts} for name, one in division.members.items()},
+    }
+
+
 def _coverage(
-    ready: Prepared,
-    found: Sequence[Split],
-    tests: Mapping[str, Predictions],
-    shared: Sequence[str],
-    everything: Sequence[str],
+    ready: Prepared, division: Division, shared: Sequence[str], everything: Sequence[str]
 ) -> dict[str, Any]:
     def languages(ids: Sequence[str]) -> dict[str, int]:
         return dict(sorted(Counter(ready.labelled.select(ids)["language"]).items()))
 
-    split = [clip for part in found for clip in part.test.ids]
+    split = division.asked
     return {
         "split": {"clips": len(split), "languages": languages(split)},
         "compared_on": {"clips": len(shared), "languages": languages(shared)},
         "any_member": {"clips": len(everything), "languages": languages(everything)},
         "members": {
             name: {"clips": len(member), "languages": languages(member.ids)}
-            for name, member in tests.items()
+            for name, member in division.tests.items()
         },
     }

@@ -25,18 +25,10 @@ if TYPE_CHECKING:
     from ...data.splitting.split import Split
     from ...evaluation.comparison import Comparison
 
-__all__ = ["REPEATS", "by_repeat", "repeats_table", "spread", "summarise", "write_repeats"]
+__all__ = ["REPEATS", "repeats_table", "spread", "summarise", "write_repeats"]
 
 REPEATS = "repeats.json"
 CHOSEN = "(what dev chose)"
-
-
-def by_repeat(found: Sequence[Split]) -> dict[str, list[Split]]:
-    """Return the splits by repeat: ``repeat 2, fold 1`` belongs to ``repeat 2``."""
-    repeats: dict[str, list[Split]] = {}
-    for split in found:
-        repeats.setdefault(split.name.split(",")[0], []).append(split)
-    return repeats
 
 
 def spread(values: Sequence[float], overlap: float, level: float = 0.95) -> dict[str, Any]:

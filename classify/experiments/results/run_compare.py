@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -15,13 +15,15 @@ from ...evaluation.analyses.transfer import transfer
 from ...metrics import measures as metrics
 from ...metrics.scored_clips import task_score
 from ..members.choosing import Part, choose
+from ..members.speaker_gain import speaker_gain
+from ..recipes.lines import SettingError
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
-    from ....cache.space import Space
     from ...data.predictions import Predictions
     from ...data.splitting.split import Split
     from ...models.model import Model
+    from ..members.shares import Division
     from ..recipes.recipe import MemberEntry
     from ..run_inputs import Prepared
 
@@ -29,27 +31,46 @@ CHEAP = "logistic"  # heads that are trained in seconds get a curve unasked
 QUICK = (CHEAP, "lda", "ridge")
 
 
-def near_duplicates(
-    found: Sequence[Split], spaces: Mapping[str, Space], there: Mapping[str, Collection[str]]
-) -> list[str]:
-    """Return warnings of clips whose recording train holds almost unchanged, by the first space.
+def extra_results(
+    ready: Prepared, division: Division, say: Callable[[str], None], *, with_curves: bool
+) -> dict[str, Any]:
+    """Return what a run adds to `Comparison.data`; ``warnings`` are added to those there.
 
     Parameters
     ----------
-    found
-        The splits.
-    spaces
-        By encoder; the first one of audio is looked at.
-    there
-        Ids of the clips that each space holds.
+    ready
+        The recipe and its labelled clips.
+    division
+        With what its members predicted.
+    say
+        Called with what is going on.
+    with_curves
+        Whether the learning curve and the transfer matrix are made: once for several repeats.
     """
-    for name, space in spaces.items():
+    more = run_curve(ready, division, say) if with_curves else {}
+    if ready.recipe.transfer and with_curves:
+        more["transfer"] = run_transfer(ready, division, say)
+    more["speaker_scaling"] = speaker_gain(ready, division)
+    more["warnings"] = [
+        *near_duplicates(ready, division.folds),
+        *ready.cache.said_elsewhere.values(),
+    ]
+    return more
+
+
+def near_duplicates(ready: Prepared, folds: Sequence[Split]) -> list[str]:
+    """Return warnings of clips whose recording train holds almost unchanged.
+
+    The first space of recordings decides.
+    """
+    for name, space in ready.spaces.items():
         if space.modality != "audio" or space.spec.labels:
             continue
+        there = ready.stored[name].there
         warnings: list[str] = []
-        for split in found:
+        for split in folds:
             parts = {
-                part: clips.select(np.array([i in there[name] for i in clips.ids], dtype=bool))
+                part: clips.select(np.array([i in there for i in clips.ids], dtype=bool))
                 for part, clips in split.parts.items()
             }
             read = space.features(layers=-1).read
@@ -60,65 +81,27 @@ def near_duplicates(
     return []
 
 
-def run_curve(
-    ready: Prepared,
-    parts: Mapping[str, Part],
-    devs: Mapping[str, Predictions],
-    spaces: Mapping[str, Space],
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Return the learning curve of one member, for `Comparison.data`; empty where there is none.
-
-    Parameters
-    ----------
-    ready
-        The recipe and its labelled clips.
-    parts
-        The parts of each member's only split.
-    devs
-        Its predictions on dev.
-    spaces
-        Where features lie.
-    say
-        Told what is going on.
-    """
+def run_curve(ready: Prepared, division: Division, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the learning curve of one member; empty where there is none, as with folds."""
     recipe = ready.recipe
     wanted = recipe.compare.get("learning_curve", True)
-    if wanted is False or not parts:
+    if wanted is False or len(division.folds) > 1:
         return {}
-    name = wanted if isinstance(wanted, str) else _best(recipe.members, parts, devs, ready)
+    name = wanted if isinstance(wanted, str) else _best(ready, division)
     if name is None:
         return {}
     say(f"learning curve of {name}")
+    [part] = division.shares[name].parts
 
     def make() -> Chosen:
-        return Chosen(recipe.members[name], ready, spaces, parts[name])
+        return Chosen(recipe.members[name], ready, part)
 
-    points = learning_curve(make, parts[name], ready.task.labels, groups=recipe.group)
+    points = learning_curve(make, part, ready.task.labels, groups=recipe.group)
     return {"learning_curve": points, "learning_curve_of": name}
 
 
-def run_transfer(
-    ready: Prepared,
-    devs: Mapping[str, Predictions],
-    spaces: Mapping[str, Space],
-    there: Mapping[str, Collection[str]],
-    say: Callable[[str], None],
-) -> dict[str, Any]:
-    """Return the transfer matrix of one member, for `Comparison.data`.
-
-    Parameters
-    ----------
-    ready
-        The recipe, with ``transfer``, and its labelled clips.
-    devs
-        Predictions on dev, by member: of cheap members the best one is taken.
-    spaces
-        Where features lie.
-    there
-        Ids of the clips that each space holds.
-    say
-        Told what is going on.
+def run_transfer(ready: Prepared, division: Division, say: Callable[[str], None]) -> dict[str, Any]:
+    """Return the transfer matrix of one member: of cheap ones the one that is best on dev.
 
     Raises
     ------
@@ -126,16 +109,16 @@ def run_transfer(
         Too few speakers among the clips that the member has.
     """
     recipe, by = ready.recipe, ready.recipe.transfer["by"]
-    name = recipe.transfer.get("member") or _cheapest(ready, devs)
+    name = recipe.transfer.get("member") or _cheapest(ready, division.devs)
     entry = recipe.members[name]
-    has = frozenset.intersection(*(frozenset(there[on]) for on in entry.on))
+    has = frozenset.intersection(*(ready.stored[on].there for on in entry.on))
     clips = ready.labelled.select([clip for clip in ready.labelled.ids if clip in has])
     say(f"transfer of {name} by {by}")
     # dev is needed to choose settings and to stop early; what does neither learns from all clips
     needs_dev = len(list(entry.candidates())) > 1 or entry.head not in QUICK
     try:
         found = transfer(
-            lambda: Chosen(entry, ready, spaces),
+            lambda: Chosen(entry, ready),
             clips,
             ready.task,
             by=by,
@@ -143,7 +126,7 @@ def run_transfer(
             groups=recipe.group,
         )
     except InputError as error:
-        recipe.at["transfer"].fail(str(error))
+        raise SettingError(str(error), "transfer") from None
     return {"member": name, **found}
 
 
@@ -152,8 +135,8 @@ class Chosen:
 
     Parameters
     ----------
-    entry, ready, spaces
-        The member, the recipe, and where features lie.
+    entry, ready
+        The member, and the recipe with its spaces.
     part
         Its clips, of which `fit` replaces train; without, `fit` is given dev too, and settings are
         chosen there.
@@ -161,27 +144,20 @@ class Chosen:
 
     model: Model
 
-    def __init__(
-        self,
-        entry: MemberEntry,
-        ready: Prepared,
-        spaces: Mapping[str, Space],
-        part: Part | None = None,
-    ) -> None:
-        self.entry, self.ready, self.spaces = replace(entry, seeds=1), ready, spaces
-        self.part = part
+    def __init__(self, entry: MemberEntry, ready: Prepared, part: Part | None = None) -> None:
+        self.entry, self.ready, self.part = replace(entry, seeds=1), ready, part
 
     def fit(self, train: Manifest, dev: Manifest | None = None) -> object:
         """Train."""
         nothing = train.select([])
         part = self.part or Part(train, nothing if dev is None else dev, nothing)
-        split = self.ready.recipe.split
+        ready = self.ready
         self.model, _ = choose(
             self.entry,
-            self.ready.task,
+            ready.task,
             replace(part, train=train),
-            self.spaces,
-            split_options={k: v for k, v in split.items() if k.startswith("allow_")},
+            ready.spaces,
+            split_options=ready.recipe.allowed,
         )
         return self
 
@@ -203,20 +179,16 @@ def _cheapest(ready: Prepared, devs: Mapping[str, Predictions]) -> str:
     return max(cheap, key=score) if cheap else next(iter(trained))
 
 
-def _best(
-    members: Mapping[str, MemberEntry],
-    parts: Mapping[str, Part],
-    devs: Mapping[str, Predictions],
-    ready: Prepared,
-) -> str | None:
+def _best(ready: Prepared, division: Division) -> str | None:
     """Return the member of a cheap head that is best on dev; the first one without dev."""
+    devs = division.devs
 
     def score(name: str) -> float:
         if name not in devs:
             return 0.0
-        dev = parts[name].dev
-        labels = ready.task.labels
-        return metrics.uar(list(dev["label"]), devs[name].align(dev.ids).label, labels)
+        [part] = division.shares[name].parts
+        guesses = devs[name].align(part.dev.ids).label
+        return metrics.uar(list(part.dev["label"]), guesses, ready.task.labels)
 
-    cheap = [name for name, entry in members.items() if entry.head == CHEAP]
+    cheap = [name for name, entry in ready.recipe.members.items() if entry.head == CHEAP]
     return max(cheap, key=score) if cheap else None

@@ -1,0 +1,108 @@
+"""Keys over everything that decides a report, or the numbers of one member: has it changed?"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ...data.splitting.old_split import continue_split
+from ...data.votes import task_votes
+from ..members.member_folder import EPOCH
+
+if TYPE_CHECKING:
+    from ....cache.manifest import Manifest
+    from ..members.choosing import Part
+    from ..recipes.recipe import MemberEntry
+    from ..run_inputs import Prepared
+
+__all__ = ["member_key", "run_key"]
+
+REPORT = 5  # grows when the same members give another report than before
+
+
+def run_key(ready: Prepared) -> str:
+    """Return a key over everything that decides the report."""
+    recipe = ready.recipe
+    return _hash(
+        {
+            "epoch": EPOCH,
+            "report": REPORT,
+            "task": ready.task.hash,
+            "clips": ready.labelled.hash,
+            **(
+                {} if ready.task.kind == "labels" else {"rated": ready.task.answers(ready.labelled)}
+            ),
+            "split": _split_key(ready),
+            "members": {name: one.describe() for name, one in recipe.members.items()},
+            "ensembles": recipe.ensembles,
+            "group": recipe.group,
+            "columns": _hash(_named_columns(ready)),
+            "compare": dict(recipe.compare),
+            "left_out": ready.left_out,
+            **({"transfer": dict(recipe.transfer)} if recipe.transfer else {}),
+            **({"votes": _votes_key(ready)} if recipe.votes else {}),
+            "stored": {
+                name: {
+                    "spec": ready.sources[name].spec.key,
+                    "rows": _hash([[clip, one.digests[clip]] for clip in sorted(one.there)]),
+                    "failed": sorted(one.failed.items()),
+                }
+                for name, one in ready.stored.items()
+            },
+        }
+    )
+
+
+def _split_key(ready: Prepared) -> dict[str, Any]:
+    """Return the options of the split; of a file the division, wherever the file lies."""
+    options = dict(ready.recipe.split)
+    if "file" in options:
+        seed = str(options.get("random_state", 0))
+        _, folds = continue_split(ready.labelled, options["file"], seed, needs_train=False)
+        options["file"] = [[name, parts.tolist()] for name, parts, _ in folds]
+    return options
+
+
+def _votes_key(ready: Prepared) -> str:
+    return _hash(task_votes(ready.labelled, ready.task).counts.tolist())
+
+
+def _named_columns(ready: Prepared) -> dict[str, list[str]]:
+    """Return the values of the columns that the recipe names: the hash of clips leaves some out."""
+    recipe = ready.recipe
+    names = {recipe.group, *recipe.compare.get("by", ()), recipe.transfer.get("by", recipe.group)}
+    names |= {recipe.split[key] for key in ("column", "group") if key in recipe.split}
+    return {
+        name: [str(value) for value in ready.labelled[name]]
+        for name in sorted(names)
+        if name in ready.labelled
+    }
+
+
+def member_key(entry: MemberEntry, ready: Prepared, parts: Sequence[Part]) -> str:
+    """Return a key over everything that decides the numbers of a member."""
+    stored = ready.stored
+
+    def rows(clips: Manifest) -> list[Any]:
+        digests = [[stored[name].digests.get(clip) for name in entry.on] for clip in clips.ids]
+        within = [list(clips[entry.scale])] if entry.scale in clips.columns else []
+        shares = [task_votes(clips, ready.task).counts.tolist()] if entry.votes else []
+        return [clips.ids, ready.task.answers(clips), digests, *within, *shares]
+
+    return _hash(
+        {
+            "epoch": EPOCH,
+            "member": entry.describe(),
+            "specs": [ready.sources[name].spec.key for name in entry.on],
+            "task": ready.task.hash,
+            "split": {key: v for key, v in ready.recipe.split.items() if key != "file"},
+            "parts": [[rows(part.train), rows(part.dev), rows(part.test)] for part in parts],
+        }
+    )
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
