@@ -23,7 +23,6 @@ from .members.shares import Division, divisions
 from .read_inputs import open_source, prepare
 from .recipes.recipe import MemberEntry, Recipe
 from .results.earlier import keep_earlier
-from .results.repeats import repeats_table, summarise, write_repeats
 from .results.report_folder import ReportFolder, opened_report, read_state
 from .results.run_keys import member_key, run_key
 from .results.split_changes import write_split
@@ -175,6 +174,8 @@ class _Work:
         if len(divided) == 1:
             outcome.table = self._compare(divided[0]).table()
         else:
+            from .results.repeats import repeats_table, summarise, write_repeats
+
             results = {}
             for number, division in enumerate(divided, 1):
                 self.say(division.name)

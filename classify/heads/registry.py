@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ import numpy as np
 
 from affekt.plugins import Plugins
 
-from ...cache.errors import InputError, expected_one_of
+from ...cache.errors import AffektError, InputError, expected_one_of
 
 if TYPE_CHECKING:
     from .base import Head
@@ -21,9 +22,11 @@ if TYPE_CHECKING:
 __all__ = [
     "HEADS",
     "REGRESSORS",
+    "HeadError",
     "code_of_own_head",
     "head_from_state",
     "heads_for",
+    "naming_own_head",
     "register_head",
     "stored_head",
 ]
@@ -41,6 +44,10 @@ _REGRESSORS = {
     "ridge": ("linear.ridge", "RidgeHead"),
     "regression": ("networks.regression", "RegressionHead"),
 }
+
+
+class HeadError(AffektError):
+    """A head of somebody's own raised an error of Python; that error is its cause."""
 
 
 def _check_own(name: str, cls: Any) -> None:
@@ -120,6 +127,29 @@ def code_of_own_head(name: str) -> str:
     except (OSError, TypeError):  # typed into a prompt
         source = ""
     return hashlib.sha256(source.encode()).hexdigest()
+
+
+@contextmanager
+def naming_own_head(head: Any, doing: str) -> Iterator[None]:
+    """Name the head and its class where a head of somebody's own raises an error of Python.
+
+    Parameters
+    ----------
+    head : head
+        Errors of affekt's own heads pass as they are.
+    doing : str
+        What it was called for, as ``"fit on 80 clips"``.
+    """
+    try:
+        yield
+    except Exception as error:
+        name, cls = getattr(head, "name", None), type(head)
+        if isinstance(error, AffektError) or name not in _OWN:
+            raise
+        raise HeadError(
+            f"the head {name!r} ({cls.__module__}.{cls.__qualname__}) failed in {doing}: "
+            f"{type(error).__name__}: {error}"
+        ) from error
 
 
 def heads_for(kind: str) -> tuple[_Heads, _Heads]:

@@ -19,6 +19,7 @@ from ...cache.manifest import Manifest
 from ..data.predictions import Predictions
 from ..data.splitting.leaks import refuse_leaks
 from ..data.task import Task
+from ..heads.registry import naming_own_head
 from .folders.encoder_folders import folders_of, read_folders, written_folders
 from .folders.model_folder import read_folder, write_folder
 from .folders.record import describe, version, versions
@@ -147,8 +148,10 @@ class Model(Predicts):
             target = task_votes(train, self.task).shares
             extra["classes"] = list(self.task.labels)
         self.head_ = self._prepared_head()
-        with few_threads(values.size):
-            self.head_.fit(self.scaling.apply(values, train), target, **extra)
+        values = self.scaling.apply(values, train)
+        doing = f"fit on {len(values)} clips of {values.shape[1]} numbers"
+        with few_threads(values.size), naming_own_head(self.head_, doing):
+            self.head_.fit(values, target, **extra)
         self.record = {
             "train": describe(train),
             "dev": describe(dev) if dev is not None else None,
@@ -385,4 +388,5 @@ class Model(Predicts):
         return head.set_params(**told)
 
     def _named(self, ids: list[str], values: np.ndarray) -> Predictions:
-        return self.task.predicted(ids, self.head_, values)
+        with naming_own_head(self.head_, f"predicting {len(ids)} clips"):
+            return self.task.predicted(ids, self.head_, values)

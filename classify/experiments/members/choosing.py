@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ....cache.errors import InputError
 from ....cache.manifest import Manifest
 from ....cache.space import Space
 from ...data.task import Task
+from ...heads.registry import HeadError
 from ...metrics.intervals import student
 from ...metrics.scored_clips import task_score
 from ..recipes.recipe import PROBE, MemberEntry
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
     from ...data.predictions import Predictions
     from ...models.model import Model
 
-__all__ = ["Part", "choose", "new_model", "with_probed_layers"]
+__all__ = ["Part", "choose", "naming_member", "new_model", "with_probed_layers"]
 
 PAUSE = 10.0  # seconds between two lines about one training
 TOLD = ("train_loss", "dev_loss", "dev_uar", "dev_ccc")
@@ -137,6 +139,15 @@ def choose(
         record["scaled_within"] = entry.scale
     record["fit"] = best.record
     return best, record
+
+
+@contextmanager
+def naming_member(entry: MemberEntry) -> Iterator[None]:
+    """Name the member whose own head failed."""
+    try:
+        yield
+    except HeadError as error:
+        raise HeadError(f"member {entry.name!r}: {error}") from error.__cause__
 
 
 def with_probed_layers(

@@ -25,7 +25,7 @@ from ...data.task import Task
 from ...models.folders.kept_files import MODEL, remove_older_drafts, replace_folder
 from ...models.folders.record import versions
 from ..recipes.recipe import MemberEntry
-from .choosing import Part, choose
+from .choosing import Part, choose, naming_member
 from .given_models import open_given
 from .refit import refit
 
@@ -189,7 +189,7 @@ def train_member(
     home = moves_to or folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_older_drafts(folder, WRITTEN)
-    with draft(folder) as new:
+    with draft(folder) as new, naming_member(entry):
         new.mkdir()
         tests, devs, records = [], [], []
         seeds: dict[int, list[Predictions]] = {}

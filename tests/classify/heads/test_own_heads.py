@@ -183,6 +183,15 @@ def test_commands_find_what_a_package_declares(tmp_path):
     (site / "prior_package.py").write_text(edited)
     done = command("run", "recipe.yaml", PYTHONPATH=str(site))
     assert "Nothing to do" not in done.stderr + done.stdout
+    for name, line in (("fit", "self.classes_, counts"), ("predict", "return np.tile")):
+        broken = f"if len(X) not in (1, 40): raise KeyError({name!r})\n        {line}"
+        (site / "prior_package.py").write_text(CODE.replace(line, broken))
+        done = command("run", "recipe.yaml", PYTHONPATH=str(site))
+        assert (done.returncode, "internal error" in done.stderr) == (1, False), done.stderr
+        words = f"member 'mine': the head 'prior' (prior_package.PriorHead) failed in {name}"
+        assert words in done.stderr
+        assert f"KeyError: {name!r}" in done.stderr
+    (site / "prior_package.py").write_text(CODE)
     shutil.rmtree(tmp_path / "out")
     voted = "".join(f"votes:{label}," for label in ("positive", "negative", "neutral"))
     rows = (tmp_path / "clips.csv").read_text().splitlines()
