@@ -28,7 +28,6 @@ __all__ = ["Votes", "read_votes", "task_votes", "with_votes"]
 
 PREFIX = "votes:"
 MAPPED = "votes of "  # columns of the task's labels, as `with_votes` makes them
-MEASURES = ("brier", "kl", "jsd")
 
 
 @dataclass(frozen=True)

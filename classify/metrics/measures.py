@@ -129,63 +129,6 @@ def uar(truth: Sequence[str], prediction: Sequence[str], labels: Labels) -> floa
     return summary(confusion(truth, prediction, labels))["uar"]
 
 
-def accuracy(truth: Sequence[str], prediction: Sequence[str], labels: Labels) -> float:
-    """Share of clips that are right; 0 to 1, higher is better.
-
-    Examples
-    --------
-    >>> accuracy(["a", "a", "a", "b"], ["a", "a", "a", "a"], ["a", "b"])
-    0.75
-    """
-    return summary(confusion(truth, prediction, labels))["accuracy"]
-
-
-def macro_f1(truth: Sequence[str], prediction: Sequence[str], labels: Labels) -> float:
-    """Mean over classes of F1 = 2 hits / (true + predicted); 0 to 1, higher is better.
-
-    A class that neither occurs nor is predicted counts 0.
-
-    Examples
-    --------
-    >>> round(macro_f1(["a", "a", "b"], ["a", "a", "b"], ["a", "b", "c"]), 3)
-    0.667
-    """
-    return summary(confusion(truth, prediction, labels))["macro_f1"]
-
-
-def weighted_f1(truth: Sequence[str], prediction: Sequence[str], labels: Labels) -> float:
-    """Mean of the classes' F1, weighted by their clips; 0 to 1, higher is better.
-
-    Examples
-    --------
-    >>> weighted_f1(["a", "a", "b"], ["a", "a", "b"], ["a", "b", "c"])
-    1.0
-    """
-    return summary(confusion(truth, prediction, labels))["weighted_f1"]
-
-
-def macro_precision(truth: Sequence[str], prediction: Sequence[str], labels: Labels) -> float:
-    """Mean over classes of hits / predicted; a class that is never predicted counts 0.
-
-    Examples
-    --------
-    >>> macro_precision(["a", "b"], ["a", "a"], ["a", "b"])
-    0.25
-    """
-    return summary(confusion(truth, prediction, labels))["macro_precision"]
-
-
-def weighted_precision(truth: Sequence[str], prediction: Sequence[str], labels: Labels) -> float:
-    """Mean of the classes' precision, weighted by their clips.
-
-    Examples
-    --------
-    >>> weighted_precision(["a", "a", "b"], ["a", "a", "b"], ["a", "b"])
-    1.0
-    """
-    return summary(confusion(truth, prediction, labels))["weighted_precision"]
-
-
 def nll(truth: np.ndarray, proba: np.ndarray) -> float:
     """Mean negative log-likelihood of the true class in nats; lower is better.
 

@@ -2,7 +2,7 @@
 
 McNemar's test takes single clips as independent. Where only counts are known, `mcnemar_range` says
 which p-values are possible at all. The test that allows for clips of one voice being alike is
-`evaluation.max_t`; `permutation` is that test without, `holm` with a plainer correction.
+`metrics.max_t`; `holm` corrects for several tests in a plainer way.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import numpy as np
 from scipy import stats as distributions
 
 from ...cache.errors import InputError
-from .max_t import max_t
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
@@ -123,49 +122,6 @@ def holm(p_values: Sequence[float]) -> list[float]:
         running = max(running, min(1.0, (len(order) - rank) * p_values[index]))
         adjusted[index] = running
     return adjusted.tolist()
-
-
-def permutation(
-    parts: np.ndarray, *, n_draws: int = 10_000, random_state: int = 0
-) -> tuple[np.ndarray, bool]:
-    """Test every pair of systems on its own by exchanging them within whole groups.
-
-    As `max_t` with each pair as a family: for every measure that is a sum of shares of groups.
-
-    Parameters
-    ----------
-    parts
-        Share of each group in the measure of each system, `(groups, systems)`; columns sum to it.
-        The size of a group is taken from the mean of its row.
-    n_draws
-        Draws where the groups are too many to try all 2^groups exchanges.
-    random_state
-        Seed of the draws.
-
-    Returns
-    -------
-    p
-        Two-sided p-values, `(systems, systems)`, not corrected; see `holm`.
-    exact
-        Whether all exchanges were tried; otherwise p is ``(1 + as extreme) / (1 + draws)``.
-
-    Examples
-    --------
-    >>> parts = np.column_stack([np.full(5, 0.2), np.full(5, 0.1)])
-    >>> p, exact = permutation(parts)
-    >>> float(p[0, 1]), exact
-    (0.0625, True)
-    """
-    n_systems = parts.shape[1]
-    first, second = np.triu_indices(n_systems, 1)
-    size = np.abs(parts).mean(axis=1)
-    worth = size / size.sum() if size.any() else np.full(len(size), 1 / len(size))
-    found = max_t(
-        parts[:, first] - parts[:, second], worth, n_draws=n_draws, random_state=random_state
-    )
-    p = np.ones((n_systems, n_systems))
-    p[first, second] = p[second, first] = found.p
-    return p, found.exact
 
 
 def verdict(

@@ -30,7 +30,6 @@ __all__ = ["probe"]
 )
 @click.option("--folds", default=5, show_default=True, help="Of --split group-kfold.")
 @click.option("--test-size", default=0.2, show_default=True, help="Of a --split without folds.")
-@click.option("--dev-size", type=float, hidden=True, help="Not used: inner folds choose.")
 @click.option("--scale", default="true", show_default=True, help=SCALE)
 @click.option("--C", "values", default="0.001,0.01,0.1,1", show_default=True, help="C to try.")
 @click.option("--random-state", default=0, show_default=True, help="Of the folds.")
@@ -46,7 +45,6 @@ def probe(
     split: str,
     folds: int,
     test_size: float,
-    dev_size: float | None,
     scale: str,
     values: str,
     random_state: int,
@@ -74,8 +72,6 @@ def probe(
     if figure is not None:
         check_figure(figure)
         check_output("--figure", figure, [manifest, task], is_figure)
-    if dev_size is not None:
-        say("--dev-size is not used: layer and C are chosen on inner folds")
     clips = read_clips(manifest, root)
     if figure is not None:
         check_output("--figure", figure, recordings(clips), is_figure)
