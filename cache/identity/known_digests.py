@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,19 +38,18 @@ def audio_digests(
     rehash: bool,
     refuse: bool,
     record: bool,
-) -> list[str | None]:
-    """Return the digest of each recording; the parameters are those of `Store.digests`.
+) -> Iterator[str | None]:
+    """Give the digest of each recording; the parameters are those of `Store.digests`.
 
     Warnings that a manifest may be of another corpus go into `warned`, by its source.
     """
     index.refresh()
-    reading = _Reading(index, clips, warned, hash_files or rehash, rehash, refuse)
-    digests = [reading.digest(i) if path else None for i, path in enumerate(clips["path"])]
+    reading = _Reading(index, clips, warned, hash_files or rehash, rehash, refuse, record)
+    yield from (reading.digest(i) if path else None for i, path in enumerate(clips["path"]))
     reading.check_corpus()
-    if record and reading.seen:
+    if reading.seen:
         with suppress(OSError):  # the index is only a memo
             index.record(reading.seen)
-    return digests
 
 
 #: Files are read whole, so that what is decoded is what was hashed; not beyond this, in bytes.
@@ -84,6 +84,7 @@ class _Reading:
     may_read: bool
     rehash: bool
     refuse: bool
+    record: bool
     files: dict[Path, str] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)  # what the index does not hold yet
     remembered: Counter[str] = field(default_factory=Counter)  # of clips whose files are not here
@@ -109,7 +110,7 @@ class _Reading:
                     return None
             clip = self.clips.clip(i)
             digest = segment_digest(self.files[path], clip.start, clip.end)
-        if digest is not None and not self.index.knows(self.clips, i, digest):
+        if self.record and digest is not None and not self.index.knows(self.clips, i, digest):
             self.seen.append(seen(self.clips, i, digest, status))
         return digest
 

@@ -184,9 +184,9 @@ class Manifest:
         if name in self._columns:
             return self._columns[name]
         if name in TIMES:
-            return np.full(len(self), np.nan)
+            return np.broadcast_to(np.array(np.nan), len(self))  # at once, however many clips
         if name in COLUMNS:
-            return np.full(len(self), "", dtype=object)
+            return np.broadcast_to(np.array("", dtype=object), len(self))
         known = self.columns
         raise InputError(
             f"{self.source} has no column {name!r}; it has {', '.join(known)}."

@@ -101,7 +101,7 @@ class Store:
         held = None if rehash or record else self._held
         if held is not None and (found := held.digests(clips)) is not None:
             return found
-        found = audio_digests(
+        each = audio_digests(
             self.clips,
             clips,
             self.said_elsewhere,
@@ -110,6 +110,7 @@ class Store:
             refuse=refuse,
             record=record and not self.readonly,
         )
+        found = list(each)
         if held is not None:
             held.keep(clips, found)
         return found
@@ -125,6 +126,19 @@ class Store:
             yield
         finally:
             self._held = before
+
+    def each_digest(self, clips: Manifest, kind: str) -> Iterator[str | None]:
+        """Give what `digests` returns without reading a file, one after another.
+
+        Ten million digests at once are more than 1 GB. Warnings come in the end.
+        """
+        one_of(kind, KINDS, "kind")
+        if kind == "text":
+            return (text_digest(text) if text.strip() else None for text in clips["text"])
+        if self._held is not None:
+            return iter(self.digests(clips, kind, hash_files=False))
+        how = {"hash_files": False, "rehash": False, "refuse": True, "record": False}
+        return audio_digests(self.clips, clips, self.said_elsewhere, **how)
 
     def record(self, lines: Iterable[Seen]) -> None:
         """Store what was read for clips durably (see `seen`), as one segment of the index."""

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...cache.errors import InputError
 from ...cache.manifest.options import ROOT, read_clips
 from ..encoders.hardware.device import DEVICE
 
 if TYPE_CHECKING:
+    from ...cache.cache import Cache
     from ...cache.manifest import Manifest
+    from ..encoder import Encoder
     from .extraction import Extraction
     from .plan import Plan
 
@@ -21,10 +24,12 @@ _SHOWN = 1000  # quarantined clips that are listed; all of them are in --json an
 
 
 def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
-    number, slash, of = value.partition("/")
-    if not (slash and number.isdigit() and of.isdigit() and 1 <= int(number) <= int(of)):
-        raise click.BadParameter(f"{value!r}, expected i/n with 1 <= i <= n, such as 2/8")
-    return int(number), int(of)
+    from .parts import read_part
+
+    try:
+        return read_part(value)
+    except InputError as error:
+        raise click.BadParameter(str(error)) from None
 
 
 def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
@@ -83,13 +88,20 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option(
     "--allow-extra", multiple=True, metavar="NAME", help="Tensors to leave behind, as 'age.*'."
 )
-@click.option("--part", default="1/1", callback=_part, metavar="I/N", help="For job arrays.")
+@click.option(
+    "--part", default="1/1", callback=_part, metavar="I/N", help="For job arrays; or: slurm."
+)
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--workers", type=int, help="Processes, each with its own encoder.")
+@click.option("--address", help="Ray: of a cluster, or auto.  [default: one of this machine]")
+@click.option("--gpus-per-worker", type=float, help="Ray: such as 0.5.  [default: 1 with a GPU]")
 @ROOT
 @click.option("--allow-outside", is_flag=True, help="With --root: allow paths that leave it.")
 @click.option("--rehash", is_flag=True, help="Read every file, trust no earlier reading.")
 @click.option("--dry-run", is_flag=True, help="Say what there is to do, and do nothing.")
+@click.option(
+    "--plan", "spread_over", type=int, metavar="N", help="Like --dry-run, for each of N workers."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def extract(manifest: str, **options: Any) -> int:
     """Embed the clips of MANIFEST that the cache does not hold.
@@ -109,11 +121,15 @@ def extract(manifest: str, **options: Any) -> int:
     encoder = Encoder(options["encoder"], **_encoder_options(options))
     _check_content(clips, encoder.modality)
     common = {name: options[name] for name in ("part", "store_dtype", "rehash")}
+    if options["spread_over"] is not None:
+        click.echo(_spread(clips, cache, encoder, common, options))
+        return 0
     if options["dry_run"]:
         told = plan(clips, cache, encoder, **common, measure=True)
         click.echo(json.dumps(told.as_dict()) if options["as_json"] else _planned(told))
         return 0
-    how = {name: options[name] for name in ("engine", "workers")}
+    names = ("engine", "workers", "address", "gpus_per_worker")
+    how = {name: options[name] for name in names}
     done = run_extraction(clips, cache, encoder, **common, **how, progress=True)
     places = {id_: clips.place(i) for i, id_ in enumerate(clips.ids)} if done.failures else {}
     click.echo(json.dumps(done.as_dict()) if options["as_json"] else _summary(done))
@@ -125,10 +141,29 @@ def extract(manifest: str, **options: Any) -> int:
     return done.exit_code
 
 
+def _spread(
+    clips: Manifest, cache: Cache, encoder: Encoder, common: dict[str, Any], options: dict[str, Any]
+) -> str:
+    """Return what each of some workers would have to do."""
+    from .plan import plan
+    from .spread import spread, spread_table
+
+    if common["part"] != (1, 1):
+        raise click.UsageError("--plan shows every part; leave --part out")
+    if options["spread_over"] < 1:
+        raise click.BadParameter(
+            f"{options['spread_over']}, expected 1 or more", param_hint="--plan"
+        )
+    told = plan(clips, cache, encoder, **common, measure=True)
+    spec = encoder.spec.with_store_dtype(options["store_dtype"])
+    shares = spread(clips, told, spec, options["spread_over"])
+    if options["as_json"]:
+        return json.dumps({**told.as_dict(), "parts": [share.as_dict() for share in shares]})
+    return spread_table(told, shares)
+
+
 def _check_content(clips: Manifest, modality: str) -> None:
     """Refuse a table in which no clip has what the encoder reads, such as for a misspelt column."""
-    from ...cache.errors import InputError
-
     column = "path" if modality == "audio" else "text"
     try:
         values = clips.column(column)

@@ -7,22 +7,24 @@ reason; nothing but a wrong input, a full disk or an encoder that computes diffe
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 from pathlib import Path
 
 from ...cache.cache import Cache
+from ...cache.errors import InputError
 from ...cache.identity.encoder_folder import note_encoder_folder
 from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
 from ...cache.space import Space
 from ..encoder import Encoder
+from .engines.workers import count_workers, embed_in_workers
 from .extraction import Extraction
-from .in_process import embed_misses
+from .in_process import Embedding
 from .plan import Plan, plan
 from .progress import Progress, Report
 from .witness import check_witnesses
-from .workers import count_workers, embed_in_workers
 
 __all__ = ["extract", "run_extraction"]
 
@@ -38,6 +40,8 @@ def extract(
     store_dtype: str = "float32",
     engine: str = "local",
     workers: int | None = None,
+    address: str | None = None,
+    gpus_per_worker: float | None = None,
     rehash: bool = False,
     progress: bool | None = None,
 ) -> Space:
@@ -61,6 +65,12 @@ def extract(
     workers : int, optional
         Processes, each with an encoder of its own: one per GPU if there are several (up to four
         from 30,000 clips on), or one per processor for `spectral` when there is much to do; else 1.
+        With Ray, as many as the cluster has room for.
+    address : str, optional
+        Of a Ray cluster, or ``"auto"`` for the one that this machine is part of; by default one of
+        this machine is started, and ended.
+    gpus_per_worker : float, optional
+        Of a worker on Ray; by default 1 if the encoder runs on a GPU, else 0.
     rehash : bool
         Read every file, even if its size and times are those of an earlier reading.
     progress : bool, optional
@@ -101,6 +111,8 @@ def extract(
         store_dtype=store_dtype,
         engine=engine,
         workers=workers,
+        address=address,
+        gpus_per_worker=gpus_per_worker,
         rehash=rehash,
         progress=progress,
     )
@@ -122,11 +134,17 @@ def run_extraction(
     store_dtype: str = "float32",
     engine: str = "local",
     workers: int | None = None,
+    address: str | None = None,
+    gpus_per_worker: float | None = None,
     rehash: bool = False,
     progress: bool | None = None,
 ) -> Extraction:
     """Do what `extract` does, and return all that happened."""
     begin = time.monotonic()
+    if engine != "ray" and (address is not None or gpus_per_worker is not None):
+        raise InputError(f"an address and GPUs per worker are for engine='ray', not {engine!r}")
+    if gpus_per_worker is not None and not 0 <= gpus_per_worker < math.inf:
+        raise InputError(f"gpus_per_worker={gpus_per_worker:g}, expected 0 or more, such as 0.5")
     before = _identity(clips.source)
     spec = encoder.spec.with_store_dtype(store_dtype)
     how = {"part": part, "store_dtype": store_dtype, "rehash": rehash}
@@ -142,13 +160,15 @@ def run_extraction(
     bar = _progress(progress, todo, encoder)
     try:
         if todo.misses and engine == "ray":
-            from .ray_tasks import embed_on_ray
+            from .engines.ray_driver import embed_on_ray
 
-            embed_on_ray(clips, todo.positions, encoder, done, bar, workers)
+            where = {"address": address, "gpus_per_worker": gpus_per_worker}
+            embed_on_ray(clips, todo.positions, encoder, done, bar, workers, **where)
         elif todo.misses and count > 1:
             embed_in_workers(clips, todo.positions, encoder, done, bar, count)
         elif todo.misses:
-            embed_misses(clips, todo.positions.tolist(), encoder, done, bar)
+            with Embedding(space, encoder) as embedding:
+                embedding.embed(clips, todo.positions, done, bar)
     finally:
         if isinstance(bar, Progress):
             bar.end()

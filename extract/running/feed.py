@@ -14,6 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from ...cache.identity.content_digests import segment_digest, text_digest
 from ...cache.manifest import Manifest
 from ..encoder import Encoder
@@ -71,7 +73,7 @@ class Ready:
 
 def feed(
     clips: Manifest,
-    positions: Sequence[int],
+    positions: Sequence[int] | np.ndarray,
     encoder: Encoder,
     claim: Callable[[str], bool],
     *,
@@ -97,7 +99,7 @@ def feed(
     Ready
     """
     if encoder.modality == "text":
-        return (_text(clips, i, claim) for i in positions)
+        return (_text(clips, i, claim) for i in map(int, positions))
     threads = threads or max(1, min(os.cpu_count() or 1, 16, len(positions) // _FEW))
     return _Audio(clips, encoder, claim, isolate=len(positions) > _FEW).run(positions, threads)
 
@@ -126,7 +128,9 @@ class _Audio:
         self.decoders: list[Decoder] = []
         self.stopped = False
 
-    def run(self, positions: Sequence[int], threads: int) -> Generator[Ready, None, None]:
+    def run(
+        self, positions: Sequence[int] | np.ndarray, threads: int
+    ) -> Generator[Ready, None, None]:
         """Keep threads busy, and give rows in order."""
         pool = ThreadPoolExecutor(threads, thread_name_prefix="affekt-decode")
         under_way: deque[tuple[Future[list[Ready]], int]] = deque()
@@ -152,11 +156,11 @@ class _Audio:
         for decoder in self.decoders:
             decoder.close()
 
-    def _groups(self, positions: Sequence[int]) -> Iterator[list[int]]:
+    def _groups(self, positions: Sequence[int] | np.ndarray) -> Iterator[list[int]]:
         """Neighbouring segments of one file, which is then read once."""
         paths = self.clips["path"]
         group: list[int] = []
-        for i in positions:
+        for i in map(int, positions):
             if group and (paths[i] != paths[group[0]] or len(group) == SEGMENTS):
                 yield group
                 group = []

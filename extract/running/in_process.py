@@ -5,9 +5,12 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
+from typing import Any
+
+import numpy as np
 
 from ...cache.errors import AffektError
 from ...cache.identity.clip_index import Seen, seen
@@ -15,7 +18,7 @@ from ...cache.identity.content_digests import row_key
 from ...cache.manifest import Manifest
 from ...cache.rows.failures import STORED
 from ...cache.rows.remarks import note_remarks
-from ...cache.rows.writer import Writer
+from ...cache.space import Space
 from ..backend import Pooled
 from ..encoder import Encoder
 from ..errors import Unusable
@@ -24,61 +27,79 @@ from .feed import Ready, batches, feed
 from .progress import Report
 from .provenance import provenance
 
-__all__ = ["embed_misses"]
+__all__ = ["Embedding"]
 
 _RECORD_ROWS, _RECORD_SECONDS = 20_000, 60.0  # how often the index of clips is written
 
 
-def embed_misses(
-    clips: Manifest,
-    positions: list[int],
-    encoder: Encoder,
-    done: Extraction,
-    report: Report,
-    threads: int | None = None,
-) -> None:
-    """Embed clips in this process and store them; `done` is added to."""
-    run = _Run(clips, encoder, done)
-    refused: list[tuple[str, str, str]] = []
-    backend = encoder.backend
-    most = backend.batch_clips or (512 if backend.on_gpu else 64)
-    seconds = backend.batch_seconds or (960.0 if backend.on_gpu else 60.0)
-    try:
-        with (
-            closing(feed(clips, positions, encoder, run.claim, threads=threads)) as ready,
-            closing(run.ask_ahead(batches(ready, most, seconds))) as answered,
-            done.space.writer(encoder.canary, provenance=provenance(encoder)) as writer,
-        ):
-            refused = writer.refused
-            for batch, answers in answered:
-                run.store(batch, answers, writer)
-                report(len(batch), sum(row.seconds for row in batch if row.content is not None))
-    except BaseException:
-        with suppress(OSError):  # the disk may be what failed; the index is only a memo
-            run.finish(refused)
-        raise
-    run.finish(refused)
+class Embedding:
+    """What one process has while it embeds one share of clips after another; used in a ``with``.
 
+    One encoder, which is loaded and compared with the canary once, and one writer.
 
-class _Run:
-    """What one process knows while it embeds."""
+    Parameters
+    ----------
+    space : Space
+        Where the rows go.
+    encoder : Encoder
+        Whose they are.
+    """
 
-    def __init__(self, clips: Manifest, encoder: Encoder, done: Extraction) -> None:
-        self.clips, self.encoder, self.done = clips, encoder, done
-        self.space = done.space
-        self.stored = self.space.index.table  # as it was at the start; a table never changes
+    def __init__(self, space: Space, encoder: Encoder) -> None:
+        self.space, self.encoder = space, encoder
+        self.stored = space.index.table  # as it was at the start; a table never changes
         self.claimed: set[str] = set()
         self.lock = threading.Lock()
         self.twins: list[Ready] = []
         self.failed: dict[str, Unusable] = {}  # by row key
-        noted = self.space.failures()
+        noted = space.failures()
         self.noted = {(one["key"], one["id"], one["code"]) for one in noted}
         self.unread = {one["id"] for one in noted if one["key"] is None}
         self.mended: list[str] = []
         self.lines: list[Seen] = []
         self.recorded = time.monotonic()
+        self.writer = space.writer(encoder.canary, provenance=provenance(encoder))
+
+    def __enter__(self) -> Embedding:
+        self.writer.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.writer.__exit__(*error)
+
+    def embed(
+        self,
+        clips: Manifest,
+        positions: Sequence[int] | np.ndarray,
+        done: Extraction,
+        report: Report,
+        threads: int | None = None,
+    ) -> None:
+        """Embed clips and store them durably; `done` is added to, whatever happens."""
+        self.clips, self.done = clips, done
+        before = len(self.writer.refused)
+        backend = self.encoder.backend
+        most = backend.batch_clips or (512 if backend.on_gpu else 64)
+        seconds = backend.batch_seconds or (960.0 if backend.on_gpu else 60.0)
+        try:
+            with (
+                closing(feed(clips, positions, self.encoder, self.claim, threads=threads)) as ready,
+                closing(self.ask_ahead(batches(ready, most, seconds))) as answered,
+            ):
+                for batch, answers in answered:
+                    self.store(batch, answers)
+                    report(len(batch), sum(row.seconds for row in batch if row.content is not None))
+            self.writer.commit()
+        except BaseException:
+            with suppress(OSError, AffektError):  # which it raises again, if that was it
+                self.writer.commit()
+            with suppress(OSError):  # the disk may be what failed; the index is only a memo
+                self.finish(before)
+            raise
+        self.finish(before)
 
     def key(self, digest: str) -> str:
+        """Return the row key of a content."""
         return row_key(self.space.key, self.space.modality, digest)
 
     def claim(self, digest: str) -> bool:
@@ -113,7 +134,7 @@ class _Run:
         finally:  # a signal does not wait for a batch
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def store(self, batch: list[Ready], answers: list[Pooled | Unusable], writer: Writer) -> None:
+    def store(self, batch: list[Ready], answers: list[Pooled | Unusable]) -> None:
         """Hand an embedded batch to the writer."""
         for row in batch:
             self._record(row)
@@ -128,7 +149,7 @@ class _Run:
                 self._fail(row, answer)
                 continue
             key, id_ = self.key(row.digest or ""), self.clips.ids[row.position]
-            writer.add(key, id_, answer.values, answer.frames, row.seconds, copy=False)
+            self.writer.add(key, id_, answer.values, answer.frames, row.seconds, copy=False)
             self._mend(id_)
             self.done.computed += 1
             self.done.audio_seconds += row.seconds
@@ -157,9 +178,12 @@ class _Run:
                 " What was stored is kept: run the same command again to go on"
             ) from error
 
-    def finish(self, refused: list[tuple[str, str, str]]) -> None:
-        """Settle what cannot be stored and what shares its content, and write the index."""
-        for key, id_, code in refused:  # the writer has noted them
+    def finish(self, before: int) -> None:
+        """Settle what cannot be stored and what shares its content, and write the index.
+
+        The writer had refused so many rows before.
+        """
+        for key, id_, code in self.writer.refused[before:]:  # the writer has noted them
             reason = Unusable(code)
             self.failed[key] = reason
             self.done.failures.append(Failure(id_, reason.code, reason.message))
@@ -173,6 +197,7 @@ class _Run:
         self.twins = []
         for id_ in self.mended:  # a file that could not be read before
             self.space.fail(None, id_, STORED, "")
+        self.mended = []
         self._write_lines()
 
     def _twin(self, row: Ready) -> None:

@@ -6,11 +6,10 @@ counts as a miss.
 
 from __future__ import annotations
 
-import math
 import os
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,12 @@ from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
 from ...cache.space import Space
 from ..encoder import Encoder
+from .parts import group_numbers, part_of
 
-__all__ = ["Plan", "find_space", "part_of", "plan"]
+__all__ = ["Plan", "find_space", "plan"]
 
+_BLOCK = 100_000  # clips whose keys are held at once
+_STORED, _MISSING, _UNKNOWN = range(3)
 #: Bytes of one second of speech, for estimates only.
 _BYTES_PER_SECOND = {".wav": 32_000, ".flac": 18_000, ".mp3": 10_000, ".ogg": 8_000}
 
@@ -53,6 +55,8 @@ class Plan:
         Estimated time to compute the misses on this machine; None if nothing was measured.
     positions : numpy.ndarray
         Positions of the misses in the manifest.
+    sizes, lengths : numpy.ndarray
+        Bytes behind each miss, and rough seconds of audio (None for text); where it was estimated.
     """
 
     clips: int
@@ -64,6 +68,8 @@ class Plan:
     audio_seconds: float
     seconds: float | None
     positions: np.ndarray
+    sizes: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    lengths: np.ndarray | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Give the numbers, for JSON."""
@@ -128,47 +134,31 @@ def plan(
     audio = encoder.modality == "audio"
     column = clips["path" if audio else "text"]
     asked = part_of(column, part)
-    present = [i for i in asked.tolist() if column[i]]
-    digests = _digests(clips, cache, encoder.modality, present, rehash)
+    present = asked[column[asked] != ""]
     space = find_space(cache, encoder.spec.with_store_dtype(store_dtype))
-    stored = _stored(space, digests)
-    misses = [i for i, hit in enumerate(stored) if not hit]
-    positions = np.array([present[i] for i in misses], dtype=np.intp)
-    sizes = _sizes(clips, positions, audio) if estimate else {}
-    audio_seconds = _audio_seconds(clips, sizes) if audio else 0.0
+    state = _states(clips, cache, encoder.modality, present, rehash, space)
+    positions = present[state != _STORED]
+    sizes = _sizes(clips, positions, audio) if estimate else np.empty(0, np.int64)
+    lengths = _audio_seconds(clips, positions, sizes) if audio and estimate else None
+    audio_seconds = 0.0 if lengths is None else float(lengths.sum())
     amount = audio_seconds if audio else float(len(sizes))
     seconds = None
     if estimate and (measure or not amount):
         seconds = amount / _speed(encoder) if amount else 0.0
+    whole = sizes[_first_of_each(clips, positions)] if audio and estimate else sizes
     return Plan(
         clips=len(asked),
-        hits=len(present) - len(misses),
-        misses=len(misses),
-        unknown=sum(digests[i] is None for i in misses),
+        hits=len(present) - len(positions),
+        misses=len(positions),
+        unknown=int(np.count_nonzero(state == _UNKNOWN)),
         without=len(asked) - len(present),
-        bytes=int(sum({clips["path"][i] if audio else i: n for i, n in sizes.items()}.values())),
+        bytes=int(whole.sum()),
         audio_seconds=audio_seconds,
         seconds=seconds,
         positions=positions,
+        sizes=sizes,
+        lengths=lengths,
     )
-
-
-def part_of(column: Sequence[str] | np.ndarray, part: tuple[int, int]) -> np.ndarray:
-    """Positions of the i-th of n parts; equal values stay together.
-
-    Examples
-    --------
-    >>> part_of(["a.wav", "a.wav", "b.wav", "c.wav"], (1, 2)).tolist()
-    [0, 1, 3]
-    """
-    number, of = part
-    if not 1 <= number <= of:
-        raise InputError(f"part {number}/{of}: expected i/n with 1 <= i <= n")
-    if of == 1:
-        return np.arange(len(column))
-    order: dict[str, int] = {}
-    groups = np.fromiter((order.setdefault(v, len(order)) for v in column), np.intp, len(column))
-    return np.flatnonzero(groups % of == number - 1)
 
 
 def find_space(cache: Cache, spec: Spec) -> Space | None:
@@ -176,49 +166,63 @@ def find_space(cache: Cache, spec: Spec) -> Space | None:
     return next((space for space in cache.spaces() if space.spec == spec), None)
 
 
-def _digests(
-    clips: Manifest, cache: Cache, modality: str, present: list[int], rehash: bool
-) -> list[str | None]:
-    if rehash and modality == "audio":
-        return [None] * len(present)
-    chosen = clips if len(present) == len(clips) else clips.select(np.array(present, np.intp))
-    return cache.digests(chosen, modality, hash_files=False) if present else []
+def _states(
+    clips: Manifest,
+    cache: Cache,
+    modality: str,
+    present: np.ndarray,
+    rehash: bool,
+    space: Space | None,
+) -> np.ndarray:
+    """Return whether the content of each clip is stored, missing or unknown; a byte for each."""
+    state = np.full(len(present), _UNKNOWN, np.uint8)
+    if not len(present) or (rehash and modality == "audio"):
+        return state
+    chosen = clips if len(present) == len(clips) else clips.select(present)
+    digests = cache.each_digest(chosen, modality)
+    table = None if space is None else space.index.refresh().table
+    for start in range(0, len(present), _BLOCK):
+        block = list(islice(digests, _BLOCK))
+        known = np.array([i for i, digest in enumerate(block) if digest is not None], np.intp)
+        state[start + known] = _MISSING
+        if table is not None and space is not None and len(known):
+            keys = [row_key(space.key, modality, block[i] or "") for i in known.tolist()]
+            state[start + known[table.find(keys)[0] >= 0]] = _STORED
+    next(digests, None)  # to its end, where it warns
+    return state
 
 
-def _stored(space: Space | None, digests: list[str | None]) -> list[bool]:
-    known = [i for i, digest in enumerate(digests) if digest is not None]
-    stored = [False] * len(digests)
-    if space is not None and known:
-        keys = [row_key(space.key, space.modality, digests[i] or "") for i in known]
-        for i, hit in zip(known, space.stored(keys).tolist(), strict=True):
-            stored[i] = hit
-    return stored
+def _first_of_each(clips: Manifest, positions: np.ndarray) -> np.ndarray:
+    """Return where each file comes first: it is read once, however many segments it has."""
+    return np.unique(group_numbers(clips["path"][positions]), return_index=True)[1]
 
 
-def _sizes(clips: Manifest, positions: np.ndarray, audio: bool) -> dict[int, int]:
+def _sizes(clips: Manifest, positions: np.ndarray, audio: bool) -> np.ndarray:
     """Bytes behind each miss; a file that is not there has none."""
-    if not audio:
-        return {
-            i: len(str(clips["text"][i]).encode("utf-8", "replace")) for i in positions.tolist()
-        }
-    sizes = {}
-    for i in positions.tolist():
-        try:
-            sizes[i] = clips.file(i).stat().st_size
-        except (InputError, OSError, ValueError):  # it will be quarantined, with the reason
-            sizes[i] = 0
-    return sizes
+    if audio:
+        sizes = (_size(clips, i) for i in map(int, positions))
+    else:
+        texts = clips["text"][positions]
+        sizes = (len(str(text).encode("utf-8", "replace")) for text in texts)
+    return np.fromiter(sizes, np.int64, len(positions))
 
 
-def _audio_seconds(clips: Manifest, sizes: dict[int, int]) -> float:
-    total = 0.0
-    starts, ends, paths = clips["start"].tolist(), clips["end"].tolist(), clips["path"]
-    for i, size in sizes.items():
-        suffix = os.path.splitext(paths[i])[1].lower()  # noqa: PTH122 - runs once per clip
-        start = starts[i] if math.isfinite(starts[i]) else 0.0
-        end = ends[i] if math.isfinite(ends[i]) else size / _BYTES_PER_SECOND.get(suffix, 16_000)
-        total += max(end - start, 0.0)
-    return total
+def _size(clips: Manifest, position: int) -> int:
+    try:
+        return clips.file(position).stat().st_size
+    except (InputError, OSError, ValueError):  # it will be quarantined, with the reason
+        return 0
+
+
+def _audio_seconds(clips: Manifest, positions: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Rough length of the audio of each clip."""
+    paths = clips["path"][positions]
+    suffixes = (os.path.splitext(path)[1].lower() for path in paths)  # noqa: PTH122 - once per clip
+    rates = (_BYTES_PER_SECOND.get(suffix, 16_000) for suffix in suffixes)
+    whole = sizes / np.fromiter(rates, np.float64, len(positions))
+    starts, ends = clips["start"][positions], clips["end"][positions]
+    starts = np.where(np.isfinite(starts), starts, 0.0)
+    return np.maximum(np.where(np.isfinite(ends), ends, whole) - starts, 0.0)
 
 
 def _speed(encoder: Encoder) -> float:

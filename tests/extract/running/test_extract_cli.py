@@ -136,13 +136,13 @@ def test_workers_give_what_one_process_gives(corpus, cache, sound, encode, tmp_p
 
 
 def test_a_worker_that_dies_is_told_and_loses_nothing(corpus, cache, sound, encode, monkeypatch):
-    from affekt.extract.running import workers
+    from affekt.extract.running.engines import workers
 
     clips = corpus({f"{n}.wav": encode(sound(0.2, seed=n)) for n in range(6)})
     real = workers._start
 
-    def killed(job, number, told):
-        child = real(job, number, told)
+    def killed(lines, threads, number, told):
+        child = real(lines, threads, number, told)
         if number == 0:
             child.kill()
         return child
@@ -173,17 +173,6 @@ def test_ray_names_its_extra(affekt, table, tmp_path, monkeypatch):
     code, _, err = affekt("extract", table, "-c", tmp_path / "c", "-e", "ngram", "--engine", "ray")
     assert code == 2
     assert "pip install 'affekt[ray]'" in err
-
-
-def test_ray_gives_what_one_process_gives(corpus, cache, sound, encode, tmp_path):
-    pytest.importorskip("ray", reason="Ray is an extra")
-    clips = corpus({f"{n}.wav": encode(sound(0.2, seed=n)) for n in range(6)} | {"bad.wav": b"bad"})
-    far = Cache(tmp_path / "far")
-    alone = run_extraction(clips, cache, Encoder("spectral"), workers=1)
-    shared = run_extraction(clips, far, Encoder("spectral"), engine="ray", workers=2)
-    good = clips.select([id_ for id_ in clips.ids if id_ != "bad"])
-    assert np.array_equal(cache.read(alone.space, good), far.read(shared.space, good))
-    assert shared.failures == alone.failures
 
 
 def test_encoders_of_ones_own_stay_in_this_process(cache):

@@ -20,7 +20,8 @@ from affekt.extract.inputs.canary_inputs import canary_sounds, embed_canary
 from affekt.extract.inputs.isolated_decoder import Decoder, decode_segments
 from affekt.extract.pooling import POOLINGS, merge, merge_windows, pool, pooled_dim, split_evenly
 from affekt.extract.running.embedding import run_extraction
-from affekt.extract.running.plan import part_of, plan
+from affekt.extract.running.parts import part_of
+from affekt.extract.running.plan import plan
 from affekt.extract.running.progress import Progress
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as arrays

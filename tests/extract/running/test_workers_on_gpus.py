@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
-from affekt.extract.running import workers
+from affekt.extract.running.engines import workers
 
 GIB = 1 << 30
 
@@ -30,7 +30,7 @@ def test_processes_by_what_the_machine_has(
 ):
     monkeypatch.setattr("torch.cuda.device_count", lambda: gpus)
     monkeypatch.setattr("torch.cuda.mem_get_info", lambda: (free * GIB, 141 * GIB))
-    monkeypatch.setattr(workers, "_processors", lambda: processors)
+    monkeypatch.setattr(workers, "processors", lambda: processors)
     encoder = SimpleNamespace(
         name="xlsr",
         modality=modality,

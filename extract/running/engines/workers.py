@@ -1,7 +1,8 @@
 """Several processes on one machine, each with an encoder of its own, into the same cache.
 
 They commit immutable shards independently; nothing has to be merged. A worker is
-``python -m`` this module: it reads its job from stdin and reports on stdout, one JSON value a line.
+``python -m`` this module: it reads its job and then its clips from stdin, some thousand at a time,
+and reports on stdout, one JSON value a line.
 """
 
 from __future__ import annotations
@@ -12,18 +13,31 @@ import queue
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from ...cache.commands.signals import ending, leave
-from ...cache.errors import AffektError, InputError
-from ...cache.manifest import Manifest
-from ..encoder import Encoder
-from ..inputs.isolated_decoder import module_paths
-from .extraction import Extraction
-from .jobs import add, make_jobs, reraise, run_job
-from .progress import Report
+from ....cache.commands.signals import ending, leave
+from ....cache.errors import AffektError, InputError
+from ....cache.manifest import Manifest
+from ...encoder import Encoder
+from ...inputs.isolated_decoder import module_paths
+from ..extraction import Extraction
+from ..in_process import Embedding
+from ..progress import Report
+from .shares import (
+    add,
+    as_values,
+    blocks_of,
+    clips_of,
+    deal,
+    make_job,
+    open_job,
+    processors,
+    reraise,
+)
 
 __all__ = ["count_workers", "embed_in_workers"]
 
@@ -31,6 +45,7 @@ _WORTH = 150  # clips that make a process of `spectral` worth its start
 _MANY = 30_000  # clips that make more processes on one GPU worth the 20 s of their start
 _MOST = 4  # of them
 _GPU_MEMORY = 16 << 30  # that each of them should find free
+_BLOCK = 5000  # clips that are handed to a worker in one line
 _GRACE = 30.0  # seconds for a worker to store what it has
 
 
@@ -68,10 +83,14 @@ def embed_in_workers(
 ) -> None:
     """Deal the clips out, start workers, and add up what they tell."""
     told: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
-    children = [
-        _start(job, n, told)
-        for n, job in enumerate(make_jobs(clips, positions, encoder, done, count))
-    ]
+    job = make_job(clips, encoder, done.space)
+    threads = max(1, processors() // count)
+    children = []
+    for number, share in enumerate(deal(clips, positions, encoder.modality, count)):
+        arguments = {**job["encoder"], "device": _device(encoder, number)}
+        head = {**job, "encoder": arguments, "threads": threads}
+        lines = chain([head], blocks_of(clips, share, _BLOCK))
+        children.append(_start(lines, threads, number, told))
     errors: list[AffektError] = []
     try:
         running = len(children)
@@ -95,7 +114,7 @@ def embed_in_workers(
 
 def _default(encoder: Encoder, misses: int) -> int:
     if encoder.name == "spectral":
-        return max(1, min(_processors(), misses // _WORTH))
+        return max(1, min(processors(), misses // _WORTH))
     if encoder.backend.device == "cuda":
         import torch
 
@@ -111,18 +130,24 @@ def _side_by_side() -> int:
     import torch
 
     free, _ = torch.cuda.mem_get_info()
-    each = _processors() // (4 * torch.cuda.device_count())
+    each = processors() // (4 * torch.cuda.device_count())
     return max(1, min(_MOST, each, int(free // _GPU_MEMORY)))
 
 
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+def _device(encoder: Encoder, number: int) -> str:
+    device = str(encoder.backend.device)
+    if device != "cuda":
+        return device
+    import torch
+
+    return f"cuda:{number % torch.cuda.device_count()}"
 
 
 def _start(
-    job: dict[str, Any], number: int, told: queue.Queue[tuple[int, dict[str, Any]]]
+    lines: Iterable[dict[str, Any]],
+    threads: int,
+    number: int,
+    told: queue.Queue[tuple[int, dict[str, Any]]],
 ) -> subprocess.Popen[str]:
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", __name__],
@@ -130,10 +155,10 @@ def _start(
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env={**_threads(job["threads"]), **os.environ, "PYTHONPATH": module_paths()},
+        env={**_threads(threads), **os.environ, "PYTHONPATH": module_paths()},
         start_new_session=True,  # Ctrl-C is for us; we pass it on
     )
-    threading.Thread(target=_listen, args=(child, job, number, told), daemon=True).start()
+    threading.Thread(target=_listen, args=(child, lines, number, told), daemon=True).start()
     return child
 
 
@@ -144,17 +169,18 @@ def _threads(number: int) -> dict[str, str]:
 
 def _listen(
     child: subprocess.Popen[str],
-    job: dict[str, Any],
+    lines: Iterable[dict[str, Any]],
     number: int,
     told: queue.Queue[tuple[int, dict[str, Any]]],
 ) -> None:
-    """Hand a worker its job and pass on what it says; the last line is how it ended."""
+    """Hand a worker its job and clips, and pass on what it says; the last line is how it ended."""
     try:
         if child.stdin is None or child.stdout is None:
             raise RuntimeError("a worker without pipes")
         with child.stdout:
             with child.stdin:
-                json.dump(job, child.stdin)
+                for one in lines:
+                    child.stdin.write(json.dumps(one) + "\n")
             for line in child.stdout:
                 told.put((number, json.loads(line)))
     except (BrokenPipeError, ValueError):  # it died in the middle of a line
@@ -194,16 +220,24 @@ def _serve() -> int:
         answers.flush()
 
     try:
-        job = json.load(sys.stdin)
-        tell(done=run_job(job, lambda clips, seconds: tell(clips=clips, seconds=seconds)))
+        job = json.loads(sys.stdin.readline())
+        clips = clips_of(job, map(json.loads, sys.stdin))
+        encoder, space = open_job(job)
+        done = Extraction(space)
+        with Embedding(space, encoder) as embedding:
+            embedding.embed(
+                clips,
+                range(len(clips)),
+                done,
+                lambda clips, seconds: tell(clips=clips, seconds=seconds),
+                job["threads"],
+            )
+        tell(done=done.as_dict())
     except BrokenPipeError:  # nobody listens any more: the run was killed
         os.dup2(os.open(os.devnull, os.O_WRONLY), answers.fileno())
         return 1
-    except AffektError as error:
-        told = {"kind": type(error).__name__, "message": str(error), "exit_code": error.exit_code}
-        tell(error={**told, "layers": getattr(error, "layers", [])})
-    except OSError as error:
-        tell(error={"kind": type(error).__name__, "message": str(error), "exit_code": 1})
+    except (AffektError, OSError) as error:
+        tell(error=as_values(error))
     return 0
 
 

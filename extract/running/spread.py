@@ -1,0 +1,128 @@
+"""How an extraction would spread over several workers: ``affekt extract --plan N``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from ...cache.errors import InputError
+from ...cache.identity.spec import Spec
+from ...cache.manifest import Manifest
+from .parts import group_numbers
+from .plan import Plan
+from .progress import human_time
+
+__all__ = ["Share", "spread", "spread_table"]
+
+
+@dataclass(frozen=True)
+class Share:
+    """What ``--part part/of`` has to do.
+
+    Attributes
+    ----------
+    part, of : int
+        Which part, counted from 1.
+    clips : int
+        Clips to compute.
+    audio_seconds : float
+        Rough length of their audio, judged by size; 0 for text.
+    bytes, stored_bytes : int
+        To read, and to store.
+    seconds : float
+        To compute it at the speed that was measured on this machine.
+    """
+
+    part: int
+    of: int
+    clips: int
+    audio_seconds: float
+    bytes: int
+    stored_bytes: int
+    seconds: float
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the numbers, for JSON."""
+        return asdict(self)
+
+
+def spread(clips: Manifest, told: Plan, spec: Spec, count: int) -> list[Share]:
+    """Spread what a plan has to compute over `count` workers, as ``--part i/count`` does it.
+
+    Parameters
+    ----------
+    clips : Manifest
+    told : Plan
+        Of all its clips, with estimates and a measured speed.
+    spec : Spec
+        Of the space, for the size of a row.
+    count : int
+        Workers.
+
+    Raises
+    ------
+    InputError
+        Less than one worker.
+    """
+    if count < 1:
+        raise InputError(f"a plan for {count} workers, expected 1 or more")
+    column = clips["path" if spec.modality == "audio" else "text"]
+    groups = group_numbers(column)[told.positions]
+    part = groups % count
+
+    def total(values: np.ndarray) -> np.ndarray:
+        return np.bincount(part, values, count)
+
+    number = np.bincount(part, minlength=count)
+    if spec.modality == "audio":  # a file is read once, however many segments it has
+        first = np.zeros(len(part), bool)
+        first[np.unique(groups, return_index=True)[1]] = True
+        read = total(told.sizes * first)
+    else:
+        read = total(told.sizes)
+    length = np.zeros(count) if told.lengths is None else total(told.lengths)
+    amount = number if told.lengths is None else length
+    whole = amount.sum()
+    seconds = amount / whole * (told.seconds or 0.0) if whole else np.zeros(count)
+    row = spec.n_layers * spec.dim * np.dtype(spec.store_dtype).itemsize
+    return [
+        Share(
+            part=i + 1,
+            of=count,
+            clips=int(number[i]),
+            audio_seconds=round(float(length[i]), 1),
+            bytes=int(read[i]),
+            stored_bytes=int(number[i]) * row,
+            seconds=round(float(seconds[i]), 1),
+        )
+        for i in range(count)
+    ]
+
+
+def spread_table(told: Plan, shares: list[Share]) -> str:
+    """Return the shares as a table, and how long all of it takes."""
+    names = ("part", "clips", "audio hours", "GB to read", "GB to store", "time")
+    cells = [names] + [
+        (
+            f"{one.part}/{one.of}",
+            str(one.clips),
+            f"{one.audio_seconds / 3600:.1f}",
+            f"{one.bytes / 1e9:.3g}",
+            f"{one.stored_bytes / 1e9:.3g}",
+            human_time(one.seconds),
+        )
+        for one in shares
+    ]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(names))]
+    lines = ["  ".join(c.rjust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
+    slowest = max(one.seconds for one in shares)
+    return "\n".join(
+        [
+            f"{told.clips} clips: {told.hits} stored, {told.misses} to compute",
+            *lines,
+            f"about {human_time(slowest)} with {len(shares)} workers like this machine,"
+            f" {human_time(sum(one.seconds for one in shares))} with one",
+        ]
+    )
