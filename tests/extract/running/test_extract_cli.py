@@ -10,22 +10,8 @@ import sys
 import numpy as np
 import pytest
 from affekt.cache import AffektError, Cache, InputError, Manifest
-from affekt.classify.cli import main
 from affekt.extract import Encoder
 from affekt.extract.running.embedding import run_extraction
-
-
-@pytest.fixture
-def affekt(capsys):
-    """Run the command line in this process: (exit code, stdout, stderr)."""
-
-    def run(*words):
-        with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return caught.value.code, out, err
-
-    return run
 
 
 @pytest.fixture
