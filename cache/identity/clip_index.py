@@ -149,7 +149,7 @@ class ClipIndex:
         return b"".join(self._known.texts)
 
     def _take(self, texts: Sequence[bytes], names: Sequence[str] = ("the index of clips",)) -> None:
-        self._known = Lines(texts, names)
+        self._known = Lines(texts, names, self._known)
 
     def fresh(self, clips: Manifest, position: int, status: os.stat_result) -> str | None:
         """Return the digest of a clip whose file has not changed since it was read, or None."""

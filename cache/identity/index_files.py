@@ -95,6 +95,8 @@ class Lines:
         The segments.
     names : sequence of str
         What each is called when something is wrong with it.
+    before : Lines, optional
+        Texts that are its own are not looked through again.
 
     Raises
     ------
@@ -108,11 +110,21 @@ class Lines:
     (1, ['a'], [])
     """
 
-    def __init__(self, texts: Iterable[bytes] = (), names: Iterable[str] = ()):
+    def __init__(
+        self,
+        texts: Iterable[bytes] = (),
+        names: Iterable[str] = (),
+        before: Lines | None = None,
+    ):
         self.texts, self.names = list(texts), list(names)
+        old = {} if before is None else before._scanned
+        self._scanned = {  # by the text itself, which is kept
+            id(text): old[id(text)] if id(text) in old else _scan(text, name)
+            for text, name in zip(self.texts, self.names, strict=True)
+        }
         at, where = [np.empty(0, np.uint64)], [np.empty((0, 3), np.int64)]
-        for number, (text, name) in enumerate(zip(self.texts, self.names, strict=True)):
-            words, bounds = _scan(text, name)
+        for number, text in enumerate(self.texts):
+            words, bounds = self._scanned[id(text)]
             at.append(words)
             where.append(np.hstack([np.full((len(words), 1), number), bounds]))
         words = np.concatenate(at)
