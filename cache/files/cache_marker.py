@@ -14,7 +14,7 @@ __all__ = ["LOCK", "check_cache_folder", "mark"]
 MARKER = ".affekt-cache"
 TEXT = b"A cache of affekt. Commands of affekt write here and remove what they left unfinished.\n"
 #: what a cache held before it was marked
-LAYOUT = frozenset({"clips", "spaces", "tmp", "quarantine", "transcripts", "encoders"})
+LAYOUT = frozenset({"clips", "spaces", "tmp", "quarantine", "transcripts", "encoders", "kept"})
 _SEGMENT = re.compile(r"[0-9a-f]{24}\.jsonl")
 LOCK = "compact-"  # how the names of locks of compactions begin
 

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
 from ..errors import DamagedError, InputError, one_of
 from ..files.cache_marker import check_cache_folder
 from ..files.durable import set_aside
+from ..files.kept_results import keeping_results
 from ..files.reading import check_regular
 from ..identity.clip_index import ClipIndex, Seen
 from ..identity.content_digests import KINDS, text_digest
@@ -114,6 +115,10 @@ class Store:
         if held is not None:
             held.keep(clips, found)
         return found
+
+    def keeping_results(self) -> AbstractContextManager[None]:
+        """Keep what is computed with `kept` in the cache, until the end of the block."""
+        return keeping_results(self.path, readonly=self.readonly)
 
     @contextmanager
     def held_digests(self) -> Iterator[None]:

@@ -122,7 +122,7 @@ def _run(ready: Prepared, force: bool, say: Say) -> Outcome:
         with opened_report(recipe.report, recipe.path, force=force) as report:
             _embed(ready, outcome, say)
             if not is_current(ready, outcome):
-                with ready.cache.held_digests():
+                with ready.cache.held_digests(), ready.cache.keeping_results():
                     _Work(ready, report, outcome, say).train_and_compare(found)
     for source in ready.sources.values():
         keep_opened(source, ready.cache)

@@ -6,10 +6,18 @@ not at hand or cannot be read is simply unknown here, since extraction reports i
 
 from __future__ import annotations
 
+import shutil
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ....cache.errors import InputError
+from ....cache.files.kept_results import kept
+from ....cache.identity.clip_index import RACY
 from ....extract.errors import Unusable
 from ....extract.inputs.audio_files import read_clip
 from ....extract.inputs.isolated_decoder import Decoder
@@ -55,12 +63,49 @@ def facts(
         return found
     if len(rows) > limit:
         rows = np.random.default_rng(random_state).choice(rows, limit, replace=False).tolist()
-    with Decoder(always=False) as decoder:
-        for row in sorted(rows):
-            for name, value in _of_file(clips, row, decoder).items():
-                if name in wanting:
-                    found[name][row] = value
+    rows = sorted(rows)
+    for row, values in zip(rows, _heard(clips, rows), strict=True):
+        for name, value in values.items():
+            if name in wanting:
+                found[name][row] = value
     return found
+
+
+class _Silent(Exception):
+    """A file that is there could not be read: this time, perhaps."""
+
+
+def _heard(clips: Manifest, rows: Sequence[int]) -> list[dict[str, float]]:
+    """Return the facts of files; where no file has changed, as they were found before."""
+    now = time.time_ns()
+    states = [_state(clips, row) for row in rows]
+    heard: list[dict[str, float]] = []
+
+    def listen() -> list[dict[str, float]]:
+        with Decoder(always=False) as decoder:
+            heard.extend(_of_file(clips, row, decoder) for row in rows)
+        if any(state["ns"] and not one for state, one in zip(states, heard, strict=True)):
+            raise _Silent
+        return heard
+
+    ffmpeg = shutil.which("ffmpeg")
+    inputs = [states, LONGEST, RATE, ffmpeg and Path(ffmpeg).stat().st_mtime_ns]
+    changing = any(state["ns"] + RACY > now for state in states)  # within their time stamps
+    with suppress(_Silent):
+        return listen() if changing else kept("audio facts", inputs, listen)
+    return heard
+
+
+def _state(clips: Manifest, row: int) -> dict[str, Any]:
+    """Return what tells the audio of a clip from any other; ``ns`` is 0 where no file is."""
+    clip = clips.clip(row)
+    state: dict[str, Any] = {"path": clip.path, "times": [clip.start, clip.end], "ns": 0}
+    with suppress(InputError, OSError):
+        path = clips.file(row)
+        state["path"], status = str(path), path.stat()
+        state |= {"ns": status.st_mtime_ns, "ctime": status.st_ctime_ns}
+        state |= {"size": status.st_size, "inode": status.st_ino}
+    return state
 
 
 def _of_file(clips: Manifest, row: int, decoder: Decoder) -> dict[str, float]:
