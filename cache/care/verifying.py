@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import AffektError, DamagedError, NewerError
+from ..files.reading import read_note
 from ..files.written import leftovers, write_whole
 from ..identity.content_digests import hex_bytes, key_words
 from ..identity.index_files import NAME as SEGMENT, check_segment
@@ -287,13 +288,8 @@ def _stat(path: Path) -> list[int]:
 
 def _load_memo(space: Space) -> dict[str, list[int]]:
     """Return what was verified before: size, times, inode and rows of each shard."""
-    try:
-        memo = json.loads((space.folder / "verified.json").read_bytes())
-    except (OSError, ValueError):
-        return {}
-    fits = isinstance(memo, dict) and all(
-        isinstance(v, list) and [type(x) for x in v] == [int] * 5 for v in memo.values()
-    )
+    memo = read_note(space.folder / "verified.json")
+    fits = all(isinstance(v, list) and [type(x) for x in v] == [int] * 5 for v in memo.values())
     return memo if fits else {}
 
 

@@ -5,12 +5,19 @@ from __future__ import annotations
 import json
 import os
 import stat
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ..errors import DamagedError, InputError
+from ..errors import DamagedError, InputError, check_characters
 
-__all__ = ["check_regular", "read_json"]
+__all__ = ["check_regular", "json_lines", "parse_json", "read_json", "read_note", "read_object"]
+
+LARGEST = 256 << 20  # bytes; the largest that affekt writes has a line for each clip of a report
+DEEPEST = 100  # objects and lists inside each other; code that walks through them may be recursive
 
 
 def check_regular(path: str | os.PathLike) -> None:
@@ -28,8 +35,55 @@ def check_regular(path: str | os.PathLike) -> None:
         raise DamagedError(f"{Path(path).name}: is {stat.filemode(mode)}, not a regular file")
 
 
-def read_json(path: str | os.PathLike[str], what: str) -> Any:
-    """Read a JSON file that a user names.
+def parse_json(
+    text: str | bytes | bytearray,
+    *,
+    lenient: bool = False,
+    parse_constant: Callable[[str], Any] | None = None,
+    parse_float: Callable[[str], Any] | None = None,
+) -> Any:
+    """Parse JSON strictly.
+
+    Parameters
+    ----------
+    text : str or bytes
+        One JSON value; bytes in UTF-8.
+    lenient : bool
+        Take NaN and Infinity, and the last of keys that stand twice, as `json` does.
+    parse_constant : callable, optional
+        Reads NaN and Infinity, which are refused by default.
+    parse_float : callable, optional
+        Reads a number with a point or an exponent.
+
+    Raises
+    ------
+    ValueError
+        Not JSON, not UTF-8, a key that stands twice in an object, NaN, a number of thousands of
+        digits, or nested too deeply.
+
+    Examples
+    --------
+    >>> parse_json('{"a": 1, "a": 2}')
+    Traceback (most recent call last):
+        ...
+    ValueError: 'a' stands twice in one object
+    """
+    if not isinstance(text, str):
+        text = text.decode("utf-8-sig")
+    try:
+        return _decoder(lenient, parse_constant, parse_float).decode(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def read_json(
+    path: str | os.PathLike[str],
+    what: str = "JSON",
+    *,
+    lenient: bool = False,
+    largest: int = LARGEST,
+) -> Any:
+    """Read a JSON file that a user names, or that is part of what they name.
 
     Parameters
     ----------
@@ -37,14 +91,94 @@ def read_json(path: str | os.PathLike[str], what: str) -> Any:
         A regular file in UTF-8.
     what : str
         What it should be, for the message: ``a comparison``.
+    lenient : bool
+        As in `parse_json`; for files that other libraries read too.
+    largest : int
+        Bytes.
 
     Raises
     ------
     InputError
-        Not there, a device or a pipe, not UTF-8, not JSON, or nested too deeply.
+        Not there, a device or a pipe, too large, or not such JSON; half a character in a text.
     """
     try:
         check_regular(path)
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError, DamagedError) as error:
+        size = Path(path).stat().st_size
+        if size > largest:
+            raise ValueError(f"it has {size} bytes, expected at most {largest}")
+        data = Path(path).read_bytes()
+        found = parse_json(data, lenient=lenient)
+        _check_depth(found, DEEPEST)
+        if b"\\u" in data:
+            check_characters(json.dumps(found, ensure_ascii=False), "a text")
+        return found
+    except (OSError, ValueError) as error:
         raise InputError(f"{os.fspath(path)} cannot be read as {what}: {error}") from error
+
+
+def read_object(path: str | os.PathLike[str], what: str = "a JSON object", **limits: Any) -> Any:
+    """Read a JSON object as `read_json` does, and refuse every other value."""
+    found = read_json(path, what, **limits)
+    if not isinstance(found, dict):
+        raise InputError(f"{os.fspath(path)} is {type(found).__name__}; expected a JSON object")
+    return found
+
+
+def read_note(path: Path) -> dict[str, Any]:
+    """Return the JSON object that an earlier process left as a memo.
+
+    A memo that is missing, damaged or of another shape says nothing: the answer is empty.
+    """
+    try:
+        return read_object(path, lenient=True)
+    except InputError:
+        return {}
+
+
+def json_lines(data: bytes) -> Iterator[dict[str, Any]]:
+    r"""Yield the objects in lines that several processes append; skip what a kill cut short.
+
+    Examples
+    --------
+    >>> list(json_lines(b'{"a": 1}\n{"b"\n[3]\n\n{"c": 2}'))
+    [{'a': 1}, {'c': 2}]
+    """
+    for line in data.splitlines():
+        with suppress(ValueError):
+            if isinstance(found := parse_json(line), dict):
+                yield found
+
+
+@lru_cache
+def _decoder(lenient: bool, parse_constant: Any, parse_float: Any) -> json.JSONDecoder:
+    if lenient:
+        return json.JSONDecoder()
+    return json.JSONDecoder(
+        object_pairs_hook=_unique,
+        parse_constant=parse_constant or _refuse,
+        parse_float=parse_float,
+    )
+
+
+def _check_depth(value: Any, left: int) -> None:
+    if left < 0:
+        raise ValueError("nested too deeply")
+    if isinstance(value, dict):
+        value = value.values()
+    elif not isinstance(value, list):
+        return
+    for inner in value:
+        if isinstance(inner, (dict, list)):
+            _check_depth(inner, left - 1)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"{twice!r} stands twice in one object")
+    return found
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is not a JSON number")

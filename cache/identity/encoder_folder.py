@@ -12,6 +12,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from ..files.reading import read_note
 from ..files.written import write_whole
 
 __all__ = ["encoder_folder", "from_portable", "note_encoder_folder", "to_portable"]
@@ -67,8 +68,5 @@ def note_encoder_folder(space: Path, folder: Path, tmp: Path) -> None:
 
 def encoder_folder(space: Path) -> Path | None:
     """Return the folder of the encoder that made a space, as noted; None if there is no note."""
-    try:
-        found = json.loads((space / NAME).read_text(encoding="utf-8"))["folder"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    found = read_note(space / NAME).get("folder")
     return from_portable(found, space) if isinstance(found, str) else None

@@ -18,7 +18,7 @@ import numpy as np
 
 from ..errors import DamagedError
 from ..files.durable import content_name, file_digest, make_folder, publish, set_aside
-from ..files.reading import check_regular
+from ..files.reading import check_regular, parse_json
 from .content_digests import DIGEST
 
 NAME = re.compile(r"[0-9a-f]{24}\.jsonl")
@@ -258,9 +258,9 @@ def _scan(text: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _parse(text: bytes, name: str) -> Seen:
     try:
-        fields = json.loads(text)
+        fields = parse_json(text)
         values = [{**SINCE, **fields}[field] for field in FIELDS]
-    except (ValueError, RecursionError, TypeError) as error:
+    except (ValueError, TypeError) as error:
         raise _wrong(name, f"a line is not a JSON object: {error}") from None
     except KeyError as error:
         raise _wrong(name, f"a line has no field {error}") from None

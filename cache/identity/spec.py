@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, SpecError, one_of
+from ..files.reading import parse_json
 
 FORMAT = 1
 MODALITIES = ("audio", "text")
@@ -72,10 +73,8 @@ class Spec:
         if len(text) > MAX_BYTES:
             raise InputError(f"{source}: {len(text)} bytes, at most {MAX_BYTES} fit")
         try:
-            fields = json.loads(
-                text, object_pairs_hook=_unique, parse_float=_no_float, parse_constant=_no_float
-            )
-        except (ValueError, RecursionError) as error:
+            fields = parse_json(text, parse_float=_no_float)
+        except ValueError as error:
             raise InputError(f"{source}: not a spec: {error}") from error
         return cls(fields)
 
@@ -236,13 +235,6 @@ def _differences(path: str, mine: Any, theirs: Any):
             yield from _differences(f"{path}.{name}".strip("."), *inner)
     elif json.dumps(mine, default=repr) != json.dumps(theirs, default=repr):
         yield path, None if mine is _ABSENT else mine, None if theirs is _ABSENT else theirs
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    fields = dict(pairs)
-    if len(fields) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return fields
 
 
 def _no_float(text: str) -> Any:

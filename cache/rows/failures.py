@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..files.reading import json_lines
 from ..files.written import share
 from ..identity.content_digests import DIGEST
 
@@ -56,22 +57,18 @@ def read_failures(path: Path) -> list[dict[str, Any]]:
     ['empty']
     """
     try:
-        lines = path.read_bytes().splitlines()
+        data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         return []
     last: dict[tuple[str | None, str], dict[str, Any]] = {}
-    for line in lines:
-        try:
-            note = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
+    for note in json_lines(data):
         if _is_note(note):
             last[note["key"], note["id"]] = note
     return [note for note in last.values() if note["code"] != STORED]
 
 
-def _is_note(note: Any) -> bool:
-    if not isinstance(note, dict) or "key" not in note:
+def _is_note(note: dict[str, Any]) -> bool:
+    if "key" not in note:
         return False
     texts = [note.get(name) for name in ("id", "code", "message")]
     key = note["key"]

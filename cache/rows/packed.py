@@ -7,7 +7,6 @@ layer is read at the speed of memory, or mapped without reading. `affekt.cache.c
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,7 +20,7 @@ from ..identity.clip_index import ClipIndex, Seen
 from ..identity.content_digests import hex_bytes
 from ..identity.spec import Spec
 from ..shards.hdf5 import attribute, check_kind, dataset, open_plain
-from ..shards.shard import FORMAT, Rows, Shard
+from ..shards.shard import FORMAT, Rows, Shard, parse_provenance
 from ..shards.vectors import Vectors
 from .index import Table
 
@@ -64,7 +63,7 @@ def open_packed(path: Path, name: str, spec: Spec) -> Shard:
         start, sums_start = values.id.get_offset(), sums.id.get_offset()
         if values.dtype != dtype or rows.key.dtype != "S64" or None in (start, sums_start):
             raise DamagedError(f"{path}: {name}: is laid out otherwise than a packed space")
-        provenance = json.loads(attribute(group, "provenance", str))
+        provenance = parse_provenance(f"{path.name}: {name}", attribute(group, "provenance", str))
     try:
         hex_bytes(rows.key)
     except ValueError:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ..files.reading import json_lines
 from ..files.written import share
 from ..identity.content_digests import DIGEST
 
@@ -53,16 +54,12 @@ def read_remarks(folder: Path) -> dict[str, tuple[str, ...]]:
     try:
         if not path.is_file() or path.stat().st_size > _LARGEST:
             return {}
-        lines = path.read_bytes().splitlines()
+        data = path.read_bytes()
     except OSError:
         return {}
     found: dict[str, tuple[str, ...]] = {}
-    for line in lines:
-        try:
-            note = json.loads(line)
-        except (ValueError, RecursionError):
-            continue
-        key, names = (note.get("key"), note.get("remarks")) if isinstance(note, dict) else (0, 0)
+    for note in json_lines(data):
+        key, names = note.get("key"), note.get("remarks")
         if isinstance(key, str) and DIGEST.fullmatch(key) and isinstance(names, list):
             found[key] = tuple(name for name in names if isinstance(name, str))
     return found

@@ -8,7 +8,6 @@ field.
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -17,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DamagedError, InputError, NewerError, SpecError
-from ..files.reading import check_regular
+from ..files.reading import check_regular, parse_json
 from ..identity.content_digests import hex_bytes, key_words
 from ..identity.spec import Spec
 from .hdf5 import attribute, check_kind, dataset, open_plain
@@ -128,7 +127,7 @@ def open_shard(path: Path, spec_key: str | None = None) -> Shard:
         values.id.chunk_iter(note)
         if (starts < 0).any() or sums.dtype != "<u8":
             raise DamagedError(f"{path.name}: has values that were never written")
-        provenance = _provenance(path.name, attribute(file, "provenance", str))
+        provenance = parse_provenance(path.name, attribute(file, "provenance", str))
     try:
         hex_bytes(rows.key)
     except ValueError:
@@ -176,10 +175,11 @@ def _spec(name: str, text: str, key: str) -> Spec:
     return spec
 
 
-def _provenance(name: str, text: str) -> dict[str, Any]:
+def parse_provenance(name: str, text: str) -> dict[str, Any]:
+    """Return what a file says of how its rows were made."""
     try:
-        provenance = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        provenance = parse_json(text, lenient=True)
+    except ValueError as error:
         raise DamagedError(f"{name}: provenance is not JSON: {error}") from error
     if not isinstance(provenance, dict):
         raise DamagedError(f"{name}: provenance is {text[:40]!r}, expected a JSON object")

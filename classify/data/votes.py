@@ -9,7 +9,6 @@ columns of the task's labels, which a run trains on.
 from __future__ import annotations
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...cache.errors import InputError, listed
+from ...cache.files.reading import parse_json
 from ...cache.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -222,7 +222,7 @@ def _rows_of_table(clips: Manifest, path: Path) -> list[dict[str, float]]:
 
 def _from_json(text: str, clips: Manifest, position: int) -> dict[str, object]:
     try:
-        row = json.loads(text)
+        row = parse_json(text)
     except ValueError:
         row = None
     if not isinstance(row, dict):

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from ...cache.errors import DamagedError, InputError
+from ...cache.files.reading import read_object
 from ...cache.files.written import write_whole
 from ..data.predictions import Predictions
-from ..models.folders.model_folder import read_json
 from .calibration import Calibrator, calibrator
 from .fixed_rules import Ensemble
 from .strategy_names import STRATEGIES, strategy
@@ -144,7 +144,7 @@ def read_replays(folder: str | Path) -> dict[str, Replay]:
     for path in (place, weights):
         if not path.is_file():
             raise InputError(f"{path} is missing; run the recipe again to have it written")
-    found = read_json(place)
+    found = read_object(place)
     if found.get("format") != FORMAT or not isinstance(found.get("ensembles"), dict):
         raise InputError(f"{place}: format is {found.get('format')!r}; expected {FORMAT!r}")
     data = weights.read_bytes()

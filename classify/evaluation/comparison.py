@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.errors import InputError
-from ...cache.files.reading import read_json
+from ...cache.files.reading import read_object
 from ...cache.files.written import write_whole
 from ..data.predictions import Predictions
 from ..ensembles.saved import Replay
@@ -128,8 +128,8 @@ class Comparison:
                 f"{path} is not there; expected the folder that `affekt run` or `affekt compare` "
                 f"left{f'; name one of its repeats: {where}' if where.is_dir() else ''}"
             )
-        data = read_json(path, "a comparison")
-        if not isinstance(data, dict) or data.get("format") != 2:
+        data = read_object(path, "a comparison")
+        if data.get("format") != 2:
             raise InputError(f"{path} is not a comparison of format 2; compare again")
         return cls(data)
 

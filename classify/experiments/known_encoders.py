@@ -20,6 +20,7 @@ from typing import Any
 from ...cache.cache import Cache
 from ...cache.errors import AffektError
 from ...cache.files.durable import make_folder
+from ...cache.files.reading import read_note
 from ...cache.files.written import write_whole
 from ...cache.identity.spec import Spec
 
@@ -58,13 +59,13 @@ def recall(cache: Cache, options: Mapping[str, Any]) -> Opened | None:
     options : mapping
         Arguments of `affekt.extract.Encoder`.
     """
+    note = read_note(_path(cache, options))
     try:
-        note = json.loads(_path(cache, options).read_text(encoding="utf-8"))
         if note["format"] != FORMAT or note["options"] != _own(options):
             return None
         spec = Spec(note["spec"])
         files, affekt = note["files"], note["affekt"]
-    except (OSError, ValueError, KeyError, TypeError, AffektError):
+    except (KeyError, AffektError):
         return None
     gone = files is not None and not _folder(options).is_dir()
     current = affekt == version("affekt") and (files is None or _files(options) == files)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.errors import listed
+from ...cache.files.reading import parse_json
 from ...cache.files.written import written
 from ..data.escape import cell
 from ..data.estimates import PREFIX, Estimates
@@ -107,7 +108,7 @@ def is_output(head: bytes) -> bool:
     lines = head.decode("utf-8", "replace").splitlines()[:2]
     try:
         if lines[0].startswith("{"):
-            found = json.loads(lines[0])
+            found = parse_json(lines[0], lenient=True)
             numbers = found.get("values")
             return {"id", "label", "score", "scores"} <= found.keys() or (
                 {"id", "values"} <= found.keys()
@@ -120,7 +121,7 @@ def is_output(head: bytes) -> bool:
             return header[: len(header) - len(columns)] in (["id"], SPAN) and len(numbers) > 0
         after = next(len(names) for names in STARTS if tuple(header[: len(names)]) == names)
         sums = [math.fsum(float(cell) for cell in row[after:]) for row in rows]
-    except (ValueError, AttributeError, StopIteration, csv.Error):
+    except (ValueError, AttributeError, IndexError, StopIteration, csv.Error):
         return False
     return len(header) > after and all(abs(total - 1) < 1e-3 for total in sums)
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from ...cache.errors import SpecError
 from ...cache.files.durable import content_name, make_folder, publish
+from ...cache.files.reading import parse_json
 from ...cache.identity.content_digests import DIGEST
 from .whisper_engines import Heard
 
@@ -100,9 +101,9 @@ class Transcripts:
 def _answer(line: bytes) -> tuple[str, Heard] | None:
     """Return the digest of a clip and what was heard in it; None of any other line."""
     try:
-        fields = json.loads(line)
+        fields = parse_json(line, parse_constant=float)
         digest, answer = fields.pop("audio"), Heard(**fields)
-    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+    except (ValueError, TypeError, AttributeError, KeyError):
         return None
     texts = (answer.text, answer.language, answer.reason)
     numbers = (answer.no_speech, answer.likely)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, listed, nearest, shaped
+from ...files.reading import parse_json, read_object
 from ..manifest import Manifest
 
 __all__ = ["PARTS", "read_emobox"]
@@ -68,8 +68,7 @@ def read_emobox(
     table = folder / "label_map.json"
     labels: dict[str, str] | None = None
     if table.is_file():
-        with shaped(table, "a JSON object: a label of the corpus, and its name in EmoBox"):
-            labels = dict(json.loads(table.read_text("utf-8")).items())
+        labels = read_object(table, "labels of the corpus with their names in EmoBox")
     known = {str(raw).casefold(): label for raw, label in (labels or {}).items()}
     rows = []
     for path, split in files.items():
@@ -111,8 +110,8 @@ def _json_lines(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
+            row = parse_json(line, parse_constant=float)
+        except ValueError as error:
             raise InputError(f"{path} line {number}: not JSON: {error}") from None
         if not isinstance(row, dict):
             raise InputError(f"{path} line {number}: expected an object")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, TextIO
 
 from ...errors import InputError, check_characters, listed, nearest
+from ...files.reading import parse_json
 from .cells import text_of
 
 
@@ -18,8 +18,8 @@ def json_line_rows(stream: TextIO, source: str, names: list[str]) -> Iterator[tu
         for line, text in enumerate(stream, start=1):
             if text.strip():
                 try:
-                    yield line, json.loads(text, object_pairs_hook=_unique)
-                except (ValueError, RecursionError) as error:
+                    yield line, parse_json(text, parse_constant=float)
+                except ValueError as error:
                     raise InputError(f"{source} line {line}: not JSON: {_short(error)}") from None
 
     return _rows(objects(), source, names, "line")
@@ -28,8 +28,8 @@ def json_line_rows(stream: TextIO, source: str, names: list[str]) -> Iterator[tu
 def json_rows(stream: TextIO, source: str, names: list[str]) -> Iterator[tuple[int, list]]:
     """Yield the values of each object of a JSON file: a list, or a mapping of id to object."""
     try:
-        value = json.load(stream, object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
+        value = parse_json(stream.read(), parse_constant=float)
+    except ValueError as error:
         raise InputError(
             f"{source}: not JSON: {_short(error)}; is it one object a line (.jsonl)?"
         ) from None
@@ -77,15 +77,6 @@ def _all_files(rows: Mapping[str, dict]) -> bool:
 
 def _all(values: Any, kind: type) -> bool:
     return all(isinstance(value, kind) for value in values)
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        raise ValueError(f"{', '.join(map(repr, twice))} stands twice in one object")
-    return found
 
 
 def _rows(

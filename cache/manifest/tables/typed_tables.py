@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import zipfile
 from typing import Any
 
 from ...errors import InputError, listed
+from ...files.reading import parse_json
 from .cells import text_of
 from .sources import Source
 
@@ -73,7 +73,7 @@ def holds_bytes(kind: Any) -> bool:
 def class_names(schema: Any) -> dict[str, list[str]]:
     """Return the names of the class labels that `datasets` notes in a schema."""
     try:
-        noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        noted = parse_json((schema.metadata or {}).get(b"huggingface", b"{}"))
         features = noted.get("info", {}).get("features", {})
     except (ValueError, AttributeError):
         return {}

@@ -59,11 +59,11 @@ def report(run: Path, audio: str, output: Path) -> None:
 
 def _clips(path: Path) -> dict[str, Any] | None:
     from ....cache.errors import InputError, shaped
-    from ....cache.files.reading import read_json
+    from ....cache.files.reading import read_object
 
     if not path.exists():
         return None
-    found = read_json(path, "clips of a report")
+    found = read_object(path, "clips of a report")
     with shaped(path, "the clips of a report as affekt wrote them; run or compare again"):
         if found["format"] != 1:
             raise InputError(f"{path} has format {found['format']}; expected 1")

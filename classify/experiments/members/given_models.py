@@ -11,7 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....cache.errors import AffektError, InputError
+from ....cache.errors import AffektError
+from ....cache.files.reading import read_note
 from ...models.folders.encoder_folders import read_folders
 from ..recipes.recipe import EncoderEntry, MemberEntry, Recipe
 
@@ -108,7 +109,7 @@ def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]
 
 def _check_kind(entry: MemberEntry) -> None:
     """Say what to do with a run, and with a checkpoint that others published."""
-    from ...models.folders.model_folder import CONFIG, read_json
+    from ...models.folders.model_folder import CONFIG
     from ...models.folders.run_folder import is_run
 
     folder = Path(str(entry.model))
@@ -122,11 +123,7 @@ def _check_kind(entry: MemberEntry) -> None:
         what = "is a file" if folder.exists() else "does not exist"
         message = f"member {entry.name!r}: {folder} {what}; expected the folder of a model"
         raise entry.error(message, "model")
-    try:
-        is_model = "format" in read_json(folder / CONFIG)
-    except (OSError, InputError):
-        is_model = False
-    if not is_model:
+    if "format" not in read_note(folder / CONFIG):
         raise entry.error(
             f"member {entry.name!r}: {folder} is not a model of affekt; if others published it, "
             f"import it first: affekt import-model {folder} -o MODEL",

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....cache.errors import InputError, expected_one_of
+from ....cache.files.reading import read_note, read_object
 from ....cache.files.written import draft, write_whole
 from ....cache.manifest import Manifest
 from ....cache.space import Space
@@ -98,8 +99,8 @@ def check_head(entry: MemberEntry, task: Task) -> None:
 
 def is_done(folder: Path, key: str) -> bool:
     """Whether the member in `folder` was made with this key and nothing in it changed since."""
+    record = read_note(folder / RECORD)
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
         return record["key"] == key and record["files"] == _digests(folder, record["files"])
     except (OSError, ValueError, KeyError, TypeError):
         return False
@@ -107,7 +108,7 @@ def is_done(folder: Path, key: str) -> bool:
 
 def member_files(folder: Path) -> list[Path]:
     """Return the files that `train_member` left in a folder; others there are the user's."""
-    record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    record = read_object(folder / RECORD, lenient=True)
     return [folder / RECORD, *(folder / name for name in record["files"])]
 
 
@@ -139,7 +140,7 @@ def read_member(folder: Path, task: Task) -> TrainedMember:
         read(folder / "pred.csv"),
         read(dev) if dev.is_file() else None,
         {path.stem: read(path) for path in seeds},
-        json.loads((folder / RECORD).read_text(encoding="utf-8"))["parts"],
+        read_object(folder / RECORD, lenient=True)["parts"],
     )
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
+
+from ....cache.errors import InputError, shaped
+from ....cache.files.reading import read_note
 
 __all__ = ["keep_earlier"]
 
@@ -55,9 +58,7 @@ def keep_earlier(
 def _embedded(folder: Path) -> dict[str, int]:
     """Return of how many clips the report in a folder was made; of repeats, the first one's."""
     for path in (folder / "repeat-1" / "comparison.json", folder / "comparison.json"):
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))["run"]["embedded"]
+        with suppress(InputError), shaped(path, "a comparison of a run"):
+            found = read_note(path)["run"]["embedded"]
             return {str(name): int(count) for name, count in found.items()}
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            continue
     return {}

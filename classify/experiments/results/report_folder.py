@@ -14,10 +14,11 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....cache.errors import InputError
+from ....cache.files.reading import read_note
 from ....cache.files.written import sync_folder, write_whole
 from ...models.folders.run_folder import READY, WORK
 from ..checks.folder_checks import WRITTEN
@@ -142,12 +143,12 @@ def put_in_place(folder: Path) -> None:
 
 def read_state(folder: Path) -> dict[str, Any] | None:
     """Return what the run that made a report noted, or None if none was finished."""
-    try:
-        state = json.loads((folder / STATE).read_text(encoding="utf-8"))
-        whole = isinstance(state["files"], dict) and isinstance(state["key"], str)
-        return state if whole else None
-    except (OSError, ValueError, KeyError, TypeError):
+    state = read_note(folder / STATE)
+    files = state.get("files")
+    if not isinstance(files, dict) or not isinstance(state.get("key"), str):
         return None
+    names = [PurePosixPath(name) for name in files]
+    return None if any(one.is_absolute() or ".." in one.parts for one in names) else state
 
 
 def _is_kept(name: Path) -> bool:
@@ -174,10 +175,7 @@ def _check_owner(report: ReportFolder, force: bool) -> None:
     folder, state = report.folder, read_state(report.folder)
     if force:
         return
-    try:
-        owner = json.loads((report.work / OWNER).read_text(encoding="utf-8"))["recipe"]
-    except (OSError, ValueError, KeyError, TypeError):
-        owner = (state or {}).get("recipe")
+    owner = read_note(report.work / OWNER).get("recipe") or (state or {}).get("recipe")
     if isinstance(owner, str) and owner != report.recipe and (folder / owner).is_file():
         raise InputError(
             f"report {folder} is that of the recipe {os.path.normpath(folder / owner)}; name "

@@ -14,6 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from ...cache.files.reading import json_lines
+
 __all__ = ["record_use", "uses_file"]
 
 
@@ -69,19 +71,15 @@ def record_use(path: str | Path, test_ids: Sequence[str], choice: Any) -> dict[s
 
 def _record(path: Path, test: str, made: str) -> dict[str, Any]:
     found: dict[str, str] = {}  # choice -> when
-    text = path.read_text(encoding="utf-8") if path.exists() else ""
-    for line in text.splitlines():
-        try:
-            one = json.loads(line)
-            if one["test"] == test:
-                found.setdefault(one["choice"], one["at"])
-        except (ValueError, KeyError, TypeError):
-            continue  # a line that a kill cut short: the run that wrote it writes it again
+    data = path.read_bytes() if path.exists() else b""
+    for one in json_lines(data):  # the run whose line was cut short writes it again
+        if one.get("test") == test and isinstance(one.get("choice"), str):
+            found.setdefault(one["choice"], str(one.get("at")))
     if made not in found:
         found[made] = datetime.now(UTC).isoformat(timespec="seconds")
         line = json.dumps({"test": test, "choice": made, "at": found[made]})
         with path.open("a", encoding="utf-8") as file:
-            file.write(("\n" if text and not text.endswith("\n") else "") + line + "\n")
+            file.write(("\n" if data and not data.endswith(b"\n") else "") + line + "\n")
     return {"choices": len(found)}
 
 

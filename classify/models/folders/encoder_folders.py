@@ -11,10 +11,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ....cache.errors import InputError
+from ....cache.files.reading import read_object
 from ....cache.identity.encoder_folder import encoder_folder, from_portable, to_portable
 from ....cache.identity.spec import Spec
 from ....cache.space import Space
-from .model_folder import ENCODERS, read_json
+from .model_folder import ENCODERS
 
 __all__ = ["folders_of", "read_folders", "written_folders"]
 
@@ -51,7 +52,7 @@ def read_folders(place: Path, specs: Sequence[Spec]) -> dict[str, Path]:
     path = place / ENCODERS
     if not path.is_file():
         return {}
-    found = read_json(path)
+    found = read_object(path)
     try:
         if found["format"] != FORMAT:
             raise KeyError("format")

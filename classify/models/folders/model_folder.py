@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from ....cache.errors import DamagedError, InputError, check_characters, nearest
+from ....cache.errors import DamagedError, InputError, nearest
 from ....cache.files.outputs import check_output_folder
+from ....cache.files.reading import read_note, read_object
 from ....cache.files.written import draft, write_whole
 from .kept_files import aside_of, remove_older_drafts, replace_folder
 
-__all__ = ["ENCODERS", "check_target", "read_folder", "read_json", "write_folder"]
+__all__ = ["ENCODERS", "check_target", "read_folder", "write_folder"]
 
 FORMAT = "affekt-model/1"
 CONFIG = "config.json"
@@ -163,7 +164,7 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     if others:
         log.warning("%s: not opened: %s", folder, ", ".join(others))
     source = str(folder / CONFIG)
-    config = read_json(folder / CONFIG)
+    config = read_object(folder / CONFIG, largest=LARGEST_CONFIG)
     if config.get("format") != FORMAT:
         raise InputError(
             f"{source}: format is {config.get('format')!r}; this version of affekt reads {FORMAT!r}"
@@ -191,60 +192,13 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
         raise DamagedError(f"{folder / WEIGHTS} is not a sound safetensors file: {error}") from None
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object strictly: no duplicate keys, no NaN, no huge file, no deep nesting.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> path = Path(tempfile.mkdtemp(), "config.json")
-    >>> _ = path.write_text('{"a": 1, "a": 2}')
-    >>> read_json(path)
-    Traceback (most recent call last):
-        ...
-    affekt.cache.errors.InputError: ...config.json: the key 'a' stands twice
-    """
-    size = path.stat().st_size
-    if size > LARGEST_CONFIG:
-        raise InputError(f"{path}: {size} bytes; expected at most {LARGEST_CONFIG}")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in found:
-                raise InputError(f"{path}: the key {key!r} stands twice")
-            found[key] = value
-        return found
-
-    def refuse(constant: str) -> Any:
-        raise InputError(f"{path}: holds {constant}, which is no JSON number")
-
-    try:
-        data = json.loads(
-            path.read_bytes().decode("utf-8"), object_pairs_hook=unique, parse_constant=refuse
-        )
-    except RecursionError:
-        raise InputError(f"{path}: nested too deeply") from None
-    except InputError:
-        raise
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON: {error}") from None
-    if not isinstance(data, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    check_characters(json.dumps(data, ensure_ascii=False), path)
-    return data
-
-
 def _is_model(folder: Path) -> bool:
     """Whether a folder may be replaced: it is empty, or a model of ours."""
     if not folder.is_dir():
         return False
     if not any(folder.iterdir()):
         return True
-    try:
-        return str(read_json(folder / CONFIG).get("format")).startswith("affekt-model/")
-    except (OSError, InputError):
-        return False
+    return str(read_note(folder / CONFIG).get("format")).startswith("affekt-model/")
 
 
 def _check(value: Any, schema: Any, where: str) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError
+from ....cache.files.reading import read_object
 
 __all__ = ["READY", "WORK", "check_whole", "is_run", "read_comparison", "readable_name"]
 
@@ -64,10 +64,7 @@ def check_whole(folder: Path) -> None:
 
 def read_comparison(path: Path) -> dict[str, Any]:
     """Read what a run compared; only as far as predicting needs it."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}: cut or not JSON: {error}; run the recipe again") from None
+    data = read_object(path, "a comparison of a run (run its recipe again)")
     try:
         for entry in data["systems"].values():
             names = [*entry["members"], entry["strategy"] or "", data["chosen"] or ""]

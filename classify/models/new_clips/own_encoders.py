@@ -6,7 +6,6 @@ spec, field by field, and, before its first row, the same canary as when the mod
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 from collections.abc import Mapping, Sequence
@@ -14,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.cache import Cache
-from ....cache.errors import InputError, SpecError
+from ....cache.errors import InputError, SpecError, shaped
+from ....cache.files.reading import parse_json
 from ....cache.identity.spec import Spec
 from ....cache.manifest import Manifest
 from ....extract.encoder import Encoder
@@ -328,8 +328,9 @@ def _same_files(spec: Spec) -> Spec:
 def _options(fields: Mapping[str, Any], commit: str | None, device: str) -> dict[str, Any]:
     """Return the options of `Encoder` that a spec says."""
     if "origin" not in fields["encoder"]:
-        options: dict[str, Any] = json.loads(fields["encoder"].get("options", "{}"))
-        options |= {"device": device}
+        noted = fields["encoder"].get("options", "{}")
+        with shaped(f"the spec of {fields['encoder']['name']}", "options as a JSON object"):
+            options: dict[str, Any] = {**parse_json(noted), "device": device}
         if fields["encoder"]["name"] == "ngram":
             options |= {"dim": fields["layers"]["dim"], "longest": fields["processor"]["longest"]}
     else:

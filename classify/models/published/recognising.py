@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError
+from ....cache.files.reading import read_note
 from ..folders.restore import looks_like_an_id
 from .as_model import Published
 from .tensors import tensor_shapes, with_weights
@@ -96,18 +96,13 @@ def published(
 
 def _kind(folder: Path) -> str:
     """Say what a folder holds: "valence", "classifier", or "" for anything else."""
-    config: Any = {}
-    if (folder / "config.json").is_file():
-        try:
-            config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-        except (ValueError, RecursionError):
-            return ""
-    if not isinstance(config, dict) or "format" in config:
+    config = read_note(folder / "config.json")
+    if "format" in config:
         return ""
     from .finetuned import HEADS
 
     weights = ("model.safetensors", "model.safetensors.index.json", "pytorch_model.bin")
-    if config.get("model_type") in HEADS:
+    if str(config.get("model_type")) in HEADS:
         fine_tuned = "Classification" in str(config.get("architectures"))
         whole = any((folder / name).is_file() for name in weights)
         return "classifier" if whole and (fine_tuned or _has_head(folder)) else ""

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import DamagedError, InputError
+from ....cache.files.reading import read_object
 from ....extract.hub import SAFE_FILES, Place, locate
-from ..folders.model_folder import read_json
 
 __all__ = ["account_for", "read_config", "tensor_files", "tensor_shapes", "with_weights"]
 
@@ -41,7 +41,7 @@ def tensor_files(folder: Path, name: str = "model.safetensors") -> list[Path]:
         return [folder / name]
     index = folder / f"{name}.index.json"
     if index.is_file():
-        table = read_json(index).get("weight_map")
+        table = read_object(index, lenient=True).get("weight_map")
         if not isinstance(table, dict) or not table:
             raise InputError(f"{index} has no weight_map")
         shards = sorted(set(map(str, table.values())))
@@ -134,7 +134,7 @@ def read_config(folder: Path) -> dict[str, Any]:
             )
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder} holds no config.json")
-    return read_json(folder / "config.json")
+    return read_object(folder / "config.json", lenient=True)
 
 
 def _some(names: Sequence[str]) -> str:

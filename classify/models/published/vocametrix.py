@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....cache.errors import AffektError, InputError
+from ....cache.files.reading import read_object
 from ....extract.encoder import Encoder
-from ..folders.model_folder import read_json
 from ..scalers.plain_scaler import Scaler, read_scaler
 from .as_model import Part, Published, assembled, default_part, task_of
 from .tensors import tensor_shapes
@@ -325,7 +325,7 @@ def _config(folder: Path) -> dict[str, tuple[Any, str]]:
     path = folder / "config.json"
     if not path.is_file():
         return {}
-    raw = read_json(path)
+    raw = read_object(path, lenient=True)
     said: dict[str, tuple[Any, str]] = {}
     blocks = [raw[name] for name in BLOCKS if isinstance(raw.get(name), dict)]
     for table in (raw, *blocks):

@@ -8,7 +8,6 @@ name but the scaler's (see `pickled_scaler`); afterwards nothing is ever unpickl
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import subprocess
 import sys
@@ -21,6 +20,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ....cache.errors import DamagedError, InputError
+from ....cache.files.reading import parse_json
 from ....cache.files.written import write_whole
 
 __all__ = ["Scaler", "convert_scaler", "read_scaler"]
@@ -175,7 +175,7 @@ def _in_subprocess(source: Path) -> dict:
     except subprocess.TimeoutExpired as error:
         raise InputError(f"{source} kept its reader busy for {LONGEST} s; it is refused") from error
     try:
-        answer = json.loads(done.stdout)
+        answer = parse_json(done.stdout, lenient=True)
         if "refused" not in answer:
             return answer["state"]
     except (ValueError, KeyError, TypeError) as error:

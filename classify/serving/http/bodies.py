@@ -6,7 +6,6 @@ not known, text that is not UTF-8 or a second audio part is refused with the rea
 
 from __future__ import annotations
 
-import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,6 +14,8 @@ from unicodedata import category
 from python_multipart import MultipartParser
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
+
+from ....cache.files.reading import parse_json
 
 __all__ = ["SOUND", "Refused", "Sent", "read_body"]
 
@@ -122,23 +123,10 @@ def _check_size(size: int, limit: int) -> None:
 
 def _object(data: bytearray) -> dict[str, Any]:
     """Return a JSON object, strictly: no NaN, no key twice, no depth that breaks the parser."""
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            raise ValueError("a key stands twice")
-        return found
-
-    def refuse(word: str) -> None:
-        raise ValueError(f"{word} is not JSON")
-
     try:
-        text = data.decode("utf-8")
-        found = json.loads(text, object_pairs_hook=unique, parse_constant=refuse)
+        found = parse_json(data)
     except UnicodeDecodeError:
         raise Refused(400, "bad_json", "the body is not UTF-8") from None
-    except RecursionError:
-        raise Refused(400, "bad_json", "the JSON is nested too deeply") from None
     except ValueError as error:
         raise Refused(400, "bad_json", f"the body is not JSON: {str(error)[:200]}") from None
     if not isinstance(found, dict):

@@ -14,17 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError
+from ....cache.files.reading import read_json, read_object
 from ...hub import locate
 from .fingerprint import fingerprint
 
-__all__ = ["Checkpoint", "find_checkpoint", "read_json"]
+__all__ = ["Checkpoint", "find_checkpoint"]
 
 _DOWNLOAD = ("*.json", "*.txt", "*.model", "model*.safetensors", "0_Transformer/*.safetensors")
 _DOWNLOAD += ("bpe.codes", "*.spm", "*.tokenizer", "*.tiktoken")  # vocabularies of some tokenizers
 _DOWNLOAD_PICKLE = ("pytorch_model*.bin", "pytorch_model.bin.index.json")
 # what a configuration says about its own origin, not about the numbers
 _VOLATILE = {"_name_or_path", "transformers_version", "torch_dtype", "dtype", "_commit_hash"}
-_LARGEST_JSON = 64 << 20  # bytes; tokenizer.json of the largest vocabularies has about 20 MB
 
 
 @dataclass(frozen=True)
@@ -116,28 +116,12 @@ def config_digest(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file of a checkpoint.
-
-    Raises
-    ------
-    InputError
-        If it is too large or no JSON.
-    """
-    if path.stat().st_size > _LARGEST_JSON:
-        raise InputError(f"{path}: {path.stat().st_size} bytes; expected a JSON file below 64 MiB")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path} is no JSON file: {error}") from error
-
-
 def _transformer_folder(root: Path) -> Path:
     """Follow ``modules.json`` of a sentence-transformers folder to its transformer."""
     modules = root / "modules.json"
     if not modules.is_file():
         return root
-    listed = read_json(modules)
+    listed = read_json(modules, lenient=True)
     first = listed[0] if isinstance(listed, list) and listed else {}
     if not isinstance(first, dict) or not str(first.get("type", "")).endswith("Transformer"):
         raise InputError(
@@ -159,12 +143,12 @@ def _read_config(folder: Path) -> dict[str, Any]:
         )
     if not path.is_file():
         raise InputError(f"{folder} holds no config.json: expected a transformers checkpoint")
-    config = read_json(path)
-    if not isinstance(config, dict) or not isinstance(config.get("model_type"), str):
+    config = read_object(path, lenient=True)
+    if not isinstance(config.get("model_type"), str):
         raise InputError(f"{path} names no model_type: expected a transformers configuration")
     for file in ("config.json", "tokenizer_config.json", "preprocessor_config.json"):
-        listed = read_json(folder / file) if (folder / file).is_file() else {}
-        if isinstance(listed, dict) and listed.get("auto_map") and not _is_native(listed):
+        listed = read_object(folder / file, lenient=True) if (folder / file).is_file() else {}
+        if listed.get("auto_map") and not _is_native(listed):
             raise InputError(
                 f"{folder / file} asks for the repository's own code (auto_map: "
                 f"{', '.join(map(str, listed['auto_map']))}); affekt never runs it. Use a "
@@ -203,8 +187,7 @@ def _find_weights(folder: Path) -> tuple[tuple[Path, ...], str]:
 
 
 def _shards(index: Path) -> tuple[Path, ...]:
-    listed = read_json(index)
-    table = listed.get("weight_map") if isinstance(listed, dict) else None
+    table = read_object(index, lenient=True).get("weight_map")
     if not isinstance(table, dict) or not table:
         raise InputError(f"{index} has no weight_map")
     names = sorted(set(map(str, table.values())))

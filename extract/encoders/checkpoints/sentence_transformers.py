@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError
-from .checkpoint import read_json
+from ....cache.files.reading import read_json, read_object
 
 __all__ = ["SentenceSteps", "read_sentence_steps"]
 
@@ -87,7 +87,9 @@ def read_sentence_steps(root: Path) -> SentenceSteps | None:
     """
     if not (root / "modules.json").is_file():
         return None
-    modules = read_json(root / "modules.json")  # its first entry was checked: the transformer
+    modules = read_json(
+        root / "modules.json", lenient=True
+    )  # its first entry was checked: the transformer
     pooling, normalised, others = "mean", False, []
     for module in modules[1:]:
         kind = str(module.get("type", "")).rsplit(".", 1)[-1] if isinstance(module, dict) else "?"
@@ -102,22 +104,24 @@ def read_sentence_steps(root: Path) -> SentenceSteps | None:
 
 
 def _pooling(path: Path) -> str:
-    settings = read_json(path) if path.is_file() else {}
-    if not isinstance(settings, dict):
-        raise InputError(f"{path}: expected a JSON object")
-    said: Any = settings.get("pooling_mode")
-    found = [said] if isinstance(said, str) else list(said or ())
-    found += [key for key, on in settings.items() if key.startswith("pooling_mode_") and on is True]
+    settings = read_object(path, lenient=True) if path.is_file() else {}
+    said: Any = settings.get("pooling_mode") or []
+    found = [said] if isinstance(said, str) else said
+    if not isinstance(found, list):
+        raise InputError(f"{path}: pooling_mode is {said!r}; expected a name, or a list of names")
+    found = found + [
+        key for key, on in settings.items() if key.startswith("pooling_mode_") and on is True
+    ]
     return "+".join(_MODES.get(str(one), str(one)) for one in found) or "mean"
 
 
 def _prompts(path: Path) -> tuple[str, tuple[str, ...]]:
-    settings = read_json(path) if path.is_file() else {}
-    table = settings.get("prompts") if isinstance(settings, dict) else None
+    settings = read_object(path, lenient=True) if path.is_file() else {}
+    table = settings.get("prompts")
     if not isinstance(table, dict):
         return "", ()
     default = settings.get("default_prompt_name")
-    if default is not None and not isinstance(table.get(default), str):
+    if default is not None and not isinstance(table.get(str(default)), str):
         raise InputError(f"{path}: default_prompt_name is {default!r}, which is not among prompts")
     others = tuple(str(name) for name, text in table.items() if text and name != default)
-    return (str(table[default]) if default is not None else ""), others
+    return (str(table[str(default)]) if default is not None else ""), others

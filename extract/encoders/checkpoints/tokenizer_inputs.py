@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import read_json
+from ....cache.files.reading import read_object
 
 __all__ = ["absent_files", "further_files", "optional_packages"]
 
@@ -52,7 +52,7 @@ def absent_files(folder: Path) -> str:
     settings = folder / "tokenizer_config.json"
     if (folder / "tokenizer.json").is_file() or not settings.is_file():
         return ""
-    name = read_json(settings).get("tokenizer_class")
+    name = read_object(settings, lenient=True).get("tokenizer_class")
     kind = tokenizer_class_from_name(name) if isinstance(name, str) else None
     names = dict(getattr(kind, "vocab_files_names", {}))
     names.pop("tokenizer_file", None)

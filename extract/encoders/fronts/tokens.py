@@ -15,8 +15,9 @@ from typing import Any
 import torch
 
 from ....cache.errors import InputError
+from ....cache.files.reading import read_object
 from ...errors import Unusable
-from ..checkpoints.checkpoint import Checkpoint, read_json
+from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.fingerprint import fingerprint
 from ..checkpoints.reading import library_errors
 from ..checkpoints.tokenizer_inputs import absent_files, further_files, optional_packages
@@ -228,7 +229,7 @@ def _limits(checkpoint: Checkpoint, family: Family, tokenizer: Any) -> tuple[int
     lowercase = False
     settings = checkpoint.folder / "sentence_bert_config.json"
     if settings.is_file():
-        read = read_json(settings)
+        read = read_object(settings, lenient=True)
         if read.get("max_seq_length"):
             limits.append(int(read["max_seq_length"]))
         lowercase = bool(read.get("do_lower_case"))

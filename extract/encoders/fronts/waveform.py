@@ -8,7 +8,8 @@ import numpy as np
 import torch
 
 from ....cache.errors import InputError, shaped
-from ..checkpoints.checkpoint import Checkpoint, read_json
+from ....cache.files.reading import read_object
+from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.reading import library_errors
 from .front import Example, check_samples
 
@@ -123,9 +124,9 @@ def extractor_of(checkpoint: Checkpoint, expected: str, needed: tuple[str, ...])
     named, values = "preprocessor_config.json", None
     nested = checkpoint.folder / "processor_config.json"
     if nested.is_file():
-        values = read_json(nested).get("feature_extractor")
+        values = read_object(nested, lenient=True).get("feature_extractor")
     if values is None and (checkpoint.folder / named).is_file():
-        values = read_json(checkpoint.folder / named)
+        values = read_object(checkpoint.folder / named, lenient=True)
     if not isinstance(values, dict):
         raise InputError(
             f"{checkpoint.name} has no {named}: how its input is normalised is unknown, and a "

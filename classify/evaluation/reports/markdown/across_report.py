@@ -101,7 +101,7 @@ def compare_runs(
 
 
 def _read(place: str) -> tuple[str, Path, dict[str, Any]]:
-    from .....cache.files.reading import read_json
+    from .....cache.files.reading import read_object
     from ....models.folders.run_folder import readable_name
     from ...comparison import Comparison
 
@@ -113,7 +113,7 @@ def _read(place: str) -> tuple[str, Path, dict[str, Any]]:
         name = readable_name(folder) if resolved.name == "out" else resolved.name
     repeats = folder / "repeats.json" if path.is_dir() else path
     if repeats.name == "repeats.json" and repeats.is_file():
-        return name, path, read_json(repeats, "the repeats of a run")
+        return name, path, read_object(repeats, "the repeats of a run", lenient=True)
     return name, path, Comparison.read(path).data
 
 
