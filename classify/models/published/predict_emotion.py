@@ -15,6 +15,7 @@ from typing import Any
 from ....cache.errors import InputError
 from ....cache.files.reading import read_object
 from ....extract.errors import Unusable
+from ..folders.model_folder import LARGEST_CONFIG
 from .umuteam import MODES, SAMPLING_RATE, Umuteam, check_mode, load_umuteam
 
 __all__ = ["predict_emotion", "read_model_json"]
@@ -122,7 +123,7 @@ def read_model_json(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"no file {path}; expected the toolkit's model.json")
-    table = read_object(path)
+    table = read_object(path, largest=LARGEST_CONFIG)
     known = (*MODES, "bert", "whisper")
     for language, models in table.items():
         if not isinstance(models, dict):

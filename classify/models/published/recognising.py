@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError
-from ....cache.files.reading import read_note
+from ....cache.files.reading import read_object
 from ..folders.restore import looks_like_an_id
 from .as_model import Published
 from .tensors import tensor_shapes, with_weights
@@ -96,7 +96,11 @@ def published(
 
 def _kind(folder: Path) -> str:
     """Say what a folder holds: "valence", "classifier", or "" for anything else."""
-    config = read_note(folder / "config.json")
+    try:
+        path = folder / "config.json"
+        config = read_object(path, lenient=True) if path.is_file() else {}
+    except InputError:
+        return ""
     if "format" in config:
         return ""
     from .finetuned import HEADS

@@ -128,9 +128,9 @@ def test_D03_config_with_something_else_in_it(folder, change, words):
         ("[" * 200_000 + "]" * 200_000, "nested too deeply"),
         ('{"a": "' + "x" * 1_000_001 + '"}', "at most"),
         ("[]", "JSON object"),
-        ("", "not JSON"),
-        ("{'a': 1}", "not JSON"),
-        ("\udcff", "not JSON"),
+        ("", "cannot be read"),
+        ("{'a': 1}", "cannot be read"),
+        ("\udcff", "cannot be read"),
     ],
 )
 def test_D03_hostile_json(folder, text, words):

@@ -166,13 +166,13 @@ def test_audio_that_cannot_be_read(toolkit, tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{", "not JSON"),
+        ("{", "cannot be read"),
         ('{"es": {"audio": "a", "audio": "b"}}', "twice"),
         ('{"es": "a"}', "holds no modes"),
         ('{"es": {"sound": "a"}}', r"es\.sound"),
         ('{"es": {"audio": 3}}', r"es\.audio is 3"),
         ('{"es": {"audio": NaN}}', "NaN"),
-        ("[" * 10_000, "nested too deeply|not JSON"),
+        ("[" * 10_000, "nested too deeply"),
         ('{"es": {"audio": "' + "a" * 1_000_001 + '"}}', "at most"),
     ],
 )
