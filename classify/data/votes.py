@@ -222,7 +222,7 @@ def _rows_of_table(clips: Manifest, path: Path) -> list[dict[str, float]]:
 
 def _from_json(text: str, clips: Manifest, position: int) -> dict[str, object]:
     try:
-        row = parse_json(text)
+        row = parse_json(text, parse_constant=float)
     except ValueError:
         row = None
     if not isinstance(row, dict):
