@@ -29,7 +29,7 @@ from typing import Any
 import click
 
 from ..cache.commands.signals import ending, leave
-from ..cache.commands.terminal import PlainStream
+from ..cache.commands.terminal import PlainStream, open_streams
 from ..cache.errors import AffektError, nearest
 
 __all__ = ["affekt", "main"]
@@ -126,6 +126,7 @@ def main(args: Sequence[str] | None = None) -> None:
     if own:
         _collect_seldom()
         import_nothing_from_here()
+        open_streams()
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout = PlainStream(sys.stdout)
         if isinstance(sys.stderr, io.TextIOWrapper):

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import io
+import os
 import re
+import sys
 from typing import Any
 
-__all__ = ["PlainStream", "visible"]
+__all__ = ["PlainStream", "open_streams", "visible"]
 
 #: control characters other than line feed and tab, and marks that turn the direction of a line
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -21,6 +23,25 @@ def visible(text: str) -> str:
     \x1b[31mred\x1b[0m
     """
     return HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def open_streams() -> None:
+    """Open the null device for each standard stream that the caller closed.
+
+    A file that is opened later would get its number, and whatever a library prints.
+    """
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            null = os.open(os.devnull, os.O_RDWR)
+            if null != number:
+                os.dup2(null, number)
+                os.close(null)
+            os.set_inheritable(number, True)
+        if getattr(sys, name) is None:
+            mode = "w" if number else "r"
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
 class PlainStream(io.TextIOWrapper):

@@ -18,7 +18,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from .cache_marker import check_cache_folder, mark
-from .written import create, draft, sync_folder
+from .written import create, draft, naming, sync_folder
 
 NO_LINKS = {
     *(errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK),
@@ -101,11 +101,13 @@ def flushed(pieces: Iterable[bytes | memoryview], tmp: Path) -> Iterator[tuple[P
         handle = create(path, tmp)
         try:
             for piece in pieces:
-                left = memoryview(piece)
-                while left:
-                    left = left[os.write(handle, left) :]
+                with naming(path):
+                    left = memoryview(piece)
+                    while left:
+                        left = left[os.write(handle, left) :]
                 state.update(piece)
-            os.fsync(handle)
+            with naming(path):
+                os.fsync(handle)
         finally:
             os.close(handle)
         yield path, state.hexdigest()

@@ -24,6 +24,7 @@ __all__ = [
     "draft",
     "is_draft",
     "leftovers",
+    "naming",
     "remove",
     "share",
     "shared_mode",
@@ -63,7 +64,7 @@ def written(path: Path, *, tmp: Path | None = None, durable: bool = False) -> It
     """
     if tmp is None:
         path.parent.mkdir(parents=True, exist_ok=True)
-    with draft(path, tmp) as unfinished:
+    with draft(path, tmp) as unfinished, naming(path):
         os.close(create(unfinished, tmp))
         yield unfinished
         if durable:
@@ -104,6 +105,26 @@ def draft(path: Path, tmp: Path | None = None) -> Iterator[Path]:
         else:
             with suppress(OSError):  # one that stays in tmp/ is found by `leftovers`
                 remove(unfinished)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Add the file to an error of the system that names none: that of a full disk, say.
+
+    Examples
+    --------
+    >>> with naming(Path("a.csv")):
+    ...     raise OSError(28, "No space left on device")
+    Traceback (most recent call last):
+        ...
+    OSError: [Errno 28] No space left on device: 'a.csv'
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno is not None and error.filename is None:
+            error.filename = str(path)
+        raise
 
 
 def create(path: Path, shared: Path | None = None) -> int:
@@ -179,7 +200,8 @@ def sync_folder(folder: Path) -> None:
 def _sync(path: Path, flags: int = 0) -> None:
     handle = os.open(path, (os.O_RDWR if os.name == "nt" else os.O_RDONLY) | flags)
     try:
-        os.fsync(handle)
+        with naming(path):
+            os.fsync(handle)
     finally:
         os.close(handle)
 

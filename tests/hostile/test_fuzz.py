@@ -5,6 +5,7 @@ CI tries a few cases, always the same. ``make fuzz COUNT=20000`` tries as many n
 
 from __future__ import annotations
 
+import errno
 import importlib.util
 import os
 import random
@@ -39,6 +40,10 @@ KINDS = {"damage": 45, "option": 28, "request": 10, "output": 6, "swap": 6, "twi
 SECONDS = 30  # a case that takes longer is one too
 MEMORY = 4 << 30  # bytes of address space that a case may take
 EXTRA = ("fastapi", "uvicorn", "python_multipart", "httpx")
+#: commands that write, and those of them that go on where a memo cannot be written
+FILED = ["extract text", "train", "predict clips", "card", "manifest", "cache pack"]
+FILED += ["cache export", "cache import", "cache compact", "cache verify"]
+TOLERANT = {"cache verify"}
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]")
 
 
@@ -235,6 +240,27 @@ def app_ends(app):
 
     with TestClient(app):
         pass
+
+
+@pytest.mark.parametrize("function", ["link", "rename", "replace", "fsync"])
+def test_a_fault_of_the_file_system_ends_in_a_sentence_with_the_path(world, monkeypatch, function):
+    met = 0
+
+    def broken(*paths, **options):
+        nonlocal met
+        met += 1
+        raise OSError(
+            errno.EIO, os.strerror(errno.EIO), *(map(str, paths[:1] if paths[1:] else []))
+        )
+
+    for name in FILED:
+        met = 0
+        with monkeypatch.context() as patched:
+            patched.setattr(os, function, broken)
+            code, said = call(COMMANDS[name])
+        world.kept.restore()
+        assert code == (1 if met else 0) or (code == 0 and name in TOLERANT), (name, said)
+        assert not code or re.search(r"Input/output error: '[^']+'", said), (name, said)
 
 
 def too_slow(number, frame):

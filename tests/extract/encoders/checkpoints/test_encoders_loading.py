@@ -218,7 +218,7 @@ def test_D04_a_truncated_or_foreign_weights_file_is_an_error(tmp_path):
     [
         ("config.json", None, "config.json"),
         ("config.json", "{", "JSON"),
-        ("config.json", "[]", "model_type"),
+        ("config.json", "[]", "JSON object"),
         ("config.json", "[" * 100_000, "JSON"),
         ("model.safetensors", None, "model.safetensors"),
         ("adapter_config.json", "{}", "adapter"),
