@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ...cache.files.reading import json_lines
+from ....cache.files.reading import json_lines
 
 __all__ = ["record_use", "uses_file"]
 
