@@ -107,7 +107,7 @@ CLASSIFY = {
     "metrics": {"data"},
     "models": {"data", "heads"},
     "options": {"data", "models"},  # what commands share
-    "ensembles": {"data", "metrics", "models"},
+    "ensembles": {"data", "metrics"},
     "serving": {"data", "heads", "models", "options", "ensembles"},
     "evaluation": {"data", "metrics", "models", "ensembles", "serving"},  # a card: how to serve
     "probing": {"data", "metrics", "models", "options", "serving"},
