@@ -37,6 +37,11 @@ __all__ = ["affekt", "main"]
 #: command -> (module relative to this package, attribute, one line of help)
 COMMANDS = {
     "run": (".experiments.cli_run", "run", "The main job: a recipe from clips to a report."),
+    "init": (
+        ".experiments.first_recipe.cli_init",
+        "init",
+        "A first recipe for your table, and what was noticed in it.",
+    ),
     "extract": ("..extract.running.cli_extract", "extract", "Embed what is not embedded yet."),
     "train": (".experiments.members.cli_train", "train", "Train one model and save it."),
     "probe": (".probing.cli_probe", "probe", "UAR by layer: which layer and C to take."),

@@ -89,6 +89,7 @@ CALLS = {
         ["scaler.pkl", "model/model.safetensors"],
     ),
     ("import-model", "output"): ("import-model model -o OUT", ["clips.csv", "wav", "my.cache"]),
+    ("init", "output"): ("init clips.csv -o OUT", ["clips.csv", "wav", "recipe.yaml"]),
     ("demo", "output"): ("demo -o OUT", ["clips.csv"]),
 }
 

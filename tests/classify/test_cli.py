@@ -221,8 +221,8 @@ def test_a_reader_that_leaves_is_no_error(here):
 @pytest.mark.parametrize(
     "words",
     [
-        ["extract"], ["train"], ["probe"], ["demo"], ["predict"], ["compare"], ["transcribe"],
-        ["manifest"], ["cache", "pack"], ["cache", "export"], ["cache", "import"],
+        ["extract"], ["train"], ["probe"], ["init"], ["demo"], ["predict"], ["compare"],
+        ["transcribe"], ["manifest"], ["cache", "pack"], ["cache", "export"], ["cache", "import"],
     ],
     ids=" ".join,
 )  # fmt: skip

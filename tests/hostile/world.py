@@ -78,6 +78,7 @@ COMMANDS = {
                        "-o", "o/scaler.safetensors"],
     "import-model": ["import-model", "classifier", "-o", "o/imported"],
     "transcribe": ["transcribe", "two.csv", "-o", "o/texts.csv", "--model", "whisper"],
+    "init": ["init", "clips.csv", "-o", "o/recipe.yaml"],
     "demo": ["demo", "--manifest", "two.csv", "--task", "task.yaml", "-o", "o/demo"],
     "serve": ["serve", "out", "--port", "0"],
 }  # fmt: skip
@@ -111,6 +112,7 @@ READS = {
     "convert-scaler": ["scaler.joblib"],
     "import-model": ["classifier/*"],
     "transcribe": ["two.csv", "whisper/*"],
+    "init": ["clips.csv", "wav/*.wav"],
     "demo": ["two.csv", "task.yaml"],
     "serve": ["out/**/*"],
 }

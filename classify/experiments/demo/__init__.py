@@ -1,1 +1,1 @@
-"""`affekt demo`: a recipe for a manifest, and a synthetic corpus for those who have none."""
+"""`affekt demo`: the main job on a synthetic corpus, for those who have none."""

@@ -42,8 +42,8 @@ def demo(
     from ....cache.files.outputs import check_output_folder
     from ...options import say
     from ..cli_run import report_outcome
+    from ..first_recipe.recipe_for import write_recipe
     from ..run import run
-    from .recipe_for import write_recipe
 
     check_output_folder("-o", output, [] if manifest is None else [manifest])
     if manifest is None:
@@ -55,6 +55,8 @@ def demo(
             write_corpus(manifest.parent)
         task = task or "valence"
         click.echo("Synthetic corpus: the numbers below say nothing about real emotion.\n")
-    recipe = write_recipe(manifest, output, task, root)
-    outcome = run(recipe, say=say)
+    recipe = write_recipe(manifest, output / "recipe.yaml", task, root)
+    for note in recipe.notes:
+        say(note)
+    outcome = run(recipe.path, say=say)
     report_outcome(ctx, outcome)

@@ -1,0 +1,146 @@
+"""What the user of a table should know before a first run: files, texts, speakers, languages."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ....cache.errors import InputError, listed
+from ....cache.manifest import Manifest
+
+__all__ = ["Modalities", "about_languages", "modalities"]
+
+MOST_READ = 100  # recordings of which length and loudness are measured
+SHORT, LONG = 0.2, 30.0  # seconds
+SILENT = -70.0  # dB relative to full scale
+FEW_TEXTS = 0.2  # different texts per clip, below which the texts are a script
+
+
+@dataclass
+class Modalities:
+    """What can be embedded.
+
+    Attributes
+    ----------
+    speech, text : bool
+    notes : list of str
+    facts : list of str
+        For the summary: how long the recordings are.
+    """
+
+    speech: bool = False
+    text: bool = False
+    notes: list[str] = field(default_factory=list)
+    facts: list[str] = field(default_factory=list)
+
+
+def modalities(clips: Manifest) -> Modalities:
+    """Look at the recordings and texts of clips.
+
+    Raises
+    ------
+    InputError
+        There is nothing to embed: no recording is there and no clip has a text.
+    """
+    found = Modalities()
+    texts = [str(text).strip() for text in clips["text"]]
+    filled = sum(map(bool, texts))
+    paths = [i for i, path in enumerate(clips["path"]) if path]
+    there = [i for i in paths if _is_there(clips, i)]
+    found.speech, found.text = bool(there), bool(filled)
+    if paths and not there:
+        gone = f"none of the {len(paths)} recordings is there (the first is {clips['path'][0]!r})"
+        remedy = f"--root says which folder the paths start from; now it is {clips.root}"
+        if not filled:
+            raise InputError(f"{clips.source}: {gone}; {remedy}")
+        found.notes.append(f"{gone}, so only the texts are used; {remedy}")
+    elif len(there) < len(paths):
+        missing = sorted(set(paths) - set(there))
+        names = listed([str(clips["path"][i]) for i in missing])
+        found.notes.append(
+            f"{len(missing)} of {len(paths)} recordings are not there and are left out: {names}"
+        )
+    if 0 < len(paths) < len(clips):
+        found.notes.append(f"{len(clips) - len(paths)} of {len(clips)} clips have no recording")
+    if 0 < filled < len(clips):
+        found.notes.append(
+            f"{len(clips) - filled} of {len(clips)} clips have no text; affekt transcribe fills "
+            "them in from the audio"
+        )
+    if filled and len(set(texts) - {""}) <= FEW_TEXTS * filled:
+        found.notes.append(
+            f"{len(set(texts) - {''})} different texts in {filled} clips: the speakers read a "
+            "script, so the text can hardly tell the labels apart"
+        )
+    if there:
+        _measure(clips.select(there), found)
+    return found
+
+
+def about_languages(clips: Manifest) -> list[str]:
+    """Return notes on the languages of clips."""
+    counts = Counter(clips["language"])
+    blank = counts.pop("", 0)
+    notes = []
+    if counts and blank:
+        notes.append(f"{blank} of {len(clips)} clips have no language")
+    spellings: dict[str, list[str]] = {}
+    for name in counts:
+        spellings.setdefault(name.strip().casefold().split("-")[0].split("_")[0], []).append(name)
+    for names in spellings.values():
+        if len(names) > 1:
+            notes.append(f"languages {listed([repr(name) for name in names])}: is it one?")
+    if len(counts) > 1:
+        notes.append(
+            f"{len(counts)} languages: the report has a table of them; split: "
+            "{scheme: leave-one-language-out} tests languages that training has not seen"
+        )
+    return notes
+
+
+def _is_there(clips: Manifest, position: int) -> bool:
+    try:
+        return clips.file(position).is_file()
+    except (InputError, OSError):  # a link out of the root, a name that is too long
+        return False
+
+
+def _measure(clips: Manifest, found: Modalities) -> None:
+    """Read some recordings: their length, loudness and sampling rates."""
+    from ...evaluation.analyses.audio_facts import facts
+
+    chosen = np.unique(np.linspace(0, len(clips) - 1, min(len(clips), MOST_READ)).astype(int))
+    rows = [clips.clip(int(position)) for position in chosen]  # without other columns
+    read = Manifest.from_rows(rows, clips.root, allow_outside=clips.allow_outside)
+    known = facts(read)
+    seconds = [value for value in known["duration"] if value is not None]
+    some = f"of {len(read)} recordings that were looked at, "
+    if unreadable := [
+        str(path) for path, one in zip(read["path"], known["duration"], strict=True) if one is None
+    ]:
+        found.notes.append(f"{some}{len(unreadable)} cannot be read: {listed(unreadable)}")
+    if not seconds:
+        return
+    found.facts.append(
+        f"{min(seconds):.1f} to {max(seconds):.1f} s, {np.median(seconds):.1f} s in the middle"
+    )
+    hours = float(np.mean(seconds)) * len(clips) / 3600
+    found.facts.append(f"about {hours:.1f} hours" if hours >= 1 else f"about {60 * hours:.0f} min")
+    for count, what in (
+        (sum(one < SHORT for one in seconds), f"are shorter than {SHORT} s"),
+        (
+            sum(one > LONG for one in seconds),
+            f"last over {LONG:g} s: are they one utterance?",
+        ),
+        (sum(v is not None and v < SILENT for v in known["loudness"]), "are silent"),
+    ):
+        if count:
+            found.notes.append(f"{some}{count} {what}")
+    rates = Counter(int(value) for value in known["sampling_rate"] if value is not None)
+    if len(rates) > 1:
+        shown = ", ".join(f"{rate} Hz ({count})" for rate, count in rates.most_common(4))
+        found.notes.append(
+            f"sampling rates differ: {shown}; the report says if they give labels away"
+        )

@@ -1,0 +1,292 @@
+"""The task for a table's labels: a shipped one, its labels as they are, or its ratings."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ....cache.commands.terminal import HIDDEN
+from ....cache.errors import InputError, listed, nearest
+from ...data.task import Task
+from ...data.vocabulary import shipped
+
+if TYPE_CHECKING:
+    from ....cache.manifest import Manifest
+
+__all__ = ["Choice", "task_for", "task_text"]
+
+MOST_LABELS = 30
+FEWEST_CLIPS = 10  # of a label, below which nothing can be learnt about it
+#: columns of ratings, in the order in which they are listed in a task
+DIMENSIONS = {
+    "arousal": ("arousal", "activation", "emoact", "aro"),
+    "valence": ("valence", "emoval", "val"),
+    "dominance": ("dominance", "emodom", "dom"),
+}
+RESERVED = ("id", "label")
+
+
+@dataclass
+class Choice:
+    """A task, and how a recipe names it.
+
+    Attributes
+    ----------
+    task : Task
+    name : str
+        Of a shipped task; blank where a task file has to be written.
+    content : dict
+        Of that file.
+    about : str
+        For the recipe, next to the task.
+    notes : list of str
+    drop : int
+        How many clips have no label.
+    """
+
+    task: Task
+    name: str = ""
+    content: dict[str, Any] = field(default_factory=dict)
+    about: str = ""
+    notes: list[str] = field(default_factory=list)
+    drop: int = 0
+
+
+def task_for(clips: Manifest) -> Choice:
+    """Choose a task for the labels of clips.
+
+    Raises
+    ------
+    InputError
+        No labels and no ratings, one label only, or more than 30 labels.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> rows = [{"text": "t", "label": label} for label in ("happy", "sad", "joy", "Sad")]
+    >>> choice = task_for(Manifest.from_rows(rows))
+    >>> choice.content["labels"]
+    {'happy': ['joy'], 'sad': ['Sad']}
+    """
+    counts = Counter(clips["label"])
+    blank = counts.pop("", 0)
+    rated = _ratings(clips)
+    if not counts:
+        if rated:
+            return _numeric(clips, rated)
+        has = ", ".join(name for name in clips.columns if name != "id")
+        raise InputError(
+            f"{clips.source} has no labels; expected a column label (or emotion), or columns of "
+            f"numbers such as arousal and valence. It has {has}; rename the one that is the label"
+        )
+    if len(counts) > MOST_LABELS and _are_numbers(counts):
+        column = (clips.taken.get("label") or ("label",))[0]
+        raise InputError(
+            f"{clips.source}: column {column} holds {len(counts)} different numbers; if they are "
+            "ratings, call the column after what was rated: arousal, valence or dominance"
+        )
+    choice = _of_labels(clips, counts)
+    if blank:
+        choice.drop = blank
+        choice.notes.append(f"{blank} of {len(clips)} clips have no label and are left out")
+    if rated:
+        choice.notes.append(
+            f"columns {' and '.join(rated.values())} hold ratings: a task of numbers can be "
+            "trained on them, too"
+        )
+    return choice
+
+
+def task_text(content: Mapping[str, Any]) -> str:
+    """Return the content of a task file as YAML; every label is read back as it was written."""
+    return yaml.safe_dump(
+        dict(content), allow_unicode=True, sort_keys=False, width=math.inf, default_flow_style=None
+    )
+
+
+def _of_labels(clips: Manifest, counts: Counter[str]) -> Choice:
+    if len(counts) == 1:
+        [only] = counts
+        raise InputError(
+            f"{clips.source}: every label is {only!r}; expected at least two different ones"
+        )
+    if len(counts) > MOST_LABELS:
+        raise InputError(
+            f"{clips.source} has {len(counts)} different labels; expected at most {MOST_LABELS}: "
+            "is label the right column? Say which task is meant: --task NAME or --task FILE.yaml"
+        )
+    if _knows("sentiment", clips):
+        task = Task.named("valence")
+        found: Counter[Any] = Counter()
+        for pair, count in _pairs(clips).items():
+            found[task.label_of(*pair)] += count
+        if len(found) > 1:
+            return Choice(task, "valence", about=_shown(found), notes=_rare(found))
+    classes, joined = _classes(counts)
+    labels: Any = {name: [raw for raw in raws if raw != name] for name, raws in classes.items()}
+    if not any(labels.values()):
+        labels = list(labels)
+    content = {"name": "labels", "labels": labels}
+    found = Counter({name: sum(counts[raw] for raw in raws) for name, raws in classes.items()})
+    if len(found) == 1:
+        raise InputError(
+            f"{clips.source}: the labels {listed(sorted(counts))} mean the same; expected at least "
+            "two different ones"
+        )
+    task = Task.from_spec(content)
+    return Choice(
+        task, "", content, _shown(found), [*joined, *_rare(found), *_nearest_task(clips, counts)]
+    )
+
+
+def _classes(counts: Counter[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """Join labels that differ in spelling, or that affekt knows as one emotion."""
+    words = {}
+    for word, others in shipped()["emotions"].items():
+        words |= dict.fromkeys((word, *map(str, others)), word)
+    groups: dict[str, list[str]] = {}
+    for raw, _ in counts.most_common():
+        key = " ".join(raw.split()).casefold()
+        groups.setdefault(words.get(key, key), []).append(raw)
+    names = {_column_name(raws[0]): raws for raws in groups.values()}
+    if len(names) < len(groups):  # a name that was made is that of another label
+        names = {f"{_column_name(r[0])} {i}": r for i, r in enumerate(groups.values(), 1)}
+    notes = [
+        f"labels {listed([repr(raw) for raw in raws])} are taken for one, {name!r}"
+        for name, raws in names.items()
+        if len(raws) > 1
+    ]
+    notes += [
+        f"the label {raws[0]!r} is called {name!r}, since it could not head a column"
+        for name, raws in names.items()
+        if name != raws[0]
+    ]
+    return dict(sorted(names.items())), notes
+
+
+def _column_name(raw: str) -> str:
+    name = " ".join(HIDDEN.sub(" ", raw).split())
+    return f"{name}_" if name in RESERVED or not name else name
+
+
+def _nearest_task(clips: Manifest, counts: Counter[str]) -> list[str]:
+    """Say which shipped task knows the labels, or most of them, and what it makes of them."""
+    best, pairs = (0, 0, ""), _pairs(clips)
+    for name in shipped()["tasks"]:
+        task = Task.named(name)
+        made = {pair: _label(task, *pair) for pair in pairs}
+        known = sum(count for pair, count in pairs.items() if made[pair] != "")
+        labels = {label for label in made.values() if label}
+        if name != "sentiment" and labels and (known, len(labels)) > best[:2]:
+            best = (known, len(labels), name)
+    name = best[2]
+    if not name:
+        return ["none of affekt's tasks knows the labels"]
+    task = Task.named(name)
+    made = {pair[0]: _label(task, *pair) for pair in pairs}
+    left = [raw for raw in counts if made[raw] is None]
+    unknown = [raw for raw in counts if made[raw] == ""]
+    told = f"the nearest task of affekt is {name} ({', '.join(task.labels)})"
+    if left:
+        told += f"; it leaves out {listed([repr(raw) for raw in left])}"
+    for raw in unknown[:5]:
+        told += f"; it does not know {raw!r}{nearest(raw.casefold(), task.map).removesuffix('.')}"
+    valence = Task.named("valence")
+    more = []
+    if not unknown and name != "valence" and all(_label(valence, *p) != "" for p in pairs):
+        more = ["task: valence makes negative, neutral and positive of the labels"]
+    return [told, *more]
+
+
+def _pairs(clips: Manifest) -> Counter[tuple[str, str]]:
+    """Count the clips of each label of each data set."""
+    pairs = Counter(zip(clips["label"], clips["dataset"], strict=True))
+    return Counter({pair: count for pair, count in pairs.items() if pair[0]})
+
+
+def _label(task: Task, raw: str, dataset: str) -> str | None:
+    """Return the task's label, None where it leaves the label out, blank where it is unknown."""
+    try:
+        return task.label_of(raw, dataset)
+    except InputError:
+        return ""
+
+
+def _knows(name: str, clips: Manifest) -> bool:
+    """Whether a task maps every label, and none of them means two things."""
+    try:
+        return all(label is not None for label in Task.named(name).encode(_labelled(clips)).labels)
+    except InputError:
+        return False
+
+
+def _labelled(clips: Manifest) -> Manifest:
+    return clips.select([i for i, label in enumerate(clips["label"]) if label])
+
+
+def _rare(found: Mapping[Any, int]) -> list[str]:
+    rare = [f"{label} ({count})" for label, count in found.items() if count < FEWEST_CLIPS]
+    return [f"labels with few clips: {listed(rare)}; little can be said of them"] if rare else []
+
+
+def _shown(found: Counter[Any]) -> str:
+    return ", ".join(f"{label} {count}" for label, count in found.most_common())
+
+
+def _ratings(clips: Manifest) -> dict[str, str]:
+    """Return dimension -> the column that has numbers of it."""
+    folded = {re.sub(r"[\s_.-]+", "", name.casefold()): name for name in clips.columns}
+    found = {}
+    for dimension, names in DIMENSIONS.items():
+        column = next((folded[name] for name in names if name in folded), None)
+        if column is not None and column != "label":
+            values = {value for value in clips[column] if value}
+            if len(values) > 2 and _are_numbers(values):
+                found[dimension] = column
+    return found
+
+
+def _are_numbers(values: Any) -> bool:
+    try:
+        return all(math.isfinite(float(value)) for value in values)
+    except ValueError:
+        return False
+
+
+def _numeric(clips: Manifest, columns: Mapping[str, str]) -> Choice:
+    dimensions: dict[str, Any] = {}
+    for name, column in columns.items():
+        values = [float(value) for value in clips[column] if value]
+        low, high = math.floor(min(values)), math.ceil(max(values))
+        dimensions[name] = {"column": column, "range": [low, high]}
+    content = {"name": "ratings", "type": "regression", "dimensions": dimensions}
+    task = Task.from_spec(content)
+    ranges = [f"{name} {one['range'][0]} to {one['range'][1]}" for name, one in dimensions.items()]
+    unrated = sum(not any(row) for row in zip(*(clips[c] for c in columns.values()), strict=True))
+    notes = [
+        f"the ranges are those of the ratings in the table ({', '.join(ranges)}): if the scale is "
+        "longer, correct them in the task file"
+    ]
+    if unrated:
+        notes.append(f"{unrated} of {len(clips)} clips are not rated and are left out")
+    return Choice(task, "", content, f"numbers: {', '.join(ranges)}", notes, unrated)
+
+
+def describe_given(task: Task, clips: Manifest) -> Choice:
+    """Return the choice of a task that the user named."""
+    blank = sum(not label for label in clips["label"]) if task.kind == "labels" else 0
+    kept, left_out = task.select(clips, blank="drop" if blank < len(clips) else "error")
+    found = Counter(task.counts(kept))
+    notes = _rare(found) if task.kind == "labels" else []
+    if blank:
+        notes.append(f"{blank} of {len(clips)} clips have no label and are left out")
+    left: Sequence[str] = [f"{raw} ({count})" for raw, count in left_out.items() if raw]
+    if left:
+        notes.append(f"the task leaves out {listed(left)}")
+    return Choice(task, "", {}, _shown(found), notes, blank)

@@ -1,0 +1,302 @@
+"""`affekt init`: the recipe of a table runs, says what was noticed, and replaces nothing."""
+
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from affekt.cache import InputError, Manifest
+from affekt.classify import Recipe, Task
+from affekt.classify.cli import affekt
+from affekt.classify.experiments.first_recipe.recipe_for import write_recipe
+from affekt.classify.experiments.preview import preview
+from affekt.classify.experiments.run import run
+from click.testing import CliRunner
+from hypothesis import given, settings, strategies as st
+
+REAL = Path(__file__).resolve().parents[5] / "shared" / "data"
+
+
+def table(folder: Path, rows, name="clips.csv") -> Path:
+    folder.mkdir(exist_ok=True, parents=True)
+    path = folder / name
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return path
+
+
+def rows(labels, **columns):
+    return [
+        {"id": f"c{i}", "text": f"text {i} {label}", "label": label}
+        | {name: values[i] for name, values in columns.items()}
+        for i, label in enumerate(labels)
+    ]
+
+
+def first(folder: Path, rows, **options):
+    return write_recipe(table(folder, rows), folder / "recipe.yaml", **options)
+
+
+def init(*words: object):
+    return CliRunner().invoke(affekt, ["init", *map(str, words)])
+
+
+def test_the_task_is_read_off_the_labels(tmp_path):
+    found = first(tmp_path / "d", rows(["positive", "negative"] * 15))
+    assert Recipe.read(found.path).task == "valence"
+    assert not (tmp_path / "d" / "task.yaml").exists()
+    found = first(tmp_path / "e", rows(["rot", "grün"] * 15))
+    assert Task.read(tmp_path / "e" / "task.yaml").labels == ("grün", "rot")
+    assert "none of affekt's tasks knows the labels" in found.notes
+    found = first(tmp_path / "f", rows(["anger", "joy"] * 15), task="valence")
+    assert Recipe.read(found.path).task == "valence"
+
+
+def test_the_nearest_task_is_named_with_what_it_does_not_know(tmp_path):
+    labels = ["anger", "joy", "sadness", "boredom", "angst!", "neutral"] * 10
+    found = first(tmp_path, rows(labels))
+    [note] = [note for note in found.notes if "nearest task" in note]
+    assert note.startswith("the nearest task of affekt is emotion6 (anger, disgust, fear, joy")
+    assert "it leaves out 'boredom'" in note
+    assert "it does not know 'angst!' Did you mean 'angst'" in note
+
+
+def test_labels_of_one_meaning_are_one_class(tmp_path):
+    labels = ["happy", "Joy", "sad", "SAD", "wow", "wow "] * 5 + ["happy"]
+    found = first(tmp_path, rows(labels))
+    task = Task.read(tmp_path / "task.yaml")
+    assert task.labels == ("happy", "sad", "wow")
+    assert [task.label_of(raw) for raw in ("Joy", "SAD", "happy")] == ["happy", "sad", "happy"]
+    assert "labels 'happy' and 'Joy' are taken for one, 'happy'" in found.notes[0].replace(
+        ", ", " and ", 1
+    )
+    assert preview(found.path).labels == {"happy": 11, "sad": 10, "wow": 10}
+
+
+def own_split(parts: str) -> list[str]:
+    names = {"a": "train", "d": "dev", "e": "test", "-": "", "x": "fold1"}
+    return [names[part] for part in parts]
+
+
+SPLITS = [
+    ({}, {"scheme": "stratified", "test_size": 0.25, "dev_size": 0.2}, "no speakers"),
+    ({"speaker": [f"s{i // 12}" for i in range(60)]}, {"scheme": "group-kfold"}, ""),
+    ({"speaker": [f"s{i // 20}" for i in range(60)]}, {"scheme": "leave-one-speaker-out"},
+     "3 speakers: too few for intervals"),
+    ({"speaker": [f"s{i // 30}" for i in range(60)]},
+     {"scheme": "leave-one-speaker-out", "dev_size": 0}, "2 speakers: too few"),
+    ({"speaker": ["anna"] * 60},
+     {"scheme": "stratified", "test_size": 0.25, "dev_size": 0.2, "allow_speaker_overlap": True},
+     "one speaker (anna)"),
+    ({"speaker": ["", *(f"s{i % 30}" for i in range(59))]},
+     {"scheme": "stratified", "test_size": 0.25, "dev_size": 0.2, "allow_speaker_overlap": True},
+     "1 of 60 clips have no speaker"),
+    ({"split": own_split("aaade" * 12)}, {"scheme": "column"}, "no speakers"),
+    ({"split": own_split("aaaae" * 12), "speaker": [f"s{i % 5}" for i in range(60)]},
+     {"scheme": "column"}, "no dev"),
+    ({"split": own_split("aaade" * 12), "speaker": [f"s{i % 7}" for i in range(60)]},
+     {"scheme": "column", "allow_speaker_overlap": True}, "in more than one part"),
+    ({"split": own_split("xxxxx" * 12)}, {"scheme": "stratified"}, "holds 'fold1' where train"),
+    ({"split": own_split("aaaad" * 12)}, {"scheme": "stratified"}, "names train and dev only"),
+    ({"split": own_split("a-e" * 20)}, {"scheme": "stratified"}, "holds blank where train"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("columns", "split", "note"), SPLITS)
+def test_the_split_is_the_tables_own_or_by_speaker_or_by_label(tmp_path, columns, split, note):
+    found = first(tmp_path, rows(["a", "b"] * 30, **columns))
+    written = Recipe.read(found.path).split
+    assert {key: written[key] for key in split} == split
+    noted = [one for one in found.notes if "speakers" in note or note in one] if note else [""]
+    assert any(note in one for one in noted) or (note == "no speakers" and "split" in columns)
+    assert not preview(found.path).is_current  # a run accepts it
+    comments = " ".join(found.path.read_text().replace("\n#   ", " ").splitlines())
+    assert all(one in comments for one in found.notes)
+
+
+LABELS = st.lists(
+    st.one_of(
+        st.sampled_from(["no", "yes", "null", "~", "1e5", "0x1F", "12:30", "01", "1.0", "-"]),
+        st.sampled_from(["'", '"', "a: b", "a #b", "- a", "[x]", "{y}", "&z", "*z", "!t", "@"]),
+        st.sampled_from(["كآبة", "怒り", "עצב", "😀", "e\u0301", "label", "id", "a\tb", "a\nb"]),
+        st.text(st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=9),
+    ).filter(lambda label: label.strip() == label and label),
+    min_size=2, max_size=6, unique=True,
+)  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(labels=LABELS)
+def test_every_label_reads_back_as_the_table_has_it(tmp_path_factory, labels):
+    folder = tmp_path_factory.mktemp("labels")
+    clips = Manifest.from_rows(rows([label for label in labels for _ in range(12)]))
+    path = clips.write(folder / "clips.jsonl")
+    written = Manifest.read(path)
+    try:
+        found = write_recipe(path, folder / "recipe.yaml")
+    except InputError:  # all of them differ in case only, or are a word and its synonym
+        assert {one.name for one in folder.iterdir()} == {"clips.jsonl"}
+        assert len({label.casefold() for label in labels}) < len(labels)
+        return
+    recipe = Recipe.read(found.path)
+    encoded = Task.of(recipe.task).encode(written)
+    by_class = {}
+    for raw, label in zip(written["label"], encoded.labels, strict=True):
+        assert label is not None
+        by_class.setdefault(label, set()).add(raw)
+    joined = [raws for raws in by_class.values() if len(raws) > 1]
+    assert len(joined) <= sum("taken for one" in note for note in found.notes)
+    assert sum(len(raws) for raws in by_class.values()) == len(set(written["label"]))
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (rows(["", "", ""]), "has no labels; expected a column label"),
+        (rows(["a", "a", ""]), "every label is 'a'"),
+        (rows([f"label {i}" for i in range(31)]), "31 different labels"),
+        (rows(["a", "b"]), "clips"),
+        ([{"path": "gone.wav", "label": label} for label in "ab"], "none of the 2 recordings is"),
+    ],
+)
+def test_a_table_that_no_recipe_fits(tmp_path, given, words):
+    """What is missing is said with exit code 2, and nothing is left behind."""
+    for i, row in enumerate(given):
+        if "path" in row:
+            row["path"] = f"{i}{row['path']}"
+    told = init(table(tmp_path, given), "-o", tmp_path / "recipe.yaml")
+    assert told.exit_code == 1
+    assert isinstance(told.exception, InputError)
+    assert words in str(told.exception)
+    assert [one.name for one in tmp_path.iterdir()] == ["clips.csv"]
+
+
+def test_blank_labels_are_left_out_and_counted(tmp_path):
+    found = first(tmp_path, rows(["a", "b", ""] * 20))
+    assert "20 of 60 clips have no label and are left out" in found.notes
+    assert Recipe.read(found.path).unlabelled == "drop"
+    assert preview(found.path).clips == 40
+
+
+def test_ratings_become_a_task_of_numbers(tmp_path):
+    values = [f"{1 + i % 7 * 0.9:.1f}" for i in range(60)]
+    given = rows([""] * 60, EmoAct=values, EmoVal=[*values[5:], *values[:5]])
+    found = first(tmp_path / "a", given)
+    task = Task.read(tmp_path / "a" / "task.yaml")
+    assert task.kind == "regression"
+    assert task.labels == ("arousal", "valence")
+    assert "correct them in the task file" in " ".join(found.notes)
+    assert not preview(found.path).is_current
+    with pytest.raises(InputError, match="60 different numbers; if they are ratings, call"):
+        first(tmp_path / "b", rows([f"{i / 10}" for i in range(60)]))
+
+
+def tone(path: Path, seconds=0.4, rate=16_000, level=0.2):
+    rng = np.random.default_rng(0)
+    soundfile.write(path, level * rng.normal(0, 0.3, int(seconds * rate)), rate)
+
+
+def test_of_many_clips_one_part_is_tested(tmp_path):
+    found = first(tmp_path, rows(["a", "b"] * 1501, speaker=[f"s{i % 50}" for i in range(3002)]))
+    assert found.split == "{scheme: speaker, test_size: 0.25, dev_size: 0.2}"
+
+
+def test_what_is_noticed_of_recordings_and_texts(tmp_path):
+    for i in range(40):
+        tone(tmp_path / f"{i}.wav", rate=8_000 if i < 4 else 16_000, level=0 if i == 9 else 0.2)
+    tone(tmp_path / "5.wav", seconds=0.1)
+    (tmp_path / "6.wav").write_bytes(b"not audio")
+    (tmp_path / "7.wav").unlink()
+    given = [
+        {"path": f"{i}.wav", "text": "" if i > 30 else "same", "label": "ab"[i % 2],
+         "language": ["en", "EN"][i % 2]}
+        for i in range(40)
+    ]  # fmt: skip
+    found = first(tmp_path, given)
+    notes = " | ".join(found.notes)
+    for words in (
+        "1 of 40 recordings are not there and are left out: 7.wav",
+        "1 cannot be read: 6.wav",
+        "1 are shorter than 0.2 s",
+        "1 are silent",
+        "16000 Hz (34), 8000 Hz (4)",
+        "9 of 40 clips have no text; affekt transcribe",
+        "1 different texts in 31 clips",
+        "languages 'en', 'EN': is it one?",
+    ):
+        assert words in notes, words
+    assert found.members == ["speech-lr", "text-lr"]
+
+
+def test_the_command_writes_a_recipe_that_runs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    labels = ["no", "yes", "null"] * 20
+    table(tmp_path, rows(labels, speaker=[f"s{i // 5}" for i in range(60)]))
+    told = init("clips.csv")
+    assert told.exit_code == 0, told.output
+    assert told.stdout.splitlines()[-2:] == [
+        "Recipe: recipe.yaml",
+        "Next: affekt run --check recipe.yaml",
+    ]
+    outcome = run("recipe.yaml")
+    assert "text-lr" in outcome.table
+    assert json.loads(Path("out/comparison.json").read_text())["task"]["labels"] == [
+        "no",
+        "null",
+        "yes",
+    ]
+    second = init("clips.csv", "-o", "other.yaml", "--json")
+    assert json.loads(second.stdout)["task"] == "other-task.yaml"
+    assert Recipe.read("other.yaml").report.name == "other-out"
+
+
+def test_nothing_is_overwritten(tmp_path):
+    path = table(tmp_path, rows(["positive", "negative"] * 20))
+    for name in ("recipe.yaml", "clips.csv"):
+        (tmp_path / "recipe.yaml").write_text("mine: true\n")
+        before = path.read_bytes()
+        told = init(path, "-o", tmp_path / name)
+        assert isinstance(told.exception, InputError)
+        assert (tmp_path / "recipe.yaml").read_text() == "mine: true\n"
+        assert path.read_bytes() == before
+    (tmp_path / "task.yaml").write_text("mine: true\n")
+    told = init(table(tmp_path, rows(["x", "y"] * 20), "two.csv"), "-o", tmp_path / "r.yaml")
+    assert told.exit_code == 0  # its task is r-task.yaml
+    (tmp_path / "link.yaml").symlink_to(tmp_path / "nowhere.yaml")
+    assert isinstance(init(path, "-o", tmp_path / "link.yaml").exception, InputError)
+    assert not (tmp_path / "nowhere.yaml").exists()
+
+
+def test_names_of_tables_that_yaml_would_misread(tmp_path):
+    for name in ("no.csv", "~user.csv", "a: b #c.csv", "1e5.csv", "weiß 😀.csv", "q'\".csv"):
+        path = table(tmp_path, rows(["positive", "negative"] * 20), name)
+        (tmp_path / "recipe.yaml").unlink(missing_ok=True)
+        found = write_recipe(path, tmp_path / "recipe.yaml")
+        assert path.samefile(Recipe.read(found.path).manifest)
+    path = table(tmp_path, rows(["positive", "negative"] * 20), "$x.csv")
+    with pytest.raises(InputError, match=r"begins the name of a variable"):
+        write_recipe(path, tmp_path / "other.yaml")
+
+
+def test_a_recipe_in_a_linked_folder_finds_its_table(tmp_path):
+    path = table(tmp_path / "data" / "deep", rows(["positive", "negative"] * 20))
+    (tmp_path / "real" / "a" / "b").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "real" / "a" / "b")
+    found = write_recipe(path, tmp_path / "link" / "recipe.yaml")
+    assert path.samefile(Recipe.read(found.path).manifest)
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason="no ../shared/data")
+@pytest.mark.parametrize(
+    ("name", "task"), [("emodb", ""), ("urdu", ""), ("ravdess", ""), ("nemo", "")]
+)
+def test_tables_of_real_corpora(tmp_path, name, task):
+    found = write_recipe(REAL / name / "manifest.csv", tmp_path / "recipe.yaml")
+    assert found.notes
+    assert not preview(found.path).is_current
