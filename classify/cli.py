@@ -27,6 +27,7 @@ from importlib import import_module
 from typing import Any
 
 import click
+from click.shell_completion import CompletionItem
 
 from ..cache.commands.signals import ending, leave
 from ..cache.commands.terminal import PlainStream, open_streams
@@ -75,6 +76,11 @@ COMMANDS = {
         "import_model",
         "A model of a checkpoint that others published.",
     ),
+    "doctor": (
+        ".doctor.cli_doctor",
+        "doctor",
+        "What this machine has, what is missing, and are the caches sound?",
+    ),
     "demo": (
         ".experiments.demo.cli_demo",
         "demo",
@@ -95,11 +101,18 @@ class _Commands(click.Group):
         module, attribute, _ = COMMANDS[cmd_name]
         return getattr(import_module(module, __package__), attribute)
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        found = [name for name in COMMANDS if name.startswith(incomplete)]
+        return [CompletionItem(name, help=COMMANDS[name][2]) for name in found]
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0]
-        if not word.startswith("-") and word not in COMMANDS:
+        unknown = not word.startswith("-") and word not in COMMANDS
+        if unknown and not ctx.resilient_parsing:  # the shell asks what may stand there
             ctx.fail(f"No such command {word!r}.{nearest(word, list(COMMANDS))}")
         return super().resolve_command(ctx, args)
 

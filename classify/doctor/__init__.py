@@ -1,0 +1,1 @@
+"""`affekt doctor`: what this installation, this machine and these caches can do."""
