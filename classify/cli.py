@@ -39,7 +39,7 @@ __all__ = ["affekt", "main"]
 COMMANDS = {
     "run": (".experiments.cli_run", "run", "The main job: a recipe from clips to a report."),
     "init": (
-        ".experiments.first_recipe.cli_init",
+        ".experiments.recipes.first_recipe.cli_init",
         "init",
         "A first recipe for your table, and what was noticed in it.",
     ),
@@ -77,7 +77,7 @@ COMMANDS = {
         "A model of a checkpoint that others published.",
     ),
     "doctor": (
-        ".doctor.cli_doctor",
+        "..cache.commands.cli_doctor",
         "doctor",
         "What this machine has, what is missing, and are the caches sound?",
     ),

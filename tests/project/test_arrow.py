@@ -102,7 +102,6 @@ EXTRACT = {
 }
 #: sub-package of classify -> the others that it may import; lower ones first, so no circle
 CLASSIFY = {
-    "doctor": set(),
     "data": set(),
     "heads": set(),
     "metrics": {"data"},

@@ -42,7 +42,7 @@ def demo(
     from ....cache.files.outputs import check_output_folder
     from ...options import say
     from ..cli_run import report_outcome
-    from ..first_recipe.recipe_for import write_recipe
+    from ..recipes.first_recipe.recipe_for import write_recipe
     from ..run import run
 
     check_output_folder("-o", output, [] if manifest is None else [manifest])

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ....cache.commands.terminal import HIDDEN
-from ....cache.errors import InputError, listed, nearest
-from ...data.task import Task
-from ...data.vocabulary import shipped
+from .....cache.commands.terminal import HIDDEN
+from .....cache.errors import InputError, listed, nearest
+from ....data.task import Task
+from ....data.vocabulary import shipped
 
 if TYPE_CHECKING:
-    from ....cache.manifest import Manifest
+    from .....cache.manifest import Manifest
 
 __all__ = ["Choice", "task_for", "task_text"]
 

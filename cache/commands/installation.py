@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import shutil
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
-from ...cache.errors import AffektError, listed
+from ..errors import AffektError, listed
 
 __all__ = ["Finding", "caches", "commands", "disks", "machine", "versions"]
 
@@ -162,8 +163,8 @@ def commands() -> Iterator[Finding]:
 
 def caches(places: Iterable[Path]) -> Iterator[Finding]:
     """Yield the health of caches; shards that have not changed since the last check are trusted."""
-    from ...cache.cache import Cache
-    from ...cache.care import verify
+    from ..cache import Cache
+    from ..care import verify
 
     for place in places:
         try:
@@ -194,22 +195,33 @@ def caches_of(folder: Path) -> list[Path]:
     return sorted(one for one in folder.iterdir() if (one / "spaces").is_dir())
 
 
-def _accelerator() -> Finding:
-    try:
-        import torch
+#: what a process of its own prints: a damaged installation may end it without an exception
+ACCELERATOR = """
+import torch
+if torch.cuda.is_available():
+    free, total = torch.cuda.mem_get_info()
+    shown = f"{total / 2**30:.0f} GiB, {free / 2**30:.0f} GiB free"
+    print(f"cuda: {torch.cuda.get_device_name()}, {shown}")
+elif torch.backends.mps.is_available():
+    print("mps")
+else:
+    print("none:", "" if torch.version.cuda else "built without")
+"""
 
-        if torch.cuda.is_available():
-            free, total = torch.cuda.mem_get_info()
-            name = torch.cuda.get_device_name()
-            shown = f"cuda: {name}, {total / GIB:.0f} GiB, {free / GIB:.0f} GiB free"
-            return Finding("machine", "accelerator", "ok", shown)
-        if torch.backends.mps.is_available():
-            return Finding("machine", "accelerator", "ok", "mps")
-    except Exception as error:  # a library of the system that is missing raises whatever it likes
-        told = f"torch cannot be used: {type(error).__name__}: {error}; install it again"
+
+def _accelerator(program: str = ACCELERATOR) -> Finding:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False
+    )
+    said = done.stdout.strip()
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        told = f"torch cannot be used: {why}; install it again"
         return Finding("machine", "accelerator", "wrong", told)
-    built = "" if torch.version.cuda else ", and torch is built for processors only"
-    return Finding("machine", "accelerator", "ok", f"none{built}: encoders run on the processors")
+    if said.startswith("none:"):
+        built = " (torch is built for processors only)" if "built" in said else ""
+        return Finding("machine", "accelerator", "ok", f"none{built}: encoders run on processors")
+    return Finding("machine", "accelerator", "ok", said)
 
 
 def _required() -> dict[str, str]:

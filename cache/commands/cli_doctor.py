@@ -25,8 +25,8 @@ def doctor(ctx: click.Context, places: tuple[Path, ...], as_json: bool) -> None:
     folder. Nothing is changed. Exit code 1 says that something has to be mended; what is missing
     for a command that you may not need is a note.
     """
-    from ...cache.errors import InputError
-    from .findings import caches, caches_of, commands, disks, machine, versions
+    from ..errors import InputError
+    from .installation import caches, caches_of, commands, disks, machine, versions
 
     for place in places:
         if not place.exists():

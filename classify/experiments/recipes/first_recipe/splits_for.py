@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ....cache.errors import listed
-from ...data.splitting.leaks import speakers
-from ...data.splitting.schemes import FEWEST
-from ...data.splitting.split_file import PART_NAMES, PARTS
+from .....cache.errors import listed
+from ....data.splitting.leaks import speakers
+from ....data.splitting.schemes import FEWEST
+from ....data.splitting.split_file import PART_NAMES, PARTS
 
 if TYPE_CHECKING:
-    from ....cache.manifest import Manifest
-    from ...data.task import Task
+    from .....cache.manifest import Manifest
+    from ....data.task import Task
 
 __all__ = ["Division", "divisions_for"]
 

@@ -19,12 +19,12 @@ from typing import Any
 
 import yaml
 
-from ....cache.commands.terminal import visible
-from ....cache.errors import InputError, shaped
-from ....cache.files.outputs import check_output
-from ....cache.files.written import write_whole
-from ....cache.manifest import Manifest
-from ...data.task import Task
+from .....cache.commands.terminal import visible
+from .....cache.errors import InputError, shaped
+from .....cache.files.outputs import check_output
+from .....cache.files.written import write_whole
+from .....cache.manifest import Manifest
+from ....data.task import Task
 from .noticed import about_languages, modalities
 from .splits_for import Division, divisions_for
 from .task_for import Choice, describe_given, task_for, task_text
@@ -169,9 +169,9 @@ def _try(
     path: Path,
 ) -> None:
     """Check a recipe as a run would, before it is written."""
-    from ..checks.recipe_checks import check_recipe, check_sources
-    from ..read_inputs import prepare
-    from ..recipes.recipe import Recipe
+    from ...checks.recipe_checks import check_recipe, check_sources
+    from ...read_inputs import prepare
+    from ..recipe import Recipe
 
     with tempfile.TemporaryDirectory() as folder:
         draft, labels = Path(folder, "recipe.yaml"), Path(folder, "task.yaml")

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ....cache.errors import InputError, listed
-from ....cache.manifest import Manifest
+from .....cache.errors import InputError, listed
+from .....cache.manifest import Manifest
 
 __all__ = ["Modalities", "about_languages", "modalities"]
 
@@ -109,7 +109,7 @@ def _is_there(clips: Manifest, position: int) -> bool:
 
 def _measure(clips: Manifest, found: Modalities) -> None:
     """Read some recordings: their length, loudness and sampling rates."""
-    from ...evaluation.analyses.audio_facts import facts
+    from ....evaluation.analyses.audio_facts import facts
 
     chosen = np.unique(np.linspace(0, len(clips) - 1, min(len(clips), MOST_READ)).astype(int))
     rows = [clips.clip(int(position)) for position in chosen]  # without other columns

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 from affekt.cache import Cache, InputError
+from affekt.cache.commands import installation as findings
 from affekt.classify.cli import affekt
-from affekt.classify.doctor import findings
 from click.testing import CliRunner
 
 from tests.support.cache_toy import fill, make_clips, make_spec
@@ -27,15 +27,20 @@ def found(*words: object) -> dict[str, tuple[str, str]]:
     return {one["name"]: (one["state"], one["found"]) for one in told["findings"]}
 
 
+TORCH = findings._accelerator  # a process of its own, which takes seconds
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(findings, "_accelerator", lambda: TORCH("print('none: built without')"))
     return tmp_path
 
 
 def test_a_whole_installation(here):
     told = doctor()
     assert told.exit_code == 0, told.output
+    assert "none (torch is built for processors only)" in told.stdout
     said = found()
     for name in ("numpy", "torch", "scikit-learn", "soundfile"):
         assert said[name] == ("ok", metadata.version(name))
@@ -72,6 +77,15 @@ def test_a_package_that_cannot_be_loaded_is_wrong(here, monkeypatch):
     monkeypatch.setattr(findings.importlib, "import_module", broken)
     [state] = [one for one in findings.versions() if one.name == "soundfile"]
     assert (state.state, "sndfile library not found" in state.found) == ("wrong", True)
+
+
+def test_a_torch_that_works_and_one_that_does_not():
+    assert TORCH().state == "ok"
+    broken = TORCH("raise ImportError('libcudart.so.12 is not there')")
+    assert broken.state == "wrong"
+    assert "libcudart.so.12 is not there" in broken.found
+    killed = TORCH("import os, signal; os.kill(os.getpid(), signal.SIGABRT)")
+    assert killed.state == "wrong"
 
 
 def test_every_extra_of_users_is_named():

@@ -1,1 +1,0 @@
-"""`affekt doctor`: what this installation, this machine and these caches can do."""
