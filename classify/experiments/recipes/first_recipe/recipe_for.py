@@ -214,7 +214,7 @@ def _text(
     lines = [
         _comment(f"A first recipe for {manifest.name}: {found.clips} clips. Change what you like."),
         _comment(f"Check it: affekt run --check {name}   Run it: affekt run {name}"),
-        _comment("Every key: docs/recipes.md"),
+        _comment("Every key: docs/guide/recipes.md"),
         "",
     ]
     if notes := dict.fromkeys([*found.notes, *division.notes]):
