@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .ensembles.fixed_rules import MaxEnsemble as MaxEnsemble, MeanEnsemble as MeanEnsemble
     from .ensembles.strategy_names import STRATEGIES as STRATEGIES
     from .evaluation.compare import Comparison as Comparison, compare as compare
+    from .evaluation.reports.card import model_card as model_card
     from .experiments.recipes.recipe import Recipe as Recipe
     from .experiments.run import run as run
     from .heads import (

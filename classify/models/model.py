@@ -328,14 +328,26 @@ class Model(Predicts):
         if self.head_ is None:
             raise InputError("this model is not trained; call fit first")
 
-    def push_to_hub(self, repository: str, **options: Any) -> str:
-        """Upload the model to the Hub; returns the commit. Options: see `model_hub.push`."""
+    def push_to_hub(self, repository: str, *, card: str | None = None, **options: Any) -> str:
+        """Upload the model to the Hub, and return the commit.
+
+        Parameters
+        ----------
+        repository : str
+            ``owner/name``; made if it does not exist.
+        card : str, optional
+            Text of README.md, as `model_card` returns it; a README there stays if left out.
+        **options
+            `private`, `revision`, `message`, `token`: see `push_folder`.
+        """
         import tempfile
 
         from .folders.model_hub import push_folder
 
         with tempfile.TemporaryDirectory() as place:
             self.save_pretrained(Path(place) / "model", note_encoders=False)
+            if card is not None:
+                Path(place, "model", "README.md").write_text(card, encoding="utf-8")
             return push_folder(Path(place) / "model", repository, **options)
 
     def _features_in(self, cache: Cache | None) -> list[Features]:

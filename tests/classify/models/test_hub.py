@@ -252,6 +252,8 @@ def test_a_model_goes_to_the_hub_and_comes_back_pinned(hub, monkeypatch, tmp_pat
     commit = model.push_to_hub("o/n", private=True, message="A small model")
     assert commit == "c" * 40
     assert sorted(hub.commits[commit]) == ["config.json", "model.safetensors"]
+    carded = model.push_to_hub("o/carded", card="---\nlicense: mit\n---\n# Mine\n")
+    assert sorted(hub.commits[carded]) == ["README.md", "config.json", "model.safetensors"]
     wanted = model.predict(clips)
     for revision in (None, "main", commit):
         back = load_model("o/n", revision=revision)

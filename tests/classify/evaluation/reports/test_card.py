@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ import yaml
 from affekt.cache import InputError, Manifest
 from affekt.classify import Predictions, Task, compare
 from affekt.classify.evaluation.reports.card import model_card
+from affekt.classify.evaluation.reports.card_metadata import metadata
 from affekt.classify.evaluation.reports.cli_card import card
 from click.testing import CliRunner
+from huggingface_hub import ModelCard
+from huggingface_hub.repocard_data import eval_results_to_model_index
 
 
 @pytest.fixture(scope="module")
@@ -77,13 +81,72 @@ def test_three_speakers_have_no_intervals(run, tmp_path):
     assert "3 speakers: too few for intervals; chance" in model_card(found.write(tmp_path), "one")
 
 
-def test_the_front_is_yaml_with_the_scores(run):
+MEASURES = {
+    "UAR": "uar",
+    "accuracy": "accuracy",
+    "macro F1": "macro_f1",
+    "weighted F1": "weighted_f1",
+}
+
+
+@pytest.mark.parametrize("system", ["lr", "mean", "odd|<b>name</b>"])
+def test_the_hub_reads_every_result_from_the_metadata(run, system):
+    """The oracle is huggingface_hub, which parses the card into `EvalResult` and back."""
     data = json.loads((run / "comparison.json").read_text(encoding="utf-8"))
-    front = yaml.safe_load(model_card(run, "lr").split("---\n")[1])
-    [result] = front["model-index"][0]["results"]
-    scores = {one["type"]: one["value"] for one in result["metrics"]}
-    for key, value in scores.items():
-        assert value == pytest.approx(data["systems"]["lr"]["test"][key]["value"], abs=1e-4)
+    card = ModelCard(model_card(run, system))  # raises where the metadata are malformed
+    results = card.data.eval_results
+    assert len(results) == 4 * (1 + len(data["by"]["language"]["values"]))
+    for one in results:
+        scores = data["systems"][system]["test"]
+        if one.dataset_config:
+            language = one.dataset_config.removeprefix("language=")
+            scores = data["by"]["language"]["values"][language]["systems"][system]
+        score = scores[MEASURES[one.metric_name]]
+        assert one.metric_value == pytest.approx(score["value"], abs=1e-4)
+        assert one.metric_args["interval"] == pytest.approx(score["interval"], abs=1e-4)
+        assert one.metric_args["resampled"] == "speaker"
+        assert one.task_type == "audio-classification"
+    assert {one.metric_type for one in results} == {"recall", "accuracy", "f1"}
+    assert len({one.unique_identifier for one in results}) == 3  # all clips, deu, eng
+    front = yaml.safe_load(model_card(run, system).split("---\n")[1])
+    name = front["model-index"][0]["name"]
+    assert eval_results_to_model_index(name, results) == front["model-index"]
+    assert card.data.language == ["deu", "eng"]
+    assert card.data.metrics == ["recall", "accuracy", "f1"]
+
+
+def test_only_what_the_hub_takes_for_languages_and_data_sets_is_one(run):
+    data = json.loads((run / "comparison.json").read_text(encoding="utf-8"))
+    language = data["by"]["language"]["values"]
+    language |= {"Spoken at home": language["deu"], "": language["eng"]}
+    data["by"]["dataset"] = {"values": {"emodb": language["deu"], "my corpus": language["eng"]}}
+    front = metadata(data, "lr", "text-classification", [])
+    assert front["language"] == ["deu", "eng"]
+    assert front["datasets"] == ["emodb"]
+    text = f"---\n{yaml.safe_dump(front, sort_keys=False)}---\n"
+    named = {one.dataset_name for one in ModelCard(text).data.eval_results}
+    assert {"test clips, dataset my corpus", "test clips, language (none)"} <= named
+
+
+def test_encoders_from_the_hub_are_base_models(run):
+    data = json.loads((run / "comparison.json").read_text(encoding="utf-8"))
+    hub, here = (
+        SimpleNamespace(fields={"encoder": {"name": name, "origin": origin}})
+        for name, origin in (("owner/model", "hub"), ("folder", "folder"))
+    )
+    front = metadata(data, "lr", "audio-classification", [hub, here, hub])
+    assert front["base_model"] == ["owner/model"]
+
+
+def test_a_card_names_no_speaker(tmp_path, run):
+    data = json.loads((run / "comparison.json").read_text(encoding="utf-8"))
+    values = data["by"]["language"]["values"]
+    data["by"]["speaker"] = {"values": {"Jane Doe": values["deu"], "John Doe": values["eng"]}}
+    (tmp_path / "comparison.json").write_text(json.dumps(data))
+    text = model_card(tmp_path, "lr")
+    assert "Doe" not in text
+    ends = sorted(one["systems"]["lr"]["uar"]["value"] for one in values.values())
+    assert f"UAR of single speakers: {ends[0]:.3f} to {ends[1]:.3f}." in text
 
 
 def test_names_cannot_break_the_page(run):
