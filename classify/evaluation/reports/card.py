@@ -72,8 +72,8 @@ def _card(run: str | Path, data: Mapping[str, Any], system: str | None) -> str:
         )
     if name not in data["systems"]:
         raise InputError(f"{run} has no system {name!r}; {expected_one_of(name, data['systems'])}")
-    entry, system = data["systems"][name], _opened(run, name)
-    specs = system.specs() if system else []
+    entry, opened = data["systems"][name], _opened(run, name)
+    specs = opened.specs() if opened else []
     front = yaml.safe_dump(
         metadata(data, name, pipeline(run, name), specs), sort_keys=False, allow_unicode=True
     )
@@ -81,7 +81,7 @@ def _card(run: str | Path, data: Mapping[str, Any], system: str | None) -> str:
         f"---\n{front}---",
         f"# {md(data['task']['name'])}: {md(name)}",
         _what(data, name, entry),
-        "\n".join(_map(data, entry, system)),
+        "\n".join(_map(data, entry, opened)),
         _results(data, name, entry),
         _data(data, entry),
         _limits(data),
