@@ -329,16 +329,10 @@ class Model(Predicts):
             raise InputError("this model is not trained; call fit first")
 
     def push_to_hub(self, repository: str, *, card: str | None = None, **options: Any) -> str:
-        """Upload the model to the Hub, and return the commit.
+        """Upload the model to the Hub as owner/name, and return the commit.
 
-        Parameters
-        ----------
-        repository : str
-            ``owner/name``; made if it does not exist.
-        card : str, optional
-            Text of README.md, as `model_card` returns it; a README there stays if left out.
-        **options
-            `private`, `revision`, `message`, `token`: see `push_folder`.
+        `card` is the text of README.md, as `model_card` returns it; one that is there stays if
+        it is left out. For the other options see `push_folder`.
         """
         import tempfile
 
