@@ -194,14 +194,14 @@ def _exit_code(args: Sequence[str] | None, own: bool) -> int:
     except OSError as error:
         click.echo(f"affekt: {_say(error)}", err=True)
         return 1
-    except MemoryError:
-        click.echo(
-            "affekt: out of memory; close other programs, or give it less at once. What was "
-            "reported stored is stored: run again to go on",
-            err=True,
-        )
-        return 1
     except Exception as error:
+        if isinstance(error, MemoryError) or "failed to map segment" in str(error):  # of a library
+            click.echo(
+                "affekt: out of memory; close other programs, or give it less at once. What was "
+                "reported stored is stored: run again to go on",
+                err=True,
+            )
+            return 1
         click.echo(f"affekt: internal error, please report it: {error!r}", err=True)
         if os.environ.get("AFFEKT_TRACEBACK"):
             traceback.print_exc()
