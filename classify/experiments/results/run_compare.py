@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ....cache.errors import InputError
+from ....cache.files.kept_results import kept
 from ...data.splitting import leaks
 from ...evaluation.analyses.learning_curve import learning_curve
 from ...evaluation.analyses.transfer import transfer
@@ -17,6 +19,7 @@ from ...metrics.scored_clips import task_score
 from ..members.choosing import Part, choose
 from ..members.speaker_gain import speaker_gain
 from ..recipes.lines import SettingError
+from .run_keys import member_key
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
@@ -76,7 +79,9 @@ def near_duplicates(ready: Prepared, folds: Sequence[Split]) -> list[str]:
             read = space.features(layers=-1).read
             values = {part: read(clips) for part, clips in parts.items() if len(clips)}
             if len(parts["train"]):
-                warnings += leaks.check_near_duplicates(parts, values)
+                inputs = [{part: clips.ids for part, clips in parts.items()}, values]
+                check = partial(leaks.check_near_duplicates, parts, values)
+                warnings += kept("near duplicates", inputs, check)
         return list(dict.fromkeys(warnings))[:10]
     return []
 
@@ -96,7 +101,11 @@ def run_curve(ready: Prepared, division: Division, say: Callable[[str], None]) -
     def make() -> Chosen:
         return Chosen(recipe.members[name], ready, part)
 
-    points = learning_curve(make, part, ready.task.labels, groups=recipe.group)
+    points = kept(
+        "learning curve",
+        [member_key(make().entry, ready, [part]), recipe.group, _names(part, recipe.group)],
+        lambda: learning_curve(make, part, ready.task.labels, groups=recipe.group),
+    )
     return {"learning_curve": points, "learning_curve_of": name}
 
 
@@ -116,14 +125,20 @@ def run_transfer(ready: Prepared, division: Division, say: Callable[[str], None]
     say(f"transfer of {name} by {by}")
     # dev is needed to choose settings and to stop early; what does neither learns from all clips
     needs_dev = len(list(entry.candidates())) > 1 or entry.head not in QUICK
+    whole = Part(clips, clips.select([]), clips.select([]))
+    values = [str(value) for value in clips[by]]
     try:
-        found = transfer(
-            lambda: Chosen(entry, ready),
-            clips,
-            ready.task,
-            by=by,
-            dev_size=0.2 if needs_dev else 0.0,
-            groups=recipe.group,
+        found = kept(
+            "transfer",
+            [member_key(entry, ready, [whole]), by, values, _names(whole, recipe.group)],
+            lambda: transfer(
+                lambda: Chosen(entry, ready),
+                clips,
+                ready.task,
+                by=by,
+                dev_size=0.2 if needs_dev else 0.0,
+                groups=recipe.group,
+            ),
         )
     except InputError as error:
         raise SettingError(str(error), "transfer") from None
@@ -164,6 +179,13 @@ class Chosen:
     def predict(self, clips: Manifest) -> Predictions:
         """Predict clips that are embedded."""
         return self.model.predict(clips)
+
+
+def _names(part: Part, group: str | None) -> list[list[str]]:
+    """Return what groups are told apart by, of all clips of a part."""
+    clips = (part.train, part.dev, part.test)
+    names = [name for name in ("speaker", "dataset", group) if name]
+    return [[str(value) for value in one[name]] for one in clips for name in names]
 
 
 def _cheapest(ready: Prepared, devs: Mapping[str, Predictions]) -> str:

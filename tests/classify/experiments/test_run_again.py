@@ -16,6 +16,7 @@ from affekt.cache import Cache, InputError
 from affekt.classify import run
 from affekt.classify.experiments.known_encoders import recall
 from affekt.classify.experiments.preview import preview
+from affekt.classify.experiments.results import run_compare
 
 from tests.support.encoder_models import saved, tone
 
@@ -191,3 +192,92 @@ def test_an_audio_folder_that_is_gone_leaves_the_report(heard):
         with pytest.raises(InputError, match="none of 18 recordings is there"):
             start(heard / "r.yaml")
     assert {p: p.read_bytes() for p in (heard / "out").rglob("*") if p.is_file()} == before
+
+
+KEPT = """\
+manifest: clips.csv
+task: valence
+cache: my.cache
+encoders: {text: ngram}
+split: {scheme: speaker, test_size: 0.34, dev_size: 0.17}
+members:
+  lr: {head: logistic, on: text, C: 1}
+  lda: {head: lda, on: text}
+ensembles: [mean]
+group: speaker
+compare: {n_resamples: 200}
+transfer: {by: language, member: lr}
+report: out
+"""
+
+
+@pytest.fixture
+def with_kept(tmp_path) -> Path:
+    """A recipe whose learning curve and transfer matrix are kept."""
+    rows = [
+        {"id": f"{s}{label}{n}", "text": f"{label} word {s} {n}", "label": label}
+        | {"speaker": f"s{s}", "language": ("eng", "deu")[s % 2], "half": "ab"[s > 5]}
+        for s in range(12)
+        for n in range(2)
+        for label in LABELS
+    ]
+    write_rows(tmp_path / "clips.csv", rows)
+    (tmp_path / "r.yaml").write_text(KEPT, encoding="utf-8")
+    return tmp_path
+
+
+@pytest.fixture
+def computed(monkeypatch) -> list[str]:
+    """The parts that were computed."""
+    names: list[str] = []
+
+    def watch(name, place):
+        plain = getattr(place, name)
+        monkeypatch.setattr(place, name, lambda *a, **k: names.append(name) or plain(*a, **k))
+
+    watch("learning_curve", run_compare)
+    watch("transfer", run_compare)
+    return names
+
+
+def files(folder: Path) -> dict[str, bytes]:
+    names = ("comparison.json", "report.md", "repeats.json")
+    return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+
+
+def change(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def test_kept_parts_are_those_that_would_be_computed(with_kept, computed):
+    run(with_kept / "r.yaml")
+    assert computed == ["learning_curve", "transfer"]
+    plain = files(with_kept / "out")
+    shutil.rmtree(with_kept / "out")
+    run(with_kept / "r.yaml")
+    assert computed == ["learning_curve", "transfer"]
+    assert files(with_kept / "out") == plain
+    shutil.rmtree(with_kept / "out")
+    shutil.rmtree(with_kept / "my.cache" / "kept")
+    run(with_kept / "r.yaml")
+    assert computed == ["learning_curve", "transfer"] * 2
+    assert files(with_kept / "out") == plain
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "again"),
+    [
+        ("ensembles: [mean]", "ensembles: [max]", []),
+        ("C: 1}", "C: 2}", ["learning_curve", "transfer"]),
+        ("group: speaker", "group: language", ["learning_curve", "transfer"]),
+        ("by: language", "by: half", ["transfer"]),
+    ],
+)
+def test_only_what_changed_is_computed_again(with_kept, computed, old, new, again):
+    run(with_kept / "r.yaml")
+    computed.clear()
+    change(with_kept / "r.yaml", old, new)
+    run(with_kept / "r.yaml")
+    assert computed == again
