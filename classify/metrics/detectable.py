@@ -2,26 +2,26 @@
 
 Data sets like the one at hand are drawn: as many speakers with as many clips, whose differences
 between two systems are normal with the spread seen here (as correlated between pairs of systems as
-here). Then one of the two becomes better by a true difference, the same for each speaker; the
-nearer that brings it to 1, the less speakers can differ. The smallest difference that the corrected
-test finds in 8 of 10 such data sets is what the test set can detect. The spread of few speakers is
-known too badly for that: then no difference is promised.
+here). Then one system becomes better than all others by a true difference, the same for each
+speaker; the nearer that brings it to 1, the less speakers can differ. The smallest difference that
+the corrected test finds in 8 of 10 such data sets is what the test set can detect. The spread of
+few speakers is known too badly for that: then no difference is promised.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from .max_t import TIE, exchanges, statistics
+from .max_t import as_extreme, comparisons, exchanges, statistics, step_down
 from .unseen_speaker import scale_of_groups, unseen_speaker
 
 __all__ = ["detectable", "groups_needed"]
 
 GAPS = np.concatenate([np.arange(0.005, 0.1, 0.005), np.arange(0.1, 0.3, 0.01)])
 GAPS = np.concatenate([GAPS, np.arange(0.3, 1.001, 0.05)])
-SIZES = (8, 10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500)
-FEWEST_EQUAL = 7.5  # with fewer, what was promised was found in 35 to 75 of 100 cases
-N_SETS = 200  # for twenty pairs; fewer for more, so that many systems take seconds
+SIZES = (10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500)
+FEWEST_EQUAL = 8.5  # with 8, what was promised was found in 61 to 84 of 100 cases
+N_SETS = 200  # for ten pairs; fewer for more, so that many systems take seconds
 
 
 def detectable(
@@ -29,12 +29,13 @@ def detectable(
     worth: np.ndarray,
     within: np.ndarray | None = None,
     middle: np.ndarray | None = None,
+    systems: np.ndarray | None = None,
     *,
     level: float = 0.05,
     power: float = 0.8,
     n_groups: int | None = None,
     n_sets: int | None = None,
-    n_draws: int = 1000,
+    n_draws: int | None = None,
     random_state: int = 0,
 ) -> np.ndarray:
     """Return the smallest true difference of each pair that the max-T test finds.
@@ -46,18 +47,22 @@ def detectable(
     middle
         Mean of the measure of the two systems of each pair, `(pairs,)`, from 0 to 1; the better one
         would lie above it. None where the measure has no upper end.
+    systems
+        The two systems of each pair, `(pairs, 2)`: the first is the better one, and then of each
+        pair that it is in. None where all pairs have the first system in common.
     level, power
         Level of the test, and how often it is to find the difference.
     n_groups
         Groups of the simulated test sets, of sizes like those here; default: as many as here.
     n_sets, n_draws, random_state
-        Simulated data sets (200, with more than 20 pairs down to 40), exchanges in each, seed.
+        Simulated data sets (200, with more than 10 pairs down to 40), exchanges in each (1000,
+        with more than 50 pairs 400), seed.
 
     Returns
     -------
     smallest
         `(pairs,)`; NaN where no difference that is possible is found, where two systems answer
-        alike, and where the groups tell less than 7.5 equally large ones would.
+        alike, and where the groups tell less than 8.5 equally large ones would.
 
     Examples
     --------
@@ -69,13 +74,14 @@ def detectable(
     """
     here, n_pairs = differences.shape
     size = n_groups or here
-    sets = n_sets or max(40, min(N_SETS, 20 * N_SETS // max(n_pairs, 1)))
+    sets = n_sets or max(40, min(N_SETS, 10 * N_SETS // max(n_pairs, 1)))
     found = np.full(n_pairs, np.nan)
     equal = size / here / (worth**2).sum()  # so many equally large groups tell as much
     if here < 2 or equal < FEWEST_EQUAL:
         return found
-    # a speaker's own deviation from the common difference; smaller than in truth by (n - 1) / n
-    own = (differences - worth[:, None] * differences.sum(axis=0)) * np.sqrt(here / (here - 1))
+    # a speaker's own deviation from the common difference: its variance is smaller than in truth by
+    # (n - 1) / n, and as much again is allowed for not knowing that variance
+    own = (differences - worth[:, None] * differences.sum(axis=0)) * here / (here - 1)
     scale = scale_of_groups(own, worth[:, None], within)
     spread = np.divide(own, scale, out=np.zeros_like(own), where=scale > 0)
     order = np.resize(np.argsort(worth), size)
@@ -83,59 +89,92 @@ def detectable(
     root = scale[order] * (here / size)
     by_clips = None if within is None else within[order] * (here / size) ** 2
     rng = np.random.default_rng(random_state)
-    signs = exchanges(size, n_draws, random_state)
+    signs = exchanges(size, n_draws or (1000 if n_pairs <= 50 else 400), random_state)
     less = _less_spread(middle, n_pairs)
     drawn = np.empty((sets, size, n_pairs))
     for one in range(sets):
         mix = rng.standard_normal((size, here)) / np.sqrt(here)
         drawn[one] = root * (mix @ spread)
-    first = np.sort(_first_found(drawn, share, less, signs, by_clips, level), axis=0)
-    at = first[int(np.ceil(power * sets)) - 1]
+    if systems is None:
+        systems = np.tile([0, 1], (n_pairs, 1))
+    at = np.full(n_pairs, len(GAPS))
+    likely = len(GAPS) // 2
+    for better in np.unique(systems[:, 0]):
+        turn = (systems[:, 0] == better) * 1.0 - (systems[:, 1] == better)
+        asked = turn > 0
+        world = _World(drawn, share, less, signs, by_clips, turn)
+        at[asked] = _smallest(world, level, power, likely)[asked[turn != 0]]
+        likely = min(int(np.median(at[asked])), len(GAPS) - 1)
     there = differences.any(axis=0) & (at < (~np.isnan(less)).sum(axis=1))
     found[there] = GAPS[at[there]]
     return found
 
 
-def _first_found(
-    drawn: np.ndarray,
-    share: np.ndarray,
-    less: np.ndarray,
-    signs: np.ndarray,
-    by_clips: np.ndarray | None,
-    level: float,
-) -> np.ndarray:
-    """Return the place in GAPS of the smallest difference that `max_t` finds, `(sets, pairs)`.
+class _World:
+    """Simulated data sets in which one system is better than all others by one difference."""
+
+    def __init__(
+        self,
+        drawn: np.ndarray,
+        share: np.ndarray,
+        less: np.ndarray,
+        signs: np.ndarray,
+        by_clips: np.ndarray | None,
+        turn: np.ndarray,
+    ) -> None:
+        own = turn != 0  # the pairs that the better system is in: 1 as the first, -1 as the second
+        self.turn, self.less = turn[own], less[own]
+        self.share, self.moved = share, signs @ share
+        self.drawn, others = drawn[..., own], drawn[..., ~own]
+        self.by_clips = by_clips if by_clips is None else by_clips[:, own]
+        self.sums = np.einsum("eg,sgp->esp", signs, self.drawn, optimize=True)
+        rest = np.einsum("eg,sgp->esp", signs, others, optimize=True)
+        for one in range(len(drawn)):  # all other pairs do not change
+            rest[:, one] = statistics(rest[:, one], others[one])
+        self.rest = rest.max(axis=2, initial=0.0)  # (exchanges, sets)
+        self.others = others
+
+    def found(self, at: int, level: float) -> np.ndarray:
+        """Return the share of the sets in which `max_t` finds the difference `GAPS[at]`, by pair.
+
+        1 where the difference is not possible.
+        """
+        possible = ~np.isnan(self.less[:, at])
+        factor, gap = np.nan_to_num(self.less[:, at]), self.turn * GAPS[at]
+        shifted = self.drawn * factor + self.share[:, None] * gap
+        length = np.sqrt((shifted**2).sum(axis=1))  # (sets, pairs)
+        observed = np.abs(shifted.sum(axis=1)) / length
+        drawn = np.abs(self.sums * factor + self.moved[:, None, None] * gap) / length
+        alone = as_extreme(drawn, observed)[0]
+        family = as_extreme(np.maximum(drawn, self.rest[:, :, None]), observed)[1]
+        # as if all exchanges had been drawn, or the one that changes nothing was among them
+        p, single = np.maximum(1, alone) / len(drawn), np.maximum(1, family) / len(drawn)
+        corrected = step_down(single, observed)
+        least = unseen_speaker(shifted, self.share, self.by_clips)
+        more = corrected / p * self._family(shifted)[:, None]
+        corrected = np.maximum(corrected, np.minimum(least * more, 1))
+        return np.where(possible, (corrected < level).mean(axis=0), 1.0)
+
+    def _family(self, shifted: np.ndarray) -> np.ndarray:
+        return comparisons(np.concatenate([shifted, self.others], axis=2))
+
+
+def _smallest(world: _World, level: float, power: float, likely: int) -> np.ndarray:
+    """Return the place in GAPS of the smallest difference found often enough, of each pair.
 
     By halving, since a larger difference is found more easily; ``len(GAPS)`` where none is.
     """
-    sets, _, n_pairs = drawn.shape
-    moved = signs @ share
-    low, high = np.zeros((sets, n_pairs), dtype=int), np.full((sets, n_pairs), len(GAPS))
-    every = np.arange(n_pairs)
-    for _ in range(len(GAPS).bit_length()):
-        middle = np.minimum((low + high) // 2, len(GAPS) - 1)
-        gap, factor = GAPS[middle], less[every, middle]
-        shifted = drawn * factor[:, None] + share[:, None] * gap[:, None]
-        least = unseen_speaker(shifted, share, by_clips)
-        corrected = np.empty_like(least)
-        for one in range(sets):
-            sums = signs @ drawn[one]
-            others = statistics(sums, drawn[one])
-            rest = np.zeros_like(others)  # the largest statistic of the other pairs
-            if n_pairs > 1:
-                second, largest = np.partition(others, n_pairs - 2, axis=1)[:, -2:].T
-                rest = np.where(others >= largest[:, None], second[:, None], largest[:, None])
-            length = np.sqrt((shifted[one] ** 2).sum(axis=0))
-            own = shifted[one].sum(axis=0) / length - TIE
-            swapped = np.abs(sums * factor[one] + moved[:, None] * gap[one]) / length
-            alone = (swapped >= own).mean(axis=0)
-            family = np.maximum(alone, (np.maximum(swapped, rest) >= own).mean(axis=0))
-            corrected[one] = np.maximum(family, least[one] * family / np.maximum(alone, 1e-9))
-        seen = (corrected < level) | np.isnan(factor)  # not possible: look below
-        open_ = low < high
-        high = np.where(open_ & seen, middle, high)
-        low = np.where(open_ & ~seen, np.minimum(middle + 1, high), low)
-    return low
+    low = np.zeros(len(world.turn), dtype=int)
+    high = np.full(len(low), len(GAPS))
+    middle = likely
+    while (low < high).any():
+        enough, inside = world.found(middle, level) >= power, (low <= middle) & (middle < high)
+        high = np.where(inside & enough, middle, high)
+        low = np.where(inside & ~enough, middle + 1, low)
+        open_ = np.flatnonzero(low < high)
+        if len(open_):
+            middle = int(low[open_[0]] + high[open_[0]]) // 2
+    return high
 
 
 def _less_spread(middle: np.ndarray | None, n_pairs: int) -> np.ndarray:
@@ -156,27 +195,29 @@ def groups_needed(
     worth: np.ndarray,
     within: np.ndarray | None = None,
     middle: np.ndarray | None = None,
+    systems: np.ndarray | None = None,
     *,
     difference: float = 0.1,
     level: float = 0.05,
 ) -> int | None:
     """Return how many groups like these it takes to find a difference; None above 500.
 
-    Where fewer than five groups are there, their spread says too little: 8 is returned, the fewest
+    Where fewer than five groups are there, their spread says too little: 10 is returned, the fewest
     for which anything is promised.
 
     Examples
     --------
     >>> spread = np.random.default_rng(0).normal(0, 0.05, (5, 1))
-    >>> groups_needed(spread, np.full(5, 1 / 5)) in (8, 10, 12, 15)
+    >>> groups_needed(spread, np.full(5, 1 / 5)) in (10, 12, 15)
     True
     """
     if len(differences) < 5:
-        return 8
+        return 10
     for size in SIZES:
         smallest = detectable(
-            differences, worth, within, middle, level=level, n_groups=size, n_sets=60, n_draws=400
-        )
+            differences, worth, within, middle, systems,
+            level=level, n_groups=size, n_sets=60, n_draws=400,
+        )  # fmt: skip
         if np.nanmax(smallest, initial=0.0) <= difference and not np.isnan(smallest).all():
             return size
     return None

@@ -155,6 +155,7 @@ class Family(NamedTuple):
     worth: np.ndarray
     within: np.ndarray
     middle: np.ndarray
+    systems: np.ndarray
 
 
 def family_of(
@@ -182,11 +183,13 @@ def family_of(
     parts = {name: np.bincount(groups, worth * hits) for name, hits in right.items()}
     apart = np.array([(worth**2)[right[a] != right[b]].sum() for a, b in asked])
     sums = np.array([parts[a].sum() + parts[b].sum() for a, b in asked])
+    place = {name: at for at, name in enumerate(right)}
     return Family(
         np.stack([parts[a] - parts[b] for a, b in asked], axis=1),
         np.bincount(groups, worth) / worth.sum(),
         np.bincount(groups, worth**2)[:, None] * apart / (worth**2).sum(),
         sums / 2 / worth.sum(),
+        np.array([[place[a], place[b]] for a, b in asked]),
     )
 
 

@@ -106,19 +106,60 @@ def test_a_system_bad_for_a_rare_kind_of_speaker_is_seldom_called_better(n_speak
 
 
 def test_the_unseen_speaker_is_corrected_for_a_family_too():
-    """By the factor that the exchanges find, which is 1 for one pair and for equal pairs."""
+    """By what the exchanges find times the comparisons made: 1 for one pair and for equal pairs."""
     rng = np.random.default_rng(0)
     differences = rng.normal(0.02, 0.02, (9, 3))
     differences[0] = -0.03
     worth = np.full(9, 1 / 9)
     least = unseen_speaker(differences, worth)
     exchanged, found = max_t(differences), max_t(differences, worth)
-    expected = np.maximum(exchanged.corrected, least * exchanged.corrected / exchanged.p)
+    cosines = np.array(
+        [[a @ b / np.sqrt((a @ a) * (b @ b)) for a in differences.T] for b in differences.T]
+    )
+    made = 9 / (cosines**2).sum()
+    assert 1.1 < made < 3
+    expected = np.maximum(exchanged.corrected, least * exchanged.corrected / exchanged.p * made)
     assert found.corrected == pytest.approx(np.minimum(expected, 1))
     assert (found.corrected > np.maximum(exchanged.corrected, least) + 1e-3).any()
     same = max_t(differences[:, [0, 0, 0]], worth)
     assert same.corrected == pytest.approx(same.p)
     assert same.p[0] == pytest.approx(max(least[0], exchanged.p[0]))
+
+
+def test_a_family_with_an_erratic_system_raises_few_false_alarms():
+    """One system of four fails a fifth of 8 speakers; all have equal UAR."""
+    rng = np.random.default_rng(8)
+    speakers = np.repeat(range(8), 20)
+    truth = np.zeros(len(speakers), int)
+    asked = [("0", "1"), ("0", "2"), ("0", "3")]
+    alarms, exchanged = 0, 0
+    for run in range(400):
+        right = {name: rng.random(len(truth)) < 0.8 for name in "0123"}
+        fails = np.where(rng.random(8) < 0.2, 0.4, 0.9)[speakers]
+        right["0"] = rng.random(len(truth)) < fails
+        family = family_of(truth, right, speakers, 1, asked)
+        exchanged += max_t(family.differences, random_state=run).corrected.min() < 0.05
+        alarms += max_t(*family[:3], random_state=run).corrected.min() < 0.05
+    assert exchanged > 32
+    assert alarms <= 28
+
+
+def test_what_is_detectable_takes_the_better_system_from_each_pair():
+    """All pairs of three: the difference of each is found as if its first system were better."""
+    rng = np.random.default_rng(4)
+    share = np.full(12, 1 / 12)
+    spread = rng.normal(0, 0.1, (12, 3)) / 12  # of each system
+    differences = spread[:, [0, 0, 1]] - spread[:, [1, 2, 2]]
+    sets = {"n_sets": 60, "n_draws": 400}
+    systems = np.array([[0, 1], [0, 2], [1, 2]])
+    found = detectable(differences, share, systems=systems, **sets)
+    turned = detectable(-differences, share, systems=systems[:, ::-1], **sets)
+    assert turned == pytest.approx(found, rel=0.35)
+    assert (found > 0.05).all()
+    assert (found < 0.4).all()
+    star = detectable(differences[:, :2], share, systems=systems[:2], **sets)
+    assert star == pytest.approx(detectable(differences[:, :2], share, **sets))
+    assert (star <= found[:2]).all()  # one comparison less
 
 
 def test_unequal_speakers_weigh_by_what_their_clips_tell():
@@ -152,7 +193,7 @@ def test_the_detectable_difference_is_found_in_8_of_10():
     hits = 0
     for run in range(200):
         drawn = rng.normal(0, sd, (12, 2)) / 12
-        drawn[:, 0] += promised / 12
+        drawn += promised / 12  # the first system of both pairs is better
         hits += max_t(drawn, share, chance, n_draws=1000, random_state=run).corrected[0] < 0.05
     assert 0.68 < hits / 200 < 0.92
     needed = groups_needed(rng.normal(0, sd, (12, 1)) / 12, share, difference=promised / 2)

@@ -148,10 +148,11 @@ def _pairs(data: Data) -> str:
         return ""
     column, count = md(groups_of(data)), pairs[0]["groups"]
     how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
+    made = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
     explained = (
         "Each line: difference in CCC (mean over dimensions) with its interval; p, how often "
         "chance alone gives such a difference if both systems are equally good; p corrected "
-        f"for the {len(pairs)} comparisons made here; in how many {column} which system has "
+        f"for the {made} made here; in how many {column} which system has "
         f"the smaller absolute error. The test exchanges the two systems within whole {column} "
         f"({how} exchanges) and computes CCC again; the correction is the step-down max-T of "
         "Westfall and Young. The interval is for one pair alone. "

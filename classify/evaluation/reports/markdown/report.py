@@ -185,16 +185,17 @@ def _pairs(data: Data) -> str:
         shown = [pair for pair in pairs if best in (pair["a"], pair["b"])]
     column, count = md(groups_of(data)), pairs[0]["groups"]
     how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
+    made = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
     explained = (
         f"Each line: difference in UAR with its interval; p, how often chance alone gives such "
-        f"a difference if both systems are equally good; p corrected for the {len(pairs)} "
-        f"comparisons made here; in how many {column} which system is better. The test "
+        f"a difference if both systems are equally good; p corrected for the {made} "
+        f"made here; in how many {column} which system is better. The test "
         f"exchanges the two systems within whole {column} ({how} exchanges); the correction "
         "is the step-down max-T of Westfall and Young. No p is below that of a t test with one "
         f"more of the {column} who contradicts, since a few of another kind may be missing "
-        "here. The interval is for one pair alone, so "
-        "it can leave out 0 where the corrected p shows nothing. Two systems are called equal "
-        "within 0.02 where the whole interval is."
+        "here. The interval is for one pair alone and supposes that the "
+        f"{column} are as good as normally distributed, so it can leave out 0 where the test "
+        "shows nothing. Two systems are called equal within 0.02 where the whole interval is."
     )
     text = differences(data, explained, shown)
     if len(shown) < len(pairs):
