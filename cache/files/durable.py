@@ -18,6 +18,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from .cache_marker import check_cache_folder, mark
+from .free_name import move_to_free_name
 from .written import create, draft, naming, sync_folder
 
 NO_LINKS = {
@@ -176,25 +177,5 @@ def _link(path: Path, target: Path) -> bool:
     except OSError as error:
         if error.errno not in NO_LINKS:
             raise OSError(error.errno, error.strerror, str(target)) from error
-        with _alone_in(target.parent):
-            if os.path.lexists(target):
-                return False
-            path.rename(target)
+        return move_to_free_name(path, target)
     return True
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder, so that of two processes only one renames to a name that is free."""
-    try:
-        import fcntl
-    except ImportError:  # on Windows a rename never replaces
-        yield
-        return
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with suppress(OSError):  # a file system that locks nothing
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -1,0 +1,161 @@
+"""Move a file to a name that is free, where the file system has no hard links.
+
+A rename replaces what is there, so two writers must not both find the name free. Linux has a rename
+that does not replace; where the file system does not offer it, a lock is held meanwhile; where it
+has no locks either, a file that only one process can create stands for one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from .written import create, share
+
+try:
+    import fcntl
+except ImportError:  # on Windows a rename never replaces
+    fcntl = None
+
+__all__ = ["move_to_free_name"]
+
+_HERE, _NO_REPLACE = -100, 1  # AT_FDCWD and RENAME_NOREPLACE of Linux
+_UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+_NO_LOCKS = {*_UNSUPPORTED, errno.ENOLCK, errno.EBADF}
+_LOCK = "rename.lock"
+_PATIENCE = 60.0  # seconds to wait for whoever holds a file that stands for a lock
+
+
+def move_to_free_name(path: Path, target: Path) -> bool:
+    """Rename a draft to a name on the same file system; never replace a file.
+
+    Parameters
+    ----------
+    path : Path
+        In the folder ``tmp/`` of a cache, where a lock may be.
+    target : Path
+
+    Returns
+    -------
+    bool
+        True if it was moved, False if there was a file of that name.
+
+    Raises
+    ------
+    OSError
+        With the path of the target, or of the lock that nobody frees.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> for name in ("one", "two"):
+    ...     _ = (folder / name).write_text(name)
+    >>> [move_to_free_name(folder / name, folder / "new") for name in ("one", "two")]
+    [True, False]
+    >>> (folder / "new").read_text()
+    'one'
+    """
+    try:
+        moved = _rename_without_replacing(path, target)
+        if moved is not None:
+            return moved
+        with _alone_in(path.parent):
+            if os.path.lexists(target):
+                return False
+            path.rename(target)
+            return True
+    except FileExistsError:  # Windows
+        return False
+    except OSError as error:
+        if error.filename == str(path):  # the draft says nothing to a user
+            raise OSError(error.errno, error.strerror, str(target)) from error
+        raise
+
+
+def _rename_without_replacing(path: Path, target: Path) -> bool | None:
+    """Rename in one step; None where the system or the file system cannot."""
+    rename = _renameat2()
+    if rename is None:
+        return None
+    if rename(_HERE, os.fsencode(path), _HERE, os.fsencode(target), _NO_REPLACE) == 0:
+        return True
+    number = ctypes.get_errno()
+    if number == errno.EEXIST:
+        return False
+    if number in _UNSUPPORTED:
+        return None
+    raise OSError(number, os.strerror(number), str(target))
+
+
+@cache
+def _renameat2() -> Any:
+    if not sys.platform.startswith("linux"):
+        return None
+    found = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if found is not None:
+        found.argtypes = [
+            ctypes.c_int,
+            ctypes.c_char_p,
+            ctypes.c_int,
+            ctypes.c_char_p,
+            ctypes.c_uint,
+        ]
+    return found
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Hold a folder, so that of several processes only one renames to a name that is free.
+
+    The lock ends with the process. It is on a file that is open for writing: NFS locks no other.
+    """
+    if fcntl is None:
+        yield
+        return
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
+    handle = os.open(folder / _LOCK, flags, 0o666)
+    try:
+        share(handle, folder)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise OSError(error.errno, error.strerror, str(folder / _LOCK)) from error
+            with _created(folder / f"{_LOCK}.held"):
+                yield
+        else:
+            yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _created(path: Path) -> Iterator[None]:
+    """Hold what only one process can create; who is killed leaves it, and it has to be removed."""
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            os.close(create(path, path.parent))
+            break
+        except FileExistsError:
+            if time.monotonic() > end:
+                raise OSError(
+                    errno.EDEADLK,
+                    "the file system has neither hard links nor locks, and another process holds or"
+                    " left this file: if none extracts into this cache, remove it",
+                    str(path),
+                ) from None
+            time.sleep(0.05)
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
