@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .merging import merge as merge
     from .packing import pack as pack
     from .repairing import Repair as Repair, repair as repair
+    from .syncing import Synced as Synced, sync as sync
     from .verifying import Report as Report, verify as verify
 
 __all__, __getattr__, __dir__ = public_names(__name__)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -63,65 +63,113 @@ def merge(
     """
     out.check_writable()
     for source in sources:
-        if source.packed:
-            raise InputError(f"{source.path} is packed; merge the folders it was made from")
-        if not source.path.is_dir():
-            raise InputError(f"{source.path}: there is no such cache")
-        refuse_broken(source)
-        refuse_damaged_clips(source)
+        check_source(source, "merge")
     pairs = [(space, _target(out, space)) for source in sources for space in source.spaces()]
-    copied = _copy_shards(pairs, progress)
+    copied, _ = _copy_shards(pairs, progress)
     for space, target in pairs:
         _copy_failures(space, target)
         copy_remarks(space.folder, target.folder)
     for source in sources:
-        _copy_clips(source, out)
+        _copy_clips(source, out, set())
     return copied
 
 
+def check_source(source: Cache, verb: str) -> None:
+    """Refuse to copy from what is no folder of a cache, or is damaged."""
+    if source.packed:
+        raise InputError(f"{source.path} is packed; {verb} the folders it was made from")
+    if not source.path.is_dir():
+        raise InputError(f"{source.path}: there is no such cache")
+    refuse_broken(source)
+    refuse_damaged_clips(source)
+
+
+def copy_new(
+    source: Cache, out: Cache, progress: Callable[[int, int], None] | None = None
+) -> tuple[int, int, int]:
+    """Copy what one cache has and another has not; `merge` looks at every file of both.
+
+    Returns
+    -------
+    copied, present, nbytes : int
+        Shards that were copied, and that were there; bytes that were copied.
+    """
+    out.check_writable()
+    check_source(source, "sync")
+    pairs = [(space, _target(out, space)) for space in source.spaces()]
+    known = {path for space, target in pairs for path in _known(space, target)}
+    copied, nbytes = _copy_shards(pairs, progress, known)
+    for space, target in pairs:
+        _copy_failures(space, target)
+        copy_remarks(space.folder, target.folder)
+        target.close()
+    _copy_clips(source, out, segment_names(out.clips.folder))
+    return copied, len(known), nbytes
+
+
+def _known(space: Space, target: Space) -> list[Path]:
+    """Return the shards that another space has: under their names, or merged into others."""
+    table = target.index.refresh().table
+    names = set(table.names)
+    space.index.refresh()
+    found = []
+    for path in shard_files(space):
+        if path.name in names:
+            there = target.index.path(path.name).stat().st_size == path.stat().st_size
+        else:
+            keys = space.index.keys(path.name)
+            there = keys is not None and bool((table.find(keys)[0] >= 0).all())
+        if there:
+            found.append(path)
+    return found
+
+
 def _copy_shards(
-    pairs: Sequence[tuple[Space, Space]], progress: Callable[[int, int], None] | None
-) -> int:
-    """Copy the shards of each space into the other one; return how many were not there.
+    pairs: Sequence[tuple[Space, Space]],
+    progress: Callable[[int, int], None] | None,
+    known: Set[Path] = frozenset(),
+) -> tuple[int, int]:
+    """Copy the shards of each space into the other one; return how many were not there, and bytes.
 
     A shard that is merged into another one meanwhile is found there: it is looked again until there
     is nothing new.
     """
-    copied = 0
+    copied = nbytes = 0
     done: set[Path] = set()
     for attempt in range(PATIENCE):
         jobs = [
             (path, space, target)
             for space, target in pairs
-            for path in _shards(space)
-            if path not in done
+            for path in shard_files(space)
+            if path not in done and path not in known
         ]
         if not jobs:
             break
         total = len(done) + len(jobs)
         for path, space, target in jobs:
             try:
-                data, keys = _read(path, space)
+                data, keys = read_shard(path, space)
             except FileNotFoundError:
                 if attempt == PATIENCE - 1:
                     raise
                 continue
             copied += not target.index.path(path.name).exists()
             target.commit([data], keys)
+            nbytes += len(data)
             done.add(path)
             if progress is not None:
                 progress(len(done), total)
-    return copied
+    return copied, nbytes
 
 
-def _shards(space: Space) -> list[Path]:
+def shard_files(space: Space) -> list[Path]:
     """Return the files of the shards; programs that leave out empty folders may have left none."""
     folder = space.folder / "shards"
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     return [path for path in found if NAME.fullmatch(path.name)]
 
 
-def _read(path: Path, space: Space) -> tuple[bytes, np.ndarray]:
+def read_shard(path: Path, space: Space) -> tuple[bytes, np.ndarray]:
     """Return a shard and its keys."""
     check_regular(path)
     data = path.read_bytes()
@@ -150,7 +198,7 @@ def _copy_failures(space: Space, target: Space) -> None:
             target.fail(note["key"], note["id"], note["code"], note.get("message", ""))
 
 
-def _copy_clips(source: Cache, out: Cache) -> None:
+def _copy_clips(source: Cache, out: Cache, known: Set[str]) -> None:
     folder = source.clips.folder
-    for name in sorted(segment_names(folder)):
+    for name in sorted(segment_names(folder) - known):
         store_segment(read_segment(folder / name), out.path)

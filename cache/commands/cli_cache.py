@@ -214,6 +214,32 @@ def merge(sources: tuple[str, ...], out: str) -> None:
     click.echo(f"{count} shards copied")
 
 
+@cache.command()
+@click.argument("source", metavar="A")
+@click.argument("target", metavar="B")
+@JSON
+def sync(source: str, target: str, as_json: bool) -> None:
+    """Copy to the cache B what A has and B has not; run it again to go on.
+
+    A is only read, nothing is removed from B, and each file is checked. One of the two may be an
+    address of fsspec, such as s3://bucket/my.cache (pip install 'affekt[remote]', and the package
+    that fsspec names for the storage).
+    """
+    from ..cache import Cache
+    from ..care import sync
+
+    first = source if "://" in source else _opened(source, readonly=True)
+    second = target if "://" in target else Cache(target)
+    with _Bar("sync", "shards") as progress:
+        done = sync(first, second, progress)
+    if as_json:
+        _echo_json(done.as_dict())
+    else:
+        click.echo(
+            f"{done.copied} shards copied, {done.bytes / 1e6:.1f} MB; {done.present} were there"
+        )
+
+
 def _opened(folder: str, readonly: bool = False):
     """Open a cache that has to be there."""
     import h5py

@@ -156,6 +156,11 @@ class Index:
         """Return the file of a shard."""
         return self.folder / "shards" / name
 
+    def keys(self, name: str) -> np.ndarray | None:
+        """Return the keys ``(rows, 32)`` of a shard; None if it is not there or cannot be read."""
+        with self._lock:
+            return self._keys.get(name)
+
     def refresh(self) -> Index:
         """Look at the folder again and read the shards that are new."""
         with self._lock:  # before it is looked: what `add` takes in later is not in the list

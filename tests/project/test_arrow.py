@@ -19,7 +19,7 @@ ALLOWED = {
 }
 #: packages from outside that a part may import; the rest of Python's own library is free
 OUTSIDE = {
-    "cache": {"numpy", "h5py", "click", "tqdm", "pandas", "pyarrow", "openpyxl", "yaml"},
+    "cache": {"numpy", "h5py", "click", "tqdm", "pandas", "pyarrow", "openpyxl", "yaml", "fsspec"},
     "extract": {
         *("numpy", "click", "tqdm", "scipy", "soundfile", "soxr", "torch", "transformers"),
         *("safetensors", "tokenizers", "huggingface_hub", "ray", "opensmile", "joblib", "h5py"),
