@@ -14,7 +14,7 @@ from ..files.reading import check_regular
 from ..identity.content_digests import hex_bytes
 from ..identity.index_files import read_segment, segment_names, store_segment
 from ..rows.canary import compare_canary
-from ..rows.index import NAME
+from ..rows.index import NAME, Index
 from ..rows.remarks import copy_remarks
 from ..rows.row_store import PATIENCE
 from ..space import Space
@@ -111,13 +111,13 @@ def _known(space: Space, target: Space) -> list[Path]:
     """Return the shards that another space has: under their names, or merged into others."""
     table = target.index.refresh().table
     names = set(table.names)
-    space.index.refresh()
+    index = space.index.refresh()
     found = []
     for path in shard_files(space):
         if path.name in names:
             there = target.index.path(path.name).stat().st_size == path.stat().st_size
         else:
-            keys = space.index.keys(path.name)
+            keys = index.keys(path.name) if isinstance(index, Index) else None
             there = keys is not None and bool((table.find(keys)[0] >= 0).all())
         if there:
             found.append(path)

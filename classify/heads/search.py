@@ -2,7 +2,8 @@
 
 scikit-learn's search classes behind one function, with folds by group (speaker) and UAR as the
 score; `nested_search` also says how good the searching itself is. Work is spread by joblib, with
-whatever backend `joblib.parallel_config` names. Results do not depend on the number of processes.
+whatever backend `joblib.parallel_config` names: threads, processes (loky), Dask or Ray. Results do
+not depend on it, nor on the number of workers.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from sklearn.model_selection import (
 )
 from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from ...cache.errors import InputError, listed, nearest, one_of
 
@@ -265,8 +267,31 @@ def _uar(truth: np.ndarray, prediction: np.ndarray) -> float:
     return float(np.mean([(prediction[truth == c] == c).mean() for c in np.unique(truth)]))
 
 
+class OneThread(Pipeline):
+    """A pipeline that holds linear algebra to one thread, in whatever process joblib puts it.
+
+    Another number of threads adds in another order: the last bits would depend on how many workers
+    there are. And workers that each take every processor stand in each other's way.
+    """
+
+    def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
+        """Fit on one thread."""
+        with threadpool_limits(limits=1):
+            return super().fit(X, y, **params)
+
+    def predict(self, X: Any, **params: Any) -> Any:
+        """Predict on one thread."""
+        with threadpool_limits(limits=1):
+            return super().predict(X, **params)
+
+    def predict_proba(self, X: Any, **params: Any) -> Any:
+        """Return probabilities, on one thread."""
+        with threadpool_limits(limits=1):
+            return super().predict_proba(X, **params)
+
+
 def _pipeline(head: Any, scale: bool) -> Pipeline:
-    return Pipeline([("scale", StandardScaler() if scale else "passthrough"), ("head", head)])
+    return OneThread([("scale", StandardScaler() if scale else "passthrough"), ("head", head)])
 
 
 def _resource(head: Any, grid: Mapping[str, Any]) -> dict[str, Any]:
