@@ -70,7 +70,7 @@ def damaged(rng: random.Random, path: Path, data: bytes) -> bytes:
                 return _table(rng, data)
             if path.suffix == ".safetensors":
                 return _safetensors(rng, data)
-        except (ValueError, IndexError):
+        except (ValueError, IndexError, RecursionError):
             pass
     return _bytes(rng, data)
 

@@ -51,7 +51,7 @@ COMMANDS = {
     "extract text": ["extract", "clips.csv", "--cache", "o/new.cache", "--encoder", "ngram"],
     "extract model": ["extract", "two.csv", "--cache", "o/new.cache", "--encoder", "encoder"],
     "train": ["train", *TRAIN, "--space", "spectral", "--head", "logistic", "-o", "o/model"],
-    "probe": ["probe", *TRAIN, "--space", "spectral"],
+    "probe": ["probe", *TRAIN[:-2], "--space", "spectral"],
     "predict clips": ["predict", "model", "clips.csv", "--cache", "my.cache", "-o", "o/p.csv"],
     "predict run": ["predict", "out", "clips.csv", "--cache", "my.cache", "-o", "o/p.csv"],
     "predict file": ["predict", "model", "wav/0.wav"],
