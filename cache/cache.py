@@ -60,6 +60,10 @@ class Cache(Store):
         """Return the folders of spaces that cannot be opened, and why."""
         return {name: str(e) for name, e in self._open().items() if isinstance(e, Exception)}
 
+    def find(self, spec: Spec) -> Space | None:
+        """Return the space of exactly this spec; None where there is none."""
+        return next((space for space in self.spaces() if space.key == spec.key), None)
+
     def space(self, which: str | Spec | Space) -> Space:
         """Return a space by its name, the beginning of its name, its spec key, or its spec.
 
@@ -107,9 +111,8 @@ class Cache(Store):
         name : str, optional
             Readable name of a new space; the spec's by default. 8 digits of its key are added.
         """
-        for space in self.spaces():
-            if space.spec == spec:
-                return space
+        if space := self.find(spec):
+            return space
         self.check_writable()
         space = Space(self, f"{slug(name or spec.name)}-{spec.key[:8]}", spec)
         space.make()

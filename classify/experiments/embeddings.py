@@ -39,7 +39,7 @@ def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:
     ids = source.clips.ids
     found = cache.digests(source.clips, kind, hash_files=hash_files, record=hash_files)
     digests = dict(zip(ids, found, strict=True))
-    space = next((one for one in cache.spaces() if one.key == source.spec.key), None)
+    space = cache.find(source.spec)
     if space is None:
         return Stored(digests, frozenset(), {}, list(ids))
     keys = {clip: digest and row_key(space.key, kind, digest) for clip, digest in digests.items()}
@@ -87,6 +87,6 @@ def keep_opened(source: Source, cache: Cache) -> None:
         options = {k: v for k, v in source.entry.options.items() if k != "store_dtype"}
         if options:  # a given model knows the spec itself
             remember(cache, options, source.spec.with_store_dtype("float32"))
-        made = [space for space in cache.spaces() if space.key == source.spec.key]
+        made = cache.find(source.spec)
         if made and source.encoder.folder is not None and not cache.readonly:
-            note_encoder_folder(made[0].folder, source.encoder.folder, cache.tmp)
+            note_encoder_folder(made.folder, source.encoder.folder, cache.tmp)

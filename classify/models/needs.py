@@ -81,11 +81,9 @@ class Needs:
         SpecError
             No space there has this spec; names the fields in which the nearest one differs.
         """
-        spaces = cache.spaces()
-        for space in spaces:
-            if space.key == self.spec.key:
-                return space.features(layers=list(self.layers), combine=self.combine)
-        alike = [space for space in spaces if space.modality == self.spec.modality]
+        if space := cache.find(self.spec):
+            return space.features(layers=list(self.layers), combine=self.combine)
+        alike = [space for space in cache.spaces() if space.modality == self.spec.modality]
         if not alike:
             raise SpecError(
                 f"the cache holds no {self.spec.modality} embeddings; the model needs "

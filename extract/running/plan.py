@@ -17,13 +17,12 @@ import numpy as np
 from ...cache.cache import Cache
 from ...cache.errors import InputError
 from ...cache.identity.content_digests import row_key
-from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
 from ...cache.space import Space
 from ..encoder import Encoder
 from .parts import group_numbers, part_of
 
-__all__ = ["Plan", "find_space", "plan"]
+__all__ = ["Plan", "plan"]
 
 _BLOCK = 100_000  # clips whose keys are held at once
 _STORED, _MISSING, _UNKNOWN = range(3)
@@ -135,7 +134,7 @@ def plan(
     column = clips["path" if audio else "text"]
     asked = part_of(column, part)
     present = asked[column[asked] != ""]
-    space = find_space(cache, encoder.spec.with_store_dtype(store_dtype))
+    space = cache.find(encoder.spec.with_store_dtype(store_dtype))
     state = _states(clips, cache, encoder.modality, present, rehash, space)
     positions = present[state != _STORED]
     sizes = _sizes(clips, positions, audio) if estimate else np.empty(0, np.int64)
@@ -159,11 +158,6 @@ def plan(
         sizes=sizes,
         lengths=lengths,
     )
-
-
-def find_space(cache: Cache, spec: Spec) -> Space | None:
-    """Find the space of exactly this spec."""
-    return next((space for space in cache.spaces() if space.spec == spec), None)
 
 
 def _states(

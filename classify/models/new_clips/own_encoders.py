@@ -176,7 +176,7 @@ def embed_needs(
         lacking = [i for i, value in zip(clips.ids, clips[column], strict=True) if not value]
         side = Side(kind, dict.fromkeys(lacking, (f"no {kind}", "")))
         sides.append(side)
-        space = next((one for one in cache.spaces() if one.key == need.spec.key), None)
+        space = cache.find(need.spec)
         if space is not None and not set(space.missing(clips)) - set(lacking):
             continue
         where = (noted or {}).get(need.spec.key)
