@@ -1,6 +1,6 @@
 """Arrays that another tool wrote: a folder of .npy, an .npz, a table, a frame, or a mapping.
 
-Nothing is trusted: what is not numbers under an id is told by the name of its file, and an id that
+Nothing is trusted: what is not numbers under an id is reported by the name of its file, and an id that
 stands twice is refused, as nobody knows which of the two is meant.
 """
 
@@ -111,7 +111,9 @@ def _npz(path: Path) -> Finder:
     _refuse_twins(path, "array", names)
     for name, array in found:
         if not isinstance(array, np.ndarray):
-            raise InputError(f"{path}: {name!r} in it is no array; expected what np.savez writes")
+            raise InputError(
+                f"{path}: {name!r} in it is not an array; expected what np.savez writes"
+            )
     arrays = dict(found)
     if not arrays.keys() >= {"ids", "embeddings"}:
         return arrays.get
@@ -161,7 +163,7 @@ def _table(table: Table) -> Finder:
     values = np.empty((len(ids), len(names)), np.float32)
     for i, name in enumerate(names):
         try:
-            with np.errstate(over="ignore"):  # told when the clip is taken
+            with np.errstate(over="ignore"):  # reported when the clip is taken
                 values[:, i] = np.array(table.columns[name], np.float64)
         except ValueError as error:
             raise InputError(f"{table.source}: column {name} is not all numbers: {error}") from None

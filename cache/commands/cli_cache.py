@@ -14,7 +14,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 @click.group()
 def cache() -> None:
-    """Look at a cache, check it, and carry it elsewhere."""
+    """Inspect, check, copy and export a cache."""
 
 
 @cache.command("ls")
@@ -134,7 +134,11 @@ def compact(folder: str, spaces: tuple[str, ...]) -> None:
 @cache.command()
 @FOLDER
 @click.argument("out", type=click.Path())
-@click.option("--manifest", type=click.Path(), help="Whose rows, in this order, with their labels.")
+@click.option(
+    "--manifest",
+    type=click.Path(),
+    help="Only the rows of these clips, in this order, with labels.",
+)
 @ROOT
 @click.option("--space", "spaces", multiple=True, help="Which spaces; default: all.")
 @click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
@@ -161,7 +165,9 @@ def pack(
 @FOLDER
 @click.argument("space")
 @click.argument("out", type=click.Path())
-@click.option("--manifest", type=click.Path(), required=True, help="Whose rows, in this order.")
+@click.option(
+    "--manifest", type=click.Path(), required=True, help="The rows of these clips, in this order."
+)
 @ROOT
 @click.option("--layers", default="all", show_default=True, help="Such as 12, -1 or 0,6,12.")
 def export_(
@@ -181,9 +187,9 @@ def export_(
 @cache.command("import")
 @click.argument("folder", type=click.Path(), metavar="DIR")
 @click.argument("source", type=click.Path(exists=True))
-@click.option("--manifest", type=click.Path(), required=True, help="What the ids mean.")
+@click.option("--manifest", type=click.Path(), required=True, help="The clips that the ids name.")
 @ROOT
-@click.option("--name", required=True, help="What the space is called.")
+@click.option("--name", required=True, help="Name of the new space.")
 @click.option("--modality", type=click.Choice(["audio", "text"]), help="Default: audio, if any.")
 def import_(
     folder: str, source: str, manifest: str, root: Path | None, name: str, modality: str | None
@@ -248,10 +254,10 @@ def _opened(folder: str, readonly: bool = False):
     from ..errors import InputError
 
     if Path(folder).is_dir() and not Path(folder, "spaces").is_dir():
-        raise InputError(f"{folder} is no cache: it has no folder spaces")
+        raise InputError(f"{folder} is not a cache: it has no folder spaces")
     if Path(folder).is_file() and not h5py.is_hdf5(folder):
         raise InputError(
-            f"{folder} is no cache: expected a folder, or a file made by affekt cache pack"
+            f"{folder} is not a cache: expected a folder, or a file made by affekt cache pack"
         )
     return Cache(folder, readonly=readonly)
 

@@ -21,7 +21,7 @@ __all__ = ["manifest"]
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write clips.csv, .tsv or .jsonl there."
 )
-@click.option("--as", "kind", metavar="KIND", help="What FROM is, if it is not found out.")
+@click.option("--as", "kind", metavar="KIND", help="Kind of FROM, if it is not recognised.")
 @ROOT
 @click.option("--fold", default=1, show_default=True, help="EmoBox: which fold.")
 @click.option("--table", metavar="NAME", multiple=True, help="audformat: which tables.")
@@ -31,16 +31,18 @@ __all__ = ["manifest"]
 )  # fmt: skip
 @click.option(
     "--audio-dir", type=click.Path(path_type=Path), metavar="DIR",
-    help="Write audio that is inside a table there.",
+    help="Write audio that is stored inside a table to this folder.",
 )  # fmt: skip
-@click.option("--merge-speakers", is_flag=True, help="Make speakers one that differ in spelling.")
-@click.option("--dedupe", is_flag=True, help="Keep the first of rows that are equal.")
+@click.option(
+    "--merge-speakers", is_flag=True, help="Merge speakers whose names differ in spelling only."
+)
+@click.option("--dedupe", is_flag=True, help="Of equal rows, keep the first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def manifest(
     source: Path, output: Path | None, kind: str | None, merge_speakers: bool, as_json: bool,
     **options: Any,
 ) -> None:  # fmt: skip
-    """Print what FROM is read as, and write a manifest of it.
+    """Show how FROM is read, and write it as a manifest.
 
     FROM is a table (CSV, TSV, JSONL, JSON, Parquet, Excel, - for stdin), or a corpus: EmoBox,
     s3prl, Kaldi and audformat folders, data sets of Hugging Face (Parquet, save_to_disk, folders

@@ -104,7 +104,7 @@ class Remembered:
     here
         Whether it was read under the root of its manifest.
     same
-        Whether its speaker or text is as it was then; None if that cannot be told.
+        Whether its speaker or text is as it was then; None if that is not known.
     """
 
     digests: list[str]

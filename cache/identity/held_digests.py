@@ -51,4 +51,4 @@ def _places(clips: Manifest) -> Iterator[tuple[Hashable, ...] | None]:
 
 
 def _times(clips: Manifest, name: str) -> list[float | None]:
-    return [None if time != time else time for time in clips[name].tolist()]  # NaN is no time
+    return [None if time != time else time for time in clips[name].tolist()]  # NaN is not a time

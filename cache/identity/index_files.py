@@ -141,7 +141,7 @@ class Lines:
         Raises
         ------
         DamagedError
-            One of them is no line of the index.
+            One of them is not a line of the index.
         """
         word = np.uint64(int(place_hash(path, start, end), 16))
         first = int(np.searchsorted(self._at, word))
@@ -159,7 +159,7 @@ class Lines:
         Raises
         ------
         DamagedError
-            One of them is no line of the index, or would not be found.
+            One of them is not a line of the index, or would not be found.
         """
         for word, (segment, low, high) in zip(self._at.tolist(), self._where.tolist(), strict=True):
             line = _parse(self.texts[segment][low:high], self.names[segment])
@@ -193,7 +193,7 @@ def read_segment(path: Path) -> bytes:
     Raises
     ------
     DamagedError
-        It is no regular file, or its bytes are not those of its name.
+        It is not a regular file, or its bytes are not those of its name.
     """
     check_regular(path)
     data = path.read_bytes()
@@ -208,7 +208,7 @@ def check_segment(path: Path) -> None:
     Raises
     ------
     DamagedError
-        Its bytes have changed, or a line is no line of the index.
+        Its bytes have changed, or a line is not one of the index.
     """
     Lines([read_segment(path)], [path.name]).check()
 

@@ -58,7 +58,7 @@ def _check_id(id_: str, place: Any, source: str) -> None:
     if not id_ and source.startswith("; the path is the id"):
         raise InputError(
             f"{place()}: the path is blank, and the table has no column id; add one, or remove the"
-            " row if it is no clip (a second row of the header, or units)"
+            " row if it is not a clip (a second row of the header, or units)"
         )
     if not id_:
         raise InputError(f"{place()}: the id is blank, expected text{source}")

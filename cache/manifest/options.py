@@ -16,7 +16,7 @@ ROOT = click.option(
     "--root",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder that the table's paths are relative to, and that they may not leave.",
+    help="Folder that relative paths start from; no path may leave it.",
 )
 
 

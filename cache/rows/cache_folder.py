@@ -94,7 +94,7 @@ class Store:
         Returns
         -------
         list of str or None
-            None: the file is not at hand and was never read, or there is no text.
+            None: the file is missing and was never read, or there is no text.
         """
         one_of(kind, KINDS, "kind")
         if kind == "text":
@@ -151,7 +151,7 @@ class Store:
         self.clips.record(lines)
 
     def check_writable(self) -> None:
-        """Refuse to write into a cache that was opened read-only, or a folder that is no cache."""
+        """Refuse to write into a cache that was opened read-only, or a folder that is not a cache."""
         if self.packed:
             raise InputError(f"{self.path} is packed and never changes; extract into a folder")
         if self.readonly:

@@ -1,6 +1,6 @@
 """The canary of a space: fixed synthetic inputs, embedded when the space was made.
 
-Library versions are no part of a spec, as most change nothing; the canary tells when one does. It
+Library versions are not part of a spec, as most change nothing; the canary shows when one does. It
 is embedded again before a process stores its first row, and compared before rounding to the stored
 type.
 """

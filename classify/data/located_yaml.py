@@ -149,7 +149,7 @@ def read_yaml(path: str | Path) -> Located:
     source = str(path)
     try:
         with path.open("rb") as file:
-            data = file.read(LARGEST + 1)  # of a device there is no end
+            data = file.read(LARGEST + 1)  # a device has no end
     except FileNotFoundError:
         raise InputError(f"{source}: no such file") from None
     except OSError as error:

@@ -50,7 +50,7 @@ class Predictions:
     Raises
     ------
     InputError
-        If a row is no distribution or an id comes twice; the message names the ids.
+        If a row is not a distribution or an id comes twice; the message names the ids.
 
     Examples
     --------
@@ -234,7 +234,7 @@ class Predictions:
         return type(self)(self.ids, labels, proba, hard=self.hard, source=self.source)
 
     def renamed(self, names: Mapping[str, str]) -> Predictions:
-        """Return the predictions with labels renamed; names that are not there are no error."""
+        """Return the predictions with labels renamed; names that are not there are ignored."""
         labels = [names.get(label, label) for label in self.labels]
         return type(self)(self.ids, labels, self.proba, hard=self.hard, source=self.source)
 
@@ -284,7 +284,7 @@ class Predictions:
         Raises
         ------
         InputError
-            If the file is no such table; the message names file, line and what was expected.
+            If the file is not such a table; the message names file, line and what was expected.
         """
         path = Path(path)
         rename = rename or {}

@@ -33,33 +33,43 @@ REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.t
     "--where",
     multiple=True,
     metavar="COLUMN=VALUE",
-    help="Test clips of the manifest; twice for one column: either.",
+    help="Test clips of the manifest; repeat for alternatives.",
 )
 @click.option("--dev", multiple=True, metavar="[NAME=]PRED.CSV", help="Predictions on dev.")
 @click.option("--dev-where", multiple=True, metavar="COLUMN=VALUE", help="Dev clips.")
 @click.option("--split", type=click.Path(path_type=Path), help="split.csv that names the parts.")
 @click.option("--strategies", default="mean,max", show_default=True, help="Ensembles, or none.")
-@click.option("--group", default="speaker", show_default=True, help="Column resampled as a whole.")
+@click.option(
+    "--group",
+    default="speaker",
+    show_default=True,
+    help="Column whose values are resampled as a whole.",
+)
 @click.option("--by", default="language", show_default=True, help="Columns that get a table.")
 @click.option(
     "--rename", multiple=True, metavar="THEIRS=OURS", help="Label of a file = task label."
 )
 @click.option("--calibrate", help="temperature, vector or isotonic, learnt on dev.")
-@click.option("--calibrate-fused", help="The same, of what an ensemble gives.")
-@click.option("--crossed", metavar="COLUMN", help="Second column of the intervals, as sentence.")
+@click.option("--calibrate-fused", help="The same, for the output of each ensemble.")
+@click.option("--crossed", metavar="COLUMN", help="Second column to resample, as sentence.")
 @click.option("--subsets", is_flag=True, help="Try every subset of the members on dev.")
 @click.option("--all-pairs", is_flag=True, help="Test all pairs, not only the chosen system's.")
 @click.option("--allow-overlap", is_flag=True, help="Let dev and test share clips or speakers.")
 @click.option("--resamples", default=10_000, show_default=True, help="Bootstrap draws.")
 @click.option("--level", default=0.95, show_default=True, help="Coverage of the intervals.")
 @click.option("--random-state", default=0, show_default=True, help="Seed of all draws.")
-@click.option("--counts", multiple=True, metavar="NAME=RIGHT", help="Only counts are known.")
+@click.option(
+    "--counts",
+    multiple=True,
+    metavar="NAME=RIGHT",
+    help="Number of right clips, where only that is known.",
+)
 @click.option("--of", type=int, help="Clips of the test set, for --counts.")
 @click.option("--latex", is_flag=True, help="Write tables.tex too.")
 @click.option("--figures", is_flag=True, help="Write figures too (needs the extra plot).")
 @click.option("--measure", default="uar", show_default=True, help="Of runs: what is compared.")
 @click.option(
-    "--rope", default=0.02, show_default=True, help="Of runs: differences without weight."
+    "--rope", default=0.02, show_default=True, help="Of runs: differences too small to matter."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the report.")

@@ -1,4 +1,4 @@
-"""The command `affekt run`, and how an outcome is told."""
+"""The command `affekt run`, and how its outcome is printed."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ __all__ = ["report_outcome", "run"]
 def run(ctx: click.Context, recipe: Path, check: bool, force: bool, as_json: bool) -> None:
     """Run RECIPE.yaml: extract, train, ensemble, compare, report.
 
-    Only what changed since the last run is done again. Exit code 3 says that some clips could not
-    be embedded; the report says how many and why.
+    Only what changed since the last run is done again. Exit code 3: some clips could not be
+    embedded; the report lists how many and why.
 
-    --check refuses what the run would refuse, and prints for each member and fold how many clips
-    there are, what is stored, what has to be embedded, and the minutes.
+    --check reports every error that the run would report, and prints for each member and fold the
+    number of clips, what is stored, what has to be embedded, and the minutes.
     """
     if check:
         _check(recipe, own=bool(ctx.obj), as_json=as_json)

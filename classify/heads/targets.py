@@ -74,7 +74,7 @@ def read_distributions(y: Any, classes: Sequence[Any] | None) -> Targets:
     bad = (soft < 0).any(axis=1) | (total[:, 0] <= 0)
     if bad.any():
         raise InputError(
-            f"{bad.sum()} rows of y are no distribution (first: row {bad.argmax()}): expected "
+            f"{bad.sum()} rows of y are not distributions (first: row {bad.argmax()}): expected "
             "numbers from 0 up and a positive sum"
         )
     order = np.argsort(names)

@@ -29,10 +29,10 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.command()
 @click.argument("model")
 @click.argument("inputs", nargs=-1, type=click.Path())
-@click.option("--text", help="What is said: with one file, or alone.")
+@click.option("--text", help="The words spoken: with one file, or alone.")
 @click.option("--transcribe", is_flag=True, help="Let Whisper write the texts that are missing.")
 @click.option("--whisper", help="Folder or Hub id of a Whisper, for --transcribe.")
-@click.option("--language", help="What is spoken, ISO 639-3, or 'column'; otherwise detected.")
+@click.option("--language", help="Language spoken, ISO 639-3, or 'column'; otherwise detected.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Keep embeddings there; resumable.")
 @click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
 @click.option("--speaker", metavar="COLUMN", help="Of a manifest: who speaks (scale: speaker).")
@@ -46,7 +46,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--damage",
     type=click.Choice(["refuse", "accept"]),
-    help="What happens to audio of which more than 50 ms and 1 % are missing or unreadable."
+    help="Audio of which more than 50 ms and 1 % are missing or unreadable."
     "  [default: as the model's encoder]",
 )
 @DEVICE
@@ -81,8 +81,8 @@ def predict(
     """Predict with MODEL: a model folder, a Hub id, or the folder of a run.
 
     INPUTS are audio files, folders of them, or one manifest. The model's own features are
-    replayed: the same encoder, checked by its spec and its canary. Clips that cannot be embedded
-    are named with a reason, and the exit code is 3.
+    computed as in training: by the same encoder, checked by its spec and its canary. Clips that
+    cannot be embedded are listed with a reason, and the exit code is 3.
 
     A long recording becomes a timeline with --window 4 --hop 2: id, start, end, label and
     probabilities of each window, and a figure with --figure.

@@ -114,7 +114,7 @@ def open_system(
                 "again, or name the model of one member"
             )
         if system is not None:
-            what = "is a model" if folder.is_dir() else "is no folder here"
+            what = "is a model" if folder.is_dir() else "is not a folder here"
             raise InputError(f"--system is for the folder of a run; {place} {what}")
         name = readable_name(place)
         if found := published(place, encoders=encoders):

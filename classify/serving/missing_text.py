@@ -34,7 +34,7 @@ def with_text(
     cache : Cache
         Keeps what was heard.
     transcribe : bool
-        Without it the clips stay as they are, and `say` is told how to get texts.
+        Without it the clips stay as they are, and `say` gets a line on how to get texts.
     whisper : str, optional
         Folder or Hub id.
     language : str, optional

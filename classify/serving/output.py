@@ -1,4 +1,4 @@
-"""How predictions are told: a table, lines of JSON, or readably for people."""
+"""How predictions are printed: a table, lines of JSON, or readably for people."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["SHOWN", "as_rows", "is_output", "print_json", "say_remarks", "show", "write_output"]
 
 FEW = 5  # clips of one reason that are named one by one
-SHOWN = 20  # clips that are told readably; more are a table
+SHOWN = 20  # clips that are printed readably; more become a table
 STARTS = (("id", "label"), ("id", "start", "end", "label"))  # of headers; labels follow
 SPAN = ["id", "start", "end"]  # of windows, before the columns of numbers
 

@@ -42,7 +42,7 @@ def spans(seconds: float, window: float, hop: float) -> list[tuple[float, float]
 
 
 def check_window(window: float, hop: float) -> None:
-    """Raise an `InputError` for lengths that are no lengths."""
+    """Raise an `InputError` for lengths that cannot be used."""
     if not SHORTEST <= hop <= window:
         raise InputError(
             f"window {window:g} s, hop {hop:g} s; expected {SHORTEST:g} <= hop <= window"
@@ -80,7 +80,7 @@ def windows(clips: Manifest, window: float, hop: float) -> tuple[Manifest, dict[
     Raises
     ------
     InputError
-        Lengths that are no lengths.
+        Lengths that are not positive numbers.
     """
     from ..models.new_clips.own_encoders import length_of
 

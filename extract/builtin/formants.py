@@ -23,7 +23,7 @@ PRE_EMPHASIS = 0.97  # evens out the voice's fall of 6 dB per octave
 LAG_HZ = 30.0  # width of the Gaussian that smooths the spectrum, so that no harmonic is a formant
 COUNT = 3
 LOWEST = 150.0  # Hz
-WIDEST = 800.0  # Hz: a resonance broader than this is no formant
+WIDEST = 800.0  # Hz: a broader resonance is not a formant
 _GRID = 256  # points of the transform of the predictor
 _STEP = 2 * HIGHEST / _GRID  # Hz
 

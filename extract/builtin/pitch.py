@@ -18,7 +18,7 @@ from scipy import fft
 from .frames import BIN_HZ, SAMPLING_RATE, SIZE, blocks, window
 
 LOWEST, HIGHEST = 65.0, 620.0  # Hz
-HIGH_PASS = 45.0  # Hz: rumble below it is no voice
+HIGH_PASS = 45.0  # Hz: rumble below it is not voice
 CANDIDATES = 5
 VOICING = 0.45  # periodicity at which voiced and unvoiced are worth the same
 QUIET = 0.03  # amplitude re the loudest frame below which voicing must be clearer

@@ -116,7 +116,7 @@ def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
     Raises
     ------
     InputError
-        If it names none, numbers them with gaps, repeats one, or is no single-label classifier.
+        If it names none, numbers them with gaps, repeats one, or is not a single-label classifier.
     """
     config = checkpoint.config
     kind = config.get("problem_type")

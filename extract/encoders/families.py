@@ -76,7 +76,7 @@ class Family:
     heads : tuple of str
         First name of the tensors that may be left behind.
     pooler : bool
-        The class builds a pooler that nothing here uses, unless told not to.
+        The class builds a pooler that nothing here uses, unless an argument forbids it.
     position_offset : bool
         Positions are counted from ``pad_token_id + 1``.
     tower : Tower or None

@@ -53,7 +53,7 @@ _SLACK = 0.010  # an annotated end may lie this far behind the file's, in second
 _MARGIN = 1.0  # decoded beyond a truncation, so that resampling does not see the cut, in seconds
 _FULL_SCALE = 1 - 2**-15
 _SILENCE = 1e-4  # root mean square without the mean: -80 dBFS
-_LOUDEST = 2.0**31  # floats on the scale of 32-bit integers are odd; more is no audio
+_LOUDEST = 2.0**31  # floats on the scale of 32-bit integers are odd; more is not audio
 
 
 Source = SndfileReader | FFmpegReader | JoinedReader

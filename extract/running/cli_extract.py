@@ -46,14 +46,22 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option(
     "--encoder", "-e", required=True, metavar="NAME", help="spectral, ngram, a folder or a Hub id."
 )
-@click.option("--modality", type=click.Choice(["audio", "text"]), help="If a model could be both.")
+@click.option(
+    "--modality", type=click.Choice(["audio", "text"]), help="For a model that could be either."
+)
 @click.option("--revision", help="Commit, tag or branch on the Hub.")
-@click.option("--layers", default="all", callback=_layers, expose_value=False, help="Only: all.")
+@click.option(
+    "--layers",
+    default="all",
+    callback=_layers,
+    expose_value=False,
+    help="all; every layer is stored.",
+)
 @click.option(
     "--pooling", help="mean, mean+std, max, cls or last  [default: the folder's, or mean]"
 )
 @DEVICE
-@click.option("--dtype", default="float32", show_default=True, help="To compute in.")
+@click.option("--dtype", default="float32", show_default=True, help="Precision of the computation.")
 @click.option(
     "--store-dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True
 )
@@ -78,7 +86,7 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     type=click.Choice(["refuse", "accept"]),
     default="refuse",
     show_default=True,
-    help="What happens to audio of which more than 50 ms and 1 % are missing or unreadable.",
+    help="Audio of which more than 50 ms and 1 % are missing or unreadable.",
 )
 @click.option("--classifier", is_flag=True, help="Outputs of a fine-tuned model.")
 @click.option("--no-special-tokens", is_flag=True, help="Text: pool words only.")
@@ -97,8 +105,10 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option("--gpus-per-worker", type=float, help="Ray: such as 0.5.  [default: 1 with a GPU]")
 @ROOT
 @click.option("--allow-outside", is_flag=True, help="With --root: allow paths that leave it.")
-@click.option("--rehash", is_flag=True, help="Read every file, trust no earlier reading.")
-@click.option("--dry-run", is_flag=True, help="Say what there is to do, and do nothing.")
+@click.option(
+    "--rehash", is_flag=True, help="Read every file again, whatever the cache knows of it."
+)
+@click.option("--dry-run", is_flag=True, help="Print what there is to do, and stop.")
 @click.option(
     "--plan", "spread_over", type=int, metavar="N", help="Like --dry-run, for each of N workers."
 )

@@ -17,7 +17,7 @@ __all__ = ["transcribe"]
 
 #: what is said of answers that nobody can have spoken
 ODD = {
-    "garbled": "which hold control characters or bytes that are no text",
+    "garbled": "which hold control characters or bytes that are not text",
     "repeats": "which repeat one phrase over and over",
 }
 
@@ -34,7 +34,7 @@ ODD = {
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
-    help="Folder where answers are kept  [default: NAME.cache beside MANIFEST]",
+    help="Folder for the results  [default: NAME.cache next to MANIFEST]",
 )
 @click.option("--model", help="Folder or Hub id of a Whisper.", show_default="large-v3-turbo")
 @click.option("--revision", help="Commit, tag or branch on the Hub; recorded as a commit.")
@@ -55,7 +55,7 @@ ODD = {
     type=click.Choice(["refuse", "accept"]),
     default="refuse",
     show_default=True,
-    help="What happens to audio of which more than 50 ms and 1 % are missing or unreadable.",
+    help="Audio of which more than 50 ms and 1 % are missing or unreadable.",
 )
 @click.option("--overwrite", is_flag=True, help="Transcribe clips that have a text as well.")
 @ROOT
@@ -75,11 +75,11 @@ def transcribe(
     root: Path | None,
     as_json: bool,
 ) -> int:
-    """Write down what is said in the clips of MANIFEST that have no text.
+    """Transcribe the clips of MANIFEST that have no text.
 
-    Each content is heard once; answers are kept by audio, model, commit and language, so a second
-    call is free. The columns text_source, asr, asr_language and asr_reason say where each text is
-    from and why one is blank. Exit code 3: some clips could not be read.
+    Each recording is transcribed once: results are stored by audio, model, commit and language, so
+    a second call is quick. The columns text_source, asr, asr_language and asr_reason give the
+    source of each text, and why one is blank. Exit code 3: some clips could not be read.
     """
     from ..running.progress import Progress
     from .fill_in_texts import DEFAULT_MODEL, Transcriber, transcribe as fill_in

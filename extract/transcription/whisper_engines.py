@@ -89,7 +89,7 @@ def judged(heard: Heard) -> Heard:
 def oddity(text: str) -> str:
     r"""Return why nobody can have said a text, or nothing.
 
-    ``"garbled"``: control characters, or bytes that are no text. ``"repeats"``: more than half of
+    ``"garbled"``: control characters, or bytes that are not text. ``"repeats"``: more than half of
     it is one phrase that comes eight times in a row, or one word that comes twenty times, as
     Whisper writes where it loops. ``"empty"``: neither a letter nor a digit.
 

@@ -43,7 +43,7 @@ def rows_of_datasets(
             clip: dict[str, Any] = {"id": f"{prefix}{number}"} | ({"split": split} if split else {})
             for column, value in row.items():
                 if column in labels and isinstance(value, int):
-                    value = labels[column][value] if value >= 0 else ""  # -1 is no label
+                    value = labels[column][value] if value >= 0 else ""  # -1 means none
                 if column != audio:
                     clip[ours.get(str(column), str(column))] = value
             if row.get(audio) is not None:
@@ -129,7 +129,7 @@ def _contents(path: str, place: str) -> bytes:
     """Read a file that a row names; a device or a pipe might never end."""
     if not Path(path).is_file():
         raise InputError(
-            f"{place}: audio without bytes, and its path {path!r} is no file; expected a local one"
+            f"{place}: audio without bytes, and its path {path!r} is not a file here; expected a local one"
         )
     try:
         return Path(path).read_bytes()

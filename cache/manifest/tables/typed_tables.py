@@ -85,7 +85,7 @@ def class_names(schema: Any) -> dict[str, list[str]]:
 
 
 def labelled(value: Any, names: list[str] | None) -> Any:
-    """Return the name of a class label; -1 is no label."""
+    """Return the name of a class label; -1 means none."""
     if names is None or not isinstance(value, int):
         return value
     return names[value] if 0 <= value < len(names) else None

@@ -231,7 +231,7 @@ def check_near_duplicates(
     """Warn of clips of dev and test whose embedding train holds almost unchanged.
 
     Every dimension is standardised by train first: else one large dimension makes all clips alike.
-    Where `altered_copies` can tell, a clip that is merely much nearer than the second is no copy:
+    Where `altered_copies` can tell, a clip that is merely much nearer than the second is not a copy:
     some features of a copy stay as they were. Where clips of train are as near to each other, the
     warning says how many: copies in train too, or a corpus whose clips are alike.
 
@@ -283,7 +283,7 @@ def _alike_in_train(train: np.ndarray) -> str:
 
 
 def speakers(clips: Manifest) -> list[str]:
-    """Return the speakers, told apart by corpus: "01" of two corpora are two people."""
+    """Return the speakers, kept apart by corpus: "01" of two corpora are two people."""
     return [
         f"{dataset}/{speaker}" if dataset and speaker else speaker
         for speaker, dataset in zip(clips["speaker"], clips["dataset"], strict=True)
@@ -342,7 +342,7 @@ def _some(items: Sequence[str]) -> str:
 def refuse_leaks(
     parts: Mapping[str, Manifest], spaces: Sequence[Space], speakers: bool, contents: bool
 ) -> None:
-    """Refuse voices and recordings of test in train or dev; a shared text is no leak.
+    """Refuse voices and recordings of test in train or dev; a shared text is not a leak.
 
     Parameters
     ----------

@@ -99,8 +99,8 @@ def splits(
     needs_train
         Whether a ``column`` that names no train clip is an error; not where nothing is trained.
     digests
-        Content digest of each clip, or a `Cache` that knows them; without, recordings under two ids
-        cannot be told.
+        Content digest of each clip, or a `Cache` that knows them; without, a recording
+        under two ids is not found.
     embed
         Returns embeddings `(clips, dim)`, for instance `Features.read`: near-duplicates of train
         clips in dev and test become warnings.

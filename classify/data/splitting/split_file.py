@@ -61,7 +61,7 @@ def read_split_file(path: str | Path, known: Collection[str] | None = None) -> F
         here = folds.setdefault(fold, {})
         if here.setdefault(clip, part) != part:
             where = f" of fold {fold!r}" if fold else ""
-            more = "" if fold else ". Folds are told apart by a third column, fold"
+            more = "" if fold else ". Folds are named in a third column, fold"
             raise _wrong(
                 path,
                 number,

@@ -1,4 +1,4 @@
-"""Shortcut audit: how well things that are no emotion predict the label on the same split.
+"""Shortcut audit: how well things that are not emotion predict the label on the same split.
 
 A corpus whose angry clips come from one speaker, one microphone or one script can be solved without
 hearing any emotion. Each factor is turned into a label by a plain rule, learnt on train: the label

@@ -16,8 +16,8 @@ __all__ = ["card"]
 def card(run: Path, system: str | None, output: Path | None) -> None:
     """Write a model card for RUN, the folder that `affekt run` left.
 
-    It holds no number that is not in comparison.json. What only people know (sources, consent,
-    licence) is left as a question.
+    Every number comes from comparison.json. What only you know (sources, consent, licence) is left
+    as a question.
     """
     from ....cache.errors import InputError
     from ....cache.files.outputs import check_output

@@ -29,7 +29,7 @@ MOST_AUDIO = 20_000_000  # bytes of recordings in one page
 def report(run: Path, audio: str, output: Path) -> None:
     """Write the HTML page of RUN, the folder that `affekt run` or `affekt compare -o` left.
 
-    A run leaves one already, with links to the recordings: this one is to send to others, with
+    A run leaves one already, with links to the recordings; this page can be sent to others, with
     the recordings inside (--audio embed) or without any (--audio none).
     """
     from ....cache.errors import shaped

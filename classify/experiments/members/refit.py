@@ -42,7 +42,7 @@ def refit(
     fitted : sequence of Model
         The folds' models.
     records : sequence of mapping
-        What `choose` told of each fold.
+        What `choose` returned for each fold.
 
     Returns
     -------

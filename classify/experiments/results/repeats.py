@@ -1,4 +1,4 @@
-"""Repeated divisions of one corpus: each repeat is a comparison of its own, told here together.
+"""Repeated divisions of one corpus: each repeat is a comparison of its own, summarised here.
 
 The repeats share most of their clips, so the plain standard error of their mean is too small; its
 variance is multiplied by ``1 + repeats * test / train`` (Nadeau and Bengio, 2003).

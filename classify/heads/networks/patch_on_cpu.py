@@ -147,7 +147,7 @@ class _LastLayer:
 
 
 class _Feedforward:
-    """The two maps between which the activation stands, added to what they are told to."""
+    """The two maps around the activation, added to a given input."""
 
     def __init__(self, layer: Any) -> None:
         self.relu = layer.activation is nn.functional.relu

@@ -68,7 +68,7 @@ def write_folder(
     Raises
     ------
     InputError
-        `folder` is a file, or a folder that is no model.
+        `folder` is a file, or a folder that is not a model.
     OSError
         No space, no permission; the older model is untouched.
 

@@ -17,7 +17,7 @@ __all__ = ["head_name", "looks_like_an_id", "restore_canary", "restore_head", "r
 
 
 def looks_like_an_id(name: object) -> bool:
-    """Whether a name that is no folder can be a Hub id: ``owner/name``.
+    """Whether a name that is not a folder can be a Hub id: ``owner/name``.
 
     Examples
     --------

@@ -69,7 +69,7 @@ def read_comparison(path: Path) -> dict[str, Any]:
         for entry in data["systems"].values():
             names = [*entry["members"], entry["strategy"] or "", data["chosen"] or ""]
             if not all(isinstance(name, str) for name in names):
-                raise TypeError("a name that is no text")
+                raise TypeError("a name that is not text")
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"{path} is not of a run of affekt: expected systems with members and strategy, and "

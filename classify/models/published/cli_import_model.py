@@ -20,7 +20,7 @@ __all__ = ["import_model"]
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Model folder to write."
 )
 @click.option("--encoder", "encoders", multiple=True, help="Its encoder: a folder or Hub id.")
-@click.option("--mode", help="UMUTeam: audio or mean, whose tensors are alike.")
+@click.option("--mode", help="UMUTeam: audio or mean, whose tensors look the same.")
 @click.option("--labels", help="In the order of the outputs: A,B,C.")
 @click.option("--scaler", type=click.Path(path_type=Path), help="The scaler, if not in FOLDER.")
 @click.option("--no-scaler", is_flag=True, help="The head was trained on features as they are.")
@@ -28,8 +28,10 @@ __all__ = ["import_model"]
 @click.option("--nhead", type=click.IntRange(1), help="Attention heads; the valence card has 8.")
 @click.option("--activation", type=click.Choice(["relu", "gelu"]), help="Of the encoder layers.")
 @click.option("--head-activation", type=click.Choice(["relu", "gelu"]), help="Of the last layers.")
-@click.option("--norm-first/--norm-last", default=None, help="Where the layer norms stand.")
-@click.option("--input-dim", type=click.IntRange(1), help="Features, if no scaler says it.")
+@click.option("--norm-first/--norm-last", default=None, help="Position of the layer norms.")
+@click.option(
+    "--input-dim", type=click.IntRange(1), help="Number of features, if there is no scaler."
+)
 @click.option("--revision", help="Commit, tag or branch on the Hub.")
 @DEVICE
 def import_model(
@@ -44,7 +46,7 @@ def import_model(
     device: str,
     **said: Any,
 ) -> None:
-    """Make a model of a checkpoint that others published.
+    """Convert a published checkpoint to a model.
 
     FOLDER (or a Hub id) is the Vocametrix valence classifier, a UMUTeam emotion model, or a
     fine-tuned classifier of transformers. The model that is written predicts the same

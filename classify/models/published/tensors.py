@@ -47,7 +47,7 @@ def tensor_files(folder: Path, name: str = "model.safetensors") -> list[Path]:
         shards = sorted(set(map(str, table.values())))
         for shard in shards:
             if Path(shard).name != shard or not (folder / shard).is_file():
-                raise InputError(f"{index} names {shard!r}, which is no file beside it")
+                raise InputError(f"{index} names {shard!r}, which is not a file next to it")
         return [folder / shard for shard in shards]
     for pickled in PICKLED:
         if (folder / pickled).is_file():
@@ -83,7 +83,7 @@ def tensor_shapes(files: Sequence[Path]) -> dict[str, Shape]:
     for path in files:
         try:
             with safe_open(path, framework="numpy") as file:
-                for key in file.keys():  # noqa: SIM118 - a safe_open is no mapping
+                for key in file.keys():  # noqa: SIM118 - a safe_open is not a mapping
                     if key in shapes:
                         raise DamagedError(f"{path}: the tensor {key} stands in another file too")
                     part = file.get_slice(key)

@@ -61,7 +61,7 @@ def load_umuteam(
     model : str or path
         A folder, or a Hub id such as ``"UMUTeam/w2v-bert-emotion-es"``.
     mode : str
-        ``"text"``, ``"audio"``, ``"concat"``, ``"mean"`` or ``"multihead"``. It cannot be told
+        ``"text"``, ``"audio"``, ``"concat"``, ``"mean"`` or ``"multihead"``. It cannot be seen
         from the file alone: audio and mean hold the same tensors.
     language : str
         ``"es"`` or ``"en"``: the labels, and the default `bert`.

@@ -150,7 +150,7 @@ def _take_encoder(rest: dict[str, Shape]) -> tuple[str, int, int, int]:
         raise InputError(f"encoder layers {numbers}; expected 0, 1, 2 ... without a gap")
     first = blocks[stem, 0]
     if "linear1.weight" not in first or len(rest[first["linear1.weight"]]) != 2:
-        raise InputError(f"{stem}layers.0 holds no linear1.weight; it is no torch encoder layer")
+        raise InputError(f"{stem}layers.0 holds no linear1.weight; it is not a torch encoder layer")
     feedforward, d_model = rest[first["linear1.weight"]]
     expected = layer_shapes(d_model, feedforward)
     for number in numbers:

@@ -21,14 +21,14 @@ __all__ = ["convert_scaler_command"]
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="File to write  [default: scaler.safetensors beside FILE]",
+    help="File to write  [default: scaler.safetensors next to FILE]",
 )
 def convert_scaler_command(file: Path, trust: bool, output: Path | None) -> None:
     """Convert a pickled StandardScaler (FILE.pkl) to safetensors, once.
 
     A pickle is a program. FILE is read by an isolated process with limits on memory, time and
-    files, which knows no name but StandardScaler, ndarray and dtype; anything else in it is
-    refused. Every other command of affekt opens no pickle at all.
+    files, which accepts StandardScaler, ndarray and dtype only. No other command of affekt opens a
+    pickle.
     """
     from ....cache.files.outputs import check_output
     from .plain_scaler import convert_scaler, is_scaler

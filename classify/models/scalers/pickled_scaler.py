@@ -34,7 +34,7 @@ class Scaler:
 
     def __setstate__(self, state: object) -> None:
         if not isinstance(state, dict):
-            raise Refused("the scaler's state is no dictionary")
+            raise Refused("the scaler's state is not a dictionary")
         self.state = state
 
 

@@ -180,7 +180,7 @@ def _in_subprocess(source: Path) -> dict:
             return answer["state"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"{source} is no StandardScaler: its reader died (exit {done.returncode})"
+            f"{source} is not a StandardScaler: its reader died (exit {done.returncode})"
         ) from error
     raise InputError(
         f"{source} is refused: {answer['refused']}. Expected a fitted "

@@ -27,7 +27,12 @@ EXTRA = ("fastapi", "uvicorn", "python_multipart")
 @click.option(
     "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: a free one."
 )
-@click.option("--allow-host", "names", multiple=True, help="A name it is asked by (repeatable).")
+@click.option(
+    "--allow-host",
+    "names",
+    multiple=True,
+    help="Another host name that requests may use (repeatable).",
+)
 @click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
 @click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
 @DEVICE
@@ -46,14 +51,14 @@ EXTRA = ("fastapi", "uvicorn", "python_multipart")
     default=32,
     show_default=True,
     type=click.IntRange(1),
-    help="Requests under way at once; further ones are answered 503.",
+    help="Requests in progress at once; more are answered with 503.",
 )
 @click.option(
     "--batch",
     default=1,
     show_default=True,
     type=click.IntRange(1),
-    help="Clips of one pass; over 1 pays on a GPU.",
+    help="Clips computed at once; more than 1 helps on a GPU.",
 )
 @click.pass_context
 def serve(
@@ -73,7 +78,7 @@ def serve(
     """Answer over HTTP with MODEL: a model folder, a Hub id, or the folder of a run.
 
     The page at / records or takes a file and a text, and shows what the model answers. Programs
-    POST audio or text to /predict and get what `affekt predict --json` prints; /docs says more.
+    POST audio or text to /predict and get what `affekt predict --json` prints; see /docs.
     Everything stays in memory; SIGTERM, SIGHUP or Ctrl-C ends it once the last answers are sent.
     """
     missing = [name for name in EXTRA if importlib.util.find_spec(name) is None]

@@ -134,7 +134,7 @@ class Service:
             with self.batcher.place():
                 async with asyncio.timeout(self.limits.seconds):
                     sent = await read_body(request.headers, request.stream(), self.limits.size)
-                    doing = 503, "timeout", "there is no answer"
+                    doing = 503, "timeout", "no answer in time"
                     self._check_inputs(sent)
                     if asked["window"] is not None:
                         return await self._timeline(request, sent, asked)

@@ -53,7 +53,7 @@ class Front(Protocol):
     sampling_rate, min_samples, max_samples : int
         Hz and samples; 0 for text, and where there is no upper limit.
     mask : str or None
-        Name of the tensor that says what is no padding; None where the model takes none.
+        Name of the tensor that marks what is not padding; None where the model takes none.
     """
 
     sampling_rate: int

@@ -34,7 +34,7 @@ _BLOCK = 65_536  # frames that are handed on together
 _TOLD = ("mov", "flac", "wv", "tta", "ape", "wav", "aiff", "au", "caf", "w64", "nistsphere")
 _TOLD_ROUGHLY = ("matroska", "flv", "avi")
 _RAW = ("mp3", "aac", "ac3", "amr", "loas")  # frame follows frame: every byte belongs to one
-_LIVE = ("matroska", "flv", "mpegts", "mpeg", "mov", "asf", "avi", "rm")  # pauses are no damage
+_LIVE = ("matroska", "flv", "mpegts", "mpeg", "mov", "asf", "avi", "rm")  # pauses are not damage
 
 
 class FFmpegReader:

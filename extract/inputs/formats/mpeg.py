@@ -69,7 +69,7 @@ def promised_seconds(data: bytes, begin: int) -> float | None:
     if (at := max(head.find(b"Xing"), head.find(b"Info"))) > 0 and head[at + 7 : at + 8]:
         flags = head[at + 7]
         count = int.from_bytes(head[at + 8 : at + 12], "big") * samples if flags & 1 else 0
-        # LAME's delay and padding, 12 bits each, which are no sound
+        # LAME's delay and padding, 12 bits each, which are not sound
         tag = at + 8 + sum(size for bit, size in ((1, 4), (2, 4), (4, 100), (8, 4)) if flags & bit)
         both = int.from_bytes(head[tag + 21 : tag + 24], "big")
         count = max(count - (both >> 12) - (both & 0xFFF), 0)

@@ -211,7 +211,7 @@ def npy_that_claims_much(folder):
     [
         (lambda f: cut(npz_file(f, a=np.ones(3))), "x.npz: not an array of numbers"),
         (lambda f: npy_called(f, "x.npz", np.ones(3)), "x.npz: holds one array"),
-        (lambda f: npz_with_members(f, "a", "b"), "x.npz: 'a' in it is no array"),
+        (lambda f: npz_with_members(f, "a", "b"), "x.npz: 'a' in it is not an array"),
         (lambda f: npy_called(f, "a.npy"), r"a.npy: holds several arrays"),
         (npy_that_claims_much, "a.npy: not an array of numbers"),
         (lambda f: npz_file(f, ids=[b"\xff"], embeddings=np.ones((1, 3))), "not UTF-8"),

@@ -273,7 +273,7 @@ def test_datasets_of_local_files(tmp_path):
     assert clips.file(0).suffix == ".flac"
     for path in ("none.wav", "zip://a.wav::b.zip", "/dev/zero"):
         rows = [{"audio": {"bytes": None, "path": path}}]
-        with pytest.raises(InputError, match=f"row 0: .*{path}.* is no file"):
+        with pytest.raises(InputError, match=f"row 0: .*{path}.* is not a file"):
             from_datasets(rows, tmp_path / "audio")
 
 

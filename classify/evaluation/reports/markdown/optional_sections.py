@@ -185,7 +185,7 @@ def _diversity(found: Data) -> str:
     rows = [[md(name), f"{change:+.3f}"] for name, change in found["ablation"]["without"].items()]
     return (
         f"{text}\n\nUAR of the mean of all members is {found['ablation']['uar']:.3f} on test. "
-        "Without one of them it changes on these clips as follows; that is no ground to drop a "
+        "Without one of them it changes on these clips as follows; that is not a reason to drop a "
         "member, which dev should decide.\n\n" + table(["left out", "change in UAR"], rows)
     )
 
