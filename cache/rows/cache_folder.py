@@ -151,7 +151,7 @@ class Store:
         self.clips.record(lines)
 
     def check_writable(self) -> None:
-        """Refuse to write into a cache that was opened read-only, or a folder that is not a cache."""
+        """Refuse to write into a cache opened read-only, or a folder that is not a cache."""
         if self.packed:
             raise InputError(f"{self.path} is packed and never changes; extract into a folder")
         if self.readonly:

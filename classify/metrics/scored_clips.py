@@ -47,7 +47,7 @@ class Part:
         for name, given in members.items():
             known = given.reorder(task.labels)
             if left_out:
-                # Predictions of clips that the task leaves out are not an error; they are not scored.
+                # predictions of clips that the task leaves out are ignored
                 known = known.select([i for i in known.ids if i not in left_out])
             self.members[name] = known.align(self.clips.ids)
         missing = metrics.absent(list(self.clips["label"]), task.labels)

@@ -48,7 +48,7 @@ class Model(Predicts):
     task : Task
         The labels and their order.
     features : Features or list of Features
-        What the head sees; of a list, side by side, with their widths passed to the head (``widths=``).
+        What the head sees; of a list, side by side, and the head gets their ``widths``.
     scale : bool or {"speaker", "language", "dataset"}, default=True
         Standardise every feature with mean and deviation of train; or within each speaker,
         language or corpus, which is transductive (see `affekt.classify.models.scalers.scaling`).

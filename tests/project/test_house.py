@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import re
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -34,6 +35,24 @@ def test_no_two_files_of_a_package_have_one_name(package):
         if path.name != "__init__.py":
             places[path.stem].append(str(path.relative_to(ROOT)))
     assert not {stem: found for stem, found in places.items() if len(found) > 1}
+
+
+def test_the_map_in_contributing_names_what_is_there():
+    """Every folder of the packages is on a line of its own or on that of the folder above."""
+    text = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").split("## Where things are")[1]
+    shown = set()
+    for line in text.splitlines():
+        cells = [re.findall(r"`([a-z_0-9/.]+)`", cell) for cell in line.strip("|").split("|")]
+        if len(cells) != 3 or not cells[0]:
+            continue
+        folders = [ROOT / name for name in cells[0]]
+        below = [folder / name for folder in folders for name in cells[1] if name.endswith("/")]
+        shown |= {*folders, *(path for path in below if path.is_dir())}
+        assert all(any((folder / name).is_file() for folder in folders) for name in cells[2]), line
+    inside = {path.parent for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
+    missing = {path for path in inside if path not in shown and path.parent not in shown}
+    assert not missing
+    assert all(path.is_dir() for path in shown), shown
 
 
 def test_no_folder_hides_a_public_function():

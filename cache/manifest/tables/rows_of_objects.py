@@ -129,7 +129,8 @@ def _contents(path: str, place: str) -> bytes:
     """Read a file that a row names; a device or a pipe might never end."""
     if not Path(path).is_file():
         raise InputError(
-            f"{place}: audio without bytes, and its path {path!r} is not a file here; expected a local one"
+            f"{place}: audio without bytes, and its path {path!r} is not a file here; expected "
+            "a local one"
         )
     try:
         return Path(path).read_bytes()

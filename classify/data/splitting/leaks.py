@@ -231,9 +231,9 @@ def check_near_duplicates(
     """Warn of clips of dev and test whose embedding train holds almost unchanged.
 
     Every dimension is standardised by train first: else one large dimension makes all clips alike.
-    Where `altered_copies` can tell, a clip that is merely much nearer than the second is not a copy:
-    some features of a copy stay as they were. Where clips of train are as near to each other, the
-    warning says how many: copies in train too, or a corpus whose clips are alike.
+    Where `altered_copies` can tell, a clip that is merely much nearer than the second is not a
+    copy: some features of a copy stay as they were. Where clips of train are as near to each other,
+    the warning says how many: copies in train too, or a corpus whose clips are alike.
 
     Parameters
     ----------

@@ -258,7 +258,8 @@ def _classifier(entry: MemberEntry, task: Task, space: Space) -> Model:
     labels = space.spec.labels
     if not labels or len(entry.on) > 1:
         raise entry.error(
-            f"member {entry.name!r} has no head, and {space.name} is not a classifier; expected a head"
+            f"member {entry.name!r} has no head, and {space.name} is not a classifier; "
+            "expected a head"
         )
     try:
         mapped = [task.label_of(str(label)) for label in labels]
