@@ -18,7 +18,7 @@ SCALE = "Standardise the features: true, false; within each speaker, language, d
 
 
 def say(line: str) -> None:
-    """Tell progress, on stderr."""
+    """Print progress on stderr."""
     click.echo(line, err=True)
 
 

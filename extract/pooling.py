@@ -44,7 +44,7 @@ def pool(states: Any, pooling: str = "mean") -> Any:
     states : numpy.ndarray or torch.Tensor
         ``(..., frames, hidden)``, valid frames only; computed in float32 or better.
     pooling : str
-        ``mean``; ``mean+std`` (population standard deviation beside the mean); ``max``; ``cls``
+        ``mean``; ``mean+std`` (population standard deviation next to the mean); ``max``; ``cls``
         (the first frame); ``last`` (the last one).
 
     Returns

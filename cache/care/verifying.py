@@ -231,7 +231,7 @@ def _check_space(cache: Cache, space: Space) -> list[Finding]:
 
 
 def _alike(space: Space, at: int) -> bool:
-    """Say whether two rows of one key have the same values, but for rounding."""
+    """Return whether two rows of one key have the same values, but for rounding."""
     table = space.index.table
     pair = np.empty((2, space.n_layers, space.dim), np.float32)
     try:

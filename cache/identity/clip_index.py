@@ -81,7 +81,7 @@ def about(clips: Manifest, position: int) -> str:
 
 
 def alike(one: str, other: str) -> bool | None:
-    """Say whether two `about` are of one clip; None if they have nothing in common to compare.
+    """Return whether two `about` are of one clip; None if they have nothing in common to compare.
 
     Examples
     --------
@@ -161,7 +161,7 @@ class ClipIndex:
         return None
 
     def knows(self, clips: Manifest, position: int, digest: str) -> bool:
-        """Say whether this very clip was seen under this root with this content."""
+        """Return whether this very clip was seen under this root with this content."""
         id_, path, start, end = _place(clips, position)
         this = (id_, digest, _root(clips, position), about(clips, position))
         lines = self._known.of(path, start, end)

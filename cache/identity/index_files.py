@@ -61,7 +61,7 @@ class Seen:
     about: str = ""
 
     def fresh(self, status: stat_result) -> bool:
-        """Say whether a file is still the one that was read."""
+        """Return whether a file is still the one that was read."""
         return self.mtime_ns > 0 and (
             (self.size, self.mtime_ns, self.ctime_ns, self.inode)
             == (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)

@@ -53,7 +53,7 @@ RECORDINGS = re.compile(
     r".*\.(wav|flac|mp3|ogg|oga|opus|aiff?|au|sph|m4a|aac|mp4|mov|3gp|webm|mka|mkv|amr|wma|avi)",
     re.IGNORECASE | re.DOTALL,
 )
-#: beside one of these an utterance is counted within a dialogue
+#: next to one of these an utterance is counted within a dialogue
 DIALOGUES = ("dialogue_id", "dialog_id", "conversation_id", "scene_id", "session_id")
 
 
@@ -149,7 +149,7 @@ def _without_content(table: Table) -> str:
     names = list(table.columns)
     header = " The first row is taken for the header"
     if any(value[:1] in "[{" for values in table.columns.values() for value in values[:1] if value):
-        return " What is inside other objects and lists is not read: write path or text beside them"
+        return " What is inside other objects and lists is not read: put path or text outside"
     if any(RECORDINGS.fullmatch(name) or NUMBER.fullmatch(name) for name in names):
         return f"{header}, and looks like a clip: put names above it, such as path,label,speaker"
     if 2 * sum(re.fullmatch(r"column \d+", name) is not None for name in names) >= len(names):

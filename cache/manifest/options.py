@@ -37,6 +37,6 @@ def recordings(clips: Manifest) -> Iterator[Path]:
 
 
 def echo_notes(clips: Manifest) -> None:
-    """Say on stderr what the reader of a table should know."""
+    """Print on stderr what the reader of a table should know."""
     for note in clips.notes:
         click.echo(f"{clips.source}: {note}", err=True)

@@ -77,7 +77,7 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
     """Find the start and the end of each row.
 
     ``start`` and ``end`` are ours, in seconds or as ``hh:mm:ss`` or ``0 days 00:00:01.5``, and must
-    be times. Other names count where they hold times: ``offset`` is a start, or the end beside
+    be times. Other names count where they hold times: ``offset`` is a start, or the end next to
     ``onset``; ``start`` with ``duration`` gives the end; ``_ms`` and ``_samples`` say the unit.
 
     Parameters
@@ -303,7 +303,7 @@ def _check_unit(table: Table, times: Times) -> None:
         return
     if any(re.search(r"_s(ec(ond)?s?)?$", name.casefold()) for name in names):
         return
-    whole = re.compile(r"\d*(\.0*)?")  # also as pandas writes whole numbers beside blanks
+    whole = re.compile(r"\d*(\.0*)?")  # also as pandas writes whole numbers next to blanks
     if not all(whole.fullmatch(value) for name in names for value in table.columns[name]):
         return
     lengths = times.columns["end"] - times.columns["start"]

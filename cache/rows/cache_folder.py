@@ -54,7 +54,7 @@ class Store:
         self.readonly = readonly or self.packed
         self.clips = PackedClips(self.path) if self.packed else ClipIndex(self.path)
         #: manifest -> warning that its clips may be of another corpus
-        self.said_elsewhere: dict[str, str] = {}
+        self.corpus_warnings: dict[str, str] = {}
         self._held: HeldDigests | None = None
 
     @property
@@ -105,7 +105,7 @@ class Store:
         each = audio_digests(
             self.clips,
             clips,
-            self.said_elsewhere,
+            self.corpus_warnings,
             hash_files=hash_files,
             rehash=rehash,
             refuse=refuse,
@@ -143,7 +143,7 @@ class Store:
         if self._held is not None:
             return iter(self.digests(clips, kind, hash_files=False))
         how = {"hash_files": False, "rehash": False, "refuse": True, "record": False}
-        return audio_digests(self.clips, clips, self.said_elsewhere, **how)
+        return audio_digests(self.clips, clips, self.corpus_warnings, **how)
 
     def record(self, lines: Iterable[Seen]) -> None:
         """Store what was read for clips durably (see `seen`), as one segment of the index."""
@@ -170,7 +170,7 @@ class Store:
 
 
 def is_space(folder: Path) -> bool:
-    """Say whether a folder holds anything of a space: a spec or a shard.
+    """Return whether a folder holds anything of a space: a spec or a shard.
 
     Without both it is a space that a killed process had only begun to make, or somebody else's.
     """

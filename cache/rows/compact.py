@@ -123,7 +123,7 @@ def _compared(space: RowStore) -> Table:
 
 
 def _is_sound(space: RowStore, name: str) -> bool:
-    """Say whether a shard would pass `verify`: repair sets aside whatever would not."""
+    """Return whether a shard would pass `verify`: repair sets aside whatever would not."""
     try:
         check_shard(space.index.path(name), space.key)
     except OSError:  # damaged, gone, or not to be read
@@ -224,7 +224,7 @@ def _remove(space: RowStore, shards: list[Shard], merged: str | None) -> None:
 
 
 def _short_of_space(space: RowStore, size: int) -> bool:
-    """Say whether a merged shard might not fit on the disk; compaction can wait."""
+    """Return whether a merged shard might not fit on the disk; compaction can wait."""
     return shutil.disk_usage(space.folder).free < size * 1.1 + (1 << 20)
 
 
@@ -237,7 +237,7 @@ def _distinct(shards: list[Shard]) -> list[Shard]:
 
 @contextlib.contextmanager
 def _alone(space: RowStore) -> Iterator[bool | None]:
-    """Say whether no other process compacts this space: True, False, or None if nobody knows.
+    """Return whether no other process compacts this space: True, False, or None if nobody knows.
 
     The lock ends with the process, even if it is killed. Without it every row of a merged shard is
     kept, twins too, and then two compactions at once do no harm.

@@ -1,7 +1,7 @@
 """Which shard holds a row: the keys of all shards of a space, sorted.
 
 The folder of shards is the truth. What was read from a shard is remembered by its name, as a shard
-never changes, and kept in ``index.npz`` beside the shards so that a million rows open at once. That
+never changes, and kept in ``index.npz`` with the shards so that a million rows open at once. That
 file is a memo: it may be deleted, and what it says of a shard is compared when that is opened. So a
 wrong one can only make rows seem missing, never wrong.
 """

@@ -11,7 +11,7 @@ __all__ = ["missing_error"]
 
 
 def missing_error(rows: RowStore, clips: Manifest, ids: list[str]) -> MissingError:
-    """Say which clips are not stored, why as far as known, and how they can be."""
+    """Return the error that names clips that are not stored, why, and how to store them."""
     failed = {note["id"]: note["code"] for note in rows.failures()}
     codes = sorted({failed[id_] for id_ in ids if id_ in failed})
     known = f" Extract could not embed some of them ({', '.join(codes)})." if codes else ""

@@ -64,7 +64,7 @@ class Writer:
         Ids whose rows are durable.
     refused : list of (str, str, str)
         Key, id and code of rows that cannot be stored (``non_finite_output``, ``out_of_range``);
-        the space's failures have them too. Complete after `commit`: values are looked at beside
+        the space's failures have them too. Complete after `commit`: values are looked at next to
         the encoder, not before it may go on.
 
     Examples

@@ -123,7 +123,7 @@ class Estimates(Predictions):
 
     def _agree(self, chosen: Sequence[str]) -> NoReturn:
         raise InputError(
-            f"{self.source}: a column label beside numbers; expected id and one column for each of "
+            f"{self.source}: a column label with numbers; expected id and one column for each of "
             f"{', '.join(self.labels)}"
         )
 

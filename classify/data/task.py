@@ -1,6 +1,6 @@
 """A task: an ordered label set, and how raw labels of many corpora map to it.
 
-Raw labels are matched exactly (after Unicode NFC): ``Anger`` beside ``anger`` is far more often a
+Raw labels are matched exactly (after Unicode NFC): ``Anger`` next to ``anger`` is far more often a
 slip than a wish, so it is an error that names the nearest right word, unless the task says
 ``ignore_case``. A label that the task leaves out (surprise, in ``valence``) is counted; one that
 nobody has heard of stops the work before it starts.

@@ -1,7 +1,7 @@
 """Members that do not see the same clips: which ones they share, and ensembles of who is there.
 
 A text member has nothing to say about a clip without text. Members and ensembles are therefore
-compared on the clips that every member has; beside it stands a second comparison on all clips, of
+compared on the clips that every member has; next to it is a second comparison on all clips, of
 the members that have all of them and of ensembles over whichever members each clip has.
 """
 

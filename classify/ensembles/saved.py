@@ -1,4 +1,4 @@
-"""Ensembles as they were fitted, kept beside a comparison so that a run can predict new clips.
+"""Ensembles as they were fitted, kept next to a comparison so that a run can predict new clips.
 
 `ensembles.json` names for each ensemble its rule, its members and their calibrators;
 `ensembles.safetensors` holds every learnt number. Reading them runs no code.

@@ -78,7 +78,7 @@ def run(
     force : bool
         Take over the report folder of another recipe.
     say : callable, optional
-        Told each step as it happens.
+        Called with each step as it happens.
 
     Returns
     -------
@@ -188,7 +188,7 @@ class _Work:
         self.report.finish({"key": run_key(self.ready), "table": outcome.table})
 
     def _announce(self, divided: list[Division]) -> None:
-        """Say what is left out, and what the splits warn of."""
+        """Print what is left out, and what the splits warn of."""
         tested = {clip for division in divided for clip in division.scored}
         asked = {clip for division in divided for clip in division.asked}
         for text in dict.fromkeys(text for division in divided for text in division.sits_out):

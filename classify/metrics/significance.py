@@ -127,7 +127,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 def verdict(
     a: str, b: str, right_a: int, right_b: int, n: int, p: float, level: float = 0.05
 ) -> str:
-    """Say in one sentence what a test showed.
+    """Return in one sentence what a test showed.
 
     Examples
     --------
@@ -146,7 +146,7 @@ EQUAL = 0.02  # in UAR: systems whose interval of the difference is inside do th
 
 
 def verdict_of_pair(row: Mapping[str, Any]) -> str:
-    """Say in one sentence what the test of a pair showed: difference, interval, p, speakers.
+    """Return in one sentence what the test of a pair showed: difference, interval, p, speakers.
 
     Parameters
     ----------
@@ -182,7 +182,7 @@ def verdict_of_pair(row: Mapping[str, Any]) -> str:
 
 
 def verdict_of_counts(a: str, b: str, right_a: int, right_b: int, n: int) -> str:
-    """Say what two counts alone can show, whoever was right where.
+    """Return what two counts alone can show, whoever was right where.
 
     Examples
     --------

@@ -26,7 +26,7 @@ from .folders.record import describe, version, versions
 from .folders.restore import head_name, looks_like_an_id, restore_canary, restore_head
 from .needs import Needs
 from .new_clips.predict_methods import Predicts
-from .read_features import bears_gaps, check_sides, read_features
+from .read_features import accepts_missing_side, check_sides, read_features
 from .scalers.scaling import Scaling
 from .threads import few_threads
 
@@ -362,7 +362,7 @@ class Model(Predicts):
 
     def _read(self, clips: Manifest, features: Sequence[Features]) -> np.ndarray:
         head = self.head_ if self.head_ is not None else self.head
-        return read_features(clips, features, gaps=bears_gaps(head))
+        return read_features(clips, features, gaps=accepts_missing_side(head))
 
     def _prepared_head(self) -> Any:
         from sklearn.base import clone

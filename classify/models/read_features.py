@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ...cache.space import Features
 
-__all__ = ["bears_gaps", "check_sides", "join_features", "read_features"]
+__all__ = ["accepts_missing_side", "check_sides", "join_features", "read_features"]
 
 
-def bears_gaps(head: Any) -> bool:
+def accepts_missing_side(head: Any) -> bool:
     """Whether a head predicts clips of which one side is missing (``missing="predict"``)."""
     return getattr(head, "missing", "error") == "predict"
 

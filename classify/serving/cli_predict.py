@@ -182,7 +182,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
 def _with_speakers(
     clips: Manifest, chosen: System, column: str | None, one_speaker: bool
 ) -> Manifest:
-    """Say who speaks, for models that scale within speakers."""
+    """Return the clips with their speakers, for models that scale within speakers."""
     needed = any(model.scaling.scale == "speaker" for model in chosen.models.values())
     if (column is not None or one_speaker) and not needed:
         raise InputError(

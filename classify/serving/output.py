@@ -34,7 +34,7 @@ SPAN = ["id", "start", "end"]  # of windows, before the columns of numbers
 
 
 def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -> None:
-    """Say, on stderr, what was not predicted and why, and what was predicted with a remark.
+    """Print on stderr what was not predicted and why, and what was predicted with a remark.
 
     Parameters
     ----------

@@ -50,7 +50,7 @@ def timbre(power: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray of shape (frames, len(CONTOURS))
-        Float64; the units stand beside the names in `CONTOURS`.
+        Float64; the units are next to the names in `CONTOURS`.
 
     Examples
     --------

@@ -175,8 +175,8 @@ def run_extraction(
     done.seconds = time.monotonic() - begin
     if done.failures and all(one.code == "missing" for one in done.failures) and not len(space):
         done.notes.append(f"no file was found in {clips.root}: --root says where paths start")
-    if clips.source in cache.said_elsewhere:
-        done.notes.append(cache.said_elsewhere[clips.source])
+    if clips.source in cache.corpus_warnings:
+        done.notes.append(cache.corpus_warnings[clips.source])
     done.notes += encoder.backend.notes
     if before != _identity(clips.source):
         done.notes.append(f"{clips.source} changed during the run, which used it as it was before")
@@ -205,7 +205,7 @@ def _unlike(cache: Cache, spec: Spec) -> list[str]:
         return []
     alike = [space for space in spaces if space.spec.name == spec.name]
     return [
-        f"a new space beside {space.name}, because {spec.explain(space.spec)}".replace("\n", "; ")
+        f"a new space next to {space.name}, because {spec.explain(space.spec)}".replace("\n", "; ")
         for space in alike
     ]
 

@@ -1,4 +1,4 @@
-"""What computed a shard: library versions and hardware. Kept beside the rows, never in the key."""
+"""What computed a shard: library versions and hardware. Kept next to the rows, never in the key."""
 
 from __future__ import annotations
 

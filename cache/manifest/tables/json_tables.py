@@ -51,7 +51,7 @@ def _objects(value: Any) -> Any:
     if {"columns", "data"} <= lists.keys() and _all(lists["data"], list):  # pandas, "split"
         header = [text_of(name) for name in lists["columns"]]
         return [dict(zip(header, row, strict=False)) for row in lists["data"]]
-    if len(tables) == 1:  # {"data": [...]}, whatever is beside it
+    if len(tables) == 1:  # {"data": [...]}, whatever is next to it
         return next(iter(tables.values()))
     if len(tables) > 1 and len(tables) == len(value):  # {"train": [...], "test": [...]}
         return [{"split": name, **row} for name, rows in tables.items() for row in rows]

@@ -1,4 +1,4 @@
-"""What a comparison says beside its scores: diversity, calibration, abstaining, shortcuts."""
+"""What a comparison reports besides its scores: diversity, calibration, abstaining, shortcuts."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ def seed_spread(
     n_resamples: int = 2000,
     random_state: int = 0,
 ) -> dict[str, Any]:
-    """Tell the spread over seeds from the uncertainty that the test speakers give.
+    """Separate the spread over seeds from the uncertainty that the test speakers give.
 
     Parameters
     ----------

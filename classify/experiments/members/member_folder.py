@@ -180,7 +180,7 @@ def train_member(
     split_options : mapping, optional
         ``allow_speaker_overlap`` and ``allow_duplicates``, handed to `Model.fit`.
     say : callable, optional
-        Told what is going on.
+        Called with what is going on.
 
     Raises
     ------

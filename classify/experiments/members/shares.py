@@ -179,7 +179,7 @@ def _those(clips: Any, has: frozenset[str]) -> Any:
 
 
 def _lack(entry: MemberEntry, split: Split, part: Part) -> str:
-    """Say what is missing for a member to be trained and tested on a fold; blank if nothing is."""
+    """Return what a member lacks to be trained and tested on a fold; blank if nothing."""
     needed = ("train", "test") if entry.head else ("test",)
     for name in needed:
         if not len(getattr(part, name)):

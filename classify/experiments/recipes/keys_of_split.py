@@ -36,7 +36,7 @@ def split_options(at: Located, folder: Path) -> dict[str, Any]:
     ------
     InputError
         An unknown key or scheme, a value of the wrong kind, repeats of what divides in one way, a
-        scheme beside a file.
+        scheme next to a file.
     """
     for key, value in at.mapping("split", _SPLIT).items():
         kind = _SPLIT[key]

@@ -54,7 +54,7 @@ def check_folder_names(names: Mapping[str, Located]) -> None:
 
 
 def _wrong(name: str) -> str:
-    """Say why a name cannot name a folder everywhere; blank if it can."""
+    """Return why a name cannot name a folder everywhere; blank if it can."""
     if not name.strip():
         return "it is blank"
     if bad := sorted(FORBIDDEN & set(name)):

@@ -1,4 +1,4 @@
-"""A report of fewer clips does not take the place of a better one: that one is kept beside it."""
+"""A report of fewer clips does not take the place of a better one: that one is kept next to it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The folder of a report is one thing: made beside the last one, and put in place whole.
+"""The folder of a report is one thing: made next to the last one, and put in place whole.
 
 What a run makes goes into ``.unfinished/``, where a killed run finds its members again. When all of
 it is there it is renamed to ``.ready/`` and moved into place, file by file; a run that finds
@@ -62,7 +62,7 @@ class ReportFolder:
             self._files[path.relative_to(top).as_posix()] = path
 
     def made(self) -> list[Path]:
-        """Return the files that were made beside the members."""
+        """Return the files that were made next to the members."""
         files = (path for path in self.work.rglob("*") if path.is_file())
         return [path for path in files if not _is_kept(path.relative_to(self.work))]
 

@@ -56,7 +56,7 @@ def extra_results(
     more["speaker_scaling"] = speaker_gain(ready, division)
     more["warnings"] = [
         *near_duplicates(ready, division.folds),
-        *ready.cache.said_elsewhere.values(),
+        *ready.cache.corpus_warnings.values(),
     ]
     return more
 

@@ -1,8 +1,8 @@
 """How often a test set was scored, and by how many different choices.
 
 Every look at test that is followed by a change of the recipe makes the next result look better than
-it is. So each choice is written down before test is scored, in a file beside the cache: it survives
-a report folder that is deleted, and the cache goes with the data.
+it is. So each choice is written down before test is scored, in a file with the cache: it survives a
+report folder that is deleted, and the cache goes with the data.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["record_use", "uses_file"]
 
 
 def uses_file(cache: str | Path) -> Path:
-    """Return the file beside a cache that keeps its uses of test sets.
+    """Return the file next to a cache that keeps its uses of test sets.
 
     Examples
     --------

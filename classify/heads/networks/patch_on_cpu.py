@@ -23,7 +23,7 @@ TOKENS = 416  # of the wide inner layer at a time: they stay in the processor's 
 
 
 def can_freeze() -> bool:
-    """Tell whether this build of PyTorch can lay weights out ahead."""
+    """Return whether this build of PyTorch can lay weights out ahead."""
     names = ("_reorder_linear_weight", "_linear_pointwise")
     return torch.backends.mkldnn.is_available() and all(
         hasattr(torch.ops.mkldnn, name) for name in names

@@ -79,7 +79,7 @@ def weighted_targets(target: Tensor, class_weight: Tensor, label_smoothing: floa
 
     A row counts by the weight of its own labels, and what smoothing takes from it goes to all
     classes in equal parts. `torch.nn.functional.cross_entropy` gives each class its own weight in
-    the smoothed part too. Beside a very rare class every row then asks, above all, for that class:
+    the smoothed part too. Next to a very rare class every row then asks, above all, for that class:
     with 8 clips of 1,893 and a smoothing of 0.1 a third of the loss did.
 
     Parameters

@@ -1,4 +1,4 @@
-"""The folders of a model's encoders, noted beside it as `encoders.json`.
+"""The folders of a model's encoders, noted next to it as `encoders.json`.
 
 Only for encoders that came from folders, and only on this machine: the note is not uploaded. That
 a folder still holds the encoder is checked by the digests in the model's spec.

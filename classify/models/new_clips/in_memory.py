@@ -158,7 +158,7 @@ def _decode(row: Ready, clip: RawClip, encoder: Encoder, decode: Decode) -> None
 
 
 def _reason(error: Unusable, clip: RawClip) -> Reason:
-    """Say that a side is not there in the words that a manifest's blank cell gets."""
+    """Report a side that is not there in the words that a manifest's blank cell gets."""
     if error.code == "empty_text" and not clip.text:
         return "no text", ""
     if error.code == "missing" and clip.audio is None:

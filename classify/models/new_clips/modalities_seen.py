@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, listed
-from ..read_features import bears_gaps
+from ..read_features import accepts_missing_side
 
 if TYPE_CHECKING:
     from .answer import Trained
@@ -39,7 +39,7 @@ class Side:
 
 def unusable(model: Trained, sides: Sequence[Side]) -> dict[str, Reason]:
     """Return the clips that the model cannot predict, of what each of its needs lacks."""
-    if not bears_gaps(model.head_):
+    if not accepts_missing_side(model.head_):
         return {name: reason for side in sides for name, reason in side.failed.items()}
     lost = set.intersection(*(set(side.failed) for side in sides))
     joined = {}

@@ -33,7 +33,7 @@ AUDIO = (
     *(".flv", ".wv", ".ac3", ".tta", ".ape", ".avi", ".m4b", ".mpg", ".rm"),
 )
 _NAMED = 200  # files left out of a folder that are named
-#: what macOS and Windows leave beside the files of a folder
+#: what macOS and Windows leave next to the files of a folder
 _DEBRIS = ("__macosx", ".ds_store", "thumbs.db", "desktop.ini")
 
 
@@ -151,7 +151,7 @@ def _files(given: str, failed: dict[str, Reason], notes: list[str]) -> list[str]
             into.append(str(Path(folder, one)))
     for why, which in (
         ("not audio by their endings (name such a file itself to have it read)", other),
-        ("files of macOS or Windows beside the sound", debris),
+        ("files of macOS or Windows next to the sound", debris),
     ):
         if which:
             notes.append(f"left out, as {why}: {listed(sorted(which), _NAMED)}")

@@ -20,7 +20,7 @@ from ....cache.cache import Cache
 from ....cache.errors import InputError, listed
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
-from ..read_features import bears_gaps
+from ..read_features import accepts_missing_side
 from .answer import Answer, Trained, joined
 from .modalities_seen import Reason, Side, one_sided, told_reason, unusable
 
@@ -218,7 +218,7 @@ class System:
         def ask(model: Trained, ids: list[str]) -> Predictions:
             found = []
             for one in model.parts:
-                gaps = bears_gaps(one.head_)
+                gaps = accepts_missing_side(one.head_)
                 values = side_by_side(ids, one.needs, embedded, gaps=gaps)
                 with self._heads:
                     found.append(one.predict_features(ids, values, columns))

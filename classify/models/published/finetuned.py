@@ -191,7 +191,7 @@ def _prefix(kind: str) -> str:
 
 
 def _mode(place: str, folder: Path, outside: Mapping[str, Any], said: str | None) -> str:
-    """Say which of UMUTeam's modes the tensors are for."""
+    """Return which of UMUTeam's modes the tensors are for."""
     if said is not None:
         one_of(said, MODES, "--mode")
     dense = outside["classifier.dense.weight"]
@@ -292,7 +292,7 @@ def _plain_shapes(
 def _joint_shapes(
     outside: Mapping[str, Any], mode: str | None, labels: int
 ) -> dict[str, tuple[int, ...]]:
-    """Give the tensors of a UMUTeam mode beside the encoder."""
+    """Give the tensors of a UMUTeam mode next to the encoder."""
     dim, hidden = outside.get("projector.weight", (0, 0))
     width = outside["classifier.dense.weight"][0] if mode == "concat" else dim
     linear = {"projector": (dim, hidden), "classifier.dense": (width, width)}

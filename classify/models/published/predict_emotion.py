@@ -51,7 +51,7 @@ def predict_emotion(
     device : str or torch.device, optional
         CUDA if there is one, otherwise the CPU.
     model_config_path : path, optional
-        A ``model.json``. Beside the toolkit's modes, a language may name a ``bert`` and a
+        A ``model.json``. Next to the toolkit's modes, a language may name a ``bert`` and a
         ``whisper``.
 
     Returns

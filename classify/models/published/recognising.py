@@ -95,7 +95,7 @@ def published(
 
 
 def _kind(folder: Path) -> str:
-    """Say what a folder holds: "valence", "classifier", or "" for anything else."""
+    """Return what a folder holds: "valence", "classifier", or "" for anything else."""
     try:
         path = folder / "config.json"
         config = read_object(path, lenient=True) if path.is_file() else {}

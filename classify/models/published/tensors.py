@@ -35,7 +35,7 @@ def tensor_files(folder: Path, name: str = "model.safetensors") -> list[Path]:
     Raises
     ------
     InputError
-        There are none, or the index names a file that is not beside it.
+        There are none, or the index names a file that is not next to it.
     """
     if (folder / name).is_file():
         return [folder / name]

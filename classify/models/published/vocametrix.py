@@ -303,7 +303,7 @@ def _files(folder: Path, scaler: str | os.PathLike[str] | bool) -> tuple[Path, P
     weights = [path for path in sorted(folder.glob("*.safetensors")) if path != standard]
     if len(weights) != 1:
         listed = ", ".join(path.name for path in weights) or "none"
-        raise InputError(f"{folder}: weights {listed}; expected one .safetensors beside the scaler")
+        raise InputError(f"{folder}: weights {listed}; expected one .safetensors with the scaler")
     if scaler is False:
         return weights[0], None
     if scaler is not True:

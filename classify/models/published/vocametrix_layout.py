@@ -209,7 +209,7 @@ def _take_pair(rest: dict[str, Shape], name: str, bias: Shape) -> str:
 
 
 def _take_linears(rest: dict[str, Shape], d_model: int) -> tuple[str, str, str]:
-    """Tell the patch embedding and the two layers of the head apart."""
+    """Distinguish the patch embedding from the two layers of the head."""
     weights = {
         name.removesuffix(".weight"): shape
         for name, shape in rest.items()

@@ -45,13 +45,15 @@ def inputs_of(system: System) -> dict[str, str]:
 
     Where both are optional, one of them is enough.
     """
-    from ...models.read_features import bears_gaps
+    from ...models.read_features import accepts_missing_side
 
     required: set[str] = set()
     optional: set[str] = set()
     for model in system.models.values():
         kinds = {need.spec.modality for need in model.needs}
-        (optional if len(kinds) > 1 and bears_gaps(model.head_) else required).update(kinds)
+        (optional if len(kinds) > 1 and accepts_missing_side(model.head_) else required).update(
+            kinds
+        )
     return {
         kind: "required" if kind in required else "optional" if kind in optional else "unused"
         for kind in ("audio", "text")

@@ -1,7 +1,7 @@
 """A bounded queue before one worker thread, which takes what waits a batch at a time.
 
 On a CPU a batch is one clip: neither an encoder nor a matrix product gives a clip the same last
-bits alone and beside others, and there is nothing to gain. On a GPU larger batches pay.
+bits alone and next to others, and there is nothing to gain. On a GPU larger batches pay.
 """
 
 from __future__ import annotations

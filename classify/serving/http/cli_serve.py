@@ -128,7 +128,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _say_ready(name: str, listening: socket.socket) -> None:
-    """Say where it answers; that others may ask is worth a warning."""
+    """Print where it answers; that others may ask is worth a warning."""
     address, port = listening.getsockname()[:2]
     if not ipaddress.ip_address(address).is_loopback:
         say("Whoever reaches this address may ask: there is no password and no encryption")

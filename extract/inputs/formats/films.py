@@ -1,4 +1,4 @@
-"""Containers that may hold pictures beside sound: whether the last element of a file is whole.
+"""Containers that may hold pictures next to sound: whether the last element of a file is whole.
 
 FFmpeg reads a cut recording without a word. MPEG-4, Matroska and AVI are trees of elements that
 begin with their size, so a cut shows in the last one; a recording that was streamed holds no length

@@ -298,7 +298,7 @@ def test_content_that_was_read_in_another_folder_is_said(tmp_path, caplog):
         assert cache.digests(other, "audio") == [digest]
     [record] = caplog.records
     assert "other.csv: 1 of 1 recordings are not in" in record.getMessage()
-    assert cache.said_elsewhere == {"other.csv": record.getMessage()}
+    assert cache.corpus_warnings == {"other.csv": record.getMessage()}
     (tmp_path / "a.wav").unlink()
     assert cache.digests(Manifest.from_rows(rows, root=tmp_path), "audio") == [digest]
     assert len(caplog.records) == 1

@@ -72,7 +72,7 @@ def _facts(data: Data) -> str:
 
 
 def _against(data: Data) -> str:
-    """Say whether the first system's lead over the next one can be shown."""
+    """Return whether the first system's lead over the next one can be shown."""
     if not data.get("pairs") or "test" not in data:
         return ""
     first, *others = ordered(data)

@@ -219,7 +219,7 @@ def _seeds(found: Data) -> str:
     ]
     header = ["member", "seeds", "mean UAR", "sd", "lowest", "highest", "error of clips", "share"]
     return (
-        "## Seeds\n\nSpread of UAR over training seeds, beside the standard error that the choice "
+        "## Seeds\n\nSpread of UAR over training seeds, next to the standard error that the choice "
         "of test speakers gives; share is the part of seeds in the variance of one run.\n\n"
         + table(header, rows)
     )

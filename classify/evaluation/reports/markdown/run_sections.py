@@ -1,4 +1,4 @@
-"""What a run has to say beside its comparison: which clips, what is missing, what was chosen."""
+"""What a run has to say besides its comparison: which clips, what is missing, what was chosen."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ WIDE = "all-clips"  # the folder of the second comparison
 
 
 def describe_run(run: Mapping[str, Any], source: str, measure: str = "UAR") -> str:
-    """Return what a run has to say beside its comparison, as Markdown, from its part of the JSON.
+    """Return what a run has to say besides its comparison, as Markdown, from its part of the JSON.
 
     Examples
     --------
@@ -147,7 +147,7 @@ def _defaults(trained: Mapping[str, Any], named: Mapping[str, Any]) -> str:
 
 
 def test_uses(uses: Mapping[str, Any]) -> str:
-    """Say how often this test set was looked at.
+    """Return how often this test set was looked at.
 
     Examples
     --------

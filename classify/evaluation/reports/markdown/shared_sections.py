@@ -52,7 +52,7 @@ def groups_of(data: Data, count: int | None = None) -> str:
 
 
 def how_chosen(data: Data) -> str:
-    """Say among how many the choice was made, on what, and how firm it is."""
+    """Return a text: among how many was chosen, on what, and how firm the choice is."""
     counts, dev, found = candidates(data), data["dev"], data["choice"]
     tried = {what: n for what, n in counts.items() if n and what not in ("all", "systems")}
     parts = [f"{n} {what if n > 1 else what[:-1]}" for what, n in tried.items()]
@@ -87,7 +87,7 @@ def warnings_of(data: Data) -> str:
 
 
 def brackets(data: Data) -> str:
-    """Say what the intervals are of, up to "would"; or that there are none."""
+    """Return what the intervals are of, up to "would"; or that there are none."""
     count, column = data["groups"]["count"], md(groups_of(data))
     if count < FEWEST_GROUPS:
         return f"No intervals: they need at least {FEWEST_GROUPS}, and there are {count} {column}."
