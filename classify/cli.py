@@ -63,7 +63,7 @@ COMMANDS = {
         "Fill in missing texts with Whisper.",
     ),
     "report": (".evaluation.reports.cli_report", "report", "The HTML page of a comparison again."),
-    "card": (".evaluation.reports.cli_card", "card", "A model card from the numbers of a run."),
+    "card": (".evaluation.reports.cli_report", "card", "A model card from the numbers of a run."),
     "manifest": ("..cache.commands.cli_manifest", "manifest", "A manifest of a table or a corpus."),
     "cache": ("..cache.commands.cli_cache", "cache", "List, show and check what is stored."),
     "convert-scaler": (

@@ -25,8 +25,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .intervals import half_length, share_interval, standard_error, t_quantile
-from .retrained import retrained
+from .intervals import half_length, retrained, share_interval, standard_error, t_quantile
 
 #: fewer groups than this give no interval and no test: their spread is not known well enough
 FEWEST_GROUPS = 5

@@ -14,8 +14,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from .bootstrap import FEWEST_GROUPS, draws
-from .intervals import interval
-from .retrained import retrained
+from .intervals import interval, retrained
 
 __all__ = ["LIMITS", "proba_intervals"]
 

@@ -15,9 +15,8 @@ from ...data.task import Task
 from ...metrics import measures as metrics, significance as stats
 from ...metrics.bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample
 from ...metrics.detectable import detectable, groups_needed
-from ...metrics.intervals import student
+from ...metrics.intervals import retrained, student
 from ...metrics.max_t import TIE, max_t
-from ...metrics.retrained import retrained
 from ...metrics.scored_clips import Part, clusters
 from .gaps import gaps
 

@@ -13,7 +13,7 @@ from affekt.cache import InputError, Manifest
 from affekt.classify import Predictions, Task, compare
 from affekt.classify.evaluation.reports.card import model_card
 from affekt.classify.evaluation.reports.card_metadata import metadata
-from affekt.classify.evaluation.reports.cli_card import card
+from affekt.classify.evaluation.reports.cli_report import card
 from click.testing import CliRunner
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import eval_results_to_model_index
