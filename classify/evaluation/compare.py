@@ -9,6 +9,7 @@ to `Comparison.data`, the whole result as JSON, from which the report is written
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -189,6 +190,8 @@ def compare_with(
     task = Task.of(task)
     options.check(task)
     if isinstance(task, ScaleTask):
+        if options.strategies == CompareOptions.strategies:
+            options = replace(options, strategies=("mean",))  # the others are of labels
         rated = Joined.of(Rated, members, truth, task, options, **clips)
         return compare_numbers(rated, before_test)
     joined = Joined.of(Part, members, truth, task, options, **clips)

@@ -31,8 +31,6 @@ from .scores.scoring import by_value, means_over_values
 
 __all__ = ["compare_numbers"]
 
-DEFAULT = ("mean", "max")  # of `compare`, of which numbers have the first only
-
 
 def compare_numbers(
     joined: Joined[Rated], before_test: Callable[[str | None], Mapping[str, Any]] | None
@@ -80,9 +78,8 @@ def compare_numbers(
 
 def _combine(joined: Joined[Rated]) -> dict[str, Combined]:
     """Return members and ensembles on test and dev; dev has no scores yet."""
-    task, tuning, asked = joined.test.task, joined.tuning, joined.options.strategies
-    asked = DEFAULT[:1] if asked == DEFAULT else asked
-    rules = [strategy(one) if isinstance(one, str) else one for one in asked]
+    task, tuning = joined.test.task, joined.tuning
+    rules = [strategy(one) if isinstance(one, str) else one for one in joined.options.strategies]
     for rule in rules:
         if not rule.of_numbers:
             able = " or ".join(name for name, kind in STRATEGIES.items() if kind.of_numbers)
