@@ -116,8 +116,8 @@ def write_recipe(
     chosen = task_for(clips) if task is None else describe_given(Task.of(task), clips)
     sides = modalities(clips)
     kinds = [kind for kind in ENCODERS if getattr(sides, kind)]
-    next to = "" if path.stem == "recipe" else f"{path.stem}-"
-    task_path = path.with_name(f"{next to}task.yaml")
+    beside = "" if path.stem == "recipe" else f"{path.stem}-"
+    task_path = path.with_name(f"{beside}task.yaml")
     given = task and (_path(task, path.parent) if task.endswith((".yaml", ".yml")) else task)
     named = chosen.name or given or task_path.name
     found = FirstRecipe(path, len(clips), named, members=[f"{kind}-lr" for kind in kinds])
@@ -126,7 +126,7 @@ def write_recipe(
     found.notes = [*clips.notes, *chosen.notes, *sides.notes, *about_languages(clips)]
 
     def render(division: Division) -> str:
-        return _text(found, manifest, root, chosen, kinds, division, f"{next to}out")
+        return _text(found, manifest, root, chosen, kinds, division, f"{beside}out")
 
     own = task_text(chosen.content) if chosen.content else ""
     where = (manifest, root, task, path)
