@@ -244,7 +244,7 @@ def test_files_of_numbers_read_back_and_those_of_others_too(tmp_path):
         ("id,arousal\na,1\n", "missing: valence"),
         ("id,arousal,valence\na,1,x\n", "expected a number"),
         ("id,arousal,valence\na,1,inf\n", "not finite"),
-        ("id,label,arousal,valence\na,x,1,2\n", "column label beside numbers"),
+        ("id,label,arousal,valence\na,x,1,2\n", "column label with numbers"),
     ):
         (tmp_path / "wrong.csv").write_text(text)
         with pytest.raises(InputError, match=said):

@@ -58,7 +58,7 @@ def test_one_bad_file_of_a_folder_fails_alone(models, tmp_path):
         "link: a link to a folder is not followed",
         "a.m4a: not predicted: not_audio (a text file",
         "have it read): " + str(wav / "notes.xyz"),
-        f"beside the sound: {wav / '._good.wav'}, {wav / '__MACOSX'}",
+        f"next to the sound: {wav / '._good.wav'}, {wav / '__MACOSX'}",
     ):
         assert said in told.stderr
 

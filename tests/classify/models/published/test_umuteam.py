@@ -170,7 +170,7 @@ def test_shards(folders, tmp_path):
     samples = tone(8000)
     found = load_umuteam(copy, "audio", "es").scores(samples)
     np.testing.assert_allclose(found, expected(folders["audio"], "audio", samples, None), atol=2e-6)
-    for table, said in (({}, "no weight_map"), ({"a": "../x.safetensors"}, "no file beside")):
+    for table, said in (({}, "no weight_map"), ({"a": "../x.safetensors"}, "not a file next to")):
         index.write_text(json.dumps({"weight_map": table}))
         with pytest.raises(InputError, match=said):
             load_umuteam(copy, "audio", "es")
