@@ -174,5 +174,5 @@ def _refuse_twins(source: Any, what: str, names: Iterable[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise InputError(
-            f"{source}: {what} {listed(twice)} stands more than once; keep the one that is meant"
+            f"{source}: {what} {listed(twice)} appears more than once; keep the one that is meant"
         )

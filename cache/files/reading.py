@@ -58,7 +58,7 @@ def parse_json(
     Raises
     ------
     ValueError
-        Not JSON, not UTF-8, a key that stands twice in an object, NaN, a number of thousands of
+        Not JSON, not UTF-8, a key that appears twice in an object, NaN, a number of thousands of
         digits, or nested too deeply.
 
     Examples
@@ -66,7 +66,7 @@ def parse_json(
     >>> parse_json('{"a": 1, "a": 2}')
     Traceback (most recent call last):
         ...
-    ValueError: 'a' stands twice in one object
+    ValueError: 'a' appears twice in one object
     """
     if not isinstance(text, str):
         text = text.decode("utf-8-sig")
@@ -176,7 +176,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
         twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
-        raise ValueError(f"{twice!r} stands twice in one object")
+        raise ValueError(f"{twice!r} appears twice in one object")
     return found
 
 

@@ -164,7 +164,7 @@ class Lines:
         for word, (segment, low, high) in zip(self._at.tolist(), self._where.tolist(), strict=True):
             line = _parse(self.texts[segment][low:high], self.names[segment])
             if int(place_hash(line.path, line.start, line.end), 16) != word:
-                raise _wrong(self.names[segment], f"{line.path!r} stands under another path's hash")
+                raise _wrong(self.names[segment], f"{line.path!r} is under another path's hash")
 
 
 def encode(line: Seen) -> bytes:

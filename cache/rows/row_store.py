@@ -219,7 +219,7 @@ class RowStore:
         """Return the keys of all rows, in the order of `layer` and `memory_map`.
 
         In a folder each key is there once, and the order stays while shards are merged. In a packed
-        file it is that of its rows, where a content that two clips have in common stands twice.
+        file it is that of its rows, where a content that two clips have in common appears twice.
         """
         table, order = self._ordered()
         raw = table.raw[order].tobytes().hex()

@@ -204,7 +204,7 @@ def _located(loader: yaml.SafeLoader, node: yaml.Node | None, source: str) -> Lo
             key = _characters(str(key_node.value), f"{source}:{key_line}")
             if key in found:
                 Located(key, source, key_line).fail(
-                    f"{key!r} stands twice (first on line {found[key].line})"
+                    f"{key!r} appears twice (first on line {found[key].line})"
                 )
             # the line of the key: a value may start one line below
             value = _located(loader, value_node, source)

@@ -89,7 +89,7 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
             first = "; the word that the task knows comes first"
             hint = f"{first}: {{{known[0]}: [{_text(word)}]}}" if known else ""
             raise InputError(
-                f"{source}: synonyms of {_text(word)!r}, which stands for no label"
+                f"{source}: synonyms of {_text(word)!r}, which is not mapped to a label"
                 f"{hint}.{nearest(_text(word), mapping)}"
             )
     names = tuple(_text(label) for label in table)

@@ -98,6 +98,6 @@ def _pairs(path: Path) -> dict[str, str]:
             continue
         name, *rest = line.strip().split(maxsplit=1)
         if name in found:
-            raise InputError(f"{path} line {number}: {name} stands twice")
+            raise InputError(f"{path} line {number}: {name} appears twice")
         found[name] = rest[0] if rest else ""
     return found

@@ -76,7 +76,7 @@ def rows_of_audformat(table: Any, columns: Mapping[str, str] | None = None) -> l
     there = [str(name) for name in frame.columns]
     _check_columns(theirs, there)
     if twice := sorted({name for name in there if there.count(name) > 1}):
-        raise InputError(f"column {', '.join(twice)} stands twice; rename or drop one")
+        raise InputError(f"column {', '.join(twice)} appears twice; rename or drop one")
     for name in frame.columns:
         data[theirs.get(str(name), str(name))] = frame[name].astype(object).tolist()
     return [dict(zip(data, values, strict=True)) for values in zip(*data.values(), strict=True)]

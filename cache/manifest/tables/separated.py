@@ -39,7 +39,7 @@ class Separated:
     Raises
     ------
     InputError
-        No header, or a column that stands twice.
+        No header, or a column that appears twice.
     """
 
     def __init__(self, stream: TextIO, source: str):
@@ -71,7 +71,7 @@ class Separated:
         self._fields = [name.strip() for name in names]
         twice = sorted({n for n in self._fields if n and self._fields.count(n) > 1})
         if twice:
-            raise InputError(f"{source} line {self.line}: column {', '.join(twice)} stands twice")
+            raise InputError(f"{source} line {self.line}: column {', '.join(twice)} appears twice")
 
     @property
     def names(self) -> list[str]:

@@ -100,7 +100,7 @@ def table_of_frame(frame: Any, source: str) -> Table:
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
-        raise InputError(f"{source}: column {', '.join(twice)} stands twice; rename one")
+        raise InputError(f"{source}: column {', '.join(twice)} appears twice; rename one")
     given = {name: frame.iloc[:, i] for i, name in enumerate(names)}
     index: Any = frame.index
     for level in index.names:

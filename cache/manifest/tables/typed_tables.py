@@ -99,7 +99,7 @@ def xlsx_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
     Raises
     ------
     InputError
-        openpyxl is not installed, the file is damaged, a column stands twice, or cells of several
+        openpyxl is not installed, the file is damaged, a column appears twice, or cells of several
         rows are merged.
     """
     try:
@@ -138,7 +138,7 @@ def xlsx_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
             continue
         name = name or f"column {i + 1}"
         if name in columns:
-            raise InputError(f"{source.name} row 1: column {name} stands twice")
+            raise InputError(f"{source.name} row 1: column {name} appears twice")
         columns[name] = [_clock(value) for value in values]
     return columns
 

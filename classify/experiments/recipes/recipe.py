@@ -226,7 +226,7 @@ def _ensembles(keys: Mapping[str, Located]) -> tuple[str, ...]:
     names = [item.text("an ensemble") for item in items]
     for position, name in enumerate(names):
         if name in names[:position]:
-            items[position].fail(f"the ensemble {name!r} stands twice; expected each once")
+            items[position].fail(f"the ensemble {name!r} appears twice; expected each once")
     return tuple(names)
 
 
@@ -302,7 +302,7 @@ def _given_model(name: str, at: Located, folder: Path) -> MemberEntry:
     for key, value in keys.items():
         if key != "model":
             value.fail(
-                f"member {name!r} is a given model, which is not trained, so {key} says nothing; "
+                f"member {name!r} is a given model, which is not trained, so {key} has no effect; "
                 "leave it out"
             )
     model = place(keys["model"], f"model of member {name!r}", folder)
@@ -346,8 +346,7 @@ def _member(
     idle = [key for key in keys if key not in ("head", "on", "votes")]
     if not head and idle:
         keys[idle[0]].fail(
-            f"member {name!r} has no head, so {idle[0]} says nothing; leave it out, or say which "
-            "head"
+            f"member {name!r} has no head, so {idle[0]} has no effect; leave it out, or name a head"
         )
     combine = [item.text("combine") for item in keys["combine"].many()] if "combine" in keys else []
     for word in combine:

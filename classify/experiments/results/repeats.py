@@ -154,7 +154,7 @@ def _markdown(data: Mapping[str, Any]) -> str:
         f"fitted and chosen again. Means over repeats, with the {100 * data['level']:g} % "
         "interval of the mean (Student's t, its variance enlarged because repeats share clips: "
         "Nadeau and Bengio, 2003). It says how much the division matters; what other speakers "
-        "would give stands in the intervals of each repeat.",
+        "would give is shown by the intervals of each repeat.",
         table(header, rows),
         "## UAR of each repeat",
         table(["system", *repeats], single),

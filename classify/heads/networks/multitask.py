@@ -202,7 +202,7 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
             truth[_missing(column)] = -2
             found.append(truth)
         if not any((truth >= 0).any() for truth in found):
-            raise InputError("y_dev holds no label that y holds")
+            raise InputError("y_dev has no label of y")
         return found
 
     def _balance(self, task: Targets, weight: np.ndarray) -> np.ndarray:

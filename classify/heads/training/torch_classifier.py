@@ -180,7 +180,7 @@ class TorchHead(TorchEstimator, Head):
             raise InputError(f"X_dev has {len(X_dev)} rows, y_dev {len(truth)}; expected as many")
         keep = self._usable(X_dev, "dev")
         if not (truth[keep] >= 0).any():
-            raise InputError("y_dev holds no label that y holds; dev UAR would be 0 throughout")
+            raise InputError("y_dev has no label of y; dev UAR would be 0 throughout")
         return X_dev[keep], truth[keep]
 
     def _check_settings(self) -> None:

@@ -85,7 +85,7 @@ def tensor_shapes(files: Sequence[Path]) -> dict[str, Shape]:
             with safe_open(path, framework="numpy") as file:
                 for key in file.keys():  # noqa: SIM118 - a safe_open is not a mapping
                     if key in shapes:
-                        raise DamagedError(f"{path}: the tensor {key} stands in another file too")
+                        raise DamagedError(f"{path}: the tensor {key} is in another file too")
                     part = file.get_slice(key)
                     if part.get_dtype() not in FLOATS:
                         raise InputError(f"{path}: {key} holds {part.get_dtype()}, no floats")

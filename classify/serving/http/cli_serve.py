@@ -131,7 +131,7 @@ def _say_ready(name: str, listening: socket.socket) -> None:
     """Print where it answers; that others may ask is worth a warning."""
     address, port = listening.getsockname()[:2]
     if not ipaddress.ip_address(address).is_loopback:
-        say("Whoever reaches this address may ask: there is no password and no encryption")
+        say("Anyone who can reach this address can use it: there is no password and no encryption")
     where = f"[{address}]" if ":" in address else address
     say(f"{name} answers at http://{where}:{port} (Ctrl-C ends it)")
 

@@ -50,7 +50,7 @@ def model_class(checkpoint: Checkpoint, classifier: bool) -> Any:
     kind = checkpoint.model_type
     if kind not in CONFIG_MAPPING:
         raise InputError(
-            f"{checkpoint.name}: this transformers knows no model_type {kind!r}; a model that "
+            f"{checkpoint.name}: transformers here has no model_type {kind!r}; a model that "
             "brings its own code is never run. A newer transformers may know it; or wrap the model "
             'with Encoder.of (docs/guide/encoders.md, "Models with code of their own")'
         )

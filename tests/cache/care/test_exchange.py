@@ -175,11 +175,14 @@ def npz_with_members(folder, *names: str):
 @pytest.mark.parametrize(
     ("make", "problem"),
     [
-        (lambda f: csv_file(f, "id,v\na,1\na,9\nb,2\n"), "id a stands more than once"),
-        (lambda f: npz_file(f, ids=["a", "a"], embeddings=np.eye(2)), "id a stands more than once"),
-        (lambda f: frame(f, "id", "v"), "id a stands more than once"),
-        (lambda f: frame(f, "id", "id"), "column id stands more than once"),
-        (lambda f: npz_with_members(f, "a.npy", "a.npy"), "array a stands more than once"),
+        (lambda f: csv_file(f, "id,v\na,1\na,9\nb,2\n"), "id a appears more than once"),
+        (
+            lambda f: npz_file(f, ids=["a", "a"], embeddings=np.eye(2)),
+            "id a appears more than once",
+        ),
+        (lambda f: frame(f, "id", "v"), "id a appears more than once"),
+        (lambda f: frame(f, "id", "id"), "column id appears more than once"),
+        (lambda f: npz_with_members(f, "a.npy", "a.npy"), "array a appears more than once"),
     ],
 )
 def test_import_refuses_an_id_that_stands_twice(cache, tmp_path, make, problem):

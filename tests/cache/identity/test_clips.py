@@ -230,7 +230,7 @@ def test_verify_finds_a_line_that_nobody_would_find(cache, audio):
     path.write_bytes(bad)
     [finding] = verify(Cache(cache.path)).damage
     assert finding.path == f"clips/{path.name}"
-    assert "'other.wav' stands under another path's hash" in finding.problem
+    assert "'other.wav' is under another path's hash" in finding.problem
 
 
 def test_what_is_no_segment_is_ignored(cache, audio):

@@ -357,8 +357,8 @@ def test_labels_need_no_audio(tmp_path):
 def test_a_frame_with_two_columns_of_a_name_is_refused():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame([["1", "a.wav", "x", "y"]], columns=["id", "path", "mood", "mood"])
-    with pytest.raises(InputError, match="column mood stands twice"):
+    with pytest.raises(InputError, match="column mood appears twice"):
         Manifest.from_frame(frame)
     indexed = frame.set_index(pandas.Index(["a.wav"], name="file"))
-    with pytest.raises(InputError, match="column mood stands twice"):
+    with pytest.raises(InputError, match="column mood appears twice"):
         Manifest.from_audformat(indexed, ".")

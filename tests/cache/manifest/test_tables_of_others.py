@@ -58,8 +58,8 @@ def test_forms_that_read_the_same(tmp_path, name):
         ("x.csv.gz", gzip.compress(bytes(range(99)) * 99)[:40] + b"xx" * 40, "not a whole gzip"),
         ("x.csv", "path\nfile:///a%20b.wav\n", "is an address; write '/a b.wav'"),
         ("x.csv", "path\n$DATA/a.wav\n", "variables are not replaced"),
-        ("x.jsonl", '{"path": "a.wav", "label": "x", "label": "y"}\n', "'label' stands twice"),
-        ("x.json", '[{"path": "a.wav", "path": "b.wav"}]', "'path' stands twice"),
+        ("x.jsonl", '{"path": "a.wav", "label": "x", "label": "y"}\n', "'label' appears twice"),
+        ("x.json", '[{"path": "a.wav", "path": "b.wav"}]', "'path' appears twice"),
         ("x.json", '{"columns": 1, "data": [["a"]]}', "expected a list of objects"),
         ("x.json", '{"columns": [1, {}], "data": [["a"]]}', "no column path or text"),
         ("x.json", '{"a.wav": "joy"}', "a list of objects, objects under their ids, or a list"),
@@ -124,7 +124,7 @@ def test_home_is_found_in_a_table_of_ones_own(tmp_path, monkeypatch):
 def test_frames_with_a_column_twice():
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame([["a.wav", "joy", "sad"]], columns=["file", "emotion", "emotion"])
-    with pytest.raises(InputError, match="column emotion stands twice; rename one"):
+    with pytest.raises(InputError, match="column emotion appears twice; rename one"):
         Manifest.from_frame(frame)
 
 

@@ -246,14 +246,14 @@ def test_labels_are_what_is_written(tmp_path, text, labels):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("labels:\n  a: [x]\n  b: [y]\n  a: [z]\n", r"t\.yaml:4: 'a' stands twice"),
+        ("labels:\n  a: [x]\n  b: [y]\n  a: [z]\n", r"t\.yaml:4: 'a' appears twice"),
         ("labels: [a, b]\nleave_out: NA", r"t\.yaml:2: leave_out is 'NA'; expected a list: \[NA\]"),
         ("labels: ab", "expected a list"), ("labels: {a: null, b: []}", "quote it"),
         ("labels: &x [a, b]", "anchors"), ("labels: [a, b]\nvalues: {a: .nan, b: 2}", "finite"),
         ("labels: [a, b]\nvalues: {a: low, b: 2}", "expected a number"),
         ("labels: [a, b]\ncorpora: [x]", "expected a mapping"),
         ("labels: [a, b]\nsynonyms: [x]", "expected a mapping"),
-        ("labels: [a, b]\nsynonyms: {x: a}", r"'x', which stands for no label.*\{a: \[x\]\}"),
+        ("labels: [a, b]\nsynonyms: {x: a}", r"'x', which is not mapped to a label.*\{a: \[x\]\}"),
         ("labels: [a, 2020-13-45]", "quote it"),
         ("labels: [a, b]\nignore_case: 1", "true or false"),
         ("# " + "x" * 1_000_001, "expected a file under"),

@@ -93,7 +93,7 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         ("report: out", "report: afile/deep", 11, "is a file"),
         ("report: out", "report: my.cache/out", 11, "inside the cache"),
         ("cache: my.cache", "cache: afile/c", 3, "is a file"),
-        ("[mean]", "[mean, mean]", 9, "stands twice"),
+        ("[mean]", "[mean, mean]", 9, "appears twice"),
         ("[mean]", "[maen]", 9, "Did you mean 'mean'"),
         ("  lr2:", f"  {'x' * 300}:", 8, "300 bytes"),
         ("  lr2:", "  'a\\tb':".replace("\\t", "\t"), 8, "control character"),

@@ -122,7 +122,7 @@ def test_D03_config_with_something_else_in_it(folder, change, words):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ('{"a": 1, "a": 2}', "stands twice"),
+        ('{"a": 1, "a": 2}', "appears twice"),
         ('{"a": NaN}', "NaN"),
         ('{"a": -Infinity}', "Infinity"),
         ("[" * 200_000 + "]" * 200_000, "nested too deeply"),

@@ -237,5 +237,5 @@ def test_refit_is_for_members_with_a_head(corpus, tmp_path):
     text = (corpus / "split.yaml").read_text(encoding="utf-8")
     text = text.replace("{on: beto}", "{on: beto, refit: true}")
     (corpus / "wrong.yaml").write_text(text.replace("report: split", "report: w"), encoding="utf-8")
-    with pytest.raises(InputError, match=r"wrong\.yaml:10: .* has no head, so refit says nothing"):
+    with pytest.raises(InputError, match=r"wrong\.yaml:10: .* has no head, so refit has no effect"):
         run(corpus / "wrong.yaml")

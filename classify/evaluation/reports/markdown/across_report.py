@@ -171,7 +171,7 @@ def _remarks(data: Mapping[str, Any]) -> list[str]:
         lines.append(f"Not in every run, so left out: {listed(data['left_out'], 12)}.")
     lines.append(
         "Every corpus counts the same, however many clips it has. The tests speak of corpora like "
-        "these; how sure each single score is stands in the report of its run."
+        "these; the uncertainty of each single score is in the report of its run."
     )
     return lines
 
