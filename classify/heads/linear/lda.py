@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ....cache.errors import one_of
 from ..hyperparameters import check_number
+from ..targets import Targets
 from .linear_head import LinearHead
 
 __all__ = ["LDAHead"]
@@ -73,43 +73,7 @@ class LDAHead(LinearHead):
         self.priors = priors
         self.random_state = random_state
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        X_dev: Any = None,
-        y_dev: Any = None,
-        *,
-        classes: Sequence[Any] | None = None,
-    ) -> Self:
-        """Fit means and covariance.
-
-        Parameters
-        ----------
-        X : array-like of shape (clips, features)
-        y : array-like of shape (clips,), or (clips, classes)
-            Labels; or distributions over the labels (or vote counts), then `classes` names the
-            columns.
-        sample_weight : array-like of shape (clips,), optional
-            A weight of 2 counts as two clips.
-        X_dev, y_dev : optional
-            Not used: nothing is stopped early. Every head takes them.
-        classes : sequence of label, optional
-            Column names of a two-dimensional `y`.
-
-        Returns
-        -------
-        LDAHead
-
-        Raises
-        ------
-        InputError
-            A setting out of range, one class only, or a matrix `y` without `classes`.
-        ValueError
-            NaN or infinity in `X`, or lengths that differ.
-        """
-        X, targets, weight, _ = self._read(X, y, sample_weight, classes, dtype=np.float64)
+    def _learn(self, X: np.ndarray, targets: Targets, weight: np.ndarray) -> None:
         share = targets.soft * weight[:, None]  # (clips, classes)
         total = share.sum(axis=0)
         centre = np.average(X, axis=0, weights=weight)
@@ -124,10 +88,7 @@ class LDAHead(LinearHead):
         offset -= solved @ centre
         if len(total) == 2:
             solved, offset = solved[1:] - solved[:1], offset[1:] - offset[:1]
-        self.classes_ = targets.classes
         self.coef_, self.intercept_ = solved, offset
-        self.history_ = []
-        return self
 
     def _check_settings(self) -> None:
         if not isinstance(self.shrinkage, str):

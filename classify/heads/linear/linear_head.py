@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -12,6 +13,7 @@ from ....cache.errors import InputError
 from ..base import Head
 from ..sklearn_shim import check_is_fitted, validate_data
 from ..state import check_state_arrays
+from ..targets import Targets
 
 __all__ = ["LinearHead"]
 
@@ -27,6 +29,53 @@ class LinearHead(Head):
 
     coef_: np.ndarray
     intercept_: np.ndarray
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        X_dev: Any = None,
+        y_dev: Any = None,
+        *,
+        classes: Sequence[Any] | None = None,
+    ) -> Self:
+        """Fit coefficients and intercept.
+
+        Parameters
+        ----------
+        X : array-like of shape (clips, features)
+        y : array-like of shape (clips,), or (clips, classes)
+            Labels; or distributions over the labels (or vote counts), then `classes` names the
+            columns.
+        sample_weight : array-like of shape (clips,), optional
+            A weight of 2 counts as two clips.
+        X_dev, y_dev : optional
+            Not used: nothing is stopped early. Every head takes them.
+        classes : sequence of label, optional
+            Column names of a two-dimensional `y`.
+
+        Returns
+        -------
+        LinearHead
+            Itself.
+
+        Raises
+        ------
+        InputError
+            A setting out of range, one class only, or a matrix `y` without `classes`.
+        ValueError
+            NaN or infinity in `X`, or lengths that differ.
+        """
+        X, targets, weight, _ = self._read(X, y, sample_weight, classes, dtype=np.float64)
+        self._learn(X, targets, weight)
+        self.classes_ = targets.classes
+        self.history_ = []
+        return self
+
+    @abstractmethod
+    def _learn(self, X: np.ndarray, targets: Targets, weight: np.ndarray) -> None:
+        """Set `coef_` and `intercept_` from checked clips, targets and row weights."""
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Return logits (clips, classes), or (clips,) for two classes."""

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ..hyperparameters import check_number
-from ..targets import class_weights
+from ..targets import Targets, class_weights
 from .linear_head import LinearHead
 
 __all__ = ["LogisticHead"]
@@ -73,58 +72,20 @@ class LogisticHead(LinearHead):
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        X_dev: Any = None,
-        y_dev: Any = None,
-        *,
-        classes: Sequence[Any] | None = None,
-    ) -> Self:
-        """Fit by minimising the weighted cross-entropy.
-
-        Parameters
-        ----------
-        X : array-like of shape (clips, features)
-        y : array-like of shape (clips,), or (clips, classes)
-            Labels; or distributions over the labels (or vote counts), then `classes` names the
-            columns.
-        sample_weight : array-like of shape (clips,), optional
-        X_dev, y_dev : optional
-            Not used: nothing is stopped early. Every head takes them.
-        classes : sequence of label, optional
-            Column names of a two-dimensional `y`.
-
-        Returns
-        -------
-        LogisticHead
-
-        Raises
-        ------
-        InputError
-            A setting out of range, one class only, or a matrix `y` without `classes`.
-        ValueError
-            NaN or infinity in `X`, or lengths that differ.
-        """
+    def _learn(self, X: np.ndarray, targets: Targets, weight: np.ndarray) -> None:
         from sklearn.linear_model import LogisticRegression
 
-        X, targets, weight, _ = self._read(X, y, sample_weight, classes, dtype=np.float64)
-        weight = weight[:, None] * class_weights(self.class_weight, targets, weight)
+        weights = weight[:, None] * class_weights(self.class_weight, targets, weight)
         # a distribution is one row per class that has a share, weighted by the share
         rows, columns = np.nonzero(targets.soft)
-        share = targets.soft[rows, columns] * weight[rows, columns]
+        share = targets.soft[rows, columns] * weights[rows, columns]
         repeats = len(rows) > len(X)
         self.C_ = float(PER_CLIP / share.sum() if self.C is None else self.C)
         solver: Any = LogisticRegression(C=self.C_, tol=self.tol, max_iter=self.max_iter)
         solver.fit(X[rows] if repeats else X, columns, sample_weight=share)
-        self.classes_ = targets.classes
         self.coef_ = solver.coef_
         self.intercept_ = solver.intercept_
         self.n_iter_ = solver.n_iter_
-        self.history_ = []
-        return self
 
     def _check_settings(self) -> None:
         if self.C is not None:
