@@ -134,7 +134,7 @@ def test_H01_a_class_missing_in_train_or_dev_is_a_defined_score(head):
     head = clone(head).fit(X, y, X_dev=X[train], y_dev=y[train])
     assert len(head.classes_) == 3
     assert 0 < head.history_[-1]["dev_uar"] <= 1
-    with pytest.raises(ValueError, match="no label that y holds"):
+    with pytest.raises(ValueError, match="no label of y"):
         clone(head).fit(X[train], y[train], X_dev=X[~train], y_dev=y[~train])
 
 
