@@ -60,6 +60,8 @@ def encoder(layers: int, dim: int) -> Any:
 class Steps:
     """The steps, in order; each opens what it needs."""
 
+    draws = 1000  # of bootstrap and permutation
+
     def __init__(self, folder: Path, count: int, layers: int, dim: int) -> None:
         self.folder, self.count, self.layers, self.dim = folder, count, layers, dim
         self.table, self.cache = folder / "clips.csv", folder / "cache"
@@ -182,7 +184,9 @@ class Steps:
             raw = rng.random((len(clips), 3)) + weight * truth
             members[name] = Predictions(clips.ids, LABELS, raw / raw.sum(axis=1, keepdims=True))
         task = Task.from_labels(LABELS.tolist())
-        return lambda: compare(members, clips, task, n_resamples=1000, audit_audio=False, by=())
+        return lambda: compare(
+            members, clips, task, n_resamples=self.draws, audit_audio=False, by=()
+        )
 
     def prepare_audio_plan(self) -> Callable[[], Any]:
         """Plan for recordings whose contents the cache knows: a stat and a look for each."""

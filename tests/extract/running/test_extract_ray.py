@@ -200,6 +200,15 @@ def test_a_worker_that_dies_costs_its_clips_in_flight(long, cluster, cache, tmp_
     check_rows(long.select(long.ids[::10]), tmp_path / "c", cache)
 
 
+@pytest.mark.data
+def test_real_clips_give_the_rows_of_one_process(shared_data, cluster, cache, tmp_path):
+    clips = Manifest.read(shared_data / "emodb" / "manifest.csv").select(range(40))
+    far = Cache(tmp_path / "c")
+    done = run_extraction(clips, far, Encoder("spectral"), engine="ray", workers=2)
+    assert (done.computed, done.failures) == (40, [])
+    check_rows(clips, far.path, cache)
+
+
 def test_a_cluster_that_is_there_is_joined_and_left(many, cluster, tmp_path, short):
     process = start(tmp_path, short, "joined", "--address", cluster)
     out, err = process.communicate(timeout=PATIENCE)
