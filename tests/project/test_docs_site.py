@@ -145,6 +145,26 @@ def test_every_command_is_in_the_reference(site):
     assert text.count("Usage: ") >= len(COMMANDS) + 8
 
 
+def keys_of(heading: str) -> set[str]:
+    """Keys in the tables of one section of the page about recipe keys."""
+    text = (DOCS / "reference/recipe-keys.md").read_text(encoding="utf-8")
+    section = text.split(f"## {heading}\n")[1].split("\n## ")[0]
+    cells = [line.split("|")[1] for line in section.splitlines() if line.startswith("| `")]
+    return {key for cell in cells for key in re.findall(r"`(\w+)`", cell)}
+
+
+def test_the_page_about_recipe_keys_has_those_of_the_code():
+    from affekt.classify.data import task_file
+    from affekt.classify.experiments.recipes import keys_of_compare, keys_of_split, recipe
+
+    assert keys_of("The recipe") == set(recipe._TOP)
+    assert keys_of("An encoder") == set(recipe._ENCODER)
+    assert keys_of("A member") == set(recipe._MEMBER)
+    assert keys_of("`split`") == set(keys_of_split._SPLIT)
+    assert keys_of("`compare`") == set(keys_of_compare.OPTIONS)
+    assert keys_of("A task file") == set(task_file.KEYS)
+
+
 def test_links_of_files_outside_the_site():
     """README and CONTRIBUTING link into docs/ as a repository shows it."""
     for name in ("README.md", "CONTRIBUTING.md"):

@@ -62,6 +62,8 @@ _ENCODER = [
     "allow_extra",
     "store_dtype",
 ]
+#: of a member; any other key is a setting of its head
+_MEMBER = ("head", "on", "layers", "combine", "scale", "seeds", "random_state", "refit", "votes")
 _NEEDED = ["manifest", "task", "members"]
 _COMBINE = ["concat", "mean", "mix"]
 
@@ -339,7 +341,6 @@ def _member(
         on.append(encoder)
     if not on:
         keys["on"].fail(f"member {name!r} is on no encoder; expected {', '.join(encoders)}")
-    own = ("head", "on", "layers", "combine", "scale", "seeds", "random_state", "refit", "votes")
     if "votes" in keys and not has_votes:
         keys["votes"].fail(f"member {name!r}: the recipe has no votes; say votes: true at its top")
     head = _text(keys, "head", "")
@@ -361,7 +362,7 @@ def _member(
         settings={
             key: tuple(item.plain() for item in value.many())
             for key, value in keys.items()
-            if key not in own
+            if key not in _MEMBER
         },
         scale=keys["scale"].checked(check_scale) if "scale" in keys else True,
         seeds=keys["seeds"].number("seeds", whole=True, least=1) if "seeds" in keys else 1,
