@@ -50,6 +50,7 @@ DAMAGE = ("refuse", "accept")
 
 _BOMB = 4 * LONGEST  # a length that FFmpeg guesses is never so wrong, in seconds
 _SLACK = 0.010  # an annotated end may lie this far behind the file's, in seconds
+_MOST_LOST = 0.98  # share of a file
 _MARGIN = 1.0  # decoded beyond a truncation, so that resampling does not see the cut, in seconds
 _FULL_SCALE = 1 - 2**-15
 _SILENCE = 1e-4  # root mean square without the mean: -80 dBFS
@@ -187,7 +188,7 @@ def _with_source(data: bytes, read: Callable[[Source], T]) -> T:
             return read(SndfileReader(container))
         except soundfile.SoundFileError as error:  # a codec of others, or damage: FFmpeg tells
             _log.debug("libsndfile: %s", error)
-    return read(FFmpegReader(container))
+    return read(_by_ffmpeg(container))
 
 
 def _opened(container: Container) -> SndfileReader | FFmpegReader:
@@ -196,6 +197,14 @@ def _opened(container: Container) -> SndfileReader | FFmpegReader:
             return SndfileReader(container)
         except soundfile.SoundFileError as error:
             _log.debug("libsndfile: %s", error)
+    return _by_ffmpeg(container)
+
+
+def _by_ffmpeg(container: Container) -> FFmpegReader:
+    """Open a file with FFmpeg, which would search long in one of which next to nothing is left."""
+    if container.lost > _MOST_LOST:
+        reason = f"{container.lost:.2%} of the file is damaged"
+        raise Unusable("decode_error", f"{container.format.title}: {reason}")
     return FFmpegReader(container)
 
 

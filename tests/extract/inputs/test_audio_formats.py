@@ -203,6 +203,7 @@ def test_hostile_headers_end_in_a_reason(sound, encode):
         bytes(flac[:42]) + frame * 500_000: "decode_error",
         ogg + (b"OggS" + b"\xff" * 60) * 50_000: "decode_error",
         ogg[:58] + bytes(page) * 60_000: "implausible_header",
+        ogg[:58] + b"OggS\0\2" * 60_000: "decode_error",
         b"RIFF\xff\0\0\0WAVE" + b"junk\0\0\0\0" * 99_999: "empty",
         b"\0\0\0\x14ftypM4A \0\0\0\0M4A " + b"\0\0\0\x08free" * 60_000: "implausible_header",
         bytes.fromhex(matroska) + b"\xec\x80" * 60_000: "implausible_header",
@@ -211,6 +212,14 @@ def test_hostile_headers_end_in_a_reason(sound, encode):
         [answer] = decode_segments(data, [(None, None)], RATE)
         assert isinstance(answer, Unusable), data[:8]
         assert answer.code == expected, data[:8]
+
+
+def test_ffmpeg_is_not_asked_for_what_is_nearly_all_damaged(sound, encode, monkeypatch):
+    opened = []
+    monkeypatch.setattr(audio, "FFmpegReader", lambda container: opened.append(container))
+    ogg = encode(sound(), format="OGG")
+    assert said(ogg[:58] + b"OggS\0\2" * 60_000).startswith("decode_error: Ogg: 99.9")
+    assert not opened
 
 
 def test_decoding_in_this_process_has_limits_too(sound, encode, monkeypatch):
