@@ -61,7 +61,7 @@ class Cache(Store):
         return {name: str(e) for name, e in self._open().items() if isinstance(e, Exception)}
 
     def find(self, spec: Spec) -> Space | None:
-        """Return the space of exactly this spec; None where there is none."""
+        """Return the space of exactly this spec, or None; mind that an empty space is false."""
         return next((space for space in self.spaces() if space.key == spec.key), None)
 
     def space(self, which: str | Spec | Space) -> Space:
@@ -111,7 +111,7 @@ class Cache(Store):
         name : str, optional
             Readable name of a new space; the spec's by default. 8 digits of its key are added.
         """
-        if space := self.find(spec):
+        if (space := self.find(spec)) is not None:
             return space
         self.check_writable()
         space = Space(self, f"{slug(name or spec.name)}-{spec.key[:8]}", spec)

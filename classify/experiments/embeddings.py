@@ -88,5 +88,5 @@ def keep_opened(source: Source, cache: Cache) -> None:
         if options:  # a given model knows the spec itself
             remember(cache, options, source.spec.with_store_dtype("float32"))
         made = cache.find(source.spec)
-        if made and source.encoder.folder is not None and not cache.readonly:
+        if made is not None and source.encoder.folder is not None and not cache.readonly:
             note_encoder_folder(made.folder, source.encoder.folder, cache.tmp)

@@ -148,7 +148,7 @@ def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
 
 def _reopened(known: Source, before: Opened, ready: Prepared) -> Source | None:
     """Open an encoder that changed; take its stored rows where it cannot be opened any more."""
-    if not ready.cache.find(known.spec):
+    if ready.cache.find(known.spec) is None:
         return None
     name = known.entry.options["name"]
     stored = f"rows stored by it as it was are used ({known.spec.name})"

@@ -81,7 +81,7 @@ class Needs:
         SpecError
             No space there has this spec; names the fields in which the nearest one differs.
         """
-        if space := cache.find(self.spec):
+        if (space := cache.find(self.spec)) is not None:
             return space.features(layers=list(self.layers), combine=self.combine)
         alike = [space for space in cache.spaces() if space.modality == self.spec.modality]
         if not alike:

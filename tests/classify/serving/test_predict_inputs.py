@@ -214,7 +214,7 @@ def test_a_model_where_one_stands(models, tmp_path, monkeypatch):
     (tmp_path / "run" / "members").mkdir(parents=True)
     refused("not finished", tmp_path / "run", file)
     (tmp_path / "run" / "comparison.json").write_text('{"systems": {"a"')
-    refused(f"{tmp_path}/run/comparison.json: cut", tmp_path / "run", file)
+    refused(f"{tmp_path}/run/comparison.json cannot be read", tmp_path / "run", file)
     (tmp_path / "run" / "comparison.json").write_text('{"systems": [], "chosen": 1}')
     refused("not of a run of affekt", tmp_path / "run", file)
 
