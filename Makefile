@@ -38,6 +38,7 @@ types: .venv/ready ## pyright on the three packages
 
 docs: .venv/ready ## build the documentation site into site/
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo 'site/index.html; with search: $(BIN)/python -m http.server -d site'
 
 wheel: .venv/ready ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .

@@ -115,6 +115,15 @@ def test_the_hub_reads_every_result_from_the_metadata(run, system):
     assert card.data.metrics == ["recall", "accuracy", "f1"]
 
 
+@pytest.mark.parametrize("system", ["lr", "mean"])
+def test_every_number_of_the_metadata_comes_from_the_comparison(run, system):
+    data = json.loads((run / "comparison.json").read_text(encoding="utf-8"))
+    known = np.array(list(numbers_of(data)), float)
+    found = list(numbers_of(yaml.safe_load(model_card(run, system).split("---\n")[1])))
+    assert len(found) > 30
+    assert all(np.abs(known - value).min() <= 0.51e-4 for value in found)
+
+
 def test_only_what_the_hub_takes_for_languages_and_data_sets_is_one(run):
     data = json.loads((run / "comparison.json").read_text(encoding="utf-8"))
     language = data["by"]["language"]["values"]
