@@ -26,7 +26,7 @@ from .....cache.files.written import write_whole
 from .....cache.manifest import Manifest
 from ....data.task import Task
 from .noticed import about_languages, modalities
-from .splits_for import Division, divisions_for
+from .splits_for import Proposal, proposals_for
 from .task_for import Choice, describe_given, task_for, task_text
 
 __all__ = ["FirstRecipe", "write_recipe"]
@@ -125,12 +125,12 @@ def write_recipe(
     found.facts = [*_counted(clips, "speaker"), *_counted(clips, "language"), *sides.facts]
     found.notes = [*clips.notes, *chosen.notes, *sides.notes, *about_languages(clips)]
 
-    def render(division: Division) -> str:
+    def render(division: Proposal) -> str:
         return _text(found, manifest, root, chosen, kinds, division, f"{beside}out")
 
     own = task_text(chosen.content) if chosen.content else ""
     where = (manifest, root, task, path)
-    division = _first_accepted(divisions_for(clips, chosen.task), render, own, where)
+    division = _first_accepted(proposals_for(clips, chosen.task), render, own, where)
     found.split = division.written
     found.notes += division.notes
     again = "choose another name with -o"
@@ -144,8 +144,8 @@ def write_recipe(
 
 
 def _first_accepted(
-    divisions: Iterator[Division], render: Any, task_text: str, where: tuple[Any, ...]
-) -> Division:
+    divisions: Iterator[Proposal], render: Any, task_text: str, where: tuple[Any, ...]
+) -> Proposal:
     """Return the first division that a run would accept, or raise what it says of the first."""
     first: InputError | None = None
     for division in divisions:
@@ -203,7 +203,7 @@ def _text(
     root: str | Path | None,
     chosen: Choice,
     kinds: list[str],
-    division: Division,
+    division: Proposal,
     report: str,
 ) -> str:
     """Return the recipe; every comment is one printable line."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .....cache.manifest import Manifest
     from ....data.task import Task
 
-__all__ = ["Division", "divisions_for"]
+__all__ = ["Proposal", "proposals_for"]
 
 OVERLAP = {"allow_speaker_overlap": True}
 SIZES = {"test_size": 0.25, "dev_size": 0.2}
@@ -24,7 +24,7 @@ MANY_CLIPS = 3000  # of which a quarter is enough to test on; of fewer every one
 
 
 @dataclass
-class Division:
+class Proposal:
     """A way to divide clips.
 
     Attributes
@@ -52,7 +52,7 @@ class Division:
         return f"{{{', '.join(shown)}}}"
 
 
-def divisions_for(clips: Manifest, task: Task) -> Iterator[Division]:
+def proposals_for(clips: Manifest, task: Task) -> Iterator[Proposal]:
     """Yield the ways to divide the clips that a task uses, best first; some may be refused.
 
     Parameters
@@ -104,10 +104,10 @@ def divisions_for(clips: Manifest, task: Task) -> Iterator[Division]:
         )
     overlap = OVERLAP if known else {}
     for sizes in (SIZES, {"test_size": 0.34, "dev_size": 0}):
-        yield Division({"scheme": "stratified", **sizes, **overlap}, "by label", notes)
+        yield Proposal({"scheme": "stratified", **sizes, **overlap}, "by label", notes)
 
 
-def _own(counts: Counter[str], names: list[str], parts: list[str | None]) -> Iterator[Division]:
+def _own(counts: Counter[str], names: list[str], parts: list[str | None]) -> Iterator[Proposal]:
     shown = ", ".join(f"{part} {counts[part]}" for part in PARTS if counts[part])
     dev = [] if counts["dev"] else ["the split has no dev: a tenth of train is taken for it"]
     owned = Counter(name for name, _ in set(zip(names, parts, strict=True)) if name)
@@ -118,23 +118,23 @@ def _own(counts: Counter[str], names: list[str], parts: list[str | None]) -> Ite
     )
     for more, notes in (({}, dev), ({"dev_size": 0}, [])):
         options = {"scheme": "column", **more}
-        yield Division(options, f"the table's own: {shown}", notes)
+        yield Proposal(options, f"the table's own: {shown}", notes)
         if both:
-            yield Division({**options, **OVERLAP}, f"the table's own: {shown}", [*notes, over])
+            yield Proposal({**options, **OVERLAP}, f"the table's own: {shown}", [*notes, over])
 
 
-def _by_speaker(count: int, clips: int, notes: list[str]) -> Iterator[Division]:
+def _by_speaker(count: int, clips: int, notes: list[str]) -> Iterator[Proposal]:
     if count >= FEWEST:
-        folds = Division(
+        folds = Proposal(
             {"scheme": "group-kfold"},
             f"{count} speakers: five folds, in which each is tested once",
             notes,
         )
-        once = Division({"scheme": "speaker", **SIZES}, "no speaker is in two parts", notes)
+        once = Proposal({"scheme": "speaker", **SIZES}, "no speaker is in two parts", notes)
         yield from (once, folds) if clips > MANY_CLIPS else (folds, once)
         return
     few = [*notes, f"{count} speakers: too few for intervals and tests; five would do"]
     each = f"{count} speakers: each is tested once"
     if count > 2:
-        yield Division({"scheme": "leave-one-speaker-out"}, each, few)
-    yield Division({"scheme": "leave-one-speaker-out", "dev_size": 0}, each, few)
+        yield Proposal({"scheme": "leave-one-speaker-out"}, each, few)
+    yield Proposal({"scheme": "leave-one-speaker-out", "dev_size": 0}, each, few)
