@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
 from ..hyperparameters import check_number
+from ..training.dropout import Dropout
 from .encoder_stack import to_patches
 from .mlp import ACTIVATIONS
 from .modalities import FusionHead
@@ -54,10 +55,10 @@ class _Direction(nn.Module):
             nn.LayerNorm(d_model),
             nn.Linear(d_model, feedforward),
             ACTIVATIONS[activation](),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(feedforward, d_model),
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
         seen = self.norm_other(other)
@@ -83,7 +84,7 @@ class _CrossAttention(nn.Module):
             nn.LayerNorm(2 * d_model),
             nn.Linear(2 * d_model, hidden),
             ACTIVATIONS[activation](),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(hidden, outputs),
         )
 
@@ -117,10 +118,10 @@ class _Umuteam(nn.Module):
             nn.Identity() if width == dim else nn.Linear(width, dim) for width in widths
         )
         self.heads = nn.ModuleList(_UmuteamHead(dim) for _ in range(heads))
-        self.proj = nn.Sequential(nn.Linear(heads * dim, dim), nn.Dropout(0.3))
+        self.proj = nn.Sequential(nn.Linear(heads * dim, dim), Dropout(0.3))
         self.dense = nn.Linear(dim, dim)
         self.out_proj = nn.Linear(dim, outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, speech: Tensor, text: Tensor) -> Tensor:
         speech, text = self.projectors[0](speech), self.projectors[1](text)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
 from ..hyperparameters import check_number
+from ..training.dropout import Dropout
 from ..training.torch_classifier import TorchHead
 
 __all__ = ["ACTIVATIONS", "MLP", "MLPHead", "check_hidden"]
@@ -57,9 +58,9 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         sizes = [width, *hidden]
-        steps: list[nn.Module] = [nn.Dropout(input_dropout)]
+        steps: list[nn.Module] = [Dropout(input_dropout)]
         for before, after in pairwise(sizes):
-            steps += [nn.Linear(before, after), ACTIVATIONS[activation](), nn.Dropout(dropout)]
+            steps += [nn.Linear(before, after), ACTIVATIONS[activation](), Dropout(dropout)]
         self.layers = nn.Sequential(*steps, nn.Linear(sizes[-1], outputs))
         self.skip = nn.Linear(width, outputs, bias=False) if skip and hidden else None
 

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
 from ..hyperparameters import check_number
+from ..training.dropout import Dropout
 from ..training.estimator import Mixed
 from ..training.torch_classifier import TorchHead
 from .encoder_stack import EncoderStack, to_patches
@@ -84,7 +85,7 @@ class PatchTransformer(nn.Module):
         self.classifier = nn.Sequential(
             nn.Linear(d_model, hidden),
             ACTIVATIONS[head_activation or activation](),
-            nn.Dropout(dropout),
+            Dropout(dropout),
             nn.Linear(hidden, outputs),
         )
         if not self.cls_token.is_meta:  # there it would import torch's compiler: two seconds
