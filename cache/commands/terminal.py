@@ -6,6 +6,7 @@ import io
 import os
 import re
 import sys
+import time
 from typing import Any
 
 __all__ = ["PlainStream", "open_streams", "visible"]
@@ -75,9 +76,11 @@ class PlainStream(io.TextIOWrapper):
         )
         self._under = stream  # which would close the buffer if it were deleted
         self._progress = progress
+        self.written = 0.0  # when something was written last, on the monotonic clock
 
     def write(self, text: Any, /) -> int:
         """Write text; return the number of its characters."""
+        self.written = time.monotonic()
         if self._progress and text.startswith("\r"):
             super().write("\r" + visible(text[1:]))
         else:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from ...cache.commands.heartbeat import heartbeat
+from ...cache.errors import AffektError
 from ..options import say
 
 if TYPE_CHECKING:
@@ -19,10 +22,13 @@ __all__ = ["report_outcome", "run"]
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Check everything and count, but do no work.")
+@click.option("--watch", is_flag=True, help="Run again whenever recipe, task or table is saved.")
 @click.option("--force", is_flag=True, help="Take over the report folder of another recipe.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @click.pass_context
-def run(ctx: click.Context, recipe: Path, check: bool, force: bool, as_json: bool) -> None:
+def run(
+    ctx: click.Context, recipe: Path, check: bool, watch: bool, force: bool, as_json: bool
+) -> None:
     """Run RECIPE.yaml: extract, train, ensemble, compare, report.
 
     Only what changed since the last run is done again. Exit code 3: some clips could not be
@@ -30,13 +36,56 @@ def run(ctx: click.Context, recipe: Path, check: bool, force: bool, as_json: boo
 
     --check reports every error that the run would report, and prints for each member and fold the
     number of clips, what is stored, what has to be embedded, and the minutes.
+
+    --watch stays: libraries and embeddings are in memory, so that a changed setting is answered
+    at once. Ctrl-C ends it.
     """
+    if check and watch:
+        raise click.UsageError("--check and --watch exclude each other; leave one out")
     if check:
         _check(recipe, own=bool(ctx.obj), as_json=as_json)
         return
     from .run import run as run_recipe
 
-    report_outcome(ctx, run_recipe(recipe, force=force, say=say), as_json=as_json)
+    def run_once(**options: Any) -> Outcome:
+        with heartbeat(say) as told:
+            return run_recipe(recipe, say=told, **options)
+
+    if watch:
+        _watch(recipe, run_once, force=force, as_json=as_json)
+    report_outcome(ctx, run_once(force=force), as_json=as_json)
+
+
+def _watch(
+    recipe: Path, run_once: Callable[..., Outcome], *, force: bool, as_json: bool
+) -> NoReturn:
+    """Run again at every save; an error of the recipe is printed, and waits for the next one."""
+    from .recipes.watch import Watched
+
+    watched = Watched(recipe)
+
+    def echo(shown: list[str]) -> Callable[[str], None]:
+        def at_once(table: str) -> None:
+            if not as_json:
+                shown.append(table)
+                click.echo(table)
+
+        return at_once
+
+    while True:
+        watched.begin()
+        try:
+            shown: list[str] = []
+            outcome = run_once(force=force, on_table=echo(shown))
+            print_outcome(outcome, as_json=as_json, with_table=not shown)
+            force = False  # asked for once
+        except AffektError as error:
+            for line in (f"affekt: {error}", *getattr(error, "__notes__", ())):
+                click.echo(line, err=True)
+        names = ", ".join(sorted({path.name for path in watched.marks}))
+        say(f"Watching {names}. Ctrl-C ends.")
+        changed = watched.wait()
+        say(f"{', '.join(path.name for path in changed)} changed")
 
 
 def _check(recipe: Path, *, own: bool, as_json: bool) -> None:
@@ -52,6 +101,12 @@ def _check(recipe: Path, *, own: bool, as_json: bool) -> None:
 
 def report_outcome(ctx: click.Context, outcome: Outcome, *, as_json: bool = False) -> None:
     """Print the table and where the report is; leave with the outcome's exit code."""
+    print_outcome(outcome, as_json=as_json)
+    ctx.exit(outcome.exit_code)
+
+
+def print_outcome(outcome: Outcome, *, as_json: bool = False, with_table: bool = True) -> None:
+    """Print the table, where the report is, and what to do next."""
     if as_json:
         told = {
             "folder": str(outcome.folder),
@@ -60,7 +115,8 @@ def report_outcome(ctx: click.Context, outcome: Outcome, *, as_json: bool = Fals
         }
         click.echo(json.dumps(told, ensure_ascii=False))
     else:
-        click.echo(outcome.table)
+        if with_table:
+            click.echo(outcome.table)
         click.echo(f"Report: {outcome.folder / 'report.html'}")
     if not outcome.did:
         say("Nothing to do: every embedding, member and comparison is up to date.")
@@ -68,4 +124,5 @@ def report_outcome(ctx: click.Context, outcome: Outcome, *, as_json: bool = Fals
         if codes:
             reasons = ", ".join(f"{count} {code}" for code, count in codes.items())
             say(f"{name}: {sum(codes.values())} clips could not be embedded: {reasons}")
-    ctx.exit(outcome.exit_code)
+    if outcome.did and not as_json:
+        say(f"New clips: affekt predict {outcome.folder} FILE...")

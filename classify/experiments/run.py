@@ -18,7 +18,7 @@ from ..models.folders.run_folder import check_whole
 from .checks.folder_checks import check_stored
 from .checks.recipe_checks import check_recipe, check_sources, divide
 from .embeddings import embed, keep_opened, look, look_at_all
-from .members.member_folder import is_done, member_files, read_member, train_member
+from .members.member_folder import changed_since, is_done, member_files, read_member, train_member
 from .members.shares import Division, divisions
 from .read_inputs import open_source, prepare
 from .recipes.recipe import MemberEntry, Recipe
@@ -68,6 +68,7 @@ def run(
     recipe: Recipe | str | Path,
     *,
     force: bool = False,
+    on_table: Callable[[str], None] = lambda table: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Run a recipe, as far as it is not done already.
@@ -77,6 +78,9 @@ def run(
     recipe : Recipe or path
     force : bool
         Take over the report folder of another recipe.
+    on_table : callable, optional
+        Given the table as soon as it is known, before curves and other analyses are made and the
+        report is written.
     say : callable, optional
         Called with each step as it happens.
 
@@ -98,10 +102,10 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     with recipe.lines():
-        return _run(prepare(recipe), force, say)
+        return _run(prepare(recipe), force, on_table, say)
 
 
-def _run(ready: Prepared, force: bool, say: Say) -> Outcome:
+def _run(ready: Prepared, force: bool, on_table: Say, say: Say) -> Outcome:
     recipe, outcome = ready.recipe, Outcome(ready.recipe.report)
     for note in ready.clips.notes:
         say(f"{ready.clips.source}: {note}")
@@ -123,7 +127,7 @@ def _run(ready: Prepared, force: bool, say: Say) -> Outcome:
             _embed(ready, outcome, say)
             if not is_current(ready, outcome):
                 with ready.cache.held_digests(), ready.cache.keeping_results():
-                    _Work(ready, report, outcome, say).train_and_compare(found)
+                    _Work(ready, report, outcome, on_table, say).train_and_compare(found)
     for source in ready.sources.values():
         keep_opened(source, ready.cache)
     return outcome
@@ -163,6 +167,7 @@ class _Work:
     ready: Prepared
     report: ReportFolder
     outcome: Outcome
+    on_table: Say
     say: Say
 
     def train_and_compare(self, found: list[Split]) -> None:
@@ -188,7 +193,16 @@ class _Work:
         self.report.finish({"key": run_key(self.ready), "table": outcome.table})
 
     def _announce(self, divided: list[Division]) -> None:
-        """Print what is left out, and what the splits warn of."""
+        """Print what is used, what is left out, and what the splits warn of."""
+        task, counts = self.ready.task, self.ready.task.counts(self.ready.labelled)
+        shown = ", ".join(f"{label} {count}" for label, count in counts.items())
+        self.say(f"task {task.name}: {shown}")
+        schemes = {fold.scheme for division in divided for fold in division.folds}
+        for scheme in sorted(schemes):
+            folds = [one for division in divided for one in division.folds if one.scheme == scheme]
+            sizes = ", ".join(f"{part} {len(clips)}" for part, clips in folds[0].parts.items())
+            many = f", {len(folds)} folds, the first of" if len(folds) > 1 else ":"
+            self.say(f"split {scheme}{many} {sizes} clips")
         tested = {clip for division in divided for clip in division.scored}
         asked = {clip for division in divided for clip in division.asked}
         for text in dict.fromkeys(text for division in divided for text in division.sits_out):
@@ -215,21 +229,31 @@ class _Work:
         for entry in self.ready.recipe.members.values():
             self._train(entry, division, name)
         self.say("comparing")
-        more = extra_results(self.ready, division, self.say, with_curves=is_first)
+
+        def more(compared: Comparison) -> dict[str, Any]:
+            if not division.name:
+                self.on_table(compared.table())
+            return extra_results(self.ready, division, self.say, with_curves=is_first)
+
         return judge(self.ready, division, place, more)
 
     def _train(self, entry: MemberEntry, division: Division, name: str) -> None:
         """Train a member, unless that was done; take what it left into the division."""
         ready, parts = self.ready, division.shares[entry.name].parts
-        key = member_key(entry, ready, parts)
+        key, made_of = member_key(entry, ready, parts)
         tops = (self.report.folder, self.report.work)
         last, folder = (top / name / "members" / entry.name for top in tops)
         if is_done(last, key):
             folder = last
+            self.say(f"{entry.name}: kept, nothing that decides it has changed")
         elif not is_done(folder, key):
-            if entry.head:
-                self.say(f"{entry.name}: training on {len(parts[0].train)} clips")
-            how: dict[str, Any] = {"split_options": ready.recipe.allowed, "say": self.say}
+            if changed := changed_since(last, made_of):
+                self.say(f"{entry.name}: made again, for {changed} changed")
+            how: dict[str, Any] = {
+                "made_of": made_of,
+                "split_options": ready.recipe.allowed,
+                "say": self.say,
+            }
             labelled, spaces = ready.labelled, ready.spaces
             train_member(
                 *(entry, ready.task, labelled, parts, spaces, folder, key), moves_to=last, **how

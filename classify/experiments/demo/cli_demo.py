@@ -39,6 +39,7 @@ def demo(
     trains a head on each, compares members and ensembles, and prints the table and where the report
     is. A second call does only what changed.
     """
+    from ....cache.commands.heartbeat import heartbeat
     from ....cache.files.outputs import check_output_folder
     from ...options import say
     from ..cli_run import report_outcome
@@ -58,5 +59,6 @@ def demo(
     recipe = write_recipe(manifest, output / "recipe.yaml", task, root)
     for note in recipe.notes:
         say(note)
-    outcome = run(recipe.path, say=say)
+    with heartbeat(say) as told:
+        outcome = run(recipe.path, say=told)
     report_outcome(ctx, outcome)

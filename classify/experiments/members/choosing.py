@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...data.predictions import Predictions
     from ...models.model import Model
 
-__all__ = ["Part", "choose", "naming_member", "new_model", "with_probed_layers"]
+__all__ = ["Part", "choose", "naming_member", "new_model", "told_in", "with_probed_layers"]
 
 PAUSE = 10.0  # seconds between two lines about one training
 TOLD = ("train_loss", "dev_loss", "dev_uar", "dev_ccc")
@@ -45,6 +45,17 @@ class Part:
     dev: Manifest
     test: Manifest
     name: str = ""
+
+
+def told_in(part: Part, say: Callable[[str], None]) -> Callable[[str], None]:
+    """Return `say` with the fold in front of every line, where there are several.
+
+    Examples
+    --------
+    >>> told_in(Part(*3 * [None], "fold 2"), print)("lr: training")
+    fold 2: lr: training
+    """
+    return (lambda line: say(f"{part.name}: {line}")) if part.name else say
 
 
 def choose(

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import InputError, expected_one_of
+from ....cache.errors import InputError, expected_one_of, listed
 from ....cache.files.reading import read_note, read_object
 from ....cache.files.written import draft, write_whole
 from ....cache.manifest import Manifest
@@ -26,7 +26,7 @@ from ...data.task import Task
 from ...models.folders.kept_files import MODEL, remove_older_drafts, replace_folder
 from ...models.folders.record import versions
 from ..recipes.recipe import MemberEntry
-from .choosing import Part, choose, naming_member
+from .choosing import Part, choose, naming_member, told_in
 from .given_models import open_given
 from .refit import refit
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "TrainedMember",
+    "changed_since",
     "check_head",
     "is_done",
     "member_files",
@@ -106,6 +107,23 @@ def is_done(folder: Path, key: str) -> bool:
         return False
 
 
+def changed_since(folder: Path, made_of: Mapping[str, str]) -> str:
+    """Say why the member in `folder` is not of today; blank where there is none.
+
+    Parameters
+    ----------
+    folder : Path
+    made_of : mapping of str to str
+        What decides its numbers -> digest, see `member_key`.
+    """
+    try:
+        before = json.loads((folder / RECORD).read_text(encoding="utf-8"))["made_of"]
+        changed = [what for what, digest in made_of.items() if before.get(what) != digest]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return ""
+    return listed(changed) if changed else "its files were changed"
+
+
 def member_files(folder: Path) -> list[Path]:
     """Return the files that `train_member` left in a folder; others there are the user's."""
     record = read_object(folder / RECORD, lenient=True)
@@ -153,6 +171,7 @@ def train_member(
     folder: Path,
     key: str,
     *,
+    made_of: Mapping[str, str] | None = None,
     moves_to: Path | None = None,
     split_options: Mapping[str, Any] | None = None,
     say: Callable[[str], None] = lambda message: None,
@@ -175,6 +194,8 @@ def train_member(
         folds `model-1/`, ..., and `model/` only if it is refitted on all of their clips.
     key : str
         See `is_done`.
+    made_of : mapping of str to str, optional
+        The parts of the key, see `changed_since`.
     moves_to : Path, optional
         Where the folder will be moved.
     split_options : mapping, optional
@@ -202,7 +223,9 @@ def train_member(
         for number, part in enumerate(parts, 1):
             alone = not entry.head or (len(parts) == 1 and not entry.refit)
             name = "model" if alone else f"model-{number}"
+            told = told_in(part, say)
             if entry.head:
+                told(f"{entry.name}: training on {len(part.train)} clips")
                 model, record = choose(
                     entry,
                     task,
@@ -210,7 +233,7 @@ def train_member(
                     spaces,
                     split_options=split_options,
                     on_seed=on_seed,
-                    say=say,
+                    say=told,
                 )
                 _append_history(new / "history.jsonl", name, model.head_)
             elif entry.model:
@@ -241,6 +264,7 @@ def train_member(
         described = {
             "name": entry.name,
             "key": key,
+            "made_of": dict(made_of or {}),
             "parts": records,
             **again,
             "files": _digests(new),

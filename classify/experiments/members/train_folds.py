@@ -9,7 +9,7 @@ import numpy as np
 
 from ...data.predictions import Predictions
 from ...metrics.scored_clips import task_score
-from .choosing import Part, choose
+from .choosing import Part, choose, told_in
 from .refit import refit
 
 if TYPE_CHECKING:
@@ -49,8 +49,9 @@ def train_folds(
     """
     fitted, records, tests = [], [], []
     for part in parts:
-        say(f"{part.name}: training on {len(part.train)} clips")
-        model, record = choose(entry, task, part, spaces, split_options=split_options, say=say)
+        told = told_in(part, say)
+        told(f"training on {len(part.train)} clips")
+        model, record = choose(entry, task, part, spaces, split_options=split_options, say=told)
         fitted.append(model)
         records.append(record)
         tests.append(model.predict(part.test))

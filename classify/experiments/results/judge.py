@@ -9,7 +9,7 @@ and of each fixed ensemble over whichever members a clip has.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,12 @@ from .uses_of_test import record_use, uses_file
 __all__ = ["judge"]
 
 
-def judge(ready: Prepared, division: Division, folder: Path, more: Mapping[str, Any]) -> Comparison:
+def judge(
+    ready: Prepared,
+    division: Division,
+    folder: Path,
+    more: Callable[[Comparison], Mapping[str, Any]],
+) -> Comparison:
     """Compare, and write `comparison.json` and `report.md` (and `all-clips/`).
 
     Parameters
@@ -45,8 +50,8 @@ def judge(ready: Prepared, division: Division, folder: Path, more: Mapping[str, 
     division : Division
         With what its members predicted.
     folder : Path
-    more : mapping
-        Other parts of the result, as `extra_results` returns them.
+    more : callable
+        Returns other parts of the result, as `extra_results` does, once systems are compared.
 
     Returns
     -------
@@ -91,7 +96,7 @@ def judge(ready: Prepared, division: Division, folder: Path, more: Mapping[str, 
         },
         **dev,
     )
-    found_more = dict(more)
+    found_more = dict(more(comparison))
     unseen = len(division.asked) - len(everything)
     if unseen:
         comparison.data["warnings"].append(

@@ -81,8 +81,20 @@ def _named_columns(ready: Prepared) -> dict[str, list[str]]:
     }
 
 
-def member_key(entry: MemberEntry, ready: Prepared, parts: Sequence[Part]) -> str:
-    """Return a key over everything that decides the numbers of a member."""
+WORDS = {  # what decides a member, as a user knows it
+    "epoch": "the version of affekt",
+    "member": "its settings",
+    "specs": "an encoder",
+    "task": "the task",
+    "split": "the split",
+    "parts": "its clips, labels or embeddings",
+}
+
+
+def member_key(
+    entry: MemberEntry, ready: Prepared, parts: Sequence[Part]
+) -> tuple[str, dict[str, str]]:
+    """Return a key over everything that decides the numbers of a member, and its parts in words."""
     stored = ready.stored
 
     def rows(clips: Manifest) -> list[Any]:
@@ -91,16 +103,15 @@ def member_key(entry: MemberEntry, ready: Prepared, parts: Sequence[Part]) -> st
         shares = [task_votes(clips, ready.task).counts.tolist()] if entry.votes else []
         return [clips.ids, ready.task.answers(clips), digests, *within, *shares]
 
-    return _hash(
-        {
-            "epoch": EPOCH,
-            "member": entry.describe(),
-            "specs": [ready.sources[name].spec.key for name in entry.on],
-            "task": ready.task.hash,
-            "split": {key: v for key, v in ready.recipe.split.items() if key != "file"},
-            "parts": [[rows(part.train), rows(part.dev), rows(part.test)] for part in parts],
-        }
-    )
+    decides = {
+        "epoch": EPOCH,
+        "member": entry.describe(),
+        "specs": [ready.sources[name].spec.key for name in entry.on],
+        "task": ready.task.hash,
+        "split": {key: v for key, v in ready.recipe.split.items() if key != "file"},
+        "parts": [[rows(part.train), rows(part.dev), rows(part.test)] for part in parts],
+    }
+    return _hash(decides), {WORDS[name]: _hash(value)[:16] for name, value in decides.items()}
 
 
 def _hash(value: Any) -> str:

@@ -46,7 +46,17 @@ def text_table(data: Data) -> str:
     foot = [f"{data['test']['clips']} test clips, {count} {groups_of(data)}{told} intervals"]
     if data["chosen"]:
         foot.append(f"* chosen on dev; the others by dev {shown[0][1]}")
+        foot.append(_chosen_line(data))
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *foot])
+
+
+def _chosen_line(data: Data) -> str:
+    """Return what the chosen system scores on dev and on test, and what chance would."""
+    name, measure = data["chosen"], data.get("measure", "uar")
+    scores = data["systems"][name]
+    dev, test = scores["dev"][measure], scores["test"][measure]["value"]
+    chance = 0.0 if measure == "ccc" else 1 / len(data["task"]["labels"])
+    return f"{name}: {measure.upper()} {dev:.3f} on dev, {test:.3f} on test; chance is {chance:.3f}"
 
 
 def markdown(data: Data) -> str:
