@@ -7,6 +7,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from affekt.notebook import shown
+
 from .errors import AffektError, InputError, SpecError, listed, nearest
 from .features import pick_layers
 from .files.durable import publish
@@ -203,3 +205,8 @@ class Cache(Store):
 
     def __repr__(self) -> str:
         return f"Cache({os.fspath(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        names = ("name", "rows", "layers", "dim", "dtype", "bytes", "failures")
+        rows = [[space.summary()[name] for name in names] for space in self.spaces()]
+        return shown(f"Cache {os.fspath(self.path)}", {}, names, rows, len(rows))

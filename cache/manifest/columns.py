@@ -131,6 +131,13 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
     return found
 
 
+def objects(values: Sequence[Any]) -> np.ndarray:
+    """Return values as an array ``(rows,)`` of objects."""
+    column = np.empty(len(values), dtype=object)
+    column[:] = values
+    return column
+
+
 def normal(values: Sequence[str]) -> Sequence[str]:
     r"""Return texts in Unicode's form NFC, so that two ways to write ``é`` are one label.
 

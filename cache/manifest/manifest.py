@@ -15,13 +15,14 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 
 from ..errors import InputError, nearest
 from .checks import check_content, check_ids
-from .columns import COLUMNS, NORMAL, TIMES, named, normal
+from .columns import COLUMNS, NORMAL, TIMES, named, normal, objects
+from .in_notebooks import InNotebooks
 from .paths import Folder
 from .selection import positions
 from .speakers import merged, note_on, spellings
@@ -53,7 +54,7 @@ class Clip:
     dataset: str = ""
 
 
-class Manifest:
+class Manifest(InNotebooks):
     """A table of clips, in order, with its columns by name.
 
     Made by `read`, `from_rows` or `from_frame`; never changed afterwards (`select`, `where` and
@@ -179,8 +180,14 @@ class Manifest:
     def __contains__(self, name: object) -> bool:
         return name in self._columns
 
-    def __getitem__(self, name: str) -> np.ndarray:
-        """Return a column: objects of str, or float64 for start and end with NaN for blank."""
+    @overload
+    def __getitem__(self, name: str) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, name: slice) -> Manifest: ...
+    def __getitem__(self, name: str | slice) -> np.ndarray | Manifest:
+        """Return a column (str, or float64 for start and end with NaN for blank), or a slice."""
+        if isinstance(name, slice):
+            return self._take(np.arange(len(self))[name])
         if name in self._columns:
             return self._columns[name]
         if name in TIMES:
@@ -292,7 +299,7 @@ class Manifest:
             if len(values) != len(self):
                 raise InputError(f"column {name} has {len(values)} values, expected {len(self)}")
             texts = [str(value) for value in values]
-            new[name] = _objects(normal(texts) if name in NORMAL else texts)
+            new[name] = objects(normal(texts) if name in NORMAL else texts)
         return self._like(new, self._lines)
 
     def merge_speakers(self) -> Manifest:
@@ -325,7 +332,7 @@ class Manifest:
         if "path" not in self or os.path.realpath(self.root) == os.path.realpath(folder):
             return self
         paths = {written: self._folder.seen_from(folder, written) for written in set(self["path"])}
-        moved = _objects([paths[written] for written in self["path"]])
+        moved = objects([paths[written] for written in self["path"]])
         return self._like({**self._columns, "path": moved}, self._lines)
 
     def write(self, path: str | os.PathLike) -> Path:
@@ -335,9 +342,6 @@ class Manifest:
             for name, values in self._columns.items()
         }
         return write_table(Path(path), columns)
-
-    def __repr__(self) -> str:
-        return f"Manifest({self.source}, {len(self)} clips, {', '.join(self.columns)})"
 
     def _take(self, positions: np.ndarray) -> Manifest:
         taken = {name: values[positions] for name, values in self._columns.items()}
@@ -378,7 +382,7 @@ def _made(
         check_content(table, columns, folder)
     clips = Manifest(
         {
-            name: np.asarray(values) if name in TIMES else _objects(values)
+            name: np.asarray(values) if name in TIMES else objects(values)
             for name, values in columns.items()
         },
         folder=folder,
@@ -391,9 +395,3 @@ def _made(
     if note := note_on(spellings(columns.get("speaker", ()), columns.get("dataset", ()))):
         clips.notes = (*clips.notes, note)
     return clips if kept is None else clips._take(kept)
-
-
-def _objects(values: Sequence[Any]) -> np.ndarray:
-    column = np.empty(len(values), dtype=object)
-    column[:] = values
-    return column

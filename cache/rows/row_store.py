@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from affekt.notebook import shown
+
 from ..errors import InputError
 from ..features import pick_layers
 from ..files.durable import file_digest, flushed, make_folder, put
@@ -360,6 +362,9 @@ class RowStore:
 
     def __hash__(self) -> int:
         return hash((self.folder, self.key))
+
+    def _repr_html_(self) -> str:
+        return shown(f"{type(self).__name__} {self.name}", self.summary())
 
     def __repr__(self) -> str:
         shape = f"{self.n_layers} x {self.dim} {self.spec.store_dtype}"

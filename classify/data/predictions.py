@@ -18,6 +18,8 @@ from typing import Self
 
 import numpy as np
 
+from affekt.notebook import shown
+
 from ...cache.errors import InputError, check_characters, expected_one_of, listed, nearest
 from ...cache.files.written import written
 from ...cache.manifest.columns import normal
@@ -117,6 +119,10 @@ class Predictions:
 
     def __repr__(self) -> str:
         return f"<Predictions of {len(self)} clips over {', '.join(self.labels)}>"
+
+    def _repr_html_(self) -> str:
+        rows = ([clip, label, *map(float, proba)] for clip, label, proba in self)
+        return shown(repr(self), {}, ("id", "label", *self.labels), rows, len(self))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Predictions):

@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from affekt.notebook import shown
+
 from ...cache.errors import InputError, nearest, one_of
 from .located_yaml import read_yaml
 from .predictions import Predictions
@@ -183,6 +185,9 @@ class Task:
         """
         labels = tuple(unicodedata.normalize("NFC", label) for label in labels)
         return cls(name, labels, {label: label for label in labels})
+
+    def _repr_html_(self) -> str:
+        return shown(f"Task {self.name}", {"labels": ", ".join(self.labels)})
 
     def record(self) -> dict[str, Any]:
         """Return everything that decides the task, for JSON; `from_record` reads it back."""

@@ -9,6 +9,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affekt.notebook import frame, shown
+
 from ...cache.errors import InputError
 from ...cache.files.reading import read_object
 from ...cache.files.written import write_whole
@@ -60,6 +62,34 @@ class Comparison:
     def __repr__(self) -> str:
         systems, clips = len(self.data["systems"]), self.data["test"]["clips"]
         return f"<Comparison of {systems} systems on {clips} clips>"
+
+    def _repr_html_(self) -> str:
+        found = self._rows()
+        rows = zip(*found.values(), strict=True)
+        return shown(repr(self), {"chosen on dev": self.chosen}, list(found), rows)
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each system: its scores on test, with intervals.
+
+        Raises
+        ------
+        InputError
+            pandas is not installed.
+        """
+        return frame(self._rows())
+
+    def _rows(self) -> dict[str, list[Any]]:
+        systems, measure = self.data["systems"], self.data.get("measure", "uar")
+        order = sorted(systems, key=lambda name: -systems[name]["test"][measure]["value"])
+        found: dict[str, list[Any]] = {"system": order}
+        for key, score in systems[order[0]]["test"].items():
+            if isinstance(score, Mapping) and "value" in score:
+                scores = [systems[name]["test"][key] for name in order]
+                found[key] = [one["value"] for one in scores]
+                if all(one.get("interval") for one in scores):
+                    found[f"{key} low"] = [one["interval"][0] for one in scores]
+                    found[f"{key} high"] = [one["interval"][1] for one in scores]
+        return found
 
     def table(self) -> str:
         """Return the main table as plain text, UAR first."""

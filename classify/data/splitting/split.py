@@ -11,6 +11,8 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affekt.notebook import shown
+
 from ....cache.files.written import written
 from ..escape import defused
 from . import leaks
@@ -82,6 +84,12 @@ class Split:
             "parts": parts,
             "warnings": list(self.warnings),
         }
+
+    def _repr_html_(self) -> str:
+        parts = self.describe()["parts"]
+        rows = [[name, one["clips"], one["speakers"], one["labels"]] for name, one in parts.items()]
+        title = " ".join(["Split", self.scheme, *([self.name] if self.name else [])])
+        return shown(title, {}, ("part", "clips", "speakers", "labels"), rows)
 
     def _rows(self) -> Iterator[tuple[str, str]]:
         for part, clips in self.parts.items():
