@@ -45,6 +45,8 @@ wheel: .venv/ready ## build the wheel into dist/
 
 bench: .venv/ready ## measure speed, as ratios taken in one run
 	$(BIN)/python benchmarks/cache.py
+	$(BIN)/python benchmarks/probe.py --layers 1 --reference 1
+	$(BIN)/python benchmarks/heads.py speed --rows 2000
 	@if command -v ffmpeg > /dev/null; then $(BIN)/python benchmarks/decoding.py; fi
 
 wheels: ## download what a bare GPU machine lacks, into wheels/

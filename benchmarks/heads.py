@@ -35,6 +35,7 @@ from affekt.extract import Encoder, extract
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 SPEECH = ("emodb", "nemo", "ravdess", "urdu")
 TEXTS = ("emoevent_es", "meld", "brighter", "afrisenti")
@@ -244,48 +245,90 @@ def fusion(data, out, text_encoder, repeats):
     click.echo(done.table(PAIRED, heads))
 
 
-def per_epoch(network, rows, width, batch_size=32, steps=20):
-    """Return seconds of an epoch over `rows` rows, from the median of some steps."""
-    x, target = torch.randn(batch_size, width), torch.randint(3, (batch_size,))
-    optimiser = torch.optim.AdamW(network.parameters(), fused=True)
-    times = []
-    for _ in range(steps):
-        start = time.process_time()
+def loop_epoch(network, X, y):
+    """Train an epoch as one would write it: a DataLoader, AdamW, clipping; return its mean loss."""
+    data = TensorDataset(torch.from_numpy(X), torch.from_numpy(y))
+    optimiser = torch.optim.AdamW(network.parameters(), 2e-4, weight_decay=0.01)
+    network.train()
+    losses = []
+    for rows, labels in DataLoader(data, batch_size=32, shuffle=True):
         optimiser.zero_grad()
-        nn.functional.cross_entropy(network(x), target, label_smoothing=0.1).backward()
+        loss = nn.functional.cross_entropy(network(rows), labels, label_smoothing=0.1)
+        loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        times.append(time.process_time() - start)
-    return float(np.median(times[2:])) * rows / batch_size
+        losses.append(loss.item())
+    return float(np.mean(losses))
+
+
+class PlainPatch(nn.Module):
+    """The patch head with torch's own encoder, of which the last layer computes every position."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.head = PatchTransformerHead()._network(width, 3)
+        layers = self.head.encoder.layers
+        self.encoder = nn.TransformerEncoder(layers[0], len(layers), enable_nested_tensor=False)
+
+    def forward(self, x):
+        """Return logits (rows, classes)."""
+        head = self.head
+        patches = head.patch_embedding(x.unflatten(1, (-1, 64)))
+        cls = head.cls_token.expand(len(x), -1, -1)
+        tokens = torch.cat([cls, patches], dim=1) + head.position_embedding
+        return head.classifier(self.encoder(tokens)[:, 0])
+
+
+def products_per_second(steps=20):
+    """Return GFLOP/s of the patch head's largest product, by MKL and by oneDNN."""
+    x, w = torch.randn(544, 256), torch.randn(1024, 256)
+    ways = {"mkl": lambda: nn.functional.linear(x, w)}
+    if torch.backends.mkldnn.is_available():
+        ways["onednn"] = lambda: torch.ops.mkldnn._linear_pointwise(x, w, None, "none", [], "")
+    found = {}
+    for name, multiply in ways.items():
+        multiply()
+        start = time.process_time()
+        for _ in range(steps):
+            multiply()
+        found[name] = round(2 * x.numel() * len(w) * steps / (time.process_time() - start) / 1e9)
+    return found
 
 
 @main.command()
-@click.option("--rows", default=83_545)
-def speed(rows):
-    """Seconds of CPU per epoch over so many rows of 768 features, one thread."""
+@click.option("--rows", default=8000)
+@click.option("--width", default=1024)
+@click.option("--rounds", default=3)
+@click.option("-o", "--output", type=click.Path(path_type=Path))
+def speed(rows, width, rounds, output):
+    """CPU seconds of an epoch at batch 32 on one thread, beside a DataLoader loop."""
     torch.set_num_threads(1)
-    with_plain = PatchTransformerHead()._network(768, 3)
-    layers = with_plain.encoder.layers
-    whole = nn.TransformerEncoder(layers[0], len(layers), enable_nested_tensor=False)
-
-    class Plain(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.head, self.encoder = PatchTransformerHead()._network(768, 3), whole
-
-        def forward(self, x):
-            head = self.head
-            patches = head.patch_embedding(x.unflatten(1, (-1, 64)))
-            cls = head.cls_token.expand(len(x), -1, -1)
-            tokens = torch.cat([cls, patches], dim=1) + head.position_embedding
-            return head.classifier(self.encoder(tokens)[:, 0])
-
-    plain, ours = per_epoch(Plain(), rows, 768), per_epoch(with_plain, rows, 768)
-    click.echo(f"patch, nn.TransformerEncoder {plain:8.1f} s per epoch")
-    click.echo(f"patch, ours                  {ours:8.1f} s per epoch, {plain / ours:.2f}x")
-    for batch_size in (32, 256):
-        took = per_epoch(MLPHead()._network(768, 3), rows, 768, batch_size)
-        click.echo(f"mlp, batch {batch_size:3d}               {took:8.1f} s per epoch")
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((rows, width)).astype(np.float32)
+    y = rng.integers(0, 3, rows)
+    common = {"max_epochs": 1, "batch_size": 32, "random_state": 0, "n_threads": 1}
+    mlp = {"hidden": (256,), "dropout": 0.5, "input_dropout": 0.5}
+    heads = {
+        "patch": (lambda: PlainPatch(width), lambda: PatchTransformerHead(**common)),
+        "mlp": (lambda: MLPHead(**mlp)._network(width, 3), lambda: MLPHead(**mlp, **common)),
+    }
+    found = {"cpu": torch.backends.cpu.get_cpu_capability(), "gflops": products_per_second()}
+    found |= {"rows": rows, "width": width, "date": time.strftime("%Y-%m-%d")}
+    click.echo(f"{found['cpu']}, products in GFLOP/s: {found['gflops']}")
+    for name, (loop, head) in heads.items():
+        took = {"loop": [], "head": []}
+        for _ in range(rounds):
+            network, start = loop(), time.process_time()
+            loop_epoch(network, X, y)
+            middle = time.process_time()
+            head().fit(X, y)
+            took["loop"].append(middle - start)
+            took["head"].append(time.process_time() - middle)
+        seconds = {way: round(float(np.median(times)), 2) for way, times in took.items()}
+        found[name] = seconds | {"ratio": round(seconds["loop"] / seconds["head"], 2)}
+        click.echo(f"{name:6} {found[name]}")
+    if output:
+        output.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
