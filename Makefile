@@ -37,7 +37,7 @@ types: .venv/ready ## pyright on the three packages
 	$(BIN)/pyright
 
 docs: .venv/ready ## build the documentation site into site/
-	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict  # --quiet would hide warnings from --strict
 	@echo 'site/index.html; with search: $(BIN)/python -m http.server -d site'
 
 wheel: .venv/ready ## build the wheel into dist/

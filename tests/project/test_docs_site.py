@@ -75,7 +75,7 @@ def site(tmp_path_factory) -> Path:
     pytest.importorskip("mkdocs", reason="needs the extra dev")
     folder = tmp_path_factory.mktemp("site").resolve()
     done = subprocess.run(
-        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "-d", str(folder)],
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "-d", str(folder)],
         cwd=ROOT, capture_output=True, text=True, timeout=300,
         env={**os.environ, "NO_MKDOCS_2_WARNING": "1"},
     )  # fmt: skip
