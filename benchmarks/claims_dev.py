@@ -85,7 +85,7 @@ def folds(runs=300):
             }  # fmt: skip
 
 
-def languages(runs=300):
+def languages(runs=1000):
     """Languages left out one by one: interval of their mean."""
     for apart in (0.4, 0.8):
         for count in (5, 7, 12, 20):

@@ -29,6 +29,7 @@ from affekt.classify.heads import (
     MLPHead,
     PatchTransformerHead,
 )
+from affekt.classify.heads.networks.patch import CARD
 from affekt.classify.heads.search import group_folds, search
 from affekt.classify.metrics.measures import uar
 from affekt.extract import Encoder, extract
@@ -266,7 +267,7 @@ class PlainPatch(nn.Module):
 
     def __init__(self, width):
         super().__init__()
-        self.head = PatchTransformerHead()._network(width, 3)
+        self.head = PatchTransformerHead(**CARD)._network(width, 3)
         layers = self.head.encoder.layers
         self.encoder = nn.TransformerEncoder(layers[0], len(layers), enable_nested_tensor=False)
 
@@ -309,7 +310,7 @@ def speed(rows, width, rounds, output):
     common = {"max_epochs": 1, "batch_size": 32, "random_state": 0, "n_threads": 1}
     mlp = {"hidden": (256,), "dropout": 0.5, "input_dropout": 0.5}
     heads = {
-        "patch": (lambda: PlainPatch(width), lambda: PatchTransformerHead(**common)),
+        "patch": (lambda: PlainPatch(width), lambda: PatchTransformerHead(**CARD, **common)),
         "mlp": (lambda: MLPHead(**mlp)._network(width, 3), lambda: MLPHead(**mlp, **common)),
     }
     found = {"cpu": torch.backends.cpu.get_cpu_capability(), "gflops": products_per_second()}

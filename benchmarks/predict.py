@@ -25,6 +25,7 @@ import soundfile
 import torch
 from affekt.cache import Cache, Manifest
 from affekt.classify import Model, PatchTransformerHead, Task
+from affekt.classify.heads.networks.patch import CARD
 from affekt.extract import Encoder, extract
 from sklearn.preprocessing import StandardScaler
 from torch import nn
@@ -91,7 +92,7 @@ def cached_clips(folder, n_clips, runs):
     clips = Manifest.from_rows(rows)
     cache = Cache(folder / "cache")
     space = extract(clips, cache, Encoder("ngram", dim=WIDTH), progress=False)
-    head = PatchTransformerHead(max_epochs=1, random_state=0)
+    head = PatchTransformerHead(**CARD, max_epochs=1, random_state=0)
     model = Model(head, Task.named("valence"), space.features()).fit(clips.select(clips.ids[:256]))
     (folder / "npy").mkdir()
     for i, values in enumerate(cache.read(space, clips, layers=-1)):
@@ -130,7 +131,7 @@ def one_file(folder, runs):
         rows.append({"id": str(i), "path": f"{i}.wav", "label": label})
     clips = Manifest.from_rows(rows, root=folder)
     space = extract(clips, Cache(folder / "sounds"), Encoder(str(folder / "encoder")))
-    head = PatchTransformerHead(max_epochs=1, random_state=0)
+    head = PatchTransformerHead(**CARD, max_epochs=1, random_state=0)
     model = Model(head, Task.named("valence"), space.features()).fit(clips)
     model.save_pretrained(folder / "model")
     command = [str(Path(sys.executable).with_name("affekt")), "predict", str(folder / "model")]

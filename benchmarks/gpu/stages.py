@@ -158,12 +158,13 @@ def text(keep: Keep, tiny: bool) -> None:
 def heads(keep: Keep, tiny: bool) -> None:
     """The patch head at 83,545 x 1024: an eager loop over a DataLoader beside ours."""
     from affekt.classify.heads import PatchTransformerHead
+    from affekt.classify.heads.networks.patch import CARD
 
     rows, width = (200, 64) if tiny else (83_545, 1024)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((rows, width), dtype="f4")
     y = rng.integers(0, 3, rows)
-    network = PatchTransformerHead()._network(width, 3).to(DEVICE)
+    network = PatchTransformerHead(**CARD)._network(width, 3).to(DEVICE)
     steps = 5 if tiny else 300
     took = _eager(network, torch.from_numpy(X), torch.from_numpy(y), steps)
     full = -(-rows // 32)
@@ -175,7 +176,9 @@ def heads(keep: Keep, tiny: bool) -> None:
     def note(row: dict[str, Any]) -> None:
         times.append(row["seconds"])
 
-    head = PatchTransformerHead(max_epochs=epochs, random_state=0, device=DEVICE, callback=note)
+    head = PatchTransformerHead(
+        **CARD, max_epochs=epochs, random_state=0, device=DEVICE, callback=note
+    )
     head.fit(X, y)
     each = float(np.median(times[1:]))
     keep(**{"affekt, s per epoch": round(each, 3), "of eager": round(took * full / each, 1)})
@@ -183,7 +186,7 @@ def heads(keep: Keep, tiny: bool) -> None:
     if DEVICE == "cuda":
         from torch.profiler import ProfilerActivity, profile
 
-        short = PatchTransformerHead(max_epochs=1, random_state=0, device=DEVICE)
+        short = PatchTransformerHead(**CARD, max_epochs=1, random_state=0, device=DEVICE)
         with profile(activities=[ProfilerActivity.CUDA]) as profiled:
             short.fit(X[:3200], y[:3200])
         events = [e for e in profiled.key_averages() if e.self_device_time_total > 0]

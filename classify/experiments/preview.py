@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["Preview", "preview"]
 
 #: Rough seconds to train a head on one clip once, on two processors: for an estimate only.
-SECONDS = {"logistic": 1e-3, "ridge": 1e-3, "patch": 0.25, "cross-attention": 0.02}
+SECONDS = {"logistic": 1e-3, "ridge": 1e-3, "patch": 0.03, "cross-attention": 0.02}
 NETWORK = 5e-3  # other heads
 REST = 10.0  # seconds to start, compare and write
 

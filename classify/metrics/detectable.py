@@ -151,7 +151,8 @@ class _World:
         p, single = np.maximum(1, alone) / len(drawn), np.maximum(1, family) / len(drawn)
         corrected = step_down(single, observed)
         least = unseen_speaker(shifted, self.share, self.by_clips)
-        more = corrected / p * self._family(shifted)[:, None]
+        pairs = len(self.turn) + self.others.shape[2]
+        more = np.minimum(corrected / p * self._family(shifted)[:, None], pairs)
         corrected = np.maximum(corrected, np.minimum(least * more, 1))
         return np.where(possible, (corrected < level).mean(axis=0), 1.0)
 

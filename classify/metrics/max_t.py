@@ -7,7 +7,8 @@ max-T procedure of Westfall and Young (1993). Unlike Holm's correction it does n
 so it can find a difference with six speakers, where p cannot be smaller than 2 / 2^6.
 
 The p of the unseen speaker (see `unseen_speaker`) is corrected by what the exchanges find for the
-pair, corrected / p, times the number of comparisons that the family amounts to. One of the two
+pair, corrected / p, times the number of comparisons that the family amounts to, but by their number
+at most. One of the two
 alone is too little where few speakers are there and a system is erratic: 6 to 10 false alarms in
 100 data sets instead of at most 6 (`benchmarks/claims_dev.py families`).
 """
@@ -128,7 +129,8 @@ def max_t(
     corrected = step_down(single, observed)
     if worth is not None:
         least = unseen_speaker(differences, worth, within)
-        more = corrected / p * comparisons(differences)
+        # never more than by the number of pairs (Bonferroni), which is always enough
+        more = np.minimum(corrected / p * comparisons(differences), len(observed))
         p = np.maximum(p, least)
         corrected = np.maximum(corrected, np.minimum(least * more, 1))
     return MaxT(p, corrected, exact)

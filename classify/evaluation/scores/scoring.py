@@ -332,5 +332,5 @@ def mean_interval(
     if n < FEWEST_GROUPS:
         return math.nan, math.nan
     mean, _, half = student(values, level)
-    half *= math.sqrt(retrained(n)) if pooled else 1
+    half *= math.sqrt(retrained(n, corpora=True)) if pooled else 1
     return max(mean - half, bounds[0]), min(mean + half, bounds[1])

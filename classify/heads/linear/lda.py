@@ -26,8 +26,8 @@ class LDAHead(LinearHead):
     ----------
     shrinkage : float, "width" or "auto", default="width"
         Share of the mean variance times the identity in the pooled within-class covariance, from
-        0 to 1. ``"width"`` is ``2 features / (2 features + clips)``: a prior that counts as two
-        clips for each feature. ``"auto"`` is the estimate of Ledoit and Wolf (2004), "A
+        0 to 1. ``"width"`` is ``features / (features + clips)``: a prior that counts as one clip
+        for each feature. ``"auto"`` is the estimate of Ledoit and Wolf (2004), "A
         well-conditioned estimator for large-dimensional covariance matrices". It takes the clips
         as independent; clips of one speaker are not, so it shrinks too little.
     priors : {"equal", "train"}, default="equal"
@@ -115,7 +115,7 @@ def _solve(
         return means, 1.0
     square = (product**2).sum()
     if shrinkage == "width":
-        share = float(2 * width / (2 * width + count))
+        share = float(width / (width + count))
     elif isinstance(shrinkage, str):
         norms = (deviations**2).sum(axis=1)
         noise = ((weight * norms**2).sum() / count - square) / count

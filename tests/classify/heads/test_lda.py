@@ -43,18 +43,18 @@ def test_shrinkage_is_that_of_ledoit_and_wolf(rows, width):
 
 
 @pytest.mark.parametrize(("rows", "width"), [(90, 7), (30, 60)])
-def test_by_default_the_prior_counts_as_two_clips_for_each_feature(rows, width):
+def test_by_default_the_prior_counts_as_one_clip_for_each_feature(rows, width):
     X, y = corpus(rows, width)
     means = np.stack([X[y == k].mean(axis=0) for k in range(3)])
     inside = X - means[y]
     scatter = inside.T @ inside
-    prior = 2 * width * np.trace(scatter) / rows / width * np.eye(width)
-    covariance = (scatter + prior) / (rows + 2 * width)
+    prior = width * np.trace(scatter) / rows / width * np.eye(width)
+    covariance = (scatter + prior) / (rows + width)
     ours = LDAHead().fit(X, y)
-    assert ours.shrinkage_ == pytest.approx(2 * width / (2 * width + rows))
+    assert ours.shrinkage_ == pytest.approx(width / (width + rows))
     np.testing.assert_allclose(ours.coef_, np.linalg.solve(covariance, (means - X.mean(0)).T).T)
     heavy = LDAHead().fit(X, y, np.full(rows, 2.0))  # a weight of 2 counts as two clips
-    assert heavy.shrinkage_ == pytest.approx(width / (width + rows))
+    assert heavy.shrinkage_ == pytest.approx(width / (width + 2 * rows))
 
 
 def test_priors_are_equal_or_those_of_train():

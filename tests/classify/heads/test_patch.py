@@ -7,7 +7,7 @@ import pytest
 import torch
 from affekt.classify.heads import PatchTransformerHead
 from affekt.classify.heads.networks.encoder_stack import EncoderStack, to_patches
-from affekt.classify.heads.networks.patch import PatchTransformer
+from affekt.classify.heads.networks.patch import CARD, PatchTransformer
 from affekt.classify.heads.training.loop import private_random
 from affekt.classify.heads.training.sampling import batches
 from torch import nn
@@ -51,8 +51,10 @@ def test_size_and_tensor_names(width, parameters, norm_first, activation):
     assert shapes["encoder.layers.3.linear1.weight"] == (1024, 256)
 
 
-def test_defaults_are_the_cards():
-    head = PatchTransformerHead()
+def test_defaults_are_the_cards_but_for_those_named_card():
+    assert PatchTransformerHead().patch_size is None
+    head = PatchTransformerHead(**CARD)
+    assert head._network(768, 3).state_dict().keys() == PatchTransformer(768, 3).state_dict().keys()
     card = {
         "learning_rate": 2e-4,
         "weight_decay": 0.01,
@@ -63,8 +65,25 @@ def test_defaults_are_the_cards():
         "clip_norm": 1.0,
         "patience": 30,
         "dropout": 0.2,
+        "patch_size": 64,
+        "d_model": 256,
+        "n_blocks": 4,
+        "n_attention_heads": 8,
+        "feedforward": 1024,
+        "hidden": 128,
     }
     assert {name: head.get_params()[name] for name in card} == card
+
+
+@pytest.mark.parametrize(("settings", "size"), [({}, 24), ({"n_layers": 3}, 8)])
+@pytest.mark.parametrize("layer_mix", [False, True])
+def test_without_a_patch_size_each_layer_is_one_patch(settings, size, layer_mix):
+    head = PatchTransformerHead(**settings, layer_mix=layer_mix, d_model=16, feedforward=16)
+    network = head._build(24, 3)
+    body = network.body if layer_mix else network
+    assert body.patch_size == size
+    layers = settings.get("n_layers", 1)
+    assert body.position_embedding.shape[1] == 1 + (1 if layer_mix else layers)
 
 
 def test_input_is_padded_with_zeros_to_whole_patches():
@@ -122,6 +141,7 @@ def test_loss_curve_equals_plain_pytorch():
     y = np.repeat([0, 1, 2], [30, 12, 8])
     X = (rng.standard_normal((50, 100)) + y[:, None]).astype(np.float32)
     head = PatchTransformerHead(
+        patch_size=64, learning_rate=2e-4,
         d_model=32, n_blocks=2, n_attention_heads=4, feedforward=64, hidden=16, dropout=0.0,
         max_epochs=5, random_state=3, n_threads=1,
     ).fit(X, y)  # fmt: skip
