@@ -253,8 +253,10 @@ def test_paths_of_a_table_of_ones_own_and_with_a_root(tmp_path, monkeypatch):
         done("extract", "-e", "ngram")
     for root in ([], ["--root", str(tmp_path)]):
         assert "18 clips" in done("extract", "-e", "spectral", *root).output
-        common = ["--space", "spectral", "--task", "valence", "--dev-size", "0.3", *root]
-        train = done("train", "--head", "logistic", "-o", f"m{len(root)}", *common)
+        common = ["--space", "spectral", "--task", "valence", *root]
+        train = done(
+            "train", "--head", "logistic", "--dev-size", "0.3", "-o", f"m{len(root)}", *common
+        )
         assert "test UAR" in train.output
         assert "Chosen on inner folds" in done("probe", *common).output
 

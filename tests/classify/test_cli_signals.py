@@ -104,12 +104,12 @@ members:
   slow: {head: mlp, on: text, hidden: [[512]], max_epochs: 100000, patience: 100000}
 report: out
 """
-ON = "clips.csv --cache my.cache --space ngram --task valence --dev-size 0.2"
+ON = "clips.csv --cache my.cache --space ngram --task valence"
 VALUES = ",".join(f"{k}e-3" for k in range(1, 4000))
 SLOW = "--set hidden=[512] --set max_epochs=100000 --set patience=100000"
 STAGES = {
     "probe": f"probe {ON} --n-jobs 2 --C {VALUES}",
-    "train": f"train {ON} --head mlp {SLOW} -o model",
+    "train": f"train {ON} --dev-size 0.2 --head mlp {SLOW} -o model",
     "run": "run recipe.yaml",
     "extract": "extract clips.csv --cache new.cache --encoder spectral --workers 1",
     "workers": "extract clips.csv --cache two.cache --encoder spectral --workers 2",
