@@ -74,6 +74,7 @@ def measure(home: Path, manifest: Path, edits: int) -> tuple[list[float], list[f
     assert watching.stderr is not None
     warm, cold = [], []
     try:
+        _until(watching.stdout, "Report: ")
         _until(watching.stderr, "Watching ")
         for edit in range(edits):
             C = round(0.01 * 1.3 ** (edit + 1), 5)
@@ -81,6 +82,7 @@ def measure(home: Path, manifest: Path, edits: int) -> tuple[list[float], list[f
             save("watched", C)
             _until(watching.stdout, "system ")
             warm.append(time.perf_counter() - begin)
+            _until(watching.stdout, "Report: ")
             _until(watching.stderr, "Watching ")
             begin = time.perf_counter()
             subprocess.run([*COMMAND, str(save("cold", C))], check=True, capture_output=True)
