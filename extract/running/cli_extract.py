@@ -22,6 +22,8 @@ __all__ = ["extract"]
 
 _SHOWN = 1000  # quarantined clips that are listed; all of them are in --json and in the cache
 
+MOST_WORKERS = 100_000
+
 
 def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
     from .parts import read_part
@@ -160,9 +162,10 @@ def _spread(
 
     if common["part"] != (1, 1):
         raise click.UsageError("--plan shows every part; leave --part out")
-    if options["spread_over"] < 1:
+    if not 1 <= options["spread_over"] <= MOST_WORKERS:
         raise click.BadParameter(
-            f"{options['spread_over']}, expected 1 or more", param_hint="--plan"
+            f"{options['spread_over']}, expected 1 or more, at most {MOST_WORKERS}",
+            param_hint="--plan",
         )
     told = plan(clips, cache, encoder, **common, measure=True)
     spec = encoder.spec.with_store_dtype(options["store_dtype"])
