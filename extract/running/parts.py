@@ -31,9 +31,12 @@ def read_part(text: str, environment: Mapping[str, str] | None = None) -> tuple[
     """
     if text == "slurm":
         return _slurm(os.environ if environment is None else environment)
-    number, slash, of = text.partition("/")
-    if not (slash and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
-        raise InputError(f"{text!r}, expected i/n with 1 <= i <= n, such as 2/8, or slurm")
+    number, _, of = text.partition("/")
+    short = max(len(number), len(of)) < 10  # numpy divides by no larger number
+    if not (short and number.isdecimal() and of.isdecimal() and 1 <= int(number) <= int(of)):
+        raise InputError(
+            f"{text[:40]!r}, expected i/n with 1 <= i <= n < 1e9, such as 2/8, or slurm"
+        )
     return int(number), int(of)
 
 
