@@ -13,7 +13,7 @@ import queue
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import Any
 
@@ -86,13 +86,13 @@ def embed_in_workers(
     job = make_job(clips, encoder, done.space)
     threads = max(1, processors() // count)
     children = []
-    for number, share in enumerate(deal(clips, positions, encoder.modality, count)):
-        arguments = {**job["encoder"], "device": _device(encoder, number)}
-        head = {**job, "encoder": arguments, "threads": threads}
-        lines = chain([head], blocks_of(clips, share, _BLOCK))
-        children.append(_start(lines, threads, number, told))
     errors: list[AffektError] = []
     try:
+        for number, share in enumerate(deal(clips, positions, encoder.modality, count)):
+            arguments = {**job["encoder"], "device": _device(encoder, number)}
+            head = {**job, "encoder": arguments, "threads": threads}
+            lines = chain([head], blocks_of(clips, share, _BLOCK))
+            children.append(_start(lines, threads, number, told))
         running = len(children)
         while running:
             number, line = told.get()
@@ -209,6 +209,22 @@ def _died(number: int, status: int) -> AffektError:
     )
 
 
+def _given() -> Iterator[dict[str, Any]]:
+    """Yield the job and then its clips.
+
+    Raises
+    ------
+    BrokenPipeError
+        The run ended before it had written all of the job.
+    """
+    line = ""
+    for line in sys.stdin:
+        if line.endswith("\n"):
+            yield json.loads(line)
+    if not line.endswith("\n"):
+        raise BrokenPipeError
+
+
 @ending()
 def _serve() -> int:
     """Be a worker."""
@@ -220,8 +236,9 @@ def _serve() -> int:
         answers.flush()
 
     try:
-        job = json.loads(sys.stdin.readline())
-        clips = clips_of(job, map(json.loads, sys.stdin))
+        given = _given()
+        job = next(given)
+        clips = clips_of(job, given)
         encoder, space = open_job(job)
         done = Extraction(space)
         with Embedding(space, encoder) as embedding:

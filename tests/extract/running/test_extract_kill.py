@@ -187,3 +187,13 @@ def test_V05_a_space_of_a_newer_version_is_refused(texts, tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 2
     assert "newer" in err
+
+
+@pytest.mark.parametrize("given", ["", '{"cache": "my.ca', '{"cache": "my.cache"}\n{"id": ["cl'])
+def test_a_worker_whose_run_was_killed_ends_without_a_word(given, tmp_path):
+    found = subprocess.run(
+        [sys.executable, "-m", "affekt.extract.running.engines.workers"],
+        input=given, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,
+    )  # fmt: skip
+    assert (found.returncode, found.stdout, found.stderr) == (1, "", "")
+    assert list(tmp_path.iterdir()) == []
