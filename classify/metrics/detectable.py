@@ -55,7 +55,7 @@ def detectable(
     n_groups
         Groups of the simulated test sets, of sizes like those here; default: as many as here.
     n_sets, n_draws, random_state
-        Simulated data sets (200, with more than 10 pairs down to 40), exchanges in each (1000,
+        Simulated data sets (200, with more than 10 pairs down to 20), exchanges in each (1000,
         with more than 50 pairs 400), seed.
 
     Returns
@@ -74,7 +74,7 @@ def detectable(
     """
     here, n_pairs = differences.shape
     size = n_groups or here
-    sets = n_sets or max(40, min(N_SETS, 10 * N_SETS // max(n_pairs, 1)))
+    sets = n_sets or max(20, min(N_SETS, 10 * N_SETS // max(n_pairs, 1)))
     found = np.full(n_pairs, np.nan)
     equal = size / here / (worth**2).sum()  # so many equally large groups tell as much
     if here < 2 or equal < FEWEST_EQUAL:
