@@ -33,6 +33,7 @@ NEEDED_FOR = {
     "search": "a recipe's search: optuna",
     "asr": "transcribe --engine faster-whisper",
     "serve": "serve",
+    "remote": "cache sync: caches in object storage",
 }
 
 

@@ -74,6 +74,7 @@ COMMANDS = {
                      "--name", "mine", "--modality", "audio"],
     "cache pack": ["cache", "pack", "my.cache", "o/packed.h5"],
     "cache merge": ["cache", "merge", "my.cache", "--out", "o/merged.cache"],
+    "cache sync": ["cache", "sync", "my.cache", "o/copy.cache"],
     "convert-scaler": ["convert-scaler", "scaler.joblib", "--i-trust-this-file",
                        "-o", "o/scaler.safetensors"],
     "import-model": ["import-model", "classifier", "-o", "o/imported"],

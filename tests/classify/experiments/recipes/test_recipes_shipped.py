@@ -24,7 +24,7 @@ from tests.support.umuteam_models import EN, ES, write_speech, write_text
 
 ROOT = Path(__file__).resolve().parents[4]
 FILES = sorted({*(ROOT / "recipes").glob("*.yaml")} - {ROOT / "recipes" / "ray-cluster.yaml"})
-QUICK = {"mlp": "max_epochs: 3", "patch": "max_epochs: 1, n_blocks: 1", "concat": "max_epochs: 3",
+QUICK = {"mlp": "max_epochs: 3", "patch": "max_epochs: 1", "concat": "max_epochs: 3",
          "mean": "max_epochs: 3", "cross-attention": "max_epochs: 2"}  # fmt: skip
 PHRASES = {
     "anger": "no no no the anger", "disgust": "oh so bad", "fear": "I am so afraid",

@@ -127,7 +127,8 @@ def test_a_save_during_a_run_and_one_in_two_steps(folder):
     (folder / "task.yaml").unlink()  # an editor that replaces files
 
     def back(seconds: float) -> None:
-        (folder / "task.yaml").write_text("labels: [up, down]\nname: new\n")
+        if not (folder / "task.yaml").exists():
+            (folder / "task.yaml").write_text("labels: [up, down]\nname: new\n")
 
     watched.sleep = back
     watched_files = watched.wait()
