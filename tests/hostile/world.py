@@ -111,6 +111,7 @@ READS = {
     "cache import": ["foreign.npz"],
     "cache pack": ["my.cache/**/*"],
     "cache merge": ["my.cache/**/*"],
+    "cache sync": ["my.cache/**/*"],
     "convert-scaler": ["scaler.joblib"],
     "import-model": ["classifier/*"],
     "transcribe": ["two.csv", "whisper/*"],
