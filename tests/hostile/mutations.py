@@ -36,6 +36,7 @@ BYTES += [b"!!python/object:os.system", b"\xef\xbb\xbf", b"\r", b"9" * 5000, b"2
 def option(rng: random.Random, command: click.Command) -> list[str]:
     """Return one option of a command with a hostile value."""
     options = [one for one in command.params if isinstance(one, click.Option)]
+    options = [one for one in options if one.name != "watch"]  # which waits for somebody to save
     if not options:  # every command has one that nobody knows
         return [f"--{rng.choice(['x', 'force', 'cache'])}"]
     one = rng.choice(options)
