@@ -27,8 +27,13 @@ PAUSE = 0.1
 def ending() -> Iterator[None]:
     """End on SIGTERM and SIGHUP with exit code 128 + signal; a hangup is ignored under nohup."""
     handled: set[int] = set()
+    repeated: set[int] = set()  # sent again
+    sending = threading.Lock()
 
     def end(number: int, frame: object) -> None:
+        if number in handled and number in repeated:
+            repeated.discard(number)  # the first one came through after all
+            return
         handled.add(number)
         raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
 
@@ -36,8 +41,11 @@ def ending() -> Iterator[None]:
         while data := os.read(arrivals, 1):
             time.sleep(PAUSE)
             number = data[0]
-            if number in previous and number not in handled and signal.getsignal(number) is end:
-                signal.pthread_kill(main, number)  # which writes to `arrivals` once more
+            with sending:
+                lost = number in previous and number not in handled
+                if lost and signal.getsignal(number) is end:
+                    repeated.add(number)
+                    signal.pthread_kill(main, number)  # which writes to `arrivals` once more
         os.close(arrivals)
 
     def dropped(unraisable: sys.UnraisableHookArgs) -> None:
@@ -46,6 +54,7 @@ def ending() -> Iterator[None]:
             hook(unraisable)
         else:
             handled.discard(number)
+            repeated.discard(number)
             os.write(arrived, bytes([number]))
 
     main = threading.get_ident()
@@ -61,8 +70,9 @@ def ending() -> Iterator[None]:
     finally:
         sys.unraisablehook = hook
         signal.set_wakeup_fd(wakeup)
-        for number, handler in previous.items():
-            signal.signal(number, handler)
+        with sending:
+            for number, handler in previous.items():
+                signal.signal(number, handler)
         os.close(arrived)  # ends the thread
 
 
