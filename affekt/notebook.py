@@ -60,8 +60,8 @@ def _text(value: Any) -> str:
     return escape(text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…")
 
 
-def frame(columns: Mapping[str, Any]) -> Any:
-    """Return a pandas DataFrame of columns.
+def frame(content: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Any:
+    """Return a pandas DataFrame of columns, or of rows.
 
     Raises
     ------
@@ -74,4 +74,4 @@ def frame(columns: Mapping[str, Any]) -> Any:
         raise InputError(
             "a frame needs pandas, which is not installed: pip install 'affekt[table]'"
         ) from error
-    return pandas.DataFrame(columns)
+    return pandas.DataFrame(content)

@@ -75,7 +75,7 @@ def merge(
 
 
 def check_source(source: Cache, verb: str) -> None:
-    """Refuse to copy from what is no folder of a cache, or is damaged."""
+    """Refuse to copy from what is not the folder of a cache, or is damaged."""
     if source.packed:
         raise InputError(f"{source.path} is packed; {verb} the folders it was made from")
     if not source.path.is_dir():

@@ -18,7 +18,7 @@ import numpy as np
 from ..cache import Cache
 from ..errors import AffektError, DamagedError, InputError, SpecError
 from ..files.cache_marker import MARKER, TEXT
-from ..files.durable import content_name, flushed, put
+from ..files.durable import content_name
 from ..identity.content_digests import hex_bytes
 from ..identity.index_files import NAME as SEGMENT, read_segment, segment_names, store_segment
 from ..identity.spec import Spec
@@ -232,17 +232,16 @@ def _from(remote: _Remote, target: Cache, progress: Progress | None) -> Synced:
             else:
                 jobs.append((space, f"{folder}/shards/{shard}", shard))
     for number, (space, place, shard) in enumerate(jobs, start=1):
-        data = remote.read(place)
-        if content_name(data, ".h5") != shard:
-            raise DamagedError(f"{remote.address}/{place} is damaged; sync it again to there")
-        with flushed([data], target.tmp) as (draft, _):
-            keys = hex_bytes(open_shard(draft, space.key).rows.key)
-            if space.index.table.find(keys)[0].min(initial=0) >= 0 and len(keys):
-                done.present += 1  # merged into another shard here
-            else:
-                put(draft, space.index.path(shard))
-                space.index.add(shard, keys)
-                done.copied, done.bytes = done.copied + 1, done.bytes + len(data)
+        with _fetched(remote, place) as path:
+            data = path.read_bytes()
+            if content_name(data, ".h5") != shard:
+                raise DamagedError(f"{remote.address}/{place} is damaged; sync it again to there")
+            keys = hex_bytes(open_shard(path, space.key).rows.key)
+        if space.index.table.find(keys)[0].min(initial=0) >= 0 and len(keys):
+            done.present += 1  # merged into another shard here
+        else:
+            space.commit([data], keys)
+            done.copied, done.bytes = done.copied + 1, done.bytes + len(data)
         if progress is not None:
             progress(number, len(jobs))
     known_segments = segment_names(target.clips.folder)
@@ -288,7 +287,7 @@ def _canary(remote: _Remote, folder: str) -> np.ndarray | None:
 
 @contextmanager
 def _fetched(remote: _Remote, name: str) -> Iterator[Path]:
-    """Yield a copy of a small file, under its name, in a folder of its own."""
+    """Yield a copy of a file, under its name, in a folder of its own."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, name.rpartition("/")[2])
         path.write_bytes(remote.read(name))

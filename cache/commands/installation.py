@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 
+from affekt.processors import processors
+
 from ..errors import AffektError, listed
 
 __all__ = ["Finding", "caches", "commands", "disks", "machine", "versions"]
@@ -79,9 +81,8 @@ def versions() -> Iterator[Finding]:
 
 def machine() -> Iterator[Finding]:
     """Yield processors, memory, and the accelerator that torch finds."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     system = f"{platform.system()} {platform.machine()}"
-    yield Finding("machine", "processors", "ok", f"{cores} of {os.cpu_count()}, {system}")
+    yield Finding("machine", "processors", "ok", f"{processors()} of {os.cpu_count()}, {system}")
     total, free = memory()
     if total:
         shown = f"{total / GIB:.1f} GiB, {free / GIB:.1f} GiB free"

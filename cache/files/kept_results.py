@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from .durable import make_folder
+from .reading import read_note
 from .written import write_whole
 
 __all__ = ["keeping_results", "kept"]
@@ -74,11 +75,11 @@ class _Kept:
 
     def _read(self, key: str) -> str:
         """Return the result as JSON; blank if it is not there, or not as it was written."""
-        with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):
-            found = json.loads(self._path(key).read_text(encoding="utf-8"))
-            if found["key"] == key and found["sha256"] == _digest(found["result"]):
-                return found["result"]
-        return ""
+        found = read_note(self._path(key))
+        result = found.get("result")
+        if not isinstance(result, str) or found.get("sha256") != _digest(result):
+            return ""
+        return result if found.get("key") == key else ""
 
     def _computed(self, key: str, compute: Callable[[], Any]) -> str:
         text = json.dumps(compute())

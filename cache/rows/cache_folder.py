@@ -98,7 +98,7 @@ class Store:
         """
         one_of(kind, KINDS, "kind")
         if kind == "text":
-            return [text_digest(text) if text.strip() else None for text in clips["text"]]
+            return list(self.each_digest(clips, kind))
         held = None if rehash or record else self._held
         if held is not None and (found := held.digests(clips)) is not None:
             return found

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -11,6 +10,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from affekt.processors import processors
 
 from ..data.task import Task
 from ..metrics import measures as metrics
@@ -62,8 +63,7 @@ def train_grid(
     job = LayerJob(clips, codes, task.labels, masks, values, scale, class_weight == "balanced")
     job.check_classes()
     places = [(name, layer) for name, space in spaces.items() for layer in range(space.n_layers)]
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    threads = min(cores or 1, len(places), n_jobs if n_jobs > 0 else len(places))
+    threads = min(processors(), len(places), n_jobs if n_jobs > 0 else len(places))
     budget = Budget(MEMORY // threads, MEMORY // threads)
     reading, stop = threading.Lock(), threading.Event()
 

@@ -8,7 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ...cache.errors import InputError
+from affekt.notebook import frame
+
 from ...cache.files.written import written
 from ..serving.drawing import new_figure, plain
 
@@ -84,13 +85,7 @@ class Probe:
         InputError
             pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise InputError(
-                "a frame needs pandas, which is not installed: pip install 'affekt[table]'"
-            ) from error
-        return pandas.DataFrame(self.rows())
+        return frame(self.rows())
 
     def table(self) -> str:
         """Return layers, folds and choice as text."""

@@ -19,7 +19,7 @@ def read_part(text: str, environment: Mapping[str, str] | None = None) -> tuple[
     Raises
     ------
     InputError
-        It is neither, or this is no task of a job array with evenly spaced numbers.
+        It is neither, or this is not a task of a job array with evenly spaced numbers.
 
     Examples
     --------
@@ -86,7 +86,7 @@ def _slurm(environment: Mapping[str, str]) -> tuple[int, int]:
     absent = [names[name] for name in ("ID", "COUNT") if name not in found]
     if absent:
         raise InputError(
-            f"slurm: {' and '.join(absent)} is not set, so this is no task of a job array;"
+            f"slurm: {' and '.join(absent)} is not set, so this is not a task of a job array;"
             " submit with sbatch --array=1-8, or give i/n"
         )
     for name, value in found.items():

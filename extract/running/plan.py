@@ -55,7 +55,8 @@ class Plan:
     positions : numpy.ndarray
         Positions of the misses in the manifest.
     sizes, lengths : numpy.ndarray
-        Bytes behind each miss, and rough seconds of audio (None for text); where it was estimated.
+        Bytes to read for each miss, of a file with several segments at its first one, and rough
+        seconds of audio (None for text); where it was estimated.
     """
 
     clips: int
@@ -144,14 +145,15 @@ def plan(
     seconds = None
     if estimate and (measure or not amount):
         seconds = amount / _speed(encoder) if amount else 0.0
-    whole = sizes[_first_of_each(clips, positions)] if audio and estimate else sizes
+    if audio and estimate:
+        sizes = _read_once(clips, positions, sizes)
     return Plan(
         clips=len(asked),
         hits=len(present) - len(positions),
         misses=len(positions),
         unknown=int(np.count_nonzero(state == _UNKNOWN)),
         without=len(asked) - len(present),
-        bytes=int(whole.sum()),
+        bytes=int(sizes.sum()),
         audio_seconds=audio_seconds,
         seconds=seconds,
         positions=positions,
@@ -186,9 +188,12 @@ def _states(
     return state
 
 
-def _first_of_each(clips: Manifest, positions: np.ndarray) -> np.ndarray:
-    """Return where each file comes first: it is read once, however many segments it has."""
-    return np.unique(group_numbers(clips["path"][positions]), return_index=True)[1]
+def _read_once(clips: Manifest, positions: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """Count each file where it comes first: it is read once, however many segments it has."""
+    first = np.unique(group_numbers(clips["path"][positions]), return_index=True)[1]
+    found = np.zeros_like(sizes)
+    found[first] = sizes[first]
+    return found
 
 
 def _sizes(clips: Manifest, positions: np.ndarray, audio: bool) -> np.ndarray:

@@ -69,19 +69,13 @@ def spread(clips: Manifest, told: Plan, spec: Spec, count: int) -> list[Share]:
     if count < 1:
         raise InputError(f"a plan for {count} workers, expected 1 or more")
     column = clips["path" if spec.modality == "audio" else "text"]
-    groups = group_numbers(column)[told.positions]
-    part = groups % count
+    part = group_numbers(column)[told.positions] % count
 
     def total(values: np.ndarray) -> np.ndarray:
         return np.bincount(part, values, count)
 
     number = np.bincount(part, minlength=count)
-    if spec.modality == "audio":  # a file is read once, however many segments it has
-        first = np.zeros(len(part), bool)
-        first[np.unique(groups, return_index=True)[1]] = True
-        read = total(told.sizes * first)
-    else:
-        read = total(told.sizes)
+    read = total(told.sizes)
     length = np.zeros(count) if told.lengths is None else total(told.lengths)
     amount = number if told.lengths is None else length
     whole = amount.sum()

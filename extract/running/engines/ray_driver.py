@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from affekt.processors import processors
+
 from ....cache.errors import AffektError
 from ....cache.manifest import Manifest
 from ...encoder import Encoder
@@ -19,7 +21,7 @@ from ..extraction import Extraction
 from ..progress import Report
 from .ray_cluster import connected, import_ray, in_a_sentence, places
 from .ray_worker import RayWorker
-from .shares import add, columns, make_job, processors, ranges, reraise
+from .shares import add, columns, make_job, ranges, reraise
 
 __all__ = ["embed_on_ray"]
 

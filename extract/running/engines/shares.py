@@ -5,7 +5,6 @@ A share is columns of values, not a row of names for each clip, and is made when
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ __all__ = [
     "deal",
     "make_job",
     "open_job",
-    "processors",
     "ranges",
     "reraise",
 ]
@@ -170,13 +168,6 @@ def blocks_of(clips: Manifest, positions: np.ndarray, size: int) -> Iterator[dic
     """Return clips as columns, `size` at a time."""
     for start in range(0, len(positions), size):
         yield columns(clips, positions[start : start + size])
-
-
-def processors() -> int:
-    """Return the number of processors that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _content(modality: str) -> str:

@@ -19,6 +19,8 @@ from typing import Any
 
 import numpy as np
 
+from affekt.processors import processors
+
 from ....cache.commands.signals import ending, leave
 from ....cache.errors import AffektError, InputError
 from ....cache.manifest import Manifest
@@ -35,7 +37,6 @@ from .shares import (
     deal,
     make_job,
     open_job,
-    processors,
     reraise,
 )
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from ....metrics.scored_clips import group_noun
 from ..markdown.markdown_tables import MEASURES
-from ..markdown.shared_sections import columns, ordered
+from ..markdown.shared_sections import by_rank, columns, ordered
 from .marks import Dot, Scale, dots, measured
 from .prose import Section, escaped
 
@@ -150,7 +150,7 @@ def _rows(data: Data) -> tuple[list[Dot], str]:
             rows.append(Dot(escaped(name), uar["mean"], span, [measured(shown)]))
         return rows, "mean UAR"
     measure = MEASURES[data["measure"]]
-    for name, one in sorted(systems.items(), key=lambda item: (item[1]["rank"], item[0])):
+    for name, one in by_rank(data):
         cells = [f"{one['mean']:.3f}", f"{one['rank']:.2f}"]
         span = [min(one["scores"]), max(one["scores"])]
         rows.append(Dot(escaped(name), one["mean"], span, cells))

@@ -11,6 +11,7 @@ from .....cache.errors import InputError, listed, one_of
 from ....data.escape import md
 from ...across_runs import across
 from .markdown_tables import MEASURES, aligned, table
+from .shared_sections import by_rank
 
 __all__ = [
     "check_runs_folder",
@@ -176,21 +177,16 @@ def _remarks(data: Mapping[str, Any]) -> list[str]:
     return lines
 
 
-def _order(data: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    """Return the systems, the best mean rank first."""
-    return sorted(data["systems"].items(), key=lambda item: (item[1]["rank"], item[0]))
-
-
 def _rows(data: Mapping[str, Any]) -> list[list[str]]:
     return [
         [name, f"{one['mean']:.3f}", f"{one['rank']:.2f}", *(f"{v:.3f}" for v in one["scores"])]
-        for name, one in _order(data)
+        for name, one in by_rank(data)
     ]
 
 
 def _answer(data: Mapping[str, Any]) -> str:
     """Return which system is best, and whether it differs from the second."""
-    (best, one), (second, _) = _order(data)[:2]
+    (best, one), (second, _) = by_rank(data)[:2]
     [pair] = [x for x in data["pairs"] if {x["first"], x["second"]} == {best, second}]
     return (
         f"{best} has the best mean rank, {one['rank']:.2f} of {len(data['systems'])} systems, and "

@@ -10,15 +10,10 @@ from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.scored_clips import group_noun
 from ...scores.choice import candidates
 from .label_sections import some
-from .markdown_tables import score, table
+from .markdown_tables import MEASURES, score, table
 
 Data = Mapping[str, Any]
-COLUMNS = (
-    ("uar", "UAR"),
-    ("accuracy", "accuracy"),
-    ("macro_f1", "macro F1"),
-    ("weighted_f1", "weighted F1"),
-)
+COLUMNS = tuple(MEASURES.items())
 NUMBERS = (("ccc", "CCC"), ("pearson", "Pearson r"), ("error", "error"))
 MOST_SYSTEMS = 8  # of a table by a column
 
@@ -42,6 +37,11 @@ def ordered(data: Data) -> list[str]:
         return name != data["chosen"], -dev, -test, name
 
     return sorted(systems, key=place)
+
+
+def by_rank(data: Data) -> list[tuple[str, Data]]:
+    """Return the systems of a comparison over corpora, the best mean rank first."""
+    return sorted(data["systems"].items(), key=lambda item: (item[1]["rank"], item[0]))
 
 
 def groups_of(data: Data, count: int | None = None) -> str:
