@@ -206,7 +206,7 @@ class Predictions:
     def _take(self, rows: Sequence[int]) -> Self:
         return self.like([self.ids[row] for row in rows], self.proba[list(rows)])
 
-    def reorder(self, labels: Sequence[str]) -> Predictions:
+    def reorder(self, labels: Sequence[str]) -> Self:
         """Return the predictions with the columns in the order of `labels`, the same set.
 
         Raises
@@ -224,7 +224,7 @@ class Predictions:
             return self
         if self.hard and set(self.labels) < set(labels):
             # Labels alone do not tell which classes a system knows: it never chose the others.
-            return Predictions.one_hot(self.ids, labels, self.label, source=self.source)
+            return type(self).one_hot(self.ids, labels, self.label, source=self.source)
         if set(labels) != set(self.labels) or len(labels) != len(self.labels):
             mine = sorted(set(self.labels) - set(labels))
             theirs = sorted(set(labels) - set(self.labels))
@@ -252,7 +252,7 @@ class Predictions:
         chosen: Iterable[str],
         *,
         source: str = "predictions",
-    ) -> Predictions:
+    ) -> Self:
         """Return hard predictions: all weight on the label that was chosen."""
         position = {label: column for column, label in enumerate(labels)}
         ids, chosen = list(ids), list(chosen)

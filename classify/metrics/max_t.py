@@ -8,9 +8,8 @@ so it can find a difference with six speakers, where p cannot be smaller than 2 
 
 The p of the unseen speaker (see `unseen_speaker`) is corrected by what the exchanges find for the
 pair, corrected / p, times the number of comparisons that the family amounts to, but by their number
-at most. One of the two
-alone is too little where few speakers are there and a system is erratic: 6 to 10 false alarms in
-100 data sets instead of at most 6 (`benchmarks/claims_dev.py families`).
+at most. One of the two alone is too little where few speakers are there and a system is erratic: 6
+to 10 false alarms in 100 data sets instead of at most 6 (`benchmarks/claims_dev.py families`).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ import numpy as np
 
 from .unseen_speaker import unseen_speaker
 
-__all__ = ["MaxT", "comparisons", "exchanges", "max_t", "statistics", "step_down"]
+__all__ = ["MaxT", "as_extreme", "comparisons", "exchanges", "max_t", "statistics", "step_down"]
 
 TIE = 1e-9  # equal statistics differ in the last digits
 

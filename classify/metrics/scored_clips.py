@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,8 @@ from .concordance import Measured, mean_ccc, measure
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
+
+P = TypeVar("P", bound=Predictions)
 
 
 class Part:
@@ -45,11 +47,7 @@ class Part:
         self.rows = np.array([place[clip_id] for clip_id in self.clips.ids])
         left_out = set(truth.ids) - set(labelled.ids)
         for name, given in members.items():
-            known = given.reorder(task.labels)
-            if left_out:
-                # predictions of clips that the task leaves out are ignored
-                known = known.select([i for i in known.ids if i not in left_out])
-            self.members[name] = known.align(self.clips.ids)
+            self.members[name] = _joined(given, task, self.clips, left_out)
         missing = metrics.absent(list(self.clips["label"]), task.labels)
         if missing:
             self.warnings.append(
@@ -94,10 +92,7 @@ class Rated:
                     f"member {name!r} has class probabilities, and the task {task.name!r} is of "
                     "numbers; expected one number for each of " + ", ".join(task.labels)
                 )
-            known = given.reorder(task.labels)
-            if left_out:
-                known = known.select([i for i in known.ids if i not in left_out])
-            self.members[name] = known.align(self.clips.ids)
+            self.members[name] = _joined(given, task, self.clips, left_out)
         return self
 
     def measured(
@@ -126,6 +121,14 @@ class Rated:
             "absent": [name for name, one in rated.items() if not one["clips"]],
             "left_out": self.dropped,
         }
+
+
+def _joined(given: P, task: Task, clips: Manifest, left_out: Collection[str]) -> P:
+    """Return the predictions of `clips`; those of clips that the task leaves out are ignored."""
+    known = given.reorder(task.labels)
+    if left_out:
+        known = known.select([i for i in known.ids if i not in left_out])
+    return known.align(clips.ids)
 
 
 def cluster_names(clips: Manifest, column: str | None) -> list[str]:

@@ -15,7 +15,7 @@ from scipy import stats
 
 from ...metrics.bootstrap import FEWEST_GROUPS, draws
 from ...metrics.intervals import standard_error, t_quantile
-from ...metrics.max_t import TIE
+from ...metrics.max_t import as_extreme, step_down
 from ...metrics.significance import holm
 
 __all__ = ["gaps"]
@@ -132,17 +132,13 @@ def _dealt_again(
     rng = np.random.default_rng(random_state)
     n_groups = len(counts)
     observed = _studentised(counts, owners[None, tested])[0]
-    order = np.argsort(observed)  # smallest first
     larger = np.zeros(len(tested))
     block = max(1, BLOCK // (n_groups * len(tested)))
     for start in range(0, n_deals, block):
         deals = rng.permuted(np.tile(np.arange(n_groups), (min(block, n_deals - start), 1)), axis=1)
         drawn = _studentised(counts, owners[tested][:, deals].transpose(1, 0, 2))
-        largest = np.maximum.accumulate(drawn[:, order], axis=1)  # of this value and weaker ones
-        larger[order] += (largest >= observed[order] - TIE).sum(axis=0)
-    p = (1 + larger) / (1 + n_deals)
-    p[order[::-1]] = np.maximum.accumulate(p[order[::-1]])
-    return p
+        larger += as_extreme(drawn, observed)[1]
+    return step_down((1 + larger) / (1 + n_deals), observed)
 
 
 def _studentised(counts: np.ndarray, inside: np.ndarray) -> np.ndarray:

@@ -108,7 +108,7 @@ def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]
 
 
 def _check_kind(entry: MemberEntry) -> None:
-    """Refuse a run, and with a checkpoint that others published."""
+    """Refuse a run, and a checkpoint that others published, with what to do instead."""
     from ...models.folders.model_folder import CONFIG
     from ...models.folders.run_folder import is_run
 

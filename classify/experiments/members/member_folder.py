@@ -108,7 +108,7 @@ def is_done(folder: Path, key: str) -> bool:
 
 
 def changed_since(folder: Path, made_of: Mapping[str, str]) -> str:
-    """Say why the member in `folder` is not of today; blank where there is none.
+    """Return why the member in `folder` is made again; blank where there is none.
 
     Parameters
     ----------
@@ -116,11 +116,10 @@ def changed_since(folder: Path, made_of: Mapping[str, str]) -> str:
     made_of : mapping of str to str
         What decides its numbers -> digest, see `member_key`.
     """
-    try:
-        before = json.loads((folder / RECORD).read_text(encoding="utf-8"))["made_of"]
-        changed = [what for what, digest in made_of.items() if before.get(what) != digest]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    before = read_note(folder / RECORD).get("made_of")
+    if not isinstance(before, dict):
         return ""
+    changed = [what for what, digest in made_of.items() if before.get(what) != digest]
     return listed(changed) if changed else "its files were changed"
 
 
