@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -278,6 +279,11 @@ def _path(path: str | Path, folder: Path) -> str:
 
 
 def _check_name(manifest: Path, path: Path) -> None:
+    if manifest.is_dir():
+        raise InputError(
+            f"{manifest}: a folder; expected a table of clips. Make one of a corpus that affekt "
+            f"can read with: affekt manifest {shlex.quote(str(manifest))} -o clips.csv"
+        )
     if not manifest.is_file():
         what = "not a regular file" if manifest.exists() else "no such file"
         raise InputError(f"{manifest}: {what}; expected a table of clips that a recipe can name")

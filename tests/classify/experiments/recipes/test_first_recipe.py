@@ -177,6 +177,13 @@ def test_a_table_that_no_recipe_fits(tmp_path, given, words):
     assert [one.name for one in tmp_path.iterdir()] == ["clips.csv"]
 
 
+def test_a_folder_in_place_of_a_table(tmp_path):
+    """The message names the command that makes a table of a folder."""
+    (folder := tmp_path / "my clips").mkdir()
+    with pytest.raises(InputError, match=f"affekt manifest '{folder}' -o clips.csv"):
+        write_recipe(folder, tmp_path / "recipe.yaml")
+
+
 def test_blank_labels_are_left_out_and_counted(tmp_path):
     found = first(tmp_path, rows(["a", "b", ""] * 20))
     assert "20 of 60 clips have no label and are left out" in found.notes
