@@ -12,7 +12,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from .max_t import as_extreme, comparisons, exchanges, statistics, step_down
+from .max_t import (
+    alike,
+    as_extreme,
+    directions,
+    exchanges,
+    fewer_columns,
+    independent,
+    step_down,
+)
 from .unseen_speaker import scale_of_groups, unseen_speaker
 
 __all__ = ["detectable", "groups_needed"]
@@ -99,40 +107,46 @@ def detectable(
         systems = np.tile([0, 1], (n_pairs, 1))
     at = np.full(n_pairs, len(GAPS))
     likely = len(GAPS) // 2
+    equal_systems = _Sets(drawn, share, signs, by_clips)
     for better in np.unique(systems[:, 0]):
         turn = (systems[:, 0] == better) * 1.0 - (systems[:, 1] == better)
         asked = turn > 0
-        world = _World(drawn, share, less, signs, by_clips, turn)
-        at[asked] = _smallest(world, level, power, likely)[asked[turn != 0]]
+        world = _World(equal_systems, less, turn)
+        at[asked] = _smallest(world, level, power, likely, asked[turn != 0])
         likely = min(int(np.median(at[asked])), len(GAPS) - 1)
     there = differences.any(axis=0) & (at < (~np.isnan(less)).sum(axis=1))
     found[there] = GAPS[at[there]]
     return found
 
 
-class _World:
-    """Simulated data sets in which one system is better than all others by one difference."""
+class _Sets:
+    """Simulated data sets in which all systems are equally good, and their exchanges."""
 
     def __init__(
-        self,
-        drawn: np.ndarray,
-        share: np.ndarray,
-        less: np.ndarray,
-        signs: np.ndarray,
-        by_clips: np.ndarray | None,
-        turn: np.ndarray,
+        self, drawn: np.ndarray, share: np.ndarray, signs: np.ndarray, by_clips: np.ndarray | None
     ) -> None:
+        self.drawn, self.share, self.by_clips = drawn, share, by_clips
+        self.moved = signs @ share
+        self.sums = np.einsum("eg,sgp->esp", signs, drawn, optimize=True)
+        self.directions, length = directions(drawn)
+        self.statistics = np.abs(self.sums) / np.where(length > 0, length, np.inf)
+
+
+class _World:
+    """The same data sets when one system has become better than all others by one difference."""
+
+    def __init__(self, sets: _Sets, less: np.ndarray, turn: np.ndarray) -> None:
         own = turn != 0  # the pairs that the better system is in: 1 as the first, -1 as the second
-        self.turn, self.less = turn[own], less[own]
-        self.share, self.moved = share, signs @ share
-        self.drawn, others = drawn[..., own], drawn[..., ~own]
-        self.by_clips = by_clips if by_clips is None else by_clips[:, own]
-        self.sums = np.einsum("eg,sgp->esp", signs, self.drawn, optimize=True)
-        rest = np.einsum("eg,sgp->esp", signs, others, optimize=True)
-        for one in range(len(drawn)):  # all other pairs do not change
-            rest[:, one] = statistics(rest[:, one], others[one])
-        self.rest = rest.max(axis=2, initial=0.0)  # (exchanges, sets)
-        self.others = others
+        self.turn, self.less, self.pairs = turn[own], less[own], len(own)
+        self.share, self.moved = sets.share, sets.moved
+        self.drawn, self.sums = sets.drawn[..., own], sets.sums[..., own]
+        self.by_clips = sets.by_clips if sets.by_clips is None else sets.by_clips[:, own]
+        # the other pairs stay as they are: (exchanges, sets) and (sets, groups, pairs)
+        self.rest = sets.statistics[..., ~own].max(axis=2, initial=0.0)
+        others = sets.directions[..., ~own]
+        self.differing = own.sum() + others.any(axis=(0, 1)).sum()
+        self.others = fewer_columns(others)
+        self.alike_others = alike(self.others, self.others)
 
     def found(self, at: int, level: float) -> np.ndarray:
         """Return the share of the sets in which `max_t` finds the difference `GAPS[at]`, by pair.
@@ -151,30 +165,40 @@ class _World:
         p, single = np.maximum(1, alone) / len(drawn), np.maximum(1, family) / len(drawn)
         corrected = step_down(single, observed)
         least = unseen_speaker(shifted, self.share, self.by_clips)
-        pairs = len(self.turn) + self.others.shape[2]
-        more = np.minimum(corrected / p * self._family(shifted)[:, None], pairs)
+        more = np.minimum(corrected / p * self.comparisons(shifted)[:, None], self.pairs)
         corrected = np.maximum(corrected, np.minimum(least * more, 1))
         return np.where(possible, (corrected < level).mean(axis=0), 1.0)
 
-    def _family(self, shifted: np.ndarray) -> np.ndarray:
-        return comparisons(np.concatenate([shifted, self.others], axis=2))
+    def comparisons(self, shifted: np.ndarray) -> np.ndarray:
+        """Return `max_t.comparisons` of all pairs, where those of the better system are these."""
+        unit, _ = directions(shifted)
+        squares = alike(unit, unit) + 2 * alike(unit, self.others) + self.alike_others
+        return independent(self.differing, squares)
 
 
-def _smallest(world: _World, level: float, power: float, likely: int) -> np.ndarray:
-    """Return the place in GAPS of the smallest difference found often enough, of each pair.
+def _smallest(
+    world: _World, level: float, power: float, likely: int, asked: np.ndarray
+) -> np.ndarray:
+    """Return the place in GAPS of the smallest difference found often enough, of the pairs asked.
 
-    By halving, since a larger difference is found more easily; ``len(GAPS)`` where none is.
+    A larger difference is found more easily, so steps from the likely place double until it lies
+    between two of them, and then it is halved; ``len(GAPS)`` where none is found.
     """
-    low = np.zeros(len(world.turn), dtype=int)
+    low = np.zeros(asked.sum(), dtype=int)
     high = np.full(len(low), len(GAPS))
-    middle = likely
+    middle, step = likely, 2
     while (low < high).any():
-        enough, inside = world.found(middle, level) >= power, (low <= middle) & (middle < high)
+        enough = world.found(middle, level)[asked] >= power
+        inside = (low <= middle) & (middle < high)
         high = np.where(inside & enough, middle, high)
         low = np.where(inside & ~enough, middle + 1, low)
         open_ = np.flatnonzero(low < high)
         if len(open_):
-            middle = int(low[open_[0]] + high[open_[0]]) // 2
+            least, most = int(low[open_[0]]), int(high[open_[0]])
+            middle = (least + most) // 2
+            if most - least > 2 * step:  # still open to one side
+                middle = most - step if least == 0 else least + step
+                step *= 2
     return high
 
 

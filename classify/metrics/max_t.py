@@ -192,10 +192,32 @@ def comparisons(differences: np.ndarray) -> np.ndarray:
     >>> float(comparisons(np.array([[0.1, 0.1], [0.1, -0.1]])).round(3))
     2.0
     """
-    length = np.sqrt((differences**2).sum(axis=-2, keepdims=True))
-    unit = np.divide(differences, length, out=np.zeros_like(differences), where=length > 0)
-    turned = np.swapaxes(unit, -1, -2)
-    wide = unit.shape[-1] > unit.shape[-2]
-    cosines = unit @ turned if wide else turned @ unit  # the squares of both sum to the same
-    number = (length > 0).sum(axis=(-2, -1))
-    return np.maximum(number**2 / np.maximum((cosines**2).sum(axis=(-2, -1)), 1), 1.0)
+    unit, length = directions(differences)
+    narrow = fewer_columns(unit)
+    return independent((length > 0).sum(axis=-1), alike(narrow, narrow))
+
+
+def independent(number: np.ndarray | int, squares: np.ndarray) -> np.ndarray:
+    """Return `comparisons` of so many pairs with that sum of squared cosines."""
+    return np.maximum(number**2 / np.maximum(squares, 1), 1.0)
+
+
+def directions(differences: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return columns of length 1, `(..., groups, pairs)`, and their lengths `(..., pairs)`.
+
+    A column of zeros stays.
+    """
+    length = np.sqrt((differences**2).sum(axis=-2))
+    return differences / np.where(length > 0, length, 1.0)[..., None, :], length
+
+
+def alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Return the sum of the squared products of the columns of two matrices, `(...)`."""
+    return ((np.swapaxes(a, -1, -2) @ b) ** 2).sum(axis=(-2, -1))
+
+
+def fewer_columns(matrix: np.ndarray) -> np.ndarray:
+    """Return a matrix that is `alike` to any as much, with no more columns than rows."""
+    if matrix.shape[-1] <= matrix.shape[-2]:
+        return matrix
+    return np.swapaxes(np.linalg.qr(np.swapaxes(matrix, -1, -2), mode="r"), -1, -2)

@@ -21,7 +21,8 @@ from scipy.special import stdtr
 __all__ = ["unseen_speaker"]
 
 MOST = 1.5  # difference of the imaginary speaker, in differences observed
-STEPS = 24  # of halving: the spread to seven digits
+START = 1e-12  # share of the largest square at which the search for the spread begins
+STEPS, EXACT = 50, 1e-9  # at most so many steps; the spread to nine digits
 
 
 def unseen_speaker(
@@ -90,15 +91,26 @@ def scale_of_groups(
 
 
 def _between(differences: np.ndarray, worth: np.ndarray, within: np.ndarray) -> np.ndarray:
-    """Return the variance between groups with which standardised squares are 1 on average."""
+    """Return the variance between groups with which standardised squares are 1 on average.
+
+    By Newton's method on the inverse of their sum, which is concave in the variance: the steps
+    never pass the solution, and where groups are alike the first one finds it.
+    """
     n_groups = differences.shape[-2]
-    squares = differences**2
-    low = np.zeros((*differences.shape[:-2], 1, differences.shape[-1]))
-    high = (squares / worth**2).max(axis=-2, keepdims=True)
+    squares, size = differences**2, worth**2
+    highest = (squares / size).max(axis=-2, keepdims=True)
+    found = START * highest
     for _ in range(STEPS):
-        middle = (low + high) / 2
-        spread = middle * worth**2 + within
+        spread = found * size + within
         standard = np.divide(squares, spread, out=np.zeros(squares.shape), where=spread > 0)
-        above = standard.sum(axis=-2, keepdims=True) > n_groups
-        low, high = np.where(above, middle, low), np.where(above, high, middle)
-    return high
+        total = standard.sum(axis=-2, keepdims=True)
+        np.divide(standard * size, spread, out=standard, where=spread > 0)
+        slope = standard.sum(axis=-2, keepdims=True)
+        above = (total > n_groups) & (slope > 0)
+        step = np.divide(
+            total * (total / n_groups - 1), slope, out=np.zeros_like(total), where=above
+        )
+        found += step
+        if (step <= EXACT * found).all():
+            break
+    return found
