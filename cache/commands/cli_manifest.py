@@ -46,7 +46,8 @@ def manifest(
 
     FROM is a table (CSV, TSV, JSONL, JSON, Parquet, Excel, - for stdin), or a corpus: EmoBox,
     s3prl, Kaldi and audformat folders, data sets of Hugging Face (Parquet, save_to_disk, folders
-    with metadata.csv), the unified multilingual data set, and folders of RAVDESS, EmoDB, CREMA-D,
+    with metadata.csv), folders with a table for each part (train.csv, dev.csv, test.csv), the
+    unified multilingual data set, and folders of RAVDESS, EmoDB, CREMA-D,
     TESS, SAVEE, EMOVO, ESD, CaFE, AESDD or ShEMO, whose names carry the label.
     """
     from ..errors import InputError, one_of

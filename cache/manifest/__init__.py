@@ -3,7 +3,8 @@
 ====================================  ============================================================
 `Manifest`, `Clip`                    a table of clips, and one of them
 `read_emobox`, `read_s3prl`,          corpora as others keep them; also `read_unified`,
-`read_kaldi`, `read_named`            `read_audformat_folder`, `read_audio_folder`, `read_saved`
+`read_kaldi`, `read_named`            `read_audformat_folder`, `read_audio_folder`, `read_saved`,
+                                      `read_parts`
 `from_datasets`, `from_audformat`     objects of Hugging Face datasets and of audformat
 ====================================  ============================================================
 """
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         read_folders,
         read_kaldi,
         read_named,
+        read_parts,
         read_s3prl,
         read_saved,
         read_unified,
@@ -43,6 +45,7 @@ __all__ = [
     "read_folders",
     "read_kaldi",
     "read_named",
+    "read_parts",
     "read_s3prl",
     "read_saved",
     "read_unified",

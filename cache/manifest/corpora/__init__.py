@@ -8,6 +8,7 @@ from .emobox import read_emobox
 from .huggingface import read_audio_folder, read_saved
 from .kaldi import read_kaldi
 from .objects import from_audformat, from_datasets
+from .parts import read_parts
 from .s3prl import read_s3prl
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "read_folders",
     "read_kaldi",
     "read_named",
+    "read_parts",
     "read_s3prl",
     "read_saved",
     "read_unified",

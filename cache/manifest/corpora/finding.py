@@ -14,13 +14,14 @@ from . import audio_names, huggingface as hub
 from .audformat import read_audformat_folder
 from .emobox import read_emobox
 from .kaldi import read_kaldi
+from .parts import part_tables, read_parts
 from .s3prl import read_s3prl
 
 __all__ = ["KINDS", "kind_of", "read_corpus"]
 
 KINDS = (
     "table", "unified", *audio_names.CORPORA, "folders", "emobox", "s3prl", "kaldi", "audformat",
-    "datasets", "audiofolder",
+    "datasets", "audiofolder", "parts",
 )  # fmt: skip
 
 
@@ -41,6 +42,7 @@ def kind_of(path: Path) -> str:
         "datasets": hub.is_saved(path),
         "audiofolder": bool(hub.metadata_files(path)),
         "s3prl": _has_wav_path(path),
+        "parts": len(part_tables(path)) > 1,
     }
     for kind, there in marks.items():
         if there:
@@ -82,6 +84,7 @@ def read_corpus(
         "audformat": lambda: read_audformat_folder(path, table, root),
         "datasets": lambda: hub.read_saved(path, audio_dir),
         "audiofolder": lambda: hub.read_audio_folder(path, root),
+        "parts": lambda: read_parts(path, root),
     }
     if kind in readers:
         return readers[kind]()

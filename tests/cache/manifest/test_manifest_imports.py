@@ -15,6 +15,7 @@ from affekt.cache.manifest import (
     from_audformat,
     from_datasets,
     read_emobox,
+    read_parts,
     read_s3prl,
     read_unified,
 )
@@ -232,6 +233,39 @@ def test_s3prl_times_and_errors(tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="holds no rows"):
         read_s3prl(tmp_path / "empty")
+
+
+def test_a_table_for_each_part(tmp_path):
+    (tmp_path / "train_sent_emo.csv").write_text("Utterance,Emotion,Speaker\nHi,joy,A\nNo,fear,B\n")
+    (tmp_path / "dev_sent_emo.csv").write_text("Utterance,Emotion,Speaker\nOh,joy,C\n")
+    (tmp_path / "test.tsv").write_text("text\tlabel\nAh\tsadness\n")
+    (tmp_path / "words.csv").write_text("word,count\nhi,1\n")
+    clips = read_parts(tmp_path)
+    assert {id_: (text, label, split, speaker) for id_, text, label, split, speaker in zip(
+        clips.ids, clips["text"], clips["label"], clips["split"], clips["speaker"], strict=True
+    )} == {
+        "train_sent_emo-1": ("Hi", "joy", "train", "A"),
+        "train_sent_emo-2": ("No", "fear", "train", "B"),
+        "dev_sent_emo-1": ("Oh", "joy", "dev", "C"),
+        "test-1": ("Ah", "sadness", "test", ""),
+    }  # fmt: skip
+    assert "tables that were not read: words.csv" in clips.notes
+
+
+def test_a_table_for_each_part_with_ids_and_splits_of_its_own(tmp_path):
+    (tmp_path / "train.csv").write_text("id,path,label,split\na,x.wav,joy,dev\nb,y.wav,joy,\n")
+    (tmp_path / "eval.jsonl").write_text('{"id": "c", "path": "x.wav", "label": "joy"}\n')
+    clips = read_parts(tmp_path)
+    assert dict(zip(clips.ids, clips["split"], strict=True)) == {
+        "a": "dev", "b": "train", "c": "test",
+    }  # fmt: skip
+    assert clips.file(0) == tmp_path / "x.wav"
+    (tmp_path / "train.tsv").write_text("path\tlabel\nx.wav\tjoy\n")
+    with pytest.raises(InputError, match=r"train\.csv, train\.tsv are one part twice"):
+        read_parts(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="no tables named after parts"):
+        read_parts(tmp_path / "empty")
 
 
 def test_unified_names(tmp_path):

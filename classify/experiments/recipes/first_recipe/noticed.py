@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
 from .....cache.errors import InputError, listed
 from .....cache.manifest import Manifest
+from .....cache.manifest.corpora.parts import part_tables
 
-__all__ = ["Modalities", "about_languages", "modalities"]
+__all__ = ["Modalities", "about_languages", "about_parts", "modalities"]
 
 MOST_READ = 100  # recordings of which length and loudness are measured
 SHORT, LONG = 0.2, 30.0  # seconds
@@ -77,6 +80,18 @@ def modalities(clips: Manifest) -> Modalities:
     if there:
         _measure(clips.select(there), found)
     return found
+
+
+def about_parts(table: Path) -> list[str]:
+    """Name the tables of other parts next to a table that is one part, such as ``train.csv``."""
+    tables = part_tables(table.parent)
+    others = [path.name for path, part in tables.items() if part != tables.get(table)]
+    if table not in tables or not others:
+        return []
+    return [
+        f"{listed(others)} next to it may be other parts; affekt manifest "
+        f"{shlex.quote(str(table.parent))} -o clips.csv makes one table of them"
+    ]
 
 
 def about_languages(clips: Manifest) -> list[str]:

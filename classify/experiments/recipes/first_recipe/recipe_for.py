@@ -26,7 +26,7 @@ from .....cache.files.outputs import check_output
 from .....cache.files.written import write_whole
 from .....cache.manifest import Manifest
 from ....data.task import Task
-from .noticed import about_languages, modalities
+from .noticed import about_languages, about_parts, modalities
 from .splits_for import Proposal, proposals_for
 from .task_for import Choice, describe_given, task_for, task_text
 
@@ -124,7 +124,13 @@ def write_recipe(
     found = FirstRecipe(path, len(clips), named, members=[f"{kind}-lr" for kind in kinds])
     found.has_speakers = "speaker" in clips
     found.facts = [*_counted(clips, "speaker"), *_counted(clips, "language"), *sides.facts]
-    found.notes = [*clips.notes, *chosen.notes, *sides.notes, *about_languages(clips)]
+    found.notes = [
+        *clips.notes,
+        *about_parts(manifest),
+        *chosen.notes,
+        *sides.notes,
+        *about_languages(clips),
+    ]
 
     def render(division: Proposal) -> str:
         return _text(found, manifest, root, chosen, kinds, division, f"{beside}out")

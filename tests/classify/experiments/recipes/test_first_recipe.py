@@ -184,6 +184,16 @@ def test_a_folder_in_place_of_a_table(tmp_path):
         write_recipe(folder, tmp_path / "recipe.yaml")
 
 
+def test_tables_of_other_parts_are_named(tmp_path):
+    for part in ("train", "dev", "test"):
+        table(tmp_path, rows(list("aabb") * 5)).rename(tmp_path / f"{part}.csv")
+    found = write_recipe(tmp_path / "train.csv", tmp_path / "recipe.yaml")
+    assert any(
+        note.startswith("dev.csv, test.csv next to it") and f"affekt manifest {tmp_path}" in note
+        for note in found.notes
+    )
+
+
 def test_blank_labels_are_left_out_and_counted(tmp_path):
     found = first(tmp_path, rows(["a", "b", ""] * 20))
     assert "20 of 60 clips have no label and are left out" in found.notes
