@@ -7,6 +7,7 @@ import os
 import re
 import sys
 import time
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
 __all__ = ["PlainStream", "open_streams", "visible"]
@@ -53,7 +54,8 @@ class PlainStream(io.TextIOWrapper):
     stream : io.TextIOWrapper
         The stream whose buffer is written to.
     progress : bool
-        Let a carriage return through, which a progress bar begins with.
+        It tells how the work goes on: let a carriage return through, which a progress bar begins
+        with, and drop what a full disk or a closed pipe does not take, for the work goes on.
 
     Examples
     --------
@@ -66,8 +68,9 @@ class PlainStream(io.TextIOWrapper):
     """
 
     def __init__(self, stream: io.TextIOWrapper, *, progress: bool = False) -> None:
-        super().__init__(
-            stream.buffer,
+        buffer: Any = stream.buffer
+        super().__init__(  # a buffer would keep what was not taken, and fail again at the exit
+            getattr(buffer, "raw", buffer) if progress else buffer,
             encoding=stream.encoding,
             errors="backslashreplace",
             newline="\n" if progress else None,
@@ -81,8 +84,15 @@ class PlainStream(io.TextIOWrapper):
     def write(self, text: Any, /) -> int:
         """Write text; return the number of its characters."""
         self.written = time.monotonic()
-        if self._progress and text.startswith("\r"):
-            super().write("\r" + visible(text[1:]))
-        else:
-            super().write(visible(text))
+        bar = self._progress and text.startswith("\r")
+        with self._taken():
+            super().write("\r" + visible(text[1:]) if bar else visible(text))
         return len(text)
+
+    def flush(self) -> None:
+        """Write what is held back."""
+        with self._taken():
+            super().flush()
+
+    def _taken(self) -> AbstractContextManager[None]:
+        return suppress(OSError) if self._progress else nullcontext()

@@ -48,6 +48,23 @@ def test_a_full_disk_under_the_standard_output_is_said(here):
     assert "No space left on device" in done.stderr
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
+@pytest.mark.parametrize(
+    ("words", "code"),
+    [
+        ("extract clips.csv --cache my.cache --encoder ngram", 0),
+        ("extract nothing.csv --cache my.cache --encoder ngram", 2),
+        ("nonsense", 2),
+    ],
+)
+def test_messages_that_a_full_disk_does_not_take_change_nothing(here, words, code):
+    done = run(words, "2> /dev/full")
+    assert done.returncode == code
+    if not code:
+        assert done.stdout.startswith("ngram-bag-")
+        assert run("cache verify my.cache").stdout.startswith("2 rows in 1 shards")
+
+
 @pytest.mark.parametrize(
     ("before", "code", "told"),
     [
