@@ -68,7 +68,7 @@ def pack(
     clips : Manifest, optional
         Whose rows go in, in this order and with their labels, speakers, languages and splits.
         Clips without text are left out of a space of texts, those without audio out of one of
-        audio. Default: all rows.
+        audio. Of other clips the file holds nothing, neither ids nor hashes. Default: all rows.
     spaces : iterable of Space or str, optional
         Which spaces; default: all.
     overwrite : bool
@@ -114,7 +114,7 @@ def pack(
     plans = [plan for plan in plans if len(plan.rows)]
     if not plans:
         raise InputError(f"{cache.path} has nothing to pack")
-    lines = np.frombuffer(cache.clips.refresh().lines(), np.uint8)
+    lines = np.frombuffer(_index_lines(cache, plans, clips), np.uint8)
     with written(out, durable=True) as unfinished:
         with unfinished.open("r+b", buffering=0) as stream:
             skeleton, offsets = _skeleton(plans, lines)
@@ -155,6 +155,16 @@ def _plan(space: Space, clips: Manifest | None) -> Plan:
     picked = rows.take(np.array(positions, np.intp))
     rows = Rows(picked.key, _bytes(some["id"]), picked.frames, picked.seconds)
     return Plan(space, rows, {n: _bytes(some[n]) for n in COLUMNS if n in some})
+
+
+def _index_lines(cache: Cache, plans: list[Plan], clips: Manifest | None) -> bytes:
+    """Return what the index knows of the clips that are packed."""
+    index = cache.clips.refresh()
+    if clips is None:
+        return index.lines()
+    if all(plan.space.modality == "text" for plan in plans):
+        return b""
+    return index.lines_of(clips, cache.digests(clips, "audio", refuse=False))
 
 
 def _all_rows(space: Space) -> Rows:

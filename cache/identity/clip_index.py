@@ -148,6 +148,21 @@ class ClipIndex:
         """Return all lines, as one segment."""
         return b"".join(self._known.texts)
 
+    def lines_of(self, clips: Manifest, digests: Iterable[str | None]) -> bytes:
+        """Return the lines of these clips with these contents, and of no others, as one segment.
+
+        A clip that was not noted under its path yet gets a line.
+        """
+        found: dict[Seen, None] = {}
+        for i, digest in enumerate(digests):
+            if digest is None:
+                continue
+            id_, *place = _place(clips, i)
+            lines = [x for x in self._known.of(*place) if (x.id, x.digest) == (id_, digest)]
+            lines = lines or [replace(seen(clips, i, digest, None), number=1)]
+            found |= dict.fromkeys(lines)
+        return b"".join(map(encode, found))
+
     def _take(self, texts: Sequence[bytes], names: Sequence[str] = ("the index of clips",)) -> None:
         self._known = Lines(texts, names, self._known)
 

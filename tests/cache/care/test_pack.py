@@ -68,6 +68,26 @@ def test_a_packed_file_is_plain_hdf5_in_the_order_of_the_manifest(two, tmp_path)
         np.testing.assert_array_equal(mapped, values[()])
 
 
+@pytest.mark.parametrize("spaces", [None, ["text-toy"]])
+def test_a_packed_file_of_some_clips_holds_nothing_of_the_others(two, tmp_path, spaces):
+    cache, clips, *_ = two
+    clips.file(18).rename(clips.root / "new.wav")  # the index knows it by its old path
+    rows = [{"id": f"c{i}", "path": f"{i}.wav", "text": f"t{i}"} for i in (11, 18)]
+    kept = Manifest.from_rows([rows[0], rows[1] | {"path": "new.wav"}], root=clips.root)
+    packed = Cache(pack(cache, tmp_path / "kept.h5", kept, spaces))
+    lines = [json.loads(line) for line in packed.clips.refresh().lines().splitlines()]
+    told = [(line["id"], line["path"]) for line in lines]
+    assert told == ([] if spaces else [("c11", "11.wav"), ("c18", "new.wav")])
+    written = packed.path.read_bytes()
+    everyones = cache.digests(clips, "audio")
+    others = {digest for i, digest in enumerate(everyones) if i not in (11, 18)}
+    assert not [digest for digest in others if digest.encode() in written]
+    stored = {space.modality: space.read_clips(kept, [0]) for space in cache.spaces()}
+    shutil.rmtree(clips.root)
+    for space in Cache(packed.path).spaces():
+        np.testing.assert_array_equal(space.read_clips(kept, [0]), stored[space.modality])
+
+
 def test_pack_refuses_before_it_writes(two, tmp_path):
     cache, clips, _, _ = two
     out = tmp_path / "out.h5"
