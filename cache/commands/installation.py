@@ -28,7 +28,6 @@ FULL = 100 * 2**20  # below which nothing can be stored
 LINKED = ("h5py", "soundfile", "av", "soxr")  # to libraries of the system; torch is tried apart
 #: extra -> what needs it
 NEEDED_FOR = {
-    "plot": "figures: predict --figure, probe --figure, figures of a report",
     "table": "tables: Parquet files, to_frame() of results",
     "xlsx": "tables: Excel files",
     "ray": "extract --engine ray",

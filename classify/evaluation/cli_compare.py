@@ -66,7 +66,9 @@ REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.t
 )
 @click.option("--of", type=int, help="Clips of the test set, for --counts.")
 @click.option("--latex", is_flag=True, help="Write tables.tex too.")
-@click.option("--figures", is_flag=True, help="Write figures too (needs the extra plot).")
+@click.option(
+    "--figures/--no-figures", default=True, show_default=True, help="Write figures/ (SVG and PNG)."
+)
 @click.option("--measure", default="uar", show_default=True, help="Of runs: what is compared.")
 @click.option(
     "--rope", default=0.02, show_default=True, help="Of runs: differences too small to matter."
@@ -80,6 +82,7 @@ def compare(
     measure: str,
     rope: float,
     as_json: bool,
+    figures: bool,
     **options: Any,
 ) -> None:
     """Compare prediction files and their ensembles on the same clips.
@@ -105,6 +108,7 @@ def compare(
         return
     if _are_runs(predictions, options):
         _compare_runs(predictions, measure, rope, as_json, **options)
+        _draw(options["output"], figures)
         return
     _refuse_given(("measure", "rope"), "prediction files")
     if not predictions or not options["truth"]:
@@ -114,6 +118,7 @@ def compare(
         )
     comparison = _compare(predictions, **options)
     click.echo(comparison.json() if as_json else comparison.table(), nl=not as_json)
+    _draw(options["output"], figures)
 
 
 OF_RUNS = ("predictions", "measure", "rope", "random_state", "as_json", "output")
@@ -182,7 +187,6 @@ def _compare(
     rename: Sequence[str],
     output: Path | None,
     latex: bool,
-    figures: bool,
     resamples: int,
     **options: Any,
 ) -> Any:
@@ -194,8 +198,8 @@ def _compare(
 
     if output is not None:
         _check_report(output, [truth, *([] if split is None else [split])], [*predictions, *dev])
-    elif latex or figures:
-        raise InputError("--latex and --figures need -o FOLDER")
+    elif latex:
+        raise InputError("--latex needs -o FOLDER")
     names = _pairs("--rename", rename)
     given = _given(task)
     members = _members(predictions, names, given)
@@ -244,12 +248,18 @@ def _compare(
             from .reports.latex import tables
 
             write_whole(output / "tables.tex", tables(comparison.data))
-        if figures:
-            from .reports.figures import figures as draw
-
-            draw(comparison.data, output / "figures")
         click.echo(f"report: {output / 'report.html'}", err=True)
     return comparison
+
+
+def _draw(output: Path | None, figures: bool) -> None:
+    """Draw what changed, once the table and the report are there."""
+    if output is None or not figures:
+        return
+    from .reports.figure_folder import draw_changed
+
+    for remark in draw_changed(output):
+        click.echo(remark, err=True)
 
 
 def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) -> None:

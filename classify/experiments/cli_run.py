@@ -24,10 +24,17 @@ __all__ = ["report_outcome", "run"]
 @click.option("--check", is_flag=True, help="Check everything and count, but do no work.")
 @click.option("--watch", is_flag=True, help="Run again whenever recipe, task or table is saved.")
 @click.option("--force", is_flag=True, help="Take over the report folder of another recipe.")
+@click.option("--no-figures", is_flag=True, help="Write no figures/ (SVG and PNG).")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @click.pass_context
 def run(
-    ctx: click.Context, recipe: Path, check: bool, watch: bool, force: bool, as_json: bool
+    ctx: click.Context,
+    recipe: Path,
+    check: bool,
+    watch: bool,
+    force: bool,
+    no_figures: bool,
+    as_json: bool,
 ) -> None:
     """Run RECIPE.yaml: extract, train, ensemble, compare, report.
 
@@ -52,12 +59,12 @@ def run(
             return run_recipe(recipe, say=told, **options)
 
     if watch:
-        _watch(recipe, run_once, force=force, as_json=as_json)
-    report_outcome(ctx, run_once(force=force), as_json=as_json)
+        _watch(recipe, run_once, force=force, figures=not no_figures, as_json=as_json)
+    report_outcome(ctx, run_once(force=force), figures=not no_figures, as_json=as_json)
 
 
 def _watch(
-    recipe: Path, run_once: Callable[..., Outcome], *, force: bool, as_json: bool
+    recipe: Path, run_once: Callable[..., Outcome], *, force: bool, figures: bool, as_json: bool
 ) -> NoReturn:
     """Run again at every save; an error of the recipe is printed, and waits for the next one."""
     from .recipes.watch import Watched
@@ -79,6 +86,8 @@ def _watch(
             outcome = run_once(force=force, on_table=echo(shown))
             print_outcome(outcome, as_json=as_json, with_table=not shown)
             force = False  # asked for once
+            if figures:
+                draw(outcome.folder, stop=watched.is_changed)
         except AffektError as error:
             for line in (f"affekt: {error}", *getattr(error, "__notes__", ())):
                 click.echo(line, err=True)
@@ -99,10 +108,22 @@ def _check(recipe: Path, *, own: bool, as_json: bool) -> None:
     click.echo(json.dumps(found.as_dict(), ensure_ascii=False) if as_json else found.text())
 
 
-def report_outcome(ctx: click.Context, outcome: Outcome, *, as_json: bool = False) -> None:
-    """Print the table and where the report is; leave with the outcome's exit code."""
+def report_outcome(
+    ctx: click.Context, outcome: Outcome, *, figures: bool = True, as_json: bool = False
+) -> None:
+    """Print the table and where the report is, draw; leave with the outcome's exit code."""
     print_outcome(outcome, as_json=as_json)
+    if figures:
+        draw(outcome.folder)
     ctx.exit(outcome.exit_code)
+
+
+def draw(folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
+    """Draw the figures of a report that changed; say what could not be drawn."""
+    from ..evaluation.reports.figure_folder import draw_changed
+
+    for remark in draw_changed(folder, stop):
+        say(remark)
 
 
 def print_outcome(outcome: Outcome, *, as_json: bool = False, with_table: bool = True) -> None:

@@ -135,7 +135,7 @@ class Probe:
         Raises
         ------
         InputError
-            matplotlib is not installed.
+            matplotlib cannot be imported.
         """
         rows = self.rows()
         languages = list(dict.fromkeys(row["language"] for row in rows))

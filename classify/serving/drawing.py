@@ -1,13 +1,14 @@
-"""What every figure needs: matplotlib, an extra, and names that it does not read as mathematics."""
+"""What every figure needs: matplotlib, fonts, and names that it does not read as mathematics."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from ...cache.errors import InputError
 
-__all__ = ["check_figure", "new_figure", "plain"]
+__all__ = ["check_figure", "fonts_for", "new_figure", "plain"]
 
 
 def check_figure(path: Path) -> None:
@@ -16,7 +17,7 @@ def check_figure(path: Path) -> None:
     Raises
     ------
     InputError
-        matplotlib is not installed, or draws no such format.
+        matplotlib cannot be imported, or draws no such format.
     """
     known = sorted(new_figure().canvas.get_supported_filetypes())
     if path.suffix.lower().removeprefix(".") not in known:
@@ -32,13 +33,14 @@ def new_figure(**options: Any) -> Any:
     Raises
     ------
     InputError
-        matplotlib is not installed.
+        matplotlib cannot be imported.
     """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
         raise InputError(
-            "a figure needs matplotlib, which is not installed: pip install 'affekt[plot]'"
+            f"a figure needs matplotlib, which cannot be imported ({error}): "
+            "pip install --force-reinstall matplotlib"
         ) from error
     return Figure(**options)
 
@@ -52,3 +54,42 @@ def plain(text: str) -> str:
     '\\$5'
     """
     return "".join(sign if sign.isprintable() else " " for sign in text).replace("$", r"\$")
+
+
+def fonts_for(texts: Iterable[str]) -> tuple[list[str], set[str]]:
+    """Return font families that have the signs of texts, and the signs that none here has.
+
+    Parameters
+    ----------
+    texts : iterable of str
+
+    Returns
+    -------
+    families : list of str
+        For matplotlib's ``font.family``: each is asked for the signs that those before it lack.
+    missing : set of str
+    """
+    from matplotlib.font_manager import findfont, fontManager, get_font
+
+    first = "DejaVu Sans"  # comes with matplotlib
+    missing = {sign for text in texts for sign in text if sign.isprintable() and sign != " "}
+    missing = {sign for sign in missing if not get_font(findfont(first)).get_char_index(ord(sign))}
+    families = [first]
+    others = {
+        font.name: font.fname
+        for font in sorted(fontManager.ttflist, key=lambda one: (one.name, one.fname))
+        # pictures of emoji are not drawn, and the last resort has a box for everything
+        if font.style == "normal" and not {"Color", "Resort"} & set(font.name.split())
+    }
+    for name in sorted(others, key=lambda one: (not one.startswith("Noto"), one)):
+        if not missing:
+            break
+        try:
+            font = get_font(others[name])
+        except (OSError, RuntimeError):  # in the list of fonts, but gone or damaged
+            continue
+        had = {sign for sign in missing if font.get_char_index(ord(sign))}
+        if had:
+            families.append(name)
+            missing -= had
+    return families, missing

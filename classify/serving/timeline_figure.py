@@ -44,7 +44,7 @@ def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tupl
     Raises
     ------
     InputError
-        matplotlib is not installed.
+        matplotlib cannot be imported.
     """
     found: dict[str, list[tuple[float, np.ndarray]]] = {}
     for name, start, end, _, proba in timeline_rows(clips, predictions):

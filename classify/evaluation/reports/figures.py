@@ -1,195 +1,312 @@
-"""Figures of a comparison, drawn with matplotlib (the extra `plot`); they show no other number."""
+"""The pictures of a report as files, drawn with matplotlib; they look as they do on the page."""
 
 from __future__ import annotations
 
+import textwrap
+import warnings
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ...serving.drawing import new_figure, plain
-from .markdown.shared_sections import columns, ordered
+from ....cache.files.written import write_whole
+from ...serving.drawing import fonts_for, new_figure, plain
+from .markdown.markdown_tables import score
+from .markdown.shared_sections import ordered
+from .pictures.kinds import Curve, Dot, Dots, Matrix, Picture
+from .pictures.leaderboard import leaderboard
+from .pictures.of_section import picture, reliability
+
+__all__ = ["FORMATS", "drawn_files", "figures", "pictures"]
 
 Data = Mapping[str, Any]
-BLUE, GREY = "#1f5f8b", "#8c8c8c"
+Name = Callable[[str], str]
+FORMATS = ("svg", "png")
+#: colours of page.css in light
+INK, SOFT, GRID, MARK, STRONG = "#1b2026", "#56606b", "#dde1e6", "#7d8a98", "#0b5fa5"
+LINES = {"chance": ("#a34a00", (0, (5, 3))), "floor": ("#6a5acd", (0, (1.5, 2.5)))}
+SHADES = {"better": "#cfe0ee", "worse": "#f3dfd0", "open": "#f6f7f9", "same": "#ffffff"}
+STYLE = {
+    "svg.fonttype": "none",  # the viewer has the fonts of more scripts, and shapes them
+    "svg.hashsalt": "affekt",
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": GRID,
+    "axes.labelcolor": SOFT,
+    "xtick.color": SOFT,
+    "ytick.color": INK,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+}
+MOST_ROWS, MOST_SIGNS = 40, 34  # of a figure, of a name
+MOST_WITH_TEXT = 30  # names of a matrix whose cells have texts
+SECTIONS = {
+    "abstain": "Answering only when sure",
+    "classes": "Classes",
+    "confusion": "Confusion",
+    "differences": "Differences",
+    "diversity": "Diversity",
+    "learning": "Learning curve",
+    "shortcuts": "Shortcuts",
+    "transfer": "Transfer",
+}
+#: section -> what has to be in the JSON
+NEEDS = {
+    "abstain": "abstain",
+    "differences": "pairs",
+    "diversity": "diversity",
+    "learning": "learning_curve",
+    "shortcuts": "audit",
+    "transfer": "transfer",
+}
 
 
-def figures(data: Data, folder: str | PathLike[str], *, suffix: str = "png") -> list[Path]:
+def figures(
+    data: Data, folder: str | PathLike[str], *, suffix: str | tuple[str, ...] = FORMATS
+) -> list[Path]:
     """Write the figures of a comparison into a folder.
 
     Parameters
     ----------
     data
-        `Comparison.data`.
+        `Comparison.data`, or what stands in repeats.json or runs.json.
     folder
-        Where to; made if it is not there.
+        Where to; made if it is not there. Files of the same names are replaced.
     suffix
-        Format: png, pdf or svg.
+        Formats: svg, png, pdf.
 
     Returns
     -------
     paths
-        ``systems``, ``confusion``, ``classes``, and where the data is there ``by-<column>``,
-        ``abstain``, ``reliability``, ``learning`` and ``transfer``.
+        ``systems`` and, where the data is there, ``differences``, ``by-<column>``, ``classes``,
+        ``confusion``, ``shortcuts``, ``diversity``, ``abstain``, ``reliability``, ``learning`` and
+        ``transfer``, each in every format.
 
     Raises
     ------
     InputError
-        If matplotlib is not installed.
+        If matplotlib cannot be imported.
     """
     folder = Path(folder)
     new_figure()  # matplotlib is there, before a folder is made
     folder.mkdir(parents=True, exist_ok=True)
-    jobs: dict[str, Callable[[Any, Data], None]] = {"systems": _systems}
-    if data.get("measure") != "ccc":
-        jobs["confusion"] = _confusion
-    jobs |= {f"by-{_file(column)}": _by(column) for column in data["by"]}
-    if data.get("abstain"):
-        jobs["abstain"] = _abstain
-    if data.get("reliability"):
-        jobs["reliability"] = _reliability
-    if data.get("learning_curve"):
-        jobs["learning"] = _learning
-    if data.get("transfer"):
-        jobs["transfer"] = _transfer
     paths = []
-    for name, draw in jobs.items():
-        figure = new_figure(figsize=(6.4, 4.0), layout="constrained")
-        draw(figure, data)
-        path = folder / f"{name}.{suffix}"
-        figure.savefig(path, dpi=150)
-        paths.append(path)
+    for name, shown in pictures(data).items():
+        for kind, content in drawn_files(shown, (suffix,) if isinstance(suffix, str) else suffix):
+            paths.append(folder / f"{name}.{kind}")
+            write_whole(paths[-1], content)
     return paths
 
 
-def _systems(figure: Any, data: Data) -> None:
-    names, (lead, title) = ordered(data)[::-1], columns(data)[0]
-    figure.set_size_inches(6.4, 1.2 + 0.3 * len(names))
-    axes = figure.subplots()
-    for row, name in enumerate(names):
-        value = data["systems"][name]["test"][lead]
-        colour = BLUE if name == data["chosen"] else GREY
-        _bar(axes, value, row, colour)
-    axes.axvline(_chance(data), color="black", linestyle=":", linewidth=1)
-    axes.set_yticks(range(len(names)), [_plain(name) for name in names])
-    axes.set_xlabel(f"{title} on test (dotted: chance)")
+def pictures(data: Data) -> dict[str, Picture]:
+    """Return what there is to draw, by the name of its file."""
+    found: dict[str, Picture | None] = {"systems": leaderboard(data)}
+    if "test" not in data:
+        return {"systems": leaderboard(data)}
+    numbers = data.get("measure") == "ccc"
+    for name, title in SECTIONS.items():
+        if data.get(NEEDS.get(name, "test")) and (name == "differences" or not numbers):
+            found[name] = picture(data, _title(data, title))
+    measure = "CCC" if numbers else "UAR"
+    for column in data["by"]:
+        sign = "".join(one if one.isalnum() else "-" for one in column)
+        found[f"by-{sign}"] = picture(data, f"{measure} by {column}")
+    found["reliability"] = reliability(data)
+    return {name: shown for name, shown in found.items() if shown is not None}
 
 
-def _chance(data: Data) -> float:
-    return 0.0 if data.get("measure") == "ccc" else 1 / len(data["task"]["labels"])
+def _title(data: Data, section: str) -> str:
+    """Return the title of a section with the system that it is about, as a figure stands alone."""
+    if section == "Differences":
+        of = data["pairs_of"]
+        return f"{section}: {of} against each other system" if of else f"{section}: all pairs"
+    best = data["chosen"] or ordered(data)[0]
+    if section == "Learning curve":
+        return f"{section} of {data.get('learning_curve_of', best)}"
+    return section if section in ("Diversity", "Shortcuts", "Transfer") else f"{section}, {best}"
 
 
-def _confusion(figure: Any, data: Data) -> None:
-    name = data["chosen"] or ordered(data)[0]
-    counts = data["systems"][name]["test"]["confusion"]
-    labels = [_plain(label) for label in data["task"]["labels"]]
-    shares = [[n / max(sum(row), 1) for n in row] for row in counts]
-    axes = figure.subplots()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for i, row in enumerate(counts):
-        for j, n in enumerate(row):
-            axes.text(j, i, n, ha="center", va="center", color="wk"[shares[i][j] < 0.5])
-    axes.set_xticks(range(len(labels)), labels, rotation=30, ha="right")
-    axes.set_yticks(range(len(labels)), labels)
-    axes.set(xlabel="predicted", ylabel="true", title=_plain(name))
+def drawn_files(shown: Picture, formats: tuple[str, ...] = FORMATS) -> list[tuple[str, bytes]]:
+    """Return a picture as files: pairs of a format and its bytes.
 
-
-def _by(column: str) -> Callable[[Any, Data], None]:
-    def draw(figure: Any, data: Data) -> None:
-        part, names = data["by"][column]["values"], ordered(data)[:5]
-        lead, title = columns(data)[0]
-        axes = figure.subplots()
-        for place, name in enumerate(names):
-            colour = f"C{place}"
-            for row, value in enumerate(part.values()):
-                height = row + 0.14 * (place - (len(names) - 1) / 2)
-                _bar(axes, value["systems"][name][lead], height, colour)
-            axes.plot([], [], "o", color=colour, label=_plain(name))
-        axes.axvline(_chance(data), color="black", linestyle=":", linewidth=1)
-        axes.set_yticks(range(len(part)), [f"{_plain(v)} ({r['clips']})" for v, r in part.items()])
-        axes.invert_yaxis()
-        axes.set_xlabel(title)
-        axes.legend(fontsize="small")
-
-    return draw
-
-
-def _abstain(figure: Any, data: Data) -> None:
-    curve = data["abstain"]["curve"]
-    axes = figure.subplots()
-    axes.plot([p["coverage"] for p in curve], [p["risk"] for p in curve], "o-", color=BLUE)
-    axes.set(xlabel="share of clips answered", ylabel="error rate", ylim=(0, None))
-
-
-def _reliability(figure: Any, data: Data) -> None:
-    bins = data["reliability"]
-    most = max(row["clips"] for row in bins)
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color="black", linestyle=":", linewidth=1)
-    for row in bins:
-        size = 4 + 10 * (row["clips"] / most) ** 0.5
-        axes.plot([row["confidence"]], [row["accuracy"]], "o", color=BLUE, markersize=size)
-    axes.set(xlabel="confidence", ylabel="share right", xlim=(0, 1), ylim=(0, 1))
-
-
-def _learning(figure: Any, data: Data) -> None:
-    axes = figure.subplots()
-    points = data["learning_curve"]
-    for point in points:
-        low, high = point["uar"]["interval"]
-        if low is not None:
-            axes.plot([point["clips"]] * 2, [low, high], color=GREY)
-    axes.plot([p["clips"] for p in points], [p["uar"]["value"] for p in points], "o-", color=BLUE)
-    axes.set(xlabel="training clips", ylabel="UAR on test", xscale="log")
-
-
-def draw_transfer(data: Data, path: Path) -> bool:
-    """Draw the heat map of a transfer matrix; do without where matplotlib is not installed.
-
-    Returns
-    -------
-    drawn : bool
+    A name in a script that no font of this machine has is written as boxes with its number, except
+    in SVG, which keeps the text itself.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        return False
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    _transfer(figure, data)
-    figure.savefig(path, dpi=150, metadata={"Software": None})
-    return True
+    new_figure()  # or an error that says what to do
+    import matplotlib
+
+    families, missing = fonts_for(_texts(shown))
+    with matplotlib.rc_context({**STYLE, "font.family": families}):
+        found = []
+        for kind in formats:
+            is_text = kind == "svg"
+            figure = _drawn(shown, _short if is_text else _boxes(shown, missing))
+            meta = {"Date": None} if kind == "svg" else {"Software": None} if kind == "png" else {}
+            with warnings.catch_warnings(), BytesIO() as file:
+                if is_text:  # whoever shows it brings the glyphs
+                    warnings.filterwarnings("ignore", "Glyph .* missing from font")
+                figure.savefig(file, format=kind, dpi=150, metadata=meta)
+                found.append((kind, file.getvalue()))
+    return found
 
 
-def _transfer(figure: Any, data: Data) -> None:
-    found = data["transfer"]
-    names = found["names"]
-    measure = found.get("measure", "uar")  # not in the JSON of the first release
-    values = [[found["cells"][a][b][measure]["value"] for b in names] for a in names]
+def _drawn(shown: Picture, name: Name) -> Any:
+    figure = new_figure(figsize=(7.2, 4.0), layout="constrained")
+    if isinstance(shown, Dots):
+        _dots(figure, shown, name)
+    elif isinstance(shown, Matrix):
+        _matrix(figure, shown, name)
+    else:
+        _curve(figure, shown, name)
+    return figure
+
+
+def _texts(shown: Picture) -> list[str]:
+    if isinstance(shown, Dots):
+        return [shown.title, shown.said, *shown.head, *(row.name for row in shown.rows)]
+    if isinstance(shown, Matrix):
+        return [shown.title, shown.said, *shown.names, "▲▼"]
+    return [shown.title, shown.said, shown.across, shown.up]
+
+
+def _short(text: str) -> str:
+    """Return a text that fits, and that matplotlib does not read as mathematics."""
+    return plain(text if len(text) <= MOST_SIGNS else text[: MOST_SIGNS - 1] + "…")
+
+
+def _boxes(shown: Picture, missing: set[str]) -> Name:
+    """Return how to write names with signs that no font has: boxes, and a number for each name."""
+    numbers: dict[str, int] = {}
+
+    def name(text: str) -> str:
+        if not missing & set(text):
+            return _short(text)
+        number = numbers.setdefault(text, len(numbers) + 1)
+        kept = "".join("□" if one in missing else one for one in text)
+        return f"{_short(kept)} ({number})"
+
+    return name
+
+
+def _dots(figure: Any, shown: Dots, name: Name) -> None:
+    rows = shown.rows[:MOST_ROWS]
+    figure.set_size_inches(7.2, 1.1 + 0.27 * len(rows))
     axes = figure.subplots()
-    least = -1.0 if measure == "ccc" else 0.0
-    image = axes.imshow(values, cmap="Blues", vmin=max(least, min(map(min, values)) - 0.1))
-    middle = (image.norm.vmin + image.norm.vmax) / 2
-    for i, row in enumerate(values):
-        for j, value in enumerate(row):
-            colour = "white" if value > middle else "black"
-            axes.text(j, i, f"{value:.2f}", ha="center", va="center", color=colour)
-    axes.set_xticks(range(len(names)), [_plain(name) for name in names])
-    axes.set_yticks(range(len(names)), [_plain(name) for name in names])
-    axes.set(xlabel="tested on", ylabel="trained on")
-    figure.colorbar(image, label=measure.upper())
+    for place, row in enumerate(rows):
+        _dot(axes, row, place, name)
+    scale = shown.scale
+    for kind, value in shown.lines.items():
+        colour, dashes = LINES[kind]
+        axes.axvline(value, color=colour, linestyle=dashes, linewidth=1.3, zorder=1)
+    axes.set(xlim=(scale.low, scale.high), ylim=(len(rows) - 0.4, -0.6))
+    axes.set_xticks(scale.ticks(), [f"{one:.3g}" for one in scale.ticks()], gid="tick")
+    axes.set_yticks(range(len(rows)), [name(row.name or "(blank)") for row in rows])
+    for label, row in zip(axes.get_yticklabels(), rows, strict=True):
+        label.set_fontweight("bold" if row.strong else "normal")
+    said = [plain(shown.said)] if shown.said else []
+    if not shown.said and shown.lines:
+        said = [f"{_DASHES[kind]} line: {kind}." for kind in shown.lines]
+    if len(rows) < len(shown.rows):
+        said.append(f"The first {len(rows)} of {len(shown.rows)}.")
+    _finish(axes, shown, name, across=shown.measure, said=" ".join(said))
+    axes.grid(axis="x", color=GRID, linewidth=0.7)
 
 
-def _bar(axes: Any, value: Data, height: float, colour: str) -> None:
-    low, high = value.get("interval") or (None, None)
-    if low is not None:
-        axes.plot([low, high], [height, height], color=colour, linewidth=2)
-    axes.plot([value["value"]], [height], "o", color=colour)
+_DASHES = {"chance": "Dashed", "floor": "Dotted"}
 
 
-def _plain(text: str) -> str:
-    """Return text as `plain` does, cut where it would not fit."""
-    return plain(text if len(text) <= 32 else text[:31] + "…")
+def _dot(axes: Any, row: Dot, place: int, name: Name) -> None:
+    colour = STRONG if row.strong else MARK
+    if row.interval and None not in row.interval:
+        axes.plot(row.interval, [place, place], color=colour, linewidth=2, solid_capstyle="round")
+    if row.value is not None:
+        axes.plot([row.value], [place], "o", color=colour, markersize=6, clip_on=False)
+    if row.cells:
+        first = row.cells[0]
+        axes.annotate(
+            first if isinstance(first, str) else score(first),
+            xy=(1.015, place),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            color=SOFT,
+            fontsize=8.5,
+        )
 
 
-def _file(text: str) -> str:
-    return "".join(sign if sign.isalnum() else "-" for sign in text)
+def _matrix(figure: Any, shown: Matrix, name: Name) -> None:
+    from matplotlib.colors import to_rgb
+
+    count = len(shown.names)
+    names = [name(one) for one in shown.names]
+    size = min(max(3.2, 1.6 + 0.62 * count), 16.0)
+    figure.set_size_inches(size + 1.6, size + 0.4)
+    axes = figure.subplots()
+    paper, full = (1.0, 1.0, 1.0), to_rgb(STRONG)
+    shades = [
+        [
+            to_rgb(SHADES[cell.shade])
+            if isinstance(cell.shade, str)
+            else _between(paper, full, 0.85 * min(max(cell.shade, 0.0), 1.0))
+            for cell in row
+        ]
+        for row in shown.cells
+    ]
+    axes.imshow(shades)
+    fontsize = min(9.0, 0.62 * 72 * (size - 1.6) / count / 3.6) if count else 9.0
+    for y, row in enumerate(shown.cells if count <= MOST_WITH_TEXT else ()):
+        for x, cell in enumerate(row):
+            dark = not isinstance(cell.shade, str) and cell.shade > 0.85
+            more = f"\n{cell.more}" if cell.more and fontsize > 6 else ""
+            axes.text(
+                *(x, y, f"{cell.text}{more}"),
+                ha="center",
+                va="center",
+                fontsize=fontsize,
+                color="white" if dark else INK,
+            )
+    small = min(9.5, 72 * (size - 1.6) / max(count, 1) * 0.8)
+    axes.set_xticks(range(count), names, rotation=35, ha="right", fontsize=small)
+    axes.set_yticks(range(count), names, fontsize=small)
+    _finish(axes, shown, name, across=shown.columns_are, up=shown.rows_are, said=plain(shown.said))
+
+
+def _between(low: tuple[float, ...], high: tuple[float, ...], share: float) -> tuple[float, ...]:
+    return tuple(a + share * (b - a) for a, b in zip(low, high, strict=True))
+
+
+def _curve(figure: Any, shown: Curve, name: Name) -> None:
+    figure.set_size_inches(5.2, 3.9)
+    axes = figure.subplots()
+    colour, dashes = LINES["chance"]
+    if shown.diagonal:
+        axes.plot([0, 1], [0, 1], color=colour, linestyle=dashes, linewidth=1.3)
+    if shown.line is not None:
+        axes.axhline(shown.line, color=colour, linestyle=dashes, linewidth=1.3)
+    for point, bar in zip(shown.points, shown.bars or (), strict=False):
+        if bar is not None:
+            axes.plot([point[0]] * 2, bar, color=MARK, linewidth=2)
+    across, up = zip(*shown.points, strict=True)
+    axes.plot(across, up, color=STRONG, linewidth=1.5)
+    for point, share in zip(shown.points, shown.sizes or [0.1] * len(across), strict=True):
+        size = 3 + 9 * share**0.5
+        axes.plot(*([one] for one in point), "o", color=STRONG, markersize=size, clip_on=False)
+    axes.set(xlim=shown.x, ylim=shown.y)
+    axes.grid(axis="y", color=GRID, linewidth=0.7)
+    _finish(axes, shown, name, across=shown.across, up=shown.up)
+
+
+def _finish(
+    axes: Any, shown: Picture, name: Name, *, across: str, up: str = "", said: str = ""
+) -> None:
+    axes.set_axisbelow(True)
+    axes.tick_params(length=0, pad=6)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    title = shown.title if len(shown.title) <= 2 * MOST_SIGNS else _short(shown.title)
+    axes.set_title(name(title) if title == _short(title) else plain(title))
+    width = int(12 * axes.get_figure().get_figwidth())
+    axes.set_xlabel("\n".join([across, *textwrap.wrap(said, width)]))
+    if up:
+        axes.set_ylabel(up)

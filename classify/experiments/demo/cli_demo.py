@@ -25,6 +25,7 @@ __all__ = ["demo"]
     "-o", "--output", type=click.Path(path_type=Path), default="demo", show_default=True,
     help="Folder for recipe, cache and report.",
 )  # fmt: skip
+@click.option("--no-figures", is_flag=True, help="Write no figures/ (SVG and PNG).")
 @click.pass_context
 def demo(
     ctx: click.Context,
@@ -32,6 +33,7 @@ def demo(
     root: Path | None,
     task: str | None,
     output: Path,
+    no_figures: bool,
 ) -> None:
     """Run the main job on a synthetic corpus, or on your clips.
 
@@ -61,4 +63,4 @@ def demo(
         say(note)
     with heartbeat(say) as told:
         outcome = run(recipe.path, say=told)
-    report_outcome(ctx, outcome)
+    report_outcome(ctx, outcome, figures=not no_figures)

@@ -44,6 +44,10 @@ class Watched:
         mark = _mark(self.recipe)  # first, so that a save from here on is noticed
         self.marks = {self.recipe: mark, **{one: _mark(one) for one in self._named()}}
 
+    def is_changed(self) -> bool:
+        """Whether a file is not as it was when the run began."""
+        return any(_mark(one) != mark for one, mark in self.marks.items())
+
     def wait(self) -> list[Path]:
         """Return the files that are not as they were, once they stay as they are for a while."""
         last: dict[Path, tuple[int, ...]] = {}

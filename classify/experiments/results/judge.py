@@ -23,7 +23,6 @@ from ...ensembles.strategies import free_name
 from ...ensembles.strategy_names import STRATEGIES
 from ...evaluation.compare_options import CompareOptions
 from ...evaluation.comparison import Comparison
-from ...evaluation.reports.figures import draw_transfer
 from ...evaluation.reports.markdown.run_sections import WIDE, describe_run
 from ...evaluation.scores.vote_scores import compare_votes
 from ...evaluation.warning_order import ranked
@@ -124,8 +123,6 @@ def judge(
         )
     source, measure = ready.labelled.source, ready.task.measure.upper()
     comparison.write(folder, ending=describe_run(comparison.data["run"], source, measure))
-    if comparison.data.get("transfer"):
-        draw_transfer(comparison.data, folder / "transfer.png")
     write_replays(folder, comparison.replays)
     if len(shared) < len(everything):
         strategies = options.strategies

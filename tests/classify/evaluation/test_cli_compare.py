@@ -70,7 +70,6 @@ def test_the_whole_way(folder):
         "--resamples",
         100,
         "--latex",
-        "--figures",
         "-o",
         folder / "out",
     )
@@ -80,7 +79,8 @@ def test_the_whole_way(folder):
     assert data["chosen"] in data["systems"]
     assert "audit" in data
     assert (folder / "out" / "tables.tex").read_text().startswith("% needs")
-    assert (folder / "out" / "figures" / "systems.png").exists()
+    drawn = {path.suffix for path in (folder / "out" / "figures").glob("systems.*")}
+    assert drawn == {".png", ".svg"}
 
 
 def test_json_goes_to_stdout(folder):

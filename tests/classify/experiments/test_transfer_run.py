@@ -9,6 +9,7 @@ import pytest
 from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import LogisticHead, Model, Task
 from affekt.classify.cli import affekt
+from affekt.classify.evaluation.reports.figure_folder import draw_changed
 from affekt.classify.experiments.demo.corpus import write_corpus
 from click.testing import CliRunner
 from sklearn.metrics import recall_score
@@ -67,8 +68,9 @@ def test_the_matrix_of_a_run_is_what_training_and_testing_gives(finished):
 
 
 def test_the_heat_map_is_drawn(finished):
-    pytest.importorskip("matplotlib")
-    assert (finished / "out/transfer.png").read_bytes().startswith(b"\x89PNG")
+    assert draw_changed(finished / "out") == []
+    assert (finished / "out/figures/transfer.png").read_bytes().startswith(b"\x89PNG")
+    assert "trained on" in (finished / "out/figures/transfer.svg").read_text("utf-8")
 
 
 @pytest.mark.parametrize(

@@ -6,107 +6,30 @@ Colours are classes of the style sheet, so that they follow light, dark and prin
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
 from ..markdown.markdown_tables import score
+from ..pictures.kinds import Cell, Curve, Dot, Dots, Matrix, Picture, Scale, steps
 from .prose import escaped, table_html
 
-__all__ = ["Curve", "Dot", "Scale", "curve", "dots", "measured", "shaded", "steps"]
+__all__ = ["drawn", "measured"]
 
 WIDTH, HEIGHT = 360, 230  # of a curve, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 40
 
 
-@dataclass(frozen=True)
-class Scale:
-    """What a row of dots is measured on.
-
-    Attributes
-    ----------
-    low, high : float
-        Ends of the scale.
-    lines : mapping of str to float
-        Class of a reference line -> where it stands.
-    """
-
-    low: float
-    high: float
-    lines: Mapping[str, float]
-
-    @classmethod
-    def around(cls, values: Sequence[float | None], lines: Mapping[str, float]) -> Scale:
-        """Return a scale with round ends that holds every value and line."""
-        there = [one for one in (*values, *lines.values()) if one is not None]
-        low, high = min(there, default=0.0), max(there, default=1.0)
-        if high - low < 0.02:
-            low, high = low - 0.05, high + 0.05
-        step = _round_step((high - low) / 4)
-        return cls(math.floor(low / step) * step, math.ceil(high / step) * step, lines)
-
-    def at(self, value: float) -> str:
-        """Return a place on the scale, as SVG measures it; the ends keep a margin for the dot."""
-        return f"{3 + 94 * (value - self.low) / (self.high - self.low):.2f}%"
-
-    def ticks(self) -> list[float]:
-        """Return three to six round numbers."""
-        return steps(self.low, self.high)
+def drawn(picture: Picture) -> str:
+    """Return a picture as HTML, with a line that says how to read it."""
+    if isinstance(picture, Dots):
+        return _dots(picture) + _note(picture.said)
+    if isinstance(picture, Matrix):
+        return _matrix(picture) + _note(picture.said)
+    return _note(picture.said) + _curve(picture)
 
 
-@dataclass(frozen=True)
-class Dot:
-    """One row: a name, a value with its interval, and cells behind them.
-
-    Attributes
-    ----------
-    name : str
-        HTML.
-    value : float or None
-    interval : pair of float, or None
-    cells : sequence of str
-        HTML of the cells behind the mark.
-    strong : bool
-        Whether it stands out.
-    """
-
-    name: str
-    value: float | None
-    interval: Sequence[float | None] | None = None
-    cells: Sequence[str] = ()
-    strong: bool = False
-
-
-@dataclass(frozen=True)
-class Curve:
-    """A line through points, and what stands on its axes.
-
-    Attributes
-    ----------
-    points : sequence of pairs of float
-    across, up : str
-        Titles of the axes, plain text.
-    x, y : pair of float
-        Ends of the axes.
-    bars : sequence of pairs of float, or None
-        Interval of each point.
-    sizes : sequence of float, or None
-        Share of the clips in each point.
-    diagonal : bool
-        Whether to draw the line of equal x and y.
-    line : float, optional
-        A level of y to mark.
-    """
-
-    points: Sequence[tuple[float, float]]
-    across: str
-    up: str
-    x: tuple[float, float]
-    y: tuple[float, float]
-    bars: Sequence[tuple[float, float] | None] | None = None
-    sizes: Sequence[float] | None = None
-    diagonal: bool = False
-    line: float | None = None
+def _note(text: str) -> str:
+    return f'<p class="note">{escaped(text)}</p>' if text else ""
 
 
 def measured(value: Mapping[str, Any] | None) -> str:
@@ -121,76 +44,57 @@ def measured(value: Mapping[str, Any] | None) -> str:
     return f'{text} <span class="span">[{span}</span>' if bracket else text
 
 
-def _round_step(least: float) -> float:
-    power = 10 ** math.floor(math.log10(least))
-    return next(power * one for one in (1, 2, 2.5, 5, 10) if power * one >= least * 0.999)
-
-
-def steps(low: float, high: float) -> list[float]:
-    """Return three to six round numbers between two.
-
-    Examples
-    --------
-    >>> [round(one, 3) for one in steps(0.3, 0.9)]
-    [0.4, 0.6, 0.8]
-    """
-    step = _round_step((high - low) / 4)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return [step * one for one in range(first, last + 1)]
-
-
-def dots(rows: Sequence[Dot], scale: Scale, head: Sequence[str], title: str, measure: str) -> str:
-    """Return a table whose second column draws each row's value with its interval.
-
-    Parameters
-    ----------
-    rows : sequence of Dot
-    scale : Scale
-        One for all rows.
-    head : sequence of str
-        HTML over the names and over the cells.
-    title : str
-        What a screen reader calls the table.
-    measure : str
-        What is drawn, plain text.
-    """
+def _dots(picture: Dots) -> str:
+    """Return a table whose second column draws each row's value with its interval."""
+    scale, (first, *rest) = picture.scale, (escaped(one) for one in picture.head)
     ticks = "".join(
-        f'<text class="tick" x="{scale.at(one)}" y="12" text-anchor="middle">{one:.3g}</text>'
+        f'<text class="tick" x="{_at(scale, one)}" y="12" text-anchor="middle">{one:.3g}</text>'
         for one in scale.ticks()
     )
     axis = (
-        f'<span class="unseen">{escaped(measure)}, drawn</span>'
+        f'<span class="unseen">{escaped(picture.measure)}, drawn</span>'
         f'<svg class="axis" aria-hidden="true" width="100%" height="16">{ticks}</svg>'
     )
-    first, *rest = head
-    body = [
-        [f"<strong>{row.name}</strong>" if row.strong else row.name, _dot(row, scale), *row.cells]
-        for row in rows
-    ]
+    body = []
+    for row in picture.rows:
+        name = _name(row)
+        cells = [escaped(one) if isinstance(one, str) else measured(one) for one in row.cells]
+        mark = _dot(row, scale, picture.lines)
+        body.append([f"<strong>{name}</strong>" if row.strong else name, mark, *cells])
     numbers = [False, False, *(True for _ in rest)]
-    return table_html([first, axis, *rest], body, numbers, title, "sortable dots")
+    return table_html([first, axis, *rest], body, numbers, picture.title, "sortable dots")
 
 
-def _dot(row: Dot, scale: Scale) -> str:
+def _name(row: Dot) -> str:
+    """Return the name of a row; as a link where the page's script can show its clips."""
+    shown = escaped(row.name or "(blank)")
+    if row.clips_of is None or row.clips_of[0] not in ("language", "speaker"):
+        return shown
+    column, value = map(escaped, row.clips_of)
+    return f'<a href="#clips" data-column="{column}" data-value="{value}">{shown}</a>'
+
+
+def _at(scale: Scale, value: float) -> str:
+    """Return a place on the scale, as SVG measures it; the ends keep a margin for the dot."""
+    return f"{3 + 94 * (value - scale.low) / (scale.high - scale.low):.2f}%"
+
+
+def _dot(row: Dot, scale: Scale, lines: Mapping[str, float]) -> str:
+    places = [("grid", one) for one in scale.ticks()] + list(lines.items())
     parts = [
-        f'<line class="grid" x1="{scale.at(one)}" x2="{scale.at(one)}" y1="0" y2="100%"/>'
-        for one in scale.ticks()
-    ]
-    parts += [
-        f'<line class="{kind}" x1="{scale.at(one)}" x2="{scale.at(one)}" y1="0" y2="100%"/>'
-        for kind, one in scale.lines.items()
+        f'<line class="{kind}" x1="{_at(scale, one)}" x2="{_at(scale, one)}" y1="0" y2="100%"/>'
+        for kind, one in places
     ]
     kind = "mark strong" if row.strong else "mark"
     if row.interval and None not in row.interval:
-        low, high = (scale.at(one) for one in row.interval if one is not None)
+        low, high = (_at(scale, one) for one in row.interval if one is not None)
         parts.append(f'<line class="{kind}" x1="{low}" x2="{high}" y1="50%" y2="50%"/>')
     if row.value is not None:
-        parts.append(f'<circle class="{kind}" cx="{scale.at(row.value)}" cy="50%" r="5"/>')
+        parts.append(f'<circle class="{kind}" cx="{_at(scale, row.value)}" cy="50%" r="5"/>')
     return f'<svg aria-hidden="true" width="100%" height="100%">{"".join(parts)}</svg>'
 
 
-def curve(what: Curve, title: str) -> str:
+def _curve(what: Curve) -> str:
     """Return a curve as SVG; its numbers stand in the table next to it."""
 
     def x(value: float) -> float:
@@ -237,7 +141,7 @@ def curve(what: Curve, title: str) -> str:
         f'transform="rotate(-90 12 {middle})">{escaped(what.up)}</text>'
     )
     return (
-        f'<figure><svg class="plot" role="img" aria-label="{escaped(title)}" '
+        f'<figure><svg class="plot" role="img" aria-label="{escaped(what.title)}" '
         f'viewBox="0 0 {WIDTH} {HEIGHT}">{"".join(parts)}</svg></figure>'
     )
 
@@ -246,39 +150,26 @@ def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> str:
     return f'<line class="{kind}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
-def shaded(
-    names: Sequence[str],
-    columns: Sequence[str],
-    cells: Sequence[Sequence[tuple[str, Any]]],
-    title: str,
-    corner: str,
-) -> str:
-    """Return a table whose cells are shaded by a share, or classed by a word.
-
-    Parameters
-    ----------
-    names, columns : sequence of str
-        HTML over rows and columns.
-    cells : sequence of sequence of (str, float or str)
-        HTML of each cell, and a share from 0 to 1 or a class of the style sheet.
-    title : str
-        What a screen reader calls the table.
-    corner : str
-        What rows and columns are, plain text.
-    """
-    long = ' class="long"' if len(columns) > 8 else ""
-    heads = "".join(
-        f'<th scope="col"><span dir="auto"{long}>{name}</span></th>' for name in columns
-    )
+def _matrix(picture: Matrix) -> str:
+    """Return a table whose cells are shaded by a share, or classed by a word."""
+    names = [escaped(name) for name in picture.names]
+    long = ' class="long"' if len(names) > 8 else ""
+    heads = "".join(f'<th scope="col"><span dir="auto"{long}>{name}</span></th>' for name in names)
     body = []
-    for name, row in zip(names, cells, strict=True):
-        drawn = "".join(f'<td class="{_shade(kind)}">{text}</td>' for text, kind in row)
-        body.append(f'<tr><th scope="row" dir="auto">{name}</th>{drawn}</tr>')
+    for name, row in zip(names, picture.cells, strict=True):
+        cells = "".join(f'<td class="{_shade(one.shade)}">{_cell(one)}</td>' for one in row)
+        body.append(f'<tr><th scope="row" dir="auto">{name}</th>{cells}</tr>')
+    corner = escaped(f"{picture.rows_are} \\ {picture.columns_are}")
     return (
-        f'<div class="scroll" role="group" tabindex="0" aria-label="{escaped(title)}">'
-        f'<table class="matrix"><thead><tr><th scope="col">{escaped(corner)}</th>{heads}</tr>'
+        f'<div class="scroll" role="group" tabindex="0" aria-label="{escaped(picture.title)}">'
+        f'<table class="matrix"><thead><tr><th scope="col">{corner}</th>{heads}</tr>'
         f"</thead><tbody>{''.join(body)}</tbody></table></div>"
     )
+
+
+def _cell(cell: Cell) -> str:
+    text = escaped(cell.text)
+    return f"{text} <small>{escaped(cell.more)}</small>" if cell.more else text
 
 
 def _shade(kind: Any) -> str:

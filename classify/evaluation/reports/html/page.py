@@ -10,8 +10,9 @@ from collections.abc import Mapping
 from importlib import resources
 from typing import Any
 
-from .leaderboard import first_screen, question
-from .pictures import picture, reliability, replaces_table
+from ..pictures.of_section import picture, reliability, replaces_table
+from .first_screen import first_screen, question
+from .marks import drawn
 from .prose import TABLE, Section, escaped, read_sections
 
 __all__ = ["WRITTEN_BY", "page"]
@@ -79,18 +80,20 @@ def _source(data: Data) -> str:
 
 
 def _section(data: Data, section: Section) -> str:
-    blocks, drawn = section.blocks, ""
+    blocks, shown = section.blocks, None
     tables = [block for block in blocks if block.startswith(TABLE)]
     if tables or section.title.startswith("Differences"):
-        drawn = picture(data, section.title)
-    if drawn and replaces_table(data, section.title):
+        shown = picture(data, section.title)
+    if shown and replaces_table(data, section.title):
         blocks = [block for block in blocks if block not in tables]
-    if section.title == "Systems":
-        blocks = [*blocks, reliability(data)]
+    if section.title == "Systems" and (curve := reliability(data)):
+        blocks = [*blocks, drawn(curve)]
+    if shown:
+        blocks = [drawn(shown), *blocks]
     name = re.sub(r"[^a-z0-9]+", "-", section.title.lower()).strip("-")
     return (
         f'<details id="{name or "section"}"><summary><h2 dir="auto">{escaped(section.title)}</h2>'
-        f"</summary>{drawn}{''.join(blocks)}</details>\n"
+        f"</summary>{''.join(blocks)}</details>\n"
     )
 
 

@@ -22,9 +22,9 @@ from affekt.classify.evaluation.compare import compare
 from affekt.classify.evaluation.comparison import Comparison
 from affekt.classify.evaluation.reports.html.clip_rows import clip_rows
 from affekt.classify.evaluation.reports.html.page import page
-from affekt.classify.evaluation.reports.html.pictures import PICTURES
 from affekt.classify.evaluation.reports.html.prose import inline, read_sections
 from affekt.classify.evaluation.reports.markdown.report import markdown
+from affekt.classify.evaluation.reports.pictures.of_section import PICTURES
 from affekt.classify.experiments.results.repeats import write_repeats
 from click.testing import CliRunner
 from hypothesis import given, settings, strategies as st

@@ -1,4 +1,4 @@
-"""Reports: names of other people are harmless, LaTeX and figures hold the JSON's numbers."""
+"""Reports: names of other people are harmless, LaTeX holds the JSON's numbers."""
 
 from __future__ import annotations
 
@@ -71,38 +71,6 @@ def test_escapes_leave_nothing_that_acts(text):
     assert re.fullmatch(r"(?:[^|]|\\\|)*", shown.replace("\\\\", ""))
     assert not re.search(r"(?<!\\)[&%$#_]", latex(text).replace(r"\\", ""))
     assert cell(text)[:1] not in ("=", "@")
-
-
-def test_figures_are_drawn_from_the_data(comparison, tmp_path):
-    pytest.importorskip("matplotlib")
-    from affekt.classify.evaluation.reports.figures import figures
-
-    data = dict(comparison.data)
-    value = {"value": 0.5, "interval": [0.4, 0.6]}
-    data["learning_curve"] = [
-        {"share": 0.5, "clips": n, "groups": 3, "uar": value} for n in (9, 90)
-    ]
-    cells = {"deu": {"uar": value}, "eng": {"uar": value}}
-    data["transfer"] = {
-        "by": "language",
-        "names": ["deu", "eng"],
-        "cells": {"deu": cells, "eng": cells},
-    }
-    paths = figures(data, tmp_path / "figures")
-    assert {path.stem for path in paths} == {
-        "systems",
-        "confusion",
-        "by-language",
-        "abstain",
-        "reliability",
-        "learning",
-        "transfer",
-    }
-    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in paths)
-    from affekt.classify.evaluation.reports.markdown.report import markdown
-
-    assert "## Transfer by language" in markdown(data)
-    assert "## Learning curve" in markdown(data)
 
 
 def test_every_speaker_is_shown_and_the_worst_is_named():

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....metrics.scored_clips import group_noun
-from ..markdown.markdown_tables import MEASURES
-from ..markdown.shared_sections import by_rank, columns, ordered
-from .marks import Dot, Scale, dots, measured
+from ..markdown.shared_sections import ordered
+from ..pictures.leaderboard import floor, leaderboard
+from .marks import drawn
 from .prose import Section, escaped
 
-__all__ = ["first_screen", "leaderboard", "question"]
+__all__ = ["first_screen", "question"]
 
 Data = Mapping[str, Any]
 MOST_WARNINGS = 3
@@ -33,7 +33,7 @@ def first_screen(data: Data, head: Section) -> str:
         f"<h1>{question(data, head)}</h1>",
         _facts(data),
         f'<div class="answer">{answer}{_against(data)}</div>',
-        leaderboard(data),
+        _leaderboard(data),
         _warnings(data.get("warnings", ())),
     ]
     if rest:
@@ -83,34 +83,24 @@ def _against(data: Data) -> str:
     return ""
 
 
-def leaderboard(data: Data) -> str:
-    """Return every system with its interval on one scale, with chance and the best shortcut."""
-    rows, lead = _rows(data)
-    if not rows:
+def _leaderboard(data: Data) -> str:
+    """Return every system with its interval on one scale, and a legend of the lines."""
+    found = leaderboard(data)
+    if not found.rows:
         return ""
-    lines: dict[str, float] = {}
     legend = []
-    if "test" in data and data.get("measure") != "ccc":
-        lines["chance"] = 1 / len(data["task"]["labels"])
-        legend.append(_key("chance", f"chance {lines['chance']:.3f}"))
-    factors = (data.get("audit") or {}).get("factors", {})
+    if data.get("chosen") and "test" in data:
+        legend.append(
+            '<li><svg aria-hidden="true" width="12" height="12"><circle '
+            'class="mark strong" cx="6" cy="6" r="5"/></svg> chosen on dev</li>'
+        )
+    if "chance" in found.lines:
+        legend.append(_key("chance", f"chance {found.lines['chance']:.3f}"))
     if "corpora" in data:
         legend.append("<li>bar: from the lowest to the highest corpus</li>")
-    if factors:
-        name = max(factors, key=lambda one: (factors[one]["uar"]["value"] or 0.0, one))
-        lines["floor"] = factors[name]["uar"]["value"]
-        legend.append(_key("floor", f"floor: {name} alone, {lines['floor']:.3f}"))
-    values = [one for row in rows for one in (row.value, *(row.interval or ()))]
-    ours = [row for row in rows if row.strong]
-    if ours and data.get("chosen") and "test" in data:
-        legend.insert(
-            0,
-            '<li><svg aria-hidden="true" width="12" height="12"><circle '
-            'class="mark strong" cx="6" cy="6" r="5"/></svg> chosen on dev</li>',
-        )
-    head = ["system", lead, *_more(data)]
-    table = dots(rows, Scale.around(values, lines), head, f"Leaderboard, {lead}", lead)
-    return table + (f'<ul class="legend">{"".join(legend)}</ul>' if legend else "")
+    if least := floor(data):
+        legend.append(_key("floor", f"floor: {least[0]} alone, {least[1]:.3f}"))
+    return drawn(found) + (f'<ul class="legend">{"".join(legend)}</ul>' if legend else "")
 
 
 def _key(kind: str, text: str) -> str:
@@ -118,43 +108,6 @@ def _key(kind: str, text: str) -> str:
         f'<li><svg aria-hidden="true" width="12" height="16"><line class="{kind}" x1="6" x2="6" '
         f'y1="0" y2="16"/></svg> {escaped(text)}</li>'
     )
-
-
-def _more(data: Data) -> list[str]:
-    if "corpora" in data:
-        return ["mean rank"]
-    if "test" not in data:
-        return []
-    return [f"dev {columns(data)[0][1]}"] if data["dev"] else []
-
-
-def _rows(data: Data) -> tuple[list[Dot], str]:
-    """Return a row for each system, and the name of the measure."""
-    systems, rows = data["systems"], []
-    if "test" in data:
-        lead, title = columns(data)[0]
-        for name in ordered(data):
-            test, dev = systems[name]["test"][lead], systems[name]["dev"]
-            cells = [measured(test)]
-            if data["dev"]:
-                value = (dev or {}).get(lead)
-                cells.append("-" if value is None else f"{value:.3f}")
-            chosen = name == data["chosen"]
-            rows.append(Dot(escaped(name), test["value"], test["interval"], cells, chosen))
-        return rows, title
-    if "repeats" in data:
-        for name in sorted(systems, key=lambda one: (-systems[one]["uar"]["mean"], one)):
-            uar = systems[name]["uar"]
-            span = [max(uar["interval"][0], 0), min(uar["interval"][1], 1)]
-            shown = {"value": uar["mean"], "interval": span}
-            rows.append(Dot(escaped(name), uar["mean"], span, [measured(shown)]))
-        return rows, "mean UAR"
-    measure = MEASURES[data["measure"]]
-    for name, one in by_rank(data):
-        cells = [f"{one['mean']:.3f}", f"{one['rank']:.2f}"]
-        span = [min(one["scores"]), max(one["scores"])]
-        rows.append(Dot(escaped(name), one["mean"], span, cells))
-    return rows, f"mean {measure}"
 
 
 def _warnings(found: Sequence[str]) -> str:

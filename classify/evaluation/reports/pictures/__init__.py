@@ -1,0 +1,1 @@
+"""What the pictures of a report show, from its JSON alone; the page and the figures draw them."""

@@ -1,0 +1,82 @@
+"""Every system with its interval on one scale, with chance and the best shortcut."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..markdown.markdown_tables import MEASURES
+from ..markdown.shared_sections import by_rank, columns, ordered
+from .kinds import Dot, Dots
+
+__all__ = ["chance", "floor", "leaderboard"]
+
+Data = Mapping[str, Any]
+
+
+def leaderboard(data: Data) -> Dots:
+    """Return the systems of a comparison, of repeats or of several runs.
+
+    Parameters
+    ----------
+    data : mapping
+        `Comparison.data`, or what stands in repeats.json or runs.json.
+    """
+    rows, measure = _rows(data)
+    lines = {}
+    if "test" in data and data.get("measure") != "ccc":
+        lines["chance"] = chance(data)
+    if found := floor(data):
+        lines["floor"] = found[1]
+    head = ["system", measure, *_more(data)]
+    return Dots(f"Leaderboard, {measure}", measure, head, rows, lines)
+
+
+def chance(data: Data) -> float:
+    """Return what guessing would score."""
+    return 0.0 if data.get("measure") == "ccc" else 1 / len(data["task"]["labels"])
+
+
+def floor(data: Data) -> tuple[str, float] | None:
+    """Return the single shortcut that scores best, and its UAR."""
+    factors = (data.get("audit") or {}).get("factors", {})
+    if not factors:
+        return None
+    name = max(factors, key=lambda one: (factors[one]["uar"]["value"] or 0.0, one))
+    return name, factors[name]["uar"]["value"]
+
+
+def _more(data: Data) -> list[str]:
+    if "corpora" in data:
+        return ["mean rank"]
+    if "test" not in data:
+        return []
+    return [f"dev {columns(data)[0][1]}"] if data["dev"] else []
+
+
+def _rows(data: Data) -> tuple[list[Dot], str]:
+    """Return a row for each system, and the name of the measure."""
+    systems, rows = data["systems"], []
+    if "test" in data:
+        lead, title = columns(data)[0]
+        for name in ordered(data):
+            test, dev = systems[name]["test"][lead], systems[name]["dev"]
+            cells: list[Any] = [test]
+            if data["dev"]:
+                value = (dev or {}).get(lead)
+                cells.append("-" if value is None else f"{value:.3f}")
+            chosen = name == data["chosen"]
+            rows.append(Dot(name, test["value"], test["interval"], cells, chosen))
+        return rows, title
+    if "repeats" in data:
+        for name in sorted(systems, key=lambda one: (-systems[one]["uar"]["mean"], one)):
+            uar = systems[name]["uar"]
+            span = [max(uar["interval"][0], 0), min(uar["interval"][1], 1)]
+            shown = {"value": uar["mean"], "interval": span}
+            rows.append(Dot(name, uar["mean"], span, [shown]))
+        return rows, "mean UAR"
+    for name, one in by_rank(data):
+        cells = [f"{one['mean']:.3f}", f"{one['rank']:.2f}"]
+        span = [min(one["scores"]), max(one["scores"])]
+        rows.append(Dot(name, one["mean"], span, cells))
+    return rows, f"mean {MEASURES[data['measure']]}"

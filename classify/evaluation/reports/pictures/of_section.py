@@ -1,0 +1,282 @@
+"""Which picture stands in which section of a report, by the section's title."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ....metrics.bootstrap import FEWEST_GROUPS
+from ....metrics.significance import p_text
+from ..markdown.shared_sections import ordered
+from .kinds import Cell, Curve, Dot, Dots, Matrix, Picture, Scale
+from .leaderboard import chance
+
+__all__ = ["picture", "reliability", "replaces_table"]
+
+Data = Mapping[str, Any]
+MOST_WITH_TEXT = 30  # labels of a confusion matrix whose cells have numbers
+MOST_GROUPS = 500
+SHOWN = {True: "better", False: "worse"}
+
+
+def picture(data: Data, title: str) -> Picture | None:
+    """Return the picture of a section, if it has one.
+
+    Parameters
+    ----------
+    data : mapping
+        `Comparison.data`.
+    title : str
+        Heading of the section in the report.
+
+    Examples
+    --------
+    >>> picture({}, "How it was made")
+    """
+    for start, draw in PICTURES.items():
+        if title.startswith(start):
+            return draw(data, title)
+    return None
+
+
+def replaces_table(data: Data, title: str) -> bool:
+    """Whether the picture of a section shows all that its table has."""
+    if title.startswith("Confusion"):
+        return len(data["task"]["labels"]) <= MOST_WITH_TEXT
+    return title.startswith("Each ") and len(data["groups"]["values"]) >= FEWEST_GROUPS
+
+
+def _lead(data: Data) -> tuple[str, str]:
+    return ("ccc", "CCC") if data.get("measure") == "ccc" else ("uar", "UAR")
+
+
+def _best(data: Data) -> str:
+    return data["chosen"] or ordered(data)[0]
+
+
+def _dots(
+    title: str,
+    measure: str,
+    head: list[str],
+    rows: list[Dot],
+    lines: Mapping[str, float],
+    said: str = "Dashed line: chance.",
+) -> Dots:
+    return Dots(title, measure, head, rows, lines, said if lines else "")
+
+
+def _by(data: Data, title: str) -> Dots | None:
+    key, measure = _lead(data)
+    column = title.removeprefix(f"{measure} by ")
+    part = data["by"].get(column)
+    if part is None:
+        return None
+    best = _best(data)
+    rows = []
+    for value, row in part["values"].items():
+        one = row["systems"][best][key]
+        cells = [one, str(row["clips"])]
+        rows.append(Dot(value, one["value"], one.get("interval"), cells, clips_of=(column, value)))
+    pooled = data["systems"][best]["test"][key]
+    cells = [pooled, str(data["test"]["clips"])]
+    rows.append(Dot("all clips", pooled["value"], pooled["interval"], cells, strong=True))
+    lines = {"chance": chance(data)}
+    return _dots(
+        f"{measure} of {best} by {column}", measure, [column, measure, "clips"], rows, lines
+    )
+
+
+def _groups(data: Data, title: str) -> Dots:
+    best, key = _best(data), "error" if data.get("measure") == "ccc" else "uar"
+    values = sorted(data["groups"]["values"], key=lambda row: (row[key][best], row["group"]))
+    column = data["groups"]["column"] or "clip"
+    measure = "error" if key == "error" else "UAR"
+    rows = [
+        Dot(
+            row["group"],
+            row[key][best],
+            cells=[f"{row[key][best]:.3f}", str(row["clips"])],
+            clips_of=(column, row["group"]),
+        )
+        for row in values[:MOST_GROUPS]
+    ]
+    lines = {} if key == "error" else {"chance": chance(data)}
+    return _dots(f"{title}, {best}", measure, [column, measure, "clips"], rows, lines)
+
+
+def _pairs(data: Data, title: str) -> Dots | Matrix:
+    key, measure = _lead(data)
+    if not data["pairs_of"]:
+        return _all_pairs(data, title)
+    pairs, rows = data["pairs"], []
+    for pair in pairs:
+        span = pair[f"{key}_difference_interval"]
+        value = pair[f"{key}_difference"]
+        p = pair.get(f"p_{key}_corrected")
+        cells = [{"value": value, "interval": span}, "-" if p is None else p_text(p)]
+        rows.append(Dot(f"less {pair['b']}", value, span, cells, bool(pair["different"])))
+    measure = f"difference in {measure}"
+    said = f"To the right of the dashed line, {pairs[0]['a']} is the better one."
+    return _dots(
+        title, measure, [pairs[0]["a"], measure, "p corrected"], rows, {"chance": 0.0}, said
+    )
+
+
+def _all_pairs(data: Data, title: str) -> Matrix:
+    key, measure = _lead(data)
+    names = ordered(data)
+    known = {}
+    for pair in data["pairs"]:
+        difference = pair[f"{key}_difference"]
+        for a, b, value in (
+            (pair["a"], pair["b"], difference),
+            (pair["b"], pair["a"], -difference),
+        ):
+            kind = SHOWN[value > 0] if pair["different"] else "open"
+            sign = {"better": "▲", "worse": "▼", "open": "·"}[kind]
+            known[a, b] = Cell(f"{sign}\N{NO-BREAK SPACE}{value:+.3f}", kind)
+    return Matrix(
+        title,
+        f"{measure}, row",
+        "less column",
+        names,
+        [[known.get((a, b), Cell("", "same")) for b in names] for a in names],
+        "▲ the row is better than the column, ▼ worse, · no difference can be shown.",
+    )
+
+
+def _confusion(data: Data, title: str) -> Matrix:
+    labels, matrix = data["task"]["labels"], data["systems"][_best(data)]["test"]["confusion"]
+    cells = []
+    for row in matrix:
+        total = sum(row)
+        shares = [n / total if total else 0.0 for n in row]
+        if len(labels) <= MOST_WITH_TEXT:
+            texts = [
+                (str(n), f"{100 * s:.0f} %" if n else "") for n, s in zip(row, shares, strict=True)
+            ]
+        else:
+            texts = [(str(n or ""), "") for n in row]
+        cells.append(
+            [Cell(text, share, more) for (text, more), share in zip(texts, shares, strict=True)]
+        )
+    said = "Clips, and their share of the true label."
+    return Matrix(title, "true", "predicted", labels, cells, said)
+
+
+def _classes(data: Data, title: str) -> Dots:
+    found = data["systems"][_best(data)]["test"]["classes"]
+    rows = []
+    for label, one in found.items():
+        recall = {"value": one["recall"], "interval": one["recall_interval"]}
+        cells = [recall, str(one["support"])]
+        rows.append(Dot(label, one["recall"], one["recall_interval"], cells))
+    head = ["label", "recall", "clips"]
+    return _dots(f"{title}: recall", "recall", head, rows, {"chance": chance(data)})
+
+
+def _shortcuts(data: Data, title: str) -> Dots:
+    best = _best(data)
+    of_best = data["systems"][best]["test"]["uar"]
+    rows = [Dot(best, of_best["value"], of_best["interval"], [of_best], True)]
+    for name, one in data["audit"]["factors"].items():
+        rows.append(Dot(name, one["uar"]["value"], one["uar"]["interval"], [one["uar"]]))
+    lines = {"chance": data["audit"]["chance"]}
+    return _dots(f"{title} next to {best}", "UAR", ["system or factor", "UAR"], rows, lines)
+
+
+def _risk(data: Data, title: str) -> Curve:
+    points = [(row["coverage"], row["risk"]) for row in data["abstain"]["curve"]]
+    most = Scale.around([0.0, max(0.1, *(risk for _, risk in points))]).high
+    return Curve(title, points, "share of clips answered", "share of errors", (0, 1), (0, most))
+
+
+def _learning(data: Data, title: str) -> Curve:
+    points = [(row["clips"], row["uar"]["value"]) for row in data["learning_curve"]]
+    bars = [
+        None if None in (row["uar"].get("interval") or [None]) else tuple(row["uar"]["interval"])
+        for row in data["learning_curve"]
+    ]
+    values = [one for bar in bars if bar for one in bar] + [y for _, y in points]
+    scale = Scale.around([*values, chance(data)])
+    return Curve(
+        title,
+        points,
+        "training clips",
+        "UAR on test",
+        (0, 1.05 * max(x for x, _ in points)),
+        (scale.low, scale.high),
+        bars,
+        line=chance(data),
+    )
+
+
+def reliability(data: Data) -> Curve | None:
+    """Return the reliability curve of the best system, if there is one."""
+    found = data.get("reliability")
+    if not found:
+        return None
+    clips = sum(row["clips"] for row in found)
+    low = min(1 / len(data["task"]["labels"]), *(row["accuracy"] for row in found))
+    low = Scale.around([low, 1.0]).low
+    title = f"Reliability of {_best(data)}"
+    return Curve(
+        title,
+        [(row["confidence"], row["accuracy"]) for row in found],
+        "probability of the answer",
+        "share right",
+        (low, 1),
+        (low, 1),
+        sizes=[row["clips"] / clips for row in found],
+        diagonal=True,
+        said=f"{title}: on the dashed line, answers given with a probability are right in that "
+        "share; below it, the system is too sure. Larger dots hold more clips.",
+    )
+
+
+def _transfer(data: Data, title: str) -> Matrix:
+    found = data["transfer"]
+    key, names = found.get("measure", "uar"), found["names"]
+    cells = []
+    for here in names:
+        row = [found["cells"][here][there][key] or {} for there in names]
+        cells.append([_measured(one) for one in row])
+    return Matrix(title, "trained on", "tested on", names, cells)
+
+
+def _measured(one: Mapping[str, Any]) -> Cell:
+    value, interval = one.get("value"), one.get("interval") or (None, None)
+    if value is None:
+        return Cell("-")
+    more = "" if None in interval else f"[{interval[0]:.3f}, {interval[1]:.3f}]"
+    return Cell(f"{value:.3f}", value, more)
+
+
+def _diversity(data: Data, title: str) -> Matrix | None:
+    pairs = data["diversity"]["pairs"]
+    if len(pairs) < 3:
+        return None
+    names = list(dict.fromkeys([*(pair["a"] for pair in pairs), *(pair["b"] for pair in pairs)]))
+    known = {}
+    for pair in pairs:
+        value = pair["error_overlap"]
+        cell = Cell("-", "same") if value is None else Cell(f"{value:.3f}", value)
+        known[pair["a"], pair["b"]] = known[pair["b"], pair["a"]] = cell
+    cells = [[known.get((a, b), Cell("", "same")) for b in names] for a in names]
+    return Matrix(f"{title}: errors shared", "errors shared by", "and", names, cells)
+
+
+PICTURES: dict[str, Callable[[Data, str], Picture | None]] = {
+    "Answering only when sure": _risk,
+    "CCC by": _by,
+    "Classes": _classes,
+    "Confusion": _confusion,
+    "Differences": _pairs,
+    "Diversity": _diversity,
+    "Each dimension": lambda data, title: None,
+    "Each ": _groups,
+    "Learning curve": _learning,
+    "Shortcuts": _shortcuts,
+    "Transfer": _transfer,
+    "UAR by": _by,
+}
