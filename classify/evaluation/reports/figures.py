@@ -138,7 +138,8 @@ def drawn_files(shown: Picture, formats: tuple[str, ...] = FORMATS) -> list[tupl
     import matplotlib
 
     families, missing = fonts_for(_texts(shown))
-    with matplotlib.rc_context({**STYLE, "font.family": families}):
+    style: Any = {**STYLE, "font.family": families}
+    with matplotlib.rc_context(style):
         found = []
         for kind in formats:
             is_text = kind == "svg"
