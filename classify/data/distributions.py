@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["EXACT", "remedy", "undo_rounding"]
+__all__ = ["EXACT", "remedy", "shortest", "undo_rounding"]
 
 EXACT = 1e-9
 
@@ -32,3 +32,8 @@ def undo_rounding(rows: Sequence[Sequence[str]], columns: Sequence[int], proba: 
     near = np.abs(total - 1) <= len(columns) * 0.5 * 10.0**-digits + EXACT
     if 2 <= digits <= 4 and near.all() and "".join(fractions).isdigit():
         proba /= total
+
+
+def shortest(value: float) -> str:
+    """Return the shortest text that reads back equal."""
+    return str(int(value)) if value in (0.0, 1.0) else repr(value)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import io
-import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
@@ -23,7 +22,7 @@ from affekt.notebook import shown
 from ...cache.errors import InputError, check_characters, expected_one_of, listed, nearest
 from ...cache.files.written import written
 from ...cache.manifest.columns import normal
-from .distributions import EXACT, remedy, undo_rounding
+from .distributions import EXACT, remedy, shortest, undo_rounding
 from .escape import defused, restored
 from .task_file import check_columns
 
@@ -139,7 +138,7 @@ class Predictions:
 
     def cells(self, label: str, row: np.ndarray) -> list[str]:
         """Return a row as these columns have it; digits read back equal."""
-        return [defused(label), *map(_digits, row.tolist())]
+        return [defused(label), *map(shortest, row.tolist())]
 
     @property
     def codes(self) -> np.ndarray:
@@ -202,6 +201,12 @@ class Predictions:
     def like(self, ids: Sequence[str], proba: object) -> Self:
         """Return predictions of the same kind and labels for other clips."""
         return type(self)(ids, self.labels, proba, hard=self.hard, source=self.source)
+
+    @staticmethod
+    def concatenated(parts: Sequence[Predictions]) -> Predictions:
+        """Return the predictions of several groups of clips as one, in their order."""
+        ids = [clip for part in parts for clip in part.ids]
+        return parts[0].like(ids, np.concatenate([part.proba for part in parts]))
 
     def _take(self, rows: Sequence[int]) -> Self:
         return self.like([self.ids[row] for row in rows], self.proba[list(rows)])
@@ -387,10 +392,6 @@ class Predictions:
             writer = csv.writer(file, lineterminator="\n", quoting=quoting)
             writer.writerow(["id", *self.columns])
             writer.writerows([defused(name), *self.cells(label, row)] for name, label, row in self)
-
-
-def _digits(value: float) -> str:
-    return str(int(value)) if math.isfinite(value) and value in (0.0, 1.0) else repr(value)
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from .checks.recipe_checks import check_recipe, check_sources, divide
 from .embeddings import embed, keep_opened, look, look_at_all
 from .members.member_folder import changed_since, is_done, member_files, read_member, train_member
 from .members.shares import Division, divisions
+from .members.trainer import Trainer
 from .read_inputs import open_source, prepare
 from .recipes.recipe import MemberEntry, Recipe
 from .results.earlier import keep_earlier
@@ -249,15 +250,9 @@ class _Work:
         elif not is_done(folder, key):
             if changed := changed_since(last, made_of):
                 self.say(f"{entry.name}: made again, for {changed} changed")
-            how: dict[str, Any] = {
-                "made_of": made_of,
-                "split_options": ready.recipe.allowed,
-                "say": self.say,
-            }
-            labelled, spaces = ready.labelled, ready.spaces
-            train_member(
-                *(entry, ready.task, labelled, parts, spaces, folder, key), moves_to=last, **how
-            )
+            trainer = Trainer(entry, ready.task, ready.spaces, ready.recipe.allowed, self.say)
+            how: Any = {"made_of": made_of, "moves_to": last}
+            train_member(trainer, ready.labelled, parts, folder, key, **how)
             self.outcome.did.append(f"trained {entry.name}")
         self.report.take(member_files(folder))
         division.members[entry.name] = read_member(folder, ready.task)

@@ -185,7 +185,7 @@ def test_V03_half_a_training_is_never_kept(here):
     )
     code = (
         "from affekt.classify import cli; "
-        "from affekt.classify.experiments.members import choosing; choosing.PAUSE = 0; "
+        "from affekt.classify.experiments.members import trainer; trainer.PAUSE = 0; "
         "cli.main(['run', 'recipe.yaml'])"
     )
     worker = subprocess.Popen(

@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ....cache.errors import InputError
 from ...data.predictions import Predictions
 from ...data.scales import ScaleTask
@@ -134,9 +132,8 @@ def _within(
     folds = splits(
         clips,
         "group-kfold",
-        n_splits=max(
-            FEWEST_SPEAKERS, min(n_splits, len(speakers))
-        ),  # two voices stay, for train and dev
+        # two voices stay, for train and dev
+        n_splits=max(FEWEST_SPEAKERS, min(n_splits, len(speakers))),
         dev_size=dev_size,
         random_state=seed,
     )
@@ -145,9 +142,8 @@ def _within(
         model = make()
         model.fit(fold.train, fold.dev if len(fold.dev) else None)
         found.append(model.predict(fold.test))
-    ids = [i for part in found for i in part.ids]
     first = found[0].labels
-    return found[0].like(ids, np.concatenate([part.reorder(first).proba for part in found]))
+    return Predictions.concatenated([part.reorder(first) for part in found])
 
 
 def _with_dev(clips: Manifest, dev_size: float, seed: int) -> tuple[Manifest, Manifest | None]:

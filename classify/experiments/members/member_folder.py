@@ -9,12 +9,11 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ....cache.errors import InputError, expected_one_of, listed
 from ....cache.files.reading import read_note, read_object
@@ -23,12 +22,13 @@ from ....cache.manifest import Manifest
 from ....cache.space import Space
 from ...data.predictions import Predictions
 from ...data.task import Task
+from ...heads.registry import HeadError
 from ...models.folders.kept_files import MODEL, remove_older_drafts, replace_folder
 from ...models.folders.record import versions
 from ..recipes.recipe import MemberEntry
-from .choosing import Part, choose, naming_member, told_in
 from .given_models import open_given
-from .refit import refit
+from .shares import Part
+from .trainer import Trainer
 
 if TYPE_CHECKING:
     from ...models.model import Model
@@ -162,31 +162,24 @@ def read_member(folder: Path, task: Task) -> TrainedMember:
 
 
 def train_member(
-    entry: MemberEntry,
-    task: Task,
+    trainer: Trainer,
     labelled: Manifest,
     parts: Sequence[Part],
-    spaces: Mapping[str, Space],
     folder: Path,
     key: str,
     *,
     made_of: Mapping[str, str] | None = None,
     moves_to: Path | None = None,
-    split_options: Mapping[str, Any] | None = None,
-    say: Callable[[str], None] = lambda message: None,
 ) -> None:
     """Train a member on every part and leave its folder.
 
     Parameters
     ----------
-    entry : MemberEntry
-    task : Task
+    trainer : Trainer
     labelled : Manifest
         Every clip of the run, with task labels.
     parts : sequence of Part
         One, or the folds of a cross-validation; their test clips are disjoint.
-    spaces : mapping of str to Space
-        Encoder name -> where its features lie.
     folder : Path
         Receives `member.json`, `pred.csv`, `dev.csv`, `seeds/` (predictions of test by each of
         several seeds), `history.jsonl`, and the model that predicts new clips as `model/`; of
@@ -197,50 +190,33 @@ def train_member(
         The parts of the key, see `changed_since`.
     moves_to : Path, optional
         Where the folder will be moved.
-    split_options : mapping, optional
-        ``allow_speaker_overlap`` and ``allow_duplicates``, handed to `Model.fit`.
-    say : callable, optional
-        Called with what is going on.
 
     Raises
     ------
     InputError
         As `Model.fit`; or several values to choose from and no dev clips.
     """
-    home = moves_to or folder
+    entry, home = trainer.entry, moves_to or folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_older_drafts(folder, WRITTEN)
-    with draft(folder) as new, naming_member(entry):
+    with draft(folder) as new, _naming_member(entry):
         new.mkdir()
-        tests, devs, records = [], [], []
+        fitted, tests, devs, records = [], [], [], []
         seeds: dict[int, list[Predictions]] = {}
 
         def on_seed(seed: int, test: Predictions) -> None:
             seeds.setdefault(seed, []).append(test)
 
-        fitted: list[Model] = []
         for number, part in enumerate(parts, 1):
             alone = not entry.head or (len(parts) == 1 and not entry.refit)
             name = "model" if alone else f"model-{number}"
-            told = told_in(part, say)
             if entry.head:
-                told(f"{entry.name}: training on {len(part.train)} clips")
-                model, record = choose(
-                    entry,
-                    task,
-                    part,
-                    spaces,
-                    split_options=split_options,
-                    on_seed=on_seed,
-                    say=told,
-                )
+                in_fold = trainer.in_fold(part.name)
+                in_fold.progress(f"{entry.name}: training on {len(part.train)} clips")
+                model, record = in_fold.choose(part, on_seed=on_seed)
                 _append_history(new / "history.jsonl", name, model.head_)
-            elif entry.model:
-                model = open_given(entry, task, spaces[entry.on[0]].cache)
-                record = {"model": entry.named}
             else:
-                model = _classifier(entry, task, spaces[entry.on[0]])
-                record = {"classifier": model.record["classifier"]}
+                model, record = _not_trained(trainer)
             model.save_pretrained(new / name, moves_to=home / name)
             fitted.append(model)
             tests.append(model.predict(part.test))
@@ -250,16 +226,14 @@ def train_member(
             records.append({"test_clips": len(part.test), **fold, **record})
         again = {}
         if entry.refit:
-            model, again["refit"] = refit(
-                entry, task, labelled, parts, spaces, fitted, records, say
-            )
+            model, again["refit"] = trainer.refit(labelled, parts, fitted, records)
             model.save_pretrained(new / "model", moves_to=home / "model")
-        _joined(tests).write(new / "pred.csv")
+        Predictions.concatenated(tests).write(new / "pred.csv")
         for seed, found in seeds.items():
-            _joined(found).write(new / SEEDS / f"{seed}.csv")
+            Predictions.concatenated(found).write(new / SEEDS / f"{seed}.csv")
         dev_ids = [clip for one in devs for clip in one.ids]
         if len(devs) == len(parts) and len(set(dev_ids)) == len(dev_ids):
-            _joined(devs).write(new / "dev.csv")
+            Predictions.concatenated(devs).write(new / "dev.csv")
         described = {
             "name": entry.name,
             "key": key,
@@ -271,6 +245,24 @@ def train_member(
         text = json.dumps(described, indent=1, ensure_ascii=False) + "\n"
         write_whole(new / RECORD, text)
         replace_folder(new, folder, WRITTEN)
+
+
+@contextmanager
+def _naming_member(entry: MemberEntry) -> Iterator[None]:
+    """Name the member whose own head failed."""
+    try:
+        yield
+    except HeadError as error:
+        raise HeadError(f"member {entry.name!r}: {error}") from error.__cause__
+
+
+def _not_trained(trainer: Trainer) -> tuple[Model, dict[str, Any]]:
+    """Return a given model, or one of a space of class probabilities, with its record."""
+    entry, task, space = trainer.entry, trainer.task, trainer.spaces[trainer.entry.on[0]]
+    if entry.model:
+        return open_given(entry, task, space.cache), {"model": entry.named}
+    model = _classifier(entry, task, space)
+    return model, {"classifier": model.record["classifier"]}
 
 
 def _classifier(entry: MemberEntry, task: Task, space: Space) -> Model:
@@ -293,13 +285,6 @@ def _classifier(entry: MemberEntry, task: Task, space: Space) -> Model:
     model.head_ = head
     model.record = {"classifier": space.name, "versions": versions()}
     return model
-
-
-def _joined(parts: Sequence[Predictions]) -> Predictions:
-    if len(parts) == 1:
-        return parts[0]
-    ids = [name for part in parts for name in part.ids]
-    return parts[0].like(ids, np.concatenate([part.proba for part in parts]))
 
 
 def _append_history(path: Path, model: str, head: Any) -> None:

@@ -15,15 +15,33 @@ import numpy as np
 
 from ...heads.registry import HEADS
 from ..recipes.lines import SettingError
-from .choosing import Part
 
 if TYPE_CHECKING:
+    from ....cache.manifest import Manifest
     from ...data.predictions import Predictions
     from ...data.splitting.split import Split
     from ..recipes.recipe import MemberEntry, Recipe
     from .member_folder import TrainedMember
 
-__all__ = ["Division", "Share", "divisions"]
+__all__ = ["Division", "Part", "Share", "check_dev", "divisions"]
+
+
+@dataclass(frozen=True)
+class Part:
+    """The clips of one split that a member has features for.
+
+    Attributes
+    ----------
+    train, dev, test : Manifest
+        With task labels; dev may be empty.
+    name : str
+        Of the fold; blank where there is one split.
+    """
+
+    train: Manifest
+    dev: Manifest
+    test: Manifest
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,15 +179,20 @@ def _share(
     if not parts:
         reasons = "; ".join(f"{fold}: {why}" if fold else why for fold, why in out.items())
         raise entry.error(f"member {entry.name!r}: {reasons}")
-    choices = len(list(entry.candidates()))
     for part in parts:
-        if choices > 1 and not len(part.dev):
-            where = f" in fold {part.name!r}" if part.name else ""
-            raise entry.error(
-                f"member {entry.name!r} has {choices} settings to choose from and no dev clips"
-                f"{where}; set split: {{dev_size: ...}} or write one value for each"
-            )
+        check_dev(entry, part)
     return Share(parts, out)
+
+
+def check_dev(entry: MemberEntry, part: Part) -> None:
+    """Raise if there are several settings to choose from and no dev clips to choose on."""
+    choices = len(list(entry.candidates()))
+    if choices > 1 and not len(part.dev):
+        where = f" in fold {part.name!r}" if part.name else ""
+        raise entry.error(
+            f"member {entry.name!r} has {choices} settings to choose from and no dev clips"
+            f"{where}; set split: {{dev_size: ...}} or write one value for each"
+        )
 
 
 def _those(clips: Any, has: frozenset[str]) -> Any:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...data.splitting import leaks
 from ...metrics import measures as metrics
-from .choosing import Part, new_model
+from .trainer import Trainer
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
     from ...data.predictions import Predictions
     from ..run_inputs import Prepared
-    from .shares import Division
+    from .shares import Division, Part
 
 __all__ = ["speaker_gain"]
 
@@ -47,7 +47,7 @@ def speaker_gain(ready: Prepared, division: Division) -> dict[str, Any]:
     parts, scaled = division.shares[name].parts, []
     for part, record in zip(parts, division.members[name].parts, strict=True):
         seed = record["random_state"]
-        model = new_model(entry, task, spaces, record["chosen"], seed, lambda line: None)
+        model = Trainer(entry, task, spaces).new_model(record["chosen"], seed)
         model.fit(part.train, part.dev, test=part.test, **ready.recipe.allowed)
         scaled.append(model.predict(part.dev))
     speakers = {speaker for part in parts for speaker in leaks.speakers(part.dev)}

@@ -6,19 +6,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import yaml
 
 from ....cache.cache import Cache
 from ....cache.errors import InputError, check_characters
 from ....cache.manifest import Manifest
+from ...data.predictions import Predictions
 from ...data.splitting.schemes import splits
 from ...data.task import Task
 from ...metrics.scored_clips import task_score
 from ...models.left_out import leave_out
 from ..recipes.recipe import PROBE, MemberEntry
-from .choosing import Part, choose
 from .member_folder import check_head
-from .train_folds import train_folds
+from .shares import Part
+from .trainer import Trainer
 
 if TYPE_CHECKING:
     from ...models.model import Model
@@ -78,8 +80,8 @@ def train_model(
     record : dict
         What was chosen; ``dev_uar``, ``test_uar`` (``dev_ccc``, ``test_ccc`` of a task of numbers),
         ``test_clips``, ``test``, the predictions, and ``quarantined``, id -> reason code of clips
-        that extract could not embed: left out. With folds also ``folds`` and ``refit``, as
-        `train_folds` returns them.
+        that extract could not embed: left out. With folds also ``folds`` (name, clips,
+        dev and test UAR, what was chosen) and ``refit``.
 
     Raises
     ------
@@ -112,16 +114,95 @@ def train_model(
     labelled, parts = _parts(
         clips, wanted, store, scheme, split, test_size, dev_size, random_state, say
     )
+    trainer = Trainer(entry, wanted, found, progress=say)
     if len(parts) > 1:
-        model, record = train_folds(entry, wanted, labelled, parts, found, say=say)
+        model, record = _train_folds(trainer, labelled, parts)
         return model, {**record, "quarantined": gone}
     [part] = parts
     say(f"training on {len(part.train)} clips")
-    model, record = choose(entry, wanted, part, found, keep_interrupted=True, say=say)
+    model, record = trainer.choose(part, keep_interrupted=True)
     test = model.predict(part.test)
     score = task_score(wanted, part.test, test)
-    told = {f"test_{wanted.measure}": score, "test_clips": len(part.test), "quarantined": gone}
-    return model, {**record, **told, "test": test}
+    scored = {f"test_{wanted.measure}": score, "test_clips": len(part.test), "quarantined": gone}
+    return model, {**record, **scored, "test": test}
+
+
+def _train_folds(
+    trainer: Trainer, labelled: Manifest, parts: Sequence[Part]
+) -> tuple[Model, dict[str, Any]]:
+    """Train one model per fold, score each on its test clips, and refit on all clips.
+
+    Returns
+    -------
+    model : Model
+        Trained on every clip that is train or dev in some fold. It is not one of the models that
+        were scored.
+    record : dict
+        ``refit``; ``dev_uar``, the mean over the folds; and as `_score_folds`.
+    """
+    fitted, records, tests = [], [], []
+    for part in parts:
+        in_fold = trainer.in_fold(part.name)
+        in_fold.progress(f"training on {len(part.train)} clips")
+        model, record = in_fold.choose(part)
+        fitted.append(model)
+        records.append(record)
+        tests.append(model.predict(part.test))
+    model, again = trainer.refit(labelled, parts, fitted, records)
+    measure = f"dev_{trainer.task.measure}"
+    devs = [one[measure] for one in records if one[measure] is not None]
+    return model, {
+        "chosen": {key: again[key] for key in ("settings", "layers")},
+        measure: float(np.mean(devs)) if devs else None,
+        "refit": again,
+        **_score_folds(trainer.task, labelled, parts, tests, records),
+    }
+
+
+def _score_folds(
+    task: Task,
+    labelled: Manifest,
+    parts: Sequence[Part],
+    tests: Sequence[Predictions],
+    records: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Return the UAR (or CCC) of the test clips of all folds together, and of each fold.
+
+    Parameters
+    ----------
+    task, labelled
+        The task, and every clip with its labels.
+    parts
+        The folds; no clip is tested twice.
+    tests
+        Predictions of the test clips of each fold.
+    records
+        What `choose` returns for each fold.
+
+    Returns
+    -------
+    record
+        ``test_uar`` (or ``test_ccc``) and ``test_clips`` of all folds together, ``test``, the
+        joined predictions, and ``folds``: name, clips, dev and test UAR and what was chosen.
+    """
+    dev, tested = f"dev_{task.measure}", f"test_{task.measure}"
+    folds = [
+        {
+            "fold": part.name,
+            "clips": {"train": len(part.train), "dev": len(part.dev), "test": len(part.test)},
+            dev: record[dev],
+            tested: task_score(task, part.test, test),
+            "chosen": record["chosen"],
+        }
+        for part, test, record in zip(parts, tests, records, strict=True)
+    ]
+    joined = Predictions.concatenated(tests)
+    return {
+        tested: task_score(task, labelled.select(joined.ids), joined),
+        "test_clips": len(joined),
+        "test": joined,
+        "folds": folds,
+    }
 
 
 def fold_table(record: Mapping[str, Any]) -> str:

@@ -16,8 +16,9 @@ from ...evaluation.analyses.learning_curve import learning_curve
 from ...evaluation.analyses.transfer import transfer
 from ...metrics import measures as metrics
 from ...metrics.scored_clips import task_score
-from ..members.choosing import Part, choose
+from ..members.shares import Part
 from ..members.speaker_gain import speaker_gain
+from ..members.trainer import Trainer
 from ..recipes.lines import SettingError
 from .run_keys import member_key
 
@@ -167,13 +168,8 @@ class Chosen:
         nothing = train.select([])
         part = self.part or Part(train, nothing if dev is None else dev, nothing)
         ready = self.ready
-        self.model, _ = choose(
-            self.entry,
-            ready.task,
-            replace(part, train=train),
-            ready.spaces,
-            split_options=ready.recipe.allowed,
-        )
+        trainer = Trainer(self.entry, ready.task, ready.spaces, ready.recipe.allowed)
+        self.model, _ = trainer.choose(replace(part, train=train))
         return self
 
     def predict(self, clips: Manifest) -> Predictions:

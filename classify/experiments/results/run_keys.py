@@ -13,7 +13,7 @@ from ..members.member_folder import EPOCH
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
-    from ..members.choosing import Part
+    from ..members.shares import Part
     from ..recipes.recipe import MemberEntry
     from ..run_inputs import Prepared
 

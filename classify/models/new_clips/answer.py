@@ -77,20 +77,15 @@ def joined(answers: Sequence[Answer]) -> Answer:
     for answer in answers:
         for flag, ids in answer.flags.items():
             flags.setdefault(flag, []).extend(ids)
-    there = [answer for answer in answers if answer.predictions is not None]
+    together = Predictions.concatenated
+    found = [answer.predictions for answer in answers if answer.predictions is not None]
+    members = [answer.members for answer in answers if answer.predictions is not None]
     return Answer(
-        _joined([answer.predictions for answer in there if answer.predictions]) if there else None,
+        together(found) if found else None,
         {name: code for answer in answers for name, code in answer.failed.items()},
-        {name: told for answer in answers for name, told in answer.reasons.items()},
-        {name: told for answer in answers for name, told in answer.one_sided.items()},
+        {name: text for answer in answers for name, text in answer.reasons.items()},
+        {name: text for answer in answers for name, text in answer.one_sided.items()},
         flags,
-        {name: _joined([one.members[name] for one in there]) for name in there[0].members}
-        if there
-        else {},
+        {name: together([one[name] for one in members]) for name in (members or [{}])[0]},
         answers[0].notes,
     )
-
-
-def _joined(parts: Sequence[Predictions]) -> Predictions:
-    ids = [name for part in parts for name in part.ids]
-    return parts[0].like(ids, np.concatenate([part.proba for part in parts]))

@@ -1,0 +1,293 @@
+"""Train a member: every setting that is listed, every seed; what is kept is chosen on dev alone."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from statistics import mean, median
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ....cache.errors import InputError
+from ...metrics.intervals import student
+from ...metrics.scored_clips import task_score
+from ..recipes.recipe import PROBE, MemberEntry
+from .shares import Part, check_dev
+
+if TYPE_CHECKING:
+    from ....cache.manifest import Manifest
+    from ....cache.space import Space
+    from ...data.predictions import Predictions
+    from ...data.task import Task
+    from ...models.model import Model
+
+__all__ = ["Trainer"]
+
+PAUSE = 10.0  # seconds between two lines about one training
+SHOWN = ("train_loss", "dev_loss", "dev_uar", "dev_ccc")
+
+
+@dataclass(frozen=True)
+class Trainer:
+    """What training a member needs, whichever clips it is trained on.
+
+    Attributes
+    ----------
+    entry : MemberEntry
+    task : Task
+    spaces : dict of str to Space
+        Encoder name -> where its features lie.
+    split_options : dict
+        ``allow_speaker_overlap`` and ``allow_duplicates``, handed to `Model.fit`.
+    progress : callable
+        Called with what is going on.
+    """
+
+    entry: MemberEntry
+    task: Task
+    spaces: Mapping[str, Space]
+    split_options: Mapping[str, Any] = field(default_factory=dict)
+    progress: Callable[[str], None] = lambda message: None
+
+    def in_fold(self, name: str) -> Trainer:
+        """Return the trainer with the fold in front of every line; itself if the name is blank.
+
+        Examples
+        --------
+        >>> Trainer(None, None, {}, progress=print).in_fold("fold 2").progress("lr: training")
+        fold 2: lr: training
+        """
+        if not name:
+            return self
+        return replace(self, progress=lambda line: self.progress(f"{name}: {line}"))
+
+    def choose(
+        self,
+        part: Part,
+        *,
+        keep_interrupted: bool = False,
+        on_seed: Callable[[int, Predictions], None] = lambda seed, test: None,
+    ) -> tuple[Model, dict[str, Any]]:
+        """Fit every candidate, keep the best on dev by UAR (or CCC); of equal ones the first.
+
+        Parameters
+        ----------
+        part : Part
+        keep_interrupted : bool
+            What Ctrl-C means in the middle of a torch head: keep the best epoch so far and end with
+            it, or stop. A run stops, so that half a training is never taken for a whole one.
+        on_seed : callable, optional
+            Given each seed and its predictions of test, where there are several seeds.
+
+        Returns
+        -------
+        model : Model
+        record : dict
+            What was tried and chosen, scores on dev, spread over seeds.
+
+        Raises
+        ------
+        InputError
+            As `Model.fit`; or several values to choose from and no dev clips.
+        """
+        entry, task, shown = self.entry, self.task, self.task.measure.upper()
+        check_dev(entry, part)
+        candidates, probed = self._candidates(part.train)
+        has_dev = len(part.dev) > 0
+
+        def fit(candidate: dict[str, Any], random_state: int) -> tuple[float, Any]:
+            model = self.new_model(candidate, random_state)
+            dev = part.dev if has_dev else None
+            model.fit(part.train, dev, test=part.test, **self.split_options)
+            if _interrupted(model) and not keep_interrupted:
+                raise KeyboardInterrupt
+            return (task_score(task, part.dev, model.predict(part.dev)) if has_dev else 0.0), model
+
+        tried = []
+        best_score = -math.inf
+        dev_measure, test_measure = f"dev_{task.measure}", f"test_{task.measure}"
+        best: Any = None
+        chosen: dict[str, Any] = {}
+        for candidate in candidates:
+            score, model = fit(candidate, entry.random_state)
+            tried.append({**_json(candidate), dev_measure: score if has_dev else None})
+            if len(candidates) > 1:
+                self.progress(
+                    f"{entry.name}: {_words(candidate, candidates)}: dev {shown} {score:.3f}"
+                )
+            if score > best_score:
+                best_score, best, chosen = score, model, candidate
+            if _interrupted(model):
+                break
+        record: dict[str, Any] = {"chosen": _json(chosen), "tried": tried}
+        if probed:
+            record["probed"] = probed
+        if entry.seeds > 1 and not _interrupted(model):
+            record["seeds"] = []
+            first = best
+            for seed in range(entry.random_state, entry.random_state + entry.seeds):
+                again = first if seed == entry.random_state else None
+                score, model = (best_score, again) if again else fit(chosen, seed)
+                test = model.predict(part.test)
+                on_seed(seed, test)
+                scores = {
+                    dev_measure: score if has_dev else None,
+                    test_measure: task_score(task, part.test, test),
+                }
+                record["seeds"].append({"random_state": seed, **scores})
+                self.progress(f"{entry.name}: seed {seed}: dev {shown} {score:.3f}")
+                if has_dev and score > best_score:
+                    best_score, best = score, model
+            record["over_seeds"] = _spread([one[test_measure] for one in record["seeds"]])
+        record[dev_measure] = best_score if has_dev else None
+        record["random_state"] = best.random_state
+        record["trained"] = {"head": entry.head, **best.head_.trained_with()}
+        if isinstance(entry.scale, str):
+            record["scaled_within"] = entry.scale
+        record["fit"] = best.record
+        return best, record
+
+    def refit(
+        self,
+        clips: Manifest,
+        parts: Sequence[Part],
+        fitted: Sequence[Model],
+        records: Sequence[Mapping[str, Any]],
+    ) -> tuple[Model, dict[str, Any]]:
+        """Train once more, on every clip that is train or dev in some fold.
+
+        The settings are those with the best mean UAR (or CCC) over the folds' dev clips. A head
+        that stopped early, which it cannot do without dev, takes as many epochs as the median of
+        the folds.
+
+        Parameters
+        ----------
+        clips : Manifest
+            Those of all folds.
+        parts : sequence of Part
+        fitted : sequence of Model
+            The folds' models.
+        records : sequence of mapping
+            What `choose` returned for each fold.
+
+        Returns
+        -------
+        model : Model
+        record : dict
+            Clips, settings and epochs.
+        """
+        measure = f"dev_{self.task.measure}"
+        scores = [
+            [one[measure] for one in record["tried"] if one[measure] is not None]
+            for record in records
+        ]
+        used = {clip for part in parts for clip in (*part.train.ids, *part.dev.ids)}
+        clips = clips.select([clip for clip in clips.ids if clip in used])
+        candidates, probed = self._candidates(clips)
+        means = [mean(fold) for fold in zip(*scores, strict=True)]
+        chosen = candidates[int(np.argmax(means))] if len(candidates) > 1 else candidates[0]
+        epochs = [
+            model.head_.best_epoch_
+            for model, part in zip(fitted, parts, strict=True)
+            if len(part.dev) and getattr(model.head_, "early_stopping", False)
+        ]
+        if epochs:
+            most = max(1, round(median(epochs)))
+            chosen = {**chosen, "settings": {**chosen["settings"], "max_epochs": most}}
+        self.progress(f"{self.entry.name}: refitted on all {len(clips)} clips of train and dev")
+        model = self.new_model(chosen, self.entry.random_state).fit(clips)
+        record = {"clips": len(clips), "settings": chosen["settings"], "layers": chosen["layers"]}
+        return model, record | ({"probed": probed} if probed else {})
+
+    def new_model(self, candidate: Mapping[str, Any], random_state: int) -> Any:
+        """Return a model of one candidate's settings, not trained."""
+        from ...heads.registry import heads_for
+        from ...models.model import Model
+
+        entry, features = self.entry, []
+        for name in entry.on:
+            layers = candidate["layers"][name]
+            layers = list(layers) if isinstance(layers, tuple) else layers
+            try:
+                space = self.spaces[name]
+                features.append(space.features(layers=layers, combine=candidate["combine"]))
+            except InputError as error:
+                raise entry.error(f"member {entry.name!r}: {error}") from None
+        head = heads_for(self.task.kind)[0][entry.head](**candidate["settings"])
+        if "callback" in head.get_params():
+            head.set_params(callback=_EpochLines(entry.name, self.progress))
+        how: Any = {"scale": entry.scale, "random_state": random_state, "votes": entry.votes}
+        return Model(head, self.task, features, **how)
+
+    def _candidates(self, train: Manifest) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+        """Return the candidates; ``layers: probe`` is the layer that a probe of train chooses.
+
+        The second value is what `best_layer` returned, by encoder.
+        """
+        entry, probed = self.entry, {}
+        asked = [name for name in entry.on if PROBE in entry.layers.get(name, ())]
+        for name in asked:
+            from ...probing import best_layer
+
+            probed[name] = best_layer(
+                *(train, self.spaces[name], self.task),
+                scale=entry.scale,
+                random_state=entry.random_state,
+                say=lambda line: self.progress(f"{entry.name}: probe: {line}"),
+            )
+            layer = probed[name]["layer"]
+            self.progress(f"{entry.name}: layer {layer} of {name} by a probe of train")
+        layers = {
+            name: tuple(probed[name]["layer"] if one == PROBE else one for one in several)
+            for name, several in entry.layers.items()
+        }
+        return list(replace(entry, layers=layers).candidates()), probed
+
+
+def _interrupted(model: Any) -> bool:
+    return getattr(model.head_, "stopped_", "") == "interrupted"
+
+
+class _EpochLines:
+    """A line on how a training goes, every ten seconds; a copy continues the same."""
+
+    def __init__(self, name: str, progress: Callable[[str], None]) -> None:
+        self.name, self.progress = name, progress
+        self.last = time.monotonic()
+
+    def __call__(self, row: Mapping[str, Any]) -> None:
+        if time.monotonic() - self.last < PAUSE:
+            return
+        self.last = time.monotonic()
+        scores = [f"{key.replace('_', ' ')} {row[key]:.3f}" for key in SHOWN if key in row]
+        self.progress(f"{self.name}: epoch {row['epoch']}: {', '.join(scores)}")
+
+
+def _json(candidate: Mapping[str, Any]) -> dict[str, Any]:
+    return json.loads(json.dumps(candidate))
+
+
+def _words(candidate: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> str:
+    """Name only what differs between the candidates."""
+
+    def flat(one: Mapping[str, Any]) -> dict[str, Any]:
+        layers = {f"layer of {name}": layer for name, layer in one["layers"].items()}
+        return {**layers, "combine": one["combine"], **one["settings"]}
+
+    all_flat = [flat(one) for one in candidates]
+    mine = flat(candidate)
+    return ", ".join(
+        f"{name} {value}"
+        for name, value in mine.items()
+        if any(other[name] != value for other in all_flat)
+    )
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    """Return mean, standard deviation and 95 % interval of the mean (Student's t) over seeds."""
+    mean, sd, half = student(values)
+    return {"n": len(values), "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
