@@ -8,8 +8,6 @@ from typing import Any
 
 from affekt.cache.errors import InputError  # pyright: ignore[reportMissingImports]
 
-__all__ = ["frame", "shown"]
-
 MOST_ROWS, LONGEST = 10, 80
 
 

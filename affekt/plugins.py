@@ -14,8 +14,6 @@ from typing import Any
 
 from affekt.cache.errors import InputError  # pyright: ignore[reportMissingImports]
 
-__all__ = ["Plugins"]
-
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 

@@ -33,8 +33,6 @@ from ..cache.commands.signals import ending, leave
 from ..cache.commands.terminal import PlainStream, open_streams
 from ..cache.errors import AffektError, nearest
 
-__all__ = ["affekt", "main"]
-
 #: command -> (module relative to this package, attribute, one line of help)
 COMMANDS = {
     "run": (".experiments.cli_run", "run", "The main job: a recipe from clips to a report."),

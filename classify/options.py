@@ -10,8 +10,6 @@ import click
 
 from ..cache.errors import InputError, nearest
 
-__all__ = ["SCALE", "check_numbers", "numbers", "read_scale", "read_split", "say"]
-
 LARGEST_SEED = 2**32
 
 SCALE = "Standardise the features: true, false; within each speaker, language, dataset."

@@ -22,8 +22,6 @@ import numpy as np
 from ..cache.errors import InputError
 from .errors import Unusable
 
-__all__ = ["Backend", "Pooled", "as_backend"]
-
 
 @dataclass(frozen=True, slots=True)
 class Pooled:

@@ -21,8 +21,6 @@ from .encoder_names import is_code, open_named, options_of_own, works_everywhere
 from .errors import Unusable
 from .pooling import merge_windows, split_evenly
 
-__all__ = ["NUMERICS_EPOCH", "Encoder"]
-
 #: Raised when a release of affekt changes embeddings in a way that no other field of a spec says.
 NUMERICS_EPOCH = 1
 

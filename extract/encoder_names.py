@@ -13,15 +13,6 @@ from affekt.plugins import Plugins
 from ..cache.errors import InputError, nearest
 from .backend import Backend, as_backend
 
-__all__ = [
-    "BUILT_IN",
-    "is_code",
-    "open_named",
-    "options_of_own",
-    "register_encoder",
-    "works_everywhere",
-]
-
 #: Encoders of affekt's own; they need no download.
 BUILT_IN = ("spectral", "ngram")
 

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from ..cache.errors import AffektError
 
-__all__ = ["CODES", "Unusable"]
-
 #: Every reason code, and what it says about the clip.
 CODES = {
     "missing": "the file does not exist",

@@ -18,8 +18,6 @@ from pathlib import Path
 
 from ..cache.errors import InputError
 
-__all__ = ["SAFE_FILES", "Place", "locate", "network_errors"]
-
 #: What a checkpoint may consist of: configuration, vocabularies and tensors.
 SAFE_FILES = ("*.json", "*.txt", "*.model", "model.safetensors", "model-*.safetensors")
 

@@ -17,8 +17,6 @@ from ..cache.errors import one_of
 from .backend import Pooled
 from .errors import Unusable
 
-__all__ = ["POOLINGS", "Pooling", "merge", "merge_windows", "pool", "pooled_dim", "split_evenly"]
-
 Pooling = Literal["mean", "mean+std", "max", "cls", "last"]
 
 #: Every pooling, and how many times the hidden size it is wide.

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import click
 
-__all__ = ["doctor"]
-
 MARKS = {"ok": "ok", "note": "note", "wrong": "WRONG"}
 
 

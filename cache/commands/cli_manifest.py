@@ -13,8 +13,6 @@ from ..manifest.options import ROOT, echo_notes
 if TYPE_CHECKING:
     from ..manifest import Manifest
 
-__all__ = ["manifest"]
-
 
 @click.command()
 @click.argument("source", metavar="FROM", type=click.Path(path_type=Path))

@@ -8,8 +8,6 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["Heartbeat", "heartbeat"]
-
 EVERY = 30.0  # seconds of silence
 
 

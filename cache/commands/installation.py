@@ -19,8 +19,6 @@ from affekt.processors import processors
 
 from ..errors import AffektError, listed
 
-__all__ = ["Finding", "caches", "commands", "disks", "machine", "versions"]
-
 GIB = 2**30
 LITTLE_MEMORY = 4 * GIB  # below which a large encoder does not fit
 LITTLE_DISK = GIB

@@ -17,8 +17,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-__all__ = ["ending", "leave"]
-
 #: seconds from a signal to the check that the main thread has handled it
 PAUSE = 0.1
 

@@ -10,8 +10,6 @@ import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
 
-__all__ = ["PlainStream", "open_streams", "visible"]
-
 #: control characters other than line feed and tab, and marks that turn the direction of a line
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 

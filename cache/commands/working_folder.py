@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import sys
 
-__all__ = ["import_nothing_from_here"]
-
 
 def import_nothing_from_here() -> None:
     """Keep modules in the working folder, a user's ``json.py``, out of this and child processes.

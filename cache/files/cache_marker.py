@@ -9,8 +9,6 @@ from pathlib import Path
 from ..errors import InputError
 from .written import create, is_draft
 
-__all__ = ["LOCK", "check_cache_folder", "mark"]
-
 MARKER = ".affekt-cache"
 TEXT = b"A cache of affekt. Commands of affekt write here and remove what they left unfinished.\n"
 #: what a cache held before it was marked

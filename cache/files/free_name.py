@@ -25,8 +25,6 @@ try:
 except ImportError:  # on Windows a rename never replaces
     fcntl = None
 
-__all__ = ["move_to_free_name"]
-
 _HERE, _NO_REPLACE = -100, 1  # AT_FDCWD and RENAME_NOREPLACE of Linux
 _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _NO_LOCKS = {*_UNSUPPORTED, errno.ENOLCK, errno.EBADF}

@@ -20,8 +20,6 @@ from .durable import make_folder
 from .reading import read_note
 from .written import write_whole
 
-__all__ = ["keeping_results", "kept"]
-
 FOLDER = "kept"
 MOST = 200  # files; the oldest go
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "soundfile", "soxr", "av")

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from ..errors import InputError
 
-__all__ = ["check_output", "check_output_folder"]
-
 HEAD = 65_536  # bytes of a file that show what it is
 
 

@@ -14,8 +14,6 @@ from typing import Any
 
 from ..errors import DamagedError, InputError, check_characters
 
-__all__ = ["check_regular", "json_lines", "parse_json", "read_json", "read_note", "read_object"]
-
 LARGEST = 256 << 20  # bytes; the largest that affekt writes has a line for each clip of a report
 DEEPEST = 100  # objects and lists inside each other; code that walks through them may be recursive
 

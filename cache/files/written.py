@@ -19,20 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-__all__ = [
-    "create",
-    "draft",
-    "is_draft",
-    "leftovers",
-    "naming",
-    "remove",
-    "share",
-    "shared_mode",
-    "sync_folder",
-    "write_whole",
-    "written",
-]
-
 DRAFT = re.compile(r"(.+)-(\d+)-(?:[0-9a-f]{32}|[0-9a-f]{8})")  # host, process; 8 of older ones
 LONGEST = 30  # characters of a file's name that its draft has too: a longer name could not be made
 DAY = 86_400.0  # seconds

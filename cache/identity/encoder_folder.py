@@ -15,8 +15,6 @@ from pathlib import Path
 from ..files.reading import read_note
 from ..files.written import write_whole
 
-__all__ = ["encoder_folder", "from_portable", "note_encoder_folder", "to_portable"]
-
 NAME = "encoder.json"
 
 

@@ -6,8 +6,6 @@ from collections.abc import Hashable, Iterator, Sequence
 
 from ..manifest import Manifest
 
-__all__ = ["HeldDigests"]
-
 
 class HeldDigests:
     """Digests by root, path and segment. One thread at a time may use it.

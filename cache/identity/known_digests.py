@@ -19,8 +19,6 @@ from ..manifest import Manifest
 from .clip_index import ClipIndex, Seen, seen
 from .content_digests import segment_digest
 
-__all__ = ["DISPUTED", "LARGEST", "audio_digests", "is_hollow"]
-
 DISPUTED = (
     "had different contents under different roots, and the file is not at hand: bring the file, or"
     " rename the clip"

@@ -6,8 +6,6 @@ from typing import Any, Protocol
 
 from affekt.notebook import frame, shown
 
-__all__ = ["InNotebooks"]
-
 
 class _Table(Protocol):
     source: str

@@ -327,6 +327,3 @@ def time_text(time: float) -> str:
     if np.isnan(time):
         return ""
     return "nan" if time == NO_TIME else repr(float(time))
-
-
-__all__ = ["NO_TIME", "Times", "seconds", "time_text", "times_of"]

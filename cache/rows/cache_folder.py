@@ -25,8 +25,6 @@ from ..manifest import Manifest
 from .index import NAME
 from .packed import PackedClips
 
-__all__ = ["Store", "is_space", "read_spec"]
-
 
 class Store:
     """A folder of rows, or a packed file, and the index of the clips whose content is known.

@@ -7,8 +7,6 @@ from ..identity.known_digests import DISPUTED
 from ..manifest import Manifest
 from .row_store import RowStore
 
-__all__ = ["missing_error"]
-
 
 def missing_error(rows: RowStore, clips: Manifest, ids: list[str]) -> MissingError:
     """Return the error that names clips that are not stored, why, and how to store them."""

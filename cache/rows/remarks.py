@@ -14,8 +14,6 @@ from ..files.reading import json_lines
 from ..files.written import share
 from ..identity.content_digests import DIGEST
 
-__all__ = ["copy_remarks", "note_remarks", "read_remarks"]
-
 NAME = "remarks.jsonl"
 _LARGEST = 1 << 30  # bytes
 

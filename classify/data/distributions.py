@@ -6,8 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-__all__ = ["EXACT", "remedy", "shortest", "undo_rounding"]
-
 EXACT = 1e-9
 
 

@@ -11,8 +11,6 @@ import numpy as np
 from ...cache.errors import InputError
 from .predictions import Predictions
 
-__all__ = ["PREFIX", "Estimates"]
-
 PREFIX = "predicted_"  # of columns in a file, so that ratings are never taken for predictions
 
 

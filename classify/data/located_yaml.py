@@ -16,8 +16,6 @@ import yaml
 
 from ...cache.errors import InputError, check_characters, expected_one_of
 
-__all__ = ["Located", "read_yaml"]
-
 T = TypeVar("T")
 
 DEEPEST = 20

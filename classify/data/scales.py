@@ -20,8 +20,6 @@ from .task_file import check_label
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
-__all__ = ["Scale", "ScaleTask"]
-
 KEYS = ("type", "name", "version", "dimensions")
 THIRDS = ("low", "middle", "high")
 

@@ -24,8 +24,6 @@ from ...cache.manifest import Manifest
 if TYPE_CHECKING:
     from .task import Task
 
-__all__ = ["Votes", "read_votes", "task_votes", "with_votes"]
-
 PREFIX = "votes:"
 MAPPED = "votes of "  # columns of the task's labels, as `with_votes` makes them
 

@@ -13,8 +13,6 @@ import numpy as np
 
 from ..data.predictions import Predictions
 
-__all__ = ["combine_available", "common_ids", "union_ids"]
-
 
 def common_ids(members: Mapping[str, Predictions], order: Sequence[str]) -> list[str]:
     """Return the ids that every member has, in the order of `order`.

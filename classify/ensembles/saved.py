@@ -23,8 +23,6 @@ from .calibration import Calibrator, calibrator
 from .fixed_rules import Ensemble
 from .strategy_names import STRATEGIES, strategy
 
-__all__ = ["FILES", "Replay", "read_replays", "write_replays"]
-
 FORMAT = "affekt-ensembles/1"
 FILES = ("ensembles.json", "ensembles.safetensors")
 

@@ -14,8 +14,6 @@ from .fixed_rules import (
     VoteEnsemble,
 )
 
-__all__ = ["STRATEGIES", "strategy"]
-
 STRATEGIES: dict[str, type[Ensemble]] = {
     kind.name: kind
     for kind in (

@@ -16,8 +16,6 @@ from ..options import say
 if TYPE_CHECKING:
     from .run import Outcome
 
-__all__ = ["report_outcome", "run"]
-
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))

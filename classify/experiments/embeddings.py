@@ -13,8 +13,6 @@ from ...cache.rows.remarks import read_remarks
 from .known_encoders import remember
 from .run_inputs import Prepared, Source, Stored
 
-__all__ = ["embed", "keep_opened", "look", "look_at_all", "measure"]
-
 
 def look_at_all(ready: Prepared, *, hash_files: bool = True) -> None:
     """Fill `ready.stored`: what the cache holds for every encoder."""

@@ -24,8 +24,6 @@ from ...cache.files.reading import read_note
 from ...cache.files.written import write_whole
 from ...cache.identity.spec import Spec
 
-__all__ = ["Opened", "recall", "remember"]
-
 FORMAT = 1
 DEEPEST = 2  # levels of an encoder's folder that are looked at
 

@@ -20,8 +20,6 @@ from .run import Outcome, is_current
 if TYPE_CHECKING:
     from .run_inputs import Prepared
 
-__all__ = ["Preview", "preview"]
-
 #: Rough seconds to train a head on one clip once, on two processors: for an estimate only.
 SECONDS = {"logistic": 1e-3, "ridge": 1e-3, "patch": 0.03, "cross-attention": 0.02}
 NETWORK = 5e-3  # other heads

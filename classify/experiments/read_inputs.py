@@ -24,8 +24,6 @@ from .recipes.numeric_tasks import with_ensembles
 from .recipes.recipe import EncoderEntry, Recipe
 from .run_inputs import Prepared, Source
 
-__all__ = ["open_source", "prepare"]
-
 
 def prepare(recipe: Recipe) -> Prepared:
     """Read what a recipe names, and check it.

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     from ..data.splitting.split import Split
     from ..evaluation.comparison import Comparison
 
-__all__ = ["Outcome", "is_current", "run"]
-
 Say = Callable[[str], None]
 
 

@@ -14,8 +14,6 @@ from ...cache.space import Space
 from ..data.task import Task
 from .recipes.recipe import EncoderEntry, Recipe
 
-__all__ = ["Prepared", "Source", "Stored"]
-
 
 @dataclass(frozen=True)
 class Source:

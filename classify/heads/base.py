@@ -24,8 +24,6 @@ from .sklearn_shim import (
 from .state import Stored, pack_labels, unpack_labels
 from .targets import Targets, read_distributions, read_labels
 
-__all__ = ["Head", "check_own_head"]
-
 
 class Head(ClassifierMixin, Stored):
     """A classifier on 2-D features; the base class of every head, yours too.

@@ -10,8 +10,6 @@ import numpy as np
 
 from ...cache.errors import InputError
 
-__all__ = ["check_number"]
-
 
 def check_number(
     name: str, value: Any, low: float, high: float = math.inf, *, whole: bool = False

@@ -19,18 +19,6 @@ if TYPE_CHECKING:
     from .base import Head
     from .state import Stored
 
-__all__ = [
-    "HEADS",
-    "REGRESSORS",
-    "HeadError",
-    "code_of_own_head",
-    "head_from_state",
-    "heads_for",
-    "naming_own_head",
-    "register_head",
-    "stored_head",
-]
-
 _CLASSIFIERS = {
     "logistic": ("linear.logistic", "LogisticHead"),
     "lda": ("linear.lda", "LDAHead"),

@@ -29,8 +29,6 @@ from threadpoolctl import threadpool_limits
 
 from ...cache.errors import InputError, listed, nearest, one_of
 
-__all__ = ["NestedScores", "group_folds", "nested_search", "search", "uar_scorer"]
-
 clone: Any = _clone  # scikit-learn has no types, and its defaults hide what it accepts
 grid_search: Any = GridSearchCV
 halving_search: Any = HalvingRandomSearchCV

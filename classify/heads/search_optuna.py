@@ -12,8 +12,6 @@ from sklearn.pipeline import Pipeline
 
 from ...cache.errors import InputError
 
-__all__ = ["OptunaSearch"]
-
 clone: Any = _clone  # scikit-learn and joblib have no types
 parallel: Any = Parallel
 

@@ -11,8 +11,6 @@ import numpy as np
 from ...cache.errors import InputError, nearest
 from .sklearn_shim import BaseEstimator, check_is_fitted
 
-__all__ = ["Stored", "check_state_arrays", "pack_labels", "unpack_labels"]
-
 FORMAT = 1
 _KINDS = {"str": str, "int": int, "float": float, "bool": bool}
 

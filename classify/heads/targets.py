@@ -14,8 +14,6 @@ import numpy as np
 from ...cache.errors import InputError, nearest
 from .sklearn_shim import check_array, check_classification_targets
 
-__all__ = ["Targets", "class_weights", "known_labels", "read_distributions", "read_labels"]
-
 
 @dataclass(frozen=True)
 class Targets:

@@ -12,15 +12,6 @@ from typing import Any
 
 import numpy as np
 
-__all__ = [
-    "PlainEstimator",
-    "PlainMixin",
-    "check_has_state",
-    "check_rows",
-    "only_serve",
-    "serves_only",
-]
-
 _chosen = False
 
 

@@ -16,8 +16,6 @@ import numpy as np
 from .bootstrap import FEWEST_GROUPS, draws
 from .intervals import interval, retrained
 
-__all__ = ["LIMITS", "proba_intervals"]
-
 LIMITS = {"nll": (0.0, np.inf), "brier": (0.0, 2.0), "ccc": (-1.0, 1.0)}
 
 

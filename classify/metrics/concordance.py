@@ -17,8 +17,6 @@ from .bootstrap import FEWEST_GROUPS, draws
 from .intervals import interval
 from .max_t import TIE, MaxT, exchanges
 
-__all__ = ["MEASURES", "Measured", "max_t_ccc", "mean_ccc", "measure"]
-
 MEASURES = ("ccc", "pearson", "error")
 N_SUMS = 7  # clips, x, y, xx, yy, xy, |x - y|
 NEAR_ONE = 1 - 1e-9

@@ -16,8 +16,6 @@ import numpy as np
 
 from .bootstrap import Resamples, resample
 
-__all__ = ["resample_crossed"]
-
 
 def resample_crossed(
     truth: np.ndarray,

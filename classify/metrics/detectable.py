@@ -23,8 +23,6 @@ from .max_t import (
 )
 from .unseen_speaker import scale_of_groups, unseen_speaker
 
-__all__ = ["detectable", "groups_needed"]
-
 GAPS = np.concatenate([np.arange(0.005, 0.1, 0.005), np.arange(0.1, 0.3, 0.01)])
 GAPS = np.concatenate([GAPS, np.arange(0.3, 1.001, 0.05)])
 SIZES = (10, 12, 15, 20, 25, 30, 40, 50, 75, 100, 150, 200, 300, 500)

@@ -12,16 +12,6 @@ from functools import lru_cache
 
 import numpy as np
 
-__all__ = [
-    "half_length",
-    "interval",
-    "retrained",
-    "share_interval",
-    "standard_error",
-    "student",
-    "t_quantile",
-]
-
 #: as many groups' share of the variance, in simulation of three kinds of corpora
 #: (`benchmarks/claims_dev.py folds`)
 ADDED = 4.0

@@ -20,8 +20,6 @@ import numpy as np
 
 from .unseen_speaker import unseen_speaker
 
-__all__ = ["MaxT", "as_extreme", "comparisons", "exchanges", "max_t", "statistics", "step_down"]
-
 TIE = 1e-9  # equal statistics differ in the last digits
 
 

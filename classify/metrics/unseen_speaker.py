@@ -18,8 +18,6 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtr
 
-__all__ = ["unseen_speaker"]
-
 MOST = 1.5  # difference of the imaginary speaker, in differences observed
 START = 1e-12  # share of the largest square at which the search for the spread begins
 STEPS, EXACT = 50, 1e-9  # at most so many steps; the spread to nine digits

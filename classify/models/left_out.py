@@ -9,8 +9,6 @@ from ...cache.identity.content_digests import row_key
 from ...cache.manifest import Manifest
 from ...cache.space import Space
 
-__all__ = ["leave_out", "quarantined"]
-
 
 def quarantined(space: Space, clips: Manifest) -> dict[str, str]:
     """Return id -> reason code of the clips without a row that extract could not embed.

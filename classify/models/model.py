@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from ...cache.space import Features
     from .new_clips.system import System
 
-__all__ = ["Model"]
-
 
 class Model(Predicts):
     """Train a head on cached features, predict, save.

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ...cache.cache import Cache
     from ...cache.space import Features
 
-__all__ = ["Needs"]
-
 
 @dataclass(frozen=True, slots=True)
 class Needs:

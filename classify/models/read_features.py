@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ...cache.space import Features
 
-__all__ = ["accepts_missing_side", "check_sides", "join_features", "read_features"]
-
 
 def accepts_missing_side(head: Any) -> bool:
     """Whether a head predicts clips of which one side is missing (``missing="predict"``)."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-__all__ = ["few_threads"]
-
 SMALL = 50_000_000  # numbers; on two busy cores a fit below this took 8 times as long on both
 
 

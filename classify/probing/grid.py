@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ...cache.space import Space
 
-__all__ = ["Grid", "mean_recall", "train_grid"]
-
 MEMORY = 384 << 20  # bytes of rows, and as many of weights, in all threads together
 PAUSE = 10.0  # seconds between two lines of progress
 

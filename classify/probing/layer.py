@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ...cache.space import Features
 
-__all__ = ["Budget", "LayerJob"]
-
 
 @dataclass(frozen=True)
 class Budget:

@@ -9,8 +9,6 @@ from typing import Any, Self
 
 import numpy as np
 
-__all__ = ["Rows"]
-
 BLOCK = 1024  # rows that pass through the processor's cache at a time
 SMALL = 256  # rows of a block that several cells share
 PIECE = 32 << 20  # bytes that are read at a time

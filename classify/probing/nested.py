@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ...cache.space import Space
 
-__all__ = ["VALUES", "best_layer", "probe"]
-
 VALUES = (0.001, 0.01, 0.1, 1.0)
 RESAMPLES = 2000
 

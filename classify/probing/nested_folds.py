@@ -16,8 +16,6 @@ from ..data.splitting.schemes import splits
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
-__all__ = ["Fold", "Masks", "inner_folds", "masks_of", "outer_folds"]
-
 INNER = 5  # folds to choose on
 BY_CLIP = "no speakers are known: the inner folds are dealt by clip, so choices may be too sure"
 

@@ -13,8 +13,6 @@ from affekt.notebook import frame
 from ...cache.files.written import written
 from ..serving.drawing import new_figure, plain
 
-__all__ = ["MADE_BY", "Probe", "is_figure"]
-
 MADE_BY = "affekt probe --figure"
 
 

@@ -20,8 +20,6 @@ import numpy as np
 
 from .layer_rows import Rows
 
-__all__ = ["Problems", "predict", "solve"]
-
 RANK = 256  # eigenvectors of the preconditioner
 MEMORY = 8  # steps that L-BFGS remembers
 CAUTION = (

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ..data.predictions import Predictions
     from ..models.new_clips.system import System
 
-__all__ = ["predict"]
-
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 

@@ -8,8 +8,6 @@ from typing import Any
 
 from ...cache.errors import InputError
 
-__all__ = ["check_figure", "fonts_for", "new_figure", "plain"]
-
 
 def check_figure(path: Path) -> None:
     """Check, before any work, that a figure of this name can be drawn.

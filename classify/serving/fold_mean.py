@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..models.needs import Needs
     from ..models.scalers.scaling import Scaling
 
-__all__ = ["FoldMean", "open_member"]
-
 
 @dataclass(frozen=True)
 class FoldMean:

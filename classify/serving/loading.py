@@ -18,8 +18,6 @@ from .predictor import Predictor
 if TYPE_CHECKING:
     from ...cache.cache import Cache
 
-__all__ = ["load_model", "open_system"]
-
 
 def load_model(
     place: str | PathLike[str],

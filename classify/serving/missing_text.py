@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ..models.new_clips.system import System
 
-__all__ = ["heard", "with_text"]
-
 
 def with_text(
     system: System,

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..data.predictions import Predictions
     from ..models.new_clips.system import Answer
 
-__all__ = ["SHOWN", "as_rows", "is_output", "print_json", "say_remarks", "show", "write_output"]
-
 FEW = 5  # clips of one reason that are named one by one
 SHOWN = 20  # clips that are printed readably; more become a table
 STARTS = (("id", "label"), ("id", "start", "end", "label"))  # of headers; labels follow

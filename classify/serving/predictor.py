@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from ..models.new_clips.predict_methods import Predicts
 from ..models.new_clips.system import System
 
-__all__ = ["Predictor"]
-
 
 class Predictor(Predicts):
     """The chosen system of a run, with its encoders kept open. Made by `load_model`.

@@ -17,8 +17,6 @@ from ..data.predictions import Predictions
 from ..data.task_file import check_columns
 from ..models.new_clips.modalities_seen import Reason
 
-__all__ = ["check_window", "spans", "timeline_rows", "window_id", "windows", "write_timeline"]
-
 LONGEST = 48 * 3600.0  # seconds; a header that claims more is not believed
 SHORTEST = 0.001  # seconds between two beginnings; an id tells a tenth of it
 

@@ -13,8 +13,6 @@ from ..data.predictions import Predictions
 from .drawing import new_figure, plain
 from .timeline import timeline_rows
 
-__all__ = ["draw_timeline", "is_figure"]
-
 PANELS = 12  # recordings in one figure
 MADE_BY = "affekt predict --figure"
 

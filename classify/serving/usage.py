@@ -12,8 +12,6 @@ from ...cache.errors import AffektError
 if TYPE_CHECKING:
     from ..models.new_clips.system import System
 
-__all__ = ["pipeline", "usage"]
-
 SAID = "What a wonderful day!"
 
 

@@ -22,8 +22,6 @@ import numpy as np
 from ..backend import Backend, Pooled
 from ..errors import Unusable
 
-__all__ = ["Ngram"]
-
 VERSION = 1  # raise it whenever a number changes
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[^\s]")

@@ -15,8 +15,6 @@ import numpy as np
 from ...cache.errors import CanaryError
 from ..backend import Backend
 
-__all__ = ["TEXTS", "canary_inputs", "canary_sounds", "embed_canary"]
-
 TEXTS = (
     "The canary sings: 7 notes, ¡qué alegría!",
     "Ich bin heute sehr traurig.",

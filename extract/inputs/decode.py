@@ -27,8 +27,6 @@ from .formats.joined import JoinedReader, split
 from .formats.libsndfile import SndfileReader
 from .formats.signatures import SOUNDFILE, identify
 
-__all__ = ["DAMAGE", "LONGEST", "RULES", "Signal", "decode", "length"]
-
 _log = logging.getLogger(__name__)
 T = TypeVar("T")
 

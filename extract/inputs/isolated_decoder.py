@@ -33,8 +33,6 @@ from .formats.containers import inspect
 from .formats.ffmpeg import PATIENCE
 from .formats.signatures import SOUNDFILE
 
-__all__ = ["Decoder", "decode_segments", "is_plain", "module_paths"]
-
 Segment = tuple[float | None, float | None]
 
 #: Address space of a child, in bytes: twice what the largest file and longest clip can need.

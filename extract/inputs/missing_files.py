@@ -7,8 +7,6 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-__all__ = ["hint_missing"]
-
 _PARENTS = 3  # of a root, that may be what the paths start from
 
 

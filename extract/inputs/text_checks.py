@@ -6,8 +6,6 @@ import unicodedata
 
 from ..errors import Unusable
 
-__all__ = ["ready_text"]
-
 _INVISIBLE = ("C", "Z")  # Unicode's control, format and separator classes
 
 

@@ -13,8 +13,6 @@ from ...cache.files.outputs import check_output
 from ...cache.manifest.options import ROOT, read_clips, recordings
 from ..encoders.hardware.device import DEVICE
 
-__all__ = ["transcribe"]
-
 #: what is said of answers that nobody can have spoken
 ODD = {
     "garbled": "which hold control characters or bytes that are not text",

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from ...cache.errors import InputError, nearest
 
-__all__ = ["whisper_code"]
-
 _PAIRS = """
 eng:en zho:zh cmn:zh deu:de spa:es rus:ru kor:ko fra:fr jpn:ja por:pt tur:tr pol:pl cat:ca nld:nl
 ara:ar arb:ar swe:sv ita:it ind:id hin:hi fin:fi vie:vi heb:he ukr:uk ell:el msa:ms zsm:ms ces:cs

@@ -21,8 +21,6 @@ from .languages import whisper_code
 from .transcripts import Transcripts
 from .whisper_engines import ENGINES, NO_SPEECH, UNLIKELY, Engine, Heard, judged
 
-__all__ = ["DEFAULT_MODEL", "SAMPLING_RATE", "Transcriber"]
-
 DEFAULT_MODEL = "openai/whisper-large-v3-turbo"
 SAMPLING_RATE = 16_000  # Hz
 SHORTEST = 0.1  # seconds

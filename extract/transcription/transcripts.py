@@ -24,8 +24,6 @@ from ...cache.files.reading import parse_json
 from ...cache.identity.content_digests import DIGEST
 from .whisper_engines import Heard
 
-__all__ = ["Transcripts"]
-
 LONGEST = 2000  # bytes that a message shows
 
 log = logging.getLogger(__name__)

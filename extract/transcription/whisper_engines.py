@@ -21,8 +21,6 @@ from ...cache.commands.terminal import HIDDEN
 from ...cache.errors import InputError
 from ..encoders.hardware.device import find_device
 
-__all__ = ["ENGINES", "NO_SPEECH", "UNLIKELY", "Engine", "Heard", "judged", "oddity"]
-
 SAMPLING_RATE = 16_000  # Hz
 NO_SPEECH = 0.6
 UNLIKELY = -1.0

@@ -16,8 +16,6 @@ from ..manifest import Manifest
 from ..tables import read_table
 from .emobox import PARTS
 
-__all__ = ["read_audformat_folder"]
-
 SEGMENT = ("file", "start", "end")
 
 

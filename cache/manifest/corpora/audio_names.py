@@ -12,8 +12,6 @@ from pathlib import Path
 from ...errors import InputError, listed, one_of
 from ..manifest import Manifest
 
-__all__ = ["CORPORA", "audio_files", "read_folders", "read_named", "read_unified"]
-
 AUDIO = (
     ".wav", ".flac", ".mp3", ".ogg", ".oga", ".opus", ".aif", ".aiff", ".aifc", ".au", ".caf",
     ".w64", ".voc", ".sph", ".m4a", ".aac", ".mp4", ".mov", ".3gp", ".webm", ".mka", ".mkv",

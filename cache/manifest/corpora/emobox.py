@@ -12,8 +12,6 @@ from ...errors import InputError, listed, nearest, shaped
 from ...files.reading import parse_json, read_object
 from ..manifest import Manifest
 
-__all__ = ["PARTS", "read_emobox"]
-
 PARTS = {
     "train": "train", "training": "train",
     "valid": "dev", "validation": "dev", "val": "dev", "dev": "dev", "devel": "dev",

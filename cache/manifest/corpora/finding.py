@@ -17,8 +17,6 @@ from .kaldi import read_kaldi
 from .parts import part_tables, read_parts
 from .s3prl import read_s3prl
 
-__all__ = ["KINDS", "kind_of", "read_corpus"]
-
 KINDS = (
     "table", "unified", *audio_names.CORPORA, "folders", "emobox", "s3prl", "kaldi", "audformat",
     "datasets", "audiofolder", "parts",

@@ -16,8 +16,6 @@ from ..tables.typed_tables import class_names, holds_bytes, labelled, parquet_ta
 from .emobox import PARTS
 from .objects import from_datasets
 
-__all__ = ["read_audio_folder", "read_saved"]
-
 
 def metadata_files(folder: Path) -> list[Path]:
     """Return the tables that say what is in an audio folder, of the folder or of its parts."""

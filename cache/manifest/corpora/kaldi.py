@@ -9,8 +9,6 @@ from pathlib import Path
 from ...errors import InputError, listed
 from ..manifest import Manifest
 
-__all__ = ["read_kaldi"]
-
 ARCHIVE = re.compile(r".*\.ark:\d+(\[.*\])?")
 #: file -> our column; the first of those that are there
 COLUMNS = {

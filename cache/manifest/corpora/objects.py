@@ -8,8 +8,6 @@ from typing import Any
 
 from ..manifest import Manifest
 
-__all__ = ["from_audformat", "from_datasets"]
-
 
 def from_datasets(
     dataset: Any,

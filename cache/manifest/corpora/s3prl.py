@@ -11,8 +11,6 @@ from ..manifest import Manifest
 from ..tables import read_table
 from .emobox import PARTS
 
-__all__ = ["read_s3prl"]
-
 
 def read_s3prl(folder: str | os.PathLike, root: str | os.PathLike | None = None) -> Manifest:
     """Read the CSV files that s3prl prepares: ``id, wav_path, label`` and optional times.

@@ -17,8 +17,6 @@ from ...files.written import write_whole
 from .cells import span_seconds
 from .wav import wav_bytes
 
-__all__ = ["rows_of_audformat", "rows_of_datasets"]
-
 SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "test"}
 
 

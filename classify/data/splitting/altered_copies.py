@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import numpy as np
 
-__all__ = ["altered_copies", "can_tell"]
-
 SHARE = 0.25  # of the features, those that differ least
 NEAR = 16  # neighbours that are looked at
 FAR = 10  # the distance of the nearest is compared with that of this one

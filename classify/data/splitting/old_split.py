@@ -17,8 +17,6 @@ from .split_file import PARTS, line_of, read_split_file
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
 
-__all__ = ["HELD_OUT", "continue_split"]
-
 HELD_OUT = {
     "leave-one-speaker-out": "speaker",
     "leave-one-language-out": "language",

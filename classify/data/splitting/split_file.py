@@ -10,8 +10,6 @@ from ....cache.errors import InputError, listed, nearest
 from ....cache.manifest.tables.sources import check_no_device
 from ..escape import restored
 
-__all__ = ["PARTS", "PART_NAMES", "line_of", "read_split_file"]
-
 PARTS = ("train", "dev", "test")
 #: what the parts are called elsewhere
 PART_NAMES = {

@@ -16,8 +16,6 @@ from ..run_inputs import Prepared
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
 
-__all__ = ["check_places", "check_stored", "check_writable_folder", "missing_recordings"]
-
 WRITTEN = (
     *("split.csv", "run.json", "report.md", "report.html"),
     *("comparison.json", "clips.json", "repeats.json"),

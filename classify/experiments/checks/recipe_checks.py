@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ..recipes.recipe import MemberEntry, Recipe
     from ..run_inputs import Prepared
 
-__all__ = ["check_recipe", "check_sources", "divide"]
-
 LABELS = ("label", "raw_label")
 LARGEST_SEED = 2**32
 

@@ -8,8 +8,6 @@ import click
 
 from ....cache.manifest.options import ROOT
 
-__all__ = ["demo"]
-
 
 @click.command()
 @click.option(

@@ -16,8 +16,6 @@ import numpy as np
 
 from ....cache.manifest import Manifest
 
-__all__ = ["write_corpus"]
-
 RATE = 16_000  # Hz
 
 #: emotion -> pitch factor, pitch range, gain in dB, tempo, breath

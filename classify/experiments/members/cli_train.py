@@ -13,8 +13,6 @@ from ....cache.errors import InputError
 from ....cache.manifest.options import ROOT, read_clips
 from ...options import SCALE, check_numbers, read_scale, read_split, say
 
-__all__ = ["train"]
-
 COMMON = [
     click.argument("manifest", type=click.Path(path_type=Path)),
     ROOT,

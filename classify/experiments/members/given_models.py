@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from ...data.task import Task
     from ...models.model import Model
 
-__all__ = ["open_given", "with_models"]
-
 
 def with_models(recipe: Recipe, task: Task) -> Recipe:
     """Return the recipe with the encoders of its given models.

@@ -33,16 +33,6 @@ from .trainer import Trainer
 if TYPE_CHECKING:
     from ...models.model import Model
 
-__all__ = [
-    "TrainedMember",
-    "changed_since",
-    "check_head",
-    "is_done",
-    "member_files",
-    "read_member",
-    "train_member",
-]
-
 EPOCH = 4  # grows when the same recipe gives other numbers than before
 RECORD = "member.json"
 SEEDS = "seeds"

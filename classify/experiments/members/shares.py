@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from ..recipes.recipe import MemberEntry, Recipe
     from .member_folder import TrainedMember
 
-__all__ = ["Division", "Part", "Share", "check_dev", "divisions"]
-
 
 @dataclass(frozen=True)
 class Part:

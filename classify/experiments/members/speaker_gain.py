@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..run_inputs import Prepared
     from .shares import Division, Part
 
-__all__ = ["speaker_gain"]
-
 HEADS = ("logistic", "lda")
 
 

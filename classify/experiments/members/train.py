@@ -25,8 +25,6 @@ from .trainer import Trainer
 if TYPE_CHECKING:
     from ...models.model import Model
 
-__all__ = ["fold_table", "train_model"]
-
 Say = Callable[[str], None]
 
 

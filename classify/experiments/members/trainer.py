@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ...data.task import Task
     from ...models.model import Model
 
-__all__ = ["Trainer"]
-
 PAUSE = 10.0  # seconds between two lines about one training
 SHOWN = ("train_loss", "dev_loss", "dev_uar", "dev_ccc")
 

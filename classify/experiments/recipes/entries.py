@@ -11,8 +11,6 @@ from typing import Any
 from ....cache.identity.spec import Spec
 from .lines import SettingError
 
-__all__ = ["PROBE", "EncoderEntry", "MemberEntry"]
-
 PROBE = "probe"  # of layers: the best one over folds of the training clips
 
 

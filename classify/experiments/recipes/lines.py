@@ -8,8 +8,6 @@ from contextlib import contextmanager
 from ....cache.errors import InputError
 from ...data.located_yaml import Located
 
-__all__ = ["SettingError", "find", "with_lines", "with_note"]
-
 
 class SettingError(InputError):
     """A setting that cannot be used.

@@ -7,8 +7,6 @@ from collections.abc import Mapping
 
 from ...data.located_yaml import Located
 
-__all__ = ["check_folder_names"]
-
 LONGEST = 100  # bytes in UTF-8; a file system allows 255, and drafts add to the name
 FORBIDDEN = frozenset('/\\:*?"<>|')
 DEVICES = frozenset(

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from ...data.task import Task
     from .recipe import Recipe
 
-__all__ = ["check_numeric", "with_ensembles"]
-
 #: keys of `compare` that are of labels
 OF_LABELS = (
     *("calibrate", "calibrate_fused", "crossed", "subsets"),

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from ...data.located_yaml import Located
 
-__all__ = ["expanded", "place"]
-
 _VARIABLE = re.compile(r"\$(\w+|\{\w+\})")
 
 

@@ -9,8 +9,6 @@ from pathlib import Path
 from ....cache.errors import InputError
 from .recipe import Recipe
 
-__all__ = ["Watched"]
-
 PAUSE = 0.1  # seconds between two looks
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from ....cache.errors import InputError, shaped
 from ....cache.files.reading import read_note
 
-__all__ = ["keep_earlier"]
-
 KEPT = ("report.md", "report.html", "comparison.json", "clips.json", "repeats.json", "split.csv")
 
 

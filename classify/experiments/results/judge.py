@@ -32,8 +32,6 @@ from ..recipes.lines import SettingError
 from ..run_inputs import Prepared
 from .uses_of_test import record_use, uses_file
 
-__all__ = ["judge"]
-
 
 def judge(
     ready: Prepared,

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from ...data.splitting.split import Split
     from ...evaluation.comparison import Comparison
 
-__all__ = ["REPEATS", "repeats_table", "spread", "summarise", "write_repeats"]
-
 REPEATS = "repeats.json"
 CHOSEN = "(what dev chose)"
 

@@ -28,8 +28,6 @@ if os.name == "nt":
 else:
     import fcntl
 
-__all__ = ["ReportFolder", "opened_report", "put_in_place", "read_state"]
-
 STATE = "run.json"
 OLD, LOCK, OWNER = "old", ".lock", "recipe.json"
 

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..recipes.recipe import MemberEntry
     from ..run_inputs import Prepared
 
-__all__ = ["member_key", "run_key"]
-
 REPORT = 5  # grows when the same members give another report than before
 
 

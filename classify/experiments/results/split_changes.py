@@ -10,8 +10,6 @@ from ....cache.files.written import written
 from ...data.escape import defused, restored
 from ...data.splitting.split import Split
 
-__all__ = ["write_split"]
-
 
 def write_split(
     found: Sequence[Split], path: Path, before: Path, say: Callable[[str], None]

@@ -16,8 +16,6 @@ from typing import Any
 
 from ....cache.files.reading import json_lines
 
-__all__ = ["record_use", "uses_file"]
-
 
 def uses_file(cache: str | Path) -> Path:
     """Return the file next to a cache that keeps its uses of test sets.

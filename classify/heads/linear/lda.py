@@ -12,8 +12,6 @@ from ..hyperparameters import check_number
 from ..targets import Targets
 from .linear_head import LinearHead
 
-__all__ = ["LDAHead"]
-
 PRIORS = ("equal", "train")
 RULES = ("width", "auto")
 LEAST = 1e-7  # of the mean variance; keeps the covariance invertible where no shrinkage is needed

@@ -15,8 +15,6 @@ from ..sklearn_shim import check_is_fitted, validate_data
 from ..state import check_state_arrays
 from ..targets import Targets
 
-__all__ = ["LinearHead"]
-
 
 class LinearHead(Head):
     """Softmax of ``X @ coef_.T + intercept_``; two classes share one row, as in scikit-learn.

@@ -10,8 +10,6 @@ from ..hyperparameters import check_number
 from ..targets import Targets, class_weights
 from .linear_head import LinearHead
 
-__all__ = ["LogisticHead"]
-
 PER_CLIP = 10  # C times clips, where no C is given
 
 

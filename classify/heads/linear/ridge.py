@@ -19,8 +19,6 @@ from ..sklearn_shim import (
 )
 from ..state import Stored, check_state_arrays
 
-__all__ = ["RidgeHead"]
-
 ALPHAS = tuple(10.0**power for power in range(-2, 7))
 
 

@@ -12,8 +12,6 @@ from ..base import Head
 from ..sklearn_shim import check_is_fitted, validate_data
 from ..state import check_state_arrays
 
-__all__ = ["SummedHead"]
-
 
 class SummedHead(Head):
     """Sums of class probabilities; made by `of`, never fitted.

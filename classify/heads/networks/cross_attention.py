@@ -15,8 +15,6 @@ from .encoder_stack import to_patches
 from .mlp import ACTIVATIONS
 from .modalities import FusionHead
 
-__all__ = ["CrossAttentionFusionHead"]
-
 
 class _Tokens(nn.Module):
     """Patches or layers of one side, embedded, with learnt positions."""

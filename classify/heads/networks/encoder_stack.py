@@ -8,8 +8,6 @@ from torch import Tensor, nn
 
 from .encoder_training import trained_layer
 
-__all__ = ["EncoderStack", "to_patches"]
-
 
 def to_patches(x: Tensor, patch_size: int) -> Tensor:
     """Return rows (rows, width) as patches (rows, patches, patch_size), zeros at the end.

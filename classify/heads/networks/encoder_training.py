@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from ..training.dropout import dropped
 
-__all__ = ["trained_layer"]
-
 
 def trained_layer(layer: Any, x: Tensor, *, first: bool = False) -> Tensor:
     """Return what a `torch.nn.TransformerEncoderLayer` in training returns.

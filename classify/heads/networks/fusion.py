@@ -13,8 +13,6 @@ from ..hyperparameters import check_number
 from .mlp import ACTIVATIONS, MLP, check_hidden
 from .modalities import FusionHead
 
-__all__ = ["ConcatFusionHead", "MeanFusionHead"]
-
 
 class _Concat(nn.Module):
     def __init__(self, mlp: MLP) -> None:

@@ -14,8 +14,6 @@ from ..hyperparameters import check_number
 from ..training.dropout import Dropout
 from ..training.torch_classifier import TorchHead
 
-__all__ = ["ACTIVATIONS", "MLP", "MLPHead", "check_hidden"]
-
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
 

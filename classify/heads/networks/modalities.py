@@ -19,8 +19,6 @@ from ..hyperparameters import check_number
 from ..training.layer_mix import LayerMix
 from ..training.torch_classifier import TorchHead
 
-__all__ = ["FusionHead", "Sides"]
-
 MISSING = ("error", "drop", "predict")
 
 

@@ -26,8 +26,6 @@ from ..training.losses import cross_entropy, weighted_targets
 from ..training.torch_classifier import dev_score
 from .mlp import ACTIVATIONS, MLP, check_hidden
 
-__all__ = ["MultiTaskHead"]
-
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class MultiTaskHead(ClassifierMixin, TorchEstimator):

@@ -19,8 +19,6 @@ from .encoder_stack import EncoderStack, to_patches
 from .mlp import ACTIVATIONS
 from .patch_on_cpu import FrozenPatchTransformer, can_freeze
 
-__all__ = ["CARD", "PatchTransformer", "PatchTransformerHead"]
-
 CARD = {"patch_size": 64, "n_blocks": 4, "learning_rate": 2e-4}  # where the valence card differs
 
 

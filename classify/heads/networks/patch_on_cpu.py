@@ -17,8 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ["FrozenPatchTransformer", "can_freeze"]
-
 TOKENS = 416  # of the wide inner layer at a time: they stay in the processor's cache
 
 

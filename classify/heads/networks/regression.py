@@ -25,8 +25,6 @@ from ..training.loop import pick_device
 from ..training.losses import ccc_loss, mse_loss
 from .mlp import ACTIVATIONS, MLP, check_hidden
 
-__all__ = ["RegressionHead"]
-
 LOSSES = {"ccc": ccc_loss, "mse": mse_loss}
 
 

@@ -17,8 +17,6 @@ from ....cache.identity.spec import Spec
 from ....cache.space import Space
 from .model_folder import ENCODERS
 
-__all__ = ["folders_of", "read_folders", "written_folders"]
-
 FORMAT = "affekt-encoders/1"
 
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 from ....cache.files.written import DAY
 
-__all__ = ["MODEL", "aside_of", "remove_older_drafts", "replace_folder"]
-
 #: what affekt writes into the folder of a model
 MODEL = re.compile(r"config\.json|model\.safetensors|encoders\.json")
 _OLDER = re.compile(r"\.(.+)\.[0-9a-f]{8}\.tmp")

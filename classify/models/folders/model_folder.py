@@ -21,8 +21,6 @@ from ....cache.files.reading import read_note, read_object
 from ....cache.files.written import draft, write_whole
 from .kept_files import aside_of, remove_older_drafts, replace_folder
 
-__all__ = ["ENCODERS", "check_target", "read_folder", "write_folder"]
-
 FORMAT = "affekt-model/1"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"

@@ -15,8 +15,6 @@ from ....cache.errors import InputError
 from ....extract.hub import Place, locate, network_errors
 from .model_folder import ENCODERS
 
-__all__ = ["MODEL_FILES", "locate_model", "push_folder"]
-
 #: What a model folder consists of; nothing else is uploaded or downloaded.
 MODEL_FILES = ("config.json", "model.safetensors", "README.md")
 

@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
 
-__all__ = ["describe", "version", "versions"]
-
 
 def describe(clips: Manifest) -> dict[str, Any]:
     """Return size, content hash, labels and languages of the clips; speakers are only counted."""

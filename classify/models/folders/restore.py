@@ -13,8 +13,6 @@ from ....cache.errors import InputError, expected_one_of
 if TYPE_CHECKING:
     from ..needs import Needs
 
-__all__ = ["head_name", "looks_like_an_id", "restore_canary", "restore_head", "restore_scaler"]
-
 
 def looks_like_an_id(name: object) -> bool:
     """Whether a name that is not a folder can be a Hub id: ``owner/name``.

@@ -10,8 +10,6 @@ from typing import Any
 from ....cache.errors import InputError
 from ....cache.files.reading import read_object
 
-__all__ = ["READY", "WORK", "check_whole", "is_run", "read_comparison", "readable_name"]
-
 #: in the folder of a run: its next report while it is made, and while it is put in place
 WORK, READY = ".unfinished", ".ready"
 

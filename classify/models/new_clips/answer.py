@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ..needs import Needs
     from ..scalers.scaling import Scaling
 
-__all__ = ["Answer", "Trained", "joined"]
-
 
 class Trained(Protocol):
     """What a system asks of a model: a `Model`, or a `FoldMean` of those of several folds."""

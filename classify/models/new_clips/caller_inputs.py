@@ -13,8 +13,6 @@ from ....cache.errors import InputError, nearest
 from ....cache.manifest import Manifest
 from .new_clip import TAKEN, RawClip, is_audio
 
-__all__ = ["Given", "Recording", "Tensor", "read_given", "refuse_unknown", "to_raw"]
-
 
 class Tensor(Protocol):
     """A waveform in torch, without importing it."""

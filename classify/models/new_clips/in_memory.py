@@ -22,8 +22,6 @@ from .modalities_seen import Reason, Side
 from .new_clip import RawClip
 from .open_encoders import OpenEncoder
 
-__all__ = ["Embedded", "embed", "side_by_side"]
-
 #: as `decode_segments`; a `Decoder` is one
 Decode = Callable[..., list[Signal | Unusable]]
 #: how much goes to an encoder at once where it does not say itself

@@ -12,8 +12,6 @@ from ..read_features import accepts_missing_side
 if TYPE_CHECKING:
     from .answer import Trained
 
-__all__ = ["Reason", "Side", "one_sided", "refuse_failed", "told_reason", "unusable"]
-
 #: why a clip cannot be predicted: a reason code, and what was found (may be empty)
 Reason = tuple[str, str]
 

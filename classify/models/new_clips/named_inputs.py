@@ -19,8 +19,6 @@ from ....extract.inputs.audio_files import is_of_the_machine, machine_fault
 from ....extract.inputs.missing_files import hint_missing
 from .modalities_seen import Reason
 
-__all__ = ["AUDIO", "Named", "is_table", "long_names", "name_clips"]
-
 LONGEST = 230  # bytes of an id; 255 fit, and a window of a recording adds its times
 TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
 #: what a shell writes for <(COMMAND): a table, as - is

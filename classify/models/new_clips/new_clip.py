@@ -13,8 +13,6 @@ import numpy as np
 from ....extract.errors import Unusable
 from ....extract.inputs.audio_files import LARGEST, read_file
 
-__all__ = ["AUDIO", "TAKEN", "RawClip", "is_audio"]
-
 #: what `audio` may be, for messages
 AUDIO = "a path, bytes, a binary file object, or a waveform of floats or integers in numpy or torch"
 TAKEN = f"{AUDIO}, or a list of these; a manifest; text='...' or texts=[...]"

@@ -23,8 +23,6 @@ from ....extract.backend import Pooled
 from ....extract.encoder import Encoder
 from ....extract.errors import Unusable
 
-__all__ = ["OpenEncoder", "OpenEncoders"]
-
 _SHARED: WeakValueDictionary[tuple[str, str], OpenEncoder] = WeakValueDictionary()
 _OPENING = threading.RLock()
 

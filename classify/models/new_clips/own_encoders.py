@@ -28,15 +28,6 @@ from ..needs import Needs
 from .modalities_seen import Reason, Side, refuse_failed
 from .named_inputs import name_clips
 
-__all__ = [
-    "check_places",
-    "embed_needs",
-    "find_encoder",
-    "length_of",
-    "open_encoder",
-    "raw_clips",
-]
-
 log = logging.getLogger(__name__)
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from .open_encoders import OpenEncoders
     from .system import Answer, System
 
-__all__ = ["Predicts"]
-
 log = logging.getLogger(__name__)
 
 KNOWN = "clips, cache, text, texts, sampling_rate, root, encoders, device"

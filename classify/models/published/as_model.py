@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from ...heads.base import Head
     from ..scalers.plain_scaler import Scaler
 
-__all__ = ["Part", "Published", "assembled", "default_part", "in_class_order", "task_of"]
-
 
 @dataclass(frozen=True)
 class Part:

@@ -11,8 +11,6 @@ import click
 from ....cache.errors import InputError
 from ....extract.encoders.hardware.device import DEVICE
 
-__all__ = ["import_model"]
-
 
 @click.command("import-model")
 @click.argument("place", metavar="FOLDER")

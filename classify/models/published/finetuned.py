@@ -26,8 +26,6 @@ from .as_model import Part, Published, assembled, default_part, in_class_order, 
 from .tensors import account_for, read_config, tensor_files, tensor_shapes
 from .umuteam import BERTS, LABELS, MODES
 
-__all__ = ["HEADS", "classifier_parts"]
-
 LONGEST = 160.0  # seconds; UMUTeam's toolkit cuts there
 
 #: model_type -> (layers between encoder and probabilities, activation after the first)

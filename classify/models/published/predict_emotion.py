@@ -18,8 +18,6 @@ from ....extract.errors import Unusable
 from ..folders.model_folder import LARGEST_CONFIG
 from .umuteam import MODES, SAMPLING_RATE, Umuteam, check_mode, load_umuteam
 
-__all__ = ["predict_emotion", "read_model_json"]
-
 WHISPER = "openai/whisper-large-v3-turbo"
 KEPT = 2  # models that stay loaded; the published ones take 2.4 GB each
 

@@ -13,8 +13,6 @@ from ..folders.restore import looks_like_an_id
 from .as_model import Published
 from .tensors import tensor_shapes, with_weights
 
-__all__ = ["published"]
-
 OWNERS = ("UMUTeam", "vocametrix")  # whose Hub ids `affekt predict` takes without an import
 
 

@@ -14,8 +14,6 @@ from ....cache.errors import DamagedError, InputError
 from ....cache.files.reading import read_object
 from ....extract.hub import SAFE_FILES, Place, locate
 
-__all__ = ["account_for", "read_config", "tensor_files", "tensor_shapes", "with_weights"]
-
 FLOATS = ("F64", "F32", "F16", "BF16")
 PICKLED = ("pytorch_model.bin", "model.bin")
 Shape = tuple[int, ...]

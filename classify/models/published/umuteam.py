@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ....extract.backend import Backend
     from ...data.predictions import Predictions
 
-__all__ = ["BERTS", "LABELS", "MODES", "Umuteam", "load_umuteam"]
-
 MODES = ("text", "audio", "concat", "mean", "multihead")
 SAMPLING_RATE = 16_000  # Hz
 SHORTEST = 1_600  # samples

@@ -36,8 +36,6 @@ from transformers.models.wav2vec2_bert.modeling_wav2vec2_bert import (
 from ....cache.errors import InputError
 from .tensors import account_for, read_config, tensor_files, tensor_shapes
 
-__all__ = ["SAMPLING_RATE", "SpeechNet", "load_speech"]
-
 SAMPLING_RATE = 16_000  # Hz
 
 

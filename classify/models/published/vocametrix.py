@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from ...data.predictions import Predictions
     from ...heads import PatchTransformerHead
 
-__all__ = ["Valence", "load_vocametrix"]
-
 XLSR = "facebook/wav2vec2-large-xlsr-53"  # last layer, mean over time, says the card
 
 FILES = ("*.json", "*.safetensors")

@@ -16,8 +16,6 @@ from itertools import permutations
 
 from ....cache.errors import InputError
 
-__all__ = ["Layout", "read_layout"]
-
 Shape = tuple[int, ...]
 PUBLISHED = (768, 1024)  # input widths, where the tensors leave two
 LAYER = re.compile(r"(?P<stem>.*?)layers\.(?P<number>\d+)\.(?P<part>.+)")

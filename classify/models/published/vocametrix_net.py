@@ -12,8 +12,6 @@ from torch import Tensor, nn
 
 from .vocametrix_layout import Layout, layer_shapes
 
-__all__ = ["ValenceNet", "build"]
-
 
 class ValenceNet(nn.Module):
     """Patches, CLS, positions, encoder, two layers; norms where the file has them.

@@ -6,8 +6,6 @@ from pathlib import Path
 
 import click
 
-__all__ = ["convert_scaler_command"]
-
 
 @click.command("convert-scaler")
 @click.argument("file", type=click.Path(path_type=Path))

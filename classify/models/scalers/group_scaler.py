@@ -18,8 +18,6 @@ from ....cache.errors import InputError, listed, one_of
 from ...heads.sklearn_shim import check_is_fitted, validate_data
 from ...heads.state import check_state_arrays
 
-__all__ = ["GroupScaler"]
-
 UNSEEN = ("error", "transductive", "global")
 
 

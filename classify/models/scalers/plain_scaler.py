@@ -23,8 +23,6 @@ from ....cache.errors import DamagedError, InputError
 from ....cache.files.reading import parse_json
 from ....cache.files.written import write_whole
 
-__all__ = ["Scaler", "convert_scaler", "read_scaler"]
-
 FORMAT = "affekt-scaler-1"
 LARGEST = 64_000_000  # bytes of a pickled scaler; the published ones have 25 kB
 LONGEST = 60  # seconds

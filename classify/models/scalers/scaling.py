@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from .group_scaler import GroupScaler
     from .speaker_scaler import SpeakerScaler
 
-__all__ = ["SCALES", "Scaling", "check_scale"]
-
 SCALES = ("speaker", "language", "dataset")
 log = logging.getLogger(__name__)
 

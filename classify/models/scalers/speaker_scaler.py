@@ -21,8 +21,6 @@ import numpy as np
 from ....cache.errors import InputError
 from ...heads.state import check_state_arrays
 
-__all__ = ["SpeakerScaler"]
-
 ARRAYS = ("mean", "scale", "voice", "labels", "noise")
 
 

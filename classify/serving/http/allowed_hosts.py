@@ -16,8 +16,6 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["Guard", "refusal"]
-
 #: sent with every answer; the page's own scripts and styles are files of this service
 HEADERS = {
     "Content-Security-Policy": (

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ...models.new_clips.system import System
     from .recording import Recording
 
-__all__ = ["CAUTION", "describe", "inputs_of", "merged", "name_of", "result"]
-
 #: what the cards of the systems behind affekt ask of everyone who uses them
 CAUTION = (
     "Emotion recognition is uncertain and depends on context. A prediction is an estimate of a "

@@ -13,8 +13,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-__all__ = ["Batcher", "Full"]
-
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 

@@ -17,8 +17,6 @@ from python_multipart.multipart import parse_options_header
 
 from ....cache.files.reading import parse_json
 
-__all__ = ["SOUND", "Refused", "Sent", "read_body"]
-
 #: beginnings of the content types whose body is a file of sound
 SOUND = ("audio/", "video/webm", "video/mp4", "application/ogg", "application/octet-stream")
 LONGEST_TEXT = 20_000  # characters

@@ -16,8 +16,6 @@ from ....cache.errors import InputError
 from ....extract.encoders.hardware.device import DEVICE
 from ...options import say
 
-__all__ = ["serve"]
-
 EXTRA = ("fastapi", "uvicorn", "python_multipart")
 
 

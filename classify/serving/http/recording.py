@@ -11,8 +11,6 @@ from ...models.new_clips.new_clip import RawClip
 from ..timeline import check_window, spans, window_id
 from .bodies import Refused, Sent
 
-__all__ = ["Recording", "cut"]
-
 LONGEST = 3600.0  # seconds of a recording
 MOST = 3600  # windows
 

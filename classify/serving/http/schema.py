@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["PREDICT"]
-
 _ROW = {
     "type": "object",
     "required": ["id", "label", "score", "scores"],

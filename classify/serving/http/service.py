@@ -39,8 +39,6 @@ from .bodies import Refused, Sent, read_body
 from .recording import cut
 from .schema import PREDICT
 
-__all__ = ["Limits", "Service", "create_app"]
-
 #: files of the page: path -> (file, content type)
 PAGE = {
     "/": ("index.html", "text/html; charset=utf-8"),

@@ -20,8 +20,6 @@ from .mpeg import promised_seconds
 from .ogg import check_pages
 from .signatures import TRAILERS, Format, identify
 
-__all__ = ["FRAMES_PER_BYTE", "PLAUSIBLE_RATES", "Container", "inspect"]
-
 #: Sampling rates outside of this are a broken header, in Hz.
 PLAUSIBLE_RATES = (1000, 768_000)
 

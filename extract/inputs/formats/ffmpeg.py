@@ -18,8 +18,6 @@ from .containers import PLAUSIBLE_RATES, Container
 from .mpeg import mpeg_frame
 from .signatures import TRAILERS
 
-__all__ = ["PATIENCE", "FFmpegReader"]
-
 #: Processor time for one clip, in seconds, and for each megabyte of its file.
 PATIENCE = 60.0, 1.0
 

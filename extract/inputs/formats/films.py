@@ -12,8 +12,6 @@ import struct
 from ...errors import Unusable
 from .signatures import Format
 
-__all__ = ["check_avi", "check_flv", "check_matroska", "check_mov", "check_program_stream"]
-
 _MOST = 500_000  # elements that are looked at
 _MANY, _LEAST_BOX, _LEAST_ELEMENT = 50_000, 24, 8  # bytes that so many elements have on average
 

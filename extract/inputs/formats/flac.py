@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-__all__ = ["flac_samples"]
-
 _LAST_FRAME = 65_536  # bytes in which the last frame has to begin
 _MOST_CANDIDATES = 256
 

@@ -18,8 +18,6 @@ from ...errors import Unusable
 from .mpeg import mpeg_frame
 from .signatures import Format
 
-__all__ = ["JoinedReader", "split"]
-
 _MOST = 256  # parts; what follows belongs to the last one
 _FLAC = re.compile(rb"fLaC[\x00\x80]\0\0\x22")
 _OGG = re.compile(rb"OggS\0[\x02\x03\x06\x07]\0{8}")  # the first page of a stream

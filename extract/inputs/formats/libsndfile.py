@@ -11,8 +11,6 @@ import soundfile
 from ...errors import Unusable
 from .containers import FRAMES_PER_BYTE, PLAUSIBLE_RATES, Container
 
-__all__ = ["SndfileReader"]
-
 _BLOCK_SECONDS = 16
 
 

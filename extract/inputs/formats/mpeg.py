@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 
-__all__ = ["mpeg_frame", "mpeg_start", "promised_seconds"]
-
 _FAR = 65_536  # bytes in which the first frame has to begin, behind zeros
 _NOT_ZERO = re.compile(rb"[^\0]")
 

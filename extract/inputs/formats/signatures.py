@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from ...errors import Unusable
 from .mpeg import mpeg_start
 
-__all__ = ["FFMPEG", "SOUNDFILE", "TRAILERS", "Format", "after_id3", "identify"]
-
 #: Formats that libsndfile reads: name -> (what it is called, FFmpeg's demuxer for other codecs).
 SOUNDFILE = {
     "wav": ("WAV", "wav"),
