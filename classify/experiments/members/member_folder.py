@@ -11,7 +11,6 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +26,7 @@ from ...models.folders.kept_files import MODEL, remove_older_drafts, replace_fol
 from ...models.folders.record import versions
 from ..recipes.recipe import MemberEntry
 from .given_models import open_given
-from .shares import Part
+from .shares import Part, TrainedMember
 from .trainer import Trainer
 
 if TYPE_CHECKING:
@@ -117,26 +116,6 @@ def member_files(folder: Path) -> list[Path]:
     """Return the files that `train_member` left in a folder; others there are the user's."""
     record = read_object(folder / RECORD, lenient=True)
     return [folder / RECORD, *(folder / name for name in record["files"])]
-
-
-@dataclass(frozen=True)
-class TrainedMember:
-    """What training a member left in its folder.
-
-    Attributes
-    ----------
-    test, dev
-        Predictions, of all folds together; no dev where a clip is in dev of several folds.
-    seeds
-        Predictions of test by seed; empty where it has one seed.
-    parts
-        What was tried and chosen, fold by fold.
-    """
-
-    test: Predictions
-    dev: Predictions | None
-    seeds: dict[str, Predictions]
-    parts: list[dict[str, Any]]
 
 
 def read_member(folder: Path, task: Task) -> TrainedMember:

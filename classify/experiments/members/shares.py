@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ...data.predictions import Predictions
     from ...data.splitting.split import Split
     from ..recipes.recipe import MemberEntry, Recipe
-    from .member_folder import TrainedMember
 
 
 @dataclass(frozen=True)
@@ -67,6 +66,26 @@ class Share:
         """Whether each fold has dev clips, and none of them twice."""
         ids = [clip for part in self.parts for clip in part.dev.ids]
         return all(len(part.dev) for part in self.parts) and len(set(ids)) == len(ids)
+
+
+@dataclass(frozen=True)
+class TrainedMember:
+    """What training a member left in its folder.
+
+    Attributes
+    ----------
+    test, dev
+        Predictions, of all folds together; no dev where a clip is in dev of several folds.
+    seeds
+        Predictions of test by seed; empty where it has one seed.
+    parts
+        What was tried and chosen, fold by fold.
+    """
+
+    test: Predictions
+    dev: Predictions | None
+    seeds: dict[str, Predictions]
+    parts: list[dict[str, Any]]
 
 
 @dataclass
