@@ -9,4 +9,5 @@ for libc in 2_28 2_27 2_17; do platforms+=(--platform "manylinux_${libc}_x86_64"
 ${PYTHON:-python3} -m pip download --quiet --no-deps --only-binary=:all: --python-version 3.12 \
     --implementation cp "${platforms[@]}" --platform manylinux2014_x86_64 -d "$folder" \
     -c "$(dirname "$0")/../../constraints.txt" \
-    av soundfile soxr cffi pycparser pytest-xdist audmetric audeer iso639-lang oyaml
+    av soundfile soxr cffi pycparser pytest-xdist audmetric audeer iso639-lang oyaml \
+    matplotlib contourpy cycler fonttools kiwisolver pillow pyparsing

@@ -8,28 +8,32 @@ of columns never matters.
 from __future__ import annotations
 
 import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
-
-from affekt.notebook import shown
 
 from ...cache.errors import InputError, check_characters, expected_one_of, listed, nearest
 from ...cache.files.written import written
 from ...cache.manifest.columns import normal
-from .distributions import EXACT, remedy, shortest, undo_rounding
-from .escape import defused, restored
+from .escape import defused
+from .prediction_tables import (
+    EXACT,
+    Framed,
+    predictions_of_file,
+    predictions_of_frame,
+    remedy,
+    shortest,
+)
 from .task_file import check_columns
 
 SUM_TOLERANCE = 1e-3
 
 
-class Predictions:
+class Predictions(Framed):
     """Class probabilities of clips.
 
     Rows must be distributions: finite, not negative, summing to 1 within 1e-3. A row further than
@@ -118,10 +122,6 @@ class Predictions:
 
     def __repr__(self) -> str:
         return f"<Predictions of {len(self)} clips over {', '.join(self.labels)}>"
-
-    def _repr_html_(self) -> str:
-        rows = ([clip, label, *map(float, proba)] for clip, label, proba in self)
-        return shown(repr(self), {}, ("id", "label", *self.labels), rows, len(self))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Predictions):
@@ -297,63 +297,14 @@ class Predictions:
         InputError
             If the file is not such a table; the message names file, line and what was expected.
         """
-        path = Path(path)
-        rename = rename or {}
-        try:
-            text = path.read_bytes().decode("utf-8-sig")
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{path} cannot be read as predictions: {error}") from error
-        first = text.partition("\n")[0]
-        semicolons = ";" in first and "," not in first
-        delimiter = "\t" if path.suffix == ".tsv" else ";" if semicolons else ","
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
-        try:
-            rows = [(lines.line_num, row) for row in lines if row]
-        except csv.Error as error:
-            raise InputError(f"{path}: line {lines.line_num}: {error}") from error
-        header = [restored(name.strip()) for name in rows[0][1]] if rows else []
-        if "id" not in header:
-            raise InputError(
-                f"{path}: columns {header or 'none'}; expected id,label and one column per class. "
-                "Name the column with the ids of the clips id"
-            )
-        if twice := [name for name, count in Counter(header).items() if count > 1]:
-            raise InputError(f"{path}: columns {', '.join(twice)} come twice; expected each once")
-        if "" in header:
-            raise InputError(
-                f"{path}: column {header.index('') + 1} has no name, as the index that pandas "
-                "writes; name it, or write the file with index=False"
-            )
-        if len(rows) < 2:
-            raise InputError(f"{path}: 0 rows; expected one row per clip")
-        for line, row in rows[1:]:
-            if len(row) != (width := len(header)):
-                raise InputError(f"{path}: line {line} has {len(row)} cells; expected {width}")
-        cells = {name: [restored(row[c]) for _, row in rows[1:]] for c, name in enumerate(header)}
-        given = [name for name in header if name not in ("id", "label")]
-        chosen = [rename.get(name, name) for name in cells["label"]] if "label" in cells else None
-        if not given:
-            if chosen is None:
-                raise InputError(f"{path}: only ids; expected a label or one column per class")
-            return cls.one_hot(cells["id"], labels or sorted(set(chosen)), chosen, source=str(path))
-        proba = np.empty((len(rows) - 1, len(given)))
-        for column, name in enumerate(given):
-            for row, cell in enumerate(cells[name]):
-                try:
-                    proba[row, column] = float(cell)
-                except ValueError:
-                    raise InputError(
-                        f"{path}: line {rows[row + 1][0]}, column {name!r}: {cell!r}; "
-                        "expected a number"
-                    ) from None
-        cls._rounded([row for _, row in rows[1:]], [header.index(n) for n in given], proba)
-        names = [rename.get(name, name) for name in given]
-        result = cls(cells["id"], names, proba, source=str(path))
-        if labels is not None:
-            result = result.reorder(labels)
-        if chosen is not None:
-            result._agree(chosen)
-        return result
+        return predictions_of_file(cls, Path(path), labels, rename or {})
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any, labels: Sequence[str] | None = None, *, source: str = "<frame>"
+    ) -> Predictions:
+        """Read a pandas DataFrame that has the columns of a `pred.csv`; parameters as of `read`."""
+        return predictions_of_frame(cls, frame, labels, source)
 
     def _agree(self, chosen: Sequence[str]) -> None:
         position = {label: column for column, label in enumerate(self.labels)}
@@ -366,10 +317,6 @@ class Predictions:
                     f"probability is that of {self.label[row]!r}; expected the most probable "
                     "class. Correct the file, or drop the label column"
                 )
-
-    @staticmethod
-    def _rounded(rows: Sequence[Sequence[str]], columns: Sequence[int], values: np.ndarray) -> None:
-        undo_rounding(rows, columns, values)
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write `pred.csv`: id, label, one column per class; digits and ids read back equal.

@@ -26,6 +26,8 @@ from .reports.markdown.run_sections import describe_run
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
+ATTRIBUTE = "affekt comparison"  # of a frame
+
 
 class Comparison:
     """What `compare` found.
@@ -71,12 +73,33 @@ class Comparison:
     def to_frame(self) -> Any:
         """Return a pandas DataFrame with a row for each system: its scores on test, with intervals.
 
+        Its ``attrs`` hold the whole comparison, for `from_frame`.
+
         Raises
         ------
         InputError
             pandas is not installed.
         """
-        return frame(self._rows())
+        found = frame(self._rows())
+        found.attrs[ATTRIBUTE] = self.json()
+        return found
+
+    @classmethod
+    def from_frame(cls, frame: Any) -> Comparison:
+        """Return the comparison that `to_frame` made a frame of; pandas keeps it in ``attrs``.
+
+        Raises
+        ------
+        InputError
+            The frame has lost it, as in a CSV file.
+        """
+        text = getattr(frame, "attrs", {}).get(ATTRIBUTE)
+        if text is None:
+            raise InputError(
+                "this frame holds scores alone, without the comparison that they are of "
+                f"(frame.attrs[{ATTRIBUTE!r}]); Comparison.read takes comparison.json"
+            )
+        return cls(json.loads(text))
 
     def _rows(self) -> dict[str, list[Any]]:
         systems, measure = self.data["systems"], self.data.get("measure", "uar")

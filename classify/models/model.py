@@ -28,6 +28,7 @@ from .needs import Needs
 from .new_clips.predict_methods import Predicts
 from .read_features import accepts_missing_side, check_sides, read_features
 from .scalers.scaling import Scaling
+from .shown_model import Shown
 from .threads import few_threads
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from .new_clips.system import System
 
 
-class Model(Predicts):
+class Model(Shown, Predicts):
     """Train a head on cached features, predict, save.
 
     Parameters

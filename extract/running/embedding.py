@@ -23,7 +23,7 @@ from .engines.workers import count_workers, embed_in_workers
 from .extraction import Extraction
 from .in_process import Embedding
 from .plan import Plan, plan
-from .progress import Progress, Report
+from .progress import Progress, Report, is_live
 from .witness import check_witnesses
 
 __all__ = ["extract", "run_extraction"]
@@ -74,7 +74,7 @@ def extract(
     rehash : bool
         Read every file, even if its size and times are those of an earlier reading.
     progress : bool, optional
-        Show progress on stderr; by default if it is a terminal.
+        Show progress on stderr; by default in a terminal and in a notebook.
 
     Returns
     -------
@@ -192,7 +192,7 @@ def _stored_first(clips: Manifest, cache: Cache, encoder: Encoder, spec: Spec) -
 
 
 def _progress(wanted: bool | None, todo: Plan, encoder: Encoder) -> Report:
-    shown = sys.stderr.isatty() if wanted is None else wanted
+    shown = is_live(sys.stderr) if wanted is None else wanted
     if shown and todo.misses:
         return Progress(todo.misses, encoder.name, audio=encoder.modality == "audio")
     return lambda clips, seconds: None

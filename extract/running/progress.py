@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-__all__ = ["Progress", "Report", "human_time"]
+__all__ = ["Progress", "Report", "human_time", "is_live"]
 
 #: Called with the clips and the seconds of audio that were done since the last call.
 Report = Callable[[int, float], None]
@@ -27,7 +27,8 @@ class Progress:
     audio : bool
         Whether seconds of audio are counted, or only clips.
     stream : file, optional
-        stderr by default. A terminal shows one line that changes; a log gets a line each 30 s.
+        stderr by default. A terminal and a notebook show one line that changes; a log gets a line
+        each 30 s.
     clock : callable, optional
         Gives seconds.
 
@@ -54,7 +55,7 @@ class Progress:
     ) -> None:
         self.total, self.what, self.audio = total, what, audio
         self.stream = stream or sys.stderr
-        self.terminal = self.stream.isatty()
+        self.terminal = is_live(self.stream)
         self.clock = clock
         self.begin = self.shown = clock()
         self.clips, self.seconds, self.width = 0, 0.0, 0
@@ -95,6 +96,11 @@ class Progress:
             left = human_time((self.total - self.clips) / rate) if rate else "unknown time"
             parts.append(f"{left} left")
         return ", ".join(parts)
+
+
+def is_live(stream: TextIO) -> bool:
+    """Whether a line can be written over: on a terminal, and in a cell of a notebook."""
+    return stream.isatty() or type(stream).__module__.startswith("ipykernel")
 
 
 def human_time(seconds: float) -> str:

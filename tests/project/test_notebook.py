@@ -6,8 +6,9 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-from affekt.cache import Cache, Manifest
-from affekt.classify import Predictions, Task, compare, splits
+from affekt.cache import Cache, InputError, Manifest
+from affekt.classify import LogisticHead, Model, Predictions, Task, compare, splits
+from affekt.classify.evaluation.comparison import Comparison
 
 from tests.support.cache_toy import fill, make_clips, make_spec
 
@@ -80,6 +81,61 @@ def test_everything_is_shown_and_escaped(clips, tmp_path):
     row = frame[frame["system"] == "one"].iloc[0]
     assert row["uar"] == compared.data["systems"]["one"]["test"]["uar"]["value"]
     assert list(frame["uar"]) == sorted(frame["uar"], reverse=True)
+    assert Comparison.from_frame(frame).data == compared.data
+    assert Comparison.from_frame(frame[frame["uar"] > 0]).json() == compared.json()
+    with pytest.raises(InputError, match=r"comparison\.json"):
+        Comparison.from_frame(frame.__class__(frame.to_dict()))
+
+
+def test_a_model_is_shown_before_and_after_training(tmp_path):
+    clips = Manifest.from_rows(
+        [
+            {"id": clip.id, "text": clip.text, "label": "ab"[i % 2], "speaker": f"<b>{i % 4}"}
+            for i, clip in enumerate(make_clips(16))
+        ]
+    )
+    space = Cache(tmp_path / "my.cache").create(make_spec())
+    fill(space, clips)
+    model = Model(LogisticHead(C=0.5), Task.from_labels(["a", "b"]), space.features(layers=-1))
+    assert repr(model) == "<Model of LogisticHead on toy-mean for labels, not trained>"
+    assert "C=0.5" in html_of(model).text
+    model.fit(clips)
+    assert repr(model).endswith("trained>")
+    shown = html_of(model).text
+    assert "train164" in shown.replace("clips", "").replace("speakers", "")[-20:]
+
+
+@pytest.mark.parametrize("hard", [False, True])
+def test_a_frame_of_predictions_reads_back(clips, hard):
+    found = predictions(clips, 0)
+    if hard:
+        found = Predictions.one_hot(clips.ids, found.labels, found.label)
+    again = Predictions.from_frame(found.to_frame())
+    assert again == found
+    assert (
+        Predictions.from_frame(found.to_frame(), labels=found.labels[::-1]).labels
+        == (found.labels[::-1])
+    )
+    labels_alone = Predictions.from_frame(found.to_frame()[["id", "label"]])
+    assert labels_alone.hard
+    assert labels_alone.label == found.label
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda f: f.drop(columns="id"), "reset_index"),
+        (lambda f: f.assign(id=range(len(f))), "dtype"),
+        (lambda f: f.assign(b="x"), "expected numbers"),
+        (lambda f: f.assign(b=2.0), "not summing to 1"),
+        (lambda f: f.assign(b=float("nan")), "not finite"),
+        (lambda f: f.assign(label=f["label"].to_numpy()[::-1]), "largest probability"),
+        (lambda f: f[["id"]], "only ids"),
+    ],
+)
+def test_a_wrong_frame_of_predictions_is_refused(clips, change, said):
+    with pytest.raises(InputError, match=said):
+        Predictions.from_frame(change(predictions(clips, 0).to_frame()))
 
 
 def test_a_frame_of_a_manifest_reads_back(clips):

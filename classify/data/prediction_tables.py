@@ -1,0 +1,178 @@
+"""Predictions as tables: CSV files with rounded digits, pandas DataFrames, notebooks."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from affekt.notebook import frame, shown
+
+from ...cache.errors import InputError
+from .escape import restored
+from .task_file import check_columns
+
+__all__ = ["EXACT", "Framed", "predictions_of_file", "predictions_of_frame", "remedy"]
+
+EXACT = 1e-9
+
+
+class _Predictions(Protocol):
+    ids: list[str]
+    labels: tuple[str, ...]
+    proba: np.ndarray
+
+    @property
+    def label(self) -> list[str]: ...
+    def __len__(self) -> int: ...
+    def __iter__(self) -> Iterator[tuple[str, str, np.ndarray]]: ...
+
+
+class Framed:
+    """What a notebook shows of predictions."""
+
+    def to_frame(self: _Predictions) -> Any:
+        """Return a pandas DataFrame: id, label, one probability column per class.
+
+        `from_frame` reads it back.
+
+        Raises
+        ------
+        InputError
+            pandas is not installed, or a label has the name of another column.
+        """
+        check_columns(self.labels, "a frame")
+        columns = {name: self.proba[:, place] for place, name in enumerate(self.labels)}
+        return frame({"id": self.ids, "label": self.label, **columns})
+
+    def _repr_html_(self: _Predictions) -> str:
+        rows = ([clip, label, *map(float, proba)] for clip, label, proba in self)
+        return shown(repr(self), {}, ("id", "label", *self.labels), rows, len(self))
+
+
+def predictions_of_file(
+    kind: type[Any], path: Path, labels: Sequence[str] | None, rename: Mapping[str, str]
+) -> Any:
+    """Return the predictions in a `pred.csv`; see `Predictions.read`."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as predictions: {error}") from error
+    first = text.partition("\n")[0]
+    semicolons = ";" in first and "," not in first
+    delimiter = "\t" if path.suffix == ".tsv" else ";" if semicolons else ","
+    lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    try:
+        rows = [(lines.line_num, row) for row in lines if row]
+    except csv.Error as error:
+        raise InputError(f"{path}: line {lines.line_num}: {error}") from error
+    header = [restored(name.strip()) for name in rows[0][1]] if rows else []
+    if "id" not in header:
+        raise InputError(
+            f"{path}: columns {header or 'none'}; expected id,label and one column per class. "
+            "Name the column with the ids of the clips id"
+        )
+    if twice := [name for name, count in Counter(header).items() if count > 1]:
+        raise InputError(f"{path}: columns {', '.join(twice)} come twice; expected each once")
+    if "" in header:
+        raise InputError(
+            f"{path}: column {header.index('') + 1} has no name, as the index that pandas "
+            "writes; name it, or write the file with index=False"
+        )
+    if len(rows) < 2:
+        raise InputError(f"{path}: 0 rows; expected one row per clip")
+    for line, row in rows[1:]:
+        if len(row) != (width := len(header)):
+            raise InputError(f"{path}: line {line} has {len(row)} cells; expected {width}")
+    cells = {name: [restored(row[c]) for _, row in rows[1:]] for c, name in enumerate(header)}
+    given = [name for name in header if name not in ("id", "label")]
+    chosen = [rename.get(name, name) for name in cells["label"]] if "label" in cells else None
+    if not given:
+        if chosen is None:
+            raise InputError(f"{path}: only ids; expected a label or one column per class")
+        return kind.one_hot(cells["id"], labels or sorted(set(chosen)), chosen, source=str(path))
+    proba = np.empty((len(rows) - 1, len(given)))
+    for column, name in enumerate(given):
+        for row, cell in enumerate(cells[name]):
+            try:
+                proba[row, column] = float(cell)
+            except ValueError:
+                raise InputError(
+                    f"{path}: line {rows[row + 1][0]}, column {name!r}: {cell!r}; expected a number"
+                ) from None
+    undo_rounding([row for _, row in rows[1:]], [header.index(n) for n in given], proba)
+    names = [rename.get(name, name) for name in given]
+    result = kind(cells["id"], names, proba, source=str(path))
+    if labels is not None:
+        result = result.reorder(labels)
+    if chosen is not None:
+        result._agree(chosen)
+    return result
+
+
+def predictions_of_frame(
+    kind: type[Any], table: Any, labels: Sequence[str] | None, source: str
+) -> Any:
+    """Return the predictions in a pandas DataFrame, with the checks of `Predictions.read`."""
+    names = [str(name) for name in table.columns]
+    if "id" not in names:
+        raise InputError(
+            f"{source}: columns {', '.join(names) or 'none'}; expected id, label and one column "
+            "per class. An index becomes a column by reset_index()"
+        )
+    ids, given = table["id"].tolist(), [name for name in names if name not in ("id", "label")]
+    if odd := [one for one in ids if not isinstance(one, str)]:
+        raise InputError(
+            f"{source}: the id {odd[0]!r} is not text; read the table with dtype={{'id': str}}, "
+            "so that 01 stays 01"
+        )
+    chosen = [str(one) for one in table["label"].tolist()] if "label" in names else None
+    if not given:
+        if chosen is None:
+            raise InputError(f"{source}: only ids; expected a label or one column per class")
+        return kind.one_hot(ids, labels or sorted(set(chosen)), chosen, source=source)
+    try:
+        proba = table.loc[:, given].to_numpy(dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise InputError(
+            f"{source}: columns {', '.join(given)} are probabilities; expected numbers: {error}"
+        ) from None
+    found = kind(ids, given, proba, source=source)
+    if labels is not None:
+        found = found.reorder(labels)
+    if chosen is not None:
+        found._agree(chosen)
+    return found
+
+
+def remedy(values: np.ndarray, total: np.ndarray) -> str:
+    """Return what numbers that are not probabilities may be, and what to do."""
+    if not np.isfinite(values).all():
+        return ""
+    if (values < 0).any() or values.max() > 100.5:
+        return " If they are logits or log-probabilities, take their softmax first"
+    if (np.abs(total - 100) <= 1).all():
+        return " They look like per cent: divide them by 100"
+    if values.max() <= 1:
+        return " If they are one yes or no for each label (sigmoid), divide each row by its sum"
+    return ""
+
+
+def undo_rounding(rows: Sequence[Sequence[str]], columns: Sequence[int], proba: np.ndarray) -> None:
+    """Divide rows by their sums, in place, where rounding explains their distance from 1."""
+    fractions = [row[c].strip().partition(".")[2] for row in rows for c in columns]
+    digits = max(map(len, fractions))
+    total = proba.sum(axis=1, keepdims=True)
+    near = np.abs(total - 1) <= len(columns) * 0.5 * 10.0**-digits + EXACT
+    if 2 <= digits <= 4 and near.all() and "".join(fractions).isdigit():
+        proba /= total
+
+
+def shortest(value: float) -> str:
+    """Return the shortest text that reads back equal."""
+    return str(int(value)) if value in (0.0, 1.0) else repr(value)
