@@ -17,8 +17,6 @@ from ...cache.errors import InputError
 from .escape import restored
 from .task_file import check_columns
 
-__all__ = ["EXACT", "Framed", "predictions_of_file", "predictions_of_frame", "remedy"]
-
 EXACT = 1e-9
 
 

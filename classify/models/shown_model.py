@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from ..data.task import Task
     from .needs import Needs
 
-__all__ = ["Shown"]
-
 
 class _Model(Protocol):
     head: Any

@@ -7,8 +7,6 @@ import time
 from collections.abc import Callable
 from typing import TextIO
 
-__all__ = ["Progress", "Report", "human_time", "is_live"]
-
 #: Called with the clips and the seconds of audio that were done since the last call.
 Report = Callable[[int, float], None]
 

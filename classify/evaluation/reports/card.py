@@ -25,8 +25,6 @@ from .markdown.shared_sections import columns
 if TYPE_CHECKING:
     from ...models.new_clips.system import System
 
-__all__ = ["model_card"]
-
 MOST_RAW_LABELS = 12  # of one label; a task that ships with affekt knows dozens
 
 

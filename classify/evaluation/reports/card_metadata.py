@@ -13,8 +13,6 @@ from typing import Any
 from ....cache.identity.spec import Spec
 from .markdown.shared_sections import columns
 
-__all__ = ["metadata"]
-
 TAGS = {
     "audio-classification": "speech-emotion-recognition",
     "text-classification": "emotion-recognition",

@@ -11,8 +11,6 @@ from urllib.parse import quote, unquote
 
 import click
 
-__all__ = ["card", "report"]
-
 MOST_AUDIO = 20_000_000  # bytes of recordings in one page
 
 

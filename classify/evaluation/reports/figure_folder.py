@@ -13,8 +13,6 @@ from ....cache.errors import InputError, listed, shaped
 from ....cache.files.reading import read_note, read_object
 from ....cache.files.written import write_whole
 
-__all__ = ["FIGURES", "draw_changed"]
-
 FIGURES = "figures"
 NOTE = "drawn.json"  # what each file shows, and its digest
 RESULTS = ("comparison.json", "repeats.json", "runs.json")

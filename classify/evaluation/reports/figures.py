@@ -18,8 +18,6 @@ from .pictures.kinds import Curve, Dot, Dots, Matrix, Picture
 from .pictures.leaderboard import leaderboard
 from .pictures.of_section import picture, reliability
 
-__all__ = ["FORMATS", "drawn_files", "figures", "pictures"]
-
 Data = Mapping[str, Any]
 Name = Callable[[str], str]
 FORMATS = ("svg", "png")

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .....cache.manifest import Manifest
     from ....data.predictions import Predictions
 
-__all__ = ["clip_rows"]
-
 Data = Mapping[str, Any]
 MOST_BYTES = 1_200_000  # of all rows, so that a page stays below 2 MB
 MOST_SYSTEMS = 6

@@ -11,8 +11,6 @@ from ..pictures.leaderboard import floor, leaderboard
 from .marks import drawn
 from .prose import Section, escaped
 
-__all__ = ["first_screen", "question"]
-
 Data = Mapping[str, Any]
 MOST_WARNINGS = 3
 MOST_LABELS = 12

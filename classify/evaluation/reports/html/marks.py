@@ -13,8 +13,6 @@ from ..markdown.markdown_tables import score
 from ..pictures.kinds import Cell, Curve, Dot, Dots, Matrix, Picture, Scale, steps
 from .prose import escaped, table_html
 
-__all__ = ["drawn", "measured"]
-
 WIDTH, HEIGHT = 360, 230  # of a curve, in its own units
 LEFT, RIGHT, TOP, BOTTOM = 46, 12, 10, 40
 

@@ -15,8 +15,6 @@ from .first_screen import first_screen, question
 from .marks import drawn
 from .prose import TABLE, Section, escaped, read_sections
 
-__all__ = ["WRITTEN_BY", "page"]
-
 Data = Mapping[str, Any]
 WRITTEN_BY = '<meta name="generator" content="affekt report">'
 

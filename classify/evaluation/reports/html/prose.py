@@ -11,8 +11,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-__all__ = ["TABLE", "Section", "escaped", "inline", "read_sections", "table_html"]
-
 TABLE = '<div class="scroll"'  # how a table begins
 _TOKEN = re.compile(r"\\(?P<sign>.)|`(?P<code>[^`]*)`|(?P<strong>\*\*)|(?P<em>\*)")
 _REPORT = re.compile(r"(?P<folder>(?!\.\.)[\w.-]+)/report\.md")

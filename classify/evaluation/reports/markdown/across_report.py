@@ -13,15 +13,6 @@ from ...across_runs import across
 from .markdown_tables import MEASURES, aligned, table
 from .shared_sections import by_rank
 
-__all__ = [
-    "check_runs_folder",
-    "compare_runs",
-    "is_run_place",
-    "runs_markdown",
-    "runs_text",
-    "write_runs",
-]
-
 FILE = "runs.json"
 OTHERS = ("comparison.json", "repeats.json", "split.csv", "members")  # of a run
 

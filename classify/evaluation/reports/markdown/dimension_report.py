@@ -25,8 +25,6 @@ from .shared_sections import (
 )
 from .votes_and_transfer import transfer_section
 
-__all__ = ["numbers_markdown"]
-
 Data = Mapping[str, Any]
 MOST_ROWS = 20
 

@@ -8,8 +8,6 @@ from typing import Any
 from ....data.escape import md
 from .markdown_tables import score, table
 
-__all__ = ["classes", "confusion", "some"]
-
 Data = Mapping[str, Any]
 MOST_LABELS = 30  # of more, tables show a part
 

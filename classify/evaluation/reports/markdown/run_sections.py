@@ -7,8 +7,6 @@ from typing import Any
 
 from ....data.escape import md
 
-__all__ = ["WIDE", "describe_run", "test_uses"]
-
 WIDE = "all-clips"  # the folder of the second comparison
 
 

@@ -8,8 +8,6 @@ from typing import Any
 from ....data.escape import md
 from .markdown_tables import score, table
 
-__all__ = ["transfer_section", "transfer_table", "votes_section"]
-
 Data = Mapping[str, Any]
 
 

@@ -7,8 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-__all__ = ["Cell", "Curve", "Dot", "Dots", "Matrix", "Picture", "Scale", "steps"]
-
 
 @dataclass(frozen=True)
 class Scale:

@@ -9,8 +9,6 @@ from ..markdown.markdown_tables import MEASURES
 from ..markdown.shared_sections import by_rank, columns, ordered
 from .kinds import Dot, Dots
 
-__all__ = ["chance", "floor", "leaderboard"]
-
 Data = Mapping[str, Any]
 
 

@@ -11,8 +11,6 @@ from ..markdown.shared_sections import ordered
 from .kinds import Cell, Curve, Dot, Dots, Matrix, Picture, Scale
 from .leaderboard import chance
 
-__all__ = ["picture", "reliability", "replaces_table"]
-
 Data = Mapping[str, Any]
 MOST_WITH_TEXT = 30  # labels of a confusion matrix whose cells have numbers
 MOST_GROUPS = 500
