@@ -66,7 +66,7 @@ class ClassifierBackend(TransformerBackend):
                 f"{self.name} gave {tuple(made.shape[2:])} probabilities; its configuration names "
                 f"{self.dim} labels"
             )
-        self._speed_up(inputs, keep, made)
+        self._speed_up(lambda: self._layers(inputs, keep), made)
         prefix = self._model.base_model_prefix
         wrapped = wrap_per_clip(
             self._model.get_submodule(prefix) if self.family.per_clip else self._model,

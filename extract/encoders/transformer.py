@@ -1,16 +1,16 @@
 """The backend of a transformers encoder: layers of a base model, or a classifier's probabilities.
 
-On a CPU one clip at a time is the fastest way for audio (padding is work, and one clip's
-activations stay in the cache); short texts gain from small batches of similar length. On a GPU
-rows are laid end to end without padding where the family allows it (`packed`), and share padded,
-masked passes where it does not, up to a budget of frames. Either way a row is what it is alone.
+Rows are laid end to end without padding where the family allows it (`packed`): a few on a CPU,
+whose cache should hold them, thousands on a GPU. Where it does not, a CPU runs one clip at a time
+and short texts in small batches of similar length, and a GPU padded, masked passes up to a budget
+of frames. Either way a row is what it is alone.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from .fronts.front import Example, Front, collate
 from .hardware.cpu import avoid_wrong_kernels, speed_up
 from .hardware.exactness import exact_arithmetic
 from .layers import TappedLayers, masked_pool, plain_states
+from .packed.on_cpu import CpuModel
 from .packed.packed_encoder import PackedModel, PaddedConformer, pack_model
 
 __all__ = ["TransformerBackend"]
@@ -218,10 +219,10 @@ class TransformerBackend(Backend):
         """Cut into passes of similar size, within the budget; longest first."""
         kind = "cuda" if self.batching in ("padded", "packed") or self.device != "cpu" else "cpu"
         single = self.batching == "single" or not self.family.batched
+        if self.packed is not None and self.packed.joins:
+            return self._packs(ready)
         if single or (kind == "cpu" and self.modality == "audio"):
             return [[one] for one in ready]
-        if self.packed is not None and not self.packed.padded:
-            return self._packs(ready)
         groups: list[list[tuple[int, Example]]] = []
         for one in sorted(ready, key=lambda pair: -pair[1].size):
             last = groups[-1] if groups else []
@@ -330,37 +331,46 @@ class TransformerBackend(Backend):
         self.tapped = True
         if self._pack(tapped):
             return
-        self._speed_up(inputs, keep, tapped)
+        self._speed_up(lambda: self._layers(inputs, keep), tapped)
         self._per_clip = wrap_per_clip(self._model, self.family.per_clip, "feature_extractor")
 
     def _pack(self, before: torch.Tensor) -> bool:
         """Run without padding from now on, if that gives what the library's own way gives."""
-        wanted = self.batching == "packed" or (self.batching == "auto" and self.device != "cpu")
-        if not wanted or not self.family.packed or self._taps is None:
+        if self.batching not in ("auto", "packed") or self._taps is None:
+            return False
+        on_cpu = self.batching == "auto" and self.device == "cpu"
+        if not self.family.packed or (on_cpu and self.family.front == "filterbank"):
             return False
         try:
-            self.packed = pack_model(self._model, self.family, self.front, self._taps)
+            if on_cpu:
+                self.packed = CpuModel(self._model, self.family, self.front)
+            else:
+                self.packed = pack_model(self._model, self.family, self.front, self._taps)
         except LookupError as reason:
             _log.warning("%s runs in padded batches: %s", self.name, reason)
             return False
-        made = self._run([self._prepare(self.front.probe())])
+        probe = [self._prepare(self.front.probe())]
+        made = self._run(probe)
         error = float((made - before).norm() / before.norm())
         if not error <= 3 * _AGREE[self.dtype]:  # other sums of the same terms
             _log.warning("%s runs in padded batches: packed it differs by %.1e", self.name, error)
             self.packed.undo()
             self.packed = None
+        elif isinstance(self.packed, CpuModel):
+            self.packed.settle()
+            self._speed_up(lambda: self._run(probe), before)
+            with exact_arithmetic():
+                self.packed.measure()
         return self.packed is not None
 
-    def _speed_up(
-        self, inputs: dict[str, torch.Tensor], keep: torch.Tensor, before: torch.Tensor
-    ) -> None:
+    def _speed_up(self, run: Callable[[], torch.Tensor], before: torch.Tensor) -> None:
         """Take faster modules on a CPU, if they give what the library's own give."""
-        if self.device != "cpu" or self.dtype != "float32":
+        if self.device != "cpu" or self.dtype == "float16":
             return
         with exact_arithmetic():
-            undo = speed_up(self._model, lambda: self._layers(inputs, keep))
-            error = float((self._layers(inputs, keep) - before).norm() / before.norm())
-        self.prepacked = error <= _AGREE["float32"]
+            undo = speed_up(self._model, run)
+            error = float((run() - before).norm() / before.norm())
+        self.prepacked = error <= _AGREE[self.dtype]
         if not self.prepacked:
             undo()
 

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .prepacked import PackedLinear
+from .prepacked import PackedLinear, is_gelu
 
 __all__ = ["ConvStack", "is_conv_stack"]
 
@@ -72,12 +72,14 @@ class _Layer(nn.Module):
     def __init__(self, layer: Any) -> None:
         super().__init__()
         conv = layer.conv
-        self.linear = PackedLinear(conv.weight.transpose(1, 2).flatten(1), conv.bias)
+        inside = getattr(layer, "layer_norm", None) is None and is_gelu(layer.activation)
+        weight = conv.weight.transpose(1, 2).flatten(1)
+        self.linear = PackedLinear(weight, conv.bias, gelu=inside)
         self.width, self.stride = conv.kernel_size[0], conv.stride[0]
         norm = getattr(layer, "layer_norm", None)
         self.group = norm if isinstance(norm, nn.GroupNorm) else None
         self.norm = nn.Identity() if norm is None or self.group is not None else norm
-        self.activation = layer.activation
+        self.activation = nn.Identity() if inside else layer.activation
 
     def forward(self, frames: torch.Tensor) -> torch.Tensor:
         """Map ``(frames, in)`` to fewer ``(frames, out)``."""
@@ -91,13 +93,13 @@ class _Layer(nn.Module):
             if self.group is None:
                 place.copy_(self.activation(self.norm(made)))
             else:
-                over_time.add(made)
+                over_time.add(made.float())
                 place.copy_(made)
         if self.group is not None:
             scale = (over_time.squares / count + self.group.eps).rsqrt() * self.group.weight
             shift = self.group.bias - over_time.mean * scale
             for place in out.split(STRIP):
-                place.copy_(self.activation(torch.addcmul(shift, place, scale)))
+                place.copy_(self.activation(torch.addcmul(shift, place.float(), scale)))
         return out
 
 

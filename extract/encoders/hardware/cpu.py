@@ -15,11 +15,18 @@ from torch import nn
 from torch.nn import functional as F
 
 from .convstack import ConvStack, is_conv_stack
-from .prepacked import GroupedConv, PackedLinear, PointwiseConv, can_prepack
+from .prepacked import GroupedConv, PackedLinear, PointwiseConv, can_prepack, is_gelu
 
 __all__ = ["avoid_wrong_kernels", "speed_up"]
 
 
+# names of a linear map and the activation that follows it, in transformers' feed-forward modules
+_ACTIVATED = (
+    ("intermediate_dense", "intermediate_act_fn"),
+    ("dense", "intermediate_act_fn"),
+    ("lin1", "activation"),
+    ("fc1", "activation_fn"),
+)
 _COARSE = 0.05  # relative; bfloat16 itself is good to 0.002
 
 
@@ -72,7 +79,7 @@ def speed_up(model: Any, run: Callable[[], object]) -> Callable[[], None]:
     Parameters
     ----------
     model : torch.nn.Module
-        A float32 model on a CPU.
+        A float32 or bfloat16 model on a CPU.
     run : callable
         Runs the model on some input. Modules that are not called then are left alone: some
         models read the weights of a module and never call it.
@@ -112,7 +119,15 @@ def _replace(
     holder: nn.Module, called: set[nn.Module], changed: list[tuple[nn.Module, str, nn.Module]]
 ) -> None:
     """Replace the modules in a module, outer ones first; note what was there."""
-    for name, module in list(holder.named_children()):
+    children = dict(holder.named_children())
+    for name, activation in _ACTIVATED:
+        linear, after = children.get(name), children.get(activation)
+        if type(linear) is nn.Linear and {linear, after} <= called and is_gelu(after):
+            changed += [(holder, name, linear), (holder, activation, children.pop(activation))]
+            setattr(holder, name, PackedLinear(linear.weight, linear.bias, gelu=True).eval())
+            setattr(holder, activation, nn.Identity().eval())
+            del children[name]
+    for name, module in children.items():
         other = _faster(module) if module in called else None
         if other is None:
             _replace(module, called, changed)

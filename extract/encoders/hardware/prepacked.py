@@ -1,4 +1,4 @@
-"""Linear maps and convolutions with weights laid out once for the processor, in float32.
+"""Linear maps and convolutions with weights laid out once for the processor.
 
 PyTorch gives a matrix product to a library that lays the weights out anew at every call; for the
 few hundred frames of a clip that is a good part of the work. oneDNN keeps the layout. The sums are
@@ -7,10 +7,19 @@ the same up to the order of their terms (some 1e-7).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 
-__all__ = ["GroupedConv", "PackedLinear", "PointwiseConv", "can_prepack"]
+__all__ = [
+    "GroupedConv",
+    "PackedLinear",
+    "PointwiseConv",
+    "can_prepack",
+    "is_gelu",
+    "rows_are_independent",
+]
 
 STRIP = 64  # frames at a time: unfolded, they stay in the processor's cache
 
@@ -35,9 +44,11 @@ class PackedLinear(nn.Module):
     Parameters
     ----------
     weight : torch.Tensor
-        ``(out, in)`` float32.
+        ``(out, in)`` float32 or bfloat16.
     bias : torch.Tensor or None
         ``(out,)``.
+    gelu : bool
+        Apply GELU to what comes out, while it is in the processor's cache.
 
     Examples
     --------
@@ -48,8 +59,11 @@ class PackedLinear(nn.Module):
     True
     """
 
-    def __init__(self, weight: torch.Tensor, bias: torch.Tensor | None) -> None:
+    def __init__(
+        self, weight: torch.Tensor, bias: torch.Tensor | None, *, gelu: bool = False
+    ) -> None:
         super().__init__()
+        self._after = ("gelu", [], "none") if gelu else ("none", [], "")
         self.out_features, self.in_features = weight.shape
         self.bias = None if bias is None else bias.detach()
         self._packed = torch.ops.mkldnn._reorder_linear_weight(weight.detach().contiguous())
@@ -61,7 +75,36 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(..., in)`` to ``(..., out)``."""
-        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, "none", [], "")
+        if x.numel() == self.in_features:  # one row alone would be summed in another order
+            rows = x.reshape(1, -1).expand(2, -1).contiguous()
+            return self._map(rows)[0].view(*x.shape[:-1], -1)
+        return self._map(x)
+
+    def _map(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.ops.mkldnn._linear_pointwise(x, self._packed, self.bias, *self._after)
+
+
+def is_gelu(activation: Any) -> bool:
+    """Return whether a module is GELU, without an approximation.
+
+    Examples
+    --------
+    >>> is_gelu(nn.GELU()), is_gelu(nn.GELU("tanh")), is_gelu(nn.ReLU())
+    (True, False, False)
+    """
+    probe = torch.linspace(-2.0, 2.0, 9)
+    return callable(activation) and torch.equal(activation(probe), nn.functional.gelu(probe))
+
+
+def rows_are_independent(linear: PackedLinear) -> bool:
+    """Return whether a row gives the same bits, however many rows are multiplied with it.
+
+    It depends on the processor and the type: some kernels order the sum by the number of rows.
+    """
+    rows = torch.randn(384, linear.in_features, generator=torch.Generator().manual_seed(0))
+    rows = rows.to(linear.weight.dtype)
+    whole = linear(rows)
+    return all(torch.equal(linear(rows[:n]), whole[:n]) for n in (1, 2, 7, 20, 50, 130))
 
 
 class PointwiseConv(nn.Module):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +11,7 @@ from torch import nn
 
 from .layout import Pack
 
-__all__ = ["PackedAttention", "attend", "find_attention"]
+__all__ = ["PackedAttention", "attend", "find_attention", "join"]
 
 # names of the projections in transformers' attention modules
 _NAMES = (
@@ -68,6 +69,23 @@ def _attend_nested(parts: tuple[torch.Tensor, ...], pack: Pack, scale: float) ->
     return found.transpose(1, 2).values()
 
 
+def join(maps: Sequence[nn.Linear]) -> nn.Linear:
+    """Make one linear map whose output is that of several, side by side.
+
+    Examples
+    --------
+    >>> join([nn.Linear(4, 2), nn.Linear(4, 3)])
+    Linear(in_features=4, out_features=5, bias=True)
+    """
+    weight = torch.cat([one.weight.detach() for one in maps])
+    with torch.device("meta"):
+        made = nn.Linear(weight.shape[1], weight.shape[0], bias=maps[0].bias is not None)
+    made.weight = nn.Parameter(weight, requires_grad=False)
+    if maps[0].bias is not None:
+        made.bias = nn.Parameter(torch.cat([one.bias.detach() for one in maps]), False)
+    return made
+
+
 class PackedAttention(nn.Module):
     """Self-attention on packed frames, with one product for queries, keys and values.
 
@@ -80,12 +98,8 @@ class PackedAttention(nn.Module):
     def __init__(self, module: Any) -> None:
         super().__init__()
         names, out = next(pair for pair in _NAMES if hasattr(module, pair[0][0]))
-        maps = [getattr(module, name) for name in names]
-        weight = torch.cat([one.weight.detach() for one in maps])
-        bias = torch.cat([one.bias.detach() for one in maps]) if maps[0].bias is not None else None
-        self.weight, self.bias = nn.Parameter(weight, False), None
-        if bias is not None:
-            self.bias = nn.Parameter(bias, False)
+        self.qkv = join([getattr(module, name) for name in names])
+        weight = self.qkv.weight
         self.out = nn.Identity() if out is None else getattr(module, out)
         heads = ("num_heads", "n_heads", "num_attention_heads")
         self.heads = next(int(getattr(module, name)) for name in heads if hasattr(module, name))
@@ -99,7 +113,7 @@ class PackedAttention(nn.Module):
         """Map ``(1, frames, hidden)`` to the same; masks are not needed."""
         if self.pack is None:
             raise RuntimeError("packed attention without a pack")
-        made = nn.functional.linear(hidden_states[0], self.weight, self.bias)
+        made = self.qkv(hidden_states[0])
         found = attend(made.view(len(made), 3, self.heads, -1), self.pack, self.scale)
         return self.out(found.flatten(1)[None]), *self.rest
 

@@ -24,6 +24,8 @@ class Pack:
 
     Attributes
     ----------
+    keep : list of torch.Tensor
+        As given.
     lengths : numpy.ndarray
         ``(clips,)`` frames of each clip.
     starts : torch.Tensor
@@ -39,13 +41,14 @@ class Pack:
     """
 
     def __init__(self, keep: Sequence[torch.Tensor], device: str) -> None:
+        self.keep = list(keep)
         self.lengths = np.array([len(one) for one in keep])
         self.longest = int(self.lengths.max())
         self.starts = _starts(self.lengths).to(device, non_blocking=True)
         pooled = np.array([int(one.sum()) for one in keep])
         self._kept, self._ends = None, self.starts
         if not np.array_equal(pooled, self.lengths):
-            self._kept = torch.cat(list(keep)).nonzero()[:, 0].to(device, non_blocking=True)
+            self._kept = torch.cat(self.keep).nonzero()[:, 0].to(device, non_blocking=True)
             self._ends = _starts(pooled).to(device, non_blocking=True)
 
     def pool(self, frames: torch.Tensor, pooling: str) -> torch.Tensor:

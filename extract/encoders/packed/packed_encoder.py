@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from ..families import Family
 from ..fronts.front import Example, Front, collate
@@ -63,25 +64,21 @@ class PackedModel:
     """
 
     padded = False
+    joins = True
 
     def __init__(self, model: Any, family: Family, front: Any) -> None:
         self.model, self.front = model, front
         self.normalise = bool(getattr(front, "normalises", False))
         self.device = str(next(model.parameters()).device)
         self.speech = family.modality == "audio"
-        if self.speech:
-            if not is_conv_stack(model.feature_extractor):
-                raise LookupError("convolutions of another kind")
-            self.convolutions = PackedConvolutions(model.feature_extractor).to(self.device)
-            self.positions = PackedPositions(model.encoder.pos_conv_embed).to(self.device)
         self.blocks = list(model.get_submodule(family.layers))
-        self.attentions, self._replaced = [], []
+        self.parts: list[Any] = []  # what has to know where clips lie
+        self._replaced: list[tuple[nn.Module, str, nn.Module]] = []
         try:
+            if self.speech:
+                self._replace_front_end()
             for block in self.blocks:
-                holder, leaf = find_attention(block)
-                self._replaced.append((holder, leaf, getattr(holder, leaf)))
-                self.attentions.append(PackedAttention(getattr(holder, leaf)))
-                setattr(holder, leaf, self.attentions[-1])
+                self._replace_attention(block)
         except LookupError:
             self.undo()
             raise
@@ -93,23 +90,45 @@ class PackedModel:
     def __call__(self, examples: Sequence[Example], pooling: str) -> torch.Tensor:
         """Give ``(rows, layers, dim)`` float32, on the device; the work may still be under way."""
         pack = Pack([example.keep for example in examples], self.device)
-        for attention in self.attentions:
-            attention.pack = pack
+        for part in self.parts:
+            part.pack = pack
         hidden = self._frames(examples, pack) if self.speech else self._tokens(examples, pack)
         pooled = []
         for block in self.blocks:
-            pooled.append(pack.pool(hidden[0], pooling))
+            pooled.append(self._pool(hidden, pack, pooling))
             made = block(hidden, attention_mask=None)
             hidden = made[0] if isinstance(made, tuple) else made
         if self.speech and self._norm_last:
             hidden = self.model.encoder.layer_norm(hidden)
-        pooled.append(pack.pool(hidden[0], pooling))
+        pooled.append(self._pool(hidden, pack, pooling))
         return torch.stack(pooled, dim=1)
 
     def undo(self) -> None:
-        """Put the model's own attention back."""
+        """Put the model's own modules back."""
         for holder, leaf, module in self._replaced:
             setattr(holder, leaf, module)
+
+    def settle(self) -> None:
+        """Let go of the model's own modules: there is no way back."""
+        self._replaced.clear()
+
+    def _replace_front_end(self) -> None:
+        if not is_conv_stack(self.model.feature_extractor):
+            raise LookupError("convolutions of another kind")
+        self.convolutions = PackedConvolutions(self.model.feature_extractor).to(self.device)
+        self.positions = PackedPositions(self.model.encoder.pos_conv_embed).to(self.device)
+
+    def _replace_attention(self, block: nn.Module) -> None:
+        holder, leaf = find_attention(block)
+        self._put(holder, leaf, PackedAttention(getattr(holder, leaf)))
+
+    def _put(self, holder: nn.Module, leaf: str, module: nn.Module) -> None:
+        self._replaced.append((holder, leaf, getattr(holder, leaf)))
+        self.parts.append(module)
+        setattr(holder, leaf, module.eval())
+
+    def _pool(self, hidden: torch.Tensor, pack: Pack, pooling: str) -> torch.Tensor:
+        return pack.pool(hidden[0], pooling)
 
     @property
     def _norm_last(self) -> bool:
@@ -158,6 +177,7 @@ class PaddedConformer:
     """
 
     padded = True
+    joins = False
 
     def __init__(self, model: Any, family: Family, front: Any, taps: TappedLayers) -> None:
         parameter = next(model.parameters())

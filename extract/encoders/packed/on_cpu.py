@@ -1,0 +1,103 @@
+"""Clips or texts laid end to end on a CPU: one product for the frames of a few of them.
+
+What looks at neighbours (convolutions, positions, attention) runs clip by clip, in the modules of
+`hardware`; all else sees the frames of a pack at once. A pack is small, so that it stays near the
+processor: a clip of ten seconds is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..families import Family
+from ..fronts.front import Example, Front
+from ..hardware.convstack import is_conv_stack
+from ..hardware.prepacked import PackedLinear, rows_are_independent
+from ..layers import masked_pool
+from .layout import Pack
+from .packed_encoder import PackedModel
+
+__all__ = ["ClipByClip", "CpuModel"]
+
+
+class ClipByClip(nn.Module):
+    """A module that sees each clip of a pack alone.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        Maps ``(1, frames, hidden)`` to the same.
+
+    Examples
+    --------
+    >>> first = ClipByClip(nn.Identity())
+    >>> first.pack = Pack([torch.ones(2) > 0, torch.ones(1) > 0], "cpu")
+    >>> first(torch.arange(3.0).view(1, 3, 1)).flatten().tolist()
+    [0.0, 1.0, 2.0]
+    """
+
+    def __init__(self, module: nn.Module) -> None:
+        super().__init__()
+        self.module = module
+        self.pack: Pack | None = None
+
+    def forward(self, frames: torch.Tensor, **_options: Any) -> torch.Tensor:
+        """Map ``(1, frames, hidden)`` to the same; masks are not needed."""
+        if self.pack is None:
+            raise RuntimeError("clips without a pack")
+        parts = frames.split(self.pack.lengths.tolist(), dim=1)
+        return torch.cat([self.module(part) for part in parts], dim=1)
+
+
+class CpuModel(PackedModel):
+    """Run a loaded model on a few clips or texts at once.
+
+    Parameters are those of `PackedModel`.
+
+    Attributes
+    ----------
+    joins : bool
+        Rows may share a pass. Clips do where that leaves every bit as it is: products of some
+        processors in bfloat16 depend on the number of rows.
+    """
+
+    def __init__(self, model: Any, family: Family, front: Front) -> None:
+        super().__init__(model, family, front)
+        self.joins = not self.speech
+
+    def prepare(self, item: Any) -> Example:
+        """Make the input of one clip or text."""
+        return self.front.prepare(item)
+
+    def measure(self) -> None:
+        """Look whether rows may share a pass, once products are laid out for the processor."""
+        found: dict[tuple[int, int], PackedLinear] = {}
+        for module in self.model.modules():
+            if isinstance(module, PackedLinear):
+                found[module.in_features, module.out_features] = module
+        alike = bool(found) and all(map(rows_are_independent, found.values()))
+        self.joins = not self.speech or alike
+
+    def _replace_front_end(self) -> None:
+        if not is_conv_stack(self.model.feature_extractor):
+            raise LookupError("convolutions of another kind")
+        encoder = self.model.encoder
+        self._put(encoder, "pos_conv_embed", ClipByClip(encoder.pos_conv_embed))
+
+    def _frames(self, examples: Sequence[Example], pack: Pack) -> torch.Tensor:
+        model, kind = self.model, self.model.dtype
+        clips = [example.tensors["input_values"].to(kind) for example in examples]
+        made = [model.feature_extractor(clip[None]).transpose(1, 2) for clip in clips]
+        projected = model.feature_projection(torch.cat(made, dim=1))
+        hidden = projected[0] if isinstance(projected, tuple) else projected
+        hidden = hidden + model.encoder.pos_conv_embed(hidden)
+        return hidden if self._norm_last else model.encoder.layer_norm(hidden)
+
+    def _pool(self, hidden: torch.Tensor, pack: Pack, pooling: str) -> torch.Tensor:
+        parts = hidden.split(pack.lengths.tolist(), dim=1)
+        pairs = zip(parts, pack.keep, strict=True)
+        return torch.cat([masked_pool(part, keep[None], pooling) for part, keep in pairs])
