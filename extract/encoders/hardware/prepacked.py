@@ -93,7 +93,8 @@ def is_gelu(activation: Any) -> bool:
     (True, False, False)
     """
     probe = torch.linspace(-2.0, 2.0, 9)
-    return callable(activation) and torch.equal(activation(probe), nn.functional.gelu(probe))
+    made: Any = activation(probe) if callable(activation) else None
+    return made is not None and torch.equal(made, nn.functional.gelu(probe))
 
 
 def rows_are_independent(linear: PackedLinear) -> bool:

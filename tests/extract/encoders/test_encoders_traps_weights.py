@@ -119,7 +119,7 @@ def test_trap_26_tf32_is_off_whatever_the_process_has_set():
     """TF32 and its relatives keep 10 bits of a float32."""
     opened = backend("xlsr")
     seen = []
-    hook = opened._model.encoder.register_forward_hook(
+    hook = opened._model.encoder.layers[0].register_forward_hook(
         lambda *_: seen.append(
             (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
         )
@@ -144,7 +144,9 @@ def test_trap_26_the_newer_settings_of_a_process_are_put_aside_too():
     place = torch.backends.mkldnn.matmul
     before = place.fp32_precision
     seen = []
-    hook = opened._model.encoder.register_forward_hook(lambda *_: seen.append(place.fp32_precision))
+    hook = opened._model.encoder.layers[0].register_forward_hook(
+        lambda *_: seen.append(place.fp32_precision)
+    )
     place.fp32_precision = "bf16"
     try:
         again = opened.embed([SHORT])[0].values
