@@ -157,8 +157,9 @@ class ClipIndex:
         for i, digest in enumerate(digests):
             if digest is None:
                 continue
-            id_, *place = _place(clips, i)
-            lines = [x for x in self._known.of(*place) if (x.id, x.digest) == (id_, digest)]
+            id_, path, start, end = _place(clips, i)
+            lines = self._known.of(path, start, end)
+            lines = [line for line in lines if (line.id, line.digest) == (id_, digest)]
             lines = lines or [replace(seen(clips, i, digest, None), number=1)]
             found |= dict.fromkeys(lines)
         return b"".join(map(encode, found))
