@@ -27,7 +27,8 @@ PLAUSIBLE_RATES = (1000, 768_000)
 FRAMES_PER_BYTE = 4096
 
 _MOST_CHUNKS = 10_000
-_MPEG = (0x50, 0x55)  # codecs of WAV
+_PCM, _MPEG = 1, (0x50, 0x55)  # codecs of WAV
+_PCM_SIZE = 16  # bytes that describe PCM; of fewer, the last, bits a sample, are not there
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Container:
     data : bytes
         What to decode, with the sizes in a wrong header corrected.
     flags : tuple of str
-        ``size_unknown``, ``longer_than_header``, ``unfinished``.
+        ``size_unknown``, ``longer_than_header``, ``unfinished``, ``gaps``, ``several_tracks``.
     lost : float
         Share of the samples that the header promises and the file does not hold, or that damaged
         pages hold; 0 to 1.
@@ -140,8 +141,8 @@ def _samples(
         held = max(there - layout.before, 0)
         data = _patched(data, field, there + layout.inclusive)
         return Container(format, data, lost=1 - held / (size - layout.before))
-    end = begin + size + -size % layout.align
-    if size > layout.before and _is_sound(data, layout, end):
+    ends = {begin + size, begin + size + -size % layout.align}  # some leave the fill byte out
+    if size > layout.before and all(_is_sound(data, layout, end) for end in ends):
         data = _patched(data, field, there + layout.inclusive)
         return Container(format, data, ("longer_than_header",))
     return Container(format, data)
@@ -184,19 +185,29 @@ def _wav(format: Format, data: bytes) -> Container:
     layout = _RIFX if data[:4] == b"RIFX" else _RIFF
     order = layout.head[0]
     large = kind = 0
+    found: Container | None = None
     for name, begin, size in _chunks(data, layout, layout.first):
         if name == b"ds64" and begin + 16 <= len(data):
             large = begin + 8
         elif name == b"fmt " and begin + 8 <= len(data):
             kind, _, rate = struct.unpack_from(order + "HHI", data, begin)
             _check_rate(rate)
-        elif name == b"data":
+            if kind == _PCM and size < _PCM_SIZE:
+                reason = f"a description of samples in {size} bytes, expected at least {_PCM_SIZE}"
+                raise Unusable("implausible_header", reason)
+        elif found is not None and name == b"data" and size > 0:
+            return replace(found, flags=(*found.flags, "several_tracks"))
+        elif found is None and name == b"data":
             field = (order + "I", begin - 4)
             if large and size == 0xFFFFFFFF:
                 field, size = ("<Q", large), struct.unpack_from("<Q", data, large)[0]
             found = _samples(format, data, layout, begin, size, field=field)
-            return replace(found, uncertain=kind in _MPEG)
-    raise Unusable("empty", "a WAV header without a data chunk")
+            found = replace(found, uncertain=kind in _MPEG)
+            if found.flags or found.lost:  # what follows is no chunk
+                return found
+    if found is None:
+        raise Unusable("empty", "a WAV header without a data chunk")
+    return found
 
 
 def _chunked(format: Format, data: bytes) -> Container:
@@ -335,6 +346,11 @@ def _film(
     return lambda format, data: Container(format, data, check(format, data))
 
 
+def _avi(format: Format, data: bytes) -> Container:
+    flags = films.check_avi(format, data)
+    return Container(format, data, flags, promised=films.avi_seconds(data))
+
+
 _ASF_PROPERTIES = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 
 
@@ -366,7 +382,7 @@ _CHECKS: dict[str, Callable[[Format, bytes], Container]] = {
     "asf": _asf,
     "mov": _film(films.check_mov),
     "matroska": _film(films.check_matroska),
-    "avi": _film(films.check_avi),
+    "avi": _avi,
     "flv": _film(films.check_flv),
     "mpeg": _film(films.check_program_stream),
 }

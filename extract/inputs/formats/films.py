@@ -7,6 +7,7 @@ at all, and a cut between two elements cannot be seen.
 
 from __future__ import annotations
 
+import re
 import struct
 
 from ...errors import Unusable
@@ -55,6 +56,15 @@ def check_avi(format: Format, data: bytes) -> tuple[str, ...]:
             return (UNKNOWN,)
         at += 8 + size
     return (UNFINISHED,) if at > len(data) + 1 else ()
+
+
+def avi_seconds(data: bytes) -> float | None:
+    """Return the length in the header of an only sound track, which FFmpeg guesses by the size."""
+    tracks = list(re.finditer(rb"strh[\x38-\x40]\0\0\0auds", data[:65_536]))
+    if len(tracks) != 1 or tracks[0].end() + 32 > len(data):
+        return None
+    scale, rate, _, count = struct.unpack_from("<4I", data, tracks[0].end() + 16)
+    return count * scale / rate or None if rate else None
 
 
 _SEGMENT, _CLUSTER, _BLOCK_GROUP = 0x18538067, 0x1F43B675, 0xA0

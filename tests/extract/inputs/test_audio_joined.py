@@ -101,7 +101,6 @@ def test_a_cut_film_carries_a_flag(sound):
     for container, codec, options in (
         ("flv", "aac", {"flvflags": "no_duration_filesize"}),
         ("mp4", "aac", {"movflags": "frag_every_frame+empty_moov+default_base_moof"}),
-        ("avi", "mp2", {}),
     ):
         data = written(sound(3.0, 44_100), 44_100, container, codec, **options)
         half = data[: len(data) * 6 // 10]
@@ -111,6 +110,34 @@ def test_a_cut_film_carries_a_flag(sound):
             assert error.code in ("truncated", "decode_error")  # noqa: PT017
             continue
         assert flags & {"size_unknown", "unfinished", "damaged"}, container
+
+
+@pytest.mark.parametrize("codec", ["mp2", "pcm_s16le"])
+def test_an_avi_file_is_as_long_as_its_header_says(sound, codec):
+    data = written(sound(3.0, 44_100), 44_100, "avi", codec)
+    assert decode(data, RATE).flags == ()
+    with pytest.raises(Unusable, match=r"of [23]\.\d+ s are missing") as caught:
+        decode(data[: len(data) * 6 // 10], RATE)
+    assert caught.value.code == "truncated"
+
+
+def test_wav_with_chunks_behind_the_samples(sound):
+    values = (sound(1.0)[:-1] * 127 + 128).astype(np.uint8).tobytes()  # an odd number of bytes
+
+    def made(*chunks: bytes, size: int = 16) -> bytes:
+        format = struct.pack("<4sIHHIIHH", b"fmt ", size, 1, 1, RATE, RATE, 1, 8)[: 8 + size]
+        body = b"WAVE" + format + b"".join(chunks)
+        return b"RIFF" + struct.pack("<I", len(body)) + body
+
+    samples = b"data" + struct.pack("<I", len(values)) + values
+    note = b"LIST" + struct.pack("<I", 16) + b"INFOISFT" + struct.pack("<I", 4) + b"abc\0"
+    for chunks in ((samples + b"\0", note), (samples, note)):  # one leaves the fill byte out
+        signal = decode(made(*chunks), RATE)
+        assert (len(signal.samples), signal.flags) == (len(values), ())
+    two = decode(made(samples + b"\0", samples + b"\0"), RATE)
+    assert (len(two.samples), two.flags) == (len(values), ("several_tracks",))
+    with pytest.raises(Unusable, match="in 14 bytes, expected at least 16"):
+        decode(made(samples, size=14), RATE)
 
 
 def test_a_recording_without_its_index_says_so(sound):
