@@ -94,11 +94,14 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
     found = [column for name in table.columns if (column := _column(name))]
     times = Times()
     read: dict[str, np.ndarray] = {}
+    counted: list[str] = []  # in samples or frames, and not to be turned into seconds
     for column in found:
         if column.own or paths is not None:
             why = _read(column, table, paths, read)
             if why and column.role != "duration":
                 times.notes.append(_unused(column, why))
+                if column.unit != "s" and any(table.columns[column.name]):
+                    counted.append(times.notes[-1])
     usable = [column for column in found if column.name in read]
     start = _chosen("start", usable, table)
     end = _chosen("end", usable, table)
@@ -127,6 +130,11 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
         begin = np.where(np.isnan(read[start.name]), 0.0, read[start.name])
         times.columns["end"] = np.round(begin + length, 9)
         times.taken["end"] = (start.name, duration.name)
+    if counted and not times.columns and paths is not None and len(set(paths)) < len(paths):
+        raise InputError(
+            f"{table.source}: {counted[0]}. Files stand in several rows, and each row would be the"
+            " whole file"
+        )
     _check_unit(table, times)
     if paths is not None:
         times.notes += _doubts(table, times, paths)
@@ -175,7 +183,7 @@ def seconds(text: str) -> float:
     if text == "" or text == "NaT":
         return np.nan
     try:
-        time = float(text)
+        time = _notation(text) if "_" in text else float(text)  # Python reads 1_0 as 10
     except ValueError:
         time = _notation(text.strip())
     return time if np.isfinite(time) else NO_TIME

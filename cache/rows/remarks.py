@@ -59,7 +59,7 @@ def read_remarks(folder: Path) -> dict[str, tuple[str, ...]]:
     for note in json_lines(data):
         key, names = note.get("key"), note.get("remarks")
         if isinstance(key, str) and DIGEST.fullmatch(key) and isinstance(names, list):
-            found[key] = tuple(name for name in names if isinstance(name, str))
+            found[key] = tuple(dict.fromkeys(name for name in names if isinstance(name, str)))
     return found
 
 

@@ -214,7 +214,8 @@ def _bounds(start: float | None, end: float | None, rate: int) -> tuple[int, int
     """Return the first frame of the segment and the one behind it, None for the file's end."""
     for name, value in (("start", start), ("end", end)):
         if value is not None and not (math.isfinite(value) and value >= 0):
-            raise Unusable("bad_segment", f"{name} is {value}, expected seconds from 0 on")
+            given = value if math.isfinite(value) else "not a number"
+            raise Unusable("bad_segment", f"{name} is {given}, expected seconds from 0 on")
     first, last = round((start or 0.0) * rate), None if end is None else round(end * rate)
     if last is not None and first >= last:
         raise Unusable("bad_segment", f"start {start} is not before end {end}")

@@ -153,7 +153,8 @@ class Embedding:
             self._mend(id_)
             self.done.computed += 1
             self.done.audio_seconds += row.seconds
-            remarks.append((key, [*row.flags, *answer.flags]))
+            both = dict.fromkeys((*row.flags, *answer.flags))  # decoder and encoder may agree
+            remarks.append((key, list(both)))
             for flag in remarks[-1][1]:
                 self.done.flags.setdefault(flag, []).append(id_)
         if any(names for _, names in remarks):

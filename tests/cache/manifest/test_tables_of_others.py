@@ -80,6 +80,17 @@ def test_further_notations_of_a_time(tmp_path, text, seconds):
     assert (clip.start, clip.end) == (seconds, 90000.0)
 
 
+def test_rows_of_one_file_that_differ_in_samples_of_no_rate_are_refused(tmp_path):
+    head, rows = "id,path,start_sample,end_sample", "1,a.wav,0,8000\n2,a.wav,8000,16000\n"
+    with pytest.raises(InputError, match=r"add a column sample_rate.*would be the whole file"):
+        read(tmp_path, f"{head}\n{rows}")
+    in_seconds = rows.replace("8000\n", "8000,0,1\n").replace("16000\n", "16000,1,2\n")
+    assert read(tmp_path, f"{head},start,end\n{in_seconds}").clip(1).end == 2.0
+    assert "samples of what rate" in notes(tmp_path, f"{head}\n{rows[: rows.index('2')]}")
+    with pytest.raises(InputError, match="start is '1_0', expected seconds"):
+        read(tmp_path, "path,start,end\na.wav,1_0,20\n")
+
+
 def notes(folder: Path, data: str) -> str:
     return "\n".join(read(folder, data).notes)
 

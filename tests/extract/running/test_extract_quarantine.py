@@ -7,6 +7,7 @@ import os
 import numpy as np
 import pytest
 from affekt.cache import AffektError, Cache, CanaryError
+from affekt.cache.rows.remarks import read_remarks
 from affekt.extract import Encoder, Pooled, decode, extract
 from affekt.extract.running.embedding import run_extraction
 
@@ -90,6 +91,9 @@ def test_silence_is_kept_or_refused(corpus, cache, encode):
     other = Cache(cache.path.with_name("other"))
     done = run_extraction(clips, other, Encoder.of(Simple(), silence="refuse"))
     assert codes(done) == {"quiet": "silent"}
+    done = run_extraction(clips, other, Encoder("spectral"))  # which finds it silent itself
+    assert done.flags == {"silent": ["quiet"]}
+    assert list(read_remarks(done.space.folder).values()) == [("silent",)]
 
 
 def test_five_percent_broken_files_of_every_kind(corpus, cache, sound, encode):
