@@ -234,3 +234,16 @@ def unpack_labels(packed: Any) -> np.ndarray:
     if len(values) < 2 or sorted(set(values)) != values:
         raise InputError(f"classes are {values!r}; expected at least two, sorted, each once")
     return np.array(values, dtype=object if packed.get("object") else kind)
+
+
+def pack_dimensions(count: int, is_vector: bool) -> dict[str, Any]:
+    """Return the targets of a head of numbers as JSON; a vector is the only dimension."""
+    return {"dimensions": count, "vector": is_vector}
+
+
+def unpack_dimensions(packed: Any) -> tuple[int, bool]:
+    """Return what `pack_dimensions` was given."""
+    count = packed.get("dimensions") if isinstance(packed, Mapping) else None
+    if not isinstance(count, int) or not 0 < count <= 10_000:
+        raise InputError(f"dimensions is {count!r}; expected a whole number from 1 to 10000")
+    return count, packed.get("vector") is True

@@ -12,7 +12,12 @@ from typing import Any
 import numpy as np
 
 from ...cache.errors import InputError, nearest
-from .sklearn_shim import check_array, check_classification_targets
+from .sklearn_shim import (
+    check_array,
+    check_classification_targets,
+    check_consistent_length,
+    validate_data,
+)
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,21 @@ def read_labels(y: np.ndarray) -> Targets:
             f"y holds one class only, {classes.tolist()}; expected at least two to tell apart"
         )
     return Targets(classes, np.eye(len(classes))[hard], hard)
+
+
+def read_numbers(head: Any, X: Any, y: Any, *, dtype: Any) -> tuple[np.ndarray, np.ndarray, bool]:
+    """Return checked features, numbers (clips, dimensions), and whether `y` was a vector.
+
+    A dimension that is not annotated for a clip is NaN in a `y` of several dimensions.
+    """
+    shape = () if y is None else np.asarray(y).shape
+    if len(shape) == 2 and shape[1] > 1:
+        X = validate_data(head, X, dtype=dtype)
+        truth = check_array(y, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")
+        check_consistent_length(X, truth)
+        return X, truth, False
+    X, y = validate_data(head, X, y, dtype=dtype, y_numeric=True)
+    return X, y.astype(np.float64)[:, None], True
 
 
 def read_distributions(y: Any, classes: Sequence[Any] | None) -> Targets:

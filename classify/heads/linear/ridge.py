@@ -11,13 +11,12 @@ from ....cache.errors import InputError
 from ..hyperparameters import check_number
 from ..sklearn_shim import (
     RegressorMixin,
-    check_array,
-    check_consistent_length,
     check_is_fitted,
     check_row_weights,
     validate_data,
 )
-from ..state import Stored, check_state_arrays
+from ..state import Stored, check_state_arrays, pack_dimensions, unpack_dimensions
+from ..targets import read_numbers
 
 ALPHAS = tuple(10.0**power for power in range(-2, 7))
 
@@ -91,15 +90,7 @@ class RidgeHead(RegressorMixin, Stored):
             `alpha` out of range, or a dimension without values.
         """
         self._check_settings()
-        shape = () if y is None else np.asarray(y).shape
-        self.vector_ = len(shape) != 2 or shape[1] == 1
-        if self.vector_:
-            X, y = validate_data(self, X, y, dtype=np.float64, y_numeric=True)
-            truth = np.asarray(y, np.float64).reshape(len(X), 1)
-        else:
-            X = validate_data(self, X, dtype=np.float64)
-            truth = check_array(y, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")
-            check_consistent_length(X, truth)
+        X, truth, self.vector_ = read_numbers(self, X, y, dtype=np.float64)
         weight = check_row_weights(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         fitted = [self._solve(X, column, weight) for column in truth.T]
         self.coef_ = np.stack([coef for coef, _, _ in fitted])
@@ -138,13 +129,10 @@ class RidgeHead(RegressorMixin, Stored):
             check_number("alpha", self.alpha, 0)
 
     def _pack_targets(self) -> Any:
-        return {"dimensions": len(self.coef_), "vector": self.vector_}
+        return pack_dimensions(len(self.coef_), self.vector_)
 
     def _unpack_targets(self, packed: Any) -> None:
-        count = packed.get("dimensions") if isinstance(packed, Mapping) else None
-        if not isinstance(count, int) or not 0 < count <= 10_000:
-            raise InputError(f"dimensions is {count!r}; expected a whole number from 1 to 10000")
-        self.vector_ = packed.get("vector") is True
+        count, self.vector_ = unpack_dimensions(packed)
         self.coef_ = np.zeros((count, 0))  # the shape; the numbers are in the arrays
 
     def _learnt(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

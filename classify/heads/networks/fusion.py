@@ -8,9 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import one_of
 from ..hyperparameters import check_number
-from .mlp import ACTIVATIONS, MLP, check_hidden
+from .mlp import MLP, MLPSettings
 from .modalities import FusionHead
 
 
@@ -38,29 +37,9 @@ class _Mean(nn.Module):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class _MLPFusionHead(FusionHead):
+class _MLPFusionHead(MLPSettings, FusionHead):
     label_smoothing: float = 0.1
-    hidden: tuple[int, ...] = (256,)
-    dropout: float = 0.5
     input_dropout: float = 0.2
-    activation: str = "relu"
-
-    def _mlp(self, width: int, outputs: int) -> MLP:
-        return MLP(
-            width,
-            self.hidden,
-            outputs,
-            dropout=self.dropout,
-            activation=self.activation,
-            input_dropout=self.input_dropout,
-        )
-
-    def _check_settings(self) -> None:
-        super()._check_settings()
-        check_hidden(self.hidden)
-        check_number("dropout", self.dropout, 0, 1)
-        check_number("input_dropout", self.input_dropout, 0, 1)
-        one_of(self.activation, ACTIVATIONS, "activation")
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

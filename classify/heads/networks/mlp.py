@@ -69,7 +69,40 @@ class MLP(nn.Module):
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class MLPHead(TorchHead):
+class MLPSettings:
+    """The settings of a head that is a multilayer perceptron, or has one."""
+
+    hidden: tuple[int, ...] = (256,)
+    dropout: float = 0.5
+    input_dropout: float = 0.5
+    activation: str = "relu"
+
+    def _mlp(self, width: int, outputs: int, *, skip: bool = False) -> MLP:
+        return MLP(
+            width,
+            self.hidden,
+            outputs,
+            dropout=self.dropout,
+            activation=self.activation,
+            input_dropout=self.input_dropout,
+            skip=skip,
+        )
+
+    def _check_settings(self) -> None:
+        super()._check_settings()  # pyright: ignore[reportAttributeAccessIssue]
+        if not isinstance(self.hidden, (tuple, list)) or len(self.hidden) > 64:
+            raise InputError(
+                f"hidden is {self.hidden!r}; expected a tuple of at most 64 layer sizes"
+            )
+        for size in self.hidden:
+            check_number("a layer size in hidden", size, 1, whole=True)
+        check_number("dropout", self.dropout, 0, 1)
+        check_number("input_dropout", self.input_dropout, 0, 1)
+        one_of(self.activation, ACTIVATIONS, "activation")
+
+
+@dataclass(kw_only=True, eq=False, repr=False)
+class MLPHead(MLPSettings, TorchHead):
     """Multilayer perceptron on an embedding.
 
     Parameters
@@ -121,34 +154,7 @@ class MLPHead(TorchHead):
     label_smoothing: float = 0.1
     max_epochs: int | None = None
     early_stopping: bool = False
-    hidden: tuple[int, ...] = (256,)
-    dropout: float = 0.5
-    input_dropout: float = 0.5
-    activation: str = "relu"
     skip: bool = False
 
     def _network(self, width: int, outputs: int) -> nn.Module:
-        return MLP(
-            width,
-            self.hidden,
-            outputs,
-            dropout=self.dropout,
-            activation=self.activation,
-            input_dropout=self.input_dropout,
-            skip=self.skip,
-        )
-
-    def _check_settings(self) -> None:
-        super()._check_settings()
-        check_hidden(self.hidden)
-        check_number("dropout", self.dropout, 0, 1)
-        check_number("input_dropout", self.input_dropout, 0, 1)
-        one_of(self.activation, ACTIVATIONS, "activation")
-
-
-def check_hidden(hidden: object) -> None:
-    """Raise `InputError` unless `hidden` is a short sequence of layer sizes."""
-    if not isinstance(hidden, (tuple, list)) or len(hidden) > 64:
-        raise InputError(f"hidden is {hidden!r}; expected a tuple of at most 64 layer sizes")
-    for size in hidden:
-        check_number("a layer size in hidden", size, 1, whole=True)
+        return self._mlp(width, outputs, skip=self.skip)

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError, one_of
+from ....cache.errors import InputError
 from ..hyperparameters import check_number
 from ..sklearn_shim import (
     ClassifierMixin,
@@ -24,11 +24,11 @@ from ..training.estimator import TorchEstimator
 from ..training.loop import pick_device
 from ..training.losses import cross_entropy, weighted_targets
 from ..training.torch_classifier import dev_score
-from .mlp import ACTIVATIONS, MLP, check_hidden
+from .mlp import MLPSettings
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class MultiTaskHead(ClassifierMixin, TorchEstimator):
+class MultiTaskHead(ClassifierMixin, MLPSettings, TorchEstimator):
     """Multilayer perceptron with one set of classes per task over shared hidden layers.
 
     Parameters
@@ -76,10 +76,6 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
     task_weights: Any = None
     class_weight: Any = "balanced"
     label_smoothing: float = 0.1
-    hidden: tuple[int, ...] = (256,)
-    dropout: float = 0.5
-    input_dropout: float = 0.5
-    activation: str = "relu"
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_dev: Any = None, y_dev: Any = None
@@ -218,14 +214,7 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
         return weights
 
     def _network(self, width: int, outputs: int) -> nn.Module:
-        return MLP(
-            width,
-            self.hidden,
-            outputs,
-            dropout=self.dropout,
-            activation=self.activation,
-            input_dropout=self.input_dropout,
-        )
+        return self._mlp(width, outputs)
 
     def _n_outputs(self) -> int:
         return sum(len(labels) for labels in self._labels)
@@ -233,10 +222,6 @@ class MultiTaskHead(ClassifierMixin, TorchEstimator):
     def _check_settings(self) -> None:
         super()._check_settings()
         check_number("label_smoothing", self.label_smoothing, 0, 1)
-        check_hidden(self.hidden)
-        check_number("dropout", self.dropout, 0, 1)
-        check_number("input_dropout", self.input_dropout, 0, 1)
-        one_of(self.activation, ACTIVATIONS, "activation")
 
     def _pack_targets(self) -> Any:
         return {"vector": self.vector_, "tasks": [pack_labels(labels) for labels in self._labels]}

@@ -11,25 +11,23 @@ import torch
 from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
-from ..hyperparameters import check_number
 from ..sklearn_shim import (
     RegressorMixin,
-    check_array,
-    check_consistent_length,
     check_row_weights,
     validate_data,
 )
-from ..state import check_state_arrays
+from ..state import check_state_arrays, pack_dimensions, unpack_dimensions
+from ..targets import read_numbers
 from ..training.estimator import TorchEstimator
 from ..training.loop import pick_device
 from ..training.losses import ccc_loss, mse_loss
-from .mlp import ACTIVATIONS, MLP, check_hidden
+from .mlp import MLPSettings
 
 LOSSES = {"ccc": ccc_loss, "mse": mse_loss}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class RegressionHead(RegressorMixin, TorchEstimator):
+class RegressionHead(RegressorMixin, MLPSettings, TorchEstimator):
     """Multilayer perceptron that predicts one or several emotion dimensions.
 
     Parameters
@@ -73,10 +71,8 @@ class RegressionHead(RegressorMixin, TorchEstimator):
 
     batch_size: int | None = 64  # a batch's CCC needs a spread of values
     loss: str = "ccc"
-    hidden: tuple[int, ...] = (256,)
     dropout: float = 0.3
     input_dropout: float = 0.0
-    activation: str = "relu"
 
     def fit(
         self, X: Any, y: Any, sample_weight: Any = None, X_dev: Any = None, y_dev: Any = None
@@ -102,7 +98,7 @@ class RegressionHead(RegressorMixin, TorchEstimator):
             A setting out of range, a dimension without values, dev data without numbers.
         """
         self._check_settings()
-        X, truth, self.vector_ = self._read(X, y)
+        X, truth, self.vector_ = read_numbers(self, X, y, dtype=np.float32)
         weight = check_row_weights(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         keep = (weight > 0) & np.isfinite(truth).any(axis=1)
         X, truth, weight = X[keep], truth[keep], weight[keep]
@@ -143,28 +139,11 @@ class RegressionHead(RegressorMixin, TorchEstimator):
         values = values * self.scale_ + self.mean_
         return values[:, 0] if self.vector_ else values
 
-    def _read(self, X: Any, y: Any) -> tuple[np.ndarray, np.ndarray, bool]:
-        shape = () if y is None else np.asarray(y).shape
-        if len(shape) == 2 and shape[1] > 1:
-            X = validate_data(self, X, dtype=np.float32)
-            truth = check_array(y, dtype=np.float64, ensure_all_finite="allow-nan", input_name="y")
-            check_consistent_length(X, truth)
-            return X, truth, False
-        X, y = validate_data(self, X, y, dtype=np.float32, y_numeric=True)
-        return X, y.astype(np.float64)[:, None], True
-
     def _standardise(self, truth: np.ndarray) -> Tensor:
         return torch.from_numpy(((truth - self.mean_) / self.scale_).astype(np.float32))
 
     def _network(self, width: int, outputs: int) -> nn.Module:
-        return MLP(
-            width,
-            self.hidden,
-            outputs,
-            dropout=self.dropout,
-            activation=self.activation,
-            input_dropout=self.input_dropout,
-        )
+        return self._mlp(width, outputs)
 
     def _n_outputs(self) -> int:
         return len(self.mean_)
@@ -172,19 +151,12 @@ class RegressionHead(RegressorMixin, TorchEstimator):
     def _check_settings(self) -> None:
         super()._check_settings()
         one_of(self.loss, LOSSES, "loss")
-        check_hidden(self.hidden)
-        check_number("dropout", self.dropout, 0, 1)
-        check_number("input_dropout", self.input_dropout, 0, 1)
-        one_of(self.activation, ACTIVATIONS, "activation")
 
     def _pack_targets(self) -> Any:
-        return {"dimensions": len(self.mean_), "vector": self.vector_}
+        return pack_dimensions(len(self.mean_), self.vector_)
 
     def _unpack_targets(self, packed: Any) -> None:
-        count = packed.get("dimensions") if isinstance(packed, Mapping) else None
-        if not isinstance(count, int) or not 0 < count <= 10_000:
-            raise InputError(f"dimensions is {count!r}; expected a whole number from 1 to 10000")
-        self.vector_ = bool(packed["vector"])
+        count, self.vector_ = unpack_dimensions(packed)
         self.mean_ = self.scale_ = np.zeros(count)  # the shape; the numbers are in the arrays
 
     def _learnt(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
