@@ -22,10 +22,8 @@ def shown(
 
     Parameters
     ----------
-    title : str
     facts : mapping, optional
         Name -> value, a line each.
-    header : sequence of str, optional
     rows : iterable of sequence
         Ten are shown.
     count : int, optional

@@ -69,10 +69,6 @@ def locate(
     what : str
         The word for it in messages.
 
-    Returns
-    -------
-    Place
-
     Raises
     ------
     InputError

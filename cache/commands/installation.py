@@ -44,7 +44,6 @@ class Finding:
     ----------
     part : str
         ``"versions"``, ``"machine"``, ``"disk"``, ``"commands"`` or ``"cache"``.
-    name : str
     state : str
         ``"ok"``; ``"note"``, something does not work that not everybody needs; ``"wrong"``,
         something has to be mended.

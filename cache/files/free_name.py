@@ -39,7 +39,6 @@ def move_to_free_name(path: Path, target: Path) -> bool:
     ----------
     path : Path
         In the folder ``tmp/`` of a cache, where a lock may be.
-    target : Path
 
     Returns
     -------

@@ -50,8 +50,6 @@ def note_encoder_folder(space: Path, folder: Path, tmp: Path) -> None:
 
     Parameters
     ----------
-    space : Path
-        Folder of the space.
     folder : Path
         Of the encoder.
     tmp : Path

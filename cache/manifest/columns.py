@@ -82,7 +82,6 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
 
     Parameters
     ----------
-    table : Table
     labels_only : bool
         The table need not have paths or texts.
 

@@ -28,7 +28,6 @@ def described(clips: Manifest, kind: str) -> dict[str, Any]:
 
     Parameters
     ----------
-    clips : Manifest
     kind : str
         What it was read as, such as ``table``.
 

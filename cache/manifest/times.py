@@ -82,7 +82,6 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
 
     Parameters
     ----------
-    table : Table
     paths : sequence of str or None
         The files of the rows; without any there is nothing to cut.
 

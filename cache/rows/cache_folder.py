@@ -74,8 +74,6 @@ class Store:
 
         Parameters
         ----------
-        clips : Manifest
-            The clips.
         kind : {"audio", "text"}
             Which part of a clip counts.
         hash_files : bool

@@ -28,8 +28,6 @@ class Vectors:
 
     Parameters
     ----------
-    path : Path
-        The file.
     rows, layers, dim : int
         Shape of what it holds.
     dtype : dtype

@@ -134,10 +134,6 @@ def read_yaml(path: str | Path) -> Located:
     path : path
         UTF-8, at most a megabyte.
 
-    Returns
-    -------
-    Located
-
     Raises
     ------
     InputError

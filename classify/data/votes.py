@@ -34,8 +34,6 @@ class Votes:
 
     Attributes
     ----------
-    ids : list of str
-    classes : tuple of str
     counts : ndarray of shape (clips, classes), float64
         Votes, or shares of votes; every row has some.
     """
@@ -118,7 +116,6 @@ def with_votes(clips: Manifest, table: Path | None, task: Task) -> Manifest:
         With columns ``votes:LABEL``, unless there is a table.
     table : path or None
         CSV with a row for each vote: ``id``, ``label``, and perhaps ``count``.
-    task : Task
 
     Raises
     ------

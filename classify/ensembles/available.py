@@ -45,7 +45,6 @@ def combine_available(
     ----------
     members : mapping of str to Predictions
         Their ids may differ; every one of `ids` is in at least one.
-    ids : sequence of str
     combine : callable
         Combines members with equal ids, as an ensemble's ``combine`` does; it is called once for
         each set of members that clips have in common.

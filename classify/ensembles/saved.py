@@ -33,8 +33,6 @@ class Replay:
 
     Attributes
     ----------
-    rule : Ensemble
-    members : tuple of str
     labels : tuple of str
         In the order of the learnt numbers.
     calibrators : dict of str to Calibrator
@@ -75,13 +73,7 @@ class Replay:
 
 
 def write_replays(folder: str | Path, replays: Mapping[str, Replay]) -> None:
-    """Write the ensembles of a comparison; ensembles of one's own classes cannot be kept.
-
-    Parameters
-    ----------
-    folder : path
-    replays : mapping of str to Replay
-    """
+    """Write the ensembles of a comparison; ensembles of one's own classes cannot be kept."""
     import safetensors.numpy
 
     folder = Path(folder)
@@ -119,14 +111,6 @@ def write_replays(folder: str | Path, replays: Mapping[str, Replay]) -> None:
 
 def read_replays(folder: str | Path) -> dict[str, Replay]:
     """Read the ensembles of a comparison, believing nothing.
-
-    Parameters
-    ----------
-    folder : path
-
-    Returns
-    -------
-    dict of str to Replay
 
     Raises
     ------

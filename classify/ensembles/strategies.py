@@ -37,8 +37,6 @@ class Combined:
 
     Attributes
     ----------
-    test
-        Its predictions on test.
     members, strategy
         What it is made of; strategy is "" for a single member.
     dev

@@ -40,7 +40,6 @@ class Joined(Generic[P]):
         Of labels or of numbers; `tuning` is dev, None where there is none.
     folds : list of Split
         Where the parts come from; empty where that is not known.
-    options : CompareOptions
     """
 
     test: P

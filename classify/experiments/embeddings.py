@@ -28,8 +28,6 @@ def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:
 
     Parameters
     ----------
-    source : Source
-    cache : Cache
     hash_files : bool
         False reads no file: one that is new or changed counts as pending.
     """

@@ -53,7 +53,6 @@ def recall(cache: Cache, options: Mapping[str, Any]) -> Opened | None:
 
     Parameters
     ----------
-    cache : Cache
     options : mapping
         Arguments of `affekt.extract.Encoder`.
     """
@@ -75,7 +74,6 @@ def remember(cache: Cache, options: Mapping[str, Any], spec: Spec) -> None:
 
     Parameters
     ----------
-    cache : Cache
     options : mapping
         Arguments of `affekt.extract.Encoder`.
     spec : Spec

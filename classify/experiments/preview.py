@@ -32,8 +32,6 @@ class Preview:
 
     Attributes
     ----------
-    recipe : str
-    clips : int
     labels : dict of str to int
         Clips by label of the task; of a task of numbers, clips rated for each dimension.
     left_out : dict of str to int
@@ -48,7 +46,6 @@ class Preview:
         For everything: to embed (measured on short inputs) and to train (rough).
     is_current : bool
         Whether the report there is was made of exactly this: nothing to do.
-    notes : list of str
     """
 
     recipe: str
@@ -92,14 +89,6 @@ class Preview:
 
 def preview(recipe: Recipe | str | Path) -> Preview:
     """Check a recipe as `run` does before any work, and count what a run would do.
-
-    Parameters
-    ----------
-    recipe : Recipe or path
-
-    Returns
-    -------
-    Preview
 
     Raises
     ------

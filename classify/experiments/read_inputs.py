@@ -28,14 +28,6 @@ from .run_inputs import Prepared, Source
 def prepare(recipe: Recipe) -> Prepared:
     """Read what a recipe names, and check it.
 
-    Parameters
-    ----------
-    recipe : Recipe
-
-    Returns
-    -------
-    Prepared
-
     Raises
     ------
     InputError

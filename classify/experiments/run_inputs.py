@@ -29,8 +29,6 @@ class Source:
         None where the recipe names a stored space, or where it was not opened: see `open_source`.
     clips : Manifest
         The clips that have what it embeds: a path, or a text.
-    store_dtype : str
-    entry : EncoderEntry
     note : str
         What the user should know of how it was found.
     """
@@ -82,14 +80,12 @@ class Prepared:
     ----------
     recipe : Recipe
         With the encoders that its given models read.
-    task : Task
     clips : Manifest
         Every clip that takes part, labelled or not.
     labelled : Manifest
         Those that the task uses, with its labels.
     left_out : dict of str to int
         Raw label -> clips that the task leaves out.
-    cache : Cache
     sources : dict of str to Source
         By encoder name; only encoders that a member uses.
     stored : dict of str to Stored

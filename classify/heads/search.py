@@ -119,7 +119,6 @@ def search(
     scale : bool, default=True
         Standardise within each fold.
     random_state : int, default=0
-    n_jobs : int, optional
 
     Returns
     -------

@@ -76,10 +76,6 @@ class Stored(BaseEstimator):
         meta, arrays
             What `get_state` gave.
 
-        Returns
-        -------
-        Head
-
         Raises
         ------
         InputError

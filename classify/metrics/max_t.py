@@ -102,10 +102,6 @@ def max_t(
     random_state
         Seed of the draws.
 
-    Returns
-    -------
-    found : MaxT
-
     Examples
     --------
     Six speakers, the first pair differs alike in each, the second not at all:

@@ -26,7 +26,6 @@ def read_features(
 
     Parameters
     ----------
-    clips : Manifest
     features : sequence of Features
         Side by side, in this order.
     gaps : bool
@@ -61,7 +60,6 @@ def join_features(
     ----------
     ids : sequence of str
         Of the clips, for messages.
-    parts : sequence of ndarray
     there : sequence of ndarray of bool, optional
         For each side the clips that have it, where gaps are accepted; all by default.
 

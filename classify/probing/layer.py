@@ -45,8 +45,6 @@ class LayerJob:
     clips : Manifest
         Labelled.
     codes : ndarray of int (clips,)
-    labels : sequence of str
-    masks : Masks
     values : sequence of float
         C to try.
     scale : bool or str
@@ -68,8 +66,6 @@ class LayerJob:
 
         Parameters
         ----------
-        features : Features
-        budget : Budget
         check : callable
             Called often; may raise.
 

@@ -26,7 +26,6 @@ class Fold:
 
     Attributes
     ----------
-    name : str
     inner : ndarray of int (clips,)
         Inner fold of each clip to train and choose on; -1 for every other clip.
     test : ndarray of bool (clips,)
@@ -45,7 +44,6 @@ def outer_folds(
 
     Parameters
     ----------
-    clips : Manifest
     scheme, random_state, options
         As for `affekt.classify.splits`. Every fold of a scheme with folds is one; dev is trained
         on.

@@ -76,7 +76,6 @@ def solve(
 
     Parameters
     ----------
-    rows : Rows
     problems : Problems
         At least two classes, each with a row in every problem's cells.
     tol : float
@@ -139,9 +138,7 @@ def predict(rows: Rows, W: np.ndarray, problems: Problems) -> np.ndarray:
 
     Parameters
     ----------
-    rows : Rows
     W : ndarray (problems, classes, features + 1)
-    problems : Problems
     """
     found = np.full((len(W), len(rows)), -1, np.int16)
     for at, cells, X, _ in rows.blocks():

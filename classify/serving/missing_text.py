@@ -28,7 +28,6 @@ def with_text(
     ----------
     system : System
         What will read them; if none of its models reads text, that is said and nothing done.
-    clips : Manifest
     cache : Cache
         Keeps what was heard.
     transcribe : bool
@@ -37,7 +36,6 @@ def with_text(
         Folder or Hub id.
     language : str, optional
         ISO 639-3; ``"column"`` takes each clip's own; detected if left out.
-    device : str
     say : callable
         Told what happens.
 

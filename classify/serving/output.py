@@ -36,7 +36,6 @@ def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -
 
     Parameters
     ----------
-    answer : Answer
     unread : mapping of str to Reason
         Of clips that were not even tried.
     window : bool
@@ -70,8 +69,6 @@ def write_output(
 
     Parameters
     ----------
-    path : Path
-    predictions : Predictions
     rows : sequence of mapping
         Of `as_rows`.
     windows : Manifest, optional

@@ -162,7 +162,6 @@ def read_separated(opened: Callable[[], TextIO], source: str, gather: Callable) 
     ----------
     opened : callable
         Returns a text stream at its start; called again where quoted line breaks are tried.
-    source : str
     gather : callable
         Makes something of names and rows.
 

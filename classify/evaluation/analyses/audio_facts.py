@@ -38,8 +38,6 @@ def facts(
 
     Parameters
     ----------
-    clips
-        The manifest.
     read
         Whether files may be opened.
     limit

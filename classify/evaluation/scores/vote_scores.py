@@ -24,7 +24,6 @@ def score_votes(proba: np.ndarray, votes: Votes, *, split_below: float = 0.6) ->
     ----------
     proba : ndarray of shape (clips, classes)
         In the order of `votes.ids` and `votes.classes`.
-    votes : Votes
     split_below : float, default=0.6
         A clip whose leading class has a smaller share of the votes counts as split.
 

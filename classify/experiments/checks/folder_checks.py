@@ -27,7 +27,6 @@ def check_writable_folder(path: Path, what: str) -> None:
 
     Parameters
     ----------
-    path : Path
     what : str
         The word for it in messages.
 

@@ -27,7 +27,6 @@ def with_models(recipe: Recipe, task: Task) -> Recipe:
 
     Parameters
     ----------
-    recipe : Recipe
     task : Task
         Every model has to have its labels.
 
@@ -58,7 +57,6 @@ def open_given(entry: MemberEntry, task: Task, cache: Cache) -> Model:
         With a ``model``.
     task : Task
         Of the run, in whose order the labels come.
-    cache : Cache
     """
     from ...models.model import Model
 

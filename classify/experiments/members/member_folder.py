@@ -101,7 +101,6 @@ def changed_since(folder: Path, made_of: Mapping[str, str]) -> str:
 
     Parameters
     ----------
-    folder : Path
     made_of : mapping of str to str
         What decides its numbers -> digest, see `member_key`.
     """
@@ -144,7 +143,6 @@ def train_member(
 
     Parameters
     ----------
-    trainer : Trainer
     labelled : Manifest
         Every clip of the run, with task labels.
     parts : sequence of Part

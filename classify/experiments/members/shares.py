@@ -96,7 +96,6 @@ class Division:
     ----------
     name : str
         Of the repeat; blank where the clips are divided once.
-    folds : list of Split
     shares : dict of str to Share
         By member.
     members : dict of str to TrainedMember
@@ -151,7 +150,6 @@ def divisions(
 
     Parameters
     ----------
-    recipe : Recipe
     found : sequence of Split
         Of every repeat.
     there : mapping of str to collection of str

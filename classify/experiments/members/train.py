@@ -51,19 +51,14 @@ def train_model(
 
     Parameters
     ----------
-    manifest : path or Manifest
-    cache : path
-    task : str
     spaces : sequence of str
         Names of spaces; two for a fusion.
     head : str
         A name of `HEADS`.
     layers : str
         ``"12"``, ``"all"``, ``"6,12"``, or ``"probe"``: the best one over folds of train.
-    combine : str
     scale : bool or str
         As for `Model`.
-    seeds : int
     pairs : sequence of str
         ``"C=0.1"``: settings of the head, values as in YAML.
     scheme, test_size, dev_size, random_state

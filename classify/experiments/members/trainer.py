@@ -35,8 +35,6 @@ class Trainer:
 
     Attributes
     ----------
-    entry : MemberEntry
-    task : Task
     spaces : dict of str to Space
         Encoder name -> where its features lie.
     split_options : dict
@@ -74,7 +72,6 @@ class Trainer:
 
         Parameters
         ----------
-        part : Part
         keep_interrupted : bool
             What Ctrl-C means in the middle of a torch head: keep the best epoch so far and end with
             it, or stop. A run stops, so that half a training is never taken for a whole one.
@@ -166,7 +163,6 @@ class Trainer:
         ----------
         clips : Manifest
             Those of all folds.
-        parts : sequence of Part
         fitted : sequence of Model
             The folds' models.
         records : sequence of mapping

@@ -51,7 +51,6 @@ class MemberEntry:
 
     Attributes
     ----------
-    name : str
     head : str
         A name of `affekt.classify.HEADS`; blank for an encoder that is a classifier itself, and for
         a given model.
@@ -67,7 +66,6 @@ class MemberEntry:
         Whether features are standardised with the statistics of train, or within which column.
     seeds : int
         How many random states are tried, starting with `random_state`.
-    random_state : int
     refit : bool
         Whether the model that predicts new clips is trained once more, on all of train and dev.
     model : Path, optional

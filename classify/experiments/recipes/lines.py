@@ -14,7 +14,6 @@ class SettingError(InputError):
 
     Parameters
     ----------
-    message : str
     *keys : str or int
         What leads to it from the top of the recipe, as ``"members", "lr", "head"``; the position
         in a list is a number.

@@ -17,7 +17,6 @@ class Watched:
 
     Parameters
     ----------
-    recipe : path
     sleep : callable, optional
         Waits for some seconds.
 

@@ -43,10 +43,8 @@ def judge(
 
     Parameters
     ----------
-    ready : Prepared
     division : Division
         With what its members predicted.
-    folder : Path
     more : callable
         Returns other parts of the result, as `extra_results` does, once systems are compared.
 

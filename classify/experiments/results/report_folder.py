@@ -35,12 +35,6 @@ OLD, LOCK, OWNER = "old", ".lock", "recipe.json"
 class ReportFolder:
     """A report folder that this process alone writes into.
 
-    Parameters
-    ----------
-    folder : Path
-    recipe : Path
-        File of the recipe.
-
     Attributes
     ----------
     work : Path
@@ -86,9 +80,6 @@ def opened_report(folder: Path, recipe: Path, *, force: bool) -> Iterator[Report
 
     Parameters
     ----------
-    folder : Path
-    recipe : Path
-        File of the recipe.
     force : bool
         Take over the folder of another recipe.
 

@@ -20,8 +20,6 @@ def write_split(
 
     Parameters
     ----------
-    found : sequence of Split
-    path : Path
     before : Path
         The file of the last run; it need not be there.
     say : callable

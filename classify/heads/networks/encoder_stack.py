@@ -30,11 +30,8 @@ class EncoderStack(nn.Module):
 
     Parameters
     ----------
-    width, heads, feedforward, layers : int
-    dropout : float
     activation : str
         "relu" or "gelu".
-    norm_first : bool
 
     Examples
     --------

@@ -26,7 +26,6 @@ class MLP(nn.Module):
         Input features.
     hidden : sequence of int
         Units of each hidden layer.
-    outputs : int
     dropout : float
         After each hidden layer.
     activation : str

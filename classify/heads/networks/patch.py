@@ -29,12 +29,8 @@ class PatchTransformer(nn.Module):
     ----------
     width : int
         Input features; zeros are added up to a multiple of `patch_size`.
-    outputs : int
-    patch_size, d_model, n_blocks, n_attention_heads, feedforward, hidden : int
-    dropout : float
     activation : str
         Of the encoder layers: "relu" or "gelu".
-    norm_first : bool
     cls_norms : int
         Layer norms between the encoder and the classifier.
     head_activation : str, optional

@@ -25,7 +25,6 @@ def replace_folder(new: Path, place: Path, written: re.Pattern[str] = MODEL) -> 
     ----------
     new : Path
         On the same file system.
-    place : Path
     written : pattern
         Matches the paths, relative to the folder and with slashes, of files that affekt writes.
 

@@ -119,10 +119,6 @@ def check_target(folder: str | Path, option: str = "the folder") -> Path:
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read a model folder, believing nothing.
 
-    Parameters
-    ----------
-    folder : path
-
     Returns
     -------
     config : dict

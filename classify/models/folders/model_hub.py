@@ -24,7 +24,6 @@ def locate_model(name: str | os.PathLike[str], revision: str | None = None) -> P
 
     Parameters
     ----------
-    name : str or path
     revision : str, optional
         Commit, tag or branch; resolved once. See `affekt.extract.hub.locate` for what happens
         without a network.

@@ -36,7 +36,6 @@ class Embedded:
     ----------
     values : dict of str to ndarray
         Id -> ``(layers, dim)`` float32, rounded to the type in which the spec stores.
-    failed : dict of str to Reason
     flags : dict of str to list of str
         Remarks (``silent``, ``clipped`` ...) -> ids.
     """
@@ -57,16 +56,10 @@ def embed(
 
     Parameters
     ----------
-    clips : sequence of RawClip
-    opened : OpenEncoder
     spec : Spec
         Of the space that a cache would hold them in.
     decode : callable, optional
         A `Decoder`, which decodes in a process of its own; in this one by default.
-
-    Returns
-    -------
-    Embedded
     """
     found = Embedded()
     backend = opened.encoder.backend
@@ -104,7 +97,6 @@ def side_by_side(
     ----------
     ids : sequence of str
         Clips that have every side, or with `gaps` at least one.
-    needs : sequence of Needs
     embedded : mapping of str to Embedded
         By spec key.
     gaps : bool

@@ -41,7 +41,6 @@ class Named:
 
     Attributes
     ----------
-    clips : Manifest
     failed : dict of str to Reason
         Of files that nobody can read; not among `clips`.
     notes : list of str
@@ -70,10 +69,6 @@ def name_clips(
         What is said: the text of the one file, or a clip of its own.
     root : path, optional
         Of a manifest; as for `Manifest.read`.
-
-    Returns
-    -------
-    Named
 
     Raises
     ------

@@ -33,7 +33,6 @@ class RawClip:
         A whole audio file, or a waveform ``(samples,)`` or ``(samples, channels)``.
     sampling_rate : int, optional
         Of a waveform, in Hz; files say their own.
-    text : str, optional
     start, end : float, optional
         A segment of the audio, in seconds.
     columns : mapping of str to str

@@ -28,12 +28,7 @@ _OPENING = threading.RLock()
 
 
 class OpenEncoder:
-    """One encoder in memory; answers one thread at a time.
-
-    Attributes
-    ----------
-    encoder : Encoder
-    """
+    """One encoder in memory; answers one thread at a time."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
@@ -104,7 +99,6 @@ class OpenEncoders:
 
         Parameters
         ----------
-        spec : Spec
         canary : ndarray (inputs, layers, dim), optional
             What it answered when the model was trained.
         places, noted, device

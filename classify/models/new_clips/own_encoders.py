@@ -58,11 +58,9 @@ def open_encoder(
 
     Parameters
     ----------
-    spec : Spec
     where : path, optional
         The folder of the checkpoint; needed where the spec came from a folder. The Hub is asked
         for exactly the commit of the spec otherwise.
-    device : str
 
     Returns
     -------
@@ -132,16 +130,12 @@ def embed_needs(
 
     Parameters
     ----------
-    needs : sequence of Needs
-    clips : Manifest
-    cache : Cache
     canaries : sequence of ndarray or None
         One for each of `needs`: what the encoder answered when the model was trained.
     encoders : sequence of path
         Folders of encoders, tried for specs that came from folders.
     noted : mapping of str to Path, optional
         Spec key -> the folder that the model was trained with.
-    device : str
     damage : str, optional
         ``"accept"`` also embeds audio of which more than a little is missing; in the model's own
         space, so only into a cache that is not kept.
@@ -243,10 +237,8 @@ def find_encoder(
 
     Parameters
     ----------
-    spec : Spec
     places : sequence of path
         What the user named.
-    device : str
     noted : Path, optional
         The folder that the model was trained with.
 

@@ -285,7 +285,6 @@ class System:
 
         Parameters
         ----------
-        inputs : path or list of path
         text : str, optional
             What is said in the one file, or alone.
         top : int, optional

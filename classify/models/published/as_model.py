@@ -27,7 +27,6 @@ class Part:
 
     Attributes
     ----------
-    encoder : Encoder
     place : str
         Folder or Hub id that opens it again.
     all_layers : bool

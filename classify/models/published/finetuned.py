@@ -93,8 +93,6 @@ def classifier_parts(
     ----------
     place : str
         Folder or Hub id, as the user named it.
-    folder : Path
-        Where its files are.
     encoders : sequence of path
         The BERT of UMUTeam's joint modes.
     device, revision

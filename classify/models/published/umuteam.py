@@ -120,7 +120,6 @@ class Umuteam:
 
     Attributes
     ----------
-    mode : str
     labels : tuple of str
         In the order of the outputs.
     name : str

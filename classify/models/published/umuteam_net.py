@@ -94,8 +94,6 @@ class SpeechNet(Wav2Vec2BertPreTrainedModel):
     ----------
     config : Wav2Vec2BertConfig
         ``classifier_proj_size`` is the width of the audio vector.
-    mode : str
-    labels : int
     text_dim : int
         Width of the text vector; concat only.
     heads : int

@@ -70,7 +70,6 @@ class Valence:
         Sizes and tensor names, as they were found.
     settings : dict
         ``nhead``, ``activation``, ``head_activation``, ``norm_first``.
-    scaler : Scaler or None
     name : str
         Folder, or Hub id and commit.
     """

@@ -28,7 +28,6 @@ class Layout:
 
     Attributes
     ----------
-    patch_size, patches, d_model, n_blocks, feedforward, hidden, classes : int
     cls_has_position : bool
         Positions are added to CLS as well, or to the patches alone.
     stem : str
@@ -64,10 +63,6 @@ def read_layout(shapes: Mapping[str, Shape], width: int | None = None) -> Layout
     width : int, optional
         Input features, if known (the scaler knows). Without it the positions leave two answers,
         with and without a position for CLS; one of them must be 768 or 1024.
-
-    Returns
-    -------
-    Layout
 
     Raises
     ------

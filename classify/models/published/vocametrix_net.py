@@ -18,7 +18,6 @@ class ValenceNet(nn.Module):
 
     Parameters
     ----------
-    layout : Layout
     settings : mapping
         ``nhead``, ``activation``, ``head_activation``, ``norm_first``.
     """

@@ -80,10 +80,6 @@ def convert_scaler(
     trust : bool
         That you know where the file comes from.
 
-    Returns
-    -------
-    Scaler
-
     Raises
     ------
     InputError

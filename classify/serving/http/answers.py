@@ -119,14 +119,12 @@ def result(
 
     Parameters
     ----------
-    system : System
     answers : sequence of Answer
         Of one clip, or of each window of a recording.
     asked : mapping
         The parameters of the request.
     name : str
         Id of the recording.
-    recording : Recording, optional
 
     Raises
     ------

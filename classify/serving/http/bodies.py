@@ -51,8 +51,6 @@ class Sent:
     ----------
     id : str
         Its name, never a path that is opened.
-    audio : bytes or None
-    text : str or None
     """
 
     id: str
@@ -67,13 +65,8 @@ async def read_body(headers: Mapping[str, str], body: AsyncIterator[bytes], limi
     ----------
     headers : mapping of str to str
         Of the request, case-insensitive or in lower case.
-    body : async iterator of bytes
     limit : int
         Bytes of the body.
-
-    Returns
-    -------
-    Sent
 
     Raises
     ------

@@ -21,7 +21,6 @@ class Recording:
 
     Attributes
     ----------
-    windows : list of RawClip
     spans : dict of str to (float, float)
         Id of a window -> its start and end in seconds.
     flags : tuple of str
@@ -38,7 +37,6 @@ def cut(sent: Sent, window: float, hop: float | None) -> Recording:
 
     Parameters
     ----------
-    sent : Sent
     window, hop : float
         Length of a window and distance of two beginnings, in seconds; `hop` is half a window.
 

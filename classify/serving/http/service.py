@@ -86,8 +86,6 @@ class Service:
 
     Parameters
     ----------
-    system : System
-    limits : Limits
     encoders, device
         As for `System.answer`.
     """
@@ -193,13 +191,8 @@ def create_app(service: Service, names: Collection[str] = ()) -> FastAPI:
 
     Parameters
     ----------
-    service : Service
     names : collection of str
         Host names under which it may be asked, besides localhost and addresses.
-
-    Returns
-    -------
-    FastAPI
     """
     system, limits = service.system, service.limits
 

@@ -85,10 +85,6 @@ def find_checkpoint(name: str, revision: str | None = None) -> Checkpoint:
     revision : str, optional
         Commit, tag or branch of a Hub repository; the default branch if left out.
 
-    Returns
-    -------
-    Checkpoint
-
     Raises
     ------
     InputError

@@ -30,11 +30,6 @@ def memo_folder() -> Path:
 def fingerprint(path: str | os.PathLike[str]) -> str:
     """Hash a file, or remember its hash.
 
-    Parameters
-    ----------
-    path : path
-        A file.
-
     Returns
     -------
     str

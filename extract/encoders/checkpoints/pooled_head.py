@@ -19,12 +19,7 @@ __all__ = ["PooledWav2Vec2"]
 
 
 class PooledWav2Vec2(Wav2Vec2PreTrainedModel):
-    """Logits or numbers ``(clips, labels)`` of raw samples.
-
-    Parameters
-    ----------
-    config : Wav2Vec2Config
-    """
+    """Logits or numbers ``(clips, labels)`` of raw samples."""
 
     def __init__(self, config: Wav2Vec2Config) -> None:
         super().__init__(config)

@@ -56,7 +56,6 @@ def read_configuration(checkpoint: Checkpoint, kind: Any = None) -> Any:
 
     Parameters
     ----------
-    checkpoint : Checkpoint
     kind : config class, optional
         The class to read it as; the one of its ``model_type`` by default.
 

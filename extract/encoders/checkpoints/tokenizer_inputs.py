@@ -30,7 +30,6 @@ def further_files(tokenizer: Any, folder: Path, known: tuple[str, ...]) -> list[
     Parameters
     ----------
     tokenizer : transformers tokenizer
-    folder : Path
     known : tuple of str
         File names that are looked for in every folder.
     """

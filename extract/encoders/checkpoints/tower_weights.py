@@ -20,7 +20,6 @@ def tower_configuration(checkpoint: Checkpoint, kind: Any) -> Any:
 
     Parameters
     ----------
-    checkpoint : Checkpoint
     kind : class
         The tower's class.
 

@@ -107,8 +107,6 @@ def extractor_of(checkpoint: Checkpoint, expected: str, needed: tuple[str, ...])
 
     Parameters
     ----------
-    checkpoint : Checkpoint
-        Where it is.
     expected : str
         The class it has to be.
     needed : tuple of str

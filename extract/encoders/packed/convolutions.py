@@ -31,8 +31,6 @@ class Waves:
         ``(samples,)`` float32 each, on the CPU.
     stride : int
         Samples from one frame to the next; clips start at its multiples.
-    device : str
-        Where to.
 
     Attributes
     ----------

@@ -52,8 +52,6 @@ class PackedModel:
     ----------
     model : torch.nn.Module
         A transformers encoder, in evaluation mode.
-    family : Family
-        What it is.
     front : Front
         What makes its input; samples are normalised here, clip by clip.
 

@@ -37,7 +37,6 @@ class Container:
 
     Attributes
     ----------
-    format : Format
     data : bytes
         What to decode, with the sizes in a wrong header corrected.
     flags : tuple of str
@@ -67,10 +66,6 @@ def inspect(data: bytes) -> Container:
     ----------
     data : bytes
         A whole file.
-
-    Returns
-    -------
-    Container
 
     Raises
     ------

@@ -38,10 +38,6 @@ _LIVE = ("matroska", "flv", "mpegts", "mpeg", "mov", "asf", "avi", "rm")  # paus
 class FFmpegReader:
     """Reads one file from its beginning.
 
-    Parameters
-    ----------
-    container : Container
-
     Attributes
     ----------
     rate : int

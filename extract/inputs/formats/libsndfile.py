@@ -17,10 +17,6 @@ _BLOCK_SECONDS = 16
 class SndfileReader:
     """Reads one file.
 
-    Parameters
-    ----------
-    container : Container
-
     Attributes
     ----------
     rate : int

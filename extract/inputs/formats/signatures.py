@@ -127,10 +127,6 @@ def identify(data: bytes) -> Format:
     data : bytes
         A whole file.
 
-    Returns
-    -------
-    Format
-
     Raises
     ------
     Unusable

@@ -27,8 +27,6 @@ class Modalities:
 
     Attributes
     ----------
-    speech, text : bool
-    notes : list of str
     facts : list of str
         For the summary: how long the recordings are.
     """

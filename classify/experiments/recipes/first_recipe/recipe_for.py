@@ -48,11 +48,8 @@ class FirstRecipe:
 
     Attributes
     ----------
-    path : Path
-    clips : int
     task, split : str
         As in the recipe.
-    members : list of str
     facts : list of str
         How many speakers and languages there are, how long the recordings are.
     notes : list of str
@@ -81,8 +78,6 @@ def write_recipe(
 
     Parameters
     ----------
-    manifest : path
-        Of a file.
     path : path
         The recipe; cache and report will lie in its folder. A file that is there is never changed;
         the same recipe again, whatever its comments, is left as it is.
@@ -90,10 +85,6 @@ def write_recipe(
         A named task or a task file; by default the labels decide.
     root : path, optional
         As for `Manifest.read`.
-
-    Returns
-    -------
-    FirstRecipe
 
     Raises
     ------

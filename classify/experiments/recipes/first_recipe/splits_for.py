@@ -33,7 +33,6 @@ class Proposal:
         Of the recipe's `split`.
     about : str
         For the recipe, next to it.
-    notes : list of str
     """
 
     options: dict[str, Any]
@@ -53,13 +52,7 @@ class Proposal:
 
 
 def proposals_for(clips: Manifest, task: Task) -> Iterator[Proposal]:
-    """Yield the ways to divide the clips that a task uses, best first; some may be refused.
-
-    Parameters
-    ----------
-    clips : Manifest
-    task : Task
-    """
+    """Yield the ways to divide the clips that a task uses, best first; some may be refused."""
     clips, _ = task.select(clips, blank="drop")
     notes = []
     if "split" in clips and any(clips["split"]):

@@ -38,14 +38,12 @@ class Choice:
 
     Attributes
     ----------
-    task : Task
     name : str
         Of a shipped task; blank where a task file has to be written.
     content : dict
         Of that file.
     about : str
         For the recipe, next to the task.
-    notes : list of str
     drop : int
         How many clips have no label.
     """
