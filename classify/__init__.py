@@ -38,7 +38,10 @@ if TYPE_CHECKING:
     from .models.published.umuteam import load_umuteam as load_umuteam
     from .models.published.vocametrix import load_vocametrix as load_vocametrix
     from .probing import Probe as Probe, probe as probe
-    from .serving.loading import load_model as load_model, open_system as open_system
-    from .serving.predictor import Predictor as Predictor
+    from .serving.loading import (
+        Predictor as Predictor,
+        load_model as load_model,
+        open_system as open_system,
+    )
 
 __all__, __getattr__, __dir__ = public_names(__name__)

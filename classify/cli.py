@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
-from ..cache.commands.working_folder import import_nothing_from_here
+from ..cache.commands.signals import import_nothing_from_here
 
 if __name__ == "__main__" or sys.argv[0].endswith(
     ("/affekt", "\\affekt", "\\affekt.exe", "__main__.py")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence, Set
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..cache import Cache
-from ..errors import DamagedError, InputError
+from ..errors import DamagedError, InputError, listed
 from ..files.durable import content_name
 from ..files.reading import check_regular
 from ..identity.content_digests import hex_bytes
@@ -18,7 +19,10 @@ from ..rows.index import NAME, Index
 from ..rows.remarks import copy_remarks
 from ..rows.row_store import PATIENCE
 from ..space import Space
-from .whole_copy import refuse_broken, refuse_damaged_clips
+
+if TYPE_CHECKING:
+    from ..cache import Cache
+    from ..space import Space
 
 
 def merge(
@@ -202,3 +206,43 @@ def _copy_clips(source: Cache, out: Cache, known: Set[str]) -> None:
     folder = source.clips.folder
     for name in sorted(segment_names(folder) - known):
         store_segment(read_segment(folder / name), out.path)
+
+
+def refuse_broken(cache: Cache) -> None:
+    """Raise if a space cannot be opened.
+
+    Raises
+    ------
+    DamagedError
+        Names the spaces, and the remedy.
+    """
+    _refuse(cache.path, list(cache.broken().values()))
+
+
+def refuse_damaged_clips(cache: Cache) -> None:
+    """Raise if a segment of the index of clips is damaged; that of a packed file tells itself."""
+    if cache.packed:
+        return
+    damaged = []
+    for name in sorted(segment_names(cache.clips.folder)):
+        try:
+            read_segment(cache.clips.folder / name)
+        except DamagedError as error:
+            damaged.append(f"clips/{error}")
+        except FileNotFoundError:  # a repair has just set it aside
+            continue
+    _refuse(cache.path, damaged)
+
+
+def refuse_damaged_shards(space: Space) -> None:
+    """Raise if a shard of a space could not be read when its index was refreshed."""
+    damaged = [why for _, why in sorted(space.index.damaged.items())]
+    _refuse(space.store.path, [f"{space.name}: {why}" for why in damaged])
+
+
+def _refuse(path: Path, damaged: list[str]) -> None:
+    if damaged:
+        raise DamagedError(
+            f"{path}: a copy would lack what cannot be read: {listed(damaged)}."
+            f" Run: affekt cache repair {path}"
+        )

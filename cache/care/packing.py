@@ -31,7 +31,7 @@ from ..shards.image import provenance_text, reserve, write_column
 from ..shards.shard import FORMAT, VERSION, Rows
 from ..shards.sparse_file import SparseFile
 from ..space import Space
-from .whole_copy import refuse_broken, refuse_damaged_clips, refuse_damaged_shards
+from .merging import refuse_broken, refuse_damaged_clips, refuse_damaged_shards
 
 if TYPE_CHECKING:
     from ..cache import Cache

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from ..manifest.options import ROOT, read_clips
+from .terminal import ROOT, read_clips
 
 FOLDER = click.argument("folder", type=click.Path(exists=True), metavar="DIR")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..manifest.options import ROOT, echo_notes
+from .terminal import ROOT, echo_notes
 
 if TYPE_CHECKING:
     from ..manifest import Manifest

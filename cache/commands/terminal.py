@@ -9,6 +9,14 @@ import sys
 import time
 from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from ..manifest.manifest import Manifest
 
 #: control characters other than line feed and tab, and marks that turn the direction of a line
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -94,3 +102,33 @@ class PlainStream(io.TextIOWrapper):
 
     def _taken(self) -> AbstractContextManager[None]:
         return suppress(OSError) if self._progress else nullcontext()
+
+
+ROOT = click.option(
+    "--root",
+    type=click.Path(path_type=Path),
+    metavar="DIR",
+    help="Folder that relative paths start from; no path may leave it.",
+)
+
+
+def read_clips(
+    path: str | os.PathLike, root: str | os.PathLike | None = None, **options: Any
+) -> Manifest:
+    """Read a manifest for a command, and say on stderr what its reader should know."""
+    from ..manifest.manifest import Manifest
+
+    clips = Manifest.read(path, root, **options)
+    echo_notes(clips)
+    return clips
+
+
+def recordings(clips: Manifest) -> Iterator[Path]:
+    """Return the files that the clips of a manifest name; they need not be there."""
+    return (clips.root / path for path in clips["path"] if path)
+
+
+def echo_notes(clips: Manifest) -> None:
+    """Print on stderr what the reader of a table should know."""
+    for note in clips.notes:
+        click.echo(f"{clips.source}: {note}", err=True)

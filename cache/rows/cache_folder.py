@@ -18,8 +18,7 @@ from ..files.kept_results import keeping_results
 from ..files.reading import check_regular
 from ..identity.clip_index import ClipIndex, Seen
 from ..identity.content_digests import KINDS, text_digest
-from ..identity.held_digests import HeldDigests
-from ..identity.known_digests import audio_digests
+from ..identity.known_digests import HeldDigests, audio_digests
 from ..identity.spec import Spec
 from ..manifest import Manifest
 from .index import NAME

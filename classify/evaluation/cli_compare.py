@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...cache.manifest.options import ROOT
+from ...cache.commands.terminal import ROOT
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -190,8 +190,8 @@ def _compare(
     resamples: int,
     **options: Any,
 ) -> Any:
+    from ...cache.commands.terminal import read_clips
     from ...cache.errors import InputError
-    from ...cache.manifest.options import read_clips
     from ..data.splitting.split_file import read_split_file
     from .compare import compare_with
     from .compare_options import CompareOptions

@@ -21,9 +21,8 @@ from ..data.task import Task
 from ..ensembles.fixed_rules import Ensemble
 from ..ensembles.strategies import ONE_GROUP, Combined, Strategy, combine_all
 from ..metrics import measures as metrics
-from ..metrics.bootstrap import FEWEST_GROUPS, Resamples, resample
+from ..metrics.bootstrap import FEWEST_GROUPS, Resamples, resample, resample_crossed
 from ..metrics.bootstrap_proba import proba_intervals
-from ..metrics.crossed import resample_crossed
 from ..metrics.scored_clips import Part, Rated, clusters
 from .analyses.all import extras
 from .compare_numbers import compare_numbers

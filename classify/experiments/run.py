@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.splitting.split_file import write_split
 from ..models.folders.run_folder import check_whole
 from .checks.folder_checks import check_stored
 from .checks.recipe_checks import check_recipe, check_sources, divide
@@ -26,7 +27,6 @@ from .recipes.recipe import MemberEntry, Recipe
 from .results.earlier import keep_earlier
 from .results.report_folder import ReportFolder, opened_report, read_state
 from .results.run_keys import member_key, run_key
-from .results.split_changes import write_split
 from .run_inputs import Prepared
 
 if TYPE_CHECKING:

@@ -22,6 +22,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -338,3 +339,45 @@ def draws(
             tally = np.bincount(drawn.ravel(), minlength=rows * n_groups)
             counts[first : first + rows] = tally.reshape(rows, n_groups)
         yield counts
+
+
+def resample_crossed(
+    truth: np.ndarray,
+    predictions: Mapping[str, np.ndarray],
+    groups: np.ndarray,
+    second: np.ndarray,
+    n_labels: int,
+    **options: Any,
+) -> Resamples:
+    """Draw two crossed factors, as speakers and the sentences that all of them say.
+
+    Parameters
+    ----------
+    truth, predictions, groups, n_labels, options
+        As for `resample`.
+    second
+        Code of the second factor of each clip, `(clips,)`.
+
+    Returns
+    -------
+    resamples
+        Of `groups`; `interval` and `difference` say what other speakers and other sentences give.
+
+    Examples
+    --------
+    >>> from affekt.classify.metrics.bootstrap import resample
+    >>> truth, groups = np.tile([0, 1], 18), np.repeat(range(6), 6)
+    >>> sentence = np.tile(np.arange(6), 6)
+    >>> guess = np.where(sentence == 3, 1 - truth, truth)  # one sentence is hard for all
+    >>> one = resample(truth, {"a": guess}, groups, 2, n_resamples=200).interval("a", "uar")
+    >>> two = resample_crossed(truth, {"a": guess}, groups, sentence, 2, n_resamples=200)
+    >>> low, high = two.interval("a", "uar")
+    >>> high - low > 1.5 * (one[1] - one[0])
+    True
+    """
+    cells = groups.astype(np.int64) * (int(second.max()) + 1) + second
+    first, other, both = (
+        resample(truth, predictions, codes, n_labels, **options)
+        for codes in (groups, second, cells)
+    )
+    return replace(first, crossed=(other, both))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...affekt.processors import few_threads
 from ...cache.errors import InputError, shaped
 from ...cache.manifest import Manifest
 from ..data.predictions import Predictions
@@ -21,15 +22,13 @@ from ..data.splitting.leaks import refuse_leaks
 from ..data.task import Task
 from ..heads.registry import naming_own_head
 from .folders.encoder_folders import folders_of, read_folders, written_folders
-from .folders.model_folder import read_folder, write_folder
-from .folders.record import describe, version, versions
+from .folders.model_folder import describe, read_folder, version, versions, write_folder
 from .folders.restore import head_name, looks_like_an_id, restore_canary, restore_head
 from .needs import Needs
 from .new_clips.predict_methods import Predicts
 from .read_features import accepts_missing_side, check_sides, read_features
 from .scalers.scaling import Scaling
 from .shown_model import Shown
-from .threads import few_threads
 
 if TYPE_CHECKING:
     from ...cache.cache import Cache

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
+from ...cache.commands.terminal import ROOT, read_clips
 from ...cache.errors import InputError
-from ...cache.manifest.options import ROOT, read_clips
 from ..options import SCALE, check_numbers, numbers, read_scale, read_split, say
 
 
@@ -57,8 +57,8 @@ def probe(
     probe` and `layers: probe` in a recipe choose it from the training clips.
     """
     from ...cache.cache import Cache
+    from ...cache.commands.terminal import recordings
     from ...cache.files.outputs import check_output
-    from ...cache.manifest.options import recordings
     from ..data.task import Task
     from ..serving.drawing import check_figure
     from .nested import probe as find

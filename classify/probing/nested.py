@@ -13,7 +13,7 @@ from ..data.splitting import leaks
 from ..data.task import Task
 from ..metrics.bootstrap import Resamples, resample
 from ..metrics.scored_clips import clusters
-from ..models.left_out import leave_out
+from ..models.read_features import leave_out
 from ..models.scalers.scaling import check_scale
 from .grid import Grid, mean_recall, train_grid
 from .nested_folds import Fold, inner_folds, outer_folds

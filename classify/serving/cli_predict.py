@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...cache.commands.terminal import ROOT
 from ...cache.errors import InputError, expected_one_of
-from ...cache.manifest.options import ROOT
 from ...extract.encoders.hardware.device import DEVICE
 from ..options import say
 
@@ -209,8 +209,8 @@ def _check_places(
     output: Path | None, figure: Path | None, inputs: Sequence[str], clips: Manifest
 ) -> None:
     """Refuse to write over what is read, or where nothing can be written."""
+    from ...cache.commands.terminal import recordings
     from ...cache.files.outputs import check_output
-    from ...cache.manifest.options import recordings
     from .output import is_output
     from .timeline_figure import is_figure
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
@@ -10,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from ...cache.errors import InputError, expected_one_of
 from ..models.folders.run_folder import check_whole, is_run, read_comparison, readable_name
 from ..models.model import Model
+from ..models.new_clips.predict_methods import Predicts
 from ..models.new_clips.system import System
 from ..models.published import published
 from .fold_mean import FoldMean, open_member
-from .predictor import Predictor
 
 if TYPE_CHECKING:
     from ...cache.cache import Cache
@@ -139,3 +140,49 @@ def open_system(
     if chosen not in replays or set(replays[chosen].members) != set(models):
         raise InputError(f"{folder}: ensembles.json does not hold {chosen!r}; run the recipe again")
     return System(chosen, models, replays[chosen])
+
+
+class Predictor(Predicts):
+    """The chosen system of a run, with its encoders kept open. Made by `load_model`.
+
+    Parameters
+    ----------
+    system : System
+    encoders, device
+        See `Predicts`.
+
+    Attributes
+    ----------
+    name : str
+        Of the member or ensemble.
+    labels : tuple of str
+        In task order.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        *,
+        encoders: Sequence[str | os.PathLike[str]] = (),
+        device: str = "auto",
+    ) -> None:
+        self.system = system
+        self.encoders = tuple(encoders)
+        self.device = device
+        self._opened = system.opened
+
+    @property
+    def name(self) -> str:
+        """Of the member or ensemble."""
+        return self.system.name
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Labels in task order."""
+        return self.system.labels
+
+    def _as_system(self) -> System:
+        return self.system
+
+    def __repr__(self) -> str:
+        return f"<Predictor {self.name!r} over {', '.join(self.labels)}>"

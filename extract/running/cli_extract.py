@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...cache.commands.terminal import ROOT, read_clips
 from ...cache.errors import InputError
-from ...cache.manifest.options import ROOT, read_clips
 from ..encoders.hardware.device import DEVICE
 
 if TYPE_CHECKING:

@@ -21,8 +21,7 @@ from ...cache.manifest import Manifest
 from ..errors import Unusable
 from ..inputs.audio_files import read_clip
 from ..inputs.isolated_decoder import Decoder
-from .languages import whisper_code
-from .transcriber import DEFAULT_MODEL, SAMPLING_RATE, Transcriber
+from .transcriber import DEFAULT_MODEL, SAMPLING_RATE, Transcriber, whisper_code
 from .whisper_engines import Heard, oddity
 
 __all__ = ["DEFAULT_MODEL", "Transcriber", "Transcription", "transcribe"]

@@ -128,7 +128,7 @@ def test_children_are_safe_where_pythonpath_has_a_blank_entry(tmp_path):
     """As ``export PYTHONPATH=$PYTHONPATH:/mine`` leaves one, which means the working folder."""
     code = (
         "import sys, os;"
-        "from affekt.cache.commands.working_folder import import_nothing_from_here as no;"
+        "from affekt.cache.commands.signals import import_nothing_from_here as no;"
         "no(); assert '' not in sys.path and os.getcwd() not in sys.path, sys.path;"
         "assert os.environ['PYTHONSAFEPATH'] == '1';"
         "assert os.environ['PYTHONPATH'] == '/mine'"
@@ -152,6 +152,6 @@ def test_a_working_folder_that_was_removed(tmp_path):
     gone.mkdir()
     code = (
         "import os; os.rmdir(os.getcwd());"
-        "from affekt.cache.commands.working_folder import import_nothing_from_here as no; no()"
+        "from affekt.cache.commands.signals import import_nothing_from_here as no; no()"
     )
     assert called(gone, "-c", code).returncode == 0

@@ -18,9 +18,8 @@ from .abstention import abstain
 from .conformal import ConformalSets
 from .diversity import diversity
 from .seed_variance import seed_spread
-from .shortcuts import audit
+from .shortcuts import audit, word_scores
 from .split_sanity import check_relation
-from .word_baseline import word_scores
 
 if TYPE_CHECKING:
     from ..joining import Joined

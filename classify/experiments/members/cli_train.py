@@ -9,8 +9,8 @@ from typing import Any
 
 import click
 
+from ....cache.commands.terminal import ROOT, read_clips
 from ....cache.errors import InputError
-from ....cache.manifest.options import ROOT, read_clips
 from ...options import SCALE, check_numbers, read_scale, read_split, say
 
 COMMON = [
@@ -79,8 +79,8 @@ def train(
     on train alone: config.json and model.safetensors. A scheme of several folds trains and scores
     one model for each; what is saved was then trained on all clips.
     """
+    from ....cache.commands.terminal import recordings
     from ....cache.files.outputs import check_output
-    from ....cache.manifest.options import recordings
     from ...models.folders.model_folder import check_target
     from ...serving.output import is_output
     from .train import fold_table, train_model

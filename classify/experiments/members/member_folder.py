@@ -23,7 +23,7 @@ from ...data.predictions import Predictions
 from ...data.task import Task
 from ...heads.registry import HeadError
 from ...models.folders.kept_files import MODEL, remove_older_drafts, replace_folder
-from ...models.folders.record import versions
+from ...models.folders.model_folder import versions
 from ..recipes.recipe import MemberEntry
 from .given_models import open_given
 from .shares import Part, TrainedMember

@@ -16,7 +16,7 @@ from ...data.predictions import Predictions
 from ...data.splitting.schemes import splits
 from ...data.task import Task
 from ...metrics.scored_clips import task_score
-from ...models.left_out import leave_out
+from ...models.read_features import leave_out
 from ..recipes.recipe import PROBE, MemberEntry
 from .member_folder import check_head
 from .shares import Part

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
 from ....cache.errors import one_of
-from ..hyperparameters import check_number
+from ..state import check_number
 from ..targets import Targets
 from .linear_head import LinearHead
 

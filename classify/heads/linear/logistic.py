@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ..hyperparameters import check_number
+from ..state import check_number
 from ..targets import Targets, class_weights
 from .linear_head import LinearHead
 

@@ -8,14 +8,13 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from ....cache.errors import InputError
-from ..hyperparameters import check_number
 from ..sklearn_shim import (
     RegressorMixin,
     check_is_fitted,
     check_row_weights,
     validate_data,
 )
-from ..state import Stored, check_state_arrays, pack_dimensions, unpack_dimensions
+from ..state import Stored, check_number, check_state_arrays, pack_dimensions, unpack_dimensions
 from ..targets import read_numbers
 
 ALPHAS = tuple(10.0**power for power in range(-2, 7))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
-from ..hyperparameters import check_number
+from ..state import check_number
 from ..training.dropout import Dropout
 from .encoder_stack import to_patches
 from .mlp import ACTIVATIONS

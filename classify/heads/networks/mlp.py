@@ -10,7 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
-from ..hyperparameters import check_number
+from ..state import check_number
 from ..training.dropout import Dropout
 from ..training.torch_classifier import TorchHead
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
-from ..hyperparameters import check_number
+from ..state import check_number
 from ..training.layer_mix import LayerMix
 from ..training.torch_classifier import TorchHead
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
-from ..hyperparameters import check_number
+from ..state import check_number
 from ..training.dropout import Dropout
 from ..training.estimator import Mixed
 from ..training.torch_classifier import TorchHead

@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
-from ..hyperparameters import check_number
 from ..sklearn_shim import check_is_fitted, check_random_state, validate_data
-from ..state import Stored, check_state_arrays
+from ..state import Stored, check_number, check_state_arrays
 from .layer_mix import LayerMix
 from .loop import Settings, cpu_threads, pick_device, private_random, train
 from .row_blocks import in_blocks

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
 from ..base import Head
-from ..hyperparameters import check_number
 from ..sklearn_shim import validate_data
+from ..state import check_number
 from ..targets import Targets, class_weights, known_labels
 from .estimator import TorchEstimator
 from .loop import pick_device

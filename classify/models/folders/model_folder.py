@@ -9,9 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import platform
+from collections import Counter
 from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version as installed
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -20,6 +23,9 @@ from ....cache.files.outputs import check_output_folder
 from ....cache.files.reading import read_note, read_object
 from ....cache.files.written import draft, write_whole
 from .kept_files import aside_of, remove_older_drafts, replace_folder
+
+if TYPE_CHECKING:
+    from ....cache.manifest import Manifest
 
 FORMAT = "affekt-model/1"
 CONFIG = "config.json"
@@ -223,3 +229,28 @@ def _standing(folder: Path) -> Path:
         return folder
     aside = aside_of(folder)
     return aside if aside.is_dir() and not folder.exists() else folder
+
+
+def describe(clips: Manifest) -> dict[str, Any]:
+    """Return size, content hash, labels and languages of the clips; speakers are only counted."""
+    return {
+        "clips": len(clips),
+        "hash": clips.hash,
+        "labels": dict(sorted(Counter(clips["label"]).items())),
+        "speakers": len(set(clips["speaker"]) - {""}),
+        "languages": dict(sorted(Counter(clips["language"]).items())),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide a head's numbers."""
+    names = ("affekt", "numpy", "scikit-learn", "torch")
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def version(name: str) -> str:
+    """Return the version of an installed package, or "unknown"."""
+    try:
+        return installed(name)
+    except PackageNotFoundError:
+        return "unknown"

@@ -12,7 +12,7 @@ import numpy as np
 from ....cache.errors import InputError
 from ....extract.encoder import Encoder
 from ...data.task import Task
-from ..folders.record import versions
+from ..folders.model_folder import versions
 from ..model import Model
 from ..needs import Needs
 

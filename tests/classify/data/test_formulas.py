@@ -12,8 +12,7 @@ from affekt.cache.rows.failures import without_folders
 from affekt.classify import Predictions
 from affekt.classify.data.escape import defused, restored
 from affekt.classify.data.splitting.split import Split
-from affekt.classify.data.splitting.split_file import read_split_file
-from affekt.classify.experiments.results.split_changes import _moved, write_split
+from affekt.classify.data.splitting.split_file import _moved, read_split_file, write_split
 from affekt.extract import Encoder, extract
 from hypothesis import given, strategies as st
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affekt.classify.metrics import measures as metrics
-from affekt.classify.metrics.bootstrap import draws, resample
-from affekt.classify.metrics.crossed import resample_crossed
+from affekt.classify.metrics.bootstrap import draws, resample, resample_crossed
 from affekt.classify.metrics.intervals import interval
 from scipy.stats import binomtest
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from .....cache.manifest.options import ROOT
+from .....cache.commands.terminal import ROOT
 
 __all__ = ["init"]
 

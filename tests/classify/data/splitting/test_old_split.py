@@ -10,7 +10,7 @@ import pytest
 from affekt.cache import Manifest
 from affekt.cache.errors import InputError
 from affekt.classify import splits
-from affekt.classify.experiments.results.split_changes import write_split
+from affekt.classify.data.splitting.split_file import write_split
 from affekt.classify.experiments.run import run
 
 from .test_pooled_folds import corpus

@@ -8,9 +8,8 @@ import soundfile
 from affekt.cache.manifest import Manifest
 from affekt.classify.data.splitting.schemes import splits
 from affekt.classify.evaluation.analyses.audio_facts import facts
-from affekt.classify.evaluation.analyses.shortcuts import answer, audit
+from affekt.classify.evaluation.analyses.shortcuts import answer, audit, word_scores
 from affekt.classify.evaluation.analyses.split_sanity import check_relation
-from affekt.classify.evaluation.analyses.word_baseline import word_scores
 
 LABELS = ["a", "b"]
 
