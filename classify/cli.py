@@ -65,7 +65,7 @@ COMMANDS = {
     "manifest": ("..cache.commands.cli_manifest", "manifest", "A manifest of a table or a corpus."),
     "cache": ("..cache.commands.cli_cache", "cache", "List, show and check what is stored."),
     "convert-scaler": (
-        ".models.scalers.cli_scaler",
+        ".models.published.cli_import_model",
         "convert_scaler_command",
         "A pickled scaler to safetensors, once, in a process of its own.",
     ),

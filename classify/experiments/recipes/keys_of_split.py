@@ -6,9 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import expected_one_of
-from ...data.located_yaml import Located
+from ...data.located_yaml import Located, place
 from ...data.splitting.schemes import REPEATABLE, SCHEMES
-from .places import place
 
 _SPLIT = {
     "scheme": str,

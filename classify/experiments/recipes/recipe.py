@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import expected_one_of
-from ...data.located_yaml import Located, read_yaml
+from ...data.located_yaml import Located, expanded, place, read_yaml
 from ...models.scalers.scaling import check_scale
 from .entries import PROBE, EncoderEntry, MemberEntry
 from .keys_of_compare import compare_options, transfer_options
 from .keys_of_split import split_options
 from .lines import with_lines, with_note
 from .names import check_folder_names
-from .places import expanded, place
 
 __all__ = ["PROBE", "EncoderEntry", "MemberEntry", "Recipe"]
 

@@ -13,8 +13,8 @@ import joblib
 import numpy as np
 import pytest
 from affekt.cache.errors import DamagedError, InputError
+from affekt.classify.models.published.cli_import_model import convert_scaler_command
 from affekt.classify.models.scalers import plain_scaler as scaler_file
-from affekt.classify.models.scalers.cli_scaler import convert_scaler_command
 from affekt.classify.models.scalers.plain_scaler import Scaler, convert_scaler, read_scaler
 from click.testing import CliRunner
 from safetensors.numpy import save_file
