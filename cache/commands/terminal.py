@@ -7,9 +7,8 @@ import os
 import re
 import sys
 import time
-from contextlib import AbstractContextManager, nullcontext, suppress
-from typing import Any
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 

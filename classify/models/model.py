@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...affekt.processors import few_threads
+from affekt.processors import few_threads
+
 from ...cache.errors import InputError, shaped
 from ...cache.manifest import Manifest
 from ..data.predictions import Predictions
