@@ -57,13 +57,7 @@ def _text(value: Any) -> str:
 
 
 def frame(content: Mapping[str, Any] | Sequence[Mapping[str, Any]]) -> Any:
-    """Return a pandas DataFrame of columns, or of rows.
-
-    Raises
-    ------
-    InputError
-        pandas is not installed.
-    """
+    """Return a pandas DataFrame of columns, or of rows."""
     try:
         import pandas
     except ImportError as error:

@@ -20,11 +20,6 @@ LOCK = "compact-"  # how the names of locks of compactions begin
 def check_cache_folder(path: Path) -> None:
     """Check that embeddings may be stored in a folder.
 
-    Raises
-    ------
-    InputError
-        The path is blank, or a folder that holds something else.
-
     Examples
     --------
     >>> check_cache_folder(Path("/"))

@@ -35,12 +35,6 @@ def check_output(
     advice : str
         What to do about a file of another origin.
 
-    Raises
-    ------
-    InputError
-        An input, a folder, a link, a device or a pipe, a file of another origin, or a place that
-        cannot be written.
-
     Examples
     --------
     >>> check_output("-o", "/dev/null")
@@ -82,11 +76,6 @@ def check_output_folder(
         Nothing is made.
     inputs : iterable of path
         Files and folders that are read.
-
-    Raises
-    ------
-    InputError
-        A file, a link, a device, an input, or a place that cannot be written.
     """
     path = _named(option, path, inputs)
     if os.path.lexists(path):

@@ -125,13 +125,7 @@ class _Reading:
         return found.digests[0]
 
     def check_corpus(self) -> None:
-        """Refuse what is remembered of another corpus; say what may be of one, once a manifest.
-
-        Raises
-        ------
-        InputError
-            Most clips whose files are not here have another speaker and text than were read.
-        """
+        """Refuse what is remembered of another corpus; say what may be of one, once a manifest."""
         clips, count = self.clips, self.remembered
         recordings = int(np.count_nonzero(clips["path"] != ""))
         absent = f"of {recordings} recordings are not in {clips.root}"

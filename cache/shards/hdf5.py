@@ -49,15 +49,7 @@ def open_plain(path: str | os.PathLike) -> Iterator[h5py.File]:
 
 
 def check_kind(file: h5py.File, kind: str, newest: int) -> None:
-    """Refuse a file that says it is of another kind, or of a format that this affekt cannot read.
-
-    Raises
-    ------
-    NewerError
-        Its format is larger than `newest`.
-    DamagedError
-        Its kind is not `kind`, or there is no such format.
-    """
+    """Refuse a file of another kind, or of a format that this affekt cannot read."""
     name = Path(file.filename).name
     form = attribute(file, "format", int)
     if form > newest:  # looked at first: what else a newer file says is not known

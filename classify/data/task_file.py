@@ -79,13 +79,7 @@ def spec_of(top: Located) -> dict[str, Any]:
 
 
 def check_spec(spec: Mapping[str, Any], source: str) -> None:
-    """Check the kinds of what a task is made of, wherever it is from.
-
-    Raises
-    ------
-    InputError
-        An unknown key, a text where a list has to be, or a label that is not text.
-    """
+    """Check the kinds of what a task is made of, wherever it is from."""
     for key in spec:
         if key not in KEYS:
             raise InputError(f"{source}: unknown key {key!r}.{nearest(str(key), KEYS)}")
@@ -114,12 +108,7 @@ def check_spec(spec: Mapping[str, Any], source: str) -> None:
 
 
 def check_label(label: object, source: str) -> None:
-    """Check that a task's label can head a column of ``pred.csv`` and be read back.
-
-    Raises
-    ------
-    InputError
-    """
+    """Check that a task's label can head a column of ``pred.csv`` and be read back."""
     if not isinstance(label, str) or not label.strip():
         raise InputError(f"{source}: the label {label!r} is blank; expected a text")
     check_characters(label, f"{source}: the label {label!r}")
@@ -140,12 +129,7 @@ def check_columns(
     path: object,
     others: Sequence[str] = ("id", "label"),
 ) -> None:
-    """Check that each label can head a column of a file of predictions and be read back.
-
-    Raises
-    ------
-    InputError
-    """
+    """Check that each label can head a column of a file of predictions and be read back."""
     for label in labels:
         if label in others or label != label.strip() or not label:
             raise InputError(

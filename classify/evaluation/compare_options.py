@@ -46,13 +46,7 @@ class CompareOptions:
     random_state: int = 0
 
     def check(self, task: Task) -> None:
-        """Check the numbers, and that the task has what is asked for.
-
-        Raises
-        ------
-        InputError
-            A number out of range; an option of labels for a task of numbers.
-        """
+        """Check the numbers, and that the task has what is asked for."""
         if not 20 <= self.n_resamples <= MOST_DRAWS:
             raise InputError(
                 f"n_resamples is {self.n_resamples}; expected at least 20, 10,000 for a report and "

@@ -36,11 +36,6 @@ def check_apart(dev: Manifest, test: Manifest, *, allow: bool = False) -> list[s
         Of single texts that both parts have: short phrases come again in every text corpus. Above
         5 % of the test clips they are refused too.
 
-    Raises
-    ------
-    InputError
-        If they share something; the message names what.
-
     Examples
     --------
     >>> from affekt.cache import Manifest

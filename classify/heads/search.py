@@ -56,11 +56,6 @@ def group_folds(
         Lowered to the number of groups.
     random_state : int, default=0
 
-    Raises
-    ------
-    InputError
-        One group only.
-
     Examples
     --------
     >>> folds = group_folds(["no", "yes"] * 4, ["a", "a", "b", "b", "c", "c", "d", "d"], n_folds=2)

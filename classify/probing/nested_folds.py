@@ -80,11 +80,6 @@ def inner_folds(clips: Manifest, random_state: int = 0) -> tuple[np.ndarray, lis
     -------
     folds : ndarray of int (clips,)
     warnings : list of str
-
-    Raises
-    ------
-    InputError
-        A single clip.
     """
     if len(clips) < 2:
         raise InputError(f"{clips.source}: {len(clips)} clips to choose a layer on; expected more")

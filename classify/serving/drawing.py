@@ -10,13 +10,7 @@ from ...cache.errors import InputError
 
 
 def check_figure(path: Path) -> None:
-    """Check, before any work, that a figure of this name can be drawn.
-
-    Raises
-    ------
-    InputError
-        matplotlib cannot be imported, or draws no such format.
-    """
+    """Check, before any work, that a figure of this name can be drawn."""
     known = sorted(new_figure().canvas.get_supported_filetypes())
     if path.suffix.lower().removeprefix(".") not in known:
         raise InputError(
@@ -26,13 +20,7 @@ def check_figure(path: Path) -> None:
 
 
 def new_figure(**options: Any) -> Any:
-    """Return an empty matplotlib figure.
-
-    Raises
-    ------
-    InputError
-        matplotlib cannot be imported.
-    """
+    """Return an empty matplotlib figure."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:

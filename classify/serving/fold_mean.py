@@ -61,13 +61,7 @@ class FoldMean:
 
 
 def open_member(folder: Path) -> Model | FoldMean:
-    """Open what predicts new clips in the folder of a member.
-
-    Raises
-    ------
-    InputError
-        No model there.
-    """
+    """Open what predicts new clips in the folder of a member."""
     if (folder / "model").is_dir():
         return Model.from_pretrained(folder / "model")
     folds = [path for path in folder.glob("model-*") if path.name[6:].isdecimal()]

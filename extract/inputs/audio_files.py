@@ -114,13 +114,7 @@ def read_file(path: Path) -> FileBytes:
 
 
 def clip_file(clips: Manifest, position: int) -> Path:
-    """Return the path of a clip's file; it need not exist.
-
-    Raises
-    ------
-    Unusable
-        ``outside`` or ``bad_path``.
-    """
+    """Return the path of a clip's file; it need not exist."""
     try:
         return clips.file(position)
     except InputError as error:

@@ -94,11 +94,6 @@ def embed_canary(
     -------
     numpy.ndarray
         ``(inputs, layers, dim)`` float32, as embedded alone.
-
-    Raises
-    ------
-    CanaryError
-        A row depends on its neighbours.
     """
     alone = np.stack([embed([one])[0] for one in inputs]).astype(np.float64)
     together = np.stack(embed(inputs)).astype(np.float64)

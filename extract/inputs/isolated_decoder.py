@@ -102,13 +102,7 @@ class Decoder:
     def __call__(
         self, data: bytes, segments: Sequence[Segment], sampling_rate: int | None, **rules: Any
     ) -> list[Signal | Unusable]:
-        """Decode segments of one file, in order.
-
-        Raises
-        ------
-        AffektError
-            The machine ended the child, twice.
-        """
+        """Decode segments of one file, in order."""
         if not self.always and is_plain(data):
             found = decode_segments(data, segments, sampling_rate, **rules)
             if not any(isinstance(one, Unusable) and one.code == "out_of_memory" for one in found):

@@ -60,11 +60,6 @@ def spread(clips: Manifest, told: Plan, spec: Spec, count: int) -> list[Share]:
         Of the space, for the size of a row.
     count : int
         Workers.
-
-    Raises
-    ------
-    InputError
-        Less than one worker.
     """
     if count < 1:
         raise InputError(f"a plan for {count} workers, expected 1 or more")

@@ -198,11 +198,6 @@ def whisper_code(language: str) -> str:
     language : str
         ISO 639-3 (``"spa"``) or Whisper's own code (``"es"``).
 
-    Raises
-    ------
-    InputError
-        Whisper does not know the language.
-
     Examples
     --------
     >>> whisper_code("spa"), whisper_code("es"), whisper_code("cmn")

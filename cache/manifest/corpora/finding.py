@@ -24,13 +24,7 @@ KINDS = (
 
 
 def kind_of(path: Path) -> str:
-    """Return what a file or folder is, by what is in it.
-
-    Raises
-    ------
-    InputError
-        Nothing that is read.
-    """
+    """Return what a file or folder is, by what is in it."""
     if not path.is_dir():
         return "datasets" if path.suffix == ".parquet" and _with_audio(path) else "table"
     marks = {

@@ -112,12 +112,7 @@ def _stream(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
 
 
 def check_no_device(path: Path) -> None:
-    """Refuse a device, which may have no end; ``-`` is standard input.
-
-    Raises
-    ------
-    InputError
-    """
+    """Refuse a device, which may have no end; ``-`` is standard input."""
     with suppress(OSError):
         if path.is_char_device() or path.is_block_device():
             raise InputError(f"{path}: is a device, expected a file or a pipe")

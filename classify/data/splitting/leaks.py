@@ -58,12 +58,6 @@ def check_speakers(parts: Parts, *, allow: bool = False) -> list[str]:
         Manifest of each part.
     allow
         Return the findings as warnings instead.
-
-    Raises
-    ------
-    InputError
-        If a speaker is in two parts, also under another spelling; the message names speakers and
-        counts.
     """
     by_part = {name: speakers(clips) for name, clips in parts.items()}
     found = shared(by_part)
@@ -102,11 +96,6 @@ def check_duplicates(
         Content digest of each clip id; None where it is not known.
     allow
         Return the findings as warnings instead.
-
-    Raises
-    ------
-    InputError
-        If a digest is in two parts; the message names the pairs of ids.
     """
     owners: dict[str, dict[str, list[str]]] = {}
     for name, clips in parts.items():

@@ -29,11 +29,6 @@ def check_writable_folder(path: Path, what: str) -> None:
     ----------
     what : str
         The word for it in messages.
-
-    Raises
-    ------
-    InputError
-        A file is in the way, or the nearest folder that exists takes none.
     """
     try:
         above = next(one for one in (path, *path.parents) if os.path.lexists(one))

@@ -43,14 +43,7 @@ WRITTEN = re.compile(
 
 
 def check_head(entry: MemberEntry, task: Task) -> None:
-    """Check head and settings of a member before any work.
-
-    Raises
-    ------
-    InputError
-        Unknown head, or one for another kind of task; unknown or impossible setting; with the
-        recipe's file and line.
-    """
+    """Check head and settings of a member before any work."""
     from ...heads.registry import heads_for
 
     if not entry.head:

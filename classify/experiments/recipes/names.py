@@ -22,11 +22,6 @@ def check_folder_names(names: Mapping[str, Located]) -> None:
     names : mapping of str to Located
         Name to where it stands.
 
-    Raises
-    ------
-    InputError
-        With file and line.
-
     Examples
     --------
     >>> check_folder_names({"lr": Located({}, "a.yaml", 8), "LR": Located({}, "a.yaml", 9)})

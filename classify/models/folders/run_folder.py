@@ -44,13 +44,7 @@ def is_run(place: str | os.PathLike[str]) -> bool:
 
 
 def check_whole(folder: Path) -> None:
-    """Check that a report is not half in place; one that was never finished is none.
-
-    Raises
-    ------
-    InputError
-        A run was killed there, or has not finished its first report.
-    """
+    """Check that a report is not half in place; one that was never finished is none."""
     if (folder / READY).is_dir():
         raise InputError(
             f"{folder}: a run was stopped while it put its report in place; run the recipe again"

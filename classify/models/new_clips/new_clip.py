@@ -79,13 +79,7 @@ class RawClip:
             object.__setattr__(self, "audio", wave)
 
     def content(self) -> bytes:
-        """Return the bytes of a whole audio file; a waveform becomes a WAV of floats.
-
-        Raises
-        ------
-        Unusable
-            Nothing can be read there.
-        """
+        """Return the bytes of a whole audio file; a waveform becomes a WAV of floats."""
         audio = self.audio
         if isinstance(audio, bytes):
             return audio

@@ -36,13 +36,7 @@ class OpenEncoder:
         self._today: np.ndarray | None = None  # what it answers to the canary's inputs
 
     def embed(self, inputs: Sequence[Any]) -> list[Pooled | Unusable]:
-        """Embed a batch, as `Encoder.embed`.
-
-        Raises
-        ------
-        AffektError
-            The encoder or its device failed.
-        """
+        """Embed a batch, as `Encoder.embed`."""
         with self._lock:
             try:
                 return self.encoder.embed(inputs)

@@ -31,11 +31,6 @@ BLOCK = 1024  # rows at a time, so that the float64 in between stays small
 def check_scale(scale: Any) -> bool | str:
     """Return a scale setting that can be used.
 
-    Raises
-    ------
-    InputError
-        Neither true, false nor a column.
-
     Examples
     --------
     >>> check_scale("speaker")

@@ -78,13 +78,7 @@ class Batcher(Generic[Task, Result]):
 
     @contextlib.contextmanager
     def place(self):
-        """Hold one of the places.
-
-        Raises
-        ------
-        Full
-            All are taken.
-        """
+        """Hold one of the places."""
         if self.taken >= self.places:
             raise Full(f"{self.places} requests are under way, as many as are taken at once")
         self.taken += 1

@@ -75,15 +75,7 @@ class Front(Protocol):
 
 
 def check_samples(item: Any, front: Front) -> np.ndarray:
-    """Check one clip's samples.
-
-    Raises
-    ------
-    InputError
-        If it is not one-dimensional float32: transformers would take ``(2, T)`` for two clips.
-    Unusable
-        If it is too short or too long for the model, or holds NaN or infinity.
-    """
+    """Check one clip's samples."""
     if not isinstance(item, np.ndarray) or item.ndim != 1 or item.dtype != np.float32:
         shape = getattr(item, "shape", type(item).__name__)
         raise InputError(

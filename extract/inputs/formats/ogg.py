@@ -33,13 +33,7 @@ class Pages:
 
 
 def check_pages(data: bytes) -> Pages:
-    """Check the pages of a file: their checksums, and that their numbers follow each other.
-
-    Raises
-    ------
-    Unusable
-        ``implausible_header``: page after page without content, which would take for ever.
-    """
+    """Check the pages of a file: their checksums, and that their numbers follow each other."""
     position, bad, bad_pages, pages, missing, ended = 0, 0, 0, 0, 0, False
     numbers: dict[bytes, int] = {}  # of the last page, by stream
     late = False

@@ -30,13 +30,7 @@ _MEMORY = 80 << 20  # bytes of Ray's store, of which it wants 75 MB; rows go to 
 
 
 def import_ray() -> Any:
-    """Return Ray.
-
-    Raises
-    ------
-    InputError
-        It is not installed.
-    """
+    """Return Ray."""
     try:
         import ray  # pyright: ignore[reportMissingImports]
         import ray.exceptions  # pyright: ignore[reportMissingImports]

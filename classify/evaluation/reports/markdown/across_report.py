@@ -220,13 +220,7 @@ def runs_markdown(data: Mapping[str, Any]) -> str:
 
 
 def check_runs_folder(folder: Path) -> None:
-    """Refuse, before any work, a folder in which another command left its report.
-
-    Raises
-    ------
-    InputError
-        There is one, or `folder` is a file.
-    """
+    """Refuse, before any work, a folder in which another command left its report."""
     there = [name for name in OTHERS if (folder / name).exists()]
     if not (folder / FILE).exists():
         there += [name for name in ("report.md", "report.html") if (folder / name).exists()]
