@@ -1,10 +1,9 @@
-"""Tasks of numbers: measures against audmetric, scipy and numpy, and the whole way of a clip."""
+"""Tasks of numbers: head, files, and the whole way of a clip."""
 
 from __future__ import annotations
 
 import csv
 import json
-from itertools import product
 from pathlib import Path
 
 import audmetric
@@ -16,17 +15,14 @@ from affekt.classify.cli import affekt
 from affekt.classify.data.estimates import Estimates
 from affekt.classify.experiments.demo.corpus import write_corpus
 from affekt.classify.heads import RidgeHead
-from affekt.classify.metrics.concordance import max_t_ccc, mean_ccc, measure
 from affekt.classify.serving.output import is_output
 from click.testing import CliRunner
-from scipy.stats import pearsonr
 from sklearn.linear_model import Ridge
 
 SPEC = {
     "type": "regression",
     "dimensions": {"arousal": {"range": [1, 7]}, "valence": {"column": "v", "range": [-1, 1]}},
 }
-LIMITS = np.array([[1.0, 7.0], [-1.0, 1.0]])
 RECIPE = """\
 manifest: clips.csv
 task: affect.yaml
@@ -43,20 +39,6 @@ compare: {n_resamples: 200}
 CENTRES = {"anger": (6, -0.7), "fear": (5, -0.5), "happiness": (5, 0.8), "sadness": (2, -0.6)}
 
 
-def numbers(clips=60, groups=6, seed=0):
-    """Ratings with some missing, and three systems: good, shifted, useless."""
-    rng = np.random.default_rng(seed)
-    truth = np.stack([rng.uniform(1, 7, clips), rng.uniform(-1, 1, clips)], axis=1)
-    noise = rng.normal(size=(3, clips, 2)) * [0.8, 0.3]
-    systems = {
-        "good": truth + noise[0],
-        "shifted": 0.5 * truth + [1.0, 0.3] + noise[1],
-        "none": [4.0, 0.0] + noise[2],
-    }
-    truth[::7, 1] = np.nan
-    return truth, systems, np.arange(clips) % groups
-
-
 def invoke(*words: object, code: int = 0) -> str:
     result = CliRunner().invoke(affekt, [*map(str, words)])
     if code == 2:
@@ -64,100 +46,6 @@ def invoke(*words: object, code: int = 0) -> str:
         return str(result.exception)
     assert result.exit_code == code, f"{result.output}\n{result.exception!r}"
     return result.stdout + result.stderr * (words[0] == "run")
-
-
-# ---- measures
-
-
-def test_measures_are_those_of_audmetric_scipy_and_numpy():
-    truth, systems, groups = numbers()
-    found = measure(truth, systems, groups, LIMITS, n_resamples=20)
-    for name, values in systems.items():
-        for at in range(2):
-            known = np.isfinite(truth[:, at])
-            x, y = truth[known, at], values[known, at]
-            mine = {key: found.estimates[name][key][at] for key in ("ccc", "pearson", "error")}
-            assert mine["ccc"] == pytest.approx(audmetric.concordance_cc(x, y), abs=1e-12)
-            assert mine["pearson"] == pytest.approx(pearsonr(x, y).statistic, abs=1e-12)
-            assert mine["error"] == pytest.approx(np.abs(x - y).mean(), abs=1e-12)
-        mean = np.mean([found.estimates[name]["ccc"][at] for at in range(2)])
-        assert found.estimates[name]["ccc"][-1] == pytest.approx(mean)
-        assert mean_ccc(truth, values) == pytest.approx(mean)
-
-
-def test_a_constant_is_worth_nothing_and_a_perfect_system_one():
-    truth = np.linspace(-1, 1, 12)[:, None]
-    assert mean_ccc(truth, np.zeros((12, 1))) == 0
-    assert mean_ccc(truth, truth) == 1
-    assert np.isnan(mean_ccc(np.full((3, 1), np.nan), np.zeros((3, 1))))
-
-
-def test_resamples_draw_whole_groups():
-    """Each sample is the CCC of clips whose groups come equally often, computed anew."""
-    truth, systems, groups = numbers()
-    found = measure(truth, systems, groups, LIMITS, n_resamples=40, random_state=3)
-    rng = np.random.default_rng(3)
-    for sample in found.samples["good"]["ccc"][:10]:
-        drawn = rng.integers(0, 6, 6)
-        rows = np.concatenate([np.flatnonzero(groups == group) for group in drawn])
-        assert sample[-1] == pytest.approx(mean_ccc(truth[rows], systems["good"][rows]))
-
-
-def test_exchanges_are_those_of_brute_force():
-    truth, systems, groups = numbers()
-    found = measure(truth, systems, groups, LIMITS, n_resamples=20)
-    pairs = [("good", "shifted"), ("good", "none"), ("shifted", "none")]
-    test = max_t_ccc(found.sums, pairs)
-    gaps = np.empty((64, 3))
-    for row, signs in enumerate(product([1, -1], repeat=6)):
-        swap = (np.array(signs) < 0)[groups][:, None]
-        for at, (a, b) in enumerate(pairs):
-            first = np.where(swap, systems[b], systems[a])
-            second = np.where(swap, systems[a], systems[b])
-            gaps[row, at] = mean_ccc(truth, first) - mean_ccc(truth, second)
-    size = np.abs(gaps) / np.sqrt((gaps**2).mean(axis=0))
-    p = (size >= size[0] - 1e-9).mean(axis=0)
-    np.testing.assert_allclose(test.p, p)
-    # single step: the largest of the family; step-down is never larger
-    single = (size.max(axis=1)[:, None] >= size[0] - 1e-9).mean(axis=0)
-    assert (test.corrected <= single + 1e-12).all()
-    assert (test.corrected >= test.p - 1e-12).all()
-    assert test.corrected[size[0].argmax()] == pytest.approx(single[size[0].argmax()])
-
-
-def test_the_corrected_test_keeps_its_level():
-    rng, false = np.random.default_rng(0), 0
-    for _ in range(100):
-        truth, groups = rng.normal(size=(80, 1)), np.repeat(range(8), 10)
-        voice = rng.normal(0, 0.4, (3, 8, 1))[:, groups]
-        made = 0.6 * truth + voice + rng.normal(0, 0.5, (3, 80, 1))
-        systems = dict(zip("abc", made, strict=True))
-        found = measure(truth, systems, groups, np.array([[-4, 4]]), n_resamples=2)
-        pairs = [("a", "b"), ("a", "c"), ("b", "c")]
-        false += max_t_ccc(found.sums, pairs).corrected.min() < 0.05
-    assert false <= 11  # 5 % of 100 and three standard deviations
-
-
-def test_intervals_hold_the_true_value_and_have_a_width():
-    big = np.random.default_rng(5)
-
-    def drawn(rng, speakers, clips=12):
-        groups = np.repeat(np.arange(speakers), clips)
-        truth = rng.normal(size=(len(groups), 1))
-        voice = rng.normal(0, 0.4, (speakers, 1))[groups]
-        return truth, 0.6 * truth + voice + rng.normal(0, 0.5, truth.shape), groups
-
-    true = mean_ccc(*drawn(big, 3000)[:2])
-    hits = 0
-    for seed in range(100):
-        truth, values, groups = drawn(np.random.default_rng(seed), 10)
-        found = measure(truth, {"a": values}, groups, np.array([[-4, 4]]), n_resamples=300)
-        low, high = found.interval("a", "ccc")
-        hits += low <= true <= high
-        assert low < high <= 1
-    assert hits >= 88
-    few = measure(truth[:48], {"a": values[:48]}, groups[:48], np.array([[-4, 4]]), n_resamples=20)
-    assert np.isnan(few.interval("a", "ccc")).all()  # four speakers
 
 
 # ---- head, task, predictions
