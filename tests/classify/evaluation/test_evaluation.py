@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
@@ -12,195 +10,20 @@ from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.splitting import leaks
 from affekt.classify.data.task import Task
 from affekt.classify.ensembles.calibration import CALIBRATORS
-from affekt.classify.evaluation.analyses.conformal import ConformalSets
-from affekt.classify.evaluation.analyses.shortcuts import dealt
 from affekt.classify.evaluation.analyses.split_sanity import check_relation
 from affekt.classify.evaluation.compare import compare
 from affekt.classify.evaluation.dev_test_overlap import check_apart
 from affekt.classify.evaluation.scores.choice import candidates, choice
 from affekt.classify.evaluation.scores.gaps import gaps
-from affekt.classify.evaluation.scores.scoring import family_of, mean_interval
+from affekt.classify.evaluation.scores.scoring import mean_interval
 from affekt.classify.evaluation.warning_order import ranked
 from affekt.classify.experiments.results.uses_of_test import record_use
 from affekt.classify.metrics import measures as metrics
-from affekt.classify.metrics.detectable import detectable, groups_needed
-from affekt.classify.metrics.max_t import max_t
 from affekt.classify.metrics.scored_clips import clusters
 from affekt.classify.metrics.significance import holm
-from affekt.classify.metrics.unseen_speaker import unseen_speaker
 from scipy import stats
 
 LABELS = ["a", "b", "c"]
-
-
-def by_hand(differences):
-    """Step-down max-T, one exchange and one step at a time."""
-    scale = np.sqrt((differences**2).sum(axis=0))
-    signs = np.array(list(itertools.product([1, -1], repeat=len(differences))))
-    drawn = np.abs(signs @ differences) / scale
-    observed = np.abs(differences.sum(axis=0)) / scale
-    order, corrected, running = np.argsort(-observed), np.empty(len(scale)), 0.0
-    for step, pair in enumerate(order):
-        left = drawn[:, order[step:]].max(axis=1)
-        running = max(running, float((left >= observed[pair] - 1e-9).mean()))
-        corrected[pair] = running
-    return (drawn >= observed - 1e-9).mean(axis=0), corrected
-
-
-def test_max_t_is_the_step_down_procedure():
-    rng = np.random.default_rng(0)
-    for _ in range(20):
-        differences = rng.normal(size=(7, 5)) + rng.normal(size=5) + rng.normal(size=(7, 1))
-        found = max_t(differences)
-        p, corrected = by_hand(differences)
-        assert found.exact
-        assert found.p == pytest.approx(p)
-        assert found.corrected == pytest.approx(corrected)
-        assert (found.corrected >= found.p - 1e-12).all()
-
-
-def test_many_groups_are_drawn_and_close_to_all_exchanges():
-    differences = np.random.default_rng(3).normal(0.5, 1, (13, 3))
-    exact, drawn = max_t(differences), max_t(differences, n_draws=4000)
-    assert exact.exact
-    assert not drawn.exact
-    assert drawn.corrected == pytest.approx(exact.corrected, abs=0.03)
-
-
-def test_six_speakers_show_a_perfect_system_where_holm_never_could():
-    right = np.array([[1.0] * 6, [0.3, 0.4, 0.35, 0.3, 0.4, 0.3], [0.8] * 6, [0.7, 0.8] * 3]).T / 6
-    differences = np.stack([right[:, 0] - right[:, k] for k in (1, 2, 3)], axis=1)
-    found = max_t(differences)
-    assert found.corrected[0] < 0.05
-    assert holm(list(found.p))[0] >= 0.05
-
-
-def test_equal_systems_are_seldom_called_different():
-    """Four systems of correlated luck by speaker: at most 5 % of families, with room for luck."""
-    rng = np.random.default_rng(1)
-    alarms = 0
-    for _ in range(300):
-        luck = rng.normal(size=(8, 4)) + 2 * rng.normal(size=(8, 1))
-        alarms += max_t(luck[:, :1] - luck[:, 1:]).corrected.min() < 0.05
-    assert alarms <= 26
-
-
-@pytest.mark.parametrize("n_speakers", [8, 20])
-def test_a_system_bad_for_a_rare_kind_of_speaker_is_seldom_called_better(n_speakers):
-    """Equal UAR, but one is far worse for a fifth of the speakers, who differ in size."""
-    rng = np.random.default_rng(n_speakers)
-    exchanged, alarms = 0, 0
-    for run in range(250):
-        speakers = np.repeat(
-            range(n_speakers), np.clip(rng.lognormal(3, 1, n_speakers).astype(int), 4, None)
-        )
-        erratic = np.where(rng.random(n_speakers) < 0.2, 0.4, 0.9)[speakers]
-        truth = np.zeros(len(speakers), int)
-        right = {"erratic": rng.random(len(truth)) < erratic, "even": rng.random(len(truth)) < 0.8}
-        family = family_of(truth, right, speakers, 1, [("erratic", "even")])
-        draws = {"n_draws": 1000, "random_state": run}
-        exchanged += max_t(family.differences, **draws).p[0] < 0.05
-        alarms += max_t(*family[:3], **draws).p[0] < 0.05
-    assert exchanged > 20  # exchanges alone would raise too many
-    assert alarms <= 17
-
-
-def test_the_unseen_speaker_is_corrected_for_a_family_too():
-    """By what the exchanges find times the comparisons made: 1 for one pair and for equal pairs."""
-    rng = np.random.default_rng(0)
-    differences = rng.normal(0.02, 0.02, (9, 3))
-    differences[0] = -0.03
-    worth = np.full(9, 1 / 9)
-    least = unseen_speaker(differences, worth)
-    exchanged, found = max_t(differences), max_t(differences, worth)
-    cosines = np.array(
-        [[a @ b / np.sqrt((a @ a) * (b @ b)) for a in differences.T] for b in differences.T]
-    )
-    made = 9 / (cosines**2).sum()
-    assert 1.1 < made < 3
-    more = np.minimum(exchanged.corrected / exchanged.p * made, 3)
-    assert (more < 3).any()
-    expected = np.maximum(exchanged.corrected, least * more)
-    assert found.corrected == pytest.approx(np.minimum(expected, 1))
-    assert (found.corrected > np.maximum(exchanged.corrected, least) + 1e-3).any()
-    same = max_t(differences[:, [0, 0, 0]], worth)
-    assert same.corrected == pytest.approx(same.p)
-    assert same.p[0] == pytest.approx(max(least[0], exchanged.p[0]))
-
-
-def test_a_family_with_an_erratic_system_raises_few_false_alarms():
-    """One system of four fails a fifth of 8 speakers; all have equal UAR."""
-    rng = np.random.default_rng(8)
-    speakers = np.repeat(range(8), 20)
-    truth = np.zeros(len(speakers), int)
-    asked = [("0", "1"), ("0", "2"), ("0", "3")]
-    alarms, exchanged = 0, 0
-    for run in range(400):
-        right = {name: rng.random(len(truth)) < 0.8 for name in "0123"}
-        fails = np.where(rng.random(8) < 0.2, 0.4, 0.9)[speakers]
-        right["0"] = rng.random(len(truth)) < fails
-        family = family_of(truth, right, speakers, 1, asked)
-        exchanged += max_t(family.differences, random_state=run).corrected.min() < 0.05
-        alarms += max_t(*family[:3], random_state=run).corrected.min() < 0.05
-    assert exchanged > 32
-    assert alarms <= 28
-
-
-def test_what_is_detectable_takes_the_better_system_from_each_pair():
-    """All pairs of three: the difference of each is found as if its first system were better."""
-    rng = np.random.default_rng(4)
-    share = np.full(12, 1 / 12)
-    spread = rng.normal(0, 0.1, (12, 3)) / 12  # of each system
-    differences = spread[:, [0, 0, 1]] - spread[:, [1, 2, 2]]
-    sets = {"n_sets": 60, "n_draws": 400}
-    systems = np.array([[0, 1], [0, 2], [1, 2]])
-    found = detectable(differences, share, systems=systems, **sets)
-    turned = detectable(-differences, share, systems=systems[:, ::-1], **sets)
-    assert turned == pytest.approx(found, rel=0.35)
-    assert (found > 0.05).all()
-    assert (found < 0.4).all()
-    star = detectable(differences[:, :2], share, systems=systems[:2], **sets)
-    assert star == pytest.approx(detectable(differences[:, :2], share, **sets))
-    assert (star <= found[:2]).all()  # one comparison less
-
-
-def test_unequal_speakers_weigh_by_what_their_clips_tell():
-    """Two large speakers carry a difference: not shown, however alike the rest are."""
-    worth = np.array([0.25, 0.25, *[0.5 / 8] * 8])
-    within = (worth * 1e-4)[:, None]
-    alike = 0.1 * worth[:, None]
-    assert unseen_speaker(alike, worth, within)[0] < 0.02
-    large = alike * np.array([1, 1, *[-1, -1, -1, 1] * 2])[:, None]
-    assert large.sum() > 0.02
-    assert unseen_speaker(large, worth, within)[0] > 0.2
-    padded = np.vstack([alike, [[0.0]]]), np.append(worth, 0.0), np.vstack([within, [[0.0]]])
-    assert unseen_speaker(*padded) == pytest.approx(unseen_speaker(alike, worth, within))
-    both = np.stack([np.hstack([alike, large])] * 2)  # data sets, groups, pairs
-    found = unseen_speaker(both, worth, within)
-    assert found.shape == (2, 2)
-    assert found[1, 1] == pytest.approx(unseen_speaker(large, worth, within)[0])
-    assert unseen_speaker(0 * alike, worth, within).tolist() == [1.0]
-
-
-def test_the_detectable_difference_is_found_in_8_of_10():
-    rng = np.random.default_rng(2)
-    share, sd = np.full(12, 1 / 12), 0.2
-    chance = np.full((12, 2), 1e-4)
-    promised = np.mean(
-        [
-            detectable(rng.normal(0, sd, (12, 2)) / 12, share, chance, n_sets=60, n_draws=400)
-            for _ in range(12)
-        ]
-    )
-    hits = 0
-    for run in range(200):
-        drawn = rng.normal(0, sd, (12, 2)) / 12
-        drawn += promised / 12  # the first system of both pairs is better
-        hits += max_t(drawn, share, chance, n_draws=1000, random_state=run).corrected[0] < 0.05
-    assert 0.68 < hits / 200 < 0.92
-    needed = groups_needed(rng.normal(0, sd, (12, 1)) / 12, share, difference=promised / 2)
-    assert needed is not None
-    assert needed > 12
 
 
 def test_two_speakers_have_no_test_and_no_interval_but_their_own_values():
@@ -416,68 +239,6 @@ def test_uses_of_a_test_set_count_choices_not_runs(tmp_path):
     assert record_use(tmp_path / "not" / "there", ["a"], 1)["choices"] is None
 
 
-def test_conformal_sets_hold_for_new_speakers():
-    """Speakers differ in ease: thresholds by clips would hold less than promised."""
-    rng = np.random.default_rng(0)
-
-    def draw(n_speakers):
-        ease = rng.normal(1.2, 1.0, n_speakers).repeat(12)
-        truth = rng.integers(0, 3, len(ease))
-        scores = rng.normal(size=(len(ease), 3))
-        scores[np.arange(len(ease)), truth] += ease
-        powers = np.exp(1.5 * scores)
-        return truth, powers / powers.sum(axis=1, keepdims=True), np.arange(n_speakers).repeat(12)
-
-    held, by_clips = [], []
-    for _ in range(60):
-        truth, proba, speakers = draw(10)
-        new, new_proba, _ = draw(40)
-        for found, given in ((held, speakers), (by_clips, None)):
-            sets = ConformalSets(0.8).fit(truth, proba, speakers=given).sets(new_proba)
-            found.append(sets[np.arange(len(new)), new].mean())
-            assert sets[np.arange(len(new)), new_proba.argmax(axis=1)].all()
-    assert np.mean(held) >= 0.8
-    assert np.quantile(held, 0.1) > np.quantile(by_clips, 0.1)
-    few = ConformalSets(0.9).fit(*draw(5)[:2], speakers=draw(5)[2])
-    assert not few.check(new, new_proba)["possible"]
-
-
-def test_the_audit_has_a_p_for_one_test_speaker():
-    truth = np.tile([0, 1, 2], 20)
-    assert dealt(truth, truth, 3) == 0.001
-    flips = np.random.default_rng(0).integers(0, 3, 60)
-    assert 0.01 < dealt(truth, flips, 3) < 1
-
-
-def test_a_shift_from_the_middle_and_exchanged_labels_are_seen():
-    rng = np.random.default_rng(0)
-    truth = rng.integers(0, 3, 400)
-    guess = np.where(rng.random(400) < 0.75, truth, rng.integers(0, 3, 400))
-    dev = truth[:200], guess[:200]
-    assert check_relation("lr", *dev, truth, guess, 3, LABELS) == []
-    late = truth.copy()
-    late[250:] = np.roll(truth, 1)[250:]
-    [text] = [t for t in check_relation("lr", *dev, late, guess, 3, LABELS) if "shifted" in t]
-    row = int(text.split("from row ")[1].split()[0])
-    assert 235 <= row <= 270
-    assert "by -1 rows" in text
-    crossed = np.array([1, 0, 2])[truth]
-    assert any(
-        "a and b look exchanged" in t for t in check_relation("lr", *dev, crossed, guess, 3, LABELS)
-    )
-
-
-def test_ece_noise_is_what_perfect_calibration_shows():
-    rng = np.random.default_rng(0)
-    shown, stated = [], []
-    for _ in range(150):
-        proba = rng.dirichlet([1, 1, 1], 90)
-        truth = (proba.cumsum(axis=1)[:, :-1] < rng.random((90, 1))).sum(axis=1)
-        shown.append(metrics.ece(truth, proba))
-        stated.append(metrics.ece_noise(proba))
-    assert np.mean(stated) == pytest.approx(np.mean(shown), rel=0.1)
-
-
 def test_speakers_in_two_spellings_and_copies_of_a_file_are_shared(tmp_path):
     def clips(part, speaker, *paths):
         rows = [
@@ -495,59 +256,6 @@ def test_speakers_in_two_spellings_and_copies_of_a_file_are_shared(tmp_path):
     for path in ("a.wav", "./a.wav", "b.wav"):
         with pytest.raises(InputError, match=r"share 1 recording: a\.wav"):
             check_apart(clips("dev", "ada", "a.wav"), clips("test", "bo", path, "c.wav"))
-
-
-def test_a_gap_is_the_difference_of_the_classes_that_both_sides_have():
-    groups = np.repeat(np.arange(12), 4)
-    values = np.where(groups % 2 == 0, "f", "m")
-    truth = np.where(values == "f", np.tile([0, 1, 2, 0], 12), np.tile([0, 1, 0, 1], 12))
-    guess = np.where((values == "m") & (truth == 1), 0, truth)
-    guess = np.where(truth == 2, 0, guess)
-    [row] = gaps(truth, guess, groups, values, 3, n_resamples=200)
-    # only f has class 2, so it does not count; m gets every 0 and no 1
-    assert (row["uar"], row["uar_rest"], row["difference"]) == (1.0, 0.5, 0.5)
-    assert row["interval"][0] > 0.4
-    few = np.where(groups < 4, "f", "m")
-    [row] = gaps(truth, guess, groups, few, 3, n_resamples=200)
-    assert np.isnan([row["p"], row["p_corrected"], *row["interval"]]).all()
-    assert gaps(truth, guess, groups, np.full(48, "f"), 3) == []
-
-
-def test_equal_genders_seldom_show_a_gap_and_unequal_ones_mostly():
-    rng = np.random.default_rng(0)
-    groups = np.repeat(np.arange(24), 12)
-    values = np.where(groups < 10, "f", "m")
-    truth = np.tile([0, 1, 2], 96)
-    shown, covered = {}, []
-    for gap in (0.0, 0.3):
-        rows = []
-        for run in range(120):
-            p = np.clip(rng.normal(0.6, 0.1, 24), 0, 1) + gap * (np.arange(24) < 10)
-            guess = np.where(rng.random(288) < p[groups], truth, (truth + 1) % 3)
-            options = {"n_resamples": 150, "random_state": run}
-            rows += gaps(truth, guess, groups, values, 3, **options)
-        shown[gap] = np.mean([row["p"] < 0.05 for row in rows])
-        covered += [row["interval"][0] <= gap <= row["interval"][1] for row in rows]
-    assert shown[0.0] <= 0.1
-    assert shown[0.3] > 0.9
-    assert np.mean(covered) > 0.9
-
-
-def test_eight_values_that_make_no_difference_seldom_show_a_gap():
-    """Holm over t of five speakers each raises a false alarm in 7 of 100 data sets here."""
-    rng = np.random.default_rng(40)
-    groups, truth = np.repeat(np.arange(40), 12), np.tile([0, 1, 2], 160)
-    values = np.array(list("abcdefgh"))[groups % 8]
-    found = {0.0: [], 0.35: []}
-    for run in range(200):
-        worse = 0.35 * (run % 4 == 3)
-        p = np.clip(rng.normal(0.7, 0.12, 40) - worse * (np.arange(40) % 8 == 2), 0.05, 1)
-        guess = np.where(rng.random(480) < p[groups], truth, (truth + 1) % 3)
-        rows = gaps(truth, guess, groups, values, 3, n_resamples=200, random_state=run)
-        assert all(row["p_corrected"] >= row["p"] for row in rows)
-        found[worse].append({row["value"] for row in rows if row["p_corrected"] < 0.05})
-    assert np.mean([len(names) > 0 for names in found[0.0]]) <= 0.06
-    assert np.mean(["c" in names for names in found[0.35]]) > 0.4
 
 
 def test_values_that_a_speaker_mixes_are_corrected_by_holm():

@@ -1,0 +1,34 @@
+"""Audits where little is there to see: one test speaker, a shift, exchanged labels."""
+
+from __future__ import annotations
+
+import numpy as np
+from affekt.classify.evaluation.analyses.shortcuts import dealt
+from affekt.classify.evaluation.analyses.split_sanity import check_relation
+
+LABELS = ["a", "b", "c"]
+
+
+def test_the_audit_has_a_p_for_one_test_speaker():
+    truth = np.tile([0, 1, 2], 20)
+    assert dealt(truth, truth, 3) == 0.001
+    flips = np.random.default_rng(0).integers(0, 3, 60)
+    assert 0.01 < dealt(truth, flips, 3) < 1
+
+
+def test_a_shift_from_the_middle_and_exchanged_labels_are_seen():
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 3, 400)
+    guess = np.where(rng.random(400) < 0.75, truth, rng.integers(0, 3, 400))
+    dev = truth[:200], guess[:200]
+    assert check_relation("lr", *dev, truth, guess, 3, LABELS) == []
+    late = truth.copy()
+    late[250:] = np.roll(truth, 1)[250:]
+    [text] = [t for t in check_relation("lr", *dev, late, guess, 3, LABELS) if "shifted" in t]
+    row = int(text.split("from row ")[1].split()[0])
+    assert 235 <= row <= 270
+    assert "by -1 rows" in text
+    crossed = np.array([1, 0, 2])[truth]
+    assert any(
+        "a and b look exchanged" in t for t in check_relation("lr", *dev, crossed, guess, 3, LABELS)
+    )
