@@ -174,8 +174,8 @@ def _exit_code(args: Sequence[str] | None, own: bool) -> int:
         return result if isinstance(result, int) else 0
     except (click.Abort, KeyboardInterrupt) as error:
         kept = "What was reported stored is stored; run again to go on."
-        told = getattr(error.__cause__ or error, "__notes__", [kept])  # a command may know better
-        click.echo(f"Stopped. {' '.join(told)}", err=True)
+        notes = getattr(error.__cause__ or error, "__notes__", [kept])  # a command may know better
+        click.echo(f"Stopped. {' '.join(notes)}", err=True)
         return 128 + signal.SIGINT
     except click.ClickException as error:
         error.show()

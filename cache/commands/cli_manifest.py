@@ -72,17 +72,17 @@ def manifest(
     echo_notes(clips)
     if output is not None:
         clips.moved(output.parent).write(output)
-    told = described(clips, found)
+    summary = described(clips, found)
     if as_json:
-        click.echo(json.dumps(told | {"output": output and str(output)}, ensure_ascii=False))
+        click.echo(json.dumps(summary | {"output": output and str(output)}, ensure_ascii=False))
         return
     click.echo(f"{source}: {len(clips)} clips, read as {found}")
-    width = max(9, *(min(len(name), 24) for name in [*told["columns"], *told["kept"]]))
-    for name, what in told["columns"].items():
+    width = max(9, *(min(len(name), 24) for name in [*summary["columns"], *summary["kept"]]))
+    for name, what in summary["columns"].items():
         click.echo(f"  {name:<{width}} {what}")
-    if told["kept"]:
+    if summary["kept"]:
         click.echo("columns that are kept under their own names:")
-    for name, what in told["kept"].items():
+    for name, what in summary["kept"].items():
         click.echo(f"  {name:<{width}} {what}")
     if output is not None:
         click.echo(output)

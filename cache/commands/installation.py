@@ -83,8 +83,8 @@ def machine() -> Iterator[Finding]:
     if total:
         shown = f"{total / GIB:.1f} GiB, {free / GIB:.1f} GiB free"
         little = free < LITTLE_MEMORY
-        told = f"{shown}: large encoders do not fit, take smaller batches or a small encoder"
-        yield Finding("machine", "memory", "note" if little else "ok", told if little else shown)
+        advice = f"{shown}: large encoders do not fit, take smaller batches or a small encoder"
+        yield Finding("machine", "memory", "note" if little else "ok", advice if little else shown)
     yield _accelerator()
 
 
@@ -175,9 +175,9 @@ def caches(places: Iterable[Path]) -> Iterator[Finding]:
             yield Finding("cache", str(place), "ok", f"{size}, no damage")
         else:
             first = report.damage[0]
-            told = f"{len(report.damage)} damaged, such as {first.path}: {first.problem}"
+            damage = f"{len(report.damage)} damaged, such as {first.path}: {first.problem}"
             remedy = f"affekt cache verify {place} names all, affekt cache repair sets them aside"
-            yield Finding("cache", str(place), "wrong", f"{size}, {told}; {remedy}")
+            yield Finding("cache", str(place), "wrong", f"{size}, {damage}; {remedy}")
 
 
 def caches_of(folder: Path) -> list[Path]:
@@ -214,8 +214,8 @@ def _accelerator(program: str = ACCELERATOR) -> Finding:
     said = done.stdout.strip()
     if done.returncode:
         why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-        told = f"torch cannot be used: {why}; install it again"
-        return Finding("machine", "accelerator", "wrong", told)
+        problem = f"torch cannot be used: {why}; install it again"
+        return Finding("machine", "accelerator", "wrong", problem)
     if said.startswith("none:"):
         built = " (torch is built for processors only)" if "built" in said else ""
         return Finding("machine", "accelerator", "ok", f"none{built}: encoders run on processors")

@@ -40,8 +40,8 @@ def described(clips: Manifest, kind: str) -> dict[str, Any]:
     --------
     >>> from affekt.cache import Manifest
     >>> clips = Manifest.from_rows([{"text": "good", "emotion": "joy", "take": 2}])
-    >>> told = described(clips, "table")
-    >>> told["columns"]["label"], told["kept"]
+    >>> found = described(clips, "table")
+    >>> found["columns"]["label"], found["kept"]
     ('from emotion: joy 1', {'take': '2'})
     """
     columns: dict[str, str] = {}

@@ -18,8 +18,8 @@ STORED = "stored"  # the code that takes an earlier line back
 
 def note_failure(path: Path, key: str | None, id: str, code: str, message: str) -> None:
     """Append a line. Losing it costs nothing but time, so it is not flushed to the disk."""
-    told = without_folders(message)
-    line = json.dumps({"key": key, "id": id, "code": code, "message": told}) + "\n"
+    cleaned = without_folders(message)
+    line = json.dumps({"key": key, "id": id, "code": code, "message": cleaned}) + "\n"
     flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
     with os.fdopen(os.open(path, flags, 0o666), "a+b", buffering=0) as stream:
         share(stream.fileno(), path.parent)

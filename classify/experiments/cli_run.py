@@ -53,8 +53,8 @@ def run(
     from .run import run as run_recipe
 
     def run_once(**options: Any) -> Outcome:
-        with heartbeat(say) as told:
-            return run_recipe(recipe, say=told, **options)
+        with heartbeat(say) as progress:
+            return run_recipe(recipe, say=progress, **options)
 
     if watch:
         _watch(recipe, run_once, force=force, figures=not no_figures, as_json=as_json)
@@ -127,12 +127,12 @@ def draw(folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
 def print_outcome(outcome: Outcome, *, as_json: bool = False, with_table: bool = True) -> None:
     """Print the table, where the report is, and what to do next."""
     if as_json:
-        told = {
+        summary = {
             "folder": str(outcome.folder),
             "did": outcome.did,
             "quarantined": outcome.quarantined,
         }
-        click.echo(json.dumps(told, ensure_ascii=False))
+        click.echo(json.dumps(summary, ensure_ascii=False))
     else:
         if with_table:
             click.echo(outcome.table)

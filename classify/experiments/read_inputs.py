@@ -121,8 +121,8 @@ def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
         known = _source(entry, ready.clips, spec, None, spec.store_dtype)
         if "compute" in spec.fields or is_code(spec.fields["encoder"]["name"]):
             return known
-        told = f"{entry.name}: no encoder of affekt made the space {entry.options['space']}"
-        return replace(known, note=f"{told}; members on it are compared, but predict no new clips")
+        note = f"{entry.name}: no encoder of affekt made the space {entry.options['space']}"
+        return replace(known, note=f"{note}; members on it are compared, but predict no new clips")
 
     if is_code(entry.options["name"]):
         return _opened_named(entry, ready)

@@ -368,9 +368,9 @@ class Model(Shown, Predicts):
 
         head: Any = clone(self.head)
         settings = head.get_params()
-        told: dict[str, Any] = {}
+        chosen: dict[str, Any] = {}
         if settings.get("random_state", 0) is None:
-            told["random_state"] = self.random_state
+            chosen["random_state"] = self.random_state
         mixed = [one.combine == "mix" for one in self.features]
         if any(mixed) and "layer_mix" not in settings:
             raise InputError(
@@ -382,15 +382,15 @@ class Model(Shown, Predicts):
                     f"{type(head).__name__} takes the features of two encoders; "
                     f"got {len(self.features)}"
                 )
-            told["widths"] = tuple(one.width for one in self.features)
-            told["n_layers"] = tuple(one.n_layers for one in self.features)
+            chosen["widths"] = tuple(one.width for one in self.features)
+            chosen["n_layers"] = tuple(one.n_layers for one in self.features)
         elif any(mixed):
             if len(self.features) > 1:
                 raise InputError("only a fusion head mixes the layers of two encoders")
-            told["n_layers"] = self.features[0].n_layers
+            chosen["n_layers"] = self.features[0].n_layers
         if any(mixed):
-            told["layer_mix"] = True
-        return head.set_params(**told)
+            chosen["layer_mix"] = True
+        return head.set_params(**chosen)
 
     def _named(self, ids: list[str], values: np.ndarray) -> Predictions:
         with naming_own_head(self.head_, f"predicting {len(ids)} clips"):

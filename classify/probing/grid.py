@@ -90,7 +90,7 @@ def train_grid(
 
     models = len(masks.masks) * len(values)
     say(f"{len(places)} layers x {models} models on {len(clips)} clips")
-    told = time.monotonic()
+    last = time.monotonic()
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         try:
             waiting = {pool.submit(one, at) for at in range(len(places))}
@@ -98,8 +98,8 @@ def train_grid(
                 done, waiting = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
                 for future in done:
                     future.result()
-                if time.monotonic() - told > PAUSE:
-                    told = time.monotonic()
+                if time.monotonic() - last > PAUSE:
+                    last = time.monotonic()
                     say(f"{len(places) - len(waiting)} of {len(places)} layers")
         finally:
             stop.set()

@@ -138,8 +138,8 @@ def predict(
     extra = _timeline(clips, predictions) if window is not None else {}
     remarks = {name: {"remark": remark} for name, remark in answer.one_sided.items()}
     for more in (heard(clips), long_names(clips), remarks):
-        for name, told in more.items():
-            extra[name] = extra.get(name, {}) | told
+        for name, fields in more.items():
+            extra[name] = extra.get(name, {}) | fields
     rows = as_rows(predictions, top, extra)
     if output is not None:
         write_output(output, predictions, rows, None if window is None else clips)
@@ -240,7 +240,9 @@ def _timeline(clips: Manifest, predictions: Predictions) -> dict[str, dict[str, 
     from .timeline import timeline_rows
 
     rows = zip(predictions.ids, timeline_rows(clips, predictions), strict=True)
-    return {name: {"recording": told[0], "start": told[1], "end": told[2]} for name, told in rows}
+    return {
+        name: {"recording": place[0], "start": place[1], "end": place[2]} for name, place in rows
+    }
 
 
 def _draw(figure: Path, clips: Manifest, predictions: Predictions) -> None:

@@ -292,8 +292,8 @@ def _serve() -> None:
                 _send(answers, {"code": answer.code, "message": answer.message})
             else:
                 names = ("seconds", "flags", "file_rate")
-                told = {name: getattr(answer, name) for name in names}
-                _send(answers, told, answer.samples.data)
+                header = {name: getattr(answer, name) for name in names}
+                _send(answers, header, answer.samples.data)
 
 
 if __name__ == "__main__":

@@ -137,8 +137,8 @@ def extract(manifest: str, **options: Any) -> int:
         click.echo(_spread(clips, cache, encoder, common, options))
         return 0
     if options["dry_run"]:
-        told = plan(clips, cache, encoder, **common, measure=True)
-        click.echo(json.dumps(told.as_dict()) if options["as_json"] else _planned(told))
+        planned = plan(clips, cache, encoder, **common, measure=True)
+        click.echo(json.dumps(planned.as_dict()) if options["as_json"] else _planned(planned))
         return 0
     names = ("engine", "workers", "address", "gpus_per_worker")
     how = {name: options[name] for name in names}
@@ -167,12 +167,12 @@ def _spread(
             f"{options['spread_over']}, expected 1 or more, at most {MOST_WORKERS}",
             param_hint="--plan",
         )
-    told = plan(clips, cache, encoder, **common, measure=True)
+    planned = plan(clips, cache, encoder, **common, measure=True)
     spec = encoder.spec.with_store_dtype(options["store_dtype"])
-    shares = spread(clips, told, spec, options["spread_over"])
+    shares = spread(clips, planned, spec, options["spread_over"])
     if options["as_json"]:
-        return json.dumps({**told.as_dict(), "parts": [share.as_dict() for share in shares]})
-    return spread_table(told, shares)
+        return json.dumps({**planned.as_dict(), "parts": [share.as_dict() for share in shares]})
+    return spread_table(planned, shares)
 
 
 def _check_content(clips: Manifest, modality: str) -> None:
@@ -209,19 +209,21 @@ def _encoder_options(options: dict[str, Any]) -> dict[str, Any]:
     return chosen
 
 
-def _planned(told: Plan) -> str:
+def _planned(planned: Plan) -> str:
     from .progress import human_time
 
-    lines = [f"{told.clips} clips: {told.hits} stored, {told.misses} to compute"]
-    if told.unknown:
-        lines.append(f"  {told.unknown} of them were never read, or changed since: perhaps stored")
-    if told.without:
-        lines.append(f"  {told.without} clips have nothing for this encoder")
-    lines.append(f"  {told.bytes / 1e6:.1f} MB to read")
-    if told.audio_seconds:
-        lines.append(f"  about {human_time(told.audio_seconds)} of audio, judged by size")
-    if told.seconds is not None:
-        lines.append(f"  about {human_time(told.seconds)} on this machine")
+    lines = [f"{planned.clips} clips: {planned.hits} stored, {planned.misses} to compute"]
+    if planned.unknown:
+        lines.append(
+            f"  {planned.unknown} of them were never read, or changed since: perhaps stored"
+        )
+    if planned.without:
+        lines.append(f"  {planned.without} clips have nothing for this encoder")
+    lines.append(f"  {planned.bytes / 1e6:.1f} MB to read")
+    if planned.audio_seconds:
+        lines.append(f"  about {human_time(planned.audio_seconds)} of audio, judged by size")
+    if planned.seconds is not None:
+        lines.append(f"  about {human_time(planned.seconds)} on this machine")
     return "\n".join(lines)
 
 
@@ -243,6 +245,6 @@ def _summary(done: Extraction) -> str:
         codes: dict[str, int] = {}
         for failure in done.failures:
             codes[failure.code] = codes.get(failure.code, 0) + 1
-        told = ", ".join(f"{count} {code}" for code, count in sorted(codes.items()))
-        lines.append(f"  {len(done.failures)} quarantined: {told}")
+        counts = ", ".join(f"{count} {code}" for code, count in sorted(codes.items()))
+        lines.append(f"  {len(done.failures)} quarantined: {counts}")
     return "\n".join(lines + [f"  note: {note}" for note in done.notes])

@@ -127,8 +127,8 @@ def plan(
     >>> from affekt.extract import Encoder, plan
     >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": ""}])
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     told = plan(clips, Cache(folder), Encoder("ngram"))
-    >>> told.misses, told.without, told.bytes
+    ...     planned = plan(clips, Cache(folder), Encoder("ngram"))
+    >>> planned.misses, planned.without, planned.bytes
     (1, 1, 4)
     """
     audio = encoder.modality == "audio"

@@ -23,11 +23,11 @@ def provenance(encoder: Encoder) -> dict[str, Any]:
     >>> sorted(provenance(Encoder("ngram")))[:3]
     ['affekt', 'av', 'device']
     """
-    told = {name: _version(name) for name in _PACKAGES}
-    told |= {"python": platform.python_version(), "machine": platform.machine()}
-    told["device"] = _device(str(encoder.backend.device))
-    told |= encoder.backend.provenance()
-    return {name: value for name, value in told.items() if value}
+    facts = {name: _version(name) for name in _PACKAGES}
+    facts |= {"python": platform.python_version(), "machine": platform.machine()}
+    facts["device"] = _device(str(encoder.backend.device))
+    facts |= encoder.backend.provenance()
+    return {name: value for name, value in facts.items() if value}
 
 
 def _version(package: str) -> str:

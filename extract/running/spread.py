@@ -48,13 +48,13 @@ class Share:
         return asdict(self)
 
 
-def spread(clips: Manifest, told: Plan, spec: Spec, count: int) -> list[Share]:
+def spread(clips: Manifest, planned: Plan, spec: Spec, count: int) -> list[Share]:
     """Spread what a plan has to compute over `count` workers, as ``--part i/count`` does it.
 
     Parameters
     ----------
     clips : Manifest
-    told : Plan
+    planned : Plan
         Of all its clips, with estimates and a measured speed.
     spec : Spec
         Of the space, for the size of a row.
@@ -64,17 +64,17 @@ def spread(clips: Manifest, told: Plan, spec: Spec, count: int) -> list[Share]:
     if count < 1:
         raise InputError(f"a plan for {count} workers, expected 1 or more")
     column = clips["path" if spec.modality == "audio" else "text"]
-    part = group_numbers(column)[told.positions] % count
+    part = group_numbers(column)[planned.positions] % count
 
     def total(values: np.ndarray) -> np.ndarray:
         return np.bincount(part, values, count)
 
     number = np.bincount(part, minlength=count)
-    read = total(told.sizes)
-    length = np.zeros(count) if told.lengths is None else total(told.lengths)
-    amount = number if told.lengths is None else length
+    read = total(planned.sizes)
+    length = np.zeros(count) if planned.lengths is None else total(planned.lengths)
+    amount = number if planned.lengths is None else length
     whole = amount.sum()
-    seconds = amount / whole * (told.seconds or 0.0) if whole else np.zeros(count)
+    seconds = amount / whole * (planned.seconds or 0.0) if whole else np.zeros(count)
     row = spec.n_layers * spec.dim * np.dtype(spec.store_dtype).itemsize
     return [
         Share(
@@ -90,7 +90,7 @@ def spread(clips: Manifest, told: Plan, spec: Spec, count: int) -> list[Share]:
     ]
 
 
-def spread_table(told: Plan, shares: list[Share]) -> str:
+def spread_table(planned: Plan, shares: list[Share]) -> str:
     """Return the shares as a table, and how long all of it takes."""
     names = ("part", "clips", "audio hours", "GB to read", "GB to store", "time")
     cells = [names] + [
@@ -109,7 +109,7 @@ def spread_table(told: Plan, shares: list[Share]) -> str:
     slowest = max(one.seconds for one in shares)
     return "\n".join(
         [
-            f"{told.clips} clips: {told.hits} stored, {told.misses} to compute",
+            f"{planned.clips} clips: {planned.hits} stored, {planned.misses} to compute",
             *lines,
             f"about {human_time(slowest)} with {len(shares)} workers like this machine,"
             f" {human_time(sum(one.seconds for one in shares))} with one",

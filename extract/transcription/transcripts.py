@@ -92,8 +92,8 @@ class Transcripts:
     def _check_spec(self) -> None:
         path = self.folder / "transcriber.json"
         if path.is_file() and (found := path.read_bytes()) != self.text.encode():
-            told = found[:LONGEST].decode("utf-8", "replace")
-            raise SpecError(f"{path} is of another transcriber:\n{told}")
+            shown = found[:LONGEST].decode("utf-8", "replace")
+            raise SpecError(f"{path} is of another transcriber:\n{shown}")
 
 
 def _answer(line: bytes) -> tuple[str, Heard] | None:

@@ -101,8 +101,8 @@ def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
     labels = ", ".join(md(label) for label in data["task"]["labels"])
     lines = [f"Classifies clips of speech or text into **{labels}**."]
     if scales := data["task"].get("dimensions"):
-        told = [f"{md(n)} ({s['range'][0]:g} to {s['range'][1]:g})" for n, s in scales.items()]
-        lines = [f"Predicts numbers for clips of speech or text: **{', '.join(told)}**."]
+        ranges = [f"{md(n)} ({s['range'][0]:g} to {s['range'][1]:g})" for n, s in scales.items()]
+        lines = [f"Predicts numbers for clips of speech or text: **{', '.join(ranges)}**."]
     if entry["kind"] == "ensemble":
         members = ", ".join(md(member) for member in entry["members"])
         lines.append(f"It is an ensemble ({md(entry['strategy'])}) of {members}.")

@@ -99,7 +99,7 @@ def compare_votes(
     counts = np.concatenate(list(draws(np.ones(n_groups, int), n_resamples, random_state, float)))
     effective = float(sizes.sum() ** 2 / (sizes**2).sum())
 
-    def told(each: np.ndarray) -> dict[str, Any]:
+    def scored(each: np.ndarray) -> dict[str, Any]:
         sums = np.bincount(codes, each, minlength=n_groups)
         value = float(each.mean())
         floor = float(each.std() / np.sqrt(len(each)))
@@ -113,9 +113,9 @@ def compare_votes(
         middle = (proba + shares) / 2
         scores = score_votes(proba, votes)
         found[name] = {
-            "brier": told(((proba - shares) ** 2).sum(axis=1)),
-            "kl": told(_divergence(shares, proba)),
-            "jsd": told((_divergence(shares, middle) + _divergence(proba, middle)) / 2),
+            "brier": scored(((proba - shares) ** 2).sum(axis=1)),
+            "kl": scored(_divergence(shares, proba)),
+            "jsd": scored((_divergence(shares, middle) + _divergence(proba, middle)) / 2),
             **{key: scores[key] for key in ("agreement", "agreement_split", "agreement_clear")},
         }
         raters = {key: scores[f"rater_{key}"] for key in ("agreement", "entropy")}

@@ -59,6 +59,6 @@ def demo(
     recipe = write_recipe(manifest, output / "recipe.yaml", task, root)
     for note in recipe.notes:
         say(note)
-    with heartbeat(say) as told:
-        outcome = run(recipe.path, say=told)
+    with heartbeat(say) as progress:
+        outcome = run(recipe.path, say=progress)
     report_outcome(ctx, outcome, figures=not no_figures)

@@ -154,13 +154,13 @@ def write_corpus(
 def _phrase(rng: np.random.Generator, language: str, emotion: str) -> str:
     """A beginning and one word, which fits the emotion in most phrases and none in others."""
     beginnings, words = WORDS[language]
-    told = emotion
+    expressed = emotion
     chance = rng.uniform()
     if chance > 0.9:
-        told = str(rng.choice(list(words)))
+        expressed = str(rng.choice(list(words)))
     elif chance > 0.65:
-        told = "neutral"
-    return f"{rng.choice(beginnings)} {rng.choice(words[told])}"
+        expressed = "neutral"
+    return f"{rng.choice(beginnings)} {rng.choice(words[expressed])}"
 
 
 def _say(rng: np.random.Generator, voice: _Voice, emotion: str, text: str) -> np.ndarray:

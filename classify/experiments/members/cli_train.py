@@ -106,9 +106,9 @@ def train(
     model.save_pretrained(output)
     if pred is not None:
         record["test"].write(pred)
-    told = {key: value for key, value in record.items() if key not in ("test", "fit")}
+    summary = {key: value for key, value in record.items() if key not in ("test", "fit")}
     if as_json:
-        click.echo(json.dumps({"model": str(output), **told}, ensure_ascii=False))
+        click.echo(json.dumps({"model": str(output), **summary}, ensure_ascii=False))
         _leave(record)
         return
     if "folds" in record:

@@ -39,7 +39,9 @@ def keep_earlier(
     }
     if not fewer:
         return None
-    told = ", ".join(f"{now} instead of {then} for {name}" for name, (then, now) in fewer.items())
+    changes = ", ".join(
+        f"{now} instead of {then} for {name}" for name, (then, now) in fewer.items()
+    )
     most = max(then for then, _ in fewer.values())
     aside = folder / f"earlier-report-of-{most}-clips"
     aside.mkdir(exist_ok=True)
@@ -47,7 +49,7 @@ def keep_earlier(
         if (folder / name).is_file():
             shutil.copy2(folder / name, aside / name)
     say(
-        f"Fewer clips have an embedding than in the last report: {told}. "
+        f"Fewer clips have an embedding than in the last report: {changes}. "
         f"The last report is kept in {aside}"
     )
     return aside

@@ -158,8 +158,8 @@ def _markdown(data: Mapping[str, Any]) -> str:
         table(["system", *repeats], single),
     ]
     if data["chosen"]:
-        told = ", ".join(f"{md(name)} {count}" for name, count in data["chosen"].items())
-        parts.append(f"Chosen on dev, in so many repeats: {told}.")
+        counts = ", ".join(f"{md(name)} {count}" for name, count in data["chosen"].items())
+        parts.append(f"Chosen on dev, in so many repeats: {counts}.")
     links = [
         f"- {name}: {one['test_clips']} test clips, `{one['folder']}/report.md`"
         for name, one in repeats.items()

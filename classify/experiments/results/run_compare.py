@@ -178,7 +178,7 @@ class Chosen:
 
 
 def _names(part: Part, group: str | None) -> list[list[str]]:
-    """Return what groups are told apart by, of all clips of a part."""
+    """Return what distinguishes groups, of all clips of a part."""
     clips = (part.train, part.dev, part.test)
     names = [name for name in ("speaker", "dataset", group) if name]
     return [[str(value) for value in one[name]] for one in clips for name in names]

@@ -51,14 +51,14 @@ def unusable(model: Trained, sides: Sequence[Side]) -> dict[str, Reason]:
 def one_sided(model: Trained, sides: Sequence[Side]) -> dict[str, str]:
     """Return id -> what to say of the clips that the model predicts from one side alone."""
     lost = unusable(model, sides)
-    told = {}
+    remarks = {}
     for side in sides:
         rest = " and ".join(other.kind for other in sides if other is not side)
         for name, (code, _) in side.failed.items():
             if name not in lost:
                 what = code if code == f"no {side.kind}" else f"{side.kind} {code}"
-                told[name] = f"{what}; predicted from {rest} alone"
-    return told
+                remarks[name] = f"{what}; predicted from {rest} alone"
+    return remarks
 
 
 def told_reason(reason: Reason) -> str:
@@ -78,5 +78,5 @@ def told_reason(reason: Reason) -> str:
 def refuse_failed(failed: Mapping[str, Reason], among: int) -> None:
     """Raise an `InputError` that names the clips, if there are any."""
     if failed:
-        told = listed([f"{name}: {told_reason(reason)}" for name, reason in failed.items()])
-        raise InputError(f"{len(failed)} of {among} clips cannot be embedded: {told}")
+        reasons = listed([f"{name}: {told_reason(reason)}" for name, reason in failed.items()])
+        raise InputError(f"{len(failed)} of {among} clips cannot be embedded: {reasons}")

@@ -80,9 +80,9 @@ def open_encoder(
     'ngram'
     """
     fields = spec.fields
-    told = fields["encoder"]
-    name = str(where or told["name"])
-    if where is None and told.get("origin") == "folder":
+    recorded = fields["encoder"]
+    name = str(where or recorded["name"])
+    if where is None and recorded.get("origin") == "folder":
         raise InputError(
             f"the model needs the encoder {name!r}, which was a folder; say where it is with "
             "--encoder FOLDER (encoders=)"
@@ -92,13 +92,13 @@ def open_encoder(
             f"the model was trained on the space {spec.name!r}, which no encoder of affekt made; "
             "hand in a cache that holds the clips"
         )
-    if where is None and "origin" not in told and not is_code(name):
+    if where is None and "origin" not in recorded and not is_code(name):
         raise InputError(
             f"the model needs the encoder {name!r}, whose code is not installed here: install the "
             "package that declares it, or call affekt.extract.register_encoder first "
             "(docs/how-to/encoder.md)"
         )
-    encoder = Encoder(name, **_options(fields, None if where else told.get("commit"), device))
+    encoder = Encoder(name, **_options(fields, None if where else recorded.get("commit"), device))
     found = _as_decoded(encoder.spec.with_store_dtype(spec.store_dtype), spec)
     if found == spec != encoder.spec.with_store_dtype(spec.store_dtype):
         encoder.spec = spec.with_store_dtype("float32")
@@ -301,10 +301,10 @@ def _as_decoded(found: Spec, spec: Spec) -> Spec:
 
 def _same_files(spec: Spec) -> Spec:
     """Return the spec without where a checkpoint came from, if it says which files it is."""
-    told = spec.fields["encoder"]
-    if not (told.get("weights") and told.get("config")):
+    recorded = spec.fields["encoder"]
+    if not (recorded.get("weights") and recorded.get("config")):
         return spec
-    kept = {key: value for key, value in told.items() if key not in ("origin", "commit")}
+    kept = {key: value for key, value in recorded.items() if key not in ("origin", "commit")}
     return spec.replace(encoder=kept | {"name": "the same files"})
 
 

@@ -316,15 +316,15 @@ class System:
         clips = raw_clips(named, text=text)
         answer = self.answer(to_raw(clips), encoders=encoders, device=device)
         if answer.failed or answer.predictions is None:
-            told = listed([f"{name}: {reason}" for name, reason in answer.reasons.items()])
-            raise InputError(f"{len(answer.failed)} of {len(clips)} cannot be embedded: {told}")
+            reasons = listed([f"{name}: {reason}" for name, reason in answer.reasons.items()])
+            raise InputError(f"{len(answer.failed)} of {len(clips)} cannot be embedded: {reasons}")
         for name, remark in answer.one_sided.items():
             log.warning("%s: %s", name, remark)
         ranked = []
         for _, _, proba in answer.predictions:
             if self.is_numeric:
-                told = zip(self.labels, proba.tolist(), strict=True)
-                ranked.append([{"label": name, "value": value} for name, value in told])
+                pairs = zip(self.labels, proba.tolist(), strict=True)
+                ranked.append([{"label": name, "value": value} for name, value in pairs])
                 continue
             order = sorted(range(len(proba)), key=lambda k: (-proba[k], k))[:top]
             ranked.append([{"label": self.labels[k], "score": float(proba[k])} for k in order])

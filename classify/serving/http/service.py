@@ -246,8 +246,8 @@ def create_app(service: Service, names: Collection[str] = ()) -> FastAPI:
     @app.get("/labels", response_class=Response)
     async def labels() -> Response:
         """Return labels, members, needed inputs, limits and the caution that belongs to them."""
-        told = {"bytes": limits.size, "seconds": limits.seconds, "requests": limits.requests}
-        return _json(describe(system, told))
+        most = {"bytes": limits.size, "seconds": limits.seconds, "requests": limits.requests}
+        return _json(describe(system, most))
 
     @app.get("/health", response_class=Response)
     async def health() -> Response:
@@ -272,13 +272,13 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        told = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
-        return _json({"code": "parameter", "detail": told[:500]}, 422)
+        problems = "; ".join(f"{one['loc'][-1]}: {one['msg']}" for one in error.errors())
+        return _json({"code": "parameter", "detail": problems[:500]}, 422)
 
     @app.exception_handler(HTTPException)
     async def other(request: Request, error: HTTPException) -> Response:
-        told = {"code": "http", "detail": f"{error.detail}; see /docs"}
-        return _json(told, error.status_code, dict(error.headers or {}))
+        problem = {"code": "http", "detail": f"{error.detail}; see /docs"}
+        return _json(problem, error.status_code, dict(error.headers or {}))
 
 
 def _add_page(app: FastAPI) -> None:

@@ -179,9 +179,9 @@ class TokenFront:
             return False
         if self.tokenizer.is_fast:  # it says which characters a token stands for
             text = text.lower() if self._lowercase else text
-            told = self.tokenizer(text, return_offsets_mapping=True, verbose=False)
-            if list(told["input_ids"])[: len(marks)] == list(made["input_ids"]):
-                spans = told["offset_mapping"][: len(marks)]
+            encoded = self.tokenizer(text, return_offsets_mapping=True, verbose=False)
+            if list(encoded["input_ids"])[: len(marks)] == list(made["input_ids"]):
+                spans = encoded["offset_mapping"][: len(marks)]
                 seen = {i for i in range(max(end for _, end in spans)) if not text[i].isspace()}
                 lost = {
                     i for span, mark in zip(spans, marks, strict=True) if mark for i in range(*span)

@@ -228,12 +228,12 @@ class FFmpegReader:
             return self.container.promised
         demuxer, stream = self.format.demuxer, self.stream
         whole = self.file.duration / 1e6 if self.file.duration else None
-        told = float(stream.duration * stream.time_base) if stream.duration else None
+        stated = float(stream.duration * stream.time_base) if stream.duration else None
         if demuxer in _TOLD:
-            return told
+            return stated
         if demuxer in _TOLD_ROUGHLY:
             alone = len(self.file.streams) == 1
-            return told or _clock(stream.metadata.get("DURATION")) or (whole if alone else None)
+            return stated or _clock(stream.metadata.get("DURATION")) or (whole if alone else None)
         return None
 
     def _changes(self, what: str, before: int, after: int) -> None:

@@ -103,7 +103,7 @@ class _Crew:
         self.waiting = deque(range(len(bounds)))
         self.calls: dict[Any, tuple[Any, int]] = {}  # answer to come -> worker, share
         self.looks: dict[Any, Any] = {}  # progress to come -> worker
-        self.told: dict[int, tuple[int, float]] = {}  # of a share in work, as reported
+        self.reported: dict[int, tuple[int, float]] = {}  # of a share in work, as reported
         self.errors: list[AffektError] = []
 
     def run(self, job: dict[str, Any], count: int, **needs: float) -> None:
@@ -120,9 +120,9 @@ class _Crew:
                 self._take()
                 self._look(workers)
             ended = [worker.close.remote() for worker in workers]
-            for told in self.ray.get(ended):
-                if "error" in told:
-                    self.errors.append(reraise(told["error"]))
+            for result in self.ray.get(ended):
+                if "error" in result:
+                    self.errors.append(reraise(result["error"]))
         except BaseException:
             self._stop(workers)
             raise
@@ -141,14 +141,14 @@ class _Crew:
         ready, _ = self.ray.wait(list(self.calls), num_returns=1, timeout=_EVERY)
         for answer in ready:
             worker, number = self.calls.pop(answer)
-            told = self.ray.get(answer)
-            if "error" in told:
-                self.errors.append(reraise(told["error"]))
+            result = self.ray.get(answer)
+            if "error" in result:
+                self.errors.append(reraise(result["error"]))
                 continue
-            add(self.done, told)
+            add(self.done, result)
             start, stop = self.bounds[number]
-            self._tell(number, stop - start, told["audio_seconds"])
-            del self.told[number]
+            self._tell(number, stop - start, result["audio_seconds"])
+            del self.reported[number]
             self._hand_out(worker)
 
     def _look(self, workers: list[Any]) -> None:
@@ -168,9 +168,9 @@ class _Crew:
 
     def _tell(self, number: int, clips: int, seconds: float) -> None:
         """Report what is new in a share: what a worker did that died is not counted twice."""
-        before, audio = self.told.get(number, (0, 0.0))
+        before, audio = self.reported.get(number, (0, 0.0))
         clips, seconds = max(clips, before), max(seconds, audio)
-        self.told[number] = clips, seconds
+        self.reported[number] = clips, seconds
         self.report(clips - before, seconds - audio)
 
     def _stop(self, workers: list[Any]) -> None:

@@ -134,14 +134,14 @@ def open_job(job: Mapping[str, Any]) -> tuple[Encoder, Space]:
     return encoder, space
 
 
-def add(done: Extraction, told: Mapping[str, Any]) -> None:
+def add(done: Extraction, result: Mapping[str, Any]) -> None:
     """Add what a share did to the whole."""
-    done.hits += told["hits"]
-    done.computed += told["computed"]
-    done.repeated += told["repeated"]
-    done.audio_seconds += told["audio_seconds"]
-    done.failures += [Failure(**one) for one in told["quarantined"]]
-    for flag, ids in told["flags"].items():
+    done.hits += result["hits"]
+    done.computed += result["computed"]
+    done.repeated += result["repeated"]
+    done.audio_seconds += result["audio_seconds"]
+    done.failures += [Failure(**one) for one in result["quarantined"]]
+    for flag, ids in result["flags"].items():
         done.flags.setdefault(flag, []).extend(ids)
 
 

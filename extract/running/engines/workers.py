@@ -83,7 +83,7 @@ def embed_in_workers(
     count: int,
 ) -> None:
     """Deal the clips out, start workers, and add up what they tell."""
-    told: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
+    messages: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
     job = make_job(clips, encoder, done.space)
     threads = max(1, processors() // count)
     children = []
@@ -93,10 +93,10 @@ def embed_in_workers(
             arguments = {**job["encoder"], "device": _device(encoder, number)}
             head = {**job, "encoder": arguments, "threads": threads}
             lines = chain([head], blocks_of(clips, share, _BLOCK))
-            children.append(_start(lines, threads, number, told))
+            children.append(_start(lines, threads, number, messages))
         running = len(children)
         while running:
-            number, line = told.get()
+            number, line = messages.get()
             if "clips" in line:
                 report(line["clips"], line["seconds"])
             elif "done" in line:
@@ -148,7 +148,7 @@ def _start(
     lines: Iterable[dict[str, Any]],
     threads: int,
     number: int,
-    told: queue.Queue[tuple[int, dict[str, Any]]],
+    messages: queue.Queue[tuple[int, dict[str, Any]]],
 ) -> subprocess.Popen[str]:
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", __name__],
@@ -159,7 +159,7 @@ def _start(
         env={**_threads(threads), **os.environ, "PYTHONPATH": module_paths()},
         start_new_session=True,  # Ctrl-C is for us; we pass it on
     )
-    threading.Thread(target=_listen, args=(child, lines, number, told), daemon=True).start()
+    threading.Thread(target=_listen, args=(child, lines, number, messages), daemon=True).start()
     return child
 
 
@@ -172,7 +172,7 @@ def _listen(
     child: subprocess.Popen[str],
     lines: Iterable[dict[str, Any]],
     number: int,
-    told: queue.Queue[tuple[int, dict[str, Any]]],
+    messages: queue.Queue[tuple[int, dict[str, Any]]],
 ) -> None:
     """Hand a worker its job and clips, and pass on what it says; the last line is how it ended."""
     try:
@@ -183,11 +183,11 @@ def _listen(
                 for one in lines:
                     child.stdin.write(json.dumps(one) + "\n")
             for line in child.stdout:
-                told.put((number, json.loads(line)))
+                messages.put((number, json.loads(line)))
     except (BrokenPipeError, ValueError):  # it died in the middle of a line
         pass
     finally:
-        told.put((number, {"ended": child.wait()}))
+        messages.put((number, {"ended": child.wait()}))
 
 
 def _end(children: list[subprocess.Popen[str]]) -> None:

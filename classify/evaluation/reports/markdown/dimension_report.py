@@ -85,8 +85,8 @@ def _systems(data: Data) -> str:
         test, dev = (data["systems"][name][part] for part in ("test", "dev"))
         shown = f"**{md(name)}**" if name == data["chosen"] else md(name)
         each = [score(test["dimensions"][one]["ccc"]) for one in names] if several else []
-        told = "-" if dev is None or dev["ccc"] is None else f"{dev['ccc']:.3f}"
-        rows.append([shown, score(test["ccc"]), *each, told])
+        on_dev = "-" if dev is None or dev["ccc"] is None else f"{dev['ccc']:.3f}"
+        rows.append([shown, score(test["ccc"]), *each, on_dev])
     first = "mean CCC" if several else f"CCC of {md(names[0])}"
     header = ["system", first, *(f"CCC of {md(one)}" for one in names if several), "dev CCC"]
     text = brackets(data)

@@ -42,8 +42,8 @@ def text_table(data: Data) -> str:
     lines = aligned(rows)
     count = data["groups"]["count"]
     few = count < FEWEST_GROUPS
-    told = ": too few for" if few else f"; {100 * data['settings']['level']:g} %"
-    foot = [f"{data['test']['clips']} test clips, {count} {groups_of(data)}{told} intervals"]
+    which = ": too few for" if few else f"; {100 * data['settings']['level']:g} %"
+    foot = [f"{data['test']['clips']} test clips, {count} {groups_of(data)}{which} intervals"]
     if data["chosen"]:
         foot.append(f"* chosen on dev; the others by dev {shown[0][1]}")
         foot.append(_chosen_line(data))

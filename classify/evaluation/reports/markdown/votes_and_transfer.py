@@ -18,8 +18,8 @@ def votes_section(found: Data) -> str:
     for name, one in found["systems"].items():
         cells = [score(one[key]) for key in ("brier", "kl", "jsd")]
         shares = ("agreement", "agreement_clear", "agreement_split")
-        told = ["-" if one[key] is None else f"{one[key]:.3f}" for key in shares]
-        rows.append([md(name), *cells, *told])
+        scores = ["-" if one[key] is None else f"{one[key]:.3f}" for key in shares]
+        rows.append([md(name), *cells, *scores])
     header = ["system", "Brier", "KL", "JSD", "agreement", "on clear clips", "on split clips"]
     return (
         f"## What the raters said\n\nEach test clip has {raters['votes']:.1f} votes on average. "

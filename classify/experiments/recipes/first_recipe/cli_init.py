@@ -34,8 +34,8 @@ def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_j
 
     found = write_recipe(manifest, output, task, root)
     if as_json:
-        told = {**vars(found), "path": str(found.path)}
-        click.echo(json.dumps(told, ensure_ascii=False))
+        facts = {**vars(found), "path": str(found.path)}
+        click.echo(json.dumps(facts, ensure_ascii=False))
         return
     click.echo(f"{manifest}: {', '.join([f'{found.clips} clips', *found.facts])}")
     click.echo(f"  task     {found.task}")

@@ -190,16 +190,16 @@ def _nearest_task(clips: Manifest, counts: Counter[str]) -> list[str]:
     made = {pair[0]: _label(task, *pair) for pair in pairs}
     left = [raw for raw in counts if made[raw] is None]
     unknown = [raw for raw in counts if made[raw] == ""]
-    told = f"the nearest task of affekt is {name} ({', '.join(task.labels)})"
+    note = f"the nearest task of affekt is {name} ({', '.join(task.labels)})"
     if left:
-        told += f"; it leaves out {listed([repr(raw) for raw in left])}"
+        note += f"; it leaves out {listed([repr(raw) for raw in left])}"
     for raw in unknown[:5]:
-        told += f"; it does not know {raw!r}{nearest(raw.casefold(), task.map).removesuffix('.')}"
+        note += f"; it does not know {raw!r}{nearest(raw.casefold(), task.map).removesuffix('.')}"
     valence = Task.named("valence")
     more = []
     if not unknown and name != "valence" and all(_label(valence, *p) != "" for p in pairs):
         more = ["task: valence makes negative, neutral and positive of the labels"]
-    return [told, *more]
+    return [note, *more]
 
 
 def _pairs(clips: Manifest) -> Counter[tuple[str, str]]:
