@@ -93,7 +93,7 @@ def import_space(
         each id; a table with a column ``id`` and a column for each number. An array has the shape
         ``(dim,)`` or ``(layers, dim)``.
     clips : Manifest
-        What the ids mean: rows are found by content, so audio files have to be at hand.
+        What the ids mean: rows are found by content, so audio files have to be available.
     name : str
         What the space is called; its spec says ``imported/<name>``.
     modality : {"audio", "text"}, optional
@@ -124,7 +124,7 @@ def import_space(
     unknown = [id_ for id_, digest in zip(some.ids, digests, strict=True) if digest is None]
     if unknown:
         raise InputError(
-            f"the {modality} of {len(unknown)} clips is not at hand: {listed(unknown)}; rows are"
+            f"the {modality} of {len(unknown)} clips is not available: {listed(unknown)}; rows are"
             " found by content, so import where the files are"
         )
     known = {id_: digest for id_, digest in zip(some.ids, digests, strict=True) if digest}

@@ -47,7 +47,7 @@ def parse_json(
     text : str or bytes
         One JSON value; bytes in UTF-8.
     lenient : bool
-        Take NaN and Infinity, and the last of keys that stand twice, as `json` does.
+        Take NaN and Infinity, and the last of repeated keys, as `json` does.
     parse_constant : callable, optional
         Reads NaN and Infinity, which are refused by default.
     parse_float : callable, optional

@@ -4,7 +4,7 @@ Saves hashing files that have not changed, and lets a cache be used where the au
 immutable segments ``clips/<hash>.jsonl``, one line per clip; see segments.py.
 
 A line answers for a file only under the root that it was read in, and while size, times and inode
-are as they were. Where the file is not at hand, the line of the same path, segment and id answers:
+are as they were. Without the file, the line of the same path, segment and id answers:
 the last one if one root had several contents over time, and none if different roots disagree. What
 the line notes of the clip's speaker and text then tells the corpus from another with equal names.
 """
@@ -95,7 +95,7 @@ def alike(one: str, other: str) -> bool | None:
 
 @dataclass(frozen=True)
 class Remembered:
-    """What a clip may be whose file is not at hand.
+    """What a clip may be whose file is not available.
 
     Attributes
     ----------
@@ -184,7 +184,7 @@ class ClipIndex:
         return any((x.id, x.digest, x.root, x.about) == this for x in lines)
 
     def remembered(self, clips: Manifest, position: int) -> Remembered:
-        """Return what is known of a clip whose file is not at hand."""
+        """Return what is known of a clip whose file is not available."""
         id_, path, start, end = _place(clips, position)
         lines = [x for x in self._known.of(path, start, end) if x.id == id_]
         last = {x.root: x.digest for x in lines}

@@ -20,8 +20,8 @@ from .clip_index import ClipIndex, Seen, seen
 from .content_digests import segment_digest
 
 DISPUTED = (
-    "had different contents under different roots, and the file is not at hand: bring the file, or"
-    " rename the clip"
+    "had different contents under different roots, and the file is not available: "
+    "bring the file, or rename the clip"
 )
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ class _Reading:
         return digest
 
     def _remembered(self, i: int) -> str | None:
-        """Return the digest of a clip whose file is not at hand; None if roots disagree."""
+        """Return the digest of a clip whose file is not available; None if roots disagree."""
         found = self.index.remembered(self.clips, i)
         if len(found.digests) > 1 and self.refuse:
             raise InputError(f"{self.clips.place(i)}: {self.clips['path'][i]!r} {DISPUTED}")

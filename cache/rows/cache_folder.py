@@ -80,10 +80,10 @@ class Store:
         rehash : bool
             Read every file, and trust no memo.
         refuse : bool
-            Refuse clips whose file is not at hand and had different contents under different roots;
-            else their digest is None.
+            Refuse clips whose file is not available and had different contents under different
+            roots; else their digest is None.
         record : bool
-            Remember the clips whose files are at hand under this id and path, so that the cache
+            Remember the clips whose files are available under this id and path, so that the cache
             knows them where the audio is not: also of files that were renamed.
 
         Returns

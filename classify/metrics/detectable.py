@@ -1,6 +1,6 @@
 """What the test between systems can find: by simulation of that very test.
 
-Data sets like the one at hand are drawn: as many speakers with as many clips, whose differences
+Data sets like this one are drawn: as many speakers with as many clips, whose differences
 between two systems are normal with the spread seen here (as correlated between pairs of systems as
 here). Then one system becomes better than all others by a true difference, the same for each
 speaker; the nearer that brings it to 1, the less speakers can differ. The smallest difference that

@@ -209,6 +209,6 @@ def whisper_code(language: str) -> str:
     if code in _CODES.values():
         return code
     raise InputError(
-        f"language {language!r} is none that Whisper knows; expected ISO 639-3, such as 'spa'."
+        f"language {language!r} is not one that Whisper knows; expected ISO 639-3, such as 'spa'."
         f"{nearest(code, list(_CODES))}"
     )

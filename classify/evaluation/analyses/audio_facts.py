@@ -1,7 +1,7 @@
 """Duration, loudness and sampling rate of clips, for the shortcut audit.
 
 Taken from columns of those names where the manifest has them, else from the files; a file that is
-not at hand or cannot be read is simply unknown here, since extraction reports it.
+not available or cannot be read is simply unknown here, since extraction reports it.
 """
 
 from __future__ import annotations

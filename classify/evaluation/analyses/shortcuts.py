@@ -51,7 +51,7 @@ def audit(
         More columns of the manifest to try: gender, microphone ...
     audio
         Also duration, loudness and sampling rate: from columns of that name or from the files,
-        where they are at hand.
+        where they are available.
     groups, n_resamples, random_state
         What intervals resample, how often, and the seed.
 

@@ -91,7 +91,7 @@ class _Layer:
         self.feedforward = _Feedforward(layer)
 
     def __call__(self, x: Tensor, made: list[Tensor] | None = None) -> Tensor:
-        """Map tokens (positions, rows, d_model); `made`: queries, keys and values at hand."""
+        """Map tokens (positions, rows, d_model); `made`: queries, keys and values."""
         if self.norm_first:
             seen = self.norm1(x)
             x = self._attended([one(seen) for one in self.maps]).add_(x)

@@ -1,4 +1,4 @@
-"""What a model got of clips, side by side: audio, text, or both; and what is said of what lacks."""
+"""What a model got of each clip: audio, text, or both; and what is missing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Side:
 
 
 def unusable(model: Trained, sides: Sequence[Side]) -> dict[str, Reason]:
-    """Return the clips that the model cannot predict, of what each of its needs lacks."""
+    """Return the clips that the model cannot predict, and what is missing for each of its needs."""
     if not accepts_missing_side(model.head_):
         return {name: reason for side in sides for name, reason in side.failed.items()}
     lost = set.intersection(*(set(side.failed) for side in sides))

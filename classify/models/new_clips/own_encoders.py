@@ -70,7 +70,7 @@ def open_encoder(
     Raises
     ------
     InputError
-        No such encoder at hand.
+        No such encoder.
     SpecError
         What was opened computes otherwise; the fields that differ are named.
 
@@ -150,7 +150,7 @@ def embed_needs(
     Raises
     ------
     SpecError, CanaryError
-        The encoder at hand computes otherwise.
+        The encoder computes otherwise.
     """
     from ....extract.running.embedding import run_extraction
 

@@ -87,7 +87,7 @@ class Predicts:
         InputError
             A clip that cannot be embedded, with its reason; see `answer` for the others' answers.
         SpecError, CanaryError
-            The encoder at hand, or the cache, computes differently.
+            The encoder, or the cache, computes differently.
         MissingError
             A model was given a manifest and a cache that does not hold it.
 

@@ -175,7 +175,7 @@ class System:
         InputError
             An id that comes twice; an encoder that is not there.
         SpecError, CanaryError
-            The encoder at hand computes differently.
+            The encoder computes differently.
         """
         twice = [name for name, count in Counter(one.id for one in clips).items() if count > 1]
         if twice:

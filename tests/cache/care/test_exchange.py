@@ -80,7 +80,7 @@ def test_import_refuses_what_it_cannot_place(two, tmp_path):
     with pytest.raises(InputError, match="not an array of numbers"):
         import_space(cache, tmp_path, clips, "x")
     far = Manifest.from_rows([{"id": "far", "path": "far.wav"}], root=clips.root)
-    with pytest.raises(InputError, match="not at hand"):
+    with pytest.raises(InputError, match="not available"):
         import_space(cache, {"far": np.ones(3)}, far, "x")
 
 

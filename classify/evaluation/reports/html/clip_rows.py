@@ -142,7 +142,7 @@ def _about(clip: Data, audio: str | None) -> list[Any]:
 
 
 def _audio(clips: Manifest, at: int, folder: Path) -> str | None:
-    """Return the address of a clip's file, from the page; None where it is not at hand."""
+    """Return the address of a clip's file, from the page; None where it is not available."""
     try:
         file = clips.file(at)
         if not file.is_file():

@@ -1,4 +1,4 @@
-"""The recipes in the repository, on real clips where they are at hand."""
+"""The recipes in the repository, on real clips where they are available."""
 
 from __future__ import annotations
 
