@@ -38,7 +38,7 @@ class Space(RowStore):
     --------
     >>> import tempfile
     >>> from affekt.cache import Cache, Manifest
-    >>> from affekt.cache.care.exchange import import_space
+    >>> from affekt.cache.care.import_export import import_space
     >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": "bad"}])
     >>> values = {"a": np.ones((2, 3)), "b": np.zeros((2, 3))}
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -146,7 +146,7 @@ class Features:
     --------
     >>> import tempfile
     >>> from affekt.cache import Cache, Manifest
-    >>> from affekt.cache.care.exchange import import_space
+    >>> from affekt.cache.care.import_export import import_space
     >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}, {"id": "b", "text": "bad"}])
     >>> values = {"a": np.ones((2, 3)), "b": np.zeros((2, 3))}
     >>> with tempfile.TemporaryDirectory() as folder:

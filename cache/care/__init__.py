@@ -1,4 +1,4 @@
-"""Care of a cache: verify, repair, merge and pack it, exchange embeddings with other tools."""
+"""Care of a cache: verify, repair, merge and pack it, import and export embeddings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from affekt.public_names import public_names
 
 if TYPE_CHECKING:
-    from .exchange import export_space as export_space, import_space as import_space
+    from .import_export import export_space as export_space, import_space as import_space
     from .merging import merge as merge
     from .packing import pack as pack
     from .repairing import Repair as Repair, repair as repair

@@ -57,7 +57,7 @@ def merge(
     >>> import tempfile
     >>> import numpy as np
     >>> from affekt.cache import Manifest
-    >>> from affekt.cache.care.exchange import import_space
+    >>> from affekt.cache.care.import_export import import_space
     >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}])
     >>> with tempfile.TemporaryDirectory() as name:
     ...     parts = [Cache(Path(name, part)) for part in ("one", "two")]

@@ -27,8 +27,8 @@ from ..manifest import Manifest
 from ..rows.packed import COLUMNS, PackedIndex, columns_digest, packed_spaces
 from ..rows.row_store import PATIENCE
 from ..shards.hdf5 import set_text
-from ..shards.image import provenance_text, reserve, write_column
 from ..shards.shard import FORMAT, VERSION, Rows
+from ..shards.shard_bytes import provenance_text, reserve, write_column
 from ..shards.sparse_file import SparseFile
 from ..space import Space
 from .merging import refuse_broken, refuse_damaged_clips, refuse_damaged_shards

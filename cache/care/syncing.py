@@ -82,7 +82,7 @@ def sync(source: Cache | str, target: Cache | str, progress: Progress | None = N
     >>> from pathlib import Path
     >>> import numpy as np
     >>> from affekt.cache import Manifest
-    >>> from affekt.cache.care.exchange import import_space
+    >>> from affekt.cache.care.import_export import import_space
     >>> clips = Manifest.from_rows([{"id": "a", "text": "good"}])
     >>> with tempfile.TemporaryDirectory() as name:
     ...     one, two = Cache(Path(name, "one")), Cache(Path(name, "two"))

@@ -19,8 +19,8 @@ from ..errors import DamagedError
 from ..files.cache_marker import LOCK
 from ..files.written import shared_mode, sync_folder
 from ..identity.content_digests import hex_bytes, key_words
-from ..shards.image import shard_pieces
 from ..shards.shard import Rows, Shard, check_shard, open_shard
+from ..shards.shard_bytes import shard_pieces
 from .index import Table
 from .row_store import RowStore
 

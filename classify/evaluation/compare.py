@@ -18,8 +18,8 @@ from ..data.predictions import Predictions
 from ..data.scales import ScaleTask
 from ..data.splitting.schemes import Split
 from ..data.task import Task
+from ..ensembles.combining import ONE_GROUP, Combined, Strategy, combine_all
 from ..ensembles.fixed_rules import Ensemble
-from ..ensembles.strategies import ONE_GROUP, Combined, Strategy, combine_all
 from ..metrics import measures as metrics
 from ..metrics.bootstrap import FEWEST_GROUPS, Resamples, resample, resample_crossed
 from ..metrics.bootstrap_proba import proba_intervals

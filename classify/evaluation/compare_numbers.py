@@ -17,8 +17,8 @@ import numpy as np
 from ...cache.errors import InputError
 from ..data.estimates import Estimates
 from ..data.predictions import Predictions
+from ..ensembles.combining import Combined, free_name
 from ..ensembles.saved import Replay
-from ..ensembles.strategies import Combined, free_name
 from ..ensembles.strategy_names import STRATEGIES, strategy
 from ..metrics.bootstrap import FEWEST_GROUPS
 from ..metrics.concordance import MEASURES, Measured, max_t_ccc

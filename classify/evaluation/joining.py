@@ -13,7 +13,7 @@ import numpy as np
 
 from ...cache.errors import InputError
 from ..data.splitting.split import Split
-from ..ensembles.strategies import Combined
+from ..ensembles.combining import Combined
 from ..metrics.scored_clips import Part, Rated, cluster_names, clusters
 from .compare_options import CompareOptions
 from .dev_test_overlap import check_apart

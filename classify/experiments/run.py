@@ -24,7 +24,7 @@ from .members.shares import Division, divisions
 from .members.trainer import Trainer
 from .read_inputs import open_source, prepare
 from .recipes.recipe import MemberEntry, Recipe
-from .results.earlier import keep_earlier
+from .results.earlier_report import keep_earlier
 from .results.report_folder import ReportFolder, opened_report, read_state
 from .results.run_keys import member_key, run_key
 from .run_inputs import Prepared
@@ -217,8 +217,8 @@ class _Work:
 
     def _compare(self, division: Division, *, is_first: bool = True) -> Comparison:
         """Train every member on one division of the clips, and compare them there."""
-        from .results.judge import judge
-        from .results.run_compare import extra_results
+        from .results.compare_members import judge
+        from .results.extra_results import extra_results
 
         name = division.name.replace(" ", "-")
         place = self.report.work / name

@@ -91,7 +91,7 @@ def probe(
     --------
     >>> import tempfile
     >>> from affekt.cache import Cache, Manifest
-    >>> from affekt.cache.care.exchange import import_space
+    >>> from affekt.cache.care.import_export import import_space
     >>> rng = np.random.default_rng(0)
     >>> rows = [
     ...     {"id": str(i), "text": str(i), "label": ("negative", "positive")[i % 2],

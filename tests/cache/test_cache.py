@@ -74,7 +74,7 @@ def test_missing_rows_are_named_with_the_command(cache, space):
 
 
 def test_the_remedy_for_missing_rows_can_be_followed(cache, space, tmp_path):
-    from affekt.cache.care.exchange import import_space
+    from affekt.cache.care.import_export import import_space
 
     clips = make_clips(2)
     some = clips.select(["clip-0"])

@@ -28,7 +28,7 @@ from affekt.classify.ensembles.saved import Replay, read_replays, write_replays
 from affekt.classify.evaluation.reports.card import model_card
 from affekt.classify.experiments import known_encoders
 from affekt.classify.experiments.members.member_folder import is_done
-from affekt.classify.experiments.results.earlier import _embedded
+from affekt.classify.experiments.results.earlier_report import _embedded
 from affekt.classify.experiments.results.report_folder import read_state
 from affekt.classify.experiments.results.uses_of_test import record_use
 from affekt.classify.models.folders.encoder_folders import FORMAT, read_folders

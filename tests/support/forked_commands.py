@@ -17,7 +17,7 @@ from pathlib import Path
 #: what most commands import, and takes seconds
 WARM = (
     "torch", "transformers", "sklearn.linear_model", "scipy.stats",
-    "affekt.classify.experiments.run", "affekt.classify.experiments.results.judge",
+    "affekt.classify.experiments.run", "affekt.classify.experiments.results.compare_members",
     "affekt.classify.serving.cli_predict",
     "affekt.classify.evaluation.compare", "affekt.classify.experiments.members.train",
     "affekt.extract.running.embedding", "affekt.extract.transcription.fill_in_texts",

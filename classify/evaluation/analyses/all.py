@@ -11,7 +11,7 @@ import numpy as np
 from ...data.predictions import Predictions
 from ...data.splitting.schemes import HELD_OUT, Split
 from ...data.task import Task
-from ...ensembles.strategies import Combined
+from ...ensembles.combining import Combined
 from ...metrics import measures as metrics
 from ...metrics.scored_clips import Part
 from .abstention import abstain

@@ -1,1 +1,1 @@
-"""What a run leaves: its report folder, its comparison, repeats, changes of the split."""
+"""What a run leaves: its report folder, its comparison, repeats, uses of the test set."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from ....cache.files.written import write_whole
 from ...data.escape import md
-from ...ensembles.strategies import free_name
+from ...ensembles.combining import free_name
 from ...evaluation.reports.html.page import page
 from ...evaluation.reports.markdown.markdown_tables import MEASURES, aligned, table
 from ...metrics.intervals import student

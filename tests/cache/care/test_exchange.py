@@ -21,7 +21,7 @@ from affekt.cache import (
     Manifest,
 )
 from affekt.cache.care import merge, verify
-from affekt.cache.care.exchange import export_space, import_space
+from affekt.cache.care.import_export import export_space, import_space
 
 from tests.support.cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec
 from tests.support.damage import first_value, flip, shards
@@ -295,7 +295,7 @@ def test_F1_what_a_killed_export_left_is_removed_by_the_next(two, tmp_path):
     for name in ("x", "x.npz"):
         out = tmp_path / name
         kill = "import os, sys, pathlib; from affekt.cache import Cache, Manifest;"
-        kill += "from affekt.cache.care import exchange;"
+        kill += "from affekt.cache.care import import_export as exchange;"
         kill += "c, m = Cache(sys.argv[1]), Manifest.read(sys.argv[2]);"
         kill += "pathlib.Path.rename = lambda *_: os.kill(os.getpid(), 9);"
         kill += "exchange.export_space(c.space('audio'), m, pathlib.Path(sys.argv[3]))"

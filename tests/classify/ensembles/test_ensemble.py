@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.data.predictions import Predictions
+from affekt.classify.ensembles.combining import combine_all
 from affekt.classify.ensembles.fitted_rules import GreedyEnsemble, WeightedEnsemble, mixture_weights
 from affekt.classify.ensembles.fixed_rules import (
     MaxEnsemble,
@@ -15,7 +16,6 @@ from affekt.classify.ensembles.fixed_rules import (
     VoteEnsemble,
     distribution,
 )
-from affekt.classify.ensembles.strategies import combine_all
 from affekt.classify.ensembles.strategy_names import STRATEGIES, strategy
 from affekt.classify.ensembles.subsets import RULES, scores, search
 from affekt.classify.metrics import measures as metrics

@@ -158,7 +158,7 @@ def test_subsets_are_scored_by_choices_that_did_not_see_the_fold():
         scores = rng.normal(size=(len(clips), 3)) + 0.4 * np.eye(3)[truth]
         return Predictions(clips.ids, LABELS, np.exp(scores) / np.exp(scores).sum(1)[:, None])
 
-    from affekt.classify.ensembles.strategies import combine_all
+    from affekt.classify.ensembles.combining import combine_all
     from affekt.classify.ensembles.subsets import search
     from affekt.classify.metrics.scored_clips import Part
 

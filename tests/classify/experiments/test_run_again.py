@@ -16,7 +16,7 @@ from affekt.cache import Cache, InputError
 from affekt.classify import run
 from affekt.classify.experiments.known_encoders import recall
 from affekt.classify.experiments.preview import preview
-from affekt.classify.experiments.results import run_compare
+from affekt.classify.experiments.results import extra_results
 
 from tests.support.encoder_models import saved, tone
 
@@ -235,8 +235,8 @@ def computed(monkeypatch) -> list[str]:
         plain = getattr(place, name)
         monkeypatch.setattr(place, name, lambda *a, **k: names.append(name) or plain(*a, **k))
 
-    watch("learning_curve", run_compare)
-    watch("transfer", run_compare)
+    watch("learning_curve", extra_results)
+    watch("transfer", extra_results)
     return names
 
 

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, Manifest
-from affekt.cache.care.exchange import import_space
+from affekt.cache.care.import_export import import_space
 from affekt.classify import Task, probe, run
 from affekt.classify.cli import affekt
 from affekt.classify.metrics.measures import uar

@@ -213,7 +213,7 @@ def test_a_second_run_has_nothing_to_do(corpus):
 
 
 def test_what_cannot_predict_is_said_when_the_recipe_is_read(corpus, clips):
-    from affekt.cache.care.exchange import import_space
+    from affekt.cache.care.import_export import import_space
 
     values = {name: np.full(3, row, float) for row, name in enumerate(clips.ids)}
     import_space(Cache(corpus / "other.cache"), values, clips, "given")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from affekt.cache import Manifest
 from affekt.classify import Predictions, splits
+from affekt.classify.ensembles.combining import combine_all
 from affekt.classify.ensembles.fitted_rules import WeightedEnsemble
-from affekt.classify.ensembles.strategies import combine_all
 from affekt.classify.evaluation.compare import JOINED
 from affekt.classify.experiments.run import run
 

@@ -18,8 +18,8 @@ from ...data.predictions import Predictions
 from ...data.splitting.schemes import Split
 from ...data.votes import task_votes
 from ...ensembles.available import combine_available, common_ids, union_ids
+from ...ensembles.combining import free_name
 from ...ensembles.saved import write_replays
-from ...ensembles.strategies import free_name
 from ...ensembles.strategy_names import STRATEGIES
 from ...evaluation.compare_options import CompareOptions
 from ...evaluation.comparison import Comparison
