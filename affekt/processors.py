@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,11 +22,20 @@ def processors() -> int:
 
 
 SMALL = 50_000_000  # numbers; on two busy cores a fit below this took 8 times as long on both
+SMALL_FOR_TORCH = 5_000_000
+
+
+def is_small(size: int) -> bool:
+    """Return whether everything that learns from `size` numbers does so on one thread."""
+    return size <= SMALL_FOR_TORCH
 
 
 @contextmanager
 def few_threads(size: int) -> Iterator[None]:
-    """Hold the linear algebra library to one thread for a matrix of `size` numbers, if it is small.
+    """Hold linear algebra, and torch, to one thread for a matrix of `size` numbers, if it is small.
+
+    The number of threads decides the last bits: it depends on the matrix, and not on what else is
+    trained at the same time.
 
     Examples
     --------
@@ -37,5 +47,13 @@ def few_threads(size: int) -> Iterator[None]:
         return
     from threadpoolctl import threadpool_limits
 
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
+    torch = sys.modules.get("torch") if is_small(size) else None
+    before = torch.get_num_threads() if torch else 0
+    if torch:
+        torch.set_num_threads(1)
+    try:
+        with threadpool_limits(limits=1, user_api="blas"):
+            yield
+    finally:
+        if torch:
+            torch.set_num_threads(before)

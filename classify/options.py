@@ -38,10 +38,15 @@ def read_split(text: str) -> dict[str, Any]:
 MOST_SEEDS = 1000
 
 
+def check_n_jobs(n_jobs: int) -> None:
+    """Refuse a number of processes that there cannot be."""
+    if n_jobs == 0:
+        raise InputError("--n-jobs is 0; expected a number of processes, or -1 for all cores")
+
+
 def check_numbers(options: Mapping[str, Any]) -> None:
     """Refuse numbers out of range."""
-    if options.get("n_jobs") == 0:
-        raise InputError("--n-jobs is 0; expected a number of processes, or -1 for all cores")
+    check_n_jobs(options.get("n_jobs", -1))
     if not 0 <= options["random_state"] < LARGEST_SEED:
         raise InputError(
             f"--random-state is {options['random_state']}; expected a number from 0 to 2^32 - 1"

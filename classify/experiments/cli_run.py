@@ -11,7 +11,7 @@ import click
 
 from ...cache.commands.heartbeat import heartbeat
 from ...cache.errors import AffektError
-from ..options import say
+from ..options import check_n_jobs, say
 
 if TYPE_CHECKING:
     from .run import Outcome
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.option("--watch", is_flag=True, help="Run again whenever recipe, task or table is saved.")
 @click.option("--force", is_flag=True, help="Take over the report folder of another recipe.")
 @click.option("--no-figures", is_flag=True, help="Write no figures/ (SVG and PNG).")
+@click.option("--n-jobs", default=-1, help="Processes that train members; -1: one per core.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
 @click.pass_context
 def run(
@@ -32,6 +33,7 @@ def run(
     watch: bool,
     force: bool,
     no_figures: bool,
+    n_jobs: int,
     as_json: bool,
 ) -> None:
     """Run RECIPE.yaml: extract, train, ensemble, compare, report.
@@ -45,6 +47,7 @@ def run(
     --watch stays: libraries and embeddings are in memory, so that a changed setting is answered
     at once. Ctrl-C ends it.
     """
+    check_n_jobs(n_jobs)
     if check and watch:
         raise click.UsageError("--check and --watch exclude each other; leave one out")
     if check:
@@ -54,7 +57,7 @@ def run(
 
     def run_once(**options: Any) -> Outcome:
         with heartbeat(say) as progress:
-            return run_recipe(recipe, say=progress, **options)
+            return run_recipe(recipe, n_jobs=n_jobs, say=progress, **options)
 
     if watch:
         _watch(recipe, run_once, force=force, figures=not no_figures, as_json=as_json)

@@ -9,8 +9,9 @@ could not be embedded are quarantined: the run ends with exit code 3 and says ho
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from .checks.recipe_checks import check_recipe, check_sources, divide
 from .embeddings import embed, keep_opened, look, look_at_all
 from .members.member_folder import changed_since, is_done, member_files, read_member, train_member
 from .members.shares import Division, divisions
+from .members.side_by_side import SideBySide, count_workers, network_rows
 from .members.trainer import Trainer
 from .read_inputs import open_source, prepare
 from .recipes.recipe import MemberEntry, Recipe
@@ -67,6 +69,7 @@ def run(
     recipe: Recipe | str | Path,
     *,
     force: bool = False,
+    n_jobs: int = -1,
     on_table: Callable[[str], None] = lambda table: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
@@ -77,6 +80,8 @@ def run(
     recipe : Recipe or path
     force : bool
         Take over the report folder of another recipe.
+    n_jobs : int, default=-1
+        Most processes that train members side by side; -1 stands for the number of processors.
     on_table : callable, optional
         Given the table as soon as it is known, before curves and other analyses are made and the
         report is written.
@@ -101,10 +106,10 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     with recipe.lines():
-        return _run(prepare(recipe), force, on_table, say)
+        return _run(prepare(recipe), force, n_jobs, on_table, say)
 
 
-def _run(ready: Prepared, force: bool, on_table: Say, say: Say) -> Outcome:
+def _run(ready: Prepared, force: bool, n_jobs: int, on_table: Say, say: Say) -> Outcome:
     recipe, outcome = ready.recipe, Outcome(ready.recipe.report)
     for note in ready.clips.notes:
         say(f"{ready.clips.source}: {note}")
@@ -126,7 +131,7 @@ def _run(ready: Prepared, force: bool, on_table: Say, say: Say) -> Outcome:
             _embed(ready, outcome, say)
             if not is_current(ready, outcome):
                 with ready.cache.held_digests(), ready.cache.keeping_results():
-                    _Work(ready, report, outcome, on_table, say).train_and_compare(found)
+                    _Work(ready, report, outcome, on_table, say, n_jobs).train_and_compare(found)
     for source in ready.sources.values():
         keep_opened(source, ready.cache)
     return outcome
@@ -168,6 +173,7 @@ class _Work:
     outcome: Outcome
     on_table: Say
     say: Say
+    n_jobs: int = -1
 
     def train_and_compare(self, found: list[Split]) -> None:
         """Compare on every division of the clips, and put the report in place."""
@@ -175,6 +181,7 @@ class _Work:
         divided = divisions(recipe, found, self.ready.there)
         self._announce(divided)
         keep_earlier(recipe.report, self.ready.embedded, self.say)
+        self._train_side_by_side(divided)
         if len(divided) == 1:
             outcome.table = self._compare(divided[0]).table()
         else:
@@ -226,7 +233,7 @@ class _Work:
         before = self.report.folder / name / "split.csv"
         write_split(division.folds, place / "split.csv", before, self.say)
         for entry in self.ready.recipe.members.values():
-            self._train(entry, division, name)
+            self._take(entry, division)
         self.say("comparing")
 
         def more(compared: Comparison) -> dict[str, Any]:
@@ -236,21 +243,56 @@ class _Work:
 
         return judge(self.ready, division, place, more)
 
-    def _train(self, entry: MemberEntry, division: Division, name: str) -> None:
-        """Train a member, unless that was done; take what it left into the division."""
-        ready, parts = self.ready, division.shares[entry.name].parts
-        key, made_of = member_key(entry, ready, parts)
-        tops = (self.report.folder, self.report.work)
-        last, folder = (top / name / "members" / entry.name for top in tops)
+    def _train_side_by_side(self, divided: Sequence[Division]) -> None:
+        """Train what has to be trained in several processes, where that is quicker."""
+        due = [
+            (entry, division)
+            for division in divided
+            for entry in self.ready.recipe.members.values()
+            if entry.head and not any(is_done(*one[:2]) for one in self._places(entry, division))
+        ]
+        rows = {
+            (entry.name, division.name): network_rows(
+                entry, self.ready.task, division.shares[entry.name].parts
+            )
+            for entry, division in due
+        }
+        count = count_workers([one for found in rows.values() for one in found], self.n_jobs)
+        if count == 1:
+            return
+        self.say(f"training {len(due)} members in {count} processes")
+        with SideBySide(count) as pool:
+            longest = sorted(due, key=lambda one: -sum(rows[one[0].name, one[1].name]))
+            pool.run([partial(self._train, *one, pool) for one in longest])
+        self.outcome.did += [f"trained {entry.name}" for entry, _ in due]
+
+    def _places(self, entry: MemberEntry, division: Division) -> list[tuple[Path, str]]:
+        """Return the folder of a member in the last report and in this one, and its key."""
+        key, _ = member_key(entry, self.ready, division.shares[entry.name].parts)
+        inside = Path(division.name.replace(" ", "-"), "members", entry.name)
+        return [(self.report.folder / inside, key), (self.report.work / inside, key)]
+
+    def _take(self, entry: MemberEntry, division: Division) -> None:
+        """Take what a member left into the division; train it first, unless that was done."""
+        (last, key), (folder, _) = self._places(entry, division)
         if is_done(last, key):
             folder = last
             self.say(f"{entry.name}: kept, nothing that decides it has changed")
         elif not is_done(folder, key):
-            if changed := changed_since(last, made_of):
-                self.say(f"{entry.name}: made again, for {changed} changed")
-            trainer = Trainer(entry, ready.task, ready.spaces, ready.recipe.allowed, self.say)
-            how: Any = {"made_of": made_of, "moves_to": last}
-            train_member(trainer, ready.labelled, parts, folder, key, **how)
+            self._train(entry, division)
             self.outcome.did.append(f"trained {entry.name}")
         self.report.take(member_files(folder))
-        division.members[entry.name] = read_member(folder, ready.task)
+        division.members[entry.name] = read_member(folder, self.ready.task)
+
+    def _train(
+        self, entry: MemberEntry, division: Division, pool: SideBySide | None = None
+    ) -> None:
+        ready, parts = self.ready, division.shares[entry.name].parts
+        key, made_of = member_key(entry, ready, parts)
+        (last, _), (folder, _) = self._places(entry, division)
+        if changed := changed_since(last, made_of):
+            self.say(f"{entry.name}: made again, for {changed} changed")
+        given = (entry, ready.task, ready.spaces, ready.recipe.allowed, self.say, pool)
+        trainer = Trainer(*given).in_fold(division.name if pool else "")
+        how: Any = {"made_of": made_of, "moves_to": last}
+        train_member(trainer, ready.labelled, parts, folder, key, **how)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from ...metrics.intervals import student
 from ...metrics.scored_clips import task_score
 from ..recipes.recipe import PROBE, MemberEntry
 from .shares import Part, check_dev
+from .side_by_side import Fit, SideBySide
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
@@ -41,6 +43,8 @@ class Trainer:
         ``allow_speaker_overlap`` and ``allow_duplicates``, handed to `Model.fit`.
     progress : callable
         Called with what is going on.
+    pool : SideBySide, optional
+        The processes that fit; this one does where there are none.
     """
 
     entry: MemberEntry
@@ -48,6 +52,7 @@ class Trainer:
     spaces: Mapping[str, Space]
     split_options: Mapping[str, Any] = field(default_factory=dict)
     progress: Callable[[str], None] = lambda message: None
+    pool: SideBySide | None = None
 
     def in_fold(self, name: str) -> Trainer:
         """Return the trainer with the fold in front of every line; itself if the name is blank.
@@ -94,21 +99,24 @@ class Trainer:
         candidates, probed = self._candidates(part.train)
         has_dev = len(part.dev) > 0
 
-        def fit(candidate: dict[str, Any], random_state: int) -> tuple[float, Any]:
-            model = self.new_model(candidate, random_state)
-            dev = part.dev if has_dev else None
-            model.fit(part.train, dev, test=part.test, **self.split_options)
-            if _interrupted(model) and not keep_interrupted:
-                raise KeyboardInterrupt
-            return (task_score(task, part.dev, model.predict(part.dev)) if has_dev else 0.0), model
+        def fitted(wanted: Sequence[tuple[dict[str, Any], int]]) -> Iterator[tuple[float, Model]]:
+            for score, model in self._fitted(
+                [
+                    Fit(self.new_model(*one), part.train, part.dev, part.test, self.split_options)
+                    for one in wanted
+                ]
+            ):
+                if _interrupted(model) and not keep_interrupted:
+                    raise KeyboardInterrupt
+                yield score, model
 
         tried = []
         best_score = -math.inf
         dev_measure, test_measure = f"dev_{task.measure}", f"test_{task.measure}"
         best: Any = None
         chosen: dict[str, Any] = {}
-        for candidate in candidates:
-            score, model = fit(candidate, entry.random_state)
+        first = [(candidate, entry.random_state) for candidate in candidates]
+        for candidate, (score, model) in zip(candidates, fitted(first), strict=True):
             tried.append({**_json(candidate), dev_measure: score if has_dev else None})
             if len(candidates) > 1:
                 self.progress(
@@ -123,10 +131,11 @@ class Trainer:
             record["probed"] = probed
         if entry.seeds > 1 and not _interrupted(model):
             record["seeds"] = []
-            first = best
-            for seed in range(entry.random_state, entry.random_state + entry.seeds):
-                again = first if seed == entry.random_state else None
-                score, model = (best_score, again) if again else fit(chosen, seed)
+            seeds = range(entry.random_state, entry.random_state + entry.seeds)
+            others = fitted([(chosen, seed) for seed in seeds[1:]])
+            for seed, (score, model) in zip(
+                seeds, chain([(best_score, best)], others), strict=True
+            ):
                 test = model.predict(part.test)
                 on_seed(seed, test)
                 scores = {
@@ -193,7 +202,7 @@ class Trainer:
             most = max(1, round(median(epochs)))
             chosen = {**chosen, "settings": {**chosen["settings"], "max_epochs": most}}
         self.progress(f"{self.entry.name}: refitted on all {len(clips)} clips of train and dev")
-        model = self.new_model(chosen, self.entry.random_state).fit(clips)
+        [(_, model)] = self._fitted([Fit(self.new_model(chosen, self.entry.random_state), clips)])
         record = {"clips": len(clips), "settings": chosen["settings"], "layers": chosen["layers"]}
         return model, record | ({"probed": probed} if probed else {})
 
@@ -212,10 +221,14 @@ class Trainer:
             except InputError as error:
                 raise entry.error(f"member {entry.name!r}: {error}") from None
         head = heads_for(self.task.kind)[0][entry.head](**candidate["settings"])
-        if "callback" in head.get_params():
-            head.set_params(callback=_EpochLines(entry.name, self.progress))
         how: Any = {"scale": entry.scale, "random_state": random_state, "votes": entry.votes}
         return Model(head, self.task, features, **how)
+
+    def _fitted(self, fits: Sequence[Fit]) -> Iterator[tuple[float, Model]]:
+        """Yield score on dev and model of each fit, in order; made when asked for, or by others."""
+        lines = _EpochLines(self.entry.name, self.progress)
+        fits = [replace(fit, on_epoch=lines) for fit in fits]
+        return (fit() for fit in fits) if self.pool is None else self.pool.fit_each(fits)
 
     def _candidates(self, train: Manifest) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Return the candidates; ``layers: probe`` is the layer that a probe of train chooses.
