@@ -43,6 +43,7 @@ RAW = {
     "tensors.py",  # checkpoints that others made: UMUTeam's and Vocametrix's take raw clips
     "umuteam.py",
     "loop.py",  # on a device, which has one check
+    "side_by_side.py",  # starts processes as extract does
     "as_model.py",  # of published checkpoints: puts heads behind encoders
     "finetuned.py",
     "missing_text.py",  # lets Whisper write what a model reads
