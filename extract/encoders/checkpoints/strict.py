@@ -159,6 +159,7 @@ def load_model(
     info["unexpected_keys"] = set(info["unexpected_keys"]) - set(outside)
     dropped = _account_for(checkpoint, family, chosen, info, classifier, allow_extra)
     dropped += tuple(sorted({".".join(name.split(".")[:2]) + ".*" for name in outside}))
+    _refuse_quantised(checkpoint.name, folder)
     model.eval().requires_grad_(False)
     _fold_weight_norm(model)
     if model.training:  # a model may override eval()
@@ -234,6 +235,21 @@ def _names(folder: Path) -> list[str]:
         except SafetensorError as error:
             raise InputError(f"{path} is not a whole safetensors file: {error}") from error
     return names
+
+
+def _refuse_quantised(name: str, folder: Path) -> None:
+    """Refuse weights that are stored as whole numbers, which torch would take for the values."""
+    from safetensors import safe_open
+
+    for path in sorted(folder.glob("model*.safetensors")):
+        with safe_open(path, framework="numpy") as file:
+            for key in file.keys():  # noqa: SIM118 - not a mapping
+                kind = file.get_slice(key).get_dtype()
+                if key.endswith(".weight") and kind[0] in "IU":
+                    raise InputError(
+                        f"{name}: {key} is stored as whole numbers ({kind}): a quantised"
+                        " checkpoint; give the unquantised one"
+                    )
 
 
 @contextmanager

@@ -36,13 +36,13 @@ class WaveformFront:
         self.extractor = extractor_of(
             checkpoint, "Wav2Vec2FeatureExtractor", ("do_normalize", "sampling_rate")
         )
-        with shaped(checkpoint.name, "a number as sampling_rate in preprocessor_config.json"):
-            self.sampling_rate = int(self.extractor.sampling_rate)
-        if not 1000 <= self.sampling_rate <= 1_000_000:
+        rate = self.extractor.sampling_rate
+        if not isinstance(rate, int | float) or not 1000 <= rate <= 1_000_000:
             raise InputError(
-                f"{checkpoint.name}: preprocessor_config.json: sampling_rate is "
-                f"{self.sampling_rate}; expected 1000 to 1,000,000 Hz"
+                f"{checkpoint.name}: preprocessor_config.json: sampling_rate is {rate!r}; expected "
+                "a number from 1000 to 1,000,000, in Hz"
             )
+        self.sampling_rate = int(rate)
         with shaped(checkpoint.name, "as many numbers of conv_kernel as of conv_stride"):
             kernels = [int(k) for k in checkpoint.config.get("conv_kernel", _KERNELS)]
             strides = [int(s) for s in checkpoint.config.get("conv_stride", _STRIDES)]

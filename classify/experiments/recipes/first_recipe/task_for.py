@@ -30,6 +30,10 @@ DIMENSIONS = {
     "dominance": ("dominance", "emodom", "dom"),
 }
 RESERVED = ("id", "label")
+#: what programs write where there is no label
+ABSENT = frozenset(
+    ("nan", "NaN", "NAN", "NaT", "<NA>", "NA", "N/A", "#N/A", "None", "null", "NULL")
+)
 
 
 @dataclass
@@ -126,11 +130,27 @@ def _of_labels(clips: Manifest, counts: Counter[str]) -> Choice:
             found[task.label_of(*pair)] += count
         if len(found) > 1:
             return Choice(task, "valence", about=_shown(found), notes=_rare(found))
-    classes, joined = _classes(counts)
+    absent = {raw: count for raw, count in counts.items() if raw.strip() in ABSENT}
+    if len(counts) - len(absent) < 2:
+        absent = {}
+    classes, joined = _classes(Counter({r: n for r, n in counts.items() if r not in absent}))
+    joined += [
+        f"{count} clips with the label {raw!r} are left out, which says that there is none; if it"
+        " is a class, move it from leave_out to labels in the task file"
+        for raw, count in absent.items()
+    ]
+    joined += [
+        f"{count} clips have the label {raw!r}; if it says that there is none, move it from labels"
+        " to leave_out in the task file"
+        for raw, count in counts.items()
+        if raw.strip() in DOUBTFUL
+    ]
     labels: Any = {name: [raw for raw in raws if raw != name] for name, raws in classes.items()}
     if not any(labels.values()):
         labels = list(labels)
     content = {"name": "labels", "labels": labels}
+    if absent:
+        content["leave_out"] = sorted(absent)
     found = Counter({name: sum(counts[raw] for raw in raws) for name, raws in classes.items()})
     if len(found) == 1:
         raise InputError(

@@ -201,6 +201,17 @@ def test_blank_labels_are_left_out_and_counted(tmp_path):
     assert preview(found.path).clips == 40
 
 
+def test_what_programs_write_for_no_label_is_left_out(tmp_path):
+    found = first(tmp_path / "d", rows(["joy", "sad", "nan", "None"] * 12))
+    task = Task.read(tmp_path / "d" / "task.yaml")
+    assert task.labels == ("None", "joy", "sad")
+    assert "12 clips with the label 'nan' are left out" in "\n".join(found.notes)
+    assert "12 clips have the label 'None'; if it says" in "\n".join(found.notes)
+    assert preview(found.path).labels == {"None": 12, "joy": 12, "sad": 12}
+    first(tmp_path / "e", rows(["none", "nan"] * 12))  # not if no two labels would be left
+    assert Task.read(tmp_path / "e" / "task.yaml").labels == ("nan", "none")
+
+
 def test_ratings_become_a_task_of_numbers(tmp_path):
     values = [f"{1 + i % 7 * 0.9:.1f}" for i in range(60)]
     given = rows([""] * 60, EmoAct=values, EmoVal=[*values[5:], *values[:5]])

@@ -55,6 +55,17 @@ def test_known_extras_stay_behind_and_change_nothing(tmp_path, change, dropped):
     assert "allow_extra" not in encoder.spec.fields["encoder"]
 
 
+def test_weights_of_whole_numbers_are_refused(tmp_path):
+    """torch copies them into a model of floats as they are: 127 times the value."""
+
+    def quantised(state):
+        return {k: (v * 127).to(torch.int8) if v.ndim == 2 else v for k, v in state.items()}
+
+    folder = changed("xlsr", tmp_path / "m", quantised)
+    with pytest.raises(InputError, match=r"whole numbers \(I8\): a quantised checkpoint"):
+        Encoder(folder).embed([CLIP])
+
+
 def test_a_stored_mask_that_the_configuration_does_not_want(tmp_path):
     folder = altered("xlsr", tmp_path / "m", "config.json", mask_time_prob=0.0)
     [found] = Encoder(folder).embed([CLIP])
