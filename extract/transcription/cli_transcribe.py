@@ -19,6 +19,14 @@ ODD = {
     "repeats": "which repeat one phrase over and over",
 }
 
+#: why a recording has no words
+BLANK = {
+    "silent": "silent",
+    "too_short": "too short for a word",
+    "no_speech": "without speech",
+    "empty": "of which nothing was understood",
+}
+
 
 @click.command()
 @click.argument("manifest", type=click.Path(path_type=Path))
@@ -110,6 +118,10 @@ def transcribe(
     reasons = Counter(why for why in done.clips["asr_reason"] if why in ODD)
     for why, count in sorted(reasons.items()):
         click.echo(f"{count} answers were left out, {ODD[why]} (asr_reason {why})", err=True)
+    blank = Counter(why for why in done.clips["asr_reason"] if why in BLANK)
+    if blank:
+        told = ", ".join(f"{count} {BLANK[why]}" for why, count in sorted(blank.items()))
+        click.echo(f"{blank.total()} transcripts are blank: {told} (column asr_reason)", err=True)
     counts = {"clips": len(clips), **done.counts, "output": str(output), "cache": str(folder)}
     if as_json:
         click.echo(json.dumps(counts))

@@ -195,8 +195,9 @@ def test_two_writers_meet_no_one(tmp_path):
 def test_command(tmp_path):
     model = write_whisper(tmp_path / "whisper-tiny")
     soundfile.write(tmp_path / "a.wav", tone(8000), 16000)
+    soundfile.write(tmp_path / "0.wav", 0 * tone(8000), 16000)
     (tmp_path / "clips.csv").write_text(
-        "id,path,text,language,mood\na,a.wav,,spa,x\nb,,ya,spa,y\nc,no.wav,,spa,z\n"
+        "id,path,text,language,mood\na,a.wav,,spa,x\nb,,ya,spa,y\nc,no.wav,,spa,z\nd,0.wav,,spa,\n"
     )
     output = tmp_path / "with_text.csv"
     words = [str(tmp_path / "clips.csv"), "-o", str(output), "--model", str(model)]
@@ -206,14 +207,16 @@ def test_command(tmp_path):
     assert done.exception is None, done.output
     assert done.return_value == 3  # one clip could not be read
     assert "no file" in done.stderr
+    assert "transcripts are blank: " in done.stderr
+    assert "1 silent" in done.stderr
     counts = json.loads(done.stdout)
-    assert (counts["clips"], counts["given"], counts["failed"]) == (3, 1, 1)
+    assert (counts["clips"], counts["given"], counts["failed"]) == (4, 1, 1)
     assert Path(counts["cache"]) == tmp_path / "clips.cache"
     rows = list(csv.DictReader(output.read_text().splitlines()))
-    assert [row["mood"] for row in rows] == ["x", "y", "z"]
+    assert [row["mood"] for row in rows] == ["x", "y", "z", ""]
     assert rows[0]["asr_language"] == "es"
     assert rows[0]["asr"].startswith("whisper-tiny-es-")
-    assert Manifest.read(output).ids == ["a", "b", "c"]
+    assert Manifest.read(output).ids == ["a", "b", "c", "d"]
     again = CliRunner().invoke(
         cli_transcribe.transcribe, [*words, "--language", "column"], standalone_mode=False
     )

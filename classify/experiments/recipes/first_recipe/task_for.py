@@ -30,10 +30,9 @@ DIMENSIONS = {
     "dominance": ("dominance", "emodom", "dom"),
 }
 RESERVED = ("id", "label")
-#: what programs write where there is no label
-ABSENT = frozenset(
-    ("nan", "NaN", "NAN", "NaT", "<NA>", "NA", "N/A", "#N/A", "None", "null", "NULL")
-)
+#: what programs write where there is no label, and what may say so
+ABSENT = frozenset(("nan", "NaN", "NAN", "NaT", "<NA>"))
+DOUBTFUL = frozenset(("None", "null", "NULL", "NA", "N/A", "#N/A"))
 
 
 @dataclass
