@@ -95,6 +95,7 @@ class TokenFront:
                 f"max_length={max_length}; {checkpoint.name} takes 1 to {limit} tokens"
             )
         self.max_length = max_length or limit
+        self._name, self._tokens = checkpoint.name, checkpoint.config.get("vocab_size")
         padding = self.tokenizer.pad_token_id
         self.padding = {"input_ids": checkpoint.config.get("pad_token_id") or padding or 0}
 
@@ -137,6 +138,11 @@ class TokenFront:
         if self._mostly_unknown(alone, text):
             flags += ("unknown_tokens",)
         ids = made["input_ids"]
+        if isinstance(self._tokens, int) and max(ids) >= self._tokens:
+            raise InputError(
+                f"{self._name}: its tokenizer makes token {max(ids)} of {text[:40]!r}, and the "
+                f"model knows {self._tokens} tokens: the files are of two checkpoints"
+            )
         marks = torch.tensor(made["special_tokens_mask"], dtype=torch.bool)
         tensors = {
             "input_ids": torch.tensor(ids),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 import types
 
@@ -15,7 +16,7 @@ from affekt.extract.encoders import open_backend
 from affekt.extract.encoders.checkpoints.checkpoint import _DOWNLOAD
 from affekt.extract.encoders.checkpoints.tokenizer_inputs import optional_packages
 
-from tests.support.encoder_models import TEXT, backend
+from tests.support.encoder_models import TEXT, backend, model_folder
 
 CODES = "h e 10\nl l 9\nl o</w> 8\n"
 
@@ -99,3 +100,12 @@ def test_characters_count_and_not_tokens():
     assert found.flags == ("unknown_tokens",)
     [found] = backend("roberta").embed(["😂😭"])  # bytes know every text
     assert found.flags == ()
+
+
+def test_a_token_that_the_model_does_not_know_is_refused(tmp_path):
+    folder = shutil.copytree(model_folder("bert"), tmp_path / "m")
+    (folder / "added_tokens.json").write_text(json.dumps({"<new>": 9000}))
+    encoder = Encoder(str(folder))
+    encoder.embed(["hello"])
+    with pytest.raises(InputError, match=r"makes token \d+ of 'hello <new>'.*of two checkpoints"):
+        encoder.embed(["hello <new>"])
