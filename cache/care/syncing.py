@@ -30,8 +30,6 @@ from ..shards.shard import open_shard
 from ..space import Space
 from .merging import check_source, copy_new, read_shard, shard_files
 
-__all__ = ["Synced", "sync"]
-
 _NOTES = ("failures.jsonl", "remarks.jsonl")
 Progress = Callable[[int, int], None]
 

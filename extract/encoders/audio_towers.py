@@ -8,8 +8,6 @@ from typing import Any
 
 from ...cache.errors import InputError
 
-__all__ = ["REFUSED", "ROWS", "Tower"]
-
 
 @dataclass(frozen=True)
 class Tower:

@@ -21,8 +21,6 @@ from .fronts.front import Example
 from .hardware.exactness import exact_arithmetic
 from .transformer import TransformerBackend
 
-__all__ = ["ClassifierBackend", "RegressionBackend", "is_regression", "labels_of"]
-
 _SUM = 1e-4  # how far probabilities may be from a sum of 1
 
 

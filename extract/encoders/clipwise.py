@@ -13,8 +13,6 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = ["PerClip", "wrap_per_clip"]
-
 
 class PerClip(nn.Module):
     """A module that is applied to each row without its padding.

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 from ...cache.errors import InputError
 from .audio_towers import ROWS, Tower
 
-__all__ = ["FAMILIES", "GENERIC", "Family", "family_of"]
-
 _SPEECH_HEADS = (
     "lm_head",
     "quantizer",

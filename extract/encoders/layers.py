@@ -19,8 +19,6 @@ import torch
 from ...cache.errors import AffektError, InputError
 from ..pooling import pool
 
-__all__ = ["TappedLayers", "masked_pool", "plain_states"]
-
 
 def masked_pool(states: torch.Tensor, keep: torch.Tensor, pooling: str) -> torch.Tensor:
     """Pool the valid frames of a padded batch.

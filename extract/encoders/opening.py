@@ -16,8 +16,6 @@ from .checkpoints.strict import model_class
 from .families import GENERIC, Family, family_of
 from .hardware.device import find_device
 
-__all__ = ["open_backend"]
-
 _DTYPES = ("float32", "bfloat16", "float16")
 _BATCHINGS = ("auto", "single", "padded", "packed")
 

@@ -19,8 +19,6 @@ from .hardware.exactness import exact_arithmetic
 from .layers import masked_pool
 from .transformer import TransformerBackend
 
-__all__ = ["TowerBackend"]
-
 _AGREE = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 2e-2}
 
 

@@ -32,8 +32,6 @@ from .layers import TappedLayers, masked_pool, plain_states
 from .packed.on_cpu import CpuModel
 from .packed.packed_encoder import PackedModel, PaddedConformer, pack_model
 
-__all__ = ["TransformerBackend"]
-
 _log = logging.getLogger(__name__)
 
 _BUDGET = {"cpu": 512, "cuda": 16384}  # padded frames or tokens of one pass

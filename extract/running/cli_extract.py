@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from .extraction import Extraction
     from .plan import Plan
 
-__all__ = ["extract"]
-
 _SHOWN = 1000  # quarantined clips that are listed; all of them are in --json and in the cache
 
 MOST_WORKERS = 100_000

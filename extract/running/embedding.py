@@ -26,8 +26,6 @@ from .plan import Plan, plan
 from .progress import Progress, Report, is_live
 from .witness import check_witnesses
 
-__all__ = ["extract", "run_extraction"]
-
 _log = logging.getLogger(__name__)
 
 

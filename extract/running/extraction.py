@@ -7,8 +7,6 @@ from typing import Any
 
 from ...cache.space import Space
 
-__all__ = ["Extraction", "Failure"]
-
 
 @dataclass(frozen=True, slots=True)
 class Failure:

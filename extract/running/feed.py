@@ -25,8 +25,6 @@ from ..inputs.decode import LONGEST
 from ..inputs.isolated_decoder import Decoder
 from ..inputs.text_checks import ready_text
 
-__all__ = ["Ready", "batches", "feed"]
-
 #: Bytes of files and samples that may be under way.
 MEMORY = 256 << 20
 
@@ -85,18 +83,12 @@ def feed(
     ----------
     clips : Manifest
         Where they are.
-    positions : sequence of int
-        Which ones.
     encoder : Encoder
         Its modality and input rules decide.
     claim : callable
         Takes a digest and says whether it is to be computed; called from several threads.
     threads : int, optional
         How many files are read at once; by default one for each processor, at most 16.
-
-    Yields
-    ------
-    Ready
     """
     if encoder.modality == "text":
         return (_text(clips, i, claim) for i in map(int, positions))

@@ -27,8 +27,6 @@ from .feed import Ready, batches, feed
 from .progress import Report
 from .provenance import provenance
 
-__all__ = ["Embedding"]
-
 _RECORD_ROWS, _RECORD_SECONDS = 20_000, 60.0  # how often the index of clips is written
 
 

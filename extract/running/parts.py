@@ -10,8 +10,6 @@ import numpy as np
 
 from ...cache.errors import InputError
 
-__all__ = ["group_numbers", "part_of", "read_part"]
-
 
 def read_part(text: str, environment: Mapping[str, str] | None = None) -> tuple[int, int]:
     """Return i and n of ``i/n``, or of the task of a Slurm job array for ``slurm``.

@@ -22,8 +22,6 @@ from ...cache.space import Space
 from ..encoder import Encoder
 from .parts import group_numbers, part_of
 
-__all__ = ["Plan", "plan"]
-
 _BLOCK = 100_000  # clips whose keys are held at once
 _STORED, _MISSING, _UNKNOWN = range(3)
 #: Bytes of one second of speech, for estimates only.

@@ -9,8 +9,6 @@ from typing import Any
 
 from ..encoder import Encoder
 
-__all__ = ["provenance"]
-
 _PACKAGES = ("affekt", "numpy", "soundfile", "av", "soxr", "torch", "transformers", "tokenizers")
 
 

@@ -14,8 +14,6 @@ from .parts import group_numbers
 from .plan import Plan
 from .progress import human_time
 
-__all__ = ["Share", "spread", "spread_table"]
-
 
 @dataclass(frozen=True)
 class Share:
@@ -53,7 +51,6 @@ def spread(clips: Manifest, planned: Plan, spec: Spec, count: int) -> list[Share
 
     Parameters
     ----------
-    clips : Manifest
     planned : Plan
         Of all its clips, with estimates and a measured speed.
     spec : Spec

@@ -20,8 +20,6 @@ from ..encoder import Encoder
 from ..errors import Unusable
 from .feed import feed
 
-__all__ = ["check_witnesses"]
-
 WITNESSES = 3
 ASKED = 32  # clips to try: files may have gone since
 
@@ -33,10 +31,8 @@ def check_witnesses(
 
     Parameters
     ----------
-    clips : Manifest
     positions : sequence of int
         Clips to try, those first whose rows should be stored.
-    encoder : Encoder
     space : Space
         Has rows, and no canary.
 

@@ -12,8 +12,6 @@ from ..manifest import Manifest
 from ..tables import SUFFIXES
 from .emobox import PARTS
 
-__all__ = ["part_tables", "read_parts"]
-
 
 def part_tables(folder: Path) -> dict[Path, str]:
     """Return the tables of a folder that are named after a part, and the part of each.

@@ -130,12 +130,10 @@ def train(
 
     Parameters
     ----------
-    network : nn.Module
     loss : callable
         Takes row positions (a tensor) and returns the scalar loss of the network on them.
     epoch_batches : callable
         Returns the row positions of one epoch, batch by batch.
-    settings : Settings
     steps_per_epoch : int
         Number of batches in an epoch; the schedule is laid over all steps of all epochs.
     score : callable, optional
@@ -145,10 +143,6 @@ def train(
         Takes each row of the history as it is made; what it raises stops the training.
     progress : str, optional
         Show a progress bar under this title on stderr.
-
-    Returns
-    -------
-    Trained
 
     Raises
     ------

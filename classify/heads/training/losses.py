@@ -87,7 +87,6 @@ def weighted_targets(target: Tensor, class_weight: Tensor, label_smoothing: floa
     target : Tensor (rows, classes)
         Distributions over the classes. A row of zeros has no label and does not count.
     class_weight : Tensor (classes,)
-    label_smoothing : float
 
     Returns
     -------

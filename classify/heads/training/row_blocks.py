@@ -25,7 +25,6 @@ def in_blocks(network: Callable[[Tensor], Tensor], x: Tensor, block: int) -> Ten
     ----------
     network : callable
         Takes exactly `block` rows; called by several threads at once.
-    x : Tensor
     block : int
         The last block is filled up with copies of the last row.
 

@@ -87,10 +87,6 @@ class TorchHead(TorchEstimator, Head):
         classes : sequence of label, optional
             Column names of a two-dimensional `y`.
 
-        Returns
-        -------
-        TorchHead
-
         Raises
         ------
         InputError

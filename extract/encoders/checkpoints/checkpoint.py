@@ -18,8 +18,6 @@ from ....cache.files.reading import read_json, read_object
 from ...hub import locate
 from .fingerprint import fingerprint
 
-__all__ = ["Checkpoint", "find_checkpoint"]
-
 _DOWNLOAD = ("*.json", "*.txt", "*.model", "model*.safetensors", "0_Transformer/*.safetensors")
 _DOWNLOAD += ("bpe.codes", "*.spm", "*.tokenizer", "*.tiktoken")  # vocabularies of some tokenizers
 _DOWNLOAD_PICKLE = ("pytorch_model*.bin", "pytorch_model.bin.index.json")

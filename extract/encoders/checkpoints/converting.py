@@ -17,8 +17,6 @@ from ....cache.files.durable import file_digest
 from ....cache.files.written import write_whole, written
 from .fingerprint import fingerprint, memo_folder
 
-__all__ = ["converted"]
-
 
 def converted(weights: Sequence[Path]) -> Path:
     """Give a folder with ``model.safetensors``, made from ``.bin`` files.

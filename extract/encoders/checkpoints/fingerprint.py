@@ -16,8 +16,6 @@ from pathlib import Path
 
 from ....cache.files.written import write_whole
 
-__all__ = ["fingerprint", "memo_folder"]
-
 _SECONDS_UNTIL_TRUSTED = 2.0
 
 

@@ -15,8 +15,6 @@ from transformers.modeling_outputs import SequenceClassifierOutput
 
 from ....cache.errors import InputError
 
-__all__ = ["PooledWav2Vec2"]
-
 
 class PooledWav2Vec2(Wav2Vec2PreTrainedModel):
     """Logits or numbers ``(clips, labels)`` of raw samples."""

@@ -12,8 +12,6 @@ from ....cache.errors import AffektError, InputError
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
 
-__all__ = ["library_errors", "read_configuration"]
-
 _FIELD = re.compile(
     r"Field '(?P<field>\w+)' expected (?P<kind>.+), got \w+ \(value: (?P<value>.*)\)"
 )

@@ -9,8 +9,6 @@ from typing import Any
 from ....cache.errors import InputError
 from ....cache.files.reading import read_json, read_object
 
-__all__ = ["SentenceSteps", "read_sentence_steps"]
-
 #: their words for a pooling, old and new, and ours
 _MODES = {
     "pooling_mode_cls_token": "cls",

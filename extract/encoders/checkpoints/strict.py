@@ -22,8 +22,6 @@ from .converting import converted
 from .reading import library_errors, read_configuration
 from .tower_weights import prefix_of, tower_configuration
 
-__all__ = ["load_model", "model_class"]
-
 _MAY_BE_MISSING = re.compile(r"(^|\.)masked_spec_embed$")
 #: belong to training alone, and are stored by some releases of the library and not by others
 _MASKS = ("masked_spec_embed", "mask_time_emb_vector")

@@ -17,8 +17,6 @@ from typing import Any
 
 from ....cache.files.reading import read_object
 
-__all__ = ["absent_files", "further_files", "optional_packages"]
-
 #: in every installation, or of no effect on tokens
 _ALWAYS = {"numpy", "torch", "transformers", "tokenizers", "huggingface_hub", "google", "tqdm"}
 _ALWAYS |= {"sentencepiece", "regex", "tiktoken", "safetensors", "packaging", "jinja2", "requests"}

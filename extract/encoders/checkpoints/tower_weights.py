@@ -12,8 +12,6 @@ from ..audio_towers import Tower
 from .checkpoint import Checkpoint
 from .reading import library_errors, read_configuration
 
-__all__ = ["prefix_of", "sizes_of", "tower_configuration"]
-
 
 def tower_configuration(checkpoint: Checkpoint, kind: Any) -> Any:
     """Find the tower's own configuration inside the model's.

@@ -12,8 +12,6 @@ from ..checkpoints.checkpoint import Checkpoint
 from .front import Example, check_samples
 from .waveform import extractor_of, noise
 
-__all__ = ["FilterbankFront"]
-
 _WINDOW, _HOP = 400, 160  # samples of one filter bank frame, fixed in the library
 
 

@@ -17,8 +17,6 @@ import torch
 from ....cache.errors import InputError
 from ...errors import Unusable
 
-__all__ = ["Example", "Front", "check_samples", "collate"]
-
 
 @dataclass(frozen=True)
 class Example:

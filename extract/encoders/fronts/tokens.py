@@ -24,8 +24,6 @@ from ..checkpoints.tokenizer_inputs import absent_files, further_files, optional
 from ..families import Family
 from .front import Example
 
-__all__ = ["TokenFront"]
-
 _FILES = (
     "tokenizer.json",
     "tokenizer_config.json",

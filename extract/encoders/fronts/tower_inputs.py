@@ -17,8 +17,6 @@ from ..checkpoints.checkpoint import Checkpoint
 from .front import Example, check_samples
 from .waveform import extractor_of, noise
 
-__all__ = ["FeatureFront", "arguments_of"]
-
 _FEATURES = ("input_features", "input_values", "audio_input_features")
 _MASKS = (
     "attention_mask",

@@ -13,8 +13,6 @@ from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.reading import library_errors
 from .front import Example, check_samples
 
-__all__ = ["WaveformFront", "extractor_of", "noise"]
-
 
 class WaveformFront:
     """Samples for a model with a convolutional feature encoder.

@@ -17,8 +17,6 @@ from ..checkpoints.checkpoint import Checkpoint
 from .front import Example, check_samples
 from .waveform import extractor_of, noise
 
-__all__ = ["WhisperFront"]
-
 
 class WhisperFront:
     """Log-mel features as ``WhisperFeatureExtractor`` makes them.

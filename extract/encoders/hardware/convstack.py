@@ -15,8 +15,6 @@ from torch import nn
 
 from .prepacked import PackedLinear, is_gelu
 
-__all__ = ["ConvStack", "is_conv_stack"]
-
 STRIP = 512  # frames at a time
 
 

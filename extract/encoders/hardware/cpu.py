@@ -17,9 +17,6 @@ from torch.nn import functional as F
 from .convstack import ConvStack, is_conv_stack
 from .prepacked import GroupedConv, PackedLinear, PointwiseConv, can_prepack, is_gelu
 
-__all__ = ["avoid_wrong_kernels", "speed_up"]
-
-
 # names of a linear map and the activation that follows it, in transformers' feed-forward modules
 _ACTIVATED = (
     ("intermediate_dense", "intermediate_act_fn"),

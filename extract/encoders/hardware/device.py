@@ -6,8 +6,6 @@ import click
 
 from ....cache.errors import InputError
 
-__all__ = ["DEVICE", "find_device"]
-
 
 def find_device(device: str | None = "auto") -> str:
     """Return the name of a device that torch can use here.

@@ -8,8 +8,6 @@ from typing import Any
 
 import torch
 
-__all__ = ["exact_arithmetic"]
-
 
 @contextmanager
 def exact_arithmetic() -> Iterator[None]:

@@ -12,15 +12,6 @@ from typing import Any
 import torch
 from torch import nn
 
-__all__ = [
-    "GroupedConv",
-    "PackedLinear",
-    "PointwiseConv",
-    "can_prepack",
-    "is_gelu",
-    "rows_are_independent",
-]
-
 STRIP = 64  # frames at a time: unfolded, they stay in the processor's cache
 
 

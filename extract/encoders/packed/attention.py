@@ -11,8 +11,6 @@ from torch import nn
 
 from .layout import Pack
 
-__all__ = ["PackedAttention", "attend", "find_attention", "join"]
-
 # names of the projections in transformers' attention modules
 _NAMES = (
     (("q_proj", "k_proj", "v_proj"), "out_proj"),

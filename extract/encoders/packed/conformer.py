@@ -14,8 +14,6 @@ from torch import nn
 
 from .kernels import causal_depthwise
 
-__all__ = ["ConformerAttention", "ConformerConvolution", "replace_conformer"]
-
 
 class ConformerAttention(nn.Module):
     """The self-attention of a block, with relative keys.

@@ -17,8 +17,6 @@ from torch import nn
 from .kernels import norm_gelu
 from .layout import owners, per_segment, ranges, small
 
-__all__ = ["PackedConvolutions", "Waves"]
-
 _SLICE = 4096  # frames at a time: the first layer gives 64 rows for each
 
 

@@ -15,8 +15,6 @@ import torch
 from ..fronts.front import Example
 from .layout import per_segment
 
-__all__ = ["FilterBanks"]
-
 _WINDOW, _HOP, _FOURIER = 400, 160, 512
 _PREEMPHASIS, _FLOOR = 0.97, 1.192092955078125e-07
 

@@ -16,8 +16,6 @@ from torch import nn
 triton: Any = import_module("triton") if find_spec("triton") else None  # not with builds for CPUs
 tl: Any = import_module("triton.language") if triton else None
 
-__all__ = ["causal_depthwise", "norm_gelu", "segment_means"]
-
 _WIDEST = 4096  # channels that one program holds in registers
 
 

@@ -9,8 +9,6 @@ import torch
 
 from . import kernels
 
-__all__ = ["Pack", "owners", "per_segment", "ranges", "small"]
-
 
 class Pack:
     """The layout of some clips in a matrix ``(frames, hidden)``.
@@ -24,8 +22,6 @@ class Pack:
 
     Attributes
     ----------
-    keep : list of torch.Tensor
-        As given.
     lengths : numpy.ndarray
         ``(clips,)`` frames of each clip.
     starts : torch.Tensor

@@ -21,8 +21,6 @@ from ..layers import masked_pool
 from .layout import Pack
 from .packed_encoder import PackedModel
 
-__all__ = ["ClipByClip", "CpuModel"]
-
 
 class ClipByClip(nn.Module):
     """A module that sees each clip of a pack alone.

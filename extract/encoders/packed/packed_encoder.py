@@ -25,8 +25,6 @@ from .kernels import segment_means
 from .layout import Pack
 from .positions import PackedPositions
 
-__all__ = ["PackedModel", "PaddedConformer", "pack_model"]
-
 
 def pack_model(
     model: Any, family: Family, front: Front, taps: TappedLayers

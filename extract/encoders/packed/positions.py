@@ -14,8 +14,6 @@ from torch import nn
 
 from .layout import Pack, owners, ranges, small
 
-__all__ = ["PackedPositions"]
-
 STEPS = 8  # output frames of one row; 6 % more arithmetic than needed, at a sixteenth of the copies
 _ROWS = 2048  # rows at a time
 

@@ -23,8 +23,6 @@ try:
 except ImportError:  # on Windows what a killed run left in the temporary folder stays
     fcntl = None
 
-__all__ = ["connected", "import_ray", "in_a_sentence", "places"]
-
 _TEMPORARY = "affekt-ray-"
 _MEMORY = 80 << 20  # bytes of Ray's store, of which it wants 75 MB; rows go to the disk, not there
 

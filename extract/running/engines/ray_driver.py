@@ -23,8 +23,6 @@ from .ray_cluster import connected, import_ray, in_a_sentence, places
 from .ray_worker import RayWorker
 from .shares import add, columns, make_job, ranges, reraise
 
-__all__ = ["embed_on_ray"]
-
 _SHARE = 2000  # clips that a worker takes at once, at most
 _TURNS = 4  # shares for each worker, at least, so that they end together
 _AHEAD = 2  # shares that a worker has: one in work, one waiting

@@ -12,8 +12,6 @@ from ..extraction import Extraction
 from ..in_process import Embedding
 from .shares import as_values, clips_of, open_job
 
-__all__ = ["RayWorker"]
-
 
 class _Stopped(Exception):
     """The driver has asked to stop; what is computed is stored first."""

@@ -22,19 +22,6 @@ from ...encoder_names import is_code
 from ..extraction import Extraction, Failure
 from ..parts import group_numbers
 
-__all__ = [
-    "add",
-    "as_values",
-    "blocks_of",
-    "clips_of",
-    "columns",
-    "deal",
-    "make_job",
-    "open_job",
-    "ranges",
-    "reraise",
-]
-
 #: what a process has to know of a clip: where it is, and what the index of clips notes of it
 _COLUMNS = ("id", "path", "start", "end", "text", "speaker")
 

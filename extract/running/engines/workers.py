@@ -40,8 +40,6 @@ from .shares import (
     reraise,
 )
 
-__all__ = ["count_workers", "embed_in_workers"]
-
 _WORTH = 150  # clips that make a process of `spectral` worth its start
 _MANY = 30_000  # clips that make more processes on one GPU worth the 20 s of their start
 _MOST = 4  # of them

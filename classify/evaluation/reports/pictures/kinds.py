@@ -42,8 +42,6 @@ class Dot:
 
     Attributes
     ----------
-    name : str
-    value : float or None
     interval : pair of float, or None
     cells : sequence of str or mapping
         What stands behind the mark: texts, or measures with ``value`` and ``interval``.
@@ -67,12 +65,10 @@ class Dots:
 
     Attributes
     ----------
-    title : str
     measure : str
         What the dots show.
     head : sequence of str
         Over the names and over the cells.
-    rows : sequence of Dot
     lines : mapping of str to float
         ``chance`` or ``floor`` -> where that line stands.
     said : str
@@ -99,8 +95,6 @@ class Curve:
 
     Attributes
     ----------
-    title : str
-    points : sequence of pairs of float
     across, up : str
         Titles of the axes.
     x, y : pair of float
@@ -153,10 +147,6 @@ class Matrix:
 
     Attributes
     ----------
-    title : str
-    rows_are, columns_are : str
-    names : sequence of str
-    cells : sequence of sequence of Cell
     said : str
         How to read it.
     """

@@ -9,8 +9,6 @@ import click
 
 from .....cache.commands.terminal import ROOT
 
-__all__ = ["init"]
-
 
 @click.command()
 @click.argument("manifest", type=click.Path(path_type=Path), metavar="TABLE")

@@ -13,8 +13,6 @@ from .....cache.errors import InputError, listed
 from .....cache.manifest import Manifest
 from .....cache.manifest.corpora.parts import part_tables
 
-__all__ = ["Modalities", "about_languages", "about_parts", "modalities"]
-
 MOST_READ = 100  # recordings of which length and loudness are measured
 SHORT, LONG = 0.2, 30.0  # seconds
 SILENT = -70.0  # dB relative to full scale

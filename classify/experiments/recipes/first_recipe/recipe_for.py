@@ -30,8 +30,6 @@ from .noticed import about_languages, about_parts, modalities
 from .splits_for import Proposal, proposals_for
 from .task_for import Choice, describe_given, task_for, task_text
 
-__all__ = ["FirstRecipe", "write_recipe"]
-
 WIDTH, WIDEST = 28, 100  # where comments begin, and where those of their own line end
 CHOICES = {"labels": ", C: [0.001, 0.01, 0.1, 1]", "regression": ", alpha: [1, 10, 100, 1000]"}
 ENCODERS = {

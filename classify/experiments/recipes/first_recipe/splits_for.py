@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from .....cache.manifest import Manifest
     from ....data.task import Task
 
-__all__ = ["Proposal", "proposals_for"]
-
 OVERLAP = {"allow_speaker_overlap": True}
 SIZES = {"test_size": 0.25, "dev_size": 0.2}
 MANY_CLIPS = 3000  # of which a quarter is enough to test on; of fewer every one is tested

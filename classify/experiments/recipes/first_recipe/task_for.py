@@ -19,8 +19,6 @@ from ....data.vocabulary import shipped
 if TYPE_CHECKING:
     from .....cache.manifest import Manifest
 
-__all__ = ["Choice", "task_for", "task_text"]
-
 MOST_LABELS = 30
 FEWEST_CLIPS = 10  # of a label, below which nothing can be learnt about it
 #: columns of ratings, in the order in which they are listed in a task
