@@ -58,11 +58,8 @@ def with_text(
             "the column text or with --text, or let Whisper write it with --transcribe"
         )
         return clips
-    from ...extract.transcription.fill_in_texts import (
-        DEFAULT_MODEL,
-        Transcriber,
-        transcribe as fill_in,
-    )
+    from ...extract.transcription.fill_in_texts import transcribe as fill_in
+    from ...extract.transcription.transcriber import DEFAULT_MODEL, Transcriber
 
     own = language == "column"
     ear = Transcriber(whisper or DEFAULT_MODEL, language=None if own else language, device=device)

@@ -23,7 +23,7 @@ from ..options import say
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ..data.predictions import Predictions
-    from ..models.new_clips.system import Answer
+    from ..models.new_clips.answer import Answer
 
 FEW = 5  # clips of one reason that are named one by one
 SHOWN = 20  # clips that are printed readably; more become a table

@@ -16,16 +16,6 @@ from ...cache.manifest import Manifest
 from ..errors import Unusable
 from .missing_files import hint_missing
 
-__all__ = [
-    "LARGEST",
-    "FileBytes",
-    "clip_file",
-    "is_of_the_machine",
-    "machine_fault",
-    "read_clip",
-    "read_file",
-]
-
 #: Faults of a disk, a server or this machine, and not of the file that was asked for.
 _MACHINE = frozenset(
     getattr(errno, name)

@@ -26,8 +26,9 @@ from typing import IO, Any
 import numpy as np
 
 from ...cache.errors import AffektError
+from ...cache.identity.known_digests import LARGEST
 from ..errors import Unusable
-from .audio_files import LARGEST, is_of_the_machine, machine_fault
+from .audio_files import is_of_the_machine, machine_fault
 from .decode import LONGEST, Signal, decode
 from .formats.containers import inspect
 from .formats.ffmpeg import PATIENCE

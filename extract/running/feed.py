@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 
 from ...cache.identity.content_digests import segment_digest, text_digest
+from ...cache.identity.known_digests import LARGEST
 from ...cache.manifest import Manifest
 from ..encoder import Encoder
 from ..errors import Unusable
-from ..inputs.audio_files import LARGEST, clip_file, read_clip
+from ..inputs.audio_files import clip_file, read_clip
 from ..inputs.decode import LONGEST
 from ..inputs.isolated_decoder import Decoder
 from ..inputs.text_checks import ready_text

@@ -88,7 +88,8 @@ def transcribe(
     source of each text, and why one is blank. Exit code 3: some clips could not be read.
     """
     from ..running.progress import Progress
-    from .fill_in_texts import DEFAULT_MODEL, Transcriber, transcribe as fill_in
+    from .fill_in_texts import transcribe as fill_in
+    from .transcriber import DEFAULT_MODEL, Transcriber
 
     folder = manifest.with_suffix(".cache") if cache is None else cache
     check_output("-o", output, [manifest], _is_transcribed)

@@ -21,10 +21,8 @@ from ...cache.manifest import Manifest
 from ..errors import Unusable
 from ..inputs.audio_files import read_clip
 from ..inputs.isolated_decoder import Decoder
-from .transcriber import DEFAULT_MODEL, SAMPLING_RATE, Transcriber, whisper_code
+from .transcriber import SAMPLING_RATE, Transcriber, whisper_code
 from .whisper_engines import Heard, oddity
-
-__all__ = ["DEFAULT_MODEL", "Transcriber", "Transcription", "transcribe"]
 
 CLIPS, SECONDS = 64, 60.0  # a segment is stored after so many clips, or so long
 

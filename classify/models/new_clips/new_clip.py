@@ -10,8 +10,9 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
+from ....cache.identity.known_digests import LARGEST
 from ....extract.errors import Unusable
-from ....extract.inputs.audio_files import LARGEST, read_file
+from ....extract.inputs.audio_files import read_file
 
 #: what `audio` may be, for messages
 AUDIO = "a path, bytes, a binary file object, or a waveform of floats or integers in numpy or torch"

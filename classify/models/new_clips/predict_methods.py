@@ -14,9 +14,10 @@ from .modalities_seen import refuse_failed
 if TYPE_CHECKING:
     from ....cache.cache import Cache
     from ...data.predictions import Predictions
+    from .answer import Answer
     from .caller_inputs import Given
     from .open_encoders import OpenEncoders
-    from .system import Answer, System
+    from .system import System
 
 log = logging.getLogger(__name__)
 

@@ -30,8 +30,6 @@ if TYPE_CHECKING:
     from .new_clip import RawClip
     from .open_encoders import OpenEncoders
 
-__all__ = ["Answer", "System"]
-
 log = logging.getLogger(__name__)
 
 CHUNK = 512  # clips whose embeddings are in memory at a time
@@ -46,7 +44,9 @@ def _no_encoders() -> OpenEncoders:
 class Combines(Protocol):
     """A fitted ensemble, as `affekt.classify.ensembles.saved.Replay` is."""
 
-    def combine(self, members: Mapping[str, Predictions]) -> Predictions: ...
+    def combine(self, members: Mapping[str, Predictions]) -> Predictions:
+        """Return the predictions of the ensemble."""
+        ...
 
 
 def mean_of(found: Sequence[Predictions]) -> Predictions:
