@@ -82,7 +82,7 @@ def missing() -> list[str]:
 
 
 def _one(stage: str, out: Path, *, tiny: bool) -> dict[str, Any]:
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "speed"))
     sys.path.insert(0, str(Path(__file__).resolve().parent))
     import stages
 

@@ -11,5 +11,6 @@ ls "$wheels"/*.whl >/dev/null 2>&1 && "$python" -m pip install --quiet --no-inde
     --no-compile --no-cache-dir --upgrade --target "$place/site" "$wheels"/*.whl
 mkdir -p "$place/affekt" "$out"
 for part in cache extract classify; do ln -sfn "$here/$part" "$place/affekt/$part"; done
+ln -sfn "$here"/affekt/*.py "$place/affekt/"
 export PYTHONPATH="$place:$place/site" PYTHONUNBUFFERED=1 HF_HUB_OFFLINE=1
 cd "$here" && exec "$python" benchmarks/gpu/run.py --out "$out" "$@"

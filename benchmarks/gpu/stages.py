@@ -19,7 +19,7 @@ from affekt.cache import Cache, Manifest
 from affekt.extract import Encoder, decode, extract
 from affekt.extract.encoders import open_backend
 
-import extract as bench  # benchmarks/extract.py
+import extract as bench  # benchmarks/speed/extract.py
 
 ROOT = Path(__file__).resolve().parents[2]
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"

@@ -13,7 +13,7 @@ from affekt.cache.identity import index_files
 from affekt.cache.identity.clip_index import seen
 from affekt.extract.running.engines.shares import columns, ranges
 
-BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "scale.py"
+BENCHMARK = Path(__file__).resolve().parents[2] / "benchmarks" / "speed" / "scale.py"
 
 
 @pytest.fixture(scope="module")

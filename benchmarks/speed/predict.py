@@ -1,6 +1,6 @@
 """Measure `affekt predict`: one file from a cold start, and 10,000 cached clips.
 
-    python benchmarks/predict.py [--clips 10000] [--runs 5] [--only file|clips] [-o predict.json]
+    python benchmarks/speed/predict.py [--clips 10000] [--runs 5] [--only file|clips]
 
 One file: the installed command, as a fresh process, on a small random wav2vec2 and a patch head,
 beside processes that only import torch and transformers. Cached clips: `Model.predict` beside the

@@ -1,6 +1,6 @@
 """How fast an edit is answered: `affekt run --watch` against a new `affekt run` for each edit.
 
-    python benchmarks/watch.py [MANIFEST] [--edits 10]
+    python benchmarks/speed/watch.py [MANIFEST] [--edits 10]
 
 Each edit changes C of a logistic head. Measured is the time from the save to the table on stdout,
 of both in turn; the ratio of the medians is what counts, since the machine may be busy with other

@@ -1,6 +1,6 @@
 """Every layer, C and fold as one batched solve, against scikit-learn one fit after another.
 
-    python benchmarks/probe.py --layers 25 --reference 1 -o benchmarks/results/probe.json
+    python benchmarks/speed/probe.py --layers 25 --reference 1 -o benchmarks/results/probe.json
 
 Synthetic layers of 4,000 clips x 1,024 with a falling spectrum, 6 classes, 10 values of C, 5 folds;
 CPU seconds of one thread. `--reference` layers are also fitted by scikit-learn (float64, tolerance

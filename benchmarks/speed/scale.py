@@ -1,6 +1,6 @@
 """What each step costs from ten thousand clips to a million: time, memory, disk.
 
-    python benchmarks/scale.py [--counts 10000 100000 1000000] [--layers 25] [--dim 32]
+    python benchmarks/speed/scale.py [--counts 10000 100000 1000000] [--layers 25] [--dim 32]
                                [--work FOLDER] [--out FILE]
 
 A corpus of texts and an encoder that computes nothing go through everything that affekt does to a
@@ -26,7 +26,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import numpy as np
 

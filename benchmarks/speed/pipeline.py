@@ -5,7 +5,7 @@ samples, already in memory, go through the same encoder and nowhere. Both sides 
 median of the rounds' ratios counts. The encoder is loaded before; the canary, which is computed
 once per extraction whatever its size, is timed by itself and taken off.
 
-    .venv/bin/python benchmarks/pipeline.py --family wav2vec2-base --items 24 --rounds 3 -o FILE
+    python benchmarks/speed/pipeline.py --family wav2vec2-base --items 24 --rounds 3 -o FILE
 """
 
 from __future__ import annotations

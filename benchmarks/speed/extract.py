@@ -6,8 +6,8 @@ batches of 16 in file order, padded; the same sorted by length. Each variant run
 round, and the median round counts. Errors are relative L2 against the one-file loop, largest over
 layers and clips: padded batches of group-norm models are fast and wrong.
 
-    .venv/bin/python benchmarks/extract.py --families xlsr bert --rounds 5 -o extract.json
-    .venv/bin/python benchmarks/extract.py --size small          # seconds, to see that it works
+    python benchmarks/speed/extract.py --families xlsr bert --rounds 5 -o extract.json
+    python benchmarks/speed/extract.py --size small  # seconds, to see that it works
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a run costs that has little to do: CPU and wall seconds of `affekt run` in fresh processes.
 
-    python benchmarks/run_again.py recipe.yaml --change 'C: 0.01' 'C: 0.02' -o results/run.json
+    python benchmarks/speed/run_again.py recipe.yaml --change 'C: 0.01' 'C: 0.02' -o FILE
 
 The recipe is copied beside itself, with a report of its own. Stages: the first run (embeddings are
 stored if they were before), with nothing to do, after the change, and after the report was removed,

@@ -1,6 +1,6 @@
 """How fast the cache is, in ratios taken in one run.
 
-    python benchmarks/cache.py [--rows 83545] [--work FOLDER]
+    python benchmarks/speed/cache.py [--rows 83545] [--work FOLDER]
 
 Reads are from files that the system has in memory, as they are from the second read on. Each ratio
 alternates its two sides and compares their best times.
@@ -19,7 +19,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 import h5py
 import numpy as np
