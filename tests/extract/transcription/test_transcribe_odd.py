@@ -66,7 +66,7 @@ def test_an_odd_answer_never_blanks_a_given_text(clips, tmp_path, answer):
 
 def test_an_odd_answer_is_said(tmp_path, monkeypatch, clips):
     monkeypatch.setattr(
-        "affekt.extract.transcription.fill_in_texts.Transcriber",
+        "affekt.extract.transcription.transcriber.Transcriber",
         lambda *_, **__: Transcriber("toy", language="spa", listen=lambda *_: "you " * 30),
     )
     clips.select(["new"]).write(tmp_path / "clips.csv")
