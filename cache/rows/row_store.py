@@ -107,9 +107,17 @@ class RowStore:
         shard, _ = self.index.refresh().table.find(keys)
         return shard >= 0
 
+    def on_disk(self, keys: np.ndarray) -> np.ndarray:
+        """Return the positions of keys ``(keys, 32)`` in the order in which their rows are stored.
+
+        Rows that are read in this order are read from one file after another.
+        """
+        shard, row = self.index.table.find(keys)
+        return np.lexsort((row, shard))
+
     def read(
         self,
-        keys: Sequence[str],
+        keys: Sequence[str] | np.ndarray,
         layers: Sequence[int],
         dtype: str = "float32",
         sums_out: np.ndarray | None = None,
@@ -118,7 +126,7 @@ class RowStore:
 
         Parameters
         ----------
-        keys : sequence of str
+        keys : sequence of str, or ndarray (keys, 32) uint8
             Row keys, repeats allowed.
         layers : sequence of int
             Layers, counted from 0.
@@ -141,7 +149,7 @@ class RowStore:
         InputError
             The type is not one of floats, or too small for a value.
         """
-        raw = hex_bytes(keys)
+        raw = keys if isinstance(keys, np.ndarray) else hex_bytes(keys)
         words = key_words(raw)
         values = np.empty((len(keys), len(layers), self.dim), float_type(dtype))
 

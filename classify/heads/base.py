@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from .sklearn_shim import (
 )
 from .state import Stored, pack_labels, unpack_labels
 from .targets import Targets, read_distributions, read_labels
+from .training.rows_on_disk import RowsOnDisk, left_on_disk
 
 
 class Head(ClassifierMixin, Stored):
@@ -41,6 +42,9 @@ class Head(ClassifierMixin, Stored):
     history_ : list of dict
         One row per training epoch; empty for heads without epochs.
     """
+
+    #: whether `fit` takes `RowsOnDisk`, block by block; other heads get the features as an array
+    reads_blocks: ClassVar[bool] = False
 
     classes_: np.ndarray
 
@@ -78,12 +82,13 @@ class Head(ClassifierMixin, Stored):
 
     def _read(
         self, X: Any, y: Any, sample_weight: Any, classes: Sequence[Any] | None, **checks: Any
-    ) -> tuple[np.ndarray, Targets, np.ndarray, np.ndarray]:
+    ) -> tuple[Any, Targets, np.ndarray, np.ndarray]:
         """Return checked features, targets, row weights, and the mask of the rows given.
 
         Rows that weigh 0 and rows that the head cannot use are left out.
         """
         self._check_settings()
+        X = left_on_disk(X) if self.reads_blocks else X
         shape = () if y is None else np.asarray(y).shape
         if len(shape) == 2 and shape[1] > 1:
             X = validate_data(self, X, **checks)
@@ -102,7 +107,8 @@ class Head(ClassifierMixin, Stored):
             if not keep.any():
                 raise InputError(f"none of {len(X)} rows can be used (sample_weight 0 or missing)")
             targets = _present(targets.rows(keep))
-            X, weight = X[keep], weight[keep]
+            X = X.select(keep) if isinstance(X, RowsOnDisk) else X[keep]
+            weight = weight[keep]
         return X, targets, weight, keep
 
 

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from . import without_sklearn as serving
+from .training.rows_on_disk import RowsOnDisk
 
 __all__ = [
     "BaseEstimator",
@@ -26,7 +29,6 @@ check_array: Any = None
 check_classification_targets: Any = None
 check_consistent_length: Any = None
 check_random_state: Any = None
-check_row_weights: Any = None
 
 if TYPE_CHECKING or not serving.serves_only():
     from sklearn import utils as _utils
@@ -38,9 +40,32 @@ if TYPE_CHECKING or not serving.serves_only():
     check_consistent_length = _validation.check_consistent_length
     check_is_fitted: Any = _validation.check_is_fitted
     check_random_state = _utils.check_random_state
-    check_row_weights = _validation._check_sample_weight
-    validate_data: Any = _validation.validate_data
+    validate_arrays: Any = _validation.validate_data
 else:
     BaseEstimator = serving.PlainEstimator
     ClassifierMixin = RegressorMixin = serving.PlainMixin
-    check_is_fitted, validate_data = serving.check_has_state, serving.check_rows
+    check_is_fitted, validate_arrays = serving.check_has_state, serving.check_rows
+
+
+def validate_data(head: Any, X: Any, *y: Any, reset: bool = True, **checks: Any) -> Any:
+    """Check features as scikit-learn's `validate_data`; those on the disk by their width alone.
+
+    They were found finite when they were read to be scaled.
+    """
+    if not isinstance(X, RowsOnDisk):
+        return validate_arrays(head, X, *y, reset=reset, **checks)
+    if reset:
+        head.n_features_in_ = X.width
+    if X.width != head.n_features_in_:
+        raise ValueError(f"X has shape {X.shape}; expected (clips, {head.n_features_in_})")
+    if not y:
+        return X
+    labels = _validation.column_or_1d(*y, warn=True)
+    check_consistent_length(X, labels)
+    return X, labels
+
+
+def check_row_weights(weights: Any, X: Any, **checks: Any) -> np.ndarray:
+    """Return one weight for each row of `X`, 1 where none are given."""
+    rows = np.empty((len(X), 1)) if isinstance(X, RowsOnDisk) else X
+    return _validation._check_sample_weight(weights, rows, **checks)

@@ -22,12 +22,13 @@ from ..data.predictions import Predictions
 from ..data.splitting.leaks import refuse_leaks
 from ..data.task import Task
 from ..heads.registry import naming_own_head
+from ..heads.training.rows_on_disk import by_blocks
 from .folders.encoder_folders import folders_of, read_folders, written_folders
 from .folders.model_folder import describe, read_folder, version, versions, write_folder
 from .folders.restore import head_name, looks_like_an_id, restore_canary, restore_head
 from .needs import Needs
 from .new_clips.predict_methods import Predicts
-from .read_features import accepts_missing_side, check_sides, read_features
+from .read_features import accepts_missing_side, check_sides, features_of
 from .scalers.scaling import Scaling
 from .shown_model import Shown
 
@@ -131,13 +132,14 @@ class Model(Shown, Predicts):
             spaces = [one.space for one in self.features]
             refuse_leaks(parts, spaces, allow_speaker_overlap, allow_duplicates)
         self.task.check_train(train)
-        values = self._read(train, self.features)
+        whole = not getattr(self.head, "reads_blocks", False)
+        values = self._read(train, self.features, whole)
         check_sides(values, self.features)
         self.scaling = Scaling(self.scaling.scale).fit(values, train)
         extra: dict[str, Any] = {}
         if dev is not None and "X_dev" in signature(self.head.fit).parameters:
             extra = {
-                "X_dev": self.scaling.apply(self._read(dev, self.features), dev),
+                "X_dev": self.scaling.apply(self._read(dev, self.features, whole), dev),
                 "y_dev": self.task.targets(dev),
             }
         target = self.task.targets(train)
@@ -359,9 +361,10 @@ class Model(Shown, Predicts):
             return clips, {}
         return self.task.select(clips)
 
-    def _read(self, clips: Manifest, features: Sequence[Features]) -> np.ndarray:
+    def _read(self, clips: Manifest, features: Sequence[Features], whole: bool = False) -> Any:
         head = self.head_ if self.head_ is not None else self.head
-        return read_features(clips, features, gaps=accepts_missing_side(head))
+        gaps, whole = accepts_missing_side(head), whole or not self.scaling.by_row
+        return features_of(clips, features, gaps=gaps, whole=whole)
 
     def _prepared_head(self) -> Any:
         from sklearn.base import clone
@@ -392,6 +395,6 @@ class Model(Shown, Predicts):
             chosen["layer_mix"] = True
         return head.set_params(**chosen)
 
-    def _named(self, ids: list[str], values: np.ndarray) -> Predictions:
+    def _named(self, ids: list[str], values: Any) -> Predictions:
         with naming_own_head(self.head_, f"predicting {len(ids)} clips"):
-            return self.task.predicted(ids, self.head_, values)
+            return self.task.predicted(ids, by_blocks(self.head_, values), values)

@@ -12,6 +12,7 @@ from ...cache.errors import InputError, listed
 from ...cache.identity.content_digests import row_key
 from ...cache.manifest import Manifest
 from ...cache.space import Space
+from ..heads.training.rows_on_disk import RowsOnDisk, is_large, stored_rows
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -21,6 +22,32 @@ if TYPE_CHECKING:
 def accepts_missing_side(head: Any) -> bool:
     """Whether a head predicts clips of which one side is missing (``missing="predict"``)."""
     return getattr(head, "missing", "error") == "predict"
+
+
+def features_of(
+    clips: Manifest, features: Sequence[Features], *, gaps: bool = False, whole: bool = True
+) -> np.ndarray | RowsOnDisk:
+    """Return features as `read_features`, or leave them on the disk where they are many.
+
+    Parameters
+    ----------
+    clips, features, gaps
+        As for `read_features`.
+    whole : bool
+        Read them in any case.
+    """
+    many = is_large(len(clips), sum(one.width for one in features))
+    if whole or not many or (gaps and len(features) > 1):
+        return read_features(clips, features, gaps=gaps)
+    rows = stored_rows(clips, features)
+
+    def read(asked: np.ndarray) -> np.ndarray:
+        values = rows.read(asked)
+        if not np.isfinite(values).all():
+            _refuse_not_finite(values, [clips.ids[row] for row in asked.tolist()])
+        return values
+
+    return RowsOnDisk(read, rows.width, rows.order)
 
 
 def read_features(
@@ -80,11 +107,13 @@ def join_features(
     return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 
-def check_sides(values: np.ndarray, features: Sequence[Features]) -> None:
+def check_sides(values: np.ndarray | RowsOnDisk, features: Sequence[Features]) -> None:
     """Refuse training rows ``(clips, width)`` in which no clip has one of the sides.
 
     Nothing could be learnt of it, neither its mean nor what it says.
     """
+    if isinstance(values, RowsOnDisk):  # every clip has all sides
+        return
     start = 0
     for one in features:
         if np.isnan(values[:, start]).all():  # a missing side is NaN in all of its columns

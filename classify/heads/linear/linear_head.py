@@ -14,6 +14,7 @@ from ..base import Head
 from ..sklearn_shim import check_is_fitted, validate_data
 from ..state import check_state_arrays
 from ..targets import Targets
+from ..training.rows_on_disk import RowsOnDisk, left_on_disk
 
 
 class LinearHead(Head):
@@ -72,7 +73,7 @@ class LinearHead(Head):
         return self
 
     @abstractmethod
-    def _learn(self, X: np.ndarray, targets: Targets, weight: np.ndarray) -> None:
+    def _learn(self, X: Any, targets: Targets, weight: np.ndarray) -> None:
         """Set `coef_` and `intercept_` from checked clips, targets and row weights."""
 
     def decision_function(self, X: Any) -> np.ndarray:
@@ -93,6 +94,9 @@ class LinearHead(Head):
         -------
         ndarray of shape (clips, classes)
         """
+        X = left_on_disk(X)
+        if isinstance(X, RowsOnDisk):
+            return X.apply(self.predict_proba)
         logits = self.decision_function(X)
         if logits.ndim == 1:
             second = expit(logits)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..state import check_number
 from ..targets import Targets, class_weights
+from ..training.rows_on_disk import RowsOnDisk
 from .linear_head import LinearHead
 
 PER_CLIP = 10  # C times clips, where no C is given
@@ -54,6 +55,7 @@ class LogisticHead(LinearHead):
     """
 
     name: ClassVar[str] = "logistic"
+    reads_blocks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -70,10 +72,18 @@ class LogisticHead(LinearHead):
         self.max_iter = max_iter
         self.random_state = random_state
 
-    def _learn(self, X: np.ndarray, targets: Targets, weight: np.ndarray) -> None:
+    def _learn(self, X: Any, targets: Targets, weight: np.ndarray) -> None:
+        weights = weight[:, None] * class_weights(self.class_weight, targets, weight)
+        if isinstance(X, RowsOnDisk):
+            from .logistic_by_blocks import solve
+
+            share = targets.soft * weights
+            self.C_ = float(PER_CLIP / share.sum() if self.C is None else self.C)
+            found = solve(X, share, self.C_, self.tol, self.max_iter)
+            self.coef_, self.intercept_, self.n_iter_ = found
+            return
         from sklearn.linear_model import LogisticRegression
 
-        weights = weight[:, None] * class_weights(self.class_weight, targets, weight)
         # a distribution is one row per class that has a share, weighted by the share
         rows, columns = np.nonzero(targets.soft)
         share = targets.soft[rows, columns] * weights[rows, columns]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -98,6 +98,8 @@ class FusionHead(TorchHead):
     n_layers : int or pair of int
         Layers of equal width in each side.
     """
+
+    reads_blocks: ClassVar[bool] = False  # a side that is missing is seen in the whole table
 
     widths: Any = None
     missing: str = "error"

@@ -21,6 +21,7 @@ from ..state import Stored, check_number, check_state_arrays
 from .layer_mix import LayerMix
 from .loop import Settings, cpu_threads, pick_device, private_random, train
 from .row_blocks import in_blocks
+from .rows_for_torch import on_device
 from .sampling import batches
 
 __all__ = ["TorchEstimator"]
@@ -146,11 +147,11 @@ class TorchEstimator(Stored):
 
     def _train_members(
         self,
-        x: np.ndarray,
+        x: Any,
         loss: Loss,
         device: torch.device,
         *,
-        x_dev: np.ndarray | None = None,
+        x_dev: Any = None,
         score: Score | None = None,
         stratum: np.ndarray | None = None,
     ) -> None:
@@ -170,7 +171,7 @@ class TorchEstimator(Stored):
             self.clip_norm,
             self.early_stopping,
         )
-        dev = None if x_dev is None else torch.from_numpy(np.ascontiguousarray(x_dev)).to(device)
+        dev = None if x_dev is None else on_device(x_dev, device)
         self.networks_: list[nn.Module] = []
         self.history_ = []
         for member, seed in enumerate(self._seeds()):
@@ -281,7 +282,7 @@ class Mixed(nn.Module):
 
 
 def _scorer(
-    network: nn.Module, dev: Tensor | None, score: Score | None, chunk: int
+    network: nn.Module, dev: Any, score: Score | None, chunk: int
 ) -> Callable[[], tuple[tuple[float, ...], dict[str, float]]] | None:
     if dev is None or score is None:
         return None

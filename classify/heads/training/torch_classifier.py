@@ -21,6 +21,8 @@ from ..targets import Targets, class_weights, known_labels
 from .estimator import TorchEstimator
 from .loop import pick_device
 from .losses import cross_entropy, weighted_targets
+from .rows_for_torch import on_device
+from .rows_on_disk import RowsOnDisk, left_on_disk
 from .sampling import row_shares, strata
 
 __all__ = ["TorchHead", "dev_score"]
@@ -50,6 +52,7 @@ class TorchHead(TorchEstimator, Head):
     """
 
     even_smoothing: ClassVar[bool] = True
+    reads_blocks: ClassVar[bool] = True
 
     label_smoothing: float = 0.0
     class_weight: str | dict[Any, float] | None = "balanced"
@@ -115,7 +118,7 @@ class TorchHead(TorchEstimator, Head):
             rule["class_weight"] = torch.from_numpy(weights).to(device)
             rule["label_smoothing"] = self.label_smoothing
         data = _Data(
-            x=torch.from_numpy(np.ascontiguousarray(X)).to(device),
+            x=on_device(X, device),
             target=soft.to(device),
             # float32 loses the sum of 1e38 and 1: weights are made to have mean 1 first
             row_weight=torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(device),
@@ -157,6 +160,9 @@ class TorchHead(TorchEstimator, Head):
         -------
         ndarray of shape (clips, classes)
         """
+        X = left_on_disk(X)
+        if isinstance(X, RowsOnDisk):
+            return X.apply(self.predict_proba)
         members = [torch.softmax(logits, dim=1).numpy() for logits in self._outputs(X)]
         return np.mean(members, axis=0)
 
@@ -165,11 +171,12 @@ class TorchHead(TorchEstimator, Head):
 
     def _read_dev(
         self, X_dev: Any, y_dev: Any, known: np.ndarray, columns: Sequence[Any] | None
-    ) -> tuple[np.ndarray, np.ndarray] | None:
+    ) -> tuple[Any, np.ndarray] | None:
         if X_dev is None and y_dev is None:
             return None
         if X_dev is None or y_dev is None:
             raise InputError("X_dev and y_dev belong together; one of them is missing")
+        X_dev = left_on_disk(X_dev) if self.reads_blocks else X_dev
         X_dev = validate_data(self, X_dev, reset=False, **self._checks())
         truth = known_labels(y_dev, known, columns)
         if len(truth) != len(X_dev):
@@ -177,7 +184,8 @@ class TorchHead(TorchEstimator, Head):
         keep = self._usable(X_dev, "dev")
         if not (truth[keep] >= 0).any():
             raise InputError("y_dev has no label of y; dev UAR would be 0 throughout")
-        return X_dev[keep], truth[keep]
+        kept = X_dev.select(keep) if isinstance(X_dev, RowsOnDisk) else X_dev[keep]
+        return kept, truth[keep]
 
     def _check_settings(self) -> None:
         super()._check_settings()
@@ -196,7 +204,7 @@ class TorchHead(TorchEstimator, Head):
 class _Data:
     """Training data on the device."""
 
-    x: Tensor
+    x: Any  # Tensor or DiskTensor
     target: Tensor
     row_weight: Tensor
     class_weight: Tensor

@@ -16,6 +16,7 @@ import numpy as np
 
 from ....cache.errors import InputError, nearest
 from ....cache.manifest import Manifest
+from ...heads.training.rows_on_disk import RowsOnDisk
 from ..folders.restore import restore_scaler
 
 if TYPE_CHECKING:
@@ -67,9 +68,16 @@ class Scaling:
         self.deviation: np.ndarray | None = None
         self.within: GroupScaler | SpeakerScaler | None = None
 
-    def fit(self, values: np.ndarray, clips: Manifest) -> Scaling:
+    @property
+    def by_row(self) -> bool:
+        """Whether a row is scaled without a look at others: so it can be left on the disk."""
+        return isinstance(self.scale, bool)
+
+    def fit(self, values: np.ndarray | RowsOnDisk, clips: Manifest) -> Scaling:
         """Learn from the features ``(clips, features)`` of train, and its labels."""
-        if self.scale == "speaker":
+        if isinstance(values, RowsOnDisk):
+            self._fit_blocks(values)
+        elif self.scale == "speaker":
             from .speaker_scaler import SpeakerScaler
 
             self.within = SpeakerScaler().fit(values, clips["label"], self._groups(clips))
@@ -85,7 +93,18 @@ class Scaling:
             self.mean, self.deviation = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
         return self
 
-    def apply(self, values: np.ndarray, clips: Manifest | None) -> np.ndarray:
+    def _fit_blocks(self, values: RowsOnDisk) -> None:
+        """Learn mean and deviation in one pass, which also looks whether all rows are finite."""
+        from sklearn.preprocessing import StandardScaler
+
+        scaler = StandardScaler()
+        for _, block in values.blocks():
+            if self.scale:
+                scaler.partial_fit(block.astype(np.float64))
+        if self.scale:
+            self.mean, self.deviation = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
+
+    def apply(self, values: Any, clips: Manifest | None) -> Any:
         """Return scaled features ``(clips, features)`` float32; groups are columns of `clips`.
 
         Raises
@@ -97,6 +116,8 @@ class Scaling:
             return self.within.transform(values, self._groups(clips)).astype(np.float32)
         if self.mean is None:
             return values
+        if isinstance(values, RowsOnDisk):
+            return values.changed(lambda block: self.apply(block, None))
         if values.shape[1] != len(self.mean):
             raise InputError(
                 f"features are {values.shape[1]} wide; the model was trained on {len(self.mean)}"
