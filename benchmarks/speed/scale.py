@@ -172,6 +172,23 @@ class Steps:
         X, y = self.mapped()
         return lambda: MLPHead(max_epochs=2, batch_size=512, random_state=0).fit(X, y)
 
+    def trained(self, head: str, pairs: list[str]) -> Callable[[], Any]:
+        """Do what `affekt train` does: read the manifest, train on the cache, predict test."""
+        from affekt.classify.experiments.members.train import train_model
+
+        return lambda: train_model(
+            self.table, self.cache, "valence", spaces=[self.space().name], head=head, pairs=pairs,
+            layers=str(LAYER % self.layers), scheme="column",
+        )  # fmt: skip
+
+    def prepare_train_logistic(self) -> Callable[[], Any]:
+        """Train and judge LogisticHead from the folder of the cache."""
+        return self.trained("logistic", ["tol=0.001"])
+
+    def prepare_train_mlp(self) -> Callable[[], Any]:
+        """Train and judge MLPHead from the folder of the cache, two epochs."""
+        return self.trained("mlp", ["max_epochs=2", "batch_size=512"])
+
     def prepare_compare(self) -> Callable[[], Any]:
         """Compare three members and two ensembles on every clip, with 1,000 draws."""
         from affekt.classify import Predictions, Task, compare
