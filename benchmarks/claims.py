@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 from affekt.classify.evaluation.analyses.conformal import ConformalSets
-from affekt.classify.evaluation.scores.scoring import family_of, pairs
+from affekt.classify.evaluation.scores.scoring import discordant, family_of, pairs
 from affekt.classify.metrics.bootstrap import resample
 from affekt.classify.metrics.detectable import detectable
 from affekt.classify.metrics.max_t import max_t
@@ -57,7 +57,8 @@ def draw(rng, n_speakers, n_labels, design, spread, gaps=(0.0,)):
     return truth, speakers, systems
 
 
-def coverage(runs=300):
+def coverage(runs=1000):
+    """Of measures, of recalls, and of the difference between two systems."""
     rows = []
     for design, n_labels, spread in (
         ("even", 3, "high"), ("even", 3, "low"), ("uneven", 3, "high"), ("uneven", 3, "low"),
@@ -65,23 +66,35 @@ def coverage(runs=300):
     ):  # fmt: skip
         for n_speakers in (5, 6, 10, 20, 50):
             rng = np.random.default_rng([n_speakers, n_labels, len(design), len(spread)])
-            many = [draw(rng, n_speakers, n_labels, design, spread) for _ in range(300)]
+            setting = (n_speakers, n_labels, design, spread, (0.0, 0.2))
+            many = [draw(rng, *setting) for _ in range(6000 // n_speakers)]
             truth = np.concatenate([one[0] for one in many])
-            guess = np.concatenate([one[2][0].argmax(axis=1) for one in many])
-            table = confusion_of_codes(truth, guess, n_labels)
+            tables = [
+                confusion_of_codes(
+                    truth, np.concatenate([one[2][i].argmax(axis=1) for one in many]), n_labels
+                )
+                for i in (0, 1)
+            ]
+            table = tables[0]
             true = {**summary(table)} | {
                 f"recall {k}": table[k, k] / table[k].sum() for k in range(n_labels)
             }
-            names = [*MEASURES, "recall 0", f"recall {n_labels - 1}"]
+            true["difference"] = summary(tables[1])["uar"] - true["uar"]
+            names = [*MEASURES, "recall 0", f"recall {n_labels - 1}", "difference"]
             held, given, zero = dict.fromkeys(names, 0), dict.fromkeys(names, 0), 0
             for run in range(runs):
-                truth, speakers, [score] = draw(rng, n_speakers, n_labels, design, spread)
+                truth, speakers, scores = draw(rng, *setting)
+                guesses = {n: s.argmax(axis=1) for n, s in zip("ab", scores, strict=True)}
                 drawn = resample(
-                    truth, {"": score.argmax(axis=1)}, speakers, n_labels,
+                    truth, guesses, speakers, n_labels,
                     n_resamples=200, random_state=run, per_class=True,
                 )  # fmt: skip
                 for name in names:
-                    low, high = drawn.interval("", name)
+                    if name == "difference":
+                        floor = discordant(truth, *(g == truth for g in guesses.values()), n_labels)
+                        low, high = drawn.difference("b", "a", "uar", floor=floor)[2]
+                    else:
+                        low, high = drawn.interval("a", name)
                     if not np.isnan(low):
                         given[name] += 1
                         held[name] += low <= true[name] <= high

@@ -246,7 +246,7 @@ def chosen(runs=150):
     for n_systems in (2, 5, 20):
         for n_speakers in (5, 20):
             rng = np.random.default_rng([n_systems, n_speakers])
-            high, said = [], []
+            high, said, most = [], [], []
             for run in range(runs):
                 truth, speakers, systems = draw(
                     rng, n_speakers, 3, "even", "low", np.zeros(n_systems)
@@ -257,10 +257,12 @@ def chosen(runs=150):
                 high.append(scored[best] - np.mean(list(scored.values())))
                 told = choice(best, guesses, truth, speakers, 3, random_state=run)
                 said.append(told["optimism"])
+                most.append(told["optimism_if_equal"])
             yield {
                 "systems": n_systems, "dev_speakers": n_speakers,
                 "too_high_by": round(float(np.mean(high)), 3),
                 "said": round(float(np.mean(said)), 3),
+                "to": round(float(np.mean(most)), 3),
             }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..data.predictions import Predictions
 from ..data.scales import ScaleTask
+from ..data.splitting.findings import Finding, Kind
 from ..data.splitting.schemes import Split
 from ..data.task import Task
 from ..ensembles.combining import ONE_GROUP, Combined, Strategy, combine_all
@@ -334,8 +335,12 @@ def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
     if groups is None or drawn.groups < FEWEST_GROUPS:
         return []
     return [
-        f"label {labels[code]} comes from {count} of {drawn.groups} values of {groups}: its "
-        "recall has no interval, and the others were widened by a guess of how much speakers differ"
+        Finding(
+            f"label {labels[code]} comes from {count} of {drawn.groups} values of {groups}: its "
+            "recall has no interval, and the others were widened by a guess of how much speakers "
+            "differ",
+            Kind.GROUPS,
+        )
         for code, count in drawn.few_groups().items()
     ]
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...cache.errors import InputError
 from ..data.splitting import leaks
+from ..data.splitting.findings import Finding, Kind
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -68,7 +69,8 @@ def check_apart(dev: Manifest, test: Manifest, *, allow: bool = False) -> list[s
         if seen > MOST_TEXTS * len(asked):
             found.append(f"the text of {seen} of {len(asked)} test clips ({_shown('text', both)})")
         else:
-            warnings.append(f"dev holds the text of {seen} test clips: {_shown('text', both)}")
+            text = f"dev holds the text of {seen} test clips: {_shown('text', both)}"
+            warnings.append(Finding(text, Kind.TEXTS))
     if found:
         raise InputError(
             f"dev and test share {'; '.join(found)}. What is chosen on dev would be chosen by "

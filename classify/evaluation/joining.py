@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from ...cache.errors import InputError
+from ..data.splitting.findings import of_splits, ranked
 from ..data.splitting.split import Split
 from ..ensembles.combining import Combined
 from ..metrics.scored_clips import Part, Rated, cluster_names, clusters
 from .compare_options import CompareOptions
 from .dev_test_overlap import check_apart
-from .warning_order import ranked
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -164,11 +164,9 @@ def best_on_dev(combined: Mapping[str, Combined], lead: str, tie: str) -> str | 
 
 def split_warnings(folds: Sequence[Split]) -> list[str]:
     """Return the warnings of the splits; of many folds the first ten."""
-    if len(folds) == 1:
-        return list(folds[0].warnings)
-    found = ranked(f"{fold.name}: {text}" for fold in folds for text in fold.warnings)
+    found = of_splits(folds)
     more = f"{len(found) - 10} more warnings of the {len(folds)} splits are in comparison.json"
-    return [*found[:10], more] if len(found) > 11 else found
+    return [*found[:10], more] if len(found) > 11 and len(folds) > 1 else found
 
 
 def each_group(

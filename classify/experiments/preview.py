@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.errors import listed
+from ..data.splitting.findings import of_splits
 from ..evaluation.reports.markdown.markdown_tables import aligned
 from .checks.folder_checks import check_stored, missing_recordings
 from .checks.recipe_checks import check_recipe, check_sources, divide
@@ -116,7 +117,7 @@ def _preview(ready: Prepared) -> Preview:
     members = {name: _member(entry, divided) for name, entry in recipe.members.items()}
     notes = [source.note for source in ready.sources.values() if source.note]
     notes += [note for name in ready.stored if (note := _missing(ready, name))]
-    notes += list(dict.fromkeys(text for split in found for text in split.warnings))
+    notes += of_splits(found)
     notes += list(dict.fromkeys(text for division in divided for text in division.sits_out))
     done = is_current(ready, Outcome(recipe.report))
     embedding = sum(one["seconds"] or 0.0 for one in encoders.values())

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.splitting.findings import of_splits
 from ..data.splitting.split_file import write_split
 from ..models.folders.run_folder import check_whole
 from .checks.folder_checks import check_stored
@@ -218,8 +219,7 @@ class _Work:
                 f"{len(asked - tested)} of {len(asked)} test clips are not scored: no member has "
                 "what it reads of them"
             )
-        folds = (fold for division in divided for fold in division.folds)
-        for warning in dict.fromkeys(text for fold in folds for text in fold.warnings):
+        for warning in of_splits([fold for division in divided for fold in division.folds]):
             self.say(f"split: {warning}")
 
     def _compare(self, division: Division, *, is_first: bool = True) -> Comparison:

@@ -31,6 +31,7 @@ from .intervals import half_length, retrained, share_interval, standard_error, t
 #: fewer groups than this give no interval and no test: their spread is not known well enough
 FEWEST_GROUPS = 5
 FEW = 2.5  # a class that fewer groups carry is widened for
+UNKNOWN = 0.05  # variance of a recall between groups where no class shows it: they differ much
 MEASURES = ("uar", "accuracy", "macro_f1", "weighted_f1")
 CACHED = 1 << 13  # numbers drawn at a time: they stay in the processor's cache
 BLOCK = 4_000_000  # cells of the draw matrix that are held at a time
@@ -100,8 +101,9 @@ class Resamples:
             error = math.sqrt(self._variance(gap, measure))
         if self._fewest() < FEWEST_GROUPS:
             return estimate, error, (float("nan"), float("nan"))
-        half = t_quantile(level, self.effective_groups(measure)) * error
-        half = max(half, t_quantile(level, math.inf) * floor)
+        added = self._added_to_difference(a, b, measure)
+        half = t_quantile(level, self.effective_groups(measure)) * math.hypot(error, added)
+        half = max(half, t_quantile(level, math.inf) * math.hypot(floor, added))
         return estimate, error, (max(estimate - half, -1.0), min(estimate + half, 1.0))
 
     def effective_groups(self, measure: str) -> float:
@@ -172,6 +174,24 @@ class Resamples:
         added = (weight * np.minimum(slope, 1)) ** 2 * (between / carriers + alone)
         return float((weight**2 * alone).sum()), float(added[few].sum())
 
+    def _added_to_difference(self, a: str, b: str, measure: str) -> float:
+        """Return the standard error that classes of few groups add to a difference.
+
+        A group's difference in the recall of such a class is taken to vary as in other classes.
+        """
+        weight, carriers = self._weight(measure), self._carriers()
+        few = (carriers < FEW) & (weight > 0)
+        apart = self.hits[a] - self.hits[b]
+        if not few.any() or not apart.any():
+            return 0.0
+        found = [
+            np.var(gap[there > 0] / there[there > 0], ddof=1)
+            for there, gap in zip(self.true.T, apart.T, strict=True)
+            if (there > 0).sum() >= FEWEST_GROUPS
+        ]
+        spread = float(np.mean(found)) if found else UNKNOWN
+        return math.sqrt((weight[few] ** 2 / carriers[few]).sum() * spread)
+
     def _between(self, system: str) -> float:
         """Return the variance of a class' recall between groups, as the classes show it."""
         found = []
@@ -182,7 +202,7 @@ class Resamples:
                 within = mean * (1 - mean) / true[there]
                 spread = np.var(hits[there] / true[there], ddof=1) - within.mean()
                 found.append(max(float(spread), 0.0))
-        return float(np.mean(found)) if found else 0.05  # sd 0.22: speakers differ much
+        return float(np.mean(found)) if found else UNKNOWN
 
 
 def resample(

@@ -12,6 +12,7 @@ from ..data.estimates import Estimates
 from ..data.predictions import Predictions
 from ..data.scales import ScaleTask
 from ..data.splitting import leaks
+from ..data.splitting.findings import Finding, Kind
 from ..data.task import Task
 from . import measures as metrics
 from .bootstrap import FEWEST_GROUPS
@@ -145,7 +146,9 @@ def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]
     """Return the group code of each clip, `(clips,)`, and what has to be said about the groups."""
     if column is None or (column != "speaker" and column not in clips):
         reason = "no group column" if column is None else f"no column {column!r}"
-        return np.arange(len(clips)), [f"{reason}: clips were taken as independent"]
+        return np.arange(len(clips)), [
+            Finding(f"{reason}: clips were taken as independent", Kind.GROUPS)
+        ]
     names = cluster_names(clips, column)
     found, codes = np.unique(np.array(names, dtype=object), return_inverse=True)
     blank = sum(name.startswith("\0") for name in names)
@@ -162,7 +165,7 @@ def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]
         )
     elif len(found) < 10:
         warnings.append(f"{len(found)} {group_noun(column)} only: intervals are wide and rough")
-    return codes, warnings
+    return codes, [Finding(text, Kind.GROUPS) for text in warnings]
 
 
 def group_noun(column: str | None, count: int = 2) -> str:

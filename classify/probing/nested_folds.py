@@ -10,6 +10,7 @@ import numpy as np
 
 from ...cache.errors import InputError
 from ..data.splitting import leaks
+from ..data.splitting.findings import of_splits
 from ..data.splitting.folds import deal_clips, deal_groups
 from ..data.splitting.schemes import splits
 
@@ -61,7 +62,7 @@ def outer_folds(
         tests[number, [place[clip] for clip in split.test.ids]] = True
         trains[number, [place[clip] for clip in (*split.train.ids, *split.dev.ids)]] = True
     by_fold = found[0].scheme == "group-kfold" and len(found) > 2 and (tests.sum(0) == 1).all()
-    folds, warnings = [], [text for split in found for text in split.warnings]
+    folds, warnings = [], of_splits(found)
     for number, split in enumerate(found):
         if by_fold:  # the other folds: a model serves two pairs of an inner and an outer fold
             inner = np.where(tests[number], -1, tests.argmax(axis=0))

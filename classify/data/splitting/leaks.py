@@ -18,6 +18,7 @@ import numpy as np
 
 from ....cache.errors import InputError
 from .altered_copies import altered_copies, can_tell
+from .findings import Finding, Kind
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
@@ -80,7 +81,7 @@ def check_speakers(parts: Parts, *, allow: bool = False) -> list[str]:
             + ". Expected speaker-disjoint parts: use scheme='speaker', or ask for it by name with "
             "allow_speaker_overlap=True"
         )
-    return messages
+    return [Finding(text, Kind.SPEAKERS) for text in messages]
 
 
 def check_duplicates(
@@ -116,13 +117,13 @@ def check_duplicates(
             f"{text}. Expected each recording in one part: remove one of the rows, give both the "
             "same speaker, or ask for it by name with allow_duplicates=True"
         )
-    return [text]
+    return [Finding(text, Kind.RECORDINGS)]
 
 
 def check_texts(parts: Parts) -> list[str]:
     """Warn of texts that are in two parts: a script, or repeated phrases."""
     found = shared({name: [plain(t) for t in clips["text"]] for name, clips in parts.items()})
-    messages = []
+    messages: list[str] = []
     for (one, other), texts in found.items():
         if "train" not in (one, other):
             continue
@@ -130,8 +131,14 @@ def check_texts(parts: Parts) -> list[str]:
         same = set(texts)
         n = sum(plain(text) in same for text in parts[part]["text"])
         messages.append(
-            f"{n} of {len(parts[part])} clips of {part} have a text that also occurs in train "
-            f"({_count(texts, 'text')}): text members may have seen their words"
+            Finding(
+                f"{{}} of {{}} clips of {part} have a text that also occurs in train "
+                f"({{}} text{'s' * (len(texts) > 1)}): text members may have seen their words",
+                Kind.TEXTS,
+                n,
+                len(parts[part]),
+                len(texts),
+            )
         )
     return messages
 
@@ -233,7 +240,7 @@ def check_near_duplicates(
     threshold
         As for `near_duplicates`.
     """
-    messages = []
+    messages: list[str] = []
     if len(parts["train"]) < 2:
         return messages
     train = np.asarray(embeddings["train"], dtype=np.float64)
@@ -253,10 +260,8 @@ def check_near_duplicates(
         if pairs:
             train_ids, ids = parts["train"].ids, parts[name].ids
             shown = [f"{ids[o]} = {train_ids[t]} (cosine {c:.6f})" for t, o, c in pairs]
-            messages.append(
-                f"{_count(pairs, 'clip')} of {name} nearly the same as one of train: {_some(shown)}"
-                + _alike_in_train(here)
-            )
+            text = f"{_count(pairs, 'clip')} of {name} nearly the same as one of train: "
+            messages.append(Finding(text + _some(shown) + _alike_in_train(here), Kind.COPIES))
     return messages
 
 

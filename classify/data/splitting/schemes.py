@@ -14,6 +14,7 @@ import numpy as np
 
 from ....cache.errors import InputError, nearest, one_of
 from . import leaks
+from .findings import Finding, Kind
 from .folds import deal_clips, deal_groups
 from .old_split import HELD_OUT, continue_split
 from .split import PARTS, Split
@@ -358,8 +359,9 @@ def _checked(
         if path and not digests.get(i)
     )
     if unknown:
-        one = "1 recording was" if unknown == 1 else f"{unknown} recordings were"
-        warnings.append(f"{one} not read, so not checked for duplicates")
+        were = "recording was" if unknown == 1 else "recordings were"
+        text = f"{{}} {were} not read, so not checked for duplicates"
+        warnings.append(Finding(text, Kind.RECORDINGS, unknown))
     warnings += leaks.check_texts(by_name)
     for part in ("dev", "test") if len(by_name["train"]) else ():
         there = set(by_name[part]["label"])

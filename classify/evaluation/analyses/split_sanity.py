@@ -11,6 +11,7 @@ from itertools import combinations
 
 import numpy as np
 
+from ...data.splitting.findings import Finding, Kind
 from ...metrics import measures as metrics
 
 SHIFTS = (-3, -2, -1, 1, 2, 3)
@@ -73,7 +74,7 @@ def check_relation(
             f"test does not follow train and dev: {name} reaches UAR {dev:.3f} on dev but "
             f"{test:.3f} on test (chance {chance:.3f}); look at the test labels"
         )
-    return warnings
+    return [Finding(text, Kind.LABELS) for text in warnings]
 
 
 def _shifted(name: str, truth: np.ndarray, guess: np.ndarray, n_labels: int) -> list[str]:

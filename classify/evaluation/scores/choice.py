@@ -6,6 +6,7 @@ luck there was shows when dev speakers are drawn again: how often does another s
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -84,12 +85,18 @@ def firmness(chosen: int, scores: np.ndarray, whole: np.ndarray, groups: int) ->
     """
     found: dict[str, Any] = {"systems": len(whole), "groups": groups}
     if groups < 2:
-        return {**found, "same": None, "optimism": None}
+        return {**found, "same": None, "optimism": None, "optimism_if_equal": None}
     best = scores.max(axis=0)
     first = (scores >= best - 1e-12).astype(float)
     same = (first / first.sum(axis=0))[chosen].mean()  # ties are shared
-    optimism = (best - whole[scores.argmax(axis=0)]).mean()
-    return {**found, "same": float(same), "optimism": float(optimism)}
+    luck = (scores - whole[:, None]) * math.sqrt(groups / (groups - 1))  # draws vary too little
+    optimism = luck[scores.argmax(axis=0), np.arange(scores.shape[1])].mean()
+    return {
+        **found,
+        "same": float(same),
+        "optimism": float(optimism),
+        "optimism_if_equal": float(luck.max(axis=0).mean()),
+    }
 
 
 def candidates(data: Mapping[str, Any]) -> dict[str, int]:

@@ -112,7 +112,7 @@ def pairs(
     for at, (a, b) in enumerate(asked):
         only_a = int((right[a] & ~right[b]).sum())
         only_b = int((right[b] & ~right[a]).sum())
-        floor = _discordant(truth, right[a], right[b], n_labels)
+        floor = discordant(truth, right[a], right[b], n_labels)
         gap, _, span = drawn.difference(a, b, "uar", level, floor)
         p, corrected = (float(x[at]) if tested else math.nan for x in (test.p, test.corrected))
         own = family.differences[:, at]
@@ -192,7 +192,7 @@ def family_of(
     )
 
 
-def _discordant(truth: np.ndarray, a: np.ndarray, b: np.ndarray, n_labels: int) -> float:
+def discordant(truth: np.ndarray, a: np.ndarray, b: np.ndarray, n_labels: int) -> float:
     """Return the standard error of a difference in UAR that the number of clips alone gives.
 
     Of the shares of clips that only one of two systems gets right, one clip added to each; 0 where

@@ -13,6 +13,7 @@ from ....cache.cache import Cache
 from ....cache.errors import InputError, check_characters
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
+from ...data.splitting.findings import of_splits
 from ...data.splitting.schemes import splits
 from ...data.task import Task
 from ...metrics.scored_clips import task_score
@@ -248,7 +249,7 @@ def _parts(
         random_state=random_state,
         digests=digests,
     )
-    for warning in dict.fromkeys(text for one in found for text in one.warnings):
+    for warning in of_splits(found):
         say(f"split: {warning}")
     return labelled, [Part(one.train, one.dev, one.test, one.name) for one in found]
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...data.predictions import Predictions
+from ...data.splitting.findings import ranked
 from ...data.splitting.schemes import Split
 from ...data.votes import task_votes
 from ...ensembles.available import combine_available, common_ids, union_ids
@@ -25,7 +26,6 @@ from ...evaluation.compare_options import CompareOptions
 from ...evaluation.comparison import Comparison
 from ...evaluation.reports.markdown.run_sections import WIDE, describe_run
 from ...evaluation.scores.vote_scores import compare_votes
-from ...evaluation.warning_order import ranked
 from ...metrics.scored_clips import clusters
 from ..members.shares import Division
 from ..recipes.lines import SettingError

@@ -12,6 +12,7 @@ import numpy as np
 from ....cache.errors import InputError
 from ....cache.files.kept_results import kept
 from ...data.splitting import leaks
+from ...data.splitting.findings import Finding, Kind
 from ...evaluation.analyses.learning_curve import learning_curve
 from ...evaluation.analyses.transfer import transfer
 from ...metrics import measures as metrics
@@ -83,7 +84,7 @@ def near_duplicates(ready: Prepared, folds: Sequence[Split]) -> list[str]:
                 inputs = [{part: clips.ids for part, clips in parts.items()}, values]
                 check = partial(leaks.check_near_duplicates, parts, values)
                 warnings += kept("near duplicates", inputs, check)
-        return list(dict.fromkeys(warnings))[:10]
+        return [Finding(text, Kind.COPIES) for text in dict.fromkeys(warnings)][:10]
     return []
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.splitting import leaks
+from affekt.classify.data.splitting.findings import Finding, Kind, of_splits, ranked
+from affekt.classify.data.splitting.split import Split
 from affekt.classify.data.task import Task
 from affekt.classify.ensembles.calibration import CALIBRATORS
 from affekt.classify.evaluation.analyses.split_sanity import check_relation
@@ -16,7 +20,6 @@ from affekt.classify.evaluation.dev_test_overlap import check_apart
 from affekt.classify.evaluation.scores.choice import candidates, choice
 from affekt.classify.evaluation.scores.gaps import gaps
 from affekt.classify.evaluation.scores.scoring import mean_interval
-from affekt.classify.evaluation.warning_order import ranked
 from affekt.classify.experiments.results.uses_of_test import record_use
 from affekt.classify.metrics import measures as metrics
 from affekt.classify.metrics.scored_clips import clusters
@@ -111,7 +114,9 @@ def test_the_choice_counts_candidates_and_how_often_dev_would_choose_it_again():
     found = choice("m0", guesses, truth, groups, 2)
     everything = [choice(name, guesses, truth, groups, 2)["same"] for name in guesses]
     assert sum(everything) == pytest.approx(1)
-    assert found["optimism"] > 0.01  # ten equal systems: the winner was lucky
+    luck = 1.54 * np.sqrt(0.7 * 0.3 / 120)  # of the best of ten equal systems: normal quantiles
+    assert found["optimism_if_equal"] == pytest.approx(luck, rel=0.25)
+    assert 0.01 < found["optimism"] < found["optimism_if_equal"]
     table, proba = corpus(6)
     dev_table, dev = corpus(6, 4, "d")
     result = compare(
@@ -268,7 +273,7 @@ def test_values_that_a_speaker_mixes_are_corrected_by_holm():
 
 
 def test_warnings_come_in_the_order_in_which_they_can_change_the_answer():
-    """Each text is made by the check that raises it, so that a new wording cannot slip out."""
+    """Each text is made by the check that raises it, which gives it its kind."""
     rows = [
         {"id": f"c{i}", "text": f"t{i % 9}", "label": "ab"[i % 2], "speaker": f"s{i % 4}"}
         for i in range(40)
@@ -297,8 +302,32 @@ def test_warnings_come_in_the_order_in_which_they_can_change_the_answer():
     assert places[first:] == list(range(first, len(expected)))
     heard = ranked(expected[::-1], texts_are_read=False)
     assert heard.index(expected[-3]) > heard.index(expected[-2])
-    folds = ranked(f"fold {k}: {text}" for k, text in enumerate(expected[: first - 1 : -1]))
-    assert "speakers in both" in folds[0]
+
+
+def test_a_warning_of_several_folds_is_said_once_and_names_them():
+    def fold(name, *warnings):
+        clips = Manifest.from_rows([{"id": "a", "text": "t", "label": "x"}])
+        return Split(clips, clips, clips, "kfold", name, warnings)
+
+    def texts(seen, of):
+        return Finding("{} of {} clips of dev were seen", Kind.TEXTS, seen, of)
+
+    folds = [
+        fold("fold 1", "dev has no clip of joy", texts(45, 60)),
+        fold("fold 2", texts(60, 60), Finding("2 speakers {only}", Kind.GROUPS)),
+        fold("fold 3", "dev has no clip of joy", texts(58, 60)),
+    ]
+    assert of_splits(folds) == [
+        "all 3 folds: 45 to 60 of 60 clips of dev were seen",
+        "fold 2: 2 speakers {only}",
+        "fold 1, fold 3: dev has no clip of joy",
+    ]
+    assert [one.kind for one in of_splits(folds)] == [Kind.TEXTS, Kind.GROUPS, Kind.OTHER]
+    assert of_splits(folds[:1]) == ["dev has no clip of joy", "45 of 60 clips of dev were seen"]
+    many = [fold(f"{k}", *["alike"][: k < 7]) for k in range(9)]
+    assert of_splits(many) == ["0, 1, 2, 3, 4 and 2 more: alike"]
+    copied = copy.deepcopy(texts(45, 60))  # as when it goes to another process
+    assert (copied, copied.kind, copied.numbers) == (texts(45, 60), Kind.TEXTS, (45, 60))
 
 
 def test_gaps_stand_in_the_report():

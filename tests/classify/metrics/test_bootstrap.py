@@ -218,3 +218,23 @@ def test_draws_of_a_block_are_those_drawn_one_by_one(n_groups):
         alone.append(np.bincount(rng.integers(0, n_groups, n_groups), minlength=n_groups))
     found = np.concatenate(list(draws(np.ones(n_groups, int), count, 3)))
     assert np.array_equal(found, alone)
+
+
+def test_a_difference_covers_other_speakers_where_one_of_them_has_a_whole_class():
+    """Speakers favour one system or the other in each class; the truth is no difference."""
+    rng = np.random.default_rng(4)
+    truth = np.r_[np.tile(np.repeat([0, 1], 10), 20), [2] * 10]
+    groups = np.r_[np.repeat(np.arange(20), 20), [0] * 10]
+    held, wide = 0, []
+    for run in range(150):
+        easy = 0.7 + np.array([1, -1])[:, None, None] * rng.normal(0, 0.12, (20, 3))
+        right = rng.random((2, len(truth))) < easy[:, groups, truth]
+        guesses = {name: np.where(r, truth, (truth + 1) % 3) for name, r in zip("ab", right)}  # noqa: B905
+        drawn = resample(truth, guesses, groups, 3, n_resamples=100, random_state=run)
+        _, error, (low, high) = drawn.difference("a", "b", "uar")
+        held += low <= 0 <= high
+        wide.append((high - low) / error)
+    assert held >= 138  # of 150; without what is added for the class 66
+    assert min(wide) > 4
+    same = resample(truth, {"a": truth, "b": truth}, groups, 3, n_resamples=100)
+    assert same.difference("a", "b", "uar")[2] == (0, 0)

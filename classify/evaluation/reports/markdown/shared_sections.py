@@ -71,8 +71,9 @@ def how_chosen(data: Data) -> str:
     if found["same"] is None or groups < FEWEST_GROUPS:
         few = f"{groups} {md(groups_of(data, groups))}"
         return f"{text}. With {few} in dev, how firm the choice is cannot be said."
-    if found["optimism"] >= 0.001:
-        text += f" (by about {found['optimism']:.3f} among the systems alone)"
+    least, most = (f"{found[key]:.3f}" for key in ("optimism", "optimism_if_equal"))
+    if float(most):
+        text += f" (among the systems alone by {least}, or {most} were they all equally good)"
     return (
         f"{text}. If other speakers like these had been dev, the same system would have been "
         f"chosen in about {100 * found['same']:.0f} % of cases."

@@ -1,0 +1,115 @@
+"""Warnings that know what they are about: the worst come first, and what folds share is said once.
+
+A `Finding` is a text like any other, with its kind. Whoever makes a warning gives it the kind;
+plain texts count as `Kind.OTHER`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from enum import IntEnum
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .split import Split
+
+__all__ = ["Finding", "Kind", "of_splits", "ranked"]
+
+MOST_NAMES = 5  # folds that are named in one warning
+
+
+class Kind(IntEnum):
+    """What a warning is about, from what can change the answer most."""
+
+    LABELS = 0  # labels of other clips, labels exchanged
+    SPEAKERS = 1  # one speaker in two parts
+    RECORDINGS = 2  # one recording in two parts
+    COPIES = 3  # recordings of test that are nearly one of train
+    TEXTS = 4  # texts in two parts
+    GROUPS = 5  # too few speakers, or none known
+    OTHER = 6
+
+
+class Finding(str):
+    """A warning.
+
+    Parameters
+    ----------
+    text
+        What it says; with `numbers`, a pattern for `str.format`.
+    kind
+        What it is about.
+    numbers
+        Counts that the pattern names, which may differ from fold to fold.
+
+    Examples
+    --------
+    >>> found = Finding("{} clips are alike", Kind.COPIES, 3)
+    >>> found, found.kind.name
+    ('3 clips are alike', 'COPIES')
+    """
+
+    kind: Kind
+    pattern: str
+    numbers: tuple[int, ...]
+
+    def __new__(cls, text: str, kind: Kind = Kind.OTHER, *numbers: int) -> Finding:
+        """Fill in the numbers."""
+        self = super().__new__(cls, text.format(*numbers) if numbers else text)
+        self.kind, self.pattern, self.numbers = kind, text, numbers
+        return self
+
+
+def ranked(warnings: Iterable[str], *, texts_are_read: bool = True) -> list[str]:
+    """Return the warnings, each once, with those first that can change the answer most.
+
+    Within a kind they stay as they came.
+
+    Parameters
+    ----------
+    warnings
+        As they were found.
+    texts_are_read
+        Whether a member reads the text: if not, shared texts come with the rest.
+
+    Examples
+    --------
+    >>> ranked(["dev has no clip of joy", Finding("2 speakers only", Kind.GROUPS)])
+    ['2 speakers only', 'dev has no clip of joy']
+    """
+
+    def place(text: str) -> Kind:
+        kind = getattr(text, "kind", Kind.OTHER)
+        return Kind.OTHER if kind == Kind.TEXTS and not texts_are_read else kind
+
+    return sorted(dict.fromkeys(warnings), key=place)
+
+
+def of_splits(splits: Sequence[Split]) -> list[str]:
+    """Return the warnings of one split; or of several, each said once with the folds it is of.
+
+    Counts that differ are given from the lowest to the highest.
+    """
+    if len(splits) == 1:
+        return list(splits[0].warnings)
+    alike: dict[str, list[tuple[str, Finding]]] = {}
+    for split in splits:
+        for text in split.warnings:
+            found = text if isinstance(text, Finding) else Finding(text)
+            alike.setdefault(found.pattern, []).append((split.name, found))
+    n_names = len({split.name for split in splits})
+    return ranked(_together(found, n_names) for found in alike.values())
+
+
+def _together(found: Sequence[tuple[str, Finding]], n_names: int) -> Finding:
+    """Return one warning for those of several folds that differ in numbers at most."""
+    names, one = list(dict.fromkeys(name for name, _ in found)), found[0][1]
+    where = ", ".join(names[:MOST_NAMES])
+    if len(names) == n_names:
+        where = f"all {n_names} folds" if n_names > 1 else ""
+    elif len(names) > MOST_NAMES:
+        where += f" and {len(names) - MOST_NAMES} more"
+    counts = zip(*(each.numbers for _, each in found), strict=True)
+    spans = [f"{min(own)} to {max(own)}" if len({*own}) > 1 else f"{own[0]}" for own in counts]
+    text = one.pattern.format(*spans) if spans else one.pattern
+    return Finding(f"{where}: {text}" if where else text, one.kind)
