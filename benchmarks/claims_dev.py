@@ -246,23 +246,29 @@ def chosen(runs=150):
     for n_systems in (2, 5, 20):
         for n_speakers in (5, 20):
             rng = np.random.default_rng([n_systems, n_speakers])
-            high, said, most = [], [], []
+            high, said, most, again, same = [], [], [], [], []
             for run in range(runs):
-                truth, speakers, systems = draw(
-                    rng, n_speakers, 3, "even", "low", np.zeros(n_systems)
-                )
-                guesses = {str(i): s.argmax(axis=1) for i, s in enumerate(systems)}
-                scored = {name: uar(truth, guess) for name, guess in guesses.items()}
-                best = max(scored, key=scored.__getitem__)
+                bests = []
+                for _ in range(2):  # another dev, then the one that is asked about
+                    truth, speakers, systems = draw(
+                        rng, n_speakers, 3, "even", "low", np.zeros(n_systems)
+                    )
+                    guesses = {str(i): s.argmax(axis=1) for i, s in enumerate(systems)}
+                    scored = {name: uar(truth, guess) for name, guess in guesses.items()}
+                    best = max(scored, key=scored.__getitem__)
+                    bests.append(best)
+                again.append(bests[0] == bests[1])
                 high.append(scored[best] - np.mean(list(scored.values())))
                 told = choice(best, guesses, truth, speakers, 3, random_state=run)
                 said.append(told["optimism"])
                 most.append(told["optimism_if_equal"])
+                same.append(told["same"])
             yield {
                 "systems": n_systems, "dev_speakers": n_speakers,
                 "too_high_by": round(float(np.mean(high)), 3),
                 "said": round(float(np.mean(said)), 3),
                 "to": round(float(np.mean(most)), 3),
+                "chosen_again": share(again), "first_in_draws": share(same),
             }  # fmt: skip
 
 

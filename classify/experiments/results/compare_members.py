@@ -14,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ....cache.errors import listed
 from ...data.predictions import Predictions
 from ...data.splitting.findings import ranked
 from ...data.splitting.schemes import Split
@@ -98,6 +99,8 @@ def judge(
             f"{unseen} of {unseen + len(everything)} test clips of the split are not scored: no "
             "member has what it reads of them (no text, no audio, or no embedding)"
         )
+    if len(shared) < len(everything):
+        comparison.data["warnings"].append(_not_compared(ready, tests, shared, everything))
     comparison.data["warnings"] = ranked(
         [*comparison.data["warnings"], *found_more.pop("warnings", [])],
         texts_are_read=any(one.spec.modality == "text" for one in ready.sources.values())
@@ -186,6 +189,23 @@ def _about(ready: Prepared, division: Division) -> dict[str, Any]:
         "sits_out": {name: one.sits_out for name, one in shares if one.sits_out},
         "members": {name: {"parts": one.parts} for name, one in division.members.items()},
     }
+
+
+def _not_compared(
+    ready: Prepared,
+    tests: Mapping[str, Predictions],
+    shared: Sequence[str],
+    everything: Sequence[str],
+) -> str:
+    """Return a warning of test clips that some member has no prediction of."""
+    found, all_of = (Counter(ready.labelled.select(x)["language"]) for x in (shared, everything))
+    gone = sorted(name for name in all_of if name and not found[name])
+    whole = f", all of {listed(gone)}," if gone else ""
+    few = sorted(name for name, one in tests.items() if len(one) < len(everything))
+    return (
+        f"{len(everything) - len(shared)} of {len(everything)} test clips{whole} are not compared "
+        f"here, since {listed(few)} cannot read them: {WIDE}/report.md compares the rest on all"
+    )
 
 
 def _coverage(

@@ -223,9 +223,10 @@ def _detectable(pairs: Sequence[Data], column: str) -> str:
         rest = len(pairs) - len(found)
         also = f" For {rest} pairs, none of any size." if rest else ""
         return (
-            f"What this test can find with {count} {column}, by simulation: an improvement in "
-            f"UAR by {span} (by pair) in 8 of 10 cases. Smaller ones mostly stay hidden, so "
-            f'"no difference can be shown" does not mean that there is none.{also}'
+            f"What this test can find with {count} {column}, by simulation: one system whose UAR "
+            f"is higher than that of all others by {span} (by pair) in 8 of 10 cases. Smaller "
+            'differences mostly stay hidden, so "no difference can be shown" does not mean that '
+            f"there is none.{also}"
         )
     needed = pairs[0].get("groups_needed")
     more = f"about {needed}" if needed else "more than 500"
@@ -239,7 +240,10 @@ def _detectable(pairs: Sequence[Data], column: str) -> str:
             f"Which difference this test finds in 8 of 10 cases cannot be promised: these {count} "
             f"{column} are too few, too unequal in clips or too different from each other."
         )
-    return f"{known} To find a difference in UAR of 0.1 in 8 of 10 cases, {more} would be needed."
+    return (
+        f"{known} To find a difference in UAR of 0.1 in 8 of 10 cases, {more} would be needed, as "
+        f"far as {count} can tell."
+    )
 
 
 def _divisions(data: Data) -> list[str]:

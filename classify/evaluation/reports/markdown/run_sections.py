@@ -139,7 +139,8 @@ def _defaults(trained: Mapping[str, Any], named: Mapping[str, Any]) -> str:
     if "shrinkage" in trained:
         rest.append(f"the shrinkage came to {trained['shrinkage']:.2f}")
     if "epochs" in trained:
-        ended = {"patience": ", stopped early", "interrupted": ", interrupted"}
+        early = ", stopped early on dev, so its dev score is a little too high"
+        ended = {"patience": early, "interrupted": ", interrupted"}
         rest.append(f"trained for {trained['epochs']} epochs{ended.get(trained['stopped'], '')}")
     return f"  - defaults: {', '.join(rest)}" if rest else ""
 

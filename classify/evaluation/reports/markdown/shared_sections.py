@@ -71,12 +71,14 @@ def how_chosen(data: Data) -> str:
     if found["same"] is None or groups < FEWEST_GROUPS:
         few = f"{groups} {md(groups_of(data, groups))}"
         return f"{text}. With {few} in dev, how firm the choice is cannot be said."
-    least, most = (f"{found[key]:.3f}" for key in ("optimism", "optimism_if_equal"))
+    least = f"{found['optimism']:.3f}"
+    most = f"{found.get('optimism_if_equal', found['optimism']):.3f}"  # older runs have one figure
     if float(most):
         text += f" (among the systems alone by {least}, or {most} were they all equally good)"
+    again = f"the same system comes first in {100 * found['same']:.0f} % of draws"
     return (
-        f"{text}. If other speakers like these had been dev, the same system would have been "
-        f"chosen in about {100 * found['same']:.0f} % of cases."
+        f"{text}. When {groups} {md(groups_of(data, groups))} are drawn again from these, {again}; "
+        "others would choose it less often, since here it may have been lucky."
     )
 
 
