@@ -175,20 +175,13 @@ class Resamples:
         return float((weight**2 * alone).sum()), float(added[few].sum())
 
     def _added_to_difference(self, a: str, b: str, measure: str) -> float:
-        """Return the standard error that classes of few groups add to a difference.
-
-        A group's difference in the recall of such a class is taken to vary as in other classes.
-        """
+        """Return the standard error that classes of few groups, taken as the others, add."""
         weight, carriers = self._weight(measure), self._carriers()
-        few = (carriers < FEW) & (weight > 0)
-        apart = self.hits[a] - self.hits[b]
+        few, apart = (carriers < FEW) & (weight > 0), self.hits[a] - self.hits[b]
         if not few.any() or not apart.any():
             return 0.0
-        found = [
-            np.var(gap[there > 0] / there[there > 0], ddof=1)
-            for there, gap in zip(self.true.T, apart.T, strict=True)
-            if (there > 0).sum() >= FEWEST_GROUPS
-        ]
+        shares = [(gap[n > 0] / n[n > 0]) for gap, n in zip(apart.T, self.true.T, strict=True)]
+        found = [np.var(share, ddof=1) for share in shares if len(share) >= FEWEST_GROUPS]
         spread = float(np.mean(found)) if found else UNKNOWN
         return math.sqrt((weight[few] ** 2 / carriers[few]).sum() * spread)
 

@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .split import Split
+from typing import Protocol
 
 __all__ = ["Finding", "Kind", "of_splits", "ranked"]
 
@@ -85,7 +82,17 @@ def ranked(warnings: Iterable[str], *, texts_are_read: bool = True) -> list[str]
     return sorted(dict.fromkeys(warnings), key=place)
 
 
-def of_splits(splits: Sequence[Split]) -> list[str]:
+class Checked(Protocol):
+    """A split: its name among several, and what its checks found."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def warnings(self) -> Sequence[str]: ...
+
+
+def of_splits(splits: Sequence[Checked]) -> list[str]:
     """Return the warnings of one split; or of several, each said once with the folds it is of.
 
     Counts that differ are given from the lowest to the highest.
