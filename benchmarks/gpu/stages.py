@@ -44,7 +44,7 @@ def tests(keep: Keep, tiny: bool) -> None:
     """The tests that need a GPU; without one they are only collected."""
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark"]
     command += ["-m", "gpu", "tests/extract/encoders/test_encoders_gpu.py"]
-    command += ["tests/extract/encoders/test_encoders_packed.py"]
+    command += ["tests/extract/encoders/packed/test_encoders_packed.py"]
     command += ["tests/classify/heads/training/test_graphed.py"]
     command += ["--collect-only"] if tiny else ["--tb=short"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)

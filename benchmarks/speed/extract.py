@@ -1,6 +1,7 @@
 """How fast encoders are, beside what people write, in one alternating run.
 
-Hardware peaks come first, so that every figure is also a share of what the machine can do. For
+Hardware peaks come first, so that every figure is also a share of what the machine can do; on a CPU
+also that of the family's own products, by the faster of MKL and oneDNN. For
 each family, with random weights of the real configuration: affekt; the one-file transformers loop;
 batches of 16 in file order, padded; the same sorted by length. Each variant runs once in every
 round, and the median round counts. Errors are relative L2 against the one-file loop, largest over
@@ -36,6 +37,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from random_encoders import SPEECH, TEXT, build, clips, texts
 
+VARIANTS = ("one file at a time", "padded 16, file order", "padded 16, sorted")
+_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
+
 
 def main(arguments: list[str] | None = None) -> dict:
     """Run the benchmark; print a table to stderr, JSON to stdout or to the file given."""
@@ -52,6 +56,9 @@ def main(arguments: list[str] | None = None) -> dict:
         help="cpu: CPU seconds of the process, for a machine that others use as well",
     )
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
+    parser.add_argument(
+        "--variants", nargs="+", choices=VARIANTS, default=VARIANTS, help="beside affekt"
+    )
     parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args(arguments)
     device = "cuda" if given.device == "auto" and torch.cuda.is_available() else given.device
@@ -67,8 +74,14 @@ def main(arguments: list[str] | None = None) -> dict:
     for name in given.families:
         with tempfile.TemporaryDirectory() as folder:
             rows = compare(name, Path(folder), given, device)
+            if device == "cpu":
+                own = products(Path(folder), given.dtype, given.clock)
+                result["peaks"][f"products of {name} in {given.dtype}, GFLOP/s"] = own
+                say(f"peak of the products of {name}: {own}")
         for row in rows.values():
             row["share of matmul peak"] = round(row["GFLOP/s"] / peak, 3)
+            if device == "cpu":
+                row["share of its products' peak"] = round(row["GFLOP/s"] / own, 3)
         result["families"][name] = rows
         say(table(name, rows))
     text = json.dumps(result, indent=1)
@@ -87,14 +100,19 @@ def compare(name: str, folder: Path, given: argparse.Namespace, device: str) -> 
     ours = open_backend(str(folder), device=device, dtype=given.dtype)
     ours.load()
     plain = Plain(name, folder, device, given.dtype)
+    alike = given.dtype == "float32" or device != "cpu"
+    exact = plain if alike else Plain(name, folder, device, "float32")
     order = sorted(range(len(items)), key=lambda i: -len(items[i]))
     whole = list(range(len(items)))
     variants: dict[str, Callable[[], list[np.ndarray]]] = {
         "affekt": lambda: [answer.values for answer in ours.embed(items)],
-        "one file at a time": lambda: plain.run(items, [[i] for i in whole]),
+        "one file at a time": lambda: exact.run(items, [[i] for i in whole]),
         "padded 16, file order": lambda: plain.run(items, blocks(whole)),
         "padded 16, sorted": lambda: plain.run(items, blocks(order)),
     }
+    if exact is not plain:
+        variants["one file, bfloat16"] = lambda: plain.run(items, [[i] for i in whole])
+    variants = {k: v for k, v in variants.items() if k not in set(VARIANTS) - set(given.variants)}
     clock = time.process_time if given.clock == "cpu" else time.perf_counter
     reference = variants["one file at a time"]()
     flops = plain.flops(items)
@@ -118,7 +136,10 @@ def compare(name: str, folder: Path, given: argparse.Namespace, device: str) -> 
         row["median s"] = round(took, 4)
         row[unit] = round(amount / took, 2)
         row["GFLOP/s"] = round(flops / took / 1e9, 1)
-        row["against one file"] = round(statistics.median(times["one file at a time"]) / took, 2)
+        loop = times["one file at a time"]
+        row["against one file"] = round(statistics.median(loop) / took, 2)
+        ratios = [theirs / ours for theirs, ours in zip(loop, times[variant], strict=True)]
+        row["by round"] = [round(ratio, 2) for ratio in ratios]
     return rows
 
 
@@ -184,6 +205,7 @@ def machine(device: str) -> dict[str, Any]:
     return {
         "cpu": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
+        "instruction sets": [one for one in _SETS if any(one in line.split() for line in lines)],
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if device != "cpu" else None,
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
@@ -203,6 +225,30 @@ def peaks(device: str, clock: str = "wall") -> dict[str, float]:
     a = torch.empty(1 << 26, device=device)
     found["copy, GB/s"] = round(2 * a.nbytes / best(a.clone, device, clock) / 1e9, 1)
     return found
+
+
+def products(folder: Path, dtype: str, clock: str, rows: int = 512) -> float:
+    """Give the GFLOP/s of a block's products over `rows` frames, by the fastest library."""
+    config, kind = tf.AutoConfig.from_pretrained(folder), getattr(torch, dtype)
+    width = config.hidden_size
+    inner = getattr(config, "intermediate_size", None) or getattr(config, "hidden_dim", 4 * width)
+    shapes = [(width, 3 * width), (width, width), (width, inner), (inner, width)]
+    inputs = {size: torch.randn(rows, size).to(kind) for size in {width, inner}}
+    weights = [torch.randn(after, before).to(kind) for before, after in shapes]
+    mkldnn = torch.ops.mkldnn
+    packed = [mkldnn._reorder_linear_weight(weight) for weight in weights]
+
+    def by_mkl() -> None:
+        for weight in weights:
+            torch.nn.functional.linear(inputs[weight.shape[1]], weight)
+
+    def by_onednn() -> None:
+        for weight, (before, _) in zip(packed, shapes, strict=True):
+            mkldnn._linear_pointwise(inputs[before], weight, None, "none", [], "")
+
+    with torch.inference_mode():
+        took = min(best(run, "cpu", clock) for run in (by_mkl, by_onednn))
+    return round(2 * rows * sum(a * b for a, b in shapes) / took / 1e9, 1)
 
 
 def best(run: Callable[[], Any], device: str, clock: str) -> float:
