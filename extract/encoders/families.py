@@ -66,8 +66,8 @@ class Family:
         The implementation asked for; fixed per family, since it is part of the spec.
     batched : bool
         Rows may share one masked forward pass.
-    packed : bool
-        Rows may be laid end to end (`affekt.extract.encoders.packed`).
+    packed : tuple of str
+        ``"cpu"``, ``"cuda"``: where rows are laid end to end (`affekt.extract.encoders.packed`).
     per_clip : tuple of str
         Dotted paths of modules in which padding would leak into a clip: they see one clip at a
         time, whatever the batch.
@@ -88,7 +88,7 @@ class Family:
     final: str = ""
     attention: str = "eager"
     batched: bool = False
-    packed: bool = False
+    packed: tuple[str, ...] = ()
     per_clip: tuple[str, ...] = ()
     heads: tuple[str, ...] = ()
     pooler: bool = False
@@ -104,7 +104,7 @@ def _speech(name: str, **changes: object) -> Family:
         "final": "encoder",
         "attention": "sdpa",
         "batched": True,
-        "packed": True,
+        "packed": ("cpu", "cuda"),
         "per_clip": ("feature_extractor",),
         "heads": _SPEECH_HEADS,
     }
@@ -118,7 +118,7 @@ def _text(name: str, **changes: object) -> Family:
         "layers": "encoder.layer",
         "attention": "sdpa",
         "batched": True,
-        "packed": True,
+        "packed": ("cpu", "cuda"),
         "heads": _TEXT_HEADS,
         "pooler": True,
     }
@@ -130,8 +130,8 @@ GENERIC = Family("generic", heads=("lm_head", "embed_out", "cls", "pooler", "cla
 FAMILIES = {
     "wav2vec2": _speech("Wav2Vec2, XLSR, XLS-R, MMS"),
     "hubert": _speech("HuBERT"),
-    # attention with a bias of its own for each pair of frames: not packed
-    "wavlm": _speech("WavLM", attention="eager", packed=False),
+    # attention with a bias for each pair of frames: clip by clip
+    "wavlm": _speech("WavLM", attention="eager", packed=("cpu",)),
     "unispeech-sat": _speech("UniSpeech-SAT"),
     # five convolutions in a row, with norms between: masking before the first is not enough
     "data2vec-audio": _speech(
@@ -143,7 +143,7 @@ FAMILIES = {
         front="mel",
         layers="layers",
         final="",
-        packed=False,  # every clip is 30 s long
+        packed=(),  # every clip is 30 s long
         per_clip=(),
         heads=("decoder", "proj_out", "projector", "classifier", "layer_weights"),
     ),
@@ -152,9 +152,9 @@ FAMILIES = {
     "xlm-roberta": _text("XLM-R", position_offset=True),
     "camembert": _text("CamemBERT", position_offset=True),
     "distilbert": _text("DistilBERT", layers="transformer.layer", pooler=False),
-    "mpnet": _text("MPNet", attention="eager", packed=False, position_offset=True),
-    "deberta": _text("DeBERTa", attention="eager", packed=False, pooler=False),
-    "deberta-v2": _text("DeBERTa-v2, v3, mDeBERTa", attention="eager", packed=False, pooler=False),
+    "mpnet": _text("MPNet", attention="eager", packed=(), position_offset=True),
+    "deberta": _text("DeBERTa", attention="eager", packed=(), pooler=False),
+    "deberta-v2": _text("DeBERTa-v2, v3, mDeBERTa", attention="eager", packed=(), pooler=False),
 }
 
 FAMILIES |= {

@@ -337,7 +337,7 @@ class TransformerBackend(Backend):
         if self.batching not in ("auto", "packed") or self._taps is None:
             return False
         on_cpu = self.batching == "auto" and self.device == "cpu"
-        if not self.family.packed or (on_cpu and self.family.front == "filterbank"):
+        if ("cpu" if on_cpu else "cuda") not in self.family.packed:
             return False
         try:
             if on_cpu:

@@ -15,6 +15,31 @@ from torch import nn
 from .kernels import causal_depthwise
 
 
+def key_bias(query: torch.Tensor, distances: torch.Tensor, left: int, right: int) -> torch.Tensor:
+    """Give the bias of each pair of frames: the query times the embedding of their distance.
+
+    Parameters
+    ----------
+    query : torch.Tensor
+        ``(rows, heads, frames, size)``, scaled.
+    distances : torch.Tensor
+        ``(left + 1 + right, size)``.
+    left, right : int
+        Keys beyond are taken as so far away.
+
+    Returns
+    -------
+    torch.Tensor
+        ``(rows, heads, frames, frames)``.
+    """
+    rows, heads, frames, _size = query.shape
+    near = torch.matmul(query, distances.T)  # by distance, not by pair
+    wide = -(-frames // 8) * 8  # the kernels want rows of 16 bytes
+    place = torch.arange(wide, device=near.device)
+    apart = (place - place[:frames, None]).clamp_(-left, right).add_(left)
+    return near.gather(3, apart.expand(rows, heads, frames, wide))[..., :frames]
+
+
 class ConformerAttention(nn.Module):
     """The self-attention of a block, with relative keys.
 
@@ -43,11 +68,7 @@ class ConformerAttention(nn.Module):
         rows, frames, _hidden = hidden_states.shape
         made = nn.functional.linear(hidden_states, self.weight, self.bias)
         query, key, value = made.view(rows, frames, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        near = torch.matmul(query * self.scale, self.distances.T)  # by distance, not by pair
-        wide = -(-frames // 8) * 8  # the kernels want rows of 16 bytes
-        place = torch.arange(wide, device=near.device)
-        apart = (place - place[:frames, None]).clamp_(-self.left, self.right).add_(self.left)
-        bias = near.gather(3, apart.expand(rows, self.heads, frames, wide))[..., :frames]
+        bias = key_bias(query * self.scale, self.distances, self.left, self.right)
         if attention_mask is not None:
             if attention_mask.dtype == torch.bool:
                 bias.masked_fill_(~attention_mask, float("-inf"))

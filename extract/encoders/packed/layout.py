@@ -28,6 +28,8 @@ class Pack:
         ``(clips + 1,)`` int32 on the device: where each clip starts, and the end.
     longest : int
         Frames of the longest clip.
+    biases : dict of int to torch.Tensor
+        For attention: what its blocks share for each clip.
 
     Examples
     --------
@@ -39,6 +41,7 @@ class Pack:
     def __init__(self, keep: Sequence[torch.Tensor], device: str) -> None:
         self.keep = list(keep)
         self.lengths = np.array([len(one) for one in keep])
+        self.biases: dict[int, torch.Tensor] = {}
         self.longest = int(self.lengths.max())
         self.starts = _starts(self.lengths).to(device, non_blocking=True)
         pooled = np.array([int(one.sum()) for one in keep])

@@ -8,6 +8,7 @@ processor: a clip of ten seconds is one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -18,8 +19,10 @@ from ..fronts.front import Example, Front
 from ..hardware.convstack import is_conv_stack
 from ..hardware.prepacked import PackedLinear, rows_are_independent
 from ..layers import masked_pool
+from .attention import PackedAttention, find_attention
 from .layout import Pack
 from .packed_encoder import PackedModel
+from .pairwise import GatedAttention, KeyAttention
 
 
 class ClipByClip(nn.Module):
@@ -64,12 +67,18 @@ class CpuModel(PackedModel):
     """
 
     def __init__(self, model: Any, family: Family, front: Front) -> None:
+        self.banks = family.front == "filterbank"
+        self._first: Any = None  # of WavLM: the attention that holds the biases of all
         super().__init__(model, family, front)
         self.joins = not self.speech
 
     def prepare(self, item: Any) -> Example:
         """Make the input of one clip or text."""
-        return self.front.prepare(item)
+        made = self.front.prepare(item)
+        if not self.banks:
+            return made
+        own = made.tensors["input_features"][made.keep]  # the last frame may be half a frame
+        return replace(made, tensors={"input_features": own}, keep=made.keep[made.keep])
 
     def measure(self) -> None:
         """Look whether rows may share a pass, once products are laid out for the processor."""
@@ -81,13 +90,32 @@ class CpuModel(PackedModel):
         self.joins = not self.speech or alike
 
     def _replace_front_end(self) -> None:
+        if self.banks:
+            for block in self.blocks:
+                self._put(block, "conv_module", ClipByClip(block.conv_module))
+            return
         if not is_conv_stack(self.model.feature_extractor):
             raise LookupError("convolutions of another kind")
         encoder = self.model.encoder
         self._put(encoder, "pos_conv_embed", ClipByClip(encoder.pos_conv_embed))
 
+    def _replace_attention(self, block: Any) -> None:
+        if self.banks:
+            self._put(block, "self_attn", KeyAttention(block.self_attn))
+            return
+        holder, leaf = find_attention(block)
+        module: Any = getattr(holder, leaf)
+        if not hasattr(module, "gru_rel_pos_linear"):
+            self._put(holder, leaf, PackedAttention(module))
+            return
+        self._first = self._first or module
+        self._put(holder, leaf, GatedAttention(module, self._first))
+
     def _frames(self, examples: Sequence[Example], pack: Pack) -> torch.Tensor:
         model, kind = self.model, self.model.dtype
+        if self.banks:
+            features = torch.cat([example.tensors["input_features"] for example in examples])
+            return model.feature_projection(features[None].to(kind))[0]
         clips = [example.tensors["input_values"].to(kind) for example in examples]
         made = [model.feature_extractor(clip[None]).transpose(1, 2) for clip in clips]
         projected = model.feature_projection(torch.cat(made, dim=1))
