@@ -35,12 +35,14 @@ class _PairAttention(nn.Module):
         found = []
         for number, (query, key, value) in enumerate(clips):  # (1, heads, frames, size)
             made = nn.functional.scaled_dot_product_attention(
-                query, key, value, attn_mask=self._bias(number, query, hidden_states)
+                query, key, value, attn_mask=self._bias(self.pack, number, query, hidden_states)
             )
             found.append(made[0].transpose(0, 1).flatten(1))
         return self.out(torch.cat(found)[None]), *self.rest
 
-    def _bias(self, number: int, query: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    def _bias(
+        self, pack: Pack, number: int, query: torch.Tensor, hidden: torch.Tensor
+    ) -> torch.Tensor:
         raise NotImplementedError
 
 
@@ -62,9 +64,9 @@ class GatedAttention(_PairAttention):
         self._table = first.compute_bias  # a method: its module is not part of this one
         self.rest = (None, None)
 
-    def _bias(self, number: int, query: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
-        pack = self.pack
-        assert pack is not None
+    def _bias(
+        self, pack: Pack, number: int, query: torch.Tensor, hidden: torch.Tensor
+    ) -> torch.Tensor:
         frames, start = int(pack.lengths[number]), int(pack.lengths[:number].sum())
         if number not in pack.biases:
             pack.biases[number] = self._table(frames, frames).contiguous()
@@ -95,5 +97,7 @@ class KeyAttention(_PairAttention):
         )
         self.distances = module.distance_embedding.weight
 
-    def _bias(self, number: int, query: torch.Tensor, hidden: torch.Tensor) -> torch.Tensor:
+    def _bias(
+        self, pack: Pack, number: int, query: torch.Tensor, hidden: torch.Tensor
+    ) -> torch.Tensor:
         return key_bias(query * self.scale, self.distances, *self.reach)
