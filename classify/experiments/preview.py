@@ -15,6 +15,7 @@ from .checks.recipe_checks import check_recipe, check_sources, divide
 from .embeddings import look_at_all, measure
 from .members.shares import Division, divisions
 from .read_inputs import open_source, prepare
+from .recipes.lines import with_lines
 from .recipes.recipe import MemberEntry, Recipe
 from .run import Outcome, is_current
 
@@ -101,7 +102,7 @@ def preview(recipe: Recipe | str | Path) -> Preview:
     >>> print(preview("recipes/real-speech.yaml").text())  # doctest: +SKIP
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
-    with recipe.lines():
+    with with_lines(recipe.at):
         return _preview(prepare(recipe))
 
 

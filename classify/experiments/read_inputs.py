@@ -19,7 +19,7 @@ from ...cache.manifest import Manifest
 from ..data.task import Task
 from .known_encoders import Opened, recall
 from .members.given_models import with_models
-from .recipes.lines import SettingError
+from .recipes.lines import SettingError, with_note
 from .recipes.numeric_tasks import with_ensembles
 from .recipes.recipe import EncoderEntry, Recipe
 from .run_inputs import Prepared, Source
@@ -33,13 +33,13 @@ def prepare(recipe: Recipe) -> Prepared:
     InputError
         Anything wrong with manifest, task, encoders or split; with file and line.
     """
-    with recipe.naming("task"):
+    with with_note(recipe.at, "task"):
         task = Task.of(recipe.task)
     clips = _clips(recipe)
     if recipe.votes:
-        with recipe.naming("votes"):
+        with with_note(recipe.at, "votes"):
             clips = _voted(clips, recipe, task)
-    with recipe.naming("manifest"):
+    with with_note(recipe.at, "manifest"):
         labelled, left_out = task.select(clips, blank=recipe.unlabelled)
     recipe = with_models(with_ensembles(recipe, task), task)
     ready = Prepared(recipe, task, clips, labelled, left_out, Cache(recipe.cache), {})
@@ -52,7 +52,7 @@ def prepare(recipe: Recipe) -> Prepared:
 
         check_recipe(ready)  # before an encoder is opened
     for entry in entries:
-        source = known[entry.name] or _opened_named(entry, ready)
+        source = known[entry.name] or _opened(entry, ready)
         if not len(source.clips):
             what = "path" if source.spec.modality == "audio" else "text"
             raise entry.error(
@@ -81,19 +81,14 @@ def open_source(source: Source, ready: Prepared) -> Source:
     """
     if source.encoder is not None or source.is_stored_space:
         return source
-    return _opened_named(source.entry, ready)
-
-
-def _opened_named(entry: EncoderEntry, ready: Prepared) -> Source:
-    with ready.recipe.naming(*entry.keys):
-        return _opened(entry, ready)
+    return _opened(source.entry, ready)
 
 
 def _clips(recipe: Recipe) -> Manifest:
-    with recipe.naming("manifest"):
+    with with_note(recipe.at, "manifest"):
         clips = Manifest.read(recipe.manifest, root=recipe.root)
     for column, values in recipe.where.items():
-        with recipe.naming("where", column):
+        with with_note(recipe.at, "where", column):
             present = sorted({str(value) for value in clips[column]})
         for value in values:
             if value not in present:
@@ -116,7 +111,7 @@ def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
     if entry.spec is not None:
         return _source(entry, ready.clips, entry.spec, None, entry.spec.store_dtype)
     if "space" in entry.options:
-        with ready.recipe.naming(*entry.keys):
+        with with_note(ready.recipe.at, *entry.keys):
             spec = cache.space(entry.options["space"]).spec
         known = _source(entry, ready.clips, spec, None, spec.store_dtype)
         if "compute" in spec.fields or is_code(spec.fields["encoder"]["name"]):
@@ -125,7 +120,7 @@ def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
         return replace(known, note=f"{note}; members on it are compared, but predict no new clips")
 
     if is_code(entry.options["name"]):
-        return _opened_named(entry, ready)
+        return _opened(entry, ready)
     options, store_dtype = _arguments(entry)
     before = recall(cache, options)
     if before is None:
@@ -153,14 +148,15 @@ def _reopened(known: Source, before: Opened, ready: Prepared) -> Source | None:
 def _opened(entry: EncoderEntry, ready: Prepared) -> Source:
     from ...extract.encoder import Encoder
 
-    if entry.spec is not None:
-        encoder = _of_a_model(entry, entry.spec, ready)
-        return _source(entry, ready.clips, entry.spec, encoder, entry.spec.store_dtype)
-    options, store_dtype = _arguments(entry)
-    encoder = Encoder(**options)
-    encoder.title = entry.name if encoder.folder is not None else None
-    spec = encoder.spec.with_store_dtype(store_dtype)
-    return _source(entry, ready.clips, spec, encoder, store_dtype)
+    with with_note(ready.recipe.at, *entry.keys):
+        if entry.spec is not None:
+            encoder = _of_a_model(entry, entry.spec, ready)
+            return _source(entry, ready.clips, entry.spec, encoder, entry.spec.store_dtype)
+        options, store_dtype = _arguments(entry)
+        encoder = Encoder(**options)
+        encoder.title = entry.name if encoder.folder is not None else None
+        spec = encoder.spec.with_store_dtype(store_dtype)
+        return _source(entry, ready.clips, spec, encoder, store_dtype)
 
 
 def _of_a_model(entry: EncoderEntry, spec: Spec, ready: Prepared) -> Any:

@@ -8,13 +8,13 @@ could not be embedded are quarantined: the run ends with exit code 3 and says ho
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...cache.files.reading import file_sha256
 from ..data.splitting.findings import of_splits
 from ..data.splitting.split_file import write_split
 from ..models.folders.run_folder import check_whole
@@ -26,6 +26,7 @@ from .members.shares import Division, divisions
 from .members.side_by_side import SideBySide, count_workers, network_rows
 from .members.trainer import Trainer
 from .read_inputs import open_source, prepare
+from .recipes.lines import with_lines
 from .recipes.recipe import MemberEntry, Recipe
 from .results.earlier_report import keep_earlier
 from .results.report_folder import ReportFolder, opened_report, read_state
@@ -106,7 +107,7 @@ def run(
     0
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
-    with recipe.lines():
+    with with_lines(recipe.at):
         return _run(prepare(recipe), force, n_jobs, on_table, say)
 
 
@@ -129,7 +130,11 @@ def _run(ready: Prepared, force: bool, n_jobs: int, on_table: Say, say: Say) -> 
         found = divide(ready)
         divisions(recipe, found, ready.hopeful)
         with opened_report(recipe.report, recipe.path, force=force) as report:
-            _embed(ready, outcome, say)
+            for name, before in ready.stored.items():
+                if before.pending:
+                    ready.stored[name] = embed(ready.sources[name], ready.cache, before, say)
+                    new = len(ready.stored[name].there) - len(before.there)
+                    outcome.did.append(f"embedded {new} clips with {name}")
             if not is_current(ready, outcome):
                 with ready.cache.held_digests(), ready.cache.keeping_results():
                     _Work(ready, report, outcome, on_table, say, n_jobs).train_and_compare(found)
@@ -147,22 +152,12 @@ def is_current(ready: Prepared, outcome: Outcome) -> bool:
         state = read_state(folder)
         if state is None or state["key"] != run_key(ready):
             return False
-        for name, digest in state["files"].items():
-            if hashlib.sha256((folder / name).read_bytes()).hexdigest() != digest:
-                return False
+        if any(file_sha256(folder / name) != made for name, made in state["files"].items()):
+            return False
         outcome.table = state["table"]
         return True
     except (OSError, ValueError, KeyError, TypeError):  # InputError is a ValueError
         return False
-
-
-def _embed(ready: Prepared, outcome: Outcome, say: Say) -> None:
-    """Embed what is not stored."""
-    for name, before in ready.stored.items():
-        if before.pending:
-            ready.stored[name] = embed(ready.sources[name], ready.cache, before, say)
-            new = len(ready.stored[name].there) - len(before.there)
-            outcome.did.append(f"embedded {new} clips with {name}")
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,12 @@ that its models need to a recipe, as if the recipe had named them.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....cache.errors import AffektError
-from ....cache.files.reading import read_note
+from ....cache.files.reading import file_sha256, read_note
 from ...models.folders.encoder_folders import read_folders
 from ..recipes.recipe import EncoderEntry, MemberEntry, Recipe
 
@@ -99,7 +98,7 @@ def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]
         on=tuple(on),
         layers=dict.fromkeys(on, (-1,)),
         settings={"missing": ("predict",)} if params.get("missing") == "predict" else {},
-        digest=hashlib.sha256((folder / CONFIG).read_bytes()).hexdigest(),
+        digest=file_sha256(folder / CONFIG),
     )
 
 

@@ -6,7 +6,6 @@ decides its numbers; a run that finds the key again has nothing to do.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....cache.errors import InputError, expected_one_of, listed
-from ....cache.files.reading import read_note, read_object
+from ....cache.files.reading import file_sha256, read_note, read_object
 from ....cache.files.written import draft, write_whole
 from ....cache.manifest import Manifest
 from ....cache.space import Space
@@ -260,4 +259,4 @@ def _digests(folder: Path, names: Iterable[str] | None = None) -> dict[str, str]
     if names is None:
         files = sorted(path for path in folder.rglob("*") if path.is_file())
         names = [path.relative_to(folder).as_posix() for path in files]
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    return {name: file_sha256(folder / name) for name in names}

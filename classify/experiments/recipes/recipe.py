@@ -7,7 +7,6 @@ work. Paths are relative to the recipe. Reading one needs no head, no encoder an
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from ...models.scalers.scaling import check_scale
 from .entries import PROBE, EncoderEntry, MemberEntry
 from .keys_of_compare import compare_options, transfer_options
 from .keys_of_split import split_options
-from .lines import with_lines, with_note
 from .names import check_folder_names
 
 __all__ = ["PROBE", "EncoderEntry", "MemberEntry", "Recipe"]
@@ -181,14 +179,6 @@ class Recipe:
             report=place(keys["report"], "report", folder) if "report" in keys else folder / "out",
             at=top,
         )
-
-    def lines(self) -> AbstractContextManager[None]:
-        """Put file and line before the message of each `SettingError`."""
-        return with_lines(self.at)
-
-    def naming(self, *keys: str | int) -> AbstractContextManager[None]:
-        """Add to an error in a file which line names the file."""
-        return with_note(self.at, *keys)
 
     def gives(self, *keys: str) -> bool:
         """Whether a key is written down, and not left at its default."""

@@ -8,7 +8,6 @@ was changed by its user, goes into ``old/``.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -18,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....cache.errors import InputError
-from ....cache.files.reading import read_note
+from ....cache.files.reading import file_sha256, read_note
 from ....cache.files.written import sync_folder, write_whole
 from ...models.folders.run_folder import READY, WORK
 from ..checks.folder_checks import WRITTEN
@@ -55,8 +54,8 @@ class ReportFolder:
 
     def made(self) -> list[Path]:
         """Return the files that were made next to the members."""
-        files = (path for path in self.work.rglob("*") if path.is_file())
-        return [path for path in files if not _is_kept(path.relative_to(self.work))]
+        files = (path for path in self.work.rglob("*") if path.is_file() and path.name != OWNER)
+        return [path for path in files if "members" not in path.relative_to(self.work).parts[:-1]]
 
     def finish(self, state: Mapping[str, Any]) -> None:
         """Put the next report in place; what was taken, and nothing else, is part of it."""
@@ -140,11 +139,6 @@ def read_state(folder: Path) -> dict[str, Any] | None:
     return None if any(one.is_absolute() or ".." in one.parts for one in names) else state
 
 
-def _is_kept(name: Path) -> bool:
-    """Whether a file of an unfinished report is a member's, or says whose it is."""
-    return "members" in name.parts[:-1] or name.name == OWNER
-
-
 def _retire(folder: Path, name: str) -> None:
     """Move a file into ``old/``, over nothing; folders that it leaves empty go."""
     path, target = folder / name, folder / OLD / name
@@ -224,4 +218,4 @@ def _is(path: Path, handle: int) -> bool:
 
 
 def _digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    return file_sha256(path) if path.is_file() else ""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ....cache.files.reading import json_sha256
 from ...data.splitting.old_split import continue_split
 from ...data.votes import task_votes
 from ..members.member_folder import EPOCH
@@ -23,7 +22,7 @@ REPORT = 5  # grows when the same members give another report than before
 def run_key(ready: Prepared) -> str:
     """Return a key over everything that decides the report."""
     recipe = ready.recipe
-    return _hash(
+    return json_sha256(
         {
             "epoch": EPOCH,
             "report": REPORT,
@@ -36,15 +35,19 @@ def run_key(ready: Prepared) -> str:
             "members": {name: one.describe() for name, one in recipe.members.items()},
             "ensembles": recipe.ensembles,
             "group": recipe.group,
-            "columns": _hash(_named_columns(ready)),
+            "columns": json_sha256(_named_columns(ready)),
             "compare": dict(recipe.compare),
             "left_out": ready.left_out,
             **({"transfer": dict(recipe.transfer)} if recipe.transfer else {}),
-            **({"votes": _votes_key(ready)} if recipe.votes else {}),
+            **(
+                {"votes": json_sha256(task_votes(ready.labelled, ready.task).counts.tolist())}
+                if recipe.votes
+                else {}
+            ),
             "stored": {
                 name: {
                     "spec": ready.sources[name].spec.key,
-                    "rows": _hash([[clip, one.digests[clip]] for clip in sorted(one.there)]),
+                    "rows": json_sha256([[clip, one.digests[clip]] for clip in sorted(one.there)]),
                     "failed": sorted(one.failed.items()),
                 }
                 for name, one in ready.stored.items()
@@ -61,10 +64,6 @@ def _split_key(ready: Prepared) -> dict[str, Any]:
         _, folds = continue_split(ready.labelled, options["file"], seed, needs_train=False)
         options["file"] = [[name, parts.tolist()] for name, parts, _ in folds]
     return options
-
-
-def _votes_key(ready: Prepared) -> str:
-    return _hash(task_votes(ready.labelled, ready.task).counts.tolist())
 
 
 def _named_columns(ready: Prepared) -> dict[str, list[str]]:
@@ -109,9 +108,5 @@ def member_key(
         "split": {key: v for key, v in ready.recipe.split.items() if key != "file"},
         "parts": [[rows(part.train), rows(part.dev), rows(part.test)] for part in parts],
     }
-    return _hash(decides), {WORDS[name]: _hash(value)[:16] for name, value in decides.items()}
-
-
-def _hash(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    made_of = {WORDS[name]: json_sha256(value)[:16] for name, value in decides.items()}
+    return json_sha256(decides), made_of

@@ -7,14 +7,13 @@ report folder that is deleted, and the cache goes with the data.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ....cache.files.reading import json_lines
+from ....cache.files.reading import json_lines, json_sha256
 
 
 def uses_file(cache: str | Path) -> Path:
@@ -61,26 +60,18 @@ def record_use(path: str | Path, test_ids: Sequence[str], choice: Any) -> dict[s
     >>> record_use(path, ["a", "b"], {"C": 1})["choices"]
     2
     """
+    path, test, made = Path(path), json_sha256(sorted(test_ids)), json_sha256(choice)
+    found: dict[str, str] = {}  # choice -> when
     try:
-        return _record(Path(path), _hash(sorted(test_ids)), _hash(choice))
+        data = path.read_bytes() if path.exists() else b""
+        for one in json_lines(data):  # the run whose line was cut short writes it again
+            if one.get("test") == test and isinstance(one.get("choice"), str):
+                found.setdefault(one["choice"], str(one.get("at")))
+        if made not in found:
+            found[made] = datetime.now(UTC).isoformat(timespec="seconds")
+            line = json.dumps({"test": test, "choice": made, "at": found[made]})
+            with path.open("a", encoding="utf-8") as file:
+                file.write(("\n" if data and not data.endswith(b"\n") else "") + line + "\n")
     except OSError as error:  # a cache that is shared and read-only
         return {"choices": None, "unknown": str(error)}
-
-
-def _record(path: Path, test: str, made: str) -> dict[str, Any]:
-    found: dict[str, str] = {}  # choice -> when
-    data = path.read_bytes() if path.exists() else b""
-    for one in json_lines(data):  # the run whose line was cut short writes it again
-        if one.get("test") == test and isinstance(one.get("choice"), str):
-            found.setdefault(one["choice"], str(one.get("at")))
-    if made not in found:
-        found[made] = datetime.now(UTC).isoformat(timespec="seconds")
-        line = json.dumps({"test": test, "choice": made, "at": found[made]})
-        with path.open("a", encoding="utf-8") as file:
-            file.write(("\n" if data and not data.endswith(b"\n") else "") + line + "\n")
     return {"choices": len(found)}
-
-
-def _hash(value: Any) -> str:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
