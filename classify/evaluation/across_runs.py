@@ -16,8 +16,6 @@ from scipy import stats as scipy_stats
 from ...cache.errors import InputError
 from ..metrics.significance import holm
 
-__all__ = ["across", "critical_difference", "runs_needed", "signed_rank", "signed_rank_posterior"]
-
 EXACT = 16  # differences, up to which every exchange of signs is counted
 N_DRAWS = 20_000
 PRIOR = 0.5  # weight of one imagined corpus without a difference

@@ -29,8 +29,6 @@ from .joining import Joined, assemble, best_on_dev, each_group, split_warnings
 from .scores.choice import N_DRAWS, firmness
 from .scores.scoring import by_value, means_over_values
 
-__all__ = ["compare_numbers"]
-
 
 def compare_numbers(
     joined: Joined[Rated], before_test: Callable[[str | None], Mapping[str, Any]] | None

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from ..data.task import Task
     from ..ensembles.fixed_rules import Ensemble
 
-__all__ = ["MOST_DRAWS", "OF_LABELS", "CompareOptions"]
-
 MOST_DRAWS = 1_000_000
 #: options that a task of numbers does not have
 OF_LABELS = ("calibrate", "calibrate_fused", "crossed", "subsets")

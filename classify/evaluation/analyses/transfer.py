@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ....cache.manifest import Manifest
     from ...data.task import Task
 
-__all__ = ["FEWEST_SPEAKERS", "check_transfer", "transfer"]
-
 FEWEST_SPEAKERS = 3  # to train, tune and test on different voices
 
 

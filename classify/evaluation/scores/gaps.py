@@ -18,8 +18,6 @@ from ...metrics.intervals import standard_error, t_quantile
 from ...metrics.max_t import as_extreme, step_down
 from ...metrics.significance import holm
 
-__all__ = ["gaps"]
-
 MOST_DEALS = 2000
 BLOCK = 2_000_000  # numbers held at a time
 

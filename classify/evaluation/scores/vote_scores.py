@@ -14,8 +14,6 @@ from ...metrics.intervals import interval
 if TYPE_CHECKING:
     from ...data.predictions import Predictions
 
-__all__ = ["compare_votes", "score_votes"]
-
 
 def score_votes(proba: np.ndarray, votes: Votes, *, split_below: float = 0.6) -> dict[str, float]:
     """Score probabilities against the raters themselves.

@@ -7,8 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-__all__ = ["GraphedStep"]
-
 _WARM_UP = 3  # steps before a capture, as PyTorch asks for
 
 

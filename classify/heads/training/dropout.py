@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Dropout", "dropped"]
-
 STEPS = 1 << 16  # a probability is rounded to one of so many; what is kept is scaled accordingly
 
 

@@ -24,8 +24,6 @@ from .row_blocks import in_blocks
 from .rows_for_torch import on_device
 from .sampling import batches
 
-__all__ = ["TorchEstimator"]
-
 STEPS = 1500  # of training, where `max_epochs` is None
 
 Loss = Callable[[nn.Module, Tensor], Tensor]

@@ -5,8 +5,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-__all__ = ["LayerMix"]
-
 
 class LayerMix(nn.Module):
     """Weigh the layers of an embedding with one softmax weight each, learnt with the head.

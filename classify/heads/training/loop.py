@@ -26,16 +26,6 @@ from ....cache.errors import AffektError
 from ....extract.encoders.hardware.device import find_device
 from .cuda_graph import GraphedStep
 
-__all__ = [
-    "DivergedError",
-    "Settings",
-    "Trained",
-    "cpu_threads",
-    "pick_device",
-    "private_random",
-    "train",
-]
-
 _RANDOM = threading.RLock()
 
 

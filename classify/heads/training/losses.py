@@ -10,8 +10,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-__all__ = ["ccc_loss", "cross_entropy", "mse_loss", "weighted_targets"]
-
 
 def cross_entropy(
     logits: Tensor,

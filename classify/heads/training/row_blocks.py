@@ -15,8 +15,6 @@ from torch import Tensor
 
 from .loop import cpu_threads
 
-__all__ = ["in_blocks"]
-
 
 def in_blocks(network: Callable[[Tensor], Tensor], x: Tensor, block: int) -> Tensor:
     """Return the network's outputs (rows, outputs) for rows (rows, width) on the CPU.

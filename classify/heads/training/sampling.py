@@ -9,8 +9,6 @@ import numpy as np
 
 from ....cache.errors import InputError, one_of
 
-__all__ = ["SAMPLING", "balanced_order", "batches", "row_shares", "strata"]
-
 SAMPLING = ("class", "group", "class-and-group")
 
 

@@ -25,8 +25,6 @@ from .rows_for_torch import on_device
 from .rows_on_disk import RowsOnDisk, left_on_disk
 from .sampling import row_shares, strata
 
-__all__ = ["TorchHead", "dev_score"]
-
 LOSSES = ("cross-entropy", "focal")
 
 
