@@ -19,6 +19,7 @@ from ..ensembles.saved import Replay
 from ..models.folders.run_folder import WORK, check_whole
 from .reports.html.clip_rows import clip_rows
 from .reports.html.page import page
+from .reports.made import made
 from .reports.markdown.dimension_report import numbers_markdown
 from .reports.markdown.report import markdown, text_table
 from .reports.markdown.run_sections import describe_run
@@ -150,6 +151,7 @@ class Comparison:
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
+        self.data.setdefault("made", made())
         rows = self._clip_rows(folder)
         files = {
             "comparison.json": self.json(),

@@ -8,6 +8,7 @@ could not be embedded are quarantined: the run ends with exit code 3 and says ho
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -54,12 +55,15 @@ class Outcome:
         One line per step that was not done before; empty if nothing had to be done.
     quarantined : dict of str to dict
         Encoder -> reason code -> number of clips that have no embedding.
+    embedded : dict of str to dict
+        Encoder -> ``clips`` that were embedded, and the ``seconds`` it took.
     """
 
     folder: Path
     table: str = ""
     did: list[str] = field(default_factory=list)
     quarantined: dict[str, dict[str, int]] = field(default_factory=dict)
+    embedded: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> int:
@@ -132,8 +136,11 @@ def _run(ready: Prepared, force: bool, n_jobs: int, on_table: Say, say: Say) -> 
         with opened_report(recipe.report, recipe.path, force=force) as report:
             for name, before in ready.stored.items():
                 if before.pending:
+                    begun = time.monotonic()
                     ready.stored[name] = embed(ready.sources[name], ready.cache, before, say)
                     new = len(ready.stored[name].there) - len(before.there)
+                    seconds = round(time.monotonic() - begun, 1)
+                    outcome.embedded[name] = {"clips": new, "seconds": seconds}
                     outcome.did.append(f"embedded {new} clips with {name}")
             if not is_current(ready, outcome):
                 with ready.cache.held_digests(), ready.cache.keeping_results():
@@ -219,22 +226,27 @@ class _Work:
 
     def _compare(self, division: Division, *, is_first: bool = True) -> Comparison:
         """Train every member on one division of the clips, and compare them there."""
+        from ..evaluation.reports.made import made
         from .results.compare_members import judge
         from .results.extra_results import extra_results
+        from .results.steps import Steps
 
         name = division.name.replace(" ", "-")
         place = self.report.work / name
         place.mkdir(exist_ok=True)
         before = self.report.folder / name / "split.csv"
         write_split(division.folds, place / "split.csv", before, self.say)
+        steps = Steps(self.report.folder / name, self.outcome.embedded)
         for entry in self.ready.recipe.members.values():
             self._take(entry, division)
+            steps.trained(entry.name, self.trained.get((entry.name, division.name)))
         self.say("comparing")
 
         def more(compared: Comparison) -> dict[str, Any]:
             if not division.name:
                 self.on_table(compared.table())
-            return extra_results(self.ready, division, self.say, with_curves=is_first)
+            found = extra_results(self.ready, division, self.say, with_curves=is_first)
+            return {**found, "made": {**made(), **steps.record()}}
 
         return judge(self.ready, division, place, more)
 
@@ -285,9 +297,11 @@ class _Work:
         ready, parts = self.ready, division.shares[entry.name].parts
         key, made_of = member_key(entry, ready, parts)
         (last, _), (folder, _) = self._places(entry, division)
-        if changed := changed_since(last, made_of):
+        begun, changed = time.monotonic(), changed_since(last, made_of)
+        if changed:
             self.say(f"{entry.name}: made again, for {changed} changed")
         given = (entry, ready.task, ready.spaces, ready.recipe.allowed, self.say, pool)
         trainer = Trainer(*given).in_fold(division.name if pool else "")
         how: Any = {"made_of": made_of, "moves_to": last}
         train_member(trainer, ready.labelled, parts, folder, key, **how)
+        self.trained[entry.name, division.name] = (changed, time.monotonic() - begun)

@@ -83,8 +83,8 @@ def _section(data: Data, section: Section) -> str:
     if tables or section.title.startswith("Differences"):
         shown = picture(data, section.title)
     if shown and replaces_table(data, section.title):
-        blocks = [block for block in blocks if block not in tables]
-    if section.title == "Systems" and (curve := reliability(data)):
+        blocks = [one for one in blocks if one not in tables and not one.endswith(":</p>")]
+    if section.title == "Every measure" and (curve := reliability(data)):
         blocks = [*blocks, drawn(curve)]
     if shown:
         blocks = [drawn(shown), *blocks]

@@ -12,6 +12,7 @@ import numpy as np
 
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
+from .made_sections import made_lines, this_report, times_section
 from .markdown_tables import score, table
 from .run_sections import test_uses
 from .shared_sections import (
@@ -40,6 +41,8 @@ def numbers_markdown(data: Data) -> str:
         _pairs(data),
         *(_by(data, column) for column in data["by"]),
         transfer_section(data["transfer"]) if data.get("transfer") else "",
+        this_report(data),
+        times_section(data),
         _setting(data),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -180,6 +183,7 @@ def _setting(data: Data) -> str:
         f"- task {md(task['name'])}, version {task['version']}, hash `{task['hash'][:16]}`: "
         f"{columns}",
         f"- test clips `{data['test']['manifest'][:16]}`; seed {setting['random_state']}",
+        *made_lines(data),
     ]
     for split in data["splits"][:20]:
         name = f" {md(split['name'])}" if split["name"] else ""

@@ -12,6 +12,7 @@ from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.scored_clips import group_noun
 from ....metrics.significance import p_text
 from .label_sections import some
+from .made_sections import made_lines
 from .markdown_tables import score, table
 from .votes_and_transfer import transfer_section, votes_section
 
@@ -81,7 +82,7 @@ def each_group(data: Data, names: Sequence[str]) -> str:
             f"{uar[-1]:.3f}. With few clips each, much of the difference is chance."
         )
         if len(values) > MOST_GROUPS:
-            text += f" The lowest {MOST_GROUPS} of {len(values)}:"
+            text += f"\n\nThe lowest {MOST_GROUPS} of {len(values)}:"
     rows = [
         [md(row["group"]), str(row["clips"]), *(f"{row['uar'][name]:.3f}" for name in names)]
         for row in values[:MOST_GROUPS]
@@ -339,6 +340,7 @@ def how_made(data: Data) -> str:
         + some([md(label) for label in data["task"]["labels"]]),
         f"- test clips `{data['test']['manifest'][:16]}`",
         f"- ties go to {setting['ties']}; seed {setting['random_state']}",
+        *made_lines(data),
     ]
     for split in data["splits"][:20]:
         name = f" {md(split['name'])}" if split["name"] else ""

@@ -13,6 +13,7 @@ from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from . import optional_sections as report_more
 from .label_sections import classes, confusion, some
+from .made_sections import this_report, times_section
 from .markdown_tables import aligned, score, table
 from .run_sections import test_uses
 from .shared_sections import (
@@ -61,16 +62,23 @@ def _chosen_line(data: Data) -> str:
 
 def markdown(data: Data) -> str:
     """Return the whole report as Markdown."""
+    best, divisions = data["chosen"] or ordered(data)[0], _divisions(data)
     sections = [
         _head(data),
-        warnings_of(data),
-        _main(data),
-        report_more.each_group(data, ordered(data)),
+        _leaderboard(data),
         _pairs(data),
-        *_divisions(data),
-        classes(data, data["chosen"] or ordered(data)[0]),
-        confusion(data, data["chosen"] or ordered(data)[0]),
-        *report_more.sections(data, data["chosen"] or ordered(data)[0]),
+        *divisions[:1],
+        warnings_of(data),
+        this_report(data),
+        _choice(data),
+        _measures(data),
+        _tests(data),
+        report_more.each_group(data, ordered(data)),
+        *divisions[1:],
+        classes(data, best),
+        confusion(data, best),
+        *report_more.sections(data, best),
+        times_section(data),
         report_more.how_made(data),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
@@ -87,26 +95,55 @@ def _head(data: Data) -> str:
             f"{data['groups']['count']} {md(groups_of(data))}; chance is "
             f"{1 / len(data['task']['labels']):.3f}."
         )
-        lines.append(f"\n{how_chosen(data)}")
     else:
         lines.append(
             f"{len(data['systems'])} systems on {test['clips']} test clips. There was no dev, so "
             "nothing was chosen: the best of the table below is best on these clips only."
         )
-    if uses := data.get("test_uses"):
-        lines.append(f"\n{test_uses(uses)}")
-    labels = [f"{md(label)} {n}" for label, n in test["labels"].items()]
-    lines.append(f"\nTest labels: {some(labels)}.")
-    if test["absent"]:
-        absent = some([md(label) for label in test["absent"]])
-        lines.append(f"Absent from test, counted as 0 in every mean: {absent}.")
-    if test["left_out"]:
-        out = [f"{md(label or '(blank)')} {n}" for label, n in test["left_out"].items()]
-        lines.append(f"Left out by the task: {some(out)}.")
     return "\n".join(lines)
 
 
-def _main(data: Data) -> str:
+def _choice(data: Data) -> str:
+    """Return how the system was chosen, how often test was looked at, and what test is."""
+    test = data["test"]
+    labels = [f"{md(label)} {n}" for label, n in test["labels"].items()]
+    parts = [how_chosen(data)] if data["chosen"] else []
+    if uses := data.get("test_uses"):
+        parts.append(test_uses(uses))
+    parts.append(f"Test labels: {some(labels)}.")
+    if test["left_out"]:
+        out = [f"{md(label or '(blank)')} {n}" for label, n in test["left_out"].items()]
+        parts.append(f"Left out by the task: {some(out)}.")
+    title = "How the choice was made" if data["chosen"] else "The test clips"
+    return f"## {title}\n\n" + "\n\n".join(parts)
+
+
+def _leaderboard(data: Data) -> str:
+    """Return what dev chose and the others, by the measure of the choice and by accuracy."""
+    keys = ("uar", "uar_present", "accuracy") if data["test"]["absent"] else ("uar", "accuracy")
+    titles = {"uar": "UAR", "uar_present": "UAR of classes present", "accuracy": "accuracy"}
+    rows = []
+    for name in ordered(data):
+        system = data["systems"][name]
+        shown = f"**{md(name)}**" if name == data["chosen"] else md(name)
+        dev = [f"{system['dev']['uar']:.3f}" if system["dev"] else "-"] if data["dev"] else []
+        rows.append([shown, *dev, *(score(system["test"][key]) for key in keys)])
+    header = ["system", *(["dev UAR"] if data["dev"] else []), *(titles[key] for key in keys)]
+    count = data["groups"]["count"]
+    few = count < FEWEST_GROUPS
+    level = f"{100 * data['settings']['level']:g} % intervals over {count} {md(groups_of(data))}"
+    text = (
+        "UAR is the mean share of each label that was found, accuracy the share of all clips. "
+        + (brackets(data) if few else f"In brackets: {level}.")
+        + (" Order: what dev chose, then by dev UAR." if data["chosen"] else " Order: by UAR.")
+    )
+    if data["test"]["absent"]:
+        absent = some([md(label) for label in data["test"]["absent"]])
+        text += f" Absent from test, counted as 0 in every mean: {absent}."
+    return f"## Systems\n\n{text}\n\n{table(header, rows)}"
+
+
+def _measures(data: Data) -> str:
     rows = []
     for name in ordered(data):
         system = data["systems"][name]
@@ -147,7 +184,11 @@ def _main(data: Data) -> str:
         order = "what dev chose first, then by dev UAR"
     if data["dev"]:
         order += f". Dev UAR is on the {data['dev']['clips']} dev clips that all members have"
-    return f"## Systems\n\n{text} Order: {order}.\n\n{table(header, rows)}\n\n" + (
+    meant = (
+        "F1 joins precision and recall of a label: macro F1 is its mean over labels, weighted F1 "
+        "that weighted by clips."
+    )
+    return f"## Every measure\n\n{meant} {text} Order: {order}.\n\n{table(header, rows)}\n\n" + (
         f"{_reliability(data)}\n\n{_expected(data)}".strip()
     )
 
@@ -163,9 +204,10 @@ def _reliability(data: Data) -> str:
     if not rows:
         return ""
     return (
-        "How far the probabilities can be believed; lower is better. NLL and Brier are what to "
-        "compare. ECE is too high on few clips: *ECE by chance* is what a perfectly calibrated "
-        "system would show here.\n\n"
+        "How far the probabilities can be believed; lower is better. NLL (minus the logarithm of "
+        "the true label's probability) and Brier (squared distance from the true label) are what "
+        "to compare. ECE (mean gap between probability and share right) is too high on few clips: "
+        "*ECE by chance* is what a perfectly calibrated system would show here.\n\n"
         + table(["system", *(title for _, title in keys), "ECE by chance"], rows)
     )
 
@@ -193,26 +235,33 @@ def _pairs(data: Data) -> str:
     if len(pairs) > MOST_PAIRS:
         best = data["chosen"] or ordered(data)[0]
         shown = [pair for pair in pairs if best in (pair["a"], pair["b"])]
-    column, count = md(groups_of(data)), pairs[0]["groups"]
-    how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
-    made = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
     explained = (
-        f"Each line: difference in UAR with its interval; p, how often chance alone gives such "
-        f"a difference if both systems are equally good; p corrected for the {made} "
-        f"made here; in how many {column} which system is better. The test "
-        f"exchanges the two systems within whole {column} ({how} exchanges); the correction "
-        "is the step-down max-T of Westfall and Young. No p is below that of a t test with one "
-        f"more of the {column} who contradicts, since a few of another kind may be missing "
-        "here. The interval is for one pair alone and supposes that the "
-        f"{column} are as good as normally distributed, so it can leave out 0 where the test "
-        "shows nothing. Two systems are called equal within 0.02 where the whole interval is."
+        "Each line: the difference in UAR with its interval; p, how often chance alone gives such "
+        "a difference between equal systems; p corrected for the number of comparisons; in how "
+        f"many {md(groups_of(data))} which system is better."
     )
     text = differences(data, explained, shown)
     if len(shown) < len(pairs):
         text += ["", f"{len(pairs) - len(shown)} more pairs are in comparison.json."]
-    if count >= FEWEST_GROUPS:
-        text += ["", _detectable(pairs, column)]
     return "\n".join(text)
+
+
+def _tests(data: Data) -> str:
+    """Return how the differences were tested, and what the test can find."""
+    pairs, column = data["pairs"], md(groups_of(data))
+    if not pairs or pairs[0]["groups"] < FEWEST_GROUPS:
+        return ""
+    how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
+    made = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
+    return (
+        f"## How differences were tested\n\nThe test exchanges the two systems within whole "
+        f"{column} ({how} exchanges); the correction for the {made} made here is the step-down "
+        f"max-T of Westfall and Young. No p is below that of a t test with one more of the "
+        f"{column} who contradicts, since a few of another kind may be missing here. The interval "
+        f"is for one pair alone and supposes that the {column} are as good as normally "
+        "distributed, so it can leave out 0 where the test shows nothing. Two systems are called "
+        f"equal within 0.02 where the whole interval is.\n\n{_detectable(pairs, column)}"
+    )
 
 
 def _detectable(pairs: Sequence[Data], column: str) -> str:

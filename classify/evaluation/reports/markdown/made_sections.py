@@ -1,0 +1,75 @@
+"""What a report says of itself: its version, what changed since the last one, what took time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ....data.escape import md
+from .markdown_tables import table
+
+Data = Mapping[str, Any]
+
+
+def this_report(data: Data) -> str:
+    """Return where to look next, and what changed since the last report."""
+    lines = [
+        "- `report.html` has the same with pictures, and the clips to read and hear; `figures/` "
+        "has the pictures as files",
+        "- `comparison.json` has every number; the sections below explain and add to those above",
+    ]
+    if "run" in data:
+        lines.append("- `members/` has the models and their predictions")
+    if made := data.get("made"):
+        lines.append(f"- made by affekt {md(made['affekt'])}, {md(made['date'])}{_since(made)}")
+    return "## This report\n\n" + "\n".join(lines)
+
+
+def _since(made: Data) -> str:
+    if "training" not in made:
+        return ""
+    if not made["last"]:
+        return "; the first report in this folder"
+    changed = [f"embedded {one['clips']} clips with {md(n)}" for n, one in _now(made["embedding"])]
+    changed += [
+        f"trained {md(name)}" + (f" ({md(one['why'])} changed)" if one["why"] else "")
+        for name, one in _now(made["training"])
+    ]
+    same = "the members are those of then"
+    return f"; since the last report, of {md(made['last'])}: {', '.join(changed) or same}"
+
+
+def _now(steps: Data) -> list[tuple[str, Data]]:
+    return [(name, one) for name, one in steps.items() if one["now"]]
+
+
+def made_lines(data: Data) -> list[str]:
+    """Return a line each for the command and the machine, where they are known."""
+    made = data.get("made") or {}
+    command = str(made.get("command") or "").replace("`", "'")
+    return [
+        *([f"- command `{command}`"] if command else []),
+        *([f"- machine: {md(made['machine'])}"] if made else []),
+    ]
+
+
+def times_section(data: Data) -> str:
+    """Return how long embedding and training took; blank where nothing is known."""
+    made = data.get("made") or {}
+    rows = [
+        [f"{doing} {md(name)}", str(one.get("clips", "")), f"{one['seconds']:.1f}", _when(one)]
+        for doing, steps in (("embedding with", "embedding"), ("training", "training"))
+        for name, one in made.get(steps, {}).items()
+        if one["seconds"] is not None
+    ]
+    if not rows:
+        return ""
+    return (
+        "## What took how long\n\nSeconds on the clock, other work of the machine included; of "
+        "what was kept, those of the run that made it.\n\n"
+        + table(["step", "new clips", "seconds", "when"], rows)
+    )
+
+
+def _when(one: Data) -> str:
+    return "this run" if one["now"] else "kept"
