@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
@@ -19,6 +20,7 @@ from affekt.classify.experiments.preview import preview
 from affekt.classify.experiments.results import extra_results
 
 from tests.support.encoder_models import saved, tone
+from tests.support.written_reports import found_in, lines_of
 
 RECIPE = """\
 manifest: clips.csv
@@ -240,9 +242,11 @@ def computed(monkeypatch) -> list[str]:
     return names
 
 
-def files(folder: Path) -> dict[str, bytes]:
-    names = ("comparison.json", "report.md", "repeats.json")
-    return {name: (folder / name).read_bytes() for name in names if (folder / name).exists()}
+def files(folder: Path) -> list[Any]:
+    repeats = folder / "repeats.json"
+    if repeats.exists():
+        return [repeats.read_bytes(), (folder / "report.md").read_bytes()]
+    return [found_in(folder), lines_of(folder)]
 
 
 def change(path: Path, old: str, new: str) -> None:

@@ -134,7 +134,7 @@ def test_a_planted_near_duplicate_is_warned_of(corpus, tmp_path):
     [warning] = [text for text in data["warnings"] if "planted" in text]
     assert original[0] in warning
     report = (tmp_path / "out/report.md").read_text(encoding="utf-8")
-    assert "planted" in report.split("## Systems")[0]
+    assert "planted" in report.split("## Warnings")[1].split("\n## ")[0]
 
 
 @pytest.mark.parametrize("split", ["one", "folds"])
