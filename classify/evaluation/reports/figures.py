@@ -46,6 +46,7 @@ SECTIONS = {
     "confusion": "Confusion",
     "differences": "Differences",
     "diversity": "Diversity",
+    "layers": "Layers",
     "learning": "Learning curve",
     "shortcuts": "Shortcuts",
     "transfer": "Transfer",
@@ -55,6 +56,7 @@ NEEDS = {
     "abstain": "abstain",
     "differences": "pairs",
     "diversity": "diversity",
+    "layers": "run",
     "learning": "learning_curve",
     "shortcuts": "audit",
     "transfer": "transfer",
@@ -123,7 +125,11 @@ def _title(data: Data, section: str) -> str:
     best = data["chosen"] or ordered(data)[0]
     if section == "Learning curve":
         return f"{section} of {data.get('learning_curve_of', best)}"
-    return section if section in ("Diversity", "Shortcuts", "Transfer") else f"{section}, {best}"
+    return (
+        section
+        if section in ("Diversity", "Layers", "Shortcuts", "Transfer")
+        else f"{section}, {best}"
+    )
 
 
 def drawn_files(shown: Picture, formats: tuple[str, ...] = FORMATS) -> list[tuple[str, bytes]]:

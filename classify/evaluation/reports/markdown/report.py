@@ -13,6 +13,7 @@ from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from . import optional_sections as report_more
 from .label_sections import classes, confusion, some
+from .layer_section import layers_section
 from .made_sections import this_report, times_section
 from .markdown_tables import aligned, score, table
 from .run_sections import test_uses
@@ -78,6 +79,7 @@ def markdown(data: Data) -> str:
         classes(data, best),
         confusion(data, best),
         *report_more.sections(data, best),
+        layers_section(data),
         times_section(data),
         report_more.how_made(data),
     ]

@@ -7,6 +7,7 @@ from typing import Any
 
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.significance import p_text
+from ..markdown.layer_section import layer_curves
 from ..markdown.shared_sections import ordered
 from .kinds import Cell, Curve, Dot, Dots, Matrix, Picture, Scale
 from .leaderboard import chance
@@ -209,6 +210,24 @@ def _learning(data: Data, title: str) -> Curve:
     )
 
 
+def _layers(data: Data, title: str) -> Curve | None:
+    curves = layer_curves(data)
+    if not curves:
+        return None
+    name, points = next(iter(curves.items()))
+    scale = Scale.around([*(score for _, score in points), chance(data)])
+    return Curve(
+        f"Layers of {name}",
+        points,
+        "layer",
+        _lead(data)[1],
+        (points[0][0] - 0.5, points[-1][0] + 0.5),
+        (scale.low, scale.high),
+        line=chance(data),
+        said=f"{name}; dashed line: chance.",
+    )
+
+
 def reliability(data: Data) -> Curve | None:
     """Return the reliability curve of the best system, if there is one."""
     found = data.get("reliability")
@@ -273,6 +292,7 @@ PICTURES: dict[str, Callable[[Data, str], Picture | None]] = {
     "Diversity": _diversity,
     "Each dimension": lambda data, title: None,
     "Each ": _groups,
+    "Layers": _layers,
     "Learning curve": _learning,
     "Shortcuts": _shortcuts,
     "Transfer": _transfer,

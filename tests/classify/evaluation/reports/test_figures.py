@@ -26,6 +26,8 @@ def with_all() -> dict[str, Any]:
     """Return a comparison with the parts that only some runs have."""
     data, value = read("split"), {"value": 0.5125, "interval": [0.4375, 0.5875]}
     data["learning_curve"] = [{"clips": n, "groups": 3, "uar": value} for n in (9, 90)]
+    tried = [{"layers": {"speech": n}, "dev_uar": 0.5 + n / 16} for n in (0, 1, 1, 2)]
+    data["run"]["members"]["speech-lr"]["parts"][0]["tried"] = tried
     cells = {"deu": {"uar": value}, "eng": {"uar": {"value": None, "interval": None}}}
     data["transfer"] = {
         "by": "language",
@@ -47,7 +49,7 @@ def files() -> dict[str, tuple[bytes, bytes]]:
 def test_there_is_a_figure_for_every_picture_of_the_page(files):
     assert files.keys() == {
         *("abstain", "by-language", "by-speaker", "classes", "confusion"),
-        *("differences", "diversity", "learning", "reliability", "shortcuts", "systems"),
+        *("differences", "diversity", "layers", "learning", "reliability", "shortcuts", "systems"),
         "transfer",
     }
     for svg, png in files.values():

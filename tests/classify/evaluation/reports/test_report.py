@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import time
 
 import numpy as np
 import pytest
@@ -12,7 +14,10 @@ from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.task import Task
 from affekt.classify.evaluation.compare import compare
 from affekt.classify.evaluation.reports.latex import tables
+from affekt.classify.evaluation.reports.markdown.report import markdown
 from hypothesis import given, strategies as st
+
+from .test_golden import read
 
 NASTY = "=cmd|'/C calc'!A0 <script>alert(1)</script> \\input{/etc/passwd} 50%_$x$ a|b\n# head"
 
@@ -92,3 +97,60 @@ def test_every_speaker_is_shown_and_the_worst_is_named():
 
 def test_a_row_of_a_latex_table_never_begins_with_a_bracket():
     assert latex("[m] vs [n]") == "{[}m] vs {[}n]"
+
+
+def test_a_report_says_what_changed_and_what_took_how_long():
+    data = read("split")
+    assert "What took how long" not in markdown(data)
+    data["made"] = {
+        "affekt": "0.1.0", "date": "2026-11-27 17:40 UTC", "command": "affekt run `a`.yaml",
+        "machine": "Linux, x86_64, 2 processors, Python 3.11.7", "last": "2026-11-26 09:00 UTC",
+        "embedding": {"speech": {"clips": 360, "seconds": 12.4, "now": True}},
+        "training": {
+            "speech-lr": {"seconds": 1.2, "now": True, "why": "C"},
+            "text-lr": {"seconds": 0.7, "now": False, "why": ""},
+            "both-lr": {"seconds": None, "now": False, "why": ""},
+        },
+    }  # fmt: skip
+    text = markdown(data)
+    assert (
+        "- made by affekt 0.1.0, 2026-11-27 17:40 UTC; since the last report, of 2026-11-26 09:00 "
+        "UTC: embedded 360 clips with speech, trained speech-lr (C changed)"
+    ) in text
+    assert "- command `affekt run 'a'.yaml`" in text
+    assert "| training text-lr |  | 0.7 | kept |" in text
+    assert "both-lr |  |" not in text
+    data["made"]["last"] = None
+    assert "the first report in this folder" in markdown(data)
+
+
+def test_layers_that_were_tried_have_a_table():
+    data = read("split")
+    tried = [{"layers": {"speech": n}, "dev_uar": 0.5 + n / 16} for n in (0, 1, 1, 2)]
+    data["run"]["members"]["speech-lr"]["parts"][0]["tried"] = tried
+    assert "| layer | speech, tried for speech-lr |" in markdown(data)
+    assert "| 2 | 0.625 |" in markdown(data)
+    probed = {"speech": {"layer": 1, "C": 1.0, "uar": 0.5, "by_layer": [0.25, 0.5, 0.375]}}
+    data["run"]["members"]["text-lr"]["parts"][0]["probed"] = probed
+    assert "| 1 | 0.562 | 0.500 |" in markdown(data)
+
+
+def test_times_are_those_of_the_run_that_made_what_is_kept(tmp_path):
+    from affekt.classify.experiments.results.steps import Steps
+
+    first = Steps(tmp_path, {"speech": {"clips": 3, "seconds": 2.5}})
+    first.trained("lr", "", time.monotonic())
+    record = first.record()
+    assert record["last"] is None
+    made = {"date": "today", **record}
+    (tmp_path / "comparison.json").write_text(json.dumps({"made": made}))
+    again = Steps(tmp_path, {})
+    again.trained("lr", None, time.monotonic())
+    assert again.record()["last"] == "today"
+    assert again.record()["training"]["lr"] == {**record["training"]["lr"], "now": False}
+    assert again.record()["embedding"]["speech"]["seconds"] == 2.5
+    for damage in ('{"made": 7}', '{"made": {"training": [], "embedding": 1}}', "[", "{}"):
+        (tmp_path / "comparison.json").write_text(damage)
+        broken = Steps(tmp_path, {})
+        broken.trained("lr", None, 0.0)
+        assert broken.record()["training"]["lr"]["seconds"] is None
