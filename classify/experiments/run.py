@@ -177,6 +177,8 @@ class _Work:
     on_table: Say
     say: Say
     n_jobs: int = -1
+    #: member, division -> why it was trained, and the seconds it took
+    trained: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
 
     def train_and_compare(self, found: list[Split]) -> None:
         """Compare on every division of the clips, and put the report in place."""

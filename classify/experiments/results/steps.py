@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -31,13 +30,13 @@ class Steps:
         self.embedded = embedded
         self.training: dict[str, Any] = {}
 
-    def trained(self, member: str, why: str | None, begun: float) -> None:
-        """Note a member: why it was trained, or None if it was kept, and when that began."""
-        if why is None:
+    def trained(self, member: str, how: tuple[str, float] | None) -> None:
+        """Note a member: why it was trained and the seconds it took, or None if it was kept."""
+        if how is None:
             self.training[member] = self._before("training", member)
         else:
-            seconds = round(time.monotonic() - begun, 1)
-            self.training[member] = {"seconds": seconds, "now": True, "why": why}
+            why, seconds = how
+            self.training[member] = {"seconds": round(seconds, 1), "now": True, "why": why}
 
     def record(self) -> dict[str, Any]:
         """Return what the report says of the steps."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....metrics.scored_clips import group_noun
-from ..markdown.shared_sections import alike, ordered
+from ..markdown.shared_sections import ordered
 from ..pictures.leaderboard import floor, leaderboard
 from .marks import drawn
 from .prose import Section, escaped
@@ -32,7 +32,7 @@ def first_screen(data: Data, head: Section) -> str:
         _facts(data),
         f'<div class="answer">{answer}{_against(data)}</div>',
         _leaderboard(data),
-        _warnings(alike(data)),
+        _warnings(data.get("warnings", ())),
     ]
     if rest:
         more = "".join(rest)

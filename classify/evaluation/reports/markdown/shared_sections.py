@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -87,31 +86,7 @@ def warnings_of(data: Data) -> str:
     """Return the section of warnings; blank where there is none."""
     if not data["warnings"]:
         return ""
-    return "## Warnings\n\n" + "\n".join(f"- {md(text)}" for text in alike(data))
-
-
-def alike(data: Data) -> list[str]:
-    """Return the warnings; of those that folds have alike, the first and how many more there are.
-
-    Examples
-    --------
-    >>> folds = [{"name": "fold 1"}, {"name": "fold 2"}]
-    >>> alike({"warnings": ["fold 1: 3 clips", "x", "fold 2: 4 clips"], "splits": folds})
-    ['fold 1: 3 clips (and alike in 1 more fold)', 'x']
-    """
-    names = {split["name"] for split in data.get("splits", ())}
-    found: dict[str, list[str]] = {}
-    for text in data.get("warnings", ()):
-        fold, _, rest = text.partition(": ")
-        kind = re.sub(r"\d+", "#", rest) if fold in names else f"all: {text}"
-        found.setdefault(kind, []).append(text)
-    return [first + _alike(len(more)) for first, *more in found.values()]
-
-
-def _alike(count: int) -> str:
-    if not count:
-        return ""
-    return f" (and alike in {count} more {'folds' if count > 1 else 'fold'})"
+    return "## Warnings\n\n" + "\n".join(f"- {md(text)}" for text in data["warnings"])
 
 
 def brackets(data: Data) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 
 import numpy as np
 import pytest
@@ -139,18 +138,18 @@ def test_times_are_those_of_the_run_that_made_what_is_kept(tmp_path):
     from affekt.classify.experiments.results.steps import Steps
 
     first = Steps(tmp_path, {"speech": {"clips": 3, "seconds": 2.5}})
-    first.trained("lr", "", time.monotonic())
+    first.trained("lr", ("", 1.25))
     record = first.record()
     assert record["last"] is None
     made = {"date": "today", **record}
     (tmp_path / "comparison.json").write_text(json.dumps({"made": made}))
     again = Steps(tmp_path, {})
-    again.trained("lr", None, time.monotonic())
+    again.trained("lr", None)
     assert again.record()["last"] == "today"
     assert again.record()["training"]["lr"] == {**record["training"]["lr"], "now": False}
     assert again.record()["embedding"]["speech"]["seconds"] == 2.5
     for damage in ('{"made": 7}', '{"made": {"training": [], "embedding": 1}}', "[", "{}"):
         (tmp_path / "comparison.json").write_text(damage)
         broken = Steps(tmp_path, {})
-        broken.trained("lr", None, 0.0)
+        broken.trained("lr", None)
         assert broken.record()["training"]["lr"]["seconds"] is None
