@@ -42,7 +42,7 @@ def test_shrinkage_is_that_of_ledoit_and_wolf(rows, width):
     np.testing.assert_allclose(ours.coef_, np.linalg.solve(covariance, (means - X.mean(0)).T).T)
 
 
-@pytest.mark.parametrize(("rows", "width"), [(90, 7), (30, 60)])
+@pytest.mark.parametrize(("rows", "width"), [(60, 50), (30, 60)])
 def test_by_default_the_prior_counts_as_one_clip_for_each_feature(rows, width):
     X, y = corpus(rows, width)
     means = np.stack([X[y == k].mean(axis=0) for k in range(3)])
@@ -54,7 +54,14 @@ def test_by_default_the_prior_counts_as_one_clip_for_each_feature(rows, width):
     assert ours.shrinkage_ == pytest.approx(width / (width + rows))
     np.testing.assert_allclose(ours.coef_, np.linalg.solve(covariance, (means - X.mean(0)).T).T)
     heavy = LDAHead().fit(X, y, np.full(rows, 2.0))  # a weight of 2 counts as two clips
-    assert heavy.shrinkage_ == pytest.approx(width / (width + 2 * rows))
+    assert heavy.shrinkage_ == pytest.approx(max(0.4, width / (width + 2 * rows)))
+
+
+def test_the_default_shrinks_by_at_least_two_fifths():
+    X, y = corpus(90, 7)
+    found, asked = LDAHead().fit(X, y), LDAHead(0.4).fit(X, y)
+    assert found.shrinkage_ == 0.4
+    np.testing.assert_allclose(found.coef_, asked.coef_)
 
 
 def test_priors_are_equal_or_those_of_train():
