@@ -22,6 +22,7 @@ from ..models.folders.run_folder import check_whole
 from .checks.folder_checks import check_stored
 from .checks.recipe_checks import check_recipe, check_sources, divide
 from .embeddings import embed, keep_opened, look, look_at_all
+from .members.joblib_workers import JoblibWorkers
 from .members.member_folder import changed_since, is_done, member_files, read_member, train_member
 from .members.shares import Division, divisions
 from .members.side_by_side import SideBySide, count_workers, network_rows
@@ -267,10 +268,12 @@ class _Work:
             for entry, division in due
         }
         count = count_workers([one for found in rows.values() for one in found], self.n_jobs)
-        if count == 1:
+        workers = JoblibWorkers.chosen()
+        if count == 1 and (workers is None or not due):
             return
-        self.say(f"training {len(due)} members in {count} processes")
-        with SideBySide(count) as pool:
+        where = f"{count} processes" if workers is None else workers.name
+        self.say(f"training {len(due)} members in {where}")
+        with workers or SideBySide(count) as pool:
             longest = sorted(due, key=lambda one: -sum(rows[one[0].name, one[1].name]))
             pool.run([partial(self._train, *one, pool) for one in longest])
         self.outcome.did += [f"trained {entry.name}" for entry, _ in due]

@@ -318,12 +318,12 @@ def serve() -> None:
         fit = given.get()
         fit.on_epoch = _Epochs(connection)
         try:
-            connection.send(("fitted", _as_numbers(*fit())))
+            connection.send(("fitted", as_numbers(*fit())))
         except Exception as error:
-            connection.send(("error", _sendable(error)))
+            connection.send(("error", sendable(error)))
 
 
-def _as_numbers(score: float, model: Model) -> tuple[float, Model, Any]:
+def as_numbers(score: float, model: Model) -> tuple[float, Model, Any]:
     """Return score, model, and what its networks have learnt: tensors would be sent as files."""
     learnt = None
     for head in (model.head, model.head_):
@@ -344,7 +344,7 @@ def _receive(connection: Connection, given: queue.SimpleQueue[Fit]) -> None:
         os._exit(0)
 
 
-def _sendable(error: Exception) -> Exception:
+def sendable(error: Exception) -> Exception:
     """Return the error; its words if it cannot be made again from its arguments."""
     try:
         copy.copy(error)

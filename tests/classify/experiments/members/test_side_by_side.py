@@ -94,9 +94,9 @@ class Unsendable(AffektError):
 
 
 def test_an_error_that_cannot_be_made_again_is_sent_as_words():
-    sent = side_by_side._sendable(Unsendable(1, 2))
+    sent = side_by_side.sendable(Unsendable(1, 2))
     assert (type(sent), str(sent)) == (AffektError, "1 and 2")
-    assert type(side_by_side._sendable(ValueError("a"))) is ValueError
+    assert type(side_by_side.sendable(ValueError("a"))) is ValueError
 
 
 class Anywhere(Fit):
