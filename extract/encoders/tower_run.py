@@ -84,6 +84,10 @@ class TowerBackend(TransformerBackend):
             )
         return torch.stack(pooled), int(kept[0].sum())
 
+    def _probe(self) -> torch.Tensor:
+        with self._running, exact_arithmetic():
+            return self._pass(self.front.prepare(self.front.probe()))[0]
+
     def _states(self, inputs: dict[str, torch.Tensor]) -> tuple[list[torch.Tensor], Any]:
         """Run once; the input of every block and the final output, ``(1, frames, dim)`` each."""
         tower, states, hooks = self._tower, [], []

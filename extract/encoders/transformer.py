@@ -168,20 +168,34 @@ class TransformerBackend(Backend):
                 self._load()
 
     def _load(self) -> None:
-        self._model, self.dropped = load_model(
-            self.checkpoint,
-            self.family,
-            classifier=self._classifier,
-            dtype=self.dtype,
-            device=self.device,
-            allow_extra=self.allow_extra,
-        )
+        exact = None
+        if self.dtype != "float32":
+            self._model, _ = self._open("float32")
+            with library_errors(self.name, f"{type(self._model).__name__} cannot run alone"):
+                exact = self._probe()
+        self._model, self.dropped = self._open(self.dtype)
         if self.device == "cpu" and self.dtype != "float32":
             avoid_wrong_kernels(self._model)
         if self._described not in (None, self.checkpoint.describe()):
             raise InputError(f"{self.name}: its files changed since it was opened; open it again")
         with library_errors(self.name, f"{type(self._model).__name__} cannot run alone"):
             self._try()
+            if exact is not None:
+                error = float((self._probe() - exact).norm() / exact.norm())
+                _log.warning(
+                    "%s in %s: the vectors of a probe differ by %.1e from those in float32",
+                    self.name, self.dtype, error,
+                )  # fmt: skip
+
+    def _open(self, dtype: str) -> tuple[Any, tuple[str, ...]]:
+        return load_model(
+            self.checkpoint, self.family, classifier=self._classifier, dtype=dtype,
+            device=self.device, allow_extra=self.allow_extra,
+        )  # fmt: skip
+
+    def _probe(self) -> torch.Tensor:
+        """Give the rows of a short input."""
+        return self._run([self._prepare(self.front.probe())])
 
     def embed(self, inputs: Sequence[Any]) -> list[Pooled | Unusable]:
         """Embed clips ``(samples,)`` or texts; one answer each, in order."""
@@ -224,8 +238,8 @@ class TransformerBackend(Backend):
         groups: list[list[tuple[int, Example]]] = []
         for one in sorted(ready, key=lambda pair: -pair[1].size):
             last = groups[-1] if groups else []
-            fits = len(last) < _ROWS[kind] and (len(last) + 1) * _widest(last) <= _BUDGET[kind]
-            if last and fits:
+            rows = len(last) + 1
+            if last and rows <= _ROWS[kind] and rows * last[0][1].size <= _BUDGET[kind]:
                 last.append(one)
             else:
                 groups.append([one])
@@ -264,7 +278,7 @@ class TransformerBackend(Backend):
         inputs, keep = collate(examples, padding, self.front.mask)
         for path, module in self._per_clip.items():
             module.lengths = [e.lengths[path] for e in examples] if len(examples) > 1 else None
-        kind = getattr(torch, self.dtype)
+        kind = self._model.dtype
         moved = {
             name: tensor.to(self.device, kind if tensor.is_floating_point() else None)
             for name, tensor in inputs.items()
@@ -347,8 +361,7 @@ class TransformerBackend(Backend):
         except LookupError as reason:
             _log.warning("%s runs in padded batches: %s", self.name, reason)
             return False
-        probe = [self._prepare(self.front.probe())]
-        made = self._run(probe)
+        made = self._probe()
         error = float((made - before).norm() / before.norm())
         if not error <= 3 * _AGREE[self.dtype]:  # other sums of the same terms
             _log.warning("%s runs in padded batches: packed it differs by %.1e", self.name, error)
@@ -356,7 +369,7 @@ class TransformerBackend(Backend):
             self.packed = None
         elif isinstance(self.packed, CpuModel):
             self.packed.settle()
-            self._speed_up(lambda: self._run(probe), before)
+            self._speed_up(self._probe, before)
             with exact_arithmetic():
                 self.packed.measure()
         return self.packed is not None
@@ -371,10 +384,6 @@ class TransformerBackend(Backend):
         self.prepacked = error <= _AGREE[self.dtype]
         if not self.prepacked:
             undo()
-
-
-def _widest(group: list[tuple[int, Example]]) -> int:
-    return group[0][1].size if group else 0
 
 
 def _sizes(checkpoint: Checkpoint) -> tuple[int, int]:

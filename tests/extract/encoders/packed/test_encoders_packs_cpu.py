@@ -59,6 +59,22 @@ def test_packs_give_what_the_library_gives_one_at_a_time(name, pooling):
         assert distance(one.values, other.values) <= 1e-6
 
 
+@pytest.mark.parametrize("name", ["xlsr", "wav2vec2-base", "wavlm-base", "wav2vec2-bert", "bert"])
+def test_bfloat16_says_how_far_it_is_off(name, tmp_path, caplog):
+    opened = open_backend(str(saved(name, tmp_path / name)), device="cpu", dtype="bfloat16")
+    opened.load()
+    [said] = [one.message for one in caplog.records if "in bfloat16" in one.message]
+    error = float(said.split("differ by ")[1].split()[0])
+    assert 1e-5 < error < 5e-2
+    assert isinstance(opened.packed, CpuModel)
+    assert opened.prepacked
+    items = CLIPS[:4] if name in SPEECH else TEXTS
+    for item, one in zip(items, opened.embed(items), strict=True):
+        assert distance(one.values, backend(name).embed([item])[0].values) < 8e-2
+        if name in SPEECH:
+            assert np.array_equal(one.values, opened.embed([item])[0].values)
+
+
 @pytest.mark.parametrize("name", ["xlsr", "bert"])
 def test_several_rows_share_a_pass_within_the_budget(name, tmp_path):
     opened = open_backend(str(saved(name, tmp_path / name)), device="cpu")
