@@ -43,11 +43,8 @@ docs: .venv/ready ## build the documentation site into site/
 wheel: .venv/ready ## build the wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps -w dist .
 
-bench: .venv/ready ## measure speed, as ratios taken in one run
-	$(BIN)/python benchmarks/speed/cache.py
-	$(BIN)/python benchmarks/speed/probe.py --layers 1 --reference 1
-	$(BIN)/python benchmarks/heads.py speed --rows 2000
-	@if command -v ffmpeg > /dev/null; then $(BIN)/python benchmarks/decoding.py; fi
+bench: .venv/ready ## measure speed on the CPU, as ratios taken in one run; JSON in benchmarks/results/
+	$(BIN)/python benchmarks/speed/all.py
 
 wheels: ## download what a bare GPU machine lacks, into wheels/
 	benchmarks/gpu/wheels.sh wheels

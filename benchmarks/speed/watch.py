@@ -10,6 +10,7 @@ work. Without MANIFEST a synthetic corpus of 1,080 clips is made.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import signal
 import statistics
@@ -41,16 +42,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("manifest", nargs="?", type=Path)
     parser.add_argument("--edits", type=int, default=10)
+    parser.add_argument("-o", "--output", type=Path)
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         home = Path(folder)
         manifest = asked.manifest or write_corpus(home / "corpus", voices=72)
         warm, cold = measure(home, manifest.resolve(), asked.edits)
-    for name, times in (("affekt run --watch", warm), ("affekt run", cold)):
-        print(
-            f"{name}: {statistics.median(times):.2f} s from save to table (median of {len(times)})"
-        )
-    print(f"ratio: {statistics.median(cold) / statistics.median(warm):.1f}")
+    medians = [statistics.median(times) for times in (warm, cold)]
+    for name, seconds in zip(("affekt run --watch", "affekt run"), medians, strict=True):
+        print(f"{name}: {seconds:.2f} s from save to table (median of {asked.edits})")
+    ratio = medians[1] / medians[0]
+    print(f"ratio: {ratio:.1f}")
+    if asked.output:
+        found = {"watching": medians[0], "new_run": medians[1], "ratio": ratio}
+        found |= {"edits": asked.edits, "times": warm}
+        asked.output.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 def measure(home: Path, manifest: Path, edits: int) -> tuple[list[float], list[float]]:

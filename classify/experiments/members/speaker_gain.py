@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..run_inputs import Prepared
     from .shares import Division, Part
 
-HEADS = ("logistic", "lda")
+LINEAR = ("logistic", "lda")
 
 
 def speaker_gain(ready: Prepared, division: Division) -> dict[str, Any]:
@@ -33,7 +33,7 @@ def speaker_gain(ready: Prepared, division: Division) -> dict[str, Any]:
     plain = {}
     for name, entry in members.items():
         heard = all(spaces[on].modality == "audio" for on in entry.on)
-        if entry.head not in HEADS or entry.scale is not True or not heard or name not in devs:
+        if entry.head not in LINEAR or entry.scale is not True or not heard or name not in devs:
             continue
         parts = division.shares[name].parts
         if all(_several(clips) for part in parts for clips in (part.train, part.dev)):

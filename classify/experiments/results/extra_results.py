@@ -18,7 +18,7 @@ from ...evaluation.analyses.transfer import transfer
 from ...metrics import measures as metrics
 from ...metrics.scored_clips import task_score
 from ..members.shares import Part
-from ..members.speaker_gain import speaker_gain
+from ..members.speaker_gain import LINEAR, speaker_gain
 from ..members.trainer import Trainer
 from ..recipes.lines import SettingError
 from .run_keys import member_key
@@ -55,7 +55,13 @@ def extra_results(
     more = run_curve(ready, division, say) if with_curves else {}
     if ready.recipe.transfer and with_curves:
         more["transfer"] = run_transfer(ready, division, say)
-    more["speaker_scaling"] = speaker_gain(ready, division)
+    decides = [
+        [member_key(entry, ready, parts := division.shares[name].parts)]
+        + [_names(part, None) for part in parts]
+        for name, entry in ready.recipe.members.items()
+        if entry.head in LINEAR
+    ]
+    more["speaker_scaling"] = kept("speaker gain", decides, lambda: speaker_gain(ready, division))
     more["warnings"] = [
         *near_duplicates(ready, division.folds),
         *ready.cache.corpus_warnings.values(),
