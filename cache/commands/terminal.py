@@ -86,6 +86,10 @@ class PlainStream(io.TextIOWrapper):
         self._progress = progress
         self.written = 0.0  # when something was written last, on the monotonic clock
 
+    def erase(self, lines: int) -> None:
+        """Take back the last lines of a terminal; the next ones are written in their place."""
+        super().write(f"\x1b[{lines}A\r\x1b[J")
+
     def write(self, text: Any, /) -> int:
         """Write text; return the number of its characters."""
         self.written = time.monotonic()

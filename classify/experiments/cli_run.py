@@ -53,11 +53,13 @@ def run(
     if check:
         _check(recipe, own=bool(ctx.obj), as_json=as_json)
         return
+    from .members.member_table import member_table
     from .run import run as run_recipe
 
     def run_once(**options: Any) -> Outcome:
-        with heartbeat(say) as progress:
-            return run_recipe(recipe, n_jobs=n_jobs, say=progress, **options)
+        with heartbeat(say) as lines, member_table(lines) as (progress, on_member):
+            how: Any = {"n_jobs": n_jobs, "on_member": on_member, "say": progress}
+            return run_recipe(recipe, **how, **options)
 
     if watch:
         _watch(recipe, run_once, force=force, figures=not no_figures, as_json=as_json)

@@ -9,7 +9,7 @@ could not be embedded are quarantined: the run ends with exit code 3 and says ho
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -78,6 +78,7 @@ def run(
     force: bool = False,
     n_jobs: int = -1,
     on_table: Callable[[str], None] = lambda table: None,
+    on_member: Callable[..., object] = lambda *row: None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Run a recipe, as far as it is not done already.
@@ -92,6 +93,9 @@ def run(
     on_table : callable, optional
         Given the table as soon as it is known, before curves and other analyses are made and the
         report is written.
+    on_member : callable, optional
+        Given name, state (waiting, training, kept, done), UAR or CCC on dev and seconds left of a
+        member, whenever they change; the last two may be None.
     say : callable, optional
         Called with each step as it happens.
 
@@ -113,10 +117,17 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     with with_lines(recipe.at):
-        return _run(prepare(recipe), force, n_jobs, on_table, say)
+        return _run(prepare(recipe), force, n_jobs, on_table, on_member, say)
 
 
-def _run(ready: Prepared, force: bool, n_jobs: int, on_table: Say, say: Say) -> Outcome:
+def _run(
+    ready: Prepared,
+    force: bool,
+    n_jobs: int,
+    on_table: Say,
+    on_member: Callable[..., object],
+    say: Say,
+) -> Outcome:
     recipe, outcome = ready.recipe, Outcome(ready.recipe.report)
     for note in ready.clips.notes:
         say(f"{ready.clips.source}: {note}")
@@ -145,7 +156,9 @@ def _run(ready: Prepared, force: bool, n_jobs: int, on_table: Say, say: Say) -> 
                     outcome.did.append(f"embedded {new} clips with {name}")
             if not is_current(ready, outcome):
                 with ready.cache.held_digests(), ready.cache.keeping_results():
-                    _Work(ready, report, outcome, on_table, say, n_jobs).train_and_compare(found)
+                    _Work(
+                        ready, report, outcome, on_table, say, n_jobs, on_member
+                    ).train_and_compare(found)
     for source in ready.sources.values():
         keep_opened(source, ready.cache)
     return outcome
@@ -178,6 +191,7 @@ class _Work:
     on_table: Say
     say: Say
     n_jobs: int = -1
+    on_member: Callable[..., object] = lambda *row: None
     #: member, division -> why it was trained, and the seconds it took
     trained: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
 
@@ -187,6 +201,9 @@ class _Work:
         divided = divisions(recipe, found, self.ready.there)
         self._announce(divided)
         keep_earlier(recipe.report, self.ready.embedded, self.say)
+        for division in divided:
+            for entry in recipe.members.values():
+                self._show(entry, division, "waiting")
         self._train_side_by_side(divided)
         if len(divided) == 1:
             outcome.table = self._compare(divided[0]).table()
@@ -294,7 +311,8 @@ class _Work:
             self._train(entry, division)
             self.outcome.did.append(f"trained {entry.name}")
         self.report.take(member_files(folder))
-        division.members[entry.name] = read_member(folder, self.ready.task)
+        found = division.members[entry.name] = read_member(folder, self.ready.task)
+        self._show(entry, division, "kept" if folder == last else "done", *_on_dev(found.parts))
 
     def _train(
         self, entry: MemberEntry, division: Division, pool: SideBySide | None = None
@@ -306,7 +324,30 @@ class _Work:
         if changed:
             self.say(f"{entry.name}: made again, for {changed} changed")
         given = (entry, ready.task, ready.spaces, ready.recipe.allowed, self.say, pool)
-        trainer = Trainer(*given).in_fold(division.name if pool else "")
+        self._show(entry, division, "training")
+        trainer = Trainer(*given, self._epochs(entry, division))
+        trainer = trainer.in_fold(division.name if pool else "")
         how: Any = {"made_of": made_of, "moves_to": last}
         train_member(trainer, ready.labelled, parts, folder, key, **how)
         self.trained[entry.name, division.name] = (changed, time.monotonic() - begun)
+
+    def _show(self, entry: MemberEntry, division: Division, *row: object) -> None:
+        name = f"{division.name}: {entry.name}" if division.name else entry.name
+        self.on_member(name, *row)
+
+    def _epochs(
+        self, entry: MemberEntry, division: Division
+    ) -> Callable[[Mapping[str, Any]], None]:
+        def on_epoch(row: Mapping[str, Any]) -> None:
+            left = row["seconds"] * (row["max_epochs"] - row["epoch"])
+            score = row.get("dev_uar", row.get("dev_ccc"))
+            self._show(entry, division, "training", score, left)
+
+        return on_epoch
+
+
+def _on_dev(parts: Sequence[Mapping[str, Any]]) -> list[float]:
+    """Return the mean score on dev of the folds of a member, in a list; empty without."""
+    scores = [one.get("dev_uar", one.get("dev_ccc")) for one in parts]
+    known = [score for score in scores if score is not None]
+    return [sum(known) / len(known)] if known else []

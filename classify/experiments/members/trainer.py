@@ -45,6 +45,8 @@ class Trainer:
         Called with what is going on.
     pool : SideBySide, optional
         The processes that fit; this one does where there are none.
+    on_epoch : callable
+        Given each epoch of a network, as `history_` has it, with `max_epochs`.
     """
 
     entry: MemberEntry
@@ -53,6 +55,7 @@ class Trainer:
     split_options: Mapping[str, Any] = field(default_factory=dict)
     progress: Callable[[str], None] = lambda message: None
     pool: SideBySide | None = None
+    on_epoch: Callable[[Mapping[str, Any]], None] = lambda row: None
 
     def in_fold(self, name: str) -> Trainer:
         """Return the trainer with the fold in front of every line; itself if the name is blank.
@@ -226,7 +229,7 @@ class Trainer:
 
     def _fitted(self, fits: Sequence[Fit]) -> Iterator[tuple[float, Model]]:
         """Yield score on dev and model of each fit, in order; made when asked for, or by others."""
-        lines = _EpochLines(self.entry.name, self.progress)
+        lines = _EpochLines(self.entry.name, self.progress, self.on_epoch)
         fits = [replace(fit, on_epoch=lines) for fit in fits]
         return (fit() for fit in fits) if self.pool is None else self.pool.fit_each(fits)
 
@@ -262,16 +265,24 @@ def _interrupted(model: Any) -> bool:
 class _EpochLines:
     """A line on how a training goes, every ten seconds; a copy continues the same."""
 
-    def __init__(self, name: str, progress: Callable[[str], None]) -> None:
-        self.name, self.progress = name, progress
+    def __init__(
+        self,
+        name: str,
+        progress: Callable[[str], None],
+        on_epoch: Callable[[Mapping[str, Any]], None],
+    ) -> None:
+        self.name, self.progress, self.on_epoch = name, progress, on_epoch
         self.last = time.monotonic()
 
     def __call__(self, row: Mapping[str, Any]) -> None:
+        self.on_epoch(row)
         if time.monotonic() - self.last < PAUSE:
             return
         self.last = time.monotonic()
         scores = [f"{key.replace('_', ' ')} {row[key]:.3f}" for key in SHOWN if key in row]
-        self.progress(f"{self.name}: epoch {row['epoch']}: {', '.join(scores)}")
+        self.progress(
+            f"{self.name}: epoch {row['epoch']} of {row['max_epochs']}: {', '.join(scores)}"
+        )
 
 
 def _json(candidate: Mapping[str, Any]) -> dict[str, Any]:

@@ -130,7 +130,8 @@ def train(
         Called after each epoch in evaluation mode without gradients: returns a key (the larger
         the better, compared as tuples) and the numbers to write into the history.
     callback : callable, optional
-        Takes each row of the history as it is made; what it raises stops the training.
+        Takes each row of the history as it is made, with `max_epochs`; what it raises stops the
+        training.
     progress : str, optional
         Show a progress bar under this title on stderr.
 
@@ -180,7 +181,7 @@ def train(
             bar.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k.endswith(("loss", "uar"))})
             bar.update()
             if callback is not None:
-                callback(dict(row))
+                callback({**row, "max_epochs": settings.max_epochs})
             if best is not None and settings.patience and epoch - best[1] >= settings.patience:
                 stopped = "patience"
                 break
