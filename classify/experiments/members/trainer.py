@@ -263,7 +263,7 @@ def _interrupted(model: Any) -> bool:
 
 
 class _EpochLines:
-    """A line on how a training goes, every ten seconds; a copy continues the same."""
+    """A line on how a training goes, every ten seconds."""
 
     def __init__(
         self,
@@ -273,6 +273,9 @@ class _EpochLines:
     ) -> None:
         self.name, self.progress, self.on_epoch = name, progress, on_epoch
         self.last = time.monotonic()
+
+    def __deepcopy__(self, memo: object) -> _EpochLines:
+        return self  # a head is copied with its settings
 
     def __call__(self, row: Mapping[str, Any]) -> None:
         self.on_epoch(row)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import re
+import threading
+from typing import Any
 
 import pytest
 from affekt.cache.commands.terminal import PlainStream
@@ -93,7 +95,20 @@ def test_a_run_tells_what_becomes_of_members(tmp_path):
     path = tmp_path / "recipe.yaml"
     path.write_text(RECIPE, encoding="utf-8")
     rows: list[tuple] = []
-    run(path, on_member=lambda *row: rows.append(row))
+
+    class Told:
+        lock = threading.Lock()  # cannot be copied, as a terminal
+
+        def __init__(self) -> None:
+            self.own = self.lock
+
+        def member(self, *row: Any) -> None:
+            rows.append(row)
+
+        def line(self, text: str) -> None:
+            """Take a line."""
+
+    run(path, on_member=Told().member, say=Told().line)
     assert [row[:2] for row in rows if row[1] != "training"] == [
         ("mlp", "waiting"),
         ("lr", "waiting"),
