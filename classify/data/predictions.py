@@ -175,7 +175,7 @@ class Predictions(Framed):
             parts += [f"rows that nobody asked for: {_some(surplus)}"] if surplus else []
             raise InputError(
                 f"{self.source}: {' and '.join(parts)}; expected the same {len(ids)} ids as the "
-                "clips they are joined with"
+                f"clips they are joined with{_numbers_hint(missing, surplus)}"
             )
         if len(wanted) < len(ids):
             raise InputError(f"{self.source}: joined with ids that come twice")
@@ -339,6 +339,15 @@ class Predictions(Framed):
             writer = csv.writer(file, lineterminator="\n", quoting=quoting)
             writer.writerow(["id", *self.columns])
             writer.writerows([defused(name), *self.cells(label, row)] for name, label, row in self)
+
+
+def _numbers_hint(missing: Sequence[str], surplus: Sequence[str]) -> str:
+    """Say so where ids differ as numbers do that a program has read and written again."""
+    try:
+        same = {float(i) for i in missing} == {float(i) for i in surplus}
+    except ValueError:
+        return ""
+    return ". As numbers they are the same: read ids as text (pandas: dtype={'id': str})" * same
 
 
 def _some(ids: Sequence[str]) -> str:

@@ -41,6 +41,9 @@ def test_H04_double_and_missing_rows_are_named():
         some().align(["c0", "c1", "c2", "c3", "x"])
     with pytest.raises(InputError, match="nobody asked for: 'c4'"):
         some().align(["c0", "c1", "c2", "c3"])
+    by_number = Predictions(["1", "2.0"], LABELS, np.full((2, 3), 1 / 3))
+    with pytest.raises(InputError, match="As numbers they are the same: read ids as text"):
+        by_number.align(["001", "002"])
     with pytest.raises(InputError, match="come twice"):
         some().align(["c0", "c1", "c2", "c3", "c4", "c4"])
     with pytest.raises(InputError, match="no row for 'x'"):
