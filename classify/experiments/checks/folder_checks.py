@@ -46,7 +46,8 @@ def check_places(ready: Prepared) -> None:
     Raises
     ------
     InputError
-        Inside the cache, over the manifest or the recipe, or where nothing can be written.
+        Inside the cache, over the manifest or the recipe, a disk or home folder itself, or where
+        nothing can be written.
     """
     recipe = ready.recipe
     report, cache = recipe.report.resolve(), recipe.cache.resolve()
@@ -55,6 +56,9 @@ def check_places(ready: Prepared) -> None:
             f"report {recipe.report} is inside the cache {recipe.cache}; expected another folder",
             "report",
         )
+    if report in (Path(report.anchor), Path(os.path.expanduser("~")).resolve()):  # noqa: PTH111
+        message = f"report {recipe.report} is a disk or a home folder; expected a folder of its own"
+        raise SettingError(message, "report")
     for what, path in (("manifest", recipe.manifest), ("recipe", recipe.path)):
         if path.resolve() in [report / name for name in WRITTEN]:
             message = f"report {recipe.report}: the run would write over the {what} {path}"

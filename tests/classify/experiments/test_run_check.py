@@ -92,6 +92,8 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         ("report: out", "report: afile", 11, "is a file"),
         ("report: out", "report: afile/deep", 11, "is a file"),
         ("report: out", "report: my.cache/out", 11, "inside the cache"),
+        ("report: out", "report: /", 11, "a folder of its own"),
+        ("report: out", "report: ~/", 11, "a folder of its own"),
         ("cache: my.cache", "cache: afile/c", 3, "is a file"),
         ("[mean]", "[mean, mean]", 9, "appears twice"),
         ("[mean]", "[maen]", 9, "Did you mean 'mean'"),
