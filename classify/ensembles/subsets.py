@@ -100,20 +100,6 @@ def search(
     return found
 
 
-def scores(
-    members: Mapping[str, Predictions], truth: np.ndarray, strategies: Sequence[str]
-) -> dict[str, np.ndarray]:
-    """Return the UAR of every subset under each rule, `(2^members,)`; bit i is the i-th name.
-
-    Entry 0, the empty subset, is NaN.
-    """
-    found = {}
-    for rule, hits in _hits(members, truth, strategies, np.zeros(len(truth), np.int64)).items():
-        found[rule] = _uar(hits[:, 0], np.bincount(truth, minlength=hits.shape[2]))
-        found[rule][0] = np.nan
-    return found
-
-
 def _hits(
     members: Mapping[str, Predictions],
     truth: np.ndarray,

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.data.predictions import Predictions
+from affekt.classify.ensembles import subsets
 from affekt.classify.ensembles.combining import combine_all
 from affekt.classify.ensembles.fitted_rules import GreedyEnsemble, WeightedEnsemble, mixture_weights
 from affekt.classify.ensembles.fixed_rules import (
@@ -17,7 +18,7 @@ from affekt.classify.ensembles.fixed_rules import (
     distribution,
 )
 from affekt.classify.ensembles.strategy_names import STRATEGIES, strategy
-from affekt.classify.ensembles.subsets import RULES, scores, search
+from affekt.classify.ensembles.subsets import RULES, search
 from affekt.classify.metrics import measures as metrics
 from hypothesis import given, settings, strategies as st
 from scipy import optimize
@@ -193,7 +194,8 @@ def test_stacking_learns_to_ignore_noise():
 @pytest.mark.parametrize("rule", RULES)
 def test_subsets_are_the_ensembles_of_the_same_name(rule):
     members, truth, _ = draw(4, 80, seed=2)
-    table = scores(members, truth, [rule])[rule]
+    hits = subsets._hits(members, truth, [rule], np.zeros(len(truth), np.int64))[rule]
+    table = subsets._uar(hits[:, 0], np.bincount(truth, minlength=hits.shape[2]))
     names = sorted(members)
     for subset in range(1, 16):
         chosen = {name: members[name] for bit, name in enumerate(names) if subset >> bit & 1}
