@@ -69,7 +69,7 @@ def extra_results(
     return more
 
 
-def near_duplicates(ready: Prepared, folds: Sequence[Split]) -> list[str]:
+def near_duplicates(ready: Prepared, folds: Sequence[Split]) -> Sequence[str]:
     """Return warnings of clips whose recording train holds almost unchanged.
 
     The first space of recordings decides.

@@ -28,7 +28,7 @@ def layer_curves(data: Data) -> dict[str, list[tuple[int, float]]]:
             for one in part["tried"]:
                 layer, score = one["layers"].get(encoder), one.get(f"dev_{measure}")
                 if isinstance(layer, int) and layer >= 0 and score is not None:
-                    best[layer] = max(score, best.get(layer, score))
+                    best[layer] = max(float(score), best.get(layer, float(score)))
             found.setdefault(f"{encoder}, tried for {member}", best)
     return {name: sorted(scores.items()) for name, scores in found.items() if len(scores) >= FEWEST}
 
