@@ -10,17 +10,19 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import tempfile
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import h5py
 import numpy as np
 
 from ..errors import AffektError, DamagedError, InputError, NewerError
 from ..files.outputs import check_output
+from ..files.remote_path import RemotePath, local_or_remote
 from ..files.written import written
 from ..identity.content_digests import hex_bytes, key_words
 from ..manifest import Manifest
@@ -57,14 +59,14 @@ def pack(
     *,
     overwrite: bool = False,
     progress: Callable[[int, int], None] | None = None,
-) -> Path:
+) -> Path | RemotePath:
     """Write one plain HDF5 file with everything in it; `Cache` reads it like a folder.
 
     Parameters
     ----------
     cache : Cache
-    out : path
-        The file.
+    out : path, or an address of fsspec such as ``"s3://bucket/packed.h5"``
+        The file. For an address it is made in the folder for temporary files, and then sent.
     clips : Manifest, optional
         Whose rows go in, in this order and with their labels, speakers, languages and splits.
         Clips without text are left out of a space of texts, those without audio out of one of
@@ -95,7 +97,10 @@ def pack(
     ...     Cache(pack(cache, Path(name, "packed.h5"))).read(space.name, clips).shape
     (1, 1, 4)
     """
-    out = Path(out)
+    target = local_or_remote(out)
+    if isinstance(target, RemotePath):
+        return _pack_remotely(cache, target, clips, spaces, overwrite, progress)
+    out = Path(target)
     if out.is_dir():
         raise InputError(f"{out} is a folder; name a file, such as {out / 'packed.h5'}")
     if not out.parent.is_dir():
@@ -129,7 +134,20 @@ def pack(
     return out
 
 
-def _is_packed(path: Path) -> bool:
+def _pack_remotely(
+    cache: Cache, target: RemotePath, clips: Any, spaces: Any, overwrite: bool, progress: Any
+) -> RemotePath:
+    if target.is_file() and not (overwrite and _is_packed(target)):
+        raise InputError(
+            f"{target.address} is there already; choose another name, or overwrite a packed cache"
+            " (--overwrite)"
+        )
+    with tempfile.TemporaryDirectory() as folder:
+        target.put(Path(pack(cache, Path(folder, target.name), clips, spaces, progress=progress)))
+    return target
+
+
+def _is_packed(path: Path | RemotePath) -> bool:
     try:
         packed_spaces(path)
     except NewerError:

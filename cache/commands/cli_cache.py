@@ -8,7 +8,17 @@ import click
 
 from .terminal import ROOT, read_clips
 
-FOLDER = click.argument("folder", type=click.Path(exists=True), metavar="DIR")
+
+class _Place(click.Path):
+    """A path that is there, or an address of a packed cache."""
+
+    def convert(self, value, param, ctx):
+        if "://" in value and not value.startswith("file://"):
+            return value
+        return super().convert(value.removeprefix("file://"), param, ctx)
+
+
+FOLDER = click.argument("folder", type=_Place(exists=True), metavar="DIR")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
@@ -158,7 +168,7 @@ def pack(
         path = pack(
             _opened(folder), out, clips, spaces or None, overwrite=overwrite, progress=progress
         )
-    click.echo(f"{path}: {path.stat().st_size} bytes")
+    click.echo(f"{out}: {path.stat().st_size} bytes")
 
 
 @cache.command("export")

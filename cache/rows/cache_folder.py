@@ -16,6 +16,7 @@ from ..files.cache_marker import check_cache_folder
 from ..files.durable import set_aside
 from ..files.kept_results import keeping_results
 from ..files.reading import check_regular
+from ..files.remote_path import path_of_cache
 from ..identity.clip_index import ClipIndex, Seen
 from ..identity.content_digests import KINDS, text_digest
 from ..identity.known_digests import HeldDigests, audio_digests
@@ -31,7 +32,8 @@ class Store:
     Parameters
     ----------
     path : path
-        The folder, or a file made by `pack`, which is read-only.
+        The folder, or a file made by `pack`, which is read-only; the file may have an address of
+        fsspec, as ``"s3://bucket/packed.h5"``.
     readonly : bool
         Refuse to write.
 
@@ -46,7 +48,7 @@ class Store:
     def __init__(self, path: str | os.PathLike, *, readonly: bool = False):
         if not os.fspath(path):
             raise InputError("the path of the cache is blank; expected a folder")
-        self.path = Path(path)
+        self.path = path_of_cache(path)
         self.packed = self.path.is_file()
         self.readonly = readonly or self.packed
         self.clips = PackedClips(self.path) if self.packed else ClipIndex(self.path)

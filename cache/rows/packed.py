@@ -16,6 +16,7 @@ import h5py
 import numpy as np
 
 from ..errors import DamagedError, InputError
+from ..files.remote_path import RemotePath
 from ..identity.clip_index import ClipIndex, Seen
 from ..identity.content_digests import hex_bytes
 from ..identity.spec import Spec
@@ -27,7 +28,7 @@ from .index import Table
 COLUMNS = ("label", "speaker", "language", "split", "dataset")
 
 
-def packed_spaces(path: Path) -> dict[str, Spec]:
+def packed_spaces(path: Path | RemotePath) -> dict[str, Spec]:
     """Return the spaces of a packed file, by name.
 
     Raises

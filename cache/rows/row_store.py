@@ -13,6 +13,7 @@ from affekt.notebook import shown
 from ..errors import InputError
 from ..features import pick_layers
 from ..files.durable import file_digest, flushed, make_folder, put
+from ..files.remote_path import RemotePath
 from ..identity.content_digests import hex_bytes, key_words
 from ..identity.spec import Spec
 from ..shards.gather import Part, gather
@@ -265,6 +266,8 @@ class RowStore:
         """
         if not self.store.packed:
             raise InputError(f"{self.store.path} is a folder; pack it to map a layer to memory")
+        if isinstance(self.store.path, RemotePath):
+            raise InputError(f"{self.store.path.address} is remote; only a local file is mapped")
         [layer] = pick_layers(layer, self.n_layers)
         vectors = self.index.vectors(self.store.path.name)
         vectors.check(key_words(hex_bytes(self.index.rows(self.store.path.name).key)), [layer])

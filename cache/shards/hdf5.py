@@ -18,6 +18,7 @@ import numpy as np
 
 from ..errors import DamagedError, NewerError
 from ..files.reading import check_regular
+from ..files.remote_path import RemotePath
 
 KINDS = "fiuS"  # numbers and fixed text: nothing of variable length, no references, no objects
 MAX_RATIO = 1000  # declared bytes to stored bytes, for data of any size
@@ -37,13 +38,18 @@ def open_plain(path: str | os.PathLike) -> Iterator[h5py.File]:
         Not HDF5, truncated, or damaged.
     """
     try:
+        if isinstance(path, RemotePath):
+            with path.open() as stream, h5py.File(stream, "r") as file:
+                yield file
+            return
         check_regular(path)
         with h5py.File(os.fspath(path), "r", locking=False) as file:
             yield file
     except (FileNotFoundError, PermissionError, DamagedError):
         raise
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
-        if not Path(path).exists():  # merged away while it was opened
+        local = path if isinstance(path, RemotePath) else Path(path)
+        if not local.exists():  # merged away while it was opened
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from error
         raise DamagedError(f"{Path(path).name}: damaged or not HDF5: {error}") from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DamagedError
+from ..files.remote_path import RemotePath
 from .checksum import checksums
 
 RUN = 4 << 20  # bytes read and checked at a time: they stay in the processor's cache
@@ -93,8 +95,7 @@ class Vectors:
             jumps = (np.diff(rows) != 1) | (np.diff(into) != 1)
             straight = int(jumps.sum()) * GAP <= len(rows) * self.width
             apart = jumps if straight else apart
-        with self.path.open("rb", buffering=0) as file:
-            handle = file.fileno()
+        with _opened(self.path) as handle:
             for first, last in self._runs(rows, apart):
                 low, high = int(rows[first]), int(rows[last - 1]) + 1
                 if straight:  # into the caller's memory
@@ -157,9 +158,21 @@ class Vectors:
                 first = stop
 
 
-def _fill(handle: int, start: int, array: np.ndarray) -> bool:
+@contextmanager
+def _opened(path: Path) -> Iterator[int | RemotePath]:
+    """Return what `_fill` reads from."""
+    if isinstance(path, RemotePath):
+        yield path
+        return
+    with path.open("rb", buffering=0) as file:
+        yield file.fileno()
+
+
+def _fill(handle: int | RemotePath, start: int, array: np.ndarray) -> bool:
     """Fill an array from a byte of a file; False if the file ends before."""
     view = memoryview(array.data).cast("B")
+    if isinstance(handle, RemotePath):
+        return handle.fill(start, view)
     done = 0
     while done < len(view):
         if hasattr(os, "preadv"):

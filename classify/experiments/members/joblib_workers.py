@@ -56,7 +56,7 @@ class JoblibWorkers(SideBySide):
                     together.append(more)
                 fits = [replace(fit, on_epoch=None) for fit, _ in together]
                 try:
-                    found = Parallel()(delayed(_fitted)(fit) for fit in fits)
+                    found: Any = Parallel()(delayed(_fitted)(fit) for fit in fits)
                 except BaseException as error:
                     found = [("error", error)] * len(together)
                 for (_, future), (kind, value) in zip(together, found, strict=True):
