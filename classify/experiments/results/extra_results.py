@@ -89,8 +89,10 @@ def near_duplicates(ready: Prepared, folds: Sequence[Split]) -> Sequence[str]:
             if len(parts["train"]):
                 inputs = [{part: clips.ids for part, clips in parts.items()}, values]
                 check = partial(leaks.check_near_duplicates, parts, values)
-                warnings += kept("near duplicates", inputs, check)
-        return [Finding(text, Kind.COPIES) for text in dict.fromkeys(warnings)][:10]
+                warnings += [
+                    Finding(text, Kind.COPIES) for text in kept("near duplicates", inputs, check)
+                ]
+        return list(dict.fromkeys(warnings))[:10]
     return []
 
 
