@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,7 +13,7 @@ from .terminal import ROOT, read_clips
 class _Place(click.Path):
     """A path that is there, or an address of a packed cache."""
 
-    def convert(self, value, param, ctx):
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if "://" in value and not value.startswith("file://"):
             return value
         return super().convert(value.removeprefix("file://"), param, ctx)
