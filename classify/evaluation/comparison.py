@@ -64,7 +64,7 @@ class Comparison:
 
     def __repr__(self) -> str:
         systems, clips = len(self.data["systems"]), self.data["test"]["clips"]
-        return f"<Comparison of {systems} systems on {clips} clips>"
+        return f"<Comparison of {systems} system{'s' * (systems != 1)} on {clips} clips>"
 
     def _repr_html_(self) -> str:
         found = self._rows()

@@ -19,6 +19,7 @@ from .shared_sections import (
     brackets,
     differences,
     groups_of,
+    headline,
     how_chosen,
     ordered,
     table_of,
@@ -49,27 +50,14 @@ def numbers_markdown(data: Data) -> str:
 
 
 def _head(data: Data) -> str:
-    test, task = data["test"], data["task"]
-    count = f"{data['groups']['count']} {md(groups_of(data))}"
-    lines = [f"# Comparison: {md(task['name'])}", ""]
+    test = data["test"]
+    lines = [f"# Comparison: {md(data['task']['name'])}", "", headline(data)]
     if data["chosen"]:
-        chosen = data["systems"][data["chosen"]]["test"]["ccc"]
-        lines += [
-            f"Chosen on dev: **{md(data['chosen'])}**. On test its CCC is **{score(chosen)}**, on "
-            f"{test['clips']} clips of {count}; a system that always says the same number has 0.",
-            "",
-            how_chosen(data),
-        ]
-    else:
-        lines.append(
-            f"{len(data['systems'])} systems on {test['clips']} test clips of {count}. There was "
-            "no dev, so nothing was chosen: the best of the table below is best on these clips "
-            "only."
-        )
+        lines += ["", how_chosen(data)]
     if uses := data.get("test_uses"):
         lines += ["", test_uses(uses)]
     rows = []
-    for name, one in task["dimensions"].items():
+    for name, one in data["task"]["dimensions"].items():
         rated, (low, high) = test["dimensions"][name], one["range"]
         about = [f"{rated[key]:.2f}" if rated[key] is not None else "-" for key in ("mean", "sd")]
         rows.append([md(name), f"{low:g} to {high:g}", str(rated["clips"]), *about])
@@ -175,7 +163,8 @@ def _by(data: Data, column: str) -> str:
 def _setting(data: Data) -> str:
     setting, task = data["settings"], data["task"]
     columns = ", ".join(
-        f"{md(name)} (column {md(one['column'])})" for name, one in task["dimensions"].items()
+        f"{md(name)} (column {md(one['column'])})"
+        for name, one in data["task"]["dimensions"].items()
     )
     lines = [
         "## How it was made",

@@ -23,6 +23,7 @@ from .shared_sections import (
     columns,
     differences,
     groups_of,
+    headline,
     how_chosen,
     ordered,
     table_of,
@@ -87,22 +88,7 @@ def markdown(data: Data) -> str:
 
 
 def _head(data: Data) -> str:
-    test = data["test"]
-    lines = [f"# Comparison: {md(data['task']['name'])}", ""]
-    if data["chosen"]:
-        chosen = data["systems"][data["chosen"]]
-        lines.append(
-            f"Chosen on dev: **{md(data['chosen'])}**. On test its UAR is "
-            f"**{score(chosen['test']['uar'])}**, on {test['clips']} clips of "
-            f"{data['groups']['count']} {md(groups_of(data))}; chance is "
-            f"{1 / len(data['task']['labels']):.3f}."
-        )
-    else:
-        lines.append(
-            f"{len(data['systems'])} systems on {test['clips']} test clips. There was no dev, so "
-            "nothing was chosen: the best of the table below is best on these clips only."
-        )
-    return "\n".join(lines)
+    return f"# Comparison: {md(data['task']['name'])}\n\n{headline(data)}"
 
 
 def _choice(data: Data) -> str:

@@ -51,12 +51,33 @@ def groups_of(data: Data, count: int | None = None) -> str:
     return group_noun(None if single else column, groups if count is None else count)
 
 
+def headline(data: Data) -> str:
+    """Return the first sentence of a report: the chosen or only system, its score, and chance."""
+    lead, title = columns(data)[0]
+    floor = "a system that always says the same number has 0"
+    if lead != "ccc":
+        floor = f"chance is {1 / len(data['task']['labels']):.3f}"
+    test, names = data["test"], list(data["systems"])
+    name = data["chosen"] or names[0]
+    value = f"**{score(data['systems'][name]['test'][lead])}**"
+    groups = f"{data['groups']['count']} {md(groups_of(data))}; {floor}"
+    if data["chosen"]:
+        chosen = f"Chosen on dev: **{md(name)}**. On test its {title} is {value}"
+        return f"{chosen}, on {test['clips']} clips of {groups}."
+    if len(names) == 1:
+        return f"**{md(name)}** has a {title} of {value} on {test['clips']} test clips of {groups}."
+    return (
+        f"{len(names)} systems on {test['clips']} test clips of {groups}. There was no dev, so "
+        "nothing was chosen: the best of the table below is best on these clips only."
+    )
+
+
 def how_chosen(data: Data) -> str:
     """Return a text: among how many was chosen, on what, and how firm the choice is."""
     counts, dev, found = candidates(data), data["dev"], data["choice"]
-    tried = {what: n for what, n in counts.items() if n and what not in ("all", "systems")}
-    parts = [f"{n} {what if n > 1 else what[:-1]}" for what, n in tried.items()]
-    more = f" ({counts['systems']} systems and, before them, {', '.join(parts)})" if parts else ""
+    tried = {what: f"{n} {what if n > 1 else what[:-1]}" for what, n in counts.items() if n}
+    parts = [text for what, text in tried.items() if what not in ("all", "systems")]
+    more = f" ({tried['systems']} and, before them, {', '.join(parts)})" if parts else ""
     groups = found["groups"]
     lead, title = columns(data)[0]
     value = data["systems"][data["chosen"]]["dev"][lead]
