@@ -173,6 +173,7 @@ class TransformerBackend(Backend):
             self._model, _ = self._open("float32")
             with library_errors(self.name, f"{type(self._model).__name__} cannot run alone"):
                 exact = self._probe()
+            self._model = None  # or both would be in memory at once
         self._model, self.dropped = self._open(self.dtype)
         if self.device == "cpu" and self.dtype != "float32":
             avoid_wrong_kernels(self._model)

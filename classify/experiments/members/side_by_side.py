@@ -9,7 +9,6 @@ run ended. Ctrl-C and signals are for the run, which ends its workers at once.
 from __future__ import annotations
 
 import contextlib
-import copy
 import os
 import queue
 import subprocess
@@ -347,7 +346,8 @@ def _receive(connection: Connection, given: queue.SimpleQueue[Fit]) -> None:
 def sendable(error: Exception) -> Exception:
     """Return the error; its words if it cannot be made again from its arguments."""
     try:
-        copy.copy(error)
+        make, arguments, *_ = error.__reduce_ex__(2)  # as pickle does, whatever has been registered
+        make(*arguments)
     except Exception:
         return AffektError(str(error))
     return error

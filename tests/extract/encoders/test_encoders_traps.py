@@ -93,6 +93,7 @@ def test_trap_05_padded_rows_are_given_with_their_mask(name):
     opened = backend(name, batching="padded")
     items = [SHORT, LONG] if opened.modality == "audio" else [TEXTS[0], TEXTS[2]]
     examples = [opened.front.prepare(item) for item in items]
+    opened.load()
     inputs, keep = opened._inputs(examples)
     assert inputs["attention_mask"].sum(dim=1).tolist() == [
         int(example.tensors["attention_mask"].sum()) for example in examples

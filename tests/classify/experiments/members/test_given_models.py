@@ -16,7 +16,7 @@ from affekt.classify.models.published import published
 
 from tests.support.umuteam_models import ES, write_text
 
-from .test_run_check import recipe, write_clips
+from ..test_run_check import recipe, write_clips
 
 GIVEN = ("  lr2: {head: logistic, on: text, C: 1}\n", "  given: {model: moved/valence}\n")
 TRAINED = "  lr: {head: logistic, on: text}\n"
