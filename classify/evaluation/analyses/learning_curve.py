@@ -58,13 +58,14 @@ def learning_curve(
     groups: str | None = "speaker",
     n_resamples: int = 2000,
     random_state: int = 0,
+    whole: Predictions | None = None,
 ) -> list[dict[str, Any]]:
     """Train on growing parts of train, each holding the one before, and score on the same test.
 
     Parameters
     ----------
     make
-        Returns a new, unfitted model.
+        Returns a new model. One is made for each share, and fitted anew for each order.
     split
         With task labels.
     labels
@@ -76,6 +77,8 @@ def learning_curve(
         In how many orders; all of train is trained on once.
     groups, n_resamples, random_state
         What is taken as a whole and resampled, how often, and the seed.
+    whole : Predictions, optional
+        What a model that learnt from all of train predicts for test, where that is known.
 
     Returns
     -------
@@ -91,12 +94,15 @@ def learning_curve(
     cluster, _ = clusters(test, groups)
     points = []
     for share in sorted(shares):
-        found = []
+        found, model = [], make()
         for order in orders[: 1 if share >= 1 else None]:
             part, taken = _first(train, names, order, share)
-            model = make()
-            model.fit(part, split.dev if len(split.dev) else None)
-            codes = model.predict(test).reorder(labels).align(test.ids).codes
+            if whole is not None and len(part) == len(train):
+                test_predictions = whole
+            else:
+                model.fit(part, split.dev if len(split.dev) else None)
+                test_predictions = model.predict(test)
+            codes = test_predictions.reorder(labels).align(test.ids).codes
             drawn = resample(
                 truth,
                 {"": codes},

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from ....cache.identity.spec import Spec
 from .lines import SettingError
@@ -105,6 +105,15 @@ class MemberEntry:
             for chosen in product(*layers):
                 for values in product(*settings):
                     yield {"layers": dict(chosen), "combine": combine, "settings": dict(values)}
+
+    def only(self, candidate: Mapping[str, Any]) -> Self:
+        """Return the member with one of its candidates."""
+        return replace(
+            self,
+            layers={name: (one,) for name, one in candidate["layers"].items()},
+            combine=(candidate["combine"],),
+            settings={name: (one,) for name, one in candidate["settings"].items()},
+        )
 
     def describe(self) -> dict[str, Any]:
         """Return everything that decides the member's numbers, as JSON."""

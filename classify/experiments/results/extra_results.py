@@ -111,10 +111,12 @@ def run_curve(ready: Prepared, division: Division, say: Callable[[str], None]) -
     def make() -> Chosen:
         return Chosen(recipe.members[name], ready, part)
 
+    member = recipe.members[name]
+    whole = division.members[name].test if member.seeds == 1 else None
     points = kept(
         "learning curve",
         [member_key(make().entry, ready, [part]), recipe.group, _names(part, recipe.group)],
-        lambda: learning_curve(make, part, ready.task.labels, groups=recipe.group),
+        lambda: learning_curve(make, part, ready.task.labels, groups=recipe.group, whole=whole),
     )
     return {"learning_curve": points, "learning_curve_of": name}
 
@@ -164,7 +166,7 @@ class Chosen:
         The member, and the recipe with its spaces.
     part
         Its clips, of which `fit` replaces train; without, `fit` is given dev too, and settings are
-        chosen there.
+        chosen there. They are chosen at the first fit.
     """
 
     model: Model
@@ -178,7 +180,10 @@ class Chosen:
         part = self.part or Part(train, nothing if dev is None else dev, nothing)
         ready = self.ready
         trainer = Trainer(self.entry, ready.task, ready.spaces, ready.recipe.allowed)
-        self.model, _ = trainer.choose(replace(part, train=train))
+        self.model, record = trainer.choose(replace(part, train=train))
+        if len(tried := record["tried"]) > 1 and "probed" not in record:
+            scores = [one[f"dev_{ready.task.measure}"] for one in tried]
+            self.entry = self.entry.only(list(self.entry.candidates())[int(np.argmax(scores))])
         return self
 
     def predict(self, clips: Manifest) -> Predictions:

@@ -16,6 +16,7 @@ import soundfile
 from affekt.cache import Cache, InputError
 from affekt.classify import run
 from affekt.classify.experiments.known_encoders import recall
+from affekt.classify.experiments.members.trainer import Trainer
 from affekt.classify.experiments.preview import preview
 from affekt.classify.experiments.results import extra_results
 
@@ -268,6 +269,27 @@ def test_kept_parts_are_those_that_would_be_computed(with_kept, computed):
     run(with_kept / "r.yaml")
     assert computed == ["learning_curve", "transfer"] * 2
     assert files(with_kept / "out") == plain
+
+
+def test_a_learning_curve_chooses_once_for_each_share_and_ends_with_the_member(
+    with_kept, monkeypatch
+):
+    change(with_kept / "r.yaml", "C: 1}", "C: [0.1, 1]}")
+    change(with_kept / "r.yaml", "{n_resamples: 200}", "{n_resamples: 200, learning_curve: lr}")
+    tried, plain = [], Trainer.choose
+
+    def choose(trainer, part, **options):
+        model, record = plain(trainer, part, **options)
+        tried.append((len(part.train), len(record["tried"])))
+        return model, record
+
+    monkeypatch.setattr(extra_results.Trainer, "choose", choose)
+    run(with_kept / "r.yaml")
+    found = found_in(with_kept / "out")
+    points = found["learning_curve"]
+    assert points[-1]["uar"]["value"] == found["systems"]["lr"]["test"]["uar"]["value"]
+    own = [count for clips, count in tried if clips < points[-1]["clips"]]
+    assert own[:9] == [2, 1, 1] * 3
 
 
 @pytest.mark.parametrize(

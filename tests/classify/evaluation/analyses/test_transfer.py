@@ -92,6 +92,25 @@ def test_the_learning_curve_grows_by_whole_speakers():
     assert points[-1]["uar"]["value"] > 0.8
 
 
+def test_what_all_of_train_gives_is_not_computed_twice():
+    clips, fits = corpus(12, flip=()), []
+
+    class Counted(Planted):
+        def fit(self, train, dev=None):
+            fits.append(len(train))
+            return super().fit(train, dev)
+
+    [split] = splits(clips, "speaker")
+    alone = learning_curve(Counted, split, LABELS, n_resamples=50)
+    whole = Planted()
+    whole.fit(split.train)
+    known = whole.predict(split.test)
+    fits.clear()
+    assert learning_curve(Counted, split, LABELS, n_resamples=50, whole=known) == alone
+    assert len(fits) == 9
+    assert max(fits) < len(split.train)
+
+
 def test_the_learning_curve_of_one_test_speaker_has_no_interval():
     clips = corpus(6, flip=())
     one = clips["speaker"] == clips["speaker"][0]
