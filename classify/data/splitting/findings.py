@@ -22,9 +22,10 @@ class Kind(IntEnum):
     SPEAKERS = 1  # one speaker in two parts
     RECORDINGS = 2  # one recording in two parts
     COPIES = 3  # recordings of test that are nearly one of train
-    TEXTS = 4  # texts in two parts
-    GROUPS = 5  # too few speakers, or none known
-    OTHER = 6
+    CLIPS = 4  # clips of test that are not compared
+    TEXTS = 5  # texts in two parts
+    GROUPS = 6  # too few speakers, or none known
+    OTHER = 7
 
 
 class Finding(str):

@@ -16,7 +16,7 @@ from typing import Any
 
 from ....cache.errors import listed
 from ...data.predictions import Predictions
-from ...data.splitting.findings import ranked
+from ...data.splitting.findings import Finding, Kind, ranked
 from ...data.splitting.schemes import Split
 from ...data.votes import task_votes
 from ...ensembles.available import combine_available, common_ids, union_ids
@@ -95,10 +95,11 @@ def judge(
     found_more = dict(more(comparison))
     unseen = len(division.asked) - len(everything)
     if unseen:
-        comparison.data["warnings"].append(
+        text = (
             f"{unseen} of {unseen + len(everything)} test clips of the split are not scored: no "
             "member has what it reads of them (no text, no audio, or no embedding)"
         )
+        comparison.data["warnings"].append(Finding(text, Kind.CLIPS))
     if len(shared) < len(everything):
         comparison.data["warnings"].append(_not_compared(ready, tests, shared, everything))
     comparison.data["warnings"] = ranked(
@@ -196,16 +197,17 @@ def _not_compared(
     tests: Mapping[str, Predictions],
     shared: Sequence[str],
     everything: Sequence[str],
-) -> str:
+) -> Finding:
     """Return a warning of test clips that some member has no prediction of."""
     found, all_of = (Counter(ready.labelled.select(x)["language"]) for x in (shared, everything))
     gone = sorted(name for name in all_of if name and not found[name])
     whole = f", all of {listed(gone)}," if gone else ""
     few = sorted(name for name, one in tests.items() if len(one) < len(everything))
-    return (
+    text = (
         f"{len(everything) - len(shared)} of {len(everything)} test clips{whole} are not compared "
         f"here, since {listed(few)} cannot read them: {WIDE}/report.md compares the rest on all"
     )
+    return Finding(text, Kind.CLIPS)
 
 
 def _coverage(
