@@ -346,8 +346,8 @@ def _receive(connection: Connection, given: queue.SimpleQueue[Fit]) -> None:
 def sendable(error: Exception) -> Exception:
     """Return the error; its words if it cannot be made again from its arguments."""
     try:
-        make, arguments, *_ = error.__reduce_ex__(2)  # as pickle does, whatever has been registered
-        make(*arguments)
+        made: Any = error.__reduce_ex__(2)  # as pickle does, whatever has been registered
+        made[0](*made[1])
     except Exception:
         return AffektError(str(error))
     return error
