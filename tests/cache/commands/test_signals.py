@@ -76,3 +76,32 @@ def test_handlers_are_put_back():
     with ending():
         assert signal.getsignal(signal.SIGTERM) is not before[0]
     assert (signal.getsignal(signal.SIGTERM), sys.unraisablehook) == before
+
+
+WHILE_A_THREAD_READS = """
+import os, sys, threading
+import h5py
+from affekt.cache.commands.signals import leave
+
+with h5py.File("t.h5", "w") as file:
+    file["texts"] = ["a", "b"]
+threading.Thread(target=threading.Event().wait).start()
+exit = os._exit
+
+def at_the_end(code):
+    with h5py.File("t.h5") as file:
+        print(file["texts"][()].tolist(), flush=True)
+    exit(code)
+
+os._exit = at_the_end
+leave(143)
+"""
+
+
+def test_threads_that_read_hdf5_at_the_end_can_go_on(tmp_path):
+    """HDF5 crashed where what h5py registers with it went while a thread was reading."""
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", WHILE_A_THREAD_READS],
+        cwd=tmp_path, capture_output=True, text=True, timeout=100, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (143, "[b'a', b'b']\n"), done.stderr
