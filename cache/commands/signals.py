@@ -79,8 +79,9 @@ def leave(code: int) -> NoReturn:
     own = (threading.current_thread(), threading.main_thread())
     others = [one for one in threading.enumerate() if one not in own and not one.daemon]
     if code > 128 and others:
-        if h5py := sys.modules.get("h5py"):  # a thread may be reading with these
-            atexit.unregister(getattr(h5py, "_unregister_converters", None))
+        converters = getattr(sys.modules.get("h5py"), "_unregister_converters", None)
+        if converters is not None:  # a thread may be reading with what this takes away
+            atexit.unregister(converters)
         with suppress(Exception):  # what other libraries clean up
             atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
