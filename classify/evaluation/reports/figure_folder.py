@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError, listed, shaped
-from ....cache.files.reading import read_note, read_object
+from ....cache.files.reading import file_sha256, read_note, read_object
 from ....cache.files.written import write_whole
 
 FIGURES = "figures"
@@ -46,7 +46,7 @@ def draw_changed(folder: Path, stop: Callable[[], bool] = lambda: False) -> list
     place = folder / FIGURES
     if os.path.lexists(place) and (place.is_symlink() or not place.is_dir()):
         return [f"no figures: {place} is not a folder of this report; move it"]
-    made_of = f"{EPOCH} {hashlib.sha256(source.read_bytes()).hexdigest()}"
+    made_of = f"{EPOCH} {file_sha256(source)}"
     note = _Note(place)
     if note.made_of == made_of and note.is_whole():
         return []
@@ -119,7 +119,7 @@ class _Note:
         if path.is_symlink() or not path.is_file():
             return True
         known = [digest for one in self.shown.values() for digest in one["files"].get(file, ())]
-        return _digest(path.read_bytes()) not in known
+        return file_sha256(path) not in known
 
     def put(self, name: str, key: str, files: Mapping[str, bytes]) -> None:
         digests = {file: _digest(content) for file, content in files.items()}

@@ -10,7 +10,7 @@ from typing import Any
 from joblib import Parallel, delayed, parallel_config
 from joblib.parallel import get_active_backend
 
-from .side_by_side import Fit, SideBySide, as_numbers, sendable
+from .side_by_side import Fit, SideBySide, as_numbers, from_numbers, sendable
 
 
 class JoblibWorkers(SideBySide):
@@ -63,10 +63,7 @@ class JoblibWorkers(SideBySide):
                     if kind == "error":
                         future.set_exception(value)
                         continue
-                    score, model, learnt = value
-                    if learnt is not None:
-                        model.head_._restore(*learnt)
-                    future.set_result((score, model))
+                    future.set_result(from_numbers(*value))
 
     def _next(self) -> Any:
         """Return what waits; None if nothing does, or if all has ended."""

@@ -286,10 +286,7 @@ def _ask(connection: Connection, fit: Fit) -> tuple[float, Model]:
         elif kind == "error":
             raise value
         else:
-            score, model, learnt = value
-            if learnt is not None:
-                model.head_._restore(*learnt)
-            return score, model
+            return from_numbers(*value)
 
 
 @dataclass
@@ -332,6 +329,13 @@ def as_numbers(score: float, model: Model) -> tuple[float, Model, Any]:
         learnt = model.head_._learnt()
         del model.head_.networks_
     return score, model, learnt
+
+
+def from_numbers(score: float, model: Model, learnt: Any) -> tuple[float, Model]:
+    """Return score and model of what `as_numbers` returned."""
+    if learnt is not None:
+        model.head_._restore(*learnt)
+    return score, model
 
 
 def _receive(connection: Connection, given: queue.SimpleQueue[Fit]) -> None:
