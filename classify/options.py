@@ -15,7 +15,7 @@ LARGEST_SEED = 2**32
 SCALE = "Standardise the features: true, false; within each speaker, language, dataset."
 
 
-def say(line: str) -> None:
+def to_stderr(line: str) -> None:
     """Print progress on stderr."""
     click.echo(line, err=True)
 

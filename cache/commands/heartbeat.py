@@ -16,7 +16,7 @@ class Heartbeat:
 
     Parameters
     ----------
-    say : callable
+    progress : callable
         Writes a line.
     clock : callable, optional
         Gives seconds.
@@ -27,7 +27,7 @@ class Heartbeat:
     --------
     >>> times = iter([0.0, 0.0, 20.0, 31.0, 40.0, 61.5])
     >>> beats = Heartbeat(print, clock=lambda: next(times))
-    >>> beats.say("comparing")
+    >>> beats.write_line("comparing")
     comparing
     >>> for _ in range(4):
     ...     beats.beat()
@@ -37,46 +37,46 @@ class Heartbeat:
 
     def __init__(
         self,
-        say: Callable[[str], None],
+        progress: Callable[[str], None],
         *,
         clock: Callable[[], float] = time.monotonic,
         written: Callable[[], float] = lambda: 0.0,
     ) -> None:
-        self._say, self._clock, self._written = say, clock, written
+        self._write, self._clock, self._written = progress, clock, written
         self._doing, self._since = "at work", clock()
         self._last = self._since
 
-    def say(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         """Write a line, which says what is being done from now on."""
         self._doing, self._since = line, self._clock()
         self._last = self._since
-        self._say(line)
+        self._write(line)
 
     def beat(self) -> None:
         """Write a line if there was none for 30 seconds."""
         now = self._clock()
         if now - max(self._last, self._written()) >= EVERY:
             self._last = now
-            self._say(f"still {self._doing}, for {now - self._since:.0f} s")
+            self._write(f"still {self._doing}, for {now - self._since:.0f} s")
 
 
 @contextmanager
-def heartbeat(say: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+def heartbeat(progress: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
     """Yield a function that writes lines, with heartbeats between them unless stderr is a terminal.
 
     Parameters
     ----------
-    say : callable
+    progress : callable
     """
     if sys.stderr.isatty():
-        yield say
+        yield progress
         return
-    beats = Heartbeat(say, written=lambda: getattr(sys.stderr, "written", 0.0))
+    beats = Heartbeat(progress, written=lambda: getattr(sys.stderr, "written", 0.0))
     ended = threading.Event()
     thread = threading.Thread(target=_beat_until, args=(ended, beats.beat), daemon=True)
     thread.start()
     try:
-        yield beats.say
+        yield beats.write_line
     finally:
         ended.set()
         thread.join()

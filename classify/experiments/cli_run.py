@@ -11,7 +11,7 @@ import click
 
 from ...cache.commands.heartbeat import heartbeat
 from ...cache.errors import AffektError
-from ..options import check_n_jobs, say
+from ..options import check_n_jobs, to_stderr
 
 if TYPE_CHECKING:
     from .run import Outcome
@@ -57,7 +57,7 @@ def run(
     from .run import run as run_recipe
 
     def run_once(**options: Any) -> Outcome:
-        with heartbeat(say) as lines, member_table(lines) as (progress, on_member):
+        with heartbeat(to_stderr) as lines, member_table(lines) as (progress, on_member):
             how: Any = {"n_jobs": n_jobs, "on_member": on_member, "say": progress}
             return run_recipe(recipe, **how, **options)
 
@@ -95,9 +95,9 @@ def _watch(
             for line in (f"affekt: {error}", *getattr(error, "__notes__", ())):
                 click.echo(line, err=True)
         names = ", ".join(sorted({path.name for path in watched.marks}))
-        say(f"Watching {names}. Ctrl-C ends.")
+        to_stderr(f"Watching {names}. Ctrl-C ends.")
         changed = watched.wait()
-        say(f"{', '.join(path.name for path in changed)} changed")
+        to_stderr(f"{', '.join(path.name for path in changed)} changed")
 
 
 def _check(recipe: Path, *, own: bool, as_json: bool) -> None:
@@ -126,7 +126,7 @@ def draw(folder: Path, stop: Callable[[], bool] = lambda: False) -> None:
     from ..evaluation.reports.figure_folder import draw_changed
 
     for remark in draw_changed(folder, stop):
-        say(remark)
+        to_stderr(remark)
 
 
 def print_outcome(outcome: Outcome, *, as_json: bool = False, with_table: bool = True) -> None:
@@ -143,10 +143,10 @@ def print_outcome(outcome: Outcome, *, as_json: bool = False, with_table: bool =
             click.echo(outcome.table)
         click.echo(f"Report: {outcome.folder / 'report.html'}")
     if not outcome.did:
-        say("Nothing to do: every embedding, member and comparison is up to date.")
+        to_stderr("Nothing to do: every embedding, member and comparison is up to date.")
     for name, codes in outcome.quarantined.items():
         if codes:
             reasons = ", ".join(f"{count} {code}" for code, count in codes.items())
-            say(f"{name}: {sum(codes.values())} clips could not be embedded: {reasons}")
+            to_stderr(f"{name}: {sum(codes.values())} clips could not be embedded: {reasons}")
     if outcome.did and not as_json:
-        say(f"New clips: affekt predict {outcome.folder} FILE...")
+        to_stderr(f"New clips: affekt predict {outcome.folder} FILE...")

@@ -56,11 +56,11 @@ def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:
     return Stored(digests, there, failed, pending, dict(sorted(counts.items())))
 
 
-def embed(source: Source, cache: Cache, stored: Stored, say: Callable[[str], None]) -> Stored:
+def embed(source: Source, cache: Cache, stored: Stored, progress: Callable[[str], None]) -> Stored:
     """Embed what is pending, and look again."""
     from ...extract.running.embedding import extract
 
-    say(f"{source.name}: embedding {len(stored.pending)} of {len(source.clips)} clips")
+    progress(f"{source.name}: embedding {len(stored.pending)} of {len(source.clips)} clips")
     extract(source.clips, cache, source.encoder, store_dtype=source.store_dtype)
     return look(source, cache)
 

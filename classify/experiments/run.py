@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..data.splitting.split import Split
     from ..evaluation.comparison import Comparison
 
-Say = Callable[[str], None]
+Line = Callable[[str], None]
 
 
 @dataclass
@@ -79,7 +79,7 @@ def run(
     n_jobs: int = -1,
     on_table: Callable[[str], None] = lambda table: None,
     on_member: Callable[..., object] = lambda *row: None,
-    say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> Outcome:
     """Run a recipe, as far as it is not done already.
 
@@ -96,7 +96,7 @@ def run(
     on_member : callable, optional
         Given name, state (waiting, training, kept, done), UAR or CCC on dev and seconds left of a
         member, whenever they change; the last two may be None.
-    say : callable, optional
+    progress : callable, optional
         Called with each step as it happens.
 
     Returns
@@ -111,29 +111,29 @@ def run(
 
     Examples
     --------
-    >>> outcome = run("recipes/real-speech.yaml", say=print)  # doctest: +SKIP
+    >>> outcome = run("recipes/real-speech.yaml", progress=print)  # doctest: +SKIP
     >>> outcome.exit_code  # doctest: +SKIP
     0
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     with with_lines(recipe.at):
-        return _run(prepare(recipe), force, n_jobs, on_table, on_member, say)
+        return _run(prepare(recipe), force, n_jobs, on_table, on_member, progress)
 
 
 def _run(
     ready: Prepared,
     force: bool,
     n_jobs: int,
-    on_table: Say,
+    on_table: Line,
     on_member: Callable[..., object],
-    say: Say,
+    progress: Line,
 ) -> Outcome:
     recipe, outcome = ready.recipe, Outcome(ready.recipe.report)
     for note in ready.clips.notes:
-        say(f"{ready.clips.source}: {note}")
+        progress(f"{ready.clips.source}: {note}")
     for source in ready.sources.values():
         if source.note:
-            say(source.note)
+            progress(source.note)
     look_at_all(ready)
     if any(one.pending for one in ready.stored.values()) or not is_current(ready, outcome):
         check_recipe(ready)
@@ -149,7 +149,7 @@ def _run(
             for name, before in ready.stored.items():
                 if before.pending:
                     begun = time.monotonic()
-                    ready.stored[name] = embed(ready.sources[name], ready.cache, before, say)
+                    ready.stored[name] = embed(ready.sources[name], ready.cache, before, progress)
                     new = len(ready.stored[name].there) - len(before.there)
                     seconds = round(time.monotonic() - begun, 1)
                     outcome.embedded[name] = {"clips": new, "seconds": seconds}
@@ -157,7 +157,7 @@ def _run(
             if not is_current(ready, outcome):
                 with ready.cache.held_digests(), ready.cache.keeping_results():
                     _Work(
-                        ready, report, outcome, on_table, say, n_jobs, on_member
+                        ready, report, outcome, on_table, progress, n_jobs, on_member
                     ).train_and_compare(found)
     for source in ready.sources.values():
         keep_opened(source, ready.cache)
@@ -188,8 +188,8 @@ class _Work:
     ready: Prepared
     report: ReportFolder
     outcome: Outcome
-    on_table: Say
-    say: Say
+    on_table: Line
+    progress: Line
     n_jobs: int = -1
     on_member: Callable[..., object] = lambda *row: None
     #: member, division -> why it was trained, and the seconds it took
@@ -200,7 +200,7 @@ class _Work:
         recipe, outcome = self.ready.recipe, self.outcome
         divided = divisions(recipe, found, self.ready.there)
         self._announce(divided)
-        keep_earlier(recipe.report, self.ready.embedded, self.say)
+        keep_earlier(recipe.report, self.ready.embedded, self.progress)
         for division in divided:
             for entry in recipe.members.values():
                 self._show(entry, division, "waiting")
@@ -212,7 +212,7 @@ class _Work:
 
             results = {}
             for number, division in enumerate(divided, 1):
-                self.say(division.name)
+                self.progress(division.name)
                 results[division.name] = self._compare(division, is_first=number == 1)
             summary = summarise(results, found)
             write_repeats(self.report.work, summary)
@@ -225,24 +225,24 @@ class _Work:
         """Print what is used, what is left out, and what the splits warn of."""
         task, counts = self.ready.task, self.ready.task.counts(self.ready.labelled)
         shown = ", ".join(f"{label} {count}" for label, count in counts.items())
-        self.say(f"task {task.name}: {shown}")
+        self.progress(f"task {task.name}: {shown}")
         schemes = {fold.scheme for division in divided for fold in division.folds}
         for scheme in sorted(schemes):
             folds = [one for division in divided for one in division.folds if one.scheme == scheme]
             sizes = ", ".join(f"{part} {len(clips)}" for part, clips in folds[0].parts.items())
             many = f", {len(folds)} folds, the first of" if len(folds) > 1 else ":"
-            self.say(f"split {scheme}{many} {sizes} clips")
+            self.progress(f"split {scheme}{many} {sizes} clips")
         tested = {clip for division in divided for clip in division.scored}
         asked = {clip for division in divided for clip in division.asked}
         for text in dict.fromkeys(text for division in divided for text in division.sits_out):
-            self.say(text)
+            self.progress(text)
         if asked - tested:
-            self.say(
+            self.progress(
                 f"{len(asked - tested)} of {len(asked)} test clips are not scored: no member has "
                 "what it reads of them"
             )
         for warning in of_splits([fold for division in divided for fold in division.folds]):
-            self.say(f"split: {warning}")
+            self.progress(f"split: {warning}")
 
     def _compare(self, division: Division, *, is_first: bool = True) -> Comparison:
         """Train every member on one division of the clips, and compare them there."""
@@ -255,17 +255,17 @@ class _Work:
         place = self.report.work / name
         place.mkdir(exist_ok=True)
         before = self.report.folder / name / "split.csv"
-        write_split(division.folds, place / "split.csv", before, self.say)
+        write_split(division.folds, place / "split.csv", before, self.progress)
         steps = Steps(self.report.folder / name, self.outcome.embedded)
         for entry in self.ready.recipe.members.values():
             self._take(entry, division)
             steps.trained(entry.name, self.trained.get((entry.name, division.name)))
-        self.say("comparing")
+        self.progress("comparing")
 
         def more(compared: Comparison) -> dict[str, Any]:
             if not division.name:
                 self.on_table(compared.table())
-            found = extra_results(self.ready, division, self.say, with_curves=is_first)
+            found = extra_results(self.ready, division, self.progress, with_curves=is_first)
             return {**found, "made": {**made(), **steps.record()}}
 
         return judge(self.ready, division, place, more)
@@ -289,7 +289,7 @@ class _Work:
         if count == 1 and (workers is None or not due):
             return
         where = f"{count} processes" if workers is None else workers.name
-        self.say(f"training {len(due)} members in {where}")
+        self.progress(f"training {len(due)} members in {where}")
         with workers or SideBySide(count) as pool:
             longest = sorted(due, key=lambda one: -sum(rows[one[0].name, one[1].name]))
             pool.run([partial(self._train, *one, pool) for one in longest])
@@ -306,7 +306,7 @@ class _Work:
         (last, key), (folder, _) = self._places(entry, division)
         if is_done(last, key):
             folder = last
-            self.say(f"{entry.name}: kept, nothing that decides it has changed")
+            self.progress(f"{entry.name}: kept, nothing that decides it has changed")
         elif not is_done(folder, key):
             self._train(entry, division)
             self.outcome.did.append(f"trained {entry.name}")
@@ -322,8 +322,8 @@ class _Work:
         (last, _), (folder, _) = self._places(entry, division)
         begun, changed = time.monotonic(), changed_since(last, made_of)
         if changed:
-            self.say(f"{entry.name}: made again, for {changed} changed")
-        given = (entry, ready.task, ready.spaces, ready.recipe.allowed, self.say, pool)
+            self.progress(f"{entry.name}: made again, for {changed} changed")
+        given = (entry, ready.task, ready.spaces, ready.recipe.allowed, self.progress, pool)
         self._show(entry, division, "training")
         trainer = Trainer(*given, self._epochs(entry, division))
         trainer = trainer.in_fold(division.name if pool else "")

@@ -159,13 +159,13 @@ def quarantined(space: Space, clips: Manifest) -> dict[str, str]:
 
 
 def leave_out(
-    clips: Manifest, spaces: Sequence[Space], say: Callable[[str], None]
+    clips: Manifest, spaces: Sequence[Space], progress: Callable[[str], None]
 ) -> tuple[Manifest, dict[str, str]]:
     """Leave out what extract could not embed; what it never saw is still an error later."""
     gone = {clip: code for space in spaces for clip, code in quarantined(space, clips).items()}
     if gone:
         counts = Counter(gone.values())
         codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
-        say(f"{len(gone)} clips could not be embedded and are left out: {codes}")
+        progress(f"{len(gone)} clips could not be embedded and are left out: {codes}")
         clips = clips.select([clip for clip in clips.ids if clip not in gone])
     return clips, gone

@@ -8,7 +8,7 @@ import click
 
 from ...cache.commands.terminal import ROOT, read_clips
 from ...cache.errors import InputError
-from ..options import SCALE, check_numbers, numbers, read_scale, read_split, say
+from ..options import SCALE, check_numbers, numbers, read_scale, read_split, to_stderr
 
 
 @click.command()
@@ -87,11 +87,11 @@ def probe(
         scale=scale_,
         random_state=random_state,
         n_jobs=n_jobs,
-        say=say,
+        progress=to_stderr,
     )
     if figure is not None:
         found.plot(figure)
-        say(f"Figure: {figure}")
+        to_stderr(f"Figure: {figure}")
     click.echo(found.to_json() if as_json else found.table())
     if found.data["quarantined"]:
         click.get_current_context().exit(3)

@@ -51,7 +51,7 @@ def train_grid(
     scale: bool | str,
     class_weight: str | None,
     n_jobs: int,
-    say: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> Grid:
     """Train everything, a thread for each layer."""
     from threadpoolctl import threadpool_limits
@@ -89,7 +89,7 @@ def train_grid(
                 outer[at][:, fold.test] = guesses[own][:, fold.test]
 
     models = len(masks.masks) * len(values)
-    say(f"{len(places)} layers x {models} models on {len(clips)} clips")
+    progress(f"{len(places)} layers x {models} models on {len(clips)} clips")
     last = time.monotonic()
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
         try:
@@ -100,7 +100,7 @@ def train_grid(
                     future.result()
                 if time.monotonic() - last > PAUSE:
                     last = time.monotonic()
-                    say(f"{len(places) - len(waiting)} of {len(places)} layers")
+                    progress(f"{len(places) - len(waiting)} of {len(places)} layers")
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)

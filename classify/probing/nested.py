@@ -41,7 +41,7 @@ def probe(
     class_weight: str | None = "balanced",
     random_state: int = 0,
     n_jobs: int = -1,
-    say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> Probe:
     """Find the layer, of one encoder or several, on which a logistic regression does best.
 
@@ -72,7 +72,7 @@ def probe(
         Of the folds.
     n_jobs : int
         Threads; -1: as many as cores. The result does not depend on it.
-    say : callable, optional
+    progress : callable, optional
         Receives lines of progress.
 
     Returns
@@ -111,7 +111,7 @@ def probe(
     named = _named(spaces)
     _check(C, class_weight, n_jobs)
     scale = check_scale(scale)
-    clips, gone = leave_out(clips, list(named.values()), say)
+    clips, gone = leave_out(clips, list(named.values()), progress)
     clips, left_out = task.select(clips)
     digests = None
     if any(clips["path"]):
@@ -125,9 +125,9 @@ def probe(
         test_size=test_size,
         digests=digests,
     )
-    grid = train_grid(clips, named, task, folds, C, scale, class_weight, n_jobs, say)
+    grid = train_grid(clips, named, task, folds, C, scale, class_weight, n_jobs, progress)
     for text in warnings:
-        say(f"split: {text}")
+        progress(f"split: {text}")
     measured = _measure(grid, clips, task)
     return Probe(
         {
@@ -155,7 +155,7 @@ def best_layer(
     scale: bool | str = True,
     random_state: int = 0,
     n_jobs: int = 1,
-    say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Return the layer and C with the best UAR over folds of these clips, by speaker.
 
@@ -179,7 +179,15 @@ def best_layer(
     inner, _ = inner_folds(clips, random_state)
     fold = Fold("train", inner, np.zeros(len(clips), bool))
     grid = train_grid(
-        clips, {space.name: space}, task, [fold], C, check_scale(scale), "balanced", n_jobs, say
+        clips,
+        {space.name: space},
+        task,
+        [fold],
+        C,
+        check_scale(scale),
+        "balanced",
+        n_jobs,
+        progress,
     )
     scores = grid.inner[:, 0]
     layer, place = np.unravel_index(int(scores.argmax()), scores.shape)

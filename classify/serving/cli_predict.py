@@ -14,7 +14,7 @@ import click
 from ...cache.commands.terminal import ROOT
 from ...cache.errors import InputError, expected_one_of
 from ...extract.encoders.hardware.device import DEVICE
-from ..options import say
+from ..options import to_stderr
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -100,7 +100,7 @@ def predict(
         serving.only_serve()
     chosen = open_system(model, system=system, encoders=encoders)
     for note in check_places(chosen.specs(), encoders):
-        say(note)
+        to_stderr(note)
     if top is not None and chosen.is_numeric:
         raise InputError(
             f"--top {top} is of labels, and {model} predicts numbers ({', '.join(chosen.labels)}); "
@@ -115,7 +115,7 @@ def predict(
     if cache is not None and not cache.is_file():  # a packed one is a file
         check_cache_folder(cache)
     for note in named.notes:
-        say(note)
+        to_stderr(note)
     if window is not None:
         from .timeline import windows
 
@@ -124,7 +124,7 @@ def predict(
     with _kept(cache) as place:
         store = Cache(place)
         spoken = {"transcribe": transcribe, "whisper": whisper, "language": language}
-        clips = with_text(chosen, clips, store, **spoken, device=device, say=say)
+        clips = with_text(chosen, clips, store, **spoken, device=device, progress=to_stderr)
         answer = chosen.predict(
             clips,
             store,
@@ -249,7 +249,7 @@ def _draw(figure: Path, clips: Manifest, predictions: Predictions) -> None:
     from .timeline_figure import draw_timeline
 
     if not len(predictions):
-        say(f"No figure {figure}: nothing was predicted")
+        to_stderr(f"No figure {figure}: nothing was predicted")
         return
     shown, found = draw_timeline(figure, clips, predictions)
-    say(f"Figure: {figure}" + (f", of the first {shown} of {found}" if shown < found else ""))
+    to_stderr(f"Figure: {figure}" + (f", of the first {shown} of {found}" if shown < found else ""))

@@ -20,7 +20,7 @@ def with_text(
     whisper: str | None = None,
     language: str | None = None,
     device: str = "auto",
-    say: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> Manifest:
     """Return the clips with their missing texts written by Whisper, if that was asked for.
 
@@ -31,12 +31,12 @@ def with_text(
     cache : Cache
         Keeps what was heard.
     transcribe : bool
-        Without it the clips stay as they are, and `say` gets a line on how to get texts.
+        Without it the clips stay as they are, and `progress` gets a line on how to get texts.
     whisper : str, optional
         Folder or Hub id.
     language : str, optional
         ISO 639-3; ``"column"`` takes each clip's own; detected if left out.
-    say : callable
+    progress : callable
         Told what happens.
 
     Returns
@@ -49,11 +49,11 @@ def with_text(
     )
     lacking = [clip.id for clip in clips if clip.path and not clip.text.strip()]
     if transcribe and not reads:
-        say("--transcribe: the model reads no text, so nothing is transcribed")
+        progress("--transcribe: the model reads no text, so nothing is transcribed")
     if not reads or not lacking:
         return clips
     if not transcribe:
-        say(
+        progress(
             f"{len(lacking)} of {len(clips)} clips have no text, which the model reads; give it in "
             "the column text or with --text, or let Whisper write it with --transcribe"
         )
@@ -65,7 +65,7 @@ def with_text(
     ear = Transcriber(whisper or DEFAULT_MODEL, language=None if own else language, device=device)
     done = fill_in(clips, cache.path, ear, per_language=own)
     counts = ", ".join(f"{count} {what}" for what, count in done.counts.items())
-    say(f"transcribed with {whisper or DEFAULT_MODEL}: {counts}")
+    progress(f"transcribed with {whisper or DEFAULT_MODEL}: {counts}")
     return done.clips
 
 

@@ -18,7 +18,7 @@ from ...cache.files.written import written
 from ..data.escape import cell
 from ..data.estimates import PREFIX, Estimates
 from ..models.new_clips.modalities_seen import Reason, told_reason
-from ..options import say
+from ..options import to_stderr
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -47,16 +47,16 @@ def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -
         by_reason.setdefault(reason, []).append(name)
     for reason, names in by_reason.items():
         for named in names if len(names) <= FEW else [listed(names)]:
-            say(f"{named}: not predicted: {reason}")
+            to_stderr(f"{named}: not predicted: {reason}")
     if not window and "too_long" in answer.failed.values():
-        say("What is too long for the model becomes a timeline with --window SECONDS")
+        to_stderr("What is too long for the model becomes a timeline with --window SECONDS")
     by_remark: dict[str, list[str]] = {}
     for name, remark in answer.one_sided.items():
         by_remark.setdefault(remark, []).append(name)
     for note in answer.notes:
-        say(note)
+        to_stderr(note)
     for remark, names in (*by_remark.items(), *answer.flags.items()):
-        say(f"{listed(names)}: {remark}")
+        to_stderr(f"{listed(names)}: {remark}")
 
 
 def write_output(
@@ -84,7 +84,7 @@ def write_output(
         write_timeline(path, windows, predictions)
     else:
         predictions.write(path)
-    say(f"{len(rows)} {'predictions' if windows is None else 'windows'}: {path}")
+    to_stderr(f"{len(rows)} {'predictions' if windows is None else 'windows'}: {path}")
 
 
 def is_output(head: bytes) -> bool:

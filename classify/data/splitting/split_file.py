@@ -139,7 +139,7 @@ def _wrong(path: Path, number: int, what: str) -> InputError:
 
 
 def write_split(
-    found: Sequence[Split], path: Path, before: Path, say: Callable[[str], None]
+    found: Sequence[Split], path: Path, before: Path, progress: Callable[[str], None]
 ) -> None:
     """Write id and part; with folds a third column names them.
 
@@ -149,12 +149,12 @@ def write_split(
     ----------
     before : Path
         The file of the last run; it need not be there.
-    say : callable
+    progress : callable
     """
     rows = list(_written_rows(found))
     moved, common = _moved(before, rows)
     if moved:
-        say(
+        progress(
             f"split: {moved} of {common} clips are in another part than in the last run, whose "
             f"{before} is replaced; scores of the two runs do not compare"
         )

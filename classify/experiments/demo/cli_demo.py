@@ -41,7 +41,7 @@ def demo(
     """
     from ....cache.commands.heartbeat import heartbeat
     from ....cache.files.outputs import check_output_folder
-    from ...options import say
+    from ...options import to_stderr
     from ..cli_run import report_outcome
     from ..recipes.first_recipe.recipe_for import write_recipe
     from ..run import run
@@ -52,13 +52,13 @@ def demo(
         if not manifest.is_file():
             from .corpus import write_corpus
 
-            say("writing a synthetic corpus: computed voices, made-up phrases")
+            to_stderr("writing a synthetic corpus: computed voices, made-up phrases")
             write_corpus(manifest.parent)
         task = task or "valence"
         click.echo("Synthetic corpus: the numbers below say nothing about real emotion.\n")
     recipe = write_recipe(manifest, output / "recipe.yaml", task, root)
     for note in recipe.notes:
-        say(note)
-    with heartbeat(say) as progress:
-        outcome = run(recipe.path, say=progress)
+        to_stderr(note)
+    with heartbeat(to_stderr) as progress:
+        outcome = run(recipe.path, progress=progress)
     report_outcome(ctx, outcome, figures=not no_figures)

@@ -11,7 +11,7 @@ import click
 
 from ....cache.commands.terminal import ROOT, read_clips
 from ....cache.errors import InputError
-from ...options import SCALE, check_numbers, read_scale, read_split, say
+from ...options import SCALE, check_numbers, read_scale, read_split, to_stderr
 
 COMMON = [
     click.argument("manifest", type=click.Path(path_type=Path)),
@@ -99,7 +99,7 @@ def train(
         cache,
         task,
         scale=False if no_scale else read_scale(scale),
-        say=say,
+        progress=to_stderr,
         **read_split(split),
         **options,
     )

@@ -51,7 +51,7 @@ class MemberTable:
             self._rows[name] = (state, shown, "" if left is None else _time(left))
             self._draw()
 
-    def say(self, line: str) -> None:
+    def write_line(self, line: str) -> None:
         """Write a line above the table; below it, once all members have ended."""
         with self._lock:
             if all(state in ENDED for state, _, _ in self._rows.values()):
@@ -83,18 +83,18 @@ def _time(seconds: float) -> str:
 
 @contextmanager
 def member_table(
-    say: Callable[[str], None],
+    progress: Callable[[str], None],
 ) -> Iterator[tuple[Callable[[str], None], Callable[..., Any]]]:
     """Yield what writes lines, and what shows members: nothing unless stderr is a terminal.
 
     Parameters
     ----------
-    say : callable
+    progress : callable
         Writes a line where there is no table.
     """
     stream = sys.stderr
     if isinstance(stream, PlainStream) and stream.isatty():
         table = MemberTable(stream)
-        yield table.say, table.show
+        yield table.write_line, table.show
     else:
-        yield say, lambda *row: None
+        yield progress, lambda *row: None

@@ -26,7 +26,7 @@ from .trainer import Trainer
 if TYPE_CHECKING:
     from ...models.model import Model
 
-Say = Callable[[str], None]
+Line = Callable[[str], None]
 
 
 def train_model(
@@ -46,7 +46,7 @@ def train_model(
     test_size: float = 0.2,
     dev_size: float = 0.1,
     random_state: int = 0,
-    say: Say = lambda line: None,
+    progress: Line = lambda line: None,
 ) -> tuple[Model, dict[str, Any]]:
     """Train a model as `affekt train` does.
 
@@ -66,7 +66,7 @@ def train_model(
         As for `splits`. A scheme of several folds trains and scores each, then a model on all.
     split : path, optional
         A `split.csv` to continue, instead of a scheme.
-    say : callable, optional
+    progress : callable, optional
 
     Returns
     -------
@@ -104,16 +104,16 @@ def train_model(
     wanted = Task.of(task)
     check_head(entry, wanted)
     clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
-    clips, gone = leave_out(clips, list(found.values()), say)
+    clips, gone = leave_out(clips, list(found.values()), progress)
     labelled, parts = _parts(
-        clips, wanted, store, scheme, split, test_size, dev_size, random_state, say
+        clips, wanted, store, scheme, split, test_size, dev_size, random_state, progress
     )
-    trainer = Trainer(entry, wanted, found, progress=say)
+    trainer = Trainer(entry, wanted, found, progress=progress)
     if len(parts) > 1:
         model, record = _train_folds(trainer, labelled, parts)
         return model, {**record, "quarantined": gone}
     [part] = parts
-    say(f"training on {len(part.train)} clips")
+    progress(f"training on {len(part.train)} clips")
     model, record = trainer.choose(part, keep_interrupted=True)
     test = model.predict(part.test)
     score = task_score(wanted, part.test, test)
@@ -235,7 +235,7 @@ def _parts(
     test_size: float,
     dev_size: float,
     random_state: int,
-    say: Say,
+    progress: Line,
 ) -> tuple[Manifest, list[Part]]:
     """Return the labelled clips and their division, or its folds."""
     labelled, _ = task.select(clips)
@@ -250,7 +250,7 @@ def _parts(
         digests=digests,
     )
     for warning in of_splits(found):
-        say(f"split: {warning}")
+        progress(f"split: {warning}")
     return labelled, [Part(one.train, one.dev, one.test, one.name) for one in found]
 
 

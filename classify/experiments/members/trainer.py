@@ -247,7 +247,7 @@ class Trainer:
                 *(train, self.spaces[name], self.task),
                 scale=entry.scale,
                 random_state=entry.random_state,
-                say=lambda line: self.progress(f"{entry.name}: probe: {line}"),
+                progress=lambda line: self.progress(f"{entry.name}: probe: {line}"),
             )
             layer = probed[name]["layer"]
             self.progress(f"{entry.name}: layer {layer} of {name} by a probe of train")

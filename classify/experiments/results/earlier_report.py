@@ -14,7 +14,7 @@ KEPT = ("report.md", "report.html", "comparison.json", "clips.json", "repeats.js
 
 
 def keep_earlier(
-    folder: Path, embedded: Mapping[str, int], say: Callable[[str], None]
+    folder: Path, embedded: Mapping[str, int], progress: Callable[[str], None]
 ) -> Path | None:
     """Copy the report in `folder` aside if it was made of more clips than the next one.
 
@@ -24,7 +24,7 @@ def keep_earlier(
         Of the run.
     embedded : mapping of str to int
         Encoder -> clips with an embedding, for the next report.
-    say : callable
+    progress : callable
 
     Returns
     -------
@@ -48,7 +48,7 @@ def keep_earlier(
     for name in KEPT:
         if (folder / name).is_file():
             shutil.copy2(folder / name, aside / name)
-    say(
+    progress(
         f"Fewer clips have an embedding than in the last report: {changes}. "
         f"The last report is kept in {aside}"
     )

@@ -37,7 +37,7 @@ QUICK = (CHEAP, "lda", "ridge")
 
 
 def extra_results(
-    ready: Prepared, division: Division, say: Callable[[str], None], *, with_curves: bool
+    ready: Prepared, division: Division, progress: Callable[[str], None], *, with_curves: bool
 ) -> dict[str, Any]:
     """Return what a run adds to `Comparison.data`; ``warnings`` are added to those there.
 
@@ -52,9 +52,9 @@ def extra_results(
     with_curves
         Whether the learning curve and the transfer matrix are made: once for several repeats.
     """
-    more = run_curve(ready, division, say) if with_curves else {}
+    more = run_curve(ready, division, progress) if with_curves else {}
     if ready.recipe.transfer and with_curves:
-        more["transfer"] = run_transfer(ready, division, say)
+        more["transfer"] = run_transfer(ready, division, progress)
     decides = [
         [member_key(entry, ready, parts := division.shares[name].parts)]
         + [_names(part, None) for part in parts]
@@ -96,7 +96,9 @@ def near_duplicates(ready: Prepared, folds: Sequence[Split]) -> Sequence[str]:
     return []
 
 
-def run_curve(ready: Prepared, division: Division, say: Callable[[str], None]) -> dict[str, Any]:
+def run_curve(
+    ready: Prepared, division: Division, progress: Callable[[str], None]
+) -> dict[str, Any]:
     """Return the learning curve of one member; empty where there is none, as with folds."""
     recipe = ready.recipe
     wanted = recipe.compare.get("learning_curve", True)
@@ -105,7 +107,7 @@ def run_curve(ready: Prepared, division: Division, say: Callable[[str], None]) -
     name = wanted if isinstance(wanted, str) else _best(ready, division)
     if name is None:
         return {}
-    say(f"learning curve of {name}")
+    progress(f"learning curve of {name}")
     [part] = division.shares[name].parts
 
     def make() -> Chosen:
@@ -121,7 +123,9 @@ def run_curve(ready: Prepared, division: Division, say: Callable[[str], None]) -
     return {"learning_curve": points, "learning_curve_of": name}
 
 
-def run_transfer(ready: Prepared, division: Division, say: Callable[[str], None]) -> dict[str, Any]:
+def run_transfer(
+    ready: Prepared, division: Division, progress: Callable[[str], None]
+) -> dict[str, Any]:
     """Return the transfer matrix of one member: of cheap ones the one that is best on dev.
 
     Raises
@@ -134,7 +138,7 @@ def run_transfer(ready: Prepared, division: Division, say: Callable[[str], None]
     entry = recipe.members[name]
     has = frozenset.intersection(*(ready.stored[on].there for on in entry.on))
     clips = ready.labelled.select([clip for clip in ready.labelled.ids if clip in has])
-    say(f"transfer of {name} by {by}")
+    progress(f"transfer of {name} by {by}")
     # dev is needed to choose settings and to stop early; what does neither learns from all clips
     needs_dev = len(list(entry.candidates())) > 1 or entry.head not in QUICK
     whole = Part(clips, clips.select([]), clips.select([]))

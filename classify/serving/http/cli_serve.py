@@ -14,7 +14,7 @@ import click
 
 from ....cache.errors import InputError
 from ....extract.encoders.hardware.device import DEVICE
-from ...options import say
+from ...options import to_stderr
 
 EXTRA = ("fastapi", "uvicorn", "python_multipart")
 
@@ -96,12 +96,12 @@ def serve(
 
         with open_system(model, system=system, encoders=encoders) as chosen:
             for note in check_places(chosen.specs(), encoders, device):
-                say(note)
+                to_stderr(note)
             service = Service(chosen, Limits(max_mb << 20, timeout, queue, batch), encoders, device)
             service.warm_up()
             ready = partial(_say_ready, chosen.name, listening)
             _run(create_app(service, {*names, host}), listening, timeout, ready)
-    say("ended; every request that was under way is answered")
+    to_stderr("ended; every request that was under way is answered")
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -129,9 +129,11 @@ def _say_ready(name: str, listening: socket.socket) -> None:
     """Print where it answers; that others may ask is worth a warning."""
     address, port = listening.getsockname()[:2]
     if not ipaddress.ip_address(address).is_loopback:
-        say("Anyone who can reach this address can use it: there is no password and no encryption")
+        to_stderr(
+            "Anyone who can reach this address can use it: there is no password and no encryption"
+        )
     where = f"[{address}]" if ":" in address else address
-    say(f"{name} answers at http://{where}:{port} (Ctrl-C ends it)")
+    to_stderr(f"{name} answers at http://{where}:{port} (Ctrl-C ends it)")
 
 
 def _run(app: object, listening: socket.socket, timeout: int, ready: Callable[[], None]) -> None:

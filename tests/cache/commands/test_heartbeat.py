@@ -20,12 +20,12 @@ class Clock:
 def test_a_line_after_every_30_seconds_of_silence():
     clock, lines = Clock(), []
     beats = Heartbeat(lines.append, clock=clock)
-    beats.say("speech: training on 90 clips")
+    beats.write_line("speech: training on 90 clips")
     for second in range(1, 96):
         clock.now = float(second)
         beats.beat()
         if second == 70:
-            beats.say("comparing")
+            beats.write_line("comparing")
     assert lines == [
         "speech: training on 90 clips",
         "still speech: training on 90 clips, for 30 s",
@@ -52,14 +52,14 @@ def test_what_others_write_counts_as_a_sign_of_life():
 def test_a_log_gets_heartbeats_and_a_terminal_none(monkeypatch):
     lines = []
     before = threading.active_count()
-    with heartbeat(lines.append) as say:
+    with heartbeat(lines.append) as progress:
         assert threading.active_count() == before + 1
-        say("hello")
+        progress("hello")
     assert threading.active_count() == before
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with heartbeat(lines.append) as say:
+    with heartbeat(lines.append) as progress:
         assert threading.active_count() == before
-        say("again")
+        progress("again")
     assert lines == ["hello", "again"]
 
 

@@ -91,7 +91,7 @@ def test_a_member_is_trained_without_the_encoder_and_layers_are_checked(with_enc
     text = (folder / "r.yaml").read_text()
     (folder / "r.yaml").write_text(text.replace("on: text}", "on: text, C: 1}"))
     said: list[str] = []
-    outcome = run(folder / "r.yaml", say=said.append)
+    outcome = run(folder / "r.yaml", progress=said.append)
     assert outcome.did == ["trained lr", "compared members and ensembles"]
     assert any("enc is not there; rows stored by it as it was are used" in line for line in said)
     (folder / "r.yaml").write_text(text.replace("on: text}", "on: text, layers: 9}"))
@@ -105,7 +105,7 @@ def test_weights_that_are_gone_are_said_and_stored_rows_used(with_encoder, tmp_p
     weights = folder / "enc" / "model.safetensors"
     weights.rename(folder / "enc" / "x")
     said: list[str] = []
-    assert run(folder / "r.yaml", say=said.append).did == []
+    assert run(folder / "r.yaml", progress=said.append).did == []
     assert "cannot be opened" in said[0]
     assert "holds no model.safetensors" in said[0]
     rows = read(folder / "clips.csv")
@@ -173,7 +173,7 @@ def test_a_report_of_fewer_clips_keeps_the_better_one(heard):
     before = (heard / "out" / "comparison.json").read_bytes()
     (heard / "w50.wav").write_bytes(b"")
     said: list[str] = []
-    outcome = run(heard / "r.yaml", say=said.append)
+    outcome = run(heard / "r.yaml", progress=said.append)
     assert outcome.exit_code == 3
     [told] = [line for line in said if "kept in" in line]
     assert "17 instead of 18 for text" in told

@@ -246,7 +246,7 @@ def test_a_member_sits_out_the_fold_of_a_language_that_it_cannot_read(folder):
     without_text(folder, lambda row: row["language"] != "amh")
     path = recipe(folder, (SPLIT, "scheme: leave-one-language-out, dev_size: 0"))
     said: list[str] = []
-    outcome = run(path, say=said.append)
+    outcome = run(path, progress=said.append)
     assert outcome.exit_code == 0
     assert "lr sits out 'amh': none of the 27 clips of test has what text needs" in said
     data = json.loads((folder / "out" / "comparison.json").read_text())
@@ -278,7 +278,7 @@ def test_a_member_without_clips_anywhere_is_refused(folder):
 def test_test_clips_that_no_member_reads_are_counted(folder):
     without_text(folder, lambda row: not row["id"].endswith("-2"))
     said: list[str] = []
-    run(recipe(folder), say=said.append)
+    run(recipe(folder), progress=said.append)
     assert "9 of 27 test clips are not scored: no member has what it reads of them" in said
     report = (folder / "out" / "report.md").read_text()
     assert "9 of the 27 test clips of the split are not scored" in report

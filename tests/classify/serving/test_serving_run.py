@@ -227,7 +227,7 @@ def test_what_cannot_predict_is_said_when_the_recipe_is_read(corpus, clips):
         encoding="utf-8",
     )
     said = []
-    assert run(corpus / "given.yaml", say=said.append).exit_code == 0
+    assert run(corpus / "given.yaml", progress=said.append).exit_code == 0
     assert said[0].startswith("own: no encoder of affekt made the space given")
     with pytest.raises(InputError, match="which no encoder of affekt made"):
         load_model(corpus / "given").predict(text="x")

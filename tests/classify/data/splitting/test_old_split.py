@@ -116,7 +116,7 @@ def test_a_run_continues_its_own_split_and_does_nothing_twice(tmp_path):
     assert not run(recipe).did
     table(corpus(9))
     said = []
-    run(recipe, say=said.append)
+    run(recipe, progress=said.append)
     assert any("6 clips are not in" in line for line in said)
     assert not any("another part" in line for line in said)
     second = (tmp_path / "out" / "split.csv").read_text().splitlines()

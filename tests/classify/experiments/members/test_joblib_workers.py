@@ -31,10 +31,10 @@ def test_every_backend_leaves_the_same_files(folder, backend):
         distributed = pytest.importorskip("distributed", reason="Dask is not installed")
         workers = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
         with distributed.Client(**workers), joblib.parallel_config("dask"):
-            run(recipe(folder, backend, SETTINGS), n_jobs=1, say=said.append)
+            run(recipe(folder, backend, SETTINGS), n_jobs=1, progress=said.append)
     else:
         with joblib.parallel_config(backend, n_jobs=2):
-            run(recipe(folder, backend, SETTINGS), n_jobs=1, say=said.append)
+            run(recipe(folder, backend, SETTINGS), n_jobs=1, progress=said.append)
     assert any(line.startswith("training 3 members in workers of ") for line in said)
     assert contents(folder / backend) == contents(folder / "alone")
 

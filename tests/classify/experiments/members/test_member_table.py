@@ -53,7 +53,7 @@ def test_rows_change_in_place_and_lines_stand_above(terminal):
     table = MemberTable(stream)
     table.show("lr", "waiting")
     table.show("speech\x1b[2J", "waiting")
-    table.say("lr: training on 50 clips")
+    table.write_line("lr: training on 50 clips")
     table.show("lr", "training", 0.5, 65.0)
     table.show("lr", "training", None, 5.0)
     assert screen(under.getvalue().decode()) == [
@@ -64,8 +64,8 @@ def test_rows_change_in_place_and_lines_stand_above(terminal):
     ]
     table.show("lr", "done", 0.625)
     table.show("speech\x1b[2J", "kept", 0.75)
-    table.say("comparing")
-    table.say("the next")
+    table.write_line("comparing")
+    table.write_line("the next")
     assert screen(under.getvalue().decode())[-4:] == [
         "lr             done      0.625",
         "speech\\x1b[2J  kept      0.750",
@@ -79,14 +79,14 @@ def test_a_long_table_is_not_drawn(terminal):
     table = MemberTable(stream)
     for number in range(16):
         table.show(f"lr{number}", "waiting")
-    table.say("a line")
+    table.write_line("a line")
     assert screen(under.getvalue().decode()) == ["a line"]
 
 
 def test_without_a_terminal_there_are_lines_only(capsys):
-    with member_table(print) as (say, on_member):
+    with member_table(print) as (progress, on_member):
         on_member("lr", "waiting")
-        say("a line")
+        progress("a line")
     assert capsys.readouterr().out == "a line\n"
 
 
@@ -108,7 +108,7 @@ def test_a_run_tells_what_becomes_of_members(tmp_path):
         def line(self, text: str) -> None:
             """Take a line."""
 
-    run(path, on_member=Told().member, say=Told().line)
+    run(path, on_member=Told().member, progress=Told().line)
     assert [row[:2] for row in rows if row[1] != "training"] == [
         ("mlp", "waiting"),
         ("lr", "waiting"),

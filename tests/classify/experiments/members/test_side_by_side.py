@@ -70,7 +70,7 @@ def contents(report: Path) -> dict[str, bytes]:
 
 def test_members_and_seeds_have_the_same_bits_as_alone(folder, worth):
     said: list[str] = []
-    outcome = run(recipe(folder, "together"), n_jobs=2, say=said.append)
+    outcome = run(recipe(folder, "together"), n_jobs=2, progress=said.append)
     assert "training 3 members in 2 processes" in said
     assert "mlp: seed 2: dev UAR" in "\n".join(said)
     assert outcome.did == [

@@ -142,7 +142,7 @@ def test_the_table_comes_before_the_curves(folder):
     text = RECIPE.replace("{scheme: group-kfold, n_splits: 3}", "{scheme: speaker}")
     path.write_text(text.replace("learning_curve: false", "learning_curve: lr"))
     events = []
-    outcome = run(path, on_table=lambda table: events.append("table"), say=events.append)
+    outcome = run(path, on_table=lambda table: events.append("table"), progress=events.append)
     assert "table" in events
     assert events.index("table") < events.index("learning curve of lr")
     lines = outcome.table.splitlines()
