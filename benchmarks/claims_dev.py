@@ -17,7 +17,7 @@ import numpy as np
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.ensembles.calibration import CALIBRATORS
 from affekt.classify.evaluation.analyses.abstention import threshold
-from affekt.classify.evaluation.scores.choice import choice
+from affekt.classify.evaluation.scores.dev_choice import choice
 from affekt.classify.evaluation.scores.gaps import gaps
 from affekt.classify.evaluation.scores.scoring import family_of, mean_interval
 from affekt.classify.experiments.results.repeats import spread

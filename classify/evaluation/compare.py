@@ -31,7 +31,7 @@ from .compare_options import CompareOptions
 from .comparison import Comparison
 from .joining import Joined, assemble, best_on_dev, each_group, split_warnings
 from .scores import scoring
-from .scores.choice import choice
+from .scores.dev_choice import choice
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest

@@ -26,7 +26,7 @@ from ..metrics.scored_clips import Rated
 from ..metrics.significance import p_text
 from .comparison import Comparison
 from .joining import Joined, assemble, best_on_dev, each_group, split_warnings
-from .scores.choice import N_DRAWS, firmness
+from .scores.dev_choice import N_DRAWS, firmness
 from .scores.scoring import by_value, means_over_values
 
 

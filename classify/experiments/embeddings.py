@@ -11,7 +11,7 @@ from ...cache.identity.content_digests import row_key
 from ...cache.identity.encoder_folder import note_encoder_folder
 from ...cache.rows.remarks import read_remarks
 from .known_encoders import remember
-from .run_inputs import Prepared, Source, Stored
+from .prepared import Prepared, Source, Stored
 
 
 def look_at_all(ready: Prepared, *, hash_files: bool = True) -> None:

@@ -14,13 +14,13 @@ from .checks.folder_checks import check_stored, missing_recordings
 from .checks.recipe_checks import check_recipe, check_sources, divide
 from .embeddings import look_at_all, measure
 from .members.shares import Division, divisions
-from .read_inputs import open_source, prepare
+from .prepare import open_source, prepare
 from .recipes.lines import with_lines
 from .recipes.recipe import MemberEntry, Recipe
 from .run import Outcome, is_current
 
 if TYPE_CHECKING:
-    from .run_inputs import Prepared
+    from .prepared import Prepared
 
 #: Rough seconds to train a head on one clip once, on two processors: for an estimate only.
 SECONDS = {"logistic": 1e-3, "ridge": 1e-3, "patch": 0.03, "cross-attention": 0.02}

@@ -27,13 +27,13 @@ from .members.member_folder import changed_since, is_done, member_files, read_me
 from .members.shares import Division, divisions
 from .members.side_by_side import SideBySide, count_workers, network_rows
 from .members.trainer import Trainer
-from .read_inputs import open_source, prepare
+from .prepare import open_source, prepare
+from .prepared import Prepared
 from .recipes.lines import with_lines
 from .recipes.recipe import MemberEntry, Recipe
 from .results.earlier_report import keep_earlier
 from .results.report_folder import ReportFolder, opened_report, read_state
 from .results.run_keys import member_key, run_key
-from .run_inputs import Prepared
 
 if TYPE_CHECKING:
     from ..data.splitting.split import Split

@@ -22,9 +22,9 @@ from ..encoder import Encoder
 from .engines.workers import count_workers, embed_in_workers
 from .extraction import Extraction
 from .in_process import Embedding
+from .missing_canary import check_with_stored_rows
 from .plan import Plan, plan
 from .progress import Progress, Report, is_live
-from .witness import check_witnesses
 
 _log = logging.getLogger(__name__)
 
@@ -154,7 +154,7 @@ def run_extraction(
         note_encoder_folder(space.folder, encoder.folder, cache.tmp)
     done = Extraction(space, todo.clips, todo.hits, todo.without, notes=notes)
     if todo.misses and len(space) and space.canary() is None:
-        check_witnesses(clips, _stored_first(clips, cache, encoder, spec), encoder, space)
+        check_with_stored_rows(clips, _stored_first(clips, cache, encoder, spec), encoder, space)
     bar = _progress(progress, todo, encoder)
     try:
         if todo.misses and engine == "ray":

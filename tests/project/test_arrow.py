@@ -34,7 +34,7 @@ OUTSIDE = {
 }
 #: modules of classify that meet raw audio or text, and so may import extract
 RAW = {
-    "read_inputs.py",  # opens the encoders that a recipe names
+    "prepare.py",  # opens the encoders that a recipe names
     "embeddings.py",  # embeds what is missing
     "own_encoders.py",  # predicts audio and text
     "audio_facts.py",  # reads the length and loudness of files

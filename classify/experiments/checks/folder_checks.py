@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, listed
 from ....cache.files.cache_marker import check_cache_folder
+from ..prepared import Prepared
 from ..recipes.lines import SettingError
-from ..run_inputs import Prepared
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest

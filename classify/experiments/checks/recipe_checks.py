@@ -22,8 +22,8 @@ from .folder_checks import check_places
 if TYPE_CHECKING:
     from ...data.splitting.split import Split
     from ...data.task import Task
+    from ..prepared import Prepared
     from ..recipes.recipe import MemberEntry, Recipe
-    from ..run_inputs import Prepared
 
 LABELS = ("label", "raw_label")
 LARGEST_SEED = 2**32

@@ -14,7 +14,7 @@ from .trainer import Trainer
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
     from ...data.predictions import Predictions
-    from ..run_inputs import Prepared
+    from ..prepared import Prepared
     from .shares import Division, Part
 
 LINEAR = ("logistic", "lda")

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from ...data.splitting.split import Split
     from ...models.model import Model
     from ..members.shares import Division
+    from ..prepared import Prepared
     from ..recipes.recipe import MemberEntry
-    from ..run_inputs import Prepared
 
 CHEAP = "logistic"  # heads that are trained in seconds get a curve unasked
 QUICK = (CHEAP, "lda", "ridge")

@@ -13,8 +13,8 @@ from ..members.member_folder import EPOCH
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
     from ..members.shares import Part
+    from ..prepared import Prepared
     from ..recipes.recipe import MemberEntry
-    from ..run_inputs import Prepared
 
 REPORT = 6  # grows when the same members give another report than before
 

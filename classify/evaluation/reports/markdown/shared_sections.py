@@ -8,7 +8,7 @@ from typing import Any
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.scored_clips import group_noun
-from ...scores.choice import candidates
+from ...scores.dev_choice import candidates
 from .label_sections import some
 from .markdown_tables import MEASURES, score, table
 

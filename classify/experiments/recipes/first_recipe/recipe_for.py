@@ -166,7 +166,7 @@ def _try(
 ) -> None:
     """Check a recipe as a run would, before it is written."""
     from ...checks.recipe_checks import check_recipe, check_sources
-    from ...read_inputs import prepare
+    from ...prepare import prepare
     from ..recipe import Recipe
 
     with tempfile.TemporaryDirectory() as folder:

@@ -1,7 +1,7 @@
-"""Stored rows as witnesses: what a space without its canary can still be compared with.
+"""Check an encoder against stored rows, where a space has lost its canary.
 
-The canary may have been damaged and set aside. A new one would agree with whatever the encoder
-computes today; so a few clips whose rows are stored are embedded again, and have to agree first.
+A damaged canary is set aside. A new one would agree with whatever the encoder computes today, so a
+few clips whose rows are stored are embedded again first, and have to agree.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from ..encoder import Encoder
 from ..errors import Unusable
 from .feed import feed
 
-WITNESSES = 3
-ASKED = 32  # clips to try: files may have gone since
+COMPARED = 3
+TRIED = 32  # clips to try: files may have gone since
 
 
-def check_witnesses(
+def check_with_stored_rows(
     clips: Manifest, positions: Sequence[int], encoder: Encoder, space: Space
 ) -> None:
     """Embed a few stored clips again, and compare them with their rows.
@@ -49,9 +49,9 @@ def check_witnesses(
         return bool(space.stored([key(digest)])[0])
 
     keys, today = [], []
-    with closing(feed(clips, positions[:ASKED], encoder, is_stored)) as ready:
+    with closing(feed(clips, positions[:TRIED], encoder, is_stored)) as ready:
         for row in ready:
-            if row.content is None or row.digest is None or len(keys) == WITNESSES:
+            if row.content is None or row.digest is None or len(keys) == COMPARED:
                 continue
             [answer] = encoder.embed([row.content])
             if not isinstance(answer, Unusable):

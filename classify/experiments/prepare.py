@@ -19,10 +19,10 @@ from ...cache.manifest import Manifest
 from ..data.task import Task
 from .known_encoders import Opened, recall
 from .members.given_models import with_models
+from .prepared import Prepared, Source
 from .recipes.lines import SettingError, with_note
 from .recipes.numeric_tasks import with_ensembles
 from .recipes.recipe import EncoderEntry, Recipe
-from .run_inputs import Prepared, Source
 
 
 def prepare(recipe: Recipe) -> Prepared:
