@@ -1,6 +1,6 @@
 """One recipe, from clips to a report: what it may say, what is known before any work, what it left.
 
-`run` does it: `recipes` are read, `checks` refuse what cannot work, `prepare` reads the
-inputs into `Prepared`, `embeddings` computes the rows that are not stored, `members` are trained, and `results` are compared
-and written. `preview` is ``affekt run --check``; `known_encoders` remembers encoders.
+`run` does it: `recipes` are read, `checks` refuse what cannot work, `prepare` reads the inputs
+into `Prepared`, `embeddings` computes the rows that are not stored, `members` are trained, and
+`results` are compared and written. `preview` is ``affekt run --check``; `known_encoders` remembers encoders.
 """
