@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 #: control characters other than line feed and tab, and marks that turn the direction of a line
 HIDDEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 
+#: what stands out on a terminal; each colour has a contrast of 3.8 or more with black and white
+GREEN, ORANGE, RED, BOLD = "38;5;28", "38;5;130", "38;5;160", "1"
+PAINTED = {
+    re.compile(r"^(affekt|Error):|^  WRONG\b", re.MULTILINE): f"{BOLD};{RED}",
+    re.compile(r"^warning:|^  note\b", re.MULTILINE): f"{BOLD};{ORANGE}",
+    re.compile(r"^.+(?=\n-{3,}$)", re.MULTILINE): BOLD,  # the head of a table
+    re.compile(r"^.+ \*(?=  ).*$", re.MULTILINE): f"{BOLD};{GREEN}",  # the system that dev chose
+}
+
 
 def visible(text: str) -> str:
     r"""Return text with control characters written as Python would escape them.
@@ -30,6 +39,19 @@ def visible(text: str) -> str:
     \x1b[31mred\x1b[0m
     """
     return HIDDEN.sub(lambda match: match[0].encode("unicode_escape").decode("ascii"), text)
+
+
+def painted(text: str) -> str:
+    r"""Return text with colours where `PAINTED` has them.
+
+    Examples
+    --------
+    >>> painted("warning: 3 clips")
+    '\x1b[1;38;5;130mwarning:\x1b[0m 3 clips'
+    """
+    for pattern, colour in PAINTED.items():
+        text = pattern.sub(lambda match, colour=colour: f"\x1b[{colour}m{match[0]}\x1b[0m", text)
+    return text
 
 
 def open_streams() -> None:
@@ -51,8 +73,16 @@ def open_streams() -> None:
             setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115
 
 
+def has_colours(stream: io.TextIOBase) -> bool:
+    """Return whether a stream is a terminal whose user wants colours (https://no-color.org)."""
+    return stream.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+
+
 class PlainStream(io.TextIOWrapper):
     r"""A text stream that escapes control characters; characters it cannot encode, too.
+
+    On a terminal that has colours it paints what begins as an error or a warning does, the head
+    of a table and the chosen row: no text that is written can ask for a colour of its own.
 
     Parameters
     ----------
@@ -84,6 +114,7 @@ class PlainStream(io.TextIOWrapper):
         )
         self._under = stream  # which would close the buffer if it were deleted
         self._progress = progress
+        self._colours = has_colours(stream)
         self.written = 0.0  # when something was written last, on the monotonic clock
 
     def erase(self, lines: int) -> None:
@@ -94,8 +125,9 @@ class PlainStream(io.TextIOWrapper):
         """Write text; return the number of its characters."""
         self.written = time.monotonic()
         bar = self._progress and text.startswith("\r")
+        shown = "\r" + visible(text[1:]) if bar else visible(text)
         with self._taken():
-            super().write("\r" + visible(text[1:]) if bar else visible(text))
+            super().write(painted(shown) if self._colours else shown)
         return len(text)
 
     def flush(self) -> None:

@@ -58,7 +58,7 @@ def run(
 
     def run_once(**options: Any) -> Outcome:
         with heartbeat(to_stderr) as lines, member_table(lines) as (progress, on_member):
-            how: Any = {"n_jobs": n_jobs, "on_member": on_member, "say": progress}
+            how: Any = {"n_jobs": n_jobs, "on_member": on_member, "progress": progress}
             return run_recipe(recipe, **how, **options)
 
     if watch:
@@ -147,6 +147,8 @@ def print_outcome(outcome: Outcome, *, as_json: bool = False, with_table: bool =
     for name, codes in outcome.quarantined.items():
         if codes:
             reasons = ", ".join(f"{count} {code}" for code, count in codes.items())
-            to_stderr(f"{name}: {sum(codes.values())} clips could not be embedded: {reasons}")
+            to_stderr(
+                f"warning: {name}: {sum(codes.values())} clips could not be embedded: {reasons}"
+            )
     if outcome.did and not as_json:
         to_stderr(f"New clips: affekt predict {outcome.folder} FILE...")

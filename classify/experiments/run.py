@@ -242,7 +242,7 @@ class _Work:
                 "what it reads of them"
             )
         for warning in of_splits([fold for division in divided for fold in division.folds]):
-            self.progress(f"split: {warning}")
+            self.progress(f"warning: {warning}")
 
     def _compare(self, division: Division, *, is_first: bool = True) -> Comparison:
         """Train every member on one division of the clips, and compare them there."""

@@ -166,6 +166,6 @@ def leave_out(
     if gone:
         counts = Counter(gone.values())
         codes = ", ".join(f"{count} {code}" for code, count in sorted(counts.items()))
-        progress(f"{len(gone)} clips could not be embedded and are left out: {codes}")
+        progress(f"warning: {len(gone)} clips could not be embedded and are left out: {codes}")
         clips = clips.select([clip for clip in clips.ids if clip not in gone])
     return clips, gone

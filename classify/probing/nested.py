@@ -127,7 +127,7 @@ def probe(
     )
     grid = train_grid(clips, named, task, folds, C, scale, class_weight, n_jobs, progress)
     for text in warnings:
-        progress(f"split: {text}")
+        progress(f"warning: {text}")
     measured = _measure(grid, clips, task)
     return Probe(
         {

@@ -155,8 +155,8 @@ def write_split(
     moved, common = _moved(before, rows)
     if moved:
         progress(
-            f"split: {moved} of {common} clips are in another part than in the last run, whose "
-            f"{before} is replaced; scores of the two runs do not compare"
+            f"warning: split: {moved} of {common} clips are in another part than in the last run, "
+            f"whose {before} is replaced; scores of the two runs do not compare"
         )
     with written(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -250,7 +250,7 @@ def _parts(
         digests=digests,
     )
     for warning in of_splits(found):
-        progress(f"split: {warning}")
+        progress(f"warning: {warning}")
     return labelled, [Part(one.train, one.dev, one.test, one.name) for one in found]
 
 
