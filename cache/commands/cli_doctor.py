@@ -1,13 +1,26 @@
-"""The command `affekt doctor`."""
+"""The command `affekt doctor`: checks of what is installed, of the machine, and of caches."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
+import platform
+import re
+import shutil
+import subprocess
+import sys
 import tempfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 
 import click
+
+from affekt.processors import processors
+
+from ..errors import AffektError, listed
 
 MARKS = {"ok": "ok", "note": "note", "wrong": "WRONG"}
 
@@ -24,7 +37,6 @@ def doctor(ctx: click.Context, places: tuple[Path, ...], as_json: bool) -> None:
     for a command that you may not need is a note.
     """
     from ..errors import InputError
-    from .installation import caches, caches_of, commands, disks, machine, versions
 
     for place in places:
         if not place.exists():
@@ -51,3 +63,254 @@ def doctor(ctx: click.Context, places: tuple[Path, ...], as_json: bool) -> None:
         click.echo("cache\n  none in this folder: affekt doctor CACHE checks one elsewhere")
     click.echo(f"{wrong} wrong, {notes} notes" if wrong or notes else "everything is there")
     ctx.exit(1 if wrong else 0)
+
+
+GIB = 2**30
+LITTLE_MEMORY = 4 * GIB  # below which a large encoder does not fit
+LITTLE_DISK = GIB
+FULL = 100 * 2**20  # below which nothing can be stored
+LINKED = ("h5py", "soundfile", "av", "soxr")  # to libraries of the system; torch is tried apart
+#: extra -> what needs it
+NEEDED_FOR = {
+    "table": "tables: Parquet files, to_frame() of results",
+    "xlsx": "tables: Excel files",
+    "ray": "extract --engine ray",
+    "search": "a recipe's search: optuna",
+    "asr": "transcribe --engine faster-whisper",
+    "serve": "serve",
+    "remote": "cache sync: caches in object storage",
+}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found.
+
+    Attributes
+    ----------
+    part : str
+        ``"versions"``, ``"machine"``, ``"disk"``, ``"commands"`` or ``"cache"``.
+    state : str
+        ``"ok"``; ``"note"``, something does not work that not everybody needs; ``"wrong"``,
+        something has to be mended.
+    found : str
+        What is there, and what to do about it.
+    """
+
+    part: str
+    name: str
+    state: str
+    found: str
+
+
+def versions() -> Iterator[Finding]:
+    """Yield the versions of affekt, of Python, and of every package that affekt needs."""
+    yield Finding("versions", "affekt", "ok", metadata.version("affekt"))
+    yield Finding("versions", "Python", "ok", f"{platform.python_version()} ({sys.executable})")
+    for name, least in _required().items():
+        version = _version(name)
+        if version is None:
+            remedy = f"not installed; pip install '{name}{least and '>=' + least}'"
+            yield Finding("versions", name, "wrong", remedy)
+        elif least and _numbers(version) < _numbers(least):
+            remedy = f"{version}, and affekt needs {least} or later; pip install -U {name}"
+            yield Finding("versions", name, "wrong", remedy)
+        elif problem := _import_problem(name):
+            yield Finding("versions", name, "wrong", f"{version} {problem}; install it again")
+        else:
+            yield Finding("versions", name, "ok", version)
+
+
+def machine() -> Iterator[Finding]:
+    """Yield processors, memory, and the accelerator that torch finds."""
+    system = f"{platform.system()} {platform.machine()}"
+    yield Finding("machine", "processors", "ok", f"{processors()} of {os.cpu_count()}, {system}")
+    total, free = memory()
+    if total:
+        shown = f"{total / GIB:.1f} GiB, {free / GIB:.1f} GiB free"
+        little = free < LITTLE_MEMORY
+        advice = f"{shown}: large encoders do not fit, take smaller batches or a small encoder"
+        yield Finding("machine", "memory", "note" if little else "ok", advice if little else shown)
+    yield _accelerator()
+
+
+def memory() -> tuple[int, int]:
+    """Return bytes of memory, in all and free, within the limit of a container; 0 if unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        known = {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines}
+        total, free = known["MemTotal"], known["MemAvailable"]
+    except (OSError, ValueError, KeyError, IndexError):
+        return 0, 0
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
+    ):
+        try:
+            most = int(Path(limit).read_text(encoding="ascii"))
+            left = most - int(Path(used).read_text(encoding="ascii"))
+        except (OSError, ValueError):  # no such limit, or "max"
+            continue
+        if most < total:
+            total, free = most, min(free, max(left, 0))
+    return total, free
+
+
+def disks(places: Iterable[Path]) -> Iterator[Finding]:
+    """Yield the free space of folders, each file system once, and whether one can write there."""
+    seen = set()
+    for place in places:
+        there = next(one for one in (place, *place.absolute().parents) if one.exists())
+        device = there.stat().st_dev
+        if device in seen:
+            continue
+        seen.add(device)
+        free = shutil.disk_usage(there).free
+        shown = f"{free / GIB:.1f} GiB free"
+        try:
+            with tempfile.TemporaryFile(dir=there):
+                pass
+        except OSError as error:
+            yield Finding("disk", str(there), "note", f"cannot be written: {error.strerror}")
+            continue
+        if free < FULL:
+            yield Finding("disk", str(there), "wrong", f"{shown}: nothing can be stored; make room")
+        elif free < LITTLE_DISK:
+            yield Finding("disk", str(there), "note", f"{shown}: a large cache does not fit")
+        else:
+            yield Finding("disk", str(there), "ok", shown)
+
+
+def commands() -> Iterator[Finding]:
+    """Yield what is missing for which command."""
+    for extra, packages in _extras().items():
+        if extra not in NEEDED_FOR:
+            continue
+        absent = [name for name in packages if _version(name) is None]
+        what = NEEDED_FOR[extra]
+        if absent:
+            remedy = f"{listed(absent)} not installed; pip install 'affekt[{extra}]'"
+            yield Finding("commands", what, "note", remedy)
+        else:
+            yield Finding("commands", what, "ok", listed(packages))
+    program = shutil.which("ffmpeg")
+    yield Finding(
+        "commands",
+        "formats that neither libsndfile nor PyAV reads",
+        "ok" if program else "note",
+        program or "the program ffmpeg is not there; install it if a recording cannot be read",
+    )
+
+
+def caches(places: Iterable[Path]) -> Iterator[Finding]:
+    """Yield the health of caches; shards that have not changed since the last check are trusted."""
+    from ..cache import Cache
+    from ..care import verify
+
+    for place in places:
+        try:
+            report = verify(Cache(place), quick=True)
+        except (AffektError, OSError) as error:
+            yield Finding("cache", str(place), "wrong", str(error))
+            continue
+        size = f"{report.rows} rows, {report.nbytes / 2**20:.1f} MiB"
+        if report.ok:
+            yield Finding("cache", str(place), "ok", f"{size}, no damage")
+        else:
+            first = report.damage[0]
+            damage = f"{len(report.damage)} damaged, such as {first.path}: {first.problem}"
+            remedy = f"affekt cache verify {place} names all, affekt cache repair sets them aside"
+            yield Finding("cache", str(place), "wrong", f"{size}, {damage}; {remedy}")
+
+
+def caches_of(folder: Path) -> list[Path]:
+    """Return the caches that lie in a folder, or the folder itself if it is one.
+
+    Raises
+    ------
+    OSError
+        The folder cannot be read.
+    """
+    if folder.is_file() or (folder / "spaces").is_dir():
+        return [folder]
+    return sorted(one for one in folder.iterdir() if (one / "spaces").is_dir())
+
+
+#: what a process of its own prints: a damaged installation may end it without an exception
+ACCELERATOR = """
+import torch
+if torch.cuda.is_available():
+    free, total = torch.cuda.mem_get_info()
+    shown = f"{total / 2**30:.0f} GiB, {free / 2**30:.0f} GiB free"
+    print(f"cuda: {torch.cuda.get_device_name()}, {shown}")
+elif torch.backends.mps.is_available():
+    print("mps")
+else:
+    print("none:", "" if torch.version.cuda else "built without")
+"""
+
+
+def _accelerator(program: str = ACCELERATOR) -> Finding:
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False
+    )
+    said = done.stdout.strip()
+    if done.returncode:
+        why = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
+        problem = f"torch cannot be used: {why}; install it again"
+        return Finding("machine", "accelerator", "wrong", problem)
+    if said.startswith("none:"):
+        built = " (torch is built for processors only)" if "built" in said else ""
+        return Finding("machine", "accelerator", "ok", f"none{built}: encoders run on processors")
+    return Finding("machine", "accelerator", "ok", said)
+
+
+def _required() -> dict[str, str]:
+    """Return package -> least version of what affekt needs in any case."""
+    found = {}
+    for line in metadata.requires("affekt") or ():
+        needed, _, marker = line.partition(";")
+        if "extra" not in marker:
+            name, least = _parsed(needed)
+            found[name] = least
+    return found
+
+
+def _extras() -> dict[str, list[str]]:
+    """Return extra -> its packages."""
+    found: dict[str, list[str]] = {}
+    for line in metadata.requires("affekt") or ():
+        needed, _, marker = line.partition(";")
+        if match := re.search(r"extra\s*==\s*[\"']([^\"']+)", marker):
+            found.setdefault(match[1], []).append(_parsed(needed)[0])
+    return found
+
+
+def _parsed(requirement: str) -> tuple[str, str]:
+    match = re.match(r"\s*([\w.-]+)(?:\[[^]]*\])?.*?(?:>=\s*([\d.]+))?\s*(?:,|$)", requirement)
+    return (match[1], match[2] or "") if match else (requirement.strip(), "")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _import_problem(name: str) -> str:
+    """Say what hinders a package that needs a library of the system; blank if nothing does."""
+    if name not in LINKED:
+        return ""
+    try:
+        importlib.import_module(name)
+    except Exception as error:  # a library that is missing or of another version
+        return f"cannot be imported: {type(error).__name__}: {error}"
+    return ""
+
+
+def _numbers(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version.split("+")[0])[:3]]

@@ -19,8 +19,8 @@ from ..ensembles.saved import Replay
 from ..models.folders.run_folder import WORK, check_whole
 from .reports.html.clip_rows import clip_rows
 from .reports.html.page import page
-from .reports.made import made
 from .reports.markdown.dimension_report import numbers_markdown
+from .reports.markdown.made_sections import made
 from .reports.markdown.report import markdown, text_table
 from .reports.markdown.run_sections import describe_run
 

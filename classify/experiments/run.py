@@ -246,7 +246,7 @@ class _Work:
 
     def _compare(self, division: Division, *, is_first: bool = True) -> Comparison:
         """Train every member on one division of the clips, and compare them there."""
-        from ..evaluation.reports.made import made
+        from ..evaluation.reports.markdown.made_sections import made
         from .results.compare_members import judge
         from .results.extra_results import extra_results
         from .results.steps import Steps

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import platform
+import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -25,7 +28,6 @@ from ..errors import Unusable
 from .extraction import Extraction, Failure
 from .feed import Ready, batches, feed
 from .progress import Report
-from .provenance import provenance
 
 _RECORD_ROWS, _RECORD_SECONDS = 20_000, 60.0  # how often the index of clips is written
 
@@ -231,3 +233,36 @@ class Embedding:
         if lines:
             self.space.cache.record(lines)
         self.recorded = time.monotonic()
+
+
+_PACKAGES = ("affekt", "numpy", "soundfile", "av", "soxr", "torch", "transformers", "tokenizers")
+
+
+def provenance(encoder: Encoder) -> dict[str, Any]:
+    """Name versions, processor and device.
+
+    Examples
+    --------
+    >>> from affekt.extract import Encoder
+    >>> sorted(provenance(Encoder("ngram")))[:3]
+    ['affekt', 'av', 'device']
+    """
+    facts = {name: _version(name) for name in _PACKAGES}
+    facts |= {"python": platform.python_version(), "machine": platform.machine()}
+    facts["device"] = _device(str(encoder.backend.device))
+    facts |= encoder.backend.provenance()
+    return {name: value for name, value in facts.items() if value}
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return ""
+
+
+def _device(device: str) -> str:
+    torch = sys.modules.get("torch")
+    if device.startswith("cuda") and torch is not None and torch.cuda.is_available():
+        return torch.cuda.get_device_name(device)
+    return device

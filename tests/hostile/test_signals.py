@@ -56,7 +56,7 @@ STAGES: dict[str, tuple[str, list[str] | None]] = {
         "affekt.extract.transcription.fill_in_texts:_Hearing.hear",
         ["transcribe", "silent.csv", "-o", "o/texts.csv", "--model", "whisper"],
     ),
-    "doctor": ("affekt.cache.commands.installation:commands", None),
+    "doctor": ("affekt.cache.commands.cli_doctor:commands", None),
     "init": ("affekt.classify.experiments.recipes.first_recipe.recipe_for:_try", None),
     "demo": ("affekt.classify.experiments.demo.corpus:write_corpus", ["demo", "-o", "o/demo"]),
     "serve": ("once affekt.classify.serving.http.cli_serve:_say_ready", None),

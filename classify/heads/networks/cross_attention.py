@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
 from ..state import check_number
-from ..training.dropout import Dropout
+from ..training.shared_layers import Dropout
 from .encoder_stack import to_patches
 from .mlp import ACTIVATIONS
 from .modalities import FusionHead

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..training.dropout import dropped
+from ..training.shared_layers import dropped
 
 
 def to_patches(x: Tensor, patch_size: int) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
 from ..state import check_number
-from ..training.dropout import Dropout
+from ..training.shared_layers import Dropout
 from ..training.torch_classifier import TorchHead
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}

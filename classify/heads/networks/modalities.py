@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
 from ..state import check_number
-from ..training.layer_mix import LayerMix
+from ..training.shared_layers import LayerMix
 from ..training.torch_classifier import TorchHead
 
 MISSING = ("error", "drop", "predict")

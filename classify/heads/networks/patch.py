@@ -12,8 +12,8 @@ from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
 from ..state import check_number
-from ..training.dropout import Dropout
 from ..training.estimator import Mixed
+from ..training.shared_layers import Dropout
 from ..training.torch_classifier import TorchHead
 from .encoder_stack import EncoderStack, to_patches
 from .mlp import ACTIVATIONS

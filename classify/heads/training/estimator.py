@@ -18,11 +18,10 @@ from torch import Tensor, nn
 from ....cache.errors import InputError, one_of
 from ..sklearn_shim import check_is_fitted, check_random_state, validate_data
 from ..state import Stored, check_number, check_state_arrays
-from .layer_mix import LayerMix
 from .loop import Settings, cpu_threads, pick_device, private_random, train
-from .row_blocks import in_blocks
-from .rows_for_torch import on_device
+from .rows_for_torch import in_blocks, on_device
 from .sampling import batches
+from .shared_layers import LayerMix
 
 STEPS = 1500  # of training, where `max_epochs` is None
 

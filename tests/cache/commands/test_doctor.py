@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from affekt.cache import Cache, InputError
-from affekt.cache.commands import installation as findings
+from affekt.cache.commands import cli_doctor as findings
 from affekt.classify.cli import affekt
 from click.testing import CliRunner
 

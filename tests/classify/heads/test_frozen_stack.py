@@ -12,7 +12,7 @@ from affekt.classify.heads import PatchTransformerHead, head_from_state
 from affekt.classify.heads.networks.patch import PatchTransformer
 from affekt.classify.heads.networks.patch_on_cpu import FrozenPatchTransformer, can_freeze
 from affekt.classify.heads.training.loop import cpu_threads, private_random
-from affekt.classify.heads.training.row_blocks import in_blocks
+from affekt.classify.heads.training.rows_for_torch import in_blocks
 
 pytestmark = pytest.mark.skipif(not can_freeze(), reason="this build of PyTorch lacks oneDNN")
 SMALL = {"d_model": 32, "n_attention_heads": 4, "feedforward": 64, "hidden": 16}

@@ -13,10 +13,9 @@ from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from . import optional_sections as report_more
 from .label_sections import classes, confusion, some
-from .layer_section import layers_section
 from .made_sections import this_report, times_section
 from .markdown_tables import aligned, score, table
-from .run_sections import test_uses
+from .run_sections import layers_section, test_uses
 from .shared_sections import (
     COLUMNS,
     brackets,

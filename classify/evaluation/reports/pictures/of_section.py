@@ -7,7 +7,7 @@ from typing import Any
 
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.significance import p_text
-from ..markdown.layer_section import layer_curves
+from ..markdown.run_sections import layer_curves
 from ..markdown.shared_sections import ordered
 from .kinds import Cell, Curve, Dot, Dots, Matrix, Picture, Scale
 from .leaderboard import chance

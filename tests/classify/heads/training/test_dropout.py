@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from affekt.classify.heads.networks.encoder_stack import EncoderStack
-from affekt.classify.heads.training.dropout import Dropout, dropped
+from affekt.classify.heads.training.shared_layers import Dropout, dropped
 
 
 @pytest.mark.parametrize("p", [0.1, 0.2, 0.5, 0.9])

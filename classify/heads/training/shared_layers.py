@@ -1,0 +1,79 @@
+"""Layers that several networks share: a quick dropout, and a learnt mix of an encoder's layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+STEPS = 1 << 16  # a probability is rounded to one of so many; what is kept is scaled accordingly
+
+
+def dropped(x: Tensor, p: float) -> Tensor:
+    """Return `x` with each number zeroed with probability `p`, the others scaled to keep the mean.
+
+    Draws from the generator of the process, 64 bits for four numbers. PyTorch's own draws a
+    float64 for each number.
+
+    Examples
+    --------
+    >>> dropped(torch.ones(2), 0.0).tolist(), dropped(torch.ones(2), 1.0).tolist()
+    ([1.0, 1.0], [0.0, 0.0])
+    """
+    if x.device.type != "cpu":
+        return nn.functional.dropout(x, p)
+    zeroed = round(p * STEPS)
+    if zeroed in (0, STEPS):
+        return x if zeroed == 0 else x * 0.0
+    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    drawn = words.view(torch.int16)[: x.numel()].view(x.shape)
+    kept = torch.ge(drawn, zeroed - STEPS // 2, out=torch.empty(x.shape, dtype=x.dtype))
+    return x * kept.mul_(STEPS / (STEPS - zeroed))
+
+
+class Dropout(nn.Dropout):
+    """`torch.nn.Dropout` by `dropped`.
+
+    Examples
+    --------
+    >>> Dropout(0.5).eval()(torch.ones(2)).tolist()
+    [1.0, 1.0]
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return the input, in training with zeros."""
+        return dropped(input, self.p) if self.training else input
+
+
+class LayerMix(nn.Module):
+    """Weigh the layers of an embedding with one softmax weight each, learnt with the head.
+
+    Parameters
+    ----------
+    layers : int
+        The input `(clips, layers * dim)` becomes `(clips, dim)`. The weights start equal.
+
+    References
+    ----------
+    M. E. Peters and others: Deep Contextualized Word Representations, NAACL 2018;
+    S. Yang and others: SUPERB, Interspeech 2021.
+
+    Examples
+    --------
+    >>> import torch
+    >>> LayerMix(2)(torch.tensor([[1.0, 2.0, 3.0, 6.0]])).tolist()
+    [[2.0, 4.0]]
+    """
+
+    def __init__(self, layers: int) -> None:
+        super().__init__()
+        self.layer_scores = nn.Parameter(torch.zeros(layers))
+
+    @property
+    def weights(self) -> Tensor:
+        """The softmax weights (layers,)."""
+        return self.layer_scores.softmax(0)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the weighted mean over layers (clips, dim)."""
+        stacked = x.unflatten(1, (len(self.layer_scores), -1))  # (clips, layers, dim)
+        return torch.einsum("l,cld->cd", self.weights, stacked)
