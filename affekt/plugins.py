@@ -43,13 +43,7 @@ class Plugins:
         self._found: dict[str, Any] = {}
 
     def register(self, name: str, thing: Any) -> None:
-        """Make `name` stand for `thing` in this process; see `register_encoder`, `register_head`.
-
-        Raises
-        ------
-        InputError
-            An impossible name, one that is taken, or an object that does not pass the checks.
-        """
+        """Register a checked `thing` in this process; see `register_encoder`, `register_head`."""
         if not isinstance(name, str) or not _NAME.fullmatch(name):
             raise InputError(
                 f"{self.what} name {name!r}; expected letters, digits, '_', '-' and '.', such as "
@@ -77,14 +71,7 @@ class Plugins:
         return name in _declared(self.group)
 
     def get(self, name: str) -> Any:
-        """Return what a name stands for; loaded from its package once.
-
-        Raises
-        ------
-        InputError
-            Two packages declare the name, the package cannot be loaded, or what it declares does
-            not pass the checks.
-        """
+        """Return what a name stands for; loaded from its package once."""
         if name in self._found:
             return self._found[name]
         declared = _declared(self.group)[name]

@@ -30,11 +30,6 @@ def combine_layers(values: np.ndarray, combine: str) -> np.ndarray:
 def pick_layers(layers: int | str | Iterable[int] | None, count: int) -> tuple[int, ...]:
     """Return layers counted from 0; negative numbers count from the end, "all" and None are all.
 
-    Raises
-    ------
-    InputError
-        A layer that the space does not have.
-
     Examples
     --------
     >>> pick_layers(-1, 13), pick_layers([0, -2], 13), len(pick_layers("all", 13))

@@ -175,11 +175,6 @@ def as_backend(own: Any) -> Backend:
     ----------
     own : Backend
         Or any object with the same attributes and methods.
-
-    Raises
-    ------
-    InputError
-        Not an object that embeds, or an attribute with an impossible value.
     """
     what = own.__name__ if isinstance(own, type) else type(own).__name__
     if isinstance(own, type):

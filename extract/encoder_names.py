@@ -84,13 +84,7 @@ def works_everywhere(name: str) -> bool:
 
 
 def open_named(name: str, options: Mapping[str, Any]) -> Backend:
-    """Open the backend of a name.
-
-    Raises
-    ------
-    InputError
-        Unknown name, or an option that this encoder does not have.
-    """
+    """Open the backend of a name."""
     if name in BUILT_IN:
         return _built_in(name, options)
     if name in _OWN:
@@ -114,13 +108,7 @@ def open_named(name: str, options: Mapping[str, Any]) -> Backend:
 
 
 def options_of_own(name: str, options: Mapping[str, Any]) -> str:
-    """Return the options of an encoder of somebody's own that may change its numbers, as JSON.
-
-    Raises
-    ------
-    InputError
-        A value that JSON does not have.
-    """
+    """Return the options of an encoder of somebody's own that may change its numbers, as JSON."""
     given = {key: value for key, value in _given(options).items() if key != "device"}
     if name not in _OWN or not given:
         return ""

@@ -69,12 +69,6 @@ def locate(
     what : str
         The word for it in messages.
 
-    Raises
-    ------
-    InputError
-        Nothing of that name; a revision given with a folder; the Hub cannot be asked and no
-        commit was named; the repository holds none of the allowed files.
-
     Examples
     --------
     >>> import tempfile

@@ -45,12 +45,6 @@ def open_foreign(source: Any) -> Finder:
     source : path, DataFrame, or mapping of id to ndarray
         As `import_space` takes it.
 
-    Raises
-    ------
-    InputError
-        It is none of these, cannot be read, or has an id twice. A folder and a mapping are read
-        when they are asked.
-
     Examples
     --------
     >>> find = open_foreign({"a": [1, 2]})

@@ -45,11 +45,6 @@ def move_to_free_name(path: Path, target: Path) -> bool:
     bool
         True if it was moved, False if there was a file of that name.
 
-    Raises
-    ------
-    OSError
-        With the path of the target, or of the lock that nobody frees.
-
     Examples
     --------
     >>> import tempfile

@@ -54,12 +54,6 @@ def parse_json(
     parse_float : callable, optional
         Reads a number with a point or an exponent.
 
-    Raises
-    ------
-    ValueError
-        Not JSON, not UTF-8, a key that appears twice in an object, NaN, a number of thousands of
-        digits, or nested too deeply.
-
     Examples
     --------
     >>> parse_json('{"a": 1, "a": 2}')
@@ -94,11 +88,6 @@ def read_json(
         As in `parse_json`; for files that other libraries read too.
     largest : int
         Bytes.
-
-    Raises
-    ------
-    InputError
-        Not there, a device or a pipe, too large, or not such JSON; half a character in a text.
     """
     try:
         check_regular(path)

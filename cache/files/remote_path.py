@@ -108,13 +108,7 @@ def local_or_remote(path: str | os.PathLike) -> Any:
 
 
 def path_of_cache(path: str | os.PathLike) -> Any:
-    """Return where a cache is; refuse an address that is not of a file.
-
-    Raises
-    ------
-    InputError
-        An address of a folder, or of nothing.
-    """
+    """Return where a cache is; refuse an address that is not of a file."""
     found = local_or_remote(path)
     if isinstance(found, RemotePath) and not found.is_file():
         raise InputError(

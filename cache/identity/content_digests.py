@@ -109,11 +109,6 @@ def row_keys(spec_key: str, kind: str, digests: Iterable[str | None]) -> list[st
 def hex_bytes(keys: Sequence[str] | np.ndarray) -> np.ndarray:
     """Return row keys as bytes ``(keys, 32) uint8``.
 
-    Raises
-    ------
-    ValueError
-        One of them is not 64 hex digits.
-
     Examples
     --------
     >>> hex_bytes(["0a" * 32]).shape, int(hex_bytes(["0a" * 32])[0, 0])

@@ -188,13 +188,7 @@ def segment_names(folder: Path) -> set[str]:
 
 
 def read_segment(path: Path) -> bytes:
-    """Return the bytes of a segment.
-
-    Raises
-    ------
-    DamagedError
-        It is not a regular file, or its bytes are not those of its name.
-    """
+    """Return the bytes of a segment."""
     check_regular(path)
     data = path.read_bytes()
     if content_name(data, ".jsonl") != path.name:

@@ -27,11 +27,6 @@ def positions(
     source : str
         The manifest, for messages.
 
-    Raises
-    ------
-    InputError
-        An unknown id, a position that is not there, a mask of another length.
-
     Examples
     --------
     >>> clips = ["a", "b"], {"a": 0, "b": 1}, "clips.csv"

@@ -84,11 +84,6 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
     ----------
     paths : sequence of str or None
         The files of the rows; without any there is nothing to cut.
-
-    Raises
-    ------
-    InputError
-        A time that cannot be read, a name that could mean two things, or a unit in doubt.
     """
     found = [column for name in table.columns if (column := _column(name))]
     times = Times()

@@ -62,13 +62,7 @@ def write_canary(path: Path, tmp: Path, values: np.ndarray) -> bool:
 
 
 def compare_canary(stored: np.ndarray, today: np.ndarray, spec: Spec) -> None:
-    """Compare today's canary with the stored one.
-
-    Raises
-    ------
-    CanaryError
-        A layer moved by more than the tolerance, or the shapes differ.
-    """
+    """Compare today's canary with the stored one."""
     if stored.shape != today.shape:
         raise CanaryError(
             f"{spec.name}: the canary has shape {today.shape}, expected {stored.shape} (inputs,"

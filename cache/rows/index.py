@@ -189,13 +189,7 @@ class Index:
             self._unsaved += 1
 
     def vectors(self, name: str) -> Vectors:
-        """Return where a shard's vectors are, opening it if need be.
-
-        Raises
-        ------
-        FileNotFoundError
-            Its rows are not there, or others than the table says: `refresh`, and look again.
-        """
+        """Return where a shard's vectors are, opening it if need be."""
         with self._lock:
             if name not in self._vectors:
                 shard = open_shard(self.path(name), self.spec_key)

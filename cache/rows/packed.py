@@ -43,13 +43,7 @@ def packed_spaces(path: Path | RemotePath) -> dict[str, Spec]:
 
 
 def open_packed(path: Path, name: str, spec: Spec) -> Shard:
-    """Open a space of a packed file, checking its structure but none of its values.
-
-    Raises
-    ------
-    DamagedError
-        Damaged, hostile, or of another shape than its spec.
-    """
+    """Open a space of a packed file, checking its structure but none of its values."""
     layers, dim = spec.n_layers, spec.dim
     dtype = spec.dtype
     with open_plain(path) as file:

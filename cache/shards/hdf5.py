@@ -29,13 +29,6 @@ def open_plain(path: str | os.PathLike) -> Iterator[h5py.File]:
     """Open an HDF5 file for reading, and say which file it was if anything is wrong.
 
     No lock is taken: files of a cache never change, and network file systems often have none.
-
-    Raises
-    ------
-    FileNotFoundError
-        Not there, or not any more.
-    DamagedError
-        Not HDF5, truncated, or damaged.
     """
     try:
         if isinstance(path, RemotePath):
@@ -80,12 +73,6 @@ def dataset(
         Expected lengths; None is any.
     kinds : str
         Allowed numpy kinds.
-
-    Raises
-    ------
-    DamagedError
-        It is missing, a soft or external link, stored elsewhere, virtual, filtered, of variable
-        length, of another shape, or claims more than the file can hold.
     """
     where = f"{Path(file.file.filename).name}: {name}"
     link = file.get(name, getlink=True)

@@ -131,11 +131,6 @@ class Vectors:
             First 16 hex digits of each row's key.
         layers : sequence of int, optional
             Counted from 0.
-
-        Raises
-        ------
-        DamagedError
-            One of them is not that of its checksum.
         """
         step = max(1, 2 * RUN // self.width)
         out = np.empty((step, self.dim), self.dtype)

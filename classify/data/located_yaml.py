@@ -134,11 +134,6 @@ def read_yaml(path: str | Path) -> Located:
     ----------
     path : path
         UTF-8, at most a megabyte.
-
-    Raises
-    ------
-    InputError
-        No such file, not YAML, a duplicate key, an anchor or tag; with file and line.
     """
     path = Path(path)
     source = str(path)

@@ -24,13 +24,7 @@ NUMBERS = "regression"  # the other type of task: see affekt.classify.data.scale
 
 
 def is_numeric(spec: Mapping[str, Any], source: str) -> bool:
-    """Whether a task is of numbers on scales, by its key `type`.
-
-    Raises
-    ------
-    InputError
-        Another type; or dimensions in a task of labels.
-    """
+    """Whether a task is of numbers on scales, by its key `type`."""
     kind = spec.get("type")
     if kind not in (None, NUMBERS):
         raise InputError(

@@ -42,11 +42,6 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
         Content of a task file: `labels` and what goes with it.
     source
         The file, for messages.
-
-    Raises
-    ------
-    InputError
-        If a raw label stands for two labels, or a corpus maps to a label that is not there.
     """
     book_of = shipped()
     words: dict[str, list[str]] = {}

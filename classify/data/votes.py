@@ -148,13 +148,7 @@ def with_votes(clips: Manifest, table: Path | None, task: Task) -> Manifest:
 
 
 def task_votes(clips: Manifest, task: Task) -> Votes:
-    """Return the votes of clips that `with_votes` made, in task order; each has one or more.
-
-    Raises
-    ------
-    InputError
-        A clip without a vote for a label of the task.
-    """
+    """Return the votes of clips that `with_votes` made, in task order; each has one or more."""
     columns = [clips[MAPPED + name] for name in task.labels]
     counts = np.array([[float(cell) for cell in column] for column in columns]).T
     empty = np.flatnonzero(counts.sum(axis=1) <= 0)

@@ -103,11 +103,6 @@ def combine_all(
         predicts each fold by what dev clips outside of it say.
     random_state
         Seed of the folds of dev.
-
-    Raises
-    ------
-    InputError
-        If a name is unknown, or something that learns has no dev.
     """
     asked = [strategy(rule) if isinstance(rule, str) else rule for rule in strategies]
     rules = {rule.name: rule for rule in asked}

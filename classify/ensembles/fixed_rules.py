@@ -112,11 +112,6 @@ def joined(members: Mapping[str, Predictions]) -> tuple[Predictions, np.ndarray]
         The first member, whose rows and columns the stack follows.
     stack
         Probabilities `(members, clips, labels)`, members sorted by name.
-
-    Raises
-    ------
-    InputError
-        If there is no member, or ids or labels differ.
     """
     if not members:
         raise InputError("an ensemble without members; expected at least one")

@@ -110,15 +110,7 @@ def write_replays(folder: str | Path, replays: Mapping[str, Replay]) -> None:
 
 
 def read_replays(folder: str | Path) -> dict[str, Replay]:
-    """Read the ensembles of a comparison, believing nothing.
-
-    Raises
-    ------
-    InputError
-        No such files, a newer format, numbers that are missing or do not fit.
-    DamagedError
-        The numbers are not those that the names were written with.
-    """
+    """Read the ensembles of a comparison, believing nothing."""
     import safetensors
     import safetensors.numpy
 

@@ -49,11 +49,6 @@ def across(
         and ``critical_difference`` (both None for two systems); ``needed``, how many corpora a
         difference that all of them show takes.
 
-    Raises
-    ------
-    InputError
-        With fewer than two systems, or so few corpora that no test could ever find a difference.
-
     Examples
     --------
     >>> scores = {"a": [0.7, 0.6, 0.8, 0.7, 0.5, 0.6], "b": [0.6, 0.5, 0.7, 0.6, 0.4, 0.4]}

@@ -61,11 +61,6 @@ def check_rows(
 
     Called as `sklearn.utils.validation.validate_data` is; with `reset` or `y` it would be to fit.
 
-    Raises
-    ------
-    ValueError
-        Another shape, NaN or infinity (for ``"allow-nan"``: infinity).
-
     Examples
     --------
     >>> head = PlainEstimator()

@@ -20,11 +20,6 @@ Labels = Sequence[str]
 def codes(names: Sequence[str], labels: Labels) -> np.ndarray:
     """Return the positions of label names in `labels`, `(clips,)` int64.
 
-    Raises
-    ------
-    InputError
-        If a name is not among the labels.
-
     Examples
     --------
     >>> codes(["b", "a"], ["a", "b"]).tolist()

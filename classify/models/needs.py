@@ -72,13 +72,7 @@ class Needs:
         }
 
     def inside(self, cache: Cache) -> Features:
-        """Find the features in a cache.
-
-        Raises
-        ------
-        SpecError
-            No space there has this spec; names the fields in which the nearest one differs.
-        """
+        """Find the features in a cache."""
         if (space := cache.find(self.spec)) is not None:
             return space.features(layers=list(self.layers), combine=self.combine)
         alike = [space for space in cache.spaces() if space.modality == self.spec.modality]

@@ -93,11 +93,6 @@ def join_features(
         Of the clips, for messages.
     there : sequence of ndarray of bool, optional
         For each side the clips that have it, where gaps are accepted; all by default.
-
-    Raises
-    ------
-    InputError
-        A feature that is not finite; a clip without any side.
     """
     for position, values in enumerate(parts):
         _refuse_not_finite(values, ids, None if there is None else there[position])

@@ -109,13 +109,7 @@ def is_regression(checkpoint: Checkpoint) -> bool:
 
 
 def labels_of(checkpoint: Checkpoint) -> tuple[str, ...]:
-    """Read the class names of a fine-tuned classifier, in the order of its outputs.
-
-    Raises
-    ------
-    InputError
-        If it names none, numbers them with gaps, repeats one, or is not a single-label classifier.
-    """
+    """Read the class names of a fine-tuned classifier, in the order of its outputs."""
     config = checkpoint.config
     kind = config.get("problem_type")
     if kind not in (None, "single_label_classification"):

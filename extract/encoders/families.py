@@ -181,11 +181,6 @@ def family_of(model_type: str, modality: str | None = None) -> Family:
     Family
         `GENERIC` where the type is not in the table.
 
-    Raises
-    ------
-    InputError
-        If the family is of the other modality.
-
     Examples
     --------
     >>> family_of("wavlm").attention

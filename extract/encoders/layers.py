@@ -83,11 +83,6 @@ def plain_states(
     -------
     list of torch.Tensor
         L + 1 tensors ``(rows, frames, hidden)``.
-
-    Raises
-    ------
-    InputError
-        If the model gives another number of layers.
     """
     last: list[torch.Tensor] = []
     hook = None

@@ -22,11 +22,6 @@ def ready_text(text: str) -> str:
     str
         NFC; case, spaces and zero-width characters inside stay.
 
-    Raises
-    ------
-    Unusable
-        ``bad_text`` for a NUL or a lone surrogate, ``empty_text`` if nothing visible is in it.
-
     Examples
     --------
     >>> ready_text("cafe\u0301")

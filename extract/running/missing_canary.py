@@ -35,11 +35,6 @@ def check_with_stored_rows(
         Clips to try, those first whose rows should be stored.
     space : Space
         Has rows, and no canary.
-
-    Raises
-    ------
-    CanaryError
-        The encoder computes differently, or no stored clip could be embedded again.
     """
 
     def key(digest: str) -> str:

@@ -14,11 +14,6 @@ from ...cache.errors import InputError
 def read_part(text: str, environment: Mapping[str, str] | None = None) -> tuple[int, int]:
     """Return i and n of ``i/n``, or of the task of a Slurm job array for ``slurm``.
 
-    Raises
-    ------
-    InputError
-        It is neither, or this is not a task of a job array with evenly spaced numbers.
-
     Examples
     --------
     >>> read_part("3/8")

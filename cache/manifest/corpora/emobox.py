@@ -41,12 +41,6 @@ def read_emobox(
     Manifest
         ``split`` from the file, ``label`` through the label map (case ignored), and the label as
         it stands in ``emo``.
-
-    Raises
-    ------
-    InputError
-        No such fold or not all of it, a row without a key or a file, a label that is not in the
-        map.
     """
     folder = Path(folder)
     files, beside = {}, []

@@ -32,11 +32,6 @@ def read_audio_folder(folder: str | os.PathLike, root: str | os.PathLike | None 
     folder : path
     root : path, optional
         Folder that the files may not leave.
-
-    Raises
-    ------
-    InputError
-        No such table, or a table that is not read.
     """
     folder = Path(folder)
     rows: list[dict[str, Any]] = []
@@ -65,11 +60,6 @@ def read_saved(path: str | os.PathLike, audio_dir: str | os.PathLike | None = No
         ``state.json`` or ``dataset_dict.json``.
     audio_dir : path, optional
         Where the audio goes: each content once, under the hash of its bytes.
-
-    Raises
-    ------
-    InputError
-        Audio without `audio_dir`, pyarrow is not installed, or a damaged file.
     """
     path = Path(path)
     parts: dict[str, list[Any]] = {}

@@ -30,11 +30,6 @@ def read_kaldi(folder: str | os.PathLike, root: str | os.PathLike | None = None)
     root : path, optional
         What paths in ``wav.scp`` are relative to and may not leave; by default the folder of the
         recipe, from which Kaldi runs: two above ``data/train``, else the current folder.
-
-    Raises
-    ------
-    InputError
-        A recording that is made by a command, or a line that is not of the form.
     """
     folder = Path(folder)
     recordings = _pairs(folder / "wav.scp")

@@ -43,11 +43,6 @@ def read_parts(folder: str | os.PathLike, root: str | os.PathLike | None = None)
     Manifest
         With a column ``split``. Where two tables have one id, as row numbers are, each id follows
         the name of its table: ``train-1``.
-
-    Raises
-    ------
-    InputError
-        No such tables, two tables of one name, or a table that is not read.
     """
     folder = Path(folder)
     tables = part_tables(folder)

@@ -22,11 +22,6 @@ def read_s3prl(folder: str | os.PathLike, root: str | os.PathLike | None = None)
     root : path, optional
         Folder that holds the audio. s3prl writes absolute paths; without `root` it is the deepest
         folder that holds them all.
-
-    Raises
-    ------
-    InputError
-        No such files, no such columns, or a file outside `root`.
     """
     folder = Path(folder)
     files = [folder] if folder.is_file() else sorted(folder.glob("*.csv"))

@@ -67,13 +67,7 @@ class Source:
 
 @contextmanager
 def opened(path: Path, known: Sequence[str]) -> Iterator[Source]:
-    """Open a table, and find out how it is to be read.
-
-    Raises
-    ------
-    InputError
-        Missing, unreadable, a folder, or not a table that is read.
-    """
+    """Open a table, and find out how it is to be read."""
     name = str(path)
     check_no_device(path)
     try:

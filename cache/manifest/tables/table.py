@@ -71,13 +71,7 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """Read a table; the name's ending says how, or the content of a pipe (``-`` is stdin).
-
-    Raises
-    ------
-    InputError
-        The file is missing, unreadable, not UTF-8, or not a table.
-    """
+    """Read a table; the name's ending says how, or the content of a pipe (``-`` is stdin)."""
     with opened(path, SUFFIXES) as source:
         try:
             return _READERS[source.kind](source)

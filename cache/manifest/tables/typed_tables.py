@@ -18,11 +18,6 @@ def parquet_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
     """Return the columns of a Parquet file; class labels of `datasets` by their names.
 
     Columns of an index that was written along are named in `notes`.
-
-    Raises
-    ------
-    InputError
-        pyarrow is not installed, the file is damaged, or it holds audio itself.
     """
     table = parquet_table(source)
     names = class_names(table.schema)
@@ -95,12 +90,6 @@ def xlsx_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
     """Return the columns of the first sheet of an Excel workbook that is not empty.
 
     Other sheets are named in `notes`.
-
-    Raises
-    ------
-    InputError
-        openpyxl is not installed, the file is damaged, a column appears twice, or cells of several
-        rows are merged.
     """
     try:
         import openpyxl

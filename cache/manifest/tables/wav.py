@@ -27,11 +27,6 @@ def wav_bytes(samples: Any, sampling_rate: int) -> bytes:
     sampling_rate : int
         In Hz.
 
-    Raises
-    ------
-    InputError
-        Another type or shape, or no rate.
-
     Examples
     --------
     >>> data = wav_bytes(np.zeros(8, np.float32), 16000)

@@ -103,11 +103,6 @@ def deal_groups(
     parts
         Part of each clip, `(clips,)`.
 
-    Raises
-    ------
-    InputError
-        If there are fewer groups than parts with a share above 0.
-
     Examples
     --------
     >>> groups = np.repeat(list("abcdefghij"), 6)

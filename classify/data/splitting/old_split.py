@@ -54,12 +54,6 @@ def continue_split(
     folds
         Name, part of each clip `(clips,)`, 0 train, 1 dev, 2 test, and notes (of the first fold):
         how many clips are new and where they went; which clips of the file are gone.
-
-    Raises
-    ------
-    InputError
-        As `read_split_file`; or no clip of the file is left, an id that differs from a new one in
-        spelling only, a new language, corpus or speaker where each has a fold, an empty part.
     """
     path = Path(path)
     folds = read_split_file(path)

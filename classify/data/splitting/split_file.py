@@ -38,12 +38,6 @@ def read_split_file(path: str | Path, known: Collection[str] | None = None) -> F
     folds
         Fold -> id -> train, dev or test; one fold, "", without the column.
 
-    Raises
-    ------
-    InputError
-        No such table, a part of another name, an id that is not known, stands in two parts of a
-        fold, is missing in a fold or is tested in two; with file and line.
-
     Examples
     --------
     >>> import pathlib, tempfile

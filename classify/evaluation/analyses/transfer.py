@@ -95,12 +95,6 @@ def check_transfer(clips: Manifest, by: str) -> list[str]:
         With task labels.
     by
         Column of the matrix.
-
-    Raises
-    ------
-    InputError
-        If the column is not there, has fewer than two values, or one of them has fewer than three
-        speakers.
     """
     values = sorted({str(value) for value in clips[by]})
     if len(values) < 2:

@@ -134,11 +134,6 @@ def train(
         training.
     progress : str, optional
         Show a progress bar under this title on stderr.
-
-    Raises
-    ------
-    DivergedError
-        The loss is NaN or infinite.
     """
     device = next(network.parameters()).device
     on_gpu = device.type == "cuda"

@@ -26,11 +26,6 @@ def strata(sampling: str | None, hard: np.ndarray, groups: Any) -> np.ndarray | 
     Returns
     -------
     ndarray of shape (rows,), int, or None
-
-    Raises
-    ------
-    InputError
-        An unknown word, or groups that are missing or of another length.
     """
     if sampling is None:
         return None

@@ -40,13 +40,7 @@ def written_folders(folders: Mapping[str, Path], specs: Sequence[Spec], place: P
 
 
 def read_folders(place: Path, specs: Sequence[Spec]) -> dict[str, Path]:
-    """Return spec key -> folder, as noted in the model folder `place`.
-
-    Raises
-    ------
-    InputError
-        A note of another form.
-    """
+    """Return spec key -> folder, as noted in the model folder `place`."""
     path = place / ENCODERS
     if not path.is_file():
         return {}

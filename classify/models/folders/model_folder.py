@@ -107,13 +107,7 @@ def write_folder(
 
 
 def check_target(folder: str | Path, option: str = "the folder") -> Path:
-    """Return where a model may be written: nothing is there, or an older model.
-
-    Raises
-    ------
-    InputError
-        A file, or a folder that holds something else.
-    """
+    """Return where a model may be written: nothing is there, or an older model."""
     folder = Path(folder)
     folder = folder if folder.name else folder.resolve()  # "." has no name for a draft
     check_output_folder(option, folder)
@@ -130,13 +124,6 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     config : dict
         Every key of the schema.
     arrays : dict of str to numpy.ndarray
-
-    Raises
-    ------
-    InputError
-        A file is missing, a key unknown or of the wrong kind, a format that is newer.
-    DamagedError
-        The weights are not those that the config was written with.
     """
     import safetensors
     import safetensors.numpy

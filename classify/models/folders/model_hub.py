@@ -75,11 +75,6 @@ def push_folder(
     -------
     str
         The new commit, 40 hex digits.
-
-    Raises
-    ------
-    InputError
-        The folder is none or empty, or holds something else; the network is forbidden or fails.
     """
     folder = Path(folder)
     if not folder.is_dir():

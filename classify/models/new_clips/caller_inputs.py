@@ -52,13 +52,6 @@ def read_given(
     root : path, optional
         Of a manifest's paths.
 
-    Raises
-    ------
-    TypeError
-        Another type; the message names what is taken.
-    InputError
-        Nothing there, a file named twice, a text for several recordings.
-
     Examples
     --------
     >>> [clip.text for clip in read_given(texts=["what a day", "oh no"])]

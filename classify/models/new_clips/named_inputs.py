@@ -70,11 +70,6 @@ def name_clips(
     root : path, optional
         Of a manifest; as for `Manifest.read`.
 
-    Raises
-    ------
-    InputError
-        Nothing there, a file named twice, a text for several files, a root without a manifest.
-
     Examples
     --------
     >>> list(name_clips(text="what a day").clips["text"])

@@ -67,13 +67,6 @@ def open_encoder(
     Encoder
         Whose spec is `spec`, apart from how rows are stored.
 
-    Raises
-    ------
-    InputError
-        No such encoder.
-    SpecError
-        What was opened computes otherwise; the fields that differ are named.
-
     Examples
     --------
     >>> open_encoder(Encoder("ngram").spec).name
@@ -195,13 +188,7 @@ def length_of(path: Path) -> float | Reason:
 def check_places(
     specs: Sequence[Spec], places: Sequence[str | os.PathLike[str]], device: str = "auto"
 ) -> list[str]:
-    """Return a sentence for each folder that is not an encoder of any of the specs.
-
-    Raises
-    ------
-    InputError
-        No such folder, or only built-in encoders are needed.
-    """
+    """Return a sentence for each folder that is not an encoder of any of the specs."""
     needed = {spec.fields["encoder"]["name"] for spec in specs if _is_code(spec)}
     notes = []
     for place in places:

@@ -73,13 +73,7 @@ def assembled(
     source: Mapping[str, Any],
     scaler: Scaler | None = None,
 ) -> Published:
-    """Put a head and its encoders together as a `Model`.
-
-    Raises
-    ------
-    InputError
-        The encoders give another number of features than the head takes.
-    """
+    """Put a head and its encoders together as a `Model`."""
     model = Model(head, task, [], scale=scaler is not None)
     model.needs = [part.needs for part in parts]
     width = sum(need.width for need in model.needs)
@@ -103,13 +97,7 @@ def assembled(
 
 
 def default_part(place: str, of: str, **options: Any) -> Part:
-    """Open the encoder that was published for it; `of` says what needs it.
-
-    Raises
-    ------
-    InputError
-        It is not on this machine and cannot be downloaded; the message says how to name a folder.
-    """
+    """Open the encoder that was published for it; `of` says what needs it."""
     try:
         return Part(Encoder(place, **options), place)
     except InputError as error:

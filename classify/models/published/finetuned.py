@@ -101,11 +101,6 @@ def classifier_parts(
         One of UMUTeam's modes, where the tensors fit two of them.
     labels : sequence of str, optional
         In the order of the outputs, where the configuration names none.
-
-    Raises
-    ------
-    InputError
-        Something the folder does not say; tensors that are missing, left over or of another shape.
     """
     config = read_config(folder)
     kind = config["model_type"]

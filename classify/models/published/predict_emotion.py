@@ -105,11 +105,6 @@ def predict_emotion(
 def read_model_json(path: str | os.PathLike[str]) -> dict[str, dict[str, str]]:
     """Read a ``model.json``: language -> mode (or ``bert``, ``whisper``) -> model id.
 
-    Raises
-    ------
-    InputError
-        No such file, no JSON, or another shape; the message names the entry.
-
     Examples
     --------
     >>> import tempfile

@@ -28,13 +28,7 @@ def with_weights(name: str, revision: str | None = None) -> Place:
 
 
 def tensor_files(folder: Path, name: str = "model.safetensors") -> list[Path]:
-    """Find the safetensors files of a folder: whole, in shards, or made from its ``.bin``.
-
-    Raises
-    ------
-    InputError
-        There are none, or the index names a file that is not next to it.
-    """
+    """Find the safetensors files of a folder: whole, in shards, or made from its ``.bin``."""
     if (folder / name).is_file():
         return [folder / name]
     index = folder / f"{name}.index.json"
@@ -58,13 +52,6 @@ def tensor_files(folder: Path, name: str = "model.safetensors") -> list[Path]:
 
 def tensor_shapes(files: Sequence[Path]) -> dict[str, Shape]:
     """List the tensors of safetensors files, name by name, without reading them.
-
-    Raises
-    ------
-    DamagedError
-        A file is cut off or inconsistent, or two files hold one tensor.
-    InputError
-        A tensor holds no floats.
 
     Examples
     --------
@@ -95,11 +82,6 @@ def tensor_shapes(files: Sequence[Path]) -> dict[str, Shape]:
 
 def account_for(found: Mapping[str, Shape], expected: Mapping[str, Shape], where: str) -> None:
     """Compare tensors with those of an architecture, name by name.
-
-    Raises
-    ------
-    InputError
-        One is missing, left over or of another shape; the message names it.
 
     Examples
     --------

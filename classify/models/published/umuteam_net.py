@@ -151,13 +151,7 @@ class SpeechNet(Wav2Vec2BertPreTrainedModel):
 
 
 def load_speech(folder: Path, mode: str, labels: tuple[str, ...]) -> tuple[Any, Any]:
-    """Load a mode's network and feature extractor; every tensor is accounted for before.
-
-    Raises
-    ------
-    InputError
-        Another kind of checkpoint, other labels, a tensor missing, left over or of another shape.
-    """
+    """Load a mode's network and feature extractor; every tensor is accounted for before."""
     raw = read_config(folder)
     if raw.get("model_type") != "wav2vec2-bert" or raw.get("add_adapter"):
         raise InputError(

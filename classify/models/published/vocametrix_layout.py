@@ -63,12 +63,6 @@ def read_layout(shapes: Mapping[str, Shape], width: int | None = None) -> Layout
     width : int, optional
         Input features, if known (the scaler knows). Without it the positions leave two answers,
         with and without a position for CLS; one of them must be 768 or 1024.
-
-    Raises
-    ------
-    InputError
-        Tensors that have no part, parts without a tensor, or several ways to read them; the message
-        names them.
     """
     rest = dict(shapes)
     stem, n_blocks, d_model, feedforward = _take_encoder(rest)

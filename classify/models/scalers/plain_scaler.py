@@ -79,11 +79,6 @@ def convert_scaler(
         The file to write, replaced in one step.
     trust : bool
         That you know where the file comes from.
-
-    Raises
-    ------
-    InputError
-        Without `trust`; no such file; the file holds anything but one fitted StandardScaler.
     """
     source = Path(source)
     if not trust:
@@ -114,13 +109,6 @@ def is_scaler(head: bytes) -> bool:
 
 def read_scaler(path: str | os.PathLike) -> Scaler:
     """Read what `convert_scaler` wrote.
-
-    Raises
-    ------
-    InputError
-        No such file, or a pickle: the message says how to convert it.
-    DamagedError
-        The file is cut off or holds other tensors.
 
     Examples
     --------

@@ -125,11 +125,6 @@ def result(
         The parameters of the request.
     name : str
         Id of the recording.
-
-    Raises
-    ------
-    Refused
-        Nothing was predicted; with the reason of the first clip.
     """
     extra: dict[str, dict[str, Any]] = {}
     if recording is not None:

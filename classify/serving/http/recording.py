@@ -39,11 +39,6 @@ def cut(sent: Sent, window: float, hop: float | None) -> Recording:
     ----------
     window, hop : float
         Length of a window and distance of two beginnings, in seconds; `hop` is half a window.
-
-    Raises
-    ------
-    Refused
-        No audio, not decodable, too long, too many windows.
     """
     if sent.audio is None:
         raise Refused(422, "missing_input", "a timeline is of audio, and none was sent")

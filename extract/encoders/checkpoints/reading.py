@@ -56,11 +56,6 @@ def read_configuration(checkpoint: Checkpoint, kind: Any = None) -> Any:
     ----------
     kind : config class, optional
         The class to read it as; the one of its ``model_type`` by default.
-
-    Raises
-    ------
-    InputError
-        A value of another type than the model's configuration has.
     """
     from transformers import AutoConfig
 

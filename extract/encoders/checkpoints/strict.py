@@ -35,13 +35,7 @@ _WHISPER_NAMES = {r"^(model\.)?encoder\.": ""}
 
 
 def model_class(checkpoint: Checkpoint, classifier: bool) -> Any:
-    """Choose the transformers class, without loading anything.
-
-    Raises
-    ------
-    InputError
-        If the library has no such model of its own, or no classifier of this kind.
-    """
+    """Choose the transformers class, without loading anything."""
     from transformers.models.auto import modeling_auto as auto
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 

@@ -20,11 +20,6 @@ def tower_configuration(checkpoint: Checkpoint, kind: Any) -> Any:
     ----------
     kind : class
         The tower's class.
-
-    Raises
-    ------
-    InputError
-        If this model has no such tower.
     """
     whole = read_configuration(checkpoint)
     found = _inside(whole, kind.config_class)

@@ -109,11 +109,6 @@ def extractor_of(checkpoint: Checkpoint, expected: str, needed: tuple[str, ...])
         The class it has to be.
     needed : tuple of str
         Values that the file must hold; a library default would be a guess.
-
-    Raises
-    ------
-    InputError
-        If the file is missing, of another class or incomplete.
     """
     from transformers import AutoFeatureExtractor
 

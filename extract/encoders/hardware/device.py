@@ -16,11 +16,6 @@ def find_device(device: str | None = "auto") -> str:
         ``"auto"`` and None take CUDA if there is one, else the CPU; otherwise a name of torch's:
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``.
 
-    Raises
-    ------
-    InputError
-        The name is not known, or there is no such device.
-
     Examples
     --------
     >>> find_device("cpu")

@@ -127,11 +127,6 @@ def identify(data: bytes) -> Format:
     data : bytes
         A whole file.
 
-    Raises
-    ------
-    Unusable
-        ``empty``, or ``not_audio`` with what it is instead and the command that helps.
-
     Examples
     --------
     >>> identify(b"fLaC....").title

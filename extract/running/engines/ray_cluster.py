@@ -100,13 +100,7 @@ def in_a_sentence(error: BaseException) -> str:
 
 
 def _init(ray: Any, **options: Any) -> None:
-    """Start or join a cluster; Ray ends with 15 on SIGTERM meanwhile, and raises bare exceptions.
-
-    Raises
-    ------
-    AffektError
-        It could not start, or is not there.
-    """
+    """Start or join a cluster; Ray ends with 15 on SIGTERM meanwhile, and raises any exception."""
     try:
         ray.init(log_to_driver=False, logging_level=logging.ERROR, **options)
     except SystemExit as end:

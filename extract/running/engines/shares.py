@@ -107,13 +107,7 @@ def clips_of(job: Mapping[str, Any], blocks: Iterable[Mapping[str, list[Any]]]) 
 
 
 def open_job(job: Mapping[str, Any]) -> tuple[Encoder, Space]:
-    """Open the encoder and the space of a job here.
-
-    Raises
-    ------
-    InputError
-        The encoder is not the one of the process that made the job.
-    """
+    """Open the encoder and the space of a job here."""
     encoder = Encoder(**job["encoder"])
     space = Cache(job["cache"]).create(encoder.spec.with_store_dtype(job["store_dtype"]))
     if space.key != job["spec"]:

@@ -209,13 +209,7 @@ def _died(number: int, status: int) -> AffektError:
 
 
 def _given() -> Iterator[dict[str, Any]]:
-    """Yield the job and then its clips.
-
-    Raises
-    ------
-    BrokenPipeError
-        The run ended before it had written all of the job.
-    """
+    """Yield the job and then its clips."""
     line = ""
     for line in sys.stdin:
         if line.endswith("\n"):

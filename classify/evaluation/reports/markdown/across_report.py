@@ -42,12 +42,6 @@ def compare_runs(
     result
         As `across`; and ``corpora``, the clips and task of each run, ``left_out``, systems that
         some runs do not have.
-
-    Raises
-    ------
-    InputError
-        No comparison at a place, one test set twice, fewer than two common systems, or too few
-        runs.
     """
     one_of(measure, MEASURES, "--measure")
     if not 0 <= rope < 1:

@@ -36,13 +36,7 @@ class Modalities:
 
 
 def modalities(clips: Manifest) -> Modalities:
-    """Look at the recordings and texts of clips.
-
-    Raises
-    ------
-    InputError
-        There is nothing to embed: no recording is there and no clip has a text.
-    """
+    """Look at the recordings and texts of clips."""
     found = Modalities()
     texts = [str(text).strip() for text in clips["text"]]
     filled = sum(map(bool, texts))

@@ -60,11 +60,6 @@ class Choice:
 def task_for(clips: Manifest) -> Choice:
     """Choose a task for the labels of clips.
 
-    Raises
-    ------
-    InputError
-        No labels and no ratings, one label only, or more than 30 labels.
-
     Examples
     --------
     >>> from affekt.cache import Manifest
