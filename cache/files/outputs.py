@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterable
@@ -57,10 +58,9 @@ def check_output(
             )
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
-            pass
     except OSError as error:
-        raise InputError(f"{option} {path} cannot be written: {error.strerror}") from None
+        raise _cannot(option, path, error) from None
+    check_takes_files(option, path, path.parent)
 
 
 def check_output_folder(
@@ -82,14 +82,51 @@ def check_output_folder(
         if not path.is_dir():
             raise InputError(f"{option} {path} is not a folder; expected a folder")
         _refuse_input(option, path, inputs)
+    check_takes_files(option, path)
+
+
+def check_takes_files(what: str, path: Path, folder: Path | None = None) -> None:
+    """Check that a folder takes files, or can be made, by writing and removing one.
+
+    Asking for the permissions is not enough: a disk may be mounted read-only, or full.
+
+    Parameters
+    ----------
+    what : str
+        The word for it in messages.
+    path : path
+        What is to be written; nothing is made.
+    folder : path, optional
+        Where a file is written; by default `path`, or what it would be made in.
+
+    Examples
+    --------
+    >>> check_takes_files("cache", Path("/proc/my.cache"))
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: cache /proc/my.cache cannot be written: ...
+    """
     try:
-        above = next(one for one in (path, *path.absolute().parents) if os.path.lexists(one))
+        folder = folder or path
+        above = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
         if not above.is_dir():
-            raise InputError(f"{option} {path}: {above} is a file; expected a folder")
-        with tempfile.TemporaryFile(dir=above):
-            pass
+            raise InputError(f"{what} {path}: {above} is a file; expected a folder")
+        with tempfile.TemporaryFile(dir=above) as file:
+            file.write(bytes(4096))  # a disk that is full takes the name, and not the content
     except OSError as error:
-        raise InputError(f"{option} {path} cannot be written: {error.strerror}") from None
+        raise _cannot(what, path, error) from None
+
+
+def _cannot(what: str, path: Path, error: OSError) -> InputError:
+    advice = {
+        errno.EROFS: "; mount its disk for writing, or name another place",
+        errno.EACCES: "; ask its owner for the permission to write, or name another place",
+        errno.ENOSPC: "; free some space, or name another place",
+        getattr(
+            errno, "EDQUOT", -1
+        ): "; your quota is used up: free some space, or name another place",
+    }.get(error.errno or 0, "; name another place")
+    return InputError(f"{what} {path} cannot be written: {error.strerror}{advice}")
 
 
 def _named(

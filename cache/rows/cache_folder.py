@@ -15,6 +15,7 @@ from ..errors import DamagedError, InputError, one_of
 from ..files.cache_marker import check_cache_folder
 from ..files.durable import set_aside
 from ..files.kept_results import keeping_results
+from ..files.outputs import check_takes_files
 from ..files.reading import check_regular
 from ..files.remote_path import path_of_cache
 from ..identity.clip_index import ClipIndex, Seen
@@ -55,6 +56,7 @@ class Store:
         #: manifest -> warning that its clips may be of another corpus
         self.corpus_warnings: dict[str, str] = {}
         self._held: HeldDigests | None = None
+        self._takes_files = False  # until it was tried
 
     @property
     def tmp(self) -> Path:
@@ -147,13 +149,24 @@ class Store:
         self.check_writable()
         self.clips.record(lines)
 
-    def check_writable(self) -> None:
-        """Refuse to write into a cache opened read-only, or a folder that is not a cache."""
+    def check_writable(self, *, by_writing: bool = True) -> None:
+        """Refuse to write into a cache opened read-only, or what takes no embeddings.
+
+        Parameters
+        ----------
+        by_writing : bool
+            Write a file, once, into each of its folders; that fails where the disk is read-only
+            or full.
+        """
         if self.packed:
             raise InputError(f"{self.path} is packed and never changes; extract into a folder")
         if self.readonly:
             raise InputError(f"{self.path} was opened read-only")
         check_cache_folder(self.path)
+        if by_writing and not self._takes_files:
+            for name in ("", "tmp", "clips", "spaces"):
+                check_takes_files("cache", self.path, self.path / name)
+            self._takes_files = True
 
     def quarantine(self, path: Path) -> Path:
         """Move a damaged file aside; never delete it. Return where it is."""

@@ -126,7 +126,8 @@ def extract(manifest: str, **options: Any) -> int:
     from .plan import plan
 
     cache = Cache(options["cache"])
-    cache.check_writable()
+    planned_only = options["dry_run"] or options["spread_over"] is not None
+    cache.check_writable(by_writing=not planned_only and not cache.spaces())
     clips = read_clips(manifest, options["root"], allow_outside=options["allow_outside"] or None)
     encoder = Encoder(options["encoder"], **_encoder_options(options))
     _check_content(clips, encoder.modality)

@@ -148,6 +148,8 @@ def run_extraction(
     how = {"part": part, "store_dtype": store_dtype, "rehash": rehash}
     todo = plan(clips, cache, encoder, **how, estimate=False)
     count = count_workers(encoder, todo.misses, engine, workers)
+    if todo.misses:
+        cache.check_writable()
     notes = _unlike(cache, spec)
     space = cache.create(spec, encoder.title)
     if encoder.folder is not None and not cache.readonly:

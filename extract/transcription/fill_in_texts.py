@@ -18,6 +18,7 @@ from pathlib import Path
 from ...cache.errors import InputError
 from ...cache.identity.content_digests import segment_digest
 from ...cache.manifest import Manifest
+from ...cache.rows.cache_folder import Store
 from ..errors import Unusable
 from ..inputs.audio_files import read_clip
 from ..inputs.isolated_decoder import Decoder
@@ -124,6 +125,7 @@ class _Hearing:
 
     def __init__(self, ear: Transcriber, cache: Path) -> None:
         self.ear = ear
+        self.place = Store(cache)
         self.store = ear.store(cache)
         self.known = self.store.read()
         self.new: dict[str, Heard] = {}
@@ -143,6 +145,7 @@ class _Hearing:
         digest = segment_digest(file.digest, clip.start, clip.end)
         if digest in self.known:
             return _plausible(self.known[digest]), True, 0.0
+        self.place.check_writable()  # before the model is loaded
         segments = [(clip.start, clip.end)]
         [signal] = self.decoder(file.data, segments, SAMPLING_RATE, damage=self.ear.damage)
         if isinstance(signal, Unusable):

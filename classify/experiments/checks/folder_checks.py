@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, listed
 from ....cache.files.cache_marker import check_cache_folder
+from ....cache.files.outputs import check_takes_files
 from ..prepared import Prepared
 from ..recipes.lines import SettingError
 
@@ -20,24 +20,6 @@ WRITTEN = (
     *("split.csv", "run.json", "report.md", "report.html"),
     *("comparison.json", "clips.json", "repeats.json"),
 )
-
-
-def check_writable_folder(path: Path, what: str) -> None:
-    """Check that a folder is there, or can be made, and takes files.
-
-    Parameters
-    ----------
-    what : str
-        The word for it in messages.
-    """
-    try:
-        above = next(one for one in (path, *path.parents) if os.path.lexists(one))
-        if not above.is_dir():
-            raise InputError(f"{what} {path}: {above} is a file; expected a folder")
-        with tempfile.TemporaryFile(dir=above):
-            pass
-    except OSError as error:
-        raise InputError(f"{what} {path} cannot be written: {error.strerror}") from None
 
 
 def check_places(ready: Prepared) -> None:
@@ -63,7 +45,10 @@ def check_places(ready: Prepared) -> None:
         if path.resolve() in [report / name for name in WRITTEN]:
             message = f"report {recipe.report}: the run would write over the {what} {path}"
             raise SettingError(message, "report")
-    _check_folder(recipe.report, "report")
+    try:
+        check_takes_files("report", recipe.report)
+    except InputError as error:
+        raise SettingError(str(error), "report") from None
     try:
         check_cache_folder(recipe.cache)
     except InputError as error:
@@ -96,7 +81,10 @@ def check_stored(ready: Prepared) -> None:
                 f"has {len(one.pending)} clips to embed; expected a folder",
                 "cache",
             )
-        _check_folder(ready.recipe.cache, "cache")
+        try:
+            ready.cache.check_writable()
+        except InputError as error:
+            raise SettingError(str(error), "cache") from None
 
 
 def missing_recordings(clips: Manifest, pending: Sequence[str]) -> list[str]:
@@ -126,10 +114,3 @@ def _check_recordings(ready: Prepared, clips: Manifest, pending: Sequence[str]) 
             "the folder, or say with root where the paths of the manifest start",
             "root" if ready.recipe.root is not None else "manifest",
         )
-
-
-def _check_folder(path: Path, key: str) -> None:
-    try:
-        check_writable_folder(path, key)
-    except InputError as error:
-        raise SettingError(str(error), key) from None

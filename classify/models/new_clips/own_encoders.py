@@ -157,6 +157,7 @@ def embed_needs(
         space = cache.find(need.spec)
         if space is not None and not set(space.missing(clips)) - set(lacking):
             continue
+        cache.check_writable()  # before an encoder is opened
         where = (noted or {}).get(need.spec.key)
         encoder = find_encoder(need.spec, encoders, device, noted=where)
         if damage is not None and kind == "audio":
