@@ -20,9 +20,10 @@ from ..data.task import Task
 from .known_encoders import Opened, recall
 from .members.given_models import with_models
 from .prepared import Prepared, Source
+from .recipes.entries import EncoderEntry
 from .recipes.lines import SettingError, with_note
 from .recipes.numeric_tasks import with_ensembles
-from .recipes.recipe import EncoderEntry, Recipe
+from .recipes.recipe import Recipe
 
 
 def prepare(recipe: Recipe) -> Prepared:

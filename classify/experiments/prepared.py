@@ -12,7 +12,8 @@ from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
 from ...cache.space import Space
 from ..data.task import Task
-from .recipes.recipe import EncoderEntry, Recipe
+from .recipes.entries import EncoderEntry
+from .recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)

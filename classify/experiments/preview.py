@@ -15,8 +15,9 @@ from .checks.recipe_checks import check_recipe, check_sources, divide
 from .embeddings import look_at_all, measure
 from .members.shares import Division, divisions
 from .prepare import open_source, prepare
+from .recipes.entries import MemberEntry
 from .recipes.lines import with_lines
-from .recipes.recipe import MemberEntry, Recipe
+from .recipes.recipe import Recipe
 from .run import Outcome, is_current
 
 if TYPE_CHECKING:

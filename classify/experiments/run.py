@@ -29,8 +29,9 @@ from .members.side_by_side import SideBySide, count_workers, network_rows
 from .members.trainer import Trainer
 from .prepare import open_source, prepare
 from .prepared import Prepared
+from .recipes.entries import MemberEntry
 from .recipes.lines import with_lines
-from .recipes.recipe import MemberEntry, Recipe
+from .recipes.recipe import Recipe
 from .results.earlier_report import keep_earlier
 from .results.report_folder import ReportFolder, opened_report, read_state
 from .results.run_keys import member_key, run_key

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from ...data.splitting.split import Split
     from ...data.task import Task
     from ..prepared import Prepared
-    from ..recipes.recipe import MemberEntry, Recipe
+    from ..recipes.entries import MemberEntry
+    from ..recipes.recipe import Recipe
 
 LABELS = ("label", "raw_label")
 LARGEST_SEED = 2**32
@@ -83,21 +84,20 @@ def check_sources(ready: Prepared) -> None:
                 if layers == PROBE:
                     if ready.task.kind != "labels":
                         raise entry.error(
-                            f"member {entry.name!r}: layers: probe needs a task of labels; expected"
-                            " layers by number",
+                            "layers: probe needs a task of labels; expected layers by number",
                             "layers",
                         )
                     continue
                 try:
                     pick_layers(layers, spec.n_layers)
                 except InputError as error:
-                    message = f"member {entry.name!r} on {name!r}: {error}"
+                    message = f"encoder {name!r}: {error}"
                     raise entry.error(message, "layers") from None
         if not entry.head and not entry.model:
             labels = specs[0].labels
             if not labels:
                 raise entry.error(
-                    f"member {entry.name!r} has no head, and {entry.on[0]!r} is not a classifier; "
+                    f"it has no head, and {entry.on[0]!r} is not a classifier; "
                     "say which head, or classifier: true of the encoder"
                 )
             _check_labels(entry, labels, ready.task)
@@ -132,14 +132,14 @@ def _check_member(entry: MemberEntry, ready: Prepared) -> None:
         return  # `with_models` checked it
     if not entry.head:
         if len(entry.on) > 1:
-            raise entry.error(f"member {entry.name!r} has no head, so it takes one encoder", "on")
+            raise entry.error("it has no head, so it takes one encoder", "on")
         return
     _check_inputs(entry, ready.task)
     if entry.votes:
         _check_voter(entry, ready)
     if entry.random_state + entry.seeds > LARGEST_SEED:
         raise entry.error(
-            f"member {entry.name!r}: random_state {entry.random_state} with {entry.seeds} seeds; "
+            f"random_state {entry.random_state} with {entry.seeds} seeds; "
             f"expected numbers below {LARGEST_SEED}",
             "random_state" if entry.random_state else "seeds",
         )
@@ -148,7 +148,7 @@ def _check_member(entry: MemberEntry, ready: Prepared) -> None:
             _check_class_weight(entry, values, ready)
         elif values not in (None, "balanced"):
             raise entry.error(
-                f"member {entry.name!r}: class_weight is {values!r}; expected balanced, null, or "
+                f"class_weight is {values!r}; expected balanced, null, or "
                 f"weights by label.{nearest(str(values), ['balanced'])}",
                 "class_weight",
             )
@@ -156,7 +156,7 @@ def _check_member(entry: MemberEntry, ready: Prepared) -> None:
         blank = sum(not str(value) for value in ready.labelled[entry.scale])
         if blank:
             raise entry.error(
-                f"member {entry.name!r} scales within each {entry.scale}, and {blank} of "
+                f"it scales within each {entry.scale}, and {blank} of "
                 f"{len(ready.labelled)} clips have none; fill the column {entry.scale}",
                 "scale",
             )
@@ -171,7 +171,7 @@ def _check_voter(entry: MemberEntry, ready: Prepared) -> None:
 
     if "classes" not in signature(HEADS[entry.head].fit).parameters:
         raise entry.error(
-            f"member {entry.name!r}: the head {entry.head!r} does not learn from votes, since its "
+            f"the head {entry.head!r} does not learn from votes, since its "
             "fit has no argument 'classes'; expected votes: false in this member",
             "head",
         )
@@ -189,20 +189,18 @@ def _check_inputs(entry: MemberEntry, task: Task) -> None:
     fuses = "widths" in known
     if fuses and len(entry.on) != 2:
         raise entry.error(
-            f"member {entry.name!r}: the head {entry.head!r} takes two encoders; "
-            f"got {len(entry.on)}",
+            f"the head {entry.head!r} takes two encoders; got {len(entry.on)}",
             "on",
         )
     if "mix" in entry.combine:
         if "layer_mix" not in known:
             raise entry.error(
-                f"member {entry.name!r}: the head {entry.head!r} cannot mix layers; "
-                "use combine: mean or concat",
+                f"the head {entry.head!r} cannot mix layers; use combine: mean or concat",
                 "combine",
             )
         if len(entry.on) > 1 and not fuses:
             raise entry.error(
-                f"member {entry.name!r}: only a fusion head (concat, mean, cross-attention) mixes "
+                "only a fusion head (concat, mean, cross-attention) mixes "
                 "the layers of two encoders",
                 "combine",
             )
@@ -213,19 +211,18 @@ def _check_class_weight(entry: MemberEntry, values: Mapping[str, Any], ready: Pr
     for label, weight in values.items():
         if label not in labels:
             raise entry.error(
-                f"member {entry.name!r}: class_weight names {label!r}; expected labels of the "
+                f"class_weight names {label!r}; expected labels of the "
                 f"task, {', '.join(labels)}.{nearest(str(label), labels)}",
                 key,
             )
         known = isinstance(weight, int | float) and not isinstance(weight, bool)
         if not known or not 0 <= weight < float("inf"):
             raise entry.error(
-                f"member {entry.name!r}: class_weight of {label!r} is {weight!r}; expected a "
-                "number from 0 up",
+                f"class_weight of {label!r} is {weight!r}; expected a number from 0 up",
                 key,
             )
     if not any(values.get(label, 1) for label in labels):
-        raise entry.error(f"member {entry.name!r}: class_weight is 0 for every label", key)
+        raise entry.error("class_weight is 0 for every label", key)
 
 
 def _check_weighted_labels(entry: MemberEntry, share: Share) -> None:
@@ -240,7 +237,7 @@ def _check_weighted_labels(entry: MemberEntry, share: Share) -> None:
         if lacking := sorted(weighted - set(part.train["label"])):
             where = f" of {part.name}" if part.name else ""
             raise entry.error(
-                f"member {entry.name!r}: class_weight names {', '.join(map(repr, lacking))}, of "
+                f"class_weight names {', '.join(map(repr, lacking))}, of "
                 f"which train{where} has no clip",
                 "class_weight",
             )
@@ -250,10 +247,10 @@ def _check_labels(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None
     try:
         mapped = [task.label_of(str(label)) for label in labels]
     except InputError as error:
-        raise entry.error(f"member {entry.name!r}: {error}") from None
+        raise entry.error(str(error)) from None
     if not any(mapped):
         raise entry.error(
-            f"member {entry.name!r}: the task {task.name!r} leaves out every label of "
+            f"the task {task.name!r} leaves out every label of "
             f"{entry.on[0]!r} ({', '.join(map(str, labels))})"
         )
 

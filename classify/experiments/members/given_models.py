@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from ....cache.errors import AffektError
 from ....cache.files.reading import file_sha256, read_note
 from ...models.folders.encoder_folders import read_folders
-from ..recipes.recipe import EncoderEntry, MemberEntry, Recipe
+from ..recipes.entries import EncoderEntry, MemberEntry
+from ..recipes.recipe import Recipe
 
 if TYPE_CHECKING:
     from ....cache.cache import Cache
@@ -76,12 +77,12 @@ def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]
         needs = [Needs.from_record(record, str(folder)) for record in config["features"]]
         noted = read_folders(folder, [need.spec for need in needs])
     except AffektError as error:
-        raise entry.error(f"member {entry.name!r}: {error}", "model") from None
+        raise entry.error(str(error), "model") from None
     kind = config["task"].get("type", "labels")
     if sorted(config["labels"]) != sorted(task.labels) or kind != task.kind:
         what = "labels" if task.kind == "labels" else "dimensions"
         raise entry.error(
-            f"member {entry.name!r}: {folder} gives {', '.join(config['labels'])}; the task "
+            f"{folder} gives {', '.join(config['labels'])}; the task "
             f"{task.name} has {', '.join(task.labels)}. Expected a model of the same {what}",
             "model",
         )
@@ -110,17 +111,17 @@ def _check_kind(entry: MemberEntry) -> None:
     folder = Path(str(entry.model))
     if is_run(folder):
         raise entry.error(
-            f"member {entry.name!r}: {folder} is the folder of a run; name the model of one of its "
+            f"{folder} is the folder of a run; name the model of one of its "
             f"members: {folder / 'members' / 'NAME' / 'model'}",
             "model",
         )
     if not folder.is_dir():
         what = "is a file" if folder.exists() else "does not exist"
-        message = f"member {entry.name!r}: {folder} {what}; expected the folder of a model"
+        message = f"{folder} {what}; expected the folder of a model"
         raise entry.error(message, "model")
     if "format" not in read_note(folder / CONFIG):
         raise entry.error(
-            f"member {entry.name!r}: {folder} is not a model of affekt; if others published it, "
+            f"{folder} is not a model of affekt; if others published it, "
             f"import it first: affekt import-model {folder} -o MODEL",
             "model",
         )

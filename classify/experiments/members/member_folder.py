@@ -23,7 +23,7 @@ from ...data.task import Task
 from ...heads.registry import HeadError
 from ...models.folders.kept_files import MODEL, remove_older_drafts, replace_folder
 from ...models.folders.model_folder import versions
-from ..recipes.recipe import MemberEntry
+from ..recipes.entries import MemberEntry
 from .given_models import open_given
 from .shares import Part, TrainedMember
 from .trainer import Trainer
@@ -50,14 +50,13 @@ def check_head(entry: MemberEntry, task: Task) -> None:
     HEADS, others = heads_for(task.kind)
     if entry.head in others:
         raise entry.error(
-            f"member {entry.name!r}: the head {entry.head!r} predicts {others.what}, and the task "
+            f"the head {entry.head!r} predicts {others.what}, and the task "
             f"{task.name!r} is of {HEADS.what}; expected one of {', '.join(HEADS)}",
             "head",
         )
     if entry.head not in HEADS:
         raise entry.error(
-            f"unknown head {entry.head!r} in member {entry.name!r}; "
-            f"{expected_one_of(entry.head, HEADS)}",
+            f"unknown head {entry.head!r}; {expected_one_of(entry.head, HEADS)}",
             "head",
         )
     known = list(HEADS[entry.head]().get_params())
@@ -68,15 +67,14 @@ def check_head(entry: MemberEntry, task: Task) -> None:
                 *known,
             ]
             raise entry.error(
-                f"unknown key {name!r} in member {entry.name!r}; "
-                f"{expected_one_of(name, dict.fromkeys(choices))}",
+                f"unknown key {name!r}; {expected_one_of(name, dict.fromkeys(choices))}",
                 name,
             )
     for candidate in entry.candidates():
         try:
             HEADS[entry.head](**candidate["settings"])._check_settings()
         except InputError as error:
-            raise entry.error(f"member {entry.name!r}: {error}") from None
+            raise entry.error(str(error)) from None
 
 
 def is_done(folder: Path, key: str) -> bool:
@@ -231,14 +229,11 @@ def _classifier(entry: MemberEntry, task: Task, space: Space) -> Model:
 
     labels = space.spec.labels
     if not labels or len(entry.on) > 1:
-        raise entry.error(
-            f"member {entry.name!r} has no head, and {space.name} is not a classifier; "
-            "expected a head"
-        )
+        raise entry.error(f"it has no head, and {space.name} is not a classifier; expected a head")
     try:
         mapped = [task.label_of(str(label)) for label in labels]
     except InputError as error:
-        raise entry.error(f"member {entry.name!r}: {error}") from None
+        raise entry.error(str(error)) from None
     head = SummedHead.of(mapped, task.labels)
     model = Model(head, task, space.features(layers=-1), scale=False)
     model.head_ = head

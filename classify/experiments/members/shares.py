@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ....cache.manifest import Manifest
     from ...data.predictions import Predictions
     from ...data.splitting.split import Split
-    from ..recipes.recipe import MemberEntry, Recipe
+    from ..recipes.entries import MemberEntry
+    from ..recipes.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,7 @@ def _share(
             parts.append(part)
     if not parts:
         reasons = "; ".join(f"{fold}: {why}" if fold else why for fold, why in out.items())
-        raise entry.error(f"member {entry.name!r}: {reasons}")
+        raise entry.error(reasons)
     for part in parts:
         check_dev(entry, part)
     return Share(parts, out)
@@ -205,7 +206,7 @@ def check_dev(entry: MemberEntry, part: Part) -> None:
     if choices > 1 and not len(part.dev):
         where = f" in fold {part.name!r}" if part.name else ""
         raise entry.error(
-            f"member {entry.name!r} has {choices} settings to choose from and no dev clips"
+            f"it has {choices} settings to choose from and no dev clips"
             f"{where}; set split: {{dev_size: ...}} or write one value for each"
         )
 

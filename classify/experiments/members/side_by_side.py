@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ....cache.manifest import Manifest
     from ...data.task import Task
     from ...models.model import Model
-    from ..recipes.recipe import MemberEntry
+    from ..recipes.entries import MemberEntry
     from .shares import Part
 
 WORTH = 1000  # rows for networks to learn from, beyond the largest fit, that are worth a start

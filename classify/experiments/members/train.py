@@ -18,7 +18,7 @@ from ...data.splitting.schemes import splits
 from ...data.task import Task
 from ...metrics.scored_clips import task_score
 from ...models.read_features import leave_out
-from ..recipes.recipe import PROBE, MemberEntry
+from ..recipes.entries import PROBE, MemberEntry
 from .member_folder import check_head
 from .shares import Part
 from .trainer import Trainer

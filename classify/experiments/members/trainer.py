@@ -16,7 +16,7 @@ import numpy as np
 from ....cache.errors import InputError
 from ...metrics.intervals import student
 from ...metrics.scored_clips import task_score
-from ..recipes.recipe import PROBE, MemberEntry
+from ..recipes.entries import PROBE, MemberEntry
 from .shares import Part, check_dev
 from .side_by_side import Fit, SideBySide
 
@@ -222,7 +222,7 @@ class Trainer:
                 space = self.spaces[name]
                 features.append(space.features(layers=layers, combine=candidate["combine"]))
             except InputError as error:
-                raise entry.error(f"member {entry.name!r}: {error}") from None
+                raise entry.error(str(error)) from None
         head = heads_for(self.task.kind)[0][entry.head](**candidate["settings"])
         how: Any = {"scale": entry.scale, "random_state": random_state, "votes": entry.votes}
         return Model(head, self.task, features, **how)

@@ -94,8 +94,8 @@ class MemberEntry:
     votes: bool = False
 
     def error(self, message: str, *keys: str) -> SettingError:
-        """Return an error in one of its keys."""
-        return SettingError(message, "members", self.name, *keys)
+        """Return an error in one of its keys, with the member's name before the message."""
+        return SettingError(f"member {self.name!r}: {message}", "members", self.name, *keys)
 
     def candidates(self) -> Iterator[dict[str, Any]]:
         """Yield every combination of ``layers`` (by encoder), ``combine`` and ``settings``."""

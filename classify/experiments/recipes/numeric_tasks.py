@@ -40,7 +40,7 @@ def check_numeric(recipe: Recipe, task: Task) -> None:
     for entry in recipe.members.values():
         if not entry.head and not entry.model:
             raise entry.error(
-                f"member {entry.name!r} has no head, so it gives class probabilities, and the "
+                f"it has no head, so it gives class probabilities, and the "
                 f"task {name!r} is of numbers; expected a head: ridge or regression"
             )
     able = [rule for rule, kind in STRATEGIES.items() if kind.of_numbers]

@@ -19,8 +19,6 @@ from .keys_of_compare import compare_options, transfer_options
 from .keys_of_split import split_options
 from .names import check_folder_names
 
-__all__ = ["PROBE", "EncoderEntry", "MemberEntry", "Recipe"]
-
 _TOP = [
     *(
         "manifest",

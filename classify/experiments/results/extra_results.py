@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ...models.model import Model
     from ..members.shares import Division
     from ..prepared import Prepared
-    from ..recipes.recipe import MemberEntry
+    from ..recipes.entries import MemberEntry
 
 CHEAP = "logistic"  # heads that are trained in seconds get a curve unasked
 QUICK = (CHEAP, "lda", "ridge")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from ....cache.manifest import Manifest
     from ..members.shares import Part
     from ..prepared import Prepared
-    from ..recipes.recipe import MemberEntry
+    from ..recipes.entries import MemberEntry
 
 REPORT = 6  # grows when the same members give another report than before
 

@@ -138,11 +138,8 @@ class MultiTaskHead(ClassifierMixin, MLPSettings, TorchEstimator):
             return (uar, minus_loss), {"dev_loss": -minus_loss, "dev_uar": uar} | by_task
 
         self._labels = [task.classes for task in tasks]
-        x_dev = None
-        if X_dev is not None or y_dev is not None:
-            if X_dev is None or y_dev is None:
-                raise InputError("X_dev and y_dev belong together; one of them is missing")
-            x_dev = validate_data(self, X_dev, reset=False, dtype=np.float32)
+        x_dev = self._dev_features(X_dev, y_dev)
+        if x_dev is not None:
             dev_truth = [torch.from_numpy(t).to(device) for t in self._dev_truth(y_dev, len(x_dev))]
         self._train_members(X, loss, device, x_dev=x_dev, score=score)
         return self

@@ -11,11 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
-from ..sklearn_shim import (
-    RegressorMixin,
-    check_row_weights,
-    validate_data,
-)
+from ..sklearn_shim import RegressorMixin, check_row_weights
 from ..state import check_state_arrays, pack_dimensions, unpack_dimensions
 from ..targets import read_numbers
 from ..training.estimator import TorchEstimator
@@ -121,11 +117,8 @@ class RegressionHead(RegressorMixin, MLPSettings, TorchEstimator):
             error = mse_loss(values, dev_target).item()
             return (ccc, -error), {"dev_loss": error, "dev_ccc": ccc}
 
-        x_dev = None
-        if X_dev is not None or y_dev is not None:
-            if X_dev is None or y_dev is None:
-                raise InputError("X_dev and y_dev belong together; one of them is missing")
-            x_dev = validate_data(self, X_dev, reset=False, dtype=np.float32)
+        x_dev = self._dev_features(X_dev, y_dev)
+        if x_dev is not None:
             dev_truth = np.asarray(y_dev, dtype=np.float64).reshape(len(x_dev), -1)
             if dev_truth.shape[1] != truth.shape[1]:
                 raise InputError(f"y_dev has {dev_truth.shape[1]} dimensions, y {truth.shape[1]}")

@@ -133,6 +133,14 @@ class TorchEstimator(Stored):
     def _checks(self) -> dict[str, Any]:
         return {"dtype": np.float32}
 
+    def _dev_features(self, X_dev: Any, y_dev: Any) -> Any:
+        """Return checked dev features, or None where no dev data are given."""
+        if X_dev is None and y_dev is None:
+            return None
+        if X_dev is None or y_dev is None:
+            raise InputError("X_dev and y_dev belong together; one of them is missing")
+        return validate_data(self, X_dev, reset=False, **self._checks())
+
     def _seeds(self) -> list[np.random.SeedSequence]:
         whole = isinstance(self.random_state, (int, np.integer))
         entropy = (

@@ -15,7 +15,6 @@ from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
 from ..base import Head
-from ..sklearn_shim import validate_data
 from ..state import check_number
 from ..targets import Targets, class_weights, known_labels
 from .estimator import TorchEstimator
@@ -170,12 +169,9 @@ class TorchHead(TorchEstimator, Head):
     def _read_dev(
         self, X_dev: Any, y_dev: Any, known: np.ndarray, columns: Sequence[Any] | None
     ) -> tuple[Any, np.ndarray] | None:
-        if X_dev is None and y_dev is None:
+        X_dev = self._dev_features(left_on_disk(X_dev) if self.reads_blocks else X_dev, y_dev)
+        if X_dev is None:
             return None
-        if X_dev is None or y_dev is None:
-            raise InputError("X_dev and y_dev belong together; one of them is missing")
-        X_dev = left_on_disk(X_dev) if self.reads_blocks else X_dev
-        X_dev = validate_data(self, X_dev, reset=False, **self._checks())
         truth = known_labels(y_dev, known, columns)
         if len(truth) != len(X_dev):
             raise InputError(f"X_dev has {len(X_dev)} rows, y_dev {len(truth)}; expected as many")

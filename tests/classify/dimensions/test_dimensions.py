@@ -304,7 +304,7 @@ def test_card_compare_and_train(finished, tmp_path):
         ("n_resamples: 200", "calibrate_fused: vector", "compare: calibrate_fused is of labels"),
         ("n_resamples: 200", "crossed: text", "compare: crossed is of labels"),
         ("n_splits: 3", "n_splits: 3, repeats: 2", "repeats are summarised for labels"),
-        ("head: ridge, on: speech", "on: speech", "'speech' has no head"),
+        ("head: ridge, on: speech", "on: speech", "'speech': it has no head"),
         ("alpha: [1, 100]", "alpha: [-1, 100]", "alpha is -1"),
     ],
 )
