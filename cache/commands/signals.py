@@ -1,49 +1,71 @@
 """Signals that end a process the way Ctrl-C does: through every `finally`, with a code of its own.
 
-Python can lose a signal: it drops an exception that a handler raises while a destructor or a weak
-reference's callback runs, and a signal that arrives just before the main thread blocks in a read
-waits until that read ends. A thread therefore sends a signal again until it has been handled.
+Python can lose a signal. It drops an exception that a handler raises while a destructor or a weak
+reference's callback runs; C code, the compiler's too, clears errors that it did not expect; and a
+signal that arrives just before the main thread blocks in a read waits until that read ends. A
+thread therefore sends a signal again as long as its exception is not on its way.
 """
 
 from __future__ import annotations
 
 import atexit
 import os
+import select
 import signal
 import sys
 import threading
-import time
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import NoReturn
 
-#: seconds from a signal to the check that the main thread has handled it
+#: seconds from a signal to the check that the main thread handles it
 PAUSE = 0.1
+
+
+class _Ended(SystemExit):
+    """What a signal raises; unlike `SystemExit`, a weak reference can show whether it lives."""
 
 
 @contextmanager
 def ending() -> Iterator[None]:
     """End on SIGTERM and SIGHUP with exit code 128 + signal; a hangup is ignored under nohup."""
-    handled: set[int] = set()
+    raised: dict[int, Callable[[], object]] = {}  # signal -> what it raised, None if that is gone
     repeated: set[int] = set()  # sent again
     sending = threading.Lock()
 
+    def on_its_way(number: int) -> bool:
+        return number in raised and raised[number]() is not None
+
+    def new_error(number: int) -> BaseException:
+        if number == signal.SIGINT:  # who catches it may mean to go on; C code lets it pass
+            raised[number] = lambda: KeyboardInterrupt
+            return KeyboardInterrupt()
+        error = _Ended(128 + number)
+        raised[number] = weakref.ref(error)
+        return error
+
     def end(number: int, frame: object) -> None:
-        if number in handled and number in repeated:
+        if number in repeated and on_its_way(number):
             repeated.discard(number)  # the first one came through after all
             return
-        handled.add(number)
-        raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(128 + number)
+        raise new_error(number)  # the traceback would keep a variable of this frame alive
 
     def send_again() -> None:
-        while data := os.read(arrivals, 1):
-            time.sleep(PAUSE)
-            number = data[0]
+        came: set[int] = set()
+        while True:
+            data = b""
+            if select.select([arrivals], [], [], PAUSE if came else None)[0]:
+                data = os.read(arrivals, 100)
+                if not data:
+                    break
             with sending:
-                lost = number in previous and number not in handled
-                if lost and signal.getsignal(number) is end:
-                    repeated.add(number)
-                    signal.pthread_kill(main, number)  # which writes to `arrivals` once more
+                # a handler that somebody else put in place answers for what it gets
+                came = {number for number in came.union(data) if signal.getsignal(number) is end}
+                for number in came.difference(data):
+                    if not on_its_way(number):
+                        repeated.add(number)
+                        signal.pthread_kill(main, number)
         os.close(arrivals)
 
     def dropped(unraisable: sys.UnraisableHookArgs) -> None:
@@ -51,9 +73,7 @@ def ending() -> Iterator[None]:
         if number is None:
             hook(unraisable)
         else:
-            handled.discard(number)
-            repeated.discard(number)
-            os.write(arrived, bytes([number]))
+            raised.pop(number, None)
 
     main = threading.get_ident()
     arrivals, arrived = os.pipe()

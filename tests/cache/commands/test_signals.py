@@ -53,20 +53,51 @@ try:
 except KeyboardInterrupt:
     sys.exit(130)
 """
+IN_CODE_THAT_CATCHES_ALL = """
+import os, sys, time
+from affekt.cache.commands.signals import ending
+
+@ending()
+def main():
+    try:
+        try:
+            os.kill(os.getpid(), int(sys.argv[1]))
+            time.sleep(100)
+        except:  # as the compiler does where it folds constants
+            pass
+        time.sleep(100)
+    finally:
+        time.sleep(0.5)  # it is not sent again while it is on its way
+        print("cleaned up", flush=True)
+
+try:
+    main()
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
 CODES = [(signal.SIGTERM, 143), (signal.SIGHUP, 129), (signal.SIGINT, 130)]
 
 
 @pytest.mark.parametrize(("number", "code"), CODES)
 @pytest.mark.parametrize("program", [IN_A_CALLBACK, IN_ANOTHER_THREAD])
 def test_ends_even_where_python_loses_the_signal(program, number, code):
-    found = subprocess.run(
+    assert _run(program, number) == (code, "cleaned up\n", "")
+
+
+@pytest.mark.parametrize(("number", "code"), CODES[:2])
+def test_ends_where_other_code_drops_the_exception(number, code):
+    assert _run(IN_CODE_THAT_CATCHES_ALL, number) == (code, "cleaned up\n", "")
+
+
+def _run(program: str, number: int) -> tuple[int, str, str]:
+    done = subprocess.run(
         [sys.executable, "-c", program, str(int(number))],
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert (found.returncode, found.stdout, found.stderr) == (code, "cleaned up\n", "")
+    return done.returncode, done.stdout, done.stderr
 
 
 def test_handlers_are_put_back():
