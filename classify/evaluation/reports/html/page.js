@@ -196,6 +196,7 @@
     };
     const kind = (data.dimensions ? numbers : labels)();
     const languages = several("language");
+    const speakers = new Set(several("speaker").filter(Boolean));
     const language = choice("clips-language", "Language",
       [["", "any"], ...languages.map((one, n) => [String(n + 1), one || "(blank)"])]);
     const speaker = entry("clips-speaker", "Speaker", "part of a name");
@@ -224,7 +225,8 @@
       if (!kind.kept(clip)) return false;
       if (language.value && clip.language !== languages[Number(language.value) - 1]) return false;
       const who = speaker.value.toLocaleLowerCase();
-      if (who && !clip.speaker.toLocaleLowerCase().includes(who)) return false;
+      if (speakers.has(speaker.value) ? clip.speaker !== speaker.value
+        : !clip.speaker.toLocaleLowerCase().includes(who)) return false;
       const what = text.value.toLocaleLowerCase();
       return !what || found(clip).includes(what);
     };
@@ -267,6 +269,9 @@
     const begin = () => { if (!drawn) { drawn = true; draw(); } };
     fold.addEventListener("toggle", () => { if (fold.open) begin(); });
     for (const link of all("a[data-column]")) {
+      if (!clips.some((clip) => clip[link.dataset.column] === link.dataset.value)) {
+        link.replaceWith(...link.childNodes);
+      }
       link.addEventListener("click", () => {
         language.value = "";
         speaker.value = "";

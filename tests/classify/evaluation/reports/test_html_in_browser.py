@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from affekt.classify.evaluation.comparison import Comparison
 from affekt.classify.evaluation.reports.html.clip_rows import clip_rows
+from affekt.classify.evaluation.reports.html.marks import drawn
+from affekt.classify.evaluation.reports.pictures.kinds import Cell, Matrix
 
 from .hard_pages import SCRIPT, hard, large, many, rated
 from .test_golden import read
@@ -86,12 +88,17 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         file.setparams((1, 2, 16_000, 0, "NONE", ""))
         file.writeframes(bytes(32_000))
     golden = folder / "golden.html"
-    golden.write_text(Comparison(read("split")).html(), "utf-8")
+    whole = Comparison(read("split")).html()
+    golden.write_text(whole, "utf-8")
+    shades = [[Cell(f"{one}", one / 10, f"{one} %") for one in range(11)]] * 11
+    shaded = drawn(Matrix("shades", "true", "said", [f"l{n}" for n in range(11)], shades))
+    (folder / "shaded.html").write_text(whole.replace("</main>", f"{shaded}</main>"), "utf-8")
     hard(path=str(folder / "a b.wav")).write(folder / "hostile")
     large().write(folder / "large")
     rated().write(folder / "rated")
     return {
         "golden": golden,
+        "shaded": folder / "shaded.html",
         "hostile": folder / "hostile" / "report.html",
         "large": folder / "large" / "report.html",
         "rated": folder / "rated" / "report.html",
@@ -118,6 +125,7 @@ def test_at_every_width_in_both_schemes(page, pages, name):
     [
         *(("golden", 1440, "dark"), ("golden", 390, "light"), ("hostile", 820, "light")),
         *(("rated", 1440, "light"), ("rated", 390, "dark")),
+        *(("shaded", 1440, "light"), ("shaded", 820, "dark")),
     ],
 )
 def test_accessible(page, pages, name, width, scheme):
@@ -211,6 +219,34 @@ def test_a_language_of_a_table_leads_to_its_clips(page, pages):
     count = sum(row[5] == "heb" for row in rows)
     assert 0 < count < len(rows)
     assert page.status.endswith(f"of {count} clips")
+
+
+def test_a_speaker_whose_name_begins_another_leads_to_its_own_clips(page, tmp_path):
+    result = rated()  # of speakers s0 to s8
+    rows = clip_rows(result.data, result.predictions, result.clips, tmp_path)
+    for number, row in enumerate(rows["rows"]):
+        row[6] = ("s1", "s10")[number % 2]
+    path = tmp_path / "report.html"
+    link = '<a href="#clips" data-column="speaker" data-value="{0}">{0}</a>'
+    links = "".join(link.format(name) for name in ("s1", "s2"))
+    path.write_text(result.html(rows).replace("</main>", f"{links}</main>"), "utf-8")
+    page.open(path)
+    page.run("document.querySelector('a[data-value=s1]').click()")
+    assert page.status == "1 to 20 of 23 clips"
+    assert page.find("a[data-value=s2]") == []  # has no clips on this page
+
+
+def test_a_page_is_printed_light_in_a_dark_room(page, pages):
+    page.open(pages["golden"], 820, "dark")
+    page.driver.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia",
+        {"media": "print", "features": [{"name": "prefers-color-scheme", "value": "dark"}]},
+    )
+    colours = "const s = getComputedStyle(document.body); return [s.color, s.backgroundColor]"
+    printed = page.run(colours)
+    page.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    page.open(pages["golden"], 820, "light")
+    assert printed == page.run(colours)
 
 
 def test_a_linked_file_plays(page, pages):
