@@ -16,7 +16,9 @@ from pathlib import Path
 import numpy as np
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.ensembles.calibration import CALIBRATORS
+from affekt.classify.ensembles.combining import combine_all
 from affekt.classify.evaluation.analyses.abstention import threshold
+from affekt.classify.evaluation.joining import best_on_dev
 from affekt.classify.evaluation.scores.dev_choice import choice
 from affekt.classify.evaluation.scores.gaps import gaps
 from affekt.classify.evaluation.scores.scoring import family_of, mean_interval
@@ -272,6 +274,41 @@ def chosen(runs=150):
             }  # fmt: skip
 
 
+def choosing(runs=100):
+    """UAR on sixty new speakers of what is chosen on dev, less that of the mean of all members."""
+    rules = ["mean", "max", "geometric", "median", "vote", "weighted", "stacking", "greedy"]
+    settings = [(m, s, n, 0.15) for m, s in ((3, False), (6, False), (6, True), (10, True))
+                for n in (5, 20)]  # fmt: skip
+    settings += [(6, True, n, skill) for n in (5, 20) for skill in (0.0, 0.5)]
+    settings += [(4, False, n, 0.15) for n in (2, 3, 10)]
+    for n_members, subsets, n_speakers, skill in settings:
+        rng = np.random.default_rng([n_members, subsets, n_speakers, int(100 * skill)])
+        gains = []
+        for run in range(runs):
+            gaps_ = rng.normal(-0.6, skill, n_members)
+            sides = []
+            for count in (n_speakers, 60):
+                truth, speakers, systems = draw(rng, count, 3, "even", "low", gaps_)
+                ids = [str(i) for i in range(len(truth))]
+                made = [Predictions(ids, LABELS, probabilities(one)) for one in systems]
+                sides.append(({f"m{i}": one for i, one in enumerate(made)}, truth, speakers))
+            (dev, codes, speakers), (test, truth, _) = sides
+            found = combine_all(test, rules, dev, codes, speakers, subsets=subsets)
+            guesses = {name: one.dev_predictions.codes for name, one in found.items()}
+            best = best_on_dev(found, "uar", "nll")
+            told = choice(best, guesses, codes, speakers, 3, mean="mean", random_state=run)
+            scored = [uar(truth, found[n].test.codes) for n in (best, told["chosen"], "mean")]
+            gains.append([scored[0] - scored[2], scored[1] - scored[2], told["chosen"] == "mean"])
+        best, chosen_, kept = np.mean(gains, axis=0)
+        yield {
+            "members": n_members, "subsets": subsets, "dev_speakers": n_speakers,
+            "members_differ_by": skill, "best_on_dev": round(100 * best, 2),
+            "chosen": round(100 * chosen_, 2),
+            "se": round(100 * float(np.std([one[1] for one in gains])) / runs**0.5, 2),
+            "mean_taken": round(kept, 2),
+        }  # fmt: skip
+
+
 def nearly_perfect(runs=300):
     """Recalls near 1 and near 0: coverage, and intervals of zero width."""
     for n_speakers, n_labels, clips, recall in (
@@ -307,7 +344,8 @@ def main() -> None:
     jobs = {
         "folds": folds, "languages": languages, "repeats": repeats, "families": families,
         "gaps": differences_by_value, "calibration": calibration, "ece": ece_of_the_calibrated,
-        "thresholds": thresholds, "chosen": chosen, "nearly_perfect": nearly_perfect,
+        "thresholds": thresholds, "chosen": chosen, "choosing": choosing,
+        "nearly_perfect": nearly_perfect,
     }  # fmt: skip
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
     for name in sys.argv[1:] or list(jobs):

@@ -29,7 +29,7 @@ from .analyses.all import extras
 from .compare_numbers import compare_numbers
 from .compare_options import CompareOptions
 from .comparison import Comparison
-from .joining import Joined, assemble, best_on_dev, each_group, split_warnings
+from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all, split_warnings
 from .scores import scoring
 from .scores.dev_choice import choice
 
@@ -196,7 +196,8 @@ def compare_with(
         return compare_numbers(rated, before_test)
     joined = Joined.of(Part, members, truth, task, options, **clips)
     combined = _combine(joined)
-    chosen = best_on_dev(combined, "uar", "nll")
+    made = _choice(joined, combined)
+    chosen = made["chosen"] if made else None
     test_uses = dict(before_test(chosen)) if before_test else None
     measured = _measure(joined, combined)
     best = chosen or max(combined, key=lambda name: measured.drawn.estimates[name]["uar"])
@@ -222,7 +223,7 @@ def compare_with(
             *_dev_warnings(joined, combined),
             *split_warnings(joined.folds),
         ],
-        choice=_choice(joined, combined, chosen),
+        choice=made,
         test_uses=test_uses,
         pairs=_pairs(joined, measured, systems, chosen),
         by={column: scoring.table_by(joined, systems, column, best) for column in joined.by},
@@ -357,17 +358,17 @@ def _dev_warnings(joined: Joined[Part], combined: Mapping[str, Combined]) -> lis
     return warnings
 
 
-def _choice(
-    joined: Joined[Part], combined: Mapping[str, Combined], chosen: str | None
-) -> dict[str, Any] | None:
-    tuning = joined.tuning
-    if chosen is None or tuning is None:
+def _choice(joined: Joined[Part], combined: Mapping[str, Combined]) -> dict[str, Any] | None:
+    tuning, best = joined.tuning, best_on_dev(combined, "uar", "nll")
+    if best is None or tuning is None:
         return None
     guesses = {
         name: item.dev_predictions.codes
         for name, item in combined.items()
         if item.dev_predictions is not None
     }
-    codes, _ = joined.groups(tuning)
-    n_labels, seed = len(joined.task.labels), joined.options.random_state
-    return choice(chosen, guesses, tuning.codes, codes, n_labels, random_state=seed)
+    return choice(
+        *(best, guesses, tuning.codes, joined.groups(tuning)[0], len(joined.task.labels)),
+        mean=mean_of_all(combined),
+        random_state=joined.options.random_state,
+    )

@@ -25,8 +25,8 @@ from ..metrics.concordance import MEASURES, Measured, max_t_ccc
 from ..metrics.scored_clips import Rated
 from ..metrics.significance import p_text
 from .comparison import Comparison
-from .joining import Joined, assemble, best_on_dev, each_group, split_warnings
-from .scores.dev_choice import N_DRAWS, firmness
+from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all, split_warnings
+from .scores.dev_choice import N_DRAWS, choose
 from .scores.scoring import by_value, means_over_values
 
 
@@ -41,8 +41,8 @@ def compare_numbers(
         An ensemble that needs class probabilities.
     """
     combined = _combine(joined)
-    on_dev = _score_on_dev(joined, combined)
-    chosen = best_on_dev(combined, "ccc", "error")
+    made = _choice(joined, combined)
+    chosen = made["chosen"] if made else None
     test_uses = dict(before_test(chosen)) if before_test else None
     systems = {name: item.test for name, item in combined.items()}
     groups, warnings = joined.groups(joined.test)
@@ -65,7 +65,7 @@ def compare_numbers(
             *split_warnings(joined.folds),
         ],
         measure="ccc",
-        choice=_choice(chosen, on_dev) if chosen and on_dev else None,
+        choice=made,
         test_uses=test_uses,
         pairs=_pairs(joined, drawn, chosen),
         by={column: _by(joined, systems, column) for column in joined.by},
@@ -113,6 +113,7 @@ def _score_on_dev(joined: Joined[Rated], combined: Mapping[str, Combined]) -> Me
     systems = {n: one.dev_predictions for n, one in combined.items() if one.dev_predictions}
     seed = joined.options.random_state
     groups, _ = joined.groups(tuning)
+    groups = groups if np.ptp(groups) else np.arange(len(groups))  # of one speaker, the clips
     drawn = tuning.measured(systems, groups, n_resamples=N_DRAWS, random_state=seed)
     for name, found in drawn.estimates.items():
         each = {one: float(found["ccc"][at]) for at, one in enumerate(joined.task.labels)}
@@ -123,11 +124,15 @@ def _score_on_dev(joined: Joined[Rated], combined: Mapping[str, Combined]) -> Me
     return drawn
 
 
-def _choice(chosen: str, drawn: Measured) -> dict[str, Any]:
-    names = list(drawn.estimates)
-    samples = np.stack([drawn.samples[name]["ccc"][:, -1] for name in names])
-    whole = np.array([drawn.estimates[name]["ccc"][-1] for name in names])
-    return firmness(names.index(chosen), samples, whole, drawn.groups)
+def _choice(joined: Joined[Rated], combined: Mapping[str, Combined]) -> dict[str, Any] | None:
+    drawn = _score_on_dev(joined, combined)
+    best = best_on_dev(combined, "ccc", "error")
+    if drawn is None or best is None or joined.tuning is None:
+        return None
+    count = len(np.unique(joined.groups(joined.tuning)[0]))
+    scores = {name: one["ccc"][:, -1] for name, one in drawn.samples.items()}
+    whole = {name: float(one["ccc"][-1]) for name, one in drawn.estimates.items()}
+    return choose(best, mean_of_all(combined), scores, whole, count)
 
 
 def _scores(joined: Joined[Rated], drawn: Measured, name: str) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Comparison:
 
     @property
     def chosen(self) -> str | None:
-        """The system that dev prefers; None without dev."""
+        """The system that was chosen on dev; None without dev."""
         return self.data["chosen"]
 
     def __repr__(self) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..data.predictions import Predictions
     from ..data.task import Task
 
-__all__ = ["Joined", "assemble", "best_on_dev", "each_group", "split_warnings"]
+__all__ = ["Joined", "assemble", "best_on_dev", "each_group", "mean_of_all", "split_warnings"]
 
 FORMAT = 2
 P = TypeVar("P", Part, Rated)
@@ -117,7 +117,7 @@ def assemble(
     combined, scores
         Every system, and its scores on test.
     chosen
-        The system that dev prefers.
+        The system that dev chose.
     task, groups
         What is said of them, as JSON.
     warnings
@@ -146,7 +146,7 @@ def assemble(
 
 
 def best_on_dev(combined: Mapping[str, Combined], lead: str, tie: str) -> str | None:
-    """Return the system that dev prefers; None where none has scores on dev.
+    """Return the system that is best on dev; None where none has scores on dev.
 
     By `lead` (UAR, CCC: higher is better), then by `tie` (NLL, error: lower is better), then fewer
     members, then the name. What has no value comes last.
@@ -160,6 +160,14 @@ def best_on_dev(combined: Mapping[str, Combined], lead: str, tie: str) -> str | 
         return first, second, len(item.members), name
 
     return min((name for name, item in combined.items() if item.dev), key=place, default=None)
+
+
+def mean_of_all(combined: Mapping[str, Combined]) -> str | None:
+    """Return the mean of all members, which needs no choice; None where it was not asked for."""
+    for name, item in combined.items():
+        if item.strategy == "mean" and item.dev and "subsets_tried" not in item.learnt:
+            return name
+    return None
 
 
 def split_warnings(folds: Sequence[Split]) -> list[str]:

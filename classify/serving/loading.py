@@ -139,7 +139,8 @@ def open_system(
     replays = read_replays(folder)
     if chosen not in replays or set(replays[chosen].members) != set(models):
         raise InputError(f"{folder}: ensembles.json does not hold {chosen!r}; run the recipe again")
-    return System(chosen, models, replays[chosen])
+    why = "" if system else (data.get("choice") or {}).get("why", "")
+    return System(chosen, models, replays[chosen], why)
 
 
 class Predictor(Predicts):

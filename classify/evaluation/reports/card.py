@@ -20,7 +20,7 @@ from ...serving.usage import pipeline, usage
 from ..comparison import Comparison
 from .card_metadata import metadata
 from .markdown.run_sections import test_uses
-from .markdown.shared_sections import columns
+from .markdown.shared_sections import columns, why_chosen
 
 if TYPE_CHECKING:
     from ...models.new_clips.system import System
@@ -107,7 +107,8 @@ def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
         members = ", ".join(md(member) for member in entry["members"])
         lines.append(f"It is an ensemble ({md(entry['strategy'])}) of {members}.")
     if data["chosen"] == name:
-        lines.append("It was chosen on dev.")
+        why = f": {found}" if (found := why_chosen(data)) else ""
+        lines.append(f"It was chosen on dev{why}.")
     if uses := data.get("test_uses"):
         lines.append(test_uses(uses))
     return " ".join(lines)

@@ -1,7 +1,12 @@
-"""How the system that dev chose was chosen: among how many, and whether chance decided.
+"""Which system dev chooses: the best one, or the plain mean where the best may only be lucky.
 
-The best of many candidates is best on dev partly by luck, so its dev score is too high. How much
-luck there was shows when dev speakers are drawn again: how often does another system come first?
+The best of many candidates is best on dev partly by luck, the more so the fewer speakers dev has.
+So it has to lead the mean of all members. By how much: with five dev speakers by what luck alone
+gives the best of so many, which is how far the largest lead moves when speakers are drawn again;
+with twenty by a quarter of that, as a gain that is missed then costs more than a choice between
+equals. In simulation the best on dev is worse than the mean with five speakers and better with
+twenty; this choice loses nothing with five and keeps the gain with twenty
+(`benchmarks/claims_dev.py`).
 """
 
 from __future__ import annotations
@@ -14,88 +19,119 @@ import numpy as np
 
 from ...metrics.bootstrap import resample
 
-__all__ = ["candidates", "choice", "firmness"]
+__all__ = ["candidates", "choice", "choose"]
 
 N_DRAWS = 2000
+FULL_LUCK = 5  # dev speakers with which a lead has to be as large as luck makes one
+WHY_MEAN = "the mean of all members, since no lead over it on dev is surely more than luck"
 
 
 def choice(
-    chosen: str,
+    best: str,
     guesses: Mapping[str, np.ndarray],
     truth: np.ndarray,
     groups: np.ndarray,
     n_labels: int,
     *,
+    mean: str | None = None,
     random_state: int = 0,
 ) -> dict[str, Any]:
-    """Return how firm a choice on dev is, by drawing the dev speakers again.
+    """Choose a system by its UAR on dev, and say how firm that is, by drawing dev speakers again.
 
     Parameters
     ----------
-    chosen
-        The system that was chosen.
+    best
+        The system that is best on dev.
     guesses
         Codes that each system gives to the dev clips, `(clips,)` by name.
     truth, groups
         Label code and group code of each dev clip.
     n_labels
         Size of the label set.
+    mean
+        The mean of all members, which is taken where the best may only be lucky; None for never.
     random_state
         Seed of the draws.
 
     Returns
     -------
     result
-        `systems` and `groups`, how many there were; `same`, the share of draws in which the chosen
-        system is best (None with one group); `optimism`, how much higher the best system of a draw
-        scores there than on all of dev, on average.
+        `chosen`, the system, and `why`, where it is not the best; `best` and `mean` as given;
+        `lead` of the best over the mean, and `needed`, what it has to exceed (None without a
+        mean); `systems` and `groups`, how many there were; `same`, the share of draws in which the
+        best is best (None with one group); `optimism`, how much higher the best system of a draw
+        scores there than on all of dev, on average; `optimism_if_equal`, the same if all were
+        equally good.
 
     Examples
     --------
     >>> truth, groups = np.tile([0, 1], 10), np.repeat(range(5), 4)
     >>> found = choice("good", {"good": truth, "bad": 1 - truth}, truth, groups, 2)
-    >>> found["same"], found["optimism"]
-    (1.0, 0.0)
+    >>> found["chosen"], found["same"], found["optimism"]
+    ('good', 1.0, 0.0)
     """
+    count = len(np.unique(groups))
     drawn = resample(
-        truth, guesses, groups, n_labels, n_resamples=N_DRAWS, random_state=random_state
+        truth,
+        guesses,
+        groups if count > 1 else np.arange(len(truth)),  # of one speaker, the clips
+        n_labels,
+        n_resamples=N_DRAWS,
+        random_state=random_state,
     )
-    names = list(guesses)
-    scores = np.stack([drawn.values[name]["uar"] for name in names])
-    whole = np.array([drawn.estimates[name]["uar"] for name in names])
-    return firmness(names.index(chosen), scores, whole, len(np.unique(groups)))
+    scores = {name: drawn.values[name]["uar"] for name in guesses}
+    whole = {name: drawn.estimates[name]["uar"] for name in guesses}
+    return choose(best, mean, scores, whole, count)
 
 
-def firmness(chosen: int, scores: np.ndarray, whole: np.ndarray, groups: int) -> dict[str, Any]:
-    """Return how firm a choice is, from scores `(systems, draws)` and those of all of dev.
+def choose(
+    best: str,
+    mean: str | None,
+    scores: Mapping[str, np.ndarray],
+    whole: Mapping[str, float],
+    groups: int,
+) -> dict[str, Any]:
+    """Choose a system from scores in draws of dev, by any measure; higher is better.
 
     Parameters
     ----------
-    chosen
-        Row of the system that was chosen.
+    best, mean
+        As `choice` takes them.
     scores, whole
-        Scores in each draw of the groups, `(systems, draws)`, and without drawing, `(systems,)`.
+        Scores of each system in each draw of the groups, `(draws,)`, and without drawing.
     groups
-        How many groups were drawn from.
+        How many groups were drawn from; with one, its clips were.
 
     Returns
     -------
     result
         As `choice` returns it.
     """
-    found: dict[str, Any] = {"systems": len(whole), "groups": groups}
+    names = list(whole)
+    values = np.array([whole[name] for name in names])
+    drawn = np.stack([scores[name] for name in names])
+    wider = math.sqrt(groups / (groups - 1)) if groups > 1 else 1.0  # draws vary too little
+    moved = np.nan_to_num(drawn - values[:, None]) * wider
+    best = mean if mean is not None and whole[mean] == whole[best] else best
+    found: dict[str, Any] = {"chosen": best, "best": best, "mean": mean}
+    found |= {"lead": None, "needed": None}
+    if mean is not None:
+        found["lead"] = whole[best] - whole[mean]
+        luck = (moved - moved[names.index(mean)]).max(axis=0).mean()
+        found["needed"] = float(luck) * FULL_LUCK / groups
+        found["chosen"] = best if found["lead"] > found["needed"] else mean
+    found["why"] = "" if found["chosen"] == best else WHY_MEAN
+    found |= {"systems": len(names), "groups": groups}
     if groups < 2:
         return {**found, "same": None, "optimism": None, "optimism_if_equal": None}
-    best = scores.max(axis=0)
-    first = (scores >= best - 1e-12).astype(float)
-    same = (first / first.sum(axis=0))[chosen].mean()  # ties are shared
-    luck = (scores - whole[:, None]) * math.sqrt(groups / (groups - 1))  # draws vary too little
-    optimism = luck[scores.argmax(axis=0), np.arange(scores.shape[1])].mean()
+    first = (drawn >= drawn.max(axis=0) - 1e-12).astype(float)
+    same = (first / first.sum(axis=0))[names.index(best)].mean()  # ties are shared
+    optimism = moved[drawn.argmax(axis=0), np.arange(drawn.shape[1])].mean()
     return {
         **found,
         "same": float(same),
         "optimism": float(optimism),
-        "optimism_if_equal": float(luck.max(axis=0).mean()),
+        "optimism_if_equal": float(moved.max(axis=0).mean()),
     }
 
 

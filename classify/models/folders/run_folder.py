@@ -58,8 +58,9 @@ def read_comparison(path: Path) -> dict[str, Any]:
     """Read what a run compared; only as far as predicting needs it."""
     data = read_object(path, "a comparison of a run (run its recipe again)")
     try:
+        why = (data.get("choice") or {}).get("why", "")
         for entry in data["systems"].values():
-            names = [*entry["members"], entry["strategy"] or "", data["chosen"] or ""]
+            names = [*entry["members"], entry["strategy"] or "", data["chosen"] or "", why]
             if not all(isinstance(name, str) for name in names):
                 raise TypeError("a name that is not text")
     except (KeyError, TypeError, AttributeError) as error:

@@ -68,6 +68,8 @@ class System:
         A member of several folds answers with the mean of their models.
     replay : Combines or None
         The fitted ensemble; None for one model.
+    why : str
+        Why a run chose it where another system was best on dev.
     opened : OpenEncoders
         The encoders that `answer` has opened; see `close`.
     """
@@ -75,6 +77,7 @@ class System:
     name: str
     models: Mapping[str, Trained]
     replay: Combines | None = None
+    why: str = ""
     opened: OpenEncoders = field(default_factory=_no_encoders, repr=False, compare=False)
     _heads: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 

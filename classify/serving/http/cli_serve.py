@@ -9,12 +9,16 @@ import signal
 import socket
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import click
 
 from ....cache.errors import InputError
 from ....extract.encoders.hardware.device import DEVICE
 from ...options import to_stderr
+
+if TYPE_CHECKING:
+    from ...models.new_clips.system import System
 
 EXTRA = ("fastapi", "uvicorn", "python_multipart")
 
@@ -99,7 +103,7 @@ def serve(
                 to_stderr(note)
             service = Service(chosen, Limits(max_mb << 20, timeout, queue, batch), encoders, device)
             service.warm_up()
-            ready = partial(_say_ready, chosen.name, listening)
+            ready = partial(_say_ready, chosen, listening)
             _run(create_app(service, {*names, host}), listening, timeout, ready)
     to_stderr("ended; every request that was under way is answered")
 
@@ -125,7 +129,7 @@ def _listen(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _say_ready(name: str, listening: socket.socket) -> None:
+def _say_ready(chosen: System, listening: socket.socket) -> None:
     """Print where it answers; that others may ask is worth a warning."""
     address, port = listening.getsockname()[:2]
     if not ipaddress.ip_address(address).is_loopback:
@@ -133,7 +137,9 @@ def _say_ready(name: str, listening: socket.socket) -> None:
             "Anyone who can reach this address can use it: there is no password and no encryption"
         )
     where = f"[{address}]" if ":" in address else address
-    to_stderr(f"{name} answers at http://{where}:{port} (Ctrl-C ends it)")
+    if chosen.why:
+        to_stderr(f"{chosen.name} was chosen: {chosen.why}")
+    to_stderr(f"{chosen.name} answers at http://{where}:{port} (Ctrl-C ends it)")
 
 
 def _run(app: object, listening: socket.socket, timeout: int, ready: Callable[[], None]) -> None:

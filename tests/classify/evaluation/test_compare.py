@@ -149,7 +149,10 @@ def test_what_dev_prefers_is_chosen_and_test_has_no_say(setting):
     found, test, dev, dev_truth = setting
     result = run(setting, strategies=["mean", "max", "stacking"])
     systems = result.data["systems"]
-    assert systems[result.chosen]["dev"]["uar"] == max(s["dev"]["uar"] for s in systems.values())
+    best, made = max(s["dev"]["uar"] for s in systems.values()), result.data["choice"]
+    assert systems[made["best"]]["dev"]["uar"] == best
+    assert made["lead"] == pytest.approx(best - systems["mean"]["dev"]["uar"])
+    assert result.chosen == made["best"] if made["lead"] > made["needed"] else "mean"
     rng = np.random.default_rng(0)
     other = test.with_columns(label=list(rng.permutation(test["label"])))
     again = compare(

@@ -27,6 +27,7 @@ from .shared_sections import (
     ordered,
     table_of,
     warnings_of,
+    why_chosen,
 )
 
 Data = Mapping[str, Any]
@@ -47,7 +48,8 @@ def text_table(data: Data) -> str:
     which = ": too few for" if few else f"; {100 * data['settings']['level']:g} %"
     foot = [f"{data['test']['clips']} test clips, {count} {groups_of(data)}{which} intervals"]
     if data["chosen"]:
-        foot.append(f"* chosen on dev; the others by dev {shown[0][1]}")
+        why = f" ({found})" if (found := why_chosen(data)) else ""
+        foot.append(f"* chosen on dev{why}; the others by dev {shown[0][1]}")
         foot.append(_chosen_line(data))
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *foot])
 

@@ -62,7 +62,8 @@ def headline(data: Data) -> str:
     value = f"**{score(data['systems'][name]['test'][lead])}**"
     groups = f"{data['groups']['count']} {md(groups_of(data))}; {floor}"
     if data["chosen"]:
-        chosen = f"Chosen on dev: **{md(name)}**. On test its {title} is {value}"
+        how = f", {why}" if (why := why_chosen(data)) else ""
+        chosen = f"Chosen on dev: **{md(name)}**{how}. On test its {title} is {value}"
         return f"{chosen}, on {test['clips']} clips of {groups}."
     if len(names) == 1:
         return f"**{md(name)}** has a {title} of {value} on {test['clips']} test clips of {groups}."
@@ -70,6 +71,11 @@ def headline(data: Data) -> str:
         f"{len(names)} systems on {test['clips']} test clips of {groups}. There was no dev, so "
         "nothing was chosen: the best of the table below is best on these clips only."
     )
+
+
+def why_chosen(data: Data) -> str:
+    """Return why another system than the best on dev was chosen; blank where that was chosen."""
+    return (data.get("choice") or {}).get("why", "")  # older runs always chose the best
 
 
 def how_chosen(data: Data) -> str:
@@ -84,22 +90,41 @@ def how_chosen(data: Data) -> str:
     where = f"{dev['clips']} clips of {groups} {md(groups_of(data, groups))}"
     if counts["all"] == 1:
         return f"It is the only candidate. Its {title} on dev, {where}, is {value:.3f}."
+    few = groups < FEWEST_GROUPS or found["same"] is None
+    speakers = f"{groups} {md(groups_of(data, groups))}"
+    best, mean = found.get("best", data["chosen"]), found.get("mean")
+    if best != data["chosen"]:
+        text = (
+            f"Of {counts['all']} candidates{more}, {md(best)} has the highest {title} on dev, "
+            f"{where}: {found['lead']:.3f} more than {md(mean)}, the mean of all members with "
+            f"equal weights. The best of {found['systems']} systems can owe such a lead to luck; "
+            f"with {speakers} more than {found['needed']:.3f} is asked for, so the mean was taken. "
+            f"Its dev {title} of {value:.3f} is not the highest of "
+            "many, so luck hardly lifts it"
+        )
+        again = f"When {speakers} are drawn again from these, {md(best)} comes first in"
+        return f"{text}." if few else f"{text}. {again} {100 * found['same']:.0f} % of draws."
+    leads = ""
+    if mean not in (None, best):
+        leads = (
+            f". It is {found['lead']:.3f} ahead of {md(mean)}, the mean of all members with equal "
+            f"weights, which would have been taken up to {found['needed']:.3f}"
+        )
     text = (
-        f"It is the best of {counts['all']} candidates{more} by {title} on dev, {where}. Its dev "
-        f"{title} of {value:.3f} is biased upward, since the best of many is picked partly for "
-        "its luck"
+        f"It is the best of {counts['all']} candidates{more} by {title} on dev, {where}{leads}. "
+        f"Its dev {title} of {value:.3f} is biased upward, since the best of many is picked partly "
+        "for its luck"
     )
-    if found["same"] is None or groups < FEWEST_GROUPS:
-        few = f"{groups} {md(groups_of(data, groups))}"
-        return f"{text}. With {few} in dev, how firm the choice is cannot be said."
+    if few:
+        return f"{text}. With {speakers} in dev, how firm the choice is cannot be said."
     least = f"{found['optimism']:.3f}"
     most = f"{found.get('optimism_if_equal', found['optimism']):.3f}"  # older runs have one figure
     if float(most):
         text += f" (among the systems alone by {least}, or {most} were they all equally good)"
-    again = f"the same system comes first in {100 * found['same']:.0f} % of draws"
     return (
-        f"{text}. When {groups} {md(groups_of(data, groups))} are drawn again from these, {again}; "
-        "others would choose it less often, since here it may have been lucky."
+        f"{text}. When {speakers} are drawn again from these, the same system comes first in "
+        f"{100 * found['same']:.0f} % of draws; others would choose it less often, since here it "
+        "may have been lucky."
     )
 
 
