@@ -15,8 +15,7 @@ from dataclasses import dataclass, replace
 
 from ...errors import Unusable
 from . import films
-from .flac import flac_samples
-from .mpeg import promised_seconds
+from .frame_headers import flac_samples, promised_seconds
 from .ogg import check_pages
 from .signatures import TRAILERS, Format, identify
 

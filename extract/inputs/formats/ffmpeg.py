@@ -15,7 +15,7 @@ import numpy as np
 
 from ...errors import Unusable
 from .containers import PLAUSIBLE_RATES, Container
-from .mpeg import mpeg_frame
+from .frame_headers import mpeg_frame
 from .signatures import TRAILERS
 
 #: Processor time for one clip, in seconds, and for each megabyte of its file.

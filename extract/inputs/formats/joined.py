@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import Unusable
-from .mpeg import mpeg_frame
+from .frame_headers import mpeg_frame
 from .signatures import Format
 
 _MOST = 256  # parts; what follows belongs to the last one

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from ...errors import Unusable
-from .mpeg import mpeg_start
+from .frame_headers import mpeg_start
 
 #: Formats that libsndfile reads: name -> (what it is called, FFmpeg's demuxer for other codecs).
 SOUNDFILE = {
