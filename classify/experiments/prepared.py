@@ -103,6 +103,11 @@ class Prepared:
     stored: dict[str, Stored] = field(default_factory=dict)
 
     @property
+    def notes(self) -> list[str]:
+        """What the user should know of how encoders were found."""
+        return [source.note for source in self.sources.values() if source.note]
+
+    @property
     def there(self) -> dict[str, frozenset[str]]:
         """By encoder, the clips with a row."""
         return {name: one.there for name, one in self.stored.items()}

@@ -117,7 +117,7 @@ def _preview(ready: Prepared) -> Preview:
     divided = divisions(recipe, found, ready.hopeful)
     encoders = {name: _encoder(ready, name) for name in ready.stored}
     members = {name: _member(entry, divided) for name, entry in recipe.members.items()}
-    notes = [source.note for source in ready.sources.values() if source.note]
+    notes = ready.notes
     notes += [note for name in ready.stored if (note := _missing(ready, name))]
     notes += of_splits(found)
     notes += list(dict.fromkeys(text for division in divided for text in division.sits_out))

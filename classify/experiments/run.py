@@ -118,51 +118,47 @@ def run(
     """
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     with with_lines(recipe.at):
-        return _run(prepare(recipe), force, n_jobs, on_table, on_member, progress)
+        ready, outcome = prepare(recipe), Outcome(recipe.report)
+        for note in [f"{ready.clips.source}: {note}" for note in ready.clips.notes] + ready.notes:
+            progress(note)
+        look_at_all(ready)
+        if any(one.pending for one in ready.stored.values()) or not is_current(ready, outcome):
+            found = _checked(ready)
+            with opened_report(recipe.report, recipe.path, force=force) as report:
+                _embed(ready, outcome, progress)
+                if not is_current(ready, outcome):
+                    with ready.cache.held_digests(), ready.cache.keeping_results():
+                        work = _Work(ready, report, outcome, on_table, progress, n_jobs, on_member)
+                        work.train_and_compare(found)
+        for source in ready.sources.values():
+            keep_opened(source, ready.cache)
+        return outcome
 
 
-def _run(
-    ready: Prepared,
-    force: bool,
-    n_jobs: int,
-    on_table: Line,
-    on_member: Callable[..., object],
-    progress: Line,
-) -> Outcome:
-    recipe, outcome = ready.recipe, Outcome(ready.recipe.report)
-    for note in ready.clips.notes:
-        progress(f"{ready.clips.source}: {note}")
-    for source in ready.sources.values():
-        if source.note:
-            progress(source.note)
-    look_at_all(ready)
-    if any(one.pending for one in ready.stored.values()) or not is_current(ready, outcome):
-        check_recipe(ready)
-        for name, source in ready.sources.items():
-            if ready.stored[name].pending and source.encoder is None:
-                ready.sources[name] = open_source(source, ready)
-                ready.stored[name] = look(ready.sources[name], ready.cache)
-        check_sources(ready)
-        check_stored(ready)
-        found = divide(ready)
-        divisions(recipe, found, ready.hopeful)
-        with opened_report(recipe.report, recipe.path, force=force) as report:
-            for name, before in ready.stored.items():
-                if before.pending:
-                    begun = time.monotonic()
-                    ready.stored[name] = embed(ready.sources[name], ready.cache, before, progress)
-                    new = len(ready.stored[name].there) - len(before.there)
-                    seconds = round(time.monotonic() - begun, 1)
-                    outcome.embedded[name] = {"clips": new, "seconds": seconds}
-                    outcome.did.append(f"embedded {new} clips with {name}")
-            if not is_current(ready, outcome):
-                with ready.cache.held_digests(), ready.cache.keeping_results():
-                    _Work(
-                        ready, report, outcome, on_table, progress, n_jobs, on_member
-                    ).train_and_compare(found)
-    for source in ready.sources.values():
-        keep_opened(source, ready.cache)
-    return outcome
+def _checked(ready: Prepared) -> list[Split]:
+    """Check everything that can be checked before any work, and return the divisions."""
+    check_recipe(ready)
+    for name, source in ready.sources.items():
+        if ready.stored[name].pending and source.encoder is None:
+            ready.sources[name] = open_source(source, ready)
+            ready.stored[name] = look(ready.sources[name], ready.cache)
+    check_sources(ready)
+    check_stored(ready)
+    found = divide(ready)
+    divisions(ready.recipe, found, ready.hopeful)
+    return found
+
+
+def _embed(ready: Prepared, outcome: Outcome, progress: Line) -> None:
+    """Embed what the cache does not hold."""
+    for name, before in ready.stored.items():
+        if before.pending:
+            begun = time.monotonic()
+            ready.stored[name] = embed(ready.sources[name], ready.cache, before, progress)
+            new = len(ready.stored[name].there) - len(before.there)
+            seconds = round(time.monotonic() - begun, 1)
+            outcome.embedded[name] = {"clips": new, "seconds": seconds}
+            outcome.did.append(f"embedded {new} clips with {name}")
 
 
 def is_current(ready: Prepared, outcome: Outcome) -> bool:
@@ -248,7 +244,7 @@ class _Work:
     def _compare(self, division: Division, *, is_first: bool = True) -> Comparison:
         """Train every member on one division of the clips, and compare them there."""
         from ..evaluation.reports.markdown.made_sections import made
-        from .results.compare_members import judge
+        from .results.compare_members import compare_members
         from .results.extra_results import extra_results
         from .results.steps import Steps
 
@@ -269,7 +265,7 @@ class _Work:
             found = extra_results(self.ready, division, self.progress, with_curves=is_first)
             return {**found, "made": {**made(), **steps.record()}}
 
-        return judge(self.ready, division, place, more)
+        return compare_members(self.ready, division, place, more)
 
     def _train_side_by_side(self, divided: Sequence[Division]) -> None:
         """Train what has to be trained in several processes, where that is quicker."""

@@ -34,7 +34,7 @@ from ..recipes.lines import SettingError
 from .uses_of_test import record_use, uses_file
 
 
-def judge(
+def compare_members(
     ready: Prepared,
     division: Division,
     folder: Path,
