@@ -53,6 +53,10 @@ def run(
     if check:
         _check(recipe, own=bool(ctx.obj), as_json=as_json)
         return
+    if ctx.obj:  # the process is the command's own
+        from ..heads.lean_imports import in_own_process
+
+        in_own_process()
     from .members.member_table import member_table
     from .run import run as run_recipe
 

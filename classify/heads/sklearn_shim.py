@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import without_sklearn as serving
+from .lean_imports import lean
 from .training.rows_on_disk import RowsOnDisk
 
 __all__ = [
@@ -31,9 +32,11 @@ check_consistent_length: Any = None
 check_random_state: Any = None
 
 if TYPE_CHECKING or not serving.serves_only():
-    from sklearn import utils as _utils
-    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
-    from sklearn.utils import multiclass as _multiclass, validation as _validation
+    with lean():
+        import sklearn.preprocessing  # noqa: F401  whoever learns scales
+        from sklearn import utils as _utils
+        from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+        from sklearn.utils import multiclass as _multiclass, validation as _validation
 
     check_array = _validation.check_array
     check_classification_targets = _multiclass.check_classification_targets

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy import stats as distributions
+from scipy.special import betaincc  # scipy.stats calls it, and takes long to import
 
 from ...cache.errors import InputError
 
@@ -43,7 +43,8 @@ def mcnemar(only_a: int, only_b: int) -> float:
     n = only_a + only_b
     if n == 0:
         return 1.0
-    return float(min(1.0, 2 * distributions.binom.cdf(min(only_a, only_b), n, 0.5)))
+    fewer = min(only_a, only_b)  # binomial distribution with 1/2, up to here
+    return float(min(1.0, 2 * betaincc(fewer + 1, n - fewer, 0.5)))
 
 
 def mcnemar_range(right_a: int, right_b: int, n: int) -> tuple[float, float]:

@@ -144,16 +144,18 @@ def drawn_files(shown: Picture, formats: tuple[str, ...] = FORMATS) -> list[tupl
     families, missing = fonts_for(_texts(shown))
     style: Any = {**STYLE, "font.family": families}
     with matplotlib.rc_context(style):
-        found = []
+        found, figure = [], None
         for kind in formats:
             is_text = kind == "svg"
-            figure = _drawn(shown, _short if is_text else _boxes(shown, missing))
+            if figure is None or missing:  # one layout, where names are written alike
+                figure = _drawn(shown, _short if is_text else _boxes(shown, missing))
             meta = {"Date": None} if kind == "svg" else {"Software": None} if kind == "png" else {}
             with warnings.catch_warnings(), BytesIO() as file:
                 if is_text:  # whoever shows it brings the glyphs
                     warnings.filterwarnings("ignore", "Glyph .* missing from font")
                 figure.savefig(file, format=kind, dpi=150, metadata=meta)
                 found.append((kind, file.getvalue()))
+                figure.set_layout_engine("none")  # it has a place for everything now
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
-from scipy import stats as distributions
+from scipy.special import betaincinv
 
 from ....cache.errors import InputError
 from ...metrics.significance import fewest_apart, mcnemar_range, verdict_of_counts
@@ -21,8 +21,8 @@ def exact_interval(right: int, n: int, level: float = 0.95) -> tuple[float, floa
     [0.697, 0.798]
     """
     tail = (1 - level) / 2
-    low = distributions.beta.ppf(tail, right, n - right + 1) if right else 0.0
-    high = distributions.beta.ppf(1 - tail, right + 1, n - right) if right < n else 1.0
+    low = betaincinv(right, n - right + 1, tail) if right else 0.0
+    high = betaincinv(right + 1, n - right, 1 - tail) if right < n else 1.0
     return float(low), float(high)
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtr
 
 from ...metrics.bootstrap import FEWEST_GROUPS, draws
 from ...metrics.intervals import standard_error, t_quantile
@@ -106,7 +106,7 @@ def gaps(
                 freedom = max(freedom, min(effective) - 1)
                 half = t_quantile(level, freedom + 1) * error
                 row["interval"] = [max(gap - half, -1.0), min(gap + half, 1.0)]
-                row["p"] = float(2 * stats.t.sf(abs(gap) / error, freedom))
+                row["p"] = float(2 * stdtr(freedom, -abs(gap) / error))
         rows.append(row)
     at = [code for code, row in enumerate(rows) if not np.isnan(row["p"])]
     p = [rows[code]["p"] for code in at]

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ..lean_imports import lean
 from ..state import check_number
 from ..targets import Targets, class_weights
 from ..training.rows_on_disk import RowsOnDisk
@@ -82,7 +83,8 @@ class LogisticHead(LinearHead):
             found = solve(X, share, self.C_, self.tol, self.max_iter)
             self.coef_, self.intercept_, self.n_iter_ = found
             return
-        from sklearn.linear_model import LogisticRegression
+        with lean():
+            from sklearn.linear_model import LogisticRegression
 
         # a distribution is one row per class that has a share, weighted by the share
         rows, columns = np.nonzero(targets.soft)

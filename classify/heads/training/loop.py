@@ -24,6 +24,7 @@ from tqdm.auto import tqdm
 
 from ....cache.errors import AffektError
 from ....extract.encoders.hardware.device import find_device
+from .adamw import AdamW
 from .cuda_graph import GraphedStep
 
 _RANDOM = threading.RLock()
@@ -138,12 +139,15 @@ def train(
     device = next(network.parameters()).device
     on_gpu = device.type == "cuda"
     rate = torch.tensor(settings.learning_rate, device=device) if on_gpu else settings.learning_rate
-    optimiser = torch.optim.AdamW(
-        _groups(network, settings, rate), lr=rate, fused=device.type != "mps", capturable=on_gpu
-    )
-    step = _Step(network, loss, optimiser, settings)
+    groups = _groups(network, settings, rate)
     factor = _schedule(settings.warmup, max(1, steps_per_epoch * settings.max_epochs))
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    if device.type == "cpu":
+        schedule = optimiser = AdamW(network, groups, settings.learning_rate, factor)
+    else:
+        fused = device.type != "mps"
+        optimiser = torch.optim.AdamW(groups, lr=rate, fused=fused, capturable=on_gpu)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    step = _Step(network, loss, optimiser, settings)
     history: list[dict[str, Any]] = []
     best: tuple[tuple[float, ...], int, dict[str, Tensor]] | None = None
     stopped = "max_epochs"
@@ -199,7 +203,7 @@ class _Step:
         self,
         network: nn.Module,
         loss: Callable[[Tensor], Tensor],
-        optimiser: torch.optim.Optimizer,
+        optimiser: AdamW | torch.optim.Optimizer,
         settings: Settings,
     ) -> None:
         self.network, self.loss, self.optimiser = network, loss, optimiser
@@ -218,7 +222,10 @@ class _Step:
         self.optimiser.zero_grad(set_to_none=True)
         value = self.loss(rows)
         value.backward()
-        if self.clip_norm is not None:
+        if isinstance(self.optimiser, AdamW):
+            if self.clip_norm is not None:
+                self.optimiser.clip(self.clip_norm)
+        elif self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
         self.optimiser.step()
         return value.detach()
@@ -228,7 +235,7 @@ def _one_epoch(
     network: nn.Module,
     step: _Step,
     epoch: Iterable[np.ndarray],
-    schedule: torch.optim.lr_scheduler.LRScheduler,
+    schedule: AdamW | torch.optim.lr_scheduler.LRScheduler,
 ) -> float:
     """Return the mean loss over the rows of the epoch, as seen while training."""
     network.train()
@@ -238,7 +245,8 @@ def _one_epoch(
     rows = torch.from_numpy(np.concatenate(order)).to(device)  # one copy, not one a step
     for batch in rows.split([len(one) for one in order]):
         total += step(batch) * len(batch)
-        schedule.step()
+        if not isinstance(schedule, AdamW):  # which does it itself
+            schedule.step()
         count += len(batch)
     return total.item() / max(count, 1)
 

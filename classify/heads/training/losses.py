@@ -58,10 +58,13 @@ def cross_entropy(
     0.0122
     """
     log_p = F.log_softmax(logits, dim=1)
-    weight = torch.ones_like(log_p[0]) if class_weight is None else class_weight
-    mass = target * weight  # (rows, classes): what each row counts in the mean
-    labelled = target.sum(1, keepdim=True)
-    smooth = mass * (1 - label_smoothing) + labelled * weight * (label_smoothing / len(weight))
+    if class_weight is None and not label_smoothing:
+        mass = smooth = target
+    else:
+        weight = torch.ones_like(log_p[0]) if class_weight is None else class_weight
+        mass = target * weight  # (rows, classes): what each row counts in the mean
+        labelled = target.sum(1, keepdim=True)
+        smooth = mass * (1 - label_smoothing) + labelled * weight * (label_smoothing / len(weight))
     terms = smooth * log_p
     if gamma:
         terms = terms * (1 - log_p.exp()) ** gamma

@@ -1,0 +1,79 @@
+"""Clipping and AdamW on a CPU with few calls: the numbers are those of torch's own, bit for bit.
+
+For a network of some hundred thousand weights `torch.optim.AdamW` and `clip_grad_norm_` take as
+long to find out what there is to do as to do it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.adamw import adamw
+
+BETAS, EPSILON = {"beta1": 0.9, "beta2": 0.999}, 1e-8  # torch's
+
+
+class AdamW:
+    """`torch.optim.AdamW` of a network in float32 on a CPU, with its schedule.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    groups : sequence of dict
+        As torch has them: ``params``, ``weight_decay`` and, where it is another one, ``lr``.
+    lr : float
+        The learning rate of the other groups.
+    factor : callable
+        Takes the number of a step, from 0, and returns what the rates are multiplied by.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        groups: Sequence[dict[str, Any]],
+        lr: float,
+        factor: Callable[[int], float],
+    ) -> None:
+        self.groups = [(g["params"], g["weight_decay"], g.get("lr", lr)) for g in groups]
+        self.params = list(network.parameters())
+        self.state = {
+            p: (torch.zeros_like(p), torch.zeros_like(p), torch.zeros(())) for p in self.params
+        }
+        self.factor = factor
+        self.done = 0
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients."""
+        for p in self.params:
+            p.grad = None
+
+    @torch.no_grad()
+    def clip(self, largest: float) -> None:
+        """Scale the gradients so that their norm is `largest` at most."""
+        found = [p.grad for p in self.params if p.grad is not None]
+        if found:
+            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
+            scale = largest / (norm + 1e-6)
+            if not scale >= 1:  # or it is NaN
+                torch._foreach_mul_(found, scale)
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Change the parameters, and go on in the schedule."""
+        for params, weight_decay, rate in self.groups:
+            moved = [p for p in params if p.grad is not None]
+            grads: list[Any] = [p.grad for p in moved]
+            first, second, steps = ([self.state[p][at] for p in moved] for at in range(3))
+            adamw(
+                moved, grads, first, second, [], steps,
+                fused=True, amsgrad=False, lr=rate * self.factor(self.done),
+                weight_decay=weight_decay, eps=EPSILON, maximize=False, **BETAS,
+            )  # fmt: skip
+        self.done += 1
+
+    def get_last_lr(self) -> list[float]:
+        """Return the learning rate of the next step, by group."""
+        return [rate * self.factor(self.done) for _, _, rate in self.groups]
