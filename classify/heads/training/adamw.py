@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from torch.optim.adamw import adamw
 
-BETAS, EPSILON = {"beta1": 0.9, "beta2": 0.999}, 1e-8  # torch's
+BETAS, EPSILON = (0.9, 0.999), 1e-8  # torch's
 
 
 class AdamW:
@@ -55,10 +55,11 @@ class AdamW:
         """Scale the gradients so that their norm is `largest` at most."""
         found = [p.grad for p in self.params if p.grad is not None]
         if found:
-            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
-            scale = largest / (norm + 1e-6)
+            norms = [torch.linalg.vector_norm(one) for one in found]
+            scale = largest / (torch.linalg.vector_norm(torch.stack(norms)) + 1e-6)
             if not scale >= 1:  # or it is NaN
-                torch._foreach_mul_(found, scale)
+                for one in found:
+                    one.mul_(scale)
 
     @torch.no_grad()
     def step(self) -> None:
@@ -70,7 +71,8 @@ class AdamW:
             adamw(
                 moved, grads, first, second, [], steps,
                 fused=True, amsgrad=False, lr=rate * self.factor(self.done),
-                weight_decay=weight_decay, eps=EPSILON, maximize=False, **BETAS,
+                weight_decay=weight_decay, maximize=False,
+                beta1=BETAS[0], beta2=BETAS[1], eps=EPSILON,
             )  # fmt: skip
         self.done += 1
 

@@ -213,7 +213,8 @@ class _Step:
     def __call__(self, rows: Tensor) -> Tensor:
         """Return the loss."""
         if rows.is_cuda and self.graphed is None:
-            self.graphed = GraphedStep(self._plain, self.network, self.optimiser, len(rows))
+            optimiser: Any = self.optimiser  # torch's
+            self.graphed = GraphedStep(self._plain, self.network, optimiser, len(rows))
         if self.graphed is not None and len(rows) == len(self.graphed.rows):
             return self.graphed(rows)
         return self._plain(rows)
