@@ -70,12 +70,12 @@ class _Layer(nn.Module):
     def __init__(self, layer: Any) -> None:
         super().__init__()
         conv = layer.conv
-        inside = getattr(layer, "layer_norm", None) is None and is_gelu(layer.activation)
+        norm = getattr(layer, "layer_norm", None)
+        self.group = norm if isinstance(norm, nn.GroupNorm) else None
+        inside = is_gelu(layer.activation) and (norm is None or self.group is not None)
         weight = conv.weight.transpose(1, 2).flatten(1)
         self.linear = PackedLinear(weight, conv.bias, gelu=inside)
         self.width, self.stride = conv.kernel_size[0], conv.stride[0]
-        norm = getattr(layer, "layer_norm", None)
-        self.group = norm if isinstance(norm, nn.GroupNorm) else None
         self.norm = nn.Identity() if norm is None or self.group is not None else norm
         self.activation = nn.Identity() if inside else layer.activation
 
@@ -84,37 +84,30 @@ class _Layer(nn.Module):
         size = frames.shape[1]
         count = (frames.shape[0] - self.width) // self.stride + 1
         seen = frames.as_strided((count, self.width * size), (self.stride * size, 1))
-        out = frames.new_empty(count, self.linear.out_features)
-        over_time = _Moments()
+        linear = self.linear if self.group is None else self._normed(seen)
+        out = frames.new_empty(count, linear.out_features)
         for strip, place in zip(seen.split(STRIP), out.split(STRIP), strict=True):
-            made = self.linear(strip.contiguous())
-            if self.group is None:
-                place.copy_(self.activation(self.norm(made)))
-            else:
-                over_time.add(made.float())
-                place.copy_(made)
-        if self.group is not None:
-            scale = (over_time.squares / count + self.group.eps).rsqrt() * self.group.weight
-            shift = self.group.bias - over_time.mean * scale
-            for place in out.split(STRIP):
-                place.copy_(self.activation(torch.addcmul(shift, place.float(), scale)))
+            place.copy_(self.activation(self.norm(linear(strip.contiguous()))))
         return out
 
+    def _normed(self, seen: torch.Tensor) -> PackedLinear:
+        """Make the map that gives normed frames of a clip, whose rows are `seen`.
 
-class _Moments:
-    """Mean and sum of squared differences of all rows, joined from strips.
+        The mean and the variance of what a linear map gives follow from those of what it sees.
+        """
+        group: Any = self.group
+        mean, covariance = _moments(seen)
+        weight = self.linear.weight.double()
+        variance = ((weight @ covariance) * weight).sum(dim=1)
+        scale = (variance + group.eps).rsqrt() * group.weight.double()
+        shift = group.bias.double() - (weight @ mean) * scale
+        weight = (weight * scale[:, None]).to(seen.dtype)
+        return PackedLinear(weight, shift.to(seen.dtype), gelu=self.linear.gelu)
 
-    Chan, Golub and LeVeque (1983), "Algorithms for Computing the Sample Variance".
-    """
 
-    def __init__(self) -> None:
-        self.count, self.mean, self.squares = 0, torch.zeros(()), torch.zeros(())
-
-    def add(self, rows: torch.Tensor) -> None:
-        mean = rows.mean(dim=0)
-        squares = (rows - mean).square_().sum(dim=0)
-        total = self.count + len(rows)
-        off = mean - self.mean
-        self.squares = self.squares + squares + off.square() * (self.count * len(rows) / total)
-        self.mean = self.mean + off * (len(rows) / total)
-        self.count = total
+def _moments(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and covariance of rows, ``(in,)`` and ``(in, in)`` float64, strip by strip."""
+    strips = rows.split(STRIP)
+    mean = sum(strip.sum(dim=0, dtype=torch.float64) for strip in strips) / len(rows)
+    parts = (strip.double() - mean for strip in strips)
+    return mean, sum(part.T @ part for part in parts) / len(rows)

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..hardware.prepacked import side_by_side
 from .layout import Pack, owners, ranges, small
 
 STEPS = 8  # output frames of one row; 6 % more arithmetic than needed, at a sixteenth of the copies
@@ -51,15 +52,9 @@ class _Step(nn.Module):
         conv = module.conv
         self.groups, self.before = conv.groups, int(conv.padding[0])
         weight = conv.weight.detach()  # (out, in of a group, width); a weight norm is folded in
-        out, size, width = len(weight) // conv.groups, weight.shape[1], weight.shape[2]
-        self.seen = width + STEPS - 1
-        by_group = weight.view(conv.groups, out, size, width).permute(0, 3, 2, 1)
-        spread = weight.new_zeros(conv.groups, self.seen, size, STEPS, out)
-        for step in range(STEPS):
-            spread[:, step : step + width, :, step] = by_group
-        self.weight = nn.Parameter(
-            spread.view(conv.groups, self.seen * size, STEPS * out), requires_grad=False
-        )
+        self.seen = weight.shape[2] + STEPS - 1
+        maps = [side_by_side(group, STEPS).T for group in weight.chunk(conv.groups)]
+        self.weight = nn.Parameter(torch.stack(maps), requires_grad=False)
         self.bias = conv.bias
         self.norm = getattr(module, "layer_norm", nn.Identity())
         self.activation = module.activation

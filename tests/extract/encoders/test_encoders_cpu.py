@@ -74,11 +74,13 @@ def test_a_pointwise_convolution_and_a_linear_map_that_is_read():
 @pytest.mark.parametrize("norm", ["group", "layer"])
 @pytest.mark.parametrize("samples", [400, 16_000, 200_123])
 def test_a_feature_extractor_over_many_strips(norm, samples):
-    config = tf.Wav2Vec2Config(conv_dim=(24,) * 7, feat_extract_norm=norm, num_hidden_layers=1)
+    config = tf.Wav2Vec2Config(
+        conv_dim=(24,) * 7, feat_extract_norm=norm, conv_bias=True, num_hidden_layers=1
+    )
     module = tf.Wav2Vec2Model(config).feature_extractor.eval()
     with torch.no_grad():
         for name, weight in module.named_parameters():
-            if "norm" in name:
+            if "norm" in name or "bias" in name:
                 weight.add_(torch.rand_like(weight))
     assert is_conv_stack(module)
     x = torch.randn(2, samples) + 0.5
