@@ -34,11 +34,14 @@ ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
         ),
         (
             "audio_filepath", "audio_file_path", "audio_filename", "wav_filename", "audiofile",
-            "fname",
+            "fname", "path_to_audio", "path_to_file", "path_to_wav",
         ),
     ),
     "text": (("transcript", "transcription", "sentence", "utterance"),),
-    "label": (("emotion", "emo", "labels", "class", "category"), ("emoclass", "emotion_label")),
+    "label": (
+        ("emotion", "emo", "labels", "class", "category"),
+        ("emoclass", "emotion_label", "emotions"),
+    ),
     "speaker": (
         ("spk", "speaker_id", "spk_id", "speakerid", "actor"),
         ("spkrid", "actor_id", "actorid", "client_id", "subject", "subject_id", "participant_id"),
@@ -160,9 +163,13 @@ def _without_content(table: Table) -> str:
         return f"{header}, and looks like a clip: put names above it, such as path,label,speaker"
     if 2 * sum(re.fullmatch(r"column \d+", name) is not None for name in names) >= len(names):
         return f"{header}: is it a title? Then remove it"
+    others = "; label, speaker, language and split are the names of other columns"
     for name, values in table.columns.items():
         if any(RECORDINGS.fullmatch(value) for value in values[:20]):
-            return f" Did you mean {name!r}? It has names of recordings: rename it path"
+            return f" Did you mean {name!r}? It has names of recordings: rename it path{others}"
+    for name, values in table.columns.items():
+        if any(len(value.split()) > 3 for value in values[:20]):
+            return f" Did you mean {name!r}? It has sentences: rename it text{others}"
     if len(names) == 1:
         return f"{header}: put commas, semicolons, tabs or bars between the columns"
     if hint := nearest("path", names) or nearest("text", names):

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 from collections import Counter
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from .....cache.errors import InputError, listed
 from .....cache.manifest import Manifest
+from .....cache.manifest.columns import RECORDINGS
 from .....cache.manifest.corpora.parts import part_tables
 
 MOST_READ = 100  # recordings of which length and loudness are measured
+MOST_FOLDERS = 1000  # in which a recording is looked for that is not where its path says
 SHORT, LONG = 0.2, 30.0  # seconds
 SILENT = -70.0  # dB relative to full scale
 FEW_TEXTS = 0.2  # different texts per clip, below which the texts are a script
@@ -44,8 +49,10 @@ def modalities(clips: Manifest) -> Modalities:
     there = [i for i in paths if _is_there(clips, i)]
     found.speech, found.text = bool(there), bool(filled)
     if paths and not there:
-        gone = f"none of the {len(paths)} recordings is there (the first is {clips['path'][0]!r})"
+        first = str(clips["path"][paths[0]])
+        gone = f"none of the {len(paths)} recordings is there (the first is {first!r})"
         remedy = f"--root says which folder the paths start from; now it is {clips.root}"
+        remedy += _elsewhere(clips.root, first)
         if not filled:
             raise InputError(f"{clips.source}: {gone}; {remedy}")
         found.notes.append(f"{gone}, so only the texts are used; {remedy}")
@@ -110,6 +117,22 @@ def _is_there(clips: Manifest, position: int) -> bool:
         return clips.file(position).is_file()
     except (InputError, OSError):  # a link out of the root, a name that is too long
         return False
+
+
+def _elsewhere(root: Path, path: str) -> str:
+    """Say where a recording that is not at its path lies below the root, or as what it ends."""
+    name = re.split(r"[/\\]", path)[-1]
+    for folder, _, files in islice(os.walk(root), MOST_FOLDERS):
+        for file in files:
+            found = Path(folder, file)
+            if file == name:
+                where = found.relative_to(root).as_posix()
+                top = where.removesuffix(path).rstrip("/")
+                is_below = where.endswith(f"/{path}")
+                return f". {found} is there" + (f": --root {root / top}" if is_below else "")
+            if found.stem == name and RECORDINGS.fullmatch(file):
+                return f". {found} is there: add the ending {found.suffix} to the paths"
+    return ""
 
 
 def _measure(clips: Manifest, found: Modalities) -> None:

@@ -13,6 +13,7 @@ import yaml
 
 from .....cache.commands.terminal import HIDDEN
 from .....cache.errors import InputError, listed, nearest
+from .....cache.manifest.columns import COLUMNS
 from ....data.task import Task
 from ....data.vocabulary import shipped
 
@@ -77,7 +78,7 @@ def task_for(clips: Manifest) -> Choice:
         has = ", ".join(name for name in clips.columns if name != "id")
         raise InputError(
             f"{clips.source} has no labels; expected a column label (or emotion), or columns of "
-            f"numbers such as arousal and valence. It has {has}; rename the one that is the label"
+            f"numbers such as arousal and valence. It has {has}; {_candidates(clips)}"
         )
     if len(counts) > MOST_LABELS and _are_numbers(counts):
         column = (clips.taken.get("label") or ("label",))[0]
@@ -95,6 +96,18 @@ def task_for(clips: Manifest) -> Choice:
             "trained on them, too"
         )
     return choice
+
+
+def _candidates(clips: Manifest) -> str:
+    """Say which columns of a table without labels may be the labels."""
+    others = {name: clips[name] for name in clips.columns if name not in COLUMNS}
+    flags = [name for name, values in others.items() if set(values) == {"0", "1"}]
+    rows = zip(*(others[name] for name in flags), strict=True)
+    if len(flags) > 1 and all(row.count("1") == 1 for row in rows):
+        return f"one of {listed(flags)} is 1 in each row: write its name into a column label"
+    few = [n for n, values in others.items() if 1 < len(set(values) - {""}) < len(clips) / 2]
+    few = [name for name in few if len(set(others[name])) <= MOST_LABELS]
+    return "rename the one that is the label" + (f": {' or '.join(few)}?" if few else "")
 
 
 def task_text(content: Mapping[str, Any]) -> str:
@@ -196,8 +209,13 @@ def _nearest_task(clips: Manifest, counts: Counter[str]) -> list[str]:
         if name != "sentiment" and labels and (known, len(labels)) > best[:2]:
             best = (known, len(labels), name)
     name = best[2]
+    if _are_numbers(counts) and best[0] < sum(pairs.values()):
+        return [f"the labels are numbers{_names_of_numbers(clips)}"]
     if not name:
-        return ["none of affekt's tasks knows the labels"]
+        small = {(raw.strip().casefold(), dataset) for raw, dataset in pairs}
+        known = [n for n in shipped()["tasks"] if all(_label(Task.named(n), *p) for p in small)]
+        lower = f"; in lower case {known[0]} does" if known else ""
+        return [f"none of affekt's tasks knows the labels{lower}"]
     task = Task.named(name)
     made = {pair[0]: _label(task, *pair) for pair in pairs}
     left = [raw for raw in counts if made[raw] is None]
@@ -212,6 +230,18 @@ def _nearest_task(clips: Manifest, counts: Counter[str]) -> list[str]:
     if not unknown and name != "valence" and all(_label(valence, *p) != "" for p in pairs):
         more = ["task: valence makes negative, neutral and positive of the labels"]
     return [note, *more]
+
+
+def _names_of_numbers(clips: Manifest) -> str:
+    """Return the column that has one name for each label, if there is one."""
+    count = len(set(clips["label"]))
+    for name in clips.columns:
+        values = clips[name]
+        if name in COLUMNS or _are_numbers(values) or len(set(values)) != count:
+            continue
+        if len(set(zip(clips["label"], values, strict=True))) == count:
+            return f"; column {name} has a name for each: rename it label to read names"
+    return ""
 
 
 def _pairs(clips: Manifest) -> Counter[tuple[str, str]]:

@@ -67,6 +67,62 @@ def test_the_nearest_task_is_named_with_what_it_does_not_know(tmp_path):
     assert "it does not know 'angst!' Did you mean 'angst'" in note
 
 
+def test_labels_that_are_numbers_have_their_names_elsewhere(tmp_path):
+    labels = ["0", "1", "2"] * 10
+    found = first(tmp_path / "d", rows(labels))
+    assert "the labels are numbers" in found.notes
+    names = [["sad", "calm", "glad"][int(label)] for label in labels]
+    found = first(tmp_path / "e", rows(labels, label_name=names, other=["x", "y"] * 15))
+    [note] = [note for note in found.notes if "numbers" in note]
+    assert note.endswith("column label_name has a name for each: rename it label to read names")
+
+
+def test_labels_in_capitals_are_near_a_task(tmp_path):
+    found = first(tmp_path, rows(["HAPPY", "SAD"] * 15))
+    assert "none of affekt's tasks knows the labels; in lower case valence does" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("columns", "advice"),
+    [
+        ({"mood": ["sad", "glad"] * 15}, "rename the one that is the label: mood\\?"),
+        (
+            {"sad": ["0", "1"] * 15, "glad": ["1", "0"] * 15, "loud": ["1", "1", "0"] * 10},
+            "rename the one that is the label: sad or glad or loud\\?",
+        ),
+        (
+            {"sad": ["0", "1"] * 15, "glad": ["1", "0"] * 15},
+            "one of sad, glad is 1 in each row: write its name into a column label",
+        ),
+    ],
+)
+def test_columns_that_may_be_the_label(tmp_path, columns, advice):
+    given = rows(["x"] * 30, **columns)
+    for row in given:
+        del row["label"]
+    with pytest.raises(InputError, match=advice):
+        first(tmp_path, given)
+
+
+@pytest.mark.parametrize(
+    ("written", "root", "advice"),
+    [
+        ("c{}.wav", "wavs/set", "--root .*wavs/set$"),
+        ("set/c{}.wav", "wavs/set", "--root .*wavs$"),
+        ("/their/place/c{}.wav", "wavs", "wavs/c0.wav is there$"),
+        ("c{}", "wavs", "wavs/c0.wav is there: add the ending .wav to the paths$"),
+        ("d{}.wav", "wavs", "now it is [^ ]*$"),
+    ],
+)
+def test_recordings_that_are_elsewhere(tmp_path, written, root, advice):
+    (tmp_path / root).mkdir(parents=True)
+    (tmp_path / root / "c0.wav").touch()
+    paths = [written.format(i) for i in range(30)]
+    given = [{"path": path, "label": "ab"[i % 2]} for i, path in enumerate(paths)]
+    with pytest.raises(InputError, match=advice):
+        first(tmp_path, given)
+
+
 def test_labels_of_one_meaning_are_one_class(tmp_path):
     labels = ["happy", "Joy", "sad", "SAD", "wow", "wow "] * 5 + ["happy"]
     found = first(tmp_path, rows(labels))
