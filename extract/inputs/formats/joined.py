@@ -140,6 +140,7 @@ class JoinedReader:
 
     def __init__(self, parts: Sequence[bytes], open_part: Callable[[bytes], Any]) -> None:
         self._left = list(parts)
+        self._whole = sum(map(len, parts))  # bytes
         self._open = open_part
         self._stack = ExitStack()
         self._read: list[Any] = []
@@ -217,11 +218,12 @@ class JoinedReader:
             self._size += len(part)
             self._stack.callback(reader.__exit__, None, None, None)
             if self._read and reader.rate != self.rate:
-                raise Unusable(
+                begin = self._whole - sum(map(len, self._left)) - len(part)
+                raise Unusable(  # ffmpeg makes one of two MP3, and keeps the first of two Ogg
                     "decode_error",
                     f"several files in one: the sampling rate changes from {self.rate} to"
-                    f" {reader.rate} after {self.decoded / self.rate:.1f} s; ffmpeg -i FILE"
-                    " FILE.wav makes them one",
+                    f" {reader.rate} after {self.decoded / self.rate:.1f} s; take them apart: head"
+                    f" -c {begin} FILE > FIRST; tail -c +{begin + 1} FILE > REST",
                 )
             self._read.append(reader)
             return
