@@ -127,7 +127,7 @@ def load_model(
     outside: tuple[str, ...] = ()
     if family.tower is not None and not classifier:
         config = tower_configuration(checkpoint, chosen)
-        names = _names(folder)
+        names = list(_names(folder))
         prefix = prefix_of(names, chosen, config)
         outside = tuple(name for name in names if not name.startswith(prefix))
         renamed |= {f"^{re.escape(prefix)}": ""} if prefix else {}
@@ -135,6 +135,7 @@ def load_model(
         config = read_configuration(checkpoint, chosen.config_class)
     if renamed:
         options["key_mapping"] = renamed
+    _refuse_two_values(checkpoint.name, folder, {f"{chosen.base_model_prefix}.", "model."})
     with _quiet(), library_errors(checkpoint.name, f"cannot be loaded as {chosen.__name__}"):
         model, info = chosen.from_pretrained(
             folder,
@@ -216,14 +217,33 @@ def _is_pooled(checkpoint: Checkpoint) -> bool:
     return "classifier.out_proj.weight" in names and "projector.weight" not in names
 
 
-def _names(folder: Path) -> list[str]:
+def _refuse_two_values(name: str, folder: Path, prefixes: set[str]) -> None:
+    """Refuse tensors that are stored twice, with a prefix and without, and are not the same."""
+    import torch
+    from safetensors import safe_open
+
+    def stored(key: str) -> torch.Tensor:
+        with safe_open(where[key], framework="pt") as file:
+            return file.get_tensor(key)
+
+    where = _names(folder)
+    for plain, key in ((key, prefix + key) for prefix in sorted(prefixes) for key in where):
+        if key in where and not torch.equal(stored(plain), stored(key)):
+            raise InputError(
+                f"{name}: {plain} is stored twice with different values, also as {key}, and which"
+                " is meant cannot be known; leave one of the two out"
+            )
+
+
+def _names(folder: Path) -> dict[str, Path]:
+    """Return the name of each tensor, and the file that it is in."""
     from safetensors import SafetensorError, safe_open
 
-    names: list[str] = []
+    names: dict[str, Path] = {}
     for path in sorted(folder.glob("model*.safetensors")):
         try:
             with safe_open(path, framework="numpy") as file:
-                names += file.keys()
+                names |= dict.fromkeys(file.keys(), path)
         except SafetensorError as error:
             raise InputError(f"{path} is not a whole safetensors file: {error}") from error
     return names

@@ -66,6 +66,23 @@ def test_weights_of_whole_numbers_are_refused(tmp_path):
         Encoder(folder).embed([CLIP])
 
 
+@pytest.mark.parametrize(
+    ("name", "prefix"), [("xlsr", "wav2vec2."), ("whisper", "model."), ("bert", "bert.")]
+)
+def test_tensors_that_are_stored_twice_have_to_be_the_same(tmp_path, name, prefix):
+    """transformers takes one of the two without a word."""
+    plain = "encoder." if name != "bert" else ""
+
+    def doubled(state):
+        bare = {key.removeprefix(prefix): value for key, value in state.items()}
+        one = sorted(key for key in bare if key.startswith(plain))[0]
+        return {**bare, prefix + one: bare[one].clone() + 1}
+
+    folder = changed(name, tmp_path / "m", doubled)
+    with pytest.raises(InputError, match=f"stored twice with different values, also as {prefix}"):
+        Encoder(folder, modality="text" if name == "bert" else None).embed([CLIP])
+
+
 def test_a_stored_mask_that_the_configuration_does_not_want(tmp_path):
     folder = altered("xlsr", tmp_path / "m", "config.json", mask_time_prob=0.0)
     [found] = Encoder(folder).embed([CLIP])
