@@ -16,7 +16,24 @@ from typing import Any
 from ..errors import DamagedError, InputError, check_characters
 
 LARGEST = 256 << 20  # bytes; the largest that affekt writes has a line for each clip of a report
+_MAY_BE_HOLLOW = 64 << 20  # bytes
 DEEPEST = 100  # objects and lists inside each other; code that walks through them may be recursive
+
+
+def is_hollow(status: os.stat_result) -> bool:
+    """Whether nearly nothing of a large file was ever written: a sparse file, to read in vain.
+
+    Examples
+    --------
+    >>> is_hollow(os.stat(os.curdir))
+    False
+    """
+    stored = getattr(status, "st_blocks", None)
+    return (
+        stored is not None
+        and status.st_size > _MAY_BE_HOLLOW
+        and 512 * stored < status.st_size / 100
+    )
 
 
 def check_regular(path: str | os.PathLike) -> None:
@@ -27,11 +44,14 @@ def check_regular(path: str | os.PathLike) -> None:
     FileNotFoundError
         Not there, or not any more.
     DamagedError
-        A folder, a pipe, a device or a socket.
+        A folder, a pipe, a device or a socket; a large file that is hollow.
     """
-    mode = Path(path).stat().st_mode
-    if not stat.S_ISREG(mode):
-        raise DamagedError(f"{Path(path).name}: is {stat.filemode(mode)}, not a regular file")
+    status = Path(path).stat()
+    mode = stat.filemode(status.st_mode)
+    if not stat.S_ISREG(status.st_mode):
+        raise DamagedError(f"{Path(path).name}: is {mode}, not a regular file")
+    if is_hollow(status):
+        raise DamagedError(f"{Path(path).name}: is sparse: nearly nothing of it was ever written")
 
 
 def parse_json(

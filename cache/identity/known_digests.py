@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
 import stat
 from collections import Counter
 from collections.abc import Hashable, Iterator, Sequence
@@ -15,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
+from ..files.reading import is_hollow
 from ..manifest import Manifest
 from .clip_index import ClipIndex, Seen, seen
 from .content_digests import segment_digest
@@ -52,24 +52,6 @@ def audio_digests(
 
 #: Files are read whole, so that what is decoded is what was hashed; not beyond this, in bytes.
 LARGEST = 2 << 30
-
-_MAY_BE_HOLLOW = 64 << 20  # bytes
-
-
-def is_hollow(status: os.stat_result) -> bool:
-    """Whether nearly nothing of a large file was ever written: a sparse file, to read in vain.
-
-    Examples
-    --------
-    >>> is_hollow(os.stat(os.curdir))
-    False
-    """
-    stored = getattr(status, "st_blocks", None)
-    return (
-        stored is not None
-        and status.st_size > _MAY_BE_HOLLOW
-        and 512 * stored < status.st_size / 100
-    )
 
 
 @dataclass

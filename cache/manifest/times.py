@@ -122,7 +122,7 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
     elif start is not None and duration is not None:
         length = read[duration.name]
         begin = np.where(np.isnan(read[start.name]), 0.0, read[start.name])
-        times.columns["end"] = np.round(begin + length, 9)
+        times.columns["end"] = _to_the_nanosecond(begin + length)
         times.taken["end"] = (start.name, duration.name)
     if counted and not times.columns and paths is not None and len(set(paths)) < len(paths):
         raise InputError(
@@ -257,17 +257,27 @@ def _read(
                 f" name it {column.role} if it is where the segment lies in the file"
             )
     if column.unit == "ms":
-        times = np.round(times / 1000, 9)
+        times = _to_the_nanosecond(times / 1000)
     elif column.unit == "sample":
         rates = next((n for n in table.columns if n.strip().casefold() in _RATES), None)
         if rates is None:
             return "samples of what rate? add a column sample_rate"
         try:
-            times = times / np.array([float(rate) for rate in table.columns[rates]])
+            hertz = np.array([float(rate) for rate in table.columns[rates]])
         except ValueError:
-            return f"column {rates} is not a number in every row"
+            hertz = np.zeros(1)
+        if not (np.isfinite(hertz) & (hertz >= 1)).all():
+            return f"column {rates} is not a rate in Hz in every row"
+        times = times / hertz
     read[column.name] = times
     return ""
+
+
+def _to_the_nanosecond(times: np.ndarray) -> np.ndarray:
+    """Round times; of huge ones, which no file has, rounding would make NaN."""
+    short = np.abs(times) < 1e9
+    times[short] = np.round(times[short], 9)
+    return times
 
 
 def _comma(value: str) -> str:
@@ -308,8 +318,9 @@ def _check_unit(table: Table, times: Times) -> None:
     whole = re.compile(r"\d*(\.0*)?")  # also as pandas writes whole numbers next to blanks
     if not all(whole.fullmatch(value) for name in names for value in table.columns[name]):
         return
-    lengths = times.columns["end"] - times.columns["start"]
-    lengths = lengths[np.isfinite(lengths)]
+    start, end = times.columns["start"], times.columns["end"]
+    both = np.isfinite(start) & np.isfinite(end)
+    lengths = end[both] - start[both]
     if len(lengths) and statistics.median(lengths) >= LONG:
         shown = " and ".join(dict.fromkeys(n for names in times.taken.values() for n in names))
         raise InputError(

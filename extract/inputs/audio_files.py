@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...cache.errors import AffektError, InputError
-from ...cache.identity.known_digests import LARGEST, is_hollow
+from ...cache.files.reading import is_hollow
+from ...cache.identity.known_digests import LARGEST
 from ...cache.manifest import Manifest
 from ..errors import Unusable
 from .missing_files import hint_missing

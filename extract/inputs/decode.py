@@ -47,6 +47,7 @@ SMALL_DAMAGE = (0.05, 0.01)
 DAMAGE = ("refuse", "accept")
 
 _BOMB = 4 * LONGEST  # a length that FFmpeg guesses is never so wrong, in seconds
+_LATEST = 1e9  # seconds, behind the end of every file
 _SLACK = 0.010  # an annotated end may lie this far behind the file's, in seconds
 _MOST_LOST = 0.98  # share of a file
 _MARGIN = 1.0  # decoded beyond a truncation, so that resampling does not see the cut, in seconds
@@ -216,7 +217,8 @@ def _bounds(start: float | None, end: float | None, rate: int) -> tuple[int, int
         if value is not None and not (math.isfinite(value) and value >= 0):
             given = value if math.isfinite(value) else "not a number"
             raise Unusable("bad_segment", f"{name} is {given}, expected seconds from 0 on")
-    first, last = round((start or 0.0) * rate), None if end is None else round(end * rate)
+    first = round(min(start or 0.0, _LATEST) * rate)
+    last = None if end is None else round(min(end, _LATEST) * rate)
     if last is not None and first >= last:
         raise Unusable("bad_segment", f"start {start} is not before end {end}")
     return first, last

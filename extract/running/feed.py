@@ -175,7 +175,7 @@ class _Audio:
         for i in group:
             clip = self.clips.clip(i)
             asked = whole if clip.end is None else clip.end - (clip.start or 0.0)
-            seconds += max(min(asked, whole, self.longest), 0.0)
+            seconds += max(0.0, min(whole, self.longest, asked))  # in this order NaN is passed over
         return size + int(seconds * self.rate * 4)
 
     def _prepare(self, group: list[int]) -> list[Ready]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import stat
 import sys
 import zlib
@@ -14,9 +15,11 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from ...errors import InputError, nearest
+from ...files.reading import is_hollow
 
 OTHER_ENDINGS = {".txt": ".csv", ".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
 KALDI = ("wav.scp", "segments", "text", "utt2spk", "spk2utt", "utt2emo")
+RATIO = 100  # at most, of a table to the same packed; of texts it is below 20
 MAGIC = {
     b"PAR1": ".parquet",
     b"PK\x03\x04": ".xlsx",
@@ -98,11 +101,46 @@ def _stream(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
         yield io.BytesIO(path.read_bytes())
     else:
         with path.open("rb") as stream:
+            status = os.fstat(stream.fileno())
+            if is_hollow(status):
+                raise InputError(
+                    f"{path}: a sparse file: of {status.st_size >> 20} MiB nearly nothing was ever"
+                    " written; copy or download it again"
+                )
             if stream.read(2) == b"\x1f\x8b":
-                with gzip.open(path) as unpacked:
+                with _Unpacked(path) as unpacked:
                     yield unpacked
             else:
                 yield stream
+
+
+class _Unpacked(gzip.GzipFile):
+    """A compressed table, read no further than one can be packed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, "rb")
+        self.path, self.most = path, most_unpacked(path.stat().st_size)
+
+    def read(self, size: int | None = -1) -> bytes:
+        if size is not None and size >= 0:
+            return self._checked(super().read(size))
+        return b"".join(iter(lambda: self.read1(io.DEFAULT_BUFFER_SIZE), b""))
+
+    def read1(self, size: int = -1) -> bytes:
+        return self._checked(super().read1(size))
+
+    def _checked(self, data: bytes) -> bytes:
+        if self.tell() > self.most:
+            raise InputError(
+                f"{self.path}: unpacks to more than {self.most >> 20} MiB, {RATIO} times its size,"
+                " as no table does; unpack it, and look at it"
+            )
+        return data
+
+
+def most_unpacked(size: int) -> int:
+    """Return how many bytes a table can have that is packed in `size` bytes."""
+    return max(64 << 20, RATIO * size)
 
 
 def check_no_device(path: Path) -> None:

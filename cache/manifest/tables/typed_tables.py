@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import zipfile
 from typing import Any
@@ -9,8 +10,12 @@ from typing import Any
 from ...errors import InputError, listed
 from ...files.reading import parse_json
 from .cells import text_of
-from .sources import Source
+from .sources import Source, most_unpacked
 
+#: a cell with a formula and without its value; one of ``t="str"`` holds a blank text
+_FORMULA = re.compile(
+    r'<c r="([A-Z]+\d+)"(?![^>]* t="str")[^>]*><f(?:[^>]*/>|[^>]*>[^<]*</f>)(?:<v ?/>|<v></v>)?</c>'
+)
 SHARED = 10_000  # a column with more distinct values than this is not worth sharing
 
 
@@ -49,11 +54,16 @@ def parquet_table(source: Source) -> Any:
         raise InputError(
             f"{source.name}: reading Parquet needs pyarrow: pip install 'affekt[table]'"
         ) from None
+    size = source.stream.seek(0, os.SEEK_END)
     source.stream.seek(0)
     try:
-        return parquet.read_table(source.stream)
+        rows = parquet.read_metadata(source.stream).num_rows
+        source.stream.seek(0)
+        if rows <= max(1_000_000, size):  # ids alone take more than a byte each
+            return parquet.read_table(source.stream)
     except (OSError, ValueError) as error:
         raise InputError(f"{source.name}: not Parquet: {error}") from None
+    raise InputError(f"{source.name}: claims {rows} rows in {size} bytes, as no table has")
 
 
 def holds_bytes(kind: Any) -> bool:
@@ -97,24 +107,37 @@ def xlsx_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
         raise InputError(
             f"{source.name}: reading Excel needs openpyxl: pip install 'affekt[xlsx]'"
         ) from None
-    source.stream.seek(0)
+    size = source.stream.seek(0, os.SEEK_END)
     try:
+        with zipfile.ZipFile(source.stream) as packed:
+            unpacked = sum(part.file_size for part in packed.infolist())
+        source.stream.seek(0)
         book = openpyxl.load_workbook(source.stream, read_only=True, data_only=True)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{source.name}: not an Excel workbook: {error}") from None
+    if unpacked > most_unpacked(size):  # no sheet was read yet
+        raise InputError(
+            f"{source.name}: unpacks to {unpacked >> 20} MiB, as no workbook of {size} bytes does"
+        )
     sheets = {sheet.title: sheet for sheet in book.worksheets}
-    title, rows = "", []
+    title, part, rows = "", "", []
     for name, sheet in sheets.items():
         rows = [row for row in sheet.iter_rows(values_only=True) if any(_there(row))]
         if rows:
-            title = name
+            title, part = name, sheet._worksheet_path  # pyright: ignore
             break
     book.close()
     if not rows:
         raise InputError(f"{source.name} has 0 rows: expected a header and at least one clip")
     if others := [name for name in sheets if name != title]:
         notes.append(f"read sheet {title}; not read: {listed(others)}")
-    if merged := _merged_rows(source, list(sheets).index(title)):
+    text = _part(source, part)
+    if unknown := _FORMULA.findall(text):
+        raise InputError(
+            f"{source.name}: sheet {title}: cells {listed(unknown)} hold formulas that were never"
+            " computed: open the workbook in Excel or LibreOffice, and save it"
+        )
+    if merged := _merged_rows(text):
         raise InputError(
             f"{source.name}: sheet {title}: cells {listed(merged)} are merged, and hold a value in"
             " the first row only: unmerge them and fill in each row"
@@ -132,13 +155,15 @@ def xlsx_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
     return columns
 
 
-def _merged_rows(source: Source, sheet: int) -> list[str]:
-    """Return the merged cells that reach over several rows below the header, such as ``C2:C9``."""
+def _part(source: Source, name: str) -> str:
+    """Return a part of a workbook as it is written."""
     source.stream.seek(0)
     with zipfile.ZipFile(source.stream) as book:
-        names = sorted(name for name in book.namelist() if name.startswith("xl/worksheets/sheet"))
-        names.sort(key=len)  # sheet10 after sheet9
-        text = book.read(names[sheet])[-200_000:].decode() if sheet < len(names) else ""
+        return book.read(name).decode("utf-8", "replace")
+
+
+def _merged_rows(text: str) -> list[str]:
+    """Return the merged cells that reach over several rows below the header, such as ``C2:C9``."""
     found = re.findall(r'<mergeCell ref="([A-Z]+(\d+):[A-Z]+(\d+))"', text)
     return [cells for cells, first, last in found if 1 < int(first) < int(last)]
 

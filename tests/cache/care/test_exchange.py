@@ -356,3 +356,9 @@ def test_merge_while_the_source_is_compacted(space, tmp_path):
     assert merge([space.cache], out, compact) == 2
     assert again == [(10, 1)]
     np.testing.assert_array_equal(out.read("toy", clips), expected(space, clips))
+
+
+def test_an_archive_that_unpacks_without_end_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / "x.npz", ids=np.array(["a"]), embeddings=np.zeros((1, 20 << 20)))
+    with pytest.raises(InputError, match="not an array of numbers: it unpacks to 160 MiB"):
+        import_space(Cache(tmp_path / "c"), tmp_path / "x.npz", make_clips(2), "theirs")

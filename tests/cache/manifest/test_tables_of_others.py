@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import importlib
+import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 from affekt.cache import InputError, Manifest
 
@@ -158,6 +161,84 @@ def test_sheets_and_merged_cells_of_a_workbook(tmp_path):
     book.save(tmp_path / "t.xlsx")
     with pytest.raises(InputError, match="sheet clips: cells B2:B3 are merged"):
         Manifest.read(tmp_path / "t.xlsx")
+
+
+def test_formulas_that_were_never_computed(tmp_path):
+    """Other programs write them without a value, which would be a blank cell."""
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    assert book.active is not None
+    for row in (["id", "text", "label"], ["1", "a", '=CONCATENATE("jo","y")'], ["2", "b", "joy"]):
+        book.active.append(row)
+    path = tmp_path / "t.xlsx"
+    book.save(path)
+    with pytest.raises(InputError, match="sheet Sheet: cells C2 hold formulas that were never"):
+        Manifest.read(path)
+    for value, text in (("<v>joy</v>", "joy"), ("<v></v>", "")):  # as Excel stores their values
+        with zipfile.ZipFile(path) as whole:
+            parts = {name: whole.read(name) for name in whole.namelist()}
+        sheet = "xl/worksheets/sheet1.xml"
+        computed = parts[sheet].replace(b'<c r="C2">', b'<c r="C2" t="str">')
+        parts[sheet] = computed.replace(b"<v />", value.encode())
+        with zipfile.ZipFile(tmp_path / "saved.xlsx", "w") as saved:
+            for name, data in parts.items():
+                saved.writestr(name, data)
+        assert list(Manifest.read(tmp_path / "saved.xlsx")["label"]) == [text, "joy"]
+
+
+@pytest.mark.parametrize("kind", ["csv.gz", "jsonl.gz", "xlsx", "parquet"])
+def test_a_table_that_unpacks_without_end_is_refused(tmp_path, kind):
+    path = tmp_path / f"t.{kind}"
+    if kind == "xlsx":
+        pytest.importorskip("openpyxl")
+    if kind == "parquet":
+        pyarrow = pytest.importorskip("pyarrow")
+        rows = pyarrow.array(np.zeros(3_000_000, "i1"))
+        same = pyarrow.DictionaryArray.from_arrays(rows, pyarrow.array(["a" * 10_000]))
+        importlib.import_module("pyarrow.parquet").write_table(pyarrow.table({"id": same}), path)
+    elif kind == "xlsx":
+        importlib.import_module("openpyxl").Workbook().save(path)
+        with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as book:
+            book.writestr("xl/worksheets/sheet2.xml", bytes(80 << 20))
+    else:
+        head = b"id,text\n" if kind == "csv.gz" else b'{"id": "a"}\n'
+        path.write_bytes(gzip.compress(head + b"a" * (80 << 20), 1))
+    with pytest.raises(InputError, match=r"as no (table|workbook)"):
+        Manifest.read(path)
+
+
+def test_a_sparse_table_is_refused(tmp_path):
+    path = tmp_path / "t.csv"
+    with path.open("wb") as file:
+        file.write(b"id,text\n" + b"1,a\n" * 400)
+        file.truncate(30 << 30)
+    if path.stat().st_blocks > 1 << 20:
+        pytest.skip("the file system has no sparse files")
+    with pytest.raises(InputError, match="a sparse file: of 30720 MiB nearly nothing was ever"):
+        Manifest.read(path)
+
+
+@pytest.mark.parametrize("rate", ["0", "nan", "-16000", "1e400"])
+def test_samples_of_no_rate_are_not_read(tmp_path, rate):
+    rows = f"path,start_sample,end_sample,sample_rate\na.wav,1,9,16000\nb.wav,1,9,{rate}\n"
+    clips = read(tmp_path, rows)
+    assert "sample_rate is not a rate in Hz in every row" in clips.notes[0]
+    with pytest.raises(InputError, match="each row would be the whole file"):
+        read(tmp_path, rows.replace("b.wav", "a.wav"))
+
+
+def test_huge_and_endless_times_are_read_as_times(tmp_path):
+    rows = [
+        "id,path,start,duration",
+        "1,a.wav,inf,-inf",
+        "2,a.wav,0,1e308",
+        f"3,a.wav,0,{'9' * 5000}",
+    ]
+    clips = read(tmp_path, "\n".join(rows))
+    assert clips["end"].tolist() == [-np.inf, 1e308, -np.inf]  # what is none is refused by extract
+    assert read(tmp_path, "path,start_ms,end_ms\na.wav,0,1e308\n")["end"].tolist() == [1e305]
+    clips = read(tmp_path, f"id,path,start,end\n1,a.wav,{'9' * 5000},{'9' * 5000}\n")
+    assert clips["end"].tolist() == [-np.inf]
 
 
 def test_json_under_the_names_of_files(tmp_path):

@@ -59,7 +59,7 @@ def test_a_chain_changes_its_channels_but_not_its_rate(sound, encode, subtype, t
     assert decode(mono + stereo, 48_000).samples.shape == (96_000,)
     other = encode(sound(2), format="OGG", subtype="VORBIS")  # Opus knows one rate only
     (tmp_path / "FILE").write_bytes(stereo + other)
-    with pytest.raises(Unusable, match="rate changes from 48000 to 16000 after 1.0 s") as refused:
+    with pytest.raises(Unusable, match="rate changes from 48000 to 16000") as refused:
         decode(stereo + other, RATE)
     remedy = refused.value.message.partition(" apart: ")[2]
     subprocess.run(["sh", "-c", remedy], cwd=tmp_path, check=True)

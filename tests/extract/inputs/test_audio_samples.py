@@ -131,7 +131,7 @@ def test_A14_finite_samples_that_are_no_audio(sound, encode, value, channels):
 @pytest.mark.parametrize(
     ("start", "end"),
     [(0.5, 0.5), (0.7, 0.2), (-0.1, 0.5), (0.0, 1.02), (1.5, 2.0), (np.nan, None), (None, np.nan),
-     (-np.inf, None), (0.2, np.inf)],
+     (-np.inf, None), (0.2, np.inf), (1e308, None), (1e308, 1.5e308)],
 )  # fmt: skip
 @pytest.mark.parametrize("format", ["WAV", "OGG"])
 def test_M11_bad_segments(sound, encode, start, end, format):
