@@ -122,7 +122,7 @@ class Cache(Store):
         if not publish(spec.json().encode(), path, self.tmp):
             other = read_spec(space.folder, self.path)  # another process was first
             if other != spec:
-                raise SpecError(f"{path} is of another spec:\n{other.explain(spec)}")
+                raise SpecError(f"{path} has another spec:\n{other.explain(spec)}")
         return space
 
     def read(

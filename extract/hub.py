@@ -110,7 +110,7 @@ def locate(
     found = Path(folder)
     if found.name != commit:
         raise InputError(
-            f"{what} {name!r}: the Hub said commit {commit} and then gave {found.name}; try again"
+            f"{what} {name!r}: the Hub named commit {commit} and delivered {found.name}; try again"
         )
     if not any(found.iterdir()):
         raise InputError(f"{what} {name!r} at {commit} holds none of {', '.join(allow)}")
@@ -127,10 +127,10 @@ def _commit(name: str, revision: str | None, offline: bool, what: str) -> str:
         if seen is None:
             raise InputError(
                 f"{what} {name!r}{at} is neither a folder here nor in the Hub's local copies, and "
-                "HF_HUB_OFFLINE forbids to ask: give a folder, or download it before"
+                "HF_HUB_OFFLINE forbids asking: give a folder, or download it first"
             )
         log.warning(
-            "offline: %s%s is taken to be commit %s, as last seen; revision=%s makes it sure",
+            "offline: %s%s is taken to be commit %s, as last seen; revision=%s pins it",
             *(name, at, seen, seen),
         )
         return seen

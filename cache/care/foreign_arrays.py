@@ -92,7 +92,7 @@ def _npy(folder: Path, id_: str) -> np.ndarray | None:
     except OSError as error:
         if error.errno == errno.ENAMETOOLONG:
             return None
-        raise InputError(f"{path}: cannot be looked at: {error}") from None
+        raise InputError(f"{path}: cannot be read: {error}") from None
     found = _load(path)
     if not isinstance(found, np.ndarray):
         raise InputError(f"{path}: holds several arrays (.npz), expected one (.npy)")

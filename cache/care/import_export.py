@@ -180,7 +180,7 @@ def _store(space: Space, digests: Mapping[str, str], values: Mapping[str, np.nda
         if i not in absent and not np.array_equal(stored[i], values[id_]):
             raise InputError(
                 f"clip {id_!r}: its {space.modality} was imported into {space.name} before, with"
-                " other values; is the manifest the one of then? Import under another name"
+                " other values; is this the manifest that was used then? Import under another name"
             )
     with space.writer() as writer:
         for i, (key, id_) in enumerate(rows.items()):

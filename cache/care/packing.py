@@ -211,7 +211,7 @@ def _all_rows(space: Space) -> Rows:
 
 
 def _unsteady(space: Space) -> DamagedError:
-    return DamagedError(f"{space.name}: rows came or went while it was packed; try again")
+    return DamagedError(f"{space.name}: rows were added or removed while it was packed; try again")
 
 
 def _bytes(column: np.ndarray) -> np.ndarray:

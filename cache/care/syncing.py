@@ -180,9 +180,7 @@ def _same_space(remote: _Remote, space: Space) -> None:
     if "spec.json" not in there:
         remote.write(f"{folder}/spec.json", spec)
     elif (other := Spec.from_json(remote.read(f"{folder}/spec.json"))) != space.spec:
-        raise SpecError(
-            f"{remote.address}/{folder} is of another spec:\n{other.explain(space.spec)}"
-        )
+        raise SpecError(f"{remote.address}/{folder} has another spec:\n{other.explain(space.spec)}")
     canary = space.canary()
     if canary is None:
         return
@@ -233,7 +231,7 @@ def _from(remote: _Remote, target: Cache, progress: Progress | None) -> Synced:
         with _fetched(remote, place) as path:
             data = path.read_bytes()
             if content_name(data, ".h5") != shard:
-                raise DamagedError(f"{remote.address}/{place} is damaged; sync it again to there")
+                raise DamagedError(f"{remote.address}/{place} is damaged; sync it there again")
             keys = hex_bytes(open_shard(path, space.key).rows.key)
         if space.index.table.find(keys)[0].min(initial=0) >= 0 and len(keys):
             done.present += 1  # merged into another shard here

@@ -236,7 +236,7 @@ def merge(sources: tuple[str, ...], out: str) -> None:
 @click.argument("target", metavar="B")
 @JSON
 def sync(source: str, target: str, as_json: bool) -> None:
-    """Copy to the cache B what A has and B has not; run it again to go on.
+    """Copy to the cache B what A has and B does not; run it again to go on.
 
     A is only read, nothing is removed from B, and each file is checked. One of the two may be an
     address of fsspec, such as s3://bucket/my.cache (pip install 'affekt[remote]', and the package

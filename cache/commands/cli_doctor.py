@@ -33,7 +33,7 @@ def doctor(ctx: click.Context, places: tuple[Path, ...], as_json: bool) -> None:
     """Check versions, memory, disk, accelerator, and caches.
 
     Each CACHE is checked as by `affekt cache verify --quick`; by default those of the working
-    folder. Nothing is changed. Exit code 1 says that something has to be mended; what is missing
+    folder. Nothing is changed. Exit code 1 means that something must be fixed; what is missing
     for a command that you may not need is a note.
     """
     from ..errors import InputError

@@ -126,7 +126,7 @@ def times_of(table: Table, paths: Sequence[str] | None) -> Times:
         times.taken["end"] = (start.name, duration.name)
     if counted and not times.columns and paths is not None and len(set(paths)) < len(paths):
         raise InputError(
-            f"{table.source}: {counted[0]}. Files stand in several rows, and each row would be the"
+            f"{table.source}: {counted[0]}. Files appear in several rows, and each row would be the"
             " whole file"
         )
     _check_unit(table, times)
@@ -156,7 +156,7 @@ def _doubts(table: Table, times: Times, paths: Sequence[str]) -> list[str]:
     if not own and len(paths) > 1 and np.nan_to_num(start).any() and len(set(paths)) == len(paths):
         notes.append(
             f"{' and '.join(dict.fromkeys(names))} say which part of a file is the clip, and each"
-            " file stands once: if the files are cut already, rename these columns"
+            " file appears once: if the files are cut already, rename these columns"
         )
     return notes
 

@@ -57,7 +57,7 @@ def open_packed(path: Path, name: str, spec: Spec) -> Shard:
         _check_columns(group, count)
         start, sums_start = values.id.get_offset(), sums.id.get_offset()
         if values.dtype != dtype or rows.key.dtype != "S64" or None in (start, sums_start):
-            raise DamagedError(f"{path}: {name}: is laid out otherwise than a packed space")
+            raise DamagedError(f"{path}: {name}: does not have the layout of a packed space")
         provenance = parse_provenance(f"{path.name}: {name}", attribute(group, "provenance", str))
     try:
         hex_bytes(rows.key)

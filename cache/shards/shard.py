@@ -116,7 +116,7 @@ def open_shard(path: Path, spec_key: str | None = None) -> Shard:
         sums = dataset(file, "checksum", (layers, count), "u")
         sums_start = sums.id.get_offset()
         if values.chunks is None or values.chunks[1:] != (1, dim) or sums_start is None:
-            raise DamagedError(f"{path.name}: is laid out otherwise than a shard")
+            raise DamagedError(f"{path.name}: does not have the layout of a shard")
         block = values.chunks[0]
         starts = np.full((layers, -(-count // block)), -1, np.int64)
 

@@ -76,7 +76,7 @@ def predictions_of_file(
             "Name the column with the ids of the clips id"
         )
     if twice := [name for name, count in Counter(header).items() if count > 1]:
-        raise InputError(f"{path}: columns {', '.join(twice)} come twice; expected each once")
+        raise InputError(f"{path}: columns {', '.join(twice)} appear twice; expected each once")
     if "" in header:
         raise InputError(
             f"{path}: column {header.index('') + 1} has no name, as the index that pandas "

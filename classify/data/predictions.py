@@ -83,10 +83,10 @@ class Predictions(Framed):
                 f"{len(self.labels)} labels; expected ({len(self.ids)}, {len(self.labels)})"
             )
         if len(set(self.labels)) < len(self.labels):
-            raise InputError(f"{source}: a label comes twice in {list(self.labels)}")
+            raise InputError(f"{source}: a label appears twice in {list(self.labels)}")
         twice = [i for i, count in Counter(self.ids).items() if count > 1]
         if twice:
-            raise InputError(f"{source}: ids come twice: {_some(twice)}; expected each id once")
+            raise InputError(f"{source}: ids appear twice: {_some(twice)}; expected each id once")
         self.proba = self._checked(values)
         self.proba.flags.writeable = False
 
@@ -178,7 +178,7 @@ class Predictions(Framed):
                 f"clips they are joined with{_numbers_hint(missing, surplus)}"
             )
         if len(wanted) < len(ids):
-            raise InputError(f"{self.source}: joined with ids that come twice")
+            raise InputError(f"{self.source}: joined with ids that appear twice")
         return self._take([position[i] for i in ids])
 
     def select(self, ids: Sequence[str]) -> Self:

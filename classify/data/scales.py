@@ -154,7 +154,7 @@ class ScaleTask(Task):
             raise InputError(
                 f"{clips.source}: {int((~rated).sum())} clips have no rating for "
                 f"{', '.join(self.labels)} (first in line {clips.line(first)}); rate them, leave "
-                "them out of the table, or say unlabelled: drop"
+                "them out of the table, or set unlabelled: drop"
             )
         kept = clips.select(rated)
         scale = next(iter(self.scales.values()))

@@ -32,7 +32,7 @@ def is_numeric(spec: Mapping[str, Any], source: str) -> bool:
             f"{nearest(str(kind), [NUMBERS])}"
         )
     if kind != NUMBERS and "dimensions" in spec:
-        raise InputError(f"{source}: dimensions are of a task of numbers; say type: {NUMBERS}")
+        raise InputError(f"{source}: dimensions belong to a task of numbers; add type: {NUMBERS}")
     return kind == NUMBERS
 
 

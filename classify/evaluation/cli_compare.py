@@ -69,9 +69,11 @@ REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.t
 @click.option(
     "--figures/--no-figures", default=True, show_default=True, help="Write figures/ (SVG and PNG)."
 )
-@click.option("--measure", default="uar", show_default=True, help="Of runs: what is compared.")
 @click.option(
-    "--rope", default=0.02, show_default=True, help="Of runs: differences too small to matter."
+    "--measure", default="uar", show_default=True, help="For runs: the measure to compare."
+)
+@click.option(
+    "--rope", default=0.02, show_default=True, help="For runs: differences too small to matter."
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the report.")

@@ -319,7 +319,7 @@ class _Work:
         (last, _), (folder, _) = self._places(entry, division)
         begun, changed = time.monotonic(), changed_since(last, made_of)
         if changed:
-            self.progress(f"{entry.name}: made again, for {changed} changed")
+            self.progress(f"{entry.name}: made again, since {changed} changed")
         given = (entry, ready.task, ready.spaces, ready.recipe.allowed, self.progress, pool)
         self._show(entry, division, "training")
         trainer = Trainer(*given, self._epochs(entry, division))

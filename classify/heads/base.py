@@ -116,7 +116,7 @@ def _present(targets: Targets) -> Targets:
     """Forget the classes that no row has."""
     seen = targets.soft.any(axis=0)
     if seen.sum() < 2:
-        raise InputError("one class only is left in the rows that count; expected at least two")
+        raise InputError("only one class is left in the rows that count; expected at least two")
     soft = targets.soft[:, seen]
     return Targets(targets.classes[seen], soft, soft.argmax(axis=1))
 

@@ -98,7 +98,7 @@ def join_features(
         _refuse_not_finite(values, ids, None if there is None else there[position])
     if there is not None and not (some := np.logical_or.reduce(there)).all():
         names = [ids[row] for row in np.flatnonzero(~some).tolist()]
-        raise InputError(f"{len(names)} clips have features of no side: {listed(names)}")
+        raise InputError(f"{len(names)} clips have features of neither side: {listed(names)}")
     return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 

@@ -26,11 +26,15 @@ from ..options import SCALE, check_numbers, numbers, read_scale, read_split, to_
     metavar="SCHEME|FILE",
     help="Outer folds: a split scheme, or the split.csv of an earlier run.",
 )
-@click.option("--folds", default=5, show_default=True, help="Of --split group-kfold.")
-@click.option("--test-size", default=0.2, show_default=True, help="Of a --split without folds.")
+@click.option(
+    "--folds", default=5, show_default=True, help="Number of folds of --split group-kfold."
+)
+@click.option(
+    "--test-size", default=0.2, show_default=True, help="Share of test in a --split without folds."
+)
 @click.option("--scale", default="true", show_default=True, help=SCALE)
 @click.option("--C", "values", default="0.001,0.01,0.1,1", show_default=True, help="C to try.")
-@click.option("--random-state", default=0, show_default=True, help="Of the folds.")
+@click.option("--random-state", default=0, show_default=True, help="Seed of the folds.")
 @click.option("--n-jobs", default=-1, show_default=True, help="Threads; -1: all cores.")
 @click.option("--figure", type=click.Path(path_type=Path), help="Draw UAR by layer there (.png).")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")

@@ -33,9 +33,11 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option("--language", help="Language spoken, ISO 639-3, or 'column'; otherwise detected.")
 @click.option("--cache", type=click.Path(path_type=Path), help="Keep embeddings there; resumable.")
 @click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
-@click.option("--speaker", metavar="COLUMN", help="Of a manifest: who speaks (scale: speaker).")
-@click.option("--one-speaker", is_flag=True, help="INPUTS are of one speaker (scale: speaker).")
-@click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
+@click.option("--speaker", metavar="COLUMN", help="Column that names the speaker (scale: speaker).")
+@click.option(
+    "--one-speaker", is_flag=True, help="All INPUTS are from one speaker (scale: speaker)."
+)
+@click.option("--system", help="For a run: a member or ensemble  [default: the one dev chose]")
 @ROOT
 @click.option("--top", type=click.IntRange(1), help="Show only the most probable labels.")
 @click.option("--window", type=POSITIVE, help="Seconds: a timeline of a long recording.")
@@ -103,8 +105,8 @@ def predict(
         to_stderr(note)
     if top is not None and chosen.is_numeric:
         raise InputError(
-            f"--top {top} is of labels, and {model} predicts numbers ({', '.join(chosen.labels)}); "
-            "leave it out"
+            f"--top {top} is for labels, and {model} predicts numbers "
+            f"({', '.join(chosen.labels)}); leave it out"
         )
     named = name_clips(inputs, text=text, root=root)
     clips, unread = named.clips, named.failed
@@ -156,7 +158,7 @@ def _check_options(options: Mapping[str, Any]) -> None:
     """Refuse, before any work, what says nothing or cannot be."""
     of_windows = (options["hop"], options["figure"])
     if options["window"] is None and any(value is not None for value in of_windows):
-        raise InputError("--hop and --figure belong to a timeline; say --window SECONDS too")
+        raise InputError("--hop and --figure belong to a timeline; add --window SECONDS")
     for name in ("whisper", "language"):
         if options[name] is not None and not options["transcribe"]:
             raise InputError(f"--{name} is for --transcribe, which was not given")

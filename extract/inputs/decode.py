@@ -228,9 +228,9 @@ def _check_inside(first: int, last: int | None, rate: int, total: int) -> None:
     """Refuse a segment that is not inside the file."""
     length = total / rate
     if last is not None and last > total + _SLACK * rate:
-        raise Unusable("bad_segment", f"end {last / rate:g} lies behind the file's {length:.3f} s")
+        raise Unusable("bad_segment", f"end {last / rate:g} is beyond the file's {length:.3f} s")
     if first >= total:
-        reason = f"start {first / rate:g} lies behind the file's {length:.3f} s"
+        reason = f"start {first / rate:g} is beyond the file's {length:.3f} s"
         raise Unusable("bad_segment", reason)
 
 

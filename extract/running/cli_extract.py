@@ -96,13 +96,17 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
 @click.option(
     "--allow-extra", multiple=True, metavar="NAME", help="Tensors to leave behind, as 'age.*'."
 )
-@click.option(
-    "--part", default="1/1", callback=_part, metavar="I/N", help="For job arrays; or: slurm."
-)
+@click.option("--part", default="1/1", callback=_part, metavar="I/N", help="Part I of N, or slurm.")
 @click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
 @click.option("--workers", type=int, help="Processes, each with its own encoder.")
-@click.option("--address", help="Ray: of a cluster, or auto.  [default: one of this machine]")
-@click.option("--gpus-per-worker", type=float, help="Ray: such as 0.5.  [default: 1 with a GPU]")
+@click.option(
+    "--address", help="Ray: address of a cluster, or auto.  [default: one of this machine]"
+)
+@click.option(
+    "--gpus-per-worker",
+    type=float,
+    help="Ray: for each worker, such as 0.5.  [default: 1 with a GPU]",
+)
 @ROOT
 @click.option("--allow-outside", is_flag=True, help="With --root: allow paths that leave it.")
 @click.option(

@@ -95,7 +95,7 @@ def _slurm(environment: Mapping[str, str]) -> tuple[int, int]:
         even = (int(found["MAX"]) - first) // step + 1 == count
     if not even:
         raise InputError(
-            f"slurm: task {number} of {count} tasks is not in an even row of numbers, which says"
+            f"slurm: task {number} of {count} tasks is not one of evenly spaced numbers, which say"
             " what part it is; submit with --array=1-8 or 0-14:2, not with a list of numbers"
         )
     # without MIN a row of `count` numbers still takes each remainder once

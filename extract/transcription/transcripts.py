@@ -66,7 +66,7 @@ class Transcripts:
         for path in sorted(self.folder.glob("*.jsonl")):
             data = path.read_bytes() if path.is_file() else b""
             if content_name(data, ".jsonl") != path.name:
-                log.warning("%s is damaged and ignored; its clips are heard again", path)
+                log.warning("%s is damaged and ignored; its clips are transcribed again", path)
                 continue
             found = [_answer(line) for line in data.split(b"\n") if line]
             heard = dict(pair for pair in found if pair is not None) | heard
@@ -93,7 +93,7 @@ class Transcripts:
         path = self.folder / "transcriber.json"
         if path.is_file() and (found := path.read_bytes()) != self.text.encode():
             shown = found[:LONGEST].decode("utf-8", "replace")
-            raise SpecError(f"{path} is of another transcriber:\n{shown}")
+            raise SpecError(f"{path} was written by another transcriber:\n{shown}")
 
 
 def _answer(line: bytes) -> tuple[str, Heard] | None:

@@ -50,7 +50,7 @@ def read_parts(folder: str | os.PathLike, root: str | os.PathLike | None = None)
         raise InputError(f"{folder} has no tables named after parts, such as train.csv, test.csv")
     stems = Counter(_stem(path) for path in tables)
     if twice := [path.name for path in tables if stems[_stem(path)] > 1]:
-        raise InputError(f"{folder}: {listed(twice)} are one part twice; keep one of them")
+        raise InputError(f"{folder}: {listed(twice)} stand for the same part; keep one of them")
     read = {path: Manifest.read(path, root) for path in tables}
     ids = Counter(id_ for clips in read.values() for id_ in clips.ids)
     named = max(ids.values(), default=0) > 1

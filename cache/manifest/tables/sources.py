@@ -85,7 +85,7 @@ def opened(path: Path, known: Sequence[str]) -> Iterator[Source]:
     except IsADirectoryError:
         raise InputError(
             f"{name}: is a folder, expected a table ({', '.join(known)}); affekt manifest {name}"
-            " -o clips.csv makes one of many a corpus"
+            " -o clips.csv makes one from a corpus"
         ) from None
     except PermissionError:
         raise InputError(f"{name}: no permission to read it") from None

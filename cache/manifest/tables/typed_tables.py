@@ -29,7 +29,7 @@ def parquet_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
     columns: dict[str, list[str]] = {}
     for name in table.column_names:
         if name.startswith("__index_level_") or name == "__null_dask_index__":
-            notes.append(f"column {name} is an index that was written along, and was left out")
+            notes.append(f"column {name} is the index of a data frame, and was left out")
             continue
         if holds_bytes(table.schema.field(name).type):
             raise InputError(

@@ -98,7 +98,7 @@ def check_sources(ready: Prepared) -> None:
             if not labels:
                 raise entry.error(
                     f"it has no head, and {entry.on[0]!r} is not a classifier; "
-                    "say which head, or classifier: true of the encoder"
+                    "name a head, or set classifier: true for the encoder"
                 )
             _check_labels(entry, labels, ready.task)
 

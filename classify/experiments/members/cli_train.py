@@ -29,7 +29,7 @@ COMMON = [
     ),
     click.option("--test-size", default=0.2, show_default=True, help="Share of the clips."),
     click.option("--dev-size", default=0.1, show_default=True, help="Share of the clips."),
-    click.option("--random-state", default=0, show_default=True, help="Of split and head."),
+    click.option("--random-state", default=0, show_default=True, help="Seed of split and head."),
     click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
 ]
 

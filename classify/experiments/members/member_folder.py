@@ -98,7 +98,7 @@ def changed_since(folder: Path, made_of: Mapping[str, str]) -> str:
     if not isinstance(before, dict):
         return ""
     changed = [what for what, digest in made_of.items() if before.get(what) != digest]
-    return listed(changed) if changed else "its files were changed"
+    return listed(changed) if changed else "its files"
 
 
 def member_files(folder: Path) -> list[Path]:

@@ -54,7 +54,7 @@ def check_numeric(recipe: Recipe, task: Task) -> None:
     for key in OF_LABELS:
         if recipe.compare.get(key):
             raise SettingError(
-                f"compare: {key} is of labels, and the task {name!r} is of numbers; leave it out",
+                f"compare: {key} is for labels, and the task {name!r} is of numbers; leave it out",
                 *("compare", key),
             )
     if recipe.split.get("repeats", 1) > 1:

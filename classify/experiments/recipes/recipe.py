@@ -329,7 +329,7 @@ def _member(
     if not on:
         keys["on"].fail(f"member {name!r} is on no encoder; expected {', '.join(encoders)}")
     if "votes" in keys and not has_votes:
-        keys["votes"].fail(f"member {name!r}: the recipe has no votes; say votes: true at its top")
+        keys["votes"].fail(f"member {name!r}: the recipe has no votes; set votes: true at its top")
     head = _text(keys, "head", "")
     idle = [key for key in keys if key not in ("head", "on", "votes")]
     if not head and idle:

@@ -161,7 +161,7 @@ def _check_owner(report: ReportFolder, force: bool) -> None:
     owner = read_note(report.work / OWNER).get("recipe") or (state or {}).get("recipe")
     if isinstance(owner, str) and owner != report.recipe and (folder / owner).is_file():
         raise InputError(
-            f"report {folder} is that of the recipe {os.path.normpath(folder / owner)}; name "
+            f"report {folder} belongs to the recipe {os.path.normpath(folder / owner)}; name "
             "another report in this recipe, or take it over with --force"
         )
     begun = (

@@ -135,7 +135,7 @@ class FusionHead(TorchHead):
             if width < 2:
                 raise InputError(
                     f"n_features = {width}: two sides need at least a column each; "
-                    "concatenate them and say widths=(first, second)"
+                    "concatenate them and set widths=(first, second)"
                 )
             return width - width // 2, width // 2
         first, second = self.widths

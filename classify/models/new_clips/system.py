@@ -182,7 +182,7 @@ class System:
         """
         twice = [name for name, count in Counter(one.id for one in clips).items() if count > 1]
         if twice:
-            raise InputError(f"ids come twice: {listed(twice)}; expected each id once")
+            raise InputError(f"ids appear twice: {listed(twice)}; expected each id once")
         if not clips:
             return Answer(None, {})
         # within a speaker, language or corpus features are scaled by all of its clips

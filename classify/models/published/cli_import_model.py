@@ -19,13 +19,17 @@ from ....extract.encoders.hardware.device import DEVICE
 )
 @click.option("--encoder", "encoders", multiple=True, help="Its encoder: a folder or Hub id.")
 @click.option("--mode", help="UMUTeam: audio or mean, whose tensors look the same.")
-@click.option("--labels", help="In the order of the outputs: A,B,C.")
+@click.option("--labels", help="Labels in the order of the outputs: A,B,C.")
 @click.option("--scaler", type=click.Path(path_type=Path), help="The scaler, if not in FOLDER.")
 @click.option("--no-scaler", is_flag=True, help="The head was trained on features as they are.")
 @click.option("--i-trust-this-file", "trust", is_flag=True, help="Convert a pickled scaler.")
 @click.option("--nhead", type=click.IntRange(1), help="Attention heads; the valence card has 8.")
-@click.option("--activation", type=click.Choice(["relu", "gelu"]), help="Of the encoder layers.")
-@click.option("--head-activation", type=click.Choice(["relu", "gelu"]), help="Of the last layers.")
+@click.option(
+    "--activation", type=click.Choice(["relu", "gelu"]), help="Activation of the encoder layers."
+)
+@click.option(
+    "--head-activation", type=click.Choice(["relu", "gelu"]), help="Activation of the last layers."
+)
 @click.option("--norm-first/--norm-last", default=None, help="Position of the layer norms.")
 @click.option(
     "--input-dim", type=click.IntRange(1), help="Number of features, if there is no scaler."

@@ -257,7 +257,7 @@ def _bert(names: Sequence[str], encoders: Sequence[str | os.PathLike[str]], devi
             f"{len(encoders)} encoders; expected one, the BERT of the text side: --encoder FOLDER"
         )
     if not encoders and language is None:
-        raise InputError("the labels are of neither language: name the BERT with --encoder FOLDER")
+        raise InputError("the labels fit neither language: name the BERT with --encoder FOLDER")
     if encoders:
         place = str(encoders[0])
         return Part(Encoder(place, modality="text", pooling="cls", device=device), place)

@@ -161,7 +161,7 @@ def _transcribed(name: str, language: str, device: str | None, samples: Any) -> 
     heard = _transcriber(name, language, device).hear(samples)
     if not heard.text:
         raise InputError(
-            f"nothing is said in the audio ({heard.reason}); give text=, or use mode='audio'"
+            f"no speech was found in the audio ({heard.reason}); give text=, or use mode='audio'"
         )
     return heard.text
 

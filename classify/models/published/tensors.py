@@ -101,7 +101,7 @@ def account_for(found: Mapping[str, Shape], expected: Mapping[str, Shape], where
     }
     wrong = [f"{what}: {_some(names)}" for what, names in parts.items() if names]
     if wrong:
-        raise InputError(f"{where}: {'; '.join(wrong)}. Nothing is loaded but a whole checkpoint")
+        raise InputError(f"{where}: {'; '.join(wrong)}. Only a complete checkpoint is loaded")
 
 
 def read_config(folder: Path) -> dict[str, Any]:

@@ -183,7 +183,7 @@ class Umuteam:
             logits = self._net(**{key: value.to(device) for key, value in inputs.items()})
             proba = logits[0].double().softmax(dim=-1).cpu().numpy()
         if not np.isfinite(proba).all():
-            raise AffektError(f"{self.name} answers NaN; its weights are damaged")
+            raise AffektError(f"{self.name} returns NaN; its weights are damaged")
         return proba
 
     def usable(self, clips: Manifest) -> tuple[Manifest, dict[str, str]]:

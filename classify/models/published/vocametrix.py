@@ -101,7 +101,7 @@ class Valence:
         if X.ndim != 2 or X.shape[1] != self.width:
             raise InputError(f"features of shape {X.shape}; expected (clips, {self.width})")
         if not np.isfinite(X).all():
-            raise InputError("features hold NaN or infinity; an answer would mean nothing")
+            raise InputError("features hold NaN or infinity; a prediction would mean nothing")
         import torch
 
         values = self.scaler.transform(X) if self.scaler else X
@@ -112,7 +112,7 @@ class Valence:
                 parts.append(logits.double().softmax(dim=-1).numpy())
         proba = np.concatenate([*parts, np.empty((0, len(self.labels)))])
         if not np.isfinite(proba).all():
-            raise AffektError("the valence head answers NaN; its weights are damaged")
+            raise AffektError("the valence head returns NaN; its weights are damaged")
         return proba
 
     def predict(

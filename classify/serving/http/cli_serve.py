@@ -36,7 +36,7 @@ EXTRA = ("fastapi", "uvicorn", "python_multipart")
     help="Another host name that requests may use (repeatable).",
 )
 @click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
-@click.option("--system", help="Of a run: a member or ensemble  [default: the one dev chose]")
+@click.option("--system", help="For a run: a member or ensemble  [default: the one dev chose]")
 @DEVICE
 @click.option(
     "--max-mb", default=32, show_default=True, type=click.IntRange(1, 1024), help="Size of a body."
@@ -105,7 +105,7 @@ def serve(
             service.warm_up()
             ready = partial(_say_ready, chosen, listening)
             _run(create_app(service, {*names, host}), listening, timeout, ready)
-    to_stderr("ended; every request that was under way is answered")
+    to_stderr("stopped; every request in progress was answered")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -240,7 +240,7 @@ def create_app(service: Service, names: Collection[str] = ()) -> FastAPI:
         if hop is not None and window is None:
             raise Refused(400, "parameter", "hop belongs to a timeline; give window too")
         if top is not None and system.is_numeric:
-            raise Refused(400, "parameter", "top is of labels, and this service predicts numbers")
+            raise Refused(400, "parameter", "top is for labels, and this service predicts numbers")
         return _json(await service.predict(request, asked))
 
     @app.get("/labels", response_class=Response)

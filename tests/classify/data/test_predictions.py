@@ -35,7 +35,7 @@ def test_H04_rows_that_are_no_distribution_are_named(row, reason):
 
 
 def test_H04_double_and_missing_rows_are_named():
-    with pytest.raises(InputError, match="ids come twice: 'a'"):
+    with pytest.raises(InputError, match="ids appear twice: 'a'"):
         Predictions(["a", "a"], LABELS, np.full((2, 3), 1 / 3))
     with pytest.raises(InputError, match="no row for 'x'"):
         some().align(["c0", "c1", "c2", "c3", "x"])

@@ -268,7 +268,7 @@ def test_card_compare_and_train(finished, tmp_path):
     common = ["--truth", finished / "clips.csv", "--task", finished / "affect.yaml"]
     for option in ("--calibrate-fused=vector", "--crossed=text", "--subsets"):
         found = invoke("compare", *members, *common, option, "-o", tmp_path / "refused", code=2)
-        assert "is of labels, and the task" in found
+        assert "is for labels, and the task" in found
         assert not (tmp_path / "refused" / "report.html").exists()
     invoke("compare", *members, *common, "--resamples", 100, "-o", tmp_path / "c", "--latex")
     again = json.loads((tmp_path / "c/comparison.json").read_text(encoding="utf-8"))

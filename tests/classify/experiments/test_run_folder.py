@@ -109,7 +109,7 @@ def test_what_a_recipe_no_longer_makes_is_in_old_and_the_users_files_stay(made, 
 def test_a_report_is_of_one_recipe(made):
     text = (made / "r.yaml").read_text()
     (made / "other.yaml").write_text(text.replace("C: 10", "C: 3"))
-    with pytest.raises(InputError, match=r"is that of the recipe .*r\.yaml.*--force"):
+    with pytest.raises(InputError, match=r"belongs to the recipe .*r\.yaml.*--force"):
         run(made / "other.yaml")
     assert not (made / "out" / ".unfinished").exists()
 

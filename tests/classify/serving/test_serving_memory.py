@@ -135,7 +135,7 @@ def test_one_bad_clip_fails_alone(models, part):
         "rate": "implausible_header",
         "empty": "empty",
     }
-    with pytest.raises(InputError, match="ids come twice: a"):
+    with pytest.raises(InputError, match="ids appear twice: a"):
         System("m", {"m": models["logistic"]}).answer([RawClip("a", text="x")] * 2)
 
 

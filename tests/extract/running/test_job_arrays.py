@@ -43,10 +43,13 @@ def test_the_tasks_of_an_array_take_each_part_once(first, count, step):
     [
         ({}, "TASK_ID and SLURM_ARRAY_TASK_COUNT is not set"),
         (slurm(ID=1), "SLURM_ARRAY_TASK_COUNT is not set"),
-        (slurm(ID=1, COUNT=0), "not in an even row"),
-        (slurm(ID=7, COUNT=3, MIN=1, MAX=7, STEP=1), "not in an even row"),  # --array=1,3,7
-        (slurm(ID=4, COUNT=3, MIN=1, MAX=5, STEP=2), "not in an even row"),
-        (slurm(ID=0, COUNT=3, MIN=1, MAX=3), "not in an even row"),
+        (slurm(ID=1, COUNT=0), "not one of evenly spaced numbers"),
+        (
+            slurm(ID=7, COUNT=3, MIN=1, MAX=7, STEP=1),
+            "not one of evenly spaced numbers",
+        ),  # --array=1,3,7
+        (slurm(ID=4, COUNT=3, MIN=1, MAX=5, STEP=2), "not one of evenly spaced numbers"),
+        (slurm(ID=0, COUNT=3, MIN=1, MAX=3), "not one of evenly spaced numbers"),
         ({**slurm(ID=1, COUNT=2), "SLURM_ARRAY_TASK_MIN": "x"}, "MIN is 'x'"),
     ],
 )

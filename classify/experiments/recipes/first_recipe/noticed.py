@@ -103,7 +103,7 @@ def about_languages(clips: Manifest) -> list[str]:
         spellings.setdefault(name.strip().casefold().split("-")[0].split("_")[0], []).append(name)
     for names in spellings.values():
         if len(names) > 1:
-            notes.append(f"languages {listed([repr(name) for name in names])}: is it one?")
+            notes.append(f"languages {listed([repr(name) for name in names])}: are they the same?")
     if len(counts) > 1:
         notes.append(
             f"{len(counts)} languages: the report has a table of them; split: "

@@ -312,7 +312,7 @@ def test_what_is_noticed_of_recordings_and_texts(tmp_path):
         "16000 Hz (34), 8000 Hz (4)",
         "9 of 40 clips have no text; affekt transcribe",
         "1 different texts in 31 clips",
-        "languages 'en', 'EN': is it one?",
+        "languages 'en', 'EN': are they the same?",
     ):
         assert words in notes, words
     assert found.members == ["speech-lr", "text-lr"]

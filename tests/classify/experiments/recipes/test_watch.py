@@ -77,7 +77,7 @@ def test_every_save_is_answered_until_ctrl_c(folder):
         (folder / "recipe.yaml").write_text(RECIPE.replace("C: 1}", "C: 5}"))
         second = watching.until_it_watches()
         assert second.startswith("recipe.yaml changed\n")
-        assert "lr: made again, for its settings changed" in second
+        assert "lr: made again, since its settings changed" in second
         assert "other: kept, nothing that decides it has changed" in second
         (folder / "recipe.yaml").write_text(RECIPE.replace("head", "haed"))
         assert "affekt: recipe.yaml:" in watching.until_it_watches()
