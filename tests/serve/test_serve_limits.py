@@ -219,5 +219,5 @@ def test_a_signal_ends_it_with_the_last_answers_sent(models, how):
     assert [answer.status_code for answer in answers] == [200] * 3
     assert [len(answer.json()) for answer in answers] == [71] * 3
     assert code == 0, said
-    assert "every request that was under way is answered" in said
+    assert "every request in progress was answered" in said
     assert "Traceback" not in said

@@ -261,7 +261,7 @@ def test_a_table_for_each_part_with_ids_and_splits_of_its_own(tmp_path):
     }  # fmt: skip
     assert clips.file(0) == tmp_path / "x.wav"
     (tmp_path / "train.tsv").write_text("path\tlabel\nx.wav\tjoy\n")
-    with pytest.raises(InputError, match=r"train\.csv, train\.tsv are one part twice"):
+    with pytest.raises(InputError, match=r"train\.csv, train\.tsv stand for the same part"):
         read_parts(tmp_path)
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match="no tables named after parts"):

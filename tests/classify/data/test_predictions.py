@@ -44,7 +44,7 @@ def test_H04_double_and_missing_rows_are_named():
     by_number = Predictions(["1", "2.0"], LABELS, np.full((2, 3), 1 / 3))
     with pytest.raises(InputError, match="As numbers they are the same: read ids as text"):
         by_number.align(["001", "002"])
-    with pytest.raises(InputError, match="come twice"):
+    with pytest.raises(InputError, match="appear twice"):
         some().align(["c0", "c1", "c2", "c3", "c4", "c4"])
     with pytest.raises(InputError, match="no row for 'x'"):
         some().select(["c0", "x"])
@@ -114,7 +114,7 @@ def test_labels_alone_are_hard_predictions(tmp_path):
         ("id,anger,joy\na,0.5,\n", "line 2, column 'joy': ''"),
         ("id,label,anger,joy\na,anger,0.4,0.6\n", "largest probability is that of 'joy'"),
         ("id,label,anger,joy\na,fear,0.4,0.6\n", "has the label 'fear'"),
-        ("id,anger,anger\na,0.4,0.6\n", "anger come twice"),
+        ("id,anger,anger\na,0.4,0.6\n", "anger appear twice"),
         ("id,anger,joy\na,0.4,nan\n", "not finite for 'a'"),
     ],
 )
@@ -156,7 +156,7 @@ def test_files_of_other_programs_are_read_or_the_message_says_what_to_do(tmp_pat
         ("id,x,y\na,39.5,60.5\n", "per cent: divide them by 100"),
         ("id,x,y\na,-0.93,1.93\n", "softmax"),
         (",id,x,y\n0,a,0.4,0.6\n", "index=False"),
-        ("id,id,x,y\na,b,0.4,0.6\n", "id come twice"),
+        ("id,id,x,y\na,b,0.4,0.6\n", "id appear twice"),
         ("file,x,y\na,0.4,0.6\n", "Name the column with the ids of the clips id"),
     ):
         with pytest.raises(InputError, match=message):

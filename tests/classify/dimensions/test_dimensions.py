@@ -98,7 +98,7 @@ def test_what_is_not_rated_is_nan_and_what_is_wrong_is_named():
     ("spec", "said"),
     [
         ({"type": "numbers"}, "type is 'numbers'; expected regression"),
-        ({"dimensions": {"a": {"range": [0, 1]}}}, "say type: regression"),
+        ({"dimensions": {"a": {"range": [0, 1]}}}, "add type: regression"),
         ({"type": "regression"}, "dimensions is None"),
         ({"type": "regression", "dimensions": {"a": {"range": [5, 1]}}}, "range of a is"),
         ({"type": "regression", "dimensions": {"a": {"column": "a"}}}, "range of a is None"),
@@ -152,7 +152,7 @@ def test_probabilities_are_not_compared_with_ratings():
     with pytest.raises(InputError, match="'max' combines class probabilities"):
         compare({"a": two, "b": two}, clips, Task.from_spec(SPEC), strategies=["max"])
     for option in ("calibrate", "calibrate_fused", "crossed"):
-        with pytest.raises(InputError, match=f"^{option} is of labels.* leave it out"):
+        with pytest.raises(InputError, match=f"^{option} is for labels.* leave it out"):
             compare({"a": two}, clips, Task.from_spec(SPEC), **{option: "temperature"})
     with pytest.raises(InputError, match="have no label"):
         _ = two.label
@@ -250,7 +250,7 @@ def test_new_clips_get_the_same_numbers_on_every_way(finished, tmp_path):
     invoke("predict", finished / "out", "--system", "mean", "--text", "oh", wav, "-o",
            tmp_path / "a.csv")  # fmt: skip
     assert (tmp_path / "a.csv").read_text().startswith("id,predicted_arousal,predicted_valence\n")
-    assert "--top 1 is of labels" in invoke(
+    assert "--top 1 is for labels" in invoke(
         *("predict", finished / "out", "--top", "1", "--text", "oh"), code=2
     )
     invoke("predict", finished / "out", "--system", "speech", wav, "--window", "0.5", "-o",
@@ -300,9 +300,9 @@ def test_card_compare_and_train(finished, tmp_path):
     [
         ("head: ridge, on: speech", "head: logistic, on: speech", "'logistic' predicts labels"),
         ("report: out", "ensembles: [max]\nreport: out", "'max' combines class probabilities"),
-        ("n_resamples: 200", "calibrate: temperature", "compare: calibrate is of labels"),
-        ("n_resamples: 200", "calibrate_fused: vector", "compare: calibrate_fused is of labels"),
-        ("n_resamples: 200", "crossed: text", "compare: crossed is of labels"),
+        ("n_resamples: 200", "calibrate: temperature", "compare: calibrate is for labels"),
+        ("n_resamples: 200", "calibrate_fused: vector", "compare: calibrate_fused is for labels"),
+        ("n_resamples: 200", "crossed: text", "compare: crossed is for labels"),
         ("n_splits: 3", "n_splits: 3, repeats: 2", "repeats are summarised for labels"),
         ("head: ridge, on: speech", "on: speech", "'speech': it has no head"),
         ("alpha: [1, 100]", "alpha: [-1, 100]", "alpha is -1"),

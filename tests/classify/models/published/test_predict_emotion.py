@@ -151,7 +151,7 @@ def test_whisper_writes_the_text_that_is_missing(toolkit, monkeypatch):
 def test_nothing_said(toolkit, tmp_path):
     config, _, _ = toolkit
     soundfile.write(tmp_path / "silence.wav", np.zeros(16000), 16000)
-    with pytest.raises(InputError, match=r"nothing is said.*silent.*mode='audio'"):
+    with pytest.raises(InputError, match=r"no speech was found.*silent.*mode='audio'"):
         predict_emotion(audio_path=tmp_path / "silence.wav", mode="text", model_config_path=config)
 
 
