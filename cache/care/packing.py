@@ -139,7 +139,7 @@ def _pack_remotely(
 ) -> RemotePath:
     if target.is_file() and not (overwrite and _is_packed(target)):
         raise InputError(
-            f"{target.address} is there already; choose another name, or overwrite a packed cache"
+            f"{target} is there already; choose another name, or overwrite a packed cache"
             " (--overwrite)"
         )
     with tempfile.TemporaryDirectory() as folder:

@@ -16,19 +16,17 @@ ADDRESS = re.compile(r"([a-z][a-z0-9+]+):/+")  # a `Path` has made one slash of 
 class RemotePath(PurePosixPath):
     """A path in object storage.
 
-    It is kept as ``memory:/folder/file``, since a path has no double slash; `address` has it.
+    It is kept as ``s3:/folder/file``, since a path has no double slash; as text it is the address.
 
     Examples
     --------
     >>> path = RemotePath("s3://bucket/packed.h5")
-    >>> path.name, path.address
+    >>> path.name, str(path)
     ('packed.h5', 's3://bucket/packed.h5')
     """
 
-    @property
-    def address(self) -> str:
-        """The address, as fsspec takes it."""
-        kind, _, rest = str(self).partition(":/")
+    def __str__(self) -> str:
+        kind, _, rest = super().__str__().partition(":/")
         return f"{kind}://{rest.lstrip('/')}"
 
     def _found(self) -> tuple[Any, str]:
@@ -36,13 +34,13 @@ class RemotePath(PurePosixPath):
             from fsspec.core import url_to_fs
         except ImportError:
             raise InputError(
-                f"{self.address}: addresses need fsspec, which is not installed: pip install"
+                f"{self}: addresses need fsspec, which is not installed: pip install"
                 " 'affekt[remote]'"
             ) from None
         try:
-            return url_to_fs(self.address)
+            return url_to_fs(str(self))
         except (ImportError, ValueError) as error:
-            raise InputError(f"{self.address}: {error}") from None
+            raise InputError(f"{self}: {error}") from None
 
     def is_file(self) -> bool:
         """Whether there is such a file."""
@@ -78,7 +76,7 @@ class RemotePath(PurePosixPath):
         files.makedirs(name.rpartition("/")[0], exist_ok=True)
         files.put_file(os.fspath(file), name)
         if files.size(name) != file.stat().st_size:
-            raise AffektError(f"{self.address} did not arrive in full; run it again")
+            raise AffektError(f"{self} did not arrive in full; run it again")
 
     def fill(self, start: int, view: memoryview) -> bool:
         """Fill memory from a byte of the file, by one request; False if the file ends before."""
@@ -112,7 +110,7 @@ def path_of_cache(path: str | os.PathLike) -> Any:
     found = local_or_remote(path)
     if isinstance(found, RemotePath) and not found.is_file():
         raise InputError(
-            f"{found.address} is not a file; a packed cache is read from an address, and a folder"
+            f"{found} is not a file; a packed cache is read from an address, and a folder"
             " after affekt cache sync"
         )
     return found

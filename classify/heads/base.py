@@ -23,7 +23,7 @@ from .sklearn_shim import (
 )
 from .state import Stored, pack_labels, unpack_labels
 from .targets import Targets, read_distributions, read_labels
-from .training.rows_on_disk import RowsOnDisk, left_on_disk
+from .training.rows_on_disk import some_rows
 
 
 class Head(ClassifierMixin, Stored):
@@ -88,7 +88,6 @@ class Head(ClassifierMixin, Stored):
         Rows that weigh 0 and rows that the head cannot use are left out.
         """
         self._check_settings()
-        X = left_on_disk(X) if self.reads_blocks else X
         shape = () if y is None else np.asarray(y).shape
         if len(shape) == 2 and shape[1] > 1:
             X = validate_data(self, X, **checks)
@@ -107,8 +106,7 @@ class Head(ClassifierMixin, Stored):
             if not keep.any():
                 raise InputError(f"none of {len(X)} rows can be used (sample_weight 0 or missing)")
             targets = _present(targets.rows(keep))
-            X = X.select(keep) if isinstance(X, RowsOnDisk) else X[keep]
-            weight = weight[keep]
+            X, weight = some_rows(X, keep), weight[keep]
         return X, targets, weight, keep
 
 

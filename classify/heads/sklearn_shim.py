@@ -11,7 +11,7 @@ import numpy as np
 
 from . import without_sklearn as serving
 from .lean_imports import lean
-from .training.rows_on_disk import RowsOnDisk
+from .training.rows_on_disk import RowsOnDisk, left_on_disk
 
 __all__ = [
     "BaseEstimator",
@@ -53,8 +53,9 @@ else:
 def validate_data(head: Any, X: Any, *y: Any, reset: bool = True, **checks: Any) -> Any:
     """Check features as scikit-learn's `validate_data`; those on the disk by their width alone.
 
-    They were found finite when they were read to be scaled.
+    Those are checked when they are read.
     """
+    X = left_on_disk(X) if getattr(head, "reads_blocks", False) else X
     if not isinstance(X, RowsOnDisk):
         return validate_arrays(head, X, *y, reset=reset, **checks)
     if reset:
@@ -63,7 +64,7 @@ def validate_data(head: Any, X: Any, *y: Any, reset: bool = True, **checks: Any)
         raise ValueError(f"X has shape {X.shape}; expected (clips, {head.n_features_in_})")
     if not y:
         return X
-    labels = _validation.column_or_1d(*y, warn=True)
+    labels = _validation._check_y(*y, y_numeric=checks.get("y_numeric", False))
     check_consistent_length(X, labels)
     return X, labels
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import ClassVar
 
 import numpy as np
@@ -10,6 +11,7 @@ from scipy.linalg import cho_factor, cho_solve
 from ....cache.errors import one_of
 from ..state import check_number
 from ..targets import Targets
+from ..training.rows_on_disk import RowsOnDisk, blocks_of, on_rows
 from .linear_head import LinearHead
 
 PRIORS = ("equal", "train")
@@ -73,16 +75,23 @@ class LDAHead(LinearHead):
         self.priors = priors
         self.random_state = random_state
 
-    def _learn(self, X: np.ndarray, targets: Targets, weight: np.ndarray) -> None:
+    def _learn(self, X: np.ndarray | RowsOnDisk, targets: Targets, weight: np.ndarray) -> None:
         share = targets.soft * weight[:, None]  # (clips, classes)
         total = share.sum(axis=0)
-        centre = np.average(X, axis=0, weights=weight)
-        X = X - centre
-        means = share.T @ X / total[:, None]
-        # a clip with a distribution deviates from the mean of each class that has a share of it
-        rows, columns = np.nonzero(share)
-        deviations = X[rows] - means[columns]
-        solved, self.shrinkage_ = _solve(deviations, share[rows, columns], means, self.shrinkage)
+        wide = bool(X.shape[1] > np.count_nonzero(share))
+        if wide:  # then `_solve` needs all clips at once
+            X = on_rows(lambda rows: rows, X)
+        centre = sum((x * weight[at][:, None]).sum(axis=0) for at, x in blocks_of(X)) / weight.sum()
+        X = X.changed(lambda x: x - centre) if isinstance(X, RowsOnDisk) else X - centre
+        means = sum(share[at].T @ x for at, x in blocks_of(X)) / total[:, None]
+
+        def deviations() -> Iterator[tuple[np.ndarray, np.ndarray]]:
+            # a clip with a distribution deviates from the mean of each class that has a share of it
+            for at, x in blocks_of(X):
+                rows, columns = np.nonzero(share[at])
+                yield x[rows] - means[columns], share[at][rows, columns]
+
+        solved, self.shrinkage_ = _solve(deviations(), total.sum(), means, self.shrinkage, wide)
         prior = np.ones(len(total)) if self.priors == "equal" else total
         offset = np.log(prior / prior.sum()) - 0.5 * np.einsum("kd,kd->k", means, solved)
         offset -= solved @ centre
@@ -99,17 +108,35 @@ class LDAHead(LinearHead):
 
 
 def _solve(
-    deviations: np.ndarray, weight: np.ndarray, means: np.ndarray, shrinkage: float | str
+    deviations: Iterable[tuple[np.ndarray, np.ndarray]],
+    count: float,
+    means: np.ndarray,
+    shrinkage: float | str,
+    wide: bool,
 ) -> tuple[np.ndarray, float]:
     """Return ``means @ inverse(covariance)`` ``(classes, features)``, and the shrinkage.
 
     Through the smaller of the covariance ``(features, features)`` and the Gram matrix
     ``(clips, clips)``; both give the same solution.
+
+    Parameters
+    ----------
+    deviations : iterable of (ndarray (clips, features), ndarray (clips,))
+        Blocks of deviations from the means, and their weights.
+    count : float
+        Sum of all weights.
+    means : ndarray (classes, features)
+    shrinkage : float or str
+    wide : bool
+        Whether to take the Gram matrix; then there is one block.
     """
-    count, width = weight.sum(), deviations.shape[1]
-    scaled = deviations * np.sqrt(weight / count)[:, None]
-    wide = width > len(scaled)
-    product = scaled @ scaled.T if wide else scaled.T @ scaled
+    width = means.shape[1]
+    product, fourth, scaled = np.zeros(()), 0.0, means
+    for block, weight in deviations:
+        scaled = block * np.sqrt(weight / count)[:, None]
+        product = product + (scaled @ scaled.T if wide else scaled.T @ scaled)
+        if shrinkage == "auto":
+            fourth += (weight * (block**2).sum(axis=1) ** 2).sum()
     variance = np.trace(product) / width
     if variance == 0:  # every clip is the mean of its class
         return means, 1.0
@@ -117,8 +144,7 @@ def _solve(
     if shrinkage == "width":
         share = max(LEAST_BY_WIDTH, float(width / (width + count)))
     elif isinstance(shrinkage, str):
-        norms = (deviations**2).sum(axis=1)
-        noise = ((weight * norms**2).sum() / count - square) / count
+        noise = (fourth / count - square) / count
         distance = square - width * variance**2
         share = float(np.clip(noise / distance, 0, 1)) if distance > 0 else 1.0
     else:

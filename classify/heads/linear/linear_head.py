@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy.special import expit, softmax
@@ -14,7 +14,7 @@ from ..base import Head
 from ..sklearn_shim import check_is_fitted, validate_data
 from ..state import check_state_arrays
 from ..targets import Targets
-from ..training.rows_on_disk import RowsOnDisk, left_on_disk
+from ..training.rows_on_disk import on_rows
 
 
 class LinearHead(Head):
@@ -25,6 +25,8 @@ class LinearHead(Head):
     coef_ : ndarray of shape (1 or classes, features), float64
     intercept_ : ndarray of shape (1 or classes,), float64
     """
+
+    reads_blocks: ClassVar[bool] = True
 
     coef_: np.ndarray
     intercept_: np.ndarray
@@ -80,7 +82,7 @@ class LinearHead(Head):
         """Return logits (clips, classes), or (clips,) for two classes."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
-        logits = X @ self.coef_.T + self.intercept_
+        logits = on_rows(lambda rows: rows @ self.coef_.T + self.intercept_, X)
         return logits[:, 0] if len(self.classes_) == 2 else logits
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -94,9 +96,6 @@ class LinearHead(Head):
         -------
         ndarray of shape (clips, classes)
         """
-        X = left_on_disk(X)
-        if isinstance(X, RowsOnDisk):
-            return X.apply(self.predict_proba)
         logits = self.decision_function(X)
         if logits.ndim == 1:
             second = expit(logits)

@@ -56,7 +56,6 @@ class LogisticHead(LinearHead):
     """
 
     name: ClassVar[str] = "logistic"
-    reads_blocks: ClassVar[bool] = True
 
     def __init__(
         self,

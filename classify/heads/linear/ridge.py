@@ -16,6 +16,7 @@ from ..sklearn_shim import (
 )
 from ..state import Stored, check_number, check_state_arrays, pack_dimensions, unpack_dimensions
 from ..targets import read_numbers
+from ..training.rows_on_disk import RowsOnDisk, on_rows, some_rows
 
 ALPHAS = tuple(10.0**power for power in range(-2, 7))
 
@@ -57,6 +58,7 @@ class RidgeHead(RegressorMixin, Stored):
     """
 
     name: ClassVar[str] = "ridge"
+    reads_blocks: ClassVar[bool] = True
 
     coef_: np.ndarray
     intercept_: np.ndarray
@@ -106,11 +108,15 @@ class RidgeHead(RegressorMixin, Stored):
         known = np.isfinite(y) & (weight > 0)
         if not known.any():
             raise InputError("a dimension of y has no values that count; expected some numbers")
-        X, y, weight = X[known], y[known], weight[known]
+        X, y, weight = some_rows(X, known), y[known], weight[known]
         if np.ptp(y) == 0:  # nothing to learn, and nothing to choose alpha by
             return np.zeros(X.shape[1]), float(y[0]), float("inf")
         auto = self.alpha == "auto" and len(y) > 2
         strength: Any = 1.0 if self.alpha == "auto" else self.alpha
+        if isinstance(X, RowsOnDisk):
+            from .ridge_by_blocks import solve
+
+            return solve(X, y, weight, ALPHAS if auto else (strength,))
         solver: Any = RidgeCV(alphas=ALPHAS) if auto else Ridge(alpha=strength)
         solver.fit(X, y, sample_weight=weight)
         alpha = float(solver.alpha_ if auto else strength)
@@ -120,7 +126,7 @@ class RidgeHead(RegressorMixin, Stored):
         """Return values (clips,), or (clips, dimensions) where `y` had several columns."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)
-        values = X @ self.coef_.T + self.intercept_
+        values = on_rows(lambda rows: rows @ self.coef_.T + self.intercept_, X)
         return values[:, 0] if self.vector_ else values
 
     def _check_settings(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
 from ..state import check_number
+from ..training.rows_on_disk import RowsOnDisk
 from ..training.shared_layers import LayerMix
 from ..training.torch_classifier import TorchHead
 
@@ -99,11 +100,14 @@ class FusionHead(TorchHead):
         Layers of equal width in each side.
     """
 
-    reads_blocks: ClassVar[bool] = False  # a side that is missing is seen in the whole table
-
     widths: Any = None
     missing: str = "error"
     modality_dropout: float = 0.3
+
+    @property
+    def reads_blocks(self) -> bool:
+        """Whether rows may stay on the disk, where every clip has both sides."""
+        return self.missing == "error"
 
     @abstractmethod
     def _body(self, widths: tuple[int, int], outputs: int) -> nn.Module:
@@ -155,6 +159,8 @@ class FusionHead(TorchHead):
 
     def _gone(self, X: np.ndarray) -> np.ndarray:
         """Return which sides are missing (2, rows); a side in part NaN is an error."""
+        if isinstance(X, RowsOnDisk):
+            return np.zeros((2, len(X)), bool)
         first = self._widths(X.shape[1])[0]
         holes = np.isnan(X)
         sides = (holes[:, :first], holes[:, first:])

@@ -22,6 +22,8 @@ from ..targets import Targets, class_weights, known_labels, read_labels
 from ..training.estimator import TorchEstimator
 from ..training.loop import pick_device
 from ..training.losses import cross_entropy, weighted_targets
+from ..training.rows_for_torch import on_device
+from ..training.rows_on_disk import some_rows
 from ..training.torch_classifier import dev_score
 from .mlp import MLPSettings
 
@@ -102,11 +104,12 @@ class MultiTaskHead(ClassifierMixin, MLPSettings, TorchEstimator):
         X, columns, self.vector_ = self._read(X, y)
         weight = check_row_weights(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         keep = weight > 0
-        X, weight, columns = X[keep], weight[keep], [column[keep] for column in columns]
+        X, weight = some_rows(X, keep), weight[keep]
+        columns = [column[keep] for column in columns]
         tasks = [_targets(column, position) for position, column in enumerate(columns)]
         importance = self._importance(len(tasks))
         device = pick_device(self.device)
-        x = torch.from_numpy(np.ascontiguousarray(X)).to(device)
+        x = on_device(X, device)
         row_weight = torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(device)
         soft = [torch.from_numpy(task.soft.astype(np.float32)).to(device) for task in tasks]
         balance = [

@@ -17,6 +17,8 @@ from ..targets import read_numbers
 from ..training.estimator import TorchEstimator
 from ..training.loop import pick_device
 from ..training.losses import ccc_loss, mse_loss
+from ..training.rows_for_torch import on_device
+from ..training.rows_on_disk import some_rows
 from .mlp import MLPSettings
 
 LOSSES = {"ccc": ccc_loss, "mse": mse_loss}
@@ -97,14 +99,14 @@ class RegressionHead(RegressorMixin, MLPSettings, TorchEstimator):
         X, truth, self.vector_ = read_numbers(self, X, y, dtype=np.float32)
         weight = check_row_weights(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         keep = (weight > 0) & np.isfinite(truth).any(axis=1)
-        X, truth, weight = X[keep], truth[keep], weight[keep]
+        X, truth, weight = some_rows(X, keep), truth[keep], weight[keep]
         if not len(X) or not np.isfinite(truth).any(axis=0).all():
             raise InputError("a dimension of y has no values that count; expected some numbers")
         self.mean_ = np.nanmean(truth, axis=0)
         spread = np.nanstd(truth, axis=0)
         self.scale_ = np.where(spread > 0, spread, 1.0)
         device = pick_device(self.device)
-        x = torch.from_numpy(np.ascontiguousarray(X)).to(device)
+        x = on_device(X, device)
         target = self._standardise(truth).to(device)
         row_weight = torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(device)
         criterion = LOSSES[self.loss]

@@ -20,6 +20,7 @@ from ..sklearn_shim import check_is_fitted, check_random_state, validate_data
 from ..state import Stored, check_number, check_state_arrays
 from .loop import Settings, cpu_threads, pick_device, private_random, train
 from .rows_for_torch import in_blocks, on_device
+from .rows_on_disk import RowsOnDisk
 from .sampling import batches
 from .shared_layers import LayerMix
 
@@ -88,6 +89,7 @@ class TorchEstimator(Stored):
     verbose: bool = False
     callback: Callable[[dict[str, Any]], Any] | None = None
 
+    reads_blocks: ClassVar[bool] = True
     _chunk: ClassVar[int] = 1024  # rows that are predicted at once
     # Rows of every forward on the CPU, in float32: one size, so that a row has the same bits
     # whatever its neighbours are. 0: float64, which needs no care and twice the time.
@@ -206,6 +208,9 @@ class TorchEstimator(Stored):
         """Return the outputs of each member for all rows, on the CPU, as float64."""
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, **self._checks())
+        if isinstance(X, RowsOnDisk):
+            found = X.apply(lambda rows: torch.stack(self._outputs(rows), dim=1).numpy())
+            return list(torch.from_numpy(found).unbind(dim=1))
         self._check_rows(X)
         device = pick_device(self.device)
         if device.type == "mps":  # has no float64

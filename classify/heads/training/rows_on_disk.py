@@ -97,6 +97,24 @@ def is_large(rows: int, width: int) -> bool:
     return rows * width > LARGE
 
 
+def blocks_of(X: np.ndarray | RowsOnDisk) -> Iterator[tuple[Any, np.ndarray]]:
+    """Yield positions and values of all rows: block by block, or an array as it is."""
+    if isinstance(X, RowsOnDisk):
+        yield from X.blocks()
+    else:
+        yield slice(None), X
+
+
+def some_rows(X: Any, keep: np.ndarray) -> Any:
+    """Return the rows of a mask ``(rows,)``."""
+    return X.select(keep) if isinstance(X, RowsOnDisk) else X[keep]
+
+
+def on_rows(function: Callable[[np.ndarray], np.ndarray], X: Any) -> np.ndarray:
+    """Return what a function of rows gives for each, block by block where they are on the disk."""
+    return X.apply(function) if isinstance(X, RowsOnDisk) else function(X)
+
+
 def by_blocks(head: Any, X: Any) -> Any:
     """Return a trained head, to be asked block by block where `X` is on the disk."""
     return ByBlocks(head) if isinstance(X, RowsOnDisk) else head

@@ -21,7 +21,7 @@ from .estimator import TorchEstimator
 from .loop import pick_device
 from .losses import cross_entropy, weighted_targets
 from .rows_for_torch import on_device
-from .rows_on_disk import RowsOnDisk, left_on_disk
+from .rows_on_disk import some_rows
 from .sampling import row_shares, strata
 
 LOSSES = ("cross-entropy", "focal")
@@ -49,7 +49,6 @@ class TorchHead(TorchEstimator, Head):
     """
 
     even_smoothing: ClassVar[bool] = True
-    reads_blocks: ClassVar[bool] = True
 
     label_smoothing: float = 0.0
     class_weight: str | dict[Any, float] | None = "balanced"
@@ -157,9 +156,6 @@ class TorchHead(TorchEstimator, Head):
         -------
         ndarray of shape (clips, classes)
         """
-        X = left_on_disk(X)
-        if isinstance(X, RowsOnDisk):
-            return X.apply(self.predict_proba)
         members = [torch.softmax(logits, dim=1).numpy() for logits in self._outputs(X)]
         return np.mean(members, axis=0)
 
@@ -169,7 +165,7 @@ class TorchHead(TorchEstimator, Head):
     def _read_dev(
         self, X_dev: Any, y_dev: Any, known: np.ndarray, columns: Sequence[Any] | None
     ) -> tuple[Any, np.ndarray] | None:
-        X_dev = self._dev_features(left_on_disk(X_dev) if self.reads_blocks else X_dev, y_dev)
+        X_dev = self._dev_features(X_dev, y_dev)
         if X_dev is None:
             return None
         truth = known_labels(y_dev, known, columns)
@@ -178,8 +174,7 @@ class TorchHead(TorchEstimator, Head):
         keep = self._usable(X_dev, "dev")
         if not (truth[keep] >= 0).any():
             raise InputError("y_dev has no label of y; dev UAR would be 0 throughout")
-        kept = X_dev.select(keep) if isinstance(X_dev, RowsOnDisk) else X_dev[keep]
-        return kept, truth[keep]
+        return some_rows(X_dev, keep), truth[keep]
 
     def _check_settings(self) -> None:
         super()._check_settings()

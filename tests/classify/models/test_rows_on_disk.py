@@ -17,7 +17,14 @@ from affekt.cache import (
 )
 from affekt.cache.care import pack
 from affekt.classify import LogisticHead, Model, Task
-from affekt.classify.heads import MLPHead
+from affekt.classify.heads import (
+    ConcatFusionHead,
+    LDAHead,
+    MLPHead,
+    MultiTaskHead,
+    RegressionHead,
+    RidgeHead,
+)
 from affekt.classify.heads.training import rows_on_disk as on_disk
 from affekt.classify.models import read_features as reading
 from sklearn.exceptions import ConvergenceWarning
@@ -26,6 +33,7 @@ CLIPS, DIM = 300, 16
 LABELS = {2: ("negative", "positive"), 3: ("negative", "neutral", "positive")}
 HEADS = {
     "logistic": LogisticHead(tol=1e-8),
+    "lda": LDAHead(shrinkage="auto"),
     "mlp": MLPHead(hidden=(8,), max_epochs=3, batch_size=32, device="cpu"),
 }
 
@@ -127,6 +135,81 @@ def test_shares_of_votes_and_row_weights():
     np.testing.assert_allclose(found.intercept_, whole.intercept_, atol=1e-6)
     with pytest.warns(ConvergenceWarning, match="after 2 iterations"):
         LogisticHead(max_iter=2).fit(rows, votes, classes=["a", "b", "c"])
+
+
+@pytest.mark.parametrize("settings", [{}, {"shrinkage": "auto"}, {"priors": "train"}])
+@pytest.mark.parametrize("width", [5, 200])
+def test_lda_of_shares_of_votes(settings, width):
+    """With more features than clips too, where it needs all clips at once."""
+    rng = np.random.default_rng(4)
+    X = 3 + rng.standard_normal((120, width))
+    votes, weight = rng.random((120, 3)), rng.integers(0, 3, 120)
+    rows = on_disk.RowsOnDisk(X.__getitem__, width, rng.permutation(120))
+    whole, found = (
+        LDAHead(**settings).fit(x, votes, weight, classes=["a", "b", "c"]) for x in (X, rows)
+    )
+    assert found.shrinkage_ == pytest.approx(whole.shrinkage_, rel=1e-9)
+    np.testing.assert_allclose(found.coef_, whole.coef_, atol=1e-9)
+    np.testing.assert_allclose(found.intercept_, whole.intercept_, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("alpha", "width"), [("auto", 5), ("auto", 200), (0.0, 5), (3.0, 5), (3.0, 200)]
+)
+def test_ridge_is_that_of_scikit_learn(small_memory, alpha, width):
+    rng = np.random.default_rng(5)
+    X = 100 + rng.standard_normal((150, width))
+    y = X[:, :2] + rng.standard_normal((150, 2))
+    y[::3, 1] = np.nan
+    weight = rng.integers(0, 3, 150)
+    rows = on_disk.RowsOnDisk(X.__getitem__, width, rng.permutation(150))
+    small_memory()
+    whole, found = (RidgeHead(alpha=alpha).fit(x, y, weight) for x in (X, rows))
+    np.testing.assert_array_equal(found.alpha_, whole.alpha_)
+    np.testing.assert_allclose(found.predict(rows), whole.predict(X), atol=1e-7)
+    np.testing.assert_allclose(found.coef_, whole.coef_, atol=1e-7)
+
+
+NETWORK = {"hidden": (8,), "max_epochs": 2, "batch_size": 32, "device": "cpu", "random_state": 0}
+
+
+def numbers(y):
+    return {"feeling": y, "strength": 1.0 * (y == "joy"), "both": np.stack([y, y[::-1]], axis=1)}
+
+
+@pytest.mark.parametrize(
+    ("head", "target"),
+    [
+        (RegressionHead(**NETWORK), "strength"),
+        (MultiTaskHead(**NETWORK), "both"),
+        (ConcatFusionHead(**NETWORK), "feeling"),
+    ],
+)
+def test_other_networks_learn_block_by_block(monkeypatch, head, target):
+    from sklearn.base import clone
+
+    rng = np.random.default_rng(6)
+    X = rng.standard_normal((120, 6)).astype(np.float32)
+    y = numbers(np.where(X[:, 0] > 0, "joy", "fear"))[target]
+    rows = on_disk.RowsOnDisk(X.__getitem__, 6, rng.permutation(120))
+    monkeypatch.setattr(on_disk, "BLOCK", 6 * 50)
+    whole, found = (clone(head).fit(x, y, X_dev=x, y_dev=y) for x in (X, rows))
+    assert [row["dev_loss"] for row in found.history_] == pytest.approx(
+        [row["dev_loss"] for row in whole.history_], rel=1e-5
+    )
+    np.testing.assert_array_equal(found.predict(X), whole.predict(X))
+    np.testing.assert_allclose(
+        getattr(found, "predict_proba", found.predict)(rows),
+        getattr(whole, "predict_proba", whole.predict)(X),
+        atol=1e-6,
+    )
+
+
+def test_targets_of_rows_on_disk_are_checked():
+    rows = on_disk.RowsOnDisk(np.ones((4, 2)).__getitem__, 2, np.arange(4))
+    for head in (RidgeHead(), RegressionHead()):
+        with pytest.raises(ValueError, match="NaN"):
+            head.fit(rows, [1.0, np.nan, 2.0, 3.0])
 
 
 @pytest.mark.parametrize("head", HEADS)
