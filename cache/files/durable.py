@@ -23,7 +23,7 @@ from .written import create, draft, naming, sync_folder
 
 NO_LINKS = {
     *(errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK),
-    *(errno.EXDEV, errno.EACCES),  # of AFS and some network file systems, where a rename is allowed
+    *(errno.EXDEV, errno.EACCES, errno.EINVAL),  # of some network file systems, which can rename
 }
 
 

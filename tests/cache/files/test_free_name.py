@@ -16,7 +16,7 @@ from affekt.cache.files import durable, free_name
 
 from tests.support.cache_toy import fill, make_clips, make_spec
 
-CODES = [errno.EPERM, errno.EACCES, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS]
+CODES = [errno.EPERM, errno.EACCES, errno.EXDEV, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL]
 WAYS = ["rename that does not replace", "lock", "created file"]
 
 
