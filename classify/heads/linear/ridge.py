@@ -113,6 +113,8 @@ class RidgeHead(RegressorMixin, Stored):
             return np.zeros(X.shape[1]), float(y[0]), float("inf")
         auto = self.alpha == "auto" and len(y) > 2
         strength: Any = 1.0 if self.alpha == "auto" else self.alpha
+        if isinstance(X, RowsOnDisk) and X.width > len(X):
+            X = on_rows(lambda rows: rows, X)  # cheaper than a covariance of the features
         if isinstance(X, RowsOnDisk):
             from .ridge_by_blocks import solve
 
