@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
 P = TypeVar("P", bound=Predictions)
+NO_SPEAKERS = (
+    "no speakers are known: clips of one person may be in train and in test, so scores may be too "
+    "high for new speakers, and intervals too narrow; add a column speaker"
+)
 
 
 class Part:
@@ -144,12 +148,17 @@ def cluster_names(clips: Manifest, column: str | None) -> list[str]:
 
 def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]]:
     """Return the group code of each clip, `(clips,)`, and what has to be said about the groups."""
-    if column is None or (column != "speaker" and column not in clips):
-        reason = "no group column" if column is None else f"no column {column!r}"
-        return np.arange(len(clips)), [
-            Finding(f"{reason}: clips were taken as independent", Kind.GROUPS)
-        ]
     names = cluster_names(clips, column)
+    if column in (None, "id", "speaker") and not any(leaks.speakers(clips)):
+        return np.arange(len(clips)), [Finding(NO_SPEAKERS, Kind.GROUPS)]
+    if column in (None, "id") or (column != "speaker" and column not in clips):
+        reason = "group: id" if column in (None, "id") else f"no column {column!r}"
+        return np.arange(len(clips)), [
+            Finding(
+                f"{reason}: clips were taken as independent, so intervals may be too narrow",
+                Kind.GROUPS,
+            )
+        ]
     found, codes = np.unique(np.array(names, dtype=object), return_inverse=True)
     blank = sum(name.startswith("\0") for name in names)
     warnings = []
@@ -176,7 +185,7 @@ def group_noun(column: str | None, count: int = 2) -> str:
     >>> group_noun("speaker"), group_noun("speaker", 1), group_noun("room"), group_noun(None)
     ('speakers', 'speaker', 'values of room', 'single clips')
     """
-    if column is None:
+    if column in (None, "id"):
         return "single clips"
     if column == "speaker":
         return column + "s" * (count != 1)

@@ -245,7 +245,7 @@ def _data(data: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
         lines += ["", "| part | clips | speakers | labels |", "| --- | ---: | ---: | --- |"]
         for part, one in split["parts"].items():
             labels = ", ".join(f"{md(label)} {n}" for label, n in one["labels"].items())
-            lines.append(f"| {part} | {one['clips']} | {one['speakers']} | {labels} |")
+            lines.append(f"| {part} | {one['clips']} | {one['speakers'] or 'unknown'} | {labels} |")
         lines.append("")
     trained = data.get("run", {}).get("members", {})
     languages: dict[str, int] = {}
@@ -255,8 +255,10 @@ def _data(data: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
                 part.get("fit", {}).get("train", {}).get("languages", {}).items()
             ):
                 languages[language] = max(clips, languages.get(language, 0))
-    if languages:
-        counts = ", ".join(f"{md(one)} {clips}" for one, clips in sorted(languages.items()))
+    if any(languages):
+        counts = ", ".join(
+            f"{md(one) or 'unknown'} {clips}" for one, clips in sorted(languages.items())
+        )
         each = " (most of any fold)" if len(splits) > 1 else ""
         lines += [f"Clips of each language in training{each}: {counts}.", ""]
     lines += [

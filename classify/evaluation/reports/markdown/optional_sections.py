@@ -52,7 +52,7 @@ def sections(data: Data, best: str) -> list[str]:
     if data.get("abstain"):
         found.append(_abstain(data["abstain"], best))
     if data.get("conformal"):
-        found.append(_conformal(data["conformal"], best))
+        found.append(_conformal(data["conformal"], best, group_noun(data["groups"]["column"])))
     return found
 
 
@@ -237,6 +237,10 @@ def _learning(data: Data) -> str:
         )
     of = f": {md(name)}" if name else ""
     column = md(group_noun(data["groups"]["column"]))
+    header = ["train", "clips", column, "UAR on test", "lowest to highest order"]
+    if all(p["groups"] == p["clips"] for p in points):  # the column says nothing new
+        header, rows = header[:2] + header[3:], [row[:2] + row[3:] for row in rows]
+        column = "clips"
     most = max(len(p.get("orders", [0])) for p in points)
     clips = points[0].get("test_clips")
     on = f" UAR is on the {clips} test clips of {md(name)}" if clips and name else ""
@@ -246,7 +250,7 @@ def _learning(data: Data) -> str:
         f"## Learning curve{of}\n\nTrained on a part of the training {column}, in {most} random "
         f"orders; which ones are taken matters most where there are few.{on}{'.' * bool(on)} UAR "
         "and the limits of its interval, which is over test groups, are means over the orders.\n\n"
-        + table(["train", "clips", column, "UAR on test", "lowest to highest order"], rows)
+        + table(header, rows)
     )
 
 
@@ -292,7 +296,7 @@ def _abstain(found: Data, best: str) -> str:
     )
 
 
-def _conformal(found: Data, best: str) -> str:
+def _conformal(found: Data, best: str, units: str) -> str:
     rows, notes = [], []
     for part in found.values():
         promised = f"{100 * part['promised']:g} %"
@@ -319,11 +323,14 @@ def _conformal(found: Data, best: str) -> str:
             )
     if any("by" in part and len(part["shared"]) == len(part["by"]) for part in found.values()):
         notes.append("No language has enough dev clips and speakers for a threshold of its own.")
+    whose = "by whole speakers, so that the set of a new speaker's clip"
+    if units == "single clips":
+        whose = "so that the set of a new clip of the same kind"
     header = ["promised", "language", "clips", "held", "labels in a set", "single"]
     shown = "\n\n" + table(header, rows, left=2) if rows else ""
     return (
-        f"## Conformal sets: {md(best)}\n\nSets of labels instead of one: thresholds from dev, by "
-        "whole speakers, so that the set of a new speaker's clip holds the true label as often as "
+        f"## Conformal sets: {md(best)}\n\nSets of labels instead of one: thresholds from dev, "
+        f"{whose} holds the true label as often as "
         "promised, on average over languages, if dev and test are alike. *held* is the share on "
         "test, with its interval; *single*, the share of sets of one label. " + " ".join(notes)
     ).rstrip() + shown
@@ -361,7 +368,11 @@ def _parts(parts: Data) -> str:
     """Return the size of each part of a split."""
     return "; ".join(
         f"{name} {part['clips']} clips"
-        + (f" of {part['speakers']} speakers" if part.get("speakers") else "")
+        + (
+            f" of {part['speakers']} {group_noun('speaker', part['speakers'])}"
+            if part.get("speakers")
+            else ""
+        )
         for name, part in parts.items()
         if part["clips"]
     )

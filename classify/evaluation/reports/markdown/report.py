@@ -11,6 +11,7 @@ from typing import Any
 
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
+from ....metrics.scored_clips import NO_SPEAKERS
 from . import optional_sections as report_more
 from .label_sections import classes, confusion, some
 from .made_sections import this_report, times_section
@@ -46,7 +47,10 @@ def text_table(data: Data) -> str:
     count = data["groups"]["count"]
     few = count < FEWEST_GROUPS
     which = ": too few for" if few else f"; {100 * data['settings']['level']:g} %"
-    foot = [f"{data['test']['clips']} test clips, {count} {groups_of(data)}{which} intervals"]
+    single = count == data["test"]["clips"]
+    groups = "taken as independent" if single else f"{count} {groups_of(data)}"
+    groups = "speakers unknown" if NO_SPEAKERS in data["warnings"] else groups
+    foot = [f"{data['test']['clips']} test clips, {groups}{which} intervals"]
     if data["chosen"]:
         why = f" ({found})" if (found := why_chosen(data)) else ""
         foot.append(f"* chosen on dev{why}; the others by dev {shown[0][1]}")

@@ -51,6 +51,17 @@ def groups_of(data: Data, count: int | None = None) -> str:
     return group_noun(None if single else column, groups if count is None else count)
 
 
+def of_groups(clips: int, groups: int, noun: str, what: str = "clips") -> str:
+    """Return how many clips there are, and of how many groups unless each clip is its own.
+
+    Examples
+    --------
+    >>> of_groups(44, 9, "speakers"), of_groups(44, 44, "single clips")
+    ('44 clips of 9 speakers', '44 clips')
+    """
+    return f"{clips} {what}" + (f" of {groups} {noun}" if groups != clips else "")
+
+
 def headline(data: Data) -> str:
     """Return the first sentence of a report: the chosen or only system, its score, and chance."""
     lead, title = columns(data)[0]
@@ -60,15 +71,16 @@ def headline(data: Data) -> str:
     test, names = data["test"], list(data["systems"])
     name = data["chosen"] or names[0]
     value = f"**{score(data['systems'][name]['test'][lead])}**"
-    groups = f"{data['groups']['count']} {md(groups_of(data))}; {floor}"
+    where = test["clips"], data["groups"]["count"], md(groups_of(data))
     if data["chosen"]:
         how = f", {why}" if (why := why_chosen(data)) else ""
         chosen = f"Chosen on dev: **{md(name)}**{how}. On test its {title} is {value}"
-        return f"{chosen}, on {test['clips']} clips of {groups}."
+        return f"{chosen}, on {of_groups(*where)}; {floor}."
+    clips = of_groups(*where, "test clips")
     if len(names) == 1:
-        return f"**{md(name)}** has a {title} of {value} on {test['clips']} test clips of {groups}."
+        return f"**{md(name)}** has a {title} of {value} on {clips}; {floor}."
     return (
-        f"{len(names)} systems on {test['clips']} test clips of {groups}. There was no dev, so "
+        f"{len(names)} systems on {clips}; {floor}. There was no dev, so "
         "nothing was chosen: the best of the table below is best on these clips only."
     )
 
@@ -87,7 +99,7 @@ def how_chosen(data: Data) -> str:
     groups = found["groups"]
     lead, title = columns(data)[0]
     value = data["systems"][data["chosen"]]["dev"][lead]
-    where = f"{dev['clips']} clips of {groups} {md(groups_of(data, groups))}"
+    where = of_groups(dev["clips"], groups, md(groups_of(data, groups)))
     if counts["all"] == 1:
         return f"It is the only candidate. Its {title} on dev, {where}, is {value:.3f}."
     few = groups < FEWEST_GROUPS or found["same"] is None

@@ -14,6 +14,7 @@ from affekt.classify.data.task import Task
 from affekt.classify.evaluation.compare import compare
 from affekt.classify.evaluation.reports.latex import tables
 from affekt.classify.evaluation.reports.markdown.report import markdown
+from affekt.classify.metrics.scored_clips import NO_SPEAKERS
 from hypothesis import given, strategies as st
 
 from .test_golden import read
@@ -92,6 +93,23 @@ def test_every_speaker_is_shown_and_the_worst_is_named():
         "s0": 1.0, "s1": 1.0, "s2": 0.5, "s3": 1.0, "s4": 1.0, "s5": 1.0,
     }  # fmt: skip
     assert "lowest 0.500 (s2), median 1.000, highest 1.000" in found.report()
+
+
+@pytest.mark.parametrize("group", ["id", "speaker", None])
+def test_unknown_speakers_are_the_first_thing_to_doubt(group):
+    rows = [{"id": f"c{i}", "text": "-", "label": "xy"[i % 2]} for i in range(24)]
+    truth = Manifest.from_rows(rows)
+    proba = np.eye(2)[[i // 2 % 2 for i in range(24)]]
+    system = {"one": Predictions(truth.ids, ["x", "y"], proba)}
+    found = compare(system, truth, Task.from_labels(["x", "y"]), groups=group, n_resamples=100)
+    assert found.data["warnings"] == [NO_SPEAKERS]
+    assert NO_SPEAKERS in found.report()
+    assert "24 test clips, speakers unknown; 95 % intervals" in found.table()
+    assert "of 24 single clips" not in found.report().split("## Systems")[0]
+    known = Manifest.from_rows([row | {"speaker": f"s{i % 12}"} for i, row in enumerate(rows)])
+    asked = compare(system, known, Task.from_labels(["x", "y"]), groups=group, n_resamples=100)
+    alone = ["group: id: clips were taken as independent, so intervals may be too narrow"]
+    assert asked.data["warnings"] == (alone if group != "speaker" else [])
 
 
 def test_a_row_of_a_latex_table_never_begins_with_a_bracket():
