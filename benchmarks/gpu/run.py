@@ -4,8 +4,8 @@
     python benchmarks/gpu/run.py --out OUT --tiny    # every stage on a CPU, in seconds
 
 Stages: the GPU tests; peaks; XLSR-53 size from files on disk to committed HDF5, beside the one-file
-loop and padded batches; Wav2Vec2-BERT; BERT-base; the patch head beside an eager loop. The results
-of all stages are put together in OUT/gpu-CARD.json and printed as a table.
+loop and padded batches; Wav2Vec2-BERT; the patch head beside an eager loop; BERT-base; the probe
+sweep. The results of all stages are put together in OUT/gpu-CARD.json and printed as a table.
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-STAGES = {"peaks": 60, "tests": 90, "speech": 180, "conformer": 60, "heads": 60, "text": 60}
+STAGES = {
+    "peaks": 60, "tests": 90, "speech": 180, "conformer": 60, "heads": 60, "text": 60, "probe": 60,
+}  # fmt: skip
 
 
 def main(arguments: list[str] | None = None) -> dict[str, Any]:

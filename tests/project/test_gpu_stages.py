@@ -20,7 +20,7 @@ def test_every_stage_leaves_its_results(tmp_path):
     ran = subprocess.run(command, capture_output=True, text=True, env=env)
     assert ran.returncode == 0, ran.stderr[-2000:]
     found = json.loads((tmp_path / "gpu-cpu.json").read_text())
-    stages = {"peaks", "tests", "speech", "conformer", "text", "heads"}
+    stages = {"peaks", "tests", "speech", "conformer", "text", "heads", "probe"}
     assert stages < set(found)
     for stage in stages:
         assert found[stage]["ended"] == "done"

@@ -107,7 +107,11 @@ class _Layer(nn.Module):
 
 def _moments(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and covariance of rows, ``(in,)`` and ``(in, in)`` float64, strip by strip."""
-    strips = rows.split(STRIP)
-    mean = sum(strip.sum(dim=0, dtype=torch.float64) for strip in strips) / len(rows)
-    parts = (strip.double() - mean for strip in strips)
-    return mean, sum(part.T @ part for part in parts) / len(rows)
+    mean = rows.new_zeros(rows.shape[1], dtype=torch.float64)
+    covariance = torch.outer(mean, mean)
+    for strip in rows.split(STRIP):
+        mean += strip.sum(dim=0, dtype=torch.float64) / len(rows)
+    for strip in rows.split(STRIP):
+        centred = strip.double() - mean
+        covariance += centred.T @ centred / len(rows)
+    return mean, covariance

@@ -160,11 +160,10 @@ class GroupedConv(nn.Module):
         edge = (0, 0, self.padding, self.padding + rows * STEPS - frames)
         padded = nn.functional.pad(row, edge).unflatten(1, (self.groups, -1)).transpose(0, 1)
         made = []
+        seen_by_one = (STEPS + self.width - 1) * padded.shape[2]
         for group, linear in zip(padded.contiguous(), self.maps, strict=True):
-            size = group.shape[1]
-            seen = group.as_strided(
-                (rows, linear.in_features), (STEPS * size, 1), group.storage_offset()
-            )  # no copy
+            step = STEPS * group.shape[1]
+            seen = group.as_strided((rows, seen_by_one), (step, 1), group.storage_offset())
             strips = [linear(strip.contiguous()) for strip in seen.split(STRIP)]
             made.append(torch.cat(strips).view(rows * STEPS, -1))
         out = torch.cat(made, dim=1)[:frames]
