@@ -42,6 +42,10 @@ def usage(run: str | os.PathLike[str], name: str) -> str:
     for folder in gone:
         words += ["--encoder", folder]
     lines = ["With affekt (`pip install affekt`):", "", "```bash", shlex.join(words), "```"]
+    if len(system.models) == 1:
+        words[2:5] = ["OWNER/NAME"]
+        lines += ["", "From the Hub, where OWNER/NAME is the repository of this model:", ""]
+        lines += ["```bash", shlex.join(words), "```"]
     if gone:
         lines += ["", f"`--encoder` names the folder of {', '.join(gone)}, wherever it is now."]
     return "\n".join(lines)

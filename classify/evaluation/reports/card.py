@@ -20,7 +20,7 @@ from ...serving.usage import pipeline, usage
 from ..comparison import Comparison
 from .card_metadata import metadata
 from .markdown.run_sections import test_uses
-from .markdown.shared_sections import columns, why_chosen
+from .markdown.shared_sections import columns, divides_like, why_chosen
 
 if TYPE_CHECKING:
     from ...models.new_clips.system import System
@@ -78,7 +78,7 @@ def _card(run: str | Path, data: Mapping[str, Any], system: str | None) -> str:
     parts = [
         f"---\n{front}---",
         f"# {md(data['task']['name'])}: {md(name)}",
-        _what(data, name, entry),
+        _what(data, name, entry, {one.modality for one in specs}),
         "\n".join(_map(data, entry, opened)),
         _results(data, name, entry),
         _data(data, entry),
@@ -97,12 +97,14 @@ def _opened(run: str | Path, name: str) -> System | None:
         return None  # the section on use says why
 
 
-def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
+def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any], reads: set[str]) -> str:
     labels = ", ".join(md(label) for label in data["task"]["labels"])
-    lines = [f"Classifies clips of speech or text into **{labels}**."]
+    named = {("audio",): "clips of speech", ("text",): "texts"}
+    clips = named.get(tuple(reads), "clips of speech or text")
+    lines = [f"Classifies {clips} into **{labels}**."]
     if scales := data["task"].get("dimensions"):
         ranges = [f"{md(n)} ({s['range'][0]:g} to {s['range'][1]:g})" for n, s in scales.items()]
-        lines = [f"Predicts numbers for clips of speech or text: **{', '.join(ranges)}**."]
+        lines = [f"Predicts numbers for {clips}: **{', '.join(ranges)}**."]
     if entry["kind"] == "ensemble":
         members = ", ".join(md(member) for member in entry["members"])
         lines.append(f"It is an ensemble ({md(entry['strategy'])}) of {members}.")
@@ -126,6 +128,8 @@ def _map(data: Mapping[str, Any], entry: Mapping[str, Any], system: System | Non
         reads, head = _reads(member, parts, system), _head(parts)
         weight = f" {weights.get(member, 0):.3f} |" if weights else ""
         yield f"| {md(member)} | {reads} | {head} |{weight}"
+    if made := data.get("made"):
+        yield from ["", f"Made with affekt {md(made['affekt'])}, {md(made['date'])}."]
     task = next(iter(system.models.values())).task if system else None
     if task and task.map:
         raw = {one: sorted(r for r, to in task.map.items() if to == one) for one in task.labels}
@@ -190,6 +194,12 @@ def _results(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> st
     for column, table in data["by"].items():
         if column == groups["column"]:
             lines += ["", _range_of_groups(table, name, lead, title, noun)]
+            continue
+        if other := divides_like(data, column):
+            lines += [
+                "",
+                f"The same by {md(column)}, which divides these clips as {md(other)} does.",
+            ]
             continue
         lines += ["", f"| {md(column)} | clips | {title} |", "| --- | ---: | ---: |"]
         for value, row in table["values"].items():

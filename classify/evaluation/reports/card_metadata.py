@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ....cache.identity.spec import Spec
-from .markdown.shared_sections import columns
+from .markdown.shared_sections import columns, divides_like
 
 TAGS = {
     "audio-classification": "speech-emotion-recognition",
@@ -89,7 +89,9 @@ def _results(data: Mapping[str, Any], name: str, kind: str) -> Iterator[dict[str
     scores = data["systems"][name]["test"]
     yield {"task": dict(task), "dataset": whole, "metrics": _metrics(data, scores)}
     for column in ("language", "dataset"):
-        for value, row in data["by"].get(column, {"values": {}})["values"].items():
+        if column not in data["by"] or divides_like(data, column):
+            continue
+        for value, row in data["by"][column]["values"].items():
             part = {
                 "type": "private",
                 "name": f"test clips, {column} {value or '(none)'}",

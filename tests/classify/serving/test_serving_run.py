@@ -178,8 +178,8 @@ def test_a_space_is_called_as_the_recipe_calls_its_encoder(corpus):
 
 
 def commands(text):
-    """The command lines of a card."""
-    return re.findall(r"^affekt .*$", text.split("## Use")[1], re.MULTILINE)
+    """The command lines of a card that name a folder, not the Hub."""
+    return re.findall(r"^affekt predict (?!OWNER).*$", text.split("## Use")[1], re.MULTILINE)
 
 
 def test_the_commands_of_a_card_work(corpus, clips, tmp_path, monkeypatch):
@@ -205,6 +205,16 @@ def test_the_commands_of_a_card_work(corpus, clips, tmp_path, monkeypatch):
     )
     done = CliRunner().invoke(affekt, shlex.split(line)[1:], catch_exceptions=False)
     assert done.exit_code == 0, done.output
+
+
+def test_a_card_says_how_its_model_is_used_from_the_hub(corpus, clips, tmp_path, monkeypatch):
+    monkeypatch.chdir(corpus)
+    shutil.copy(clips.file(0), corpus / "clip.wav")
+    [line] = re.findall(r"^affekt predict OWNER/NAME.*$", model_card("split", "lr"), re.MULTILINE)
+    load_model("split/members/lr/model").save_pretrained("OWNER/NAME")
+    done = CliRunner().invoke(affekt, shlex.split(line)[1:], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert "OWNER" not in model_card("split", "mean")  # of several models
 
 
 def test_a_second_run_has_nothing_to_do(corpus):

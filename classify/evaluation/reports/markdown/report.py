@@ -5,7 +5,6 @@ Both are made from `Comparison.data` alone and hold no other number.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,10 +21,12 @@ from .shared_sections import (
     brackets,
     columns,
     differences,
+    divides_like,
     groups_of,
     headline,
     how_chosen,
     ordered,
+    rows_by_value,
     table_of,
     warnings_of,
     why_chosen,
@@ -290,26 +291,20 @@ def _detectable(pairs: Sequence[Data], column: str) -> str:
 
 def _divisions(data: Data) -> list[str]:
     """Return a section for each column that divides the clips, one for those that do so alike."""
-    found: dict[str, tuple[str, list[str]]] = {}
     sections = []
     for column in data["by"]:
-        values = data["by"][column]["values"]
-        rows = {value: json.dumps(row, sort_keys=True) for value, row in values.items()}
-        alike = json.dumps(sorted(rows.values()))
-        order = sorted(rows, key=lambda value, rows=rows: (rows[value], value))
-        if alike in found and len(set(rows.values())) == len(rows):
-            other, theirs = found[alike]
-            pairs = [
-                f"{md(a)} is {md(b)}" if a != b else md(a)
-                for a, b in zip(order, theirs, strict=True)
-            ]
-            sections.append(
-                f"## UAR by {md(column)}\n\nThe same as by {md(other)}, since it divides the test "
-                f"clips in the same way: {some(sorted(pairs))}."
-            )
+        other = divides_like(data, column)
+        if other is None:
+            sections.append(_by(data, column))
             continue
-        found.setdefault(alike, (column, order))
-        sections.append(_by(data, column))
+        mine, theirs = (rows_by_value(data, name) for name in (column, other))
+        names = {row: value for value, row in theirs.items()}
+        pairs = [(value, names[row]) for value, row in mine.items()]
+        shown = sorted(f"{md(a)} is {md(b)}" if a != b else md(a) for a, b in pairs)
+        sections.append(
+            f"## UAR by {md(column)}\n\nThe same as by {md(other)}, since it divides the test "
+            f"clips in the same way: {some(shown)}."
+        )
     return sections
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,21 @@ Data = Mapping[str, Any]
 COLUMNS = tuple(MEASURES.items())
 NUMBERS = (("ccc", "CCC"), ("pearson", "Pearson r"), ("error", "error"))
 MOST_SYSTEMS = 8  # of a table by a column
+
+
+def rows_by_value(data: Data, column: str) -> dict[str, str]:
+    """Return the values of a column, each with its counts and scores as one text."""
+    values = data["by"][column]["values"]
+    return {value: json.dumps(row, sort_keys=True) for value, row in values.items()}
+
+
+def divides_like(data: Data, column: str) -> str | None:
+    """Return the first column that divides the test clips as a later one does, if there is one."""
+    rows = sorted(rows_by_value(data, column).values())
+    if len(set(rows)) < len(rows):
+        return None  # which value is which is not known
+    alike = (name for name in data["by"] if sorted(rows_by_value(data, name).values()) == rows)
+    return first if (first := next(alike)) != column else None
 
 
 def columns(data: Data) -> tuple[tuple[str, str], ...]:

@@ -11,6 +11,7 @@ import pytest
 import yaml
 from affekt.cache import InputError, Manifest
 from affekt.classify import Predictions, Task, compare
+from affekt.classify.evaluation.comparison import Comparison
 from affekt.classify.evaluation.reports.card import model_card
 from affekt.classify.evaluation.reports.card_metadata import metadata
 from affekt.classify.evaluation.reports.cli_report import card
@@ -179,3 +180,24 @@ def test_a_model_folder_points_to_its_run(tmp_path):
     assert "name the folder that `affekt run` left, and the member with --system" in str(
         told.exception
     )
+
+
+def test_columns_that_divide_alike_are_shown_once(tmp_path, run):
+    data = json.loads((run / "comparison.json").read_text(encoding="utf-8"))
+    values = data["by"]["language"]["values"]
+    values["deu"]["clips"] += 1  # the rows of this run are alike
+    corpora = {"one": values["eng"], "two": values["deu"]}
+    language = data["by"]["language"]
+    data["by"] = {"language": language, "dataset": {**language, "values": corpora}}
+    (tmp_path / "comparison.json").write_text(json.dumps(data))
+    text = model_card(tmp_path, "lr")
+    assert "The same by dataset, which divides these clips as language does." in text
+    results = ModelCard(text).data.eval_results
+    assert [one.dataset_config for one in results] == [None, None, None, None] + [
+        "language=deu"
+    ] * 4 + ["language=eng"] * 4
+    report = Comparison.read(tmp_path).report()
+    assert "in the same way: one is eng, two is deu." in report
+    corpora["two"] = values["eng"]
+    (tmp_path / "comparison.json").write_text(json.dumps(data))
+    assert "The same by" not in model_card(tmp_path, "lr")
