@@ -73,15 +73,12 @@ def main(arguments: list[str] | None = None) -> dict:
     peak = result["peaks"][f"{given.dtype} matmul, GFLOP/s"]
     for name in given.families:
         with tempfile.TemporaryDirectory() as folder:
-            rows = compare(name, Path(folder), given, device)
-            if device == "cpu":
-                own = products(Path(folder), given.dtype, given.clock)
-                result["peaks"][f"products of {name} in {given.dtype}, GFLOP/s"] = own
-                say(f"peak of the products of {name}: {own}")
+            rows, own = compare(name, Path(folder), given, device)
+        if own:
+            result["peaks"][f"products of {name} in {given.dtype}, GFLOP/s, by round"] = own
+            say(f"the products of {name} alone, GFLOP/s by round: {own}")
         for row in rows.values():
             row["share of matmul peak"] = round(row["GFLOP/s"] / peak, 3)
-            if device == "cpu":
-                row["share of its products' peak"] = round(row["GFLOP/s"] / own, 3)
         result["families"][name] = rows
         say(table(name, rows))
     text = json.dumps(result, indent=1)
@@ -92,8 +89,10 @@ def main(arguments: list[str] | None = None) -> dict:
     return result
 
 
-def compare(name: str, folder: Path, given: argparse.Namespace, device: str) -> dict[str, dict]:
-    """Time every variant of one family, alternating."""
+def compare(
+    name: str, folder: Path, given: argparse.Namespace, device: str
+) -> tuple[dict[str, dict], list[float]]:
+    """Time every variant of one family, alternating; and on a CPU its products, in every round."""
     build(name, folder, small=given.size == "small")
     items: list[Any] = clips(given.items) if name in SPEECH else texts(given.items)
     seconds = sum(map(len, items)) / 16000 if name in SPEECH else None
@@ -119,7 +118,10 @@ def compare(name: str, folder: Path, given: argparse.Namespace, device: str) -> 
     flops = plain.flops(items)
     times: dict[str, list[float]] = {variant: [] for variant in variants}
     rows: dict[str, dict] = {variant: {} for variant in variants}
+    peak = products(folder, given.dtype, given.clock) if device == "cpu" else None
+    peaks = []
     for _ in range(given.rounds):
+        before = peak() if peak else 0.0
         for variant, run in variants.items():
             with peak_memory(device) as memory:
                 started = clock()
@@ -131,6 +133,8 @@ def compare(name: str, folder: Path, given: argparse.Namespace, device: str) -> 
             rows[variant]["peak memory, MB"] = max(
                 memory["MB"], rows[variant].get("peak memory, MB", 0)
             )
+        if peak:
+            peaks.append(round((before + peak()) / 2, 1))
     for variant, row in rows.items():
         took = statistics.median(times[variant])
         unit, amount = ("audio s/s", seconds) if seconds else ("texts/s", len(items))
@@ -141,7 +145,11 @@ def compare(name: str, folder: Path, given: argparse.Namespace, device: str) -> 
         row["against one file"] = round(statistics.median(loop) / took, 2)
         ratios = [theirs / ours for theirs, ours in zip(loop, times[variant], strict=True)]
         row["by round"] = [round(ratio, 2) for ratio in ratios]
-    return rows
+        if peaks:
+            pairs = zip(times[variant], peaks, strict=True)
+            shares = [flops / took / 1e9 / own for took, own in pairs]
+            row["share of its products' peak"] = round(statistics.median(shares), 3)
+    return rows, peaks
 
 
 class Plain:
@@ -228,8 +236,12 @@ def peaks(device: str, clock: str = "wall") -> dict[str, float]:
     return found
 
 
-def products(folder: Path, dtype: str, clock: str, rows: int = 512) -> float:
-    """Give the GFLOP/s of a block's products over `rows` frames, by the fastest library."""
+def products(folder: Path, dtype: str, clock: str, rows: int = 512) -> Callable[[], float]:
+    """Make what measures the GFLOP/s of a block's products over `rows` frames.
+
+    By the faster library, the median of some bursts: taken before and after what it is the peak of,
+    both see the same load.
+    """
     config, kind = tf.AutoConfig.from_pretrained(folder), getattr(torch, dtype)
     width = config.hidden_size
     inner = getattr(config, "intermediate_size", None) or getattr(config, "hidden_dim", 4 * width)
@@ -247,21 +259,30 @@ def products(folder: Path, dtype: str, clock: str, rows: int = 512) -> float:
         for weight, (before, _) in zip(packed, shapes, strict=True):
             mkldnn._linear_pointwise(inputs[before], weight, None, "none", [], "")
 
-    with torch.inference_mode():
-        took = min(best(run, "cpu", clock) for run in (by_mkl, by_onednn))
-    return round(2 * rows * sum(a * b for a, b in shapes) / took / 1e9, 1)
+    def measure() -> float:
+        with torch.inference_mode():
+            took = [timed(run, "cpu", clock, 15) for run in (by_mkl, by_onednn)]
+        work = 2 * rows * sum(a * b for a, b in shapes)
+        return round(work / min(map(statistics.median, took)) / 1e9, 1)
+
+    return measure
 
 
 def best(run: Callable[[], Any], device: str, clock: str) -> float:
     """Time a function seven times; the shortest counts, for a peak."""
+    return min(timed(run, device, clock, 7))
+
+
+def timed(run: Callable[[], Any], device: str, clock: str, times: int) -> list[float]:
+    """Time a function some times, in seconds."""
     took, now = [], time.process_time if clock == "cpu" else time.perf_counter
-    for _ in range(7):
+    for _ in range(times):
         started = now()
         run()
         if device != "cpu":
             torch.cuda.synchronize()
         took.append(now() - started)
-    return min(took)
+    return took
 
 
 @contextmanager
