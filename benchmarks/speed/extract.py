@@ -35,31 +35,21 @@ from affekt.extract.encoders.hardware.exactness import exact_arithmetic
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from all import SETS
 from random_encoders import SPEECH, TEXT, build, clips, texts
 
 VARIANTS = ("one file at a time", "padded 16, file order", "padded 16, sorted")
-_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "asimd", "sve")
 
 
 def main(arguments: list[str] | None = None) -> dict:
     """Run the benchmark; print a table to stderr, JSON to stdout or to the file given."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--families", nargs="+", choices=[*SPEECH, *TEXT], default=[*SPEECH, *TEXT])
-    parser.add_argument("--size", choices=["full", "small"], default="full")
-    parser.add_argument("--items", type=int, default=16, help="clips or texts")
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument(
-        "--clock",
-        choices=["wall", "cpu"],
-        default="wall",
-        help="cpu: CPU seconds of the process, for a machine that others use as well",
-    )
+    add_options(parser, items=16)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument(
         "--variants", nargs="+", choices=VARIANTS, default=VARIANTS, help="beside affekt"
     )
-    parser.add_argument("-o", "--output", type=Path)
     given = parser.parse_args(arguments)
     device = "cuda" if given.device == "auto" and torch.cuda.is_available() else given.device
     device = "cpu" if device == "auto" else device
@@ -207,6 +197,21 @@ class Plain:
         return counter.get_total_flops()
 
 
+def add_options(parser: argparse.ArgumentParser, *, items: int) -> None:
+    """Add what a benchmark of encoders is given: sizes, rounds, device, clock, output."""
+    parser.add_argument("--size", choices=["full", "small"], default="full")
+    parser.add_argument("--items", type=int, default=items, help="clips or texts")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--device", default="auto")
+    parser.add_argument(
+        "--clock",
+        choices=["wall", "cpu"],
+        default="wall",
+        help="cpu: CPU seconds of the process and its children, for a machine that others use too",
+    )
+    parser.add_argument("-o", "--output", type=Path)
+
+
 def machine(device: str) -> dict[str, Any]:
     """Say what it runs on."""
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
@@ -214,7 +219,7 @@ def machine(device: str) -> dict[str, Any]:
     return {
         "cpu": names[0] if names else platform.processor(),
         "cores": os.cpu_count(),
-        "instruction sets": [one for one in _SETS if any(one in line.split() for line in lines)],
+        "instruction sets": [one for one in SETS if any(one in line.split() for line in lines)],
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if device != "cpu" else None,
         "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,

@@ -27,24 +27,14 @@ from affekt.cache import Cache, Manifest
 from affekt.extract import Encoder, extract
 from affekt.extract.inputs.decode import decode
 
-from extract import SPEECH, build, clips, machine, peaks
+from extract import SPEECH, add_options, build, clips, machine, peaks
 
 
 def main() -> None:
     """Run it; print JSON."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--family", choices=list(SPEECH), default="wav2vec2-base")
-    parser.add_argument("--size", choices=["full", "small"], default="full")
-    parser.add_argument("--items", type=int, default=24)
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--device", default="auto")
-    parser.add_argument(
-        "--clock",
-        choices=["wall", "cpu"],
-        default="wall",
-        help="cpu: CPU seconds of the process and its children, for a machine that others use too",
-    )
-    parser.add_argument("-o", "--output", type=Path)
+    add_options(parser, items=24)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         result = run(Path(name), given)
