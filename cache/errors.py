@@ -8,8 +8,12 @@ would catch.
 from __future__ import annotations
 
 import difflib
+import math
+import numbers
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 MISSHAPEN = (TypeError, AttributeError, ValueError, IndexError, ArithmeticError, RecursionError)
 
@@ -172,6 +176,26 @@ def one_of(value: object, choices: Iterable[str | bool | None], what: str) -> No
     known = list(choices)
     if not isinstance(value, str | bool | None) or value not in known:
         raise InputError(f"{what} is {value!r}; {expected_one_of(value, known)}")
+
+
+def check_number(
+    name: str, value: Any, low: float, high: float = math.inf, *, whole: bool = False
+) -> None:
+    """Raise `InputError` unless `value` is a finite number from `low` to `high`.
+
+    Examples
+    --------
+    >>> check_number("dropout", 1.5, 0, 1)
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: dropout is 1.5; expected a finite number from 0 to 1
+    """
+    kinds = numbers.Integral if whole else numbers.Real
+    known = isinstance(value, kinds) and not isinstance(value, bool)
+    if not known or not low <= value <= min(high, sys.float_info.max):
+        kind = "a whole number" if whole else "a finite number"
+        limit = f"from {low:g} up" if math.isinf(high) else f"from {low:g} to {high:g}"
+        raise InputError(f"{name} is {value!r}; expected {kind} {limit}")
 
 
 def expected_one_of(value: object, choices: Iterable[str | bool | None]) -> str:

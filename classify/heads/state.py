@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-import sys
 from abc import abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Self
@@ -245,15 +243,3 @@ def unpack_dimensions(packed: Any) -> tuple[int, bool]:
     if not isinstance(count, int) or not 0 < count <= 10_000:
         raise InputError(f"dimensions is {count!r}; expected a whole number from 1 to 10000")
     return count, packed.get("vector") is True
-
-
-def check_number(
-    name: str, value: Any, low: float, high: float = math.inf, *, whole: bool = False
-) -> None:
-    """Raise `InputError` unless `value` is a finite number from `low` to `high`."""
-    kinds = (int, np.integer) if whole else (int, float, np.integer, np.floating)
-    known = isinstance(value, kinds) and not isinstance(value, bool)
-    if not known or not low <= value <= min(high, sys.float_info.max):
-        kind = "a whole number" if whole else "a finite number"
-        limit = f"from {low:g} up" if math.isinf(high) else f"from {low:g} to {high:g}"
-        raise InputError(f"{name} is {value!r}; expected {kind} {limit}")

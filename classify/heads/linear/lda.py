@@ -8,8 +8,7 @@ from typing import ClassVar
 import numpy as np
 from scipy.linalg import cho_factor, cho_solve
 
-from ....cache.errors import one_of
-from ..state import check_number
+from ....cache.errors import check_number, one_of
 from ..targets import Targets
 from ..training.rows_on_disk import RowsOnDisk, blocks_of, on_rows
 from .linear_head import LinearHead

@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from ....cache.errors import check_number
 from ..lean_imports import lean
-from ..state import check_number
 from ..targets import Targets, class_weights
 from ..training.rows_on_disk import RowsOnDisk
 from .linear_head import LinearHead

@@ -7,14 +7,14 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from ....cache.errors import InputError
+from ....cache.errors import InputError, check_number
 from ..sklearn_shim import (
     RegressorMixin,
     check_is_fitted,
     check_row_weights,
     validate_data,
 )
-from ..state import Stored, check_number, check_state_arrays, pack_dimensions, unpack_dimensions
+from ..state import Stored, check_state_arrays, pack_dimensions, unpack_dimensions
 from ..targets import read_numbers
 from ..training.rows_on_disk import RowsOnDisk, on_rows, some_rows
 

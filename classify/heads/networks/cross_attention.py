@@ -8,8 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError, one_of
-from ..state import check_number
+from ....cache.errors import InputError, check_number, one_of
 from ..training.shared_layers import Dropout
 from .encoder_stack import to_patches
 from .mlp import ACTIVATIONS

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ..state import check_number
+from ....cache.errors import check_number
 from .mlp import MLP, MLPSettings
 from .modalities import FusionHead
 

@@ -9,8 +9,7 @@ from typing import ClassVar
 
 from torch import Tensor, nn
 
-from ....cache.errors import InputError, one_of
-from ..state import check_number
+from ....cache.errors import InputError, check_number, one_of
 from ..training.shared_layers import Dropout
 from ..training.torch_classifier import TorchHead
 

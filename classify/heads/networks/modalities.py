@@ -14,8 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError, one_of
-from ..state import check_number
+from ....cache.errors import InputError, check_number, one_of
 from ..training.rows_on_disk import RowsOnDisk
 from ..training.shared_layers import LayerMix
 from ..training.torch_classifier import TorchHead

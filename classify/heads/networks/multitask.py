@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError
+from ....cache.errors import InputError, check_number
 from ..sklearn_shim import (
     ClassifierMixin,
     check_consistent_length,
     check_row_weights,
     validate_data,
 )
-from ..state import check_number, pack_labels, unpack_labels
+from ..state import pack_labels, unpack_labels
 from ..targets import Targets, class_weights, known_labels, read_labels
 from ..training.estimator import TorchEstimator
 from ..training.loop import pick_device

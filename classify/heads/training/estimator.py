@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError, one_of
+from ....cache.errors import InputError, check_number, one_of
 from ..sklearn_shim import check_is_fitted, check_random_state, validate_data
-from ..state import Stored, check_number, check_state_arrays
+from ..state import Stored, check_state_arrays
 from .loop import Settings, cpu_threads, pick_device, private_random, train
 from .rows_for_torch import in_blocks, on_device
 from .rows_on_disk import RowsOnDisk

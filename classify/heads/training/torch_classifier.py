@@ -13,9 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError, one_of
+from ....cache.errors import InputError, check_number, one_of
 from ..base import Head
-from ..state import check_number
 from ..targets import Targets, class_weights, known_labels
 from .estimator import TorchEstimator
 from .loop import pick_device
