@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError, listed
-from ..files.reading import is_hollow
+from ..files.reading import refuse_hollow
 from ..manifest.tables import SUFFIXES, Table, read_table, table_of_frame
 from ..manifest.tables.sources import most_unpacked
 
@@ -126,13 +126,11 @@ def _load(path: Path) -> np.ndarray | list[tuple[str, Any]]:
     """Return the array of a file, or the names and members of an archive."""
     try:
         with path.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            if is_hollow(status):
-                raise ValueError("a sparse file, of which nearly nothing was ever written")
+            refuse_hollow(path)
             if zipfile.is_zipfile(stream):
                 with zipfile.ZipFile(stream) as packed:
                     unpacked = sum(part.file_size for part in packed.infolist())
-                if unpacked > most_unpacked(status.st_size):
+                if unpacked > most_unpacked(path.stat().st_size):
                     raise ValueError(f"it unpacks to {unpacked >> 20} MiB")
             stream.seek(0)
             found = np.load(stream, allow_pickle=False)

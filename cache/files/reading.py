@@ -36,6 +36,16 @@ def is_hollow(status: os.stat_result) -> bool:
     )
 
 
+def refuse_hollow(path: str | os.PathLike[str]) -> None:
+    """Refuse a file of a user, before it is read, of which nearly nothing was ever written."""
+    status = Path(path).stat()
+    if is_hollow(status):
+        raise InputError(
+            f"{os.fspath(path)}: a sparse file: of {status.st_size >> 20} MiB nearly nothing was"
+            " ever written; copy or download it again"
+        )
+
+
 def check_regular(path: str | os.PathLike) -> None:
     """Refuse what is not a regular file, or a link to one: to open a pipe would wait for ever.
 

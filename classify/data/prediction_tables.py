@@ -14,6 +14,8 @@ import numpy as np
 from affekt.notebook import frame, shown
 
 from ...cache.errors import InputError
+from ...cache.files.reading import refuse_hollow
+from ...cache.manifest.tables.sources import check_no_device
 from .escape import restored
 from .task_file import check_columns
 
@@ -58,6 +60,8 @@ def predictions_of_file(
 ) -> Any:
     """Return the predictions in a `pred.csv`; see `Predictions.read`."""
     try:
+        check_no_device(path)
+        refuse_hollow(path)
         text = path.read_bytes().decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as predictions: {error}") from error

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, listed, nearest, shaped
+from ...files.reading import refuse_hollow
 from ..manifest import Manifest
 from ..tables import read_table
 from .emobox import PARTS
@@ -75,6 +76,7 @@ def _header(path: Path) -> dict[str, Any]:
 
     parts = ("tables", "misc_tables", "schemes", "splits")
     with shaped(path, "the header of an audformat database"):
+        refuse_hollow(path)
         try:
             found = yaml.safe_load(path.read_text("utf-8"))
         except yaml.YAMLError as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError, listed, nearest, shaped
-from ...files.reading import parse_json, read_object
+from ...files.reading import parse_json, read_object, refuse_hollow
 from ..manifest import Manifest
 
 PARTS = {
@@ -97,6 +97,7 @@ def read_emobox(
 
 def _json_lines(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
     with shaped(path, "JSON lines in UTF-8"):
+        refuse_hollow(path)
         lines = path.read_text("utf-8").splitlines()
     for number, line in enumerate(lines, start=1):
         if not line.strip():

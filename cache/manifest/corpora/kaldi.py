@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 from ...errors import InputError, listed
+from ...files.reading import refuse_hollow
 from ..manifest import Manifest
 
 ARCHIVE = re.compile(r".*\.ark:\d+(\[.*\])?")
@@ -82,6 +83,7 @@ def read_kaldi(folder: str | os.PathLike, root: str | os.PathLike | None = None)
 def _pairs(path: Path) -> dict[str, str]:
     """Return the first word of each line, and the rest."""
     found: dict[str, str] = {}
+    refuse_hollow(path)
     try:
         lines = path.read_text("utf-8").split("\n")
     except UnicodeDecodeError:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import io
-import os
 import stat
 import sys
 import zlib
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO, TextIO
 
 from ...errors import InputError, nearest
-from ...files.reading import is_hollow
+from ...files.reading import refuse_hollow
 
 OTHER_ENDINGS = {".txt": ".csv", ".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
 KALDI = ("wav.scp", "segments", "text", "utt2spk", "spk2utt", "utt2emo")
@@ -100,13 +99,8 @@ def _stream(path: Path) -> Iterator[BinaryIO | gzip.GzipFile]:
     elif not is_regular(path):
         yield io.BytesIO(path.read_bytes())
     else:
+        refuse_hollow(path)
         with path.open("rb") as stream:
-            status = os.fstat(stream.fileno())
-            if is_hollow(status):
-                raise InputError(
-                    f"{path}: a sparse file: of {status.st_size >> 20} MiB nearly nothing was ever"
-                    " written; copy or download it again"
-                )
             if stream.read(2) == b"\x1f\x8b":
                 with _Unpacked(path) as unpacked:
                     yield unpacked

@@ -14,6 +14,7 @@ import re
 import time
 from pathlib import Path
 
+from ....cache.files.reading import refuse_hollow
 from ....cache.files.written import write_whole
 
 _SECONDS_UNTIL_TRUSTED = 2.0
@@ -39,6 +40,7 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
         If the file cannot be read.
     """
     path = Path(path).resolve()
+    refuse_hollow(path)
     stat = path.stat()
     identity = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}".encode(
         "utf-8", "surrogateescape"
