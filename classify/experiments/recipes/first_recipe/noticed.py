@@ -152,7 +152,7 @@ def _measure(clips: Manifest, found: Modalities) -> None:
     if not seconds:
         return
     found.facts.append(
-        f"{min(seconds):.1f} to {max(seconds):.1f} s, {np.median(seconds):.1f} s in the middle"
+        f"{min(seconds):.1f} to {max(seconds):.1f} s, median {np.median(seconds):.1f} s"
     )
     hours = float(np.mean(seconds)) * len(clips) / 3600
     found.facts.append(f"about {hours:.1f} hours" if hours >= 1 else f"about {60 * hours:.0f} min")

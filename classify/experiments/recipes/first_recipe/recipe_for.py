@@ -25,7 +25,9 @@ from .....cache.errors import InputError, shaped
 from .....cache.files.outputs import check_output
 from .....cache.files.written import write_whole
 from .....cache.manifest import Manifest
+from ....data.splitting.leaks import speakers
 from ....data.task import Task
+from ....data.votes import with_votes
 from .noticed import about_languages, about_parts, modalities
 from .splits_for import Proposal, proposals_for
 from .task_for import Choice, describe_given, task_for, task_text
@@ -104,6 +106,8 @@ def write_recipe(
     _check_name(manifest, path)
     clips = Manifest.read(manifest, root)
     chosen = task_for(clips) if task is None else describe_given(Task.of(task), clips)
+    if chosen.votes:
+        clips = with_votes(clips, None, chosen.task)
     sides = modalities(clips)
     kinds = [kind for kind in ENCODERS if getattr(sides, kind)]
     beside = "" if path.stem == "recipe" else f"{path.stem}-"
@@ -131,7 +135,13 @@ def write_recipe(
     found.notes += division.notes
     again = "choose another name with -o"
     if own:
-        _check_new(task_path, own, "name it with --task, or " + again)
+        also = path.with_name(f"{manifest.stem}.yaml").name
+        _check_new(
+            task_path,
+            own,
+            f"{again}: with -o {also} the task is {Path(also).stem}-task.yaml. Or, if it is the "
+            f"task that you mean, take it with --task {_shown(task_path)}",
+        )
     _check_new(path, render(division), f"run it: affekt run {_shown(path)}, or {again}")
     for file, content in ((task_path, own), (path, render(division))):
         if content and not (file.exists() and file.stat().st_size):
@@ -224,6 +234,8 @@ def _text(
             _line(f"root: {_scalar(_path(root, folder))}", "paths start here, and stay in it")
         ]
     lines += [_line(f"task: {_scalar(found.task)}", chosen.about)]
+    if chosen.votes:
+        lines += [_line("votes: true", "members learn from all raters")]
     if chosen.drop:
         lines += [_line("unlabelled: drop", f"{chosen.drop} clips have no label")]
     lines += [_line("cache: my.cache", "embeddings: each clip is embedded once"), "", "encoders:"]
@@ -290,6 +302,8 @@ def _check_new(path: Path, text: str, advice: str) -> None:
     """Refuse a file that is there and differs in more than comments."""
     with shaped(repr(str(path)), "names in UTF-8"):
         data = text.encode()
+    if path.is_file() and _settings(path.read_bytes()) not in ([], _settings(data)):
+        raise InputError(f"{path} is there already, with other content; {advice}")
     check_output("-o", path, ours=lambda head: _settings(head) == _settings(data), advice=advice)
 
 
@@ -300,7 +314,7 @@ def _settings(data: bytes) -> list[bytes]:
 
 
 def _counted(clips: Manifest, column: str) -> list[str]:
-    values = set(clips[column]) - {""}
+    values = set(speakers(clips) if column == "speaker" else clips[column]) - {""}
     if not values:
         return []
     named = f" ({next(iter(values))})" if len(values) == 1 else ""

@@ -16,6 +16,7 @@ from .....cache.errors import InputError, listed, nearest
 from .....cache.manifest.columns import COLUMNS
 from ....data.task import Task
 from ....data.vocabulary import shipped
+from ....data.votes import PREFIX, with_votes
 
 if TYPE_CHECKING:
     from .....cache.manifest import Manifest
@@ -48,6 +49,8 @@ class Choice:
         For the recipe, next to the task.
     drop : int
         How many clips have no label.
+    votes : bool
+        Whether the labels are columns of raters' votes.
     """
 
     task: Task
@@ -56,6 +59,7 @@ class Choice:
     about: str = ""
     notes: list[str] = field(default_factory=list)
     drop: int = 0
+    votes: bool = False
 
 
 def task_for(clips: Manifest) -> Choice:
@@ -75,6 +79,8 @@ def task_for(clips: Manifest) -> Choice:
     if not counts:
         if rated:
             return _numeric(clips, rated)
+        if any(name.startswith(PREFIX) for name in clips.columns):
+            return _of_votes(clips)
         has = ", ".join(name for name in clips.columns if name != "id")
         raise InputError(
             f"{clips.source} has no labels; expected a column label (or emotion), or columns of "
@@ -107,7 +113,31 @@ def _candidates(clips: Manifest) -> str:
         return f"one of {listed(flags)} is 1 in each row: write its name into a column label"
     few = [n for n, values in others.items() if 1 < len(set(values) - {""}) < len(clips) / 2]
     few = [name for name in few if len(set(others[name])) <= MOST_LABELS]
-    return "rename the one that is the label" + (f": {' or '.join(few)}?" if few else "")
+    advice = "rename the one that is the label" + (f": {' or '.join(few)}?" if few else "")
+    counts = [name for name in few if all(value.isdecimal() for value in others[name])]
+    alike = {name: frozenset(others[name]) for name in few if name not in counts}
+    raters = [name for name, own in alike.items() if list(alike.values()).count(own) > 1]
+    if len(counts) > 1:
+        advice += f" If they count raters' votes, call them {PREFIX}{counts[0]} and so on"
+    elif raters:
+        advice += (
+            f" If {listed(raters)} are raters, count their votes for each label, in columns such as"
+            f" {PREFIX}{min(others[raters[0]])}"
+        )
+    return advice
+
+
+def _of_votes(clips: Manifest) -> Choice:
+    """Return a task of the labels that raters chose."""
+    labels = [name.removeprefix(PREFIX) for name in clips.columns if name.startswith(PREFIX)]
+    content = {"name": "labels", "labels": labels}
+    task = Task.from_spec(content)
+    voted = with_votes(clips, None, task)
+    found = Counter(label for label in voted["label"] if label)
+    notes = ["members learn from all votes; a clip's own label is the most frequent one"]
+    if drop := len(clips) - found.total():
+        notes.append(f"{drop} of {len(clips)} clips have no vote and are left out")
+    return Choice(task, "", content, _shown(found), [*notes, *_rare(found)], drop, votes=True)
 
 
 def task_text(content: Mapping[str, Any]) -> str:
@@ -214,7 +244,7 @@ def _nearest_task(clips: Manifest, counts: Counter[str]) -> list[str]:
     if not name:
         small = {(raw.strip().casefold(), dataset) for raw, dataset in pairs}
         known = [n for n in shipped()["tasks"] if all(_label(Task.named(n), *p) for p in small)]
-        lower = f"; in lower case {known[0]} does" if known else ""
+        lower = f"; in lower case {listed(known)} would (ignore_case)" if known else ""
         return [f"none of affekt's tasks knows the labels{lower}"]
     task = Task.named(name)
     made = {pair[0]: _label(task, *pair) for pair in pairs}
@@ -224,7 +254,8 @@ def _nearest_task(clips: Manifest, counts: Counter[str]) -> list[str]:
     if left:
         note += f"; it leaves out {listed([repr(raw) for raw in left])}"
     for raw in unknown[:5]:
-        note += f"; it does not know {raw!r}{nearest(raw.casefold(), task.map).removesuffix('.')}"
+        like = nearest(raw.casefold(), task.map).strip().removeprefix("Did you mean ")
+        note += f"; it does not know {raw!r}" + (f" (did you mean {like})" if like else "")
     valence = Task.named("valence")
     more = []
     if not unknown and name != "valence" and all(_label(valence, *p) != "" for p in pairs):
@@ -271,8 +302,23 @@ def _labelled(clips: Manifest) -> Manifest:
 
 
 def _rare(found: Mapping[Any, int]) -> list[str]:
-    rare = [f"{label} ({count})" for label, count in found.items() if count < FEWEST_CLIPS]
-    return [f"labels with few clips: {listed(rare)}; little can be said of them"] if rare else []
+    """Name labels with few clips; one that is nearly another label may be misspelt."""
+    often = [str(label) for label, count in found.items() if count >= FEWEST_CLIPS]
+    notes, rare = [], []
+    for label, count in found.items():
+        if count < FEWEST_CLIPS:
+            like = nearest(str(label), often) if count < 3 else ""
+            if like:
+                notes.append(
+                    f"the label {label!r} has {count} clip{'s' * (count != 1)} and is a class of "
+                    f"its own.{like} Then correct the table: a class without clips in test "
+                    "counts 0 in UAR"
+                )
+            else:
+                rare.append(f"{label} ({count})")
+    if rare:
+        notes.append(f"labels with few clips: {listed(rare)}; little can be said of them")
+    return notes
 
 
 def _shown(found: Counter[Any]) -> str:

@@ -64,7 +64,23 @@ def test_the_nearest_task_is_named_with_what_it_does_not_know(tmp_path):
     [note] = [note for note in found.notes if "nearest task" in note]
     assert note.startswith("the nearest task of affekt is emotion6 (anger, disgust, fear, joy")
     assert "it leaves out 'boredom'" in note
-    assert "it does not know 'angst!' Did you mean 'angst'" in note
+    assert "it does not know 'angst!' (did you mean 'angst'" in note
+
+
+def test_a_label_that_is_misspelt_is_not_merely_rare(tmp_path):
+    found = first(tmp_path, rows(["angry", "sad"] * 15 + ["angrry", "bored"]))
+    [note] = [note for note in found.notes if "angrry" in note and "class of its own" in note]
+    assert "has 1 clip and is a class of its own. Did you mean 'angry'?" in note
+    assert any("few clips: bored (1);" in note for note in found.notes)
+
+
+def test_columns_of_votes_become_a_recipe_that_learns_from_them(tmp_path):
+    chosen = [{"votes:sad": str(i % 4), "votes:glad": str(3 - i % 4)} for i in range(40)]
+    given = [{"id": f"c{i}", "text": f"text {i}"} | one for i, one in enumerate(chosen)]
+    found = first(tmp_path, given)
+    assert Recipe.read(found.path).votes is True
+    assert Task.read(tmp_path / "task.yaml").labels == ("sad", "glad")
+    assert preview(found.path).clips == 40
 
 
 def test_labels_that_are_numbers_have_their_names_elsewhere(tmp_path):
@@ -79,7 +95,10 @@ def test_labels_that_are_numbers_have_their_names_elsewhere(tmp_path):
 
 def test_labels_in_capitals_are_near_a_task(tmp_path):
     found = first(tmp_path, rows(["HAPPY", "SAD"] * 15))
-    assert "none of affekt's tasks knows the labels; in lower case valence does" in found.notes
+    [note] = [note for note in found.notes if "none of affekt's tasks" in note]
+    assert note.endswith(
+        "; in lower case valence, valence-vocametrix, emotion6, emotion7 would (ignore_case)"
+    )
 
 
 @pytest.mark.parametrize(
@@ -93,6 +112,18 @@ def test_labels_in_capitals_are_near_a_task(tmp_path):
         (
             {"sad": ["0", "1"] * 15, "glad": ["1", "0"] * 15},
             "one of sad, glad is 1 in each row: write its name into a column label",
+        ),
+        (
+            {"sad": ["0", "2", "3"] * 10, "glad": ["5", "3", "2"] * 10},
+            "sad or glad\\? If they count raters' votes, call them votes:sad and so on",
+        ),
+        (
+            {
+                "r1": ["sad", "glad"] * 15,
+                "r2": ["glad", "glad", "sad"] * 10,
+                "sex": ["f", "m"] * 15,
+            },
+            "If r1, r2 are raters, count their votes for each label, in columns such as votes:glad",
         ),
     ],
 )
@@ -352,6 +383,11 @@ def test_nothing_is_overwritten(tmp_path):
     (tmp_path / "task.yaml").write_text("mine: true\n")
     told = init(table(tmp_path, rows(["x", "y"] * 20), "two.csv"), "-o", tmp_path / "r.yaml")
     assert told.exit_code == 0  # its task is r-task.yaml
+    (tmp_path / "recipe.yaml").unlink()
+    told = init(tmp_path / "two.csv", "-o", tmp_path / "recipe.yaml")
+    assert "task.yaml is there already, with other content; choose another" in str(told.exception)
+    told = init(tmp_path / "two.csv", "-o", tmp_path / "two.yaml")  # as the message says
+    assert (told.exit_code, (tmp_path / "two-task.yaml").is_file()) == (0, True)
     (tmp_path / "link.yaml").symlink_to(tmp_path / "nowhere.yaml")
     assert isinstance(init(path, "-o", tmp_path / "link.yaml").exception, InputError)
     assert not (tmp_path / "nowhere.yaml").exists()
