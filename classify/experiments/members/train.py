@@ -126,13 +126,8 @@ def _train_folds(
 ) -> tuple[Model, dict[str, Any]]:
     """Train one model per fold, score each on its test clips, and refit on all clips.
 
-    Returns
-    -------
-    model : Model
-        Trained on every clip that is train or dev in some fold. It is not one of the models that
-        were scored.
-    record : dict
-        ``refit``; ``dev_uar``, the mean over the folds; and as `_score_folds`.
+    The model that is returned is the last one, which was not scored. The record has ``refit``,
+    ``dev_uar`` (the mean over the folds), and what `_score_folds` returns.
     """
     fitted, records, tests = [], [], []
     for part in parts:
@@ -162,22 +157,8 @@ def _score_folds(
 ) -> dict[str, Any]:
     """Return the UAR (or CCC) of the test clips of all folds together, and of each fold.
 
-    Parameters
-    ----------
-    task, labelled
-        The task, and every clip with its labels.
-    parts
-        The folds; no clip is tested twice.
-    tests
-        Predictions of the test clips of each fold.
-    records
-        What `choose` returns for each fold.
-
-    Returns
-    -------
-    record
-        ``test_uar`` (or ``test_ccc``) and ``test_clips`` of all folds together, ``test``, the
-        joined predictions, and ``folds``: name, clips, dev and test UAR and what was chosen.
+    The record has ``test_uar`` (or ``test_ccc``), ``test_clips``, ``test`` (the joined predictions)
+    and ``folds``: name, clips, dev and test UAR, and what was chosen.
     """
     dev, tested = f"dev_{task.measure}", f"test_{task.measure}"
     folds = [
