@@ -99,7 +99,7 @@ def _opened(run: str | Path, name: str) -> System | None:
 
 def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any], reads: set[str]) -> str:
     labels = ", ".join(md(label) for label in data["task"]["labels"])
-    named = {("audio",): "clips of speech", ("text",): "texts"}
+    named: dict[tuple[str, ...], str] = {("audio",): "clips of speech", ("text",): "texts"}
     clips = named.get(tuple(reads), "clips of speech or text")
     lines = [f"Classifies {clips} into **{labels}**."]
     if scales := data["task"].get("dimensions"):

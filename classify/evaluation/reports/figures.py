@@ -80,9 +80,9 @@ def figures(
     Returns
     -------
     paths
-        ``systems`` and, where the data is there, ``differences``, ``by-<column>``, ``classes``,
-        ``confusion``, ``shortcuts``, ``diversity``, ``abstain``, ``reliability``, ``learning`` and
-        ``transfer``, each in every format.
+        ``systems`` and, where the data is there, ``differences``, ``by-<column>``,
+        ``each-<column>`` of the groups, ``classes``, ``confusion``, ``shortcuts``, ``diversity``,
+        ``abstain``, ``reliability``, ``learning`` and ``transfer``, each in every format.
 
     Raises
     ------
@@ -111,10 +111,16 @@ def pictures(data: Data) -> dict[str, Picture]:
             found[name] = picture(data, _title(data, title))
     measure = "CCC" if numbers else "UAR"
     for column in data["by"]:
-        sign = "".join(one if one.isalnum() else "-" for one in column)
-        found[f"by-{sign}"] = picture(data, f"{measure} by {column}")
+        found[f"by-{_signs(column)}"] = picture(data, f"{measure} by {column}")
+    group = data["groups"]["column"]
+    if group and group not in data["by"] and len(data["groups"]["values"]) > 1:
+        found[f"each-{_signs(group)}"] = picture(data, f"Each {group}")
     found["reliability"] = reliability(data)
     return {name: shown for name, shown in found.items() if shown is not None}
+
+
+def _signs(column: str) -> str:
+    return "".join(one if one.isalnum() else "-" for one in column)
 
 
 def _title(data: Data, section: str) -> str:

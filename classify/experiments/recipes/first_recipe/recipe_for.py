@@ -200,7 +200,7 @@ def _try(
             check_sources(ready)
         except InputError as error:
             said = re.sub(re.escape(str(draft)) + r":\d+: ", "", str(error))
-            raise InputError(said) from None
+            raise InputError(said if str(manifest) in said else f"{manifest}: {said}") from None
 
 
 def _text(

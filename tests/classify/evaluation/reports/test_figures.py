@@ -56,7 +56,9 @@ def test_there_is_a_figure_for_every_picture_of_the_page(files):
         assert svg.startswith(b"<?xml")
         assert png.startswith(b"\x89PNG")
     assert set(pictures(read("repeats"))) == {"systems"}
-    assert set(pictures(rated().data)) == {"systems", "differences", "by-language"}
+    assert set(pictures(rated().data)) == {
+        *("systems", "differences", "by-language", "each-speaker"),
+    }
 
 
 def texts(node: ElementTree.Element, *, in_tick: bool = False) -> Iterator[str]:
