@@ -159,7 +159,6 @@ class PatchTransformerHead(TorchHead):
     """
 
     name: ClassVar[str] = "patch"
-    even_smoothing: ClassVar[bool] = False  # torch's loss, as the model card's training
     _chunk: ClassVar[int] = 256
     _block: ClassVar[int] = 64
 

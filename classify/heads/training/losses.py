@@ -17,14 +17,13 @@ def cross_entropy(
     *,
     class_weight: Tensor | None = None,
     row_weight: Tensor | None = None,
-    label_smoothing: float = 0.0,
     gamma: float = 0.0,
 ) -> Tensor:
     """Return the mean cross-entropy between label distributions and softmax(logits).
 
-    Equal to `torch.nn.functional.cross_entropy` with `weight` and `label_smoothing` where the
-    targets are one-hot. With `gamma` above 0 it is the focal loss: each class term is multiplied
-    by (1 - p)^gamma, so that rows that are right already count less.
+    Equal to `torch.nn.functional.cross_entropy` with `weight` where the targets are one-hot. With
+    `gamma` above 0 it is the focal loss: each class term is multiplied by (1 - p)^gamma, so that
+    rows that are right already count less.
 
     Parameters
     ----------
@@ -33,8 +32,6 @@ def cross_entropy(
         Distributions over the classes. A row of zeros has no label and does not count.
     class_weight : Tensor (classes,), optional
     row_weight : Tensor (rows,), optional
-    label_smoothing : float, default=0.0
-        Share of the target that is spread evenly over the classes.
     gamma : float, default=0.0
         Focus of the focal loss.
 
@@ -58,14 +55,9 @@ def cross_entropy(
     0.0122
     """
     log_p = F.log_softmax(logits, dim=1)
-    if class_weight is None and not label_smoothing:
-        mass = smooth = target
-    else:
-        weight = torch.ones_like(log_p[0]) if class_weight is None else class_weight
-        mass = target * weight  # (rows, classes): what each row counts in the mean
-        labelled = target.sum(1, keepdim=True)
-        smooth = mass * (1 - label_smoothing) + labelled * weight * (label_smoothing / len(weight))
-    terms = smooth * log_p
+    # (rows, classes): what each row counts in the mean
+    mass = target if class_weight is None else target * class_weight
+    terms = mass * log_p
     if gamma:
         terms = terms * (1 - log_p.exp()) ** gamma
     rows, count = -terms.sum(1), mass.sum(1)

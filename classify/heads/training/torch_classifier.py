@@ -33,8 +33,7 @@ class TorchHead(TorchEstimator, Head):
     Parameters
     ----------
     label_smoothing : float
-        Part of each target that is spread over all classes: in equal parts, see `weighted_targets`,
-        or as torch does where `even_smoothing` is False.
+        Part of each target that is spread over all classes in equal parts, see `weighted_targets`.
     class_weight : {"balanced"}, dict of label to weight, or None
     loss : {"cross-entropy", "focal"}
     gamma : float
@@ -46,8 +45,6 @@ class TorchHead(TorchEstimator, Head):
     sampling : {"class", "group", "class-and-group"} or None
         What each epoch shows in equal parts; groups (languages, corpora) are given to `fit`.
     """
-
-    even_smoothing: ClassVar[bool] = True
 
     label_smoothing: float = 0.0
     class_weight: str | dict[Any, float] | None = "balanced"
@@ -106,12 +103,7 @@ class TorchHead(TorchEstimator, Head):
         shares = row_shares(stratum, len(X))
         weights = class_weights(self.class_weight, targets, weight * shares).astype(np.float32)
         soft = torch.from_numpy(targets.soft.astype(np.float32))
-        rule: dict[str, Any] = {}
-        if self.even_smoothing:
-            soft = weighted_targets(soft, torch.from_numpy(weights), self.label_smoothing)
-        else:
-            rule["class_weight"] = torch.from_numpy(weights).to(device)
-            rule["label_smoothing"] = self.label_smoothing
+        soft = weighted_targets(soft, torch.from_numpy(weights), self.label_smoothing)
         data = _Data(
             x=on_device(X, device),
             target=soft.to(device),
@@ -128,7 +120,6 @@ class TorchHead(TorchEstimator, Head):
                 data.target[batch],
                 row_weight=data.row_weight[batch],
                 gamma=gamma,
-                **rule,
             )
 
         def score(logits: Tensor) -> tuple[tuple[float, ...], dict[str, float]]:
