@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+import socket
 from itertools import pairwise
 from pathlib import Path
 
@@ -112,6 +113,28 @@ def test_a_run_predicts_as_it_was_compared(system, corpus, clips, tmp_path):
     )
     assert answer.predictions is not None
     np.testing.assert_allclose(answer.predictions.proba, wanted.proba, atol=1e-6)
+
+
+def test_the_service_says_why_the_mean_was_chosen(corpus, tmp_path, capsys):
+    from affekt.classify.evaluation.scores.dev_choice import WHY_MEAN
+    from affekt.classify.serving.http.cli_serve import _say_ready
+
+    folder = shutil.copytree(corpus / "out", tmp_path / "out")
+    data = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    for name, best, why in (("mean", "speech", WHY_MEAN), ("max", "max", "")):
+        data["chosen"], data["choice"] = name, {"best": best, "why": why}
+        (folder / "comparison.json").write_text(json.dumps(data), encoding="utf-8")
+        with socket.create_server(("127.0.0.1", 0)) as listening, open_system(folder) as chosen:
+            assert (chosen.name, chosen.why) == (name, why)
+            _say_ready(chosen, listening)
+        said = capsys.readouterr().err
+        assert (f"mean was chosen: {WHY_MEAN}" in said) == bool(why)
+        assert f"{name} answers at http://127.0.0.1:" in said
+    assert open_system(folder, system="mean").why == ""
+    data["choice"] = ["not a mapping"]
+    (folder / "comparison.json").write_text(json.dumps(data), encoding="utf-8")
+    with pytest.raises(InputError, match="is not of a run of affekt"):
+        open_system(folder)
 
 
 def test_real_clips_of_every_format(shared_data, corpus, clips, tmp_path):
