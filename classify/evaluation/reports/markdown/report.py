@@ -53,8 +53,9 @@ def text_table(data: Data) -> str:
     groups = "speakers unknown" if NO_SPEAKERS in data["warnings"] else groups
     foot = [f"{data['test']['clips']} test clips, {groups}{which} intervals"]
     if data["chosen"]:
-        why = f" ({found})" if (found := why_chosen(data)) else ""
-        foot.append(f"* chosen on dev{why}; the others by dev {shown[0][1]}")
+        foot.append(f"* chosen on dev; the others by dev {shown[0][1]}")
+        if why := why_chosen(data):
+            foot.append(f"{data['chosen']}: {why}")
         foot.append(_chosen_line(data))
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *foot])
 
