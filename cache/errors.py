@@ -190,7 +190,7 @@ def check_number(
         ...
     affekt.cache.errors.InputError: dropout is 1.5; expected a finite number from 0 to 1
     """
-    kinds = numbers.Integral if whole else numbers.Real
+    kinds: Any = numbers.Integral if whole else numbers.Real
     known = isinstance(value, kinds) and not isinstance(value, bool)
     if not known or not low <= value <= min(high, sys.float_info.max):
         kind = "a whole number" if whole else "a finite number"
