@@ -86,7 +86,13 @@ def of_watching(found: Any) -> Rows:
 
 
 BENCHMARKS = {
-    "cache": Benchmark("speed/cache.py", (), ("--rows", "2000"), of_cache, None),
+    "cache": Benchmark(
+        "speed/cache.py",
+        ("--rows", "16384", "--stored", "4096", "--opened", "100000"),
+        ("--rows", "512", "--stored", "64", "--opened", "2048"),
+        of_cache,
+        None,
+    ),
     "probe": Benchmark(
         "speed/probe.py",
         ("--layers", "1", "--reference", "1"),
@@ -94,7 +100,10 @@ BENCHMARKS = {
         of_probe,
     ),
     "heads": Benchmark(
-        "heads.py", ("speed",), ("speed", "--rows", "64", "--rounds", "1"), of_heads
+        "heads.py",
+        ("speed", "--rows", "2000"),
+        ("speed", "--rows", "64", "--rounds", "1"),
+        of_heads,
     ),
     "extraction": Benchmark(
         "speed/extract.py", (), ("--size", "small", "--rounds", "1"), of_extraction

@@ -1,6 +1,6 @@
 """How fast the cache is, in ratios taken in one run.
 
-    python benchmarks/speed/cache.py [--rows 83545] [--work FOLDER]
+    python benchmarks/speed/cache.py [--rows 83545] [--opened 1000000] [--work FOLDER]
 
 Reads are from files that the system has in memory, as they are from the second read on. Each ratio
 alternates its two sides and compares their best times.
@@ -229,14 +229,16 @@ def main() -> None:
     """Run all benchmarks."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rows", type=int, default=83_545, help="rows of the large space")
+    parser.add_argument("--stored", type=int, default=16_384, help="clips that an encoder takes")
+    parser.add_argument("--opened", type=int, default=1_000_000, help="rows of the cache to open")
     parser.add_argument("--work", type=Path, help="a folder with room for 10 GB")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=options.work) as name:
         work = Path(name)
-        commits(work)
+        commits(work, options.stored)
         one_layer(work, options.rows)
         memory(work)
-        million(work)
+        million(work, options.opened)
 
 
 if __name__ == "__main__":

@@ -81,6 +81,7 @@ class _Reading:
         if not stat.S_ISREG(status.st_mode) or status.st_size > LARGEST or is_hollow(status):
             return None
         digest = None if self.rehash else self.index.fresh(self.clips, i, status)
+        is_fresh = digest is not None
         if digest is None and self.may_read:
             if path not in self.files:
                 try:
@@ -90,7 +91,9 @@ class _Reading:
                     return None
             clip = self.clips.clip(i)
             digest = segment_digest(self.files[path], clip.start, clip.end)
-        if self.record and digest is not None and not self.index.knows(self.clips, i, digest):
+        # also a file that was copied or touched: it would be read again each time
+        known = is_fresh and digest is not None and self.index.knows(self.clips, i, digest)
+        if self.record and digest is not None and not known:
             self.seen.append(seen(self.clips, i, digest, status))
         return digest
 

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
@@ -120,12 +120,17 @@ class Store:
         return keeping_results(self.path, readonly=self.readonly)
 
     @contextmanager
-    def held_digests(self) -> Iterator[None]:
+    def held_digests(
+        self, known: Iterable[tuple[Manifest, Sequence[str | None]]] = ()
+    ) -> Iterator[None]:
         """Look at each recording once until the end of the block, however often it is asked for.
 
-        A file that changes meanwhile counts as it was.
+        A file that changes meanwhile counts as it was; of clips whose digests are `known` the files
+        are not looked at.
         """
         before, self._held = self._held, HeldDigests()
+        for clips, digests in known:
+            self._held.keep(clips, digests)
         try:
             yield
         finally:

@@ -16,7 +16,7 @@ import numpy as np
 
 from ..data.predictions import Predictions
 from ..data.scales import ScaleTask
-from ..data.splitting.findings import Finding, Kind
+from ..data.splitting.findings import Finding, Kind, ranked
 from ..data.splitting.schemes import Split
 from ..data.task import Task
 from ..ensembles.combining import ONE_GROUP, Combined, Strategy, combine_all
@@ -174,6 +174,7 @@ def compare_with(
     *,
     seeds: Mapping[str, Mapping[str, Predictions]] | None = None,
     before_test: Callable[[str | None], Mapping[str, Any]] | None = None,
+    on_scores: Callable[[Comparison], object] = lambda scored: None,
     **clips: Any,
 ) -> Comparison:
     """Compare as `compare` does, with its options in one object.
@@ -184,6 +185,9 @@ def compare_with(
         How the comparison is made.
     members, truth, task, seeds, before_test
         As `compare`.
+    on_scores
+        Given the comparison when its table is known, before what takes longer: pairs, tables by
+        column, analyses.
     **clips
         `dev`, `dev_truth` and `split` of `compare`.
     """
@@ -193,7 +197,9 @@ def compare_with(
         if options.strategies == CompareOptions.strategies:
             options = replace(options, strategies=("mean",))  # the others are of labels
         rated = Joined.of(Rated, members, truth, task, options, **clips)
-        return compare_numbers(rated, before_test)
+        numbers = compare_numbers(rated, before_test)
+        on_scores(numbers)
+        return numbers
     joined = Joined.of(Part, members, truth, task, options, **clips)
     combined = _combine(joined)
     made = _choice(joined, combined)
@@ -201,7 +207,6 @@ def compare_with(
     test_uses = dict(before_test(chosen)) if before_test else None
     measured = _measure(joined, combined)
     best = chosen or max(combined, key=lambda name: measured.drawn.estimates[name]["uar"])
-    analysed = extras(joined, combined, best, measured.groups, seeds or {})
     systems = {name: item.test for name, item in combined.items()}
     data = assemble(
         joined,
@@ -215,22 +220,28 @@ def compare_with(
             "labels": list(task.labels),
         },
         groups=_groups(joined, measured, systems),
-        warnings=[
-            *analysed["sanity"],
+        warnings=[],
+        choice=made,
+        test_uses=test_uses,
+    )
+    replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
+    comparison = Comparison(data, systems, replays, joined.test.clips)
+    on_scores(comparison)
+    data = comparison.data
+    data["pairs"] = _pairs(joined, measured, systems, chosen)
+    data["by"] = {name: scoring.table_by(joined, systems, name, best) for name in joined.by}
+    data.update(extras(joined, combined, best, measured.groups, seeds or {}))
+    data["warnings"] = ranked(
+        [
+            *data["sanity"],
             *measured.warnings,
             *_few_groups(joined, measured.drawn),
             *joined.test.warnings,
             *_dev_warnings(joined, combined),
             *split_warnings(joined.folds),
-        ],
-        choice=made,
-        test_uses=test_uses,
-        pairs=_pairs(joined, measured, systems, chosen),
-        by={column: scoring.table_by(joined, systems, column, best) for column in joined.by},
-        **analysed,
+        ]
     )
-    replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
-    return Comparison(data, systems, replays, joined.test.clips)
+    return comparison
 
 
 class Measures(NamedTuple):

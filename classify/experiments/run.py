@@ -127,7 +127,12 @@ def run(
             with opened_report(recipe.report, recipe.path, force=force) as report:
                 _embed(ready, outcome, progress)
                 if not is_current(ready, outcome):
-                    with ready.cache.held_digests(), ready.cache.keeping_results():
+                    looked = [
+                        (ready.sources[name].clips, list(one.digests.values()))
+                        for name, one in ready.stored.items()
+                        if ready.sources[name].spec.modality == "audio"
+                    ]
+                    with ready.cache.held_digests(looked), ready.cache.keeping_results():
                         work = _Work(ready, report, outcome, on_table, progress, n_jobs, on_member)
                         work.train_and_compare(found)
         for source in ready.sources.values():
@@ -259,13 +264,15 @@ class _Work:
             steps.trained(entry.name, self.trained.get((entry.name, division.name)))
         self.progress("comparing")
 
-        def more(compared: Comparison) -> dict[str, Any]:
+        def show(compared: Comparison) -> None:
             if not division.name:
                 self.on_table(compared.table())
+
+        def more(compared: Comparison) -> dict[str, Any]:
             found = extra_results(self.ready, division, self.progress, with_curves=is_first)
             return {**found, "made": {**made(), **steps.record()}}
 
-        return compare_members(self.ready, division, place, more)
+        return compare_members(self.ready, division, place, more, show)
 
     def _train_side_by_side(self, divided: Sequence[Division]) -> None:
         """Train what has to be trained in several processes, where that is quicker."""

@@ -39,6 +39,7 @@ def compare_members(
     division: Division,
     folder: Path,
     more: Callable[[Comparison], Mapping[str, Any]],
+    on_scores: Callable[[Comparison], object],
 ) -> Comparison:
     """Compare, and write `comparison.json` and `report.md` (and `all-clips/`).
 
@@ -48,6 +49,8 @@ def compare_members(
         With what its members predicted.
     more : callable
         Returns other parts of the result, as `extra_results` does, once systems are compared.
+    on_scores : callable
+        Given the main comparison when its table is known.
 
     Returns
     -------
@@ -85,6 +88,7 @@ def compare_members(
         ready.task,
         split=found,
         before_test=written_down,
+        on_scores=on_scores,
         seeds={
             name: {seed: run.select(shared) for seed, run in member.seeds.items()}
             for name, member in division.members.items()

@@ -74,6 +74,18 @@ def test_recording_twice_adds_nothing(cache, audio):
     assert len(list((cache.path / "clips").iterdir())) == 1
 
 
+def test_a_file_that_was_copied_or_touched_is_read_once_more_and_then_known(
+    cache, audio, monkeypatch
+):
+    found = cache.digests(audio, "audio", record=True)
+    for i in range(3):
+        os.utime(audio.file(i), (1e9 + i, 1e9 + i))
+    assert cache.digests(audio, "audio", hash_files=False) == [None] * 4
+    assert cache.digests(audio, "audio", record=True) == found
+    monkeypatch.setattr(hashlib, "file_digest", None)  # nothing is hashed again
+    assert Cache(cache.path).digests(audio, "audio", record=True) == found
+
+
 def test_C13_a_changed_file_is_never_taken_for_the_old_one(cache, audio):
     record(cache, audio)
     path = audio.file(0)

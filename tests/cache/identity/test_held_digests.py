@@ -41,3 +41,11 @@ def test_a_recording_that_appears_within_the_block_is_seen(tmp_path):
         assert cache.digests(clips, "audio") == [None]
         (tmp_path / "a.wav").write_bytes(b"there")
         assert cache.digests(clips, "audio") != [None]
+
+
+def test_a_recording_whose_digest_is_known_is_not_looked_at(tmp_path):
+    clips = Manifest.from_rows([{"id": "a", "path": "a.wav"}], root=tmp_path)
+    cache = Cache(tmp_path / "c.cache")
+    with cache.held_digests([(clips, ["0" * 64])]):
+        assert cache.digests(clips, "audio") == ["0" * 64]
+    assert cache.digests(clips, "audio") == [None]

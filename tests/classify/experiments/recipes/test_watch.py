@@ -135,15 +135,26 @@ def test_a_save_during_a_run_and_one_in_two_steps(folder):
     assert watched_files == [folder / "task.yaml"]
 
 
-def test_the_table_comes_before_the_curves(folder):
+def test_the_table_comes_before_the_tests_and_the_curves(folder, monkeypatch):
+    from affekt.classify.evaluation import compare
     from affekt.classify.experiments.run import run
+
+    events = []
+    pairs = compare._pairs
+    monkeypatch.setattr(compare, "_pairs", lambda *row: events.append("pairs") or pairs(*row))
 
     path = folder / "recipe.yaml"
     text = RECIPE.replace("{scheme: group-kfold, n_splits: 3}", "{scheme: speaker}")
     path.write_text(text.replace("learning_curve: false", "learning_curve: lr"))
-    events = []
-    outcome = run(path, on_table=lambda table: events.append("table"), progress=events.append)
-    assert "table" in events
+    tables = []
+
+    def on_table(table: str) -> None:
+        events.append("table")
+        tables.append(table)
+
+    outcome = run(path, on_table=on_table, progress=events.append)
+    assert tables == [outcome.table]
+    assert events.index("table") < events.index("pairs")
     assert events.index("table") < events.index("learning curve of lr")
     lines = outcome.table.splitlines()
     assert re.fullmatch(
