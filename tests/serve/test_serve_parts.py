@@ -84,6 +84,16 @@ def read(body: bytes, kind: str, step: int = 7) -> Sent | Refused:
         return refused
 
 
+def test_a_file_under_another_name_is_told_the_name_to_use():
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.wav"\r\n\r\n'
+    refused = read(head + b"RIFF\xff\xfe\r\n--b--", "multipart/form-data; boundary=b")
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.reason) == (
+        "unknown_field",
+        "unknown field 'file'; expected audio, text or id",
+    )
+
+
 PIECES = st.sampled_from(
     [
         *(b"--b", b"--b--", b"\r\n", b"\r\n\r\n", b'Content-Disposition: form-data; name="text"'),

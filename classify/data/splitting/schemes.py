@@ -192,6 +192,12 @@ def _scheme(
         yield "", parts, _few_speakers(groups[parts == 2])
     elif scheme == "group-kfold":
         groups, equal = _groups(clips, group, scheme), [1 / n_splits] * n_splits
+        if (count := len(set(groups))) < n_splits:
+            each = " (or leave-one-speaker-out, which tests each once)" * (group == "speaker")
+            raise InputError(
+                f"{count} values of {group} for {n_splits} folds; expected at least one in each: "
+                f"take n_splits of at most {count}, or the scheme auto{each}"
+            )
         folds = deal_groups(labels, groups, equal, key, strata=clips["dataset"])
         for fold in range(n_splits):
             parts = np.where(folds == fold, 2, 0)
@@ -300,7 +306,9 @@ def _groups(clips: Manifest, column: str, scheme: str) -> np.ndarray:
     if column not in clips:
         raise InputError(
             f"{clips.source}: no column {column!r} for scheme {scheme!r}; "
-            f"it has {', '.join(clips.columns)}.{nearest(column, clips.columns)}"
+            f"it has {', '.join(clips.columns)}.{nearest(column, clips.columns)} Add the column, or"
+            " take the scheme stratified, which divides by label alone: clips of one speaker may "
+            "then be in train and in test"
         )
     names = _names(clips, column)
     blank = [row for row, name in enumerate(names) if not name]

@@ -182,7 +182,8 @@ def _parts(data: bytearray, boundary: bytes) -> dict[str, Any]:
             called = _utf8(options.get(b"filename", b""), "the file name of the audio")
             fields[name] = called, bytes(content)
         else:
-            fields[name] = _utf8(content, f"the part {name[:80]!r}")
+            known = name in FIELDS  # others are refused by name, whatever they hold
+            fields[name] = _utf8(content, f"the part {name[:80]!r}") if known else ""
     return fields
 
 

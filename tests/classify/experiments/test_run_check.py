@@ -80,7 +80,7 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
 @pytest.mark.parametrize(
     ("old", "new", "line", "words"),
     [
-        (SPLIT, "scheme: group-kfold, n_splits: 20", 5, "9 groups for 20 parts"),
+        (SPLIT, "scheme: group-kfold, n_splits: 20", 5, "9 values of speaker for 20 folds"),
         (SPLIT, "scheme: column", 5, "no column 'split'"),
         (SPLIT, "scheme: column, column: fould", 5, "Did you mean 'fold'"),
         (SPLIT, "scheme: speaker, test_size: 30", 5, "test_size=30"),

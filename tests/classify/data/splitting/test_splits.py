@@ -150,6 +150,8 @@ def test_clips_without_a_speaker_are_an_input_error():
 def test_H01_too_few_speakers_are_an_error_not_an_empty_part():
     with pytest.raises(InputError, match="2 groups for 3 parts"):
         splits(corpus(n_speakers=2), "speaker")
+    with pytest.raises(InputError, match=r"4 values of speaker for 5 folds.*leave-one-speaker-out"):
+        splits(corpus(n_speakers=4), "group-kfold")
     with pytest.raises(InputError, match="one language only"):
         splits(corpus(languages=("deu",)), "leave-one-language-out")
     with pytest.raises(InputError, match="leave a part empty"):
