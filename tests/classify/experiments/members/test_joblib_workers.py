@@ -10,8 +10,24 @@ from affekt.classify import run
 from affekt.classify.experiments.demo.corpus import write_corpus
 from affekt.classify.heads.training.loop import DivergedError
 
+from ...heads.test_search_backends import backend
 from .test_side_by_side import contents, recipe
 
+FOLDS = """\
+manifest: clips.csv
+task: valence
+cache: my.cache
+encoders: {{text: ngram}}
+split: {split}
+members:
+  mlp: {{head: mlp, on: text, max_epochs: 1, batch_size: 64, hidden: [[4]]}}
+compare: {{n_resamples: 100, learning_curve: false}}
+report: {report}
+"""
+SPLITS = (
+    "{scheme: leave-one-language-out, dev_size: 0.2}",
+    "{scheme: speaker, test_size: 0.34, dev_size: 0.17, repeats: 2}",
+)
 SETTINGS = "max_epochs: 2, batch_size: 32"
 
 
@@ -37,6 +53,26 @@ def test_every_backend_leaves_the_same_files(folder, backend):
             run(recipe(folder, backend, SETTINGS), n_jobs=1, progress=said.append)
     assert any(line.startswith("training 3 members in workers of ") for line in said)
     assert contents(folder / backend) == contents(folder / "alone")
+
+
+@pytest.mark.parametrize("name", ["dask", "ray"])
+def test_folds_by_language_and_repeats(folder, name):
+    """Of each backend the bits of one fit after another."""
+
+    def trained(where: str) -> list[dict[str, bytes]]:
+        found = []
+        for number, split in enumerate(SPLITS):
+            path = folder / f"{where}-{number}.yaml"
+            text = FOLDS.format(split=split, report=f"{where}-{number}")
+            path.write_text(text, encoding="utf-8")
+            run(path, n_jobs=1)
+            found.append(contents(folder / path.stem))
+        return found
+
+    with backend(name):
+        found = trained(f"folds-{name}")
+    assert [len(files) for files in found] == [3 + 2, 2 * 3]
+    assert found == trained(f"folds-before-{name}")
 
 
 def test_an_error_of_a_fit_is_the_error_of_the_run(folder):
