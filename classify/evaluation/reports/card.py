@@ -99,8 +99,8 @@ def _opened(run: str | Path, name: str) -> System | None:
 
 def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any], reads: set[str]) -> str:
     labels = ", ".join(md(label) for label in data["task"]["labels"])
-    named: dict[tuple[str, ...], str] = {("audio",): "clips of speech", ("text",): "texts"}
-    clips = named.get(tuple(reads), "clips of speech or text")
+    named = {"audio": "clips of speech", "text": "texts"}
+    clips = named.get("".join(reads), "clips of speech or text")  # of both
     lines = [f"Classifies {clips} into **{labels}**."]
     if scales := data["task"].get("dimensions"):
         ranges = [f"{md(n)} ({s['range'][0]:g} to {s['range'][1]:g})" for n, s in scales.items()]
