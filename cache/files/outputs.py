@@ -147,7 +147,9 @@ def _refuse_input(option: str, path: Path, inputs: Iterable[str | os.PathLike[st
     there = path.stat()
     for one in inputs:
         if _is(there, one):
-            raise InputError(f"{option} {path} is the input {one}; choose another name")
+            raise InputError(
+                f"{option} {path} is the input {os.fspath(one) or os.curdir}; choose another name"
+            )
 
 
 def _is(there: os.stat_result, path: str | os.PathLike[str]) -> bool:

@@ -24,6 +24,8 @@ LARGEST = 1_000_000  # bytes; a recipe has about a thousand
 
 # YAML 1.1 takes 1e-3 for a text, and a researcher takes it for a number
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+#: 0400 and 4:16 are both 256 in YAML 1.1, and 400 and a text in 1.2: texts here, and no numbers
+_OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[1-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +210,8 @@ def _located(loader: yaml.SafeLoader, node: yaml.Node | None, source: str) -> Lo
     if plain and node.tag == "tag:yaml.org,2002:str" and _EXPONENT.fullmatch(node.value):
         return Located(float(node.value), source, line, node.value)
     written = node.value if isinstance(node, yaml.ScalarNode) else ""
+    if plain and _OLD_NUMBER.fullmatch(written):
+        return Located(written, source, line, written)
     try:
         return Located(loader.construct_object(node), source, line, written)
     except ValueError as error:  # 2020-13-45 has the form of a date

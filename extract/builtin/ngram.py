@@ -19,9 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from ...cache.errors import InputError
 from ..backend import Backend, Pooled
 from ..errors import Unusable
 
+MOST_DIM = 1 << 24
+MOST_LETTERS = 100  # of an n-gram
 VERSION = 1  # raise it whenever a number changes
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[^\s]")
@@ -57,10 +60,10 @@ class Ngram(Backend):
     batch_clips = 512
 
     def __init__(self, dim: int = 4096, longest: int = 5) -> None:
-        if dim < 16 or dim % 4:
-            raise ValueError(f"dim is {dim}, expected a multiple of 4 from 16 on")
-        if longest < 1:
-            raise ValueError(f"longest is {longest}, expected at least 1")
+        if not 16 <= dim <= MOST_DIM or dim % 4:
+            raise InputError(f"dim is {dim}, expected a multiple of 4 from 16 to {MOST_DIM}")
+        if not 1 <= longest <= MOST_LETTERS:
+            raise InputError(f"longest is {longest}, expected 1 to {MOST_LETTERS}")
         self.dim = dim
         self.longest = longest
 

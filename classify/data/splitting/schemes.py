@@ -125,6 +125,8 @@ def splits(
         )
     if task is not None:
         clips, _ = task.select(clips)
+    if scheme == "group-kfold" and n_splits > max(len(clips), 2):
+        raise InputError(f"n_splits={n_splits}, and there are {len(clips)} clips; expected fewer")
     if len(clips) < 2:
         raise InputError(f"{clips.source}: {len(clips)} clips to split; expected at least 2")
     if file is not None:

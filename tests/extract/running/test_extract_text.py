@@ -8,7 +8,7 @@ import unicodedata
 
 import numpy as np
 import pytest
-from affekt.cache import Cache, Manifest
+from affekt.cache import Cache, InputError, Manifest
 from affekt.extract import Encoder, Pooled, Unusable, extract
 from affekt.extract.builtin.ngram import Ngram
 from affekt.extract.inputs.text_checks import ready_text
@@ -150,6 +150,14 @@ def test_ngram_is_the_same_in_every_process():
     }
     [digest] = found
     assert len(digest) == 17
+
+
+@pytest.mark.parametrize(
+    "options", [{"dim": 10}, {"dim": 4 * 10**30}, {"longest": 0}, {"longest": 10**30}]
+)
+def test_ngram_refuses_sizes_that_it_does_not_have(options):
+    with pytest.raises(InputError, match="expected"):
+        Encoder("ngram", **options)
 
 
 def test_ngram_finds_the_ngrams_that_a_plain_loop_finds():

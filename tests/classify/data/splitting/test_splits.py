@@ -107,6 +107,8 @@ def test_repeats_differ_and_are_named():
     assert len({split.hash for split in found}) == 4
     assert [split.name for split in found] == [f"repeat {i}" for i in range(1, 5)]
     assert len(splits(corpus(), "group-kfold", n_splits=3, repeats=2)) == 6
+    with pytest.raises(InputError, match="clips; expected fewer"):
+        splits(corpus(), "group-kfold", n_splits=10**30)
 
 
 def test_column_reads_the_fields_words():

@@ -120,6 +120,14 @@ def test_1e_3_is_a_number_unless_it_is_quoted(tmp_path):
     assert top.plain() == {"a": 0.001, "b": "1e-3", "c": 150.0, "d": "1e"}
 
 
+def test_octal_and_sexagesimal_numbers_are_texts(tmp_path):
+    """YAML 1.1 takes both for 256; `number` refuses them, and a label stays as it is written."""
+    top = read_yaml(write(tmp_path, "a: 0400\nb: 4:16\nc: [0, 0.5, 10, -3, 0x10]\nd: 1:30.5\n"))
+    assert top.plain() == {"a": "0400", "b": "4:16", "c": [0, 0.5, 10, -3, 16], "d": "1:30.5"}
+    with pytest.raises(InputError, match="dim is '0400'; expected a whole number"):
+        top["a"].number("dim", whole=True)
+
+
 def test_layers_to_choose_from_and_layers_together(tmp_path):
     for written, choices in [
         ("12", (12,)),
