@@ -67,7 +67,8 @@ def across(
         raise InputError(
             f"{n_runs} corpora; with so few no test can find a difference at {alpha:g}, whatever "
             f"the scores. Expected at least {least}, and {runs_needed(len(pairs), alpha)} for all "
-            f"{len(pairs)} pairs of {len(names)} systems"
+            f"{len(pairs)} pairs of {len(names)} systems; runs on the same clips are compared by "
+            "the pred.csv of their members, with --truth MANIFEST"
         )
     raw = [signed_rank(matrix[i] - matrix[j]) for i, j in pairs]
     ranks = scipy_stats.rankdata(-matrix.round(12), axis=0).mean(axis=1)
