@@ -91,9 +91,10 @@ class _Reading:
                     return None
             clip = self.clips.clip(i)
             digest = segment_digest(self.files[path], clip.start, clip.end)
+        if digest is None or not self.record:
+            return digest
         # also a file that was copied or touched: it would be read again each time
-        known = is_fresh and digest is not None and self.index.knows(self.clips, i, digest)
-        if self.record and digest is not None and not known:
+        if not (is_fresh and self.index.knows(self.clips, i, digest)):
             self.seen.append(seen(self.clips, i, digest, status))
         return digest
 
