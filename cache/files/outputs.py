@@ -6,6 +6,7 @@ import errno
 import os
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from ..errors import InputError
@@ -107,6 +108,8 @@ def check_takes_files(what: str, path: Path, folder: Path | None = None) -> None
     affekt.cache.errors.InputError: cache /proc/my.cache cannot be written: ...
     """
     try:
+        with suppress(FileNotFoundError, NotADirectoryError):
+            path.lstat()  # a name may be too long
         folder = folder or path
         above = next(one for one in (folder, *folder.absolute().parents) if os.path.lexists(one))
         if not above.is_dir():

@@ -24,6 +24,7 @@ LARGEST = 1_000_000  # bytes; a recipe has about a thousand
 
 # YAML 1.1 takes 1e-3 for a text, and a researcher takes it for a number
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
+MOST = 2**53  # whole numbers beyond are none of a recipe, and floats do not hold them
 #: 0400 and 4:16 are both 256 in YAML 1.1, and 400 and a text in 1.2: texts here, and no numbers
 _OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[1-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 
@@ -103,6 +104,8 @@ class Located:
         if isinstance(self.value, bool) or not isinstance(self.value, kinds):
             kind = "a whole number" if whole else "a number"
             self.fail(f"{what} is {self.plain()!r}; expected {kind}")
+        if isinstance(self.value, int) and abs(self.value) > MOST:
+            self.fail(f"{what} is {str(self.value)[:20]}...; expected at most {MOST}")
         if least is not None and not self.value >= least:
             self.fail(f"{what} is {self.value}; expected at least {least}")
         return self.value

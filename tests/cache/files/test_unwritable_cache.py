@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from affekt.cache import Cache, Manifest
+from affekt.cache import Cache, InputError, Manifest
+from affekt.cache.files.outputs import check_takes_files
 from affekt.extract import Encoder, extract
 
 from tests.hostile.world import call
@@ -130,6 +131,11 @@ def test_what_has_to_write_is_refused(place, name, cache):
 def test_what_reads_goes_on(place, name):
     code, said = call(READING[name].format("shut.cache").split())
     assert code == 0, said
+
+
+def test_a_name_that_is_too_long_is_found_before_any_work(tmp_path):
+    with pytest.raises(InputError, match="cannot be written: File name too long"):
+        check_takes_files("report", tmp_path / ("x" * 300))
 
 
 def test_a_full_disk_is_found_before_any_work(tmp_path):
