@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import InputError, listed
 from ..manifest import Manifest
 from ..tables import SUFFIXES
-from ..tables.typed_tables import holds_bytes
+from ..tables.parquet_and_excel import holds_bytes
 from . import audio_names, huggingface as hub
 from .audformat import read_audformat_folder
 from .emobox import read_emobox

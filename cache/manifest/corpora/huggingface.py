@@ -11,8 +11,8 @@ from typing import Any
 
 from ...errors import InputError
 from ..manifest import Manifest
+from ..tables.parquet_and_excel import class_names, holds_bytes, labelled, parquet_table
 from ..tables.sources import opened
-from ..tables.typed_tables import class_names, holds_bytes, labelled, parquet_table
 from .emobox import PARTS
 from .objects import from_datasets
 

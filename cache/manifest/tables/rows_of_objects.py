@@ -15,7 +15,7 @@ from ...errors import InputError
 from ...files.durable import content_name
 from ...files.written import write_whole
 from .cells import span_seconds
-from .wav import wav_bytes
+from .wav_writer import wav_bytes
 
 SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "test"}
 

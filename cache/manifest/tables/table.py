@@ -21,9 +21,9 @@ from ...errors import InputError, check_characters, shaped
 from ...files.written import written
 from .cells import FloatText, text_of
 from .json_tables import json_line_rows, json_rows
+from .parquet_and_excel import parquet_columns, xlsx_columns
 from .separated import read_separated
 from .sources import Source, opened
-from .typed_tables import parquet_columns, xlsx_columns
 
 SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet", ".xlsx")
 WRITTEN = (".csv", ".tsv", ".jsonl")

@@ -19,7 +19,7 @@ from affekt.cache.manifest import (
     read_s3prl,
     read_unified,
 )
-from affekt.cache.manifest.tables.wav import wav_bytes
+from affekt.cache.manifest.tables.wav_writer import wav_bytes
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
