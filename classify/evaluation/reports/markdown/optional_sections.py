@@ -14,6 +14,7 @@ from ....metrics.significance import p_text
 from .label_sections import some
 from .made_sections import made_lines
 from .markdown_tables import score, table
+from .shared_sections import groups_of
 from .votes_and_transfer import transfer_section, votes_section
 
 Data = Mapping[str, Any]
@@ -52,7 +53,7 @@ def sections(data: Data, best: str) -> list[str]:
     if data.get("abstain"):
         found.append(_abstain(data["abstain"], best))
     if data.get("conformal"):
-        found.append(_conformal(data["conformal"], best, group_noun(data["groups"]["column"])))
+        found.append(_conformal(data["conformal"], best, groups_of(data)))
     return found
 
 
@@ -236,7 +237,7 @@ def _learning(data: Data) -> str:
             [f"{100 * p['share']:g} %", str(p["clips"]), str(p["groups"]), score(p["uar"]), span]
         )
     of = f": {md(name)}" if name else ""
-    column = md(group_noun(data["groups"]["column"]))
+    column = md(groups_of(data))
     header = ["train", "clips", column, "UAR on test", "lowest to highest order"]
     if all(p["groups"] == p["clips"] for p in points):  # the column says nothing new
         header, rows = header[:2] + header[3:], [row[:2] + row[3:] for row in rows]

@@ -7,11 +7,15 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from affekt.cache import Cache
+from affekt.cache.care.import_export import import_space
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
+from affekt.classify.cli import affekt
 from affekt.classify.data.splitting.folds import deal_clips, deal_groups
 from affekt.classify.data.splitting.leaks import speakers
 from affekt.classify.data.splitting.schemes import SCHEMES, splits
+from click.testing import CliRunner
 from hypothesis import assume, given, settings, strategies as st
 
 OVERLAPPING = ("column", "stratified")
@@ -147,6 +151,25 @@ def test_clips_without_a_speaker_are_an_input_error():
     clips = corpus(speaker=lambda s, t: "" if (s, t) == (0, 3) else f"s{s}")
     with pytest.raises(InputError, match=r"1 of 120 clips have no speaker.*Fill the column"):
         splits(clips, "speaker")
+
+
+@pytest.mark.parametrize("command", ["train", "probe"])
+def test_without_speakers_the_commands_name_a_scheme_that_works(tmp_path, command):
+    rows = [{"id": f"c{i}", "text": f"t{i}", "label": ("anger", "joy")[i % 2]} for i in range(60)]
+    clips = Manifest.from_rows(rows)
+    clips.write(tmp_path / "clips.csv")
+    cache = Cache(tmp_path / "c")
+    values = np.random.default_rng(0).standard_normal((60, 1, 4))
+    space, _ = import_space(cache, dict(zip(clips.ids, values, strict=True)), clips, "s")
+    words = [command, tmp_path / "clips.csv", "--cache", cache.path, "--task", "valence"]
+    words += ["--space", space.name]
+    words += ["--head", "logistic", "-o", tmp_path / "m"] if command == "train" else ["--C", "1"]
+    call = lambda *more: CliRunner().invoke(affekt, [*map(str, words), *more])  # noqa: E731
+    refused = call()
+    assert isinstance(refused.exception, InputError)
+    assert "no column 'speaker' for scheme" in str(refused.exception)
+    assert "take the scheme stratified" in str(refused.exception)
+    assert call("--split", "stratified").exit_code == 0
 
 
 def test_H01_too_few_speakers_are_an_error_not_an_empty_part():

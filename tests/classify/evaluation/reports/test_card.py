@@ -159,6 +159,22 @@ def test_a_card_names_no_speaker(tmp_path, run):
     assert f"UAR of single speakers: {ends[0]:.3f} to {ends[1]:.3f}." in text
 
 
+def test_unknown_speakers_and_languages_are_said_to_be_unknown(tmp_path, run):
+    data = json.loads((run / "comparison.json").read_text(encoding="utf-8"))
+    parts = {"test": {"clips": 9, "speakers": 0, "labels": {"positive": 9}}}
+    data["run"] = {"splits": [{"scheme": "stratified", "hash": "0" * 64, "parts": parts}]}
+
+    def text(languages):
+        fit = {"train": {"languages": languages}}
+        data["run"]["members"] = {"lr": {"parts": [{"fit": fit}]}}
+        (tmp_path / "comparison.json").write_text(json.dumps(data))
+        return model_card(tmp_path, "lr")
+
+    assert "| test | 9 | unknown | positive 9 |" in text({"": 132})
+    assert "Clips of each language" not in text({"": 132})
+    assert "in training: unknown 2, deu 130." in text({"deu": 130, "": 2})
+
+
 def test_names_cannot_break_the_page(run):
     text = model_card(run, "odd|<b>name</b>")
     body = text.split("---\n", 2)[2].split("## Use")[0]

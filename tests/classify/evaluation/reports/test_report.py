@@ -112,6 +112,38 @@ def test_unknown_speakers_are_the_first_thing_to_doubt(group):
     assert asked.data["warnings"] == (alone if group != "speaker" else [])
 
 
+def test_sections_name_speakers_only_where_they_are_known():
+    rows = [
+        {"id": f"c{i}", "text": "-", "label": "xy"[i % 2], "speaker": f"s{i % 30}"}
+        for i in range(120)
+    ]
+    proba = np.random.default_rng(0).dirichlet([1, 1], len(rows))
+    without = [{k: v for k, v in row.items() if k != "speaker"} for row in rows]
+    texts = []
+    for table in (rows, without):
+        truth = Manifest.from_rows(table)
+        one = {"one": Predictions(truth.ids, ["x", "y"], proba)}
+        task = Task.from_labels(["x", "y"])
+        found = compare(
+            one, truth, task, dev=one, dev_truth=truth, allow_overlap=True, n_resamples=50
+        )
+        units = 30 if table is rows else 120
+        curve = [
+            {"share": s, "clips": int(s * 120), "groups": int(s * units), "uar": {"value": 0.5}}
+            for s in (0.5, 1.0)
+        ]
+        found.data["learning_curve"] = curve
+        texts.append(found.report())
+    known, unknown = texts
+    assert "by whole speakers, so that the set of a new speaker's clip holds" in known
+    assert "so that the set of a new clip of the same kind holds" in unknown
+    assert "a new speaker's clip" not in unknown
+    assert "Trained on a part of the training speakers" in known
+    assert "| train | clips | speakers | UAR on test |" in known
+    assert "Trained on a part of the training clips" in unknown
+    assert "| train | clips | UAR on test |" in unknown
+
+
 def test_a_row_of_a_latex_table_never_begins_with_a_bracket():
     assert latex("[m] vs [n]") == "{[}m] vs {[}n]"
 

@@ -317,6 +317,16 @@ def tone(path: Path, seconds=0.4, rate=16_000, level=0.2):
     soundfile.write(path, level * rng.normal(0, 0.3, int(seconds * rate)), rate)
 
 
+def test_one_name_in_two_corpora_is_two_speakers_wherever_they_are_counted(tmp_path):
+    number = [f"s{i % 6}" for i in range(60)]
+    corpora = [("one", "two")[i % 12 // 6] for i in range(60)]
+    found = first(tmp_path, rows(["a", "b"] * 30, speaker=number, dataset=corpora))
+    assert "12 speakers" in found.facts
+    comments = " ".join(line for line in found.path.read_text().splitlines() if "#" in line)
+    assert "12 speakers" in comments
+    assert " 6 speakers" not in comments
+
+
 def test_of_many_clips_one_part_is_tested(tmp_path):
     found = first(tmp_path, rows(["a", "b"] * 1501, speaker=[f"s{i % 50}" for i in range(3002)]))
     assert found.split == "{scheme: speaker, test_size: 0.25, dev_size: 0.2}"
