@@ -73,7 +73,9 @@ def modalities(clips: Manifest) -> Modalities:
         found.notes.append(
             f"{len(set(texts) - {''})} different texts in {filled} clips: the speakers read a "
             "script, so the text can hardly tell the labels apart"
+            + (", and the recipe leaves it out" if found.speech else "")
         )
+        found.text = not found.speech
     if there:
         _measure(clips.select(there), found)
     return found
