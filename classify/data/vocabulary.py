@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -120,24 +120,41 @@ def _text(word: object) -> str:
 def unknown_labels(
     task: str,
     labels: Sequence[str],
-    known: Iterable[str],
+    known: Mapping[str, str | None],
     unknown: Mapping[str, list[int]],
     clips: Manifest,
 ) -> str:
     """Return the message for raw labels that a task does not know: raw label to its rows."""
-    known = sorted(known)
     parts = []
     for raw, rows in list(unknown.items())[:10]:
         name = repr(raw) if raw else "blank"
         plural = "row" if len(rows) == 1 else "rows"
-        hint = nearest(raw.strip().casefold(), known) if raw else ""
+        hint = nearest(raw.strip().casefold(), sorted(known)) if raw else ""
         parts.append(f"  {name} ({len(rows)} {plural}, first in line {clips.line(rows[0])}).{hint}")
     more = f"\n  and {len(unknown) - 10} more" if len(unknown) > 10 else ""
     noun = "a label" if len(unknown) == 1 else f"{len(unknown)} labels"
+    folded: dict[str, set[str | None]] = {}
+    for raw, label in known.items():
+        folded.setdefault(raw.casefold(), set()).add(label)
+    if all(len(folded.get(raw.strip().casefold(), ())) == 1 for raw in unknown):
+        advice = (
+            f"In lower case it knows {'it' if len(unknown) == 1 else 'them all'}: "
+            + (
+                f"write a file any-case.yaml with the two lines\n  extends: {task}\n"
+                "  ignore_case: true\nand name it as the task in place of "
+                if task in shipped()["tasks"]
+                else "add the line\n  ignore_case: true\nto the file of the task "
+            )
+            + f"{task}, or write the labels in lower case."
+        )
+    else:
+        advice = (
+            "Correct the manifest, or map them in a task file "
+            f"(extends: {task}, with synonyms, leave_out or ignore_case)."
+        )
     return (
         f"{clips.source}: the task {task!r} does not know {noun}:\n"
         + "\n".join(parts)
         + more
-        + f"\nExpected labels of {', '.join(labels)}. Correct the manifest, or map them "
-        f"in a task file (extends: {task}, with synonyms, leave_out or ignore_case)."
+        + f"\nExpected labels of {', '.join(labels)}. {advice}"
     )

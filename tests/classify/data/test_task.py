@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 
 import pytest
@@ -157,6 +158,35 @@ def test_a_task_file(tmp_path):
     assert task.label_of("ira") == "high"
     assert task.label_of("neutral") is None
     assert task.label_of("neu", "mine") == "low"
+
+
+@pytest.mark.parametrize("name", ["valence", "valence-vocametrix", "emotion7"])
+def test_labels_in_capitals_name_the_file_that_reads_them(tmp_path, name):
+    raws = ["Angry", "happy", "Neutral", "SADNESS"]
+    clips = Manifest.from_rows([{"text": raw, "label": raw} for raw in raws])
+    with pytest.raises(InputError, match="does not know 3 labels") as refused:
+        Task.named(name).encode(clips)
+    said = str(refused.value)
+    lines = re.findall(r"^  (\w+: \w+)$", said, re.MULTILINE)
+    path = tmp_path / "any-case.yaml"
+    assert path.name in said
+    path.write_text("\n".join(lines), encoding="utf-8")  # as the message says
+    plain = Task.named(name)
+    lower = [plain.label_of(raw.casefold()) for raw in raws]
+    assert list(Task.read(path).encode(clips).labels) == lower
+    with pytest.raises(InputError, match="synonyms, leave_out or ignore_case") as refused:
+        plain.encode(Manifest.from_rows([{"text": "-", "label": raw} for raw in ("Angry", "Wx")]))
+    assert "any-case" not in str(refused.value)
+
+
+def test_capitals_and_a_task_of_ones_own(tmp_path):
+    path = tmp_path / "mood.yaml"
+    path.write_text("labels: {up: [happy], down: [sad, Low, lOW]}\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"(?s)it knows it: add the line.*to the file of the task"):
+        Task.read(path).encode(Manifest.from_rows([{"text": "-", "label": "HAPPY"}]))
+    path.write_text("labels: {up: [low], down: [Low]}\n", encoding="utf-8")  # case tells them apart
+    with pytest.raises(InputError, match="Correct the manifest"):
+        Task.read(path).encode(Manifest.from_rows([{"text": "-", "label": "LOW"}]))
 
 
 def test_a_task_file_extends_a_shipped_task(tmp_path):
