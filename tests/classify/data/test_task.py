@@ -167,7 +167,7 @@ def test_labels_in_capitals_name_the_file_that_reads_them(tmp_path, name):
     with pytest.raises(InputError, match="does not know 3 labels") as refused:
         Task.named(name).encode(clips)
     said = str(refused.value)
-    lines = re.findall(r"^  (\w+: \w+)$", said, re.MULTILINE)
+    lines = re.findall(r"^  ([\w-]+: [\w-]+)$", said, re.MULTILINE)
     path = tmp_path / "any-case.yaml"
     assert path.name in said
     path.write_text("\n".join(lines), encoding="utf-8")  # as the message says
