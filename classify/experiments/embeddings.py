@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ...cache.cache import Cache
 from ...cache.identity.content_digests import row_key
 from ...cache.identity.encoder_folder import note_encoder_folder
+from ...cache.manifest import Manifest
 from ...cache.rows.remarks import read_remarks
 from .known_encoders import remember
 from .prepared import Prepared, Source, Stored
@@ -73,6 +75,18 @@ def measure(source: Source, cache: Cache, stored: Stored) -> float | None:
     clips = source.clips.select([clip for clip in source.clips.ids if clip in pending])
     how: Any = {"store_dtype": source.store_dtype, "measure": True}
     return plan(clips, cache, source.encoder, **how).seconds
+
+
+def refused_recordings(clips: Manifest, pending: Sequence[str]) -> list[str]:
+    """Return the ids among `pending` whose recording is too large, or sparse."""
+    from ...extract.inputs.audio_files import refused_by_size
+
+    wanted, found = set(pending), []
+    for row, clip in enumerate(clips.ids):
+        with suppress(OSError, ValueError):  # it is not there
+            if clip in wanted and refused_by_size(clips.file(row).stat()) is not None:
+                found.append(clip)
+    return found
 
 
 def keep_opened(source: Source, cache: Cache) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,7 @@ from ..data.splitting.findings import of_splits
 from ..evaluation.reports.markdown.markdown_tables import aligned
 from .checks.folder_checks import check_stored, missing_recordings
 from .checks.recipe_checks import check_recipe, check_sources, divide
-from .embeddings import look_at_all, measure
+from .embeddings import look_at_all, measure, refused_recordings
 from .members.shares import Division, divisions
 from .prepare import open_source, prepare
 from .recipes.entries import MemberEntry
@@ -118,7 +118,7 @@ def _preview(ready: Prepared) -> Preview:
     encoders = {name: _encoder(ready, name) for name in ready.stored}
     members = {name: _member(entry, divided) for name, entry in recipe.members.items()}
     notes = ready.notes
-    notes += [note for name in ready.stored if (note := _missing(ready, name))]
+    notes += [note for name in ready.stored for note in _left_out(ready, name)]
     notes += of_splits(found)
     notes += list(dict.fromkeys(text for division in divided for text in division.sits_out))
     done = is_current(ready, Outcome(recipe.report))
@@ -151,18 +151,20 @@ def _encoder(ready: Prepared, name: str) -> dict[str, Any]:
     }
 
 
-def _missing(ready: Prepared, name: str) -> str:
+def _left_out(ready: Prepared, name: str) -> Iterator[str]:
     source, stored = ready.sources[name], ready.stored[name]
     if source.spec.modality != "audio":
-        return ""
-    missing = missing_recordings(source.clips, stored.pending)
-    if not missing:
-        return ""
-    verb = "is" if len(missing) == 1 else "are"
-    return (
-        f"{name}: {len(missing)} of {len(source.clips)} recordings {verb} not there and will be "
-        f"left out: {listed(missing)}"
-    )
+        return
+    for what, clips in (
+        ("not there", missing_recordings(source.clips, stored.pending)),
+        ("too large, or sparse,", refused_recordings(source.clips, stored.pending)),
+    ):
+        if clips:
+            verb = "is" if len(clips) == 1 else "are"
+            yield (
+                f"{name}: {len(clips)} of {len(source.clips)} recordings {verb} {what} and will be "
+                f"left out: {listed(clips)}"
+            )
 
 
 def _member(entry: MemberEntry, divided: Sequence[Division]) -> dict[str, Any]:

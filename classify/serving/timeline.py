@@ -17,7 +17,7 @@ from ..data.predictions import Predictions
 from ..data.task_file import check_columns
 from ..models.new_clips.modalities_seen import Reason
 
-LONGEST = 48 * 3600.0  # seconds; a header that claims more is not believed
+LONGEST = 4 * 3600.0  # seconds of a recording, as of a clip that is embedded
 SHORTEST = 0.001  # seconds between two beginnings; an id tells a tenth of it
 
 
@@ -98,8 +98,12 @@ def windows(clips: Manifest, window: float, hop: float) -> tuple[Manifest, dict[
             continue
         begin = clip.start or 0.0
         length = end - begin
-        if not 0 < length <= LONGEST:
-            failed[clip.id] = "bad_segment", f"{length:g} s; expected 0 to {LONGEST:g}"
+        if not length > 0:
+            failed[clip.id] = "bad_segment", f"{length:g} s; expected more than 0"
+            continue
+        if length > LONGEST:
+            hint = "cut it into segments (start, end)"
+            failed[clip.id] = "too_long", f"{length:.1f} s, the limit is {LONGEST:g} s; {hint}"
             continue
         for start, stop in spans(length, window, hop):
             first, last = round(begin + start, 4), round(begin + stop, 4)

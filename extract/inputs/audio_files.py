@@ -143,6 +143,26 @@ def _bad_path(path: str, error: Exception) -> Unusable:
     return Unusable("bad_path", f"cannot read {shown!r}: {reason}")
 
 
+def refused_by_size(status: os.stat_result) -> Unusable | None:
+    """Return why a file is not read, as far as its size tells it.
+
+    Examples
+    --------
+    >>> refused_by_size(os.stat(os.curdir)) is None
+    True
+    """
+    if status.st_size > LARGEST:
+        size, limit = status.st_size / 2**30, LARGEST >> 30
+        return Unusable("too_large", f"{size:.1f} GiB, the limit is {limit} GiB: split it")
+    if is_hollow(status):
+        return Unusable(
+            "not_audio",
+            f"a sparse file: of {status.st_size >> 20} MiB only"
+            f" {status.st_blocks >> 1} KiB were ever written; copy or download it again",
+        )
+    return None
+
+
 def _read(path: Path) -> FileBytes:
     if not stat.S_ISREG(path.stat().st_mode):  # before opening: a FIFO would wait for ever
         raise Unusable("not_a_file", f"{path} is not a regular file")
@@ -152,15 +172,8 @@ def _read(path: Path) -> FileBytes:
         before = os.fstat(number)
         if not stat.S_ISREG(before.st_mode):
             raise Unusable("not_a_file", f"{path} is not a regular file")
-        if before.st_size > LARGEST:
-            size, limit = before.st_size / 2**30, LARGEST >> 30
-            raise Unusable("too_large", f"{size:.1f} GiB, the limit is {limit} GiB: split it")
-        if is_hollow(before):
-            raise Unusable(
-                "not_audio",
-                f"a sparse file: of {before.st_size >> 20} MiB only"
-                f" {before.st_blocks >> 1} KiB were ever written; copy or download it again",
-            )
+        if (refused := refused_by_size(before)) is not None:
+            raise refused
         data = file.read()
         after = os.fstat(number)
     if len(data) != after.st_size or before.st_mtime_ns != after.st_mtime_ns:

@@ -222,6 +222,10 @@ def _planned(planned: Plan) -> str:
         )
     if planned.without:
         lines.append(f"  {planned.without} clips have nothing for this encoder")
+    if planned.refused:
+        lines.append(
+            f"  {planned.refused} will be refused: too large, or sparse; extract names them"
+        )
     lines.append(f"  {planned.bytes / 1e6:.1f} MB to read")
     if planned.audio_seconds:
         lines.append(f"  about {human_time(planned.audio_seconds)} of audio, judged by size")

@@ -20,6 +20,7 @@ from ...cache.identity.content_digests import row_key
 from ...cache.manifest import Manifest
 from ...cache.space import Space
 from ..encoder import Encoder
+from ..inputs.audio_files import refused_by_size
 from .parts import group_numbers, part_of
 
 _BLOCK = 100_000  # clips whose keys are held at once
@@ -44,6 +45,8 @@ class Plan:
         Those of the misses whose file was never read, or changed since.
     without : int
         Clips that lack what the encoder takes: no path, or no text.
+    refused : int
+        Those of the misses whose file is too large, or sparse: it will not be read.
     bytes : int
         Size of the files to read, or of the texts.
     audio_seconds : float
@@ -62,6 +65,7 @@ class Plan:
     misses: int
     unknown: int
     without: int
+    refused: int
     bytes: int
     audio_seconds: float
     seconds: float | None
@@ -71,8 +75,9 @@ class Plan:
 
     def as_dict(self) -> dict[str, Any]:
         """Give the numbers, for JSON."""
-        names = ("clips", "hits", "misses", "unknown", "without", "bytes", "audio_seconds")
-        return {name: getattr(self, name) for name in names} | {"seconds": self.seconds}
+        names = ("clips", "hits", "misses", "unknown", "without", "refused", "bytes")
+        known = {name: getattr(self, name) for name in names}
+        return known | {"audio_seconds": self.audio_seconds, "seconds": self.seconds}
 
 
 def plan(
@@ -137,7 +142,11 @@ def plan(
     state = _states(clips, cache, encoder.modality, present, rehash, space)
     positions = present[state != _STORED]
     sizes = _sizes(clips, positions, audio) if estimate else np.empty(0, np.int64)
+    refused = sizes < 0
+    sizes[refused] = 0
     lengths = _audio_seconds(clips, positions, sizes) if audio and estimate else None
+    if lengths is not None:
+        lengths[refused] = 0.0
     audio_seconds = 0.0 if lengths is None else float(lengths.sum())
     amount = audio_seconds if audio else float(len(sizes))
     seconds = None
@@ -151,6 +160,7 @@ def plan(
         misses=len(positions),
         unknown=int(np.count_nonzero(state == _UNKNOWN)),
         without=len(asked) - len(present),
+        refused=int(np.count_nonzero(refused)),
         bytes=int(sizes.sum()),
         audio_seconds=audio_seconds,
         seconds=seconds,
@@ -195,7 +205,7 @@ def _read_once(clips: Manifest, positions: np.ndarray, sizes: np.ndarray) -> np.
 
 
 def _sizes(clips: Manifest, positions: np.ndarray, audio: bool) -> np.ndarray:
-    """Bytes behind each miss; a file that is not there has none."""
+    """Bytes behind each miss; none of a file that is not there, -1 of one that is refused."""
     if audio:
         sizes = (_size(clips, i) for i in map(int, positions))
     else:
@@ -206,7 +216,8 @@ def _sizes(clips: Manifest, positions: np.ndarray, audio: bool) -> np.ndarray:
 
 def _size(clips: Manifest, position: int) -> int:
     try:
-        return clips.file(position).stat().st_size
+        status = clips.file(position).stat()
+        return status.st_size if refused_by_size(status) is None else -1
     except (InputError, OSError, ValueError):  # it will be quarantined, with the reason
         return 0
 

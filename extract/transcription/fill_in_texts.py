@@ -26,6 +26,7 @@ from .transcriber import SAMPLING_RATE, Transcriber, whisper_code
 from .whisper_engines import Heard, oddity
 
 CLIPS, SECONDS = 64, 60.0  # a segment is stored after so many clips, or so long
+LONGEST = 3600.0  # seconds of a clip, as of a recording that `affekt serve` takes
 
 
 @dataclass(frozen=True)
@@ -147,8 +148,12 @@ class _Hearing:
             return _plausible(self.known[digest]), True, 0.0
         self.place.check_writable()  # before the model is loaded
         segments = [(clip.start, clip.end)]
-        [signal] = self.decoder(file.data, segments, SAMPLING_RATE, damage=self.ear.damage)
+        rules = {"damage": self.ear.damage, "max_seconds": LONGEST}
+        [signal] = self.decoder(file.data, segments, SAMPLING_RATE, **rules)
         if isinstance(signal, Unusable):
+            if signal.code == "too_long":
+                hint = "cut it into segments (start, end)"
+                raise Unusable("too_long", f"over {LONGEST:g} s, the limit of a clip: {hint}")
             raise signal
         heard = self.ear.hear_signal(signal)
         self.known[digest] = self.new[digest] = heard

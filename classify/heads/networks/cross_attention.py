@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ....cache.errors import InputError, check_number, one_of
+from ..training.estimator import WIDEST
 from ..training.shared_layers import Dropout
 from .encoder_stack import to_patches
 from .mlp import ACTIVATIONS
@@ -227,7 +228,7 @@ class CrossAttentionFusionHead(FusionHead):
         one_of(self.attention, ("tokens", "umuteam"), "attention")
         one_of(self.tokens, ("patches", "layers"), "tokens")
         for name in ("patch_size", "d_model", "n_attention_heads", "feedforward", "hidden"):
-            check_number(name, getattr(self, name), 1, whole=True)
+            check_number(name, getattr(self, name), 1, WIDEST, whole=True)
         check_number("n_blocks", self.n_blocks, 1, 256, whole=True)
         check_number("dropout", self.dropout, 0, 1)
         one_of(self.activation, ("relu", "gelu"), "activation")

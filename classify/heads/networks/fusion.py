@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ....cache.errors import check_number
+from ..training.estimator import WIDEST
 from .mlp import MLP, MLPSettings
 from .modalities import FusionHead
 
@@ -135,4 +136,4 @@ class MeanFusionHead(_MLPFusionHead):
     def _check_settings(self) -> None:
         super()._check_settings()
         if self.dim is not None:
-            check_number("dim", self.dim, 1, whole=True)
+            check_number("dim", self.dim, 1, WIDEST, whole=True)

@@ -10,6 +10,7 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from ....cache.errors import InputError, check_number, one_of
+from ..training.estimator import WIDEST
 from ..training.shared_layers import Dropout
 from ..training.torch_classifier import TorchHead
 
@@ -93,7 +94,7 @@ class MLPSettings:
                 f"hidden is {self.hidden!r}; expected a tuple of at most 64 layer sizes"
             )
         for size in self.hidden:
-            check_number("a layer size in hidden", size, 1, whole=True)
+            check_number("a layer size in hidden", size, 1, WIDEST, whole=True)
         check_number("dropout", self.dropout, 0, 1)
         check_number("input_dropout", self.input_dropout, 0, 1)
         one_of(self.activation, ACTIVATIONS, "activation")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ....cache.errors import InputError, check_number, one_of
-from ..training.estimator import Mixed
+from ..training.estimator import WIDEST, Mixed
 from ..training.shared_layers import Dropout
 from ..training.torch_classifier import TorchHead
 from .encoder_stack import EncoderStack, to_patches
@@ -208,9 +208,9 @@ class PatchTransformerHead(TorchHead):
     def _check_settings(self) -> None:
         super()._check_settings()
         if self.patch_size is not None:
-            check_number("patch_size", self.patch_size, 1, whole=True)
+            check_number("patch_size", self.patch_size, 1, WIDEST, whole=True)
         for name in ("d_model", "n_attention_heads", "feedforward", "hidden"):
-            check_number(name, getattr(self, name), 1, whole=True)
+            check_number(name, getattr(self, name), 1, WIDEST, whole=True)
         check_number("n_blocks", self.n_blocks, 1, 256, whole=True)
         check_number("dropout", self.dropout, 0, 1)
         one_of(self.activation, ("relu", "gelu"), "activation")

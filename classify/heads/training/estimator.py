@@ -25,6 +25,8 @@ from .sampling import batches
 from .shared_layers import LayerMix
 
 STEPS = 1500  # of training, where `max_epochs` is None
+WIDEST = 16_384  # units of a layer: two such layers have 1 GiB of weights
+_MOST_THREADS = 1024
 
 Loss = Callable[[nn.Module, Tensor], Tensor]
 Score = Callable[[Tensor], tuple[tuple[float, ...], dict[str, float]]]
@@ -248,7 +250,7 @@ class TorchEstimator(Stored):
         if self.clip_norm is not None:
             check_number("clip_norm", self.clip_norm, 1e-12)
         if self.n_threads is not None:
-            check_number("n_threads", self.n_threads, 1, whole=True)
+            check_number("n_threads", self.n_threads, 1, _MOST_THREADS, whole=True)
         check_number("n_members", self.n_members, 1, 1000, whole=True)
 
     def _learnt(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

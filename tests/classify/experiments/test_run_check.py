@@ -9,7 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from affekt.cache import InputError
 from affekt.classify import run
 from affekt.classify.experiments.preview import preview
@@ -235,6 +237,41 @@ def test_a_check_leaves_with_2_where_the_run_would_be_refused(folder):
     assert done.returncode == 2
     assert f"{path}:5: test_size=30" in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    "member",
+    [
+        "{head: mlp, on: text, hidden: [[9999999999999]]}",
+        "{head: patch, on: text, hidden: 9999999999999}",
+        "{head: patch, on: text, d_model: [64, 9999999999999]}",
+        "{head: patch, on: text, patch_size: 9999999999999}",
+        "{head: patch, on: text, feedforward: 9999999999999}",
+    ],
+)
+def test_a_layer_that_no_memory_can_hold_is_refused_with_its_line(folder, member):
+    path = recipe(folder, ("{head: logistic, on: text}", member))
+    with pytest.raises(InputError, match=r"r\.yaml:7: .*9999999999999; expected .* to 16384"):
+        preview(path)
+
+
+def test_a_sparse_recording_is_named_and_no_work(folder):
+    rows = read(folder / "clips.csv")
+    for row in rows:
+        row["path"] = f"{row['id']}.wav"
+        soundfile.write(folder / row["path"], np.zeros(800), 16_000)
+    with (folder / rows[4]["path"]).open("r+b") as file:
+        file.truncate(30 << 30)
+    write_clips(folder / "clips.csv", rows)
+    member = ("lr2: {head: logistic, on: text", "lr2: {head: logistic, on: speech")
+    both = ("{text: ngram}", "{text: ngram, speech: spectral}")
+    told = preview(recipe(folder, both, member))
+    assert told.encoders["speech"]["to_embed"] == 81
+    name = rows[4]["id"]
+    assert (
+        f"speech: 1 of 81 recordings is too large, or sparse, and will be left out: {name}"
+    ) in told.notes
+    assert told.encoders["speech"]["seconds"] < 600  # by its size it is 11 days of speech
 
 
 def without_text(folder: Path, keep) -> None:

@@ -10,6 +10,7 @@ import sys
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from affekt.cache import Cache, InputError, Manifest
@@ -90,6 +91,17 @@ def test_a_window_table_does_not_stop_at_a_bad_file(models, tmp_path):
     assert times == [(name, *t) for name in ("a.wav", "stream.wav") for t in ((0, 1), (0.2, 1.2))]
     assert "empty.wav: not predicted: empty" in told.stderr
     assert "text.wav: not predicted: not_audio" in told.stderr
+
+
+def test_a_recording_beyond_four_hours_has_no_windows(models, tmp_path):
+    samples = np.zeros(14_401 * 1000, np.int16)
+    samples[9000:10_000] = np.random.default_rng(0).integers(-3000, 3000, 1000)
+    soundfile.write(tmp_path / "long.flac", samples, 1000)
+    (tmp_path / "clips.csv").write_text("id,path,start,end\na,long.flac,,\nb,long.flac,9,10\n")
+    told = predict(models / "speech", tmp_path / "clips.csv", "--window", 1, "--json")
+    assert told.exit_code == 3, told.output
+    assert {row["recording"] for row in json.loads(told.stdout)} == {"b"}
+    assert "a: not predicted: too_long (14401.0 s, the limit is 14400 s; cut it" in told.stderr
 
 
 def test_windows_just_above_a_boundary_have_ids_of_their_own(models, tmp_path):

@@ -11,6 +11,7 @@ from affekt.cache import Cache, Manifest
 from affekt.extract import Encoder, Pooled, Unusable, decode, extract, plan
 from affekt.extract.running.embedding import run_extraction
 from affekt.extract.running.feed import feed
+from affekt.extract.running.spread import spread, spread_table
 
 from tests.support.audio_toy import Simple, codes
 
@@ -60,6 +61,20 @@ def test_the_dry_run_writes_nothing_and_reads_no_audio(corpus, cache, files):
     assert told.misses == 10
     assert told.seconds > 0
     assert not cache.path.exists()
+
+
+def test_the_dry_run_counts_no_work_for_a_file_that_will_be_refused(corpus, cache, files):
+    clips = corpus(files | {"large.wav": b"", "hollow.wav": b""})
+    audio = cache.path.parent / "audio"
+    before = plan(clips, cache, Encoder("spectral"))
+    for name, size in (("large", 30 << 30), ("hollow", 1 << 30)):
+        os.truncate(audio / f"{name}.wav", size)
+    told = plan(clips, cache, Encoder("spectral"))
+    assert (before.refused, told.refused, told.misses) == (0, 2, 12)
+    assert (told.bytes, told.audio_seconds) == (before.bytes, before.audio_seconds)
+    [share] = spread(clips, told, Encoder("spectral").spec, 1)
+    assert (share.clips, share.bytes) == (12, before.bytes)
+    assert "2 will be refused" in spread_table(told, [share])
 
 
 def test_M06_same_content_twice_is_computed_once(corpus, cache, files):

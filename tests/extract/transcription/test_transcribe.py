@@ -76,6 +76,21 @@ def test_each_content_is_heard_once(corpus, tmp_path):
     assert again.counts["stored"] == 4
 
 
+def test_a_clip_of_hours_is_not_transcribed_but_its_segments_are(tmp_path):
+    """A few KB of FLAC decode to hours: refused by the header, and by what is decoded."""
+    soundfile.write(tmp_path / "long.flac", np.zeros(3601 * 1000, np.int16), 1000)
+    rows = [{"id": "long", "path": "long.flac"}, *(
+        {"id": f"{start}", "path": "long.flac", "start": start, "end": start + 5}
+        for start in (0, 3500)
+    )]  # fmt: skip
+    clips = Manifest.from_rows(rows, root=tmp_path)
+    done = transcribe(clips, tmp_path / "c", Transcriber("toy", listen=Ear()))
+    assert list(done.failed) == ["long"]
+    assert done.failed["long"].startswith("too_long: over 3600 s")
+    assert "segments (start, end)" in done.failed["long"]
+    assert done.counts["failed"] == 1
+
+
 def test_where_a_text_is_from(corpus, tmp_path):
     done = transcribe(corpus, tmp_path / "c", Transcriber("toy", language="spa", listen=Ear()))
     source, reason = column(done.clips, "text_source"), column(done.clips, "asr_reason")

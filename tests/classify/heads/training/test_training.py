@@ -172,6 +172,8 @@ def test_members_differ_and_their_probabilities_are_averaged():
         ({"loss": "focl"}, "Did you mean 'focal'"),
         ({"activation": "rely"}, "Did you mean 'relu'"),
         ({"hidden": 5}, "hidden is 5"),
+        ({"hidden": (8, 9_999_999_999_999)}, "hidden is 9999999999999; .*from 1 to 16384"),
+        ({"n_threads": 10**12}, "n_threads is 1000000000000"),
         ({"sampling": "speaker"}, "sampling is 'speaker'"),
         ({"sampling": "group"}, "needs fit"),
         ({"class_weight": {"sadd": 2}}, "Did you mean 'sad'"),
