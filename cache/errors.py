@@ -13,6 +13,7 @@ import numbers
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 MISSHAPEN = (TypeError, AttributeError, ValueError, IndexError, ArithmeticError, RecursionError)
@@ -153,14 +154,22 @@ def nearest(word: str, choices: Iterable[str]) -> str:
     --------
     >>> nearest("speeker", ["speaker", "label"])
     " Did you mean 'speaker'?"
-    >>> nearest("xyz", ["speaker", "label"])
-    ''
+    >>> nearest("xyz", ["speaker", "label"]), nearest("c", ["C", "on"])
+    ('', " Did you mean 'C'?")
     """
     folded = {choice.casefold(): choice for choice in choices}
-    if len(str(word)) < 2:
-        return ""  # a letter is like any short word
-    found = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=0.6)
+    like = 0.6 if len(str(word)) > 1 else 1  # a letter is like any short word
+    found = difflib.get_close_matches(str(word).casefold(), folded, n=1, cutoff=like)
     return f" Did you mean {folded[found[0]]!r}?" if found else ""
+
+
+def nearest_beside(path: Path) -> str:
+    """Return `nearest` among the names in the folder of a file that is not there."""
+    try:
+        names = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        return ""
+    return nearest(path.name, [name for name in names if name != path.name])  # a dead link
 
 
 def one_of(value: object, choices: Iterable[str | bool | None], what: str) -> None:

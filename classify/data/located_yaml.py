@@ -15,7 +15,7 @@ from typing import Any, NoReturn, TypeVar
 
 import yaml
 
-from ...cache.errors import InputError, check_characters, expected_one_of
+from ...cache.errors import InputError, check_characters, expected_one_of, nearest_beside
 
 T = TypeVar("T")
 
@@ -146,7 +146,7 @@ def read_yaml(path: str | Path) -> Located:
         with path.open("rb") as file:
             data = file.read(LARGEST + 1)  # a device has no end
     except FileNotFoundError:
-        raise InputError(f"{source}: no such file") from None
+        raise InputError(f"{source}: no such file.{nearest_beside(path)}") from None
     except OSError as error:
         raise InputError(f"{source}: cannot be read: {error.strerror}") from None
     if len(data) > LARGEST:

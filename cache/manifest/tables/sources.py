@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from ...errors import InputError, nearest
+from ...errors import InputError, nearest_beside
 from ...files.reading import refuse_hollow
 
 OTHER_ENDINGS = {".txt": ".csv", ".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
@@ -80,7 +80,7 @@ def opened(path: Path, known: Sequence[str]) -> Iterator[Source]:
             finally:
                 source.release()
     except FileNotFoundError:
-        raise InputError(f"{name}: there is no such file.{_beside(path)}") from None
+        raise InputError(f"{name}: there is no such file.{nearest_beside(path)}") from None
     except IsADirectoryError:
         raise InputError(
             f"{name}: is a folder, expected a table ({', '.join(known)}); affekt manifest {name}"
@@ -199,10 +199,3 @@ def _described(path: Path, stream: BinaryIO | gzip.GzipFile, known: Sequence[str
 def _of_content(head: bytes) -> str:
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     return next((kind for mark, kind in MAGIC.items() if start.startswith(mark)), "")
-
-
-def _beside(path: Path) -> str:
-    try:
-        return nearest(path.name, [entry.name for entry in path.parent.iterdir()])
-    except OSError:
-        return ""

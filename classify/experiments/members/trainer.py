@@ -119,9 +119,11 @@ class Trainer:
         best: Any = None
         chosen: dict[str, Any] = {}
         first = [(candidate, entry.random_state) for candidate in candidates]
+        said = time.monotonic()
         for candidate, (score, model) in zip(candidates, fitted(first), strict=True):
             tried.append({**_json(candidate), dev_measure: score if has_dev else None})
-            if len(candidates) > 1:
+            if len(candidates) > 1 and time.monotonic() - said >= PAUSE:  # the report has all
+                said = time.monotonic()
                 self.progress(
                     f"{entry.name}: {_words(candidate, candidates)}: dev {shown} {score:.3f}"
                 )

@@ -110,6 +110,7 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         ("C: 1}", "class_weight: {positve: 2}}", 8, "Did you mean 'positive'"),
         ("C: 1}", "class_weight: {positive: -2}}", 8, "from 0 up"),
         ("C: 1}", "C: .inf}", 8, "finite"),
+        ("C: 1}", "c: 1}", 8, "Did you mean 'C'"),
         ("C: 1}", "C: .nan}", 8, "C is nan"),
         ("C: 1}", "max_iter: 0}", 8, "max_iter"),
         ("C: 1}", "layers: 7}", 8, "layer"),

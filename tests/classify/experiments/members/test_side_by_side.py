@@ -15,7 +15,7 @@ import pytest
 from affekt.cache import AffektError
 from affekt.classify import run
 from affekt.classify.experiments.demo.corpus import write_corpus
-from affekt.classify.experiments.members import side_by_side
+from affekt.classify.experiments.members import side_by_side, trainer
 from affekt.classify.experiments.members.side_by_side import Fit, SideBySide, count_workers
 from affekt.classify.heads.training.loop import DivergedError
 
@@ -80,6 +80,20 @@ def test_members_and_seeds_have_the_same_bits_as_alone(folder, worth):
     alone, together = contents(folder / "alone"), contents(folder / "together")
     assert len(alone) == 3 * 3 + 3
     assert together == alone
+
+
+@pytest.mark.parametrize("pause", [0.0, 1e9])
+def test_candidates_have_lines_of_their_own_only_where_they_are_slow(folder, monkeypatch, pause):
+    monkeypatch.setattr(trainer, "PAUSE", pause)
+    said: list[str] = []
+    path = recipe(folder, f"lines-{pause:g}")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    lr_alone = [line for line in lines if not line.strip().startswith(("mlp", "both", "ensembles"))]
+    path.write_text("\n".join(lr_alone).replace(", text: ngram", ""), encoding="utf-8")
+    run(path, n_jobs=1, progress=said.append)
+    lines = [line for line in said if line.startswith("lr: C")]
+    expected = [f"lr: C {value}: dev UAR" for value in (0.01, 0.1)]
+    assert [line[:-6] for line in lines] == (expected if pause == 0 else [])
 
 
 def test_an_error_of_a_fit_is_the_error_of_the_run(folder, worth):

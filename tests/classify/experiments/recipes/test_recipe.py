@@ -111,6 +111,14 @@ def test_hostile_yaml_is_refused_by_name(tmp_path, text, words):
 def test_a_missing_recipe_and_a_folder(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         Recipe.read(tmp_path / "none.yaml")
+    for there, asked in (("recipe.yaml", "recipe.yml"), ("mine.yml", "mine.yaml")):
+        (tmp_path / there).touch()
+        with pytest.raises(InputError, match=rf"no such file\. Did you mean '{there}'\?"):
+            Recipe.read(tmp_path / asked)
+    (tmp_path / "dead.yaml").symlink_to(tmp_path / "gone")
+    with pytest.raises(InputError, match="no such file") as refused:
+        Recipe.read(tmp_path / "dead.yaml")
+    assert "mean 'dead.yaml'" not in str(refused.value)
     with pytest.raises(InputError, match="cannot be read"):
         Recipe.read(tmp_path)
 
