@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import zipfile
 from typing import Any
@@ -54,8 +53,7 @@ def parquet_table(source: Source) -> Any:
         raise InputError(
             f"{source.name}: reading Parquet needs pyarrow: pip install 'affekt[table]'"
         ) from None
-    size = source.stream.seek(0, os.SEEK_END)
-    source.stream.seek(0)
+    size = source.size()
     try:
         rows = parquet.read_metadata(source.stream).num_rows
         source.stream.seek(0)
@@ -107,7 +105,7 @@ def xlsx_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
         raise InputError(
             f"{source.name}: reading Excel needs openpyxl: pip install 'affekt[xlsx]'"
         ) from None
-    size = source.stream.seek(0, os.SEEK_END)
+    size = source.size()
     try:
         with zipfile.ZipFile(source.stream) as packed:
             unpacked = sum(part.file_size for part in packed.infolist())

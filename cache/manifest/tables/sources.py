@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import stat
 import sys
 import zlib
@@ -43,6 +44,12 @@ class Source:
         self.stream.seek(0)
         self._text = io.TextIOWrapper(self.stream, encoding=self.encoding, newline="")
         return self._text
+
+    def size(self) -> int:
+        """Return the bytes on the disk, also of a packed table, and go back to the start."""
+        size = self.stream.seek(0, os.SEEK_END)  # refuses what unpacks to too much
+        self.stream.seek(0)
+        return self.stream.packed if isinstance(self.stream, _Unpacked) else size
 
     def release(self) -> None:
         """Take the bytes back from the text over them, so that its end does not close them."""
@@ -113,7 +120,8 @@ class _Unpacked(gzip.GzipFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, "rb")
-        self.path, self.most = path, most_unpacked(path.stat().st_size)
+        self.path, self.packed = path, path.stat().st_size
+        self.most = most_unpacked(self.packed)
 
     def read(self, size: int | None = -1) -> bytes:
         if size is not None and size >= 0:
@@ -122,6 +130,13 @@ class _Unpacked(gzip.GzipFile):
 
     def read1(self, size: int = -1) -> bytes:
         return self._checked(super().read1(size))
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        if whence != io.SEEK_END:
+            return super().seek(offset, whence)
+        while self.read1(io.DEFAULT_BUFFER_SIZE):
+            pass
+        return super().seek(offset, io.SEEK_CUR)
 
     def _checked(self, data: bytes) -> bytes:
         if self.tell() > self.most:

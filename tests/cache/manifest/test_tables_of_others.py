@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import importlib
+import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from affekt.cache import InputError, Manifest
+from affekt.cache.manifest.tables.sources import _Unpacked
 
 
 def read(folder: Path, data: str | bytes, name: str = "clips.csv") -> Manifest:
@@ -186,8 +188,10 @@ def test_formulas_that_were_never_computed(tmp_path):
         assert list(Manifest.read(tmp_path / "saved.xlsx")["label"]) == [text, "joy"]
 
 
-@pytest.mark.parametrize("kind", ["csv.gz", "jsonl.gz", "xlsx", "parquet"])
-def test_a_table_that_unpacks_without_end_is_refused(tmp_path, kind):
+@pytest.mark.parametrize("made", ["csv.gz", "jsonl.gz", "xlsx", "parquet", "xlsx.gz", "parquet.gz"])
+def test_a_table_that_unpacks_without_end_is_refused(tmp_path, made):
+    packed = made in ("xlsx.gz", "parquet.gz")
+    kind = made.removesuffix(".gz") if packed else made
     path = tmp_path / f"t.{kind}"
     if kind == "xlsx":
         pytest.importorskip("openpyxl")
@@ -203,8 +207,27 @@ def test_a_table_that_unpacks_without_end_is_refused(tmp_path, kind):
     else:
         head = b"id,text\n" if kind == "csv.gz" else b'{"id": "a"}\n'
         path.write_bytes(gzip.compress(head + b"a" * (80 << 20), 1))
+    if packed:
+        data = path.read_bytes()
+        path = tmp_path / f"t.{kind}.gz"
+        path.write_bytes(gzip.compress(data))
     with pytest.raises(InputError, match=r"as no (table|workbook)"):
         Manifest.read(path)
+
+
+@pytest.mark.parametrize("kind", ["xlsx", "parquet"])
+def test_a_table_behind_much_of_nothing_is_refused(tmp_path, kind):
+    """The end of these files says where their tables are: what is packed is read to its end."""
+    head = b"PK\x03\x04" if kind == "xlsx" else b"PAR1"
+    path = tmp_path / f"t.{kind}.gz"
+    path.write_bytes(gzip.compress(head + bytes(80 << 20), 1))
+    pytest.importorskip("openpyxl" if kind == "xlsx" else "pyarrow")
+    with pytest.raises(InputError, match="unpacks to more than 64 MiB, 100 times its size"):
+        Manifest.read(path)
+    with _Unpacked(path) as unpacked:
+        with pytest.raises(InputError):
+            unpacked.seek(0, os.SEEK_END)
+        assert unpacked.tell() < 65 << 20  # not further
 
 
 def test_a_sparse_table_is_refused(tmp_path):

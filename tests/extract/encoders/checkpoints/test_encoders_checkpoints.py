@@ -167,3 +167,14 @@ def test_converted_weights_that_were_changed_are_converted_again(tmp_path, monke
     made = copy.stat().st_mtime_ns
     converted([weights])
     assert copy.stat().st_mtime_ns == made
+
+
+def test_sparse_weights_are_refused_before_they_are_hashed(tmp_path):
+    shutil.copytree(model_folder("xlsr"), tmp_path / "m")
+    weights = tmp_path / "m" / "model.safetensors"
+    with weights.open("r+b") as file:
+        file.truncate(30 << 30)
+    if weights.stat().st_blocks > 1 << 20:
+        pytest.skip("the file system has no sparse files")
+    with pytest.raises(InputError, match=r"safetensors: a sparse file: of 30720 MiB nearly"):
+        _ = Encoder(str(tmp_path / "m")).spec
