@@ -36,6 +36,16 @@ def command(start: str) -> str:
     return next(one for one in COMMANDS if one.startswith(start))
 
 
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Path:
+    """A folder with a space in its name and files that would shadow bare imports."""
+    folder = tmp_path_factory.mktemp("half hour") / "my clips"
+    folder.mkdir()
+    for name in ("cache.py", "extract.py", "classify.py", "torch.py"):
+        (folder / name).write_text("raise SystemExit('a file of the user was imported')\n")
+    return folder
+
+
 def made(target: str) -> str:
     """What make would run, with the installed command in place of the one in .venv."""
     if shutil.which("make") is None:
@@ -49,16 +59,6 @@ def made(target: str) -> str:
     return line.replace(".venv/bin/", "")
 
 
-@pytest.fixture(scope="module")
-def home(tmp_path_factory) -> Path:
-    """A folder with a space in its name and files that would shadow bare imports."""
-    folder = tmp_path_factory.mktemp("half hour") / "my clips"
-    folder.mkdir()
-    for name in ("cache.py", "extract.py", "classify.py", "torch.py"):
-        (folder / name).write_text("raise SystemExit('a file of the user was imported')\n")
-    return folder
-
-
 def call(line: str, home: Path) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
@@ -69,9 +69,15 @@ def call(line: str, home: Path) -> str:
     return done.stdout
 
 
+def test_make_demo_runs_the_same_commands():
+    assert made("make demo").split() == ["affekt", "demo", "-o", "demo"]
+    own = made("make demo MANIFEST=clips.csv")
+    assert own.split() == ["affekt", "demo", "--manifest", "'clips.csv'", "-o", "demo"]
+
+
 def test_a_new_users_half_hour(home):
     # the demo
-    table = call(made(command("make demo")), home)
+    table = call(command("affekt demo"), home)
     assert "\nsystem " in table
     assert (home / "demo/out/report.md").is_file()
 
@@ -89,11 +95,7 @@ def test_a_new_users_half_hour(home):
             for row in rows
             if row["speaker"] in voices
         )
-    own = next(one for one in COMMANDS if one.startswith("make demo") and "MANIFEST" in one)
-    manifest = re.search(r"MANIFEST=(\S+)", own)
-    assert manifest is not None
-    assert manifest[1] == "clips.csv"
-    assert "system " in call(made(own), home)
+    assert "system " in call(command("affekt demo --manifest clips.csv"), home)
 
     # the recipe of the tour
     recipe = next(body for kind, body in BLOCKS if kind == "yaml" and "# file:" in body)
