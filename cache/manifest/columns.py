@@ -50,6 +50,17 @@ ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "split": (("partition", "subset", "fold_name"), ("split_set",)),
     "dataset": (("corpus", "database", "db"),),
 }  # fmt: skip
+#: our name -> its words in other languages: asked about, never taken
+TRANSLATED = {
+    "path": ("datei", "dateiname", "fichier", "archivo", "arquivo", "plik", "文件"),
+    "text": ("satz", "transkript", "texto", "testo", "tekst", "frase", "phrase", "文本"),
+    "label": ("gefühl", "emoción", "emoção", "emozione", "emocja", "klasse", "etiqueta", "情感"),
+    "speaker": (
+        "sprecher", "sprecherin", "locuteur", "locutrice", "hablante", "locutor", "falante",
+        "parlante", "spreker", "mówca", "说话人",
+    ),
+    "language": ("sprache", "langue", "idioma", "lingua", "taal", "język", "语言"),
+}  # fmt: skip
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|nan|inf", re.IGNORECASE)
 #: endings of the names of recordings, by which a column of them is recognised
 RECORDINGS = re.compile(
@@ -178,7 +189,7 @@ def _without_content(table: Table) -> str:
 
 
 def _misspelt(table: Table, columns: Mapping[str, Any], renamed: Mapping[str, str]) -> list[str]:
-    """Return notes on columns that are kept and have almost the name of one that is absent."""
+    """Return notes on columns that are kept and may be one that is absent, by their names."""
     notes = []
     for ours in ("path", "text", "label", "speaker", "language", "split"):
         if ours in columns:
@@ -188,7 +199,8 @@ def _misspelt(table: Table, columns: Mapping[str, Any], renamed: Mapping[str, st
         for folded, name in others.items():
             close = difflib.get_close_matches(folded, map(_folded, known), n=1, cutoff=0.85)
             swapped = [alias for alias in known if sorted(alias) == sorted(folded)]
-            if (close or swapped) and folded not in COLUMNS:
+            translated = folded.removesuffix("id") in TRANSLATED.get(ours, ())
+            if (close or swapped or translated) and folded not in COLUMNS:
                 meant = f"; is it the {ours}? Name it {ours}"
                 notes.append(f"column {name} was kept as it is{meant}")
     return notes

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -20,6 +23,12 @@ LACKING = {  # what does not work without a column
     "text": "no text encoder",
     "label": "no training and no scores: which column is it? Name it label",
     "speaker": "no splits by speaker: clips of one speaker may be in train and in test",
+}
+
+DIMENSIONS = {
+    "arousal": ("arousal", "activation", "emoact", "aro"),
+    "valence": ("valence", "emoval", "val"),
+    "dominance": ("dominance", "emodom", "dom"),
 }
 
 
@@ -53,6 +62,11 @@ def described(clips: Manifest, kind: str) -> dict[str, Any]:
             columns[name] = mark.join(part for part in (origin, content) if part)
         elif name in LACKING:
             columns[name] = f"none: {LACKING[name]}"
+    if "label" not in clips and (rated := ratings(clips)):
+        columns["label"] = (
+            f"none; {listed(list(rated.values()))} look{'s' * (len(rated) == 1)} like ratings of "
+            f"{listed(list(rated))}: affekt init makes a task of numbers of them"
+        )
     absent = [name for name in COLUMNS if name not in columns and name not in TIMES]
     if absent:
         columns["none"] = ", ".join(absent)
@@ -61,6 +75,35 @@ def described(clips: Manifest, kind: str) -> dict[str, Any]:
         "clips": len(clips), "kind": kind, "columns": columns, "kept": kept,
         "notes": list(clips.notes),
     }  # fmt: skip
+
+
+def ratings(clips: Manifest) -> dict[str, str]:
+    """Return dimension -> the column that has numbers of it.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> rows = [{"text": "t", "EmoAct": str(n), "age": str(n)} for n in range(3)]
+    >>> ratings(Manifest.from_rows(rows))
+    {'arousal': 'EmoAct'}
+    """
+    folded = {re.sub(r"[\s_.-]+", "", name.casefold()): name for name in clips.columns}
+    found = {}
+    for dimension, names in DIMENSIONS.items():
+        column = next((folded[name] for name in names if name in folded), None)
+        if column is not None and column != "label":
+            values = {value for value in clips[column] if value}
+            if len(values) > 2 and are_numbers(values):
+                found[dimension] = column
+    return found
+
+
+def are_numbers(values: Iterable[str]) -> bool:
+    """Whether every text is a finite number."""
+    try:
+        return all(math.isfinite(float(value)) for value in values)
+    except ValueError:
+        return False
 
 
 def _origin(clips: Manifest, name: str) -> str:

@@ -268,6 +268,19 @@ def test_kaldi_says_what_does_not_fit_together(tmp_path):
         call(tmp_path)
 
 
+def test_ratings_in_place_of_labels_are_named(tmp_path):
+    sound(tmp_path / "a.wav")
+    table = tmp_path / "t.csv"
+    table.write_text(
+        "id,path,EmoAct,EmoVal\n" + "".join(f"{n},a.wav,{n}.5,{n}\n" for n in range(3))
+    )
+    said = call(table).stdout
+    assert "none; EmoAct, EmoVal look like ratings of arousal, valence: affekt init makes" in said
+    assert "which column is it" not in said
+    table.write_text("id,path,EmoAct,label\n0,a.wav,1.5,x\n1,a.wav,2.5,x\n2,a.wav,3.5,y\n")
+    assert "like ratings" not in call(table).stdout
+
+
 def test_a_stranger_sees_which_columns_were_not_used(tmp_path):
     table = tmp_path / "t.csv"
     sound(tmp_path / "a.wav")

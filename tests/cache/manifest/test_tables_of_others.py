@@ -108,6 +108,11 @@ def notes(folder: Path, data: str) -> str:
 def test_what_was_not_used_is_named(tmp_path):
     assert "phat was kept as it is; is it the path" in notes(tmp_path, "phat,text\na.wav,hi\n")
     assert "speker was kept as it is; is it the speaker" in notes(tmp_path, "file,speker\na,s\n")
+    for name in ("Sprecher", "locuteur", "Hablante_ID"):
+        said = notes(tmp_path, f"file,{name}\na,s\n")
+        assert said.count(f"column {name} was kept as it is; is it the speaker? Name it") == 1
+    assert "Sprecher" not in notes(tmp_path, "file,speaker,Sprecher\na,s,t\n")
+    assert "Geschlecht" not in notes(tmp_path, "file,Geschlecht\na,f\n")
     assert "column t0 looks like a time" in notes(tmp_path, "file,t0\na,1.5\n")
     assert "from" not in notes(tmp_path, "file,text,from\na,hi,Joey\n")
     assert "name it duration" in notes(tmp_path, "file,start,length\na,1.5,2\n")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ import yaml
 from .....cache.commands.terminal import HIDDEN
 from .....cache.errors import InputError, listed, nearest
 from .....cache.manifest.columns import COLUMNS
+from .....cache.manifest.described import are_numbers, ratings
 from ....data.task import Task
 from ....data.vocabulary import shipped
 from ....data.votes import PREFIX, with_votes
@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 MOST_LABELS = 30
 FEWEST_CLIPS = 10  # of a label, below which nothing can be learnt about it
 #: columns of ratings, in the order in which they are listed in a task
-DIMENSIONS = {
-    "arousal": ("arousal", "activation", "emoact", "aro"),
-    "valence": ("valence", "emoval", "val"),
-    "dominance": ("dominance", "emodom", "dom"),
-}
 RESERVED = ("id", "label")
 #: what programs write where there is no label, and what may say so
 ABSENT = frozenset(("nan", "NaN", "NAN", "NaT", "<NA>"))
@@ -75,7 +70,7 @@ def task_for(clips: Manifest) -> Choice:
     """
     counts = Counter(clips["label"])
     blank = counts.pop("", 0)
-    rated = _ratings(clips)
+    rated = ratings(clips)
     if not counts:
         if rated:
             return _numeric(clips, rated)
@@ -86,7 +81,7 @@ def task_for(clips: Manifest) -> Choice:
             f"{clips.source} has no labels; expected a column label (or emotion), or columns of "
             f"numbers such as arousal and valence. It has {has}; {_candidates(clips)}"
         )
-    if len(counts) > MOST_LABELS and _are_numbers(counts):
+    if len(counts) > MOST_LABELS and are_numbers(counts):
         column = (clips.taken.get("label") or ("label",))[0]
         raise InputError(
             f"{clips.source}: column {column} holds {len(counts)} different numbers; if they are "
@@ -239,7 +234,7 @@ def _nearest_task(clips: Manifest, counts: Counter[str]) -> list[str]:
         if name != "sentiment" and labels and (known, len(labels)) > best[:2]:
             best = (known, len(labels), name)
     name = best[2]
-    if _are_numbers(counts) and best[0] < sum(pairs.values()):
+    if are_numbers(counts) and best[0] < sum(pairs.values()):
         return [f"the labels are numbers{_names_of_numbers(clips)}"]
     if not name:
         small = {(raw.strip().casefold(), dataset) for raw, dataset in pairs}
@@ -268,7 +263,7 @@ def _names_of_numbers(clips: Manifest) -> str:
     count = len(set(clips["label"]))
     for name in clips.columns:
         values = clips[name]
-        if name in COLUMNS or _are_numbers(values) or len(set(values)) != count:
+        if name in COLUMNS or are_numbers(values) or len(set(values)) != count:
             continue
         if len(set(zip(clips["label"], values, strict=True))) == count:
             return f"; column {name} has a name for each: rename it label to read names"
@@ -323,26 +318,6 @@ def _rare(found: Mapping[Any, int]) -> list[str]:
 
 def _shown(found: Counter[Any]) -> str:
     return ", ".join(f"{label} {count}" for label, count in found.most_common())
-
-
-def _ratings(clips: Manifest) -> dict[str, str]:
-    """Return dimension -> the column that has numbers of it."""
-    folded = {re.sub(r"[\s_.-]+", "", name.casefold()): name for name in clips.columns}
-    found = {}
-    for dimension, names in DIMENSIONS.items():
-        column = next((folded[name] for name in names if name in folded), None)
-        if column is not None and column != "label":
-            values = {value for value in clips[column] if value}
-            if len(values) > 2 and _are_numbers(values):
-                found[dimension] = column
-    return found
-
-
-def _are_numbers(values: Any) -> bool:
-    try:
-        return all(math.isfinite(float(value)) for value in values)
-    except ValueError:
-        return False
 
 
 def _numeric(clips: Manifest, columns: Mapping[str, str]) -> Choice:
