@@ -229,3 +229,14 @@ def listed(words: Sequence[str], limit: int = 5) -> str:
     """
     head = ", ".join(str(word) for word in words[:limit])
     return head if len(words) <= limit else f"{head} and {len(words) - limit} more"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count and its noun, in the plural unless it is one.
+
+    Examples
+    --------
+    >>> counted(1, "shard"), counted(0, "shard")
+    ('1 shard', '0 shards')
+    """
+    return f"{count} {noun}{'s' * (count != 1)}"

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from ..errors import counted
 from .terminal import ROOT, read_clips
 
 
@@ -61,7 +62,9 @@ def show(folder: str, space: str | None, as_json: bool) -> None:
         _echo_json(shown)
         return
     for item in shown:
-        click.echo(f"{item['name']}: {item['rows']} rows, {item['layers']} x {item['dim']}")
+        click.echo(
+            f"{item['name']}: {counted(item['rows'], 'row')}, {item['layers']} x {item['dim']}"
+        )
         for part in ("spec", "made"):
             click.echo(_indented(item[part]))
 
@@ -89,7 +92,8 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
         trusted = f", {report.trusted} of them trusted unread" if quick else ""
         state = "no damage" if report.ok else f"{len(report.damage)} damaged"
         click.echo(
-            f"{report.rows} rows in {report.shards} shards, {report.nbytes} bytes{trusted}: {state}"
+            f"{counted(report.rows, 'row')} in {counted(report.shards, 'shard')}, "
+            f"{report.nbytes} bytes{trusted}: {state}"
         )
     if not report.ok:
         remedy = f"set the damaged files aside: affekt cache repair {folder}"
@@ -116,9 +120,9 @@ def repair(folder: str, as_json: bool) -> None:
             for path in paths:
                 click.echo(f"{verb}: {path}")
         if done.removed:
-            click.echo(f"removed {len(done.removed)} unfinished files")
+            click.echo(f"removed {counted(len(done.removed), 'unfinished file')}")
         if done.ids:
-            click.echo(f"{len(done.ids)} rows to extract again: {listed(done.ids)}")
+            click.echo(f"{counted(len(done.ids), 'row')} to extract again: {listed(done.ids)}")
             click.echo(
                 f"compute them: affekt extract MANIFEST --cache {folder} --encoder NAME", err=True
             )
@@ -139,7 +143,7 @@ def compact(folder: str, spaces: tuple[str, ...]) -> None:
     for space in [opened.space(name) for name in spaces] or opened.spaces():
         with _Bar(space.name, "merges") as progress:
             before, after = space.compact(progress)
-        click.echo(f"{space.name}: {before} shards before, {after} after")
+        click.echo(f"{space.name}: {counted(before, 'shard')} before, {after} after")
 
 
 @cache.command()
@@ -213,9 +217,9 @@ def import_(
     target.check_writable()
     clips = read_clips(manifest, root)
     space, absent = import_space(target, source, clips, name, modality)
-    click.echo(f"{space.name}: {len(space)} rows")
+    click.echo(f"{space.name}: {counted(len(space), 'row')}")
     if absent:
-        click.echo(f"{len(absent)} clips have no values in {source}", err=True)
+        click.echo(f"no values in {source} for {counted(len(absent), 'clip')}", err=True)
 
 
 @cache.command()
@@ -228,7 +232,7 @@ def merge(sources: tuple[str, ...], out: str) -> None:
 
     with _Bar("merge", "shards") as progress:
         count = merge([_opened(name, readonly=True) for name in sources], Cache(out), progress)
-    click.echo(f"{count} shards copied")
+    click.echo(f"{counted(count, 'shard')} copied")
 
 
 @cache.command()
@@ -253,7 +257,8 @@ def sync(source: str, target: str, as_json: bool) -> None:
         _echo_json(done.as_dict())
     else:
         click.echo(
-            f"{done.copied} shards copied, {done.bytes / 1e6:.1f} MB; {done.present} were there"
+            f"{counted(done.copied, 'shard')} copied, {done.bytes / 1e6:.1f} MB; "
+            f"{done.present} were there"
         )
 
 

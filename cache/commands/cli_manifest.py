@@ -48,7 +48,7 @@ def manifest(
     unified multilingual data set, and folders of RAVDESS, EmoDB, CREMA-D,
     TESS, SAVEE, EMOVO, ESD, CaFE, AESDD or ShEMO, whose names carry the label.
     """
-    from ..errors import InputError, one_of
+    from ..errors import InputError, counted, one_of
     from ..files.outputs import check_output, check_output_folder
     from ..manifest.corpora.finding import KINDS, kind_of, read_corpus
     from ..manifest.described import described
@@ -76,7 +76,7 @@ def manifest(
     if as_json:
         click.echo(json.dumps(summary | {"output": output and str(output)}, ensure_ascii=False))
         return
-    click.echo(f"{source}: {len(clips)} clips, read as {found}")
+    click.echo(f"{source}: {counted(len(clips), 'clip')}, read as {found}")
     width = max(9, *(min(len(name), 24) for name in [*summary["columns"], *summary["kept"]]))
     for name, what in summary["columns"].items():
         click.echo(f"  {name:<{width}} {what}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, listed
+from ..errors import InputError, counted, listed
 from .columns import COLUMNS, TIMES
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _there(clips: Manifest) -> str:
     gone = [path for path, there in found.items() if not there]
     first = "the first " * (len(places) == LOOKED_FOR)
     if not gone:
-        return f"; {first}{len(found)} files are there"
+        return f"; {first}{counted(len(found), 'file')} {'is' if len(found) == 1 else 'are'} there"
     if len(gone) == len(found):
         return f"; none of {first}{len(found)} files is in {clips.root}: --root says where they are"
     return f"; of {first}{len(found)} files {len(gone)} are missing: {listed(gone, 3)}"

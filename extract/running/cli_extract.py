@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.commands.terminal import ROOT, read_clips
-from ...cache.errors import InputError
+from ...cache.errors import InputError, counted
 from ..encoders.hardware.device import DEVICE
 
 if TYPE_CHECKING:
@@ -215,13 +215,15 @@ def _encoder_options(options: dict[str, Any]) -> dict[str, Any]:
 def _planned(planned: Plan) -> str:
     from .progress import human_time
 
-    lines = [f"{planned.clips} clips: {planned.hits} stored, {planned.misses} to compute"]
+    lines = [
+        f"{counted(planned.clips, 'clip')}: {planned.hits} stored, {planned.misses} to compute"
+    ]
     if planned.unknown:
         lines.append(
             f"  {planned.unknown} of them were never read, or changed since: perhaps stored"
         )
     if planned.without:
-        lines.append(f"  {planned.without} clips have nothing for this encoder")
+        lines.append(f"  nothing for this encoder: {counted(planned.without, 'clip')}")
     if planned.refused:
         lines.append(
             f"  {planned.refused} will be refused: too large, or sparse; extract names them"
@@ -238,7 +240,7 @@ def _summary(done: Extraction) -> str:
     from .progress import human_time
 
     lines = [
-        f"{done.space.name}: {done.clips} clips, {done.hits} were stored,"
+        f"{done.space.name}: {counted(done.clips, 'clip')}, {done.hits} were stored,"
         f" {done.computed} computed in {human_time(done.seconds)}"
     ]
     if done.repeated:

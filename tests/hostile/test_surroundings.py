@@ -38,7 +38,7 @@ def test_a_closed_stream_changes_nothing_but_what_is_printed(here, closed):
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert "internal error" not in done.stderr
-    assert run("cache verify my.cache").stdout.startswith("2 rows in 1 shards")
+    assert run("cache verify my.cache").stdout.startswith("2 rows in 1 shard,")
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
@@ -62,7 +62,7 @@ def test_messages_that_a_full_disk_does_not_take_change_nothing(here, words, cod
     assert done.returncode == code
     if not code:
         assert done.stdout.startswith("ngram-bag-")
-        assert run("cache verify my.cache").stdout.startswith("2 rows in 1 shards")
+        assert run("cache verify my.cache").stdout.startswith("2 rows in 1 shard,")
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ def test_folders_whose_names_carry_the_label(tmp_path, corpus):
     (tmp_path / "corpus" / "read me.txt").write_text("x")
     (tmp_path / "corpus" / f"._{Path(path).name}").write_bytes(b"x")
     done = call(tmp_path / "corpus", "-o", tmp_path / "clips.csv")
-    assert f"1 clips, read as {corpus}" in done.stdout
+    assert f"1 clip, read as {corpus}" in done.stdout
     assert "left out 1 files: read me.txt" in done.stderr
     clips = Manifest.read(tmp_path / "clips.csv")
     clip = clips.clip(0)

@@ -293,7 +293,7 @@ def test_a_member_sits_out_the_fold_of_a_language_that_it_cannot_read(folder):
     assert data["test"]["clips"] == 54
     assert data["run"]["coverage"]["split"]["clips"] == 81
     report = (folder / "out" / "report.md").read_text()
-    assert "**lr sits out 1 folds**" in report
+    assert "**lr sits out 1 fold**" in report
     assert "27 of the 81 test clips of the split are not scored" in report
     assert preview(path).members["lr"]["sits_out"].keys() == {"amh"}
 

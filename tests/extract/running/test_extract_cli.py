@@ -31,7 +31,7 @@ def test_the_whole_way(affekt, table, tmp_path):
     code, out, err = affekt(*words, "--dry-run")
     assert code == 0
     assert out.startswith("9 clips: 0 stored, 8 to compute\n  8 of them were never read")
-    assert "1 clips have nothing for this encoder" in out
+    assert "nothing for this encoder: 1 clip\n" in out
     assert not (tmp_path / "cache").exists()
     code, out, err = affekt(*words)
     assert code == 3

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .....cache.errors import counted
 from ....data.escape import md
 from .markdown_tables import table
 
@@ -51,8 +52,8 @@ def describe_run(run: Mapping[str, Any], source: str, measure: str = "UAR") -> s
     for name, folds in run.get("sits_out", {}).items():
         reasons = "; ".join(f"{md(fold)} ({md(reason)})" for fold, reason in folds.items())
         lines += [
-            f"**{md(name)} sits out {len(folds)} folds**, where it cannot be trained or tested: "
-            f"{reasons}. The test clips of these folds are not in the common comparison.",
+            f"**{md(name)} sits out {counted(len(folds), 'fold')}**, where it cannot be trained or "
+            f"tested: {reasons}. The test clips of these folds are not in the common comparison.",
             "",
         ]
     if run["left_out"]:

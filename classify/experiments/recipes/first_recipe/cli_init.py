@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from .....cache.commands.terminal import ROOT
+from .....cache.errors import counted
 
 
 @click.command()
@@ -35,7 +36,7 @@ def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_j
         facts = {**vars(found), "path": str(found.path)}
         click.echo(json.dumps(facts, ensure_ascii=False))
         return
-    click.echo(f"{manifest}: {', '.join([f'{found.clips} clips', *found.facts])}")
+    click.echo(f"{manifest}: {', '.join([counted(found.clips, 'clip'), *found.facts])}")
     click.echo(f"  task     {found.task}")
     click.echo(f"  split    {found.split}")
     click.echo(f"  members  {', '.join(found.members)}")
