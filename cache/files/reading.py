@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import stat
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -80,7 +82,7 @@ def parse_json(
     lenient : bool
         Take NaN and Infinity, and the last of repeated keys, as `json` does.
     parse_constant : callable, optional
-        Reads NaN and Infinity, which are refused by default.
+        Reads NaN and Infinity, which are refused by default, as is 1e999.
     parse_float : callable, optional
         Reads a number with a point or an exponent.
 
@@ -97,6 +99,11 @@ def parse_json(
         return _decoder(lenient, parse_constant, parse_float).decode(text)
     except RecursionError:
         raise ValueError("nested too deeply") from None
+    except ValueError as error:
+        if "set_int_max_str_digits" in str(error):  # Python's advice is for programmers
+            most = sys.get_int_max_str_digits()
+            raise ValueError(f"a whole number of more than {most} digits") from None
+        raise
 
 
 def read_json(
@@ -174,7 +181,7 @@ def _decoder(lenient: bool, parse_constant: Any, parse_float: Any) -> json.JSOND
     return json.JSONDecoder(
         object_pairs_hook=_unique,
         parse_constant=parse_constant or _refuse,
-        parse_float=parse_float,
+        parse_float=parse_float or (None if parse_constant else _finite),
     )
 
 
@@ -188,6 +195,13 @@ def _check_depth(value: Any, left: int) -> None:
     for inner in value:
         if isinstance(inner, (dict, list)):
             _check_depth(inner, left - 1)
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if math.isinf(value):
+        raise ValueError(f"{text[:20]} is too large for a number")
+    return value
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -259,6 +259,22 @@ def test_what_other_tools_write_is_read_where_it_may_be(tmp_path):
         read_json(path)
 
 
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        ("1e999", "1e999 is too large for a number"),
+        ("-" + "9" * 400 + ".5", "-9999999999999999999 is too large for a number"),
+        ("9" * 5000, "a whole number of more than 4300 digits"),
+    ],
+)
+def test_numbers_beyond_all_others_are_no_json(tmp_path, number, words):
+    path = tmp_path / "comparison.json"
+    path.write_text(f'{{"uar": {number}}}')
+    with pytest.raises(InputError, match=rf"cannot be read as a comparison: {words}$"):
+        read_json(path, "a comparison")
+    assert parse_json("[1e308, -0.5, 1e-999]") == [1e308, -0.5, 0.0]
+
+
 def test_a_report_of_another_names_no_file_outside_of_it(tmp_path):
     for name in ("../mine.txt", "/etc/passwd", "a/../../b"):
         (tmp_path / "run.json").write_text(json.dumps({"key": "k", "files": {name: DIGEST}}))
