@@ -20,7 +20,7 @@ from ...cache.errors import InputError, check_characters, expected_one_of, liste
 from ...cache.files.written import written
 from ...cache.manifest.columns import normal
 from .escape import defused
-from .prediction_tables import (
+from .pred_csv import (
     EXACT,
     Framed,
     predictions_of_file,

@@ -14,7 +14,7 @@ import numpy as np
 from scipy import stats as scipy_stats
 
 from ...cache.errors import InputError
-from ..metrics.significance import holm
+from ..metrics.pair_verdicts import holm
 
 EXACT = 16  # differences, up to which every exchange of signs is counted
 N_DRAWS = 20_000

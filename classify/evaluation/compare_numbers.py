@@ -22,8 +22,8 @@ from ..ensembles.saved import Replay
 from ..ensembles.strategy_names import STRATEGIES, strategy
 from ..metrics.bootstrap import FEWEST_GROUPS
 from ..metrics.concordance import MEASURES, Measured, max_t_ccc
+from ..metrics.pair_verdicts import p_text
 from ..metrics.scored_clips import Rated
-from ..metrics.significance import p_text
 from .comparison import Comparison
 from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all, split_warnings
 from .scores.dev_choice import N_DRAWS, choose

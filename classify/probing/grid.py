@@ -15,8 +15,8 @@ from affekt.processors import processors
 
 from ..data.task import Task
 from ..metrics import measures as metrics
-from .layer import Budget, LayerJob
 from .nested_folds import Fold, masks_of
+from .one_layer import Budget, LayerJob
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest

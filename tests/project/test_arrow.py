@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import sys
+from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -271,3 +273,16 @@ def test_files_stay_short():
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 400
     }
     assert not long
+
+
+@pytest.mark.parametrize(
+    "script", sorted((ROOT / "benchmarks").rglob("*.py")), ids=lambda path: path.stem
+)
+def test_what_a_benchmark_takes_from_affekt_is_there(script):
+    """Long runs are seldom made, and names change."""
+    for node in ast.walk(ast.parse(script.read_text(encoding="utf-8"))):
+        place = "" if not isinstance(node, ast.ImportFrom) or node.level else node.module or ""
+        if isinstance(node, ast.ImportFrom) and place.split(".")[0] == "affekt":
+            module = import_module(place)
+            for one in node.names:
+                assert hasattr(module, one.name) or find_spec(f"{place}.{one.name}"), one.name

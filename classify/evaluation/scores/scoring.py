@@ -12,7 +12,7 @@ import numpy as np
 
 from ...data.predictions import Predictions
 from ...data.task import Task
-from ...metrics import measures as metrics, significance as stats
+from ...metrics import measures as metrics, pair_verdicts as stats
 from ...metrics.bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample
 from ...metrics.detectable import detectable, groups_needed
 from ...metrics.intervals import retrained, student

@@ -8,7 +8,7 @@ import math
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify.metrics import significance as stats
+from affekt.classify.metrics import pair_verdicts as stats
 from affekt.classify.metrics.max_t import max_t
 from affekt.classify.metrics.unseen_speaker import unseen_speaker
 from hypothesis import given, settings, strategies as st

@@ -9,8 +9,8 @@ import numpy as np
 
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
+from ....metrics.pair_verdicts import p_text
 from ....metrics.scored_clips import group_noun
-from ....metrics.significance import p_text
 from .label_sections import some
 from .made_sections import made_lines
 from .markdown_tables import score, table

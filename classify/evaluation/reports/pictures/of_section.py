@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ....metrics.bootstrap import FEWEST_GROUPS
-from ....metrics.significance import p_text
+from ....metrics.pair_verdicts import p_text
 from ..markdown.run_sections import layer_curves
 from ..markdown.shared_sections import ordered
 from .kinds import Cell, Curve, Dot, Dots, Matrix, Picture, Scale
