@@ -225,9 +225,7 @@ def compare_with(
         test_uses=test_uses,
     )
     replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
-    comparison = Comparison(data, systems, replays, joined.test.clips)
-    on_scores(comparison)
-    data = comparison.data
+    on_scores(Comparison(data, systems, replays, joined.test.clips))
     data["pairs"] = _pairs(joined, measured, systems, chosen)
     data["by"] = {name: scoring.table_by(joined, systems, name, best) for name in joined.by}
     data.update(extras(joined, combined, best, measured.groups, seeds or {}))
@@ -241,7 +239,7 @@ def compare_with(
             *split_warnings(joined.folds),
         ]
     )
-    return comparison
+    return Comparison(data, systems, replays, joined.test.clips)
 
 
 class Measures(NamedTuple):
