@@ -121,13 +121,13 @@ def check_takes_files(what: str, path: Path, folder: Path | None = None) -> None
 
 
 def _cannot(what: str, path: Path, error: OSError) -> InputError:
+    over_quota = getattr(errno, "EDQUOT", -1)  # not everywhere
     advice = {
         errno.EROFS: "; mount its disk for writing, or name another place",
         errno.EACCES: "; ask its owner for the permission to write, or name another place",
+        errno.EFBIG: "; raise the limit on the size of files (ulimit -f)",
         errno.ENOSPC: "; free some space, or name another place",
-        getattr(
-            errno, "EDQUOT", -1
-        ): "; your quota is used up: free some space, or name another place",
+        over_quota: "; your quota is used up: free some space, or name another place",
     }.get(error.errno or 0, "; name another place")
     return InputError(f"{what} {path} cannot be written: {error.strerror}{advice}")
 

@@ -68,7 +68,8 @@ def test_messages_that_a_full_disk_does_not_take_change_nothing(here, words, cod
 @pytest.mark.parametrize(
     ("before", "code", "told"),
     [
-        ("ulimit -f 1;", 1, "File too large: "),
+        ("ulimit -f 1;", 2, "cache my.cache cannot be written: File too large; raise the limit"),
+        ("ulimit -f 8;", 1, "File too large: "),
         ("unset HOME;", 0, "2 clips"),
         ("export HOME=/dev/null/x TMPDIR=/dev/null/x;", 0, "2 clips"),
         ("export LC_ALL=C PYTHONUTF8=0 PYTHONCOERCECLOCALE=0;", 0, "2 clips"),
