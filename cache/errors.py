@@ -220,14 +220,16 @@ def expected_one_of(value: object, choices: Iterable[str | bool | None]) -> str:
 
 
 def listed(words: Sequence[str], limit: int = 5) -> str:
-    """Return the first few words for an error message, and how many more there are.
+    r"""Return the first few words for an error message, and how many more there are.
 
     Examples
     --------
     >>> listed(["a", "b", "c"], limit=2)
     'a, b and 1 more'
+    >>> listed(["an id with a line\nof its own"])  # which may not look like a message of ours
+    'an id with a line\\nof its own'
     """
-    head = ", ".join(str(word) for word in words[:limit])
+    head = ", ".join(str(word).replace("\n", r"\n") for word in words[:limit])
     return head if len(words) <= limit else f"{head} and {len(words) - limit} more"
 
 

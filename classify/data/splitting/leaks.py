@@ -78,8 +78,8 @@ def check_speakers(parts: Parts, *, allow: bool = False) -> list[str]:
     if messages and not allow:
         raise InputError(
             "; ".join(messages)
-            + ". Expected speaker-disjoint parts: use scheme='speaker', or ask for it by name with "
-            "allow_speaker_overlap=True"
+            + ". Expected speaker-disjoint parts: use scheme='speaker', or ask for it by name: "
+            "allow_speaker_overlap=True, in a recipe split: {allow_speaker_overlap: true}"
         )
     return [Finding(text, Kind.SPEAKERS) for text in messages]
 
@@ -115,7 +115,8 @@ def check_duplicates(
     if not allow:
         raise InputError(
             f"{text}. Expected each recording in one part: remove one of the rows, give both the "
-            "same speaker, or ask for it by name with allow_duplicates=True"
+            "same speaker, or ask for it by name: allow_duplicates=True, in a recipe "
+            "split: {allow_duplicates: true}"
         )
     return [Finding(text, Kind.RECORDINGS)]
 
