@@ -21,7 +21,7 @@ help: ## list the targets
 	@touch $@
 
 demo: .venv/ready ## the main job on a synthetic corpus, or on yours: make demo MANIFEST=clips.csv [TASK=valence]
-	$(BIN)/affekt demo $(if $(MANIFEST),--manifest '$(MANIFEST)') $(if $(TASK),--task '$(TASK)') -o demo
+	$(BIN)/affekt demo $(if $(MANIFEST),--manifest '$(MANIFEST)') $(if $(TASK),--task '$(TASK)') -o $(if $(MANIFEST),first,demo)
 
 test: .venv/ready ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)

@@ -72,7 +72,7 @@ def call(line: str, home: Path) -> str:
 def test_make_demo_runs_the_same_commands():
     assert made("make demo").split() == ["affekt", "demo", "-o", "demo"]
     own = made("make demo MANIFEST=clips.csv")
-    assert own.split() == ["affekt", "demo", "--manifest", "'clips.csv'", "-o", "demo"]
+    assert own.split() == ["affekt", "demo", "--manifest", "'clips.csv'", "-o", "first"]
 
 
 def test_a_new_users_half_hour(home):
