@@ -163,7 +163,7 @@ def best_layer(
     ----------
     clips : Manifest
         Labelled; all of them may be learnt from. Those without a row in the space are left out.
-    space, task, C, scale, random_state, n_jobs, say
+    space, task, C, scale, random_state, n_jobs, progress
         As for `probe`.
 
     Returns

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import joblib
 import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, Manifest
@@ -111,6 +112,8 @@ def test_threads_and_memory_change_nothing(corpus, found, monkeypatch):
     _, clips, a, b = corpus
     again = probe(clips, {"a": a, "b": b}, "valence", C=VALUES, n_jobs=1)
     assert again.data == found.data
+    with joblib.parallel_config("loky", n_jobs=2):  # it has threads of its own
+        assert probe(clips, {"a": a, "b": b}, "valence", C=VALUES).data == found.data
     monkeypatch.setattr(grid, "MEMORY", 0)  # every layer from a scratch file, every problem alone
     least = probe(clips, {"a": a, "b": b}, "valence", C=VALUES, n_jobs=2)
     assert least.chosen == found.chosen
