@@ -95,10 +95,12 @@ def ending() -> Iterator[None]:
 
 
 def leave(code: int) -> NoReturn:
-    """Leave the process; after a signal without waiting for threads in a long computation."""
-    own = (threading.current_thread(), threading.main_thread())
-    others = [one for one in threading.enumerate() if one not in own and not one.daemon]
-    if code > 128 and others:
+    """Leave the process; after a signal without waiting for threads in a long computation.
+
+    Python itself would end with a signal in place of the code where a `KeyboardInterrupt` went
+    through an `exec`, as when a dataclass is made.
+    """
+    if code > 128:
         converters = getattr(sys.modules.get("h5py"), "_unregister_converters", None)
         if converters is not None:  # a thread may be reading with what this takes away
             atexit.unregister(converters)

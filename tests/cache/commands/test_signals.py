@@ -109,6 +109,28 @@ def test_handlers_are_put_back():
     assert (signal.getsignal(signal.SIGTERM), sys.unraisablehook) == before
 
 
+IN_AN_EXEC = """
+import sys
+from affekt.cache.commands.signals import ending, leave
+
+@ending()
+def main():
+    exec("import os, sys, time; os.kill(os.getpid(), int(sys.argv[1])); time.sleep(100)")
+
+try:
+    main()
+except KeyboardInterrupt:
+    leave(130)
+except SystemExit as end:
+    leave(end.code)
+"""
+
+
+@pytest.mark.parametrize(("number", "code"), CODES)
+def test_the_exit_code_is_ours_where_an_exec_was_interrupted(number, code):
+    assert _run(IN_AN_EXEC, number) == (code, "", "")
+
+
 WHILE_A_THREAD_READS = """
 import os, sys, threading
 import h5py
