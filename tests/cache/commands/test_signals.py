@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -130,7 +131,8 @@ except SystemExit as end:
 def test_the_exit_code_is_ours_where_an_exec_was_interrupted(number, code, tmp_path):
     (tmp_path / "interrupted.py").write_text(IN_AN_EXEC)
     words = [sys.executable, "-m", "interrupted", str(int(number))]  # only -m has this quirk
-    assert subprocess.run(words, cwd=tmp_path, timeout=60, check=False).returncode == code
+    found = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    assert subprocess.run(words, env=found, timeout=60, check=False).returncode == code
 
 
 WHILE_A_THREAD_READS = """
