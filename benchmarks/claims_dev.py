@@ -128,8 +128,8 @@ def repeats(runs=300):
             for _ in range(5):
                 asked = rng.permutation(n_speakers)[speakers] < out
                 scored.append(uar(truth[asked], nearest(values, truth, ~asked, asked)))
-            told = spread(scored, out / (n_speakers - out))
-            found.append([told["mean"], *told["interval"]])
+            result = spread(scored, out / (n_speakers - out))
+            found.append([result["mean"], *result["interval"]])
         value, low, high = np.array(found).T
         held = (low <= value.mean()) & (value.mean() <= high)
         yield {"speakers": n_speakers, "covered": share(held)}
@@ -261,10 +261,10 @@ def chosen(runs=150):
                     bests.append(best)
                 again.append(bests[0] == bests[1])
                 high.append(scored[best] - np.mean(list(scored.values())))
-                told = choice(best, guesses, truth, speakers, 3, random_state=run)
-                said.append(told["optimism"])
-                most.append(told["optimism_if_equal"])
-                same.append(told["same"])
+                result = choice(best, guesses, truth, speakers, 3, random_state=run)
+                said.append(result["optimism"])
+                most.append(result["optimism_if_equal"])
+                same.append(result["same"])
             yield {
                 "systems": n_systems, "dev_speakers": n_speakers,
                 "too_high_by": round(float(np.mean(high)), 3),
@@ -296,9 +296,9 @@ def choosing(runs=100):
             found = combine_all(test, rules, dev, codes, speakers, subsets=subsets)
             guesses = {name: one.dev_predictions.codes for name, one in found.items()}
             best = best_on_dev(found, "uar", "nll")
-            told = choice(best, guesses, codes, speakers, 3, mean="mean", random_state=run)
-            scored = [uar(truth, found[n].test.codes) for n in (best, told["chosen"], "mean")]
-            gains.append([scored[0] - scored[2], scored[1] - scored[2], told["chosen"] == "mean"])
+            result = choice(best, guesses, codes, speakers, 3, mean="mean", random_state=run)
+            scored = [uar(truth, found[n].test.codes) for n in (best, result["chosen"], "mean")]
+            gains.append([scored[0] - scored[2], scored[1] - scored[2], result["chosen"] == "mean"])
         best, chosen_, kept = np.mean(gains, axis=0)
         yield {
             "members": n_members, "subsets": subsets, "dev_speakers": n_speakers,

@@ -1,0 +1,110 @@
+"""The task of a first recipe, as `affekt init` reads it off a table."""
+
+from __future__ import annotations
+
+import pytest
+from affekt.cache import InputError
+from affekt.classify import Recipe, Task
+from affekt.classify.experiments.preview import preview
+
+from .test_first_recipe import first, rows
+
+
+def test_the_task_is_read_off_the_labels(tmp_path):
+    found = first(tmp_path / "d", rows(["positive", "negative"] * 15))
+    assert Recipe.read(found.path).task == "valence"
+    assert not (tmp_path / "d" / "task.yaml").exists()
+    found = first(tmp_path / "e", rows(["rot", "grün"] * 15))
+    assert Task.read(tmp_path / "e" / "task.yaml").labels == ("grün", "rot")
+    assert "none of affekt's tasks knows the labels" in found.notes
+    found = first(tmp_path / "f", rows(["anger", "joy"] * 15), task="valence")
+    assert Recipe.read(found.path).task == "valence"
+
+
+def test_the_nearest_task_is_named_with_what_it_does_not_know(tmp_path):
+    labels = ["anger", "joy", "sadness", "boredom", "angst!", "neutral"] * 10
+    found = first(tmp_path, rows(labels))
+    [note] = [note for note in found.notes if "nearest task" in note]
+    assert note.startswith("the nearest task of affekt is emotion6 (anger, disgust, fear, joy")
+    assert "it leaves out 'boredom'" in note
+    assert "it does not know 'angst!' (did you mean 'angst'" in note
+
+
+def test_a_label_that_is_misspelt_is_not_merely_rare(tmp_path):
+    found = first(tmp_path, rows(["angry", "sad"] * 15 + ["angrry", "bored"]))
+    [note] = [note for note in found.notes if "angrry" in note and "class of its own" in note]
+    assert "has 1 clip and is a class of its own. Did you mean 'angry'?" in note
+    assert any("few clips: bored (1);" in note for note in found.notes)
+
+
+def test_columns_of_votes_become_a_recipe_that_learns_from_them(tmp_path):
+    chosen = [{"votes:sad": str(i % 4), "votes:glad": str(3 - i % 4)} for i in range(40)]
+    given = [{"id": f"c{i}", "text": f"text {i}"} | one for i, one in enumerate(chosen)]
+    found = first(tmp_path, given)
+    assert Recipe.read(found.path).votes is True
+    assert Task.read(tmp_path / "task.yaml").labels == ("sad", "glad")
+    assert preview(found.path).clips == 40
+
+
+def test_labels_that_are_numbers_have_their_names_elsewhere(tmp_path):
+    labels = ["0", "1", "2"] * 10
+    found = first(tmp_path / "d", rows(labels))
+    assert "the labels are numbers" in found.notes
+    names = [["sad", "calm", "glad"][int(label)] for label in labels]
+    found = first(tmp_path / "e", rows(labels, label_name=names, other=["x", "y"] * 15))
+    [note] = [note for note in found.notes if "numbers" in note]
+    assert note.endswith("column label_name has a name for each: rename it label to read names")
+
+
+def test_labels_in_capitals_are_near_a_task(tmp_path):
+    found = first(tmp_path, rows(["HAPPY", "SAD"] * 15))
+    [note] = [note for note in found.notes if "none of affekt's tasks" in note]
+    assert note.endswith(
+        "; in lower case valence, valence-vocametrix, emotion6, emotion7 would (ignore_case)"
+    )
+
+
+@pytest.mark.parametrize(
+    ("columns", "advice"),
+    [
+        ({"mood": ["sad", "glad"] * 15}, "rename the one that is the label: mood\\?"),
+        (
+            {"sad": ["0", "1"] * 15, "glad": ["1", "0"] * 15, "loud": ["1", "1", "0"] * 10},
+            "rename the one that is the label: sad or glad or loud\\?",
+        ),
+        (
+            {"sad": ["0", "1"] * 15, "glad": ["1", "0"] * 15},
+            "one of sad, glad is 1 in each row: write its name into a column label",
+        ),
+        (
+            {"sad": ["0", "2", "3"] * 10, "glad": ["5", "3", "2"] * 10},
+            "sad or glad\\? If they count raters' votes, call them votes:sad and so on",
+        ),
+        (
+            {
+                "r1": ["sad", "glad"] * 15,
+                "r2": ["glad", "glad", "sad"] * 10,
+                "sex": ["f", "m"] * 15,
+            },
+            "If r1, r2 are raters, count their votes for each label, in columns such as votes:glad",
+        ),
+    ],
+)
+def test_columns_that_may_be_the_label(tmp_path, columns, advice):
+    given = rows(["x"] * 30, **columns)
+    for row in given:
+        del row["label"]
+    with pytest.raises(InputError, match=advice):
+        first(tmp_path, given)
+
+
+def test_labels_of_one_meaning_are_one_class(tmp_path):
+    labels = ["happy", "Joy", "sad", "SAD", "wow", "wow "] * 5 + ["happy"]
+    found = first(tmp_path, rows(labels))
+    task = Task.read(tmp_path / "task.yaml")
+    assert task.labels == ("happy", "sad", "wow")
+    assert [task.label_of(raw) for raw in ("Joy", "SAD", "happy")] == ["happy", "sad", "happy"]
+    assert "labels 'happy' and 'Joy' are taken for one, 'happy'" in found.notes[0].replace(
+        ", ", " and ", 1
+    )
+    assert preview(found.path).labels == {"happy": 11, "sad": 10, "wow": 10}
