@@ -20,7 +20,7 @@ import numpy as np
 from ..errors import InputError, listed
 from ..files.reading import refuse_hollow
 from ..manifest.tables import SUFFIXES, Table, read_table, table_of_frame
-from ..manifest.tables.sources import most_unpacked
+from ..manifest.tables.sources import most_unpacked, zip_size
 
 Finder = Callable[[str], np.ndarray | None]
 """Gives the array of an id, or None."""
@@ -128,8 +128,7 @@ def _load(path: Path) -> np.ndarray | list[tuple[str, Any]]:
         with path.open("rb") as stream:
             refuse_hollow(path)
             if zipfile.is_zipfile(stream):
-                with zipfile.ZipFile(stream) as packed:
-                    unpacked = sum(part.file_size for part in packed.infolist())
+                unpacked = zip_size(stream)
                 if unpacked > most_unpacked(path.stat().st_size):
                     raise ValueError(f"it unpacks to {unpacked >> 20} MiB")
             stream.seek(0)

@@ -9,7 +9,7 @@ from typing import Any
 from ...errors import InputError, listed
 from ...files.reading import parse_json
 from .cells import text_of
-from .sources import Source, most_unpacked
+from .sources import Source, most_unpacked, zip_size
 
 #: a cell with a formula and without its value; one of ``t="str"`` holds a blank text
 _FORMULA = re.compile(
@@ -107,9 +107,7 @@ def xlsx_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
         ) from None
     size = source.size()
     try:
-        with zipfile.ZipFile(source.stream) as packed:
-            unpacked = sum(part.file_size for part in packed.infolist())
-        source.stream.seek(0)
+        unpacked = zip_size(source.stream)
         book = openpyxl.load_workbook(source.stream, read_only=True, data_only=True)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{source.name}: not an Excel workbook: {error}") from None

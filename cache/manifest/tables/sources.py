@@ -7,6 +7,7 @@ import io
 import os
 import stat
 import sys
+import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -150,6 +151,14 @@ class _Unpacked(gzip.GzipFile):
 def most_unpacked(size: int) -> int:
     """Return how many bytes a table can have that is packed in `size` bytes."""
     return max(64 << 20, RATIO * size)
+
+
+def zip_size(stream: BinaryIO | gzip.GzipFile) -> int:
+    """Return how many bytes a ZIP archive says that it unpacks to, and go back to the start."""
+    with zipfile.ZipFile(stream) as packed:
+        size = sum(part.file_size for part in packed.infolist())
+    stream.seek(0)
+    return size
 
 
 def check_no_device(path: Path) -> None:
