@@ -10,9 +10,9 @@ import numpy as np
 from affekt.notebook import shown
 
 from .errors import AffektError, InputError, SpecError, listed, nearest
-from .features import pick_layers
 from .files.durable import publish
 from .identity.spec import Spec, slug
+from .layers import pick_layers
 from .manifest import Manifest
 from .rows.cache_folder import Store, is_space, read_spec
 from .rows.packed import packed_spaces

@@ -9,10 +9,10 @@ from typing import Any, Literal
 import numpy as np
 
 from .errors import InputError, MissingError, listed, one_of
-from .features import COMBINE, Combine, combine_layers, pick_layers
 from .identity.content_digests import row_keys
 from .identity.known_digests import DISPUTED
 from .identity.spec import Spec
+from .layers import COMBINE, Combine, combine_layers, pick_layers
 from .manifest import Manifest
 from .rows.cache_folder import Store
 from .rows.compact import compact

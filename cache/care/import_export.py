@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import InputError, listed
-from ..features import pick_layers
-from ..files.written import draft
+from ..files.atomic_writes import draft
 from ..identity.clip_index import RACY, seen
 from ..identity.content_digests import row_key
 from ..identity.spec import FORMAT, Spec, slug
+from ..layers import pick_layers
 from ..manifest import Manifest
 from .foreign_arrays import open_foreign
 

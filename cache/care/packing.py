@@ -21,16 +21,16 @@ import h5py
 import numpy as np
 
 from ..errors import AffektError, DamagedError, InputError, NewerError
-from ..files.outputs import check_output
+from ..files.atomic_writes import written
+from ..files.output_checks import check_output
 from ..files.remote_path import RemotePath, local_or_remote
-from ..files.written import written
 from ..identity.content_digests import hex_bytes, key_words
 from ..manifest import Manifest
 from ..rows.packed import COLUMNS, PackedIndex, columns_digest, packed_spaces
 from ..rows.row_store import PATIENCE
-from ..shards.hdf5 import set_text
+from ..shards.safe_hdf5 import set_text
 from ..shards.shard import FORMAT, VERSION, Rows
-from ..shards.shard_bytes import provenance_text, reserve, write_column
+from ..shards.shard_writer import provenance_text, reserve, write_column
 from ..shards.sparse_file import SparseFile
 from ..space import Space
 from .merging import refuse_broken, refuse_damaged_clips, refuse_damaged_shards

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING
 import h5py
 
 from ..errors import AffektError, DamagedError, NewerError, SpecError
+from ..files.atomic_writes import leftovers
 from ..files.durable import publish
 from ..files.reading import check_regular
-from ..files.written import leftovers
 from ..identity.spec import Spec
 from ..rows.cache_folder import read_spec
-from ..shards.hdf5 import attribute, dataset, open_plain
+from ..shards.safe_hdf5 import attribute, dataset, open_plain
 from .verifying import verify
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..errors import AffektError, DamagedError, NewerError
+from ..files.atomic_writes import leftovers, write_whole
 from ..files.reading import read_note
-from ..files.written import leftovers, write_whole
 from ..identity.content_digests import hex_bytes, key_words
 from ..identity.index_files import NAME as SEGMENT, check_segment
 from ..rows.canary import read_canary

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import click
 
-from affekt.processors import processors
+from affekt.machine import memory, processors
 
 from ..errors import AffektError, listed
 
@@ -132,31 +132,6 @@ def machine() -> Iterator[Finding]:
         advice = f"{shown}: large encoders do not fit, take smaller batches or a small encoder"
         yield Finding("machine", "memory", "note" if little else "ok", advice if little else shown)
     yield _accelerator()
-
-
-def memory() -> tuple[int, int]:
-    """Return bytes of memory, in all and free, within the limit of a container; 0 if unknown."""
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        known = {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines}
-        total, free = known["MemTotal"], known["MemAvailable"]
-    except (OSError, ValueError, KeyError, IndexError):
-        return 0, 0
-    for limit, used in (
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        (
-            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
-        ),
-    ):
-        try:
-            most = int(Path(limit).read_text(encoding="ascii"))
-            left = most - int(Path(used).read_text(encoding="ascii"))
-        except (OSError, ValueError):  # no such limit, or "max"
-            continue
-        if most < total:
-            total, free = most, min(free, max(left, 0))
-    return total, free
 
 
 def disks(places: Iterable[Path]) -> Iterator[Finding]:

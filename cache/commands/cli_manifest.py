@@ -49,7 +49,7 @@ def manifest(
     TESS, SAVEE, EMOVO, ESD, CaFE, AESDD or ShEMO, whose names carry the label.
     """
     from ..errors import InputError, counted, one_of
-    from ..files.outputs import check_output, check_output_folder
+    from ..files.output_checks import check_output, check_output_folder
     from ..manifest.corpora.finding import KINDS, kind_of, read_corpus
     from ..manifest.described import described
     from ..manifest.tables.table import WRITTEN

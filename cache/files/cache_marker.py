@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from ..errors import InputError
-from .written import create, is_draft
+from .atomic_writes import create, is_draft
 
 MARKER = ".affekt-cache"
 TEXT = b"A cache of affekt. Commands of affekt write here and remove what they left unfinished.\n"

@@ -17,9 +17,9 @@ from contextlib import contextmanager, suppress
 from itertools import takewhile
 from pathlib import Path
 
+from .atomic_writes import create, draft, naming, sync_folder
 from .cache_marker import check_cache_folder, mark
 from .free_name import move_to_free_name
-from .written import create, draft, naming, sync_folder
 
 NO_LINKS = {
     *(errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK),

@@ -18,7 +18,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .written import create, share
+from .atomic_writes import create, share
 
 try:
     import fcntl

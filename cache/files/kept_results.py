@@ -16,9 +16,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from .atomic_writes import write_whole
 from .durable import make_folder
 from .reading import read_note
-from .written import write_whole
 
 FOLDER = "kept"
 MOST = 200  # files; the oldest go

@@ -12,8 +12,8 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from ..files.atomic_writes import write_whole
 from ..files.reading import read_note
-from ..files.written import write_whole
 
 NAME = "encoder.json"
 

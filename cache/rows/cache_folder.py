@@ -11,11 +11,13 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from ..errors import DamagedError, InputError, one_of
+import numpy as np
+
+from ..errors import DamagedError, InputError, listed, one_of
 from ..files.cache_marker import check_cache_folder
 from ..files.durable import set_aside
 from ..files.kept_results import keeping_results
-from ..files.outputs import check_takes_files
+from ..files.output_checks import check_takes_files
 from ..files.reading import check_regular
 from ..files.remote_path import path_of_cache
 from ..identity.clip_index import ClipIndex, Seen
@@ -172,6 +174,17 @@ class Store:
             for name in ("", "tmp", "clips", "spaces"):
                 check_takes_files("cache", self.path, self.path / name)
             self._takes_files = True
+
+    def refuse_damaged(self, name: str, bad: dict[str, np.ndarray]) -> None:
+        """Raise if vectors of a space were found damaged: file -> positions of its rows."""
+        if bad:
+            remedy = f"Run: affekt cache repair {self.path}, then extract again"
+            if self.packed:  # nobody repairs one: it never changes
+                remedy = f"Pack it again: affekt cache pack <the folder it was made of> {self.path}"
+            raise DamagedError(
+                f"{name}: {sum(map(len, bad.values()))} rows are damaged, in"
+                f" {listed([Path(path).name for path in bad])}. {remedy}"
+            )
 
     def quarantine(self, path: Path) -> Path:
         """Move a damaged file aside; never delete it. Return where it is."""

@@ -17,7 +17,7 @@ import numpy as np
 from ..errors import CanaryError, DamagedError, InputError
 from ..files.durable import publish
 from ..identity.spec import Spec
-from ..shards.hdf5 import attribute, check_kind, dataset, open_plain, set_text
+from ..shards.safe_hdf5 import attribute, check_kind, dataset, open_plain, set_text
 from ..shards.shard import VERSION
 
 KIND = "affekt canary"

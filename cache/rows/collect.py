@@ -9,7 +9,7 @@ import numpy as np
 from ..identity.content_digests import hex_bytes, key_words
 from ..shards.checksum import checksums
 from ..shards.shard import Rows
-from ..shards.shard_bytes import shard_pieces
+from ..shards.shard_writer import shard_pieces
 from .row_store import RowStore
 
 LARGEST_HALF = 60_000.0  # float16 ends at 65,504

@@ -16,11 +16,11 @@ from functools import cache
 import numpy as np
 
 from ..errors import DamagedError
+from ..files.atomic_writes import shared_mode, sync_folder
 from ..files.cache_marker import LOCK
-from ..files.written import shared_mode, sync_folder
 from ..identity.content_digests import hex_bytes, key_words
 from ..shards.shard import Rows, Shard, check_shard, open_shard
-from ..shards.shard_bytes import shard_pieces
+from ..shards.shard_writer import shard_pieces
 from .index import Table
 from .row_store import RowStore
 

@@ -8,8 +8,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ..files.atomic_writes import share
 from ..files.reading import json_lines
-from ..files.written import share
 from ..identity.content_digests import DIGEST
 
 _FOLDERS = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[/\\](?:[^/\\\n;:'\"]+[/\\])+")

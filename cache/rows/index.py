@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import DamagedError
-from ..files.written import write_whole
+from ..files.atomic_writes import write_whole
 from ..identity.content_digests import hex_bytes, key_words
 from ..shards.shard import Rows, open_shard
 from ..shards.vectors import Vectors

@@ -20,7 +20,7 @@ from ..files.remote_path import RemotePath
 from ..identity.clip_index import ClipIndex, Seen
 from ..identity.content_digests import hex_bytes
 from ..identity.spec import Spec
-from ..shards.hdf5 import attribute, check_kind, dataset, open_plain
+from ..shards.safe_hdf5 import attribute, check_kind, dataset, open_plain
 from ..shards.shard import FORMAT, Rows, Shard, parse_provenance
 from ..shards.vectors import Vectors
 from .index import Table

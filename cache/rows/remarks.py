@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from ..files.atomic_writes import share
 from ..files.reading import json_lines
-from ..files.written import share
 from ..identity.content_digests import DIGEST
 
 NAME = "remarks.jsonl"

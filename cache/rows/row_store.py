@@ -11,18 +11,17 @@ import numpy as np
 from affekt.notebook import shown
 
 from ..errors import InputError
-from ..features import pick_layers
 from ..files.durable import file_digest, flushed, make_folder, put
 from ..files.remote_path import RemotePath
 from ..identity.content_digests import hex_bytes, key_words
 from ..identity.spec import Spec
+from ..layers import float_type, pick_layers, refuse_overflow
 from ..shards.gather import Part, gather
 from .cache_folder import Store
 from .canary import read_canary, write_canary
 from .failures import note_failure, read_failures
 from .index import Index, Table
 from .packed import PackedIndex
-from .read_checks import float_type, refuse_damaged, refuse_overflow
 
 T = TypeVar("T")
 PATIENCE = 100  # times that a read starts again because shards are being merged
@@ -159,7 +158,7 @@ class RowStore:
             return gather(parts, layers, words, values.transpose(1, 0, 2), sums_out), missing
 
         bad, missing = self._patiently(read)
-        refuse_damaged(self.name, self.store, bad)
+        self.store.refuse_damaged(self.name, bad)
         refuse_overflow(self.name, self.spec.dtype, values, missing)
         return values, missing
 
@@ -222,7 +221,7 @@ class RowStore:
             return values, gather(parts, [layer], table.words[order], values[None])
 
         values, bad = self._patiently(read)
-        refuse_damaged(self.name, self.store, bad)
+        self.store.refuse_damaged(self.name, bad)
         refuse_overflow(self.name, self.spec.dtype, values, np.empty(0, np.intp))
         return values
 

@@ -19,7 +19,7 @@ from ..errors import DamagedError, InputError, NewerError, SpecError
 from ..files.reading import check_regular, parse_json
 from ..identity.content_digests import hex_bytes, key_words
 from ..identity.spec import Spec
-from .hdf5 import attribute, check_kind, dataset, open_plain
+from .safe_hdf5 import attribute, check_kind, dataset, open_plain
 from .vectors import Vectors
 
 PIECE = 1 << 20  # bytes

@@ -17,7 +17,7 @@ from typing import Any, Self
 import numpy as np
 
 from ...cache.errors import InputError, check_characters, expected_one_of, listed, nearest
-from ...cache.files.written import written
+from ...cache.files.atomic_writes import written
 from ...cache.manifest.columns import normal
 from .escape import defused
 from .pred_csv import (

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 from ...cache.errors import DamagedError, InputError
+from ...cache.files.atomic_writes import write_whole
 from ...cache.files.reading import read_object
-from ...cache.files.written import write_whole
 from ..data.predictions import Predictions
 from .calibration import Calibrator, calibrator
 from .fixed_rules import Ensemble

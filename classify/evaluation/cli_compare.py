@@ -246,7 +246,7 @@ def _compare(
     if output is not None:
         comparison.write(output)
         if latex:
-            from ...cache.files.written import write_whole
+            from ...cache.files.atomic_writes import write_whole
             from .reports.latex import tables
 
             write_whole(output / "tables.tex", tables(comparison.data))
@@ -267,7 +267,7 @@ def _draw(output: Path | None, figures: bool) -> None:
 def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) -> None:
     """Refuse, before any work, a folder that holds something else than a report of this command."""
     from ...cache.errors import InputError
-    from ...cache.files.outputs import check_output, check_output_folder
+    from ...cache.files.output_checks import check_output, check_output_folder
     from ..models.folders.run_folder import is_run
     from .comparison import Comparison
 

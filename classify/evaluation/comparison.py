@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from affekt.notebook import frame, shown
 
 from ...cache.errors import InputError
+from ...cache.files.atomic_writes import write_whole
 from ...cache.files.reading import read_object
-from ...cache.files.written import write_whole
 from ..data.predictions import Predictions
 from ..ensembles.saved import Replay
 from ..models.folders.run_folder import WORK, check_whole

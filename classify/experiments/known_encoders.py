@@ -19,9 +19,9 @@ from typing import Any
 
 from ...cache.cache import Cache
 from ...cache.errors import AffektError
+from ...cache.files.atomic_writes import write_whole
 from ...cache.files.durable import make_folder
 from ...cache.files.reading import read_note
-from ...cache.files.written import write_whole
 from ...cache.identity.spec import Spec
 
 FORMAT = 1

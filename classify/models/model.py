@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from affekt.processors import few_threads
+from affekt.machine import few_threads
 
 from ...cache.errors import InputError, shaped
 from ...cache.manifest import Manifest

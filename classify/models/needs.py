@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
 
 from ...cache.errors import InputError, SpecError
-from ...cache.features import Combine
 from ...cache.identity.spec import Spec
+from ...cache.layers import Combine
 
 if TYPE_CHECKING:
     from ...cache.cache import Cache

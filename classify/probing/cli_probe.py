@@ -62,7 +62,7 @@ def probe(
     """
     from ...cache.cache import Cache
     from ...cache.commands.terminal import recordings
-    from ...cache.files.outputs import check_output
+    from ...cache.files.output_checks import check_output
     from ..data.task import Task
     from ..serving.drawing import check_figure
     from .nested import probe as find

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from affekt.processors import processors
+from affekt.machine import processors
 
 from ..data.task import Task
 from ..metrics import measures as metrics

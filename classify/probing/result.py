@@ -10,7 +10,7 @@ from typing import Any
 
 from affekt.notebook import frame
 
-from ...cache.files.written import written
+from ...cache.files.atomic_writes import written
 from ..serving.drawing import new_figure, plain
 
 MADE_BY = "affekt probe --figure"

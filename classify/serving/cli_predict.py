@@ -212,7 +212,7 @@ def _check_places(
 ) -> None:
     """Refuse to write over what is read, or where nothing can be written."""
     from ...cache.commands.terminal import recordings
-    from ...cache.files.outputs import check_output
+    from ...cache.files.output_checks import check_output
     from .output import is_output
     from .timeline_figure import is_figure
 

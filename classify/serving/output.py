@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.errors import listed
+from ...cache.files.atomic_writes import written
 from ...cache.files.reading import parse_json
-from ...cache.files.written import written
 from ..data.escape import cell
 from ..data.estimates import PREFIX, Estimates
 from ..models.new_clips.modalities_seen import Reason, told_reason

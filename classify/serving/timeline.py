@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from ...cache.errors import InputError
-from ...cache.files.written import written
+from ...cache.files.atomic_writes import written
 from ...cache.manifest import Manifest
 from ..data.escape import defused
 from ..data.predictions import Predictions

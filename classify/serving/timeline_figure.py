@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...cache.files.written import written
+from ...cache.files.atomic_writes import written
 from ...cache.manifest import Manifest
 from ..data.estimates import Estimates
 from ..data.predictions import Predictions

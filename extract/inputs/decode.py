@@ -21,8 +21,8 @@ import soxr
 
 from ...cache.identity.known_digests import LARGEST
 from ..errors import Unusable
-from .formats.containers import Container, inspect
 from .formats.ffmpeg import FFmpegReader
+from .formats.header_checks import Container, inspect
 from .formats.joined import JoinedReader, split
 from .formats.libsndfile import SndfileReader
 from .formats.signatures import SOUNDFILE, identify

@@ -30,8 +30,8 @@ from ...cache.identity.known_digests import LARGEST
 from ..errors import Unusable
 from .audio_files import is_of_the_machine, machine_fault
 from .decode import LONGEST, Signal, decode
-from .formats.containers import inspect
 from .formats.ffmpeg import PATIENCE
+from .formats.header_checks import inspect
 from .formats.signatures import SOUNDFILE
 
 Segment = tuple[float | None, float | None]

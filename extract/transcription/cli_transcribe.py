@@ -10,7 +10,7 @@ import click
 
 from ...cache.commands.terminal import ROOT, read_clips, recordings
 from ...cache.files.cache_marker import check_cache_folder
-from ...cache.files.outputs import check_output
+from ...cache.files.output_checks import check_output
 from ..encoders.hardware.device import DEVICE
 
 #: what is said of answers that nobody can have spoken

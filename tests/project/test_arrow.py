@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cache", "extract", "classify")
 #: what every package may use of the package `affekt` itself
-COMMON = {"notebook", "processors", "public_names", "plugins"}
+COMMON = {"machine", "notebook", "public_names", "plugins"}
 ALLOWED = {
     "cache": {"cache"},
     "extract": {"cache", "extract"},

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InputError
+from ...files.atomic_writes import write_whole
 from ...files.durable import content_name
-from ...files.written import write_whole
 from .cells import span_seconds
 from .wav_writer import wav_bytes
 

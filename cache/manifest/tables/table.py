@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import InputError, check_characters, shaped
-from ...files.written import written
+from ...files.atomic_writes import written
 from .cells import FloatText, text_of
 from .json_tables import json_line_rows, json_rows
 from .parquet_and_excel import parquet_columns, xlsx_columns

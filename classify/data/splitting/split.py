@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from affekt.notebook import shown
 
-from ....cache.files.written import written
+from ....cache.files.atomic_writes import written
 from ..escape import defused
 from . import leaks
 

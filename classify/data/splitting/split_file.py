@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from ....cache.errors import InputError, listed, nearest
-from ....cache.files.written import written
+from ....cache.files.atomic_writes import written
 from ....cache.manifest.tables.sources import check_no_device
 from ..escape import defused, restored
 from .split import Split

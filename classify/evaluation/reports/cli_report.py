@@ -31,8 +31,8 @@ def report(run: Path, audio: str, output: Path) -> None:
     the recordings inside (--audio embed) or without any (--audio none).
     """
     from ....cache.errors import shaped
-    from ....cache.files.outputs import check_output
-    from ....cache.files.written import write_whole
+    from ....cache.files.atomic_writes import write_whole
+    from ....cache.files.output_checks import check_output
     from ..comparison import Comparison
     from .html.page import WRITTEN_BY
 
@@ -104,8 +104,8 @@ def card(run: Path, system: str | None, output: Path | None) -> None:
     as a question.
     """
     from ....cache.errors import InputError
-    from ....cache.files.outputs import check_output
-    from ....cache.files.written import write_whole
+    from ....cache.files.atomic_writes import write_whole
+    from ....cache.files.output_checks import check_output
     from .card import model_card
 
     if (run / "model.safetensors").is_file():

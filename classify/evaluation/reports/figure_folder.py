@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError, listed, shaped
+from ....cache.files.atomic_writes import write_whole
 from ....cache.files.reading import file_sha256, read_note, read_object
-from ....cache.files.written import write_whole
 
 FIGURES = "figures"
 NOTE = "drawn.json"  # what each file shows, and its digest

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from ....cache.files.written import write_whole
+from ....cache.files.atomic_writes import write_whole
 from ...serving.drawing import fonts_for, new_figure, plain
 from .markdown.markdown_tables import score
 from .markdown.shared_sections import ordered

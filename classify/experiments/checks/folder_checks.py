@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, listed
 from ....cache.files.cache_marker import check_cache_folder
-from ....cache.files.outputs import check_takes_files
+from ....cache.files.output_checks import check_takes_files
 from ..prepared import Prepared
 from ..recipes.lines import SettingError
 

@@ -11,7 +11,7 @@ from functools import reduce
 from typing import TYPE_CHECKING, Any
 
 from ....cache.errors import InputError, expected_one_of, nearest
-from ....cache.features import pick_layers
+from ....cache.layers import pick_layers
 from ...data.splitting.schemes import splits
 from ..members.shares import Division, Share, divisions
 from ..recipes.entries import PROBE

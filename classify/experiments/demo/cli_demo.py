@@ -40,7 +40,7 @@ def demo(
     is. A second call does only what changed.
     """
     from ....cache.commands.heartbeat import heartbeat
-    from ....cache.files.outputs import check_output_folder
+    from ....cache.files.output_checks import check_output_folder
     from ...options import to_stderr
     from ..cli_run import report_outcome
     from ..recipes.first_recipe.recipe_for import write_recipe

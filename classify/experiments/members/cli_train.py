@@ -80,7 +80,7 @@ def train(
     one model for each; what is saved was then trained on all clips.
     """
     from ....cache.commands.terminal import recordings
-    from ....cache.files.outputs import check_output
+    from ....cache.files.output_checks import check_output
     from ...models.folders.model_folder import check_target
     from ...serving.output import is_output
     from .train import fold_table, train_model

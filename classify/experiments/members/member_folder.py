@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ....cache.errors import InputError, expected_one_of, listed
+from ....cache.files.atomic_writes import draft, write_whole
 from ....cache.files.reading import file_sha256, read_note, read_object
-from ....cache.files.written import draft, write_whole
 from ....cache.manifest import Manifest
 from ....cache.space import Space
 from ...data.predictions import Predictions

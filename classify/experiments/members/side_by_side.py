@@ -23,7 +23,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
-from affekt.processors import few_threads, is_small, processors
+from affekt.machine import few_threads, is_small, processors
 
 from ....cache.errors import AffektError
 from ....extract.inputs.isolated_decoder import module_paths

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.files.written import write_whole
+from ....cache.files.atomic_writes import write_whole
 from ...data.escape import md
 from ...ensembles.combining import free_name
 from ...evaluation.reports.html.page import page

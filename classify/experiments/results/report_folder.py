@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....cache.errors import InputError
+from ....cache.files.atomic_writes import sync_folder, write_whole
 from ....cache.files.reading import file_sha256, read_note
-from ....cache.files.written import sync_folder, write_whole
 from ...models.folders.run_folder import READY, WORK
 from ..checks.folder_checks import WRITTEN
 

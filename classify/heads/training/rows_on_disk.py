@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....cache.errors import InputError
-from ....cache.features import combine_layers
 from ....cache.identity.content_digests import hex_bytes
+from ....cache.layers import combine_layers
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest

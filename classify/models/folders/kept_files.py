@@ -9,7 +9,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ....cache.files.written import DAY
+from ....cache.files.atomic_writes import DAY
 
 #: what affekt writes into the folder of a model
 MODEL = re.compile(r"config\.json|model\.safetensors|encoders\.json")

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ....cache.errors import DamagedError, InputError, nearest
-from ....cache.files.outputs import check_output_folder
+from ....cache.files.atomic_writes import draft, write_whole
+from ....cache.files.output_checks import check_output_folder
 from ....cache.files.reading import read_note, read_object
-from ....cache.files.written import draft, write_whole
 from .kept_files import aside_of, remove_older_drafts, replace_folder
 
 if TYPE_CHECKING:

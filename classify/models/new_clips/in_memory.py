@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ....cache.features import combine_layers
 from ....cache.identity.spec import Spec
+from ....cache.layers import combine_layers
 from ....cache.rows.collect import unstorable
 from ....extract.encoder import Encoder
 from ....extract.errors import Unusable

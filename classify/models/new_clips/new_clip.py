@@ -137,7 +137,7 @@ def _as_wav(wave: np.ndarray, rate: int) -> bytes:
     """Write samples as they are, so that they go the way that a file goes."""
     import soundfile
 
-    from ....extract.inputs.formats.containers import PLAUSIBLE_RATES
+    from ....extract.inputs.formats.header_checks import PLAUSIBLE_RATES
 
     low, high = PLAUSIBLE_RATES
     if not low <= rate <= high:

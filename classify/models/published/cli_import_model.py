@@ -125,7 +125,7 @@ def convert_scaler_command(file: Path, trust: bool, output: Path | None) -> None
     files, which accepts StandardScaler, ndarray and dtype only. No other command of affekt opens a
     pickle.
     """
-    from ....cache.files.outputs import check_output
+    from ....cache.files.output_checks import check_output
     from ..scalers.plain_scaler import convert_scaler, is_scaler
 
     target = output or file.with_name("scaler.safetensors")

@@ -20,8 +20,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from ....cache.errors import DamagedError, InputError
+from ....cache.files.atomic_writes import write_whole
 from ....cache.files.reading import parse_json
-from ....cache.files.written import write_whole
 
 FORMAT = "affekt-scaler-1"
 LARGEST = 64_000_000  # bytes of a pickled scaler; the published ones have 25 kB

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ....cache.errors import InputError
+from ....cache.files.atomic_writes import write_whole, written
 from ....cache.files.durable import file_digest
-from ....cache.files.written import write_whole, written
 from .fingerprint import fingerprint, memo_folder
 
 

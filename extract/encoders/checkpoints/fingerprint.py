@@ -14,8 +14,8 @@ import re
 import time
 from pathlib import Path
 
+from ....cache.files.atomic_writes import write_whole
 from ....cache.files.reading import refuse_hollow
-from ....cache.files.written import write_whole
 
 _SECONDS_UNTIL_TRUSTED = 2.0
 

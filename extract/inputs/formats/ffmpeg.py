@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ...errors import Unusable
-from .containers import PLAUSIBLE_RATES, Container
-from .frame_headers import mpeg_frame
+from .flac_and_mp3_frames import mpeg_frame
+from .header_checks import PLAUSIBLE_RATES, Container
 from .signatures import TRAILERS
 
 #: Processor time for one clip, in seconds, and for each megabyte of its file.

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...errors import Unusable
-from .frame_headers import mpeg_frame
+from .flac_and_mp3_frames import mpeg_frame
 from .signatures import Format
 
 _MOST = 256  # parts; what follows belongs to the last one

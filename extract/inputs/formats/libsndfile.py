@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from ...errors import Unusable
-from .containers import FRAMES_PER_BYTE, PLAUSIBLE_RATES, Container
+from .header_checks import FRAMES_PER_BYTE, PLAUSIBLE_RATES, Container
 
 _BLOCK_SECONDS = 16
 

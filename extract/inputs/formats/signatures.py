@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 
 from ...errors import Unusable
-from .frame_headers import mpeg_start
+from .flac_and_mp3_frames import mpeg_start
 
 #: Formats that libsndfile reads: name -> (what it is called, FFmpeg's demuxer for other codecs).
 SOUNDFILE = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from affekt.processors import processors
+from affekt.machine import processors
 
 from ....cache.errors import AffektError
 from ....cache.manifest import Manifest

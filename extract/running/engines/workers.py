@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from affekt.processors import processors
+from affekt.machine import processors
 
 from ....cache.commands.signals import ending, leave
 from ....cache.errors import AffektError, InputError

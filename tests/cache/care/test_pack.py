@@ -21,7 +21,7 @@ from affekt.cache import (
     Spec,
 )
 from affekt.cache.care import pack, repair, verify
-from affekt.cache.shards.hdf5 import set_text
+from affekt.cache.shards.safe_hdf5 import set_text
 from affekt.cache.shards.shard import Rows
 
 from tests.support.cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec, row_values

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache import Manifest
-from affekt.cache.files.written import write_whole, written
+from affekt.cache.files.atomic_writes import write_whole, written
 from affekt.classify import Predictions
 from affekt.classify.ensembles.saved import write_replays
 from affekt.classify.experiments.members.member_folder import WRITTEN
@@ -138,7 +138,7 @@ def test_a_draft_is_never_written_through_a_link(tmp_path, monkeypatch):
     mine = tmp_path / "mine.txt"
     mine.write_text("mine")
     monkeypatch.setattr(
-        "affekt.cache.files.written.uuid.uuid4", lambda: type("U", (), {"hex": "0" * 32})
+        "affekt.cache.files.atomic_writes.uuid.uuid4", lambda: type("U", (), {"hex": "0" * 32})
     )
     start = f".a.csv.{socket.gethostname()}-{os.getpid()}-{32 * '0'}"
     (tmp_path / start).symlink_to(mine)

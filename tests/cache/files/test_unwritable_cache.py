@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from affekt.cache import Cache, InputError, Manifest
-from affekt.cache.files.outputs import check_takes_files
+from affekt.cache.files.output_checks import check_takes_files
 from affekt.extract import Encoder, extract
 
 from tests.hostile.world import call

@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 import soundfile
 from affekt.cache import InputError, Manifest
+from affekt.cache.files.wav_writer import wav_bytes
 from affekt.cache.manifest import (
     from_audformat,
     from_datasets,
@@ -19,7 +20,6 @@ from affekt.cache.manifest import (
     read_s3prl,
     read_unified,
 )
-from affekt.cache.manifest.tables.wav_writer import wav_bytes
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 

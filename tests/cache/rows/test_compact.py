@@ -20,7 +20,7 @@ from affekt.cache import (
 )
 from affekt.cache.care import repair, verify
 from affekt.cache.rows import compact as compaction
-from affekt.cache.shards.hdf5 import set_text
+from affekt.cache.shards.safe_hdf5 import set_text
 
 from tests.support.cache_toy import expected, fill, make_clips, make_spec, row_values
 from tests.support.damage import first_value, flip, shards

@@ -12,7 +12,7 @@ from affekt.cache import Cache, DamagedError
 from affekt.cache.care import pack, verify
 from affekt.cache.errors import NewerError
 from affekt.cache.rows.packed import packed_spaces
-from affekt.cache.shards.hdf5 import open_plain, set_text
+from affekt.cache.shards.safe_hdf5 import open_plain, set_text
 from affekt.cache.shards.shard import open_shard
 
 from tests.support.cache_toy import DIM, LAYERS, fill, make_clips, make_spec

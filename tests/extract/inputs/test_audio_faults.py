@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from affekt.extract import Unusable, decode
-from affekt.extract.inputs.formats.containers import inspect
+from affekt.extract.inputs.formats.header_checks import inspect
 from hypothesis import given, settings, strategies as st
 
 RATE = 16_000

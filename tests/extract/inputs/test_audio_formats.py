@@ -16,7 +16,7 @@ from affekt.extract import Unusable, decode
 from affekt.extract.inputs import decode as audio
 from affekt.extract.inputs.decode import length
 from affekt.extract.inputs.formats import ffmpeg
-from affekt.extract.inputs.formats.frame_headers import mpeg_frame
+from affekt.extract.inputs.formats.flac_and_mp3_frames import mpeg_frame
 from affekt.extract.inputs.formats.ogg import _ogg_checksum
 from affekt.extract.inputs.isolated_decoder import decode_segments, is_plain
 

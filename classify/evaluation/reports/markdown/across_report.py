@@ -225,7 +225,7 @@ def check_runs_folder(folder: Path) -> None:
 
 def write_runs(folder: Path, data: Mapping[str, Any]) -> Path:
     """Write `runs.json`, `report.md` and `report.html` into a folder of `check_runs_folder`."""
-    from .....cache.files.written import write_whole
+    from .....cache.files.atomic_writes import write_whole
     from ..html.page import page
 
     folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from affekt.processors import processors
+from affekt.machine import processors
 
 from ....data.escape import md
 from .markdown_tables import table

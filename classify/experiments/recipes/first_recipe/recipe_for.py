@@ -22,8 +22,8 @@ import yaml
 
 from .....cache.commands.terminal import visible
 from .....cache.errors import InputError, shaped
-from .....cache.files.outputs import check_output
-from .....cache.files.written import write_whole
+from .....cache.files.atomic_writes import write_whole
+from .....cache.files.output_checks import check_output
 from .....cache.manifest import Manifest
 from ....data.splitting.leaks import speakers
 from ....data.task import Task

@@ -1,4 +1,4 @@
-"""How many processors there are to use."""
+"""How many processors there are to use, and how much memory."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 
 def processors() -> int:
@@ -57,3 +58,28 @@ def few_threads(size: int) -> Iterator[None]:
     finally:
         if torch:
             torch.set_num_threads(before)
+
+
+def memory() -> tuple[int, int]:
+    """Return bytes of memory, in all and free, within the limit of a container; 0 if unknown."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        known = {line.split(":")[0]: 1024 * int(line.split()[1]) for line in lines}
+        total, free = known["MemTotal"], known["MemAvailable"]
+    except (OSError, ValueError, KeyError, IndexError):
+        return 0, 0
+    for limit, used in (
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        (
+            "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/memory.usage_in_bytes",
+        ),
+    ):
+        try:
+            most = int(Path(limit).read_text(encoding="ascii"))
+            left = most - int(Path(used).read_text(encoding="ascii"))
+        except (OSError, ValueError):  # no such limit, or "max"
+            continue
+        if most < total:
+            total, free = most, min(free, max(left, 0))
+    return total, free

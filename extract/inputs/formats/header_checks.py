@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 
 from ...errors import Unusable
 from . import films
-from .frame_headers import flac_samples, promised_seconds
+from .flac_and_mp3_frames import flac_samples, promised_seconds
 from .ogg import check_pages
 from .signatures import TRAILERS, Format, identify
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InputError
+from ..errors import InputError
 
 MOST_CHANNELS = 32
 

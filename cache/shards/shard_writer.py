@@ -15,7 +15,7 @@ import h5py
 import numpy as np
 
 from ..identity.spec import Spec
-from .hdf5 import set_text
+from .safe_hdf5 import set_text
 from .shard import FORMAT, VERSION, Rows
 from .sparse_file import SparseFile
 

@@ -1,4 +1,4 @@
-"""Layers of a space: which are meant, and how they are combined."""
+"""Layers of a space as numbers: which are meant, in which type, and how they are combined."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from .errors import InputError
 
 Combine = Literal["concat", "mean", "mix"]
 COMBINE = get_args(Combine)
+RANGE = 1 << 20  # values looked at at a time: no second copy of a large result
 
 
 def combine_layers(values: np.ndarray, combine: str) -> np.ndarray:
@@ -55,3 +56,31 @@ def pick_layers(layers: int | str | Iterable[int] | None, count: int) -> tuple[i
                 f"{there if count > 1 else 'one layer, 0 (or -1)'}"
             )
     return tuple(int(layer) % count for layer in wanted)
+
+
+def float_type(dtype: str) -> np.dtype:
+    """Return a type for values: one of integers would cut them off."""
+    try:
+        found = np.dtype(dtype)
+    except (TypeError, ValueError):
+        found = None
+    if found is None or found.kind != "f":
+        raise InputError(f"dtype is {dtype!r}, expected 'float16', 'float32' or 'float64'")
+    return found
+
+
+def refuse_overflow(name: str, stored: np.dtype, values: np.ndarray, missing: np.ndarray) -> None:
+    """Raise if a value became infinite in a smaller type than the stored one."""
+    if values.itemsize >= stored.itemsize:
+        return
+    axes = tuple(range(1, values.ndim))
+    over = np.zeros(len(values), bool)
+    step = 1 + RANGE // max(1, values[:1].size)
+    for start in range(0, len(values), step):
+        over[start : start + step] = np.isinf(values[start : start + step]).any(axis=axes)
+    over[missing] = False  # never filled
+    if over.any():
+        raise InputError(
+            f"{name}: {over.sum()} rows have values beyond the range of {values.dtype}"
+            f" (+-{np.finfo(values.dtype).max:g}); read them as {stored.name}"
+        )
