@@ -138,11 +138,8 @@ def _joined(given: P, task: Task, clips: Manifest, left_out: Collection[str]) ->
 
 def cluster_names(clips: Manifest, column: str | None) -> list[str]:
     """Return the group of each clip; a clip without one is a group of its own."""
-    names = [""] * len(clips)
-    if column == "speaker":
-        names = leaks.speakers(clips)
-    elif column is not None and column in clips:
-        names = [str(value) for value in clips[column]]
+    known = column == "speaker" or (column is not None and column in clips)
+    names = leaks.group_names(clips, column) if known else [""] * len(clips)
     return [name or f"\0{clip_id}" for name, clip_id in zip(names, clips.ids, strict=True)]
 
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ....cache.errors import InputError, listed
+from ....cache.errors import InputError, counted, listed
 from . import leaks
-from .split_file import PARTS, line_of, read_split_file
+from .split import PARTS
+from .split_file import line_of, read_split_file
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
@@ -96,7 +97,7 @@ def continue_split(
 def _held_out(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> str:
     """Return the scheme of which each fold tests all clips of the value that names it."""
     for scheme, column in HELD_OUT.items() if len(folds) > 1 else ():
-        values = dict(zip(clips.ids, _values(clips, column), strict=True))
+        values = dict(zip(clips.ids, leaks.group_names(clips, column), strict=True))
         if all(
             clip not in values or (values[clip] == name) == (part == "test")
             for name, here in folds.items()
@@ -125,7 +126,7 @@ def _deal(
     labels = {label: code for code, label in enumerate(sorted({str(x) for x in clips["label"]}))}
     code = np.array([labels[str(label)] for label in clips["label"]])
     choices = sorted(set(roles.values()))
-    held = _values(clips, HELD_OUT[scheme]) if scheme in HELD_OUT else None
+    held = leaks.group_names(clips, HELD_OUT[scheme]) if scheme in HELD_OUT else None
     if held is not None and (strange := sorted({held[row] for row in new} - set(folds))):
         raise InputError(
             f"{path} has a fold for each {HELD_OUT[scheme]}, and none for {listed(strange)} of "
@@ -168,10 +169,6 @@ def _deal(
     return dealt
 
 
-def _values(clips: Manifest, column: str) -> list[str]:
-    return leaks.speakers(clips) if column == "speaker" else [str(v) for v in clips[column]]
-
-
 def _notes(path: Path, dealt: Mapping[str, Role], gone: Sequence[str]) -> list[str]:
     notes = []
     if dealt:
@@ -179,9 +176,8 @@ def _notes(path: Path, dealt: Mapping[str, Role], gone: Sequence[str]) -> list[s
         if len(next(iter(dealt.values()))) == 1:
             counts = Counter(role[0] for role in dealt.values())
             each = " (" + ", ".join(f"{counts[p]} to {p}" for p in PARTS if counts[p]) + ")"
-        one = "1 clip is" if len(dealt) == 1 else f"{len(dealt)} clips are"
-        notes.append(f"{one} not in {path} and dealt into its parts{each}")
+        they = counted(len(dealt), "clip") + (" is" if len(dealt) == 1 else " are")
+        notes.append(f"{they} not in {path} and dealt into its parts{each}")
     if gone:
-        one = "1 clip" if len(gone) == 1 else f"{len(gone)} clips"
-        notes.append(f"{one} of {path} not used here: {listed(list(gone))}")
+        notes.append(f"{counted(len(gone), 'clip')} of {path} not used here: {listed(list(gone))}")
     return notes

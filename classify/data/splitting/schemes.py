@@ -16,6 +16,7 @@ from ....cache.errors import InputError, nearest, one_of
 from . import leaks
 from .findings import Finding, Kind
 from .folds import deal_clips, deal_groups
+from .near_duplicates import check_near_duplicates
 from .old_split import HELD_OUT, continue_split
 from .split import PARTS, Split
 from .split_file import PART_NAMES
@@ -257,7 +258,7 @@ def _carve_dev(
     Clips that are not `free` stay in train, unless too few others are there.
     """
     train = np.flatnonzero(parts == 0)
-    everyone = np.array(_names(clips, "speaker"), dtype=object)
+    everyone = np.array(leaks.group_names(clips, "speaker"), dtype=object)
     if free is not None:
         fresh = train[free[train]]
         if len(set(everyone[fresh])) > 1 and len(fresh) > dev_size * len(parts):
@@ -300,10 +301,6 @@ def _strata(clips: Manifest) -> np.ndarray:
     return np.stack([_codes(clips["label"]), _codes(pairs)], axis=1)
 
 
-def _names(clips: Manifest, column: str) -> list[str]:
-    return leaks.speakers(clips) if column == "speaker" else [str(v) for v in clips[column]]
-
-
 def _groups(clips: Manifest, column: str, scheme: str) -> np.ndarray:
     if column not in clips:
         raise InputError(
@@ -312,7 +309,7 @@ def _groups(clips: Manifest, column: str, scheme: str) -> np.ndarray:
             " take the scheme stratified, which divides by label alone: clips of one speaker may "
             "then be in train and in test"
         )
-    names = _names(clips, column)
+    names = leaks.group_names(clips, column)
     blank = [row for row, name in enumerate(names) if not name]
     if blank:
         raise InputError(
@@ -346,7 +343,7 @@ def _near(clips: Manifest, parts: np.ndarray, values: np.ndarray | None) -> list
     if values is None:
         return []
     rows = {part: parts == code for code, part in enumerate(PARTS)}
-    return leaks.check_near_duplicates(
+    return check_near_duplicates(
         {part: clips.select(at) for part, at in rows.items()},
         {part: values[at] for part, at in rows.items()},
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -55,17 +55,13 @@ class Split:
     def hash(self) -> str:
         """SHA-256 (hex) of which id is in which part; the order of rows does not count."""
         digest = hashlib.sha256()
-        for row in sorted(self._rows()):
+        for row in sorted(self.rows()):
             digest.update(("\0".join(row) + "\n").encode())
         return digest.hexdigest()
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write `split.csv`: id and part of each clip."""
-        path = Path(path)
-        with written(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(["id", "split"])
-            writer.writerows(map(defused, row) for row in self._rows())
+        write_rows(Path(path), self.rows())
 
     def describe(self) -> dict[str, Any]:
         """Return hash, warnings and, for each part, clips, speakers and labels, for reports."""
@@ -91,7 +87,18 @@ class Split:
         title = " ".join(["Split", self.scheme, *([self.name] if self.name else [])])
         return shown(title, {}, ("part", "clips", "speakers", "labels"), rows)
 
-    def _rows(self) -> Iterator[tuple[str, str]]:
+    def rows(self) -> Iterator[tuple[str, str]]:
+        """Yield id and part of each clip."""
         for part, clips in self.parts.items():
             for clip_id in clips.ids:
                 yield clip_id, part
+
+
+def write_rows(
+    path: Path, rows: Iterable[Sequence[str]], header: Sequence[str] = ("id", "split")
+) -> None:
+    """Write rows of ids and parts, and of folds where the header has them."""
+    with written(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(map(defused, row) for row in rows)

@@ -7,12 +7,10 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 
 from ....cache.errors import InputError, listed, nearest
-from ....cache.files.atomic_writes import written
 from ....cache.manifest.tables.sources import check_no_device
-from ..escape import defused, restored
-from .split import Split
+from ..escape import restored
+from .split import PARTS, Split, write_rows
 
-PARTS = ("train", "dev", "test")
 #: what the parts are called elsewhere
 PART_NAMES = {
     **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
@@ -145,25 +143,15 @@ def write_split(
         The file of the last run; it need not be there.
     progress : callable
     """
-    rows = list(_written_rows(found))
+    header = ("id", "split", "fold") if len(found) > 1 else ("id", "split")
+    rows = [(*row, split.name)[: len(header)] for split in found for row in split.rows()]
     moved, common = _moved(before, rows)
     if moved:
         progress(
             f"warning: split: {moved} of {common} clips are in another part than in the last run, "
             f"whose {before} is replaced; scores of the two runs do not compare"
         )
-    with written(path) as draft, draft.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["id", "split", "fold"][: len(rows[0])])
-        writer.writerows(map(defused, row) for row in rows)
-
-
-def _written_rows(found: Sequence[Split]) -> Iterator[tuple[str, ...]]:
-    for split in found:
-        fold = (split.name,) if len(found) > 1 else ()
-        for part, clips in split.parts.items():
-            for clip in clips.ids:
-                yield (clip, part, *fold)
+    write_rows(path, rows, header)
 
 
 def _moved(path: Path, rows: Sequence[tuple[str, ...]]) -> tuple[int, int]:

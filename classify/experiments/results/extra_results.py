@@ -11,8 +11,8 @@ import numpy as np
 
 from ....cache.errors import InputError
 from ....cache.files.kept_results import kept
-from ...data.splitting import leaks
 from ...data.splitting.findings import Finding, Kind
+from ...data.splitting.near_duplicates import check_near_duplicates
 from ...evaluation.analyses.learning_curve import learning_curve
 from ...evaluation.analyses.transfer import transfer
 from ...metrics import measures as metrics
@@ -88,7 +88,7 @@ def near_duplicates(ready: Prepared, folds: Sequence[Split]) -> Sequence[str]:
             values = {part: read(clips) for part, clips in parts.items() if len(clips)}
             if len(parts["train"]):
                 inputs = [{part: clips.ids for part, clips in parts.items()}, values]
-                check = partial(leaks.check_near_duplicates, parts, values)
+                check = partial(check_near_duplicates, parts, values)
                 warnings += [
                     Finding(text, Kind.COPIES) for text in kept("near duplicates", inputs, check)
                 ]

@@ -11,6 +11,7 @@ from affekt.cache.manifest import Manifest
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.splitting import leaks
 from affekt.classify.data.splitting.findings import Finding, Kind, of_splits, ranked
+from affekt.classify.data.splitting.near_duplicates import check_near_duplicates
 from affekt.classify.data.splitting.split import Split
 from affekt.classify.data.task import Task
 from affekt.classify.ensembles.calibration import CALIBRATORS
@@ -241,7 +242,7 @@ def test_warnings_come_in_the_order_in_which_they_can_change_the_answer():
         *check_relation("m", truth, truth, moved, truth, 3),
         *leaks.check_speakers(parts, allow=True),
         *leaks.check_duplicates(parts, {"c0": "x", "c20": "x"}, allow=True),
-        *leaks.check_near_duplicates(parts, values),
+        *check_near_duplicates(parts, values),
         *leaks.check_texts(parts),
         *clusters(clips, "speaker")[1],
         "test has no clip of joy",

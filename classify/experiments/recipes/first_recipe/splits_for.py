@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from .....cache.errors import listed
 from ....data.splitting.leaks import speakers
 from ....data.splitting.schemes import FEWEST
-from ....data.splitting.split_file import PART_NAMES, PARTS
+from ....data.splitting.split import PARTS
+from ....data.splitting.split_file import PART_NAMES
 
 if TYPE_CHECKING:
     from .....cache.manifest import Manifest

@@ -7,7 +7,11 @@ import pytest
 from affekt.cache.errors import InputError
 from affekt.cache.manifest import Manifest
 from affekt.classify.data.splitting import leaks
-from affekt.classify.data.splitting.altered_copies import altered_copies
+from affekt.classify.data.splitting.near_duplicates import (
+    altered_copies,
+    check_near_duplicates,
+    near_duplicates,
+)
 from affekt.classify.data.splitting.schemes import splits
 
 
@@ -74,10 +78,10 @@ def test_near_duplicates_are_found_across_blocks_and_scales():
     rng = np.random.default_rng(0)
     train, other = rng.normal(size=(50, 16)), rng.normal(size=(40, 16))
     other[7], other[33] = 3 * train[11], train[2] * (1 + 1e-7)
-    pairs = leaks.near_duplicates(train, other, block=8)
+    pairs = near_duplicates(train, other, block=8)
     assert [(t, o) for t, o, _ in pairs] == [(11, 7), (2, 33)]
-    assert leaks.near_duplicates(train, rng.normal(size=(5, 16))) == []
-    assert leaks.near_duplicates(np.zeros((0, 4)), np.ones((2, 4))) == []
+    assert near_duplicates(train, rng.normal(size=(5, 16))) == []
+    assert near_duplicates(np.zeros((0, 4)), np.ones((2, 4))) == []
 
 
 def test_near_duplicates_become_a_warning_that_names_ids():
@@ -85,7 +89,7 @@ def test_near_duplicates_become_a_warning_that_names_ids():
     [split] = splits(clips(), "stratified")
     values = {name: rng.normal(size=(len(part), 8)) for name, part in split.parts.items()}
     values["test"][0] = values["train"][3]
-    [message] = leaks.check_near_duplicates(split.parts, values)
+    [message] = check_near_duplicates(split.parts, values)
     assert split.test.ids[0] in message
     assert split.train.ids[3] in message
 
@@ -138,9 +142,9 @@ def test_a_copy_is_found_by_how_near_the_other_clips_are():
     voices = rng.normal(size=(30, 64))
     here = voices[np.arange(240) % 20] + rng.normal(size=(240, 64))
     there = voices[20 + np.arange(80) % 10] + rng.normal(size=(80, 64))
-    assert leaks.near_duplicates(here, there) == []
+    assert near_duplicates(here, there) == []
     copies = here[:40] + 0.3 * rng.normal(size=(40, 64))
-    found = leaks.near_duplicates(here, np.concatenate([there, copies]))
+    found = near_duplicates(here, np.concatenate([there, copies]))
     assert [(a, b) for a, b, _ in found] == [(row, 80 + row) for row in range(40)]
     assert min(cosine for *_, cosine in found) < 0.98
 
@@ -149,7 +153,7 @@ def test_several_copies_of_one_clip_in_train_do_not_hide_each_other():
     rng = np.random.default_rng(1)
     clip = rng.normal(size=(60, 64))
     here = np.concatenate([clip, clip[:10] + 0.1 * rng.normal(size=(10, 64))])
-    found = leaks.near_duplicates(here, clip[:10] + 0.1 * rng.normal(size=(10, 64)))
+    found = near_duplicates(here, clip[:10] + 0.1 * rng.normal(size=(10, 64)))
     assert [b for _, b, _ in found] == list(range(10))
 
 
@@ -168,11 +172,11 @@ def test_a_copy_that_a_filter_or_noise_changed_is_found_and_different_clips_are_
     filtered[:, :80] += rng.normal(3, 1, size=80)
     found = altered_copies(here, np.concatenate([there, filtered]))
     assert found == [(row, 80 + row) for row in range(20)]
-    assert leaks.near_duplicates(here, filtered) == []
+    assert near_duplicates(here, filtered) == []
     [split] = splits(clips(), "stratified")
     values = {name: rng.normal(size=(len(part), 120)) for name, part in split.parts.items()}
     values["train"] = np.concatenate([values["train"]] * 2)
-    assert leaks.check_near_duplicates(split.parts, values) == []
+    assert check_near_duplicates(split.parts, values) == []
 
 
 def test_two_voices_alike_by_chance_are_no_copies_and_copies_still_are():
@@ -182,13 +186,13 @@ def test_two_voices_alike_by_chance_are_no_copies_and_copies_still_are():
     values = {name: rng.normal(size=(len(part), 120)) for name, part in split.parts.items()}
     train, test = values["train"], values["test"]
     test[0] = train[0] + 0.5 * rng.choice([-1, 1], size=120)  # every feature differs a little
-    assert leaks.near_duplicates(train, test)
-    assert leaks.check_near_duplicates(split.parts, values) == []
+    assert near_duplicates(train, test)
+    assert check_near_duplicates(split.parts, values) == []
     test[1] = train[1] + 0.2 * rng.normal(size=120)
-    [message] = leaks.check_near_duplicates(split.parts, values)
+    [message] = check_near_duplicates(split.parts, values)
     assert f"{split.parts['test'].ids[1]} = {split.parts['train'].ids[1]} " in message
     assert message.startswith("1 clip of test")
     assert "Within train" not in message
     train[2] = train[3] + 0.1 * rng.normal(size=120)  # train holds copies too
-    [message] = leaks.check_near_duplicates(split.parts, values)
+    [message] = check_near_duplicates(split.parts, values)
     assert f". Within train 2 of {len(train)} clips are as near to another one: " in message
