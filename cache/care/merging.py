@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 
@@ -19,10 +19,6 @@ from ..rows.index import NAME, Index
 from ..rows.remarks import copy_remarks
 from ..rows.row_store import PATIENCE
 from ..space import Space
-
-if TYPE_CHECKING:
-    from ..cache import Cache
-    from ..space import Space
 
 
 def merge(
@@ -71,7 +67,7 @@ def merge(
     pairs = [(space, _target(out, space)) for source in sources for space in source.spaces()]
     copied, _ = _copy_shards(pairs, progress)
     for space, target in pairs:
-        _copy_failures(space, target)
+        copy_failures(space.failures(), target)
         copy_remarks(space.folder, target.folder)
     for source in sources:
         _copy_clips(source, out, set())
@@ -104,7 +100,7 @@ def copy_new(
     known = {path for space, target in pairs for path in _known(space, target)}
     copied, nbytes = _copy_shards(pairs, progress, known)
     for space, target in pairs:
-        _copy_failures(space, target)
+        copy_failures(space.failures(), target)
         copy_remarks(space.folder, target.folder)
         target.close()
     _copy_clips(source, out, segment_names(out.clips.folder))
@@ -186,20 +182,25 @@ def _target(out: Cache, space: Space) -> Space:
     """Return the space of the same spec in the other cache, with the same canary."""
     target = out.create(space.spec, space.name[:-9])
     target.make()
-    canary = space.canary()
+    take_canary(space.canary(), target)
+    return target
+
+
+def take_canary(canary: np.ndarray | None, target: Space) -> None:
+    """Give a space the canary of another one, or compare it with its own."""
     if canary is not None:
         target.set_canary(canary)
         there = target.canary()
         if there is not None:
-            compare_canary(there, canary, space.spec)
-    return target
+            compare_canary(there, canary, target.spec)
 
 
-def _copy_failures(space: Space, target: Space) -> None:
+def copy_failures(notes: Iterable[Mapping[str, Any]], target: Space) -> None:
+    """Note in a space what could not be embedded elsewhere, unless it is noted already."""
     known = {(note["key"], note["id"], note["code"]) for note in target.failures()}
-    for note in space.failures():
+    for note in notes:
         if (note["key"], note["id"], note["code"]) not in known:
-            target.fail(note["key"], note["id"], note["code"], note.get("message", ""))
+            target.fail(note["key"], note["id"], note["code"], note["message"])
 
 
 def _copy_clips(source: Cache, out: Cache, known: Set[str]) -> None:

@@ -19,16 +19,24 @@ from ..cache import Cache
 from ..errors import AffektError, DamagedError, InputError, SpecError
 from ..files.cache_marker import MARKER, TEXT
 from ..files.durable import content_name
+from ..files.remote_path import open_address
 from ..identity.content_digests import hex_bytes
 from ..identity.index_files import NAME as SEGMENT, read_segment, segment_names, store_segment
 from ..identity.spec import Spec
 from ..rows.canary import compare_canary, read_canary
 from ..rows.failures import read_failures
 from ..rows.index import NAME as SHARD
-from ..rows.remarks import note_remarks, read_remarks
+from ..rows.remarks import copy_remarks
 from ..shards.shard import open_shard
 from ..space import Space
-from .merging import check_source, copy_new, read_shard, shard_files
+from .merging import (
+    check_source,
+    copy_failures,
+    copy_new,
+    read_shard,
+    shard_files,
+    take_canary,
+)
 
 _NOTES = ("failures.jsonl", "remarks.jsonl")
 Progress = Callable[[int, int], None]
@@ -103,18 +111,9 @@ class _Remote:
     """A cache in a storage of fsspec, laid out as a folder is."""
 
     def __init__(self, address: str) -> None:
-        try:
-            from fsspec.core import url_to_fs
-        except ImportError:
-            raise InputError(
-                f"{address}: addresses need fsspec, which is not installed: pip install"
-                " 'affekt[remote]'"
-            ) from None
-        try:
-            self.files, self.root = url_to_fs(address)
-        except (ImportError, ValueError) as error:
-            raise InputError(f"{address}: {error}") from None
-        self.address, self.root = address, self.root.rstrip("/")
+        self.address = address
+        self.files, root = open_address(address)
+        self.root = root.rstrip("/")
         self.files.invalidate_cache()
 
     def sizes(self, folder: str = "") -> dict[str, int]:
@@ -256,24 +255,13 @@ def _take_notes(remote: _Remote, folder: str, space: Space) -> None:
     """Take over canary, failures and remarks of a space in a storage."""
     there = remote.sizes(folder)
     if "canary.h5" in there:
-        canary = _canary(remote, folder)
-        if canary is not None:
-            space.set_canary(canary)
-            mine = space.canary()
-            if mine is not None:
-                compare_canary(mine, canary, space.spec)
+        take_canary(_canary(remote, folder), space)
     if "failures.jsonl" in there:
         with _fetched(remote, f"{folder}/failures.jsonl") as path:
-            notes = read_failures(path)
-        known = {(note["key"], note["id"], note["code"]) for note in space.failures()}
-        for note in notes:
-            if (note["key"], note["id"], note["code"]) not in known:
-                space.fail(note["key"], note["id"], note["code"], note["message"])
+            copy_failures(read_failures(path), space)
     if "remarks.jsonl" in there:
         with _fetched(remote, f"{folder}/remarks.jsonl") as path:
-            theirs = read_remarks(path.parent)
-        mine_too = read_remarks(space.folder)
-        note_remarks(space.folder, ((k, v) for k, v in theirs.items() if mine_too.get(k) != v))
+            copy_remarks(path.parent, space.folder)
 
 
 def _canary(remote: _Remote, folder: str) -> np.ndarray | None:

@@ -114,14 +114,6 @@ def flushed(pieces: Iterable[bytes | memoryview], tmp: Path) -> Iterator[tuple[P
         yield path, state.hexdigest()
 
 
-def file_digest(path: Path) -> str:
-    """Return the sha256 (hex) of a file's bytes; of a pipe or a device, which has no end, none."""
-    if not stat.S_ISREG(path.stat().st_mode):
-        return ""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def make_folder(path: Path, top: Path) -> None:
     """Make a folder and those above it, so that they stay.
 

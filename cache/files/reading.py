@@ -217,8 +217,11 @@ def _refuse(constant: str) -> Any:
 
 
 def file_sha256(path: str | os.PathLike[str]) -> str:
-    """Return the sha256 of a whole file, 64 hex digits."""
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+    """Return the sha256 (hex) of a file's bytes; of a pipe or a device, which has no end, none."""
+    if not stat.S_ISREG(Path(path).stat().st_mode):
+        return ""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def json_sha256(value: Any) -> str:

@@ -30,17 +30,7 @@ class RemotePath(PurePosixPath):
         return f"{kind}://{rest.lstrip('/')}"
 
     def _found(self) -> tuple[Any, str]:
-        try:
-            from fsspec.core import url_to_fs
-        except ImportError:
-            raise InputError(
-                f"{self}: addresses need fsspec, which is not installed: pip install"
-                " 'affekt[remote]'"
-            ) from None
-        try:
-            return url_to_fs(str(self))
-        except (ImportError, ValueError) as error:
-            raise InputError(f"{self}: {error}") from None
+        return open_address(str(self))
 
     def is_file(self) -> bool:
         """Whether there is such a file."""
@@ -86,6 +76,21 @@ class RemotePath(PurePosixPath):
             return False
         view[:] = found
         return True
+
+
+def open_address(address: str) -> tuple[Any, str]:
+    """Return the file system of fsspec that an address is in, and its name there."""
+    try:
+        from fsspec.core import url_to_fs
+    except ImportError:
+        raise InputError(
+            f"{address}: addresses need fsspec, which is not installed: pip install"
+            " 'affekt[remote]'"
+        ) from None
+    try:
+        return url_to_fs(address)
+    except (ImportError, ValueError) as error:
+        raise InputError(f"{address}: {error}") from None
 
 
 def local_or_remote(path: str | os.PathLike) -> Any:

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DamagedError
-from ..files.durable import content_name, file_digest, make_folder, publish, set_aside
-from ..files.reading import check_regular, parse_json
+from ..files.durable import content_name, make_folder, publish, set_aside
+from ..files.reading import check_regular, file_sha256, parse_json
 from .content_digests import DIGEST
 
 NAME = re.compile(r"[0-9a-f]{24}\.jsonl")
@@ -218,7 +218,7 @@ def store_segment(data: bytes, top: Path) -> None:
     digest = hashlib.sha256(data).hexdigest()
     while not publish(data, target, top / "tmp"):
         try:
-            if file_digest(target) == digest:
+            if file_sha256(target) == digest:
                 return
             set_aside(target, top / "quarantine", top)
         except FileNotFoundError:  # another process has set it aside: once more

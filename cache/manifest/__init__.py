@@ -11,48 +11,28 @@
 
 from __future__ import annotations
 
-import importlib
 from typing import TYPE_CHECKING
 
-from .manifest import Clip, Manifest
-from .times import NO_TIME
+from affekt.public_names import public_names
 
 if TYPE_CHECKING:
-    from .corpora import (
-        from_audformat,
-        from_datasets,
-        read_audformat_folder,
-        read_audio_folder,
-        read_emobox,
-        read_folders,
-        read_kaldi,
-        read_named,
-        read_parts,
-        read_s3prl,
-        read_saved,
-        read_unified,
+    from .columns import Clip as Clip
+    from .corpora.audformat import read_audformat_folder as read_audformat_folder
+    from .corpora.audio_names import (
+        read_folders as read_folders,
+        read_named as read_named,
+        read_unified as read_unified,
     )
+    from .corpora.emobox import read_emobox as read_emobox
+    from .corpora.huggingface import (
+        read_audio_folder as read_audio_folder,
+        read_saved as read_saved,
+    )
+    from .corpora.kaldi import read_kaldi as read_kaldi
+    from .corpora.objects import from_audformat as from_audformat, from_datasets as from_datasets
+    from .corpora.parts import read_parts as read_parts
+    from .corpora.s3prl import read_s3prl as read_s3prl
+    from .manifest import Manifest as Manifest
+    from .times import NO_TIME as NO_TIME
 
-__all__ = [
-    "NO_TIME",
-    "Clip",
-    "Manifest",
-    "from_audformat",
-    "from_datasets",
-    "read_audformat_folder",
-    "read_audio_folder",
-    "read_emobox",
-    "read_folders",
-    "read_kaldi",
-    "read_named",
-    "read_parts",
-    "read_s3prl",
-    "read_saved",
-    "read_unified",
-]
-
-
-def __getattr__(name: str):
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(".corpora", __name__), name)
+__all__, __getattr__, __dir__ = public_names(__name__)

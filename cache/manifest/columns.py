@@ -6,7 +6,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
@@ -15,9 +15,30 @@ from ..errors import InputError, nearest
 from .tables import Table
 from .times import times_of
 
-COLUMNS = (
-    "id", "path", "start", "end", "text", "label", "speaker", "language", "split", "dataset",
-)  # fmt: skip
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One utterance: an audio file or a segment of one, a text, or both. Blank is ``""`` or None.
+
+    Examples
+    --------
+    >>> Clip("a", path="a.wav", end=1.5).end
+    1.5
+    """
+
+    id: str
+    path: str = ""
+    start: float | None = None
+    end: float | None = None
+    text: str = ""
+    label: str = ""
+    speaker: str = ""
+    language: str = ""
+    split: str = ""
+    dataset: str = ""
+
+
+COLUMNS = tuple(one.name for one in fields(Clip))
 TIMES = ("start", "end")
 NORMAL = ("id", "label", "speaker", "language", "split", "dataset")  # in Unicode's form NFC
 

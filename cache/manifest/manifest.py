@@ -12,17 +12,17 @@ import hashlib
 import json
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
 
+from affekt.notebook import frame, shown
+
 from ..errors import InputError, nearest
 from .checks import check_content, check_ids
-from .columns import COLUMNS, NORMAL, TIMES, named, normal, objects
-from .in_notebooks import InNotebooks
+from .columns import COLUMNS, NORMAL, TIMES, Clip, named, normal, objects
 from .paths import Folder
 from .selection import positions
 from .speakers import merged, note_on, spellings
@@ -32,29 +32,7 @@ from .tables.sources import is_regular
 from .times import time_text
 
 
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """One utterance: an audio file or a segment of one, a text, or both. Blank is ``""`` or None.
-
-    Examples
-    --------
-    >>> Clip("a", path="a.wav", end=1.5).end
-    1.5
-    """
-
-    id: str
-    path: str = ""
-    start: float | None = None
-    end: float | None = None
-    text: str = ""
-    label: str = ""
-    speaker: str = ""
-    language: str = ""
-    split: str = ""
-    dataset: str = ""
-
-
-class Manifest(InNotebooks):
+class Manifest:
     """A table of clips, in order, with its columns by name.
 
     Made by `read`, `from_rows` or `from_frame`; never changed afterwards (`select`, `where` and
@@ -335,6 +313,16 @@ class Manifest(InNotebooks):
         moved = objects([paths[written] for written in self["path"]])
         return self._like({**self._columns, "path": moved}, self._lines)
 
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with the columns of the table; `from_frame` reads it back.
+
+        Raises
+        ------
+        InputError
+            pandas is not installed.
+        """
+        return frame(self._columns)
+
     def write(self, path: str | os.PathLike) -> Path:
         """Write the table as ``.csv``, ``.tsv`` or ``.jsonl``; paths stay as they are written."""
         columns = {
@@ -342,6 +330,14 @@ class Manifest(InNotebooks):
             for name, values in self._columns.items()
         }
         return write_table(Path(path), columns)
+
+    def __repr__(self) -> str:
+        return f"Manifest({self.source}, {len(self)} clips, {', '.join(self.columns)})"
+
+    def _repr_html_(self) -> str:
+        title = f"Manifest {self.source}: {len(self):,} clips"
+        rows = zip(*(values[:10] for values in self._columns.values()), strict=True)
+        return shown(title, {}, self.columns, rows, len(self))
 
     def _take(self, positions: np.ndarray) -> Manifest:
         taken = {name: values[positions] for name, values in self._columns.items()}

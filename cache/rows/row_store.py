@@ -11,7 +11,8 @@ import numpy as np
 from affekt.notebook import shown
 
 from ..errors import InputError
-from ..files.durable import file_digest, flushed, make_folder, put
+from ..files.durable import flushed, make_folder, put
+from ..files.reading import file_sha256
 from ..files.remote_path import RemotePath
 from ..identity.content_digests import hex_bytes, key_words
 from ..identity.spec import Spec
@@ -295,7 +296,7 @@ class RowStore:
             target = self.index.path(name)
             while not put(draft, target):
                 try:
-                    if file_digest(target) == digest:
+                    if file_sha256(target) == digest:
                         break
                     self.store.quarantine(target)  # damaged: it held the name of these very bytes
                 except FileNotFoundError:  # just merged into another shard, or moved: once more

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ....cache.errors import InputError
 from ....cache.files.atomic_writes import write_whole, written
-from ....cache.files.durable import file_digest
+from ....cache.files.reading import file_sha256
 from .fingerprint import fingerprint, memo_folder
 
 
@@ -49,7 +49,7 @@ def converted(weights: Sequence[Path]) -> Path:
         tensors.update(_read_bin(path))
     with written(target) as draft:
         save_file(tensors, draft, metadata={"format": "pt"})
-        digest = file_digest(draft)
+        digest = file_sha256(draft)
     write_whole(note, digest)
     return folder
 
@@ -57,7 +57,7 @@ def converted(weights: Sequence[Path]) -> Path:
 def _is_whole(target: Path, note: Path) -> bool:
     """Whether a copy is there with the sha256 that was noted; all its bytes are read for it."""
     try:
-        return file_digest(target) == note.read_text(encoding="ascii")
+        return file_sha256(target) == note.read_text(encoding="ascii")
     except (OSError, UnicodeDecodeError):
         return False
 
