@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from .data.predictions import Predictions as Predictions
     from .data.splitting.schemes import Split as Split, splits as splits
     from .data.task import Task as Task
+    from .ensembles.fitted_rules import STRATEGIES as STRATEGIES
     from .ensembles.fixed_rules import MaxEnsemble as MaxEnsemble, MeanEnsemble as MeanEnsemble
-    from .ensembles.strategy_names import STRATEGIES as STRATEGIES
     from .evaluation.compare import Comparison as Comparison, compare as compare
     from .evaluation.reports.card import model_card as model_card
     from .experiments.recipes.recipe import Recipe as Recipe

@@ -179,7 +179,7 @@ class Predictions(Framed):
             )
         if len(wanted) < len(ids):
             raise InputError(f"{self.source}: joined with ids that appear twice")
-        return self._take([position[i] for i in ids])
+        return self.take([position[i] for i in ids])
 
     def select(self, ids: Sequence[str]) -> Self:
         """Return the predictions of `ids` only, in that order.
@@ -196,7 +196,7 @@ class Predictions(Framed):
                 f"{self.source}: no row for {_some(missing)}; "
                 f"expected predictions of all {len(ids)} clips"
             )
-        return self._take([position[i] for i in ids])
+        return self.take([position[i] for i in ids])
 
     def like(self, ids: Sequence[str], proba: object) -> Self:
         """Return predictions of the same kind and labels for other clips."""
@@ -208,7 +208,8 @@ class Predictions(Framed):
         ids = [clip for part in parts for clip in part.ids]
         return parts[0].like(ids, np.concatenate([part.proba for part in parts]))
 
-    def _take(self, rows: Sequence[int]) -> Self:
+    def take(self, rows: Sequence[int] | np.ndarray) -> Self:
+        """Return the predictions in these rows, in their order."""
         return self.like([self.ids[row] for row in rows], self.proba[list(rows)])
 
     def reorder(self, labels: Sequence[str]) -> Self:

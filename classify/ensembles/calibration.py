@@ -6,46 +6,19 @@ voice that it earned. All calibrators have ``fit(predictions, truth)`` and ``app
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from copy import copy
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from scipy import optimize
+from scipy.special import softmax
 
 from ...cache.errors import InputError, one_of
 from ..data.predictions import Predictions
 from ..metrics import measures as metrics
 from .fixed_rules import FLOOR, State, check_state, distribution
-
-
-class Calibrator(Protocol):
-    """What learns from dev how far probabilities can be believed."""
-
-    name: str
-
-    def fit(
-        self, predictions: Predictions, truth: Sequence[str], groups: np.ndarray | None = None
-    ) -> Calibrator:
-        """Learn from predictions on dev, its true labels and its speakers, `(clips,)`."""
-        ...
-
-    def apply(self, predictions: Predictions) -> Predictions:
-        """Return calibrated predictions."""
-        ...
-
-    def describe(self) -> dict[str, object]:
-        """Return what was learnt."""
-        ...
-
-    def get_state(self) -> dict[str, np.ndarray]:
-        """Return the learnt numbers by name, float64."""
-        ...
-
-    def set_state(self, n_labels: int, arrays: State) -> Calibrator:
-        """Take the numbers of `get_state` back; `InputError` where they do not fit."""
-        ...
-
 
 ENOUGH_CLIPS, ENOUGH_GROUPS = 200, 10
 AMOUNTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # how far what is learnt may be followed
@@ -70,12 +43,16 @@ def trust(n_clips: int, n_groups: int | None = None) -> float:
     return min(1.0, share)
 
 
-class _Shrunk:
-    """What is learnt from dev, followed as far as other dev speakers are better off by it.
+class Calibrator(ABC):
+    """What learns from dev how far probabilities can be believed.
 
-    Of the amounts that `trust` allows, that with the lowest NLL on speakers whom the calibrator did
-    not see, in folds. From one speaker only a temperature is learnt.
+    What is learnt is followed as far as other dev speakers are better off by it: of the amounts
+    that `trust` allows, that with the lowest NLL on speakers whom the calibrator did not see, in
+    folds. From one speaker only a temperature is learnt.
     """
+
+    name: ClassVar[str]
+    one_speaker: ClassVar[bool] = False  # whether it learns from one
 
     def fit(
         self, predictions: Predictions, truth: Sequence[str], groups: np.ndarray | None = None
@@ -93,13 +70,25 @@ class _Shrunk:
 
     def apply(self, predictions: Predictions) -> Predictions:
         """Return calibrated predictions."""
-        return _same(predictions, self._calibrated(predictions.proba))
+        return predictions.like(predictions.ids, self._calibrated(predictions.proba))
+
+    @abstractmethod
+    def describe(self) -> dict[str, object]:
+        """Return what was learnt."""
+
+    @abstractmethod
+    def get_state(self) -> dict[str, np.ndarray]:
+        """Return the learnt numbers by name, float64."""
+
+    @abstractmethod
+    def set_state(self, n_labels: int, arrays: State) -> Self:
+        """Take the numbers of `get_state` back; `InputError` where they do not fit."""
 
     def _amount(self, proba: np.ndarray, codes: np.ndarray, groups: np.ndarray) -> float:
         n_groups = len(np.unique(groups))
         most = trust(len(codes), n_groups)
         if n_groups < 2:
-            return most if isinstance(self, Temperature) else 0.0
+            return most if self.one_speaker else 0.0
         lost = np.zeros(len(AMOUNTS))
         for fold in range(min(FOLDS, n_groups)):
             held = groups % FOLDS == fold
@@ -111,18 +100,20 @@ class _Shrunk:
                 lost[at] += held.sum() * metrics.nll(codes[held], one._calibrated(proba[held]))
         return min(most, AMOUNTS[int(np.argmin(lost))])
 
+    @abstractmethod
     def _learn(self, proba: np.ndarray, codes: np.ndarray) -> None:
-        raise NotImplementedError
+        """Learn from probabilities `(clips, labels)` and the positions of the true labels."""
 
+    @abstractmethod
     def _follow(self, amount: float) -> None:
         """Go back towards no calibration: 0 is all the way."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _calibrated(self, proba: np.ndarray) -> np.ndarray:
-        raise NotImplementedError
+        """Return calibrated probabilities."""
 
 
-class Temperature(_Shrunk):
+class Temperature(Calibrator):
     """One number for all classes: probabilities to the power 1/T (Guo et al., 2017).
 
     The most probable label of a clip never changes. T is between 1/4 and 4.
@@ -136,6 +127,7 @@ class Temperature(_Shrunk):
     """
 
     name = "temperature"
+    one_speaker = True
 
     def __init__(self):
         self.temperature_ = 1.0
@@ -144,7 +136,9 @@ class Temperature(_Shrunk):
         logs = _logs(proba)
         edge = np.log(LARGEST)
         found: Any = optimize.minimize_scalar(
-            lambda t: _loss(logs / np.exp(t), codes), bounds=(-edge, edge), method="bounded"
+            lambda t: metrics.nll(codes, softmax(logs / np.exp(t), axis=1)),
+            bounds=(-edge, edge),
+            method="bounded",
         )
         self.temperature_ = float(np.exp(found.x))
 
@@ -152,7 +146,7 @@ class Temperature(_Shrunk):
         self.temperature_ **= amount
 
     def _calibrated(self, proba: np.ndarray) -> np.ndarray:
-        return distribution(_softmax(_logs(proba) / self.temperature_))
+        return distribution(softmax(_logs(proba) / self.temperature_, axis=1))
 
     def describe(self) -> dict[str, object]:
         """Return the temperature: above 1 the member was too sure."""
@@ -171,7 +165,7 @@ class Temperature(_Shrunk):
         return self
 
 
-class Vector(_Shrunk):
+class Vector(Calibrator):
     """A scale and an offset for each class on the log-probabilities (Guo et al., 2017).
 
     A small penalty pulls to scale 1 and offset 0, so that a rare class cannot run away. A class
@@ -196,7 +190,7 @@ class Vector(_Shrunk):
         start = np.r_[np.ones(k), np.zeros(k)]
 
         def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            found = _softmax(logs * theta[:k] + theta[k:])
+            found = softmax(logs * theta[:k] + theta[k:], axis=1)
             residual = found.copy()
             residual[rows, codes] -= 1
             away = theta - start
@@ -214,7 +208,8 @@ class Vector(_Shrunk):
         self.offset_ = amount * self.offset_
 
     def _calibrated(self, proba: np.ndarray) -> np.ndarray:
-        return _kept(proba, _softmax(_logs(proba) * self.scale_ + self.offset_), self.absent_)
+        scores = _logs(proba) * self.scale_ + self.offset_
+        return _kept(proba, softmax(scores, axis=1), self.absent_)
 
     def describe(self) -> dict[str, object]:
         """Return scale and offset of each class, in task order."""
@@ -234,7 +229,7 @@ class Vector(_Shrunk):
         return self
 
 
-class Isotonic(_Shrunk):
+class Isotonic(Calibrator):
     """A rising step function for each class, then divided by the sum (Zadrozny and Elkan, 2002).
 
     What it says is mixed with what there was before. A class that dev does not have keeps the
@@ -294,7 +289,9 @@ class Isotonic(_Shrunk):
         return self
 
 
-CALIBRATORS = {"temperature": Temperature, "vector": Vector, "isotonic": Isotonic}
+CALIBRATORS: dict[str, type[Calibrator]] = {
+    kind.name: kind for kind in (Temperature, Vector, Isotonic)
+}
 
 
 def calibrator(name: str) -> Calibrator:
@@ -328,18 +325,3 @@ def _kept(old: np.ndarray, proba: np.ndarray, absent: np.ndarray) -> np.ndarray:
 
 def _logs(proba: np.ndarray) -> np.ndarray:
     return np.log(np.maximum(proba, FLOOR))
-
-
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    powers = np.exp(scores - scores.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def _loss(scores: np.ndarray, codes: np.ndarray) -> float:
-    return metrics.nll(codes, _softmax(scores))
-
-
-def _same(predictions: Predictions, proba: np.ndarray) -> Predictions:
-    return Predictions(
-        predictions.ids, predictions.labels, proba, hard=predictions.hard, source=predictions.source
-    )

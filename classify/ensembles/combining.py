@@ -18,9 +18,9 @@ from ..data.predictions import Predictions
 from ..data.splitting.folds import deal_groups
 from ..metrics import measures as metrics
 from .calibration import Calibrator, calibrator
+from .fitted_rules import strategy
 from .fixed_rules import Ensemble
 from .saved import Replay
-from .strategy_names import strategy
 from .subsets import Subset, search
 
 Strategy = Literal[
@@ -244,7 +244,7 @@ class _Dev:
             return None
         rows = np.arange(len(self.names)) if rows is None else rows
         names = [self.names[row] for row in rows]
-        return calibrator(self.calibrate_fused).fit(_rows(on_dev, rows), names, self.groups[rows])
+        return calibrator(self.calibrate_fused).fit(on_dev.take(rows), names, self.groups[rows])
 
     def _fused_out_of_fold(self, on_dev: Predictions) -> Predictions | None:
         if not self.folds.any():
@@ -252,7 +252,7 @@ class _Dev:
         proba = np.empty_like(on_dev.proba)
         for n in set(self.folds):
             inside, outside = np.flatnonzero(self.folds == n), np.flatnonzero(self.folds != n)
-            proba[inside] = self.fused(on_dev, outside).apply(_rows(on_dev, inside)).proba
+            proba[inside] = self.fused(on_dev, outside).apply(on_dev.take(inside)).proba
         return Predictions(on_dev.ids, on_dev.labels, proba)
 
     def after_fusion(self, rule: Ensemble, dev: Members, made: Predictions) -> Predictions:
@@ -262,7 +262,7 @@ class _Dev:
             parts = [(outside & (self.folds == n), outside & (self.folds != n)) for n in range(5)]
             rows = np.flatnonzero(inside)
             fitted = self.fused(self._by_parts(rule, dev, dev, parts), np.flatnonzero(outside))
-            proba[rows] = fitted.apply(_rows(made, rows)).proba
+            proba[rows] = fitted.apply(made.take(rows)).proba
         return Predictions(made.ids, made.labels, proba)
 
     def chosen_out_of_fold(self, rule: Ensemble, found: Subset) -> Predictions | None:
@@ -322,21 +322,11 @@ class _Dev:
             inside, outside = np.flatnonzero(mask), np.flatnonzero(learnt_from)
             if not len(inside):
                 continue
-            learn = {m: _rows(p, outside) for m, p in dev.items()}
+            learn = {m: p.take(outside) for m, p in dev.items()}
             learn, calibrators = self.calibrated(learn, outside)
             fresh = deepcopy(rule).fit(learn, [self.names[row] for row in outside])
-            apply = {m: _rows(p, inside) for m, p in asked.items()}
+            apply = {m: p.take(inside) for m, p in asked.items()}
             if calibrators:
                 apply = {m: calibrators[m].apply(p) for m, p in apply.items()}
             proba[inside] = fresh.combine(apply).proba
         return Predictions(first.ids, first.labels, proba)
-
-
-def _rows(predictions: Predictions, rows: np.ndarray) -> Predictions:
-    return Predictions(
-        [predictions.ids[row] for row in rows],
-        predictions.labels,
-        predictions.proba[rows],
-        hard=predictions.hard,
-        source=predictions.source,
-    )

@@ -1,4 +1,4 @@
-"""Ensembles that learn on dev: weights, a stacked model, greedy selection.
+"""Ensembles that learn on dev: weights, a stacked model, greedy selection; all rules by name.
 
 What they score on the clips that they were fitted on is worth nothing; `strategies` scores them on
 dev out of fold, speakers kept together, before they may be chosen.
@@ -11,11 +11,24 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from scipy import optimize
+from scipy.special import log_softmax
 
-from ...cache.errors import InputError, nearest
+from ...cache.errors import InputError, nearest, one_of
 from ..data.predictions import Predictions
 from ..metrics import measures as metrics
-from .fixed_rules import FLOOR, Ensemble, State, check_state, joined
+from .fixed_rules import (
+    FLOOR,
+    Ensemble,
+    GeometricEnsemble,
+    MaxEnsemble,
+    MeanEnsemble,
+    MedianEnsemble,
+    RankEnsemble,
+    State,
+    VoteEnsemble,
+    check_state,
+    joined,
+)
 
 
 class WeightedEnsemble(Ensemble):
@@ -178,10 +191,9 @@ class StackingEnsemble(Ensemble):
         rows = np.arange(n_clips)
 
         def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
-            proba, log_proba = _softmax(
-                np.einsum("m,mnk->nk", theta[:n_members], logs) + theta[n_members:]
-            )
-            residual = proba.copy()
+            scores = np.einsum("m,mnk->nk", theta[:n_members], logs) + theta[n_members:]
+            log_proba = log_softmax(scores, axis=1)
+            residual = np.exp(log_proba)
             residual[rows, codes] -= 1
             gradient = np.r_[np.einsum("nk,mnk->m", residual, logs), residual.sum(axis=0)] / n_clips
             away = theta - start
@@ -196,7 +208,8 @@ class StackingEnsemble(Ensemble):
     def rule(self, stack: np.ndarray) -> np.ndarray:
         """Return the stacked model's probabilities."""
         logs = np.log(np.maximum(stack, FLOOR))
-        return _softmax(np.einsum("m,mnk->nk", self.weights_, logs) + self.offsets_)[0]
+        scores = np.einsum("m,mnk->nk", self.weights_, logs) + self.offsets_
+        return np.exp(log_softmax(scores, axis=1))
 
     def scores(self, members: Mapping[str, Predictions]) -> np.ndarray:
         """Return the stacked model's probabilities."""
@@ -246,15 +259,43 @@ def mixture_weights(stack: np.ndarray, truth: np.ndarray, n_steps: int = 500) ->
     return weights / weights.sum()
 
 
-def _softmax(scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    shifted = scores - scores.max(axis=1, keepdims=True)
-    logs = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    return np.exp(logs), logs
-
-
 def _fitted(learnt: Sequence[str], given: Sequence[str], name: str) -> None:
     if list(learnt) != list(given):
         raise InputError(
             f"ensemble {name!r} was fitted on {list(learnt) or 'nothing'}, not on {list(given)}; "
             "fit it on dev with the same members first"
         )
+
+
+#: the rules that combine members, by name
+STRATEGIES: dict[str, type[Ensemble]] = {
+    kind.name: kind
+    for kind in (
+        MeanEnsemble,
+        MaxEnsemble,
+        WeightedEnsemble,
+        GeometricEnsemble,
+        MedianEnsemble,
+        VoteEnsemble,
+        RankEnsemble,
+        StackingEnsemble,
+        GreedyEnsemble,
+    )
+}
+
+
+def strategy(name: str) -> Ensemble:
+    """Return a new ensemble by the name of its rule.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name.
+
+    Examples
+    --------
+    >>> strategy("mean")
+    <affekt.classify.ensembles.fixed_rules.MeanEnsemble object at ...>
+    """
+    one_of(name, STRATEGIES, "ensemble strategy")
+    return STRATEGIES[name]()

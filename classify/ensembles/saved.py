@@ -20,8 +20,8 @@ from ...cache.files.atomic_writes import write_whole
 from ...cache.files.reading import read_object
 from ..data.predictions import Predictions
 from .calibration import Calibrator, calibrator
+from .fitted_rules import STRATEGIES, strategy
 from .fixed_rules import Ensemble
-from .strategy_names import STRATEGIES, strategy
 
 FORMAT = "affekt-ensembles/1"
 FILES = ("ensembles.json", "ensembles.safetensors")

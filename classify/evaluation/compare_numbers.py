@@ -18,8 +18,8 @@ from ...cache.errors import InputError
 from ..data.estimates import Estimates
 from ..data.predictions import Predictions
 from ..ensembles.combining import Combined, free_name
+from ..ensembles.fitted_rules import STRATEGIES, strategy
 from ..ensembles.saved import Replay
-from ..ensembles.strategy_names import STRATEGIES, strategy
 from ..metrics.bootstrap import FEWEST_GROUPS
 from ..metrics.concordance import MEASURES, Measured, max_t_ccc
 from ..metrics.pair_verdicts import p_text

@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from .intervals import half_length, retrained, share_interval, standard_error, t_quantile
+from .measures import ratio
 
 #: fewer groups than this give no interval and no test: their spread is not known well enough
 FEWEST_GROUPS = 5
@@ -294,9 +295,9 @@ def _measure(
     true, hits, guessed = drawn[:, at].transpose(1, 0, 2)
     all_true, all_hits, all_guessed = whole[:, at].transpose(1, 0, 2)
     there = true > 0
-    recall = np.where(there, _ratio(hits, true), _ratio(all_hits, all_true))
-    f1 = _ratio(2 * hits, true + guessed)
-    f1 = np.where(there, f1, _ratio(2 * all_hits, all_true + all_guessed))
+    recall = np.where(there, ratio(hits, true), ratio(all_hits, all_true))
+    f1 = ratio(2 * hits, true + guessed)
+    f1 = np.where(there, f1, ratio(2 * all_hits, all_true + all_guessed))
     size = true.sum(axis=1)
     result = {
         "uar": recall.mean(axis=1),
@@ -308,10 +309,6 @@ def _measure(
         for k in range(true.shape[1]):
             result[f"recall {k}"] = np.where(there[:, k], recall[:, k], np.nan)
     return result
-
-
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros_like(part), where=whole > 0)
 
 
 def _kinds(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .bootstrap import FEWEST_GROUPS, draws
 from .intervals import interval
-from .max_t import TIE, MaxT, exchanges
+from .max_t import TIE, MaxT, as_extreme, exchanges, p_values, step_down
 
 MEASURES = ("ccc", "pearson", "error")
 N_SUMS = 7  # clips, x, y, xx, yy, xy, |x - y|
@@ -275,18 +275,5 @@ def max_t_ccc(
         scale = math.sqrt(float((gap**2).mean()))
         if scale > TIE:
             observed[at], drawn[:, at] = abs(own) / scale, np.abs(gap) / scale
-    return _step_down(observed, drawn, exact)
-
-
-def _step_down(observed: np.ndarray, drawn: np.ndarray, exact: bool) -> MaxT:
-    """Return p and corrected p of statistics `(pairs,)`, from those of exchanges."""
-    order = np.argsort(observed, kind="stable")  # smallest first
-    largest = np.maximum.accumulate(drawn[:, order], axis=1)  # of this pair and weaker ones
-    alone = (drawn >= observed - TIE).sum(axis=0)
-    larger = np.empty_like(alone)
-    larger[order] = (largest >= observed[order] - TIE).sum(axis=0)
-    more = 0 if exact else 1
-    p, single = ((more + count) / (more + len(drawn)) for count in (alone, larger))
-    corrected = np.empty_like(single)
-    corrected[order[::-1]] = np.maximum.accumulate(single[order[::-1]])
-    return MaxT(p, corrected, exact)
+    p, single = p_values(as_extreme(drawn, observed), len(drawn), exact=exact)
+    return MaxT(p, step_down(single, observed), exact)

@@ -118,7 +118,7 @@ def max_t(
     for start in range(0, len(signs), block):
         drawn = statistics(signs[start : start + block] @ differences, differences)
         counts += as_extreme(drawn, observed)
-    p, single = counts / len(signs) if exact else (1 + counts) / (1 + len(signs))
+    p, single = p_values(counts, len(signs), exact=exact)
     corrected = step_down(single, observed)
     if worth is not None:
         least = unseen_speaker(differences, worth, within)
@@ -152,6 +152,11 @@ def as_extreme(drawn: np.ndarray, observed: np.ndarray) -> np.ndarray:
     counts[0] = (drawn >= observed - TIE).sum(axis=0)
     np.put_along_axis(counts[1], order, (largest >= least).sum(axis=0), axis=-1)
     return counts
+
+
+def p_values(counts: np.ndarray, n_draws: int, *, exact: bool) -> np.ndarray:
+    """Return the share of exchanges; of drawn ones the one that changes nothing counts too."""
+    return counts / n_draws if exact else (1 + counts) / (1 + n_draws)
 
 
 def step_down(single: np.ndarray, observed: np.ndarray) -> np.ndarray:

@@ -64,7 +64,8 @@ def absent(truth: Sequence[str], labels: Labels) -> list[str]:
     return [label for label in labels if label not in there]
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    """Return part / whole, 0 where the whole is 0."""
     return np.divide(part, whole, out=np.zeros(np.shape(whole)), where=whole > 0)
 
 
@@ -73,9 +74,9 @@ def per_class(matrix: np.ndarray) -> dict[str, np.ndarray]:
     hits = np.diagonal(matrix, axis1=-2, axis2=-1).astype(float)
     true, predicted = matrix.sum(axis=-1), matrix.sum(axis=-2)
     return {
-        "precision": _ratio(hits, predicted),
-        "recall": _ratio(hits, true),
-        "f1": _ratio(2 * hits, true + predicted),
+        "precision": ratio(hits, predicted),
+        "recall": ratio(hits, true),
+        "f1": ratio(2 * hits, true + predicted),
         "support": true,
     }
 

@@ -256,7 +256,7 @@ def _check_labels(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None
 
 
 def _check_strategies(recipe: Recipe) -> None:
-    from ...ensembles.strategy_names import STRATEGIES
+    from ...ensembles.fitted_rules import STRATEGIES
 
     for at, name in enumerate(recipe.ensembles):
         if name not in STRATEGIES:
@@ -321,7 +321,7 @@ def _is_label(ready: Prepared, column: str) -> bool:
 def _check_compare(ready: Prepared, division: Division) -> None:
     """Check what learns on dev, and the options of the comparison, on one division."""
     from ...ensembles.calibration import CALIBRATORS
-    from ...ensembles.strategy_names import STRATEGIES
+    from ...ensembles.fitted_rules import STRATEGIES
     from ...ensembles.subsets import MOST_MEMBERS
 
     recipe, options = ready.recipe, ready.recipe.compare

@@ -34,7 +34,7 @@ def check_numeric(recipe: Recipe, task: Task) -> None:
     InputError
         With file and line.
     """
-    from ...ensembles.strategy_names import STRATEGIES
+    from ...ensembles.fitted_rules import STRATEGIES
 
     name = task.name
     for entry in recipe.members.values():

@@ -21,8 +21,8 @@ from ...data.splitting.schemes import Split
 from ...data.votes import task_votes
 from ...ensembles.available import combine_available, common_ids, union_ids
 from ...ensembles.combining import free_name
+from ...ensembles.fitted_rules import STRATEGIES
 from ...ensembles.saved import write_replays
-from ...ensembles.strategy_names import STRATEGIES
 from ...evaluation.compare_options import CompareOptions
 from ...evaluation.comparison import Comparison
 from ...evaluation.reports.markdown.run_sections import WIDE, describe_run

@@ -10,14 +10,19 @@ from affekt.cache.errors import InputError
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.ensembles import subsets
 from affekt.classify.ensembles.combining import combine_all
-from affekt.classify.ensembles.fitted_rules import GreedyEnsemble, WeightedEnsemble, mixture_weights
+from affekt.classify.ensembles.fitted_rules import (
+    STRATEGIES,
+    GreedyEnsemble,
+    WeightedEnsemble,
+    mixture_weights,
+    strategy,
+)
 from affekt.classify.ensembles.fixed_rules import (
     MaxEnsemble,
     MeanEnsemble,
     VoteEnsemble,
     distribution,
 )
-from affekt.classify.ensembles.strategy_names import STRATEGIES, strategy
 from affekt.classify.ensembles.subsets import RULES, search
 from affekt.classify.metrics import measures as metrics
 from hypothesis import given, settings, strategies as st

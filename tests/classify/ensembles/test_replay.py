@@ -9,8 +9,8 @@ import pytest
 from affekt.cache import DamagedError, InputError
 from affekt.classify import Predictions
 from affekt.classify.ensembles.calibration import CALIBRATORS, calibrator
+from affekt.classify.ensembles.fitted_rules import STRATEGIES, strategy
 from affekt.classify.ensembles.saved import Replay, read_replays, write_replays
-from affekt.classify.ensembles.strategy_names import STRATEGIES, strategy
 
 LABELS = ("no", "so", "yes")
 

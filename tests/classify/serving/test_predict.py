@@ -101,7 +101,7 @@ def test_raw_and_cached_and_reloaded_are_the_same(name, corpus, clips, tmp_path)
 
 @pytest.mark.parametrize("system", ["speech", "mean", "max"])
 def test_a_run_predicts_as_it_was_compared(system, corpus, clips, tmp_path):
-    from affekt.classify.ensembles.strategy_names import STRATEGIES
+    from affekt.classify.ensembles.fitted_rules import STRATEGIES
 
     members = {
         name: Predictions.read(corpus / f"out/members/{name}/pred.csv", labels=VALENCE.labels)

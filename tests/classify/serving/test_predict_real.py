@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from affekt.cache import Cache, Manifest
 from affekt.classify import HEADS, Predictions, Task, run
-from affekt.classify.ensembles.strategy_names import STRATEGIES
+from affekt.classify.ensembles.fitted_rules import STRATEGIES
 from affekt.classify.heads import MultiTaskHead, RegressionHead
 from affekt.classify.serving.loading import open_system
 from affekt.extract import Encoder, extract
