@@ -75,11 +75,11 @@ class LogisticHead(LinearHead):
     def _learn(self, X: Any, targets: Targets, weight: np.ndarray) -> None:
         weights = weight[:, None] * class_weights(self.class_weight, targets, weight)
         if isinstance(X, RowsOnDisk):
-            from .logistic_by_blocks import solve
+            from .by_blocks import solve_logistic
 
             share = targets.soft * weights
             self.C_ = float(PER_CLIP / share.sum() if self.C is None else self.C)
-            found = solve(X, share, self.C_, self.tol, self.max_iter)
+            found = solve_logistic(X, share, self.C_, self.tol, self.max_iter)
             self.coef_, self.intercept_, self.n_iter_ = found
             return
         with lean():

@@ -116,9 +116,9 @@ class RidgeHead(RegressorMixin, Stored):
         if isinstance(X, RowsOnDisk) and X.width > len(X):
             X = on_rows(lambda rows: rows, X)  # cheaper than a covariance of the features
         if isinstance(X, RowsOnDisk):
-            from .ridge_by_blocks import solve
+            from .by_blocks import solve_ridge
 
-            return solve(X, y, weight, ALPHAS if auto else (strength,))
+            return solve_ridge(X, y, weight, ALPHAS if auto else (strength,))
         solver: Any = RidgeCV(alphas=ALPHAS) if auto else Ridge(alpha=strength)
         solver.fit(X, y, sample_weight=weight)
         alpha = float(solver.alpha_ if auto else strength)

@@ -22,7 +22,7 @@ from ..targets import Targets, class_weights, known_labels, read_labels
 from ..training.estimator import TorchEstimator
 from ..training.loop import pick_device
 from ..training.losses import cross_entropy, weighted_targets
-from ..training.rows_for_torch import on_device
+from ..training.rows_for_torch import float_tensor, on_device, row_weights
 from ..training.rows_on_disk import some_rows
 from ..training.torch_classifier import dev_score
 from .mlp import MLPSettings
@@ -110,12 +110,9 @@ class MultiTaskHead(ClassifierMixin, MLPSettings, TorchEstimator):
         importance = self._importance(len(tasks))
         device = pick_device(self.device)
         x = on_device(X, device)
-        row_weight = torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(device)
-        soft = [torch.from_numpy(task.soft.astype(np.float32)).to(device) for task in tasks]
-        balance = [
-            torch.from_numpy(self._balance(task, weight).astype(np.float32)).to(device)
-            for task in tasks
-        ]
+        row_weight = row_weights(weight, device)
+        soft = [float_tensor(task.soft, device) for task in tasks]
+        balance = [float_tensor(self._balance(task, weight), device) for task in tasks]
         sizes = [len(task.classes) for task in tasks]
 
         def loss(network: nn.Module, batch: Tensor) -> Tensor:

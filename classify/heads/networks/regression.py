@@ -17,7 +17,7 @@ from ..targets import read_numbers
 from ..training.estimator import TorchEstimator
 from ..training.loop import pick_device
 from ..training.losses import ccc_loss, mse_loss
-from ..training.rows_for_torch import on_device
+from ..training.rows_for_torch import float_tensor, on_device, row_weights
 from ..training.rows_on_disk import some_rows
 from .mlp import MLPSettings
 
@@ -107,8 +107,8 @@ class RegressionHead(RegressorMixin, MLPSettings, TorchEstimator):
         self.scale_ = np.where(spread > 0, spread, 1.0)
         device = pick_device(self.device)
         x = on_device(X, device)
-        target = self._standardise(truth).to(device)
-        row_weight = torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(device)
+        target = self._standardise(truth, device)
+        row_weight = row_weights(weight, device)
         criterion = LOSSES[self.loss]
 
         def loss(network: nn.Module, batch: Tensor) -> Tensor:
@@ -124,7 +124,7 @@ class RegressionHead(RegressorMixin, MLPSettings, TorchEstimator):
             dev_truth = np.asarray(y_dev, dtype=np.float64).reshape(len(x_dev), -1)
             if dev_truth.shape[1] != truth.shape[1]:
                 raise InputError(f"y_dev has {dev_truth.shape[1]} dimensions, y {truth.shape[1]}")
-            dev_target = self._standardise(dev_truth).to(device)
+            dev_target = self._standardise(dev_truth, device)
         self._train_members(X, loss, device, x_dev=x_dev, score=score)
         return self
 
@@ -134,8 +134,8 @@ class RegressionHead(RegressorMixin, MLPSettings, TorchEstimator):
         values = values * self.scale_ + self.mean_
         return values[:, 0] if self.vector_ else values
 
-    def _standardise(self, truth: np.ndarray) -> Tensor:
-        return torch.from_numpy(((truth - self.mean_) / self.scale_).astype(np.float32))
+    def _standardise(self, truth: np.ndarray, device: torch.device) -> Tensor:
+        return float_tensor((truth - self.mean_) / self.scale_, device)
 
     def _network(self, width: int, outputs: int) -> nn.Module:
         return self._mlp(width, outputs)

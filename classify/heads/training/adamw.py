@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.optim.adamw import adamw
+from torch.optim.lr_scheduler import LambdaLR
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # torch's
 
@@ -63,7 +64,7 @@ class AdamW:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Change the parameters, and go on in the schedule."""
+        """Change the parameters."""
         for params, weight_decay, rate in self.groups:
             moved = [p for p in params if p.grad is not None]
             grads: list[Any] = [p.grad for p in moved]
@@ -74,8 +75,39 @@ class AdamW:
                 weight_decay=weight_decay, maximize=False,
                 beta1=BETAS[0], beta2=BETAS[1], eps=EPSILON,
             )  # fmt: skip
+
+    def advance(self) -> None:
+        """Go on in the schedule."""
         self.done += 1
 
     def get_last_lr(self) -> list[float]:
         """Return the learning rate of the next step, by group."""
         return [rate * self.factor(self.done) for _, _, rate in self.groups]
+
+
+class TorchAdamW(torch.optim.AdamW):
+    """`torch.optim.AdamW` on other devices, with the parameters and methods of `AdamW`."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        groups: Sequence[dict[str, Any]],
+        lr: Any,
+        factor: Callable[[int], float],
+    ) -> None:
+        self.network = network
+        device = next(network.parameters()).device.type
+        super().__init__(groups, lr=lr, fused=device != "mps", capturable=device == "cuda")
+        self.schedule = LambdaLR(self, factor)
+
+    def clip(self, largest: float) -> None:
+        """Scale the gradients so that their norm is `largest` at most."""
+        nn.utils.clip_grad_norm_(self.network.parameters(), largest)
+
+    def advance(self) -> None:
+        """Go on in the schedule."""
+        self.schedule.step()
+
+    def get_last_lr(self) -> list[Any]:
+        """Return the learning rate of the next step, by group."""
+        return self.schedule.get_last_lr()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class GraphedStep:
         self,
         step: Callable[[Tensor], Tensor],
         network: nn.Module,
-        optimiser: torch.optim.Optimizer,
+        optimiser: Any,  # TorchAdamW
         size: int,
     ) -> None:
         device = next(network.parameters()).device

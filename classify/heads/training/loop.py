@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from ....cache.errors import AffektError
 from ....extract.encoders.hardware.device import find_device
-from .adamw import AdamW
+from .adamw import AdamW, TorchAdamW
 from .cuda_graph import GraphedStep
 
 _RANDOM = threading.RLock()
@@ -139,14 +139,9 @@ def train(
     device = next(network.parameters()).device
     on_gpu = device.type == "cuda"
     rate = torch.tensor(settings.learning_rate, device=device) if on_gpu else settings.learning_rate
-    groups = _groups(network, settings, rate)
     factor = _schedule(settings.warmup, max(1, steps_per_epoch * settings.max_epochs))
-    if device.type == "cpu":
-        schedule = optimiser = AdamW(network, groups, settings.learning_rate, factor)
-    else:
-        fused = device.type != "mps"
-        optimiser = torch.optim.AdamW(groups, lr=rate, fused=fused, capturable=on_gpu)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    make = AdamW if device.type == "cpu" else TorchAdamW
+    optimiser = make(network, _groups(network, settings, rate), rate, factor)
     step = _Step(network, loss, optimiser, settings)
     history: list[dict[str, Any]] = []
     best: tuple[tuple[float, ...], int, dict[str, Tensor]] | None = None
@@ -158,8 +153,8 @@ def train(
     try:
         for epoch in range(1, settings.max_epochs + 1):
             start = time.perf_counter()
-            rate = float(schedule.get_last_lr()[0])
-            mean = _one_epoch(network, step, epoch_batches(), schedule)
+            rate = float(optimiser.get_last_lr()[0])
+            mean = _one_epoch(network, step, epoch_batches())
             if not math.isfinite(mean):
                 raise DivergedError(
                     f"the training loss is {mean} in epoch {epoch}; try a learning_rate below "
@@ -203,7 +198,7 @@ class _Step:
         self,
         network: nn.Module,
         loss: Callable[[Tensor], Tensor],
-        optimiser: AdamW | torch.optim.Optimizer,
+        optimiser: AdamW | TorchAdamW,
         settings: Settings,
     ) -> None:
         self.network, self.loss, self.optimiser = network, loss, optimiser
@@ -213,8 +208,7 @@ class _Step:
     def __call__(self, rows: Tensor) -> Tensor:
         """Return the loss."""
         if rows.is_cuda and self.graphed is None:
-            optimiser: Any = self.optimiser  # torch's
-            self.graphed = GraphedStep(self._plain, self.network, optimiser, len(rows))
+            self.graphed = GraphedStep(self._plain, self.network, self.optimiser, len(rows))
         if self.graphed is not None and len(rows) == len(self.graphed.rows):
             return self.graphed(rows)
         return self._plain(rows)
@@ -223,21 +217,13 @@ class _Step:
         self.optimiser.zero_grad(set_to_none=True)
         value = self.loss(rows)
         value.backward()
-        if isinstance(self.optimiser, AdamW):
-            if self.clip_norm is not None:
-                self.optimiser.clip(self.clip_norm)
-        elif self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.network.parameters(), self.clip_norm)
+        if self.clip_norm is not None:
+            self.optimiser.clip(self.clip_norm)
         self.optimiser.step()
         return value.detach()
 
 
-def _one_epoch(
-    network: nn.Module,
-    step: _Step,
-    epoch: Iterable[np.ndarray],
-    schedule: AdamW | torch.optim.lr_scheduler.LRScheduler,
-) -> float:
+def _one_epoch(network: nn.Module, step: _Step, epoch: Iterable[np.ndarray]) -> float:
     """Return the mean loss over the rows of the epoch, as seen while training."""
     network.train()
     device = next(network.parameters()).device
@@ -246,8 +232,7 @@ def _one_epoch(
     rows = torch.from_numpy(np.concatenate(order)).to(device)  # one copy, not one a step
     for batch in rows.split([len(one) for one in order]):
         total += step(batch) * len(batch)
-        if not isinstance(schedule, AdamW):  # which does it itself
-            schedule.step()
+        step.optimiser.advance()
         count += len(batch)
     return total.item() / max(count, 1)
 

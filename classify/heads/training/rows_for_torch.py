@@ -49,6 +49,16 @@ def on_device(X: np.ndarray | RowsOnDisk, device: torch.device) -> Any:
     return held
 
 
+def float_tensor(values: np.ndarray, device: torch.device) -> Tensor:
+    """Return numbers as a float32 tensor."""
+    return torch.from_numpy(values.astype(np.float32)).to(device)
+
+
+def row_weights(weight: np.ndarray, device: torch.device) -> Tensor:
+    """Return row weights with mean 1: float32 would lose the sum of 1e38 and 1."""
+    return float_tensor(weight / weight.mean(), device)
+
+
 def in_blocks(network: Callable[[Tensor], Tensor], x: Tensor, block: int) -> Tensor:
     """Return the network's outputs (rows, outputs) for rows (rows, width) on the CPU.
 

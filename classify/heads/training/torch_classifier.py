@@ -19,7 +19,7 @@ from ..targets import Targets, class_weights, known_labels
 from .estimator import TorchEstimator
 from .loop import pick_device
 from .losses import cross_entropy, weighted_targets
-from .rows_for_torch import on_device
+from .rows_for_torch import float_tensor, on_device, row_weights
 from .rows_on_disk import some_rows
 from .sampling import row_shares, strata
 
@@ -101,29 +101,25 @@ class TorchHead(TorchEstimator, Head):
         dev = self._read_dev(X_dev, y_dev, targets.classes, classes)
         device = pick_device(self.device)
         shares = row_shares(stratum, len(X))
-        weights = class_weights(self.class_weight, targets, weight * shares).astype(np.float32)
-        soft = torch.from_numpy(targets.soft.astype(np.float32))
-        soft = weighted_targets(soft, torch.from_numpy(weights), self.label_smoothing)
-        data = _Data(
-            x=on_device(X, device),
-            target=soft.to(device),
-            # float32 loses the sum of 1e38 and 1: weights are made to have mean 1 first
-            row_weight=torch.from_numpy((weight / weight.mean()).astype(np.float32)).to(device),
-            class_weight=torch.from_numpy(weights).to(device),
-            log_prior=torch.from_numpy(_log_prior(targets, weight * shares)).to(device),
+        x, row_weight = on_device(X, device), row_weights(weight, device)
+        weights = class_weights(self.class_weight, targets, weight * shares)
+        class_weight = float_tensor(weights, device)
+        target = weighted_targets(
+            float_tensor(targets.soft, device), class_weight, self.label_smoothing
         )
+        log_prior = float_tensor(_log_prior(targets, weight * shares), device)
         gamma = self.gamma if self.loss == "focal" else 0.0
 
         def loss(network: nn.Module, batch: Tensor) -> Tensor:
             return cross_entropy(
-                network(data.x[batch]) + self.logit_adjustment * data.log_prior,
-                data.target[batch],
-                row_weight=data.row_weight[batch],
+                network(x[batch]) + self.logit_adjustment * log_prior,
+                target[batch],
+                row_weight=row_weight[batch],
                 gamma=gamma,
             )
 
         def score(logits: Tensor) -> tuple[tuple[float, ...], dict[str, float]]:
-            return dev_score(logits, truth, data.class_weight)
+            return dev_score(logits, truth, class_weight)
 
         self.classes_ = targets.classes
         x_dev = None
@@ -179,20 +175,9 @@ class TorchHead(TorchEstimator, Head):
             )
 
 
-@dataclass(frozen=True)
-class _Data:
-    """Training data on the device."""
-
-    x: Any  # Tensor or DiskTensor
-    target: Tensor
-    row_weight: Tensor
-    class_weight: Tensor
-    log_prior: Tensor
-
-
 def _log_prior(targets: Targets, row_weight: np.ndarray) -> np.ndarray:
     mass = row_weight @ targets.soft
-    return np.log(np.maximum(mass / mass.sum(), 1e-12)).astype(np.float32)
+    return np.log(np.maximum(mass / mass.sum(), 1e-12))
 
 
 def dev_score(

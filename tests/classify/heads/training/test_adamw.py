@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from affekt.classify.heads.training.adamw import AdamW
+from affekt.classify.heads.training.adamw import AdamW, TorchAdamW
 from torch import nn
 
 
@@ -25,7 +25,7 @@ def factor(step):
     return (step + 1) / 10 if step < 10 else 1.0 / step
 
 
-def trained(largest, ours, steps=25):
+def trained(largest, kind, steps=25):
     torch.manual_seed(0)
     network = Two()
     *others, last = [network.scores, *network.often.parameters(), *network.seldom.parameters()]
@@ -33,8 +33,8 @@ def trained(largest, ours, steps=25):
         {"params": [*others[1:], last], "weight_decay": 0.1},
         {"params": [network.scores], "weight_decay": 0.0, "lr": 0.05},
     ]
-    if ours:
-        schedule = optimiser = AdamW(network, groups, 1e-2, factor)
+    if kind is not None:
+        schedule = optimiser = kind(network, groups, 1e-2, factor)
     else:
         optimiser = torch.optim.AdamW(groups, lr=1e-2, fused=True)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
@@ -43,20 +43,22 @@ def trained(largest, ours, steps=25):
         rates.append(schedule.get_last_lr())
         optimiser.zero_grad()
         (network(torch.randn(8, 37), step) ** 2).sum().backward()
-        if ours:
-            optimiser.clip(largest)
-        else:
+        if kind is None:
             nn.utils.clip_grad_norm_(network.parameters(), largest)
-        optimiser.step()
-        if not ours:
+            optimiser.step()
             schedule.step()
+        else:
+            optimiser.clip(largest)
+            optimiser.step()
+            optimiser.advance()
     return rates, [p.detach().clone() for p in network.parameters()]
 
 
+@pytest.mark.parametrize("kind", [AdamW, TorchAdamW])
 @pytest.mark.parametrize("largest", [0.5, 3.0, 1e9])
-def test_the_numbers_are_torchs(largest):
-    rates, weights = trained(largest, ours=True)
-    expected_rates, expected = trained(largest, ours=False)
+def test_the_numbers_are_torchs(largest, kind):
+    rates, weights = trained(largest, kind)
+    expected_rates, expected = trained(largest, None)
     assert rates == expected_rates
     assert all(map(torch.equal, weights, expected))
 

@@ -1,8 +1,9 @@
-"""Logistic regression on rows that stay on the disk: scikit-learn's objective, block by block."""
+"""Linear models on rows that stay on the disk: what scikit-learn finds, block by block."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.optimize import minimize
@@ -11,7 +12,7 @@ from scipy.special import expit, logsumexp, softmax
 from ..training.rows_on_disk import RowsOnDisk
 
 
-def solve(
+def solve_logistic(
     X: RowsOnDisk, share: np.ndarray, C: float, tol: float, max_iter: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return what `sklearn.linear_model.LogisticRegression` finds, by the same solver.
@@ -84,3 +85,48 @@ def _pointwise(logits: np.ndarray, share: np.ndarray) -> tuple[float, np.ndarray
         return float(loss), (count * expit(z) - share[:, 1])[:, None]
     loss = count @ logsumexp(logits, axis=1) - (share * logits).sum()
     return float(loss), count[:, None] * softmax(logits, axis=1) - share
+
+
+def solve_ridge(
+    X: RowsOnDisk, y: np.ndarray, weight: np.ndarray, alphas: Sequence[float]
+) -> tuple[np.ndarray, float, float]:
+    """Return what `sklearn.linear_model.RidgeCV` finds, or `Ridge` of a single alpha.
+
+    The rows are read three times: for their mean, for their covariance, and, if there is an alpha
+    to choose, for the leave-one-out errors.
+
+    Parameters
+    ----------
+    X : RowsOnDisk (clips, features)
+    y, weight : ndarray (clips,)
+    alphas : sequence of float
+
+    Returns
+    -------
+    coef : ndarray (features,)
+    intercept : float
+    alpha : float
+    """
+    total = weight.sum()
+    y_mean = weight @ y / total
+    mean = sum(weight[at] @ x for at, x in X.blocks()) / total
+    X, y = X.changed(lambda x: x - mean), y - y_mean
+    product, moments = np.zeros((X.width, X.width)), np.zeros(X.width)
+    for at, x in X.blocks():
+        weighted = x * weight[at][:, None]
+        product += weighted.T @ x
+        moments += y[at] @ weighted
+    values, vectors = np.linalg.eigh(product)
+    values[values < X.width * np.finfo(float).eps * values.max()] = 0  # of rounding
+    spread = values + np.array(alphas)[:, None]  # (alphas, features)
+    shrunk = np.divide(1, spread, where=spread > 0, out=np.zeros_like(spread))
+    coefs = (shrunk * (vectors.T @ moments)) @ vectors.T
+    best = 0
+    if len(alphas) > 1:
+        errors = np.zeros(len(alphas))
+        for at, x in X.blocks():
+            leverage = weight[at] * ((x @ vectors) ** 2 @ shrunk.T + 1 / total).T
+            left_out = (y[at] - coefs @ x.T) / (1 - leverage)  # (alphas, clips)
+            errors += left_out**2 @ weight[at]
+        best = int(errors.argmin())
+    return coefs[best], float(y_mean - coefs[best] @ mean), float(alphas[best])
