@@ -11,7 +11,7 @@ not in the table. `TappedLayers` hooks the blocks, so that one layer is in memor
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -105,6 +105,26 @@ def plain_states(
             'with Encoder.of (docs/guide/encoders.md, "Models with code of their own")'
         )
     return [*states[:-1], last[0] if last else output.last_hidden_state]
+
+
+def stack_layers(name: str, pooled: Sequence[torch.Tensor], dim: int = 0) -> torch.Tensor:
+    """Stack the pooled layers of a model, which must be of one width."""
+    if len(widths := {one.shape[-1] for one in pooled}) > 1:
+        raise InputError(
+            f"{name}: its layers have {' and '.join(map(str, sorted(widths)))} numbers; only "
+            "models whose layers are all of one width can be stored"
+        )
+    return torch.stack(list(pooled), dim=dim)
+
+
+def check_probe(name: str, made: torch.Tensor, expected: tuple[int, int]) -> None:
+    """Check what a model made of a probe, ``(layers, dim)``, against its configuration."""
+    if tuple(made.shape) != expected:
+        raise AffektError(
+            f"{name} gave {tuple(made.shape)} (layers, dim); its configuration says {expected}"
+        )
+    if not bool(torch.isfinite(made).all()):
+        raise AffektError(f"{name} gives NaN or infinity for a plain probe")
 
 
 class TappedLayers:

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from ...cache.errors import AffektError, InputError
+from ...cache.errors import AffektError
 from ..backend import Pooled
 from ..errors import Unusable
 from ..pooling import pooled_dim
@@ -16,10 +16,8 @@ from .checkpoints.tower_weights import sizes_of
 from .fronts.front import Example
 from .fronts.tower_inputs import FeatureFront, arguments_of
 from .hardware.exactness import exact_arithmetic
-from .layers import masked_pool
+from .layers import check_probe, masked_pool, stack_layers
 from .transformer import TransformerBackend
-
-_AGREE = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 2e-2}
 
 
 class TowerBackend(TransformerBackend):
@@ -77,12 +75,7 @@ class TowerBackend(TransformerBackend):
             masked_pool(one, keep.unsqueeze(0).to(one.device), self.pooling)[0]
             for one, keep in zip(states, kept, strict=True)
         ]
-        if len(widths := {one.shape[-1] for one in pooled}) > 1:
-            raise InputError(
-                f"{self.name}: its layers have {' and '.join(map(str, sorted(widths)))} numbers; "
-                "only models whose layers are all of one width can be stored"
-            )
-        return torch.stack(pooled), int(kept[0].sum())
+        return stack_layers(self.name, pooled), int(kept[0].sum())
 
     def _probe(self) -> torch.Tensor:
         with self._running, exact_arithmetic():
@@ -167,13 +160,7 @@ class TowerBackend(TransformerBackend):
             example = self.front.prepare(samples)
             with exact_arithmetic():
                 plain, _ = self._pass(example)
-            if tuple(plain.shape) != (self.n_layers, self.dim):
-                raise AffektError(
-                    f"{self.name} gave {tuple(plain.shape)} (layers, dim); its configuration says "
-                    f"{(self.n_layers, self.dim)}"
-                )
-            if not bool(torch.isfinite(plain).all()):
-                raise AffektError(f"{self.name} gives NaN or infinity for a plain probe")
+            check_probe(self.name, plain, (self.n_layers, self.dim))
         self.tapped = True
 
 

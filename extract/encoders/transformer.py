@@ -28,7 +28,7 @@ from .families import GENERIC, Family
 from .fronts.front import Example, Front, collate
 from .hardware.cpu import avoid_wrong_kernels, speed_up
 from .hardware.exactness import exact_arithmetic
-from .layers import TappedLayers, masked_pool, plain_states
+from .layers import TappedLayers, check_probe, masked_pool, plain_states, stack_layers
 from .packed.on_cpu import CpuModel
 from .packed.packed_encoder import PackedModel, PaddedConformer, pack_model
 
@@ -318,19 +318,8 @@ class TransformerBackend(Backend):
         with exact_arithmetic():
             inputs, keep = self._inputs([example])
             pooled = self._plain(inputs, keep)
-            if len(widths := {one.shape[-1] for one in pooled}) > 1:
-                raise InputError(
-                    f"{self.name}: its layers have {' and '.join(map(str, sorted(widths)))} "
-                    "numbers; only models whose layers are all of one width can be stored"
-                )
-            plain = torch.stack(pooled, dim=1)
-            if tuple(plain.shape) != (1, self.n_layers, self.dim):
-                raise AffektError(
-                    f"{self.name} gave {tuple(plain.shape[1:])} (layers, dim); its configuration "
-                    f"says {(self.n_layers, self.dim)}"
-                )
-            if not bool(torch.isfinite(plain).all()):
-                raise AffektError(f"{self.name} gives NaN or infinity for a plain probe")
+            plain = stack_layers(self.name, pooled, dim=1)
+            check_probe(self.name, plain[0], (self.n_layers, self.dim))
             if not self.family.layers:
                 return
             self._taps = TappedLayers(self._model, self.family.layers, self.family.final)

@@ -9,8 +9,7 @@ Radford et al.: Robust speech recognition via large-scale weak supervision. ICML
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +18,7 @@ import numpy as np
 
 from ...cache.commands.terminal import HIDDEN
 from ...cache.errors import InputError
+from ..encoders.checkpoints.reading import quiet_transformers
 from ..encoders.hardware.device import find_device
 
 SAMPLING_RATE = 16_000  # Hz
@@ -130,7 +130,7 @@ class Whisper:
 
         device = find_device(device)
         self.processor: Any = WhisperProcessor.from_pretrained(folder, local_files_only=True)
-        with _quiet():
+        with quiet_transformers():
             loaded: Any = WhisperForConditionalGeneration.from_pretrained(
                 folder,
                 dtype=getattr(torch, dtype),
@@ -161,7 +161,7 @@ class Whisper:
         )
         features = made.input_features.to(self.model.device, self.model.dtype)
         mask = made.attention_mask.to(self.model.device)
-        with torch.inference_mode(), _quiet():
+        with torch.inference_mode(), quiet_transformers():
             spoken = self._language(features, language)
             options: dict[str, Any] = {"num_beams": 1, "do_sample": False, "temperature": 0.0}
             if self.many_languages:
@@ -219,19 +219,6 @@ class Whisper:
         )
         logits = self.model(features, decoder_input_ids=start).logits[0, -1].float()
         return float(logits.softmax(-1)[marks[0]].cpu())
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back transformers' notes on its own options; what is wrong is an error here."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
 
 
 class FasterWhisper:

@@ -69,6 +69,22 @@ def read_configuration(checkpoint: Checkpoint, kind: Any = None) -> Any:
         )
 
 
+@contextmanager
+def quiet_transformers() -> Iterator[None]:
+    """Hold back transformers' load report and progress bar: what it says is an error here."""
+    from transformers.utils import logging
+
+    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
+        if bar:
+            logging.enable_progress_bar()
+
+
 def _reason(error: BaseException) -> str:
     """Return what was wrong on one line, in the words of the innermost error."""
     found = error

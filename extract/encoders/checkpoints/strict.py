@@ -9,8 +9,7 @@ the family's table names.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from ....cache.errors import AffektError, InputError
 from ..families import Family, family_of
 from .checkpoint import Checkpoint
 from .converting import converted
-from .reading import library_errors, read_configuration
+from .reading import library_errors, quiet_transformers, read_configuration
 from .tower_weights import prefix_of, tower_configuration
 
 _MAY_BE_MISSING = re.compile(r"(^|\.)masked_spec_embed$")
@@ -136,7 +135,10 @@ def load_model(
     if renamed:
         options["key_mapping"] = renamed
     _refuse_two_values(checkpoint.name, folder, {f"{chosen.base_model_prefix}.", "model."})
-    with _quiet(), library_errors(checkpoint.name, f"cannot be loaded as {chosen.__name__}"):
+    with (
+        quiet_transformers(),
+        library_errors(checkpoint.name, f"cannot be loaded as {chosen.__name__}"),
+    ):
         model, info = chosen.from_pretrained(
             folder,
             config=config,
@@ -262,19 +264,3 @@ def _refuse_quantised(name: str, folder: Path) -> None:
                         f"{name}: {key} is stored as whole numbers ({kind}): a quantised"
                         " checkpoint; give the unquantised one"
                     )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Hold back transformers' load report and progress bar: what it says is an error here."""
-    from transformers.utils import logging
-
-    level, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
-        if bar:
-            logging.enable_progress_bar()
