@@ -169,13 +169,7 @@ class _Adapted(Backend):
 
 
 def as_backend(own: Any) -> Backend:
-    """Return a backend, checked before any work.
-
-    Parameters
-    ----------
-    own : Backend
-        Or any object with the same attributes and methods.
-    """
+    """Return an object as a backend, checked before any work."""
     what = own.__name__ if isinstance(own, type) else type(own).__name__
     if isinstance(own, type):
         raise InputError(f"{what} is a class; expected an object, such as Encoder.of({what}())")

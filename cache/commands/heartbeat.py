@@ -62,12 +62,7 @@ class Heartbeat:
 
 @contextmanager
 def heartbeat(progress: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
-    """Yield a function that writes lines, with heartbeats between them unless stderr is a terminal.
-
-    Parameters
-    ----------
-    progress : callable
-    """
+    """Yield a function that writes lines; heartbeats stand between them unless on a terminal."""
     if sys.stderr.isatty():
         yield progress
         return

@@ -20,17 +20,7 @@ Note = tuple[str, str, int, float]
 
 
 class Collector:
-    """Collects the rows of one shard in the stored type, and stores it.
-
-    Parameters
-    ----------
-    space : RowStore
-        Where they go.
-    rows : int
-        Most rows of a shard.
-    provenance : dict, optional
-        Library versions and the like, kept in each shard.
-    """
+    """Collects the rows of one shard, at most `rows`, in the stored type, and stores it."""
 
     def __init__(self, space: RowStore, rows: int, provenance: dict[str, Any] | None):
         self.space = space

@@ -21,13 +21,6 @@ _LARGEST = 1 << 30  # bytes
 def note_remarks(folder: Path, rows: Iterable[tuple[str, Sequence[str]]]) -> None:
     """Append the remarks on rows; losing them costs no value, so they are not flushed to the disk.
 
-    Parameters
-    ----------
-    folder : Path
-        Of a space.
-    rows : iterable of (str, sequence of str)
-        Row keys with their remarks.
-
     Examples
     --------
     >>> import tempfile

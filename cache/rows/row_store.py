@@ -33,15 +33,6 @@ class RowStore:
 
     Small and picklable: it opens files when they are needed, in each process anew.
 
-    Parameters
-    ----------
-    store : Store
-        The cache it stands in.
-    name : str
-        Name of its folder.
-    spec : Spec
-        What made its embeddings.
-
     Examples
     --------
     >>> import tempfile
@@ -282,15 +273,7 @@ class RowStore:
             make_folder(folder, top)
 
     def commit(self, pieces: Iterable[bytes | memoryview], keys: np.ndarray) -> str:
-        """Store a shard durably; return its name.
-
-        Parameters
-        ----------
-        pieces : iterable of bytes
-            From `shard_pieces`.
-        keys : ndarray (rows, 32) uint8
-            Its keys.
-        """
+        """Store the pieces of a shard (see `shard_pieces`) durably; return its name."""
         with flushed(pieces, self.store.tmp) as (draft, digest):
             name = f"{digest[:24]}.h5"
             target = self.index.path(name)

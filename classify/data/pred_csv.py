@@ -94,10 +94,6 @@ def predictions_of_file(
     cells = {name: [restored(row[c]) for _, row in rows[1:]] for c, name in enumerate(header)}
     given = [name for name in header if name not in ("id", "label")]
     chosen = [rename.get(name, name) for name in cells["label"]] if "label" in cells else None
-    if not given:
-        if chosen is None:
-            raise InputError(f"{path}: only ids; expected a label or one column per class")
-        return kind.one_hot(cells["id"], labels or sorted(set(chosen)), chosen, source=str(path))
     proba = np.empty((len(rows) - 1, len(given)))
     for column, name in enumerate(given):
         for row, cell in enumerate(cells[name]):
@@ -109,12 +105,7 @@ def predictions_of_file(
                 ) from None
     undo_rounding([row for _, row in rows[1:]], [header.index(n) for n in given], proba)
     names = [rename.get(name, name) for name in given]
-    result = kind(cells["id"], names, proba, source=str(path))
-    if labels is not None:
-        result = result.reorder(labels)
-    if chosen is not None:
-        result._agree(chosen)
-    return result
+    return _predictions(kind, cells["id"], names, proba, chosen, labels, str(path))
 
 
 def predictions_of_frame(
@@ -134,17 +125,30 @@ def predictions_of_frame(
             "so that 01 stays 01"
         )
     chosen = [str(one) for one in table["label"].tolist()] if "label" in names else None
-    if not given:
-        if chosen is None:
-            raise InputError(f"{source}: only ids; expected a label or one column per class")
-        return kind.one_hot(ids, labels or sorted(set(chosen)), chosen, source=source)
     try:
         proba = table.loc[:, given].to_numpy(dtype=np.float64)
     except (TypeError, ValueError) as error:
         raise InputError(
             f"{source}: columns {', '.join(given)} are probabilities; expected numbers: {error}"
         ) from None
-    found = kind(ids, given, proba, source=source)
+    return _predictions(kind, ids, given, proba, chosen, labels, source)
+
+
+def _predictions(
+    kind: type[Any],
+    ids: list[str],
+    names: list[str],
+    proba: np.ndarray,
+    chosen: list[str] | None,
+    labels: Sequence[str] | None,
+    source: str,
+) -> Any:
+    """Return predictions of probabilities, or of chosen labels where no column has any."""
+    if not names:
+        if chosen is None:
+            raise InputError(f"{source}: only ids; expected a label or one column per class")
+        return kind.one_hot(ids, labels or sorted(set(chosen)), chosen, source=source)
+    found = kind(ids, names, proba, source=source)
     if labels is not None:
         found = found.reorder(labels)
     if chosen is not None:
@@ -168,7 +172,7 @@ def remedy(values: np.ndarray, total: np.ndarray) -> str:
 def undo_rounding(rows: Sequence[Sequence[str]], columns: Sequence[int], proba: np.ndarray) -> None:
     """Divide rows by their sums, in place, where rounding explains their distance from 1."""
     fractions = [row[c].strip().partition(".")[2] for row in rows for c in columns]
-    digits = max(map(len, fractions))
+    digits = max(map(len, fractions), default=0)
     total = proba.sum(axis=1, keepdims=True)
     near = np.abs(total - 1) <= len(columns) * 0.5 * 10.0**-digits + EXACT
     if 2 <= digits <= 4 and near.all() and "".join(fractions).isdigit():

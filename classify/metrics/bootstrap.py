@@ -351,6 +351,14 @@ def draws(
         yield counts
 
 
+def draw_sums(sums: np.ndarray, n_resamples: int, random_state: int) -> np.ndarray:
+    """Draw groups with replacement: the sums `(resamples, ...)` of their `(groups, ...)`."""
+    sizes = np.ones(len(sums), dtype=np.int64)
+    flat = sums.reshape(len(sums), -1)
+    drawn = [counts @ flat for counts in draws(sizes, n_resamples, random_state, np.float64)]
+    return np.concatenate(drawn).reshape(-1, *sums.shape[1:])
+
+
 def resample_crossed(
     truth: np.ndarray,
     predictions: Mapping[str, np.ndarray],

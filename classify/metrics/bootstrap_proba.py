@@ -13,7 +13,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from .bootstrap import FEWEST_GROUPS, draws
+from .bootstrap import FEWEST_GROUPS, draw_sums
 from .intervals import interval, retrained
 
 LIMITS = {"nll": (0.0, np.inf), "brier": (0.0, 2.0), "ccc": (-1.0, 1.0)}
@@ -68,10 +68,7 @@ def proba_intervals(
     stacked = np.concatenate(list(columns.values()), axis=1)
     sums = np.zeros((n_groups, stacked.shape[1]))
     np.add.at(sums, codes, stacked)
-    sizes = np.ones(n_groups, dtype=np.int64)
-    drawn = np.concatenate(
-        [counts @ sums for counts in draws(sizes, n_resamples, random_state, np.float64)]
-    )
+    drawn = draw_sums(sums, n_resamples, random_state)
     whole = sums.sum(axis=0, keepdims=True)
     carried = np.bincount(codes).astype(float)
     effective = carried.sum() ** 2 / (carried**2).sum()  # few large speakers count as fewer

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .bootstrap import FEWEST_GROUPS, draws
+from .bootstrap import FEWEST_GROUPS, draw_sums
 from .intervals import interval
 from .max_t import TIE, MaxT, as_extreme, exchanges, p_values, step_down
 
@@ -213,12 +213,7 @@ def measure(
         table = np.zeros((n_groups, n_dimensions, N_SUMS))
         np.add.at(table, codes, clip_sums(truth, values, middle))
         sums[name] = table
-    stacked = np.concatenate([one.reshape(n_groups, -1) for one in sums.values()], axis=1)
-    sizes = np.ones(n_groups, dtype=np.int64)
-    drawn = np.concatenate(
-        [counts @ stacked for counts in draws(sizes, n_resamples, random_state, np.float64)]
-    )
-    drawn = drawn.reshape(n_resamples, len(sums), n_dimensions, N_SUMS)
+    drawn = draw_sums(np.stack(list(sums.values()), axis=1), n_resamples, random_state)
     estimates = {name: _with_mean(table.sum(axis=0), ranges) for name, table in sums.items()}
     samples = {name: _with_mean(drawn[:, at], ranges) for at, name in enumerate(sums)}
     return Measured(sums, estimates, samples, ranges)
@@ -240,7 +235,7 @@ def max_t_ccc(
     """Test whether pairs of systems differ in mean CCC, corrected for testing several.
 
     The two systems of every pair are exchanged within whole groups, all pairs in the same groups,
-    and CCC is computed again: the step-down max-T test of `evaluation.max_t`, for a measure that is
+    and CCC is computed again: the step-down max-T test of `metrics.max_t`, for a measure that is
     not a sum over groups. The statistic of a pair is its difference over the root mean square of
     its differences in all exchanges.
 

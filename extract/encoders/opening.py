@@ -87,31 +87,52 @@ def open_backend(
     one_of(pooling, (None, *POOLINGS), "pooling")
     checkpoint = find_checkpoint(name, revision)
     with library_errors(checkpoint.name, "its files"):
-        return _open(
-            checkpoint, modality, pooling, dtype, device, classifier, special_tokens, prefix,
-            normalise, max_length, batching, allow_extra,
-        )  # fmt: skip
+        steps = read_sentence_steps(checkpoint.root)
+        if steps is not None and not classifier:
+            pooling = pooling or _known_pooling(steps.pooling, checkpoint.name)
+            prefix = steps.prompt if prefix is None else prefix
+        pooling, prefix = pooling or "mean", prefix or ""
+        family = _family(checkpoint, modality, classifier)
+        options: dict[str, Any] = {
+            "modality": modality or family.modality or _modality(checkpoint),
+            "dtype": dtype,
+            "device": find_device(device),
+            "batching": batching,
+            "allow_extra": _patterns(allow_extra),
+        }
+        if options["modality"] == "text":
+            front = _text_front(checkpoint, family, pooling, special_tokens, prefix, max_length)
+        elif not special_tokens or prefix or max_length is not None:
+            raise InputError("special_tokens, prefix and max_length are for text encoders")
+        else:
+            front = _audio_front(checkpoint, family, pooling)
+        model_class(checkpoint, classifier)
+        if classifier:
+            from .classifier import ClassifierBackend, RegressionBackend, is_regression
+
+            if pooling != "mean" or normalise:
+                what = "normalise" if normalise else f"pooling={pooling!r}"
+                raise InputError(f"{what} has no meaning for a classifier; leave it out")
+            if is_regression(checkpoint):
+                return RegressionBackend(checkpoint, family, front, pooling="none", **options)
+            return ClassifierBackend(checkpoint, family, front, pooling="softmax", **options)
+        from .tower_run import TowerBackend
+        from .transformer import TransformerBackend
+
+        kind = TransformerBackend if family.tower is None else TowerBackend
+        backend = kind(checkpoint, family, front, pooling=pooling, normalise=normalise, **options)
+        if steps is not None:
+            backend.notes = steps.notes(prefix=prefix, normalise=normalise)
+        if checkpoint.config.get("auto_map"):
+            backend.notes.append(
+                "config.json names code of the repository (auto_map), which was not run: the "
+                f"layers are those of the {checkpoint.model_type!r} of transformers"
+            )
+        return backend
 
 
-def _open(
-    checkpoint: Checkpoint,
-    modality: str | None,
-    pooling: str | None,
-    dtype: str,
-    device: str,
-    classifier: bool,
-    special_tokens: bool,
-    prefix: str | None,
-    normalise: bool,
-    max_length: int | None,
-    batching: str,
-    allow_extra: Sequence[str],
-) -> Any:
-    steps = read_sentence_steps(checkpoint.root)
-    if steps is not None and not classifier:
-        pooling = pooling or _known_pooling(steps.pooling, checkpoint.name)
-        prefix = steps.prompt if prefix is None else prefix
-    pooling, prefix = pooling or "mean", prefix or ""
+def _family(checkpoint: Checkpoint, modality: str | None, classifier: bool) -> Family:
+    """Return the family of a checkpoint, which may be refused."""
     if reason := REFUSED.get(checkpoint.model_type):
         raise InputError(
             f"{checkpoint.name}: {checkpoint.model_type} is refused: {reason}. For states of your "
@@ -119,59 +140,34 @@ def _open(
             'of their own")'
         )
     family = family_of(checkpoint.model_type, modality)
-    chosen = modality or family.modality or _modality(checkpoint)
     if family is GENERIC and not classifier:
         _check_generic(checkpoint, model_class(checkpoint, False))
-    options: dict[str, Any] = {
-        "modality": chosen,
-        "dtype": dtype,
-        "device": find_device(device),
-        "batching": batching,
-        "allow_extra": _patterns(allow_extra),
-    }
-    if chosen == "text":
-        from .fronts.tokens import TokenFront
+    return family
 
-        front = TokenFront(
-            checkpoint, family, special_tokens=special_tokens, prefix=prefix, max_length=max_length
+
+def _text_front(
+    checkpoint: Checkpoint,
+    family: Family,
+    pooling: str,
+    special_tokens: bool,
+    prefix: str,
+    max_length: int | None,
+) -> Any:
+    from .fronts.tokens import TokenFront
+
+    front = TokenFront(
+        checkpoint, family, special_tokens=special_tokens, prefix=prefix, max_length=max_length
+    )
+    if pooling == "cls" and not front.starts_with_cls:
+        raise InputError(
+            f"pooling='cls': {checkpoint.name} puts no CLS token first; use 'mean' or 'last'"
         )
-        if pooling == "cls" and not front.starts_with_cls:
-            raise InputError(
-                f"pooling='cls': {checkpoint.name} puts no CLS token first; use 'mean' or 'last'"
-            )
-    else:
-        if pooling in ("cls", "last"):
-            raise InputError(f"pooling={pooling!r} is for text: audio has no CLS token; use 'mean'")
-        if not special_tokens or prefix or max_length is not None:
-            raise InputError("special_tokens, prefix and max_length are for text encoders")
-        front = _audio_front(checkpoint, family)
-    if classifier:
-        from .classifier import ClassifierBackend, RegressionBackend, is_regression
-
-        if pooling != "mean" or normalise:
-            what = "normalise" if normalise else f"pooling={pooling!r}"
-            raise InputError(f"{what} has no meaning for a classifier; leave it out")
-        model_class(checkpoint, True)
-        if is_regression(checkpoint):
-            return RegressionBackend(checkpoint, family, front, pooling="none", **options)
-        return ClassifierBackend(checkpoint, family, front, pooling="softmax", **options)
-    from .tower_run import TowerBackend
-    from .transformer import TransformerBackend
-
-    model_class(checkpoint, False)
-    kind = TransformerBackend if family.tower is None else TowerBackend
-    backend = kind(checkpoint, family, front, pooling=pooling, normalise=normalise, **options)
-    if steps is not None:
-        backend.notes = steps.notes(prefix=prefix, normalise=normalise)
-    if checkpoint.config.get("auto_map"):
-        backend.notes.append(
-            "config.json names code of the repository (auto_map), which was not run: the layers "
-            f"are those of the {checkpoint.model_type!r} of transformers"
-        )
-    return backend
+    return front
 
 
-def _audio_front(checkpoint: Checkpoint, family: Family) -> Any:
+def _audio_front(checkpoint: Checkpoint, family: Family, pooling: str) -> Any:
+    if pooling in ("cls", "last"):
+        raise InputError(f"pooling={pooling!r} is for text: audio has no CLS token; use 'mean'")
     if family.front == "filterbank":
         from .fronts.filterbank import FilterbankFront
 

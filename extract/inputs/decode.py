@@ -150,11 +150,6 @@ def decode(
 def length(data: bytes) -> float:
     """Return the seconds of a file as `decode` finds them.
 
-    Parameters
-    ----------
-    data : bytes
-        A whole file.
-
     Raises
     ------
     Unusable

@@ -36,13 +36,6 @@ class Embedding:
     """What one process has while it embeds one share of clips after another; used in a ``with``.
 
     One encoder, which is loaded and compared with the canary once, and one writer.
-
-    Parameters
-    ----------
-    space : Space
-        Where the rows go.
-    encoder : Encoder
-        Whose they are.
     """
 
     def __init__(self, space: Space, encoder: Encoder) -> None:

@@ -44,15 +44,7 @@ def shared(parts: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], list[str
 
 
 def check_speakers(parts: Parts, *, allow: bool = False) -> list[str]:
-    """Refuse a split that shares speakers.
-
-    Parameters
-    ----------
-    parts
-        Manifest of each part.
-    allow
-        Return the findings as warnings instead.
-    """
+    """Refuse a split that shares speakers; with `allow`, return the findings as warnings."""
     by_part = {name: speakers(clips) for name, clips in parts.items()}
     found = shared(by_part)
     messages = []
@@ -80,16 +72,9 @@ def check_speakers(parts: Parts, *, allow: bool = False) -> list[str]:
 def check_duplicates(
     parts: Parts, digests: Mapping[str, str | None], *, allow: bool = False
 ) -> list[str]:
-    """Refuse a split that has one recording (same digest) in two parts.
+    """Refuse a split that has one recording in two parts: one content digest, None if not known.
 
-    Parameters
-    ----------
-    parts
-        Manifest of each part.
-    digests
-        Content digest of each clip id; None where it is not known.
-    allow
-        Return the findings as warnings instead.
+    With `allow`, the findings are returned as warnings.
     """
     owners: dict[str, dict[str, list[str]]] = {}
     for name, clips in parts.items():

@@ -164,11 +164,6 @@ def left_on_disk(X: Any) -> Any:
 def stored_rows(clips: Manifest, features: Sequence[Features]) -> RowsOnDisk:
     """Return features of clips ``(clips, width)`` float32, side by side, left in their caches.
 
-    Parameters
-    ----------
-    clips : Manifest
-    features : sequence of Features
-
     Raises
     ------
     MissingError

@@ -23,14 +23,7 @@ _ALWAYS |= {"sentencepiece", "regex", "tiktoken", "safetensors", "packaging", "j
 
 
 def further_files(tokenizer: Any, folder: Path, known: tuple[str, ...]) -> list[Path]:
-    """Return the files that the tokenizer's class reads and that are not in `known`, by name.
-
-    Parameters
-    ----------
-    tokenizer : transformers tokenizer
-    known : tuple of str
-        File names that are looked for in every folder.
-    """
+    """Return the files that the tokenizer's class reads and that are not in `known`, by name."""
     names = {str(name) for name in getattr(type(tokenizer), "vocab_files_names", {}).values()}
     return [folder / name for name in sorted(names - set(known)) if (folder / name).is_file()]
 

@@ -14,13 +14,7 @@ from .reading import library_errors, read_configuration
 
 
 def tower_configuration(checkpoint: Checkpoint, kind: Any) -> Any:
-    """Find the tower's own configuration inside the model's.
-
-    Parameters
-    ----------
-    kind : class
-        The tower's class.
-    """
+    """Find the tower's own configuration inside the model's."""
     whole = read_configuration(checkpoint)
     found = _inside(whole, kind.config_class)
     if found is None:
@@ -40,15 +34,7 @@ def sizes_of(checkpoint: Checkpoint, tower: Tower) -> tuple[int, int]:
 
 
 def prefix_of(names: Sequence[str], kind: Any, config: Any) -> str:
-    """Find what stands before a tower's tensors in a checkpoint, such as ``"audio_tower."``.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Of all tensors of the checkpoint.
-    kind, config : class, configuration
-        Of the tower.
-    """
+    """Find what stands before a tower's tensors in a checkpoint, such as ``"audio_tower."``."""
     with torch.device("meta"):
         wanted = list(kind(config).state_dict())
     there = set(names)

@@ -21,11 +21,6 @@ class FilterbankFront:
     Each frame of the model holds `stride` frames of 10 ms; where their number is odd, the library
     masks the last one, and so it is not pooled here either. Clips need three frames (720 samples
     at 16 kHz): the variance of a single one is NaN, and its mask is empty.
-
-    Parameters
-    ----------
-    checkpoint : Checkpoint
-        With ``preprocessor_config.json``.
     """
 
     mask: str | None = None  # the model is always given its mask, as for a single clip

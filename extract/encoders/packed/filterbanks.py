@@ -20,15 +20,7 @@ _PREEMPHASIS, _FLOOR = 0.97, 1.192092955078125e-07
 
 
 class FilterBanks:
-    """Make the model's input from samples.
-
-    Parameters
-    ----------
-    extractor : SeamlessM4TFeatureExtractor
-        The checkpoint's own.
-    device : str
-        Where to compute.
-    """
+    """Make the model's input from samples."""
 
     def __init__(self, extractor: Any, device: str) -> None:
         self.device = device

@@ -47,15 +47,7 @@ class _PairAttention(nn.Module):
 
 
 class GatedAttention(_PairAttention):
-    """WavLM's: a bias by distance, the same in all blocks, times a gate of each frame and head.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        transformers' attention.
-    first : torch.nn.Module
-        That of the first block, which holds the table of biases.
-    """
+    """WavLM's: a bias by distance, from the first block, times a gate of each frame and head."""
 
     def __init__(self, module: Any, first: Any) -> None:
         maps = [module.q_proj, module.k_proj, module.v_proj]
@@ -77,13 +69,7 @@ class GatedAttention(_PairAttention):
 
 
 class KeyAttention(_PairAttention):
-    """Wav2Vec2-BERT's: each query times an embedding of how far the key is.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        transformers' attention.
-    """
+    """Wav2Vec2-BERT's: each query times an embedding of how far the key is."""
 
     def __init__(self, module: Any) -> None:
         if module.position_embeddings_type != "relative_key":

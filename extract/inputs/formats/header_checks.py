@@ -61,11 +61,6 @@ class Container:
 def inspect(data: bytes) -> Container:
     """Identify a file and compare its header with its content.
 
-    Parameters
-    ----------
-    data : bytes
-        A whole file.
-
     Raises
     ------
     Unusable

@@ -31,13 +31,6 @@ _MP3 = re.compile(
 def split(format: Format, data: bytes) -> list[bytes]:
     """Return the files of which one consists; a single one for nearly every file.
 
-    Parameters
-    ----------
-    format : Format
-        As `identify` found it.
-    data : bytes
-        The whole file.
-
     Examples
     --------
     >>> split(Format("flac", "FLAC", "flac"), b"fLaC....")

@@ -122,11 +122,6 @@ class Format:
 def identify(data: bytes) -> Format:
     """Name the format of a file.
 
-    Parameters
-    ----------
-    data : bytes
-        A whole file.
-
     Examples
     --------
     >>> identify(b"fLaC....").title

@@ -23,11 +23,6 @@ class RayWorker:
     The encoder is opened at the first share, so that what is wrong with it is an answer and not the
     end of the actor. When the process dies, Ray starts another one and gives it the share again:
     it finds what is stored, and computes the clips that were in flight.
-
-    Parameters
-    ----------
-    job : dict
-        From `make_job`.
     """
 
     def __init__(self, job: dict[str, Any]) -> None:
