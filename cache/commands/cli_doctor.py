@@ -20,7 +20,8 @@ import click
 
 from affekt.machine import memory, processors
 
-from ..errors import AffektError, listed
+from ..errors import AffektError, InputError, listed
+from ..files.output_checks import check_takes_files
 
 MARKS = {"ok": "ok", "note": "note", "wrong": "WRONG"}
 
@@ -36,8 +37,6 @@ def doctor(ctx: click.Context, places: tuple[Path, ...], as_json: bool) -> None:
     folder. Nothing is changed. Exit code 1 means that something must be fixed; what is missing
     for a command that you may not need is a note.
     """
-    from ..errors import InputError
-
     for place in places:
         if not place.exists():
             raise InputError(f"{place}: no such cache; expected a folder, or a packed file")
@@ -145,15 +144,15 @@ def disks(places: Iterable[Path]) -> Iterator[Finding]:
         seen.add(device)
         free = shutil.disk_usage(there).free
         shown = f"{free / GIB:.1f} GiB free"
-        try:
-            with tempfile.TemporaryFile(dir=there):
-                pass
-        except OSError as error:
-            yield Finding("disk", str(there), "note", f"cannot be written: {error.strerror}")
-            continue
         if free < FULL:
             yield Finding("disk", str(there), "wrong", f"{shown}: nothing can be stored; make room")
-        elif free < LITTLE_DISK:
+            continue
+        try:
+            check_takes_files("folder", there)
+        except InputError as error:
+            yield Finding("disk", str(there), "note", str(error))
+            continue
+        if free < LITTLE_DISK:
             yield Finding("disk", str(there), "note", f"{shown}: a large cache does not fit")
         else:
             yield Finding("disk", str(there), "ok", shown)

@@ -14,8 +14,9 @@ from typing import Any
 from ...errors import InputError
 from ...files.atomic_writes import write_whole
 from ...files.durable import content_name
+from ...files.wav_writer import wav_bytes
 from .cells import span_seconds
-from .wav_writer import wav_bytes
+from .parquet_and_excel import labelled
 
 SPLITS = {"validation": "dev", "valid": "dev", "val": "dev", "eval": "test"}
 
@@ -40,8 +41,7 @@ def rows_of_datasets(
             _check_columns(ours, list(row))
             clip: dict[str, Any] = {"id": f"{prefix}{number}"} | ({"split": split} if split else {})
             for column, value in row.items():
-                if column in labels and isinstance(value, int):
-                    value = labels[column][value] if value >= 0 else ""  # -1 means none
+                value = labelled(value, labels.get(column))
                 if column != audio:
                     clip[ours.get(str(column), str(column))] = value
             if row.get(audio) is not None:
