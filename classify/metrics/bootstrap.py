@@ -383,7 +383,6 @@ def resample_crossed(
 
     Examples
     --------
-    >>> from affekt.classify.metrics.bootstrap import resample
     >>> truth, groups = np.tile([0, 1], 18), np.repeat(range(6), 6)
     >>> sentence = np.tile(np.arange(6), 6)
     >>> guess = np.where(sentence == 3, 1 - truth, truth)  # one sentence is hard for all
