@@ -77,14 +77,9 @@ def read_votes(clips: Manifest, classes: Sequence[str] | None = None) -> Votes:
     >>> votes.classes, votes.shares.tolist()
     (('fear', 'joy'), [[0.25, 0.75], [1.0, 0.0]])
     """
-    columns = [name for name in clips.columns if name.startswith(PREFIX)]
-    if columns:
-        rows = [
-            {name[len(PREFIX) :]: clips[name][i] for name in columns if clips[name][i] != ""}
-            for i in range(len(clips))
-        ]
-    else:
-        rows = [_from_json(text, clips, i) for i, text in enumerate(clips["label"])]
+    rows = _rows_of_columns(clips) or [
+        _from_json(text, clips, i) for i, text in enumerate(clips["label"])
+    ]
     found = sorted({name for row in rows for name in row})
     names = tuple(found if classes is None else classes)
     unknown = [name for name in found if name not in names]
@@ -92,8 +87,8 @@ def read_votes(clips: Manifest, classes: Sequence[str] | None = None) -> Votes:
         raise InputError(f"votes for {listed(unknown)}; expected {', '.join(names)}")
     counts = np.zeros((len(rows), len(names)))
     for i, row in enumerate(rows):
-        for name, value in row.items():
-            counts[i, names.index(name)] = _number(value, clips, i)
+        for name, number in row.items():
+            counts[i, names.index(name)] = number
     empty = np.flatnonzero(counts.sum(axis=1) <= 0)
     if len(empty):
         raise InputError(
@@ -131,6 +126,11 @@ def with_votes(clips: Manifest, table: Path | None, task: Task) -> Manifest:
     (['positive'], [[1.0, 0.0, 2.0]])
     """
     rows = _rows_of_columns(clips) if table is None else _rows_of_table(clips, table)
+    if not rows:
+        raise InputError(
+            f"{clips.source} has no columns of votes; expected {PREFIX}anger, {PREFIX}joy, ..., or "
+            "votes: TABLE.csv with the columns id and label, one row for each vote"
+        )
     counts = np.zeros((len(clips), len(task.labels)))
     for at, (row, dataset) in enumerate(zip(rows, clips["dataset"], strict=True)):
         for raw, number in row.items():
@@ -167,12 +167,10 @@ def _raw(task: Task, label: str) -> str:
 
 
 def _rows_of_columns(clips: Manifest) -> list[dict[str, float]]:
+    """Return the votes in columns, ``[]`` where there are none."""
     columns = [name for name in clips.columns if name.startswith(PREFIX)]
     if not columns:
-        raise InputError(
-            f"{clips.source} has no columns of votes; expected {PREFIX}anger, {PREFIX}joy, ..., or "
-            "votes: TABLE.csv with the columns id and label, one row for each vote"
-        )
+        return []
     return [
         {n[len(PREFIX) :]: _number(clips[n][i], clips, i) for n in columns if clips[n][i] != ""}
         for i in range(len(clips))
@@ -209,7 +207,7 @@ def _rows_of_table(clips: Manifest, path: Path) -> list[dict[str, float]]:
     return [dict(known[clip]) for clip in clips.ids]
 
 
-def _from_json(text: str, clips: Manifest, position: int) -> dict[str, object]:
+def _from_json(text: str, clips: Manifest, position: int) -> dict[str, float]:
     try:
         row = parse_json(text, parse_constant=float)
     except ValueError:
@@ -219,7 +217,7 @@ def _from_json(text: str, clips: Manifest, position: int) -> dict[str, object]:
             f"{clips.source}, line {clips.line(position)}: label is {text!r}; expected votes as "
             f'JSON ({{"anger": 3, "joy": 1}}), or columns named {PREFIX}anger, {PREFIX}joy, ...'
         )
-    return row
+    return {name: _number(value, clips, position) for name, value in row.items()}
 
 
 def _number(value: object, clips: Manifest, position: int) -> float:
