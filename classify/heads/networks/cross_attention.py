@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ....cache.errors import InputError, check_number, one_of
 from ..training.estimator import WIDEST
 from ..training.shared_layers import Dropout
-from .encoder_stack import to_patches
+from .encoder_stack import check_attention, to_patches
 from .mlp import ACTIVATIONS
 from .modalities import FusionHead
 
@@ -227,15 +227,7 @@ class CrossAttentionFusionHead(FusionHead):
         super()._check_settings()
         one_of(self.attention, ("tokens", "umuteam"), "attention")
         one_of(self.tokens, ("patches", "layers"), "tokens")
-        for name in ("patch_size", "d_model", "n_attention_heads", "feedforward", "hidden"):
-            check_number(name, getattr(self, name), 1, WIDEST, whole=True)
-        check_number("n_blocks", self.n_blocks, 1, 256, whole=True)
-        check_number("dropout", self.dropout, 0, 1)
-        one_of(self.activation, ("relu", "gelu"), "activation")
-        if self.d_model % self.n_attention_heads:
-            raise InputError(
-                f"d_model {self.d_model} is not a multiple of n_attention_heads "
-                f"{self.n_attention_heads}"
-            )
+        check_number("patch_size", self.patch_size, 1, WIDEST, whole=True)
+        check_attention(self)
         if self.tokens == "layers" and self.layer_mix:
             raise InputError("tokens='layers' and layer_mix=True: mixed layers are one token")

@@ -7,7 +7,23 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from ....cache.errors import InputError, check_number, one_of
+from ..training.estimator import WIDEST
 from ..training.shared_layers import dropped
+
+
+def check_attention(head: Any) -> None:
+    """Check the settings that heads with attention have in common."""
+    for name in ("d_model", "n_attention_heads", "feedforward", "hidden"):
+        check_number(name, getattr(head, name), 1, WIDEST, whole=True)
+    check_number("n_blocks", head.n_blocks, 1, 256, whole=True)
+    check_number("dropout", head.dropout, 0, 1)
+    one_of(head.activation, ("relu", "gelu"), "activation")
+    if head.d_model % head.n_attention_heads:
+        raise InputError(
+            f"d_model {head.d_model} is not a multiple of n_attention_heads "
+            f"{head.n_attention_heads}"
+        )
 
 
 def to_patches(x: Tensor, patch_size: int) -> Tensor:

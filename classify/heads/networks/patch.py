@@ -10,11 +10,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from ....cache.errors import InputError, check_number, one_of
+from ....cache.errors import check_number, one_of
 from ..training.estimator import WIDEST, Mixed
 from ..training.shared_layers import Dropout
 from ..training.torch_classifier import TorchHead
-from .encoder_stack import EncoderStack, to_patches
+from .encoder_stack import EncoderStack, check_attention, to_patches
 from .mlp import ACTIVATIONS
 from .patch_on_cpu import FrozenPatchTransformer, can_freeze
 
@@ -209,17 +209,8 @@ class PatchTransformerHead(TorchHead):
         super()._check_settings()
         if self.patch_size is not None:
             check_number("patch_size", self.patch_size, 1, WIDEST, whole=True)
-        for name in ("d_model", "n_attention_heads", "feedforward", "hidden"):
-            check_number(name, getattr(self, name), 1, WIDEST, whole=True)
-        check_number("n_blocks", self.n_blocks, 1, 256, whole=True)
-        check_number("dropout", self.dropout, 0, 1)
-        one_of(self.activation, ("relu", "gelu"), "activation")
+        check_attention(self)
         one_of(self.norm_first, (False, True), "norm_first")
         check_number("cls_norms", self.cls_norms, 0, 4, whole=True)
         if self.head_activation is not None:
             one_of(self.head_activation, ("relu", "gelu"), "head_activation")
-        if self.d_model % self.n_attention_heads:
-            raise InputError(
-                f"d_model {self.d_model} is not a multiple of n_attention_heads "
-                f"{self.n_attention_heads}"
-            )
