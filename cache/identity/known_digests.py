@@ -27,49 +27,39 @@ DISPUTED = (
 log = logging.getLogger(__name__)
 
 
-def audio_digests(
-    index: ClipIndex,
-    clips: Manifest,
-    warned: dict[str, str],
-    *,
-    hash_files: bool,
-    rehash: bool,
-    refuse: bool,
-    record: bool,
-) -> Iterator[str | None]:
-    """Give the digest of each recording; the parameters are those of `Store.digests`.
-
-    Warnings that a manifest may be of another corpus go into `warned`, by its source.
-    """
-    index.refresh()
-    reading = _Reading(index, clips, warned, hash_files or rehash, rehash, refuse, record)
-    yield from (reading.digest(i) if path else None for i, path in enumerate(clips["path"]))
-    reading.check_corpus()
-    if reading.seen:
-        with suppress(OSError):  # the index is only a memo
-            index.record(reading.seen)
-
-
 #: Files are read whole, so that what is decoded is what was hashed; not beyond this, in bytes.
 LARGEST = 2 << 30
 
 
 @dataclass
-class _Reading:
-    """One pass over the files of some clips; a file that holds several is read once."""
+class Reading:
+    """One pass over the files of some clips; a file that holds several is read once.
+
+    The options are those of `Store.digests`. Warnings that a manifest may be of another corpus go
+    into `warned`, by its source.
+    """
 
     index: ClipIndex
     clips: Manifest
     warned: dict[str, str]
-    may_read: bool
-    rehash: bool
-    refuse: bool
-    record: bool
+    hash_files: bool = False
+    rehash: bool = False
+    refuse: bool = True
+    record: bool = False
     files: dict[Path, str] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)  # what the index does not hold yet
     remembered: Counter[str] = field(default_factory=Counter)  # of clips whose files are not here
 
-    def digest(self, i: int) -> str | None:
+    def digests(self) -> Iterator[str | None]:
+        """Give the digest of each recording, one after another."""
+        self.index.refresh()
+        yield from (self._digest(i) if path else None for i, path in enumerate(self.clips["path"]))
+        self._check_corpus()
+        if self.seen:
+            with suppress(OSError):  # the index is only a memo
+                self.index.record(self.seen)
+
+    def _digest(self, i: int) -> str | None:
         try:
             path = self.clips.file(i)
         except InputError:  # it leaves the root: not for us to read
@@ -82,7 +72,7 @@ class _Reading:
             return None
         digest = None if self.rehash else self.index.fresh(self.clips, i, status)
         is_fresh = digest is not None
-        if digest is None and self.may_read:
+        if digest is None and (self.hash_files or self.rehash):
             if path not in self.files:
                 try:
                     with path.open("rb") as file:
@@ -110,7 +100,7 @@ class _Reading:
         self.remembered["other"] += found.same is False
         return found.digests[0]
 
-    def check_corpus(self) -> None:
+    def _check_corpus(self) -> None:
         """Refuse what is remembered of another corpus; say what may be of one, once a manifest."""
         clips, count = self.clips, self.remembered
         recordings = int(np.count_nonzero(clips["path"] != ""))

@@ -22,7 +22,7 @@ from ..files.reading import check_regular
 from ..files.remote_path import path_of_cache
 from ..identity.clip_index import ClipIndex, Seen
 from ..identity.content_digests import KINDS, text_digest
-from ..identity.known_digests import HeldDigests, audio_digests
+from ..identity.known_digests import HeldDigests, Reading
 from ..identity.spec import Spec
 from ..manifest import Manifest
 from .index import NAME
@@ -103,16 +103,8 @@ class Store:
         held = None if rehash or record else self._held
         if held is not None and (found := held.digests(clips)) is not None:
             return found
-        each = audio_digests(
-            self.clips,
-            clips,
-            self.corpus_warnings,
-            hash_files=hash_files,
-            rehash=rehash,
-            refuse=refuse,
-            record=record and not self.readonly,
-        )
-        found = list(each)
+        how = (hash_files, rehash, refuse, record and not self.readonly)
+        found = list(Reading(self.clips, clips, self.corpus_warnings, *how).digests())
         if held is not None:
             held.keep(clips, found)
         return found
@@ -148,8 +140,7 @@ class Store:
             return (text_digest(text) if text.strip() else None for text in clips["text"])
         if self._held is not None:
             return iter(self.digests(clips, kind, hash_files=False))
-        how = {"hash_files": False, "rehash": False, "refuse": True, "record": False}
-        return audio_digests(self.clips, clips, self.corpus_warnings, **how)
+        return Reading(self.clips, clips, self.corpus_warnings).digests()
 
     def record(self, lines: Iterable[Seen]) -> None:
         """Store what was read for clips durably (see `seen`), as one segment of the index."""
