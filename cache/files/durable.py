@@ -20,6 +20,7 @@ from pathlib import Path
 from .atomic_writes import create, draft, naming, sync_folder
 from .cache_marker import check_cache_folder, mark
 from .free_name import move_to_free_name
+from .reading import file_sha256
 
 NO_LINKS = {
     *(errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK),
@@ -75,6 +76,20 @@ def put(path: Path, target: Path) -> bool:
     new = _link(path, target)
     sync_folder(target.parent)  # also for a file of another process, which may not have done it
     return new
+
+
+def put_content(path: Path, digest: str, target: Path, top: Path) -> None:
+    """Give a durable file with this sha256 the name of its content in the cache `top`.
+
+    What is damaged and has that name is set aside, in ``quarantine/``.
+    """
+    while not put(path, target):
+        try:
+            if file_sha256(target) == digest:
+                return
+            set_aside(target, top / "quarantine", top)
+        except FileNotFoundError:  # merged into another file, or set aside by others: once more
+            continue
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import DamagedError
-from ..files.durable import content_name, make_folder, publish, set_aside
-from ..files.reading import check_regular, file_sha256, parse_json
+from ..files.durable import content_name, flushed, make_folder, put_content
+from ..files.reading import check_regular, parse_json
 from .content_digests import DIGEST
 
 NAME = re.compile(r"[0-9a-f]{24}\.jsonl")
@@ -214,15 +214,8 @@ def store_segment(data: bytes, top: Path) -> None:
     """
     for folder in ("clips", "tmp"):
         make_folder(top / folder, top)
-    target = top / "clips" / content_name(data, ".jsonl")
-    digest = hashlib.sha256(data).hexdigest()
-    while not publish(data, target, top / "tmp"):
-        try:
-            if file_sha256(target) == digest:
-                return
-            set_aside(target, top / "quarantine", top)
-        except FileNotFoundError:  # another process has set it aside: once more
-            continue
+    with flushed([data], top / "tmp") as (draft, digest):
+        put_content(draft, digest, top / "clips" / content_name(data, ".jsonl"), top)
 
 
 def _scan(text: bytes, name: str) -> tuple[np.ndarray, np.ndarray]:

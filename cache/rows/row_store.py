@@ -11,8 +11,7 @@ import numpy as np
 from affekt.notebook import shown
 
 from ..errors import InputError
-from ..files.durable import flushed, make_folder, put
-from ..files.reading import file_sha256
+from ..files.durable import flushed, make_folder, put_content
 from ..files.remote_path import RemotePath
 from ..identity.content_digests import hex_bytes, key_words
 from ..identity.spec import Spec
@@ -276,14 +275,7 @@ class RowStore:
         """Store the pieces of a shard (see `shard_pieces`) durably; return its name."""
         with flushed(pieces, self.store.tmp) as (draft, digest):
             name = f"{digest[:24]}.h5"
-            target = self.index.path(name)
-            while not put(draft, target):
-                try:
-                    if file_sha256(target) == digest:
-                        break
-                    self.store.quarantine(target)  # damaged: it held the name of these very bytes
-                except FileNotFoundError:  # just merged into another shard, or moved: once more
-                    continue
+            put_content(draft, digest, self.index.path(name), self.store.path)
         if isinstance(self.index, Index):
             self.index.add(name, keys)
         return name
