@@ -90,7 +90,7 @@ def manifest(
 
 def _parts(clips: Manifest) -> Manifest:
     """Return the clips with parts of other names (Train, validation, Development) under ours."""
-    from ..manifest.corpora.emobox import PARTS
+    from ..manifest.corpora.parts import PARTS
 
     if "split" not in clips:
         return clips

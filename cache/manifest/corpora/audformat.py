@@ -15,7 +15,7 @@ from ...errors import InputError, listed, nearest, shaped
 from ...files.reading import refuse_hollow
 from ..manifest import Manifest
 from ..tables import read_table
-from .emobox import PARTS
+from .parts import PARTS
 
 SEGMENT = ("file", "start", "end")
 

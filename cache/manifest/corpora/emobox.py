@@ -11,13 +11,7 @@ from typing import Any
 from ...errors import InputError, listed, nearest, shaped
 from ...files.reading import parse_json, read_object, refuse_hollow
 from ..manifest import Manifest
-
-PARTS = {
-    "train": "train", "training": "train",
-    "valid": "dev", "validation": "dev", "val": "dev", "dev": "dev", "devel": "dev",
-    "development": "dev",
-    "test": "test", "eval": "test", "evaluation": "test", "testing": "test",
-}  # fmt: skip
+from .parts import PARTS
 
 
 def read_emobox(

@@ -13,8 +13,8 @@ from ...errors import InputError
 from ..manifest import Manifest
 from ..tables.parquet_and_excel import class_names, holds_bytes, labelled, parquet_table
 from ..tables.sources import opened
-from .emobox import PARTS
 from .objects import from_datasets
+from .parts import PARTS
 
 
 def metadata_files(folder: Path) -> list[Path]:

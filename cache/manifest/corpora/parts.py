@@ -10,7 +10,14 @@ from pathlib import Path
 from ...errors import InputError, listed
 from ..manifest import Manifest
 from ..tables import SUFFIXES
-from .emobox import PARTS
+
+#: words for the parts of a split, and ours
+PARTS = {
+    "train": "train", "training": "train",
+    "valid": "dev", "validation": "dev", "val": "dev", "dev": "dev", "devel": "dev",
+    "development": "dev",
+    "test": "test", "eval": "test", "evaluation": "test", "testing": "test",
+}  # fmt: skip
 
 
 def part_tables(folder: Path) -> dict[Path, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from ...errors import InputError
 from ..manifest import Manifest
 from ..tables import read_table
-from .emobox import PARTS
+from .parts import PARTS
 
 
 def read_s3prl(folder: str | os.PathLike, root: str | os.PathLike | None = None) -> Manifest:
