@@ -126,5 +126,5 @@ class Estimates(Predictions):
         )
 
     @staticmethod
-    def _rounded(rows: Any, columns: Any, values: np.ndarray) -> None:
+    def _undo_rounding(rows: Any, columns: Any, proba: np.ndarray) -> None:
         """Leave numbers as they are written."""

@@ -103,7 +103,7 @@ def predictions_of_file(
                 raise InputError(
                     f"{path}: line {rows[row + 1][0]}, column {name!r}: {cell!r}; expected a number"
                 ) from None
-    undo_rounding([row for _, row in rows[1:]], [header.index(n) for n in given], proba)
+    kind._undo_rounding([row for _, row in rows[1:]], [header.index(n) for n in given], proba)
     names = [rename.get(name, name) for name in given]
     return _predictions(kind, cells["id"], names, proba, chosen, labels, str(path))
 

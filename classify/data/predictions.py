@@ -27,6 +27,7 @@ from .pred_csv import (
     predictions_of_frame,
     remedy,
     shortest,
+    undo_rounding,
 )
 from .task_file import check_columns
 
@@ -306,6 +307,8 @@ class Predictions(Framed):
     ) -> Predictions:
         """Read a pandas DataFrame that has the columns of a `pred.csv`; parameters as of `read`."""
         return predictions_of_frame(cls, frame, labels, source)
+
+    _undo_rounding = staticmethod(undo_rounding)
 
     def _agree(self, chosen: Sequence[str]) -> None:
         position = {label: column for column, label in enumerate(self.labels)}
