@@ -47,8 +47,6 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
     words: dict[str, list[str]] = {}
     vocabulary = spec.get("vocabulary") or []
     for book in vocabulary:
-        if book not in ("emotions", "sentiments"):
-            raise InputError(f"{source}: vocabulary {book!r}; expected emotions or sentiments")
         for word, others in book_of[book].items():
             words.setdefault(word, []).extend(others)
     for word, others in (spec.get("synonyms") or {}).items():

@@ -6,14 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Self
 
 import numpy as np
-from joblib import Parallel, delayed
 from sklearn.base import clone as _clone
+from sklearn.model_selection import cross_val_score
 from sklearn.pipeline import Pipeline
 
 from ...cache.errors import InputError
 
-clone: Any = _clone  # scikit-learn and joblib have no types
-parallel: Any = Parallel
+clone: Any = _clone  # scikit-learn has no types
 
 
 class OptunaSearch:
@@ -78,12 +77,15 @@ class OptunaSearch:
                 trial.suggest_float(name, float(low), float(high), log=bool(low > 0))
             else:
                 trial.suggest_categorical(name, list(range(len(values))))
-        params = self._values(trial.params)
-        scores = parallel(n_jobs=self.n_jobs)(
-            delayed(_fold)(self._with(params), X, y, train, held_out)
-            for train, held_out in self.folds
+        scores = cross_val_score(
+            self._with(self._values(trial.params)),
+            *(X, y),
+            scoring=self.scorer,
+            cv=self.folds,
+            n_jobs=self.n_jobs,
+            error_score="raise",
         )
-        return float(np.mean(list(scores)))
+        return float(scores.mean())
 
     def _values(self, params: Mapping[str, Any]) -> dict[str, Any]:
         """Return settings; those with listed values were proposed by position."""
@@ -94,14 +96,3 @@ class OptunaSearch:
 
     def _with(self, params: Mapping[str, Any]) -> Any:
         return clone(self.pipeline).set_params(**{f"head__{k}": v for k, v in params.items()})
-
-
-def _fold(
-    scorer: Callable[[Any, Any, Any], float],
-    pipeline: Any,
-    X: np.ndarray,
-    y: np.ndarray,
-    train: np.ndarray,
-    held_out: np.ndarray,
-) -> float:
-    return scorer(pipeline.fit(X[train], y[train]), X[held_out], y[held_out])
