@@ -124,14 +124,14 @@ FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("
 ARROWS = {
     "errors": set(),
     "files": set(),
-    "features": set(),
+    "layers": set(),
     "manifest": {"files"},
     "identity": {"files", "manifest"},
     "shards": {"files", "identity"},
-    "rows": {"files", "manifest", "identity", "shards", "features"},
-    "space": {"manifest", "identity", "rows", "features"},
-    "cache": {"files", "manifest", "identity", "rows", "features", "space"},
-    "care": {"files", "manifest", "identity", "shards", "rows", "features", "space", "cache"},
+    "rows": {"files", "manifest", "identity", "shards", "layers"},
+    "space": {"manifest", "identity", "rows", "layers"},
+    "cache": {"files", "manifest", "identity", "rows", "layers", "space"},
+    "care": {"files", "manifest", "identity", "shards", "rows", "layers", "space", "cache"},
     "commands": {"files", "manifest", "care", "cache"},
 }
 
