@@ -75,7 +75,7 @@ def test_the_very_same_bytes_replace_a_damaged_shard_of_their_name(cache, space)
 
 def test_a_shard_that_is_merged_away_while_its_twin_is_stored(space, monkeypatch):
     """Found by the torture: two writers, the same bytes, and a compaction between two calls."""
-    from affekt.cache.rows import row_store as module
+    from affekt.cache.files import durable as module
 
     real, calls = module.put, []
 
