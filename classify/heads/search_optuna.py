@@ -7,12 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 from sklearn.base import clone as _clone
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import cross_val_score as _cross_val_score
 from sklearn.pipeline import Pipeline
 
 from ...cache.errors import InputError
 
 clone: Any = _clone  # scikit-learn has no types
+cross_val_score: Any = _cross_val_score
 
 
 class OptunaSearch:

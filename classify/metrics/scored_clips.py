@@ -138,8 +138,10 @@ def _joined(given: P, task: Task, clips: Manifest, left_out: Collection[str]) ->
 
 def cluster_names(clips: Manifest, column: str | None) -> list[str]:
     """Return the group of each clip; a clip without one is a group of its own."""
-    known = column == "speaker" or (column is not None and column in clips)
-    names = leaks.group_names(clips, column) if known else [""] * len(clips)
+    if column is not None and (column == "speaker" or column in clips):
+        names = leaks.group_names(clips, column)
+    else:
+        names = [""] * len(clips)
     return [name or f"\0{clip_id}" for name, clip_id in zip(names, clips.ids, strict=True)]
 
 

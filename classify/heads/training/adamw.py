@@ -35,7 +35,7 @@ class AdamW:
         self,
         network: nn.Module,
         groups: Sequence[dict[str, Any]],
-        lr: float,
+        lr: Any,
         factor: Callable[[int], float],
     ) -> None:
         self.groups = [(g["params"], g["weight_decay"], g.get("lr", lr)) for g in groups]
