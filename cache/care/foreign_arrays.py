@@ -70,7 +70,14 @@ def open_foreign(source: Any) -> Finder:
         return _npz(path)
     if path.suffix in SUFFIXES:
         return _table(read_table(path))
-    raise InputError(f"{path}: expected a folder of .npy, an .npz, or {', '.join(SUFFIXES)}")
+    remedy = (
+        f". If its rows are in the order of the clips, save it with their ids:"
+        f" np.savez('{path.stem}.npz', ids=Manifest.read(TABLE).ids, embeddings=np.load('{path}'))"
+    )
+    raise InputError(
+        f"{path}: expected a folder of .npy, an .npz, or {', '.join(SUFFIXES)}"
+        + remedy * (path.suffix == ".npy")
+    )
 
 
 def _plain(id_: str, values: Any) -> np.ndarray:

@@ -33,7 +33,8 @@ def check_ids(table: Table, found: Named, *, dedupe: bool) -> np.ndarray | None:
             raise InputError(
                 f"{table.place(i)}: id {id_!r} was used in line {table.lines[j]} for another clip"
                 f" ({listed(unlike)} differ): ids must be unique{_source_of_ids(found)};"
-                " make one row of the answers of several annotators"
+                " make one row of the answers of several annotators, and give all of them, as a"
+                " table of id and label, to a recipe as votes: TABLE"
             )
         if not dedupe:
             raise InputError(

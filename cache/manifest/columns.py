@@ -42,11 +42,14 @@ COLUMNS = tuple(one.name for one in fields(Clip))
 TIMES = ("start", "end")
 NORMAL = ("id", "label", "speaker", "language", "split", "dataset")  # in Unicode's form NFC
 
-#: our name -> other names; those of the second list count where none of the first is there
+#: our name -> other names; those of a list count where none of the lists before it is there
 ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "id": (
         ("clip", "clip_id", "utt", "utt_id", "utterance_id", "uttid"),
-        ("key", "segment_id", "sample_id", "audio_id", "uid"),
+        (
+            "key", "segment_id", "sample_id", "audio_id", "uid", "tweet_id", "review_id", "text_id",
+            "sentence_id",
+        ),
     ),
     "path": (
         (
@@ -58,10 +61,11 @@ ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
             "fname", "path_to_audio", "path_to_file", "path_to_wav",
         ),
     ),
-    "text": (("transcript", "transcription", "sentence", "utterance"),),
+    "text": (("transcript", "transcription", "sentence", "utterance"), ("tweet", "review")),
     "label": (
         ("emotion", "emo", "labels", "class", "category"),
         ("emoclass", "emotion_label", "emotions"),
+        ("sentiment", "polarity"),
     ),
     "speaker": (
         ("spk", "speaker_id", "spk_id", "speakerid", "actor"),
@@ -191,8 +195,11 @@ def _without_content(table: Table) -> str:
     header = " The first row is taken for the header"
     if any(value[:1] in "[{" for values in table.columns.values() for value in values[:1] if value):
         return " What is inside other objects and lists is not read: put path or text outside"
-    if any(RECORDINGS.fullmatch(name) or NUMBER.fullmatch(name) for name in names):
-        return f"{header}, and looks like a clip: put names above it, such as path,label,speaker"
+    if any(
+        RECORDINGS.fullmatch(name) or NUMBER.fullmatch(name) or len(name.split()) > 7
+        for name in names
+    ):
+        return f"{header}, and looks like a clip: put names above it, such as path,text,label"
     if 2 * sum(re.fullmatch(r"column \d+", name) is not None for name in names) >= len(names):
         return f"{header}: is it a title? Then remove it"
     others = "; label, speaker, language and split are the names of other columns"

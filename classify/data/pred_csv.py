@@ -102,6 +102,8 @@ def predictions_of_file(
             except ValueError:
                 raise InputError(
                     f"{path}: line {rows[row + 1][0]}, column {name!r}: {cell!r}; expected a number"
+                    ", for every column but id and label is the probability of a class. Call the"
+                    " column of answers label, and remove others"
                 ) from None
     kind._undo_rounding([row for _, row in rows[1:]], [header.index(n) for n in given], proba)
     names = [rename.get(name, name) for name in given]

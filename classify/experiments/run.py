@@ -228,6 +228,11 @@ class _Work:
         task, counts = self.ready.task, self.ready.task.counts(self.ready.labelled)
         shown = ", ".join(f"{label} {count}" for label, count in counts.items())
         self.progress(f"task {task.name}: {shown}")
+        if task.kind == "labels" and (absent := [label for label in counts if not counts[label]]):
+            self.progress(
+                f"warning: no clip is {', '.join(absent)}, which counts 0 in UAR; if the corpus "
+                "has no such label, take a task without it"
+            )
         schemes = {fold.scheme for division in divided for fold in division.folds}
         for scheme in sorted(schemes):
             folds = [one for division in divided for one in division.folds if one.scheme == scheme]

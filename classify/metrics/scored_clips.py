@@ -55,9 +55,12 @@ class Part:
             self.members[name] = _joined(given, task, self.clips, left_out)
         missing = metrics.absent(list(self.clips["label"]), task.labels)
         if missing:
-            self.warnings.append(
-                f"no {part} clip is {', '.join(missing)}: each counts 0 in the means"
+            most = 1 - len(missing) / len(task.labels)
+            text = (
+                f"no {part} clip is {', '.join(missing)}: each label counts 0 in the means, so UAR "
+                f"is {most:.3f} at most; if the corpus has no such label, take a task without it"
             )
+            self.warnings.append(Finding(text, Kind.LABELS))
         return self
 
     def describe(self) -> dict[str, Any]:

@@ -285,7 +285,9 @@ def _check_transfer(ready: Prepared) -> None:
 def _check_columns(ready: Prepared) -> None:
     """Check the columns whose values are resampled or tabled."""
     recipe, clips = ready.recipe, ready.labelled
-    columns: list[tuple[tuple[str, ...], str]] = [(("group",), recipe.group)]
+    columns: list[tuple[tuple[str, ...], str]] = []
+    if recipe.gives("group") or recipe.group in clips:  # without speakers it is clips
+        columns.append((("group",), recipe.group))
     if "crossed" in recipe.compare:
         columns.append((("compare", "crossed"), recipe.compare["crossed"]))
     for column in recipe.compare.get("by", ()):

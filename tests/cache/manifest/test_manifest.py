@@ -81,6 +81,7 @@ def test_frame_and_parquet_read_the_same_as_csv(tmp_path):
         ("audio", "path"), ("Path", "path"), ("emo", "label"), ("emotion", "label"),
         ("EMOTION", "label"), ("lang", "language"), ("spk", "speaker"), ("speaker_id", "speaker"),
         ("transcript", "text"), ("partition", "split"), ("corpus", "dataset"),
+        ("tweet", "text"), ("Review", "text"), ("sentiment", "label"), ("polarity", "label"),
     ],
 )  # fmt: skip
 def test_columns_are_known_by_other_names(tmp_path, header, ours):

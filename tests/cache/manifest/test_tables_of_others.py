@@ -52,10 +52,11 @@ def test_forms_that_read_the_same(tmp_path, name):
         ("x.csv", "Datei;Gefühl\na.wav;Wut\n", "Did you mean 'Datei'. It has names of recordings"),
         (
             "x.csv",
-            "tweet,mood\nI am so very glad,joy\n",
-            "'tweet'. It has sentences: rename it text",
+            "comment,mood\nI am so very glad,joy\n",
+            "'comment'. It has sentences: rename it text",
         ),
         ("x.csv", "a.wav,joy\nb.wav,sad\n", "looks like a clip: put names above it"),
+        ("x.tsv", "I am so very glad that you came\tjoy\nOh\tsad\n", "looks like a clip"),
         ("x.csv", "Test1;MSP_1.wav\nTrain;MSP_2.wav\n", "looks like a clip"),
         ("x.txt", "file emotion\na.wav joy\n", "put commas, semicolons, tabs or bars"),
         ("x.csv", "file,take,\n,emotion,speaker\na.wav,joy,s\n", "a second row of the header"),

@@ -143,6 +143,8 @@ def test_H01_an_absent_class_is_listed_and_counts_zero(setting):
     best = max(row["test"]["uar"]["value"] for row in result.data["systems"].values())
     assert best <= 2 / 3
     assert "Absent from test, counted as 0 in every mean: positive" in result.report()
+    assert "no test clip is positive" in result.data["warnings"][0]
+    assert "UAR is 0.667 at most" in result.data["warnings"][0]
 
 
 def test_what_dev_prefers_is_chosen_and_test_has_no_say(setting):

@@ -63,7 +63,8 @@ def by_rank(data: Data) -> list[tuple[str, Data]]:
 def groups_of(data: Data, count: int | None = None) -> str:
     """Return what to call the test groups (or so many of dev)."""
     column, groups = data["groups"]["column"], data["groups"]["count"]
-    single = count is None and groups == data["test"]["clips"]
+    clips = data["test"]["clips"]
+    single = groups == clips and count in (None, (data["dev"] or {}).get("clips"))
     return group_noun(None if single else column, groups if count is None else count)
 
 

@@ -66,8 +66,8 @@ def modalities(clips: Manifest) -> Modalities:
         found.notes.append(f"{len(clips) - len(paths)} of {len(clips)} clips have no recording")
     if 0 < filled < len(clips):
         found.notes.append(
-            f"{len(clips) - filled} of {len(clips)} clips have no text; affekt transcribe fills "
-            "them in from the audio"
+            f"{len(clips) - filled} of {len(clips)} clips have no text"
+            + "; affekt transcribe fills them in from the audio" * bool(there)
         )
     if filled and len(set(texts) - {""}) <= FEW_TEXTS * filled:
         found.notes.append(

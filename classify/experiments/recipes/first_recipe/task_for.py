@@ -17,11 +17,11 @@ from .....cache.manifest.described import are_numbers, ratings
 from ....data.task import Task
 from ....data.vocabulary import shipped
 from ....data.votes import PREFIX, with_votes
+from .label_columns import MOST_LABELS, columns_of_labels, several_labels
 
 if TYPE_CHECKING:
     from .....cache.manifest import Manifest
 
-MOST_LABELS = 30
 FEWEST_CLIPS = 10  # of a label, below which nothing can be learnt about it
 #: columns of ratings, in the order in which they are listed in a task
 RESERVED = ("id", "label")
@@ -79,7 +79,7 @@ def task_for(clips: Manifest) -> Choice:
         has = ", ".join(name for name in clips.columns if name != "id")
         raise InputError(
             f"{clips.source} has no labels; expected a column label (or emotion), or columns of "
-            f"numbers such as arousal and valence. It has {has}; {_candidates(clips)}"
+            f"numbers such as arousal and valence. It has {has}; {columns_of_labels(clips)}"
         )
     if len(counts) > MOST_LABELS and are_numbers(counts):
         column = (clips.taken.get("label") or ("label",))[0]
@@ -97,29 +97,6 @@ def task_for(clips: Manifest) -> Choice:
             "trained on them, too"
         )
     return choice
-
-
-def _candidates(clips: Manifest) -> str:
-    """Say which columns of a table without labels may be the labels."""
-    others = {name: clips[name] for name in clips.columns if name not in COLUMNS}
-    flags = [name for name, values in others.items() if set(values) == {"0", "1"}]
-    rows = zip(*(others[name] for name in flags), strict=True)
-    if len(flags) > 1 and all(row.count("1") == 1 for row in rows):
-        return f"one of {listed(flags)} is 1 in each row: write its name into a column label"
-    few = [n for n, values in others.items() if 1 < len(set(values) - {""}) < len(clips) / 2]
-    few = [name for name in few if len(set(others[name])) <= MOST_LABELS]
-    advice = "rename the one that is the label" + (f": {' or '.join(few)}?" if few else "")
-    counts = [name for name in few if all(value.isdecimal() for value in others[name])]
-    alike = {name: frozenset(others[name]) for name in few if name not in counts}
-    raters = [name for name, own in alike.items() if list(alike.values()).count(own) > 1]
-    if len(counts) > 1:
-        advice += f" If they count raters' votes, call them {PREFIX}{counts[0]} and so on"
-    elif raters:
-        advice += (
-            f" If {listed(raters)} are raters, count their votes for each label, in columns such as"
-            f" {PREFIX}{min(others[raters[0]])}"
-        )
-    return advice
 
 
 def _of_votes(clips: Manifest) -> Choice:
@@ -151,15 +128,14 @@ def _of_labels(clips: Manifest, counts: Counter[str]) -> Choice:
     if len(counts) > MOST_LABELS:
         raise InputError(
             f"{clips.source} has {len(counts)} different labels; expected at most {MOST_LABELS}: "
-            "is label the right column? Say which task is meant: --task NAME or --task FILE.yaml"
+            + (
+                several_labels(counts)
+                or "is label the right column? Say which task is meant: --task NAME or --task "
+                "FILE.yaml"
+            )
         )
-    if _knows("sentiment", clips):
-        task = Task.named("valence")
-        found: Counter[Any] = Counter()
-        for pair, count in _pairs(clips).items():
-            found[task.label_of(*pair)] += count
-        if len(found) > 1:
-            return Choice(task, "valence", about=_shown(found), notes=_rare(found))
+    if _knows("sentiment", clips) and (choice := _of_sentiments(clips)):
+        return choice
     absent = {raw: count for raw, count in counts.items() if raw.strip() in ABSENT}
     if len(counts) - len(absent) < 2:
         absent = {}
@@ -175,6 +151,8 @@ def _of_labels(clips: Manifest, counts: Counter[str]) -> Choice:
         for raw, count in counts.items()
         if raw.strip() in DOUBTFUL
     ]
+    if several := several_labels(counts):
+        joined.append(several)
     labels: Any = {name: [raw for raw in raws if raw != name] for name, raws in classes.items()}
     if not any(labels.values()):
         labels = list(labels)
@@ -191,6 +169,28 @@ def _of_labels(clips: Manifest, counts: Counter[str]) -> Choice:
     return Choice(
         task, "", content, _shown(found), [*joined, *_rare(found), *_nearest_task(clips, counts)]
     )
+
+
+def _of_sentiments(clips: Manifest) -> Choice | None:
+    """Return the task `valence`, or its labels that the clips have: an absent one counts 0."""
+    task = Task.named("valence")
+    raws: dict[str, set[str]] = {}
+    found: Counter[str] = Counter()
+    for pair, count in _pairs(clips).items():
+        label = str(task.label_of(*pair))
+        raws.setdefault(label, set()).add(pair[0])
+        found[label] += count
+    if len(found) < 2:
+        return None
+    if len(found) == len(task.labels):
+        return Choice(task, "valence", about=_shown(found), notes=_rare(found))
+    names = [label for label in task.labels if label in found]
+    content = {"name": "labels", "labels": {n: sorted(raws[n] - {n}) for n in names}}
+    absent = listed([label for label in task.labels if label not in found])
+    note = (
+        f"no clip is {absent}, so the task is not valence: a label that no clip has counts 0 in UAR"
+    )
+    return Choice(Task.from_spec(content), "", content, _shown(found), [note, *_rare(found)])
 
 
 def _classes(counts: Counter[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -235,7 +235,7 @@ def _nearest_task(clips: Manifest, counts: Counter[str]) -> list[str]:
             best = (known, len(labels), name)
     name = best[2]
     if are_numbers(counts) and best[0] < sum(pairs.values()):
-        return [f"the labels are numbers{_names_of_numbers(clips)}"]
+        return [f"the labels are numbers{_names_of_numbers(clips) or _named(counts)}"]
     if not name:
         small = {(raw.strip().casefold(), dataset) for raw, dataset in pairs}
         known = [n for n in shipped()["tasks"] if all(_label(Task.named(n), *p) for p in small)]
@@ -268,6 +268,15 @@ def _names_of_numbers(clips: Manifest) -> str:
         if len(set(zip(clips["label"], values, strict=True))) == count:
             return f"; column {name} has a name for each: rename it label to read names"
     return ""
+
+
+def _named(counts: Counter[str]) -> str:
+    """Say how numbers get names."""
+    low, *_, high = sorted(counts, key=float)
+    return (
+        f": give them names in the task file, such as {{low: [{low!r}], high: [{high!r}]}}, in "
+        "which several numbers may be one label"
+    )
 
 
 def _pairs(clips: Manifest) -> Counter[tuple[str, str]]:

@@ -11,7 +11,7 @@ from .test_first_recipe import first, rows
 
 
 def test_the_task_is_read_off_the_labels(tmp_path):
-    found = first(tmp_path / "d", rows(["positive", "negative"] * 15))
+    found = first(tmp_path / "d", rows(["positive", "negative", "neutral"] * 10))
     assert Recipe.read(found.path).task == "valence"
     assert not (tmp_path / "d" / "task.yaml").exists()
     found = first(tmp_path / "e", rows(["rot", "grün"] * 15))
@@ -19,6 +19,24 @@ def test_the_task_is_read_off_the_labels(tmp_path):
     assert "none of affekt's tasks knows the labels" in found.notes
     found = first(tmp_path / "f", rows(["anger", "joy"] * 15), task="valence")
     assert Recipe.read(found.path).task == "valence"
+
+
+@pytest.mark.parametrize("labels", [["positive", "negative"], ["1", "-1"], ["pos", "negative"]])
+def test_a_sentiment_that_no_clip_has_is_no_class(tmp_path, labels):
+    found = first(tmp_path, rows(labels * 15))
+    task = Task.read(tmp_path / "task.yaml")
+    assert task.labels == ("negative", "positive")
+    assert [task.label_of(raw) for raw in labels] == ["positive", "negative"]
+    assert any("no clip is neutral, so the task is not valence" in note for note in found.notes)
+
+
+def test_labels_that_are_lists_of_labels_are_noticed(tmp_path):
+    labels = ["joy", "anger", "joy,anger", "", '["joy"]', '["anger", "joy"]']
+    found = first(tmp_path, rows(labels * 10))
+    assert any("'joy,anger' is several labels in one" in note for note in found.notes)
+    many = [f"e{i}" for i in range(8)] + [f"e{i}|e{j}" for i in range(8) for j in range(i)]
+    with pytest.raises(InputError, match="'e1|e0' is several labels in one"):
+        first(tmp_path / "many", rows(many * 2))
 
 
 def test_the_nearest_task_is_named_with_what_it_does_not_know(tmp_path):
@@ -49,7 +67,8 @@ def test_columns_of_votes_become_a_recipe_that_learns_from_them(tmp_path):
 def test_labels_that_are_numbers_have_their_names_elsewhere(tmp_path):
     labels = ["0", "1", "2"] * 10
     found = first(tmp_path / "d", rows(labels))
-    assert "the labels are numbers" in found.notes
+    [note] = [note for note in found.notes if "numbers" in note]
+    assert "such as {low: ['0'], high: ['2']}" in note
     names = [["sad", "calm", "glad"][int(label)] for label in labels]
     found = first(tmp_path / "e", rows(labels, label_name=names, other=["x", "y"] * 15))
     [note] = [note for note in found.notes if "numbers" in note]
@@ -70,7 +89,7 @@ def test_labels_in_capitals_are_near_a_task(tmp_path):
         ({"mood": ["sad", "glad"] * 15}, "rename the one that is the label: mood\\?"),
         (
             {"sad": ["0", "1"] * 15, "glad": ["1", "0"] * 15, "loud": ["1", "1", "0"] * 10},
-            "rename the one that is the label: sad or glad or loud\\?",
+            "sad, glad, loud are yes or no, and in 20 rows several are 1",
         ),
         (
             {"sad": ["0", "1"] * 15, "glad": ["1", "0"] * 15},
@@ -108,3 +127,14 @@ def test_labels_of_one_meaning_are_one_class(tmp_path):
         ", ", " and ", 1
     )
     assert preview(found.path).labels == {"happy": 11, "sad": 10, "wow": 10}
+
+
+def test_without_speakers_a_recipe_need_not_say_group(tmp_path):
+    found = first(tmp_path, rows(["x", "y"] * 15))
+    text = found.path.read_text()
+    [line] = [line for line in text.splitlines() if line.startswith("group: id")]
+    found.path.write_text(text.replace(line, ""))
+    assert preview(found.path).clips == 30
+    found.path.write_text(text.replace(line, "group: speaker"))
+    with pytest.raises(InputError, match="group: no column 'speaker'"):
+        preview(found.path)

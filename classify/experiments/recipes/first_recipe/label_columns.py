@@ -1,0 +1,69 @@
+"""Which columns of a table may be its labels, and labels that are lists of others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from .....cache.errors import listed
+from .....cache.manifest.columns import COLUMNS
+from ....data.votes import PREFIX
+
+if TYPE_CHECKING:
+    from .....cache.manifest import Manifest
+
+MOST_LABELS = 30
+MARKS = " []\"'"  # around a label in a list
+
+
+def columns_of_labels(clips: Manifest) -> str:
+    """Say which columns of a table without labels may be the labels."""
+    others = {name: clips[name] for name in clips.columns if name not in COLUMNS}
+    flags = [name for name, values in others.items() if set(values) - {""} == {"0", "1"}]
+    ones = [row.count("1") for row in zip(*(others[name] for name in flags), strict=True)]
+    if len(flags) > 1 and set(ones) == {1}:
+        return f"one of {listed(flags)} is 1 in each row: write its name into a column label"
+    if len(flags) > 2 and max(ones) > 1:
+        several = sum(count > 1 for count in ones)
+        return (
+            f"{listed(flags)} are yes or no, and in {several} rows several are 1, but a task has "
+            f"one label for each clip: rename the one to learn label, or call them {PREFIX}"
+            f"{flags[0]} and so on to learn their shares"
+        )
+    few = [n for n, values in others.items() if 1 < len(set(values) - {""}) < len(clips) / 2]
+    few = [name for name in few if len(set(others[name])) <= MOST_LABELS]
+    advice = "rename the one that is the label" + (f": {' or '.join(few)}?" if few else "")
+    counts = [name for name in few if all(value.isdecimal() for value in others[name])]
+    alike = {name: frozenset(others[name]) for name in few if name not in counts}
+    raters = [name for name, own in alike.items() if list(alike.values()).count(own) > 1]
+    if len(counts) > 1:
+        advice += f" If they count raters' votes, call them {PREFIX}{counts[0]} and so on"
+    elif raters:
+        advice += (
+            f" If {listed(raters)} are raters, count their votes for each label, in columns such as"
+            f" {PREFIX}{min(others[raters[0]])}"
+        )
+    return advice
+
+
+def several_labels(counts: Counter[str]) -> str:
+    """Say what to do about labels that are lists of others, such as ``joy,anger``.
+
+    Examples
+    --------
+    >>> several_labels(Counter(["joy", "anger", "joy,anger"]))[:47]
+    "the label 'joy,anger' is several labels in one:"
+    >>> several_labels(Counter(["joy", "anger, cold"]))
+    ''
+    """
+    plain = {raw.strip(MARKS) for raw in counts}
+    for raw in counts:
+        for mark in ",;|":
+            parts = [part.strip(MARKS) for part in raw.split(mark)]
+            if len(parts) > 1 and plain.issuperset(parts):
+                return (
+                    f"the label {raw!r} is several labels in one: a task has one label for each "
+                    f"clip. Keep one, or put each into a column of its own, such as {PREFIX}joy, "
+                    "to learn their shares"
+                )
+    return ""
