@@ -35,7 +35,7 @@ def test_labels_that_are_lists_of_labels_are_noticed(tmp_path):
     found = first(tmp_path, rows(labels * 10))
     assert any("'joy,anger' is several labels in one" in note for note in found.notes)
     many = [f"e{i}" for i in range(8)] + [f"e{i}|e{j}" for i in range(8) for j in range(i)]
-    with pytest.raises(InputError, match="'e1|e0' is several labels in one"):
+    with pytest.raises(InputError, match=r"'e1\|e0' is several labels in one"):
         first(tmp_path / "many", rows(many * 2))
 
 
