@@ -217,7 +217,7 @@ def _scheme(
             if held == "speaker" and dev_size and len(values) > 2:
                 parts[groups == values[(number + 1) % len(values)]] = 1
             else:
-                share = min(dev_size, 1 / len(values))
+                share = min(dev_size, 0.9 / len(values))  # of all, so that no clip is dev twice
                 _carve_dev(clips, parts, labels, share, f"{key}/{value}", free=free)
             free &= parts != 1
             yield str(value), parts, []
@@ -261,7 +261,8 @@ def _carve_dev(
     everyone = np.array(leaks.group_names(clips, "speaker"), dtype=object)
     if free is not None:
         fresh = train[free[train]]
-        if len(set(everyone[fresh])) > 1 and len(fresh) > dev_size * len(parts):
+        several = len(set(everyone[fresh])) > 1 or not any(everyone[fresh])
+        if several and len(fresh) > dev_size * len(parts):
             train = fresh
     share = dev_size * len(parts) / max(len(train), 1)
     if not dev_size:

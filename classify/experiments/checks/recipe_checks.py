@@ -365,8 +365,10 @@ def _without_dev(division: Division) -> str:
     shares = division.shares
     lacking = [name for name, share in shares.items() if not share.has_dev]
     if lacking:
-        each = " in each fold" if len(division.folds) > 1 else ""
-        return f"{', '.join(lacking)} has no dev clips{each}"
+        what = "no dev clips"
+        if len(division.folds) > 1:
+            what = "no dev clips in each fold, or the same in several (then take a smaller one)"
+        return f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} {what}"
     dev = [{clip for part in share.parts for clip in part.dev.ids} for share in shares.values()]
     return "" if reduce(set.intersection, dev) else "no dev clip has what every member needs"
 

@@ -50,6 +50,15 @@ def test_held_out_languages_have_dev_clips_of_others_and_none_twice():
     assert len(set(dev_ids(found))) == len(dev_ids(found))
 
 
+@pytest.mark.parametrize("dev_size", [0.1, 0.2])
+def test_held_out_languages_of_unknown_speakers_have_a_dev_too(dev_size):
+    rows = corpus(20, languages=("cmn", "deu", "eng", "por", "spa"))
+    clips = Manifest.from_rows([row | {"speaker": ""} for row in rows])
+    found = splits(clips, "leave-one-language-out", dev_size=dev_size)
+    assert all(len(split.dev) for split in found)
+    assert len(set(dev_ids(found))) == len(dev_ids(found))
+
+
 def test_auto_takes_folds_where_speakers_are_few():
     few, many = (Manifest.from_rows(corpus(n)) for n in (10, 30))
     assert [split.scheme for split in splits(few, "auto")] == ["group-kfold"] * 5
