@@ -217,7 +217,8 @@ def import_(
     target.check_writable()
     clips = read_clips(manifest, root)
     space, absent = import_space(target, source, clips, name, modality)
-    click.echo(f"{space.name}: {counted(len(space), 'row')}")
+    given = counted(len(clips) - len(absent), "clip")
+    click.echo(f"{space.name}: {counted(len(space), 'row')} of {given}")
     if absent:
         click.echo(f"no values in {source} for {counted(len(absent), 'clip')}", err=True)
 

@@ -138,7 +138,7 @@ def test_import_refuses_one_content_with_two_values(cache):
     for b in (np.ones(3), np.ones(3) + 1e-6):  # the last digits are those of a batch
         space, _ = import_space(cache, {"a": np.ones(3), "b": b}, same, "x")
         assert len(space) == 1
-        assert space.read_clips(same).tolist() == [[[1.0] * 3]] * 2
+        assert space.read_clips(same, [0]).tolist() == [[[1.0] * 3]] * 2
 
 
 def test_import_again_with_a_manifest_that_means_other_clips(cache):
