@@ -19,7 +19,12 @@ if TYPE_CHECKING:
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Write clips.csv, .tsv or .jsonl there."
 )
-@click.option("--as", "kind", metavar="KIND", help="Kind of FROM, if it is not recognised.")
+@click.option(
+    "--as",
+    "kind",
+    metavar="KIND",
+    help="Kind of FROM, if it is not recognised, or the form of its names: '{speaker}/{label}_{}'.",
+)
 @ROOT
 @click.option("--fold", default=1, show_default=True, help="EmoBox: which fold.")
 @click.option("--table", metavar="NAME", multiple=True, help="audformat: which tables.")
@@ -54,7 +59,7 @@ def manifest(
     from ..manifest.described import described
     from ..manifest.tables.table import WRITTEN
 
-    if kind is not None:
+    if kind is not None and "{" not in kind:
         one_of(kind, KINDS, "--as")
     if output is not None:
         if output.suffix.lower() not in WRITTEN:

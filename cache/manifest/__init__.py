@@ -4,7 +4,7 @@
 `Manifest`, `Clip`                    a table of clips, and one of them
 `read_emobox`, `read_s3prl`,          corpora as others keep them; also `read_unified`,
 `read_kaldi`, `read_named`            `read_audformat_folder`, `read_audio_folder`, `read_saved`,
-                                      `read_parts`
+                                      `read_parts`, `read_folders`, `read_form`
 `from_datasets`, `from_audformat`     objects of Hugging Face datasets and of audformat
 ====================================  ============================================================
 """
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .corpora.audformat import read_audformat_folder as read_audformat_folder
     from .corpora.audio_names import (
         read_folders as read_folders,
+        read_form as read_form,
         read_named as read_named,
         read_unified as read_unified,
     )

@@ -32,9 +32,7 @@ def check_ids(table: Table, found: Named, *, dedupe: bool) -> np.ndarray | None:
         if unlike:
             raise InputError(
                 f"{table.place(i)}: id {id_!r} was used in line {table.lines[j]} for another clip"
-                f" ({listed(unlike)} differ): ids must be unique{_source_of_ids(found)};"
-                " make one row of the answers of several annotators, and give all of them, as a"
-                " table of id and label, to a recipe as votes: TABLE"
+                f" ({listed(unlike)} differ): ids must be unique; {_way_out(found)}"
             )
         if not dedupe:
             raise InputError(
@@ -42,6 +40,17 @@ def check_ids(table: Table, found: Named, *, dedupe: bool) -> np.ndarray | None:
                 " let affekt manifest TABLE --dedupe -o clips.csv remove all such rows"
             )
     return np.array(kept)
+
+
+def _way_out(found: Named) -> str:
+    """Return what to do about rows of one id: segments whose times were not read, or annotators."""
+    if unread := [note for note in found.notes if "looks like a time" in note]:
+        return "; ".join(unread)
+    return (
+        f"{_source_of_ids(found).removeprefix('; ') or 'correct them'}; make one row of the answers"
+        " of several annotators, with a column for each of them (rater1, rater2 ...), or give all"
+        " of them, as a table of id and label, to a recipe as votes: TABLE"
+    )
 
 
 def _source_of_ids(found: Named) -> str:

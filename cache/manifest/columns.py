@@ -82,7 +82,7 @@ TRANSLATED = {
     "label": ("gefühl", "emoción", "emoção", "emozione", "emocja", "klasse", "etiqueta", "情感"),
     "speaker": (
         "sprecher", "sprecherin", "locuteur", "locutrice", "hablante", "locutor", "falante",
-        "parlante", "spreker", "mówca", "说话人",
+        "parlante", "spreker", "mówca", "说话人", "who", "person", "talker", "caller", "customer",
     ),
     "language": ("sprache", "langue", "idioma", "lingua", "taal", "język", "语言"),
 }  # fmt: skip
@@ -152,6 +152,7 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
         raise InputError(
             f"{table.source}: no column path or text; it has {', '.join(table.columns)}."
             + _without_content(table)
+            + table.read_of
         )
     times = times_of(table, columns.get("path"))
     for name in TIMES:

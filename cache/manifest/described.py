@@ -12,10 +12,12 @@ import numpy as np
 
 from ..errors import InputError, counted, listed
 from .columns import COLUMNS, TIMES
+from .tables.cells import with_points
 
 if TYPE_CHECKING:
     from .manifest import Manifest
 
+MOST_LABELS = 30
 SHOWN = 8  # labels, speakers and the like that are listed
 LOOKED_FOR = 1000  # files, at most
 LACKING = {  # what does not work without a column
@@ -26,9 +28,9 @@ LACKING = {  # what does not work without a column
 }
 
 DIMENSIONS = {
-    "arousal": ("arousal", "activation", "emoact", "aro"),
-    "valence": ("valence", "emoval", "val"),
-    "dominance": ("dominance", "emodom", "dom"),
+    "arousal": ("arousal", "activation", "emoact", "aro", "act", "erregung", "activación"),
+    "valence": ("valence", "emoval", "val", "valenz", "valencia"),
+    "dominance": ("dominance", "emodom", "dom", "dominanz", "dominancia"),
 }
 
 
@@ -67,6 +69,11 @@ def described(clips: Manifest, kind: str) -> dict[str, Any]:
             f"none; {listed(list(rated.values()))} look{'s' * (len(rated) == 1)} like ratings of "
             f"{listed(list(rated))}: affekt init makes a task of numbers of them"
         )
+    elif "label" not in clips and (several := raters(clips)):
+        columns["label"] = (
+            f"none; {listed(several)} look like what raters said: affekt init writes a recipe that "
+            "learns from all of them"
+        )
     absent = [name for name in COLUMNS if name not in columns and name not in TIMES]
     if absent:
         columns["none"] = ", ".join(absent)
@@ -87,15 +94,40 @@ def ratings(clips: Manifest) -> dict[str, str]:
     >>> ratings(Manifest.from_rows(rows))
     {'arousal': 'EmoAct'}
     """
-    folded = {re.sub(r"[\s_.-]+", "", name.casefold()): name for name in clips.columns}
+    mean = r"[\s_.-]+|^(mean|avg|average)(?=[\W_])|(?<=[\W_])(mean|avg|average)$"
+    folded = {re.sub(mean, "", name.casefold()): name for name in clips.columns}
     found = {}
     for dimension, names in DIMENSIONS.items():
         column = next((folded[name] for name in names if name in folded), None)
         if column is not None and column != "label":
-            values = {value for value in clips[column] if value}
+            values = {value for value in with_points(clips[column]) if value}
             if len(values) > 2 and are_numbers(values):
                 found[dimension] = column
     return found
+
+
+def raters(clips: Manifest) -> tuple[str, ...]:
+    """Return the columns of one set of labels whose names differ in their last letter or number.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> rows = [{"text": "t", "coder A": one, "coder B": "joy"} for one in ("joy", "fear")]
+    >>> raters(Manifest.from_rows(rows))
+    ('coder A', 'coder B')
+    """
+    alike: dict[str, dict[str, set[str]]] = {}
+    for name in clips.columns:
+        values = {value.casefold() for value in clips[name] if value and name not in COLUMNS}
+        if values and len(values) <= MOST_LABELS and not are_numbers(values):
+            stem = re.sub(r"[\s_.-]*(\d+|[A-Z]|(?<![a-z])[a-z])$", "", name)
+            alike.setdefault(stem if stem != name else "", {})[name] = values
+    alike.pop("", None)
+    for columns in alike.values():
+        shared = set.intersection(*columns.values())
+        if len(columns) > 1 and 2 * len(shared) >= len(set.union(*columns.values())) > 1:
+            return tuple(columns)
+    return ()
 
 
 def are_numbers(values: Iterable[str]) -> bool:

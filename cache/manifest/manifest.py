@@ -367,7 +367,9 @@ def _made(
 ) -> Manifest:
     """Return the manifest of a table, or say what is wrong with it."""
     if not len(table):
-        raise InputError(f"{table.source} has 0 rows: expected at least one clip under the header")
+        raise InputError(
+            f"{table.source} has 0 rows: expected at least one clip under the header{table.read_of}"
+        )
     found = named(table, labels_only=labels_only)
     columns = found.columns
     for name in table.nameless:  # an index that was written along, or separators at the end

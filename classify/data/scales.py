@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ...cache.errors import InputError, expected_one_of, listed, nearest
+from ...cache.manifest.tables.cells import with_points
 from .estimates import Estimates
 from .task import Task
 from .task_file import check_label
@@ -228,7 +229,7 @@ class ScaleTask(Task):
                 f"{nearest(scale.column, clips.columns)}"
             )
         cells = [str(cell).strip() for cell in clips[scale.column]]
-        numbers = np.array([_number(cell) for cell in cells])
+        numbers = np.array([_number(cell) for cell in with_points(cells)])
         filled = np.array([cell != "" for cell in cells], dtype=bool)
         odd = np.flatnonzero(filled & np.isnan(numbers))
         if len(odd):

@@ -1,8 +1,8 @@
 """Soft labels: what several raters said of a clip, to train on and to score against.
 
-Two ways to write them in a manifest: one column per class (`votes:anger`, `votes:joy`, ...), or
-JSON in the label column (`{"anger": 3, "joy": 1}`). Counts and shares are both fine. A third one is
-a table of its own, one row for each vote. `with_votes` brings any of the columns and tables into
+Three ways to write them in a manifest: one column per class (`votes:anger`, `votes:joy`, ...), JSON
+in the label column (`{"anger": 3, "joy": 1}`), counts or shares, or one column per rater. A fourth
+is a table of its own, one row for each vote. `with_votes` brings any of the columns and tables into
 columns of the task's labels, which a run trains on.
 """
 
@@ -46,6 +46,11 @@ class Votes:
     def shares(self) -> np.ndarray:
         """Distributions (clips, classes); rows sum to 1."""
         return self.counts / self.counts.sum(axis=1, keepdims=True)
+
+    @property
+    def tied(self) -> int:
+        """Number of clips for which two classes lead."""
+        return int(((self.counts == self.counts.max(axis=1, keepdims=True)).sum(axis=1) > 1).sum())
 
 
 def read_votes(clips: Manifest, classes: Sequence[str] | None = None) -> Votes:
@@ -98,7 +103,9 @@ def read_votes(clips: Manifest, classes: Sequence[str] | None = None) -> Votes:
     return Votes(clips.ids, names, counts)
 
 
-def with_votes(clips: Manifest, table: Path | None, task: Task) -> Manifest:
+def with_votes(
+    clips: Manifest, source: Path | Sequence[str] | None, task: Task, *, drop_ties: bool = False
+) -> Manifest:
     """Return the clips with a column of votes for each label of the task.
 
     Raters' labels are mapped as the task maps labels; votes for what it leaves out do not count.
@@ -108,9 +115,12 @@ def with_votes(clips: Manifest, table: Path | None, task: Task) -> Manifest:
     Parameters
     ----------
     clips : Manifest
-        With columns ``votes:LABEL``, unless there is a table.
-    table : path or None
-        CSV with a row for each vote: ``id``, ``label``, and perhaps ``count``.
+        With columns ``votes:LABEL``, unless there is a source.
+    source : path, sequence of str or None
+        CSV with a row for each vote: ``id``, ``label``, and perhaps ``count``; or columns of the
+        clips, each with what one rater said, blank where they said nothing.
+    drop_ties : bool
+        Give a clip for which several labels lead no label, in place of the first of them.
 
     Raises
     ------
@@ -125,7 +135,7 @@ def with_votes(clips: Manifest, table: Path | None, task: Task) -> Manifest:
     >>> clips["label"].tolist(), task_votes(clips, Task.named("valence")).counts.tolist()
     (['positive'], [[1.0, 0.0, 2.0]])
     """
-    rows = _rows_of_columns(clips) if table is None else _rows_of_table(clips, table)
+    rows = _rows_of(clips, source)
     if not rows:
         raise InputError(
             f"{clips.source} has no columns of votes; expected {PREFIX}anger, {PREFIX}joy, ..., or "
@@ -142,7 +152,9 @@ def with_votes(clips: Manifest, table: Path | None, task: Task) -> Manifest:
     }
     if "label" not in clips or not any(clips["label"]):
         top = [task.labels[at] for at in counts.argmax(axis=1)]
-        given = [name if count else "" for name, count in zip(top, counts.sum(axis=1), strict=True)]
+        leading = (counts == counts.max(axis=1, keepdims=True)).sum(axis=1)
+        clear = counts.any(axis=1) & ((leading == 1) | (not drop_ties))
+        given = [name if one else "" for name, one in zip(top, clear, strict=True)]
         columns["label"] = [_raw(task, name) if name else "" for name in given]
     return clips.with_columns(**columns)
 
@@ -164,6 +176,15 @@ def _raw(task: Task, label: str) -> str:
     """Return a raw label that the task maps to a label, so that it can be mapped again."""
     own = [raw for raw, to in task.map.items() if to == label]
     return label if label in own else own[0]
+
+
+def _rows_of(clips: Manifest, source: Path | Sequence[str] | None) -> Sequence[dict[str, float]]:
+    if source is None:
+        return _rows_of_columns(clips)
+    if isinstance(source, Path):
+        return _rows_of_table(clips, source)
+    said = zip(*(clips[name] for name in source), strict=True)
+    return [dict(Counter(filter(None, row))) for row in said]
 
 
 def _rows_of_columns(clips: Manifest) -> list[dict[str, float]]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ...cache.errors import listed
 from ..data.predictions import Predictions
 from ..data.scales import ScaleTask
 from ..data.splitting.findings import Finding, Kind, ranked
@@ -24,7 +25,7 @@ from ..ensembles.fixed_rules import Ensemble
 from ..metrics import measures as metrics
 from ..metrics.bootstrap import FEWEST_GROUPS, Resamples, resample, resample_crossed
 from ..metrics.bootstrap_proba import proba_intervals
-from ..metrics.scored_clips import Part, Rated, clusters
+from ..metrics.scored_clips import Part, Rated, clusters, group_noun
 from .analyses.all import extras
 from .compare_numbers import compare_numbers
 from .compare_options import CompareOptions
@@ -344,15 +345,18 @@ def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
     groups, labels = joined.options.groups, joined.task.labels
     if groups is None or drawn.groups < FEWEST_GROUPS:
         return []
-    return [
-        Finding(
-            f"label {labels[code]} comes from {count} of {drawn.groups} values of {groups}: its "
-            "recall has no interval, and the others were widened by a guess of how much speakers "
-            "differ",
-            Kind.GROUPS,
-        )
-        for code, count in drawn.few_groups().items()
-    ]
+    of_count: dict[int, list[str]] = {}
+    for code, count in drawn.few_groups().items():
+        of_count.setdefault(count, []).append(str(labels[code]))
+    guess = "and the others were widened by a guess of how much speakers differ"
+    found = []
+    for count, few in of_count.items():
+        of = f"{count} of {drawn.groups} {group_noun(groups)}"
+        what = f"label {few[0]} comes from {of}: its recall has"
+        if len(few) > 1:
+            what = f"labels {listed(few)} each come from {of}: their recalls have"
+        found.append(Finding(f"{what} no interval, {guess}", Kind.GROUPS))
+    return found
 
 
 def _dev_warnings(joined: Joined[Part], combined: Mapping[str, Combined]) -> list[str]:

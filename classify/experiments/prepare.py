@@ -69,7 +69,8 @@ def _voted(clips: Manifest, recipe: Recipe, task: Task) -> Manifest:
 
     if task.kind != "labels":
         raise InputError(f"votes are for labels, and the task {task.name!r} is of numbers")
-    return with_votes(clips, recipe.votes if isinstance(recipe.votes, Path) else None, task)
+    source = None if isinstance(recipe.votes, bool) else recipe.votes
+    return with_votes(clips, source, task, drop_ties=recipe.unlabelled == "drop")
 
 
 def open_source(source: Source, ready: Prepared) -> Source:

@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import chain, zip_longest
 from pathlib import Path
 
 from ...errors import InputError, listed, one_of
@@ -18,6 +19,7 @@ AUDIO = (
     ".amr", ".wma", ".flv", ".wv", ".mp2",
 )  # fmt: skip
 VALENCE = {"-1": "negative", "0": "neutral", "1": "positive"}
+TAKEN = ("path", "start", "end")  # what no name of a file says
 UNIFIED = ("number", "dataset", "speaker", "gender", "emotion", "valence", "language", "locale")
 
 
@@ -204,10 +206,66 @@ def fits(folder: str | os.PathLike) -> str:
 
 def read_folders(folder: str | os.PathLike, root: str | os.PathLike | None = None) -> Manifest:
     """Read a folder in which each file lies in a folder that is named after its label."""
+    return read_form(folder, "{label}/{}", root)
+
+
+def read_form(
+    folder: str | os.PathLike, form: str, root: str | os.PathLike | None = None
+) -> Manifest:
+    """Read a folder whose files, and folders above them, are named in one form.
+
+    Parameters
+    ----------
+    folder : path
+    form : str
+        The end of every path, without the ending of the file: ``{speaker}/{label}_{take}``. A name
+        in braces is a column, ``{}`` is anything; what is in braces ends where the text behind it
+        begins, and at a slash.
+    root : path, optional
+        Folder that the files may not leave.
+
+    Returns
+    -------
+    Manifest
+        Files of other names are left out, and named in `notes`.
+
+    Raises
+    ------
+    InputError
+        A form without braces or with one name twice, or no file that has it.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> folder = Path(tempfile.mkdtemp())
+    >>> (folder / "anna").mkdir()
+    >>> _ = (folder / "anna" / "joy_01.wav").write_bytes(b"")
+    >>> clips = read_form(folder, "{speaker}/{label}_{take}")
+    >>> clips.clip(0).speaker, clips.clip(0).label, clips["take"].tolist()
+    ('anna', 'joy', ['01'])
+    """
+    names = [name for name in re.findall(r"\{([^{}]*)\}", form) if name]
+    wrong = sorted({name for name in names if names.count(name) > 1 or name in TAKEN})
+    if "{" not in form or wrong:
+        what = f"has {{{wrong[0]}}}" if wrong else "has no name in braces"
+        raise InputError(
+            f"the form {form!r} {what}; expected names of columns in braces, each once and none of "
+            f"{', '.join(TAKEN)}, such as {{speaker}}/{{label}}_{{take}}"
+        )
+    stem, ending = os.path.splitext(form)  # noqa: PTH122
+    parts = re.split(r"(\{[^{}]*\})", stem if ending.lower() in AUDIO else form)
+    literal, braces = map(re.escape, parts[::2]), parts[1::2]
+    held = ["[^/]*?" if part == "{}" else "([^/]+?)" for part in braces]
+    pattern = re.compile("".join(chain(*zip_longest(literal, held, fillvalue=""))))
     audio, left = audio_files(folder)
-    flat = [path for path in audio if "/" not in path]
-    rows = [{"path": path, "label": Path(path).parent.name} for path in audio if "/" in path]
-    return _manifest(rows, left + flat, folder, root, "expected folders named after the labels")
+    rows = []
+    for path in audio:
+        whole = Path(path).with_suffix("").parts[-1 - form.count("/") :]
+        if found := pattern.fullmatch("/".join(whole)):
+            rows.append({"path": path, **dict(zip(names, found.groups(), strict=True))})
+        else:
+            left.append(path)
+    return _manifest(rows, left, folder, root, f"expected names of the form {form}")
 
 
 def read_unified(

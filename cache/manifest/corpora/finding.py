@@ -49,7 +49,8 @@ def kind_of(path: Path) -> str:
     tables = sorted(str(found) for suffix in SUFFIXES for found in path.glob(f"*{suffix}"))
     raise InputError(
         f"{path} holds {shown}: not a corpus that is known by its files. Where the folders are"
-        " named after the labels, --as folders reads them; else name a table"
+        " named after the labels, --as folders reads them; where other names say it, their form"
+        " does, such as --as '{speaker}/{label}_{take}'; else name a table"
         + (f", such as {tables[0]}" if tables else "")
     )
 
@@ -65,7 +66,9 @@ def read_corpus(
     audio_dir: Path | None = None,
     dedupe: bool = False,
 ) -> Manifest:
-    """Read a table or a corpus of a kind of `KINDS`."""
+    """Read a table or a corpus of a kind of `KINDS`, or whose files are named in a form."""
+    if "{" in kind:
+        return audio_names.read_form(path, kind, root)
     readers: dict[str, Any] = {
         "table": lambda: Manifest.read(path, root, dedupe=dedupe),
         "unified": lambda: audio_names.read_unified(path, root, label=label),

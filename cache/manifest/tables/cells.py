@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+
+_DECIMAL = re.compile(r"\s*[-+]?\d+,\d+\s*").fullmatch
+_THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(,\d{3})+\s*").fullmatch
 
 
 class FloatText(str):
@@ -48,6 +52,22 @@ def text_of(value: Any, place: Callable[[], str] | None = None) -> str:
         return json.dumps(value, ensure_ascii=False, default=text_of)
     except (TypeError, ValueError):
         return str(value)
+
+
+def with_points(values: Sequence[str]) -> Sequence[str]:
+    """Return the cells of a column with a point for the decimal comma of their numbers.
+
+    Cells stay as they are where one of them has a point, or where each comma may part thousands.
+
+    Examples
+    --------
+    >>> with_points(["3,25", "4", ""]), with_points(["1,250", "2,500"])
+    (['3.25', '4', ''], ['1,250', '2,500'])
+    """
+    commas = [value for value in values if "," in value]
+    if not commas or any("." in value for value in values) or all(map(_THOUSANDS, commas)):
+        return values
+    return [value.replace(",", ".") if _DECIMAL(value) else value for value in values]
 
 
 def span_seconds(span: Any) -> float:

@@ -56,6 +56,11 @@ class Table:
     def __len__(self) -> int:
         return len(self.lines)
 
+    @property
+    def read_of(self) -> str:
+        """What was read of it and what was not, for messages."""
+        return f" ({'; '.join(self.notes)})" if self.notes else ""
+
     def place(self, row: int) -> str:
         """Return where a row stands, for messages."""
         return f"{self.source} {'line' if self.rows_are_lines else 'row'} {self.lines[row]}"

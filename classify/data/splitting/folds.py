@@ -81,8 +81,8 @@ def deal_groups(
 
     A group's part is drawn from a hash of its name, never of its place among the others; of many
     draws the first of the best ones is taken, by which groups have a label and by sizes on a coarse
-    scale. So a clip more or less seldom moves others, and a new corpus (stratum) moves none of the
-    old ones.
+    scale. One part gets all groups of a label only where no draw gives them to several. So a clip
+    more or less seldom moves others, and a new corpus (stratum) moves none of the old ones.
 
     Parameters
     ----------
@@ -149,13 +149,16 @@ def _draw(counts: np.ndarray, names: np.ndarray, shares: np.ndarray, key: str) -
     )
     parts = np.searchsorted(np.cumsum(shares)[:-1], uniform.ravel(), side="right")
     parts = parts.reshape(uniform.shape)
-    loss, empty = np.zeros(draws), np.zeros(draws, dtype=int)
+    loss = np.zeros(draws)
+    empty, alone = np.zeros((2, draws), dtype=int)  # parts without a group, labels in one part only
     for part, share in enumerate(shares):
         here = parts == part
-        loss += ((here @ sizes - share * total) ** 2) @ (weight / total**2)
+        held = here @ sizes
+        loss += ((held - share * total) ** 2) @ (weight / total**2)
         empty += ~here.any(axis=1)
+        alone += ((held == total) & (total > 1))[:, :-1].sum(axis=1)
     level = np.round(np.log2(np.maximum(loss, LEAST)))
-    return parts[np.lexsort((np.arange(draws), level, empty))[0]]
+    return parts[np.lexsort((np.arange(draws), level, alone, empty))[0]]
 
 
 def _hashed(key: str, name: str) -> int:

@@ -80,9 +80,9 @@ class Recipe:
         What a clip without label means: "error", or "drop".
     task : str
         A named task, or the path of a task file.
-    votes : Path or bool
-        A table of votes, or whether the manifest has columns of them: members learn from all
-        raters.
+    votes : Path, tuple of str or bool
+        A table of votes, the manifest's columns of raters, or whether it has columns of votes:
+        members learn from all raters.
     encoders, members : dict
         By name, in the order of the recipe.
     split : dict
@@ -117,7 +117,7 @@ class Recipe:
     where: Mapping[str, tuple[str, ...]]
     task: str
     unlabelled: str
-    votes: Path | bool
+    votes: Path | tuple[str, ...] | bool
     cache: Path
     encoders: Mapping[str, EncoderEntry]
     split: Mapping[str, Any]
@@ -204,7 +204,11 @@ def _one_of(keys: Mapping[str, Located], name: str, choices: list[str]) -> str:
     return word
 
 
-def _votes(at: Located, folder: Path) -> Path | bool:
+def _votes(at: Located, folder: Path) -> Path | tuple[str, ...] | bool:
+    if at.value == []:
+        at.fail("votes is an empty list; expected columns of raters")
+    if isinstance(at.value, list):
+        return tuple(item.text("a column of votes") for item in at.value)
     return at.flag("votes") if isinstance(at.value, bool) else place(at, "votes", folder)
 
 

@@ -65,7 +65,7 @@ class Watched:
         named = [recipe.manifest, recipe.votes, recipe.split.get("file")]
         if recipe.task.endswith((".yaml", ".yml")):
             named.append(recipe.task)
-        return [Path(one) for one in named if one and not isinstance(one, bool)]
+        return [Path(one) for one in named if isinstance(one, str | Path)]
 
 
 def _mark(path: Path) -> tuple[int, ...]:

@@ -106,6 +106,9 @@ def compare_members(
         comparison.data["warnings"].append(Finding(text, Kind.CLIPS))
     if len(shared) < len(everything):
         comparison.data["warnings"].append(_not_compared(ready, tests, shared, everything))
+    rated = task_votes(ready.labelled.select(shared), ready.task) if recipe.votes else None
+    if rated and "label" not in ready.clips.taken and (tied := rated.tied):
+        comparison.data["warnings"].append(_no_majority(tied, len(shared)))
     comparison.data["warnings"] = ranked(
         [*comparison.data["warnings"], *found_more.pop("warnings", [])],
         texts_are_read=any(one.spec.modality == "text" for one in ready.sources.values())
@@ -117,12 +120,11 @@ def compare_members(
         "coverage": _coverage(ready, division, shared, everything),
         "splits": [split.describe() for split in found],
     }
-    if recipe.votes:
-        rated = ready.labelled.select(shared)
+    if rated:
         comparison.data["votes"] = compare_votes(
             comparison.predictions,
-            task_votes(rated, ready.task),
-            clusters(rated, recipe.group)[0],
+            rated,
+            clusters(ready.labelled.select(shared), recipe.group)[0],
             level=comparison.data["settings"]["level"],
         )
     source, measure = ready.labelled.source, ready.task.measure.upper()
@@ -210,6 +212,16 @@ def _not_compared(
     text = (
         f"{len(everything) - len(shared)} of {len(everything)} test clips{whole} are not compared "
         f"here, since {listed(few)} cannot read them: {WIDE}/report.md compares the rest on all"
+    )
+    return Finding(text, Kind.CLIPS)
+
+
+def _no_majority(tied: int, clips: int) -> Finding:
+    """Return a warning of clips whose label is one of several that as many raters chose."""
+    text = (
+        f"{tied} of {clips} test clips have no label that most raters chose: of those that lead, "
+        "the first in the task's order counts as theirs. UAR says little of these clips; "
+        "unlabelled: drop leaves them out"
     )
     return Finding(text, Kind.CLIPS)
 

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from affekt.cache import InputError, Manifest
 from affekt.cache.commands.cli_manifest import manifest
-from affekt.cache.manifest import read_named, read_unified
+from affekt.cache.manifest import read_form, read_named, read_unified
 from click.testing import CliRunner
 
 
@@ -200,6 +200,27 @@ def test_parts_of_other_names(tmp_path):
     with pytest.raises(InputError, match="--as folders"):
         call(tmp_path / "folders")
     assert "joy 1" in call(tmp_path / "folders", "--as", "folders").stdout
+
+
+def test_names_in_a_form_of_ones_own(tmp_path):
+    for name in ("deep/anna/joy_01.wav", "bela/sad_a_7.mp3", "bela/notes.wav", "top.wav"):
+        (tmp_path / "rec" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "rec" / name).write_bytes(b"x")
+    done = call(tmp_path / "rec", "--as", "{speaker}/{label}_{take}.wav", "-o", tmp_path / "c.csv")
+    assert "left out 2 files: bela/notes.wav, top.wav" in done.stderr
+    clips = Manifest.read(tmp_path / "c.csv")
+    found = list(zip(*(clips[name] for name in ("speaker", "label", "take")), strict=True))
+    assert found == [("bela", "sad", "a_7"), ("anna", "joy", "01")]
+    assert all(clips.file(i).is_file() for i in range(2))
+    assert list(read_form(tmp_path / "rec", "{}_{take}")["take"]) == ["a_7", "01"]
+    for form, words in (
+        ("{a}_{a}", "'{a}_{a}' has {a};"),
+        ("{path}", "has {path};"),
+        ("{}/{label}-{}", "expected names of the form {}/{label}-{}"),
+    ):
+        with pytest.raises(InputError) as refused:
+            call(tmp_path / "rec", "--as", form)
+        assert words in str(refused.value)
 
 
 HEADER = """

@@ -65,6 +65,11 @@ def test_forms_that_read_the_same(tmp_path, name):
         ("x.csv", "# by me\nfile,emotion\na.wav,joy\n", "is the header a comment"),
         ("x.csv", "file,emotion\n# b is bad\n", "is it a comment"),
         ("x.csv", "file,rater,emotion\na.wav,1,joy\na.wav,2,sad\n", "several annotators"),
+        (
+            "x.csv",
+            "file,from,to\na.wav,0:01,0:02\na.wav,0:02,0:03\n",
+            "from looks like a time .*end",
+        ),
         ("x.csv", "file;emotion\na.wav;Ärger\n".encode("cp1252"), "iconv -f WINDOWS-1252"),
         ("x.csv.gz", gzip.compress(bytes(range(99)) * 99)[:40] + b"xx" * 40, "not a whole gzip"),
         ("x.csv", "path\nfile:///a%20b.wav\n", "is an address; write '/a b.wav'"),
@@ -153,6 +158,21 @@ def test_frames_with_a_column_twice():
     frame = pandas.DataFrame([["a.wav", "joy", "sad"]], columns=["file", "emotion", "emotion"])
     with pytest.raises(InputError, match="column emotion appears twice; rename one"):
         Manifest.from_frame(frame)
+
+
+def test_the_sheet_that_was_read_is_named_where_it_holds_no_clips(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    for lines, words in (
+        (["Study"], r"0 rows: .* \(read sheet Sheet; not read: clips\)"),
+        (["Study", "2024"], r"no column path or text; .* \(read sheet Sheet; not read: clips\)"),
+    ):
+        book = openpyxl.Workbook()
+        for line in lines:
+            book.active.append([line])
+        book.create_sheet("clips").append(["file", "label"])
+        book.save(tmp_path / "t.xlsx")
+        with pytest.raises(InputError, match=words):
+            Manifest.read(tmp_path / "t.xlsx")
 
 
 def test_sheets_and_merged_cells_of_a_workbook(tmp_path):

@@ -123,6 +123,46 @@ def test_a_vote_more_trains_again_what_learns_from_votes(finished):
         path.write_text(text, encoding="utf-8")
 
 
+def test_columns_of_raters():
+    task = Task.named("valence")
+    rows = [
+        {"id": "a", "text": "-", "A": "joy", "B": "anger", "C": "joy"},
+        {"id": "b", "text": "-", "A": "", "B": "anger", "C": ""},
+    ]
+    clips = with_votes(Manifest.from_rows(rows), ("A", "B", "C"), task)
+    assert list(task.select(clips)[0]["label"]) == ["positive", "negative"]
+    assert task_votes(clips, task).counts.tolist() == [[1.0, 0.0, 2.0], [1.0, 0.0, 0.0]]
+    pair = Manifest.from_rows([row | {"C": ""} for row in rows])
+    assert list(with_votes(pair, ("A", "B"), task)["label"]) == ["negative", "negative"]
+    assert list(with_votes(pair, ("A", "B"), task, drop_ties=True)["label"]) == ["", "negative"]
+    with pytest.raises(InputError, match="no column 'D'"):
+        with_votes(clips, ("A", "D"), task)
+
+
+def test_a_run_says_for_how_many_clips_raters_have_no_majority(tmp_path):
+    write_corpus(tmp_path, voices=6, clips_per_voice=8)
+    clips = Manifest.read(tmp_path / "clips.csv")
+    split = [i % 4 == 0 for i in range(len(clips))]
+    other = ["anger" if label != "anger" else "happiness" for label in clips["label"]]
+    rater2 = [b if one else a for one, a, b in zip(split, clips["label"], other, strict=True)]
+    renamed = Manifest.from_rows(
+        [
+            {"id": c.id, "text": c.text, "speaker": c.speaker, "rater1": c.label, "rater2": b}
+            for c, b in zip(clips, rater2, strict=True)
+        ]
+    )
+    renamed.write(tmp_path / "clips.csv")
+    raters = RECIPE.replace("votes.csv", "[rater1, rater2]").replace("  hard: ", "  # ")
+    (tmp_path / "recipe.yaml").write_text(raters, encoding="utf-8")
+    result = CliRunner().invoke(affekt, ["run", str(tmp_path / "recipe.yaml")])
+    assert result.exit_code == 0, result.output
+    task = Task.named("valence")
+    counts = task_votes(task.select(with_votes(renamed, ("rater1", "rater2"), task))[0], task)
+    assert 0 < counts.tied < len(clips)
+    said = f"{counts.tied} of {len(counts.ids)} test clips have no label that most raters chose"
+    assert said in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+
+
 def test_columns_of_votes_and_clips_without_a_label():
     task = Task.named("valence")
     rows = [

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 from .....cache.errors import listed
 from .....cache.manifest.columns import COLUMNS
+from .....cache.manifest.described import MOST_LABELS
 from ....data.votes import PREFIX
 
 if TYPE_CHECKING:
     from .....cache.manifest import Manifest
 
-MOST_LABELS = 30
 MARKS = " []\"'"  # around a label in a list
 
 
@@ -39,10 +39,7 @@ def columns_of_labels(clips: Manifest) -> str:
     if len(counts) > 1:
         advice += f" If they count raters' votes, call them {PREFIX}{counts[0]} and so on"
     elif raters:
-        advice += (
-            f" If {listed(raters)} are raters, count their votes for each label, in columns such as"
-            f" {PREFIX}{min(others[raters[0]])}"
-        )
+        advice += f" If {listed(raters)} are raters, call them rater1, rater2 and so on"
     return advice
 
 

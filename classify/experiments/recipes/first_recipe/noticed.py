@@ -21,6 +21,7 @@ MOST_READ = 100  # recordings of which length and loudness are measured
 MOST_FOLDERS = 1000  # in which a recording is looked for that is not where its path says
 SHORT, LONG = 0.2, 30.0  # seconds
 SILENT = -70.0  # dB relative to full scale
+ALIKE = 0.2  # correlation of two channels, below which they hold different sounds
 FEW_TEXTS = 0.2  # different texts per clip, below which the texts are a script
 
 
@@ -147,9 +148,7 @@ def _measure(clips: Manifest, found: Modalities) -> None:
     known = facts(read)
     seconds = [value for value in known["duration"] if value is not None]
     some = f"of {len(read)} recordings that were looked at, "
-    if unreadable := [
-        str(path) for path, one in zip(read["path"], known["duration"], strict=True) if one is None
-    ]:
+    if unreadable := [_segment(read, i) for i, one in enumerate(known["duration"]) if one is None]:
         found.notes.append(f"{some}{len(unreadable)} cannot be read: {listed(unreadable)}")
     if not seconds:
         return
@@ -168,9 +167,41 @@ def _measure(clips: Manifest, found: Modalities) -> None:
     ):
         if count:
             found.notes.append(f"{some}{count} {what}")
+    if apart := sum(map(_are_apart, {read.file(i) for i in range(len(read))})):
+        found.notes.append(
+            f"{some}{apart} have two channels that differ as two people on a telephone do, and "
+            "channels are averaged: if so, make a file of each channel (docs/how-to/corpus.md)"
+        )
     rates = Counter(int(value) for value in known["sampling_rate"] if value is not None)
     if len(rates) > 1:
         shown = ", ".join(f"{rate} Hz ({count})" for rate, count in rates.most_common(4))
         found.notes.append(
             f"sampling rates differ: {shown}; the report says if they give labels away"
         )
+
+
+def _segment(clips: Manifest, position: int) -> str:
+    """Return the path of a clip, and where in it the clip lies."""
+    clip = clips.clip(position)
+    if clip.start is None and clip.end is None:
+        return clip.path
+    return f"{clip.path} from {clip.start or 0:g} to {clip.end or 'its end'} s"
+
+
+def _are_apart(path: Path) -> bool:
+    """Whether a recording has two channels with sounds of their own, by its first half minute."""
+    import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as sound:
+            if sound.channels != 2:
+                return False
+            samples = sound.read(int(LONG * sound.samplerate))
+    except (OSError, soundfile.SoundFileError):
+        return False  # missing, or read by FFmpeg alone
+    if not len(samples):
+        return False
+    samples -= samples.mean(axis=0)
+    if 20 * np.log10(max(samples.std(axis=0).min(), 1e-9)) < SILENT:
+        return False
+    return abs(float(np.corrcoef(samples.T)[0, 1])) < ALIKE

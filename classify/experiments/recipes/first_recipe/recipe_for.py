@@ -107,7 +107,8 @@ def write_recipe(
     clips = Manifest.read(manifest, root)
     chosen = task_for(clips) if task is None else describe_given(Task.of(task), clips)
     if chosen.votes:
-        clips = with_votes(clips, None, chosen.task)
+        raters = chosen.votes if isinstance(chosen.votes, tuple) else None
+        clips = with_votes(clips, raters, chosen.task, drop_ties=True)
     sides = modalities(clips)
     kinds = [kind for kind in ENCODERS if getattr(sides, kind)]
     beside = "" if path.stem == "recipe" else f"{path.stem}-"
@@ -235,7 +236,9 @@ def _text(
         ]
     lines += [_line(f"task: {_scalar(found.task)}", chosen.about)]
     if chosen.votes:
-        lines += [_line("votes: true", "members learn from all raters")]
+        raters = chosen.votes if isinstance(chosen.votes, tuple) else ()
+        named = f"[{', '.join(map(_scalar, raters))}]" if raters else "true"
+        lines += [_line(f"votes: {named}", "members learn from all raters")]
     if chosen.drop:
         lines += [_line("unlabelled: drop", f"{chosen.drop} clips have no label")]
     lines += [_line("cache: my.cache", "embeddings: each clip is embedded once"), "", "encoders:"]

@@ -13,11 +13,12 @@ import yaml
 from .....cache.commands.terminal import HIDDEN
 from .....cache.errors import InputError, listed, nearest
 from .....cache.manifest.columns import COLUMNS
-from .....cache.manifest.described import are_numbers, ratings
+from .....cache.manifest.described import MOST_LABELS, are_numbers, raters, ratings
+from .....cache.manifest.tables.cells import with_points
 from ....data.task import Task
 from ....data.vocabulary import shipped
 from ....data.votes import PREFIX, with_votes
-from .label_columns import MOST_LABELS, columns_of_labels, several_labels
+from .label_columns import columns_of_labels, several_labels
 
 if TYPE_CHECKING:
     from .....cache.manifest import Manifest
@@ -44,8 +45,8 @@ class Choice:
         For the recipe, next to the task.
     drop : int
         How many clips have no label.
-    votes : bool
-        Whether the labels are columns of raters' votes.
+    votes : bool or tuple of str
+        Whether the labels are columns of raters' votes, or the columns of the raters.
     """
 
     task: Task
@@ -54,7 +55,7 @@ class Choice:
     about: str = ""
     notes: list[str] = field(default_factory=list)
     drop: int = 0
-    votes: bool = False
+    votes: bool | tuple[str, ...] = False
 
 
 def task_for(clips: Manifest) -> Choice:
@@ -76,6 +77,8 @@ def task_for(clips: Manifest) -> Choice:
             return _numeric(clips, rated)
         if any(name.startswith(PREFIX) for name in clips.columns):
             return _of_votes(clips)
+        if columns := raters(clips):
+            return _of_raters(clips, columns)
         has = ", ".join(name for name in clips.columns if name != "id")
         raise InputError(
             f"{clips.source} has no labels; expected a column label (or emotion), or columns of "
@@ -99,17 +102,39 @@ def task_for(clips: Manifest) -> Choice:
     return choice
 
 
+def _of_raters(clips: Manifest, columns: tuple[str, ...]) -> Choice:
+    """Return a task of the labels that raters wrote, each into a column of their own."""
+    counts = Counter(value for name in columns for value in clips[name] if value)
+    classes, joined = _classes(counts)
+    content = {"name": "labels", "labels": _as_written(classes)}
+    choice = _voted(clips, content, columns)
+    choice.notes = [f"{listed(columns)} are taken for raters", *joined, *choice.notes]
+    return choice
+
+
 def _of_votes(clips: Manifest) -> Choice:
     """Return a task of the labels that raters chose."""
     labels = [name.removeprefix(PREFIX) for name in clips.columns if name.startswith(PREFIX)]
-    content = {"name": "labels", "labels": labels}
+    return _voted(clips, {"name": "labels", "labels": labels}, None)
+
+
+def _voted(clips: Manifest, content: dict[str, Any], columns: tuple[str, ...] | None) -> Choice:
     task = Task.from_spec(content)
-    voted = with_votes(clips, None, task)
+    voted = with_votes(clips, columns, task, drop_ties=True)
     found = Counter(label for label in voted["label"] if label)
     notes = ["members learn from all votes; a clip's own label is the most frequent one"]
     if drop := len(clips) - found.total():
-        notes.append(f"{drop} of {len(clips)} clips have no vote and are left out")
-    return Choice(task, "", content, _shown(found), [*notes, *_rare(found)], drop, votes=True)
+        notes.append(
+            f"{drop} of {len(clips)} clips have no vote, or several labels that lead, and are left "
+            "out; unlabelled: error would take the first of these"
+        )
+    if absent := [label for label in task.labels if not found[label]]:
+        notes.append(
+            f"no clip is {listed(absent)} to most raters, and a label that no clip has counts 0 in "
+            "UAR: move it from labels to leave_out in the task file"
+        )
+    notes += _rare(found)
+    return Choice(task, "", content, _shown(found), notes, drop, votes=columns or True)
 
 
 def task_text(content: Mapping[str, Any]) -> str:
@@ -153,10 +178,7 @@ def _of_labels(clips: Manifest, counts: Counter[str]) -> Choice:
     ]
     if several := several_labels(counts):
         joined.append(several)
-    labels: Any = {name: [raw for raw in raws if raw != name] for name, raws in classes.items()}
-    if not any(labels.values()):
-        labels = list(labels)
-    content = {"name": "labels", "labels": labels}
+    content = {"name": "labels", "labels": _as_written(classes)}
     if absent:
         content["leave_out"] = sorted(absent)
     found = Counter({name: sum(counts[raw] for raw in raws) for name, raws in classes.items()})
@@ -191,6 +213,12 @@ def _of_sentiments(clips: Manifest) -> Choice | None:
         f"no clip is {absent}, so the task is not valence: a label that no clip has counts 0 in UAR"
     )
     return Choice(Task.from_spec(content), "", content, _shown(found), [note, *_rare(found)])
+
+
+def _as_written(classes: Mapping[str, Sequence[str]]) -> Any:
+    """Return the labels as a task file has them: a list, or label -> raw labels."""
+    labels = {name: [raw for raw in raws if raw != name] for name, raws in classes.items()}
+    return labels if any(labels.values()) else list(labels)
 
 
 def _classes(counts: Counter[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -332,7 +360,7 @@ def _shown(found: Counter[Any]) -> str:
 def _numeric(clips: Manifest, columns: Mapping[str, str]) -> Choice:
     dimensions: dict[str, Any] = {}
     for name, column in columns.items():
-        values = [float(value) for value in clips[column] if value]
+        values = [float(value) for value in with_points(clips[column]) if value]
         low, high = math.floor(min(values)), math.ceil(max(values))
         dimensions[name] = {"column": column, "range": [low, high]}
     content = {"name": "ratings", "type": "regression", "dimensions": dimensions}

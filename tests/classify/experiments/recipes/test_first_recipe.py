@@ -212,6 +212,15 @@ def test_ratings_become_a_task_of_numbers(tmp_path):
         first(tmp_path / "b", rows([f"{i / 10}" for i in range(60)]))
 
 
+def test_ratings_with_decimal_commas(tmp_path):
+    values = [f"{1 + i % 7 * 0.9:.1f}".replace(".", ",") for i in range(60)]
+    found = first(tmp_path, rows([""] * 60, Valence=values))
+    task = Task.read(tmp_path / "task.yaml")
+    assert preview(found.path).clips == 60
+    ratings = task.targets(Manifest.read(tmp_path / "clips.csv"))
+    assert ratings.tolist() == [float(value.replace(",", ".")) for value in values]
+
+
 def tone(path: Path, seconds=0.4, rate=16_000, level=0.2):
     rng = np.random.default_rng(0)
     soundfile.write(path, level * rng.normal(0, 0.3, int(seconds * rate)), rate)
@@ -230,6 +239,17 @@ def test_one_name_in_two_corpora_is_two_speakers_wherever_they_are_counted(tmp_p
 def test_of_many_clips_one_part_is_tested(tmp_path):
     found = first(tmp_path, rows(["a", "b"] * 1501, speaker=[f"s{i % 50}" for i in range(3002)]))
     assert found.split == "{scheme: speaker, test_size: 0.25, dev_size: 0.2}"
+
+
+def test_two_people_on_two_channels_are_noticed(tmp_path):
+    rng = np.random.default_rng(0)
+    for i in range(20):
+        left, right = 0.1 * rng.normal(size=(2, 8000))
+        mixed = {0: [left, right], 1: [left + 0.1 * right, left], 2: [left, 0 * left]}[i % 3]
+        soundfile.write(tmp_path / f"{i}.wav", np.stack(mixed, axis=1), 8000)
+    given = [{"path": f"{i}.wav", "label": "ab"[i % 2]} for i in range(20)]
+    [note] = [note for note in first(tmp_path, given).notes if "channels" in note]
+    assert "of 20 recordings that were looked at, 7 have two channels" in note
 
 
 def test_what_is_noticed_of_recordings_and_texts(tmp_path):

@@ -64,6 +64,22 @@ def test_columns_of_votes_become_a_recipe_that_learns_from_them(tmp_path):
     assert preview(found.path).clips == 40
 
 
+def test_columns_of_raters_become_a_recipe_that_learns_from_all_of_them(tmp_path):
+    raters = {
+        "rater 1": ["sad", "glad", "calm"] * 10,
+        "rater 2": ["sad", "", "Glad"] * 10,
+        "sex": ["m", "f"] * 15,
+    }
+    given = [{k: v for k, v in row.items() if k != "label"} for row in rows(["x"] * 30, **raters)]
+    found = first(tmp_path, given)
+    assert Recipe.read(found.path).votes == ("rater 1", "rater 2")
+    assert Task.read(tmp_path / "task.yaml").labels == ("calm", "glad", "sad")
+    assert found.notes[0] == "rater 1, rater 2 are taken for raters"
+    assert preview(found.path).labels == {"calm": 0, "glad": 10, "sad": 10}
+    assert any(n.startswith("no clip is calm to most raters") for n in found.notes)
+    assert any("10 of 30 clips have no vote, or several labels that lead" in n for n in found.notes)
+
+
 def test_labels_that_are_numbers_have_their_names_elsewhere(tmp_path):
     labels = ["0", "1", "2"] * 10
     found = first(tmp_path / "d", rows(labels))
@@ -101,11 +117,11 @@ def test_labels_in_capitals_are_near_a_task(tmp_path):
         ),
         (
             {
-                "r1": ["sad", "glad"] * 15,
-                "r2": ["glad", "glad", "sad"] * 10,
+                "Ann": ["sad", "glad"] * 15,
+                "Ben": ["glad", "glad", "sad"] * 10,
                 "sex": ["f", "m"] * 15,
             },
-            "If r1, r2 are raters, count their votes for each label, in columns such as votes:glad",
+            "If Ann, Ben are raters, call them rater1, rater2 and so on",
         ),
     ],
 )
