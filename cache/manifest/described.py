@@ -100,7 +100,7 @@ def ratings(clips: Manifest) -> dict[str, str]:
     for dimension, names in DIMENSIONS.items():
         column = next((folded[name] for name in names if name in folded), None)
         if column is not None and column != "label":
-            values = {value for value in with_points(clips[column]) if value}
+            values = {value for value in with_points(clips[column].tolist()) if value}
             if len(values) > 2 and are_numbers(values):
                 found[dimension] = column
     return found

@@ -360,7 +360,7 @@ def _shown(found: Counter[Any]) -> str:
 def _numeric(clips: Manifest, columns: Mapping[str, str]) -> Choice:
     dimensions: dict[str, Any] = {}
     for name, column in columns.items():
-        values = [float(value) for value in with_points(clips[column]) if value]
+        values = [float(value) for value in with_points(clips[column].tolist()) if value]
         low, high = math.floor(min(values)), math.ceil(max(values))
         dimensions[name] = {"column": column, "range": [low, high]}
     content = {"name": "ratings", "type": "regression", "dimensions": dimensions}
