@@ -143,7 +143,7 @@ FAMILIES = {
         front="mel",
         layers="layers",
         final="",
-        packed=(),  # every clip is 30 s long
+        packed=("cpu",),  # of 30 s only what is read
         per_clip=(),
         heads=("decoder", "proj_out", "projector", "classifier", "layer_weights"),
     ),

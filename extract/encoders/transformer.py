@@ -31,6 +31,7 @@ from .hardware.exactness import exact_arithmetic
 from .layers import TappedLayers, check_probe, masked_pool, plain_states, stack_layers
 from .packed.on_cpu import CpuModel
 from .packed.packed_encoder import PackedModel, PaddedConformer, pack_model
+from .packed.thirty_seconds import ThirtySeconds
 
 _log = logging.getLogger(__name__)
 
@@ -345,7 +346,8 @@ class TransformerBackend(Backend):
             return False
         try:
             if on_cpu:
-                self.packed = CpuModel(self._model, self.family, self.front)
+                kind = ThirtySeconds if self.family.front == "mel" else CpuModel
+                self.packed = kind(self._model, self.family, self.front)
             else:
                 self.packed = pack_model(self._model, self.family, self.front, self._taps)
         except LookupError as reason:

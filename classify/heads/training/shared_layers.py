@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,13 +22,21 @@ def dropped(x: Tensor, p: float) -> Tensor:
     """
     if x.device.type != "cpu":
         return nn.functional.dropout(x, p)
+    kept, scale = drawn(x, p)
+    return x if kept is None else x * kept.mul_(scale)
+
+
+def drawn(like: Tensor, p: float) -> tuple[Tensor | None, float]:
+    """Return what dropout keeps (1, others 0; None: everything), and what to scale it by."""
     zeroed = round(p * STEPS)
-    if zeroed in (0, STEPS):
-        return x if zeroed == 0 else x * 0.0
-    words = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    drawn = words.view(torch.int16)[: x.numel()].view(x.shape)
-    kept = torch.ge(drawn, zeroed - STEPS // 2, out=torch.empty(x.shape, dtype=x.dtype))
-    return x * kept.mul_(STEPS / (STEPS - zeroed))
+    if zeroed == 0:
+        return None, 1.0
+    if zeroed == STEPS:
+        return torch.zeros_like(like), 1.0
+    words = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
+    numbers = words.numpy().view(np.int16)[: like.numel()]
+    kept = torch.from_numpy(numbers >= zeroed - STEPS // 2)  # four times as fast as torch.ge
+    return kept.view(like.shape).to(like.dtype), STEPS / (STEPS - zeroed)
 
 
 class Dropout(nn.Dropout):
