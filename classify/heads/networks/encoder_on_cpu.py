@@ -15,12 +15,10 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ..training.shared_layers import drawn, dropped
+from ..training.shared_layers import drawn, dropped, zeroed_
 
 
-def trained_layer(
-    layer: Any, x: Tensor, *, first: bool = False, kind: torch.dtype | None = None
-) -> Tensor:
+def trained_layer(layer: Any, x: Tensor, *, first: bool = False) -> Tensor:
     """Return what a `torch.nn.TransformerEncoderLayer` in training returns.
 
     Parameters
@@ -31,7 +29,6 @@ def trained_layer(
     first : bool
         Compute the first position only, and return it as (rows, width).
     """
-    kind = kind or x.dtype
     seen = layer.norm1(x) if layer.norm_first else x
     if first:
         x = x[0] + dropped(_of_first_position(layer.self_attn, seen), layer.dropout1.p)
@@ -40,60 +37,57 @@ def trained_layer(
         x = _Attended.apply(
             x, seen, attention.in_proj_weight, attention.in_proj_bias,
             attention.out_proj.weight, attention.out_proj.bias,
-            attention.num_heads, attention.dropout, layer.dropout1.p, kind,
+            attention.num_heads, attention.dropout, layer.dropout1.p,
         )  # fmt: skip
     x = x if layer.norm_first else layer.norm1(x)
     x = _FedForward.apply(
         x, layer.norm2(x) if layer.norm_first else x,
         layer.linear1.weight, layer.linear1.bias, layer.linear2.weight, layer.linear2.bias,
-        layer.activation is F.relu, layer.dropout.p, layer.dropout2.p, kind,
+        layer.activation is F.relu, layer.dropout.p, layer.dropout2.p,
     )  # fmt: skip
     return x if layer.norm_first else layer.norm2(x)
 
 
 class _Attended(torch.autograd.Function):
-    """``x + dropout(attention(seen))``, products in the type `kind`."""
+    """``x + dropout(attention(seen))``."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, seen: Tensor, weight: Tensor, bias: Tensor,
         out_weight: Tensor, out_bias: Tensor, heads: int, p_weights: float, p_out: float,
-        kind: torch.dtype,
     ) -> Tensor:  # fmt: skip
         _, rows, width = x.shape
-        flat = seen.reshape(-1, width).to(kind)
-        weight, out_weight = weight.to(kind), out_weight.to(kind)
+        flat = seen.reshape(-1, width)
         maps = weight.view(3, width, width)
-        made = torch.baddbmm(bias.to(kind).view(3, 1, -1), _thrice(flat), maps.transpose(1, 2))
+        made = torch.baddbmm(bias.view(3, 1, -1), _thrice(flat), maps.transpose(1, 2))
         query, key, value = _by_head(made, rows, heads)
-        scores = torch.bmm(query, key.transpose(1, 2)).to(x.dtype)
+        scores = torch.bmm(query, key.transpose(1, 2))
         weights = softmax_(scores.mul_(key.shape[2] ** -0.5))
-        kept = _scaled_mask(weights, p_weights)
+        kept, ctx.scale = drawn(weights, p_weights)
+        used = _kept(weights, kept, ctx.scale)
         found = torch.empty_like(flat)
-        _by_head(found, rows, heads).copy_(torch.bmm(_times(weights, kept).to(kind), value))
-        out = torch.addmm(out_bias.to(kind), found, out_weight.t()).to(x.dtype)
-        kept_out = _scaled_mask(out, p_out)
-        ctx.save_for_backward(flat, weight, out_weight, made, weights, kept, found, kept_out)
-        return _plus(x, out, kept_out)
+        _by_head(found, rows, heads).copy_(torch.bmm(used, value))
+        out = torch.addmm(out_bias, found, out_weight.t())
+        kept_out, ctx.scale_out = drawn(out, p_out)
+        ctx.save_for_backward(flat, weight, out_weight, made, weights, used, found, kept, kept_out)
+        return _plus(x, out, kept_out, ctx.scale_out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        flat, weight, out_weight, made, weights, kept, found, kept_out = ctx.saved_tensors
+        flat, weight, out_weight, made, weights, used, found, kept, kept_out = ctx.saved_tensors
         _, rows, width = grad.shape
-        heads, kind, exact = len(weights) // rows, flat.dtype, grad.dtype
+        heads = len(weights) // rows
         query, key, value = _by_head(made, rows, heads)
         to_made = torch.empty_like(made)
         to_query, to_key, to_value = _by_head(to_made, rows, heads)
 
-        to_out = _times(grad.reshape(-1, width), kept_out).to(kind)
+        to_out = _kept(grad.reshape(-1, width), kept_out, ctx.scale_out)
         to_found = _by_head(to_out @ out_weight, rows, heads)
-        to_value.copy_(torch.bmm(_times(weights, kept).to(kind).transpose(1, 2), to_found))
-        to_scores = torch.bmm(to_found, value.transpose(1, 2)).to(exact).mul_(weights)
-        if kept is not None:
-            to_scores.mul_(kept)
+        to_value.copy_(torch.bmm(used.transpose(1, 2), to_found))
+        to_scores = zeroed_(torch.bmm(to_found, value.transpose(1, 2)), kept).mul_(weights)
         to_scores.addcmul_(weights, to_scores.sum(-1, keepdim=True), value=-1)
-        to_scores = to_scores.mul_(key.shape[2] ** -0.5).to(kind)
+        to_scores.mul_(ctx.scale * key.shape[2] ** -0.5)
         to_query.copy_(torch.bmm(to_scores, key))  # not `out`: that takes one head at a time
         to_key.copy_(torch.bmm(to_scores.transpose(1, 2), query))
 
@@ -102,50 +96,44 @@ class _Attended(torch.autograd.Function):
         to_seen.addmm_(to_made[2], weight[2 * width :])
         to_weight = torch.bmm(to_made.transpose(1, 2), _thrice(flat)).view(weight.shape)
         return (
-            grad, to_seen.view(grad.shape).to(exact), to_weight.to(exact),
-            to_made.sum(1, dtype=exact).view(-1), (to_out.t() @ found).to(exact),
-            to_out.sum(0, dtype=exact), None, None, None, None,
+            grad, to_seen.view(grad.shape), to_weight,
+            to_made.sum(1).view(-1), to_out.t() @ found, to_out.sum(0), None, None, None,
         )  # fmt: skip
 
 
 class _FedForward(torch.autograd.Function):
-    """``x + dropout(outer(dropout(activation(inner(seen)))))``, products in the type `kind`."""
+    """``x + dropout(outer(dropout(activation(inner(seen)))))``."""
 
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, seen: Tensor, weight: Tensor, bias: Tensor,
         out_weight: Tensor, out_bias: Tensor, relu: bool, p_inner: float, p_out: float,
-        kind: torch.dtype,
     ) -> Tensor:  # fmt: skip
-        flat = seen.reshape(-1, seen.shape[-1]).to(kind)
-        weight, out_weight = weight.to(kind), out_weight.to(kind)
-        before = torch.addmm(bias.to(kind), flat, weight.t())
+        flat = seen.reshape(-1, seen.shape[-1])
+        before = torch.addmm(bias, flat, weight.t())
         inner = before.relu_() if relu else F.gelu(before)
         kept, ctx.scale = drawn(inner, p_inner)
-        if kept is not None:
-            inner.mul_(kept)
-        out = torch.addmm(out_bias.to(kind), inner, out_weight.t(), alpha=ctx.scale).to(x.dtype)
-        kept_out = _scaled_mask(out, p_out)
+        out = torch.addmm(out_bias, zeroed_(inner, kept), out_weight.t(), alpha=ctx.scale)
+        kept_out, ctx.scale_out = drawn(out, p_out)
         own = () if relu else (before, kept)
         ctx.save_for_backward(flat, weight, out_weight, inner, kept_out, *own)
-        return _plus(x, out, kept_out)
+        return _plus(x, out, kept_out, ctx.scale_out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         flat, weight, out_weight, inner, kept_out, *own = ctx.saved_tensors
-        exact = grad.dtype
-        to_out = _times(grad.reshape(-1, grad.shape[-1]), kept_out)
-        scaled = (to_out * ctx.scale).to(flat.dtype)
+        to_out = _kept(grad.reshape(-1, grad.shape[-1]), kept_out, ctx.scale_out)
+        scaled = to_out * ctx.scale
         to_inner = scaled @ out_weight
         if own:  # GELU
-            to_inner = torch.ops.aten.gelu_backward(_times(to_inner, own[1]), own[0])
+            to_inner = torch.ops.aten.gelu_backward(zeroed_(to_inner, own[1]), own[0])
         else:  # `inner` is 0 where ReLU or dropout made it 0
             to_inner = torch.ops.aten.threshold_backward(to_inner, inner, 0)
         return (
-            grad, (to_inner @ weight).view(grad.shape).to(exact),
-            (to_inner.t() @ flat).to(exact), to_inner.sum(0, dtype=exact),
-            (scaled.t() @ inner).to(exact), to_out.sum(0), None, None, None, None,
+            grad, (to_inner @ weight).view(grad.shape),
+            to_inner.t() @ flat, to_inner.sum(0), scaled.t() @ inner, to_out.sum(0),
+            None, None, None,
         )  # fmt: skip
 
 
@@ -185,16 +173,10 @@ def _by_head(made: Tensor, rows: int, heads: int) -> Tensor:
     return made.view(*made.shape[:-2], -1, rows * heads, size).transpose(-3, -2)
 
 
-def _scaled_mask(like: Tensor, p: float) -> Tensor | None:
-    kept, scale = drawn(like, p)
-    return None if kept is None else kept.mul_(scale)
+def _kept(x: Tensor, kept: Tensor | None, scale: float) -> Tensor:
+    return x if kept is None else zeroed_(x.clone(), kept).mul_(scale)
 
 
-def _times(x: Tensor, kept: Tensor | None) -> Tensor:
-    return x if kept is None else x * kept
-
-
-def _plus(x: Tensor, out: Tensor, kept: Tensor | None) -> Tensor:
-    """Return x + out * kept."""
-    out = out.view(x.shape)
-    return out.add_(x) if kept is None else torch.addcmul(x, out, kept.view(x.shape))
+def _plus(x: Tensor, out: Tensor, kept: Tensor | None, scale: float) -> Tensor:
+    """Return x + dropout(out), and change `out`."""
+    return torch.add(x, zeroed_(out, kept).view(x.shape), alpha=scale)

@@ -23,20 +23,27 @@ def dropped(x: Tensor, p: float) -> Tensor:
     if x.device.type != "cpu":
         return nn.functional.dropout(x, p)
     kept, scale = drawn(x, p)
-    return x if kept is None else x * kept.mul_(scale)
+    return x if kept is None else x * kept.to(x.dtype).mul_(scale)
 
 
 def drawn(like: Tensor, p: float) -> tuple[Tensor | None, float]:
-    """Return what dropout keeps (1, others 0; None: everything), and what to scale it by."""
+    """Return what dropout keeps (None: everything), and what to scale it by."""
     zeroed = round(p * STEPS)
     if zeroed == 0:
         return None, 1.0
     if zeroed == STEPS:
-        return torch.zeros_like(like), 1.0
+        return torch.zeros_like(like, dtype=torch.bool), 1.0
     words = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
     numbers = words.numpy().view(np.int16)[: like.numel()]
     kept = torch.from_numpy(numbers >= zeroed - STEPS // 2)  # four times as fast as torch.ge
-    return kept.view(like.shape).to(like.dtype), STEPS / (STEPS - zeroed)
+    return kept.view(like.shape), STEPS / (STEPS - zeroed)
+
+
+def zeroed_(x: Tensor, kept: Tensor | None) -> Tensor:
+    """Zero in place what is not kept; outside of autograd, on a CPU."""
+    if kept is not None:  # NumPy takes truth values as they are, where PyTorch makes numbers first
+        np.multiply(x.numpy(), kept.numpy(), out=x.numpy())
+    return x
 
 
 class Dropout(nn.Dropout):

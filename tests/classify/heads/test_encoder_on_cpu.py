@@ -51,7 +51,7 @@ def test_numbers_and_gradients_are_those_of_plain_pytorch(norm_first, activation
 
     def draw(like, p):
         kept, scale = shared_layers.drawn(like, p)
-        zeros.append(torch.ones_like(like) if kept is None else kept * scale)
+        zeros.append(torch.ones_like(like) if kept is None else kept.to(like.dtype) * scale)
         return kept, scale
 
     monkeypatch.setattr(encoder_on_cpu, "drawn", draw)

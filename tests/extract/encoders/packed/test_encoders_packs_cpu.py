@@ -47,7 +47,7 @@ def test_a_clip_has_the_same_bits_in_any_company(name, chosen):
 
 
 @pytest.mark.parametrize("pooling", ["mean", "mean+std", "max"])
-@pytest.mark.parametrize("name", [*NAMES, *TEXT_NAMES])
+@pytest.mark.parametrize("name", [*NAMES, *TEXT_NAMES, "whisper"])
 def test_packs_give_what_the_library_gives_one_at_a_time(name, pooling):
     items = CLIPS if name in SPEECH else TEXTS
     opened = backend(name, pooling=pooling)
