@@ -59,6 +59,11 @@ def predictions_of_file(
     kind: type[Any], path: Path, labels: Sequence[str] | None, rename: Mapping[str, str]
 ) -> Any:
     """Return the predictions in a `pred.csv`; see `Predictions.read`."""
+    if path.is_dir():
+        raise InputError(
+            f"{path} is a folder, expected a file of predictions; those of a run are in "
+            f"{path / 'members' / 'NAME' / 'pred.csv'}"
+        )
     try:
         check_no_device(path)
         refuse_hollow(path)

@@ -233,18 +233,31 @@ class Predictions(Framed):
             # Labels alone do not tell which classes a system knows: it never chose the others.
             return type(self).one_hot(self.ids, labels, self.label, source=self.source)
         if set(labels) != set(self.labels) or len(labels) != len(self.labels):
-            mine = sorted(set(self.labels) - set(labels))
-            theirs = sorted(set(labels) - set(self.labels))
-            raise InputError(
-                f"{self.source}: labels {', '.join(self.labels)}; expected {', '.join(labels)}"
-                + (f"; too many: {', '.join(mine)}" if mine else "")
-                + (f"; missing: {', '.join(theirs)}" if theirs else "")
-                + (f".{nearest(mine[0], theirs)}" if mine and theirs else "")
-                + ". Name the pairs in a map (rename) if they mean the same"
-            )
+            raise InputError(f"{self.source}: {self._other_labels(labels)}")
         columns = [self.labels.index(label) for label in labels]
         proba = self.proba[:, columns]
         return type(self)(self.ids, labels, proba, hard=self.hard, source=self.source)
+
+    def _other_labels(self, labels: Sequence[str]) -> str:
+        """Say how the labels differ from those that are wanted, and what to do."""
+        mine = sorted(set(self.labels) - set(labels))
+        theirs = sorted(set(labels) - set(self.labels))
+        like = nearest(mine[0], theirs or labels) if mine else ""
+        remedy = f"{like} --rename THEIRS=OURS (in Python rename=) maps labels of one meaning"
+        if self.hard and mine:
+            row = self.label.index(mine[0])
+            count = sum(label in mine for label in self.label)
+            return (
+                f"{self.ids[row]!r} has the label {mine[0]!r}; expected one of {', '.join(labels)},"
+                f" as {len(self) - count} of {len(self)} rows have.{remedy}; a row without an"
+                " answer may be left out with --common"
+            )
+        return (
+            f"labels {', '.join(self.labels)}; expected {', '.join(labels)}"
+            + (f"; too many: {', '.join(mine)}" if mine else "")
+            + (f"; missing: {', '.join(theirs)}" if theirs else "")
+            + f".{remedy}"
+        )
 
     def renamed(self, names: Mapping[str, str]) -> Predictions:
         """Return the predictions with labels renamed; names that are not there are ignored."""

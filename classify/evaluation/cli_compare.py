@@ -54,6 +54,7 @@ REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.t
 @click.option("--crossed", metavar="COLUMN", help="Second column to resample, as sentence.")
 @click.option("--subsets", is_flag=True, help="Try every subset of the members on dev.")
 @click.option("--all-pairs", is_flag=True, help="Test all pairs, not only the chosen system's.")
+@click.option("--common", is_flag=True, help="Compare on the clips that all files have.")
 @click.option("--allow-overlap", is_flag=True, help="Let dev and test share clips or speakers.")
 @click.option("--resamples", default=10_000, show_default=True, help="Bootstrap draws.")
 @click.option("--level", default=0.95, show_default=True, help="Coverage of the intervals.")
@@ -190,13 +191,15 @@ def _compare(
     output: Path | None,
     latex: bool,
     resamples: int,
+    common: bool,
     **options: Any,
 ) -> Any:
     from ...cache.commands.terminal import read_clips
     from ...cache.errors import InputError
-    from ..data.splitting.split_file import read_split_file
+    from ..data.splitting.split_file import read_split_file, with_parts
     from .compare import compare_with
     from .compare_options import CompareOptions
+    from .joining import in_common
 
     if output is not None:
         _check_report(output, [truth, *([] if split is None else [split])], [*predictions, *dev])
@@ -210,9 +213,12 @@ def _compare(
     folds: dict[str, dict[str, str]] = {}
     if split is not None:
         folds = read_split_file(split, clips.ids)
-        clips = _with_parts(clips, folds)
+        clips = with_parts(clips, folds)
         where, dev_where = (*where, "split=test"), (*dev_where, "split=dev")
     test = _where(clips, where)
+    left = ""
+    if common:
+        members, test, left = in_common(members, test)
     task_ = given or _task(members, test)
     if split is not None:
         settings["split"] = _splits(task_.select(clips, blank="drop")[0], folds)
@@ -242,7 +248,12 @@ def _compare(
                 "if the manifest holds more than the test clips, say which they are: --split "
                 "split.csv (a run leaves one), or --where split=test"
             )
+        elif not common and any(set(test.ids).difference(m.ids) for m in members.values()):
+            error.add_note("--common compares on the clips that all files have")
         raise
+    if left:
+        comparison.data["warnings"].insert(0, left)
+        click.echo(f"warning: {left}", err=True)
     if output is not None:
         comparison.write(output)
         if latex:
@@ -340,22 +351,6 @@ def _where(clips: Manifest, conditions: Sequence[str]) -> Manifest:
                 raise InputError(f"{clips.source}: no clip has {column} {value!r}")
         clips = clips.select([row for row, value in enumerate(found) if value in values])
     return clips
-
-
-def _with_parts(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> Manifest:
-    """Return the clips of a split file, with its parts in the column `split`.
-
-    A clip that is in test of any fold is in test: there it was predicted.
-    """
-    part = {
-        clip: part
-        for wanted in ("train", "dev", "test")
-        for here in folds.values()
-        for clip, part in here.items()
-        if part == wanted
-    }
-    kept = clips.select([clip_id for clip_id in clips.ids if clip_id in part])
-    return kept.with_columns(split=[part[clip_id] for clip_id in kept.ids])
 
 
 def _splits(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> Any:

@@ -236,6 +236,7 @@ def compare_with(
             *measured.warnings,
             *_few_groups(joined, measured.drawn),
             *joined.test.warnings,
+            *_certain(joined, combined),
             *_dev_warnings(joined, combined),
             *split_warnings(joined.folds),
         ]
@@ -357,6 +358,17 @@ def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
             what = f"labels {listed(few)} each come from {of}: their recalls have"
         found.append(Finding(f"{what} no interval, {guess}", Kind.GROUPS))
     return found
+
+
+def _certain(joined: Joined[Part], combined: Mapping[str, Combined]) -> list[str]:
+    """Warn of ensembles of members of which only some gave probabilities."""
+    hard = [name for name, one in joined.test.members.items() if one.hard]
+    if not 0 < len(hard) < len(joined.test.members) < len(combined):
+        return []
+    return [
+        f"{', '.join(hard)} gave labels without probabilities, which ensembles take for certainty: "
+        "max then answers as they do; vote gives each member one answer"
+    ]
 
 
 def _dev_warnings(joined: Joined[Part], combined: Mapping[str, Combined]) -> list[str]:

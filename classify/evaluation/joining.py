@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 
-from ...cache.errors import InputError
+from ...cache.errors import InputError, listed
 from ..data.splitting.findings import of_splits, ranked
 from ..data.splitting.split import Split
 from ..ensembles.combining import Combined
@@ -24,7 +24,15 @@ if TYPE_CHECKING:
     from ..data.predictions import Predictions
     from ..data.task import Task
 
-__all__ = ["Joined", "assemble", "best_on_dev", "each_group", "mean_of_all", "split_warnings"]
+__all__ = [
+    "Joined",
+    "assemble",
+    "best_on_dev",
+    "each_group",
+    "in_common",
+    "mean_of_all",
+    "split_warnings",
+]
 
 FORMAT = 2
 P = TypeVar("P", Part, Rated)
@@ -95,6 +103,24 @@ class Joined(Generic[P]):
     def pairs_of(self, chosen: str | None) -> str | None:
         """Return the system that the others are tested against; None for all pairs."""
         return None if self.options.all_pairs else chosen
+
+
+def in_common(
+    members: Mapping[str, Predictions], clips: Manifest
+) -> tuple[dict[str, Predictions], Manifest, str]:
+    """Return what all members have, and a warning about the clips that are left out."""
+    lacks = {name: set(clips.ids).difference(one.ids) for name, one in members.items()}
+    left = set().union(*lacks.values())
+    kept = [clip for clip in clips.ids if clip not in left]
+    if not kept:
+        raise InputError("no clip is in every file; are the ids those of the manifest?")
+    taken = {n: one.select([i for i in one.ids if i not in left]) for n, one in members.items()}
+    who = listed([f"{name} ({len(ids)})" for name, ids in lacks.items() if ids])
+    text = (
+        f"{len(left)} of {len(clips)} test clips are not compared, since {who} did not answer them:"
+        " if they are harder than the rest, all scores are too high"
+    )
+    return taken, clips.select(kept), text if left else ""
 
 
 def assemble(

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, listed, nearest
 from ....cache.manifest.tables.sources import check_no_device
 from ..escape import restored
 from .split import PARTS, Split, write_rows
+
+if TYPE_CHECKING:
+    from ....cache.manifest import Manifest
 
 #: what the parts are called elsewhere
 PART_NAMES = {
@@ -165,3 +169,19 @@ def _moved(path: Path, rows: Sequence[tuple[str, ...]]) -> tuple[int, int]:
     common = known & {row[0] for row in rows}
     old, new = ({row for row in some if row and row[0] in common} for some in (before, rows))
     return len({row[0] for row in old ^ new}), len(common)
+
+
+def with_parts(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> Manifest:
+    """Return the clips of a split file, with its parts in the column `split`.
+
+    A clip that is in test of any fold is in test: there it was predicted.
+    """
+    part = {
+        clip: part
+        for wanted in ("train", "dev", "test")
+        for here in folds.values()
+        for clip, part in here.items()
+        if part == wanted
+    }
+    kept = clips.select([clip_id for clip_id in clips.ids if clip_id in part])
+    return kept.with_columns(split=[part[clip_id] for clip_id in kept.ids])

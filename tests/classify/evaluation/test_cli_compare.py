@@ -127,10 +127,37 @@ def test_counts_of_ITST_print_intervals_exact_p_and_the_sentence():
     assert json.loads(call(*args, "--of", 300, "--json"))["pairs"][0]["p_range"] == [1.0, 1.0]
 
 
+def test_answers_without_probabilities_or_for_some_clips_only(folder):
+    clips = Manifest.read(folder / "clips.csv")
+    rng = np.random.default_rng(1)
+    labels = [rng.choice([label, "joy"]) for label in clips["label"]]
+    Predictions(clips.ids, LABELS, rng.dirichlet([1, 1, 1], 150)).write(folder / "soft.csv")
+    rows = [f"{clip},{label}" for clip, label in zip(clips.ids, labels, strict=True)]
+    (folder / "llm.csv").write_text("\n".join(["id,label", *rows[:120]]))
+    args = [folder / "soft.csv", folder / "llm.csv", "--truth", folder / "clips.csv"]
+    call(*args, code=2)
+    data = json.loads(call(*args, "--common", "--resamples", 100, "--json"))
+    recalls = [
+        np.mean([labels[i] == label for i in range(120) if clips["label"][i] == label])
+        for label in LABELS
+    ]
+    assert data["test"]["clips"] == 120
+    assert data["systems"]["llm"]["test"]["uar"]["value"] == pytest.approx(np.mean(recalls))
+    assert data["warnings"][0].startswith("30 of 150 test clips are not compared, since llm (30)")
+    assert any("llm gave labels without probabilities" in text for text in data["warnings"])
+    (folder / "llm.csv").write_text("\n".join(["id,label", *rows[:149], "c149,no idea"]))
+    said = call(*args, code=2)
+    assert "'c149' has the label 'no idea'; expected one of anger, joy, neutral" in said
+    assert "--common" in said
+    (folder / "llm.csv").write_text("id,prediction\nc0,joy\n")
+    assert "Call the column of answers label" in call(*args, code=2)
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [
         ([], "nothing to compare"),
+        (["{f}/speech", "--truth", "{f}/clips.csv"], "pred.csv"),
         (["{f}/speech/pred.csv"], "--truth"),
         (["{f}/gone.csv", "--truth", "{f}/clips.csv"], "cannot be read"),
         (["{f}/speech/pred.csv", "--truth", "{f}/clips.csv"], "no row for"),
