@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ...cache.space import Space
@@ -74,9 +74,7 @@ class Extraction:
             "computed": self.computed,
             "repeated": self.repeated,
             "without": self.without,
-            "quarantined": [
-                {"id": one.id, "code": one.code, "message": one.message} for one in self.failures
-            ],
+            "quarantined": [asdict(one) for one in self.failures],
             "flags": self.flags,
             "audio_seconds": round(self.audio_seconds, 3),
             "seconds": round(self.seconds, 3),

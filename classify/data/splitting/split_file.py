@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, listed, nearest
+from ....cache.manifest.corpora.parts import PARTS as WORDS
 from ....cache.manifest.tables.sources import check_no_device
 from ..escape import restored
 from .split import PARTS, Split, write_rows
@@ -16,11 +17,7 @@ if TYPE_CHECKING:
     from ....cache.manifest import Manifest
 
 #: what the parts are called elsewhere
-PART_NAMES = {
-    **dict.fromkeys(("train", "training", "trn", "tr"), "train"),
-    **dict.fromkeys(("dev", "development", "val", "valid", "validation", "devel"), "dev"),
-    **dict.fromkeys(("test", "tst", "eval", "evaluation"), "test"),
-}
+PART_NAMES = WORDS | {"trn": "train", "tr": "train", "tst": "test"}
 
 Folds = dict[str, dict[str, str]]
 
