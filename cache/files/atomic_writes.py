@@ -156,20 +156,28 @@ def leftovers(tmp: Path) -> list[Path]:
     )
 
 
-def shared_mode(folder: Path) -> int:
-    """Return the permissions that a file has in a folder of a cache: the folder's own.
+def share(handle: int, folder: Path) -> None:
+    """Give an open file of a cache the group and permissions of its folder, where one may.
 
     The user's umask does not count, so that people of different umask can share a cache; a folder
     that affekt makes is its owner's alone.
     """
-    return stat.S_IMODE(folder.stat().st_mode) & 0o666
-
-
-def share(handle: int, folder: Path) -> None:
-    """Give an open file of a cache the permissions of its folder, where that is possible."""
     if hasattr(os, "fchmod"):
-        with suppress(OSError):  # another user's file, or a file system without permissions
-            os.fchmod(handle, shared_mode(folder))
+        status = folder.stat()
+        with suppress(OSError):  # another user's file, or a group that the user is not in
+            os.fchown(handle, -1, status.st_gid)
+        with suppress(OSError):  # also of a file system without permissions
+            os.fchmod(handle, stat.S_IMODE(status.st_mode) & 0o666)
+
+
+def share_folder(folder: Path) -> None:
+    """Give a new folder of a cache the group and permissions of the one that it is in."""
+    if hasattr(os, "chown"):
+        status = folder.parent.stat()
+        with suppress(OSError):
+            os.chown(folder, -1, status.st_gid)
+        with suppress(OSError):
+            folder.chmod(stat.S_IMODE(status.st_mode))
 
 
 def sync_folder(folder: Path) -> None:

@@ -13,11 +13,11 @@ import hashlib
 import os
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
-from .atomic_writes import create, draft, naming, sync_folder
+from .atomic_writes import create, draft, naming, share_folder, sync_folder
 from .cache_marker import check_cache_folder, mark
 from .free_name import move_to_free_name
 from .reading import file_sha256
@@ -142,8 +142,7 @@ def make_folder(path: Path, top: Path) -> None:
     for folder in reversed([*inside, *above]):
         made = _make(folder, 0o700 if folder == top else 0o777)
         if made and folder != top and folder.is_relative_to(top):
-            with suppress(OSError):  # of a file system without permissions
-                folder.chmod(stat.S_IMODE(folder.parent.stat().st_mode))
+            share_folder(folder)
         try:
             sync_folder(folder.parent)
         except PermissionError:

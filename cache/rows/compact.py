@@ -16,7 +16,7 @@ from functools import cache
 import numpy as np
 
 from ..errors import DamagedError
-from ..files.atomic_writes import shared_mode, sync_folder
+from ..files.atomic_writes import share, sync_folder
 from ..files.cache_marker import LOCK
 from ..identity.content_digests import hex_bytes, key_words
 from ..shards.shard import Rows, Shard, check_shard, open_shard
@@ -245,7 +245,8 @@ def _alone(space: RowStore) -> Iterator[bool | None]:
     space.make()
     place = space.store.tmp / f"{LOCK}{space.name}"
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    with os.fdopen(os.open(place, flags, shared_mode(place.parent)), "r+b") as file:
+    with os.fdopen(os.open(place, flags, 0o666), "r+b") as file:
+        share(file.fileno(), place.parent)
         if fcntl is None:
             yield None
             return

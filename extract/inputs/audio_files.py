@@ -137,6 +137,25 @@ def read_clip(clips: Manifest, position: int) -> FileBytes:
         raise Unusable("missing", error.message + hint) from None
 
 
+class ClipReader:
+    """Reads the files of clips, each once where the clips of one file follow each other."""
+
+    def __init__(self) -> None:
+        self._file: FileBytes | None = None
+
+    def read(self, clips: Manifest, position: int, *, more: bool) -> FileBytes:
+        """Read and hash the file of a clip; `more` where the next clip is of the same file.
+
+        Raises
+        ------
+        Unusable, AffektError
+            As `read_clip`.
+        """
+        file = self._file or read_clip(clips, position)
+        self._file = file if more else None
+        return file
+
+
 def _bad_path(path: str, error: Exception) -> Unusable:
     shown = path if len(path) <= 120 else f"{path[:80]}...{path[-30:]}"
     reason = getattr(error, "strerror", None) or str(error)

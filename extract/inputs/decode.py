@@ -9,26 +9,17 @@ what the file holds and its header promises.
 
 from __future__ import annotations
 
-import logging
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import soundfile
 import soxr
 
-from ...cache.identity.known_digests import LARGEST
 from ..errors import Unusable
-from .formats.ffmpeg import FFmpegReader
-from .formats.header_checks import Container, inspect
-from .formats.joined import JoinedReader, split
 from .formats.libsndfile import SndfileReader
-from .formats.signatures import SOUNDFILE, identify
-
-_log = logging.getLogger(__name__)
-T = TypeVar("T")
+from .open_file import OpenFile, Source
 
 #: The input rules as the spec writes them down. Specs of the first release have no `decoder`: it
 #: read MP3 and Ogg with libsndfile, and stopped where a wrong header said so.
@@ -49,14 +40,10 @@ DAMAGE = ("refuse", "accept")
 _BOMB = 4 * LONGEST  # a length that FFmpeg guesses is never so wrong, in seconds
 _LATEST = 1e9  # seconds, behind the end of every file
 _SLACK = 0.010  # an annotated end may lie this far behind the file's, in seconds
-_MOST_LOST = 0.98  # share of a file
 _MARGIN = 1.0  # decoded beyond a truncation, so that resampling does not see the cut, in seconds
 _FULL_SCALE = 1 - 2**-15
 _SILENCE = 1e-4  # root mean square without the mean: -80 dBFS
 _LOUDEST = 2.0**31  # floats on the scale of 32-bit integers are odd; more is not audio
-
-
-Source = SndfileReader | FFmpegReader | JoinedReader
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,18 +124,36 @@ def decode(
     >>> signal.samples.shape, float(signal.samples[0]), signal.seconds
     ((4000,), 0.375, 0.5)
     """
+    with OpenFile(data) as file:
+        return decode_from(
+            file,
+            sampling_rate,
+            start,
+            end,
+            max_seconds=max_seconds,
+            truncate=truncate,
+            damage=damage,
+        )
+
+
+def decode_from(
+    file: OpenFile,
+    sampling_rate: int | None,
+    start: float | None = None,
+    end: float | None = None,
+    *,
+    max_seconds: float = LONGEST,
+    truncate: bool = False,
+    damage: str = "refuse",
+) -> Signal:
+    """Decode one clip of an open file, as `decode` does."""
     limit = min(max_seconds, LONGEST)
-
-    def read(source: Source) -> Signal:
-        with source:
-            mono, reading = _read(source, start, end, limit, truncate)
-        return _finish(mono, reading, sampling_rate, limit, truncate, damage)
-
-    return _with_source(data, read)
+    mono, reading = file.read(lambda source: _read(source, start, end, limit, truncate))
+    return _finish(mono, reading, sampling_rate, limit, truncate, damage)
 
 
 def length(data: bytes) -> float:
-    """Return the seconds of a file as `decode` finds them.
+    """Return the seconds of a file as `decode` finds them, and keep no samples.
 
     Raises
     ------
@@ -157,53 +162,14 @@ def length(data: bytes) -> float:
     """
 
     def read(source: Source) -> float:
-        with source:
-            if source.total is not None:
-                return source.total / source.rate
-            for _ in source.blocks(0, None):
-                pass
-            return source.decoded / source.rate
+        if source.total is not None:
+            return source.total / source.rate
+        _, reading = _read(source, None, None, LONGEST, False, keep=False)
+        _is_damaged(source, "refuse")
+        return reading.seconds(LONGEST)
 
-    return _with_source(data, read)
-
-
-def _with_source(data: bytes, read: Callable[[Source], T]) -> T:
-    """Return what `read` makes of a file; FFmpeg reads it where libsndfile cannot."""
-    if len(data) > LARGEST:
-        raise Unusable(
-            "too_large", f"{len(data) / 2**30:.1f} GiB, the limit is {LARGEST >> 30} GiB"
-        )
-    parts = split(identify(data), data)
-    if len(parts) > 1:
-        return read(JoinedReader(parts, lambda part: _opened(inspect(part))))
-    container = inspect(data)
-    if _is_plain(container):
-        try:
-            return read(SndfileReader(container))
-        except soundfile.SoundFileError as error:  # a codec of others, or damage: FFmpeg tells
-            _log.debug("libsndfile: %s", error)
-    return read(_by_ffmpeg(container))
-
-
-def _opened(container: Container) -> SndfileReader | FFmpegReader:
-    if _is_plain(container):
-        try:
-            return SndfileReader(container)
-        except soundfile.SoundFileError as error:
-            _log.debug("libsndfile: %s", error)
-    return _by_ffmpeg(container)
-
-
-def _by_ffmpeg(container: Container) -> FFmpegReader:
-    """Open a file with FFmpeg, which would search long in one of which next to nothing is left."""
-    if container.lost > _MOST_LOST:
-        reason = f"{container.lost:.2%} of the file is damaged"
-        raise Unusable("decode_error", f"{container.format.title}: {reason}")
-    return FFmpegReader(container)
-
-
-def _is_plain(container: Container) -> bool:
-    return container.format.name in SOUNDFILE and not container.uncertain
+    with OpenFile(data) as file:
+        return file.read(read)
 
 
 def _bounds(start: float | None, end: float | None, rate: int) -> tuple[int, int | None]:
@@ -230,7 +196,13 @@ def _check_inside(first: int, last: int | None, rate: int, total: int) -> None:
 
 
 def _read(
-    source: Source, start: float | None, end: float | None, limit: float, truncate: bool
+    source: Source,
+    start: float | None,
+    end: float | None,
+    limit: float,
+    truncate: bool,
+    *,
+    keep: bool = True,
 ) -> tuple[np.ndarray, _Reading]:
     """Read a segment, at most `limit` seconds of it and a margin; (frames,) float32."""
     rate, total = source.rate, source.total
@@ -246,7 +218,7 @@ def _read(
     if last is not None:
         wanted = min(wanted, last - first)
     reading = _Reading(source)
-    mono = reading.run(first, wanted)
+    mono = reading.run(first, wanted, keep)
     if total is None and source.ended:
         _check_inside(first, last, rate, source.decoded)
     elif total is not None and reading.frames < wanted:
@@ -269,9 +241,10 @@ class _Reading:
         self.power = np.zeros(1)
         self.mixed = 0.0
 
-    def run(self, first: int, wanted: int) -> np.ndarray:
-        """Read `wanted` frames, or as many as there are; (frames,) float32."""
-        mono = [self._mix(block) for block in self.source.blocks(first, wanted)]
+    def run(self, first: int, wanted: int, keep: bool) -> np.ndarray:
+        """Read `wanted` frames, or as many as there are; (frames,) float32, if they are kept."""
+        mixed = (self._mix(block) for block in self.source.blocks(first, wanted))
+        mono = [block for block in mixed if keep]
         if not mono:
             return np.zeros(0, np.float32)
         return mono[0] if len(mono) == 1 else np.concatenate(mono)
@@ -302,6 +275,13 @@ class _Reading:
         self.mixed += float(np.dot(mono, mono))
         return mono
 
+    def seconds(self, limit: float | None) -> float:
+        """Return the length of what was read; `limit` is None where a longer clip is cut."""
+        seconds = self.frames / self.rate
+        if limit is not None and seconds > limit:
+            raise _too_long(seconds if self.source.ended else None, limit)
+        return seconds
+
     def flags(self) -> Iterator[str]:
         yield from self.source.flags
         if self.clipped > 0.001 * self.frames:
@@ -323,12 +303,10 @@ def _finish(
     damage: str,
 ) -> Signal:
     flags = list(reading.flags())
-    seconds = len(mono) / reading.rate
     if _is_damaged(reading.source, damage):
         flags.append("damaged")
+    seconds = reading.seconds(None if truncate else limit)
     if seconds > limit:
-        if not truncate:
-            raise _too_long(seconds if reading.source.ended else None, limit)
         flags.append("truncated_audio")
     swing = mono - mono.mean()
     if float(np.dot(swing, swing)) < len(mono) * _SILENCE**2:

@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 import numpy as np
 
@@ -29,12 +29,14 @@ from ...cache.errors import AffektError
 from ...cache.identity.known_digests import LARGEST
 from ..errors import Unusable
 from .audio_files import is_of_the_machine, machine_fault
-from .decode import LONGEST, Signal, decode
+from .decode import LONGEST, Signal, decode_from, length
 from .formats.ffmpeg import PATIENCE
 from .formats.header_checks import inspect
 from .formats.signatures import SOUNDFILE
+from .open_file import OpenFile
 
 Segment = tuple[float | None, float | None]
+T = TypeVar("T")
 
 #: Address space of a child, in bytes: twice what the largest file and longest clip can need.
 MEMORY = 2 * (LARGEST + 8 * int(LONGEST) * 48_000)
@@ -50,14 +52,14 @@ def decode_segments(
     data: bytes, segments: Sequence[Segment], sampling_rate: int | None, **rules: Any
 ) -> list[Signal | Unusable]:
     """Decode segments of one file in this process; see `affekt.extract.decode` for `rules`."""
-    return [_decode(data, segment, sampling_rate, rules) for segment in segments]
+    with OpenFile(data, several=len(segments) > 1) as file:
+        return [_tried(decode_from, file, sampling_rate, *segment, **rules) for segment in segments]
 
 
-def _decode(
-    data: bytes, segment: Segment, sampling_rate: int | None, rules: dict[str, Any]
-) -> Signal | Unusable:
+def _tried(function: Callable[..., T], *arguments: Any, **options: Any) -> T | Unusable:
+    """Return what a function makes of a file, or why it cannot be used."""
     try:
-        return decode(data, sampling_rate, *segment, **rules)
+        return function(*arguments, **options)
     except Unusable as error:  # without its traceback, which holds the file
         return Unusable(error.code, error.message)
     except MemoryError:
@@ -98,22 +100,50 @@ class Decoder:
     def __init__(self, *, always: bool = True) -> None:
         self.always = always
         self._child: subprocess.Popen[bytes] | None = None
+        self._held: bytes | None = None  # the file that the child has open
         self._stopped = False
 
     def __call__(
-        self, data: bytes, segments: Sequence[Segment], sampling_rate: int | None, **rules: Any
+        self,
+        data: bytes,
+        segments: Sequence[Segment],
+        sampling_rate: int | None,
+        *,
+        more: bool = False,
+        **rules: Any,
     ) -> list[Signal | Unusable]:
-        """Decode segments of one file, in order."""
-        if not self.always and is_plain(data):
+        """Decode segments of one file, in order.
+
+        Parameters
+        ----------
+        more : bool
+            The next call asks for later segments of the same `data`, which stays open.
+        """
+        if not self.always and data is not self._held and is_plain(data):
             found = decode_segments(data, segments, sampling_rate, **rules)
             if not any(isinstance(one, Unusable) and one.code == "out_of_memory" for one in found):
                 return found  # else it is tried alone: this process may hold much
+        return self._ask(data, segments, {"rate": sampling_rate, "rules": rules, "more": more})
+
+    def length(self, data: bytes) -> float | Unusable:
+        """Return the seconds of a file as its decoder finds them."""
+        if not self.always and is_plain(data):
+            return _tried(length, data)
+        [answer] = self._ask(data, [None], {"rate": None, "rules": {}, "more": False})
+        return answer if isinstance(answer, Unusable) else answer.seconds
+
+    def _ask(
+        self, data: bytes, segments: Sequence[Segment | None], how: dict[str, Any]
+    ) -> list[Signal | Unusable]:
+        """Ask the child, or another one in its place; None for a segment is the file's length."""
         answers: list[Signal | Unusable] = []
         tries = 0
         while left := segments[len(answers) :]:
             try:
                 answering, asking = self._pipes()
-                _send(asking, {"segments": left, "rate": sampling_rate, "rules": rules}, data)
+                same = data is self._held
+                _send(asking, {**how, "segments": left, "same": same}, b"" if same else data)
+                self._held = data if how["more"] else None
                 for _ in left:
                     answers.append(_answer(*_receive(answering)))
                     tries = 0
@@ -177,7 +207,7 @@ class Decoder:
 
     def _bury(self) -> int:
         """Make sure that the child ends; give its exit status."""
-        child, self._child = self._child, None
+        child, self._child, self._held = self._child, None, None
         if child is None:
             return 0
         for pipe in (child.stdin, child.stdout):
@@ -281,20 +311,34 @@ def _serve() -> None:
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
     # whatever a decoder prints must not get between our answers
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
+    file = OpenFile(b"")
     while True:
         try:
             head, data = _receive(requests)
         except EOFError:
             return
-        for start, end in head["segments"]:
-            limit_time(len(data))
-            answer = _decode(data, (start, end), head["rate"], head["rules"])
+        segments = head["segments"]
+        if not head["same"]:
+            file = OpenFile(data, several=head["more"] or len(segments) > 1)
+        for segment in segments:
+            limit_time(len(file.data))
+            answer = _answered(file, segment, head)
             if isinstance(answer, Unusable):
                 _send(answers, {"code": answer.code, "message": answer.message})
             else:
                 names = ("seconds", "flags", "file_rate")
                 header = {name: getattr(answer, name) for name in names}
                 _send(answers, header, answer.samples.data)
+        if not head["more"]:
+            file.close()
+            file = OpenFile(b"")
+
+
+def _answered(file: OpenFile, segment: Segment | None, head: dict[str, Any]) -> Signal | Unusable:
+    if segment is not None:
+        return _tried(decode_from, file, head["rate"], *segment, **head["rules"])
+    seconds = _tried(length, file.data)
+    return seconds if isinstance(seconds, Unusable) else Signal(np.zeros(0, np.float32), seconds)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Make clips ready for an encoder, ahead of it: read, hash, skip what is known, decode.
 
 Files are read and hashed in threads and decoded by a child process each; a clip is decoded from
-the bytes that were hashed. How much is under way is bounded by memory, not by the manifest.
+the bytes that were hashed. How much is under way is bounded by memory, not by the manifest. All
+segments of a file are one thread's, in ascending order: it is read once, and decoded in one pass.
 """
 
 from __future__ import annotations
@@ -21,15 +22,16 @@ from ...cache.identity.known_digests import LARGEST
 from ...cache.manifest import Manifest
 from ..encoder import Encoder
 from ..errors import Unusable
-from ..inputs.audio_files import clip_file, read_clip
-from ..inputs.decode import LONGEST
+from ..inputs.audio_files import ClipReader, clip_file
+from ..inputs.decode import LONGEST, Signal
 from ..inputs.isolated_decoder import Decoder
 from ..inputs.text_checks import ready_text
+from .parts import group_numbers
 
 #: Bytes of files and samples that may be under way.
 MEMORY = 256 << 20
 
-#: Segments of one file that are decoded from one reading of it.
+#: Segments of one file that are handed on together.
 SEGMENTS = 16
 
 _AHEAD = 256  # files under way
@@ -69,6 +71,17 @@ class Ready:
     flags: tuple[str, ...] = ()
     status: os.stat_result | None = None
 
+    def fill(self, answer: Signal | Unusable, *, refuse_silence: bool) -> None:
+        """Take what a decoder answers."""
+        if isinstance(answer, Unusable):
+            self.failure = answer
+            return
+        self.seconds, self.flags = answer.seconds, answer.flags
+        if refuse_silence and "silent" in answer.flags:
+            self.failure = Unusable("silent")
+        else:
+            self.content = answer.samples
+
 
 def feed(
     clips: Manifest,
@@ -78,7 +91,7 @@ def feed(
     *,
     threads: int | None = None,
 ) -> Generator[Ready, None, None]:
-    """Make clips ready, in order.
+    """Make clips ready, in order; those of one file follow each other, by where they start.
 
     Parameters
     ----------
@@ -106,6 +119,23 @@ def _text(clips: Manifest, position: int, claim: Callable[[str], bool]) -> Ready
     return Ready(position, digest, text if claim(digest) else None)
 
 
+def by_file(clips: Manifest, positions: Sequence[int] | np.ndarray) -> Iterator[tuple[int, bool]]:
+    """Yield positions, those of one file by where they start, and whether the next is of it too.
+
+    Examples
+    --------
+    >>> rows = [("a", "x.mp3", 5), ("b", "y.mp3", 0), ("c", "x.mp3", 2)]
+    >>> rows = [{"id": id, "path": path, "start": start} for id, path, start in rows]
+    >>> list(by_file(Manifest.from_rows(rows), [0, 1, 2]))
+    [(2, True), (0, False), (1, False)]
+    """
+    positions = np.asarray(positions, np.intp)
+    files, starts = group_numbers(clips["path"][positions]), clips["start"][positions]
+    order, paths = positions[np.lexsort((np.nan_to_num(starts), files))], clips["path"]
+    for position, after in zip(map(int, order), map(int, np.append(order[1:], -1)), strict=False):
+        yield position, after >= 0 and paths[after] == paths[position]
+
+
 class _Audio:
     def __init__(
         self, clips: Manifest, encoder: Encoder, claim: Callable[[str], bool], *, isolate: bool
@@ -125,41 +155,43 @@ class _Audio:
         self, positions: Sequence[int] | np.ndarray, threads: int
     ) -> Generator[Ready, None, None]:
         """Keep threads busy, and give rows in order."""
-        pool = ThreadPoolExecutor(threads, thread_name_prefix="affekt-decode")
+        pools = [ThreadPoolExecutor(1, "affekt-decode") for _ in range(threads)]
+        turn = 0
         under_way: deque[tuple[Future[list[Ready]], int]] = deque()
         used = 0
         try:
-            for group in self._groups(positions):
+            for group, more in self._groups(positions):
                 weight = self._weight(group)
                 while under_way and (used + weight > MEMORY or len(under_way) >= _AHEAD):
                     future, freed = under_way.popleft()
                     yield from future.result()
                     used -= freed
-                under_way.append((pool.submit(self._prepare, group), weight))
+                future = pools[turn % threads].submit(self._prepare, group, more)
+                under_way.append((future, weight))
                 used += weight
+                turn += not more
             while under_way:
                 yield from under_way.popleft()[0].result()
         except BaseException:  # a signal too: a long file is not waited for
             self.stopped = True
             for decoder in self.decoders:
                 decoder.stop()
-            pool.shutdown(wait=False, cancel_futures=True)
+            for pool in pools:
+                pool.shutdown(wait=False, cancel_futures=True)
             raise
-        pool.shutdown()
+        for pool in pools:
+            pool.shutdown()
         for decoder in self.decoders:
             decoder.close()
 
-    def _groups(self, positions: Sequence[int] | np.ndarray) -> Iterator[list[int]]:
-        """Neighbouring segments of one file, which is then read once."""
-        paths = self.clips["path"]
+    def _groups(self, positions: Sequence[int] | np.ndarray) -> Iterator[tuple[list[int], bool]]:
+        """Yield segments of one file, and whether more of them follow."""
         group: list[int] = []
-        for i in map(int, positions):
-            if group and (paths[i] != paths[group[0]] or len(group) == SEGMENTS):
-                yield group
+        for position, more in by_file(self.clips, positions):
+            group.append(position)
+            if not more or len(group) == SEGMENTS:
+                yield group, more
                 group = []
-            group.append(i)
-        if group:
-            yield group
 
     def _weight(self, group: list[int]) -> int:
         """Bytes that preparing a group may hold: its file, and what is decoded from it."""
@@ -178,9 +210,10 @@ class _Audio:
             seconds += max(0.0, min(whole, self.longest, asked))  # in this order NaN is passed over
         return size + int(seconds * self.rate * 4)
 
-    def _prepare(self, group: list[int]) -> list[Ready]:
+    def _prepare(self, group: list[int], more: bool) -> list[Ready]:
+        files, decoder = self._of_this_thread()
         try:
-            file = read_clip(self.clips, group[0])
+            file = files.read(self.clips, group[0], more=more)
         except Unusable as error:
             return [Ready(i, failure=error) for i in group]
         rows, wanted = [], []
@@ -192,29 +225,18 @@ class _Audio:
                 wanted.append((rows[-1], (clip.start, clip.end)))
         if wanted:
             segments = [segment for _, segment in wanted]
-            answers = self._decode(file.data, segments)
+            answers = decoder(file.data, segments, self.rate, more=more, **self.rules)
             for (row, _), answer in zip(wanted, answers, strict=True):
-                self._fill(row, answer)
+                row.fill(answer, refuse_silence=self.refuse_silence)
         return rows
 
-    def _decode(self, data: bytes, segments: list[Any]) -> list[Any]:
-        decoder = getattr(self.local, "decoder", None)
-        if decoder is None:
-            decoder = self.local.decoder = Decoder(always=self.isolate)
-            self.decoders.append(decoder)
+    def _of_this_thread(self) -> tuple[ClipReader, Decoder]:
+        if not hasattr(self.local, "decoder"):
+            self.local.files, self.local.decoder = ClipReader(), Decoder(always=self.isolate)
+            self.decoders.append(self.local.decoder)
             if self.stopped:  # meanwhile
-                decoder.stop()
-        return decoder(data, segments, self.rate, **self.rules)
-
-    def _fill(self, row: Ready, answer: Any) -> None:
-        if isinstance(answer, Unusable):
-            row.failure = answer
-            return
-        row.seconds, row.flags = answer.seconds, answer.flags
-        if self.refuse_silence and "silent" in answer.flags:
-            row.failure = Unusable("silent")
-        else:
-            row.content = answer.samples
+                self.local.decoder.stop()
+        return self.local.files, self.local.decoder
 
 
 def batches(ready: Iterator[Ready], most: int, seconds: float) -> Iterator[list[Ready]]:

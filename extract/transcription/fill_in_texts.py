@@ -20,8 +20,9 @@ from ...cache.identity.content_digests import segment_digest
 from ...cache.manifest import Manifest
 from ...cache.rows.cache_folder import Store
 from ..errors import Unusable
-from ..inputs.audio_files import read_clip
+from ..inputs.audio_files import ClipReader
 from ..inputs.isolated_decoder import Decoder
+from ..running.feed import by_file
 from .transcriber import SAMPLING_RATE, Transcriber, whisper_code
 from .whisper_engines import Heard, oddity
 
@@ -94,9 +95,9 @@ def transcribe(
     failed: dict[str, str] = {}
     for ear, positions in _by_language(clips, todo, transcriber, per_language):
         with _Hearing(ear, Path(cache)) as hearing:
-            for position in positions:
+            for position, more in by_file(clips, positions):
                 try:
-                    heard, stored, seconds = hearing.hear(clips, position)
+                    heard, stored, seconds = hearing.hear(clips, position, more)
                 except Unusable as error:
                     failed[clips.ids[position]] = f"{error.code}: {error.message}"
                     given = "given" if texts[position].strip() else ""
@@ -131,7 +132,7 @@ class _Hearing:
         self.known = self.store.read()
         self.new: dict[str, Heard] = {}
         self.since = time.monotonic()
-        self.decoder = Decoder(always=False)
+        self.files, self.decoder = ClipReader(), Decoder(always=False)
 
     def __enter__(self) -> _Hearing:
         return self
@@ -140,16 +141,16 @@ class _Hearing:
         self.decoder.close()
         self.flush()  # also after an error or Ctrl-C: what was heard is kept
 
-    def hear(self, clips: Manifest, position: int) -> tuple[Heard, bool, float]:
+    def hear(self, clips: Manifest, position: int, more: bool) -> tuple[Heard, bool, float]:
         clip = clips.clip(position)
-        file = read_clip(clips, position)
+        file = self.files.read(clips, position, more=more)
         digest = segment_digest(file.digest, clip.start, clip.end)
         if digest in self.known:
             return _plausible(self.known[digest]), True, 0.0
         self.place.check_writable()  # before the model is loaded
         segments = [(clip.start, clip.end)]
         rules = {"damage": self.ear.damage, "max_seconds": LONGEST}
-        [signal] = self.decoder(file.data, segments, SAMPLING_RATE, **rules)
+        [signal] = self.decoder(file.data, segments, SAMPLING_RATE, more=more, **rules)
         if isinstance(signal, Unusable):
             if signal.code == "too_long":
                 hint = "cut it into segments (start, end)"

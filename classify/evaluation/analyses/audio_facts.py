@@ -19,8 +19,9 @@ from ....cache.errors import InputError
 from ....cache.files.kept_results import kept
 from ....cache.identity.clip_index import RACY
 from ....extract.errors import Unusable
-from ....extract.inputs.audio_files import read_clip
+from ....extract.inputs.audio_files import ClipReader
 from ....extract.inputs.isolated_decoder import Decoder
+from ....extract.running.feed import by_file
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
@@ -80,8 +81,11 @@ def _heard(clips: Manifest, rows: Sequence[int]) -> list[dict[str, float]]:
     heard: list[dict[str, float]] = []
 
     def listen() -> list[dict[str, float]]:
+        files, found = ClipReader(), {}
         with Decoder(always=False) as decoder:
-            heard.extend(_of_file(clips, row, decoder) for row in rows)
+            for row, more in by_file(clips, rows):
+                found[row] = _of_file(clips, row, more, files, decoder)
+        heard.extend(found[row] for row in rows)
         if any(state["ns"] and not one for state, one in zip(states, heard, strict=True)):
             raise _Silent
         return heard
@@ -106,14 +110,16 @@ def _state(clips: Manifest, row: int) -> dict[str, Any]:
     return state
 
 
-def _of_file(clips: Manifest, row: int, decoder: Decoder) -> dict[str, float]:
+def _of_file(
+    clips: Manifest, row: int, more: bool, files: ClipReader, decoder: Decoder
+) -> dict[str, float]:
     clip = clips.clip(row)
     try:
-        data = read_clip(clips, row).data
+        data = files.read(clips, row, more=more).data
     except Unusable:
         return {}
     rules = {"damage": "accept", "max_seconds": LONGEST}
-    [heard] = decoder(data, [(clip.start, clip.end)], RATE, **rules)
+    [heard] = decoder(data, [(clip.start, clip.end)], RATE, more=more, **rules)
     if isinstance(heard, Unusable):
         return {}
     power = float(np.mean(heard.samples.astype(float) ** 2)) if heard.samples.size else 0.0

@@ -8,12 +8,16 @@ report folder that is deleted, and the cache goes with the data.
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from ....cache.files.reading import json_lines, json_sha256
+from ....cache.files.atomic_writes import share
+
+_ENDING = ".test-uses.jsonl"
 
 
 def uses_file(cache: str | Path) -> Path:
@@ -25,7 +29,7 @@ def uses_file(cache: str | Path) -> Path:
     'data/my.cache.test-uses.jsonl'
     """
     cache = Path(cache)
-    return cache.with_name(f"{cache.name}.test-uses.jsonl")
+    return cache.with_name(cache.name + _ENDING)
 
 
 def record_use(path: str | Path, test_ids: Sequence[str], choice: Any) -> dict[str, Any]:
@@ -70,8 +74,12 @@ def record_use(path: str | Path, test_ids: Sequence[str], choice: Any) -> dict[s
         if made not in found:
             found[made] = datetime.now(UTC).isoformat(timespec="seconds")
             line = json.dumps({"test": test, "choice": made, "at": found[made]})
-            with path.open("a", encoding="utf-8") as file:
-                file.write(("\n" if data and not data.endswith(b"\n") else "") + line + "\n")
+            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
+            with os.fdopen(os.open(path, flags, 0o666), "ab") as file:
+                if (cache := path.with_name(path.name.removesuffix(_ENDING))).is_dir():
+                    share(file.fileno(), cache)
+                start = "\n" if data and not data.endswith(b"\n") else ""
+                file.write(f"{start}{line}\n".encode())
     except OSError as error:  # a cache that is shared and read-only
         return {"choices": None, "unknown": str(error)}
     return {"choices": len(found)}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from ....extract.errors import Unusable
 from ....extract.inputs.decode import Signal
 from ....extract.inputs.isolated_decoder import decode_segments
 from ....extract.inputs.text_checks import ready_text
-from ....extract.running.feed import Ready, batches
+from ....extract.running.feed import SEGMENTS, Ready, batches
 from ..needs import Needs
 from ..read_features import join_features
 from .modalities_seen import Reason, Side
@@ -117,34 +118,39 @@ def side_by_side(
 
 def _ready(clips: Sequence[RawClip], encoder: Encoder, decode: Decode) -> Iterator[Ready]:
     """Yield every clip, decoded, or with the reason why it cannot be."""
-    for position, clip in enumerate(clips):
-        row = Ready(position)
+    if encoder.modality == "text":
+        for position, clip in enumerate(clips):
+            row = Ready(position)
+            try:
+                row.content = ready_text(clip.text or "")
+            except Unusable as error:
+                row.failure = error
+            yield row
+        return
+    rate, rules = encoder.backend.sampling_rate, encoder.decoding_rules()
+    for group in _of_one_file(clips):
+        rows = [Ready(position) for position in group]
+        segments = [(clips[position].start, clips[position].end) for position in group]
         try:
-            if encoder.modality == "text":
-                if not clip.text:
-                    raise Unusable("empty_text")
-                row.content = ready_text(clip.text)
-            else:
-                _decode(row, clip, encoder, decode)
+            answers = decode(clips[group[0]].content(), segments, rate, **rules)
         except Unusable as error:
-            row.failure = error
-        yield row
+            answers = [error] * len(group)
+        for row, answer in zip(rows, answers, strict=True):
+            row.fill(answer, refuse_silence=encoder.silence == "refuse")
+            yield row
 
 
-def _decode(row: Ready, clip: RawClip, encoder: Encoder, decode: Decode) -> None:
-    if clip.audio is None:
-        raise Unusable("missing")
-    [answer] = decode(
-        clip.content(),
-        [(clip.start, clip.end)],
-        encoder.backend.sampling_rate,
-        **encoder.decoding_rules(),
-    )
-    if isinstance(answer, Unusable):
-        raise answer
-    if encoder.silence == "refuse" and "silent" in answer.flags:
-        raise Unusable("silent")
-    row.content, row.seconds, row.flags = answer.samples, answer.seconds, answer.flags
+def _of_one_file(clips: Sequence[RawClip]) -> Iterator[list[int]]:
+    """Yield the positions of a clip, or of a few segments of one file, which is read once."""
+    group: list[int] = []
+    for position, clip in enumerate(clips):
+        same = group and isinstance(clip.audio, Path) and clip.audio == clips[group[0]].audio
+        if group and (not same or len(group) == SEGMENTS):
+            yield group
+            group = []
+        group.append(position)
+    if group:
+        yield group
 
 
 def _reason(error: Unusable, clip: RawClip) -> Reason:

@@ -21,8 +21,7 @@ from ....extract.encoder import Encoder
 from ....extract.encoder_names import is_code
 from ....extract.errors import Unusable
 from ....extract.inputs.audio_files import read_file
-from ....extract.inputs.decode import Signal, length
-from ....extract.inputs.isolated_decoder import Decoder, is_plain
+from ....extract.inputs.isolated_decoder import Decoder
 from ..folders.restore import looks_like_an_id
 from ..needs import Needs
 from .modalities_seen import Reason, Side, refuse_failed
@@ -176,14 +175,11 @@ def embed_needs(
 def length_of(path: Path) -> float | Reason:
     """Return the seconds of a file as its decoder finds them, or why there are none."""
     try:
-        data = read_file(path).data
-        if is_plain(data):
-            return length(data)
-        with Decoder() as decoder:  # a compressed file is as long as what is decoded from it
-            [answer] = decoder(data, [(None, None)], 8000)
-        return answer.seconds if isinstance(answer, Signal) else (answer.code, answer.message)
+        with Decoder(always=False) as decoder:
+            found = decoder.length(read_file(path).data)
     except Unusable as error:
-        return error.code, error.message
+        found = error
+    return (found.code, found.message) if isinstance(found, Unusable) else found
 
 
 def check_places(

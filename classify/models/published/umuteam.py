@@ -212,8 +212,9 @@ class Umuteam:
             Clips lack what the mode needs (`usable` leaves them out and says which), or cannot be
             decoded; found before any work where a look at the table is enough.
         """
-        from ....extract.inputs.audio_files import read_clip
+        from ....extract.inputs.audio_files import ClipReader
         from ....extract.inputs.isolated_decoder import Decoder
+        from ....extract.running.feed import by_file
         from ...data.predictions import Predictions
 
         kept, left_out = self.usable(clips)
@@ -223,18 +224,21 @@ class Umuteam:
                 f"{len(left_out)} of {len(clips)} clips lack what mode {self.mode!r} needs: {shown}"
                 ". `affekt transcribe` makes text; usable(clips) leaves them out and counts them"
             )
-        rows = []
+        rows: list[Any] = [None] * len(kept)
+        files = ClipReader()
         with Decoder(always=False) as decoder:
-            for position, clip in enumerate(kept):
+            for position, more in by_file(kept, range(len(kept))):
+                clip = kept.clip(position)
                 try:
                     samples = None
                     if "audio" in self.needs:
-                        data = read_clip(kept, position).data
-                        [heard] = decoder(data, [(clip.start, clip.end)], SAMPLING_RATE)
+                        data = files.read(kept, position, more=more).data
+                        segments = [(clip.start, clip.end)]
+                        [heard] = decoder(data, segments, SAMPLING_RATE, more=more)
                         if isinstance(heard, Unusable):
                             raise heard
                         samples = heard.samples
-                    rows.append(self.scores(samples, clip.text))
+                    rows[position] = self.scores(samples, clip.text)
                 except Unusable as error:
                     raise InputError(f"clip {clip.id!r}: {error.code}: {error.message}") from error
         return Predictions(list(kept.ids), self.labels, np.array(rows), source=self.name)

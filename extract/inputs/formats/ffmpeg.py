@@ -6,6 +6,7 @@ lists). What could not be decoded, or is promised by a header and not there, is 
 
 from __future__ import annotations
 
+import copy
 import io
 import time
 from collections.abc import Generator, Iterator
@@ -26,7 +27,6 @@ _EXACT = 0.03  # a promised length may exceed the sound by this: an encoder's de
 _SLACK = {"matroska": 0.15, "flv": 0.15, "avi": 0.15, "asf": 0.15, "caf": 0.5}
 _LONGER = 0.1  # sound beyond a promised length is worth a remark
 _LEAP = 0.02  # a leap in the time stamps, where sound is missing
-_BLOCK = 65_536  # frames that are handed on together
 
 #: Demuxers whose length of a stream is read in a header, and not guessed from the size.
 _TOLD = ("mov", "flac", "wv", "tta", "ape", "wav", "aiff", "au", "caf", "w64", "nistsphere")
@@ -140,30 +140,21 @@ class FFmpegReader:
         whole = not (self.bad or self.leaps or self.container.lost)
         return "truncated" if whole else "decode_error"
 
-    def blocks(self, first: int, wanted: int | None) -> Iterator[np.ndarray]:
-        """Yield ``(frames, channels)`` float32, up to `wanted` frames from `first` on."""
-        last = None if wanted is None else first + wanted
-        gathered: list[np.ndarray] = []
-        size = position = 0
-        while self._next is not None and (last is None or position < last):
+    def frames(self) -> Iterator[np.ndarray]:
+        """Yield ``(frames, channels)`` float32, as they are decoded."""
+        while self._next is not None:
             block = _samples(self._next)
             if self._next.sample_rate != self.rate:
                 self._changes("sampling rate", self.rate, self._next.sample_rate)
             self._next = next(self._frames, None)
             self.decoded += len(block)
-            begin, end = max(first - position, 0), None if last is None else last - position
-            position += len(block)
-            block = block[begin:end]
-            if gathered and gathered[0].shape[1] != block.shape[1]:
-                yield np.concatenate(gathered)
-                gathered, size = [], 0
-            gathered.append(block)
-            size += len(block)
-            if size >= _BLOCK:
-                yield np.concatenate(gathered)
-                gathered, size = [], 0
-        if gathered:
-            yield np.concatenate(gathered)
+            yield block
+
+    def snapshot(self) -> FFmpegReader:
+        """Return what is known of the file so far."""
+        seen = copy.copy(self)
+        seen.notes, seen._next = [*self.notes], None
+        return seen
 
     def _decode(self) -> Generator[Any, None, None]:
         """Yield decoded frames; add up what cannot be decoded."""
@@ -189,7 +180,9 @@ class FFmpegReader:
                     if expected is not None and moment - expected > _LEAP:
                         self.leaps += moment - expected
                     expected = moment + frame.samples / frame.sample_rate
+                paused = time.thread_time()
                 yield frame
+                begin += time.thread_time() - paused  # what others do with it
         self.ended = True
         if self.format.demuxer in _RAW:
             self._count_tail()

@@ -6,6 +6,7 @@ and a length of its own, so each is decoded as the file that it was.
 
 from __future__ import annotations
 
+import copy
 import re
 import struct
 from collections.abc import Callable, Iterator, Sequence
@@ -181,19 +182,19 @@ class JoinedReader:
         """Everything was read."""
         return not self._left and self._read[-1].ended
 
-    def blocks(self, first: int, wanted: int | None) -> Iterator[np.ndarray]:
-        """Yield ``(frames, channels)`` float32, up to `wanted` frames from `first` on."""
-        position, last = 0, None if wanted is None else first + wanted
-        while last is None or position < last:
-            part = self._read[-1]
-            for block in part.blocks(0, None if last is None else last - position):
-                kept = block[max(first - position, 0) :]
-                position += len(block)
-                if len(kept):
-                    yield kept
-            if not self._left or (last is not None and position >= last):
+    def frames(self) -> Iterator[np.ndarray]:
+        """Yield ``(frames, channels)`` float32, as they are decoded."""
+        while True:
+            yield from self._read[-1].frames()
+            if not self._left:
                 return
             self._advance()
+
+    def snapshot(self) -> JoinedReader:
+        """Return what is known of the parts so far."""
+        seen = copy.copy(self)
+        seen._left, seen._read = self._left[:], [*self._read[:-1], self._read[-1].snapshot()]
+        return seen
 
     def _advance(self) -> None:
         """Go to the next part that can be opened."""

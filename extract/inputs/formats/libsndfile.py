@@ -83,3 +83,11 @@ class SndfileReader:
                 return
             left -= len(block)
             yield block
+
+    def frames(self) -> Iterator[np.ndarray]:
+        """Yield all of it, as a part of a file that was joined."""
+        return self.blocks(0, None)
+
+    def snapshot(self) -> SndfileReader:
+        """Return what is known of the file, which reading does not change."""
+        return self

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +17,7 @@ from affekt.cache.files import durable
 
 from tests.support.cache_toy import fill, make_clips, make_spec
 
+ROOT = Path(__file__).parents[3]
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 
 
@@ -46,6 +51,61 @@ def test_a_folder_that_people_share_decides_whatever_their_umask(tmp_path, umask
     finally:
         os.umask(before)
     assert modes(top) == ({0o2770}, {0o660})
+
+
+SHARING = """
+import os, sys
+from pathlib import Path
+from affekt.cache import Cache
+from affekt.classify.experiments.results.uses_of_test import record_use, uses_file
+from tests.support.cache_toy import fill, make_clips, make_spec
+
+top, user, first = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+spec, clips = make_spec(), make_clips(3, first)
+
+def work(place):
+    space = Cache(place).create(spec)
+    fill(space, clips)
+    space.fail(None, f"x{first}", "missing", "no file")
+    space.compact()
+    return record_use(uses_file(place), ["a"], first)
+
+for _ in range(2):  # so that all is imported
+    work(Path(sys.argv[4]))
+os.setgroups([7777])
+os.setgid(user)
+os.setuid(user)
+os.umask(int(sys.argv[5], 8))
+print(work(top), len(Cache(top).create(spec)))
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid(), reason="needs two users")
+@pytest.mark.parametrize("bits", [0o770, 0o2770])
+def test_two_users_of_a_group_share_a_cache(tmp_path, bits):
+    """Also where nobody has set the bit that hands the group down."""
+    folder = Path(tempfile.mkdtemp(prefix="affekt-shared-", dir="/tmp"))
+    try:
+        top = folder / "c"
+        top.mkdir()
+        for place, mode in ((folder, 0o777), (top, bits)):
+            os.chown(place, 65_534, 7777)
+            place.chmod(mode)
+        said = []
+        for n, (user, umask) in enumerate([(65_534, "077"), (12_345, "022"), (65_534, "077")]):
+            own = str(tmp_path / str(n))
+            done = subprocess.run(
+                [sys.executable, "-c", SHARING, str(top), str(user), str(3 * n), own, umask],
+                capture_output=True, text=True, timeout=300, check=False, cwd=ROOT,
+            )  # fmt: skip
+            assert done.returncode == 0, done.stderr
+            said.append(done.stdout.strip())
+        assert said == [f"{{'choices': {n}}} {3 * n}" for n in (1, 2, 3)]
+        assert modes(top) == ({bits}, {0o660})
+        assert {path.stat().st_gid for path in folder.rglob("*")} == {7777}
+        assert stat.S_IMODE((folder / "c.test-uses.jsonl").stat().st_mode) == 0o660
+    finally:
+        shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize("code", [errno.EXDEV, errno.EACCES, errno.EPERM])

@@ -13,7 +13,7 @@ import av
 import numpy as np
 import pytest
 from affekt.extract import Unusable, decode
-from affekt.extract.inputs import decode as audio
+from affekt.extract.inputs import open_file
 from affekt.extract.inputs.decode import length
 from affekt.extract.inputs.formats import ffmpeg
 from affekt.extract.inputs.formats.flac_and_mp3_frames import mpeg_frame
@@ -216,7 +216,7 @@ def test_hostile_headers_end_in_a_reason(sound, encode):
 
 def test_ffmpeg_is_not_asked_for_what_is_nearly_all_damaged(sound, encode, monkeypatch):
     opened = []
-    monkeypatch.setattr(audio, "FFmpegReader", lambda container: opened.append(container))
+    monkeypatch.setattr(open_file, "FFmpegReader", lambda container: opened.append(container))
     ogg = encode(sound(), format="OGG")
     assert said(ogg[:58] + b"OggS\0\2" * 60_000).startswith("decode_error: Ogg: 99.9")
     assert not opened
@@ -227,7 +227,7 @@ def test_decoding_in_this_process_has_limits_too(sound, encode, monkeypatch):
     monkeypatch.setattr(ffmpeg, "PATIENCE", (-1.0, 0.0))
     assert "too much time" in said(data)
     monkeypatch.undo()
-    monkeypatch.setattr(audio, "LARGEST", 1000)
+    monkeypatch.setattr(open_file, "LARGEST", 1000)
     assert said(data).startswith("too_large")
 
 

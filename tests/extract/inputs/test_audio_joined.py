@@ -210,7 +210,7 @@ def test_a_day_of_silence_is_refused_by_its_beginning(encode, subtype, monkeypat
     silence = np.zeros(60 * 8000, np.float32)
     kind, codec = ("OGG", "OPUS") if subtype == "OPUS" else ("MP3", None)
     data = encode(silence, 8000, format=kind, subtype=codec)
-    monkeypatch.setattr(FFmpegReader, "blocks", lambda *_: pytest.fail("it was decoded"))
+    monkeypatch.setattr(FFmpegReader, "frames", lambda *_: pytest.fail("it was decoded"))
     with pytest.raises(Unusable, match="the limit is 14400 s") as caught:
         decode(data * 1200, RATE)
     assert caught.value.code == "too_long"

@@ -41,7 +41,7 @@ def test_A18_a_file_that_changes_is_decoded_from_the_bytes_that_were_hashed(
 ):
     """Whoever replaces the file after it was read changes nothing: row and key stay one content."""
     clips = corpus(files)
-    from affekt.extract.running import feed as module
+    from affekt.extract.inputs import audio_files as module
 
     real = module.read_clip
 
