@@ -39,6 +39,7 @@ class OpenFile:
         self.data = data
         self._most = KEPT if several else 0
         self._container: Container | None = None
+        self._begin: Callable[[], FFmpegReader | JoinedReader] | None = None
         self._pass: OnePass | None = None
 
     def __enter__(self) -> OpenFile:
@@ -60,28 +61,28 @@ class OpenFile:
         Unusable
             As for `affekt.extract.decode`.
         """
-        if self._pass is None and self._container is None:
-            self._open()
-        container = self._container
-        if container is not None and _is_plain(container):
+        begin = self._begin or self._open()
+        if self._container is not None and _is_plain(self._container):
             try:
-                with SndfileReader(container) as source:
+                with SndfileReader(self._container) as source:
                     return function(source)
             except soundfile.SoundFileError as error:  # a codec of others, or damage: FFmpeg tells
                 _log.debug("libsndfile: %s", error)
         if self._pass is None:
-            self._pass = OnePass(lambda: _by_ffmpeg(container), self._most)
+            self._pass = OnePass(begin, self._most)
         return function(self._pass)
 
-    def _open(self) -> None:
+    def _open(self) -> Callable[[], FFmpegReader | JoinedReader]:
         if len(self.data) > LARGEST:
             size = len(self.data) / 2**30
             raise Unusable("too_large", f"{size:.1f} GiB, the limit is {LARGEST >> 30} GiB")
         parts = split(identify(self.data), self.data)
         if len(parts) > 1:
-            self._pass = OnePass(lambda: JoinedReader(parts, _open_part), self._most)
+            self._begin = lambda: JoinedReader(parts, _open_part)
         else:
-            self._container = inspect(self.data)
+            self._container = container = inspect(self.data)
+            self._begin = lambda: _by_ffmpeg(container)
+        return self._begin
 
 
 def _open_part(data: bytes) -> SndfileReader | FFmpegReader:
