@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ....cache.files.reading import json_lines, json_sha256
 from ....cache.files.atomic_writes import share
+from ....cache.files.reading import json_lines, json_sha256
 
 _ENDING = ".test-uses.jsonl"
 
