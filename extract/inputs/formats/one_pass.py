@@ -82,6 +82,8 @@ class OnePass:
         last = None if wanted is None else first + wanted
         for position, block in self._frames_of(first, math.inf if last is None else last):
             block = block[max(first - position, 0) : None if last is None else last - position]
+            if not len(block):
+                continue  # a view of it would keep all that is passed over
             if gathered and gathered[0].shape[1] != block.shape[1]:
                 yield np.concatenate(gathered)
                 gathered, size = [], 0

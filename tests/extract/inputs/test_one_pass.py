@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -138,6 +139,18 @@ def test_little_is_kept_of_a_long_pass(files, monkeypatch):
     with OpenFile(files["mp3"], several=True) as file:
         isolated_decoder.decode_from(file, RATE, 0.0, 3.0)
         assert sum(frame.samples.nbytes for frame in file._pass._kept) <= 50_000
+
+
+def test_what_is_passed_over_is_not_kept(sound, encode):
+    data = encode(sound(30.0, 44_100), 44_100, format="MP3")
+    decode(data, RATE, 0.0, 0.5)  # so that all is imported
+    tracemalloc.start()
+    try:
+        decode(data, RATE, 29.0, 29.5)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 3e6  # of 5.3e6 bytes of samples
 
 
 def sent_heads(monkeypatch) -> list[dict]:
