@@ -283,7 +283,8 @@ class Manifest:
     def merge_speakers(self) -> Manifest:
         """Return a manifest in which speakers that differ in spelling only have one name.
 
-        Case, blanks, leading zeros and Unicode form do not count; the most frequent name is kept.
+        Case, blanks, hyphens, leading zeros and Unicode form do not count; the most frequent name
+        is kept.
 
         Examples
         --------

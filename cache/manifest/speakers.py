@@ -11,7 +11,7 @@ from ..errors import listed
 
 
 def spellings(speakers: Sequence[str], datasets: Sequence[str] = ()) -> list[list[str]]:
-    """Return the groups of names that differ only in case, blanks, leading zeros or Unicode form.
+    """Return the groups of names that differ in spelling only, as `spoken` says.
 
     The most frequent name of a group stands first. With `datasets`, ``1`` of one data set and
     ``01`` of another are two persons.
@@ -23,7 +23,7 @@ def spellings(speakers: Sequence[str], datasets: Sequence[str] = ()) -> list[lis
     """
     counts = Counter(speaker for speaker in speakers if speaker)
     pairs = dict.fromkeys(zip(speakers, datasets or [""] * len(speakers), strict=False))
-    cores = {speaker: _core(speaker) for speaker in counts}
+    cores = {speaker: spoken(speaker) for speaker in counts}
     groups: dict[tuple[str, str], list[str]] = {}
     for speaker, dataset in pairs:
         if speaker:
@@ -61,9 +61,22 @@ def merged(speakers: Sequence[str], datasets: Sequence[str] = ()) -> list[str]:
     return names
 
 
-def _core(speaker: str) -> str:
-    text = unicodedata.normalize("NFKC", speaker).casefold()
+def spoken(name: str) -> str:
+    """Return a name without what is not heard when it is read aloud.
+
+    Case, blanks, hyphens and underscores (except between digits, where they are all the same),
+    leading zeros, the ``.0`` of a number that was read as a decimal, and Unicode form do not count.
+
+    Examples
+    --------
+    >>> spoken("Spk-01") == spoken("spk 1") == spoken("spk_1"), spoken("corpus/7.0")
+    (True, 'corpus/7')
+    >>> spoken("1-12") == spoken("11-2")
+    False
+    """
+    text = unicodedata.normalize("NFKC", name).casefold()
     text = "".join(letter for letter in text if unicodedata.category(letter) != "Cf")
-    text = re.sub(r"\s+", "", text).replace("-", "_")
-    text = re.sub(r"^(\d+)\.0$", r"\1", text)
+    text = re.sub(r"(?<=\d)[\s_\u2010-\u2015-]+(?=\d)", "_", text)
+    text = re.sub(r"(?<!\d)[\s_\u2010-\u2015-]+|[\s_\u2010-\u2015-]+(?!\d)", "", text)
+    text = re.sub(r"(^|/)(\d+)\.0$", r"\1\2", text)
     return re.sub(r"(?<!\d)0+(?=\d)", "", text)

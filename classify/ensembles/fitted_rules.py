@@ -164,7 +164,8 @@ class StackingEnsemble(Ensemble):
 
     Each member has one weight, as in a weighted geometric mean, and each class one offset: few
     enough numbers for a small dev. The penalty pulls the weights to 1 / members, the geometric
-    mean.
+    mean. A class that dev does not have takes no part in the fit and has no offset: else it would
+    never be predicted again.
 
     Parameters
     ----------
@@ -184,9 +185,9 @@ class StackingEnsemble(Ensemble):
     def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> StackingEnsemble:
         """Learn member weights and class offsets by penalised maximum likelihood."""
         first, stack = joined(members)
-        codes = metrics.codes(truth, first.labels)
-        logs = np.log(np.maximum(stack, FLOOR))
-        n_members, n_clips, n_labels = stack.shape
+        there, codes = np.unique(metrics.codes(truth, first.labels), return_inverse=True)
+        logs = np.log(np.maximum(stack[:, :, there], FLOOR))
+        n_members, n_clips, n_labels = logs.shape
         start = np.r_[np.full(n_members, 1 / n_members), np.zeros(n_labels)]
         rows = np.arange(n_clips)
 
@@ -202,7 +203,8 @@ class StackingEnsemble(Ensemble):
 
         found = optimize.minimize(loss, start, jac=True, method="L-BFGS-B")
         self.names_ = sorted(members)
-        self.weights_, self.offsets_ = found.x[:n_members], found.x[n_members:]
+        self.weights_, self.offsets_ = found.x[:n_members], np.zeros(len(first.labels))
+        self.offsets_[there] = found.x[n_members:]
         return self
 
     def rule(self, stack: np.ndarray) -> np.ndarray:

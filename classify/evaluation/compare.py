@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 JOINED = (
     "dev joins the dev clips of all folds, and each of them is tested in another fold. What learns "
-    "(weights, calibration) was fitted for each test fold without that fold's clips; the choice of "
-    "the system and thresholds saw them as dev, so with many candidates the scores of the chosen "
+    "(weights, calibration, thresholds) was fitted for each test fold without that fold's clips; "
+    "the choice of the system saw them as dev, so with many candidates the scores of the chosen "
     "system are a little too high"
 )
 

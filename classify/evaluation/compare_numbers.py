@@ -27,7 +27,7 @@ from ..metrics.scored_clips import Rated
 from .comparison import Comparison
 from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all, split_warnings
 from .scores.dev_choice import N_DRAWS, choose
-from .scores.scoring import by_value, means_over_values
+from .scores.scoring import by_value, left_out, means_over_values
 
 
 def compare_numbers(
@@ -46,7 +46,8 @@ def compare_numbers(
     test_uses = dict(before_test(chosen)) if before_test else None
     systems = {name: item.test for name, item in combined.items()}
     groups, warnings = joined.groups(joined.test)
-    drawn = joined.test.measured(systems, groups, **joined.options.draws)
+    pooled = len(joined.folds) > 1
+    drawn = joined.test.measured(systems, groups, pooled=pooled, **joined.options.draws)
     tuning = joined.tuning
     data = assemble(
         joined,
@@ -233,7 +234,11 @@ def _by(joined: Joined[Rated], systems: Mapping[str, Predictions], column: str) 
         return {"groups": drawn.groups, "systems": own}
 
     rows = by_value(joined, column, measured)
-    means = means_over_values(rows, MEASURES, options.level, bounds=(-1.0, 1.0))
+    means = means_over_values(
+        *(rows, MEASURES, options.level),
+        bounds=(-1.0, 1.0),
+        pooled=left_out(column, joined.folds),
+    )
     return {"values": rows, **means}
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from ...cache.errors import InputError, listed
-from ..data.splitting.findings import of_splits, ranked
+from ..data.splitting.findings import Finding, of_splits, ranked
 from ..data.splitting.split import Split
 from ..ensembles.combining import Combined
 from ..metrics.scored_clips import Part, Rated, cluster_names, clusters
@@ -99,6 +99,22 @@ class Joined(Generic[P]):
     def groups(self, part: P) -> tuple[np.ndarray, list[str]]:
         """Return the group of each clip of a part, and warnings about the groups."""
         return clusters(part.clips, self.options.groups)
+
+    def learnt_apart(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return rows of test, and the rows of dev to learn from for them; empty for one split.
+
+        Where folds are pooled, the clips of each fold are dev in another one: what is learnt from
+        dev and scored on a fold must not have seen them.
+        """
+        if len(self.folds) < 2 or self.tuning is None:
+            return []
+        ids = [np.array(part.clips.ids, dtype=object) for part in (self.test, self.tuning)]
+        inside = [[np.isin(own, fold.test.ids) for own in ids] for fold in self.folds]
+        return [
+            (np.flatnonzero(test), np.flatnonzero(~dev))
+            for test, dev in inside
+            if test.any() and not dev.all()
+        ]
 
     def pairs_of(self, chosen: str | None) -> str | None:
         """Return the system that the others are tested against; None for all pairs."""
@@ -198,9 +214,32 @@ def mean_of_all(combined: Mapping[str, Combined]) -> str | None:
 
 def split_warnings(folds: Sequence[Split]) -> list[str]:
     """Return the warnings of the splits; of many folds the first ten."""
-    found = of_splits(folds)
+    found = [*of_splits(folds), *_dev_of_other_values(folds)]
     more = f"{len(found) - 10} more warnings of the {len(folds)} splits are in comparison.json"
     return [*found[:10], more] if len(found) > 11 and len(folds) > 1 else found
+
+
+def _dev_of_other_values(folds: Sequence[Split]) -> list[str]:
+    """Warn where test is of languages or corpora that train and dev do not have."""
+    columns = [
+        column
+        for column in ("language", "dataset")
+        if folds
+        and all(
+            len(fold.dev)
+            and column in fold.test
+            and not {*fold.test[column]} & {*fold.train[column], *fold.dev[column]}
+            for fold in folds
+        )
+    ]
+    if not columns:
+        return []
+    return [
+        Finding(
+            f"test is of another {' and '.join(columns)} than train and dev: dev scores do not "
+            "show what that costs, and what dev chose need not be the best there"
+        )
+    ]
 
 
 def each_group(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .bootstrap import FEWEST_GROUPS, draw_sums
-from .intervals import interval
+from .intervals import interval, retrained
 from .max_t import TIE, MaxT, as_extreme, exchanges, p_values, step_down
 
 MEASURES = ("ccc", "pearson", "error")
@@ -121,12 +121,15 @@ class Measured:
         column is the mean over dimensions.
     ranges
         Length of each scale, `(dimensions,)`.
+    pooled
+        Whether the clips are the test clips of several folds, each predicted by models of its own.
     """
 
     sums: Mapping[str, np.ndarray]
     estimates: Mapping[str, Mapping[str, np.ndarray]]
     samples: Mapping[str, Mapping[str, np.ndarray]]
     ranges: np.ndarray
+    pooled: bool = False
 
     @property
     def groups(self) -> int:
@@ -155,11 +158,11 @@ class Measured:
         if name == "error":
             scale = 1.0 if dimension == -1 else self.ranges[dimension]
             floor = float(np.mean(floors) if dimension == -1 else floors[dimension]) * scale
-            low, high = interval(estimate, sample, effective, level, floor)
+            low, high = interval(estimate, self._wider(sample), effective, level, floor)
             return max(low, 0.0), high
         alone = floors.mean() / math.sqrt(len(floors)) if dimension == -1 else floors[dimension]
         z, drawn = (np.arctanh(np.clip(one, -NEAR_ONE, NEAR_ONE)) for one in (estimate, sample))
-        low, high = interval(float(z), drawn, effective, level, float(alone))
+        low, high = interval(float(z), self._wider(drawn), effective, level, float(alone))
         return math.tanh(low), min(math.tanh(high), 1.0)
 
     def difference(self, a: str, b: str, level: float = 0.95) -> tuple[float, tuple[float, float]]:
@@ -168,8 +171,12 @@ class Measured:
         if self.groups < FEWEST_GROUPS or math.isnan(gap):
             return gap, (math.nan, math.nan)
         drawn = self.samples[a]["ccc"][:, -1] - self.samples[b]["ccc"][:, -1]
-        low, high = interval(gap, drawn, self.effective, level)
+        low, high = interval(gap, self._wider(drawn), self.effective, level)
         return gap, (max(low, -2.0), min(high, 2.0))
+
+    def _wider(self, samples: np.ndarray) -> np.ndarray:
+        """Return samples whose spread also allows for training anew, where folds are pooled."""
+        return samples * math.sqrt(retrained(self.groups)) if self.pooled else samples
 
 
 def measure(
@@ -180,6 +187,7 @@ def measure(
     *,
     n_resamples: int = 10_000,
     random_state: int = 0,
+    pooled: bool = False,
 ) -> Measured:
     """Measure every system, and again on resamples of whole groups.
 
@@ -195,6 +203,8 @@ def measure(
         Least and largest rating of each dimension, `(dimensions, 2)`.
     n_resamples, random_state
         How many draws, the same for every system, and their seed.
+    pooled
+        Whether models of several folds predicted the clips: intervals are wider then.
 
     Examples
     --------
@@ -216,7 +226,7 @@ def measure(
     drawn = draw_sums(np.stack(list(sums.values()), axis=1), n_resamples, random_state)
     estimates = {name: _with_mean(table.sum(axis=0), ranges) for name, table in sums.items()}
     samples = {name: _with_mean(drawn[:, at], ranges) for at, name in enumerate(sums)}
-    return Measured(sums, estimates, samples, ranges)
+    return Measured(sums, estimates, samples, ranges, pooled)
 
 
 def _with_mean(sums: np.ndarray, ranges: np.ndarray) -> dict[str, np.ndarray]:

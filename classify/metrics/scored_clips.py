@@ -108,11 +108,14 @@ class Rated:
         systems: Mapping[str, Predictions],
         groups: np.ndarray,
         rows: np.ndarray | slice = slice(None),
+        *,
+        pooled: bool = False,
         **draws: int,
     ) -> Measured:
         """Return the measures of systems on these clips, or on some of them."""
         values = {name: one.proba[rows] for name, one in systems.items()}
-        return measure(self.ratings[rows], values, groups, self.task.limits, **draws)
+        limits = self.task.limits
+        return measure(self.ratings[rows], values, groups, limits, pooled=pooled, **draws)
 
     def describe(self) -> dict[str, Any]:
         """Return counts, and mean and deviation of the ratings, for JSON."""

@@ -8,13 +8,13 @@ by design; so are embeddings that are nearly the same (`near_duplicates`).
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, counted, listed
+from ....cache.manifest.speakers import spoken
 from .findings import Finding, Kind
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ def check_speakers(parts: Parts, *, allow: bool = False) -> list[str]:
         if pairs := look_alikes(by_part[one], by_part[other]):
             shown = [f"{a!r} ({one}) and {b!r} ({other})" for a, b in pairs]
             messages.append(
-                f"names of speakers that differ only in case, spaces, leading zeros or Unicode "
-                f"form in different parts: {listed(shown)}. Write one name for one speaker"
+                f"names of speakers that differ only in case, blanks, hyphens, leading zeros or "
+                f"Unicode form in different parts: {listed(shown)}. Write one name for one speaker"
             )
     if messages and not allow:
         raise InputError(
@@ -146,15 +146,10 @@ def look_alikes(one: Sequence[str], other: Sequence[str]) -> list[tuple[str, str
     found = []
     there: dict[str, list[str]] = {}
     for name in sorted(set(other) - {""}):
-        there.setdefault(_read_aloud(name), []).append(name)
+        there.setdefault(spoken(name), []).append(name)
     for name in sorted(set(one) - {""}):
-        found += [(name, like) for like in there.get(_read_aloud(name), ()) if like != name]
+        found += [(name, like) for like in there.get(spoken(name), ()) if like != name]
     return found
-
-
-def _read_aloud(name: str) -> str:
-    folded = "".join(unicodedata.normalize("NFKC", name).casefold().split())
-    return re.sub(r"(?<!\d)0+(?=\d)", "", folded)
 
 
 def plain(text: str) -> str:

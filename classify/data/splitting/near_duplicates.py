@@ -35,7 +35,7 @@ BLOCK = 128  # rows at a time, which bounds memory
 def check_near_duplicates(
     parts: Mapping[str, Manifest], embeddings: Mapping[str, np.ndarray]
 ) -> list[str]:
-    """Warn of clips of dev and test whose embedding train holds almost unchanged.
+    """Warn of clips of dev whose embedding train holds almost unchanged, and of test, train or dev.
 
     Every dimension is standardised by train first: else one large dimension makes all clips alike.
     Where `altered_copies` can tell, a clip that is merely much nearer than the second is not a
@@ -55,22 +55,32 @@ def check_near_duplicates(
     train = np.asarray(embeddings["train"], dtype=np.float64)
     spread = train.std(axis=0)
     scale = np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
-    for name in ("dev", "test"):
+    for name, known in (("dev", ["train"]), ("test", ["train", "dev"])):
         if not len(parts.get(name, ())):
             continue
-        here, there = ((e - train.mean(axis=0)) * scale for e in (train, embeddings[name]))
-        by_second = not can_tell(here)
-        pairs = near_duplicates(here, there, by_second=by_second)
-        known = {row for _, row, _ in pairs}
+        known = [part for part in known if len(parts.get(part, ()))]
+        owners = [(part, clip) for part in known for clip in parts[part].ids]
+        there, *others = (
+            (np.asarray(embeddings[part], dtype=np.float64) - train.mean(axis=0)) * scale
+            for part in (name, *known)
+        )
+        here = np.concatenate(others)
+        pairs = near_duplicates(here, there, by_second=not can_tell(here))
+        found = {row for _, row, _ in pairs}
         for original, row in altered_copies(here, there):
-            if row not in known:
+            if row not in found:
                 [cosine] = _unit(here[[original]]) @ _unit(there[[row]])[0]
                 pairs.append((original, row, float(cosine)))
-        if pairs:
-            train_ids, ids = parts["train"].ids, parts[name].ids
-            shown = [f"{ids[o]} = {train_ids[t]} (cosine {c:.6f})" for t, o, c in pairs]
-            text = f"{counted(len(pairs), 'clip')} of {name} nearly the same as one of train: "
-            messages.append(Finding(text + listed(shown) + _alike_in_train(here), Kind.COPIES))
+        for part in known:
+            shown = [
+                f"{parts[name].ids[row]} = {owners[at][1]} (cosine {cosine:.6f})"
+                for at, row, cosine in pairs
+                if owners[at][0] == part
+            ]
+            if shown:
+                text = f"{counted(len(shown), 'clip')} of {name} nearly the same as one of {part}: "
+                alike = _alike_in_train(others[0])
+                messages.append(Finding(text + listed(shown) + alike, Kind.COPIES))
     return messages
 
 

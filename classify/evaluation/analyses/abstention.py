@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -81,8 +82,12 @@ def abstain(
     dev_truth: np.ndarray | None = None,
     dev_proba: np.ndarray | None = None,
     accuracies: tuple[float, ...] = (0.8, 0.9, 0.95),
+    apart: Sequence[tuple[np.ndarray, np.ndarray]] = (),
 ) -> dict[str, Any]:
-    """Return the curve at a few coverages and, with dev, what its thresholds do on test."""
+    """Return the curve at a few coverages and, with dev, what its thresholds do on test.
+
+    `apart` gives, for each fold, rows of test and the rows of dev that its threshold is from.
+    """
     coverage, risk = risk_coverage(truth, proba)
     at = [max(1, round(share * len(truth))) - 1 for share in (0.2, 0.4, 0.6, 0.8, 1.0)]
     result: dict[str, Any] = {
@@ -95,7 +100,10 @@ def abstain(
         result["thresholds"] = []
         for wanted in accuracies:
             edge = threshold(dev_truth, dev_proba, wanted)
-            answered = proba.max(axis=1) >= edge
+            edges = np.full(len(truth), edge)
+            for asked, learnt in apart:
+                edges[asked] = threshold(dev_truth[learnt], dev_proba[learnt], wanted)
+            answered = proba.max(axis=1) >= edges
             right = proba.argmax(axis=1)[answered] == truth[answered]
             result["thresholds"].append(
                 {

@@ -55,12 +55,16 @@ def extras(
     if not chosen.test.hard:
         dev_proba = chosen.dev_predictions.proba if tuning and chosen.dev_predictions else None
         dev_codes = tuning.codes if tuning and dev_proba is not None else None
-        result["abstain"] = abstain(test.codes, chosen.test.proba, dev_codes, dev_proba)
+        apart = joined.learnt_apart() if dev_codes is not None else []
+        result["abstain"] = abstain(
+            test.codes, chosen.test.proba, dev_codes, dev_proba, apart=apart
+        )
         result["reliability"] = _reliability(test.codes, chosen.test.proba)
         if dev_codes is not None and dev_proba is not None and tuning:
             dev_groups, _ = joined.groups(tuning)
             result["conformal"] = _conformal(
-                test, tuning, chosen.test.proba, dev_codes, dev_proba, group_codes, dev_groups
+                *(test, tuning, chosen.test.proba, dev_codes, dev_proba, group_codes, dev_groups),
+                apart,
             )
     if tuning:
         result["calibration"] = _calibration(joined, tuning)
@@ -107,15 +111,29 @@ def _conformal(
     dev_proba: np.ndarray,
     groups: np.ndarray,
     dev_groups: np.ndarray,
+    apart: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> dict[str, Any]:
-    dev_languages = [str(value) for value in tuning.clips["language"]]
-    languages = [str(value) for value in test.clips["language"]]
-    several = len(set(languages)) > 1
+    dev_languages = np.array([str(value) for value in tuning.clips["language"]], dtype=object)
+    languages = np.array([str(value) for value in test.clips["language"]], dtype=object)
+    # One promise over all where there is one language, so that it is not said twice.
+    asked_of = languages if len(set(languages)) > 1 else np.full(len(languages), "", dtype=object)
     rows = {}
     for coverage in (0.8, 0.9):
-        sets = ConformalSets(coverage).fit(dev_codes, dev_proba, dev_languages, dev_groups)
-        # One promise over all where there is one language, so that it is not said twice.
-        rows[str(coverage)] = sets.check(test.codes, proba, languages if several else None, groups)
+        learnt_from = [np.arange(len(dev_codes)), *(learnt for _, learnt in apart)]
+        fitted = [
+            ConformalSets(coverage).fit(
+                dev_codes[at], dev_proba[at], dev_languages[at].tolist(), dev_groups[at]
+            )
+            for at in learnt_from
+        ]
+        sets = fitted[0].sets(proba, asked_of.tolist())
+        for (at, _), one in zip(apart, fitted[1:], strict=True):
+            sets[at] = one.sets(proba[at], asked_of[at].tolist())
+        found = fitted[0].check(
+            test.codes, proba, asked_of.tolist() if asked_of.any() else None, groups, sets=sets
+        )
+        found["possible"] = all(one.possible for one in fitted)
+        rows[str(coverage)] = found
     return rows
 
 
@@ -125,18 +143,27 @@ def _calibration(joined: Joined[Part], tuning: Part) -> dict[str, Any]:
 
     names = list(tuning.clips["label"])
     test, speakers = joined.test, joined.groups(tuning)[0]
+    apart = joined.learnt_apart()
     rows = {}
     for name, member in test.members.items():
         if member.hard:
             continue
         fitted = Temperature().fit(tuning.members[name], names, speakers)
-        calm = fitted.apply(member)
+        calm = fitted.apply(member).proba.copy()
+        for at, learnt in apart:
+            known, asked = (part.members[name].ids for part in (tuning, test))
+            one = Temperature().fit(
+                tuning.members[name].select([known[row] for row in learnt]),
+                [names[row] for row in learnt],
+                speakers[learnt],
+            )
+            calm[at] = one.apply(member.select([asked[row] for row in at])).proba
         rows[name] = {
             "temperature": fitted.temperature_,
             "ece": metrics.ece(test.codes, member.proba),
-            "ece_calibrated": metrics.ece(test.codes, calm.proba),
+            "ece_calibrated": metrics.ece(test.codes, calm),
             "nll": metrics.nll(test.codes, member.proba),
-            "nll_calibrated": metrics.nll(test.codes, calm.proba),
+            "nll_calibrated": metrics.nll(test.codes, calm),
         }
     return rows
 

@@ -126,6 +126,11 @@ class ConformalSets:
                 self.thresholds_[str(name)] = quantile(scores[own], self.coverage, codes[own])
         return self
 
+    @property
+    def possible(self) -> bool:
+        """Whether dev has enough speakers for the promise."""
+        return math.isfinite(self.thresholds_[""])
+
     def sets(self, proba: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarray:
         """Return which labels are in the set of each clip, `(clips, labels)` bool.
 
@@ -144,6 +149,8 @@ class ConformalSets:
         proba: np.ndarray,
         groups: Sequence[str] | None = None,
         speakers: np.ndarray | None = None,
+        *,
+        sets: np.ndarray | None = None,
     ) -> dict[str, Any]:
         """Return coverage and mean size of the sets on test, over all and by group, for JSON.
 
@@ -151,8 +158,10 @@ class ConformalSets:
         ----------
         truth, proba, groups, speakers
             As for `fit`, of the test clips; coverage has an interval over the speakers.
+        sets
+            The sets, where they were made otherwise, as of folds.
         """
-        sets = self.sets(proba, groups)
+        sets = self.sets(proba, groups) if sets is None else sets
         held = sets[np.arange(len(truth)), truth]
         size = sets.sum(axis=1)
         codes = np.arange(len(truth)) if speakers is None else speakers
@@ -177,7 +186,7 @@ class ConformalSets:
         everything = np.ones(len(truth), dtype=bool)
         result: dict[str, Any] = {
             "promised": self.coverage,
-            "possible": math.isfinite(self.thresholds_[""]),
+            "possible": self.possible,
             "speakers_needed": speakers_needed(self.coverage),
             "all": row(everything, ""),
         }

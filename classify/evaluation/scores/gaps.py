@@ -50,8 +50,8 @@ def gaps(
         For each value `value`, `uar` and `uar_rest` (over the classes that both sides have),
         `difference`, `interval`, `p` of Student's t and `p_corrected`: step-down max-T over
         values dealt to the groups again, never below `p`; by Holm where groups have clips of
-        several values. NaN where one side has fewer than five groups. Of two values the first
-        stands for both.
+        several values. NaN where a class comes from fewer than five groups on one side. Of two
+        values the first stands for both.
 
     Examples
     --------
@@ -93,7 +93,7 @@ def gaps(
             gap = uar - uar_rest
             row |= {"uar": uar, "uar_rest": uar_rest, "difference": gap}
             effective = [_effective(side[:, 0, both]) for side in (own, rest)]
-            carried = min(int((side[:, 0, both] > 0).any(axis=1).sum()) for side in (own, rest))
+            carried = min(int((side[:, 0, both] > 0).sum(axis=0).min()) for side in (own, rest))
             if carried >= FEWEST_GROUPS:
                 first, second = (
                     standard_error(one, n) ** 2

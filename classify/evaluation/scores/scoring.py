@@ -291,7 +291,7 @@ def table_by(
     rows = by_value(joined, column, measured)
     return {
         "values": rows,
-        **means_over_values(rows, MEASURES, options.level, pooled=_left_out(column, joined.folds)),
+        **means_over_values(rows, MEASURES, options.level, pooled=left_out(column, joined.folds)),
         "gaps_of": best,
         "gaps": gaps(
             test.codes,
@@ -305,7 +305,7 @@ def table_by(
     }
 
 
-def _left_out(column: str, folds: Sequence[Split]) -> bool:
+def left_out(column: str, folds: Sequence[Split]) -> bool:
     """Return whether no fold learns from the values of a column that it tests."""
     return len(folds) > 1 and all(
         column in fold.train and not {*fold.test[column]} & {*fold.train[column]} for fold in folds

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..prepared import Prepared
     from ..recipes.entries import MemberEntry
 
-REPORT = 6  # grows when the same members give another report than before
+REPORT = 7  # grows when the same members give another report than before
 
 
 def run_key(ready: Prepared) -> str:
@@ -71,6 +71,7 @@ def _named_columns(ready: Prepared) -> dict[str, list[str]]:
     recipe = ready.recipe
     names = {recipe.group, *recipe.compare.get("by", ()), recipe.transfer.get("by", recipe.group)}
     names |= {recipe.split[key] for key in ("column", "group") if key in recipe.split}
+    names |= {recipe.compare["crossed"]} if "crossed" in recipe.compare else set()
     return {
         name: [str(value) for value in ready.labelled[name]]
         for name in sorted(names)

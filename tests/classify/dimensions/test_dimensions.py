@@ -215,6 +215,7 @@ def test_a_run_is_scored_as_its_files_say(finished):
     for part in ("## Systems", "## Each dimension", "## CCC by language", "test CCC over 2 seeds"):
         assert part in report
     assert "UAR" not in report
+    assert "if the systems were trained anew on as many" in report  # three folds
     assert "Nothing to do" in invoke("run", finished / "recipe.yaml")
 
 

@@ -196,6 +196,20 @@ def test_stacking_learns_to_ignore_noise():
     assert abs(weights["noise"]) < 0.1 < max(weights.values())
 
 
+def test_stacking_still_predicts_a_class_that_dev_does_not_have():
+    members, truth, names = draw(3, 600, seed=1, skill=3)
+    ids = members["m0"].ids
+    seen = [row for row in range(300) if truth[row] != 2]
+    dev = {name: one.select([ids[row] for row in seen]) for name, one in members.items()}
+    test = {name: one.select(ids[300:]) for name, one in members.items()}
+    rule = strategy("stacking").fit(dev, [names[row] for row in seen])
+    right = {
+        how.name: np.mean(how.combine(test).codes[truth[300:] == 2] == 2)
+        for how in (rule, MeanEnsemble())
+    }
+    assert right["stacking"] > right["mean"] - 0.1
+
+
 @pytest.mark.parametrize("rule", RULES)
 def test_subsets_are_the_ensembles_of_the_same_name(rule):
     members, truth, _ = draw(4, 80, seed=2)

@@ -19,6 +19,9 @@ def test_a_gap_is_the_difference_of_the_classes_that_both_sides_have():
     few = np.where(groups < 4, "f", "m")
     [row] = gaps(truth, guess, groups, few, 3, n_resamples=200)
     assert np.isnan([row["p"], row["p_corrected"], *row["interval"]]).all()
+    rare = np.where((truth == 1) & (values == "f") & (groups < 8), 0, truth)  # 1 from two of f
+    [row] = gaps(rare, guess, groups, values, 3, n_resamples=200)
+    assert np.isnan(row["p"])
     assert gaps(truth, guess, groups, np.full(48, "f"), 3) == []
 
 

@@ -324,8 +324,10 @@ def test_test_clips_that_no_member_reads_are_counted(folder):
 
 
 def test_the_columns_that_a_recipe_names_are_part_of_the_run(folder):
+    rows = read(folder / "clips.csv")
+    write_clips(folder / "clips.csv", [row | {"said": row["id"][-1]} for row in rows])
     path = recipe(folder, (SPLIT, "scheme: column, column: fold"),
-                  ("200,", "200, by: [gender],"))  # fmt: skip
+                  ("200,", "200, by: [gender], crossed: said,"))  # fmt: skip
     run(path)
     assert run(path).did == []
     rows = read(folder / "clips.csv")
@@ -335,8 +337,9 @@ def test_the_columns_that_a_recipe_names_are_part_of_the_run(folder):
     part = {row["id"]: row["fold"] for row in read(folder / "clips.csv")}
     assert {row["id"]: row["split"] for row in read(folder / "out" / "split.csv")} == part
     rows = read(folder / "clips.csv")
-    write_clips(folder / "clips.csv", [row | {"gender": "f"} for row in rows])
-    assert run(path).did == ["compared members and ensembles"]
+    for changed in ({"gender": "f"}, {"gender": "f", "said": "1"}):
+        write_clips(folder / "clips.csv", [row | changed for row in rows])
+        assert run(path).did == ["compared members and ensembles"]
 
 
 def test_a_home_folder_and_variables_are_written_out(folder, monkeypatch):

@@ -116,3 +116,19 @@ def test_intervals_hold_the_true_value_and_have_a_width():
     assert hits >= 88
     few = measure(truth[:48], {"a": values[:48]}, groups[:48], np.array([[-4, 4]]), n_resamples=20)
     assert np.isnan(few.interval("a", "ccc")).all()  # four speakers
+
+
+def test_where_folds_are_pooled_intervals_allow_for_training_anew():
+    truth, systems, groups = numbers(clips=240, groups=8)
+    values = {
+        name: one + 2 * np.random.default_rng(seed).normal(size=(8, 2))[groups]
+        for seed, (name, one) in enumerate(systems.items())
+    }
+    one, folds = (
+        measure(truth, values, groups, LIMITS, n_resamples=200, pooled=pooled)
+        for pooled in (False, True)
+    )
+    spans = [np.diff(np.arctanh(each.interval("good", "ccc"))) for each in (one, folds)]
+    assert spans[1] / spans[0] == pytest.approx(np.sqrt(1 + 4 / 8))
+    spans = [np.diff(each.difference("good", "none")[1]) for each in (one, folds)]
+    assert spans[1] / spans[0] == pytest.approx(np.sqrt(1 + 4 / 8))

@@ -80,14 +80,11 @@ def _systems(data: Data) -> str:
         rows.append([shown, score(test["ccc"]), *each, on_dev])
     first = "mean CCC" if several else f"CCC of {md(names[0])}"
     header = ["system", first, *(f"CCC of {md(one)}" for one in names if several), "dev CCC"]
-    text = brackets(data)
-    if data["groups"]["count"] >= FEWEST_GROUPS:
-        text += "give with the same trained systems."
     order = "what dev chose first, then by dev CCC" if data["chosen"] else "by CCC on test"
     return (
         "## Systems\n\nCCC, the concordance correlation (Lin, 1989), is 1 where predictions equal "
         "the ratings, and falls where they are shifted, too narrow or too wide, or follow them "
-        f"less. {text} Order: {order}.\n\n{table(header, rows)}"
+        f"less. {brackets(data)} Order: {order}.\n\n{table(header, rows)}"
     )
 
 

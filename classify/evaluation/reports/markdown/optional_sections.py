@@ -122,16 +122,14 @@ def gaps(part: Data, column: str, groups: str) -> str:
         )
     if not rows:
         return ""
-    few = all(row["p"] is None for row in found)
+    tests = sum(row["p"] is not None for row in found)
     return (
         f"\n\nGaps of {md(part['gaps_of'])}: UAR on one value of {column} less that on all other "
         "clips, over the classes that both have"
-        + (f"; p is corrected for the {len(rows)} rows. " if len(rows) > 1 else ". ")
-        + (
-            f"Each side needs {FEWEST_GROUPS} {groups} for an interval and a test.\n\n"
-            if few
-            else f"Intervals say what other {groups} of the same kinds would give.\n\n"
-        )
+        + f"; p corrected allows for the {tests} tests, and is never below p" * (tests > 1)
+        + ". "
+        + f"Intervals say what other {groups} of the same kinds would give. " * (tests > 0)
+        + f"An interval and a test need {FEWEST_GROUPS} {groups} of every class on each side.\n\n"
         + table([column, "UAR", "others", "gap", "p", "p corrected"], rows)
     )
 
@@ -186,7 +184,8 @@ def _diversity(found: Data) -> str:
         return text
     rows = [[md(name), f"{change:+.3f}"] for name, change in found["ablation"]["without"].items()]
     return (
-        f"{text}\n\nUAR of the mean of all members is {found['ablation']['uar']:.3f} on test. "
+        f"{text}\n\nUAR of the mean of all members, as they were trained, is "
+        f"{found['ablation']['uar']:.3f} on test. "
         "Without one of them it changes on these clips as follows; that is not a reason to drop a "
         "member, which dev should decide.\n\n" + table(["left out", "change in UAR"], rows)
     )
@@ -203,8 +202,8 @@ def _calibration(found: Data) -> str:
     ]
     return (
         "## Calibration\n\nA temperature above 1 means that a member was too sure on dev. What "
-        "that temperature would change on test, where lower is better (members in the tables above "
-        "are as they were trained):\n\n"
+        "it would change on test (with folds: one from the dev clips outside of each test fold), "
+        "where lower is better; members in the tables above are as they were trained.\n\n"
         + table(["member", "temperature", "NLL", "NLL then", "ECE", "ECE then"], rows)
     )
 
@@ -219,7 +218,7 @@ def _seeds(found: Data) -> str:
         ]
         for name, row in found.items()
     ]
-    header = ["member", "seeds", "mean UAR", "sd", "lowest", "highest", "error of clips", "share"]
+    header = ["member", "seeds", "mean UAR", "sd", "lowest", "highest", "error of test", "share"]
     return (
         "## Seeds\n\nSpread of UAR over training seeds, next to the standard error that the choice "
         "of test speakers gives; share is the part of seeds in the variance of one run.\n\n"
@@ -250,8 +249,8 @@ def _learning(data: Data) -> str:
     return (
         f"## Learning curve{of}\n\nTrained on a part of the training {column}, in {most} random "
         f"orders; which ones are taken matters most where there are few.{on}{'.' * bool(on)} UAR "
-        "and the limits of its interval, which is over test groups, are means over the orders.\n\n"
-        + table(header, rows)
+        "and the limits of its interval, which is over test groups, are means over the orders; the "
+        "sizes are those of the first.\n\n" + table(header, rows)
     )
 
 
@@ -303,11 +302,17 @@ def _conformal(found: Data, best: str, units: str) -> str:
         promised = f"{100 * part['promised']:g} %"
         if not part["possible"]:
             notes.append(
-                f"For {promised} dev needs at least {part['speakers_needed']} speakers and has "
-                "fewer: only the set of all labels can be promised."
+                f"For {promised} dev needs at least {part['speakers_needed']} speakers (of folds: "
+                "outside of each test fold) and has fewer: only the set of all labels can be "
+                "promised."
             )
             continue
-        if part.get("shared") and len(part["shared"]) < len(part["by"]):
+        if "by" in part and len(part["shared"]) == len(part["by"]):
+            notes.append(
+                f"For {promised}, no language has enough dev clips and speakers for a threshold of "
+                "its own."
+            )
+        elif part.get("shared"):
             shared = ", ".join(md(name or "(blank)") for name in part["shared"])
             notes.append(f"For {promised}, {shared} share the threshold of all of dev.")
         for name, row in {"all": part["all"], **part.get("by", {})}.items():
@@ -322,8 +327,6 @@ def _conformal(found: Data, best: str, units: str) -> str:
                     f"{100 * row['singletons']:.0f} %",
                 ]
             )
-    if any("by" in part and len(part["shared"]) == len(part["by"]) for part in found.values()):
-        notes.append("No language has enough dev clips and speakers for a threshold of its own.")
     whose = "by whole speakers, so that the set of a new speaker's clip"
     if units == "single clips":
         whose = "so that the set of a new clip of the same kind"
@@ -331,7 +334,7 @@ def _conformal(found: Data, best: str, units: str) -> str:
     shown = "\n\n" + table(header, rows, left=2) if rows else ""
     return (
         f"## Conformal sets: {md(best)}\n\nSets of labels instead of one: thresholds from dev, "
-        f"{whose} holds the true label as often as "
+        f"{whose} holds the true label at least as often as "
         "promised, on average over languages, if dev and test are alike. *held* is the share on "
         "test, with its interval; *single*, the share of sets of one label. " + " ".join(notes)
     ).rstrip() + shown

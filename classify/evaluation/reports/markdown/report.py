@@ -152,17 +152,6 @@ def _measures(data: Data) -> str:
             row.append(score(data["systems"][name]["test"]["uar_present"]))
     text, count, column = brackets(data), data["groups"]["count"], md(groups_of(data))
     if count >= FEWEST_GROUPS:
-        if len(data["splits"]) > 1:
-            text += (
-                "give if the systems were trained anew on as many: each of them is tested in a "
-                "fold that was not trained on them, and the intervals are wider for that. Another "
-                "corpus or another language may differ by more."
-            )
-        else:
-            text += (
-                "give with the same trained systems; training again, another corpus or another "
-                "language may differ by more."
-            )
         if crossed := data["groups"].get("crossed"):
             text += (
                 f" UAR, accuracy and F1 also allow for others of the "

@@ -122,14 +122,19 @@ def how_chosen(data: Data) -> str:
     few = groups < FEWEST_GROUPS or found["same"] is None
     speakers = f"{groups} {md(groups_of(data, groups))}"
     best, mean = found.get("best", data["chosen"]), found.get("mean")
+    inside = " and ".join(what for what in ("settings", "seeds") if counts[what])
     if best != data["chosen"]:
+        lifts = (
+            f"but the {inside} of its members were chosen on the same clips, which lifts it"
+            if inside
+            else "so luck hardly lifts it"
+        )
         text = (
             f"Of {counts['all']} candidates{more}, {md(best)} has the highest {title} on dev, "
             f"{where}: {found['lead']:.3f} more than {md(mean)}, the mean of all members with "
             f"equal weights. The best of {found['systems']} systems can owe such a lead to luck; "
             f"with {speakers} more than {found['needed']:.3f} is asked for, so the mean was taken. "
-            f"Its dev {title} of {value:.3f} is not the highest of "
-            "many, so luck hardly lifts it"
+            f"Its dev {title} of {value:.3f} is not the highest of many, {lifts}"
         )
         again = f"When {speakers} are drawn again from these, {md(best)} comes first in"
         return f"{text}." if few else f"{text}. {again} {100 * found['same']:.0f} % of draws."
@@ -149,7 +154,9 @@ def how_chosen(data: Data) -> str:
     least = f"{found['optimism']:.3f}"
     most = f"{found.get('optimism_if_equal', found['optimism']):.3f}"  # older runs have one figure
     if float(most):
-        text += f" (among the systems alone by {least}, or {most} were they all equally good)"
+        before = f"; choosing the {inside} of members adds to it" if inside else ""
+        if_equal = f"{most} were they all equally good{before}"
+        text += f" (among the systems alone by {least}, or {if_equal})"
     return (
         f"{text}. When {speakers} are drawn again from these, the same system comes first in "
         f"{100 * found['same']:.0f} % of draws; others would choose it less often, since here it "
@@ -165,14 +172,24 @@ def warnings_of(data: Data) -> str:
 
 
 def brackets(data: Data) -> str:
-    """Return what the intervals are of, up to "would"; or that there are none."""
+    """Return what the intervals are of; or that there are none."""
     count, column = data["groups"]["count"], md(groups_of(data))
     if count < FEWEST_GROUPS:
         return f"No intervals: they need at least {FEWEST_GROUPS}, and there are {count} {column}."
+    trained = (
+        "with the same trained systems; training again, another corpus or another language may "
+        "differ by more."
+    )
+    if len(data["splits"]) > 1:
+        trained = (
+            "if the systems were trained anew on as many: each of them is tested in a fold that "
+            "was not trained on them, and the intervals are wider for that. Another corpus or "
+            "another language may differ by more."
+        )
     return (
         f"In brackets: {100 * data['settings']['level']:g} % intervals, from "
         f"{data['settings']['n_resamples']:,} resamples of {count} {column}. They say what other "
-        f"{column} of the same kind would "
+        f"{column} of the same kind would give {trained}"
     )
 
 

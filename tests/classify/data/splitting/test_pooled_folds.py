@@ -7,11 +7,16 @@ import json
 import numpy as np
 import pytest
 from affekt.cache import Manifest
-from affekt.classify import Predictions, splits
+from affekt.classify import Predictions, Task, compare, splits
+from affekt.classify.ensembles.calibration import Temperature
 from affekt.classify.ensembles.combining import combine_all
 from affekt.classify.ensembles.fitted_rules import WeightedEnsemble
+from affekt.classify.evaluation.analyses.abstention import threshold
+from affekt.classify.evaluation.analyses.conformal import ConformalSets
 from affekt.classify.evaluation.compare import JOINED
+from affekt.classify.evaluation.joining import split_warnings
 from affekt.classify.experiments.run import run
+from affekt.classify.metrics.measures import nll
 
 WORDS = {"negative": "rain dark cry", "neutral": "table road chair", "positive": "sun laugh joy"}
 
@@ -104,6 +109,49 @@ def test_what_learns_predicts_a_fold_without_the_labels_of_that_fold(calibrate, 
         rows = [ids[row] for row in np.flatnonzero(fold == 0)]
         wanted = rule.combine({m: p.select(rows) for m, p in test.items()}).proba
         np.testing.assert_allclose(found.test.proba[fold == 0], wanted)
+
+
+def test_a_dev_of_other_languages_than_test_is_said():
+    clips = Manifest.from_rows(corpus(9, languages=("deu", "eng", "spa")))
+
+    def said(scheme):
+        found = split_warnings(splits(clips, scheme, n_splits=3))
+        return any("test is of another language than train and dev" in text for text in found)
+
+    assert said("leave-one-language-out")
+    assert not said("group-kfold")
+
+
+def test_what_a_report_learns_from_dev_is_scored_on_clips_that_it_did_not_see():
+    rng = np.random.default_rng(0)
+    clips, labels = Manifest.from_rows(corpus(18)), list(WORDS)
+    truth = np.array([labels.index(label) for label in clips["label"]])
+    proba = [rng.dirichlet(np.ones(3), len(clips)) ** 3 + 0.2 * np.eye(3)[truth] for _ in "td"]
+    test, dev = (
+        Predictions(clips.ids, labels, one / one.sum(axis=1, keepdims=True)) for one in proba
+    )
+    folds = splits(clips, "group-kfold", n_splits=3)
+    data = compare(
+        *({"x": test}, clips, Task.from_labels(labels)),
+        **{"strategies": [], "dev": {"x": dev}, "dev_truth": clips, "split": folds},
+        **{"allow_overlap": True, "n_resamples": 100},
+    ).data
+    speakers = np.unique(clips["speaker"], return_inverse=True)[1]
+    ids = np.array(clips.ids)
+    calm, answered, sets = test.proba.copy(), np.zeros(len(clips), bool), np.zeros((len(clips), 3))
+    for fold in folds:
+        at = np.isin(ids, fold.test.ids)
+        known = dev.select(list(ids[~at]))
+        names = list(clips["label"][~at])
+        temperature = Temperature().fit(known, names, speakers[~at])
+        calm[at] = temperature.apply(test.select(list(ids[at]))).proba
+        answered[at] = test.proba[at].max(axis=1) >= threshold(truth[~at], known.proba, 0.8)
+        made = ConformalSets(0.8).fit(truth[~at], known.proba, None, speakers[~at])
+        sets[at] = made.sets(test.proba[at])
+    assert data["calibration"]["x"]["nll_calibrated"] == pytest.approx(nll(truth, calm))
+    assert data["abstain"]["thresholds"][0]["coverage"] == pytest.approx(answered.mean())
+    held = data["conformal"]["0.8"]["all"]["coverage"]
+    assert held == pytest.approx(sets[np.arange(len(clips)), truth].mean())
 
 
 def test_a_run_of_few_speakers_chooses_and_learns_over_its_folds(tmp_path):
