@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -217,6 +218,17 @@ def expected_one_of(value: object, choices: Iterable[str | bool | None]) -> str:
     """
     words = [str(choice) for choice in choices]
     return f"expected one of {', '.join(words)}.{nearest(str(value), words)}"
+
+
+def in_shell(word: object) -> str:
+    """Return a path or a name as it is typed in a shell.
+
+    Examples
+    --------
+    >>> in_shell(Path("my corpus/clips.csv"))
+    "'my corpus/clips.csv'"
+    """
+    return shlex.quote(str(word))
 
 
 def listed(words: Sequence[str], limit: int = 5) -> str:

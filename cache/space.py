@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from .errors import InputError, MissingError, listed, one_of
+from .errors import InputError, MissingError, in_shell, listed, one_of
 from .identity.content_digests import row_keys
 from .identity.known_digests import DISPUTED
 from .identity.spec import Spec
@@ -224,16 +224,17 @@ def _disputed(rows: RowStore, clips: Manifest, ids: list[str]) -> str:
 def _remedy(rows: RowStore, clips: Manifest) -> str:
     """Return how missing rows come into a rows."""
     encoder, packed = rows.spec.fields["encoder"], rows.store.packed
-    folder = "DIR" if packed else rows.store.path
+    folder = "DIR" if packed else in_shell(rows.store.path)
+    source = in_shell(clips.source)
     if encoder.get("imported") is True:
         remedy = (
             "Another tool computed this space; import its values again, with those clips:"
-            f" affekt cache import {folder} SOURCE --manifest {clips.source} --name NAME"
+            f" affekt cache import {folder} SOURCE --manifest {source} --name NAME"
         )
     else:
         remedy = (
             "Compute them:"
-            f" affekt extract {clips.source} --cache {folder} --encoder {encoder['name']}"
+            f" affekt extract {source} --cache {folder} --encoder {in_shell(encoder['name'])}"
         )
     if packed:
         remedy += (

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..cache import Cache
-from ..errors import DamagedError, InputError, listed
+from ..errors import DamagedError, InputError, in_shell, listed
 from ..files.durable import content_name
 from ..files.reading import check_regular
 from ..identity.content_digests import hex_bytes
@@ -174,7 +174,9 @@ def read_shard(path: Path, space: Space) -> tuple[bytes, np.ndarray]:
     check_regular(path)
     data = path.read_bytes()
     if content_name(data, ".h5") != path.name:
-        raise DamagedError(f"{path} is damaged; run: affekt cache repair {space.store.path}")
+        raise DamagedError(
+            f"{path} is damaged; run: affekt cache repair {in_shell(space.store.path)}"
+        )
     return data, hex_bytes(space.index.rows(path.name).key)
 
 
@@ -245,5 +247,5 @@ def _refuse(path: Path, damaged: list[str]) -> None:
     if damaged:
         raise DamagedError(
             f"{path}: a copy would lack what cannot be read: {listed(damaged)}."
-            f" Run: affekt cache repair {path}"
+            f" Run: affekt cache repair {in_shell(path)}"
         )

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from ..errors import counted
+from ..errors import counted, in_shell
 from .terminal import ROOT, read_clips
 
 
@@ -96,9 +96,10 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
             f"{report.nbytes} bytes{trusted}: {state}"
         )
     if not report.ok:
-        remedy = f"set the damaged files aside: affekt cache repair {folder}"
+        remedy = f"set the damaged files aside: affekt cache repair {in_shell(folder)}"
         if opened.packed:
-            remedy = f"make it again from its folder: affekt cache pack DIR {folder} --overwrite"
+            command = f"affekt cache pack DIR {in_shell(folder)} --overwrite"
+            remedy = f"make it again from its folder: {command}"
         click.echo(remedy, err=True)
         raise SystemExit(1)
 
@@ -124,7 +125,8 @@ def repair(folder: str, as_json: bool) -> None:
         if done.ids:
             click.echo(f"{counted(len(done.ids), 'row')} to extract again: {listed(done.ids)}")
             click.echo(
-                f"compute them: affekt extract MANIFEST --cache {folder} --encoder NAME", err=True
+                f"compute them: affekt extract MANIFEST --cache {in_shell(folder)} --encoder NAME",
+                err=True,
             )
         if not (done.moved or done.rebuilt or done.hopeless):
             click.echo("no damage")

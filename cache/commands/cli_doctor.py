@@ -20,7 +20,7 @@ import click
 
 from affekt.machine import memory, processors
 
-from ..errors import AffektError, InputError, listed
+from ..errors import AffektError, InputError, in_shell, listed
 from ..files.output_checks import check_takes_files
 
 MARKS = {"ok": "ok", "note": "note", "wrong": "WRONG"}
@@ -196,7 +196,8 @@ def caches(places: Iterable[Path]) -> Iterator[Finding]:
         else:
             first = report.damage[0]
             damage = f"{len(report.damage)} damaged, such as {first.path}: {first.problem}"
-            remedy = f"affekt cache verify {place} names all, affekt cache repair sets them aside"
+            names_all = f"affekt cache verify {in_shell(place)} names all"
+            remedy = f"{names_all}, affekt cache repair sets them aside"
             yield Finding("cache", str(place), "wrong", f"{size}, {damage}; {remedy}")
 
 

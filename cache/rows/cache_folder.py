@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import DamagedError, InputError, listed, one_of
+from ..errors import DamagedError, InputError, in_shell, listed, one_of
 from ..files.cache_marker import check_cache_folder
 from ..files.durable import set_aside
 from ..files.kept_results import keeping_results
@@ -169,12 +169,13 @@ class Store:
     def refuse_damaged(self, name: str, bad: dict[str, np.ndarray]) -> None:
         """Raise if vectors of a space were found damaged: file -> positions of its rows."""
         if bad:
-            remedy = f"Run: affekt cache repair {self.path}, then extract again"
+            path = in_shell(self.path)
+            remedy = f"Run: affekt cache repair {path}, then extract again"
             if self.packed:  # nobody repairs one: it never changes
-                remedy = f"Pack it again: affekt cache pack <the folder it was made of> {self.path}"
+                remedy = f"Pack it again: affekt cache pack <the folder it was made of> {path}"
             raise DamagedError(
                 f"{name}: {sum(map(len, bad.values()))} rows are damaged, in"
-                f" {listed([Path(path).name for path in bad])}. {remedy}"
+                f" {listed([Path(file).name for file in bad])}. {remedy}"
             )
 
     def quarantine(self, path: Path) -> Path:
@@ -212,7 +213,7 @@ def read_spec(folder: Path, cache: Path) -> Spec:
         The space has a newer format.
     """
     path = folder / "spec.json"
-    remedy = f"run: affekt cache repair {cache}"
+    remedy = f"run: affekt cache repair {in_shell(cache)}"
     try:
         check_regular(path)
         spec = Spec.from_json(path.read_bytes(), str(path))

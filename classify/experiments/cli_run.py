@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from ...cache.commands.heartbeat import heartbeat
-from ...cache.errors import AffektError
+from ...cache.errors import AffektError, in_shell
 from ..options import check_n_jobs, to_stderr
 
 if TYPE_CHECKING:
@@ -155,4 +155,4 @@ def print_outcome(outcome: Outcome, *, as_json: bool = False, with_table: bool =
                 f"warning: {name}: {sum(codes.values())} clips could not be embedded: {reasons}"
             )
     if outcome.did and not as_json:
-        to_stderr(f"New clips: affekt predict {outcome.folder} FILE...")
+        to_stderr(f"New clips: affekt predict {in_shell(outcome.folder)} FILE...")

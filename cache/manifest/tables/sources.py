@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, TextIO
 
-from ...errors import InputError, nearest_beside
+from ...errors import InputError, in_shell, nearest_beside
 from ...files.reading import refuse_hollow
 
 OTHER_ENDINGS = {".txt": ".csv", ".ndjson": ".jsonl", ".pq": ".parquet", ".tab": ".tsv"}
@@ -91,8 +91,8 @@ def opened(path: Path, known: Sequence[str]) -> Iterator[Source]:
         raise InputError(f"{name}: there is no such file.{nearest_beside(path)}") from None
     except IsADirectoryError:
         raise InputError(
-            f"{name}: is a folder, expected a table ({', '.join(known)}); affekt manifest {name}"
-            " -o clips.csv makes one from a corpus"
+            f"{name}: is a folder, expected a table ({', '.join(known)}); "
+            f"affekt manifest {in_shell(name)} -o clips.csv makes one from a corpus"
         ) from None
     except PermissionError:
         raise InputError(f"{name}: no permission to read it") from None
@@ -185,8 +185,8 @@ def _described(path: Path, stream: BinaryIO | gzip.GzipFile, known: Sequence[str
     found = _of_content(head)
     if path.name in KALDI:
         raise InputError(
-            f"{name}: one file of a Kaldi data folder; affekt manifest {path.parent} -o clips.csv"
-            " makes a table of the folder"
+            f"{name}: one file of a Kaldi data folder; "
+            f"affekt manifest {in_shell(path.parent)} -o clips.csv makes a table of the folder"
         )
     if head.startswith(b"version https://git-lfs"):
         raise InputError(f"{name}: a pointer of Git LFS, not the table; git lfs pull fetches it")

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....cache.errors import AffektError
+from ....cache.errors import AffektError, in_shell
 from ....cache.files.reading import file_sha256, read_note
 from ...models.folders.encoder_folders import read_folders
 from ..recipes.entries import EncoderEntry, MemberEntry
@@ -122,7 +122,7 @@ def _check_kind(entry: MemberEntry) -> None:
     if "format" not in read_note(folder / CONFIG):
         raise entry.error(
             f"{folder} is not a model of affekt; if others published it, "
-            f"import it first: affekt import-model {folder} -o MODEL",
+            f"import it first: affekt import-model {in_shell(folder)} -o MODEL",
             "model",
         )
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from ....cache.errors import InputError
+from ....cache.errors import InputError, in_shell
 from ....extract.encoders.hardware.device import DEVICE
 
 
@@ -84,7 +84,7 @@ def import_model(
     click.echo(f"labels: {', '.join(found.model.task.labels)}")
     inputs = " --text TEXT" if found.model.needs[-1].spec.modality == "text" else ""
     inputs = (" FILE" if found.model.needs[0].spec.modality == "audio" else "") + inputs
-    click.echo(f"affekt predict {output}{inputs}")
+    click.echo(f"affekt predict {in_shell(output)}{inputs}")
 
 
 def _converted(place: str, scaler: Path | None, trust: bool, scratch: Path) -> Path:

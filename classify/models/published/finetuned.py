@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from ....cache.errors import InputError, one_of
+from ....cache.errors import InputError, in_shell, one_of
 from ....extract.encoder import Encoder
 from ...heads import MLPHead
 from ...heads.state import pack_labels
@@ -198,8 +198,8 @@ def _mode(place: str, folder: Path, outside: Mapping[str, Any], said: str | None
     if known is None:
         raise InputError(
             f"{place}: its tensors fit the modes audio and mean, and nothing in the folder says "
-            f"which. Say it once: affekt import-model {place} --mode audio -o MODEL (or --mode "
-            "mean); MODEL then predicts"
+            f"which. Say it once: affekt import-model {in_shell(place)} --mode audio -o MODEL "
+            "(or --mode mean); MODEL then predicts"
         )
     if known not in fits:
         raise InputError(f"{place}: mode {known!r}; its tensors are those of {' or '.join(fits)}")
@@ -243,9 +243,10 @@ def _labels(
         return names
     count = next((s[0] for n, s in outside.items() if n.endswith("out_proj.bias")), 0)
     fits = [",".join(names) for names in LABELS.values() if len(names) == count]
+    labels = in_shell(fits[0] if fits else "A,B,C")
     raise InputError(
         f"{place}: its configuration does not name its labels. Say them once, in the order of the "
-        f"outputs: affekt import-model {place} --labels {fits[0] if fits else 'A,B,C'} -o MODEL"
+        f"outputs: affekt import-model {in_shell(place)} --labels {labels} -o MODEL"
     )
 
 

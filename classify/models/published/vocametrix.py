@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import AffektError, InputError
+from ....cache.errors import AffektError, InputError, in_shell
 from ....cache.files.reading import read_object
 from ....extract.encoder import Encoder
 from ..scalers.plain_scaler import Scaler, read_scaler
@@ -287,7 +287,7 @@ def load_vocametrix(
     if len(names) != layout.classes:
         raise InputError(
             f"{place.name} has {layout.classes} classes; the labels are {', '.join(names)}: say "
-            f"them once, affekt import-model {place.name} --labels A,B -o MODEL (labels=)"
+            f"them once, affekt import-model {in_shell(place.name)} --labels A,B -o MODEL (labels=)"
         )
     from .vocametrix_net import build
 
@@ -362,9 +362,9 @@ def _settings(said: Mapping[str, tuple[Any, str]], layout: Layout, name: str) ->
         options = " ".join(UNSEEN[word] for word in missing)
         raise InputError(
             f"{name}: the tensors cannot show {', '.join(missing)}, and config.json does not say. "
-            f"Say it once: affekt import-model {name} {options} -o MODEL, if that is right (the "
-            "card has 8 heads; relu and norms last are torch's defaults); MODEL then predicts. "
-            f"In Python: load_vocametrix(..., {'=, '.join(missing)}=)"
+            f"Say it once: affekt import-model {in_shell(name)} {options} -o MODEL, if that is "
+            "right (the card has 8 heads; relu and norms last are torch's defaults); MODEL then "
+            f"predicts. In Python: load_vocametrix(..., {'=, '.join(missing)}=)"
         )
     settings = {word: said[word][0] for word in UNSEEN}
     settings["head_activation"] = said.get("head_activation", said["activation"])[0]

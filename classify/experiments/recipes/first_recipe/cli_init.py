@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from .....cache.commands.terminal import ROOT
-from .....cache.errors import counted
+from .....cache.errors import counted, in_shell
 
 
 @click.command()
@@ -45,4 +45,4 @@ def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_j
     for note in found.notes:
         click.echo(f"  - {note}")
     click.echo(f"Recipe: {found.path}")
-    click.echo(f"Next: affekt run --check {found.path}")
+    click.echo(f"Next: affekt run --check {in_shell(found.path)}")

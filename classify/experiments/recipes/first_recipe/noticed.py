@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import islice
@@ -12,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .....cache.errors import InputError, listed
+from .....cache.errors import InputError, in_shell, listed
 from .....cache.manifest import Manifest
 from .....cache.manifest.columns import RECORDINGS
 from .....cache.manifest.corpora.parts import part_tables
@@ -90,7 +89,7 @@ def about_parts(table: Path) -> list[str]:
         return []
     return [
         f"{listed(others)} next to it may be other parts; affekt manifest "
-        f"{shlex.quote(str(table.parent))} -o clips.csv makes one table of them"
+        f"{in_shell(table.parent)} -o clips.csv makes one table of them"
     ]
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from textwrap import wrap
@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from .....cache.commands.terminal import visible
-from .....cache.errors import InputError, shaped
+from .....cache.errors import InputError, in_shell, shaped
 from .....cache.files.atomic_writes import write_whole
 from .....cache.files.output_checks import check_output
 from .....cache.manifest import Manifest
@@ -220,7 +220,8 @@ def _text(
     choice = CHOICES[chosen.task.kind] if division.has_dev else ""
     lines = [
         _comment(f"A first recipe for {manifest.name}: {found.clips} clips. Change what you like."),
-        _comment(f"Check it: affekt run --check {name}   Run it: affekt run {name}"),
+        _comment(f"Check it: affekt run --check {name}"),
+        _comment(f"Run it: affekt run {name}"),
         _comment("Every key: docs/guide/recipes.md"),
         "",
     ]
@@ -292,7 +293,7 @@ def _check_name(manifest: Path, path: Path) -> None:
     if manifest.is_dir():
         raise InputError(
             f"{manifest}: a folder; expected a table of clips. Make one of a corpus that affekt "
-            f"can read with: affekt manifest {shlex.quote(str(manifest))} -o clips.csv"
+            f"can read with: affekt manifest {in_shell(manifest)} -o clips.csv"
         )
     if not manifest.is_file():
         what = "not a regular file" if manifest.exists() else "no such file"
@@ -325,8 +326,7 @@ def _counted(clips: Manifest, column: str) -> list[str]:
 
 
 def _shown(path: Path) -> str:
-    """Return a path as the user would type it here."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
+    """Return a path as the user would type it in a shell, here."""
+    with suppress(ValueError):  # elsewhere
+        path = path.resolve().relative_to(Path.cwd())
+    return in_shell(path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -300,6 +302,20 @@ def test_the_command_writes_a_recipe_that_runs(tmp_path, monkeypatch):
     second = init("clips.csv", "-o", "other.yaml", "--json")
     assert json.loads(second.stdout)["task"] == "other-task.yaml"
     assert Recipe.read("other.yaml").report.name == "other-out"
+
+
+def test_the_commands_that_are_printed_can_be_copied(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table(tmp_path / "my corpus", rows(["a", "b"] * 20))
+    said = init("my corpus/clips.csv", "-o", "my corpus/r; x.yaml")
+    written = Path("my corpus/r; x.yaml").read_text(encoding="utf-8")
+    commands = re.findall("(?:Next|Check it): (affekt .*)", said.stdout + written)
+    assert len(commands) == 2
+    for command in commands:
+        program, *words = shlex.split(command)
+        done = CliRunner().invoke(affekt, words)
+        assert (program, done.exit_code) == ("affekt", 0), done.output
+    assert "affekt manifest 'my corpus' -o clips.csv" in str(init("my corpus").exception)
 
 
 def test_nothing_is_overwritten(tmp_path):
