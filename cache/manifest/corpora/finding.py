@@ -44,6 +44,8 @@ def kind_of(path: Path) -> str:
     inside = (found.parent for form in ("*/fold_1", "*/*/fold_1") for found in path.glob(form))
     if corpora := [str(corpus) for corpus in sorted(inside)]:
         raise InputError(f"{path} holds corpora of EmoBox; name one of them: {listed(corpora)}")
+    if len(part_tables(path, "*/*")) > 1:
+        return "parts"
     audio, others = audio_names.audio_files(path)
     shown = listed((audio or others)[:3]) if audio or others else "nothing"
     tables = sorted(str(found) for suffix in SUFFIXES for found in path.glob(f"*{suffix}"))

@@ -20,6 +20,7 @@ from affekt.cache.manifest import (
     read_s3prl,
     read_unified,
 )
+from affekt.cache.manifest.corpora.finding import kind_of
 from hypothesis import given, settings, strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -250,6 +251,22 @@ def test_a_table_for_each_part(tmp_path):
         "test-1": ("Ah", "sadness", "test", ""),
     }  # fmt: skip
     assert "tables that were not read: words.csv" in clips.notes
+
+
+def test_a_folder_of_parts_for_each_language(tmp_path):
+    for language in ("hau", "por"):
+        (tmp_path / language).mkdir()
+        for part in ("train", "test"):
+            (tmp_path / language / f"{part}.tsv").write_text(f"tweet\tlabel\n{language}!\tjoy\n")
+    assert kind_of(tmp_path) == "parts"
+    clips = read_parts(tmp_path)
+    assert clips.ids == ["hau/test-1", "hau/train-1", "por/test-1", "por/train-1"]
+    assert clips["folder"].tolist() == ["hau", "hau", "por", "por"]
+    assert clips["split"].tolist() == ["test", "train"] * 2
+    assert clips["text"].tolist() == ["hau!", "hau!", "por!", "por!"]
+    assert any("column folder says which of hau, por" in note for note in clips.notes)
+    (tmp_path / "por" / "train.tsv").write_text("path\tlabel\nx.wav\tjoy\n")
+    assert read_parts(tmp_path).file(3) == tmp_path / "por" / "x.wav"
 
 
 def test_a_table_for_each_part_with_ids_and_splits_of_its_own(tmp_path):
