@@ -91,7 +91,7 @@ def _clips(recipe: Recipe) -> Manifest:
         clips = Manifest.read(recipe.manifest, root=recipe.root)
     for column, values in recipe.where.items():
         with with_note(recipe.at, "where", column):
-            present = sorted({str(value) for value in clips[column]})
+            present = sorted({str(value) for value in clips.column(column)})
         for value in values:
             if value not in present:
                 raise SettingError(

@@ -154,3 +154,6 @@ def test_without_speakers_a_recipe_need_not_say_group(tmp_path):
     found.path.write_text(text.replace(line, "group: speaker"))
     with pytest.raises(InputError, match="group: no column 'speaker'"):
         preview(found.path)
+    found.path.write_text(text + "where: {language: [eng]}\n")
+    with pytest.raises(InputError, match="has no column language"):
+        preview(found.path)
