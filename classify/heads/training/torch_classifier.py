@@ -107,16 +107,15 @@ class TorchHead(TorchEstimator, Head):
         target = weighted_targets(
             float_tensor(targets.soft, device), class_weight, self.label_smoothing
         )
+        target = target * row_weight[:, None]
         log_prior = float_tensor(_log_prior(targets, weight * shares), device)
         gamma = self.gamma if self.loss == "focal" else 0.0
 
         def loss(network: nn.Module, batch: Tensor) -> Tensor:
-            return cross_entropy(
-                network(x[batch]) + self.logit_adjustment * log_prior,
-                target[batch],
-                row_weight=row_weight[batch],
-                gamma=gamma,
-            )
+            logits = network(x[batch])
+            if self.logit_adjustment:
+                logits = logits + self.logit_adjustment * log_prior
+            return cross_entropy(logits, target[batch], gamma=gamma)
 
         def score(logits: Tensor) -> tuple[tuple[float, ...], dict[str, float]]:
             return dev_score(logits, truth, class_weight)
