@@ -8,8 +8,10 @@ by design; so are embeddings that are nearly the same (`near_duplicates`).
 
 from __future__ import annotations
 
+import math
+import os
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -72,8 +74,9 @@ def check_speakers(parts: Parts, *, allow: bool = False) -> list[str]:
 def check_duplicates(
     parts: Parts, digests: Mapping[str, str | None], *, allow: bool = False
 ) -> list[str]:
-    """Refuse a split that has one recording in two parts: one content digest, None if not known.
+    """Refuse a split that has one recording in two parts.
 
+    By its content digest, None if not known, or since two sections of one file are half the same.
     With `allow`, the findings are returned as warnings.
     """
     owners: dict[str, dict[str, list[str]]] = {}
@@ -82,11 +85,12 @@ def check_duplicates(
             digest = digests.get(clip_id)
             if digest:
                 owners.setdefault(digest, {}).setdefault(name, []).append(clip_id)
-    pairs = [
+    pairs = {
         f"{by_part[one][0]} ({one}) = {by_part[other][0]} ({other})"
         for by_part in owners.values()
         for one, other in combinations(by_part, 2)
-    ]
+    }
+    pairs.update(_overlapping(parts))
     if not pairs:
         return []
     text = f"one recording under two ids in different parts: {listed(sorted(pairs))}"
@@ -97,6 +101,30 @@ def check_duplicates(
             "split: {allow_duplicates: true}"
         )
     return [Finding(text, Kind.RECORDINGS)]
+
+
+def _overlapping(parts: Parts) -> Iterator[str]:
+    """Yield pairs of sections of one file in two parts that share half of the shorter one."""
+    files: dict[str, list[tuple[float, float, int, str]]] = {}
+    for order, clips in enumerate(parts.values()):
+        starts, ends = (clips[time] for time in ("start", "end"))
+        for row, path in enumerate(clips["path"]):
+            start = 0.0 if starts[row] != starts[row] else float(starts[row])
+            end = math.inf if ends[row] != ends[row] else float(ends[row])
+            if path:
+                section = (start, end, order, clips.ids[row])
+                files.setdefault(os.path.normpath(path), []).append(section)
+    names = list(parts)
+    for sections in files.values():
+        sections.sort()
+        for at, (start, end, order, clip) in enumerate(sections):
+            for later, last, other, its in sections[at + 1 :]:
+                if later >= end:
+                    break
+                shorter = min(end - start, last - later)
+                if order != other and min(end, last) - later >= shorter / 2:
+                    (one, a), (two, b) = sorted([(order, clip), (other, its)])
+                    yield f"{a} ({names[one]}) = {b} ({names[two]})"
 
 
 def check_texts(parts: Parts) -> list[str]:

@@ -61,6 +61,33 @@ def test_H02_a_cache_gives_the_digests():
         splits(clips(), "stratified", digests=["a", "b", "c"])
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        *(
+            (("", ""), ("", ""), True),
+            (("0", "2"), ("0.3", "2.3"), True),
+            (("", ""), ("4", "5"), True),
+        ),
+        *((("0", "2"), ("1.9", "4"), False), (("0", "2"), ("2", "4"), False)),
+    ],
+)
+def test_two_sections_of_one_file_that_are_half_the_same_are_one_recording(one, other, same):
+    def row(name, path, part, times=("", "")):
+        start, end = times
+        texts = {"id": name, "path": path, "label": "joy", "speaker": name, "split": part}
+        return {**texts, "start": start, "end": end}
+
+    rows = [row("a", "x.wav", "train", one), row("b", "./x.wav", "test", other)]
+    rows += [row("c", "y.wav", "train"), row("d", "z.wav", "test")]
+    table = Manifest.from_rows(rows)
+    if same:
+        with pytest.raises(InputError, match=r"different parts: a \(train\) = b \(test\)\. "):
+            splits(table, "column", dev_size=0)
+    else:
+        assert splits(table, "column", dev_size=0)
+
+
 def test_recordings_without_digests_are_said():
     audio = clips(path=lambda i: f"{i}.wav")
     assert any("not checked for duplicates" in w for w in splits(audio, "stratified")[0].warnings)
