@@ -120,7 +120,8 @@ def compare(
             "several runs"
         )
     comparison = _compare(predictions, **options)
-    click.echo(comparison.json() if as_json else comparison.table(), nl=not as_json)
+    text = "\n".join([comparison.table(), *comparison.differences(3)])
+    click.echo(comparison.json() if as_json else text, nl=not as_json)
     _draw(options["output"], figures)
 
 

@@ -119,6 +119,13 @@ class Comparison:
         """Return the main table as plain text, UAR first."""
         return text_table(self.data)
 
+    def differences(self, most: int) -> list[str]:
+        """Return a line for each of the first pairs: whether a difference can be shown."""
+        pairs = self.data["pairs"]
+        lines = [f"- {pair['sentence']}" for pair in pairs[:most]]
+        more = [f"- and {len(pairs) - most} more, in the report (-o)"] if len(pairs) > most else []
+        return lines + more
+
     def report(self) -> str:
         """Return the report as Markdown."""
         plain = _plain(self.data)

@@ -51,7 +51,7 @@ def score_votes(proba: np.ndarray, votes: Votes, *, split_below: float = 0.6) ->
     split = shares.max(axis=1) < split_below
     return {
         "cross_entropy": float(-(shares * np.log(np.maximum(proba, tiny))).sum(axis=1).mean()),
-        "rater_entropy": float(-(shares * np.log(np.maximum(shares, tiny))).sum(axis=1).mean()),
+        "rater_entropy": float((shares * -np.log(np.maximum(shares, tiny))).sum(axis=1).mean()),
         "agreement": float(agreed.mean()),
         "rater_agreement": float(shares.max(axis=1).mean()),
         "split": float(split.mean()),

@@ -83,6 +83,17 @@ def test_the_whole_way(folder):
     assert drawn == {".png", ".svg"}
 
 
+@pytest.mark.parametrize(("strategies", "more"), [("none", False), ("mean,max", True)])
+def test_what_can_be_shown_stands_under_the_table(folder, strategies, more):
+    files = [folder / name / "pred.csv" for name in ("speech", "text")]
+    split = ["--truth", folder / "clips.csv", "--split", folder / "split.csv"]
+    text = call(*files, *split, "--strategies", strategies, "--resamples", 100, "-o", folder / "o")
+    pairs = json.loads((folder / "o" / "comparison.json").read_text())["pairs"]
+    shown = [f"- {pair['sentence']}" for pair in pairs[:3]]
+    shown += ["- and 3 more, in the report (-o)"] * more
+    assert text.splitlines()[-len(shown) :] == shown
+
+
 def test_json_goes_to_stdout(folder):
     with (folder / "split.csv").open() as file:
         test = [row["id"] for row in csv.DictReader(file) if row["split"] == "test"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .....cache.errors import InputError, listed, one_of
+from .....cache.errors import InputError, counted, listed, one_of
 from ....data.escape import md
 from ...across_runs import across
 from .markdown_tables import MEASURES, aligned, table
@@ -48,6 +48,7 @@ def compare_runs(
         raise InputError(f"--rope is {rope}; expected a difference from 0 to 1, as 0.02")
     corpora: dict[str, dict[str, Any]] = {}
     scores: dict[str, dict[str, float]] = {}
+    files: dict[str, Path] = {}
     for place in places:
         name, path, data = _read(str(place))
         if name in corpora:
@@ -58,10 +59,13 @@ def compare_runs(
                 "runs are compared by measures of labels; expected runs of a task of labels"
             )
         test = data.get("test", {})
+        files[name] = _predictions(path, data)
         for other, known in corpora.items():
             if test and known["manifest"] == test["manifest"]:
+                pair = " ".join(f"{one}={files[one]}" for one in (other, name))
                 raise InputError(
-                    f"{name!r} and {other!r} test the same clips; expected one run for each corpus"
+                    f"{name!r} and {other!r} test the same clips; expected one run for each corpus."
+                    f" Compare their predictions: affekt compare {pair} --truth MANIFEST"
                 )
         corpora[name] = {
             "place": str(path),
@@ -74,7 +78,8 @@ def compare_runs(
     names = [one for one in next(iter(scores.values())) if all(one in own for own in found)]
     if len(names) < 2:
         raise InputError(
-            f"the runs have {len(names)} systems in common ({', '.join(names) or 'none'}); expected"
+            f"the runs have {counted(len(names), 'system')} in common"
+            f" ({', '.join(names) or 'none'}); expected"
             " at least two. Give members of a kind the same name in every recipe"
         )
     result = across(
@@ -84,6 +89,13 @@ def compare_runs(
     )
     left = sorted(set.union(*found) - set(names))
     return {"format": 1, "measure": measure, "corpora": corpora, "left_out": left, **result}
+
+
+def _predictions(path: Path, data: Mapping[str, Any]) -> Path:
+    """Return the file with what a run's chosen member predicts, or where all of them are."""
+    members = (path if path.is_dir() else path.parent) / "members"
+    chosen = members / str(data.get("chosen")) / "pred.csv"
+    return chosen if chosen.is_file() else members / "NAME" / "pred.csv"
 
 
 def _read(place: str) -> tuple[str, Path, dict[str, Any]]:

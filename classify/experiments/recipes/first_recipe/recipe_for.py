@@ -96,7 +96,8 @@ def write_recipe(
     --------
     >>> import tempfile
     >>> folder = Path(tempfile.mkdtemp())
-    >>> rows = [f"{i},{text}" for i, text in enumerate(10 * ["well done,positive", "sad,negative"])]
+    >>> texts = 10 * ["well done,positive", "sad,negative", "a table,neutral"]
+    >>> rows = [f"{i},{text}" for i, text in enumerate(texts)]
     >>> _ = (folder / "clips.csv").write_text("\n".join(["id,text,label", *rows]))
     >>> found = write_recipe(folder / "clips.csv", folder / "recipe.yaml")
     >>> found.task, found.split
