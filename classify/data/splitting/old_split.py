@@ -70,7 +70,7 @@ def continue_split(
     new = [row for row, clip in enumerate(clips.ids) if clip not in roles]
     here_ids = set(here)
     gone = sorted(clip for clip in roles if clip not in here_ids)
-    if pairs := leaks.look_alikes(gone, [clips.ids[row] for row in new]):
+    if pairs := leaks.look_alikes(gone, clips.ids):
         old, name = pairs[0]
         raise InputError(
             f"{path}, line {line_of(path, old)}: {old!r} is not a clip of {clips.source}, which "

@@ -73,6 +73,7 @@ def test_new_speakers_join_the_fold_of_their_language_and_a_new_language_is_refu
         ("id,split\nx,train\ny,test\n", "none of its 2 ids is a clip"),
         ("id,split\n0-0,train\n0-1,dev\n", "none of the clips of .* is in test"),
         ("id,split\n0-0,test\n 0-1,train\n", "line 3: ' 0-1' is not a clip of .* has '0-1'"),
+        ("id,split\n0-0,test\n0-1,train\n 0-0,train\n", "line 4: ' 0-0' is not a .* has '0-0'"),
         ("id,split\n0-0,trian\n", "line 2: split is 'trian'.*Did you mean 'train'"),
         ("id,split\n,train\n", "line 2: no id"),
         ("nix\n", "expected id and split"),
