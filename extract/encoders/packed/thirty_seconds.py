@@ -70,4 +70,6 @@ def _read(block: Any, hidden: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
     seen, own = block.self_attn_layer_norm(hidden), hidden[:, keep]
     own = own + block.self_attn(seen[:, keep], key_value_states=seen)[0]
     inner = block.activation_fn(block.fc1(block.final_layer_norm(own)))
-    return own + block.fc2(inner)
+    made = own + block.fc2(inner)
+    limit = torch.finfo(made.dtype).max - 1000  # as the library has it
+    return made.clamp_(-limit, limit) if made.dtype == torch.float16 else made
