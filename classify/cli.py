@@ -37,7 +37,7 @@ from ..cache.errors import AffektError, nearest
 COMMANDS = {
     "run": (".experiments.cli_run", "run", "The main job: a recipe from clips to a report."),
     "init": (
-        ".experiments.recipes.first_recipe.cli_init",
+        ".experiments.cli_run",
         "init",
         "A first recipe for your table, and what was noticed in it.",
     ),

@@ -1,4 +1,4 @@
-"""Compare systems over several corpora: one number of each system per corpus.
+"""Compare systems over several corpora, by the runs on them: one number of each system per corpus.
 
 Signed-rank tests with Holm's correction, the Bayesian signed-rank test with a region of practical
 equivalence, and mean ranks with their critical difference: Demšar (2006), Benavoli et al. (2017).
@@ -8,17 +8,126 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy import stats as scipy_stats
 
-from ...cache.errors import InputError
-from ..metrics.pair_verdicts import holm
+from ...cache.errors import InputError, counted, one_of
+from ...cache.files.reading import read_object
+from ..metrics.mcnemar_and_holm import holm
+from ..models.folders.run_folder import readable_name
+from .comparison import Comparison
+from .reports.markdown.markdown_tables import MEASURES
 
 EXACT = 16  # differences, up to which every exchange of signs is counted
 N_DRAWS = 20_000
 PRIOR = 0.5  # weight of one imagined corpus without a difference
+
+
+def is_run_place(text: str) -> bool:
+    """Whether an argument of `compare` is the folder or the comparison of a run."""
+    path = Path(text)
+    return path.is_dir() or path.name in ("comparison.json", "repeats.json")
+
+
+def compare_runs(
+    places: Sequence[str | Path], *, measure: str = "uar", rope: float = 0.02, random_state: int = 0
+) -> dict[str, Any]:
+    """Compare the systems that several runs have in common, one run for each corpus.
+
+    Parameters
+    ----------
+    places
+        Folders of runs, or their `comparison.json` or `repeats.json`; ``NAME=FOLDER`` names one.
+    measure
+        ``uar``, ``accuracy``, ``macro_f1`` or ``weighted_f1``, on test.
+    rope, random_state
+        As for `across`.
+
+    Returns
+    -------
+    result
+        As `across`; and ``corpora``, the clips and task of each run, ``left_out``, systems that
+        some runs do not have.
+    """
+    one_of(measure, MEASURES, "--measure")
+    if not 0 <= rope < 1:
+        raise InputError(f"--rope is {rope}; expected a difference from 0 to 1, as 0.02")
+    corpora: dict[str, dict[str, Any]] = {}
+    scores: dict[str, dict[str, float]] = {}
+    files: dict[str, Path] = {}
+    for place in places:
+        name, path, data = _read(str(place))
+        if name in corpora:
+            raise InputError(f"two runs are called {name!r}; name them: NAME={path}")
+        if data.get("measure", "uar") != "uar":
+            raise InputError(
+                f"{path} compares systems that predict numbers (by {data['measure'].upper()}), and "
+                "runs are compared by measures of labels; expected runs of a task of labels"
+            )
+        test = data.get("test", {})
+        files[name] = _predictions(path, data)
+        for other, known in corpora.items():
+            if test and known["manifest"] == test["manifest"]:
+                pair = " ".join(f"{one}={files[one]}" for one in (other, name))
+                raise InputError(
+                    f"{name!r} and {other!r} test the same clips; expected one run for each corpus."
+                    f" Compare their predictions: affekt compare {pair} --truth MANIFEST"
+                )
+        corpora[name] = {
+            "place": str(path),
+            "task": data["task"]["name"],
+            "clips": test.get("clips"),
+            "manifest": test.get("manifest"),
+        }
+        scores[name] = _scores(data, measure)
+    found = [set(own) for own in scores.values()]
+    names = [one for one in next(iter(scores.values())) if all(one in own for own in found)]
+    if len(names) < 2:
+        raise InputError(
+            f"the runs have {counted(len(names), 'system')} in common"
+            f" ({', '.join(names) or 'none'}); expected"
+            " at least two. Give members of a kind the same name in every recipe"
+        )
+    result = across(
+        {name: [own[name] for own in scores.values()] for name in names},
+        rope=rope,
+        random_state=random_state,
+    )
+    left = sorted(set.union(*found) - set(names))
+    return {"format": 1, "measure": measure, "corpora": corpora, "left_out": left, **result}
+
+
+def _predictions(path: Path, data: Mapping[str, Any]) -> Path:
+    """Return the file with what a run's chosen member predicts, or where all of them are."""
+    members = (path if path.is_dir() else path.parent) / "members"
+    chosen = members / str(data.get("chosen")) / "pred.csv"
+    return chosen if chosen.is_file() else members / "NAME" / "pred.csv"
+
+
+def _read(place: str) -> tuple[str, Path, dict[str, Any]]:
+    name, sign, rest = place.partition("=")
+    path = Path(place if Path(place).exists() or not sign else rest)
+    folder = path if path.is_dir() else path.parent
+    if not sign or Path(place).exists():
+        resolved = folder.resolve()
+        name = readable_name(folder) if resolved.name == "out" else resolved.name
+    repeats = folder / "repeats.json" if path.is_dir() else path
+    if repeats.name == "repeats.json" and repeats.is_file():
+        return name, path, read_object(repeats, "the repeats of a run", lenient=True)
+    return name, path, Comparison.read(path).data
+
+
+def _scores(data: Mapping[str, Any], measure: str) -> dict[str, float]:
+    """Return the test score of each system; of repeats the mean."""
+    found = {}
+    for name, one in data["systems"].items():
+        value = one["test"][measure]["value"] if "test" in one else one[measure]["mean"]
+        if value is not None:
+            found[name] = float(value)
+    return found
 
 
 def across(

@@ -11,12 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...cache.commands.terminal import ROOT
+from ...cache.commands.terminal import ROOT, read_clips
+from ...cache.errors import InputError
+from ...cache.files.atomic_writes import write_whole
+from ...cache.files.output_checks import check_output, check_output_folder
+from ..data.predictions import Predictions
+from ..data.task import Task
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
-    from ..data.predictions import Predictions
-    from ..data.task import Task
 
 __all__ = ["compare"]
 
@@ -99,8 +102,6 @@ def compare(
     Folders of runs (one for each corpus, members with the same names) are compared over the
     corpora: affekt compare out-emodb out-ravdess ...
     """
-    from ...cache.errors import InputError
-
     if counts:
         if predictions or of is None:
             raise InputError("--counts needs --of CLIPS, and no prediction files")
@@ -129,7 +130,7 @@ OF_RUNS = ("predictions", "measure", "rope", "random_state", "as_json", "output"
 
 
 def _are_runs(given: Sequence[str], options: Mapping[str, Any]) -> bool:
-    from .reports.markdown.across_report import is_run_place
+    from .across_runs import is_run_place
 
     return (
         bool(given)
@@ -148,12 +149,8 @@ def _compare_runs(
     output: Path | None,
     **others: Any,
 ) -> None:
-    from .reports.markdown.across_report import (
-        check_runs_folder,
-        compare_runs,
-        runs_text,
-        write_runs,
-    )
+    from .across_runs import compare_runs
+    from .reports.markdown.across_report import check_runs_folder, runs_text, write_runs
 
     _refuse_given([name for name in others if name not in OF_RUNS], "runs")
     if output is not None:
@@ -166,8 +163,6 @@ def _compare_runs(
 
 def _refuse_given(names: Sequence[str], what: str) -> None:
     """Refuse options that would have no effect."""
-    from ...cache.errors import InputError
-
     context = click.get_current_context()
     for name in names:
         if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
@@ -195,8 +190,6 @@ def _compare(
     common: bool,
     **options: Any,
 ) -> Any:
-    from ...cache.commands.terminal import read_clips
-    from ...cache.errors import InputError
     from ..data.splitting.split_file import read_split_file, with_parts
     from .compare import compare_with
     from .compare_options import CompareOptions
@@ -207,7 +200,7 @@ def _compare(
     elif latex:
         raise InputError("--latex needs -o FOLDER")
     names = _pairs("--rename", rename)
-    given = _given(task)
+    given = Task.of(task) if task else None
     members = _members(predictions, names, given)
     clips = read_clips(truth, root, labels_only=True)
     settings: dict[str, Any] = {}
@@ -258,7 +251,6 @@ def _compare(
     if output is not None:
         comparison.write(output)
         if latex:
-            from ...cache.files.atomic_writes import write_whole
             from .reports.latex import tables
 
             write_whole(output / "tables.tex", tables(comparison.data))
@@ -278,8 +270,6 @@ def _draw(output: Path | None, figures: bool) -> None:
 
 def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) -> None:
     """Refuse, before any work, a folder that holds something else than a report of this command."""
-    from ...cache.errors import InputError
-    from ...cache.files.output_checks import check_output, check_output_folder
     from ..models.folders.run_folder import is_run
     from .comparison import Comparison
 
@@ -298,18 +288,9 @@ def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) 
         check_output("-o", output / name, inputs, lambda head: ours)
 
 
-def _given(name: str | None) -> Task | None:
-    from ..data.task import Task
-
-    return Task.of(name) if name else None
-
-
 def _members(
     files: Sequence[str], rename: Mapping[str, str], task: Task | None
 ) -> dict[str, Predictions]:
-    from ...cache.errors import InputError
-    from ..data.predictions import Predictions
-
     found: dict[str, Predictions] = {}
     for given in files:
         name, _, path = given.partition("=")
@@ -327,8 +308,6 @@ def _members(
 
 
 def _task(members: Mapping[str, Predictions], truth: Manifest) -> Task:
-    from ..data.task import Task
-
     first = next(iter(members.values()))
     more = sorted({str(label) for label in truth["label"]} - set(first.labels))
     if all(member.hard for member in members.values()):
@@ -339,8 +318,6 @@ def _task(members: Mapping[str, Predictions], truth: Manifest) -> Task:
 
 def _where(clips: Manifest, conditions: Sequence[str]) -> Manifest:
     """Select clips; several values of one column are alternatives."""
-    from ...cache.errors import InputError
-
     wanted: dict[str, list[str]] = {}
     for text in conditions:
         [(column, value)] = _pairs("--where", [text]).items()
@@ -370,8 +347,6 @@ def _splits(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> Any:
 
 
 def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
-    from ...cache.errors import InputError
-
     found = {}
     for text in given:
         key, sign, value = text.partition("=")
@@ -382,8 +357,6 @@ def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
 
 
 def _int(name: str, text: str) -> int:
-    from ...cache.errors import InputError
-
     try:
         return int(text)
     except ValueError:

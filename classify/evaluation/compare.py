@@ -209,10 +209,17 @@ def compare_with(
     measured = _measure(joined, combined)
     best = chosen or max(combined, key=lambda name: measured.drawn.estimates[name]["uar"])
     systems = {name: item.test for name, item in combined.items()}
+    codes, level = joined.test.codes, options.level
+    scores = {
+        name: scoring.scores(
+            *(codes, one, task, measured.drawn, name, level, measured.of_proba.get(name))
+        )
+        for name, one in systems.items()
+    }
     data = assemble(
         joined,
         combined,
-        {name: _scores(joined, measured, name, one) for name, one in systems.items()},
+        scores,
         chosen=chosen,
         task={
             "name": task.name,
@@ -227,7 +234,16 @@ def compare_with(
     )
     replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
     on_scores(Comparison(data, systems, replays, joined.test.clips))
-    data["pairs"] = _pairs(joined, measured, systems, chosen)
+    data["pairs"] = scoring.pairs(
+        codes,
+        {name: one.codes for name, one in systems.items()},
+        measured.groups,
+        measured.drawn,
+        len(task.labels),
+        options.random_state,
+        level,
+        joined.pairs_of(chosen),
+    )
     data["by"] = {name: scoring.table_by(joined, systems, name, best) for name in joined.by}
     data.update(extras(joined, combined, best, measured.groups, seeds or {}))
     data["warnings"] = ranked(
@@ -295,15 +311,6 @@ def _measure(joined: Joined[Part], combined: Mapping[str, Combined]) -> Measures
     return Measures(drawn, of_proba, groups, warnings)
 
 
-def _scores(
-    joined: Joined[Part], measured: Measures, name: str, predictions: Predictions
-) -> dict[str, Any]:
-    return scoring.scores(
-        *(joined.test.codes, predictions, joined.task),
-        *(measured.drawn, name, joined.options.level, measured.of_proba.get(name)),
-    )
-
-
 def _groups(
     joined: Joined[Part], measured: Measures, systems: Mapping[str, Predictions]
 ) -> dict[str, Any]:
@@ -321,24 +328,6 @@ def _groups(
         "count_crossed": drawn.crossed[0].groups if drawn.crossed else None,
         "values": each_group(joined, systems, "uar", uar),
     }
-
-
-def _pairs(
-    joined: Joined[Part],
-    measured: Measures,
-    systems: Mapping[str, Predictions],
-    chosen: str | None,
-) -> list[dict[str, Any]]:
-    return scoring.pairs(
-        joined.test.codes,
-        {name: one.codes for name, one in systems.items()},
-        measured.groups,
-        measured.drawn,
-        len(joined.task.labels),
-        joined.options.random_state,
-        joined.options.level,
-        joined.pairs_of(chosen),
-    )
 
 
 def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:

@@ -22,12 +22,12 @@ from ..ensembles.fitted_rules import STRATEGIES, strategy
 from ..ensembles.saved import Replay
 from ..metrics.bootstrap import FEWEST_GROUPS
 from ..metrics.concordance import MEASURES, Measured, max_t_ccc
-from ..metrics.pair_verdicts import p_text
 from ..metrics.scored_clips import Rated
 from .comparison import Comparison
 from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all, split_warnings
 from .scores.dev_choice import N_DRAWS, choose
 from .scores.scoring import by_value, left_out, means_over_values
+from .scores.verdicts import verdict_of_pair
 
 
 def compare_numbers(
@@ -106,15 +106,14 @@ def _numbers(made: Any) -> Estimates:
     return Estimates(made.ids, made.labels, made.proba, source=made.source)
 
 
-def _score_on_dev(joined: Joined[Rated], combined: Mapping[str, Combined]) -> Measured | None:
-    """Give each system its scores on dev, and return them with their draws."""
+def _choice(joined: Joined[Rated], combined: Mapping[str, Combined]) -> dict[str, Any] | None:
+    """Give each system its scores on dev, and choose one; None without dev."""
     tuning = joined.tuning
     if tuning is None:
         return None
     systems = {n: one.dev_predictions for n, one in combined.items() if one.dev_predictions}
-    seed = joined.options.random_state
-    groups, _ = joined.groups(tuning)
-    groups = groups if np.ptp(groups) else np.arange(len(groups))  # of one speaker, the clips
+    seed, (codes, _) = joined.options.random_state, joined.groups(tuning)
+    groups = codes if np.ptp(codes) else np.arange(len(codes))  # of one speaker, the clips
     drawn = tuning.measured(systems, groups, n_resamples=N_DRAWS, random_state=seed)
     for name, found in drawn.estimates.items():
         each = {one: float(found["ccc"][at]) for at, one in enumerate(joined.task.labels)}
@@ -122,18 +121,12 @@ def _score_on_dev(joined: Joined[Rated], combined: Mapping[str, Combined]) -> Me
             **{one: float(found[one][-1]) for one in MEASURES},
             "dimensions": each,
         }
-    return drawn
-
-
-def _choice(joined: Joined[Rated], combined: Mapping[str, Combined]) -> dict[str, Any] | None:
-    drawn = _score_on_dev(joined, combined)
     best = best_on_dev(combined, "ccc", "error")
-    if drawn is None or best is None or joined.tuning is None:
+    if best is None:
         return None
-    count = len(np.unique(joined.groups(joined.tuning)[0]))
     scores = {name: one["ccc"][:, -1] for name, one in drawn.samples.items()}
     whole = {name: float(one["ccc"][-1]) for name, one in drawn.estimates.items()}
-    return choose(best, mean_of_all(combined), scores, whole, count)
+    return choose(best, mean_of_all(combined), scores, whole, len(np.unique(codes)))
 
 
 def _scores(joined: Joined[Rated], drawn: Measured, name: str) -> dict[str, Any]:
@@ -198,7 +191,7 @@ def _pairs(joined: Joined[Rated], drawn: Measured, chosen: str | None) -> list[d
             "clips": len(joined.test.clips),
             "different": bool(tested and corrected < 1 - level),
         }
-        rows.append({**row, "sentence": _sentence(row)})
+        rows.append({**row, "sentence": verdict_of_pair(row, "ccc")})
     return rows
 
 
@@ -207,21 +200,6 @@ def _group_errors(drawn: Measured, name: str) -> np.ndarray:
     sums = drawn.sums[name]
     clips = np.maximum(sums[:, :, 0], 1)
     return (sums[:, :, 6] / clips / drawn.ranges).mean(axis=1)
-
-
-def _sentence(row: Mapping[str, Any]) -> str:
-    a, b, gap = row["a"], row["b"], row["ccc_difference"]
-    low, high = row["ccc_difference_interval"]
-    shown = f"CCC {gap:+.3f}" + ("" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]")
-    counts = f"smaller error in {row['groups_a_better']} of {row['groups']}"
-    if row["groups_b_better"]:
-        counts += f", larger in {row['groups_b_better']}"
-    if math.isnan(row["p_ccc"]):
-        return f"{a} against {b}: {shown}; {counts}; too few for a test"
-    p = f"p = {p_text(row['p_ccc'])}, corrected {p_text(row['p_ccc_corrected'])}"
-    if not row["different"]:
-        return f"{a} and {b}: no difference can be shown: {shown}, {p}; {counts}"
-    return f"{a} is {'better' if gap > 0 else 'worse'} than {b}: {shown}, {p}; {counts}"
 
 
 def _by(joined: Joined[Rated], systems: Mapping[str, Predictions], column: str) -> dict[str, Any]:

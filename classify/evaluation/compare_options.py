@@ -65,11 +65,6 @@ class CompareOptions:
                 )
 
     @property
-    def columns(self) -> list[str]:
-        """Every column that the clips must have."""
-        return [*self.by, *(one for one in (self.groups, self.crossed) if one is not None)]
-
-    @property
     def draws(self) -> dict[str, Any]:
         """Number and seed of the resamples."""
         return {"n_resamples": self.n_resamples, "random_state": self.random_state}

@@ -19,10 +19,10 @@ from ..ensembles.saved import Replay
 from ..models.folders.run_folder import WORK, check_whole
 from .reports.html.clip_rows import clip_rows
 from .reports.html.page import page
+from .reports.markdown.clips_and_training import describe_run
 from .reports.markdown.dimension_report import numbers_markdown
-from .reports.markdown.made_sections import made
+from .reports.markdown.provenance import made
 from .reports.markdown.report import markdown, text_table
-from .reports.markdown.run_sections import describe_run
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -139,13 +139,6 @@ class Comparison:
             text += describe_run(_plain(run), "the manifest", measure)
         return page(_plain(self.data), text, clips)
 
-    def _clip_rows(self, folder: Path) -> dict[str, Any] | None:
-        """Return the clips for the page; links to audio hold where a run puts the folder."""
-        if self.clips is None:
-            return None
-        home = Path(*(part for part in folder.absolute().parts if part != WORK))
-        return clip_rows(self.data, self.predictions, self.clips, home)
-
     def json(self) -> str:
         """Return the result as JSON."""
         return json.dumps(_plain(self.data), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
@@ -159,7 +152,10 @@ class Comparison:
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         self.data.setdefault("made", made())
-        rows = self._clip_rows(folder)
+        rows = None
+        if self.clips is not None:  # links to audio hold where a run puts the folder
+            home = Path(*(part for part in folder.absolute().parts if part != WORK))
+            rows = clip_rows(self.data, self.predictions, self.clips, home)
         files = {
             "comparison.json": self.json(),
             "report.md": self.report().rstrip("\n") + f"\n{ending}",

@@ -76,8 +76,9 @@ class Joined(Generic[P]):
                 f"members on dev {sorted(dev)}, on test {sorted(members)}; expected the same"
             )
         test = kind.of(members, truth, task, "test")
-        for column in options.columns:
-            test.clips[column]  # an InputError where there is none, with the nearest name
+        for column in (*options.by, options.groups, options.crossed):
+            if column is not None:
+                test.clips[column]  # an InputError where there is none, with the nearest name
         tuning = None
         if dev is not None and dev_truth is not None:
             tuning = kind.of(dev, dev_truth, task, "dev")

@@ -1,4 +1,4 @@
-"""The command `affekt run`, and how its outcome is printed."""
+"""The commands `affekt init` and `affekt run`: a first recipe, and from clips to a report."""
 
 from __future__ import annotations
 
@@ -10,11 +10,49 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 
 from ...cache.commands.heartbeat import heartbeat
-from ...cache.errors import AffektError, in_shell
+from ...cache.commands.terminal import ROOT
+from ...cache.errors import AffektError, counted, in_shell
 from ..options import check_n_jobs, to_stderr
 
 if TYPE_CHECKING:
     from .run import Outcome
+
+
+@click.command()
+@click.argument("manifest", type=click.Path(path_type=Path), metavar="TABLE")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), default="recipe.yaml", show_default=True,
+    help="The recipe; a file that is there is never changed.",
+)  # fmt: skip
+@ROOT
+@click.option(
+    "--task", help="Labels: valence, emotion6, ..., or a YAML file  [default: from the labels]"
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_json: bool) -> None:
+    """Look at TABLE and write a first recipe for it.
+
+    TABLE is a table of clips (CSV, TSV, JSONL, Parquet, Excel). The recipe's members, task and
+    split are those that the table allows, and its comments say what was noticed: speakers that are
+    too few, labels that no task knows, recordings or texts that are missing. Nothing is embedded.
+    """
+    from .recipes.first_recipe.recipe_for import write_recipe
+
+    found = write_recipe(manifest, output, task, root)
+    if as_json:
+        facts = {**vars(found), "path": str(found.path)}
+        click.echo(json.dumps(facts, ensure_ascii=False))
+        return
+    click.echo(f"{manifest}: {', '.join([counted(found.clips, 'clip'), *found.facts])}")
+    click.echo(f"  task     {found.task}")
+    click.echo(f"  split    {found.split}")
+    click.echo(f"  members  {', '.join(found.members)}")
+    if found.notes:
+        click.echo("Noticed:")
+    for note in found.notes:
+        click.echo(f"  - {note}")
+    click.echo(f"Recipe: {found.path}")
+    click.echo(f"Next: affekt run --check {in_shell(found.path)}")
 
 
 @click.command()
@@ -78,19 +116,18 @@ def _watch(
 
     watched = Watched(recipe)
 
-    def echo(shown: list[str]) -> Callable[[str], None]:
-        def at_once(table: str) -> None:
-            if not as_json:
-                shown.append(table)
-                click.echo(table)
+    shown: list[str] = []
 
-        return at_once
+    def at_once(table: str) -> None:
+        if not as_json:
+            shown.append(table)
+            click.echo(table)
 
     while True:
         watched.begin()
+        shown.clear()
         try:
-            shown: list[str] = []
-            outcome = run_once(force=force, on_table=echo(shown))
+            outcome = run_once(force=force, on_table=at_once)
             print_outcome(outcome, as_json=as_json, with_table=not shown)
             force = False  # asked for once
             if figures:

@@ -62,8 +62,8 @@ def embed(source: Source, cache: Cache, stored: Stored, progress: Callable[[str]
     """Embed what is pending, and look again."""
     from ...extract.running.embedding import extract
 
-    progress(f"{source.name}: embedding {len(stored.pending)} of {len(source.clips)} clips")
-    extract(source.clips, cache, source.encoder, store_dtype=source.store_dtype)
+    progress(f"{source.entry.name}: embedding {len(stored.pending)} of {len(source.clips)} clips")
+    extract(source.clips, cache, source.encoder, store_dtype=source.spec.store_dtype)
     return look(source, cache)
 
 
@@ -73,7 +73,7 @@ def measure(source: Source, cache: Cache, stored: Stored) -> float | None:
 
     pending = set(stored.pending)
     clips = source.clips.select([clip for clip in source.clips.ids if clip in pending])
-    how: Any = {"store_dtype": source.store_dtype, "measure": True}
+    how: Any = {"store_dtype": source.spec.store_dtype, "measure": True}
     return plan(clips, cache, source.encoder, **how).seconds
 
 
@@ -94,9 +94,8 @@ def keep_opened(source: Source, cache: Cache) -> None:
     from ...extract.encoder_names import is_code
 
     if source.encoder is not None and not is_code(source.encoder.name):
-        options = {k: v for k, v in source.entry.options.items() if k != "store_dtype"}
-        if options:  # a given model knows the spec itself
-            remember(cache, options, source.spec.with_store_dtype("float32"))
+        if source.entry.options:  # a given model knows the spec itself
+            remember(cache, source.entry.arguments, source.spec.with_store_dtype("float32"))
         made = cache.find(source.spec)
         if made is not None and source.encoder.folder is not None and not cache.readonly:
             note_encoder_folder(made.folder, source.encoder.folder, cache.tmp)

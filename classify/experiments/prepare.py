@@ -6,7 +6,6 @@ the cache: opening a pretrained one imports torch.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +52,7 @@ def prepare(recipe: Recipe) -> Prepared:
 
         check_recipe(ready)  # before an encoder is opened
     for entry in entries:
-        source = known[entry.name] or _opened(entry, ready)
+        source = known[entry.name] or open_source(entry, ready)
         if not len(source.clips):
             what = "path" if source.spec.modality == "audio" else "text"
             raise entry.error(
@@ -71,19 +70,6 @@ def _voted(clips: Manifest, recipe: Recipe, task: Task) -> Manifest:
         raise InputError(f"votes are for labels, and the task {task.name!r} is of numbers")
     source = None if isinstance(recipe.votes, bool) else recipe.votes
     return with_votes(clips, source, task, drop_ties=recipe.unlabelled == "drop")
-
-
-def open_source(source: Source, ready: Prepared) -> Source:
-    """Open the encoder of a source whose spec was only remembered.
-
-    Raises
-    ------
-    InputError
-        No such encoder (any more), or an option that it does not have; with file and line.
-    """
-    if source.encoder is not None or source.is_stored_space:
-        return source
-    return _opened(source.entry, ready)
 
 
 def _clips(recipe: Recipe) -> Manifest:
@@ -109,56 +95,59 @@ def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
     """Return the source of an encoder that need not be opened, or costs nothing to open."""
     from ...extract.encoder_names import is_code
 
-    cache = ready.cache
     if entry.spec is not None:
-        return _source(entry, ready.clips, entry.spec, None, entry.spec.store_dtype)
+        return _source(entry, ready, entry.spec)
     if "space" in entry.options:
         with with_note(ready.recipe.at, *entry.keys):
-            spec = cache.space(entry.options["space"]).spec
-        known = _source(entry, ready.clips, spec, None, spec.store_dtype)
-        if "compute" in spec.fields or is_code(spec.fields["encoder"]["name"]):
-            return known
-        note = f"{entry.name}: no encoder of affekt made the space {entry.options['space']}"
-        return replace(known, note=f"{note}; members on it are compared, but predict no new clips")
-
+            spec = ready.cache.space(entry.options["space"]).spec
+        note = ""
+        if "compute" not in spec.fields and not is_code(spec.fields["encoder"]["name"]):
+            note = (
+                f"{entry.name}: no encoder of affekt made the space {entry.options['space']}; "
+                "members on it are compared, but predict no new clips"
+            )
+        return _source(entry, ready, spec, note=note)
     if is_code(entry.options["name"]):
-        return _opened(entry, ready)
-    options, store_dtype = _arguments(entry)
-    before = recall(cache, options)
+        return open_source(entry, ready)
+    before = recall(ready.cache, entry.arguments)
     if before is None:
         return None
-    known = _source(
-        entry, ready.clips, before.spec.with_store_dtype(store_dtype), None, store_dtype
-    )
-    return known if before.is_current else _reopened(known, before, ready)
+    spec = before.spec.with_store_dtype(entry.store_dtype)
+    if before.is_current:
+        return _source(entry, ready, spec)
+    return _changed(entry, spec, before, ready) if ready.cache.find(spec) else None
 
 
-def _reopened(known: Source, before: Opened, ready: Prepared) -> Source | None:
+def _changed(entry: EncoderEntry, spec: Spec, before: Opened, ready: Prepared) -> Source:
     """Open an encoder that changed; take its stored rows where it cannot be opened any more."""
-    if ready.cache.find(known.spec) is None:
-        return None
-    name = known.entry.options["name"]
-    stored = f"rows stored by it as it was are used ({known.spec.name})"
+    name = entry.options["name"]
+    stored = f"rows stored by it as it was are used ({spec.name})"
     if before.is_gone:
-        return replace(known, note=f"{known.name}: the folder {name} is not there; {stored}")
+        note = f"{entry.name}: the folder {name} is not there; {stored}"
+        return _source(entry, ready, spec, note=note)
     try:
-        return _opened(known.entry, ready)
+        return open_source(entry, ready)
     except InputError as error:
-        return replace(known, note=f"{known.name}: {name} cannot be opened: {error}; {stored}")
+        note = f"{entry.name}: {name} cannot be opened: {error}; {stored}"
+        return _source(entry, ready, spec, note=note)
 
 
-def _opened(entry: EncoderEntry, ready: Prepared) -> Source:
+def open_source(entry: EncoderEntry, ready: Prepared) -> Source:
+    """Open an encoder of the recipe, or one that a given model reads.
+
+    Raises
+    ------
+    InputError
+        No such encoder (any more), or an option that it does not have; with file and line.
+    """
     from ...extract.encoder import Encoder
 
     with with_note(ready.recipe.at, *entry.keys):
         if entry.spec is not None:
-            encoder = _of_a_model(entry, entry.spec, ready)
-            return _source(entry, ready.clips, entry.spec, encoder, entry.spec.store_dtype)
-        options, store_dtype = _arguments(entry)
-        encoder = Encoder(**options)
+            return _source(entry, ready, entry.spec, _of_a_model(entry, entry.spec, ready))
+        encoder = Encoder(**entry.arguments)
         encoder.title = entry.name if encoder.folder is not None else None
-        spec = encoder.spec.with_store_dtype(store_dtype)
-        return _source(entry, ready.clips, spec, encoder, store_dtype)
+        return _source(entry, ready, encoder.spec.with_store_dtype(entry.store_dtype), encoder)
 
 
 def _of_a_model(entry: EncoderEntry, spec: Spec, ready: Prepared) -> Any:
@@ -170,15 +159,9 @@ def _of_a_model(entry: EncoderEntry, spec: Spec, ready: Prepared) -> Any:
     return find_encoder(spec.with_store_dtype("float32"), folders, noted=entry.folder)
 
 
-def _arguments(entry: EncoderEntry) -> tuple[dict[str, Any], str]:
-    """Return the arguments of `Encoder`, and the type that its rows are stored in."""
-    options = dict(entry.options)
-    return options, options.pop("store_dtype", "float32")
-
-
 def _source(
-    entry: EncoderEntry, clips: Manifest, spec: Spec, encoder: Any, store_dtype: str
+    entry: EncoderEntry, ready: Prepared, spec: Spec, encoder: Any = None, note: str = ""
 ) -> Source:
     column = "path" if spec.modality == "audio" else "text"
-    there = np.array([bool(value) for value in clips[column]], dtype=bool)
-    return Source(entry.name, spec, encoder, clips.select(there), store_dtype, entry)
+    there = np.array([bool(value) for value in ready.clips[column]], dtype=bool)
+    return Source(entry, spec, encoder, ready.clips.select(there), note)

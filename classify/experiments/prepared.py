@@ -22,8 +22,8 @@ class Source:
 
     Attributes
     ----------
-    name : str
-        The recipe's word for the encoder.
+    entry : EncoderEntry
+        What the recipe says of the encoder.
     spec : Spec
         Of the space that holds or will hold its embeddings.
     encoder : Encoder or None
@@ -34,12 +34,10 @@ class Source:
         What the user should know of how it was found.
     """
 
-    name: str
+    entry: EncoderEntry
     spec: Spec
     encoder: Any
     clips: Manifest
-    store_dtype: str
-    entry: EncoderEntry
     note: str = ""
 
     @property

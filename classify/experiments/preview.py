@@ -141,7 +141,8 @@ def _encoder(ready: Prepared, name: str) -> dict[str, Any]:
     source, stored = ready.sources[name], ready.stored[name]
     seconds: float | None = 0.0
     if stored.pending:
-        seconds = measure(open_source(source, ready), ready.cache, stored)
+        opened = source if source.encoder is not None else open_source(source.entry, ready)
+        seconds = measure(opened, ready.cache, stored)
     return {
         "clips": len(source.clips),
         "stored": len(stored.there),

@@ -32,7 +32,7 @@ from .prepared import Prepared
 from .recipes.entries import MemberEntry
 from .recipes.lines import with_lines
 from .recipes.recipe import Recipe
-from .results.earlier_report import keep_earlier
+from .results.last_report import keep_earlier, step_times
 from .results.report_folder import ReportFolder, opened_report, read_state
 from .results.run_keys import member_key, run_key
 
@@ -144,8 +144,9 @@ def _checked(ready: Prepared) -> list[Split]:
     """Check everything that can be checked before any work, and return the divisions."""
     check_recipe(ready)
     for name, source in ready.sources.items():
-        if ready.stored[name].pending and source.encoder is None:
-            ready.sources[name] = open_source(source, ready)
+        is_closed = source.encoder is None and not source.is_stored_space
+        if ready.stored[name].pending and is_closed:
+            ready.sources[name] = open_source(source.entry, ready)
             ready.stored[name] = look(ready.sources[name], ready.cache)
     check_sources(ready)
     check_stored(ready)
@@ -239,7 +240,8 @@ class _Work:
             sizes = ", ".join(f"{part} {len(clips)}" for part, clips in folds[0].parts.items())
             many = f", {len(folds)} folds, the first of" if len(folds) > 1 else ":"
             self.progress(f"split {scheme}{many} {sizes} clips")
-        tested = {clip for division in divided for clip in division.scored}
+        shares = [share for division in divided for share in division.shares.values()]
+        tested = set().union(*(share.tested for share in shares))
         asked = {clip for division in divided for clip in division.asked}
         for text in dict.fromkeys(text for division in divided for text in division.sits_out):
             self.progress(text)
@@ -253,40 +255,38 @@ class _Work:
 
     def _compare(self, division: Division, *, is_first: bool = True) -> Comparison:
         """Train every member on one division of the clips, and compare them there."""
-        from ..evaluation.reports.markdown.made_sections import made
-        from .results.compare_members import compare_members
+        from ..evaluation.reports.markdown.provenance import made
+        from .results.compare_members import add_run, compare_members, write_comparison
         from .results.extra_results import extra_results
-        from .results.steps import Steps
 
-        name = division.name.replace(" ", "-")
-        place = self.report.work / name
+        ready, folder = self.ready, division.name.replace(" ", "-")
+        place, last = self.report.work / folder, self.report.folder / folder
         place.mkdir(exist_ok=True)
-        before = self.report.folder / name / "split.csv"
-        write_split(division.folds, place / "split.csv", before, self.progress)
-        steps = Steps(self.report.folder / name, self.outcome.embedded)
-        for entry in self.ready.recipe.members.values():
+        write_split(division.folds, place / "split.csv", last / "split.csv", self.progress)
+        for entry in ready.recipe.members.values():
             self._take(entry, division)
-            steps.trained(entry.name, self.trained.get((entry.name, division.name)))
         self.progress("comparing")
 
         def show(compared: Comparison) -> None:
             if not division.name:
                 self.on_table(compared.table())
 
-        def more(compared: Comparison) -> dict[str, Any]:
-            found = extra_results(self.ready, division, self.progress, with_curves=is_first)
-            return {**found, "made": {**made(), **steps.record()}}
-
-        return compare_members(self.ready, division, place, more, show)
+        comparison = compare_members(ready, division, show)
+        trained = {name: self.trained.get((name, division.name)) for name in division.members}
+        times = step_times(last, self.outcome.embedded, trained)
+        extra = extra_results(ready, division, self.progress, with_curves=is_first)
+        add_run(comparison, ready, division, {**extra, "made": {**made(), **times}})
+        write_comparison(comparison, ready, division, place)
+        return comparison
 
     def _train_side_by_side(self, divided: Sequence[Division]) -> None:
         """Train what has to be trained in several processes, where that is quicker."""
-        due = [
-            (entry, division)
-            for division in divided
-            for entry in self.ready.recipe.members.values()
-            if entry.head and not any(is_done(*one[:2]) for one in self._places(entry, division))
-        ]
+        due = []
+        for division in divided:
+            for entry in self.ready.recipe.members.values():
+                last, folder, (key, _) = self._places(entry, division)
+                if entry.head and not (is_done(last, key) or is_done(folder, key)):
+                    due.append((entry, division))
         rows = {
             (entry.name, division.name): network_rows(
                 entry, self.ready.task, division.shares[entry.name].parts
@@ -304,15 +304,17 @@ class _Work:
             pool.run([partial(self._train, *one, pool) for one in longest])
         self.outcome.did += [f"trained {entry.name}" for entry, _ in due]
 
-    def _places(self, entry: MemberEntry, division: Division) -> list[tuple[Path, str]]:
+    def _places(
+        self, entry: MemberEntry, division: Division
+    ) -> tuple[Path, Path, tuple[str, dict[str, str]]]:
         """Return the folder of a member in the last report and in this one, and its key."""
-        key, _ = member_key(entry, self.ready, division.shares[entry.name].parts)
         inside = Path(division.name.replace(" ", "-"), "members", entry.name)
-        return [(self.report.folder / inside, key), (self.report.work / inside, key)]
+        key = member_key(entry, self.ready, division.shares[entry.name].parts)
+        return self.report.folder / inside, self.report.work / inside, key
 
     def _take(self, entry: MemberEntry, division: Division) -> None:
         """Take what a member left into the division; train it first, unless that was done."""
-        (last, key), (folder, _) = self._places(entry, division)
+        last, folder, (key, _) = self._places(entry, division)
         if is_done(last, key):
             folder = last
             self.progress(f"{entry.name}: kept, nothing that decides it has changed")
@@ -321,21 +323,28 @@ class _Work:
             self.outcome.did.append(f"trained {entry.name}")
         self.report.take(member_files(folder))
         found = division.members[entry.name] = read_member(folder, self.ready.task)
-        self._show(entry, division, "kept" if folder == last else "done", *_on_dev(found.parts))
+        scores = [one.get("dev_uar", one.get("dev_ccc")) for one in found.parts]
+        known = [score for score in scores if score is not None]
+        score = sum(known) / len(known) if known else None
+        self._show(entry, division, "kept" if folder == last else "done", score)
 
     def _train(
         self, entry: MemberEntry, division: Division, pool: SideBySide | None = None
     ) -> None:
         ready, parts = self.ready, division.shares[entry.name].parts
-        key, made_of = member_key(entry, ready, parts)
-        (last, _), (folder, _) = self._places(entry, division)
+        last, folder, (key, made_of) = self._places(entry, division)
         begun, changed = time.monotonic(), changed_since(last, made_of)
         if changed:
             self.progress(f"{entry.name}: made again, since {changed} changed")
-        given = (entry, ready.task, ready.spaces, ready.recipe.allowed, self.progress, pool)
         self._show(entry, division, "training")
-        trainer = Trainer(*given, self._epochs(entry, division))
-        trainer = trainer.in_fold(division.name if pool else "")
+
+        def on_epoch(row: Mapping[str, Any]) -> None:
+            left = row["seconds"] * (row["max_epochs"] - row["epoch"])
+            score = row.get("dev_uar", row.get("dev_ccc"))
+            self._show(entry, division, "training", score, left)
+
+        given = (entry, ready.task, ready.spaces, ready.recipe.allowed, self.progress, pool)
+        trainer = Trainer(*given, on_epoch).in_fold(division.name if pool else "")
         how: Any = {"made_of": made_of, "moves_to": last}
         train_member(trainer, ready.labelled, parts, folder, key, **how)
         self.trained[entry.name, division.name] = (changed, time.monotonic() - begun)
@@ -343,20 +352,3 @@ class _Work:
     def _show(self, entry: MemberEntry, division: Division, *row: object) -> None:
         name = f"{division.name}: {entry.name}" if division.name else entry.name
         self.on_member(name, *row)
-
-    def _epochs(
-        self, entry: MemberEntry, division: Division
-    ) -> Callable[[Mapping[str, Any]], None]:
-        def on_epoch(row: Mapping[str, Any]) -> None:
-            left = row["seconds"] * (row["max_epochs"] - row["epoch"])
-            score = row.get("dev_uar", row.get("dev_ccc"))
-            self._show(entry, division, "training", score, left)
-
-        return on_epoch
-
-
-def _on_dev(parts: Sequence[Mapping[str, Any]]) -> list[float]:
-    """Return the mean score on dev of the folds of a member, in a list; empty without."""
-    scores = [one.get("dev_uar", one.get("dev_ccc")) for one in parts]
-    known = [score for score in scores if score is not None]
-    return [sum(known) / len(known)] if known else []

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from affekt.machine import few_threads
+from affekt.notebook import shown
 
 from ...cache.errors import InputError, shaped
 from ...cache.manifest import Manifest
@@ -23,14 +24,21 @@ from ..data.splitting.leaks import refuse_leaks
 from ..data.task import Task
 from ..heads.registry import naming_own_head
 from ..heads.training.rows_on_disk import by_blocks
-from .folders.encoder_folders import folders_of, read_folders, written_folders
-from .folders.model_folder import describe, read_folder, version, versions, write_folder
+from .folders.model_folder import (
+    describe,
+    folders_of,
+    read_folder,
+    read_folders,
+    version,
+    versions,
+    write_folder,
+    written_folders,
+)
 from .folders.restore import head_name, looks_like_an_id, restore_canary, restore_head
 from .needs import Needs
 from .new_clips.predict_methods import Predicts
-from .read_features import accepts_missing_side, check_sides, features_of
+from .read_features import accepts_missing_side, check_sides, features_of, head_for
 from .scalers.scaling import Scaling
-from .shown_model import Shown
 
 if TYPE_CHECKING:
     from ...cache.cache import Cache
@@ -38,7 +46,7 @@ if TYPE_CHECKING:
     from .new_clips.system import System
 
 
-class Model(Shown, Predicts):
+class Model(Predicts):
     """Train a head on cached features, predict, save.
 
     Parameters
@@ -148,7 +156,7 @@ class Model(Shown, Predicts):
 
             target = task_votes(train, self.task).shares
             extra["classes"] = list(self.task.labels)
-        self.head_ = self._prepared_head()
+        self.head_ = head_for(self.features, self.head, self.random_state)
         values = self.scaling.apply(values, train)
         doing = f"fit on {len(values)} clips of {values.shape[1]} numbers"
         with few_threads(values.size), naming_own_head(self.head_, doing):
@@ -302,6 +310,27 @@ class Model(Shown, Predicts):
             )
         return model
 
+    def __repr__(self) -> str:
+        inputs = ", ".join(need.spec.name for need in self.needs)
+        state = "trained" if self.head_ is not None else "not trained"
+        return f"<Model of {type(self.head).__name__} on {inputs} for {self.task.name}, {state}>"
+
+    def _repr_html_(self) -> str:
+        facts = {
+            "head": self.head_ if self.head_ is not None else self.head,
+            "task": f"{self.task.name}: {', '.join(self.task.labels)}",
+        }
+        for need in self.needs:
+            combined = f", {need.combine}" if len(need.layers) > 1 else ""
+            layers = ", ".join(map(str, need.layers))
+            facts[f"features of {need.spec.name}"] = f"layers {layers}{combined}"
+        rows = [
+            [part, one["clips"], one["speakers"]]
+            for part in ("train", "dev")
+            if (one := self.record.get(part))
+        ]
+        return shown(repr(self), facts, ("trained on", "clips", "speakers") if rows else (), rows)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """Labels in task order."""
@@ -365,35 +394,6 @@ class Model(Shown, Predicts):
         head = self.head_ if self.head_ is not None else self.head
         gaps, whole = accepts_missing_side(head), whole or not self.scaling.by_row
         return features_of(clips, features, gaps=gaps, whole=whole)
-
-    def _prepared_head(self) -> Any:
-        from sklearn.base import clone
-
-        head: Any = clone(self.head)
-        settings = head.get_params()
-        chosen: dict[str, Any] = {}
-        if settings.get("random_state", 0) is None:
-            chosen["random_state"] = self.random_state
-        mixed = [one.combine == "mix" for one in self.features]
-        if any(mixed) and "layer_mix" not in settings:
-            raise InputError(
-                f"{type(head).__name__} cannot mix layers; use combine: mean or concat"
-            )
-        if "widths" in settings:
-            if len(self.features) != 2:
-                raise InputError(
-                    f"{type(head).__name__} takes the features of two encoders; "
-                    f"got {len(self.features)}"
-                )
-            chosen["widths"] = tuple(one.width for one in self.features)
-            chosen["n_layers"] = tuple(one.n_layers for one in self.features)
-        elif any(mixed):
-            if len(self.features) > 1:
-                raise InputError("only a fusion head mixes the layers of two encoders")
-            chosen["n_layers"] = self.features[0].n_layers
-        if any(mixed):
-            chosen["layer_mix"] = True
-        return head.set_params(**chosen)
 
     def _named(self, ids: list[str], values: Any) -> Predictions:
         with naming_own_head(self.head_, f"predicting {len(ids)} clips"):

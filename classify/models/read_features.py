@@ -24,6 +24,40 @@ def accepts_missing_side(head: Any) -> bool:
     return getattr(head, "missing", "error") == "predict"
 
 
+def head_for(features: Sequence[Features], template: Any, random_state: int) -> Any:
+    """Return a copy of a head, set to the widths and layers of the features.
+
+    Parameters
+    ----------
+    random_state : int
+        For a head whose own is None.
+    """
+    from sklearn.base import clone
+
+    head: Any = clone(template)
+    settings = head.get_params()
+    chosen: dict[str, Any] = {}
+    if settings.get("random_state", 0) is None:
+        chosen["random_state"] = random_state
+    mixed = any(one.combine == "mix" for one in features)
+    if mixed and "layer_mix" not in settings:
+        raise InputError(f"{type(head).__name__} cannot mix layers; use combine: mean or concat")
+    if "widths" in settings:
+        if len(features) != 2:
+            raise InputError(
+                f"{type(head).__name__} takes the features of two encoders; got {len(features)}"
+            )
+        chosen["widths"] = tuple(one.width for one in features)
+        chosen["n_layers"] = tuple(one.n_layers for one in features)
+    elif mixed:
+        if len(features) > 1:
+            raise InputError("only a fusion head mixes the layers of two encoders")
+        chosen["n_layers"] = features[0].n_layers
+    if mixed:
+        chosen["layer_mix"] = True
+    return head.set_params(**chosen)
+
+
 def features_of(
     clips: Manifest, features: Sequence[Features], *, gaps: bool = False, whole: bool = True
 ) -> np.ndarray | RowsOnDisk:

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import click
 
-from ...cache.commands.terminal import ROOT, read_clips
+from ...cache.commands.terminal import ROOT, read_clips, recordings
 from ...cache.errors import InputError
+from ...cache.files.output_checks import check_output
 from ..options import SCALE, check_numbers, numbers, read_scale, read_split, to_stderr
 
 
@@ -61,8 +62,6 @@ def probe(
     probe` and `layers: probe` in a recipe choose it from the training clips.
     """
     from ...cache.cache import Cache
-    from ...cache.commands.terminal import recordings
-    from ...cache.files.output_checks import check_output
     from ..data.task import Task
     from ..serving.drawing import check_figure
     from .nested import probe as find

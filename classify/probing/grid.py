@@ -16,7 +16,7 @@ from affekt.machine import processors
 from ..data.task import Task
 from ..metrics import measures as metrics
 from .nested_folds import Fold, masks_of
-from .one_layer import Budget, LayerJob
+from .one_layer import LayerJob
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -58,24 +58,25 @@ def train_grid(
 
     codes = metrics.codes(list(clips["label"]), task.labels)
     masks = masks_of(folds)
-    job = LayerJob(clips, codes, task.labels, masks, values, scale, class_weight == "balanced")
-    job.check_classes()
     places = [(name, layer) for name, space in spaces.items() for layer in range(space.n_layers)]
     threads = min(processors(), len(places), n_jobs if n_jobs > 0 else len(places))
-    budget = Budget(MEMORY // threads, MEMORY // threads)
     reading, stop = threading.Lock(), threading.Event()
 
     def check() -> None:
         if stop.is_set():
             raise InterruptedError("stopped")
 
+    balanced = class_weight == "balanced"
+    given = (clips, codes, task.labels, masks, values, scale, balanced)
+    job = LayerJob(*given, MEMORY // threads, check)
+    job.check_classes()
     inner = np.zeros((len(places), len(folds), len(values)))
     outer = np.full((len(places), len(values), len(clips)), -1, np.int16)
 
     def one(at: int) -> None:
         name, layer = places[at]
         features: Any = _Locked(spaces[name].features(layers=layer), reading)
-        guesses = job.run(features, budget, check)
+        guesses = job.run(features)
         for number, fold in enumerate(folds):
             chosen_on = fold.inner >= 0
             joined = np.full((len(values), len(clips)), -1, np.int16)

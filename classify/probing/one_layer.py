@@ -21,22 +21,6 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Budget:
-    """Bytes that one layer may take.
-
-    Attributes
-    ----------
-    rows : int
-        Features kept in memory; more go to a scratch file.
-    problems : int
-        Weights and what the solver remembers; more problems are solved in several batches.
-    """
-
-    rows: int = 1 << 28
-    problems: int = 1 << 28
-
-
-@dataclass(frozen=True)
 class LayerJob:
     """What is the same for every layer.
 
@@ -51,6 +35,11 @@ class LayerJob:
         As for `Model`.
     balanced : bool
         Whether every class weighs the same.
+    memory : int
+        Bytes that the rows of a layer may take, else they go to a scratch file; and as many for
+        weights and what the solver remembers, else problems are solved in several batches.
+    check : callable
+        Called often; may raise.
     """
 
     clips: Manifest
@@ -60,14 +49,11 @@ class LayerJob:
     values: Sequence[float]
     scale: bool | str
     balanced: bool
+    memory: int
+    check: Callable[[], None]
 
-    def run(self, features: Features, budget: Budget, check: Callable[[], None]) -> np.ndarray:
+    def run(self, features: Features) -> np.ndarray:
         """Train on one layer.
-
-        Parameters
-        ----------
-        check : callable
-            Called often; may raise.
 
         Returns
         -------
@@ -77,12 +63,12 @@ class LayerJob:
         guesses = np.full((len(self.masks.masks), len(self.values), len(self.codes)), -1, np.int16)
         for present, group in self._by_classes():
             if not isinstance(self.scale, str):
-                with self._rows(features, present, budget) as rows:
-                    self._solve(rows, present, group, guesses, budget, check)
+                with self._rows(features, present) as rows:
+                    self._solve(rows, present, group, guesses)
                 continue
             for one in group:  # within speakers, say: what a column holds depends on the fold
-                with self._scaled_within(features, present, one, budget) as rows:
-                    self._solve(rows, present, [one], guesses, budget, check)
+                with self._scaled_within(features, present, one) as rows:
+                    self._solve(rows, present, [one], guesses)
         return guesses
 
     def check_classes(self) -> None:
@@ -111,7 +97,7 @@ class LayerJob:
         at = np.searchsorted(present, self.codes).clip(max=len(present) - 1)
         return np.where(present[at] == self.codes, at, 0)
 
-    def _rows(self, features: Features, present: np.ndarray, budget: Budget) -> Rows:
+    def _rows(self, features: Features, present: np.ndarray) -> Rows:
         ids = np.asarray(self.clips.ids, dtype=object)
 
         def read(at: np.ndarray) -> np.ndarray:
@@ -122,18 +108,16 @@ class LayerJob:
             self._codes(present),
             self.masks.cells,
             scale=bool(self.scale),
-            in_memory=budget.rows,
+            in_memory=self.memory,
         )
 
-    def _scaled_within(
-        self, features: Features, present: np.ndarray, one: int, budget: Budget
-    ) -> Rows:
+    def _scaled_within(self, features: Features, present: np.ndarray, one: int) -> Rows:
         values = read_features(self.clips, [features])
         train = self._in(self.masks.masks[one])
         scaling = Scaling(self.scale).fit(values[train], self.clips.select(train))
         scaled = scaling.apply(values, self.clips)
         return Rows(
-            scaled.__getitem__, self._codes(present), self.masks.cells, in_memory=budget.rows
+            scaled.__getitem__, self._codes(present), self.masks.cells, in_memory=self.memory
         )
 
     def _solve(
@@ -142,8 +126,6 @@ class LayerJob:
         present: np.ndarray,
         group: Sequence[int],
         guesses: np.ndarray,
-        budget: Budget,
-        check: Callable[[], None],
     ) -> None:
         masks = self.masks.masks[list(group)]
         counts = np.array([np.bincount(self.codes[self._in(m)])[present] for m in masks])
@@ -153,7 +135,7 @@ class LayerJob:
         shrink = np.array([rows.ratios(mask) for mask in masks]) if self.scale is True else None
         pairs = [(m, v) for m in range(len(group)) for v in range(len(self.values))]
         each = 4 * len(present) * ((rows.dim + 1) * (2 * MEMORY + 10) + 5 * BLOCK)
-        size = max(1, budget.problems // each)
+        size = max(1, self.memory // each)
         for start in range(0, len(pairs), size):
             at, values = np.array(pairs[start : start + size]).T
             problems = Problems(
@@ -162,7 +144,7 @@ class LayerJob:
                 weights[at].astype(np.float32),
                 None if shrink is None else shrink[at],
             )
-            W = solve(rows, problems, check=check)
+            W = solve(rows, problems, check=self.check)
             found = predict(rows, W, problems)
             named = np.where(found < 0, -1, present[found]).astype(np.int16)
             for place, (m, v) in enumerate(zip(at.tolist(), values.tolist(), strict=True)):

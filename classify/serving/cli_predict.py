@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...cache.commands.terminal import ROOT
+from ...cache.commands.terminal import ROOT, recordings
 from ...cache.errors import InputError, expected_one_of
+from ...cache.files.cache_marker import check_cache_folder
+from ...cache.files.output_checks import check_output
 from ...extract.encoders.hardware.device import DEVICE
 from ..options import to_stderr
 
@@ -88,7 +90,6 @@ def predict(
     probabilities of each window, and a figure with --figure.
     """
     from ...cache.cache import Cache
-    from ...cache.files.cache_marker import check_cache_folder
     from ..data.task_file import check_columns
     from ..heads import without_sklearn as serving
     from ..models.new_clips.named_inputs import long_names, name_clips
@@ -211,10 +212,8 @@ def _check_places(
     output: Path | None, figure: Path | None, inputs: Sequence[str], clips: Manifest
 ) -> None:
     """Refuse to write over what is read, or where nothing can be written."""
-    from ...cache.commands.terminal import recordings
-    from ...cache.files.output_checks import check_output
     from .output import is_output
-    from .timeline_figure import is_figure
+    from .timeline import is_figure
 
     for option, path, ours in (("-o", output, is_output), ("--figure", figure, is_figure)):
         if path is not None:
@@ -248,7 +247,7 @@ def _timeline(clips: Manifest, predictions: Predictions) -> dict[str, dict[str, 
 
 
 def _draw(figure: Path, clips: Manifest, predictions: Predictions) -> None:
-    from .timeline_figure import draw_timeline
+    from .timeline import draw_timeline
 
     if not len(predictions):
         to_stderr(f"No figure {figure}: nothing was predicted")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,10 +15,14 @@ from ..models.model import Model
 from ..models.new_clips.predict_methods import Predicts
 from ..models.new_clips.system import System
 from ..models.published import published
-from .fold_mean import FoldMean, open_member
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ...cache.cache import Cache
+    from ..data.task import Task
+    from ..models.needs import Needs
+    from ..models.scalers.scaling import Scaling
 
 
 def load_model(
@@ -131,7 +136,7 @@ def open_system(
     entry = systems[chosen]
     models: dict[str, Model | FoldMean] = {}
     for name in entry["members"]:
-        models[name] = open_member(folder / "members" / name)
+        models[name] = _open_member(folder / "members" / name)
     if not entry["strategy"]:
         return System(chosen, models)
     from ..ensembles.saved import read_replays
@@ -141,6 +146,60 @@ def open_system(
         raise InputError(f"{folder}: ensembles.json does not hold {chosen!r}; run the recipe again")
     why = "" if system else (data.get("choice") or {}).get("why", "")
     return System(chosen, models, replays[chosen], why)
+
+
+@dataclass(frozen=True)
+class FoldMean:
+    """The models of one member, one from each fold: new clips get the mean of their answers.
+
+    Attributes
+    ----------
+    parts : tuple of Model
+        May read different layers.
+    """
+
+    parts: tuple[Model, ...]
+
+    @property
+    def needs(self) -> list[Needs]:
+        """Of the first fold; the others' differ in layers only."""
+        return self.parts[0].needs
+
+    @property
+    def canaries(self) -> list[np.ndarray | None]:
+        """What the encoders answered when the first fold was trained."""
+        return self.parts[0].canaries
+
+    @property
+    def encoder_folders(self) -> dict[str, Path]:
+        """Where its encoders are, by spec key."""
+        return self.parts[0].encoder_folders
+
+    @property
+    def task(self) -> Task:
+        """Labels and their order."""
+        return self.parts[0].task
+
+    @property
+    def head_(self) -> Any:
+        """Of the first fold."""
+        return self.parts[0].head_
+
+    @property
+    def scaling(self) -> Scaling:
+        """Of the first fold."""
+        return self.parts[0].scaling
+
+
+def _open_member(folder: Path) -> Model | FoldMean:
+    """Open what predicts new clips in the folder of a member."""
+    if (folder / "model").is_dir():
+        return Model.from_pretrained(folder / "model")
+    folds = [path for path in folder.glob("model-*") if path.name[6:].isdecimal()]
+    if not folds:
+        raise InputError(f"{folder}: no model there; run the recipe again to have it written")
+    folds.sort(key=lambda path: int(path.name[6:]))
+    return FoldMean(tuple(Model.from_pretrained(path) for path in folds))
 
 
 class Predictor(Predicts):

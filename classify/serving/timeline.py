@@ -1,4 +1,4 @@
-"""Long recordings as a timeline: one prediction for each window, as a table."""
+"""Long recordings as a timeline: one prediction for each window, as a table and as a figure."""
 
 from __future__ import annotations
 
@@ -13,11 +13,15 @@ from ...cache.errors import InputError
 from ...cache.files.atomic_writes import written
 from ...cache.manifest import Manifest
 from ..data.escape import defused
+from ..data.estimates import Estimates
 from ..data.predictions import Predictions
 from ..data.task_file import check_columns
 from ..models.new_clips.modalities_seen import Reason
+from .drawing import new_figure, plain
 
 LONGEST = 4 * 3600.0  # seconds of a recording, as of a clip that is embedded
+PANELS = 12  # recordings in one figure
+MADE_BY = "affekt predict --figure"
 SHORTEST = 0.001  # seconds between two beginnings; an id tells a tenth of it
 
 
@@ -147,3 +151,56 @@ def write_timeline(path: str | PathLike[str], clips: Manifest, predictions: Pred
         writer.writerow(["id", "start", "end", *predictions.columns])
         for name, start, end, label, row in timeline_rows(clips, predictions):
             writer.writerow([defused(name), start, end, *predictions.cells(label, row)])
+
+
+def is_figure(head: bytes) -> bool:
+    """Whether a file begins as `draw_timeline` writes PNG and SVG."""
+    return head.startswith((b"\x89PNG", b"<?xml")) and MADE_BY.encode() in head
+
+
+def draw_timeline(path: Path, clips: Manifest, predictions: Predictions) -> tuple[int, int]:
+    """Draw the probabilities over time, one panel for each recording (at most twelve).
+
+    Parameters
+    ----------
+    path : Path
+        Its ending says the format.
+    clips : Manifest
+        Of `affekt.classify.serving.timeline.windows`.
+    predictions : Predictions
+        At least one.
+
+    Returns
+    -------
+    shown, all : int
+        Numbers of recordings.
+
+    Raises
+    ------
+    InputError
+        matplotlib cannot be imported.
+    """
+    found: dict[str, list[tuple[float, np.ndarray]]] = {}
+    for name, start, end, _, proba in timeline_rows(clips, predictions):
+        found.setdefault(name, []).append(((start + end) / 2, proba))
+    shown = list(found)[:PANELS]
+    figure = new_figure(figsize=(8, 0.8 + 1.8 * len(shown)), layout="constrained")
+    panels = figure.subplots(len(shown), 1, squeeze=False)[:, 0]
+    for panel, name in zip(panels, shown, strict=True):
+        times = [time for time, _ in found[name]]
+        stack = np.stack([proba for _, proba in found[name]])
+        for column, label in enumerate(predictions.labels):
+            panel.plot(times, stack[:, column], marker="o", markersize=3, label=plain(label))
+        if isinstance(predictions, Estimates):
+            panel.set_ylabel("predicted")
+        else:
+            panel.set_ylim(-0.02, 1.02)
+            panel.set_ylabel("probability")
+        panel.set_title(plain(name), fontsize=9)
+    panels[-1].set_xlabel("time in seconds")
+    panels[0].legend(fontsize=8)
+    with written(path) as draft:
+        kind = path.suffix.lower().removeprefix(".")
+        made_by = {"png": {"Software": MADE_BY}, "svg": {"Creator": MADE_BY}}.get(kind)
+        figure.savefig(draft, dpi=150, format=kind, metadata=made_by)
+    return len(shown), len(found)

@@ -28,10 +28,10 @@ from affekt.classify.ensembles.saved import Replay, read_replays, write_replays
 from affekt.classify.evaluation.reports.card import model_card
 from affekt.classify.experiments import known_encoders
 from affekt.classify.experiments.members.member_folder import is_done
-from affekt.classify.experiments.results.earlier_report import _embedded
+from affekt.classify.experiments.results.last_report import _embedded
 from affekt.classify.experiments.results.report_folder import read_state
 from affekt.classify.experiments.results.uses_of_test import record_use
-from affekt.classify.models.folders.encoder_folders import FORMAT, read_folders
+from affekt.classify.models.folders.model_folder import ENCODERS_FORMAT, read_folders
 from affekt.classify.models.folders.run_folder import read_comparison
 from affekt.classify.models.published.recognising import _kind
 from affekt.classify.serving.output import is_output
@@ -179,7 +179,7 @@ def files(tmp_path_factory):
 
     add("encoders of a model", top / "model" / "encoders.json",
         lambda: read_folders(top / "model", [spec]),
-        {"format": FORMAT, "encoders": {spec.key[:16]: {"folder": "x"}}})  # fmt: skip
+        {"format": ENCODERS_FORMAT, "encoders": {spec.key[:16]: {"folder": "x"}}})  # fmt: skip
     checkpoint = top / "checkpoint"
     checkpoint.mkdir()
     (checkpoint / "model.safetensors").write_bytes(save({"w": np.zeros(1, np.float32)}))

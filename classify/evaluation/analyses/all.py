@@ -53,19 +53,13 @@ def extras(
         result["diversity"] = diversity(test.members, test.codes)
     chosen = combined[best]
     if not chosen.test.hard:
-        dev_proba = chosen.dev_predictions.proba if tuning and chosen.dev_predictions else None
-        dev_codes = tuning.codes if tuning and dev_proba is not None else None
-        apart = joined.learnt_apart() if dev_codes is not None else []
-        result["abstain"] = abstain(
-            test.codes, chosen.test.proba, dev_codes, dev_proba, apart=apart
-        )
-        result["reliability"] = _reliability(test.codes, chosen.test.proba)
-        if dev_codes is not None and dev_proba is not None and tuning:
-            dev_groups, _ = joined.groups(tuning)
-            result["conformal"] = _conformal(
-                *(test, tuning, chosen.test.proba, dev_codes, dev_proba, group_codes, dev_groups),
-                apart,
-            )
+        proba, dev = chosen.test.proba, chosen.dev_predictions
+        known = (tuning.codes, dev.proba) if tuning and dev else (None, None)
+        apart = joined.learnt_apart() if dev else []
+        result["abstain"] = abstain(test.codes, proba, *known, apart=apart)
+        result["reliability"] = _reliability(test.codes, proba)
+        if tuning and dev:
+            result["conformal"] = _conformal(joined, tuning, proba, dev.proba, group_codes)
     if tuning:
         result["calibration"] = _calibration(joined, tuning)
     if seeds:
@@ -104,27 +98,24 @@ def _reliability(truth: np.ndarray, proba: np.ndarray) -> list[dict[str, float]]
 
 
 def _conformal(
-    test: Part,
+    joined: Joined[Part],
     tuning: Part,
     proba: np.ndarray,
-    dev_codes: np.ndarray,
     dev_proba: np.ndarray,
     groups: np.ndarray,
-    dev_groups: np.ndarray,
-    apart: Sequence[tuple[np.ndarray, np.ndarray]],
 ) -> dict[str, Any]:
+    test, apart, (dev_groups, _) = joined.test, joined.learnt_apart(), joined.groups(tuning)
     dev_languages = np.array([str(value) for value in tuning.clips["language"]], dtype=object)
     languages = np.array([str(value) for value in test.clips["language"]], dtype=object)
     # One promise over all where there is one language, so that it is not said twice.
     asked_of = languages if len(set(languages)) > 1 else np.full(len(languages), "", dtype=object)
     rows = {}
     for coverage in (0.8, 0.9):
-        learnt_from = [np.arange(len(dev_codes)), *(learnt for _, learnt in apart)]
         fitted = [
             ConformalSets(coverage).fit(
-                dev_codes[at], dev_proba[at], dev_languages[at].tolist(), dev_groups[at]
+                tuning.codes[at], dev_proba[at], dev_languages[at].tolist(), dev_groups[at]
             )
-            for at in learnt_from
+            for at in (np.arange(len(tuning.codes)), *(learnt for _, learnt in apart))
         ]
         sets = fitted[0].sets(proba, asked_of.tolist())
         for (at, _), one in zip(apart, fitted[1:], strict=True):

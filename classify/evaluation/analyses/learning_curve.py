@@ -15,6 +15,7 @@ from ...metrics.scored_clips import cluster_names, clusters
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
+    from ...data.splitting.split import Split
 
 
 class Trainable(Protocol):
@@ -29,28 +30,9 @@ class Trainable(Protocol):
         ...
 
 
-class Parts(Protocol):
-    """The parts of one split: a `Split`."""
-
-    @property
-    def train(self) -> Manifest:
-        """Clips to learn from."""
-        ...
-
-    @property
-    def dev(self) -> Manifest:
-        """Clips to choose on; may be empty."""
-        ...
-
-    @property
-    def test(self) -> Manifest:
-        """Clips to score on."""
-        ...
-
-
 def learning_curve(
     make: Callable[[], Trainable],
-    split: Parts,
+    split: Split,
     labels: Sequence[str],
     *,
     shares: Sequence[float] = (0.1, 0.25, 0.5, 1.0),

@@ -6,6 +6,8 @@ who consented) is left as a question, not invented.
 
 from __future__ import annotations
 
+import os
+import shlex
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,15 +18,18 @@ from ....cache.errors import AffektError, InputError, expected_one_of, shaped
 from ...data.escape import md
 from ...metrics.bootstrap import FEWEST_GROUPS
 from ...metrics.scored_clips import group_noun
-from ...serving.usage import pipeline, usage
+from ...serving.loading import open_system
 from ..comparison import Comparison
 from .card_metadata import metadata
-from .markdown.run_sections import test_uses
-from .markdown.shared_sections import columns, divides_like, why_chosen
+from .markdown.choice_on_dev import test_uses, why_chosen
+from .markdown.column_tables import divides_like
+from .markdown.markdown_tables import score, table
+from .markdown.system_order import columns
 
 if TYPE_CHECKING:
     from ...models.new_clips.system import System
 
+SAID = "What a wonderful day!"
 MOST_RAW_LABELS = 12  # of one label; a task that ships with affekt knows dozens
 
 
@@ -70,31 +75,27 @@ def _card(run: str | Path, data: Mapping[str, Any], system: str | None) -> str:
         )
     if name not in data["systems"]:
         raise InputError(f"{run} has no system {name!r}; {expected_one_of(name, data['systems'])}")
-    entry, opened = data["systems"][name], _opened(run, name)
+    entry, opened = data["systems"][name], None
+    try:
+        opened = open_system(run, system=name)
+        use = _usage(opened, run, name)
+    except (AffektError, OSError) as error:
+        use = f"This folder predicts no new clips: {error}"
     specs = opened.specs() if opened else []
-    front = yaml.safe_dump(
-        metadata(data, name, pipeline(run, name), specs), sort_keys=False, allow_unicode=True
-    )
+    reads = {one.modality for one in specs}
+    kind = "text-classification" if reads == {"text"} else "audio-classification"
+    front = yaml.safe_dump(metadata(data, name, kind, specs), sort_keys=False, allow_unicode=True)
     parts = [
         f"---\n{front}---",
         f"# {md(data['task']['name'])}: {md(name)}",
-        _what(data, name, entry, {one.modality for one in specs}),
-        "\n".join(_map(data, entry, opened)),
+        _what(data, name, entry, reads),
+        *_map(data, entry, opened),
         _results(data, name, entry),
         _data(data, entry),
         _limits(data),
-        f"## Use\n\n{usage(run, name)}",
+        f"## Use\n\n{use}",
     ]
     return "\n\n".join(parts) + "\n"
-
-
-def _opened(run: str | Path, name: str) -> System | None:
-    from ...serving.loading import open_system
-
-    try:
-        return open_system(run, system=name)
-    except (AffektError, OSError):
-        return None  # the section on use says why
 
 
 def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any], reads: set[str]) -> str:
@@ -120,25 +121,23 @@ def _map(data: Mapping[str, Any], entry: Mapping[str, Any], system: System | Non
     """Yield how the system is made: what each member reads, and what its labels stand for."""
     trained = data.get("run", {}).get("members", {})
     weights = (entry.get("learnt") or {}).get("weights") or {}
-    yield from ["## How it is made", ""]
-    yield "| member | reads | head |" + (" weight |" if weights else "")
-    yield "| --- | --- | --- |" + (" ---: |" if weights else "")
+    rows = []
     for member in entry["members"]:
         parts = trained.get(member, {}).get("parts", [])
-        reads, head = _reads(member, parts, system), _head(parts)
-        weight = f" {weights.get(member, 0):.3f} |" if weights else ""
-        yield f"| {md(member)} | {reads} | {head} |{weight}"
+        weight = [f"{weights.get(member, 0):.3f}"] if weights else []
+        rows.append([md(member), _reads(member, parts, system), _head(parts), *weight])
+    header = ["member", "reads", "head", *(["weight"] if weights else [])]
+    yield f"## How it is made\n\n{table(header, rows, left=3)}"
     if made := data.get("made"):
-        yield from ["", f"Made with affekt {md(made['affekt'])}, {md(made['date'])}."]
+        yield f"Made with affekt {md(made['affekt'])}, {md(made['date'])}."
     task = next(iter(system.models.values())).task if system else None
     if task and task.map:
         raw = {one: sorted(r for r, to in task.map.items() if to == one) for one in task.labels}
         if max(map(len, raw.values())) > MOST_RAW_LABELS:
-            yield from ["", "Which labels of corpora each label stands for is in config.json."]
+            yield "Which labels of corpora each label stands for is in config.json."
             return
-        yield from ["", "| label | stands for the labels |", "| --- | --- |"]
-        for label, some in raw.items():
-            yield f"| {md(label)} | {', '.join(map(md, some))} |"
+        rows = [[md(label), ", ".join(map(md, some))] for label, some in raw.items()]
+        yield table(["label", "stands for the labels"], rows, left=2)
 
 
 def _reads(member: str, parts: list[Mapping[str, Any]], system: System | None) -> str:
@@ -179,105 +178,86 @@ def _results(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> st
     chance = f"chance is {1 / len(data['task']['labels']):.3f} UAR"
     if numeric:
         chance = "CCC and r are means over dimensions, the error is a share of the scale's range"
-    lines = [
-        "## Results",
-        "",
-        f"On {data['test']['clips']} test clips, {spread}; {chance}.",
-        "",
-        "| measure | test |",
-        "| --- | ---: |",
+    measures = [[label, score(entry["test"][key])] for key, label in columns(data)]
+    parts = [
+        f"## Results\n\nOn {data['test']['clips']} test clips, {spread}; {chance}.",
+        table(["measure", "test"], measures),
+        _each_dimension(entry) if numeric else _each_label(entry),
     ]
-    for key, label in columns(data):
-        lines.append(f"| {label} | {_score(entry['test'][key])} |")
-    lines += ["", *(_each_dimension(entry) if numeric else _each_label(entry))]
     lead, title = columns(data)[0]
-    for column, table in data["by"].items():
+    for column, found in data["by"].items():
         if column == groups["column"]:
-            lines += ["", _range_of_groups(table, name, lead, title, noun)]
-            continue
-        if other := divides_like(data, column):
-            lines += [
-                "",
-                f"The same by {md(column)}, which divides these clips as {md(other)} does.",
+            parts.append(_range_of_groups(found, name, lead, title, noun))
+        elif other := divides_like(data, column):
+            parts.append(
+                f"The same by {md(column)}, which divides these clips as {md(other)} does."
+            )
+        else:
+            rows = [
+                [md(value), str(row["clips"]), score(row["systems"][name][lead])]
+                for value, row in found["values"].items()
             ]
-            continue
-        lines += ["", f"| {md(column)} | clips | {title} |", "| --- | ---: | ---: |"]
-        for value, row in table["values"].items():
-            score = _score(row["systems"][name][lead])
-            lines.append(f"| {md(value)} | {row['clips']} | {score} |")
-    return "\n".join(lines)
+            parts.append(table([md(column), "clips", title], rows))
+    return "\n\n".join(parts)
 
 
-def _range_of_groups(table: Mapping[str, Any], name: str, lead: str, title: str, noun: str) -> str:
+def _range_of_groups(found: Mapping[str, Any], name: str, lead: str, title: str, noun: str) -> str:
     """Say how much speakers differ, without naming one."""
-    values = [row["systems"][name][lead]["value"] for row in table["values"].values()]
+    values = [row["systems"][name][lead]["value"] for row in found["values"].values()]
     values = sorted(value for value in values if value is not None)
     if not values:
         return f"No {title} for single {noun}."
     return f"{title} of single {noun}: {values[0]:.3f} to {values[-1]:.3f}."
 
 
-def _each_label(entry: Mapping[str, Any]) -> list[str]:
-    lines = ["| label | recall | precision | clips |", "| --- | ---: | ---: | ---: |"]
-    for label, one in entry["test"]["classes"].items():
-        lines.append(
-            f"| {md(label)} | {one['recall']:.3f} | {one['precision']:.3f} | {one['support']} |"
-        )
-    return lines
-
-
-def _each_dimension(entry: Mapping[str, Any]) -> list[str]:
-    lines = [
-        "| dimension | CCC | Pearson r | mean absolute error | clips |",
-        "| --- | ---: | ---: | ---: | ---: |",
+def _each_label(entry: Mapping[str, Any]) -> str:
+    rows = [
+        [md(label), f"{one['recall']:.3f}", f"{one['precision']:.3f}", str(one["support"])]
+        for label, one in entry["test"]["classes"].items()
     ]
-    for name, one in entry["test"]["dimensions"].items():
-        cells = [_score(one[key]) for key in ("ccc", "pearson", "error")]
-        lines.append(f"| {md(name)} | {' | '.join(cells)} | {one['clips']} |")
-    return lines
+    return table(["label", "recall", "precision", "clips"], rows)
 
 
-def _score(one: Mapping[str, Any]) -> str:
-    interval = one.get("interval")
-    if one["value"] is None:
-        return "-"
-    if not interval or None in interval:
-        return f"{one['value']:.3f}"
-    return f"{one['value']:.3f} [{interval[0]:.3f}, {interval[1]:.3f}]"
+def _each_dimension(entry: Mapping[str, Any]) -> str:
+    rows = [
+        [md(name), *(score(one[key]) for key in ("ccc", "pearson", "error")), str(one["clips"])]
+        for name, one in entry["test"]["dimensions"].items()
+    ]
+    return table(["dimension", "CCC", "Pearson r", "mean absolute error", "clips"], rows)
 
 
 def _data(data: Mapping[str, Any], entry: Mapping[str, Any]) -> str:
-    lines = ["## Data", ""]
+    parts = ["## Data"]
     splits = data.get("run", {}).get("splits", [])
     which = f" the first of {len(splits)} folds," if len(splits) > 1 else ""
     for split in splits[:1]:
-        lines.append(f"Split by {md(split['scheme'])},{which} hash `{split['hash'][:16]}`:")
-        lines += ["", "| part | clips | speakers | labels |", "| --- | ---: | ---: | --- |"]
+        rows = ["| part | clips | speakers | labels |", "| --- | ---: | ---: | --- |"]
         for part, one in split["parts"].items():
             labels = ", ".join(f"{md(label)} {n}" for label, n in one["labels"].items())
-            lines.append(f"| {part} | {one['clips']} | {one['speakers'] or 'unknown'} | {labels} |")
-        lines.append("")
+            rows.append(f"| {part} | {one['clips']} | {one['speakers'] or 'unknown'} | {labels} |")
+        parts += [
+            f"Split by {md(split['scheme'])},{which} hash `{split['hash'][:16]}`:",
+            "\n".join(rows),
+        ]
     trained = data.get("run", {}).get("members", {})
     languages: dict[str, int] = {}
     for member in entry["members"]:
         for part in trained.get(member, {}).get("parts", []):
-            for language, clips in (
-                part.get("fit", {}).get("train", {}).get("languages", {}).items()
-            ):
+            train = part.get("fit", {}).get("train", {})
+            for language, clips in train.get("languages", {}).items():
                 languages[language] = max(clips, languages.get(language, 0))
     if any(languages):
         counts = ", ".join(
             f"{md(one) or 'unknown'} {clips}" for one, clips in sorted(languages.items())
         )
         each = " (most of any fold)" if len(splits) > 1 else ""
-        lines += [f"Clips of each language in training{each}: {counts}.", ""]
-    lines += [
+        parts.append(f"Clips of each language in training{each}: {counts}.")
+    parts += [
         f"Task `{md(data['task']['name'])}`, hash `{data['task']['hash'][:16]}`.",
-        "",
         "Where do the recordings come from, who is heard, what did they consent to, under which "
         "licence? *(to be filled in by hand)*",
     ]
-    return "\n".join(lines)
+    return "\n\n".join(parts)
 
 
 def _limits(data: Mapping[str, Any]) -> str:
@@ -294,3 +274,50 @@ def _limits(data: Mapping[str, Any]) -> str:
         lines += ["", "What the comparison warns of:", ""]
         lines += [f"- {md(warning)}" for warning in data["warnings"]]
     return "\n".join(lines)
+
+
+def _usage(system: System, run: str | os.PathLike[str], name: str) -> str:
+    """Return how to predict new clips with a system of a run; each command works as it stands."""
+    place = _short(run)
+    words = ["affekt", "predict", place, "--system", name, *_inputs(system)]
+    gone = _missing_encoders(system)
+    for folder in gone:
+        words += ["--encoder", folder]
+    lines = ["With affekt (`pip install affekt`):", "", "```bash", shlex.join(words), "```"]
+    if len(system.models) == 1:
+        words[2:5] = ["OWNER/NAME"]
+        lines += ["", "From the Hub, where OWNER/NAME is the repository of this model:", ""]
+        lines += ["```bash", shlex.join(words), "```"]
+    if gone:
+        lines += ["", f"`--encoder` names the folder of {', '.join(gone)}, wherever it is now."]
+    return "\n".join(lines)
+
+
+def _inputs(system: System) -> list[str]:
+    """Return the arguments that name a clip with every side that the system reads."""
+    if any(isinstance(model.scaling.scale, str) for model in system.models.values()):
+        return ["clips.csv"]  # one clip alone cannot be scaled within its speaker
+    reads = {spec.modality for spec in system.specs()}
+    audio = ["clip.wav"] if "audio" in reads else []
+    return audio + (["--text", SAID] if "text" in reads else [])
+
+
+def _missing_encoders(system: System) -> list[str]:
+    """Return the names of encoders that were folders and are not where they were."""
+    found = {}
+    for model in system.models.values():
+        for need in model.needs:
+            encoder = need.spec.fields["encoder"]
+            noted = model.encoder_folders.get(need.spec.key)
+            if encoder.get("origin") == "folder" and (noted is None or not noted.is_dir()):
+                found[encoder["name"]] = True
+    return list(found)
+
+
+def _short(run: str | os.PathLike[str]) -> str:
+    """Return a path without this machine's folders above the working folder."""
+    path = Path(run)
+    if path.is_absolute() and path.is_relative_to(Path.cwd()):
+        path = path.relative_to(Path.cwd())
+    text = str(path)
+    return f"./{text}" if text.startswith("-") else text

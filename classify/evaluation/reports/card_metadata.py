@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ....cache.identity.spec import Spec
-from .markdown.shared_sections import columns, divides_like
+from .markdown.column_tables import divides_like
+from .markdown.system_order import columns
 
 TAGS = {
     "audio-classification": "speech-emotion-recognition",
@@ -45,6 +46,7 @@ def metadata(data: Mapping[str, Any], name: str, kind: str, specs: Sequence[Spec
     specs
         Of the encoders that it reads; those from the Hub are its base models.
     """
+    encoders = [one.fields["encoder"] for one in specs]
     measures = [METRICS[key][0] for key, _ in columns(data)]
     found: dict[str, Any] = {
         "language": [one for one in sorted(_languages(data)) if _LANGUAGE.fullmatch(one)],
@@ -53,16 +55,12 @@ def metadata(data: Mapping[str, Any], name: str, kind: str, specs: Sequence[Spec
         "tags": list(dict.fromkeys([TAGS[kind], "affekt", data["task"]["name"]])),
         "datasets": [one for one in _values(data, "dataset") if _DATASET.fullmatch(one)],
         "metrics": list(dict.fromkeys(measures)),
-        "base_model": sorted({one.fields["encoder"]["name"] for one in specs if _is_of_hub(one)}),
+        "base_model": sorted({one["name"] for one in encoders if one.get("origin") == "hub"}),
         "model-index": [
             {"name": f"{data['task']['name']}: {name}", "results": list(_results(data, name, kind))}
         ],
     }
     return {key: value for key, value in found.items() if value}
-
-
-def _is_of_hub(spec: Spec) -> bool:
-    return spec.fields["encoder"].get("origin") == "hub"
 
 
 def _languages(data: Mapping[str, Any]) -> set[str]:

@@ -11,6 +11,11 @@ from urllib.parse import quote, unquote
 
 import click
 
+from ....cache.errors import InputError, shaped
+from ....cache.files.atomic_writes import write_whole
+from ....cache.files.output_checks import check_output
+from ....cache.files.reading import read_object
+
 MOST_AUDIO = 20_000_000  # bytes of recordings in one page
 
 
@@ -30,9 +35,6 @@ def report(run: Path, audio: str, output: Path) -> None:
     A run leaves one already, with links to the recordings; this page can be sent to others, with
     the recordings inside (--audio embed) or without any (--audio none).
     """
-    from ....cache.errors import shaped
-    from ....cache.files.atomic_writes import write_whole
-    from ....cache.files.output_checks import check_output
     from ..comparison import Comparison
     from .html.page import WRITTEN_BY
 
@@ -56,9 +58,6 @@ def report(run: Path, audio: str, output: Path) -> None:
 
 
 def _clips(path: Path) -> dict[str, Any] | None:
-    from ....cache.errors import InputError, shaped
-    from ....cache.files.reading import read_object
-
     if not path.exists():
         return None
     found = read_object(path, "clips of a report")
@@ -103,9 +102,6 @@ def card(run: Path, system: str | None, output: Path | None) -> None:
     Every number comes from comparison.json. What only you know (sources, consent, licence) is left
     as a question.
     """
-    from ....cache.errors import InputError
-    from ....cache.files.atomic_writes import write_whole
-    from ....cache.files.output_checks import check_output
     from .card import model_card
 
     if (run / "model.safetensors").is_file():

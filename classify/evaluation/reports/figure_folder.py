@@ -122,7 +122,7 @@ class _Note:
         return file_sha256(path) not in known
 
     def put(self, name: str, key: str, files: Mapping[str, bytes]) -> None:
-        digests = {file: _digest(content) for file, content in files.items()}
+        digests = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
         before = self.shown.get(name, {"files": {}})["files"]
         both = {file: [*before.get(file, ()), one] for file, one in digests.items()}
         self.shown[name] = {"shows": "", "files": both}  # for a run that ends between two files
@@ -142,7 +142,3 @@ class _Note:
         self.made_of = made_of
         note = {"made_of": made_of, "figures": self.shown}
         write_whole(self.place / NOTE, json.dumps(note, indent=1) + "\n")
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

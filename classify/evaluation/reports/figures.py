@@ -13,7 +13,7 @@ from typing import Any
 from ....cache.files.atomic_writes import write_whole
 from ...serving.drawing import fonts_for, new_figure, plain
 from .markdown.markdown_tables import score
-from .markdown.shared_sections import ordered
+from .markdown.system_order import ordered
 from .pictures.kinds import Curve, Dot, Dots, Matrix, Picture
 from .pictures.leaderboard import leaderboard
 from .pictures.of_section import picture, reliability
@@ -40,26 +40,17 @@ STYLE = {
 }
 MOST_ROWS, MOST_SIGNS = 40, 34  # of a figure, of a name
 MOST_WITH_TEXT = 30  # names of a matrix whose cells have texts
+#: name of the file -> section of the report, and what has to be in the JSON
 SECTIONS = {
-    "abstain": "Answering only when sure",
-    "classes": "Classes",
-    "confusion": "Confusion",
-    "differences": "Differences",
-    "diversity": "Diversity",
-    "layers": "Layers",
-    "learning": "Learning curve",
-    "shortcuts": "Shortcuts",
-    "transfer": "Transfer",
-}
-#: section -> what has to be in the JSON
-NEEDS = {
-    "abstain": "abstain",
-    "differences": "pairs",
-    "diversity": "diversity",
-    "layers": "run",
-    "learning": "learning_curve",
-    "shortcuts": "audit",
-    "transfer": "transfer",
+    "abstain": ("Answering only when sure", "abstain"),
+    "classes": ("Classes", "test"),
+    "confusion": ("Confusion", "test"),
+    "differences": ("Differences", "pairs"),
+    "diversity": ("Diversity", "diversity"),
+    "layers": ("Layers", "run"),
+    "learning": ("Learning curve", "learning_curve"),
+    "shortcuts": ("Shortcuts", "audit"),
+    "transfer": ("Transfer", "transfer"),
 }
 
 
@@ -102,12 +93,12 @@ def figures(
 
 def pictures(data: Data) -> dict[str, Picture]:
     """Return what there is to draw, by the name of its file."""
-    found: dict[str, Picture | None] = {"systems": leaderboard(data)}
     if "test" not in data:
         return {"systems": leaderboard(data)}
+    found: dict[str, Picture | None] = {"systems": leaderboard(data)}
     numbers = data.get("measure") == "ccc"
-    for name, title in SECTIONS.items():
-        if data.get(NEEDS.get(name, "test")) and (name == "differences" or not numbers):
+    for name, (title, needed) in SECTIONS.items():
+        if data.get(needed) and (name == "differences" or not numbers):
             found[name] = picture(data, _title(data, title))
     measure = "CCC" if numbers else "UAR"
     for column in data["by"]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...data.escape import latex
-from .markdown.shared_sections import columns, ordered
+from .markdown.system_order import columns, ordered
 
 Data = Mapping[str, Any]
 
@@ -20,7 +20,7 @@ def systems_table(data: Data) -> str:
     rows, shown = [], columns(data)
     for name in ordered(data):
         test = data["systems"][name]["test"]
-        cells = [_bold(latex(name), name == data["chosen"])]
+        cells = [rf"\textbf{{{latex(name)}}}" if name == data["chosen"] else latex(name)]
         cells += [_score(test[key], with_interval=key == shown[0][0]) for key, _ in shown]
         rows.append(cells)
     caption = (
@@ -46,7 +46,8 @@ def by_table(data: Data, column: str) -> str:
     pooled = [_score(data["systems"][name]["test"][lead]) for name in names]
     rows += [["mean", "", *mean], ["pooled", str(data["test"]["clips"]), *pooled]]
     header = [latex(column), "clips", *map(latex, names)]
-    return _table(header, rows, f"{title} by {latex(column)}.", f"tab:{_key(column)}")
+    key = "".join(sign if sign.isalnum() else "-" for sign in column)
+    return _table(header, rows, f"{title} by {latex(column)}.", f"tab:{key}")
 
 
 def pairs_table(data: Data) -> str:
@@ -117,11 +118,3 @@ def _p(value: float | None) -> str:
     if value is None:
         return "--"
     return "$<$0.001" if value < 0.001 else f"{value:.3f}"
-
-
-def _bold(text: str, bold: bool) -> str:
-    return rf"\textbf{{{text}}}" if bold else text
-
-
-def _key(text: str) -> str:
-    return "".join(sign if sign.isalnum() else "-" for sign in text)

@@ -9,7 +9,8 @@ from typing import Any
 from scipy.special import betaincinv
 
 from ....cache.errors import InputError
-from ...metrics.pair_verdicts import fewest_apart, mcnemar_range, verdict_of_counts
+from ...metrics.mcnemar_and_holm import fewest_apart, mcnemar_range
+from .verdicts import verdict_of_counts
 
 
 def exact_interval(right: int, n: int, level: float = 0.95) -> tuple[float, float]:

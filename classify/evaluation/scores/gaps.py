@@ -16,7 +16,7 @@ from scipy.special import stdtr
 from ...metrics.bootstrap import FEWEST_GROUPS, draws
 from ...metrics.intervals import standard_error, t_quantile
 from ...metrics.max_t import as_extreme, step_down
-from ...metrics.pair_verdicts import holm
+from ...metrics.mcnemar_and_holm import holm
 
 MOST_DEALS = 2000
 BLOCK = 2_000_000  # numbers held at a time

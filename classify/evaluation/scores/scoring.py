@@ -12,13 +12,15 @@ import numpy as np
 
 from ...data.predictions import Predictions
 from ...data.task import Task
-from ...metrics import measures as metrics, pair_verdicts as stats
+from ...metrics import measures as metrics
 from ...metrics.bootstrap import FEWEST_GROUPS, MEASURES, Resamples, resample
 from ...metrics.detectable import detectable, groups_needed
 from ...metrics.intervals import retrained, student
 from ...metrics.max_t import TIE, max_t
+from ...metrics.mcnemar_and_holm import mcnemar
 from ...metrics.scored_clips import Part, clusters
 from .gaps import gaps
+from .verdicts import verdict_of_pair
 
 if TYPE_CHECKING:
     from ...data.splitting.split import Split
@@ -123,7 +125,7 @@ def pairs(
             "right_b": int(right[b].sum()),
             "only_a": only_a,
             "only_b": only_b,
-            "mcnemar": stats.mcnemar(only_a, only_b),
+            "mcnemar": mcnemar(only_a, only_b),
             "p_uar": p,
             "p_uar_corrected": corrected,
             "permutation_exact": test.exact,
@@ -138,7 +140,7 @@ def pairs(
             "uar_detectable": float(smallest[at]) if tested else math.nan,
             "different": bool(tested and corrected < 1 - level),
         }
-        row["sentence"] = stats.verdict_of_pair(row)
+        row["sentence"] = verdict_of_pair(row)
         rows.append(row)
     if np.isnan(smallest).all():
         needed = groups_needed(*family, level=1 - level)

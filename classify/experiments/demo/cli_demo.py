@@ -6,7 +6,11 @@ from pathlib import Path
 
 import click
 
+from ....cache.commands.heartbeat import heartbeat
 from ....cache.commands.terminal import ROOT
+from ....cache.files.output_checks import check_output_folder
+from ...options import to_stderr
+from ..cli_run import report_outcome
 
 
 @click.command()
@@ -39,10 +43,6 @@ def demo(
     trains a head on each, compares members and ensembles, and prints the table and where the report
     is. A second call does only what changed.
     """
-    from ....cache.commands.heartbeat import heartbeat
-    from ....cache.files.output_checks import check_output_folder
-    from ...options import to_stderr
-    from ..cli_run import report_outcome
     from ..recipes.first_recipe.recipe_for import write_recipe
     from ..run import run
 

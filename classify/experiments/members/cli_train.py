@@ -3,46 +3,35 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ....cache.commands.terminal import ROOT, read_clips
+from ....cache.commands.terminal import ROOT, read_clips, recordings
 from ....cache.errors import InputError
+from ....cache.files.output_checks import check_output
 from ...options import SCALE, check_numbers, read_scale, read_split, to_stderr
-
-COMMON = [
-    click.argument("manifest", type=click.Path(path_type=Path)),
-    ROOT,
-    click.option("--cache", required=True, type=click.Path(path_type=Path), help="Cache folder."),
-    click.option(
-        "--task", required=True, help="valence, emotion6, ..., or a YAML file (labels or numbers)."
-    ),
-    click.option(
-        "--split",
-        default="speaker",
-        show_default=True,
-        metavar="SCHEME|FILE",
-        help="Split scheme, or the split.csv of an earlier run.",
-    ),
-    click.option("--test-size", default=0.2, show_default=True, help="Share of the clips."),
-    click.option("--dev-size", default=0.1, show_default=True, help="Share of the clips."),
-    click.option("--random-state", default=0, show_default=True, help="Seed of split and head."),
-    click.option("--json", "as_json", is_flag=True, help="Print the result as JSON."),
-]
-
-
-def common(command: Any) -> Any:
-    """Give a command the options that training and probing share."""
-    for option in reversed(COMMON):
-        command = option(command)
-    return command
 
 
 @click.command()
-@common
+@click.argument("manifest", type=click.Path(path_type=Path))
+@ROOT
+@click.option("--cache", required=True, type=click.Path(path_type=Path), help="Cache folder.")
+@click.option(
+    "--task", required=True, help="valence, emotion6, ..., or a YAML file (labels or numbers)."
+)
+@click.option(
+    "--split",
+    default="speaker",
+    show_default=True,
+    metavar="SCHEME|FILE",
+    help="Split scheme, or the split.csv of an earlier run.",
+)
+@click.option("--test-size", default=0.2, show_default=True, help="Share of the clips.")
+@click.option("--dev-size", default=0.1, show_default=True, help="Share of the clips.")
+@click.option("--random-state", default=0, show_default=True, help="Seed of split and head.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--space", "spaces", required=True, multiple=True, help="Space; twice for a fusion.")
 @click.option(
     "--head",
@@ -79,8 +68,6 @@ def train(
     on train alone: config.json and model.safetensors. A scheme of several folds trains and scores
     one model for each; what is saved was then trained on all clips.
     """
-    from ....cache.commands.terminal import recordings
-    from ....cache.files.output_checks import check_output
     from ...models.folders.model_folder import check_target
     from ...serving.output import is_output
     from .train import fold_table, train_model
@@ -107,27 +94,19 @@ def train(
     if pred is not None:
         record["test"].write(pred)
     summary = {key: value for key, value in record.items() if key not in ("test", "fit")}
-    if as_json:
-        click.echo(json.dumps({"model": str(output), **summary}, ensure_ascii=False))
-        _leave(record)
-        return
-    if "folds" in record:
-        click.echo(fold_table(record))
-        click.echo(f"Model: {output}, trained on all {record['refit']['clips']} clips")
-        _leave(record)
-        return
     key = model.task.measure
     name = key.upper()
-    dev = "" if record[f"dev_{key}"] is None else f"dev {name} {record[f'dev_{key}']:.3f}, "
-    click.echo(f"{dev}test {name} {record[f'test_{key}']:.3f} on {record['test_clips']} clips")
-    if "over_seeds" in record:
-        over = record["over_seeds"]
-        click.echo(f"test {name} over {over['n']} seeds {over['mean']:.3f}, sd {over['sd']:.3f}")
-    click.echo(f"Model: {output}")
-    _leave(record)
-
-
-def _leave(record: Mapping[str, Any]) -> None:
-    """Exit with 3 where clips could not be embedded."""
+    if as_json:
+        click.echo(json.dumps({"model": str(output), **summary}, ensure_ascii=False))
+    elif "folds" in record:
+        click.echo(fold_table(record))
+        click.echo(f"Model: {output}, trained on all {record['refit']['clips']} clips")
+    else:
+        dev = "" if record[f"dev_{key}"] is None else f"dev {name} {record[f'dev_{key}']:.3f}, "
+        click.echo(f"{dev}test {name} {record[f'test_{key}']:.3f} on {record['test_clips']} clips")
+        if over := record.get("over_seeds"):
+            shown = f"{over['mean']:.3f}, sd {over['sd']:.3f}"
+            click.echo(f"test {name} over {over['n']} seeds {shown}")
+        click.echo(f"Model: {output}")
     if record["quarantined"]:
         click.get_current_context().exit(3)

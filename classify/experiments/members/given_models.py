@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from ....cache.errors import AffektError, in_shell
 from ....cache.files.reading import file_sha256, read_note
-from ...models.folders.encoder_folders import read_folders
+from ...models.folders.model_folder import CONFIG, read_folder, read_folders
+from ...models.folders.run_folder import is_run
+from ...models.needs import Needs
 from ..recipes.entries import EncoderEntry, MemberEntry
 from ..recipes.recipe import Recipe
 
 if TYPE_CHECKING:
-    from ....cache.cache import Cache
     from ...data.task import Task
-    from ...models.model import Model
 
 
 def with_models(recipe: Recipe, task: Task) -> Recipe:
@@ -48,28 +48,8 @@ def with_models(recipe: Recipe, task: Task) -> Recipe:
     return replace(recipe, encoders=encoders, members=members)
 
 
-def open_given(entry: MemberEntry, task: Task, cache: Cache) -> Model:
-    """Open the model of a member; it finds its features in `cache`.
-
-    Parameters
-    ----------
-    entry : MemberEntry
-        With a ``model``.
-    task : Task
-        Of the run, in whose order the labels come.
-    """
-    from ...models.model import Model
-
-    model = Model.from_pretrained(str(entry.model), cache)
-    model.task = task
-    return model
-
-
 def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]) -> MemberEntry:
     """Return the entry with what the model's folder says; add the encoders that it reads."""
-    from ...models.folders.model_folder import CONFIG, read_folder
-    from ...models.needs import Needs
-
     folder = Path(str(entry.model))
     _check_kind(entry)
     try:
@@ -105,9 +85,6 @@ def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]
 
 def _check_kind(entry: MemberEntry) -> None:
     """Refuse a run, and a checkpoint that others published, with what to do instead."""
-    from ...models.folders.model_folder import CONFIG
-    from ...models.folders.run_folder import is_run
-
     folder = Path(str(entry.model))
     if is_run(folder):
         raise entry.error(

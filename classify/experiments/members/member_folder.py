@@ -17,18 +17,17 @@ from ....cache.errors import InputError, expected_one_of, listed
 from ....cache.files.atomic_writes import draft, write_whole
 from ....cache.files.reading import file_sha256, read_note, read_object
 from ....cache.manifest import Manifest
-from ....cache.space import Space
 from ...data.predictions import Predictions
 from ...data.task import Task
 from ...heads.registry import HeadError
 from ...models.folders.kept_files import MODEL, remove_older_drafts, replace_folder
 from ...models.folders.model_folder import versions
 from ..recipes.entries import MemberEntry
-from .given_models import open_given
-from .shares import Part, TrainedMember
+from .shares import TrainedMember
 from .trainer import Trainer
 
 if TYPE_CHECKING:
+    from ...data.splitting.split import Split
     from ...models.model import Model
 
 EPOCH = 4  # grows when the same recipe gives other numbers than before
@@ -122,7 +121,7 @@ def read_member(folder: Path, task: Task) -> TrainedMember:
 def train_member(
     trainer: Trainer,
     labelled: Manifest,
-    parts: Sequence[Part],
+    parts: Sequence[Split],
     folder: Path,
     key: str,
     *,
@@ -135,7 +134,7 @@ def train_member(
     ----------
     labelled : Manifest
         Every clip of the run, with task labels.
-    parts : sequence of Part
+    parts : sequence of Split
         One, or the folds of a cross-validation; their test clips are disjoint.
     folder : Path
         Receives `member.json`, `pred.csv`, `dev.csv`, `seeds/` (predictions of test by each of
@@ -214,31 +213,21 @@ def _naming_member(entry: MemberEntry) -> Iterator[None]:
 
 
 def _not_trained(trainer: Trainer) -> tuple[Model, dict[str, Any]]:
-    """Return a given model, or one of a space of class probabilities, with its record."""
-    entry, task, space = trainer.entry, trainer.task, trainer.spaces[trainer.entry.on[0]]
-    if entry.model:
-        return open_given(entry, task, space.cache), {"model": entry.named}
-    model = _classifier(entry, task, space)
-    return model, {"classifier": model.record["classifier"]}
-
-
-def _classifier(entry: MemberEntry, task: Task, space: Space) -> Model:
-    """Return a model of a space of class probabilities: they are summed by task label."""
+    """Return a given model, or one that sums class probabilities by task label; and its record."""
     from ...heads.linear.summed import SummedHead
     from ...models.model import Model
 
-    labels = space.spec.labels
-    if not labels or len(entry.on) > 1:
-        raise entry.error(f"it has no head, and {space.name} is not a classifier; expected a head")
-    try:
-        mapped = [task.label_of(str(label)) for label in labels]
-    except InputError as error:
-        raise entry.error(str(error)) from None
-    head = SummedHead.of(mapped, task.labels)
+    entry, task, space = trainer.entry, trainer.task, trainer.spaces[trainer.entry.on[0]]
+    if entry.model:
+        model = Model.from_pretrained(str(entry.model), space.cache)
+        model.task = task  # of the run, in whose order the labels come
+        return model, {"model": entry.named}
+    labels = space.spec.labels or ()  # `check_sources` has looked at them
+    head = SummedHead.of([task.label_of(str(label)) for label in labels], task.labels)
     model = Model(head, task, space.features(layers=-1), scale=False)
     model.head_ = head
     model.record = {"classifier": space.name, "versions": versions()}
-    return model
+    return model, {"classifier": space.name}
 
 
 def _append_history(path: Path, model: str, head: Any) -> None:

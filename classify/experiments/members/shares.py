@@ -7,7 +7,7 @@ test clips there are missing, so the common comparison leaves them out and says 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import reduce
 from typing import TYPE_CHECKING, Any
 
@@ -17,29 +17,10 @@ from ...heads.registry import HEADS
 from ..recipes.lines import SettingError
 
 if TYPE_CHECKING:
-    from ....cache.manifest import Manifest
     from ...data.predictions import Predictions
     from ...data.splitting.split import Split
     from ..recipes.entries import MemberEntry
     from ..recipes.recipe import Recipe
-
-
-@dataclass(frozen=True)
-class Part:
-    """The clips of one split that a member has features for.
-
-    Attributes
-    ----------
-    train, dev, test : Manifest
-        With task labels; dev may be empty.
-    name : str
-        Of the fold; blank where there is one split.
-    """
-
-    train: Manifest
-    dev: Manifest
-    test: Manifest
-    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -48,13 +29,13 @@ class Share:
 
     Attributes
     ----------
-    parts : list of Part
-        One for each fold that it takes part in, in order.
+    parts : list of Split
+        The clips that it has features for, of each fold that it takes part in, in order.
     sits_out : dict of str to str
         Name of a fold -> why the member does not take part in it.
     """
 
-    parts: list[Part]
+    parts: list[Split]
     sits_out: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -124,11 +105,6 @@ class Division:
         return [clip for fold in self.folds for clip in fold.test.ids]
 
     @property
-    def scored(self) -> set[str]:
-        """Ids of the test clips that some member predicts."""
-        return {clip for share in self.shares.values() for clip in share.tested}
-
-    @property
     def sits_out(self) -> list[str]:
         """A sentence for each member that does not take part in every fold.
 
@@ -186,8 +162,8 @@ def _share(
     has = frozenset.union(*rows) if either else frozenset.intersection(*rows)
     parts, out = [], {}
     for split in found:
-        part = Part(**{name: _those(clips, has) for name, clips in split.parts.items()},
-                    name=split.name)  # fmt: skip
+        own = {name: _those(clips, has) for name, clips in split.parts.items()}
+        part = replace(split, **own)
         if reason := _lack(entry, split, part):
             out[split.name] = reason
         else:
@@ -200,7 +176,7 @@ def _share(
     return Share(parts, out)
 
 
-def check_dev(entry: MemberEntry, part: Part) -> None:
+def check_dev(entry: MemberEntry, part: Split) -> None:
     """Raise if there are several settings to choose from and no dev clips to choose on."""
     choices = len(list(entry.candidates()))
     if choices > 1 and not len(part.dev):
@@ -217,7 +193,7 @@ def _those(clips: Any, has: frozenset[str]) -> Any:
     return clips.select(np.array([clip in has for clip in clips.ids], dtype=bool))
 
 
-def _lack(entry: MemberEntry, split: Split, part: Part) -> str:
+def _lack(entry: MemberEntry, split: Split, part: Split) -> str:
     """Return what a member lacks to be trained and tested on a fold; blank if nothing."""
     needed = ("train", "test") if entry.head else ("test",)
     for name in needed:

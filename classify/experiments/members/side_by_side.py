@@ -31,10 +31,10 @@ from ...metrics.scored_clips import task_score
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
+    from ...data.splitting.split import Split
     from ...data.task import Task
     from ...models.model import Model
     from ..recipes.entries import MemberEntry
-    from .shares import Part
 
 WORTH = 1000  # rows for networks to learn from, beyond the largest fit, that are worth a start
 OFTEN = 0.25  # seconds between two reports of a training
@@ -94,7 +94,7 @@ class Fit:
         return pick_device(head.device).type != "cpu"
 
 
-def network_rows(entry: MemberEntry, task: Task, parts: Sequence[Part]) -> list[int]:
+def network_rows(entry: MemberEntry, task: Task, parts: Sequence[Split]) -> list[int]:
     """Return how many clips each network of a member learns from; none on a GPU, or without any."""
     from ...heads.registry import heads_for
 

@@ -14,13 +14,12 @@ from ....cache.errors import InputError, check_characters
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
 from ...data.splitting.findings import of_splits
-from ...data.splitting.schemes import splits
+from ...data.splitting.schemes import Scheme, Split, splits
 from ...data.task import Task
 from ...metrics.scored_clips import task_score
 from ...models.read_features import leave_out
 from ..recipes.entries import PROBE, MemberEntry
 from .member_folder import check_head
-from .shares import Part
 from .trainer import Trainer
 
 if TYPE_CHECKING:
@@ -41,7 +40,7 @@ def train_model(
     scale: bool | str = True,
     seeds: int = 1,
     pairs: Sequence[str] = (),
-    scheme: str = "speaker",
+    scheme: Scheme = "speaker",
     split: str | Path | None = None,
     test_size: float = 0.2,
     dev_size: float = 0.1,
@@ -105,9 +104,18 @@ def train_model(
     check_head(entry, wanted)
     clips = manifest if isinstance(manifest, Manifest) else Manifest.read(manifest)
     clips, gone = leave_out(clips, list(found.values()), progress)
-    labelled, parts = _parts(
-        clips, wanted, store, scheme, split, test_size, dev_size, random_state, progress
+    labelled, _ = wanted.select(clips)
+    parts = splits(
+        labelled,
+        scheme,
+        file=split,
+        test_size=test_size,
+        dev_size=dev_size,
+        random_state=random_state,
+        digests=store.digests(labelled, "audio") if any(labelled["path"]) else None,
     )
+    for warning in of_splits(parts):
+        progress(f"warning: {warning}")
     trainer = Trainer(entry, wanted, found, progress=progress)
     if len(parts) > 1:
         model, record = _train_folds(trainer, labelled, parts)
@@ -122,14 +130,18 @@ def train_model(
 
 
 def _train_folds(
-    trainer: Trainer, labelled: Manifest, parts: Sequence[Part]
+    trainer: Trainer, labelled: Manifest, parts: Sequence[Split]
 ) -> tuple[Model, dict[str, Any]]:
     """Train one model per fold, score each on its test clips, and refit on all clips.
 
     The model that is returned is the last one, which was not scored. The record has ``refit``,
-    ``dev_uar`` (the mean over the folds), and what `_score_folds` returns.
+    ``dev_uar`` (the mean over the folds; or ``dev_ccc``), ``test_uar``, ``test_clips`` and ``test``
+    of the test clips of all folds together, and ``folds``: name, clips, dev and test UAR of each,
+    and what was chosen.
     """
-    fitted, records, tests = [], [], []
+    task = trainer.task
+    dev, tested = f"dev_{task.measure}", f"test_{task.measure}"
+    fitted, records, tests, folds = [], [], [], []
     for part in parts:
         in_fold = trainer.in_fold(part.name)
         in_fold.progress(f"training on {len(part.train)} clips")
@@ -137,42 +149,22 @@ def _train_folds(
         fitted.append(model)
         records.append(record)
         tests.append(model.predict(part.test))
+        folds.append(
+            {
+                "fold": part.name,
+                "clips": {name: len(clips) for name, clips in part.parts.items()},
+                dev: record[dev],
+                tested: task_score(task, part.test, tests[-1]),
+                "chosen": record["chosen"],
+            }
+        )
     model, again = trainer.refit(labelled, parts, fitted, records)
-    measure = f"dev_{trainer.task.measure}"
-    devs = [one[measure] for one in records if one[measure] is not None]
+    devs = [one[dev] for one in records if one[dev] is not None]
+    joined = Predictions.concatenated(tests)
     return model, {
         "chosen": {key: again[key] for key in ("settings", "layers")},
-        measure: float(np.mean(devs)) if devs else None,
+        dev: float(np.mean(devs)) if devs else None,
         "refit": again,
-        **_score_folds(trainer.task, labelled, parts, tests, records),
-    }
-
-
-def _score_folds(
-    task: Task,
-    labelled: Manifest,
-    parts: Sequence[Part],
-    tests: Sequence[Predictions],
-    records: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    """Return the UAR (or CCC) of the test clips of all folds together, and of each fold.
-
-    The record has ``test_uar`` (or ``test_ccc``), ``test_clips``, ``test`` (the joined predictions)
-    and ``folds``: name, clips, dev and test UAR, and what was chosen.
-    """
-    dev, tested = f"dev_{task.measure}", f"test_{task.measure}"
-    folds = [
-        {
-            "fold": part.name,
-            "clips": {"train": len(part.train), "dev": len(part.dev), "test": len(part.test)},
-            dev: record[dev],
-            tested: task_score(task, part.test, test),
-            "chosen": record["chosen"],
-        }
-        for part, test, record in zip(parts, tests, records, strict=True)
-    ]
-    joined = Predictions.concatenated(tests)
-    return {
         tested: task_score(task, labelled.select(joined.ids), joined),
         "test_clips": len(joined),
         "test": joined,
@@ -205,34 +197,6 @@ def fold_table(record: Mapping[str, Any]) -> str:
         f"\nTest {name} {record[f'test_{key}']:.3f} on the {record['test_clips']} clips of "
         f"{len(folds)} folds together; each was predicted by the model of its fold."
     )
-
-
-def _parts(
-    clips: Manifest,
-    task: Task,
-    cache: Cache,
-    scheme: Any,
-    split: str | Path | None,
-    test_size: float,
-    dev_size: float,
-    random_state: int,
-    progress: Line,
-) -> tuple[Manifest, list[Part]]:
-    """Return the labelled clips and their division, or its folds."""
-    labelled, _ = task.select(clips)
-    digests = cache.digests(labelled, "audio") if any(labelled["path"]) else None
-    found = splits(
-        labelled,
-        scheme,
-        file=split,
-        test_size=test_size,
-        dev_size=dev_size,
-        random_state=random_state,
-        digests=digests,
-    )
-    for warning in of_splits(found):
-        progress(f"warning: {warning}")
-    return labelled, [Part(one.train, one.dev, one.test, one.name) for one in found]
 
 
 def _setting(pair: str) -> tuple[str, Any]:

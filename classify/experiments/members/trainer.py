@@ -17,13 +17,14 @@ from ....cache.errors import InputError
 from ...metrics.intervals import student
 from ...metrics.scored_clips import task_score
 from ..recipes.entries import PROBE, MemberEntry
-from .shares import Part, check_dev
+from .shares import check_dev
 from .side_by_side import Fit, SideBySide
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
     from ....cache.space import Space
     from ...data.predictions import Predictions
+    from ...data.splitting.split import Split
     from ...data.task import Task
     from ...models.model import Model
 
@@ -71,7 +72,7 @@ class Trainer:
 
     def choose(
         self,
-        part: Part,
+        part: Split,
         *,
         keep_interrupted: bool = False,
         on_seed: Callable[[int, Predictions], None] = lambda seed, test: None,
@@ -163,7 +164,7 @@ class Trainer:
     def refit(
         self,
         clips: Manifest,
-        parts: Sequence[Part],
+        parts: Sequence[Split],
         fitted: Sequence[Model],
         records: Sequence[Mapping[str, Any]],
     ) -> tuple[Model, dict[str, Any]]:
@@ -264,17 +265,14 @@ def _interrupted(model: Any) -> bool:
     return getattr(model.head_, "stopped_", "") == "interrupted"
 
 
+@dataclass
 class _EpochLines:
     """A line on how a training goes, every ten seconds."""
 
-    def __init__(
-        self,
-        name: str,
-        progress: Callable[[str], None],
-        on_epoch: Callable[[Mapping[str, Any]], None],
-    ) -> None:
-        self.name, self.progress, self.on_epoch = name, progress, on_epoch
-        self.last = time.monotonic()
+    name: str
+    progress: Callable[[str], None]
+    on_epoch: Callable[[Mapping[str, Any]], None]
+    last: float = field(default_factory=time.monotonic)
 
     def __deepcopy__(self, memo: object) -> _EpochLines:
         return self  # a head is copied with its settings

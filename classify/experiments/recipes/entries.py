@@ -23,7 +23,7 @@ class EncoderEntry:
     name : str
         The recipe's own word, used by `on`.
     options : dict
-        Arguments of `affekt.extract.Encoder`; or only ``space``, the name of a stored space.
+        As in the recipe: `arguments` and ``store_dtype``; or only ``space``, a stored space's name.
     keys : tuple of str
         Where it stands in the recipe, for messages.
     spec : Spec, optional
@@ -37,6 +37,16 @@ class EncoderEntry:
     keys: tuple[str, ...]
     spec: Spec | None = None
     folder: Path | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Arguments of `affekt.extract.Encoder`."""
+        return {key: value for key, value in self.options.items() if key != "store_dtype"}
+
+    @property
+    def store_dtype(self) -> str:
+        """The type that its rows are stored in."""
+        return self.options.get("store_dtype", "float32")
 
     def error(self, message: str, *keys: str) -> SettingError:
         """Return an error in one of its keys."""

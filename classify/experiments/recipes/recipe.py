@@ -19,44 +19,19 @@ from .keys_of_compare import compare_options, transfer_options
 from .keys_of_split import split_options
 from .names import check_folder_names
 
-_TOP = [
-    *(
-        "manifest",
-        "root",
-        "where",
-        "task",
-        "votes",
-        "unlabelled",
-        "cache",
-        "encoders",
-        "split",
-        "members",
-    ),
-    *("ensembles", "group", "compare", "transfer", "report"),
-]
-_ENCODER = [
-    "name",
-    "space",
-    "modality",
-    "revision",
-    "pooling",
-    "dtype",
-    "device",
-    "long",
-    "max_seconds",
-    "min_seconds",
-    "silence",
-    "damage",
-    "dim",
-    "longest",
-    "classifier",
-    "special_tokens",
-    "prefix",
-    "normalise",
-    "max_length",
-    "allow_extra",
-    "store_dtype",
-]
+_TOP = (
+    *("manifest", "root", "where", "task", "votes", "unlabelled", "cache", "encoders", "split"),
+    *("members", "ensembles", "group", "compare", "transfer", "report"),
+)
+#: of an encoder, by what they hold; ``allow_extra`` is a list of texts
+_TEXTS = (
+    *("name", "space", "modality", "revision", "pooling", "dtype", "device", "long", "silence"),
+    *("damage", "prefix", "store_dtype"),
+)
+_SECONDS = ("max_seconds", "min_seconds")
+_COUNTS = ("dim", "longest", "max_length")
+_FLAGS = ("classifier", "special_tokens", "normalise")
+_ENCODER = (*_TEXTS, *_SECONDS, *_COUNTS, *_FLAGS, "allow_extra")
 #: of a member; any other key is a setting of its head
 _MEMBER = ("head", "on", "layers", "combine", "scale", "seeds", "random_state", "refit", "votes")
 _NEEDED = ["manifest", "task", "members"]
@@ -234,9 +209,8 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
     found = {}
     for name, entry in at.mapping("encoders").items():
         if isinstance(entry.value, str):
-            found[name] = EncoderEntry(
-                name, {"name": expanded(entry, "an encoder")}, ("encoders", name)
-            )
+            options = {"name": expanded(entry, "an encoder")}
+            found[name] = EncoderEntry(name, options, ("encoders", name))
             continue
         options = entry.mapping(f"encoder {name!r}", _ENCODER)
         if ("name" in options) == ("space" in options):
@@ -245,17 +219,15 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
                 "space (of the cache)"
             )
         for key, value in options.items():
-            if key in ("max_seconds", "min_seconds"):
+            if key in _SECONDS:
                 value.number(key, least=0)
-            elif key in ("classifier", "special_tokens", "normalise"):
+            elif key in _FLAGS:
                 value.flag(key)
-            elif key in ("dim", "longest", "max_length"):
+            elif key in _COUNTS:
                 value.number(key, whole=True, least=1)
-            elif key == "allow_extra":
-                for one in value.many():
-                    one.text(f"{key} of encoder {name!r}")
             else:
-                value.text(f"{key} of encoder {name!r}")
+                for one in value.many() if key == "allow_extra" else [value]:
+                    one.text(f"{key} of encoder {name!r}")
         plain = entry.plain()
         if "name" in options:
             plain["name"] = expanded(options["name"], f"name of encoder {name!r}")

@@ -23,9 +23,10 @@ from ...ensembles.available import combine_available, common_ids, union_ids
 from ...ensembles.combining import free_name
 from ...ensembles.fitted_rules import STRATEGIES
 from ...ensembles.saved import write_replays
+from ...evaluation.compare import compare_with
 from ...evaluation.compare_options import CompareOptions
 from ...evaluation.comparison import Comparison
-from ...evaluation.reports.markdown.run_sections import WIDE, describe_run
+from ...evaluation.reports.markdown.clips_and_training import WIDE, describe_run
 from ...evaluation.scores.vote_scores import compare_votes
 from ...metrics.scored_clips import clusters
 from ..members.shares import Division
@@ -35,43 +36,28 @@ from .uses_of_test import record_use, uses_file
 
 
 def compare_members(
-    ready: Prepared,
-    division: Division,
-    folder: Path,
-    more: Callable[[Comparison], Mapping[str, Any]],
-    on_scores: Callable[[Comparison], object],
+    ready: Prepared, division: Division, on_scores: Callable[[Comparison], object]
 ) -> Comparison:
-    """Compare, and write `comparison.json` and `report.md` (and `all-clips/`).
+    """Compare members and ensembles on the test clips that every member has.
 
     Parameters
     ----------
     division : Division
         With what its members predicted.
-    more : callable
-        Returns other parts of the result, as `extra_results` does, once systems are compared.
     on_scores : callable
-        Given the main comparison when its table is known.
-
-    Returns
-    -------
-    Comparison
-        The main one.
+        Given the comparison when its table is known.
 
     Raises
     ------
     InputError
         No test clip that every member has.
     """
-    from ...evaluation.compare import compare_with
-
     found, tests, devs = division.folds, division.tests, division.devs
-    recipe = ready.recipe
     order = ready.labelled.ids
-    shared, everything = common_ids(tests, order), union_ids(tests, order)
+    shared = common_ids(tests, order)
     if not shared:
         sizes = ", ".join(f"{name} {len(member)}" for name, member in tests.items())
         raise SettingError(f"no test clip has what every member needs ({sizes})", "members")
-    options = _options(ready)
     dev: dict[str, Any] = {}
     if devs.keys() == tests.keys() and (dev_ids := common_ids(devs, order)):
         chosen = {name: member.select(dev_ids) for name, member in devs.items()}
@@ -81,8 +67,8 @@ def compare_members(
         uses = uses_file(ready.cache.path)
         return record_use(uses, division.asked, _what_decides(ready, found, chosen))
 
-    comparison = compare_with(
-        options,
+    return compare_with(
+        _options(ready),
         {name: member.select(shared) for name, member in tests.items()},
         ready.clips.select(shared),
         ready.task,
@@ -96,29 +82,43 @@ def compare_members(
         },
         **dev,
     )
-    found_more = dict(more(comparison))
-    unseen = len(division.asked) - len(everything)
-    if unseen:
+
+
+def add_run(
+    comparison: Comparison, ready: Prepared, division: Division, more: Mapping[str, Any]
+) -> None:
+    """Add what the run knows: which clips, how members were trained, votes, and `more`.
+
+    Parameters
+    ----------
+    more : mapping
+        Other parts of `Comparison.data`; its ``warnings`` are added to those there.
+    """
+    recipe, order, tests = ready.recipe, ready.labelled.ids, division.tests
+    shared, everything = common_ids(tests, order), union_ids(tests, order)
+    warnings = list(comparison.data["warnings"])
+    if unseen := len(division.asked) - len(everything):
         text = (
             f"{unseen} of {unseen + len(everything)} test clips of the split are not scored: no "
             "member has what it reads of them (no text, no audio, or no embedding)"
         )
-        comparison.data["warnings"].append(Finding(text, Kind.CLIPS))
+        warnings.append(Finding(text, Kind.CLIPS))
     if len(shared) < len(everything):
-        comparison.data["warnings"].append(_not_compared(ready, tests, shared, everything))
+        warnings.append(_not_compared(ready, tests, shared, everything))
     rated = task_votes(ready.labelled.select(shared), ready.task) if recipe.votes else None
     if rated and "label" not in ready.clips.taken and (tied := rated.tied):
-        comparison.data["warnings"].append(_no_majority(tied, len(shared)))
-    comparison.data["warnings"] = ranked(
-        [*comparison.data["warnings"], *found_more.pop("warnings", [])],
-        texts_are_read=any(one.spec.modality == "text" for one in ready.sources.values())
-        or not all(entry.head for entry in recipe.members.values()),  # what a file knew is unknown,
-    )
-    comparison.data.update(found_more)
-    comparison.data["run"] = {
-        **_about(ready, division),
-        "coverage": _coverage(ready, division, shared, everything),
-        "splits": [split.describe() for split in found],
+        warnings.append(_no_majority(tied, len(shared)))
+    warnings += more.get("warnings", ())
+    texts_are_read = any(one.spec.modality == "text" for one in ready.sources.values())
+    knows_texts = not all(entry.head for entry in recipe.members.values())  # perhaps: a given model
+    comparison.data |= {
+        **more,
+        "warnings": ranked(warnings, texts_are_read=texts_are_read or knows_texts),
+        "run": {
+            **_about(ready, division),
+            "coverage": _coverage(ready, division, shared, everything),
+            "splits": [split.describe() for split in division.folds],
+        },
     }
     if rated:
         comparison.data["votes"] = compare_votes(
@@ -127,20 +127,29 @@ def compare_members(
             clusters(ready.labelled.select(shared), recipe.group)[0],
             level=comparison.data["settings"]["level"],
         )
+
+
+def write_comparison(
+    comparison: Comparison, ready: Prepared, division: Division, folder: Path
+) -> None:
+    """Write `comparison.json`, the report and the ensembles, and perhaps ``all-clips/``."""
     source, measure = ready.labelled.source, ready.task.measure.upper()
     comparison.write(folder, ending=describe_run(comparison.data["run"], source, measure))
     write_replays(folder, comparison.replays)
-    if len(shared) < len(everything):
-        strategies = options.strategies
-        wide = _wide(tests, everything, strategies)
-        wide_dev: dict[str, Any] = {}
-        dev_ids = union_ids(devs, order) if dev else []
-        if dev_ids and (on_dev := _wide(devs, dev_ids, strategies)).keys() == wide.keys():
-            wide_dev = {"dev": on_dev, "dev_truth": ready.clips.select(dev_ids)}
-        truth = ready.clips.select(everything)
-        alone = replace(options, strategies=(), calibrate=None, calibrate_fused=None, subsets=False)
-        compare_with(alone, wide, truth, ready.task, split=found, **wide_dev).write(folder / WIDE)
-    return comparison
+    order, tests, devs = ready.labelled.ids, division.tests, division.devs
+    everything = union_ids(tests, order)
+    if len(common_ids(tests, order)) == len(everything):
+        return
+    options = _options(ready)
+    wide = _wide(tests, everything, options.strategies)
+    dev: dict[str, Any] = {}
+    dev_ids = union_ids(devs, order) if comparison.data["dev"] else []
+    if dev_ids and (on_dev := _wide(devs, dev_ids, options.strategies)).keys() == wide.keys():
+        dev = {"dev": on_dev, "dev_truth": ready.clips.select(dev_ids)}
+    truth = ready.clips.select(everything)
+    alone = replace(options, strategies=(), calibrate=None, calibrate_fused=None, subsets=False)
+    compared = compare_with(alone, wide, truth, ready.task, split=division.folds, **dev)
+    compared.write(folder / WIDE)
 
 
 def _what_decides(ready: Prepared, found: Sequence[Split], chosen: str | None) -> dict[str, Any]:

@@ -1,7 +1,8 @@
-"""What a run adds to its comparison: near-duplicates, a learning curve, a transfer matrix."""
+"""What a run adds to its comparison: near-duplicates, speaker scaling, curve, transfer matrix."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -11,22 +12,20 @@ import numpy as np
 
 from ....cache.errors import InputError
 from ....cache.files.kept_results import kept
+from ...data.predictions import Predictions
+from ...data.splitting import leaks
 from ...data.splitting.findings import Finding, Kind
 from ...data.splitting.near_duplicates import check_near_duplicates
+from ...data.splitting.split import Split
 from ...evaluation.analyses.learning_curve import learning_curve
 from ...evaluation.analyses.transfer import transfer
-from ...metrics import measures as metrics
 from ...metrics.scored_clips import task_score
-from ..members.shares import Part
-from ..members.speaker_gain import LINEAR, speaker_gain
 from ..members.trainer import Trainer
 from ..recipes.lines import SettingError
 from .run_keys import member_key
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
-    from ...data.predictions import Predictions
-    from ...data.splitting.split import Split
     from ...models.model import Model
     from ..members.shares import Division
     from ..prepared import Prepared
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 
 CHEAP = "logistic"  # heads that are trained in seconds get a curve unasked
 QUICK = (CHEAP, "lda", "ridge")
+LINEAR = (CHEAP, "lda")
 
 
 def extra_results(
@@ -47,7 +47,7 @@ def extra_results(
         The recipe and its labelled clips.
     division
         With what its members predicted.
-    say
+    progress
         Called with what is going on.
     with_curves
         Whether the learning curve and the transfer matrix are made: once for several repeats.
@@ -104,7 +104,7 @@ def run_curve(
     wanted = recipe.compare.get("learning_curve", True)
     if wanted is False or len(division.folds) > 1:
         return {}
-    name = wanted if isinstance(wanted, str) else _best(ready, division)
+    name = wanted if isinstance(wanted, str) else _best(ready, division.devs, [CHEAP])
     if name is None:
         return {}
     progress(f"learning curve of {name}")
@@ -134,14 +134,15 @@ def run_transfer(
         Too few speakers among the clips that the member has.
     """
     recipe, by = ready.recipe, ready.recipe.transfer["by"]
-    name = recipe.transfer.get("member") or _cheapest(ready, division.devs)
+    trained = [name for name, one in recipe.members.items() if one.head]
+    name = recipe.transfer.get("member") or _best(ready, division.devs, QUICK) or trained[0]
     entry = recipe.members[name]
     has = frozenset.intersection(*(ready.stored[on].there for on in entry.on))
     clips = ready.labelled.select([clip for clip in ready.labelled.ids if clip in has])
     progress(f"transfer of {name} by {by}")
     # dev is needed to choose settings and to stop early; what does neither learns from all clips
     needs_dev = len(list(entry.candidates())) > 1 or entry.head not in QUICK
-    whole = Part(clips, clips.select([]), clips.select([]))
+    whole = Split(clips, clips.select([]), clips.select([]), "all clips")
     values = [str(value) for value in clips[by]]
     try:
         found = kept(
@@ -161,6 +162,52 @@ def run_transfer(
     return {"member": name, **found}
 
 
+def speaker_gain(ready: Prepared, division: Division) -> dict[str, Any]:
+    """Return what `scale: speaker` would change on dev, for the best cheap member without it.
+
+    It is trained again with its chosen settings.
+
+    Returns
+    -------
+    found
+        Member, UAR on dev as it is and with speaker scaling, clips and speakers of dev. Empty where
+        no member qualifies, or the speakers of train or dev do not have several clips each.
+    """
+    members, task, spaces, devs = ready.recipe.members, ready.task, ready.spaces, division.devs
+
+    def score(found: Predictions) -> float:
+        return task_score(task, ready.labelled.select(found.ids), found)
+
+    plain = {}
+    for name, entry in members.items():
+        heard = all(spaces[on].modality == "audio" for on in entry.on)
+        if entry.head not in LINEAR or entry.scale is not True or not heard or name not in devs:
+            continue
+        parts = division.shares[name].parts
+        if all(_several(clips) for part in parts for clips in (part.train, part.dev)):
+            plain[name] = score(devs[name])
+    if not plain:
+        return {}
+    name = max(plain, key=lambda one: plain[one])
+    entry = replace(members[name], scale="speaker")
+    parts, scaled = division.shares[name].parts, []
+    for part, record in zip(parts, division.members[name].parts, strict=True):
+        seed = record["random_state"]
+        model = Trainer(entry, task, spaces).new_model(record["chosen"], seed)
+        model.fit(part.train, part.dev, test=part.test, **ready.recipe.allowed)
+        scaled.append(model.predict(part.dev))
+    speakers = {speaker for part in parts for speaker in leaks.speakers(part.dev)}
+    with_scaling = score(Predictions.concatenated(scaled))
+    return {
+        "member": name,
+        "dev_uar": plain[name],
+        "dev_uar_scaled": with_scaling,
+        "gain": with_scaling - plain[name],
+        "dev_clips": sum(len(part.dev) for part in parts),
+        "dev_speakers": len(speakers),
+    }
+
+
 class Chosen:
     """A member, trained on other clips as the run trains it on its own.
 
@@ -175,13 +222,13 @@ class Chosen:
 
     model: Model
 
-    def __init__(self, entry: MemberEntry, ready: Prepared, part: Part | None = None) -> None:
+    def __init__(self, entry: MemberEntry, ready: Prepared, part: Split | None = None) -> None:
         self.entry, self.ready, self.part = replace(entry, seeds=1), ready, part
 
     def fit(self, train: Manifest, dev: Manifest | None = None) -> object:
         """Train."""
         nothing = train.select([])
-        part = self.part or Part(train, nothing if dev is None else dev, nothing)
+        part = self.part or Split(train, nothing if dev is None else dev, nothing, "all clips")
         ready = self.ready
         trainer = Trainer(self.entry, ready.task, ready.spaces, ready.recipe.allowed)
         self.model, record = trainer.choose(replace(part, train=train))
@@ -195,36 +242,26 @@ class Chosen:
         return self.model.predict(clips)
 
 
-def _names(part: Part, group: str | None) -> list[list[str]]:
+def _names(part: Split, group: str | None) -> list[list[str]]:
     """Return what distinguishes groups, of all clips of a part."""
     clips = (part.train, part.dev, part.test)
     names = [name for name in ("speaker", "dataset", group) if name]
     return [[str(value) for value in one[name]] for one in clips for name in names]
 
 
-def _cheapest(ready: Prepared, devs: Mapping[str, Predictions]) -> str:
-    """Return the member to train many times: of cheap heads the best on dev; else the first."""
-    trained = {name: one for name, one in ready.recipe.members.items() if one.head}
-    cheap = [name for name, entry in trained.items() if entry.head in QUICK]
+def _best(ready: Prepared, devs: Mapping[str, Predictions], heads: Sequence[str]) -> str | None:
+    """Return the member of these heads that is best on dev; the first one without dev."""
 
     def score(name: str) -> float:
         if name not in devs:
             return 0.0
         return task_score(ready.task, ready.labelled.select(devs[name].ids), devs[name])
 
-    return max(cheap, key=score) if cheap else next(iter(trained))
+    members = [name for name, entry in ready.recipe.members.items() if entry.head in heads]
+    return max(members, key=score, default=None)
 
 
-def _best(ready: Prepared, division: Division) -> str | None:
-    """Return the member of a cheap head that is best on dev; the first one without dev."""
-    devs = division.devs
-
-    def score(name: str) -> float:
-        if name not in devs:
-            return 0.0
-        [part] = division.shares[name].parts
-        guesses = devs[name].align(part.dev.ids).label
-        return metrics.uar(list(part.dev["label"]), guesses, ready.task.labels)
-
-    cheap = [name for name, entry in ready.recipe.members.items() if entry.head == CHEAP]
-    return max(cheap, key=score) if cheap else None
+def _several(clips: Manifest) -> bool:
+    """Whether every clip names a speaker, and two speakers or more have two clips each."""
+    counts = Counter(leaks.speakers(clips))
+    return "" not in counts and len(counts) > 1 and min(counts.values()) > 1

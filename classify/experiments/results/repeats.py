@@ -72,23 +72,16 @@ def summarise(results: Mapping[str, Comparison], found: Sequence[Split]) -> dict
     overlap = float(np.mean([len(split.test) / len(split.train) for split in found]))
     level = datas[0]["settings"]["level"]
     systems = [name for name in datas[0]["systems"] if all(name in d["systems"] for d in datas)]
-    rows = {
-        name: {
-            measure: spread(
-                [d["systems"][name]["test"][measure]["value"] for d in datas], overlap, level
-            )
-            for measure in MEASURES
-        }
-        for name in systems
-    }
+
+    def spreads(names: Sequence[str]) -> dict[str, Any]:
+        """Return the spread of every measure of a system, by its name in each repeat."""
+        tests = [d["systems"][name]["test"] for d, name in zip(datas, names, strict=True)]
+        return {m: spread([one[m]["value"] for one in tests], overlap, level) for m in MEASURES}
+
+    rows = {name: spreads([name] * len(datas)) for name in systems}
     chosen = [data["chosen"] for data in datas]
     if all(chosen):
-        rows[free_name(CHOSEN, rows)] = {
-            measure: spread(
-                [d["systems"][d["chosen"]]["test"][measure]["value"] for d in datas], overlap, level
-            )
-            for measure in MEASURES
-        }
+        rows[free_name(CHOSEN, rows)] = spreads(chosen)
     return {
         "format": 1,
         "task": datas[0]["task"],

@@ -12,7 +12,7 @@ from ..members.member_folder import EPOCH
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
-    from ..members.shares import Part
+    from ...data.splitting.split import Split
     from ..prepared import Prepared
     from ..recipes.entries import MemberEntry
 
@@ -90,7 +90,7 @@ WORDS = {  # what decides a member, as a user knows it
 
 
 def member_key(
-    entry: MemberEntry, ready: Prepared, parts: Sequence[Part]
+    entry: MemberEntry, ready: Prepared, parts: Sequence[Split]
 ) -> tuple[str, dict[str, str]]:
     """Return a key over everything that decides the numbers of a member, and its parts in words."""
     stored = ready.stored

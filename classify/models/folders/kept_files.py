@@ -100,7 +100,8 @@ def _carry_over(old: Path, new: Path, written: re.Pattern[str], inside: str = ""
     for path in list(old.iterdir()):
         name = f"{inside}{path.name}"
         if path.is_dir() and not path.is_symlink():
-            if any(written.fullmatch(_below(one, path, name)) for one in path.rglob("*")):
+            inside_it = (one.relative_to(old).as_posix() for one in path.rglob("*"))
+            if any(written.fullmatch(f"{inside}{one}") for one in inside_it):
                 _carry_over(path, new / path.name, written, f"{name}/")
                 continue
             if not any(path.iterdir()) and (new / path.name).is_dir():
@@ -112,10 +113,6 @@ def _carry_over(old: Path, new: Path, written: re.Pattern[str], inside: str = ""
         new.mkdir(parents=True, exist_ok=True)
         shutil.move(path, _free(new / path.name))
     old.rmdir()
-
-
-def _below(path: Path, folder: Path, name: str) -> str:
-    return f"{name}/{path.relative_to(folder).as_posix()}"
 
 
 def _free(path: Path) -> Path:

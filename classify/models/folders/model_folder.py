@@ -2,6 +2,9 @@
 
 Loading runs no code: strict JSON with a closed set of keys, and one safetensors file whose sha256
 stands in the config. Whatever else lies in the folder (a pickle, say) is never opened.
+
+`encoders.json` notes the folders of encoders that came from folders. It is for this machine only,
+and not uploaded; the digests in the model's spec tell whether a folder still holds the encoder.
 """
 
 from __future__ import annotations
@@ -11,7 +14,7 @@ import json
 import logging
 import platform
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version as installed
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,15 +25,19 @@ from ....cache.errors import DamagedError, InputError, nearest
 from ....cache.files.atomic_writes import draft, write_whole
 from ....cache.files.output_checks import check_output_folder
 from ....cache.files.reading import read_note, read_object
+from ....cache.identity.encoder_folder import encoder_folder, from_portable, to_portable
 from .kept_files import aside_of, remove_older_drafts, replace_folder
 
 if TYPE_CHECKING:
+    from ....cache.identity.spec import Spec
     from ....cache.manifest import Manifest
+    from ....cache.space import Space
 
 FORMAT = "affekt-model/1"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 ENCODERS = "encoders.json"  # of this machine; not part of the model
+ENCODERS_FORMAT = "affekt-encoders/1"
 LARGEST_CONFIG = 1_000_000  # bytes
 LARGEST_WEIGHTS = 4_000_000_000  # bytes
 
@@ -177,6 +184,46 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
         return config, safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
         raise DamagedError(f"{folder / WEIGHTS} is not a sound safetensors file: {error}") from None
+
+
+def folders_of(spaces: Sequence[Space]) -> dict[str, Path]:
+    """Return spec key -> folder, for the spaces whose encoder was a folder and is still there."""
+    found = {space.key: encoder_folder(space.folder) for space in spaces}
+    return {key: folder for key, folder in found.items() if folder is not None and folder.is_dir()}
+
+
+def written_folders(folders: Mapping[str, Path], specs: Sequence[Spec], place: Path) -> bytes:
+    """Return the note for the model folder `place`; blank if there is nothing to note."""
+    noted = {
+        spec.key[:16]: {"name": spec.name, "folder": to_portable(folders[spec.key], place)}
+        for spec in specs
+        if spec.key in folders
+    }
+    if not noted:
+        return b""
+    text = json.dumps({"format": ENCODERS_FORMAT, "encoders": noted}, indent=1, ensure_ascii=False)
+    return f"{text}\n".encode()
+
+
+def read_folders(place: Path, specs: Sequence[Spec]) -> dict[str, Path]:
+    """Return spec key -> folder, as noted in the model folder `place`."""
+    path = place / ENCODERS
+    if not path.is_file():
+        return {}
+    found = read_object(path)
+    try:
+        if found["format"] != ENCODERS_FORMAT:
+            raise KeyError("format")
+        noted = {key: str(one["folder"]) for key, one in found["encoders"].items()}
+    except (KeyError, TypeError, AttributeError):
+        raise InputError(
+            f"{path} is not a note of affekt; delete it, and name encoders with --encoder"
+        ) from None
+    return {
+        spec.key: from_portable(noted[spec.key[:16]], place)
+        for spec in specs
+        if spec.key[:16] in noted
+    }
 
 
 def _is_model(folder: Path) -> bool:

@@ -72,24 +72,3 @@ def restore_canary(
             f"{source}: canary.{position} is {values.shape}; expected finite (inputs, *{shape})"
         )
     return values
-
-
-def restore_scaler(
-    arrays: Mapping[str, np.ndarray], name: str, head: Any, source: str
-) -> np.ndarray:
-    """Return mean or scale, float64, as wide as the head's input."""
-    key = f"scaler.{name}"
-    width = int(head.n_features_in_)
-    if key not in arrays:
-        raise InputError(f"{source}: scale is true, and the tensor {key} is missing")
-    values = arrays[key]
-    if values.shape != (width,) or values.dtype != np.float64 or not np.isfinite(values).all():
-        raise InputError(
-            f"{source}: {key} is {values.dtype} {values.shape}; expected finite float64 ({width},)"
-        )
-    if name == "scale" and not (values > 0).all():
-        raise InputError(
-            f"{source}: {key} holds {values.min():g}; expected deviations, all above 0: "
-            "affekt saved no such model"
-        )
-    return values

@@ -91,18 +91,17 @@ def open_encoder(
             "(docs/how-to/encoder.md)"
         )
     encoder = Encoder(name, **_options(fields, None if where else recorded.get("commit"), device))
-    found = _as_decoded(encoder.spec.with_store_dtype(spec.store_dtype), spec)
-    if found == spec != encoder.spec.with_store_dtype(spec.store_dtype):
-        encoder.spec = spec.with_store_dtype("float32")
-        encoder.arguments = None
-    elif found != spec and _same_files(found) == _same_files(spec):
-        encoder.spec = spec.with_store_dtype("float32")  # its rows belong into the model's space
-        encoder.arguments = None  # another process would know the folder by its own name
-    elif found != spec:
+    own = encoder.spec.with_store_dtype(spec.store_dtype)
+    if own == spec:
+        return encoder
+    found, wanted = _same_files(_as_decoded(own, spec)), _same_files(spec)
+    if found != wanted:
         raise SpecError(
             f"{name} is not the encoder that the model was trained on; the model here, "
-            f"{name} there:\n{_same_files(spec).explain(_same_files(found))}"
+            f"{name} there:\n{wanted.explain(found)}"
         )
+    encoder.spec = spec.with_store_dtype("float32")  # its rows belong into the model's space
+    encoder.arguments = None  # another process would know the folder by its own name
     return encoder
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ....cache.errors import InputError, in_shell
+from ....cache.files.output_checks import check_output
 from ....extract.encoders.hardware.device import DEVICE
 
 
@@ -125,7 +126,6 @@ def convert_scaler_command(file: Path, trust: bool, output: Path | None) -> None
     files, which accepts StandardScaler, ndarray and dtype only. No other command of affekt opens a
     pickle.
     """
-    from ....cache.files.output_checks import check_output
     from ..scalers.plain_scaler import convert_scaler, is_scaler
 
     target = output or file.with_name("scaler.safetensors")

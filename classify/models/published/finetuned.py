@@ -12,7 +12,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,15 @@ from ...heads import MLPHead
 from ...heads.state import pack_labels
 from .as_model import Part, Published, assembled, default_part, in_class_order, task_of
 from .tensors import account_for, read_config, tensor_files, tensor_shapes
-from .umuteam import BERTS, LABELS, MODES
+from .umuteam_modes import (
+    BERTS,
+    LABELS,
+    MODES,
+    Affine,
+    folded,
+    mode_shapes,
+    read_tensors,
+)
 
 LONGEST = 160.0  # seconds; UMUTeam's toolkit cuts there
 
@@ -52,29 +59,6 @@ IDS = {f"UMUTeam/w2v-bert-emotion-{language}": "audio" for language in LABELS} |
     for mode in ("concat", "mean", "multihead")
     for language in LABELS
 }
-
-Tensors = Mapping[str, np.ndarray]
-
-
-@dataclass(frozen=True)
-class Affine:
-    """``x @ weight.T + bias``, in float64."""
-
-    weight: np.ndarray
-    bias: np.ndarray
-
-    @classmethod
-    def read(cls, tensors: Tensors, name: str) -> Affine:
-        """Take the layer `name`."""
-        return cls(tensors[f"{name}.weight"], tensors[f"{name}.bias"])
-
-    def after(self, first: Affine) -> Affine:
-        """Return this map behind another."""
-        return Affine(self.weight @ first.weight, self.weight @ first.bias + self.bias)
-
-    def columns(self, part: slice) -> np.ndarray:
-        """Return the weights of some inputs."""
-        return self.weight[:, part]
 
 
 def classifier_parts(
@@ -126,11 +110,11 @@ def classifier_parts(
     stack = None
     if config.get("use_weighted_layer_sum"):
         stack = "layer_weights"
-    expected = (
-        _joint_shapes(outside, mode, len(names))
-        if joint
-        else _plain_shapes(layout[0], shapes, len(names))
-    )
+    if joint:
+        projector = outside.get("projector.weight", (0, 0))
+        expected = mode_shapes(outside, mode, len(names), *projector)
+    else:
+        expected = _plain_shapes(layout[0], shapes, len(names))
     if stack:
         expected[stack] = outside.get(stack, (0,))
     account_for(
@@ -138,7 +122,7 @@ def classifier_parts(
         expected,
         f"{place}, {f'mode {mode!r}, ' if joint else ''}{len(names)} labels",
     )
-    tensors = _read(folder, list(expected))
+    tensors = read_tensors(folder, list(expected))
     options: dict[str, Any] = {"device": device}
     if revision is not None:
         options["revision"] = revision
@@ -149,19 +133,17 @@ def classifier_parts(
     own = Encoder(place, modality="audio" if speech else "text", **options)
     parts = [Part(own, place, all_layers=stack is not None)]
     if joint:
-        steps, out = _joint(tensors, str(mode))
+        layers = [*folded(tensors, str(mode))]
         if mode != "audio":
             parts.append(_bert(names, encoders, device))
         activation = "tanh"
     else:
-        (first, last), active = layout
-        steps, out = [Affine.read(tensors, first)], Affine.read(tensors, last)
-        if active is None:
-            steps, out = [], out.after(steps[0])
+        names_, active = layout
+        first, last = (Affine.read(tensors, name) for name in names_)
+        layers = [first, last] if active else [last.after(first)]
         activation = active or "tanh"
     if mode in (None, "audio", "text") and encoders:
         raise InputError(f"--encoder {encoders[0]}: {place} holds its encoder itself; leave it out")
-    layers = [*steps, out]
     if stack:
         weights = np.exp(tensors[stack] - tensors[stack].max())
         weights /= weights.sum()
@@ -281,68 +263,6 @@ def _plain_shapes(
     }
 
 
-def _joint_shapes(
-    outside: Mapping[str, Any], mode: str | None, labels: int
-) -> dict[str, tuple[int, ...]]:
-    """Give the tensors of a UMUTeam mode next to the encoder."""
-    dim, hidden = outside.get("projector.weight", (0, 0))
-    width = outside["classifier.dense.weight"][0] if mode == "concat" else dim
-    linear = {"projector": (dim, hidden), "classifier.dense": (width, width)}
-    linear |= {"classifier.out_proj": (labels, width)}
-    norms = {"classifier.layernorm": width}
-    if mode == "multihead":
-        found = (re.match(r"mult_attn_model\.heads\.(\d+)\.", name) for name in outside)
-        heads = min(1 + max((int(one[1]) for one in found if one), default=7), 64)
-        for head in range(heads):
-            stem = f"mult_attn_model.heads.{head}"
-            for part in ("Wq", "Wk", "Wv", "Wq_reverse", "Wk_reverse", "Wv_reverse"):
-                linear[f"{stem}.{part}"] = (dim, dim)
-            linear[f"{stem}.linear_out"] = (dim, 2 * dim)
-            norms[f"{stem}.norm"] = dim
-        linear["mult_attn_model.proj"] = (dim, heads * dim)
-    shapes: dict[str, tuple[int, ...]] = {}
-    for name, (rows, columns) in linear.items():
-        shapes |= {f"{name}.weight": (rows, columns), f"{name}.bias": (rows,)}
-    for name, size in norms.items():
-        shapes |= {f"{name}.weight": (size,), f"{name}.bias": (size,)}
-    return shapes
-
-
-def _joint(tensors: Tensors, mode: str) -> tuple[list[Affine], Affine]:
-    """Fold a UMUTeam mode into one layer before the tanh, on audio and text side by side."""
-    projector, dense = Affine.read(tensors, "projector"), Affine.read(tensors, "classifier.dense")
-    dim = len(projector.bias)
-    if mode == "audio":
-        audio, text, bias = np.eye(dim), np.zeros((dim, 0)), np.zeros(dim)
-    elif mode == "mean":
-        audio = text = np.eye(dim) / 2
-        bias = np.zeros(dim)
-    elif mode == "concat":
-        wide = np.eye(len(dense.bias))
-        audio, text, bias = wide[:, :dim], wide[:, dim:], np.zeros(len(dense.bias))
-    else:
-        audio, text, bias = _cross_attention(tensors, dim)
-    # features = audio @ (projected audio) + text @ (text vector) + bias
-    joined = Affine(np.hstack([audio @ projector.weight, text]), audio @ projector.bias + bias)
-    return [dense.after(joined)], Affine.read(tensors, "classifier.out_proj")
-
-
-def _cross_attention(tensors: Tensors, dim: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Fold the multihead mode for one clip: attention over one element returns its value."""
-    proj = Affine.read(tensors, "mult_attn_model.proj")
-    audio, text, bias = np.zeros((dim, dim)), np.zeros((dim, dim)), proj.bias.copy()
-    for head in range(proj.weight.shape[1] // dim):
-        stem = f"mult_attn_model.heads.{head}"
-        out = Affine.read(tensors, f"{stem}.linear_out")
-        mine = proj.columns(slice(head * dim, (head + 1) * dim))
-        heard, read = Affine.read(tensors, f"{stem}.Wv"), Affine.read(tensors, f"{stem}.Wv_reverse")
-        from_audio, from_text = out.columns(slice(0, dim)), out.columns(slice(dim, None))
-        audio += 2 * mine @ from_audio @ heard.weight
-        text += 2 * mine @ from_text @ read.weight
-        bias += mine @ (2 * from_audio @ heard.bias + 2 * from_text @ read.bias + out.bias)
-    return audio, text, bias
-
-
 def _over_layers(first: Affine, weights: np.ndarray, dim: int) -> Affine:
     """Spread the audio columns over all layers, each with its weight in the sum."""
     audio, rest = first.weight[:, :dim], first.weight[:, dim:]
@@ -366,15 +286,3 @@ def _mlp(layers: Sequence[Affine], labels: Sequence[str], activation: str) -> ML
         "learnt": {"members": 1},
     }
     return MLPHead.from_state(meta, arrays)
-
-
-def _read(folder: Path, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Read some tensors as float64."""
-    from safetensors import safe_open
-
-    found: dict[str, np.ndarray] = {}
-    for path in tensor_files(folder):
-        with safe_open(path, framework="pt") as file:
-            for name in set(file.keys()) & set(names):
-                found[name] = file.get_tensor(name).double().numpy()
-    return found

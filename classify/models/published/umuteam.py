@@ -20,27 +20,16 @@ from ....cache.errors import AffektError, InputError, one_of
 from ....extract.encoders.hardware.device import find_device
 from ....extract.errors import Unusable
 from .tensors import with_weights
+from .umuteam_modes import BERTS, LABELS, MODES, Affine
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
     from ....extract.backend import Backend
     from ...data.predictions import Predictions
 
-MODES = ("text", "audio", "concat", "mean", "multihead")
 SAMPLING_RATE = 16_000  # Hz
 SHORTEST = 1_600  # samples
 LONGEST = 16_000  # filterbank frames of 10 ms
-
-#: language -> labels in the order of the outputs
-LABELS = {
-    "es": ("anger", "disgust", "fear", "joy", "neutral", "sadness"),
-    "en": ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise"),
-}
-#: language -> the plain BERT whose [CLS] vector is the text side of the joint modes
-BERTS = {
-    "es": "dccuchile/bert-base-spanish-wwm-uncased",
-    "en": "google-bert/bert-base-uncased",
-}
 
 
 def load_umuteam(
@@ -95,13 +84,13 @@ def load_umuteam(
         return Umuteam(mode, classifier.labels or (), place.name, text_model=classifier)
     from .umuteam_net import load_speech
 
-    net, extractor = load_speech(place.folder, mode, LABELS[language])
+    net, extractor, maps = load_speech(place.folder, mode, LABELS[language])
     text_model = None
     if mode != "audio":
         text_model = _text_backend(
             with_weights(bert or BERTS[language]).folder, device, pooling="cls"
         )
-        wanted = _text_width(net)
+        wanted = maps[0].weight.shape[1] - net.config.hidden_size
         if text_model.dim != wanted:
             raise InputError(
                 f"the text model gives {text_model.dim} numbers; {place.name} takes {wanted}: "
@@ -112,6 +101,7 @@ def load_umuteam(
         text_model=text_model,
         net=net.to(find_device(device)),
         extractor=extractor,
+        maps=maps,
     )
 
 
@@ -135,9 +125,11 @@ class Umuteam:
         text_model: Backend | None = None,
         net: Any = None,
         extractor: Any = None,
+        maps: tuple[Affine, Affine] | None = None,
     ) -> None:
         self.mode, self.labels, self.name = mode, tuple(labels), name
         self._text_model, self._net, self._extractor = text_model, net, extractor
+        self._maps = maps
         if text_model is not None:
             text_model.load()
 
@@ -170,18 +162,18 @@ class Umuteam:
         """
         if "audio" in self.needs and samples is None:
             raise InputError(f"mode {self.mode!r} needs audio, which was not given")
-        words = self._text(text) if "text" in self.needs else None
-        if words is not None and self.mode == "text":
+        words = self._text(text) if "text" in self.needs else np.empty(0)
+        if self._maps is None:
             return words / words.sum()
         import torch
+        from scipy.special import softmax
 
-        inputs = dict(self._features(np.asarray(samples, dtype=np.float32)))
-        if words is not None:
-            inputs["text"] = torch.tensor(words[None], dtype=torch.float32)
-        device = next(self._net.parameters()).device
+        inputs = self._features(np.asarray(samples, dtype=np.float32))
         with torch.inference_mode():
-            logits = self._net(**{key: value.to(device) for key, value in inputs.items()})
-            proba = logits[0].double().softmax(dim=-1).cpu().numpy()
+            heard = self._net(**{key: one.to(self._net.device) for key, one in inputs.items()})
+        first, last = self._maps
+        features = np.concatenate([heard[0].double().cpu().numpy(), words])
+        proba = softmax(last(np.tanh(first(features))))
         if not np.isfinite(proba).all():
             raise AffektError(f"{self.name} returns NaN; its weights are damaged")
         return proba
@@ -280,8 +272,3 @@ def _text_backend(folder: Path, device: str | None, **options: Any) -> Backend:
     from ....extract.encoders import open_backend
 
     return open_backend(str(folder), modality="text", device=device or "auto", **options)
-
-
-def _text_width(net: Any) -> int:
-    dim = net.config.classifier_proj_size
-    return net.classifier.dense.in_features - dim if net.mode == "concat" else dim

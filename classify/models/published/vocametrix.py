@@ -21,9 +21,9 @@ from ....cache.errors import AffektError, InputError, in_shell
 from ....cache.files.reading import read_object
 from ....extract.encoder import Encoder
 from ..scalers.plain_scaler import Scaler, read_scaler
-from .as_model import Part, Published, assembled, default_part, task_of
+from .as_model import Part, Published, assembled, default_part, in_class_order, task_of
 from .tensors import tensor_shapes
-from .vocametrix_layout import Layout, read_layout
+from .vocametrix_layout import Layout, layer_shapes, read_layout
 
 if TYPE_CHECKING:
     from ....cache.cache import Cache
@@ -76,7 +76,7 @@ class Valence:
 
     def __init__(
         self,
-        network: Any,
+        head: PatchTransformerHead,
         layout: Layout,
         settings: Mapping[str, Any],
         labels: Sequence[str],
@@ -86,7 +86,7 @@ class Valence:
     ) -> None:
         self.name = name
         self._models: dict[str, Published] = {}  # by encoder
-        self.network, self.layout, self.settings = network, layout, dict(settings)
+        self._head, self.layout, self.settings = head, layout, dict(settings)
         self.labels, self.width, self.scaler = tuple(labels), width, scaler
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -102,18 +102,12 @@ class Valence:
             raise InputError(f"features of shape {X.shape}; expected (clips, {self.width})")
         if not np.isfinite(X).all():
             raise InputError("features hold NaN or infinity; a prediction would mean nothing")
-        import torch
-
-        values = self.scaler.transform(X) if self.scaler else X
-        parts = []
-        with torch.inference_mode():
-            for start in range(0, len(values), 256):
-                logits = self.network(torch.from_numpy(values[start : start + 256]))
-                parts.append(logits.double().softmax(dim=-1).numpy())
-        proba = np.concatenate([*parts, np.empty((0, len(self.labels)))])
+        if not len(X):
+            return np.empty((0, len(self.labels)))
+        proba = self._head.predict_proba(self.scaler.transform(X) if self.scaler else X)
         if not np.isfinite(proba).all():
             raise AffektError("the valence head returns NaN; its weights are damaged")
-        return proba
+        return proba[:, np.searchsorted(self._head.classes_, self.labels)]
 
     def predict(
         self,
@@ -182,42 +176,8 @@ class Valence:
         return assembled(self.as_head(), task, [part], source=source, scaler=self.scaler)
 
     def as_head(self) -> PatchTransformerHead:
-        """Give the same network as a `PatchTransformerHead`, whose input must be scaled already."""
-        from ...heads import PatchTransformerHead
-        from ...heads.state import pack_labels
-
-        norms = [norm for norm in ("final_norm", "head_norm") if norm in self.layout.names]
-        order = np.argsort(self.labels)
-        arrays = {name: value.numpy().copy() for name, value in self.network.state_dict().items()}
-        for number, norm in enumerate(norms):
-            for kind in ("weight", "bias"):
-                arrays[f"cls_norms.{number}.{kind}"] = arrays.pop(f"{norm}.{kind}")
-        if not self.layout.cls_has_position:  # a position of zeros adds nothing
-            positions = arrays["position_embedding"]
-            arrays["position_embedding"] = np.pad(positions, ((0, 0), (1, 0), (0, 0)))
-        for name in ("classifier.3.weight", "classifier.3.bias"):
-            arrays[name] = arrays[name][order]
-        params = {
-            "patch_size": self.layout.patch_size,
-            "d_model": self.layout.d_model,
-            "n_blocks": self.layout.n_blocks,
-            "n_attention_heads": self.settings["nhead"],
-            "feedforward": self.layout.feedforward,
-            "hidden": self.layout.hidden,
-            "activation": self.settings["activation"],
-            "norm_first": self.settings["norm_first"],
-            "cls_norms": len(norms),
-            "head_activation": self.settings["head_activation"],
-        }
-        meta = {
-            "head": "patch",
-            "format": 1,
-            "params": params,
-            "targets": pack_labels(np.array([self.labels[i] for i in order])),
-            "n_features_in": self.width,
-            "learnt": {"members": 1},
-        }
-        return PatchTransformerHead.from_state(meta, arrays)
+        """Give the network, a `PatchTransformerHead` whose input must be scaled already."""
+        return self._head
 
 
 def load_vocametrix(
@@ -289,9 +249,61 @@ def load_vocametrix(
             f"{place.name} has {layout.classes} classes; the labels are {', '.join(names)}: say "
             f"them once, affekt import-model {in_shell(place.name)} --labels A,B -o MODEL (labels=)"
         )
-    from .vocametrix_net import build
+    head = _head(path, layout, settings, names, width)
+    return Valence(head, layout, settings, names, width, found, place.name)
 
-    return Valence(build(path, layout, settings), layout, settings, names, width, found, place.name)
+
+def _head(
+    path: Path, layout: Layout, settings: Mapping[str, Any], labels: Sequence[str], width: int
+) -> PatchTransformerHead:
+    """Read the tensors of `path` into a head of ours, whose classes are sorted."""
+    from safetensors.torch import load_file
+
+    from ...heads import PatchTransformerHead
+    from ...heads.state import pack_labels
+
+    stored = {name: value.float().numpy() for name, value in load_file(path).items()}
+    norms = [norm for norm in ("final_norm", "head_norm") if norm in layout.names]
+    theirs = {"patch_embedding": "patch", "classifier.0": "first", "classifier.3": "last"}
+    theirs |= {f"cls_norms.{number}": norm for number, norm in enumerate(norms)}
+    arrays = {
+        f"{ours}.{kind}": stored[f"{layout.names[name]}.{kind}"]
+        for ours, name in theirs.items()
+        for kind in ("weight", "bias")
+    }
+    for number in range(layout.n_blocks):
+        for part in layer_shapes(layout.d_model, layout.feedforward):
+            name = f"layers.{number}.{part}"
+            arrays[f"encoder.{name}"] = stored[f"{layout.stem}{name}"]
+    positions = stored[layout.names["positions"]].reshape(1, -1, layout.d_model)
+    if not layout.cls_has_position:  # a position of zeros adds nothing
+        positions = np.pad(positions, ((0, 0), (1, 0), (0, 0)))
+    arrays["position_embedding"] = positions
+    arrays["cls_token"] = stored[layout.names["cls"]].reshape(1, 1, -1)
+    classes, order = in_class_order(labels)
+    for kind in ("weight", "bias"):
+        arrays[f"classifier.3.{kind}"] = arrays[f"classifier.3.{kind}"][order]
+    params = {
+        "patch_size": layout.patch_size,
+        "d_model": layout.d_model,
+        "n_blocks": layout.n_blocks,
+        "n_attention_heads": settings["nhead"],
+        "feedforward": layout.feedforward,
+        "hidden": layout.hidden,
+        "activation": settings["activation"],
+        "norm_first": settings["norm_first"],
+        "cls_norms": len(norms),
+        "head_activation": settings["head_activation"],
+    }
+    meta = {
+        "head": "patch",
+        "format": 1,
+        "params": params,
+        "targets": pack_labels(classes),
+        "n_features_in": width,
+        "learnt": {"members": 1},
+    }
+    return PatchTransformerHead.from_state(meta, arrays)
 
 
 def _files(folder: Path, scaler: str | os.PathLike[str] | bool) -> tuple[Path, Path | None]:

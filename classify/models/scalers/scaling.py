@@ -17,7 +17,6 @@ import numpy as np
 from ....cache.errors import InputError, nearest
 from ....cache.manifest import Manifest
 from ...heads.training.rows_on_disk import RowsOnDisk
-from ..folders.restore import restore_scaler
 
 if TYPE_CHECKING:
     from .group_scaler import GroupScaler
@@ -150,7 +149,7 @@ class Scaling:
             made = cls(config)
             if config:
                 made.mean, made.deviation = (
-                    restore_scaler(arrays, name, head, source) for name in ("mean", "scale")
+                    _restored(arrays, name, head, source) for name in ("mean", "scale")
                 )
             return made
         from .group_scaler import GroupScaler
@@ -186,3 +185,22 @@ class Scaling:
                 f"{self.scale}. Hand in a manifest with the column {self.scale}"
             )
         return names.astype(str)
+
+
+def _restored(arrays: Mapping[str, np.ndarray], name: str, head: Any, source: str) -> np.ndarray:
+    """Return mean or scale, float64, as wide as the head's input."""
+    key = f"scaler.{name}"
+    width = int(head.n_features_in_)
+    if key not in arrays:
+        raise InputError(f"{source}: scale is true, and the tensor {key} is missing")
+    values = arrays[key]
+    if values.shape != (width,) or values.dtype != np.float64 or not np.isfinite(values).all():
+        raise InputError(
+            f"{source}: {key} is {values.dtype} {values.shape}; expected finite float64 ({width},)"
+        )
+    if name == "scale" and not (values > 0).all():
+        raise InputError(
+            f"{source}: {key} holds {values.min():g}; expected deviations, all above 0: "
+            "affekt saved no such model"
+        )
+    return values

@@ -22,7 +22,7 @@ from affekt.classify.evaluation.scores.gaps import gaps
 from affekt.classify.evaluation.scores.scoring import mean_interval
 from affekt.classify.experiments.results.uses_of_test import record_use
 from affekt.classify.metrics import measures as metrics
-from affekt.classify.metrics.pair_verdicts import holm
+from affekt.classify.metrics.mcnemar_and_holm import holm
 from affekt.classify.metrics.scored_clips import clusters
 from scipy import stats
 

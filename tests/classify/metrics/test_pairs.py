@@ -9,7 +9,7 @@ import pytest
 from affekt.classify.evaluation.scores.scoring import family_of
 from affekt.classify.metrics.detectable import detectable, groups_needed
 from affekt.classify.metrics.max_t import max_t
-from affekt.classify.metrics.pair_verdicts import holm
+from affekt.classify.metrics.mcnemar_and_holm import holm
 from affekt.classify.metrics.unseen_speaker import unseen_speaker
 
 

@@ -8,7 +8,8 @@ import math
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify.metrics import pair_verdicts as stats
+from affekt.classify.evaluation.scores import verdicts
+from affekt.classify.metrics import mcnemar_and_holm as stats
 from affekt.classify.metrics.max_t import max_t
 from affekt.classify.metrics.unseen_speaker import unseen_speaker
 from hypothesis import given, settings, strategies as st
@@ -48,11 +49,11 @@ def test_the_published_counts_of_ITST():
     assert smallest("mean", "BETO") == 0.125
     assert smallest("mean", "max") == pytest.approx(2**-13)
     assert stats.mcnemar_range(225, 224, 300) == (1.0, 1.0)
-    assert stats.verdict_of_counts("mean", "MarIA", 225, 224, 300) == (
+    assert verdicts.verdict_of_counts("mean", "MarIA", 225, 224, 300) == (
         "mean and MarIA: no difference can be shown: 225 vs 224 of 300, p = 1.0"
     )
-    assert "no difference can be shown" in stats.verdict_of_counts("mean", "BETO", 225, 221, 300)
-    assert "do not decide" in stats.verdict_of_counts("mean", "max", 225, 211, 300)
+    assert "no difference can be shown" in verdicts.verdict_of_counts("mean", "BETO", 225, 221, 300)
+    assert "do not decide" in verdicts.verdict_of_counts("mean", "max", 225, 211, 300)
     # UMUTeam, English: concat 18 errors, audio 22 of 453
     assert stats.mcnemar_range(435, 431, 453)[0] == 0.125
 
@@ -149,7 +150,7 @@ def test_permutation_of_groups_is_level_where_mcnemar_is_not():
     [(1.0, "1.0"), (0.125, "0.125"), (0.0312499, "0.0312"), (1e-7, "1e-07"), (0, "< ")],
 )
 def test_p_is_never_printed_as_zero(p, text):
-    assert stats.p_text(p).startswith(text)
+    assert verdicts.p_text(p).startswith(text)
 
 
 def test_equal_is_said_only_where_the_interval_supports_it():
@@ -164,8 +165,8 @@ def test_equal_is_said_only_where_the_interval_supports_it():
         ([-0.03, 0.01], "no difference can be shown"),
         ([math.nan, math.nan], "no difference can be shown"),
     ):
-        assert words in stats.verdict_of_pair({**row, "uar_difference_interval": span})
-    found = stats.verdict_of_pair(
+        assert words in verdicts.verdict_of_pair({**row, "uar_difference_interval": span})
+    found = verdicts.verdict_of_pair(
         {**row, "different": True, "uar_difference_interval": [0.001, 0.01]}
     )
     assert "mean is better than lr" in found

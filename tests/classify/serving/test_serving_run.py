@@ -16,7 +16,7 @@ from affekt.classify import Model, Predictions, Task, load_model, open_system, r
 from affekt.classify.cli import affekt
 from affekt.classify.evaluation.reports.card import model_card
 from affekt.classify.experiments.demo.corpus import write_corpus
-from affekt.classify.serving.fold_mean import FoldMean
+from affekt.classify.serving.loading import FoldMean
 from click.testing import CliRunner
 
 from tests.support import encoder_models as small

@@ -14,7 +14,7 @@ import numpy as np
 from .....cache.errors import InputError
 from ....data.scales import ScaleTask
 from ....data.splitting.leaks import speakers
-from ..markdown.shared_sections import ordered
+from ..markdown.system_order import ordered
 
 if TYPE_CHECKING:
     from .....cache.manifest import Manifest

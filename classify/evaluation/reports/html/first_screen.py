@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ....metrics.scored_clips import group_noun
-from ..markdown.shared_sections import ordered
+from ..markdown.system_order import ordered
 from ..pictures.leaderboard import floor, leaderboard
 from .marks import drawn
 from .prose import Section, escaped

@@ -11,21 +11,13 @@ from typing import Any
 import numpy as np
 
 from ....data.escape import md
-from ....metrics.bootstrap import FEWEST_GROUPS
-from .made_sections import made_lines, this_report, times_section
+from .analysis_sections import transfer_section
+from .choice_on_dev import headline, how_chosen, test_uses
+from .column_tables import table_of
+from .difference_sections import number_differences
 from .markdown_tables import score, table
-from .run_sections import test_uses
-from .shared_sections import (
-    brackets,
-    differences,
-    groups_of,
-    headline,
-    how_chosen,
-    ordered,
-    table_of,
-    warnings_of,
-)
-from .votes_and_transfer import transfer_section
+from .provenance import how_made, this_report, times_section
+from .system_order import brackets, ordered, warnings_of
 
 Data = Mapping[str, Any]
 MOST_ROWS = 20
@@ -39,12 +31,12 @@ def numbers_markdown(data: Data) -> str:
         _systems(data),
         _dimensions(data),
         _each_group(data),
-        _pairs(data),
+        number_differences(data),
         *(_by(data, column) for column in data["by"]),
         transfer_section(data["transfer"]) if data.get("transfer") else "",
         this_report(data),
         times_section(data),
-        _setting(data),
+        how_made(data),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 
@@ -128,50 +120,9 @@ def _each_group(data: Data) -> str:
     return f"## Each {column}\n\n{text}\n\n" + table(["", "clips", "error"], rows)
 
 
-def _pairs(data: Data) -> str:
-    pairs = data["pairs"]
-    if not pairs:
-        return ""
-    column, count = md(groups_of(data)), pairs[0]["groups"]
-    how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
-    made = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
-    explained = (
-        "Each line: difference in CCC (mean over dimensions) with its interval; p, how often "
-        "chance alone gives such a difference if both systems are equally good; p corrected "
-        f"for the {made} made here; in how many {column} which system has "
-        f"the smaller absolute error. The test exchanges the two systems within whole {column} "
-        f"({how} exchanges) and computes CCC again; the correction is the step-down max-T of "
-        "Westfall and Young. The interval is for one pair alone. "
-        '"No difference can be shown" does not mean that there is none.'
-    )
-    if count == FEWEST_GROUPS:
-        explained += f" With {count} {column} p cannot be below {2 / 2**count:.3g}."
-    return "\n".join(differences(data, explained, pairs))
-
-
 def _by(data: Data, column: str) -> str:
     main, notes = table_of(data, column)
     return (
         f"## CCC by {md(column)}\n\nPooled, CCC also profits from differences between the values "
         f"of {md(column)}; within one it does not.\n\n{main}{notes}"
     )
-
-
-def _setting(data: Data) -> str:
-    setting, task = data["settings"], data["task"]
-    columns = ", ".join(
-        f"{md(name)} (column {md(one['column'])})"
-        for name, one in data["task"]["dimensions"].items()
-    )
-    lines = [
-        "## How it was made",
-        "",
-        f"- task {md(task['name'])}, version {task['version']}, hash `{task['hash'][:16]}`: "
-        f"{columns}",
-        f"- test clips `{data['test']['manifest'][:16]}`; seed {setting['random_state']}",
-        *made_lines(data),
-    ]
-    for split in data["splits"][:20]:
-        name = f" {md(split['name'])}" if split["name"] else ""
-        lines.append(f"- split {md(split['scheme'])}{name}, hash `{split['hash'][:16]}`")
-    return "\n".join(lines)

@@ -5,32 +5,21 @@ Both are made from `Comparison.data` alone and hold no other number.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.scored_clips import NO_SPEAKERS
-from . import optional_sections as report_more
+from .analysis_sections import analyses
+from .choice_on_dev import headline, how_chosen, test_uses, why_chosen
+from .clips_and_training import layers_section
+from .column_tables import column_sections, each_group
+from .difference_sections import how_tested, label_differences
 from .label_sections import classes, confusion, some
-from .made_sections import this_report, times_section
 from .markdown_tables import aligned, score, table
-from .run_sections import layers_section, test_uses
-from .shared_sections import (
-    COLUMNS,
-    brackets,
-    columns,
-    differences,
-    divides_like,
-    groups_of,
-    headline,
-    how_chosen,
-    ordered,
-    rows_by_value,
-    table_of,
-    warnings_of,
-    why_chosen,
-)
+from .provenance import how_made, this_report, times_section
+from .system_order import COLUMNS, brackets, columns, groups_of, ordered, warnings_of
 
 Data = Mapping[str, Any]
 MOST_PAIRS = 45
@@ -71,31 +60,27 @@ def _chosen_line(data: Data) -> str:
 
 def markdown(data: Data) -> str:
     """Return the whole report as Markdown."""
-    best, divisions = data["chosen"] or ordered(data)[0], _divisions(data)
+    best, by = data["chosen"] or ordered(data)[0], column_sections(data)
     sections = [
-        _head(data),
+        f"# Comparison: {md(data['task']['name'])}\n\n{headline(data)}",
         _leaderboard(data),
-        _pairs(data),
-        *divisions[:1],
+        label_differences(data),
+        *by[:1],
         warnings_of(data),
         this_report(data),
         _choice(data),
         _measures(data),
-        _tests(data),
-        report_more.each_group(data, ordered(data)),
-        *divisions[1:],
+        how_tested(data),
+        each_group(data),
+        *by[1:],
         classes(data, best),
         confusion(data, best),
-        *report_more.sections(data, best),
+        *analyses(data, best),
         layers_section(data),
         times_section(data),
-        report_more.how_made(data),
+        how_made(data),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def _head(data: Data) -> str:
-    return f"# Comparison: {md(data['task']['name'])}\n\n{headline(data)}"
 
 
 def _choice(data: Data) -> str:
@@ -208,120 +193,4 @@ def _expected(data: Data) -> str:
         "weighted by the probabilities, can be compared with the label's value (CCC, concordance "
         "correlation; 1 is perfect). Labels are coarse, so this is not the CCC of rated "
         f"{name}.\n\n" + table(["system", "CCC"], rows)
-    )
-
-
-def _pairs(data: Data) -> str:
-    pairs = data["pairs"]
-    if not pairs:
-        return ""
-    shown = pairs
-    if len(pairs) > MOST_PAIRS:
-        best = data["chosen"] or ordered(data)[0]
-        shown = [pair for pair in pairs if best in (pair["a"], pair["b"])]
-    explained = (
-        "Each line: the difference in UAR with its interval; p, how often chance alone gives such "
-        "a difference between equal systems; p corrected for the number of comparisons; in how "
-        f"many {md(groups_of(data))} which system is better."
-    )
-    text = differences(data, explained, shown)
-    if len(shown) < len(pairs):
-        text += ["", f"{len(pairs) - len(shown)} more pairs are in comparison.json."]
-    return "\n".join(text)
-
-
-def _tests(data: Data) -> str:
-    """Return how the differences were tested, and what the test can find."""
-    pairs, column = data["pairs"], md(groups_of(data))
-    if not pairs or pairs[0]["groups"] < FEWEST_GROUPS:
-        return ""
-    how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
-    made = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
-    return (
-        f"## How differences were tested\n\nThe test exchanges the two systems within whole "
-        f"{column} ({how} exchanges); the correction for the {made} made here is the step-down "
-        f"max-T of Westfall and Young. No p is below that of a t test with one more of the "
-        f"{column} who contradicts, since a few of another kind may be missing here. The interval "
-        f"is for one pair alone and supposes that the {column} are as good as normally "
-        "distributed, so it can leave out 0 where the test shows nothing. Two systems are called "
-        f"equal within 0.02 where the whole interval is.\n\n{_detectable(pairs, column)}"
-    )
-
-
-def _detectable(pairs: Sequence[Data], column: str) -> str:
-    count = pairs[0]["groups"]
-    found = sorted(p["uar_detectable"] for p in pairs if p["uar_detectable"] is not None)
-    if found:
-        span = f"{found[0]:.3f}" if len(found) == 1 else f"{found[0]:.3f} to {found[-1]:.3f}"
-        rest = len(pairs) - len(found)
-        also = f" For {rest} pairs, none of any size." if rest else ""
-        return (
-            f"What this test can find with {count} {column}, by simulation: one system whose UAR "
-            f"is higher than that of all others by {span} (by pair) in 8 of 10 cases. Smaller "
-            'differences mostly stay hidden, so "no difference can be shown" does not mean that '
-            f"there is none.{also}"
-        )
-    needed = pairs[0].get("groups_needed")
-    more = f"about {needed}" if needed else "more than 500"
-    if count < 6:
-        known = (
-            f"With {count} {column} this test can find no difference: p cannot be below "
-            f"{2 / 2**count:.3g}."
-        )
-    else:
-        known = (
-            f"Which difference this test finds in 8 of 10 cases cannot be promised: these {count} "
-            f"{column} are too few, too unequal in clips or too different from each other."
-        )
-    return (
-        f"{known} To find a difference in UAR of 0.1 in 8 of 10 cases, {more} would be needed, as "
-        f"far as {count} can tell."
-    )
-
-
-def _divisions(data: Data) -> list[str]:
-    """Return a section for each column that divides the clips, one for those that do so alike."""
-    sections = []
-    for column in data["by"]:
-        other = divides_like(data, column)
-        if other is None:
-            sections.append(_by(data, column))
-            continue
-        mine, theirs = (rows_by_value(data, name) for name in (column, other))
-        names = {row: value for value, row in theirs.items()}
-        pairs = [(value, names[row]) for value, row in mine.items()]
-        shown = sorted(f"{md(a)} is {md(b)}" if a != b else md(a) for a, b in pairs)
-        sections.append(
-            f"## UAR by {md(column)}\n\nThe same as by {md(other)}, since it divides the test "
-            f"clips in the same way: {some(shown)}."
-        )
-    return sections
-
-
-def _by(data: Data, column: str) -> str:
-    part, best = data["by"][column], data["chosen"] or ordered(data)[0]
-    rest = COLUMNS[1:]  # UAR is in the first table
-    single = []
-    for value, row in part["values"].items():
-        own = row["systems"][best]
-        single.append([md(value), *(score(own[key]) for key, _ in rest)])
-    count = len(part["values"])
-    text = "UAR of each row is the mean over the classes that it has."
-    if count >= FEWEST_GROUPS:
-        text += (
-            f" The interval of the mean is over the {count} values of {md(column)}: what another "
-            f"{md(column)} would give. The pooled one is over {md(groups_of(data))}: what others "
-            f"of these values of {md(column)} would give."
-        )
-    else:
-        text += (
-            f" {count} values of {md(column)} are too few to say what another one would give: the "
-            f"intervals are over {md(groups_of(data))}."
-        )
-    main, notes = table_of(data, column)
-    return (
-        f"## UAR by {md(column)}\n\n{text}\n\n{main}{notes}"
-        f"\n\nOther measures of {md(best)}:\n\n"
-        + table([md(column), *(title for _, title in rest)], single)
-        + report_more.gaps(part, md(column), md(groups_of(data)))
     )

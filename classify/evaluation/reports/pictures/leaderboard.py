@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..markdown.markdown_tables import MEASURES
-from ..markdown.shared_sections import by_rank, columns, ordered
+from ..markdown.system_order import by_rank, columns, ordered
 from .kinds import Dot, Dots
 
 Data = Mapping[str, Any]

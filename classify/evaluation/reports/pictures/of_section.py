@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from ....metrics.bootstrap import FEWEST_GROUPS
-from ....metrics.pair_verdicts import p_text
-from ..markdown.run_sections import layer_curves
-from ..markdown.shared_sections import ordered
+from ...scores.verdicts import p_text
+from ..markdown.clips_and_training import layer_curves
+from ..markdown.system_order import ordered
 from .kinds import Cell, Curve, Dot, Dots, Matrix, Picture, Scale
 from .leaderboard import chance
 
@@ -16,6 +16,7 @@ Data = Mapping[str, Any]
 MOST_WITH_TEXT = 30  # labels of a confusion matrix whose cells have numbers
 MOST_GROUPS = 500
 SHOWN = {True: "better", False: "worse"}
+CHANCE = "Dashed line: chance."
 
 
 def picture(data: Data, title: str) -> Picture | None:
@@ -53,17 +54,6 @@ def _best(data: Data) -> str:
     return data["chosen"] or ordered(data)[0]
 
 
-def _dots(
-    title: str,
-    measure: str,
-    head: list[str],
-    rows: list[Dot],
-    lines: Mapping[str, float],
-    said: str = "Dashed line: chance.",
-) -> Dots:
-    return Dots(title, measure, head, rows, lines, said if lines else "")
-
-
 def _by(data: Data, title: str) -> Dots | None:
     key, measure = _lead(data)
     column = title.removeprefix(f"{measure} by ")
@@ -79,10 +69,8 @@ def _by(data: Data, title: str) -> Dots | None:
     pooled = data["systems"][best]["test"][key]
     cells = [pooled, str(data["test"]["clips"])]
     rows.append(Dot("all clips", pooled["value"], pooled["interval"], cells, strong=True))
-    lines = {"chance": chance(data)}
-    return _dots(
-        f"{measure} of {best} by {column}", measure, [column, measure, "clips"], rows, lines
-    )
+    head, lines = [column, measure, "clips"], {"chance": chance(data)}
+    return Dots(f"{measure} of {best} by {column}", measure, head, rows, lines, CHANCE)
 
 
 def _groups(data: Data, title: str) -> Dots:
@@ -99,8 +87,10 @@ def _groups(data: Data, title: str) -> Dots:
         )
         for row in values[:MOST_GROUPS]
     ]
-    lines = {} if key == "error" else {"chance": chance(data)}
-    return _dots(f"{title}, {best}", measure, [column, measure, "clips"], rows, lines)
+    head, title = [column, measure, "clips"], f"{title}, {best}"
+    if key == "error":
+        return Dots(title, measure, head, rows)
+    return Dots(title, measure, head, rows, {"chance": chance(data)}, CHANCE)
 
 
 def _pairs(data: Data, title: str) -> Dots | Matrix:
@@ -116,9 +106,8 @@ def _pairs(data: Data, title: str) -> Dots | Matrix:
         rows.append(Dot(f"less {pair['b']}", value, span, cells, bool(pair["different"])))
     measure = f"difference in {measure}"
     said = f"To the right of the dashed line, {pairs[0]['a']} is the better one."
-    return _dots(
-        title, measure, [pairs[0]["a"], measure, "p corrected"], rows, {"chance": 0.0}, said
-    )
+    head = [pairs[0]["a"], measure, "p corrected"]
+    return Dots(title, measure, head, rows, {"chance": 0.0}, said)
 
 
 def _all_pairs(data: Data, title: str) -> Matrix:
@@ -171,7 +160,7 @@ def _classes(data: Data, title: str) -> Dots:
         cells = [recall, str(one["support"])]
         rows.append(Dot(label, one["recall"], one["recall_interval"], cells))
     head = ["label", "recall", "clips"]
-    return _dots(f"{title}: recall", "recall", head, rows, {"chance": chance(data)})
+    return Dots(f"{title}: recall", "recall", head, rows, {"chance": chance(data)}, CHANCE)
 
 
 def _shortcuts(data: Data, title: str) -> Dots:
@@ -181,7 +170,8 @@ def _shortcuts(data: Data, title: str) -> Dots:
     for name, one in data["audit"]["factors"].items():
         rows.append(Dot(name, one["uar"]["value"], one["uar"]["interval"], [one["uar"]]))
     lines = {"chance": data["audit"]["chance"]}
-    return _dots(f"{title} next to {best}", "UAR", ["system or factor", "UAR"], rows, lines)
+    head = ["system or factor", "UAR"]
+    return Dots(f"{title} next to {best}", "UAR", head, rows, lines, CHANCE)
 
 
 def _risk(data: Data, title: str) -> Curve:

@@ -323,14 +323,11 @@ def _label(task: Task, raw: str, dataset: str) -> str | None:
 
 def _knows(name: str, clips: Manifest) -> bool:
     """Whether a task maps every label, and none of them means two things."""
+    labelled = clips.select([i for i, label in enumerate(clips["label"]) if label])
     try:
-        return all(label is not None for label in Task.named(name).encode(_labelled(clips)).labels)
+        return all(label is not None for label in Task.named(name).encode(labelled).labels)
     except InputError:
         return False
-
-
-def _labelled(clips: Manifest) -> Manifest:
-    return clips.select([i for i, label in enumerate(clips["label"]) if label])
 
 
 def _rare(found: Mapping[Any, int]) -> list[str]:

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 from affekt.classify.evaluation.reports.card import model_card
 from affekt.classify.evaluation.reports.latex import tables
+from affekt.classify.evaluation.reports.markdown.clips_and_training import describe_run
 from affekt.classify.evaluation.reports.markdown.report import markdown, text_table
-from affekt.classify.evaluation.reports.markdown.run_sections import describe_run
 from affekt.classify.experiments.results.repeats import repeats_table, write_repeats
 
 GOLDEN = Path(__file__).parent / "golden"

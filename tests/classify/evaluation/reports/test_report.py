@@ -185,21 +185,17 @@ def test_layers_that_were_tried_have_a_table():
 
 
 def test_times_are_those_of_the_run_that_made_what_is_kept(tmp_path):
-    from affekt.classify.experiments.results.steps import Steps
+    from affekt.classify.experiments.results.last_report import step_times
 
-    first = Steps(tmp_path, {"speech": {"clips": 3, "seconds": 2.5}})
-    first.trained("lr", ("", 1.25))
-    record = first.record()
+    record = step_times(tmp_path, {"speech": {"clips": 3, "seconds": 2.5}}, {"lr": ("", 1.25)})
     assert record["last"] is None
     made = {"date": "today", **record}
     (tmp_path / "comparison.json").write_text(json.dumps({"made": made}))
-    again = Steps(tmp_path, {})
-    again.trained("lr", None)
-    assert again.record()["last"] == "today"
-    assert again.record()["training"]["lr"] == {**record["training"]["lr"], "now": False}
-    assert again.record()["embedding"]["speech"]["seconds"] == 2.5
+    again = step_times(tmp_path, {}, {"lr": None})
+    assert again["last"] == "today"
+    assert again["training"]["lr"] == {**record["training"]["lr"], "now": False}
+    assert again["embedding"]["speech"]["seconds"] == 2.5
     for damage in ('{"made": 7}', '{"made": {"training": [], "embedding": 1}}', "[", "{}"):
         (tmp_path / "comparison.json").write_text(damage)
-        broken = Steps(tmp_path, {})
-        broken.trained("lr", None)
-        assert broken.record()["training"]["lr"]["seconds"] is None
+        broken = step_times(tmp_path, {}, {"lr": None})
+        assert broken["training"]["lr"]["seconds"] is None

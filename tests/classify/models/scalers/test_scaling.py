@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import LogisticHead, Model, Task, load_model, splits
-from affekt.classify.evaluation.reports.markdown.run_sections import _settings
+from affekt.classify.evaluation.reports.markdown.clips_and_training import _settings
 from affekt.classify.models.scalers.speaker_scaler import SpeakerScaler
 from sklearn.preprocessing import StandardScaler
 

@@ -1,4 +1,4 @@
-"""What a run has to say besides its comparison: which clips, what is missing, what was chosen."""
+"""Which clips took part in a run and which did not, how its members were trained, which layers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from .....cache.errors import counted
 from ....data.escape import md
 from .markdown_tables import table
 
+Data = Mapping[str, Any]
 WIDE = "all-clips"  # the folder of the second comparison
+FEWEST = 3  # layers of a curve
 
 
 def describe_run(run: Mapping[str, Any], source: str, measure: str = "UAR") -> str:
@@ -145,29 +147,6 @@ def _defaults(trained: Mapping[str, Any], named: Mapping[str, Any]) -> str:
         ended = {"patience": early, "interrupted": ", interrupted"}
         rest.append(f"trained for {trained['epochs']} epochs{ended.get(trained['stopped'], '')}")
     return f"  - defaults: {', '.join(rest)}" if rest else ""
-
-
-def test_uses(uses: Mapping[str, Any]) -> str:
-    """Return how often this test set was looked at.
-
-    Examples
-    --------
-    >>> test_uses({"choices": 1})
-    'No other choice was scored on this test set from this cache.'
-    """
-    if uses["choices"] is None:
-        return f"How often this test set was looked at is not known: {md(uses['unknown'])}."
-    if uses["choices"] == 1:
-        return "No other choice was scored on this test set from this cache."
-    return (
-        f"This test set was looked at {uses['choices']} times from this cache, by so many "
-        "different choices of recipe or system. Every further look makes the best result look "
-        "better than it is."
-    )
-
-
-Data = Mapping[str, Any]
-FEWEST = 3  # layers of a curve
 
 
 def layer_curves(data: Data) -> dict[str, list[tuple[int, float]]]:

@@ -1,21 +1,14 @@
-"""The sections of a report that not every comparison has."""
+"""The sections of the analyses: shortcuts, diversity, calibration, seeds, votes, transfer ..."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-
 from ....data.escape import md
-from ....metrics.bootstrap import FEWEST_GROUPS
-from ....metrics.pair_verdicts import p_text
-from ....metrics.scored_clips import group_noun
-from .label_sections import some
-from .made_sections import made_lines
+from ...scores.verdicts import p_text
 from .markdown_tables import score, table
-from .shared_sections import groups_of
-from .votes_and_transfer import transfer_section, votes_section
+from .system_order import groups_of
 
 Data = Mapping[str, Any]
 MOST_GROUPS = 15
@@ -25,7 +18,7 @@ THRESHOLDS = (
 )
 
 
-def sections(data: Data, best: str) -> list[str]:
+def analyses(data: Data, best: str) -> list[str]:
     """Return the sections that the data holds, as Markdown.
 
     Parameters
@@ -41,7 +34,7 @@ def sections(data: Data, best: str) -> list[str]:
         ("diversity", _diversity),
         ("calibration", _calibration),
         ("seeds", _seeds),
-        ("votes", votes_section),
+        ("votes", _votes),
         ("transfer", transfer_section),
     ):
         if data.get(key):
@@ -55,83 +48,6 @@ def sections(data: Data, best: str) -> list[str]:
     if data.get("conformal"):
         found.append(_conformal(data["conformal"], best, groups_of(data)))
     return found
-
-
-def each_group(data: Data, names: Sequence[str]) -> str:
-    """Return the groups one by one: all systems where they are few, else the worst of the first.
-
-    Parameters
-    ----------
-    data
-        `Comparison.data`.
-    names
-        Systems in the order of the report.
-    """
-    values = data["groups"]["values"]
-    if len(values) < 2:
-        return ""
-    few = len(values) < FEWEST_GROUPS
-    names = names[: 8 if few else 1]
-    best = names[0]
-    text = "UAR over the classes that each has, in place of intervals."
-    if not few:
-        values = sorted(values, key=lambda row: (row["uar"][best], row["group"]))
-        uar = [row["uar"][best] for row in values]
-        text = (
-            f"UAR of {md(best)} over the classes that each has: lowest {uar[0]:.3f} "
-            f"({md(values[0]['group'])}), median {float(np.median(uar)):.3f}, highest "
-            f"{uar[-1]:.3f}. With few clips each, much of the difference is chance."
-        )
-        if len(values) > MOST_GROUPS:
-            text += f"\n\nThe lowest {MOST_GROUPS} of {len(values)}:"
-    rows = [
-        [md(row["group"]), str(row["clips"]), *(f"{row['uar'][name]:.3f}" for name in names)]
-        for row in values[:MOST_GROUPS]
-    ]
-    column = md(data["groups"]["column"] or "clip")
-    return f"## Each {column}\n\n{text}\n\n" + table([column, "clips", *map(md, names)], rows)
-
-
-def gaps(part: Data, column: str, groups: str) -> str:
-    """Return the gap between each value of a column and all others, with interval and test.
-
-    Parameters
-    ----------
-    part
-        What `Comparison.data` holds by that column.
-    column, groups
-        Its name, and what to call the groups, for Markdown.
-    """
-    found = part.get("gaps") or ()
-    rows = []
-    for row in found:
-        if row["difference"] is None:
-            continue
-        gap = f"{row['difference']:+.3f}"
-        low, high = row["interval"]
-        tested = row["p"] is not None
-        rows.append(
-            [
-                md(row["value"] or "(blank)"),
-                f"{row['uar']:.3f}",
-                f"{row['uar_rest']:.3f}",
-                f"{gap} [{low:.3f}, {high:.3f}]" if tested else gap,
-                p_text(row["p"]) if tested else "-",
-                p_text(row["p_corrected"]) if tested else "-",
-            ]
-        )
-    if not rows:
-        return ""
-    tests = sum(row["p"] is not None for row in found)
-    return (
-        f"\n\nGaps of {md(part['gaps_of'])}: UAR on one value of {column} less that on all other "
-        "clips, over the classes that both have"
-        + f"; p corrected allows for the {tests} tests, and is never below p" * (tests > 1)
-        + ". "
-        + f"Intervals say what other {groups} of the same kinds would give. " * (tests > 0)
-        + f"An interval and a test need {FEWEST_GROUPS} {groups} of every class on each side.\n\n"
-        + table([column, "UAR", "others", "gap", "p", "p corrected"], rows)
-    )
 
 
 def _audit(audit: Data) -> str:
@@ -340,48 +256,44 @@ def _conformal(found: Data, best: str, units: str) -> str:
     ).rstrip() + shown
 
 
-def how_made(data: Data) -> str:
-    """Return task, clips, seed and splits with their sizes."""
-    setting = data["settings"]
-    lines = [
-        "## How it was made",
-        "",
-        f"- task {md(data['task']['name'])}, version {data['task']['version']}, "
-        f"hash `{data['task']['hash'][:16]}`, labels "
-        + some([md(label) for label in data["task"]["labels"]]),
-        f"- test clips `{data['test']['manifest'][:16]}`",
-        f"- ties go to {setting['ties']}; seed {setting['random_state']}",
-        *made_lines(data),
-    ]
-    for split in data["splits"][:20]:
-        name = f" {md(split['name'])}" if split["name"] else ""
-        lines.append(
-            f"- split {md(split['scheme'])}{name}, hash `{split['hash'][:16]}`"
-            + (f": {_parts(split['parts'])}" if "parts" in split else "")
-        )
-    if setting["calibrate"]:
-        lines.append(
-            f"- members calibrated on dev before they were combined: {setting['calibrate']}"
-        )
-    if setting.get("calibrate_fused"):
-        lines.append(f"- ensembles calibrated on dev: {setting['calibrate_fused']}")
-    return "\n".join(lines)
-
-
-def _parts(parts: Data) -> str:
-    """Return the size of each part of a split."""
-    return "; ".join(
-        f"{name} {part['clips']} clips"
-        + (
-            f" of {part['speakers']} {group_noun('speaker', part['speakers'])}"
-            if part.get("speakers")
-            else ""
-        )
-        for name, part in parts.items()
-        if part["clips"]
-    )
-
-
 def number(value: float | None) -> str:
     """Return a number with three digits, or "-"."""
     return "-" if value is None else f"{value:.3f}"
+
+
+def _votes(found: Data) -> str:
+    """Return how the raters agree, and the scores against what they said."""
+    raters = found["raters"]
+    rows = []
+    for name, one in found["systems"].items():
+        cells = [score(one[key]) for key in ("brier", "kl", "jsd")]
+        shares = ("agreement", "agreement_clear", "agreement_split")
+        scores = ["-" if one[key] is None else f"{one[key]:.3f}" for key in shares]
+        rows.append([md(name), *cells, *scores])
+    header = ["system", "Brier", "KL", "JSD", "agreement", "on clear clips", "on split clips"]
+    return (
+        f"## What the raters said\n\nEach test clip has {raters['votes']:.1f} votes on average. "
+        f"The raters' leading label has {raters['agreement']:.3f} of a clip's votes, which is the "
+        "most that *agreement* (the share of raters who chose the label predicted) can be; the "
+        f"entropy of the votes is {raters['entropy']:.3f} nats. "
+        f"{100 * raters['split']:.0f} % of the clips "
+        "are split: the leading label has less than 0.6. Brier score, Kullback-Leibler and "
+        "Jensen-Shannon divergence compare probabilities with the shares of votes; lower is "
+        "better, 0 is perfect.\n\n" + table(header, rows)
+    )
+
+
+def transfer_section(found: Data) -> str:
+    """Return the transfer matrix of a member, with what its cells are."""
+    member = f" of {md(found['member'])}" if "member" in found else ""
+    key = found.get("measure", "uar")  # not in the JSON of the first release
+    names, cells = found["names"], found["cells"]
+    rows = [[md(here), *(score(cells[here][there][key]) for there in names)] for here in names]
+    return (
+        f"## Transfer{member} by {md(found['by'])}\n\n{key.upper()}; rows are trained "
+        "on, columns tested on. Off the diagonal a model learns from the clips of one value "
+        "(where settings are chosen or a network stops early, a fifth of the speakers is its dev) "
+        "and is tested on all clips of the other; the diagonal is cross-validated over speakers, "
+        "so that every cell is of unseen voices. The split of the recipe plays no part here.\n\n"
+        + table(["", *map(md, names)], rows)
+    )

@@ -1,4 +1,4 @@
-"""What a report says of itself: its version, what changed since the last one, what took time."""
+"""How a report was made: task, seed, splits, version, machine; what changed, what took how long."""
 
 from __future__ import annotations
 
@@ -15,9 +15,12 @@ import click
 from affekt.machine import processors
 
 from ....data.escape import md
+from ....metrics.scored_clips import group_noun
+from .label_sections import some
 from .markdown_tables import table
 
 Data = Mapping[str, Any]
+LONGEST = 500  # characters of a command
 
 
 def this_report(data: Data) -> str:
@@ -52,14 +55,45 @@ def _now(steps: Data) -> list[tuple[str, Data]]:
     return [(name, one) for name, one in steps.items() if one["now"]]
 
 
-def made_lines(data: Data) -> list[str]:
-    """Return a line each for the command and the machine, where they are known."""
-    made = data.get("made") or {}
-    command = str(made.get("command") or "").replace("`", "'")
-    return [
-        *([f"- command `{command}`"] if command else []),
-        *([f"- machine: {md(made['machine'])}"] if made else []),
+def how_made(data: Data) -> str:
+    """Return task, clips, seed, command, machine, and the splits with their sizes."""
+    setting, task, made = data["settings"], data["task"], data.get("made") or {}
+    what = f"labels {some([md(label) for label in task['labels']])}"
+    if scales := task.get("dimensions"):
+        columns = [f"{md(name)} (column {md(one['column'])})" for name, one in scales.items()]
+        what = f"numbers {', '.join(columns)}"
+    ties = "" if scales else f"ties go to {setting['ties']}; "
+    lines = [
+        f"- task {md(task['name'])}, version {task['version']}, hash `{task['hash'][:16]}`, {what}",
+        f"- test clips `{data['test']['manifest'][:16]}`",
+        f"- {ties}seed {setting['random_state']}",
     ]
+    if command := str(made.get("command") or "").replace("`", "'"):
+        lines.append(f"- command `{command}`")
+    if made:
+        lines.append(f"- machine: {md(made['machine'])}")
+    for split in data["splits"][:20]:
+        name = f" {md(split['name'])}" if split["name"] else ""
+        parts = f": {_sizes(split['parts'])}" if "parts" in split else ""
+        lines.append(f"- split {md(split['scheme'])}{name}, hash `{split['hash'][:16]}`{parts}")
+    if setting["calibrate"]:
+        lines.append(
+            f"- members calibrated on dev before they were combined: {setting['calibrate']}"
+        )
+    if setting.get("calibrate_fused"):
+        lines.append(f"- ensembles calibrated on dev: {setting['calibrate_fused']}")
+    return "## How it was made\n\n" + "\n".join(lines)
+
+
+def _sizes(parts: Data) -> str:
+    """Return clips and speakers of each part of a split."""
+    sizes = []
+    for name, part in parts.items():
+        count = part.get("speakers")
+        speakers = f" of {count} {group_noun('speaker', count)}" if count else ""
+        if part["clips"]:
+            sizes.append(f"{name} {part['clips']} clips{speakers}")
+    return "; ".join(sizes)
 
 
 def times_section(data: Data) -> str:
@@ -82,9 +116,6 @@ def times_section(data: Data) -> str:
 
 def _when(one: Data) -> str:
     return "this run" if one["now"] else "kept"
-
-
-LONGEST = 500  # characters of a command
 
 
 def made() -> dict[str, Any]:

@@ -1,0 +1,118 @@
+"""What dev chose and why: the first sentence of a report, and how firm the choice is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ....data.escape import md
+from ....metrics.bootstrap import FEWEST_GROUPS
+from ...scores.dev_choice import candidates
+from .markdown_tables import score
+from .system_order import columns, groups_of, of_groups
+
+Data = Mapping[str, Any]
+
+
+def headline(data: Data) -> str:
+    """Return the first sentence of a report: the chosen or only system, its score, and chance."""
+    lead, title = columns(data)[0]
+    floor = "a system that always says the same number has 0"
+    if lead != "ccc":
+        floor = f"chance is {1 / len(data['task']['labels']):.3f}"
+    test, names = data["test"], list(data["systems"])
+    name = data["chosen"] or names[0]
+    value = f"**{score(data['systems'][name]['test'][lead])}**"
+    where = test["clips"], data["groups"]["count"], md(groups_of(data))
+    if data["chosen"]:
+        how = f", {why}" if (why := why_chosen(data)) else ""
+        chosen = f"Chosen on dev: **{md(name)}**{how}. On test its {title} is {value}"
+        return f"{chosen}, on {of_groups(*where)}; {floor}."
+    clips = of_groups(*where, "test clips")
+    if len(names) == 1:
+        return f"**{md(name)}** has a {title} of {value} on {clips}; {floor}."
+    return (
+        f"{len(names)} systems on {clips}; {floor}. There was no dev, so "
+        "nothing was chosen: the best of the table below is best on these clips only."
+    )
+
+
+def why_chosen(data: Data) -> str:
+    """Return why another system than the best on dev was chosen; blank where that was chosen."""
+    return (data.get("choice") or {}).get("why", "")  # older runs always chose the best
+
+
+def how_chosen(data: Data) -> str:
+    """Return a text: among how many was chosen, on what, and how firm the choice is."""
+    counts, dev, found = candidates(data), data["dev"], data["choice"]
+    tried = {what: f"{n} {what if n > 1 else what[:-1]}" for what, n in counts.items() if n}
+    parts = [text for what, text in tried.items() if what not in ("all", "systems")]
+    more = f" ({tried['systems']} and, before them, {', '.join(parts)})" if parts else ""
+    groups = found["groups"]
+    lead, title = columns(data)[0]
+    value = data["systems"][data["chosen"]]["dev"][lead]
+    where = of_groups(dev["clips"], groups, md(groups_of(data, groups)))
+    if counts["all"] == 1:
+        return f"It is the only candidate. Its {title} on dev, {where}, is {value:.3f}."
+    few = groups < FEWEST_GROUPS or found["same"] is None
+    speakers = f"{groups} {md(groups_of(data, groups))}"
+    best, mean = found.get("best", data["chosen"]), found.get("mean")
+    inside = " and ".join(what for what in ("settings", "seeds") if counts[what])
+    if best != data["chosen"]:
+        lifts = (
+            f"but the {inside} of its members were chosen on the same clips, which lifts it"
+            if inside
+            else "so luck hardly lifts it"
+        )
+        text = (
+            f"Of {counts['all']} candidates{more}, {md(best)} has the highest {title} on dev, "
+            f"{where}: {found['lead']:.3f} more than {md(mean)}, the mean of all members with "
+            f"equal weights. The best of {found['systems']} systems can owe such a lead to luck; "
+            f"with {speakers} more than {found['needed']:.3f} is asked for, so the mean was taken. "
+            f"Its dev {title} of {value:.3f} is not the highest of many, {lifts}"
+        )
+        again = f"When {speakers} are drawn again from these, {md(best)} comes first in"
+        return f"{text}." if few else f"{text}. {again} {100 * found['same']:.0f} % of draws."
+    leads = ""
+    if mean not in (None, best):
+        leads = (
+            f". It is {found['lead']:.3f} ahead of {md(mean)}, the mean of all members with equal "
+            f"weights, which would have been taken up to {found['needed']:.3f}"
+        )
+    text = (
+        f"It is the best of {counts['all']} candidates{more} by {title} on dev, {where}{leads}. "
+        f"Its dev {title} of {value:.3f} is biased upward, since the best of many is picked partly "
+        "for its luck"
+    )
+    if few:
+        return f"{text}. With {speakers} in dev, how firm the choice is cannot be said."
+    least = f"{found['optimism']:.3f}"
+    most = f"{found.get('optimism_if_equal', found['optimism']):.3f}"  # older runs have one figure
+    if float(most):
+        before = f"; choosing the {inside} of members adds to it" if inside else ""
+        if_equal = f"{most} were they all equally good{before}"
+        text += f" (among the systems alone by {least}, or {if_equal})"
+    return (
+        f"{text}. When {speakers} are drawn again from these, the same system comes first in "
+        f"{100 * found['same']:.0f} % of draws; others would choose it less often, since here it "
+        "may have been lucky."
+    )
+
+
+def test_uses(uses: Mapping[str, Any]) -> str:
+    """Return how often this test set was looked at.
+
+    Examples
+    --------
+    >>> test_uses({"choices": 1})
+    'No other choice was scored on this test set from this cache.'
+    """
+    if uses["choices"] is None:
+        return f"How often this test set was looked at is not known: {md(uses['unknown'])}."
+    if uses["choices"] == 1:
+        return "No other choice was scored on this test set from this cache."
+    return (
+        f"This test set was looked at {uses['choices']} times from this cache, by so many "
+        "different choices of recipe or system. Every further look makes the best result look "
+        "better than it is."
+    )

@@ -1,0 +1,177 @@
+"""Tables by a column: UAR by language or data set, the gaps between its values, each speaker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ....data.escape import md
+from ....metrics.bootstrap import FEWEST_GROUPS
+from ...scores.verdicts import p_text
+from .label_sections import some
+from .markdown_tables import score, table
+from .system_order import COLUMNS, columns, groups_of, ordered
+
+Data = Mapping[str, Any]
+MOST_SYSTEMS = 8  # of a table by a column
+MOST_GROUPS = 15
+
+
+def column_sections(data: Data) -> list[str]:
+    """Return a section for each column that divides the clips, one for those that do so alike."""
+    sections = []
+    for column in data["by"]:
+        other = divides_like(data, column)
+        if other is None:
+            sections.append(_by(data, column))
+            continue
+        mine, theirs = (_rows_by_value(data, name) for name in (column, other))
+        names = {row: value for value, row in theirs.items()}
+        pairs = [(value, names[row]) for value, row in mine.items()]
+        shown = sorted(f"{md(a)} is {md(b)}" if a != b else md(a) for a, b in pairs)
+        sections.append(
+            f"## UAR by {md(column)}\n\nThe same as by {md(other)}, since it divides the test "
+            f"clips in the same way: {some(shown)}."
+        )
+    return sections
+
+
+def _by(data: Data, column: str) -> str:
+    part, best = data["by"][column], data["chosen"] or ordered(data)[0]
+    rest = COLUMNS[1:]  # UAR is in the first table
+    single = []
+    for value, row in part["values"].items():
+        own = row["systems"][best]
+        single.append([md(value), *(score(own[key]) for key, _ in rest)])
+    count = len(part["values"])
+    text = "UAR of each row is the mean over the classes that it has."
+    if count >= FEWEST_GROUPS:
+        text += (
+            f" The interval of the mean is over the {count} values of {md(column)}: what another "
+            f"{md(column)} would give. The pooled one is over {md(groups_of(data))}: what others "
+            f"of these values of {md(column)} would give."
+        )
+    else:
+        text += (
+            f" {count} values of {md(column)} are too few to say what another one would give: the "
+            f"intervals are over {md(groups_of(data))}."
+        )
+    main, notes = table_of(data, column)
+    return (
+        f"## UAR by {md(column)}\n\n{text}\n\n{main}{notes}"
+        f"\n\nOther measures of {md(best)}:\n\n"
+        + table([md(column), *(title for _, title in rest)], single)
+        + _gaps(part, md(column), md(groups_of(data)))
+    )
+
+
+def _rows_by_value(data: Data, column: str) -> dict[str, str]:
+    """Return the values of a column, each with its counts and scores as one text."""
+    values = data["by"][column]["values"]
+    return {value: json.dumps(row, sort_keys=True) for value, row in values.items()}
+
+
+def divides_like(data: Data, column: str) -> str | None:
+    """Return the first column that divides the test clips as a later one does, if there is one."""
+    rows = sorted(_rows_by_value(data, column).values())
+    if len(set(rows)) < len(rows):
+        return None  # which value is which is not known
+    alike = (name for name in data["by"] if sorted(_rows_by_value(data, name).values()) == rows)
+    return first if (first := next(alike)) != column else None
+
+
+def table_of(data: Data, column: str) -> tuple[str, str]:
+    """Return the table by a column, in the measure that dev chose by, and warnings below it."""
+    part, names = data["by"][column], ordered(data)[:MOST_SYSTEMS]
+    lead = columns(data)[0][0]
+    rows = []
+    warned: dict[str, list[str]] = {}
+    for value, row in part["values"].items():
+        absent = some([md(label) for label in row.get("absent", ())], 5)
+        shown = md(value) + (f" (no {absent})" if absent else "")
+        cells = [score(row["systems"][name][lead]) for name in names]
+        rows.append([shown, str(row["clips"]), str(row["groups"]), *cells])
+        for warning in row["warnings"]:
+            warned.setdefault(warning, []).append(md(value))
+    macro = [
+        score({"value": part["macro"][name][lead], "interval": part["macro_interval"][name]})
+        for name in names
+    ]
+    pooled = [score(data["systems"][name]["test"][lead]) for name in names]
+    rows.append([f"mean over {md(column)}", "", "", *macro])
+    rows.append(["all clips pooled", str(data["test"]["clips"]), "", *pooled])
+    header = [md(column), "clips", md(groups_of(data)), *map(md, names)]
+    notes = [f"- {some(values)}: {md(warning)}" for warning, values in warned.items()]
+    return table(header, rows), "\n\n" + "\n".join(notes) if notes else ""
+
+
+def each_group(data: Data) -> str:
+    """Return the groups one by one: all systems where they are few, else the worst of the first."""
+    values = data["groups"]["values"]
+    if len(values) < 2:
+        return ""
+    few = len(values) < FEWEST_GROUPS
+    names = ordered(data)[: 8 if few else 1]
+    best = names[0]
+    text = "UAR over the classes that each has, in place of intervals."
+    if not few:
+        values = sorted(values, key=lambda row: (row["uar"][best], row["group"]))
+        uar = [row["uar"][best] for row in values]
+        text = (
+            f"UAR of {md(best)} over the classes that each has: lowest {uar[0]:.3f} "
+            f"({md(values[0]['group'])}), median {float(np.median(uar)):.3f}, highest "
+            f"{uar[-1]:.3f}. With few clips each, much of the difference is chance."
+        )
+        if len(values) > MOST_GROUPS:
+            text += f"\n\nThe lowest {MOST_GROUPS} of {len(values)}:"
+    rows = [
+        [md(row["group"]), str(row["clips"]), *(f"{row['uar'][name]:.3f}" for name in names)]
+        for row in values[:MOST_GROUPS]
+    ]
+    column = md(data["groups"]["column"] or "clip")
+    return f"## Each {column}\n\n{text}\n\n" + table([column, "clips", *map(md, names)], rows)
+
+
+def _gaps(part: Data, column: str, groups: str) -> str:
+    """Return the gap between each value of a column and all others, with interval and test.
+
+    Parameters
+    ----------
+    part
+        What `Comparison.data` holds by that column.
+    column, groups
+        Its name, and what to call the groups, for Markdown.
+    """
+    found = part.get("gaps") or ()
+    rows = []
+    for row in found:
+        if row["difference"] is None:
+            continue
+        gap = f"{row['difference']:+.3f}"
+        low, high = row["interval"]
+        tested = row["p"] is not None
+        rows.append(
+            [
+                md(row["value"] or "(blank)"),
+                f"{row['uar']:.3f}",
+                f"{row['uar_rest']:.3f}",
+                f"{gap} [{low:.3f}, {high:.3f}]" if tested else gap,
+                p_text(row["p"]) if tested else "-",
+                p_text(row["p_corrected"]) if tested else "-",
+            ]
+        )
+    if not rows:
+        return ""
+    tests = sum(row["p"] is not None for row in found)
+    return (
+        f"\n\nGaps of {md(part['gaps_of'])}: UAR on one value of {column} less that on all other "
+        "clips, over the classes that both have"
+        + f"; p corrected allows for the {tests} tests, and is never below p" * (tests > 1)
+        + ". "
+        + f"Intervals say what other {groups} of the same kinds would give. " * (tests > 0)
+        + f"An interval and a test need {FEWEST_GROUPS} {groups} of every class on each side.\n\n"
+        + table([column, "UAR", "others", "gap", "p", "p corrected"], rows)
+    )

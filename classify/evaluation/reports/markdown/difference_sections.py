@@ -1,0 +1,128 @@
+"""Differences between systems: a line for each pair, how it was tested, what the test can find.
+
+The sentence of a pair ("no difference can be shown ...") is made where the pair is tested, in
+`evaluation.scores.verdicts`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ....data.escape import md
+from ....metrics.bootstrap import FEWEST_GROUPS
+from .system_order import groups_of, ordered
+
+Data = Mapping[str, Any]
+MOST_PAIRS = 45
+
+
+def label_differences(data: Data) -> str:
+    """Return the pairs of systems that predict labels; of many, those of the chosen one."""
+    pairs = data["pairs"]
+    if not pairs:
+        return ""
+    shown = pairs
+    if len(pairs) > MOST_PAIRS:
+        best = data["chosen"] or ordered(data)[0]
+        shown = [pair for pair in pairs if best in (pair["a"], pair["b"])]
+    explained = (
+        "Each line: the difference in UAR with its interval; p, how often chance alone gives such "
+        "a difference between equal systems; p corrected for the number of comparisons; in how "
+        f"many {md(groups_of(data))} which system is better."
+    )
+    text = _differences(data, explained, shown)
+    if len(shown) < len(pairs):
+        text += ["", f"{len(pairs) - len(shown)} more pairs are in comparison.json."]
+    return "\n".join(text)
+
+
+def number_differences(data: Data) -> str:
+    """Return the pairs of systems that predict numbers, and how they were tested."""
+    pairs = data["pairs"]
+    if not pairs:
+        return ""
+    column, count = md(groups_of(data)), pairs[0]["groups"]
+    how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
+    made = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
+    explained = (
+        "Each line: difference in CCC (mean over dimensions) with its interval; p, how often "
+        "chance alone gives such a difference if both systems are equally good; p corrected "
+        f"for the {made} made here; in how many {column} which system has "
+        f"the smaller absolute error. The test exchanges the two systems within whole {column} "
+        f"({how} exchanges) and computes CCC again; the correction is the step-down max-T of "
+        "Westfall and Young. The interval is for one pair alone. "
+        '"No difference can be shown" does not mean that there is none.'
+    )
+    if count == FEWEST_GROUPS:
+        explained += f" With {count} {column} p cannot be below {2 / 2**count:.3g}."
+    return "\n".join(_differences(data, explained, pairs))
+
+
+def _differences(data: Data, explained: str, pairs: Sequence[Data]) -> list[str]:
+    """Return the lines of the section of differences.
+
+    Parameters
+    ----------
+    data
+        With at least one pair.
+    explained
+        What a line says and how it was tested; without enough groups there is no test.
+    pairs
+        Those that are shown.
+    """
+    first, count, column = data["pairs_of"], data["pairs"][0]["groups"], md(groups_of(data))
+    title = f"{md(first)} against each other system" if first else "all pairs of systems"
+    few = f"No tests: {count} {column} are too few. The differences are those on these clips."
+    text = few if count < FEWEST_GROUPS else explained
+    lines = [f"- {md(pair['sentence'])}" for pair in pairs]
+    return [f"## Differences: {title}", "", text, "", *lines]
+
+
+def how_tested(data: Data) -> str:
+    """Return how the differences were tested, and what the test can find."""
+    pairs, column = data["pairs"], md(groups_of(data))
+    if not pairs or pairs[0]["groups"] < FEWEST_GROUPS:
+        return ""
+    how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
+    made = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
+    return (
+        f"## How differences were tested\n\nThe test exchanges the two systems within whole "
+        f"{column} ({how} exchanges); the correction for the {made} made here is the step-down "
+        f"max-T of Westfall and Young. No p is below that of a t test with one more of the "
+        f"{column} who contradicts, since a few of another kind may be missing here. The interval "
+        f"is for one pair alone and supposes that the {column} are as good as normally "
+        "distributed, so it can leave out 0 where the test shows nothing. Two systems are called "
+        f"equal within 0.02 where the whole interval is.\n\n{_detectable(pairs, column)}"
+    )
+
+
+def _detectable(pairs: Sequence[Data], column: str) -> str:
+    count = pairs[0]["groups"]
+    found = sorted(p["uar_detectable"] for p in pairs if p["uar_detectable"] is not None)
+    if found:
+        span = f"{found[0]:.3f}" if len(found) == 1 else f"{found[0]:.3f} to {found[-1]:.3f}"
+        rest = len(pairs) - len(found)
+        also = f" For {rest} pairs, none of any size." if rest else ""
+        return (
+            f"What this test can find with {count} {column}, by simulation: one system whose UAR "
+            f"is higher than that of all others by {span} (by pair) in 8 of 10 cases. Smaller "
+            'differences mostly stay hidden, so "no difference can be shown" does not mean that '
+            f"there is none.{also}"
+        )
+    needed = pairs[0].get("groups_needed")
+    more = f"about {needed}" if needed else "more than 500"
+    if count < 6:
+        known = (
+            f"With {count} {column} this test can find no difference: p cannot be below "
+            f"{2 / 2**count:.3g}."
+        )
+    else:
+        known = (
+            f"Which difference this test finds in 8 of 10 cases cannot be promised: these {count} "
+            f"{column} are too few, too unequal in clips or too different from each other."
+        )
+    return (
+        f"{known} To find a difference in UAR of 0.1 in 8 of 10 cases, {more} would be needed, as "
+        f"far as {count} can tell."
+    )

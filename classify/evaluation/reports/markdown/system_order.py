@@ -1,0 +1,89 @@
+"""Which measures a report shows, in which order of systems, and what it calls the groups."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ....data.escape import md
+from ....metrics.bootstrap import FEWEST_GROUPS
+from ....metrics.scored_clips import group_noun
+from .markdown_tables import MEASURES
+
+Data = Mapping[str, Any]
+COLUMNS = tuple(MEASURES.items())
+NUMBERS = (("ccc", "CCC"), ("pearson", "Pearson r"), ("error", "error"))
+
+
+def columns(data: Data) -> tuple[tuple[str, str], ...]:
+    """Return the measures of the main table and their titles; dev chose by the first."""
+    return NUMBERS if data.get("measure") == "ccc" else COLUMNS
+
+
+def ordered(data: Data) -> list[str]:
+    """Return the systems: what dev chose, then by dev UAR (or CCC); without dev by that on test.
+
+    Sorted by test, the first row would be the luckiest one.
+    """
+    systems, lead = data["systems"], columns(data)[0][0]
+
+    def place(name: str) -> tuple[bool, float, float, str]:
+        dev = (systems[name]["dev"] or {}).get(lead)
+        test = systems[name]["test"][lead]["value"]
+        dev, test = (-1.0 if one is None else one for one in (dev, test))
+        return name != data["chosen"], -dev, -test, name
+
+    return sorted(systems, key=place)
+
+
+def by_rank(data: Data) -> list[tuple[str, Data]]:
+    """Return the systems of a comparison over corpora, the best mean rank first."""
+    return sorted(data["systems"].items(), key=lambda item: (item[1]["rank"], item[0]))
+
+
+def groups_of(data: Data, count: int | None = None) -> str:
+    """Return what to call the test groups (or so many of dev)."""
+    column, groups = data["groups"]["column"], data["groups"]["count"]
+    clips = data["test"]["clips"]
+    single = groups == clips and count in (None, (data["dev"] or {}).get("clips"))
+    return group_noun(None if single else column, groups if count is None else count)
+
+
+def of_groups(clips: int, groups: int, noun: str, what: str = "clips") -> str:
+    """Return how many clips there are, and of how many groups unless each clip is its own.
+
+    Examples
+    --------
+    >>> of_groups(44, 9, "speakers"), of_groups(44, 44, "single clips")
+    ('44 clips of 9 speakers', '44 clips')
+    """
+    return f"{clips} {what}" + (f" of {groups} {noun}" if groups != clips else "")
+
+
+def brackets(data: Data) -> str:
+    """Return what the intervals are of; or that there are none."""
+    count, column = data["groups"]["count"], md(groups_of(data))
+    if count < FEWEST_GROUPS:
+        return f"No intervals: they need at least {FEWEST_GROUPS}, and there are {count} {column}."
+    trained = (
+        "with the same trained systems; training again, another corpus or another language may "
+        "differ by more."
+    )
+    if len(data["splits"]) > 1:
+        trained = (
+            "if the systems were trained anew on as many: each of them is tested in a fold that "
+            "was not trained on them, and the intervals are wider for that. Another corpus or "
+            "another language may differ by more."
+        )
+    return (
+        f"In brackets: {100 * data['settings']['level']:g} % intervals, from "
+        f"{data['settings']['n_resamples']:,} resamples of {count} {column}. They say what other "
+        f"{column} of the same kind would give {trained}"
+    )
+
+
+def warnings_of(data: Data) -> str:
+    """Return the section of warnings; blank where there is none."""
+    if not data["warnings"]:
+        return ""
+    return "## Warnings\n\n" + "\n".join(f"- {md(text)}" for text in data["warnings"])

@@ -1,0 +1,124 @@
+"""What a test showed of two systems, in a sentence: better, or no difference can be shown."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from ...metrics.mcnemar_and_holm import mcnemar_range
+
+EQUAL = 0.02  # in UAR: systems whose interval of the difference is inside do the same
+
+
+def verdict(
+    a: str, b: str, right_a: int, right_b: int, n: int, p: float, level: float = 0.05
+) -> str:
+    """Return in one sentence what a test showed.
+
+    Examples
+    --------
+    >>> verdict("mean", "MarIA", 225, 224, 300, 1.0)
+    'mean and MarIA: no difference can be shown: 225 vs 224 of 300, p = 1.0'
+    >>> verdict("mean", "max", 225, 211, 300, 0.0001)
+    'mean is better than max: 225 vs 211 of 300, p = 0.0001'
+    """
+    counts = f"{right_a} vs {right_b} of {n}, p = {p_text(p)}"
+    if p >= level:
+        return f"{a} and {b}: no difference can be shown: {counts}"
+    return f"{a} is {'better' if right_a > right_b else 'worse'} than {b}: {counts}"
+
+
+def verdict_of_pair(row: Mapping[str, Any], measure: str = "uar") -> str:
+    """Return in one sentence what the test of a pair showed: difference, interval, p, speakers.
+
+    Parameters
+    ----------
+    row
+        A row of `scoring.pairs`, or of `compare_numbers` where the measure is "ccc".
+
+    Examples
+    --------
+    >>> row = {"a": "mean", "b": "lr", "uar_difference": 0.05, "groups": 8,
+    ...        "uar_difference_interval": [0.01, 0.09], "p_uar": 0.0078, "p_uar_corrected": 0.02,
+    ...        "different": True, "groups_a_better": 8, "groups_b_better": 0,
+    ...        "right_a": 60, "right_b": 55, "clips": 100}
+    >>> print(verdict_of_pair(row))
+    mean is better than lr: UAR +0.050 [0.010, 0.090], p = 0.0078, corrected 0.02; ...
+    """
+    a, b, gap = row["a"], row["b"], row[f"{measure}_difference"]
+    low, high = row[f"{measure}_difference_interval"]
+    p, corrected = row[f"p_{measure}"], row[f"p_{measure}_corrected"]
+    interval = "" if math.isnan(low) else f" [{low:.3f}, {high:.3f}]"
+    shown = f"{measure.upper()} {gap:+.3f}{interval}"
+    more, less = ("better", "worse") if measure == "uar" else ("smaller error", "larger")
+    counts = f"{more} in {row['groups_a_better']} of {row['groups']}"
+    if row["groups_b_better"]:
+        counts += f", {less} in {row['groups_b_better']}"
+    if measure == "uar":
+        counts += f"; {row['right_a']} vs {row['right_b']} of {row['clips']} clips right"
+    if math.isnan(p):
+        return f"{a} against {b}: {shown}; {counts}; too few for a test"
+    found = f"{shown}, p = {p_text(p)}, corrected {p_text(corrected)}; {counts}"
+    if row["different"]:
+        return f"{a} is {'better' if gap > 0 else 'worse'} than {b}: {found}"
+    if measure == "uar" and max(-low, high) <= EQUAL:
+        return f"{a} and {b} are equal within {EQUAL:g}: {found}"
+    return f"{a} and {b}: no difference can be shown: {found}"
+
+
+def verdict_of_counts(a: str, b: str, right_a: int, right_b: int, n: int) -> str:
+    """Return what two counts alone can show, whoever was right where.
+
+    Examples
+    --------
+    >>> verdict_of_counts("mean", "MarIA", 225, 224, 300)
+    'mean and MarIA: no difference can be shown: 225 vs 224 of 300, p = 1.0'
+    >>> verdict_of_counts("mean", "BETO", 225, 221, 300)
+    'mean and BETO: no difference can be shown: 225 vs 221 of 300, p at least 0.125 (to 0.809)'
+    """
+    low, high = mcnemar_range(right_a, right_b, n)
+    counts = f"{right_a} vs {right_b} of {n}, p"
+    if low == high:
+        return verdict(a, b, right_a, right_b, n, low)
+    if low >= 0.05:
+        return (
+            f"{a} and {b}: no difference can be shown: {counts} at least {p_text(low)} "
+            f"(to {p_text(high)})"
+        )
+    if high < 0.05:
+        better = "better" if right_a > right_b else "worse"
+        return f"{a} is {better} than {b}: {counts} at most {p_text(high)}"
+    return (
+        f"{a} and {b}: the counts alone do not decide: {counts} between {p_text(low)} and "
+        f"{p_text(high)}"
+    )
+
+
+def verdict_over_corpora(pair: Mapping[str, Any], data: Mapping[str, Any]) -> str:
+    """Return what several corpora show of a pair, without a full stop; `data` is of `across`."""
+    first, second, difference = pair["first"], pair["second"], pair["difference"]
+    better, worse = (first, second) if difference >= 0 else (second, first)
+    wins = pair["wins"] if better == first else pair["losses"]
+    posterior = pair["posterior"]
+    probable = posterior["first" if better == first else "second"]
+    text = (
+        f"{better} over {worse}: {abs(difference):.3f} on average, better on {wins} of "
+        f"{data['runs']}; signed rank p {pair['p']:.4f}, corrected {pair['p_corrected']:.4f}; "
+        f"better by more than {data['rope']:g} with probability {probable:.2f}, equal "
+        f"{posterior['equal']:.2f}"
+    )
+    if pair["p_corrected"] < data["alpha"]:
+        return text + ". A difference is shown"
+    if posterior["equal"] > 1 - data["alpha"]:
+        return text + ". Practically equal"
+    return text + ". Neither a difference nor equality is shown"
+
+
+def p_text(p: float) -> str:
+    """Return a p-value with three significant digits at most, never as 0."""
+    if p >= 0.9995:
+        return "1.0"
+    if p < 0.0001:
+        return f"{p:.0e}" if p > 0 and math.isfinite(p) else "< 1e-300"
+    return f"{p:.3g}"
