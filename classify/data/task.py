@@ -26,7 +26,7 @@ from ...cache.errors import InputError, nearest, one_of
 from .located_yaml import read_yaml
 from .predictions import Predictions
 from .task_file import check_label, check_spec, is_numeric, spec_of
-from .vocabulary import resolve, shipped, unknown_labels
+from .vocabulary import resolve, shipped, unknown_labels, whole
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -246,6 +246,8 @@ class Task:
     def label_of(self, raw: str, dataset: str = "") -> str | None:
         """Return the task label of a raw label, or None where the task leaves it out.
 
+        A whole number may be written as a program with gaps in a column of numbers writes it: -1.0.
+
         Raises
         ------
         InputError
@@ -253,9 +255,10 @@ class Task:
         """
         key = self._key(raw)
         here = self._corpus(dataset)
-        for table in (here, self.map):
-            if key in table:
-                return table[key]
+        for name in (key, whole(key)):
+            for table in (here, self.map):
+                if name in table:
+                    return table[name]
         known = sorted({*here, *self.map})
         raise InputError(
             f"task {self.name!r} does not know the label {raw!r}.{nearest(raw, known)}"
@@ -376,7 +379,7 @@ class Task:
             return
         raws: dict[str, set[str]] = {}
         for raw, dataset in pairs:
-            raws.setdefault(dataset, set()).add(raw)
+            raws.setdefault(dataset, set()).add(raw if raw in self._corpus(dataset) else whole(raw))
         for dataset, found in raws.items():
             if "0" in found and "-1" not in found and "0" not in self._corpus(dataset):
                 of = f" of {dataset}" if dataset else ""

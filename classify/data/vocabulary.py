@@ -156,3 +156,9 @@ def unknown_labels(
         + more
         + f"\nExpected labels of {', '.join(labels)}. {advice}"
     )
+
+
+def whole(raw: str) -> str:
+    """Return ``-1`` for ``-1.0``, and anything else as it is."""
+    number, _, zeros = raw.partition(".")
+    return number if zeros and not zeros.strip("0") and number.lstrip("+-").isdecimal() else raw

@@ -100,7 +100,7 @@ def check_sources(ready: Prepared) -> None:
                     f"it has no head, and {entry.on[0]!r} is not a classifier; "
                     "name a head, or set classifier: true for the encoder"
                 )
-            _check_labels(entry, labels, ready.task)
+            check_classes(entry, labels, ready.task)
 
 
 def divide(ready: Prepared) -> list[Split]:
@@ -243,11 +243,15 @@ def _check_weighted_labels(entry: MemberEntry, share: Share) -> None:
             )
 
 
-def _check_labels(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None:
+def check_classes(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None:
+    """Raise unless the task knows the classes of an encoder that is a classifier."""
     try:
         mapped = [task.label_of(str(label)) for label in labels]
     except InputError as error:
-        raise entry.error(str(error)) from None
+        raise entry.error(
+            f"{error} Say in a task file what the classes of {entry.on[0]!r} stand for, such as "
+            f"synonyms: {{{task.labels[0]}: [{labels[0]}]}}"
+        ) from None
     if not any(mapped):
         raise entry.error(
             f"the task {task.name!r} leaves out every label of "

@@ -319,9 +319,13 @@ def test_zero_and_one_are_asked_about():
 
     for name in ("sentiment", "valence"):
         assert encode(name, "-1", "0", "1") == ["negative", "neutral", "positive"]
+        assert encode(name, "-1.0", "0.0", "1.0") == ["negative", "neutral", "positive"]
         assert encode(name, "-1", "1") == ["negative", "positive"]
         with pytest.raises(InputError, match="hold 0 and no -1: is 0 neutral, or is it negative"):
             encode(name, "0", "1", "1")
+        with pytest.raises(InputError, match="hold 0 and no -1: is 0 neutral, or is it negative"):
+            encode(name, "0.0", "1.0")
+    assert encode({"labels": {"low": ["1.0"], "high": ["1"]}}, "1.0", "1") == ["low", "high"]
     assert encode({"labels": {"negative": ["0"], "positive": ["1"]}}, "0", "1") == [
         "negative", "positive",
     ]  # fmt: skip
