@@ -76,6 +76,7 @@ def deal_groups(
     key: str,
     *,
     strata: Sequence[str] | np.ndarray | None = None,
+    next_is_dev: bool = False,
 ) -> np.ndarray:
     """Deal whole groups so that each part comes near its share of each label.
 
@@ -97,6 +98,9 @@ def deal_groups(
         Another key gives another division.
     strata
         What is divided on its own, for instance the corpus of each clip, `(clips,)`.
+    next_is_dev
+        The parts are folds, and the part after the one that is tested is its dev: no label that
+        several groups have should be in these two alone, for train would then have none of it.
 
     Returns
     -------
@@ -126,7 +130,8 @@ def deal_groups(
     chosen = np.empty(len(names), dtype=np.int64)
     for name in np.unique(stratum):
         own = stratum == name
-        chosen[own] = _draw(counts[own], names[own], shares_[used], f"{key}\0{name}")
+        own_key = f"{key}\0{name}"
+        chosen[own] = _draw(counts[own], names[own], shares_[used], own_key, next_is_dev)
     weight = 1 / counts.sum(axis=0) ** 2
     target = shares_[used, None] * counts.sum(axis=0)
     have = np.stack([counts[chosen == part].sum(axis=0) for part in range(len(used))])
@@ -134,7 +139,9 @@ def deal_groups(
     return used[chosen][code]
 
 
-def _draw(counts: np.ndarray, names: np.ndarray, shares: np.ndarray, key: str) -> np.ndarray:
+def _draw(
+    counts: np.ndarray, names: np.ndarray, shares: np.ndarray, key: str, next_is_dev: bool
+) -> np.ndarray:
     """Return the part of each group `(groups,)`: the first of the best draws."""
     # one clip more or less changes nothing, as a rule: of a label it counts which groups have it,
     # and the group's size (the last column) on a coarse scale
@@ -149,14 +156,16 @@ def _draw(counts: np.ndarray, names: np.ndarray, shares: np.ndarray, key: str) -
     )
     parts = np.searchsorted(np.cumsum(shares)[:-1], uniform.ravel(), side="right")
     parts = parts.reshape(uniform.shape)
-    loss = np.zeros(draws)
-    empty, alone = np.zeros((2, draws), dtype=int)  # parts without a group, labels in one part only
+    loss, alone = np.zeros((2, draws))  # alone: groups whose label no other part has
+    empty, several = np.zeros(draws, dtype=int), total[:-1] > 1
     for part, share in enumerate(shares):
         here = parts == part
         held = here @ sizes
         loss += ((held - share * total) ** 2) @ (weight / total**2)
         empty += ~here.any(axis=1)
-        alone += ((held == total) & (total > 1))[:, :-1].sum(axis=1)
+        away = here | (parts == (part + 1) % len(shares)) if next_is_dev else here
+        gone = (away @ sizes[:, :-1] == total[:-1]) & several
+        alone += (held[:, :-1] * gone).sum(axis=1)
     level = np.round(np.log2(np.maximum(loss, LEAST)))
     return parts[np.lexsort((np.arange(draws), level, alone, empty))[0]]
 

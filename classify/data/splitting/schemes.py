@@ -201,7 +201,14 @@ def _scheme(
                 f"{count} values of {group} for {n_splits} folds; expected at least one in each: "
                 f"take n_splits of at most {count}, or the scheme auto{each}"
             )
-        folds = deal_groups(labels, groups, equal, key, strata=clips["dataset"])
+        folds = deal_groups(
+            labels,
+            groups,
+            equal,
+            key,
+            strata=clips["dataset"],
+            next_is_dev=n_splits > 2 and dev_size > 0,
+        )
         for fold in range(n_splits):
             parts = np.where(folds == fold, 2, 0)
             if n_splits > 2 and dev_size:

@@ -183,6 +183,21 @@ def test_H01_too_few_speakers_are_an_error_not_an_empty_part():
         splits(corpus(n_speakers=1, per_speaker=2, speaker=lambda s, t: ""), "stratified")
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_label_of_two_speakers_is_learnt_wherever_it_is_tested(seed):
+    def label(speaker, take):
+        return "calm" if speaker < 2 and take % 2 else ["anger", "joy"][take % 2]
+
+    clips = corpus(languages=("deu",), label=label)
+    folds = splits(clips, "group-kfold", random_state=seed)
+    assert sum("calm" in set(fold.test["label"]) for fold in folds) == 2
+    for fold in folds:
+        assert "calm" in set(fold.train["label"])
+    [one] = splits(clips, "speaker", random_state=seed, test_size=0.3, dev_size=0.2)
+    parts = [part for part, kept in one.parts.items() if "calm" in set(kept["label"])]
+    assert len(parts) == 2
+
+
 def test_H01_a_class_missing_in_a_part_is_said():
     clips = corpus(n_speakers=6, label=lambda s, t: "fear" if s == 0 else ["joy", "anger"][t % 2])
     [split] = splits(clips, "speaker")
