@@ -241,8 +241,19 @@ def listed(words: Sequence[str], limit: int = 5) -> str:
     >>> listed(["an id with a line\nof its own"])  # which may not look like a message of ours
     'an id with a line\\nof its own'
     """
-    head = ", ".join(str(word).replace("\n", r"\n") for word in words[:limit])
+    head = ", ".join(one_line(str(word)) for word in words[:limit])
     return head if len(words) <= limit else f"{head} and {len(words) - limit} more"
+
+
+def one_line(name: str) -> str:
+    r"""Return an id, a path or another name of a user for a line of a message.
+
+    Examples
+    --------
+    >>> one_line("an id with a line\nof its own")
+    'an id with a line\\nof its own'
+    """
+    return name.replace("\n", r"\n")
 
 
 def counted(count: int, noun: str) -> str:

@@ -6,7 +6,7 @@ Everything that concerns a whole run (unknown encoder, wrong option, spec differ
 
 from __future__ import annotations
 
-from ..cache.errors import AffektError
+from ..cache.errors import AffektError, one_line
 
 #: Every reason code, and what it says about the clip.
 CODES = {
@@ -60,9 +60,9 @@ class Unusable(AffektError, ValueError):
     def __init__(self, code: str, message: str = "") -> None:
         if code not in CODES:
             raise ValueError(f"unknown reason code {code!r}; known: {', '.join(CODES)}")
-        super().__init__(message or CODES[code])
         self.code = code
-        self.message = message or CODES[code]
+        self.message = one_line(message or CODES[code])  # it may name a file
+        super().__init__(self.message)
 
     def __reduce__(self):
         return type(self), (self.code, self.message)

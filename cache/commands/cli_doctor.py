@@ -137,7 +137,8 @@ def disks(places: Iterable[Path]) -> Iterator[Finding]:
     """Yield the free space of folders, each file system once, and whether one can write there."""
     seen = set()
     for place in places:
-        there = next(one for one in (place, *place.absolute().parents) if one.exists())
+        above = (place, *place.absolute().parents)
+        there = next(one for one in above if os.access(one, os.F_OK))  # where one may look
         device = there.stat().st_dev
         if device in seen:
             continue

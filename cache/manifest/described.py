@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..errors import InputError, counted, listed
+from ..errors import InputError, counted, listed, one_line
 from .columns import COLUMNS, TIMES
 from .tables.cells import with_points
 
@@ -166,8 +166,8 @@ def _content(clips: Manifest, name: str) -> str:
     if len(counts) > max(SHOWN, len(values) // 2):
         return f"{len(counts)} values, such as {first[:40]!r}{blanks}"
     if name not in COLUMNS and len(counts) == len(values) == 1:
-        return first[:60]
-    shown = [f"{value[:40]} {count}" for value, count in counts.most_common(SHOWN)]
+        return one_line(first[:60])
+    shown = [f"{one_line(value[:40])} {count}" for value, count in counts.most_common(SHOWN)]
     more = len(counts) - len(shown)
     return ", ".join(shown) + (f" and {more} more" if more > 0 else "") + blanks
 

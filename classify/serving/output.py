@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...cache.errors import listed
+from ...cache.errors import listed, one_line
 from ...cache.files.atomic_writes import written
 from ...cache.files.reading import parse_json
 from ..data.escape import cell
@@ -46,7 +46,7 @@ def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -
     for name, reason in reasons.items():
         by_reason.setdefault(reason, []).append(name)
     for reason, names in by_reason.items():
-        for named in names if len(names) <= FEW else [listed(names)]:
+        for named in map(one_line, names) if len(names) <= FEW else [listed(names)]:
             to_stderr(f"{named}: not predicted: {reason}")
     if not window and "too_long" in answer.failed.values():
         to_stderr("What is too long for the model becomes a timeline with --window SECONDS")
@@ -157,9 +157,9 @@ def _readable(row: dict[str, Any]) -> str:
     if "values" in row:
         width = max(len(name) for name in row["values"])
         lines = [f"  {name:<{width}}  {value:8.3f}" for name, value in row["values"].items()]
-        return "\n".join([row["id"], *lines, *_heard(row)])
+        return "\n".join([one_line(row["id"]), *lines, *_heard(row)])
     width = max(len(label) for label in row["scores"])
-    lines = [row["id"], f"{row['label']} ({row['score']:.1%})"]
+    lines = [one_line(row["id"]), f"{row['label']} ({row['score']:.1%})"]
     for label, score in row["scores"].items():
         lines.append(f"  {label:<{width}}  {score:6.1%}  {'#' * round(30 * score)}".rstrip())
     return "\n".join([*lines, *_heard(row)])

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.commands.terminal import ROOT, read_clips
-from ...cache.errors import InputError, counted
+from ...cache.errors import InputError, counted, listed, one_line
 from ..encoders.hardware.device import DEVICE
 
 if TYPE_CHECKING:
@@ -150,7 +150,8 @@ def extract(manifest: str, **options: Any) -> int:
     click.echo(json.dumps(done.as_dict()) if options["as_json"] else _summary(done))
     for failure in done.failures[:_SHOWN]:
         where = places[failure.id]
-        click.echo(f"{where}: {failure.id}: {failure.code}: {failure.message}", err=True)
+        said = f"{failure.code}: {failure.message}"
+        click.echo(f"{where}: {one_line(failure.id)}: {said}", err=True)
     if len(done.failures) > _SHOWN:
         click.echo(f"... and {len(done.failures) - _SHOWN} more", err=True)
     return done.exit_code
@@ -249,7 +250,7 @@ def _summary(done: Extraction) -> str:
         missing = "audio" if done.space.modality == "audio" else "text"
         lines.append(f"  {done.without} have no {missing}")
     for flag, ids in sorted(done.flags.items()):
-        lines.append(f"  {len(ids)} {flag}: {', '.join(ids[:3])}{' ...' if len(ids) > 3 else ''}")
+        lines.append(f"  {len(ids)} {flag}: {listed(ids, 3)}")
     if done.failures:
         codes: dict[str, int] = {}
         for failure in done.failures:

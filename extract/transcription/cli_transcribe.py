@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from ...cache.commands.terminal import ROOT, read_clips, recordings
+from ...cache.errors import one_line
 from ...cache.files.cache_marker import check_cache_folder
 from ...cache.files.output_checks import check_output
 from ..encoders.hardware.device import DEVICE
@@ -115,7 +116,7 @@ def transcribe(
     progress.end()
     done.clips.moved(output.parent).write(output)
     for clip, why in done.failed.items():
-        click.echo(f"{clip}: {why}", err=True)
+        click.echo(f"{one_line(clip)}: {why}", err=True)
     reasons = Counter(why for why in done.clips["asr_reason"] if why in ODD)
     for why, count in sorted(reasons.items()):
         click.echo(f"{count} answers were left out, {ODD[why]} (asr_reason {why})", err=True)

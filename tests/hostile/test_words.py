@@ -208,3 +208,32 @@ def test_bytes_on_the_command_line_that_are_no_text(here):
     )  # fmt: skip
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_line_break_in_a_name_begins_no_line_of_ours(here, tmp_path):
+    """What looks like a line of affekt is one: ids, paths and speakers have none of their own."""
+    broken = "{}\nFORGED"
+    rows = [
+        {"id": broken.format(i), "text": f"{LABELS[i % 4]} {i}", "label": LABELS[i % 4],
+         "speaker": broken.format(i // 14), "dataset": broken.format("one")}
+        for i in range(40)
+    ]  # fmt: skip
+    clips, gone = tmp_path / "clips.csv", tmp_path / "gone.csv"
+    Manifest.from_rows(rows).write(clips)
+    Manifest.from_rows([{**row, "path": f"{row['id']}.wav"} for row in rows[:3]]).write(gone)
+    common = ["--cache", tmp_path / "c"]
+    learn = ["--space", "ngram", "--task", "emotion6", "--head", "logistic", "--dev-size", 0.2]
+    told = []
+    for words in (
+        ["manifest", gone, "-o", tmp_path / "read.csv"],
+        ["extract", clips, *common, "--encoder", "ngram"],
+        ["extract", gone, *common, "--encoder", "spectral"],
+        ["train", clips, *common, *learn, "-o", tmp_path / "m"],
+        ["predict", here / "model", clips, *common],
+        ["predict", here / "model", gone],
+    ):
+        done = CliRunner().invoke(affekt, list(map(str, words)), standalone_mode=False)
+        assert done.exception is None or isinstance(done.exception, InputError), words
+        told.append(f"{done.output}{done.exception or ''}")
+    assert not [line for text in told for line in text.split("\n") if line.startswith("FORGED")]
+    assert sum(r"\nFORGED" in text for text in told) >= 4

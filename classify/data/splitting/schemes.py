@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 
 import numpy as np
 
-from ....cache.errors import InputError, nearest, one_of
+from ....cache.errors import InputError, listed, nearest, one_of
 from . import leaks
 from .findings import Finding, Kind
 from .folds import deal_clips, deal_groups
@@ -298,7 +298,7 @@ def _few_speakers(tested: np.ndarray) -> list[str]:
     if len(found) > FEW:
         return []
     return [
-        f"test has {len(found)} speakers ({', '.join(found)}): too few for an interval or a test; "
+        f"test has {len(found)} speakers ({listed(found)}): too few for an interval or a test; "
         "scheme: group-kfold tests every speaker once"
     ]
 
