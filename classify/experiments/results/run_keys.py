@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ....cache.files.reading import json_sha256
 from ...data.splitting.old_split import continue_split
 from ...data.votes import task_votes
+from ...evaluation.analyses.audio_facts import NUMBERS
 from ..members.member_folder import EPOCH
 
 if TYPE_CHECKING:
@@ -67,9 +68,17 @@ def _split_key(ready: Prepared) -> dict[str, Any]:
 
 
 def _named_columns(ready: Prepared) -> dict[str, list[str]]:
-    """Return the values of the columns that the recipe names: the hash of clips leaves some out."""
+    """Return the values of columns that count and are not in the hash of clips.
+
+    Those that the recipe names, and what the audit of shortcuts takes from columns.
+    """
     recipe = ready.recipe
-    names = {recipe.group, *recipe.compare.get("by", ()), recipe.transfer.get("by", recipe.group)}
+    names = {
+        *NUMBERS,
+        recipe.group,
+        *recipe.compare.get("by", ()),
+        recipe.transfer.get("by", recipe.group),
+    }
     names |= {recipe.split[key] for key in ("column", "group") if key in recipe.split}
     names |= {recipe.compare["crossed"]} if "crossed" in recipe.compare else set()
     return {

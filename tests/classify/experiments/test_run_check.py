@@ -338,7 +338,10 @@ def test_the_columns_that_a_recipe_names_are_part_of_the_run(folder):
     part = {row["id"]: row["fold"] for row in read(folder / "clips.csv")}
     assert {row["id"]: row["split"] for row in read(folder / "out" / "split.csv")} == part
     rows = read(folder / "clips.csv")
-    for changed in ({"gender": "f"}, {"gender": "f", "said": "1"}):
+    for changed in (
+        *({"gender": "f"}, {"gender": "f", "said": "1"}),
+        {"gender": "f", "said": "1", "duration": "2.5"},
+    ):
         write_clips(folder / "clips.csv", [row | changed for row in rows])
         assert run(path).did == ["compared members and ensembles"]
 
