@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import DamagedError, InputError, nearest
+from ....cache.errors import DamagedError, InputError, nearest, nearest_beside
 from ....cache.files.atomic_writes import draft, write_whole
 from ....cache.files.output_checks import check_output_folder
 from ....cache.files.reading import read_note, read_object
@@ -142,7 +142,7 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
         what = "it is a file" if folder.exists() else "nothing is there"
         raise InputError(
             f"{folder} is not a model folder: {what}; expected a folder with {CONFIG} and "
-            f"{WEIGHTS}, the folder of a run, or a Hub id owner/name"
+            f"{WEIGHTS}, the folder of a run, or a Hub id owner/name.{nearest_beside(folder)}"
         )
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():

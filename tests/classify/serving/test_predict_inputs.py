@@ -222,6 +222,7 @@ def test_a_model_where_one_stands(models, tmp_path, monkeypatch):
     refused("names no model", "", file)
     refused("is not a model folder", "/", file)
     refused("nothing is there", tmp_path / "none", file)
+    refused("Did you mean 'speech'?", models / "speeech", file)
     refused("is not a folder here", tmp_path / "none", file, "--system", "mean")
     (tmp_path / "run" / "members").mkdir(parents=True)
     refused("not finished", tmp_path / "run", file)
