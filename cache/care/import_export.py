@@ -247,7 +247,7 @@ def _arrays(source: Any, clips: Manifest) -> tuple[dict[str, np.ndarray], list[s
     if not values:
         raise InputError(
             f"no clip has values: the manifest's ids are {listed(clips.ids, 3)}; they must be the"
-            " names of the arrays"
+            " names of the arrays, or stand in an array ids next to an array embeddings"
         )
     return values, absent
 

@@ -71,7 +71,8 @@ def check_stored(ready: Prepared) -> None:
         if source.is_stored_space:
             raise source.entry.error(
                 f"the space of {name!r} has no row for {len(one.pending)} clips "
-                f"({listed(one.pending)}); name the encoder in the recipe to compute them"
+                f"({listed(one.pending)}); name the encoder in the recipe to compute them, import "
+                "their vectors, or leave these clips out of the manifest"
             )
         if source.spec.modality == "audio" and not one.there:
             _check_recordings(ready, source.clips, one.pending)

@@ -130,6 +130,15 @@ def two_texts(a: str = "good", b: str = "bad") -> Manifest:
     return Manifest.from_rows([{"id": "a", "text": a}, {"id": "b", "text": b}])
 
 
+def test_what_import_cannot_read_is_said_with_the_remedy(cache, tmp_path):
+    np.save(tmp_path / "all.npy", np.ones((2, 3)))
+    with pytest.raises(InputError, match=r"np\.savez\('all\.npz', ids="):
+        import_space(cache, tmp_path / "all.npy", two_texts(), "x")
+    np.savez(tmp_path / "all.npz", X=np.ones((2, 3)))
+    with pytest.raises(InputError, match="an array ids next to an array embeddings"):
+        import_space(cache, tmp_path / "all.npz", two_texts(), "x")
+
+
 def test_import_refuses_one_content_with_two_values(cache):
     same = two_texts("good", "good")
     with pytest.raises(InputError, match="clips 'a' and 'b' have the same text but different"):
