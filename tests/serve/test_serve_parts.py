@@ -73,13 +73,13 @@ def test_places_are_bounded_and_given_back():
     asyncio.run(main())
 
 
-def read(body: bytes, kind: str, step: int = 7) -> Sent | Refused:
+def read(body: bytes, kind: str, step: int = 7, limit: int = 10_000) -> Sent | Refused:
     async def chunks() -> AsyncIterator[bytes]:
         for start in range(0, len(body), step):
             yield body[start : start + step]
 
     try:
-        return asyncio.run(read_body({"content-type": kind}, chunks(), 10_000))
+        return asyncio.run(read_body({"content-type": kind}, chunks(), limit))
     except Refused as refused:
         return refused
 
@@ -128,6 +128,16 @@ def test_a_form_is_read_whole_in_any_pieces():
     for step in (1, 5, 1000):
         found = read(head + content + text, "multipart/form-data; boundary=b", step)
         assert found == Sent("ä.wav", content, "¡hola!")
+
+
+def test_only_a_text_comes_as_json():
+    """Millions of small values would keep the parser busy for seconds."""
+    longest = json.dumps({"text": "\N{GRINNING FACE}" * 20_000}).encode()
+    found = read(longest, "application/json", 1000, limit=1 << 25)
+    assert found == Sent("text", None, "\N{GRINNING FACE}" * 20_000)
+    refused = read(b"[" + b"0," * (1 << 20), "application/json", 1000, limit=1 << 25)
+    assert isinstance(refused, Refused)
+    assert (refused.status, refused.code) == (413, "too_large")
 
 
 def test_clips_of_one_batch_are_answered_as_each_alone(models):

@@ -20,6 +20,7 @@ from ....cache.files.reading import parse_json
 #: beginnings of the content types whose body is a file of sound
 SOUND = ("audio/", "video/webm", "video/mp4", "application/ogg", "application/octet-stream")
 LONGEST_TEXT = 20_000  # characters
+LARGEST_JSON = 1 << 20  # bytes: the longest text, every character escaped, and room to spare
 LONGEST_NAME = 230  # bytes of UTF-8
 PARTS = 8
 FIELDS = ("audio", "text", "id")
@@ -86,6 +87,8 @@ async def read_body(headers: Mapping[str, str], body: AsyncIterator[bytes], limi
         )
     if headers.get("content-encoding", "identity").lower() != "identity":
         raise Refused(415, "content_encoding", "the body is compressed; send it as it is")
+    if media == "application/json":
+        limit = min(limit, LARGEST_JSON)
     data = await _bounded(headers.get("content-length"), body, limit)
     if not data:
         raise Refused(400, "empty", "the body is empty; expected audio, a text, or both")
