@@ -92,7 +92,7 @@ def test_the_remedy_for_missing_rows_can_be_followed(cache, space, tmp_path):
         told[name] = str(caught.value)
     assert f"affekt cache import {cache.path} SOURCE --manifest" in told["imported"]
     assert "affekt extract" not in told["imported"] + told["both"]
-    assert "affekt extract <rows> --cache DIR --encoder toy" in told["packed"]
+    assert "affekt extract '<rows>' --cache DIR --encoder toy" in told["packed"]
     assert "affekt cache import DIR" in told["both"]
     assert "cache pack DIR OUT.h5" in told["packed"]
     assert "cache pack DIR OUT.h5" in told["both"]

@@ -96,7 +96,8 @@ def test_two_users_of_a_group_share_a_cache(tmp_path, bits):
             own = str(tmp_path / str(n))
             done = subprocess.run(
                 [sys.executable, "-c", SHARING, str(top), str(user), str(3 * n), own, umask],
-                capture_output=True, text=True, timeout=300, check=False, cwd=ROOT,
+                capture_output=True, text=True, timeout=300, check=False,
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
             )  # fmt: skip
             assert done.returncode == 0, done.stderr
             said.append(done.stdout.strip())

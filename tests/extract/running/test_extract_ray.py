@@ -180,7 +180,7 @@ def test_a_worker_that_dies_costs_its_clips_in_flight(long, cluster, cache, tmp_
     def kill() -> None:
         end = time.monotonic() + PATIENCE
         while not killed and time.monotonic() < end:
-            if 0 < stored(tmp_path / "c") < 80:
+            if 0 < stored(tmp_path / "c") < 140:
                 for number in processes(CLUSTER, "ray::RayWorker.embed")[:1]:
                     os.kill(number, signal.SIGKILL)
                     killed.append(number)
@@ -194,7 +194,7 @@ def test_a_worker_that_dies_costs_its_clips_in_flight(long, cluster, cache, tmp_
     killer.join()
     assert killed
     assert (done.computed + done.hits, done.failures) == (160, [])
-    assert done.computed > 80
+    assert done.hits <= 20  # of the share that was begun again
     assert rows_in_shards(tmp_path / "c") == 160  # what was stored was not computed again
     check_rows(long.select(long.ids[::10]), tmp_path / "c", cache)
 
