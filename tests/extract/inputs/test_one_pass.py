@@ -39,7 +39,7 @@ def files(sound, encode):
     return made | {f"two {name.lower()}": data + data for name, data in half.items()}
 
 
-def told(answer) -> tuple:
+def comparable(answer) -> tuple:
     """All that is said of a clip."""
     if isinstance(answer, Unusable):
         return answer.code, answer.message
@@ -48,9 +48,9 @@ def told(answer) -> tuple:
 
 def alone(data: bytes, segment, rate: int | None = RATE, **rules) -> tuple:
     try:
-        return told(decode(data, rate, *segment, **rules))
+        return comparable(decode(data, rate, *segment, **rules))
     except Unusable as error:
-        return told(error)
+        return comparable(error)
 
 
 moments = st.one_of(
@@ -69,7 +69,7 @@ def test_segments_are_what_each_is_alone(files, name, asked, ascending, kept):
     with OpenFile(files[name]) as file:
         file._most = kept
         found = [
-            told(isolated_decoder._tried(isolated_decoder.decode_from, file, RATE, *one))
+            comparable(isolated_decoder._tried(isolated_decoder.decode_from, file, RATE, *one))
             for one in asked
         ]
     assert found == [alone(files[name], one) for one in asked]
@@ -115,7 +115,9 @@ def test_damage_is_told_of_the_same_windows(files, name, damage):
     data[middle : middle + 4000] = bytes(range(1, 251)) * 16
     windows = [(at / 8, at / 8 + more) for at in range(18) for more in (0.75, 0.25)]
     found = decode_segments(bytes(data), windows, RATE, damage=damage)
-    assert list(map(told, found)) == [alone(bytes(data), one, damage=damage) for one in windows]
+    assert list(map(comparable, found)) == [
+        alone(bytes(data), one, damage=damage) for one in windows
+    ]
     whole = [isinstance(one, Signal) and "damaged" not in one.flags for one in found]
     assert whole[1] == ("mp3" in name)  # the pages of Ogg are counted before decoding
     assert not all(whole)
@@ -170,18 +172,18 @@ def test_a_child_keeps_a_file_open_while_more_of_it_is_asked(files, monkeypatch)
     asked = [[(0, 1), (0.5, 1.5)], [(1, 2)], [(0.2, 9), (2, 3)]]
     with Decoder() as decoder:
         found = [decoder(data, part, RATE, more=part is not asked[-1]) for part in asked]
-        assert [told(one) for part in found for one in part] == [
+        assert [comparable(one) for part in found for one in part] == [
             alone(data, one) for one in itertools.chain(*asked)
         ]
         assert [head["bytes"] for head in heads] == [len(data), 0, 0]
         [other] = decoder(files["ogg"], [(0, 1)], RATE, more=True)
         [again] = decoder(data, [(0, 1)], RATE)  # what was announced did not come
-        assert told(again) == alone(data, (0, 1))
-        assert told(other) == alone(files["ogg"], (0, 1))
+        assert comparable(again) == alone(data, (0, 1))
+        assert comparable(other) == alone(files["ogg"], (0, 1))
         decoder(data, [(0, 1)], RATE, more=True)
         decoder._child.kill()
         [after] = decoder(data, [(1, 2)], RATE)
-        assert told(after) == alone(data, (1, 2))
+        assert comparable(after) == alone(data, (1, 2))
         assert decoder.length(data) == decode(data, RATE).seconds
 
 
