@@ -50,6 +50,7 @@ ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
             "key", "segment_id", "sample_id", "audio_id", "uid", "tweet_id", "review_id", "text_id",
             "sentence_id",
         ),
+        ("idx",),
     ),
     "path": (
         (

@@ -98,9 +98,9 @@ def check_transfer(clips: Manifest, by: str) -> list[str]:
     """
     values = sorted({str(value) for value in clips[by]})
     if len(values) < 2:
-        raise InputError(
-            f"transfer by {by!r}: it has the value {values[0]!r} only; expected at least two"
-        )
+        only = values[0] and f"it has the value {values[0]!r} only"
+        has = only or "the column is blank or not there"
+        raise InputError(f"transfer by {by!r}: {has}; expected at least two values")
     for value in values:
         own = leaks.speakers(clips.where(**{by: value}))
         if "" in own:

@@ -135,6 +135,7 @@ def test_M03_column_missing_or_misspelt(tmp_path):
         Manifest.read(write(tmp_path, "id,pth\na,b\n"))
     with pytest.raises(InputError, match=r"no column id; it has idd, text.*'idd'"):
         Manifest.read(write(tmp_path, "idd,text\na,b\n"))
+    assert Manifest.read(write(tmp_path, "idx,sentence\n7,b\n8,b\n")).ids == ["7", "8"]
     clips = Manifest.from_rows([{"id": "a", "text": "b"}])
     with pytest.raises(InputError, match=r"no column 'speeker'.*Did you mean 'speaker'"):
         clips["speeker"]

@@ -77,7 +77,8 @@ def test_the_heat_map_is_drawn(finished):
     ("new", "said"),
     [
         ("transfer: dialect", "has no column 'dialect'"),
-        ("transfer: dataset", "expected at least two"),
+        ("transfer: dataset", "'synthetic' only; expected at least two"),
+        ("transfer: split", "the column is blank or not there; expected at least two"),
         ("transfer: speaker", "1 speakers in .*; expected at least 3"),
         ("transfer: {by: language, member: mlp}", "transfer of the member 'mlp'"),
         ("transfer: {member: lr}", "transfer has no 'by'"),

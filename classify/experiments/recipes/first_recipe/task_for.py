@@ -299,11 +299,14 @@ def _names_of_numbers(clips: Manifest) -> str:
 
 
 def _named(counts: Counter[str]) -> str:
-    """Say how numbers get names."""
-    low, *_, high = sorted(counts, key=float)
+    """Say how numbers get names, and an order."""
+    numbers = sorted(counts, key=float)
+    low, *_, high = numbers
+    places = [f"{one!r}: {float(one):g}" for one in numbers]
     return (
         f": give them names in the task file, such as {{low: [{low!r}], high: [{high!r}]}}, in "
-        "which several numbers may be one label"
+        "which several numbers may be one label. If they are ordered, as stars are, say so there: "
+        f"values: {{{', '.join(places[:10])}{', ...' * (len(places) > 10)}}} adds CCC to the report"
     )
 
 

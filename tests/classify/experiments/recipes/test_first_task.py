@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from affekt.cache import InputError
 from affekt.classify import Recipe, Task
@@ -85,6 +87,10 @@ def test_labels_that_are_numbers_have_their_names_elsewhere(tmp_path):
     found = first(tmp_path / "d", rows(labels))
     [note] = [note for note in found.notes if "numbers" in note]
     assert "such as {low: ['0'], high: ['2']}" in note
+    [values] = re.findall(r"values: \{.*\}", note)
+    task = tmp_path / "d" / "task.yaml"
+    task.write_text(f"{task.read_text(encoding='utf-8')}{values}\n", encoding="utf-8")
+    assert Task.read(task).values == {"0": 0, "1": 1, "2": 2}
     names = [["sad", "calm", "glad"][int(label)] for label in labels]
     found = first(tmp_path / "e", rows(labels, label_name=names, other=["x", "y"] * 15))
     [note] = [note for note in found.notes if "numbers" in note]
