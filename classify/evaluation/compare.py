@@ -242,21 +242,11 @@ def compare_with(
         len(task.labels),
         options.random_state,
         level,
-        joined.pairs_of(chosen),
+        data["pairs_of"],
     )
     data["by"] = {name: scoring.table_by(joined, systems, name, best) for name in joined.by}
     data.update(extras(joined, combined, best, measured.groups, seeds or {}))
-    data["warnings"] = ranked(
-        [
-            *data["sanity"],
-            *measured.warnings,
-            *_few_groups(joined, measured.drawn),
-            *joined.test.warnings,
-            *_certain(joined, combined),
-            *_dev_warnings(joined, combined),
-            *split_warnings(joined.folds),
-        ]
-    )
+    data["warnings"] = ranked([*data["sanity"], *_warnings(joined, combined, measured)])
     return Comparison(data, systems, replays, joined.test.clips)
 
 
@@ -288,7 +278,7 @@ def _combine(joined: Joined[Part]) -> dict[str, Combined]:
 
 def _measure(joined: Joined[Part], combined: Mapping[str, Combined]) -> Measures:
     """Draw the groups of test again, for every measure of every system."""
-    test, options, task = joined.test, joined.options, joined.task
+    test, options, task = joined.test, joined.options, joined.test.task
     groups, warnings = joined.groups(test)
     guesses = {name: item.test.codes for name, item in combined.items()}
     pooled, n_labels = len(joined.folds) > 1, len(task.labels)
@@ -332,7 +322,7 @@ def _groups(
 
 def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
     """Return warnings of classes that too few groups have to say anything of others."""
-    groups, labels = joined.options.groups, joined.task.labels
+    groups, labels = joined.options.groups, joined.test.task.labels
     if groups is None or drawn.groups < FEWEST_GROUPS:
         return []
     of_count: dict[int, list[str]] = {}
@@ -349,27 +339,25 @@ def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
     return found
 
 
-def _certain(joined: Joined[Part], combined: Mapping[str, Combined]) -> list[str]:
-    """Warn of ensembles of members of which only some gave probabilities."""
-    hard = [name for name, one in joined.test.members.items() if one.hard]
-    if not 0 < len(hard) < len(joined.test.members) < len(combined):
-        return []
-    return [
-        f"{', '.join(hard)} gave labels without probabilities, which ensembles take for certainty: "
-        "max then answers as they do; vote gives each member one answer"
-    ]
-
-
-def _dev_warnings(joined: Joined[Part], combined: Mapping[str, Combined]) -> list[str]:
-    if joined.tuning is None:
-        return []
-    left = [name for name, item in combined.items() if "not_eligible" in item.learnt]
-    warnings = list(joined.tuning.warnings)
-    if len(joined.folds) > 1:
-        warnings.append(JOINED)
-    if left:
-        warnings.append(f"{', '.join(left)} could not be chosen: {ONE_GROUP}")
-    return warnings
+def _warnings(
+    joined: Joined[Part], combined: Mapping[str, Combined], measured: Measures
+) -> list[str]:
+    """Return warnings of the groups, test, dev and the splits."""
+    test, tuning = joined.test, joined.tuning
+    found = [*measured.warnings, *_few_groups(joined, measured.drawn), *test.warnings]
+    hard = [name for name, one in test.members.items() if one.hard]
+    if 0 < len(hard) < len(test.members) < len(combined):
+        found.append(
+            f"{', '.join(hard)} gave labels without probabilities, which ensembles take for "
+            "certainty: max then answers as they do; vote gives each member one answer"
+        )
+    if tuning is not None:
+        found += tuning.warnings
+        if len(joined.folds) > 1:
+            found.append(JOINED)
+        if left := [name for name, item in combined.items() if "not_eligible" in item.learnt]:
+            found.append(f"{', '.join(left)} could not be chosen: {ONE_GROUP}")
+    return [*found, *split_warnings(joined.folds)]
 
 
 def _choice(joined: Joined[Part], combined: Mapping[str, Combined]) -> dict[str, Any] | None:
@@ -382,7 +370,7 @@ def _choice(joined: Joined[Part], combined: Mapping[str, Combined]) -> dict[str,
         if item.dev_predictions is not None
     }
     return choice(
-        *(best, guesses, tuning.codes, joined.groups(tuning)[0], len(joined.task.labels)),
+        *(best, guesses, tuning.codes, joined.groups(tuning)[0], len(tuning.task.labels)),
         mean=mean_of_all(combined),
         random_state=joined.options.random_state,
     )

@@ -68,9 +68,9 @@ def compare_numbers(
         measure="ccc",
         choice=made,
         test_uses=test_uses,
-        pairs=_pairs(joined, drawn, chosen),
-        by={column: _by(joined, systems, column) for column in joined.by},
     )
+    data["pairs"] = _pairs(joined, drawn, data["pairs_of"])
+    data["by"] = {column: _by(joined, systems, column) for column in joined.by}
     replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
     return Comparison(data, systems, replays, joined.test.clips)
 
@@ -116,7 +116,7 @@ def _choice(joined: Joined[Rated], combined: Mapping[str, Combined]) -> dict[str
     groups = codes if np.ptp(codes) else np.arange(len(codes))  # of one speaker, the clips
     drawn = tuning.measured(systems, groups, n_resamples=N_DRAWS, random_state=seed)
     for name, found in drawn.estimates.items():
-        each = {one: float(found["ccc"][at]) for at, one in enumerate(joined.task.labels)}
+        each = {one: float(found["ccc"][at]) for at, one in enumerate(joined.test.task.labels)}
         combined[name].dev = {
             **{one: float(found[one][-1]) for one in MEASURES},
             "dimensions": each,
@@ -135,7 +135,7 @@ def _scores(joined: Joined[Rated], drawn: Measured, name: str) -> dict[str, Any]
     sums = drawn.sums[name].sum(axis=0)
     found: dict[str, Any] = _measures(drawn, name, -1, level)
     found["dimensions"] = {}
-    for at, dimension in enumerate(joined.task.labels):
+    for at, dimension in enumerate(joined.test.task.labels):
         n, x, y, xx, yy = (float(one) for one in sums[at, :5])
         spread = [
             math.sqrt(max(q / n - (s / n) ** 2, 0)) if n else 0 for q, s in ((xx, x), (yy, y))
@@ -160,9 +160,9 @@ def _measures(drawn: Measured, name: str, at: int, level: float) -> dict[str, An
     }
 
 
-def _pairs(joined: Joined[Rated], drawn: Measured, chosen: str | None) -> list[dict[str, Any]]:
+def _pairs(joined: Joined[Rated], drawn: Measured, first: str | None) -> list[dict[str, Any]]:
     """Test pairs of systems on CCC by exchanging whole groups, corrected over all of them."""
-    first, names, level = joined.pairs_of(chosen), list(drawn.sums), joined.options.level
+    names, level = list(drawn.sums), joined.options.level
     family = list(combinations(names, 2))
     if first is not None:
         family = [(first, name) for name in names if name != first]

@@ -21,15 +21,13 @@ __all__ = ["check_apart"]
 MOST_TEXTS = 0.05
 
 
-def check_apart(dev: Manifest, test: Manifest, *, allow: bool = False) -> list[str]:
+def check_apart(dev: Manifest, test: Manifest) -> list[str]:
     """Refuse a dev that shares clips, recordings, speakers or, without audio, texts with test.
 
     Parameters
     ----------
     dev, test
         Labelled clips of both parts.
-    allow
-        Do not check: the split was made that way on purpose.
 
     Returns
     -------
@@ -46,8 +44,6 @@ def check_apart(dev: Manifest, test: Manifest, *, allow: bool = False) -> list[s
         ...
     affekt.cache.errors.InputError: dev and test share 1 id: a. What ...
     """
-    if allow:
-        return []
     kinds: dict[str, Sequence[Sequence[str]]] = {
         "id": (dev.ids, test.ids),
         "recording": _recordings(dev, test),

@@ -22,7 +22,6 @@ from .dev_test_overlap import check_apart
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ..data.predictions import Predictions
-    from ..data.task import Task
 
 __all__ = [
     "Joined",
@@ -82,14 +81,10 @@ class Joined(Generic[P]):
         tuning = None
         if dev is not None and dev_truth is not None:
             tuning = kind.of(dev, dev_truth, task, "dev")
-            tuning.warnings += check_apart(tuning.clips, test.clips, allow=options.allow_overlap)
+            if not options.allow_overlap:
+                tuning.warnings += check_apart(tuning.clips, test.clips)
         folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
         return cls(test, tuning, folds, options)
-
-    @property
-    def task(self) -> Task:
-        """The task of the comparison."""
-        return self.test.task
 
     @property
     def by(self) -> list[str]:
@@ -116,10 +111,6 @@ class Joined(Generic[P]):
             for test, dev in inside
             if test.any() and not dev.all()
         ]
-
-    def pairs_of(self, chosen: str | None) -> str | None:
-        """Return the system that the others are tested against; None for all pairs."""
-        return None if self.options.all_pairs else chosen
 
 
 def in_common(
@@ -180,7 +171,7 @@ def assemble(
         },
         "warnings": ranked(warnings),
         "chosen": chosen,
-        "pairs_of": joined.pairs_of(chosen),
+        "pairs_of": None if joined.options.all_pairs else chosen,
         "systems": {
             name: {**item.describe(), "test": scores[name]} for name, item in combined.items()
         },
@@ -194,15 +185,13 @@ def best_on_dev(combined: Mapping[str, Combined], lead: str, tie: str) -> str | 
     By `lead` (UAR, CCC: higher is better), then by `tie` (NLL, error: lower is better), then fewer
     members, then the name. What has no value comes last.
     """
-
-    def place(name: str) -> tuple[float, float, int, str]:
-        item = combined[name]
-        first, second = (
-            value if np.isfinite(value) else np.inf for value in (-item.dev[lead], item.dev[tie])
-        )
-        return first, second, len(item.members), name
-
-    return min((name for name, item in combined.items() if item.dev), key=place, default=None)
+    places = []
+    for name, item in combined.items():
+        if item.dev:
+            values = -item.dev[lead], item.dev[tie]
+            ranks = [value if np.isfinite(value) else np.inf for value in values]
+            places.append((*ranks, len(item.members), name))
+    return min(places)[-1] if places else None
 
 
 def mean_of_all(combined: Mapping[str, Combined]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -58,13 +59,20 @@ def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:
     return Stored(digests, there, failed, pending, dict(sorted(counts.items())))
 
 
-def embed(source: Source, cache: Cache, stored: Stored, progress: Callable[[str], None]) -> Stored:
-    """Embed what is pending, and look again."""
-    from ...extract.running.embedding import extract
+def embed(ready: Prepared, progress: Callable[[str], None]) -> dict[str, dict[str, float]]:
+    """Embed what the cache does not hold; return, by encoder, the ``clips`` and the ``seconds``."""
+    made = {}
+    for name, before in ready.stored.items():
+        if before.pending:
+            from ...extract.running.embedding import extract
 
-    progress(f"{source.entry.name}: embedding {len(stored.pending)} of {len(source.clips)} clips")
-    extract(source.clips, cache, source.encoder, store_dtype=source.spec.store_dtype)
-    return look(source, cache)
+            source, begun = ready.sources[name], time.monotonic()
+            progress(f"{name}: embedding {len(before.pending)} of {len(source.clips)} clips")
+            extract(source.clips, ready.cache, source.encoder, store_dtype=source.spec.store_dtype)
+            stored = ready.stored[name] = look(source, ready.cache)
+            seconds = round(time.monotonic() - begun, 1)
+            made[name] = {"clips": len(stored.there) - len(before.there), "seconds": seconds}
+    return made
 
 
 def measure(source: Source, cache: Cache, stored: Stored) -> float | None:

@@ -10,15 +10,14 @@ from typing import TYPE_CHECKING, Any
 from ...cache.errors import listed
 from ..data.splitting.findings import of_splits
 from ..evaluation.reports.markdown.markdown_tables import aligned
-from .checks.folder_checks import check_stored, missing_recordings
-from .checks.recipe_checks import check_recipe, check_sources, divide
+from .checks.folder_checks import missing_recordings
 from .embeddings import look_at_all, measure, refused_recordings
-from .members.shares import Division, divisions
-from .prepare import open_source, prepare
+from .members.shares import Division
+from .prepare import prepare
 from .recipes.entries import MemberEntry
 from .recipes.lines import with_lines
 from .recipes.recipe import Recipe
-from .run import Outcome, is_current
+from .run import Outcome, check, is_current
 
 if TYPE_CHECKING:
     from .prepared import Prepared
@@ -109,17 +108,13 @@ def preview(recipe: Recipe | str | Path) -> Preview:
 
 def _preview(ready: Prepared) -> Preview:
     recipe = ready.recipe
-    check_recipe(ready)
-    check_sources(ready)
     look_at_all(ready, hash_files=False)
-    check_stored(ready)
-    found = divide(ready)
-    divided = divisions(recipe, found, ready.hopeful)
+    divided = check(ready, hash_files=False)
     encoders = {name: _encoder(ready, name) for name in ready.stored}
     members = {name: _member(entry, divided) for name, entry in recipe.members.items()}
     notes = ready.notes
     notes += [note for name in ready.stored for note in _left_out(ready, name)]
-    notes += of_splits(found)
+    notes += of_splits([fold for division in divided for fold in division.folds])
     notes += list(dict.fromkeys(text for division in divided for text in division.sits_out))
     done = is_current(ready, Outcome(recipe.report))
     embedding = sum(one["seconds"] or 0.0 for one in encoders.values())
@@ -139,10 +134,7 @@ def _preview(ready: Prepared) -> Preview:
 
 def _encoder(ready: Prepared, name: str) -> dict[str, Any]:
     source, stored = ready.sources[name], ready.stored[name]
-    seconds: float | None = 0.0
-    if stored.pending:
-        opened = source if source.encoder is not None else open_source(source.entry, ready)
-        seconds = measure(opened, ready.cache, stored)
+    seconds = measure(source, ready.cache, stored) if stored.pending else 0.0
     return {
         "clips": len(source.clips),
         "stored": len(stored.there),

@@ -20,7 +20,7 @@ from ..data.splitting.findings import of_splits
 from ..data.splitting.split_file import write_split
 from ..models.folders.run_folder import check_whole
 from .checks.folder_checks import check_stored
-from .checks.recipe_checks import check_recipe, check_sources, divide
+from .checks.recipe_checks import check_recipe, check_sources
 from .embeddings import embed, keep_opened, look, look_at_all
 from .members.joblib_workers import JoblibWorkers
 from .members.member_folder import changed_since, is_done, member_files, read_member, train_member
@@ -123,9 +123,11 @@ def run(
             progress(note)
         look_at_all(ready)
         if any(one.pending for one in ready.stored.values()) or not is_current(ready, outcome):
-            found = _checked(ready)
+            found = [fold for division in check(ready) for fold in division.folds]
             with opened_report(recipe.report, recipe.path, force=force) as report:
-                _embed(ready, outcome, progress)
+                outcome.embedded = embed(ready, progress)
+                for name, new in outcome.embedded.items():
+                    outcome.did.append(f"embedded {new['clips']} clips with {name}")
                 if not is_current(ready, outcome):
                     looked = [
                         (ready.sources[name].clips, list(one.digests.values()))
@@ -140,31 +142,33 @@ def run(
         return outcome
 
 
-def _checked(ready: Prepared) -> list[Split]:
-    """Check everything that can be checked before any work, and return the divisions."""
-    check_recipe(ready)
+def check(ready: Prepared, *, hash_files: bool = True) -> list[Division]:
+    """Check everything that can be checked before any work; open encoders that have to embed.
+
+    Parameters
+    ----------
+    hash_files : bool
+        As for `look`.
+
+    Returns
+    -------
+    list of Division
+        Of the clips that have a row or may get one.
+
+    Raises
+    ------
+    InputError
+        Anything that a run refuses; with file and line.
+    """
+    found = check_recipe(ready)
     for name, source in ready.sources.items():
         is_closed = source.encoder is None and not source.is_stored_space
         if ready.stored[name].pending and is_closed:
             ready.sources[name] = open_source(source.entry, ready)
-            ready.stored[name] = look(ready.sources[name], ready.cache)
+            ready.stored[name] = look(ready.sources[name], ready.cache, hash_files=hash_files)
     check_sources(ready)
     check_stored(ready)
-    found = divide(ready)
-    divisions(ready.recipe, found, ready.hopeful)
-    return found
-
-
-def _embed(ready: Prepared, outcome: Outcome, progress: Line) -> None:
-    """Embed what the cache does not hold."""
-    for name, before in ready.stored.items():
-        if before.pending:
-            begun = time.monotonic()
-            ready.stored[name] = embed(ready.sources[name], ready.cache, before, progress)
-            new = len(ready.stored[name].there) - len(before.there)
-            seconds = round(time.monotonic() - begun, 1)
-            outcome.embedded[name] = {"clips": new, "seconds": seconds}
-            outcome.did.append(f"embedded {new} clips with {name}")
+    return divisions(ready.recipe, found, ready.hopeful)
 
 
 def is_current(ready: Prepared, outcome: Outcome) -> bool:
@@ -184,6 +188,20 @@ def is_current(ready: Prepared, outcome: Outcome) -> bool:
         return False
 
 
+@dataclass
+class _Job:
+    """A member on one division of the clips."""
+
+    entry: MemberEntry
+    division: Division
+    parts: list[Split]
+    last: Path  # its folder in the report that is in place
+    folder: Path  # and in the next one
+    key: str  # of what decides it, and that in words
+    made_of: dict[str, str]
+    made: Path | None = None  # the one of its folders that holds it; None if it is to be trained
+
+
 @dataclass(frozen=True)
 class _Work:
     """What training and comparing need, and where it goes."""
@@ -200,29 +218,38 @@ class _Work:
 
     def train_and_compare(self, found: list[Split]) -> None:
         """Compare on every division of the clips, and put the report in place."""
-        recipe, outcome = self.ready.recipe, self.outcome
-        divided = divisions(recipe, found, self.ready.there)
+        ready, report, outcome = self.ready, self.report, self.outcome
+        divided = divisions(ready.recipe, found, ready.there)
         self._announce(divided)
-        keep_earlier(recipe.report, self.ready.embedded, self.progress)
+        keep_earlier(report.folder, ready.embedded, self.progress)
+        jobs: list[_Job] = []
         for division in divided:
-            for entry in recipe.members.values():
-                self._show(entry, division, "waiting")
-        self._train_side_by_side(divided)
-        if len(divided) == 1:
-            outcome.table = self._compare(divided[0]).table()
+            for entry in ready.recipe.members.values():
+                parts = division.shares[entry.name].parts
+                inside = Path(division.name.replace(" ", "-"), "members", entry.name)
+                folders = report.folder / inside, report.work / inside
+                job = _Job(entry, division, parts, *folders, *member_key(entry, ready, parts))
+                job.made = next((one for one in folders if is_done(one, job.key)), None)
+                self._show(job, "waiting")
+                jobs.append(job)
+        self._train_side_by_side([job for job in jobs if job.entry.head and not job.made])
+        results = {}
+        for number, division in enumerate(divided, 1):
+            if division.name:
+                self.progress(division.name)
+            own = [job for job in jobs if job.division is division]
+            results[division.name] = self._compare(division, own, is_first=number == 1)
+        if len(results) == 1:
+            outcome.table = results[divided[0].name].table()
         else:
             from .results.repeats import repeats_table, summarise, write_repeats
 
-            results = {}
-            for number, division in enumerate(divided, 1):
-                self.progress(division.name)
-                results[division.name] = self._compare(division, is_first=number == 1)
             summary = summarise(results, found)
-            write_repeats(self.report.work, summary)
+            write_repeats(report.work, summary)
             outcome.table = repeats_table(summary)
         outcome.did.append("compared members and ensembles")
-        self.report.take(self.report.made())
-        self.report.finish({"key": run_key(self.ready), "table": outcome.table})
+        report.take(report.made())
+        report.finish({"key": run_key(ready), "table": outcome.table})
 
     def _announce(self, divided: list[Division]) -> None:
         """Print what is used, what is left out, and what the splits warn of."""
@@ -253,7 +280,7 @@ class _Work:
         for warning in of_splits([fold for division in divided for fold in division.folds]):
             self.progress(f"warning: {warning}")
 
-    def _compare(self, division: Division, *, is_first: bool = True) -> Comparison:
+    def _compare(self, division: Division, jobs: list[_Job], *, is_first: bool) -> Comparison:
         """Train every member on one division of the clips, and compare them there."""
         from ..evaluation.reports.markdown.provenance import made
         from .results.compare_members import add_run, compare_members, write_comparison
@@ -263,15 +290,11 @@ class _Work:
         place, last = self.report.work / folder, self.report.folder / folder
         place.mkdir(exist_ok=True)
         write_split(division.folds, place / "split.csv", last / "split.csv", self.progress)
-        for entry in ready.recipe.members.values():
-            self._take(entry, division)
+        for job in jobs:
+            self._take(job)
         self.progress("comparing")
-
-        def show(compared: Comparison) -> None:
-            if not division.name:
-                self.on_table(compared.table())
-
-        comparison = compare_members(ready, division, show)
+        on_table = (lambda table: None) if division.name else self.on_table
+        comparison = compare_members(ready, division, on_table)
         trained = {name: self.trained.get((name, division.name)) for name in division.members}
         times = step_times(last, self.outcome.embedded, trained)
         extra = extra_results(ready, division, self.progress, with_curves=is_first)
@@ -279,76 +302,55 @@ class _Work:
         write_comparison(comparison, ready, division, place)
         return comparison
 
-    def _train_side_by_side(self, divided: Sequence[Division]) -> None:
+    def _train_side_by_side(self, due: Sequence[_Job]) -> None:
         """Train what has to be trained in several processes, where that is quicker."""
-        due = []
-        for division in divided:
-            for entry in self.ready.recipe.members.values():
-                last, folder, (key, _) = self._places(entry, division)
-                if entry.head and not (is_done(last, key) or is_done(folder, key)):
-                    due.append((entry, division))
-        rows = {
-            (entry.name, division.name): network_rows(
-                entry, self.ready.task, division.shares[entry.name].parts
-            )
-            for entry, division in due
-        }
-        count = count_workers([one for found in rows.values() for one in found], self.n_jobs)
+        rows = [network_rows(job.entry, self.ready.task, job.parts) for job in due]
+        count = count_workers([one for found in rows for one in found], self.n_jobs)
         workers = JoblibWorkers.chosen()
         if count == 1 and (workers is None or not due):
             return
         where = f"{count} processes" if workers is None else workers.name
         self.progress(f"training {len(due)} members in {where}")
         with workers or SideBySide(count) as pool:
-            longest = sorted(due, key=lambda one: -sum(rows[one[0].name, one[1].name]))
-            pool.run([partial(self._train, *one, pool) for one in longest])
-        self.outcome.did += [f"trained {entry.name}" for entry, _ in due]
+            longest = sorted(range(len(due)), key=lambda at: -sum(rows[at]))
+            pool.run([partial(self._train, due[at], pool) for at in longest])
+        self.outcome.did += [f"trained {job.entry.name}" for job in due]
 
-    def _places(
-        self, entry: MemberEntry, division: Division
-    ) -> tuple[Path, Path, tuple[str, dict[str, str]]]:
-        """Return the folder of a member in the last report and in this one, and its key."""
-        inside = Path(division.name.replace(" ", "-"), "members", entry.name)
-        key = member_key(entry, self.ready, division.shares[entry.name].parts)
-        return self.report.folder / inside, self.report.work / inside, key
-
-    def _take(self, entry: MemberEntry, division: Division) -> None:
+    def _take(self, job: _Job) -> None:
         """Take what a member left into the division; train it first, unless that was done."""
-        last, folder, (key, _) = self._places(entry, division)
-        if is_done(last, key):
-            folder = last
-            self.progress(f"{entry.name}: kept, nothing that decides it has changed")
-        elif not is_done(folder, key):
-            self._train(entry, division)
-            self.outcome.did.append(f"trained {entry.name}")
+        name = job.entry.name
+        if job.made == job.last:
+            self.progress(f"{name}: kept, nothing that decides it has changed")
+        elif job.made is None:
+            self._train(job)
+            self.outcome.did.append(f"trained {name}")
+        folder = job.made or job.folder
         self.report.take(member_files(folder))
-        found = division.members[entry.name] = read_member(folder, self.ready.task)
+        found = job.division.members[name] = read_member(folder, self.ready.task)
         scores = [one.get("dev_uar", one.get("dev_ccc")) for one in found.parts]
         known = [score for score in scores if score is not None]
         score = sum(known) / len(known) if known else None
-        self._show(entry, division, "kept" if folder == last else "done", score)
+        self._show(job, "kept" if folder == job.last else "done", score)
 
-    def _train(
-        self, entry: MemberEntry, division: Division, pool: SideBySide | None = None
-    ) -> None:
-        ready, parts = self.ready, division.shares[entry.name].parts
-        last, folder, (key, made_of) = self._places(entry, division)
-        begun, changed = time.monotonic(), changed_since(last, made_of)
+    def _train(self, job: _Job, pool: SideBySide | None = None) -> None:
+        ready, name, division = self.ready, job.entry.name, job.division.name
+        begun, changed = time.monotonic(), changed_since(job.last, job.made_of)
         if changed:
-            self.progress(f"{entry.name}: made again, since {changed} changed")
-        self._show(entry, division, "training")
+            self.progress(f"{name}: made again, since {changed} changed")
+        self._show(job, "training")
 
         def on_epoch(row: Mapping[str, Any]) -> None:
             left = row["seconds"] * (row["max_epochs"] - row["epoch"])
             score = row.get("dev_uar", row.get("dev_ccc"))
-            self._show(entry, division, "training", score, left)
+            self._show(job, "training", score, left)
 
-        given = (entry, ready.task, ready.spaces, ready.recipe.allowed, self.progress, pool)
-        trainer = Trainer(*given, on_epoch).in_fold(division.name if pool else "")
-        how: Any = {"made_of": made_of, "moves_to": last}
-        train_member(trainer, ready.labelled, parts, folder, key, **how)
-        self.trained[entry.name, division.name] = (changed, time.monotonic() - begun)
+        given = (job.entry, ready.task, ready.spaces, ready.recipe.allowed, self.progress, pool)
+        trainer = Trainer(*given, on_epoch).in_fold(division if pool else "")
+        how: Any = {"made_of": job.made_of, "moves_to": job.last}
+        train_member(trainer, ready.labelled, job.parts, job.folder, job.key, **how)
+        job.made = job.folder
+        self.trained[name, division] = (changed, time.monotonic() - begun)
 
-    def _show(self, entry: MemberEntry, division: Division, *row: object) -> None:
-        name = f"{division.name}: {entry.name}" if division.name else entry.name
-        self.on_member(name, *row)
+    def _show(self, job: _Job, *row: object) -> None:
+        name, division = job.entry.name, job.division.name
+        self.on_member(f"{division}: {name}" if division else name, *row)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence, Set
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,14 @@ class Split:
     def parts(self) -> dict[str, Manifest]:
         """The parts by name."""
         return {"train": self.train, "dev": self.dev, "test": self.test}
+
+    def having(self, ids: Set[str]) -> Split:
+        """Return the split with those of its clips that are among `ids`."""
+        parts = {}
+        for name, clips in self.parts.items():
+            has_all = ids >= set(clips.ids)  # the usual case, and quick
+            parts[name] = clips if has_all else clips.select([i for i in clips.ids if i in ids])
+        return replace(self, **parts)
 
     @property
     def hash(self) -> str:

@@ -263,7 +263,7 @@ def table_by(
     where each was left out in a fold of its own. `gaps` tests whether the system `best` does
     differently on one value than on all others.
     """
-    test, labels, options = joined.test, joined.task.labels, joined.options
+    test, labels, options = joined.test, joined.test.task.labels, joined.options
     n_labels = len(labels)
 
     def measured(at: np.ndarray, groups: np.ndarray) -> dict[str, Any]:

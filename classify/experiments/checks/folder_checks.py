@@ -74,8 +74,16 @@ def check_stored(ready: Prepared) -> None:
                 f"({listed(one.pending)}); name the encoder in the recipe to compute them, import "
                 "their vectors, or leave these clips out of the manifest"
             )
-        if source.spec.modality == "audio" and not one.there:
-            _check_recordings(ready, source.clips, one.pending)
+        if source.spec.modality == "audio" and not one.there:  # a folder that is not mounted?
+            wanted = set(one.pending)
+            rows = [row for row, clip in enumerate(source.clips.ids) if clip in wanted]
+            if not any(_is_there(source.clips.file(row)) for row in rows):
+                raise SettingError(
+                    f"none of {len(rows)} recordings is there, for example "
+                    f"{source.clips.file(rows[0])}; mount the folder, or say with root where the "
+                    "paths of the manifest start",
+                    "root" if ready.recipe.root is not None else "manifest",
+                )
         if ready.cache.packed:
             raise SettingError(
                 f"cache {ready.recipe.cache} is a packed file, which never changes, and {name!r} "
@@ -103,15 +111,3 @@ def _is_there(path: Path) -> bool:
         return path.exists()
     except (OSError, ValueError):  # a name that no file can have
         return False
-
-
-def _check_recordings(ready: Prepared, clips: Manifest, pending: Sequence[str]) -> None:
-    """Refuse to embed where no recording is there: an audio folder that is not mounted."""
-    wanted = set(pending)
-    rows = [row for row, clip in enumerate(clips.ids) if clip in wanted]
-    if not any(_is_there(clips.file(row)) for row in rows):
-        raise SettingError(
-            f"none of {len(rows)} recordings is there, for example {clips.file(rows[0])}; mount "
-            "the folder, or say with root where the paths of the manifest start",
-            "root" if ready.recipe.root is not None else "manifest",
-        )

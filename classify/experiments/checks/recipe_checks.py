@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 LABELS = ("label", "raw_label")
 LARGEST_SEED = 2**32
+CALIBRATES = ("calibrate", "calibrate_fused")
 
 
 def check_recipe(ready: Prepared) -> list[Split]:
@@ -55,7 +56,7 @@ def check_recipe(ready: Prepared) -> list[Split]:
     for entry in recipe.members.values():
         check_head(entry, ready.task)
         _check_member(entry, ready)
-    _check_strategies(recipe)
+    _check_compare(recipe)
     if recipe.transfer:
         _check_transfer(ready)
     if ready.task.kind != "labels":
@@ -65,7 +66,7 @@ def check_recipe(ready: Prepared) -> list[Split]:
     for division in divisions(recipe, found, _sides(ready)):
         for name, share in division.shares.items():
             _check_weighted_labels(recipe.members[name], share)
-        _check_compare(ready, division)
+        _check_dev(recipe, division)
     return found
 
 
@@ -259,15 +260,6 @@ def check_classes(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None
         )
 
 
-def _check_strategies(recipe: Recipe) -> None:
-    from ...ensembles.fitted_rules import STRATEGIES
-
-    for at, name in enumerate(recipe.ensembles):
-        if name not in STRATEGIES:
-            expected = expected_one_of(name, STRATEGIES)
-            raise SettingError(f"unknown ensemble {name!r}; {expected}", "ensembles", at)
-
-
 def _check_transfer(ready: Prepared) -> None:
     from ...evaluation.analyses.transfer import check_transfer
 
@@ -324,16 +316,19 @@ def _is_label(ready: Prepared, column: str) -> bool:
     )
 
 
-def _check_compare(ready: Prepared, division: Division) -> None:
-    """Check what learns on dev, and the options of the comparison, on one division."""
+def _check_compare(recipe: Recipe) -> None:
+    """Check the names of rules and members that ensembles and comparison ask for."""
     from ...ensembles.calibration import CALIBRATORS
     from ...ensembles.fitted_rules import STRATEGIES
     from ...ensembles.subsets import MOST_MEMBERS
 
-    recipe, options = ready.recipe, ready.recipe.compare
-    calibrate = {key: options[key] for key in ("calibrate", "calibrate_fused") if key in options}
-    for key, name in calibrate.items():
-        if name not in CALIBRATORS:
+    for at, name in enumerate(recipe.ensembles):
+        if name not in STRATEGIES:
+            expected = expected_one_of(name, STRATEGIES)
+            raise SettingError(f"unknown ensemble {name!r}; {expected}", "ensembles", at)
+    options = recipe.compare
+    for key in CALIBRATES:
+        if key in options and (name := options[key]) not in CALIBRATORS:
             message = f"{key} is {name!r}; {expected_one_of(name, CALIBRATORS)}"
             raise SettingError(message, "compare", key)
     curve = options.get("learning_curve", True)
@@ -351,30 +346,40 @@ def _check_compare(ready: Prepared, division: Division) -> None:
             f"{MOST_MEMBERS} members. Use the ensemble 'greedy'",
             *("compare", "subsets"),
         )
+
+
+def _check_dev(recipe: Recipe, division: Division) -> None:
+    """Check that there is a dev for what learns on it: the same clips of every member."""
+    from ...ensembles.fitted_rules import STRATEGIES
+
     needs: dict[str, tuple[str, ...]] = {
         name: ("ensembles",) for name in recipe.ensembles if STRATEGIES[name].learns
     }
-    needs |= {f"{key}: {name}": ("compare", key) for key, name in calibrate.items()}
-    needs |= {"subsets": ("compare", "subsets")} if options.get("subsets") else {}
-    if needs and len(recipe.members) > 1 and (lack := _without_dev(division)):
-        raise SettingError(
-            f"{', '.join(needs)} learns on dev, and {lack}; expected a dev_size above 0, "
-            "or a split column that names dev",
-            *next(iter(needs.values())),
-        )
-
-
-def _without_dev(division: Division) -> str:
-    """Return why members cannot be compared on dev; blank if they can."""
-    shares = division.shares
+    for key in CALIBRATES:
+        if key in recipe.compare:
+            needs[f"{key}: {recipe.compare[key]}"] = ("compare", key)
+    if recipe.compare.get("subsets"):
+        needs["subsets"] = ("compare", "subsets")
+    if not needs or len(recipe.members) == 1:
+        return
+    lack, shares = "", division.shares
     lacking = [name for name, share in shares.items() if not share.has_dev]
     if lacking:
         what = "no dev clips"
         if len(division.folds) > 1:
             what = "no dev clips in each fold, or the same in several (then take a smaller one)"
-        return f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} {what}"
-    dev = [{clip for part in share.parts for clip in part.dev.ids} for share in shares.values()]
-    return "" if reduce(set.intersection, dev) else "no dev clip has what every member needs"
+        lack = f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} {what}"
+    elif not reduce(
+        set.intersection,
+        ({clip for part in share.parts for clip in part.dev.ids} for share in shares.values()),
+    ):
+        lack = "no dev clip has what every member needs"
+    if lack:
+        raise SettingError(
+            f"{', '.join(needs)} learns on dev, and {lack}; expected a dev_size above 0, "
+            "or a split column that names dev",
+            *next(iter(needs.values())),
+        )
 
 
 def _sides(ready: Prepared) -> dict[str, frozenset[str]]:

@@ -157,7 +157,7 @@ def train_member(
     remove_older_drafts(folder, WRITTEN)
     with draft(folder) as new, _naming_member(entry):
         new.mkdir()
-        fitted, tests, devs, records = [], [], [], []
+        fitted, tests, devs, records, history = [], [], [], [], []
         seeds: dict[int, list[Predictions]] = {}
 
         def on_seed(seed: int, test: Predictions) -> None:
@@ -170,7 +170,8 @@ def train_member(
                 in_fold = trainer.in_fold(part.name)
                 in_fold.progress(f"{entry.name}: training on {len(part.train)} clips")
                 model, record = in_fold.choose(part, on_seed=on_seed)
-                _append_history(new / "history.jsonl", name, model.head_)
+                for row in getattr(model.head_, "history_", None) or ():
+                    history.append(json.dumps({"model": name, **row}) + "\n")
             else:
                 model, record = _not_trained(trainer)
             model.save_pretrained(new / name, moves_to=home / name)
@@ -184,6 +185,8 @@ def train_member(
         if entry.refit:
             model, again["refit"] = trainer.refit(labelled, parts, fitted, records)
             model.save_pretrained(new / "model", moves_to=home / "model")
+        if history:
+            (new / "history.jsonl").write_text("".join(history), encoding="utf-8")
         Predictions.concatenated(tests).write(new / "pred.csv")
         for seed, found in seeds.items():
             Predictions.concatenated(found).write(new / SEEDS / f"{seed}.csv")
@@ -228,14 +231,6 @@ def _not_trained(trainer: Trainer) -> tuple[Model, dict[str, Any]]:
     model.head_ = head
     model.record = {"classifier": space.name, "versions": versions()}
     return model, {"classifier": space.name}
-
-
-def _append_history(path: Path, model: str, head: Any) -> None:
-    rows = getattr(head, "history_", None) or []
-    if rows:
-        with path.open("a", encoding="utf-8") as file:
-            for row in rows:
-                file.write(json.dumps({"model": model, **row}) + "\n")
 
 
 def _digests(folder: Path, names: Iterable[str] | None = None) -> dict[str, str]:

@@ -7,11 +7,9 @@ test clips there are missing, so the common comparison leaves them out and says 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import reduce
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from ...heads.registry import HEADS
 from ..recipes.lines import SettingError
@@ -162,8 +160,7 @@ def _share(
     has = frozenset.union(*rows) if either else frozenset.intersection(*rows)
     parts, out = [], {}
     for split in found:
-        own = {name: _those(clips, has) for name, clips in split.parts.items()}
-        part = replace(split, **own)
+        part = split.having(has)
         if reason := _lack(entry, split, part):
             out[split.name] = reason
         else:
@@ -185,12 +182,6 @@ def check_dev(entry: MemberEntry, part: Split) -> None:
             f"it has {choices} settings to choose from and no dev clips"
             f"{where}; set split: {{dev_size: ...}} or write one value for each"
         )
-
-
-def _those(clips: Any, has: frozenset[str]) -> Any:
-    if has.issuperset(clips.ids):  # the usual case, and quick
-        return clips
-    return clips.select(np.array([clip in has for clip in clips.ids], dtype=bool))
 
 
 def _lack(entry: MemberEntry, split: Split, part: Split) -> str:

@@ -7,6 +7,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
@@ -99,35 +100,26 @@ class Trainer:
             As `Model.fit`; or several values to choose from and no dev clips.
         """
         entry, task, shown = self.entry, self.task, self.task.measure.upper()
+        dev_measure, test_measure = f"dev_{task.measure}", f"test_{task.measure}"
         check_dev(entry, part)
         candidates, probed = self._candidates(part.train)
         has_dev = len(part.dev) > 0
-
-        def fitted(wanted: Sequence[tuple[dict[str, Any], int]]) -> Iterator[tuple[float, Model]]:
-            for score, model in self._fitted(
-                [
-                    Fit(self.new_model(*one), part.train, part.dev, part.test, self.split_options)
-                    for one in wanted
-                ]
-            ):
-                if _interrupted(model) and not keep_interrupted:
-                    raise KeyboardInterrupt
-                yield score, model
-
+        fitted = partial(
+            self._fitted,
+            *(part.train, part.dev, part.test, self.split_options),
+            keep_interrupted=keep_interrupted,
+        )
         tried = []
         best_score = -math.inf
-        dev_measure, test_measure = f"dev_{task.measure}", f"test_{task.measure}"
         best: Any = None
         chosen: dict[str, Any] = {}
-        first = [(candidate, entry.random_state) for candidate in candidates]
+        first = fitted(wanted=[(candidate, entry.random_state) for candidate in candidates])
         said = time.monotonic()
-        for candidate, (score, model) in zip(candidates, fitted(first), strict=True):
+        for candidate, (score, model) in zip(candidates, first, strict=True):
             tried.append({**_json(candidate), dev_measure: score if has_dev else None})
             if len(candidates) > 1 and time.monotonic() - said >= PAUSE:  # the report has all
-                said = time.monotonic()
-                self.progress(
-                    f"{entry.name}: {_words(candidate, candidates)}: dev {shown} {score:.3f}"
-                )
+                said, words = time.monotonic(), _words(candidate, candidates)
+                self.progress(f"{entry.name}: {words}: dev {shown} {score:.3f}")
             if score > best_score:
                 best_score, best, chosen = score, model, candidate
             if _interrupted(model):
@@ -138,10 +130,9 @@ class Trainer:
         if entry.seeds > 1 and not _interrupted(model):
             record["seeds"] = []
             seeds = range(entry.random_state, entry.random_state + entry.seeds)
-            others = fitted([(chosen, seed) for seed in seeds[1:]])
-            for seed, (score, model) in zip(
-                seeds, chain([(best_score, best)], others), strict=True
-            ):
+            others = fitted(wanted=[(chosen, seed) for seed in seeds[1:]])
+            found = chain([(best_score, best)], others)
+            for seed, (score, model) in zip(seeds, found, strict=True):
                 test = model.predict(part.test)
                 on_seed(seed, test)
                 scores = {
@@ -208,7 +199,7 @@ class Trainer:
             most = max(1, round(median(epochs)))
             chosen = {**chosen, "settings": {**chosen["settings"], "max_epochs": most}}
         self.progress(f"{self.entry.name}: refitted on all {len(clips)} clips of train and dev")
-        [(_, model)] = self._fitted([Fit(self.new_model(chosen, self.entry.random_state), clips)])
+        [(_, model)] = self._fitted(clips, wanted=[(chosen, self.entry.random_state)])
         record = {"clips": len(clips), "settings": chosen["settings"], "layers": chosen["layers"]}
         return model, record | ({"probed": probed} if probed else {})
 
@@ -230,11 +221,21 @@ class Trainer:
         how: Any = {"scale": entry.scale, "random_state": random_state, "votes": entry.votes}
         return Model(head, self.task, features, **how)
 
-    def _fitted(self, fits: Sequence[Fit]) -> Iterator[tuple[float, Model]]:
-        """Yield score on dev and model of each fit, in order; made when asked for, or by others."""
+    def _fitted(
+        self,
+        train: Manifest,
+        *others: Any,
+        wanted: Sequence[tuple[Mapping[str, Any], int]],
+        keep_interrupted: bool = False,
+    ) -> Iterator[tuple[float, Model]]:
+        """Yield score on dev and model of each candidate and seed; made when asked for."""
         lines = _EpochLines(self.entry.name, self.progress, self.on_epoch)
-        fits = [replace(fit, on_epoch=lines) for fit in fits]
-        return (fit() for fit in fits) if self.pool is None else self.pool.fit_each(fits)
+        fits = [Fit(self.new_model(*one), train, *others, on_epoch=lines) for one in wanted]
+        made = (fit() for fit in fits) if self.pool is None else self.pool.fit_each(fits)
+        for score, model in made:
+            if _interrupted(model) and not keep_interrupted:
+                raise KeyboardInterrupt
+            yield score, model
 
     def _candidates(self, train: Manifest) -> tuple[list[dict[str, Any]], dict[str, Any]]:
         """Return the candidates; ``layers: probe`` is the layer that a probe of train chooses.

@@ -17,7 +17,6 @@ from typing import Any
 from ....cache.errors import listed
 from ...data.predictions import Predictions
 from ...data.splitting.findings import Finding, Kind, ranked
-from ...data.splitting.schemes import Split
 from ...data.votes import task_votes
 from ...ensembles.available import combine_available, common_ids, union_ids
 from ...ensembles.combining import free_name
@@ -36,7 +35,7 @@ from .uses_of_test import record_use, uses_file
 
 
 def compare_members(
-    ready: Prepared, division: Division, on_scores: Callable[[Comparison], object]
+    ready: Prepared, division: Division, on_table: Callable[[str], object]
 ) -> Comparison:
     """Compare members and ensembles on the test clips that every member has.
 
@@ -44,16 +43,16 @@ def compare_members(
     ----------
     division : Division
         With what its members predicted.
-    on_scores : callable
-        Given the comparison when its table is known.
+    on_table : callable
+        Given the table when it is known.
 
     Raises
     ------
     InputError
         No test clip that every member has.
     """
-    found, tests, devs = division.folds, division.tests, division.devs
-    order = ready.labelled.ids
+    tests, devs = division.tests, division.devs
+    recipe, order = ready.recipe, ready.labelled.ids
     shared = common_ids(tests, order)
     if not shared:
         sizes = ", ".join(f"{name} {len(member)}" for name, member in tests.items())
@@ -63,18 +62,27 @@ def compare_members(
         chosen = {name: member.select(dev_ids) for name, member in devs.items()}
         dev = {"dev": chosen, "dev_truth": ready.clips.select(dev_ids)}
 
-    def written_down(chosen: str | None) -> dict[str, Any]:
-        uses = uses_file(ready.cache.path)
-        return record_use(uses, division.asked, _what_decides(ready, found, chosen))
+    def write_down(chosen: str | None) -> dict[str, Any]:
+        choice = {
+            "members": {name: entry.describe() for name, entry in recipe.members.items()},
+            "ensembles": list(recipe.ensembles),
+            "calibrate": recipe.compare.get("calibrate"),
+            "subsets": recipe.compare.get("subsets", False),
+            "task": ready.task.hash,
+            "splits": [split.describe()["hash"] for split in division.folds],
+            "chosen": chosen,
+            **{k: v for k, v in recipe.compare.items() if k == "calibrate_fused"},
+        }
+        return record_use(uses_file(ready.cache.path), division.asked, choice)
 
     return compare_with(
         _options(ready),
         {name: member.select(shared) for name, member in tests.items()},
         ready.clips.select(shared),
         ready.task,
-        split=found,
-        before_test=written_down,
-        on_scores=on_scores,
+        split=division.folds,
+        before_test=write_down,
+        on_scores=lambda scored: on_table(scored.table()),
         seeds={
             name: {seed: run.select(shared) for seed, run in member.seeds.items()}
             for name, member in division.members.items()
@@ -114,11 +122,7 @@ def add_run(
     comparison.data |= {
         **more,
         "warnings": ranked(warnings, texts_are_read=texts_are_read or knows_texts),
-        "run": {
-            **_about(ready, division),
-            "coverage": _coverage(ready, division, shared, everything),
-            "splits": [split.describe() for split in division.folds],
-        },
+        "run": _about(ready, division, shared, everything),
     }
     if rated:
         comparison.data["votes"] = compare_votes(
@@ -152,21 +156,6 @@ def write_comparison(
     compared.write(folder / WIDE)
 
 
-def _what_decides(ready: Prepared, found: Sequence[Split], chosen: str | None) -> dict[str, Any]:
-    """Return what tells one choice that is scored on test from another."""
-    recipe = ready.recipe
-    return {
-        "members": {name: entry.describe() for name, entry in recipe.members.items()},
-        "ensembles": list(recipe.ensembles),
-        "calibrate": recipe.compare.get("calibrate"),
-        "subsets": recipe.compare.get("subsets", False),
-        "task": ready.task.hash,
-        "splits": [split.describe()["hash"] for split in found],
-        "chosen": chosen,
-        **{k: v for k, v in recipe.compare.items() if k == "calibrate_fused"},
-    }
-
-
 def _options(ready: Prepared) -> CompareOptions:
     """Return what the recipe asks of the comparison; language and dataset get a table unasked."""
     recipe, clips = ready.recipe, ready.labelled
@@ -194,8 +183,15 @@ def _wide(
     return systems
 
 
-def _about(ready: Prepared, division: Division) -> dict[str, Any]:
+def _about(
+    ready: Prepared, division: Division, shared: Sequence[str], everything: Sequence[str]
+) -> dict[str, Any]:
     """Return what the run knows besides the comparison."""
+
+    def covered(ids: Sequence[str]) -> dict[str, Any]:
+        languages = Counter(ready.labelled.select(ids)["language"])
+        return {"clips": len(ids), "languages": dict(sorted(languages.items()))}
+
     shares = division.shares.items()
     return {
         "left_out": ready.left_out,
@@ -204,6 +200,13 @@ def _about(ready: Prepared, division: Division) -> dict[str, Any]:
         "embedded": ready.embedded,
         "sits_out": {name: one.sits_out for name, one in shares if one.sits_out},
         "members": {name: {"parts": one.parts} for name, one in division.members.items()},
+        "coverage": {
+            "split": covered(division.asked),
+            "compared_on": covered(shared),
+            "any_member": covered(everything),
+            "members": {name: covered(one.ids) for name, one in division.tests.items()},
+        },
+        "splits": [split.describe() for split in division.folds],
     }
 
 
@@ -233,21 +236,3 @@ def _no_majority(tied: int, clips: int) -> Finding:
         "unlabelled: drop leaves them out"
     )
     return Finding(text, Kind.CLIPS)
-
-
-def _coverage(
-    ready: Prepared, division: Division, shared: Sequence[str], everything: Sequence[str]
-) -> dict[str, Any]:
-    def languages(ids: Sequence[str]) -> dict[str, int]:
-        return dict(sorted(Counter(ready.labelled.select(ids)["language"]).items()))
-
-    split = division.asked
-    return {
-        "split": {"clips": len(split), "languages": languages(split)},
-        "compared_on": {"clips": len(shared), "languages": languages(shared)},
-        "any_member": {"clips": len(everything), "languages": languages(everything)},
-        "members": {
-            name: {"clips": len(member), "languages": languages(member.ids)}
-            for name, member in division.tests.items()
-        },
-    }

@@ -80,10 +80,7 @@ def near_duplicates(ready: Prepared, folds: Sequence[Split]) -> Sequence[str]:
         there = ready.stored[name].there
         warnings: list[str] = []
         for split in folds:
-            parts = {
-                part: clips.select(np.array([i in there for i in clips.ids], dtype=bool))
-                for part, clips in split.parts.items()
-            }
+            parts = split.having(there).parts
             read = space.features(layers=-1).read
             values = {part: read(clips) for part, clips in parts.items() if len(clips)}
             if len(parts["train"]):

@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -63,7 +63,7 @@ class ReportFolder:
             name = path.relative_to(self.work).as_posix()
             if not path.is_dir() and self._files.get(name) != path:
                 path.unlink()
-        files = {name: _digest(path) for name, path in self._files.items()}
+        files = {name: file_sha256(path) for name, path in self._files.items()}
         text = json.dumps(
             {**state, "recipe": self.recipe, "files": files}, indent=1, ensure_ascii=False
         )
@@ -118,8 +118,10 @@ def put_in_place(folder: Path) -> None:
         if path.is_dir() or name == STATE:
             continue
         target = folder / name
-        if os.path.lexists(target) and _digest(target) not in (before.get(name), made[name]):
-            _retire(folder, name)  # its user changed it, or no run wrote it
+        if os.path.lexists(target):
+            there = file_sha256(target) if target.is_file() else ""
+            if there not in (before.get(name), made[name]):
+                _retire(folder, name)  # its user changed it, or no run wrote it
         target.parent.mkdir(parents=True, exist_ok=True)
         path.replace(target)
     for name in before.keys() - made.keys():
@@ -198,8 +200,9 @@ def _locked(folder: Path) -> Iterator[None]:
             ) from None
         except OSError:  # a file system without locks
             pass
-        if _is(path, handle):
-            break
+        with suppress(FileNotFoundError):
+            if os.path.samestat(path.stat(), os.fstat(handle)):
+                break
         os.close(handle)  # the run before has just ended, and removed it
     try:
         yield
@@ -208,14 +211,3 @@ def _locked(folder: Path) -> Iterator[None]:
             path.unlink(missing_ok=True)
             fcntl.flock(handle, fcntl.LOCK_UN)  # a child that was forked has it open too
         os.close(handle)
-
-
-def _is(path: Path, handle: int) -> bool:
-    try:
-        return os.path.samestat(path.stat(), os.fstat(handle))
-    except FileNotFoundError:
-        return False
-
-
-def _digest(path: Path) -> str:
-    return file_sha256(path) if path.is_file() else ""
