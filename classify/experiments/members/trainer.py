@@ -109,22 +109,23 @@ class Trainer:
             *(part.train, part.dev, part.test, self.split_options),
             keep_interrupted=keep_interrupted,
         )
-        tried = []
+        tried, plain = [], json.loads(json.dumps(candidates))
         best_score = -math.inf
         best: Any = None
         chosen: dict[str, Any] = {}
+        record: dict[str, Any] = {}
         first = fitted(wanted=[(candidate, entry.random_state) for candidate in candidates])
         said = time.monotonic()
-        for candidate, (score, model) in zip(candidates, first, strict=True):
-            tried.append({**_json(candidate), dev_measure: score if has_dev else None})
+        for candidate, as_json, (score, model) in zip(candidates, plain, first, strict=True):
+            tried.append({**as_json, dev_measure: score if has_dev else None})
             if len(candidates) > 1 and time.monotonic() - said >= PAUSE:  # the report has all
                 said, words = time.monotonic(), _words(candidate, candidates)
                 self.progress(f"{entry.name}: {words}: dev {shown} {score:.3f}")
             if score > best_score:
                 best_score, best, chosen = score, model, candidate
+                record = {"chosen": as_json, "tried": tried}
             if _interrupted(model):
                 break
-        record: dict[str, Any] = {"chosen": _json(chosen), "tried": tried}
         if probed:
             record["probed"] = probed
         if entry.seeds > 1 and not _interrupted(model):
@@ -287,10 +288,6 @@ class _EpochLines:
         self.progress(
             f"{self.name}: epoch {row['epoch']} of {row['max_epochs']}: {', '.join(scores)}"
         )
-
-
-def _json(candidate: Mapping[str, Any]) -> dict[str, Any]:
-    return json.loads(json.dumps(candidate))
 
 
 def _words(candidate: Mapping[str, Any], candidates: Sequence[Mapping[str, Any]]) -> str:

@@ -133,13 +133,18 @@ class Recipe:
         task = top["task"].text("task")
         if task.endswith((".yaml", ".yml")):
             task = str(place(top["task"], "task", folder))
+        unlabelled = _text(keys, "unlabelled", "error")
+        if unlabelled not in (known := ["error", "drop"]):
+            keys["unlabelled"].fail(
+                f"unlabelled is {unlabelled!r}; {expected_one_of(unlabelled, known)}"
+            )
         return cls(
             path=Path(path),
             manifest=place(top["manifest"], "manifest", folder),
             root=place(top["root"], "root", folder) if "root" in top else None,
             where=_where(top["where"]) if "where" in top else {},
             task=task,
-            unlabelled=_one_of(keys, "unlabelled", ["error", "drop"]),
+            unlabelled=unlabelled,
             votes=votes,
             cache=place(keys["cache"], "cache", folder) if "cache" in keys else folder / "my.cache",
             encoders=encoders,
@@ -170,13 +175,6 @@ class Recipe:
 
 def _text(keys: Mapping[str, Located], name: str, default: str) -> str:
     return keys[name].text(name) if name in keys else default
-
-
-def _one_of(keys: Mapping[str, Located], name: str, choices: list[str]) -> str:
-    word = _text(keys, name, choices[0])
-    if word not in choices:
-        keys[name].fail(f"{name} is {word!r}; {expected_one_of(word, choices)}")
-    return word
 
 
 def _votes(at: Located, folder: Path) -> Path | tuple[str, ...] | bool:
