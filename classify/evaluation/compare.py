@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -206,14 +206,12 @@ def compare_with(
     made = _choice(joined, combined)
     chosen = made["chosen"] if made else None
     test_uses = dict(before_test(chosen)) if before_test else None
-    measured = _measure(joined, combined)
-    best = chosen or max(combined, key=lambda name: measured.drawn.estimates[name]["uar"])
+    drawn, of_proba = _measure(joined, combined)
+    best = chosen or max(combined, key=lambda name: drawn.estimates[name]["uar"])
     systems = {name: item.test for name, item in combined.items()}
     codes, level = joined.test.codes, options.level
     scores = {
-        name: scoring.scores(
-            *(codes, one, task, measured.drawn, name, level, measured.of_proba.get(name))
-        )
+        name: scoring.scores(codes, one, task, drawn, name, level, of_proba.get(name))
         for name, one in systems.items()
     }
     data = assemble(
@@ -227,7 +225,7 @@ def compare_with(
             "hash": task.hash,
             "labels": list(task.labels),
         },
-        groups=_groups(joined, measured, systems),
+        groups=_groups(joined, drawn, systems),
         warnings=[],
         choice=made,
         test_uses=test_uses,
@@ -237,26 +235,17 @@ def compare_with(
     data["pairs"] = scoring.pairs(
         codes,
         {name: one.codes for name, one in systems.items()},
-        measured.groups,
-        measured.drawn,
+        joined.test.groups,
+        drawn,
         len(task.labels),
         options.random_state,
         level,
         data["pairs_of"],
     )
     data["by"] = {name: scoring.table_by(joined, systems, name, best) for name in joined.by}
-    data.update(extras(joined, combined, best, measured.groups, seeds or {}))
-    data["warnings"] = ranked([*data["sanity"], *_warnings(joined, combined, measured)])
+    data.update(extras(joined, combined, best, seeds or {}))
+    data["warnings"] = ranked([*data["sanity"], *_warnings(joined, combined, drawn)])
     return Comparison(data, systems, replays, joined.test.clips)
-
-
-class Measures(NamedTuple):
-    """Resamples of test: of labels, of probabilities, and the groups that were drawn."""
-
-    drawn: Resamples
-    of_proba: Mapping[str, Mapping[str, tuple[float, float]]]
-    groups: np.ndarray
-    warnings: list[str]
 
 
 def _combine(joined: Joined[Part]) -> dict[str, Combined]:
@@ -267,7 +256,7 @@ def _combine(joined: Joined[Part]) -> dict[str, Combined]:
         options.strategies,
         tuning.members if tuning else None,
         tuning.codes if tuning else None,
-        joined.groups(tuning)[0] if tuning else None,
+        tuning.groups if tuning else None,
         calibrate=options.calibrate,
         calibrate_fused=options.calibrate_fused,
         subsets=options.subsets,
@@ -276,35 +265,36 @@ def _combine(joined: Joined[Part]) -> dict[str, Combined]:
     )
 
 
-def _measure(joined: Joined[Part], combined: Mapping[str, Combined]) -> Measures:
-    """Draw the groups of test again, for every measure of every system."""
+def _measure(
+    joined: Joined[Part], combined: Mapping[str, Combined]
+) -> tuple[Resamples, Mapping[str, Mapping[str, tuple[float, float]]]]:
+    """Draw the groups of test again; return measures of labels, and intervals of probabilities."""
     test, options, task = joined.test, joined.options, joined.test.task
-    groups, warnings = joined.groups(test)
     guesses = {name: item.test.codes for name, item in combined.items()}
     pooled, n_labels = len(joined.folds) > 1, len(task.labels)
     draws: dict[str, Any] = {**options.draws, "per_class": True, "pooled": pooled}
     if options.crossed is None:
-        drawn = resample(test.codes, guesses, groups, n_labels, **draws)
+        drawn = resample(test.codes, guesses, test.groups, n_labels, **draws)
     else:
         second, about = clusters(test.clips, options.crossed)
-        warnings = [*warnings, *about]
-        drawn = resample_crossed(test.codes, guesses, groups, second, n_labels, **draws)
+        test.warnings += about
+        drawn = resample_crossed(test.codes, guesses, test.groups, second, n_labels, **draws)
     of_proba = proba_intervals(
         test.codes,
         {name: item.test.proba for name, item in combined.items() if not item.test.hard},
-        groups,
+        test.groups,
         np.array([task.values[label] for label in task.labels]) if task.values else None,
         level=options.level,
         pooled=pooled,
         **options.draws,
     )
-    return Measures(drawn, of_proba, groups, warnings)
+    return drawn, of_proba
 
 
 def _groups(
-    joined: Joined[Part], measured: Measures, systems: Mapping[str, Predictions]
+    joined: Joined[Part], drawn: Resamples, systems: Mapping[str, Predictions]
 ) -> dict[str, Any]:
-    drawn, codes = measured.drawn, joined.test.codes
+    codes = joined.test.codes
 
     def uar(rows: np.ndarray, one: Predictions) -> float:
         """Return the UAR over the classes that these clips have."""
@@ -340,11 +330,11 @@ def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
 
 
 def _warnings(
-    joined: Joined[Part], combined: Mapping[str, Combined], measured: Measures
+    joined: Joined[Part], combined: Mapping[str, Combined], drawn: Resamples
 ) -> list[str]:
     """Return warnings of the groups, test, dev and the splits."""
     test, tuning = joined.test, joined.tuning
-    found = [*measured.warnings, *_few_groups(joined, measured.drawn), *test.warnings]
+    found = [*test.warnings, *_few_groups(joined, drawn)]
     hard = [name for name, one in test.members.items() if one.hard]
     if 0 < len(hard) < len(test.members) < len(combined):
         found.append(
@@ -370,7 +360,7 @@ def _choice(joined: Joined[Part], combined: Mapping[str, Combined]) -> dict[str,
         if item.dev_predictions is not None
     }
     return choice(
-        *(best, guesses, tuning.codes, joined.groups(tuning)[0], len(tuning.task.labels)),
+        *(best, guesses, tuning.codes, tuning.groups, len(tuning.task.labels)),
         mean=mean_of_all(combined),
         random_state=joined.options.random_state,
     )

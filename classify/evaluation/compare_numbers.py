@@ -45,23 +45,21 @@ def compare_numbers(
     chosen = made["chosen"] if made else None
     test_uses = dict(before_test(chosen)) if before_test else None
     systems = {name: item.test for name, item in combined.items()}
-    groups, warnings = joined.groups(joined.test)
-    pooled = len(joined.folds) > 1
-    drawn = joined.test.measured(systems, groups, pooled=pooled, **joined.options.draws)
-    tuning = joined.tuning
+    test, tuning, pooled = joined.test, joined.tuning, len(joined.folds) > 1
+    drawn = test.measured(systems, test.groups, pooled=pooled, **joined.options.draws)
     data = assemble(
         joined,
         combined,
         {name: _scores(joined, drawn, name) for name in systems},
         chosen=chosen,
-        task=joined.test.task.record(),
+        task=test.task.record(),
         groups={
             "count": drawn.groups,
             "effective": drawn.effective,
             "values": _each_group(joined, systems),
         },
         warnings=[
-            *warnings,
+            *test.warnings,
             *(tuning.warnings if tuning else ()),
             *split_warnings(joined.folds),
         ],
@@ -72,7 +70,7 @@ def compare_numbers(
     data["pairs"] = _pairs(joined, drawn, data["pairs_of"])
     data["by"] = {column: _by(joined, systems, column) for column in joined.by}
     replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
-    return Comparison(data, systems, replays, joined.test.clips)
+    return Comparison(data, systems, replays, test.clips)
 
 
 def _combine(joined: Joined[Rated]) -> dict[str, Combined]:
@@ -112,7 +110,7 @@ def _choice(joined: Joined[Rated], combined: Mapping[str, Combined]) -> dict[str
     if tuning is None:
         return None
     systems = {n: one.dev_predictions for n, one in combined.items() if one.dev_predictions}
-    seed, (codes, _) = joined.options.random_state, joined.groups(tuning)
+    seed, codes = joined.options.random_state, tuning.groups
     groups = codes if np.ptp(codes) else np.arange(len(codes))  # of one speaker, the clips
     drawn = tuning.measured(systems, groups, n_resamples=N_DRAWS, random_state=seed)
     for name, found in drawn.estimates.items():

@@ -78,11 +78,14 @@ class Joined(Generic[P]):
         for column in (*options.by, options.groups, options.crossed):
             if column is not None:
                 test.clips[column]  # an InputError where there is none, with the nearest name
+        test.groups, about = clusters(test.clips, options.groups)
+        test.warnings += about
         tuning = None
         if dev is not None and dev_truth is not None:
             tuning = kind.of(dev, dev_truth, task, "dev")
             if not options.allow_overlap:
                 tuning.warnings += check_apart(tuning.clips, test.clips)
+            tuning.groups, _ = clusters(tuning.clips, options.groups)
         folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
         return cls(test, tuning, folds, options)
 
@@ -91,10 +94,6 @@ class Joined(Generic[P]):
         """The columns that get a table: those with several values on test."""
         clips = self.test.clips
         return [column for column in self.options.by if len(set(clips[column])) > 1]
-
-    def groups(self, part: P) -> tuple[np.ndarray, list[str]]:
-        """Return the group of each clip of a part, and warnings about the groups."""
-        return clusters(part.clips, self.options.groups)
 
     def learnt_apart(self) -> list[tuple[np.ndarray, np.ndarray]]:
         """Return rows of test, and the rows of dev to learn from for them; empty for one split.
@@ -246,7 +245,7 @@ def each_group(
     score : callable
         Given rows of test and the predictions of a system, returns a number.
     """
-    codes, _ = joined.groups(joined.test)
+    codes = joined.test.groups
     if joined.options.groups is None or len(np.unique(codes)) == len(codes):
         return []
     names = cluster_names(joined.test.clips, joined.options.groups)

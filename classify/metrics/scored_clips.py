@@ -39,6 +39,7 @@ class Part:
         self.codes = metrics.codes(list(clips["label"]), task.labels)
         self.members: dict[str, Predictions] = {}
         self.warnings: list[str] = []
+        self.groups = np.arange(len(clips))  # code of the group of each clip
         self.rows = np.arange(len(clips))  # place of each clip in the manifest
 
     @classmethod
@@ -83,6 +84,7 @@ class Rated:
         self.ratings = task.ratings(clips)
         self.members: dict[str, Estimates] = {}
         self.warnings: list[str] = []
+        self.groups = np.arange(len(clips))  # code of the group of each clip
 
     @classmethod
     def of(

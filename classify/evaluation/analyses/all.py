@@ -29,7 +29,6 @@ def extras(
     joined: Joined[Part],
     combined: Mapping[str, Combined],
     best: str,
-    group_codes: np.ndarray,
     seeds: Mapping[str, Mapping[str, Predictions]],
 ) -> dict[str, Any]:
     """Return the parts of a comparison that need no interval of their own, for JSON.
@@ -42,8 +41,6 @@ def extras(
         Every system.
     best
         The system chosen on dev (else the best on test), which curves and sets are of.
-    group_codes
-        Group of each test clip.
     seeds
         As in `compare`.
     """
@@ -59,7 +56,7 @@ def extras(
         result["abstain"] = abstain(test.codes, proba, *known, apart=apart)
         result["reliability"] = _reliability(test.codes, proba)
         if tuning and dev:
-            result["conformal"] = _conformal(joined, tuning, proba, dev.proba, group_codes)
+            result["conformal"] = _conformal(joined, tuning, proba, dev.proba)
     if tuning:
         result["calibration"] = _calibration(joined, tuning)
     if seeds:
@@ -70,7 +67,7 @@ def extras(
                     for seed, run in runs.items()
                 },
                 test.codes,
-                group_codes,
+                test.groups,
                 random_state=options.random_state,
             )
             for name, runs in seeds.items()
@@ -98,13 +95,9 @@ def _reliability(truth: np.ndarray, proba: np.ndarray) -> list[dict[str, float]]
 
 
 def _conformal(
-    joined: Joined[Part],
-    tuning: Part,
-    proba: np.ndarray,
-    dev_proba: np.ndarray,
-    groups: np.ndarray,
+    joined: Joined[Part], tuning: Part, proba: np.ndarray, dev_proba: np.ndarray
 ) -> dict[str, Any]:
-    test, apart, (dev_groups, _) = joined.test, joined.learnt_apart(), joined.groups(tuning)
+    test, apart = joined.test, joined.learnt_apart()
     dev_languages = np.array([str(value) for value in tuning.clips["language"]], dtype=object)
     languages = np.array([str(value) for value in test.clips["language"]], dtype=object)
     # One promise over all where there is one language, so that it is not said twice.
@@ -113,16 +106,15 @@ def _conformal(
     for coverage in (0.8, 0.9):
         fitted = [
             ConformalSets(coverage).fit(
-                tuning.codes[at], dev_proba[at], dev_languages[at].tolist(), dev_groups[at]
+                tuning.codes[at], dev_proba[at], dev_languages[at].tolist(), tuning.groups[at]
             )
             for at in (np.arange(len(tuning.codes)), *(learnt for _, learnt in apart))
         ]
         sets = fitted[0].sets(proba, asked_of.tolist())
         for (at, _), one in zip(apart, fitted[1:], strict=True):
             sets[at] = one.sets(proba[at], asked_of[at].tolist())
-        found = fitted[0].check(
-            test.codes, proba, asked_of.tolist() if asked_of.any() else None, groups, sets=sets
-        )
+        asked = asked_of.tolist() if asked_of.any() else None
+        found = fitted[0].check(test.codes, proba, asked, test.groups, sets=sets)
         found["possible"] = all(one.possible for one in fitted)
         rows[str(coverage)] = found
     return rows
@@ -133,8 +125,7 @@ def _calibration(joined: Joined[Part], tuning: Part) -> dict[str, Any]:
     from ...ensembles.calibration import Temperature
 
     names = list(tuning.clips["label"])
-    test, speakers = joined.test, joined.groups(tuning)[0]
-    apart = joined.learnt_apart()
+    test, speakers, apart = joined.test, tuning.groups, joined.learnt_apart()
     rows = {}
     for name, member in test.members.items():
         if member.hard:

@@ -298,7 +298,7 @@ def table_by(
         "gaps": gaps(
             test.codes,
             systems[best].codes,
-            joined.groups(test)[0],
+            test.groups,
             np.array([str(value) for value in test.clips[column]], dtype=object),
             n_labels,
             level=options.level,
