@@ -336,11 +336,6 @@ class Model(Predicts):
         """Labels in task order."""
         return self.task.labels
 
-    @property
-    def parts(self) -> tuple[Model, ...]:
-        """Itself: a member of several folds has more."""
-        return (self,)
-
     def _as_system(self) -> System:
         from .new_clips.system import System
 

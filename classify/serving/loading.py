@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,12 +16,8 @@ from ..models.new_clips.system import System
 from ..models.published import published
 
 if TYPE_CHECKING:
-    import numpy as np
 
     from ...cache.cache import Cache
-    from ..data.task import Task
-    from ..models.needs import Needs
-    from ..models.scalers.scaling import Scaling
 
 
 def load_model(
@@ -134,72 +129,29 @@ def open_system(
     if chosen not in systems:
         raise InputError(f"{folder} has no system {chosen!r}; {expected_one_of(chosen, systems)}")
     entry = systems[chosen]
-    models: dict[str, Model | FoldMean] = {}
-    for name in entry["members"]:
-        models[name] = _open_member(folder / "members" / name)
+    opened = {name: _open_member(folder / "members" / name) for name in entry["members"]}
+    models = {name: found[0] for name, found in opened.items()}
+    folds = {name: found for name, found in opened.items() if len(found) > 1}
     if not entry["strategy"]:
-        return System(chosen, models)
+        return System(chosen, models, folds=folds)
     from ..ensembles.saved import read_replays
 
     replays = read_replays(folder)
     if chosen not in replays or set(replays[chosen].members) != set(models):
         raise InputError(f"{folder}: ensembles.json does not hold {chosen!r}; run the recipe again")
     why = "" if system else (data.get("choice") or {}).get("why", "")
-    return System(chosen, models, replays[chosen], why)
+    return System(chosen, models, replays[chosen], why, folds)
 
 
-@dataclass(frozen=True)
-class FoldMean:
-    """The models of one member, one from each fold: new clips get the mean of their answers.
-
-    Attributes
-    ----------
-    parts : tuple of Model
-        May read different layers.
-    """
-
-    parts: tuple[Model, ...]
-
-    @property
-    def needs(self) -> list[Needs]:
-        """Of the first fold; the others' differ in layers only."""
-        return self.parts[0].needs
-
-    @property
-    def canaries(self) -> list[np.ndarray | None]:
-        """What the encoders answered when the first fold was trained."""
-        return self.parts[0].canaries
-
-    @property
-    def encoder_folders(self) -> dict[str, Path]:
-        """Where its encoders are, by spec key."""
-        return self.parts[0].encoder_folders
-
-    @property
-    def task(self) -> Task:
-        """Labels and their order."""
-        return self.parts[0].task
-
-    @property
-    def head_(self) -> Any:
-        """Of the first fold."""
-        return self.parts[0].head_
-
-    @property
-    def scaling(self) -> Scaling:
-        """Of the first fold."""
-        return self.parts[0].scaling
-
-
-def _open_member(folder: Path) -> Model | FoldMean:
-    """Open what predicts new clips in the folder of a member."""
+def _open_member(folder: Path) -> list[Model]:
+    """Open what predicts new clips in the folder of a member: one model, or one from each fold."""
     if (folder / "model").is_dir():
-        return Model.from_pretrained(folder / "model")
+        return [Model.from_pretrained(folder / "model")]
     folds = [path for path in folder.glob("model-*") if path.name[6:].isdecimal()]
     if not folds:
         raise InputError(f"{folder}: no model there; run the recipe again to have it written")
     folds.sort(key=lambda path: int(path.name[6:]))
-    return FoldMean(tuple(Model.from_pretrained(path) for path in folds))
+    return [Model.from_pretrained(path) for path in folds]
 
 
 class Predictor(Predicts):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -18,10 +18,8 @@ if TYPE_CHECKING:
 
 
 class Trained(Protocol):
-    """What a system asks of a model: a `Model`, or a `FoldMean` of those of several folds."""
+    """What a system asks of a `Model`."""
 
-    @property
-    def parts(self) -> Sequence[Any]: ...  # noqa: D102
     @property
     def needs(self) -> list[Needs]: ...  # noqa: D102
     @property
@@ -34,6 +32,10 @@ class Trained(Protocol):
     def head_(self) -> Any: ...  # noqa: D102
     @property
     def scaling(self) -> Scaling: ...  # noqa: D102
+    @property
+    def predict(self) -> Callable[..., Predictions]: ...  # noqa: D102
+    @property
+    def predict_features(self) -> Callable[..., Predictions]: ...  # noqa: D102
 
 
 @dataclass(frozen=True)

@@ -64,12 +64,14 @@ class System:
     Attributes
     ----------
     name : str
-    models : dict of str to Model or FoldMean
-        A member of several folds answers with the mean of their models.
+    models : dict of str to Model
     replay : Combines or None
         The fitted ensemble; None for one model.
     why : str
         Why a run chose it where another system was best on dev.
+    folds : dict of str to list of Model
+        Of a member of several folds, which answers with the mean of their models: all of them. They
+        may read different layers; `models` has the first.
     opened : OpenEncoders
         The encoders that `answer` has opened; see `close`.
     """
@@ -78,6 +80,7 @@ class System:
     models: Mapping[str, Trained]
     replay: Combines | None = None
     why: str = ""
+    folds: Mapping[str, Sequence[Trained]] = field(default_factory=dict)
     opened: OpenEncoders = field(default_factory=_no_encoders, repr=False, compare=False)
     _heads: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
@@ -143,7 +146,7 @@ class System:
         }
 
         def ask(model: Trained, ids: list[str]) -> Predictions:
-            return mean_of([one.predict(clips.select(ids), cache) for one in model.parts])
+            return model.predict(clips.select(ids), cache)
 
         return self._answered(clips.ids, found, ask)
 
@@ -219,13 +222,10 @@ class System:
         }
 
         def ask(model: Trained, ids: list[str]) -> Predictions:
-            found = []
-            for one in model.parts:
-                gaps = accepts_missing_side(one.head_)
-                values = side_by_side(ids, one.needs, embedded, gaps=gaps)
-                with self._heads:
-                    found.append(one.predict_features(ids, values, columns))
-            return mean_of(found)
+            gaps = accepts_missing_side(model.head_)
+            values = side_by_side(ids, model.needs, embedded, gaps=gaps)
+            with self._heads:
+                return model.predict_features(ids, values, columns)
 
         columns = {one.id: one.columns for one in clips}
         return self._answered([one.id for one in clips], found, ask)
@@ -256,9 +256,12 @@ class System:
             for flag, marked in (item for side in sides[name] for item in side.flags.items()):
                 flags[flag] = list(dict.fromkeys([*flags.get(flag, ()), *marked]))
         kept = [name for name in ids if name not in failed]
-        predictions, members = None, {}
+        predictions: Predictions | None = None
+        members: dict[str, Predictions] = {}
         if kept:
-            members = {name: ask(model, kept) for name, model in self.models.items()}
+            for name, model in self.models.items():
+                models = self.folds.get(name, [model])
+                members[name] = mean_of([ask(one, kept) for one in models])
             single = next(iter(members.values()))
             predictions = single if self.replay is None else self.replay.combine(members)
         return Answer(
@@ -269,9 +272,8 @@ class System:
             flags,
             members,
             [
-                f"{name}: the mean of {len(model.parts)} models, one from each fold"
-                for name, model in self.models.items()
-                if len(model.parts) > 1
+                f"{name}: the mean of {len(models)} models, one from each fold"
+                for name, models in self.folds.items()
             ],
         )
 
