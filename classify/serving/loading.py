@@ -16,7 +16,6 @@ from ..models.new_clips.system import System
 from ..models.published import published
 
 if TYPE_CHECKING:
-
     from ...cache.cache import Cache
 
 

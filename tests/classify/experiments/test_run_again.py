@@ -307,3 +307,19 @@ def test_only_what_changed_is_computed_again(with_kept, computed, old, new, agai
     change(with_kept / "r.yaml", old, new)
     run(with_kept / "r.yaml")
     assert computed == again
+
+
+def test_a_refit_that_is_interrupted_leaves_no_member(with_kept):
+    text = KEPT.replace("logistic, on: text, C: 1", "mlp, on: text, max_epochs: 3, refit: true")
+    text = text.replace("{n_resamples: 200}", "{n_resamples: 200, learning_curve: false}")
+    text = text.replace("transfer: {by: language, member: lr}\n", "")
+    (with_kept / "r.yaml").write_text(text, encoding="utf-8")
+    lines: list[str] = []
+
+    def interrupt(name: str, state: str, score: Any = None, left: Any = None) -> None:
+        if left is not None and any("refitted on all" in line for line in lines):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(with_kept / "r.yaml", progress=lines.append, on_member=interrupt, n_jobs=1)
+    assert not list((with_kept / "out").rglob("lr/member.json"))
