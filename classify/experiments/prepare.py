@@ -6,6 +6,7 @@ the cache: opening a pretrained one imports torch.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from .members.given_models import with_models
 from .prepared import Prepared, Source
 from .recipes.entries import EncoderEntry
 from .recipes.lines import SettingError, with_note
-from .recipes.numeric_tasks import with_ensembles
 from .recipes.recipe import Recipe
 
 
@@ -41,7 +41,9 @@ def prepare(recipe: Recipe) -> Prepared:
             clips = _voted(clips, recipe, task)
     with with_note(recipe.at, "manifest"):
         labelled, left_out = task.select(clips, blank=recipe.unlabelled)
-    recipe = with_models(with_ensembles(recipe, task), task)
+    if task.kind != "labels" and not recipe.gives("ensembles"):
+        recipe = replace(recipe, ensembles=("mean",))  # the others are of labels
+    recipe = with_models(recipe, task)
     ready = Prepared(recipe, task, clips, labelled, left_out, Cache(recipe.cache), {})
     used = dict.fromkeys(name for member in recipe.members.values() for name in member.on)
     entries = [recipe.encoders[name] for name in recipe.encoders if name in used]

@@ -7,16 +7,15 @@ imports torch unless a head is a network.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 
-from ....cache.errors import InputError, expected_one_of, nearest
+from ....cache.errors import InputError, nearest
 from ....cache.layers import pick_layers
 from ...data.splitting.schemes import splits
-from ..members.shares import Division, Share, divisions
+from ..members.shares import Share, divisions
 from ..recipes.entries import PROBE
 from ..recipes.lines import SettingError
-from ..recipes.numeric_tasks import check_numeric
+from .comparison_checks import check_comparison, check_dev_of_all
 from .folder_checks import check_places
 
 if TYPE_CHECKING:
@@ -24,11 +23,8 @@ if TYPE_CHECKING:
     from ...data.task import Task
     from ..prepared import Prepared
     from ..recipes.entries import MemberEntry
-    from ..recipes.recipe import Recipe
 
-LABELS = ("label", "raw_label")
 LARGEST_SEED = 2**32
-CALIBRATES = ("calibrate", "calibrate_fused")
 
 
 def check_recipe(ready: Prepared) -> list[Split]:
@@ -56,17 +52,12 @@ def check_recipe(ready: Prepared) -> list[Split]:
     for entry in recipe.members.values():
         check_head(entry, ready.task)
         _check_member(entry, ready)
-    _check_compare(recipe)
-    if recipe.transfer:
-        _check_transfer(ready)
-    if ready.task.kind != "labels":
-        check_numeric(ready.recipe, ready.task)
-    _check_columns(ready)
+    check_comparison(ready)
     found = divide(ready)
     for division in divisions(recipe, found, _sides(ready)):
         for name, share in division.shares.items():
             _check_weighted_labels(recipe.members[name], share)
-        _check_dev(recipe, division)
+        check_dev_of_all(recipe, division)
     return found
 
 
@@ -257,128 +248,6 @@ def check_classes(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None
         raise entry.error(
             f"the task {task.name!r} leaves out every label of "
             f"{entry.on[0]!r} ({', '.join(map(str, labels))})"
-        )
-
-
-def _check_transfer(ready: Prepared) -> None:
-    from ...evaluation.analyses.transfer import check_transfer
-
-    recipe = ready.recipe
-    try:
-        check_transfer(ready.labelled, recipe.transfer["by"])
-    except InputError as error:
-        raise SettingError(str(error), "transfer") from None
-    trained = [name for name, entry in recipe.members.items() if entry.head]
-    name = recipe.transfer.get("member", "")
-    if not trained or (name and name not in trained):
-        raise SettingError(
-            f"transfer of the member {name!r}; expected one that is trained: "
-            f"{', '.join(trained) or 'there is none'}.{nearest(name, trained)}",
-            "transfer",
-        )
-
-
-def _check_columns(ready: Prepared) -> None:
-    """Check the columns whose values are resampled or tabled."""
-    recipe, clips = ready.recipe, ready.labelled
-    columns: list[tuple[tuple[str, ...], str]] = []
-    if recipe.gives("group") or recipe.group in clips:  # without speakers it is clips
-        columns.append((("group",), recipe.group))
-    if "crossed" in recipe.compare:
-        columns.append((("compare", "crossed"), recipe.compare["crossed"]))
-    for column in recipe.compare.get("by", ()):
-        columns.append((("compare", "by"), column))
-    if recipe.split.get("scheme") == "group-kfold" and "group" in recipe.split:
-        columns.append((("split", "group"), recipe.split["group"]))
-    for keys, column in columns:
-        word = keys[-1]
-        if column not in clips:
-            raise SettingError(
-                f"{word}: no column {column!r} in {clips.source}; "
-                f"{expected_one_of(column, clips.columns)}",
-                *keys,
-            )
-        asked = word == "group" and recipe.gives(*keys)
-        if column in LABELS or (asked and _is_label(ready, column)):
-            raise SettingError(
-                f"{word} is {column!r}, which is the label; expected a column such as speaker",
-                *keys,
-            )
-
-
-def _is_label(ready: Prepared, column: str) -> bool:
-    """Whether a column divides the clips exactly as the labels do, under whatever name."""
-    values = [str(value) for value in ready.labelled[column]]
-    return any(
-        1 < len(set(values)) == len(set(labels)) == len(set(zip(values, labels, strict=True)))
-        and len(set(values)) < len(values)
-        for labels in ([str(value) for value in ready.labelled[label]] for label in LABELS)
-    )
-
-
-def _check_compare(recipe: Recipe) -> None:
-    """Check the names of rules and members that ensembles and comparison ask for."""
-    from ...ensembles.calibration import CALIBRATORS
-    from ...ensembles.fitted_rules import STRATEGIES
-    from ...ensembles.subsets import MOST_MEMBERS
-
-    for at, name in enumerate(recipe.ensembles):
-        if name not in STRATEGIES:
-            expected = expected_one_of(name, STRATEGIES)
-            raise SettingError(f"unknown ensemble {name!r}; {expected}", "ensembles", at)
-    options = recipe.compare
-    for key in CALIBRATES:
-        if key in options and (name := options[key]) not in CALIBRATORS:
-            message = f"{key} is {name!r}; {expected_one_of(name, CALIBRATORS)}"
-            raise SettingError(message, "compare", key)
-    curve = options.get("learning_curve", True)
-    if isinstance(curve, str):
-        trained = [name for name, entry in recipe.members.items() if entry.head]
-        if curve not in trained:
-            raise SettingError(
-                f"learning_curve of {curve!r}; expected one of {', '.join(trained) or 'no member'} "
-                f"(members that are trained).{nearest(curve, trained)}",
-                *("compare", "learning_curve"),
-            )
-    if options.get("subsets") and len(recipe.members) > MOST_MEMBERS:
-        raise SettingError(
-            f"{len(recipe.members)} members have 2^{len(recipe.members)} subsets; expected at most "
-            f"{MOST_MEMBERS} members. Use the ensemble 'greedy'",
-            *("compare", "subsets"),
-        )
-
-
-def _check_dev(recipe: Recipe, division: Division) -> None:
-    """Check that there is a dev for what learns on it: the same clips of every member."""
-    from ...ensembles.fitted_rules import STRATEGIES
-
-    needs: dict[str, tuple[str, ...]] = {
-        name: ("ensembles",) for name in recipe.ensembles if STRATEGIES[name].learns
-    }
-    for key in CALIBRATES:
-        if key in recipe.compare:
-            needs[f"{key}: {recipe.compare[key]}"] = ("compare", key)
-    if recipe.compare.get("subsets"):
-        needs["subsets"] = ("compare", "subsets")
-    if not needs or len(recipe.members) == 1:
-        return
-    lack, shares = "", division.shares
-    lacking = [name for name, share in shares.items() if not share.has_dev]
-    if lacking:
-        what = "no dev clips"
-        if len(division.folds) > 1:
-            what = "no dev clips in each fold, or the same in several (then take a smaller one)"
-        lack = f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} {what}"
-    elif not reduce(
-        set.intersection,
-        ({clip for part in share.parts for clip in part.dev.ids} for share in shares.values()),
-    ):
-        lack = "no dev clip has what every member needs"
-    if lack:
-        raise SettingError(
-            f"{', '.join(needs)} learns on dev, and {lack}; expected a dev_size above 0, "
-            "or a split column that names dev",
-            *next(iter(needs.values())),
         )
 
 
