@@ -23,7 +23,7 @@ from .checks.folder_checks import check_stored
 from .checks.recipe_checks import check_recipe, check_sources
 from .embeddings import embed, keep_opened, look, look_at_all
 from .members.joblib_workers import JoblibWorkers
-from .members.member_folder import changed_since, is_done, member_files, read_member, train_member
+from .members.member_folder import changed_since, is_done, read_member, train_member
 from .members.shares import Division, divisions
 from .members.side_by_side import SideBySide, count_workers, network_rows
 from .members.trainer import Trainer
@@ -248,7 +248,6 @@ class _Work:
             write_repeats(report.work, summary)
             outcome.table = repeats_table(summary)
         outcome.did.append("compared members and ensembles")
-        report.take(report.made())
         report.finish({"key": run_key(ready), "table": outcome.table})
 
     def _announce(self, divided: list[Division]) -> None:
@@ -325,8 +324,8 @@ class _Work:
             self._train(job)
             self.outcome.did.append(f"trained {name}")
         folder = job.made or job.folder
-        self.report.take(member_files(folder))
         found = job.division.members[name] = read_member(folder, self.ready.task)
+        self.report.take(found.files)
         scores = [one.get("dev_uar", one.get("dev_ccc")) for one in found.parts]
         known = [score for score in scores if score is not None]
         score = sum(known) / len(known) if known else None

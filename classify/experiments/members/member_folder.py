@@ -100,21 +100,17 @@ def changed_since(folder: Path, made_of: Mapping[str, str]) -> str:
     return listed(changed) if changed else "its files"
 
 
-def member_files(folder: Path) -> list[Path]:
-    """Return the files that `train_member` left in a folder; others there are the user's."""
-    record = read_object(folder / RECORD, lenient=True)
-    return [folder / RECORD, *(folder / name for name in record["files"])]
-
-
 def read_member(folder: Path, task: Task) -> TrainedMember:
     """Read what `train_member` left in a member's folder."""
     read, dev = task.read_predictions, folder / "dev.csv"
+    record = read_object(folder / RECORD, lenient=True)
     seeds = sorted((folder / SEEDS).glob("*.csv"), key=lambda path: (len(path.stem), path.stem))
     return TrainedMember(
         read(folder / "pred.csv"),
         read(dev) if dev.is_file() else None,
         {path.stem: read(path) for path in seeds},
-        read_object(folder / RECORD, lenient=True)["parts"],
+        record["parts"],
+        [folder / RECORD, *(folder / name for name in record["files"])],
     )
 
 

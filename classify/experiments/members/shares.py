@@ -15,6 +15,8 @@ from ...heads.registry import HEADS
 from ..recipes.lines import SettingError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ...data.predictions import Predictions
     from ...data.splitting.split import Split
     from ..recipes.entries import MemberEntry
@@ -60,12 +62,15 @@ class TrainedMember:
         Predictions of test by seed; empty where it has one seed.
     parts
         What was tried and chosen, fold by fold.
+    files
+        What training wrote; other files of the folder are the user's.
     """
 
     test: Predictions
     dev: Predictions | None
     seeds: dict[str, Predictions]
     parts: list[dict[str, Any]]
+    files: list[Path]
 
 
 @dataclass

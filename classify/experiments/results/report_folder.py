@@ -58,7 +58,8 @@ class ReportFolder:
         return [path for path in files if "members" not in path.relative_to(self.work).parts[:-1]]
 
     def finish(self, state: Mapping[str, Any]) -> None:
-        """Put the next report in place; what was taken, and nothing else, is part of it."""
+        """Put the next report in place: what was taken, and what was made next to the members."""
+        self.take(self.made())
         for path in list(self.work.rglob("*")):
             name = path.relative_to(self.work).as_posix()
             if not path.is_dir() and self._files.get(name) != path:
