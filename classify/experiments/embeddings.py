@@ -17,12 +17,6 @@ from .known_encoders import remember
 from .prepared import Prepared, Source, Stored
 
 
-def look_at_all(ready: Prepared, *, hash_files: bool = True) -> None:
-    """Fill `ready.stored`: what the cache holds for every encoder."""
-    for name, source in ready.sources.items():
-        ready.stored[name] = look(source, ready.cache, hash_files=hash_files)
-
-
 def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:
     """Return what is stored, what failed before, and what is still to be embedded.
 

@@ -88,7 +88,7 @@ class Prepared:
     sources : dict of str to Source
         By encoder name; only encoders that a member uses.
     stored : dict of str to Stored
-        What the cache holds, by encoder name; `look_at_all` fills it.
+        What the cache holds, by encoder name, as `look` found it.
     """
 
     recipe: Recipe

@@ -11,7 +11,7 @@ from ...cache.errors import listed
 from ..data.splitting.findings import of_splits
 from ..evaluation.reports.markdown.markdown_tables import aligned
 from .checks.folder_checks import missing_recordings
-from .embeddings import look_at_all, measure, refused_recordings
+from .embeddings import look, measure, refused_recordings
 from .members.shares import Division
 from .prepare import prepare
 from .recipes.entries import MemberEntry
@@ -108,7 +108,8 @@ def preview(recipe: Recipe | str | Path) -> Preview:
 
 def _preview(ready: Prepared) -> Preview:
     recipe = ready.recipe
-    look_at_all(ready, hash_files=False)
+    for name, source in ready.sources.items():
+        ready.stored[name] = look(source, ready.cache, hash_files=False)
     divided = check(ready, hash_files=False)
     encoders = {name: _encoder(ready, name) for name in ready.stored}
     members = {name: _member(entry, divided) for name, entry in recipe.members.items()}

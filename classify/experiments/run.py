@@ -21,7 +21,7 @@ from ..data.splitting.split_file import write_split
 from ..models.folders.run_folder import check_whole
 from .checks.folder_checks import check_stored
 from .checks.recipe_checks import check_recipe, check_sources
-from .embeddings import embed, keep_opened, look, look_at_all
+from .embeddings import embed, keep_opened, look
 from .members.joblib_workers import JoblibWorkers
 from .members.member_folder import changed_since, is_done, read_member, train_member
 from .members.shares import Division, divisions
@@ -121,7 +121,8 @@ def run(
         ready, outcome = prepare(recipe), Outcome(recipe.report)
         for note in [f"{ready.clips.source}: {note}" for note in ready.clips.notes] + ready.notes:
             progress(note)
-        look_at_all(ready)
+        for name, source in ready.sources.items():
+            ready.stored[name] = look(source, ready.cache)
         if any(one.pending for one in ready.stored.values()) or not is_current(ready, outcome):
             found = [fold for division in check(ready) for fold in division.folds]
             with opened_report(recipe.report, recipe.path, force=force) as report:
