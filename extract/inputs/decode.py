@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,7 +76,7 @@ class Signal:
 
 
 def decode(
-    data: bytes,
+    data: bytes | OpenFile,
     sampling_rate: int | None,
     start: float | None = None,
     end: float | None = None,
@@ -90,7 +91,8 @@ def decode(
     ----------
     data : bytes
         A whole file: WAV, FLAC and their like, MP3, Ogg (Vorbis, Opus), MPEG-4 (m4a, mp4), WebM,
-        AMR, WMA and others; see `affekt.extract.inputs.formats.signatures`.
+        AMR, WMA and others; see `affekt.extract.inputs.formats.signatures`. An `OpenFile` stays
+        open.
     sampling_rate : int or None
         Rate to resample to, in Hz; None keeps the file's own, ``len(samples) / seconds``.
     start, end : float or None
@@ -124,31 +126,9 @@ def decode(
     >>> signal.samples.shape, float(signal.samples[0]), signal.seconds
     ((4000,), 0.375, 0.5)
     """
-    with OpenFile(data) as file:
-        return decode_from(
-            file,
-            sampling_rate,
-            start,
-            end,
-            max_seconds=max_seconds,
-            truncate=truncate,
-            damage=damage,
-        )
-
-
-def decode_from(
-    file: OpenFile,
-    sampling_rate: int | None,
-    start: float | None = None,
-    end: float | None = None,
-    *,
-    max_seconds: float = LONGEST,
-    truncate: bool = False,
-    damage: str = "refuse",
-) -> Signal:
-    """Decode one clip of an open file, as `decode` does."""
     limit = min(max_seconds, LONGEST)
-    mono, reading = file.read(lambda source: _read(source, start, end, limit, truncate))
+    with nullcontext(data) if isinstance(data, OpenFile) else OpenFile(data) as file:
+        mono, reading = file.read(lambda source: _read(source, start, end, limit, truncate))
     return _finish(mono, reading, sampling_rate, limit, truncate, damage)
 
 

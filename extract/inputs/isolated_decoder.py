@@ -29,7 +29,7 @@ from ...cache.errors import AffektError
 from ...cache.identity.known_digests import LARGEST
 from ..errors import Unusable
 from .audio_files import is_of_the_machine, machine_fault
-from .decode import LONGEST, Signal, decode_from, length
+from .decode import LONGEST, Signal, decode, length
 from .formats.ffmpeg import PATIENCE
 from .formats.header_checks import inspect
 from .formats.signatures import SOUNDFILE
@@ -53,7 +53,7 @@ def decode_segments(
 ) -> list[Signal | Unusable]:
     """Decode segments of one file in this process; see `affekt.extract.decode` for `rules`."""
     with OpenFile(data, several=len(segments) > 1) as file:
-        return [_tried(decode_from, file, sampling_rate, *segment, **rules) for segment in segments]
+        return [_tried(decode, file, sampling_rate, *segment, **rules) for segment in segments]
 
 
 def _tried(function: Callable[..., T], *arguments: Any, **options: Any) -> T | Unusable:
@@ -336,7 +336,7 @@ def _serve() -> None:
 
 def _answered(file: OpenFile, segment: Segment | None, head: dict[str, Any]) -> Signal | Unusable:
     if segment is not None:
-        return _tried(decode_from, file, head["rate"], *segment, **head["rules"])
+        return _tried(decode, file, head["rate"], *segment, **head["rules"])
     seconds = _tried(length, file.data)
     return seconds if isinstance(seconds, Unusable) else Signal(np.zeros(0, np.float32), seconds)
 

@@ -69,7 +69,7 @@ def test_segments_are_what_each_is_alone(files, name, asked, ascending, kept):
     with OpenFile(files[name]) as file:
         file._most = kept
         found = [
-            comparable(isolated_decoder._tried(isolated_decoder.decode_from, file, RATE, *one))
+            comparable(isolated_decoder._tried(isolated_decoder.decode, file, RATE, *one))
             for one in asked
         ]
     assert found == [alone(files[name], one) for one in asked]
@@ -134,12 +134,12 @@ def test_what_was_too_long_to_decode_is_not_tried_for_every_segment(files, monke
 def test_little_is_kept_of_a_long_pass(files, monkeypatch):
     with OpenFile(files["mp3"], several=True) as file:
         for start in np.arange(0, 2.5, 0.125):
-            isolated_decoder.decode_from(file, RATE, float(start), float(start) + 0.5)
+            isolated_decoder.decode(file, RATE, float(start), float(start) + 0.5)
             kept = sum(len(frame.samples) for frame in file._pass._kept)
             assert kept <= 0.5 * 44_100 + 2 * 1152
     monkeypatch.setattr(open_file, "KEPT", 50_000)
     with OpenFile(files["mp3"], several=True) as file:
-        isolated_decoder.decode_from(file, RATE, 0.0, 3.0)
+        isolated_decoder.decode(file, RATE, 0.0, 3.0)
         assert sum(frame.samples.nbytes for frame in file._pass._kept) <= 50_000
 
 
