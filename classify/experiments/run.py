@@ -201,6 +201,7 @@ class _Job:
     key: str  # of what decides it, and that in words
     made_of: dict[str, str]
     made: Path | None = None  # the one of its folders that holds it; None if it is to be trained
+    trained: tuple[str, float] | None = None  # why, and the seconds it took, where it was
 
 
 @dataclass(frozen=True)
@@ -214,8 +215,6 @@ class _Work:
     progress: Line
     n_jobs: int = -1
     on_member: Callable[..., object] = lambda *row: None
-    #: member, division -> why it was trained, and the seconds it took
-    trained: dict[tuple[str, str], tuple[str, float]] = field(default_factory=dict)
 
     def train_and_compare(self, found: list[Split]) -> None:
         """Compare on every division of the clips, and put the report in place."""
@@ -295,7 +294,7 @@ class _Work:
         self.progress("comparing")
         on_table = (lambda table: None) if division.name else self.on_table
         comparison = compare_members(ready, division, on_table)
-        trained = {name: self.trained.get((name, division.name)) for name in division.members}
+        trained = {job.entry.name: job.trained for job in jobs}
         times = step_times(last, self.outcome.embedded, trained)
         extra = extra_results(ready, division, self.progress, with_curves=is_first)
         add_run(comparison, ready, division, {**extra, "made": {**made(), **times}})
@@ -349,7 +348,7 @@ class _Work:
         how: Any = {"made_of": job.made_of, "moves_to": job.last}
         train_member(trainer, ready.labelled, job.parts, job.folder, job.key, **how)
         job.made = job.folder
-        self.trained[name, division] = (changed, time.monotonic() - begun)
+        job.trained = changed, time.monotonic() - begun
 
     def _show(self, job: _Job, *row: object) -> None:
         name, division = job.entry.name, job.division.name
