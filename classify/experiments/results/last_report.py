@@ -35,11 +35,7 @@ def keep_earlier(
     Path or None
         ``earlier-report-of-N-clips/``, where it was copied.
     """
-    before: dict[str, int] = {}  # of repeats, the first one's
-    for path in (folder / "comparison.json", folder / "repeat-1" / "comparison.json"):
-        with suppress(InputError), shaped(path, "a comparison of a run"):
-            counts = read_note(path)["run"]["embedded"]
-            before = {str(name): int(count) for name, count in counts.items()}
+    before = _embedded(folder)
     fewer = {
         name: (before[name], count)
         for name, count in embedded.items()
@@ -61,6 +57,15 @@ def keep_earlier(
         f"The last report is kept in {aside}"
     )
     return aside
+
+
+def _embedded(folder: Path) -> dict[str, int]:
+    """Return of how many clips the report in a folder was made; of repeats, the first one's."""
+    for path in (folder / "repeat-1" / "comparison.json", folder / "comparison.json"):
+        with suppress(InputError), shaped(path, "a comparison of a run"):
+            found = read_note(path)["run"]["embedded"]
+            return {str(name): int(count) for name, count in found.items()}
+    return {}
 
 
 def step_times(
