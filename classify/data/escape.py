@@ -11,6 +11,7 @@ LATEX = {
     "^": r"\textasciicircum{}",
     **{sign: "\\" + sign for sign in "&%$#_{}"},
     "[": "{[}",  # after \\\\ it would begin an optional argument
+    "|": r"\textbar{}",  # as "<" and ">", another sign in LaTeX's oldest font
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
@@ -33,10 +34,11 @@ def latex(text: object) -> str:
 
     Examples
     --------
-    >>> latex("50 % of wav2vec_2")
-    '50 \\% of wav2vec\\_2'
+    >>> latex("50 % of wav2vec_2--lr")
+    '50 \\% of wav2vec\\_2-{}-lr'
     """
-    return "".join(LATEX.get(sign, sign) for sign in _line(text))
+    text = "".join(LATEX.get(sign, sign) for sign in _line(text))
+    return re.sub("-(?=-)", "-{}", text)  # two would be printed as a dash
 
 
 def cell(text: object) -> str:

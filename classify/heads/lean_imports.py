@@ -3,11 +3,15 @@
 scikit-learn imports scipy.stats for three functions and pandas for none: half of the second that
 its import takes. In the process of a command, scipy.stats is imported when one of the functions is
 called. A program that imports affekt is left alone: another of its threads may need either.
+
+Ctrl-C waits for the import: pandas stays broken in a process in which it was half imported.
 """
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -36,11 +40,29 @@ def lean() -> Iterator[None]:
     stands_in = {name: _stand_in(name) for name in names if name not in sys.modules}
     sys.modules.update(stands_in)  # pyright: ignore[reportCallIssue, reportArgumentType]
     try:
-        yield
+        with _uninterrupted():
+            yield
     finally:
         for name, module in stands_in.items():
             if sys.modules.get(name) is module:
                 del sys.modules[name]
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C wait until the end of the block; in other threads it does so anyhow."""
+    in_main = threading.current_thread() is threading.main_thread()
+    if not in_main or signal.getsignal(signal.SIGINT) is None:  # one that is not Python's
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            signal.raise_signal(signal.SIGINT)
 
 
 def _stand_in(name: str) -> ModuleType | None:

@@ -90,6 +90,11 @@ def opened_report(folder: Path, recipe: Path, *, force: bool) -> Iterator[Report
         that no run wrote.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    if links := [name for name in (WORK, READY, OLD) if (folder / name).is_symlink()]:
+        raise InputError(
+            f"report {folder}: {links[0]} is a link to another place; remove it: a run makes this "
+            "folder itself"
+        )
     with _locked(folder):
         put_in_place(folder)
         report = ReportFolder(folder, recipe)
@@ -190,6 +195,12 @@ def _locked(folder: Path) -> Iterator[None]:
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
     while True:
         handle = os.open(path, flags, 0o666)
+        if os.fstat(handle).st_size:  # ours is empty
+            os.close(handle)
+            raise InputError(
+                f"report {folder} holds {LOCK}, which no run wrote; name another report, or rename "
+                "the file"
+            )
         try:
             if fcntl is not None:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -24,6 +24,7 @@ except ImportError:  # on Windows what a killed run left in the temporary folder
     fcntl = None
 
 _TEMPORARY = "affekt-ray-"
+_RAYS = ("session_", "ray_", "prom_")  # how the names of what Ray writes there begin
 _MEMORY = 80 << 20  # bytes of Ray's store, of which it wants 75 MB; rows go to the disk, not there
 
 
@@ -118,14 +119,16 @@ def _init(ray: Any, **options: Any) -> None:
 def _temporary() -> Iterator[str]:
     """Yield a folder with a short path, as Ray's sockets need it; remove it in the end.
 
-    Folders that killed runs left are removed first: nobody holds their lock any more.
+    Folders that killed runs left are removed first: nobody holds their lock any more, and they
+    hold nothing but what Ray writes.
     """
     top = Path(tempfile.gettempdir())
     if len(str(top)) > 30:  # a socket's path has 107 characters at most, and Ray adds 70
         top = Path("/tmp")
     for left in top.glob(f"{_TEMPORARY}*") if fcntl is not None else ():
         with suppress(OSError), _locked(left):
-            shutil.rmtree(left, ignore_errors=True)
+            if all(one.name.startswith(_RAYS) for one in left.iterdir()):
+                shutil.rmtree(left, ignore_errors=True)
     folder = Path(tempfile.mkdtemp(prefix=_TEMPORARY, dir=top))
     try:
         with _locked(folder):

@@ -125,6 +125,26 @@ def test_files_of_the_user_are_not_taken_for_a_report(made, tmp_path):
     assert not (tmp_path / "members").exists()
 
 
+def test_a_lock_of_another_program_and_links_are_refused(tmp_path):
+    """A run removes its lock at its end, and what it finds in `.unfinished/` at its beginning."""
+    recipe, folder, notes = (tmp_path / name for name in ("r.yaml", "out", "notes"))
+    recipe.write_text("")
+    folder.mkdir()
+    notes.mkdir()
+    (notes / "thesis.txt").write_text("mine")
+    (folder / ".lock").write_text("mine")
+    with pytest.raises(InputError, match="no run wrote"), opened_report(folder, recipe, force=True):
+        pass
+    assert (folder / ".lock").read_text() == "mine"
+    (folder / ".lock").unlink()
+    for name in (".unfinished", ".ready", "old"):
+        (folder / name).symlink_to(notes)
+        with pytest.raises(InputError, match="a link"), opened_report(folder, recipe, force=True):
+            pass
+        (folder / name).unlink()
+    assert (notes / "thesis.txt").read_text() == "mine"
+
+
 def test_one_run_at_a_time(tmp_path):
     with opened_report(tmp_path / "out", tmp_path / "r.yaml", force=False):
         pid = os.fork()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -68,3 +70,28 @@ def test_a_program_that_imports_affekt_is_left_alone(monkeypatch):
     monkeypatch.delitem(sys.modules, "pandas", raising=False)
     with lean():
         assert sys.modules.get("pandas", ...) is ...
+
+
+def test_ctrl_c_waits_until_the_library_is_whole():
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    steps = []
+    try:
+        with pytest.raises(KeyboardInterrupt), lean():
+            signal.raise_signal(signal.SIGINT)
+            steps.append("imported")
+        assert steps == ["imported"]
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_other_threads_import_as_well():
+    def work():
+        with lean():
+            done.append(1)
+
+    done: list[int] = []
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert done == [1]

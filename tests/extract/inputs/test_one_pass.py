@@ -11,7 +11,7 @@ from affekt.cache import Manifest
 from affekt.extract import Encoder, Unusable, decode
 from affekt.extract.inputs import audio_files, isolated_decoder, open_file
 from affekt.extract.inputs.decode import Signal
-from affekt.extract.inputs.formats import ffmpeg
+from affekt.extract.inputs.formats import ffmpeg, one_pass
 from affekt.extract.inputs.isolated_decoder import Decoder, decode_segments
 from affekt.extract.inputs.open_file import OpenFile
 from affekt.extract.running.feed import feed
@@ -107,9 +107,25 @@ def test_ascending_segments_take_one_pass(files, name, monkeypatch):
     assert len(opened) == 3
 
 
+@pytest.mark.parametrize("name", ["mp3", "two mp3", "m4a"])
+def test_windows_that_overlap_by_more_than_is_kept_take_turns_in_a_few_passes(
+    files, name, monkeypatch
+):
+    windows = [(start / 8, start / 8 + 0.75) for start in range(17)]
+    expected = [alone(files[name], one) for one in windows]
+    monkeypatch.setattr(open_file, "KEPT", 20_000)  # less than 0.1 s
+    opened = count_openings(monkeypatch)
+    assert list(map(comparable, decode_segments(files[name], windows, RATE))) == expected
+    each = 2 if name == "two mp3" else 1
+    assert len(opened) <= 7 * each  # not 17: six windows overlap
+    monkeypatch.setattr(one_pass, "PASSES", 2)
+    assert list(map(comparable, decode_segments(files[name], windows, RATE))) == expected
+
+
 @pytest.mark.parametrize("name", ["mp3", "ogg", "two mp3"])
-@pytest.mark.parametrize("damage", ["refuse", "accept"])
-def test_damage_is_told_of_the_same_windows(files, name, damage):
+@pytest.mark.parametrize(("damage", "kept"), [("refuse", 1 << 27), ("accept", 0), ("accept", 1 << 27)])
+def test_damage_is_told_of_the_same_windows(files, name, damage, kept, monkeypatch):
+    monkeypatch.setattr(open_file, "KEPT", kept)
     data = bytearray(files[name])
     middle = len(data) // 3
     data[middle : middle + 4000] = bytes(range(1, 251)) * 16
