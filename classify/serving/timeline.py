@@ -20,6 +20,7 @@ from ..models.new_clips.modalities_seen import Reason
 from .drawing import new_figure, plain
 
 LONGEST = 4 * 3600.0  # seconds of a recording, as of a clip that is embedded
+MOST = 1_000_000  # windows of all recordings
 PANELS = 12  # recordings in one figure
 MADE_BY = "affekt predict --figure"
 SHORTEST = 0.001  # seconds between two beginnings; an id tells a tenth of it
@@ -82,45 +83,52 @@ def windows(clips: Manifest, window: float, hop: float) -> tuple[Manifest, dict[
     Raises
     ------
     InputError
-        Lengths that are not positive numbers.
+        Lengths that are not positive numbers; over a million windows.
     """
+    from ...extract.inputs.isolated_decoder import Decoder
     from ..models.new_clips.own_encoders import length_of
 
     check_window(window, hop)
     rows, failed = [], {}
     lengths: dict[Path, float | Reason] = {}
-    for position, clip in enumerate(clips):
-        if not clip.path:
-            failed[clip.id] = ("no audio", "")
-            continue
-        file = clips.file(position)
-        if clip.end is None and file not in lengths:  # to find it, a file is read whole
-            lengths[file] = length_of(file)
-        end = lengths[file] if clip.end is None else clip.end
-        if isinstance(end, tuple):
-            failed[clip.id] = end
-            continue
-        begin = clip.start or 0.0
-        length = end - begin
-        if not length > 0:
-            failed[clip.id] = "bad_segment", f"{length:g} s; expected more than 0"
-            continue
-        if length > LONGEST:
-            hint = "cut it into segments (start, end)"
-            failed[clip.id] = "too_long", f"{length:.1f} s, the limit is {LONGEST:g} s; {hint}"
-            continue
-        for start, stop in spans(length, window, hop):
-            first, last = round(begin + start, 4), round(begin + stop, 4)
-            rows.append(
-                {
-                    "id": window_id(clip.id, first, last),
-                    "path": str(file),
-                    "start": first,
-                    "end": last,
-                    "text": clip.text,
-                    "recording": clip.id,
-                }
-            )
+    with Decoder(always=False) as decoder:
+        for position, clip in enumerate(clips):
+            if not clip.path:
+                failed[clip.id] = ("no audio", "")
+                continue
+            file = clips.file(position)
+            if clip.end is None and file not in lengths:  # to find it, a file is read whole
+                lengths[file] = length_of(file, decoder)
+            end = lengths[file] if clip.end is None else clip.end
+            if isinstance(end, tuple):
+                failed[clip.id] = end
+                continue
+            begin = clip.start or 0.0
+            length = end - begin
+            if not length > 0:
+                failed[clip.id] = "bad_segment", f"{length:g} s; expected more than 0"
+                continue
+            if length > LONGEST:
+                hint = "cut it into segments (start, end)"
+                failed[clip.id] = "too_long", f"{length:.1f} s, the limit is {LONGEST:g} s; {hint}"
+                continue
+            if len(rows) + (length - window) / hop > MOST:
+                raise InputError(
+                    f"--hop {hop:g} makes over {MOST:,} windows of these recordings, the limit; "
+                    "choose a longer one, or fewer recordings"
+                )
+            for start, stop in spans(length, window, hop):
+                first, last = round(begin + start, 4), round(begin + stop, 4)
+                rows.append(
+                    {
+                        "id": window_id(clip.id, first, last),
+                        "path": str(file),
+                        "start": first,
+                        "end": last,
+                        "text": clip.text,
+                        "recording": clip.id,
+                    }
+                )
     if not rows:
         return clips.select([]), failed
     return Manifest.from_rows(rows, root="/", source="windows", allow_outside=True), failed

@@ -171,11 +171,10 @@ def embed_needs(
     return sides
 
 
-def length_of(path: Path) -> float | Reason:
-    """Return the seconds of a file as its decoder finds them, or why there are none."""
+def length_of(path: Path, decoder: Decoder) -> float | Reason:
+    """Return the seconds of a file as a decoder finds them, or why there are none."""
     try:
-        with Decoder(always=False) as decoder:
-            found = decoder.length(read_file(path).data)
+        found = decoder.length(read_file(path).data)
     except Unusable as error:
         found = error
     return (found.code, found.message) if isinstance(found, Unusable) else found

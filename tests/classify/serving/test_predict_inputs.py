@@ -15,6 +15,7 @@ import pytest
 import soundfile
 from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import HEADS, Model, Task
+from affekt.classify.serving import timeline
 from affekt.classify.serving.loading import open_system
 from affekt.extract import Encoder, extract
 
@@ -104,7 +105,7 @@ def test_a_recording_beyond_four_hours_has_no_windows(models, tmp_path):
     assert "a: not predicted: too_long (14401.0 s, the limit is 14400 s; cut it" in told.stderr
 
 
-def test_windows_just_above_a_boundary_have_ids_of_their_own(models, tmp_path):
+def test_windows_just_above_a_boundary_have_ids_of_their_own(models, tmp_path, monkeypatch):
     sound(tmp_path / "a.wav", 1.0039)
     told = predict(models / "speech", tmp_path / "a.wav", "--window", 1, "--hop", 0.5, "--json")
     assert told.exit_code == 0, told.output
@@ -114,6 +115,8 @@ def test_windows_just_above_a_boundary_have_ids_of_their_own(models, tmp_path):
     words = (models / "speech", tmp_path / "b.wav", "--window", 0.5, "--hop")
     assert len(json.loads(predict(*words, 0.003, "--json").stdout)) == 3
     refused("0.001 <= hop", *words, 0.0001)
+    monkeypatch.setattr(timeline, "MOST", 150)  # 168 and 3 windows
+    refused("over 150 windows", *words, 0.003, tmp_path / "a.wav")
     assert predict(*words, 0).exit_code == 2
 
 
