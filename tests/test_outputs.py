@@ -5,6 +5,7 @@ Every option of every command that names an output is tried with every kind of p
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 from pathlib import Path
@@ -13,7 +14,7 @@ import click
 import pytest
 from affekt.classify.cli import affekt
 
-NAMES = {"out", "output", "pred", "figure", "audio_dir"}  # of parameters that name an output
+NAMES = {"out", "output", "pred", "figure", "audio_dir", "target"}  # of parameters that name an output
 SPLIT = ["sadness", "neutral", "joy"]
 
 
@@ -58,8 +59,8 @@ CALLS = {
         ["photo.png", "wav"],
     ),
     ("compare", "output"): (
-        "compare pred.csv --truth clips.csv -o OUT",
-        ["clips.csv", ".", "wav", "model", "pred.csv"],
+        "compare a=pred.csv --truth tested.csv --task valence --resamples 20 -o OUT",
+        ["clips.csv", ".", "model", "my.cache", "pred.csv"],
     ),
     ("transcribe", "output"): (
         "transcribe clips.csv -o OUT",
@@ -83,6 +84,7 @@ CALLS = {
         "cache pack my.cache OUT --overwrite",
         ["clips.csv", "my.cache", "model/model.safetensors"],
     ),
+    ("cache sync", "target"): ("cache sync my.cache OUT", ["clips.csv", "wav", "model", "."]),
     ("cache merge", "out"): ("cache merge my.cache -o OUT", ["clips.csv", ".", "wav", "model"]),
     ("convert-scaler", "output"): (
         "convert-scaler scaler.pkl --i-trust-this-file -o OUT",
@@ -153,11 +155,15 @@ def test_an_output_never_replaces_what_is_not_its_own(command, option, place, tm
     (top / f"a-link{suffix}").symlink_to("clips.csv")
     (top / f"nowhere{suffix}").symlink_to(tmp_path / "elsewhere")
     (top / f"device{suffix}").symlink_to("/dev/null")
+    (top / f"twin{suffix}").hardlink_to(top / "clips.csv")
+    os.mkfifo(top / f"pipe{suffix}")
+    names = [f"{name}{suffix}" for name in ("a-link", "nowhere", "device", "twin", "pipe")]
     before = content(top)
-    for out in [*inputs, f"a-link{suffix}", f"nowhere{suffix}", f"device{suffix}", "/dev/null"]:
+    for out in [*inputs, *names, "/dev/null"]:
         assert call(top, words.replace("OUT", out)) == 2, out
         said = capsys.readouterr().err
         assert "Traceback" not in said
+        assert out in said or command == "init", said  # and for no other reason
         assert content(top) == before, out
         assert not (tmp_path / "elsewhere").exists(), out
 

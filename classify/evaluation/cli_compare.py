@@ -270,11 +270,13 @@ def _draw(output: Path | None, figures: bool) -> None:
 
 def _check_report(output: Path, tables: Sequence[Path], members: Sequence[str]) -> None:
     """Refuse, before any work, a folder that holds something else than a report of this command."""
-    from ..models.folders.run_folder import is_run
+    from ..models.folders.run_folder import is_run, other_use
     from .comparison import Comparison
 
     inputs = [*tables, *members, *(name.partition("=")[2] for name in members)]
     check_output_folder("-o", output, [*inputs, *(path.parent for path in tables)])
+    if what := other_use(output):
+        raise InputError(f"-o {output} is {what}; choose another folder")
     there = [name for name in REPORT if os.path.lexists(output / name)]
     ours = False
     if (output / "comparison.json").is_file():

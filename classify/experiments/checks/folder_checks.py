@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from ....cache.errors import InputError, listed
 from ....cache.files.cache_marker import check_cache_folder
 from ....cache.files.output_checks import check_takes_files
+from ...models.folders.run_folder import other_use
 from ..prepared import Prepared
 from ..recipes.lines import SettingError
 
@@ -28,7 +29,7 @@ def check_places(ready: Prepared) -> None:
     Raises
     ------
     InputError
-        Inside the cache, over the manifest or the recipe, a disk or home folder itself, or where
+        Inside a cache or a model, over the manifest or the recipe, a disk or home folder itself, or where
         nothing can be written.
     """
     recipe = ready.recipe
@@ -38,6 +39,9 @@ def check_places(ready: Prepared) -> None:
             f"report {recipe.report} is inside the cache {recipe.cache}; expected another folder",
             "report",
         )
+    if what := other_use(report):
+        message = f"report {recipe.report} is {what}; expected a folder of its own"
+        raise SettingError(message, "report")
     if report in (Path(report.anchor), Path(os.path.expanduser("~")).resolve()):  # noqa: PTH111
         message = f"report {recipe.report} is a disk or a home folder; expected a folder of its own"
         raise SettingError(message, "report")

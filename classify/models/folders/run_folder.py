@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError
+from ....cache.files.cache_marker import MARKER
 from ....cache.files.reading import read_object
 
 #: in the folder of a run: its next report while it is made, and while it is put in place
@@ -41,6 +42,21 @@ def is_run(place: str | os.PathLike[str]) -> bool:
         any((folder / name).is_file() for name in ("comparison.json", "repeats.json"))
         or any((folder / name).is_dir() for name in ("members", WORK, READY))
     )
+
+
+def other_use(folder: Path) -> str:
+    """Return what a folder is where a report would do harm: a cache or a model; blank if neither.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> other_use(Path(tempfile.gettempdir()))
+    ''
+    """
+    if (folder / MARKER).exists() or any((folder / "spaces").glob("*/spec.json")):
+        return "a cache"
+    is_model = all((folder / name).is_file() for name in ("config.json", "model.safetensors"))
+    return "a model" if is_model else ""
 
 
 def check_whole(folder: Path) -> None:
