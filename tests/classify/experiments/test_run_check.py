@@ -95,6 +95,7 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         ("report: out", "report: afile", 11, "is a file"),
         ("report: out", "report: afile/deep", 11, "is a file"),
         ("report: out", "report: my.cache/out", 11, "inside the cache"),
+        ("report: out", "report: amodel", 11, "is a model"),
         ("report: out", "report: /", 11, "a folder of its own"),
         ("report: out", "report: ~/", 11, "a folder of its own"),
         ("cache: my.cache", "cache: afile/c", 3, "is a file"),
@@ -143,6 +144,9 @@ def test_what_cannot_work_is_refused_with_its_line_and_nothing_is_made(
     folder, old, new, line, words
 ):
     (folder / "afile").write_text("x")
+    (folder / "amodel").mkdir()
+    for name in ("config.json", "model.safetensors"):
+        (folder / "amodel" / name).write_text("x")
     changes = [(old, new)]
     if "settings to choose" in words:
         changes.append(("C: 1}", "C: [0.1, 1]}"))
