@@ -14,7 +14,8 @@ import click
 import pytest
 from affekt.classify.cli import affekt
 
-NAMES = {"out", "output", "pred", "figure", "audio_dir", "target"}  # of parameters that name an output
+#: parameters that name an output
+NAMES = {"out", "output", "pred", "figure", "audio_dir", "target"}
 SPLIT = ["sadness", "neutral", "joy"]
 
 
