@@ -29,8 +29,8 @@ def check_places(ready: Prepared) -> None:
     Raises
     ------
     InputError
-        Inside a cache or a model, over the manifest or the recipe, a disk or home folder itself, or where
-        nothing can be written.
+        Inside the cache, in a model, over the manifest or the recipe, a disk or home folder itself,
+        or where nothing can be written.
     """
     recipe = ready.recipe
     report, cache = recipe.report.resolve(), recipe.cache.resolve()

@@ -73,12 +73,16 @@ def test_a_program_that_imports_affekt_is_left_alone(monkeypatch):
 
 
 def test_ctrl_c_waits_until_the_library_is_whole():
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    steps = []
-    try:
-        with pytest.raises(KeyboardInterrupt), lean():
+    def interrupted():
+        with lean():
             signal.raise_signal(signal.SIGINT)
             steps.append("imported")
+
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    steps: list[str] = []
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
         assert steps == ["imported"]
         assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     finally:
