@@ -85,20 +85,19 @@ def windows(clips: Manifest, window: float, hop: float) -> tuple[Manifest, dict[
     InputError
         Lengths that are not positive numbers; over a million windows.
     """
-    from ...extract.inputs.isolated_decoder import Decoder
-    from ..models.new_clips.own_encoders import length_of
+    from ..models.new_clips.own_encoders import measuring
 
     check_window(window, hop)
     rows, failed = [], {}
     lengths: dict[Path, float | Reason] = {}
-    with Decoder(always=False) as decoder:
+    with measuring() as length_of:
         for position, clip in enumerate(clips):
             if not clip.path:
                 failed[clip.id] = ("no audio", "")
                 continue
             file = clips.file(position)
             if clip.end is None and file not in lengths:  # to find it, a file is read whole
-                lengths[file] = length_of(file, decoder)
+                lengths[file] = length_of(file)
             end = lengths[file] if clip.end is None else clip.end
             if isinstance(end, tuple):
                 failed[clip.id] = end

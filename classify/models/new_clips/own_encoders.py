@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -171,13 +172,19 @@ def embed_needs(
     return sides
 
 
-def length_of(path: Path, decoder: Decoder) -> float | Reason:
-    """Return the seconds of a file as a decoder finds them, or why there are none."""
-    try:
-        found = decoder.length(read_file(path).data)
-    except Unusable as error:
-        found = error
-    return (found.code, found.message) if isinstance(found, Unusable) else found
+@contextmanager
+def measuring() -> Iterator[Callable[[Path], float | Reason]]:
+    """Yield what returns the seconds of a file as its decoder finds them, or why there are none."""
+    with Decoder(always=False) as decoder:
+
+        def length_of(path: Path) -> float | Reason:
+            try:
+                found = decoder.length(read_file(path).data)
+            except Unusable as error:
+                found = error
+            return (found.code, found.message) if isinstance(found, Unusable) else found
+
+        yield length_of
 
 
 def check_places(
