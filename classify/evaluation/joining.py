@@ -202,14 +202,11 @@ def mean_of_all(combined: Mapping[str, Combined]) -> str | None:
 
 
 def split_warnings(folds: Sequence[Split]) -> list[str]:
-    """Return the warnings of the splits; of many folds the first ten."""
-    found = [*of_splits(folds), *_dev_of_other_values(folds)]
-    more = f"{len(found) - 10} more warnings of the {len(folds)} splits are in comparison.json"
-    return [*found[:10], more] if len(found) > 11 and len(folds) > 1 else found
+    """Return the warnings of the splits, of many folds the first ten.
 
-
-def _dev_of_other_values(folds: Sequence[Split]) -> list[str]:
-    """Warn where test is of languages or corpora that train and dev do not have."""
+    Also where test is of languages or corpora that train and dev do not have.
+    """
+    found = of_splits(folds)
     columns = [
         column
         for column in ("language", "dataset")
@@ -221,14 +218,14 @@ def _dev_of_other_values(folds: Sequence[Split]) -> list[str]:
             for fold in folds
         )
     ]
-    if not columns:
-        return []
-    return [
-        Finding(
+    if columns:
+        text = (
             f"test is of another {' and '.join(columns)} than train and dev: dev scores do not "
             "show what that costs, and what dev chose need not be the best there"
         )
-    ]
+        found = [*found, Finding(text)]
+    more = f"{len(found) - 10} more warnings of the {len(folds)} splits are in comparison.json"
+    return [*found[:10], more] if len(found) > 11 and len(folds) > 1 else found
 
 
 def each_group(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...cache.cache import Cache
 from ...cache.identity.spec import Spec
@@ -14,6 +14,9 @@ from ...cache.space import Space
 from ..data.task import Task
 from .recipes.entries import EncoderEntry
 from .recipes.recipe import Recipe
+
+if TYPE_CHECKING:
+    from ..data.predictions import Predictions
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,12 @@ class Prepared:
         """By encoder, how many clips of this run have a row."""
         used = set(self.labelled.ids)
         return {name: len(used & one.there) for name, one in self.stored.items()}
+
+    def score(self, found: Predictions) -> float:
+        """Return the UAR (or CCC) of predictions of labelled clips."""
+        from ..metrics.scored_clips import task_score  # brings scipy
+
+        return task_score(self.task, self.labelled.select(found.ids), found)
 
     @cached_property
     def spaces(self) -> dict[str, Space]:

@@ -19,7 +19,6 @@ from ...data.splitting.near_duplicates import check_near_duplicates
 from ...data.splitting.split import Split
 from ...evaluation.analyses.learning_curve import learning_curve
 from ...evaluation.analyses.transfer import transfer
-from ...metrics.scored_clips import task_score
 from ..members.trainer import Trainer
 from ..recipes.lines import SettingError
 from .run_keys import member_key
@@ -171,10 +170,6 @@ def speaker_gain(ready: Prepared, division: Division) -> dict[str, Any]:
         no member qualifies, or the speakers of train or dev do not have several clips each.
     """
     members, task, spaces, devs = ready.recipe.members, ready.task, ready.spaces, division.devs
-
-    def score(found: Predictions) -> float:
-        return task_score(task, ready.labelled.select(found.ids), found)
-
     plain = {}
     for name, entry in members.items():
         heard = all(spaces[on].modality == "audio" for on in entry.on)
@@ -182,7 +177,7 @@ def speaker_gain(ready: Prepared, division: Division) -> dict[str, Any]:
             continue
         parts = division.shares[name].parts
         if all(_several(clips) for part in parts for clips in (part.train, part.dev)):
-            plain[name] = score(devs[name])
+            plain[name] = ready.score(devs[name])
     if not plain:
         return {}
     name = max(plain, key=lambda one: plain[one])
@@ -194,7 +189,7 @@ def speaker_gain(ready: Prepared, division: Division) -> dict[str, Any]:
         model.fit(part.train, part.dev, test=part.test, **ready.recipe.allowed)
         scaled.append(model.predict(part.dev))
     speakers = {speaker for part in parts for speaker in leaks.speakers(part.dev)}
-    with_scaling = score(Predictions.concatenated(scaled))
+    with_scaling = ready.score(Predictions.concatenated(scaled))
     return {
         "member": name,
         "dev_uar": plain[name],
@@ -248,14 +243,9 @@ def _names(part: Split, group: str | None) -> list[list[str]]:
 
 def _best(ready: Prepared, devs: Mapping[str, Predictions], heads: Sequence[str]) -> str | None:
     """Return the member of these heads that is best on dev; the first one without dev."""
-
-    def score(name: str) -> float:
-        if name not in devs:
-            return 0.0
-        return task_score(ready.task, ready.labelled.select(devs[name].ids), devs[name])
-
     members = [name for name, entry in ready.recipe.members.items() if entry.head in heads]
-    return max(members, key=score, default=None)
+    scores = {name: ready.score(devs[name]) if name in devs else 0.0 for name in members}
+    return max(members, key=lambda name: scores[name], default=None)
 
 
 def _several(clips: Manifest) -> bool:
