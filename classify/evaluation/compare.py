@@ -33,6 +33,7 @@ from .comparison import Comparison
 from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all, split_warnings
 from .scores import scoring
 from .scores.dev_choice import choice
+from .scores.verdicts import one_answer
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -244,7 +245,9 @@ def compare_with(
     )
     data["by"] = {name: scoring.table_by(joined, systems, name, best) for name in joined.by}
     data.update(extras(joined, combined, best, seeds or {}))
-    data["warnings"] = ranked([*data["sanity"], *_warnings(joined, combined, drawn)])
+    data["warnings"] = ranked(
+        [*data["sanity"], *one_answer(data), *_warnings(joined, combined, drawn)]
+    )
     return Comparison(data, systems, replays, joined.test.clips)
 
 
@@ -318,10 +321,11 @@ def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
     of_count: dict[int, list[str]] = {}
     for code, count in drawn.few_groups().items():
         of_count.setdefault(count, []).append(str(labels[code]))
-    guess = "and the others were widened by a guess of how much speakers differ"
+    noun = group_noun(None if drawn.groups == len(joined.test.codes) else groups)
+    guess = f"and the others were widened by a guess of how much {noun} differ"
     found = []
     for count, few in of_count.items():
-        of = f"{count} of {drawn.groups} {group_noun(groups)}"
+        of = f"{count} of {drawn.groups} {noun}"
         what = f"label {few[0]} comes from {of}: its recall has"
         if len(few) > 1:
             what = f"labels {listed(few)} each come from {of}: their recalls have"

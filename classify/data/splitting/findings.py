@@ -18,7 +18,7 @@ MOST_NAMES = 5  # folds that are named in one warning
 class Kind(IntEnum):
     """What a warning is about, from what can change the answer most."""
 
-    LABELS = 0  # labels of other clips, labels exchanged
+    LABELS = 0  # labels of other clips, labels exchanged, one label for all clips
     SPEAKERS = 1  # one speaker in two parts
     RECORDINGS = 2  # one recording in two parts
     COPIES = 3  # recordings of test that are nearly one of train

@@ -1,4 +1,4 @@
-"""What a test showed of two systems, in a sentence: better, or no difference can be shown."""
+"""What test showed of systems, in a sentence: better, no difference, nothing learnt."""
 
 from __future__ import annotations
 
@@ -6,9 +6,39 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from ....cache.errors import listed
+from ...data.splitting.findings import Finding, Kind
 from ...metrics.mcnemar_and_holm import mcnemar_range
 
 EQUAL = 0.02  # in UAR: systems whose interval of the difference is inside do the same
+
+
+def one_answer(data: Mapping[str, Any], *systems: str) -> list[str]:
+    """Say which systems (of those that are named) gave all test clips one label, and which.
+
+    Examples
+    --------
+    >>> data = {"task": {"labels": ["x", "y"]}, "systems": {"lr": {"test": {}}}}
+    >>> data["systems"]["lr"]["test"]["confusion"] = [[9, 0], [1, 0]]
+    >>> one_answer(data)
+    ['lr answered x for every test clip: it does not tell the labels apart']
+    """
+    found: dict[str, list[str]] = {}
+    for name in systems or data["systems"]:
+        matrix = np.array(data["systems"][name]["test"].get("confusion", []), ndmin=2)
+        answers = np.flatnonzero(matrix.any(axis=0))
+        if len(answers) == 1 and matrix.any(axis=1).sum() > 1:
+            found.setdefault(data["task"]["labels"][answers[0]], []).append(name)
+    return [
+        Finding(
+            f"{listed(names)} answered {label} for every test clip: "
+            f"{'it does' if len(names) == 1 else 'they do'} not tell the labels apart",
+            Kind.LABELS,
+        )
+        for label, names in found.items()
+    ]
 
 
 def verdict(

@@ -375,3 +375,29 @@ def test_a_broken_comparison_file_is_refused(tmp_path):
     path.write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
         Comparison.read(path)
+
+
+def test_a_system_that_answers_one_label_is_called_out_first(setting):
+    test, truth, _, dev_truth = setting
+    one = np.tile([0.2, 0.5, 0.3], (len(truth), 1))
+    tests = {"flat": Predictions(truth.ids, LABELS, one), "text": test["text"]}
+    found = compare(tests, truth, "valence", strategies=["vote"], n_resamples=100)
+    said = "flat answered neutral for every test clip: it does not tell the labels apart"
+    assert found.data["warnings"][0] == said
+    devs = {"flat": Predictions(dev_truth.ids, LABELS, one[: len(dev_truth)])}
+    alone = compare(
+        {"flat": tests["flat"]}, truth, "valence", dev=devs, dev_truth=dev_truth, n_resamples=100
+    )
+    assert alone.table().endswith(said)
+
+
+def test_a_rare_label_without_speakers_comes_from_clips(setting):
+    test, truth, *_ = setting
+    joys = [i for i, label in enumerate(truth["label"]) if label == "joy"]
+    kept = sorted(set(range(len(truth))) - set(joys[3:]))
+    few = truth.select(kept).with_columns(speaker=[""] * len(kept))
+    text = test["text"].select(few.ids)
+    found = compare({"text": text}, few, "valence", n_resamples=100)
+    [said] = [w for w in found.data["warnings"] if "label positive comes from 3 of" in w]
+    assert "single clips: its recall" in said
+    assert "how much single clips differ" in said

@@ -11,6 +11,7 @@ from typing import Any
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
 from ....metrics.scored_clips import NO_SPEAKERS
+from ...scores.verdicts import one_answer
 from .analysis_sections import analyses
 from .choice_on_dev import headline, how_chosen, test_uses, why_chosen
 from .clips_and_training import layers_section
@@ -45,7 +46,7 @@ def text_table(data: Data) -> str:
         foot.append(f"* chosen on dev; the others by dev {shown[0][1]}")
         if why := why_chosen(data):
             foot.append(f"{data['chosen']}: {why}")
-        foot.append(_chosen_line(data))
+        foot += [_chosen_line(data), *one_answer(data, data["chosen"])]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", *foot])
 
 
