@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.errors import InputError, expected_one_of
+from ...cache.files.reading import file_sha256, read_note
 from ..models.folders.run_folder import check_whole, is_run, read_comparison, readable_name
 from ..models.model import Model
 from ..models.new_clips.predict_methods import Predicts
@@ -128,6 +130,7 @@ def open_system(
     if chosen not in systems:
         raise InputError(f"{folder} has no system {chosen!r}; {expected_one_of(chosen, systems)}")
     entry = systems[chosen]
+    _check_compared(folder, entry["members"], combined=bool(entry["strategy"]))
     opened = {name: _open_member(folder / "members" / name) for name in entry["members"]}
     models = {name: found[0] for name, found in opened.items()}
     folds = {name: found for name, found in opened.items() if len(found) > 1}
@@ -140,6 +143,19 @@ def open_system(
         raise InputError(f"{folder}: ensembles.json does not hold {chosen!r}; run the recipe again")
     why = "" if system else (data.get("choice") or {}).get("why", "")
     return System(chosen, models, replays[chosen], why, folds)
+
+
+def _check_compared(folder: Path, members: Sequence[str], *, combined: bool) -> None:
+    """Check that models, and what combines them, are those that the run compared."""
+    files = read_note(folder / "run.json").get("files")
+    if not isinstance(files, dict):
+        return
+    models = [(folder / "members" / name).glob("model*/config.json") for name in members]
+    rules = [folder / "ensembles.json"] * combined
+    for path in (*chain(*models), *rules):  # a config has its weights' hash
+        noted = files.get(path.relative_to(folder).as_posix())
+        if noted is not None and path.is_file() and noted != file_sha256(path):
+            raise InputError(f"{path} is not as the run wrote it; run the recipe again")
 
 
 def _open_member(folder: Path) -> list[Model]:

@@ -1,7 +1,7 @@
 """The sha256 of a large file, hashed once: a memo by stat saves reading gigabytes at every start.
 
-One small file per entry, whose name is made of the file's path, size, mtime_ns and inode and whose
-content is the digest; so two processes can write at the same time. The memo is only a memo: it
+One small file per entry, whose name is made of the file's path, size, inode and the times of its
+last changes (ctime too: mtime can be set back) and whose content is the digest; so two processes can write at the same time. The memo is only a memo: it
 may be deleted, and is skipped for a file that changed within the last two seconds.
 """
 
@@ -42,9 +42,8 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
     path = Path(path).resolve()
     refuse_hollow(path)
     stat = path.stat()
-    identity = f"{path}\0{stat.st_size}\0{stat.st_mtime_ns}\0{stat.st_ino}".encode(
-        "utf-8", "surrogateescape"
-    )
+    parts = (path, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns, stat.st_ino)
+    identity = "\0".join(map(str, parts)).encode("utf-8", "surrogateescape")
     memo = memo_folder() / "sha256" / hashlib.sha256(identity).hexdigest()[:40]
     trusted = abs(time.time() - stat.st_mtime) > _SECONDS_UNTIL_TRUSTED
     if trusted:

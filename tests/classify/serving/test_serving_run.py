@@ -111,6 +111,19 @@ def test_a_classifier_answers_as_it_was_compared(corpus, clips):
     np.testing.assert_allclose(found.proba, by_hand / by_hand.sum(1, keepdims=True), atol=1e-9)
 
 
+def test_what_the_run_did_not_write_is_refused(corpus, tmp_path):
+    shutil.copytree(corpus / "split", tmp_path / "run")
+    files = ("members/lr/model/config.json", "ensembles.json")
+    for name, system in zip(files, ("lr", "mean"), strict=True):
+        before = (tmp_path / "run" / name).read_text()
+        (tmp_path / "run" / name).write_text(f"{before}\n")
+        with pytest.raises(InputError, match="not as the run wrote it"):
+            open_system(tmp_path / "run", system=system)
+        assert open_system(tmp_path / "run", system="fused").name == "fused"
+        (tmp_path / "run" / name).write_text(before)
+    assert open_system(tmp_path / "run", system="mean").name == "mean"
+
+
 def test_folds_answer_with_their_mean(corpus, clips):
     folder = corpus / "folds/members/fused"
     assert sorted(path.name for path in folder.glob("model*")) == ["model-1", "model-2", "model-3"]
