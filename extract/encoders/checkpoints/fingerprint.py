@@ -1,8 +1,9 @@
 """The sha256 of a large file, hashed once: a memo by stat saves reading gigabytes at every start.
 
 One small file per entry, whose name is made of the file's path, size, inode and the times of its
-last changes (ctime too: mtime can be set back) and whose content is the digest; so two processes can write at the same time. The memo is only a memo: it
-may be deleted, and is skipped for a file that changed within the last two seconds.
+last change (ctime too: mtime can be set back) and whose content is the digest; so two processes can
+write at the same time. The memo is only a memo: it may be deleted, and is skipped for a file that
+changed within the last two seconds.
 """
 
 from __future__ import annotations
