@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..cache.errors import InputError
+from ..cache.errors import InputError, nearest_beside
 
 #: What a checkpoint may consist of: configuration, vocabularies and tensors.
 SAFE_FILES = ("*.json", "*.txt", "*.model", "model.safetensors", "model-*.safetensors")
@@ -92,6 +92,8 @@ def locate(
         raise InputError(f"no {what} {name!r}: expected a folder or a Hub id such as 'owner/name'")
     from huggingface_hub import constants, snapshot_download
 
+    if revision is None and _last_seen(name, None) is None:
+        _ask_about(path, what)
     offline = bool(constants.HF_HUB_OFFLINE)
     commit = _commit(name, revision, offline, what)
     try:
@@ -115,6 +117,18 @@ def locate(
     if not any(found.iterdir()):
         raise InputError(f"{what} {name!r} at {commit} holds none of {', '.join(allow)}")
     return Place(found, name, commit)
+
+
+def _ask_about(path: Path, what: str) -> None:
+    """Refuse a name in a folder that is here, and ask about one that is almost another's here."""
+    hint = nearest_beside(path)
+    if len(path.parts) > 1 and path.parent.is_dir():
+        raise InputError(
+            f"no {what} '{path}': the folder {path.parent} is here, and has no {path.name}.{hint} If"
+            f" the Hub's repository of that name is meant, hf download {path} brings it here first"
+        )
+    if hint:
+        log.warning("'%s' is not a folder here.%s The Hub is asked for it", path, hint)
 
 
 def _commit(name: str, revision: str | None, offline: bool, what: str) -> str:

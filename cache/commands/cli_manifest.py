@@ -39,6 +39,9 @@ if TYPE_CHECKING:
 @click.option(
     "--merge-speakers", is_flag=True, help="Merge speakers whose names differ in spelling only."
 )
+@click.option(
+    "--encoding", metavar="NAME", help="Of a table that is not UTF-8, such as cp1252 (Windows)."
+)
 @click.option("--dedupe", is_flag=True, help="Of equal rows, keep the first.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def manifest(

@@ -143,6 +143,7 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
     renamed = {
         name: ours for ours in ALIASES if (name := _column_for(ours, folded, table)) is not None
     }
+    notes = [] if labels_only or "path" in renamed.values() else _recordings(table, renamed)
     columns: dict[str, Any] = {}
     for name, values in table.columns.items():
         ours = renamed.get(name) or unicodedata.normalize("NFC", name.strip())
@@ -163,12 +164,32 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
             columns.pop(unicodedata.normalize("NFC", names[0].strip()), None)
     columns |= times.columns
     found.taken |= times.taken
+    found.notes += notes
     found.notes += times.notes
     found.notes += table.notes
     found.notes += _misspelt(table, columns, renamed)
     _give_ids(found, table, folded)
     found.columns = {name: found.columns[name] for name in _order(found, table)}
     return found
+
+
+def _recordings(table: Table, renamed: dict[str, str]) -> list[str]:
+    """Take the one column in which all values are names of recordings, where no name says it."""
+    if any(RECORDINGS.fullmatch(name) or NUMBER.fullmatch(name) for name in table.columns):
+        return []  # the header is a clip itself
+    of_names = [
+        name
+        for name, values in table.columns.items()
+        if renamed.get(name, "id") == "id" and any(values)
+        and all(RECORDINGS.fullmatch(value) for value in values if value)
+    ]  # fmt: skip
+    if len(of_names) != 1:
+        return []
+    [name] = of_names
+    if "text" in renamed.values():
+        return [] if name in renamed else [f"column {name} holds names of recordings and was not used: is it the path?"]
+    renamed[name] = "path"
+    return [f"column {name} holds names of recordings and was taken for the path"]
 
 
 def objects(values: Sequence[Any]) -> np.ndarray:

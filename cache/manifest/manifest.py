@@ -80,6 +80,7 @@ class Manifest:
         allow_outside: bool | None = None,
         dedupe: bool = False,
         labels_only: bool = False,
+        encoding: str | None = None,
     ) -> Manifest:
         """Read a manifest from a file.
 
@@ -98,6 +99,8 @@ class Manifest:
             Keep the first of rows that are equal in every column, instead of refusing them.
         labels_only : bool
             The table is read for its labels: it need not have paths or texts.
+        encoding : str, optional
+            Of a text that is not UTF-8, such as ``"cp1252"``.
 
         Raises
         ------
@@ -105,7 +108,7 @@ class Manifest:
             Anything wrong with the table, with the file, the line, and what was expected.
         """
         path = Path(path)
-        table = read_table(path)
+        table = read_table(path, encoding)
         folder = _folder(path.parent if is_regular(path) else Path(), root, allow_outside)
         return _made(table, folder, dedupe=dedupe, labels_only=labels_only)
 

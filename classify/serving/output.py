@@ -31,6 +31,13 @@ STARTS = (("id", "label"), ("id", "start", "end", "label"))  # of headers; label
 SPAN = ["id", "start", "end"]  # of windows, before the columns of numbers
 
 
+#: what a remark means for an answer
+MEANS = {
+    "low_rate": " (sampled at fewer Hz than the model reads: answers are worse if training was not)",
+    "separate_channels": " (perhaps two people on a telephone: the answer is of both together)",
+}
+
+
 def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -> None:
     """Print on stderr what was not predicted and why, and what was predicted with a remark.
 
@@ -56,7 +63,7 @@ def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -
     for note in answer.notes:
         to_stderr(note)
     for remark, names in (*by_remark.items(), *answer.flags.items()):
-        to_stderr(f"{listed(names)}: {remark}")
+        to_stderr(f"{listed(names)}: {remark}{MEANS.get(remark, '')}")
 
 
 def write_output(

@@ -43,6 +43,7 @@ _LATEST = 1e9  # seconds, behind the end of every file
 _SLACK = 0.010  # an annotated end may lie this far behind the file's, in seconds
 _MARGIN = 1.0  # decoded beyond a truncation, so that resampling does not see the cut, in seconds
 _FULL_SCALE = 1 - 2**-15
+_SEPARATE = 0.2  # correlation of two channels, below which they hold different sounds
 _SILENCE = 1e-4  # root mean square without the mean: -80 dBFS
 _LOUDEST = 2.0**31  # floats on the scale of 32-bit integers are odd; more is not audio
 
@@ -60,6 +61,8 @@ class Signal:
     flags : tuple of str
         ``clipped`` (more than 0.1 % of samples at full scale), ``silent`` (below -80 dBFS or
         constant), ``silent_channel``, ``cancelled_downmix`` (channels that erase each other),
+        ``separate_channels`` (two channels with sounds of their own, as of two people on a
+        telephone), ``low_rate`` (sampled at fewer Hz than were asked for),
         ``size_unknown`` (streamed header), ``longer_than_header`` (it promises less than was
         read), ``damaged`` (sound is missing or cannot be decoded), ``unfinished`` (the last
         page, frame or element is cut), ``gaps`` (pauses in the time stamps, which are closed up),
@@ -270,6 +273,10 @@ class _Reading:
         if channels > 1 and self.power.max() > 0:
             if self.power.min() < 1e-8 * self.frames:
                 yield "silent_channel"
+            elif channels == 2:
+                common = abs(4 * self.mixed - self.power.sum()) / 2
+                if common < _SEPARATE * math.sqrt(self.power.prod()):
+                    yield "separate_channels"
             if self.mixed < 0.1 * self.power.sum() / channels**2:  # uncorrelated channels: 1.0
                 yield "cancelled_downmix"
 
@@ -292,6 +299,8 @@ def _finish(
     if float(np.dot(swing, swing)) < len(mono) * _SILENCE**2:
         flags.append("silent")
     rate = sampling_rate or reading.rate
+    if rate > reading.rate:
+        flags.append("low_rate")
     if rate != reading.rate:
         mono = soxr.resample(mono, reading.rate, rate, quality="HQ")
     if seconds > limit:

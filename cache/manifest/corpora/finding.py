@@ -67,12 +67,15 @@ def read_corpus(
     label: str = "emotion",
     audio_dir: Path | None = None,
     dedupe: bool = False,
+    encoding: str | None = None,
 ) -> Manifest:
     """Read a table or a corpus of a kind of `KINDS`, or whose files are named in a form."""
+    if encoding is not None and kind != "table":
+        raise InputError(f"--encoding {encoding} is for one table, and {path} is read as {kind}")
     if "{" in kind:
         return audio_names.read_form(path, kind, root)
     readers: dict[str, Any] = {
-        "table": lambda: Manifest.read(path, root, dedupe=dedupe),
+        "table": lambda: Manifest.read(path, root, dedupe=dedupe, encoding=encoding),
         "unified": lambda: audio_names.read_unified(path, root, label=label),
         "folders": lambda: audio_names.read_folders(path, root),
         "emobox": lambda: read_emobox(path, fold, root),

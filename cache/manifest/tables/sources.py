@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
 import io
 import os
+import re
 import stat
 import sys
 import zipfile
@@ -61,28 +63,43 @@ class Source:
     def bad_bytes(self) -> str:
         """Return where the bytes stop being text, for a message."""
         self.release()
+        self.stream.seek(0)
         if self.encoding == "utf-8-sig":
-            self.stream.seek(0)
             for line, data in enumerate(self.stream, start=1):
                 try:
                     data.decode("utf-8")
                 except UnicodeDecodeError as error:
                     return (
                         f"{self.name} line {line}: byte {data[error.start]:#04x} at column"
-                        f" {error.start + 1} is not UTF-8; save the table as UTF-8 (in Excel: CSV"
-                        f" UTF-8; or iconv -f WINDOWS-1252 -t UTF-8 {self.name} > utf8.csv)"
+                        f" {error.start + 1} is not UTF-8. {self._in_utf8(data, error.start)}"
                     )
         return f"{self.name}: not {self.encoding}; save the table as UTF-8"
 
+    def _in_utf8(self, line: bytes, bad: int) -> str:
+        """Say what makes UTF-8 of a table, and how the cell with a bad byte would then read."""
+        ends = re.compile(rb"[,;|\t\r\n]")
+        begin = max((found.end() for found in ends.finditer(line, 0, bad)), default=0)
+        end = ends.search(line, bad)
+        cell = line[begin : end.start() if end else None].strip(b' "')
+        command = f"affekt manifest {in_shell(self.name)} --encoding cp1252 -o utf8.csv"
+        with suppress(UnicodeDecodeError):
+            read = cell.decode("cp1252")[:60]
+            return (
+                f"In cp1252, as Excel writes in Western Europe, this is {read!r}: if that is right,"
+                f" {command} makes a table in UTF-8; else name another encoding (cp1250, cp1251"
+                " ...), or save the table as UTF-8"
+            )
+        return f"Save the table as UTF-8, or name its encoding, such as in {command}"
+
 
 @contextmanager
-def opened(path: Path, known: Sequence[str]) -> Iterator[Source]:
+def opened(path: Path, known: Sequence[str], encoding: str | None = None) -> Iterator[Source]:
     """Open a table, and find out how it is to be read."""
     name = str(path)
     check_no_device(path)
     try:
         with _stream(path) as stream:
-            source = _described(path, stream, known)
+            source = _described(path, stream, known, encoding)
             try:
                 yield source
             finally:
@@ -173,7 +190,9 @@ def is_regular(path: Path) -> bool:
     return str(path) != "-" and (not path.exists() or stat.S_ISREG(path.stat().st_mode))
 
 
-def _described(path: Path, stream: BinaryIO | gzip.GzipFile, known: Sequence[str]) -> Source:
+def _described(
+    path: Path, stream: BinaryIO | gzip.GzipFile, known: Sequence[str], encoding: str | None
+) -> Source:
     name = str(path)
     stream.seek(0)
     head = stream.read(1024)
@@ -202,6 +221,10 @@ def _described(path: Path, stream: BinaryIO | gzip.GzipFile, known: Sequence[str
         suffix = found
     if found in (".parquet", ".xlsx") and suffix != found:
         raise InputError(f"{name}: the content is that of a {found} file; give it that ending")
+    if encoding is not None:
+        if suffix not in (".csv", ".tsv", ".jsonl", ".json"):
+            raise InputError(f"{name}: a {suffix} file says its encoding itself; leave it out")
+        return Source(name, suffix, stream, _known(encoding))
     if suffix in (".parquet", ".xlsx"):
         if found != suffix:
             what = "Parquet" if suffix == ".parquet" else "an Excel workbook"
@@ -218,6 +241,19 @@ def _described(path: Path, stream: BinaryIO | gzip.GzipFile, known: Sequence[str
         what = "looks like UTF-16 without a mark" if half * 3 > len(head) else "is not text"
         raise InputError(f"{name}: {what}; save the table as UTF-8")
     return Source(name, suffix, stream)
+
+
+def _known(encoding: str) -> str:
+    """Return the name of an encoding of text that Python has."""
+    try:
+        "a".encode(encoding).decode(encoding)
+        found = codecs.lookup(encoding).name
+    except (LookupError, ValueError, UnicodeError):
+        raise InputError(
+            f"no encoding is called {encoding!r}; expected one that Python knows, such as cp1252"
+            " (Windows, Western Europe), cp1250, cp1251, mac-roman, gb18030 or shift_jis"
+        ) from None
+    return "utf-8-sig" if found == "utf-8" else found
 
 
 def _of_content(head: bytes) -> str:

@@ -75,9 +75,9 @@ class Table:
         return [str.__str__(value) for value in values] if self.typed else values
 
 
-def read_table(path: Path) -> Table:
+def read_table(path: Path, encoding: str | None = None) -> Table:
     """Read a table; the name's ending says how, or the content of a pipe (``-`` is stdin)."""
-    with opened(path, SUFFIXES) as source:
+    with opened(path, SUFFIXES, encoding) as source:
         try:
             return _READERS[source.kind](source)
         except UnicodeDecodeError:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import gzip
 import importlib
 import os
+import re
+import shlex
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 from affekt.cache import InputError, Manifest
+from affekt.cache.commands.cli_manifest import manifest
 from affekt.cache.manifest.tables.sources import _Unpacked
+from click.testing import CliRunner
 
 
 def read(folder: Path, data: str | bytes, name: str = "clips.csv") -> Manifest:
@@ -49,7 +53,7 @@ def test_forms_that_read_the_same(tmp_path, name):
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("x.csv", "Datei;Gefühl\na.wav;Wut\n", "Did you mean 'Datei'. It has names of recordings"),
+        ("x.csv", "Datei;B\na.wav;b.wav\n", "Did you mean 'Datei'. It has names of recordings"),
         (
             "x.csv",
             "comment,mood\nI am so very glad,joy\n",
@@ -70,7 +74,7 @@ def test_forms_that_read_the_same(tmp_path, name):
             "file,from,to\na.wav,0:01,0:02\na.wav,0:02,0:03\n",
             "from looks like a time .*end",
         ),
-        ("x.csv", "file;emotion\na.wav;Ärger\n".encode("cp1252"), "iconv -f WINDOWS-1252"),
+        ("x.csv", "file;emotion\na.wav;Ärger\n".encode("cp1252"), "cp1252.*'Ärger'.*--encoding"),
         ("x.csv.gz", gzip.compress(bytes(range(99)) * 99)[:40] + b"xx" * 40, "not a whole gzip"),
         ("x.csv", "path\nfile:///a%20b.wav\n", "is an address; write '/a b.wav'"),
         ("x.csv", "path\n$DATA/a.wav\n", "variables are not replaced"),
@@ -125,6 +129,40 @@ def test_what_was_not_used_is_named(tmp_path):
     cut = "wav_file,start_time,end_time\na.wav,6.3,8.2\nb.wav,8.2,9\n"
     assert "if the files are cut already, rename these columns" in notes(tmp_path, cut)
     assert not notes(tmp_path, "file,start,end,emotion,speaker\na,0.5,1,joy,s1\nb,0,1,sad,s2\n")
+
+
+@pytest.mark.parametrize("name", ["Clip", "id", "Datei", "recording"])
+def test_one_column_of_recordings_is_the_path_and_said(tmp_path, name):
+    clips = read(tmp_path, f"{name};emotion\nx/a.wav;joy\nb.MP3;sad\n")
+    assert list(clips["path"]) == clips.ids == ["x/a.wav", "b.MP3"]
+    [said] = clips.notes
+    assert said == f"column {name} holds names of recordings and was taken for the path"
+    with_text = notes(tmp_path, "recording,text\na.wav,hi\n")
+    assert "holds names of recordings and was not used: is it the path" in with_text
+
+
+def test_an_encoding_that_is_named_is_read(tmp_path):
+    data = "file;emotion\na.wav;Ärger\nb.wav;Müdigkeit\n".encode("cp1252")
+    (tmp_path / "x.csv").write_bytes(data)
+    clips = Manifest.read(tmp_path / "x.csv", encoding="cp1252")
+    assert list(clips["label"]) == ["Ärger", "Müdigkeit"]
+    for wrong, message in (("cp125", "no encoding is called"), ("hex", "no encoding"), ("utf-8", "cp1252")):
+        with pytest.raises(InputError, match=message):
+            Manifest.read(tmp_path / "x.csv", encoding=wrong)
+    with pytest.raises(InputError, match="not cp932; save"):
+        Manifest.read(tmp_path / "x.csv", encoding="shift_jis")
+
+
+def test_the_command_that_the_error_names_makes_utf8(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("x.csv").write_bytes("file;emotion\na.wav;Ärger\n".encode("cp1252"))
+    with pytest.raises(InputError) as refused:
+        Manifest.read("x.csv")
+    command = re.search(r"affekt manifest (.* -o utf8.csv)", str(refused.value))
+    assert command is not None
+    made = CliRunner().invoke(manifest, shlex.split(command[1]))
+    assert made.exit_code == 0, made.output
+    assert list(Manifest.read("utf8.csv")["label"]) == ["Ärger"]
 
 
 def test_a_whole_file_of_audformat_has_the_file_as_its_id(tmp_path):

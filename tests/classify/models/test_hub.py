@@ -216,6 +216,25 @@ def test_folders_and_nonsense(tmp_path):
             locate_model(name)
 
 
+def test_a_misspelt_name_in_a_folder_that_is_here_is_not_asked_of_the_hub(hub, monkeypatch, tmp_path):
+    (tmp_path / "models" / "valence").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: pytest.fail("asked"))
+    with pytest.raises(InputError, match="has no vlaence. Did you mean 'valence'.*hf download models/v"):
+        locate_model("models/vlaence")
+    with pytest.raises(InputError, match="folder models is here, and has no x. If"):
+        locate_model("models/x")
+
+
+def test_a_repository_whose_owner_is_a_folder_here_is_taken_where_it_was_downloaded(
+    hub, monkeypatch, tmp_path
+):
+    locate("o/n")
+    (tmp_path / "o" / "n2").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    assert locate("o/n").repository == "o/n"
+
+
 def test_revision_names_cannot_leave_the_cache(hub, monkeypatch, tmp_path):
     (tmp_path / "secret").write_text(NEW)
     go_offline(monkeypatch)

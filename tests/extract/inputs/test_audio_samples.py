@@ -61,6 +61,8 @@ def test_A10_silent_and_inverted_channels(sound, encode):
     gone = decode(encode(np.stack([mono, -mono], axis=1), subtype="FLOAT"), RATE)
     assert "cancelled_downmix" in gone.flags
     assert "silent" in gone.flags
+    apart = decode(encode(np.stack([mono, np.roll(mono, 4000)], axis=1), subtype="FLOAT"), RATE)
+    assert "separate_channels" in apart.flags
     nearly = decode(encode(np.stack([mono, -0.9 * mono], axis=1), subtype="FLOAT"), RATE)
     assert nearly.flags == ("cancelled_downmix",)
 

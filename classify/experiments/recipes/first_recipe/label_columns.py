@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from .....cache.errors import listed
 from .....cache.manifest.columns import COLUMNS
 from .....cache.manifest.described import MOST_LABELS
+from ....data.vocabulary import shipped
 from ....data.votes import PREFIX
 
 if TYPE_CHECKING:
@@ -41,6 +44,36 @@ def columns_of_labels(clips: Manifest) -> str:
     elif raters:
         advice += f" If {listed(raters)} are raters, call them rater1, rater2 and so on"
     return advice
+
+
+def emotion_words() -> dict[str, str]:
+    """Return word -> the emotion that affekt knows it as."""
+    words = {}
+    for word, others in shipped()["emotions"].items():
+        words |= dict.fromkeys((word, *map(str, others)), word)
+    return words
+
+
+def emotions_in_names(clips: Manifest) -> str:
+    """Say so where the names of recordings hold emotions: the labels may then be speakers.
+
+    Examples
+    --------
+    >>> from affekt.cache import Manifest
+    >>> paths = [f"{who}/{what}_1.wav" for who in ("anna", "bela") for what in ("joy", "fear")]
+    >>> rows = [{"path": path, "label": path[:4]} for path in paths]
+    >>> emotions_in_names(Manifest.from_rows(rows))[:64]
+    '; but the names of the recordings hold emotions (fear, happiness)'
+    """
+    words = {word: emotion for word, emotion in emotion_words().items() if len(word) > 2}
+    names = [re.split(r"[\W\d_]+", PurePath(path).stem.casefold()) for path in clips["path"]]
+    found = [words[part] for parts in names for part in parts if part in words]
+    if 2 * len(found) < len(names) or len(set(found)) < 2:
+        return ""
+    return (
+        f"; but the names of the recordings hold emotions ({listed(sorted(set(found)))}): are the "
+        "labels the speakers? affekt manifest FOLDER --as '{speaker}/{label}_{}' reads both"
+    )
 
 
 def several_labels(counts: Counter[str]) -> str:

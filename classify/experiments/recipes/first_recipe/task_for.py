@@ -18,11 +18,12 @@ from .....cache.manifest.tables.cells import with_points
 from ....data.task import Task
 from ....data.vocabulary import shipped
 from ....data.votes import PREFIX, with_votes
-from .label_columns import columns_of_labels, several_labels
+from .label_columns import columns_of_labels, emotion_words, emotions_in_names, several_labels
 
 if TYPE_CHECKING:
     from .....cache.manifest import Manifest
 
+MOST_OF_ALL = 0.75  # of the clips, from which on a label alone gives a high accuracy
 FEWEST_CLIPS = 10  # of a label, below which nothing can be learnt about it
 #: columns of ratings, in the order in which they are listed in a task
 RESERVED = ("id", "label")
@@ -223,9 +224,7 @@ def _as_written(classes: Mapping[str, Sequence[str]]) -> Any:
 
 def _classes(counts: Counter[str]) -> tuple[dict[str, list[str]], list[str]]:
     """Join labels that differ in spelling, or that affekt knows as one emotion."""
-    words = {}
-    for word, others in shipped()["emotions"].items():
-        words |= dict.fromkeys((word, *map(str, others)), word)
+    words = emotion_words()
     groups: dict[str, list[str]] = {}
     for raw, _ in counts.most_common():
         key = " ".join(raw.split()).casefold()
@@ -268,7 +267,7 @@ def _nearest_task(clips: Manifest, counts: Counter[str]) -> list[str]:
         small = {(raw.strip().casefold(), dataset) for raw, dataset in pairs}
         known = [n for n in shipped()["tasks"] if all(_label(Task.named(n), *p) for p in small)]
         lower = f"; in lower case {listed(known)} would (ignore_case)" if known else ""
-        return [f"none of affekt's tasks knows the labels{lower}"]
+        return [f"none of affekt's tasks knows the labels{lower or emotions_in_names(clips)}"]
     task = Task.named(name)
     made = {pair[0]: _label(task, *pair) for pair in pairs}
     left = [raw for raw in counts if made[raw] is None]
@@ -350,6 +349,12 @@ def _rare(found: Mapping[Any, int]) -> list[str]:
                 rare.append(f"{label} ({count})")
     if rare:
         notes.append(f"labels with few clips: {listed(rare)}; little can be said of them")
+    most = max(found, key=lambda label: found[label])
+    if (share := found[most] / sum(found.values())) >= MOST_OF_ALL:
+        notes.append(
+            f"{share:.0%} of the clips are {most}: an accuracy of {share:.2f} is what always "
+            "answering it gives, so look at UAR"
+        )
     return notes
 
 

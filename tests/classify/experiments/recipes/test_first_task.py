@@ -57,6 +57,22 @@ def test_a_label_that_is_misspelt_is_not_merely_rare(tmp_path):
     assert any("few clips: bored (1);" in note for note in found.notes)
 
 
+def test_a_label_of_nearly_all_clips_is_noticed(tmp_path):
+    said = "90% of the clips are calm: an accuracy of 0.90 is what always answering it gives"
+    for calm, is_said in ((90, True), (60, False)):
+        found = first(tmp_path / str(calm), rows(["calm"] * calm + ["angry"] * (100 - calm)))
+        assert any(said in note for note in found.notes) == is_said
+
+
+def test_folders_of_speakers_that_were_taken_for_labels_are_asked_about(tmp_path):
+    names = [f"{who}/{word}_{i}.wav" for who in ("s1", "s2") for word in ("joy", "wut") for i in "1234"]
+    clips = [{"path": name, "text": name, "label": name[:2]} for name in names]
+    said = "hold emotions (anger, happiness): are the labels the speakers?"
+    assert any(said in note for note in first(tmp_path / "a", clips).notes)
+    right = [row | {"label": row["path"][3:6], "speaker": row["label"]} for row in clips]
+    assert not any("hold emotions" in note for note in first(tmp_path / "b", right).notes)
+
+
 def test_columns_of_votes_become_a_recipe_that_learns_from_them(tmp_path):
     chosen = [{"votes:sad": str(i % 4), "votes:glad": str(3 - i % 4)} for i in range(40)]
     given = [{"id": f"c{i}", "text": f"text {i}"} | one for i, one in enumerate(chosen)]
