@@ -124,8 +124,8 @@ def _ask_about(path: Path, what: str) -> None:
     hint = nearest_beside(path)
     if len(path.parts) > 1 and path.parent.is_dir():
         raise InputError(
-            f"no {what} '{path}': the folder {path.parent} is here, and has no {path.name}.{hint} If"
-            f" the Hub's repository of that name is meant, hf download {path} brings it here first"
+            f"no {what} '{path}': the folder {path.parent} is here, and has no {path.name}.{hint}"
+            f" If the Hub's repository of that name is meant, hf download {path} brings it here"
         )
     if hint:
         log.warning("'%s' is not a folder here.%s The Hub is asked for it", path, hint)

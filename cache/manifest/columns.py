@@ -187,7 +187,11 @@ def _recordings(table: Table, renamed: dict[str, str]) -> list[str]:
         return []
     [name] = of_names
     if "text" in renamed.values():
-        return [] if name in renamed else [f"column {name} holds names of recordings and was not used: is it the path?"]
+        return (
+            []
+            if name in renamed
+            else [f"column {name} holds names of recordings and was not used: is it the path?"]
+        )
     renamed[name] = "path"
     return [f"column {name} holds names of recordings and was taken for the path"]
 

@@ -146,10 +146,14 @@ def test_an_encoding_that_is_named_is_read(tmp_path):
     (tmp_path / "x.csv").write_bytes(data)
     clips = Manifest.read(tmp_path / "x.csv", encoding="cp1252")
     assert list(clips["label"]) == ["Ärger", "Müdigkeit"]
-    for wrong, message in (("cp125", "no encoding is called"), ("hex", "no encoding"), ("utf-8", "cp1252")):
+    for wrong, message in (
+        ("cp125", "no encoding is called"),
+        ("hex", "no encoding"),
+        ("utf-8", "cp1252"),
+    ):
         with pytest.raises(InputError, match=message):
             Manifest.read(tmp_path / "x.csv", encoding=wrong)
-    with pytest.raises(InputError, match="not cp932; save"):
+    with pytest.raises(InputError, match="not shift_jis; save"):
         Manifest.read(tmp_path / "x.csv", encoding="shift_jis")
 
 

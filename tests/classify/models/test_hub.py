@@ -216,13 +216,17 @@ def test_folders_and_nonsense(tmp_path):
             locate_model(name)
 
 
-def test_a_misspelt_name_in_a_folder_that_is_here_is_not_asked_of_the_hub(hub, monkeypatch, tmp_path):
+def test_a_misspelt_name_in_a_folder_that_is_here_is_not_asked_of_the_hub(
+    hub, monkeypatch, tmp_path
+):
     (tmp_path / "models" / "valence").mkdir(parents=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: pytest.fail("asked"))
-    with pytest.raises(InputError, match="has no vlaence. Did you mean 'valence'.*hf download models/v"):
+    with pytest.raises(
+        InputError, match=r"has no vlaence\. Did you mean 'valence'.*hf download models/v"
+    ):
         locate_model("models/vlaence")
-    with pytest.raises(InputError, match="folder models is here, and has no x. If"):
+    with pytest.raises(InputError, match=r"folder models is here, and has no x\. If"):
         locate_model("models/x")
 
 

@@ -65,7 +65,9 @@ def test_a_label_of_nearly_all_clips_is_noticed(tmp_path):
 
 
 def test_folders_of_speakers_that_were_taken_for_labels_are_asked_about(tmp_path):
-    names = [f"{who}/{word}_{i}.wav" for who in ("s1", "s2") for word in ("joy", "wut") for i in "1234"]
+    names = [
+        f"{who}/{word}_{i}.wav" for who in ("s1", "s2") for word in ("joy", "wut") for i in "1234"
+    ]
     clips = [{"path": name, "text": name, "label": name[:2]} for name in names]
     said = "hold emotions (anger, happiness): are the labels the speakers?"
     assert any(said in note for note in first(tmp_path / "a", clips).notes)
