@@ -33,7 +33,7 @@ SPAN = ["id", "start", "end"]  # of windows, before the columns of numbers
 
 #: what a remark means for an answer
 MEANS = {
-    "low_rate": " (sampled at fewer Hz than the model reads: worse, if training was not)",
+    "low_rate": " (sampled at fewer Hz than the model reads: often wrong if training was not)",
     "separate_channels": " (perhaps two people on a telephone: the answer is of both together)",
 }
 

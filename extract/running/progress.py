@@ -106,10 +106,10 @@ def human_time(seconds: float) -> str:
 
     Examples
     --------
-    >>> human_time(0.4), human_time(75), human_time(7300), human_time(200_000)
-    ('0.4 s', '1 min 15 s', '2 h 1 min', '2 d 7 h')
+    >>> human_time(0.4), human_time(9.7), human_time(75), human_time(7300), human_time(200_000)
+    ('0.4 s', '10 s', '1 min 15 s', '2 h 1 min', '2 d 7 h')
     """
-    if seconds < 10:
+    if seconds < 9.5:
         return f"{seconds:.1g} s"
     whole = round(seconds)
     units = (("d", 86_400), ("h", 3600), ("min", 60), ("s", 1))

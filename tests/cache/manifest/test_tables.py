@@ -197,7 +197,7 @@ def test_pipes(tmp_path):
         ("x.csv", "path\n" + "d" * 300 + ".wav\n", "the path is the id.*add one"),
         ("x.csv", "file,ID\na.wav,\nb.wav,2\n", "column ID was taken for the id"),
         ("x.csv.gz", gzip.compress(b"id,text\n" * 99, mtime=0)[:-9], "not a whole gzip"),
-        ("x.csv", "phat,label\na.wav,joy\n", r"no column path or text.*Did you mean 'phat'"),
+        ("x.csv", "phat,label\na,joy\n", r"no column path or text.*Did you mean 'phat'"),
     ],
 )
 def test_what_is_wrong_is_said_with_what_to_do(tmp_path, name, data, message):

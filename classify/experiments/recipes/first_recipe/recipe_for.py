@@ -21,7 +21,7 @@ from typing import Any
 import yaml
 
 from .....cache.commands.terminal import visible
-from .....cache.errors import InputError, in_shell, shaped
+from .....cache.errors import InputError, in_shell, nearest_beside, shaped
 from .....cache.files.atomic_writes import write_whole
 from .....cache.files.output_checks import check_output
 from .....cache.manifest import Manifest
@@ -298,7 +298,10 @@ def _check_name(manifest: Path, path: Path) -> None:
         )
     if not manifest.is_file():
         what = "not a regular file" if manifest.exists() else "no such file"
-        raise InputError(f"{manifest}: {what}; expected a table of clips that a recipe can name")
+        raise InputError(
+            f"{manifest}: {what}; expected a table of clips that a recipe can name."
+            + nearest_beside(manifest)
+        )
     if path.suffix.lower() not in (".yaml", ".yml"):
         raise InputError(f"-o {path}: expected a name that ends in .yaml")
 
