@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ....cache.errors import expected_one_of
+from ....cache.errors import expected_one_of, nearest
 from ...data.located_yaml import Located, expanded, place, read_yaml
 from ...models.scalers.scaling import check_scale
 from .entries import PROBE, EncoderEntry, MemberEntry
@@ -308,7 +308,8 @@ def _member(
     idle = [key for key in keys if key not in ("head", "on", "votes")]
     if not head and idle:
         keys[idle[0]].fail(
-            f"member {name!r} has no head, so {idle[0]} has no effect; leave it out, or name a head"
+            f"member {name!r} has no head, so {idle[0]} has no effect; leave it out, or name a head."
+            + nearest(idle[0], ["head"])
         )
     combine = [item.text("combine") for item in keys["combine"].many()] if "combine" in keys else []
     for word in combine:
