@@ -308,8 +308,8 @@ def _member(
     idle = [key for key in keys if key not in ("head", "on", "votes")]
     if not head and idle:
         keys[idle[0]].fail(
-            f"member {name!r} has no head, so {idle[0]} has no effect; leave it out, or name a head."
-            + nearest(idle[0], ["head"])
+            f"member {name!r} has no head, so {idle[0]} has no effect; leave it out, or name"
+            " a head." + nearest(idle[0], ["head"])
         )
     combine = [item.text("combine") for item in keys["combine"].many()] if "combine" in keys else []
     for word in combine:
