@@ -353,6 +353,10 @@ def _choices(at: Located) -> tuple[Any, ...]:
             choices.append(tuple(one.number("a layer", whole=True) for one in item.value))
         elif item.value in ("all", PROBE):
             choices.append(item.value)
+        elif isinstance(item.value, str):
+            item.fail(
+                f"layers is {item.value!r}; expected a number, all, {PROBE}, or a list of these"
+            )
         else:
             choices.append(item.number("a layer", whole=True))
     return tuple(choices)
