@@ -62,7 +62,7 @@ def emotions_in_names(clips: Manifest) -> str:
     >>> from affekt.cache import Manifest
     >>> paths = [f"{who}/{what}_1.wav" for who in ("anna", "bela") for what in ("joy", "fear")]
     >>> rows = [{"path": path, "label": path[:4]} for path in paths]
-    >>> emotions_in_names(Manifest.from_rows(rows))[:64]
+    >>> emotions_in_names(Manifest.from_rows(rows))[:65]
     '; but the names of the recordings hold emotions (fear, happiness)'
     """
     words = {word: emotion for word, emotion in emotion_words().items() if len(word) > 2}
