@@ -36,7 +36,7 @@ def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_j
     split are those that the table allows, and its comments say what was noticed: speakers that are
     too few, labels that no task knows, recordings or texts that are missing. Nothing is embedded.
     """
-    from .recipes.first_recipe.recipe_for import write_recipe
+    from .first_recipe.recipe_for import write_recipe
 
     found = write_recipe(manifest, output, task, root)
     if as_json:

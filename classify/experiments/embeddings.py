@@ -14,7 +14,7 @@ from ...cache.identity.encoder_folder import note_encoder_folder
 from ...cache.manifest import Manifest
 from ...cache.rows.remarks import read_remarks
 from .known_encoders import remember
-from .prepared import Prepared, Source, Stored
+from .recipes.prepared import Prepared, Source, Stored
 
 
 def look(source: Source, cache: Cache, *, hash_files: bool = True) -> Stored:

@@ -19,9 +19,9 @@ from ...cache.manifest import Manifest
 from ..data.task import Task
 from .known_encoders import Opened, recall
 from .members.given_models import with_models
-from .prepared import Prepared, Source
 from .recipes.entries import EncoderEntry
 from .recipes.lines import SettingError, with_note
+from .recipes.prepared import Prepared, Source
 from .recipes.recipe import Recipe
 
 

@@ -20,7 +20,7 @@ from .recipes.recipe import Recipe
 from .run import Outcome, check, is_current
 
 if TYPE_CHECKING:
-    from .prepared import Prepared
+    from .recipes.prepared import Prepared
 
 #: Rough seconds to train a head on one clip once, on two processors: for an estimate only.
 SECONDS = {"logistic": 1e-3, "ridge": 1e-3, "patch": 0.03, "cross-attention": 0.02}

@@ -28,9 +28,9 @@ from .members.shares import Division, divisions
 from .members.side_by_side import SideBySide, count_workers, network_rows
 from .members.trainer import Trainer
 from .prepare import open_source, prepare
-from .prepared import Prepared
 from .recipes.entries import MemberEntry
 from .recipes.lines import with_lines
+from .recipes.prepared import Prepared
 from .recipes.recipe import Recipe
 from .results.last_report import keep_earlier, step_times
 from .results.report_folder import ReportFolder, opened_report, read_state

@@ -57,7 +57,7 @@ STAGES: dict[str, tuple[str, list[str] | None]] = {
         ["transcribe", "silent.csv", "-o", "o/texts.csv", "--model", "whisper"],
     ),
     "doctor": ("affekt.cache.commands.cli_doctor:commands", None),
-    "init": ("affekt.classify.experiments.recipes.first_recipe.recipe_for:_try", None),
+    "init": ("affekt.classify.experiments.first_recipe.recipe_for:_try", None),
     "demo": ("affekt.classify.experiments.demo.corpus:write_corpus", ["demo", "-o", "o/demo"]),
     "serve": ("once affekt.classify.serving.http.cli_serve:_say_ready", None),
     "run: the last report is put aside": (f"{RUN}.results.report_folder:_retire", ["fewer.yaml"]),

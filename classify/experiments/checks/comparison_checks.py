@@ -11,7 +11,7 @@ from ..recipes.lines import SettingError
 if TYPE_CHECKING:
     from ...data.task import Task
     from ..members.shares import Division
-    from ..prepared import Prepared
+    from ..recipes.prepared import Prepared
     from ..recipes.recipe import Recipe
 
 LABELS = ("label", "raw_label")

@@ -11,8 +11,8 @@ from ....cache.errors import InputError, listed
 from ....cache.files.cache_marker import check_cache_folder
 from ....cache.files.output_checks import check_takes_files
 from ...models.folders.run_folder import other_use
-from ..prepared import Prepared
 from ..recipes.lines import SettingError
+from ..recipes.prepared import Prepared
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest

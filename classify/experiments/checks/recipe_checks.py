@@ -21,8 +21,8 @@ from .folder_checks import check_places
 if TYPE_CHECKING:
     from ...data.splitting.split import Split
     from ...data.task import Task
-    from ..prepared import Prepared
     from ..recipes.entries import MemberEntry
+    from ..recipes.prepared import Prepared
 
 LARGEST_SEED = 2**32
 

@@ -43,7 +43,7 @@ def demo(
     trains a head on each, compares members and ensembles, and prints the table and where the report
     is. A second call does only what changed.
     """
-    from ..recipes.first_recipe.recipe_for import write_recipe
+    from ..first_recipe.recipe_for import write_recipe
     from ..run import run
 
     check_output_folder("-o", output, [] if manifest is None else [manifest])

@@ -29,8 +29,8 @@ from ...evaluation.reports.markdown.clips_and_training import WIDE, describe_run
 from ...evaluation.scores.vote_scores import compare_votes
 from ...metrics.scored_clips import clusters
 from ..members.shares import Division
-from ..prepared import Prepared
 from ..recipes.lines import SettingError
+from ..recipes.prepared import Prepared
 from .uses_of_test import record_use, uses_file
 
 

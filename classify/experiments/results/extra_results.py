@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from ....cache.manifest import Manifest
     from ...models.model import Model
     from ..members.shares import Division
-    from ..prepared import Prepared
     from ..recipes.entries import MemberEntry
+    from ..recipes.prepared import Prepared
 
 CHEAP = "logistic"  # heads that are trained in seconds get a curve unasked
 QUICK = (CHEAP, "lda", "ridge")

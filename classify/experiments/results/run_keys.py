@@ -14,8 +14,8 @@ from ..members.member_folder import EPOCH
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
     from ...data.splitting.split import Split
-    from ..prepared import Prepared
     from ..recipes.entries import MemberEntry
+    from ..recipes.prepared import Prepared
 
 REPORT = 7  # grows when the same members give another report than before
 

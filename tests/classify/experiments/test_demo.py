@@ -10,7 +10,7 @@ import soundfile
 from affekt.cache import InputError, Manifest
 from affekt.classify.cli import affekt
 from affekt.classify.experiments.demo.corpus import CUES, write_corpus
-from affekt.classify.experiments.recipes.first_recipe.recipe_for import write_recipe
+from affekt.classify.experiments.first_recipe.recipe_for import write_recipe
 from click.testing import CliRunner
 
 

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from .....cache.errors import InputError, in_shell, listed
-from .....cache.manifest import Manifest
-from .....cache.manifest.columns import RECORDINGS
-from .....cache.manifest.corpora.parts import part_tables
+from ....cache.errors import InputError, in_shell, listed
+from ....cache.manifest import Manifest
+from ....cache.manifest.columns import RECORDINGS
+from ....cache.manifest.corpora.parts import part_tables
 
 MOST_READ = 100  # recordings of which length and loudness are measured
 MOST_FOLDERS = 1000  # in which a recording is looked for that is not where its path says
@@ -139,7 +139,7 @@ def _elsewhere(root: Path, path: str) -> str:
 
 def _measure(clips: Manifest, found: Modalities) -> None:
     """Read some recordings: their length, loudness and sampling rates."""
-    from ....evaluation.analyses.audio_facts import facts
+    from ...evaluation.analyses.audio_facts import facts
 
     chosen = np.unique(np.linspace(0, len(clips) - 1, min(len(clips), MOST_READ)).astype(int))
     rows = [clips.clip(int(position)) for position in chosen]  # without other columns

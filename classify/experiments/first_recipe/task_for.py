@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from .....cache.commands.terminal import HIDDEN
-from .....cache.errors import InputError, listed, nearest
-from .....cache.manifest.columns import COLUMNS
-from .....cache.manifest.described import MOST_LABELS, are_numbers, raters, ratings
-from .....cache.manifest.tables.cells import with_points
-from ....data.task import Task
-from ....data.vocabulary import shipped
-from ....data.votes import PREFIX, with_votes
+from ....cache.commands.terminal import HIDDEN
+from ....cache.errors import InputError, listed, nearest
+from ....cache.manifest.columns import COLUMNS
+from ....cache.manifest.described import MOST_LABELS, are_numbers, raters, ratings
+from ....cache.manifest.tables.cells import with_points
+from ...data.task import Task
+from ...data.vocabulary import shipped
+from ...data.votes import PREFIX, with_votes
 from .label_columns import columns_of_labels, emotion_words, emotions_in_names, several_labels
 
 if TYPE_CHECKING:
-    from .....cache.manifest import Manifest
+    from ....cache.manifest import Manifest
 
 MOST_OF_ALL = 0.75  # of the clips, from which on a label alone gives a high accuracy
 FEWEST_CLIPS = 10  # of a label, below which nothing can be learnt about it

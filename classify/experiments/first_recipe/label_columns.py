@@ -7,14 +7,14 @@ from collections import Counter
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from .....cache.errors import listed
-from .....cache.manifest.columns import COLUMNS
-from .....cache.manifest.described import MOST_LABELS
-from ....data.vocabulary import shipped
-from ....data.votes import PREFIX
+from ....cache.errors import listed
+from ....cache.manifest.columns import COLUMNS
+from ....cache.manifest.described import MOST_LABELS
+from ...data.vocabulary import shipped
+from ...data.votes import PREFIX
 
 if TYPE_CHECKING:
-    from .....cache.manifest import Manifest
+    from ....cache.manifest import Manifest
 
 MARKS = " []\"'"  # around a label in a list
 

@@ -7,16 +7,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ...cache.cache import Cache
-from ...cache.identity.spec import Spec
-from ...cache.manifest import Manifest
-from ...cache.space import Space
-from ..data.task import Task
-from .recipes.entries import EncoderEntry
-from .recipes.recipe import Recipe
+from ....cache.cache import Cache
+from ....cache.identity.spec import Spec
+from ....cache.manifest import Manifest
+from ....cache.space import Space
+from ...data.task import Task
+from .entries import EncoderEntry
+from .recipe import Recipe
 
 if TYPE_CHECKING:
-    from ..data.predictions import Predictions
+    from ...data.predictions import Predictions
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ class Prepared:
 
     def score(self, found: Predictions) -> float:
         """Return the UAR (or CCC) of predictions of labelled clips."""
-        from ..metrics.scored_clips import task_score  # brings scipy
+        from ...metrics.scored_clips import task_score  # brings scipy
 
         return task_score(self.task, self.labelled.select(found.ids), found)
 

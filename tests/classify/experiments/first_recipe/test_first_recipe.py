@@ -14,8 +14,8 @@ import soundfile
 from affekt.cache import InputError, Manifest
 from affekt.classify import Recipe, Task
 from affekt.classify.cli import affekt
+from affekt.classify.experiments.first_recipe.recipe_for import write_recipe
 from affekt.classify.experiments.preview import preview
-from affekt.classify.experiments.recipes.first_recipe.recipe_for import write_recipe
 from affekt.classify.experiments.run import run
 from click.testing import CliRunner
 from hypothesis import given, settings, strategies as st

@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .....cache.errors import listed
-from ....data.splitting.leaks import speakers
-from ....data.splitting.schemes import FEWEST
-from ....data.splitting.split import PARTS
-from ....data.splitting.split_file import PART_NAMES
+from ....cache.errors import listed
+from ...data.splitting.leaks import speakers
+from ...data.splitting.schemes import FEWEST
+from ...data.splitting.split import PARTS
+from ...data.splitting.split_file import PART_NAMES
 
 if TYPE_CHECKING:
-    from .....cache.manifest import Manifest
-    from ....data.task import Task
+    from ....cache.manifest import Manifest
+    from ...data.task import Task
 
 OVERLAP = {"allow_speaker_overlap": True}
 SIZES = {"test_size": 0.25, "dev_size": 0.2}

@@ -20,14 +20,14 @@ from typing import Any
 
 import yaml
 
-from .....cache.commands.terminal import visible
-from .....cache.errors import InputError, in_shell, nearest_beside, shaped
-from .....cache.files.atomic_writes import write_whole
-from .....cache.files.output_checks import check_output
-from .....cache.manifest import Manifest
-from ....data.splitting.leaks import speakers
-from ....data.task import Task
-from ....data.votes import with_votes
+from ....cache.commands.terminal import visible
+from ....cache.errors import InputError, in_shell, nearest_beside, shaped
+from ....cache.files.atomic_writes import write_whole
+from ....cache.files.output_checks import check_output
+from ....cache.manifest import Manifest
+from ...data.splitting.leaks import speakers
+from ...data.task import Task
+from ...data.votes import with_votes
 from .noticed import about_languages, about_parts, modalities
 from .splits_for import Proposal, proposals_for
 from .task_for import Choice, describe_given, task_for, task_text
@@ -177,9 +177,9 @@ def _try(
     path: Path,
 ) -> None:
     """Check a recipe as a run would, before it is written."""
-    from ...checks.recipe_checks import check_recipe, check_sources
-    from ...prepare import prepare
-    from ..recipe import Recipe
+    from ..checks.recipe_checks import check_recipe, check_sources
+    from ..prepare import prepare
+    from ..recipes.recipe import Recipe
 
     with tempfile.TemporaryDirectory() as folder:
         draft, labels = Path(folder, "recipe.yaml"), Path(folder, "task.yaml")
