@@ -11,6 +11,8 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ from .families import GENERIC, Family
 from .fronts.front import Example, Front, collate
 from .hardware.cpu import avoid_wrong_kernels, speed_up
 from .hardware.exactness import exact_arithmetic
+from .hardware.workers import deal, run_side_by_side
 from .layers import TappedLayers, check_probe, masked_pool, plain_states, stack_layers
 from .packed.on_cpu import CpuModel
 from .packed.packed_encoder import PackedModel, PaddedConformer, pack_model
@@ -38,7 +41,10 @@ _log = logging.getLogger(__name__)
 _BUDGET = {"cpu": 512, "cuda": 16384}  # padded frames or tokens of one pass
 _ROWS = {"cpu": 8, "cuda": 1024}
 _PACKED = 32768  # frames or tokens of one pass without padding, where memory allows
+_SHARE = 256  # frames or tokens that are worth a thread
+_LONG = 4096  # longer clips run one after another, on all threads: memory
 _AGREE = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 2e-2}  # relative, of ways to compute
+_Ready = tuple[int, Example]  # with its position
 
 
 class TransformerBackend(Backend):
@@ -197,39 +203,57 @@ class TransformerBackend(Backend):
 
     def _probe(self) -> torch.Tensor:
         """Give the rows of a short input."""
-        return self._run([self._prepare(self.front.probe())])
+        with exact_arithmetic():
+            return self._run([self._prepare(self.front.probe())])
 
     def embed(self, inputs: Sequence[Any]) -> list[Pooled | Unusable]:
         """Embed clips ``(samples,)`` or texts; one answer each, in order."""
         self.load()
         answers: dict[int, Pooled | Unusable] = {}
-        ready: list[tuple[int, Example]] = []
+        ready: list[_Ready] = []
         for position, item in enumerate(inputs):
             try:
                 ready.append((position, self._prepare(item)))
             except Unusable as reason:
                 answers[position] = reason
-        groups = self._groups(ready)
-        # a GPU works on the next pass while the rows of the last one are fetched
-        for group, made in [(one, self._run([e for _, e in one])) for one in groups]:
-            for (position, example), row in zip(group, made.cpu().numpy(), strict=True):
+        with self._running, exact_arithmetic():
+            made = self._run_all(ready)
+        for group, rows in chain.from_iterable(made):
+            for (position, example), row in zip(group, rows.cpu().numpy(), strict=True):
                 answers[position] = self._answer(example, row)
         return [answers[position] for position in range(len(inputs))]
 
     @property
     def batch_clips(self) -> int:
         """How many clips one `embed` should be given."""
-        return 4096 if self.device != "cpu" else 64
+        return 4096 if self.device != "cpu" else max(64, 32 * torch.get_num_threads())
 
     @property
     def batch_seconds(self) -> float:
         """How many seconds of audio one `embed` should be given."""
-        return 1280.0 if self.device != "cpu" else 60.0
+        return 1280.0 if self.device != "cpu" else max(60.0, 30.0 * torch.get_num_threads())
 
     def _prepare(self, item: Any) -> Example:
         return self.front.prepare(item) if self.packed is None else self.packed.prepare(item)
 
-    def _groups(self, ready: list[tuple[int, Example]]) -> list[list[tuple[int, Example]]]:
+    def _run_all(self, ready: list[_Ready]) -> list[list[tuple[list[_Ready], torch.Tensor]]]:
+        """Run all passes; on a CPU in threads side by side where there is enough for each."""
+        if not isinstance(self.packed, CpuModel):  # what else runs keeps its state in the model
+            return [self._run_share(ready)]
+        sizes = [example.size for _, example in ready]
+        threads = torch.get_num_threads()
+        most = min(threads, sum(sizes) // _SHARE) if max(sizes, default=0) <= _LONG else 1
+        shares = deal(ready, sizes, most, even=self.packed.steady)
+        each = threads // len(shares) if self.packed.steady else 1
+        if each == threads:
+            return [self._run_share(ready)]
+        return run_side_by_side([partial(self._run_share, share) for share in shares], each)
+
+    def _run_share(self, ready: list[_Ready]) -> list[tuple[list[_Ready], torch.Tensor]]:
+        """Run all passes; a GPU works on the next one while the rows of the last are fetched."""
+        return [(one, self._run([example for _, example in one])) for one in self._groups(ready)]
+
+    def _groups(self, ready: list[_Ready]) -> list[list[_Ready]]:
         """Cut into passes of similar size, within the budget; longest first."""
         kind = "cuda" if self.batching in ("padded", "packed") or self.device != "cpu" else "cpu"
         single = self.batching == "single" or not self.family.batched
@@ -237,7 +261,7 @@ class TransformerBackend(Backend):
             return self._packs(ready)
         if single or (kind == "cpu" and self.modality == "audio"):
             return [[one] for one in ready]
-        groups: list[list[tuple[int, Example]]] = []
+        groups: list[list[_Ready]] = []
         for one in sorted(ready, key=lambda pair: -pair[1].size):
             last = groups[-1] if groups else []
             rows = len(last) + 1
@@ -247,10 +271,10 @@ class TransformerBackend(Backend):
                 groups.append([one])
         return groups
 
-    def _packs(self, ready: list[tuple[int, Example]]) -> list[list[tuple[int, Example]]]:
+    def _packs(self, ready: list[_Ready]) -> list[list[_Ready]]:
         """Cut into passes without padding, in order."""
         budget, filled = self._pack_budget(), 0
-        groups: list[list[tuple[int, Example]]] = []
+        groups: list[list[_Ready]] = []
         for one in ready:
             if not groups or filled + one[1].size > budget:
                 groups.append([])
@@ -270,10 +294,9 @@ class TransformerBackend(Backend):
 
     def _run(self, examples: list[Example]) -> torch.Tensor:
         """Run one pass; ``(rows, layers, dim)`` float32."""
-        with self._running, exact_arithmetic():
-            if self.packed is not None:
-                return self.packed(examples, self.pooling)
-            return self._layers(*self._inputs(examples))
+        if self.packed is not None:
+            return self.packed(examples, self.pooling)
+        return self._layers(*self._inputs(examples))
 
     def _inputs(self, examples: list[Example]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
         padding = getattr(self.front, "padding", {})

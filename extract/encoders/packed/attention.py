@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .layout import Pack
+from .layout import Pack, current_pack
 
 # names of the projections in transformers' attention modules
 _NAMES = (
@@ -105,14 +105,11 @@ class PackedAttention(nn.Module):
         # transformers' attention gives one thing more than the frames, or two
         alone = module(weight.new_zeros(1, 1, weight.shape[1]))
         self.rest = (None,) * (len(alone) - 1)
-        self.pack: Pack | None = None
 
     def forward(self, hidden_states: torch.Tensor, *_args: Any, **_options: Any) -> tuple:
         """Map ``(1, frames, hidden)`` to the same; masks are not needed."""
-        if self.pack is None:
-            raise RuntimeError("packed attention without a pack")
         made = self.qkv(hidden_states[0])
-        found = attend(made.view(len(made), 3, self.heads, -1), self.pack, self.scale)
+        found = attend(made.view(len(made), 3, self.heads, -1), current_pack(), self.scale)
         return self.out(found.flatten(1)[None]), *self.rest
 
 

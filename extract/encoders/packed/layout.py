@@ -2,12 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 
 from . import kernels
+
+
+class _Here(threading.local):
+    pack: Pack | None = None
+
+
+_here = _Here()
+
+
+@contextmanager
+def laid_out(pack: Pack) -> Iterator[Pack]:
+    """Let the parts of a model know where clips lie, in this thread.
+
+    Examples
+    --------
+    >>> with laid_out(Pack([torch.ones(2) > 0], "cpu")):
+    ...     current_pack().longest
+    2
+    """
+    before, _here.pack = _here.pack, pack
+    try:
+        yield pack
+    finally:
+        _here.pack = before
+
+
+def current_pack() -> Pack:
+    """Give the layout of the clips that this thread runs."""
+    if _here.pack is None:
+        raise RuntimeError("a packed model runs without a pack")
+    return _here.pack
 
 
 class Pack:

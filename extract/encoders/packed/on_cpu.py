@@ -18,9 +18,10 @@ from ..families import Family
 from ..fronts.front import Example, Front
 from ..hardware.convstack import is_conv_stack
 from ..hardware.prepacked import PackedLinear, rows_are_independent
+from ..hardware.workers import stop_if_asked
 from ..layers import masked_pool
 from .attention import PackedAttention, find_attention
-from .layout import Pack
+from .layout import Pack, current_pack
 from .packed_encoder import PackedModel
 from .pairwise import GatedAttention, KeyAttention
 
@@ -36,21 +37,18 @@ class ClipByClip(nn.Module):
     Examples
     --------
     >>> first = ClipByClip(nn.Identity())
-    >>> first.pack = Pack([torch.ones(2) > 0, torch.ones(1) > 0], "cpu")
-    >>> first(torch.arange(3.0).view(1, 3, 1)).flatten().tolist()
+    >>> with laid_out(Pack([torch.ones(2) > 0, torch.ones(1) > 0], "cpu")):
+    ...     first(torch.arange(3.0).view(1, 3, 1)).flatten().tolist()
     [0.0, 1.0, 2.0]
     """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
         self.module = module
-        self.pack: Pack | None = None
 
     def forward(self, frames: torch.Tensor, **_options: Any) -> torch.Tensor:
         """Map ``(1, frames, hidden)`` to the same; masks are not needed."""
-        if self.pack is None:
-            raise RuntimeError("clips without a pack")
-        parts = frames.split(self.pack.lengths.tolist(), dim=1)
+        parts = frames.split(current_pack().lengths.tolist(), dim=1)
         return torch.cat([self.module(part) for part in parts], dim=1)
 
 
@@ -64,6 +62,8 @@ class CpuModel(PackedModel):
     joins : bool
         Rows may share a pass. Clips do where that leaves every bit as it is: products of some
         processors in bfloat16 depend on the number of rows.
+    steady : bool
+        No bit depends on the number of threads. Half precision is not steady with AMX.
     """
 
     def __init__(self, model: Any, family: Family, front: Front) -> None:
@@ -71,6 +71,7 @@ class CpuModel(PackedModel):
         self._first: Any = None  # of WavLM: the attention that holds the biases of all
         super().__init__(model, family, front)
         self.joins = not self.speech
+        self.steady = model.dtype == torch.float32
 
     def prepare(self, item: Any) -> Example:
         """Make the input of one clip or text."""
@@ -117,7 +118,10 @@ class CpuModel(PackedModel):
             features = torch.cat([example.tensors["input_features"] for example in examples])
             return model.feature_projection(features[None].to(kind))[0]
         clips = [example.tensors["input_values"].to(kind) for example in examples]
-        made = [model.feature_extractor(clip[None]).transpose(1, 2) for clip in clips]
+        made = []
+        for clip in clips:
+            stop_if_asked()
+            made.append(model.feature_extractor(clip[None]).transpose(1, 2))
         projected = model.feature_projection(torch.cat(made, dim=1))
         hidden = projected[0] if isinstance(projected, tuple) else projected
         hidden = hidden + model.encoder.pos_conv_embed(hidden)

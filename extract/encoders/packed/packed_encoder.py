@@ -16,13 +16,14 @@ from torch import nn
 from ..families import Family
 from ..fronts.front import Example, Front, collate
 from ..hardware.convstack import is_conv_stack
+from ..hardware.workers import stop_if_asked
 from ..layers import TappedLayers, masked_pool
 from .attention import PackedAttention, find_attention
 from .conformer import replace_conformer
 from .convolutions import PackedConvolutions, Waves
 from .filterbanks import FilterBanks
 from .kernels import segment_means
-from .layout import Pack
+from .layout import Pack, laid_out
 from .positions import PackedPositions
 
 
@@ -68,7 +69,6 @@ class PackedModel:
         self.device = str(next(model.parameters()).device)
         self.speech = family.modality == "audio"
         self.blocks = list(model.get_submodule(family.layers))
-        self.parts: list[Any] = []  # what has to know where clips lie
         self._replaced: list[tuple[nn.Module, str, nn.Module]] = []
         try:
             if self.speech:
@@ -85,12 +85,14 @@ class PackedModel:
 
     def __call__(self, examples: Sequence[Example], pooling: str) -> torch.Tensor:
         """Give ``(rows, layers, dim)`` float32, on the device; the work may still be under way."""
-        pack = Pack([example.keep for example in examples], self.device)
-        for part in self.parts:
-            part.pack = pack
+        with laid_out(Pack([example.keep for example in examples], self.device)) as pack:
+            return self._layers(examples, pack, pooling)
+
+    def _layers(self, examples: Sequence[Example], pack: Pack, pooling: str) -> torch.Tensor:
         hidden = self._frames(examples, pack) if self.speech else self._tokens(examples, pack)
         pooled = []
         for block in self.blocks:
+            stop_if_asked()
             pooled.append(self._pool(hidden, pack, pooling))
             made = block(hidden, attention_mask=None)
             hidden = made[0] if isinstance(made, tuple) else made
@@ -120,7 +122,6 @@ class PackedModel:
 
     def _put(self, holder: nn.Module, leaf: str, module: nn.Module) -> None:
         self._replaced.append((holder, leaf, getattr(holder, leaf)))
-        self.parts.append(module)
         setattr(holder, leaf, module.eval())
 
     def _pool(self, hidden: torch.Tensor, pack: Pack, pooling: str) -> torch.Tensor:

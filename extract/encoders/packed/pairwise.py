@@ -13,7 +13,7 @@ from torch import nn
 
 from .attention import join
 from .conformer import key_bias
-from .layout import Pack
+from .layout import Pack, current_pack
 
 
 class _PairAttention(nn.Module):
@@ -22,20 +22,18 @@ class _PairAttention(nn.Module):
     def __init__(self, maps: list[nn.Linear], out: nn.Module, heads: int) -> None:
         super().__init__()
         self.qkv, self.out, self.heads = join(maps), out, heads
-        self.pack: Pack | None = None
         self.rest: tuple[None, ...] = (None,)
 
     def forward(self, hidden_states: torch.Tensor, *_args: Any, **_options: Any) -> tuple:
         """Map ``(1, frames, hidden)`` to the same; masks are not needed."""
-        if self.pack is None:
-            raise RuntimeError("packed attention without a pack")
-        lengths = self.pack.lengths.tolist()
+        pack = current_pack()
+        lengths = pack.lengths.tolist()
         rows = self.qkv(hidden_states[0]).unflatten(1, (3, self.heads, -1))
         clips = [clip.permute(1, 2, 0, 3)[:, None] for clip in rows.split(lengths)]
         found = []
         for number, (query, key, value) in enumerate(clips):  # (1, heads, frames, size)
             made = nn.functional.scaled_dot_product_attention(
-                query, key, value, attn_mask=self._bias(self.pack, number, query, hidden_states)
+                query, key, value, attn_mask=self._bias(pack, number, query, hidden_states)
             )
             found.append(made[0].transpose(0, 1).flatten(1))
         return self.out(torch.cat(found)[None]), *self.rest

@@ -14,6 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from ..fronts.front import Example
+from ..hardware.workers import stop_if_asked
 from ..layers import masked_pool
 from .on_cpu import CpuModel
 
@@ -37,6 +38,7 @@ class ThirtySeconds(CpuModel):
         hidden = self._embed(example.tensors["input_features"][None].to(self.model.dtype))
         pooled = []
         for block in self.blocks[:-1]:
+            stop_if_asked()
             pooled.append(masked_pool(hidden, keep, pooling))
             hidden = block(hidden, None)
         pooled.append(masked_pool(hidden, keep, pooling))
