@@ -23,7 +23,7 @@ from ..backend import Backend, Pooled
 from ..errors import Unusable
 from ..pooling import pooled_dim
 from .checkpoints.checkpoint import Checkpoint
-from .checkpoints.reading import library_errors, read_configuration
+from .checkpoints.reading import library_errors, read_sizes
 from .checkpoints.strict import load_model
 from .clipwise import PerClip, wrap_per_clip
 from .families import GENERIC, Family
@@ -125,7 +125,7 @@ class TransformerBackend(Backend):
         self._set_axes()
 
     def _set_axes(self) -> None:
-        blocks, self._hidden = _sizes(self.checkpoint)
+        blocks, self._hidden = read_sizes(self.checkpoint)
         self.n_layers, self.dim = blocks + 1, pooled_dim(self.pooling, self._hidden)
 
     def describe(self) -> dict[str, Any]:
@@ -399,16 +399,3 @@ class TransformerBackend(Backend):
         self.prepacked = error <= _AGREE[self.dtype]
         if not self.prepacked:
             undo()
-
-
-def _sizes(checkpoint: Checkpoint) -> tuple[int, int]:
-    """Read the number of blocks and the hidden size from the configuration, defaults included."""
-    config = read_configuration(checkpoint)
-    if checkpoint.model_type == "whisper":
-        return int(config.encoder_layers), int(config.d_model)
-    try:
-        return int(config.num_hidden_layers), int(config.hidden_size)
-    except AttributeError as error:
-        raise InputError(
-            f"{checkpoint.name}: its configuration names no layers: {error}"
-        ) from error

@@ -69,6 +69,19 @@ def read_configuration(checkpoint: Checkpoint, kind: Any = None) -> Any:
         )
 
 
+def read_sizes(checkpoint: Checkpoint) -> tuple[int, int]:
+    """Read the number of blocks and the hidden size from the configuration, defaults included."""
+    config = read_configuration(checkpoint)
+    if checkpoint.model_type == "whisper":
+        return int(config.encoder_layers), int(config.d_model)
+    try:
+        return int(config.num_hidden_layers), int(config.hidden_size)
+    except AttributeError as error:
+        raise InputError(
+            f"{checkpoint.name}: its configuration names no layers: {error}"
+        ) from error
+
+
 @contextmanager
 def quiet_transformers() -> Iterator[None]:
     """Hold back transformers' load report and progress bar: what it says is an error here."""

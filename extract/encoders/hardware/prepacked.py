@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from .workers import run_side_by_side
+
 STEPS = 2  # output frames of one row of a wide convolution
 STRIP = 128  # rows at a time: unfolded, they stay in the processor's cache
 
@@ -94,10 +96,21 @@ def rows_are_independent(linear: PackedLinear) -> bool:
 
     It depends on the processor and the type: some kernels order the sum by the number of rows.
     """
-    rows = torch.randn(384, linear.in_features, generator=torch.Generator().manual_seed(0))
-    rows = rows.to(linear.weight.dtype)
+    rows = _rows(linear)
     whole = linear(rows)
     return all(torch.equal(linear(rows[:n]), whole[:n]) for n in (1, 2, 7, 20, 50, 130))
+
+
+def threads_are_independent(linear: PackedLinear) -> bool:
+    """Return whether one thread gives the same bits as all threads that PyTorch has here."""
+    rows = _rows(linear)
+    [alone] = run_side_by_side([lambda: linear(rows)], threads=1)
+    return torch.equal(alone, linear(rows))
+
+
+def _rows(linear: PackedLinear) -> torch.Tensor:
+    rows = torch.randn(384, linear.in_features, generator=torch.Generator().manual_seed(0))
+    return rows.to(linear.weight.dtype)
 
 
 class PointwiseConv(nn.Module):

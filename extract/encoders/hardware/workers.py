@@ -52,22 +52,26 @@ def run_side_by_side(tasks: Sequence[Callable[[], Made]], threads: int) -> list[
     before = torch.get_num_threads()
     asked, begun = threading.Event(), threading.Barrier(len(tasks) + 1)
 
-    def begin() -> None:
+    def run(task: Callable[[], Made]) -> Made:
         torch.get_num_threads()  # or the first operation would take the number of all threads
         torch.set_num_threads(threads)
-        _stop.asked = asked
         begun.wait()
+        _stop.asked = asked
+        with torch.inference_mode():
+            return task()
 
-    pool = ThreadPoolExecutor(len(tasks), "affekt-worker", initializer=begin)
+    pool = ThreadPoolExecutor(len(tasks), "affekt-worker")
     try:
-        under_way = [pool.submit(torch.inference_mode()(task)) for task in tasks]
+        under_way = [pool.submit(run, task) for task in tasks]
         begun.wait()
         torch.set_num_threads(before)  # workers keep theirs
         done, _ = wait(under_way, return_when=FIRST_EXCEPTION)
         return [one.result() for one in (under_way if len(done) == len(tasks) else done)]
+    except BaseException:
+        begun.abort()  # where not all have begun
+        raise
     finally:
         asked.set()
-        begun.abort()
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(before)
 
@@ -78,9 +82,7 @@ def stop_if_asked() -> None:
         raise CancelledError
 
 
-def deal(
-    items: Sequence[Item], sizes: Sequence[int], most: int, *, even: bool
-) -> list[list[Item]]:
+def deal(items: Sequence[Item], sizes: Sequence[int], most: int, *, even: bool) -> list[list[Item]]:
     """Deal items out so that all have about as much to do.
 
     Parameters

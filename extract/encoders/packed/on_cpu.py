@@ -17,8 +17,8 @@ from torch import nn
 from ..families import Family
 from ..fronts.front import Example, Front
 from ..hardware.convstack import is_conv_stack
-from ..hardware.prepacked import PackedLinear, rows_are_independent
-from ..hardware.workers import stop_if_asked
+from ..hardware.prepacked import PackedLinear, rows_are_independent, threads_are_independent
+from ..hardware.workers import run_side_by_side, stop_if_asked
 from ..layers import masked_pool
 from .attention import PackedAttention, find_attention
 from .layout import Pack, current_pack
@@ -63,7 +63,8 @@ class CpuModel(PackedModel):
         Rows may share a pass. Clips do where that leaves every bit as it is: products of some
         processors in bfloat16 depend on the number of rows.
     steady : bool
-        No bit depends on the number of threads. Half precision is not steady with AMX.
+        Bits do not depend on the number of threads. In half precision they do with AMX: then
+        every pass has one thread.
     """
 
     def __init__(self, model: Any, family: Family, front: Front) -> None:
@@ -82,13 +83,18 @@ class CpuModel(PackedModel):
         return replace(made, tensors={"input_features": own}, keep=made.keep[made.keep])
 
     def measure(self) -> None:
-        """Look whether rows may share a pass, once products are laid out for the processor."""
+        """Look what bits depend on, once products are laid out for the processor."""
         found: dict[tuple[int, int], PackedLinear] = {}
         for module in self.model.modules():
             if isinstance(module, PackedLinear):
                 found[module.in_features, module.out_features] = module
-        alike = bool(found) and all(map(rows_are_independent, found.values()))
-        self.joins = not self.speech or alike
+        products = list(found.values())
+
+        def alike() -> bool:
+            return bool(products) and all(map(rows_are_independent, products))
+
+        self.joins = not self.speech or (alike() and all(run_side_by_side([alike], threads=1)))
+        self.steady = self.steady and all(map(threads_are_independent, products))
 
     def _replace_front_end(self) -> None:
         if self.banks:
