@@ -41,8 +41,7 @@ _log = logging.getLogger(__name__)
 _BUDGET = {"cpu": 512, "cuda": 16384}  # padded frames or tokens of one pass
 _ROWS = {"cpu": 8, "cuda": 1024}
 _PACKED = 32768  # frames or tokens of one pass without padding, where memory allows
-_SHARE = 256  # frames or tokens that are worth a thread
-_LONG = 4096  # longer clips run one after another, on all threads: memory
+_SHARE, _LONG = 256, 4096  # frames: worth a thread; too long to have several in memory at once
 _AGREE = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 2e-2}  # relative, of ways to compute
 _Ready = tuple[int, Example]  # with its position
 

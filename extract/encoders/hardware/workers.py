@@ -65,8 +65,11 @@ def run_side_by_side(tasks: Sequence[Callable[[], Made]], threads: int) -> list[
         under_way = [pool.submit(run, task) for task in tasks]
         begun.wait()
         torch.set_num_threads(before)  # workers keep theirs
-        done, _ = wait(under_way, return_when=FIRST_EXCEPTION)
-        return [one.result() for one in (under_way if len(done) == len(tasks) else done)]
+        done, rest = wait(under_way, 0.5, FIRST_EXCEPTION)
+        while rest and not any(one.exception() for one in done):
+            # without end, a wait would not see a signal that came just before it
+            done, rest = wait(under_way, 0.5, FIRST_EXCEPTION)
+        return [one.result() for one in (done if rest else under_way)]
     except BaseException:
         begun.abort()  # where not all have begun
         raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -111,7 +112,7 @@ def test_an_interrupt_stops_all(threads):
 @settings(max_examples=50, deadline=None, database=None, derandomize=True)
 def test_all_is_dealt_once_and_evenly(sizes, most, even):
     shares = deal(list(range(len(sizes))), sizes, most, even=even)
-    assert sorted(sum(shares, [])) == list(range(len(sizes)))
+    assert sorted(chain.from_iterable(shares)) == list(range(len(sizes)))
     assert 1 <= len(shares) <= max(1, min(most, len(sizes)))
     filled = [sum(sizes[i] for i in share) for share in shares]
     assert min(filled) > 0
