@@ -30,7 +30,7 @@ from .families import GENERIC, Family
 from .fronts.front import Example, Front, collate
 from .hardware.cpu import avoid_wrong_kernels, speed_up
 from .hardware.exactness import exact_arithmetic
-from .hardware.workers import deal, run_side_by_side
+from .hardware.worker_threads import deal, run_side_by_side
 from .layers import TappedLayers, check_probe, masked_pool, plain_states, stack_layers
 from .packed.on_cpu import CpuModel
 from .packed.packed_encoder import PackedModel, PaddedConformer, pack_model

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .workers import run_side_by_side
+from .worker_threads import run_side_by_side
 
 STEPS = 2  # output frames of one row of a wide convolution
 STRIP = 128  # rows at a time: unfolded, they stay in the processor's cache

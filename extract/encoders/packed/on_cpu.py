@@ -18,7 +18,7 @@ from ..families import Family
 from ..fronts.front import Example, Front
 from ..hardware.convstack import is_conv_stack
 from ..hardware.prepacked import PackedLinear, rows_are_independent, threads_are_independent
-from ..hardware.workers import run_side_by_side, stop_if_asked
+from ..hardware.worker_threads import run_side_by_side, stop_if_asked
 from ..layers import masked_pool
 from .attention import PackedAttention, find_attention
 from .layout import Pack, current_pack

@@ -16,7 +16,7 @@ from torch import nn
 from ..families import Family
 from ..fronts.front import Example, Front, collate
 from ..hardware.convstack import is_conv_stack
-from ..hardware.workers import stop_if_asked
+from ..hardware.worker_threads import stop_if_asked
 from ..layers import TappedLayers, masked_pool
 from .attention import PackedAttention, find_attention
 from .conformer import replace_conformer

@@ -14,7 +14,7 @@ import torch
 from torch.nn import functional as F
 
 from ..fronts.front import Example
-from ..hardware.workers import stop_if_asked
+from ..hardware.worker_threads import stop_if_asked
 from ..layers import masked_pool
 from .on_cpu import CpuModel
 

@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 from affekt.extract.encoders import open_backend
-from affekt.extract.encoders.hardware import workers
+from affekt.extract.encoders.hardware import worker_threads
 from affekt.extract.encoders.hardware.exactness import exact_arithmetic
 from affekt.extract.encoders.hardware.prepacked import (
     PackedLinear,
     can_prepack,
     threads_are_independent,
 )
-from affekt.extract.encoders.hardware.workers import deal, run_side_by_side, stop_if_asked
+from affekt.extract.encoders.hardware.worker_threads import deal, run_side_by_side, stop_if_asked
 from affekt.extract.encoders.packed import on_cpu
 from hypothesis import given, settings, strategies as st
 
@@ -253,8 +253,8 @@ def test_a_pass_ends_early_when_it_is_asked_to(name):
         raise ZeroDivisionError
 
     def run():
-        assert workers._stop.asked is not None
-        workers._stop.asked.wait()
+        assert worker_threads._stop.asked is not None
+        worker_threads._stop.asked.wait()
         try:
             opened._run([opened._prepare(opened.front.probe())])
         except BaseException as error:

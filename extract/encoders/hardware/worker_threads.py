@@ -62,17 +62,18 @@ def run_side_by_side(tasks: Sequence[Callable[[], Made]], threads: int) -> list[
 
     pool = ThreadPoolExecutor(len(tasks), "affekt-worker")
     try:
-        under_way = [pool.submit(run, task) for task in tasks]
-        begun.wait()
+        try:
+            under_way = [pool.submit(run, task) for task in tasks]
+            begun.wait()
+        except BaseException:
+            begun.abort()
+            raise
         torch.set_num_threads(before)  # workers keep theirs
         done, rest = wait(under_way, 0.5, FIRST_EXCEPTION)
         while rest and not any(one.exception() for one in done):
             # without end, a wait would not see a signal that came just before it
             done, rest = wait(under_way, 0.5, FIRST_EXCEPTION)
         return [one.result() for one in (done if rest else under_way)]
-    except BaseException:
-        begun.abort()  # where not all have begun
-        raise
     finally:
         asked.set()
         pool.shutdown(cancel_futures=True)
