@@ -16,6 +16,8 @@ from ..state import check_state_arrays
 from ..targets import Targets
 from ..training.rows_on_disk import on_rows
 
+ROWS = 256  # that are predicted at a time
+
 
 class LinearHead(Head):
     """Softmax of ``X @ coef_.T + intercept_``; two classes share one row, as in scikit-learn.
@@ -27,6 +29,7 @@ class LinearHead(Head):
     """
 
     reads_blocks: ClassVar[bool] = True
+    _dtype: ClassVar[Any] = np.float64  # of the features that it learns from
 
     coef_: np.ndarray
     intercept_: np.ndarray
@@ -68,7 +71,7 @@ class LinearHead(Head):
         ValueError
             NaN or infinity in `X`, or lengths that differ.
         """
-        X, targets, weight, _ = self._read(X, y, sample_weight, classes, dtype=np.float64)
+        X, targets, weight, _ = self._read(X, y, sample_weight, classes, dtype=self._dtype)
         self._learn(X, targets, weight)
         self.classes_ = targets.classes
         self.history_ = []
@@ -81,9 +84,13 @@ class LinearHead(Head):
     def decision_function(self, X: Any) -> np.ndarray:
         """Return logits (clips, classes), or (clips,) for two classes."""
         check_is_fitted(self)
-        X = validate_data(self, X, reset=False, dtype=np.float64)
-        logits = on_rows(lambda rows: rows @ self.coef_.T + self.intercept_, X)
+        X = validate_data(self, X, reset=False, dtype=(np.float64, np.float32))
+        logits = on_rows(self._logits, X)
         return logits[:, 0] if len(self.classes_) == 2 else logits
+
+    def _logits(self, X: np.ndarray) -> np.ndarray:
+        parts = (X[start : start + ROWS] for start in range(0, len(X), ROWS))  # as float64 each
+        return np.concatenate([part @ self.coef_.T + self.intercept_ for part in parts])
 
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities (clips, classes), float64, in the order of `classes_`.

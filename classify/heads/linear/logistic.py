@@ -7,16 +7,14 @@ from typing import Any, ClassVar
 import numpy as np
 
 from ....cache.errors import check_number
-from ..lean_imports import lean
 from ..targets import Targets, class_weights
-from ..training.rows_on_disk import RowsOnDisk
 from .linear_head import LinearHead
 
 PER_CLIP = 10  # C times clips, where no C is given
 
 
 class LogisticHead(LinearHead):
-    """L2-regularised logistic regression with scikit-learn's L-BFGS solver.
+    """L2-regularised logistic regression, solved to the optimum that scikit-learn's has.
 
     Parameters
     ----------
@@ -56,6 +54,7 @@ class LogisticHead(LinearHead):
     """
 
     name: ClassVar[str] = "logistic"
+    _dtype: ClassVar[Any] = (np.float64, np.float32)
 
     def __init__(
         self,
@@ -73,28 +72,13 @@ class LogisticHead(LinearHead):
         self.random_state = random_state
 
     def _learn(self, X: Any, targets: Targets, weight: np.ndarray) -> None:
+        from .logistic_solver import solve_logistic
+
         weights = weight[:, None] * class_weights(self.class_weight, targets, weight)
-        if isinstance(X, RowsOnDisk):
-            from .by_blocks import solve_logistic
-
-            share = targets.soft * weights
-            self.C_ = float(PER_CLIP / share.sum() if self.C is None else self.C)
-            found = solve_logistic(X, share, self.C_, self.tol, self.max_iter)
-            self.coef_, self.intercept_, self.n_iter_ = found
-            return
-        with lean():
-            from sklearn.linear_model import LogisticRegression
-
-        # a distribution is one row per class that has a share, weighted by the share
-        rows, columns = np.nonzero(targets.soft)
-        share = targets.soft[rows, columns] * weights[rows, columns]
-        repeats = len(rows) > len(X)
+        share = targets.soft * weights  # a distribution counts for each class that has a share
         self.C_ = float(PER_CLIP / share.sum() if self.C is None else self.C)
-        solver: Any = LogisticRegression(C=self.C_, tol=self.tol, max_iter=self.max_iter)
-        solver.fit(X[rows] if repeats else X, columns, sample_weight=share)
-        self.coef_ = solver.coef_
-        self.intercept_ = solver.intercept_
-        self.n_iter_ = solver.n_iter_
+        found = solve_logistic(X, share, self.C_, self.tol, self.max_iter)
+        self.coef_, self.intercept_, self.n_iter_ = found
 
     def _check_settings(self) -> None:
         if self.C is not None:

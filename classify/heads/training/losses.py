@@ -57,14 +57,13 @@ def cross_entropy(
     log_p = F.log_softmax(logits, dim=1)
     # (rows, classes): what each row counts in the mean
     mass = target if class_weight is None else target * class_weight
+    if row_weight is not None:
+        mass = mass * row_weight[:, None]
     terms = mass * log_p
     if gamma:
         terms = terms * (1 - log_p.exp()) ** gamma
-    rows, count = -terms.sum(1), mass.sum(1)
-    if row_weight is not None:
-        rows, count = rows * row_weight, count * row_weight
     # a batch without any label gives 0, not NaN
-    return rows.sum() / count.sum().clamp_min(torch.finfo(rows.dtype).tiny)
+    return -terms.sum() / mass.sum().clamp_min(torch.finfo(log_p.dtype).tiny)
 
 
 def weighted_targets(target: Tensor, class_weight: Tensor, label_smoothing: float) -> Tensor:
