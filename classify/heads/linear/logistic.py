@@ -25,10 +25,10 @@ class LogisticHead(LinearHead):
     class_weight : {"balanced"}, dict of label to weight, or None, default="balanced"
         Balanced weights suit UAR, which counts every class alike.
     tol : float, default=1e-4
-        The solver stops when no entry of the gradient is larger; as scikit-learn has it.
+        The solver stops when no entry of the gradient is larger, as scikit-learn has it, and
+        another step promises less than a tenth of this share of the loss.
     max_iter : int, default=5000
-        scikit-learn's 100 stops up to 40 % above the optimum on embeddings; not reaching the
-        optimum warns.
+        Not reaching the optimum warns.
     random_state : int or None, default=None
         Not used: the problem has one solution. Every head takes it.
 

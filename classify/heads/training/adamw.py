@@ -58,7 +58,8 @@ class AdamW:
         """Let the next step scale the gradients so that their norm is `largest` at most."""
         found = [p.grad for p in self.params if p.grad is not None]
         if found:
-            norm = torch.linalg.vector_norm(torch.stack(torch._foreach_norm(found)))
+            norms = torch.stack([torch.linalg.vector_norm(one) for one in found])
+            norm = torch.linalg.vector_norm(norms)
             divisor = (norm + 1e-6) / largest
             self.divisor = None if divisor <= 1 else divisor  # or it is NaN
 
