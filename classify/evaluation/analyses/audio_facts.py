@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 NUMBERS = ("duration", "loudness", "sampling_rate")
 MOST_FILES = 2000
+_OF_THE_MACHINE = ("out_of_memory", "decoder_crash")
 LONGEST = 600.0  # seconds; of longer clips nothing is said
 RATE = 16_000  # that loudness is measured at, in Hz
 
@@ -81,12 +82,15 @@ def _heard(clips: Manifest, rows: Sequence[int]) -> list[dict[str, float]]:
     heard: list[dict[str, float]] = []
 
     def listen() -> list[dict[str, float]]:
-        files, found = ClipReader(), {}
+        files = ClipReader()
+        found: dict[int, dict[str, float] | None] = {}
         with Decoder(always=False) as decoder:
             for row, more in by_file(clips, rows):
                 found[row] = _of_file(clips, row, more, files, decoder)
-        heard.extend(found[row] for row in rows)
-        if any(state["ns"] and not one for state, one in zip(states, heard, strict=True)):
+        heard.extend(found[row] or {} for row in rows)
+        if any(
+            state["ns"] and found[row] is None for state, row in zip(states, rows, strict=True)
+        ):
             raise _Silent
         return heard
 
@@ -112,16 +116,17 @@ def _state(clips: Manifest, row: int) -> dict[str, Any]:
 
 def _of_file(
     clips: Manifest, row: int, more: bool, files: ClipReader, decoder: Decoder
-) -> dict[str, float]:
+) -> dict[str, float] | None:
+    """Return the facts of a clip: none of one that cannot be decoded, None if it may be later."""
     clip = clips.clip(row)
     try:
         data = files.read(clips, row, more=more).data
     except Unusable:
-        return {}
+        return None
     rules = {"damage": "accept", "max_seconds": LONGEST}
     [heard] = decoder(data, [(clip.start, clip.end)], RATE, more=more, **rules)
     if isinstance(heard, Unusable):
-        return {}
+        return None if heard.code in _OF_THE_MACHINE else {}
     power = float(np.mean(heard.samples.astype(float) ** 2)) if heard.samples.size else 0.0
     return {
         "duration": heard.seconds,

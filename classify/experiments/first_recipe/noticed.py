@@ -166,7 +166,8 @@ def _measure(clips: Manifest, found: Modalities) -> None:
     ):
         if count:
             found.notes.append(f"{some}{count} {what}")
-    if apart := sum(map(_are_apart, {read.file(i) for i in range(len(read))})):
+    readable = [i for i, one in enumerate(known["duration"]) if one is not None]  # no FIFO, no bomb
+    if apart := sum(map(_are_apart, {read.file(i) for i in readable})):
         found.notes.append(
             f"{some}{apart} have two channels that differ as two people on a telephone do, and "
             "channels are averaged: if so, make a file of each channel (docs/how-to/corpus.md)"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 _FAR = 65_536  # bytes in which the first frame has to begin, behind zeros
-_NOT_ZERO = re.compile(rb"[^\0]")
+_NOT_ZERO, _ZEROS = re.compile(rb"[^\0]"), bytes(1 << 20)
 
 _BITRATES = {  # kbit/s by (MPEG 1, layer); index 1..14
     (True, 1): (32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
@@ -37,7 +37,10 @@ def mpeg_frame(data: bytes, at: int) -> tuple[int, int, int]:
 
 def mpeg_start(data: bytes, begin: int) -> int:
     """Return where the first of three frames of a kind begins, or of all there are; -1 if none."""
-    if (sound := _NOT_ZERO.search(data, begin)) is None:
+    behind = begin
+    while data.startswith(_ZEROS, behind):  # a hundred times as fast as the search
+        behind += len(_ZEROS)
+    if (sound := _NOT_ZERO.search(data, behind)) is None:
         return -1
     at = sound.start() - 1
     last = at + _FAR

@@ -157,9 +157,10 @@ def test_audio_facts_are_found_once_until_a_file_changes(store, recordings, tmp_
         assert again(whole)
 
 
-def test_audio_facts_are_not_kept_where_a_file_said_nothing(store, recordings, tmp_path):
+def test_audio_facts_are_not_kept_where_a_file_could_not_be_read(store, recordings, tmp_path):
     clips, decoded = recordings
-    (tmp_path / "b.wav").write_bytes(b"no audio at all")
+    (tmp_path / "b.wav").unlink()
+    (tmp_path / "b.wav").mkdir()
     os.utime(tmp_path / "b.wav", (1e9, 1e9))
     for _ in range(2):
         decoded.clear()
@@ -167,3 +168,14 @@ def test_audio_facts_are_not_kept_where_a_file_said_nothing(store, recordings, t
             assert audio_facts.facts(clips)["duration"][1] is None
         assert decoded == [0, 1, 2, 3]
     assert not (store / FOLDER).exists()
+
+
+def test_what_cannot_be_decoded_is_not_tried_for_every_analysis(store, recordings, tmp_path):
+    clips, decoded = recordings
+    (tmp_path / "b.wav").write_bytes(b"no audio at all")
+    os.utime(tmp_path / "b.wav", (1e9, 1e9))
+    for expected in ([0, 1, 2, 3], []):
+        decoded.clear()
+        with keeping_results(store):
+            assert audio_facts.facts(clips)["duration"][1] is None
+        assert decoded == expected
