@@ -88,9 +88,7 @@ def _heard(clips: Manifest, rows: Sequence[int]) -> list[dict[str, float]]:
             for row, more in by_file(clips, rows):
                 found[row] = _of_file(clips, row, more, files, decoder)
         heard.extend(found[row] or {} for row in rows)
-        if any(
-            state["ns"] and found[row] is None for state, row in zip(states, rows, strict=True)
-        ):
+        if any(state["ns"] and found[row] is None for state, row in zip(states, rows, strict=True)):
             raise _Silent
         return heard
 
