@@ -17,14 +17,13 @@ import yaml
 from ....cache.errors import AffektError, InputError, expected_one_of, shaped
 from ...data.escape import md
 from ...metrics.bootstrap import FEWEST_GROUPS
-from ...metrics.scored_clips import group_noun
 from ...serving.loading import open_system
 from ..comparison import Comparison
 from .card_metadata import metadata
 from .markdown.choice_on_dev import test_uses, why_chosen
 from .markdown.column_tables import divides_like
 from .markdown.markdown_tables import score, table
-from .markdown.system_order import columns
+from .markdown.system_order import columns, groups_of
 
 if TYPE_CHECKING:
     from ...models.new_clips.system import System
@@ -168,7 +167,7 @@ def _head(parts: list[Mapping[str, Any]]) -> str:
 
 def _results(data: Mapping[str, Any], name: str, entry: Mapping[str, Any]) -> str:
     groups, numeric = data["groups"], data.get("measure") == "ccc"
-    noun = md(group_noun(groups["column"], groups["count"]))
+    noun = md(groups_of(data))
     if groups["count"] < FEWEST_GROUPS:
         spread = f"{groups['count']} {noun}: too few for intervals"
     else:

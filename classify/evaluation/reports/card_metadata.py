@@ -79,10 +79,7 @@ def _results(data: Mapping[str, Any], name: str, kind: str) -> Iterator[dict[str
         "type": "private",
         "name": "all test clips",
         "split": "test",
-        "args": {
-            "clips": data["test"]["clips"],
-            data["groups"]["column"]: data["groups"]["count"],
-        },
+        "args": _sizes(data, data["test"]["clips"], data["groups"]["count"]),
     }
     scores = data["systems"][name]["test"]
     yield {"task": dict(task), "dataset": whole, "metrics": _metrics(data, scores)}
@@ -95,11 +92,22 @@ def _results(data: Mapping[str, Any], name: str, kind: str) -> Iterator[dict[str
                 "name": f"test clips, {column} {value or '(none)'}",
                 "config": f"{column}={value}",
                 "split": "test",
-                "args": {"clips": row["clips"], data["groups"]["column"]: row.get("groups")},
+                "args": _sizes(data, row["clips"], row.get("groups")),
             }
             metrics = _metrics(data, row["systems"][name])
             if metrics:
                 yield {"task": dict(task), "dataset": part, "metrics": metrics}
+
+
+def _resampled(data: Mapping[str, Any]) -> str:
+    """Return the column whose values were drawn again; "clip" where each clip stood for itself."""
+    groups = data["groups"]
+    return "clip" if groups["count"] == data["test"]["clips"] else groups["column"]
+
+
+def _sizes(data: Mapping[str, Any], clips: int, groups: int | None) -> dict[str, int | None]:
+    column = _resampled(data)
+    return {"clips": clips} if column == "clip" else {"clips": clips, column: groups}
 
 
 def _metrics(data: Mapping[str, Any], scores: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -116,7 +124,7 @@ def _metrics(data: Mapping[str, Any], scores: Mapping[str, Any]) -> list[dict[st
                 **arguments,
                 "interval": [round(bound, 4) for bound in interval],
                 "level": data["settings"]["level"],
-                "resampled": data["groups"]["column"],
+                "resampled": _resampled(data),
             }
         found.append({**entry, "args": dict(arguments)} if arguments else entry)
     return found

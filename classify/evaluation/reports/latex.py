@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...data.escape import latex
-from .markdown.system_order import columns, ordered
+from .markdown.system_order import columns, groups_of, of_groups, ordered
 
 Data = Mapping[str, Any]
 
@@ -16,17 +16,15 @@ def systems_table(data: Data) -> str:
 
     The system that dev chose is set in bold.
     """
-    level = f"{100 * data['settings']['level']:g}"
+    level, clips = f"{100 * data['settings']['level']:g}", data["test"]["clips"]
     rows, shown = [], columns(data)
     for name in ordered(data):
         test = data["systems"][name]["test"]
         cells = [rf"\textbf{{{latex(name)}}}" if name == data["chosen"] else latex(name)]
         cells += [_score(test[key], with_interval=key == shown[0][0]) for key, _ in shown]
         rows.append(cells)
-    caption = (
-        f"Systems on {data['test']['clips']} test clips ({data['groups']['count']} groups); "
-        rf"{level}\,\% intervals by clustered bootstrap."
-    )
+    where = of_groups(clips, data["groups"]["count"], latex(groups_of(data)), "test clips")
+    caption = rf"Systems on {where}; {level}\,\% intervals by clustered bootstrap."
     return _table(["system", *(title for _, title in shown)], rows, caption, "tab:systems")
 
 

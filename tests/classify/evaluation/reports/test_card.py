@@ -11,6 +11,7 @@ import pytest
 import yaml
 from affekt.cache import InputError, Manifest
 from affekt.classify import Predictions, Task, compare
+from affekt.classify.evaluation import tables
 from affekt.classify.evaluation.comparison import Comparison
 from affekt.classify.evaluation.reports.card import model_card
 from affekt.classify.evaluation.reports.card_metadata import metadata
@@ -80,6 +81,18 @@ def test_three_speakers_have_no_intervals(run, tmp_path):
     half = Predictions(clips.ids, ["a", "b"], np.full((18, 2), 0.5))
     found = compare({"one": half}, clips, Task.from_labels(["a", "b"]), n_resamples=50)
     assert "3 speakers: too few for intervals; chance" in model_card(found.write(tmp_path), "one")
+
+
+def test_clips_without_speakers_are_no_speakers(tmp_path):
+    rows = [{"id": f"c{i}", "text": "x", "label": "ab"[i % 2]} for i in range(18)]
+    clips = Manifest.from_rows(rows)
+    half = Predictions(clips.ids, ["a", "b"], np.full((18, 2), 0.5))
+    found = compare({"one": half}, clips, Task.from_labels(["a", "b"]), n_resamples=100)
+    text = model_card(found.write(tmp_path), "one")
+    assert "95 % intervals over 18 single clips; chance" in text
+    one = ModelCard(text).data.eval_results[0]
+    assert (one.dataset_args, one.metric_args["resampled"]) == ({"clips": 18}, "clip")
+    assert r"\caption{Systems on 18 test clips; 95" in tables(found.data)
 
 
 MEASURES = {
