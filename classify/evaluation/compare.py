@@ -17,7 +17,7 @@ import numpy as np
 from ...cache.errors import listed
 from ..data.predictions import Predictions
 from ..data.scales import ScaleTask
-from ..data.splitting.findings import Finding, Kind, ranked
+from ..data.splitting.findings import Finding, Kind, ranked, split_warnings
 from ..data.splitting.schemes import Split
 from ..data.task import Task
 from ..ensembles.combining import ONE_GROUP, Combined, Strategy, combine_all
@@ -30,7 +30,7 @@ from .analyses.all import extras
 from .compare_numbers import compare_numbers
 from .compare_options import CompareOptions
 from .comparison import Comparison
-from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all, split_warnings
+from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all
 from .scores import scoring
 from .scores.dev_choice import choice
 from .scores.verdicts import one_answer

@@ -17,6 +17,7 @@ import numpy as np
 from ...cache.errors import InputError
 from ..data.estimates import Estimates
 from ..data.predictions import Predictions
+from ..data.splitting.findings import split_warnings
 from ..ensembles.combining import Combined, free_name
 from ..ensembles.fitted_rules import STRATEGIES, strategy
 from ..ensembles.saved import Replay
@@ -24,7 +25,7 @@ from ..metrics.bootstrap import FEWEST_GROUPS
 from ..metrics.concordance import MEASURES, Measured, max_t_ccc
 from ..metrics.scored_clips import Rated
 from .comparison import Comparison
-from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all, split_warnings
+from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all
 from .scores.dev_choice import N_DRAWS, choose
 from .scores.scoring import by_value, left_out, means_over_values
 from .scores.verdicts import verdict_of_pair

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from ...cache.errors import InputError, listed
-from ..data.splitting.findings import Finding, of_splits, ranked
+from ..data.splitting.findings import ranked
 from ..data.splitting.split import Split
 from ..ensembles.combining import Combined
 from ..metrics.scored_clips import Part, Rated, cluster_names, clusters
@@ -30,7 +30,6 @@ __all__ = [
     "each_group",
     "in_common",
     "mean_of_all",
-    "split_warnings",
 ]
 
 FORMAT = 2
@@ -199,33 +198,6 @@ def mean_of_all(combined: Mapping[str, Combined]) -> str | None:
         if item.strategy == "mean" and item.dev and "subsets_tried" not in item.learnt:
             return name
     return None
-
-
-def split_warnings(folds: Sequence[Split]) -> list[str]:
-    """Return the warnings of the splits, of many folds the first ten.
-
-    Also where test is of languages or corpora that train and dev do not have.
-    """
-    found = of_splits(folds)
-    columns = [
-        column
-        for column in ("language", "dataset")
-        if folds
-        and all(
-            len(fold.dev)
-            and column in fold.test
-            and not {*fold.test[column]} & {*fold.train[column], *fold.dev[column]}
-            for fold in folds
-        )
-    ]
-    if columns:
-        text = (
-            f"test is of another {' and '.join(columns)} than train and dev: dev scores do not "
-            "show what that costs, and what dev chose need not be the best there"
-        )
-        found = [*found, Finding(text)]
-    more = f"{len(found) - 10} more warnings of the {len(folds)} splits are in comparison.json"
-    return [*found[:10], more] if len(found) > 11 and len(folds) > 1 else found
 
 
 def each_group(

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.files.reading import file_sha256
-from ..data.splitting.findings import of_splits
+from ..data.splitting.findings import split_warnings
 from ..data.splitting.split_file import write_split
 from ..models.folders.run_folder import check_whole
 from .checks.folder_checks import check_stored
@@ -276,7 +276,7 @@ class _Work:
                 f"{len(asked - tested)} of {len(asked)} test clips are not scored: no member has "
                 "what it reads of them"
             )
-        for warning in of_splits([fold for division in divided for fold in division.folds]):
+        for warning in split_warnings([fold for division in divided for fold in division.folds]):
             self.progress(f"warning: {warning}")
 
     def _compare(self, division: Division, jobs: list[_Job], *, is_first: bool) -> Comparison:

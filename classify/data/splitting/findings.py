@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
-from typing import Protocol
+from typing import Any, Protocol
 
-__all__ = ["Finding", "Kind", "of_splits", "ranked"]
+__all__ = ["Finding", "Kind", "of_splits", "ranked", "split_warnings"]
 
 MOST_NAMES = 5  # folds that are named in one warning
 
@@ -107,6 +107,33 @@ def of_splits(splits: Sequence[Checked]) -> list[str]:
             alike.setdefault(found.pattern, []).append((split.name, found))
     n_names = len({split.name for split in splits})
     return ranked(_together(found, n_names) for found in alike.values())
+
+
+def split_warnings(folds: Sequence[Any]) -> list[str]:
+    """Return the warnings of the splits, of many folds the first ten.
+
+    Also where test is of languages or corpora that train and dev do not have.
+    """
+    found = of_splits(folds)
+    columns = [
+        column
+        for column in ("language", "dataset")
+        if folds
+        and all(
+            len(fold.dev)
+            and column in fold.test
+            and not {*fold.test[column]} & {*fold.train[column], *fold.dev[column]}
+            for fold in folds
+        )
+    ]
+    if columns:
+        text = (
+            f"test is of another {' and '.join(columns)} than train and dev: dev scores do not "
+            "show what that costs, and what dev chose need not be the best there"
+        )
+        found = [*found, Finding(text)]
+    more = f"{len(found) - 10} more warnings of the {len(folds)} splits are in comparison.json"
+    return [*found[:10], more] if len(found) > 11 and len(folds) > 1 else found
 
 
 def _together(found: Sequence[tuple[str, Finding]], n_names: int) -> Finding:

@@ -303,6 +303,12 @@ def test_a_member_sits_out_the_fold_of_a_language_that_it_cannot_read(folder):
     assert preview(path).members["lr"]["sits_out"].keys() == {"amh"}
 
 
+def test_a_run_says_that_dev_has_other_languages_than_test(folder):
+    said: list[str] = []
+    run(recipe(folder, (SPLIT, "scheme: leave-one-language-out")), progress=said.append)
+    assert any("warning: test is of another language than train and dev" in text for text in said)
+
+
 def test_a_fold_with_one_label_left_cannot_be_trained_on(folder):
     without_text(folder, lambda row: row["language"] == "ita" or row["label"] == "neutral")
     path = recipe(folder, (SPLIT, "scheme: leave-one-language-out, dev_size: 0"))

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from affekt.cache import Manifest
 from affekt.classify import Predictions, Task, compare, splits
+from affekt.classify.data.splitting.findings import split_warnings
 from affekt.classify.ensembles.calibration import Temperature
 from affekt.classify.ensembles.combining import combine_all
 from affekt.classify.ensembles.fitted_rules import WeightedEnsemble
 from affekt.classify.evaluation.analyses.abstention import threshold
 from affekt.classify.evaluation.analyses.conformal import ConformalSets
 from affekt.classify.evaluation.compare import JOINED
-from affekt.classify.evaluation.joining import split_warnings
 from affekt.classify.experiments.run import run
 from affekt.classify.metrics.measures import nll
 
