@@ -132,7 +132,9 @@ def _watch(
             force = False  # asked for once
             if figures:
                 draw(outcome.folder, stop=watched.is_changed)
-        except AffektError as error:
+        except BrokenPipeError:  # nobody reads any more
+            raise
+        except (AffektError, OSError) as error:  # a disk that is full, a name that is too long
             for line in (f"affekt: {error}", *getattr(error, "__notes__", ())):
                 click.echo(line, err=True)
         names = ", ".join(sorted({path.name for path in watched.marks}))

@@ -81,6 +81,8 @@ def test_every_save_is_answered_until_ctrl_c(folder):
         assert "other: kept, nothing that decides it has changed" in second
         (folder / "recipe.yaml").write_text(RECIPE.replace("head", "haed"))
         assert "affekt: recipe.yaml:" in watching.until_it_watches()
+        (folder / "recipe.yaml").write_text(RECIPE.replace("clips.csv", "x" * 5000))
+        assert "File name too long" in watching.until_it_watches()
         (folder / "recipe.yaml").write_text(RECIPE.replace("C: 1}", "C: 7}"))
         assert "made again" in watching.until_it_watches()
         (folder / "task.yaml").write_text("labels: {up: [], down: []}\nname: other\n")
