@@ -53,7 +53,7 @@ class Plugins:
             raise InputError(f"{self.what} {name!r} is one of affekt's own; choose another name")
         if name in self._found and _place(self._found[name]) != _place(thing):
             raise InputError(
-                f"{self.what} {name!r} is registered already, as {_place(self._found[name])}; "
+                f"{self.what} {name!r} is already registered, as {_place(self._found[name])}; "
                 "choose another name"
             )
         self.check(name, thing)

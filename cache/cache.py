@@ -80,7 +80,7 @@ class Cache(Store):
         if not which:
             names = [space.name for space in spaces]
             raise InputError(
-                f"{self.path}: the name of a space is empty; it has {listed(names) or 'none'}"
+                f"{self.path}: the space name is empty; expected one of {listed(names) or 'none'}"
             )
         if isinstance(which, Spec):
             return self._by_spec(which, spaces)
@@ -93,7 +93,9 @@ class Cache(Store):
                 return found[0]
             if found:
                 names = listed([space.name for space in found])
-                raise InputError(f"{self.path}: {which!r} is the beginning of {names}; say which")
+                raise InputError(
+                    f"{self.path}: {which!r} matches several spaces: {names}; give the full name"
+                )
         for name, found in self._open().items():
             if name.startswith(which) and isinstance(found, Exception):
                 raise found
@@ -122,7 +124,7 @@ class Cache(Store):
         if not publish(spec.json().encode(), path, self.tmp):
             other = read_spec(space.folder, self.path)  # another process was first
             if other != spec:
-                raise SpecError(f"{path} has another spec:\n{other.explain(spec)}")
+                raise SpecError(f"{path} has a different spec:\n{other.explain(spec)}")
         return space
 
     def read(
@@ -196,11 +198,11 @@ class Cache(Store):
             if space.spec == spec:
                 return space
         if not spaces:
-            raise InputError(f"{self.path} has no space of {spec.name}; it has none")
+            raise InputError(f"{self.path} has no space of {spec.name}; it has no spaces at all")
         alike = min(spaces, key=lambda space: len(space.spec.diff(spec)))
         raise SpecError(
-            f"{self.path} has no space of this {spec.name}; the nearest, {alike.name}, was computed"
-            f" differently:\n{alike.spec.explain(spec)}"
+            f"{self.path} has no space of {spec.name} with these settings; the closest, "
+            f"{alike.name}, was computed differently:\n{alike.spec.explain(spec)}"
         )
 
     def __repr__(self) -> str:

@@ -139,13 +139,16 @@ def check_characters(text: str, place: object) -> None:
     >>> check_characters("joy\ud800", "a.json")
     Traceback (most recent call last):
         ...
-    affekt.cache.errors.InputError: a.json: '\ud800' is half a character; expected text
+    affekt.cache.errors.InputError: a.json: '\ud800' is a lone surrogate (half a character);
+    expected text
     """
     try:
         text.encode()
     except UnicodeEncodeError as error:
         found = text[error.start]
-        raise InputError(f"{place}: {found!r} is half a character; expected text") from None
+        raise InputError(
+            f"{place}: {found!r} is a lone surrogate (half a character); expected text"
+        ) from None
 
 
 def nearest(word: str, choices: Iterable[str]) -> str:
@@ -204,7 +207,7 @@ def check_number(
     known = isinstance(value, kinds) and not isinstance(value, bool)
     if not known or not low <= value <= min(high, sys.float_info.max):
         kind = "a whole number" if whole else "a finite number"
-        limit = f"from {low:g} up" if math.isinf(high) else f"from {low:g} to {high:g}"
+        limit = f"of at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
         raise InputError(f"{name} is {value!r}; expected {kind} {limit}")
 
 

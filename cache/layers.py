@@ -52,7 +52,7 @@ def pick_layers(layers: int | str | Iterable[int] | None, count: int) -> tuple[i
         ):
             there = f"layers 0 to {count - 1} (or -{count} to -1)"
             raise InputError(
-                f"layer {layer!r} is not there: the space has "
+                f"there is no layer {layer!r}: the space has "
                 f"{there if count > 1 else 'one layer, 0 (or -1)'}"
             )
     return tuple(int(layer) % count for layer in wanted)

@@ -35,21 +35,25 @@ from ..cache.errors import AffektError, nearest
 
 #: command -> (module relative to this package, attribute, one line of help)
 COMMANDS = {
-    "run": (".experiments.cli_run", "run", "The main job: a recipe from clips to a report."),
+    "run": (".experiments.cli_run", "run", "Run a recipe, from clips to a report."),
     "init": (
         ".experiments.cli_run",
         "init",
-        "A first recipe for your table, and what was noticed in it.",
+        "Write a first recipe for a table of clips.",
     ),
-    "extract": ("..extract.running.cli_extract", "extract", "Embed what is not embedded yet."),
+    "extract": (
+        "..extract.running.cli_extract",
+        "extract",
+        "Embed the clips that are not in the cache yet.",
+    ),
     "train": (".experiments.members.cli_train", "train", "Train one model and save it."),
-    "probe": (".probing.cli_probe", "probe", "UAR by layer: which layer and C to take."),
+    "probe": (".probing.cli_probe", "probe", "Score every layer of an encoder, and choose one."),
     "predict": (
         ".serving.cli_predict",
         "predict",
-        "Labels and probabilities for clips, files or a text.",
+        "Predict labels and probabilities for files, clips or a text.",
     ),
-    "serve": (".serving.http.cli_serve", "serve", "Answer over HTTP, with a page for people."),
+    "serve": (".serving.http.cli_serve", "serve", "Serve predictions over HTTP, with a web page."),
     "compare": (
         ".evaluation.cli_compare",
         "compare",
@@ -58,31 +62,43 @@ COMMANDS = {
     "transcribe": (
         "..extract.transcription.cli_transcribe",
         "transcribe",
-        "Fill in missing texts with Whisper.",
+        "Transcribe clips that have no text, with Whisper.",
     ),
-    "report": (".evaluation.reports.cli_report", "report", "The HTML page of a comparison again."),
-    "card": (".evaluation.reports.cli_report", "card", "A model card from the numbers of a run."),
-    "manifest": ("..cache.commands.cli_manifest", "manifest", "A manifest of a table or a corpus."),
-    "cache": ("..cache.commands.cli_cache", "cache", "List, show and check what is stored."),
+    "report": (
+        ".evaluation.reports.cli_report",
+        "report",
+        "Write the HTML report of a run or a comparison.",
+    ),
+    "card": (
+        ".evaluation.reports.cli_report",
+        "card",
+        "Write a model card from the results of a run.",
+    ),
+    "manifest": (
+        "..cache.commands.cli_manifest",
+        "manifest",
+        "Make a manifest from a table or a corpus.",
+    ),
+    "cache": ("..cache.commands.cli_cache", "cache", "Inspect, check, copy and export a cache."),
     "convert-scaler": (
         ".models.published.cli_import_model",
         "convert_scaler_command",
-        "A pickled scaler to safetensors, once, in a process of its own.",
+        "Convert a pickled scaler to safetensors.",
     ),
     "import-model": (
         ".models.published.cli_import_model",
         "import_model",
-        "A model of a checkpoint that others published.",
+        "Convert a published checkpoint to a model.",
     ),
     "doctor": (
         "..cache.commands.cli_doctor",
         "doctor",
-        "What this machine has, what is missing, and are the caches sound?",
+        "Check this installation and your caches.",
     ),
     "demo": (
         ".experiments.demo.cli_demo",
         "demo",
-        "The main job on a synthetic corpus, or on your clips.",
+        "Run a demo on a synthetic corpus, or on your clips.",
     ),
 }
 
@@ -173,7 +189,7 @@ def _exit_code(args: Sequence[str] | None, own: bool) -> int:
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except (click.Abort, KeyboardInterrupt) as error:
-        kept = "What was reported stored is stored; run again to go on."
+        kept = "Everything reported as stored is kept; run again to continue."
         notes = getattr(error.__cause__ or error, "__notes__", [kept])  # a command may know better
         click.echo(f"Stopped. {' '.join(notes)}", err=True)
         return 128 + signal.SIGINT
@@ -195,8 +211,8 @@ def _exit_code(args: Sequence[str] | None, own: bool) -> int:
     except Exception as error:
         if isinstance(error, MemoryError) or "failed to map segment" in str(error):  # of a library
             click.echo(
-                "affekt: out of memory; close other programs, or give it less at once. What was "
-                "reported stored is stored: run again to go on",
+                "affekt: out of memory; close other programs, or process less at a time. "
+                "Everything reported as stored is kept: run again to continue",
                 err=True,
             )
             return 1

@@ -12,7 +12,7 @@ from ..cache.errors import InputError, nearest
 
 LARGEST_SEED = 2**32
 
-SCALE = "Standardise the features: true, false; within each speaker, language, dataset."
+SCALE = "Standardise the features: true, false, or within each speaker, language or dataset."
 
 
 def to_stderr(line: str) -> None:

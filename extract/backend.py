@@ -172,10 +172,11 @@ def as_backend(own: Any) -> Backend:
     """Return an object as a backend, checked before any work."""
     what = own.__name__ if isinstance(own, type) else type(own).__name__
     if isinstance(own, type):
-        raise InputError(f"{what} is a class; expected an object, such as Encoder.of({what}())")
+        raise InputError(f"{what} is a class; expected an instance, such as Encoder.of({what}())")
     if not callable(getattr(own, "embed", None)):
         raise InputError(
-            f"{what} cannot embed; expected an object of a subclass of affekt.extract.Backend"
+            f"{what} is not an encoder; expected an instance of a subclass of "
+            f"affekt.extract.Backend"
         )
     backend = own if isinstance(own, Backend) else _Adapted(own)
     positive, whole = "a whole number above 0", "a whole number, 0 or more"

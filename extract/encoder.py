@@ -155,7 +155,7 @@ class Encoder:
         self.arguments: dict[str, Any] | None = None  # what opens it again in another process
         if self.modality == "text" and self.long != "fail":
             raise InputError(
-                f"long={self.long!r} is for audio; texts are cut by the tokenizer's rule"
+                f"long={self.long!r} is for audio; texts are truncated by the tokenizer"
             )
 
     def _rules(self) -> dict[str, Any]:

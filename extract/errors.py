@@ -15,12 +15,11 @@ CODES = {
     "outside": "the path leaves the root that was given",
     "not_a_file": "a folder, device, FIFO or socket",
     "bad_path": "a path that cannot be followed: too long, a loop of links, or a NUL in it",
-    "changed": "the content is not the one that was hashed",
+    "changed": "the content has changed since it was hashed",
     "too_large": "a file too large to be read whole",
     "empty": "no bytes, or no samples",
     "not_audio": (
-        "the bytes are not of an audio format that is read, or a sparse file of which nearly "
-        "nothing was ever written"
+        "not an audio format that affekt reads, or a sparse file of which hardly any was written"
     ),
     "truncated": "the header promises more audio than the file holds, with the policy 'refuse'",
     "decode_error": "parts of the audio cannot be decoded, with the policy 'refuse', or none can",
@@ -31,10 +30,10 @@ CODES = {
     "too_long": "longer than max_seconds, with the policy 'fail'",
     "silent": "below -80 dBFS, where silence is refused",
     "non_finite_input": "a sample is NaN or infinite",
-    "empty_text": "no character that a tokenizer could see",
+    "empty_text": "no character that a tokenizer could use",
     "bad_text": "a NUL or a lone surrogate in the text",
-    "out_of_memory": "does not fit into memory even alone",
-    "non_finite_output": "the encoder answered NaN or infinity",
+    "out_of_memory": "does not fit into memory, even on its own",
+    "non_finite_output": "the encoder returned NaN or infinity",
     "out_of_range": "samples, or values for the stored type, too large",
     "encoder_error": "the encoder refused this one input",
 }

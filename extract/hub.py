@@ -140,8 +140,8 @@ def _commit(name: str, revision: str | None, offline: bool, what: str) -> str:
         seen = _last_seen(name, revision)
         if seen is None:
             raise InputError(
-                f"{what} {name!r}{at} is neither a folder here nor in the Hub's local copies, and "
-                "HF_HUB_OFFLINE forbids asking: give a folder, or download it first"
+                f"{what} {name!r}{at} is neither a local folder nor in the local cache of the "
+                f"Hub, and HF_HUB_OFFLINE is set: give a folder, or download it first"
             )
         log.warning(
             "offline: %s%s is taken to be commit %s, as last seen; revision=%s pins it",
@@ -157,10 +157,10 @@ def _commit(name: str, revision: str | None, offline: bool, what: str) -> str:
         remedy = (
             f"The last commit seen here is {seen}: take it with revision={seen}"
             if seen
-            else "No copy of it is here: give the path of a folder"
+            else "There is no local copy of it: give the path of a folder"
         )
         raise InputError(
-            f"the Hub does not answer for the {what} {name!r}{at}: {error}\n{remedy}"
+            f"the Hub did not answer for the {what} {name!r}{at}: {error}\n{remedy}"
         ) from error
     if commit is None or not _COMMIT.fullmatch(commit):
         raise InputError(f"the Hub gave no commit for {name!r}; got {commit!r}")

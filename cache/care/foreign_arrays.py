@@ -88,7 +88,7 @@ def _plain(id_: str, values: Any) -> np.ndarray:
     try:
         return np.asarray(values)
     except (ValueError, TypeError, RuntimeError) as error:  # ragged, or of another library
-        raise InputError(f"clip {id_!r}: no array of numbers: {error}") from None
+        raise InputError(f"clip {id_!r}: not an array of numbers: {error}") from None
 
 
 def _npy(folder: Path, id_: str) -> np.ndarray | None:
@@ -115,7 +115,7 @@ def _npz(path: Path) -> Finder:
     for name, array in found:
         if not isinstance(array, np.ndarray):
             raise InputError(
-                f"{path}: {name!r} in it is not an array; expected what np.savez writes"
+                f"{path}: its entry {name!r} is not an array; expected a file written by np.savez"
             )
     arrays = dict(found)
     if not arrays.keys() >= {"ids", "embeddings"}:
@@ -156,7 +156,7 @@ def _ids(path: Path, array: np.ndarray) -> list[str]:
     try:
         ids = [id_.decode() if isinstance(id_, bytes) else str(id_) for id_ in array.tolist()]
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: ids has {error.object!r}, which is not UTF-8") from None
+        raise InputError(f"{path}: ids contains {error.object!r}, which is not UTF-8") from None
     _refuse_twins(path, "id", ids)
     return ids
 
@@ -168,20 +168,22 @@ def _table(table: Table) -> Finder:
     _refuse_twins(table.source, "id", ids)
     names = [name for name in table.columns if name != "id"]
     if not names:
-        raise InputError(f"{table.source}: only ids, expected a column for each number too")
+        raise InputError(
+            f"{table.source}: only a column id; expected further columns, one for each number"
+        )
     values = np.empty((len(ids), len(names)), np.float32)
     for i, name in enumerate(names):
         try:
             with np.errstate(over="ignore"):  # reported when the clip is taken
                 values[:, i] = np.array(table.columns[name], np.float64)
         except ValueError as error:
-            raise InputError(f"{table.source}: column {name} is not all numbers: {error}") from None
+            raise InputError(
+                f"{table.source}: column {name} has values that are not numbers: {error}"
+            ) from None
     return dict(zip(ids, values, strict=True)).get
 
 
 def _refuse_twins(source: Any, what: str, names: Iterable[str]) -> None:
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise InputError(
-            f"{source}: {what} {listed(twice)} appears more than once; keep the one that is meant"
-        )
+        raise InputError(f"{source}: {what} {listed(twice)} appears more than once; keep only one")

@@ -70,9 +70,9 @@ def export_space(
     if not chosen:
         raise InputError("layers is empty, expected at least one layer, or 'all'")
     if os.path.lexists(out):
-        raise InputError(f"{out} is there already; choose another name")
+        raise InputError(f"{out} already exists; choose another name")
     if not out.parent.is_dir():
-        raise InputError(f"{out}: the folder {out.parent} is not there")
+        raise InputError(f"{out}: the folder {out.parent} does not exist")
     if out.suffix not in (".npz", ".csv", ""):
         raise InputError(f"{out}: expected .npz, .csv, or the name of a folder")
     with draft(out) as unfinished:
@@ -126,8 +126,8 @@ def import_space(
     unknown = [id_ for id_, digest in zip(some.ids, digests, strict=True) if digest is None]
     if unknown:
         raise InputError(
-            f"the {modality} of {len(unknown)} clips is not available: {listed(unknown)}; rows are"
-            " found by content, so import where the files are"
+            f"the {modality} of {len(unknown)} clips is not available: {listed(unknown)}; rows "
+            f"are looked up by content, so run the import where the files are"
         )
     known = {id_: digest for id_, digest in zip(some.ids, digests, strict=True) if digest}
     _share_rows(known, values, modality)
@@ -169,8 +169,8 @@ def _share_rows(digests: Mapping[str, str], values: dict[str, np.ndarray], modal
             if np.linalg.norm(mine - theirs) > ALIKE * np.linalg.norm(theirs):
                 raise InputError(
                     f"clips {other!r} and {id_!r} have the same {modality} but different values in"
-                    " the source; rows are found by content, so give both the same values, or"
-                    " leave one of the two out"
+                    " the source; rows are looked up by content, so give both the same values, or "
+                    "leave one of them out"
                 )
             values[id_] = values[other]
 
@@ -186,8 +186,9 @@ def _store(space: Space, digests: Mapping[str, str], values: Mapping[str, np.nda
     for i, id_ in enumerate(rows.values()):
         if i not in absent and not np.array_equal(stored[i], values[id_]):
             raise InputError(
-                f"clip {id_!r}: its {space.modality} was imported into {space.name} before, with"
-                " other values; is this the manifest that was used then? Import under another name"
+                f"clip {id_!r}: its {space.modality} was imported into {space.name} before, with "
+                f"different values; is this the manifest of that import? To keep both, import "
+                f"under another name"
             )
     with space.writer() as writer:
         for i, (key, id_) in enumerate(rows.items()):
@@ -240,14 +241,14 @@ def _arrays(source: Any, clips: Manifest) -> tuple[dict[str, np.ndarray], list[s
             values[id_] = np.atleast_2d(np.ascontiguousarray(array, dtype=np.float32))
         if not np.isfinite(values[id_]).all():
             raise InputError(
-                f"clip {id_!r}: NaN, infinity or a number beyond float32 among its values; mend"
-                " them, or leave the clip out of the source"
+                f"clip {id_!r}: NaN, infinity or a number beyond float32 among its values; "
+                f"correct them, or leave the clip out of the source"
             )
     absent = [id_ for id_ in clips.ids if id_ not in values]
     if not values:
         raise InputError(
-            f"no clip has values: the manifest's ids are {listed(clips.ids, 3)}; they must be the"
-            " names of the arrays, or stand in an array ids next to an array embeddings"
+            f"no clip has values: the manifest's ids are {listed(clips.ids, 3)}; they must be the "
+            f"names of the arrays, or the content of an array ids next to an array embeddings"
         )
     return values, absent
 

@@ -79,7 +79,7 @@ def check_source(source: Cache, verb: str) -> None:
     if source.packed:
         raise InputError(f"{source.path} is packed; {verb} the folders it was made from")
     if not source.path.is_dir():
-        raise InputError(f"{source.path}: there is no such cache")
+        raise InputError(f"{source.path}: no such cache")
     refuse_broken(source)
     refuse_damaged_clips(source)
 
@@ -246,6 +246,6 @@ def refuse_damaged_shards(space: Space) -> None:
 def _refuse(path: Path, damaged: list[str]) -> None:
     if damaged:
         raise DamagedError(
-            f"{path}: a copy would lack what cannot be read: {listed(damaged)}."
+            f"{path}: a copy would be incomplete, because these cannot be read: {listed(damaged)}."
             f" Run: affekt cache repair {in_shell(path)}"
         )

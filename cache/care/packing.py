@@ -104,12 +104,12 @@ def pack(
     if out.is_dir():
         raise InputError(f"{out} is a folder; name a file, such as {out / 'packed.h5'}")
     if not out.parent.is_dir():
-        raise InputError(f"{out}: the folder {out.parent} is not there")
+        raise InputError(f"{out}: the folder {out.parent} does not exist")
     if overwrite:
         check_output("OUT", out, ours=lambda head: _is_packed(out))
     elif os.path.lexists(out):
         raise InputError(
-            f"{out} is there already; choose another name, or overwrite it (--overwrite)"
+            f"{out} already exists; choose another name, or overwrite it (--overwrite)"
         )
     if spaces is None:
         refuse_broken(cache)
@@ -139,7 +139,7 @@ def _pack_remotely(
 ) -> RemotePath:
     if target.is_file() and not (overwrite and _is_packed(target)):
         raise InputError(
-            f"{target} is there already; choose another name, or overwrite a packed cache"
+            f"{target} already exists; choose another name, or overwrite a packed cache"
             " (--overwrite)"
         )
     with tempfile.TemporaryDirectory() as folder:
@@ -222,7 +222,7 @@ def _claim(stream: BinaryIO, size: int, out: Path) -> None:
     """Claim space on the disk, or raise OSError."""
     free = shutil.disk_usage(out.parent).free
     if free < size:
-        message = f"packing needs {size} bytes, {out.parent} has {free}: make room"
+        message = f"packing needs {size} bytes, {out.parent} has {free}: free some space"
         raise OSError(28, message, str(out))
     if hasattr(os, "posix_fallocate"):
         os.posix_fallocate(stream.fileno(), 0, size)

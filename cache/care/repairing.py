@@ -83,7 +83,7 @@ def repair(cache: Cache, progress: Callable[[int, int], None] | None = None) -> 
         _rebuild_spec(cache, cache.path / "spaces" / name, done)
     for finding in verify(cache, progress=progress).damage:
         if not finding.aside:
-            done.hopeless.append(f"{finding.path}: left where it is: {finding.problem}")
+            done.hopeless.append(f"{finding.path}: not moved: {finding.problem}")
             continue
         path = cache.path / finding.path
         ids = _ids(path) if path.parent.name == "shards" else []

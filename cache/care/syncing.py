@@ -104,7 +104,7 @@ def sync(source: Cache | str, target: Cache | str, progress: Progress | None = N
     if isinstance(target, Cache) and isinstance(source, str):
         with _named(source):
             return _from(_Remote(source), target, progress)
-    raise InputError(f"{source} and {target} are both addresses; one of them has to be a folder")
+    raise InputError(f"{source} and {target} are both URLs; one of them has to be a folder")
 
 
 class _Remote:
@@ -134,7 +134,9 @@ class _Remote:
         self.files.makedirs(path.rpartition("/")[0], exist_ok=True)
         self.files.pipe_file(path, data)
         if self.files.size(path) != len(data):
-            raise AffektError(f"{self.address}: {name} did not arrive in full; run it again")
+            raise AffektError(
+                f"{self.address}: {name} was not transferred completely; run the command again"
+            )
 
 
 def _to(remote: _Remote, source: Cache, progress: Progress | None) -> Synced:
@@ -142,7 +144,7 @@ def _to(remote: _Remote, source: Cache, progress: Progress | None) -> Synced:
     check_source(source, "sync")
     there = remote.sizes()
     if there and MARKER not in there:
-        raise InputError(f"{remote.address} holds files and is not a cache; give a new name")
+        raise InputError(f"{remote.address} holds files and is not a cache; choose a new name")
     if not there:
         remote.write(MARKER, TEXT)
     spaces = source.spaces()
@@ -179,7 +181,9 @@ def _same_space(remote: _Remote, space: Space) -> None:
     if "spec.json" not in there:
         remote.write(f"{folder}/spec.json", spec)
     elif (other := Spec.from_json(remote.read(f"{folder}/spec.json"))) != space.spec:
-        raise SpecError(f"{remote.address}/{folder} has another spec:\n{other.explain(space.spec)}")
+        raise SpecError(
+            f"{remote.address}/{folder} has a different spec:\n{other.explain(space.spec)}"
+        )
     canary = space.canary()
     if canary is None:
         return
@@ -211,7 +215,7 @@ def _from(remote: _Remote, target: Cache, progress: Progress | None) -> Synced:
     """Copy a cache in a storage to a folder."""
     target.check_writable()
     if MARKER not in remote.sizes():
-        raise InputError(f"{remote.address}: there is no cache")
+        raise InputError(f"{remote.address}: no cache there")
     done = Synced()
     jobs = []
     for name in sorted(remote.sizes("spaces")):

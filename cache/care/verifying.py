@@ -209,7 +209,7 @@ def _finding(where: str, error: Exception) -> Finding:
     system = error.__cause__ if isinstance(error, AffektError) else error  # HDF5 passes it on
     if isinstance(system, OSError) and system.errno is not None:
         why = os.strerror(system.errno)
-        return Finding(where, f"cannot be read, which need not mean damage: {why}", aside=False)
+        return Finding(where, f"cannot be read (it may not be damaged): {why}", aside=False)
     return Finding(where, str(error))
 
 
@@ -225,7 +225,7 @@ def _check_space(cache: Cache, space: Space) -> list[Finding]:
         if not _alike(space, at):
             names = [table.names[table.shard[i]] for i in (at, at + 1)]
             key = table.raw[at].tobytes().hex()
-            problem = f"row {key} has other values than in {names[1]}; the first is read"
+            problem = f"row {key} has different values in {names[1]}; the first is used"
             found.append(Finding(f"spaces/{space.name}/shards/{names[0]}", problem, damage=False))
     return found
 
@@ -266,12 +266,14 @@ def _check_clips(cache: Cache) -> list[Finding]:
 def _check_top(cache: Cache) -> list[Finding]:
     opened = {*cache.broken(), *(space.name for space in cache.spaces())}
     found = [
-        Finding(f"spaces/{path.name}", "neither a spec nor a shard in it; ignored", damage=False)
+        Finding(f"spaces/{path.name}", "contains neither a spec nor a shard; ignored", damage=False)
         for path in _files(cache.path / "spaces")
         if path.name not in opened
     ]
     for path in leftovers(cache.path / "tmp"):
-        found.append(Finding(f"tmp/{path.name}", "left by a writer that is gone", damage=False))
+        found.append(
+            Finding(f"tmp/{path.name}", "left by a writer that no longer runs", damage=False)
+        )
     for path in _files(cache.path / "quarantine"):
         found.append(Finding(f"quarantine/{path.name}", "damaged, set aside", damage=False))
     return found

@@ -21,7 +21,7 @@ class _Place(click.Path):
 
 
 FOLDER = click.argument("folder", type=_Place(exists=True), metavar="DIR")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.group()
@@ -51,7 +51,7 @@ def list_spaces(folder: str, as_json: bool) -> None:
 @click.argument("space", required=False)
 @JSON
 def show(folder: str, space: str | None, as_json: bool) -> None:
-    """Show how a space was computed: its spec, its libraries, what could not be embedded."""
+    """Show how a space was computed: spec, library versions, and clips that failed."""
     opened = _opened(folder, readonly=True)
     spaces = [opened.space(space)] if space else opened.spaces()
     shown = [
@@ -89,7 +89,7 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
             damaged = "damaged" if finding.aside else "not checked"
             word = damaged if finding.damage else "note"
             click.echo(f"{word}: {finding.path}: {finding.problem}")
-        trusted = f", {report.trusted} of them trusted unread" if quick else ""
+        trusted = f", {report.trusted} of them trusted without reading" if quick else ""
         state = "no damage" if report.ok else f"{len(report.damage)} damaged"
         click.echo(
             f"{counted(report.rows, 'row')} in {counted(report.shards, 'shard')}, "
@@ -99,7 +99,7 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
         remedy = f"set the damaged files aside: affekt cache repair {in_shell(folder)}"
         if opened.packed:
             command = f"affekt cache pack DIR {in_shell(folder)} --overwrite"
-            remedy = f"make it again from its folder: {command}"
+            remedy = f"pack it again from its folder: {command}"
         click.echo(remedy, err=True)
         raise SystemExit(1)
 
@@ -108,7 +108,7 @@ def verify(folder: str, quick: bool, as_json: bool) -> None:
 @FOLDER
 @JSON
 def repair(folder: str, as_json: bool) -> None:
-    """Set damaged files aside, so that the next extract computes their rows. Deletes nothing."""
+    """Set damaged files aside; the next extract computes their rows again. Nothing is deleted."""
     from ..care import repair
     from ..errors import listed
 
@@ -140,7 +140,7 @@ def repair(folder: str, as_json: bool) -> None:
 @FOLDER
 @click.argument("spaces", nargs=-1, metavar="[SPACE]...")
 def compact(folder: str, spaces: tuple[str, ...]) -> None:
-    """Merge small shards into large ones, safely under readers and writers."""
+    """Merge small shards into large ones, while others may read and write."""
     opened = _opened(folder)
     for space in [opened.space(name) for name in spaces] or opened.spaces():
         with _Bar(space.name, "merges") as progress:
@@ -154,11 +154,13 @@ def compact(folder: str, spaces: tuple[str, ...]) -> None:
 @click.option(
     "--manifest",
     type=click.Path(),
-    help="Only the rows of these clips, in this order, with labels.",
+    help="Pack only these clips, in this order, with their labels.",
 )
 @ROOT
-@click.option("--space", "spaces", multiple=True, help="Which spaces; default: all.")
-@click.option("--overwrite", is_flag=True, help="Replace OUT if it is there.")
+@click.option(
+    "--space", "spaces", multiple=True, help="Space to pack (repeatable).  [default: all]"
+)
+@click.option("--overwrite", is_flag=True, help="Replace OUT if it exists.")
 def pack(
     folder: str,
     out: str,
@@ -167,7 +169,7 @@ def pack(
     spaces: tuple[str, ...],
     overwrite: bool,
 ) -> None:
-    """Write everything into one plain HDF5 file, OUT, that h5py, R and MATLAB read."""
+    """Write a cache as one HDF5 file, OUT, that h5py, R and MATLAB can read."""
     from ..care import pack
 
     clips = read_clips(manifest, root) if manifest else None
@@ -183,10 +185,12 @@ def pack(
 @click.argument("space")
 @click.argument("out", type=click.Path())
 @click.option(
-    "--manifest", type=click.Path(), required=True, help="The rows of these clips, in this order."
+    "--manifest", type=click.Path(), required=True, help="Clips to export, in this order."
 )
 @ROOT
-@click.option("--layers", default="all", show_default=True, help="Such as 12, -1 or 0,6,12.")
+@click.option(
+    "--layers", default="all", show_default=True, help="Layers, such as 12, -1 or 0,6,12."
+)
 def export_(
     folder: str, space: str, out: str, manifest: str, root: Path | None, layers: str
 ) -> None:
@@ -204,14 +208,20 @@ def export_(
 @cache.command("import")
 @click.argument("folder", type=click.Path(), metavar="DIR")
 @click.argument("source", type=click.Path(exists=True))
-@click.option("--manifest", type=click.Path(), required=True, help="The clips that the ids name.")
+@click.option(
+    "--manifest", type=click.Path(), required=True, help="Clips that the ids of SOURCE refer to."
+)
 @ROOT
 @click.option("--name", required=True, help="Name of the new space.")
-@click.option("--modality", type=click.Choice(["audio", "text"]), help="Default: audio, if any.")
+@click.option(
+    "--modality",
+    type=click.Choice(["audio", "text"]),
+    help="Modality that was embedded.  [default: audio, if any]",
+)
 def import_(
     folder: str, source: str, manifest: str, root: Path | None, name: str, modality: str | None
 ) -> None:
-    """Store embeddings of another tool: a folder of <id>.npy, an .npz, or a table."""
+    """Import embeddings of another tool: a folder of <id>.npy, an .npz, or a table."""
     from ..cache import Cache
     from ..care import import_space
 
@@ -227,9 +237,9 @@ def import_(
 
 @cache.command()
 @click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True))
-@click.option("-o", "--out", required=True, type=click.Path(), help="The target; may exist.")
+@click.option("-o", "--out", required=True, type=click.Path(), help="Target cache; it may exist.")
 def merge(sources: tuple[str, ...], out: str) -> None:
-    """Copy everything of some caches into another."""
+    """Copy the contents of several caches into another."""
     from ..cache import Cache
     from ..care import merge
 
@@ -243,11 +253,11 @@ def merge(sources: tuple[str, ...], out: str) -> None:
 @click.argument("target", metavar="B")
 @JSON
 def sync(source: str, target: str, as_json: bool) -> None:
-    """Copy to the cache B what A has and B does not; run it again to go on.
+    """Copy what cache A has and B does not to B; run it again to resume.
 
-    A is only read, nothing is removed from B, and each file is checked. One of the two may be an
-    address of fsspec, such as s3://bucket/my.cache (pip install 'affekt[remote]', and the package
-    that fsspec names for the storage).
+    A is only read, nothing is removed from B, and each file is checked. One of the two may be a URL
+    of fsspec, such as s3://bucket/my.cache (pip install 'affekt[remote]', and the package that
+    fsspec names for the storage).
     """
     from ..cache import Cache
     from ..care import sync
@@ -260,8 +270,8 @@ def sync(source: str, target: str, as_json: bool) -> None:
         _echo_json(done.as_dict())
     else:
         click.echo(
-            f"{counted(done.copied, 'shard')} copied, {done.bytes / 1e6:.1f} MB; "
-            f"{done.present} were there"
+            f"{counted(done.copied, 'shard')} copied, {done.bytes / 1e6:.1f} MB; {done.present} "
+            f"were already there"
         )
 
 
@@ -273,7 +283,7 @@ def _opened(folder: str, readonly: bool = False):
     from ..errors import InputError
 
     if Path(folder).is_dir() and not Path(folder, "spaces").is_dir():
-        raise InputError(f"{folder} is not a cache: it has no folder spaces")
+        raise InputError(f"{folder} is not a cache: it has no folder named spaces")
     if Path(folder).is_file() and not h5py.is_hdf5(folder):
         raise InputError(
             f"{folder} is not a cache: expected a folder, or a file made by affekt cache pack"

@@ -28,7 +28,7 @@ MARKS = {"ok": "ok", "note": "note", "wrong": "WRONG"}
 
 @click.command()
 @click.argument("places", nargs=-1, metavar="[CACHE]...", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def doctor(ctx: click.Context, places: tuple[Path, ...], as_json: bool) -> None:
     """Check versions, memory, disk, accelerator, and caches.
@@ -41,7 +41,7 @@ def doctor(ctx: click.Context, places: tuple[Path, ...], as_json: bool) -> None:
         if not place.exists():
             raise InputError(f"{place}: no such cache; expected a folder, or a packed file")
         if place.is_dir() and not caches_of(place):
-            raise InputError(f"{place}: neither a cache nor a folder that has one in it")
+            raise InputError(f"{place}: neither a cache nor a folder that contains one")
     stored = [one for place in places or (Path(),) for one in caches_of(place)]
     models = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
     folders = [Path(), *stored, models, Path(tempfile.gettempdir())]
@@ -128,7 +128,7 @@ def machine() -> Iterator[Finding]:
     if total:
         shown = f"{total / GIB:.1f} GiB, {free / GIB:.1f} GiB free"
         little = free < LITTLE_MEMORY
-        advice = f"{shown}: large encoders do not fit, take smaller batches or a small encoder"
+        advice = f"{shown}: large encoders do not fit; use smaller batches or a small encoder"
         yield Finding("machine", "memory", "note" if little else "ok", advice if little else shown)
     yield _accelerator()
 
@@ -146,7 +146,9 @@ def disks(places: Iterable[Path]) -> Iterator[Finding]:
         free = shutil.disk_usage(there).free
         shown = f"{free / GIB:.1f} GiB free"
         if free < FULL:
-            yield Finding("disk", str(there), "wrong", f"{shown}: nothing can be stored; make room")
+            yield Finding(
+                "disk", str(there), "wrong", f"{shown}: nothing can be stored; free some space"
+            )
             continue
         try:
             check_takes_files("folder", there)
@@ -176,7 +178,7 @@ def commands() -> Iterator[Finding]:
         "commands",
         "formats that neither libsndfile nor PyAV reads",
         "ok" if program else "note",
-        program or "the program ffmpeg is not there; install it if a recording cannot be read",
+        program or "the program ffmpeg is not installed; install it if a recording cannot be read",
     )
 
 
@@ -197,7 +199,7 @@ def caches(places: Iterable[Path]) -> Iterator[Finding]:
         else:
             first = report.damage[0]
             damage = f"{len(report.damage)} damaged, such as {first.path}: {first.problem}"
-            names_all = f"affekt cache verify {in_shell(place)} names all"
+            names_all = f"affekt cache verify {in_shell(place)} lists all"
             remedy = f"{names_all}, affekt cache repair sets them aside"
             yield Finding("cache", str(place), "wrong", f"{size}, {damage}; {remedy}")
 
@@ -239,8 +241,8 @@ def _accelerator(program: str = ACCELERATOR) -> Finding:
         problem = f"torch cannot be used: {why}; install it again"
         return Finding("machine", "accelerator", "wrong", problem)
     if said.startswith("none:"):
-        built = " (torch is built for processors only)" if "built" in said else ""
-        return Finding("machine", "accelerator", "ok", f"none{built}: encoders run on processors")
+        built = " (torch is built for CPUs only)" if "built" in said else ""
+        return Finding("machine", "accelerator", "ok", f"none{built}: encoders run on the CPU")
     return Finding("machine", "accelerator", "ok", said)
 
 

@@ -17,33 +17,40 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("source", metavar="FROM", type=click.Path(path_type=Path))
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Write clips.csv, .tsv or .jsonl there."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Manifest to write (.csv, .tsv or .jsonl).",
 )
 @click.option(
     "--as",
     "kind",
     metavar="KIND",
-    help="Kind of FROM, if it is not recognised, or the form of its names: '{speaker}/{label}_{}'.",
+    help="Kind of corpus, or the pattern of its file names, such as '{speaker}/{label}_{}'.",
 )
 @ROOT
-@click.option("--fold", default=1, show_default=True, help="EmoBox: which fold.")
-@click.option("--table", metavar="NAME", multiple=True, help="audformat: which tables.")
+@click.option("--fold", default=1, show_default=True, help="EmoBox: fold to read.")
+@click.option(
+    "--table", metavar="NAME", multiple=True, help="audformat: table to read (repeatable)."
+)
 @click.option(
     "--label", type=click.Choice(["emotion", "valence"]), default="emotion", show_default=True,
-    help="Unified data set: which of the two is the label.",
+    help="Unified data set: which of its two labels to read.",
 )  # fmt: skip
 @click.option(
     "--audio-dir", type=click.Path(path_type=Path), metavar="DIR",
-    help="Write audio that is stored inside a table to this folder.",
+    help="Folder to write audio to that is stored inside a table.",
 )  # fmt: skip
 @click.option(
     "--merge-speakers", is_flag=True, help="Merge speakers whose names differ in spelling only."
 )
 @click.option(
-    "--encoding", metavar="NAME", help="Of a table that is not UTF-8, such as cp1252 (Windows)."
+    "--encoding",
+    metavar="NAME",
+    help="Encoding of a table that is not UTF-8, such as cp1252 (Windows).",
 )
-@click.option("--dedupe", is_flag=True, help="Of equal rows, keep the first.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--dedupe", is_flag=True, help="Keep only the first of identical rows.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def manifest(
     source: Path, output: Path | None, kind: str | None, merge_speakers: bool, as_json: bool,
     **options: Any,

@@ -143,7 +143,7 @@ ROOT = click.option(
     "--root",
     type=click.Path(path_type=Path),
     metavar="DIR",
-    help="Folder that relative paths start from; no path may leave it.",
+    help="Folder that paths are relative to; no path may leave it.",
 )
 
 

@@ -142,8 +142,9 @@ def _created(path: Path) -> Iterator[None]:
             if time.monotonic() > end:
                 raise OSError(
                     errno.EDEADLK,
-                    "the file system has neither hard links nor locks, and another process holds or"
-                    " left this file: if none extracts into this cache, remove it",
+                    "the file system has neither hard links nor locks, and another process holds "
+                    "this file or left it behind: if no process is extracting into this cache, "
+                    "remove it",
                     str(path),
                 ) from None
             time.sleep(0.05)

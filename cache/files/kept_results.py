@@ -113,7 +113,7 @@ def programs() -> str:
 def _content(value: Any) -> Any:
     """Return an array of numbers as its shape, type and content."""
     if value.dtype.hasobject:
-        raise TypeError("an array of objects has no content of its own; give a list")
+        raise TypeError("an array of objects cannot be hashed by content; give a list")
     content = hashlib.sha256(value.tobytes()).hexdigest()
     return ["array", list(value.shape), str(value.dtype), content]
 

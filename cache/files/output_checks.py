@@ -42,19 +42,19 @@ def check_output(
     >>> check_output("-o", "/dev/null")
     Traceback (most recent call last):
         ...
-    affekt.cache.errors.InputError: -o /dev/null is not a regular file; name a new file
+    affekt.cache.errors.InputError: -o /dev/null is not a regular file; choose a new name
     """
     path = _named(option, path, inputs)
     if path.is_dir():
         raise InputError(f"{option} {path} is a folder; expected the name of a file")
     if os.path.lexists(path):
         if not path.is_file():
-            raise InputError(f"{option} {path} is not a regular file; name a new file")
+            raise InputError(f"{option} {path} is not a regular file; choose a new name")
         _refuse_input(option, path, inputs)
         head = _head(option, path)
         if head and not (ours is not None and ours(head)):
             raise InputError(
-                f"{option} {path} is there already, and this command did not write it, or it was "
+                f"{option} {path} already exists, and this command did not write it, or it was "
                 f"changed since; {advice}"
             )
     try:
@@ -123,12 +123,12 @@ def check_takes_files(what: str, path: Path, folder: Path | None = None) -> None
 def _cannot(what: str, path: Path, error: OSError) -> InputError:
     over_quota = getattr(errno, "EDQUOT", -1)  # not everywhere
     advice = {
-        errno.EROFS: "; mount its disk for writing, or name another place",
-        errno.EACCES: "; ask its owner for the permission to write, or name another place",
+        errno.EROFS: "; mount its disk for writing, or choose another path",
+        errno.EACCES: "; ask its owner for write permission, or choose another path",
         errno.EFBIG: "; raise the limit on the size of files (ulimit -f)",
-        errno.ENOSPC: "; free some space, or name another place",
-        over_quota: "; your quota is used up: free some space, or name another place",
-    }.get(error.errno or 0, "; name another place")
+        errno.ENOSPC: "; free some space, or choose another path",
+        over_quota: "; your quota is used up: free some space, or choose another path",
+    }.get(error.errno or 0, "; choose another path")
     return InputError(f"{what} {path} cannot be written: {error.strerror}{advice}")
 
 
@@ -142,7 +142,7 @@ def _named(
     if path.is_symlink():
         if path.exists():
             _refuse_input(option, path, inputs)
-        raise InputError(f"{option} {path} is a link; name the place that it leads to")
+        raise InputError(f"{option} {path} is a symbolic link; give the path that it points to")
     return path
 
 

@@ -43,8 +43,8 @@ def refuse_hollow(path: str | os.PathLike[str]) -> None:
     status = Path(path).stat()
     if is_hollow(status):
         raise InputError(
-            f"{os.fspath(path)}: a sparse file: of {status.st_size >> 20} MiB nearly nothing was"
-            " ever written; copy or download it again"
+            f"{os.fspath(path)}: a sparse file: of {status.st_size >> 20} MiB hardly any was "
+            f"written; copy or download it again"
         )
 
 
@@ -63,7 +63,7 @@ def check_regular(path: str | os.PathLike) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise DamagedError(f"{Path(path).name}: is {mode}, not a regular file")
     if is_hollow(status):
-        raise DamagedError(f"{Path(path).name}: is sparse: nearly nothing of it was ever written")
+        raise DamagedError(f"{Path(path).name}: is sparse: hardly any of it was written")
 
 
 def parse_json(

@@ -66,7 +66,7 @@ class RemotePath(PurePosixPath):
         files.makedirs(name.rpartition("/")[0], exist_ok=True)
         files.put_file(os.fspath(file), name)
         if files.size(name) != file.stat().st_size:
-            raise AffektError(f"{self} did not arrive in full; run it again")
+            raise AffektError(f"{self} was not transferred completely; run the command again")
 
     def fill(self, start: int, view: memoryview) -> bool:
         """Fill memory from a byte of the file, by one request; False if the file ends before."""
@@ -84,8 +84,7 @@ def open_address(address: str) -> tuple[Any, str]:
         from fsspec.core import url_to_fs
     except ImportError:
         raise InputError(
-            f"{address}: addresses need fsspec, which is not installed: pip install"
-            " 'affekt[remote]'"
+            f"{address}: URLs need fsspec, which is not installed: pip install 'affekt[remote]'"
         ) from None
     try:
         return url_to_fs(address)
@@ -115,7 +114,7 @@ def path_of_cache(path: str | os.PathLike) -> Any:
     found = local_or_remote(path)
     if isinstance(found, RemotePath) and not found.is_file():
         raise InputError(
-            f"{found} is not a file; a packed cache is read from an address, and a folder"
-            " after affekt cache sync"
+            f"{found} is not a file; a packed cache can be read from a URL, a folder only after "
+            f"affekt cache sync"
         )
     return found

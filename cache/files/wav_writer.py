@@ -58,5 +58,5 @@ def wav_bytes(samples: Any, sampling_rate: int) -> bytes:
     chunks.append((b"data", body))  # of even length: it needs no byte to fill it up
     content = b"".join(name + struct.pack("<I", len(data)) + data for name, data in chunks)
     if len(content) >= 2**32 - 4:
-        raise InputError(f"{len(body)} bytes of audio do not fit into a WAV file")
+        raise InputError(f"{len(body)} bytes of audio are too many for a WAV file")
     return b"RIFF" + struct.pack("<I", len(content) + 4) + b"WAVE" + content

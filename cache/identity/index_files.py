@@ -164,7 +164,9 @@ class Lines:
         for word, (segment, low, high) in zip(self._at.tolist(), self._where.tolist(), strict=True):
             line = _parse(self.texts[segment][low:high], self.names[segment])
             if int(place_hash(line.path, line.start, line.end), 16) != word:
-                raise _wrong(self.names[segment], f"{line.path!r} is under another path's hash")
+                raise _wrong(
+                    self.names[segment], f"{line.path!r} is filed under the hash of another path"
+                )
 
 
 def encode(line: Seen) -> bytes:
@@ -253,7 +255,7 @@ def _parse(text: bytes, name: str) -> Seen:
         raise _wrong(name, f"a line has no field {error}") from None
     for (field, types), value in zip(FIELDS.items(), values, strict=True):
         if type(value) not in types:
-            raise _wrong(name, f"a line has {field} {value!r}, which cannot be")
+            raise _wrong(name, f"a line has {field} {value!r}, which is impossible")
     line = Seen(*values)
     if not DIGEST.fullmatch(line.digest):
         raise _wrong(name, f"a line has digest {line.digest!r}, expected 64 hex digits")
@@ -261,4 +263,4 @@ def _parse(text: bytes, name: str) -> Seen:
 
 
 def _wrong(name: str, problem: str) -> DamagedError:
-    return DamagedError(f"{name}: {problem}; affekt cache repair sets such a segment aside")
+    return DamagedError(f"{name}: {problem}; affekt cache repair sets the segment aside")

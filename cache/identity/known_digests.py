@@ -20,8 +20,8 @@ from .clip_index import ClipIndex, Seen, seen
 from .content_digests import segment_digest
 
 DISPUTED = (
-    "had different contents under different roots, and the file is not available: "
-    "bring the file, or rename the clip"
+    "had different contents under different roots, and the file is not available: make it "
+    "available, or rename the clip"
 )
 
 log = logging.getLogger(__name__)
@@ -107,11 +107,11 @@ class Reading:
         absent = f"of {recordings} recordings are not in {clips.root}"
         if count["other"] * 2 > count["all"]:
             raise InputError(
-                f"{clips.source}: {count['all']} {absent}, and what the cache has read under"
-                f" their ids and paths is another corpus: in {count['other']} the speaker or the"
-                " text differs. Give this one a cache of its own, or bring its audio (--root says"
-                " where it is);"
-                " after speakers were renamed, affekt extract must see the audio once more"
+                f"{clips.source}: {count['all']} {absent}, and the cache knows their ids and "
+                f"paths from another corpus: in {count['other']} the speaker or the text differs. "
+                "Use a separate cache for this corpus, or make its audio available (--root is "
+                "its folder); after speakers were renamed, affekt extract must read the audio "
+                "once more"
             )
         doubt = ""
         if count["elsewhere"]:

@@ -47,9 +47,9 @@ def _way_out(found: Named) -> str:
     if unread := [note for note in found.notes if "looks like a time" in note]:
         return "; ".join(unread)
     return (
-        f"{_source_of_ids(found).removeprefix('; ') or 'correct them'}; make one row of the answers"
-        " of several annotators, with a column for each of them (rater1, rater2 ...), or give all"
-        " of them, as a table of id and label, to a recipe as votes: TABLE"
+        f"{_source_of_ids(found).removeprefix('; ') or 'correct them'}; if several annotators "
+        "rated a clip, put their answers into one row, a column for each (rater1, rater2 ...), "
+        "or into a table of id and label that a recipe names as votes: TABLE"
     )
 
 
@@ -57,11 +57,11 @@ def _source_of_ids(found: Named) -> str:
     """Return which column the ids are from, for a message, where it is not ``id``."""
     taken = found.taken.get("id")
     if taken == () and "path" in found.columns:
-        return "; the path is the id, for the table has no column id: add one"
+        return "; the path is the id because the table has no column id: add one"
     name = taken[0] if taken else "id"
     if name == "id" and "path" in found.columns:
-        return "; where it is not the clip's own, give it another name, and the paths are the ids"
-    return "" if name == "id" else f"; column {name} was taken for the id: add a column id"
+        return "; if it does not identify the clip, rename the column: the paths are then the ids"
+    return "" if name == "id" else f"; column {name} was taken as the id: add a column id"
 
 
 def _check_id(id_: str, place: Any, source: str) -> None:

@@ -219,9 +219,9 @@ def normal(values: Sequence[str]) -> Sequence[str]:
 def _without_content(table: Table) -> str:
     """Return what to do about a table in which no column is known for paths or texts."""
     names = list(table.columns)
-    header = " The first row is taken for the header"
+    header = " The first row is read as the header"
     if any(value[:1] in "[{" for values in table.columns.values() for value in values[:1] if value):
-        return " What is inside other objects and lists is not read: put path or text outside"
+        return " Nested objects and lists are not read: put path or text at the top level"
     if any(
         RECORDINGS.fullmatch(name) or NUMBER.fullmatch(name) or len(name.split()) > 7
         for name in names
@@ -299,16 +299,17 @@ def _give_ids(found: Named, table: Table, folded: Mapping[str, list[str]]) -> No
         if row is not None:
             raise InputError(
                 f"{table.place(row)}: {name} is the number {table.columns[name][row]}, expected"
-                " text: as a number 7 and 7.0 are one id"
+                " text: as numbers, 7 and 7.0 are the same id"
             )
         values = columns["id"]
         if name == "id" or len(set(values)) == len(values):
             return
         if "path" not in columns:
-            found.notes.append(f"column {name} repeats and was not taken for the id")
+            found.notes.append(f"column {name} has repeated values and was not taken as the id")
         else:
             found.notes.append(
-                f"column {name} repeats and was not taken for the id: the ids are the paths"
+                f"column {name} has repeated values and was not taken as the id: the ids are the "
+                f"paths"
             )
         columns[name.strip()] = columns.pop("id")
     elif name := _misspelt_id(table, folded):
@@ -321,7 +322,7 @@ def _give_ids(found: Named, table: Table, folded: Mapping[str, list[str]]) -> No
         columns["id"] = normal(_ids_of_paths(columns, found, table))
     else:
         columns["id"] = [str(line) for line in range(1, len(table) + 1)]
-        found.notes.append("there is no column of ids: the ids are the numbers of the rows")
+        found.notes.append("there is no column of ids: the row numbers are the ids")
 
 
 def _misspelt_id(table: Table, folded: Mapping[str, list[str]]) -> str:

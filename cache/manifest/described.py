@@ -67,7 +67,7 @@ def described(clips: Manifest, kind: str) -> dict[str, Any]:
     if "label" not in clips and (rated := ratings(clips)):
         columns["label"] = (
             f"none; {listed(list(rated.values()))} look{'s' * (len(rated) == 1)} like ratings of "
-            f"{listed(list(rated))}: affekt init makes a task of numbers of them"
+            f"{listed(list(rated))}: affekt init makes a regression task of them"
         )
     elif "label" not in clips and (several := raters(clips)):
         columns["label"] = (
@@ -186,5 +186,5 @@ def _there(clips: Manifest) -> str:
     if not gone:
         return f"; {first}{counted(len(found), 'file')} {'is' if len(found) == 1 else 'are'} there"
     if len(gone) == len(found):
-        return f"; none of {first}{len(found)} files is in {clips.root}: --root says where they are"
+        return f"; none of {first}{len(found)} files is in {clips.root}: set --root to their folder"
     return f"; of {first}{len(found)} files {len(gone)} are missing: {listed(gone, 3)}"

@@ -193,7 +193,7 @@ class Manifest:
             known = self.columns
             raise InputError(
                 f"{self.source} has no column {name}; it has {', '.join(known)}."
-                f"{nearest(name, known)} Rename the one that is the {name}"
+                f"{nearest(name, known)} Rename the column that holds the {name}"
             )
         return self._columns[name]
 
@@ -274,7 +274,7 @@ class Manifest:
         new = dict(self._columns)
         for name, values in columns.items():
             if name in ("id", "path", *TIMES):
-                raise InputError(f"column {name} says what a clip is and cannot be replaced")
+                raise InputError(f"column {name} identifies the clips and cannot be replaced")
             if isinstance(values, str):
                 values = [values] * len(self)
             if len(values) != len(self):

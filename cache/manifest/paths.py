@@ -38,15 +38,17 @@ def check_written(
     """
     if written.startswith("file://"):
         plain = unquote(written.removeprefix("file://").removeprefix("localhost"))
-        raise InputError(f"{place()}: path {written!r} is an address; write {plain!r}")
+        raise InputError(f"{place()}: path {written!r} is a URL; write {plain!r}")
     if "://" in written:
-        raise InputError(f"{place()}: path {written!r} is an address; download it, name the file")
+        raise InputError(
+            f"{place()}: path {written!r} is a URL; download it and give the path of the file"
+        )
     if "\0" in written:
         raise InputError(f"{place()}: path {written!r} holds a NUL character")
     if written[:1] == "$":
         raise InputError(
-            f"{place()}: path {written!r}: variables are not replaced in a table; write the folder,"
-            " or leave it out and give --root"
+            f"{place()}: path {written!r}: variables are not expanded in a table; write the "
+            f"folder, or leave it out and give --root"
         )
     if allow_outside:
         return
@@ -55,8 +57,8 @@ def check_written(
     if climbs or (absolute and (root is None or not _inside(written, root))):
         where = "" if root is None else f" {root}"
         raise InputError(
-            f"{place()}: path {written!r} leaves the manifest's root{where}; without a root that is"
-            " given, a table of your own may name any file"
+            f"{place()}: path {written!r} is outside of the manifest's root{where}; if no root is "
+            f"given, a table of your own may name any file"
         )
 
 
@@ -103,8 +105,8 @@ class Folder:
                 real = os.path.realpath(real)
         if not self.allow_outside and not self._holds(real):
             raise InputError(
-                f"{place()}: path {written!r} leaves the root {self.root} through a link; without a"
-                " root that is given, the links of a table of your own are followed"
+                f"{place()}: path {written!r} leaves the root {self.root} through a link; if no "
+                f"root is given, the links of a table of your own are followed"
             )
         return Path(real)
 

@@ -155,8 +155,8 @@ def _doubts(table: Table, times: Times, paths: Sequence[str]) -> list[str]:
     start = times.columns.get("start", np.zeros(0))
     if not own and len(paths) > 1 and np.nan_to_num(start).any() and len(set(paths)) == len(paths):
         notes.append(
-            f"{' and '.join(dict.fromkeys(names))} say which part of a file is the clip, and each"
-            " file appears once: if the files are cut already, rename these columns"
+            f"{' and '.join(dict.fromkeys(names))} give the part of a file that is the clip, and "
+            "each file appears once: if the files are already cut, rename these columns"
         )
     return notes
 
@@ -253,8 +253,9 @@ def _read(
         clock = any(":" in value and "day" not in value for value in values)
         if clock and len(set(paths)) == len(paths):
             return (
-                "times of day of files that stand once each are rather those of a longer recording;"
-                f" name it {column.role} if it is where the segment lies in the file"
+                "each file appears once, so these are probably times in a longer original "
+                f"recording; name it {column.role} if it is the position of the segment in the "
+                "file"
             )
     if column.unit == "ms":
         times = _to_the_nanosecond(times / 1000)
@@ -325,8 +326,9 @@ def _check_unit(table: Table, times: Times) -> None:
         shown = " and ".join(dict.fromkeys(n for names in times.taken.values() for n in names))
         raise InputError(
             f"{table.source}: {shown} are whole numbers, and the usual segment has"
-            f" {statistics.median(lengths):.0f}: seconds, milliseconds or samples? Say so in the"
-            " names: start_s and end_s, start_ms and end_ms, or start_samples and end_samples with"
+            f" {statistics.median(lengths):.0f}: seconds, milliseconds or samples? Name the unit "
+            "in the columns: start_s and end_s, start_ms and end_ms, or start_samples and "
+            "end_samples with"
             " a column sample_rate"
         )
 

@@ -172,7 +172,7 @@ class Store:
             path = in_shell(self.path)
             remedy = f"Run: affekt cache repair {path}, then extract again"
             if self.packed:  # nobody repairs one: it never changes
-                remedy = f"Pack it again: affekt cache pack <the folder it was made of> {path}"
+                remedy = f"Pack it again: affekt cache pack <the folder it was packed from> {path}"
             raise DamagedError(
                 f"{name}: {sum(map(len, bad.values()))} rows are damaged, in"
                 f" {listed([Path(file).name for file in bad])}. {remedy}"
@@ -224,5 +224,7 @@ def read_spec(folder: Path, cache: Path) -> Spec:
             raise
         raise DamagedError(f"{error}; {remedy}") from error
     if not folder.name.endswith(f"-{spec.key[:8]}"):
-        raise DamagedError(f"{path} is the spec {spec.key[:8]}, not of this folder; {remedy}")
+        raise DamagedError(
+            f"{path} holds the spec {spec.key[:8]}, which is not that of this folder; {remedy}"
+        )
     return spec

@@ -257,7 +257,9 @@ class RowStore:
         if not self.store.packed:
             raise InputError(f"{self.store.path} is a folder; pack it to map a layer to memory")
         if isinstance(self.store.path, RemotePath):
-            raise InputError(f"{self.store.path} is remote; only a local file is mapped")
+            raise InputError(
+                f"{self.store.path} is remote; only a local file can be mapped to memory"
+            )
         [layer] = pick_layers(layer, self.n_layers)
         vectors = self.index.vectors(self.store.path.name)
         vectors.check(key_words(hex_bytes(self.index.rows(self.store.path.name).key)), [layer])

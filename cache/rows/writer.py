@@ -236,8 +236,8 @@ class Writer:
             raise self._error
         if self._ended or os.getpid() != self._pid:
             raise InputError(
-                "this writer has ended, or belongs to the process that this one was forked from;"
-                " make another one with `Space.writer`"
+                "this writer is closed, or belongs to the parent of this process; create another "
+                "one with `Space.writer`"
             )
 
     # In the thread

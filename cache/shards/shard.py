@@ -153,7 +153,7 @@ def check_shard(path: Path, spec_key: str) -> int:
         while piece := file.read(PIECE):
             state.update(piece)
     if state.hexdigest()[:24] != path.name.removesuffix(".h5"):
-        raise DamagedError(f"{path.name}: its bytes have changed: the sha256 is another")
+        raise DamagedError(f"{path.name}: its bytes have changed: its sha256 differs")
     shard = open_shard(path, spec_key)
     shard.vectors.check(key_words(hex_bytes(shard.rows.key)))
     return len(shard.rows)
@@ -171,7 +171,7 @@ def _spec(name: str, text: str, key: str) -> Spec:
     except InputError as error:
         raise DamagedError(f"{name}: {error}") from error
     if spec.key != key:
-        raise DamagedError(f"{name}: carries the spec {spec.key[:8]}, but says {key[:8]}")
+        raise DamagedError(f"{name}: contains the spec {spec.key[:8]}, but names {key[:8]}")
     return spec
 
 

@@ -127,7 +127,9 @@ def _lay_out(
         sums_at = sums.id.get_offset()
     many = -(-count // block) * layers
     if last - first != (many - 1) * block * dim * spec.dtype.itemsize or sums_at < last:
-        raise RuntimeError("this HDF5 lays a shard out in an order that affekt does not know")
+        raise RuntimeError(
+            "this version of HDF5 writes a shard in an order that affekt does not know"
+        )
     return first, sums_at
 
 

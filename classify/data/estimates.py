@@ -70,8 +70,8 @@ class Estimates(Predictions):
 
     def _refuse(self) -> NoReturn:
         raise InputError(
-            f"{self.source}: numbers for {', '.join(self.labels)} have no label; expected class "
-            "probabilities here"
+            f"{self.source}: numbers for {', '.join(self.labels)}, which are not labels; expected "
+            "class probabilities"
         )
 
     def __iter__(self) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -107,7 +107,7 @@ class Estimates(Predictions):
         names = {PREFIX + name: name for name in labels or ()} | dict(rename or {})
         found = super().read(path, labels, names)
         if not isinstance(found, Estimates):
-            raise InputError(f"{path}: not a table of numbers")
+            raise InputError(f"{path}: not a table of predicted numbers")
         return found
 
     @classmethod

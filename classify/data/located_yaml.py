@@ -95,7 +95,7 @@ class Located:
     def text(self, what: str) -> str:
         """Return text; anything else is an error."""
         if not isinstance(self.value, str) or not self.value:
-            self.fail(f"{what} is {self.plain()!r}; expected a text")
+            self.fail(f"{what} is {self.plain()!r}; expected text")
         return self.value
 
     def number(self, what: str = "this", *, whole: bool = False, least: float | None = None) -> Any:
@@ -256,7 +256,7 @@ def expanded(at: Located, what: str) -> str:
         try:
             return str(Path(found).expanduser())
         except RuntimeError:
-            at.fail(f"{what} is {text!r}, and no such home folder is known; write the path out")
+            at.fail(f"{what} is {text!r}, and there is no such home folder; write the path out")
     return found
 
 

@@ -82,7 +82,7 @@ def predictions_of_file(
     if "id" not in header:
         raise InputError(
             f"{path}: columns {header or 'none'}; expected id,label and one column per class. "
-            "Name the column with the ids of the clips id"
+            "Name the column of clip ids id"
         )
     if twice := [name for name, count in Counter(header).items() if count > 1]:
         raise InputError(f"{path}: columns {', '.join(twice)} appear twice; expected each once")
@@ -107,8 +107,8 @@ def predictions_of_file(
             except ValueError:
                 raise InputError(
                     f"{path}: line {rows[row + 1][0]}, column {name!r}: {cell!r}; expected a number"
-                    ", for every column but id and label is the probability of a class. Call the"
-                    " column of answers label, and remove others"
+                    ", because every column except id and label is the probability of a class. "
+                    "Name the column of predicted labels label, and remove other columns"
                 ) from None
     kind._undo_rounding([row for _, row in rows[1:]], [header.index(n) for n in given], proba)
     names = [rename.get(name, name) for name in given]
@@ -123,7 +123,7 @@ def predictions_of_frame(
     if "id" not in names:
         raise InputError(
             f"{source}: columns {', '.join(names) or 'none'}; expected id, label and one column "
-            "per class. An index becomes a column by reset_index()"
+            "per class. reset_index() makes an index a column"
         )
     ids, given = table["id"].tolist(), [name for name in names if name not in ("id", "label")]
     if odd := [one for one in ids if not isinstance(one, str)]:
@@ -153,7 +153,9 @@ def _predictions(
     """Return predictions of probabilities, or of chosen labels where no column has any."""
     if not names:
         if chosen is None:
-            raise InputError(f"{source}: only ids; expected a label or one column per class")
+            raise InputError(
+                f"{source}: only a column id; expected a column label or one column per class"
+            )
         return kind.one_hot(ids, labels or sorted(set(chosen)), chosen, source=source)
     found = kind(ids, names, proba, source=source)
     if labels is not None:

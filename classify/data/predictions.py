@@ -173,7 +173,7 @@ class Predictions(Framed):
         surplus = [i for i in self.ids if i not in wanted]
         if missing or surplus:
             parts = [f"no row for {_some(missing)}"] if missing else []
-            parts += [f"rows that nobody asked for: {_some(surplus)}"] if surplus else []
+            parts += [f"unexpected rows: {_some(surplus)}"] if surplus else []
             raise InputError(
                 f"{self.source}: {' and '.join(parts)}; expected the same {len(ids)} ids as the "
                 f"clips they are joined with{_numbers_hint(missing, surplus)}"
@@ -243,14 +243,16 @@ class Predictions(Framed):
         mine = sorted(set(self.labels) - set(labels))
         theirs = sorted(set(labels) - set(self.labels))
         like = nearest(mine[0], theirs or labels) if mine else ""
-        remedy = f"{like} --rename THEIRS=OURS (in Python rename=) maps labels of one meaning"
+        remedy = (
+            f"{like} --rename THEIRS=OURS (in Python rename=) maps labels with the same meaning"
+        )
         if self.hard and mine:
             row = self.label.index(mine[0])
             count = sum(label in mine for label in self.label)
             return (
                 f"{self.ids[row]!r} has the label {mine[0]!r}; expected one of {', '.join(labels)},"
-                f" as {len(self) - count} of {len(self)} rows have.{remedy}; a row without an"
-                " answer may be left out with --common"
+                f" as {len(self) - count} of {len(self)} rows have.{remedy}; --common leaves out "
+                "rows without a prediction"
             )
         return (
             f"labels {', '.join(self.labels)}; expected {', '.join(labels)}"

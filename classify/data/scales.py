@@ -89,7 +89,7 @@ class ScaleTask(Task):
         for key in spec:
             if key not in KEYS:
                 raise InputError(
-                    f"{source}: unknown key {key!r} of a task of numbers; "
+                    f"{source}: unknown key {key!r} of a regression task; "
                     f"{expected_one_of(key, KEYS)}"
                 )
         given = spec.get("dimensions")
@@ -252,15 +252,15 @@ class ScaleTask(Task):
 def _scale(name: Any, given: Any, source: str) -> Scale:
     expected = "expected {column: COLUMN, range: [LOW, HIGH]}"
     if not isinstance(name, str):
-        raise InputError(f"{source}: a dimension is called {name!r}; quote it")
+        raise InputError(f"{source}: a dimension is named {name!r}; quote it")
     if not isinstance(given, Mapping) or not set(given) <= {"column", "range"}:
         raise InputError(f"{source}: dimension {name} is {given!r}; {expected}")
     limits: Any = given.get("range")
     known = isinstance(limits, list | tuple) and len(limits) == 2
     if not known or not all(_is_number(one) for one in limits) or not limits[0] < limits[1]:
         raise InputError(
-            f"{source}: range of {name} is {limits!r}; expected [LOW, HIGH], the least and the "
-            "largest rating that is possible"
+            f"{source}: range of {name} is {limits!r}; expected [LOW, HIGH], the lowest and the "
+            "highest possible rating"
         )
     column = given.get("column", name)
     if not isinstance(column, str) or not column:

@@ -120,7 +120,7 @@ class Task:
         if name not in tasks:
             beside = [f"{name}.yaml"] if Path(f"{name}.yaml").is_file() else []
             raise InputError(
-                f"no task is called {name!r}; expected one of {', '.join(tasks)}, "
+                f"unknown task {name!r}; expected one of {', '.join(tasks)}, "
                 f"or a YAML file.{nearest(name, beside or tasks)}"
             )
         return cls(name, *resolve(tasks[name]))

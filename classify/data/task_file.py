@@ -28,11 +28,12 @@ def is_numeric(spec: Mapping[str, Any], source: str) -> bool:
     kind = spec.get("type")
     if kind not in (None, NUMBERS):
         raise InputError(
-            f"{source}: type is {kind!r}; expected {NUMBERS}, or no type for a task of labels."
+            f"{source}: type is {kind!r}; expected {NUMBERS} for a regression task, or no type "
+            "for a classification task."
             f"{nearest(str(kind), [NUMBERS])}"
         )
     if kind != NUMBERS and "dimensions" in spec:
-        raise InputError(f"{source}: dimensions belong to a task of numbers; add type: {NUMBERS}")
+        raise InputError(f"{source}: dimensions belong to a regression task; add type: {NUMBERS}")
     return kind == NUMBERS
 
 
@@ -104,7 +105,7 @@ def check_spec(spec: Mapping[str, Any], source: str) -> None:
 def check_label(label: object, source: str) -> None:
     """Check that a task's label can head a column of ``pred.csv`` and be read back."""
     if not isinstance(label, str) or not label.strip():
-        raise InputError(f"{source}: the label {label!r} is blank; expected a text")
+        raise InputError(f"{source}: the label {label!r} is blank; expected text")
     check_characters(label, f"{source}: the label {label!r}")
     if label in ("id", "label"):
         raise InputError(
@@ -135,9 +136,9 @@ def check_columns(
 
 def _word(item: Located, what: str) -> str:
     if isinstance(item.value, dict | list):
-        item.fail(f"{what} is {item.plain()!r}; expected a text")
+        item.fail(f"{what} is {item.plain()!r}; expected text")
     if not item.written:
-        item.fail(f"{what} is blank; expected a text")
+        item.fail(f"{what} is blank; expected text")
     return item.written
 
 

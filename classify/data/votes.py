@@ -217,14 +217,14 @@ def _rows_of_table(clips: Manifest, path: Path) -> list[dict[str, float]]:
                         count = -1.0
                     if not 0 <= count < float("inf"):
                         raise InputError(
-                            f"{path}, line {lines.line_num}: count is {row['count']!r}; expected a "
-                            "number from 0 up"
+                            f"{path}, line {lines.line_num}: count is {row['count']!r}; expected "
+                            f"a number of at least 0"
                         )
                     known[row["id"]][row["label"]] += count  # pyright: ignore[reportArgumentType]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path} cannot be read as a table of votes: {error}") from error
     if not any(known.values()):
-        raise InputError(f"{path} has no vote for any of the {len(clips)} clips; compare the ids")
+        raise InputError(f"{path} has no vote for any of the {len(clips)} clips; check the ids")
     return [dict(known[clip]) for clip in clips.ids]
 
 
@@ -248,7 +248,7 @@ def _number(value: object, clips: Manifest, position: int) -> float:
         number = float("nan")
     if isinstance(value, bool) or not 0 <= number < float("inf"):
         raise InputError(
-            f"{clips.source}, line {clips.line(position)}: {value!r} votes; expected a number "
-            "from 0 up"
+            f"{clips.source}, line {clips.line(position)}: {value!r} votes; expected a number of "
+            f"at least 0"
         )
     return number

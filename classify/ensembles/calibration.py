@@ -285,7 +285,7 @@ class Isotonic(Calibrator):
         self.absent_, self.trust_ = arrays["absent"], float(arrays["trust"][0])
         for x, y in self.steps_:
             if not len(x) or (np.diff(x) < 0).any() or (y < 0).any() or (y > 1).any():
-                raise InputError("isotonic: steps out of order or outside 0 to 1")
+                raise InputError("isotonic: steps that are out of order or outside 0 to 1")
         return self
 
 

@@ -28,7 +28,7 @@ Strategy = Literal[
 ]
 Members = Mapping[str, Predictions]
 #: why a system that learns on dev has no dev score
-ONE_GROUP = "dev has one speaker, so it cannot be scored on speakers that it did not learn from"
+ONE_GROUP = "dev has only one speaker, so it cannot be scored on speakers that it was not fitted on"
 
 
 @dataclass
@@ -114,7 +114,7 @@ def combine_all(
     needs += ["subsets"] if subsets else []
     if needs and dev is None:
         raise InputError(
-            f"{', '.join(needs)} learns on dev; expected dev predictions and dev_truth"
+            f"{', '.join(needs)} is fitted on dev; expected dev predictions and dev_truth"
         )
     for name in filter(None, asked_for.values()):
         calibrator(name)

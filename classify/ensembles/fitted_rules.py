@@ -61,7 +61,7 @@ class WeightedEnsemble(Ensemble):
             values = np.array(list(weights.values()), dtype=float)
             if not np.isfinite(values).all() or (values < 0).any() or values.sum() <= 0:
                 raise InputError(
-                    f"ensemble weights {dict(weights)}; expected numbers from 0, not all 0"
+                    f"ensemble weights {dict(weights)}; expected numbers of at least 0, not all 0"
                 )
 
     def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> WeightedEnsemble:

@@ -123,7 +123,7 @@ def read_replays(folder: str | Path) -> dict[str, Replay]:
         raise InputError(f"{place}: format is {found.get('format')!r}; expected {FORMAT!r}")
     data = weights.read_bytes()
     if hashlib.sha256(data).hexdigest() != found.get("sha256"):
-        raise DamagedError(f"{weights} is not the file that {place.name} was written with")
+        raise DamagedError(f"{weights} is not the file that belongs to {place.name}")
     try:
         arrays = safetensors.numpy.load(data)
     except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:

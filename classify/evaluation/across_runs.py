@@ -61,11 +61,11 @@ def compare_runs(
     for place in places:
         name, path, data = _read(str(place))
         if name in corpora:
-            raise InputError(f"two runs are called {name!r}; name them: NAME={path}")
+            raise InputError(f"two runs have the name {name!r}; rename them: NAME={path}")
         if data.get("measure", "uar") != "uar":
             raise InputError(
-                f"{path} compares systems that predict numbers (by {data['measure'].upper()}), and "
-                "runs are compared by measures of labels; expected runs of a task of labels"
+                f"{path} is a run of a regression task (compared by {data['measure'].upper()}); "
+                "expected runs of a classification task"
             )
         test = data.get("test", {})
         files[name] = _predictions(path, data)
@@ -89,7 +89,7 @@ def compare_runs(
         raise InputError(
             f"the runs have {counted(len(names), 'system')} in common"
             f" ({', '.join(names) or 'none'}); expected"
-            " at least two. Give members of a kind the same name in every recipe"
+            " at least two. Give corresponding members the same name in every recipe"
         )
     result = across(
         {name: [own[name] for own in scores.values()] for name in names},
@@ -174,8 +174,8 @@ def across(
     least = runs_needed(1, alpha)
     if n_runs < least:
         raise InputError(
-            f"{n_runs} corpora; with so few no test can find a difference at {alpha:g}, whatever "
-            f"the scores. Expected at least {least}, and {runs_needed(len(pairs), alpha)} for all "
+            f"{n_runs} corpora; with so few, no test can find a difference at {alpha:g}. Expected "
+            f"at least {least}, and {runs_needed(len(pairs), alpha)} for all "
             f"{len(pairs)} pairs of {len(names)} systems; runs on the same clips are compared by "
             "the pred.csv of their members, with --truth MANIFEST"
         )

@@ -31,56 +31,87 @@ REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.t
 @click.argument("predictions", nargs=-1, metavar="[NAME=]PRED.CSV|RUN...")
 @click.option("--truth", type=click.Path(path_type=Path), help="Manifest with the true labels.")
 @ROOT
-@click.option("--task", help="valence, emotion6, ..., a YAML file; default: labels as they are.")
+@click.option(
+    "--task", help="Task: valence, emotion6, ..., or a YAML file.  [default: labels as they are]"
+)
 @click.option(
     "--where",
     multiple=True,
     metavar="COLUMN=VALUE",
-    help="Test clips of the manifest; repeat for alternatives.",
+    help="Test clips of the manifest (repeatable: any of them).",
 )
-@click.option("--dev", multiple=True, metavar="[NAME=]PRED.CSV", help="Predictions on dev.")
-@click.option("--dev-where", multiple=True, metavar="COLUMN=VALUE", help="Dev clips.")
-@click.option("--split", type=click.Path(path_type=Path), help="split.csv that names the parts.")
-@click.option("--strategies", default="mean,max", show_default=True, help="Ensembles, or none.")
 @click.option(
-    "--group",
-    default="speaker",
+    "--dev", multiple=True, metavar="[NAME=]PRED.CSV", help="Prediction file on dev (repeatable)."
+)
+@click.option(
+    "--dev-where",
+    multiple=True,
+    metavar="COLUMN=VALUE",
+    help="Dev clips of the manifest (repeatable: any of them).",
+)
+@click.option(
+    "--split",
+    type=click.Path(path_type=Path),
+    help="split.csv that says which clips are train, dev and test.",
+)
+@click.option(
+    "--strategies", default="mean,max", show_default=True, help="Ensembles, with commas, or none."
+)
+@click.option(
+    "--group", default="speaker", show_default=True, help="Column of groups to resample as a whole."
+)
+@click.option(
+    "--by",
+    default="language",
     show_default=True,
-    help="Column whose values are resampled as a whole.",
+    help="Columns, with commas, that get a table each.",
 )
-@click.option("--by", default="language", show_default=True, help="Columns that get a table.")
 @click.option(
-    "--rename", multiple=True, metavar="THEIRS=OURS", help="Label of a file = task label."
+    "--rename",
+    multiple=True,
+    metavar="THEIRS=OURS",
+    help="Rename a label of the files to one of the task (repeatable).",
 )
-@click.option("--calibrate", help="temperature, vector or isotonic, learnt on dev.")
-@click.option("--calibrate-fused", help="The same, for the output of each ensemble.")
-@click.option("--crossed", metavar="COLUMN", help="Second column to resample, as sentence.")
+@click.option("--calibrate", help="Calibrate members on dev: temperature, vector or isotonic.")
+@click.option(
+    "--calibrate-fused", help="Calibrate ensembles on dev: temperature, vector or isotonic."
+)
+@click.option("--crossed", metavar="COLUMN", help="Second column to resample, such as sentence.")
 @click.option("--subsets", is_flag=True, help="Try every subset of the members on dev.")
-@click.option("--all-pairs", is_flag=True, help="Test all pairs, not only the chosen system's.")
-@click.option("--common", is_flag=True, help="Compare on the clips that all files have.")
-@click.option("--allow-overlap", is_flag=True, help="Let dev and test share clips or speakers.")
-@click.option("--resamples", default=10_000, show_default=True, help="Bootstrap draws.")
+@click.option(
+    "--all-pairs", is_flag=True, help="Test all pairs, not only those with the chosen system."
+)
+@click.option("--common", is_flag=True, help="Compare on the clips that are in all files.")
+@click.option(
+    "--allow-overlap", is_flag=True, help="Allow dev and test to share clips or speakers."
+)
+@click.option("--resamples", default=10_000, show_default=True, help="Bootstrap resamples.")
 @click.option("--level", default=0.95, show_default=True, help="Coverage of the intervals.")
-@click.option("--random-state", default=0, show_default=True, help="Seed of all draws.")
+@click.option("--random-state", default=0, show_default=True, help="Seed of the resampling.")
 @click.option(
     "--counts",
     multiple=True,
     metavar="NAME=RIGHT",
-    help="Number of right clips, where only that is known.",
+    help="Number of correct clips, if only that is known (repeatable).",
 )
-@click.option("--of", type=int, help="Clips of the test set, for --counts.")
-@click.option("--latex", is_flag=True, help="Write tables.tex too.")
+@click.option("--of", type=int, help="Number of test clips, for --counts.")
+@click.option("--latex", is_flag=True, help="Also write tables.tex.")
 @click.option(
     "--figures/--no-figures", default=True, show_default=True, help="Write figures/ (SVG and PNG)."
 )
 @click.option(
-    "--measure", default="uar", show_default=True, help="For runs: the measure to compare."
+    "--measure", default="uar", show_default=True, help="Measure to compare, for folders of runs."
 )
 @click.option(
-    "--rope", default=0.02, show_default=True, help="For runs: differences too small to matter."
+    "--rope",
+    default=0.02,
+    show_default=True,
+    help="Largest difference that does not matter, for folders of runs.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Folder for the report.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="Folder to write the report to."
+)
 def compare(
     predictions: Sequence[str],
     counts: Sequence[str],
@@ -93,14 +124,13 @@ def compare(
 ) -> None:
     """Compare prediction files and their ensembles on the same clips.
 
-    Each PRED.CSV has the columns id, label and one probability per class; of a --task of numbers
-    id and predicted_DIMENSION, as affekt writes them, or DIMENSION. Members are named by
-    their file (or its folder, for pred.csv), or as NAME=PRED.CSV. What is learnt or chosen comes
-    from --dev. Where only numbers of right clips are known: --counts mean=225 --counts beto=221
-    --of 300.
+    Each PRED.CSV has the columns id, label and one probability per class; for a regression task, id
+    and predicted_DIMENSION (as affekt writes it) or DIMENSION. Members are named by their file (or
+    its folder, for pred.csv), or as NAME=PRED.CSV. Whatever is fitted or chosen uses --dev. If only
+    the numbers of correct clips are known: --counts mean=225 --counts beto=221 --of 300.
 
-    Folders of runs (one for each corpus, members with the same names) are compared over the
-    corpora: affekt compare out-emodb out-ravdess ...
+    Folders of runs (one per corpus, with the same member names) are compared across corpora: affekt
+    compare out-emodb out-ravdess ...
     """
     if counts:
         if predictions or of is None:
@@ -301,7 +331,7 @@ def _members(
             stem = Path(given).stem
             name = Path(given).resolve().parent.name if stem == "pred" else stem
         if name in found:
-            raise InputError(f"two members are called {name!r}; name them: NAME={path}")
+            raise InputError(f"two members have the name {name!r}; rename them: NAME={path}")
         if task is None or task.kind == "labels":
             found[name] = Predictions.read(path, rename=rename)
         else:

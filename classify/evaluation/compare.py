@@ -322,7 +322,7 @@ def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
     for code, count in drawn.few_groups().items():
         of_count.setdefault(count, []).append(str(labels[code]))
     noun = group_noun(None if drawn.groups == len(joined.test.codes) else groups)
-    guess = f"and the others were widened by a guess of how much {noun} differ"
+    guess = f"and the other intervals were widened by an estimate of how much {noun} differ"
     found = []
     for count, few in of_count.items():
         of = f"{count} of {drawn.groups} {noun}"
@@ -342,8 +342,8 @@ def _warnings(
     hard = [name for name, one in test.members.items() if one.hard]
     if 0 < len(hard) < len(test.members) < len(combined):
         found.append(
-            f"{', '.join(hard)} gave labels without probabilities, which ensembles take for "
-            "certainty: max then answers as they do; vote gives each member one answer"
+            f"{', '.join(hard)} predicted labels without probabilities, which ensembles treat as "
+            "certain: max then follows them; vote counts every member once"
         )
     if tuning is not None:
         found += tuning.warnings

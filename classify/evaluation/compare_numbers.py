@@ -83,7 +83,7 @@ def _combine(joined: Joined[Rated]) -> dict[str, Combined]:
             able = " or ".join(name for name, kind in STRATEGIES.items() if kind.of_numbers)
             raise InputError(
                 f"the ensemble {rule.name!r} combines class probabilities, and the task "
-                f"{task.name!r} is of numbers; expected {able}"
+                f"{task.name!r} is a regression task; expected {able}"
             )
     members, dev = joined.test.members, tuning.members if tuning else {}
     found = {

@@ -61,7 +61,8 @@ class CompareOptions:
         for name in OF_LABELS if task.kind != "labels" else ():
             if getattr(self, name):
                 raise InputError(
-                    f"{name} is for labels, and the task {task.name!r} is of numbers; leave it out"
+                    f"{name} is for labels, and the task {task.name!r} is a regression task; "
+                    "leave it out"
                 )
 
     @property

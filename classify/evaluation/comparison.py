@@ -97,8 +97,9 @@ class Comparison:
         text = getattr(frame, "attrs", {}).get(ATTRIBUTE)
         if text is None:
             raise InputError(
-                "this frame holds scores alone, without the comparison that they are of "
-                f"(frame.attrs[{ATTRIBUTE!r}]); Comparison.read takes comparison.json"
+                "this frame holds only scores; the comparison they belong to "
+                f"(frame.attrs[{ATTRIBUTE!r}]) is missing. Read comparison.json with "
+                "Comparison.read"
             )
         return cls(json.loads(text))
 
@@ -183,8 +184,8 @@ class Comparison:
         if not path.exists():
             where = path.parent / "repeat-1"
             raise InputError(
-                f"{path} is not there; expected the folder that `affekt run` or `affekt compare` "
-                f"left{f'; name one of its repeats: {where}' if where.is_dir() else ''}"
+                f"{path} does not exist; expected the folder that `affekt run` or `affekt "
+                f"compare` wrote{f'; name one of its repeats: {where}' if where.is_dir() else ''}"
             )
         data = read_object(path, "a comparison")
         if data.get("format") != 2:

@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 @click.argument("manifest", type=click.Path(path_type=Path), metavar="TABLE")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default="recipe.yaml", show_default=True,
-    help="The recipe; a file that is there is never changed.",
+    help="Recipe file to write; an existing file is never changed.",
 )  # fmt: skip
 @ROOT
 @click.option(
-    "--task", help="Labels: valence, emotion6, ..., or a YAML file  [default: from the labels]"
+    "--task", help="Task: valence, emotion6, ..., or a YAML file.  [default: from the labels]"
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_json: bool) -> None:
-    """Look at TABLE and write a first recipe for it.
+    """Write a first recipe for TABLE.
 
-    TABLE is a table of clips (CSV, TSV, JSONL, Parquet, Excel). The recipe's members, task and
-    split are those that the table allows, and its comments say what was noticed: speakers that are
-    too few, labels that no task knows, recordings or texts that are missing. Nothing is embedded.
+    TABLE is a table of clips (CSV, TSV, JSONL, Parquet, Excel). The task, the split and the members
+    of the recipe suit the table, and its comments list what was noticed, such as too few speakers,
+    unknown labels, and missing recordings or texts. Nothing is embedded.
     """
     from .first_recipe.recipe_for import write_recipe
 
@@ -57,12 +57,16 @@ def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_j
 
 @click.command()
 @click.argument("recipe", type=click.Path(path_type=Path))
-@click.option("--check", is_flag=True, help="Check everything and count, but do no work.")
-@click.option("--watch", is_flag=True, help="Run again whenever recipe, task or table is saved.")
+@click.option("--check", is_flag=True, help="Check the recipe and show what a run would do.")
+@click.option(
+    "--watch", is_flag=True, help="Run again whenever the recipe, task or table is saved."
+)
 @click.option("--force", is_flag=True, help="Take over the report folder of another recipe.")
-@click.option("--no-figures", is_flag=True, help="Write no figures/ (SVG and PNG).")
-@click.option("--n-jobs", default=-1, help="Processes that train members; -1: one per core.")
-@click.option("--json", "as_json", is_flag=True, help="Print what was done as JSON.")
+@click.option("--no-figures", is_flag=True, help="Do not write figures/ (SVG and PNG).")
+@click.option(
+    "--n-jobs", default=-1, show_default=True, help="Training processes; -1: one per core."
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context
 def run(
     ctx: click.Context,
@@ -82,8 +86,8 @@ def run(
     --check reports every error that the run would report, and prints for each member and fold the
     number of clips, what is stored, what has to be embedded, and the minutes.
 
-    --watch stays: libraries and embeddings are in memory, so that a changed setting is answered
-    at once. Ctrl-C ends it.
+    --watch keeps running, with libraries and embeddings in memory, so that a changed setting gives
+    a new result at once. Ctrl-C ends it.
     """
     check_n_jobs(n_jobs)
     if check and watch:

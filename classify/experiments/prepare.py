@@ -69,7 +69,7 @@ def _voted(clips: Manifest, recipe: Recipe, task: Task) -> Manifest:
     from ..data.votes import with_votes
 
     if task.kind != "labels":
-        raise InputError(f"votes are for labels, and the task {task.name!r} is of numbers")
+        raise InputError(f"votes are for labels, and the task {task.name!r} is a regression task")
     source = None if isinstance(recipe.votes, bool) else recipe.votes
     return with_votes(clips, source, task, drop_ties=recipe.unlabelled == "drop")
 
@@ -105,8 +105,8 @@ def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
         note = ""
         if "compute" not in spec.fields and not is_code(spec.fields["encoder"]["name"]):
             note = (
-                f"{entry.name}: no encoder of affekt made the space {entry.options['space']}; "
-                "members on it are compared, but predict no new clips"
+                f"{entry.name}: the space {entry.options['space']} was not made by an affekt "
+                "encoder; its members are compared, but cannot predict new clips"
             )
         return _source(entry, ready, spec, note=note)
     if is_code(entry.options["name"]):
@@ -123,9 +123,9 @@ def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
 def _changed(entry: EncoderEntry, spec: Spec, before: Opened, ready: Prepared) -> Source:
     """Open an encoder that changed; take its stored rows where it cannot be opened any more."""
     name = entry.options["name"]
-    stored = f"rows stored by it as it was are used ({spec.name})"
+    stored = f"its stored rows are used ({spec.name})"
     if before.is_gone:
-        note = f"{entry.name}: the folder {name} is not there; {stored}"
+        note = f"{entry.name}: the folder {name} does not exist; {stored}"
         return _source(entry, ready, spec, note=note)
     try:
         return open_source(entry, ready)

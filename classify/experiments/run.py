@@ -258,7 +258,7 @@ class _Work:
         if task.kind == "labels" and (absent := [label for label in counts if not counts[label]]):
             self.progress(
                 f"warning: no clip is {', '.join(absent)}, which counts 0 in UAR; if the corpus "
-                "has no such label, take a task without it"
+                "has no such label, use a task without it"
             )
         schemes = {fold.scheme for division in divided for fold in division.folds}
         for scheme in sorted(schemes):
@@ -274,7 +274,7 @@ class _Work:
         if asked - tested:
             self.progress(
                 f"{len(asked - tested)} of {len(asked)} test clips are not scored: no member has "
-                "what it reads of them"
+                "its input for them"
             )
         for warning in split_warnings([fold for division in divided for fold in division.folds]):
             self.progress(f"warning: {warning}")
@@ -319,7 +319,7 @@ class _Work:
         """Take what a member left into the division; train it first, unless that was done."""
         name = job.entry.name
         if job.made == job.last:
-            self.progress(f"{name}: kept, nothing that decides it has changed")
+            self.progress(f"{name}: kept, because nothing it depends on has changed")
         elif job.made is None:
             self._train(job)
             self.outcome.did.append(f"trained {name}")
@@ -335,7 +335,7 @@ class _Work:
         ready, name, division = self.ready, job.entry.name, job.division.name
         begun, changed = time.monotonic(), changed_since(job.last, job.made_of)
         if changed:
-            self.progress(f"{name}: made again, since {changed} changed")
+            self.progress(f"{name}: trained again, because {changed} changed")
         self._show(job, "training")
 
         def on_epoch(row: Mapping[str, Any]) -> None:

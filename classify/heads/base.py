@@ -97,7 +97,7 @@ class Head(ClassifierMixin, Stored):
                 targets = _present(targets)  # nobody voted for some class
         else:
             if classes is not None:
-                raise InputError("classes names the columns of a 2-D y; y is 1-D: leave it out")
+                raise InputError("classes names the columns of a 2-D y, but y is 1-D: leave it out")
             X, y = validate_data(self, X, y, **checks)
             targets = read_labels(y)
         weight = check_row_weights(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
@@ -167,6 +167,7 @@ def _try_own_head(cls: type[Head], X: np.ndarray, y: np.ndarray) -> None:
     again = np.asarray(cls.from_state(meta, arrays).predict_proba(X))
     if not np.array_equal(again, proba):
         raise InputError(
-            "a head that was saved and loaded predicts otherwise; keep all that fit learns in "
-            "attributes that end in an underscore (weights_), or write get_state and from_state"
+            "the head predicts differently after it is saved and loaded; keep everything that "
+            "fit learns in attributes that end in an underscore (weights_), or write get_state "
+            "and from_state"
         )

@@ -318,5 +318,6 @@ def _check_apart(train: np.ndarray, test: np.ndarray, groups: np.ndarray | None)
         shared = np.intersect1d(groups[train], groups[test])
         if shared.size:
             raise InputError(
-                f"an outer fold has groups on both sides: {listed([str(g) for g in shared])}"
+                "an outer fold has groups in both train and test: "
+                f"{listed([str(g) for g in shared])}"
             )

@@ -93,7 +93,7 @@ def read_distributions(y: Any, classes: Sequence[Any] | None) -> Targets:
     if bad.any():
         raise InputError(
             f"{bad.sum()} rows of y are not distributions (first: row {bad.argmax()}): expected "
-            "numbers from 0 up and a positive sum"
+            "numbers of at least 0 and a positive sum"
         )
     order = np.argsort(names)
     soft = (soft / total)[:, order]
@@ -151,7 +151,7 @@ def class_weights(
         weights = np.array([float(class_weight.get(label, 1.0)) for label in labels])
         if not np.isfinite(weights).all() or (weights < 0).any() or weights.sum() == 0:
             raise InputError(
-                f"class_weight is {class_weight!r}; expected numbers from 0 up, not all 0"
+                f"class_weight is {class_weight!r}; expected numbers of at least 0, not all 0"
             )
         return weights
     if class_weight != "balanced":

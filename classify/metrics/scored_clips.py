@@ -59,7 +59,7 @@ class Part:
             most = 1 - len(missing) / len(task.labels)
             text = (
                 f"no {part} clip is {', '.join(missing)}: each label counts 0 in the means, so UAR "
-                f"is {most:.3f} at most; if the corpus has no such label, take a task without it"
+                f"is {most:.3f} at most; if the corpus has no such label, use a task without it"
             )
             self.warnings.append(Finding(text, Kind.LABELS))
         return self
@@ -99,8 +99,8 @@ class Rated:
         for name, given in members.items():
             if not isinstance(given, Estimates):
                 raise InputError(
-                    f"member {name!r} has class probabilities, and the task {task.name!r} is of "
-                    "numbers; expected one number for each of " + ", ".join(task.labels)
+                    f"member {name!r} has class probabilities, and the task {task.name!r} is a "
+                    "regression task; expected one number for each of " + ", ".join(task.labels)
                 )
             self.members[name] = _joined(given, task, self.clips, left_out)
         return self
@@ -162,7 +162,7 @@ def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]
         reason = "group: id" if column in (None, "id") else f"no column {column!r}"
         return np.arange(len(clips)), [
             Finding(
-                f"{reason}: clips were taken as independent, so intervals may be too narrow",
+                f"{reason}: clips were treated as independent, so intervals may be too narrow",
                 Kind.GROUPS,
             )
         ]
@@ -171,13 +171,13 @@ def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]
     warnings = []
     if blank:
         warnings.append(
-            f"{blank} of {len(names)} clips have no {column} and were taken as independent: "
+            f"{blank} of {len(names)} clips have no {column} and were treated as independent: "
             "intervals may be too narrow"
         )
     if len(found) < FEWEST_GROUPS:
         warnings.append(
             f"{len(found)} {group_noun(column, len(found))} only: too few for an interval or a "
-            f"test, which take at least {FEWEST_GROUPS}"
+            f"test, which need at least {FEWEST_GROUPS}"
         )
     elif len(found) < 10:
         warnings.append(f"{len(found)} {group_noun(column)} only: intervals are wide and rough")

@@ -274,7 +274,7 @@ class Model(Predicts):
             raise InputError(f"revision={revision!r} was given with {folder}, which is a folder")
         config, arrays = read_folder(folder)
         source = f"{folder}: config.json"
-        with shaped(source, "a model as affekt saved it; save it again"):
+        with shaped(source, "a model saved by affekt; save it again"):
             model = cls._restored(config, arrays, source)
             specs = [need.spec for need in model.needs]
             model.encoder_folders = {} if hub else read_folders(Path(folder), specs)
@@ -300,7 +300,7 @@ class Model(Predicts):
         own = {f"canary.{i}" for i in range(len(model.needs))}
         own |= set(model.scaling.arrays())
         if extra := sorted(n for n in arrays if not n.startswith("head.") and n not in own):
-            raise InputError(f"{source}: tensors that belong to nothing: {', '.join(extra)}")
+            raise InputError(f"{source}: unexpected tensors: {', '.join(extra)}")
         task.check_head(model.head_, source)
         width = sum(need.width for need in model.needs)
         if width != model.head_.n_features_in_:

@@ -132,7 +132,7 @@ def join_features(
         _refuse_not_finite(values, ids, None if there is None else there[position])
     if there is not None and not (some := np.logical_or.reduce(there)).all():
         names = [ids[row] for row in np.flatnonzero(~some).tolist()]
-        raise InputError(f"{len(names)} clips have features of neither side: {listed(names)}")
+        raise InputError(f"{len(names)} clips have no features at all: {listed(names)}")
     return np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
 
 
@@ -148,7 +148,7 @@ def check_sides(values: np.ndarray | RowsOnDisk, features: Sequence[Features]) -
         if np.isnan(values[:, start]).all():  # a missing side is NaN in all of its columns
             raise InputError(
                 f"none of the {len(values)} clips of train has features of {one.space.name}; "
-                "expected some clips with both sides: leave it out, and train a head for one side"
+                "expected some clips with both: leave that space out, and train a head on the other"
             )
         start += one.width
 

@@ -16,9 +16,13 @@ from ..options import SCALE, check_numbers, numbers, read_scale, read_split, to_
 @click.argument("manifest", type=click.Path(path_type=Path))
 @ROOT
 @click.option("--cache", required=True, type=click.Path(path_type=Path), help="Cache folder.")
-@click.option("--task", required=True, help="valence, emotion6, ..., or a YAML file.")
+@click.option("--task", required=True, help="Task: valence, emotion6, ..., or a YAML file.")
 @click.option(
-    "--space", "spaces", required=True, multiple=True, help="Space; several are compared."
+    "--space",
+    "spaces",
+    required=True,
+    multiple=True,
+    help="Space of the cache; give several to compare them.",
 )
 @click.option(
     "--split",
@@ -31,13 +35,20 @@ from ..options import SCALE, check_numbers, numbers, read_scale, read_split, to_
     "--folds", default=5, show_default=True, help="Number of folds of --split group-kfold."
 )
 @click.option(
-    "--test-size", default=0.2, show_default=True, help="Share of test in a --split without folds."
+    "--test-size",
+    default=0.2,
+    show_default=True,
+    help="Share of the clips for test, if --split has no folds.",
 )
 @click.option("--scale", default="true", show_default=True, help=SCALE)
-@click.option("--C", "values", default="0.001,0.01,0.1,1", show_default=True, help="C to try.")
+@click.option(
+    "--C", "values", default="0.001,0.01,0.1,1", show_default=True, help="Values of C to try."
+)
 @click.option("--random-state", default=0, show_default=True, help="Seed of the folds.")
-@click.option("--n-jobs", default=-1, show_default=True, help="Threads; -1: all cores.")
-@click.option("--figure", type=click.Path(path_type=Path), help="Draw UAR by layer there (.png).")
+@click.option("--n-jobs", default=-1, show_default=True, help="Threads; -1: one per core.")
+@click.option(
+    "--figure", type=click.Path(path_type=Path), help="File for a plot of UAR by layer (.png)."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def probe(
     manifest: Path,
@@ -55,7 +66,7 @@ def probe(
     figure: Path | None,
     as_json: bool,
 ) -> None:
-    """Show on which layer of which space a logistic regression tells the labels apart best.
+    """Score every layer of one or more spaces with a logistic regression, and choose the best.
 
     Every layer is scored on the test clips of outer folds, with a 95 % interval over speakers; its
     C is chosen on inner folds, by speaker. The layer is chosen there too: `affekt train --layers

@@ -305,8 +305,8 @@ def _named(spaces: Any) -> dict[str, Space]:
 def _check_task(task: Task) -> None:
     if task.kind != "labels":
         raise InputError(
-            f"task {task.name} is of numbers, and a probe trains logistic regressions of labels; "
-            "expected a task of labels, or train a ridge on each layer"
+            f"task {task.name} is a regression task, and a probe trains logistic regressions on "
+            "labels; expected a classification task, or train a ridge on each layer"
         )
 
 

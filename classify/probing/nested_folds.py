@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ...cache.manifest import Manifest
 
 INNER = 5  # folds to choose on
-BY_CLIP = "no speakers are known: the inner folds are dealt by clip, so choices may be too sure"
+BY_CLIP = (
+    "no speakers are known: the inner folds are divided by clip, so choices may be overconfident"
+)
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ def inner_folds(clips: Manifest, random_state: int = 0) -> tuple[np.ndarray, lis
     warnings : list of str
     """
     if len(clips) < 2:
-        raise InputError(f"{clips.source}: {len(clips)} clips to choose a layer on; expected more")
+        raise InputError(
+            f"{clips.source}: {len(clips)} clips are too few to choose a layer on; expected more"
+        )
     labels = np.unique(np.asarray(clips["label"]).astype(str), return_inverse=True)[1]
     names = leaks.speakers(clips)
     key = f"{random_state}/inner"

@@ -42,7 +42,7 @@ class Probe:
        *1  0.600  0.500 - 0.700    0.1
     fold 1: layer 1, C 0.1: UAR 0.600
     Chosen on inner folds: layer 1, C 0.1.
-    UAR of choosing so: 0.600 (0.500 - 0.700) on 20 clips of the outer folds.
+    UAR of a layer chosen this way: 0.600 (0.500 - 0.700) on 20 clips of the outer folds.
     """
 
     def __init__(self, data: Mapping[str, Any]) -> None:
@@ -112,7 +112,8 @@ class Probe:
         lines.append(f"Chosen on inner folds: {where}layer {chosen['layer']}, C {chosen['C']:g}.")
         interval = f" ({_interval(value)})" if value["interval"] else ""
         lines.append(
-            f"UAR of choosing so: {value['value']:.3f}{interval} on {self.data['tested']} clips "
+            f"UAR of a layer chosen this way: {value['value']:.3f}{interval} on "
+            f"{self.data['tested']} clips "
             "of the outer folds."
         )
         return "\n".join(lines)

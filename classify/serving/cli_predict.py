@@ -29,32 +29,55 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.command()
 @click.argument("model")
 @click.argument("inputs", nargs=-1, type=click.Path())
-@click.option("--text", help="The words spoken: with one file, or alone.")
-@click.option("--transcribe", is_flag=True, help="Let Whisper write the texts that are missing.")
-@click.option("--whisper", help="Folder or Hub id of a Whisper, for --transcribe.")
-@click.option("--language", help="Language spoken, ISO 639-3, or 'column'; otherwise detected.")
-@click.option("--cache", type=click.Path(path_type=Path), help="Keep embeddings there; resumable.")
-@click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
-@click.option("--speaker", metavar="COLUMN", help="Column that names the speaker (scale: speaker).")
+@click.option("--text", help="The words spoken, with one audio file or alone.")
 @click.option(
-    "--one-speaker", is_flag=True, help="All INPUTS are from one speaker (scale: speaker)."
+    "--transcribe", is_flag=True, help="Transcribe clips that have no text, with Whisper."
 )
-@click.option("--system", help="For a run: a member or ensemble  [default: the one dev chose]")
+@click.option("--whisper", help="Whisper model for --transcribe: a folder or Hub id.")
+@click.option(
+    "--language",
+    help="Language (ISO 639-3), or 'column' for that of each clip.  [default: detected]",
+)
+@click.option(
+    "--cache", type=click.Path(path_type=Path), help="Cache folder to keep embeddings in."
+)
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    help="Folder of an encoder that the model needs (repeatable).",
+)
+@click.option(
+    "--speaker", metavar="COLUMN", help="Column of speakers, for models with scale: speaker."
+)
+@click.option(
+    "--one-speaker",
+    is_flag=True,
+    help="All INPUTS are one speaker, for models with scale: speaker.",
+)
+@click.option("--system", help="Member or ensemble of a run.  [default: the one chosen on dev]")
 @ROOT
-@click.option("--top", type=click.IntRange(1), help="Show only the most probable labels.")
-@click.option("--window", type=POSITIVE, help="Seconds: a timeline of a long recording.")
-@click.option("--hop", type=POSITIVE, help="Seconds between two windows  [default: half a window]")
-@click.option("--figure", type=click.Path(path_type=Path), help="Draw the timeline there (.png).")
+@click.option(
+    "--top", type=click.IntRange(1), help="Show only so many labels, the most probable first."
+)
+@click.option("--window", type=POSITIVE, help="Length of a window in seconds, for a timeline.")
+@click.option("--hop", type=POSITIVE, help="Seconds between two windows.  [default: half a window]")
+@click.option(
+    "--figure", type=click.Path(path_type=Path), help="File for a plot of the timeline (.png)."
+)
 @click.option(
     "--damage",
     type=click.Choice(["refuse", "accept"]),
-    help="Audio of which more than 50 ms and 1 % are missing or unreadable."
-    "  [default: as the model's encoder]",
+    help="Policy for audio with more than 50 ms and 1 % missing or unreadable."
+    "  [default: that of the model's encoder]",
 )
 @DEVICE
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), help="Write .csv (pred.csv) or .jsonl."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="File for the predictions (.csv or .jsonl).",
 )
 @click.pass_context
 def predict(
@@ -232,7 +255,7 @@ def _kept(cache: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory() as place:
             yield Path(place) / "cache"
     except KeyboardInterrupt as stop:
-        stop.add_note("Nothing was kept; with --cache FOLDER a second run goes on from there.")
+        stop.add_note("Nothing was kept; with --cache FOLDER a second run continues from there.")
         raise
 
 

@@ -110,7 +110,7 @@ def open_system(
     if not (folder / "comparison.json").is_file():
         if (folder / "members").is_dir():
             raise InputError(
-                f"{folder} is a run without comparison.json: it was not finished; run its recipe "
+                f"{folder} is a run without comparison.json: it did not finish; run its recipe "
                 "again, or name the model of one member"
             )
         if system is not None:
@@ -125,7 +125,7 @@ def open_system(
     chosen = system or data["chosen"]
     if chosen is None:
         raise InputError(
-            f"{folder}: nothing was chosen on dev; say which with --system: {', '.join(systems)}"
+            f"{folder}: nothing was chosen on dev; choose with --system: {', '.join(systems)}"
         )
     if chosen not in systems:
         raise InputError(f"{folder} has no system {chosen!r}; {expected_one_of(chosen, systems)}")

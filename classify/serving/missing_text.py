@@ -49,13 +49,13 @@ def with_text(
     )
     lacking = [clip.id for clip in clips if clip.path and not clip.text.strip()]
     if transcribe and not reads:
-        progress("--transcribe: the model reads no text, so nothing is transcribed")
+        progress("--transcribe: the model does not use text, so nothing is transcribed")
     if not reads or not lacking:
         return clips
     if not transcribe:
         progress(
-            f"{len(lacking)} of {len(clips)} clips have no text, which the model reads; give it in "
-            "the column text or with --text, or let Whisper write it with --transcribe"
+            f"{len(lacking)} of {len(clips)} clips have no text, which the model needs; give it in "
+            "the column text or with --text, or have Whisper transcribe it with --transcribe"
         )
         return clips
     from ...extract.transcription.fill_in_texts import transcribe as fill_in

@@ -56,7 +56,7 @@ def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -
         for named in map(one_line, names) if len(names) <= FEW else [listed(names)]:
             to_stderr(f"{named}: not predicted: {reason}")
     if not window and "too_long" in answer.failed.values():
-        to_stderr("What is too long for the model becomes a timeline with --window SECONDS")
+        to_stderr("For audio that is too long for the model, make a timeline with --window SECONDS")
     by_remark: dict[str, list[str]] = {}
     for name, remark in answer.one_sided.items():
         by_remark.setdefault(remark, []).append(name)

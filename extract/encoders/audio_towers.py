@@ -357,7 +357,7 @@ _REASONS = (
     ),
     (
         "speech-encoder-decoder",
-        "it is an encoder with a decoder: save its encoder alone (model.encoder.save_pretrained)",
+        "it is an encoder-decoder model: save its encoder alone (model.encoder.save_pretrained)",
     ),
 )
 

@@ -97,7 +97,7 @@ def plain_states(
             hook.remove()
     states = getattr(output, "hidden_states", None)
     if states is None or getattr(output, "last_hidden_state", None) is None:
-        raise AffektError(f"{type(model).__name__} gives no hidden states")
+        raise AffektError(f"{type(model).__name__} returns no hidden states")
     if len(states) != layers:
         raise InputError(
             f"{type(model).__name__} gave {len(states)} hidden states; expected {layers}, one "
@@ -124,7 +124,7 @@ def check_probe(name: str, made: torch.Tensor, expected: tuple[int, int]) -> Non
             f"{name} gave {tuple(made.shape)} (layers, dim); its configuration says {expected}"
         )
     if not bool(torch.isfinite(made).all()):
-        raise AffektError(f"{name} gives NaN or infinity for a plain probe")
+        raise AffektError(f"{name} returns NaN or infinity for a test input")
 
 
 class TappedLayers:

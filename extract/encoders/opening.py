@@ -125,8 +125,8 @@ def open_backend(
             backend.notes = steps.notes(prefix=prefix, normalise=normalise)
         if checkpoint.config.get("auto_map"):
             backend.notes.append(
-                "config.json names code of the repository (auto_map), which was not run: the "
-                f"layers are those of the {checkpoint.model_type!r} of transformers"
+                "config.json refers to code of the repository (auto_map), which was not run: the "
+                "layers are those of {checkpoint.model_type!r} in transformers"
             )
         return backend
 
@@ -203,8 +203,8 @@ def _check_generic(checkpoint: Checkpoint, chosen: Any) -> None:
         return
     if checkpoint.config.get("is_encoder_decoder") or chosen.__name__.endswith("ForCausalLM"):
         raise InputError(
-            f"{checkpoint.name} is a {chosen.__name__}, an encoder with a decoder; which of its "
-            "states are meant is a guess that is not made here. Save its encoder alone"
+            f"{checkpoint.name} is a {chosen.__name__}, an encoder-decoder model, and affekt does "
+            f"not guess which of its states you want. Save its encoder alone"
         )
 
 
@@ -221,7 +221,7 @@ def _patterns(allow_extra: Any) -> tuple[str, ...]:
     found = (allow_extra,) if isinstance(allow_extra, str) else tuple(allow_extra)
     if wrong := [one for one in found if not isinstance(one, str) or not one.strip("*. ")]:
         raise InputError(
-            f"allow_extra={wrong[0]!r}; expected names of tensors, such as 'age.*'; a pattern that "
-            "fits every tensor is refused"
+            f"allow_extra={wrong[0]!r}; expected names of tensors, such as 'age.*'; a pattern "
+            f"that matches every tensor is refused"
         )
     return found

@@ -61,8 +61,8 @@ def machine_fault(what: object, error: BaseException, tries: int = 1) -> AffektE
     reason = getattr(error, "strerror", None) or str(error) or "out of memory"
     tried = "" if tries == 1 else f", tried {tries} times"
     return AffektError(
-        f"{what}: {reason}; a fault of the disk or of this machine{tried}. What was stored is "
-        "kept: run the same command again to go on"
+        f"{what}: {reason}; a fault of the disk or the system{tried}. What was stored is "
+        "kept: run the same command again to continue"
     )
 
 
@@ -176,8 +176,8 @@ def refused_by_size(status: os.stat_result) -> Unusable | None:
     if is_hollow(status):
         return Unusable(
             "not_audio",
-            f"a sparse file: of {status.st_size >> 20} MiB only"
-            f" {status.st_blocks >> 1} KiB were ever written; copy or download it again",
+            f"a sparse file: only {status.st_blocks >> 1} KiB of its {status.st_size >> 20} MiB "
+            f"were written; copy or download it again",
         )
     return None
 
@@ -196,5 +196,5 @@ def _read(path: Path) -> FileBytes:
         data = file.read()
         after = os.fstat(number)
     if len(data) != after.st_size or before.st_mtime_ns != after.st_mtime_ns:
-        raise Unusable("changed", f"{path} was written to while it was read")
+        raise Unusable("changed", f"{path} was written to while it was being read")
     return FileBytes(data, hashlib.sha256(data).hexdigest(), before)

@@ -231,7 +231,7 @@ def module_paths() -> str:
 def _blame(status: int) -> Unusable | None:
     """Return what a child's end says of the clip; None where the machine is to blame."""
     if status == -signal.SIGXCPU:
-        return Unusable("decode_error", "decoding it takes too much time: given up")
+        return Unusable("decode_error", "decoding it took too long and was stopped")
     if status < 0 and status not in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
         return Unusable("decoder_crash", f"the decoder's process ended with {status}")
     return None
@@ -243,7 +243,7 @@ def _fault(status: int) -> str:
         why = "was killed, perhaps because memory is short (fewer --workers need less)"
     return (
         f"the decoder's process {why}, twice; no clip is to blame, and what was stored is kept:"
-        " run the same command again to go on"
+        " run the same command again to continue"
     )
 
 

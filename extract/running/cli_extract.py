@@ -35,19 +35,26 @@ def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[
 def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     if value != "all":
         raise click.BadParameter(
-            f"{value!r}: every layer is stored; choose when you use them, as in train --layers"
+            f"{value!r}; expected all: every layer is stored. Choose layers later (affekt train "
+            f"--layers)"
         )
     return value
 
 
 @click.command()
 @click.argument("manifest", type=click.Path())
-@click.option("--cache", "-c", required=True, type=click.Path(), help="Folder of the cache.")
+@click.option("--cache", "-c", required=True, type=click.Path(), help="Cache folder.")
 @click.option(
-    "--encoder", "-e", required=True, metavar="NAME", help="spectral, ngram, a folder or a Hub id."
+    "--encoder",
+    "-e",
+    required=True,
+    metavar="NAME",
+    help="Encoder: spectral, ngram, a folder or a Hub id.",
 )
 @click.option(
-    "--modality", type=click.Choice(["audio", "text"]), help="For a model that could be either."
+    "--modality",
+    type=click.Choice(["audio", "text"]),
+    help="Modality, for a model that could be either.",
 )
 @click.option("--revision", help="Commit, tag or branch on the Hub.")
 @click.option(
@@ -55,68 +62,102 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     default="all",
     callback=_layers,
     expose_value=False,
-    help="all; every layer is stored.",
+    help="Only all: every layer is stored.",
 )
 @click.option(
-    "--pooling", help="mean, mean+std, max, cls or last  [default: the folder's, or mean]"
+    "--pooling",
+    help="Pooling: mean, mean+std, max, cls or last.  [default: that of the model, or mean]",
 )
 @DEVICE
 @click.option("--dtype", default="float32", show_default=True, help="Precision of the computation.")
 @click.option(
-    "--store-dtype", type=click.Choice(["float32", "float16"]), default="float32", show_default=True
+    "--store-dtype",
+    type=click.Choice(["float32", "float16"]),
+    default="float32",
+    show_default=True,
+    help="Type of the stored embeddings.",
 )
 @click.option(
     "--long",
     type=click.Choice(["fail", "truncate", "chunk"]),
     default="fail",
     show_default=True,
-    help="What happens to audio over --max-seconds.",
+    help="Policy for audio longer than --max-seconds.",
 )
-@click.option("--max-seconds", type=float, default=60.0, show_default=True)
-@click.option("--min-seconds", type=float, default=0.1, show_default=True)
+@click.option(
+    "--max-seconds",
+    type=float,
+    default=60.0,
+    show_default=True,
+    help="Longest audio to embed whole.",
+)
+@click.option(
+    "--min-seconds", type=float, default=0.1, show_default=True, help="Shortest audio to embed."
+)
 @click.option(
     "--silence",
     type=click.Choice(["keep", "refuse"]),
     default="keep",
     show_default=True,
-    help="What happens to clips below -80 dBFS.",
+    help="Policy for clips below -80 dBFS.",
 )
 @click.option(
     "--damage",
     type=click.Choice(["refuse", "accept"]),
     default="refuse",
     show_default=True,
-    help="Audio of which more than 50 ms and 1 % are missing or unreadable.",
+    help="Policy for audio with more than 50 ms and 1 % missing or unreadable.",
 )
-@click.option("--classifier", is_flag=True, help="Outputs of a fine-tuned model.")
-@click.option("--no-special-tokens", is_flag=True, help="Text: pool words only.")
-@click.option("--prefix", help="Text: put before each text.")
+@click.option(
+    "--classifier", is_flag=True, help="Store the class probabilities of a fine-tuned model."
+)
+@click.option(
+    "--no-special-tokens", is_flag=True, help="Text: leave special tokens out of the pooling."
+)
+@click.option("--prefix", help="Text: prefix to put before each text.")
 @click.option("--normalise", is_flag=True, help="Scale every vector to length 1.")
-@click.option("--max-length", type=int, help="Text: cut after so many tokens.")
+@click.option("--max-length", type=int, help="Text: truncate to this many tokens.")
 @click.option(
-    "--allow-extra", multiple=True, metavar="NAME", help="Tensors to leave behind, as 'age.*'."
+    "--allow-extra",
+    multiple=True,
+    metavar="NAME",
+    help="Tensors of the checkpoint to ignore, such as 'age.*' (repeatable).",
 )
-@click.option("--part", default="1/1", callback=_part, metavar="I/N", help="Part I of N, or slurm.")
-@click.option("--engine", type=click.Choice(["local", "ray"]), default="local", show_default=True)
-@click.option("--workers", type=int, help="Processes, each with its own encoder.")
 @click.option(
-    "--address", help="Ray: address of a cluster, or auto.  [default: one of this machine]"
+    "--part",
+    default="1/1",
+    callback=_part,
+    metavar="I/N",
+    help="Do part I of N only; slurm: the part of this job.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where the workers run.",
+)
+@click.option("--workers", type=int, help="Number of processes, each with its own encoder.")
+@click.option(
+    "--address", help="Ray: address of the cluster, or auto.  [default: start one on this machine]"
 )
 @click.option(
     "--gpus-per-worker",
     type=float,
-    help="Ray: for each worker, such as 0.5.  [default: 1 with a GPU]",
+    help="Ray: GPUs for each worker, such as 0.5.  [default: 1 if there is a GPU]",
 )
 @ROOT
-@click.option("--allow-outside", is_flag=True, help="With --root: allow paths that leave it.")
+@click.option("--allow-outside", is_flag=True, help="Allow paths outside of --root.")
+@click.option("--rehash", is_flag=True, help="Read every file again, even if it has not changed.")
+@click.option("--dry-run", is_flag=True, help="Print what there is to do, without doing it.")
 @click.option(
-    "--rehash", is_flag=True, help="Read every file again, whatever the cache knows of it."
+    "--plan",
+    "spread_over",
+    type=int,
+    metavar="N",
+    help="Print what each of N workers would do, without doing it.",
 )
-@click.option("--dry-run", is_flag=True, help="Print what there is to do, and stop.")
-@click.option(
-    "--plan", "spread_over", type=int, metavar="N", help="Like --dry-run, for each of N workers."
-)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def extract(manifest: str, **options: Any) -> int:
     """Embed the clips of MANIFEST that the cache does not hold.
 
@@ -221,7 +262,7 @@ def _planned(planned: Plan) -> str:
     ]
     if planned.unknown:
         lines.append(
-            f"  {planned.unknown} of them were never read, or changed since: perhaps stored"
+            f"  {planned.unknown} of them were not read yet, or have changed: they may be stored"
         )
     if planned.without:
         lines.append(f"  nothing for this encoder: {counted(planned.without, 'clip')}")
@@ -231,7 +272,9 @@ def _planned(planned: Plan) -> str:
         )
     lines.append(f"  {planned.bytes / 1e6:.1f} MB to read")
     if planned.audio_seconds:
-        lines.append(f"  about {human_time(planned.audio_seconds)} of audio, judged by size")
+        lines.append(
+            f"  about {human_time(planned.audio_seconds)} of audio, estimated from file sizes"
+        )
     if planned.seconds is not None:
         lines.append(f"  about {human_time(planned.seconds)} on this machine")
     return "\n".join(lines)
@@ -245,7 +288,7 @@ def _summary(done: Extraction) -> str:
         f" {done.computed} computed in {human_time(done.seconds)}"
     ]
     if done.repeated:
-        lines.append(f"  {done.repeated} have the content of another clip and share its row")
+        lines.append(f"  {done.repeated} have the same content as another clip and share its row")
     if done.without:
         missing = "audio" if done.space.modality == "audio" else "text"
         lines.append(f"  {done.without} have no {missing}")

@@ -169,7 +169,7 @@ class Embedding:
             )
             raise AffektError(
                 f"{self.encoder.name} failed on {len(rows)} clips from {first!r} on: {reason}."
-                " What was stored is kept: run the same command again to go on"
+                " What was stored is kept: run the same command again to continue"
             ) from error
 
     def finish(self, before: int) -> None:

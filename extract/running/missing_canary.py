@@ -55,8 +55,9 @@ def check_with_stored_rows(
     if not today:
         raise CanaryError(
             f"{space.name} has {len(space)} rows and no canary (was it damaged?), and no clip of"
-            " this manifest is among its rows: nothing tells whether the encoder still computes the"
-            " same. Extract a manifest that has some of its clips, or extract into a new cache"
+            " this manifest is among its rows: affekt cannot check that the encoder still "
+            "computes the same. Extract a manifest that has some of its clips, or extract into a "
+            "new cache"
         )
     stored, _ = space.read(keys, range(space.n_layers))
     compare_canary(stored, np.stack(today), space.spec)

@@ -109,7 +109,7 @@ def spread_table(planned: Plan, shares: list[Share]) -> str:
             f"{planned.clips} clips: {planned.hits} stored, {planned.misses} to compute",
             *lines,
             *([f"{planned.refused} will be refused: too large, or sparse"] * (planned.refused > 0)),
-            f"about {human_time(slowest)} with {len(shares)} workers like this machine,"
+            f"about {human_time(slowest)} with {len(shares)} machines like this one,"
             f" {human_time(sum(one.seconds for one in shares))} with one",
         ]
     )

@@ -16,8 +16,8 @@ from ..encoders.hardware.device import DEVICE
 
 #: what is said of answers that nobody can have spoken
 ODD = {
-    "garbled": "which hold control characters or bytes that are not text",
-    "repeats": "which repeat one phrase over and over",
+    "garbled": "because they contain control characters or bytes that are not text",
+    "repeats": "because they repeat one phrase over and over",
 }
 
 #: why a recording has no words
@@ -25,7 +25,7 @@ BLANK = {
     "silent": "silent",
     "too_short": "too short for a word",
     "no_speech": "without speech",
-    "empty": "of which nothing was understood",
+    "empty": "in which nothing was recognised",
 }
 
 
@@ -36,37 +36,38 @@ BLANK = {
     "--output",
     required=True,
     type=click.Path(path_type=Path),
-    help="Manifest to write (.csv, .tsv, .jsonl), with the text filled in.",
+    help="Manifest to write (.csv, .tsv or .jsonl), with the texts filled in.",
 )
 @click.option(
     "--cache",
     type=click.Path(path_type=Path),
-    help="Folder for the results  [default: NAME.cache next to MANIFEST]",
+    help="Cache folder for the results.  [default: NAME.cache next to MANIFEST]",
 )
-@click.option("--model", help="Folder or Hub id of a Whisper.", show_default="large-v3-turbo")
-@click.option("--revision", help="Commit, tag or branch on the Hub; recorded as a commit.")
+@click.option("--model", help="Whisper model: a folder or Hub id.", show_default="large-v3-turbo")
+@click.option("--revision", help="Commit, tag or branch on the Hub.")
 @click.option(
     "--language",
-    help="ISO 639-3 code for all clips; 'column' takes the manifest's; otherwise detected.",
+    help="Language (ISO 639-3), or 'column' for that of each clip.  [default: detected]",
 )
 @click.option(
     "--engine",
     type=click.Choice(["transformers", "faster-whisper"]),
     default="transformers",
     show_default=True,
+    help="Library that runs Whisper.",
 )
 @DEVICE
-@click.option("--dtype", default="float32", show_default=True)
+@click.option("--dtype", default="float32", show_default=True, help="Precision of the computation.")
 @click.option(
     "--damage",
     type=click.Choice(["refuse", "accept"]),
     default="refuse",
     show_default=True,
-    help="Audio of which more than 50 ms and 1 % are missing or unreadable.",
+    help="Policy for audio with more than 50 ms and 1 % missing or unreadable.",
 )
-@click.option("--overwrite", is_flag=True, help="Transcribe clips that have a text as well.")
+@click.option("--overwrite", is_flag=True, help="Also transcribe clips that have a text.")
 @ROOT
-@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def transcribe(
     manifest: Path,
     output: Path,

@@ -197,7 +197,9 @@ def _by_language(
     for position in positions:
         language = clips["language"][position]
         if not language:
-            raise InputError(f"{clips.place(position)}: no language; fill the column, or name one")
+            raise InputError(
+                f"{clips.place(position)}: no language; fill in the column, or give one"
+            )
         groups.setdefault(whisper_code(language), []).append(position)
     for language, members in groups.items():
         yield ear.speaking(language), members

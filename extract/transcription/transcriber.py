@@ -166,7 +166,7 @@ def _checkpoint(name: str, revision: str | None, engine: str) -> tuple[Path, dic
         from ..encoders.checkpoints.checkpoint import find_checkpoint
 
         if (kind := find_checkpoint(str(place.folder)).model_type) != "whisper":
-            raise InputError(f"{place.name} is a {kind!r} model; expected a Whisper")
+            raise InputError(f"{place.name} is a {kind!r} model; expected a Whisper model")
     used = [
         path
         for path in sorted(place.folder.iterdir())

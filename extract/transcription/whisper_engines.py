@@ -232,7 +232,7 @@ class FasterWhisper:
             from faster_whisper import WhisperModel  # pyright: ignore[reportMissingImports]
         except ImportError as error:
             raise InputError(
-                "the engine faster-whisper is not installed: pip install 'affekt[asr]', or take "
+                "the engine faster-whisper is not installed: pip install 'affekt[asr]', or use "
                 "--engine transformers"
             ) from error
         self.model = WhisperModel(str(folder), device=device, compute_type=dtype)

@@ -247,7 +247,7 @@ def test_paths_of_a_table_of_ones_own_and_with_a_root(tmp_path, monkeypatch):
         words = [command, "clips.csv", "--cache", "c", *words]
         return CliRunner().invoke(affekt, words, catch_exceptions=False)
 
-    with pytest.raises(InputError, match="leaves the manifest's root"):
+    with pytest.raises(InputError, match="is outside of the manifest's root"):
         done("extract", "-e", "spectral", "--root", ".")
     with pytest.raises(InputError, match="has no column text; it has id, path, label, speaker"):
         done("extract", "-e", "ngram")

@@ -130,7 +130,7 @@ def test_a_frame_of_predictions_reads_back(clips, hard):
         (lambda f: f.assign(b=2.0), "not summing to 1"),
         (lambda f: f.assign(b=float("nan")), "not finite"),
         (lambda f: f.assign(label=f["label"].to_numpy()[::-1]), "largest probability"),
-        (lambda f: f[["id"]], "only ids"),
+        (lambda f: f[["id"]], "only a column id"),
     ],
 )
 def test_a_wrong_frame_of_predictions_is_refused(clips, change, said):

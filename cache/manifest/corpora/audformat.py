@@ -92,7 +92,8 @@ def _chosen(folder: Path, header: Mapping[str, Any], wanted: list[str]) -> dict[
     if not tables:
         stored = sorted(path.name for path in folder.glob("db.*.pkl"))
         pickled = (
-            f"; it has {listed(stored)}, which are pickles and never opened: save the database"
+            f"; it has {listed(stored)}, which are pickles, and affekt never opens pickles: save "
+            f"the database"
             " with storage_format='csv'"
         )
         raise InputError(f"{folder} has no db.*.csv or db.*.parquet{pickled * bool(stored)}")
@@ -168,7 +169,7 @@ def _join(clip: dict[str, str], row: Mapping[str, str], name: str, path: Path) -
     for column, value in row.items():
         if clip.get(column) and value and clip[column] != value:
             raise InputError(
-                f"{path}: {row['file']} has {column} {value!r}, and {clip[column]!r} in another"
-                f" table: join other tables than {name}"
+                f"{path}: {row['file']} has {column} {value!r}, and {clip[column]!r} in another "
+                f"table: do not join {name}"
             )
         clip[column] = clip.get(column) or value

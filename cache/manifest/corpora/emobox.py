@@ -49,7 +49,7 @@ def read_emobox(
     if not {"train", "test"} <= set(files.values()):
         raise InputError(
             f"{folder / f'fold_{fold}'} has {listed([path.name for path in files])}; expected a"
-            " train and a test file: is the copy whole?"
+            " train and a test file: is the copy complete?"
         )
     table = folder / "label_map.json"
     labels: dict[str, str] | None = None

@@ -50,9 +50,9 @@ def kind_of(path: Path) -> str:
     shown = listed((audio or others)[:3]) if audio or others else "nothing"
     tables = sorted(str(found) for suffix in SUFFIXES for found in path.glob(f"*{suffix}"))
     raise InputError(
-        f"{path} holds {shown}: not a corpus that is known by its files. Where the folders are"
-        " named after the labels, --as folders reads them; where other names say it, their form"
-        " does, such as --as '{speaker}/{label}_{take}'; else name a table"
+        f"{path} holds {shown}: no corpus that affekt recognises. If the folders are named after "
+        "the labels, use --as folders; if the labels are in the file names, give their pattern, "
+        "such as --as '{speaker}/{label}_{take}'; otherwise give a table"
         + (f", such as {tables[0]}" if tables else "")
     )
 

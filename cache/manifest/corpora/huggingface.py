@@ -68,7 +68,7 @@ def read_saved(path: str | os.PathLike, audio_dir: str | os.PathLike | None = No
         held = [name for name in table.column_names if holds_bytes(table.schema.field(name).type)]
         if held and audio_dir is None:
             raise InputError(
-                f"{file}: column {held[0]} holds audio; --audio-dir FOLDER says where to write it"
+                f"{file}: column {held[0]} holds audio; --audio-dir FOLDER writes it to files"
             )
         parts.setdefault(split, []).append((table, names, held[0] if held else "audio"))
     if not parts:

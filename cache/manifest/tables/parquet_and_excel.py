@@ -61,7 +61,7 @@ def parquet_table(source: Source) -> Any:
             return parquet.read_table(source.stream)
     except (OSError, ValueError) as error:
         raise InputError(f"{source.name}: not Parquet: {error}") from None
-    raise InputError(f"{source.name}: claims {rows} rows in {size} bytes, as no table has")
+    raise InputError(f"{source.name}: claims {rows} rows in {size} bytes, which is impossible")
 
 
 def holds_bytes(kind: Any) -> bool:
@@ -113,7 +113,8 @@ def xlsx_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
         raise InputError(f"{source.name}: not an Excel workbook: {error}") from None
     if unpacked > most_unpacked(size):  # no sheet was read yet
         raise InputError(
-            f"{source.name}: unpacks to {unpacked >> 20} MiB, as no workbook of {size} bytes does"
+            f"{source.name}: unpacks to {unpacked >> 20} MiB, which is too much for a workbook of "
+            f"{size} bytes"
         )
     sheets = {sheet.title: sheet for sheet in book.worksheets}
     title, part, rows = "", "", []

@@ -159,8 +159,8 @@ class _Unpacked(gzip.GzipFile):
     def _checked(self, data: bytes) -> bytes:
         if self.tell() > self.most:
             raise InputError(
-                f"{self.path}: unpacks to more than {self.most >> 20} MiB, {RATIO} times its size,"
-                " as no table does; unpack it, and look at it"
+                f"{self.path}: unpacks to more than {self.most >> 20} MiB, {RATIO} times its "
+                f"size, which no real table does; unpack it, and look at it"
             )
         return data
 
@@ -220,10 +220,10 @@ def _described(
     if suffix == ".jsonl" and found == ".json":  # a list in one piece
         suffix = found
     if found in (".parquet", ".xlsx") and suffix != found:
-        raise InputError(f"{name}: the content is that of a {found} file; give it that ending")
+        raise InputError(f"{name}: the content is that of a {found} file; rename it accordingly")
     if encoding is not None:
         if suffix not in (".csv", ".tsv", ".jsonl", ".json"):
-            raise InputError(f"{name}: a {suffix} file says its encoding itself; leave it out")
+            raise InputError(f"{name}: a {suffix} file declares its own encoding; leave it out")
         return Source(name, suffix, stream, _known(encoding))
     if suffix in (".parquet", ".xlsx"):
         if found != suffix:
@@ -238,7 +238,9 @@ def _described(
         return Source(name, suffix, stream, "utf-16")
     if b"\0" in head:
         half = head[1::2].count(0) + head[::2].count(0)
-        what = "looks like UTF-16 without a mark" if half * 3 > len(head) else "is not text"
+        what = (
+            "looks like UTF-16 without a byte order mark" if half * 3 > len(head) else "is not text"
+        )
         raise InputError(f"{name}: {what}; save the table as UTF-8")
     return Source(name, suffix, stream)
 

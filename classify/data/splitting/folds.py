@@ -219,6 +219,6 @@ def _checked(shares: Sequence[float]) -> np.ndarray:
 def _refuse_empty(counts: np.ndarray, shares: np.ndarray, what: str) -> None:
     if ((counts == 0) & (shares > 0)).any():
         raise InputError(
-            f"{int(counts.sum())} {what} dealt in shares {shares.round(4).tolist()} leave a part "
-            f"empty ({counts.tolist()}); expected more {what}, or a share of 0"
+            f"{int(counts.sum())} {what} divided in shares {shares.round(4).tolist()} leave a "
+            f"part empty ({counts.tolist()}); expected more {what}, or a share of 0"
         )

@@ -65,8 +65,11 @@ def check_speakers(parts: Parts, *, allow: bool = False) -> list[str]:
     if messages and not allow:
         raise InputError(
             "; ".join(messages)
-            + ". Expected speaker-disjoint parts: use scheme='speaker', or ask for it by name: "
-            "allow_speaker_overlap=True, in a recipe split: {allow_speaker_overlap: true}"
+            + (
+                ". Expected speaker-disjoint parts: use scheme='speaker', or allow it "
+                "explicitly: allow_speaker_overlap=True, in a recipe split: "
+                "{allow_speaker_overlap: true}"
+            )
         )
     return [Finding(text, Kind.SPEAKERS) for text in messages]
 
@@ -97,7 +100,7 @@ def check_duplicates(
     if not allow:
         raise InputError(
             f"{text}. Expected each recording in one part: remove one of the rows, give both the "
-            "same speaker, or ask for it by name: allow_duplicates=True, in a recipe "
+            "same speaker, or allow it explicitly: allow_duplicates=True, in a recipe "
             "split: {allow_duplicates: true}"
         )
     return [Finding(text, Kind.RECORDINGS)]
@@ -140,7 +143,8 @@ def check_texts(parts: Parts) -> list[str]:
         messages.append(
             Finding(
                 f"{{}} of {{}} clips of {part} have a text that also occurs in train "
-                f"({{}} text{'s' * (len(texts) > 1)}): text members may have seen their words",
+                f"({{}} text{'s' * (len(texts) > 1)}): members that read text may have seen the "
+                "same words",
                 Kind.TEXTS,
                 n,
                 len(parts[part]),

@@ -78,7 +78,10 @@ def check_near_duplicates(
                 if owners[at][0] == part
             ]
             if shown:
-                text = f"{counted(len(shown), 'clip')} of {name} nearly the same as one of {part}: "
+                text = (
+                    f"{counted(len(shown), 'clip')} of {name} nearly identical to a clip of "
+                    f"{part}: "
+                )
                 alike = _alike_in_train(others[0])
                 messages.append(Finding(text + listed(shown) + alike, Kind.COPIES))
     return messages
@@ -90,8 +93,8 @@ def _alike_in_train(train: np.ndarray) -> str:
         return ""
     looked_at = min(len(train), MOST_CLIPS)
     return (
-        f". Within train {within} of {looked_at} clips are as near to another one: "
-        "either train holds copies too, or the clips of this corpus are alike"
+        f". Within train {within} of {looked_at} clips are just as close to another one: either "
+        "train also contains copies, or the clips of this corpus are all alike"
     )
 
 

@@ -88,7 +88,7 @@ def continue_split(
                 where = f" of fold {name!r}" if name else ""
                 raise InputError(
                     f"{path}: none of the clips of {clips.source} is in {word}{where}; expected "
-                    "some. Divide anew with a scheme"
+                    "some. Make a new split with a scheme"
                 )
         found.append((name, parts, [] if found else notes))
     return scheme, found
@@ -130,7 +130,7 @@ def _deal(
     if held is not None and (strange := sorted({held[row] for row in new} - set(folds))):
         raise InputError(
             f"{path} has a fold for each {HELD_OUT[scheme]}, and none for {listed(strange)} of "
-            f"{clips.source}; divide anew with scheme: {scheme}, or leave those clips out"
+            f"{clips.source}; make a new split with scheme: {scheme}, or leave those clips out"
         )
     # the shares of each role, by label and (last) of all clips
     old = np.zeros((len(choices), len(labels) + 1))
@@ -177,7 +177,9 @@ def _notes(path: Path, dealt: Mapping[str, Role], gone: Sequence[str]) -> list[s
             counts = Counter(role[0] for role in dealt.values())
             each = " (" + ", ".join(f"{counts[p]} to {p}" for p in PARTS if counts[p]) + ")"
         they = counted(len(dealt), "clip") + (" is" if len(dealt) == 1 else " are")
-        notes.append(f"{they} not in {path} and dealt into its parts{each}")
+        notes.append(f"{they} not in {path} and assigned to its parts{each}")
     if gone:
-        notes.append(f"{counted(len(gone), 'clip')} of {path} not used here: {listed(list(gone))}")
+        notes.append(
+            f"{counted(len(gone), 'clip')} of {path} are not used here: {listed(list(gone))}"
+        )
     return notes

@@ -185,7 +185,7 @@ def _scheme(
         notes = []
         if not (parts == 1).any() and (parts == 0).any() and dev_size:
             _carve_dev(clips, parts, labels, dev_size, key)
-            notes = [f"no dev in column {column!r}: {dev_size:g} of train taken by seed"]
+            notes = [f"no dev in column {column!r}: {dev_size:g} of train was taken at random"]
         yield "", parts, notes
     elif scheme == "stratified":
         yield "", deal_clips(labels[:, 1], clips.ids, shares, key), []
@@ -196,7 +196,7 @@ def _scheme(
     elif scheme == "group-kfold":
         groups, equal = _groups(clips, group, scheme), [1 / n_splits] * n_splits
         if (count := len(set(groups))) < n_splits:
-            each = " (or leave-one-speaker-out, which tests each once)" * (group == "speaker")
+            each = " (or leave-one-speaker-out, which tests each one once)" * (group == "speaker")
             raise InputError(
                 f"{count} values of {group} for {n_splits} folds; expected at least one in each: "
                 f"take n_splits of at most {count}, or the scheme auto{each}"

@@ -150,8 +150,8 @@ def write_split(
     if moved:
         progress(
             f"warning: split: {moved} of {common} clips are in another part than in the last run, "
-            f"whose {before} is replaced; scores of the two runs do not compare. From now on "
-            f"split: {{file: {before}}} would keep the parts"
+            f"whose {before} is replaced; the scores of the two runs are not comparable. split: "
+            f"{{file: {before}}} keeps the parts from now on"
         )
     write_rows(path, rows, header)
 

@@ -99,7 +99,7 @@ def _shifted(name: str, truth: np.ndarray, guess: np.ndarray, n_labels: int) -> 
     _, shift, start, gained = best
     return [
         f"the test labels look shifted from row {start + 1} of {len(truth)} on: {name} fits them "
-        f"better when they are moved by {shift:+d} rows (UAR higher by {gained:.3f})"
+        f"better if they are moved by {shift:+d} rows (UAR higher by {gained:.3f})"
     ]
 
 
@@ -111,9 +111,8 @@ def _exchanged(name: str, dev: np.ndarray, test: np.ndarray, labels: Sequence[st
         clear = crossed - straight > 4 * np.sqrt(crossed + straight)
         if clear and dev[a, b] + dev[b, a] < dev[a, a] + dev[b, b]:
             warnings.append(
-                f"{labels[a]} and {labels[b]} look exchanged on test: {name} takes "
-                f"{crossed} clips of one for the other, and {straight} for what they are; on dev "
-                "it is not so"
+                f"{labels[a]} and {labels[b]} look swapped on test: {name} confuses {crossed} of "
+                f"their clips and gets {straight} right; on dev it does not"
             )
     return warnings
 

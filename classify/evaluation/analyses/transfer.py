@@ -106,7 +106,7 @@ def check_transfer(clips: Manifest, by: str) -> list[str]:
         if "" in own:
             raise InputError(
                 f"transfer by {by!r}: {own.count('')} clips of {value or '(blank)'} have no "
-                "speaker; expected one for each, so that no voice is trained and tested on"
+                "speaker; expected one for each, so that no voice is in both training and test"
             )
         if len(set(own)) < FEWEST_SPEAKERS:
             raise InputError(

@@ -61,7 +61,7 @@ def model_card(run: str | Path, system: str | None = None) -> str:
     affekt.cache.errors.InputError: nowhere...
     """
     data = Comparison.read(run).data
-    with shaped(run, "a comparison as affekt wrote it; run or compare again"):
+    with shaped(run, "a comparison written by affekt; run or compare again"):
         return _card(run, data, system)
 
 
@@ -69,8 +69,7 @@ def _card(run: str | Path, data: Mapping[str, Any], system: str | None) -> str:
     name = system or data["chosen"]
     if name is None:
         raise InputError(
-            f"{run}: nothing was chosen on dev; say which with --system: "
-            f"{', '.join(data['systems'])}"
+            f"{run}: nothing was chosen on dev; choose with --system: {', '.join(data['systems'])}"
         )
     if name not in data["systems"]:
         raise InputError(f"{run} has no system {name!r}; {expected_one_of(name, data['systems'])}")

@@ -26,13 +26,15 @@ MOST_AUDIO = 20_000_000  # bytes of recordings in one page
     type=click.Choice(["link", "embed", "none"]),
     default="link",
     show_default=True,
-    help="Recordings of the clips: link to the files, or put them into the page (20 MB at most).",
+    help="Recordings: link to the files, embed them (at most 20 MB), or leave them out.",
 )
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Page.")
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="HTML file to write."
+)
 def report(run: Path, audio: str, output: Path) -> None:
-    """Write the HTML page of RUN, the folder that `affekt run` or `affekt compare -o` left.
+    """Write the HTML page of RUN, the folder that `affekt run` or `affekt compare -o` wrote.
 
-    A run leaves one already, with links to the recordings; this page can be sent to others, with
+    A run already writes one, with links to the recordings; this page can be sent to others, with
     the recordings inside (--audio embed) or without any (--audio none).
     """
     from ..comparison import Comparison
@@ -44,14 +46,14 @@ def report(run: Path, audio: str, output: Path) -> None:
     comparison = Comparison.read(run)
     folder = run if run.is_dir() else run.parent
     clips, left = _clips(folder / "clips.json"), 0
-    with shaped(folder, "a report as affekt wrote it; run or compare again"):
+    with shaped(folder, "a report written by affekt; run or compare again"):
         if clips is not None:
             left = _with_audio(clips["rows"], audio, folder, output)
         write_whole(output, comparison.html(clips))
     if left:
         click.echo(
-            f"{left} recordings are not in the page: they are gone, are not named as recordings, "
-            f"or would make it larger than {MOST_AUDIO // 1_000_000} MB",
+            f"{left} recordings are not in the page: they are missing, do not have the name of "
+            f"an audio file, or would make it larger than {MOST_AUDIO // 1_000_000} MB",
             err=True,
         )
     click.echo(f"Page: {output}", err=True)
@@ -61,7 +63,7 @@ def _clips(path: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     found = read_object(path, "clips of a report")
-    with shaped(path, "the clips of a report as affekt wrote them; run or compare again"):
+    with shaped(path, "the clips of a report written by affekt; run or compare again"):
         if found["format"] != 1:
             raise InputError(f"{path} has format {found['format']}; expected 1")
         return {**found, "rows": [list(row) for row in found["rows"]]}
@@ -94,10 +96,12 @@ def _with_audio(rows: list[list[Any]], audio: str, folder: Path, output: Path) -
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--system", help="A member or ensemble  [default: the one dev chose]")
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write there.")
+@click.option("--system", help="Member or ensemble of the run.  [default: the one chosen on dev]")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: stdout]"
+)
 def card(run: Path, system: str | None, output: Path | None) -> None:
-    """Write a model card for RUN, the folder that `affekt run` left.
+    """Write a model card for RUN, the folder that `affekt run` wrote.
 
     Every number comes from comparison.json. What only you know (sources, consent, licence) is left
     as a question.
@@ -106,8 +110,8 @@ def card(run: Path, system: str | None, output: Path | None) -> None:
 
     if (run / "model.safetensors").is_file():
         raise InputError(
-            f"{run} is a model; a card describes a run, with its comparison: name the folder that"
-            " `affekt run` left, and the member with --system"
+            f"{run} is a model; a card describes a run, with its comparison: name the folder that "
+            "`affekt run` wrote, and the member with --system"
         )
     if output is not None:
         read = [run, *(run / name for name in ("comparison.json", "repeats.json"))]

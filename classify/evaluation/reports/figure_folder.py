@@ -51,7 +51,7 @@ def draw_changed(folder: Path, stop: Callable[[], bool] = lambda: False) -> list
     if note.made_of == made_of and note.is_whole():
         return []
     try:
-        with shaped(source, "a report as affekt wrote it; run or compare again"):
+        with shaped(source, "a report written by affekt; run or compare again"):
             return _draw(read_object(source, "a report"), note, made_of, stop)
     except InputError as error:
         return [f"no figures: {error}"]
@@ -83,7 +83,7 @@ def _draw(
     note.finish("" if foreign else made_of)
     if not foreign:
         return []
-    return [f"not replaced, for affekt did not write them: {listed(foreign)} in {note.place}"]
+    return [f"not replaced, because affekt did not write them: {listed(foreign)} in {note.place}"]
 
 
 class _Note:

@@ -107,7 +107,7 @@ def counts_text(found: Mapping[str, Any]) -> str:
             "",
             *(pair["sentence"] for pair in found["pairs"]),
             "",
-            f"Counts alone say little: two systems have to be at least {found['needed']} of "
-            f"{found['clips']} clips apart.",
+            f"Counts alone say little: two systems have to differ by at least {found['needed']} "
+            f"of {found['clips']} clips.",
         ]
     )

@@ -23,7 +23,7 @@ __all__ = ["candidates", "choice", "choose"]
 
 N_DRAWS = 2000
 FULL_LUCK = 5  # dev speakers with which a lead has to be as large as luck makes one
-WHY_MEAN = "the mean of all members, since no lead over it on dev is surely more than luck"
+WHY_MEAN = "the mean of all members, since no lead over it on dev is clearly more than luck"
 
 
 def choice(

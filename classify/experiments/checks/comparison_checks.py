@@ -75,25 +75,27 @@ def _check_numeric(recipe: Recipe, task: Task) -> None:
         if not entry.head and not entry.model:
             raise entry.error(
                 f"it has no head, so it gives class probabilities, and the "
-                f"task {name!r} is of numbers; expected a head: ridge or regression"
+                f"task {name!r} is a regression task; expected a head: ridge or regression"
             )
     able = [rule for rule, kind in STRATEGIES.items() if kind.of_numbers]
     for at, rule in enumerate(recipe.ensembles):
         if rule not in able:
             raise SettingError(
-                f"the ensemble {rule!r} combines class probabilities, and the task {name!r} "
-                f"is of numbers; expected {' or '.join(able)}",
+                f"the ensemble {rule!r} combines class probabilities, and the task {name!r} is a "
+                f"regression task; expected {' or '.join(able)}",
                 *("ensembles", at),
             )
     for key in OF_LABELS:
         if recipe.compare.get(key):
             raise SettingError(
-                f"compare: {key} is for labels, and the task {name!r} is of numbers; leave it out",
+                f"compare: {key} is for labels, and the task {name!r} is a regression task; "
+                "leave it out",
                 *("compare", key),
             )
     if recipe.split.get("repeats", 1) > 1:
         raise SettingError(
-            f"repeats are summarised for labels only, and the task {name!r} is of numbers; use "
+            f"repeats are summarised for labels only, and the task {name!r} is a regression task; "
+            "use "
             "scheme: group-kfold, which tests every speaker",
             *("split", "repeats"),
         )
@@ -174,7 +176,7 @@ def check_dev_of_all(recipe: Recipe, division: Division) -> None:
     if lacking:
         what = "no dev clips"
         if len(division.folds) > 1:
-            what = "no dev clips in each fold, or the same in several (then take a smaller one)"
+            what = "no dev clips in each fold, or the same in several (then use a smaller dev_size)"
         lack = f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} {what}"
     elif not reduce(
         set.intersection,
@@ -183,7 +185,7 @@ def check_dev_of_all(recipe: Recipe, division: Division) -> None:
         lack = "no dev clip has what every member needs"
     if lack:
         raise SettingError(
-            f"{', '.join(needs)} learns on dev, and {lack}; expected a dev_size above 0, "
+            f"{', '.join(needs)} is fitted on dev, and {lack}; expected a dev_size above 0, "
             "or a split column that names dev",
             *next(iter(needs.values())),
         )

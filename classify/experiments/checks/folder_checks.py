@@ -47,7 +47,7 @@ def check_places(ready: Prepared) -> None:
         raise SettingError(message, "report")
     for what, path in (("manifest", recipe.manifest), ("recipe", recipe.path)):
         if path.resolve() in [report / name for name in WRITTEN]:
-            message = f"report {recipe.report}: the run would write over the {what} {path}"
+            message = f"report {recipe.report}: the run would overwrite the {what} {path}"
             raise SettingError(message, "report")
     try:
         check_takes_files("report", recipe.report)
@@ -84,8 +84,8 @@ def check_stored(ready: Prepared) -> None:
             if not any(_is_there(source.clips.file(row)) for row in rows):
                 raise SettingError(
                     f"none of {len(rows)} recordings is there, for example "
-                    f"{source.clips.file(rows[0])}; mount the folder, or say with root where the "
-                    "paths of the manifest start",
+                    f"{source.clips.file(rows[0])}; mount the folder, or set root to the folder "
+                    "that the paths of the manifest are relative to",
                     "root" if ready.recipe.root is not None else "manifest",
                 )
         if ready.cache.packed:

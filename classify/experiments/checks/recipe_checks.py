@@ -76,7 +76,7 @@ def check_sources(ready: Prepared) -> None:
                 if layers == PROBE:
                     if ready.task.kind != "labels":
                         raise entry.error(
-                            "layers: probe needs a task of labels; expected layers by number",
+                            "layers: probe needs a classification task; expected layers by number",
                             "layers",
                         )
                     continue
@@ -163,8 +163,8 @@ def _check_voter(entry: MemberEntry, ready: Prepared) -> None:
 
     if "classes" not in signature(HEADS[entry.head].fit).parameters:
         raise entry.error(
-            f"the head {entry.head!r} does not learn from votes, since its "
-            "fit has no argument 'classes'; expected votes: false in this member",
+            f"the head {entry.head!r} cannot learn from votes, because its fit has no argument "
+            "'classes'; expected votes: false in this member",
             "head",
         )
     try:
@@ -210,7 +210,7 @@ def _check_class_weight(entry: MemberEntry, values: Mapping[str, Any], ready: Pr
         known = isinstance(weight, int | float) and not isinstance(weight, bool)
         if not known or not 0 <= weight < float("inf"):
             raise entry.error(
-                f"class_weight of {label!r} is {weight!r}; expected a number from 0 up",
+                f"class_weight of {label!r} is {weight!r}; expected a number of at least 0",
                 key,
             )
     if not any(values.get(label, 1) for label in labels):
@@ -241,7 +241,7 @@ def check_classes(entry: MemberEntry, labels: Sequence[Any], task: Task) -> None
         mapped = [task.label_of(str(label)) for label in labels]
     except InputError as error:
         raise entry.error(
-            f"{error} Say in a task file what the classes of {entry.on[0]!r} stand for, such as "
+            f"{error} Map the classes of {entry.on[0]!r} in a task file, such as "
             f"synonyms: {{{task.labels[0]}: [{labels[0]}]}}"
         ) from None
     if not any(mapped):

@@ -21,13 +21,13 @@ from ..cli_run import report_outcome
 )
 @ROOT
 @click.option(
-    "--task", help="Labels: valence, emotion6, ..., or a YAML file  [default: from the labels]"
+    "--task", help="Task: valence, emotion6, ..., or a YAML file.  [default: from the labels]"
 )
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default="demo", show_default=True,
-    help="Folder for recipe, cache and report.",
+    help="Folder for the recipe, cache and report.",
 )  # fmt: skip
-@click.option("--no-figures", is_flag=True, help="Write no figures/ (SVG and PNG).")
+@click.option("--no-figures", is_flag=True, help="Do not write figures/ (SVG and PNG).")
 @click.pass_context
 def demo(
     ctx: click.Context,
@@ -37,7 +37,7 @@ def demo(
     output: Path,
     no_figures: bool,
 ) -> None:
-    """Run the main job on a synthetic corpus, or on your clips.
+    """Run a demo on a synthetic corpus, or on your clips.
 
     Writes a recipe into the output folder, embeds every clip with the encoders that are built in,
     trains a head on each, compares members and ensembles, and prints the table and where the report

@@ -30,7 +30,8 @@ def columns_of_labels(clips: Manifest) -> str:
         several = sum(count > 1 for count in ones)
         return (
             f"{listed(flags)} are yes or no, and in {several} rows several are 1, but a task has "
-            f"one label for each clip: rename the one to learn label, or call them {PREFIX}"
+            "one label for each clip: rename the column to learn to label, or rename them "
+            f"{PREFIX}"
             f"{flags[0]} and so on to learn their shares"
         )
     few = [n for n, values in others.items() if 1 < len(set(values) - {""}) < len(clips) / 2]
@@ -40,9 +41,9 @@ def columns_of_labels(clips: Manifest) -> str:
     alike = {name: frozenset(others[name]) for name in few if name not in counts}
     raters = [name for name, own in alike.items() if list(alike.values()).count(own) > 1]
     if len(counts) > 1:
-        advice += f" If they count raters' votes, call them {PREFIX}{counts[0]} and so on"
+        advice += f" If they count raters' votes, rename them {PREFIX}{counts[0]} and so on"
     elif raters:
-        advice += f" If {listed(raters)} are raters, call them rater1, rater2 and so on"
+        advice += f" If {listed(raters)} are raters, rename them rater1, rater2 and so on"
     return advice
 
 
@@ -92,7 +93,8 @@ def several_labels(counts: Counter[str]) -> str:
             parts = [part.strip(MARKS) for part in raw.split(mark)]
             if len(parts) > 1 and plain.issuperset(parts):
                 return (
-                    f"the label {raw!r} is several labels in one: a task has one label for each "
+                    f"the label {raw!r} is several labels in one cell: a task has one label for "
+                    "each "
                     f"clip. Keep one, or put each into a column of its own, such as {PREFIX}joy, "
                     "to learn their shares"
                 )

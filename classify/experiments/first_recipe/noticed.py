@@ -51,7 +51,7 @@ def modalities(clips: Manifest) -> Modalities:
     if paths and not there:
         first = str(clips["path"][paths[0]])
         gone = f"none of the {len(paths)} recordings is there (the first is {first!r})"
-        remedy = f"--root says which folder the paths start from; now it is {clips.root}"
+        remedy = f"set --root to the folder that the paths are relative to; now it is {clips.root}"
         remedy += _elsewhere(clips.root, first)
         if not filled:
             raise InputError(f"{clips.source}: {gone}; {remedy}")
@@ -169,14 +169,15 @@ def _measure(clips: Manifest, found: Modalities) -> None:
     readable = [i for i, one in enumerate(known["duration"]) if one is not None]  # no FIFO, no bomb
     if apart := sum(map(_are_apart, {read.file(i) for i in readable})):
         found.notes.append(
-            f"{some}{apart} have two channels that differ as two people on a telephone do, and "
-            "channels are averaged: if so, make a file of each channel (docs/how-to/corpus.md)"
+            f"{some}{apart} have two channels that differ like two speakers on a telephone, and "
+            "channels are averaged: if they are two speakers, make one file of each channel "
+            "(docs/how-to/corpus.md)"
         )
     rates = Counter(int(value) for value in known["sampling_rate"] if value is not None)
     if len(rates) > 1:
         shown = ", ".join(f"{rate} Hz ({count})" for rate, count in rates.most_common(4))
         found.notes.append(
-            f"sampling rates differ: {shown}; the report says if they give labels away"
+            f"sampling rates differ: {shown}; the report says whether they give labels away"
         )
 
 

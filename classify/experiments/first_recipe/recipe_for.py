@@ -141,8 +141,8 @@ def write_recipe(
         _check_new(
             task_path,
             own,
-            f"{again}: with -o {also} the task is {Path(also).stem}-task.yaml. Or, if it is the "
-            f"task that you mean, take it with --task {_shown(task_path)}",
+            f"{again}: with -o {also} the task is {Path(also).stem}-task.yaml. Or, to use that "
+            f"task, give --task {_shown(task_path)}",
         )
     _check_new(path, render(division), f"run it: affekt run {_shown(path)}, or {again}")
     for file, content in ((task_path, own), (path, render(division))):
@@ -234,7 +234,9 @@ def _text(
     lines += [_line(f"manifest: {_scalar(_path(manifest, folder))}", ", ".join(found.facts))]
     if root is not None:
         lines += [
-            _line(f"root: {_scalar(_path(root, folder))}", "paths start here, and stay in it")
+            _line(
+                f"root: {_scalar(_path(root, folder))}", "paths are relative to it and stay in it"
+            )
         ]
     lines += [_line(f"task: {_scalar(found.task)}", chosen.about)]
     if chosen.votes:
@@ -247,7 +249,9 @@ def _text(
     lines += [_line(f"  {kind}: {ENCODERS[kind][0]}", ENCODERS[kind][1]) for kind in kinds]
     lines += ["", _line(f"split: {division.written}", division.about)]
     if not found.has_speakers:
-        lines += [_line("group: id", "what intervals resample: clips, for want of speakers")]
+        lines += [
+            _line("group: id", "what intervals resample: clips, because there are no speakers")
+        ]
     lines += [""]
     lines += [_line("members:", "the best value of a list is chosen on dev" if choice else "")]
     lines += [f"  {kind}-lr: {{head: {head}, on: {kind}{choice}}}" for kind in kinds]
@@ -311,7 +315,7 @@ def _check_new(path: Path, text: str, advice: str) -> None:
     with shaped(repr(str(path)), "names in UTF-8"):
         data = text.encode()
     if path.is_file() and _settings(path.read_bytes()) not in ([], _settings(data)):
-        raise InputError(f"{path} is there already, with other content; {advice}")
+        raise InputError(f"{path} already exists, with other content; {advice}")
     check_output("-o", path, ours=lambda head: _settings(head) == _settings(data), advice=advice)
 
 

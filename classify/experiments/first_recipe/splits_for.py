@@ -61,8 +61,7 @@ def proposals_for(clips: Manifest, task: Task) -> Iterator[Proposal]:
             odd = sorted({v for v, part in zip(clips["split"], own, strict=True) if part is None})
             named = listed([repr(value) if value else "blank" for value in odd])
             notes.append(
-                f"column split holds {named} where train, dev or test is expected, so it is not "
-                "used"
+                f"column split holds {named} instead of train, dev or test, so it is not used"
             )
         elif not {"train", "test"} <= set(counts):
             notes.append(
@@ -77,17 +76,17 @@ def proposals_for(clips: Manifest, task: Task) -> Iterator[Proposal]:
     if known and blank:
         notes.append(
             f"{blank} of {len(clips)} clips have no speaker, so the split is not by speaker, and "
-            "scores are too good: fill the column, or leave these clips out"
+            "scores will be too high: fill in the column, or leave these clips out"
         )
     elif not known:
         notes.append(
-            "no speakers: clips of one person may be in train and in test, which makes scores too "
-            "good; add a column speaker"
+            "no speakers: clips of one person may be in train and in test, which makes scores "
+            "too high; add a column speaker"
         )
     elif len(known) == 1:
         notes.append(
-            f"one speaker ({next(iter(known))}): nothing can be said of other speakers, and "
-            "numbers have no intervals over speakers"
+            f"one speaker ({next(iter(known))}): nothing can be said about other speakers, and "
+            "scores have no intervals over speakers"
         )
     else:
         yield from _by_speaker(len(known), len(clips), notes)
@@ -101,7 +100,7 @@ def proposals_for(clips: Manifest, task: Task) -> Iterator[Proposal]:
 
 def _own(counts: Counter[str], names: list[str], parts: list[str | None]) -> Iterator[Proposal]:
     shown = ", ".join(f"{part} {counts[part]}" for part in PARTS if counts[part])
-    dev = [] if counts["dev"] else ["the split has no dev: a tenth of train is taken for it"]
+    dev = [] if counts["dev"] else ["the split has no dev: a tenth of train is used"]
     owned = Counter(name for name, _ in set(zip(names, parts, strict=True)) if name)
     both = sorted(name for name, count in owned.items() if count > 1)
     over = (

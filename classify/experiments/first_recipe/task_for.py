@@ -89,7 +89,7 @@ def task_for(clips: Manifest) -> Choice:
         column = (clips.taken.get("label") or ("label",))[0]
         raise InputError(
             f"{clips.source}: column {column} holds {len(counts)} different numbers; if they are "
-            "ratings, call the column after what was rated: arousal, valence or dominance"
+            "ratings, name the column after what was rated: arousal, valence or dominance"
         )
     choice = _of_labels(clips, counts)
     if blank:
@@ -97,7 +97,7 @@ def task_for(clips: Manifest) -> Choice:
         choice.notes.append(f"{blank} of {len(clips)} clips have no label and are left out")
     if rated:
         choice.notes.append(
-            f"columns {' and '.join(rated.values())} hold ratings: a task of numbers can be "
+            f"columns {' and '.join(rated.values())} hold ratings: a regression task can be "
             "trained on them, too"
         )
     return choice
@@ -109,7 +109,7 @@ def _of_raters(clips: Manifest, columns: tuple[str, ...]) -> Choice:
     classes, joined = _classes(counts)
     content = {"name": "labels", "labels": _as_written(classes)}
     choice = _voted(clips, content, columns)
-    choice.notes = [f"{listed(columns)} are taken for raters", *joined, *choice.notes]
+    choice.notes = [f"{listed(columns)} are taken as raters", *joined, *choice.notes]
     return choice
 
 
@@ -131,8 +131,8 @@ def _voted(clips: Manifest, content: dict[str, Any], columns: tuple[str, ...] | 
         )
     if absent := [label for label in task.labels if not found[label]]:
         notes.append(
-            f"no clip is {listed(absent)} to most raters, and a label that no clip has counts 0 in "
-            "UAR: move it from labels to leave_out in the task file"
+            f"no clip is {listed(absent)} according to most raters, and a label without clips "
+            "counts 0 in UAR: move it from labels to leave_out in the task file"
         )
     notes += _rare(found)
     return Choice(task, "", content, _shown(found), notes, drop, votes=columns or True)
@@ -167,12 +167,13 @@ def _of_labels(clips: Manifest, counts: Counter[str]) -> Choice:
         absent = {}
     classes, joined = _classes(Counter({r: n for r, n in counts.items() if r not in absent}))
     joined += [
-        f"{count} clips with the label {raw!r} are left out, which says that there is none; if it"
-        " is a class, move it from leave_out to labels in the task file"
+        f"{count} clips with the label {raw!r} are left out, because it means that there is no "
+        "label; if it is a class, move it from leave_out to labels in the task file"
         for raw, count in absent.items()
     ]
     joined += [
-        f"{count} clips have the label {raw!r}; if it says that there is none, move it from labels"
+        f"{count} clips have the label {raw!r}; if it means that there is no label, move it from "
+        "labels"
         " to leave_out in the task file"
         for raw, count in counts.items()
         if raw.strip() in DOUBTFUL
@@ -210,9 +211,7 @@ def _of_sentiments(clips: Manifest) -> Choice | None:
     names = [label for label in task.labels if label in found]
     content = {"name": "labels", "labels": {n: sorted(raws[n] - {n}) for n in names}}
     absent = listed([label for label in task.labels if label not in found])
-    note = (
-        f"no clip is {absent}, so the task is not valence: a label that no clip has counts 0 in UAR"
-    )
+    note = f"no clip is {absent}, so the task is not valence: a label without clips counts 0 in UAR"
     return Choice(Task.from_spec(content), "", content, _shown(found), [note, *_rare(found)])
 
 
@@ -233,12 +232,12 @@ def _classes(counts: Counter[str]) -> tuple[dict[str, list[str]], list[str]]:
     if len(names) < len(groups):  # a name that was made is that of another label
         names = {f"{_column_name(r[0])} {i}": r for i, r in enumerate(groups.values(), 1)}
     notes = [
-        f"labels {listed([repr(raw) for raw in raws])} are taken for one, {name!r}"
+        f"labels {listed([repr(raw) for raw in raws])} are taken as one label, {name!r}"
         for name, raws in names.items()
         if len(raws) > 1
     ]
     notes += [
-        f"the label {raws[0]!r} is called {name!r}, since it could not head a column"
+        f"the label {raws[0]!r} is renamed {name!r}, because it cannot be the name of a column"
         for name, raws in names.items()
         if name != raws[0]
     ]
@@ -272,7 +271,7 @@ def _nearest_task(clips: Manifest, counts: Counter[str]) -> list[str]:
     made = {pair[0]: _label(task, *pair) for pair in pairs}
     left = [raw for raw in counts if made[raw] is None]
     unknown = [raw for raw in counts if made[raw] == ""]
-    note = f"the nearest task of affekt is {name} ({', '.join(task.labels)})"
+    note = f"the closest task of affekt is {name} ({', '.join(task.labels)})"
     if left:
         note += f"; it leaves out {listed([repr(raw) for raw in left])}"
     for raw in unknown[:5]:
@@ -348,12 +347,12 @@ def _rare(found: Mapping[Any, int]) -> list[str]:
             else:
                 rare.append(f"{label} ({count})")
     if rare:
-        notes.append(f"labels with few clips: {listed(rare)}; little can be said of them")
+        notes.append(f"labels with few clips: {listed(rare)}; little can be said about them")
     most = max(found, key=lambda label: found[label])
     if (share := found[most] / sum(found.values())) >= MOST_OF_ALL:
         notes.append(
-            f"{share:.0%} of the clips are {most}: an accuracy of {share:.2f} is what always "
-            "answering it gives, so look at UAR"
+            f"{share:.0%} of the clips are {most}: always predicting it gives an accuracy of "
+            f"{share:.2f}, so look at UAR"
         )
     return notes
 

@@ -18,9 +18,7 @@ from ...options import SCALE, check_numbers, read_scale, read_split, to_stderr
 @click.argument("manifest", type=click.Path(path_type=Path))
 @ROOT
 @click.option("--cache", required=True, type=click.Path(path_type=Path), help="Cache folder.")
-@click.option(
-    "--task", required=True, help="valence, emotion6, ..., or a YAML file (labels or numbers)."
-)
+@click.option("--task", required=True, help="Task: valence, emotion6, ..., or a YAML file.")
 @click.option(
     "--split",
     default="speaker",
@@ -28,27 +26,53 @@ from ...options import SCALE, check_numbers, read_scale, read_split, to_stderr
     metavar="SCHEME|FILE",
     help="Split scheme, or the split.csv of an earlier run.",
 )
-@click.option("--test-size", default=0.2, show_default=True, help="Share of the clips.")
-@click.option("--dev-size", default=0.1, show_default=True, help="Share of the clips.")
-@click.option("--random-state", default=0, show_default=True, help="Seed of split and head.")
+@click.option("--test-size", default=0.2, show_default=True, help="Share of the clips for test.")
+@click.option("--dev-size", default=0.1, show_default=True, help="Share of the clips for dev.")
+@click.option(
+    "--random-state", default=0, show_default=True, help="Seed of the split and the head."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
-@click.option("--space", "spaces", required=True, multiple=True, help="Space; twice for a fusion.")
+@click.option(
+    "--space",
+    "spaces",
+    required=True,
+    multiple=True,
+    help="Space of the cache; give two for a fusion head.",
+)
 @click.option(
     "--head",
     required=True,
-    help="logistic, lda, mlp, patch; two --space: concat, mean,"
-    " cross-attention; numbers: ridge, regression.",
+    help="Head: logistic, lda, mlp or patch; for two spaces concat, mean or cross-attention;"
+    " for regression tasks ridge or regression.",
 )
 @click.option(
-    "--layers", default="-1", show_default=True, help="12, all, 6,12 (together), or probe."
+    "--layers", default="-1", show_default=True, help="Layers: 12, 6,12 (together), all, or probe."
 )
-@click.option("--combine", default="concat", show_default=True, help="concat, mean or mix.")
+@click.option(
+    "--combine",
+    default="concat",
+    show_default=True,
+    help="How to combine layers: concat, mean or mix.",
+)
 @click.option("--scale", default="true", show_default=True, help=SCALE)
 @click.option("--no-scale", is_flag=True, help="The same as --scale false.")
-@click.option("--seeds", default=1, show_default=True, help="Random states; best on dev is kept.")
-@click.option("--set", "pairs", multiple=True, help="NAME=VALUE, a setting of the head.")
-@click.option("--pred", type=click.Path(path_type=Path), help="Write predictions of test there.")
-@click.option("-o", "--output", required=True, type=click.Path(path_type=Path), help="Folder.")
+@click.option(
+    "--seeds",
+    default=1,
+    show_default=True,
+    help="Number of seeds to train; the best on dev is kept.",
+)
+@click.option(
+    "--set", "pairs", multiple=True, metavar="NAME=VALUE", help="Setting of the head (repeatable)."
+)
+@click.option(
+    "--pred",
+    type=click.Path(path_type=Path),
+    help="File for the predictions on test (.csv or .jsonl).",
+)
+@click.option(
+    "-o", "--output", required=True, type=click.Path(path_type=Path), help="Model folder to write."
+)
 def train(
     manifest: Path,
     root: Path | None,

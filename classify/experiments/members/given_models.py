@@ -98,8 +98,8 @@ def _check_kind(entry: MemberEntry) -> None:
         raise entry.error(message, "model")
     if "format" not in read_note(folder / CONFIG):
         raise entry.error(
-            f"{folder} is not a model of affekt; if others published it, "
-            f"import it first: affekt import-model {in_shell(folder)} -o MODEL",
+            f"{folder} is not a model of affekt; if it is a published checkpoint, import it "
+            f"first: affekt import-model {in_shell(folder)} -o MODEL",
             "model",
         )
 

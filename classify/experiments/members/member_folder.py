@@ -49,8 +49,8 @@ def check_head(entry: MemberEntry, task: Task) -> None:
     HEADS, others = heads_for(task.kind)
     if entry.head in others:
         raise entry.error(
-            f"the head {entry.head!r} predicts {others.what}, and the task "
-            f"{task.name!r} is of {HEADS.what}; expected one of {', '.join(HEADS)}",
+            f"the head {entry.head!r} predicts {others.what}, and the task {task.name!r} has "
+            f"{HEADS.what}; expected one of {', '.join(HEADS)}",
             "head",
         )
     if entry.head not in HEADS:

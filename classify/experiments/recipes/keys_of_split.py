@@ -49,8 +49,8 @@ def split_options(at: Located, folder: Path) -> dict[str, Any]:
         for key in at.value:
             if key not in _WITH_FILE:
                 at[key].fail(
-                    f"split takes the parts from the file {at['file'].value!r}, so {key} has no "
-                    "effect; leave one of the two out"
+                    f"split reads the parts from the file {at['file'].value!r}, so {key} has no "
+                    "effect; remove one of the two"
                 )
         return {**at.plain(), "file": str(place(at["file"], "file of split", folder))}
     split = {"scheme": "auto", **at.plain()}

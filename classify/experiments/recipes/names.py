@@ -41,7 +41,7 @@ def check_folder_names(names: Mapping[str, Located]) -> None:
             other = taken[same]
             at.fail(
                 f"member {name!r} and member {other!r} (line {names[other].line}) name the same "
-                "folder where upper and lower case, or composed letters, are one; rename one"
+                "folder on systems that ignore case or Unicode composition; rename one"
             )
         taken[same] = name
 
@@ -51,13 +51,13 @@ def _wrong(name: str) -> str:
     if not name.strip():
         return "it is blank"
     if bad := sorted(FORBIDDEN & set(name)):
-        return f"{' '.join(bad)} cannot stand in it"
+        return f"{' '.join(bad)} is not allowed in it"
     if any(unicodedata.category(letter)[0] == "C" for letter in name):
         return "it holds a control character or one that cannot be printed"
     if name.startswith((".", " ", "~")) or name.endswith((".", " ")):
         return "it begins or ends with '.', '~' or a space"
     if name.split(".")[0].casefold() in DEVICES:
-        return "Windows keeps that name for a device"
+        return "Windows reserves that name for a device"
     if len(name.encode("utf-8", "surrogatepass")) > LONGEST:
         return f"it has {len(name.encode('utf-8', 'surrogatepass'))} bytes"
     return ""

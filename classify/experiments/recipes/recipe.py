@@ -254,7 +254,7 @@ def _refuse_empty_list(what: str, at: Located, *, is_hidden: bool) -> None:
         if one.value == []:
             linear = "; hidden: [[]] has no hidden layer" if is_hidden else ""
             one.fail(
-                f"{what} is an empty list, which holds nothing to choose from; expected at least"
+                f"{what} is an empty list, with nothing to choose from; expected at least"
                 f" one value{linear}"
             )
 

@@ -108,7 +108,7 @@ def add_run(
     if unseen := len(division.asked) - len(everything):
         text = (
             f"{unseen} of {unseen + len(everything)} test clips of the split are not scored: no "
-            "member has what it reads of them (no text, no audio, or no embedding)"
+            "member has its input for them (no text, no audio, or no embedding)"
         )
         warnings.append(Finding(text, Kind.CLIPS))
     if len(shared) < len(everything):
@@ -231,8 +231,9 @@ def _not_compared(
 def _no_majority(tied: int, clips: int) -> Finding:
     """Return a warning of clips whose label is one of several that as many raters chose."""
     text = (
-        f"{tied} of {clips} test clips have no label that most raters chose: of those that lead, "
-        "the first in the task's order counts as theirs. UAR says little of these clips; "
+        f"{tied} of {clips} test clips have no single leading label: of those that most raters "
+        "chose, the first in the task's order counts as the true one. UAR says little about "
+        "these clips; "
         "unlabelled: drop leaves them out"
     )
     return Finding(text, Kind.CLIPS)

@@ -141,18 +141,18 @@ def _markdown(data: Mapping[str, Any]) -> str:
     ]
     parts = [
         f"# {len(repeats)} repeats: {md(data['task']['name'])}",
-        "The clips were divided anew for each repeat, every member trained and every ensemble "
-        f"fitted and chosen again. Means over repeats, with the {100 * data['level']:g} % "
+        "For each repeat the clips were split again, and every member and ensemble was trained "
+        f"and chosen again. Means over repeats, with the {100 * data['level']:g} % "
         "interval of the mean (Student's t, its variance enlarged because repeats share clips: "
-        "Nadeau and Bengio, 2003). It says how much the division matters; what other speakers "
-        "would give is shown by the intervals of each repeat.",
+        "Nadeau and Bengio, 2003). It says how much the division matters; the intervals of each "
+        "repeat say what other speakers would give.",
         table(header, rows),
         "## UAR of each repeat",
         table(["system", *repeats], single),
     ]
     if data["chosen"]:
         counts = ", ".join(f"{md(name)} {count}" for name, count in data["chosen"].items())
-        parts.append(f"Chosen on dev, in so many repeats: {counts}.")
+        parts.append(f"How often each was chosen on dev: {counts}.")
     links = [
         f"- {name}: {one['test_clips']} test clips, `{one['folder']}/report.md`"
         for name, one in repeats.items()

@@ -207,7 +207,8 @@ def _locked(folder: Path) -> Iterator[None]:
         except BlockingIOError:
             os.close(handle)
             raise InputError(
-                f"another run writes into the report {folder}; wait until it has ended, or name "
+                f"another run is writing into the report {folder}; wait until it has ended, or "
+                "name "
                 "another report"
             ) from None
         except OSError:  # a file system without locks

@@ -120,8 +120,8 @@ class FusionHead(TorchHead):
         for side, count in zip(widths, layers, strict=True):
             if side % count:
                 raise InputError(
-                    f"a side of {side} features is not {count} layers of equal width; set "
-                    "n_layers=(layers of the first side, layers of the second)"
+                    f"a modality of {side} features is not {count} layers of equal width; set "
+                    "n_layers=(layers of the first modality, layers of the second)"
                 )
         mixed = layers if self.layer_mix else (1, 1)
         body = self._body((widths[0] // mixed[0], widths[1] // mixed[1]), outputs)
@@ -137,7 +137,7 @@ class FusionHead(TorchHead):
         if self.widths is None:
             if width < 2:
                 raise InputError(
-                    f"n_features = {width}: two sides need at least a column each; "
+                    f"n_features = {width}: two modalities need at least one column each; "
                     "concatenate them and set widths=(first, second)"
                 )
             return width - width // 2, width // 2
@@ -168,8 +168,8 @@ class FusionHead(TorchHead):
         if (some & ~gone).any():
             row = int((some & ~gone).any(axis=0).argmax())
             raise InputError(
-                f"Input X contains NaN in a part of one side (row {row}); expected numbers, or "
-                "NaN in all columns of a side that is missing"
+                f"Input X contains NaN in some columns of one modality (row {row}); expected "
+                "numbers, or NaN in all columns of a missing modality"
             )
         return gone
 
@@ -180,9 +180,9 @@ class FusionHead(TorchHead):
             self.missing_: dict[str, dict[str, int]] = {}
         if lost.any() and self.missing == "error":
             raise InputError(
-                f"Input X contains NaN: of {len(X)} clips {gone[0].sum()} miss the first side and "
-                f"{gone[1].sum()} the second; set missing='drop' to leave them out, or "
-                "missing='predict' to learn from what is there"
+                f"Input X contains NaN: of {len(X)} clips, {gone[0].sum()} lack the first "
+                f"modality and {gone[1].sum()} the second; set missing='drop' to leave them out, "
+                "or missing='predict' to learn from the other modality"
             )
         keep = np.logical_not(lost if self.missing == "drop" else empty)
         self.missing_[part] = {
@@ -197,9 +197,9 @@ class FusionHead(TorchHead):
         gone = self._gone(X)
         refused = gone.all(axis=0) if self.missing == "predict" else gone.any(axis=0)
         if refused.any():
-            what = "both sides" if self.missing == "predict" else "a side"
+            what = "both modalities" if self.missing == "predict" else "a modality"
             raise InputError(
-                f"Input X contains NaN: {refused.sum()} of {len(X)} clips miss {what} (first: row "
+                f"Input X contains NaN: {refused.sum()} of {len(X)} clips lack {what} (first: row "
                 f"{refused.argmax()}); this head was trained with missing={self.missing!r}, which "
                 "cannot predict them"
             )

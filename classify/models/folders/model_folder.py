@@ -171,7 +171,8 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     if size != expected["bytes"] or size > LARGEST_WEIGHTS:
         raise DamagedError(
             f"{folder / WEIGHTS} has {size} bytes; {CONFIG} says {expected['bytes']}: "
-            "the two are not of one model, or the copy was cut; copy the folder again"
+            "the two files are not of the same model, or the copy is incomplete; copy the folder "
+            "again"
         )
     data = (folder / WEIGHTS).read_bytes()
     digest = hashlib.sha256(data).hexdigest()
@@ -217,7 +218,7 @@ def read_folders(place: Path, specs: Sequence[Spec]) -> dict[str, Path]:
         noted = {key: str(one["folder"]) for key, one in found["encoders"].items()}
     except (KeyError, TypeError, AttributeError):
         raise InputError(
-            f"{path} is not a note of affekt; delete it, and name encoders with --encoder"
+            f"{path} was not written by affekt; delete it, and name encoders with --encoder"
         ) from None
     return {
         spec.key: from_portable(noted[spec.key[:16]], place)

@@ -87,7 +87,7 @@ def push_folder(
     ]
     if links := [name for name in files if (folder / name).is_symlink()]:
         raise InputError(
-            f"{folder}: {', '.join(links[:8])} is a link, which could stand for any file of this "
+            f"{folder}: {', '.join(links[:8])} is a link, which could point to any file of this "
             "machine; only plain files are uploaded"
         )
     if wrong or not files:

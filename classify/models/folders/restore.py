@@ -48,9 +48,9 @@ def restore_head(config: Mapping[str, Any], arrays: Mapping[str, np.ndarray], so
     known = stored_head(name)
     if known is None:
         raise InputError(
-            f"{source}: unknown head {name!r}; {expected_one_of(name, HEADS)} A head of somebody's "
-            "own is known once the package that declares it is installed, or after "
-            "affekt.classify.register_head (docs/how-to/head.md)"
+            f"{source}: unknown head {name!r}; {expected_one_of(name, HEADS)} A custom head is "
+            "known once its package is installed, or after affekt.classify.register_head "
+            "(docs/how-to/head.md)"
         )
     own = {key.removeprefix("head."): a for key, a in arrays.items() if key.startswith("head.")}
     try:

@@ -63,11 +63,11 @@ def check_whole(folder: Path) -> None:
     """Check that a report is not half in place; one that was never finished is none."""
     if (folder / READY).is_dir():
         raise InputError(
-            f"{folder}: a run was stopped while it put its report in place; run the recipe again"
+            f"{folder}: a run was stopped while it was replacing its report; run the recipe again"
         )
     done = ("comparison.json", "repeats.json")
     if (folder / WORK).is_dir() and not any((folder / name).exists() for name in done):
-        raise InputError(f"{folder} is a run that was not finished; run its recipe again")
+        raise InputError(f"{folder} is a run that did not finish; run its recipe again")
 
 
 def read_comparison(path: Path) -> dict[str, Any]:
@@ -81,7 +81,8 @@ def read_comparison(path: Path) -> dict[str, Any]:
                 raise TypeError("a name that is not text")
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(
-            f"{path} is not of a run of affekt: expected systems with members and strategy, and "
+            f"{path} was not written by an affekt run: expected systems with members and "
+            "strategy, and "
             f"chosen ({type(error).__name__}: {error})"
         ) from None
     return data

@@ -63,12 +63,12 @@ def read_given(
     if isinstance(inputs, Manifest):
         for name, value in (("text", text), ("texts", texts), ("root", root)):
             if value is not None:
-                raise TypeError(f"{name}= was given with a Manifest, whose columns say that")
+                raise TypeError(f"{name}= was given with a Manifest, which has columns for that")
         return inputs
     given, single = _listed(inputs)
     memory = [not isinstance(one, str | os.PathLike) for one in given]
     if sampling_rate is not None and not any(memory):
-        raise TypeError(f"sampling_rate={sampling_rate} is for waveforms; files say their own")
+        raise TypeError(f"sampling_rate={sampling_rate} is for waveforms; files have their own")
     if not any(memory):
         return _named(given, text, texts, root)
     if root is not None:

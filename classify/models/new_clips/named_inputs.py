@@ -83,13 +83,13 @@ def name_clips(
         clips = Manifest.read(inputs[0], root=root)
         return Named(clips, notes=list(clips.notes))
     if root is not None:
-        raise InputError(f"--root {root} belongs to a manifest; files are named by their own paths")
+        raise InputError(f"--root {root} belongs to a manifest; files are given by their own paths")
     notes: list[str] = []
     failed: dict[str, Reason] = {}
     files = [name for given in inputs for name in _files(os.fspath(given), failed, notes)]
     twice = [name for name, count in Counter(files).items() if count > 1]
     if twice:
-        raise InputError(f"{listed(twice)}: named twice; name each file once")
+        raise InputError(f"{listed(twice)}: given twice; give each file once")
     if text is not None and len(files) > 1:
         raise InputError(f"--text belongs to one file, and there are {len(files)}; use a manifest")
     failed |= {_id(name): reason for name in files if (reason := _unreadable(name))}
@@ -97,8 +97,8 @@ def name_clips(
     if text is not None and not files:
         rows = [{"id": "text", "path": "", "text": text}]
     if not rows:
-        raise InputError("nothing to predict: name files, a folder, a manifest, or --text")
-    clips = Manifest.from_rows(rows, root="/", source="the files named", allow_outside=True)
+        raise InputError("nothing to predict: give files, a folder, a manifest, or --text")
+    clips = Manifest.from_rows(rows, root="/", source="the files given", allow_outside=True)
     kept = [name for name in clips.ids if name not in failed]
     return Named(clips.select(kept) if failed else clips, failed, notes)
 
@@ -138,13 +138,13 @@ def _files(given: str, failed: dict[str, Reason], notes: list[str]) -> list[str]
         debris += [str(Path(folder, one)) for one in folders if _is_debris(one)]
         folders[:] = [one for one in folders if not _is_debris(one)]
         links = [path for one in folders if (path := Path(folder, one)).is_symlink()]
-        notes += [f"{path}: a link to a folder is not followed; name it too" for path in links]
+        notes += [f"{path}: a link to a folder is not followed; give it as well" for path in links]
         for one in names:
             into = debris if _is_debris(one) else found if _ending(one) in AUDIO else other
             into.append(str(Path(folder, one)))
     for why, which in (
-        ("not audio by their endings (name such a file itself to have it read)", other),
-        ("files of macOS or Windows next to the sound", debris),
+        ("not audio by their extensions (give the file itself to have it read)", other),
+        ("files of macOS or Windows next to the audio", debris),
     ):
         if which:
             notes.append(f"left out, as {why}: {listed(sorted(which), _NAMED)}")
@@ -172,7 +172,7 @@ def _unreadable(name: str) -> Reason | None:
     except UnicodeEncodeError:
         return "bad_name", "the name is not UTF-8: rename the file"
     except FileNotFoundError:
-        return "missing", "a link to a file that is not there"
+        return "missing", "a link to a file that does not exist"
     except PermissionError:
         return None  # extract says so
     except OSError as error:

@@ -124,7 +124,7 @@ def _samples(value: Any) -> np.ndarray:
     if wave.ndim not in (1, 2) or (wave.ndim == 2 and wave.shape[1] > MOST_CHANNELS):
         raise TypeError(
             f"a waveform of shape {wave.shape}; expected (samples,) or (samples, channels) with "
-            f"at most {MOST_CHANNELS} channels: for (channels, samples) hand in its transpose .T"
+            f"at most {MOST_CHANNELS} channels: for (channels, samples) pass its transpose .T"
         )
     if scale is not None:
         wave = wave / scale

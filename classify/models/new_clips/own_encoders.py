@@ -77,18 +77,18 @@ def open_encoder(
     name = str(where or recorded["name"])
     if where is None and recorded.get("origin") == "folder":
         raise InputError(
-            f"the model needs the encoder {name!r}, which was a folder; say where it is with "
+            f"the model needs the encoder {name!r}, which was a folder; give the folder with "
             "--encoder FOLDER (encoders=)"
         )
     if not _is_code(spec) and "compute" not in fields:
         raise InputError(
-            f"the model was trained on the space {spec.name!r}, which no encoder of affekt made; "
-            "hand in a cache that holds the clips"
+            f"the model was trained on the space {spec.name!r}, which was not made by an affekt "
+            "encoder; pass a cache that holds the clips"
         )
     if where is None and "origin" not in recorded and not is_code(name):
         raise InputError(
-            f"the model needs the encoder {name!r}, whose code is not installed here: install the "
-            "package that declares it, or call affekt.extract.register_encoder first "
+            f"the model needs the encoder {name!r}, whose code is not installed here: install its "
+            "package, or call affekt.extract.register_encoder first "
             "(docs/how-to/encoder.md)"
         )
     encoder = Encoder(name, **_options(fields, None if where else recorded.get("commit"), device))
@@ -248,15 +248,15 @@ def find_encoder(
     if noted is not None and (noted.is_dir() or not errors):
         if not noted.is_dir():
             raise InputError(
-                f"the model needs the encoder {name!r}, which was the folder {noted}; nothing is "
-                "there now: say where it is with --encoder FOLDER (encoders=)"
+                f"the model needs the encoder {name!r}, which was the folder {noted}; it no "
+                "longer exists: give the folder with --encoder FOLDER (encoders=)"
             )
         try:
             return open_encoder(spec, noted, device=device)
         except SpecError as error:
             raise SpecError(
-                f"{noted} was the encoder {name!r} and changed since the model was trained; name "
-                f"the folder as it was with --encoder FOLDER (encoders=). {error}"
+                f"{noted} was the encoder {name!r} and changed since the model was trained; give "
+                f"the unchanged folder with --encoder FOLDER (encoders=). {error}"
             ) from None
     if errors and spec.fields["encoder"].get("origin") == "folder":
         raise errors[0]

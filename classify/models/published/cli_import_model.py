@@ -18,13 +18,26 @@ from ....extract.encoders.hardware.device import DEVICE
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Model folder to write."
 )
-@click.option("--encoder", "encoders", multiple=True, help="Its encoder: a folder or Hub id.")
-@click.option("--mode", help="UMUTeam: audio or mean, whose tensors look the same.")
-@click.option("--labels", help="Labels in the order of the outputs: A,B,C.")
-@click.option("--scaler", type=click.Path(path_type=Path), help="The scaler, if not in FOLDER.")
-@click.option("--no-scaler", is_flag=True, help="The head was trained on features as they are.")
-@click.option("--i-trust-this-file", "trust", is_flag=True, help="Convert a pickled scaler.")
-@click.option("--nhead", type=click.IntRange(1), help="Attention heads; the valence card has 8.")
+@click.option(
+    "--encoder", "encoders", multiple=True, help="Encoder of the model: a folder or Hub id."
+)
+@click.option(
+    "--mode",
+    help="Mode of a UMUTeam model; needed for audio and mean, whose tensors look the same.",
+)
+@click.option("--labels", help="Labels in the order of the outputs, such as A,B,C.")
+@click.option(
+    "--scaler", type=click.Path(path_type=Path), help="Scaler file, if it is not in FOLDER."
+)
+@click.option("--no-scaler", is_flag=True, help="The head was trained on unscaled features.")
+@click.option(
+    "--i-trust-this-file", "trust", is_flag=True, help="Allow a pickled scaler to be converted."
+)
+@click.option(
+    "--nhead",
+    type=click.IntRange(1),
+    help="Number of attention heads; 8 in the valence model card.",
+)
 @click.option(
     "--activation", type=click.Choice(["relu", "gelu"]), help="Activation of the encoder layers."
 )
@@ -52,9 +65,9 @@ def import_model(
     """Convert a published checkpoint to a model.
 
     FOLDER (or a Hub id) is the Vocametrix valence classifier, a UMUTeam emotion model, or a
-    fine-tuned classifier of transformers. The model that is written predicts the same
-    probabilities; `affekt predict` and load_model take it. No code of FOLDER is run; a pickled
-    scaler is read only with --i-trust-this-file, by the process that convert-scaler uses.
+    fine-tuned classifier of transformers. The resulting model predicts the same probabilities; use
+    it with `affekt predict` or load_model. No code of FOLDER is run; a pickled scaler is read only
+    with --i-trust-this-file, by the process that convert-scaler uses.
     """
     from ..folders.model_folder import check_target
     from . import published
@@ -111,13 +124,13 @@ def _converted(place: str, scaler: Path | None, trust: bool, scratch: Path) -> P
     "--i-trust-this-file",
     "trust",
     is_flag=True,
-    help="You know where FILE comes from. Without this, nothing is opened.",
+    help="Confirm that you know where FILE comes from; required.",
 )
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path),
-    help="File to write  [default: scaler.safetensors next to FILE]",
+    help="File to write.  [default: scaler.safetensors next to FILE]",
 )
 def convert_scaler_command(file: Path, trust: bool, output: Path | None) -> None:
     """Convert a pickled StandardScaler (FILE.pkl) to safetensors, once.

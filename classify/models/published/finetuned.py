@@ -179,8 +179,8 @@ def _mode(place: str, folder: Path, outside: Mapping[str, Any], said: str | None
         return fits[0]
     if known is None:
         raise InputError(
-            f"{place}: its tensors fit the modes audio and mean, and nothing in the folder says "
-            f"which. Say it once: affekt import-model {in_shell(place)} --mode audio -o MODEL "
+            f"{place}: its tensors fit the modes audio and mean, and nothing in the folder tells "
+            f"which. State it once: affekt import-model {in_shell(place)} --mode audio -o MODEL "
             "(or --mode mean); MODEL then predicts"
         )
     if known not in fits:
@@ -227,8 +227,8 @@ def _labels(
     fits = [",".join(names) for names in LABELS.values() if len(names) == count]
     labels = in_shell(fits[0] if fits else "A,B,C")
     raise InputError(
-        f"{place}: its configuration does not name its labels. Say them once, in the order of the "
-        f"outputs: affekt import-model {in_shell(place)} --labels {labels} -o MODEL"
+        f"{place}: its configuration does not name its labels. Give them once, in the order of "
+        f"the outputs: affekt import-model {in_shell(place)} --labels {labels} -o MODEL"
     )
 
 

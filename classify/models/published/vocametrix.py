@@ -246,8 +246,9 @@ def load_vocametrix(
     names = said["labels"][0] if "labels" in said else list(LABELS)
     if len(names) != layout.classes:
         raise InputError(
-            f"{place.name} has {layout.classes} classes; the labels are {', '.join(names)}: say "
-            f"them once, affekt import-model {in_shell(place.name)} --labels A,B -o MODEL (labels=)"
+            f"{place.name} has {layout.classes} classes; the labels are {', '.join(names)}: give "
+            f"them once: affekt import-model {in_shell(place.name)} --labels A,B -o MODEL "
+            "(labels=)"
         )
     head = _head(path, layout, settings, names, width)
     return Valence(head, layout, settings, names, width, found, place.name)
@@ -323,7 +324,7 @@ def _files(folder: Path, scaler: str | os.PathLike[str] | bool) -> tuple[Path, P
             read_scaler(pickles[0])  # says how to convert it
         raise InputError(
             f"{folder} holds no scaler.safetensors; convert the published scaler (affekt "
-            f"convert-scaler FILE.pkl -o {standard}), or say that there is none: affekt "
+            f"convert-scaler FILE.pkl -o {standard}), or state that there is none: affekt "
             f"import-model {folder} --no-scaler -o MODEL (scaler=False)"
         )
     return weights[0], standard
@@ -374,7 +375,7 @@ def _settings(said: Mapping[str, tuple[Any, str]], layout: Layout, name: str) ->
         options = " ".join(UNSEEN[word] for word in missing)
         raise InputError(
             f"{name}: the tensors cannot show {', '.join(missing)}, and config.json does not say. "
-            f"Say it once: affekt import-model {in_shell(name)} {options} -o MODEL, if that is "
+            f"State it once: affekt import-model {in_shell(name)} {options} -o MODEL, if that is "
             "right (the card has 8 heads; relu and norms last are torch's defaults); MODEL then "
             f"predicts. In Python: load_vocametrix(..., {'=, '.join(missing)}=)"
         )

@@ -194,7 +194,7 @@ def main() -> int:
             answer = {key: plain(value) for key, value in found.state.items()}
             text = json.dumps({"state": answer}, allow_nan=False)
         except MemoryError:
-            text = json.dumps({"refused": "it needs more memory than a scaler can"})
+            text = json.dumps({"refused": "it needs more memory than any scaler"})
         except Exception as error:  # whatever a hostile file provokes is an answer, never a crash
             text = json.dumps({"refused": f"{type(error).__name__}: {error}"[:500]})
     sys.stdout.write(text)

@@ -84,7 +84,7 @@ def convert_scaler(
     if not trust:
         raise InputError(
             f"{source} is a pickle: reading it runs instructions that its author wrote. If you "
-            "know where it comes from, say so: --i-trust-this-file (trust=True in Python)"
+            "know where it comes from, confirm it with --i-trust-this-file (trust=True in Python)"
         )
     if not source.is_file():
         raise InputError(f"no file {source}; expected a pickled StandardScaler")
@@ -155,7 +155,7 @@ def _in_subprocess(source: Path) -> dict:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise InputError(f"{source} kept its reader busy for {LONGEST} s; it is refused") from error
+        raise InputError(f"{source} took longer than {LONGEST} s to read and is refused") from error
     try:
         answer = parse_json(done.stdout, lenient=True)
         if "refused" not in answer:

@@ -182,7 +182,7 @@ class Scaling:
             raise InputError(
                 f"features are scaled within each {self.scale}, and {len(blank)} clips name none "
                 f"({', '.join(map(repr, blank[:3]))}): a single file cannot be scaled by its "
-                f"{self.scale}. Hand in a manifest with the column {self.scale}"
+                f"{self.scale}. Use a manifest with the column {self.scale}"
             )
         return names.astype(str)
 

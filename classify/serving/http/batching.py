@@ -80,7 +80,7 @@ class Batcher(Generic[Task, Result]):
     def place(self):
         """Hold one of the places."""
         if self.taken >= self.places:
-            raise Full(f"{self.places} requests are under way, as many as are taken at once")
+            raise Full(f"{self.places} requests are in progress, which is the limit")
         self.taken += 1
         try:
             yield

@@ -180,7 +180,7 @@ def _parts(data: bytearray, boundary: bytes) -> dict[str, Any]:
     for options, content in parts:
         name = _utf8(options.get(b"name", b""), "the name of a part")
         if name in fields:
-            raise Refused(400, "bad_multipart", f"the part {name[:80]!r} comes twice")
+            raise Refused(400, "bad_multipart", f"the part {name[:80]!r} appears twice")
         if name == "audio":
             called = _utf8(options.get(b"filename", b""), "the file name of the audio")
             fields[name] = called, bytes(content)

@@ -27,40 +27,53 @@ EXTRA = ("fastapi", "uvicorn", "python_multipart")
 @click.argument("model")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", default=8000, show_default=True, type=click.IntRange(0, 65535), help="0: a free one."
+    "--port",
+    default=8000,
+    show_default=True,
+    type=click.IntRange(0, 65535),
+    help="Port to listen on; 0: any free port.",
 )
 @click.option(
     "--allow-host",
     "names",
     multiple=True,
-    help="Another host name that requests may use (repeatable).",
+    help="Additional host name that requests may use (repeatable).",
 )
-@click.option("--encoder", "encoders", multiple=True, help="Folder of an encoder (repeatable).")
-@click.option("--system", help="For a run: a member or ensemble  [default: the one dev chose]")
+@click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    help="Folder of an encoder that the model needs (repeatable).",
+)
+@click.option("--system", help="Member or ensemble of a run.  [default: the one chosen on dev]")
 @DEVICE
 @click.option(
-    "--max-mb", default=32, show_default=True, type=click.IntRange(1, 1024), help="Size of a body."
+    "--max-mb",
+    default=32,
+    show_default=True,
+    type=click.IntRange(1, 1024),
+    help="Largest request body, in MB.",
 )
 @click.option(
     "--timeout",
     default=60,
     show_default=True,
     type=click.IntRange(1, 86_400),
-    help="Seconds for one request.",
+    help="Time limit of one request, in seconds.",
 )
 @click.option(
     "--queue",
     default=32,
     show_default=True,
     type=click.IntRange(1),
-    help="Requests in progress at once; more are answered with 503.",
+    help="Requests in progress at the same time; further ones get a 503.",
 )
 @click.option(
     "--batch",
     default=1,
     show_default=True,
     type=click.IntRange(1),
-    help="Clips computed at once; more than 1 helps on a GPU.",
+    help="Clips per batch; more than 1 helps on a GPU.",
 )
 @click.pass_context
 def serve(
@@ -77,9 +90,9 @@ def serve(
     queue: int,
     batch: int,
 ) -> None:
-    """Answer over HTTP with MODEL: a model folder, a Hub id, or the folder of a run.
+    """Serve MODEL over HTTP: a model folder, a Hub id, or the folder of a run.
 
-    The page at / records or takes a file and a text, and shows what the model answers. Programs
+    The web page at / records a clip, or takes a file or a text, and shows the prediction. Programs
     POST audio or text to /predict and get what `affekt predict --json` prints; see /docs.
     Everything stays in memory; SIGTERM, SIGHUP or Ctrl-C ends it once the last answers are sent.
     """

@@ -41,7 +41,7 @@ def cut(sent: Sent, window: float, hop: float | None) -> Recording:
         Length of a window and distance of two beginnings, in seconds; `hop` is half a window.
     """
     if sent.audio is None:
-        raise Refused(422, "missing_input", "a timeline is of audio, and none was sent")
+        raise Refused(422, "missing_input", "a timeline needs audio, and none was sent")
     hop = window / 2 if hop is None else hop
     try:
         check_window(window, hop)

@@ -16,7 +16,7 @@ _ROW = {
             "additionalProperties": {"type": "number"},
             "description": "Label -> probability, the most probable first",
         },
-        "remark": {"type": "string", "description": "Predicted from one side alone"},
+        "remark": {"type": "string", "description": "Predicted from one modality only"},
         "recording": {"type": "string", "description": "Of a window: the id of the recording"},
         "start": {"type": "number", "description": "Of a window, in seconds"},
         "end": {"type": "number", "description": "Of a window, in seconds"},
@@ -30,7 +30,7 @@ _NUMBERS = {
         "values": {
             "type": "object",
             "additionalProperties": {"type": "number"},
-            "description": "Dimension -> number on its scale (see /labels), of a model of numbers",
+            "description": "Dimension -> number on its scale (see /labels), for a regression model",
         },
         **{name: _ROW["properties"][name] for name in ("remark", "recording", "start", "end")},
     },
@@ -45,15 +45,15 @@ _REFUSED = {
 }
 _REASONS = {
     "400": "The body or a parameter is malformed",
-    "403": "Asked by a page or a name of another place",
-    "408": "The body came too slowly",
+    "403": "Request from another origin or host name",
+    "408": "The body arrived too slowly",
     "413": "The body is too large",
-    "415": "A content type that is not read",
-    "422": "The clip cannot be predicted; the code says why",
-    "503": "Too much to do; see Retry-After",
+    "415": "Unsupported content type",
+    "422": "The clip cannot be predicted; the code gives the reason",
+    "503": "Too many requests; see Retry-After",
 }
 _FIELDS = {
-    "text": {"type": "string", "description": "What is said"},
+    "text": {"type": "string", "description": "Transcript of the clip"},
     "id": {"type": "string", "description": "Name of the clip in the answer"},
 }
 

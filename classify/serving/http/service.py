@@ -53,7 +53,7 @@ PAGE = {
 }
 
 RECORDINGS = 2  # that are held decoded at once
-FAILED = "the service failed on this request; the reason is in the log of whoever runs it"
+FAILED = "the service failed on this request; the reason is in its log"
 
 log = logging.getLogger(__name__)
 
@@ -268,7 +268,9 @@ def _handle_errors(app: FastAPI) -> None:
 
     @app.exception_handler(ClientDisconnect)
     async def gone(request: Request, error: ClientDisconnect) -> Response:
-        return _json({"code": "gone", "detail": "the client has left"}, 400)  # nobody reads it
+        return _json(
+            {"code": "gone", "detail": "the client has disconnected"}, 400
+        )  # nobody reads it
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

@@ -71,7 +71,7 @@ def _read_bin(path: Path) -> dict:
         raise
     except Exception as error:  # the unpickler's own errors have no common base
         raise InputError(
-            f"{path} cannot be read as tensors alone, and affekt opens no other pickle: {error}"
+            f"{path} does not hold tensors only, and affekt opens no other pickle: {error}"
         ) from error
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()

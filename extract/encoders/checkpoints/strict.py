@@ -27,7 +27,7 @@ _MASKS = ("masked_spec_embed", "mask_time_emb_vector")
 #: what torch's distributed training puts before every name
 _DISTRIBUTED = {r"^module\.": ""}
 _REMEDY = (
-    ". If no layer needs what is left over, name it: --allow-extra '{0}*' (allow_extra=['{0}*'], "
+    ". If no layer needs these tensors, name them: --allow-extra '{0}*' (allow_extra=['{0}*'], "
     "in a recipe's encoder too)"
 )
 _WHISPER_NAMES = {r"^(model\.)?encoder\.": ""}
@@ -41,8 +41,9 @@ def model_class(checkpoint: Checkpoint, classifier: bool) -> Any:
     kind = checkpoint.model_type
     if kind not in CONFIG_MAPPING:
         raise InputError(
-            f"{checkpoint.name}: transformers here has no model_type {kind!r}; a model that "
-            "brings its own code is never run. A newer transformers may know it; or wrap the model "
+            f"{checkpoint.name}: the installed transformers has no model_type {kind!r}, and "
+            f"affekt never runs the code of a checkpoint. Try a newer transformers, or wrap the "
+            f"model "
             'with Encoder.of (docs/guide/encoders.md, "Models with code of their own")'
         )
     config = CONFIG_MAPPING[kind]
@@ -232,8 +233,8 @@ def _refuse_two_values(name: str, folder: Path, prefixes: set[str]) -> None:
     for plain, key in ((key, prefix + key) for prefix in sorted(prefixes) for key in where):
         if key in where and not torch.equal(stored(plain), stored(key)):
             raise InputError(
-                f"{name}: {plain} is stored twice with different values, also as {key}, and which"
-                " is meant cannot be known; leave one of the two out"
+                f"{name}: {plain} is stored twice with different values, also as {key}, and "
+                f"affekt cannot know which is right; remove one of the two"
             )
 
 

@@ -78,7 +78,7 @@ def check_samples(item: Any, front: Front) -> np.ndarray:
         shape = getattr(item, "shape", type(item).__name__)
         raise InputError(
             f"got samples of shape {shape} and type {getattr(item, 'dtype', '?')}; expected one "
-            "mono clip: a one-dimensional float32 array. Mix channels down before"
+            "mono clip: a one-dimensional float32 array. Mix the channels down first"
         )
     if len(item) < front.min_samples:
         raise Unusable(

@@ -131,7 +131,7 @@ class TokenFront:
         if self.prefix:
             made = self._encode(self.prefix + text)
         if all(alone["special_tokens_mask"]):
-            raise Unusable("empty_text", f"the tokenizer sees nothing in {text[:40]!r}")
+            raise Unusable("empty_text", f"the tokenizer finds no token in {text[:40]!r}")
         flags = ("truncated_tokens",) if made["truncated"] else ()
         if self._mostly_unknown(alone, text):
             flags += ("unknown_tokens",)
@@ -139,7 +139,7 @@ class TokenFront:
         if isinstance(self._tokens, int) and max(ids) >= self._tokens:
             raise InputError(
                 f"{self._name}: its tokenizer makes token {max(ids)} of {text[:40]!r}, and the "
-                f"model knows {self._tokens} tokens: the files are of two checkpoints"
+                f"model knows {self._tokens} tokens: the files come from two different checkpoints"
             )
         marks = torch.tensor(made["special_tokens_mask"], dtype=torch.bool)
         tensors = {

@@ -51,5 +51,5 @@ DEVICE = click.option(
     default="auto",
     show_default=True,
     callback=_check,
-    help="Where to compute: auto, cpu, cuda, cuda:1 ...",
+    help="Device: auto, cpu, cuda, cuda:1 ...",
 )

@@ -81,8 +81,8 @@ class FFmpegReader:
         if not tracks:
             self.file.close()
             if "unfinished" in self.notes:
-                raise self._unreadable("not_audio", "no sound track")
-            raise Unusable("not_audio", f"{self.format.title} without a sound track")
+                raise self._unreadable("not_audio", "no audio track")
+            raise Unusable("not_audio", f"{self.format.title} without an audio track")
         # the one that is marked as the default, or the first
         self.stream: Any = next((one for one in tracks if _is_default(one)), tracks[0])
         if len(tracks) > 1:
@@ -162,7 +162,7 @@ class FFmpegReader:
         begin = time.thread_time()
         for packet in self._packets():
             if time.thread_time() - begin > PATIENCE[0] + PATIENCE[1] * self.size / 1e6:
-                raise Unusable("decode_error", "decoding it takes too much time: given up")
+                raise Unusable("decode_error", "decoding it took too long and was stopped")
             try:
                 frames = self.stream.decode(packet)
             except self.error:
@@ -208,7 +208,7 @@ class FFmpegReader:
     def _rate(self) -> int:
         if self._next is None:
             code = "decode_error" if self.bad or self.size > 8192 else "empty"
-            raise self._unreadable(code, "no sound could be decoded")
+            raise self._unreadable(code, "no audio could be decoded")
         rate = self._next.sample_rate
         low, high = PLAUSIBLE_RATES
         if not low <= rate <= high:
@@ -234,7 +234,7 @@ class FFmpegReader:
         raise Unusable(
             "decode_error",
             f"{self.format.title}: the {what} changes from {before} to {after} after {seconds:.1f}"
-            " s; ffmpeg -i FILE FILE.wav makes them one",
+            " s; convert it with ffmpeg -i FILE FILE.wav",
         )
 
     def _unreadable(self, code: str, error: Any) -> Unusable:

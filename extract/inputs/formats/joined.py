@@ -216,7 +216,7 @@ class JoinedReader:
                 raise Unusable(  # ffmpeg makes one of two MP3, and keeps the first of two Ogg
                     "decode_error",
                     f"several files in one: the sampling rate changes from {self.rate} to"
-                    f" {reader.rate} after {self.decoded / self.rate:.1f} s; take them apart: head"
+                    f" {reader.rate} after {self.decoded / self.rate:.1f} s; split it: head"
                     f" -c {begin} FILE > FIRST; tail -c +{begin + 1} FILE > REST",
                 )
             self._read.append(reader)

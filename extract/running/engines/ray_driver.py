@@ -80,7 +80,7 @@ def embed_on_ray(
     except (ray.exceptions.RayError, ConnectionError, TimeoutError) as error:
         raise AffektError(
             f"Ray failed with {type(error).__name__} ({in_a_sentence(error)}); what was stored is "
-            "kept. Run the same command again to go on"
+            "kept. Run the same command again to continue"
         ) from error
 
 

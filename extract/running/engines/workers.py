@@ -204,7 +204,7 @@ def _end(children: list[subprocess.Popen[str]]) -> None:
 def _died(number: int, status: int) -> AffektError:
     return AffektError(
         f"worker {number + 1} ended with {status}; what it had stored is kept."
-        " Run the same command again to go on"
+        " Run the same command again to continue"
     )
 
 

@@ -45,7 +45,7 @@ def test_export_and_import_keep_every_value(two, tmp_path):
         np.testing.assert_array_equal(cache.read(space, some), rows)
         assert space.spec.fields["encoder"]["imported"] is True
         assert space.spec.fields["encoder"]["name"] == "imported/back"
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         export_space(text, some, tmp_path / "x.npz")
 
 
@@ -153,7 +153,9 @@ def test_import_refuses_one_content_with_two_values(cache):
 def test_import_again_with_a_manifest_that_means_other_clips(cache):
     values = {"a": np.ones(3), "b": np.zeros(3)}
     space, _ = import_space(cache, values, two_texts(), "x")
-    with pytest.raises(InputError, match=r"clip 'a': its text was imported into x-.* other values"):
+    with pytest.raises(
+        InputError, match=r"clip 'a': its text was imported into x-.* different values"
+    ):
         import_space(cache, values, two_texts("bad", "good"), "x")
     np.testing.assert_array_equal(cache.read(space, two_texts(), 0)[:, 0], [1, 0])
 
@@ -225,16 +227,19 @@ def npy_that_claims_much(folder):
     [
         (lambda f: cut(npz_file(f, a=np.ones(3))), "x.npz: not an array of numbers"),
         (lambda f: npy_called(f, "x.npz", np.ones(3)), "x.npz: holds one array"),
-        (lambda f: npz_with_members(f, "a", "b"), "x.npz: 'a' in it is not an array"),
+        (lambda f: npz_with_members(f, "a", "b"), "x.npz: its entry 'a' is not an array"),
         (lambda f: npy_called(f, "a.npy"), r"a.npy: holds several arrays"),
         (npy_that_claims_much, "a.npy: not an array of numbers"),
         (lambda f: npz_file(f, ids=[b"\xff"], embeddings=np.ones((1, 3))), "not UTF-8"),
         (lambda f: npz_file(f, ids=[["a", "b"]], embeddings=np.ones((1, 3))), r"ids is .*\(1, 2\)"),
         (lambda f: npz_file(f, ids=[1.5], embeddings=np.ones((1, 3))), "ids is .* float64"),
         (lambda f: npz_file(f, ids=["a"], embeddings=np.float32(3)), r"x.npz: .*shape \(\) for 1"),
-        (lambda f: csv_file(f, "id\na\nb\n"), "x.csv: only ids"),
-        (lambda f: csv_file(f, "id,v\na,1\nb,x\n"), "x.csv: column v is not all numbers"),
-        (lambda _: {"a": [[1, 2], [3]]}, "clip 'a': no array of numbers"),
+        (lambda f: csv_file(f, "id\na\nb\n"), "x.csv: only a column id"),
+        (
+            lambda f: csv_file(f, "id,v\na,1\nb,x\n"),
+            "x.csv: column v has values that are not numbers",
+        ),
+        (lambda _: {"a": [[1, 2], [3]]}, "clip 'a': not an array of numbers"),
         (lambda _: {"a": np.ma.array([1.0, 2.0], mask=[False, True])}, "clip 'a': .* masked"),
         (lambda _: 5, "the source is 5, expected a path"),
     ],
@@ -297,7 +302,7 @@ def test_export_of_no_layers(two, tmp_path, layers):
 
 def test_export_says_where_it_cannot_write(two, tmp_path):
     _, clips, audio, _ = two
-    with pytest.raises(InputError, match=r"the folder .* is not there"):
+    with pytest.raises(InputError, match=r"the folder .* does not exist"):
         export_space(audio, clips, tmp_path / "no" / "x.csv")
 
 

@@ -160,9 +160,9 @@ def test_wrong_places_are_refused(source, tmp_path):
     for target in (Cache(tmp_path / "mine"), address):
         with pytest.raises(InputError, match="holds files and is not a cache"):
             sync(source, target)
-    with pytest.raises(InputError, match="there is no cache"):
+    with pytest.raises(InputError, match="no cache there"):
         sync(address, Cache(tmp_path / "new"))
-    with pytest.raises(InputError, match="both addresses"):
+    with pytest.raises(InputError, match="both URLs"):
         sync(address, address)
     with pytest.raises(InputError, match="nosuch"):
         sync(source, "nosuch://bucket/cache")

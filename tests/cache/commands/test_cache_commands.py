@@ -33,7 +33,7 @@ def test_commands(two, tmp_path):
     assert "store_dtype: float16" in run("show", cache.path, "audio")
     assert json.loads(run("show", cache.path, "--json"))[0]["key"] == audio.key
     assert "35 rows in" in run("verify", cache.path)
-    assert "trusted unread" in run("verify", cache.path, "--quick")
+    assert "trusted without reading" in run("verify", cache.path, "--quick")
     assert "4 shards before, 1 after" in run("compact", cache.path, audio.name)
     out = tmp_path / "packed.h5"
     assert "bytes" in run("pack", cache.path, out, "--manifest", table, "--space", "audio-toy")

@@ -40,7 +40,7 @@ def here(tmp_path, monkeypatch) -> Path:
 def test_a_whole_installation(here):
     told = doctor()
     assert told.exit_code == 0, told.output
-    assert "none (torch is built for processors only)" in told.stdout
+    assert "none (torch is built for CPUs only)" in told.stdout
     said = found()
     for name in ("numpy", "torch", "scikit-learn", "soundfile"):
         assert said[name] == ("ok", metadata.version(name))

@@ -123,7 +123,7 @@ def test_what_has_to_write_is_refused(place, name, cache):
     code, said = call(WRITING[name].format(cache).split())
     assert code == 2, said
     assert f"cache {cache} cannot be written: " in said
-    assert "name another place" in said
+    assert "choose another path" in said
     assert "%" not in said  # no progress: nothing was computed
 
 

@@ -171,7 +171,9 @@ def test_reading_names_the_clips_that_roots_disagree_on_and_reads_the_others(cac
     shutil.rmtree(other)
     elsewhere = Manifest.from_rows(list(audio), root=audio.root.parent / "third")
     assert cache.missing(space, elsewhere) == ["c1"]
-    with pytest.raises(MissingError, match=r"c1 had different contents.*bring the file") as caught:
+    with pytest.raises(
+        MissingError, match=r"c1 had different contents.*make it available"
+    ) as caught:
         cache.read(space, elsewhere)
     assert caught.value.ids == ["c1"]
     assert cache.read(space, elsewhere.select(["c0", "c2"]), 0)[:, 0].tolist() == [0, 2]
@@ -242,7 +244,7 @@ def test_verify_finds_a_line_that_nobody_would_find(cache, audio):
     path.write_bytes(bad)
     [finding] = verify(Cache(cache.path)).damage
     assert finding.path == f"clips/{path.name}"
-    assert "'other.wav' is under another path's hash" in finding.problem
+    assert "'other.wav' is filed under the hash of another path" in finding.problem
 
 
 def test_what_is_no_segment_is_ignored(cache, audio):

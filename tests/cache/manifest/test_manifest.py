@@ -208,14 +208,16 @@ def test_a_quoted_line_break_does_not_shift_the_lines(tmp_path):
 @pytest.mark.parametrize("written", ["/etc/passwd", "../x.wav", "a/../../x.wav", "C:\\x.wav"])
 def test_M09_paths_that_leave_the_root(tmp_path, written):
     path = write(tmp_path, f"id,path\na,{written}\n")
-    with pytest.raises(InputError, match=r"clips\.csv line 2: path .* leaves the manifest's root"):
+    with pytest.raises(
+        InputError, match=r"clips\.csv line 2: path .* is outside of the manifest's"
+    ):
         Manifest.read(path, root=tmp_path)
     assert len(Manifest.read(path, root=tmp_path, allow_outside=True)) == 1
     assert len(Manifest.read(path)) == 1  # a table of one's own may name any file
 
 
 def test_M09_addresses_links_pipes_devices(tmp_path):
-    with pytest.raises(InputError, match="is an address"):
+    with pytest.raises(InputError, match="is a URL"):
         Manifest.from_rows([{"id": "a", "path": "https://x/y.wav"}], allow_outside=True)
     inside = tmp_path / "in"
     inside.mkdir()

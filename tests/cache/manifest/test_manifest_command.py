@@ -274,7 +274,7 @@ def test_tables_of_audformat_are_joined_with_what_their_schemes_say(tmp_path):
     pickled.mkdir()
     (pickled / "db.yaml").write_text(HEADER)
     (pickled / "db.files.pkl").write_bytes(b"\x80")
-    with pytest.raises(InputError, match=r"pickles and never opened.*storage_format='csv'"):
+    with pytest.raises(InputError, match=r"never opens pickles.*storage_format='csv'"):
         call(pickled)
 
 

@@ -158,7 +158,7 @@ def test_audformat(tmp_path):
     with pytest.raises(InputError, match="expected file, or file, start, end"):
         from_audformat(frame.reset_index(), tmp_path)
     absolute = files.set_axis(pd.Index(["/data/a.wav"], name="file"))
-    with pytest.raises(InputError, match="leaves the manifest's root"):
+    with pytest.raises(InputError, match="is outside of the manifest's root"):
         from_audformat(absolute, tmp_path)
     assert from_audformat(absolute, tmp_path, allow_outside=True).clip(0).path == "/data/a.wav"
 

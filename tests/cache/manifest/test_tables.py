@@ -192,10 +192,10 @@ def test_pipes(tmp_path):
         ("x.csv", b"PAR1\x00\x01\xff", r"content is that of a \.parquet file"),
         ("x.csv", "<!DOCTYPE html>\n<html>", "a web page"),
         ("x.csv", b"\xd0\xcf\x11\xe0" + bytes(60), r"an old Excel file; save it as \.xlsx"),
-        ("x.csv", "id,file\n3,a.wav\n3,b.wav\n", "give it another name, and the paths are the ids"),
+        ("x.csv", "id,file\n3,a.wav\n3,b.wav\n", "rename the column: the paths are then the ids"),
         ("wav.scp", "u1 a.wav\n", r"affekt manifest .* -o clips\.csv"),
         ("x.csv", "path\n" + "d" * 300 + ".wav\n", "the path is the id.*add one"),
-        ("x.csv", "file,ID\na.wav,\nb.wav,2\n", "column ID was taken for the id"),
+        ("x.csv", "file,ID\na.wav,\nb.wav,2\n", "column ID was taken as the id"),
         ("x.csv.gz", gzip.compress(b"id,text\n" * 99, mtime=0)[:-9], "not a whole gzip"),
         ("x.csv", "phat,label\na,joy\n", r"no column path or text.*Did you mean 'phat'"),
     ],
@@ -300,7 +300,7 @@ def test_ids_are_unique_or_the_files(tmp_path):
     clips = read(tmp_path, "file,ID\nHC_A1.wav,34\nHC_A2.wav,34\n")
     assert clips.ids == ["HC_A1.wav", "HC_A2.wav"]
     assert list(clips["ID"]) == ["34", "34"]
-    assert "column ID repeats" in clips.notes[0]
+    assert "column ID has repeated values" in clips.notes[0]
     assert read(tmp_path, "text,label\nI am sad,sad\nfine,joy\n").ids == ["1", "2"]
     assert read(tmp_path, "file,utt_id\na.wav,u1\nb.wav,u2\n").ids == ["u1", "u2"]
 
@@ -339,7 +339,7 @@ def test_a_table_of_ones_own_may_name_any_file(tmp_path):
     table = f"path\n{sound}\n../blobs/x\nlink.wav\n"
     clips = read(inside, table)
     assert {clips.file(i) for i in range(3)} == {sound}
-    with pytest.raises(InputError, match="leaves the manifest's root"):
+    with pytest.raises(InputError, match="is outside of the manifest's root"):
         read(inside, table, root=inside)
     linked = read(inside, "path\nlink.wav\n", root=inside)
     with pytest.raises(InputError, match="through a link"):

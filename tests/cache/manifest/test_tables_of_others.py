@@ -76,8 +76,8 @@ def test_forms_that_read_the_same(tmp_path, name):
         ),
         ("x.csv", "file;emotion\na.wav;Ärger\n".encode("cp1252"), "cp1252.*'Ärger'.*--encoding"),
         ("x.csv.gz", gzip.compress(bytes(range(99)) * 99)[:40] + b"xx" * 40, "not a whole gzip"),
-        ("x.csv", "path\nfile:///a%20b.wav\n", "is an address; write '/a b.wav'"),
-        ("x.csv", "path\n$DATA/a.wav\n", "variables are not replaced"),
+        ("x.csv", "path\nfile:///a%20b.wav\n", "is a URL; write '/a b.wav'"),
+        ("x.csv", "path\n$DATA/a.wav\n", "variables are not expanded"),
         ("x.jsonl", '{"path": "a.wav", "label": "x", "label": "y"}\n', "'label' appears twice"),
         ("x.json", '[{"path": "a.wav", "path": "b.wav"}]', "'path' appears twice"),
         ("x.json", '{"columns": 1, "data": [["a"]]}', "expected a list of objects"),
@@ -127,7 +127,7 @@ def test_what_was_not_used_is_named(tmp_path):
     assert "from" not in notes(tmp_path, "file,text,from\na,hi,Joey\n")
     assert "name it duration" in notes(tmp_path, "file,start,length\na,1.5,2\n")
     cut = "wav_file,start_time,end_time\na.wav,6.3,8.2\nb.wav,8.2,9\n"
-    assert "if the files are cut already, rename these columns" in notes(tmp_path, cut)
+    assert "if the files are already cut, rename these columns" in notes(tmp_path, cut)
     assert not notes(tmp_path, "file,start,end,emotion,speaker\na,0.5,1,joy,s1\nb,0,1,sad,s2\n")
 
 
@@ -191,7 +191,7 @@ def test_home_is_found_in_a_table_of_ones_own(tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
     clips = read(tmp_path, "path\n~/a.wav\n")
     assert clips.file(0) == (tmp_path / "home" / "a.wav").resolve()
-    with pytest.raises(InputError, match="leaves the manifest's root"):
+    with pytest.raises(InputError, match="is outside of the manifest's root"):
         Manifest.read(tmp_path / "clips.csv", root=tmp_path)
 
 
@@ -279,7 +279,7 @@ def test_a_table_that_unpacks_without_end_is_refused(tmp_path, made):
         data = path.read_bytes()
         path = tmp_path / f"t.{kind}.gz"
         path.write_bytes(gzip.compress(data))
-    with pytest.raises(InputError, match=r"as no (table|workbook)"):
+    with pytest.raises(InputError, match=r"no real table|too much for a workbook|impossible"):
         Manifest.read(path)
 
 
@@ -305,7 +305,7 @@ def test_a_sparse_table_is_refused(tmp_path):
         file.truncate(30 << 30)
     if path.stat().st_blocks > 1 << 20:
         pytest.skip("the file system has no sparse files")
-    with pytest.raises(InputError, match="a sparse file: of 30720 MiB nearly nothing was ever"):
+    with pytest.raises(InputError, match="a sparse file: of 30720 MiB hardly any was written"):
         Manifest.read(path)
 
 
@@ -340,5 +340,5 @@ def test_json_under_the_names_of_files(tmp_path):
         ("b.wav", "H", "7"),
     ]
     nested = '{"id": "c", "recording": {"sources": [{"source": "a.wav"}]}}'
-    with pytest.raises(InputError, match="What is inside other objects and lists is not read"):
+    with pytest.raises(InputError, match="Nested objects and lists are not read"):
         read(tmp_path, nested, "cuts.jsonl")

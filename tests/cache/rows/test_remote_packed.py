@@ -42,7 +42,7 @@ def test_what_is_read_is_what_the_file_holds(packed):
     assert space.summary() == local.space(name).summary()
     again = copy.deepcopy(space)
     np.testing.assert_array_equal(again.layer(-1), space.layer(-1))
-    with pytest.raises(InputError, match="only a local file is mapped"):
+    with pytest.raises(InputError, match="only a local file can be mapped"):
         space.memory_map(0)
     by_file = Cache(path.as_uri())
     np.testing.assert_array_equal(by_file.space(name).layer(2), space.layer(2))
@@ -88,9 +88,9 @@ def test_packing_into_an_address(packed):
     name = cache.spaces()[0].name
     found = Cache(address)
     np.testing.assert_array_equal(found.read(name, clips), cache.read(name, clips))
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         pack(cache, address)
     pack(cache, address, overwrite=True)
     fsspec.filesystem("memory").pipe_file("/affekt-remote/theirs.txt", b"a letter")
-    with pytest.raises(InputError, match="is there already"):
+    with pytest.raises(InputError, match="already exists"):
         pack(cache, "memory://affekt-remote/theirs.txt", overwrite=True)

@@ -38,7 +38,7 @@ def test_spaces_are_found_by_name_prefix_key_and_spec(cache):
     for which in (a.name, "toy-a", a.key, a.key[:12], a.spec, a):
         assert cache.space(which) == a
     cache.create(make_spec("toy-aa"))
-    with pytest.raises(InputError, match="beginning of"):
+    with pytest.raises(InputError, match="matches several spaces"):
         cache.space("toy-a")
     with pytest.raises(InputError, match=r"no space 'toy-a-meen'.*Did you mean"):
         cache.space("toy-a-meen")
@@ -77,7 +77,7 @@ def test_C08_the_nearest_of_several_specs_is_explained(cache):
 
 
 def test_an_empty_name_is_no_space(cache, space):
-    with pytest.raises(InputError, match=f"name of a space is empty; it has {space.name}"):
+    with pytest.raises(InputError, match=f"the space name is empty; expected one of {space.name}"):
         cache.space("")
 
 
@@ -203,7 +203,7 @@ def test_C10_same_key_with_other_values(cache, space):
     with h5py.File(first) as file:
         assert values == {float(file["embeddings"][0, 0, 0])}
     [finding] = verify(cache).findings
-    assert "other values" in finding.problem
+    assert "different values" in finding.problem
     assert not finding.damage
     assert len(space) == 1
 

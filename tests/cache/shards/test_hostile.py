@@ -129,7 +129,7 @@ def text_of_any_length(file, folder):
         (replaced("embeddings", data=np.zeros((ROWS, LAYERS, DIM), "f2")), "of a wrong type"),
         (replaced("embeddings", data=np.zeros((ROWS, LAYERS, 1), "f4")), r"shape \(6, 3, 1\)"),
         (replaced("embeddings", data=np.zeros((ROWS, 1, DIM), "f4")), r"shape \(6, 1, 8\)"),
-        (lambda file, _: set_text(file, "spec", make_spec("other").json()), "carries the spec"),
+        (lambda file, _: set_text(file, "spec", make_spec("other").json()), "contains the spec"),
         (lambda file, _: set_text(file, "spec", "{"), "not a spec"),
         (lambda file, _: set_text(file, "spec", newer_spec()), "spec: format 2 is newer"),
         (lambda file, _: set_text(file, "provenance", "[1]"), "expected a JSON object"),

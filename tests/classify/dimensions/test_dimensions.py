@@ -154,7 +154,7 @@ def test_probabilities_are_not_compared_with_ratings():
     for option in ("calibrate", "calibrate_fused", "crossed"):
         with pytest.raises(InputError, match=f"^{option} is for labels.* leave it out"):
             compare({"a": two}, clips, Task.from_spec(SPEC), **{option: "temperature"})
-    with pytest.raises(InputError, match="have no label"):
+    with pytest.raises(InputError, match="are not labels"):
         _ = two.label
 
 
@@ -215,7 +215,7 @@ def test_a_run_is_scored_as_its_files_say(finished):
     for part in ("## Systems", "## Each dimension", "## CCC by language", "test CCC over 2 seeds"):
         assert part in report
     assert "UAR" not in report
-    assert "if the systems were trained anew on as many" in report  # three folds
+    assert "if the systems were trained again on as many" in report  # three folds
     assert "Nothing to do" in invoke("run", finished / "recipe.yaml")
 
 

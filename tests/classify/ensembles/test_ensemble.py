@@ -269,9 +269,9 @@ def test_out_of_fold_scores_do_not_reward_learning_by_heart():
     [
         ({"strategies": ["meen"]}, "Did you mean 'mean'"),
         ({"strategies": ["mean", "mean"]}, "each once"),
-        ({"strategies": ["stacking"]}, "learns on dev"),
-        ({"strategies": ["mean"], "calibrate": "temperature"}, "learns on dev"),
-        ({"strategies": ["mean"], "subsets": True}, "learns on dev"),
+        ({"strategies": ["stacking"]}, "is fitted on dev"),
+        ({"strategies": ["mean"], "calibrate": "temperature"}, "is fitted on dev"),
+        ({"strategies": ["mean"], "subsets": True}, "is fitted on dev"),
     ],
 )
 def test_wrong_wishes_are_refused(options, message):

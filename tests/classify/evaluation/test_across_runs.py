@@ -148,7 +148,7 @@ def test_runs_are_compared_from_the_command_line(runs, monkeypatch):
 
     refused("Expected at least 6", *names[:5])
     refused("--truth MANIFEST", *names[:5])
-    refused("two runs are called 'c0'", "c0", "./c0", *names[1:])
+    refused("two runs have the name 'c0'", "c0", "./c0", *names[1:])
     refused("test the same clips", "again=c0", *names)
     refused("affekt compare again=c0/members/NAME/pred.csv c0=c0/members/", "again=c0", *names)
     refused("holds comparison.json", *names, "-o", "c0")

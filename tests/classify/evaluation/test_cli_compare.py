@@ -155,13 +155,13 @@ def test_answers_without_probabilities_or_for_some_clips_only(folder):
     assert data["test"]["clips"] == 120
     assert data["systems"]["llm"]["test"]["uar"]["value"] == pytest.approx(np.mean(recalls))
     assert data["warnings"][0].startswith("30 of 150 test clips are not compared, since llm (30)")
-    assert any("llm gave labels without probabilities" in text for text in data["warnings"])
+    assert any("llm predicted labels without probabilities" in text for text in data["warnings"])
     (folder / "llm.csv").write_text("\n".join(["id,label", *rows[:149], "c149,no idea"]))
     said = call(*args, code=2)
     assert "'c149' has the label 'no idea'; expected one of anger, joy, neutral" in said
     assert "--common" in said
     (folder / "llm.csv").write_text("id,prediction\nc0,joy\n")
-    assert "Call the column of answers label" in call(*args, code=2)
+    assert "Name the column of predicted labels label" in call(*args, code=2)
 
 
 @pytest.mark.parametrize(
@@ -190,7 +190,7 @@ def test_answers_without_probabilities_or_for_some_clips_only(folder):
                 "--strategies",
                 "stacking",
             ],
-            "learns on dev",
+            "is fitted on dev",
         ),
     ],
 )

@@ -110,7 +110,7 @@ def test_H04_misaligned_missing_and_double_rows_are_named(setting):
     with pytest.raises(InputError, match="no row for 'c000'"):
         compare(short, test, "valence")
     surplus = test.select(test.ids[1:])
-    with pytest.raises(InputError, match="nobody asked for: 'c000'"):
+    with pytest.raises(InputError, match="unexpected rows: 'c000'"):
         compare(found, surplus, "valence")
     with pytest.raises(InputError, match="missing: negative"):
         compare({"a": found["text"].renamed({"negative": "n"})}, test, "valence")

@@ -335,5 +335,5 @@ def test_calibration_after_fusion_is_scored_out_of_fold_and_is_what_is_served():
     assert metrics.nll(codes, again.select(table.ids).proba) == pytest.approx(
         found["test"]["nll"]["value"]
     )
-    with pytest.raises(InputError, match="calibrate_fused='temperature' learns on dev"):
+    with pytest.raises(InputError, match="calibrate_fused='temperature' is fitted on dev"):
         compare(test, table, task, calibrate_fused="temperature", n_resamples=50)

@@ -93,7 +93,7 @@ def test_a_member_is_trained_without_the_encoder_and_layers_are_checked(with_enc
     said: list[str] = []
     outcome = run(folder / "r.yaml", progress=said.append)
     assert outcome.did == ["trained lr", "compared members and ensembles"]
-    assert any("enc is not there; rows stored by it as it was are used" in line for line in said)
+    assert any("enc does not exist; its stored rows are used" in line for line in said)
     (folder / "r.yaml").write_text(text.replace("on: text}", "on: text, layers: 9}"))
     with pytest.raises(InputError, match=r"r\.yaml:6: member 'lr': encoder 'text'"):
         run(folder / "r.yaml")

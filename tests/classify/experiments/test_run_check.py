@@ -104,13 +104,13 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         ("  lr2:", f"  {'x' * 300}:", 8, "300 bytes"),
         ("  lr2:", "  'a\\tb':".replace("\\t", "\t"), 8, "control character"),
         ("  lr2:", '  "a\\eb":', 8, "control character"),
-        ("  lr2:", "  a/b:", 8, "cannot stand in it"),
+        ("  lr2:", "  a/b:", 8, "is not allowed in it"),
         ("  lr2:", "  LR:", 8, "the same folder"),
         ("  lr2:", "  nul:", 8, "Windows"),
         ("  lr2:", "  'lr2 ':", 8, "ends with"),
         ("dev_size: 0.2", "dev_size: 0", 8, "settings to choose from"),
         ("C: 1}", "class_weight: {positve: 2}}", 8, "Did you mean 'positive'"),
-        ("C: 1}", "class_weight: {positive: -2}}", 8, "from 0 up"),
+        ("C: 1}", "class_weight: {positive: -2}}", 8, "of at least 0"),
         ("C: 1}", "C: .inf}", 8, "finite"),
         ("C: 1}", "c: 1}", 8, "Did you mean 'C'"),
         ("C: 1}", "C: .nan}", 8, "C is nan"),
@@ -130,8 +130,8 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         ("report: out", "group: speeker\nreport: out", 11, "Did you mean 'speaker'"),
         ("report: out", "group: label\nreport: out", 11, "which is the label"),
         ("report: out", "group: emotion_again\nreport: out", 11, "which is the label"),
-        ("[mean]", "[mean, stacking]", 9, "stacking learns on dev"),
-        ("200,", "200, calibrate: temperature,", 10, "learns on dev"),
+        ("[mean]", "[mean, stacking]", 9, "stacking is fitted on dev"),
+        ("200,", "200, calibrate: temperature,", 10, "is fitted on dev"),
         ("C: 1}", "class_weight: balancd}", 8, "Did you mean 'balanced'"),
         ("C: 1}", "random_state: 4294967296}", 8, "expected numbers below"),
         ("200,", "100000000,", 10, "at most 1000000"),
@@ -153,7 +153,7 @@ def test_what_cannot_work_is_refused_with_its_line_and_nothing_is_made(
     if "16 members" in words:
         changes.append(("  lr2: {head: logistic, on: text, C: 1}\n", SEVENTEEN))
         line = 25
-    if "learns on dev" in words:
+    if "is fitted on dev" in words:
         changes.append(("dev_size: 0.2", "dev_size: 0"))
     path = recipe(folder, *changes)
     before = sorted(folder.rglob("*"))
@@ -328,7 +328,7 @@ def test_test_clips_that_no_member_reads_are_counted(folder):
     without_text(folder, lambda row: not row["id"].endswith("-2"))
     said: list[str] = []
     run(recipe(folder), progress=said.append)
-    assert "9 of 27 test clips are not scored: no member has what it reads of them" in said
+    assert "9 of 27 test clips are not scored: no member has its input for them" in said
     report = (folder / "out" / "report.md").read_text()
     assert "9 of the 27 test clips of the split are not scored" in report
     assert "Every member has all" not in report

@@ -105,7 +105,7 @@ def test_what_learns_on_dev_needs_one(corpus):
     text = text.replace("C: [0.01, 1]", "C: 1")
     path.write_text(text + "ensembles: [mean, stacking]\nreport: out-folds\n")
     assert Recipe.read(path).compare == {}
-    with pytest.raises(InputError, match="stacking learns on dev"):
+    with pytest.raises(InputError, match="stacking is fitted on dev"):
         run(path)
 
 

@@ -159,7 +159,7 @@ def test_a_run_says_for_how_many_clips_raters_have_no_majority(tmp_path):
     task = Task.named("valence")
     counts = task_votes(task.select(with_votes(renamed, ("rater1", "rater2"), task))[0], task)
     assert 0 < counts.tied < len(clips)
-    said = f"{counts.tied} of {len(counts.ids)} test clips have no label that most raters chose"
+    said = f"{counts.tied} of {len(counts.ids)} test clips have no single leading label"
     assert said in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 

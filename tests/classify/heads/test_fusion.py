@@ -82,10 +82,10 @@ def test_H05_missing_sides_are_an_error_by_default(head):
     speech, text, y = sides(30)
     text[[4, 9]] = np.nan
     head = with_settings(head, widths=(8, 6))
-    with pytest.raises(InputError, match="of 30 clips 0 miss the first side and 2 the second"):
+    with pytest.raises(InputError, match="of 30 clips, 0 lack the first modality and 2 the second"):
         head.fit(np.hstack([speech, text]), y)
     head.fit(np.hstack([speech, np.nan_to_num(text)]), y)
-    with pytest.raises(InputError, match="2 of 30 clips miss a side"):
+    with pytest.raises(InputError, match="2 of 30 clips lack a modality"):
         head.predict(np.hstack([speech, text]))
 
 
@@ -126,7 +126,7 @@ def test_H05_predict_learns_from_what_is_there_and_predicts_with_either_side(hea
         test[:, lost] = np.nan
         assert head.score(test, y[~train]) > 0.85
     test[:] = np.nan
-    with pytest.raises(InputError, match="miss both sides"):
+    with pytest.raises(InputError, match="lack both modalities"):
         head.predict(test)
     again = type(head).from_state(*head.get_state())
     half = np.hstack([speech, np.full_like(text, np.nan)])
@@ -138,7 +138,7 @@ def test_half_a_side_is_never_a_missing_side():
     text[3, :2] = np.nan
     for missing in ("error", "drop", "predict"):
         head = ConcatFusionHead(widths=(8, 6), missing=missing)
-        with pytest.raises(InputError, match=r"NaN in a part of one side \(row 3\)"):
+        with pytest.raises(InputError, match=r"NaN in some columns of one modality \(row 3\)"):
             head.fit(np.hstack([speech, text]), y)
 
 

@@ -200,6 +200,6 @@ def test_commands_find_what_a_package_declares(tmp_path):
     recipe = (tmp_path / "recipe.yaml").read_text().replace("clips.csv", "voted.csv")
     (tmp_path / "voted.yaml").write_text(recipe.replace("report: out", "report: v\nvotes: true"))
     done = command("run", "voted.yaml", PYTHONPATH=str(site))
-    assert (done.returncode, "does not learn from votes" in done.stderr) == (2, True), done.stderr
+    assert (done.returncode, "cannot learn from votes" in done.stderr) == (2, True), done.stderr
     done = command("run", "recipe.yaml")
     assert (done.returncode, "recipe.yaml:6" in done.stderr) == (2, True), done.stderr

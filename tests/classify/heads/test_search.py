@@ -107,7 +107,7 @@ def test_H02_the_outer_test_rows_are_never_touched_while_searching():
 def test_H02_folds_of_ones_own_with_a_shared_speaker_are_refused():
     X, y, speaker = corpus()
     rows = np.arange(120)
-    with pytest.raises(InputError, match="groups on both sides"):
+    with pytest.raises(InputError, match="groups in both train and test"):
         nested_search(
             LogisticHead(), {"C": [1.0]}, X, y, groups=speaker, outer=[(rows[:60], rows[60:])]
         )

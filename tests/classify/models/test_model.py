@@ -272,7 +272,7 @@ def reseal(folder, data):
         (lambda c: c["features"][0]["spec"].pop("pooling"), "pooling"),
         (lambda c: c["features"].append(c["features"][0]), "16 wide"),
         (lambda c: c["features"].clear(), "0 wide"),
-        (lambda c: c.update(scale=False), "belong to nothing"),
+        (lambda c: c.update(scale=False), "unexpected tensors"),
         (lambda c: c["head"]["state"].update(n_features_in=9), "9"),
         (lambda c: c["head"]["state"]["params"].update(evil=1), "evil"),
         (lambda c: c["head"]["state"]["targets"].update(values=["a", "b", "c"]), "does not"),

@@ -133,7 +133,7 @@ def test_the_service_says_why_the_mean_was_chosen(corpus, tmp_path, capsys):
     assert open_system(folder, system="mean").why == ""
     data["choice"] = ["not a mapping"]
     (folder / "comparison.json").write_text(json.dumps(data), encoding="utf-8")
-    with pytest.raises(InputError, match="is not of a run of affekt"):
+    with pytest.raises(InputError, match="was not written by an affekt run"):
         open_system(folder)
 
 

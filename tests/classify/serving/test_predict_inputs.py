@@ -60,7 +60,7 @@ def test_one_bad_file_of_a_folder_fails_alone(models, tmp_path):
         "link: a link to a folder is not followed",
         "a.m4a: not predicted: not_audio (a text file",
         "have it read): " + str(wav / "notes.xyz"),
-        f"next to the sound: {wav / '._good.wav'}, {wav / '__MACOSX'}",
+        f"next to the audio: {wav / '._good.wav'}, {wav / '__MACOSX'}",
     ):
         assert said in told.stderr
 
@@ -228,23 +228,23 @@ def test_a_model_where_one_stands(models, tmp_path, monkeypatch):
     refused("Did you mean 'speech'?", models / "speeech", file)
     refused("is not a folder here", tmp_path / "none", file, "--system", "mean")
     (tmp_path / "run" / "members").mkdir(parents=True)
-    refused("not finished", tmp_path / "run", file)
+    refused("did not finish", tmp_path / "run", file)
     (tmp_path / "run" / "comparison.json").write_text('{"systems": {"a"')
     refused(f"{tmp_path}/run/comparison.json cannot be read", tmp_path / "run", file)
     (tmp_path / "run" / "comparison.json").write_text('{"systems": [], "chosen": 1}')
-    refused("not of a run of affekt", tmp_path / "run", file)
+    refused("not written by an affekt run", tmp_path / "run", file)
 
 
 def test_what_would_be_ignored_is_refused(models, tmp_path):
     file = sound(tmp_path / "a.wav")
-    refused("named twice", models / "speech", file, file)
+    refused("given twice", models / "speech", file, file)
     refused("belongs to a manifest", models / "speech", file, "--root", tmp_path)
     refused("is for --transcribe", models / "speech", file, "--whisper", "small")
     refused("is for --transcribe", models / "speech", file, "--language", "eng")
     refused("needs no folder", models / "speech", file, "--encoder", tmp_path)
     refused("is a model or a run", models / "speech", file, "--cache", models / "words")
     told = predict(models / "speech", file, "--transcribe")
-    assert "reads no text" in told.stderr
+    assert "does not use text" in told.stderr
 
 
 def test_too_long_says_the_limit_and_what_to_do(models, tmp_path):

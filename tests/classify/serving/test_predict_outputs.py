@@ -149,5 +149,5 @@ def test_stopped_says_whether_something_was_kept(models, tmp_path, monkeypatch, 
         main([str(word) for word in words])
     assert ended.value.code == 130
     told = capsys.readouterr().err
-    assert ("is stored; run again" in told) == kept
+    assert ("is kept; run again" in told) == kept
     assert ("Nothing was kept" in told) == (not kept)

@@ -145,7 +145,7 @@ def test_one_bad_clip_fails_alone(models, part):
         ({"audio": 42}, "audio is 42 (int); expected a path"),
         ({"audio": [0.0, 0.1]}, "(list); expected a path"),
         ({"audio": np.zeros(3, np.uint8), "sampling_rate": 16000}, "a waveform of uint8"),
-        ({"audio": np.zeros((2, 16000)), "sampling_rate": 16000}, "hand in its transpose"),
+        ({"audio": np.zeros((2, 16000)), "sampling_rate": 16000}, "pass its transpose"),
         ({"audio": np.zeros(16000)}, "sampling_rate is None for a waveform"),
         ({"text": ["a"]}, "text is ['a'] (list)"),
     ],

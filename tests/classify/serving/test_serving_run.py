@@ -250,8 +250,8 @@ def test_what_cannot_predict_is_said_when_the_recipe_is_read(corpus, clips):
     )
     said = []
     assert run(corpus / "given.yaml", progress=said.append).exit_code == 0
-    assert said[0].startswith("own: no encoder of affekt made the space given")
-    with pytest.raises(InputError, match="which no encoder of affekt made"):
+    assert said[0].startswith("own: the space given was not made by an affekt encoder")
+    with pytest.raises(InputError, match="which was not made by an affekt encoder"):
         load_model(corpus / "given").predict(text="x")
 
 

@@ -30,13 +30,13 @@ def test_the_whole_way(affekt, table, tmp_path):
     words = ("extract", table, "--cache", tmp_path / "cache", "--encoder", "spectral")
     code, out, err = affekt(*words, "--dry-run")
     assert code == 0
-    assert out.startswith("9 clips: 0 stored, 8 to compute\n  8 of them were never read")
+    assert out.startswith("9 clips: 0 stored, 8 to compute\n  8 of them were not read yet")
     assert "nothing for this encoder: 1 clip\n" in out
     assert not (tmp_path / "cache").exists()
     code, out, err = affekt(*words)
     assert code == 3
     assert "9 clips, 0 were stored, 6 computed in " in out
-    assert "1 have the content of another clip and share its row" in out
+    assert "1 have the same content as another clip and share its row" in out
     assert "1 have no audio" in out
     assert "1 quarantined: 1 not_audio" in out
     assert "spectral: 8/8 clips (100 %)" in err
@@ -134,7 +134,7 @@ def test_a_worker_that_dies_is_told_and_loses_nothing(corpus, cache, sound, enco
         return child
 
     monkeypatch.setattr(workers, "_start", killed)
-    with pytest.raises(AffektError, match=r"worker 1 ended with -9.*again to go on"):
+    with pytest.raises(AffektError, match=r"worker 1 ended with -9.*again to continue"):
         run_extraction(clips, cache, Encoder("spectral"), workers=2)
     monkeypatch.undo()
     done = run_extraction(clips, Cache(cache.path), Encoder("spectral"), workers=1)

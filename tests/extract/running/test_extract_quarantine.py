@@ -159,7 +159,7 @@ def test_V01_a_failing_device_ends_the_run_and_loses_nothing(corpus, cache, file
             return super().embed(inputs)
 
     clips = corpus(files)
-    with pytest.raises(AffektError, match=r"device-side assert.*again to go on"):
+    with pytest.raises(AffektError, match=r"device-side assert.*again to continue"):
         extract(clips, cache, Encoder.of(Failing()))
     backend = Simple()
     done = run_extraction(clips, Cache(cache.path), Encoder.of(backend))
@@ -238,4 +238,7 @@ def test_a_wrong_root_is_named(corpus, cache, files):
     for position in range(len(clips)):
         clips.file(position).unlink()
     [note] = run_extraction(clips, cache, Encoder("spectral")).notes
-    assert note == f"no file was found in {clips.root}: --root says where paths start"
+    assert (
+        note == f"no file was found in {clips.root}: set --root to the folder that the paths are "
+        f"relative to"
+    )

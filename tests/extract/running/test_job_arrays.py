@@ -159,7 +159,7 @@ def test_a_plan_for_several_workers_is_what_their_parts_would_do(corpus, cache, 
     code, out, _ = affekt(*words, "--plan", 2)
     assert code == 0
     assert "9 clips: 0 stored, 9 to compute" in out
-    assert "with 2 workers like this machine" in out
+    assert "with 2 machines like this one" in out
     assert affekt(*words, "--part", "1/" + "9" * 30)[0] == affekt(*words, "--part", "/")[0] == 2
     assert affekt(*words, "--part", "1/" + "9" * 5000)[0] == 2
     assert affekt(*words, "--plan", "9" * 30)[0] == affekt(*words, "--plan", 10**9)[0] == 2

@@ -72,7 +72,7 @@ def test_an_odd_answer_is_said(tmp_path, monkeypatch, clips):
     clips.select(["new"]).write(tmp_path / "clips.csv")
     words = [str(tmp_path / "clips.csv"), "-o", str(tmp_path / "out.csv")]
     done = CliRunner().invoke(cli_transcribe.transcribe, words)
-    assert "1 answers were left out, which repeat one phrase over and over" in done.stderr
+    assert "1 answers were left out, because they repeat one phrase over and over" in done.stderr
     assert list(Manifest.read(tmp_path / "out.csv")["text"]) == [""]
 
 

@@ -99,7 +99,7 @@ def test_D06_a_whisper_that_is_not_whole(folder, tmp_path):
 
 
 def test_another_model_is_no_whisper(tmp_path):
-    with pytest.raises(InputError, match="'hubert' model; expected a Whisper"):
+    with pytest.raises(InputError, match="'hubert' model; expected a Whisper model"):
         Transcriber(str(saved("hubert-base", tmp_path / "hubert")))
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"holds no model\.safetensors"):

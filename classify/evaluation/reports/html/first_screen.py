@@ -37,7 +37,7 @@ def first_screen(data: Data, head: Section) -> str:
     if rest:
         more = "".join(rest)
         parts.append(
-            f"<details><summary><h2>How this answer was found</h2></summary>{more}</details>"
+            f"<details><summary><h2>How this result was obtained</h2></summary>{more}</details>"
         )
     return "".join(parts)
 

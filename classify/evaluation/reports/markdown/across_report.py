@@ -43,8 +43,8 @@ def _remarks(data: Mapping[str, Any]) -> list[str]:
     if data["left_out"]:
         lines.append(f"Not in every run, so left out: {listed(data['left_out'], 12)}.")
     lines.append(
-        "Every corpus counts the same, however many clips it has. The tests speak of corpora like "
-        "these; the uncertainty of each single score is in the report of its run."
+        "Every corpus counts the same, however many clips it has. The tests generalise to "
+        "corpora like these; the uncertainty of a single score is in the report of its run."
     )
     return lines
 
@@ -92,8 +92,8 @@ def runs_markdown(data: Mapping[str, Any]) -> str:
         *_remarks(data),
         "## Runs",
         "\n".join(
-            f"- {md(name)}: {md(one['task'])}, {one['clips'] or 'repeats: see its report for the'} "
-            f"test clips, `{one['place']}`"
+            f"- {md(name)}: {md(one['task'])}, "
+            f"{one['clips'] or 'repeats: see its report for the'} test clips, `{one['place']}`"
             for name, one in data["corpora"].items()
         ),
     ]

@@ -13,8 +13,8 @@ from .system_order import groups_of
 Data = Mapping[str, Any]
 MOST_GROUPS = 15
 THRESHOLDS = (
-    "Thresholds that just reach an accuracy on dev, and what they do on test. They were picked for "
-    "doing well on dev, so promise less for new speakers."
+    "Thresholds that just reach an accuracy on dev, and what they do on test. They were chosen "
+    "because they do well on dev, so expect less for new speakers."
 )
 
 
@@ -63,16 +63,17 @@ def _audit(audit: Data) -> str:
         for name, row in audit["factors"].items()
     ]
     left = ", ".join(f"{md(name)} ({md(why)})" for name, why in audit["left_out"].items())
-    more = f"\n\nLeft out, since they can say nothing here: {left}." if left else ""
+    more = f"\n\nLeft out, because they cannot be tested here: {left}." if left else ""
     if not rows:
         return f"## Shortcuts\n\nNo factor could be tried.{more}"
     return (
-        "## Shortcuts\n\nHow well each factor alone, learnt on train, predicts the label on test: "
-        "a way to be right without recognising an emotion. Words, loudness and duration can also "
+        "## Shortcuts\n\nHow well each factor alone, trained on train, predicts the label on "
+        "test: a way to be right without recognising emotion. Words, loudness and duration can "
+        "also "
         "be part of how an emotion is expressed; corpus, speaker and sampling rate cannot. *gain* "
         "is UAR above chance "
-        f"({audit['chance']:.3f}); p says how often labels dealt out at random give as much. It is "
-        f"called a shortcut where the gain is at least {audit['least_gain']:g} and p below "
+        f"({audit['chance']:.3f}); p says how often randomly assigned labels give as much. It "
+        f"is called a shortcut if the gain is at least {audit['least_gain']:g} and p below "
         f"{audit['level']:g}. *words* is what a naive Bayes on the text gives, *script* the exact "
         f"text.\n\n" + table(["factor", "UAR", "gain", "p", "clips", ""], rows) + more
     )
@@ -102,8 +103,8 @@ def _diversity(found: Data) -> str:
     return (
         f"{text}\n\nUAR of the mean of all members, as they were trained, is "
         f"{found['ablation']['uar']:.3f} on test. "
-        "Without one of them it changes on these clips as follows; that is not a reason to drop a "
-        "member, which dev should decide.\n\n" + table(["left out", "change in UAR"], rows)
+        "Without one of them it changes on these clips as follows. This is not a reason to drop "
+        "a member: dev should decide that.\n\n" + table(["left out", "change in UAR"], rows)
     )
 
 
@@ -117,8 +118,8 @@ def _calibration(found: Data) -> str:
         for name, row in found.items()
     ]
     return (
-        "## Calibration\n\nA temperature above 1 means that a member was too sure on dev. What "
-        "it would change on test (with folds: one from the dev clips outside of each test fold), "
+        "## Calibration\n\nA temperature above 1 means that a member was overconfident on dev. "
+        "What it changes on test (with folds: one from the dev clips outside of each test fold), "
         "where lower is better; members in the tables above are as they were trained.\n\n"
         + table(["member", "temperature", "NLL", "NLL then", "ECE", "ECE then"], rows)
     )
@@ -163,8 +164,9 @@ def _learning(data: Data) -> str:
     if on and clips != data["test"]["clips"]:
         on += f", while the tables above are on the {data['test']['clips']} that all members have"
     return (
-        f"## Learning curve{of}\n\nTrained on a part of the training {column}, in {most} random "
-        f"orders; which ones are taken matters most where there are few.{on}{'.' * bool(on)} UAR "
+        f"## Learning curve{of}\n\nTrained on a growing part of the training {column}, in {most} "
+        f"random orders; the choice of {column} matters most when there are "
+        f"few.{on}{'.' * bool(on)} UAR "
         "and the limits of its interval, which is over test groups, are means over the orders; the "
         "sizes are those of the first.\n\n" + table(header, rows)
     )
@@ -180,9 +182,10 @@ def _speaker_scaling(found: Data, dev_clips: int) -> str:
         f"## Speaker scaling\n\nWith `scale: speaker`, the dev UAR of {md(found['member'])} would "
         f"be {after:.3f} in place of {before:.3f} ({gain:+.3f}), on the "
         f"{found['dev_clips']} dev clips of {found['dev_speakers']} speakers{own}. It subtracts "
-        "what the clips of a speaker have in common, and needs no labels for that. A prediction "
-        "then depends on the speaker's other clips, so new speakers need several. Its settings are "
-        "those chosen without it, and few dev speakers say little: try it as a member of its own."
+        "what the clips of a speaker have in common, without labels. A prediction then depends "
+        "on the speaker's other clips, so new speakers need several clips. The settings are "
+        "those chosen without it, and few dev speakers say little: to be sure, add a member with "
+        "this setting."
     )
 
 
@@ -294,6 +297,6 @@ def transfer_section(found: Data) -> str:
         "on, columns tested on. Off the diagonal a model learns from the clips of one value "
         "(where settings are chosen or a network stops early, a fifth of the speakers is its dev) "
         "and is tested on all clips of the other; the diagonal is cross-validated over speakers, "
-        "so that every cell is of unseen voices. The split of the recipe plays no part here.\n\n"
+        "so that every cell is of unseen voices. The split of the recipe is not used here.\n\n"
         + table(["", *map(md, names)], rows)
     )

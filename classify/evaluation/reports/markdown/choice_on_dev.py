@@ -81,21 +81,21 @@ def how_chosen(data: Data) -> str:
         )
     text = (
         f"It is the best of {counts['all']} candidates{more} by {title} on dev, {where}{leads}. "
-        f"Its dev {title} of {value:.3f} is biased upward, since the best of many is picked partly "
-        "for its luck"
+        f"Its dev {title} of {value:.3f} is biased upward, since the best of many is partly a "
+        "matter of luck"
     )
     if few:
-        return f"{text}. With {speakers} in dev, how firm the choice is cannot be said."
+        return f"{text}. With {speakers} in dev, it cannot be estimated how stable the choice is."
     least = f"{found['optimism']:.3f}"
     most = f"{found.get('optimism_if_equal', found['optimism']):.3f}"  # older runs have one figure
     if float(most):
         before = f"; choosing the {inside} of members adds to it" if inside else ""
-        if_equal = f"{most} were they all equally good{before}"
+        if_equal = f"{most} if they were all equally good{before}"
         text += f" (among the systems alone by {least}, or {if_equal})"
     return (
         f"{text}. When {speakers} are drawn again from these, the same system comes first in "
-        f"{100 * found['same']:.0f} % of draws; others would choose it less often, since here it "
-        "may have been lucky."
+        f"{100 * found['same']:.0f} % of draws; other speakers might choose it less often, since "
+        "it may have been lucky here."
     )
 
 
@@ -108,11 +108,11 @@ def test_uses(uses: Mapping[str, Any]) -> str:
     'No other choice was scored on this test set from this cache.'
     """
     if uses["choices"] is None:
-        return f"How often this test set was looked at is not known: {md(uses['unknown'])}."
+        return f"It is not known how often this test set was used: {md(uses['unknown'])}."
     if uses["choices"] == 1:
         return "No other choice was scored on this test set from this cache."
     return (
-        f"This test set was looked at {uses['choices']} times from this cache, by so many "
-        "different choices of recipe or system. Every further look makes the best result look "
-        "better than it is."
+        f"This test set was used {uses['choices']} times from this cache, once for each different "
+        "choice of recipe or system. Every further use makes the best result look better than it "
+        "is."
     )

@@ -46,8 +46,8 @@ def describe_run(run: Mapping[str, Any], source: str, measure: str = "UAR") -> s
         lines += [f"Every member has all {everything} test clips.", ""]
     if unseen:
         lines += [
-            f"**{unseen} of the {unseen + everything} test clips of the split are not scored**: no "
-            "member has what it reads of them (their text is blank, their audio is missing, or "
+            f"**{unseen} of the {unseen + everything} test clips of the split are not scored**: "
+            "no member has its input for them (their text is blank, their audio is missing, or "
             "they could not be embedded).",
             "",
         ]
@@ -65,8 +65,8 @@ def describe_run(run: Mapping[str, Any], source: str, measure: str = "UAR") -> s
         if codes:
             reasons = ", ".join(f"{count} {code}" for code, count in codes.items())
             lines += [
-                f"**{sum(codes.values())} clips have no embedding by {md(name)}** and take no part "
-                f"in what needs it: {reasons}. `affekt cache show` lists them.",
+                f"**{sum(codes.values())} clips have no embedding by {md(name)}** and are left "
+                f"out where it is needed: {reasons}. `affekt cache show` lists them.",
                 "",
             ]
     for name, counts in run.get("remarks", {}).items():
@@ -95,8 +95,8 @@ def _settings(name: str, record: Mapping[str, Any], measure: str) -> list[str]:
         where = f"{name}, {fold}" if len(record["parts"]) > 1 else name
         if "model" in part:
             lines.append(
-                f"- {where}: the model {md(part['model'])}, not trained here; whether its training "
-                "saw any of these clips is not known"
+                f"- {where}: the model {md(part['model'])}, not trained here; it is not known "
+                "whether it was trained on any of these clips"
             )
             continue
         if "chosen" not in part:
@@ -114,7 +114,7 @@ def _settings(name: str, record: Mapping[str, Any], measure: str) -> list[str]:
             within = part["scaled_within"]
             text += (
                 f"; features scaled within each {within}, by the unlabelled clips of that {within} "
-                "(transductive: a prediction depends on the other clips handed in)"
+                "(transductive: a prediction depends on the other clips in the same call)"
             )
         if len(part["tried"]) > 1:
             text += f"; the best of {len(part['tried'])} settings on dev"
@@ -183,6 +183,6 @@ def layers_section(data: Data) -> str:
         rows.append([str(layer), *("-" if one is None else f"{one:.3f}" for one in scores)])
     text = (
         f"The best {measure} with each layer: on dev, or over folds of the training clips where it "
-        "was probed. The best of many layers is picked partly for its luck."
+        "was probed. The best of many layers is partly a matter of luck."
     )
     return f"## Layers\n\n{text}\n\n" + table(["layer", *map(md, curves)], rows)

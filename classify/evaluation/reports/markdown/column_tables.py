@@ -47,12 +47,12 @@ def _by(data: Data, column: str) -> str:
         own = row["systems"][best]
         single.append([md(value), *(score(own[key]) for key, _ in rest)])
     count = len(part["values"])
-    text = "UAR of each row is the mean over the classes that it has."
+    text = "The UAR of a row is the mean over the classes that occur in it."
     if count >= FEWEST_GROUPS:
         text += (
-            f" The interval of the mean is over the {count} values of {md(column)}: what another "
-            f"{md(column)} would give. The pooled one is over {md(groups_of(data))}: what others "
-            f"of these values of {md(column)} would give."
+            f" The mean has an interval over the {count} values of {md(column)} (what another "
+            f"{md(column)} would give), the pooled score one over {md(groups_of(data))} (what "
+            f"other {md(groups_of(data))} would give)."
         )
     else:
         text += (

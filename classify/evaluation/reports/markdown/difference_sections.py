@@ -89,11 +89,11 @@ def how_tested(data: Data) -> str:
     return (
         f"## How differences were tested\n\nThe test exchanges the two systems within whole "
         f"{column} ({how} exchanges); the correction for the {made} made here is the step-down "
-        f"max-T of Westfall and Young. No p is below that of a t test with one more of the "
-        f"{column} who contradicts, since a few of another kind may be missing here. The interval "
-        f"is for one pair alone and supposes that the {column} are as good as normally "
-        "distributed, so it can leave out 0 where the test shows nothing. Two systems are called "
-        f"equal within 0.02 where the whole interval is.\n\n{_detectable(pairs, column)}"
+        "max-T of Westfall and Young. p is never below that of a t test with one more, "
+        "contradicting group, because a few unlike groups may be missing here. The interval is "
+        f"for one pair alone and assumes that the {column} are roughly normally distributed, so "
+        "it can exclude 0 where the test shows no difference. Two systems are called equal "
+        f"within 0.02 if the whole interval is within 0.02.\n\n{_detectable(pairs, column)}"
     )
 
 

@@ -74,9 +74,9 @@ def _systems(data: Data) -> str:
     header = ["system", first, *(f"CCC of {md(one)}" for one in names if several), "dev CCC"]
     order = "what dev chose first, then by dev CCC" if data["chosen"] else "by CCC on test"
     return (
-        "## Systems\n\nCCC, the concordance correlation (Lin, 1989), is 1 where predictions equal "
-        "the ratings, and falls where they are shifted, too narrow or too wide, or follow them "
-        f"less. {brackets(data)} Order: {order}.\n\n{table(header, rows)}"
+        "## Systems\n\nCCC, the concordance correlation (Lin, 1989), is 1 if the predictions "
+        "equal the ratings, and lower if they are shifted, too narrow, too wide or less "
+        f"correlated. {brackets(data)} Order: {order}.\n\n{table(header, rows)}"
     )
 
 
@@ -93,8 +93,8 @@ def _dimensions(data: Data) -> str:
     return (
         "## Each dimension\n\nErrors and bias are on the scale of the ratings. Bias is the mean "
         "prediction minus the mean rating; spread is the standard deviation of the predictions "
-        "over that of the ratings: below 1, they are too narrow. Where r is much higher than CCC, "
-        f"bias or spread is what costs.\n\n{table(header, rows, 2)}"
+        "over that of the ratings: below 1, they are too narrow. If r is much higher than CCC, "
+        f"the loss comes from bias or spread.\n\n{table(header, rows, 2)}"
     )
 
 
@@ -123,6 +123,6 @@ def _each_group(data: Data) -> str:
 def _by(data: Data, column: str) -> str:
     main, notes = table_of(data, column)
     return (
-        f"## CCC by {md(column)}\n\nPooled, CCC also profits from differences between the values "
-        f"of {md(column)}; within one it does not.\n\n{main}{notes}"
+        f"## CCC by {md(column)}\n\nPooled over all values, CCC also profits from differences "
+        f"between the values of {md(column)}; within one value it does not.\n\n{main}{notes}"
     )

@@ -47,7 +47,7 @@ def _since(made: Data) -> str:
         f"trained {md(name)}" + (f" ({md(one['why'])} changed)" if one["why"] else "")
         for name, one in _now(made["training"])
     ]
-    same = "the members are those of then"
+    same = "the members are unchanged"
     return f"; since the last report, of {md(made['last'])}: {', '.join(changed) or same}"
 
 
@@ -108,7 +108,7 @@ def times_section(data: Data) -> str:
     if not rows:
         return ""
     return (
-        "## What took how long\n\nSeconds on the clock, other work of the machine included; of "
+        "## What took how long\n\nWall-clock seconds, including other work of the machine; for "
         "what was kept, those of the run that made it.\n\n"
         + table(["step", "new clips", "seconds", "when"], rows)
     )

@@ -146,8 +146,8 @@ def _measures(data: Data) -> str:
             )
         if data["groups"]["effective"] < 0.6 * count:
             text += (
-                f" Few of them have most of the clips: together they tell as much as "
-                f"{data['groups']['effective']:.1f} equal ones would."
+                " A few of them have most of the clips: together they tell as much as "
+                f"{data['groups']['effective']:.1f} of equal size would."
             )
     order = "by UAR on test"
     if data["chosen"]:
@@ -155,7 +155,8 @@ def _measures(data: Data) -> str:
     if data["dev"]:
         order += f". Dev UAR is on the {data['dev']['clips']} dev clips that all members have"
     meant = (
-        "F1 joins precision and recall of a label: macro F1 is its mean over labels, weighted F1 "
+        "F1 combines precision and recall of a label: macro F1 is its mean over labels, weighted "
+        "F1 "
         "that weighted by clips."
     )
     return f"## Every measure\n\n{meant} {text} Order: {order}.\n\n{table(header, rows)}\n\n" + (
@@ -174,9 +175,10 @@ def _reliability(data: Data) -> str:
     if not rows:
         return ""
     return (
-        "How far the probabilities can be believed; lower is better. NLL (minus the logarithm of "
-        "the true label's probability) and Brier (squared distance from the true label) are what "
-        "to compare. ECE (mean gap between probability and share right) is too high on few clips: "
+        "How far the probabilities can be trusted; lower is better. NLL (minus the logarithm of "
+        "the true label's probability) and Brier (squared distance from the true label) are the "
+        "measures to compare. ECE (mean gap between probability and share right) is too high on "
+        "few clips: "
         "*ECE by chance* is what a perfectly calibrated system would show here.\n\n"
         + table(["system", *(title for _, title in keys), "ECE by chance"], rows)
     )

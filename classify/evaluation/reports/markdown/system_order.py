@@ -66,14 +66,14 @@ def brackets(data: Data) -> str:
     if count < FEWEST_GROUPS:
         return f"No intervals: they need at least {FEWEST_GROUPS}, and there are {count} {column}."
     trained = (
-        "with the same trained systems; training again, another corpus or another language may "
-        "differ by more."
+        "with the same trained systems. Training again, another corpus or another language may "
+        "change the scores by more."
     )
     if len(data["splits"]) > 1:
         trained = (
-            "if the systems were trained anew on as many: each of them is tested in a fold that "
-            "was not trained on them, and the intervals are wider for that. Another corpus or "
-            "another language may differ by more."
+            "if the systems were trained again on as many: each is tested in a fold whose "
+            "training did not include it, and the intervals are wider for that reason. Another "
+            "corpus or another language may change the scores by more."
         )
     return (
         f"In brackets: {100 * data['settings']['level']:g} % intervals, from "

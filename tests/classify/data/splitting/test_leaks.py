@@ -118,7 +118,7 @@ def test_near_duplicates_become_a_warning_that_names_ids(part):
     values = {name: rng.normal(size=(len(part), 8)) for name, part in split.parts.items()}
     values["test"][0] = values[part][3]
     [message] = check_near_duplicates(split.parts, values)
-    assert f"of test nearly the same as one of {part}: " in message
+    assert f"of test nearly identical to a clip of {part}: " in message
     assert f"{split.test.ids[0]} = {split.parts[part].ids[3]} " in message
 
 
@@ -128,7 +128,7 @@ def test_splits_ask_for_embeddings_where_they_can():
     values = rng.normal(size=(40, 8))
     values[20:] = values[:20]
     [split] = splits(table, "stratified", embed=lambda part: values)
-    assert any("nearly the same as one of train" in warning for warning in split.warnings)
+    assert any("nearly identical to a clip of train" in warning for warning in split.warnings)
 
 
 def test_blank_speakers_are_nobody():
@@ -227,4 +227,4 @@ def test_two_voices_alike_by_chance_are_no_copies_and_copies_still_are():
     assert "Within train" not in message
     train[2] = train[3] + 0.1 * rng.normal(size=120)  # train holds copies too
     [message] = check_near_duplicates(split.parts, values)
-    assert f". Within train 2 of {len(train)} clips are as near to another one: " in message
+    assert f". Within train 2 of {len(train)} clips are just as close to another one: " in message

@@ -30,5 +30,5 @@ def test_a_shift_from_the_middle_and_exchanged_labels_are_seen():
     assert "by -1 rows" in text
     crossed = np.array([1, 0, 2])[truth]
     assert any(
-        "a and b look exchanged" in t for t in check_relation("lr", *dev, crossed, guess, 3, LABELS)
+        "a and b look swapped" in t for t in check_relation("lr", *dev, crossed, guess, 3, LABELS)
     )

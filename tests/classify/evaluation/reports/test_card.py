@@ -196,7 +196,7 @@ def test_names_cannot_break_the_page(run):
 
 
 def test_what_is_no_run(run, tmp_path):
-    with pytest.raises(InputError, match="is not there; expected the folder"):
+    with pytest.raises(InputError, match="does not exist; expected the folder"):
         model_card(tmp_path)
     with pytest.raises(InputError, match="Did you mean 'mean'"):
         model_card(run, "maen")
@@ -206,7 +206,7 @@ def test_a_model_folder_points_to_its_run(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"")
     told = CliRunner().invoke(card, [str(tmp_path)])
     assert isinstance(told.exception, InputError)
-    assert "name the folder that `affekt run` left, and the member with --system" in str(
+    assert "name the folder that `affekt run` wrote, and the member with --system" in str(
         told.exception
     )
 

@@ -261,7 +261,7 @@ def test_no_file_but_recordings_gets_into_a_page(tmp_path):
     hard(path=str(tmp_path / "key.pem")).write(tmp_path / "out")
     command = ["report", str(tmp_path / "out"), "--audio", "embed", "-o", str(tmp_path / "p.html")]
     told = CliRunner().invoke(affekt, command)
-    assert "are not named as recordings" in told.output
+    assert "do not have the name of an audio file" in told.output
     assert base64.b64encode(b"secret").decode() not in (tmp_path / "p.html").read_text("utf-8")
 
 

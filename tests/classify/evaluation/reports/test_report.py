@@ -108,7 +108,7 @@ def test_unknown_speakers_are_the_first_thing_to_doubt(group):
     assert "of 24 single clips" not in found.report().split("## Systems")[0]
     known = Manifest.from_rows([row | {"speaker": f"s{i % 12}"} for i, row in enumerate(rows)])
     asked = compare(system, known, Task.from_labels(["x", "y"]), groups=group, n_resamples=100)
-    alone = ["group: id: clips were taken as independent, so intervals may be too narrow"]
+    alone = ["group: id: clips were treated as independent, so intervals may be too narrow"]
     assert asked.data["warnings"] == (alone if group != "speaker" else [])
 
 
@@ -138,9 +138,9 @@ def test_sections_name_speakers_only_where_they_are_known():
     assert "by whole speakers, so that the set of a new speaker's clip holds" in known
     assert "so that the set of a new clip of the same kind holds" in unknown
     assert "a new speaker's clip" not in unknown
-    assert "Trained on a part of the training speakers" in known
+    assert "Trained on a growing part of the training speakers" in known
     assert "| train | clips | speakers | UAR on test |" in known
-    assert "Trained on a part of the training clips" in unknown
+    assert "Trained on a growing part of the training clips" in unknown
     assert "| train | clips | UAR on test |" in unknown
 
 

@@ -108,7 +108,7 @@ def test_the_encoder_of_a_given_model_is_found_where_it_was(tmp_path):
         ("{model: clips.csv}", "is a file; expected the folder"),
         ("{model: moved}", "not a model of affekt; .*affekt import-model"),
         ("{model: moved/valence, head: mlp}", "is not trained, so head has no effect"),
-        ("{model: 3}", "model of member 'given' is 3; expected a text"),
+        ("{model: 3}", "model of member 'given' is 3; expected text"),
     ],
 )
 def test_what_is_not_a_model_is_refused(trained, member, said):

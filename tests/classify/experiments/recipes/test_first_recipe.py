@@ -92,9 +92,9 @@ SPLITS = [
      {"scheme": "column"}, "no dev"),
     ({"split": own_split("aaade" * 12), "speaker": [f"s{i % 7}" for i in range(60)]},
      {"scheme": "column", "allow_speaker_overlap": True}, "in more than one part"),
-    ({"split": own_split("xxxxx" * 12)}, {"scheme": "stratified"}, "holds 'fold1' where train"),
+    ({"split": own_split("xxxxx" * 12)}, {"scheme": "stratified"}, "holds 'fold1' instead"),
     ({"split": own_split("aaaad" * 12)}, {"scheme": "stratified"}, "names train and dev only"),
-    ({"split": own_split("a-e" * 20)}, {"scheme": "stratified"}, "holds blank where train"),
+    ({"split": own_split("a-e" * 20)}, {"scheme": "stratified"}, "holds blank instead of train"),
 ]  # fmt: skip
 
 
@@ -141,7 +141,7 @@ def test_every_label_reads_back_as_the_table_has_it(tmp_path_factory, labels):
         assert label is not None
         by_class.setdefault(label, set()).add(raw)
     joined = [raws for raws in by_class.values() if len(raws) > 1]
-    assert len(joined) <= sum("taken for one" in note for note in found.notes)
+    assert len(joined) <= sum("taken as one label" in note for note in found.notes)
     assert sum(len(raws) for raws in by_class.values()) == len(set(written["label"]))
 
 
@@ -196,7 +196,7 @@ def test_what_programs_write_for_no_label_is_left_out(tmp_path):
     task = Task.read(tmp_path / "d" / "task.yaml")
     assert task.labels == ("None", "joy", "sad")
     assert "12 clips with the label 'nan' are left out" in "\n".join(found.notes)
-    assert "12 clips have the label 'None'; if it says" in "\n".join(found.notes)
+    assert "12 clips have the label 'None'; if it means" in "\n".join(found.notes)
     assert preview(found.path).labels == {"None": 12, "joy": 12, "sad": 12}
     first(tmp_path / "e", rows(["none", "nan"] * 12))  # not if no two labels would be left
     assert Task.read(tmp_path / "e" / "task.yaml").labels == ("nan", "none")
@@ -211,7 +211,7 @@ def test_ratings_become_a_task_of_numbers(tmp_path):
     assert task.labels == ("arousal", "valence")
     assert "correct them in the task file" in " ".join(found.notes)
     assert not preview(found.path).is_current
-    with pytest.raises(InputError, match="60 different numbers; if they are ratings, call"):
+    with pytest.raises(InputError, match="60 different numbers; if they are ratings, name"):
         first(tmp_path / "b", rows([f"{i / 10}" for i in range(60)]))
 
 
@@ -344,7 +344,7 @@ def test_nothing_is_overwritten(tmp_path):
     assert told.exit_code == 0  # its task is r-task.yaml
     (tmp_path / "recipe.yaml").unlink()
     told = init(tmp_path / "two.csv", "-o", tmp_path / "recipe.yaml")
-    assert "task.yaml is there already, with other content; choose another" in str(told.exception)
+    assert "task.yaml already exists, with other content; choose another" in str(told.exception)
     told = init(tmp_path / "two.csv", "-o", tmp_path / "two.yaml")  # as the message says
     assert (told.exit_code, (tmp_path / "two-task.yaml").is_file()) == (0, True)
     (tmp_path / "link.yaml").symlink_to(tmp_path / "nowhere.yaml")

@@ -44,8 +44,8 @@ def test_labels_that_are_lists_of_labels_are_noticed(tmp_path):
 def test_the_nearest_task_is_named_with_what_it_does_not_know(tmp_path):
     labels = ["anger", "joy", "sadness", "boredom", "angst!", "neutral"] * 10
     found = first(tmp_path, rows(labels))
-    [note] = [note for note in found.notes if "nearest task" in note]
-    assert note.startswith("the nearest task of affekt is emotion6 (anger, disgust, fear, joy")
+    [note] = [note for note in found.notes if "closest task" in note]
+    assert note.startswith("the closest task of affekt is emotion6 (anger, disgust, fear, joy")
     assert "it leaves out 'boredom'" in note
     assert "it does not know 'angst!' (did you mean 'angst'" in note
 
@@ -58,7 +58,7 @@ def test_a_label_that_is_misspelt_is_not_merely_rare(tmp_path):
 
 
 def test_a_label_of_nearly_all_clips_is_noticed(tmp_path):
-    said = "90% of the clips are calm: an accuracy of 0.90 is what always answering it gives"
+    said = "90% of the clips are calm: always predicting it gives an accuracy of 0.90"
     for calm, is_said in ((90, True), (60, False)):
         found = first(tmp_path / str(calm), rows(["calm"] * calm + ["angry"] * (100 - calm)))
         assert any(said in note for note in found.notes) == is_said
@@ -94,9 +94,9 @@ def test_columns_of_raters_become_a_recipe_that_learns_from_all_of_them(tmp_path
     found = first(tmp_path, given)
     assert Recipe.read(found.path).votes == ("rater 1", "rater 2")
     assert Task.read(tmp_path / "task.yaml").labels == ("calm", "glad", "sad")
-    assert found.notes[0] == "rater 1, rater 2 are taken for raters"
+    assert found.notes[0] == "rater 1, rater 2 are taken as raters"
     assert preview(found.path).labels == {"calm": 0, "glad": 10, "sad": 10}
-    assert any(n.startswith("no clip is calm to most raters") for n in found.notes)
+    assert any(n.startswith("no clip is calm according to most raters") for n in found.notes)
     assert any("10 of 30 clips have no vote, or several labels that lead" in n for n in found.notes)
 
 
@@ -137,7 +137,7 @@ def test_labels_in_capitals_are_near_a_task(tmp_path):
         ),
         (
             {"sad": ["0", "2", "3"] * 10, "glad": ["5", "3", "2"] * 10},
-            "sad or glad\\? If they count raters' votes, call them votes:sad and so on",
+            "sad or glad\\? If they count raters' votes, rename them votes:sad and so on",
         ),
         (
             {
@@ -145,7 +145,7 @@ def test_labels_in_capitals_are_near_a_task(tmp_path):
                 "Ben": ["glad", "glad", "sad"] * 10,
                 "sex": ["f", "m"] * 15,
             },
-            "If Ann, Ben are raters, call them rater1, rater2 and so on",
+            "If Ann, Ben are raters, rename them rater1, rater2 and so on",
         ),
     ],
 )
@@ -163,7 +163,7 @@ def test_labels_of_one_meaning_are_one_class(tmp_path):
     task = Task.read(tmp_path / "task.yaml")
     assert task.labels == ("happy", "sad", "wow")
     assert [task.label_of(raw) for raw in ("Joy", "SAD", "happy")] == ["happy", "sad", "happy"]
-    assert "labels 'happy' and 'Joy' are taken for one, 'happy'" in found.notes[0].replace(
+    assert "labels 'happy' and 'Joy' are taken as one label, 'happy'" in found.notes[0].replace(
         ", ", " and ", 1
     )
     assert preview(found.path).labels == {"happy": 11, "sad": 10, "wow": 10}

@@ -77,14 +77,14 @@ def test_every_save_is_answered_until_ctrl_c(folder):
         (folder / "recipe.yaml").write_text(RECIPE.replace("C: 1}", "C: 5}"))
         second = watching.until_it_watches()
         assert second.startswith("recipe.yaml changed\n")
-        assert "lr: made again, since its settings changed" in second
-        assert "other: kept, nothing that decides it has changed" in second
+        assert "lr: trained again, because its settings changed" in second
+        assert "other: kept, because nothing it depends on has changed" in second
         (folder / "recipe.yaml").write_text(RECIPE.replace("head", "haed"))
         assert "affekt: recipe.yaml:" in watching.until_it_watches()
         (folder / "recipe.yaml").write_text(RECIPE.replace("clips.csv", "x" * 5000))
         assert "File name too long" in watching.until_it_watches()
         (folder / "recipe.yaml").write_text(RECIPE.replace("C: 1}", "C: 7}"))
-        assert "made again" in watching.until_it_watches()
+        assert "trained again" in watching.until_it_watches()
         (folder / "task.yaml").write_text("labels: {up: [], down: []}\nname: other\n")
         assert "task.yaml changed" in watching.until_it_watches()
         text = (folder / "clips.csv").read_text().replace("good nice 0,", "good day 0,")

@@ -176,5 +176,5 @@ def test_sparse_weights_are_refused_before_they_are_hashed(tmp_path):
         file.truncate(30 << 30)
     if weights.stat().st_blocks > 1 << 20:
         pytest.skip("the file system has no sparse files")
-    with pytest.raises(InputError, match=r"safetensors: a sparse file: of 30720 MiB nearly"):
+    with pytest.raises(InputError, match=r"safetensors: a sparse file: of 30720 MiB hardly"):
         _ = Encoder(str(tmp_path / "m")).spec

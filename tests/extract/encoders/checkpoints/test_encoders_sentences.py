@@ -184,7 +184,7 @@ def test_decoders_equal_the_library(tmp_path, kind, config):
         (
             tf.T5Model,
             tf.T5Config(d_model=32, d_kv=8, d_ff=64, num_layers=2, num_heads=4, vocab_size=200),
-            "an encoder with a decoder",
+            "an encoder-decoder model",
         ),
     ],
 )

@@ -107,5 +107,7 @@ def test_a_token_that_the_model_does_not_know_is_refused(tmp_path):
     (folder / "added_tokens.json").write_text(json.dumps({"<new>": 9000}))
     encoder = Encoder(str(folder))
     encoder.embed(["hello"])
-    with pytest.raises(InputError, match=r"makes token \d+ of 'hello <new>'.*of two checkpoints"):
+    with pytest.raises(
+        InputError, match=r"makes token \d+ of 'hello <new>'.*from two different checkpoints"
+    ):
         encoder.embed(["hello <new>"])
