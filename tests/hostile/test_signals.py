@@ -38,7 +38,7 @@ STAGES: dict[str, tuple[str, list[str] | None]] = {
     "run: intervals are drawn": (f"{EVALUATION}.compare:resample", ["again.yaml"]),
     "run: analyses": (f"{EVALUATION}.compare:extras", ["again.yaml"]),
     "run: the report is written": (f"{RUN}.results.compare_members:describe_run", ["again.yaml"]),
-    "run: the report is put in place": (f"{RUN}.results.report_folder:_digest", ["again.yaml"]),
+    "run: the report is put in place": (f"{RUN}.results.report_folder:file_sha256", ["again.yaml"]),
     "predict run": ("affekt.classify.models.new_clips.system:System.predict", None),
     "predict file": ("affekt.extract.inputs.isolated_decoder:Decoder.__call__", None),
     "compare": (f"{EVALUATION}.compare:resample", None),
