@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from pathlib import Path
 
 import numpy as np
 
 from affekt.notebook import shown
 
-from .errors import AffektError, InputError, SpecError, listed, nearest
+from .errors import AffektError, InputError, SpecError, in_shell, listed, nearest
 from .files.durable import publish
 from .identity.spec import Spec, slug
 from .layers import pick_layers
@@ -102,7 +103,10 @@ class Cache(Store):
         names = [space.name for space in spaces]
         raise InputError(
             f"{self.path} has no space {which!r}; it has {listed(names) or 'none'}."
-            + nearest(which, [name[:-9] for name in names])
+            + (
+                nearest(Path(which).name, [name[:-9] for name in names])
+                or f" affekt extract --encoder {in_shell(which)} makes one" * Path(which).is_dir()
+            )
         )
 
     def create(self, spec: Spec, name: str | None = None) -> Space:

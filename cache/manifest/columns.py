@@ -254,11 +254,22 @@ def _misspelt(table: Table, columns: Mapping[str, Any], renamed: Mapping[str, st
         for folded, name in others.items():
             close = difflib.get_close_matches(folded, map(_folded, known), n=1, cutoff=0.85)
             swapped = [alias for alias in known if sorted(alias) == sorted(folded)]
-            translated = folded.removesuffix("id") in TRANSLATED.get(ours, ())
-            if (close or swapped or translated) and folded not in COLUMNS:
+            if (close or swapped or translated(name) == ours) and folded not in COLUMNS:
                 meant = f"; is it the {ours}? Name it {ours}"
                 notes.append(f"column {name} was kept as it is{meant}")
     return notes
+
+
+def translated(name: str) -> str:
+    """Return which of our columns a name means in another language, or nothing.
+
+    Examples
+    --------
+    >>> translated("Sprecher"), translated("Gefühl"), translated("age")
+    ('speaker', 'label', '')
+    """
+    folded = _folded(name).removesuffix("id")
+    return next((ours for ours, words in TRANSLATED.items() if folded in words), "")
 
 
 def _folded(name: str) -> str:

@@ -44,6 +44,14 @@ def test_reads_what_was_stored_in_any_order_and_company(cache, space):
     assert len(space) == 50
 
 
+def test_a_space_that_is_asked_for_by_its_encoders_folder(cache, space, tmp_path):
+    family = space.name[:-9]
+    for name, words in ((family, f"Did you mean '{family}'"), ("xlsr-53", "makes one")):
+        (tmp_path / name).mkdir()
+        with pytest.raises(InputError, match=words):
+            cache.space(f"{tmp_path}/{name}")
+
+
 def test_a_second_extract_stores_nothing(space):
     clips = make_clips(20)
     fill(space, clips)

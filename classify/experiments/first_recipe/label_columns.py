@@ -8,7 +8,7 @@ from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from ....cache.errors import listed
-from ....cache.manifest.columns import COLUMNS
+from ....cache.manifest.columns import COLUMNS, translated
 from ....cache.manifest.described import MOST_LABELS
 from ...data.vocabulary import shipped
 from ...data.votes import PREFIX
@@ -36,6 +36,8 @@ def columns_of_labels(clips: Manifest) -> str:
         )
     few = [n for n, values in others.items() if 1 < len(set(values) - {""}) < len(clips) / 2]
     few = [name for name in few if len(set(others[name])) <= MOST_LABELS]
+    few = [name for name in few if translated(name) in ("", "label")]
+    few = [name for name in few if translated(name)] or few
     advice = "rename the one that is the label" + (f": {' or '.join(few)}?" if few else "")
     counts = [name for name in few if all(value.isdecimal() for value in others[name])]
     alike = {name: frozenset(others[name]) for name in few if name not in counts}

@@ -128,6 +128,10 @@ def test_labels_in_capitals_are_near_a_task(tmp_path):
     [
         ({"mood": ["sad", "glad"] * 15}, "rename the one that is the label: mood\\?"),
         (
+            {"Gefühl": ["rot", "grün"] * 15, "Sprecher": ["s1", "s2"] * 15, "sex": ["f", "m"] * 15},
+            "rename the one that is the label: Gefühl\\?",
+        ),
+        (
             {"sad": ["0", "1"] * 15, "glad": ["1", "0"] * 15, "loud": ["1", "1", "0"] * 10},
             "sad, glad, loud are yes or no, and in 20 rows several are 1",
         ),
