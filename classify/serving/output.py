@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,9 +53,19 @@ def say_remarks(answer: Answer, unread: Mapping[str, Reason], *, window: bool) -
     by_reason: dict[str, list[str]] = {}
     for name, reason in reasons.items():
         by_reason.setdefault(reason, []).append(name)
+    codes = {name: code for name, (code, _) in unread.items()} | answer.failed
+    shown: Counter[str] = Counter()
+    others: dict[str, list[str]] = {}
     for reason, names in by_reason.items():
+        code = codes[names[0]]
+        shown[code] += 1
+        if shown[code] > FEW:  # each with a reason of its own, such as its path
+            others.setdefault(code, []).extend(names)
+            continue
         for named in map(one_line, names) if len(names) <= FEW else [listed(names)]:
             to_stderr(f"{named}: not predicted: {reason}")
+    for code, names in others.items():
+        to_stderr(f"{listed(names)}: not predicted: {code}")
     if not window and "too_long" in answer.failed.values():
         to_stderr("For audio that is too long for the model, make a timeline with --window SECONDS")
     by_remark: dict[str, list[str]] = {}

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ....cache.errors import expected_one_of, nearest
+from ....cache.errors import InputError, expected_one_of, in_shell, nearest
+from ....cache.manifest.tables import SUFFIXES
 from ...data.located_yaml import Located, expanded, place, read_yaml
 from ...models.scalers.scaling import check_scale
 from .entries import PROBE, EncoderEntry, MemberEntry
@@ -122,6 +123,10 @@ class Recipe:
         InputError
             Anything unknown, missing or of the wrong kind; with file and line.
         """
+        if Path(path).suffix.lower() in set(SUFFIXES) - {".json"}:  # YAML reads JSON
+            raise InputError(
+                f"{path}: a table, expected a recipe; affekt init {in_shell(path)} writes one"
+            )
         top = read_yaml(path)
         keys = top.mapping("the recipe", _TOP)
         for name in _NEEDED:

@@ -160,8 +160,11 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
     source = str(folder / CONFIG)
     config = read_object(folder / CONFIG, largest=LARGEST_CONFIG)
     if config.get("format") != FORMAT:
+        kind = config.get("model_type")
         raise InputError(
             f"{source}: format is {config.get('format')!r}; this version of affekt reads {FORMAT!r}"
+            + f". It is a checkpoint ({kind}): name it as an encoder, and train a head on it"
+            * isinstance(kind, str)
         )
     _check(config, SCHEMA, source)
     expected = config["weights"]

@@ -18,6 +18,7 @@ from affekt.classify import HEADS, Model, Task
 from affekt.classify.serving import timeline
 from affekt.classify.serving.loading import open_system
 from affekt.extract import Encoder, extract
+from safetensors.numpy import save_file
 
 from tests.support.encoder_models import saved
 from tests.support.small_models import predict, sound, write_models
@@ -251,6 +252,31 @@ def test_too_long_says_the_limit_and_what_to_do(models, tmp_path):
     told = predict(models / "speech", sound(tmp_path / "a.wav", 61))
     assert "not predicted: too_long (61.0 s, the limit is 60 s)" in told.stderr
     assert "--window SECONDS" in told.stderr
+
+
+def test_an_encoder_is_not_a_model(tmp_path):
+    (tmp_path / "config.json").write_text('{"model_type": "hubert"}')
+    save_file({"layer": np.zeros(2)}, tmp_path / "model.safetensors")
+    told = predict(tmp_path, sound(tmp_path / "a.wav"))
+    assert isinstance(told.exception, InputError)
+    assert "a checkpoint (hubert): name it as an encoder" in str(told.exception)
+
+
+def test_reasons_that_differ_in_a_path_do_not_fill_the_screen(models, tmp_path):
+    rows = "".join(f"c{i},gone/{i}.wav\n" for i in range(40))
+    (tmp_path / "clips.csv").write_text(f"id,path\n{rows}")
+    told = predict(models / "speech", tmp_path / "clips.csv")
+    lines = [line for line in told.stderr.splitlines() if "not predicted: missing" in line]
+    assert len(lines) == 6
+    assert lines[-1] == "c5, c6, c7, c8, c9 and 30 more: not predicted: missing"
+
+
+def test_a_low_rate_and_two_voices_are_remarked(models, tmp_path):
+    rng = np.random.default_rng(0)
+    soundfile.write(tmp_path / "a.wav", 0.1 * rng.standard_normal((8000, 2)), 8000)
+    told = predict(models / "speech", tmp_path / "a.wav")
+    assert "a.wav: low_rate (sampled at fewer Hz than the model reads" in told.stderr
+    assert "a.wav: separate_channels (perhaps two people on a telephone" in told.stderr
 
 
 def test_silence_is_remarked(models, tmp_path):

@@ -122,6 +122,8 @@ def test_a_missing_recipe_and_a_folder(tmp_path):
     assert "mean 'dead.yaml'" not in str(refused.value)
     with pytest.raises(InputError, match="cannot be read"):
         Recipe.read(tmp_path)
+    with pytest.raises(InputError, match=r"a table, expected a recipe; affekt init .*clips\.csv"):
+        Recipe.read(tmp_path / "clips.csv")
 
 
 def test_1e_3_is_a_number_unless_it_is_quoted(tmp_path):
