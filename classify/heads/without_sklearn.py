@@ -67,10 +67,14 @@ def check_rows(
     >>> head.n_features_in_ = 2
     >>> check_rows(head, [[1, 2]], reset=False, dtype=np.float32).dtype
     dtype('float32')
+    >>> check_rows(head, [[1, 2]], reset=False, dtype=(np.float64, np.float32)).dtype
+    dtype('float64')
     """
     if reset or y is not None:
         raise RuntimeError("this process only predicts")
-    X = np.asarray(X, dtype)
+    X = np.asarray(X)
+    kinds = dtype if isinstance(dtype, tuple) else (dtype,)  # of several, the first converts
+    X = X if X.dtype in kinds else X.astype(kinds[0])
     if X.ndim != 2 or not len(X) or X.shape[1] != head.n_features_in_:
         raise ValueError(f"X has shape {X.shape}; expected (clips, {head.n_features_in_})")
     wrong = np.isinf(X) if ensure_all_finite == "allow-nan" else ~np.isfinite(X)
