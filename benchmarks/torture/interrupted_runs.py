@@ -126,7 +126,7 @@ def check_whole(folder: Path) -> str:
         else:
             open_system(folder, system="mean")
     except InputError as error:
-        if "not finished" in str(error) or "put its report in place" in str(error):
+        if "did not finish" in str(error) or "replacing its report" in str(error):
             return "refused"
         if state is None and not (folder / "comparison.json").exists():
             return "nothing there"

@@ -93,7 +93,7 @@ def counts_text(found: Mapping[str, Any]) -> str:
     <BLANKLINE>
     mean and BETO: no difference can be shown: 225 vs 221 of 300, p at least 0.125 (to 0.809)
     <BLANKLINE>
-    Counts alone say little: two systems have to be at least 6 of 300 clips apart.
+    Counts alone say little: two systems have to differ by at least 6 of 300 clips.
     """
     width = max(len(name) for name in found["systems"])
     lines = []

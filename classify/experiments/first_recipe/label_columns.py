@@ -84,8 +84,8 @@ def several_labels(counts: Counter[str]) -> str:
 
     Examples
     --------
-    >>> several_labels(Counter(["joy", "anger", "joy,anger"]))[:47]
-    "the label 'joy,anger' is several labels in one:"
+    >>> several_labels(Counter(["joy", "anger", "joy,anger"]))[:46]
+    "the label 'joy,anger' is several labels in one"
     >>> several_labels(Counter(["joy", "anger, cold"]))
     ''
     """

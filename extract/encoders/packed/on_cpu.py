@@ -37,6 +37,7 @@ class ClipByClip(nn.Module):
     Examples
     --------
     >>> first = ClipByClip(nn.Identity())
+    >>> from affekt.extract.encoders.packed.layout import laid_out
     >>> with laid_out(Pack([torch.ones(2) > 0, torch.ones(1) > 0], "cpu")):
     ...     first(torch.arange(3.0).view(1, 3, 1)).flatten().tolist()
     [0.0, 1.0, 2.0]

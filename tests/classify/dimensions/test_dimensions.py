@@ -289,8 +289,12 @@ def test_card_compare_and_train(finished, tmp_path):
     assert "Test CCC" in said
     assert "on the 48 clips of 5 folds together" in said
     for task, head, expected in (
-        (finished / "affect.yaml", "logistic", "predicts labels, and the task 'affect' is of"),
-        ("valence", "ridge", "predicts numbers, and the task 'valence' is of labels"),
+        (
+            finished / "affect.yaml",
+            "logistic",
+            "predicts labels, and the task 'affect' has numbers",
+        ),
+        ("valence", "ridge", "predicts numbers, and the task 'valence' has labels"),
     ):
         said = invoke(*train, "--task", task, "--head", head, "-o", tmp_path / "n", code=2)
         assert expected in said

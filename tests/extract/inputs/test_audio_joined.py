@@ -61,7 +61,7 @@ def test_a_chain_changes_its_channels_but_not_its_rate(sound, encode, subtype, t
     (tmp_path / "FILE").write_bytes(stereo + other)
     with pytest.raises(Unusable, match="rate changes from 48000 to 16000") as refused:
         decode(stereo + other, RATE)
-    remedy = refused.value.message.partition(" apart: ")[2]
+    remedy = refused.value.message.partition("; split it: ")[2]
     subprocess.run(["sh", "-c", remedy], cwd=tmp_path, check=True)
     parts = [decode((tmp_path / name).read_bytes(), RATE).seconds for name in ("FIRST", "REST")]
     assert parts == [1.0, 2.0]

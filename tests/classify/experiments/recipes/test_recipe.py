@@ -59,7 +59,7 @@ def test_the_recipe_of_the_design(tmp_path):
         ("layers: 12", "layers: twelve", 9, ["twelve", "a number, all, probe"]),
         ("{head: mlp, on: text}", "{heads: mlp, on: text}", 11, ["no head", "Did you mean 'head'"]),
         ("{head: mlp, on: text}", "{head: mlp}", 11, ["'on'", "speech, text"]),
-        ("cache: my.cache", "cache: [a]", 3, ["cache", "a text"]),
+        ("cache: my.cache", "cache: [a]", 3, ["cache", "expected text"]),
         ("on: text}", "on: text, combine: mixx}", 11, ["mixx", "Did you mean 'mix'"]),
         ("{name: dccuchile/bert-base-spanish-wwm-cased}", "{revision: main}", 6, ["name", "space"]),
         ("both:", "../both:", 12, ["../both", "folder"]),
