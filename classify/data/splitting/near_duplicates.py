@@ -30,6 +30,7 @@ FAR = 10  # the distance of the nearest is compared with that of this one
 FEWEST_FEATURES = 64
 STRICT = 0.55
 BLOCK = 128  # rows at a time, which bounds memory
+PAIRS = 4_000_000  # pairs of clips that are compared at a time
 
 
 def check_near_duplicates(
@@ -120,7 +121,7 @@ def near_duplicates(
         Whether a clip that is much nearer than the second nearest is a copy. Two voices that are
         alike by chance and say almost the same are so too.
     block
-        Rows that are compared at a time, which bounds memory.
+        Rows that are compared at a time, at most; fewer where train is large, to bound memory.
 
     Returns
     -------
@@ -135,6 +136,7 @@ def near_duplicates(
     left, right = _unit(train), _unit(other)
     if not len(left):
         return []
+    block = min(block, max(1, PAIRS // len(left)))
     ratio, distance = _own_neighbours(left, block) if len(left) >= FEWEST_CLIPS else (0.0, 0.0)
     pairs = []
     for start in range(0, len(right), block):
@@ -162,9 +164,11 @@ def _own_neighbours(rows: np.ndarray, block: int) -> tuple[float, float]:
     ratios, tenth = [], []
     for start in range(0, len(some), block):
         at = some[start : start + block]
-        distance = 1 - rows[at] @ rows.T
+        distance = rows[at] @ rows.T
+        np.subtract(1, distance, out=distance)
         distance[np.arange(len(at)), at] = np.inf
-        near = np.sort(np.partition(distance, 10, axis=1)[:, :10], axis=1)
+        distance.partition(10, axis=1)
+        near = np.sort(distance[:, :10], axis=1)
         ratios.append(near[:, 0] / np.maximum(near[:, 1], 1e-12))
         tenth.append(near[:, 9])
     return (
