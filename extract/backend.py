@@ -176,7 +176,7 @@ def as_backend(own: Any) -> Backend:
     if not callable(getattr(own, "embed", None)):
         raise InputError(
             f"{what} is not an encoder; expected an instance of a subclass of "
-            f"affekt.extract.Backend"
+            "affekt.extract.Backend"
         )
     backend = own if isinstance(own, Backend) else _Adapted(own)
     positive, whole = "a whole number above 0", "a whole number, 0 or more"

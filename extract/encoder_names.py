@@ -24,7 +24,7 @@ def _check(name: str, factory: Any) -> None:
     if not callable(factory):
         raise InputError(
             f"encoder {name!r} is {factory!r}; expected a subclass of affekt.extract.Backend, or "
-            f"a function that returns an instance of one"
+            "a function that returns an instance of one"
         )
     if isinstance(factory, type) and inspect.isabstract(factory):
         methods = ", ".join(sorted(factory.__abstractmethods__))

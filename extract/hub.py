@@ -141,7 +141,7 @@ def _commit(name: str, revision: str | None, offline: bool, what: str) -> str:
         if seen is None:
             raise InputError(
                 f"{what} {name!r}{at} is neither a local folder nor in the local cache of the "
-                f"Hub, and HF_HUB_OFFLINE is set: give a folder, or download it first"
+                "Hub, and HF_HUB_OFFLINE is set: give a folder, or download it first"
             )
         log.warning(
             "offline: %s%s is taken to be commit %s, as last seen; revision=%s pins it",

@@ -71,7 +71,7 @@ def open_foreign(source: Any) -> Finder:
     if path.suffix in SUFFIXES:
         return _table(read_table(path))
     remedy = (
-        f". If its rows are in the order of the clips, save it with their ids:"
+        ". If its rows are in the order of the clips, save it with their ids:"
         f" np.savez('{path.stem}.npz', ids=Manifest.read(TABLE).ids, embeddings=np.load('{path}'))"
     )
     raise InputError(

@@ -127,7 +127,7 @@ def import_space(
     if unknown:
         raise InputError(
             f"the {modality} of {len(unknown)} clips is not available: {listed(unknown)}; rows "
-            f"are looked up by content, so run the import where the files are"
+            "are looked up by content, so run the import where the files are"
         )
     known = {id_: digest for id_, digest in zip(some.ids, digests, strict=True) if digest}
     _share_rows(known, values, modality)
@@ -187,8 +187,8 @@ def _store(space: Space, digests: Mapping[str, str], values: Mapping[str, np.nda
         if i not in absent and not np.array_equal(stored[i], values[id_]):
             raise InputError(
                 f"clip {id_!r}: its {space.modality} was imported into {space.name} before, with "
-                f"different values; is this the manifest of that import? To keep both, import "
-                f"under another name"
+                "different values; is this the manifest of that import? To keep both, import "
+                "under another name"
             )
     with space.writer() as writer:
         for i, (key, id_) in enumerate(rows.items()):
@@ -242,13 +242,13 @@ def _arrays(source: Any, clips: Manifest) -> tuple[dict[str, np.ndarray], list[s
         if not np.isfinite(values[id_]).all():
             raise InputError(
                 f"clip {id_!r}: NaN, infinity or a number beyond float32 among its values; "
-                f"correct them, or leave the clip out of the source"
+                "correct them, or leave the clip out of the source"
             )
     absent = [id_ for id_ in clips.ids if id_ not in values]
     if not values:
         raise InputError(
             f"no clip has values: the manifest's ids are {listed(clips.ids, 3)}; they must be the "
-            f"names of the arrays, or the content of an array ids next to an array embeddings"
+            "names of the arrays, or the content of an array ids next to an array embeddings"
         )
     return values, absent
 

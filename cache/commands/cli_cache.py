@@ -271,7 +271,7 @@ def sync(source: str, target: str, as_json: bool) -> None:
     else:
         click.echo(
             f"{counted(done.copied, 'shard')} copied, {done.bytes / 1e6:.1f} MB; {done.present} "
-            f"were already there"
+            "were already there"
         )
 
 

@@ -44,7 +44,7 @@ def refuse_hollow(path: str | os.PathLike[str]) -> None:
     if is_hollow(status):
         raise InputError(
             f"{os.fspath(path)}: a sparse file: of {status.st_size >> 20} MiB hardly any was "
-            f"written; copy or download it again"
+            "written; copy or download it again"
         )
 
 

@@ -115,6 +115,6 @@ def path_of_cache(path: str | os.PathLike) -> Any:
     if isinstance(found, RemotePath) and not found.is_file():
         raise InputError(
             f"{found} is not a file; a packed cache can be read from a URL, a folder only after "
-            f"affekt cache sync"
+            "affekt cache sync"
         )
     return found

@@ -320,7 +320,7 @@ def _give_ids(found: Named, table: Table, folded: Mapping[str, list[str]]) -> No
         else:
             found.notes.append(
                 f"column {name} has repeated values and was not taken as the id: the ids are the "
-                f"paths"
+                "paths"
             )
         columns[name.strip()] = columns.pop("id")
     elif name := _misspelt_id(table, folded):

@@ -48,7 +48,7 @@ def check_written(
     if written[:1] == "$":
         raise InputError(
             f"{place()}: path {written!r}: variables are not expanded in a table; write the "
-            f"folder, or leave it out and give --root"
+            "folder, or leave it out and give --root"
         )
     if allow_outside:
         return
@@ -58,7 +58,7 @@ def check_written(
         where = "" if root is None else f" {root}"
         raise InputError(
             f"{place()}: path {written!r} is outside of the manifest's root{where}; if no root is "
-            f"given, a table of your own may name any file"
+            "given, a table of your own may name any file"
         )
 
 
@@ -106,7 +106,7 @@ class Folder:
         if not self.allow_outside and not self._holds(real):
             raise InputError(
                 f"{place()}: path {written!r} leaves the root {self.root} through a link; if no "
-                f"root is given, the links of a table of your own are followed"
+                "root is given, the links of a table of your own are followed"
             )
         return Path(real)
 

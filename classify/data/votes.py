@@ -218,7 +218,7 @@ def _rows_of_table(clips: Manifest, path: Path) -> list[dict[str, float]]:
                     if not 0 <= count < float("inf"):
                         raise InputError(
                             f"{path}, line {lines.line_num}: count is {row['count']!r}; expected "
-                            f"a number of at least 0"
+                            "a number of at least 0"
                         )
                     known[row["id"]][row["label"]] += count  # pyright: ignore[reportArgumentType]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
@@ -249,6 +249,6 @@ def _number(value: object, clips: Manifest, position: int) -> float:
     if isinstance(value, bool) or not 0 <= number < float("inf"):
         raise InputError(
             f"{clips.source}, line {clips.line(position)}: {value!r} votes; expected a number of "
-            f"at least 0"
+            "at least 0"
         )
     return number

@@ -190,6 +190,6 @@ def family_of(model_type: str, modality: str | None = None) -> Family:
     if modality and family.modality and modality != family.modality:
         raise InputError(
             f"modality={modality!r} does not fit {family.name}, which is an {family.modality} "
-            f"encoder; leave modality out"
+            "encoder; leave modality out"
         )
     return family

@@ -126,7 +126,7 @@ def open_backend(
         if checkpoint.config.get("auto_map"):
             backend.notes.append(
                 "config.json refers to code of the repository (auto_map), which was not run: the "
-                "layers are those of {checkpoint.model_type!r} in transformers"
+                f"layers are those of {checkpoint.model_type!r} in transformers"
             )
         return backend
 
@@ -204,7 +204,7 @@ def _check_generic(checkpoint: Checkpoint, chosen: Any) -> None:
     if checkpoint.config.get("is_encoder_decoder") or chosen.__name__.endswith("ForCausalLM"):
         raise InputError(
             f"{checkpoint.name} is a {chosen.__name__}, an encoder-decoder model, and affekt does "
-            f"not guess which of its states you want. Save its encoder alone"
+            "not guess which of its states you want. Save its encoder alone"
         )
 
 
@@ -222,6 +222,6 @@ def _patterns(allow_extra: Any) -> tuple[str, ...]:
     if wrong := [one for one in found if not isinstance(one, str) or not one.strip("*. ")]:
         raise InputError(
             f"allow_extra={wrong[0]!r}; expected names of tensors, such as 'age.*'; a pattern "
-            f"that matches every tensor is refused"
+            "that matches every tensor is refused"
         )
     return found

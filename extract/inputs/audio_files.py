@@ -177,7 +177,7 @@ def refused_by_size(status: os.stat_result) -> Unusable | None:
         return Unusable(
             "not_audio",
             f"a sparse file: only {status.st_blocks >> 1} KiB of its {status.st_size >> 20} MiB "
-            f"were written; copy or download it again",
+            "were written; copy or download it again",
         )
     return None
 

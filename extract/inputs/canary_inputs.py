@@ -103,7 +103,7 @@ def embed_canary(
     layers = np.flatnonzero(~(worst <= tolerance)).tolist()
     if layers:
         raise CanaryError(
-            f"this encoder gives a clip a different embedding in a batch than alone: layers "
+            "this encoder gives a clip a different embedding in a batch than alone: layers "
             f"{layers}"
             f" move by up to {worst.max():.1e} (relative), {tolerance:g} is allowed;"
             " nothing was stored",

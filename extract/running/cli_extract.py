@@ -36,7 +36,7 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     if value != "all":
         raise click.BadParameter(
             f"{value!r}; expected all: every layer is stored. Choose layers later (affekt train "
-            f"--layers)"
+            "--layers)"
         )
     return value
 

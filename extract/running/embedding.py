@@ -176,7 +176,7 @@ def run_extraction(
     if done.failures and all(one.code == "missing" for one in done.failures) and not len(space):
         done.notes.append(
             f"no file was found in {clips.root}: set --root to the folder that the paths are "
-            f"relative to"
+            "relative to"
         )
     if clips.source in cache.corpus_warnings:
         done.notes.append(cache.corpus_warnings[clips.source])

@@ -93,7 +93,7 @@ def _chosen(folder: Path, header: Mapping[str, Any], wanted: list[str]) -> dict[
         stored = sorted(path.name for path in folder.glob("db.*.pkl"))
         pickled = (
             f"; it has {listed(stored)}, which are pickles, and affekt never opens pickles: save "
-            f"the database"
+            "the database"
             " with storage_format='csv'"
         )
         raise InputError(f"{folder} has no db.*.csv or db.*.parquet{pickled * bool(stored)}")

@@ -160,7 +160,7 @@ class _Unpacked(gzip.GzipFile):
         if self.tell() > self.most:
             raise InputError(
                 f"{self.path}: unpacks to more than {self.most >> 20} MiB, {RATIO} times its "
-                f"size, which no real table does; unpack it, and look at it"
+                "size, which no real table does; unpack it, and look at it"
             )
         return data
 

@@ -59,7 +59,7 @@ def check_speakers(parts: Parts, *, allow: bool = False) -> list[str]:
         if pairs := look_alikes(by_part[one], by_part[other]):
             shown = [f"{a!r} ({one}) and {b!r} ({other})" for a, b in pairs]
             messages.append(
-                f"names of speakers that differ only in case, blanks, hyphens, leading zeros or "
+                "names of speakers that differ only in case, blanks, hyphens, leading zeros or "
                 f"Unicode form in different parts: {listed(shown)}. Write one name for one speaker"
             )
     if messages and not allow:

@@ -323,7 +323,7 @@ def _groups(clips: Manifest, column: str, scheme: str) -> np.ndarray:
         raise InputError(
             f"{clips.source}: {len(blank)} of {len(clips)} clips have no {column} (first in line "
             f"{clips.line(blank[0])}); scheme {scheme!r} expects one for each. Fill the column, "
-            f"leave those clips out, or use scheme 'stratified' or 'column'"
+            "leave those clips out, or use scheme 'stratified' or 'column'"
         )
     if len(set(names)) == 1:
         raise InputError(

@@ -98,7 +98,7 @@ def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
             if {"id", "split"} - set(table.fieldnames or ()):
                 raise InputError(
                     f"{path} has the columns {', '.join(table.fieldnames or ()) or '(none)'}; "
-                    f"expected id and split, and fold where there are several folds"
+                    "expected id and split, and fold where there are several folds"
                 )
             for row in table:
                 clip, name = restored(row["id"] or ""), (row["split"] or "").strip()

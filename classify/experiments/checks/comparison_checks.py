@@ -74,7 +74,7 @@ def _check_numeric(recipe: Recipe, task: Task) -> None:
     for entry in recipe.members.values():
         if not entry.head and not entry.model:
             raise entry.error(
-                f"it has no head, so it gives class probabilities, and the "
+                "it has no head, so it gives class probabilities, and the "
                 f"task {name!r} is a regression task; expected a head: ridge or regression"
             )
     able = [rule for rule, kind in STRATEGIES.items() if kind.of_numbers]

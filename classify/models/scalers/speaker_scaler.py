@@ -85,7 +85,7 @@ class SpeakerScaler:
         speaker = np.unique(np.where(names == "", alone, names), return_inverse=True)[1]
         if (np.bincount(speaker) > 1).sum() < 2:
             raise InputError(
-                f"scale: speaker needs two speakers or more with several clips in training; "
+                "scale: speaker needs two speakers or more with several clips in training; "
                 f"{len(set(names.tolist()) - {''})} speakers have {len(names)} clips. "
                 "Use scale: true"
             )

@@ -146,7 +146,7 @@ def _read_config(folder: Path) -> dict[str, Any]:
             raise InputError(
                 f"{folder / file} asks for the repository's own code (auto_map: "
                 f"{', '.join(map(str, listed['auto_map']))}); affekt never runs it. Use a "
-                f"checkpoint that the transformers library supports, or wrap your own model "
+                "checkpoint that the transformers library supports, or wrap your own model "
                 'with Encoder.of (docs/guide/encoders.md, "Models with code of their own")'
             )
     if config.get("quantization_config"):

@@ -42,8 +42,8 @@ def model_class(checkpoint: Checkpoint, classifier: bool) -> Any:
     if kind not in CONFIG_MAPPING:
         raise InputError(
             f"{checkpoint.name}: the installed transformers has no model_type {kind!r}, and "
-            f"affekt never runs the code of a checkpoint. Try a newer transformers, or wrap the "
-            f"model "
+            "affekt never runs the code of a checkpoint. Try a newer transformers, or wrap the "
+            "model "
             'with Encoder.of (docs/guide/encoders.md, "Models with code of their own")'
         )
     config = CONFIG_MAPPING[kind]
@@ -234,7 +234,7 @@ def _refuse_two_values(name: str, folder: Path, prefixes: set[str]) -> None:
         if key in where and not torch.equal(stored(plain), stored(key)):
             raise InputError(
                 f"{name}: {plain} is stored twice with different values, also as {key}, and "
-                f"affekt cannot know which is right; remove one of the two"
+                "affekt cannot know which is right; remove one of the two"
             )
 
 

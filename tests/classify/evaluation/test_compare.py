@@ -385,9 +385,7 @@ def test_a_system_that_answers_one_label_is_called_out_first(setting):
     said = "flat answered neutral for every test clip: it does not tell the labels apart"
     assert found.data["warnings"][0] == said
     devs = {"flat": Predictions(dev_truth.ids, LABELS, one[: len(dev_truth)])}
-    alone = compare(
-        {"flat": tests["flat"]}, truth, "valence", dev=devs, dev_truth=dev_truth, n_resamples=100
-    )
+    alone = run(({"flat": tests["flat"]}, truth, devs, dev_truth))
     assert alone.table().endswith(said)
 
 
@@ -396,8 +394,7 @@ def test_a_rare_label_without_speakers_comes_from_clips(setting):
     joys = [i for i, label in enumerate(truth["label"]) if label == "joy"]
     kept = sorted(set(range(len(truth))) - set(joys[3:]))
     few = truth.select(kept).with_columns(speaker=[""] * len(kept))
-    text = test["text"].select(few.ids)
-    found = compare({"text": text}, few, "valence", n_resamples=100)
+    found = compare({"text": test["text"].select(few.ids)}, few, "valence", n_resamples=100)
     [said] = [w for w in found.data["warnings"] if "label positive comes from 3 of" in w]
     assert "single clips: its recall" in said
     assert "how much single clips differ" in said

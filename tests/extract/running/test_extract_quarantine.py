@@ -240,5 +240,5 @@ def test_a_wrong_root_is_named(corpus, cache, files):
     [note] = run_extraction(clips, cache, Encoder("spectral")).notes
     assert (
         note == f"no file was found in {clips.root}: set --root to the folder that the paths are "
-        f"relative to"
+        "relative to"
     )

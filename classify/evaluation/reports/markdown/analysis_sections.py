@@ -75,7 +75,7 @@ def _audit(audit: Data) -> str:
         f"({audit['chance']:.3f}); p says how often randomly assigned labels give as much. It "
         f"is called a shortcut if the gain is at least {audit['least_gain']:g} and p below "
         f"{audit['level']:g}. *words* is what a naive Bayes on the text gives, *script* the exact "
-        f"text.\n\n" + table(["factor", "UAR", "gain", "p", "clips", ""], rows) + more
+        "text.\n\n" + table(["factor", "UAR", "gain", "p", "clips", ""], rows) + more
     )
 
 

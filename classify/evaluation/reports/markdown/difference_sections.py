@@ -87,7 +87,7 @@ def how_tested(data: Data) -> str:
     how = "all" if pairs[0]["permutation_exact"] else "10,000 random"
     made = f"{len(pairs)} comparisons" if len(pairs) > 1 else "one comparison"
     return (
-        f"## How differences were tested\n\nThe test exchanges the two systems within whole "
+        "## How differences were tested\n\nThe test exchanges the two systems within whole "
         f"{column} ({how} exchanges); the correction for the {made} made here is the step-down "
         "max-T of Westfall and Young. p is never below that of a t test with one more, "
         "contradicting group, because a few unlike groups may be missing here. The interval is "

@@ -140,7 +140,7 @@ def _measures(data: Data) -> str:
     if count >= FEWEST_GROUPS:
         if crossed := data["groups"].get("crossed"):
             text += (
-                f" UAR, accuracy and F1 also allow for others of the "
+                " UAR, accuracy and F1 also allow for others of the "
                 f"{data['groups']['count_crossed']} values of {md(crossed)} (two crossed factors); "
                 f"NLL, Brier and the tests of differences are over {column} alone."
             )

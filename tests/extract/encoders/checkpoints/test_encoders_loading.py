@@ -141,6 +141,7 @@ def test_D07_code_of_a_repository_is_never_run(tmp_path):
     [answer] = native.embed([TEXTS[1]])
     assert distance(answer.values, backend("bert").embed([TEXTS[1]])[0].values) <= 1e-6
     assert "auto_map" in native.notes[0]
+    assert "layers are those of 'bert' in transformers" in native.notes[0]
     folder = copy("bert", tmp_path / "unknown")
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps({**config, "model_type": "brand-new"}))
