@@ -278,7 +278,8 @@ class Encoder:
                 " expected one channel, (samples,) float32"
             )
         rate = self.backend.sampling_rate
-        if not math.isfinite(float(np.dot(samples, samples))):  # the cheapest test for any NaN
+        # a NaN, or samples so large that no model can scale them; `np.dot` would wake BLAS threads
+        if not math.isfinite(float(np.einsum("i,i->", samples, samples))):
             raise Unusable("non_finite_input")
         least = max(self.backend.min_samples, round(self.min_seconds * rate))
         if len(samples) < least:

@@ -77,17 +77,19 @@ class WaveformFront:
         """Normalise one clip ``(samples,)``, or leave that to the model's device."""
         samples = check_samples(item, self)
         if raw:
-            values = torch.from_numpy(np.require(samples, requirements="W"))
+            tensors = {"input_values": torch.from_numpy(np.require(samples, requirements="W"))}
         else:
-            values = self.extractor(
+            made = self.extractor(
                 samples, sampling_rate=self.sampling_rate, return_tensors="pt", padding=False
-            )["input_values"][0]
-        frames = self.frames(len(values))
+            )
+            mask = torch.ones(len(samples), dtype=torch.long)
+            tensors = {"input_values": made["input_values"][0], "attention_mask": mask}
+        frames = self.frames(len(samples))
         return Example(
-            {"input_values": values, "attention_mask": torch.ones(len(values), dtype=torch.long)},
+            tensors,
             torch.ones(frames, dtype=torch.bool),
             frames,
-            {"feature_extractor": len(values), "encoder.pos_conv_embed": frames},
+            {"feature_extractor": len(samples), "encoder.pos_conv_embed": frames},
         )
 
     def probe(self) -> np.ndarray:

@@ -8,6 +8,7 @@ clip are dropped. With time first, each layer is one or two matrix products with
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from torch import nn
 from .kernels import norm_gelu
 from .layout import owners, per_segment, ranges, small
 
-_SLICE = 4096  # frames at a time: the first layer gives 64 rows for each
+_NOTHING = torch.empty(0)
+_SLICE = 8192  # frames at a time: the first layer gives 64 rows for each
 
 
 class Waves:
@@ -43,11 +45,13 @@ class Waves:
         self.slots = -(-self.lengths // stride)
         pinned = device != "cpu"
         total = (int(self.slots.sum()) + 1) * stride
-        buffer = torch.zeros(total, pin_memory=pinned)
-        places = np.concatenate([[0], np.cumsum(self.slots)]) * stride
+        buffer = torch.empty(total, pin_memory=pinned)
+        places = np.concatenate([[0], np.cumsum(self.slots), [total // stride]]) * stride
         flat = buffer.numpy()
-        for place, one in zip(places, clips, strict=False):
-            flat[place : place + len(one)] = one.numpy()
+        for (place, after), one in zip(pairwise(places.tolist()), [*clips, _NOTHING], strict=True):
+            end = place + len(one)
+            flat[place:end] = one.numpy()
+            flat[end:after] = 0
         self.samples = buffer.to(device, non_blocking=True).view(-1, stride)
         self.stride, self.device = stride, device
 

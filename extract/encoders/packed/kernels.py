@@ -35,6 +35,31 @@ def norm_gelu(frames: torch.Tensor, norm: nn.LayerNorm) -> torch.Tensor:
     return out
 
 
+def add_norm(
+    frames: torch.Tensor, more: torch.Tensor, norm: nn.LayerNorm
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Add ``(..., hidden)`` to the same, and apply a layer norm to the sum, in one pass.
+
+    Examples
+    --------
+    >>> total, normed = add_norm(torch.tensor([[1.0, 2.0]]), torch.ones(1, 2), nn.LayerNorm(2))
+    >>> total.tolist(), normed.round(decimals=3).tolist()
+    ([[2.0, 3.0]], [[-1.0, 1.0]])
+    """
+    hidden = frames.shape[-1]
+    fused = _usable(frames) and hidden <= _WIDEST and norm.weight is not None
+    if not fused or norm.bias is None or not frames.is_contiguous() or not more.is_contiguous():
+        total = frames + more
+        return total, norm(total)
+    total, normed = torch.empty_like(frames), torch.empty_like(frames)
+    rows, width = frames.numel() // hidden, triton.next_power_of_2(hidden)
+    height = max(1, 2048 // width)
+    _add_norm[(triton.cdiv(rows, height),)](
+        frames, more, norm.weight, norm.bias, total, normed, rows, hidden, norm.eps, height, width
+    )
+    return total, normed
+
+
 def segment_means(frames: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
     """Give the mean of segments of ``(frames, hidden)``: ``(segments, hidden)`` float32.
 
@@ -100,6 +125,27 @@ if triton is not None:
         b = tl.load(bias + column, mask=column < channels, other=0.0).to(tl.float32)
         y = centred * scale[:, None] * w[None, :] + b[None, :]
         y = 0.5 * y * (1.0 + tl.erf(y * 0.7071067811865476))
+        tl.store(target + place, y.to(target.dtype.element_ty), mask=inside)
+
+    @triton.jit
+    def _add_norm(
+        source, more, weight, bias, total, target, rows, hidden, eps,
+        height: tl.constexpr, width: tl.constexpr,
+    ):  # fmt: skip
+        row = tl.program_id(0).to(tl.int64) * height + tl.arange(0, height)
+        column = tl.arange(0, width)
+        inside = (row < rows)[:, None] & (column < hidden)[None, :]
+        place = row[:, None] * hidden + column[None, :]
+        x = tl.load(source + place, mask=inside, other=0.0).to(tl.float32)
+        x += tl.load(more + place, mask=inside, other=0.0).to(tl.float32)
+        x = x.to(total.dtype.element_ty)  # the norm sees what is passed on
+        tl.store(total + place, x, mask=inside)
+        x = x.to(tl.float32)
+        centred = tl.where(inside, x - (tl.sum(x, 1) / hidden)[:, None], 0.0)
+        scale = 1.0 / tl.sqrt(tl.sum(centred * centred, 1) / hidden + eps)
+        w = tl.load(weight + column, mask=column < hidden, other=0.0).to(tl.float32)
+        b = tl.load(bias + column, mask=column < hidden, other=0.0).to(tl.float32)
+        y = centred * scale[:, None] * w[None, :] + b[None, :]
         tl.store(target + place, y.to(target.dtype.element_ty), mask=inside)
 
     @triton.jit

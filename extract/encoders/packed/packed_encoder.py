@@ -7,7 +7,7 @@ number for each pair of frames, in padded batches of similar lengths.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -22,7 +22,7 @@ from .attention import PackedAttention, find_attention
 from .conformer import replace_conformer
 from .convolutions import PackedConvolutions, Waves
 from .filterbanks import FilterBanks
-from .kernels import segment_means
+from .kernels import add_norm, segment_means
 from .layout import Pack, laid_out
 from .positions import PackedPositions
 
@@ -78,6 +78,7 @@ class PackedModel:
         except LookupError:
             self.undo()
             raise
+        self._sums_then_norms = self._are_wav2vec2()
 
     def prepare(self, item: Any) -> Example:
         """Make the input of one clip or text."""
@@ -91,15 +92,31 @@ class PackedModel:
     def _layers(self, examples: Sequence[Example], pack: Pack, pooling: str) -> torch.Tensor:
         hidden = self._frames(examples, pack) if self.speech else self._tokens(examples, pack)
         pooled = []
-        for block in self.blocks:
+        for state in self._states(hidden):
             stop_if_asked()
-            pooled.append(self._pool(hidden, pack, pooling))
+            pooled.append(self._pool(state, pack, pooling))
+        return torch.stack(pooled, dim=1)
+
+    def _states(self, hidden: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Yield what enters each block, and the model's output."""
+        if self._sums_then_norms:
+            yield from self._fused_states(hidden)
+            return
+        for block in self.blocks:
+            yield hidden
             made = block(hidden, attention_mask=None)
             hidden = made[0] if isinstance(made, tuple) else made
-        if self.speech and self._norm_last:
-            hidden = self.model.encoder.layer_norm(hidden)
-        pooled.append(self._pool(hidden, pack, pooling))
-        return torch.stack(pooled, dim=1)
+        yield self.model.encoder.layer_norm(hidden) if self._norm_last else hidden
+
+    def _fused_states(self, hidden: torch.Tensor) -> Iterator[torch.Tensor]:
+        """Do the same where a norm follows each sum: both are one pass."""
+        norms = [*(block.layer_norm for block in self.blocks), self.model.encoder.layer_norm]
+        seen = norms[0](hidden)
+        for block, after in zip(self.blocks, norms[1:], strict=True):
+            yield hidden
+            hidden, seen = add_norm(hidden, block.attention(seen)[0], block.final_layer_norm)
+            hidden, seen = add_norm(hidden, block.feed_forward(seen), after)
+        yield seen
 
     def undo(self) -> None:
         """Put the model's own modules back."""
@@ -129,7 +146,13 @@ class PackedModel:
 
     @property
     def _norm_last(self) -> bool:
-        return bool(getattr(self.model.config, "do_stable_layer_norm", False))
+        return self.speech and bool(getattr(self.model.config, "do_stable_layer_norm", False))
+
+    def _are_wav2vec2(self) -> bool:
+        """Whether all blocks are those of Wav2Vec2 with a norm before each half."""
+        parts = {"attention", "layer_norm", "feed_forward", "final_layer_norm"}
+        own = [{name for name, _ in block.named_children()} for block in self.blocks]
+        return self._norm_last and all(one - {"dropout"} == parts for one in own)
 
     def _frames(self, examples: Sequence[Example], pack: Pack) -> torch.Tensor:
         clips = [example.tensors["input_values"] for example in examples]
