@@ -118,8 +118,9 @@ def test_trap_19_the_attention_is_fixed_and_recorded(name):
 def test_trap_26_tf32_is_off_whatever_the_process_has_set():
     """TF32 and its relatives keep 10 bits of a float32."""
     opened = backend("xlsr")
+    opened.load()
     seen = []
-    hook = opened._model.encoder.layers[0].register_forward_hook(
+    hook = opened._model.encoder.layers[0].feed_forward.register_forward_hook(
         lambda *_: seen.append(
             (torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32)
         )
