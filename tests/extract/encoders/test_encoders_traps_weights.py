@@ -145,7 +145,7 @@ def test_trap_26_the_newer_settings_of_a_process_are_put_aside_too():
     place = torch.backends.mkldnn.matmul
     before = place.fp32_precision
     seen = []
-    hook = opened._model.encoder.layers[0].register_forward_hook(
+    hook = opened._model.encoder.layers[0].feed_forward.register_forward_hook(
         lambda *_: seen.append(place.fp32_precision)
     )
     place.fp32_precision = "bf16"
