@@ -147,7 +147,13 @@ def open_source(entry: EncoderEntry, ready: Prepared) -> Source:
     with with_note(ready.recipe.at, *entry.keys):
         if entry.spec is not None:
             return _source(entry, ready, entry.spec, _of_a_model(entry, entry.spec, ready))
-        encoder = Encoder(**entry.arguments)
+        try:
+            encoder = Encoder(**entry.arguments)
+        except InputError as error:
+            for space in ready.cache.spaces():
+                if space.name.startswith(f"{entry.options['name']}-"):
+                    error.add_note(f"the cache has this space: write {{space: {space.name}}}")
+            raise
         encoder.title = entry.name if encoder.folder is not None else None
         return _source(entry, ready, encoder.spec.with_store_dtype(entry.store_dtype), encoder)
 

@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from affekt.cache import InputError
+from affekt.cache import Cache, InputError
 from affekt.classify import Recipe, Task, run
 from affekt.classify.experiments.checks.recipe_checks import check_classes
 from affekt.classify.experiments.preview import preview
+from affekt.extract import Encoder
 
 WORDS = {"negative": "rain dark cry", "neutral": "table road chair", "positive": "sun laugh happy"}
 RECIPE = """\
@@ -198,6 +199,15 @@ def test_a_few_missing_recordings_are_named(folder):
     gone = ", ".join(row["id"] for row in rows[:2])
     note = f"speech: 2 of 81 recordings are not there and will be left out: {gone}"
     assert note in preview(path).notes
+
+
+def test_a_space_that_is_named_as_an_encoder_is_offered(folder, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    cache = Cache(folder / "my.cache")
+    space = cache.create(Encoder("ngram").spec, "own")
+    with pytest.raises(InputError) as caught:
+        preview(recipe(folder, ("text: ngram", "text: own")))
+    assert f"the cache has this space: write {{space: {space.name}}}" in caught.value.__notes__
 
 
 def test_a_check_counts_and_does_nothing_without_torch_or_scikit_learn(folder):
