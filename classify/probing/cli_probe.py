@@ -9,6 +9,7 @@ import click
 from ...cache.commands.terminal import ROOT, read_clips, recordings
 from ...cache.errors import InputError
 from ...cache.files.output_checks import check_output
+from ...extract.encoders.hardware.device import DEVICE
 from ..options import SCALE, check_numbers, numbers, read_scale, read_split, to_stderr
 
 
@@ -46,6 +47,7 @@ from ..options import SCALE, check_numbers, numbers, read_scale, read_split, to_
 )
 @click.option("--random-state", default=0, show_default=True, help="Seed of the folds.")
 @click.option("--n-jobs", default=-1, show_default=True, help="Threads; -1: one per core.")
+@DEVICE
 @click.option(
     "--figure", type=click.Path(path_type=Path), help="File for a plot of UAR by layer (.png)."
 )
@@ -63,6 +65,7 @@ def probe(
     values: str,
     random_state: int,
     n_jobs: int,
+    device: str,
     figure: Path | None,
     as_json: bool,
 ) -> None:
@@ -101,6 +104,7 @@ def probe(
         scale=scale_,
         random_state=random_state,
         n_jobs=n_jobs,
+        device=device,
         progress=to_stderr,
     )
     if figure is not None:

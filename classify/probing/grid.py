@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,12 +15,13 @@ from affekt.machine import processors
 
 from ..data.task import Task
 from ..metrics import measures as metrics
+from .device_choice import choose_device
 from .nested_folds import Fold, masks_of
 from .one_layer import LayerJob
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
-    from ...cache.space import Space
+    from ...cache.space import Features, Space
 
 MEMORY = 384 << 20  # bytes of rows, and as many of weights, in all threads together
 PAUSE = 10.0  # seconds between two lines of progress
@@ -51,32 +52,21 @@ def train_grid(
     scale: bool | str,
     class_weight: str | None,
     n_jobs: int,
+    device: str,
     progress: Callable[[str], None],
 ) -> Grid:
-    """Train everything, a thread for each layer."""
-    from threadpoolctl import threadpool_limits
-
+    """Train everything: a thread for each layer, or on a device all layers together."""
     codes = metrics.codes(list(clips["label"]), task.labels)
     masks = masks_of(folds)
     places = [(name, layer) for name, space in spaces.items() for layer in range(space.n_layers)]
-    threads = min(processors(), len(places), n_jobs if n_jobs > 0 else len(places))
-    reading, stop = threading.Lock(), threading.Event()
-
-    def check() -> None:
-        if stop.is_set():
-            raise InterruptedError("stopped")
-
-    balanced = class_weight == "balanced"
-    given = (clips, codes, task.labels, masks, values, scale, balanced)
-    job = LayerJob(*given, MEMORY // threads, check)
+    job = LayerJob(
+        clips, codes, task.labels, masks, values, scale, class_weight == "balanced", MEMORY
+    )
     job.check_classes()
     inner = np.zeros((len(places), len(folds), len(values)))
     outer = np.full((len(places), len(values), len(clips)), -1, np.int16)
 
-    def one(at: int) -> None:
-        name, layer = places[at]
-        features: Any = _Locked(spaces[name].features(layers=layer), reading)
-        guesses = job.run(features)
+    def note(at: int, guesses: np.ndarray) -> None:
         for number, fold in enumerate(folds):
             chosen_on = fold.inner >= 0
             joined = np.full((len(values), len(clips)), -1, np.int16)
@@ -91,21 +81,58 @@ def train_grid(
 
     models = len(masks.masks) * len(values)
     progress(f"{len(places)} layers x {models} models on {len(clips)} clips")
+    layers = [spaces[name].features(layers=layer) for name, layer in places]
+    weights = sum(one.width for one in layers) * len(task.labels)
+    place = choose_device(device, weights * models * len(clips))
+    if place == "cpu":
+        threads = min(processors(), len(places), n_jobs if n_jobs > 0 else len(places))
+        made = _in_threads(job, layers, threads)
+    else:
+        made = _on_device(job, layers, place)
     last = time.monotonic()
+    for number, (at, guesses) in enumerate(made):
+        note(at, guesses)
+        if time.monotonic() - last > PAUSE:
+            last = time.monotonic()
+            progress(f"{number + 1} of {len(places)} layers")
+    return Grid(places, [float(value) for value in values], folds, codes, inner, outer)
+
+
+def _on_device(
+    job: LayerJob, layers: Sequence[Features], device: str
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the place of each layer and its guesses; layers of one width share products."""
+    from .device_layers import run_layers
+
+    for width in dict.fromkeys(one.width for one in layers):
+        places = [at for at, one in enumerate(layers) if one.width == width]
+        yield from zip(places, run_layers(job, [layers[at] for at in places], device), strict=True)
+
+
+def _in_threads(
+    job: LayerJob, layers: Sequence[Features], threads: int
+) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield the place of each layer and its guesses, as they are made."""
+    from threadpoolctl import threadpool_limits
+
+    reading, stop = threading.Lock(), threading.Event()
+
+    def check() -> None:
+        if stop.is_set():
+            raise InterruptedError("stopped")
+
+    job = replace(job, memory=job.memory // threads, check=check)
     with threadpool_limits(limits=1, user_api="blas"), ThreadPoolExecutor(threads) as pool:
+        made = {}
         try:
-            waiting = {pool.submit(one, at) for at in range(len(places))}
-            while waiting:
-                done, waiting = wait(waiting, timeout=1.0, return_when=FIRST_COMPLETED)
-                for future in done:
-                    future.result()
-                if time.monotonic() - last > PAUSE:
-                    last = time.monotonic()
-                    progress(f"{len(places) - len(waiting)} of {len(places)} layers")
+            for at, one in enumerate(layers):
+                features: Any = _Locked(one, reading)
+                made[pool.submit(job.run, features)] = at
+            for future in as_completed(made):
+                yield made[future], future.result()
         finally:
             stop.set()
             pool.shutdown(cancel_futures=True)
-    return Grid(places, [float(value) for value in values], folds, codes, inner, outer)
 
 
 class _Locked:

@@ -41,6 +41,7 @@ def probe(
     class_weight: str | None = "balanced",
     random_state: int = 0,
     n_jobs: int = -1,
+    device: str = "auto",
     progress: Callable[[str], None] = lambda line: None,
 ) -> Probe:
     """Find the layer, of one encoder or several, on which a logistic regression does best.
@@ -72,6 +73,9 @@ def probe(
         Of the folds.
     n_jobs : int
         Threads; -1: as many as cores. The result does not depend on it.
+    device : str
+        ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` takes a GPU where there is one and the
+        processor would need more than a few seconds.
     progress : callable, optional
         Receives lines of progress.
 
@@ -125,7 +129,7 @@ def probe(
         test_size=test_size,
         digests=digests,
     )
-    grid = train_grid(clips, named, task, folds, C, scale, class_weight, n_jobs, progress)
+    grid = train_grid(clips, named, task, folds, C, scale, class_weight, n_jobs, device, progress)
     for text in warnings:
         progress(f"warning: {text}")
     measured = _measure(grid, clips, task)
@@ -155,6 +159,7 @@ def best_layer(
     scale: bool | str = True,
     random_state: int = 0,
     n_jobs: int = 1,
+    device: str = "auto",
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
     """Return the layer and C with the best UAR over folds of these clips, by speaker.
@@ -163,7 +168,7 @@ def best_layer(
     ----------
     clips : Manifest
         Labelled; all of them may be learnt from. Those without a row in the space are left out.
-    space, task, C, scale, random_state, n_jobs, progress
+    space, task, C, scale, random_state, n_jobs, device, progress
         As for `probe`.
 
     Returns
@@ -187,6 +192,7 @@ def best_layer(
         check_scale(scale),
         "balanced",
         n_jobs,
+        device,
         progress,
     )
     scores = grid.inner[:, 0]

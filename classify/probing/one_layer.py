@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,7 +50,7 @@ class LayerJob:
     scale: bool | str
     balanced: bool
     memory: int
-    check: Callable[[], None]
+    check: Callable[[], None] = lambda: None
 
     def run(self, features: Features) -> np.ndarray:
         """Train on one layer.
@@ -61,26 +61,29 @@ class LayerJob:
             The most probable label of each clip; -1 where a model was trained on it.
         """
         guesses = np.full((len(self.masks.masks), len(self.values), len(self.codes)), -1, np.int16)
-        for present, group in self._by_classes():
-            if not isinstance(self.scale, str):
-                with self._rows(features, present) as rows:
-                    self._solve(rows, present, group, guesses)
-                continue
-            for one in group:  # within speakers, say: what a column holds depends on the fold
-                with self._scaled_within(features, present, one) as rows:
-                    self._solve(rows, present, [one], guesses)
+        for present, group in self.by_classes():
+            codes = self.codes_among(present)
+            for mask, served in self.parts(group):
+                with Rows(
+                    self.reader(features, mask),
+                    codes,
+                    self.masks.cells,
+                    scale=self.scale is True,
+                    in_memory=self.memory,
+                ) as rows:
+                    self._solve(rows, present, served, guesses)
         return guesses
 
     def check_classes(self) -> None:
         """Refuse folds whose training clips have one label only."""
-        for present, _ in self._by_classes():
+        for present, _ in self.by_classes():
             if len(present) < 2:
                 raise InputError(
                     f"a fold trains on clips of the label {self.labels[present[0]]!r} alone; "
                     "expected at least two labels in each: use fewer folds, or another --split"
                 )
 
-    def _by_classes(self) -> list[tuple[np.ndarray, list[int]]]:
+    def by_classes(self) -> list[tuple[np.ndarray, list[int]]]:
         """Group masks by the classes that they train on: the others have no logit."""
         found: dict[tuple[int, ...], list[int]] = {}
         for number, mask in enumerate(self.masks.masks):
@@ -92,33 +95,32 @@ class LayerJob:
         """Return which clips are in the cells of a mask, `(clips,)` bool."""
         return np.append(mask, False)[self.masks.cells]  # cell -1 is the last one
 
-    def _codes(self, present: np.ndarray) -> np.ndarray:
+    def codes_among(self, present: np.ndarray) -> np.ndarray:
         """Return codes among the present classes; of clips that are in no such fold's train, 0."""
         at = np.searchsorted(present, self.codes).clip(max=len(present) - 1)
         return np.where(present[at] == self.codes, at, 0)
 
-    def _rows(self, features: Features, present: np.ndarray) -> Rows:
-        ids = np.asarray(self.clips.ids, dtype=object)
+    def reader(
+        self, features: Features, mask: int | None = None
+    ) -> Callable[[np.ndarray], np.ndarray]:
+        """Return what reads the features of clips, given their positions.
 
-        def read(at: np.ndarray) -> np.ndarray:
-            return read_features(self.clips.select(ids[at].tolist()), [features])
-
-        return Rows(
-            read,
-            self._codes(present),
-            self.masks.cells,
-            scale=bool(self.scale),
-            in_memory=self.memory,
-        )
-
-    def _scaled_within(self, features: Features, present: np.ndarray, one: int) -> Rows:
+        Features that are scaled within speakers, say, are read at once: what a column holds
+        depends on the mask.
+        """
+        if mask is None:
+            ids = np.asarray(self.clips.ids, dtype=object)
+            return lambda at: read_features(self.clips.select(ids[at].tolist()), [features])
         values = read_features(self.clips, [features])
-        train = self._in(self.masks.masks[one])
-        scaling = Scaling(self.scale).fit(values[train], self.clips.select(train))
-        scaled = scaling.apply(values, self.clips)
-        return Rows(
-            scaled.__getitem__, self._codes(present), self.masks.cells, in_memory=self.memory
-        )
+        train = self._in(self.masks.masks[mask])
+        scaling = Scaling(str(self.scale)).fit(values[train], self.clips.select(train))
+        return scaling.apply(values, self.clips).__getitem__
+
+    def parts(self, group: list[int]) -> list[tuple[int | None, list[int]]]:
+        """Return for each reading of a layer what `reader` takes, and the masks that it serves."""
+        if isinstance(self.scale, str):
+            return [(one, [one]) for one in group]
+        return [(None, group)]
 
     def _solve(
         self,
@@ -127,25 +129,42 @@ class LayerJob:
         group: Sequence[int],
         guesses: np.ndarray,
     ) -> None:
+        problems, pairs = self.problems(present, group)
+        shrink = None
+        if self.scale is True:
+            shrink = np.array([rows.ratios(mask) for mask in self.masks.masks[list(group)]])
+        each = 4 * len(present) * ((rows.dim + 1) * (2 * MEMORY + 10) + 5 * BLOCK)
+        size = max(1, self.memory // each)
+        for start in range(0, len(pairs), size):
+            some = problems.take(np.arange(start, min(start + size, len(pairs))))
+            at = pairs[start : start + size]
+            if shrink is not None:
+                some = replace(some, shrink=shrink[at[:, 0]])
+            W = solve(rows, some, check=self.check)
+            self.note(predict(rows, W, some), present, group, at, rows.order, guesses)
+
+    def problems(self, present: np.ndarray, group: Sequence[int]) -> tuple[Problems, np.ndarray]:
+        """Return every mask of a group with every C, and `(problems, 2)` which these are."""
         masks = self.masks.masks[list(group)]
         counts = np.array([np.bincount(self.codes[self._in(m)])[present] for m in masks])
         weights = np.ones(counts.shape)
         if self.balanced:
             weights = counts.sum(axis=1, keepdims=True) / (len(present) * counts)
-        shrink = np.array([rows.ratios(mask) for mask in masks]) if self.scale is True else None
-        pairs = [(m, v) for m in range(len(group)) for v in range(len(self.values))]
-        each = 4 * len(present) * ((rows.dim + 1) * (2 * MEMORY + 10) + 5 * BLOCK)
-        size = max(1, self.memory // each)
-        for start in range(0, len(pairs), size):
-            at, values = np.array(pairs[start : start + size]).T
-            problems = Problems(
-                masks[at],
-                np.asarray(self.values, float)[values],
-                weights[at].astype(np.float32),
-                None if shrink is None else shrink[at],
-            )
-            W = solve(rows, problems, check=self.check)
-            found = predict(rows, W, problems)
-            named = np.where(found < 0, -1, present[found]).astype(np.int16)
-            for place, (m, v) in enumerate(zip(at.tolist(), values.tolist(), strict=True)):
-                guesses[group[m], v, rows.order] = named[place]
+        pairs = np.indices((len(group), len(self.values))).reshape(2, -1).T
+        mask, value = pairs.T
+        values = np.asarray(self.values, float)[value]
+        return Problems(masks[mask], values, weights[mask].astype(np.float32)), pairs
+
+    @staticmethod
+    def note(
+        found: np.ndarray,
+        present: np.ndarray,
+        group: Sequence[int],
+        pairs: np.ndarray,
+        order: np.ndarray,
+        guesses: np.ndarray,
+    ) -> None:
+        """Write what `predict` found of some problems into `guesses` `(masks, values, clips)`."""
+        named = np.where(found < 0, -1, present[found]).astype(np.int16)
+        for (mask, value), row in zip(pairs.tolist(), named, strict=True):
+            guesses[group[mask], value, order] = row

@@ -2,16 +2,34 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
+from affekt.classify.probing import device_solver
+from affekt.classify.probing.device_rows import DeviceRows
+from affekt.classify.probing.device_solver import DeviceProblems
 from affekt.classify.probing.layer_rows import Rows
 from affekt.classify.probing.solver import Problems, predict, solve
+from affekt.extract.encoders.hardware.exactness import exact_arithmetic
 from hypothesis import given, settings, strategies as st
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 
 VALUES = (1e-4, 1e-2, 1.0, 10.0)
+WAYS = [
+    "processor",
+    "torch",
+    pytest.param(
+        "cuda",
+        marks=[
+            pytest.mark.gpu,
+            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+        ],
+    ),
+]
 
 
 def data(n, dim, classes, signal, seed=0):
@@ -34,6 +52,30 @@ def objective(W, b, X, y, C, weights):
     return (loss * weights[y]).sum() + ridge / (2 * C)
 
 
+def solved(way, X, y, cells, problems, scale):
+    """Weights, guesses in the order of clips, and mean and deviation of the columns."""
+    found = np.empty((len(problems), len(X)), int)
+    if way == "processor":
+        with Rows(X.__getitem__, y, cells, scale=scale) as rows:
+            if scale:
+                shrink = np.array([rows.ratios(mask) for mask in problems.masks])
+                problems = replace(problems, shrink=shrink)
+            W = solve(rows, problems)
+            found[:, rows.order] = predict(rows, W, problems)
+            return W, found, rows.mean, rows.deviation
+    device = "cpu" if way == "torch" else way
+    other = X[::-1]  # a layer beside it must not matter
+    read = (values.__getitem__ for values in (other, X))
+    with exact_arithmetic():
+        rows = DeviceRows(read, y, cells, layers=2, dim=X.shape[1], device=device, scale=scale)
+        both = DeviceProblems.of([problems, problems], rows, own_scale=scale)
+        W = device_solver.solve(rows, both)
+        found[:, rows.order] = device_solver.predict(rows, W, both)[len(problems) :].cpu()
+    own = (rows.mean[1], rows.deviation[1])
+    return W[len(problems) :].cpu().numpy(), found, *(one.cpu().numpy() for one in own)
+
+
+@pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("scale", [True, False])
 @pytest.mark.parametrize("balanced", [True, False])
 @pytest.mark.parametrize(
@@ -41,18 +83,14 @@ def objective(W, b, X, y, C, weights):
     [(300, 40, 4, 0.3), (300, 40, 4, 1.2), (120, 300, 3, 0.3), (240, 30, 2, 0.5)],
     ids=["weak", "separable", "wide", "binary"],
 )
-def test_objectives_are_scikit_learns(n, dim, classes, signal, balanced, scale):
+def test_objectives_are_scikit_learns(n, dim, classes, signal, balanced, scale, way):
     X, y, cells = data(n, dim, classes, signal)
     masks = np.array([cell != np.arange(3) for cell in range(3)])
     at, value = (a.ravel() for a in np.meshgrid(range(3), VALUES, indexing="ij"))
     counts = np.array([np.bincount(y[cells != cell], minlength=classes) for cell in range(3)])
     weights = counts.sum(1, keepdims=True) / (classes * counts) if balanced else counts * 0 + 1.0
-    with Rows(X.__getitem__, y, cells, scale=scale) as rows:
-        shrink = np.array([rows.ratios(mask) for mask in masks])[at] if scale else None
-        problems = Problems(masks[at], value, weights[at].astype(np.float32), shrink)
-        W = solve(rows, problems)
-        found = predict(rows, W, problems)
-        order, centre, deviation = rows.order, rows.mean, rows.deviation
+    problems = Problems(masks[at], value, weights[at].astype(np.float32))
+    W, found, centre, deviation = solved(way, X, y, cells, problems, scale)
     for k, (fold, C) in enumerate(zip(at, value, strict=True)):
         train = cells != fold
         own = X[train].astype(float)
@@ -74,8 +112,7 @@ def test_objectives_are_scikit_learns(n, dim, classes, signal, balanced, scale):
         lost = objective(slopes, intercept, own, y[train], C, weights[fold])
         least = objective(theirs, their_b, own, y[train], C, weights[fold])
         assert lost <= least * (1 + 1e-5)
-        guess = np.empty(n, int)
-        guess[order] = found[k]
+        guess = found[k]
         assert (guess[train] == -1).all()
         proba = np.sort(oracle.predict_proba(held), axis=1)
         sure = proba[:, -1] - proba[:, -2] > 0.1
@@ -121,7 +158,8 @@ def test_rows_are_the_same_from_a_file(n, cells, scale, seed):
             assert np.allclose(np.concatenate([X[:, :-1] for _, _, X, _ in a]), expected, atol=1e-4)
 
 
-def test_a_column_that_is_constant_in_train_says_nothing():
+@pytest.mark.parametrize("way", WAYS)
+def test_a_column_that_is_constant_in_train_says_nothing(way):
     """As with a StandardScaler, whatever it is in the clips that are held out."""
     rng = np.random.default_rng(0)
     y = np.arange(60) % 2
@@ -133,8 +171,6 @@ def test_a_column_that_is_constant_in_train_says_nothing():
     masks = np.array([[False, True, True]])
     found = []
     for values in (X, other):
-        with Rows(values.__getitem__, y, cells, scale=True) as rows:
-            shrink = rows.ratios(masks[0])[None]
-            problems = Problems(masks, np.array([1.0]), np.ones((1, 2), np.float32), shrink)
-            found.append(predict(rows, solve(rows, problems), problems))
+        problems = Problems(masks, np.array([1.0]), np.ones((1, 2), np.float32))
+        found.append(solved(way, values, y, cells, problems, scale=True)[1])
     assert np.array_equal(*found)
