@@ -45,6 +45,7 @@ def tests(keep: Keep, tiny: bool) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:benchmark"]
     command += ["-m", "gpu", "tests/extract/encoders/test_encoders_gpu.py"]
     command += ["tests/extract/encoders/packed/test_encoders_packed.py"]
+    command += [f"tests/classify/probing/test_probing_{name}.py" for name in ("device", "solver")]
     command += [f"tests/classify/heads/training/test_{name}.py" for name in ("graphed", "training")]
     command += ["--collect-only"] if tiny else ["--tb=short"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -203,13 +204,13 @@ def heads(keep: Keep, tiny: bool) -> None:
 
 
 def probe(keep: Keep, tiny: bool) -> None:
-    """The sweep of 25 layers x 10 C x 5 folds, 4,000 x 1024; the solver runs on the processor."""
+    """The sweep of 25 layers x 10 C x 5 folds, 4,000 x 1024, beside one layer on the processor."""
     import probe as sweep  # benchmarks/speed/probe.py
 
-    layers, clips, width = (1, 200, 32) if tiny else (25, 4000, 1024)
+    layers, clips, width = (2, 200, 32) if tiny else (25, 4000, 1024)
     for name, signal in sweep.SIGNALS.items():
-        took = sweep.measure(clips, width, signal, layers, 0)["seconds_per_layer"]
-        keep(**{f"{layers} layers, {name}, s": round(layers * took, 2)})
+        found = sweep.on_device(clips, width, signal, layers, DEVICE)
+        keep(**{f"{layers} layers, {name}": found})
 
 
 def _eager(network: Any, X: torch.Tensor, y: torch.Tensor, steps: int) -> float:

@@ -50,12 +50,18 @@ def objective(W: np.ndarray, b: np.ndarray, X: np.ndarray, y: np.ndarray, C: flo
     return float(loss.sum() + (W**2).sum() / (2 * C))
 
 
-def measure(n: int, dim: int, signal: float, layers: int, reference: int) -> dict[str, Any]:
-    """Fit layers both ways."""
+def sweep(n: int) -> tuple[np.ndarray, np.ndarray, Problems]:
+    """Return cells of clips, the fold that each problem holds out, and the problems."""
     cells = np.random.default_rng(1).integers(0, FOLDS, n)
     fold, value = (a.ravel() for a in np.meshgrid(range(FOLDS), VALUES, indexing="ij"))
     masks = np.arange(FOLDS) != fold[:, None]
-    problems = Problems(masks, value, np.ones((len(fold), CLASSES), np.float32))
+    return cells, fold, Problems(masks, value, np.ones((len(fold), CLASSES), np.float32))
+
+
+def measure(n: int, dim: int, signal: float, layers: int, reference: int) -> dict[str, Any]:
+    """Fit layers both ways."""
+    cells, fold, problems = sweep(n)
+    value = problems.C
     ours, theirs, gaps, same, waited = [], [], [], [], []
     for seed in range(layers):
         X, y = layer(n, dim, signal, seed)
@@ -93,6 +99,69 @@ def measure(n: int, dim: int, signal: float, layers: int, reference: int) -> dic
         "objective_gap_max": max(gaps, default=0.0),
         "objective_gap_min": min(gaps, default=0.0),
         "same_C": all(same),
+    }
+
+
+def on_device(n: int, dim: int, signal: float, layers: int, device: str) -> dict[str, Any]:
+    """Fit all layers on a device, the second time timed, and the first layer on the processor."""
+    import torch
+    from affekt.classify.probing import device_solver
+    from affekt.classify.probing.device_rows import DeviceRows
+    from affekt.extract.encoders.hardware.exactness import exact_arithmetic
+
+    cells, fold, problems = sweep(n)
+    X, y = layer(n, dim, signal, 0)
+    rng = np.random.default_rng(2)
+    noise = np.float32(2 / layers)
+    stack = [X + k * noise * rng.standard_normal(X.shape, np.float32) for k in range(layers)]
+    marks: list[float] = []
+
+    def mark() -> None:
+        if device.startswith("cuda"):
+            torch.cuda.synchronize()
+        marks.append(time.perf_counter())
+
+    W, guess = torch.empty(0), np.empty(0)
+    with exact_arithmetic():
+        for _ in range(2):
+            W = torch.empty(0)  # makes room
+            marks.clear()
+            mark()
+            read = (values.__getitem__ for values in stack)
+            rows = DeviceRows(read, y, cells, layers=layers, dim=dim, device=device)
+            mark()
+            every = device_solver.DeviceProblems.of([problems] * layers, rows)
+            W = device_solver.solve(rows, every)
+            mark()
+            guess = device_solver.predict(rows, W, every).cpu().numpy()
+            mark()
+        own = W[: len(fold)].double().cpu().numpy()
+    started = time.perf_counter()
+    with Rows(X.__getitem__, y, cells) as plain:
+        theirs = solve(plain, problems)
+        expected = np.empty((len(fold), n), np.int16)
+        expected[:, plain.order] = predict(plain, theirs, problems)
+    took = time.perf_counter() - started
+    gaps, right = [], np.zeros((2, len(VALUES)))
+    for k, C in enumerate(problems.C):
+        train = cells != fold[k]
+        found = [
+            objective(W[:, :-1], W[:, -1] - W[:, :-1] @ plain.mean, X[train], y[train], C)
+            for W in (own[k], theirs[k].astype(float))
+        ]
+        gaps.append(found[0] / found[1] - 1)
+        for way, one in enumerate((guess[k], expected[k])):
+            right[way, k % len(VALUES)] += (one == y)[~train].sum()
+    upload, solving, predicting = np.diff(marks).round(4).tolist()
+    return {
+        "layers": layers,
+        "s": round(marks[-1] - marks[0], 3),
+        "upload, s": upload,
+        "solve, s": solving,
+        "predict, s": predicting,
+        "one layer on the processor, s": round(took, 3),
+        "objective_gap_max": max(gaps),
+        "same_C": bool(right[0].argmax() == right[1].argmax()),
     }
 
 

@@ -6,7 +6,7 @@ The algorithm, its constants and its objective are those of `solver`. What a dev
   weigh 0. A step is a few large products and some hundred small operations, none of which waits.
 - Which problems are finished is fetched every few steps; the others go on.
 - The two loops of L-BFGS are two small systems of equations of the remembered steps.
-- A step that did not help is remembered too, and the next one is drawn anew: it costs no product.
+- A step that went too far is remembered too, and the next one found anew: that costs no product.
 """
 
 from __future__ import annotations
@@ -20,9 +20,10 @@ import torch
 from torch.linalg import cholesky, solve_ex, solve_triangular
 
 from .device_rows import DeviceRows
-from .solver import CAUTION, LONGEST, MEMORY, RANK, RETRIES, ROUNDING, Problems
+from .solver import CAUTION, LONGEST, MEMORY, RANK, RETRIES, Problems
 
 FETCH = 4  # steps between two looks at what is finished
+NOISE = 1e-6  # of the objective: where less is gained, the slope says whether a step went too far
 SHRINK = 0.85  # of the problems: where no more are left, the finished ones are dropped
 
 
@@ -111,7 +112,8 @@ def solve(
     for number in range(LONGEST):
         moved = length[:, None, None] * step
         F_new, G_new, curvature_new = _objective(rows, W + moved, problems)
-        better = F_new <= F + 1e-4 * length * slope + ROUNDING * F.abs()
+        better = F_new <= F + 1e-4 * length * slope
+        better |= (F_new <= F + NOISE * F.abs()) & (_dot(G_new, step) <= 0.8 * slope.abs())
         change = G_new - G
         use = _dot(moved, change) > 1e-8 * slope.abs()
         for memory, new in ((steps, moved), (changes, change)):
