@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ...cache.identity.clip_index import Seen, seen
 from ...cache.identity.content_digests import segment_digest, text_digest
 from ...cache.identity.known_digests import LARGEST
 from ...cache.manifest import Manifest
@@ -59,8 +60,8 @@ class Ready:
         Length of the audio, 0 for text.
     flags : tuple of str
         Remarks of the decoder.
-    status : os.stat_result or None
-        Of the file, taken before it was read.
+    line : Seen or None
+        What the index of clips notes of it.
     """
 
     position: int
@@ -69,7 +70,7 @@ class Ready:
     failure: Unusable | None = None
     seconds: float = 0.0
     flags: tuple[str, ...] = ()
-    status: os.stat_result | None = None
+    line: Seen | None = None
 
     def fill(self, answer: Signal | Unusable, *, refuse_silence: bool) -> None:
         """Take what a decoder answers."""
@@ -107,7 +108,10 @@ def feed(
     if encoder.modality == "text":
         return (_text(clips, i, claim) for i in map(int, positions))
     threads = threads or max(1, min(os.cpu_count() or 1, 16, len(positions) // _FEW))
-    return _Audio(clips, encoder, claim, isolate=len(positions) > _FEW).run(positions, threads)
+    isolate = len(positions) > _FEW
+    rules = AudioRules.of(encoder)
+    found = AudioFeed(clips, rules, claim, memory=MEMORY, isolate=isolate)
+    return found.run(positions, threads)
 
 
 def _text(clips: Manifest, position: int, claim: Callable[[str], bool]) -> Ready:
@@ -136,17 +140,49 @@ def by_file(clips: Manifest, positions: Sequence[int] | np.ndarray) -> Iterator[
         yield position, after >= 0 and paths[after] == paths[position]
 
 
-class _Audio:
+@dataclass(frozen=True, slots=True)
+class AudioRules:
+    """What an encoder wants to hear: plain values, so that another process can have them.
+
+    Attributes
+    ----------
+    rate : int
+        Sampling rate, in Hz.
+    refuse_silence : bool
+        Whether a silent clip cannot be embedded.
+    decoding : dict
+        Options of `affekt.extract.decode`.
+    """
+
+    rate: int
+    refuse_silence: bool
+    decoding: dict[str, Any]
+
+    @classmethod
+    def of(cls, encoder: Encoder) -> AudioRules:
+        """Return the rules of an encoder."""
+        rate = encoder.backend.sampling_rate
+        return cls(rate, encoder.silence == "refuse", encoder.decoding_rules())
+
+
+class AudioFeed:
+    """Makes clips of audio ready, see `feed`, with at most `memory` bytes under way.
+
+    `isolate` tells whether a child process decodes what libsndfile reads too.
+    """
+
     def __init__(
-        self, clips: Manifest, encoder: Encoder, claim: Callable[[str], bool], *, isolate: bool
+        self,
+        clips: Manifest,
+        rules: AudioRules,
+        claim: Callable[[str], bool],
+        *,
+        memory: int,
+        isolate: bool = True,
     ) -> None:
-        self.clips = clips
-        self.claim = claim
-        self.rate = encoder.backend.sampling_rate
-        self.refuse_silence = encoder.silence == "refuse"
-        self.rules = encoder.decoding_rules()
-        self.longest = self.rules.get("max_seconds", LONGEST)
-        self.isolate = isolate
+        self.clips, self.rules, self.claim = clips, rules, claim
+        self.longest = rules.decoding.get("max_seconds", LONGEST)
+        self.isolate, self.memory = isolate, memory
         self.local = threading.local()
         self.decoders: list[Decoder] = []
         self.stopped = False
@@ -162,7 +198,7 @@ class _Audio:
         try:
             for group, more in self._groups(positions):
                 weight = self._weight(group)
-                while under_way and (used + weight > MEMORY or len(under_way) >= _AHEAD):
+                while under_way and (used + weight > self.memory or len(under_way) >= _AHEAD):
                     future, freed = under_way.popleft()
                     yield from future.result()
                     used -= freed
@@ -173,9 +209,7 @@ class _Audio:
             while under_way:
                 yield from under_way.popleft()[0].result()
         except BaseException:  # a signal too: a long file is not waited for
-            self.stopped = True
-            for decoder in self.decoders:
-                decoder.stop()
+            self.stop()
             for pool in pools:
                 pool.shutdown(wait=False, cancel_futures=True)
             raise
@@ -183,6 +217,12 @@ class _Audio:
             pool.shutdown()
         for decoder in self.decoders:
             decoder.close()
+
+    def stop(self) -> None:
+        """End the decoders, from any thread."""
+        self.stopped = True
+        for decoder in self.decoders:
+            decoder.stop()
 
     def _groups(self, positions: Sequence[int] | np.ndarray) -> Iterator[tuple[list[int], bool]]:
         """Yield segments of one file, and whether more of them follow."""
@@ -208,7 +248,7 @@ class _Audio:
             clip = self.clips.clip(i)
             asked = whole if clip.end is None else clip.end - (clip.start or 0.0)
             seconds += max(0.0, min(whole, self.longest, asked))  # in this order NaN is passed over
-        return size + int(seconds * self.rate * 4)
+        return size + int(seconds * self.rules.rate * 4)
 
     def _prepare(self, group: list[int], more: bool) -> list[Ready]:
         files, decoder = self._of_this_thread()
@@ -220,14 +260,15 @@ class _Audio:
         for i in group:
             clip = self.clips.clip(i)
             digest = segment_digest(file.digest, clip.start, clip.end)
-            rows.append(Ready(i, digest, status=file.stat))
+            rows.append(Ready(i, digest, line=seen(self.clips, i, digest, file.stat)))
             if self.claim(digest):
                 wanted.append((rows[-1], (clip.start, clip.end)))
         if wanted:
             segments = [segment for _, segment in wanted]
-            answers = decoder(file.data, segments, self.rate, more=more, **self.rules)
+            rules = self.rules
+            answers = decoder(file.data, segments, rules.rate, more=more, **rules.decoding)
             for (row, _), answer in zip(wanted, answers, strict=True):
-                row.fill(answer, refuse_silence=self.refuse_silence)
+                row.fill(answer, refuse_silence=rules.refuse_silence)
         return rows
 
     def _of_this_thread(self) -> tuple[ClipReader, Decoder]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
@@ -16,8 +15,7 @@ from typing import Any
 import numpy as np
 
 from ...cache.errors import AffektError
-from ...cache.identity.clip_index import Seen, seen
-from ...cache.identity.content_digests import row_key
+from ...cache.identity.clip_index import Seen
 from ...cache.manifest import Manifest
 from ...cache.rows.failures import STORED
 from ...cache.rows.remarks import note_remarks
@@ -25,6 +23,8 @@ from ...cache.space import Space
 from ..backend import Pooled
 from ..encoder import Encoder
 from ..errors import Unusable
+from .claims import Claims
+from .engines.feeders import feed_in_processes, how_many
 from .extraction import Extraction, Failure
 from .feed import Ready, batches, feed
 from .progress import Report
@@ -40,9 +40,7 @@ class Embedding:
 
     def __init__(self, space: Space, encoder: Encoder) -> None:
         self.space, self.encoder = space, encoder
-        self.stored = space.index.table  # as it was at the start; a table never changes
-        self.claimed: set[str] = set()
-        self.lock = threading.Lock()
+        self.claims = Claims(space.index.table, space.key, space.modality)
         self.twins: list[Ready] = []
         self.failed: dict[str, Unusable] = {}  # by row key
         noted = space.failures()
@@ -76,7 +74,7 @@ class Embedding:
         seconds = backend.batch_seconds or (960.0 if backend.on_gpu else 60.0)
         try:
             with (
-                closing(feed(clips, positions, self.encoder, self.claim, threads=threads)) as ready,
+                closing(self._feed(clips, positions, threads)) as ready,
                 closing(self.ask_ahead(batches(ready, most, seconds))) as answered,
             ):
                 for batch, answers in answered:
@@ -91,20 +89,13 @@ class Embedding:
             raise
         self.finish(before)
 
-    def key(self, digest: str) -> str:
-        """Return the row key of a content."""
-        return row_key(self.space.key, self.space.modality, digest)
-
-    def claim(self, digest: str) -> bool:
-        """Whether this content is to be computed now."""
-        with self.lock:
-            if digest in self.claimed or self._is_stored(digest):
-                return False
-            self.claimed.add(digest)
-            return True
-
-    def _is_stored(self, digest: str) -> bool:
-        return bool(self.stored.find([self.key(digest)])[0][0] >= 0)
+    def _feed(
+        self, clips: Manifest, positions: Sequence[int] | np.ndarray, threads: int | None
+    ) -> Generator[Ready, None, None]:
+        """Make clips ready: in processes where threads could not keep up with the encoder."""
+        if count := how_many(self.encoder, len(positions), threads):
+            return feed_in_processes(clips, positions, self.encoder, self.claims, count)
+        return feed(clips, positions, self.encoder, self.claims.claim, threads=threads)
 
     def ask_ahead(
         self, ready: Iterator[list[Ready]]
@@ -141,7 +132,7 @@ class Embedding:
             if isinstance(answer, Unusable):
                 self._fail(row, answer)
                 continue
-            key, id_ = self.key(row.digest or ""), self.clips.ids[row.position]
+            key, id_ = self.claims.key(row.digest or ""), self.clips.ids[row.position]
             self.writer.add(key, id_, answer.values, answer.frames, row.seconds, copy=False)
             self._mend(id_)
             self.done.computed += 1
@@ -183,7 +174,7 @@ class Embedding:
             self.done.failures.append(Failure(id_, reason.code, reason.message))
             self.done.computed -= 1
         for row in self.twins:
-            reason = self.failed.get(self.key(row.digest or ""))
+            reason = self.failed.get(self.claims.key(row.digest or ""))
             if reason is not None:
                 self._fail(row, reason)
             else:
@@ -195,11 +186,11 @@ class Embedding:
         self._write_lines()
 
     def _twin(self, row: Ready) -> None:
-        if row.digest in self.claimed:
-            self.twins.append(row)
-        else:
+        if self.claims.is_stored(row.digest or ""):
             self._mend(self.clips.ids[row.position])
             self.done.hits += 1  # its content was not known before, but it is stored
+        else:
+            self.twins.append(row)
 
     def _mend(self, id_: str) -> None:
         if id_ in self.unread:
@@ -207,7 +198,7 @@ class Embedding:
 
     def _fail(self, row: Ready, reason: Unusable) -> None:
         id_ = self.clips.ids[row.position]
-        key = None if row.digest is None else self.key(row.digest)
+        key = None if row.digest is None else self.claims.key(row.digest)
         if key is not None:
             self.failed[key] = reason
         self.done.failures.append(Failure(id_, reason.code, reason.message))
@@ -215,8 +206,8 @@ class Embedding:
             self.space.fail(key, id_, reason.code, reason.message)
 
     def _record(self, row: Ready) -> None:
-        if row.status is not None and row.digest is not None:
-            self.lines.append(seen(self.clips, row.position, row.digest, row.status))
+        if row.line is not None:
+            self.lines.append(row.line)
         late = time.monotonic() - self.recorded > _RECORD_SECONDS
         if late or len(self.lines) >= _RECORD_ROWS:
             self._write_lines()

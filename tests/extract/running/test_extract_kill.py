@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,13 @@ for family in (ngram.Ngram, spectral.Spectral):
     family.embed = slow
 from affekt.classify.cli import main
 main(sys.argv[1:])
+"""
+
+#: Comes first, and has the clips read and decoded by processes, as for an encoder on a GPU.
+FED = """
+from affekt.extract.builtin import spectral
+from affekt.extract.running.engines import feeders
+feeders._WORTH, feeders._BLOCK, spectral.Spectral.on_gpu = 1, 4, True
 """
 
 
@@ -77,6 +85,30 @@ def sounds(tmp_path, corpus, sound, encode):
     return tmp_path / "sounds.csv", "spectral"
 
 
+@pytest.fixture
+def fed(sounds, monkeypatch):
+    monkeypatch.setattr(sys.modules[__name__], "PROGRAM", FED + PROGRAM)
+    monkeypatch.setenv("AFFEKT_TEST", str(sounds[0]))
+    return sounds
+
+
+def left_behind(mark: str) -> list[str]:
+    """The processes with a mark in their environment that run a few seconds later, if any."""
+    end = time.monotonic() + 20
+    while (found := _marked(mark)) and time.monotonic() < end:
+        time.sleep(0.05)
+    return found
+
+
+def _marked(mark: str) -> list[str]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"AFFEKT_TEST={mark}".encode() in (place / "environ").read_bytes():
+                found.append((place / "cmdline").read_text().replace("\0", " "))
+    return found
+
+
 def check(table: Path, encoder: str, cache: Path) -> None:
     """Nothing damaged, nothing missing, nothing foreign, every value as undisturbed."""
     clips = Manifest.read(table)
@@ -90,7 +122,7 @@ def check(table: Path, encoder: str, cache: Path) -> None:
     assert np.array_equal(damaged.read(space, clips), whole.read(reference, clips))
 
 
-@pytest.mark.parametrize("kind", ["texts", "sounds"])
+@pytest.mark.parametrize("kind", ["texts", "sounds", "fed"])
 @pytest.mark.parametrize("processes", [1, 2])
 def test_kill_9_at_random_then_resume_is_as_undisturbed(kind, processes, request, tmp_path):
     table, encoder = request.getfixturevalue(kind)
@@ -116,8 +148,9 @@ def test_kill_9_at_random_then_resume_is_as_undisturbed(kind, processes, request
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_V03_signals_end_it_softly(texts, tmp_path, number, code):
-    table, encoder = texts
+@pytest.mark.parametrize("kind", ["texts", "fed"])
+def test_V03_signals_end_it_softly(kind, request, tmp_path, number, code):
+    table, encoder = request.getfixturevalue(kind)
     cache = tmp_path / "cache"
     process = start(table, "--cache", cache, "-e", encoder)
     wait_for_rows(process, cache, 8)
@@ -130,6 +163,19 @@ def test_V03_signals_end_it_softly(texts, tmp_path, number, code):
     done = finish(table, "--cache", cache, "-e", encoder)
     assert done["hits"] == kept
     check(table, encoder, cache)
+
+
+@pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="needs /proc")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_feeders_and_their_decoders_end_with_their_parent(fed, tmp_path, number):
+    table, encoder = fed
+    cache = tmp_path / "cache"
+    process = start(table, "--cache", cache, "-e", encoder)
+    wait_for_rows(process, cache, 4)
+    assert [line for line in _marked(str(table)) if "engines.feeders" in line]
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert left_behind(str(table)) == []
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

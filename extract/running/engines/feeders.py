@@ -1,0 +1,272 @@
+"""Processes that make clips ready for an encoder in this one: see `..feed`.
+
+Python runs one thread of a process at a time, and a GPU embeds clips faster than one process reads
+them beside all that it does for the GPU. A feeder is ``python -m`` this module. It gets its clips,
+reads, hashes and decodes them, and hands over rows some dozen at a time. Their samples, and a JSON
+list of what else is known of them, are in memory without a name, which ends with the last process
+that holds it. So does a feeder, and its decoders, when its socket is closed.
+"""
+
+from __future__ import annotations
+
+import json
+import mmap
+import os
+import socket
+import struct
+import subprocess
+import sys
+import threading
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from itertools import islice
+from typing import Any
+
+import numpy as np
+
+from affekt.machine import processors
+
+from ....cache.errors import AffektError
+from ....cache.identity.clip_index import Seen
+from ....cache.manifest import Manifest
+from ....cache.rows.index import Table
+from ...encoder import Encoder
+from ...errors import Unusable
+from ...inputs.isolated_decoder import module_paths
+from ..claims import Claims
+from ..feed import MEMORY, AudioFeed, AudioRules, Ready, by_file
+from .shares import as_values, clips_of, columns, reraise
+
+_WORTH = 300  # clips that make feeders worth their start
+_MOST = 16
+_THREADS = 2  # of a feeder, each with a decoder: one waits while the other works
+_BLOCK = 32  # clips that are handed over at once
+_NBYTES = 16 << 20  # or so many bytes of samples
+_PATIENCE = 5.0  # seconds for a feeder to end
+_SIZES = struct.Struct("<QQ")
+
+
+def how_many(encoder: Encoder, clips: int, threads: int | None = None) -> int:
+    """Return how many feeders to use where `threads` would make clips ready; 0 for none.
+
+    Examples
+    --------
+    >>> how_many(Encoder("spectral"), 10_000)
+    0
+    """
+    able = hasattr(os, "memfd_create") and hasattr(socket, "send_fds")
+    if not (able and encoder.backend.on_gpu and encoder.modality == "audio" and clips >= _WORTH):
+        return 0
+    return max(1, min(_MOST, (threads or processors()) // _THREADS))
+
+
+def feed_in_processes(
+    clips: Manifest,
+    positions: Sequence[int] | np.ndarray,
+    encoder: Encoder,
+    claims: Claims,
+    count: int,
+) -> Generator[Ready, None, None]:
+    """Make clips ready as `feed` does, in the same order, in `count` processes."""
+    blocks = list(_blocks(clips, positions))
+    count = min(count, len(blocks))
+    job = {
+        "root": str(clips.root),
+        "allow_outside": clips.allow_outside,
+        "source": clips.source,
+        "rows_are_lines": clips._rows_are_lines,
+        "rules": asdict(AudioRules.of(encoder)),
+        "space": (claims.space_key, claims.modality),
+        "memory": MEMORY // count,
+    }
+    feeders: list[_Feeder] = []
+    try:
+        for number in range(count):
+            share = np.concatenate(blocks[number::count])
+            feeders.append(_Feeder(clips, share, job, claims.stored.raw))
+        given = [feeder.rows() for feeder in feeders]
+        for turn, block in enumerate(blocks):
+            for row in islice(given[turn % count], len(block)):
+                new = row.content is not None or (row.failure is not None and row.digest)
+                if new and not claims.claim_missing(row.digest or ""):  # another feeder had it too
+                    row.content, row.failure, row.seconds = None, None, 0.0
+                yield row
+    finally:
+        for feeder in feeders:
+            feeder.pipe.close()
+        for feeder in feeders:
+            feeder.wait()
+
+
+def _blocks(clips: Manifest, positions: Sequence[int] | np.ndarray) -> Iterator[list[int]]:
+    """Yield positions some dozen at a time, those of one file together."""
+    block: list[int] = []
+    for position, more in by_file(clips, positions):
+        block.append(position)
+        if len(block) >= _BLOCK and not more:
+            yield block
+            block = []
+    if block:
+        yield block
+
+
+class _Feeder:
+    """A feeder as its parent sees it."""
+
+    def __init__(
+        self, clips: Manifest, share: np.ndarray, job: dict[str, Any], stored: np.ndarray
+    ) -> None:
+        self.share = share
+        self.pipe, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self.child = subprocess.Popen(
+                [sys.executable, "-P", "-m", __name__],
+                stdin=theirs.fileno(),
+                stdout=subprocess.DEVNULL,
+                env={**os.environ, "PYTHONPATH": module_paths(), "OMP_NUM_THREADS": "1"},
+                start_new_session=True,  # Ctrl-C is for us
+            )
+        with suppress(BrokenPipeError):  # it has ended, which is told when its rows are asked for
+            _send(self.pipe, {**job, "clips": columns(clips, share)}, [stored])
+
+    def rows(self) -> Iterator[Ready]:
+        """Yield its rows, in the order of its share."""
+        while True:
+            try:
+                body, head = _receive(self.pipe)
+                self.pipe.send(b"+")
+            except (EOFError, ConnectionError) as error:
+                raise _died(self.wait()) from error
+            if isinstance(head, dict):
+                raise reraise(head)
+            at = 0
+            for index, digest, length, seconds, flags, failure, line in head:
+                samples = None if length is None else body[at : at + length]
+                at += length or 0
+                yield Ready(
+                    int(self.share[index]),
+                    digest,
+                    samples,
+                    failure and Unusable(*failure),
+                    seconds,
+                    tuple(flags),
+                    line and Seen(*line),
+                )
+
+    def wait(self) -> int:
+        """Return its exit status."""
+        try:
+            return self.child.wait(_PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            return self.child.wait()
+
+
+def _died(status: int) -> AffektError:
+    why = f"ended with {status}"
+    if status == -9:
+        why = "was killed, perhaps because memory is short"
+    return AffektError(
+        f"a process that reads and decodes files {why}; what was stored is kept."
+        " Run the same command again to continue"
+    )
+
+
+def _send(pipe: socket.socket, head: Any, arrays: Iterable[np.ndarray]) -> None:
+    """Send a JSON value and what arrays hold, in memory that the receiver maps."""
+    memory = os.memfd_create("affekt")
+    try:
+        with open(memory, "wb", closefd=False) as file:
+            size = sum(file.write(np.ascontiguousarray(array).data) for array in arrays)
+            length = file.write(json.dumps(head).encode())
+        socket.send_fds(pipe, [_SIZES.pack(size, length)], [memory])
+    finally:
+        os.close(memory)
+
+
+def _receive(pipe: socket.socket) -> tuple[np.ndarray, Any]:
+    """Receive the samples ``(samples,)`` float32 and the JSON value of one `_send`."""
+    sizes, [*memory], *_ = socket.recv_fds(pipe, _SIZES.size, 1)
+    if not sizes:
+        raise EOFError("the other side has ended")
+    size, length = _SIZES.unpack(sizes)
+    try:
+        mapped = mmap.mmap(memory[0], size + length, access=mmap.ACCESS_READ)
+    finally:
+        os.close(memory[0])
+    return np.frombuffer(mapped, np.float32, size // 4), json.loads(mapped[size:])
+
+
+# In a feeder
+
+
+def _serve() -> None:
+    """Be a feeder."""
+    pipe = socket.socket(fileno=os.dup(0))
+    stored, job = _receive(pipe)
+    clips = clips_of(job, [job["clips"]])
+    claims = Claims(Table.of({"": stored.view(np.uint8).reshape(-1, 32)}), *job["space"])
+    feed = AudioFeed(clips, AudioRules(**job["rules"]), claims.claim, memory=job["memory"])
+    window = _Window(pipe, feed, job["memory"])
+    threading.Thread(target=window.listen, daemon=True).start()
+    block: list[Ready] = []
+    nbytes = 0
+    try:
+        for row in feed.run(range(len(clips)), _THREADS):
+            block.append(row)
+            nbytes += 0 if row.content is None else row.content.nbytes
+            if len(block) >= _BLOCK or nbytes >= _NBYTES:
+                window.send(block, nbytes)
+                block, nbytes = [], 0
+        window.send(block, nbytes)
+    except ConnectionError:  # nobody listens any more
+        return
+    except (AffektError, OSError) as error:
+        window.send(block, nbytes)
+        _send(pipe, as_values(error), [])
+    window.wait()
+
+
+class _Window:
+    """Sends rows while those that were not taken yet are of few bytes; ends when nobody listens."""
+
+    def __init__(self, pipe: socket.socket, feed: AudioFeed, memory: int) -> None:
+        self.pipe, self.feed, self.memory = pipe, feed, memory
+        self.sent: list[int] = []
+        self.taken = threading.Condition()
+
+    def listen(self) -> None:
+        """Note what was taken."""
+        with suppress(ConnectionError):
+            while self.pipe.recv(1):
+                with self.taken:
+                    self.sent.pop(0)
+                    self.taken.notify()
+        self.feed.stop()
+        os._exit(1)
+
+    def send(self, block: list[Ready], nbytes: int) -> None:
+        """Send rows once there is room for them."""
+        with self.taken:
+            self.taken.wait_for(lambda: not self.sent or sum(self.sent) + nbytes <= self.memory)
+            self.sent.append(nbytes)
+        arrays = [row.content for row in block if row.content is not None]
+        _send(self.pipe, [_values(row) for row in block], arrays)
+
+    def wait(self) -> None:
+        """Wait until all was taken."""
+        with self.taken:
+            self.taken.wait_for(lambda: not self.sent)
+
+
+def _values(row: Ready) -> tuple[Any, ...]:
+    """Return what is known of a row, as JSON values."""
+    length = None if row.content is None else len(row.content)
+    failure = row.failure and (row.failure.code, row.failure.message)
+    line = row.line and tuple(asdict(row.line).values())
+    return row.position, row.digest, length, row.seconds, row.flags, failure, line
+
+
+if __name__ == "__main__":
+    _serve()

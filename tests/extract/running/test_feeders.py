@@ -1,0 +1,92 @@
+"""Feeders: processes that make clips ready for an encoder on a GPU, which is pretended here."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from affekt.cache import Cache, Manifest
+from affekt.extract import Encoder
+from affekt.extract.running.embedding import run_extraction
+from affekt.extract.running.engines import feeders
+
+from tests.support.audio_toy import Simple
+
+
+class OnGpu(Simple):
+    on_gpu = True
+
+
+@pytest.fixture
+def pretend(monkeypatch):
+    """Feeders for any number of clips, three of them, a few clips at a time."""
+    monkeypatch.setattr(feeders, "_WORTH", 1)
+    monkeypatch.setattr(feeders, "_BLOCK", 3)
+    monkeypatch.setattr(feeders, "processors", lambda: 6)
+
+
+@pytest.fixture
+def mixed(corpus, sound, encode, files):
+    """Every kind of clip: formats, segments, copies, broken, missing, silent and refused files."""
+    good = encode(sound(1.0, seed=50))
+    whole = files | {f"more{n}.wav": encode(sound(0.3 + n / 50, seed=n)) for n in range(20)}
+    whole |= {"copy.wav": files["0.wav"], "copy2.wav": files["0.wav"], "cut.wav": good[:3000]}
+    whole |= {
+        "none.wav": b"",
+        "noise.mp3": b"no sound " * 400,
+        "broken.flac": files["1.flac"][:2000],
+    }
+    whole |= {f"broken{n}.flac": files["1.flac"][:2000] for n in range(3)}
+    whole |= {"still.wav": encode(np.zeros(8000, np.float32)), "gone.wav": good, "long.wav": good}
+    clips = corpus(whole)
+    (clips.root / "audio" / "gone.wav").unlink()
+    rows = [{"id": one.id, "path": one.path, "speaker": f"s{one.id}"} for one in clips]
+    times = [(0, 0.4), (0.2, 0.6), (0.9, 3), (0.3, None), (2, 1)]
+    rows += [
+        {"id": f"{path[6:-4]}-{n}", "path": path, "start": start, "end": end}
+        for path in ("audio/long.wav", "audio/3.mp3", "audio/copy.wav")
+        for n, (start, end) in enumerate(times)
+    ]
+    return Manifest.from_rows(rows, root=clips.root)
+
+
+def told(done):
+    values = done.as_dict()
+    return values | {"quarantined": sorted(values["quarantined"], key=json.dumps)}
+
+
+def test_feeders_give_what_threads_give(mixed, cache, tmp_path, pretend):
+    other = Cache(tmp_path / "other")
+    expected = run_extraction(mixed, other, Encoder.of(Simple(), silence="refuse"))
+    assert len(expected.failures) > 10
+    assert expected.repeated > 1
+    found = run_extraction(mixed, cache, Encoder.of(OnGpu(), silence="refuse"))
+    for done in (expected, found):
+        done.seconds = 0.0
+    assert told(found) == told(expected)
+    assert found.space.keys() == expected.space.keys()
+    known = [id_ for id_ in mixed.ids if id_ not in {one.id for one in expected.failures}]
+    some = mixed.select(known)
+    assert np.array_equal(cache.read(found.space, some), other.read(expected.space, some))
+    assert by_id(found.space) == by_id(expected.space)
+    assert notes(cache) == notes(other)
+    assert again(mixed, cache) == again(mixed, other)
+
+
+def by_id(space):
+    """The failures noted; which of several copies is met first, no order of threads promises."""
+    return sorted(space.failures(), key=lambda one: one["id"])
+
+
+def notes(cache):
+    """The index of clips, without what depends on the moment of reading."""
+    lines = (json.loads(line) for line in Cache(cache.path).clips.refresh().lines().splitlines())
+    return sorted(json.dumps({**line, "at": "", "mtime_ns": 0}) for line in lines)
+
+
+def again(clips, cache):
+    """What a second run finds."""
+    done = run_extraction(clips, Cache(cache.path), Encoder.of(OnGpu(), silence="refuse"))
+    done.seconds = 0.0
+    return told(done)
