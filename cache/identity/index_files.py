@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from os import stat_result
 from pathlib import Path
 
@@ -171,7 +171,8 @@ class Lines:
 
 def encode(line: Seen) -> bytes:
     """Return a line as it stands in a segment."""
-    fields = {"at": place_hash(line.path, line.start, line.end), **asdict(line)}
+    values = {name: getattr(line, name) for name in FIELDS}  # `asdict` takes five times as long
+    fields = {"at": place_hash(line.path, line.start, line.end), **values}
     return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 

@@ -28,7 +28,7 @@ import numpy as np
 from affekt.machine import processors
 
 from ....cache.errors import AffektError
-from ....cache.identity.clip_index import Seen
+from ....cache.identity.index_files import FIELDS, Seen
 from ....cache.manifest import Manifest
 from ....cache.rows.index import Table
 from ...encoder import Encoder
@@ -264,7 +264,7 @@ def _values(row: Ready) -> tuple[Any, ...]:
     """Return what is known of a row, as JSON values."""
     length = None if row.content is None else len(row.content)
     failure = row.failure and (row.failure.code, row.failure.message)
-    line = row.line and tuple(asdict(row.line).values())
+    line = row.line and [getattr(row.line, name) for name in FIELDS]
     return row.position, row.digest, length, row.seconds, row.flags, failure, line
 
 
