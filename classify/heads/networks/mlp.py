@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor, nn
 
@@ -13,6 +14,9 @@ from ....cache.errors import InputError, check_number, one_of
 from ..training.estimator import WIDEST
 from ..training.shared_layers import Dropout
 from ..training.torch_classifier import TorchHead
+
+if TYPE_CHECKING:
+    from ..stacked.stacked_networks import Make
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
@@ -65,6 +69,14 @@ class MLP(nn.Module):
         """Return outputs (rows, outputs)."""
         out = self.layers(x)
         return out if self.skip is None else out + self.skip(self.layers[0](x))
+
+    def stacked(self) -> Make | None:
+        """Return how several of these train at once on a GPU; None if they do not."""
+        if type(self) is not MLP or any(isinstance(one, (nn.GELU, nn.Tanh)) for one in self.layers):
+            return None
+        from ..stacked.stacked_networks import StackedVectors
+
+        return partial(StackedVectors, self)
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

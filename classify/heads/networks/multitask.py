@@ -22,7 +22,7 @@ from ..targets import Targets, class_weights, known_labels, read_labels
 from ..training.estimator import TorchEstimator
 from ..training.loop import pick_device
 from ..training.losses import cross_entropy, weighted_targets
-from ..training.rows_for_torch import float_tensor, on_device, row_weights
+from ..training.rows_for_torch import float_tensor, row_weights
 from ..training.rows_on_disk import some_rows
 from ..training.torch_classifier import dev_score
 from .mlp import MLPSettings
@@ -109,15 +109,14 @@ class MultiTaskHead(ClassifierMixin, MLPSettings, TorchEstimator):
         tasks = [_targets(column, position) for position, column in enumerate(columns)]
         importance = self._importance(len(tasks))
         device = pick_device(self.device)
-        x = on_device(X, device)
         row_weight = row_weights(weight, device)
         soft = [float_tensor(task.soft, device) for task in tasks]
         balance = [float_tensor(self._balance(task, weight), device) for task in tasks]
         sizes = [len(task.classes) for task in tasks]
 
-        def loss(network: nn.Module, batch: Tensor) -> Tensor:
+        def loss(outputs: Tensor, batch: Tensor) -> Tensor:
             total = torch.zeros((), device=device)
-            for i, logits in enumerate(network(x[batch]).split(sizes, dim=1)):
+            for i, logits in enumerate(outputs.split(sizes, dim=1)):
                 total = total + importance[i] * cross_entropy(
                     logits,
                     weighted_targets(soft[i][batch], balance[i], self.label_smoothing),

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar
+from functools import partial
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,9 @@ from ..training.torch_classifier import TorchHead
 from .encoder_stack import EncoderStack, check_attention, to_patches
 from .mlp import ACTIVATIONS
 from .patch_on_cpu import FrozenPatchTransformer, can_freeze
+
+if TYPE_CHECKING:
+    from ..stacked.stacked_networks import Make
 
 CARD = {"patch_size": 64, "n_blocks": 4, "learning_rate": 2e-4}  # where the valence card differs
 
@@ -96,6 +100,14 @@ class PatchTransformer(nn.Module):
         cls = self.cls_token.expand(len(x), -1, -1)
         tokens = torch.cat([cls, patches], dim=1) + self.position_embedding
         return self.classifier(self.cls_norms(self.encoder(tokens)))
+
+    def stacked(self) -> Make | None:
+        """Return how several of these train at once on a GPU; None if they do not."""
+        if type(self) is not PatchTransformer:
+            return None
+        from ..stacked.stacked_networks import StackedPatches
+
+        return partial(StackedPatches, self) if StackedPatches.fits(self) else None
 
 
 @dataclass(kw_only=True, eq=False, repr=False)

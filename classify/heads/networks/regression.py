@@ -17,7 +17,7 @@ from ..targets import read_numbers
 from ..training.estimator import TorchEstimator
 from ..training.loop import pick_device
 from ..training.losses import ccc_loss, mse_loss
-from ..training.rows_for_torch import float_tensor, on_device, row_weights
+from ..training.rows_for_torch import float_tensor, row_weights
 from ..training.rows_on_disk import some_rows
 from .mlp import MLPSettings
 
@@ -106,13 +106,12 @@ class RegressionHead(RegressorMixin, MLPSettings, TorchEstimator):
         spread = np.nanstd(truth, axis=0)
         self.scale_ = np.where(spread > 0, spread, 1.0)
         device = pick_device(self.device)
-        x = on_device(X, device)
         target = self._standardise(truth, device)
         row_weight = row_weights(weight, device)
         criterion = LOSSES[self.loss]
 
-        def loss(network: nn.Module, batch: Tensor) -> Tensor:
-            return criterion(network(x[batch]), target[batch], row_weight[batch])
+        def loss(values: Tensor, batch: Tensor) -> Tensor:
+            return criterion(values, target[batch], row_weight[batch])
 
         def score(values: Tensor) -> tuple[tuple[float, ...], dict[str, float]]:
             ccc = 1 - ccc_loss(values, dev_target).item()

@@ -6,10 +6,14 @@
 from __future__ import annotations
 
 import copy
+import os
+import shutil
 from abc import abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from functools import partial
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,17 +22,20 @@ from torch import Tensor, nn
 from ....cache.errors import InputError, check_number, one_of
 from ..sklearn_shim import check_is_fitted, check_random_state, validate_data
 from ..state import Stored, check_state_arrays
-from .loop import Settings, cpu_threads, pick_device, private_random, train
+from .loop import Settings, Trained, cpu_threads, pick_device, private_random, train
 from .rows_for_torch import in_blocks, on_device
 from .rows_on_disk import RowsOnDisk
 from .sampling import batches
 from .shared_layers import LayerMix
 
+if TYPE_CHECKING:
+    from ..stacked.stacked_networks import Make
+
 STEPS = 1500  # of training, where `max_epochs` is None
 WIDEST = 16_384  # units of a layer: two such layers have 1 GiB of weights
 _MOST_THREADS = 1024
 
-Loss = Callable[[nn.Module, Tensor], Tensor]
+Loss = Callable[[Tensor, Tensor], Tensor]
 Score = Callable[[Tensor], tuple[tuple[float, ...], dict[str, float]]]
 
 
@@ -156,7 +163,7 @@ class TorchEstimator(Stored):
 
     def _train_members(
         self,
-        x: Any,
+        X: Any,
         loss: Loss,
         device: torch.device,
         *,
@@ -164,11 +171,11 @@ class TorchEstimator(Stored):
         score: Score | None = None,
         stratum: np.ndarray | None = None,
     ) -> None:
-        """Train each member; set networks_, history_, best_epoch_ and stopped_.
+        """Train each member on `X`; set networks_, history_, best_epoch_ and stopped_.
 
-        `loss` takes the network and row positions, `score` the outputs for all dev rows.
+        `loss` takes the outputs for rows and their positions, `score` the outputs for all dev rows.
         """
-        rows = len(x)
+        rows, (_, width) = len(X), X.shape
         batch_size = self.batch_size or min(max(rows // 50, 32), 256)
         steps = -(-rows // batch_size)
         settings = Settings(
@@ -180,31 +187,59 @@ class TorchEstimator(Stored):
             self.clip_norm,
             self.early_stopping,
         )
+        x = on_device(X, device)
         dev = None if x_dev is None else on_device(x_dev, device)
+        seeds = self._seeds()
+        torch_seeds = [int(seed.generate_state(1, np.uint64)[0] >> 1) for seed in seeds]
+        orders = [np.random.default_rng(seed.spawn(1)[0]) for seed in seeds]
+        epochs = [partial(batches, rows, batch_size, stratum, order) for order in orders]
+        shown: dict[str, Any] = {
+            "callback": self.callback, "progress": self.name if self.verbose else None,
+        }  # fmt: skip
         self.networks_: list[nn.Module] = []
         self.history_ = []
-        for member, seed in enumerate(self._seeds()):
-            order = np.random.default_rng(seed.spawn(1)[0])
-            torch_seed = int(seed.generate_state(1, np.uint64)[0] >> 1)
-            with cpu_threads(self.n_threads), private_random(torch_seed, device):
-                network = self._build(x.shape[1], self._n_outputs()).to(device)
-                trained = train(
-                    network,
-                    lambda batch, network=network: loss(network, batch),
-                    lambda order=order: batches(rows, batch_size, stratum, order),
-                    settings,
-                    steps_per_epoch=steps,
-                    score=_scorer(network, dev, score, 4 * self._chunk),
-                    callback=self.callback,
-                    progress=self.name if self.verbose else None,
+
+        def build() -> nn.Module:
+            return self._build(width, self._n_outputs())
+
+        def scored(network: nn.Module) -> Any:
+            return _scorer(network, dev, score, 4 * self._chunk)
+
+        def trained() -> Iterator[tuple[nn.Module, Trained]]:
+            if (stacked := _stacked(build, device)) is not None:
+                from ..stacked.stacked_training import StackedTraining  # imports Triton
+
+                networks = []
+                for seed in torch_seeds:
+                    with private_random(seed, device):
+                        networks.append(build().to(device))
+                training = StackedTraining(
+                    networks, stacked, x, loss, torch_seeds, batch_size, settings, steps
                 )
-            label = {"member": member} if self.n_members > 1 else {}
+                scores = [scored(network) for network in networks]
+                yield from zip(networks, training.run(epochs, scores, **shown), strict=True)
+                return
+            for seed, epoch in zip(torch_seeds, epochs, strict=True):
+                with cpu_threads(self.n_threads), private_random(seed, device):
+                    network = build().to(device)
+                    found = train(
+                        network,
+                        lambda batch, network=network: loss(network(x[batch]), batch),
+                        epoch,
+                        settings,
+                        steps_per_epoch=steps,
+                        score=scored(network),
+                        **shown,
+                    )
+                yield network, found
+                if found.stopped == "interrupted":
+                    return
+
+        for network, found in trained():
+            label = {"member": len(self.networks_)} if self.n_members > 1 else {}
             self.networks_.append(network.cpu())
-            self.history_ += [label | row for row in trained.history]
-            self.best_epoch_ = trained.best_epoch
-            self.stopped_ = trained.stopped
-            if trained.stopped == "interrupted":
-                break
+            self.history_ += [label | row for row in found.history]
+            self.best_epoch_, self.stopped_ = found.best_epoch, found.stopped
 
     def _outputs(self, X: Any) -> list[Tensor]:
         """Return the outputs of each member for all rows, on the CPU, as float64."""
@@ -291,6 +326,23 @@ class Mixed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the body's output for the mixed layers."""
         return self.body(self.mix(x))
+
+
+def _stacked(build: Callable[[], nn.Module], device: torch.device) -> Make | None:
+    """Return how networks train at once, where it is written for them and this device."""
+    if not _makes_kernels(device):
+        return None
+    with torch.device("meta"):
+        network: Any = build()
+    return network.stacked() if hasattr(network, "stacked") else None
+
+
+def _makes_kernels(device: torch.device) -> bool:
+    """Return whether Triton can compile for this device; it needs a C compiler."""
+    if device.type != "cuda" or find_spec("triton") is None:
+        return False
+    compilers = os.environ.get("CC", "cc"), "gcc", "clang"
+    return any(map(shutil.which, compilers)) and torch.cuda.get_device_capability(device) >= (7, 0)
 
 
 def _scorer(

@@ -13,7 +13,7 @@ import math
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -139,13 +139,40 @@ def train(
     device = next(network.parameters()).device
     on_gpu = device.type == "cuda"
     rate = torch.tensor(settings.learning_rate, device=device) if on_gpu else settings.learning_rate
-    factor = _schedule(settings.warmup, max(1, steps_per_epoch * settings.max_epochs))
+    factor = schedule(settings.warmup, max(1, steps_per_epoch * settings.max_epochs))
     make = AdamW if device.type == "cpu" else TorchAdamW
     optimiser = make(network, _groups(network, settings, rate), rate, factor)
     step = _Step(network, loss, optimiser, settings)
-    history: list[dict[str, Any]] = []
-    best: tuple[tuple[float, ...], int, dict[str, Tensor]] | None = None
-    stopped = "max_epochs"
+
+    def one_epoch() -> tuple[float, list[float]]:
+        rate = float(optimiser.get_last_lr()[0])
+        return rate, [_one_epoch(network, step, epoch_batches())]
+
+    (trained,) = run_epochs(
+        [network], one_epoch, settings, scores=[score], callback=callback, progress=progress
+    )
+    return trained
+
+
+def run_epochs(
+    networks: Sequence[nn.Module],
+    one_epoch: Callable[[], tuple[float, list[float]]],
+    settings: Settings,
+    *,
+    scores: Sequence[Callable[[], tuple[tuple[float, ...], dict[str, float]]] | None],
+    callback: Callable[[dict[str, Any]], Any] | None = None,
+    progress: str | None = None,
+) -> list[Trained]:
+    """Train networks side by side, and leave each with the weights of its best epoch.
+
+    Parameters
+    ----------
+    one_epoch : callable
+        Trains all networks, and returns the learning rate and the mean loss of each network.
+    scores : sequence of callable or None
+        For each network; see `train`.
+    """
+    courses = [_Course(*one) for one in zip(networks, scores, strict=True)]
     bar = tqdm(
         total=settings.max_epochs, desc=progress, disable=progress is None, file=sys.stderr,
         unit="epoch",
@@ -153,42 +180,65 @@ def train(
     try:
         for epoch in range(1, settings.max_epochs + 1):
             start = time.perf_counter()
-            rate = float(optimiser.get_last_lr()[0])
-            mean = _one_epoch(network, step, epoch_batches())
-            if not math.isfinite(mean):
-                raise DivergedError(
-                    f"the training loss is {mean} in epoch {epoch}; try a learning_rate below "
-                    f"{settings.learning_rate:g}, or scale the features"
-                )
-            row: dict[str, Any] = {"epoch": epoch, "train_loss": mean, "learning_rate": rate}
-            key = (float(epoch),)
-            if score is not None:
-                network.eval()
-                with torch.inference_mode():
-                    key, numbers = score()
-                row |= numbers
-            row["seconds"] = time.perf_counter() - start
-            history.append(row)
-            stops = score is not None and settings.early_stopping
-            if stops and (best is None or key > best[0]):
-                best = (key, epoch, {k: v.clone() for k, v in network.state_dict().items()})
-            bar.set_postfix({k: f"{v:.4f}" for k, v in row.items() if k.endswith(("loss", "uar"))})
+            rate, means = one_epoch()
+            for course, mean in zip(courses, means, strict=True):
+                if course.stopped:
+                    continue
+                if not math.isfinite(mean):
+                    raise DivergedError(
+                        f"the training loss is {mean} in epoch {epoch}; try a learning_rate below "
+                        f"{settings.learning_rate:g}, or scale the features"
+                    )
+                row = {"epoch": epoch, "train_loss": mean, "learning_rate": rate}
+                course.add(row, start, settings)
+                shown = {k: f"{v:.4f}" for k, v in row.items() if k.endswith(("loss", "uar"))}
+                bar.set_postfix(shown)
+                if callback is not None:
+                    callback({**row, "max_epochs": settings.max_epochs})
             bar.update()
-            if callback is not None:
-                callback({**row, "max_epochs": settings.max_epochs})
-            if best is not None and settings.patience and epoch - best[1] >= settings.patience:
-                stopped = "patience"
+            if all(course.stopped for course in courses):
                 break
     except KeyboardInterrupt:
-        if not history:
+        if not all(course.history for course in courses):
             raise
-        stopped = "interrupted"
+        for course in courses:
+            course.stopped = "interrupted"
     finally:
         bar.close()
-    if best is not None:
-        network.load_state_dict(best[2])
-    network.eval()
-    return Trained(history, best[1] if best is not None else history[-1]["epoch"], stopped)
+    return [course.end() for course in courses]
+
+
+class _Course:
+    """What one network went through."""
+
+    def __init__(self, network: nn.Module, score: Any) -> None:
+        self.network, self.score = network, score
+        self.history: list[dict[str, Any]] = []
+        self.best: tuple[tuple[float, ...], int, dict[str, Tensor]] | None = None
+        self.stopped = ""
+
+    def add(self, row: dict[str, Any], start: float, settings: Settings) -> None:
+        """Complete the row of an epoch, keep its weights if it is the best, stop after enough."""
+        if self.score is not None:
+            self.network.eval()
+            with torch.inference_mode():
+                key, numbers = self.score()
+            row |= numbers
+            if settings.early_stopping and (self.best is None or key > self.best[0]):
+                weights = {k: v.clone() for k, v in self.network.state_dict().items()}
+                self.best = key, row["epoch"], weights
+        row["seconds"] = time.perf_counter() - start
+        self.history.append(row)
+        if self.best and settings.patience and row["epoch"] - self.best[1] >= settings.patience:
+            self.stopped = "patience"
+
+    def end(self) -> Trained:
+        """Put the best weights back."""
+        if self.best is not None:
+            self.network.load_state_dict(self.best[2])
+        self.network.eval()
+        epoch = self.best[1] if self.best is not None else self.history[-1]["epoch"]
+        return Trained(self.history, epoch, self.stopped or "max_epochs")
 
 
 class _Step:
@@ -247,7 +297,7 @@ def _groups(network: nn.Module, settings: Settings, rate: float | Tensor) -> lis
     return groups
 
 
-def _schedule(warmup: float, steps: int) -> Callable[[int], float]:
+def schedule(warmup: float, steps: int) -> Callable[[int], float]:
     """Return the factor of the learning rate by step: up linearly, then down as a cosine."""
     rise = math.ceil(warmup * steps)
 

@@ -19,7 +19,7 @@ from ..targets import Targets, class_weights, known_labels
 from .estimator import TorchEstimator
 from .loop import pick_device
 from .losses import cross_entropy, weighted_targets
-from .rows_for_torch import float_tensor, on_device, row_weights
+from .rows_for_torch import float_tensor, row_weights
 from .rows_on_disk import some_rows
 from .sampling import row_shares, strata
 
@@ -101,7 +101,7 @@ class TorchHead(TorchEstimator, Head):
         dev = self._read_dev(X_dev, y_dev, targets.classes, classes)
         device = pick_device(self.device)
         shares = row_shares(stratum, len(X))
-        x, row_weight = on_device(X, device), row_weights(weight, device)
+        row_weight = row_weights(weight, device)
         weights = class_weights(self.class_weight, targets, weight * shares)
         class_weight = float_tensor(weights, device)
         target = weighted_targets(
@@ -111,8 +111,7 @@ class TorchHead(TorchEstimator, Head):
         log_prior = float_tensor(_log_prior(targets, weight * shares), device)
         gamma = self.gamma if self.loss == "focal" else 0.0
 
-        def loss(network: nn.Module, batch: Tensor) -> Tensor:
-            logits = network(x[batch])
+        def loss(logits: Tensor, batch: Tensor) -> Tensor:
             if self.logit_adjustment:
                 logits = logits + self.logit_adjustment * log_prior
             return cross_entropy(logits, target[batch], gamma=gamma)
