@@ -47,6 +47,7 @@ def tests(keep: Keep, tiny: bool) -> None:
     command += ["tests/extract/encoders/packed/test_encoders_packed.py"]
     command += [f"tests/classify/probing/test_probing_{name}.py" for name in ("device", "solver")]
     command += [f"tests/classify/heads/training/test_{name}.py" for name in ("graphed", "training")]
+    command += ["tests/classify/heads/stacked/test_stacked.py"]
     command += ["--collect-only"] if tiny else ["--tb=short"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     lines = ran.stdout.strip().splitlines()
@@ -170,37 +171,44 @@ def heads(keep: Keep, tiny: bool) -> None:
     took = _eager(network, torch.from_numpy(X), torch.from_numpy(y), steps)
     full = -(-rows // 32)
     keep(**{"eager loop over a DataLoader, s per epoch": round(took * full, 2)})
-    epochs = 2 if tiny else 3
-    times: list[float] = []
-    started = time.monotonic()
+    precisions = {"float32": "highest", "TF32": "high", "bfloat16": "medium"}
+    for precision, name in precisions.items() if DEVICE == "cuda" else [("float32", "highest")]:
+        torch.set_float32_matmul_precision(name)
+        for members in (1, 8):
+            times: list[float] = []
+            started = time.monotonic()
+            head = PatchTransformerHead(
+                **CARD, max_epochs=2, n_members=members, random_state=0, device=DEVICE,
+                callback=lambda row, times=times: times.append(row["seconds"]),
+            ).fit(X, y)  # fmt: skip
+            losses = [round(row["train_loss"], 4) for row in head.history_[:2]]
+            each = min(times) * (1 if DEVICE == "cuda" else members)  # one after another on a CPU
+            keep(**{f"{precision} products, {members} member(s)": {
+                "s per epoch": round(each, 3), "of eager": round(members * took * full / each, 1),
+                "111 epochs, s": round(111 * each, 1), "losses": losses,
+                "fit, s": round(time.monotonic() - started, 1),
+            }})  # fmt: skip
+        if DEVICE == "cuda":
+            keep(**{f"{precision} products, one step": _kernels(X[:3200], y[:3200])})
+    torch.set_float32_matmul_precision("highest")
 
-    def note(row: dict[str, Any]) -> None:
-        times.append(row["seconds"])
 
-    head = PatchTransformerHead(
-        **CARD, max_epochs=epochs, random_state=0, device=DEVICE, callback=note
-    )
-    head.fit(X, y)
-    each = float(np.median(times[1:]))
-    keep(**{"affekt, s per epoch": round(each, 3), "of eager": round(took * full / each, 1)})
-    keep(**{"111 epochs, s": round(111 * each, 1), "fit, s": round(time.monotonic() - started, 1)})
-    if DEVICE == "cuda":
-        from torch.profiler import ProfilerActivity, profile
+def _kernels(X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+    """Which kernels a step of the patch head takes, on a GPU; 100 steps of an epoch."""
+    from affekt.classify.heads import PatchTransformerHead
+    from affekt.classify.heads.networks.patch import CARD
+    from torch.profiler import ProfilerActivity, profile
 
-        short = PatchTransformerHead(**CARD, max_epochs=1, random_state=0, device=DEVICE)
-        with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-            short.fit(X[:3200], y[:3200])
-        events = [e for e in profiled.key_averages() if e.self_device_time_total > 0]
-        keep(**{
-            "kernels of a step": round(sum(e.count for e in events) / 103),
-            "device busy, ms of a step": round(
-                sum(e.self_device_time_total for e in events) / 103e3, 3
-            ),
-            "longest kernels": {
-                e.key[:60]: round(e.self_device_time_total / 103e3, 4)
-                for e in sorted(events, key=lambda e: -e.self_device_time_total)[:12]
-            },
-        })  # fmt: skip
+    head = PatchTransformerHead(**CARD, max_epochs=1, random_state=0, device=DEVICE)
+    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
+        head.fit(X, y)
+    events = [e for e in profiled.key_averages() if e.self_device_time_total > 0]
+    longest = sorted(events, key=lambda e: -e.self_device_time_total)[:12]
+    return {
+        "kernels": round(sum(e.count for e in events) / 101),  # one is a warm-up
+        "device busy, ms": round(sum(e.self_device_time_total for e in events) / 101e3, 3),
+        "longest, ms": {e.key[:60]: round(e.self_device_time_total / 101e3, 4) for e in longest},
+    }
 
 
 def probe(keep: Keep, tiny: bool) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from . import kernels
-from .kernels import BLOCK, triton
+from .kernels import BLOCK, LARGEST, triton
 
 _WORD = 0xFFFFFFFF
 
@@ -366,3 +366,33 @@ def relu_drop_backward(
     to_made = grad * (out > 0) * drop.scale
     partial[:, 0] = to_made.sum(1)
     return to_made.to(low)
+
+
+def cross_entropy(
+    logits: Tensor, rows: Tensor, target: Tensor, shift: Tensor | None
+) -> tuple[Tensor, Tensor]:
+    """Return the loss of each member (members,), and the gradient of the logits.
+
+    Parameters
+    ----------
+    logits : Tensor (members, rows, classes)
+    rows : Tensor (members, rows)
+        Positions in `target`.
+    target : Tensor (all rows, classes)
+    shift : Tensor (classes,), optional
+        Is added to the logits.
+    """
+    members, count, classes = logits.shape
+    height, width = (1 << (one - 1).bit_length() for one in (count, classes))
+    if is_fused(logits) and height * width <= LARGEST:
+        losses, grad = logits.new_empty(members), torch.empty_like(logits)
+        kernels.cross_entropy[(members,)](
+            logits, rows, target, target if shift is None else shift, losses, grad, count, classes,
+            height, width, shift is not None,
+        )  # fmt: skip
+        return losses, grad
+    log_p = (logits if shift is None else logits + shift).log_softmax(-1)
+    mass = target[rows]
+    total = mass.sum((1, 2)).clamp_min(torch.finfo(log_p.dtype).tiny)
+    losses = -(mass * log_p).sum((1, 2)) / total
+    return losses, (log_p.exp() * mass.sum(-1, keepdim=True) - mass) / total[:, None, None]

@@ -11,6 +11,7 @@ triton: Any = import_module("triton") if find_spec("triton") else None  # not wi
 tl: Any = import_module("triton.language") if triton else None
 
 BLOCK = 8  # rows whose gradients are summed by one program
+LARGEST = 8192  # logits of a member that one program takes
 # a kernel is compiled once, whatever these are
 VARYING = ["count", "place", "threshold"]
 
@@ -282,6 +283,31 @@ if triton is not None:
         sums = partial + member * partial_stride + block * block_stride + column
         tl.store(sums, tl.sum(x, 0), mask=column < units)
         tl.store(to_made + here, x, mask=inside)
+
+    @triton.jit(do_not_specialize=["count"])
+    def cross_entropy(
+        logits, rows, target, shift, losses, grad, count, classes,
+        height: tl.constexpr, width: tl.constexpr, shifts: tl.constexpr,
+    ):  # fmt: skip
+        """See `fused.cross_entropy`."""
+        member = tl.program_id(0).to(tl.int64)
+        row, column = tl.arange(0, height), tl.arange(0, width)
+        here = (member * count + row)[:, None] * classes + column[None, :]
+        inside = (row < count)[:, None] & (column < classes)[None, :]
+        x = tl.load(logits + here, mask=inside, other=0.0)
+        if shifts:
+            x += tl.load(shift + column, mask=column < classes, other=0.0)[None, :]
+        x = tl.where((column < classes)[None, :], x, float("-inf"))
+        at = tl.load(rows + member * count + row, mask=row < count, other=0)
+        mass = tl.load(target + at[:, None] * classes + column[None, :], mask=inside, other=0.0)
+        x -= tl.max(x, 1)[:, None]
+        each = tl.exp(x)
+        all_each = tl.sum(each, 1)[:, None]
+        terms = tl.where(inside, mass * (x - tl.log(all_each)), 0.0)
+        total = tl.maximum(tl.sum(tl.sum(mass, 1), 0), 1.1754943508222875e-38)
+        tl.store(losses + member, -tl.sum(tl.sum(terms, 1), 0) / total)
+        change = (each / all_each * tl.sum(mass, 1)[:, None] - mass) / total
+        tl.store(grad + here, change, mask=inside)
 
     @triton.jit
     def squares(grads, out, numbers, blocks, size: tl.constexpr):

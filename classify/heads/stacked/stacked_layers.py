@@ -50,10 +50,13 @@ class Stacked:
 
     def __init__(self, weights: FlatWeights, chance: Chance) -> None:
         self.weights, self.chance = weights, chance
-        self.low = weights.low.dtype
+        self.low, self.device = weights.low.dtype, weights.values.device
         self.places = 0
         self.first = self.drop(0.0)
         self.partials: dict[int, Tensor] = {}
+        # the gradients of matrices, which nothing in the step waits for
+        self.beside = torch.cuda.Stream(self.device) if self.device.type == "cuda" else None
+        self.used: list[tuple[Tensor, Tensor]] = []  # by them: not to be overwritten yet
 
     def forward(self, x: Tensor) -> Tensor:
         """Return outputs (members, rows, outputs) of gathered features (members, rows, numbers)."""
@@ -68,10 +71,13 @@ class Stacked:
         self.rows = rows
         if rows not in self.partials:
             size = (len(self.weights.values), self._blocks(rows), self.weights.vectors)
-            self.partials[rows] = torch.zeros(size, device=self.weights.values.device)
+            self.partials[rows] = torch.zeros(size, device=self.device)
 
     def end(self) -> None:
-        """Sum the partial gradients of vectors."""
+        """Sum the partial gradients of vectors, and wait for those of matrices."""
+        if self.beside is not None:
+            torch.cuda.current_stream().wait_stream(self.beside)
+            self.used.clear()
         torch.sum(self.partials[self.rows], 1, out=self.weights.grads[:, : self.weights.vectors])
 
     def _blocks(self, rows: int) -> int:
@@ -97,8 +103,14 @@ class Stacked:
         return product(grad, self.weights.matrix(name))
 
     def learn(self, grad: Tensor, x: Tensor, name: str) -> None:
-        """Write the gradient of a matrix that `x` was multiplied with."""
-        product(grad.transpose(1, 2), x, self.weights.grad(name))
+        """Write the gradient of a matrix that `x` was multiplied with, beside what goes on."""
+        if self.beside is None:
+            product(grad.transpose(1, 2), x, self.weights.grad(name))
+            return
+        self.beside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.beside):
+            product(grad.transpose(1, 2), x, self.weights.grad(name))
+        self.used.append((grad, x))
 
 
 class StackedLayer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ..training.loop import Settings, Trained, run_epochs, schedule
+from ..training.losses import CrossEntropy
 from .flat_weights import FlatAdamW, FlatWeights
-from .fused import Chance, gather
+from .fused import Chance, cross_entropy, gather
 from .stacked_layers import Stacked
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -89,7 +91,9 @@ class StackedTraining:
             done += self.steps
             return rate, self.epoch(np.stack([np.concatenate([*one()]) for one in epochs]))
 
-        return run_epochs(self.networks, one_epoch, self.settings, scores=scores, **shown)
+        here = torch.cuda.device(self.x.device) if self.x.is_cuda else nullcontext()
+        with here:
+            return run_epochs(self.networks, one_epoch, self.settings, scores=scores, **shown)
 
     def epoch(self, order: np.ndarray) -> list[float]:
         """Train on rows in the order (members, all rows); return the mean loss of each member."""
@@ -109,18 +113,25 @@ class StackedTraining:
         taken = self.x.new_empty((members, count, net.numbers), dtype=net.low)
         net.begin(count)
         outputs = net.forward(gather(self.x, self.order, rows, net.lead, net.first, taken))
+        losses, grad = self._loss(outputs, rows)
+        net.backward(grad)
+        net.end()
+        self.optimiser.step(self.clock)
+        self.total.add_(losses, alpha=count)
+        self.clock += self._ticks(count)
+
+    def _loss(self, outputs: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss of each member, and the gradient of the outputs."""
+        if isinstance(self.loss, CrossEntropy) and self.loss.gamma == 0:
+            return cross_entropy(outputs, rows, self.loss.target, self.loss.shift)
         with torch.enable_grad():
             outputs.requires_grad_()
-            if members == 1:
+            if len(outputs) == 1:
                 losses = self.loss(outputs[0], rows[0])[None]
             else:
                 losses = torch.vmap(self.loss)(outputs, rows)
             (grad,) = torch.autograd.grad(losses.sum(), outputs)
-        net.backward(grad)
-        net.end()
-        self.optimiser.step(self.clock)
-        self.total.add_(losses.detach(), alpha=count)
-        self.clock += self._ticks(count)
+        return losses.detach(), grad
 
     def _ticks(self, count: int) -> Tensor:
         if count not in self._tick:

@@ -6,6 +6,8 @@ change what counts and not the size of the step.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -64,6 +66,29 @@ def cross_entropy(
         terms = terms * (1 - log_p.exp()) ** gamma
     # a batch without any label gives 0, not NaN
     return -terms.sum() / mass.sum().clamp_min(torch.finfo(log_p.dtype).tiny)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossEntropy:
+    """`cross_entropy` of logits for some of the rows.
+
+    Attributes
+    ----------
+    target : Tensor (all rows, classes)
+    gamma : float
+    shift : Tensor (classes,), optional
+        Is added to the logits.
+    """
+
+    target: Tensor
+    gamma: float = 0.0
+    shift: Tensor | None = None
+
+    def __call__(self, logits: Tensor, rows: Tensor) -> Tensor:
+        """Return the loss of logits (rows, classes); `rows` are their positions."""
+        if self.shift is not None:
+            logits = logits + self.shift
+        return cross_entropy(logits, self.target[rows], gamma=self.gamma)
 
 
 def weighted_targets(target: Tensor, class_weight: Tensor, label_smoothing: float) -> Tensor:

@@ -18,7 +18,7 @@ from ..base import Head
 from ..targets import Targets, class_weights, known_labels
 from .estimator import TorchEstimator
 from .loop import pick_device
-from .losses import cross_entropy, weighted_targets
+from .losses import CrossEntropy, cross_entropy, weighted_targets
 from .rows_for_torch import float_tensor, row_weights
 from .rows_on_disk import some_rows
 from .sampling import row_shares, strata
@@ -108,13 +108,11 @@ class TorchHead(TorchEstimator, Head):
             float_tensor(targets.soft, device), class_weight, self.label_smoothing
         )
         target = target * row_weight[:, None]
-        log_prior = float_tensor(_log_prior(targets, weight * shares), device)
-        gamma = self.gamma if self.loss == "focal" else 0.0
-
-        def loss(logits: Tensor, batch: Tensor) -> Tensor:
-            if self.logit_adjustment:
-                logits = logits + self.logit_adjustment * log_prior
-            return cross_entropy(logits, target[batch], gamma=gamma)
+        shift = None
+        if self.logit_adjustment:
+            log_prior = float_tensor(_log_prior(targets, weight * shares), device)
+            shift = self.logit_adjustment * log_prior
+        loss = CrossEntropy(target, self.gamma if self.loss == "focal" else 0.0, shift)
 
         def score(logits: Tensor) -> tuple[tuple[float, ...], dict[str, float]]:
             return dev_score(logits, truth, class_weight)
