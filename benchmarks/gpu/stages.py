@@ -47,7 +47,7 @@ def tests(keep: Keep, tiny: bool) -> None:
     command += ["tests/extract/encoders/packed/test_encoders_packed.py"]
     command += [f"tests/classify/probing/test_probing_{name}.py" for name in ("device", "solver")]
     command += [f"tests/classify/heads/training/test_{name}.py" for name in ("graphed", "training")]
-    command += ["tests/classify/heads/stacked/test_stacked.py"]
+    command += ["tests/classify/heads/training/stacked/test_stacked.py"]
     command += ["--collect-only"] if tiny else ["--tb=short"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     lines = ran.stdout.strip().splitlines()

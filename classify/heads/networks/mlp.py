@@ -16,7 +16,7 @@ from ..training.shared_layers import Dropout
 from ..training.torch_classifier import TorchHead
 
 if TYPE_CHECKING:
-    from ..stacked.stacked_networks import Make
+    from ..training.stacked.stacked_networks import Make
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh}
 
@@ -74,7 +74,7 @@ class MLP(nn.Module):
         """Return how several of these train at once on a GPU; None if they do not."""
         if type(self) is not MLP or any(isinstance(one, (nn.GELU, nn.Tanh)) for one in self.layers):
             return None
-        from ..stacked.stacked_networks import StackedVectors
+        from ..training.stacked.stacked_networks import StackedVectors
 
         return partial(StackedVectors, self)
 

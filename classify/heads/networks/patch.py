@@ -20,7 +20,7 @@ from .mlp import ACTIVATIONS
 from .patch_on_cpu import FrozenPatchTransformer, can_freeze
 
 if TYPE_CHECKING:
-    from ..stacked.stacked_networks import Make
+    from ..training.stacked.stacked_networks import Make
 
 CARD = {"patch_size": 64, "n_blocks": 4, "learning_rate": 2e-4}  # where the valence card differs
 
@@ -105,7 +105,7 @@ class PatchTransformer(nn.Module):
         """Return how several of these train at once on a GPU; None if they do not."""
         if type(self) is not PatchTransformer:
             return None
-        from ..stacked.stacked_networks import StackedPatches
+        from ..training.stacked.stacked_networks import StackedPatches
 
         return partial(StackedPatches, self) if StackedPatches.fits(self) else None
 

@@ -29,7 +29,7 @@ from .sampling import batches
 from .shared_layers import LayerMix
 
 if TYPE_CHECKING:
-    from ..stacked.stacked_networks import Make
+    from .stacked.stacked_networks import Make
 
 STEPS = 1500  # of training, where `max_epochs` is None
 WIDEST = 16_384  # units of a layer: two such layers have 1 GiB of weights
@@ -207,7 +207,7 @@ class TorchEstimator(Stored):
 
         def trained() -> Iterator[tuple[nn.Module, Trained]]:
             if (stacked := _stacked(build, device)) is not None:
-                from ..stacked.stacked_training import StackedTraining  # imports Triton
+                from .stacked.stacked_training import StackedTraining  # imports Triton
 
                 networks = []
                 for seed in torch_seeds:

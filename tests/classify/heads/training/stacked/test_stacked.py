@@ -16,10 +16,10 @@ import pytest
 import torch
 from affekt.classify.heads.networks.mlp import MLP
 from affekt.classify.heads.networks.patch import PatchTransformer
-from affekt.classify.heads.stacked import fused
-from affekt.classify.heads.stacked.stacked_training import StackedTraining
 from affekt.classify.heads.training.loop import Settings, schedule
 from affekt.classify.heads.training.losses import CrossEntropy
+from affekt.classify.heads.training.stacked import fused
+from affekt.classify.heads.training.stacked.stacked_training import StackedTraining
 from torch import nn
 
 DEVICES = [

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from ..training.adamw import BETAS, EPSILON
+from ..adamw import BETAS, EPSILON
 from . import kernels
 from .fused import is_fused
 

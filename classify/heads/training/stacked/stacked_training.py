@@ -10,8 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..training.loop import Settings, Trained, run_epochs, schedule
-from ..training.losses import CrossEntropy
+from ..loop import Settings, Trained, run_epochs, schedule
+from ..losses import CrossEntropy
 from .flat_weights import FlatAdamW, FlatWeights
 from .fused import Chance, cross_entropy, gather
 from .stacked_layers import Stacked
