@@ -12,7 +12,6 @@ The algorithm, its constants and its objective are those of `solver`. What a dev
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -23,7 +22,7 @@ from .device_rows import DeviceRows
 from .solver import CAUTION, LONGEST, MEMORY, RANK, RETRIES, Problems
 
 FETCH = 4  # steps between two looks at what is finished
-NOISE = 1e-6  # of the objective: where less is gained, the slope says whether a step went too far
+NOISE = 1e-4  # of the objective: where less changes, the slope says if a step went too far
 SHRINK = 0.85  # of the problems: where no more are left, the finished ones are dropped
 
 
@@ -194,12 +193,7 @@ def _spectrum(rows: DeviceRows) -> tuple[torch.Tensor, torch.Tensor, torch.Tenso
 
     for _ in range(3):
         basis = _orthonormal(times(basis))
-    small = (basis.mT @ times(basis)).cpu().numpy()
-    with ThreadPoolExecutor() as pool:  # faster than one after another on the device
-        solved = list(pool.map(np.linalg.eigh, small))
-    values, turn = (
-        torch.from_numpy(np.stack(part)).to(X.device) for part in zip(*solved, strict=True)
-    )
+    values, turn = torch.linalg.eigh(basis.mT @ times(basis))
     total = torch.stack([(x * x).sum(dtype=torch.float64) for x in X])
     rest = (total - values.sum(dim=1)).clip(min=0) / max(dim - rank, 1)
     return values.clip(min=0), basis @ turn, rest.float()
