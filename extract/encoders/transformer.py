@@ -40,7 +40,7 @@ _log = logging.getLogger(__name__)
 
 _BUDGET = {"cpu": 512, "cuda": 16384}  # padded frames or tokens of one pass
 _ROWS = {"cpu": 8, "cuda": 1024}
-_PACKED = 32768  # frames or tokens of one pass without padding, where memory allows
+_PACKED = 65536  # frames or tokens of one pass without padding, where memory allows
 _SHARE, _LONG = 256, 4096  # frames: worth a thread; too long to have several in memory at once
 _AGREE = {"float32": 1e-5, "float16": 1e-2, "bfloat16": 2e-2}  # relative, of ways to compute
 _Ready = tuple[int, Example]  # with its position
@@ -217,8 +217,17 @@ class TransformerBackend(Backend):
                 answers[position] = reason
         with self._running, exact_arithmetic():
             made = self._run_all(ready)
-        for group, rows in chain.from_iterable(made):
-            for (position, example), row in zip(group, rows.cpu().numpy(), strict=True):
+            fetched = [
+                (group, rows.to("cpu", non_blocking=self.on_gpu))
+                for group, rows in chain.from_iterable(made)
+            ]
+            arrived = torch.cuda.Event(blocking=True) if self.on_gpu else None
+            if arrived is not None:
+                arrived.record(torch.cuda.current_stream(self.device))
+        if arrived is not None:  # the stream itself may have passes of another thread by now
+            arrived.synchronize()
+        for group, rows in fetched:
+            for (position, example), row in zip(group, rows.numpy(), strict=True):
                 answers[position] = self._answer(example, row)
         return [answers[position] for position in range(len(inputs))]
 
@@ -230,7 +239,7 @@ class TransformerBackend(Backend):
     @property
     def batch_seconds(self) -> float:
         """How many seconds of audio one `embed` should be given."""
-        return 1280.0 if self.device != "cpu" else max(60.0, 30.0 * torch.get_num_threads())
+        return 1200.0 if self.device != "cpu" else max(60.0, 30.0 * torch.get_num_threads())
 
     def _prepare(self, item: Any) -> Example:
         return self.front.prepare(item) if self.packed is None else self.packed.prepare(item)

@@ -65,11 +65,9 @@ class _Step(nn.Module):
         places, own = _windows(pack.lengths, self, frames.device)
         by_group = frames.new_zeros(self.groups, count + 1, hidden // self.groups)
         by_group[:, :count] = frames.view(count, self.groups, -1).transpose(0, 1)
-        lines = by_group.flatten(0, 1)  # whole lines are gathered faster than numbers along an axis
-        first = torch.arange(self.groups, device=frames.device)[:, None] * (count + 1)
         made = []
         for some in places.split(_ROWS):
-            seen = lines[first + some.flatten()].view(self.groups, len(some), -1)
+            seen = by_group.index_select(1, some.flatten()).view(self.groups, len(some), -1)
             found = torch.bmm(seen, self.weight)  # (groups, rows, STEPS * out)
             found = found.view(self.groups, len(some) * STEPS, -1).transpose(0, 1).flatten(1)
             made.append(found)

@@ -192,7 +192,8 @@ def _receive(pipe: socket.socket) -> tuple[np.ndarray, Any]:
         raise EOFError("the other side has ended")
     size, length = _SIZES.unpack(sizes)
     try:
-        mapped = mmap.mmap(memory[0], size + length, access=mmap.ACCESS_READ)
+        # private, so that nobody who asks for writable samples gets a copy of them
+        mapped = mmap.mmap(memory[0], size + length, access=mmap.ACCESS_COPY)
     finally:
         os.close(memory[0])
     return np.frombuffer(mapped, np.float32, size // 4), json.loads(mapped[size:])
