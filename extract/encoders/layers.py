@@ -11,6 +11,7 @@ not in the table. `TappedLayers` hooks the blocks, so that one layer is in memor
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -127,8 +128,15 @@ def check_probe(name: str, made: torch.Tensor, expected: tuple[int, int]) -> Non
         raise AffektError(f"{name} returns NaN or infinity for a test input")
 
 
+class _Here(threading.local):
+    pool: Callable[[torch.Tensor], torch.Tensor] | None = None
+    pooled: list[torch.Tensor]
+
+
 class TappedLayers:
     """Pool the input of every block, and the final output, while the model runs.
+
+    Several threads may run the model at once.
 
     Parameters
     ----------
@@ -145,8 +153,7 @@ class TappedLayers:
 
     def __init__(self, model: Any, path: str, final: str = "") -> None:
         self.model = model
-        self._pool: Callable[[torch.Tensor], torch.Tensor] | None = None
-        self._pooled: list[torch.Tensor] = []
+        self._here = _Here()
         blocks = model.get_submodule(path)
         for block in blocks:
             block.register_forward_pre_hook(self._on_input, with_kwargs=True)
@@ -159,12 +166,13 @@ class TappedLayers:
         pool: Callable[[torch.Tensor], torch.Tensor],
     ) -> list[torch.Tensor]:
         """Run the model once; give every layer as `pool` leaves it."""
-        self._pool, self._pooled = pool, []
+        here = self._here
+        here.pool, here.pooled = pool, []
         try:
             self.model(**inputs)
-            pooled = self._pooled
+            pooled = here.pooled
         finally:
-            self._pool, self._pooled = None, []
+            here.pool, here.pooled = None, []
         if len(pooled) != self.count:
             raise AffektError(
                 f"{type(self.model).__name__} ran {len(pooled)} of {self.count} layers; one was "
@@ -173,10 +181,10 @@ class TappedLayers:
         return pooled
 
     def _on_input(self, _block: Any, positional: tuple, named: dict) -> None:
-        if self._pool is not None:
+        if self._here.pool is not None:
             states = positional[0] if positional else named["hidden_states"]
-            self._pooled.append(self._pool(states))
+            self._here.pooled.append(self._here.pool(states))
 
     def _on_output(self, _module: Any, _inputs: Any, output: Any) -> None:
-        if self._pool is not None:
-            self._pooled.append(self._pool(output.last_hidden_state))
+        if self._here.pool is not None:
+            self._here.pooled.append(self._here.pool(output.last_hidden_state))

@@ -30,7 +30,7 @@ from .families import GENERIC, Family
 from .fronts.front import Example, Front, collate
 from .hardware.cpu import avoid_wrong_kernels, speed_up
 from .hardware.exactness import exact_arithmetic
-from .hardware.worker_threads import deal, run_side_by_side
+from .hardware.worker_threads import deal, run_side_by_side, stop_if_asked
 from .layers import TappedLayers, check_probe, masked_pool, plain_states, stack_layers
 from .packed.on_cpu import CpuModel
 from .packed.packed_encoder import PackedModel, PaddedConformer, pack_model
@@ -246,13 +246,13 @@ class TransformerBackend(Backend):
 
     def _run_all(self, ready: list[_Ready]) -> list[list[tuple[list[_Ready], torch.Tensor]]]:
         """Run all passes; on a CPU in threads side by side where there is enough for each."""
-        if not isinstance(self.packed, CpuModel):  # what else runs keeps its state in the model
-            return [self._run_share(ready)]
-        sizes = [example.size for _, example in ready]
-        threads = torch.get_num_threads()
+        if self.device != "cpu" or self.batching != "auto" or self._taps is None or self._per_clip:
+            return [self._run_share(ready)]  # state may be kept in the model
+        sizes, threads = [example.size for _, example in ready], torch.get_num_threads()
+        steady = getattr(self.packed, "steady", self.dtype == "float32")
         most = min(threads, sum(sizes) // _SHARE) if max(sizes, default=0) <= _LONG else 1
-        shares = deal(ready, sizes, most, even=self.packed.steady)
-        each = threads // len(shares) if self.packed.steady else 1
+        shares = deal(ready, sizes, most, even=steady)
+        each = threads // len(shares) if steady else 1
         if each == threads:
             return [self._run_share(ready)]
         return run_side_by_side([partial(self._run_share, share) for share in shares], each)
@@ -304,6 +304,7 @@ class TransformerBackend(Backend):
         """Run one pass; ``(rows, layers, dim)`` float32."""
         if self.packed is not None:
             return self.packed(examples, self.pooling)
+        stop_if_asked()
         return self._layers(*self._inputs(examples))
 
     def _inputs(self, examples: list[Example]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
@@ -319,10 +320,9 @@ class TransformerBackend(Backend):
         return moved, keep.to(self.device)
 
     def _layers(self, inputs: dict[str, torch.Tensor], keep: torch.Tensor) -> torch.Tensor:
-        if self._taps is not None:
-            pooled = self._taps.run(inputs, lambda states: masked_pool(states, keep, self.pooling))
-        else:
-            pooled = self._plain(inputs, keep)
+        if self._taps is None:
+            return torch.stack(self._plain(inputs, keep), dim=1)
+        pooled = self._taps.run(inputs, lambda states: masked_pool(states, keep, self.pooling))
         return torch.stack(pooled, dim=1)  # (rows, layers, dim)
 
     def _plain(self, inputs: dict[str, torch.Tensor], keep: torch.Tensor) -> list[torch.Tensor]:

@@ -22,7 +22,7 @@ from affekt.extract.encoders.hardware.worker_threads import deal, run_side_by_si
 from affekt.extract.encoders.packed import on_cpu
 from hypothesis import given, settings, strategies as st
 
-from tests.support.encoder_models import SPEECH, TEXTS, backend, saved, tone
+from tests.support.encoder_models import SPEECH, TEXTS, backend, distance, saved, tone
 
 CLIPS = [tone(16_000 * seconds, seed) for seed, seconds in enumerate((3, 2, 4, 2, 3, 1))]
 MANY = [*TEXTS, "the anger and the fear of it all"] * 12
@@ -149,6 +149,20 @@ def test_no_bit_depends_on_the_number_of_threads(name, threads, monkeypatch):
     assert np.array_equal(alone.values, one[0].values)
 
 
+@pytest.mark.parametrize("name", ["mpnet", "deberta", "deberta-v2"])
+def test_padded_texts_run_side_by_side(name, threads, monkeypatch):
+    opened = backend(name)
+    opened.load()
+    threads(1)
+    one = opened.embed(MANY)
+    threads(2)
+    seen = record(opened, monkeypatch)
+    for before, after in zip(one, opened.embed(MANY), strict=True):
+        assert distance(before.values, after.values) <= 1e-6
+    assert {own for _, own in seen} == {1}
+    assert len({name for name, _ in seen}) == 2
+
+
 @WITH_ONEDNN
 def test_half_precision_has_one_thread_in_any_company(tmp_path, threads, monkeypatch):
     opened = open_backend(str(saved("xlsr", tmp_path / "x")), device="cpu", dtype="bfloat16")
@@ -243,7 +257,7 @@ def test_an_error_of_one_pass_passes_on(threads, monkeypatch):
 
 
 @WITH_ONEDNN
-@pytest.mark.parametrize("name", ["xlsr", "bert", "whisper"])
+@pytest.mark.parametrize("name", ["xlsr", "bert", "whisper", "mpnet"])
 def test_a_pass_ends_early_when_it_is_asked_to(name):
     opened = backend(name)
     opened.load()
