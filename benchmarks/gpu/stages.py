@@ -173,12 +173,12 @@ def heads(keep: Keep, tiny: bool) -> None:
     keep(**{"eager loop over a DataLoader, s per epoch": round(took * full, 2)})
     precisions = {"float32": "highest", "TF32": "high", "bfloat16": "medium"}
     for precision, name in precisions.items() if DEVICE == "cuda" else [("float32", "highest")]:
-        torch.set_float32_matmul_precision(name)
         for members in (1, 8):
             times: list[float] = []
             started = time.monotonic()
             head = PatchTransformerHead(
-                **CARD, max_epochs=2, n_members=members, random_state=0, device=DEVICE,
+                **CARD, precision=name, max_epochs=2, n_members=members, random_state=0,
+                device=DEVICE,
                 callback=lambda row, times=times: times.append(row["seconds"]),
             ).fit(X, y)  # fmt: skip
             losses = [round(row["train_loss"], 4) for row in head.history_[:2]]
@@ -189,17 +189,17 @@ def heads(keep: Keep, tiny: bool) -> None:
                 "fit, s": round(time.monotonic() - started, 1),
             }})  # fmt: skip
         if DEVICE == "cuda":
-            keep(**{f"{precision} products, one step": _kernels(X[:3200], y[:3200])})
-    torch.set_float32_matmul_precision("highest")
+            keep(**{f"{precision} products, one step": _kernels(name, X[:3200], y[:3200])})
 
 
-def _kernels(X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
+def _kernels(precision: str, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
     """Which kernels a step of the patch head takes, on a GPU; 100 steps of an epoch."""
     from affekt.classify.heads import PatchTransformerHead
     from affekt.classify.heads.networks.patch import CARD
     from torch.profiler import ProfilerActivity, profile
 
-    head = PatchTransformerHead(**CARD, max_epochs=1, random_state=0, device=DEVICE)
+    options = {"max_epochs": 1, "precision": precision, "random_state": 0, "device": DEVICE}
+    head = PatchTransformerHead(**CARD, **options)
     with profile(activities=[ProfilerActivity.CUDA]) as profiled:
         head.fit(X, y)
     events = [e for e in profiled.key_averages() if e.self_device_time_total > 0]

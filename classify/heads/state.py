@@ -19,7 +19,9 @@ class Stored(BaseEstimator):
     """An estimator whose fitted state goes into JSON and arrays, and comes back checked."""
 
     name: ClassVar[str] = ""
-    _unsaved: ClassVar[frozenset[str]] = frozenset({"callback", "verbose", "device", "n_threads"})
+    _unsaved: ClassVar[frozenset[str]] = frozenset(
+        {"callback", "verbose", "device", "n_threads", "precision"}
+    )
 
     n_features_in_: int
     history_: list[dict[str, Any]]

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 STEPS = 1500  # of training, where `max_epochs` is None
 WIDEST = 16_384  # units of a layer: two such layers have 1 GiB of weights
 _MOST_THREADS = 1024
+PRECISIONS = ("highest", "high", "medium")  # float32, TF32, bfloat16
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Score = Callable[[Tensor], tuple[tuple[float, ...], dict[str, float]]]
@@ -71,6 +72,9 @@ class TorchEstimator(Stored):
         Networks trained from different seeds, whose probabilities are averaged.
     device : str
         "auto" takes a CUDA GPU where there is one.
+    precision : {"highest", "high", "medium"}
+        Of products while training on a GPU, as in `torch.set_float32_matmul_precision`: float32,
+        TF32 or bfloat16. Weights and sums are float32, and predictions are computed as always.
     n_threads : int or None
         CPU threads of torch while training; None leaves torch's own setting.
     random_state : int, RandomState or None
@@ -93,6 +97,7 @@ class TorchEstimator(Stored):
     layer_mix: bool = False
     n_members: int = 1
     device: str = "auto"
+    precision: str = "high"
     n_threads: int | None = None
     random_state: Any = None
     verbose: bool = False
@@ -186,6 +191,7 @@ class TorchEstimator(Stored):
             self.warmup,
             self.clip_norm,
             self.early_stopping,
+            self.precision,
         )
         x = on_device(X, device)
         dev = None if x_dev is None else on_device(x_dev, device)
@@ -286,6 +292,7 @@ class TorchEstimator(Stored):
             check_number("clip_norm", self.clip_norm, 1e-12)
         if self.n_threads is not None:
             check_number("n_threads", self.n_threads, 1, _MOST_THREADS, whole=True)
+        one_of(self.precision, PRECISIONS, "precision")
         check_number("n_members", self.n_members, 1, 1000, whole=True)
 
     def _learnt(self) -> tuple[dict[str, Any], dict[str, np.ndarray]]:

@@ -45,6 +45,7 @@ class Settings:
     warmup: float
     clip_norm: float | None
     early_stopping: bool = True
+    precision: str = "highest"
     mix_rate: float = 50.0  # layer weights are few and start equal: they may move faster
 
 
@@ -106,6 +107,20 @@ def cpu_threads(n_threads: int | None) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+@contextlib.contextmanager
+def product_precision(precision: str, device: torch.device) -> Iterator[None]:
+    """Run with this `torch.set_float32_matmul_precision` on a GPU, and set back what was there."""
+    if device.type != "cuda":
+        yield
+        return
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision(precision)
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 def train(
     network: nn.Module,
     loss: Callable[[Tensor], Tensor],
@@ -146,7 +161,8 @@ def train(
 
     def one_epoch() -> tuple[float, list[float]]:
         rate = float(optimiser.get_last_lr()[0])
-        return rate, [_one_epoch(network, step, epoch_batches())]
+        with product_precision(settings.precision, device):
+            return rate, [_one_epoch(network, step, epoch_batches())]
 
     (trained,) = run_epochs(
         [network], one_epoch, settings, scores=[score], callback=callback, progress=progress

@@ -151,6 +151,56 @@ def placed(made: Tensor, first: Tensor, bias: Tensor, position: Tensor, low: tor
     return Pair.of((made.view(members, -1, positions, width) + table[:, None]).view_as(made), low)
 
 
+def placed_backward(
+    grads: tuple[Tensor, Tensor], every: int, to_first: Tensor, to_bias: Tensor,
+    to_position: Tensor, low: torch.dtype,
+) -> Tensor:  # fmt: skip
+    """Return the gradient of `made`, and write those of the other arguments of `placed`.
+
+    Parameters
+    ----------
+    grads : pair of Tensor (members, rows * positions, width)
+        Gradients of the tokens, to be added. The first one is of every so manieth token.
+    to_first : Tensor (members, width)
+    to_bias : Tensor (members, blocks, width)
+        Partial sums.
+    to_position : Tensor (members, positions, width)
+    """
+    first, second = grads
+    members, positions, width = to_position.shape
+    count = second.shape[1] // positions
+    if is_fused(second):
+        out = torch.empty_like(second, dtype=low)
+        kernels.placed_backward[(positions, triton.cdiv(width, 64), members)](
+            first, second, out, to_first, to_bias, to_position, count, every, positions, width,
+            to_first.stride(0), to_bias.stride(0), to_bias.stride(1), to_position.stride(0),
+            triton.cdiv(count, 32), 32, 64,
+        )  # fmt: skip
+        return out
+    total = second.clone()
+    total[:, ::every] += first
+    torch.sum(total.view(members, count, positions, width), 1, out=to_position)
+    to_first.copy_(to_position[:, 0])
+    to_bias[:, 0] = to_position[:, 1:].sum(1)
+    return total.to(low)
+
+
+def sum_blocks(partial: Tensor, grads: Tensor) -> None:
+    """Write the sums of partial gradients (members, blocks, vectors) before other gradients.
+
+    Parameters
+    ----------
+    grads : Tensor (members, numbers)
+    """
+    members, count, vectors = partial.shape
+    if is_fused(partial):
+        kernels.sum_blocks[(triton.cdiv(vectors, 64), members)](
+            partial, grads, count, vectors, grads.shape[1], triton.cdiv(count, 32), 32, 64
+        )
+    else:
+        torch.sum(partial, 1, out=grads[:, :vectors])
+
+
 @dataclass(frozen=True)
 class Pair:
     """Numbers in float32, and as products take them; one tensor where these are float32 too."""
@@ -180,7 +230,7 @@ class Pair:
 
 def attention(
     made: Tensor, bias: Tensor, heads: int, positions: int, queries: int, drop: Drop,
-    low: torch.dtype,
+    low: torch.dtype, *, exact: bool = True,
 ) -> Tensor:  # fmt: skip
     """Return what the first `queries` positions of each row find.
 
@@ -188,6 +238,8 @@ def attention(
     ----------
     made : Tensor (members, rows * positions, 3 * width)
         Queries, keys and values, without their bias (members, 3 * width).
+    exact : bool
+        Products of the kernel are float32, not TF32.
 
     Returns
     -------
@@ -198,7 +250,7 @@ def attention(
         out = made.new_empty((members, count * queries, width), dtype=low)
         kernels.attention[(count, heads, members)](
             made, bias, out, bias.stride(0), *drop.given,
-            *_attention_sizes(count, positions, queries, width, heads, drop), num_warps=2,
+            *_attention_sizes(count, positions, queries, width, heads, drop, exact), num_warps=2,
         )  # fmt: skip
         return out
     query, key, value = _by_head(made + bias[:, None], heads, positions)
@@ -210,7 +262,7 @@ def attention(
 
 def attention_backward(
     grad: Tensor, made: Tensor, bias: Tensor, heads: int, positions: int, queries: int,
-    drop: Drop, partial: Tensor, low: torch.dtype,
+    drop: Drop, partial: Tensor, low: torch.dtype, *, exact: bool = True,
 ) -> Tensor:  # fmt: skip
     """Return the gradient of `made`; `grad` is that of what `attention` returned."""
     members, count, width = made.shape[0], made.shape[1] // positions, made.shape[2] // 3
@@ -218,7 +270,7 @@ def attention_backward(
         out = torch.empty_like(made, dtype=low)
         kernels.attention_backward[(count, heads, members)](
             grad, made, bias, out, partial, bias.stride(0), partial.stride(0), partial.stride(1),
-            *drop.given, *_attention_sizes(count, positions, queries, width, heads, drop),
+            *drop.given, *_attention_sizes(count, positions, queries, width, heads, drop, exact),
             num_warps=2,
         )  # fmt: skip
         return out
@@ -247,12 +299,21 @@ def _by_head(made: Tensor, heads: int, positions: int) -> tuple[Tensor, Tensor, 
 
 
 def _attention_sizes(
-    count: int, positions: int, queries: int, width: int, heads: int, drop: Drop
+    count: int, positions: int, queries: int, width: int, heads: int, drop: Drop, exact: bool
 ) -> tuple[Any, ...]:
     size = width // heads
     padded = (max(16, triton.next_power_of_2(one)) for one in (positions, queries, size))
-    exact = "tf32" if torch.backends.cuda.matmul.allow_tf32 else "ieee"
-    return count, positions, queries, width, size, size**-0.5, *padded, drop.p > 0, exact
+    return (
+        count,
+        positions,
+        queries,
+        width,
+        size,
+        size**-0.5,
+        *padded,
+        drop.p > 0,
+        "ieee" if exact else "tf32",
+    )
 
 
 def add_norm(

@@ -77,6 +77,34 @@ if triton is not None:
         if two:
             tl.store(low + place, x, mask=inside)
 
+    @triton.jit(do_not_specialize=["count", "every"])
+    def placed_backward(
+        first, second, out, to_first, to_bias, to_position, count, every, positions, width,
+        first_stride, bias_stride, block_stride, position_stride,
+        chunks: tl.constexpr, height: tl.constexpr, size: tl.constexpr,
+    ):  # fmt: skip
+        """See `fused.placed_backward`."""
+        at, member = tl.program_id(0), tl.program_id(2).to(tl.int64)
+        column = tl.program_id(1) * size + tl.arange(0, size)
+        known = column < width
+        total = tl.zeros((size,), tl.float32)
+        for chunk in range(chunks):
+            row = chunk * height + tl.arange(0, height)
+            inside = (row < count)[:, None] & known[None, :]
+            token = row * positions + at
+            here = (member * count * positions + token)[:, None] * width + column[None, :]
+            x = tl.load(second + here, mask=inside, other=0.0)
+            there = (member * (count * positions // every) + token // every)[:, None] * width
+            read = inside & (token % every == 0)[:, None]
+            x += tl.load(first + there + column[None, :], mask=read, other=0.0)
+            tl.store(out + here, x, mask=inside)
+            total += tl.sum(x, 0)
+        to_position += member * position_stride + at * width + column
+        tl.store(to_position, total, mask=known)
+        tl.store(to_first + member * first_stride + column, total, mask=known & (at == 0))
+        to_bias += member * bias_stride + at * block_stride + column
+        tl.store(to_bias, tl.where(at == 0, 0.0, total), mask=known)
+
     @triton.jit
     def _weights(
         made, bias, start, token, query_token, channel, known, asked, width, scale, head, size,
@@ -308,6 +336,22 @@ if triton is not None:
         tl.store(losses + member, -tl.sum(tl.sum(terms, 1), 0) / total)
         change = (each / all_each * tl.sum(mass, 1)[:, None] - mass) / total
         tl.store(grad + here, change, mask=inside)
+
+    @triton.jit
+    def sum_blocks(
+        partial, grads, blocks, vectors, numbers,
+        chunks: tl.constexpr, height: tl.constexpr, size: tl.constexpr,
+    ):  # fmt: skip
+        """See `fused.sum_blocks`."""
+        member = tl.program_id(1).to(tl.int64)
+        column = tl.program_id(0) * size + tl.arange(0, size)
+        total = tl.zeros((size,), tl.float32)
+        for chunk in range(chunks):
+            block = chunk * height + tl.arange(0, height)
+            here = (member * blocks + block)[:, None] * vectors + column[None, :]
+            inside = (block < blocks)[:, None] & (column < vectors)[None, :]
+            total += tl.sum(tl.load(partial + here, mask=inside, other=0.0), 0)
+        tl.store(grads + member * numbers + column, total, mask=column < vectors)
 
     @triton.jit
     def squares(grads, out, numbers, blocks, size: tl.constexpr):

@@ -19,6 +19,7 @@ from .fused import (
     blocks,
     relu_drop,
     relu_drop_backward,
+    sum_blocks,
 )  # fmt: skip
 
 
@@ -47,6 +48,7 @@ class Stacked:
 
     lead: int
     numbers: int
+    exact: bool = True  # products within kernels are float32, not TF32
 
     def __init__(self, weights: FlatWeights, chance: Chance) -> None:
         self.weights, self.chance = weights, chance
@@ -78,7 +80,7 @@ class Stacked:
         if self.beside is not None:
             torch.cuda.current_stream().wait_stream(self.beside)
             self.used.clear()
-        torch.sum(self.partials[self.rows], 1, out=self.weights.grads[:, : self.weights.vectors])
+        sum_blocks(self.partials[self.rows], self.weights.grads)
 
     def _blocks(self, rows: int) -> int:
         return blocks(rows)
@@ -139,7 +141,9 @@ class StackedLayer:
         every = self.positions // self.queries
         made = net.times(x.low, self.name + "self_attn.in_proj_weight")
         bias = weights[self.name + "self_attn.in_proj_bias"]
-        found = attention(made, bias, self.heads, self.positions, self.queries, weighing, low)
+        found = attention(
+            made, bias, self.heads, self.positions, self.queries, weighing, low, exact=net.exact
+        )
         out = net.times(found, self.name + "self_attn.out_proj.weight")
         norm = vectors("self_attn.out_proj.bias", "norm1.weight", "norm1.bias")
         y, normal1, rate1 = add_norm(x.full, every, out, norm, self.eps[0], after, low)
@@ -180,7 +184,7 @@ class StackedLayer:
         bias = weights[name + "self_attn.in_proj_bias"]
         to_made = attention_backward(
             to_found, made, bias, self.heads, self.positions, self.queries, weighing,
-            net.partial(name + "self_attn.in_proj_bias"), low,
+            net.partial(name + "self_attn.in_proj_bias"), low, exact=net.exact,
         )  # fmt: skip
         return to_sum, net.back(to_made, x, name + "self_attn.in_proj_weight")
 

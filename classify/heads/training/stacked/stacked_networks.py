@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from .flat_weights import FlatWeights
-from .fused import Chance, blocks, placed
+from .fused import Chance, blocks, placed, placed_backward
 from .stacked_layers import Stacked, StackedLayer, StackedMLP, product
 
 Make = Callable[[FlatWeights, Chance], Stacked]
@@ -67,7 +66,7 @@ class StackedPatches(Stacked):
         self.classifier = StackedMLP(self, network.classifier, "classifier.")
 
     def _blocks(self, rows: int) -> int:
-        return max(rows, blocks(rows * self.positions))
+        return max(rows, self.positions, blocks(rows * self.positions))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits."""
@@ -90,11 +89,11 @@ class StackedPatches(Stacked):
         for layer in reversed(self.layers):
             first, second = layer.backward(first, second, every)
             every = layer.positions // layer.queries
-        second[:, ::every] += first  # pyright: ignore[reportOperatorIssue]
+        assert first is not None
         weights, members = self.weights, len(grad)
-        to_position = weights.grad("position_embedding").view(members, self.positions, -1)
-        by_row = second.view(members, -1, self.positions, self.width)
-        torch.sum(by_row, 1, out=to_position)
-        weights.grad("cls_token").view(members, -1).copy_(to_position[:, 0])
-        torch.sum(to_position[:, 1:], 1, out=self.partial("patch_embedding.bias")[:, 0])
-        self.learn(second.to(self.low), self.patches, "patch_embedding.weight")
+        to_made = placed_backward(
+            (first, second), every, weights.grad("cls_token").view(members, -1),
+            self.partial("patch_embedding.bias"),
+            weights.grad("position_embedding").view(members, self.positions, -1), self.low,
+        )  # fmt: skip
+        self.learn(to_made, self.patches, "patch_embedding.weight")

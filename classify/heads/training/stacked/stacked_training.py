@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ..loop import Settings, Trained, run_epochs, schedule
+from ..loop import Settings, Trained, product_precision, run_epochs, schedule
 from ..losses import CrossEntropy
 from .flat_weights import FlatAdamW, FlatWeights
 from .fused import Chance, cross_entropy, gather
@@ -54,12 +54,14 @@ class StackedTraining:
         steps: int,
     ) -> None:
         self.networks, self.x, self.loss, self.batch_size = networks, x, loss, batch_size
-        self.settings, self.steps, self.low = settings, steps, _low()
-        self.weights = FlatWeights(networks, self.low)
+        self.settings, self.steps = settings, steps
+        low = torch.bfloat16 if settings.precision == "medium" else torch.float32
+        self.weights = FlatWeights(networks, low)
         self.clock = torch.zeros(2, dtype=torch.long, device=x.device)
         words = np.array([[seed & 0xFFFFFFFF, seed >> 32 & 0xFFFFFFFF] for seed in seeds])
         halves = torch.from_numpy(words.astype(np.uint32).view(np.int32)).to(x.device)
         self.net = make(self.weights, Chance(halves, self.clock))
+        self.net.exact = settings.precision == "highest"
         count = steps * settings.max_epochs
         self.optimiser = FlatAdamW(
             self.weights, settings.learning_rate, settings.weight_decay, settings.clip_norm,
@@ -143,7 +145,8 @@ class StackedTraining:
             self.step(count)
             return
         if count not in self.graphs:
-            self.graphs[count] = self._captured(count)
+            with product_precision(self.settings.precision, self.x.device):
+                self.graphs[count] = self._captured(count)
         self.graphs[count].replay()
 
     def _captured(self, count: int) -> Any:
@@ -165,9 +168,3 @@ class StackedTraining:
         for one, old in zip(changed, before, strict=True):
             one.copy_(old)
         return graph
-
-
-def _low() -> torch.dtype:
-    """In what products take their numbers: as PyTorch is set."""
-    medium = torch.get_float32_matmul_precision() == "medium"
-    return torch.bfloat16 if medium else torch.float32
