@@ -84,12 +84,12 @@ class StackedPatches(Stacked):
     def backward(self, grad: Tensor) -> None:
         """Write the gradients of all weights."""
         inner = self.classifier.backward(grad)
-        every, first = 1, None
+        every = 1
+        first: Any = None
         second = product(inner, self.weights.matrix("classifier.0.weight"))
         for layer in reversed(self.layers):
             first, second = layer.backward(first, second, every)
             every = layer.positions // layer.queries
-        assert first is not None
         weights, members = self.weights, len(grad)
         to_made = placed_backward(
             (first, second), every, weights.grad("cls_token").view(members, -1),

@@ -208,6 +208,7 @@ def test_gpu_probabilities_agree_with_the_cpu():
         pytest.skip("no CUDA device")
     X, y = corpus()
     settings = {"max_epochs": 3, "dropout": 0.0, "d_model": 32, "random_state": 0}
+    settings |= {"precision": "highest"}
     found = [
         PatchTransformerHead(**settings, device=device).fit(X, y).predict_proba(X)
         for device in ("cpu", "cuda")
