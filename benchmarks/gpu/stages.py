@@ -73,12 +73,9 @@ def speech(keep: Keep, tiny: bool) -> None:
         for kind, some in files.items():
             table = [{"id": Path(one).name, "path": one} for one in some]
             clips = Manifest.from_rows(table, root=folder)
-            for workers in (1,) if tiny else (1, 4) if kind == "wav" else (4,):
-                row = _from_disk(clips, Cache(folder / f"{kind}{workers}"), ours, workers)
-                speed = sum(map(_length, map(_number, some))) / row["s"]
-                keep(**{f"{dtype} {kind} to HDF5, {workers} process(es)": {
-                    **_shares(speed, found), **row,
-                }})  # fmt: skip
+            row = _from_disk(clips, Cache(folder / f"{kind}-cache"), ours)
+            speed = sum(map(_length, map(_number, some))) / row["s"]
+            keep(**{f"{dtype} {kind} to HDF5": {**_shares(speed, found), **row}})
 
 
 SOUNDS = {"wav": 12_000, "flac": 4_000, "mp3": 3_000}
@@ -129,7 +126,7 @@ def _in_memory(
     return found
 
 
-def _from_disk(clips: Manifest, cache: Cache, ours: Encoder, workers: int) -> dict[str, Any]:
+def _from_disk(clips: Manifest, cache: Cache, ours: Encoder) -> dict[str, Any]:
     """Time the whole command, and the rate between the first batch stored and the last."""
     marks: list[tuple[float, float]] = []
 
@@ -137,11 +134,9 @@ def _from_disk(clips: Manifest, cache: Cache, ours: Encoder, workers: int) -> di
         return lambda _clips, seconds: marks.append((time.perf_counter(), seconds))
 
     loop._progress = progress  # what would be drawn is noted
-    took, space = _timed(
-        lambda: extract(clips, cache, ours, store_dtype="float16", workers=workers)
-    )
+    took, space = _timed(lambda: extract(clips, cache, ours, store_dtype="float16", workers=1))
     row: dict[str, Any] = {"rows": len(space), "s": round(took, 2)}
-    if len(marks) >= 6 * workers:
+    if len(marks) >= 6:
         later = sum(seconds for _, seconds in marks[1:])
         row["sustained, audio s/s"] = round(later / (marks[-1][0] - marks[0][0]), 1)
     return row

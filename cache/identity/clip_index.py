@@ -198,8 +198,10 @@ class ClipIndex:
     def record(self, lines: Iterable[Seen]) -> None:
         """Store lines durably as one new segment; what is there already is left out."""
         known = self.refresh()._known
-        new = {line: _number(known, line) for line in lines}
-        data = b"".join(encode(replace(line, number=n)) for line, n in new.items() if n)
+        lines = list(dict.fromkeys(lines))
+        both = zip(lines, known.hold(lines), strict=True)
+        numbered = ((line, _number(known, line) if held else 1) for line, held in both)
+        data = b"".join(encode(line, number) for line, number in numbered if number)
         if data:
             store_segment(data, self.top)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import stat_result
 from pathlib import Path
@@ -153,6 +153,11 @@ class Lines:
         same = [line for line in lines if (line.path, line.start, line.end) == (path, start, end)]
         return sorted(same, key=lambda line: (line.number, line.digest))
 
+    def hold(self, lines: Sequence[Seen]) -> np.ndarray:
+        """Return for each line whether there may be others for its path and segment, as a mask."""
+        words = [int(place_hash(line.path, line.start, line.end), 16) for line in lines]
+        return np.isin(np.array(words, np.uint64), self._at)
+
     def check(self) -> None:
         """Parse all lines.
 
@@ -169,10 +174,12 @@ class Lines:
                 )
 
 
-def encode(line: Seen) -> bytes:
-    """Return a line as it stands in a segment."""
+def encode(line: Seen, number: int | None = None) -> bytes:
+    """Return a line as it stands in a segment, with another number if one is given."""
     values = {name: getattr(line, name) for name in FIELDS}  # `asdict` takes five times as long
     fields = {"at": place_hash(line.path, line.start, line.end), **values}
+    if number is not None:
+        fields["number"] = number
     return json.dumps(fields, separators=(",", ":")).encode() + b"\n"
 
 

@@ -61,8 +61,8 @@ def extract(
     engine : str
         ``"local"``, or ``"ray"`` for a cluster (the extra ``affekt[ray]``).
     workers : int, optional
-        Processes, each with an encoder of its own: one per GPU if there are several (up to four
-        from 30,000 clips on), or one per processor for `spectral` when there is much to do; else 1.
+        Processes, each with an encoder of its own: one per GPU if there are several, or one per
+        processor for `spectral` when there is much to do; else 1.
         With Ray, as many as the cluster has room for.
     address : str, optional
         Of a Ray cluster, or ``"auto"`` for the one that this machine is part of; by default one of

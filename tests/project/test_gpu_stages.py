@@ -26,7 +26,7 @@ def test_every_stage_leaves_its_results(tmp_path):
         assert found[stage]["ended"] == "done"
         assert len(found[stage]) > 1
     for kind in ("wav", "flac", "mp3"):
-        row = found["speech"][f"float32 {kind} to HDF5, 1 process(es)"]
+        row = found["speech"][f"float32 {kind} to HDF5"]
         assert row["rows"] == {"wav": 6, "flac": 4, "mp3": 4}[kind]
 
 

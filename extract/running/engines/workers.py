@@ -41,9 +41,6 @@ from .shares import (
 )
 
 _WORTH = 150  # clips that make a process of `spectral` worth its start
-_MANY = 30_000  # clips that make more processes on one GPU worth the 20 s of their start
-_MOST = 4  # of them
-_GPU_MEMORY = 16 << 30  # that each of them should find free
 _BLOCK = 5000  # clips that are handed to a worker in one line
 _GRACE = 30.0  # seconds for a worker to store what it has
 
@@ -117,20 +114,8 @@ def _default(encoder: Encoder, misses: int) -> int:
     if encoder.backend.device == "cuda":
         import torch
 
-        gpus = torch.cuda.device_count()
-        if misses >= _MANY and encoder.modality == "audio":
-            return gpus * _side_by_side()
-        return max(1, min(gpus, misses // _WORTH))
+        return max(1, min(torch.cuda.device_count(), misses // _WORTH))
     return 1
-
-
-def _side_by_side() -> int:
-    """How many processes keep one GPU busy: reading and decoding would be slower than it is."""
-    import torch
-
-    free, _ = torch.cuda.mem_get_info()
-    each = processors() // (4 * torch.cuda.device_count())
-    return max(1, min(_MOST, each, int(free // _GPU_MEMORY)))
 
 
 def _device(encoder: Encoder, number: int) -> str:

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import os
+import signal
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
 from affekt.cache import Cache, Manifest
+from affekt.cache.errors import AffektError
 from affekt.extract import Encoder
 from affekt.extract.running.embedding import run_extraction
 from affekt.extract.running.engines import feeders
 
 from tests.support.audio_toy import Simple
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "memfd_create"), reason="needs Linux")
 
 
 class OnGpu(Simple):
@@ -90,3 +98,87 @@ def again(clips, cache):
     done = run_extraction(clips, Cache(cache.path), Encoder.of(OnGpu(), silence="refuse"))
     done.seconds = 0.0
     return told(done)
+
+
+def test_twins_in_different_shares_are_computed_once(corpus, cache, sound, encode, pretend):
+    data = encode(sound())
+    clips = corpus({f"{n:02}.wav": data for n in range(12)})
+    done = run_extraction(clips, cache, Encoder.of(OnGpu()))
+    assert (done.computed, done.repeated, done.hits, len(done.space)) == (1, 11, 0, 1)
+
+
+def test_what_is_stored_already_is_not_decoded(corpus, cache, sound, encode, pretend):
+    clips = corpus({f"{n}.wav": encode(sound(seed=n)) for n in range(9)})
+    run_extraction(clips, cache, Encoder.of(OnGpu()))
+    backend = OnGpu()
+    done = run_extraction(clips, Cache(cache.path), Encoder.of(backend), rehash=True)
+    assert (done.computed, done.hits, backend.sizes) == (0, 9, [])
+
+
+@pytest.mark.parametrize("victim", ["engines.feeders", "isolated_decoder"])
+def test_a_killed_process_is_told_and_loses_nothing(
+    victim, corpus, cache, sound, encode, pretend, monkeypatch
+):
+    clips = corpus({f"{n}.wav": encode(sound(0.2, seed=n)) for n in range(120)})
+    monkeypatch.setattr(feeders, "MEMORY", 1)  # one message of each is under way
+
+    class Killing(OnGpu):
+        def embed(self, inputs):
+            found = processes_below(os.getpid(), "engines.feeders")
+            if victim == "isolated_decoder":
+                found = [one for child in found for one in processes_below(child, victim)]
+            for one in found:
+                os.kill(one, signal.SIGKILL)
+            return super().embed(inputs)
+
+    before = open_files()
+    if victim == "engines.feeders":
+        with pytest.raises(AffektError, match="was killed, perhaps because memory is short"):
+            run_extraction(clips, cache, Encoder.of(Killing()))
+    else:  # another one takes its place
+        run_extraction(clips, cache, Encoder.of(Killing()))
+    assert processes_below(os.getpid(), "engines.feeders") == []
+    gc.collect()
+    assert open_files() == before
+    kept = len(Cache(cache.path).spaces()[0])
+    done = run_extraction(clips, Cache(cache.path), Encoder.of(OnGpu()))
+    assert (done.hits, done.computed) == (kept, 120 - kept)
+
+
+def test_a_fault_of_the_disk_in_a_feeder_is_an_error_here(
+    corpus, cache, sound, encode, pretend, monkeypatch
+):
+    clips = corpus({f"{n}.wav": encode(sound(0.2, seed=n)) for n in range(9)})
+    site = clips.root / "site"
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(FAULT)
+    monkeypatch.syspath_prepend(site)
+    with pytest.raises(AffektError, match="a fault of the disk or the system"):
+        run_extraction(clips, cache, Encoder.of(OnGpu()))
+
+
+#: makes a disk fail in the processes that a test starts
+FAULT = """
+import sys
+if any("feeders" in word for word in sys.orig_argv):
+    import errno, os
+    open_, os.open = os.open, lambda path, *how, **more: fail(path, *how, **more)
+    def fail(path, *how, **more):
+        if str(path).endswith("4.wav"):
+            raise OSError(errno.EIO, "Input/output error")
+        return open_(path, *how, **more)
+"""
+
+
+def processes_below(parent, name):
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError, IndexError):
+            above = (place / "stat").read_text().rsplit(")", 1)[1].split()[1]
+            if int(above) == parent and name in (place / "cmdline").read_text():
+                found.append(int(place.name))
+    return found
+
+
+def open_files():
+    return len(list(Path("/proc/self/fd").iterdir()))
