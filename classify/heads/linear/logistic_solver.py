@@ -3,7 +3,9 @@
 The objective and the rule to stop are those of `sklearn.linear_model.LogisticRegression`; besides,
 a further step must promise next to nothing. What makes it fast:
 
-- L-BFGS starts from the inverse Hessian along the leading directions of a sample of the rows.
+- L-BFGS starts from the inverse Hessian along the leading directions of a sample of the rows. Where
+  the features separate the classes the curvature falls with the loss; then it starts again from
+  where it is, with the curvature of there.
 - Many rows are centred once and kept as float32; they pass through the processor's cache in blocks.
   Rows that stay on the disk are kept in a scratch file. Sums are float64, and so is the gradient
   that says whether to stop: if it is still too large, the last steps are in float64 throughout.
@@ -26,6 +28,7 @@ from ..training.rows_on_disk import RowsOnDisk
 SAMPLE, RANK = 1024, 256  # rows whose leading directions are taken, and how many of these
 BLOCK = 1 << 19  # numbers that pass through the processor's cache at a time
 GAIN = 0.1  # what another step may promise, by `tol`, as a share of the loss
+STALE = 0.5  # of the loss for which the curvature was guessed: time for another guess
 FEW = 1 << 20  # numbers, for which float64 costs no time
 
 Blocks = Callable[[], Iterator[tuple[Any, np.ndarray]]]
@@ -93,8 +96,9 @@ class _Problem:
         some *= np.sqrt(weight)[:, None] / self.scale
         self.penalty = 1.0 / (C * total) / max(self.scale**2, 1e-300)
         classes = share.shape[1]
-        self.weights = np.zeros((1 if classes == 2 else classes, X.shape[1] + 1))  # times `metric`
-        self.metric = _Metric(some, min(X.shape), 0.5 / classes, self.penalty)
+        self.weights = np.zeros((1 if classes == 2 else classes, X.shape[1] + 1))
+        self.first_curvature, self.first_loss = 0.5 / classes, float(np.log(classes))
+        self.metric = _Metric(some, min(X.shape), self.penalty)
         self.steps = 0
 
     def blocks(self) -> Iterator[tuple[Any, np.ndarray]]:
@@ -109,21 +113,33 @@ class _Problem:
 
     def minimise(self, blocks: Blocks, max_iter: int) -> str:
         """Go on from where it is; return why it stopped too early, or nothing."""
-        solved = False
+        loss = self.first_loss if self.steps == 0 else self._loss(blocks, self.weights)[0]
+        while True:
+            # p (1 - p) falls faster than the loss: clips that are right hardly count any more
+            self.metric.adapt(self.first_curvature * min(loss / self.first_loss, 1) ** 2)
+            solved, after, message = self._descend(blocks, max_iter, STALE * loss)
+            if solved or after > STALE * loss or self.steps >= max_iter:
+                return message
+            loss = after
+
+    def _descend(self, blocks: Blocks, max_iter: int, enough: float) -> tuple[bool, float, str]:
+        """Go on until it is solved or the loss is `enough`; return whether, the loss, and why."""
+        solved, start = False, self.weights
 
         def measured(flat: np.ndarray) -> tuple[float, np.ndarray]:
             nonlocal solved
-            loss, gradient = self._loss(blocks, self.metric(flat.reshape(self.weights.shape)))
-            solved = self._is_small(loss, gradient)
-            return loss, self.metric(gradient).ravel()
+            loss, gradient = self._loss(blocks, start + self.metric(flat.reshape(start.shape)))
+            scaled = self.metric(gradient)
+            solved = self._is_small(loss, gradient, scaled)
+            return loss, scaled.ravel()
 
         def stop(intermediate_result: Any) -> None:
-            if solved:
+            if solved or intermediate_result.fun <= enough:
                 raise StopIteration
 
         found = minimize(
             measured,
-            self.weights.ravel(),
+            np.zeros(start.size),
             method="L-BFGS-B",
             jac=True,
             callback=stop,
@@ -135,28 +151,28 @@ class _Problem:
                 "ftol": 8 * np.finfo(float).eps,
             },
         )
-        self.weights = found.x.reshape(self.weights.shape)
+        self.weights = start + self.metric(found.x.reshape(start.shape))
         self.steps += found.nit
-        return "" if found.success or solved else found.message
+        return solved, float(found.fun), "" if found.success or solved else found.message
 
     def is_solved(self, blocks: Blocks) -> bool:
         """Whether the gradient on these blocks is small enough."""
-        return self._is_small(*self._loss(blocks, self.metric(self.weights)))
+        loss, gradient = self._loss(blocks, self.weights)
+        return self._is_small(loss, gradient, self.metric(gradient))
 
     def result(self) -> tuple[np.ndarray, np.ndarray]:
         """Return coefficients ``(outputs, features)`` and intercepts for features as they were."""
-        weights = self.metric(self.weights)
-        coef = weights[:, :-1] / self.scale
-        return coef, weights[:, -1] - coef @ self.centre
+        coef = self.weights[:, :-1] / self.scale
+        return coef, self.weights[:, -1] - coef @ self.centre
 
-    def _is_small(self, loss: float, gradient: np.ndarray) -> bool:
+    def _is_small(self, loss: float, gradient: np.ndarray, scaled: np.ndarray) -> bool:
         """Whether to stop, as scikit-learn does, and if there is nothing to gain.
 
         With a weak penalty small entries of the gradient alone say little.
         """
         plain = self.scale * gradient[:, :-1] + gradient[:, -1:] * self.centre
         largest = max(float(np.abs(plain).max()), float(np.abs(gradient[:, -1]).max()))
-        gain = 0.5 * float((self.metric(gradient) ** 2).sum())
+        gain = 0.5 * float((scaled**2).sum())
         return largest <= self.tol and gain <= GAIN * self.tol * loss
 
     def _loss(self, blocks: Blocks, weights: np.ndarray) -> tuple[float, np.ndarray]:
@@ -180,7 +196,7 @@ class _Metric:
     leading directions, and one level for the rest of `directions` that the rows have.
     """
 
-    def __init__(self, some: np.ndarray, directions: int, curvature: float, penalty: float) -> None:
+    def __init__(self, some: np.ndarray, directions: int, penalty: float) -> None:
         wide = some.shape[1] > len(some)
         gram = some @ some.T if wide else some.T @ some
         last = len(gram) - 1
@@ -188,10 +204,14 @@ class _Metric:
         seen = values > 1e-9 * values[-1]
         values, vectors = values[seen], vectors[:, seen]
         self.vectors = some.T @ (vectors / np.sqrt(values)) if wide else vectors
-        rest = max(float(np.trace(gram) - values.sum()), 0.0)
-        rest /= max(directions - len(values), 1)
-        self.rest = (curvature * rest + penalty) ** -0.5
-        self.lead = (curvature * values + penalty) ** -0.5 - self.rest
+        self.values, self.penalty = values, penalty
+        self.other = max(float(np.trace(gram) - values.sum()), 0.0)
+        self.other /= max(directions - len(values), 1)
+
+    def adapt(self, curvature: float) -> None:
+        """Take this p (1 - p)."""
+        self.rest = (curvature * self.other + self.penalty) ** -0.5
+        self.lead = (curvature * self.values + self.penalty) ** -0.5 - self.rest
         self.intercept = curvature**-0.5
 
     def __call__(self, weights: np.ndarray) -> np.ndarray:

@@ -12,9 +12,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adamw import adamw
 from torch.optim.lr_scheduler import LambdaLR
 
+TORCH: Any = torch  # what the public functions call, after checks that take as long
 BETAS, EPSILON = (0.9, 0.999), 1e-8  # torch's
 
 
@@ -58,8 +58,7 @@ class AdamW:
         """Let the next step scale the gradients so that their norm is `largest` at most."""
         found = [p.grad for p in self.params if p.grad is not None]
         if found:
-            norms = torch.stack([torch.linalg.vector_norm(one) for one in found])
-            norm = torch.linalg.vector_norm(norms)
+            norm = torch.linalg.vector_norm(torch.stack(TORCH._foreach_norm(found)))
             divisor = (norm + 1e-6) / largest
             self.divisor = None if divisor <= 1 else divisor  # or it is NaN
 
@@ -68,11 +67,14 @@ class AdamW:
         """Change the parameters, and scale their gradients if `clip` said so."""
         for params, weight_decay, rate in self.groups:
             moved = [p for p in params if p.grad is not None]
+            if not moved:
+                continue
             grads: list[Any] = [p.grad for p in moved]
             first, second, steps = ([self.state[p][at] for p in moved] for at in range(3))
-            adamw(
+            TORCH._foreach_add_(steps, 1)
+            TORCH._fused_adamw_(
                 moved, grads, first, second, [], steps,
-                fused=True, amsgrad=False, lr=rate * self.factor(self.done),
+                amsgrad=False, lr=rate * self.factor(self.done),
                 weight_decay=weight_decay, maximize=False,
                 beta1=BETAS[0], beta2=BETAS[1], eps=EPSILON, grad_scale=self.divisor,
             )  # fmt: skip

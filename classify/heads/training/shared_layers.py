@@ -23,7 +23,11 @@ def dropped(x: Tensor, p: float) -> Tensor:
     if x.device.type != "cpu":
         return nn.functional.dropout(x, p)
     kept, scale = drawn(x, p)
-    return x if kept is None else x * kept.to(x.dtype).mul_(scale)
+    if kept is None:
+        return x
+    if not x.requires_grad:
+        return zeroed_(x.clone(), kept).mul_(scale)
+    return x * kept.to(x.dtype).mul_(scale)
 
 
 def drawn(like: Tensor, p: float) -> tuple[Tensor | None, float]:
