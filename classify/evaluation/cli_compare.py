@@ -17,6 +17,7 @@ from ...cache.files.atomic_writes import write_whole
 from ...cache.files.output_checks import check_output, check_output_folder
 from ..data.predictions import Predictions
 from ..data.task import Task
+from ..options import to_stderr
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -223,7 +224,7 @@ def _compare(
     from ..data.splitting.split_file import read_split_file, with_parts
     from .compare import compare_with
     from .compare_options import CompareOptions
-    from .joining import in_common
+    from .joining import in_common, match_case
 
     if output is not None:
         _check_report(output, [truth, *([] if split is None else [split])], [*predictions, *dev])
@@ -243,6 +244,8 @@ def _compare(
     left = ""
     if common:
         members, test, left = in_common(members, test)
+    labels = given.labels if given else [str(label) for label in test["label"]]
+    members = match_case(members, labels, to_stderr)
     task_ = given or _task(members, test)
     if split is not None:
         settings["split"] = _splits(task_.select(clips, blank="drop")[0], folds)
@@ -254,7 +257,7 @@ def _compare(
     if dev:
         if not dev_where:
             raise InputError("--dev needs --dev-where COLUMN=VALUE or --split to know its clips")
-        settings["dev"] = _members(dev, names, given)
+        settings["dev"] = match_case(_members(dev, names, given), task_.labels, to_stderr)
         settings["dev_truth"] = _where(clips, dev_where)
     named: Any = tuple(s for s in strategies.split(",") if s and s != "none")
     try:

@@ -5,7 +5,7 @@ Between them, `compare` measures labels and `compare_numbers` numbers.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
@@ -223,4 +223,31 @@ def each_group(
         at = np.flatnonzero(codes == code)
         scores = {name: score(at, one) for name, one in systems.items()}
         found.append({"group": names[at[0]].lstrip("\0"), "clips": len(at), measure: scores})
+    return found
+
+
+def match_case(
+    members: Mapping[str, Predictions], labels: Iterable[str], say: Callable[[str], None]
+) -> dict[str, Predictions]:
+    """Rename labels that differ from those of the task only in case, where that is unambiguous.
+
+    Examples
+    --------
+    >>> shouted = Predictions(["1"], ["JOY", "Anger"], [[0.2, 0.8]])
+    >>> match_case({"llm": shouted}, ["anger", "joy"], print)["llm"].labels
+    llm: labels matched regardless of case: JOY=joy, Anger=anger
+    ('joy', 'anger')
+    >>> match_case({"llm": shouted}, ["anger", "joy", "Joy"], print)["llm"].labels
+    ('JOY', 'Anger')
+    """
+    labels, found = set(labels), dict(members)
+    ours = {label.casefold(): label for label in labels}
+    if len(ours) < len(labels):
+        return found
+    for name, one in members.items():
+        same = {label: ours.get(label.casefold(), label) for label in one.labels}
+        if one.labels != tuple(same.values()) and len(set(same.values())) == len(same):
+            pairs = [f"{theirs}={own}" for theirs, own in same.items() if theirs != own]
+            say(f"{name}: labels matched regardless of case: {', '.join(pairs)}")
+            found[name] = one.renamed(same)
     return found

@@ -197,7 +197,5 @@ def print_outcome(outcome: Outcome, *, as_json: bool = False, with_table: bool =
             to_stderr(
                 f"warning: {name}: {sum(codes.values())} clips could not be embedded: {reasons}"
             )
-    if outcome.did and not as_json:
-        repeated = (outcome.folder / "repeats.json").is_file()  # each with models of its own
-        predicts = outcome.folder / "repeat-1" if repeated else outcome.folder
-        to_stderr(f"New clips: affekt predict {in_shell(predicts)} FILE...")
+    if outcome.next_step and not as_json:
+        to_stderr(outcome.next_step)

@@ -33,6 +33,7 @@ from .recipes.lines import with_lines
 from .recipes.prepared import Prepared
 from .recipes.recipe import Recipe
 from .results.last_report import keep_earlier, step_times
+from .results.next_step import next_step
 from .results.report_folder import ReportFolder, opened_report, read_state
 from .results.run_keys import member_key, run_key
 
@@ -59,6 +60,8 @@ class Outcome:
         Encoder -> reason code -> number of clips that have no embedding.
     embedded : dict of str to dict
         Encoder -> ``clips`` that were embedded, and the ``seconds`` it took.
+    next_step : str
+        How new clips are predicted; blank if nothing had to be done.
     """
 
     folder: Path
@@ -66,6 +69,7 @@ class Outcome:
     did: list[str] = field(default_factory=list)
     quarantined: dict[str, dict[str, int]] = field(default_factory=dict)
     embedded: dict[str, dict[str, float]] = field(default_factory=dict)
+    next_step: str = ""
 
     @property
     def exit_code(self) -> int:
@@ -138,6 +142,8 @@ def run(
                     with ready.cache.held_digests(looked), ready.cache.keeping_results():
                         work = _Work(ready, report, outcome, on_table, progress, n_jobs, on_member)
                         work.train_and_compare(found)
+        if outcome.did:
+            outcome.next_step = next_step(ready)
         for source in ready.sources.values():
             keep_opened(source, ready.cache)
         return outcome

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...cache.errors import InputError
+from ...cache.errors import InputError, check_number
 from ..data.splitting import leaks
 from ..data.task import Task
+from ..heads.linear.logistic import C_RANGE
 from ..metrics.bootstrap import Resamples, resample
 from ..metrics.scored_clips import clusters
 from ..models.read_features import leave_out
@@ -317,8 +318,10 @@ def _check_task(task: Task) -> None:
 
 
 def _check(values: Sequence[float], class_weight: Any, n_jobs: int) -> None:
-    if not len(values) or not all(np.isfinite(value) and value > 0 for value in values):
-        raise InputError(f"C is {list(values)}; expected numbers above 0, as 0.01 and 0.1")
+    if not len(values):
+        raise InputError("C is []; expected numbers above 0, as 0.01 and 0.1")
+    for value in values:
+        check_number("C", value, *C_RANGE)
     if len(set(values)) < len(values):
         raise InputError(f"C is {list(values)}; expected each value once")
     if class_weight not in (None, "balanced"):

@@ -48,6 +48,14 @@ class Source:
         """Whether the recipe names a stored space, so that nothing can be embedded."""
         return "space" in self.entry.options
 
+    @property
+    def is_imported(self) -> bool:
+        """Whether no encoder of affekt made the space, so that new clips cannot be embedded."""
+        from ....extract.encoder_names import is_code
+
+        fields = self.spec.fields
+        return "compute" not in fields and not is_code(fields["encoder"]["name"])
+
 
 @dataclass(frozen=True)
 class Stored:

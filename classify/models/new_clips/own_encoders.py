@@ -83,7 +83,8 @@ def open_encoder(
     if not _is_code(spec) and "compute" not in fields:
         raise InputError(
             f"the model was trained on the space {spec.name!r}, which was not made by an affekt "
-            "encoder; pass a cache that holds the clips"
+            "encoder: it predicts only clips of that import; name their table, with --cache and "
+            "the cache that holds them"
         )
     if where is None and "origin" not in recorded and not is_code(name):
         raise InputError(

@@ -128,6 +128,20 @@ def test_labels_alone_and_other_names_with_a_map(folder, tmp_path):
     assert json.loads(out)["systems"]["theirs"]["test"]["uar"]["value"] == 1
 
 
+def test_labels_in_capitals_are_those_of_the_task(folder, tmp_path):
+    clips = Manifest.read(folder / "clips.csv")
+    rows = "".join(f"{clip.id},{clip.label.upper()}\n" for clip in clips)
+    (tmp_path / "llm.csv").write_text(f"id,label\n{rows}")
+    words = ["--truth", folder / "clips.csv", "--resamples", 50, "--json"]
+    result = CliRunner().invoke(compare, [str(word) for word in (tmp_path / "llm.csv", *words)])
+    assert json.loads(result.stdout)["systems"]["llm"]["test"]["uar"]["value"] == 1
+    assert "llm: labels matched regardless of case: ANGER=anger, JOY=joy" in result.stderr
+    both = rows.replace("JOY", "joy", 1)  # two labels of theirs would be one
+    (tmp_path / "llm.csv").write_text(f"id,label\n{both}")
+    result = CliRunner().invoke(compare, [str(word) for word in (tmp_path / "llm.csv", *words)])
+    assert "matched" not in result.stderr
+
+
 def test_counts_of_ITST_print_intervals_exact_p_and_the_sentence():
     counts = {"mean": 225, "MarIA": 224, "BETO": 221, "BERTIN": 214, "max": 211}
     args = [arg for name, n in counts.items() for arg in ("--counts", f"{name}={n}")]
