@@ -11,6 +11,7 @@ import click
 from ..cache.errors import InputError, nearest
 
 LARGEST_SEED = 2**32
+C_RANGE = (1e-12, 1e12)  # of a logistic regression; beyond it, sums overflow
 
 SCALE = "Standardise the features: true, false, or within each speaker, language or dataset."
 

@@ -12,7 +12,6 @@ from copy import copy
 from typing import Any, ClassVar, Self
 
 import numpy as np
-from scipy import optimize
 from scipy.special import softmax
 
 from ...cache.errors import InputError, one_of
@@ -133,6 +132,8 @@ class Temperature(Calibrator):
         self.temperature_ = 1.0
 
     def _learn(self, proba: np.ndarray, codes: np.ndarray) -> None:
+        from scipy import optimize  # a third of a second, which --check does not need
+
         logs = _logs(proba)
         edge = np.log(LARGEST)
         found: Any = optimize.minimize_scalar(
@@ -181,6 +182,8 @@ class Vector(Calibrator):
         self.absent_ = np.empty(0)
 
     def _learn(self, proba: np.ndarray, codes: np.ndarray) -> None:
+        from scipy import optimize  # a third of a second, which --check does not need
+
         size = proba.shape[1]
         there = np.flatnonzero(np.bincount(codes, minlength=size))
         logs = _logs(proba[:, there])

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import numpy as np
-from scipy import optimize
 from scipy.special import log_softmax
 
 from ...cache.errors import InputError, nearest, one_of
@@ -184,6 +183,8 @@ class StackingEnsemble(Ensemble):
 
     def fit(self, members: Mapping[str, Predictions], truth: Sequence[str]) -> StackingEnsemble:
         """Learn member weights and class offsets by penalised maximum likelihood."""
+        from scipy import optimize  # a third of a second, which --check does not need
+
         first, stack = joined(members)
         there, codes = np.unique(metrics.codes(truth, first.labels), return_inverse=True)
         logs = np.log(np.maximum(stack[:, :, there], FLOOR))

@@ -102,14 +102,13 @@ def _known(entry: EncoderEntry, ready: Prepared) -> Source | None:
     if "space" in entry.options:
         with with_note(ready.recipe.at, *entry.keys):
             spec = ready.cache.space(entry.options["space"]).spec
-        source = _source(entry, ready, spec)
-        if not source.is_imported:
-            return source
-        note = (
-            f"{entry.name}: the space {entry.options['space']} was not made by an affekt "
-            "encoder; its members are compared, but cannot predict new clips"
-        )
-        return replace(source, note=note)
+        note = ""
+        if "compute" not in spec.fields and not is_code(spec.fields["encoder"]["name"]):
+            note = (
+                f"{entry.name}: the space {entry.options['space']} was not made by an affekt "
+                "encoder; its members are compared, but cannot predict new clips"
+            )
+        return _source(entry, ready, spec, note=note)
     if is_code(entry.options["name"]):
         return open_source(entry, ready)
     before = recall(ready.cache, entry.arguments)

@@ -11,11 +11,11 @@ import numpy as np
 from ...cache.errors import InputError, check_number
 from ..data.splitting import leaks
 from ..data.task import Task
-from ..heads.linear.logistic import C_RANGE
 from ..metrics.bootstrap import Resamples, resample
 from ..metrics.scored_clips import clusters
 from ..models.read_features import leave_out
 from ..models.scalers.scaling import check_scale
+from ..options import C_RANGE
 from .grid import Grid, mean_recall, train_grid
 from .nested_folds import Fold, inner_folds, outer_folds
 from .result import Probe

@@ -115,7 +115,7 @@ CLASSIFY = {
     "ensembles": {"data", "metrics"},
     "serving": {"data", "heads", "models", "options", "ensembles"},
     "evaluation": {"data", "metrics", "models", "ensembles", "serving"},  # a card: how to serve
-    "probing": {"data", "heads", "metrics", "models", "options", "serving"},
+    "probing": {"data", "metrics", "models", "options", "serving"},
     "experiments": {
         *("data", "heads", "metrics", "models", "options", "ensembles"),
         *("serving", "evaluation", "probing"),

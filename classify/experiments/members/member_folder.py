@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ....cache.errors import InputError, expected_one_of, listed
+from ....cache.errors import InputError, check_number, expected_one_of, listed
 from ....cache.files.atomic_writes import draft, write_whole
 from ....cache.files.reading import file_sha256, read_note, read_object
 from ....cache.manifest import Manifest
@@ -22,6 +22,7 @@ from ...data.task import Task
 from ...heads.registry import HeadError
 from ...models.folders.kept_files import MODEL, remove_older_drafts, replace_folder
 from ...models.folders.model_folder import versions
+from ...options import C_RANGE
 from ..recipes.entries import MemberEntry
 from .shares import TrainedMember
 from .trainer import Trainer
@@ -72,6 +73,8 @@ def check_head(entry: MemberEntry, task: Task) -> None:
     for candidate in entry.candidates():
         try:
             HEADS[entry.head](**candidate["settings"])._check_settings()
+            if entry.head == "logistic" and candidate["settings"].get("C") is not None:
+                check_number("C", candidate["settings"]["C"], *C_RANGE)
         except InputError as error:
             raise entry.error(str(error)) from None
 

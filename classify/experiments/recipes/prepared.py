@@ -50,11 +50,8 @@ class Source:
 
     @property
     def is_imported(self) -> bool:
-        """Whether no encoder of affekt made the space, so that new clips cannot be embedded."""
-        from ....extract.encoder_names import is_code
-
-        fields = self.spec.fields
-        return "compute" not in fields and not is_code(fields["encoder"]["name"])
+        """Whether another tool made the rows, so that new clips cannot be embedded."""
+        return bool(self.spec.fields["encoder"].get("imported"))
 
 
 @dataclass(frozen=True)

@@ -133,6 +133,7 @@ def recipe(folder: Path, *changes: tuple[str, str]) -> Path:
         ("report: out", "group: emotion_again\nreport: out", 11, "which is the label"),
         ("[mean]", "[mean, stacking]", 9, "stacking is fitted on dev"),
         ("200,", "200, calibrate: temperature,", 10, "is fitted on dev"),
+        ("C: 1}", "C: 1e+300}", 8, "C is 1e+300; expected a finite number from 1e-12"),
         ("C: 1}", "class_weight: balancd}", 8, "Did you mean 'balanced'"),
         ("C: 1}", "random_state: 4294967296}", 8, "expected numbers below"),
         ("200,", "100000000,", 10, "at most 1000000"),

@@ -13,6 +13,7 @@ from affekt.classify.experiments.recipes.recipe import Recipe
 from affekt.classify.models.new_clips.own_encoders import open_encoder
 from affekt.extract import Encoder
 from affekt.extract.encoders.checkpoints.converting import converted
+from affekt.extract.encoders.opening import open_backend
 from click.testing import CliRunner
 from safetensors.torch import load_file, save_file
 
