@@ -12,7 +12,7 @@ from affekt.classify import Recipe
 from affekt.classify.experiments.prepare import prepare
 from affekt.classify.experiments.results.next_step import next_step
 
-from .test_run import affekt, edit, finished, project
+from tests.classify.experiments.test_run import affekt, edit, finished, project
 
 __all__ = ["finished", "project"]
 
