@@ -29,6 +29,7 @@ from .clipwise import PerClip, wrap_per_clip
 from .families import GENERIC, Family
 from .fronts.front import Example, Front, collate
 from .hardware.cpu import avoid_wrong_kernels, speed_up
+from .hardware.device import until_now
 from .hardware.exactness import exact_arithmetic
 from .hardware.worker_threads import deal, run_side_by_side, stop_if_asked
 from .layers import TappedLayers, check_probe, masked_pool, plain_states, stack_layers
@@ -217,16 +218,9 @@ class TransformerBackend(Backend):
                 answers[position] = reason
         with self._running, exact_arithmetic():
             made = self._run_all(ready)
-            fetched = [
-                (group, rows.to("cpu", non_blocking=self.on_gpu))
-                for group, rows in chain.from_iterable(made)
-            ]
-            arrived = torch.cuda.Event(blocking=True) if self.on_gpu else None
-            if arrived is not None:
-                arrived.record(torch.cuda.current_stream(self.device))
-        if arrived is not None:  # the stream itself may have passes of another thread by now
-            arrived.synchronize()
-        for group, rows in fetched:
+            wait = until_now(self.device)
+        wait()
+        for group, rows in chain.from_iterable(made):
             for (position, example), row in zip(group, rows.numpy(), strict=True):
                 answers[position] = self._answer(example, row)
         return [answers[position] for position in range(len(inputs))]
@@ -258,8 +252,9 @@ class TransformerBackend(Backend):
         return run_side_by_side([partial(self._run_share, share) for share in shares], each)
 
     def _run_share(self, ready: list[_Ready]) -> list[tuple[list[_Ready], torch.Tensor]]:
-        """Run all passes; a GPU works on the next one while the rows of the last are fetched."""
-        return [(one, self._run([example for _, example in one])) for one in self._groups(ready)]
+        """Run all passes; a GPU's rows are on their way here when the next pass is launched."""
+        groups = [(one, [example for _, example in one]) for one in self._groups(ready)]
+        return [(one, self._run(e).to("cpu", non_blocking=self.on_gpu)) for one, e in groups]
 
     def _groups(self, ready: list[_Ready]) -> list[list[_Ready]]:
         """Cut into passes of similar size, within the budget; longest first."""
@@ -308,8 +303,7 @@ class TransformerBackend(Backend):
         return self._layers(*self._inputs(examples))
 
     def _inputs(self, examples: list[Example]) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
-        padding = getattr(self.front, "padding", {})
-        inputs, keep = collate(examples, padding, self.front.mask)
+        inputs, keep = collate(examples, getattr(self.front, "padding", {}), self.front.mask)
         for path, module in self._per_clip.items():
             module.lengths = [e.lengths[path] for e in examples] if len(examples) > 1 else None
         kind = self._model.dtype
@@ -327,18 +321,15 @@ class TransformerBackend(Backend):
 
     def _plain(self, inputs: dict[str, torch.Tensor], keep: torch.Tensor) -> list[torch.Tensor]:
         states = plain_states(self._model, inputs, self.n_layers, self.family.final)
+        own = [keep] * len(states)
         if self.family is GENERIC and self.modality == "audio":
             # an unknown model may have other frames than its convolutions say; it runs one clip
             # at a time, so every frame is the clip's
-            whole = [keep.new_ones(layer.shape[:2]) for layer in states]
-            return [
-                masked_pool(layer, w, self.pooling) for layer, w in zip(states, whole, strict=True)
-            ]
-        return [masked_pool(layer, keep, self.pooling) for layer in states]
+            own = [keep.new_ones(layer.shape[:2]) for layer in states]
+        return [masked_pool(*pair, self.pooling) for pair in zip(states, own, strict=True)]
 
     def _answer(self, example: Example, row: np.ndarray) -> Pooled | Unusable:
-        if not np.isfinite(row).all():
-            layers = np.flatnonzero(~np.isfinite(row).all(axis=-1)).tolist()
+        if layers := np.flatnonzero(~np.isfinite(row).all(axis=-1)).tolist():
             return Unusable("non_finite_output", f"NaN or infinity in layers {layers}")
         if self.normalise:
             row = row / np.maximum(np.linalg.norm(row, axis=-1, keepdims=True), 1e-12)

@@ -1,6 +1,8 @@
-"""Where a model computes: the one check of a device's name, and the option of the command line."""
+"""Where a model computes: the one check of a device's name, its option, and waiting for it."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import click
 
@@ -38,6 +40,23 @@ def find_device(device: str | None = "auto") -> str:
             f"device {device!r} cannot be used here ({reason}); expected auto, cpu, cuda or cuda:N"
         ) from None
     return "cpu" if found.type == "cpu" else str(found)
+
+
+def until_now(device: str) -> Callable[[], object]:
+    """Return what waits for the work that a device has been given by now, and for none after it.
+
+    Examples
+    --------
+    >>> wait = until_now("cpu")
+    >>> wait()
+    """
+    if not device.startswith("cuda"):
+        return lambda: None
+    import torch
+
+    event = torch.cuda.Event(blocking=True)
+    event.record(torch.cuda.current_stream(device))
+    return event.synchronize
 
 
 def _check(ctx: click.Context, param: click.Parameter, value: str) -> str:

@@ -9,8 +9,6 @@ from torch import Tensor, nn
 
 from .flat_weights import FlatWeights
 from .fused import (
-    Chance,
-    Drop,
     Pair,
     add_norm,
     add_norm_backward,
@@ -21,6 +19,7 @@ from .fused import (
     relu_drop_backward,
     sum_blocks,
 )  # fmt: skip
+from .hashed_dropout import Chance, Drop
 
 
 def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:

@@ -8,7 +8,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from .flat_weights import FlatWeights
-from .fused import Chance, blocks, placed, placed_backward
+from .fused import blocks, placed, placed_backward
+from .hashed_dropout import Chance
 from .stacked_layers import Stacked, StackedLayer, StackedMLP, product
 
 Make = Callable[[FlatWeights, Chance], Stacked]

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from ..loop import Settings, Trained, product_precision, run_epochs, schedule
 from ..losses import CrossEntropy
 from .flat_weights import FlatAdamW, FlatWeights
-from .fused import Chance, cross_entropy, gather
+from .fused import cross_entropy, gather
+from .hashed_dropout import Chance
 from .stacked_layers import Stacked
 
 Loss = Callable[[Tensor, Tensor], Tensor]

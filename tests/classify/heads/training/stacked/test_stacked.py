@@ -20,6 +20,7 @@ from affekt.classify.heads.networks.patch import PatchTransformer
 from affekt.classify.heads.training.loop import Settings, schedule
 from affekt.classify.heads.training.losses import CrossEntropy
 from affekt.classify.heads.training.stacked import fused
+from affekt.classify.heads.training.stacked.hashed_dropout import Chance, Drop
 from affekt.classify.heads.training.stacked.stacked_training import StackedTraining
 from torch import nn
 
@@ -131,7 +132,7 @@ def test_a_member_among_others_learns_as_it_does_alone(make, device):
 
 def chance(device, seeds=(3, 4), step=0):
     halves = torch.tensor([[seed, -seed] for seed in seeds], dtype=torch.int32, device=device)
-    return fused.Chance(halves, torch.tensor([step, 0], device=device))
+    return Chance(halves, torch.tensor([step, 0], device=device))
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -139,7 +140,7 @@ def chance(device, seeds=(3, 4), step=0):
 def test_share_and_scale_of_what_is_kept(p, device):
     ones, bias = torch.ones(2, 100, 300, device=device), torch.zeros(2, 300, device=device)
     masks = [
-        fused.relu_drop(ones, bias, fused.Drop(p, place, chance(device, step=step)), ones.dtype)
+        fused.relu_drop(ones, bias, Drop(p, place, chance(device, step=step)), ones.dtype)
         for place, step in ((1, 0), (2, 0), (1, 1))
     ]
     for found in masks:
