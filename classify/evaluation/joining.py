@@ -233,6 +233,7 @@ def match_case(
 
     Examples
     --------
+    >>> from affekt.classify import Predictions
     >>> shouted = Predictions(["1"], ["JOY", "Anger"], [[0.2, 0.8]])
     >>> match_case({"llm": shouted}, ["anger", "joy"], print)["llm"].labels
     llm: labels matched regardless of case: JOY=joy, Anger=anger
