@@ -23,7 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = {
-    "peaks": 60, "tests": 90, "speech": 180, "conformer": 60, "heads": 60, "text": 60, "probe": 60,
+    "peaks": 60, "tests": 90, "speech": 180, "conformer": 60, "heads": 90, "text": 60, "probe": 60,
 }  # fmt: skip
 
 

@@ -78,7 +78,7 @@ def speech(keep: Keep, tiny: bool) -> None:
             keep(**{f"{dtype} {kind} to HDF5": {**_shares(speed, found), **row}})
 
 
-SOUNDS = {"wav": 12_000, "flac": 4_000, "mp3": 3_000}
+SOUNDS = {"wav": 12_000, "flac": 4_000, "mp3": 2_000}
 TINY = {"wav": 6, "flac": 4, "mp3": 4}
 
 
