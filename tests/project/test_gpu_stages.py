@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import tomllib
+import venv
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,6 +29,21 @@ def test_every_stage_leaves_its_results(tmp_path):
     for kind in ("wav", "flac", "mp3"):
         row = found["speech"][f"float32 {kind} to HDF5"]
         assert row["rows"] == {"wav": 6, "flac": 4, "mp3": 4}[kind]
+
+
+def test_the_tests_of_a_gpu_can_be_imported_where_affekt_is_not_installed(tmp_path):
+    venv.create(tmp_path / "python", with_pip=False)
+    [site] = (tmp_path / "python").glob("lib/python*/site-packages")
+    (site / "others.pth").write_text("\n".join(p for p in sys.path if p.endswith("-packages")))
+    command = [str(ROOT / "benchmarks" / "gpu" / "run.sh"), str(tmp_path / "no-wheels")]
+    command += [str(tmp_path / "out"), "--tiny", "--stages", "tests"]
+    (tmp_path / "no-wheels").mkdir()
+    env = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHON": str(tmp_path / "python/bin/python")}
+    ran = subprocess.run(command, capture_output=True, text=True, env=env)
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    found = json.loads((tmp_path / "out" / "gpu-cpu.json").read_text())["tests"]
+    assert found["status"] == 0, found
+    assert re.match(r"\d\d", found["summary"])
 
 
 def test_the_wheels_and_the_machine_have_every_dependency():
