@@ -10,7 +10,7 @@ import numpy as np
 
 from affekt.notebook import shown
 
-from .errors import AffektError, InputError, SpecError, in_shell, listed, nearest
+from .errors import AffektError, InputError, SpecError, in_shell, listed, nearest, nearest_beside
 from .files.durable import publish
 from .identity.spec import Spec, slug
 from .layers import pick_layers
@@ -101,6 +101,8 @@ class Cache(Store):
             if name.startswith(which) and isinstance(found, Exception):
                 raise found
         names = [space.name for space in spaces]
+        if not names and not self.path.exists():
+            raise InputError(f"there is no cache {self.path}.{nearest_beside(self.path)}")
         raise InputError(
             f"{self.path} has no space {which!r}; it has {listed(names) or 'none'}."
             + (

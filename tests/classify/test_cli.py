@@ -124,7 +124,7 @@ def test_a_path_that_leaves_the_root(here, path):
         (["run", "recipe.yaml", "--jsn"], "--json"),
         (["run", "nothing.yaml"], "nothing.yaml: no such file"),
         (["train", "clips.csv", "--cache", "none", "--task", "valence", "--space", "x",
-          "--head", "logistic", "-o", "m"], "has no space 'x'"),
+          "--head", "logistic", "-o", "m"], "there is no cache none"),
         (["demo", "--manifest", "none.csv"], "none.csv"),
     ],
 )  # fmt: skip

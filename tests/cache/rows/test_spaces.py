@@ -44,6 +44,12 @@ def test_spaces_are_found_by_name_prefix_key_and_spec(cache):
         cache.space("toy-a-meen")
 
 
+def test_a_cache_that_is_not_there_is_named_with_the_nearest(tmp_path):
+    (tmp_path / "my.cache").mkdir()
+    with pytest.raises(InputError, match=r"no cache .*my\.cach\. Did you mean 'my.cache'"):
+        Cache(tmp_path / "my.cach", readonly=True).space("toy")
+
+
 def test_C08_other_spec_shows_the_fields_that_differ(cache, space):
     other = make_spec(encoder={"name": "toy", "revision": "1" * 40}, store_dtype="float16")
     with pytest.raises(SpecError) as caught:
