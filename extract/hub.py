@@ -92,9 +92,9 @@ def locate(
         raise InputError(f"no {what} {name!r}: expected a folder or a Hub id such as 'owner/name'")
     from huggingface_hub import constants, snapshot_download
 
-    offline = bool(constants.HF_HUB_OFFLINE)
     if revision is None and _last_seen(name, None) is None:
-        _say_no_folder(path, what, offline)
+        _ask_about(path, what)
+    offline = bool(constants.HF_HUB_OFFLINE)
     commit = _commit(name, revision, offline, what)
     try:
         folder = snapshot_download(
@@ -119,17 +119,16 @@ def locate(
     return Place(found, name, commit)
 
 
-def _say_no_folder(path: Path, what: str, offline: bool) -> None:
-    """Refuse a name in a folder that is here; say of another that it is not here, before asking."""
+def _ask_about(path: Path, what: str) -> None:
+    """Refuse a name in a folder that is here, and ask about one that is almost another's here."""
     hint = nearest_beside(path)
     if len(path.parts) > 1 and path.parent.is_dir():
         raise InputError(
             f"no {what} '{path}': the folder {path.parent} is here, and has no {path.name}.{hint}"
             f" If the Hub's repository of that name is meant, hf download {path} brings it here"
         )
-    if hint or not offline:
-        asked = "" if offline else " The Hub is asked for it"
-        log.warning("'%s' is not a folder here.%s%s", path, hint, asked)
+    if hint:
+        log.warning("'%s' is not a folder here.%s The Hub is asked for it", path, hint)
 
 
 def _commit(name: str, revision: str | None, offline: bool, what: str) -> str:
@@ -158,7 +157,7 @@ def _commit(name: str, revision: str | None, offline: bool, what: str) -> str:
         remedy = (
             f"The last commit seen here is {seen}: take it with revision={seen}"
             if seen
-            else "There is no local copy of it: give the path of a folder"
+            else "There is no local copy of it, and no folder of that name here: give its path"
         )
         raise InputError(
             f"the Hub did not answer for the {what} {name!r}{at}: {error}\n{remedy}"

@@ -51,7 +51,9 @@ def with_device() -> list[str]:
 
 
 def test_every_command_that_computes_takes_a_device():
-    assert set(with_device()) == {"extract", "predict", "serve", "transcribe", "import-model"}
+    assert set(with_device()) == {
+        "extract", "predict", "probe", "serve", "transcribe", "import-model",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize("name", with_device())

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache import InputError
+from affekt.cache.errors import in_shell
 from affekt.classify import Comparison, Predictions, Recipe, run
-from affekt.classify.experiments.cli_run import print_outcome
 from affekt.classify.experiments.demo.corpus import write_corpus
+from affekt.classify.experiments.prepare import prepare
+from affekt.classify.experiments.results.next_step import next_step
 from affekt.classify.experiments.results.repeats import spread
-from affekt.classify.experiments.run import Outcome
 from affekt.classify.serving.loading import open_system
 from scipy import stats
 
@@ -107,7 +108,7 @@ def test_repeated_cross_validation_tests_every_clip_in_each_repeat(project):
         assert len(data["splits"]) == 3
 
 
-def test_a_card_and_a_prediction_name_a_repeat(finished, capsys):
+def test_a_card_and_a_prediction_name_a_repeat(finished, project):
     with pytest.raises(InputError, match=r"name one of its repeats: .*repeat-1"):
         Comparison.read(finished)
     with pytest.raises(InputError, match=r"Did you mean .*speech/model\?"):
@@ -115,9 +116,8 @@ def test_a_card_and_a_prediction_name_a_repeat(finished, capsys):
     with pytest.raises(InputError, match="repeat-1"):
         open_system(finished)
     assert open_system(finished / "repeat-1").labels == ("negative", "neutral", "positive")
-    for folder in (finished, finished / "repeat-1"):
-        print_outcome(Outcome(folder, did=["trained"]))
-        assert f"affekt predict {finished / 'repeat-1'} FILE" in capsys.readouterr().err
+    told = next_step(prepare(Recipe.read(project / "speaker.yaml")))
+    assert told.startswith(f"New clips: affekt predict {in_shell(finished / 'repeat-1')} FILE...")
 
 
 def test_schemes_that_divide_in_one_way_are_refused(project, tmp_path):

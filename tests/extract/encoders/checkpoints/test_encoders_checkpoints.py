@@ -181,18 +181,15 @@ def test_sparse_weights_are_refused_before_they_are_hashed(tmp_path):
         _ = Encoder(str(tmp_path / "m")).spec
 
 
-def test_a_missing_folder_is_named_before_the_hub_is_asked(tmp_path, monkeypatch, caplog):
+def test_where_the_hub_does_not_answer_a_missing_folder_is_named(tmp_path, monkeypatch):
     def silent(self, name, **options):
-        assert f"'{name}' is not a folder here. The Hub is asked for it" in caplog.messages
         raise OSError("no network")
 
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.HfApi.model_info", silent)
-    with pytest.raises(InputError, match="the Hub did not answer for the encoder 'models/x'"):
+    with pytest.raises(InputError, match=r"'models/x'(?s:.*)no folder of that name here"):
         open_backend("models/x")
-    caplog.clear()
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="neither a local folder nor in the local cache"):
         open_backend("models/x")
-    assert not caplog.messages
