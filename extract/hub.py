@@ -157,7 +157,7 @@ def _commit(name: str, revision: str | None, offline: bool, what: str) -> str:
         remedy = (
             f"The last commit seen here is {seen}: take it with revision={seen}"
             if seen
-            else "There is no local copy of it, and no folder of that name here: give its path"
+            else "There is no local copy and no folder of that name here: give the path of a folder"
         )
         raise InputError(
             f"the Hub did not answer for the {what} {name!r}{at}: {error}\n{remedy}"

@@ -127,7 +127,7 @@ class _Feeder:
                 env={**os.environ, "PYTHONPATH": module_paths(), "OMP_NUM_THREADS": "1"},
                 start_new_session=True,  # Ctrl-C is for us
             )
-        with suppress(BrokenPipeError):  # it has ended, which is told when its rows are asked for
+        with suppress(BrokenPipeError):  # it has ended; `rows` raises that
             _send(self.pipe, {**job, "clips": columns(clips, share)}, [stored])
 
     def rows(self) -> Iterator[Ready]:

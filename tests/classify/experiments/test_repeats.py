@@ -116,8 +116,8 @@ def test_a_card_and_a_prediction_name_a_repeat(finished, project):
     with pytest.raises(InputError, match="repeat-1"):
         open_system(finished)
     assert open_system(finished / "repeat-1").labels == ("negative", "neutral", "positive")
-    told = next_step(prepare(Recipe.read(project / "speaker.yaml")))
-    assert told.startswith(f"New clips: affekt predict {in_shell(finished / 'repeat-1')} FILE...")
+    said = next_step(prepare(Recipe.read(project / "speaker.yaml")))
+    assert said.startswith(f"New clips: affekt predict {in_shell(finished / 'repeat-1')} FILE...")
 
 
 def test_schemes_that_divide_in_one_way_are_refused(project, tmp_path):

@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 from affekt.classify.probing import device_solver
 from affekt.classify.probing.device_rows import DeviceRows
 from affekt.classify.probing.device_solver import DeviceProblems
@@ -18,18 +17,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
 
+from tests.support.gpu import CUDA
+
 VALUES = (1e-4, 1e-2, 1.0, 10.0)
-WAYS = [
-    "processor",
-    "torch",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.gpu,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-        ],
-    ),
-]
+WAYS = ["processor", "torch", CUDA]
 
 
 def data(n, dim, classes, signal, seed=0):

@@ -30,9 +30,9 @@ def test_the_next_step_says_what_new_clips_need(finished, project):
     ready = prepare(Recipe.read(project / "recipe.yaml"))
     path = ready.recipe.report / "comparison.json"
     data = json.loads(path.read_text(encoding="utf-8"))
-    for chosen, told in expected.items():
+    for chosen, said in expected.items():
         path.write_text(json.dumps(data | {"chosen": chosen}), encoding="utf-8")
-        assert next_step(ready).replace(str(project) + os.sep, "") == told
+        assert next_step(ready).replace(str(project) + os.sep, "") == said
 
 
 def test_imported_vectors_predict_no_new_clips(project):

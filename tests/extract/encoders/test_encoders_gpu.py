@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
-import torch
 
 from tests.support.encoder_models import SPEECH, TEXT, TEXTS, backend, distance, tone
+from tests.support.gpu import ON_GPU
 
 pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+    *ON_GPU,
     # torch about the masks that transformers' WavLM hands it; nothing we could pass differently
     pytest.mark.filterwarnings("ignore:Support for mismatched key_padding_mask"),
 ]

@@ -91,7 +91,7 @@ def placed_backward(
     Parameters
     ----------
     grads : pair of Tensor (members, rows * positions, width)
-        Gradients of the tokens, to be added. The first one is of every so manieth token.
+        Gradients of the tokens, to be added. The first one is of each `every`-th token only.
     to_first : Tensor (members, width)
     to_bias : Tensor (members, blocks, width)
         Partial sums.

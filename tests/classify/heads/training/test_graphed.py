@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
 from affekt.classify.heads import MLPHead, PatchTransformerHead
 from affekt.classify.heads.training import loop as training
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-]
+from tests.support.gpu import ON_GPU
+
+pytestmark = ON_GPU
 
 
 @pytest.mark.parametrize("make", [MLPHead, PatchTransformerHead])

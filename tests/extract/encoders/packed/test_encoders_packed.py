@@ -16,16 +16,11 @@ from affekt.extract.encoders.packed.layout import Pack
 from torch import nn
 
 from tests.support.encoder_models import SPEECH, TEXT, TEXTS, backend, distance, saved, tone
+from tests.support.gpu import CUDA
 
 PAIRS = {"wavlm-base", "wavlm-large", "wav2vec2-bert", "mpnet", "deberta", "deberta-v2"}
 OTHER = {"conformer", "whisper", "electra", "gpt2"}
-DEVICES = [
-    "cpu",
-    pytest.param("cuda", marks=[
-        pytest.mark.gpu,
-        pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-    ]),
-]  # fmt: skip
+DEVICES = ["cpu", CUDA]
 
 
 @pytest.mark.parametrize("name", sorted({*SPEECH, *TEXT}))

@@ -24,16 +24,9 @@ from affekt.classify.heads.training.stacked.hashed_dropout import Chance, Drop
 from affekt.classify.heads.training.stacked.stacked_training import StackedTraining
 from torch import nn
 
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[
-            pytest.mark.gpu,
-            pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
-        ],
-    ),
-]
+from tests.support.gpu import CUDA
+
+DEVICES = ["cpu", CUDA]
 ROWS, WIDTH, BATCH = 20, 44, 7  # the last batch is smaller, the last patch too
 SETTINGS = Settings(1e-3, 0.01, 4, None, 0.1, 0.5)
 

@@ -1,0 +1,12 @@
+"""Marks of tests that need a GPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+ON_GPU = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device"),
+]
+CUDA = pytest.param("cuda", marks=ON_GPU)
