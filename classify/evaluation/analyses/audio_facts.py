@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ....cache.manifest import Manifest
 
 NUMBERS = ("duration", "loudness", "sampling_rate")
+FLAG = "separate_channels"
 MOST_FILES = 2000
 _OF_THE_MACHINE = ("out_of_memory", "decoder_crash")
 LONGEST = 600.0  # seconds; of longer clips nothing is said
@@ -51,9 +52,10 @@ def facts(
     -------
     facts
         `duration` in seconds, `loudness` of the channels' mean in dB relative to full scale,
-        `sampling_rate` in Hz; one value per clip, None where it is unknown.
+        `sampling_rate` in Hz, `separate_channels` as 1.0 or 0.0 of files that were read; one value
+        per clip, None where it is unknown.
     """
-    found: dict[str, list[float | None]] = {}
+    found: dict[str, list[float | None]] = {FLAG: [None] * len(clips)}
     for name in NUMBERS:
         column = clips[name] if name in clips else [None] * len(clips)
         found[name] = [_number(value) for value in column]
@@ -66,7 +68,7 @@ def facts(
     rows = sorted(rows)
     for row, values in zip(rows, _heard(clips, rows), strict=True):
         for name, value in values.items():
-            if name in wanting:
+            if name in wanting or name == FLAG:
                 found[name][row] = value
     return found
 
@@ -130,6 +132,7 @@ def _of_file(
         "duration": heard.seconds,
         "loudness": 10 * float(np.log10(max(power, 1e-12))),
         "sampling_rate": float(heard.file_rate),
+        FLAG: float(FLAG in heard.flags),
     }
 
 

@@ -20,7 +20,6 @@ MOST_READ = 100  # recordings of which length and loudness are measured
 MOST_FOLDERS = 1000  # in which a recording is looked for that is not where its path says
 SHORT, LONG = 0.2, 30.0  # seconds
 SILENT = -70.0  # dB relative to full scale
-ALIKE = 0.2  # correlation of two channels, below which they hold different sounds
 FEW_TEXTS = 0.2  # different texts per clip, below which the texts are a script
 
 
@@ -166,8 +165,7 @@ def _measure(clips: Manifest, found: Modalities) -> None:
     ):
         if count:
             found.notes.append(f"{some}{count} {what}")
-    readable = [i for i, one in enumerate(known["duration"]) if one is not None]  # no FIFO, no bomb
-    if apart := sum(map(_are_apart, {read.file(i) for i in readable})):
+    if apart := known["separate_channels"].count(1.0):
         found.notes.append(
             f"{some}{apart} have two channels that differ like two speakers on a telephone, and "
             "channels are averaged: if they are two speakers, make one file of each channel "
@@ -187,22 +185,3 @@ def _segment(clips: Manifest, position: int) -> str:
     if clip.start is None and clip.end is None:
         return clip.path
     return f"{clip.path} from {clip.start or 0:g} to {clip.end or 'its end'} s"
-
-
-def _are_apart(path: Path) -> bool:
-    """Whether a recording has two channels with sounds of their own, by its first half minute."""
-    import soundfile
-
-    try:
-        with soundfile.SoundFile(path) as sound:
-            if sound.channels != 2:
-                return False
-            samples = sound.read(int(LONG * sound.samplerate))
-    except (OSError, soundfile.SoundFileError):
-        return False  # missing, or read by FFmpeg alone
-    if not len(samples):
-        return False
-    samples -= samples.mean(axis=0)
-    if 20 * np.log10(max(samples.std(axis=0).min(), 1e-9)) < SILENT:
-        return False
-    return abs(float(np.corrcoef(samples.T)[0, 1])) < ALIKE

@@ -14,7 +14,7 @@ import soundfile
 from affekt.cache import InputError, Manifest
 from affekt.classify import Recipe, Task
 from affekt.classify.cli import affekt
-from affekt.classify.experiments.first_recipe import noticed
+from affekt.classify.evaluation.analyses import audio_facts
 from affekt.classify.experiments.first_recipe.recipe_for import write_recipe
 from affekt.classify.experiments.preview import preview
 from affekt.classify.experiments.run import run
@@ -255,15 +255,16 @@ def test_two_people_on_two_channels_are_noticed(tmp_path):
     assert "of 20 recordings that were looked at, 7 have two channels" in note
 
 
-def test_what_cannot_be_decoded_is_not_opened_again_for_its_channels(tmp_path, monkeypatch):
+def test_a_recording_is_decoded_once_for_its_length_loudness_and_channels(tmp_path, monkeypatch):
     for i in range(20):
         tone(tmp_path / f"{i}.wav")
     (tmp_path / "6.wav").write_bytes(bytes(100_000))
-    opened: list[str] = []
-    monkeypatch.setattr(noticed, "_are_apart", lambda path: opened.append(path.name) or False)
+    decoded, plain = [], audio_facts._of_file
+    monkeypatch.setattr(
+        audio_facts, "_of_file", lambda *args: decoded.append(args[1]) or plain(*args)
+    )
     first(tmp_path, [{"path": f"{i}.wav", "label": "ab"[i % 2]} for i in range(20)])
-    assert len(opened) == 19
-    assert "6.wav" not in opened
+    assert sorted(decoded) == list(range(20))
 
 
 def test_what_is_noticed_of_recordings_and_texts(tmp_path):
