@@ -40,39 +40,38 @@ def folder(tmp_path_factory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("backend", ["threading", "loky", "dask"])
-def test_every_backend_leaves_the_same_files(folder, backend):
-    said: list[str] = []
-    if backend == "dask":
-        distributed = pytest.importorskip("distributed", reason="Dask is not installed")
-        workers = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None}
-        with distributed.Client(**workers), joblib.parallel_config("dask"):
-            run(recipe(folder, backend, SETTINGS), n_jobs=1, progress=said.append)
-    else:
-        with joblib.parallel_config(backend, n_jobs=2):
-            run(recipe(folder, backend, SETTINGS), n_jobs=1, progress=said.append)
-    assert any(line.startswith("training 3 members in workers of ") for line in said)
-    assert contents(folder / backend) == contents(folder / "alone")
-
-
-@pytest.mark.parametrize("name", ["dask", "ray"])
-def test_folds_by_language_and_repeats(folder, name):
-    """Of each backend the bits of one fit after another."""
-
-    def trained(where: str) -> list[dict[str, bytes]]:
-        found = []
-        for number, split in enumerate(SPLITS):
-            path = folder / f"{where}-{number}.yaml"
-            text = FOLDS.format(split=split, report=f"{where}-{number}")
-            path.write_text(text, encoding="utf-8")
-            run(path, n_jobs=1)
-            found.append(contents(folder / path.stem))
-        return found
-
-    with backend(name):
-        found = trained(f"folds-{name}")
+@pytest.fixture(scope="module")
+def folds(folder) -> list[dict[str, bytes]]:
+    """The files of folds by language and of repeats, one fit after another."""
+    found = run_folds(folder, "folds")
     assert [len(files) for files in found] == [3 + 2, 2 * 3]
-    assert found == trained(f"folds-before-{name}")
+    return found
+
+
+def run_folds(folder: Path, name: str) -> list[dict[str, bytes]]:
+    found = []
+    for number, split in enumerate(SPLITS):
+        path = folder / f"{name}-{number}.yaml"
+        path.write_text(FOLDS.format(split=split, report=path.stem), encoding="utf-8")
+        run(path, n_jobs=1)
+        found.append(contents(folder / path.stem))
+    return found
+
+
+@pytest.mark.parametrize("name", ["threading", "loky", "dask"])
+def test_every_backend_leaves_the_same_files(folder, folds, name):
+    said: list[str] = []
+    with backend(name):
+        run(recipe(folder, name, SETTINGS), n_jobs=1, progress=said.append)
+        found = run_folds(folder, "folds-dask") if name == "dask" else folds
+    assert any(line.startswith("training 3 members in workers of ") for line in said)
+    assert contents(folder / name) == contents(folder / "alone")
+    assert found == folds
+
+
+def test_folds_by_language_and_repeats_on_ray(folder, folds):
+    with backend("ray"):
+        assert run_folds(folder, "folds-ray") == folds
 
 
 def test_an_error_of_a_fit_is_the_error_of_the_run(folder):
