@@ -250,14 +250,11 @@ def plain_layers(name: str, folder: Path, item: Any) -> tuple[torch.Tensor, torc
     Returns ``(layers, frames, hidden)``, with ``last_hidden_state`` as the last layer, and the
     valid frames as a mask.
     """
+    processor, model = _plain(name, folder)
     if name in TEXT:
-        tokenizer = tf.AutoTokenizer.from_pretrained(folder)
-        inputs = tokenizer(item, truncation=True, max_length=64, return_tensors="pt")
+        inputs = processor(item, truncation=True, max_length=64, return_tensors="pt")
     else:
-        extractor = tf.AutoFeatureExtractor.from_pretrained(folder)
-        inputs = extractor(item, sampling_rate=16000, return_tensors="pt")
-    model = tf.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
-    model = model.encoder if name == "whisper" else model
+        inputs = processor(item, sampling_rate=16000, return_tensors="pt")
     with torch.inference_mode():
         output = model(**inputs, output_hidden_states=True)
         last = output.last_hidden_state
@@ -270,6 +267,14 @@ def plain_layers(name: str, folder: Path, item: Any) -> tuple[torch.Tensor, torc
     if name == "whisper":
         keep[-(-len(item) // 320) :] = False
     return states, keep
+
+
+@cache
+def _plain(name: str, folder: Path) -> tuple[Any, Any]:
+    """Load processor and model with transformers alone."""
+    kind = tf.AutoTokenizer if name in TEXT else tf.AutoFeatureExtractor
+    model = tf.AutoModel.from_pretrained(folder, dtype=torch.float32).eval()
+    return kind.from_pretrained(folder), model.encoder if name == "whisper" else model
 
 
 def distance(ours: Any, theirs: Any) -> float:
