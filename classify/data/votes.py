@@ -8,8 +8,7 @@ columns of the task's labels, which a run trains on.
 
 from __future__ import annotations
 
-import csv
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +19,8 @@ import numpy as np
 from ...cache.errors import InputError, listed
 from ...cache.files.reading import parse_json
 from ...cache.manifest import Manifest
+from ...cache.manifest.columns import normal
+from ...cache.manifest.tables.table import read_table
 
 if TYPE_CHECKING:
     from .task import Task
@@ -117,8 +118,8 @@ def with_votes(
     clips : Manifest
         With columns ``votes:LABEL``, unless there is a source.
     source : path, sequence of str or None
-        CSV with a row for each vote: ``id``, ``label``, and perhaps ``count``; or columns of the
-        clips, each with what one rater said, blank where they said nothing.
+        Table with a row for each vote: ``id``, ``label``, and perhaps ``count``; or columns of the
+        clips, each with what one rater said. What is blank is no vote.
     drop_ties : bool
         Give a clip for which several labels lead no label, in place of the first of them.
 
@@ -193,39 +194,27 @@ def _rows_of_columns(clips: Manifest) -> list[dict[str, float]]:
     if not columns:
         return []
     return [
-        {n[len(PREFIX) :]: _number(clips[n][i], clips, i) for n in columns if clips[n][i] != ""}
+        {n[len(PREFIX) :]: _number(clips[n][i], clips.place(i)) for n in columns if clips[n][i]}
         for i in range(len(clips))
     ]
 
 
 def _rows_of_table(clips: Manifest, path: Path) -> list[dict[str, float]]:
-    known: dict[str, Counter[str]] = {clip: Counter() for clip in clips.ids}
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            lines = csv.DictReader(file)
-            missing = {"id", "label"} - set(lines.fieldnames or ())
-            if missing:
-                raise InputError(
-                    f"{path} has the columns {', '.join(lines.fieldnames or ())}; expected id and "
-                    "label, one row for each vote, and perhaps count"
-                )
-            for row in lines:
-                if row["id"] in known:  # a table may be of more clips than take part
-                    try:
-                        count = float(row["count"]) if row.get("count") else 1.0
-                    except ValueError:
-                        count = -1.0
-                    if not 0 <= count < float("inf"):
-                        raise InputError(
-                            f"{path}, line {lines.line_num}: count is {row['count']!r}; expected "
-                            "a number of at least 0"
-                        )
-                    known[row["id"]][row["label"]] += count  # pyright: ignore[reportArgumentType]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a table of votes: {error}") from error
+    table = read_table(path)
+    if {"id", "label"} - set(table.columns):
+        raise InputError(
+            f"{path} has the columns {', '.join(table.columns)}; expected id and label, one row "
+            "for each vote, and perhaps count"
+        )
+    known: dict[str, dict[str, float]] = {clip: defaultdict(float) for clip in clips.ids}
+    ids, labels = normal(table.columns["id"]), table.columns["label"]
+    counts = table.columns.get("count", [""] * len(table))
+    for row, (clip, label, count) in enumerate(zip(ids, labels, counts, strict=True)):
+        if clip in known and label:  # a table may be of more clips than take part
+            known[clip][label] += _number(count, table.place(row)) if count else 1.0
     if not any(known.values()):
         raise InputError(f"{path} has no vote for any of the {len(clips)} clips; check the ids")
-    return [dict(known[clip]) for clip in clips.ids]
+    return [known[clip] for clip in clips.ids]
 
 
 def _from_json(text: str, clips: Manifest, position: int) -> dict[str, float]:
@@ -238,17 +227,14 @@ def _from_json(text: str, clips: Manifest, position: int) -> dict[str, float]:
             f"{clips.source}, line {clips.line(position)}: label is {text!r}; expected votes as "
             f'JSON ({{"anger": 3, "joy": 1}}), or columns named {PREFIX}anger, {PREFIX}joy, ...'
         )
-    return {name: _number(value, clips, position) for name, value in row.items()}
+    return {name: _number(value, clips.place(position)) for name, value in row.items()}
 
 
-def _number(value: object, clips: Manifest, position: int) -> float:
+def _number(value: object, place: str) -> float:
     try:
         number = float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):
         number = float("nan")
     if isinstance(value, bool) or not 0 <= number < float("inf"):
-        raise InputError(
-            f"{clips.source}, line {clips.line(position)}: {value!r} votes; expected a number of "
-            "at least 0"
-        )
+        raise InputError(f"{place}: {value!r} votes; expected a number of at least 0")
     return number

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, listed, nearest
+from ....cache.manifest.columns import normal
 from ....cache.manifest.corpora.parts import PARTS as WORDS
-from ....cache.manifest.tables.sources import check_no_device
+from ....cache.manifest.tables.table import read_table
 from ..escape import restored
 from .split import PARTS, Split, write_rows
 
@@ -28,7 +29,8 @@ def read_split_file(path: str | Path, known: Collection[str] | None = None) -> F
     Parameters
     ----------
     path
-        Table with the columns id and split, and fold where there are several.
+        Table with the columns id and split, and fold where there are several; any kind of file
+        that a manifest may be.
     known
         If given, ids that there are: another one is an error.
 
@@ -91,28 +93,22 @@ def line_of(path: str | Path, clip: str) -> int:
 
 def _rows(path: Path) -> Iterator[tuple[int, str, str, str]]:
     """Yield line, id, part and fold of each row."""
-    check_no_device(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            table = csv.DictReader(file)
-            if {"id", "split"} - set(table.fieldnames or ()):
-                raise InputError(
-                    f"{path} has the columns {', '.join(table.fieldnames or ()) or '(none)'}; "
-                    "expected id and split, and fold where there are several folds"
-                )
-            for row in table:
-                clip, name = restored(row["id"] or ""), (row["split"] or "").strip()
-                part = PART_NAMES.get(name.casefold())
-                if not clip:
-                    raise _wrong(path, table.line_num, "no id; expected one in each row")
-                if part is None:
-                    expected = f"expected train, dev or test.{nearest(name, PARTS)}"
-                    raise _wrong(path, table.line_num, f"split is {name!r}; {expected}")
-                yield table.line_num, clip, part, restored(row.get("fold") or "")
-    except OSError as error:
-        raise InputError(f"split file {path} cannot be read: {error.strerror}") from error
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as a split file: {error}") from error
+    table = read_table(path)
+    if {"id", "split"} - set(table.columns):
+        raise InputError(
+            f"{path} has the columns {', '.join(table.columns)}; expected id and split, and fold "
+            "where there are several folds"
+        )
+    ids, parts = normal(table.columns["id"]), table.columns["split"]
+    folds = table.columns.get("fold", [""] * len(table))
+    for number, clip, name, fold in zip(table.lines.tolist(), ids, parts, folds, strict=True):
+        part = PART_NAMES.get(name.strip().casefold())
+        if not clip:
+            raise _wrong(path, number, "no id; expected one in each row")
+        if part is None:
+            expected = f"expected train, dev or test.{nearest(name, PARTS)}"
+            raise _wrong(path, number, f"split is {name!r}; {expected}")
+        yield number, restored(clip), part, restored(fold)
 
 
 def _check_complete(path: Path, folds: Folds) -> None:

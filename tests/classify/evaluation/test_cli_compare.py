@@ -220,6 +220,8 @@ def test_split_files_that_contradict_themselves_are_refused(tmp_path):
         ("id,split\na,tset\n", "line 2: split is 'tset'"),
         ("id,part\na,test\n", "expected id and split"),
         ("id,split\n", "has no rows"),
+        ("id,split,split\na,train,test\n", "column split appears twice"),
+        ("id,split\na,train,b,test\n", "line 2: 4 fields, expected 2"),
     ):
         path.write_text(rows)
         with pytest.raises(InputError, match=message):

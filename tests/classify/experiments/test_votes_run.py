@@ -163,6 +163,21 @@ def test_a_run_says_for_how_many_clips_raters_have_no_majority(tmp_path):
     assert said in (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
 
 
+def test_a_table_of_votes_is_read_as_a_manifest_is(tmp_path):
+    """Whatever a spreadsheet makes of it, and however an accent is written; blank is no vote."""
+    clips = Manifest.from_rows([{"id": "caf\u00e9", "text": "-"}])
+    task, path = Task.named("valence"), tmp_path / "votes.csv"
+    for delimiter in ",;\t":
+        for encoding in ("utf-8", "utf-16"):
+            rows = "id,label,count\ncafe\u0301,joy,2\ncaf\u00e9,anger,\ncaf\u00e9,,\n,,\n"
+            path.write_text(rows.replace(",", delimiter), encoding=encoding)
+            found = task_votes(with_votes(clips, path, task), task)
+            assert found.counts.tolist() == [[1.0, 0.0, 2.0]]
+    path.write_text("id,label\ncaf\u00e9,joy\ncaf\u00e9\n", encoding="utf-8")
+    with pytest.raises(InputError, match="line 3: 1 field, expected 2"):
+        with_votes(clips, path, task)
+
+
 def test_columns_of_votes_and_clips_without_a_label():
     task = Task.named("valence")
     rows = [
@@ -181,7 +196,7 @@ def test_columns_of_votes_and_clips_without_a_label():
         ("id,label\nnobody,anger\n", "no vote for any of the"),
         ("clip,label\na,anger\n", "expected id and label"),
         ("id,label\n{first},angerr\n", "does not know the label 'angerr'"),
-        ("id,label,count\n{first},anger,-1\n", "count is '-1'"),
+        ("id,label,count\n{first},anger,-1\n", "line 2: '-1' votes"),
         ("id,label\n{first},anger\n", "clips have a label and no vote"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from affekt.cache import Manifest
 from affekt.cache.errors import InputError
 from affekt.classify import splits
-from affekt.classify.data.splitting.split_file import write_split
+from affekt.classify.data.splitting.split_file import read_split_file, write_split
 from affekt.classify.experiments.run import run
 
 from .test_pooled_folds import corpus
@@ -21,6 +21,17 @@ def old_file(tmp_path, clips, scheme="speaker", **options):
     path = tmp_path / "split.csv"
     write_split(found, path, tmp_path / "none", lambda line: None)
     return path, found
+
+
+def test_a_split_file_is_read_as_a_manifest_is(tmp_path):
+    """Whatever a spreadsheet makes of it, and however an accent is written."""
+    path = tmp_path / "split.csv"
+    want = {"": {"caf\u00e9": "train", "=b": "test"}}
+    for delimiter in ",;\t":
+        for encoding in ("utf-8", "utf-16"):
+            rows = "id,split\ncafe\u0301,train\n'=b,Test\n,\n".replace(",", delimiter)
+            path.write_text(rows, encoding=encoding)
+            assert read_split_file(path, ["caf\u00e9", "=b"]) == want
 
 
 @pytest.mark.parametrize("scheme", ["speaker", "stratified", "group-kfold"])
