@@ -11,6 +11,7 @@ import numpy as np
 from ...cache.errors import InputError
 from .predictions import Predictions
 
+LARGEST = 1e30  # sums of fourth powers stay finite
 PREFIX = "predicted_"  # of columns in a file, so that ratings are never taken for predictions
 
 
@@ -33,7 +34,7 @@ class Estimates(Predictions):
     Raises
     ------
     InputError
-        A number that is not finite, or an id that comes twice.
+        A number that is not finite or beyond 1e30, or an id that comes twice.
 
     Examples
     --------
@@ -45,11 +46,12 @@ class Estimates(Predictions):
     """
 
     def _checked(self, values: np.ndarray) -> np.ndarray:
-        wrong = np.flatnonzero(~np.isfinite(values).all(axis=1))
+        wrong = np.flatnonzero(~(np.abs(values) <= LARGEST).all(axis=1))
         if len(wrong):
             raise InputError(
-                f"{self.source}: {len(wrong)} clips have a number that is not finite (first: "
-                f"{self.ids[wrong[0]]!r}); expected a number for {', '.join(self.labels)} in each"
+                f"{self.source}: {len(wrong)} clips have a number that is not finite or beyond "
+                f"{LARGEST:g} (first: {self.ids[wrong[0]]!r}); expected a number for "
+                f"{', '.join(self.labels)} in each"
             )
         return values
 

@@ -63,9 +63,7 @@ def measures(sums: np.ndarray) -> dict[str, np.ndarray]:
     with np.errstate(invalid="ignore", divide="ignore"):
         ccc = np.where(flat, 0 * n, 2 * cov / spread)
         pearson = np.where(flat, 0 * n, np.clip(cov / product, -1, 1))
-    # the same numbers twice are concordant, also where they are constant
-    return {"ccc": np.where(spread == 0, 0 * n + (error == 0), ccc), "pearson": pearson,
-            "error": error}  # fmt: skip
+    return {"ccc": ccc, "pearson": pearson, "error": error}
 
 
 def independent_errors(sums: np.ndarray, ranges: np.ndarray) -> dict[str, np.ndarray]:

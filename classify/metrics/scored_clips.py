@@ -103,6 +103,9 @@ class Rated:
                     "regression task; expected one number for each of " + ", ".join(task.labels)
                 )
             self.members[name] = _joined(given, task, self.clips, left_out)
+        for dimension, column in zip(task.labels, self.ratings.T, strict=True):
+            if said := _no_spread(dimension, column[np.isfinite(column)], part):
+                self.warnings.append(Finding(said, Kind.LABELS))
         return self
 
     def measured(
@@ -142,6 +145,18 @@ def _joined(given: P, task: Task, clips: Manifest, left_out: Collection[str]) ->
     if left_out:
         known = known.select([i for i in known.ids if i not in left_out])
     return known.align(clips.ids)
+
+
+def _no_spread(dimension: str, ratings: np.ndarray, part: str) -> str:
+    """Return what to say of a dimension whose ratings show no concordance; blank if they may."""
+    if not len(ratings):
+        return f"no {part} clip is rated for {dimension}, which is left out of the means"
+    if np.ptp(ratings):
+        return ""
+    return (
+        f"every {part} rating of {dimension} is {ratings[0]:g}: its CCC counts 0 in the means, "
+        "whatever is predicted; if that says nothing, use a task without it"
+    )
 
 
 def cluster_names(clips: Manifest, column: str | None) -> list[str]:

@@ -57,6 +57,7 @@ def check_recipe(ready: Prepared) -> list[Split]:
     for division in divisions(recipe, found, _sides(ready)):
         for name, share in division.shares.items():
             _check_weighted_labels(recipe.members[name], share)
+            _check_rated(recipe.members[name], share, ready.task)
         check_dev_of_all(recipe, division)
     return found
 
@@ -215,6 +216,18 @@ def _check_class_weight(entry: MemberEntry, values: Mapping[str, Any], ready: Pr
             )
     if not any(values.get(label, 1) for label in labels):
         raise entry.error("class_weight is 0 for every label", key)
+
+
+def _check_rated(entry: MemberEntry, share: Share, task: Task) -> None:
+    """Raise if a member would have to learn a dimension that no clip of train is rated for."""
+    if not entry.head or task.kind == "labels":
+        return
+    for part in share.parts:
+        try:
+            task.check_train(part.train)
+        except InputError as error:
+            where = f"{part.name}: " if part.name else ""
+            raise entry.error(f"{where}{error}") from None
 
 
 def _check_weighted_labels(entry: MemberEntry, share: Share) -> None:

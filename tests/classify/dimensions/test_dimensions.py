@@ -132,6 +132,7 @@ def test_files_of_numbers_read_back_and_those_of_others_too(tmp_path):
         ("id,arousal\na,1\n", "missing: valence"),
         ("id,arousal,valence\na,1,x\n", "expected a number"),
         ("id,arousal,valence\na,1,inf\n", "not finite"),
+        ("id,arousal,valence\na,1,1e200\n", "beyond 1e"),
         ("id,label,arousal,valence\na,x,1,2\n", "column label with numbers"),
     ):
         (tmp_path / "wrong.csv").write_text(text)
@@ -139,6 +140,25 @@ def test_files_of_numbers_read_back_and_those_of_others_too(tmp_path):
             Estimates.read(tmp_path / "wrong.csv", ["arousal", "valence"])
     assert is_output((tmp_path / "pred.csv").read_bytes())
     assert not is_output(b"id,arousal,valence\na,1,2\n")  # ratings of the user
+
+
+def test_a_dimension_that_does_not_vary_decides_nothing():
+    """To meet a constant exactly is no concordance: CCC of a constant is 0 divided by 0."""
+    task = Task.from_spec(SPEC)
+    clips = table(id=list("abcdef"), text=["-"] * 6, arousal=[1, 2, 3, 4, 5, 6], v=[1] * 6)
+    near = np.stack([np.arange(1.0, 7), np.full(6, 0.99)], axis=1)
+    exact = np.stack([np.arange(1.0, 7), np.full(6, 1.0)], axis=1)
+    members = {
+        name: Estimates(clips.ids, task.labels, values)
+        for name, values in {"near": near, "exact": exact}.items()
+    }
+    data = compare(members, clips, task, strategies=[], n_resamples=20).data
+    assert [one["test"]["ccc"]["value"] for one in data["systems"].values()] == [0.5, 0.5]
+    assert any("every test rating of valence is 1" in said for said in data["warnings"])
+    blank = clips.with_columns(v=[""] * 6)
+    data = compare(members, blank, task, strategies=[], n_resamples=20).data
+    assert [one["test"]["ccc"]["value"] for one in data["systems"].values()] == [1.0, 1.0]
+    assert any("no test clip is rated for valence" in said for said in data["warnings"])
 
 
 def test_probabilities_are_not_compared_with_ratings():
@@ -320,3 +340,18 @@ def test_what_only_labels_have_is_refused_before_any_work(finished, old, new, sa
     found = invoke("run", path, code=2)
     assert said in found
     assert "wrong.yaml:" in found
+
+
+def test_a_dimension_that_no_train_clip_is_rated_for_stops_a_run_before_any_work(
+    tmp_path, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    rows = [f"{i},word {i},s{i % 6},{1 + i % 7},\n" for i in range(24)]
+    Path("clips.csv").write_text("id,text,speaker,arousal,v\n" + "".join(rows))
+    Path("affect.yaml").write_text(json.dumps(SPEC))
+    recipe = RECIPE.replace("speech: spectral, ", "").replace("  speech: {", "  # ")
+    Path("recipe.yaml").write_text(recipe.replace("  net: {", "  # "))
+    found = invoke("run", "recipe.yaml", code=2)
+    assert "recipe.yaml:" in found
+    assert "fold 1: none of 8 clips of train is rated for valence" in found
+    assert not Path("my.cache").exists()
