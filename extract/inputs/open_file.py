@@ -104,4 +104,5 @@ def _by_ffmpeg(container: Container) -> FFmpegReader:
 
 
 def _is_plain(container: Container) -> bool:
-    return container.format.name in SOUNDFILE and not container.uncertain
+    plain = container.format.name in SOUNDFILE and not container.uncertain
+    return plain or container.short_vorbis

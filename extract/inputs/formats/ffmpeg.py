@@ -265,7 +265,13 @@ def _is_default(stream: Any) -> bool:
 
 def _samples(frame: Any) -> np.ndarray:
     """Return ``(frames, channels)`` float32, full scale at ±1."""
-    values = frame.to_ndarray()
+    try:
+        values = frame.to_ndarray()
+    except ValueError:
+        raise Unusable(
+            "decode_error",
+            f"samples of type {frame.format.name}, which is not read: ffmpeg -i FILE FILE.wav",
+        ) from None
     values = values.T if frame.format.is_planar else values.reshape(frame.samples, -1)
     if values.dtype == np.uint8:
         return (values.astype(np.float32) - 128) / 128

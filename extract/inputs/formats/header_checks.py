@@ -17,7 +17,7 @@ from ...errors import Unusable
 from . import films
 from .flac_and_mp3_frames import flac_samples, promised_seconds
 from .ogg import check_pages
-from .signatures import TRAILERS, Format, identify
+from .signatures import TRAILERS, Format, after_id3, identify
 
 #: Sampling rates outside of this are a broken header, in Hz.
 PLAUSIBLE_RATES = (1000, 768_000)
@@ -48,6 +48,8 @@ class Container:
     uncertain : bool
         FFmpeg has to decode it: the length in a FLAC header is not that of its frames, or a WAV
         file holds MP3, whose length libsndfile overstates.
+    short_vorbis : bool
+        libsndfile has to decode it: FFmpeg misses the end of Ogg Vorbis on a single page.
     """
 
     format: Format
@@ -56,6 +58,7 @@ class Container:
     lost: float = 0.0
     promised: float | None = None
     uncertain: bool = False
+    short_vorbis: bool = False
 
 
 def inspect(data: bytes) -> Container:
@@ -74,7 +77,8 @@ def inspect(data: bytes) -> Container:
     affekt.extract.errors.Unusable: a text file, begins with 'dear diary'
     """
     format = identify(data)
-    if format.begin and (format.name != "mp3" or data[0] == 0):
+    # FFmpeg reads a tag before MP3, but behind other bytes it misses the delay of the encoder
+    if format.begin and (format.name != "mp3" or format.begin != after_id3(data)):
         data = data[format.begin :]
         format = replace(format, begin=0)
     check = _CHECKS.get(format.name)
@@ -326,7 +330,7 @@ def _flac(format: Format, data: bytes) -> Container:
 def _ogg(format: Format, data: bytes) -> Container:
     pages = check_pages(data)
     flags = ("unfinished",) * (not pages.ended) + ("gaps",) * pages.late
-    return Container(format, data, flags, lost=pages.lost)
+    return Container(format, data, flags, lost=pages.lost, short_vorbis=pages.short_vorbis)
 
 
 def _film(

@@ -25,16 +25,21 @@ class Pages:
         The last page is marked as such.
     late : bool
         Its sound begins within a stream, as in a recording of a radio station.
+    short_vorbis : bool
+        It is Vorbis, whole, and all its sound is on one page: FFmpeg misses where it ends, by up to
+        half a packet.
     """
 
     lost: float
     ended: bool
     late: bool = False
+    short_vorbis: bool = False
 
 
 def check_pages(data: bytes) -> Pages:
     """Check the pages of a file: their checksums, and that their numbers follow each other."""
     position, bad, bad_pages, pages, missing, ended = 0, 0, 0, 0, 0, False
+    sounding = 0  # pages
     numbers: dict[bytes, int] = {}  # of the last page, by stream
     late = False
     view = memoryview(data)
@@ -48,6 +53,7 @@ def check_pages(data: bytes) -> Pages:
                 late |= jump > pages
                 missing += jump if jump <= pages else 0
             numbers[stream] = number
+            sounding += any(data[position + 6 : position + 14])  # a time: sound ends on it
             position, ended, pages = end, last, pages + 1
             if pages % _MANY_PAGES == 0 and position < _LEAST_PAGE * pages:
                 raise Unusable("implausible_header", f"{pages} Ogg pages that hold next to nothing")
@@ -62,7 +68,9 @@ def check_pages(data: bytes) -> Pages:
         bad += following - position
         position, ended = following, False
     gone = missing * len(data) / max(pages, 1)
-    return Pages((bad + gone) / (len(data) + gone), ended, late)
+    whole = ended and not (bad or missing or late)
+    short_vorbis = whole and sounding == 1 and data[28:35] == b"\x01vorbis"
+    return Pages((bad + gone) / (len(data) + gone), ended, late, short_vorbis)
 
 
 def _ogg_page(view: memoryview, position: int) -> tuple[int, bool]:

@@ -12,6 +12,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+import soundfile
 from affekt.extract import Unusable, decode
 from affekt.extract.inputs import open_file
 from affekt.extract.inputs.decode import length
@@ -91,6 +92,34 @@ def test_an_mp3_without_a_xing_header_is_whole(sound, encode, rate, mode):
     signal = decode(bare, rate)
     assert len(signal.samples) == sum(count for _, count in frames(bare))
     assert signal.flags == ()
+
+
+@pytest.mark.parametrize(
+    "junk", [b"HTTP/1.1 200 OK\r\n\r\n", b"ID3\4\0\0\0\0\0\5" + bytes(300), bytes(99)]
+)
+def test_junk_before_an_mp3_does_not_hide_the_delay_of_its_encoder(sound, encode, junk):
+    data = encode(sound(1.0, 44_100), 44_100, "MP3")
+    assert np.array_equal(decode(junk + data, None).samples, decode(data, None).samples)
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 22_050, 44_100])
+@pytest.mark.parametrize("seconds", [0.02, 0.3, 1.0, 2.0, 20.0])
+def test_vorbis_has_the_samples_that_were_encoded(sound, encode, rate, seconds):
+    """FFmpeg drops up to 256, or adds up to 450, where one page holds all sound."""
+    samples = sound(seconds, rate)
+    data = encode(samples, rate, format="OGG", subtype="VORBIS")
+    found, oracle = decode(data, None).samples, soundfile.read(io.BytesIO(data))[0]
+    assert len(found) == len(oracle) == len(samples)
+    np.testing.assert_allclose(found, oracle, atol=1e-5)
+    assert not is_plain(data)  # it is decoded in a process of its own, as other packed sound is
+    cut = decode(data, None, 0.01, 0.02).samples
+    assert np.array_equal(cut, found[round(0.01 * rate) : round(0.02 * rate)])
+
+
+def test_samples_of_64_bits_are_refused_by_name(sound):
+    data = wav(sound(1.0), 2 * RATE)
+    wide = struct.pack("<IHHIIHH", 16, 1, 1, RATE, 8 * RATE, 8, 64)
+    assert "samples of type s64" in said(data[:16] + wide + data[36:])
 
 
 def wav(samples: np.ndarray, claimed: int, after: bytes = b"") -> bytes:
