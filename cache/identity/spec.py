@@ -58,7 +58,8 @@ class Spec:
     def __init__(self, fields: Mapping[str, Any]):
         if not isinstance(fields, Mapping):
             raise InputError(f"spec: is a {type(fields).__name__}, expected an object with fields")
-        self._text = _canonical(fields)
+        plain = _plain("", fields)
+        self._text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         try:
             size = len(self._text.encode())
         except UnicodeEncodeError as error:
@@ -200,10 +201,6 @@ def slug(text: str) -> str:
     'wav2vec2-large-xlsr-53'
     """
     return re.sub(r"[^a-z0-9_.]+", "-", text.lower()).strip("-.")[:80] or "space"
-
-
-def _canonical(fields: Mapping[str, Any]) -> str:
-    return json.dumps(_plain("", fields), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _plain(path: str, value: Any) -> Any:

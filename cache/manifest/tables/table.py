@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -192,11 +192,7 @@ def _gather(
 def _separated(source: Source) -> Table:
     gather = partial(_gather, source.name)
     table, nameless = read_separated(source.text, source.name, gather)
-    return _of(table, nameless=tuple(nameless))
-
-
-def _of(table: Table, **changed: Any) -> Table:
-    return Table(**{**vars(table), **changed})
+    return replace(table, nameless=tuple(nameless))
 
 
 def _json(rows: Callable, source: Source, **more: Any) -> Table:

@@ -133,22 +133,19 @@ def _start(
     number: int,
     messages: queue.Queue[tuple[int, dict[str, Any]]],
 ) -> subprocess.Popen[str]:
+    # workers do not fight for processors, unless the user has set this
+    alone = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
     child = subprocess.Popen(
         [sys.executable, "-P", "-m", __name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env={**_threads(threads), **os.environ, "PYTHONPATH": module_paths()},
+        env={**alone, **os.environ, "PYTHONPATH": module_paths()},
         start_new_session=True,  # Ctrl-C is for us; we pass it on
     )
     threading.Thread(target=_listen, args=(child, lines, number, messages), daemon=True).start()
     return child
-
-
-def _threads(number: int) -> dict[str, str]:
-    """Settings that keep workers from fighting for processors, unless the user has set them."""
-    return {"OMP_NUM_THREADS": str(number), "TOKENIZERS_PARALLELISM": "false"}
 
 
 def _listen(

@@ -100,7 +100,10 @@ def times_section(data: Data) -> str:
     """Return how long embedding and training took; blank where nothing is known."""
     made = data.get("made") or {}
     rows = [
-        [f"{doing} {md(name)}", str(one.get("clips", "")), f"{one['seconds']:.1f}", _when(one)]
+        [
+            *(f"{doing} {md(name)}", str(one.get("clips", "")), f"{one['seconds']:.1f}"),
+            "this run" if one["now"] else "kept",
+        ]
         for doing, steps in (("embedding with", "embedding"), ("training", "training"))
         for name, one in made.get(steps, {}).items()
         if one["seconds"] is not None
@@ -112,10 +115,6 @@ def times_section(data: Data) -> str:
         "what was kept, those of the run that made it.\n\n"
         + table(["step", "new clips", "seconds", "when"], rows)
     )
-
-
-def _when(one: Data) -> str:
-    return "this run" if one["now"] else "kept"
 
 
 def made() -> dict[str, Any]:
