@@ -23,7 +23,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 STAGES = {
-    "peaks": 60, "tests": 90, "speech": 180, "conformer": 60, "heads": 90, "text": 60, "probe": 60,
+    "peaks": 40, "tests": 100, "speech": 150, "conformer": 100, "heads": 100, "text": 60,
+    "probe": 50,
 }  # fmt: skip
 
 

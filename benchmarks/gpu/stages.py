@@ -49,7 +49,7 @@ def tests(keep: Keep, tiny: bool) -> None:
     command += ["tests/extract/encoders/packed/test_encoders_packed.py"]
     command += [f"tests/classify/probing/test_probing_{name}.py" for name in ("device", "solver")]
     command += [f"tests/classify/heads/training/test_{name}.py" for name in ("graphed", "training")]
-    command += ["tests/classify/heads/training/stacked/test_stacked.py"]
+    command += ["tests/classify/heads/training/stacked"]
     command += ["--collect-only"] if tiny else ["--tb=short"]
     ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     lines = ran.stdout.strip().splitlines()
@@ -191,6 +191,29 @@ def heads(keep: Keep, tiny: bool) -> None:
             }})  # fmt: skip
         if DEVICE == "cuda":
             keep(**{f"{precision} products, one step": _kernels(name, X[:3200], y[:3200])})
+    few = 64 if tiny else 6400
+    keep(**{"seeds at once": _seeds(X[:few], y[:few], 2 if tiny else 8)})
+
+
+def _seeds(X: np.ndarray, y: np.ndarray, count: int) -> dict[str, Any]:
+    """Fit patch heads of several seeds at once, and one after another; how far their losses are."""
+    from affekt.classify.heads import PatchTransformerHead
+    from affekt.classify.heads.networks.patch import CARD
+    from affekt.classify.heads.training.stacked.at_once import fit_at_once
+
+    options = {**CARD, "max_epochs": 1, "precision": "highest", "device": DEVICE}
+    heads, alone = (
+        [PatchTransformerHead(**options, random_state=seed) for seed in range(count)]
+        for _ in range(2)
+    )
+    took, _ = _timed(lambda: fit_at_once(heads, X, y))
+    slow, _ = _timed(lambda: [head.fit(X, y) for head in alone])
+    losses = np.array([[one.history_[0]["train_loss"] for one in both] for both in (heads, alone)])
+    return {
+        "seeds": count, "s": round(took, 2), "one after another, s": round(slow, 2),
+        "largest difference of losses": _short(float(np.ptp(losses, axis=0).max())),
+        "least difference between seeds": _short(float(np.diff(np.sort(losses[0])).min())),
+    }  # fmt: skip
 
 
 def _kernels(precision: str, X: np.ndarray, y: np.ndarray) -> dict[str, Any]:
@@ -255,8 +278,9 @@ def _family(name: str, items: list, repeat: int, keep: Keep, tiny: bool) -> None
         for dtype in ("float32", "bfloat16") if DEVICE == "cuda" else ("float32",):
             ours = open_backend(str(folder), dtype=dtype, device=DEVICE)
             ours.embed(items[:8])
-            took, made = _timed(lambda ours=ours: ours.embed(items * repeat), rounds=2)
-            speed = amount(items) * repeat / took
+            times = repeat if dtype == "bfloat16" else -(-repeat // 5)  # float32 is slow
+            took, made = _timed(lambda ours=ours, n=times: ours.embed(items * n), rounds=2)
+            speed = amount(items) * times / took
             row = {f"affekt, {unit}": round(speed, 1)}
             keep(**{dtype: row})
             plain = bench.Plain(name, folder, DEVICE, dtype)

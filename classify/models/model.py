@@ -8,36 +8,32 @@ on. It saves to a folder that runs no code when loaded.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from affekt.machine import few_threads
 from affekt.notebook import shown
 
 from ...cache.errors import InputError, shaped
 from ...cache.manifest import Manifest
 from ..data.predictions import Predictions
-from ..data.splitting.leaks import refuse_leaks
 from ..data.task import Task
 from ..heads.registry import naming_own_head
 from ..heads.training.rows_on_disk import by_blocks
+from .fitting import fit_models
 from .folders.model_folder import (
-    describe,
     folders_of,
     read_folder,
     read_folders,
     version,
-    versions,
     write_folder,
     written_folders,
 )
 from .folders.restore import head_name, looks_like_an_id, restore_canary, restore_head
 from .needs import Needs
 from .new_clips.predict_methods import Predicts
-from .read_features import accepts_missing_side, check_sides, features_of, head_for
+from .read_features import accepts_missing_side, features_of
 from .scalers.scaling import Scaling
 
 if TYPE_CHECKING:
@@ -133,41 +129,10 @@ class Model(Predicts):
         MissingError
             Clips whose features are not stored.
         """
-        train, dropped = self._labelled(train)
-        dev = self._labelled(dev)[0] if dev is not None and len(dev) else None
-        if test is not None:
-            parts = {"train": train, "test": test} | ({"dev": dev} if dev is not None else {})
-            spaces = [one.space for one in self.features]
-            refuse_leaks(parts, spaces, allow_speaker_overlap, allow_duplicates)
-        self.task.check_train(train)
-        whole = not getattr(self.head, "reads_blocks", False)
-        values = self._read(train, self.features, whole)
-        check_sides(values, self.features)
-        self.scaling = Scaling(self.scaling.scale).fit(values, train)
-        extra: dict[str, Any] = {}
-        if dev is not None and "X_dev" in signature(self.head.fit).parameters:
-            extra = {
-                "X_dev": self.scaling.apply(self._read(dev, self.features, whole), dev),
-                "y_dev": self.task.targets(dev),
-            }
-        target = self.task.targets(train)
-        if self.votes:
-            from ..data.votes import task_votes
-
-            target = task_votes(train, self.task).shares
-            extra["classes"] = list(self.task.labels)
-        self.head_ = head_for(self.features, self.head, self.random_state)
-        values = self.scaling.apply(values, train)
-        doing = f"fit on {len(values)} clips of {values.shape[1]} numbers"
-        with few_threads(values.size), naming_own_head(self.head_, doing):
-            self.head_.fit(values, target, **extra)
-        self.record = {
-            "train": describe(train),
-            "dev": describe(dev) if dev is not None else None,
-            "left_out": dropped,
-            "random_state": self.random_state,
-            "versions": versions(),
-        }
+        fit_models(
+            [self], train, dev, test=test, allow_speaker_overlap=allow_speaker_overlap,
+            allow_duplicates=allow_duplicates,
+        )  # fmt: skip
         return self
 
     def predict_features(

@@ -63,7 +63,7 @@ class JoblibWorkers(SideBySide):
                     if kind == "error":
                         future.set_exception(value)
                         continue
-                    future.set_result(from_numbers(*value))
+                    future.set_result([from_numbers(*one) for one in value])
 
     def _next(self) -> Any:
         """Return what waits; None if nothing does, or if all has ended."""
@@ -84,6 +84,6 @@ def _fitted(fit: Fit) -> tuple[str, Any]:
 
     try:
         with threadpool_limits(limits=1), cpu_threads(1):
-            return "fitted", as_numbers(*fit())
+            return "fitted", [as_numbers(*one) for one in fit()]
     except Exception as error:
         return "error", sendable(error)

@@ -28,6 +28,7 @@ from affekt.machine import few_threads, is_small, processors
 from ....cache.errors import AffektError
 from ....extract.inputs.isolated_decoder import module_paths
 from ...metrics.scored_clips import task_score
+from ...models.fitting import fit_models
 
 if TYPE_CHECKING:
     from ....cache.manifest import Manifest
@@ -43,12 +44,12 @@ CODE = "from affekt.classify.experiments.members.side_by_side import serve; serv
 
 @dataclass
 class Fit:
-    """A model, and the clips to fit it on.
+    """Models, and the clips to fit them on.
 
     Attributes
     ----------
-    model : Model
-        Not fitted yet.
+    models : sequence of Model
+        Not fitted yet; one, or some that differ in nothing but the seed and train at once.
     train : Manifest
     dev, test : Manifest, optional
         As for `Model.fit`; dev may be empty.
@@ -58,33 +59,34 @@ class Fit:
         Given each epoch of a network, as `history_` has it.
     """
 
-    model: Model
+    models: Sequence[Model]
     train: Manifest
     dev: Manifest | None = None
     test: Manifest | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     on_epoch: Callable[[Mapping[str, Any]], None] | None = None
 
-    def __call__(self) -> tuple[float, Model]:
-        """Return UAR (or CCC) on dev, 0 without dev, and the fitted model."""
-        model, dev = self.model, self.dev if self.dev is not None and len(self.dev) else None
-        if "callback" in model.head.get_params():
-            model.head.set_params(callback=self.on_epoch)
-        model.fit(self.train, dev, test=self.test, **self.options)
+    def __call__(self) -> list[tuple[float, Model]]:
+        """Return UAR (or CCC) on dev, 0 without dev, and the fitted model, for each."""
+        models, dev = self.models, self.dev if self.dev is not None and len(self.dev) else None
+        for model in models:
+            if "callback" in model.head.get_params():
+                model.head.set_params(callback=self.on_epoch)
+        fit_models(models, self.train, dev, test=self.test, **self.options)
         if dev is None:
-            return 0.0, model
+            return [(0.0, model) for model in models]
         with few_threads(len(dev) * self.width):
-            return task_score(model.task, dev, model.predict(dev)), model
+            return [(task_score(one.task, dev, one.predict(dev)), one) for one in models]
 
     @property
     def width(self) -> int:
         """Features of a clip."""
-        return sum(one.width for one in self.model.features)
+        return sum(one.width for one in self.models[0].features)
 
     @property
     def is_alone(self) -> bool:
         """Whether it needs this process: a GPU, all processors, or a head of somebody's own."""
-        head = self.model.head
+        head = self.models[0].head
         if not _is_ours(type(head)) or not is_small(len(self.train) * self.width):
             return True
         if "device" not in head.get_params():
@@ -211,7 +213,7 @@ class SideBySide:
             raise
 
     def fit_each(self, fits: Sequence[Fit]) -> Iterator[tuple[float, Model]]:
-        """Yield what each fit returns, in order; others have their turn while one waits."""
+        """Yield what the fits return, in order; others have their turn while one waits."""
         futures: list[Future[Any] | None] = []
         for fit in fits:
             futures.append(None if fit.is_alone else Future())
@@ -220,14 +222,14 @@ class SideBySide:
         for fit, future in zip(fits, futures, strict=True):
             self._check_open()
             if future is None:
-                yield fit()
+                yield from fit()
                 continue
             self._turn.release()
             try:
                 result = future.result()
             finally:
                 self._turn.acquire()
-            yield result
+            yield from result
 
     def _check_open(self) -> None:
         if self._ended.is_set():
@@ -276,7 +278,7 @@ def _has_number(stream: Any) -> bool:
     return False
 
 
-def _ask(connection: Connection, fit: Fit) -> tuple[float, Model]:
+def _ask(connection: Connection, fit: Fit) -> list[tuple[float, Model]]:
     connection.send(replace(fit, on_epoch=None))
     while True:
         kind, value = connection.recv()
@@ -286,7 +288,7 @@ def _ask(connection: Connection, fit: Fit) -> tuple[float, Model]:
         elif kind == "error":
             raise value
         else:
-            return from_numbers(*value)
+            return [from_numbers(*one) for one in value]
 
 
 @dataclass
@@ -314,7 +316,7 @@ def serve() -> None:
         fit = given.get()
         fit.on_epoch = _Epochs(connection)
         try:
-            connection.send(("fitted", as_numbers(*fit())))
+            connection.send(("fitted", [as_numbers(*one) for one in fit()]))
         except Exception as error:
             connection.send(("error", sendable(error)))
 

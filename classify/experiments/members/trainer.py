@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
+from operator import itemgetter
 from statistics import mean, median
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ import numpy as np
 from ....cache.errors import InputError
 from ...metrics.intervals import student
 from ...metrics.scored_clips import task_score
+from ...models.fitting import train_at_once
 from ..recipes.entries import PROBE, MemberEntry
 from .shares import check_dev
 from .side_by_side import Fit, SideBySide
@@ -114,11 +116,15 @@ class Trainer:
         best: Any = None
         chosen: dict[str, Any] = {}
         record: dict[str, Any] = {}
-        first = fitted(wanted=[(candidate, entry.random_state) for candidate in candidates])
+        seeds = range(entry.random_state, entry.random_state + entry.seeds)
+        if has_choice := len(candidates) > 1:
+            made = fitted(wanted=[(candidate, seeds[0]) for candidate in candidates])
+        else:  # the other seeds need not wait for the first
+            made = fitted(wanted=[(candidates[0], seed) for seed in seeds])
         said = time.monotonic()
-        for candidate, as_json, (score, model) in zip(candidates, plain, first, strict=True):
+        for candidate, as_json, (score, model) in zip(candidates, plain, made, strict=False):
             tried.append({**as_json, dev_measure: score if has_dev else None})
-            if len(candidates) > 1 and time.monotonic() - said >= PAUSE:  # the report has all
+            if has_choice and time.monotonic() - said >= PAUSE:  # the report has all
                 said, words = time.monotonic(), _words(candidate, candidates)
                 self.progress(f"{entry.name}: {words}: dev {shown} {score:.3f}")
             if score > best_score:
@@ -130,8 +136,7 @@ class Trainer:
             record["probed"] = probed
         if entry.seeds > 1 and not _interrupted(model):
             record["seeds"] = []
-            seeds = range(entry.random_state, entry.random_state + entry.seeds)
-            others = fitted(wanted=[(chosen, seed) for seed in seeds[1:]])
+            others = fitted(wanted=[(chosen, seed) for seed in seeds[1:]]) if has_choice else made
             found = chain([(best_score, best)], others)
             for seed, (score, model) in zip(seeds, found, strict=True):
                 test = model.predict(part.test)
@@ -231,9 +236,13 @@ class Trainer:
     ) -> Iterator[tuple[float, Model]]:
         """Yield score on dev and model of each candidate and seed; made when asked for."""
         lines = _EpochLines(self.entry.name, self.progress, self.on_epoch)
-        fits = [Fit(self.new_model(*one), train, *others, on_epoch=lines) for one in wanted]
-        made = (fit() for fit in fits) if self.pool is None else self.pool.fit_each(fits)
-        for score, model in made:
+        fits = []
+        for _, same in groupby(wanted, key=itemgetter(0)):
+            models = [self.new_model(*one) for one in same]
+            groups = [models] if train_at_once(models) else [[one] for one in models]
+            fits += [Fit(group, train, *others, on_epoch=lines) for group in groups]
+        alone = chain.from_iterable(fit() for fit in fits)
+        for score, model in alone if self.pool is None else self.pool.fit_each(fits):
             if _interrupted(model) and not keep_interrupted:
                 raise KeyboardInterrupt
             yield score, model

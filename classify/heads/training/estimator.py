@@ -6,14 +6,12 @@
 from __future__ import annotations
 
 import copy
-import os
-import shutil
 from abc import abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any, ClassVar
+from itertools import islice
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -27,9 +25,7 @@ from .rows_for_torch import in_blocks, on_device
 from .rows_on_disk import RowsOnDisk
 from .sampling import batches
 from .shared_layers import LayerMix
-
-if TYPE_CHECKING:
-    from .stacked.stacked_networks import Make
+from .stacked.at_once import most_at_once, stackable
 
 STEPS = 1500  # of training, where `max_epochs` is None
 WIDEST = 16_384  # units of a layer: two such layers have 1 GiB of weights
@@ -108,6 +104,8 @@ class TorchEstimator(Stored):
     # Rows of every forward on the CPU, in float32: one size, so that a row has the same bits
     # whatever its neighbours are. 0: float64, which needs no care and twice the time.
     _block: ClassVar[int] = 0
+    # Heads whose networks are trained beside this one's, see `fit_at_once`.
+    _beside: ClassVar[Sequence[Any]] = ()
 
     @abstractmethod
     def _network(self, width: int, outputs: int) -> nn.Module:
@@ -145,6 +143,10 @@ class TorchEstimator(Stored):
         if not self.layer_mix:
             return self._network(width, outputs)
         return Mixed(self.n_layers, self._network(width // self.n_layers, outputs))
+
+    def trains_at_once(self, width: int) -> bool:
+        """Return whether networks for rows of `width` features train at once, as on many GPUs."""
+        return stackable(lambda: self._build(width, 2), pick_device(self.device)) is not None
 
     def _checks(self) -> dict[str, Any]:
         return {"dtype": np.float32}
@@ -195,15 +197,14 @@ class TorchEstimator(Stored):
         )
         x = on_device(X, device)
         dev = None if x_dev is None else on_device(x_dev, device)
-        seeds = self._seeds()
+        heads = [self, *self._beside]
+        seeds = [seed for head in heads for seed in head._seeds()]
         torch_seeds = [int(seed.generate_state(1, np.uint64)[0] >> 1) for seed in seeds]
         orders = [np.random.default_rng(seed.spawn(1)[0]) for seed in seeds]
         epochs = [partial(batches, rows, batch_size, stratum, order) for order in orders]
         shown: dict[str, Any] = {
             "callback": self.callback, "progress": self.name if self.verbose else None,
         }  # fmt: skip
-        self.networks_: list[nn.Module] = []
-        self.history_ = []
 
         def build() -> nn.Module:
             return self._build(width, self._n_outputs())
@@ -211,41 +212,61 @@ class TorchEstimator(Stored):
         def scored(network: nn.Module) -> Any:
             return _scorer(network, dev, score, 4 * self._chunk)
 
-        def trained() -> Iterator[tuple[nn.Module, Trained]]:
-            if (stacked := _stacked(build, device)) is not None:
-                from .stacked.stacked_training import StackedTraining  # imports Triton
+        def at_once(like: Any, some: slice) -> list[tuple[nn.Module, Trained]]:
+            from .stacked.stacked_training import StackedTraining  # imports Triton
 
-                networks = []
-                for seed in torch_seeds:
-                    with private_random(seed, device):
-                        networks.append(build().to(device))
-                training = StackedTraining(
-                    networks, stacked, x, loss, torch_seeds, batch_size, settings, steps
+            networks = []
+            for seed in torch_seeds[some]:
+                with private_random(seed, device):
+                    networks.append(build().to(device))
+            training = StackedTraining(
+                networks, like.stacked(), x, loss, torch_seeds[some], batch_size, settings, steps
+            )
+            scores = [scored(network) for network in networks]
+            found = training.run(epochs[some], scores, **shown)
+            return [(network.cpu(), one) for network, one in zip(networks, found, strict=True)]
+
+        def by_itself(seed: int, epoch: Any) -> tuple[nn.Module, Trained]:
+            with cpu_threads(self.n_threads), private_random(seed, device):
+                network = build().to(device)
+                found = train(
+                    network,
+                    lambda batch: loss(network(x[batch]), batch),
+                    epoch,
+                    settings,
+                    steps_per_epoch=steps,
+                    score=scored(network),
+                    **shown,
                 )
-                scores = [scored(network) for network in networks]
-                yield from zip(networks, training.run(epochs, scores, **shown), strict=True)
-                return
-            for seed, epoch in zip(torch_seeds, epochs, strict=True):
-                with cpu_threads(self.n_threads), private_random(seed, device):
-                    network = build().to(device)
-                    found = train(
-                        network,
-                        lambda batch, network=network: loss(network(x[batch]), batch),
-                        epoch,
-                        settings,
-                        steps_per_epoch=steps,
-                        score=scored(network),
-                        **shown,
-                    )
-                yield network, found
-                if found.stopped == "interrupted":
+            return network.cpu(), found
+
+        def trained() -> Iterator[tuple[nn.Module, Trained]]:
+            like = stackable(build, device)
+            most = 1 if like is None else most_at_once(like, batch_size, device)
+            for at in range(0, len(seeds), most):
+                if like is None:
+                    found = [by_itself(torch_seeds[at], epochs[at])]
+                else:
+                    found = at_once(like, slice(at, at + most))
+                yield from found
+                if found[-1][1].stopped == "interrupted":
                     return
 
-        for network, found in trained():
+        found = trained()
+        for head in heads:
+            head._keep(islice(found, head.n_members))
+
+    def _keep(self, found: Iterator[tuple[nn.Module, Trained]]) -> None:
+        """Take over the networks of all members, and what they went through."""
+        self.networks_: list[nn.Module] = []
+        self.history_ = []
+        for network, trained in found:
             label = {"member": len(self.networks_)} if self.n_members > 1 else {}
-            self.networks_.append(network.cpu())
-            self.history_ += [label | row for row in found.history]
-            self.best_epoch_, self.stopped_ = found.best_epoch, found.stopped
+            self.networks_.append(network)
+            self.history_ += [label | row for row in trained.history]
+            self.best_epoch_, self.stopped_ = trained.best_epoch, trained.stopped
+        if not self.networks_:  # the training was interrupted before its turn came
+            raise KeyboardInterrupt
 
     def _outputs(self, X: Any) -> list[Tensor]:
         """Return the outputs of each member for all rows, on the CPU, as float64."""
@@ -333,23 +354,6 @@ class Mixed(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the body's output for the mixed layers."""
         return self.body(self.mix(x))
-
-
-def _stacked(build: Callable[[], nn.Module], device: torch.device) -> Make | None:
-    """Return how networks train at once, where it is written for them and this device."""
-    if not _makes_kernels(device):
-        return None
-    with torch.device("meta"):
-        network: Any = build()
-    return network.stacked() if hasattr(network, "stacked") else None
-
-
-def _makes_kernels(device: torch.device) -> bool:
-    """Return whether Triton can compile for this device; it needs a C compiler."""
-    if device.type != "cuda" or find_spec("triton") is None:
-        return False
-    compilers = os.environ.get("CC", "cc"), "gcc", "clang"
-    return any(map(shutil.which, compilers)) and torch.cuda.get_device_capability(device) >= (7, 0)
 
 
 def _scorer(
