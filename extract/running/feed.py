@@ -7,12 +7,14 @@ segments of a file are one thread's, in ascending order: it is read once, and de
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,8 @@ _AHEAD = 256  # files under way
 _FEW = 16  # so few clips are not worth a child process
 _LEAST = 50  # bytes of a second of silence in Opus or FLAC; sound has a hundred times as many
 _LEAST_PLAIN = 1600  # in a format without compression, where GSM has the fewest
-_PLAIN = (".wav", ".aif", ".aiff", ".au", ".sph")
+_LEASTS = dict.fromkeys((".wav", ".aif", ".aiff", ".au", ".sph"), _LEAST_PLAIN) | {".mp3": 1000}
+_SHORT = 60.0  # seconds; a file that may hold more is opened to see
 
 
 @dataclass(slots=True)
@@ -168,7 +171,8 @@ class AudioRules:
 class AudioFeed:
     """Makes clips of audio ready, see `feed`, with at most `memory` bytes under way.
 
-    `isolate` tells whether a child process decodes what libsndfile reads too.
+    `isolate` tells whether a child process decodes what libsndfile reads too. `admit` is called
+    before what is larger than `memory` is read, and returns when it may be.
     """
 
     def __init__(
@@ -179,8 +183,9 @@ class AudioFeed:
         *,
         memory: int,
         isolate: bool = True,
+        admit: Callable[[], None] = lambda: None,
     ) -> None:
-        self.clips, self.rules, self.claim = clips, rules, claim
+        self.clips, self.rules, self.claim, self.admit = clips, rules, claim, admit
         self.longest = rules.decoding.get("max_seconds", LONGEST)
         self.isolate, self.memory = isolate, memory
         self.local = threading.local()
@@ -202,6 +207,8 @@ class AudioFeed:
                     future, freed = under_way.popleft()
                     yield from future.result()
                     used -= freed
+                if weight > self.memory:
+                    self.admit()
                 future = pools[turn % threads].submit(self._prepare, group, more)
                 under_way.append((future, weight))
                 used += weight
@@ -242,7 +249,9 @@ class AudioFeed:
             return 0
         if size > LARGEST:
             return 0  # it is not read
-        whole = size / (_LEAST_PLAIN if path.suffix.lower() in _PLAIN else _LEAST)
+        whole = size / _LEASTS.get(path.suffix.lower(), _LEAST)
+        if min(whole, self.longest) > _SHORT:
+            whole = min(whole, _told(path, size))
         seconds = 0.0
         for i in group:
             clip = self.clips.clip(i)
@@ -278,6 +287,22 @@ class AudioFeed:
             if self.stopped:  # meanwhile
                 self.local.decoder.stop()
         return self.local.files, self.local.decoder
+
+
+def _told(path: Path, size: int) -> float:
+    """Return how many seconds the head of a WAV or FLAC file tells of; infinity if it does not."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(36)
+    except OSError:  # which whoever reads it will tell
+        return math.inf
+    if head[:4] == b"RIFF" and head[12:16] == b"fmt ":
+        each = int.from_bytes(head[24:28], "little") * int.from_bytes(head[32:34], "little")
+        return size / each if each else math.inf
+    if head[:4] == b"fLaC":
+        rate, total = int.from_bytes(head[18:21], "big") >> 4, int.from_bytes(head[22:26], "big")
+        return total / rate if rate and total else math.inf
+    return math.inf
 
 
 def batches(ready: Iterator[Ready], most: int, seconds: float) -> Iterator[list[Ready]]:

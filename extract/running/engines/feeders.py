@@ -5,6 +5,10 @@ them beside all that it does for the GPU. A feeder is ``python -m`` this module.
 reads, hashes and decodes them, and hands over rows some dozen at a time. Their samples, and a JSON
 list of what else is known of them, are in memory without a name, which ends with the last process
 that holds it. So does a feeder, and its decoders, when its socket is closed.
+
+A long recording may need gigabytes while it is decoded. Few are decoded ahead in all: for each, a
+feeder takes one of few tokens out of a pipe, and puts it back when the recording was taken. The
+feeder whose rows are waited for needs none, so that nobody waits for ever.
 """
 
 from __future__ import annotations
@@ -43,8 +47,11 @@ _MOST = 16
 _THREADS = 2  # of a feeder, each with a decoder: one waits while the other works
 _BLOCK = 32  # clips that are handed over at once
 _NBYTES = 16 << 20  # or so many bytes of samples
+_LONG = 2  # recordings above a feeder's memory that all of them together may decode ahead
+_PAUSE = 0.05  # seconds between two looks whether one more may be read
 _PATIENCE = 5.0  # seconds for a feeder to end
 _SIZES = struct.Struct("<QQ")
+_WAITING, _TAKEN = b"?", b"+"  # what a feeder is told: its next rows are waited for, were taken
 
 
 def how_many(encoder: Encoder, clips: int, threads: int | None = None) -> int:
@@ -80,11 +87,14 @@ def feed_in_processes(
         "space": (claims.space_key, claims.modality),
         "memory": MEMORY // count,
     }
+    tokens = os.pipe()
+    os.set_blocking(tokens[0], False)
+    os.write(tokens[1], bytes(_LONG))
     feeders: list[_Feeder] = []
     try:
         for number in range(count):
             share = np.concatenate(blocks[number::count])
-            feeders.append(_Feeder(clips, share, job, claims.stored.raw))
+            feeders.append(_Feeder(clips, share, {**job, "tokens": tokens}, claims.stored.raw))
         given = [feeder.rows() for feeder in feeders]
         for turn, block in enumerate(blocks):
             for row in islice(given[turn % count], len(block)):
@@ -93,6 +103,8 @@ def feed_in_processes(
                     row.content, row.failure, row.seconds = None, None, 0.0
                 yield row
     finally:
+        for end in tokens:
+            os.close(end)
         for feeder in feeders:
             feeder.pipe.close()
         for feeder in feeders:
@@ -123,6 +135,7 @@ class _Feeder:
             self.child = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__],
                 stdin=theirs.fileno(),
+                pass_fds=job["tokens"],
                 stdout=subprocess.DEVNULL,
                 env={**os.environ, "PYTHONPATH": module_paths(), "OMP_NUM_THREADS": "1"},
                 start_new_session=True,  # Ctrl-C is for us
@@ -134,8 +147,9 @@ class _Feeder:
         """Yield its rows, in the order of its share."""
         while True:
             try:
+                self._tell(_WAITING)
                 body, head = _receive(self.pipe)
-                self.pipe.send(b"+")
+                self._tell(_TAKEN)
             except (EOFError, ConnectionError) as error:
                 raise _died(self.wait()) from error
             if isinstance(head, dict):
@@ -153,6 +167,10 @@ class _Feeder:
                     tuple(flags),
                     line and Seen(*line),
                 )
+
+    def _tell(self, what: bytes) -> None:
+        with suppress(BrokenPipeError):  # it has ended; what it sent before is still there
+            self.pipe.send(what)
 
     def wait(self) -> int:
         """Return its exit status."""
@@ -208,9 +226,10 @@ def _serve() -> None:
     stored, job = _receive(pipe)
     clips = clips_of(job, [job["clips"]])
     claims = Claims(Table.of({"": stored.view(np.uint8).reshape(-1, 32)}), *job["space"])
-    feed = AudioFeed(clips, AudioRules(**job["rules"]), claims.claim, memory=job["memory"])
-    window = _Window(pipe, feed, job["memory"])
-    threading.Thread(target=window.listen, daemon=True).start()
+    window = _Window(pipe, job["memory"], job["tokens"])
+    rules, memory = AudioRules(**job["rules"]), job["memory"]
+    feed = AudioFeed(clips, rules, claims.claim, memory=memory, admit=window.admit)
+    threading.Thread(target=window.listen, args=(feed,), daemon=True).start()
     block: list[Ready] = []
     nbytes = 0
     try:
@@ -218,42 +237,66 @@ def _serve() -> None:
             block.append(row)
             nbytes += 0 if row.content is None else row.content.nbytes
             if len(block) >= _BLOCK or nbytes >= _NBYTES:
-                window.send(block, nbytes)
+                window.send_rows(block, nbytes)
                 block, nbytes = [], 0
-        window.send(block, nbytes)
+        window.send_rows(block, nbytes)
     except ConnectionError:  # nobody listens any more
         return
     except (AffektError, OSError) as error:
-        window.send(block, nbytes)
-        _send(pipe, as_values(error), [])
+        window.send_rows(block, nbytes)
+        window.send(as_values(error))
     window.wait()
 
 
 class _Window:
     """Sends rows while those that were not taken yet are of few bytes; ends when nobody listens."""
 
-    def __init__(self, pipe: socket.socket, feed: AudioFeed, memory: int) -> None:
-        self.pipe, self.feed, self.memory = pipe, feed, memory
-        self.sent: list[int] = []
+    def __init__(self, pipe: socket.socket, memory: int, tokens: tuple[int, int]) -> None:
+        self.pipe, self.memory, self.tokens = pipe, memory, tokens
+        self.sent: list[tuple[int, bool]] = []  # bytes that were not taken, and whether for a token
+        self.asked = 0  # how often rows were waited for, less how often some were sent
+        self.has_token = False
         self.taken = threading.Condition()
 
-    def listen(self) -> None:
-        """Note what was taken."""
+    def listen(self, feed: AudioFeed) -> None:
+        """Note what was taken, and what is waited for."""
         with suppress(ConnectionError):
-            while self.pipe.recv(1):
+            while told := self.pipe.recv(1):
                 with self.taken:
-                    self.sent.pop(0)
-                    self.taken.notify()
-        self.feed.stop()
+                    if told == _WAITING:
+                        self.asked += 1
+                    elif self.sent.pop(0)[1]:
+                        os.write(self.tokens[1], b"\0")
+                    self.taken.notify_all()
+        feed.stop()
         os._exit(1)
 
-    def send(self, block: list[Ready], nbytes: int) -> None:
-        """Send rows once there is room for them."""
+    def admit(self) -> None:
+        """Wait until a long recording may be read: for a token, or for somebody who waits."""
         with self.taken:
-            self.taken.wait_for(lambda: not self.sent or sum(self.sent) + nbytes <= self.memory)
-            self.sent.append(nbytes)
+            while not (self.has_token or self.asked > 0):
+                with suppress(BlockingIOError):
+                    self.has_token = bool(os.read(self.tokens[0], 1))
+                if not self.has_token:
+                    self.taken.wait(_PAUSE)
+
+    def send_rows(self, block: list[Ready], nbytes: int) -> None:
+        """Send rows with so many bytes of samples."""
         arrays = [row.content for row in block if row.content is not None]
-        _send(self.pipe, [_values(row) for row in block], arrays)
+        self.send([_values(row) for row in block], arrays, nbytes)
+
+    def send(self, head: Any, arrays: Sequence[np.ndarray] = (), nbytes: int = 0) -> None:
+        """Send a JSON value and arrays once there is room for them."""
+
+        def has_room() -> bool:
+            return not self.sent or sum(size for size, _ in self.sent) + nbytes <= self.memory
+
+        with self.taken:
+            self.taken.wait_for(has_room)
+            self.sent.append((nbytes, self.has_token))
+            self.has_token = False
+            self.asked -= 1
+        _send(self.pipe, head, arrays)
 
     def wait(self) -> None:
         """Wait until all was taken."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import json
+import math
 import os
 import signal
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -13,7 +15,10 @@ import numpy as np
 import pytest
 from affekt.cache import Cache, Manifest
 from affekt.cache.errors import AffektError
+from affekt.cache.rows.index import Table
 from affekt.extract import Encoder
+from affekt.extract.running import feed
+from affekt.extract.running.claims import Claims
 from affekt.extract.running.embedding import run_extraction
 from affekt.extract.running.engines import feeders
 
@@ -121,6 +126,7 @@ def test_a_killed_process_is_told_and_loses_nothing(
 ):
     clips = corpus({f"{n}.wav": encode(sound(0.2, seed=n)) for n in range(120)})
     monkeypatch.setattr(feeders, "MEMORY", 1)  # one message of each is under way
+    monkeypatch.setattr(feeders, "_LONG", 8)
 
     class Killing(OnGpu):
         def embed(self, inputs):
@@ -149,25 +155,79 @@ def test_a_fault_of_the_disk_in_a_feeder_is_an_error_here(
     corpus, cache, sound, encode, pretend, monkeypatch
 ):
     clips = corpus({f"{n}.wav": encode(sound(0.2, seed=n)) for n in range(9)})
-    site = clips.root / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(FAULT)
-    monkeypatch.syspath_prepend(site)
+    at_opening(FAIL, clips.root / "site", monkeypatch)
     with pytest.raises(AffektError, match="a fault of the disk or the system"):
         run_extraction(clips, cache, Encoder.of(OnGpu()))
 
 
-#: makes a disk fail in the processes that a test starts
-FAULT = """
+def at_opening(what, site, monkeypatch):
+    """Let feeders that a test starts do something whenever they open a file."""
+    site.mkdir()
+    (site / "sitecustomize.py").write_text(OPENING + what)
+    monkeypatch.syspath_prepend(site)
+
+
+OPENING = """
 import sys
 if any("feeders" in word for word in sys.orig_argv):
     import errno, os
-    open_, os.open = os.open, lambda path, *how, **more: fail(path, *how, **more)
-    def fail(path, *how, **more):
-        if str(path).endswith("4.wav"):
-            raise OSError(errno.EIO, "Input/output error")
+    open_, os.open = os.open, lambda path, *how, **more: opened(path, *how, **more)
+    def opened(path, *how, **more):
+        if str(path).endswith(".wav"):
+            first(str(path))
         return open_(path, *how, **more)
 """
+FAIL = """
+    def first(path):
+        if path.endswith("4.wav"):
+            raise OSError(errno.EIO, "Input/output error")
+"""
+NOTE = """
+    def first(path):
+        with open(os.path.join(os.path.dirname(__file__), "opened"), "a") as file:
+            file.write(os.path.basename(path) + "\\n")
+"""
+
+
+@pytest.mark.parametrize("ahead", [1, 2])
+def test_few_long_recordings_are_decoded_ahead_in_all(ahead, corpus, encode, pretend, monkeypatch):
+    monkeypatch.setattr(feeders, "MEMORY", 1)  # all of them are long
+    monkeypatch.setattr(feeders, "_LONG", ahead)
+    noise = np.random.default_rng(0).standard_normal(feeders._NBYTES // 4, dtype="f4") / 10
+    clips = corpus({f"{n}.wav": encode(np.roll(noise, n)) for n in range(8)})  # each is a message
+    site = clips.root / "site"
+    at_opening(NOTE, site, monkeypatch)
+
+    def opened():
+        return (site / "opened").read_text().split() if (site / "opened").exists() else []
+
+    encoder = Encoder.of(OnGpu(), max_seconds=300.0)
+    claims = Claims(Table.of({}), "space", "audio")
+    monkeypatch.setattr(feeders, "_BLOCK", 1)
+    rows = feeders.feed_in_processes(clips, range(len(clips)), encoder, claims, 3)
+    for taken, row in enumerate(rows, 1):
+        assert row.content is not None
+        expected = min(len(clips), taken + ahead)
+        until(lambda expected=expected: len(opened()) >= expected)
+        assert len(opened()) == expected, "more are ahead"
+    assert sorted(opened()) == [f"{n}.wav" for n in range(8)]
+
+
+def until(true):
+    deadline = time.monotonic() + 120
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize(("name", "told"), [("x.wav", 3.0), ("x.flac", 3.0), ("x.mp3", math.inf)])
+def test_what_the_head_of_a_file_tells(name, told, tmp_path, sound, encode):
+    data = encode(sound(3.0), 16000, name[2:])
+    (tmp_path / name).write_bytes(data)
+    assert feed._told(tmp_path / name, len(data)) == pytest.approx(told, abs=0.01)
+    for size in (0, 4, 20, 33):
+        (tmp_path / name).write_bytes(data[:size])
+        assert feed._told(tmp_path / name, size) >= 0
 
 
 def processes_below(parent, name):
