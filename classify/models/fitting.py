@@ -16,11 +16,10 @@ from .scalers.scaling import Scaling
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
-    from .model import Model
 
 
 def fit_models(
-    models: Sequence[Model],
+    models: Sequence[Any],
     train: Manifest,
     dev: Manifest | None = None,
     *,
@@ -83,7 +82,7 @@ def fit_models(
         }
 
 
-def train_at_once(models: Sequence[Model]) -> bool:
+def train_at_once(models: Sequence[Any]) -> bool:
     """Return whether these models, of one head and several seeds, train at once: on a GPU."""
     if len(models) == 1:
         return False

@@ -147,9 +147,9 @@ class _Feeder:
         """Yield its rows, in the order of its share."""
         while True:
             try:
-                self._tell(_WAITING)
+                self.pipe.send(_WAITING)
                 body, head = _receive(self.pipe)
-                self._tell(_TAKEN)
+                self.pipe.send(_TAKEN)
             except (EOFError, ConnectionError) as error:
                 raise _died(self.wait()) from error
             if isinstance(head, dict):
@@ -167,10 +167,6 @@ class _Feeder:
                     tuple(flags),
                     line and Seen(*line),
                 )
-
-    def _tell(self, what: bytes) -> None:
-        with suppress(BrokenPipeError):  # it has ended; what it sent before is still there
-            self.pipe.send(what)
 
     def wait(self) -> int:
         """Return its exit status."""
