@@ -7,6 +7,10 @@ batches of 16 in file order, padded; the same sorted by length. Each variant run
 round, and the median round counts. Errors are relative L2 against the one-file loop, largest over
 layers and clips: padded batches of group-norm models are fast and wrong.
 
+In the rounds the same lengths come again, and libraries have compiled their products for them. In a
+corpus nearly every length is new: `--new-lengths` also times, on a CPU, the first pass of a fresh
+process in every round, after the weights are loaded.
+
     python benchmarks/speed/extract.py --families xlsr bert --rounds 5 -o extract.json
     python benchmarks/speed/extract.py --size small  # seconds, to see that it works
 """
@@ -16,16 +20,18 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
+from functools import cache, partial
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -35,9 +41,10 @@ from affekt.extract.encoders.hardware.exactness import exact_arithmetic
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from all import SETS
+from peaks import machine, peaks, products
 from random_encoders import SPEECH, TEXT, build, clips, texts
 
+Made = TypeVar("Made")
 VARIANTS = ("one file at a time", "padded 16, file order", "padded 16, sorted")
 
 
@@ -48,15 +55,15 @@ def main(arguments: list[str] | None = None) -> dict:
     add_options(parser, items=16)
     parser.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     parser.add_argument(
+        "--new-lengths", action="store_true", help="also time first passes of fresh processes"
+    )
+    parser.add_argument(
         "--variants", nargs="+", choices=VARIANTS, default=VARIANTS, help="beside affekt"
     )
     given = parser.parse_args(arguments)
     device = "cuda" if given.device == "auto" and torch.cuda.is_available() else given.device
     device = "cpu" if device == "auto" else device
-    if given.clock == "cpu":
-        torch.set_num_threads(1)  # a second thread that waits counts as work
-    tf.utils.logging.set_verbosity_error()
-    tf.utils.logging.disable_progress_bar()
+    set_up(given.clock)
     result: dict[str, Any] = {"machine": machine(device), "peaks": peaks(device, given.clock)}
     result |= {"clock": given.clock, "families": {}}
     say(f"{result['machine']}\npeaks: {result['peaks']}")
@@ -84,29 +91,17 @@ def compare(
 ) -> tuple[dict[str, dict], list[float]]:
     """Time every variant of one family, alternating; and on a CPU its products, in every round."""
     build(name, folder, small=given.size == "small")
-    items: list[Any] = clips(given.items) if name in SPEECH else texts(given.items)
+    items = items_of(name, given.items)
     seconds = sum(map(len, items)) / 16000 if name in SPEECH else None
-    ours = open_backend(str(folder), device=device, dtype=given.dtype)
-    ours.load()
-    plain = Plain(name, folder, device, given.dtype)
-    alike = given.dtype == "float32" or device != "cpu"
-    exact = plain if alike else Plain(name, folder, device, "float32")
-    order = sorted(range(len(items)), key=lambda i: -len(items[i]))
-    whole = list(range(len(items)))
-    variants: dict[str, Callable[[], list[np.ndarray]]] = {
-        "affekt": lambda: [answer.values for answer in ours.embed(items)],
-        "one file at a time": lambda: exact.run(items, [[i] for i in whole]),
-        "padded 16, file order": lambda: plain.run(items, blocks(whole)),
-        "padded 16, sorted": lambda: plain.run(items, blocks(order)),
-    }
-    if exact is not plain:
-        variants["one file, bfloat16"] = lambda: plain.run(items, [[i] for i in whole])
+    plain = cache(partial(Plain, name, folder, device))
+    found = ways(plain, folder, items, given.dtype, device)
     for variant in set(VARIANTS[1:]) - set(given.variants):
-        del variants[variant]
-    clock = time.process_time if given.clock == "cpu" else time.perf_counter
+        del found[variant]
+    variants = {variant: opened() for variant, opened in found.items()}
     reference = variants["one file at a time"]()
-    flops = plain.flops(items)
+    flops = plain(given.dtype).flops(items)
     times: dict[str, list[float]] = {variant: [] for variant in variants}
+    first: dict[str, list[float]] = {variant: [] for variant in variants}
     rows: dict[str, dict] = {variant: {} for variant in variants}
     peak = products(folder, given.dtype, given.clock) if device == "cpu" else None
     peaks = []
@@ -114,32 +109,103 @@ def compare(
         before = peak() if peak else 0.0
         for variant, run in variants.items():
             with peak_memory(device) as memory:
-                started = clock()
-                made = run()
-                if device != "cpu":
-                    torch.cuda.synchronize()
-                times[variant].append(clock() - started)
+                made, took = pass_of(run, device, given.clock)
+            times[variant].append(took)
             rows[variant]["largest relative error"] = float(f"{distance(made, reference):.2e}")
             rows[variant]["peak memory, MB"] = max(
                 memory["MB"], rows[variant].get("peak memory, MB", 0)
             )
         if peak:
             peaks.append(round((before + peak()) / 2, 1))
+        if given.new_lengths and device == "cpu":
+            for variant, took in first.items():
+                took.append(in_new_process(first_pass, variant, name, folder, given))
     for variant, row in rows.items():
         took = statistics.median(times[variant])
         unit, amount = ("audio s/s", seconds) if seconds else ("texts/s", len(items))
         row["median s"] = round(took, 4)
         row[unit] = round(amount / took, 2)
         row["GFLOP/s"] = round(flops / took / 1e9, 1)
-        loop = times["one file at a time"]
-        row["against one file"] = round(statistics.median(loop) / took, 2)
-        ratios = [theirs / ours for theirs, ours in zip(loop, times[variant], strict=True)]
-        row["by round"] = [round(ratio, 2) for ratio in ratios]
+        for label, clocked in (("", times), ("new lengths, ", first)):
+            if clocked[variant]:
+                row[f"{label}against one file"], row[f"{label}by round"] = ratios(
+                    clocked["one file at a time"], clocked[variant]
+                )
         if peaks:
             pairs = zip(times[variant], peaks, strict=True)
             shares = [flops / took / 1e9 / own for took, own in pairs]
             row["share of its products' peak"] = round(statistics.median(shares), 3)
     return rows, peaks
+
+
+def items_of(name: str, count: int) -> list[Any]:
+    """Make clips or texts for a family."""
+    return clips(count) if name in SPEECH else texts(count)
+
+
+def ways(
+    plain: Callable[[str], Plain], folder: Path, items: list, dtype: str, device: str
+) -> dict[str, Callable[[], Callable[[], list[np.ndarray]]]]:
+    """Give for each variant what opens it, and gives what runs it."""
+    order = sorted(range(len(items)), key=lambda i: -len(items[i]))
+    whole = list(range(len(items)))
+    exact = "float32" if device == "cpu" else dtype
+
+    def ours() -> Callable[[], list[np.ndarray]]:
+        backend = open_backend(str(folder), device=device, dtype=dtype)
+        backend.load()
+        return lambda: [answer.values for answer in backend.embed(items)]
+
+    def loop(kind: str, batches: list[list[int]]) -> Callable[[], list[np.ndarray]]:
+        return partial(plain(kind).run, items, batches)
+
+    found = {
+        "affekt": ours,
+        "one file at a time": partial(loop, exact, [[i] for i in whole]),
+        "padded 16, file order": partial(loop, dtype, blocks(whole)),
+        "padded 16, sorted": partial(loop, dtype, blocks(order)),
+    }
+    if exact != dtype:
+        found["one file, bfloat16"] = partial(loop, dtype, [[i] for i in whole])
+    return found
+
+
+def pass_of(run: Callable[[], Made], device: str, clock: str) -> tuple[Made, float]:
+    """Run once; what it gives, and the seconds."""
+    now = time.process_time if clock == "cpu" else time.perf_counter
+    started = now()
+    made = run()
+    if device != "cpu":
+        torch.cuda.synchronize()
+    return made, now() - started
+
+
+def first_pass(variant: str, name: str, folder: Path, given: argparse.Namespace) -> float:
+    """Time a variant in a process that has met no length yet."""
+    set_up(given.clock)
+    plain = cache(partial(Plain, name, folder, "cpu"))
+    found = ways(plain, folder, items_of(name, given.items), given.dtype, "cpu")
+    return pass_of(found[variant](), "cpu", given.clock)[1]
+
+
+def in_new_process(function: Callable[..., Made], *arguments: Any) -> Made:
+    """Call a function in a fresh process."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(function, *arguments).result()
+
+
+def ratios(theirs: list[float], ours: list[float]) -> tuple[float, list[float]]:
+    """Give how many times as long they take: of the medians, and by round."""
+    by_round = [round(a / b, 2) for a, b in zip(theirs, ours, strict=True)]
+    return round(statistics.median(theirs) / statistics.median(ours), 2), by_round
+
+
+def set_up(clock: str) -> None:
+    """Set the number of threads, and keep transformers quiet."""
+    if clock == "cpu":
+        torch.set_num_threads(1)  # a second thread that waits counts as work
+    tf.utils.logging.set_verbosity_error()
+    tf.utils.logging.disable_progress_bar()
 
 
 class Plain:
@@ -210,84 +276,6 @@ def add_options(parser: argparse.ArgumentParser, *, items: int) -> None:
         help="cpu: CPU seconds of the process and its children, for a machine that others use too",
     )
     parser.add_argument("-o", "--output", type=Path)
-
-
-def machine(device: str) -> dict[str, Any]:
-    """Say what it runs on."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
-    return {
-        "cpu": names[0] if names else platform.processor(),
-        "cores": os.cpu_count(),
-        "instruction sets": [one for one in SETS if any(one in line.split() for line in lines)],
-        "threads": torch.get_num_threads(),
-        "gpu": torch.cuda.get_device_name() if device != "cpu" else None,
-        "load": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "torch": torch.__version__,
-        "transformers": tf.__version__,
-    }
-
-
-def peaks(device: str, clock: str = "wall") -> dict[str, float]:
-    """Measure what the machine can do at best: matrix products and memory."""
-    size = 2048 if device == "cpu" else 8192
-    found = {}
-    for name in ("float32", "bfloat16"):
-        a = torch.randn(size, size, device=device, dtype=getattr(torch, name))
-        took = best(lambda a=a: a @ a, device, clock)
-        found[f"{name} matmul, GFLOP/s"] = round(2 * size**3 / took / 1e9, 1)
-    a = torch.empty(1 << 26, device=device)
-    found["copy, GB/s"] = round(2 * a.nbytes / best(a.clone, device, clock) / 1e9, 1)
-    return found
-
-
-def products(folder: Path, dtype: str, clock: str, rows: int = 512) -> Callable[[], float]:
-    """Make what measures the GFLOP/s of a block's products over `rows` frames.
-
-    By the faster library, the median of some bursts: taken before and after what it is the peak of,
-    both see the same load.
-    """
-    config, kind = tf.AutoConfig.from_pretrained(folder), getattr(torch, dtype)
-    width = config.hidden_size
-    inner = getattr(config, "intermediate_size", None) or getattr(config, "hidden_dim", 4 * width)
-    shapes = [(width, 3 * width), (width, width), (width, inner), (inner, width)]
-    inputs = {size: torch.randn(rows, size).to(kind) for size in {width, inner}}
-    weights = [torch.randn(after, before).to(kind) for before, after in shapes]
-    mkldnn = torch.ops.mkldnn
-    packed = [mkldnn._reorder_linear_weight(weight) for weight in weights]
-
-    def by_mkl() -> None:
-        for weight in weights:
-            torch.nn.functional.linear(inputs[weight.shape[1]], weight)
-
-    def by_onednn() -> None:
-        for weight, (before, _) in zip(packed, shapes, strict=True):
-            mkldnn._linear_pointwise(inputs[before], weight, None, "none", [], "")
-
-    def measure() -> float:
-        with torch.inference_mode():
-            took = [timed(run, "cpu", clock, 15) for run in (by_mkl, by_onednn)]
-        work = 2 * rows * sum(a * b for a, b in shapes)
-        return round(work / min(map(statistics.median, took)) / 1e9, 1)
-
-    return measure
-
-
-def best(run: Callable[[], Any], device: str, clock: str) -> float:
-    """Time a function seven times; the shortest counts, for a peak."""
-    return min(timed(run, device, clock, 7))
-
-
-def timed(run: Callable[[], Any], device: str, clock: str, times: int) -> list[float]:
-    """Time a function some times, in seconds."""
-    took, now = [], time.process_time if clock == "cpu" else time.perf_counter
-    for _ in range(times):
-        started = now()
-        run()
-        if device != "cpu":
-            torch.cuda.synchronize()
-        took.append(now() - started)
-    return took
 
 
 @contextmanager

@@ -26,8 +26,9 @@ import soundfile
 from affekt.cache import Cache, Manifest
 from affekt.extract import Encoder, extract
 from affekt.extract.inputs.decode import decode
+from peaks import machine, peaks
 
-from extract import SPEECH, add_options, build, clips, machine, peaks
+from extract import SPEECH, add_options, build, clips
 
 
 def main() -> None:

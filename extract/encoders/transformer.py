@@ -33,7 +33,8 @@ from .hardware.device import until_now
 from .hardware.exactness import exact_arithmetic
 from .hardware.worker_threads import deal, run_side_by_side, stop_if_asked
 from .layers import TappedLayers, check_probe, masked_pool, plain_states, stack_layers
-from .packed.on_cpu import CpuModel
+from .packed.layout import fill_packs
+from .packed.on_cpu import BUDGET, CpuModel
 from .packed.packed_encoder import PackedModel, PaddedConformer, pack_model
 from .packed.thirty_seconds import ThirtySeconds
 
@@ -261,7 +262,8 @@ class TransformerBackend(Backend):
         kind = "cuda" if self.batching in ("padded", "packed") or self.device != "cpu" else "cpu"
         single = self.batching == "single" or not self.family.batched
         if self.packed is not None and self.packed.joins:
-            return self._packs(ready)
+            sizes = [example.size for _, example in ready]
+            return fill_packs(ready, sizes, self._pack_budget())
         if single or (kind == "cpu" and self.modality == "audio"):
             return [[one] for one in ready]
         groups: list[list[_Ready]] = []
@@ -274,22 +276,10 @@ class TransformerBackend(Backend):
                 groups.append([one])
         return groups
 
-    def _packs(self, ready: list[_Ready]) -> list[list[_Ready]]:
-        """Cut into passes without padding, in order."""
-        budget, filled = self._pack_budget(), 0
-        groups: list[list[_Ready]] = []
-        for one in ready:
-            if not groups or filled + one[1].size > budget:
-                groups.append([])
-                filled = 0
-            groups[-1].append(one)
-            filled += one[1].size
-        return groups
-
     def _pack_budget(self) -> int:
         """How many frames or tokens may be in memory at once."""
         if self.device == "cpu":
-            return _BUDGET["cpu"]
+            return BUDGET
         free, _ = torch.cuda.mem_get_info(self.device)
         free += torch.cuda.memory_reserved(self.device) - torch.cuda.memory_allocated(self.device)
         each = 64 * self._hidden * getattr(torch, self.dtype).itemsize

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .prepacked import PackedLinear, is_gelu
+from .prepacked import PackedLinear, is_gelu, whole_tiles
 
 STRIP = 512  # frames at a time
 
@@ -87,7 +87,7 @@ class _Layer(nn.Module):
         linear = self.linear if self.group is None else self._normed(seen)
         out = frames.new_empty(count, linear.out_features)
         for strip, place in zip(seen.split(STRIP), out.split(STRIP), strict=True):
-            place.copy_(self.activation(self.norm(linear(strip.contiguous()))))
+            place.copy_(self.activation(self.norm(linear(whole_tiles(strip))))[: len(place)])
         return out
 
     def _normed(self, seen: torch.Tensor) -> PackedLinear:

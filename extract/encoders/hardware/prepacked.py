@@ -7,6 +7,7 @@ the same up to the order of their terms (some 1e-7).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from .worker_threads import run_side_by_side
 
 STEPS = 2  # output frames of one row of a wide convolution
+TILE = 16  # rows that a product takes at a time
 STRIP = 128  # rows at a time: unfolded, they stay in the processor's cache
 
 
@@ -91,25 +93,25 @@ def is_gelu(activation: Any) -> bool:
     return made is not None and torch.equal(made, nn.functional.gelu(probe))
 
 
-def rows_are_independent(linear: PackedLinear) -> bool:
-    """Return whether a row gives the same bits, however many rows are multiplied with it.
+def rows_are_independent(linear: PackedLinear, sizes: Sequence[int]) -> bool:
+    """Return whether a row gives the same bits in products of so many rows.
 
     It depends on the processor and the type: some kernels order the sum by the number of rows.
     """
-    rows = _rows(linear)
+    rows = _rows(linear, max(sizes))
     whole = linear(rows)
-    return all(torch.equal(linear(rows[:n]), whole[:n]) for n in (1, 2, 7, 20, 50, 130))
+    return all(torch.equal(linear(rows[:n]), whole[:n]) for n in sizes)
 
 
 def threads_are_independent(linear: PackedLinear) -> bool:
     """Return whether one thread gives the same bits as all threads that PyTorch has here."""
-    rows = _rows(linear)
+    rows = _rows(linear, 384)
     [alone] = run_side_by_side([lambda: linear(rows)], threads=1)
     return torch.equal(alone, linear(rows))
 
 
-def _rows(linear: PackedLinear) -> torch.Tensor:
-    rows = torch.randn(384, linear.in_features, generator=torch.Generator().manual_seed(0))
+def _rows(linear: PackedLinear, count: int) -> torch.Tensor:
+    rows = torch.randn(count, linear.in_features, generator=torch.Generator().manual_seed(0))
     return rows.to(linear.weight.dtype)
 
 
@@ -177,10 +179,19 @@ class GroupedConv(nn.Module):
         for group, linear in zip(padded.contiguous(), self.maps, strict=True):
             step = STEPS * group.shape[1]
             seen = group.as_strided((rows, seen_by_one), (step, 1), group.storage_offset())
-            strips = [linear(strip.contiguous()) for strip in seen.split(STRIP)]
-            made.append(torch.cat(strips).view(rows * STEPS, -1))
+            strips = [linear(whole_tiles(strip)) for strip in seen.split(STRIP)]
+            made.append(torch.cat(strips)[:rows].view(rows * STEPS, -1))
         out = torch.cat(made, dim=1)[:frames]
         return out if self.bias is None else out.add_(self.bias)
+
+
+def whole_tiles(rows: torch.Tensor) -> torch.Tensor:
+    """Copy ``(rows, in)``, with rows of zeros up to a multiple of `TILE`.
+
+    oneDNN compiles a product for each number of rows that it meets; this leaves a few.
+    """
+    short = -len(rows) % TILE
+    return nn.functional.pad(rows, (0, 0, 0, short)) if short else rows.contiguous()
 
 
 def side_by_side(weight: torch.Tensor, steps: int) -> torch.Tensor:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import torch
 
+from ..hardware.worker_threads import deal
 from . import kernels
+
+Item = TypeVar("Item")
 
 
 class _Here(threading.local):
@@ -59,8 +63,8 @@ class Pack:
         ``(clips,)`` frames of each clip.
     starts : torch.Tensor
         ``(clips + 1,)`` int32 on the device: where each clip starts, and the end.
-    longest : int
-        Frames of the longest clip.
+    total, longest : int
+        Frames of all clips, and of the longest.
     biases : dict of int to torch.Tensor
         For attention: what its blocks share for each clip.
 
@@ -75,7 +79,7 @@ class Pack:
         self.keep = list(keep)
         self.lengths = np.array([len(one) for one in keep])
         self.biases: dict[int, torch.Tensor] = {}
-        self.longest = int(self.lengths.max())
+        self.total, self.longest = int(self.lengths.sum()), int(self.lengths.max())
         self.starts = _starts(self.lengths).to(device, non_blocking=True)
         pooled = np.array([int(one.sum()) for one in keep])
         self._kept, self._ends = None, self.starts
@@ -101,6 +105,22 @@ class Pack:
         )
         spread = per_segment((wide - mean[owner]).square_(), self._ends, "mean")
         return torch.cat([mean, spread.sqrt()], dim=1)
+
+
+def fill_packs(items: Sequence[Item], sizes: Sequence[int], budget: int) -> list[list[Item]]:
+    """Put items into few packs within the budget, about as full as each other.
+
+    Examples
+    --------
+    >>> fill_packs("abcd", [3, 5, 9, 2], 10)
+    [['c'], ['b', 'a', 'd']]
+    """
+    packs: list[list[int]] = []
+    for count in range(min(len(items), -(-sum(sizes) // budget)), len(items) + 1):
+        packs = deal(range(len(items)), sizes, count, even=False)
+        if all(len(pack) == 1 or sum(sizes[i] for i in pack) <= budget for pack in packs):
+            break
+    return [[items[i] for i in pack] for pack in packs if pack]
 
 
 def per_segment(rows: torch.Tensor, starts: torch.Tensor, how: str) -> torch.Tensor:

@@ -2,13 +2,17 @@
 
 What looks at neighbours (convolutions, positions, attention) runs clip by clip, in the modules of
 `hardware`; all else sees the frames of a pack at once. A pack is small, so that it stays near the
-processor: a clip of ten seconds is one.
+processor: a clip of twelve seconds is one.
+
+oneDNN compiles a product anew for each number of rows. So rows of zeros fill a pack up to a
+multiple of `_STEP`: whatever the lengths of clips, there are few products to compile.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,14 +20,19 @@ from torch import nn
 
 from ..families import Family
 from ..fronts.front import Example, Front
-from ..hardware.convstack import is_conv_stack
+from ..hardware.convstack import ConvStack, is_conv_stack
 from ..hardware.prepacked import PackedLinear, rows_are_independent, threads_are_independent
 from ..hardware.worker_threads import run_side_by_side, stop_if_asked
 from ..layers import masked_pool
 from .attention import PackedAttention, find_attention
-from .layout import Pack, current_pack
+from .layout import Pack, current_pack, laid_out
 from .packed_encoder import PackedModel
 from .pairwise import GatedAttention, KeyAttention
+
+BUDGET = 640  # frames or tokens of a pack
+_STEP = 32  # its rows are a multiple of this
+_LEAST = 320  # rows: from here on all products in bfloat16 with AMX sum in the same order
+_SOME = (32, 96, 384)  # rows, to see whether their number matters
 
 
 class ClipByClip(nn.Module):
@@ -61,8 +70,9 @@ class CpuModel(PackedModel):
     Attributes
     ----------
     joins : bool
-        Rows may share a pass. Clips do where that leaves every bit as it is: products of some
-        processors in bfloat16 depend on the number of rows.
+        Clips or texts may share a pass. Clips do where that leaves every bit as it is. With AMX,
+        bits of products in bfloat16 depend on the number of rows, but are the same from `_LEAST`
+        to `BUDGET`: there a pass has so many.
     steady : bool
         Bits do not depend on the number of threads. In half precision they do with AMX: then
         every pass has one thread.
@@ -72,7 +82,7 @@ class CpuModel(PackedModel):
         self.banks = family.front == "filterbank"
         self._first: Any = None  # of WavLM: the attention that holds the biases of all
         super().__init__(model, family, front)
-        self.joins = not self.speech
+        self.joins, self._least = not self.speech, 0
         self.steady = model.dtype == torch.float32
 
     def prepare(self, item: Any) -> Example:
@@ -83,18 +93,32 @@ class CpuModel(PackedModel):
         own = made.tensors["input_features"][made.keep]  # the last frame may be half a frame
         return replace(made, tensors={"input_features": own}, keep=made.keep[made.keep])
 
+    def __call__(self, examples: Sequence[Example], pooling: str) -> torch.Tensor:
+        """Give ``(rows, layers, dim)`` float32."""
+        keep = [example.keep for example in examples]
+        frames = sum(map(len, keep))
+        rows = max(self._least, -(-frames // _STEP) * _STEP)
+        if rows > frames:  # what fills the pack up is like one more clip, whose row is dropped
+            keep.append(torch.ones(rows - frames, dtype=torch.bool))
+        with laid_out(Pack(keep, self.device)) as pack:
+            return self._layers(examples, pack, pooling)[: len(examples)]
+
     def measure(self) -> None:
-        """Look what bits depend on, once products are laid out for the processor."""
-        found: dict[tuple[int, int], PackedLinear] = {}
-        for module in self.model.modules():
-            if isinstance(module, PackedLinear):
-                found[module.in_features, module.out_features] = module
-        products = list(found.values())
+        """Look what bits depend on, once products are laid out for the processor.
 
-        def alike() -> bool:
-            return bool(products) and all(map(rows_are_independent, products))
+        Where few rows would give other bits, all numbers of rows that a pass may have are tried.
+        """
+        of_shape = {(one.in_features, one.out_features): one for one in _products(self.model)}
+        products = list(of_shape.values())
 
-        self.joins = not self.speech or (alike() and all(run_side_by_side([alike], threads=1)))
+        def alike(least: int) -> bool:
+            sizes = range(least, BUDGET + 1, _STEP) if least else _SOME
+            return bool(products) and all(rows_are_independent(one, sizes) for one in products)
+
+        for least in (0, _LEAST):
+            if alike(least) and all(run_side_by_side([partial(alike, least)], threads=1)):
+                self.joins, self._least = True, least
+                break
         self.steady = self.steady and all(map(threads_are_independent, products))
 
     def _replace_front_end(self) -> None:
@@ -123,18 +147,34 @@ class CpuModel(PackedModel):
         model, kind = self.model, self.model.dtype
         if self.banks:
             features = torch.cat([example.tensors["input_features"] for example in examples])
-            return model.feature_projection(features[None].to(kind))[0]
+            return model.feature_projection(self._filled(features[None].to(kind)))[0]
         clips = [example.tensors["input_values"].to(kind) for example in examples]
         made = []
         for clip in clips:
             stop_if_asked()
             made.append(model.feature_extractor(clip[None]).transpose(1, 2))
-        projected = model.feature_projection(torch.cat(made, dim=1))
+        projected = model.feature_projection(self._filled(torch.cat(made, dim=1)))
         hidden = projected[0] if isinstance(projected, tuple) else projected
         hidden = hidden + model.encoder.pos_conv_embed(hidden)
         return hidden if self._norm_last else model.encoder.layer_norm(hidden)
+
+    def _tokens(self, examples: Sequence[Example], pack: Pack) -> torch.Tensor:
+        return self._filled(super()._tokens(examples, pack))
+
+    def _filled(self, frames: torch.Tensor) -> torch.Tensor:
+        """Put zeros behind ``(1, frames, hidden)``, up to the end of the pack."""
+        return nn.functional.pad(frames, (0, 0, 0, current_pack().total - frames.shape[1]))
 
     def _pool(self, hidden: torch.Tensor, pack: Pack, pooling: str) -> torch.Tensor:
         parts = hidden.split(pack.lengths.tolist(), dim=1)
         pairs = zip(parts, pack.keep, strict=True)
         return torch.cat([masked_pool(part, keep[None], pooling) for part, keep in pairs])
+
+
+def _products(module: nn.Module) -> Iterator[PackedLinear]:
+    """Give the linear maps that see the frames of several clips."""
+    for child in module.children():
+        if isinstance(child, PackedLinear):
+            yield child
+        elif not isinstance(child, (ConvStack, ClipByClip)):
+            yield from _products(child)

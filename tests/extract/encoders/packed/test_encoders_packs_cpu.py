@@ -91,11 +91,11 @@ def test_several_rows_share_a_pass_within_the_budget(name, tmp_path):
     assert max(counts) > 1
     ready = [(i, opened.front.prepare(item)) for i, item in enumerate(items)]
     for group in opened._groups(ready):
-        assert len(group) == 1 or sum(example.size for _, example in group) <= 512
+        assert len(group) == 1 or sum(example.size for _, example in group) <= on_cpu.BUDGET
 
 
 def test_clips_run_alone_where_rows_depend_on_their_number(tmp_path, monkeypatch):
-    monkeypatch.setattr(on_cpu, "rows_are_independent", lambda linear: False)
+    monkeypatch.setattr(on_cpu, "rows_are_independent", lambda linear, sizes: False)
     opened = open_backend(str(saved("xlsr", tmp_path / "xlsr")), device="cpu")
     opened.load()
     counts = passes(opened)
@@ -106,13 +106,13 @@ def test_clips_run_alone_where_rows_depend_on_their_number(tmp_path, monkeypatch
 def test_rows_that_depend_on_their_number_are_found():
     linear = PackedLinear(torch.randn(24, 32), torch.randn(24))
     with torch.inference_mode():
-        assert isinstance(rows_are_independent(linear), bool)
+        assert isinstance(rows_are_independent(linear, (32, 384)), bool)
 
         def uneven(x: torch.Tensor) -> torch.Tensor:
             return PackedLinear.forward(linear, x) + 1e-6 * len(x)
 
         linear.forward = uneven
-        assert not rows_are_independent(linear)
+        assert not rows_are_independent(linear, (32, 384))
 
 
 @pytest.mark.parametrize("rows", [1, 2, 65])
