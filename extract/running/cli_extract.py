@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...cache.commands.terminal import ROOT, read_clips
+from ...cache.commands.terminal import ROOT, only_once, read_clips
 from ...cache.errors import InputError, counted, listed, one_line
 from ..encoders.hardware.device import DEVICE
 
@@ -48,6 +48,8 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     "--encoder",
     "-e",
     required=True,
+    multiple=True,
+    callback=only_once,
     metavar="NAME",
     help="Encoder: spectral, ngram, a folder or a Hub id.",
 )

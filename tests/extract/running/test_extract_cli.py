@@ -71,6 +71,7 @@ def test_part_and_store_dtype(affekt, table, tmp_path):
         (["-e", "spectral", "--workers", "0"], "expected 1 or more"),
         (["-e", "ngram", "--long", "chunk"], "for audio"),
         (["-e", "no/such/folder/here"], "no/such/folder/here"),
+        (["-e", "spectral", "-e", "ngram"], "--encoder was given 2 times; expected one"),
         ([], "--encoder"),
     ],
 )
