@@ -53,6 +53,12 @@ class Predictions(Framed):
     source
         Where they come from, for messages.
 
+    Attributes
+    ----------
+    unlike_training : list of str
+        Clips whose features are far from all that a model was trained on, as the model found that
+        made these predictions: their answers mean little.
+
     Raises
     ------
     InputError
@@ -77,6 +83,7 @@ class Predictions(Framed):
         self.labels = tuple(normal([str(label) for label in labels]))
         self.hard = hard
         self.source = source
+        self.unlike_training: list[str] = []
         values = np.array(proba, dtype=np.float64)
         if values.shape != (len(self.ids), len(self.labels)):
             raise InputError(
@@ -207,7 +214,9 @@ class Predictions(Framed):
     def concatenated(parts: Sequence[Predictions]) -> Predictions:
         """Return the predictions of several groups of clips as one, in their order."""
         ids = [clip for part in parts for clip in part.ids]
-        return parts[0].like(ids, np.concatenate([part.proba for part in parts]))
+        found = parts[0].like(ids, np.concatenate([part.proba for part in parts]))
+        found.unlike_training = [clip for part in parts for clip in part.unlike_training]
+        return found
 
     def take(self, rows: Sequence[int] | np.ndarray) -> Self:
         """Return the predictions in these rows, in their order."""

@@ -357,4 +357,6 @@ class Model(Predicts):
 
     def _named(self, ids: list[str], values: Any) -> Predictions:
         with naming_own_head(self.head_, f"predicting {len(ids)} clips"):
-            return self.task.predicted(ids, by_blocks(self.head_, values), values)
+            found = self.task.predicted(ids, by_blocks(self.head_, values), values)
+        found.unlike_training = [ids[row] for row in np.flatnonzero(self.scaling.far(values))]
+        return found

@@ -167,7 +167,7 @@ def predict(
     say_remarks(answer, unread, window=window is not None)
     predictions = chosen.nothing() if answer.predictions is None else answer.predictions
     extra = _timeline(clips, predictions) if window is not None else {}
-    remarks = {name: {"remark": remark} for name, remark in answer.one_sided.items()}
+    remarks = {name: {"remark": remark} for name, remark in answer.remarks.items()}
     for more in (heard(clips), long_names(clips), remarks):
         for name, fields in more.items():
             extra[name] = extra.get(name, {}) | fields

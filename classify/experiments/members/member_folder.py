@@ -25,7 +25,7 @@ from ...models.folders.model_folder import versions
 from ...options import C_RANGE
 from ..recipes.entries import MemberEntry
 from .shares import TrainedMember
-from .trainer import Trainer
+from .trainer import Trainer, warn_unlike
 
 if TYPE_CHECKING:
     from ...data.splitting.split import Split
@@ -186,7 +186,9 @@ def train_member(
             model.save_pretrained(new / "model", moves_to=home / "model")
         if history:
             (new / "history.jsonl").write_text("".join(history), encoding="utf-8")
-        Predictions.concatenated(tests).write(new / "pred.csv")
+        test = Predictions.concatenated(tests)
+        test.write(new / "pred.csv")
+        warn_unlike(test, trainer.progress, entry.name)
         for seed, found in seeds.items():
             Predictions.concatenated(found).write(new / SEEDS / f"{seed}.csv")
         dev_ids = [clip for one in devs for clip in one.ids]

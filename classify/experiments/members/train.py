@@ -20,7 +20,7 @@ from ...metrics.scored_clips import task_score
 from ...models.read_features import leave_out
 from ..recipes.entries import PROBE, MemberEntry
 from .member_folder import check_head
-from .trainer import Trainer
+from .trainer import Trainer, warn_unlike
 
 if TYPE_CHECKING:
     from ...models.model import Model
@@ -124,6 +124,7 @@ def train_model(
     progress(f"training on {len(part.train)} clips")
     model, record = trainer.choose(part, keep_interrupted=True)
     test = model.predict(part.test)
+    warn_unlike(test, progress)
     score = task_score(wanted, part.test, test)
     scored = {f"test_{wanted.measure}": score, "test_clips": len(part.test), "quarantined": gone}
     return model, {**record, **scored, "test": test}
@@ -161,6 +162,7 @@ def _train_folds(
     model, again = trainer.refit(labelled, parts, fitted, records)
     devs = [one[dev] for one in records if one[dev] is not None]
     joined = Predictions.concatenated(tests)
+    warn_unlike(joined, trainer.progress)
     return model, {
         "chosen": {key: again[key] for key in ("settings", "layers")},
         dev: float(np.mean(devs)) if devs else None,

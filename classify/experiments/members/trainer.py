@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ....cache.errors import InputError
+from ....cache.errors import InputError, listed
 from ...metrics.intervals import student
 from ...metrics.scored_clips import task_score
 from ...models.fitting import train_at_once
@@ -319,3 +319,15 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
     """Return mean, standard deviation and 95 % interval of the mean (Student's t) over seeds."""
     mean, sd, half = student(values)
     return {"n": len(values), "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
+
+
+def warn_unlike(
+    test: Predictions, progress: Callable[[str], None], name: str = "the model"
+) -> None:
+    """Tell of test clips whose features are far from all that was trained on."""
+    if far := test.unlike_training:
+        progress(
+            f"warning: {name}: {len(far)} of {len(test)} test clips are unlike every clip of "
+            f"training ({listed(far)}): their predictions mean little. Were they recorded in "
+            "another way, such as at another sampling rate?"
+        )

@@ -38,6 +38,9 @@ class Trained(Protocol):
     def predict_features(self) -> Callable[..., Predictions]: ...  # noqa: D102
 
 
+UNLIKE = "unlike_training"  # the remark on clips far from all that a model was trained on
+
+
 @dataclass(frozen=True)
 class Answer:
     """Predictions, and the clips that have none.
@@ -53,7 +56,8 @@ class Answer:
     one_sided : dict of str to str
         Id -> what to say of clips that are predicted, but from audio or from text alone.
     flags : dict of str to list of str
-        Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now.
+        Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now; and
+        ``unlike_training``, whose features are far from all that a model was trained on.
     members : dict of str to Predictions
         What each model says, of which `predictions` is made.
     notes : list of str
@@ -67,6 +71,15 @@ class Answer:
     flags: dict[str, list[str]] = field(default_factory=dict)
     members: dict[str, Predictions] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+
+    @property
+    def remarks(self) -> dict[str, str]:
+        """Id -> why an answer deserves less trust than others: one side, or unlike training."""
+        found = dict(self.one_sided)
+        for name in self.flags.get(UNLIKE, ()):
+            also = f"{found[name]}; " if name in found else ""
+            found[name] = f"{also}unlike every clip of training: do not trust the answer"
+        return found
 
 
 def joined(answers: Sequence[Answer]) -> Answer:

@@ -119,7 +119,7 @@ class Predicts:
         refuse_failed(reasons, len(reasons) + found)
         if answer.predictions is None:
             raise InputError("nothing to predict: the manifest has no clip")
-        for name, remark in answer.one_sided.items():
+        for name, remark in answer.remarks.items():
             log.warning("%s: %s", name, remark)
         return answer.predictions
 

@@ -21,7 +21,7 @@ from ....cache.errors import InputError, listed
 from ....cache.manifest import Manifest
 from ...data.predictions import Predictions
 from ..read_features import accepts_missing_side
-from .answer import Answer, Trained, joined
+from .answer import UNLIKE, Answer, Trained, joined
 from .modalities_seen import Reason, Side, one_sided, told_reason, unusable
 
 if TYPE_CHECKING:
@@ -261,7 +261,11 @@ class System:
         if kept:
             for name, model in self.models.items():
                 models = self.folds.get(name, [model])
-                members[name] = mean_of([ask(one, kept) for one in models])
+                found = [ask(one, kept) for one in models]
+                members[name] = mean_of(found)
+                if far := {clip for one in found for clip in one.unlike_training}:
+                    far |= set(flags.get(UNLIKE, ()))
+                    flags[UNLIKE] = [clip for clip in kept if clip in far]
             single = next(iter(members.values()))
             predictions = single if self.replay is None else self.replay.combine(members)
         return Answer(
@@ -323,7 +327,7 @@ class System:
         if answer.failed or answer.predictions is None:
             reasons = listed([f"{name}: {reason}" for name, reason in answer.reasons.items()])
             raise InputError(f"{len(answer.failed)} of {len(clips)} cannot be embedded: {reasons}")
-        for name, remark in answer.one_sided.items():
+        for name, remark in answer.remarks.items():
             log.warning("%s: %s", name, remark)
         ranked = []
         for _, _, proba in answer.predictions:

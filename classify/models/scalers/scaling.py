@@ -26,6 +26,9 @@ SCALES = ("speaker", "language", "dataset")
 log = logging.getLogger(__name__)
 
 BLOCK = 1024  # rows at a time, so that the float64 in between stays small
+#: root mean square of scaled features beyond which a clip is unlike all of train, where it is 1 on
+#: average: other languages, corpora and devices stay below 5
+FAR = 10.0
 
 
 def check_scale(scale: Any) -> bool | str:
@@ -125,6 +128,28 @@ class Scaling:
         for start in range(0, len(values), BLOCK):
             rows = slice(start, start + BLOCK)
             found[rows] = (values[rows] - self.mean) / self.deviation
+        return found
+
+    def far(self, scaled: Any) -> np.ndarray:
+        """Return which rows of scaled features ``(clips, features)`` are unlike train, ``(clips,)``.
+
+        A head answers them, too, but extrapolates: a feature that hardly varied in train (those
+        above 4 kHz of telephone speech) is divided by a tiny deviation. Rows that are scaled within
+        a group, or left on the disk, are not looked at.
+
+        Examples
+        --------
+        >>> clips = Manifest.from_rows({"id": str(i), "text": "x"} for i in range(2))
+        >>> scaling = Scaling(True).fit(np.array([[0.0], [2.0]], np.float32), clips)
+        >>> scaling.far(scaling.apply(np.array([[5.0], [50.0]], np.float32), None)).tolist()
+        [False, True]
+        """
+        found = np.zeros(len(scaled), dtype=bool)
+        if self.mean is None or isinstance(scaled, RowsOnDisk):
+            return found
+        for start in range(0, len(scaled), BLOCK):
+            rows = slice(start, start + BLOCK)  # a missing side is NaN
+            found[rows] = np.nanmean(np.square(scaled[rows], dtype=np.float64), axis=1) > FAR**2
         return found
 
     def config(self) -> bool | dict[str, Any]:

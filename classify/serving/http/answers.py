@@ -130,7 +130,7 @@ def result(
     if recording is not None:
         for window, (start, end) in recording.spans.items():
             extra[window] = {"recording": name, "start": start, "end": end}
-    for one, remark in _all(answers, "one_sided").items():
+    for one, remark in _all(answers, "remarks").items():
         extra[one] = extra.get(one, {}) | {"remark": remark}
     rows = _rows([answer.predictions for answer in answers], asked["top"], extra)
     if not rows:

@@ -16,7 +16,7 @@ _ROW = {
             "additionalProperties": {"type": "number"},
             "description": "Label -> probability, the most probable first",
         },
-        "remark": {"type": "string", "description": "Predicted from one modality only"},
+        "remark": {"type": "string", "description": "Why to trust it less"},
         "recording": {"type": "string", "description": "Of a window: the id of the recording"},
         "start": {"type": "number", "description": "Of a window, in seconds"},
         "end": {"type": "number", "description": "Of a window, in seconds"},

@@ -240,6 +240,7 @@ function choose(place) {
 }
 
 const FLAGS = {
+  unlike_training: "",  // the row's own remark says so
   clipped: "Clipped: the recording was too loud for its microphone",
   silent: "Silent: hardly any signal in the recording",
   silent_channel: "One channel of the recording is silent",

@@ -1,0 +1,99 @@
+"""A clip unlike all of training is answered with a remark, wherever the answer is read."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import soundfile
+from affekt.cache import Cache, Manifest
+from affekt.classify import LogisticHead, Model, Task
+from affekt.classify.experiments.members.train import train_model
+from affekt.classify.models.scalers.scaling import FAR, Scaling
+from affekt.extract import Encoder, extract
+from sklearn.preprocessing import StandardScaler
+
+from tests.support.small_models import predict
+
+
+def speech(path, rate: int, seed: int) -> str:
+    """Write noise in syllables, as loud in every band as the rate allows."""
+    rng = np.random.default_rng(seed)
+    loud = 0.1 + 0.05 * np.sin(np.arange(rate) * 2 * np.pi * (3 + seed % 3) / rate)
+    soundfile.write(path, loud * rng.standard_normal(rate), rate)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def telephone(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("telephone")
+    rows = [
+        {
+            "path": speech(folder / f"{n}.wav", 16000 if n >= 36 else 8000, n),
+            "label": ("negative", "positive")[n % 2],
+            "speaker": f"s{n // 4}",
+            "split": "test" if n >= 32 else "train",
+        }
+        for n in range(40)
+    ]
+    clips = Manifest.from_rows(rows)
+    cache = Cache(folder / "cache")
+    space = extract(clips, cache, Encoder("spectral"))
+    model = Model(LogisticHead(), Task.named("valence"), space.features(layers=-1))
+    model.fit(clips.where(split="train"))
+    model.save_pretrained(folder / "model")
+    return folder, clips, cache, space, model
+
+
+def test_the_distance_is_the_root_mean_square_of_scaled_features():
+    rng = np.random.default_rng(0)
+    train = rng.normal(3, 2, (60, 5)).astype(np.float32)
+    new = rng.normal(3, 2, (3000, 5)).astype(np.float32) * rng.uniform(1, 20, (3000, 1))
+    new = new.astype(np.float32)
+    new[::7, :2] = np.nan  # a side that is missing
+    scaling = Scaling(True).fit(train, Manifest.from_rows([{"text": "x"}]))
+    scaled = StandardScaler().fit(train).transform(new)
+    mean = np.array([np.mean(row[np.isfinite(row)] ** 2) for row in scaled])
+    found = scaling.far(scaling.apply(new, None))
+    assert found.tolist() == (np.sqrt(mean) > FAR).tolist()
+    assert 0 < found.sum() < len(found)
+    assert not Scaling(False).far(new).any()
+
+
+def test_wideband_speech_is_unlike_telephone_speech(telephone):
+    _, clips, cache, _, model = telephone
+    test = clips.where(split="test")
+    assert model.predict(clips.where(split="train")).unlike_training == []
+    assert model.predict(test).unlike_training == test.ids[4:]
+    answer = model.answer(test.select([0, 7]))
+    assert answer.flags["unlike_training"] == [test.ids[7]]
+    assert list(answer.remarks) == [test.ids[7]]
+    assert model.answer(test, cache).flags["unlike_training"] == test.ids[4:]
+
+
+def test_predict_says_so(telephone):
+    folder = telephone[0]
+    told = predict(folder / "model", folder / "32.wav", folder / "39.wav", "--json")
+    assert told.exit_code == 0, told.output
+    narrow, wide = json.loads(told.stdout)
+    assert "remark" not in narrow
+    assert wide["remark"] == "unlike every clip of training: do not trust the answer"
+    assert "39.wav: unlike_training (far from all that the model was trained on" in told.stderr
+
+
+def test_train_warns_of_test_clips(telephone):
+    folder, clips, cache, space, _ = telephone
+    told: list[str] = []
+    train_model(
+        clips,
+        cache.path,
+        "valence",
+        spaces=[space.name],
+        head="logistic",
+        scheme="column",
+        progress=told.append,
+    )
+    [said] = [line for line in told if "unlike" in line]
+    assert "4 of 8 test clips are unlike every clip of training" in said
+    assert str(folder / "36.wav") in said
