@@ -7,11 +7,20 @@ from typing import Any
 
 import click
 
-from ..errors import counted, in_shell
+from ..errors import counted, in_shell, nearest_beside
 from .terminal import ROOT, read_clips
 
 
-class _Place(click.Path):
+class _There(click.Path):
+    """A path that is there; where it is not, the message has the nearest name."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if not Path(value).exists() and (hint := nearest_beside(Path(value))):
+            self.fail(f"Path {value!r} does not exist.{hint}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class _Place(_There):
     """A path that is there, or an address of a packed cache."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
@@ -207,7 +216,7 @@ def export_(
 
 @cache.command("import")
 @click.argument("folder", type=click.Path(), metavar="DIR")
-@click.argument("source", type=click.Path(exists=True))
+@click.argument("source", type=_There(exists=True))
 @click.option(
     "--manifest", type=click.Path(), required=True, help="Clips that the ids of SOURCE refer to."
 )
@@ -236,7 +245,7 @@ def import_(
 
 
 @cache.command()
-@click.argument("sources", nargs=-1, required=True, type=click.Path(exists=True))
+@click.argument("sources", nargs=-1, required=True, type=_There(exists=True))
 @click.option("-o", "--out", required=True, type=click.Path(), help="Target cache; it may exist.")
 def merge(sources: tuple[str, ...], out: str) -> None:
     """Copy the contents of several caches into another."""

@@ -13,13 +13,14 @@ import numpy as np
 
 from affekt.notebook import frame, shown
 
-from ...cache.errors import InputError
+from ...cache.errors import InputError, nearest_beside
 from ...cache.files.reading import refuse_hollow
 from ...cache.manifest.tables.sources import check_no_device
 from .escape import restored
 from .task_file import check_columns
 
 EXACT = 1e-9
+OWN = ("id", "label")  # columns that are no class
 
 
 class _Predictions(Protocol):
@@ -68,6 +69,8 @@ def predictions_of_file(
         check_no_device(path)
         refuse_hollow(path)
         text = path.read_bytes().decode("utf-8-sig")
+    except FileNotFoundError:
+        raise InputError(f"{path}: there is no such file.{nearest_beside(path)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as predictions: {error}") from error
     first = text.partition("\n")[0]
@@ -78,7 +81,7 @@ def predictions_of_file(
         rows = [(lines.line_num, row) for row in lines if row]
     except csv.Error as error:
         raise InputError(f"{path}: line {lines.line_num}: {error}") from error
-    header = [restored(name.strip()) for name in rows[0][1]] if rows else []
+    header = _own_names([restored(name.strip()) for name in rows[0][1]] if rows else [])
     if "id" not in header:
         raise InputError(
             f"{path}: columns {header or 'none'}; expected id,label and one column per class. "
@@ -97,7 +100,7 @@ def predictions_of_file(
         if len(row) != (width := len(header)):
             raise InputError(f"{path}: line {line} has {len(row)} cells; expected {width}")
     cells = {name: [restored(row[c]) for _, row in rows[1:]] for c, name in enumerate(header)}
-    given = [name for name in header if name not in ("id", "label")]
+    given = [name for name in header if name not in OWN]
     chosen = [rename.get(name, name) for name in cells["label"]] if "label" in cells else None
     proba = np.empty((len(rows) - 1, len(given)))
     for column, name in enumerate(given):
@@ -119,13 +122,14 @@ def predictions_of_frame(
     kind: type[Any], table: Any, labels: Sequence[str] | None, source: str
 ) -> Any:
     """Return the predictions in a pandas DataFrame, with the checks of `Predictions.read`."""
-    names = [str(name) for name in table.columns]
+    names = _own_names([str(name) for name in table.columns])
+    table = table.set_axis(names, axis=1)
     if "id" not in names:
         raise InputError(
             f"{source}: columns {', '.join(names) or 'none'}; expected id, label and one column "
             "per class. reset_index() makes an index a column"
         )
-    ids, given = table["id"].tolist(), [name for name in names if name not in ("id", "label")]
+    ids, given = table["id"].tolist(), [name for name in names if name not in OWN]
     if odd := [one for one in ids if not isinstance(one, str)]:
         raise InputError(
             f"{source}: the id {odd[0]!r} is not text; read the table with dtype={{'id': str}}, "
@@ -139,6 +143,18 @@ def predictions_of_frame(
             f"{source}: columns {', '.join(given)} are probabilities; expected numbers: {error}"
         ) from None
     return _predictions(kind, ids, given, proba, chosen, labels, source)
+
+
+def _own_names(names: Sequence[str]) -> list[str]:
+    """Return a header in which ``ID`` and ``Label`` are `OWN`, as a manifest reads them.
+
+    Examples
+    --------
+    >>> _own_names(["ID", "Label", "JOY"]), _own_names(["id", "Id"])
+    (['id', 'label', 'JOY'], ['id', 'Id'])
+    """
+    own = [name.casefold() if name.casefold() in OWN else name for name in names]
+    return own if len(set(own)) == len(set(names)) else list(names)
 
 
 def _predictions(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.commands.terminal import ROOT, read_clips
-from ...cache.errors import InputError
+from ...cache.errors import InputError, nearest_beside
 from ...cache.files.atomic_writes import write_whole
 from ...cache.files.output_checks import check_output, check_output_folder
 from ..data.predictions import Predictions
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = ["compare"]
 
+MOST = 5  # warnings that are printed
 #: what it writes
 REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.tex", "figures")
 
@@ -147,6 +148,11 @@ def compare(
         return
     _refuse_given(("measure", "rope"), "prediction files")
     if not predictions or not options["truth"]:
+        for place in (Path(one) for one in predictions if "=" not in one):
+            if not place.exists():
+                raise InputError(
+                    f"{place}: there is no such file or folder.{nearest_beside(place)}"
+                )
         raise InputError(
             "nothing to compare; expected prediction files and --truth MANIFEST, or the folders of "
             "several runs"
@@ -245,7 +251,7 @@ def _compare(
     if common:
         members, test, left = in_common(members, test)
     say = partial(click.echo, err=True)
-    labels = given.labels if given else [str(label) for label in test["label"]]
+    labels = given.labels if given else [str(label) for label in test.column("label")]
     members = match_case(members, labels, say)
     task_ = given or _task(members, test)
     if split is not None:
@@ -281,7 +287,10 @@ def _compare(
         raise
     if left:
         comparison.data["warnings"].insert(0, left)
-        click.echo(f"warning: {left}", err=True)
+    warnings = comparison.data["warnings"]
+    more = [f"{len(warnings) - MOST} more warnings are in the report (-o)"]
+    for warning in warnings if len(warnings) <= MOST + 1 else [*warnings[:MOST], *more]:
+        click.echo(f"warning: {warning}", err=True)
     if output is not None:
         comparison.write(output)
         if latex:

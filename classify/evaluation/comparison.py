@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from affekt.notebook import frame, shown
 
-from ...cache.errors import InputError
+from ...cache.errors import InputError, nearest_beside
 from ...cache.files.atomic_writes import write_whole
 from ...cache.files.reading import read_object
 from ..data.predictions import Predictions
@@ -185,7 +185,8 @@ class Comparison:
             where = path.parent / "repeat-1"
             raise InputError(
                 f"{path} does not exist; expected the folder that `affekt run` or `affekt "
-                f"compare` wrote{f'; name one of its repeats: {where}' if where.is_dir() else ''}"
+                f"compare` wrote{f'; name one of its repeats: {where}' if where.is_dir() else ''}."
+                + nearest_beside(path)
             )
         data = read_object(path, "a comparison")
         if data.get("format") != 2:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.files.reading import file_sha256
-from ..data.splitting.findings import split_warnings
+from ..data.splitting.findings import Kind, split_warnings
 from ..data.splitting.split_file import write_split
 from ..models.folders.run_folder import check_whole
 from .checks.folder_checks import check_stored
@@ -304,6 +304,9 @@ class _Work:
         times = step_times(last, self.outcome.embedded, trained)
         extra = extra_results(ready, division, self.progress, with_curves=is_first)
         add_run(comparison, ready, division, {**extra, "made": {**made(), **times}})
+        for warning in comparison.data["warnings"]:
+            if getattr(warning, "kind", None) == Kind.CLIPS:  # the table is of fewer clips
+                self.progress(f"warning: {warning}")
         write_comparison(comparison, ready, division, place)
         return comparison
 

@@ -40,6 +40,11 @@ def report(run: Path, audio: str, output: Path) -> None:
     from ..comparison import Comparison
     from .html.page import WRITTEN_BY
 
+    if output.suffix.lower() not in (".html", ".htm"):
+        raise InputError(
+            f"-o {output}: expected a name that ends in .html. For PDF, print the page from a "
+            "browser; `affekt compare --latex` writes LaTeX tables"
+        )
     names = ("comparison.json", "clips.json", "report.html", "report.md")
     read = [run, *(run / name for name in names)]
     check_output("-o", output, read, lambda head: WRITTEN_BY.encode() in head)

@@ -131,7 +131,7 @@ class Scaling:
         return found
 
     def far(self, scaled: Any) -> np.ndarray:
-        """Return which rows of scaled features ``(clips, features)`` are unlike train, ``(clips,)``.
+        """Return which rows of scaled ``(clips, features)`` are unlike train, ``(clips,)`` bool.
 
         A head answers them, too, but extrapolates: a feature that hardly varied in train (those
         above 4 kHz of telephone speech) is divided by a tiny deviation. Rows that are scaled within

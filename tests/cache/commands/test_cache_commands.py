@@ -89,3 +89,11 @@ def test_a_damaged_packed_file_is_to_be_packed_again(space, tmp_path):
     said = run("verify", out, code=1)
     assert f"affekt cache pack DIR {out} --overwrite" in said
     assert "repair" not in said
+
+
+def test_a_name_that_is_nearly_there(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "cache").mkdir()
+    for words in (["ls", "cach"], ["merge", "cach", "-o", "b"]):
+        told = run(*words, code=2)
+        assert "Path 'cach' does not exist. Did you mean 'cache'?" in told

@@ -184,7 +184,7 @@ def test_answers_without_probabilities_or_for_some_clips_only(folder):
         ([], "nothing to compare"),
         (["{f}/speech", "--truth", "{f}/clips.csv"], "pred.csv"),
         (["{f}/speech/pred.csv"], "--truth"),
-        (["{f}/gone.csv", "--truth", "{f}/clips.csv"], "cannot be read"),
+        (["{f}/gone.csv", "--truth", "{f}/clips.csv"], "there is no such file"),
         (["{f}/speech/pred.csv", "--truth", "{f}/clips.csv"], "no row for"),
         (["{f}/speech/pred.csv", "--truth", "{f}/clips.csv", "--where", "speaker"], "NAME=VALUE"),
         (
@@ -256,3 +256,45 @@ def test_a_refused_comparison_leaves_no_folder(folder):
     )
     assert "there is no such file" in call(*wrong, "-o", folder / "new", code=2)
     assert not (folder / "new").exists()
+
+
+def test_answers_of_a_language_model_are_read_and_what_to_doubt_is_printed(tmp_path):
+    gold = ["JOY", "ANGER"] * 20
+    rows = [f"T{number};{label};s{number % 8}" for number, label in enumerate(gold)]
+    (tmp_path / "gold.csv").write_text("\n".join(["ID;Label;Speaker", *rows]), encoding="utf-8-sig")
+    said = ["MIXED", *gold[1:]]
+    rows = [f"T{number};{label}" for number, label in enumerate(said)]
+    (tmp_path / "llm.csv").write_text("\n".join(["ID;Label", *rows]))
+    given = (compare, [str(tmp_path / "llm.csv"), "--truth", str(tmp_path / "gold.csv")])
+    told = CliRunner().invoke(*given)
+    assert told.exit_code == 0, repr(told.exception)
+    assert "llm     0.650" in told.stdout  # (0.95 + 1 + 0) / 3
+    assert "warning: no test clip is MIXED: each label counts 0 in the means" in told.stderr
+    wrong = call(tmp_path / "lm.csv", "--truth", tmp_path / "gold.csv", code=2)
+    assert wrong == f"{tmp_path / 'lm.csv'}: there is no such file. Did you mean 'llm.csv'?"
+    wrong = call(tmp_path / "ot", tmp_path, code=2)
+    assert wrong == f"{tmp_path / 'ot'}: there is no such file or folder."
+    (tmp_path / "gold.csv").write_text("id,truth\nT0,JOY\n")
+    wrong = call(tmp_path / "llm.csv", "--truth", tmp_path / "gold.csv", code=2)
+    assert "has no column label; it has id, truth" in wrong
+
+
+def test_a_report_is_html_of_a_folder_that_is_there(folder):
+    from affekt.classify.evaluation.reports.cli_report import report
+
+    call(
+        *(folder / name / "pred.csv" for name in ("speech", "text")),
+        *("--truth", folder / "clips.csv", "--split", folder / "split.csv"),
+        *("--resamples", 100, "-o", folder / "out", "--no-figures"),
+    )
+    for run, page, expected in (
+        ("ou", "x.html", "ou does not exist; expected the folder"),
+        ("ou", "x.html", "wrote. Did you mean 'out'?"),
+        ("out", "x.pdf", "expected a name that ends in .html. For PDF, print the page"),
+        ("out", "x.tex", "`affekt compare --latex` writes LaTeX tables"),
+    ):
+        told = CliRunner().invoke(report, [str(folder / run), "-o", str(folder / page)])
+        assert expected in str(told.exception)
+        assert not (folder / page).exists()
+    told = CliRunner().invoke(report, [str(folder / "out"), "-o", str(folder / "x.html")])
+    assert told.exit_code == 0, repr(told.exception)
