@@ -120,6 +120,7 @@ def predict(
     from ...cache.cache import Cache
     from ..data.task_file import check_columns
     from ..heads import without_sklearn as serving
+    from ..models.folders.run_folder import systems_without
     from ..models.new_clips.named_inputs import long_names, name_clips
     from ..models.new_clips.own_encoders import check_places
     from .loading import open_system
@@ -165,6 +166,10 @@ def predict(
             progress=len(clips) > SHOWN,
         )
     say_remarks(answer, unread, window=window is not None)
+    for kind in ("audio", "text"):
+        lacking = any(f"no {kind}" in code for code in answer.failed.values())
+        if lacking and (others := systems_without(model, kind)):
+            to_stderr(f"Without {kind}: --system {others[0]}")
     predictions = chosen.nothing() if answer.predictions is None else answer.predictions
     extra = _timeline(clips, predictions) if window is not None else {}
     remarks = {name: {"remark": remark} for name, remark in answer.remarks.items()}

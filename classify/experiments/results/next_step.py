@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ....cache.errors import in_shell, listed
-from ...models.folders.run_folder import read_comparison
+from ...models.folders.run_folder import read_comparison, systems_without
 from ..recipes.prepared import Prepared
 
 
@@ -33,8 +33,9 @@ def next_step(ready: Prepared) -> str:
     if needed == {"text"}:
         return f"New clips: {command} --text WORDS, or a table with a column text"
     if needed == {"audio", "text"}:
+        alone = [f"{command} --system {name} FILE..." for name in systems_without(folder, "text")]
         return (
             f"New clips: {command} FILE... --transcribe, or a table with a column text: {chosen} "
-            "needs audio and text"
+            f"needs audio and text{''.join(f'. Without text: {one}' for one in alone[:1])}"
         )
     return f"New clips: {command} FILE..."

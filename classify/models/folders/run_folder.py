@@ -9,7 +9,7 @@ from typing import Any
 
 from ....cache.errors import InputError
 from ....cache.files.cache_marker import MARKER
-from ....cache.files.reading import read_object
+from ....cache.files.reading import read_note, read_object
 
 #: in the folder of a run: its next report while it is made, and while it is put in place
 WORK, READY = ".unfinished", ".ready"
@@ -86,3 +86,31 @@ def read_comparison(path: Path) -> dict[str, Any]:
             f"chosen ({type(error).__name__}: {error})"
         ) from None
     return data
+
+
+def systems_without(folder: str | os.PathLike[str], kind: str) -> list[str]:
+    """Return the systems of a run that predict clips without one modality, the best on dev first.
+
+    Parameters
+    ----------
+    folder : path
+        Anything but the folder of a run has none.
+    kind : {"audio", "text"}
+        The modality that they do without.
+    """
+    folder = Path(folder)
+    if not (folder / "comparison.json").is_file():
+        return []
+    data, without = read_comparison(folder / "comparison.json"), {}
+
+    def reads(member: str) -> bool:
+        configs = [
+            read_note(one) for one in (folder / "members" / member).glob("model*/config.json")
+        ]
+        needs = [need for one in configs for need in one.get("features", ())]
+        return not needs or any(need["spec"]["modality"] == kind for need in needs)
+
+    for name, entry in data["systems"].items():
+        if not any(reads(member) for member in entry["members"]):
+            without[name] = (entry.get("dev") or {}).get(data.get("measure", "uar")) or 0.0
+    return sorted(without, key=lambda name: -without[name])

@@ -24,7 +24,8 @@ def test_the_next_step_says_what_new_clips_need(finished, project):
         "speech-lr": "New clips: affekt predict out FILE...",
         "text-lr": "New clips: affekt predict out --text WORDS, or a table with a column text",
         "mean": "New clips: affekt predict out FILE... --transcribe, or a table with a column "
-        "text: mean needs audio and text",
+        "text: mean needs audio and text. Without text: affekt predict out --system speech-lr "
+        "FILE...",
         None: "New clips: affekt predict out --system NAME FILE...",
     }
     ready = prepare(Recipe.read(project / "recipe.yaml"))
@@ -49,3 +50,20 @@ def test_imported_vectors_predict_no_new_clips(project):
     assert said.startswith("text-lr cannot predict new clips: the vectors of text were imported")
     command = said.partition("labelled or not: affekt ")[2].replace("TABLE", "clips.csv").split()
     assert affekt(*command, cwd=project).returncode == 0
+
+
+def test_what_one_system_cannot_read_another_can(project):
+    [wav, *_] = sorted(project.rglob("*.wav"))
+    for given, kind, system in (
+        ([wav], "text", "speech-lr"),
+        (["--text", "what a day"], "audio", "text-lr"),
+    ):
+        done = affekt("predict", "out", "--system", "mean", *given, cwd=project)
+        assert done.returncode == 3
+        assert f"Without {kind}: --system {system}" in done.stderr.splitlines()
+        done = affekt("predict", "out", "--system", system, *given, cwd=project)
+        assert done.returncode == 0
+        assert "Without" not in done.stderr
+    done = affekt("predict", "out/members/text-lr/model", wav, cwd=project)
+    assert done.returncode == 3
+    assert "Without" not in done.stderr  # a model has no other systems
