@@ -231,6 +231,8 @@ def _remedy(rows: RowStore, clips: Manifest) -> str:
             "Another tool computed this space; import its values again, with those clips:"
             f" affekt cache import {folder} SOURCE --manifest {source} --name NAME"
         )
+    elif clips.source.startswith("<"):  # made in a program: no command can read it
+        remedy = f"Compute them: extract(clips, cache, Encoder({encoder['name']!r}))"
     else:
         remedy = (
             "Compute them:"

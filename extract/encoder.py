@@ -297,6 +297,12 @@ class Encoder:
     def _checked(self, pooled: Pooled | Unusable) -> Pooled | Unusable:
         if isinstance(pooled, Unusable):
             return pooled
+        if not isinstance(pooled, Pooled):
+            raise InputError(
+                f"{self.name}: embed gave {type(pooled).__name__} for a clip; expected a "
+                "Pooled(values, frames) for each, with values (layers, dim) "
+                "(docs/how-to/encoder.md)"
+            )
         expected = (self.backend.n_layers, self.backend.dim)
         if pooled.values.shape != expected:
             raise RuntimeError(f"{self.name} gave {pooled.values.shape}, expected {expected}")

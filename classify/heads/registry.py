@@ -140,6 +140,30 @@ def naming_own_head(head: Any, doing: str) -> Iterator[None]:
         ) from error
 
 
+def check_estimator(head: Any, kind: str) -> None:
+    """Refuse, before any work, what cannot be trained for a kind of task.
+
+    Examples
+    --------
+    >>> from sklearn.svm import LinearSVC
+    >>> check_estimator(LinearSVC(), "labels")
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: LinearSVC has no predict_proba, which a task with labels ...
+    """
+    name = type(head).__name__
+    if not all(hasattr(head, method) for method in ("fit", "get_params")):
+        raise InputError(
+            f"the head is of type {name}; expected a head of affekt or a scikit-learn estimator. "
+            "A network of your own needs a subclass of Head around it (docs/how-to/head.md)"
+        )
+    if kind == "labels" and not hasattr(head, "predict_proba"):
+        raise InputError(
+            f"{name} has no predict_proba, which a task with labels needs; "
+            f"sklearn.calibration.CalibratedClassifierCV({name}()) adds it to a classifier"
+        )
+
+
 def heads_for(kind: str) -> tuple[_Heads, _Heads]:
     """Return the heads for a kind of task (``"labels"`` or ``"regression"``), and the others."""
     return (REGRESSORS, HEADS) if kind == "regression" else (HEADS, REGRESSORS)

@@ -19,7 +19,7 @@ from ...cache.errors import InputError, shaped
 from ...cache.manifest import Manifest
 from ..data.predictions import Predictions
 from ..data.task import Task
-from ..heads.registry import naming_own_head
+from ..heads.registry import check_estimator, naming_own_head
 from ..heads.training.rows_on_disk import by_blocks
 from .fitting import fit_models
 from .folders.model_folder import (
@@ -129,6 +129,7 @@ class Model(Predicts):
         MissingError
             Clips whose features are not stored.
         """
+        check_estimator(self.head, self.task.kind)
         fit_models(
             [self], train, dev, test=test, allow_speaker_overlap=allow_speaker_overlap,
             allow_duplicates=allow_duplicates,

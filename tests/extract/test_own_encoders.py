@@ -138,6 +138,17 @@ def test_a_fault_in_an_encoder_is_reported_with_the_clip(cache):
         extract(texts(), cache, Encoder.of(Faulty()))
 
 
+def test_what_is_no_pooled_vector_is_refused_by_name(cache):
+    class Plain(Letters):
+        def embed(self, inputs):
+            return np.stack([one.values[0] for one in super().embed(inputs)])
+
+    with pytest.raises(
+        InputError, match=r"letters: embed gave ndarray .* a Pooled\(values, frames"
+    ):
+        extract(texts(), cache, Encoder.of(Plain()))
+
+
 def test_a_registered_name_opens_models_again(cache, tmp_path):
     class Own(Letters):
         name = "own-letters"

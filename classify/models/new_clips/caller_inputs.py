@@ -143,7 +143,8 @@ def _listed(inputs: Any) -> tuple[list[Any], bool]:
     if isinstance(inputs, str | os.PathLike) or is_audio(inputs):
         return [inputs], True
     if not isinstance(inputs, Iterable) or isinstance(inputs, dict) or hasattr(inputs, "columns"):
-        raise TypeError(f"cannot predict {type(inputs).__name__}; expected {TAKEN}")
+        hint = ". For a table: Manifest.from_frame(frame)" if hasattr(inputs, "columns") else ""
+        raise TypeError(f"cannot predict {type(inputs).__name__}; expected {TAKEN}{hint}")
     given = list(inputs)
     for one in given:
         if not isinstance(one, str | os.PathLike) and not is_audio(one):

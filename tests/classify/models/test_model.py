@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from affekt.cache import (
     Cache,
     DamagedError,
@@ -24,6 +25,7 @@ from affekt.classify.models.new_clips import own_encoders as raw
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeClassifier
 
 EMOTIONS = ["anger", "happiness", "neutral", "sadness", "surprise"]
@@ -182,6 +184,8 @@ def test_missing_rows_are_named(model, clips):
     with pytest.raises(MissingError) as error:
         model.predict(Manifest.from_rows(rows))
     assert error.value.ids == ["new"]
+    assert "extract(clips, cache, Encoder(" in str(error.value)  # no command reads <rows>
+    assert "affekt extract" not in str(error.value)
 
 
 def test_several_layers_and_a_mean(space, part):
@@ -190,6 +194,19 @@ def test_several_layers_and_a_mean(space, part):
         model = Model(LogisticHead(), VALENCE, features).fit(part.train)
         assert model.head_.n_features_in_ == width
         assert len(model.predict(part.test)) == len(part.test)
+
+
+@pytest.mark.parametrize(
+    ("head", "said"),
+    [
+        (LinearSVC(), r"LinearSVC has no predict_proba.*CalibratedClassifierCV\(LinearSVC\(\)\)"),
+        (torch.nn.Linear(8, 3), "of type Linear; .* needs a subclass of Head around it"),
+        (None, "of type NoneType"),
+    ],
+)
+def test_what_is_no_head_is_refused_before_any_work(space, part, head, said):
+    with pytest.raises(InputError, match=said):
+        Model(head, VALENCE, space.features(layers=1)).fit(part.train)
 
 
 def test_a_head_of_scikit_learn_trains_but_is_not_saved(space, part, tmp_path):
