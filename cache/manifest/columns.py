@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -167,7 +167,8 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
     found.notes += notes
     found.notes += times.notes
     found.notes += table.notes
-    found.notes += _misspelt(table, columns, renamed)
+    told = {name for name in table.columns for note in notes if note.startswith(f"column {name} ")}
+    found.notes += _misspelt(table, columns, {*renamed, *told})
     _give_ids(found, table, folded)
     found.columns = {name: found.columns[name] for name in _order(found, table)}
     return found
@@ -243,14 +244,14 @@ def _without_content(table: Table) -> str:
     return f"{header}: if it is a row, put names above it; if there are lines above it, remove them"
 
 
-def _misspelt(table: Table, columns: Mapping[str, Any], renamed: Mapping[str, str]) -> list[str]:
+def _misspelt(table: Table, columns: Mapping[str, Any], told: Collection[str]) -> list[str]:
     """Return notes on columns that are kept and may be one that is absent, by their names."""
     notes = []
     for ours in ("path", "text", "label", "speaker", "language", "split"):
         if ours in columns:
             continue
         known = [ours, *(alias for group in ALIASES[ours] for alias in group if len(alias) > 3)]
-        others = {_folded(name): name for name in table.columns if name not in renamed}
+        others = {_folded(name): name for name in table.columns if name not in told}
         for folded, name in others.items():
             close = difflib.get_close_matches(folded, map(_folded, known), n=1, cutoff=0.85)
             swapped = [alias for alias in known if sorted(alias) == sorted(folded)]

@@ -52,7 +52,13 @@ def check_written(
         )
     if allow_outside:
         return
-    absolute = written[:1] in ("/", "\\", "~") or written[1:3] in (":\\", ":/")
+    if written[:1] == "~":
+        raise InputError(
+            f"{place()}: path {written!r} is not inside the manifest's root: ~ is not expanded in "
+            "a table with a root; write the path as it is from there, or give no root for a table "
+            "of your own"
+        )
+    absolute = written[:1] in ("/", "\\") or written[1:3] in (":\\", ":/")
     climbs = ".." in written and ".." in written.replace("\\", "/").split("/")
     if climbs or (absolute and (root is None or not _inside(written, root))):
         where = "" if root is None else f" {root}"

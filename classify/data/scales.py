@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 KEYS = ("type", "name", "version", "dimensions")
 THIRDS = ("low", "middle", "high")
+NOT_RATED = "not rated"
 
 
 @dataclass(frozen=True)
@@ -160,9 +161,8 @@ class ScaleTask(Task):
         kept = clips.select(rated)
         scale = next(iter(self.scales.values()))
         share = (values[rated, 0] - scale.low) / scale.range
-        thirds = ["not rated" if math.isnan(one) else THIRDS[min(int(one * 3), 2)] for one in share]
-        raw = kept["raw_label"] if "raw_label" in kept else kept["label"]
-        kept = kept.with_columns(label=thirds, raw_label=list(raw))
+        thirds = [NOT_RATED if math.isnan(one) else THIRDS[min(int(one * 3), 2)] for one in share]
+        kept = kept.with_columns(label=thirds, raw_label=list(_cells(kept, "label")))
         left = int((~rated).sum())
         return kept, {"": left} if left else {}
 
@@ -228,7 +228,7 @@ class ScaleTask(Task):
                 f"{self.name!r}; it has {', '.join(clips.columns)}."
                 f"{nearest(scale.column, clips.columns)}"
             )
-        cells = [str(cell).strip() for cell in clips[scale.column]]
+        cells = [str(cell).strip() for cell in _cells(clips, scale.column)]
         numbers = np.array([_number(cell) for cell in with_points(cells)])
         filled = np.array([cell != "" for cell in cells], dtype=bool)
         odd = np.flatnonzero(filled & np.isnan(numbers))
@@ -247,6 +247,13 @@ class ScaleTask(Task):
                 f"{cells[first]}); correct them, or the range of {name} in the task"
             )
         return numbers
+
+
+def _cells(clips: Manifest, column: str) -> Sequence[Any]:
+    """Return a column as the table has it, also that of labels where `select` put thirds."""
+    is_dealt = column == "label" and "raw_label" in clips
+    is_dealt = is_dealt and set(clips["label"]) <= {*THIRDS, NOT_RATED}
+    return clips["raw_label" if is_dealt else column]
 
 
 def _scale(name: Any, given: Any, source: str) -> Scale:

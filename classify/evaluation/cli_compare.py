@@ -230,7 +230,7 @@ def _compare(
     from ..data.splitting.split_file import read_split_file, with_parts
     from .compare import compare_with
     from .compare_options import CompareOptions
-    from .joining import in_common, match_case
+    from .joining import in_common, match_case, task_as_is
 
     if output is not None:
         _check_report(output, [truth, *([] if split is None else [split])], [*predictions, *dev])
@@ -253,7 +253,7 @@ def _compare(
     say = partial(click.echo, err=True)
     labels = given.labels if given else [str(label) for label in test.column("label")]
     members = match_case(members, labels, say)
-    task_ = given or _task(members, test)
+    task_ = given or task_as_is(members, test)
     if split is not None:
         settings["split"] = _splits(task_.select(clips, blank="drop")[0], folds)
         if len(folds) > 1 and dev:
@@ -350,15 +350,6 @@ def _members(
         else:
             found[name] = task.read_predictions(path, rename)
     return found
-
-
-def _task(members: Mapping[str, Predictions], truth: Manifest) -> Task:
-    first = next(iter(members.values()))
-    more = sorted({str(label) for label in truth["label"]} - set(first.labels))
-    if all(member.hard for member in members.values()):
-        more = sorted({*more, *(label for m in members.values() for label in m.labels)})
-        return Task.from_labels(dict.fromkeys([*first.labels, *more]))
-    return Task.from_labels(first.labels)
 
 
 def _where(clips: Manifest, conditions: Sequence[str]) -> Manifest:

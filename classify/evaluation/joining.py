@@ -14,6 +14,7 @@ import numpy as np
 from ...cache.errors import InputError, listed
 from ..data.splitting.findings import ranked
 from ..data.splitting.split import Split
+from ..data.task import Task
 from ..ensembles.combining import Combined
 from ..metrics.scored_clips import Part, Rated, cluster_names, clusters
 from .compare_options import CompareOptions
@@ -30,6 +31,7 @@ __all__ = [
     "each_group",
     "in_common",
     "mean_of_all",
+    "task_as_is",
 ]
 
 FORMAT = 2
@@ -252,3 +254,13 @@ def match_case(
             say(f"{name}: labels matched regardless of case: {', '.join(pairs)}")
             found[name] = one.renamed(same)
     return found
+
+
+def task_as_is(members: Mapping[str, Predictions], truth: Manifest) -> Task:
+    """Return the task of the labels as they are written, where none was named."""
+    first = next(iter(members.values()))
+    more = sorted({str(label) for label in truth["label"]} - set(first.labels))
+    if all(member.hard for member in members.values()):
+        more = sorted({*more, *(label for m in members.values() for label in m.labels)})
+        return Task.from_labels(dict.fromkeys([*first.labels, *more]))
+    return Task.from_labels(first.labels)

@@ -41,6 +41,8 @@ def hint_missing(path: Path, written: str = "", root: Path | None = None, source
         return ""
     if place is not None:
         return f"; there is one in {place}: --root {place}"
+    if str(path)[:1] == "~":
+        return "; ~ between quotation marks stands for itself: write it before them, as ~/'a b.wav'"
     folder = path.parent
     if not folder.exists():
         above = next((one for one in folder.parents if one.exists()), None)

@@ -60,5 +60,10 @@ def demo(
     for note in recipe.notes:
         to_stderr(note)
     with heartbeat(to_stderr) as progress:
-        outcome = run(recipe.path, progress=progress)
+
+        def untold(line: str) -> None:
+            if not line.endswith(tuple(f": {note}" for note in recipe.notes)):
+                progress(line)
+
+        outcome = run(recipe.path, progress=untold)
     report_outcome(ctx, outcome, figures=not no_figures)

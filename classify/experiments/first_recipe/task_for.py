@@ -304,7 +304,9 @@ def _named(counts: Counter[str]) -> str:
     return (
         f": give them names in the task file, such as {{low: [{low!r}], high: [{high!r}]}}, in "
         "which several numbers may be one label. If they are ordered, as stars are, say so there: "
-        f"values: {{{', '.join(places[:10])}{', ...' * (len(places) > 10)}}} adds CCC to the report"
+        f"values: {{{', '.join(places[:10])}{', ...' * (len(places) > 10)}}} adds CCC to the "
+        "report. If they are ratings, predict them as numbers: type: regression with dimensions: "
+        f"{{rating: {{column: label, range: [{low}, {high}]}}}} in place of labels"
     )
 
 

@@ -191,7 +191,7 @@ def test_home_is_found_in_a_table_of_ones_own(tmp_path, monkeypatch):
     (tmp_path / "home").mkdir()
     clips = read(tmp_path, "path\n~/a.wav\n")
     assert clips.file(0) == (tmp_path / "home" / "a.wav").resolve()
-    with pytest.raises(InputError, match="is outside of the manifest's root"):
+    with pytest.raises(InputError, match="not inside the manifest's root: ~ is not expanded"):
         Manifest.read(tmp_path / "clips.csv", root=tmp_path)
 
 
@@ -342,3 +342,9 @@ def test_json_under_the_names_of_files(tmp_path):
     nested = '{"id": "c", "recording": {"sources": [{"source": "a.wav"}]}}'
     with pytest.raises(InputError, match="Nested objects and lists are not read"):
         read(tmp_path, nested, "cuts.jsonl")
+
+
+def test_a_column_is_noted_once(tmp_path):
+    clips = read(tmp_path, "Datei,text\na.wav,hallo\n")
+    [note] = [note for note in clips.notes if "Datei" in note]
+    assert note == "column Datei holds names of recordings and was not used: is it the path?"

@@ -355,3 +355,18 @@ def test_a_dimension_that_no_train_clip_is_rated_for_stops_a_run_before_any_work
     assert "recipe.yaml:" in found
     assert "fold 1: none of 8 clips of train is rated for valence" in found
     assert not Path("my.cache").exists()
+
+
+@pytest.mark.parametrize("own", [{}, {"raw_label": "0"}])
+def test_ratings_in_the_column_label_are_those_of_any_other_column(own):
+    """`select` puts thirds of the scale there, and would read them as the ratings."""
+    rows = [{"id": str(i), "text": "x", "label": str(1 + i % 9), **own} for i in range(30)]
+    rows.append({"id": "30", "text": "x", "label": "", **own})
+    spec = {"type": "regression", "dimensions": {"valence": {"column": "label", "range": [1, 9]}}}
+    task, clips = Task.from_spec(spec), Manifest.from_rows(rows)
+    once, left = task.select(clips, blank="drop")
+    twice, _ = task.select(once)
+    assert left == {"": 1}
+    assert set(once["label"]) == {"low", "middle", "high"}
+    for found in (clips.select(once.ids), once, twice, twice.select(once.ids)):
+        assert task.targets(found).tolist() == [float(row["label"]) for row in rows[:30]]
