@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from os import PathLike
 from typing import TYPE_CHECKING, Any
@@ -249,7 +249,7 @@ class ScaleTask(Task):
         return numbers
 
 
-def _cells(clips: Manifest, column: str) -> Sequence[Any]:
+def _cells(clips: Manifest, column: str) -> np.ndarray:
     """Return a column as the table has it, also that of labels where `select` put thirds."""
     is_dealt = column == "label" and "raw_label" in clips
     is_dealt = is_dealt and set(clips["label"]) <= {*THIRDS, NOT_RATED}
