@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import unicodedata
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
@@ -164,11 +164,12 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
             columns.pop(unicodedata.normalize("NFC", names[0].strip()), None)
     columns |= times.columns
     found.taken |= times.taken
-    found.notes += notes
+    misspelt = _misspelt(table, columns, renamed)
+    of_names = {note.partition(" was ")[0] for note in misspelt}  # said once: column NAME
+    found.notes += [note for note in notes if note.partition(" holds ")[0] not in of_names]
     found.notes += times.notes
     found.notes += table.notes
-    told = {name for name in table.columns for note in notes if note.startswith(f"column {name} ")}
-    found.notes += _misspelt(table, columns, {*renamed, *told})
+    found.notes += misspelt
     _give_ids(found, table, folded)
     found.columns = {name: found.columns[name] for name in _order(found, table)}
     return found
@@ -191,7 +192,10 @@ def _recordings(table: Table, renamed: dict[str, str]) -> list[str]:
         return (
             []
             if name in renamed
-            else [f"column {name} holds names of recordings and was not used: is it the path?"]
+            else [
+                f"column {name} holds names of recordings and was not used: is it the path? Name "
+                "it path"
+            ]
         )
     renamed[name] = "path"
     return [f"column {name} holds names of recordings and was taken for the path"]
@@ -244,14 +248,14 @@ def _without_content(table: Table) -> str:
     return f"{header}: if it is a row, put names above it; if there are lines above it, remove them"
 
 
-def _misspelt(table: Table, columns: Mapping[str, Any], told: Collection[str]) -> list[str]:
+def _misspelt(table: Table, columns: Mapping[str, Any], renamed: Mapping[str, str]) -> list[str]:
     """Return notes on columns that are kept and may be one that is absent, by their names."""
     notes = []
     for ours in ("path", "text", "label", "speaker", "language", "split"):
         if ours in columns:
             continue
         known = [ours, *(alias for group in ALIASES[ours] for alias in group if len(alias) > 3)]
-        others = {_folded(name): name for name in table.columns if name not in told}
+        others = {_folded(name): name for name in table.columns if name not in renamed}
         for folded, name in others.items():
             close = difflib.get_close_matches(folded, map(_folded, known), n=1, cutoff=0.85)
             swapped = [alias for alias in known if sorted(alias) == sorted(folded)]

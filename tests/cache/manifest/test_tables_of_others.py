@@ -347,4 +347,4 @@ def test_json_under_the_names_of_files(tmp_path):
 def test_a_column_is_noted_once(tmp_path):
     clips = read(tmp_path, "Datei,text\na.wav,hallo\n")
     [note] = [note for note in clips.notes if "Datei" in note]
-    assert note == "column Datei holds names of recordings and was not used: is it the path?"
+    assert note == "column Datei was kept as it is; is it the path? Name it path"
