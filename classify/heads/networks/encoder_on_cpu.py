@@ -15,10 +15,49 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from ..training.shared_layers import drawn, dropped, zeroed_
+from ..training.shared_layers import drawn, dropped, factors, random_bits, zeroed_
 
 
-def trained_layer(layer: Any, x: Tensor, *, first: bool = False) -> Tensor:
+def trained_stack(layers: Any, patches: Tensor, weight: Tensor, places: Tensor) -> Tensor:
+    """Return the first position (rows, width) of what layers make of tokens, in training.
+
+    Tokens are ``patches @ weight.T + places``. Where patches are narrower than tokens, queries,
+    keys and values of the first layer are made of the patches, by the product of both maps.
+
+    Parameters
+    ----------
+    layers : sequence of torch.nn.TransformerEncoderLayer
+    patches : Tensor (positions, rows, patch size)
+    weight : Tensor (width, patch size)
+    places : Tensor (positions, width)
+    """
+    made = None
+    if len(layers) > 1 and not layers[0].norm_first and weight.shape[1] < weight.shape[0]:
+        attention = layers[0].self_attn
+        own = F.linear(places, attention.in_proj_weight, attention.in_proj_bias)
+        made = _mapped(patches, attention.in_proj_weight @ weight, own[:, None])
+    return trained_layers(layers, F.linear(patches, weight) + places[:, None], made)
+
+
+def trained_layers(layers: Any, x: Tensor, made: Tensor | None = None) -> Tensor:
+    """Return the first position (rows, width) of what layers make of tokens, in training.
+
+    Parameters
+    ----------
+    layers : sequence of torch.nn.TransformerEncoderLayer
+    x : Tensor (positions, rows, width)
+    made : Tensor (3, positions, rows, width), optional
+        Queries, keys and values of the first layer.
+    """
+    bits = random_bits()
+    for layer in layers[:-1]:
+        x, made = trained_layer(layer, x, bits, made=made), None
+    return trained_layer(layers[-1], x, bits, first=True)
+
+
+def trained_layer(
+    layer: Any, x: Tensor, bits: Any, *, made: Tensor | None = None, first: bool = False
+) -> Tensor:
     """Return what a `torch.nn.TransformerEncoderLayer` in training returns.
 
     Parameters
@@ -26,79 +65,110 @@ def trained_layer(layer: Any, x: Tensor, *, first: bool = False) -> Tensor:
     layer : torch.nn.TransformerEncoderLayer
     x : Tensor
         Tokens (positions, rows, width).
+    bits : numpy.random.BitGenerator
+        What dropout draws from.
+    made : Tensor (3, positions, rows, width), optional
+        Queries, keys and values.
     first : bool
         Compute the first position only, and return it as (rows, width).
     """
-    seen = layer.norm1(x) if layer.norm_first else x
+    seen, attention = layer.norm1(x) if layer.norm_first else x, layer.self_attn
     if first:
-        x = x[0] + dropped(_of_first_position(layer.self_attn, seen), layer.dropout1.p)
+        x = x[0] + dropped(_of_first_position(attention, seen), layer.dropout1.p)
     else:
-        attention = layer.self_attn
+        if made is None:
+            made = _mapped(seen, attention.in_proj_weight, attention.in_proj_bias)
         x = _Attended.apply(
-            x, seen, attention.in_proj_weight, attention.in_proj_bias,
-            attention.out_proj.weight, attention.out_proj.bias,
-            attention.num_heads, attention.dropout, layer.dropout1.p,
+            x, made, attention.out_proj.weight, attention.out_proj.bias,
+            attention.num_heads, attention.dropout, layer.dropout1.p, bits,
         )  # fmt: skip
     x = x if layer.norm_first else layer.norm1(x)
     x = _FedForward.apply(
         x, layer.norm2(x) if layer.norm_first else x,
         layer.linear1.weight, layer.linear1.bias, layer.linear2.weight, layer.linear2.bias,
-        layer.activation is F.relu, layer.dropout.p, layer.dropout2.p,
+        layer.activation is F.relu, layer.dropout.p, layer.dropout2.p, bits,
     )  # fmt: skip
     return x if layer.norm_first else layer.norm2(x)
 
 
-class _Attended(torch.autograd.Function):
-    """``x + dropout(attention(seen))``."""
+def _mapped(seen: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """Return queries, keys and values (3, positions, rows, width) of what is seen.
+
+    Parameters
+    ----------
+    weight : Tensor (3 * width, seen width)
+    bias : Tensor (..., 3 * width)
+        Of every token, or its position's own (positions, 1, 3 * width).
+    """
+    by_map = bias.expand(*(1,) * (3 - bias.ndim), *bias.shape).unflatten(-1, (3, -1))
+    return _Mapped.apply(seen, weight.unflatten(0, (3, -1)), by_map.permute(2, 0, 1, 3))
+
+
+class _Mapped(torch.autograd.Function):
+    """``seen @ maps.T + bias`` for three maps."""
 
     @staticmethod
-    def forward(
-        ctx: Any, x: Tensor, seen: Tensor, weight: Tensor, bias: Tensor,
-        out_weight: Tensor, out_bias: Tensor, heads: int, p_weights: float, p_out: float,
-    ) -> Tensor:  # fmt: skip
-        _, rows, width = x.shape
-        flat = seen.reshape(-1, width)
-        maps = weight.view(3, width, width)
-        made = torch.baddbmm(bias.view(3, 1, -1), _thrice(flat), maps.transpose(1, 2))
-        query, key, value = _by_head(made, rows, heads)
-        scores = torch.bmm(query, key.transpose(1, 2))
-        weights = softmax_(scores.mul_(key.shape[2] ** -0.5))
-        kept, ctx.scale = drawn(weights, p_weights)
-        used = _kept(weights, kept, ctx.scale)
-        found = torch.empty_like(flat)
-        _by_head(found, rows, heads).copy_(torch.bmm(used, value))
-        out = torch.addmm(out_bias, found, out_weight.t())
-        kept_out, ctx.scale_out = drawn(out, p_out)
-        ctx.save_for_backward(flat, weight, out_weight, made, weights, used, found, kept, kept_out)
-        return _plus(x, out, kept_out, ctx.scale_out)
+    def forward(ctx: Any, seen: Tensor, maps: Tensor, bias: Tensor) -> Tensor:
+        flat = seen.reshape(-1, seen.shape[-1])
+        made = bias.expand(3, *seen.shape[:2], -1).contiguous()
+        made.view(3, len(flat), -1).baddbmm_(_thrice(flat), maps.transpose(1, 2))
+        ctx.save_for_backward(flat, maps)
+        ctx.bias = bias.shape
+        return made
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        flat, weight, out_weight, made, weights, used, found, kept, kept_out = ctx.saved_tensors
+        flat, maps = ctx.saved_tensors
+        to_made, to_seen = grad.view(3, len(flat), -1), None
+        if ctx.needs_input_grad[0]:
+            to_seen = to_made[0] @ maps[0]
+            to_seen.addmm_(to_made[1], maps[1]).addmm_(to_made[2], maps[2])
+            to_seen = to_seen.view(*grad.shape[1:3], -1)
+        to_maps = torch.bmm(to_made.transpose(1, 2), _thrice(flat))
+        return to_seen, to_maps, grad.sum_to_size(ctx.bias)
+
+
+class _Attended(torch.autograd.Function):
+    """``x + dropout(attention)``, of queries, keys and values."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, x: Tensor, made: Tensor, out_weight: Tensor, out_bias: Tensor,
+        heads: int, p_weights: float, p_out: float, bits: Any,
+    ) -> Tensor:  # fmt: skip
+        width = x.shape[-1]
+        query, key, value = _by_head(made, heads)
+        scores = torch.bmm(query, key.transpose(1, 2))
+        weights = softmax_(scores.mul_(key.shape[2] ** -0.5))
+        used = _times(weights, factors(weights, p_weights, bits))
+        found = torch.empty_like(x)
+        _by_head(found, heads).copy_(torch.bmm(used, value))
+        out = torch.addmm(out_bias, found.view(-1, width), out_weight.t())
+        of_out = factors(out, p_out, bits)
+        ctx.save_for_backward(out_weight, made, weights, used, found, of_out)
+        return _plus(x, out, of_out)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        out_weight, made, weights, used, found, of_out = ctx.saved_tensors
         _, rows, width = grad.shape
         heads = len(weights) // rows
-        query, key, value = _by_head(made, rows, heads)
+        query, key, value = _by_head(made, heads)
         to_made = torch.empty_like(made)
-        to_query, to_key, to_value = _by_head(to_made, rows, heads)
+        to_query, to_key, to_value = _by_head(to_made, heads)
 
-        to_out = _kept(grad.reshape(-1, width), kept_out, ctx.scale_out)
-        to_found = _by_head(to_out @ out_weight, rows, heads)
+        to_out = _times(grad.reshape(-1, width), of_out)
+        to_found = _by_head((to_out @ out_weight).view(grad.shape), heads)
         to_value.copy_(torch.bmm(used.transpose(1, 2), to_found))
-        to_scores = zeroed_(torch.bmm(to_found, value.transpose(1, 2)), kept).mul_(weights)
+        to_scores = torch.bmm(to_found, value.transpose(1, 2)).mul_(used)
         to_scores.addcmul_(weights, to_scores.sum(-1, keepdim=True), value=-1)
-        to_scores.mul_(ctx.scale * key.shape[2] ** -0.5)
+        to_scores.mul_(key.shape[2] ** -0.5)
         to_query.copy_(torch.bmm(to_scores, key))  # not `out`: that takes one head at a time
         to_key.copy_(torch.bmm(to_scores.transpose(1, 2), query))
-
-        to_seen = to_made[0] @ weight[:width]
-        to_seen.addmm_(to_made[1], weight[width : 2 * width])
-        to_seen.addmm_(to_made[2], weight[2 * width :])
-        to_weight = torch.bmm(to_made.transpose(1, 2), _thrice(flat)).view(weight.shape)
-        return (
-            grad, to_seen.view(grad.shape), to_weight,
-            to_made.sum(1).view(-1), to_out.t() @ found, to_out.sum(0), None, None, None,
-        )  # fmt: skip
+        to_weight = to_out.t() @ found.view(-1, width)
+        return grad, to_made, to_weight, to_out.sum(0), None, None, None, None
 
 
 class _FedForward(torch.autograd.Function):
@@ -107,33 +177,33 @@ class _FedForward(torch.autograd.Function):
     @staticmethod
     def forward(
         ctx: Any, x: Tensor, seen: Tensor, weight: Tensor, bias: Tensor,
-        out_weight: Tensor, out_bias: Tensor, relu: bool, p_inner: float, p_out: float,
+        out_weight: Tensor, out_bias: Tensor, relu: bool, p_inner: float, p_out: float, bits: Any,
     ) -> Tensor:  # fmt: skip
         flat = seen.reshape(-1, seen.shape[-1])
         before = torch.addmm(bias, flat, weight.t())
         inner = before.relu_() if relu else F.gelu(before)
-        kept, ctx.scale = drawn(inner, p_inner)
+        kept, ctx.scale = drawn(inner, p_inner, bits)
         out = torch.addmm(out_bias, zeroed_(inner, kept), out_weight.t(), alpha=ctx.scale)
-        kept_out, ctx.scale_out = drawn(out, p_out)
+        of_out = factors(out, p_out, bits)
         own = () if relu else (before, kept)
-        ctx.save_for_backward(flat, weight, out_weight, inner, kept_out, *own)
-        return _plus(x, out, kept_out, ctx.scale_out)
+        ctx.save_for_backward(flat, weight, out_weight, inner, of_out, *own)
+        return _plus(x, out, of_out)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        flat, weight, out_weight, inner, kept_out, *own = ctx.saved_tensors
-        to_out = _kept(grad.reshape(-1, grad.shape[-1]), kept_out, ctx.scale_out)
+        flat, weight, out_weight, inner, of_out, *own = ctx.saved_tensors
+        to_out = _times(grad.reshape(-1, grad.shape[-1]), of_out)
         scaled = to_out * ctx.scale
         to_inner = scaled @ out_weight
         if own:  # GELU
             to_inner = torch.ops.aten.gelu_backward(zeroed_(to_inner, own[1]), own[0])
         else:  # `inner` is 0 where ReLU or dropout made it 0
-            to_inner = torch.ops.aten.threshold_backward(to_inner, inner, 0)
+            torch.ops.aten.threshold_backward.grad_input(to_inner, inner, 0, grad_input=to_inner)
         return (
             grad, (to_inner @ weight).view(grad.shape),
             to_inner.t() @ flat, to_inner.sum(0), scaled.t() @ inner, to_out.sum(0),
-            None, None, None,
+            None, None, None, None,
         )  # fmt: skip
 
 
@@ -167,16 +237,16 @@ def _thrice(flat: Tensor) -> Tensor:
     return flat.expand(3, -1, -1)
 
 
-def _by_head(made: Tensor, rows: int, heads: int) -> Tensor:
-    """View (..., positions * rows, width) as (..., rows * heads, positions, size of a head)."""
-    size = made.shape[-1] // heads
-    return made.view(*made.shape[:-2], -1, rows * heads, size).transpose(-3, -2)
+def _by_head(made: Tensor, heads: int) -> Tensor:
+    """View (..., positions, rows, width) as (..., rows * heads, positions, size of a head)."""
+    *before, rows, width = made.shape
+    return made.view(*before, rows * heads, width // heads).transpose(-3, -2)
 
 
-def _kept(x: Tensor, kept: Tensor | None, scale: float) -> Tensor:
-    return x if kept is None else zeroed_(x.clone(), kept).mul_(scale)
+def _times(x: Tensor, by: Tensor | None) -> Tensor:
+    return x if by is None else x * by
 
 
-def _plus(x: Tensor, out: Tensor, kept: Tensor | None, scale: float) -> Tensor:
-    """Return x + dropout(out), and change `out`."""
-    return torch.add(x, zeroed_(out, kept).view(x.shape), alpha=scale)
+def _plus(x: Tensor, out: Tensor, by: Tensor | None) -> Tensor:
+    out = out.view(x.shape)
+    return x + out if by is None else torch.addcmul(x, out, by.view(x.shape))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ....cache.errors import InputError, check_number, one_of
 from ..training.estimator import WIDEST
-from .encoder_on_cpu import trained_layer
+from .encoder_on_cpu import trained_layers
 
 
 def check_attention(head: Any) -> None:
@@ -85,10 +85,7 @@ class EncoderStack(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the first position (rows, width) of tokens (rows, positions, width)."""
         if self.training and x.device.type == "cpu":
-            x = x.transpose(0, 1).contiguous()
-            for layer in self.layers[:-1]:
-                x = trained_layer(layer, x)
-            return trained_layer(self.layers[-1], x, first=True)
+            return trained_layers(self.layers, x.transpose(0, 1).contiguous())
         for layer in self.layers[:-1]:
             x = layer(x)
         return _first_position(self.layers[-1], x)

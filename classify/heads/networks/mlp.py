@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from ....cache.errors import InputError, check_number, one_of
 from ..training.estimator import WIDEST
-from ..training.shared_layers import Dropout
+from ..training.shared_layers import Dropout, Linear
 from ..training.torch_classifier import TorchHead
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class MLP(nn.Module):
         sizes = [width, *hidden]
         steps: list[nn.Module] = [Dropout(input_dropout)]
         for before, after in pairwise(sizes):
-            steps += [nn.Linear(before, after), ACTIVATIONS[activation](), Dropout(dropout)]
+            steps += [Linear(before, after), ACTIVATIONS[activation](), Dropout(dropout)]
         self.layers = nn.Sequential(*steps, nn.Linear(sizes[-1], outputs))
         self.skip = nn.Linear(width, outputs, bias=False) if skip and hidden else None
 

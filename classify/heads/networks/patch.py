@@ -15,6 +15,7 @@ from ....cache.errors import check_number, one_of
 from ..training.estimator import WIDEST, Mixed
 from ..training.shared_layers import Dropout
 from ..training.torch_classifier import TorchHead
+from .encoder_on_cpu import trained_stack
 from .encoder_stack import EncoderStack, check_attention, to_patches
 from .mlp import ACTIVATIONS
 from .patch_on_cpu import FrozenPatchTransformer, can_freeze
@@ -96,10 +97,22 @@ class PatchTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits (rows, outputs) of vectors (rows, width)."""
+        if self.training and x.device.type == "cpu":
+            return self.classifier(self.cls_norms(self._learning(x)))
         patches = self.patch_embedding(to_patches(x, self.patch_size))  # (rows, patches, d_model)
         cls = self.cls_token.expand(len(x), -1, -1)
         tokens = torch.cat([cls, patches], dim=1) + self.position_embedding
         return self.classifier(self.cls_norms(self.encoder(tokens)))
+
+    def _learning(self, x: Tensor) -> Tensor:
+        """Return what CLS gathers (rows, d_model), as it is computed in training on a CPU."""
+        embedding, size = self.patch_embedding, self.patch_size
+        patches = to_patches(nn.functional.pad(x, (size, 0)), size)  # one of zeros for CLS
+        count = patches.shape[1] - 1
+        places = torch.cat([self.cls_token[0], embedding.bias.expand(count, -1)])
+        places = places + self.position_embedding[0]
+        patches = patches.transpose(0, 1).contiguous()
+        return trained_stack(self.encoder.layers, patches, embedding.weight, places)
 
     def stacked(self) -> Make | None:
         """Return how several of these train at once on a GPU; None if they do not."""

@@ -231,7 +231,7 @@ class TorchEstimator(Stored):
                 network = build().to(device)
                 found = train(
                     network,
-                    lambda batch: loss(network(x[batch]), batch),
+                    lambda batch: loss(network(x.index_select(0, batch)), batch),
                     epoch,
                     settings,
                     steps_per_epoch=steps,

@@ -88,7 +88,7 @@ class CrossEntropy:
         """Return the loss of logits (rows, classes); `rows` are their positions."""
         if self.shift is not None:
             logits = logits + self.shift
-        return cross_entropy(logits, self.target[rows], gamma=self.gamma)
+        return cross_entropy(logits, self.target.index_select(0, rows), gamma=self.gamma)
 
 
 def weighted_targets(target: Tensor, class_weight: Tensor, label_smoothing: float) -> Tensor:

@@ -15,13 +15,14 @@ from .rows_on_disk import RowsOnDisk
 
 
 class DiskTensor:
-    """Rows on the disk, indexed as a float32 tensor of the CPU is."""
+    """Rows on the disk, with the methods of a float32 tensor of the CPU that training calls."""
 
     def __init__(self, rows: RowsOnDisk) -> None:
         self.rows = rows
 
-    def __getitem__(self, batch: Tensor) -> Tensor:
-        return self._read(batch.numpy())
+    def index_select(self, dim: int, rows: Tensor) -> Tensor:
+        """Return rows by position; `dim` is 0."""
+        return self._read(rows.numpy())
 
     def split(self, count: int) -> Iterator[Tensor]:
         """Yield the rows in order, so many at a time."""

@@ -1,4 +1,4 @@
-"""Layers that several networks share: a quick dropout, and a learnt mix of an encoder's layers."""
+"""Layers that several networks share: quick ones, and a learnt mix of an encoder's layers."""
 
 from __future__ import annotations
 
@@ -22,30 +22,52 @@ def dropped(x: Tensor, p: float) -> Tensor:
     """
     if x.device.type != "cpu":
         return nn.functional.dropout(x, p)
-    kept, scale = drawn(x, p)
+    by = factors(x, p)
+    return x if by is None else x * by
+
+
+def random_bits() -> np.random.SFC64:
+    """Return a quick generator for many draws, seeded by the generator of the process."""
+    return np.random.SFC64(int(torch.empty((), dtype=torch.int64).random_()))
+
+
+def factors(like: Tensor, p: float, bits: np.random.BitGenerator | None = None) -> Tensor | None:
+    """Return what dropout multiplies by (None: by 1); see `drawn`."""
+    kept, scale = drawn(like, p, bits)
     if kept is None:
-        return x
-    if not x.requires_grad:
-        return zeroed_(x.clone(), kept).mul_(scale)
-    return x * kept.to(x.dtype).mul_(scale)
+        return None
+    kind = like.detach().numpy().dtype.type
+    return torch.from_numpy(kept.numpy() * kind(scale))  # NumPy takes truth values as they are
 
 
-def drawn(like: Tensor, p: float) -> tuple[Tensor | None, float]:
-    """Return what dropout keeps (None: everything), and what to scale it by."""
+def drawn(
+    like: Tensor, p: float, bits: np.random.BitGenerator | None = None
+) -> tuple[Tensor | None, float]:
+    """Return what dropout keeps (None: everything), and what to scale it by.
+
+    Parameters
+    ----------
+    bits : numpy.random.BitGenerator, optional
+        Where the draws come from; the generator of the process without it.
+    """
     zeroed = round(p * STEPS)
     if zeroed == 0:
         return None, 1.0
     if zeroed == STEPS:
         return torch.zeros_like(like, dtype=torch.bool), 1.0
-    words = torch.empty(-(-like.numel() // 4), dtype=torch.int64).random_(-(2**63), None)
-    numbers = words.numpy().view(np.int16)[: like.numel()]
+    count = -(-like.numel() // 4)
+    if bits is None:
+        words = torch.empty(count, dtype=torch.int64).random_(-(2**63), None).numpy()
+    else:
+        words = bits.random_raw(count)
+    numbers = words.view(np.int16)[: like.numel()]
     kept = torch.from_numpy(numbers >= zeroed - STEPS // 2)  # four times as fast as torch.ge
     return kept.view(like.shape), STEPS / (STEPS - zeroed)
 
 
 def zeroed_(x: Tensor, kept: Tensor | None) -> Tensor:
     """Zero in place what is not kept; outside of autograd, on a CPU."""
-    if kept is not None:  # NumPy takes truth values as they are, where PyTorch makes numbers first
+    if kept is not None:
         np.multiply(x.numpy(), kept.numpy(), out=x.numpy())
     return x
 
@@ -62,6 +84,26 @@ class Dropout(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:
         """Return the input, in training with zeros."""
         return dropped(input, self.p) if self.training else input
+
+
+class Linear(nn.Linear):
+    """`torch.nn.Linear` of rows (rows, features), quicker in training on a CPU.
+
+    MKL multiplies a wide matrix by few rows in two thirds of the time that it takes for few rows
+    by a wide matrix.
+
+    Examples
+    --------
+    >>> layer, x = Linear(3, 2), torch.ones(4, 3)
+    >>> torch.allclose(layer.train()(x), layer.eval()(x))
+    True
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Return ``input @ weight.T + bias``."""
+        if self.training and input.device.type == "cpu":
+            return (self.weight @ input.t()).t() + self.bias
+        return super().forward(input)
 
 
 class LayerMix(nn.Module):

@@ -114,6 +114,27 @@ def test_one_query_in_the_last_layer_is_exact(norm_first, activation):
         torch.testing.assert_close(mine.grad, other.grad, rtol=0, atol=1e-11, msg=name)
 
 
+@pytest.mark.parametrize("norm_first", [False, True])
+@pytest.mark.parametrize(("patch_size", "blocks"), [(8, 3), (8, 1), (40, 2)])
+def test_training_on_a_cpu_is_the_same_function(patch_size, blocks, norm_first):
+    """Logits and gradients are those of evaluation, whatever the first layer's maps are made of."""
+    torch.manual_seed(0)
+    network = PatchTransformer(
+        30, 3, patch_size=patch_size, d_model=16, n_blocks=blocks, n_attention_heads=4,
+        feedforward=24, hidden=8, dropout=0.0, norm_first=norm_first,
+    ).double()  # fmt: skip
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    x = torch.randn(5, 30, dtype=torch.float64)
+    found = []
+    for train in (True, False):
+        logits = network.train(train)(x)
+        gradients = torch.autograd.grad(logits.square().sum(), list(network.parameters()))
+        found.append([logits, *gradients])
+    for ours, plain in zip(*found, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-10, atol=1e-10)
+
+
 class Plain(nn.Module):
     """The card's classifier as one would write it from its text, with torch's own encoder."""
 

@@ -47,17 +47,18 @@ def test_numbers_and_gradients_are_those_of_plain_pytorch(norm_first, activation
     )
     for parameter in layer.parameters():
         nn.init.normal_(parameter, std=0.5)
-    zeros = []
+    zeros, drawn = [], shared_layers.drawn
 
-    def draw(like, p):
-        kept, scale = shared_layers.drawn(like, p)
+    def draw(like, p, bits):
+        kept, scale = drawn(like, p, bits)
         zeros.append(torch.ones_like(like) if kept is None else kept.to(like.dtype) * scale)
         return kept, scale
 
-    monkeypatch.setattr(encoder_on_cpu, "drawn", draw)
+    for module in (encoder_on_cpu, shared_layers):
+        monkeypatch.setattr(module, "drawn", draw)
     x = torch.randn(POSITIONS, ROWS, WIDTH, dtype=torch.float64, requires_grad=True)
     weight = torch.randn(POSITIONS, ROWS, WIDTH, dtype=torch.float64)
-    found = trained_layer(layer, x)
+    found = trained_layer(layer, x, shared_layers.random_bits())
     tensors = [x, *layer.parameters()]
     ours = torch.autograd.grad((found * weight).sum(), tensors)
 
@@ -77,5 +78,5 @@ def test_tokens_and_weights_are_left_as_they_were():
     x = torch.randn(POSITIONS, ROWS, WIDTH)
     tensors = [x, *layer.parameters()]
     before = [one.detach().clone() for one in tensors]
-    trained_layer(layer, x).sum().backward()
+    trained_layer(layer, x, shared_layers.random_bits()).sum().backward()
     assert all(torch.equal(one, old) for one, old in zip(tensors, before, strict=True))
