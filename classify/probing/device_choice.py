@@ -8,7 +8,7 @@ import os
 from ...cache.errors import InputError
 from ...extract.encoders.hardware.device import find_device
 
-ENOUGH = 4e9  # weights x clips; the processor needs some 5 s, as torch and a GPU do to start
+ENOUGH = 7e9  # weights x clips; the processor needs some 5 s, as torch and a GPU do to start
 
 
 def choose_device(device: str, work: float) -> str:

@@ -11,9 +11,9 @@ import torch
 
 from ...extract.encoders.hardware.exactness import exact_arithmetic
 from .device_rows import BLOCK, DeviceRows
-from .device_solver import DeviceProblems, predict, solve
+from .device_solver import RANK, DeviceProblems, predict, solve
 from .one_layer import LayerJob
-from .solver import MEMORY, RANK, Problems
+from .solver import MEMORY, Problems
 
 if TYPE_CHECKING:
     from ...cache.space import Features

@@ -1,9 +1,10 @@
 """`solver` on a device: the problems of several layers in one batch, in torch.
 
-The algorithm, its constants and its objective are those of `solver`. What a device wants otherwise:
+Objective, step and when it ends are those of `solver`. What a device wants otherwise:
 
-- All problems of all layers take each step together, and rows that a problem does not train on
-  weigh 0. A step is a few large products and some hundred small operations, none of which waits.
+- All problems of all layers start from weights of 0 and take each step together, whatever their C;
+  rows that a problem does not train on weigh 0. A step is a few large products and some hundred
+  small operations, none of which waits.
 - Which problems are finished is fetched every few steps; the others go on.
 - The two loops of L-BFGS are two small systems of equations of the remembered steps.
 - A step that went too far is remembered too, and the next one found anew: that costs no product.
@@ -19,8 +20,9 @@ import torch
 from torch.linalg import cholesky, solve_ex, solve_triangular
 
 from .device_rows import DeviceRows
-from .solver import CAUTION, LONGEST, MEMORY, RANK, RETRIES, Problems
+from .solver import CAUTION, LONGEST, MEMORY, RETRIES, Problems
 
+RANK = 256  # eigenvectors of the preconditioner
 FETCH = 4  # steps between two looks at what is finished
 NOISE = 1e-4  # of the objective: where less changes, the slope says if a step went too far
 SHRINK = 0.85  # of the problems: where no more are left, the finished ones are dropped

@@ -135,8 +135,9 @@ class Rows:
     def _add(self, values: np.ndarray, cells: np.ndarray) -> None:
         """Add rows to the sums of their cells; cells come in order."""
         found, first = np.unique(cells, return_index=True)
-        self._sums[found] += np.add.reduceat(values, first, axis=0)
-        self._squares[found] += np.add.reduceat(values**2, first, axis=0)
+        for cell, own in zip(found, np.split(values, first[1:]), strict=True):
+            self._sums[cell] += own.sum(axis=0)
+            self._squares[cell] += np.einsum("nf,nf->f", own, own)
 
     def _standardise(self, values: np.ndarray) -> None:
         values[:] = (values - self.mean) / self.deviation

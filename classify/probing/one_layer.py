@@ -133,8 +133,9 @@ class LayerJob:
         shrink = None
         if self.scale is True:
             shrink = np.array([rows.ratios(mask) for mask in self.masks.masks[list(group)]])
-        each = 4 * len(present) * ((rows.dim + 1) * (2 * MEMORY + 10) + 5 * BLOCK)
-        size = max(1, self.memory // each)
+        values = len(self.values)
+        each = 4 * len(present) * ((rows.dim + 1) * (2 * MEMORY + 10 + 2 * values) + 5 * BLOCK)
+        size = values * max(1, self.memory // each)  # all C of as many masks
         for start in range(0, len(pairs), size):
             some = problems.take(np.arange(start, min(start + size, len(pairs))))
             at = pairs[start : start + size]

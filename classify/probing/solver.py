@@ -4,10 +4,12 @@ The problems differ in C and in the rows that they train on. They minimise what 
 `LogisticRegression` does, ``sum of weighted losses + |W|^2 / (2 C)`` with a free intercept, by
 L-BFGS in float32. What makes it fast:
 
-- Rows pass through the processor's cache in blocks, once per step for all problems together; only
-  the problems that train on a block work on it, and a problem that is finished is dropped.
+- C grows step by step, and the weights for the next C are extrapolated from those for the last
+  ones, so that a few steps are enough.
+- Rows pass through the processor's cache in blocks, once per step for the problems of all folds;
+  only the problems that train on a block work on it, and a problem that is finished is dropped.
 - The inverse Hessian starts from the leading eigenvectors of the features and the mean of p (1 - p)
-  at the current weights, so that a few dozen steps are enough.
+  at the current weights.
 - Logits of all classes sum to 0 at every step, so the last class needs no product.
 """
 
@@ -20,7 +22,7 @@ import numpy as np
 
 from .layer_rows import Rows
 
-RANK = 256  # eigenvectors of the preconditioner
+RANK = 128  # eigenvectors of the preconditioner
 MEMORY = 8  # steps that L-BFGS remembers
 CAUTION = (
     2.0  # of the mean of p (1 - p): less makes longer steps, of which some have to be repeated
@@ -28,6 +30,7 @@ CAUTION = (
 LONGEST = 1000  # steps
 RETRIES = 6  # shorter steps in a row, after which float32 can do no better
 ROUNDING = 2e-7  # of the objective, as it is summed
+KNOWN = 3  # smaller values of C whose weights are extrapolated
 
 
 @dataclass(frozen=True)
@@ -90,47 +93,146 @@ def solve(
         The intercept stands last. Classes sum to 0.
     """
     count, classes = problems.weights.shape
-    found = np.zeros((count, classes, rows.dim + 1), np.float32)
     metric = _Metric(rows)
-    going = np.arange(count)
-    W = found.copy()
-    F, G, curvature = _objective(rows, W, problems)
-    step = -metric.apply(G, curvature, problems.ridge())
-    slope, length = _dot(G, step), np.ones(count, np.float32)
-    failed = np.zeros(count, int)
+    found = _Points.zeros(count, classes, rows.dim + 1)
+    path = _paths(problems)
+    for place in range(path.shape[1]):
+        own = path[path[:, place] >= 0]
+        at, some = own[:, place], problems.take(own[:, place])
+        ridge = some.ridge()
+        if place:
+            before = own[:, place - 1]
+            points = found.take(before)
+            points.add_ridge(ridge - problems.take(before).ridge())
+        else:
+            points = _Points.at(found.W[at], rows, some)
+        if place > 1:
+            known = own[:, max(place - KNOWN, 0) : place]
+            step = _extrapolated(found.W, problems.C, at, known) - points.W
+        else:
+            step = -metric.apply(points.G, points.curvature, ridge)
+        _minimise(rows, some, points, step, metric, tol, check, place > 1)
+        found.put(at, points)
+    return found.W
+
+
+@dataclass
+class _Points:
+    """Weights, and there the objective, its gradient, and the sum of w p (1 - p) per class."""
+
+    W: np.ndarray
+    value: np.ndarray
+    G: np.ndarray
+    curvature: np.ndarray
+
+    @classmethod
+    def at(cls, W: np.ndarray, rows: Rows, problems: Problems) -> _Points:
+        """Return the points of these weights."""
+        return cls(W, *_objective(rows, W, problems))
+
+    @classmethod
+    def zeros(cls, *shape: int) -> _Points:
+        """Return places for the points of as many problems."""
+        W, G = np.zeros((2, *shape), np.float32)
+        return cls(W, np.zeros(len(W)), G, np.zeros(len(W)))
+
+    def take(self, which: np.ndarray) -> _Points:
+        """Return the points of some problems."""
+        return _Points(self.W[which], self.value[which], self.G[which], self.curvature[which])
+
+    def where(self, which: np.ndarray, yes: _Points) -> _Points:
+        """Return other points for the chosen problems."""
+        return _Points(
+            _where(which, yes.W, self.W),
+            np.where(which, yes.value, self.value),
+            _where(which, yes.G, self.G),
+            np.where(which, yes.curvature, self.curvature),
+        )
+
+    def put(self, which: np.ndarray, points: _Points) -> None:
+        """Replace the points of some problems."""
+        self.W[which], self.value[which] = points.W, points.value
+        self.G[which], self.curvature[which] = points.G, points.curvature
+
+    def add_ridge(self, more: np.ndarray) -> None:
+        """Raise the factor of ``|W|^2 / 2``."""
+        slopes = self.W[..., :-1]
+        self.value += 0.5 * more * _dot(slopes, slopes)
+        self.G[..., :-1] += more[:, None, None] * slopes
+
+
+def _paths(problems: Problems) -> np.ndarray:
+    """Return `(sets of rows, values of C)`: the problems of each set by their C, then -1."""
+    which = np.unique(problems.masks, axis=0, return_inverse=True)[1].ravel()
+    counts = np.bincount(which)
+    found = np.full((len(counts), counts.max()), -1)
+    found[np.arange(counts.max()) < counts[:, None]] = np.lexsort((problems.C, which))
+    return found
+
+
+def _extrapolated(W: np.ndarray, C: np.ndarray, at: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Return weights for the problems `at`: polynomials in log C through those of `known`."""
+    x, nodes = np.log(C[at])[:, None], np.log(C[known])
+    found = np.zeros((len(at), *W.shape[1:]), np.float32)
+    for one in range(known.shape[1]):
+        others = np.delete(nodes, one, axis=1)
+        share = ((x - others) / (nodes[:, one : one + 1] - others)).prod(axis=1)
+        found += share.astype(np.float32)[:, None, None] * W[known[:, one]]
+    return found
+
+
+def _minimise(
+    rows: Rows,
+    problems: Problems,
+    points: _Points,
+    step: np.ndarray,
+    metric: _Metric,
+    tol: float,
+    check: Callable[[], None],
+    guessed: bool,
+) -> None:
+    """Move points to their minimum by L-BFGS.
+
+    Parameters
+    ----------
+    step : ndarray
+        The first one.
+    guessed : bool
+        Whether the first step is a guess, that is not made shorter if it fails.
+    """
+    going, now = np.arange(len(problems)), points
+    slope, length = _dot(now.G, step), np.ones(len(problems), np.float32)
+    failed = np.zeros(len(problems), int)
     history: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
-    for _ in range(LONGEST):
+    for number in range(LONGEST):
         check()
         moved = length[:, None, None] * step
-        F_new, G_new, curvature_new = _objective(rows, W + moved, problems)
-        better = F_new <= F + 1e-4 * length * slope + ROUNDING * np.abs(F)
-        change = G_new - G
+        new = _Points.at(now.W + moved, rows, problems)
+        better = new.value <= now.value + 1e-4 * length * slope + ROUNDING * np.abs(now.value)
+        change = new.G - now.G
         product = _dot(moved, change)
         use = better & (product > 1e-8 * np.abs(slope))
         history.append((moved, change, np.where(use, 1 / np.where(use, product, 1), 0)))
         del history[:-MEMORY]
-        gained = np.where(better, F - F_new, 0)
-        W, G = _where(better, W + moved, W), _where(better, G_new, G)
-        F, curvature = np.where(better, F_new, F), np.where(better, curvature_new, curvature)
+        gained = np.where(better, now.value - new.value, 0)
+        now = now.where(better, new)
         failed = np.where(better, 0, failed + 1)
-        length = np.where(better, 1, 0.4 * length).astype(np.float32)
-        direction = _direction(G, history, metric, curvature, problems.ridge())
-        slope = np.where(better, _dot(G, direction), slope)
-        step = _where(better, direction, step)
-        enough = tol * np.abs(F)
+        afresh = better | (guessed and not number)
+        length = np.where(afresh, 1, 0.4 * length).astype(np.float32)
+        direction = _direction(now.G, history, metric, now.curvature, problems.ridge())
+        slope = np.where(afresh, _dot(now.G, direction), slope)
+        step = _where(afresh, direction, step)
+        enough = tol * np.abs(now.value)
         done = (better & (-0.5 * slope <= enough) & (gained <= 4 * enough)) | (failed > RETRIES)
         if done.any():
-            found[going[done]] = W[done]
+            points.put(going[done], now.take(done))
             keep = np.flatnonzero(~done)
-            going = going[keep]
+            going, now, problems = going[keep], now.take(keep), problems.take(keep)
             if not len(going):
-                break
-            W, F, G, curvature = W[keep], F[keep], G[keep], curvature[keep]
+                return
             step, slope, length, failed = step[keep], slope[keep], length[keep], failed[keep]
             history = [(s[keep], y[keep], rho[keep]) for s, y, rho in history]
-            problems = problems.take(keep)
-    found[going] = W if len(going) else found[going]
-    return found
+    points.put(going, now)
 
 
 def predict(rows: Rows, W: np.ndarray, problems: Problems) -> np.ndarray:
@@ -249,8 +351,8 @@ def _logits(V: np.ndarray, X: np.ndarray) -> np.ndarray:
     """Return ``(problems, classes, rows)``; the last class is minus the sum of the others."""
     problems, classes, width = V.shape
     found = np.empty((problems, classes, len(X)), np.float32)
-    product = np.ascontiguousarray(V[:, :-1]).reshape(-1, width) @ X.T
-    found[:, :-1] = product.reshape(problems, classes - 1, -1)
+    product = X @ np.ascontiguousarray(V[:, :-1]).reshape(-1, width).T
+    found[:, :-1] = product.T.reshape(problems, classes - 1, -1)
     np.negative(found[:, :-1].sum(axis=1), out=found[:, -1])
     return found
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from affekt.classify.probing import device_solver
+from affekt.classify.probing import device_solver, solver
 from affekt.classify.probing.device_rows import DeviceRows
 from affekt.classify.probing.device_solver import DeviceProblems
 from affekt.classify.probing.layer_rows import Rows
@@ -109,6 +109,44 @@ def test_objectives_are_scikit_learns(n, dim, classes, signal, balanced, scale, 
         sure = proba[:, -1] - proba[:, -2] > 0.1
         assert (guess[~train] == oracle.predict(held))[sure].all(), (fold, C)
     assert deviation.shape == (dim,)
+
+
+def test_weights_are_extrapolated_in_log_C():
+    """Exactly, where they are a polynomial of log C."""
+    C = np.array([0.01, 0.1, 3.0, 20.0])
+    W = np.stack([np.full((2, 3), 1 - 2 * t + t * t) for t in np.log(C)]).astype(np.float32)
+    found = solver._extrapolated(W, C, np.array([3]), np.array([[0, 1, 2]]))
+    assert np.allclose(found, W[3], rtol=1e-5)
+
+
+@pytest.mark.parametrize("guess", [0.0, 1e3, 1e15])
+def test_a_bad_guess_costs_steps_and_nothing_else(guess, monkeypatch):
+    """Problems in any order, not every C for every set of rows."""
+    X, y, cells = data(200, 20, 3, 0.5)
+    masks = np.array([[True, True, False], [True, False, True]])
+    at, C = np.array([1, 0, 0, 1, 0, 0]), np.array([1.0, 10.0, 1e-3, 0.1, 0.1, 1.0])
+    problems = Problems(masks[at], C, np.ones((6, 3), np.float32))
+    rng = np.random.default_rng(0)
+    with Rows(X.__getitem__, y, cells) as rows:
+        alone = [solve(rows, problems.take(np.array([k])))[0] for k in range(6)]
+        if guess:
+            bad = lambda W, C, at, known: guess * rng.standard_normal((len(at), *W.shape[1:]))  # noqa: E731
+            monkeypatch.setattr(solver, "_extrapolated", bad)
+        together = solve(rows, problems)
+        for k, pair in enumerate(zip(together, alone, strict=True)):
+            train = masks[at[k]][cells]
+            lost, least = (
+                objective(
+                    W[:, :-1].astype(float),
+                    W[:, -1] - W[:, :-1].astype(float) @ rows.mean,
+                    X[train],
+                    y[train],
+                    C[k],
+                    np.ones(3),
+                )
+                for W in pair
+            )
+            assert lost == pytest.approx(least, rel=1e-5)
 
 
 def test_a_class_weight_is_that_of_scikit_learn():
