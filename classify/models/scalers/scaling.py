@@ -26,6 +26,7 @@ SCALES = ("speaker", "language", "dataset")
 log = logging.getLogger(__name__)
 
 BLOCK = 1024  # rows at a time, so that the float64 in between stays small
+COLUMNS = 64  # likewise
 #: root mean square of scaled features beyond which a clip is unlike all of train, where it is 1 on
 #: average: other languages, corpora and devices stay below 5
 FAR = 10.0
@@ -91,8 +92,11 @@ class Scaling:
         elif self.scale:
             from sklearn.preprocessing import StandardScaler
 
-            scaler = StandardScaler().fit(values.astype(np.float64))
-            self.mean, self.deviation = np.asarray(scaler.mean_), np.asarray(scaler.scale_)
+            # some columns at a time, of which scikit-learn holds several copies in float64
+            sides = np.array_split(values, -(-values.shape[1] // COLUMNS), axis=1)
+            scalers: list[Any] = [StandardScaler().fit(side.astype(np.float64)) for side in sides]
+            self.mean = np.concatenate([scaler.mean_ for scaler in scalers])
+            self.deviation = np.concatenate([scaler.scale_ for scaler in scalers])
         return self
 
     def _fit_blocks(self, values: RowsOnDisk) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affekt.classify import LogisticHead
-from affekt.classify.heads.linear import logistic_solver
+from affekt.classify.heads.linear import curvature, kept_rows, logistic_solver
 from affekt.classify.heads.training.rows_on_disk import RowsOnDisk
 from scipy.special import log_expit, log_softmax
 from sklearn.exceptions import ConvergenceWarning
@@ -35,9 +35,10 @@ def objective(head, X, y, weight, C):
 @pytest.fixture(params=["float64", "float32", "disk", "disk without room"])
 def way(request, monkeypatch):
     """Take one of the solver's ways; return what hands it the features."""
-    monkeypatch.setattr(logistic_solver, "SAMPLE", 100)
-    monkeypatch.setattr(logistic_solver, "RANK", 12)
-    monkeypatch.setattr(logistic_solver, "BLOCK", 1000)
+    monkeypatch.setattr(curvature, "SAMPLE", 100)
+    monkeypatch.setattr(curvature, "SIDE", 25)
+    monkeypatch.setattr(curvature, "FEWER", 80)
+    monkeypatch.setattr(kept_rows, "BLOCK", 1000)
     if request.param != "float64":
         monkeypatch.setattr(logistic_solver, "FEW", 0)
     if request.param == "disk without room":
@@ -45,7 +46,7 @@ def way(request, monkeypatch):
         def full(*args, **options):
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr(logistic_solver.tempfile, "TemporaryFile", full)
+        monkeypatch.setattr(kept_rows.tempfile, "TemporaryFile", full)
     if "disk" in request.param:
         return lambda X: RowsOnDisk(
             X.__getitem__, X.shape[1], np.random.default_rng(9).permutation(len(X))

@@ -11,10 +11,23 @@ import pytest
 from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import LogisticHead, Model, Task, load_model, splits
 from affekt.classify.evaluation.reports.markdown.clips_and_training import _settings
+from affekt.classify.models.scalers.scaling import Scaling
 from affekt.classify.models.scalers.speaker_scaler import SpeakerScaler
 from sklearn.preprocessing import StandardScaler
 
 from ..test_model import VALENCE, fill, make_clips, make_spec
+
+
+def test_columns_are_scaled_as_all_at_once():
+    """Equal to the last bit, whichever columns are taken together."""
+    rng = np.random.default_rng(0)
+    values = (rng.standard_normal((300, 515)) * np.geomspace(1e-3, 1e3, 515)).astype(np.float32)
+    values[:, 200] = 3.25
+    clips = Manifest.from_rows({"id": str(row), "text": "x"} for row in range(300))
+    found = Scaling(True).fit(values, clips)
+    expected = StandardScaler().fit(values.astype(float))
+    np.testing.assert_array_equal(found.mean, expected.mean_)
+    np.testing.assert_array_equal(found.deviation, expected.scale_)
 
 
 @pytest.fixture(scope="module")

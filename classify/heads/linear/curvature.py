@@ -1,0 +1,66 @@
+"""A guess of the Hessian of a logistic regression, from which L-BFGS starts."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg import cho_factor, cho_solve
+
+from ..training.rows_on_disk import RowsOnDisk
+
+SIDE = 2048  # features, up to which the guess is made of their covariance
+SAMPLE, FEWER = 4096, 1024  # rows of which it is made; and with more features
+
+
+def sample_of(X: np.ndarray | RowsOnDisk) -> tuple[np.ndarray, np.ndarray]:
+    """Return positions of the rows that the guess is made of, and their features, float64."""
+    most = min(len(X), SAMPLE if X.shape[1] <= SIDE else FEWER)
+    rows = np.sort(np.random.default_rng(0).choice(len(X), most, replace=False))
+    return rows, np.asarray(X.read(rows) if isinstance(X, RowsOnDisk) else X[rows], np.float64)
+
+
+class Curvature:
+    """The Hessian that rows have if p (1 - p) is the same in all of them.
+
+    Through the smaller of their covariance ``(features, features)`` and the Gram matrix
+    ``(rows, rows)``. The covariance of a sample is drawn to a multiple of the identity, as one of
+    more rows would be nearer to it.
+
+    Parameters
+    ----------
+    some : ndarray of float32 (rows, features)
+        Centred rows, times the square root of their share of the weight.
+    whole : bool
+        Whether these are all rows.
+    penalty : float
+    """
+
+    def __init__(self, some: np.ndarray, whole: bool, penalty: float) -> None:
+        rows, width = some.shape
+        self.some, self.penalty, self.wide = some, penalty, width > rows
+        self.product = some @ some.T if self.wide else some.T @ some
+        self.mean = float(np.trace(self.product)) / width
+        self.shrink = 0.0 if whole else width / (width + rows)
+
+    def guess(self, spread: np.ndarray) -> None:
+        """Take these p (1 - p) of the outputs ``(outputs,)``."""
+        self.level = float(spread.mean())
+        self.intercept = np.maximum(spread, 1e-12)
+        self.factor = self.level * (1 - self.shrink)
+        # float32 sums are off by some 1e-6 of the largest direction
+        self.ridge = self.penalty + self.level * self.mean * (self.shrink + 1e-6)
+        matrix = self.product * np.float32(self.factor)
+        matrix[np.diag_indices(len(matrix))] += np.float32(self.ridge)
+        self.solved = cho_factor(matrix, overwrite_a=True, check_finite=False)
+
+    def divide(self, gradient: np.ndarray) -> np.ndarray:
+        """Multiply a gradient ``(outputs, features + 1)`` by the inverse of the guess."""
+        found = np.empty_like(gradient)
+        plain = gradient[:, :-1].astype(np.float32)
+        if self.wide:
+            inner = cho_solve(self.solved, self.some @ plain.T, check_finite=False)
+            plain -= np.float32(self.factor) * inner.T @ self.some
+            found[:, :-1] = plain / np.float32(self.ridge)
+        else:
+            found[:, :-1] = cho_solve(self.solved, plain.T, check_finite=False).T
+        found[:, -1] = gradient[:, -1] / self.intercept
+        return found
