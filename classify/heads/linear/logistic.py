@@ -26,8 +26,8 @@ class LogisticHead(LinearHead):
         Balanced weights suit UAR, which counts every class alike.
     tol : float, default=1e-4
         The solver stops when no entry of the gradient is larger, as scikit-learn has it, and
-        another step promises less than a tenth of this share of the loss. With at least twice as
-        many features as clips the gradient is that of features turned to as few as clips.
+        another step promises less than a hundredth of this share of the loss. With twice as many
+        features as clips the gradient is that of features turned to as few as clips.
     max_iter : int, default=5000
         Not reaching the optimum warns.
     random_state : int or None, default=None

@@ -26,7 +26,7 @@ from .curvature import FEWER, Curvature, sample_of
 from .kept_rows import Blocks, KeptRows, centred_blocks
 
 FEW = 1 << 20  # numbers, for which float64 costs no time
-GAIN = 0.1  # what another step may promise, by `tol`, as a share of the loss
+GAIN = 0.01  # what another step may promise, by `tol`, as a share of the loss
 STALE = 0.5  # of the p (1 - p) of the last guess of the Hessian: time for another guess
 MEMORY = 10  # steps that L-BFGS remembers
 RETRIES = 20  # shorter steps in a row
