@@ -8,14 +8,15 @@ from scipy.linalg import cho_factor, cho_solve
 from ..training.rows_on_disk import RowsOnDisk
 
 SIDE = 2048  # features, up to which the guess is made of their covariance
-SAMPLE, FEWER = 4096, 1024  # rows of which it is made; and with more features
+SAMPLE, FEWER = 4096, 1024  # rows of which it is made; with more features, or on the disk
 
 
 def sample_of(X: np.ndarray | RowsOnDisk) -> tuple[np.ndarray, np.ndarray]:
     """Return positions of the rows that the guess is made of, and their features, float64."""
-    most = min(len(X), SAMPLE if X.shape[1] <= SIDE else FEWER)
+    on_disk = isinstance(X, RowsOnDisk)
+    most = min(len(X), FEWER if on_disk or X.shape[1] > SIDE else SAMPLE)
     rows = np.sort(np.random.default_rng(0).choice(len(X), most, replace=False))
-    return rows, np.asarray(X.read(rows) if isinstance(X, RowsOnDisk) else X[rows], np.float64)
+    return rows, np.array(X.read(rows) if on_disk else X[rows], np.float64)
 
 
 class Curvature:

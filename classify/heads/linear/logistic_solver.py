@@ -125,7 +125,7 @@ class _Problem:
         rows, some = sample_of(X)
         weight = self.count[rows] / self.count[rows].sum()
         self.centre = weight @ some  # of the sample: near enough to that of all rows
-        some = some - self.centre
+        some -= self.centre
         self.scale = float(np.abs(some).max()) or 1.0
         some *= np.sqrt(weight)[:, None] / self.scale
         self.penalty = 1.0 / (C * total) / max(self.scale**2, 1e-300)
