@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...cache.errors import InputError
+from ...cache.errors import InputError, check_number
 
 if TYPE_CHECKING:
     from ..data.task import Task
@@ -45,19 +45,15 @@ class CompareOptions:
 
     def check(self, task: Task) -> None:
         """Check the numbers, and that the task has what is asked for."""
-        if not 20 <= self.n_resamples <= MOST_DRAWS:
-            raise InputError(
-                f"n_resamples is {self.n_resamples}; expected at least 20, 10,000 for a report and "
-                f"at most {MOST_DRAWS}"
-            )
-        if not 0.5 <= self.level < 1:
-            raise InputError(
-                f"level is {self.level}; expected a share from 0.5 to below 1, as 0.95"
-            )
-        if not 0 <= self.random_state < 2**32:
-            raise InputError(
-                f"random_state is {self.random_state}; expected a number from 0 below 2^32"
-            )
+        for name in ("strategies", "by"):
+            if isinstance(getattr(self, name), str):
+                value = getattr(self, name)
+                raise InputError(f"{name} is {value!r}; expected several names, as [{value!r}]")
+        check_number("n_resamples", self.n_resamples, 20, MOST_DRAWS, whole=True)
+        check_number("level", self.level, 0.5, 1)
+        if self.level == 1:
+            raise InputError("level is 1; expected a share from 0.5 to below 1, as 0.95")
+        check_number("random_state", self.random_state, 0, 2**32 - 1, whole=True)
         for name in OF_LABELS if task.kind != "labels" else ():
             if getattr(self, name):
                 raise InputError(

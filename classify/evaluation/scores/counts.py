@@ -53,7 +53,9 @@ def compare_counts(counts: Mapping[str, int], n: int, *, level: float = 0.95) ->
     """
     for name, right in counts.items():
         if not 0 <= right <= n:
-            raise InputError(f"{name}: {right} right of {n}; expected a count from 0 to {n}")
+            raise InputError(
+                f"{name}: {right} clips right, of {n} in all; expected a count from 0 to {n}"
+            )
     if len(counts) < 2:
         raise InputError(f"{len(counts)} systems; expected counts of at least two")
     return {

@@ -20,6 +20,7 @@ from ....cache.files.reading import parse_json
 #: beginnings of the content types whose body is a file of sound
 SOUND = ("audio/", "video/webm", "video/mp4", "application/ogg", "application/octet-stream")
 LONGEST_TEXT = 20_000  # characters
+READ_ON = 64 << 20  # bytes over the limit
 LARGEST_JSON = 1 << 20  # bytes: the longest text, every character escaped, and room to spare
 LONGEST_NAME = 230  # bytes of UTF-8
 PARTS = 8
@@ -100,8 +101,15 @@ async def read_body(headers: Mapping[str, str], body: AsyncIterator[bytes], limi
 
 
 async def _bounded(claimed: str | None, body: AsyncIterator[bytes], limit: int) -> bytearray:
-    """Return the body, and stop reading it where it is too large."""
+    """Return the body, and stop reading it where it is too large.
+
+    A client that is still sending when the connection closes sees a reset and no answer, so what
+    is known to be a little too large is read to its end, and not kept.
+    """
     if claimed is not None and claimed.isascii() and claimed.isdecimal() and len(claimed) < 20:
+        if limit < int(claimed) <= limit + READ_ON:
+            async for _ in body:
+                pass
         _check_size(int(claimed), limit)
     data = bytearray()
     async for chunk in body:

@@ -179,10 +179,12 @@ def test_dev_and_test_must_be_apart():
         check_apart(*heard)
     single = other.with_columns(text=["words 000", *[f"d {i}" for i in range(107)]])
     assert "dev holds the text of 1 test clips" in check_apart(single, table)[0]
-    with pytest.raises(InputError, match="level is 95"):
-        compare(proba, table, task, level=95)
-    with pytest.raises(InputError, match="n_resamples is 1"):
-        compare(proba, table, task, n_resamples=1)
+    for name, value in [
+        ("level", 95), ("level", 1), ("level", "0.95"), ("n_resamples", 1), ("n_resamples", 1e4),
+        ("random_state", 1.5), ("strategies", "mean"), ("by", "language"),
+    ]:  # fmt: skip
+        with pytest.raises(InputError, match=f"{name} is {value!r}"):
+            compare(proba, table, task, **{name: value})
 
 
 def test_uses_of_a_test_set_count_choices_not_runs(tmp_path):
