@@ -144,7 +144,7 @@ def raw(service: Served, head: str, body: bytes = b"") -> bytes:
 @pytest.mark.parametrize("media", ["application/json", "audio/wav"])
 def test_a_client_that_sends_too_much_gets_the_answer(light, media):
     """It was a reset of the connection: the server had closed it while the client was sending."""
-    head = f"POST /predict HTTP/1.1\nHost: localhost\nContent-Type: {media}\n"
+    head = f"POST /predict HTTP/1.1\nHost: localhost\nConnection: close\nContent-Type: {media}\n"
     assert b" 413 " in raw(light, f"{head}Content-Length: {20 << 20}\n\n", bytes(20 << 20))
 
 
