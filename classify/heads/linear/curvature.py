@@ -39,19 +39,24 @@ class Curvature:
         rows, width = some.shape
         self.some, self.penalty, self.wide = some, penalty, width > rows
         self.product = some @ some.T if self.wide else some.T @ some
-        self.mean = float(np.trace(self.product)) / width
+        self.mean = float(np.trace(self.product)) / width or 1.0  # 0 where no feature varies
         self.shrink = 0.0 if whole else width / (width + rows)
 
     def guess(self, spread: np.ndarray) -> None:
         """Take these p (1 - p) of the outputs ``(outputs,)``."""
-        self.level = float(spread.mean())
         self.intercept = np.maximum(spread, 1e-12)
+        self.level = float(self.intercept.mean())
         self.factor = self.level * (1 - self.shrink)
-        # float32 sums are off by some 1e-6 of the largest direction
-        self.ridge = self.penalty + self.level * self.mean * (self.shrink + 1e-6)
-        matrix = self.product * np.float32(self.factor)
-        matrix[np.diag_indices(len(matrix))] += np.float32(self.ridge)
-        self.solved = cho_factor(matrix, overwrite_a=True, check_finite=False)
+        rounding = 1e-6  # of float32 sums, as a share of the mean direction, or of the largest
+        while True:
+            self.ridge = self.penalty + self.level * self.mean * (self.shrink + rounding)
+            matrix = self.product * np.float32(self.factor)
+            matrix[np.diag_indices(len(matrix))] += np.float32(self.ridge)
+            try:
+                self.solved = cho_factor(matrix, overwrite_a=True, check_finite=False)
+                return
+            except np.linalg.LinAlgError:
+                rounding *= 30
 
     def divide(self, gradient: np.ndarray) -> np.ndarray:
         """Multiply a gradient ``(outputs, features + 1)`` by the inverse of the guess."""

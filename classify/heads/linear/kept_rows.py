@@ -8,11 +8,20 @@ from typing import Any, Self
 
 import numpy as np
 
+from ....cache.errors import InputError
 from ..training.rows_on_disk import RowsOnDisk
 
 BLOCK = 1 << 17  # numbers that pass through the processor's cache at a time
 
 Blocks = Callable[[], Iterator[tuple[Any, np.ndarray]]]
+
+
+def too_large() -> InputError:
+    """Return the error for features that cannot be computed with."""
+    return InputError(
+        "X holds numbers too large to compute with, next to the others; scale the features, as "
+        "StandardScaler does, or leave such clips out"
+    )
 
 
 def centred_blocks(X: np.ndarray | RowsOnDisk, centre: np.ndarray, scale: float) -> Blocks:
@@ -47,12 +56,12 @@ class KeptRows:
         if not isinstance(self.X, RowsOnDisk):
             self.values = np.empty(self.X.shape, self.dtype)
             for at, values in self.plain():
-                self.values[at] = values
+                self.values[at] = self._cast(values)
             return self
         try:
             self.file = tempfile.TemporaryFile(prefix="affekt-")
             for _, values in self.plain():
-                self.file.write(values.astype(self.dtype))
+                self.file.write(self._cast(values))
         except OSError:
             self.__exit__()
             self.file = None
@@ -62,13 +71,20 @@ class KeptRows:
         if self.file is not None:
             self.file.close()
 
+    def _cast(self, values: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            found = values.astype(self.dtype)
+        if not np.isfinite(found).all():
+            raise too_large()
+        return found
+
     def blocks(self) -> Iterator[tuple[Any, np.ndarray]]:
         """Yield positions of rows and their features."""
         X = self.X
         if not isinstance(X, RowsOnDisk):
             yield from ((at, self.values[at]) for at in _slices(X))
         elif self.file is None:
-            yield from ((at, x.astype(self.dtype)) for at, x in self.plain())
+            yield from ((at, self._cast(x)) for at, x in self.plain())
         else:
             self.file.seek(0)
             buffer = np.empty((_many(X), X.width), self.dtype)

@@ -23,7 +23,7 @@ from scipy.special import expit
 
 from ..training.rows_on_disk import RowsOnDisk
 from .curvature import FEWER, Curvature, sample_of
-from .kept_rows import Blocks, KeptRows, centred_blocks
+from .kept_rows import Blocks, KeptRows, centred_blocks, too_large
 
 FEW = 1 << 20  # numbers, for which float64 costs no time
 GAIN = 0.01  # what another step may promise, by `tol`, as a share of the loss
@@ -31,6 +31,7 @@ STALE = 0.5  # of the p (1 - p) of the last guess of the Hessian: time for anoth
 MEMORY = 10  # steps that L-BFGS remembers
 RETRIES = 20  # shorter steps in a row
 ROUNDING = {np.float32: 1e-8, np.float64: 1e-14}  # of the loss: a fall by less is not seen
+LARGEST = 1e100  # number whose square can be computed with
 IDLE = 10  # steps in a row that were not seen to lower the loss
 
 
@@ -127,6 +128,8 @@ class _Problem:
         self.centre = weight @ some  # of the sample: near enough to that of all rows
         some -= self.centre
         self.scale = float(np.abs(some).max()) or 1.0
+        if self.scale > LARGEST:
+            raise too_large()
         some *= np.sqrt(weight)[:, None] / self.scale
         self.penalty = 1.0 / (C * total) / max(self.scale**2, 1e-300)
         self.curvature = Curvature(some.astype(np.float32), len(rows) == len(X), self.penalty)

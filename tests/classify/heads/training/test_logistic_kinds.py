@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 from affekt.cache import Manifest
+from affekt.cache.errors import InputError
 from affekt.classify import LogisticHead
 from affekt.classify.heads.linear import curvature, logistic_solver
 from affekt.extract.builtin.ngram import Ngram
@@ -109,3 +110,31 @@ def test_a_stale_guess_is_made_anew(monkeypatch):
     steps = LogisticHead(100.0).fit(X, y).n_iter_[0]
     monkeypatch.setattr(logistic_solver, "STALE", 0)
     assert steps < 0.7 * LogisticHead(100.0).fit(X, y).n_iter_[0]
+
+
+@pytest.mark.parametrize("width", [300, 900])
+def test_one_direction_may_be_far_larger_than_all_others(width, monkeypatch):
+    """In float32 its guess of the Hessian is not positive definite: fits ended with an error."""
+    monkeypatch.setattr(logistic_solver, "FEWER", 1)
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((600, 1)) @ rng.standard_normal((1, width))
+    X = (X + 1e-4 * rng.standard_normal(X.shape)).astype(np.float32)
+    y = (X[:, 0] + rng.logistic(size=600) > 0).astype(int)
+    ours, theirs = pair(X, y, 1e4, tol=1e-4)
+    assert ours <= theirs * (1 + 1e-5)
+
+
+def test_features_that_never_vary_are_learnt_with_hardly_a_penalty():
+    head = LogisticHead(1e300).fit(np.ones((30, 3)), ["a", "b", "b"] * 10)
+    np.testing.assert_allclose(head.predict_proba(np.ones((1, 3))), [[0.5, 0.5]], atol=1e-6)
+
+
+@pytest.mark.parametrize(("row", "large"), [(0, 1e300), (1, 1e300), (1, 3e38)])
+def test_numbers_that_overflow_are_refused(row, large, monkeypatch):
+    """Row 0 is among those that the scale is taken from, row 1 is not."""
+    monkeypatch.setattr(curvature, "SAMPLE", 10)
+    monkeypatch.setattr(logistic_solver, "FEW", 0)
+    X = np.linspace(0, 1e-3, 60)[:, None]
+    X[row] = large
+    with pytest.raises(InputError, match="too large"):
+        LogisticHead(1.0).fit(X, ["a", "b"] * 30)
