@@ -232,7 +232,10 @@ def _remedy(rows: RowStore, clips: Manifest) -> str:
             f" affekt cache import {folder} SOURCE --manifest {source} --name NAME"
         )
     elif clips.source.startswith("<"):  # made in a program: no command can read it
-        remedy = f"Compute them: extract(clips, cache, Encoder({encoder['name']!r}))"
+        remedy = (
+            f"Compute them: extract(clips, Cache({'DIR' if packed else str(rows.store.path)!r}),"
+            f" Encoder({encoder['name']!r}))"
+        )
     else:
         remedy = (
             "Compute them:"

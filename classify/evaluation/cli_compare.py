@@ -386,10 +386,8 @@ def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
     found = {}
     for text in given:
         key, sign, value = text.partition("=")
-        if not sign or not key:
-            raise InputError(f"{option} {text!r}; expected NAME=VALUE")
-        if key in found:
-            raise InputError(f"{option} names {key!r} twice; expected each name once")
+        if not sign or not key or key in found:
+            raise InputError(f"{option} {text!r}; expected NAME=VALUE, each name once")
         found[key] = value
     return found
 

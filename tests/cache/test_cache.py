@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import shutil
 import stat
 import time
@@ -69,13 +70,17 @@ def test_M06_same_content_under_two_ids_is_one_row(cache, space):
     np.testing.assert_array_equal(rows[0], rows[1])
 
 
-def test_missing_rows_are_named_with_the_command(cache, space):
+def test_missing_rows_are_named_with_the_command(cache, space, tmp_path):
     fill(space, make_clips(3))
     clips = make_clips(5)
-    with pytest.raises(
-        MissingError, match=r"2 of 5 clips .*clip-3, clip-4.*affekt extract"
-    ) as caught:
+    with pytest.raises(MissingError, match=r"2 of 5 clips .*clip-3, clip-4") as caught:
         cache.read(space, clips)
+    call = f"extract(clips, Cache({str(cache.path)!r}), Encoder('toy'))"
+    assert call in str(caught.value)  # no command reads what a program made
+    clips.write(table := tmp_path / "clips.csv")
+    command = f"affekt extract {table} --cache {cache.path} --encoder toy"
+    with pytest.raises(MissingError, match=re.escape(command)):
+        cache.read(space, type(clips).read(table))
     assert caught.value.ids == ["clip-3", "clip-4"]
     assert cache.missing(space, clips) == ["clip-3", "clip-4"]
     assert space.missing(clips) == ["clip-3", "clip-4"]
@@ -99,8 +104,8 @@ def test_the_remedy_for_missing_rows_can_be_followed(cache, space, tmp_path):
             where.read(which, clips)
         told[name] = str(caught.value)
     assert f"affekt cache import {cache.path} SOURCE --manifest" in told["imported"]
-    assert "affekt extract" not in told["imported"] + told["both"]
-    assert "affekt extract '<rows>' --cache DIR --encoder toy" in told["packed"]
+    assert "extract" not in told["imported"] + told["both"]
+    assert "extract(clips, Cache('DIR'), Encoder('toy'))" in told["packed"]
     assert "affekt cache import DIR" in told["both"]
     assert "cache pack DIR OUT.h5" in told["packed"]
     assert "cache pack DIR OUT.h5" in told["both"]

@@ -261,7 +261,9 @@ def test_a_system_answers_like_a_pipeline(corpus):
     assert [set(row) for row in answer] == [{"label", "score"}] * 3
     assert [row["score"] for row in answer] == sorted((r["score"] for r in answer), reverse=True)
     many = system(files, top=1)
-    assert many[0] == answer[:1]
+    assert [row["label"] for row in many[0]] == [answer[0]["label"]]
+    # the last bit of a product depends on the number of rows
+    assert many[0][0]["score"] == pytest.approx(answer[0]["score"], rel=1e-12)
     assert len(many) == 3
     [best] = open_system(corpus / "out", system="words")(text="wonderful party", top=1)
     assert best["label"] == "positive"

@@ -105,7 +105,7 @@ def test_labels_that_are_numbers_have_their_names_elsewhere(tmp_path):
     found = first(tmp_path / "d", rows(labels))
     [note] = [note for note in found.notes if "numbers" in note]
     assert "such as {low: ['0'], high: ['2']}" in note
-    [values] = re.findall(r"values: \{.*\}", note)
+    [values] = re.findall(r"values: \{[^}]*\}", note)
     task = tmp_path / "d" / "task.yaml"
     task.write_text(f"{task.read_text(encoding='utf-8')}{values}\n", encoding="utf-8")
     assert Task.read(task).values == {"0": 0, "1": 1, "2": 2}
