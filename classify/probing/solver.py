@@ -72,7 +72,7 @@ def solve(
     rows: Rows,
     problems: Problems,
     *,
-    tol: float = 1e-7,
+    tol: float = 1.5e-7,
     check: Callable[[], None] = lambda: None,
 ) -> np.ndarray:
     """Minimise every problem.
