@@ -184,7 +184,7 @@ def test_missing_rows_are_named(model, clips):
     with pytest.raises(MissingError) as error:
         model.predict(Manifest.from_rows(rows))
     assert error.value.ids == ["new"]
-    assert "extract(clips, cache, Encoder(" in str(error.value)  # no command reads <rows>
+    assert "extract(clips, Cache(" in str(error.value)  # no command reads <rows>
     assert "affekt extract" not in str(error.value)
 
 
