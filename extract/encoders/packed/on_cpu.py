@@ -25,7 +25,7 @@ from ..hardware.prepacked import PackedLinear, rows_are_independent, threads_are
 from ..hardware.worker_threads import run_side_by_side, stop_if_asked
 from ..layers import masked_pool
 from .attention import PackedAttention, find_attention
-from .layout import Pack, current_pack, laid_out
+from .layout import Pack, current_pack
 from .packed_encoder import PackedModel
 from .pairwise import GatedAttention, KeyAttention
 
@@ -93,15 +93,13 @@ class CpuModel(PackedModel):
         own = made.tensors["input_features"][made.keep]  # the last frame may be half a frame
         return replace(made, tensors={"input_features": own}, keep=made.keep[made.keep])
 
-    def __call__(self, examples: Sequence[Example], pooling: str) -> torch.Tensor:
-        """Give ``(rows, layers, dim)`` float32."""
-        keep = [example.keep for example in examples]
+    def _masks(self, examples: Sequence[Example]) -> list[torch.Tensor]:
+        keep = super()._masks(examples)
         frames = sum(map(len, keep))
         rows = max(self._least, -(-frames // _STEP) * _STEP)
         if rows > frames:  # what fills the pack up is like one more clip, whose row is dropped
             keep.append(torch.ones(rows - frames, dtype=torch.bool))
-        with laid_out(Pack(keep, self.device)) as pack:
-            return self._layers(examples, pack, pooling)[: len(examples)]
+        return keep
 
     def measure(self) -> None:
         """Look what bits depend on, once products are laid out for the processor.

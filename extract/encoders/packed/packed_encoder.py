@@ -86,8 +86,12 @@ class PackedModel:
 
     def __call__(self, examples: Sequence[Example], pooling: str) -> torch.Tensor:
         """Give ``(rows, layers, dim)`` float32, on the device; the work may still be under way."""
-        with laid_out(Pack([example.keep for example in examples], self.device)) as pack:
-            return self._layers(examples, pack, pooling)
+        with laid_out(Pack(self._masks(examples), self.device)) as pack:
+            return self._layers(examples, pack, pooling)[: len(examples)]
+
+    def _masks(self, examples: Sequence[Example]) -> list[torch.Tensor]:
+        """Give for each clip of a pass which frames are pooled."""
+        return [example.keep for example in examples]
 
     def _layers(self, examples: Sequence[Example], pack: Pack, pooling: str) -> torch.Tensor:
         hidden = self._frames(examples, pack) if self.speech else self._tokens(examples, pack)
