@@ -143,7 +143,7 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
     renamed = {
         name: ours for ours in ALIASES if (name := _column_for(ours, folded, table)) is not None
     }
-    notes = [] if labels_only or "path" in renamed.values() else _recordings(table, renamed)
+    recordings = [] if labels_only or "path" in renamed.values() else _recordings(table, renamed)
     columns: dict[str, Any] = {}
     for name, values in table.columns.items():
         ours = renamed.get(name) or unicodedata.normalize("NFC", name.strip())
@@ -165,18 +165,21 @@ def named(table: Table, *, labels_only: bool = False) -> Named:
     columns |= times.columns
     found.taken |= times.taken
     misspelt = _misspelt(table, columns, renamed)
-    of_names = {note.partition(" was ")[0] for note in misspelt}  # said once: column NAME
-    found.notes += [note for note in notes if note.partition(" holds ")[0] not in of_names]
+    noted = {name for name, _ in misspelt}  # a column is noted once
+    found.notes += [note for name, note in recordings if name not in noted]
     found.notes += times.notes
     found.notes += table.notes
-    found.notes += misspelt
+    found.notes += [note for _, note in misspelt]
     _give_ids(found, table, folded)
     found.columns = {name: found.columns[name] for name in _order(found, table)}
     return found
 
 
-def _recordings(table: Table, renamed: dict[str, str]) -> list[str]:
-    """Take the one column in which all values are names of recordings, where no name says it."""
+def _recordings(table: Table, renamed: dict[str, str]) -> list[tuple[str, str]]:
+    """Take the one column in which all values are names of recordings, where no name says it.
+
+    Returns the column and what to note of it, if there is one.
+    """
     if any(RECORDINGS.fullmatch(name) or NUMBER.fullmatch(name) for name in table.columns):
         return []  # the header is a clip itself
     of_names = [
@@ -188,17 +191,12 @@ def _recordings(table: Table, renamed: dict[str, str]) -> list[str]:
     if len(of_names) != 1:
         return []
     [name] = of_names
+    holds = f"column {name} holds names of recordings and was"
     if "text" in renamed.values():
-        return (
-            []
-            if name in renamed
-            else [
-                f"column {name} holds names of recordings and was not used: is it the path? Name "
-                "it path"
-            ]
-        )
+        unused = (name, f"{holds} not used: is it the path? Name it path")
+        return [] if name in renamed else [unused]
     renamed[name] = "path"
-    return [f"column {name} holds names of recordings and was taken for the path"]
+    return [(name, f"{holds} taken for the path")]
 
 
 def objects(values: Sequence[Any]) -> np.ndarray:
@@ -248,8 +246,10 @@ def _without_content(table: Table) -> str:
     return f"{header}: if it is a row, put names above it; if there are lines above it, remove them"
 
 
-def _misspelt(table: Table, columns: Mapping[str, Any], renamed: Mapping[str, str]) -> list[str]:
-    """Return notes on columns that are kept and may be one that is absent, by their names."""
+def _misspelt(
+    table: Table, columns: Mapping[str, Any], renamed: Mapping[str, str]
+) -> list[tuple[str, str]]:
+    """Return columns that are kept and may be one that is absent by their names, and the notes."""
     notes = []
     for ours in ("path", "text", "label", "speaker", "language", "split"):
         if ours in columns:
@@ -261,7 +261,7 @@ def _misspelt(table: Table, columns: Mapping[str, Any], renamed: Mapping[str, st
             swapped = [alias for alias in known if sorted(alias) == sorted(folded)]
             if (close or swapped or translated(name) == ours) and folded not in COLUMNS:
                 meant = f"; is it the {ours}? Name it {ours}"
-                notes.append(f"column {name} was kept as it is{meant}")
+                notes.append((name, f"column {name} was kept as it is{meant}"))
     return notes
 
 
