@@ -119,7 +119,7 @@ def with_votes(
         With columns ``votes:LABEL``, unless there is a source.
     source : path, sequence of str or None
         Table with a row for each vote: ``id``, ``label``, and perhaps ``count``; or columns of the
-        clips, each with what one rater said. What is blank is no vote.
+        clips, each with what one rater said. A blank cell is not a vote.
     drop_ties : bool
         Give a clip for which several labels lead no label, in place of the first of them.
 

@@ -45,9 +45,8 @@ class CompareOptions:
 
     def check(self, task: Task) -> None:
         """Check the numbers, and that the task has what is asked for."""
-        for name in ("strategies", "by"):
-            if isinstance(getattr(self, name), str):
-                value = getattr(self, name)
+        for name, value in (("strategies", self.strategies), ("by", self.by)):
+            if isinstance(value, str):
                 raise InputError(f"{name} is {value!r}; expected several names, as [{value!r}]")
         check_number("n_resamples", self.n_resamples, 20, MOST_DRAWS, whole=True)
         check_number("level", self.level, 0.5, 1)

@@ -251,7 +251,7 @@ class AudioFeed:
             return 0  # it is not read
         whole = size / _LEASTS.get(path.suffix.lower(), _LEAST)
         if min(whole, self.longest) > _SHORT:
-            whole = min(whole, _told(path, size))
+            whole = min(whole, _seconds_by_head(path, size))
         seconds = 0.0
         for i in group:
             clip = self.clips.clip(i)
@@ -289,12 +289,12 @@ class AudioFeed:
         return self.local.files, self.local.decoder
 
 
-def _told(path: Path, size: int) -> float:
-    """Return how many seconds the head of a WAV or FLAC file tells of; infinity if it does not."""
+def _seconds_by_head(path: Path, size: int) -> float:
+    """Return the seconds that the head of a WAV or FLAC file gives; infinity if it gives none."""
     try:
         with path.open("rb") as file:
             head = file.read(36)
-    except OSError:  # which whoever reads it will tell
+    except OSError:  # reported where the file is read
         return math.inf
     if head[:4] == b"RIFF" and head[12:16] == b"fmt ":
         each = int.from_bytes(head[24:28], "little") * int.from_bytes(head[32:34], "little")

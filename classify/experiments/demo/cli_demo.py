@@ -61,9 +61,9 @@ def demo(
         to_stderr(note)
     with heartbeat(to_stderr) as progress:
 
-        def untold(line: str) -> None:
+        def say_new(line: str) -> None:
             if not line.endswith(tuple(f": {note}" for note in recipe.notes)):
                 progress(line)
 
-        outcome = run(recipe.path, progress=untold)
+        outcome = run(recipe.path, progress=say_new)
     report_outcome(ctx, outcome, figures=not no_figures)

@@ -51,7 +51,7 @@ _LONG = 2  # recordings above a feeder's memory that all of them together may de
 _PAUSE = 0.05  # seconds between two looks whether one more may be read
 _PATIENCE = 5.0  # seconds for a feeder to end
 _SIZES = struct.Struct("<QQ")
-_WAITING, _TAKEN = b"?", b"+"  # what a feeder is told: its next rows are waited for, were taken
+_WAITING, _TAKEN = b"?", b"+"  # messages to a feeder: its next rows are awaited; were taken
 
 
 def how_many(encoder: Encoder, clips: int, threads: int | None = None) -> int:

@@ -224,10 +224,10 @@ def until(true):
 def test_what_the_head_of_a_file_tells(name, told, tmp_path, sound, encode):
     data = encode(sound(3.0), 16000, name[2:])
     (tmp_path / name).write_bytes(data)
-    assert feed._told(tmp_path / name, len(data)) == pytest.approx(told, abs=0.01)
+    assert feed._seconds_by_head(tmp_path / name, len(data)) == pytest.approx(told, abs=0.01)
     for size in (0, 4, 20, 33):
         (tmp_path / name).write_bytes(data[:size])
-        assert feed._told(tmp_path / name, size) >= 0
+        assert feed._seconds_by_head(tmp_path / name, size) >= 0
 
 
 def processes_below(parent, name):

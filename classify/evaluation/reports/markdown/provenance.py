@@ -101,7 +101,9 @@ def times_section(data: Data) -> str:
     made = data.get("made") or {}
     rows = [
         [
-            *(f"{doing} {md(name)}", str(one.get("clips", "")), f"{one['seconds']:.1f}"),
+            f"{doing} {md(name)}",
+            str(one.get("clips", "")),
+            f"{one['seconds']:.1f}",
             "this run" if one["now"] else "kept",
         ]
         for doing, steps in (("embedding with", "embedding"), ("training", "training"))
