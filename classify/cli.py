@@ -29,6 +29,7 @@ from typing import Any
 import click
 from click.shell_completion import CompletionItem
 
+from ..cache.commands.command import Group
 from ..cache.commands.signals import ending, leave
 from ..cache.commands.terminal import PlainStream, open_streams
 from ..cache.errors import AffektError, nearest
@@ -103,7 +104,7 @@ COMMANDS = {
 }
 
 
-class _Commands(click.Group):
+class _Commands(Group):
     """A group that imports a command when it is called, not when it is listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:

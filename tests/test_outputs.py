@@ -10,28 +10,17 @@ import shlex
 import shutil
 from pathlib import Path
 
-import click
 import pytest
-from affekt.classify.cli import affekt
+
+from .support.command_tree import every_command
 
 #: parameters that name an output
 NAMES = {"out", "output", "pred", "figure", "audio_dir", "target"}
 SPLIT = ["sadness", "neutral", "joy"]
 
 
-def commands(group: click.Command = affekt, words: tuple[str, ...] = ()):
-    if not isinstance(group, click.Group):
-        yield words, group
-        return
-    context = click.Context(group)
-    for name in group.list_commands(context):
-        found = group.get_command(context, name)
-        assert found is not None
-        yield from commands(found, (*words, name))
-
-
 OUTPUTS = [
-    (" ".join(words), p.name) for words, c in commands() for p in c.params if p.name in NAMES
+    (" ".join(words), p.name) for words, c in every_command() for p in c.params if p.name in NAMES
 ]
 
 CARD = ["run/comparison.json", "run/report.md", "clips.csv"]

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from ..errors import counted, in_shell, nearest_beside
+from .command import Group
 from .terminal import ROOT, read_clips
 
 
@@ -33,7 +34,7 @@ FOLDER = click.argument("folder", type=_Place(exists=True), metavar="DIR")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
-@click.group()
+@click.group(cls=Group)
 def cache() -> None:
     """Inspect, check, copy and export a cache."""
 

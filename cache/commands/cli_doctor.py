@@ -22,11 +22,12 @@ from affekt.machine import memory, processors
 
 from ..errors import AffektError, InputError, in_shell, listed
 from ..files.output_checks import check_takes_files
+from .command import Command
 
 MARKS = {"ok": "ok", "note": "note", "wrong": "WRONG"}
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("places", nargs=-1, metavar="[CACHE]...", type=click.Path(path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.pass_context

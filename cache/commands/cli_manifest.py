@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .command import Command
 from .terminal import ROOT, echo_notes
 
 if TYPE_CHECKING:
     from ..manifest import Manifest
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source", metavar="FROM", type=click.Path(path_type=Path))
 @click.option(
     "-o",

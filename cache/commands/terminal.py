@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ..errors import InputError
-
 if TYPE_CHECKING:
     from ..manifest.manifest import Manifest
 
@@ -139,13 +137,6 @@ class PlainStream(io.TextIOWrapper):
 
     def _taken(self) -> AbstractContextManager[None]:
         return suppress(OSError) if self._progress else nullcontext()
-
-
-def only_once(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> str | None:
-    """Return the value of an option with ``multiple=True``, of which click would keep the last."""
-    if len(given) > 1:
-        raise InputError(f"{param.opts[0]} was given {len(given)} times; expected one")
-    return given[0] if given else None
 
 
 ROOT = click.option(

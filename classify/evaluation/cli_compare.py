@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from ...cache.commands.command import Command
 from ...cache.commands.terminal import ROOT, read_clips
 from ...cache.errors import InputError, nearest_beside
 from ...cache.files.atomic_writes import write_whole
@@ -29,7 +30,7 @@ MOST = 5  # warnings that are printed
 REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.tex", "figures")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("predictions", nargs=-1, metavar="[NAME=]PRED.CSV|RUN...")
 @click.option("--truth", type=click.Path(path_type=Path), help="Manifest with the true labels.")
 @ROOT

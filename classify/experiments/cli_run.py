@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
+from ...cache.commands.command import Command
 from ...cache.commands.heartbeat import heartbeat
 from ...cache.commands.terminal import ROOT
 from ...cache.errors import AffektError, counted, in_shell
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from .run import Outcome
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("manifest", type=click.Path(path_type=Path), metavar="TABLE")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), default="recipe.yaml", show_default=True,
@@ -55,7 +56,7 @@ def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_j
     click.echo(f"Next: affekt run --check {in_shell(found.path)}")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("recipe", type=click.Path(path_type=Path))
 @click.option("--check", is_flag=True, help="Check the recipe and show what a run would do.")
 @click.option(

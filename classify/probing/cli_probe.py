@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ...cache.commands.command import Command
 from ...cache.commands.terminal import ROOT, read_clips, recordings
 from ...cache.errors import InputError
 from ...cache.files.output_checks import check_output
@@ -13,7 +14,7 @@ from ...extract.encoders.hardware.device import DEVICE
 from ..options import SCALE, check_numbers, numbers, read_scale, read_split, to_stderr
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("manifest", type=click.Path(path_type=Path))
 @ROOT
 @click.option("--cache", required=True, type=click.Path(path_type=Path), help="Cache folder.")

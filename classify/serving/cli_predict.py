@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...cache.commands.terminal import ROOT, only_once, recordings
+from ...cache.commands.command import Command
+from ...cache.commands.terminal import ROOT, recordings
 from ...cache.errors import InputError, expected_one_of
 from ...cache.files.cache_marker import check_cache_folder
 from ...cache.files.output_checks import check_output
@@ -26,15 +27,10 @@ if TYPE_CHECKING:
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("model")
 @click.argument("inputs", nargs=-1, type=click.Path())
-@click.option(
-    "--text",
-    multiple=True,
-    callback=only_once,
-    help="The words spoken, with one audio file or alone.",
-)
+@click.option("--text", help="The words spoken, with one audio file or alone.")
 @click.option(
     "--transcribe", is_flag=True, help="Transcribe clips that have no text, with Whisper."
 )

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ...cache.commands.terminal import ROOT, only_once, read_clips
+from ...cache.commands.command import Command
+from ...cache.commands.terminal import ROOT, read_clips
 from ...cache.errors import InputError, counted, listed, one_line
 from ..encoders.hardware.device import DEVICE
 
@@ -41,15 +42,13 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     return value
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("manifest", type=click.Path())
 @click.option("--cache", "-c", required=True, type=click.Path(), help="Cache folder.")
 @click.option(
     "--encoder",
     "-e",
     required=True,
-    multiple=True,
-    callback=only_once,
     metavar="NAME",
     help="Encoder: spectral, ngram, a folder or a Hub id.",
 )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from ...cache.commands.command import Command
 from ...cache.commands.terminal import ROOT, read_clips, recordings
 from ...cache.errors import one_line
 from ...cache.files.cache_marker import check_cache_folder
@@ -29,7 +30,7 @@ BLANK = {
 }
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("manifest", type=click.Path(path_type=Path))
 @click.option(
     "-o",

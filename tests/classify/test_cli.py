@@ -10,12 +10,15 @@ import sys
 import time
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 import soundfile
 from affekt.cache import InputError, Manifest
 from affekt.classify.cli import COMMANDS, affekt
 from click.testing import CliRunner
+
+from ..support.command_tree import every_command
 
 RECIPE = """\
 manifest: clips.csv
@@ -146,11 +149,34 @@ def test_data_goes_to_stdout_and_progress_to_stderr(here):
     assert "training" in done.stderr
 
 
-def test_every_command_can_be_imported_and_has_help(here):
-    for name in COMMANDS:
-        command = affekt.get_command(None, name)  # type: ignore[arg-type]
-        assert command is not None
-        assert command.help or command.get_short_help_str()
+def test_every_command_can_be_imported_and_has_help():
+    assert {words[0] for words, _ in every_command()} == set(COMMANDS)
+    assert all(command.help for _, command in every_command())
+
+
+@pytest.mark.parametrize(
+    "command", [pytest.param(command, id=" ".join(words)) for words, command in every_command()]
+)
+def test_an_option_that_takes_one_value_is_not_given_two(command, monkeypatch):
+    """Values are not looked at: the parser alone decides what is kept."""
+    monkeypatch.setattr(click.Parameter, "handle_parse_result", lambda *given: (None, given[3]))
+    for option in (one for one in command.params if isinstance(one, click.Option)):
+        for name in option.opts:
+            if option.is_flag:
+                command.make_context("", [name, name])
+                continue
+            command.make_context("", [name, "a", option.opts[0], "a"])
+            if option.multiple:
+                command.make_context("", [name, "a", option.opts[0], "b"])
+                continue
+            with pytest.raises(InputError, match=r"^--.* was given 2 values: 'a', 'b'; expected"):
+                command.make_context("", [name, "a", option.opts[0], "b"])
+
+
+def test_help_is_shown_whatever_else_was_given():
+    told = CliRunner().invoke(affekt, ["probe", "--space", "a", "--task=x", "--task=y", "--help"])
+    assert told.exit_code == 0, told.output
+    assert "--task" in told.output
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

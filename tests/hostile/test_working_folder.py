@@ -8,10 +8,9 @@ import sysconfig
 from pathlib import Path
 from subprocess import CompletedProcess, run
 
-import click
 import pytest
-from affekt.classify.cli import affekt
 
+from ..support.command_tree import every_command
 from .world import COMMANDS, build
 
 #: packages that affekt imports, and modules of Python's own library
@@ -46,15 +45,6 @@ for name, words in {commands!r}.items():
             failed.append((name, end.code))
 print("failed:", failed)
 """
-
-
-def commands(command: click.Command, words: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
-    """Return the words of every command of the tree."""
-    if not isinstance(command, click.Group):
-        return {words}
-    context = click.Context(command)
-    named = {name: command.get_command(context, name) for name in command.list_commands(context)}
-    return {one for name, sub in named.items() if sub for one in commands(sub, (*words, name))}
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +82,9 @@ def test_no_command_runs_a_module_of_the_working_folder(world, tmp_path):
     given["demo"] = ["demo", "--manifest", "clips.csv", "--task", "task.yaml", "-o", "o/demo"]
     given["extract workers"] = ["extract", "clips.csv", "--cache", "o/w.cache"]
     given["extract workers"] += ["--encoder", "spectral", "--workers", "2"]
-    untried = commands(affekt) - {tuple(w[:n]) for w in given.values() for n in (1, 2)}
+    untried = {words for words, _ in every_command()} - {
+        tuple(w[:n]) for w in given.values() for n in (1, 2)
+    }
     assert not untried
     fits = ("train", "probe", "demo")  # the others may leave a process that can only serve
     given = dict(sorted(given.items(), key=lambda item: item[1][0] not in fits))

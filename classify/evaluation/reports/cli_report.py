@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote
 
 import click
 
+from ....cache.commands.command import Command
 from ....cache.errors import InputError, shaped
 from ....cache.files.atomic_writes import write_whole
 from ....cache.files.output_checks import check_output
@@ -19,7 +20,7 @@ from ....cache.files.reading import read_object
 MOST_AUDIO = 20_000_000  # bytes of recordings in one page
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option(
     "--audio",
@@ -99,7 +100,7 @@ def _with_audio(rows: list[list[Any]], audio: str, folder: Path, output: Path) -
     return left
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--system", help="Member or ensemble of the run.  [default: the one chosen on dev]")
 @click.option(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from ....cache.commands.command import Command
 from ....cache.commands.heartbeat import heartbeat
 from ....cache.commands.terminal import ROOT
 from ....cache.files.output_checks import check_output_folder
@@ -13,7 +14,7 @@ from ...options import to_stderr
 from ..cli_run import report_outcome
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option(
     "--manifest",
     type=click.Path(path_type=Path, dir_okay=False),

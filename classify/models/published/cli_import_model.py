@@ -8,12 +8,13 @@ from typing import Any
 
 import click
 
+from ....cache.commands.command import Command
 from ....cache.errors import InputError, in_shell
 from ....cache.files.output_checks import check_output
 from ....extract.encoders.hardware.device import DEVICE
 
 
-@click.command("import-model")
+@click.command("import-model", cls=Command)
 @click.argument("place", metavar="FOLDER")
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True, help="Model folder to write."
@@ -118,7 +119,7 @@ def _converted(place: str, scaler: Path | None, trust: bool, scratch: Path) -> P
     return scratch / "scaler.safetensors"
 
 
-@click.command("convert-scaler")
+@click.command("convert-scaler", cls=Command)
 @click.argument("file", type=click.Path(path_type=Path))
 @click.option(
     "--i-trust-this-file",

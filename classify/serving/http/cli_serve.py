@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from ....cache.commands.command import Command
 from ....cache.errors import InputError
 from ....extract.encoders.hardware.device import DEVICE
 from ...options import to_stderr
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 EXTRA = ("fastapi", "uvicorn", "python_multipart")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("model")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(

@@ -304,7 +304,7 @@ def test_text_alone_and_with_a_file(corpus):
         (["OUT"], "nothing to predict"),
         (["OUT", "none.wav"], "none.wav: no such file"),
         (["OUT", "WAV", "--text", "x"], "--text belongs to one file"),
-        (["OUT", "--text", "x", "--text", "y"], "--text was given 2 times"),
+        (["OUT", "--text", "x", "--text", "y"], "--text was given 2 values: 'x', 'y'"),
         (["OUT", "WAV", "--system", "speach"], "Did you mean 'speech'"),
         (["MODEL", "WAV", "--system", "mean"], "is a model"),
         (["OUT", "WAV", "-o", "p.txt"], ".csv or .jsonl"),

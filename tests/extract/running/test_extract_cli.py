@@ -71,7 +71,10 @@ def test_part_and_store_dtype(affekt, table, tmp_path):
         (["-e", "spectral", "--workers", "0"], "expected 1 or more"),
         (["-e", "ngram", "--long", "chunk"], "for audio"),
         (["-e", "no/such/folder/here"], "no/such/folder/here"),
-        (["-e", "spectral", "-e", "ngram"], "--encoder was given 2 times; expected one"),
+        (
+            ["-e", "spectral", "-e", "ngram"],
+            "--encoder was given 2 values: 'spectral', 'ngram'; expected one",
+        ),
         ([], "--encoder"),
     ],
 )
