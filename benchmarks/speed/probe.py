@@ -24,7 +24,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np
 from affekt.classify.probing.layer_rows import Rows
-from affekt.classify.probing.solver import Problems, predict, solve
+from affekt.classify.probing.logistic_batch import Problems, predict, solve
 from sklearn.linear_model import LogisticRegression
 
 SIGNALS = {"weak": 0.35, "separable": 2.0}
@@ -105,8 +105,8 @@ def measure(n: int, dim: int, signal: float, layers: int, reference: int) -> dic
 def on_device(n: int, dim: int, signal: float, layers: int, device: str) -> dict[str, Any]:
     """Fit all layers on a device, the second time timed, and the first layer on the processor."""
     import torch
-    from affekt.classify.probing import device_solver
-    from affekt.classify.probing.device_rows import DeviceRows
+    from affekt.classify.probing.device import solver as device_solver
+    from affekt.classify.probing.device.rows import DeviceRows
     from affekt.extract.encoders.hardware.exactness import exact_arithmetic
 
     cells, fold, problems = sweep(n)

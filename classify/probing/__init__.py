@@ -1,8 +1,8 @@
 """Which layer of which encoder tells the labels apart: logistic regressions on every layer.
 
-`probe` fits every layer, C and fold as one batch (`solver`), on rows that are read block by block
-(`layer_rows`). The layer and C are chosen on inner folds, and the outer folds score the choice
-(`nested_folds`).
+`probe` fits every layer, C and fold as one batch (`logistic_batch`), on rows that are read block by
+block (`layer_rows`). The layer and C are chosen on inner folds, and the outer folds score the
+choice (`nested_folds`).
 """
 
 from __future__ import annotations

@@ -21,8 +21,8 @@ class Rows:
     ----------
     read : callable
         Given positions of clips, returns their features `(clips, dim)`, finite.
-    codes : ndarray of int (clips,)
-        Class of each clip.
+    targets : ndarray (clips, ...)
+        What is to be learnt of each clip: its class, or its ratings.
     cells : ndarray of int (clips,)
         Cell of each clip: a problem trains on all of a cell or on nothing of it. -1: in no problem.
     scale : bool
@@ -42,7 +42,7 @@ class Rows:
     def __init__(
         self,
         read: Callable[[np.ndarray], np.ndarray],
-        codes: np.ndarray,
+        targets: np.ndarray,
         cells: np.ndarray,
         *,
         scale: bool = False,
@@ -50,7 +50,7 @@ class Rows:
     ) -> None:
         order = np.argsort(cells, kind="stable")
         self.order = order[cells[order] >= 0]
-        self.codes, self.cells = codes[self.order], cells[self.order]
+        self.targets, self.cells = targets[self.order], cells[self.order]
         self._blocks = list(_cut(self.cells))
         self._file: Any = None
         self._values = self._fill(read, scale, in_memory)
@@ -66,10 +66,10 @@ class Rows:
             self._file.close()
 
     def blocks(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray, np.ndarray]]:
-        """Yield place, cells, features `(rows, dim + 1)` float32 and classes of each block."""
+        """Yield place, cells, features `(rows, dim + 1)` float32 and targets of each block."""
         for at in self._blocks:
             X = self._from_file(at) if self._file is not None else self._values[at]
-            yield at, self.cells[at], X, self.codes[at]
+            yield at, self.cells[at], X, self.targets[at]
 
     def ratios(self, cells: np.ndarray) -> np.ndarray:
         """Return, for some cells, what to multiply each column with to scale it by their deviation.

@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...cache.errors import InputError, check_number
+from ...cache.errors import InputError
 from ..data.splitting import leaks
 from ..data.task import Task
-from ..metrics.bootstrap import Resamples, resample
-from ..metrics.scored_clips import clusters
 from ..models.read_features import leave_out
 from ..models.scalers.scaling import check_scale
-from ..options import C_RANGE
-from .grid import Grid, mean_recall, train_grid
-from .nested_folds import Fold, inner_folds, outer_folds
+from .grid import Grid, train_grid
+from .label_layer import LabelJob
+from .nested_folds import Fold, inner_folds, masks_of, outer_folds
 from .result import Probe
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ...cache.space import Space
-
-VALUES = (0.001, 0.01, 0.1, 1.0)
-RESAMPLES = 2000
+    from .one_layer import LayerJob
 
 
 def probe(
@@ -33,7 +29,7 @@ def probe(
     spaces: Space | Sequence[Space] | Mapping[str, Space],
     task: Task | str,
     *,
-    C: Sequence[float] = VALUES,
+    C: Sequence[float] = LabelJob.grid,
     scheme: str = "group-kfold",
     split: str | PathLike[str] | None = None,
     n_splits: int = 5,
@@ -114,7 +110,8 @@ def probe(
     task = task if isinstance(task, Task) else Task.of(task)
     _check_task(task)
     named = _named(spaces)
-    _check(C, class_weight, n_jobs)
+    LabelJob.check_values(C)
+    _check(class_weight, n_jobs)
     scale = check_scale(scale)
     clips, gone = leave_out(clips, list(named.values()), progress)
     clips, left_out = task.select(clips)
@@ -130,15 +127,16 @@ def probe(
         test_size=test_size,
         digests=digests,
     )
-    grid = train_grid(clips, named, task, folds, C, scale, class_weight, n_jobs, device, progress)
+    job = _job(clips, task, folds, C, scale, class_weight)
+    grid = train_grid(job, named, folds, n_jobs, device, progress)
     for text in warnings:
         progress(f"warning: {text}")
-    measured = _measure(grid, clips, task)
+    measured = _measure(grid)
     return Probe(
         {
             "task": {"name": task.name, "labels": list(task.labels)},
             "spaces": {name: space.name for name, space in named.items()},
-            "C": [float(value) for value in C],
+            job.penalty: [float(value) for value in job.values],
             "scheme": scheme if split is None else str(split),
             "scale": scale,
             "clips": len(clips),
@@ -156,7 +154,7 @@ def best_layer(
     space: Space,
     task: Task,
     *,
-    C: Sequence[float] = VALUES,
+    C: Sequence[float] = LabelJob.grid,
     scale: bool | str = True,
     random_state: int = 0,
     n_jobs: int = 1,
@@ -184,40 +182,47 @@ def best_layer(
         return {"layer": 0, "C": float(C[0]), "uar": None, "by_layer": []}
     inner, _ = inner_folds(clips, random_state)
     fold = Fold("train", inner, np.zeros(len(clips), bool))
-    grid = train_grid(
-        clips,
-        {space.name: space},
-        task,
-        [fold],
-        C,
-        check_scale(scale),
-        "balanced",
-        n_jobs,
-        device,
-        progress,
-    )
+    job = _job(clips, task, [fold], C, check_scale(scale))
+    grid = train_grid(job, {space.name: space}, [fold], n_jobs, device, progress)
     scores = grid.inner[:, 0]
     layer, place = np.unravel_index(int(scores.argmax()), scores.shape)
     return {
         "layer": int(layer),
-        "C": float(C[int(place)]),
-        "uar": float(scores.max()),
+        job.penalty: float(job.values[int(place)]),
+        job.measure: float(scores.max()),
         "by_layer": scores.max(axis=1).tolist(),
     }
 
 
-def _measure(grid: Grid, clips: Manifest, task: Task) -> dict[str, Any]:
+def _job(
+    clips: Manifest,
+    task: Task,
+    folds: Sequence[Fold],
+    values: Sequence[float],
+    scale: bool | str,
+    class_weight: str | None = "balanced",
+) -> LayerJob:
+    """Return what is trained on every layer."""
+    return LabelJob(
+        clips=clips,
+        task=task,
+        masks=masks_of(folds),
+        values=[float(value) for value in values],
+        scale=scale,
+        class_weight=class_weight,
+    )
+
+
+def _measure(grid: Grid) -> dict[str, Any]:
     """Choose for each outer fold, and score on its test clips."""
-    folds, count = grid.folds, len(grid.places)
+    job, folds, values = grid.job, grid.folds, grid.job.values
     tested = np.any([fold.test for fold in folds], axis=0)
-    by_layer = np.full((count + 1, len(clips)), -1, np.int64)  # the last row: the choice
-    best_value = grid.inner.argmax(axis=2)  # (layers, folds)
+    choice = job.nothing()
     chosen = []
     for number, fold in enumerate(folds):
-        for at in range(count):
-            by_layer[at, fold.test] = grid.outer[at, best_value[at, number], fold.test]
-        at = int(grid.inner[:, number].max(axis=1).argmax())
-        by_layer[count, fold.test] = by_layer[at, fold.test]
+        inner = grid.inner[:, number]
+        at = int(inner.max(axis=1).argmax())
+        choice[fold.test] = grid.outer[at, fold.test]
         space, layer = grid.places[at]
         chosen.append(
             {
@@ -226,74 +231,46 @@ def _measure(grid: Grid, clips: Manifest, task: Task) -> dict[str, Any]:
                 "test": int(fold.test.sum()),
                 "space": space,
                 "layer": layer,
-                "C": grid.values[best_value[at, number]],
-                "uar": mean_recall(grid.codes[fold.test], by_layer[count, fold.test]),
+                job.penalty: values[int(inner[at].argmax())],
+                job.measure: job.score(fold.test, choice),
             }
         )
     mean = grid.inner.mean(axis=1)  # (layers, values)
     best, place = np.unravel_index(int(mean.argmax()), mean.shape)
-    at_test = clips.select(tested)
-    drawn, warnings = _resampled(grid.codes[tested], by_layer[:, tested], at_test, task)
-    languages = _languages(at_test)
-    by_language = {
-        name: _resampled(
-            grid.codes[tested][rows], by_layer[:, tested][:, rows], at_test.select(rows), task
-        )[0]
-        for name, rows in languages.items()
-    }
-
-    def value(at: int) -> dict[str, Any]:
-        found: dict[str, Any] = _value(drawn, at)
-        if languages:
-            found["by_language"] = {
-                name: {"clips": int(languages[name].sum()), **_value(own, at)}
-                for name, own in by_language.items()
-            }
-        return found
-
+    guesses = np.concatenate([grid.outer, choice[None]])
+    scores, warnings = job.scores(tested, guesses)
+    for name, own in _languages(job.clips, tested).items():
+        for score, of_own in zip(scores, job.scores(own, guesses)[0], strict=True):
+            parts = score.setdefault("by_language", {})
+            parts[name] = {"clips": int(own.sum()), **of_own}
     return {
         "folds": chosen,
         "layers": [
             {
                 "space": space,
                 "layer": layer,
-                "C": grid.values[int(mean[at].argmax())],
-                "inner_uar": mean[at].tolist(),
-                "uar": value(at),
+                job.penalty: values[int(own.argmax())],
+                f"inner_{job.measure}": own.tolist(),
+                job.measure: score,
             }
-            for at, (space, layer) in enumerate(grid.places)
+            for (space, layer), own, score in zip(grid.places, mean, scores[:-1], strict=True)
         ],
         "chosen": {
             "space": grid.places[int(best)][0],
             "layer": grid.places[int(best)][1],
-            "C": grid.values[int(place)],
+            job.penalty: values[int(place)],
         },
-        "uar": value(count),
+        job.measure: scores[-1],
         "tested": int(tested.sum()),
         "warnings": warnings,
     }
 
 
-def _resampled(
-    codes: np.ndarray, guesses: np.ndarray, clips: Manifest, task: Task
-) -> tuple[Resamples, list[str]]:
-    groups, warnings = clusters(clips, "speaker")
-    systems = {str(at): row for at, row in enumerate(guesses)}
-    drawn = resample(codes, systems, groups, len(task.labels), n_resamples=RESAMPLES)
-    return drawn, warnings
-
-
-def _value(drawn: Resamples, at: int) -> dict[str, Any]:
-    low, high = drawn.interval(str(at), "uar")
-    interval = None if np.isnan(low) else [low, high]
-    return {"value": drawn.estimates[str(at)]["uar"], "interval": interval}
-
-
-def _languages(clips: Manifest) -> dict[str, np.ndarray]:
-    """Return the clips of each language, where there are several."""
+def _languages(clips: Manifest, tested: np.ndarray) -> dict[str, np.ndarray]:
+    """Return which tested clips are of each language, where there are several."""
     names = np.asarray(clips["language"]).astype(str)
-    found = sorted(set(names.tolist()) - {""})
-    return {name: names == name for name in found} if len(found) > 1 else {}
+    found = sorted(set(names[tested].tolist()) - {""})
+    return {name: tested & (names == name) for name in found} if len(found) > 1 else {}
 
 
 def _named(spaces: Any) -> dict[str, Space]:
@@ -317,13 +294,7 @@ def _check_task(task: Task) -> None:
         )
 
 
-def _check(values: Sequence[float], class_weight: Any, n_jobs: int) -> None:
-    if not len(values):
-        raise InputError("C is []; expected numbers above 0, as 0.01 and 0.1")
-    for value in values:
-        check_number("C", value, *C_RANGE)
-    if len(set(values)) < len(values):
-        raise InputError(f"C is {list(values)}; expected each value once")
+def _check(class_weight: Any, n_jobs: int) -> None:
     if class_weight not in (None, "balanced"):
         raise InputError(f"class_weight is {class_weight!r}; expected 'balanced' or None")
     if n_jobs == 0:

@@ -1,104 +1,125 @@
-"""One layer: every C and every fold's models, and what they say of the clips they did not see."""
+"""What a probe trains on one layer: what labels and ratings have in common."""
 
 from __future__ import annotations
 
+import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
-from ...cache.errors import InputError
+from ...cache.errors import InputError, check_number
 from ..models.read_features import read_features
 from ..models.scalers.scaling import Scaling
-from .layer_rows import BLOCK, Rows
+from .layer_rows import Rows
 from .nested_folds import Masks
-from .solver import MEMORY, Problems, predict, solve
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ...cache.space import Features
+    from ..data.task import Task
+
+MEMORY = 384 << 20  # bytes of rows, and as many of weights, in all threads together
+RESAMPLES = 2000
 
 
-@dataclass(frozen=True)
-class LayerJob:
-    """What is the same for every layer.
+@dataclass(frozen=True, kw_only=True)
+class LayerJob(ABC):
+    """What is the same for every layer: the clips, and the models to train.
+
+    Guesses are arrays `(..., clips)` of classes, or `(..., clips, dimensions)` of ratings.
 
     Attributes
     ----------
     clips : Manifest
-        Labelled.
-    codes : ndarray of int (clips,)
+        Selected by the task.
     values : sequence of float
-        C to try.
+        Strengths of the penalty to try.
     scale : bool or str
         As for `Model`.
-    balanced : bool
-        Whether every class weighs the same.
+    class_weight : "balanced" or None
+        Of labels.
     memory : int
         Bytes that the rows of a layer may take, else they go to a scratch file; and as many for
-        weights and what the solver remembers, else problems are solved in several batches.
+        weights and what the solver remembers, else models are trained in several batches.
     check : callable
         Called often; may raise.
     """
 
     clips: Manifest
-    codes: np.ndarray
-    labels: Sequence[str]
+    task: Task
     masks: Masks
     values: Sequence[float]
     scale: bool | str
-    balanced: bool
-    memory: int
+    class_weight: str | None = "balanced"
+    memory: int = MEMORY
     check: Callable[[], None] = lambda: None
 
+    measure: ClassVar[str]  # of clips that a model was not trained on
+    penalty: ClassVar[str]  # the name of its strength
+    grid: ClassVar[Sequence[float]]  # strengths that are tried by default
+    limits: ClassVar[tuple[float, float]]  # of a strength
+
+    @abstractmethod
     def run(self, features: Features) -> np.ndarray:
         """Train on one layer.
 
         Returns
         -------
-        guesses : ndarray of int16 (masks, values, clips)
-            The most probable label of each clip; -1 where a model was trained on it.
+        guesses : ndarray (masks, values, clips, ...)
+            Nothing of the clips that a model was trained on.
         """
-        guesses = np.full((len(self.masks.masks), len(self.values), len(self.codes)), -1, np.int16)
-        for present, group in self.by_classes():
-            codes = self.codes_among(present)
-            for mask, served in self.parts(group):
-                with Rows(
-                    self.reader(features, mask),
-                    codes,
-                    self.masks.cells,
-                    scale=self.scale is True,
-                    in_memory=self.memory,
-                ) as rows:
-                    self._solve(rows, present, served, guesses)
-        return guesses
 
-    def check_classes(self) -> None:
-        """Refuse folds whose training clips have one label only."""
-        for present, _ in self.by_classes():
-            if len(present) < 2:
-                raise InputError(
-                    f"a fold trains on clips of the label {self.labels[present[0]]!r} alone; "
-                    "expected at least two labels in each: use fewer folds, or another --split"
-                )
+    @abstractmethod
+    def nothing(self, *shape: int) -> np.ndarray:
+        """Return guesses `(*shape, clips, ...)` that say nothing."""
 
-    def by_classes(self) -> list[tuple[np.ndarray, list[int]]]:
-        """Group masks by the classes that they train on: the others have no logit."""
-        found: dict[tuple[int, ...], list[int]] = {}
-        for number, mask in enumerate(self.masks.masks):
-            there = np.unique(self.codes[self._in(mask)])
-            found.setdefault(tuple(there.tolist()), []).append(number)
-        return [(np.array(present), group) for present, group in found.items()]
+    @abstractmethod
+    def score(self, clips: np.ndarray, guess: np.ndarray) -> float:
+        """Return the measure of one guess on some clips, `(clips,)` bool."""
 
-    def _in(self, mask: np.ndarray) -> np.ndarray:
+    @abstractmethod
+    def scores(
+        self, clips: np.ndarray, guesses: np.ndarray
+    ) -> tuple[list[dict[str, Any]], list[str]]:
+        """Return the measure of several guesses on some clips, with intervals over speakers.
+
+        Returns
+        -------
+        scores : list of dict
+            See `score`.
+        warnings : list of str
+        """
+
+    @abstractmethod
+    def check_train(self) -> None:
+        """Raise unless every mask holds clips that can be learnt from."""
+
+    def work(self, width: int) -> float:
+        """Return what decides whether a device is worth it; 0 where none is used."""
+        return 0.0
+
+    @classmethod
+    def check_values(cls, values: Sequence[float]) -> None:
+        """Raise unless these are strengths of the penalty, each once."""
+        if not len(values):
+            shown = ",".join(f"{value:g}" for value in cls.grid[:2])
+            raise InputError(f"{cls.penalty} is []; expected numbers, as {shown}")
+        for value in values:
+            check_number(cls.penalty, value, *cls.limits)
+        if len(set(values)) < len(values):
+            raise InputError(f"{cls.penalty} is {list(values)}; expected each value once")
+
+    def in_mask(self, mask: np.ndarray) -> np.ndarray:
         """Return which clips are in the cells of a mask, `(clips,)` bool."""
         return np.append(mask, False)[self.masks.cells]  # cell -1 is the last one
 
-    def codes_among(self, present: np.ndarray) -> np.ndarray:
-        """Return codes among the present classes; of clips that are in no such fold's train, 0."""
-        at = np.searchsorted(present, self.codes).clip(max=len(present) - 1)
-        return np.where(present[at] == self.codes, at, 0)
+    def rows(self, features: Features, mask: int | None, targets: np.ndarray) -> Rows:
+        """Return the rows of a layer, as `reader` reads them."""
+        read, cells = self.reader(features, mask), self.masks.cells
+        return Rows(read, targets, cells, scale=self.scale is True, in_memory=self.memory)
 
     def reader(
         self, features: Features, mask: int | None = None
@@ -112,7 +133,7 @@ class LayerJob:
             ids = np.asarray(self.clips.ids, dtype=object)
             return lambda at: read_features(self.clips.select(ids[at].tolist()), [features])
         values = read_features(self.clips, [features])
-        train = self._in(self.masks.masks[mask])
+        train = self.in_mask(self.masks.masks[mask])
         scaling = Scaling(str(self.scale)).fit(values[train], self.clips.select(train))
         return scaling.apply(values, self.clips).__getitem__
 
@@ -122,50 +143,13 @@ class LayerJob:
             return [(one, [one]) for one in group]
         return [(None, group)]
 
-    def _solve(
-        self,
-        rows: Rows,
-        present: np.ndarray,
-        group: Sequence[int],
-        guesses: np.ndarray,
-    ) -> None:
-        problems, pairs = self.problems(present, group)
-        shrink = None
-        if self.scale is True:
-            shrink = np.array([rows.ratios(mask) for mask in self.masks.masks[list(group)]])
-        values = len(self.values)
-        each = 4 * len(present) * ((rows.dim + 1) * (2 * MEMORY + 10 + 2 * values) + 5 * BLOCK)
-        size = values * max(1, self.memory // each)  # all C of as many masks
-        for start in range(0, len(pairs), size):
-            some = problems.take(np.arange(start, min(start + size, len(pairs))))
-            at = pairs[start : start + size]
-            if shrink is not None:
-                some = replace(some, shrink=shrink[at[:, 0]])
-            W = solve(rows, some, check=self.check)
-            self.note(predict(rows, W, some), present, group, at, rows.order, guesses)
 
-    def problems(self, present: np.ndarray, group: Sequence[int]) -> tuple[Problems, np.ndarray]:
-        """Return every mask of a group with every C, and `(problems, 2)` which these are."""
-        masks = self.masks.masks[list(group)]
-        counts = np.array([np.bincount(self.codes[self._in(m)])[present] for m in masks])
-        weights = np.ones(counts.shape)
-        if self.balanced:
-            weights = counts.sum(axis=1, keepdims=True) / (len(present) * counts)
-        pairs = np.indices((len(group), len(self.values))).reshape(2, -1).T
-        mask, value = pairs.T
-        values = np.asarray(self.values, float)[value]
-        return Problems(masks[mask], values, weights[mask].astype(np.float32)), pairs
+def score(value: float, interval: tuple[float, float]) -> dict[str, Any]:
+    """Return a measure and its interval as JSON; None for an interval of too few speakers.
 
-    @staticmethod
-    def note(
-        found: np.ndarray,
-        present: np.ndarray,
-        group: Sequence[int],
-        pairs: np.ndarray,
-        order: np.ndarray,
-        guesses: np.ndarray,
-    ) -> None:
-        """Write what `predict` found of some problems into `guesses` `(masks, values, clips)`."""
-        named = np.where(found < 0, -1, present[found]).astype(np.int16)
-        for (mask, value), row in zip(pairs.tolist(), named, strict=True):
-            guesses[group[mask], value, order] = row
+    Examples
+    --------
+    >>> score(0.5, (math.nan, math.nan))
+    {'value': 0.5, 'interval': None}
+    """
+    return {"value": float(value), "interval": None if math.isnan(interval[0]) else list(interval)}

@@ -45,8 +45,8 @@ RAW = {
     "tensors.py",  # checkpoints that others made: UMUTeam's and Vocametrix's take raw clips
     "umuteam.py",
     "loop.py",  # on a device, which has one check
-    "device_choice.py",
-    "device_layers.py",  # in float32 with every bit
+    "choice.py",  # of the device of a probe
+    "layers.py",  # of a probe on a device: in float32 with every bit
     "side_by_side.py",  # starts processes as extract does
     "as_model.py",  # of published checkpoints: puts heads behind encoders
     "finetuned.py",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import joblib
 import numpy as np
@@ -110,11 +111,15 @@ def test_threads_and_memory_change_nothing(corpus, found, monkeypatch):
     from affekt.classify.probing import grid
 
     _, clips, a, b = corpus
+    in_threads = grid._in_threads
     again = probe(clips, {"a": a, "b": b}, "valence", C=VALUES, n_jobs=1)
     assert again.data == found.data
     with joblib.parallel_config("loky", n_jobs=2):  # it has threads of its own
         assert probe(clips, {"a": a, "b": b}, "valence", C=VALUES).data == found.data
-    monkeypatch.setattr(grid, "MEMORY", 0)  # every layer from a scratch file, every problem alone
+    # every layer from a scratch file, every problem alone
+    monkeypatch.setattr(
+        grid, "_in_threads", lambda job, *rest: in_threads(replace(job, memory=0), *rest)
+    )
     least = probe(clips, {"a": a, "b": b}, "valence", C=VALUES, n_jobs=2)
     assert least.chosen == found.chosen
     assert [one["uar"]["value"] for one in least.data["layers"]] == pytest.approx(
@@ -181,7 +186,7 @@ def test_a_class_that_a_fold_does_not_train_on(corpus):
 def test_input_errors(corpus):
     _, clips, a, _ = corpus
     for options, words in (
-        ({"C": []}, "expected numbers above 0"),
+        ({"C": []}, "expected numbers, as 0.001,0.01"),
         ({"C": [0.1, 1e308]}, "C is 1e.308; expected a finite number from 1e-12 to 1e.12"),
         ({"C": [0.1, float("nan")]}, "C is nan"),
         ({"C": [0.1, 0.1]}, "expected each value once"),

@@ -10,12 +10,13 @@ import pytest
 import torch
 from affekt.cache import Cache, InputError, Manifest
 from affekt.cache.care.import_export import import_space
-from affekt.classify import probe
-from affekt.classify.probing import device_choice, device_layers, device_rows, solver
-from affekt.classify.probing.device_choice import choose_device
-from affekt.classify.probing.device_layers import run_layers
+from affekt.classify import Task, probe
+from affekt.classify.probing import logistic_batch
+from affekt.classify.probing.device import choice, layers as device_layers, rows as device_rows
+from affekt.classify.probing.device.choice import choose_device
+from affekt.classify.probing.device.layers import run_layers
+from affekt.classify.probing.label_layer import LabelJob
 from affekt.classify.probing.nested_folds import masks_of, outer_folds
-from affekt.classify.probing.one_layer import LayerJob
 
 LABELS = ("negative", "neutral", "positive")
 CLIPS, DIM, LAYERS = 300, 24, 5
@@ -48,10 +49,10 @@ def test_guesses_are_those_of_one_layer_after_another(corpus, scheme, scale, roo
     monkeypatch.setattr(device_layers, "ON_CPU", room)
     monkeypatch.setattr(device_layers, "GUESSES", room)
     monkeypatch.setattr(device_rows, "BLOCK", 128)
-    codes = np.array([LABELS.index(label) for label in clips["label"]])
     masks = masks_of(outer_folds(clips, scheme, **{"n_splits": 3} if "group" in scheme else {})[0])
-    values = [0.01, 1.0]
-    job = LayerJob(clips, codes, LABELS, masks, values, scale, balanced=True, memory=1 << 28)
+    job = LabelJob(
+        clips=clips, task=Task.named("valence"), masks=masks, values=[0.01, 1.0], scale=scale
+    )
     layers = [space.features(layers=layer) for layer in range(LAYERS)]
     found = list(run_layers(job, layers, "cpu"))
     assert len(found) == LAYERS
@@ -77,16 +78,14 @@ def test_memory_says_how_much_at_a_time(monkeypatch):
 
 
 def test_which_device(monkeypatch):
-    monkeypatch.setattr(device_choice, "_has_driver", lambda: True)
-    monkeypatch.setattr(
-        device_choice, "find_device", lambda name: "mps" if name == "mps" else "cuda"
-    )
-    assert choose_device("auto", solver.LONGEST) == "cpu"  # little to do
+    monkeypatch.setattr(choice, "_has_driver", lambda: True)
+    monkeypatch.setattr(choice, "find_device", lambda name: "mps" if name == "mps" else "cuda")
+    assert choose_device("auto", logistic_batch.LONGEST) == "cpu"  # little to do
     assert choose_device("auto", 1e12) == "cuda"
     assert choose_device("cuda", 1.0) == "cuda"
     with pytest.raises(InputError, match="no float64"):
         choose_device("mps", 1.0)
-    monkeypatch.setattr(device_choice, "_has_driver", lambda: False)
+    monkeypatch.setattr(choice, "_has_driver", lambda: False)
     assert choose_device("auto", 1e12) == "cpu"
 
 
@@ -128,8 +127,8 @@ def _alike(found, plain):
 
 def test_the_processors_path_needs_no_torch():
     code = (
-        "import sys, affekt.classify.probing.nested, affekt.classify.probing.solver\n"
-        "from affekt.classify.probing.device_choice import choose_device\n"
+        "import sys, affekt.classify.probing.nested, affekt.classify.probing.logistic_batch\n"
+        "from affekt.classify.probing.device.choice import choose_device\n"
         "choose_device('cpu', 1e12), choose_device('auto', 1e6)\n"
         "assert 'torch' not in sys.modules"
     )

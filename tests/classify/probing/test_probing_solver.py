@@ -6,11 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from affekt.classify.probing import device_solver, solver
-from affekt.classify.probing.device_rows import DeviceRows
-from affekt.classify.probing.device_solver import DeviceProblems
+from affekt.classify.probing import logistic_batch
+from affekt.classify.probing.device import solver as device_solver
+from affekt.classify.probing.device.rows import DeviceRows
+from affekt.classify.probing.device.solver import DeviceProblems
 from affekt.classify.probing.layer_rows import Rows
-from affekt.classify.probing.solver import Problems, predict, solve
+from affekt.classify.probing.logistic_batch import Problems, predict, solve
 from affekt.extract.encoders.hardware.exactness import exact_arithmetic
 from hypothesis import given, settings, strategies as st
 from sklearn.linear_model import LogisticRegression
@@ -115,7 +116,7 @@ def test_weights_are_extrapolated_in_log_C():
     """Exactly, where they are a polynomial of log C."""
     C = np.array([0.01, 0.1, 3.0, 20.0])
     W = np.stack([np.full((2, 3), 1 - 2 * t + t * t) for t in np.log(C)]).astype(np.float32)
-    found = solver._extrapolated(W, C, np.array([3]), np.array([[0, 1, 2]]))
+    found = logistic_batch._extrapolated(W, C, np.array([3]), np.array([[0, 1, 2]]))
     assert np.allclose(found, W[3], rtol=1e-5)
 
 
@@ -131,7 +132,7 @@ def test_a_bad_guess_costs_steps_and_nothing_else(guess, monkeypatch):
         alone = [solve(rows, problems.take(np.array([k])))[0] for k in range(6)]
         if guess:
             bad = lambda W, C, at, known: guess * rng.standard_normal((len(at), *W.shape[1:]))  # noqa: E731
-            monkeypatch.setattr(solver, "_extrapolated", bad)
+            monkeypatch.setattr(logistic_batch, "_extrapolated", bad)
         together = solve(rows, problems)
         for k, pair in enumerate(zip(together, alone, strict=True)):
             train = masks[at[k]][cells]

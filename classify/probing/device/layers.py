@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ...extract.encoders.hardware.exactness import exact_arithmetic
-from .device_rows import BLOCK, DeviceRows
-from .device_solver import RANK, DeviceProblems, predict, solve
-from .one_layer import LayerJob
-from .solver import MEMORY, Problems
+from ....extract.encoders.hardware.exactness import exact_arithmetic
+from ..label_layer import LabelJob
+from ..logistic_batch import MEMORY, Problems
+from .rows import BLOCK, DeviceRows
+from .solver import RANK, DeviceProblems, predict, solve
 
 if TYPE_CHECKING:
-    from ...cache.space import Features
+    from ....cache.space import Features
 
 SHARE = 0.6  # of the memory that is free on the device
 ON_CPU = 1 << 29  # bytes, where the device is the processor
@@ -34,8 +34,8 @@ class Matrix:
     pairs: np.ndarray
 
 
-def run_layers(job: LayerJob, layers: Sequence[Features], device: str) -> Iterator[np.ndarray]:
-    """Yield what `LayerJob.run` returns, layer by layer.
+def run_layers(job: LabelJob, layers: Sequence[Features], device: str) -> Iterator[np.ndarray]:
+    """Yield what `LabelJob.run` returns, layer by layer.
 
     Parameters
     ----------
@@ -56,7 +56,7 @@ def run_layers(job: LayerJob, layers: Sequence[Features], device: str) -> Iterat
         torch.cuda.empty_cache()
 
 
-def _guess(job: LayerJob, layers: Sequence[Features], device: str, guesses: np.ndarray) -> None:
+def _guess(job: LabelJob, layers: Sequence[Features], device: str, guesses: np.ndarray) -> None:
     """Fill in the guesses of some layers `(layers, masks, values, clips)`."""
     width = layers[0].width
     for present, group in job.by_classes():
@@ -84,7 +84,7 @@ def _guess(job: LayerJob, layers: Sequence[Features], device: str, guesses: np.n
             del rows  # before those of the next layers take its place
 
 
-def _solved(rows: DeviceRows, several: Sequence[Problems], job: LayerJob) -> np.ndarray:
+def _solved(rows: DeviceRows, several: Sequence[Problems], job: LabelJob) -> np.ndarray:
     """Solve as many problems in each matrix; return guesses `(matrices, problems, rows)`."""
     problems = DeviceProblems.of(several, rows, own_scale=job.scale is True)
     W = solve(rows, problems, check=job.check)

@@ -1,6 +1,6 @@
-"""`solver` on a device: the problems of several layers in one batch, in torch.
+"""`logistic_batch` on a device: the problems of several layers in one batch, in torch.
 
-Objective, step and when it ends are those of `solver`. What a device wants otherwise:
+Objective, step and when it ends are those of `logistic_batch`. What a device wants otherwise:
 
 - All problems of all layers start from weights of 0 and take each step together, whatever their C;
   rows that a problem does not train on weigh 0. A step is a few large products and some hundred
@@ -19,8 +19,8 @@ import numpy as np
 import torch
 from torch.linalg import cholesky, solve_ex, solve_triangular
 
-from .device_rows import DeviceRows
-from .solver import CAUTION, LONGEST, MEMORY, RETRIES, Problems
+from ..logistic_batch import CAUTION, LONGEST, MEMORY, RETRIES, Problems
+from .rows import DeviceRows
 
 RANK = 256  # eigenvectors of the preconditioner
 FETCH = 4  # steps between two looks at what is finished
@@ -85,7 +85,7 @@ def solve(
     tol: float = 1e-6,
     check: Callable[[], None] = lambda: None,
 ) -> torch.Tensor:
-    """Minimise every problem of every layer, as `solver.solve` does.
+    """Minimise every problem of every layer, as `logistic_batch.solve` does.
 
     Parameters
     ----------
@@ -161,7 +161,7 @@ def predict(rows: DeviceRows, W: torch.Tensor, problems: DeviceProblems) -> torc
 
 
 class _Metric:
-    """As in `solver`, of each layer."""
+    """As in `logistic_batch`, of each layer."""
 
     def __init__(self, rows: DeviceRows) -> None:
         self.values, self.vectors, self.rest = _spectrum(rows)
@@ -219,7 +219,7 @@ def _orthonormal(Y: torch.Tensor) -> torch.Tensor:
 def _objective(
     rows: DeviceRows, W: torch.Tensor, problems: DeviceProblems
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """As in `solver`."""
+    """As in `logistic_batch`."""
     V = _shrunk(W, problems)
     layers, (count, classes, width) = len(rows.X), W.shape
     loss, curvature = torch.zeros(2, count, dtype=torch.float64, device=W.device)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 
-from ...cache.errors import InputError
-from ...extract.encoders.hardware.device import find_device
+from ....cache.errors import InputError
+from ....extract.encoders.hardware.device import find_device
 
 ENOUGH = 7e9  # weights x clips; the processor needs some 5 s, as torch and a GPU do to start
 

@@ -1,0 +1,1 @@
+"""The logistic regressions of all layers together, on a GPU."""
