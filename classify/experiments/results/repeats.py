@@ -1,7 +1,9 @@
 """Repeated divisions of one corpus: each repeat is a comparison of its own, summarised here.
 
 The repeats share most of their clips, so the plain standard error of their mean is too small; its
-variance is multiplied by ``1 + repeats * test / train`` (Nadeau and Bengio, 2003).
+variance is multiplied by ``1 + repeats * test / train`` (Nadeau and Bengio, 2003). Where each
+repeat tests every clip, in folds, repeats do not show what other speakers would give: the interval
+is then the mean of those of the repeats.
 """
 
 from __future__ import annotations
@@ -27,6 +29,13 @@ if TYPE_CHECKING:
 
 REPEATS = "repeats.json"
 CHOSEN = "(what dev chose)"
+ABOUT_SPLITS = (
+    "(Student's t, its variance enlarged because repeats share clips: Nadeau and Bengio, 2003)"
+)
+ABOUT_FOLDS = (
+    "(the mean of the intervals of the repeats: every repeat tests all clips, so the deviation "
+    "says how much the division matters, and not what other speakers would give)"
+)
 
 
 def spread(values: Sequence[float], overlap: float, level: float = 0.95) -> dict[str, Any]:
@@ -69,6 +78,7 @@ def summarise(results: Mapping[str, Comparison], found: Sequence[Split]) -> dict
         Every split of every repeat.
     """
     datas = [result.data for result in results.values()]
+    folds = len(found) > len(results)
     overlap = float(np.mean([len(split.test) / len(split.train) for split in found]))
     level = datas[0]["settings"]["level"]
     systems = [name for name in datas[0]["systems"] if all(name in d["systems"] for d in datas)]
@@ -76,7 +86,12 @@ def summarise(results: Mapping[str, Comparison], found: Sequence[Split]) -> dict
     def spreads(names: Sequence[str]) -> dict[str, Any]:
         """Return the spread of every measure of a system, by its name in each repeat."""
         tests = [d["systems"][name]["test"] for d, name in zip(datas, names, strict=True)]
-        return {m: spread([one[m]["value"] for one in tests], overlap, level) for m in MEASURES}
+        made = {}
+        for m in MEASURES:
+            made[m] = spread([one[m]["value"] for one in tests], overlap, level)
+            if folds:
+                made[m]["interval"] = _mean_limits([one[m]["interval"] for one in tests])
+        return made
 
     rows = {name: spreads([name] * len(datas)) for name in systems}
     chosen = [data["chosen"] for data in datas]
@@ -87,6 +102,7 @@ def summarise(results: Mapping[str, Comparison], found: Sequence[Split]) -> dict
         "task": datas[0]["task"],
         "level": level,
         "overlap": overlap,
+        "folds": folds,
         "repeats": {
             name: {
                 "folder": name.replace(" ", "-"),
@@ -99,6 +115,12 @@ def summarise(results: Mapping[str, Comparison], found: Sequence[Split]) -> dict
         "chosen": dict(Counter(name for name in chosen if name)),
         "systems": rows,
     }
+
+
+def _mean_limits(intervals: Sequence[Sequence[float]]) -> list[float] | None:
+    """Return the mean of intervals; None where there are none, with few speakers."""
+    limits = np.mean(intervals, axis=0)
+    return None if np.isnan(limits).any() else limits.tolist()
 
 
 def repeats_table(data: Mapping[str, Any]) -> str:
@@ -125,8 +147,9 @@ def _ordered(data: Mapping[str, Any]) -> list[str]:
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     uar = row["uar"]
-    low, high = uar["interval"]
-    shown = f"{uar['mean']:.3f} [{max(low, 0):.3f}, {min(high, 1):.3f}]"
+    shown = f"{uar['mean']:.3f}"
+    if limits := uar["interval"]:
+        shown += f" [{max(limits[0], 0):.3f}, {min(limits[1], 1):.3f}]"
     others = [f"{row[measure]['mean']:.3f}" for measure in list(MEASURES)[1:]]
     return [shown, *(f"{uar[key]:.3f}" for key in ("sd", "low", "high")), *others]
 
@@ -143,9 +166,7 @@ def _markdown(data: Mapping[str, Any]) -> str:
         f"# {len(repeats)} repeats: {md(data['task']['name'])}",
         "For each repeat the clips were split again, and every member and ensemble was trained "
         f"and chosen again. Means over repeats, with the {100 * data['level']:g} % "
-        "interval of the mean (Student's t, its variance enlarged because repeats share clips: "
-        "Nadeau and Bengio, 2003). It says how much the division matters; the intervals of each "
-        "repeat say what other speakers would give.",
+        f"interval of the mean {ABOUT_FOLDS if data['folds'] else ABOUT_SPLITS}.",
         table(header, rows),
         "## UAR of each repeat",
         table(["system", *repeats], single),

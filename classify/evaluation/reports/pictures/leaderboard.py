@@ -69,7 +69,8 @@ def _rows(data: Data) -> tuple[list[Dot], str]:
     if "repeats" in data:
         for name in sorted(systems, key=lambda one: (-systems[one]["uar"]["mean"], one)):
             uar = systems[name]["uar"]
-            span = [max(uar["interval"][0], 0), min(uar["interval"][1], 1)]
+            limits = uar["interval"]
+            span = [max(limits[0], 0), min(limits[1], 1)] if limits else None
             shown = {"value": uar["mean"], "interval": span}
             rows.append(Dot(name, uar["mean"], span, [shown]))
         return rows, "mean UAR"
