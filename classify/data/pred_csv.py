@@ -101,7 +101,7 @@ def predictions_of_file(
             raise InputError(f"{path}: line {line} has {len(row)} cells; expected {width}")
     cells = {name: [restored(row[c]) for _, row in rows[1:]] for c, name in enumerate(header)}
     given = [name for name in header if name not in OWN]
-    chosen = [rename.get(name, name) for name in cells["label"]] if "label" in cells else None
+    chosen = [name.strip() for name in cells["label"]] if "label" in cells else None  # as a header
     proba = np.empty((len(rows) - 1, len(given)))
     for column, name in enumerate(given):
         for row, cell in enumerate(cells[name]):
@@ -115,6 +115,7 @@ def predictions_of_file(
                 ) from None
     kind._undo_rounding([row for _, row in rows[1:]], [header.index(n) for n in given], proba)
     names = [rename.get(name, name) for name in given]
+    chosen = chosen and [rename.get(name, name) for name in chosen]
     return _predictions(kind, cells["id"], names, proba, chosen, labels, str(path))
 
 

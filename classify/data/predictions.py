@@ -271,8 +271,15 @@ class Predictions(Framed):
         )
 
     def renamed(self, names: Mapping[str, str]) -> Predictions:
-        """Return the predictions with labels renamed; names that are not there are ignored."""
+        """Return the predictions with labels renamed; names that are not there are ignored.
+
+        Labels of hard predictions may become one.
+        """
         labels = [names.get(label, label) for label in self.labels]
+        if self.hard:
+            chosen = [names.get(label, label) for label in self.label]
+            kept = list(dict.fromkeys(labels))
+            return type(self).one_hot(self.ids, kept, chosen, source=self.source)
         return type(self)(self.ids, labels, self.proba, hard=self.hard, source=self.source)
 
     @classmethod

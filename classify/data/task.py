@@ -26,7 +26,7 @@ from ...cache.errors import InputError, nearest, one_of
 from .located_yaml import read_yaml
 from .predictions import Predictions
 from .task_file import check_label, check_spec, is_numeric, spec_of
-from .vocabulary import resolve, shipped, unknown_labels, whole
+from .vocabulary import any_case, resolve, shipped, unknown_labels, whole
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -392,5 +392,4 @@ class Task:
                 )
 
     def _key(self, raw: str) -> str:
-        key = unicodedata.normalize("NFC", raw)
-        return key.strip().casefold() if self.ignore_case else key
+        return any_case(raw) if self.ignore_case else unicodedata.normalize("NFC", raw)

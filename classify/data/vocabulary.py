@@ -55,7 +55,7 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
 
     def spellings(raw: object) -> list[str]:
         found = [_text(raw), *map(_text, words.get(_text(raw), []))]
-        return [word.strip().casefold() for word in found] if fold else found
+        return [any_case(word) for word in found] if fold else found
 
     labels = spec["labels"]
     table = labels if isinstance(labels, Mapping) else {label: [] for label in labels}
@@ -90,7 +90,7 @@ def resolve(spec: Mapping[str, Any], source: str = "tasks.yaml") -> Resolved:
     if "emotions" in vocabulary:
         for corpus, codes in book_of["codes"].items():
             corpora[corpus] = {
-                (code.casefold() if fold else code): mapping[word]
+                (any_case(code) if fold else code): mapping[word]
                 for code, word in codes.items()
                 if word in mapping
             }
@@ -115,6 +115,17 @@ def _text(word: object) -> str:
     return unicodedata.normalize("NFC", str(word))
 
 
+def any_case(raw: str) -> str:
+    """Return what labels have in common that differ in case or surrounding space only.
+
+    Examples
+    --------
+    >>> any_case(" Joy ")
+    'joy'
+    """
+    return _text(raw).strip().casefold()
+
+
 def unknown_labels(
     task: str,
     labels: Sequence[str],
@@ -127,14 +138,14 @@ def unknown_labels(
     for raw, rows in list(unknown.items())[:10]:
         name = repr(raw) if raw else "blank"
         plural = "row" if len(rows) == 1 else "rows"
-        hint = nearest(raw.strip().casefold(), sorted(known)) if raw else ""
+        hint = nearest(any_case(raw), sorted(known)) if raw else ""
         parts.append(f"  {name} ({len(rows)} {plural}, first in line {clips.line(rows[0])}).{hint}")
     more = f"\n  and {len(unknown) - 10} more" if len(unknown) > 10 else ""
     noun = "a label" if len(unknown) == 1 else f"{len(unknown)} labels"
     folded: dict[str, set[str | None]] = {}
     for raw, label in known.items():
-        folded.setdefault(raw.casefold(), set()).add(label)
-    if all(len(folded.get(raw.strip().casefold(), ())) == 1 for raw in unknown):
+        folded.setdefault(any_case(raw), set()).add(label)
+    if all(len(folded.get(any_case(raw), ())) == 1 for raw in unknown):
         advice = (
             f"In lower case it knows {'it' if len(unknown) == 1 else 'them all'}: "
             + (

@@ -6,7 +6,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +18,7 @@ from ...cache.files.atomic_writes import write_whole
 from ...cache.files.output_checks import check_output, check_output_folder
 from ..data.predictions import Predictions
 from ..data.task import Task
+from ..options import to_stderr
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -251,9 +251,8 @@ def _compare(
     left = ""
     if common:
         members, test, left = in_common(members, test)
-    say = partial(click.echo, err=True)
     labels = given.labels if given else [str(label) for label in test.column("label")]
-    members = match_case(members, labels, say)
+    members = match_case(members, labels, given, to_stderr)
     task_ = given or task_as_is(members, test)
     if split is not None:
         settings["split"] = _splits(task_.select(clips, blank="drop")[0], folds)
@@ -265,7 +264,7 @@ def _compare(
     if dev:
         if not dev_where:
             raise InputError("--dev needs --dev-where COLUMN=VALUE or --split to know its clips")
-        settings["dev"] = match_case(_members(dev, names, given), task_.labels, say)
+        settings["dev"] = match_case(_members(dev, names, given), task_.labels, given, to_stderr)
         settings["dev_truth"] = _where(clips, dev_where)
     named: Any = tuple(s for s in strategies.split(",") if s and s != "none")
     try:

@@ -15,6 +15,7 @@ from ...cache.errors import InputError, listed
 from ..data.splitting.findings import ranked
 from ..data.splitting.split import Split
 from ..data.task import Task
+from ..data.vocabulary import any_case
 from ..ensembles.combining import Combined
 from ..metrics.scored_clips import Part, Rated, cluster_names, clusters
 from .compare_options import CompareOptions
@@ -229,27 +230,33 @@ def each_group(
 
 
 def match_case(
-    members: Mapping[str, Predictions], labels: Iterable[str], say: Callable[[str], None]
+    members: Mapping[str, Predictions],
+    labels: Iterable[str],
+    task: Task | None,
+    say: Callable[[str], None],
 ) -> dict[str, Predictions]:
     """Rename labels that differ from those of the task only in case, where that is unambiguous.
+
+    Where the task ignores case, two spellings are one label, as they are in a manifest.
 
     Examples
     --------
     >>> from affekt.classify import Predictions
     >>> shouted = Predictions(["1"], ["JOY", "Anger"], [[0.2, 0.8]])
-    >>> match_case({"llm": shouted}, ["anger", "joy"], print)["llm"].labels
+    >>> match_case({"llm": shouted}, ["anger", "joy"], None, print)["llm"].labels
     llm: labels matched regardless of case: JOY=joy, Anger=anger
     ('joy', 'anger')
-    >>> match_case({"llm": shouted}, ["anger", "joy", "Joy"], print)["llm"].labels
+    >>> match_case({"llm": shouted}, ["anger", "joy", "Joy"], None, print)["llm"].labels
     ('JOY', 'Anger')
     """
     labels, found = set(labels), dict(members)
-    ours = {label.casefold(): label for label in labels}
+    ours = {any_case(label): label for label in labels}
     if len(ours) < len(labels):
         return found
     for name, one in members.items():
-        same = {label: ours.get(label.casefold(), label) for label in one.labels}
-        if one.labels != tuple(same.values()) and len(set(same.values())) == len(same):
+        same = {label: ours.get(any_case(label), label) for label in one.labels}
+        clear = len(set(same.values())) == len(same) or (one.hard and task and task.ignore_case)
+        if one.labels != tuple(same.values()) and clear:
             pairs = [f"{theirs}={own}" for theirs, own in same.items() if theirs != own]
             say(f"{name}: labels matched regardless of case: {', '.join(pairs)}")
             found[name] = one.renamed(same)

@@ -16,7 +16,7 @@ from ....cache.manifest.columns import COLUMNS
 from ....cache.manifest.described import MOST_LABELS, are_numbers, raters, ratings
 from ....cache.manifest.tables.cells import with_points
 from ...data.task import Task
-from ...data.vocabulary import shipped
+from ...data.vocabulary import any_case, shipped
 from ...data.votes import PREFIX, with_votes
 from .label_columns import columns_of_labels, emotion_words, emotions_in_names, several_labels
 
@@ -263,7 +263,7 @@ def _nearest_task(clips: Manifest, counts: Counter[str]) -> list[str]:
     if are_numbers(counts) and best[0] < sum(pairs.values()):
         return [f"the labels are numbers{_names_of_numbers(clips) or _named(counts)}"]
     if not name:
-        small = {(raw.strip().casefold(), dataset) for raw, dataset in pairs}
+        small = {(any_case(raw), dataset) for raw, dataset in pairs}
         known = [n for n in shipped()["tasks"] if all(_label(Task.named(n), *p) for p in small)]
         lower = f"; in lower case {listed(known)} would (ignore_case)" if known else ""
         return [f"none of affekt's tasks knows the labels{lower or emotions_in_names(clips)}"]
