@@ -15,6 +15,16 @@ C_RANGE = (1e-12, 1e12)  # of a logistic regression; beyond it, sums overflow
 
 SCALE = "Standardise the features: true, false, or within each speaker, language or dataset."
 
+ENCODERS = click.option(
+    "--encoder",
+    "encoders",
+    multiple=True,
+    help="Folder of an encoder that the model needs (repeatable).",
+)
+SYSTEM = click.option(
+    "--system", help="Member or ensemble of a run.  [default: the one chosen on dev]"
+)
+
 
 def to_stderr(line: str) -> None:
     """Print progress on stderr."""

@@ -9,7 +9,7 @@ import click
 
 from ..errors import counted, in_shell, nearest_beside
 from .command import Group
-from .terminal import ROOT, read_clips
+from .terminal import JSON, ROOT, read_clips
 
 
 class _There(click.Path):
@@ -31,7 +31,6 @@ class _Place(_There):
 
 
 FOLDER = click.argument("folder", type=_Place(exists=True), metavar="DIR")
-JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 
 
 @click.group(cls=Group)

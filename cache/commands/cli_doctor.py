@@ -23,13 +23,14 @@ from affekt.machine import memory, processors
 from ..errors import AffektError, InputError, in_shell, listed
 from ..files.output_checks import check_takes_files
 from .command import Command
+from .terminal import JSON
 
 MARKS = {"ok": "ok", "note": "note", "wrong": "WRONG"}
 
 
 @click.command(cls=Command)
 @click.argument("places", nargs=-1, metavar="[CACHE]...", type=click.Path(path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@JSON
 @click.pass_context
 def doctor(ctx: click.Context, places: tuple[Path, ...], as_json: bool) -> None:
     """Check versions, memory, disk, accelerator, and caches.

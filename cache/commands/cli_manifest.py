@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .command import Command
-from .terminal import ROOT, echo_notes
+from .terminal import JSON, ROOT, echo_notes
 
 if TYPE_CHECKING:
     from ..manifest import Manifest
@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     help="Encoding of a table that is not UTF-8, such as cp1252 (Windows).",
 )
 @click.option("--dedupe", is_flag=True, help="Keep only the first of identical rows.")
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@JSON
 def manifest(
     source: Path, output: Path | None, kind: str | None, merge_speakers: bool, as_json: bool,
     **options: Any,

@@ -146,6 +146,8 @@ ROOT = click.option(
     help="Folder that paths are relative to; no path may leave it.",
 )
 
+JSON = click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+
 
 def read_clips(
     path: str | os.PathLike, root: str | os.PathLike | None = None, **options: Any

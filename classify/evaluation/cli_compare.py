@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import ROOT, read_clips
+from ...cache.commands.terminal import JSON, ROOT, read_clips
 from ...cache.errors import InputError, nearest_beside
 from ...cache.files.atomic_writes import write_whole
 from ...cache.files.output_checks import check_output, check_output_folder
@@ -111,7 +111,7 @@ REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.t
     show_default=True,
     help="Largest difference that does not matter, for folders of runs.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@JSON
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="Folder to write the report to."
 )

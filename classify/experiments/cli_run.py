@@ -11,7 +11,7 @@ import click
 
 from ...cache.commands.command import Command
 from ...cache.commands.heartbeat import heartbeat
-from ...cache.commands.terminal import ROOT
+from ...cache.commands.terminal import JSON, ROOT
 from ...cache.errors import AffektError, counted, in_shell
 from ..options import check_n_jobs, to_stderr
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 @click.option(
     "--task", help="Task: valence, emotion6, ..., or a YAML file.  [default: from the labels]"
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@JSON
 def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_json: bool) -> None:
     """Write a first recipe for TABLE.
 
@@ -67,7 +67,7 @@ def init(manifest: Path, output: Path, root: Path | None, task: str | None, as_j
 @click.option(
     "--n-jobs", default=-1, show_default=True, help="Training processes; -1: one per core."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@JSON
 @click.pass_context
 def run(
     ctx: click.Context,

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import ROOT, recordings
+from ...cache.commands.terminal import JSON, ROOT, recordings
 from ...cache.errors import InputError, expected_one_of
 from ...cache.files.cache_marker import check_cache_folder
 from ...cache.files.output_checks import check_output
 from ...extract.encoders.hardware.device import DEVICE
-from ..options import to_stderr
+from ..options import ENCODERS, SYSTEM, to_stderr
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -42,12 +42,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @click.option(
     "--cache", type=click.Path(path_type=Path), help="Cache folder to keep embeddings in."
 )
-@click.option(
-    "--encoder",
-    "encoders",
-    multiple=True,
-    help="Folder of an encoder that the model needs (repeatable).",
-)
+@ENCODERS
 @click.option(
     "--speaker", metavar="COLUMN", help="Column of speakers, for models with scale: speaker."
 )
@@ -56,7 +51,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     is_flag=True,
     help="All INPUTS are one speaker, for models with scale: speaker.",
 )
-@click.option("--system", help="Member or ensemble of a run.  [default: the one chosen on dev]")
+@SYSTEM
 @ROOT
 @click.option(
     "--top", type=click.IntRange(1), help="Show only so many labels, the most probable first."
@@ -73,7 +68,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
     "  [default: that of the model's encoder]",
 )
 @DEVICE
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@JSON
 @click.option(
     "-o",
     "--output",

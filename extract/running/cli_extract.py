@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import ROOT, read_clips
+from ...cache.commands.terminal import JSON, ROOT, read_clips
 from ...cache.errors import InputError, counted, listed, one_line
-from ..encoders.hardware.device import DEVICE
+from ..encoders.hardware.device import DEVICE, DTYPE
 
 if TYPE_CHECKING:
     from ...cache.cache import Cache
@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 _SHOWN = 1000  # quarantined clips that are listed; all of them are in --json and in the cache
 
 MOST_WORKERS = 100_000
+
+DAMAGE = click.option(
+    "--damage",
+    type=click.Choice(["refuse", "accept"]),
+    default="refuse",
+    show_default=True,
+    help="Policy for audio with more than 50 ms and 1 % missing or unreadable.",
+)
 
 
 def _part(context: click.Context, option: click.Parameter, value: str) -> tuple[int, int]:
@@ -70,7 +78,7 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     help="Pooling: mean, mean+std, max, cls or last.  [default: that of the model, or mean]",
 )
 @DEVICE
-@click.option("--dtype", default="float32", show_default=True, help="Precision of the computation.")
+@DTYPE
 @click.option(
     "--store-dtype",
     type=click.Choice(["float32", "float16"]),
@@ -102,13 +110,7 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     show_default=True,
     help="Policy for clips below -80 dBFS.",
 )
-@click.option(
-    "--damage",
-    type=click.Choice(["refuse", "accept"]),
-    default="refuse",
-    show_default=True,
-    help="Policy for audio with more than 50 ms and 1 % missing or unreadable.",
-)
+@DAMAGE
 @click.option(
     "--classifier", is_flag=True, help="Store the class probabilities of a fine-tuned model."
 )
@@ -158,7 +160,7 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     metavar="N",
     help="Print what each of N workers would do, without doing it.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@JSON
 def extract(manifest: str, **options: Any) -> int:
     """Embed the clips of MANIFEST that the cache does not hold.
 

@@ -9,11 +9,12 @@ from pathlib import Path
 import click
 
 from ...cache.commands.command import Command
-from ...cache.commands.terminal import ROOT, read_clips, recordings
+from ...cache.commands.terminal import JSON, ROOT, read_clips, recordings
 from ...cache.errors import one_line
 from ...cache.files.cache_marker import check_cache_folder
 from ...cache.files.output_checks import check_output
-from ..encoders.hardware.device import DEVICE
+from ..encoders.hardware.device import DEVICE, DTYPE
+from ..running.cli_extract import DAMAGE
 
 #: what is said of answers that nobody can have spoken
 ODD = {
@@ -58,17 +59,11 @@ BLANK = {
     help="Library that runs Whisper.",
 )
 @DEVICE
-@click.option("--dtype", default="float32", show_default=True, help="Precision of the computation.")
-@click.option(
-    "--damage",
-    type=click.Choice(["refuse", "accept"]),
-    default="refuse",
-    show_default=True,
-    help="Policy for audio with more than 50 ms and 1 % missing or unreadable.",
-)
+@DTYPE
+@DAMAGE
 @click.option("--overwrite", is_flag=True, help="Also transcribe clips that have a text.")
 @ROOT
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@JSON
 def transcribe(
     manifest: Path,
     output: Path,

@@ -114,7 +114,9 @@ CLASSIFY = {
     "options": {"data", "models"},  # what commands share
     "ensembles": {"data", "metrics"},
     "serving": {"data", "heads", "models", "options", "ensembles"},
-    "evaluation": {"data", "metrics", "models", "ensembles", "serving"},  # a card: how to serve
+    "evaluation": {
+        *("data", "metrics", "models", "ensembles", "options", "serving"),  # a card: how to serve
+    },
     "probing": {"data", "metrics", "models", "options", "serving"},
     "experiments": {
         *("data", "heads", "metrics", "models", "options", "ensembles"),

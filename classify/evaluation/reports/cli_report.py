@@ -16,6 +16,7 @@ from ....cache.errors import InputError, shaped
 from ....cache.files.atomic_writes import write_whole
 from ....cache.files.output_checks import check_output
 from ....cache.files.reading import read_object
+from ...options import SYSTEM
 
 MOST_AUDIO = 20_000_000  # bytes of recordings in one page
 
@@ -102,7 +103,7 @@ def _with_audio(rows: list[list[Any]], audio: str, folder: Path, output: Path) -
 
 @click.command(cls=Command)
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--system", help="Member or ensemble of the run.  [default: the one chosen on dev]")
+@SYSTEM
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), help="File to write.  [default: stdout]"
 )

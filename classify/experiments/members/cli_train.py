@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from ....cache.commands.command import Command
-from ....cache.commands.terminal import ROOT, read_clips, recordings
+from ....cache.commands.terminal import JSON, ROOT, read_clips, recordings
 from ....cache.errors import InputError
 from ....cache.files.output_checks import check_output
 from ...options import SCALE, check_numbers, read_scale, read_split, to_stderr
@@ -32,7 +32,7 @@ from ...options import SCALE, check_numbers, read_scale, read_split, to_stderr
 @click.option(
     "--random-state", default=0, show_default=True, help="Seed of the split and the head."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
+@JSON
 @click.option(
     "--space",
     "spaces",

@@ -16,7 +16,7 @@ import click
 from ....cache.commands.command import Command
 from ....cache.errors import InputError
 from ....extract.encoders.hardware.device import DEVICE
-from ...options import to_stderr
+from ...options import ENCODERS, SYSTEM, to_stderr
 
 if TYPE_CHECKING:
     from ...models.new_clips.system import System
@@ -40,13 +40,8 @@ EXTRA = ("fastapi", "uvicorn", "python_multipart")
     multiple=True,
     help="Additional host name that requests may use (repeatable).",
 )
-@click.option(
-    "--encoder",
-    "encoders",
-    multiple=True,
-    help="Folder of an encoder that the model needs (repeatable).",
-)
-@click.option("--system", help="Member or ensemble of a run.  [default: the one chosen on dev]")
+@ENCODERS
+@SYSTEM
 @DEVICE
 @click.option(
     "--max-mb",

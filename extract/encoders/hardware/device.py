@@ -1,4 +1,4 @@
-"""Where a model computes: the one check of a device's name, its option, and waiting for it."""
+"""Where a model computes: the check of a device's name, its options, and waiting for it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def until_now(device: str) -> Callable[[], object]:
 
 
 def _check(ctx: click.Context, param: click.Parameter, value: str) -> str:
-    if value not in ("auto", "cpu"):  # which need no torch
+    if value not in ("auto", "cpu"):  # these need no torch
         find_device(value)
     return value
 
@@ -71,4 +71,8 @@ DEVICE = click.option(
     show_default=True,
     callback=_check,
     help="Device: auto, cpu, cuda, cuda:1 ...",
+)
+
+DTYPE = click.option(
+    "--dtype", default="float32", show_default=True, help="Precision of the computation."
 )
