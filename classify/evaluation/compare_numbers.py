@@ -22,7 +22,8 @@ from ..ensembles.combining import Combined, free_name
 from ..ensembles.fitted_rules import STRATEGIES, strategy
 from ..ensembles.saved import Replay
 from ..metrics.bootstrap import FEWEST_GROUPS
-from ..metrics.concordance import MEASURES, Measured, max_t_ccc
+from ..metrics.concordance import MEASURES, Measured, max_t_ccc, shares_of_ccc
+from ..metrics.max_t import allow_for_unseen
 from ..metrics.scored_clips import Rated
 from .comparison import Comparison
 from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all
@@ -168,7 +169,10 @@ def _pairs(joined: Joined[Rated], drawn: Measured, first: str | None) -> list[di
     if not family:
         return []
     tested = drawn.groups >= FEWEST_GROUPS
-    found = max_t_ccc(drawn.sums, family, random_state=joined.options.random_state)
+    found = allow_for_unseen(
+        max_t_ccc(drawn.sums, family, random_state=joined.options.random_state),
+        *shares_of_ccc(drawn, family),
+    )
     rows = []
     for at, (a, b) in enumerate(family):
         gap, span = drawn.difference(a, b, level)

@@ -117,6 +117,8 @@ class Measured:
     estimates, samples
         System to measure to values, `(dimensions + 1,)` and `(resamples, dimensions + 1)`; the last
         column is the mean over dimensions.
+    codes, without
+        Group code of each clip; by system its mean CCC without each clip. Both `(clips,)`.
     ranges
         Length of each scale, `(dimensions,)`.
     pooled
@@ -126,6 +128,8 @@ class Measured:
     sums: Mapping[str, np.ndarray]
     estimates: Mapping[str, Mapping[str, np.ndarray]]
     samples: Mapping[str, Mapping[str, np.ndarray]]
+    codes: np.ndarray
+    without: Mapping[str, np.ndarray]
     ranges: np.ndarray
     pooled: bool = False
 
@@ -216,15 +220,16 @@ def measure(
     _, codes = np.unique(groups, return_inverse=True)
     n_groups, n_dimensions = int(codes.max()) + 1, truth.shape[1]
     middle, ranges = limits.mean(axis=1), np.diff(limits, axis=1)[:, 0]
-    sums = {}
+    sums, without = {}, {}
     for name, values in systems.items():
-        table = np.zeros((n_groups, n_dimensions, N_SUMS))
-        np.add.at(table, codes, clip_sums(truth, values, middle))
+        table, each = np.zeros((n_groups, n_dimensions, N_SUMS)), clip_sums(truth, values, middle)
+        np.add.at(table, codes, each)
         sums[name] = table
+        without[name] = _mean(measures(table.sum(axis=0) - each)["ccc"])
     drawn = draw_sums(np.stack(list(sums.values()), axis=1), n_resamples, random_state)
     estimates = {name: _with_mean(table.sum(axis=0), ranges) for name, table in sums.items()}
     samples = {name: _with_mean(drawn[:, at], ranges) for at, name in enumerate(sums)}
-    return Measured(sums, estimates, samples, ranges, pooled)
+    return Measured(sums, estimates, samples, codes, without, ranges, pooled)
 
 
 def _with_mean(sums: np.ndarray, ranges: np.ndarray) -> dict[str, np.ndarray]:
@@ -245,7 +250,7 @@ def max_t_ccc(
     The two systems of every pair are exchanged within whole groups, all pairs in the same groups,
     and CCC is computed again: the step-down max-T test of `metrics.max_t`, for a measure that is
     not a sum over groups. The statistic of a pair is its difference over the root mean square of
-    its differences in all exchanges.
+    its differences in all exchanges. `shares_of_ccc` is what `allow_for_unseen` needs besides.
 
     Parameters
     ----------
@@ -280,3 +285,28 @@ def max_t_ccc(
             observed[at], drawn[:, at] = abs(own) / scale, np.abs(gap) / scale
     p, single = p_values(as_extreme(drawn, observed), len(drawn), exact=exact)
     return MaxT(p, step_down(single, observed), exact)
+
+
+def shares_of_ccc(
+    measured: Measured, pairs: list[tuple[str, str]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the share of each group in differences of CCC and in the clips, for `max_t`.
+
+    What a clip contributes to a difference is what leaving it out changes.
+
+    Returns
+    -------
+    differences, worth, within
+        As for `max_t`: `(groups, pairs)`, `(groups,)`, `(groups, pairs)`.
+    """
+    codes = measured.codes
+    count, n = np.bincount(codes), len(codes)
+    differences, within = np.zeros((2, len(count), len(pairs)))
+    for at, (a, b) in enumerate(pairs):
+        gap = measured.estimates[a]["ccc"][-1] - measured.estimates[b]["ccc"][-1]
+        left = np.nan_to_num(measured.without[a] - measured.without[b], nan=gap)
+        own = gap / n + (1 - 1 / n) * (gap - left)
+        differences[:, at] = np.bincount(codes, own)
+        square = (own - (differences[:, at] / count)[codes]) ** 2
+        within[:, at] = count * square.sum() / max(n - len(count), 1)
+    return differences, count / n, within

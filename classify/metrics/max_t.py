@@ -120,13 +120,19 @@ def max_t(
         counts += as_extreme(drawn, observed)
     p, single = p_values(counts, len(signs), exact=exact)
     corrected = step_down(single, observed)
-    if worth is not None:
-        least = unseen_speaker(differences, worth, within)
-        # never more than by the number of pairs (Bonferroni), which is always enough
-        more = np.minimum(corrected / p * comparisons(differences), len(observed))
-        p = np.maximum(p, least)
-        corrected = np.maximum(corrected, np.minimum(least * more, 1))
-    return MaxT(p, corrected, exact)
+    found = MaxT(p, corrected, exact)
+    return found if worth is None else allow_for_unseen(found, differences, worth, within)
+
+
+def allow_for_unseen(
+    found: MaxT, differences: np.ndarray, worth: np.ndarray, within: np.ndarray | None = None
+) -> MaxT:
+    """Return what exchanges found with no p below that of the unseen speaker, as `max_t` does."""
+    least = unseen_speaker(differences, worth, within)
+    # never more than by the number of pairs (Bonferroni), which is always enough
+    more = np.minimum(found.corrected / found.p * comparisons(differences), len(found.p))
+    corrected = np.maximum(found.corrected, np.minimum(least * more, 1))
+    return MaxT(np.maximum(found.p, least), corrected, found.exact)
 
 
 def as_extreme(drawn: np.ndarray, observed: np.ndarray) -> np.ndarray:

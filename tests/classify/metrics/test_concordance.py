@@ -7,7 +7,8 @@ from itertools import product
 import audmetric
 import numpy as np
 import pytest
-from affekt.classify.metrics.concordance import max_t_ccc, mean_ccc, measure
+from affekt.classify.metrics.concordance import max_t_ccc, mean_ccc, measure, shares_of_ccc
+from affekt.classify.metrics.max_t import allow_for_unseen
 from scipy.stats import pearsonr
 
 LIMITS = np.array([[1.0, 7.0], [-1.0, 1.0]])
@@ -94,6 +95,37 @@ def test_the_corrected_test_keeps_its_level():
         pairs = [("a", "b"), ("a", "c"), ("b", "c")]
         false += max_t_ccc(found.sums, pairs).corrected.min() < 0.05
     assert false <= 11  # 5 % of 100 and three standard deviations
+
+
+def test_a_system_that_fails_for_rare_speakers_is_no_more_often_called_better():
+    """Both have the same CCC over all speakers, of whom some have far more clips than others."""
+    rng, alarms = np.random.default_rng(0), np.zeros(2)
+    for _ in range(100):
+        sizes = np.clip(rng.lognormal(3, 1, 20).astype(int), 4, None)
+        groups = np.repeat(range(20), sizes)
+        truth, noise = rng.normal(0, 1.2, (2, len(groups), 1))
+        failed = (rng.random(20) < 0.2)[groups][:, None]
+        systems = {
+            "erratic": np.where(failed, noise, 0.95 * truth + 0.29 * noise),
+            "steady": 0.8 * truth + rng.normal(0, 0.812, truth.shape),
+        }
+        found = measure(truth, systems, groups, np.array([[-4, 4]]), n_resamples=2)
+        pairs = [("erratic", "steady")]
+        exchanged = max_t_ccc(found.sums, pairs, n_draws=400)
+        both = allow_for_unseen(exchanged, *shares_of_ccc(found, pairs))
+        alarms += [one.corrected[0] < 0.05 for one in (exchanged, both)]
+    assert alarms[0] > 11 >= alarms[1]  # 5 % of 100 and three standard deviations
+
+
+def test_what_clips_contribute_to_a_difference_adds_up():
+    truth, systems, groups = numbers()
+    found = measure(truth, systems, groups, LIMITS, n_resamples=2)
+    differences, worth, within = shares_of_ccc(found, [("good", "none"), ("good", "good")])
+    gap = mean_ccc(truth, systems["good"]) - mean_ccc(truth, systems["none"])
+    assert differences.sum(axis=0) == pytest.approx([gap, 0], abs=0.02)
+    assert worth.sum() == pytest.approx(1)
+    assert (within[:, 0] > 0).all()
+    assert not within[:, 1].any()
 
 
 def test_intervals_hold_the_true_value_and_have_a_width():
