@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, overload
@@ -24,7 +24,7 @@ from ..errors import InputError, nearest
 from .checks import check_content, check_ids
 from .columns import COLUMNS, NORMAL, TIMES, Clip, named, normal, objects
 from .paths import Folder
-from .selection import positions
+from .selection import NOT_A_COLUMN, allowed_values, one_for_each, positions
 from .speakers import merged, note_on, spellings
 from .tables import Table, read_table, table_of_frame, table_of_rows, write_table
 from .tables.rows_of_objects import rows_of_audformat, rows_of_datasets
@@ -169,6 +169,8 @@ class Manifest:
         """Return a column (str, or float64 for start and end with NaN for blank), or a slice."""
         if isinstance(name, slice):
             return self._take(np.arange(len(self))[name])
+        if not isinstance(name, str):
+            raise InputError(NOT_A_COLUMN)
         if name in self._columns:
             return self._columns[name]
         if name in TIMES:
@@ -261,25 +263,24 @@ class Manifest:
         return self._take(positions(which, self.ids, self._position, self.source))
 
     def where(self, **conditions: Any) -> Manifest:
-        """Return the clips whose columns have a value, or one of a collection of values."""
+        """Return the clips whose columns have a value, or one of several; None is blank."""
         mask = np.ones(len(self), dtype=bool)
         for name, wanted in conditions.items():
-            many = isinstance(wanted, Collection) and not isinstance(wanted, str)
-            allowed = set(wanted) if many else {wanted}
+            allowed = allowed_values(name, wanted)
             mask &= np.fromiter((value in allowed for value in self[name]), bool, len(self))
         return self._take(np.flatnonzero(mask))
 
-    def with_columns(self, **columns: Sequence[Any] | str) -> Manifest:
-        """Return a manifest with columns added or replaced; one text stands for all rows."""
+    def with_columns(self, **columns: Any) -> Manifest:
+        """Return a manifest with columns added or replaced; None and NaN are blank.
+
+        A column is one value for each clip, in order; or by id, as a mapping or a Series whose
+        index is the ids; or one text for all clips.
+        """
         new = dict(self._columns)
         for name, values in columns.items():
             if name in ("id", "path", *TIMES):
                 raise InputError(f"column {name} identifies the clips and cannot be replaced")
-            if isinstance(values, str):
-                values = [values] * len(self)
-            if len(values) != len(self):
-                raise InputError(f"column {name} has {len(values)} values, expected {len(self)}")
-            texts = [str(value) for value in values]
+            texts = one_for_each(name, values, self.ids)
             new[name] = objects(normal(texts) if name in NORMAL else texts)
         return self._like(new, self._lines)
 

@@ -1,14 +1,20 @@
-"""Which clips are meant by ids, positions or a mask."""
+"""Which clips are meant by ids, positions, a mask or values, and which value is whose."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError, listed, nearest
-from .columns import normal
+from .columns import NORMAL, TIMES, normal
+from .tables.cells import text_of
+
+NOT_A_COLUMN = (
+    "clips[...] takes the name of a column or a slice; clips.select takes ids, positions or a "
+    "mask, and clips.clip(0) returns one clip"
+)
 
 
 def positions(
@@ -55,3 +61,49 @@ def positions(
     if values.size and not (-len(ids) <= values.min() and values.max() < len(ids)):
         raise InputError(f"position {values.max()} is not among {len(ids)} clips")
     return np.arange(len(ids))[values.astype(np.intp)]
+
+
+def allowed_values(name: str, wanted: Any) -> set[Any]:
+    """Return the values of a column that one value, or several, stand for.
+
+    Examples
+    --------
+    >>> allowed_values("speaker", 7), sorted(allowed_values("speaker", ["b", "a"]))
+    ({'7'}, ['a', 'b'])
+    """
+    many = isinstance(wanted, Iterable) and not isinstance(wanted, str)
+    values = list(wanted) if many else [wanted]
+    if name in TIMES:
+        return set(values)
+    texts = [text_of(value) for value in values]
+    return set(normal(texts) if name in NORMAL else texts)
+
+
+def one_for_each(name: str, values: Any, ids: Sequence[str]) -> list[str]:
+    """Return a column's value for each clip as text.
+
+    Parameters
+    ----------
+    values : sequence of shape (clips,), Series, mapping, or str
+        In the order of the clips; or by id, as a mapping or a Series whose index is the ids.
+
+    Examples
+    --------
+    >>> one_for_each("take", {"b": 2, "a": None}, ["a", "b"]), one_for_each("take", "x", ["a"])
+    (['', '2'], ['x'])
+    """
+    if isinstance(values, str):
+        return [values] * len(ids)
+    index = getattr(values, "index", None)  # a method of lists and tuples
+    if isinstance(values, Mapping):
+        by_id: Mapping[Any, Any] | None = values
+        if missing := [id_ for id_ in ids if id_ not in values]:
+            raise InputError(f"column {name} has no value for {listed(missing)}")
+    elif callable(index) or index is None or list(index) == list(ids) or set(index) != set(ids):
+        by_id = None
+    else:
+        by_id = dict(zip(index, values, strict=True))
+    found = list(values) if by_id is None else [by_id[id_] for id_ in ids]
+    if len(found) != len(ids):
+        raise InputError(f"column {name} has {len(found)} values, expected {len(ids)}")
+    return [str.__str__(text_of(value)) for value in found]

@@ -13,6 +13,7 @@ import numpy as np
 
 from ...cache.errors import InputError, nearest
 from .sklearn_shim import (
+    RegressorMixin,
     check_array,
     check_classification_targets,
     check_consistent_length,
@@ -69,11 +70,46 @@ def read_numbers(head: Any, X: Any, y: Any, *, dtype: Any) -> tuple[np.ndarray, 
     return X, y.astype(np.float64)[:, None], True
 
 
+class NumbersMixin(RegressorMixin):
+    """A regressor whose `y` may have gaps."""
+
+    predict: Any
+
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return R², the mean over dimensions, each over the clips that are rated for it.
+
+        Parameters
+        ----------
+        X : array-like of shape (clips, features)
+        y : array-like of shape (clips,), or (clips, dimensions) with NaN where a rating is missing
+        sample_weight : array-like of shape (clips,), optional
+
+        Returns
+        -------
+        float
+        """
+        from sklearn.metrics import r2_score
+
+        truth = np.asarray(y, dtype=np.float64).reshape(len(X), -1)
+        found = np.asarray(self.predict(X)).reshape(len(X), -1)
+        check_consistent_length(truth.T, found.T)
+        weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight)
+        rated = ~np.isnan(truth)
+        if not rated.any(axis=0).all():
+            raise InputError("a dimension of y has no ratings; expected some numbers")
+        pairs = zip(truth.T, found.T, rated.T, strict=True)
+        return float(np.mean([r2_score(a[k], b[k], sample_weight=weight[k]) for a, b, k in pairs]))
+
+
 def read_distributions(y: Any, classes: Sequence[Any] | None) -> Targets:
     """Return targets for a matrix of label distributions (clips, classes) or of vote counts.
 
-    Rows are divided by their sums; `classes` names the columns, which are then sorted.
+    Rows are divided by their sums; `classes` names the columns, which are then sorted. The columns
+    of a DataFrame that have these names themselves may be in any order.
     """
+    own = getattr(y, "columns", None)
+    if own is not None and classes is not None and set(own) == set(classes):
+        classes = list(own)
     soft = check_array(y, dtype=np.float64, input_name="y")
     if classes is None:
         raise InputError(
@@ -105,11 +141,11 @@ def known_labels(y: Any, classes: np.ndarray, columns: Sequence[Any] | None = No
 
     A matrix of distributions (its columns named by `columns`) counts by its largest entry.
     """
-    y = np.asarray(y)
-    if y.ndim == 2 and y.shape[1] > 1:
+    shape = np.asarray(y).shape
+    if len(shape) == 2 and shape[1] > 1:
         found = read_distributions(y, columns)
         y = found.classes[found.hard]
-    y = y.ravel()
+    y = np.asarray(y).ravel()
     where = {label: position for position, label in enumerate(classes.tolist())}
     return np.array([where.get(label, -1) for label in y.tolist()], dtype=np.int64)
 

@@ -46,8 +46,12 @@ def text_of(value: Any, place: Callable[[], str] | None = None) -> str:
         return repr(span_seconds(value))
     elif isinstance(value, (bytes, bytearray, memoryview)):
         return f"<{len(value)} bytes>"  # never the bytes themselves
+    elif isinstance(value, np.ndarray):
+        return text_of(value.tolist())
     if isinstance(value, dict) and "path" in value and not value.get("bytes"):
         return text_of(value["path"])  # how `datasets` names a file
+    if not isinstance(value, (bool, dict, list, tuple)):
+        return str(value)  # a date, a decimal, a path
     try:
         return json.dumps(value, ensure_ascii=False, default=text_of)
     except (TypeError, ValueError):

@@ -87,6 +87,11 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
 def table_of_rows(rows: Iterable[Mapping[str, Any]], source: str) -> Table:
     """Return the table of dictionaries; a name that a row lacks is blank."""
     rows = list(rows)
+    if wrong := [row for row in rows if not isinstance(row, Mapping)]:
+        raise InputError(
+            f"{source}: a row is of type {type(wrong[0]).__name__}, expected a dictionary for "
+            "each clip; a DataFrame is read by Manifest.from_frame"
+        )
     names = list(dict.fromkeys(str(name) for row in rows for name in row))
     columns = {name: [text_of(row.get(name)) for row in rows] for name in names}
     _check_text(columns, source)
@@ -96,6 +101,11 @@ def table_of_rows(rows: Iterable[Mapping[str, Any]], source: str) -> Table:
 
 def table_of_frame(frame: Any, source: str) -> Table:
     """Return the table of a pandas DataFrame, with the levels of its index that have a name."""
+    if not hasattr(frame, "iloc") or not hasattr(frame, "columns"):
+        raise InputError(
+            f"{source} is of type {type(frame).__name__}, expected a pandas DataFrame; "
+            "dictionaries are read by Manifest.from_rows"
+        )
     names = [str(name) for name in frame.columns]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})

@@ -9,19 +9,18 @@ import numpy as np
 
 from ....cache.errors import InputError, check_number
 from ..sklearn_shim import (
-    RegressorMixin,
     check_is_fitted,
     check_row_weights,
     validate_data,
 )
 from ..state import Stored, check_state_arrays, pack_dimensions, unpack_dimensions
-from ..targets import read_numbers
+from ..targets import NumbersMixin, read_numbers
 from ..training.rows_on_disk import RowsOnDisk, on_rows, some_rows
 
 ALPHAS = tuple(10.0**power for power in range(-2, 7))
 
 
-class RidgeHead(RegressorMixin, Stored):
+class RidgeHead(NumbersMixin, Stored):
     """Ridge regression, one or several dimensions, solved by scikit-learn.
 
     Parameters

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ....cache.errors import InputError, check_number
+from ....cache.manifest.tables.cells import text_of
 from ..sklearn_shim import (
     ClassifierMixin,
     check_consistent_length,
@@ -55,7 +56,8 @@ class MultiTaskHead(ClassifierMixin, MLPSettings, TorchEstimator):
 
     Notes
     -----
-    A missing label is None, NaN or "" in a two-dimensional `y`; it does not count in the loss.
+    A missing label is None, NaN, pandas' NA or "" in a two-dimensional `y`; it does not count in
+    the loss.
 
     Examples
     --------
@@ -171,18 +173,41 @@ class MultiTaskHead(ClassifierMixin, MLPSettings, TorchEstimator):
         kinds = {labels.dtype.kind for labels in picked}
         return np.stack([p.astype(object) for p in picked] if len(kinds) > 1 else picked, axis=1)
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy, the mean over tasks, each over the clips that have a label in it.
+
+        Parameters
+        ----------
+        X : array-like of shape (clips, features)
+        y : array-like of shape (clips, tasks), or (clips,) for one task
+        sample_weight : array-like of shape (clips,), optional
+
+        Returns
+        -------
+        float
+        """
+        found = self.predict(X).reshape(len(X), -1)
+        truth = np.asarray(y, dtype=object).reshape(found.shape)
+        weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight)
+        labelled = [~_missing(column) for column in truth.T]
+        if not all(kept.any() for kept in labelled):
+            raise InputError("a task of y has no labels; expected some")
+        tasks = zip(found.T, truth.T, labelled, strict=True)
+        return float(np.mean([np.average(a[k] == b[k], weights=weight[k]) for a, b, k in tasks]))
+
     def _read(self, X: Any, y: Any) -> tuple[np.ndarray, list[np.ndarray], bool]:
         shape = () if y is None else np.asarray(y).shape
         if len(shape) == 2:
             X = validate_data(self, X, dtype=np.float32)
-            check_consistent_length(X, np.asarray(y))
-            return X, list(np.asarray(y).T), False
+            table = np.asarray(y, dtype=object)  # of text, NaN would be the label "nan"
+            check_consistent_length(X, table)
+            return X, list(table.T), False
         X, y = validate_data(self, X, y, dtype=np.float32)
         return X, [y], True
 
     def _dev_truth(self, y_dev: Any, rows: int) -> list[np.ndarray]:
         """Return class positions per task: -1 for a label that training never saw, -2 for none."""
-        table = np.asarray(y_dev).reshape(rows, -1)
+        table = np.asarray(y_dev, dtype=object).reshape(rows, -1)
         if table.shape[1] != len(self._labels):
             raise InputError(f"y_dev has {table.shape[1]} tasks; expected {len(self._labels)}")
         found = []
@@ -236,7 +261,7 @@ class MultiTaskHead(ClassifierMixin, MLPSettings, TorchEstimator):
 
 
 def _missing(column: np.ndarray) -> np.ndarray:
-    return np.array([label is None or label == "" or label != label for label in column.tolist()])
+    return np.array([text_of(label) == "" for label in column.tolist()])
 
 
 def _targets(column: np.ndarray, position: int) -> Targets:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from ....cache.errors import InputError, one_of
-from ..sklearn_shim import RegressorMixin, check_row_weights
+from ..sklearn_shim import check_row_weights
 from ..state import check_state_arrays, pack_dimensions, unpack_dimensions
-from ..targets import read_numbers
+from ..targets import NumbersMixin, read_numbers
 from ..training.estimator import TorchEstimator
 from ..training.loop import pick_device
 from ..training.losses import ccc_loss, mse_loss
@@ -25,7 +25,7 @@ LOSSES = {"ccc": ccc_loss, "mse": mse_loss}
 
 
 @dataclass(kw_only=True, eq=False, repr=False)
-class RegressionHead(RegressorMixin, MLPSettings, TorchEstimator):
+class RegressionHead(NumbersMixin, MLPSettings, TorchEstimator):
     """Multilayer perceptron that predicts one or several emotion dimensions.
 
     Parameters

@@ -321,6 +321,29 @@ def test_select_where_and_columns():
             clips.select(bad)
     with pytest.raises(InputError):
         clips.with_columns(fold=[1])
+    for key in (0, [0, 1], np.array([True] * 5)):
+        with pytest.raises(InputError, match=r"clips\.select takes ids, positions or a mask"):
+            clips[key]
+
+
+def test_values_given_from_python_are_those_of_a_table():
+    pandas = pytest.importorskip("pandas")
+    rows = [{"id": f"c{i}", "text": "t", "speaker": i % 3, "seen": i < 2} for i in range(4)]
+    clips = Manifest.from_rows(rows)
+    assert clips.where(speaker=1).ids == ["c1"]
+    assert clips.where(speaker=(i for i in (0, 2)), seen=False).ids == ["c2", "c3"]
+    more = clips.with_columns(
+        mood=[None, np.nan, pandas.NA, "x"],
+        rate={"c3": 3, "c0": 0.5, "c2": True, "c1": None},
+        rank=pandas.Series([3, 2, 1, 0], index=["c3", "c2", "c1", "c0"]),
+        place=pandas.Series([0, 1, 2, 3], index=[7, 5, 9, 8]),
+    )
+    assert list(more["mood"]) == ["", "", "", "x"]
+    assert list(more["rate"]) == ["0.5", "", "true", "3"]
+    assert list(more["rank"]) == list(more["place"]) == list("0123")
+    assert more.where(mood=None).ids == ["c0", "c1", "c2"]
+    with pytest.raises(InputError, match="no value for c3"):
+        clips.with_columns(mood=dict.fromkeys(["c0", "c1", "c2"], "x"))
 
 
 def test_hash_is_of_the_content_alone(tmp_path):

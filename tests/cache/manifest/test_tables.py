@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import unicodedata
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -289,6 +290,35 @@ def test_frames_with_spans(tmp_path):
     assert list(Manifest.read(tmp_path / "db.csv")) == list(clips)
     rows = [{"id": "a", "path": "a.wav", "end": np.timedelta64(1500, "ms")}]
     assert Manifest.from_rows(rows).clip(0).end == 1.5
+
+
+def test_cells_of_any_type_are_text(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    day, row = pandas.Timestamp("2024-02-29 12:00"), {"id": "a", "path": Path("wav") / "a.wav"}
+    row |= {"posted": day, "day": day.date(), "price": Decimal("1.50"), "vector": np.arange(2.0)}
+    written = {"path": "wav/a.wav", "posted": "2024-02-29 12:00:00", "day": "2024-02-29"}
+    written |= {"price": "1.50", "vector": "[0.0, 1.0]"}
+    frame = pandas.DataFrame([row])
+    frame.drop(columns="path").assign(text="t").to_parquet(tmp_path / "clips.parquet")
+    for clips in (
+        Manifest.from_rows([row]),
+        Manifest.from_frame(frame),
+        Manifest.read(tmp_path / "clips.parquet"),
+    ):
+        known = {name: clips[name][0] for name in written if name in clips}
+        assert known == {name: written[name] for name in known}
+        assert len(known) >= 4
+    nested = Manifest.from_rows([{"id": "a", "text": "t", "seen": [day, None]}])
+    assert nested["seen"][0] == '["2024-02-29 12:00:00", null]'
+
+
+@pytest.mark.parametrize(("make", "given"), [("from_rows", "frame"), ("from_frame", "rows")])
+def test_what_is_no_table_says_what_reads_it(make, given):
+    rows = [{"id": "a", "text": "t"}]
+    pandas = pytest.importorskip("pandas")
+    given = rows if given == "rows" else pandas.DataFrame(rows)
+    with pytest.raises(InputError, match="read by Manifest"):
+        getattr(Manifest, make)(given)
 
 
 # --- ids, labels, speakers

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify.heads import MLPHead, MultiTaskHead, RegressionHead
+from affekt.classify.heads import LogisticHead, MLPHead, MultiTaskHead, RegressionHead, RidgeHead
 from affekt.classify.metrics.measures import ccc
 from sklearn.base import clone
+from sklearn.metrics import r2_score
+from sklearn.model_selection import cross_val_score
 
 QUICK = {"max_epochs": 30, "learning_rate": 1e-2, "random_state": 0, "n_threads": 1}
 
@@ -109,3 +111,48 @@ def test_wrong_tasks_are_refused():
         MultiTaskHead().fit(X, np.stack([y[:, 0], np.full(240, None)], axis=1))
     with pytest.raises(InputError, match="y_dev has 1 tasks"):
         MultiTaskHead().fit(X, y, X_dev=X, y_dev=y[:, 0])
+
+
+@pytest.mark.parametrize("head", [RidgeHead(), RegressionHead(**QUICK)])
+def test_scores_of_numbers_leave_out_what_is_not_annotated(head):
+    X, y = dimensions()
+    head = clone(head).fit(X, y)
+    assert head.score(X, y) == pytest.approx(r2_score(y, head.predict(X)))
+    gaps = y.copy()
+    gaps[::2, 1] = np.nan
+    arousal, valence = head.predict(X).T
+    each = r2_score(y[:, 0], arousal), r2_score(y[1::2, 1], valence[1::2])
+    assert head.score(X, gaps) == pytest.approx(np.mean(each))
+    assert np.isfinite(cross_val_score(clone(head), X, gaps, cv=2)).all()
+    with pytest.raises(InputError, match="no ratings"):
+        head.score(X, np.full_like(y, np.nan))
+
+
+@pytest.mark.parametrize("gap", [None, np.nan, "", "NA"])
+def test_every_kind_of_missing_label_is_missing(gap):
+    X, y = tasks()
+    gap = pytest.importorskip("pandas").NA if gap == "NA" else gap
+    rows = [[gap, b] if i % 3 == 0 else [a, b] for i, (a, b) in enumerate(y.tolist())]
+    head = MultiTaskHead(**QUICK).fit(X, rows, X_dev=X, y_dev=rows)
+    assert [len(labels) for labels in head.classes_] == [3, 2]
+    right = head.predict(X) == y
+    expected = np.mean([right[np.arange(240) % 3 > 0, 0].mean(), right[:, 1].mean()])
+    assert head.score(X, rows) == pytest.approx(expected)
+    with pytest.raises(InputError, match="has no labels"):
+        head.score(X, [[gap, "positive"]] * len(X))
+
+
+def test_columns_of_a_frame_of_votes_are_found_by_their_names():
+    pandas = pytest.importorskip("pandas")
+    X, _ = dimensions()
+    votes = np.random.default_rng(0).multinomial(5, [0.2, 0.3, 0.5], size=200)
+    frame = pandas.DataFrame(votes, columns=["joy", "anger", "fear"])
+    sorted_names = ["anger", "fear", "joy"]
+    expected = LogisticHead().fit(X, votes[:, [1, 2, 0]], classes=sorted_names)
+    for names in (sorted_names, ["joy", "anger", "fear"]):
+        found = LogisticHead().fit(X, frame, classes=names)
+        assert np.array_equal(found.predict_proba(X), expected.predict_proba(X))
+    dev = frame[["fear", "joy", "anger"]]
+    head = MLPHead(**QUICK).fit(X, frame, classes=sorted_names, X_dev=X, y_dev=dev)
+    same = MLPHead(**QUICK).fit(X, frame, classes=sorted_names, X_dev=X, y_dev=frame)
+    assert head.history_[-1]["dev_uar"] == same.history_[-1]["dev_uar"]
