@@ -118,11 +118,12 @@ def feed(
 
 
 def _text(clips: Manifest, position: int, claim: Callable[[str], bool]) -> Ready:
+    text = clips["text"][position]
+    digest = text_digest(text) if text.strip() else None  # as the cache looks for the failure
     try:
-        text = ready_text(clips["text"][position])
+        text = ready_text(text)
     except Unusable as error:
-        return Ready(position, failure=error)
-    digest = text_digest(text)
+        return Ready(position, digest, failure=error)
     return Ready(position, digest, text if claim(digest) else None)
 
 

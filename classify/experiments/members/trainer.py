@@ -329,5 +329,5 @@ def warn_unlike(
         progress(
             f"warning: {name}: {len(far)} of {len(test)} test clips are unlike every clip of "
             f"training ({listed(far)}): their predictions mean little. Were they recorded in "
-            "another way, such as at another sampling rate?"
+            "another way, such as at another sampling rate, or written in another language?"
         )

@@ -9,6 +9,7 @@ import unicodedata
 import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, Manifest
+from affekt.cache.identity.content_digests import row_key
 from affekt.extract import Encoder, Pooled, Unusable, extract
 from affekt.extract.builtin.ngram import Ngram
 from affekt.extract.inputs.text_checks import ready_text
@@ -35,6 +36,10 @@ def test_T01_nothing_to_embed(cache):
     done = run_extraction(clips, cache, Encoder("ngram"))
     assert codes(done) == dict.fromkeys("2345", "empty_text")
     assert (done.computed, done.without) == (2, 1)  # a blank cell is a clip without text
+    digests = dict(zip(clips.ids, cache.digests(clips, "text"), strict=True))
+    for note in done.space.failures():  # under the key by which a run looks for it
+        digest = digests[note["id"]]
+        assert note["key"] == (digest and row_key(done.space.key, "text", digest))
     [empty] = Encoder("ngram").embed([""])
     assert isinstance(empty, Unusable)
     assert empty.code == "empty_text"
