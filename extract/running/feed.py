@@ -118,12 +118,13 @@ def feed(
 
 
 def _text(clips: Manifest, position: int, claim: Callable[[str], bool]) -> Ready:
-    text = clips["text"][position]
-    digest = text_digest(text) if text.strip() else None  # as the cache looks for the failure
+    written = clips["text"][position]
     try:
-        text = ready_text(text)
+        text = ready_text(written)
     except Unusable as error:
-        return Ready(position, digest, failure=error)
+        known = text_digest(written) if written.strip() else None  # as the cache looks for it
+        return Ready(position, known, failure=error)
+    digest = text_digest(text)
     return Ready(position, digest, text if claim(digest) else None)
 
 
