@@ -84,6 +84,8 @@ TRANSLATED = {
     "speaker": (
         "sprecher", "sprecherin", "locuteur", "locutrice", "hablante", "locutor", "falante",
         "parlante", "spreker", "mówca", "说话人", "who", "person", "talker", "caller", "customer",
+        "patient", "patientin", "paciente", "paziente", "pacjent", "proband", "probandin", "vp",
+        "versuchsperson", "teilnehmer", "klient", "klientin", "client", "child",
     ),
     "language": ("sprache", "langue", "idioma", "lingua", "taal", "język", "语言"),
 }  # fmt: skip

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cached_property
@@ -88,6 +89,7 @@ class Folder:
         self.allow_outside = allow_outside
         self._real_root: str | None = None
         self._real: dict[str, str] = {}
+        self._stored: dict[str, dict[str, list[str]]] = {}  # folder -> NFC -> names
 
     def file(self, written: str, place: Callable[[], str]) -> Path:
         """Return the file that a path means; it need not exist.
@@ -103,8 +105,9 @@ class Folder:
             written = os.path.expanduser(written)  # noqa: PTH111
         folder, name = os.path.split(written)
         if folder not in self._real:
-            self._real[folder] = os.path.realpath(self.root / folder)
+            self._real[folder] = os.path.realpath(self._as_stored(str(self.root / folder)))
         real = os.path.join(self._real[folder], name)  # noqa: PTH118 - runs once per clip
+        real = real if name.isascii() else self._as_stored(real)
         # what is wrong with a file (missing, too long, a loop of links, a pipe) says who reads it
         with suppress(OSError):
             if stat.S_ISLNK(os.lstat(real).st_mode):
@@ -130,6 +133,23 @@ class Folder:
         path = os.path.abspath(self.root / written)  # noqa: PTH100 - links stay as they are
         top = os.path.abspath(base) + os.sep  # noqa: PTH100
         return path.removeprefix(top)
+
+    def _as_stored(self, path: str) -> str:
+        """Return a path whose parts have the Unicode form of the names in their folders.
+
+        A folder that was on a Mac spells ``ü`` as ``u`` and a mark. Two such names stay apart.
+        """
+        if path.isascii() or os.path.lexists(path):
+            return path
+        folder, name = os.path.split(path)
+        folder = self._as_stored(folder)
+        if folder not in self._stored:
+            found = self._stored[folder] = {}
+            with suppress(OSError):
+                for one in os.listdir(folder):  # noqa: PTH208 - names are what is wanted
+                    found.setdefault(unicodedata.normalize("NFC", one), []).append(one)
+        same = self._stored[folder].get(unicodedata.normalize("NFC", name), [])
+        return os.path.join(folder, same[0] if len(same) == 1 else name)  # noqa: PTH118
 
     def _holds(self, real: str) -> bool:
         if self._real_root is None:

@@ -19,6 +19,7 @@ from affekt.extract import Encoder, Unusable
 from affekt.extract.inputs import audio_files as files_module
 from affekt.extract.inputs.audio_files import read_clip, read_file
 from affekt.extract.inputs.isolated_decoder import Decoder
+from affekt.extract.inputs.missing_files import hint_missing
 from affekt.extract.running.embedding import run_extraction
 from affekt.extract.transcription.fill_in_texts import Transcriber, transcribe
 
@@ -107,7 +108,8 @@ def test_a_missing_file_says_what_is_there(tmp_path, monkeypatch):
 
     assert said("a.wav").endswith("; there is a.flac")
     assert said("b.wav").endswith("; there is B.WAV")
-    assert said("hé.wav").endswith(f"; there is {decomposed} (in another Unicode form)")
+    hint = hint_missing(tmp_path / "hé.wav")  # a manifest finds it
+    assert hint == f"; there is {decomposed} (in another Unicode form)"
     assert said("c.wav").endswith("; there is c.wav  (with blanks at its ends)")
     assert said("x/d.wav").endswith(f"--root {tmp_path / 'audio'}")
     assert said("audio/x/d.wav", tmp_path / "audio").endswith(f"--root {tmp_path}")
