@@ -31,26 +31,41 @@ MOST_AUDIO = 20_000_000  # bytes of recordings in one page
     help="Recordings: link to the files, embed them (at most 20 MB), or leave them out.",
 )
 @click.option(
-    "-o", "--output", required=True, type=click.Path(path_type=Path), help="HTML file to write."
+    "-o",
+    "--output",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="File to write: the page (.html), or LaTeX tables (.tex).",
 )
 def report(run: Path, audio: str, output: Path) -> None:
     """Write the HTML page of RUN, the folder that `affekt run` or `affekt compare -o` wrote.
 
     A run already writes one, with links to the recordings; this page can be sent to others, with
-    the recordings inside (--audio embed) or without any (--audio none).
+    the recordings inside (--audio embed) or without any (--audio none). With -o tables.tex the
+    tables are written for LaTeX (booktabs) instead.
     """
     from ..comparison import Comparison
     from .html.page import WRITTEN_BY
+    from .latex import NEEDS, tables
 
-    if output.suffix.lower() not in (".html", ".htm"):
+    is_latex = output.suffix.lower() == ".tex"
+    if not is_latex and output.suffix.lower() not in (".html", ".htm"):
         raise InputError(
-            f"-o {output}: expected a name that ends in .html. For PDF, print the page from a "
-            "browser; `affekt compare --latex` writes LaTeX tables"
+            f"-o {output}: expected a name that ends in .html, or in .tex for LaTeX tables. For "
+            "PDF, print the page from a browser"
         )
+    if is_latex and audio != "link":
+        raise InputError(f"--audio {audio} is for a page, and {output} has tables; leave it out")
     names = ("comparison.json", "clips.json", "report.html", "report.md")
     read = [run, *(run / name for name in names)]
-    check_output("-o", output, read, lambda head: WRITTEN_BY.encode() in head)
+    mark = NEEDS if is_latex else WRITTEN_BY
+    check_output("-o", output, read, lambda head: mark.encode() in head)
     comparison = Comparison.read(run)
+    if is_latex:
+        with shaped(run, "a report written by affekt; run or compare again"):
+            write_whole(output, tables(comparison.data))
+        click.echo(f"Tables: {output}", err=True)
+        return
     folder = run if run.is_dir() else run.parent
     clips, left = _clips(folder / "clips.json"), 0
     with shaped(folder, "a report written by affekt; run or compare again"):

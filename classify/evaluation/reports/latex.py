@@ -9,6 +9,7 @@ from ...data.escape import latex
 from .markdown.system_order import columns, groups_of, of_groups, ordered
 
 Data = Mapping[str, Any]
+NEEDS = r"% needs \usepackage{booktabs}"
 
 
 def systems_table(data: Data) -> str:
@@ -80,9 +81,9 @@ def pairs_table(data: Data) -> str:
 
 def tables(data: Data) -> str:
     """Return all tables, one after the other."""
-    found = [systems_table(data), pairs_table(data)]
+    found = [systems_table(data), *([pairs_table(data)] if data["pairs"] else [])]
     found += [by_table(data, column) for column in data["by"]]
-    return "% needs \\usepackage{booktabs}\n" + "\n".join(found)
+    return NEEDS + "\n" + "\n".join(found)
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, label: str) -> str:

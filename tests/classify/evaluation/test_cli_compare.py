@@ -13,6 +13,8 @@ from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.splitting.schemes import splits
 from affekt.classify.data.splitting.split_file import read_split_file
 from affekt.classify.evaluation.cli_compare import compare
+from affekt.classify.evaluation.comparison import Comparison
+from affekt.classify.evaluation.reports.latex import tables
 from click.testing import CliRunner
 
 LABELS = ("anger", "joy", "neutral")
@@ -316,11 +318,24 @@ def test_a_report_is_html_of_a_folder_that_is_there(folder):
     for run, page, expected in (
         ("ou", "x.html", "ou does not exist; expected the folder"),
         ("ou", "x.html", "wrote. Did you mean 'out'?"),
-        ("out", "x.pdf", "expected a name that ends in .html. For PDF, print the page"),
-        ("out", "x.tex", "`affekt compare --latex` writes LaTeX tables"),
+        ("out", "x.pdf", "or in .tex for LaTeX tables. For PDF, print the page"),
     ):
         told = CliRunner().invoke(report, [str(folder / run), "-o", str(folder / page)])
         assert expected in str(told.exception)
         assert not (folder / page).exists()
-    told = CliRunner().invoke(report, [str(folder / "out"), "-o", str(folder / "x.html")])
-    assert told.exit_code == 0, repr(told.exception)
+    for name in ("x.html", "x.tex", "x.tex"):
+        told = CliRunner().invoke(report, [str(folder / "out"), "-o", str(folder / name)])
+        assert told.exit_code == 0, repr(told.exception)
+    written = (folder / "x.tex").read_text()
+    assert written == tables(Comparison.read(folder / "out").data)
+    assert written.count(r"\begin{table}") == 2  # systems and pairs
+    (folder / "x.tex").write_text("my paper")
+    told = CliRunner().invoke(report, [str(folder / "out"), "-o", str(folder / "x.tex")])
+    assert "this command did not write it" in str(told.exception)
+
+
+def test_one_system_has_no_table_of_pairs(folder):
+    call(folder / "speech" / "pred.csv", "--truth", folder / "clips.csv", "--split",
+         folder / "split.csv", "--strategies", "none", "--latex", "-o", folder / "out",
+         "--no-figures")  # fmt: skip
+    assert (folder / "out" / "tables.tex").read_text().count(r"\begin{table}") == 1
