@@ -111,7 +111,7 @@ def predict(
     from ...cache.cache import Cache
     from ..data.task_file import check_columns
     from ..heads import without_sklearn as serving
-    from ..models.folders.run_folder import systems_without
+    from ..models.folders.run_folder import learnt_from, systems_without
     from ..models.new_clips.named_inputs import long_names, name_clips
     from ..models.new_clips.own_encoders import check_places
     from .loading import open_system
@@ -137,7 +137,7 @@ def predict(
         check_columns(chosen.nothing().labels, output)
     if cache is not None and not cache.is_file():  # a packed one is a file
         check_cache_folder(cache)
-    for note in named.notes:
+    for note in filter(None, (*named.notes, learnt_from(model, clips.ids))):
         to_stderr(note)
     if window is not None:
         from .timeline import windows

@@ -7,6 +7,8 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
+from ...cache.manifest.paths import Folder
+
 _PARENTS = 3  # of a root, that may be what the paths start from
 
 
@@ -37,10 +39,13 @@ def hint_missing(path: Path, written: str = "", root: Path | None = None, source
         if near:
             return f"; there is {near}"
         place = _other_root(written, root, source) if root is not None and written else None
+        end = "" if root is None or place is not None else hint_absolute(written, root)
     except OSError:
         return ""
     if place is not None:
         return f"; there is one in {place}: --root {place}"
+    if end:
+        return f"; {end}"
     if str(path)[:1] == "~":
         return "; ~ between quotation marks stands for itself: write it before them, as ~/'a b.wav'"
     folder = path.parent
@@ -93,3 +98,15 @@ def _other_root(written: str, root: Path, source: str) -> Path | None:
     top = Path(os.path.abspath(root))  # noqa: PTH100 - links stay as they are
     places = [Path(os.path.abspath(source)).parent, Path.cwd(), *list(top.parents)[:_PARENTS]]  # noqa: PTH100
     return next((one for one in places if one != top and (one / written).is_file()), None)
+
+
+def hint_absolute(written: str, root: Path) -> str:
+    """Return what of an absolute path, as of another computer, leads to a file of the root."""
+    parts = Path(written.replace("\\", "/")).parts
+    is_absolute = written[:1] == "/" or written[1:2] == ":"
+    folder = Folder(root, allow_outside=True)
+    for i in range(1, len(parts) * is_absolute):
+        end = "/".join(parts[i:])
+        if folder.file(end, lambda: written).is_file():
+            return f"there is {end}: leave out what is before it in the path"
+    return ""

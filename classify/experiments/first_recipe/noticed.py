@@ -15,6 +15,7 @@ from ....cache.errors import InputError, in_shell, listed
 from ....cache.manifest import Manifest
 from ....cache.manifest.columns import RECORDINGS
 from ....cache.manifest.corpora.parts import part_tables
+from ....extract.inputs.missing_files import hint_absolute, hint_missing
 
 MOST_READ = 100  # recordings of which length and loudness are measured
 MOST_FOLDERS = 1000  # in which a recording is looked for that is not where its path says
@@ -52,14 +53,16 @@ def modalities(clips: Manifest) -> Modalities:
         gone = f"none of the {len(paths)} recordings is there (the first is {first!r})"
         remedy = f"set --root to the folder that the paths are relative to; now it is {clips.root}"
         remedy += _elsewhere(clips.root, first)
+        remedy = hint_absolute(first, clips.root) or remedy
         if not filled:
             raise InputError(f"{clips.source}: {gone}; {remedy}")
         found.notes.append(f"{gone}, so only the texts are used; {remedy}")
     elif len(there) < len(paths):
         missing = sorted(set(paths) - set(there))
-        names = listed([str(clips["path"][i]) for i in missing])
+        names = [str(clips["path"][i]) for i in missing]
         found.notes.append(
-            f"{len(missing)} of {len(paths)} recordings are not there and are left out: {names}"
+            f"{len(missing)} of {len(paths)} recordings are not there and are left out: "
+            f"{listed(names)}{hint_missing(clips.root / names[0], names[0], clips.root)}"
         )
     if 0 < len(paths) < len(clips):
         found.notes.append(f"{len(clips) - len(paths)} of {len(clips)} clips have no recording")

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError
 from ....cache.files.cache_marker import MARKER
 from ....cache.files.reading import read_note, read_object
+from ...data.escape import restored
 
 #: in the folder of a run: its next report while it is made, and while it is put in place
 WORK, READY = ".unfinished", ".ready"
@@ -114,3 +117,22 @@ def systems_without(folder: str | os.PathLike[str], kind: str) -> list[str]:
         if not any(reads(member) for member in entry["members"]):
             without[name] = (entry.get("dev") or {}).get(data.get("measure", "uar")) or 0.0
     return sorted(without, key=lambda name: -without[name])
+
+
+def learnt_from(folder: str | os.PathLike[str], ids: Sequence[str]) -> str:
+    """Return a warning if clips are train or dev of the run in a folder, by its split.csv."""
+    path = Path(folder) / "split.csv"
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = csv.DictReader(file)
+            known = {restored(row["id"]) for row in rows if row["split"] in ("train", "dev")}
+    except (OSError, ValueError, KeyError, csv.Error):
+        return ""  # no run, or a split from elsewhere
+    count = sum(name in known for name in ids)
+    if not count:
+        return ""
+    return (
+        f"warning: the run learnt from {count} of these {len(ids)} clips ({path}), so its answers "
+        f"for them say nothing about new clips; {path.parent / 'members'}/NAME/pred.csv has those "
+        "of models that did not see the clip"
+    )

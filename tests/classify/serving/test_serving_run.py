@@ -124,6 +124,18 @@ def test_what_the_run_did_not_write_is_refused(corpus, tmp_path):
     assert open_system(tmp_path / "run", system="mean").name == "mean"
 
 
+@pytest.mark.parametrize(("name", "count"), [("folds", 36), ("split", None)])
+def test_clips_that_the_run_learnt_from_are_counted(name, count, corpus, monkeypatch):
+    monkeypatch.chdir(corpus)
+    command = ["predict", name, "clips.csv", "--cache", "my.cache", "-o", f"{name}-all.csv"]
+    done = CliRunner().invoke(affekt, command, catch_exceptions=False)
+    parts = [line.split(",")[1] for line in (corpus / name / "split.csv").read_text().splitlines()]
+    learnt = count or parts.count("train") + parts.count("dev")
+    assert f"warning: the run learnt from {learnt} of these 36 clips" in done.stderr
+    told = CliRunner().invoke(affekt, ["predict", name, "--text", "oh", "--system", "lr"])
+    assert "learnt" not in told.stderr
+
+
 def test_folds_answer_with_their_mean(corpus, clips):
     folder = corpus / "folds/members/fused"
     assert sorted(path.name for path in folder.glob("model*")) == ["model-1", "model-2", "model-3"]

@@ -102,7 +102,8 @@ def test_a_missing_file_says_what_is_there(tmp_path, monkeypatch):
 
     def said(path, root=tmp_path):
         with pytest.raises(Unusable) as caught:
-            read_clip(Manifest.from_rows([{"id": "a", "path": path}], root=root), 0)
+            clips = Manifest.from_rows([{"id": "a", "path": path}], root, allow_outside=True)
+            read_clip(clips, 0)
         assert caught.value.code == "missing"
         return caught.value.message
 
@@ -113,6 +114,9 @@ def test_a_missing_file_says_what_is_there(tmp_path, monkeypatch):
     assert said("c.wav").endswith("; there is c.wav  (with blanks at its ends)")
     assert said("x/d.wav").endswith(f"--root {tmp_path / 'audio'}")
     assert said("audio/x/d.wav", tmp_path / "audio").endswith(f"--root {tmp_path}")
+    remedy = "leave out what is before it in the path"
+    assert said("C:\\Users\\me\\audio\\x\\d.wav").endswith(f"; there is audio/x/d.wav: {remedy}")
+    assert said("/Users/me/corpus/a.flac").endswith(f"; there is a.flac: {remedy}")
     assert said("audios/z.wav").endswith("has no folder 'audios'")
     assert said("audio/x/e.wav").endswith("audio/x/e.wav")
 

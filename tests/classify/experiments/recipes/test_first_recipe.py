@@ -295,6 +295,14 @@ def test_what_is_noticed_of_recordings_and_texts(tmp_path):
     assert found.members == ["speech-lr"]
 
 
+def test_paths_of_another_computer_are_known_by_their_end(tmp_path):
+    (tmp_path / "wav").mkdir()
+    tone(tmp_path / "wav" / "0.wav")
+    rows = [{"path": f"C:\\me\\wav\\{i}.wav", "label": "ab"[i % 2]} for i in range(20)]
+    with pytest.raises(InputError, match=r"there is wav/0\.wav: leave out"):
+        first(tmp_path, rows)
+
+
 def test_the_command_writes_a_recipe_that_runs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     labels = ["no", "yes", "null"] * 20
