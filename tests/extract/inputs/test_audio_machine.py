@@ -101,8 +101,8 @@ def test_a_missing_file_says_what_is_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path / "audio")
 
     def said(path, root=tmp_path):
+        clips = Manifest.from_rows([{"id": "a", "path": path}], root, allow_outside=True)
         with pytest.raises(Unusable) as caught:
-            clips = Manifest.from_rows([{"id": "a", "path": path}], root, allow_outside=True)
             read_clip(clips, 0)
         assert caught.value.code == "missing"
         return caught.value.message
