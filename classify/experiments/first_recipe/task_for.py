@@ -107,8 +107,7 @@ def _of_raters(clips: Manifest, columns: tuple[str, ...]) -> Choice:
     """Return a task of the labels that raters wrote, each into a column of their own."""
     counts = Counter(value for name in columns for value in clips[name] if value)
     classes, joined = _classes(counts)
-    content = {"name": "labels", "labels": _as_written(classes)}
-    choice = _voted(clips, content, columns)
+    choice = _voted(clips, {"name": "labels", "labels": _as_written(classes)}, columns)
     choice.notes = [f"{listed(columns)} are taken as raters", *joined, *choice.notes]
     return choice
 
@@ -119,8 +118,8 @@ def _of_votes(clips: Manifest) -> Choice:
     return _voted(clips, {"name": "labels", "labels": labels}, None)
 
 
-def _voted(clips: Manifest, content: dict[str, Any], columns: tuple[str, ...] | None) -> Choice:
-    task = Task.from_spec(content)
+def _voted(clips: Manifest, given: Task | dict, columns: tuple[str, ...] | None) -> Choice:
+    task, content = (given, {}) if isinstance(given, Task) else (Task.from_spec(given), given)
     voted = with_votes(clips, columns, task, drop_ties=True)
     found = Counter(label for label in voted["label"] if label)
     notes = ["members learn from all votes; a clip's own label is the most frequent one"]
@@ -384,6 +383,10 @@ def _numeric(clips: Manifest, columns: Mapping[str, str]) -> Choice:
 
 def describe_given(task: Task, clips: Manifest) -> Choice:
     """Return the choice of a task that the user named."""
+    if task.kind == "labels" and not any(clips["label"]):
+        counted = any(name.startswith(PREFIX) for name in clips.columns)
+        if counted or raters(clips):
+            return _voted(clips, task, None if counted else raters(clips))
     blank = sum(not label for label in clips["label"]) if task.kind == "labels" else 0
     kept, left_out = task.select(clips, blank="drop" if blank < len(clips) else "error")
     found = Counter(task.counts(kept))

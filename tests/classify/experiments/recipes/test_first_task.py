@@ -100,6 +100,21 @@ def test_columns_of_raters_become_a_recipe_that_learns_from_all_of_them(tmp_path
     assert any("10 of 30 clips have no vote, or several labels that lead" in n for n in found.notes)
 
 
+def test_raters_may_use_the_words_of_a_task_that_is_named(tmp_path):
+    raters = {"Rater 1": ["sad", "joy", "calm"] * 10, "Rater 2": ["sad", "joy", ""] * 10}
+    for columns in (raters, {"votes:sad": ["2", "", "1"] * 10, "votes:joy": ["1", "3", ""] * 10}):
+        given = [
+            {k: v for k, v in row.items() if k != "label"} for row in rows("x" * 30, **columns)
+        ]
+        (tmp_path / "recipe.yaml").unlink(missing_ok=True)
+        found = first(tmp_path, given, task="valence")
+        recipe = Recipe.read(found.path)
+        assert (recipe.task, recipe.votes) == (
+            "valence",
+            tuple(raters) if columns is raters else True,
+        )
+
+
 def test_labels_that_are_numbers_have_their_names_elsewhere(tmp_path):
     labels = ["0", "1", "2"] * 10
     found = first(tmp_path / "d", rows(labels))
