@@ -161,3 +161,15 @@ class Folder:
 
     def __setstate__(self, state):
         self.__init__(state["root"], allow_outside=state["allow_outside"])
+
+
+def hint_absolute(written: str, root: Path) -> str:
+    """Return what of an absolute path, as of another computer, leads to a file of the root."""
+    parts = Path(written.replace("\\", "/")).parts
+    is_absolute = written[:1] == "/" or written[1:2] == ":"
+    folder = Folder(root, allow_outside=True)
+    for i in range(1, len(parts) * is_absolute):
+        end = "/".join(parts[i:])
+        if folder.file(end, lambda: written).is_file():
+            return f"there is {end}: leave out what is before it in the path"
+    return ""

@@ -7,7 +7,7 @@ import unicodedata
 from functools import lru_cache
 from pathlib import Path
 
-from ...cache.manifest.paths import Folder
+from ...cache.manifest.paths import hint_absolute
 
 _PARENTS = 3  # of a root, that may be what the paths start from
 
@@ -98,15 +98,3 @@ def _other_root(written: str, root: Path, source: str) -> Path | None:
     top = Path(os.path.abspath(root))  # noqa: PTH100 - links stay as they are
     places = [Path(os.path.abspath(source)).parent, Path.cwd(), *list(top.parents)[:_PARENTS]]  # noqa: PTH100
     return next((one for one in places if one != top and (one / written).is_file()), None)
-
-
-def hint_absolute(written: str, root: Path) -> str:
-    """Return what of an absolute path, as of another computer, leads to a file of the root."""
-    parts = Path(written.replace("\\", "/")).parts
-    is_absolute = written[:1] == "/" or written[1:2] == ":"
-    folder = Folder(root, allow_outside=True)
-    for i in range(1, len(parts) * is_absolute):
-        end = "/".join(parts[i:])
-        if folder.file(end, lambda: written).is_file():
-            return f"there is {end}: leave out what is before it in the path"
-    return ""

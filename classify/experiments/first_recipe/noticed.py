@@ -15,7 +15,7 @@ from ....cache.errors import InputError, in_shell, listed
 from ....cache.manifest import Manifest
 from ....cache.manifest.columns import RECORDINGS
 from ....cache.manifest.corpora.parts import part_tables
-from ....extract.inputs.missing_files import hint_absolute, hint_missing
+from ....cache.manifest.paths import hint_absolute
 
 MOST_READ = 100  # recordings of which length and loudness are measured
 MOST_FOLDERS = 1000  # in which a recording is looked for that is not where its path says
@@ -60,9 +60,10 @@ def modalities(clips: Manifest) -> Modalities:
     elif len(there) < len(paths):
         missing = sorted(set(paths) - set(there))
         names = [str(clips["path"][i]) for i in missing]
+        hint = hint_absolute(names[0], clips.root)
         found.notes.append(
             f"{len(missing)} of {len(paths)} recordings are not there and are left out: "
-            f"{listed(names)}{hint_missing(clips.root / names[0], names[0], clips.root)}"
+            f"{listed(names)}{'; ' * bool(hint)}{hint}"
         )
     if 0 < len(paths) < len(clips):
         found.notes.append(f"{len(clips) - len(paths)} of {len(clips)} clips have no recording")

@@ -48,6 +48,13 @@ def _by(data: Data, column: str) -> str:
         single.append([md(value), *(score(own[key]) for key, _ in rest)])
     count = len(part["values"])
     text = "The UAR of a row is the mean over the classes that occur in it."
+    present = {
+        value: len(data["task"]["labels"]) - len(row.get("absent", ()))
+        for value, row in part["values"].items()
+    }
+    if len(set(present.values())) > 1 and len(present) <= MOST_GROUPS:
+        shown = ", ".join(f"{md(value)} {1 / of:.3f}" for value, of in present.items())
+        text += f" Chance is one divided by their number: {shown}."
     if count >= FEWEST_GROUPS:
         text += (
             f" The mean has an interval over the {count} values of {md(column)} (what another "

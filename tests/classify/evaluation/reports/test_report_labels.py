@@ -11,7 +11,7 @@ from affekt.classify.evaluation.reports.markdown.report import markdown
 LABELS = tuple(f"label-{number:03}" for number in range(120))
 
 
-def comparison(labels, by):
+def comparison(labels, by, lacking=()):
     rng = np.random.default_rng(0)
     rows = [
         {
@@ -20,6 +20,7 @@ def comparison(labels, by):
         }
         for speaker in range(8)
         for label in labels
+        if speaker % 2 == 0 or label not in lacking
     ]  # fmt: skip
     clips = Manifest.from_rows(rows)
     truth = np.array([labels.index(label) for label in clips["label"]])
@@ -48,6 +49,13 @@ def test_columns_that_divide_the_clips_alike_are_shown_once():
     assert text.count("| mean over ") == 1
     assert "The same as by language" in text
     assert "one is deu, two is spa" in text
+
+
+def test_languages_with_other_classes_have_a_chance_of_their_own():
+    labels = ("anger", "calm", "joy")
+    text = markdown(comparison(labels, ("language",), lacking=("calm",)).data)
+    assert "Chance is one divided by their number: deu 0.500, spa 0.333." in text
+    assert "Chance is one" not in markdown(comparison(labels, ("language",)).data)
 
 
 @pytest.mark.parametrize("labels", [30, 31])
