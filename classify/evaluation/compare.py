@@ -30,7 +30,7 @@ from .analyses.all import extras
 from .compare_numbers import compare_numbers
 from .compare_options import CompareOptions
 from .comparison import Comparison
-from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all
+from .joining import Joined, assemble, best_on_dev, chosen_apart, each_group, mean_of_all
 from .scores import scoring
 from .scores.dev_choice import choice
 from .scores.verdicts import one_answer
@@ -41,8 +41,8 @@ if TYPE_CHECKING:
 JOINED = (
     "dev joins the dev clips of all folds, and each of them is tested in another fold. What learns "
     "(weights, calibration, thresholds) was fitted for each test fold without that fold's clips; "
-    "the choice of the system saw them as dev, so with many candidates the scores of the chosen "
-    "system are a little too high"
+    "the choice of the system saw them as dev, so among several candidates the scores of the "
+    "chosen system are too high"
 )
 
 
@@ -211,6 +211,8 @@ def compare_with(
     best = chosen or max(combined, key=lambda name: drawn.estimates[name]["uar"])
     systems = {name: item.test for name, item in combined.items()}
     codes, level = joined.test.codes, options.level
+    if made:
+        made["apart"] = _apart(joined, combined, made["chosen"])
     scores = {
         name: scoring.scores(codes, one, task, drawn, name, level, of_proba.get(name))
         for name, one in systems.items()
@@ -274,7 +276,7 @@ def _measure(
     """Draw the groups of test again; return measures of labels, and intervals of probabilities."""
     test, options, task = joined.test, joined.options, joined.test.task
     guesses = {name: item.test.codes for name, item in combined.items()}
-    pooled, n_labels = len(joined.folds) > 1, len(task.labels)
+    pooled, n_labels = joined.pooled(), len(task.labels)
     draws: dict[str, Any] = {**options.draws, "per_class": True, "pooled": pooled}
     if options.crossed is None:
         drawn = resample(test.codes, guesses, test.groups, n_labels, **draws)
@@ -354,17 +356,42 @@ def _warnings(
     return [*found, *split_warnings(joined.folds)]
 
 
-def _choice(joined: Joined[Part], combined: Mapping[str, Combined]) -> dict[str, Any] | None:
+def _choice(
+    joined: Joined[Part], combined: Mapping[str, Combined], rows: np.ndarray | None = None
+) -> dict[str, Any] | None:
+    """Choose on dev, or on some rows of it."""
     tuning, best = joined.tuning, best_on_dev(combined, "uar", "nll")
     if best is None or tuning is None:
         return None
+    at = slice(None) if rows is None else rows
     guesses = {
-        name: item.dev_predictions.codes
+        name: item.dev_predictions.codes[at]
         for name, item in combined.items()
         if item.dev_predictions is not None
     }
     return choice(
-        *(best, guesses, tuning.codes, tuning.groups, len(tuning.task.labels)),
+        best if rows is None else None,
+        *(guesses, tuning.codes[at], tuning.groups[at], len(tuning.task.labels)),
         mean=mean_of_all(combined),
         random_state=joined.options.random_state,
     )
+
+
+def _apart(
+    joined: Joined[Part], combined: Mapping[str, Combined], chosen: str
+) -> dict[str, Any] | None:
+    """Return the UAR of what is chosen for each fold without its clips; None of one split."""
+    test, options = joined.test, joined.options
+    codes = {name: item.test.codes for name, item in combined.items()}
+    found = chosen_apart(
+        joined, codes, chosen, lambda rows: (_choice(joined, combined, rows) or {})["chosen"]
+    )
+    if found is None:
+        return None
+    guesses, n_labels = {"": found[1]}, len(test.task.labels)
+    drawn = resample(test.codes, guesses, test.groups, n_labels, pooled=True, **options.draws)
+    interval = list(drawn.interval("", "uar", options.level))
+    return {
+        "systems": found[0],
+        "uar": {"value": drawn.estimates[""]["uar"], "interval": interval},
+    }

@@ -26,7 +26,7 @@ from ..metrics.concordance import MEASURES, Measured, max_t_ccc, shares_of_ccc
 from ..metrics.max_t import allow_for_unseen
 from ..metrics.scored_clips import Rated
 from .comparison import Comparison
-from .joining import Joined, assemble, best_on_dev, each_group, mean_of_all
+from .joining import Joined, assemble, best_on_dev, chosen_apart, each_group, mean_of_all
 from .scores.dev_choice import N_DRAWS, choose
 from .scores.scoring import by_value, left_out, means_over_values
 from .scores.verdicts import verdict_of_pair
@@ -47,8 +47,8 @@ def compare_numbers(
     chosen = made["chosen"] if made else None
     test_uses = dict(before_test(chosen)) if before_test else None
     systems = {name: item.test for name, item in combined.items()}
-    test, tuning, pooled = joined.test, joined.tuning, len(joined.folds) > 1
-    drawn = test.measured(systems, test.groups, pooled=pooled, **joined.options.draws)
+    test, tuning = joined.test, joined.tuning
+    drawn = test.measured(systems, test.groups, pooled=joined.pooled(), **joined.options.draws)
     data = assemble(
         joined,
         combined,
@@ -111,10 +111,7 @@ def _choice(joined: Joined[Rated], combined: Mapping[str, Combined]) -> dict[str
     tuning = joined.tuning
     if tuning is None:
         return None
-    systems = {n: one.dev_predictions for n, one in combined.items() if one.dev_predictions}
-    seed, codes = joined.options.random_state, tuning.groups
-    groups = codes if np.ptp(codes) else np.arange(len(codes))  # of one speaker, the clips
-    drawn = tuning.measured(systems, groups, n_resamples=N_DRAWS, random_state=seed)
+    drawn = _on_dev(joined, tuning, combined)
     for name, found in drawn.estimates.items():
         each = {one: float(found["ccc"][at]) for at, one in enumerate(joined.test.task.labels)}
         combined[name].dev = {
@@ -124,9 +121,48 @@ def _choice(joined: Joined[Rated], combined: Mapping[str, Combined]) -> dict[str
     best = best_on_dev(combined, "ccc", "error")
     if best is None:
         return None
+    made = _choose(best, drawn, combined, tuning.groups)
+    return {**made, "apart": _apart(joined, tuning, combined, made["chosen"])}
+
+
+def _on_dev(
+    joined: Joined[Rated],
+    tuning: Rated,
+    combined: Mapping[str, Combined],
+    rows: np.ndarray | slice = slice(None),
+) -> Measured:
+    """Return the measures of each system on dev, and in draws of its groups."""
+    systems = {n: one.dev_predictions for n, one in combined.items() if one.dev_predictions}
+    seed, codes = joined.options.random_state, tuning.groups[rows]
+    groups = codes if np.ptp(codes) else np.arange(len(codes))  # of one speaker, the clips
+    return tuning.measured(systems, groups, rows, n_resamples=N_DRAWS, random_state=seed)
+
+
+def _choose(
+    best: str | None, drawn: Measured, combined: Mapping[str, Combined], groups: np.ndarray
+) -> dict[str, Any]:
     scores = {name: one["ccc"][:, -1] for name, one in drawn.samples.items()}
     whole = {name: float(one["ccc"][-1]) for name, one in drawn.estimates.items()}
-    return choose(best, mean_of_all(combined), scores, whole, len(np.unique(codes)))
+    return choose(best, mean_of_all(combined), scores, whole, len(np.unique(groups)))
+
+
+def _apart(
+    joined: Joined[Rated], tuning: Rated, combined: Mapping[str, Combined], chosen: str
+) -> dict[str, Any] | None:
+    """Return the CCC of what is chosen for each fold without its clips; None of one split."""
+
+    def chosen_on(rows: np.ndarray) -> str:
+        drawn = _on_dev(joined, tuning, combined, rows)
+        return _choose(None, drawn, combined, tuning.groups[rows])["chosen"]
+
+    test, options = joined.test, joined.options
+    values = {name: item.test.proba for name, item in combined.items()}
+    found = chosen_apart(joined, values, chosen, chosen_on)
+    if found is None:
+        return None
+    given = {"": Estimates(test.clips.ids, test.task.labels, found[1])}
+    drawn = test.measured(given, test.groups, pooled=True, **options.draws)
+    return {"systems": found[0], "ccc": _measures(drawn, "", -1, options.level)["ccc"]}
 
 
 def _scores(joined: Joined[Rated], drawn: Measured, name: str) -> dict[str, Any]:
@@ -210,7 +246,7 @@ def _by(joined: Joined[Rated], systems: Mapping[str, Predictions], column: str) 
     options = joined.options
 
     def measured(at: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
-        drawn = joined.test.measured(systems, groups, at, **options.draws)
+        drawn = joined.test.measured(systems, groups, at, pooled=joined.pooled(at), **options.draws)
         own = {name: _measures(drawn, name, -1, options.level) for name in systems}
         return {"groups": drawn.groups, "systems": own}
 

@@ -5,6 +5,7 @@ Between them, `compare` measures labels and `compare_numbers` numbers.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
@@ -29,6 +30,7 @@ __all__ = [
     "Joined",
     "assemble",
     "best_on_dev",
+    "chosen_apart",
     "each_group",
     "in_common",
     "mean_of_all",
@@ -90,6 +92,11 @@ class Joined(Generic[P]):
             tuning.groups, _ = clusters(tuning.clips, options.groups)
         folds = [] if split is None else [split] if isinstance(split, Split) else list(split)
         return cls(test, tuning, folds, options)
+
+    def pooled(self, rows: np.ndarray | slice = slice(None)) -> bool:
+        """Whether models of several folds predicted these test clips (`metrics.intervals`)."""
+        ids = set(np.array(self.test.clips.ids, dtype=object)[rows])
+        return sum(not ids.isdisjoint(fold.test.ids) for fold in self.folds) > 1
 
     @property
     def by(self) -> list[str]:
@@ -193,6 +200,40 @@ def best_on_dev(combined: Mapping[str, Combined], lead: str, tie: str) -> str | 
             ranks = [value if np.isfinite(value) else np.inf for value in values]
             places.append((*ranks, len(item.members), name))
     return min(places)[-1] if places else None
+
+
+def chosen_apart(
+    joined: Joined[Any],
+    systems: Mapping[str, np.ndarray],
+    chosen: str,
+    choose: Callable[[np.ndarray], str],
+) -> tuple[dict[str, int], np.ndarray] | None:
+    """Return what dev chooses for each fold without the fold's test clips; None of one split.
+
+    The dev clips of a fold are tested in others: the system that is chosen on all of them was also
+    chosen on the clips that it is scored on.
+
+    Parameters
+    ----------
+    joined
+        Dev, test and folds.
+    systems
+        What each system gives to the test clips, `(clips, ...)`.
+    chosen
+        What all of dev chose.
+    choose
+        Given rows of dev, returns the name of a system.
+
+    Returns
+    -------
+    names, given
+        How many folds each system was chosen for, and what those give, `(clips, ...)`.
+    """
+    folds = joined.learnt_apart()
+    names, given = [choose(learnt) for _, learnt in folds], systems[chosen].copy()
+    for (rows, _), name in zip(folds, names, strict=True):
+        given[rows] = systems[name][rows]
+    return (dict(Counter(names)), given) if folds else None
 
 
 def mean_of_all(combined: Mapping[str, Combined]) -> str | None:

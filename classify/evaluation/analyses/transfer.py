@@ -80,7 +80,12 @@ def transfer(
             if there != here:
                 found[there] = model.predict(parts[there])
         cells[here] = {
-            there: _cell(found[there], parts[there], task, groups, n_resamples, random_state)
+            there: _cell(
+                *(found[there], parts[there], task, groups),
+                pooled=there == here,  # folds
+                n_resamples=n_resamples,
+                random_state=random_state,
+            )
             for there in values
         }
     return {"by": by, "measure": task.measure, "names": values, "cells": cells}
@@ -150,12 +155,10 @@ def _cell(
     clips: Manifest,
     task: Task,
     groups: str | None,
-    n_resamples: int,
-    seed: int,
+    **draws: Any,
 ) -> dict[str, Any]:
     known = predictions.reorder(task.labels).align(clips.ids)
     codes = clusters(clips, groups)[0]
-    draws: dict[str, Any] = {"n_resamples": n_resamples, "random_state": seed}
     if isinstance(task, ScaleTask):
         measured = measure(task.ratings(clips), {"": known.proba}, codes, task.limits, **draws)
         value = float(measured.estimates[""]["ccc"][-1])

@@ -27,7 +27,7 @@ WHY_MEAN = "the mean of all members, since no lead over it on dev is clearly mor
 
 
 def choice(
-    best: str,
+    best: str | None,
     guesses: Mapping[str, np.ndarray],
     truth: np.ndarray,
     groups: np.ndarray,
@@ -41,7 +41,7 @@ def choice(
     Parameters
     ----------
     best
-        The system that is best on dev.
+        The system that is best on dev; None for the first that has the highest UAR.
     guesses
         Codes that each system gives to the dev clips, `(clips,)` by name.
     truth, groups
@@ -85,7 +85,7 @@ def choice(
 
 
 def choose(
-    best: str,
+    best: str | None,
     mean: str | None,
     scores: Mapping[str, np.ndarray],
     whole: Mapping[str, float],
@@ -109,6 +109,7 @@ def choose(
     """
     names = list(whole)
     values = np.array([whole[name] for name in names])
+    best = best or names[int(np.nan_to_num(values, nan=-np.inf).argmax())]
     drawn = np.stack([scores[name] for name in names])
     wider = math.sqrt(groups / (groups - 1)) if groups > 1 else 1.0  # draws vary too little
     moved = np.nan_to_num(drawn - values[:, None]) * wider

@@ -269,7 +269,9 @@ def table_by(
     def measured(at: np.ndarray, groups: np.ndarray) -> dict[str, Any]:
         codes = test.codes[at]
         guesses = {name: p.codes[at] for name, p in systems.items()}
-        drawn = resample(codes, guesses, groups, n_labels, **options.draws)
+        drawn = resample(
+            codes, guesses, groups, n_labels, pooled=joined.pooled(at), **options.draws
+        )
         support = Counter(codes.tolist())
         scale = {measure: n_labels / len(support) for measure in ("uar", "macro_f1")}
         return {

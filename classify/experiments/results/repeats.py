@@ -30,11 +30,13 @@ if TYPE_CHECKING:
 REPEATS = "repeats.json"
 CHOSEN = "(what dev chose)"
 ABOUT_SPLITS = (
-    "(Student's t, its variance enlarged because repeats share clips: Nadeau and Bengio, 2003)"
+    "(Student's t, its variance enlarged because repeats share clips: Nadeau and Bengio, 2003). It "
+    "says how much the division matters; the intervals of each repeat say what other speakers "
+    "would give."
 )
 ABOUT_FOLDS = (
-    "(the mean of the intervals of the repeats: every repeat tests all clips, so the deviation "
-    "says how much the division matters, and not what other speakers would give)"
+    "(the mean of the intervals of the repeats): what other speakers would give. Every repeat "
+    "tests all clips, so the deviation only says how much the division matters."
 )
 
 
@@ -166,7 +168,7 @@ def _markdown(data: Mapping[str, Any]) -> str:
         f"# {len(repeats)} repeats: {md(data['task']['name'])}",
         "For each repeat the clips were split again, and every member and ensemble was trained "
         f"and chosen again. Means over repeats, with the {100 * data['level']:g} % "
-        f"interval of the mean {ABOUT_FOLDS if data['folds'] else ABOUT_SPLITS}.",
+        f"interval of the mean {ABOUT_FOLDS if data.get('folds') else ABOUT_SPLITS}",
         table(header, rows),
         "## UAR of each repeat",
         table(["system", *repeats], single),

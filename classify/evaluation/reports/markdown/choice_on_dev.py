@@ -43,7 +43,24 @@ def why_chosen(data: Data) -> str:
 
 
 def how_chosen(data: Data) -> str:
-    """Return a text: among how many was chosen, on what, and how firm the choice is."""
+    """Return a text: among how many was chosen, on what, how firm the choice is, what it gives."""
+    return _among_which(data) + _chosen_apart(data)
+
+
+def _chosen_apart(data: Data) -> str:
+    """Return what choosing for each fold without its clips gives; blank of one split."""
+    found, (lead, title) = data["choice"].get("apart"), columns(data)[0]
+    if not found or list(found["systems"]) == [data["chosen"]]:
+        return ""
+    names = ", ".join(f"{md(name)} {count}" for name, count in found["systems"].items())
+    return (
+        f"\n\nDev holds clips that are tested in other folds. Chosen anew for each of the "
+        f"{sum(found['systems'].values())} folds without its test clips ({names}), the {title} on "
+        f"test is {score(found[lead])}: that is what choosing in this way gives for other speakers."
+    )
+
+
+def _among_which(data: Data) -> str:
     counts, dev, found = candidates(data), data["dev"], data["choice"]
     tried = {what: f"{n} {what if n > 1 else what[:-1]}" for what, n in counts.items() if n}
     parts = [text for what, text in tried.items() if what not in ("all", "systems")]

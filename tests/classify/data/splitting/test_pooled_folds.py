@@ -175,3 +175,52 @@ report: out
     assert data["chosen"] in data["systems"]
     assert data["systems"]["weighted"]["dev"]["uar"] > 0.5
     assert JOINED in data["warnings"]
+
+
+def test_what_is_chosen_apart_did_not_see_the_clips_it_is_scored_on():
+    """Twelve systems that guess: the best of them is lucky on the clips that chose it."""
+    rng = np.random.default_rng(0)
+    clips, labels = Manifest.from_rows(corpus(12)), list(WORDS)
+    truth = np.array([labels.index(label) for label in clips["label"]])
+    guesses = {f"m{k:02d}": rng.integers(0, 3, len(clips)) for k in range(12)}
+    members = {n: Predictions(clips.ids, labels, np.eye(3)[g]) for n, g in guesses.items()}
+    folds = splits(clips, "group-kfold", n_splits=4)
+    result = compare(
+        *(members, clips, Task.from_labels(labels)),
+        **{"strategies": [], "dev": members, "dev_truth": clips, "split": folds},
+        **{"allow_overlap": True, "n_resamples": 100},
+    )
+    scored, names = np.zeros(len(clips), int), []
+    for fold in folds:
+        at = np.isin(np.array(clips.ids), fold.test.ids)
+        right = {n: uar(truth[~at], guess[~at]) for n, guess in guesses.items()}
+        names.append(max(right, key=right.__getitem__))
+        scored[at] = guesses[names[-1]][at]
+    apart = result.data["choice"]["apart"]
+    assert apart["systems"] == {name: names.count(name) for name in dict.fromkeys(names)}
+    assert apart["uar"]["value"] == pytest.approx(uar(truth, scored))
+    lucky = result.data["systems"][result.chosen]["test"]["uar"]["value"]
+    assert lucky > 0.4 > apart["uar"]["value"]  # chance is 1/3
+    assert f"the UAR on test is {apart['uar']['value']:.3f}" in result.report()
+
+
+def uar(truth, guess):
+    return np.mean([(guess[truth == code] == code).mean() for code in range(3)])
+
+
+@pytest.mark.parametrize(("scheme", "wider"), [("group-kfold", 1.5), ("leave-one-language-out", 1)])
+def test_a_table_by_language_is_wider_where_several_models_tested_a_language(scheme, wider):
+    clips = Manifest.from_rows(corpus(16, languages=("deu", "eng")))
+    labels, rng = list(WORDS), np.random.default_rng(0)
+    proba = np.eye(3)[[labels.index(label) for label in clips["label"]]]
+    proba[rng.random(len(proba)) < 0.4] = [0, 1, 0]
+    given, task = {"x": Predictions(clips.ids, labels, proba)}, Task.from_labels(labels)
+
+    def width(split):
+        found = compare(given, clips, task, strategies=[], split=split, n_resamples=200)
+        low, high = found.data["by"]["language"]["values"]["deu"]["systems"]["x"]["uar"]["interval"]
+        # near the arcsine of the middle, where lengths are those of the standard error
+        return np.diff(np.arcsin(np.sqrt([low, high])))[0]
+
+    one, several = width(None), width(splits(clips, scheme, n_splits=4))
+    assert several / one == pytest.approx(wider**0.5, rel=0.02)  # 1 + 4 / 8 speakers

@@ -74,6 +74,22 @@ def test_the_matrix_shows_what_transfers():
     assert found["cells"]["deu"]["deu"]["clips"] == 96
 
 
+def test_the_diagonal_is_wider_since_models_of_several_folds_predict_it():
+    class Untrained(Planted):
+        """Predicts the same, whatever it learnt from."""
+
+        def fit(self, train, dev=None):
+            super().fit(train, dev)
+            self.head = LogisticRegression().fit([[-1, 0], [1, 0]], LABELS)
+
+    found = transfer(Untrained, corpus(), TASK, n_resamples=200)["cells"]
+    folds, one = (
+        np.diff(np.arcsin(np.sqrt(found[here]["deu"]["uar"]["interval"])))
+        for here in ("deu", "eng")
+    )
+    assert folds / one == pytest.approx(1.5**0.5, rel=0.02)  # 1 + 4 / 8 speakers
+
+
 def test_one_language_or_too_few_speakers_are_refused():
     with pytest.raises(InputError, match="expected at least two"):
         transfer(Planted, corpus().where(language="deu"), TASK)
