@@ -125,14 +125,14 @@ def main() -> None:
     mean = float(np.mean([row["uar"] for row in rows])) if rows else float("nan")
     sys.stdout.write(f"mean UAR {mean:.4f}; {Spectral.dim} values, version {VERSION}\n")
     if options.json:
-        told = {
+        result = {
             "solver": options.solver,
             "version": VERSION,
             "dim": Spectral.dim,
             "mean_uar": round(mean, 4),
             "corpora": rows,
         }
-        options.json.write_text(json.dumps(told, indent=1) + "\n", encoding="utf8")
+        options.json.write_text(json.dumps(result, indent=1) + "\n", encoding="utf8")
 
 
 if __name__ == "__main__":

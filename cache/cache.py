@@ -148,7 +148,7 @@ class Cache(Store):
         space : Space or str
             Where they are stored.
         clips : Manifest
-            Whose they are; a clip may stand there more than once.
+            The clips to read; a clip may be there more than once.
         layers : int, list of int, or None
             One layer, several, or all. Negative numbers count from the end.
         dtype : str

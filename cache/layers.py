@@ -1,4 +1,4 @@
-"""Layers of a space as numbers: which are meant, in which type, and how they are combined."""
+"""Layers of a space as numbers: which ones, of which type, and how they are combined."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ class Space(RowStore):
     Parameters
     ----------
     store : Cache
-        The cache it stands in.
+        The cache it is in.
     name : str
         Name of its folder.
     spec : Spec
@@ -53,7 +53,7 @@ class Space(RowStore):
 
     @property
     def cache(self) -> Any:
-        """The cache it stands in."""
+        """The cache it is in."""
         return self.store
 
     def read_clips(
@@ -139,7 +139,7 @@ class Features:
     layers : tuple of int
         Layers, counted from 0.
     combine : {"concat", "mean", "mix"}
-        "concat" and "mix" give the layers side by side ("mix" tells the head to learn a weight for
+        "concat" and "mix" give the layers side by side ("mix": the head learns a weight for
         each), "mean" gives their mean.
 
     Examples

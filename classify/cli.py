@@ -127,7 +127,7 @@ class _Commands(Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         word = args[0]
         unknown = not word.startswith("-") and word not in COMMANDS
-        if unknown and not ctx.resilient_parsing:  # the shell asks what may stand there
+        if unknown and not ctx.resilient_parsing:  # the shell asks what may follow
             ctx.fail(f"No such command {word!r}.{nearest(word, list(COMMANDS))}")
         return super().resolve_command(ctx, args)
 

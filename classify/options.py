@@ -45,7 +45,7 @@ def read_split(text: str) -> dict[str, Any]:
     )
 
 
-#: more random states than anybody trains
+#: more random states than needed
 MOST_SEEDS = 1000
 
 

@@ -51,7 +51,7 @@ class Backend(ABC):
     Attributes
     ----------
     name : str
-        As shown to people, and the stem of the space's folder.
+        As displayed, and the stem of the space's folder.
     modality : str
         ``"audio"`` or ``"text"``.
     dim, n_layers : int
@@ -60,7 +60,7 @@ class Backend(ABC):
         Hz; audio only.
     min_samples, max_samples : int
         Audio: shorter clips are never passed in; longer ones are cut or refused, as
-        ``Encoder(long=...)`` tells. 0: no limit.
+        ``Encoder(long=...)`` says. 0: no limit.
     pooling : str
         How frames became one vector: one of `affekt.extract.pooling.POOLINGS`, or a word of your
         own. Windows of a long clip are merged accordingly, and like means for other words.

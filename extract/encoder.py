@@ -51,7 +51,7 @@ class Encoder:
     max_seconds, min_seconds : float
         Longest audio that is embedded whole, and shortest that is embedded at all.
     damage : str
-        Audio of which up to 50 ms or 1 % are missing is read and flagged; beyond
+        Audio with up to 50 ms or 1 % missing is read and flagged; beyond
         that ``"refuse"`` quarantines it, and ``"accept"`` reads and flags it too.
     silence : str
         ``"keep"`` embeds and flags clips below -80 dBFS, ``"refuse"`` quarantines them.
@@ -63,7 +63,7 @@ class Encoder:
     spec : Spec
         Everything that decides the numbers.
     backend : Backend
-        What the name stands for.
+        What the name resolves to.
     title : str or None
         What to call a new space of its embeddings; its own name by default.
 
@@ -81,7 +81,7 @@ class Encoder:
     """
 
     title: str | None = None
-    _own_options = ""  # as JSON, of an encoder of somebody's own
+    _own_options = ""  # as JSON, of a registered encoder
 
     def __init__(
         self,

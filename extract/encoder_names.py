@@ -1,4 +1,4 @@
-"""What the name of an encoder stands for: built in, registered, installed, a folder or a Hub id."""
+"""What the name of an encoder means: built in, registered, installed, a folder or a Hub id."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def register_encoder(name: str, factory: Callable[..., Backend]) -> None:
 
 
 def is_code(name: str) -> bool:
-    """Whether a name stands for code that is installed or registered, and needs no checkpoint.
+    """Whether a name is one of installed or registered code, which needs no checkpoint.
 
     Examples
     --------
@@ -108,7 +108,7 @@ def open_named(name: str, options: Mapping[str, Any]) -> Backend:
 
 
 def options_of_own(name: str, options: Mapping[str, Any]) -> str:
-    """Return the options of an encoder of somebody's own that may change its numbers, as JSON."""
+    """Return the options of a registered encoder that may change its numbers, as JSON."""
     given = {key: value for key, value in _given(options).items() if key != "device"}
     if name not in _OWN or not given:
         return ""

@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Place:
-    """Where a checkpoint lies.
+    """Where a checkpoint is.
 
     Attributes
     ----------

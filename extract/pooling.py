@@ -24,7 +24,7 @@ POOLINGS = {"mean": 1, "mean+std": 2, "max": 1, "cls": 1, "last": 1}
 
 
 def pooled_dim(pooling: str, hidden: int) -> int:
-    """Give the width of a pooled vector.
+    """Return the width of a pooled vector.
 
     Examples
     --------

@@ -291,8 +291,8 @@ def main() -> None:
     parser.add_argument("--step", help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.step:
-        told = one_step(given.step, given.work, given.counts[0], given.layers, given.dim)
-        print(json.dumps(told))
+        measured = one_step(given.step, given.work, given.counts[0], given.layers, given.dim)
+        print(json.dumps(measured))
         return
     rows: list[dict] = []
     for count in given.counts:

@@ -206,15 +206,15 @@ def main() -> None:
             while killed < wanted and number < 10 * wanted:  # a run may end before its kill
                 number += 1
                 try:
-                    told, kills = trials.trial(random.Random(number), fresh=number % 3 == 2)
-                    found[f"{told} after {kills} kills"] += 1
+                    outcome, kills = trials.trial(random.Random(number), fresh=number % 3 == 2)
+                    found[f"{outcome} after {kills} kills"] += 1
                     killed += kills > 0
                 except AssertionError as error:
                     found[str(error)] += 1
                     bad += 1
-            told = {"killed run": kind, "interrupted": killed, "found": found, "bad": bad}
-            lines.append(told)
-            print(json.dumps(told), flush=True)
+            line = {"killed run": kind, "interrupted": killed, "found": found, "bad": bad}
+            lines.append(line)
+            print(json.dumps(line), flush=True)
     if options.json:
         keep(options.json, "interrupted runs", began, lines)
     sys.exit(bad > 0)

@@ -1,4 +1,4 @@
-"""The results of the tortures, in a file of JSON that tells where they come from."""
+"""The results of the torture tests, in a JSON file that says where they come from."""
 
 from __future__ import annotations
 

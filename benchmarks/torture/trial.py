@@ -48,16 +48,16 @@ def write_rows(
 
 
 def fork(act: Callable[[Callable[[list[str]], None]], None]) -> tuple[int, int]:
-    """Run an act in a child; return its process and a pipe that tells the ids it reports."""
-    tell, told = os.pipe()
+    """Run an act in a child; return its process and a pipe with the ids it reports."""
+    reading, writing = os.pipe()
     child = os.fork()
     if child:
-        os.close(told)
-        return child, tell
+        os.close(writing)
+        return child, reading
     code = 1
     try:
-        os.close(tell)
-        act(lambda ids: os.write(told, "".join(f"{id_}\n" for id_ in ids).encode()) and None)
+        os.close(reading)
+        act(lambda ids: os.write(writing, "".join(f"{id_}\n" for id_ in ids).encode()) and None)
         code = 0
     except OSError as error:
         code = 28 if error.errno == errno.ENOSPC else 2
@@ -74,15 +74,15 @@ def writer(folder: Path, clips: Manifest, seed: int) -> tuple[int, int]:
     return fork(lambda tell: write_rows(folder, clips, tell, seed))
 
 
-def reap(child: int, tell: int) -> tuple[set[str], int]:
+def reap(child: int, reading: int) -> tuple[set[str], int]:
     """Wait for a child; return the ids it reported and how it ended."""
-    with os.fdopen(tell, "rb") as pipe:
+    with os.fdopen(reading, "rb") as pipe:
         ids = set(pipe.read().decode().splitlines())
     return ids, os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
 def audit(folder: Path, clips: Manifest, acked: set[str], finish: bool = False) -> Counter:
-    """Count what was reported stored and is not there, what is wrong, and what needs a hand."""
+    """Count what was reported stored and is not there, what is wrong, and what needs attention."""
     found: Counter = Counter(acked=len(acked))
     try:
         cache = Cache(folder)

@@ -1,7 +1,7 @@
 """Arrays that another tool wrote: a folder of .npy, an .npz, a table, a frame, or a mapping.
 
 Nothing is trusted: what is not numbers under an id is reported by the name of its file, and an id
-that comes twice is refused, as nobody knows which of the two is meant.
+that comes twice is refused, as it is unclear which of the two is meant.
 """
 
 from __future__ import annotations

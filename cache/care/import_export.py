@@ -1,7 +1,6 @@
 """Embeddings for other tools, and embeddings from other tools.
 
-What is imported stands in a space whose spec says so: it can never pass for something that affekt
-extracted.
+Imported embeddings go into a space whose spec says so: they can never pass for extracted ones.
 """
 
 from __future__ import annotations

@@ -131,8 +131,8 @@ def _copy_shards(
 ) -> tuple[int, int]:
     """Copy the shards of each space into the other one; return how many were not there, and bytes.
 
-    A shard that is merged into another one meanwhile is found there: it is looked again until there
-    is nothing new.
+    A shard that is merged into another one meanwhile is found there: the search is repeated
+    until there is nothing new.
     """
     copied = nbytes = 0
     done: set[Path] = set()
@@ -223,7 +223,7 @@ def refuse_broken(cache: Cache) -> None:
 
 
 def refuse_damaged_clips(cache: Cache) -> None:
-    """Raise if a segment of the index of clips is damaged; that of a packed file tells itself."""
+    """Raise if a segment of the index of clips is damaged; a packed file checks its own."""
     if cache.packed:
         return
     damaged = []

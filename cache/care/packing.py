@@ -188,8 +188,8 @@ def _index_lines(cache: Cache, plans: list[Plan], clips: Manifest | None) -> byt
 def _all_rows(space: Space) -> Rows:
     """Return what the shards say of all rows, each key once, in the order of the keys.
 
-    A shard that is merged into another one meanwhile is found there: it is looked again until there
-    is nothing new.
+    A shard that is merged into another one meanwhile is found there: the search is repeated
+    until there is nothing new.
     """
     shards: dict[str, Rows] = {}
     for attempt in range(PATIENCE):

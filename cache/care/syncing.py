@@ -1,7 +1,7 @@
 """Bring one cache up to date with another, here or in object storage: what is new is copied.
 
 Shards never change and are named by their content, so a name that is there, with its size, is done:
-a sync that was interrupted goes on where it was. Each file is compared with its name before it is
+an interrupted sync continues where it stopped. Each file is compared with its name before it is
 stored. Nothing is removed, and the source is only read.
 """
 
@@ -59,7 +59,7 @@ class Synced:
     bytes: int = 0
 
     def as_dict(self) -> dict[str, int]:
-        """Give the numbers, for JSON."""
+        """Return the numbers, for JSON."""
         return asdict(self)
 
 

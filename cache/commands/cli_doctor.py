@@ -207,7 +207,7 @@ def caches(places: Iterable[Path]) -> Iterator[Finding]:
 
 
 def caches_of(folder: Path) -> list[Path]:
-    """Return the caches that lie in a folder, or the folder itself if it is one.
+    """Return the caches in a folder, or the folder itself if it is one.
 
     Raises
     ------
@@ -282,7 +282,7 @@ def _version(name: str) -> str | None:
 
 
 def _import_problem(name: str) -> str:
-    """Say what hinders a package that needs a library of the system; blank if nothing does."""
+    """Return why a package that needs a system library cannot be imported; blank if it can."""
     if name not in LINKED:
         return ""
     try:

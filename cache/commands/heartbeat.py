@@ -1,4 +1,4 @@
-"""A line every 30 seconds where nobody sees a terminal, so that a log shows that work goes on."""
+"""A line every 30 seconds where there is no terminal, so that a log shows progress."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Heartbeat:
 
 @contextmanager
 def heartbeat(progress: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
-    """Yield a function that writes lines; heartbeats stand between them unless on a terminal."""
+    """Yield a function that writes lines, with heartbeats between them unless on a terminal."""
     if sys.stderr.isatty():
         yield progress
         return

@@ -38,7 +38,7 @@ def ending() -> Iterator[None]:
         return number in raised and raised[number]() is not None
 
     def new_error(number: int) -> BaseException:
-        if number == signal.SIGINT:  # who catches it may mean to go on; C code lets it pass
+        if number == signal.SIGINT:  # the catcher may want to continue; C code lets it pass
             raised[number] = lambda: KeyboardInterrupt
             return KeyboardInterrupt()
         error = _Ended(128 + number)
@@ -60,7 +60,7 @@ def ending() -> Iterator[None]:
                 if not data:
                     break
             with sending:
-                # a handler that somebody else put in place answers for what it gets
+                # a handler that other code installed is responsible for its own signals
                 came = {number for number in came.union(data) if signal.getsignal(number) is end}
                 for number in came.difference(data):
                     if not on_its_way(number):

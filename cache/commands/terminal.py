@@ -1,4 +1,4 @@
-"""Standard streams that names and labels of other people cannot use to steer the terminal."""
+"""Standard streams through which foreign names and labels cannot control the terminal."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ class PlainStream(io.TextIOWrapper):
     stream : io.TextIOWrapper
         The stream whose buffer is written to.
     progress : bool
-        It tells how the work goes on: let a carriage return through, which a progress bar begins
-        with, and drop what a full disk or a closed pipe does not take, for the work goes on.
+        The stream shows progress: let through the carriage return that begins a progress bar, and
+        drop what a full disk or a closed pipe does not take, since the work continues.
 
     Examples
     --------

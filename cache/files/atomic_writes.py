@@ -1,6 +1,6 @@
 """Files are written whole or not at all: a draft takes the name of the file when it is complete.
 
-A draft stands next to its file, or in the folder ``tmp/`` of a cache. Its name says which process
+A draft is next to its file, or in the folder ``tmp/`` of a cache. Its name says which process
 of which host writes it, so that what a killed process left is found and removed. It is made new,
 never through a link.
 """

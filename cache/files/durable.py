@@ -3,7 +3,7 @@
 Written as a draft in ``tmp/``, flushed to the disk, linked under its name, the folder flushed; only
 then is it reported stored. Nothing in a cache is ever written in place, so a reader sees a whole
 file or none, two writers never meet, and a crash at any moment leaves at worst a file in ``tmp/``
-that nobody reads.
+that is never read.
 """
 
 from __future__ import annotations

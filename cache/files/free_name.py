@@ -2,7 +2,7 @@
 
 A rename replaces what is there, so two writers must not both find the name free. Linux has a rename
 that does not replace; where the file system does not offer it, a lock is held meanwhile; where it
-has no locks either, a file that only one process can create stands for one.
+has no locks either, a file that only one process can create serves as one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _HERE, _NO_REPLACE = -100, 1  # AT_FDCWD and RENAME_NOREPLACE of Linux
 _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 _NO_LOCKS = {*_UNSUPPORTED, errno.ENOLCK, errno.EBADF}
 _LOCK = "rename.lock"
-_PATIENCE = 60.0  # seconds to wait for whoever holds a file that stands for a lock
+_PATIENCE = 60.0  # seconds to wait for the holder of a file that serves as a lock
 
 
 def move_to_free_name(path: Path, target: Path) -> bool:

@@ -39,7 +39,7 @@ def is_hollow(status: os.stat_result) -> bool:
 
 
 def refuse_hollow(path: str | os.PathLike[str]) -> None:
-    """Refuse a file of a user, before it is read, of which nearly nothing was ever written."""
+    """Refuse a user's file before it is read, if it is sparse: hardly any of it was written."""
     status = Path(path).stat()
     if is_hollow(status):
         raise InputError(

@@ -136,7 +136,7 @@ class ClipIndex:
             for name in sorted(names - self._names):
                 try:
                     texts[name] = read_segment(self.folder / name)
-                except (DamagedError, FileNotFoundError):  # verify tells; or just set aside
+                except (DamagedError, FileNotFoundError):  # verify reports it; or just set aside
                     names.remove(name)
             if names != self._names:
                 used = sorted(names)
@@ -223,6 +223,6 @@ def _place(clips: Manifest, position: int) -> tuple[str, str, float | None, floa
 
 
 def _root(clips: Manifest, position: int) -> str:
-    """Return 16 hex digits that stand for the absolute folder that a path is relative to."""
+    """Return a digest, 16 hex digits, of the absolute folder that a path is relative to."""
     absolute = os.path.isabs(clips["path"][position])  # noqa: PTH117 - runs once per clip
     return ABSOLUTE if absolute else clips._folder.digest

@@ -26,7 +26,7 @@ def audio_digest(data: bytes, start: float | None = None, end: float | None = No
     data : bytes
         The whole file.
     start, end : float or None
-        Segment in seconds; None stands for the beginning or the end of the file.
+        Segment in seconds; None: from the beginning, or to the end, of the file.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Where the folder of a space's encoder was last seen, so that nobody has to name it again.
+"""Where the folder of a space's encoder was last seen, so that it need not be named again.
 
 A memo next to the space: it decides no number, and may be deleted. Paths are written relative to
 where they are noted, so that a project can be moved as a whole; only what has no folder in common

@@ -83,7 +83,7 @@ FIELDS = {  # of a line, in the order of `Seen`, and the types that JSON gives t
     "number": WHOLE,
     "about": TEXT,
 }
-SINCE = {"about": ""}  # fields that older lines lack, and what they are there
+SINCE = {"about": ""}  # fields that older lines do not have, and their value there
 
 
 class Lines:
@@ -175,7 +175,7 @@ class Lines:
 
 
 def encode(line: Seen, number: int | None = None) -> bytes:
-    """Return a line as it stands in a segment, with another number if one is given."""
+    """Return a line as bytes of a segment, with another number if one is given."""
     values = {name: getattr(line, name) for name in FIELDS}  # `asdict` takes five times as long
     fields = {"at": place_hash(line.path, line.start, line.end), **values}
     if number is not None:

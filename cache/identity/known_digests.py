@@ -51,7 +51,7 @@ class Reading:
     remembered: Counter[str] = field(default_factory=Counter)  # of clips whose files are not here
 
     def digests(self) -> Iterator[str | None]:
-        """Give the digest of each recording, one after another."""
+        """Yield the digest of each recording, one after another."""
         self.index.refresh()
         yield from (self._digest(i) if path else None for i, path in enumerate(self.clips["path"]))
         self._check_corpus()

@@ -1,6 +1,6 @@
 """A spec: everything that decides an embedding's numbers, as canonical JSON.
 
-Two embeddings may stand in one space only if their specs are equal. What does not change numbers
+Two embeddings may be in one space only if their specs are equal. What does not change numbers
 (paths, library versions, batch size) stays out, so that it costs no recomputation; what does is
 readable here, so that a difference can be explained and not only detected.
 """

@@ -91,8 +91,8 @@ class Manifest:
             ``.gz``; a pipe, or ``-`` for stdin. Text is UTF-8, with a header; a CSV is separated by
             commas, semicolons, tabs or bars.
         root : path, optional
-            Folder that the paths are relative to and must stay in, for tables of others. Without
-            one they are relative to the table's folder, and may lead anywhere.
+            Folder that the paths are relative to and must stay in, for tables from elsewhere.
+            Without it they are relative to the table's folder, and may lead anywhere.
         allow_outside : bool, optional
             Let paths leave a `root` that is given. Devices and pipes are never read.
         dedupe : bool

@@ -29,9 +29,9 @@ def check_written(
     Parameters
     ----------
     written : str
-        As it stands in the manifest; blank is fine.
+        As written in the manifest; may be blank.
     place : callable
-        Returns where it stands, for the message.
+        Returns its place in the manifest, for the message.
     allow_outside : bool
         Allow any absolute path and ``..``; addresses and NUL never are.
     root : Path, optional
@@ -70,13 +70,13 @@ def check_written(
 
 
 def _inside(written: str, root: Path) -> bool:
-    """Whether an absolute path lies in the root, under either of the root's names."""
+    """Whether an absolute path is in the root, under either of the root's names."""
     tops = (make(root) for make in (os.path.abspath, os.path.realpath))
     return any(written.startswith(top.rstrip(os.sep) + os.sep) for top in tops)
 
 
 def folder_digest(folder: Path) -> str:
-    """Return 16 hex digits that stand for an absolute folder, without naming it."""
+    """Return a digest, 16 hex digits, of an absolute folder, which does not reveal its name."""
     real = os.path.realpath(folder).encode("utf-8", "surrogateescape")
     return hashlib.sha256(real).hexdigest()[:16]
 
@@ -121,7 +121,7 @@ class Folder:
 
     @cached_property
     def digest(self) -> str:
-        """16 hex digits that stand for the root."""
+        """Digest of the root, 16 hex digits."""
         return folder_digest(self.root)
 
     def seen_from(self, base: str | os.PathLike, written: str) -> str:

@@ -20,7 +20,7 @@ NOT_A_COLUMN = (
 def positions(
     which: Any, ids: Sequence[str], position: Mapping[str, int], source: str
 ) -> np.ndarray:
-    """Return the positions of the clips that are meant, in the order given.
+    """Return the positions of the selected clips, in the order given.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ from ..errors import listed
 def spellings(speakers: Sequence[str], datasets: Sequence[str] = ()) -> list[list[str]]:
     """Return the groups of names that differ in spelling only, as `spoken` says.
 
-    The most frequent name of a group stands first. With `datasets`, ``1`` of one data set and
+    The most frequent name of a group comes first. With `datasets`, ``1`` of one data set and
     ``01`` of another are two persons.
 
     Examples

@@ -228,7 +228,7 @@ def _unused(column: _Column, why: str) -> str:
 def _read(
     column: _Column, table: Table, paths: Sequence[str] | None, read: dict[str, np.ndarray]
 ) -> str:
-    """Read a column into `read`, or return why it is none of times."""
+    """Read a column into `read`, or return why it holds no times."""
     values = table.columns[column.name]
     if column.unit == "frame":
         return "frames of what rate? give seconds, or samples with a column sample_rate"

@@ -1,6 +1,6 @@
 """The folder of a cache: who may write, where drafts and damaged files go, which clips are known.
 
-`Cache` and `Space` stand on it; it knows neither.
+`Cache` and `Space` are built on it; it knows neither.
 """
 
 from __future__ import annotations
@@ -131,7 +131,7 @@ class Store:
             self._held = before
 
     def each_digest(self, clips: Manifest, kind: str) -> Iterator[str | None]:
-        """Give what `digests` returns without reading a file, one after another.
+        """Yield what `digests` returns without reading a file, one after another.
 
         Ten million digests at once are more than 1 GB. Warnings come in the end.
         """
@@ -171,7 +171,7 @@ class Store:
         if bad:
             path = in_shell(self.path)
             remedy = f"Run: affekt cache repair {path}, then extract again"
-            if self.packed:  # nobody repairs one: it never changes
+            if self.packed:  # which cannot be repaired: it never changes
                 remedy = f"Pack it again: affekt cache pack <the folder it was packed from> {path}"
             raise DamagedError(
                 f"{name}: {sum(map(len, bad.values()))} rows are damaged, in"
@@ -192,7 +192,7 @@ class Store:
 def is_space(folder: Path) -> bool:
     """Return whether a folder holds anything of a space: a spec or a shard.
 
-    Without both it is a space that a killed process had only begun to make, or somebody else's.
+    Without both it is a space that a killed process left unfinished, or not a space.
     """
     if not folder.is_dir():
         return False

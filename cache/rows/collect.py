@@ -1,4 +1,4 @@
-"""From rows to shards: what the thread of a `Writer` does while the encoder goes on."""
+"""From rows to shards: what the thread of a `Writer` does while the encoder works."""
 
 from __future__ import annotations
 

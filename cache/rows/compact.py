@@ -32,8 +32,8 @@ except ImportError:  # Windows: two compactions at once do the work twice, and n
 
 TARGET = 256 << 20  # bytes of a merged shard
 SMALL = 8 << 20  # bytes: half of what a writer commits at once when rows are large
-TRIES = 10  # looks at a folder in which somebody else removes shards
-MANY = 64  # small shards that make it worth while after an extract
+TRIES = 10  # attempts to read a folder from which another process removes shards
+MANY = 64  # small shards that make compaction worthwhile after an extract
 
 
 def compact(
@@ -86,7 +86,7 @@ def _sizes(space: RowStore) -> dict[str, int]:
 
 
 def _twins(space: RowStore) -> dict[str, set[int]]:
-    """Return for each shard the rows that stand, undamaged, in an earlier shard too."""
+    """Return for each shard the rows that are, undamaged, in an earlier shard too."""
     twins: dict[str, set[int]] = {}
     table = _compared(space)
     sound = cache(lambda shard: _is_sound(space, table.names[shard]))
@@ -103,10 +103,10 @@ def _twins(space: RowStore) -> dict[str, set[int]]:
 
 
 def _compared(space: RowStore) -> Table:
-    """Return the rows, where twins stand as their shards say and not only a memo of the index.
+    """Return the rows, with twins where their shards say and not only a memo of the index.
 
-    Looked up only now that nobody else compacts: what another compaction has removed meanwhile
-    would be counted on to hold the rows that are dropped here.
+    To be called when no other process compacts: otherwise rows would be dropped here because of a
+    shard that another compaction has just removed.
     """
     for attempt in range(TRIES):
         table = space.index.refresh().table
@@ -190,8 +190,8 @@ def _merge(space: RowStore, names: list[str], twins: dict[str, set[int]]) -> Non
         pieces = shard_pieces(rows.take(keep), values, sums, space.spec, provenance)
         merged = space.commit(pieces, raw[keep])
     except (DamagedError, FileNotFoundError):
-        # One of them is damaged, or somebody else merged it. The others are merged without it, and
-        # with their twins, which may have counted on it.
+        # One of them is damaged, or another process merged it. The others are merged without it,
+        # and keep their twins, whose only other copy may be in it.
         sound = [name for name in names if _is_sound(space, name)]
         if 1 < len(sound) < len(names):
             _merge(space, sound, {})
@@ -205,7 +205,7 @@ def _arrived(space: RowStore, merged: str) -> bool:
     path = space.index.path(merged)
     try:
         check_shard(path, space.key)
-    except FileNotFoundError:  # without locks: somebody else merged it, and the others too
+    except FileNotFoundError:  # without locks: another process merged it, and the others too
         return False
     except DamagedError as error:
         space.store.quarantine(path)
@@ -237,7 +237,7 @@ def _distinct(shards: list[Shard]) -> list[Shard]:
 
 @contextlib.contextmanager
 def _alone(space: RowStore) -> Iterator[bool | None]:
-    """Return whether no other process compacts this space: True, False, or None if nobody knows.
+    """Return whether no other process compacts this space: True, False, or None if unknown.
 
     The lock ends with the process, even if it is killed. Without it every row of a merged shard is
     kept, twins too, and then two compactions at once do no harm.
@@ -260,5 +260,5 @@ def _alone(space: RowStore) -> Iterator[bool | None]:
             return
         try:
             yield True
-        finally:  # to close it is not enough: a child that was forked meanwhile has it open too
+        finally:  # closing it is not enough: a child that was forked meanwhile has it open too
             fcntl.flock(file, fcntl.LOCK_UN)

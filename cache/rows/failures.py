@@ -25,13 +25,13 @@ def note_failure(path: Path, key: str | None, id: str, code: str, message: str) 
         share(stream.fileno(), path.parent)
         if stream.seek(0, os.SEEK_END):
             stream.seek(-1, os.SEEK_END)
-            if stream.read(1) != b"\n":  # of a line that was never finished: not to go on in it
+            if stream.read(1) != b"\n":  # an unfinished line: do not continue it
                 line = f"\n{line}"
         stream.write(line.encode())
 
 
 def without_folders(message: str) -> str:
-    """Return a message in which absolute paths are names: a cache may go to other people.
+    """Return a message in which absolute paths are cut to names: a cache may be passed on.
 
     Examples
     --------

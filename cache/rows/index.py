@@ -78,7 +78,7 @@ class Table:
 
     @cached_property
     def in_file_order(self) -> np.ndarray:
-        """Positions of the different keys, ordered as their rows stand in the files."""
+        """Positions of the different keys, ordered as their rows are in the files."""
         first = np.ones(len(self.raw), bool)
         first[1:] = (self.raw[1:] != self.raw[:-1]).any(axis=1)
         order = np.lexsort((self.row, self.shard))

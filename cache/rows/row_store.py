@@ -229,8 +229,8 @@ class RowStore:
     def _ordered(self) -> tuple[Table, np.ndarray]:
         """Return the table, and the positions in it of the rows that `layer` gives, in order.
 
-        While the rows are the same the order is, although they stand elsewhere once their shards
-        are merged: keys that were asked for before would not be those of the values otherwise.
+        The order stays the same as long as the rows do, even if their shards are merged: otherwise
+        keys that were asked for before would not be those of the values.
         """
         table = self.index.table
         known = self._order

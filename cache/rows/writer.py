@@ -56,7 +56,7 @@ class Writer:
     on_stored : callable, optional
         Called with the ids of each shard once it is durable, from the writer's thread.
     rows, nbytes, seconds : int, int, float
-        A shard is committed when it has so many rows or bytes, or is so old.
+        A shard is committed when it has this many rows or bytes, or is this old.
 
     Attributes
     ----------
@@ -64,8 +64,8 @@ class Writer:
         Ids whose rows are durable.
     refused : list of (str, str, str)
         Key, id and code of rows that cannot be stored (``non_finite_output``, ``out_of_range``);
-        the space's failures have them too. Complete after `commit`: values are looked at next to
-        the encoder, not before it may go on.
+        the space's failures have them too. Complete after `commit`: values are checked beside
+        the encoder, which need not wait.
 
     Examples
     --------
@@ -221,7 +221,7 @@ class Writer:
         self._ready = True
 
     def _hand_over(self) -> None:
-        """Give the rows to the thread; raise what went wrong there."""
+        """Hand the rows to the thread; raise what went wrong there."""
         self._check()
         # in this order: if Ctrl-C comes in between they are given twice, and taken once
         self._orders.put(Batch(self._handed, self._batch))

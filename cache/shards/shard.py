@@ -163,7 +163,7 @@ _parse = lru_cache(maxsize=64)(Spec.from_json)  # all shards of a space say the 
 
 
 def _spec(name: str, text: str, key: str) -> Spec:
-    """Return the spec that a shard carries: what decides its shape, whoever asks."""
+    """Return the spec in a shard, which alone decides its shape."""
     try:
         spec = _parse(text)
     except SpecError as error:

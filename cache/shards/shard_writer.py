@@ -29,7 +29,7 @@ def shard_pieces(
     spec: Spec,
     provenance: dict[str, Any] | None = None,
 ) -> Iterator[memoryview]:
-    """Give the bytes of a shard, one piece after another.
+    """Yield the bytes of a shard, one piece after another.
 
     Parameters
     ----------
@@ -80,7 +80,7 @@ def reserve(
 ) -> h5py.Dataset:
     """Make a dataset whose bytes have their place in the file, without writing them.
 
-    With `chunk` the chunks stand one after another; without, the values.
+    With `chunk` the chunks follow one another; without, the values.
     """
     plan = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     plan.set_layout(h5py.h5d.CHUNKED if chunk else h5py.h5d.CONTIGUOUS)

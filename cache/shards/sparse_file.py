@@ -85,7 +85,7 @@ class SparseFile(io.RawIOBase):
         return memoryview(data)
 
     def pages(self) -> Iterator[tuple[int, bytes]]:
-        """Give what was written, as offsets and bytes."""
+        """Yield what was written, as offsets and bytes."""
         for number, page in sorted(self._pages.items()):
             start = number * PAGE
             if start < self.size:

@@ -35,7 +35,7 @@ class Vectors:
     dtype : dtype
         Type of the values.
     block : int
-        Number of rows that lie one after another in a layer.
+        Number of consecutive rows in a layer.
     starts : ndarray (layers, blocks) int64
         Byte at which each block of a layer starts.
     sums_start : int

@@ -1,4 +1,4 @@
-"""Names in reports are data of other people: make them harmless in Markdown, CSV and LaTeX."""
+"""Names in reports are foreign data: make them harmless in Markdown, CSV and LaTeX."""
 
 from __future__ import annotations
 

@@ -24,14 +24,14 @@ LARGEST = 1_000_000  # bytes; a recipe has about a thousand
 
 # YAML 1.1 takes 1e-3 for a text, and a researcher takes it for a number
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
-MOST = 2**53  # whole numbers beyond are none of a recipe, and floats do not hold them
+MOST = 2**53  # no recipe needs a larger whole number, and floats do not hold it
 #: 0400 and 4:16 are both 256 in YAML 1.1, and 400 and a text in 1.2: texts here, and no numbers
 _OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[1-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 
 
 @dataclass(frozen=True, slots=True)
 class Located:
-    r"""A value, and the file and line that it stands on.
+    r"""A value, and its file and line.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ class Located:
         return key in self.value
 
     def key(self, name: str) -> Located:
-        """Return where a key of a mapping stands; the mapping itself where it was left out."""
+        """Return a key of a mapping with its line; the mapping itself if the key was left out."""
         return self.value[name] if isinstance(self.value, dict) and name in self.value else self
 
     def mapping(self, what: str, allowed: Iterable[str] | None = None) -> dict[str, Located]:

@@ -20,7 +20,7 @@ from .escape import restored
 from .task_file import check_columns
 
 EXACT = 1e-9
-OWN = ("id", "label")  # columns that do not stand for a class
+OWN = ("id", "label")  # columns that are not a class
 
 
 class _Predictions(Protocol):

@@ -239,7 +239,7 @@ class Predictions(Framed):
         if labels == self.labels:
             return self
         if self.hard and set(self.labels) < set(labels):
-            # Labels alone do not tell which classes a system knows: it never chose the others.
+            # Labels alone do not show which classes a system knows: it never chose the others.
             return type(self).one_hot(self.ids, labels, self.label, source=self.source)
         if set(labels) != set(self.labels) or len(labels) != len(self.labels):
             raise InputError(f"{self.source}: {self._other_labels(labels)}")

@@ -28,7 +28,7 @@ NOT_RATED = "not rated"
 
 @dataclass(frozen=True)
 class Scale:
-    """Where the ratings of one dimension stand, and between which numbers they are.
+    """The column of the ratings of one dimension, and the numbers that they are between.
 
     Attributes
     ----------

@@ -3,7 +3,7 @@
 Raw labels are matched exactly (after Unicode NFC): ``Anger`` next to ``anger`` is far more often a
 slip than a wish, so it is an error that names the nearest right word, unless the task says
 ``ignore_case``. A label that the task leaves out (surprise, in ``valence``) is counted; one that
-nobody has heard of stops the work before it starts.
+is unknown stops the work before it starts.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Task:
-    """An ordered label set with the raw labels that stand for each label.
+    """An ordered label set with the raw labels that each label covers.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ class Task:
     ignore_case
         Match raw labels without regard to case and surrounding space.
     version
-        Of the file that it comes from, for people; the hash tells tasks apart.
+        Of the file that it comes from, to be read by people; the hash identifies the task.
     saved
         From a record, which may hold labels that new tasks may not: ``id``, blanks around a name.
 

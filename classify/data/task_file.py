@@ -191,7 +191,7 @@ def _mapping(value: Any, what: str, source: str) -> Mapping[Any, Any]:
 
 
 def _listed(value: Any, what: str, source: str, *, text: bool | None = None) -> list[Any]:
-    """Return a list; a text stands for itself only where a label has one raw label."""
+    """Return a list; a text is a list of one only where a label has one raw label."""
     if value is None:
         return []
     if isinstance(value, str):

@@ -111,7 +111,7 @@ def compare(
     audit_audio
         Whether the audit may read duration, loudness and sampling rate from the files.
     before_test
-        Called with the chosen system before anything is scored on test; what it returns stands
+        Called with the chosen system before anything is scored on test; what it returns is
         in the result as `test_uses`.
     n_resamples, level, random_state
         Draws of bootstrap and permutation, coverage of the intervals, seed.
@@ -119,7 +119,7 @@ def compare(
     Returns
     -------
     comparison
-        Result with `table()` for people, `data` for programs and `write(folder)`.
+        Result with `table()` to read, `data` for programs and `write(folder)`.
 
     Raises
     ------
@@ -316,7 +316,7 @@ def _groups(
 
 
 def _few_groups(joined: Joined[Part], drawn: Resamples) -> list[str]:
-    """Return warnings of classes that too few groups have to say anything of others."""
+    """Return warnings of classes that too few groups have to say anything about others."""
     groups, labels = joined.options.groups, joined.test.task.labels
     if groups is None or drawn.groups < FEWEST_GROUPS:
         return []

@@ -1,7 +1,7 @@
 """Compare systems that predict numbers: chosen on dev by CCC, scored on test with intervals.
 
-The result is a `Comparison` as that of labels is; ``measure`` in its data is "ccc". What stands
-once for a system (``ccc``, ``pearson``, ``error``) is the mean over dimensions, errors as a share
+The result is a `Comparison` as that of labels is; ``measure`` in its data is "ccc". A single
+value for a system (``ccc``, ``pearson``, ``error``) is the mean over dimensions, errors as a share
 of the scale's range; ``dimensions`` holds each on its own scale.
 """
 

@@ -137,7 +137,7 @@ def _watch(
             force = False  # asked for once
             if figures:
                 draw(outcome.folder, stop=watched.is_changed)
-        except BrokenPipeError:  # nobody reads any more
+        except BrokenPipeError:  # the reader has closed the pipe
             raise
         except (AffektError, OSError) as error:  # a disk that is full, a name that is too long
             for line in (f"affekt: {error}", *getattr(error, "__notes__", ())):

@@ -1,8 +1,8 @@
 """Encoders that a run opened before: their spec, known without opening them again.
 
 Opening a pretrained encoder imports torch and needs its files. Where every row is stored, a run
-needs its spec only. So the cache remembers, in ``encoders/``, what a name with its options stood
-for: the spec, and the stat of the files of its folder. It is a memo: it may be deleted.
+needs its spec only. So the cache remembers, in ``encoders/``, what a name with its options
+meant: the spec, and the stat of the files of its folder. It is a memo: it may be deleted.
 """
 
 from __future__ import annotations

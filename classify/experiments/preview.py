@@ -65,7 +65,7 @@ class Preview:
         return asdict(self)
 
     def text(self) -> str:
-        """Return it as tables for people."""
+        """Return it as tables to read."""
         labels = ", ".join(f"{label} {count}" for label, count in self.labels.items())
         lines = [f"{self.recipe}: {self.clips} clips ({labels})", ""]
         rows = [["encoder", "clips", "stored", "failed before", "to embed", "minutes"]]

@@ -1,7 +1,7 @@
 """Run a recipe: extract what is missing, train what changed, compare, report.
 
 Every step is kept under a key over all that decides its result, so a second run finds everything
-done, a changed member trains that member only, and a killed run goes on where it was; the report
+done, a changed member trains that member only, and a killed run continues where it was; the report
 changes at once, when all of the next one is there. Rows that
 could not be embedded are quarantined: the run ends with exit code 3 and says how many and why.
 """
@@ -94,7 +94,7 @@ def run(
     force : bool
         Take over the report folder of another recipe.
     n_jobs : int, default=-1
-        Most processes that train members side by side; -1 stands for the number of processors.
+        Most processes that train members side by side; -1: the number of processors.
     on_table : callable, optional
         Given the table as soon as it is known, before curves and other analyses are made and the
         report is written.

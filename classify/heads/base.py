@@ -94,7 +94,7 @@ class Head(ClassifierMixin, Stored):
             targets = read_distributions(y, classes)
             check_consistent_length(X, targets.soft)
             if not targets.soft.any(axis=0).all():
-                targets = _present(targets)  # nobody voted for some class
+                targets = _present(targets)  # some class has no votes
         else:
             if classes is not None:
                 raise InputError("classes names the columns of a 2-D y, but y is 1-D: leave it out")
@@ -120,7 +120,7 @@ def _present(targets: Targets) -> Targets:
 
 
 def check_own_head(name: str, cls: Any) -> None:
-    """Try a head of somebody's own on made-up clips, and raise `InputError` where it fails.
+    """Try a registered head on made-up clips, and raise `InputError` where it fails.
 
     It is made with its defaults, trained on 40 clips with 4 features and 2 labels, and asked for
     probabilities, before and after its state was saved.

@@ -35,7 +35,7 @@ _REGRESSORS = {
 
 
 class HeadError(AffektError):
-    """A head of somebody's own raised an error of Python; that error is its cause."""
+    """A registered head raised an error of Python; that error is its cause."""
 
 
 def _check_own(name: str, cls: Any) -> None:
@@ -107,7 +107,7 @@ def register_head(name: str, cls: type[Head]) -> None:
 
 
 def code_of_own_head(name: str) -> str:
-    """Return the sha256 of the source of a head of somebody's own, so that an edit is noticed."""
+    """Return the sha256 of the source of a registered head, so that an edit is noticed."""
     if name not in _OWN:
         return ""
     try:
@@ -119,7 +119,7 @@ def code_of_own_head(name: str) -> str:
 
 @contextmanager
 def naming_own_head(head: Any, doing: str) -> Iterator[None]:
-    """Name the head and its class where a head of somebody's own raises an error of Python.
+    """Name the head and its class where a registered head raises an error of Python.
 
     Parameters
     ----------

@@ -106,7 +106,7 @@ def search(
     groups : array-like of shape (clips,), optional
         Speakers, say: never on both sides of a fold.
     strategy : {"grid", "random", "halving", "optuna"}, default="grid"
-        "halving" tries many settings on few epochs (of torch heads) or few rows, and goes on with
+        "halving" tries many settings on few epochs (of torch heads) or few rows, and continues with
         the better third; "optuna" (an extra) proposes settings from what it saw.
     n_iter : int, default=20
         Settings to draw; not for "grid".
@@ -263,7 +263,7 @@ class OneThread(Pipeline):
     """A pipeline that holds linear algebra to one thread, in whatever process joblib puts it.
 
     Another number of threads adds in another order: the last bits would depend on how many workers
-    there are. And workers that each take every processor stand in each other's way.
+    there are. And workers that each take every processor slow each other down.
     """
 
     def fit(self, X: Any, y: Any = None, **params: Any) -> Any:
@@ -293,7 +293,7 @@ def _resource(head: Any, grid: Mapping[str, Any]) -> dict[str, Any]:
         return {"resource": "n_samples"}
     return {
         "resource": "head__max_epochs",
-        "max_resources": settings["max_epochs"] or 30,  # the most that None stands for
+        "max_resources": settings["max_epochs"] or 30,  # the most that None means
         "min_resources": "exhaust",  # so that the last round has about all epochs
     }
 

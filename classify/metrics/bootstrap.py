@@ -312,7 +312,7 @@ def _measure(
 
 
 def _kinds(flat: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Pool groups with equal sums: single clips of which few kinds exist are drawn kind by kind."""
+    """Pool groups with equal sums: single clips, of few kinds, are drawn kind by kind."""
     if len(flat) > 2000:
         rows, sizes = np.unique(flat, axis=0, return_counts=True)
         if len(rows) < len(flat) / 4:

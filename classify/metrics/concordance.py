@@ -140,7 +140,7 @@ class Measured:
 
     @property
     def effective(self) -> float:
-        """How many equally large groups would tell as much as these do."""
+        """How many equally large groups would be as informative as these."""
         size = next(iter(self.sums.values()))[:, :, 0].sum(axis=1)
         return float(size.sum() ** 2 / (size**2).sum())
 

@@ -52,7 +52,7 @@ def detectable(
         As for `max_t`: the family that is corrected for.
     middle
         Mean of the measure of the two systems of each pair, `(pairs,)`, from 0 to 1; the better one
-        would lie above it. None where the measure has no upper end.
+        would be above it. None where the measure has no upper end.
     systems
         The two systems of each pair, `(pairs, 2)`: the first is the better one, and then of each
         pair that it is in. None where all pairs have the first system in common.
@@ -68,7 +68,7 @@ def detectable(
     -------
     smallest
         `(pairs,)`; NaN where no difference that is possible is found, where two systems answer
-        alike, and where the groups tell less than 8.5 equally large ones would.
+        alike, and where the groups are less informative than 8.5 equally large ones.
 
     Examples
     --------
@@ -82,7 +82,7 @@ def detectable(
     size = n_groups or here
     sets = n_sets or max(20, min(N_SETS, 10 * N_SETS // max(n_pairs, 1)))
     found = np.full(n_pairs, np.nan)
-    equal = size / here / (worth**2).sum()  # so many equally large groups tell as much
+    equal = size / here / (worth**2).sum()  # this many equally large groups are as informative
     if here < 2 or equal < FEWEST_EQUAL:
         return found
     # a speaker's own deviation from the common difference: its variance is smaller than in truth by

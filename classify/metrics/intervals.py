@@ -156,7 +156,7 @@ def half_length(
     floor
         What the number of clips alone gives.
     n_groups
-        Equally large groups that would tell as much.
+        Equally large groups that would be as informative.
     level
         Coverage aimed at.
     added

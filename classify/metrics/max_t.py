@@ -203,7 +203,7 @@ def comparisons(differences: np.ndarray) -> np.ndarray:
 
 
 def independent(number: np.ndarray | int, squares: np.ndarray) -> np.ndarray:
-    """Return `comparisons` of so many pairs with that sum of squared cosines."""
+    """Return `comparisons` of this many pairs with that sum of squared cosines."""
     return np.maximum(number**2 / np.maximum(squares, 1), 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Measures of predictions: everything that a confusion matrix tells, and what probabilities tell.
+"""Measures of predictions: of the confusion matrix, and of probabilities.
 
 All take `(truth, prediction, labels)` with the full label set of the task. A class that is absent
 from truth (and from the predictions, for F1) counts 0, as with scikit-learn's ``labels=`` and

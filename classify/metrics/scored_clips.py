@@ -200,7 +200,7 @@ def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]
 
 
 def group_noun(column: str | None, count: int = 2) -> str:
-    """Return what to call so many groups of a column.
+    """Return what to call this many groups of a column.
 
     Examples
     --------

@@ -62,7 +62,7 @@ def unseen_speaker(
     scale = scale_of_groups(differences, worth, within)
     size, square = scale.sum(axis=-2), (scale**2).sum(axis=-2)
     with np.errstate(divide="ignore", invalid="ignore"):
-        alike = size**2 / square  # as many equally large groups would tell as much
+        alike = size**2 / square  # this many equally large groups would be as informative
         standard = differences / scale
         total = differences.sum(axis=-2)
         against = -min(MOST, max(0.0, (n_groups - 2) / 7)) * total

@@ -1,4 +1,4 @@
-"""Models: a head with its task and features, saved as a folder, and those of other people."""
+"""Models: a head with its task and features, saved as a folder; and published models."""
 
 from __future__ import annotations
 

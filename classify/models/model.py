@@ -112,7 +112,7 @@ class Model(Predicts):
         train, dev : Manifest
             Labelled clips; labels that the task leaves out are counted and dropped.
         test : Manifest, optional
-            The clips that will judge the model: a speaker or a content that stands there and in
+            The clips that will judge the model: a speaker or a content that is there and in
             `train` or `dev` is an error.
         allow_speaker_overlap, allow_duplicates : bool
             Ask by name for what is otherwise refused.
@@ -219,7 +219,7 @@ class Model(Predicts):
         folder : path or str
             A model folder, or the id of one on the Hub.
         cache : Cache, optional
-            Where its features lie; may be given to `predict` as well.
+            Where its features are; may be given to `predict` instead.
         revision : str, optional
             Commit, tag or branch on the Hub.
 

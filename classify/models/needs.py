@@ -40,7 +40,7 @@ class Needs:
 
     @classmethod
     def of(cls, features: Features) -> Needs:
-        """Return what these features are, apart from where they lie."""
+        """Return what these features are, apart from where they are stored."""
         return cls(features.space.spec, tuple(features.layers), cast("Combine", features.combine))
 
     @classmethod

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def accepts_missing_side(head: Any) -> bool:
-    """Whether a head predicts clips of which one side is missing (``missing="predict"``)."""
+    """Whether a head predicts clips without one side (``missing="predict"``)."""
     return getattr(head, "missing", "error") == "predict"
 
 

@@ -54,7 +54,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 @SYSTEM
 @ROOT
 @click.option(
-    "--top", type=click.IntRange(1), help="Show only so many labels, the most probable first."
+    "--top", type=click.IntRange(1), help="Show only this many labels, the most probable first."
 )
 @click.option("--window", type=POSITIVE, help="Length of a window in seconds, for a timeline.")
 @click.option("--hop", type=POSITIVE, help="Seconds between two windows.  [default: half a window]")

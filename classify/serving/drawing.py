@@ -52,7 +52,7 @@ def fonts_for(texts: Iterable[str]) -> tuple[list[str], set[str]]:
     Returns
     -------
     families : list of str
-        For matplotlib's ``font.family``: each is asked for the signs that those before it lack.
+        For matplotlib's ``font.family``: each supplies the characters missing in those before it.
     missing : set of str
     """
     from matplotlib.font_manager import findfont, fontManager, get_font

@@ -38,7 +38,7 @@ def load_model(
         A model folder, a Hub id, the folder that a run left, or a checkpoint that
         `affekt.classify.models.published` knows.
     cache : Cache, optional
-        Where a model's features lie.
+        Where a model's features are.
     system : str, optional
         A member or ensemble of the run; the one that dev chose by default.
     revision : str, optional

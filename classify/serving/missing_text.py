@@ -27,7 +27,7 @@ def with_text(
     Parameters
     ----------
     system : System
-        What will read them; if none of its models reads text, that is said and nothing done.
+        What will read them; if none of its models reads text, nothing is done but a note printed.
     cache : Cache
         Keeps what was heard.
     transcribe : bool

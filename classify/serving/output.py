@@ -1,4 +1,4 @@
-"""How predictions are printed: a table, lines of JSON, or readably for people."""
+"""How predictions are printed: a table, lines of JSON, or bars for each clip."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ def is_output(head: bytes) -> bool:
 
 
 def show(predictions: Predictions, rows: Sequence[dict[str, Any]]) -> None:
-    """Print for people: each clip with its bars, or a table if there are many."""
+    """Print each clip with its bars, or a table if there are many."""
     if len(rows) > SHOWN:
         click.echo("\n".join(_table(predictions)))
     elif rows:
@@ -173,7 +173,7 @@ def as_rows(
 
 
 def _readable(row: dict[str, Any]) -> str:
-    """One clip for people: label, confidence, every probability with a bar; or numbers."""
+    """One clip to read: label, confidence, every probability with a bar; or numbers."""
     if "values" in row:
         width = max(len(name) for name in row["values"])
         lines = [f"  {name:<{width}}  {value:8.3f}" for name, value in row["values"].items()]

@@ -23,7 +23,7 @@ LONGEST = 4 * 3600.0  # seconds of a recording, as of a clip that is embedded
 MOST = 1_000_000  # windows of all recordings
 PANELS = 12  # recordings in one figure
 MADE_BY = "affekt predict --figure"
-SHORTEST = 0.001  # seconds between two beginnings; an id tells a tenth of it
+SHORTEST = 0.001  # seconds between two starts; ids resolve a tenth of it
 
 
 def spans(seconds: float, window: float, hop: float) -> list[tuple[float, float]]:
@@ -71,7 +71,7 @@ def windows(clips: Manifest, window: float, hop: float) -> tuple[Manifest, dict[
     clips : Manifest
         With paths; a text of a clip is kept for each of its windows.
     window, hop : float
-        Length of a window and distance of two beginnings, in seconds.
+        Length of a window and time from one start to the next, in seconds.
 
     Returns
     -------

@@ -65,7 +65,7 @@ def formants(power: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def linear_prediction(power: np.ndarray) -> np.ndarray:
-    """Give the predictor polynomials `(frames, ORDER + 1)` by the autocorrelation method.
+    """Return the predictor polynomials `(frames, ORDER + 1)` by the autocorrelation method.
 
     The first coefficient is 1; the predictor of silence is 1, 0, 0, ...
     """

@@ -24,7 +24,7 @@ FLOOR_DB = -60.0  # dB re the clip's level: what is below may be noise or the co
 
 
 def frames(samples: np.ndarray, width: int = WIDTH, hop: int = HOP) -> np.ndarray:
-    """View a signal as overlapping frames that lie wholly inside it.
+    """View a signal as overlapping frames, all wholly inside it.
 
     Parameters
     ----------
@@ -46,22 +46,22 @@ def frames(samples: np.ndarray, width: int = WIDTH, hop: int = HOP) -> np.ndarra
     array([[0., 1., 2., 3.],
            [2., 3., 4., 5.]])
     """
-    lack = width - len(samples)
-    if lack > 0:
-        samples = np.pad(samples, (lack // 2, lack - lack // 2))
+    missing = width - len(samples)
+    if missing > 0:
+        samples = np.pad(samples, (missing // 2, missing - missing // 2))
     return np.lib.stride_tricks.sliding_window_view(samples, width)[::hop]
 
 
 @cache
 def window() -> np.ndarray:
-    """Give the Hann window of one frame: float32 ndarray of shape (WIDTH,), no zero at its ends."""
+    """Return the Hann window of one frame, float32 `(WIDTH,)`, without zeros at its ends."""
     hann = np.hanning(WIDTH + 2)[1:-1].astype(np.float32)
     hann.setflags(write=False)
     return hann
 
 
 def spectrogram(samples: np.ndarray) -> np.ndarray:
-    """Give the power spectrum of every Hann-windowed frame.
+    """Return the power spectrum of every Hann-windowed frame.
 
     Parameters
     ----------
@@ -119,9 +119,9 @@ def decibel(power: npt.ArrayLike, floor_db: float = FLOOR_DB) -> np.ndarray:
 
 
 def level_db(samples: np.ndarray) -> float:
-    """Give the level of the sounding part of a clip in dB re full scale (RMS).
+    """Return the level of the sounding part of a clip in dB re full scale (RMS).
 
-    The mean power of those 25 ms frames that lie within 30 dB of the loudest one, so that
+    The mean power of the 25 ms frames within 30 dB of the loudest one, so that
     silence before and after speech does not count.
 
     Examples

@@ -14,7 +14,7 @@ STATISTICS = ("mean", "std", "p10", "p50", "p90", "delta")
 
 
 def summarise(contours: np.ndarray, statistics: tuple[str, ...] = STATISTICS) -> np.ndarray:
-    """Give statistics of each contour.
+    """Return statistics of each contour.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def summarise(contours: np.ndarray, statistics: tuple[str, ...] = STATISTICS) ->
 
 
 def percentiles(contours: np.ndarray, percents: Sequence[float]) -> np.ndarray:
-    """Give percentiles over frames, linear between them: numpy's, without its overhead.
+    """Return percentiles over frames, linear between them: numpy's, without its overhead.
 
     Parameters
     ----------
@@ -89,7 +89,7 @@ def summary_names(
 
 
 def slope(contour: np.ndarray, time: np.ndarray | None = None) -> float:
-    """Give the least-squares slope of a contour over time (frame numbers by default).
+    """Return the least-squares slope of a contour over time (frame numbers by default).
 
     0 for fewer than two frames.
 
@@ -134,7 +134,7 @@ def cosine_shape(contour: np.ndarray, order: int) -> np.ndarray:
 
 
 def log_covariance(contours: np.ndarray, noise: float) -> np.ndarray:
-    """Give the matrix logarithm of the covariance of contours, upper triangle row by row.
+    """Return the matrix logarithm of the covariance of contours, upper triangle row by row.
 
     In the logarithm, covariances are points of a flat space, where means and linear classifiers
     make sense (V. Arsigny et al., "Log-Euclidean metrics for fast and simple calculus on diffusion

@@ -32,7 +32,7 @@ def broad_bands(logmel: np.ndarray) -> np.ndarray:
 
 
 def modulation_spectrum(bands: np.ndarray) -> np.ndarray:
-    """Give how strongly each band is modulated, by modulation frequency.
+    """Return how strongly each band is modulated, by modulation frequency.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ def modulation_spectrum(bands: np.ndarray) -> np.ndarray:
 
 
 def change_over_lags(bands: np.ndarray, active: np.ndarray) -> np.ndarray:
-    """Give how much each band changes over 10 to 320 ms.
+    """Return how much each band changes over 10 to 320 ms.
 
     Parameters
     ----------
@@ -88,7 +88,7 @@ def change_over_lags(bands: np.ndarray, active: np.ndarray) -> np.ndarray:
 
 
 def coupling(contour: np.ndarray, others: np.ndarray, noise: float) -> np.ndarray:
-    """Give the regression of other contours on one: how they follow it.
+    """Return the regression of other contours on one: how they follow it.
 
     Parameters
     ----------
@@ -116,7 +116,7 @@ def coupling(contour: np.ndarray, others: np.ndarray, noise: float) -> np.ndarra
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float:
-    """Give the correlation of two contours, shrunk to 0 where either hardly moves (variance 1)."""
+    """Return the correlation of two contours, shrunk to 0 if either varies little (variance 1)."""
     if len(first) < 3:
         return 0.0
     first, second = first - first.mean(), second - second.mean()

@@ -1,4 +1,4 @@
-"""The shape of a short-time spectrum: where its energy lies, how it slopes, how fast it changes.
+"""The shape of a short-time spectrum: where its energy is, how it slopes, how fast it changes.
 
 `alpha_ratio`, `hammarberg` and the slopes follow F. Eyben et al., "The Geneva minimalistic acoustic
 parameter set (GeMAPS) for voice research and affective computing", IEEE Trans. Affective

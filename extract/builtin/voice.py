@@ -99,7 +99,7 @@ def _qualities(power: np.ndarray, hz: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def peak_prominence(decibels: np.ndarray) -> np.ndarray:
-    """Give the cepstral peak prominence of every frame in dB.
+    """Return the cepstral peak prominence of every frame in dB.
 
     The height of the cepstral peak between 2 and 15 ms over the line through that range
     (J. Hillenbrand et al., "Acoustic correlates of breathy vocal quality", J. Speech Hear. Res.
@@ -119,7 +119,7 @@ def peak_prominence(decibels: np.ndarray) -> np.ndarray:
 
 
 def perturbation(pitch: Pitch, loudness: np.ndarray) -> np.ndarray:
-    """Give jitter and shimmer from frame to frame: ln of mean and median second differences.
+    """Return jitter and shimmer from frame to frame: ln of mean and median second differences.
 
     A proxy at 10 ms for the perturbation from period to period: a straight glide of pitch or
     level has none. Zeros where no three neighbouring frames are voiced.

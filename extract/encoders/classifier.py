@@ -1,7 +1,7 @@
 """A fine-tuned classifier as an encoder of one layer: its class probabilities.
 
 What an ensemble needs of a fine-tuned model is its distribution over classes, once per clip. The
-labels stand in the spec, in the order of the columns.
+labels are in the spec, in the order of the columns.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _SUM = 1e-4  # how far probabilities may be from a sum of 1
 
 
 class ClassifierBackend(TransformerBackend):
-    """Give the class probabilities of ``AutoModelFor{Audio,Sequence}Classification``.
+    """Return the class probabilities of ``AutoModelFor{Audio,Sequence}Classification``.
 
     Parameters are those of `TransformerBackend`; `pooling` is ``"softmax"`` always, and windows
     of a long clip are averaged, which gives a distribution again.
@@ -75,7 +75,7 @@ class ClassifierBackend(TransformerBackend):
 
 
 class RegressionBackend(ClassifierBackend):
-    """Give the numbers of a fine-tuned regression model: arousal, dominance, valence, say.
+    """Return the numbers of a fine-tuned regression model: arousal, dominance, valence, say.
 
     Attributes
     ----------

@@ -65,7 +65,7 @@ def open_backend(
     normalise : bool
         Scale every vector to length 1, as many sentence-transformers folders do.
     max_length : int, optional
-        Text: cut after so many tokens; the model's own limit if left out.
+        Text: cut after this many tokens; by default the model's own limit.
     batching : str
         ``"auto"``, ``"single"``, ``"padded"`` or ``"packed"``; changes speed only, never a vector.
     allow_extra : sequence of str

@@ -67,7 +67,7 @@ class TowerBackend(TransformerBackend):
         return answers
 
     def _pass(self, example: Example) -> tuple[torch.Tensor, int]:
-        """Give ``(layers, dim)`` of one clip, and how many frames the first layer has of it."""
+        """Return ``(layers, dim)`` of one clip, and how many frames the first layer has of it."""
         inputs, _ = self._inputs([example])
         states, output = self._states(inputs)
         kept = [self._own_frames(example, output, one.shape[1]) for one in states]
@@ -133,7 +133,7 @@ class TowerBackend(TransformerBackend):
         tower, keep = self._tower, example.keep
         if tower.feed == "patches":
             return _patches(keep, frames, self._model.config)
-        if tower.feed == "class_token":  # stands first, but not in the final output
+        if tower.feed == "class_token":  # comes first, but not in the final output
             return torch.arange(frames) >= frames - output.last_hidden_state.shape[1]
         if tower.feed == "packed" or type(self._model).__name__ == "Qwen3ASREncoder":
             return torch.ones(frames, dtype=torch.bool)

@@ -203,7 +203,7 @@ class TransformerBackend(Backend):
         )  # fmt: skip
 
     def _probe(self) -> torch.Tensor:
-        """Give the rows of a short input."""
+        """Return the rows of a short input."""
         with exact_arithmetic():
             return self._run([self._prepare(self.front.probe())])
 

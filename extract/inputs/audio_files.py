@@ -73,9 +73,9 @@ def read_file(path: Path) -> FileBytes:
     ------
     Unusable
         ``missing``, ``denied``, ``not_a_file``, ``bad_path``, ``too_large``, or ``changed`` if
-        somebody wrote to it meanwhile.
+        it was written to meanwhile.
     AffektError
-        The disk or this machine fails, and goes on failing.
+        The disk or this machine fails, and keeps failing.
 
     Examples
     --------
@@ -163,7 +163,7 @@ def _bad_path(path: str, error: Exception) -> Unusable:
 
 
 def refused_by_size(status: os.stat_result) -> Unusable | None:
-    """Return why a file is not read, as far as its size tells it.
+    """Return why a file is not read, as far as its size shows.
 
     Examples
     --------

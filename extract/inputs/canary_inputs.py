@@ -1,4 +1,4 @@
-"""Fixed synthetic inputs that tell whether an encoder computes today what it did yesterday.
+"""Fixed synthetic inputs that show whether an encoder still computes what it did before.
 
 They are made by integers alone, so every machine makes the same ones: two sounds (a rising
 triangle wave with noise, 1.0 s and 0.37 s) or three texts. Each is embedded alone and together
@@ -70,7 +70,7 @@ def _splitmix(x: np.ndarray) -> np.ndarray:
 
 
 def canary_inputs(backend: Backend) -> Sequence[Any]:
-    """Give the inputs for a backend's modality."""
+    """Return the inputs for a backend's modality."""
     if backend.modality == "text":
         return TEXTS
     return canary_sounds(backend.sampling_rate, backend.min_samples)

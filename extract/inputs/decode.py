@@ -39,8 +39,8 @@ SMALL_DAMAGE = (0.05, 0.01)
 DAMAGE = ("refuse", "accept")
 
 _BOMB = 4 * LONGEST  # a length that FFmpeg guesses is never so wrong, in seconds
-_LATEST = 1e9  # seconds, behind the end of every file
-_SLACK = 0.010  # an annotated end may lie this far behind the file's, in seconds
+_LATEST = 1e9  # seconds, after the end of every file
+_SLACK = 0.010  # an annotated end may be this far after the file's, in seconds
 _MARGIN = 1.0  # decoded beyond a truncation, so that resampling does not see the cut, in seconds
 _FULL_SCALE = 1 - 2**-15
 _SEPARATE = 0.2  # correlation of two channels, below which they hold different sounds
@@ -105,7 +105,7 @@ def decode(
     truncate : bool
         Keep the first `max_seconds` of a longer clip.
     damage : str
-        A file that lacks up to 50 ms or 1 % of its sound is read and flagged; beyond that
+        A file with up to 50 ms or 1 % of its sound missing is read and flagged; beyond that
         ``"refuse"`` refuses it, and ``"accept"`` reads and flags it too.
 
     Returns

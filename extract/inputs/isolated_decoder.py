@@ -282,7 +282,7 @@ def _answer(head: dict[str, Any], body: bytes) -> Signal | Unusable:
 
 
 def _time_limit() -> Callable[[int], None]:
-    """Return what limits the processor time of the next clip, of so many bytes."""
+    """Return a function that limits the processor time of the next clip, by its bytes."""
     try:
         import resource
     except ImportError:  # not on every system

@@ -25,7 +25,7 @@ _MOST_LOST = 0.98  # share of a file
 
 
 class OpenFile:
-    """A file, of which segments are read; ascending ones in one pass, where it cannot be sought.
+    """A file to read segments from; ascending ones in one pass, where it cannot be sought.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class OpenFile:
             try:
                 with SndfileReader(self._container) as source:
                     return function(source)
-            except soundfile.SoundFileError as error:  # a codec of others, or damage: FFmpeg tells
+            except soundfile.SoundFileError as error:  # another codec, or damage: FFmpeg decides
                 _log.debug("libsndfile: %s", error)
         if self._pass is None:
             self._pass = OnePass(begin, self._most)
@@ -96,7 +96,7 @@ def _open_part(data: bytes) -> SndfileReader | FFmpegReader:
 
 
 def _by_ffmpeg(container: Container) -> FFmpegReader:
-    """Open a file with FFmpeg, which would search long in one of which next to nothing is left."""
+    """Open a file with FFmpeg, unless so little is left that it would search for long."""
     if container.lost > _MOST_LOST:
         reason = f"{container.lost:.2%} of the file is damaged"
         raise Unusable("decode_error", f"{container.format.title}: {reason}")

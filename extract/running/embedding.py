@@ -63,7 +63,7 @@ def extract(
     workers : int, optional
         Processes, each with an encoder of its own: one per GPU if there are several, or one per
         processor for `spectral` when there is much to do; else 1.
-        With Ray, as many as the cluster has room for.
+        With Ray, as many as fit into the cluster.
     address : str, optional
         Of a Ray cluster, or ``"auto"`` for the one that this machine is part of; by default one of
         this machine is started, and ended.
@@ -187,7 +187,7 @@ def run_extraction(
 
 
 def _stored_first(clips: Manifest, cache: Cache, encoder: Encoder, spec: Spec) -> list[int]:
-    """Give the positions of clips that the encoder takes, those first whose rows are stored."""
+    """Return the positions of clips that the encoder takes, those with stored rows first."""
     dtype = spec.fields["store_dtype"]
     misses = set(plan(clips, cache, encoder, store_dtype=dtype, estimate=False).positions.tolist())
     column = clips["path" if encoder.modality == "audio" else "text"]
@@ -214,7 +214,7 @@ def _unlike(cache: Cache, spec: Spec) -> list[str]:
 
 
 def _identity(source: str) -> tuple[int, ...] | None:
-    """What tells whether a file was changed; None where there is none."""
+    """What changes whenever a file does; None where there is none."""
     try:
         status = Path(source).stat()
     except (OSError, ValueError):

@@ -38,7 +38,7 @@ MEMORY = 256 << 20
 SEGMENTS = 16
 
 _AHEAD = 256  # files under way
-_FEW = 16  # so few clips are not worth a child process
+_FEW = 16  # clips, too few to be worth a child process
 _LEAST = 50  # bytes of a second of silence in Opus or FLAC; sound has a hundred times as many
 _LEAST_PLAIN = 1600  # in a format without compression, where GSM has the fewest
 _LEASTS = dict.fromkeys((".wav", ".aif", ".aiff", ".au", ".sph"), _LEAST_PLAIN) | {".mp3": 1000}
@@ -173,8 +173,8 @@ class AudioRules:
 class AudioFeed:
     """Makes clips of audio ready, see `feed`, with at most `memory` bytes under way.
 
-    `isolate` tells whether a child process decodes what libsndfile reads too. `admit` is called
-    before what is larger than `memory` is read, and returns when it may be.
+    `isolate`: a child process also decodes what libsndfile reads. `admit` is called
+    before anything larger than `memory` is read, and returns when it may be.
     """
 
     def __init__(

@@ -166,7 +166,7 @@ class Embedding:
     def finish(self, before: int) -> None:
         """Settle what cannot be stored and what shares its content, and write the index.
 
-        The writer had refused so many rows before.
+        The number of rows that the writer had refused before.
         """
         for key, id_, code in self.writer.refused[before:]:  # the writer has noted them
             reason = Unusable(code)

@@ -44,7 +44,7 @@ class Plan:
     unknown : int
         Those of the misses whose file was never read, or changed since.
     without : int
-        Clips that lack what the encoder takes: no path, or no text.
+        Clips without what the encoder takes: no path, or no text.
     refused : int
         Those of the misses whose file is too large, or sparse: it will not be read.
     bytes : int
@@ -74,7 +74,7 @@ class Plan:
     lengths: np.ndarray | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the numbers, for JSON."""
+        """Return the numbers, for JSON."""
         names = ("clips", "hits", "misses", "unknown", "without", "refused", "bytes")
         known = {name: getattr(self, name) for name in names}
         return known | {"audio_seconds": self.audio_seconds, "seconds": self.seconds}
@@ -205,7 +205,7 @@ def _read_once(clips: Manifest, positions: np.ndarray, sizes: np.ndarray) -> np.
 
 
 def _sizes(clips: Manifest, positions: np.ndarray, audio: bool) -> np.ndarray:
-    """Bytes behind each miss; none of a file that is not there, -1 of one that is refused."""
+    """Bytes of each miss; 0 of a file that is not there, -1 of one that is refused."""
     if audio:
         sizes = (_size(clips, i) for i in map(int, positions))
     else:

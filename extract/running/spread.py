@@ -42,7 +42,7 @@ class Share:
     seconds: float
 
     def as_dict(self) -> dict[str, Any]:
-        """Give the numbers, for JSON."""
+        """Return the numbers, for JSON."""
         return asdict(self)
 
 

@@ -16,7 +16,7 @@ from ...cache.files.output_checks import check_output
 from ..encoders.hardware.device import DEVICE, DTYPE
 from ..running.cli_extract import DAMAGE
 
-#: what is said of answers that nobody can have spoken
+#: why an answer cannot have been spoken
 ODD = {
     "garbled": "because they contain control characters or bytes that are not text",
     "repeats": "because they repeat one phrase over and over",
@@ -97,7 +97,7 @@ def transcribe(
     if output.suffix not in (".csv", ".tsv", ".jsonl"):
         raise click.BadParameter(f"{output}: expected .csv, .tsv or .jsonl", param_hint="-o")
     per_language = language == "column"
-    ear = Transcriber(
+    transcriber = Transcriber(
         model or DEFAULT_MODEL,
         language=None if per_language else language,
         revision=revision,
@@ -108,7 +108,10 @@ def transcribe(
     )
     progress = Progress(len(clips), "transcribe")
     done = fill_in(
-        *(clips, folder, ear), per_language=per_language, overwrite=overwrite, progress=progress
+        *(clips, folder, transcriber),
+        per_language=per_language,
+        overwrite=overwrite,
+        progress=progress,
     )
     progress.end()
     done.clips.moved(output.parent).write(output)
@@ -119,8 +122,8 @@ def transcribe(
         click.echo(f"{count} answers were left out, {ODD[why]} (asr_reason {why})", err=True)
     blank = Counter(why for why in done.clips["asr_reason"] if why in BLANK)
     if blank:
-        told = ", ".join(f"{count} {BLANK[why]}" for why, count in sorted(blank.items()))
-        click.echo(f"{blank.total()} transcripts are blank: {told} (column asr_reason)", err=True)
+        shown = ", ".join(f"{count} {BLANK[why]}" for why, count in sorted(blank.items()))
+        click.echo(f"{blank.total()} transcripts are blank: {shown} (column asr_reason)", err=True)
     counts = {"clips": len(clips), **done.counts, "output": str(output), "cache": str(folder)}
     if as_json:
         click.echo(json.dumps(counts))

@@ -26,7 +26,7 @@ from ..running.feed import by_file
 from .transcriber import SAMPLING_RATE, Transcriber, whisper_code
 from .whisper_engines import Heard, oddity
 
-CLIPS, SECONDS = 64, 60.0  # a segment is stored after so many clips, or so long
+CLIPS, SECONDS = 64, 60.0  # a segment is stored after this many clips, or this long
 LONGEST = 3600.0  # seconds of a clip, as of a recording that `affekt serve` takes
 
 

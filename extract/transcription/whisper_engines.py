@@ -25,7 +25,7 @@ SAMPLING_RATE = 16_000  # Hz
 NO_SPEECH = 0.6
 UNLIKELY = -1.0
 WINDOW = 30  # seconds that Whisper hears at once
-LOOPS = (20, 8)  # times in a row that nobody says a word, or a phrase
+LOOPS = (20, 8)  # repeats of a word, or of a phrase, that are not speech
 LONGEST_PHRASE = 12  # words
 PUNCTUATION = ".,;:!?¡¿…-–—\"'«»()[]"
 
@@ -85,7 +85,7 @@ def judged(heard: Heard) -> Heard:
 
 
 def oddity(text: str) -> str:
-    r"""Return why nobody can have said a text, or nothing.
+    r"""Return why a text cannot have been spoken, or nothing.
 
     ``"garbled"``: control characters, or bytes that are not text. ``"repeats"``: more than half of
     it is one phrase that comes eight times in a row, or one word that comes twenty times, as

@@ -152,7 +152,7 @@ def read_named(
     Returns
     -------
     Manifest
-        Speakers are ``<corpus>-<code>``, labels are English words; further codes stand in columns
+        Speakers are ``<corpus>-<code>``, labels are English words; further codes are in columns
         of their own. Files of other names are left out, and named in `notes`.
 
     Raises
@@ -205,7 +205,7 @@ def fits(folder: str | os.PathLike) -> str:
 
 
 def read_folders(folder: str | os.PathLike, root: str | os.PathLike | None = None) -> Manifest:
-    """Read a folder in which each file lies in a folder that is named after its label."""
+    """Read a folder of folders that are named after the labels of their files."""
     return read_form(folder, "{label}/{}", root)
 
 
@@ -287,7 +287,7 @@ def read_unified(
         Folder that names are relative to; needed with names.
     label : {"emotion", "valence"}
         What the label is: the emotion's code, or negative, neutral, positive as the data set maps
-        it, source by source. Both stand in columns of their own.
+        it, source by source. Both have columns of their own.
 
     Returns
     -------

@@ -34,7 +34,7 @@ def read_emobox(
     -------
     Manifest
         ``split`` from the file, ``label`` through the label map (case ignored), and the label as
-        it stands in ``emo``.
+        it is written in ``emo``.
     """
     folder = Path(folder)
     files, beside = {}, []

@@ -42,7 +42,7 @@ def read_parts(folder: str | os.PathLike, root: str | os.PathLike | None = None)
     folder : path
         Holds tables named after their parts, such as ``train.csv``, ``validation.csv`` and
         ``test.csv``, or folders with such tables, as one for each language. A table's own column
-        ``split`` stands above its name.
+        ``split`` takes precedence over its name.
     root : path, optional
         Folder that the paths of the tables are relative to and may not leave.
 

@@ -68,7 +68,7 @@ def _objects(value: Any) -> Any:
 
 
 def _all_files(rows: Mapping[str, dict]) -> bool:
-    """Whether objects stand under the names of files, and name none themselves."""
+    """Whether the keys of the objects are names of files, which the objects do not repeat."""
     ending = re.compile(r".*\.[A-Za-z]\w{1,4}", re.DOTALL)
     first = next(iter(rows.values()))
     texts = [value for value in first.values() if isinstance(value, str)]

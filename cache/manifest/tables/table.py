@@ -62,7 +62,7 @@ class Table:
         return f" ({'; '.join(self.notes)})" if self.notes else ""
 
     def place(self, row: int) -> str:
-        """Return where a row stands, for messages."""
+        """Return the place of a row, for messages."""
         return f"{self.source} {'line' if self.rows_are_lines else 'row'} {self.lines[row]}"
 
     def floats(self, name: str) -> int | None:
@@ -85,7 +85,7 @@ def read_table(path: Path, encoding: str | None = None) -> Table:
 
 
 def table_of_rows(rows: Iterable[Mapping[str, Any]], source: str) -> Table:
-    """Return the table of dictionaries; a name that a row lacks is blank."""
+    """Return a table of dictionaries; a missing name is blank."""
     rows = list(rows)
     if wrong := [row for row in rows if not isinstance(row, Mapping)]:
         raise InputError(
@@ -173,7 +173,7 @@ def _breaks(values: Sequence[str], tabs: bool) -> bool:
 def _gather(
     source: str, names: list[str], rows: Iterator[tuple[int, list[str]]], **more: Any
 ) -> Table:
-    """Turn rows into columns piece by piece, so that a million rows never stand as rows.
+    """Turn rows into columns piece by piece, so that a million rows are never held as rows.
 
     `names` may grow while the rows are read: a new column is blank in the rows before.
     """

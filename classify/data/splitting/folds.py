@@ -1,4 +1,4 @@
-"""Deal clips into parts of given shares, alike in their labels, without dividing a group.
+"""Deal clips into parts of given shares, similar in labels, without dividing a group.
 
 Where a clip or a speaker goes depends on its name and a key, not on its place in the table.
 """

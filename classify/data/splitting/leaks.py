@@ -29,7 +29,7 @@ Parts = Mapping[str, "Manifest"]
 def shared(parts: Mapping[str, Sequence[str]]) -> dict[tuple[str, str], list[str]]:
     """Return the values that two parts share, for each pair of parts that shares any.
 
-    Blank values are shared by nobody.
+    Blank values count as different.
 
     Examples
     --------

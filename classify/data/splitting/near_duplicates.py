@@ -1,4 +1,4 @@
-"""Clips of which train holds a copy: found by their embeddings, which are nearly the same.
+"""Clips that train holds a copy of: found by their embeddings, which are nearly the same.
 
 A copy that is only quieter, cut or in another codec is much nearer to its original than any other
 clip is (`near_duplicates`). A low bit rate, a narrow band or added silence moves some features far
@@ -36,7 +36,7 @@ PAIRS = 4_000_000  # pairs of clips that are compared at a time
 def check_near_duplicates(
     parts: Mapping[str, Manifest], embeddings: Mapping[str, np.ndarray]
 ) -> list[str]:
-    """Warn of clips of dev whose embedding train holds almost unchanged, and of test, train or dev.
+    """Warn of clips of dev with nearly the same embedding in train, and of test in train or dev.
 
     Every dimension is standardised by train first: else one large dimension makes all clips alike.
     Where `altered_copies` can tell, a clip that is merely much nearer than the second is not a

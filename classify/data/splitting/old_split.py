@@ -95,7 +95,7 @@ def continue_split(
 
 
 def _held_out(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> str:
-    """Return the scheme of which each fold tests all clips of the value that names it."""
+    """Return the scheme by which each fold tests all clips of the value that names it."""
     for scheme, column in HELD_OUT.items() if len(folds) > 1 else ():
         values = dict(zip(clips.ids, leaks.group_names(clips, column), strict=True))
         if all(

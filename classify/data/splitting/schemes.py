@@ -37,7 +37,7 @@ Scheme = Literal[
 ]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 FEWEST, MANY = 5, 25  # speakers, between which every one of them is needed in test
-FEW = 3  # test speakers, of which nothing can be said about others
+FEW = 3  # test speakers, too few to say anything about others
 REPEATABLE = ("auto", "stratified", "speaker", "group-kfold")  # the others divide in one way only
 
 

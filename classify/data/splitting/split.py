@@ -34,7 +34,7 @@ class Split:
     scheme
         How it was made.
     name
-        What tells it from its sisters: "fold 2", "deu"; blank where there is one.
+        Its name among several: "fold 2", "deu"; blank where there is only one.
     warnings
         What the leak checks found and was asked for by name, and what could not be checked.
     """
@@ -61,7 +61,7 @@ class Split:
 
     @property
     def hash(self) -> str:
-        """SHA-256 (hex) of which id is in which part; the order of rows does not count."""
+        """SHA-256 (hex) of the part of each id, whatever the order of the rows."""
         digest = hashlib.sha256()
         for row in sorted(self.rows()):
             digest.update(("\0".join(row) + "\n").encode())

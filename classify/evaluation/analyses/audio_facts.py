@@ -103,7 +103,7 @@ def _heard(clips: Manifest, rows: Sequence[int]) -> list[dict[str, float]]:
 
 
 def _state(clips: Manifest, row: int) -> dict[str, Any]:
-    """Return what tells the audio of a clip from any other; ``ns`` is 0 where no file is."""
+    """Return what identifies the audio of a clip; ``ns`` is 0 where there is no file."""
     clip = clips.clip(row)
     state: dict[str, Any] = {"path": clip.path, "times": [clip.start, clip.end], "ns": 0}
     with suppress(InputError, OSError):

@@ -24,7 +24,7 @@ def quantile(scores: np.ndarray, coverage: float, speakers: np.ndarray | None = 
     """Return the score that one of a new speaker stays below with the coverage promised.
 
     Each of S speakers has the weight ``1 / (S + 1)``, shared by its clips; the rest is the new
-    speaker's, who may lie above all. Infinite where S is too small to promise it.
+    speaker's, who may be above all others. Infinite where S is too small to promise it.
 
     Parameters
     ----------

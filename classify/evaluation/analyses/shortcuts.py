@@ -244,7 +244,7 @@ def word_scores(
     asked
         Texts to score.
     n_labels
-        Size of the label set; labels that train lacks get probability 0.
+        Size of the label set; labels that are not in train get probability 0.
 
     Returns
     -------

@@ -92,7 +92,7 @@ def transfer(
 
 
 def check_transfer(clips: Manifest, by: str) -> list[str]:
-    """Return the values of a column, each of which can be trained and tested on.
+    """Return the values of a column that can be trained and tested on.
 
     Parameters
     ----------

@@ -116,7 +116,7 @@ def _what(data: Mapping[str, Any], name: str, entry: Mapping[str, Any], reads: s
 
 
 def _map(data: Mapping[str, Any], entry: Mapping[str, Any], system: System | None) -> Iterator[str]:
-    """Yield how the system is made: what each member reads, and what its labels stand for."""
+    """Yield how the system is made: what each member reads, and what its labels mean."""
     trained = data.get("run", {}).get("members", {})
     weights = (entry.get("learnt") or {}).get("weights") or {}
     rows = []
@@ -275,7 +275,7 @@ def _limits(data: Mapping[str, Any]) -> str:
 
 
 def _usage(system: System, run: str | os.PathLike[str], name: str) -> str:
-    """Return how to predict new clips with a system of a run; each command works as it stands."""
+    """Return how to predict new clips with a system of a run; each command works as printed."""
     place = _short(run)
     words = ["affekt", "predict", place, "--system", name, *_inputs(system)]
     gone = _missing_encoders(system)

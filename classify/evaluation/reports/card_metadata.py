@@ -1,6 +1,6 @@
 """The metadata of a model card, as the Hub reads it: what `huggingface_hub.ModelCardData` parses.
 
-A confidence interval has no place of its own in a model-index; it stands among the arguments of its
+A confidence interval has no place of its own in a model-index; it is among the arguments of its
 metric, with the level and what was resampled.
 """
 
@@ -100,7 +100,7 @@ def _results(data: Mapping[str, Any], name: str, kind: str) -> Iterator[dict[str
 
 
 def _resampled(data: Mapping[str, Any]) -> str:
-    """Return the column whose values were drawn again; "clip" where each clip stood for itself."""
+    """Return the column whose values were drawn again; "clip" where clips were drawn singly."""
     groups = data["groups"]
     return "clip" if groups["count"] == data["test"]["clips"] else groups["column"]
 

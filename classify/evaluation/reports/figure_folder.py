@@ -132,7 +132,7 @@ class _Note:
         self.shown[name] = {"shows": key, "files": {file: [one] for file, one in digests.items()}}
 
     def remove(self, name: str) -> None:
-        """Remove the files of a figure that is no longer drawn, unless somebody changed them."""
+        """Remove the files of a figure that is no longer drawn, unless they were edited."""
         for file in self.shown[name]["files"]:
             if Path(file).name == file and not self.is_foreign(file):
                 (self.place / file).unlink(missing_ok=True)

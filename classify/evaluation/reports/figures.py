@@ -62,7 +62,7 @@ def figures(
     Parameters
     ----------
     data
-        `Comparison.data`, or what stands in repeats.json or runs.json.
+        `Comparison.data`, or the content of repeats.json or runs.json.
     folder
         Where to; made if it is not there. Files of the same names are replaced.
     suffix
@@ -115,7 +115,7 @@ def _signs(column: str) -> str:
 
 
 def _title(data: Data, section: str) -> str:
-    """Return the title of a section with the system that it is about, as a figure stands alone."""
+    """Return the title of a section with its system, since a figure is read on its own."""
     if section == "Differences":
         of = data["pairs_of"]
         return f"{section}: {of} against each other system" if of else f"{section}: all pairs"
@@ -144,11 +144,11 @@ def drawn_files(shown: Picture, formats: tuple[str, ...] = FORMATS) -> list[tupl
         found, figure = [], None
         for kind in formats:
             is_text = kind == "svg"
-            if figure is None or missing:  # one layout, where names are written alike
+            if figure is None or missing:  # one layout, where names are written the same
                 figure = _drawn(shown, _short if is_text else _boxes(shown, missing))
             meta = {"Date": None} if kind == "svg" else {"Software": None} if kind == "png" else {}
             with warnings.catch_warnings(), BytesIO() as file:
-                if is_text:  # whoever shows it brings the glyphs
+                if is_text:  # the viewer brings the glyphs
                     warnings.filterwarnings("ignore", "Glyph .* missing from font")
                 figure.savefig(file, format=kind, dpi=150, metadata=meta)
                 found.append((kind, file.getvalue()))

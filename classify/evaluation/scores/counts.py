@@ -1,4 +1,4 @@
-"""Compare systems of which only counts were published: how many clips each got right."""
+"""Compare systems by published counts alone: how many clips each got right."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def gaps(
         `difference`, `interval`, `p` of Student's t and `p_corrected`: step-down max-T over
         values dealt to the groups again, never below `p`; by Holm where groups have clips of
         several values. NaN where a class comes from fewer than five groups on one side. Of two
-        values the first stands for both.
+        values only the first is listed.
 
     Examples
     --------
@@ -82,32 +82,7 @@ def gaps(
     for value, own in zip(found, sides, strict=True):
         if len(rows) == 1 and len(found) == 2:
             break  # the other way round
-        rest = whole - own
-        both = (own[:, 0].sum(axis=0) > 0) & (rest[:, 0].sum(axis=0) > 0)
-        row: dict[str, Any] = {"value": value, "uar": np.nan, "uar_rest": np.nan}
-        row |= {"difference": np.nan, "interval": [np.nan, np.nan], "p": np.nan}
-        if both.any():
-            (uar, samples), (uar_rest, samples_rest) = (
-                _uar(side[:, :, both].astype(float), drawn) for side in (own, rest)
-            )
-            gap = uar - uar_rest
-            row |= {"uar": uar, "uar_rest": uar_rest, "difference": gap}
-            effective = [_effective(side[:, 0, both]) for side in (own, rest)]
-            carried = min(int((side[:, 0, both] > 0).sum(axis=0).min()) for side in (own, rest))
-            if carried >= FEWEST_GROUPS:
-                first, second = (
-                    standard_error(one, n) ** 2
-                    for one, n in zip((samples, samples_rest), effective, strict=True)
-                )
-                shared = 2 * float(np.cov(samples, samples_rest, bias=True)[0, 1])
-                error = np.sqrt(max(first + second - shared, 1e-12))
-                weights = (first**2 / (effective[0] - 1), second**2 / (effective[1] - 1))
-                freedom = (first + second) ** 2 / max(sum(weights), 1e-300)  # Welch
-                freedom = max(freedom, min(effective) - 1)
-                half = t_quantile(level, freedom + 1) * error
-                row["interval"] = [max(gap - half, -1.0), min(gap + half, 1.0)]
-                row["p"] = float(2 * stdtr(freedom, -abs(gap) / error))
-        rows.append(row)
+        rows.append({"value": value} | _gap(own, whole - own, drawn, level))
     at = [code for code, row in enumerate(rows) if not np.isnan(row["p"])]
     p = [rows[code]["p"] for code in at]
     corrected = holm(p)
@@ -118,6 +93,37 @@ def gaps(
     for code, value in zip(at, corrected, strict=True):
         rows[code]["p_corrected"] = float(value)
     return [{"p_corrected": np.nan} | row for row in rows]
+
+
+def _gap(own: np.ndarray, rest: np.ndarray, drawn: np.ndarray, level: float) -> dict[str, Any]:
+    """Return the row of one value, without its name and corrected p.
+
+    `own` and `rest` are counts `(groups, 2, labels)`.
+    """
+    row: dict[str, Any] = {"uar": np.nan, "uar_rest": np.nan, "difference": np.nan}
+    row |= {"interval": [np.nan, np.nan], "p": np.nan}
+    both = (own[:, 0].sum(axis=0) > 0) & (rest[:, 0].sum(axis=0) > 0)
+    if not both.any():
+        return row
+    sides = own[:, :, both], rest[:, :, both]
+    (uar, samples), (uar_rest, samples_rest) = (_uar(side.astype(float), drawn) for side in sides)
+    gap = uar - uar_rest
+    row |= {"uar": uar, "uar_rest": uar_rest, "difference": gap}
+    if min(int((side[:, 0] > 0).sum(axis=0).min()) for side in sides) < FEWEST_GROUPS:
+        return row
+    effective = [_effective(side[:, 0]) for side in sides]
+    first, second = (
+        standard_error(one, n) ** 2
+        for one, n in zip((samples, samples_rest), effective, strict=True)
+    )
+    shared = 2 * float(np.cov(samples, samples_rest, bias=True)[0, 1])
+    error = np.sqrt(max(first + second - shared, 1e-12))
+    weights = (first**2 / (effective[0] - 1), second**2 / (effective[1] - 1))
+    freedom = (first + second) ** 2 / max(sum(weights), 1e-300)  # Welch
+    freedom = max(freedom, min(effective) - 1)
+    half = t_quantile(level, freedom + 1) * error
+    interval = [max(gap - half, -1.0), min(gap + half, 1.0)]
+    return row | {"interval": interval, "p": float(2 * stdtr(freedom, -abs(gap) / error))}
 
 
 def _dealt_again(
@@ -169,6 +175,6 @@ def _uar(side: np.ndarray, drawn: np.ndarray) -> tuple[float, np.ndarray]:
 
 
 def _effective(true: np.ndarray) -> float:
-    """Return how many equally large groups would tell as much as these do."""
+    """Return how many equally large groups would be as informative as these."""
     share = (true / true.sum(axis=0)).sum(axis=1)
     return float(share.sum() ** 2 / (share**2).sum())

@@ -98,7 +98,7 @@ def verdict_of_pair(row: Mapping[str, Any], measure: str = "uar") -> str:
 
 
 def verdict_of_counts(a: str, b: str, right_a: int, right_b: int, n: int) -> str:
-    """Return what two counts alone can show, whoever was right where.
+    """Return what two counts alone can show, whichever clips were right.
 
     Examples
     --------

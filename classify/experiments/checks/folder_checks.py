@@ -65,7 +65,7 @@ def check_stored(ready: Prepared) -> None:
     Raises
     ------
     InputError
-        A stored space that lacks clips, recordings of which none is there, a cache that cannot be
+        A stored space without some clips, no recording at its path, a cache that cannot be
         written; with file and line.
     """
     for name, one in ready.stored.items():

@@ -175,7 +175,7 @@ def _check_voter(entry: MemberEntry, ready: Prepared) -> None:
 
 
 def _check_inputs(entry: MemberEntry, task: Task) -> None:
-    """Check that the head takes so many encoders and layers."""
+    """Check that the head takes this many encoders and layers."""
     from ...heads.registry import heads_for
 
     known = heads_for(task.kind)[0][entry.head]().get_params()

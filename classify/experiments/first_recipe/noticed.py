@@ -17,7 +17,7 @@ from ....cache.manifest.columns import RECORDINGS
 from ....cache.manifest.corpora.parts import part_tables
 from ....cache.manifest.paths import hint_absolute
 
-MOST_READ = 100  # recordings of which length and loudness are measured
+MOST_READ = 100  # recordings whose length and loudness are measured
 MOST_FOLDERS = 1000  # in which a recording is looked for that is not where its path says
 SHORT, LONG = 0.2, 30.0  # seconds
 SILENT = -70.0  # dB relative to full scale
@@ -125,7 +125,7 @@ def _is_there(clips: Manifest, position: int) -> bool:
 
 
 def _elsewhere(root: Path, path: str) -> str:
-    """Say where a recording that is not at its path lies below the root, or as what it ends."""
+    """Say where below the root a recording is that is not at its path, or its other extension."""
     name = re.split(r"[/\\]", path)[-1]
     for folder, _, files in islice(os.walk(root), MOST_FOLDERS):
         for file in files:
@@ -184,7 +184,7 @@ def _measure(clips: Manifest, found: Modalities) -> None:
 
 
 def _segment(clips: Manifest, position: int) -> str:
-    """Return the path of a clip, and where in it the clip lies."""
+    """Return the path of a clip, and its segment of the file."""
     clip = clips.clip(position)
     if clip.start is None and clip.end is None:
         return clip.path

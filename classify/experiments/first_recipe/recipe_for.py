@@ -2,7 +2,7 @@
 
 Members are those whose audio or text is there, the labels are a shipped task's or simply the
 labels, and the split is the first that a run accepts: the table's own, by speaker, by label. What
-was noticed stands in the recipe as comments.
+was noticed is in the recipe as comments.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def write_recipe(
     Parameters
     ----------
     path : path
-        The recipe; cache and report will lie in its folder. A file that is there is never changed;
+        The recipe; cache and report will be in its folder. A file that is there is never changed;
         the same recipe again, whatever its comments, is left as it is.
     task : str, optional
         A named task or a task file; by default the labels decide.

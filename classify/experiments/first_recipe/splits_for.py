@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 OVERLAP = {"allow_speaker_overlap": True}
 SIZES = {"test_size": 0.25, "dev_size": 0.2}
-MANY_CLIPS = 3000  # of which a quarter is enough to test on; of fewer every one is tested
+MANY_CLIPS = 3000  # a quarter of them is enough to test on; of fewer every one is tested
 
 
 @dataclass

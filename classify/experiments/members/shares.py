@@ -190,7 +190,7 @@ def check_dev(entry: MemberEntry, part: Split) -> None:
 
 
 def _lack(entry: MemberEntry, split: Split, part: Split) -> str:
-    """Return what a member lacks to be trained and tested on a fold; blank if nothing."""
+    """Return what is missing to train and test a member on a fold; blank if nothing."""
     needed = ("train", "test") if entry.head else ("test",)
     for name in needed:
         if not len(getattr(part, name)):

@@ -85,7 +85,7 @@ class Fit:
 
     @property
     def is_alone(self) -> bool:
-        """Whether it needs this process: a GPU, all processors, or a head of somebody's own."""
+        """Whether it needs this process: a GPU, all processors, or a registered head."""
         head = self.models[0].head
         if not _is_ours(type(head)) or not is_small(len(self.train) * self.width):
             return True
@@ -119,7 +119,7 @@ def count_workers(rows: Sequence[int], n_jobs: int = -1) -> int:
     rows : sequence of int
         For each fit of a network that has to be made, the clips it learns from.
     n_jobs : int, default=-1
-        At most so many; -1 stands for the number of processors.
+        At most this many; -1: the number of processors.
 
     Examples
     --------

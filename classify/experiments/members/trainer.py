@@ -42,7 +42,7 @@ class Trainer:
     Attributes
     ----------
     spaces : dict of str to Space
-        Encoder name -> where its features lie.
+        Encoder name -> where its features are.
     split_options : dict
         ``allow_speaker_overlap`` and ``allow_duplicates``, handed to `Model.fit`.
     progress : callable
@@ -324,7 +324,7 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
 def warn_unlike(
     test: Predictions, progress: Callable[[str], None], name: str = "the model"
 ) -> None:
-    """Tell of test clips whose features are far from all that was trained on."""
+    """Warn of test clips whose features are far from all that was trained on."""
     if far := test.unlike_training:
         progress(
             f"warning: {name}: {len(far)} of {len(test)} test clips are unlike every clip of "

@@ -25,7 +25,7 @@ class EncoderEntry:
     options : dict
         As in the recipe: `arguments` and ``store_dtype``; or only ``space``, a stored space's name.
     keys : tuple of str
-        Where it stands in the recipe, for messages.
+        Its place in the recipe, for messages.
     spec : Spec, optional
         Of an encoder that a given model reads, which the recipe does not name.
     folder : Path, optional

@@ -1,4 +1,4 @@
-"""Where an error stands: deeper code names the keys of a setting, the recipe adds file and line."""
+"""The place of an error: deeper code names the keys of a setting, the recipe adds file and line."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ def check_folder_names(names: Mapping[str, Located]) -> None:
     Parameters
     ----------
     names : mapping of str to Located
-        Name to where it stands.
+        Name -> its place in the recipe.
 
     Examples
     --------

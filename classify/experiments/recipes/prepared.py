@@ -81,7 +81,7 @@ class Stored:
 
 @dataclass(frozen=True)
 class Prepared:
-    """A recipe whose inputs were read and found right.
+    """A recipe whose inputs were read and checked.
 
     Attributes
     ----------
@@ -154,5 +154,5 @@ class Prepared:
 
     @cached_property
     def spaces(self) -> dict[str, Space]:
-        """By encoder, where its rows lie; to be asked for when everything is embedded."""
+        """By encoder, where its rows are; valid once everything is embedded."""
         return {name: self.cache.space(one.spec) for name, one in self.sources.items()}

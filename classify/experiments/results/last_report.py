@@ -78,7 +78,7 @@ def step_times(
     Parameters
     ----------
     folder : Path
-        Where the last report lies, if there is one.
+        Where the last report is, if there is one.
     embedded : mapping of str to mapping
         Encoder -> ``clips`` and ``seconds`` of this run.
     trained : mapping of str to tuple
@@ -108,7 +108,7 @@ def step_times(
 
 
 def _kept(steps: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return a step as the last report has it, whatever stands there."""
+    """Return a step as the last report has it, whatever its type."""
     found = _mapping(steps.get(name))
     seconds, clips = found.get("seconds"), found.get("clips")
     known = isinstance(seconds, int | float)

@@ -44,7 +44,7 @@ class ReportFolder:
         self.folder = folder
         self.recipe = os.path.relpath(recipe, folder)
         self.work = folder / WORK
-        self._files: dict[str, Path] = {}  # of the next report: name -> where it lies now
+        self._files: dict[str, Path] = {}  # of the next report: name -> where it is now
 
     def take(self, files: Iterable[Path]) -> None:
         """Make files part of the next report: new ones, and those in place that stay."""

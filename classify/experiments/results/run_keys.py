@@ -58,7 +58,7 @@ def run_key(ready: Prepared) -> str:
 
 
 def _split_key(ready: Prepared) -> dict[str, Any]:
-    """Return the options of the split; of a file the division, wherever the file lies."""
+    """Return the options of the split; of a file the division, wherever the file is."""
     options = dict(ready.recipe.split)
     if "file" in options:
         seed = str(options.get("random_state", 0))

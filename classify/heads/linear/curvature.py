@@ -8,7 +8,7 @@ from scipy.linalg import cho_factor, cho_solve
 from ..training.rows_on_disk import RowsOnDisk
 
 SIDE = 2048  # features, up to which the guess is made of their covariance
-SAMPLE, FEWER = 4096, 1024  # rows of which it is made; with more features, or on the disk
+SAMPLE, FEWER = 4096, 1024  # rows that it is made of; with more features, or on the disk
 
 
 def sample_of(X: np.ndarray | RowsOnDisk) -> tuple[np.ndarray, np.ndarray]:

@@ -50,7 +50,7 @@ class SummedHead(Head):
     def predict_proba(self, X: Any) -> np.ndarray:
         """Return probabilities (clips, classes).
 
-        A clip whose whole probability lies on classes that are left out gets equal ones.
+        A clip whose whole probability is on classes that are left out gets equal ones.
         """
         check_is_fitted(self)
         X = validate_data(self, X, reset=False, dtype=np.float64)

@@ -1,6 +1,6 @@
 """Transformer encoder layers as they learn on a CPU: forward and backward written out.
 
-Attention and feed-forward are one step of autograd each, so that what lies between their products
+Attention and feed-forward are one step of autograd each, so that what is between their products
 is changed in place, and masks of dropout and ReLU are one. Tokens are (positions, rows, width): the
 heads of all rows are then one batch of matrices, read without a copy. The sums are
 those of `torch.nn.TransformerEncoderLayer` up to the order of their terms.

@@ -1,4 +1,4 @@
-"""Transformer encoder layers of which only the first position is read at the end."""
+"""Transformer encoder layers; only the first position is read at the end."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ class Sides(nn.Module):
     placeholders : bool, default=False
         Learn a vector that stands in for a missing side.
     side_dropout : float, default=0.0
-        Share of training rows of which one side, either of them, is treated as missing.
+        Share of training rows with one side, either of them, treated as missing.
     """
 
     def __init__(
@@ -89,12 +89,12 @@ class FusionHead(TorchHead):
         Columns of the first and of the second side. None: two equal halves (of an odd number of
         columns the first half is the larger).
     missing : {"error", "drop", "predict"}
-        What to do with clips of which a side is missing (NaN in all columns of the side).
+        What to do with clips without one side (NaN in all its columns).
         "error": raise. "drop": train without them, refuse to predict them. "predict": learn a
         stand-in for each side, train with sides dropped at random, and predict from either side.
         A clip without both sides is never predicted.
     modality_dropout : float
-        With missing="predict": share of training clips of which one side is hidden in each step.
+        With missing="predict": share of training clips with one side hidden, in each step.
     n_layers : int or pair of int
         Layers of equal width in each side.
     """

@@ -90,7 +90,7 @@ class PatchTransformer(nn.Module):
         )
         if not self.cls_token.is_meta:  # there it would import torch's compiler: two seconds
             # Not shorter than an embedded patch: LayerNorm keeps the direction of their sum only,
-            # and next to a short position all lengths of patches would look alike.
+            # and next to a short position all lengths of patches would look the same.
             std = (width / (patches * patch_size)) ** 0.5  # zeros that were added have no length
             nn.init.normal_(self.cls_token, std=std)
             nn.init.normal_(self.position_embedding, std=std)

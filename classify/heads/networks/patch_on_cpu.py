@@ -1,6 +1,6 @@
 """The patch transformer as it predicts on a CPU: the same function, less work.
 
-The weights are laid out once for the processor. Keys and values of the last layer, of which one
+The weights are laid out once for the processor. Keys and values of the last layer, where one
 position is read, are never computed; the first layer takes its queries, keys and values from the
 patch, which is narrower than a token. The sums are the same up to the order of their terms.
 

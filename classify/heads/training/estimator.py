@@ -55,13 +55,13 @@ class TorchEstimator(Stored):
         With dev data: keep the epoch with the best dev score. False: dev scores are only recorded
         in `history_`.
     patience : int or None
-        With early stopping: stop after so many epochs without a better dev score.
+        With early stopping: stop after this many epochs without a better dev score.
     warmup : float
         Part of all steps in which the learning rate rises.
     clip_norm : float or None
         Largest norm of the gradient.
     n_layers : int
-        How many layers of equal width lie side by side in a row of features.
+        How many layers of equal width are side by side in a row of features.
     layer_mix : bool
         Mix the layers with learnt softmax weights; otherwise they are one long vector.
     n_members : int

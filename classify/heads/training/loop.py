@@ -97,7 +97,7 @@ def private_random(seed: int, device: torch.device) -> Iterator[None]:
 
 @contextlib.contextmanager
 def cpu_threads(n_threads: int | None) -> Iterator[None]:
-    """Run with so many CPU threads of torch, and set back what was there."""
+    """Run with this many CPU threads of torch, then restore the number."""
     before = torch.get_num_threads()
     if n_threads is not None:
         torch.set_num_threads(n_threads)
@@ -225,7 +225,7 @@ def run_epochs(
 
 
 class _Course:
-    """What one network went through."""
+    """The training of one network so far."""
 
     def __init__(self, network: nn.Module, score: Any) -> None:
         self.network, self.score = network, score

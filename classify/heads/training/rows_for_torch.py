@@ -25,7 +25,7 @@ class DiskTensor:
         return self._read(rows.numpy())
 
     def split(self, count: int) -> Iterator[Tensor]:
-        """Yield the rows in order, so many at a time."""
+        """Yield the rows in order, `count` at a time."""
         for start in range(0, len(self.rows), count):
             yield self._read(np.arange(start, min(start + count, len(self.rows))))
 

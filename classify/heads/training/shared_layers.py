@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-STEPS = 1 << 16  # a probability is rounded to one of so many; what is kept is scaled accordingly
+STEPS = 1 << 16  # levels a probability is rounded to; what is kept is scaled accordingly
 
 
 def dropped(x: Tensor, p: float) -> Tensor:

@@ -1,10 +1,10 @@
 """A model folder on disk: `config.json` and `model.safetensors`, written whole or not at all.
 
 Loading runs no code: strict JSON with a closed set of keys, and one safetensors file whose sha256
-stands in the config. Whatever else lies in the folder (a pickle, say) is never opened.
+is in the config. Anything else in the folder (a pickle, say) is never opened.
 
 `encoders.json` notes the folders of encoders that came from folders. It is for this machine only,
-and not uploaded; the digests in the model's spec tell whether a folder still holds the encoder.
+and not uploaded; the digests in the model's spec show whether a folder still holds the encoder.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def looks_like_an_id(name: object) -> bool:
 
 
 def head_name(head: Any) -> str:
-    """Return the name of a head of affekt; one of others cannot be saved."""
+    """Return the name of a head of affekt; others cannot be saved."""
     from ...heads import HEADS
     from ...heads.registry import stored_head
 

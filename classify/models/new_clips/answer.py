@@ -59,7 +59,7 @@ class Answer:
         Remarks (``silent``, ``clipped`` ...) -> ids, of the clips that were embedded just now; and
         ``unlike_training``, whose features are far from all that a model was trained on.
     members : dict of str to Predictions
-        What each model says, of which `predictions` is made.
+        What each model says; `predictions` combines them.
     notes : list of str
         What else to know of how it was made.
     """

@@ -42,7 +42,7 @@ class Named:
     Attributes
     ----------
     failed : dict of str to Reason
-        Of files that nobody can read; not among `clips`.
+        Of files that cannot be read; not among `clips`.
     notes : list of str
         What was left out of a folder, and why.
     """
@@ -183,7 +183,7 @@ def _unreadable(name: str) -> Reason | None:
 
 
 def _id(name: str) -> str:
-    """Return the name, or what tells it from all others in 230 bytes and ends as it does."""
+    """Return the name, or a unique one of 230 bytes with the same end if it is longer."""
     data = name.encode("utf-8", "surrogateescape")
     if len(data) <= LONGEST:
         return name.encode("utf-8", "backslashreplace").decode()

@@ -130,7 +130,7 @@ def embed_needs(
     noted : mapping of str to Path, optional
         Spec key -> the folder that the model was trained with.
     damage : str, optional
-        ``"accept"`` also embeds audio of which more than a little is missing; in the model's own
+        ``"accept"`` also embeds audio with more than a little missing; in the model's own
         space, so only into a cache that is not kept.
     progress : bool or None
         As for `affekt.extract.extract`.
@@ -281,7 +281,7 @@ def _as_decoded(found: Spec, spec: Spec) -> Spec:
 
     The first release read MP3 and Ogg with libsndfile. Whole files have the same samples but for
     rounding (3e-6; only Opus below 48 kHz differs more, near the edge of its band), so its models
-    go on to predict.
+    still predict.
     """
     rules = found.fields["input"]
     if "decoder" not in rules or "decoder" in spec.fields["input"]:

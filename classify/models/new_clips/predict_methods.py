@@ -64,7 +64,7 @@ class Predicts:
             a manifest; its name is the id. A waveform is ``(samples,)`` or
             ``(samples, channels)`` in numpy or torch, as floats of full scale 1, int16 or int32.
         cache : Cache, optional
-            Where the embeddings of a manifest, of files or of texts lie, or go to.
+            Where the embeddings of a manifest, of files or of texts are, or go to.
         text : str, optional
             What is said in the one recording, or a clip of its own.
         texts : list of str, optional

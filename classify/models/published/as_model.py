@@ -1,4 +1,4 @@
-"""From a folder or Hub id that somebody else published to a `Model`."""
+"""From a published folder or Hub id to a `Model`."""
 
 from __future__ import annotations
 
@@ -123,6 +123,6 @@ def task_of(labels: Sequence[str], name: str) -> Task:
 
 
 def in_class_order(labels: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels as a head keeps them, sorted, and where each stood."""
+    """Return the labels as a head keeps them, sorted, and where each was."""
     order = np.argsort(np.array(labels))
     return np.array([labels[i] for i in order]), order

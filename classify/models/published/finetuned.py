@@ -252,7 +252,7 @@ def _bert(names: Sequence[str], encoders: Sequence[str | os.PathLike[str]], devi
 def _plain_shapes(
     layers: tuple[str, str], shapes: Mapping[str, Any], labels: int
 ) -> dict[str, tuple[int, ...]]:
-    """Give the tensors of transformers' own head; the encoder's are checked as it loads."""
+    """Return the tensors of transformers' own head; the encoder's are checked as it loads."""
     first, last = layers
     width = shapes.get(f"{first}.weight", (0, 0))
     return {

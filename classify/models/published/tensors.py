@@ -1,4 +1,4 @@
-"""Tensors of a checkpoint that somebody else made: found, listed and compared before any is used.
+"""Tensors of a published checkpoint: found, listed and compared before any is used.
 
 safetensors first; a ``.bin`` is read through `torch.load(weights_only=True)`, converted once.
 Names and shapes come from the file's header, so a wrong checkpoint is refused before it is loaded.

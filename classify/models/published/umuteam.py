@@ -139,7 +139,7 @@ class Umuteam:
         return {"text": ("text",), "audio": ("audio",)}.get(self.mode, ("audio", "text"))
 
     def scores(self, samples: np.ndarray | None = None, text: str | None = None) -> np.ndarray:
-        """Give the probabilities of one clip.
+        """Return the probabilities of one clip.
 
         Parameters
         ----------
@@ -179,7 +179,7 @@ class Umuteam:
         return proba
 
     def usable(self, clips: Manifest) -> tuple[Manifest, dict[str, str]]:
-        """Leave out the clips that lack what the mode needs.
+        """Leave out the clips without what the mode needs.
 
         Returns
         -------
@@ -201,7 +201,7 @@ class Umuteam:
         Raises
         ------
         InputError
-            Clips lack what the mode needs (`usable` leaves them out and says which), or cannot be
+            Clips do not have what the mode needs (`usable` leaves them out), or cannot be
             decoded; found before any work where a look at the table is enough.
         """
         from ....extract.inputs.audio_files import ClipReader
@@ -236,7 +236,7 @@ class Umuteam:
         return Predictions(list(kept.ids), self.labels, np.array(rows), source=self.name)
 
     def _text(self, text: str | None) -> np.ndarray:
-        """Give the [CLS] vector, or in mode text the probabilities, ``(dim,)``."""
+        """Return the [CLS] vector, or in mode text the probabilities, ``(dim,)``."""
         if text is None or self._text_model is None:
             raise InputError(f"mode {self.mode!r} needs a text, which was not given")
         (answer,) = self._text_model.embed([text])

@@ -72,7 +72,7 @@ def load_speech(
         empty = SpeechNet(config)
     encoder = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
     account_for(found, encoder | heads, f"{folder}, mode {mode!r}, {len(labels)} labels")
-    # every name and shape is right by now: nothing is left for transformers to fill in
+    # every name and shape has been checked: nothing is left for transformers to fill in
     net = SpeechNet.from_pretrained(
         files[0].parent,
         config=config,

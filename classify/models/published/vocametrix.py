@@ -90,7 +90,7 @@ class Valence:
         self.labels, self.width, self.scaler = tuple(labels), width, scaler
 
     def predict_proba(self, X: Any) -> np.ndarray:
-        """Give probabilities ``(clips, labels)`` of embeddings ``(clips, width)``, not yet scaled.
+        """Return probabilities ``(clips, labels)`` of unscaled embeddings ``(clips, width)``.
 
         Raises
         ------
@@ -160,7 +160,7 @@ class Valence:
     def as_model(
         self, encoder: str | os.PathLike[str] | None = None, *, device: str = "auto"
     ) -> Published:
-        """Give the head behind its encoder, XLSR-53 by default, with its scaler.
+        """Return the head behind its encoder, XLSR-53 by default, with its scaler.
 
         Raises
         ------
@@ -176,7 +176,7 @@ class Valence:
         return assembled(self.as_head(), task, [part], source=source, scaler=self.scaler)
 
     def as_head(self) -> PatchTransformerHead:
-        """Give the network, a `PatchTransformerHead` whose input must be scaled already."""
+        """Return the network, a `PatchTransformerHead` whose input must be scaled already."""
         return self._head
 
 
@@ -362,7 +362,7 @@ def _value(word: str, value: Any) -> Any:
 
 
 def _agree(said: dict[str, tuple[Any, str]], word: str, value: Any, who: str) -> None:
-    """Note what somebody says; two who differ are an error."""
+    """Note what a source says; two that differ are an error."""
     if value is None:
         return
     known, before = said.setdefault(word, (value, who))

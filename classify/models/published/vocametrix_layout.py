@@ -31,7 +31,7 @@ class Layout:
     cls_has_position : bool
         Positions are added to CLS as well, or to the patches alone.
     stem : str
-        What stands before ``layers.0.``.
+        The prefix of ``layers.0.``.
     names : dict of str to str
         ``patch``, ``cls``, ``positions``, ``first``, ``last`` (the two layers of the head), and
         where they exist ``final_norm`` (after the encoder) and ``head_norm`` (before the head).
@@ -120,7 +120,7 @@ def layer_shapes(d_model: int, feedforward: int) -> dict[str, Shape]:
 
 
 def _take_encoder(rest: dict[str, Shape]) -> tuple[str, int, int, int]:
-    """Take out the encoder layers; return what stands before them, their number and two sizes."""
+    """Take out the encoder layers; return their prefix, their number and two sizes."""
     matches = {name: LAYER.fullmatch(name) for name in rest}
     blocks: dict[tuple[str, int], dict[str, str]] = {}
     for name, match in matches.items():

@@ -133,7 +133,7 @@ PurePython: Any = pickle._Unpickler  # type: ignore[attr-defined]
 
 
 class Restricted(PurePython):
-    """Knows the names above and no other; reads joblib's arrays where they stand."""
+    """Knows the names above and no others; reads joblib's arrays in place."""
 
     dispatch: ClassVar[dict] = dict(PurePython.dispatch)
 
@@ -142,7 +142,7 @@ class Restricted(PurePython):
         self.file = file
 
     def find_class(self, module: str, name: str) -> object:
-        """Answer a stand-in; no module is ever imported."""
+        """Return a stand-in; no module is ever imported."""
         if (module, name) not in NAMES:
             raise Refused(f"it names {module}.{name}, which no StandardScaler needs")
         return NAMES[module, name]

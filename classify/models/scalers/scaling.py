@@ -1,8 +1,8 @@
 """How a model standardises its features: over train, or within speakers, languages or corpora.
 
 Within groups, features are scaled by the group's own unlabelled rows. That is transductive: a
-prediction then depends on the other clips of its speaker, so it has to be asked for by name and
-stands in every report. Speakers are centred as far as their clips allow, from a single one on (see
+prediction then depends on the other clips of its speaker, so it must be asked for by name and
+is named in every report. Speakers are centred as far as their clips allow, even with one clip (see
 `SpeakerScaler`); a language or a corpus needs enough clips for a mean and a deviation of its own.
 """
 
@@ -92,7 +92,7 @@ class Scaling:
         elif self.scale:
             from sklearn.preprocessing import StandardScaler
 
-            # some columns at a time, of which scikit-learn holds several copies in float64
+            # some columns at a time: scikit-learn holds several copies in float64
             sides = np.array_split(values, -(-values.shape[1] // COLUMNS), axis=1)
             scalers: list[Any] = [StandardScaler().fit(side.astype(np.float64)) for side in sides]
             self.mean = np.concatenate([scaler.mean_ for scaler in scalers])

@@ -30,7 +30,7 @@ CAUTION = (
 
 
 def name_of(system: System) -> str:
-    """Return what clients may call the system: of a folder its name, not where it lies."""
+    """Return what clients may call the system: of a folder its name, not its path."""
     return Path(system.name).resolve().name if Path(system.name).is_dir() else system.name
 
 

@@ -17,7 +17,7 @@ from python_multipart.multipart import parse_options_header
 
 from ....cache.files.reading import parse_json
 
-#: beginnings of the content types whose body is a file of sound
+#: prefixes of the content types whose body is an audio file
 SOUND = ("audio/", "video/webm", "video/mp4", "application/ogg", "application/octet-stream")
 LONGEST_TEXT = 20_000  # characters
 READ_ON = 64 << 20  # bytes over the limit

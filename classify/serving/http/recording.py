@@ -38,7 +38,7 @@ def cut(sent: Sent, window: float, hop: float | None) -> Recording:
     Parameters
     ----------
     window, hop : float
-        Length of a window and distance of two beginnings, in seconds; `hop` is half a window.
+        Length of a window and time from one start to the next, in seconds; `hop` is half a window.
     """
     if sent.audio is None:
         raise Refused(422, "missing_input", "a timeline needs audio, and none was sent")

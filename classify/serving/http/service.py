@@ -270,7 +270,7 @@ def _handle_errors(app: FastAPI) -> None:
     async def gone(request: Request, error: ClientDisconnect) -> Response:
         return _json(
             {"code": "gone", "detail": "the client has disconnected"}, 400
-        )  # nobody reads it
+        )  # it is never read
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:

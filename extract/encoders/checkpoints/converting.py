@@ -1,7 +1,7 @@
 """Turn a ``pytorch_model.bin`` into safetensors, once.
 
 The only place that reads a pickle, and only through ``torch.load(weights_only=True)``, which
-builds tensors and nothing else. The copy lies next to the digest memo, under the digest of what it
+builds tensors and nothing else. The copy is next to the digest memo, under the digest of what it
 was made from, so the next start reads safetensors. A copy whose bytes are not those that were
 written is made again.
 """
@@ -19,7 +19,7 @@ from .fingerprint import fingerprint, memo_folder
 
 
 def converted(weights: Sequence[Path]) -> Path:
-    """Give a folder with ``model.safetensors``, made from ``.bin`` files.
+    """Return a folder with ``model.safetensors``, made from ``.bin`` files.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ def read_sentence_steps(root: Path) -> SentenceSteps | None:
     Raises
     ------
     InputError
-        A step whose configuration is missing or odd.
+        A step whose configuration is missing or malformed.
 
     Examples
     --------

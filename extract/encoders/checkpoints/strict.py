@@ -1,6 +1,6 @@
 """Load a model so that every tensor is accounted for, or not at all.
 
-transformers fills what a checkpoint lacks with random numbers and drops what it does not know,
+transformers fills missing tensors with random numbers and drops what it does not know,
 with a log line. Here a missing tensor is an error (only the embedding of masked frames, unused
 when nothing is masked, may be absent), and so is one left over, unless it belongs to a head that
 the family's table names.
@@ -99,7 +99,7 @@ def load_model(
     device : str
         As torch spells it.
     allow_extra : sequence of str
-        Names of further tensors that may be left behind; ``*`` stands for any text.
+        Names of further tensors that may be ignored; ``*`` matches any text.
 
     Returns
     -------

@@ -2,7 +2,7 @@
 
 A tokenizer may keep its merges in a file of its own (``bpe.codes``), and may cut words or spell
 emoji with a package that is installed here and not there (emoji, fugashi, sacremoses ...). Both
-stand in the spec, so that rows of two tokenizers are never in one space.
+are in the spec, so that rows of two tokenizers are never in one space.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ def sizes_of(checkpoint: Checkpoint, tower: Tower) -> tuple[int, int]:
 
 
 def prefix_of(names: Sequence[str], kind: Any, config: Any) -> str:
-    """Find what stands before a tower's tensors in a checkpoint, such as ``"audio_tower."``."""
+    """Find the prefix of a tower's tensors in a checkpoint, such as ``"audio_tower."``."""
     with torch.device("meta"):
         wanted = list(kind(config).state_dict())
     there = set(names)

@@ -34,7 +34,7 @@ class FilterbankFront:
         self.min_samples = _WINDOW + 2 * _HOP
 
     def describe(self) -> dict[str, Any]:
-        """Give the ``processor`` part of the spec."""
+        """Return the ``processor`` part of the spec."""
         extractor = self.extractor
         return {
             "class": type(extractor).__name__,
@@ -66,5 +66,5 @@ class FilterbankFront:
         )
 
     def probe(self) -> np.ndarray:
-        """Give a fifth of a second of fixed noise, with an odd number of frames."""
+        """Return a fifth of a second of fixed noise, with an odd number of frames."""
         return noise(_WINDOW + 20 * _HOP)

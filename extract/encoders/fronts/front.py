@@ -1,4 +1,4 @@
-"""What stands before a model: one clip or text becomes its input tensors, alone.
+"""The front end of a model: one clip or text becomes its input tensors, alone.
 
 A front sees one input at a time, so nothing of a neighbour (a mean, a padding, a length) can enter
 it. Batches are made afterwards, by `collate`.
@@ -59,7 +59,7 @@ class Front(Protocol):
     mask: str | None
 
     def describe(self) -> dict[str, Any]:
-        """Give the ``processor`` part of the spec."""
+        """Return the ``processor`` part of the spec."""
         ...
 
     def prepare(self, item: Any) -> Example:
@@ -67,7 +67,7 @@ class Front(Protocol):
         ...
 
     def probe(self) -> Any:
-        """Give a small valid input, always the same."""
+        """Return a small valid input, always the same."""
         ...
 
 

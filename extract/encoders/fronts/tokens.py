@@ -61,8 +61,8 @@ class TokenFront:
     Attributes
     ----------
     max_length : int
-        Longer texts are cut here, and the row is flagged ``truncated_tokens``. Texts of which most
-        characters are unknown to the vocabulary are flagged ``unknown_tokens``.
+        Longer texts are cut here, and the row is flagged ``truncated_tokens``. Texts with mostly
+        characters that are not in the vocabulary are flagged ``unknown_tokens``.
     padding : dict of str to int
         What ids are padded with.
     """
@@ -104,7 +104,7 @@ class TokenFront:
         return self.tokenizer.cls_token_id is not None and ids[0] == self.tokenizer.cls_token_id
 
     def describe(self) -> dict[str, Any]:
-        """Give the ``processor`` part of the spec."""
+        """Return the ``processor`` part of the spec."""
         return {
             "class": type(self.tokenizer).__name__,
             "files": self._digest,
@@ -152,7 +152,7 @@ class TokenFront:
         return Example(tensors, keep, len(ids), {}, flags)
 
     def probe(self) -> str:
-        """Give a short text."""
+        """Return a short text."""
         return "One, two and three."
 
     def _encode(self, text: str) -> dict[str, Any]:
@@ -176,12 +176,12 @@ class TokenFront:
         return made
 
     def _mostly_unknown(self, made: dict[str, Any], text: str) -> bool:
-        """Whether most characters of a text became the token that stands for anything unknown."""
+        """Whether most characters of a text became the token for unknown ones."""
         pairs = zip(made["input_ids"], made["special_tokens_mask"], strict=True)
         marks = [t == self.tokenizer.unk_token_id and not added for t, added in pairs]
         if not any(marks):
             return False
-        if self.tokenizer.is_fast:  # it says which characters a token stands for
+        if self.tokenizer.is_fast:  # it says which characters a token covers
             text = text.lower() if self._lowercase else text
             encoded = self.tokenizer(text, return_offsets_mapping=True, verbose=False)
             if list(encoded["input_ids"])[: len(marks)] == list(made["input_ids"]):
@@ -223,7 +223,7 @@ def _tokenizer_files(checkpoint: Checkpoint) -> list[Path]:
 
 
 def _limits(checkpoint: Checkpoint, family: Family, tokenizer: Any) -> tuple[int, bool]:
-    """Give the longest input in tokens, and whether texts are lower-cased before."""
+    """Return the longest input in tokens, and whether texts are lower-cased before."""
     config = checkpoint.config
     positions = config.get("max_position_embeddings") or config.get("n_positions")
     limits = [int(tokenizer.model_max_length)]

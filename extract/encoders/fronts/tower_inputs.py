@@ -64,7 +64,7 @@ class FeatureFront:
         return int(seconds * self.sampling_rate)
 
     def describe(self) -> dict[str, Any]:
-        """Give the ``processor`` part of the spec."""
+        """Return the ``processor`` part of the spec."""
         values = {k: v for k, v in self.extractor.to_dict().items() if k not in _VOLATILE}
         text = json.dumps(values, sort_keys=True, default=_plain)
         return {
@@ -97,14 +97,14 @@ class FeatureFront:
         return Example(tensors, keep, features.shape[-1], {})
 
     def probe(self) -> np.ndarray:
-        """Give a fifth of a second of fixed noise."""
+        """Return a fifth of a second of fixed noise."""
         return noise(self.sampling_rate // 5)
 
 
 def arguments_of(
     tower: Tower, module: Any, inputs: Mapping[str, torch.Tensor]
 ) -> dict[str, torch.Tensor | None]:
-    """Give a module's arguments from what the extractor made.
+    """Return a module's arguments from what the extractor made.
 
     Parameters
     ----------

@@ -55,13 +55,13 @@ class WaveformFront:
             self.min_samples = (self.min_samples - 1) * stride + kernel
 
     def frames(self, samples: int) -> int:
-        """Count the frames that the convolutions make of so many samples."""
+        """Count the frames that the convolutions make of this many samples."""
         for kernel, stride in self._steps:
             samples = (samples - kernel) // stride + 1
         return samples
 
     def describe(self) -> dict[str, Any]:
-        """Give the ``processor`` part of the spec."""
+        """Return the ``processor`` part of the spec."""
         return {
             "class": type(self.extractor).__name__,
             "sampling_rate": self.sampling_rate,
@@ -93,7 +93,7 @@ class WaveformFront:
         )
 
     def probe(self) -> np.ndarray:
-        """Give a fifth of a second of fixed noise."""
+        """Return a fifth of a second of fixed noise."""
         return noise(max(self.min_samples, self.sampling_rate // 5))
 
 

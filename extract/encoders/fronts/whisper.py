@@ -42,11 +42,11 @@ class WhisperFront:
         self._frames = int(checkpoint.config.get("max_source_positions", 1500))
 
     def frames(self, samples: int) -> int:
-        """Count the encoder frames in which a clip begins or goes on."""
+        """Count the encoder frames that hold any part of a clip."""
         return min(-(-samples // self._step), self._frames)
 
     def describe(self) -> dict[str, Any]:
-        """Give the ``processor`` part of the spec."""
+        """Return the ``processor`` part of the spec."""
         extractor = self.extractor
         return {
             "class": type(extractor).__name__,
@@ -67,5 +67,5 @@ class WhisperFront:
         return Example({"input_features": made["input_features"][0]}, keep, self._frames, {})
 
     def probe(self) -> np.ndarray:
-        """Give a fifth of a second of fixed noise."""
+        """Return a fifth of a second of fixed noise."""
         return noise(self.sampling_rate // 5)

@@ -98,7 +98,7 @@ def speed_up(model: Any, run: Callable[[], object]) -> Callable[[], None]:
 
 
 def _called(model: Any, run: Callable[[], object]) -> set[nn.Module]:
-    """Give the modules that are called."""
+    """Return the modules that are called."""
     called: set[nn.Module] = set()
     hooks = [
         module.register_forward_pre_hook(lambda module, _inputs: called.add(module))

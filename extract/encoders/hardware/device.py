@@ -43,7 +43,7 @@ def find_device(device: str | None = "auto") -> str:
 
 
 def until_now(device: str) -> Callable[[], object]:
-    """Return what waits for the work that a device has been given by now, and for none after it.
+    """Return a function that waits for the work queued on a device so far, but no later work.
 
     Examples
     --------

@@ -44,7 +44,7 @@ class PackedLinear(nn.Module):
     bias : torch.Tensor or None
         ``(out,)``.
     gelu : bool
-        Apply GELU to what comes out, while it is in the processor's cache.
+        Apply GELU to the output, while it is in the processor's cache.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def is_gelu(activation: Any) -> bool:
 
 
 def rows_are_independent(linear: PackedLinear, sizes: Sequence[int]) -> bool:
-    """Return whether a row gives the same bits in products of so many rows.
+    """Return whether a row gives the same bits in products of these numbers of rows.
 
     It depends on the processor and the type: some kernels order the sum by the number of rows.
     """

@@ -27,7 +27,7 @@ _stop = _Stop()
 
 
 def run_side_by_side(tasks: Sequence[Callable[[], Made]], threads: int) -> list[Made]:
-    """Run functions in threads, in each of which PyTorch has so many threads.
+    """Run functions in threads, each with this many PyTorch threads.
 
     The first error, or an interrupt, stops all at their next `stop_if_asked` and passes on.
     PyTorch's number of threads is the same afterwards, here and in threads that start later.
@@ -96,7 +96,7 @@ def deal(items: Sequence[Item], sizes: Sequence[int], most: int, *, even: bool) 
     most : int
         Shares; there is one at least.
     even : bool
-        Rather make half as many shares, and so on, than shares that differ by much.
+        Halve the number of shares, repeatedly, rather than make shares that differ by much.
 
     Examples
     --------

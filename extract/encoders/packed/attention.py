@@ -114,7 +114,7 @@ class PackedAttention(nn.Module):
 
 
 def find_attention(block: nn.Module) -> tuple[nn.Module, str]:
-    """Give what holds the self-attention of a transformer block, and under which name."""
+    """Return what holds the self-attention of a transformer block, and under which name."""
     for path, module in block.named_modules():
         if any(hasattr(module, names[0]) for names, _ in _NAMES):
             parent, _, leaf = path.rpartition(".")

@@ -16,7 +16,7 @@ from .kernels import causal_depthwise
 
 
 def key_bias(query: torch.Tensor, distances: torch.Tensor, left: int, right: int) -> torch.Tensor:
-    """Give the bias of each pair of frames: the query times the embedding of their distance.
+    """Return the bias of each pair of frames: the query times the embedding of their distance.
 
     Parameters
     ----------

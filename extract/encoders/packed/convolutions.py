@@ -67,7 +67,7 @@ class Waves:
         body.mul_(torch.rsqrt(variance + 1e-7)[slots])
 
     def _segments(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """Give each slot's clip, the starts of the clips, and each slot's own samples."""
+        """Return each slot's clip, the starts of the clips, and each slot's own samples."""
         clip = owners(self.slots, self.device)
         starts = small(np.concatenate([[0], np.cumsum(self.slots)]), self.device)
         first = (torch.arange(len(clip), device=self.device) - starts[clip]) * self.stride
@@ -91,7 +91,7 @@ class PackedConvolutions(nn.Module):
         self.stride = math.prod(layer.stride for layer in layers)
 
     def forward(self, waves: Waves) -> torch.Tensor:
-        """Give the frames of all clips, ``(frames, channels)``; none of them reaches over."""
+        """Return the frames of all clips, ``(frames, channels)``; none spans two clips."""
         kind = self.layers[0].weights[0].dtype
         parts, first, slot = [], 0, 0
         for last in _cuts(waves.slots):

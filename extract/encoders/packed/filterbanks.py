@@ -49,7 +49,7 @@ class FilterBanks:
         return made
 
     def _banks(self, samples: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
-        """Give the logarithms of the energies of frames, ``(frames, bins)``."""
+        """Return the logarithms of the energies of frames, ``(frames, bins)``."""
         place = first[:, None] + torch.arange(_WINDOW, device=self.device)
         frames = samples[place].double() * 2.0**15
         frames -= frames.mean(dim=1, keepdim=True)

@@ -61,7 +61,7 @@ def add_norm(
 
 
 def segment_means(frames: torch.Tensor, starts: torch.Tensor, ends: torch.Tensor) -> torch.Tensor:
-    """Give the mean of segments of ``(frames, hidden)``: ``(segments, hidden)`` float32.
+    """Return the mean of segments of ``(frames, hidden)``: ``(segments, hidden)`` float32.
 
     Examples
     --------

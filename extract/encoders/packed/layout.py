@@ -1,4 +1,4 @@
-"""Where each clip lies among frames that are laid end to end, and pooling over them."""
+"""Where each clip is among frames that are laid end to end, and pooling over them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _here = _Here()
 
 @contextmanager
 def laid_out(pack: Pack) -> Iterator[Pack]:
-    """Let the parts of a model know where clips lie, in this thread.
+    """Let the parts of a model know where clips are, in this thread.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def laid_out(pack: Pack) -> Iterator[Pack]:
 
 
 def current_pack() -> Pack:
-    """Give the layout of the clips that this thread runs."""
+    """Return the layout of the clips that this thread runs."""
     if _here.pack is None:
         raise RuntimeError("a packed model runs without a pack")
     return _here.pack
@@ -135,7 +135,7 @@ def small(numbers: np.ndarray, device: str | torch.device) -> torch.Tensor:
 
 
 def owners(counts: np.ndarray, device: str | torch.device) -> torch.Tensor:
-    """Give for each row the number of its clip.
+    """Return for each row the number of its clip.
 
     Examples
     --------
@@ -148,7 +148,7 @@ def owners(counts: np.ndarray, device: str | torch.device) -> torch.Tensor:
 
 
 def ranges(starts: np.ndarray, lengths: np.ndarray, device: str | torch.device) -> torch.Tensor:
-    """Give the numbers from each start on, so many as its length says.
+    """Return consecutive numbers from each start, as many as its length.
 
     Examples
     --------

@@ -72,7 +72,7 @@ class CpuModel(PackedModel):
     joins : bool
         Clips or texts may share a pass. Clips do where that leaves every bit as it is. With AMX,
         bits of products in bfloat16 depend on the number of rows, but are the same from `_LEAST`
-        to `BUDGET`: there a pass has so many.
+        to `BUDGET`: each pass has a number in that range.
     steady : bool
         Bits do not depend on the number of threads. In half precision they do with AMX: then
         every pass has one thread.
@@ -97,7 +97,7 @@ class CpuModel(PackedModel):
         keep = super()._masks(examples)
         frames = sum(map(len, keep))
         rows = max(self._least, -(-frames // _STEP) * _STEP)
-        if rows > frames:  # what fills the pack up is like one more clip, whose row is dropped
+        if rows > frames:  # the padding is like one more clip, whose row is dropped
             keep.append(torch.ones(rows - frames, dtype=torch.bool))
         return keep
 
@@ -170,7 +170,7 @@ class CpuModel(PackedModel):
 
 
 def _products(module: nn.Module) -> Iterator[PackedLinear]:
-    """Give the linear maps that see the frames of several clips."""
+    """Return the linear maps that see the frames of several clips."""
     for child in module.children():
         if isinstance(child, PackedLinear):
             yield child

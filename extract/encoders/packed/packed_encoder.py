@@ -85,12 +85,12 @@ class PackedModel:
         return self.front.prepare(item, raw=True) if self.speech else self.front.prepare(item)
 
     def __call__(self, examples: Sequence[Example], pooling: str) -> torch.Tensor:
-        """Give ``(rows, layers, dim)`` float32, on the device; the work may still be under way."""
+        """Return ``(rows, layers, dim)`` float32, on the device; work may still be under way."""
         with laid_out(Pack(self._masks(examples), self.device)) as pack:
             return self._layers(examples, pack, pooling)[: len(examples)]
 
     def _masks(self, examples: Sequence[Example]) -> list[torch.Tensor]:
-        """Give for each clip of a pass which frames are pooled."""
+        """Return for each clip of a pass which frames are pooled."""
         return [example.keep for example in examples]
 
     def _layers(self, examples: Sequence[Example], pack: Pack, pooling: str) -> torch.Tensor:
@@ -217,7 +217,7 @@ class PaddedConformer:
         return self.front.prepare(item, raw=True)
 
     def __call__(self, examples: Sequence[Example], pooling: str) -> torch.Tensor:
-        """Give ``(rows, layers, dim)`` float32, on the device; the work may still be under way."""
+        """Return ``(rows, layers, dim)`` float32, on the device; work may still be under way."""
         inputs, keep = collate(self.banks(examples), {}, None)
         inputs["input_features"] = inputs["input_features"].to(self.kind)
         inputs["attention_mask"] = inputs["attention_mask"].to(self.device)

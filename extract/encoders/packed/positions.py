@@ -78,9 +78,9 @@ class _Step(nn.Module):
 def _windows(
     lengths: np.ndarray, step: _Step, device: torch.device
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Give the frames that each row sees, and which of the frames made are real.
+    """Return the frames that each row sees, and which of the frames made are real.
 
-    ``(rows, seen)``, the number of all frames standing for a zero; and ``(frames,)``.
+    ``(rows, seen)``, where the number of all frames means a zero; and ``(frames,)``.
     """
     rows = -(-lengths // STEPS)
     clip, before = owners(rows, device), np.cumsum(rows) - rows

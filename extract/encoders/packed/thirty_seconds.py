@@ -18,7 +18,7 @@ from ..hardware.worker_threads import stop_if_asked
 from ..layers import masked_pool
 from .on_cpu import CpuModel
 
-_EDGE = 4  # frames of silence on either side, of which two see what lies beyond
+_EDGE = 4  # frames of silence on either side; two of them see what is beyond
 
 
 class ThirtySeconds(CpuModel):
@@ -33,7 +33,7 @@ class ThirtySeconds(CpuModel):
         self.joins = False
 
     def __call__(self, examples: Sequence[Example], pooling: str) -> torch.Tensor:
-        """Give ``(1, layers, dim)`` float32 of one clip."""
+        """Return ``(1, layers, dim)`` float32 of one clip."""
         (example,) = examples
         keep = example.keep[None]
         hidden = self._embed(example.tensors["input_features"][None].to(self.model.dtype))
@@ -69,7 +69,7 @@ class ThirtySeconds(CpuModel):
 
 
 def _read(block: Any, hidden: torch.Tensor, keep: torch.Tensor) -> torch.Tensor:
-    """Give what a block makes of the frames that are kept, ``(1, kept, hidden)``."""
+    """Return what a block makes of the frames that are kept, ``(1, kept, hidden)``."""
     seen, own = block.self_attn_layer_norm(hidden), hidden[:, keep]
     own = own + block.self_attn(seen[:, keep], key_value_states=seen)[0]
     inner = block.activation_fn(block.fc1(block.final_layer_norm(own)))

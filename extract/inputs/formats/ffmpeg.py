@@ -28,7 +28,7 @@ _SLACK = {"matroska": 0.15, "flv": 0.15, "avi": 0.15, "asf": 0.15, "caf": 0.5}
 _LONGER = 0.1  # sound beyond a promised length is worth a remark
 _LEAP = 0.02  # a leap in the time stamps, where sound is missing
 
-#: Demuxers whose length of a stream is read in a header, and not guessed from the size.
+#: Demuxers that read the length of a stream in a header, and do not guess it from the size.
 _TOLD = ("mov", "flac", "wv", "tta", "ape", "wav", "aiff", "au", "caf", "w64", "nistsphere")
 _TOLD_ROUGHLY = ("matroska", "flv", "avi")
 _RAW = ("mp3", "aac", "ac3", "amr", "loas")  # frame follows frame: every byte belongs to one

@@ -14,7 +14,7 @@ from ...errors import Unusable
 from .signatures import Format
 
 _MOST = 500_000  # elements that are looked at
-_MANY, _LEAST_BOX, _LEAST_ELEMENT = 50_000, 24, 8  # bytes that so many elements have on average
+_MANY, _LEAST_BOX, _LEAST_ELEMENT = 50_000, 24, 8  # elements, and the bytes they have on average
 
 UNFINISHED, UNKNOWN = "unfinished", "size_unknown"
 
@@ -91,7 +91,7 @@ def check_matroska(format: Format, data: bytes) -> tuple[str, ...]:
 
 
 def _number(data: bytes, at: int, *, keep: bool) -> tuple[int | None, int]:
-    """Read a number of 1 to 8 bytes, the first of which says how many; -1 is "unknown"."""
+    """Read a number of 1 to 8 bytes, as many as the first one says; -1 is "unknown"."""
     if at >= len(data) or not data[at]:
         return None, at
     length = 9 - data[at].bit_length()

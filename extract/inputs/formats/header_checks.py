@@ -196,7 +196,7 @@ def _wav(format: Format, data: bytes) -> Container:
                 field, size = ("<Q", large), struct.unpack_from("<Q", data, large)[0]
             found = _samples(format, data, layout, begin, size, field=field)
             found = replace(found, uncertain=kind in _MPEG)
-            if found.flags or found.lost:  # what follows is no chunk
+            if found.flags or found.lost:  # what follows is not a chunk
                 return found
     if found is None:
         raise Unusable("empty", "a WAV header without a data chunk")

@@ -30,7 +30,7 @@ _MP3 = re.compile(
 
 
 def split(format: Format, data: bytes) -> list[bytes]:
-    """Return the files of which one consists; a single one for nearly every file.
+    """Return the files that a file is joined from; for nearly every file just itself.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Ogg: pages with a checksum each, of which the last one says so. Decoders drop damaged ones."""
+"""Ogg: pages with a checksum each, the last one marked. Decoders drop damaged pages."""
 
 from __future__ import annotations
 

@@ -4,7 +4,7 @@ MP3, Ogg and their like are decoded from their beginning. Segments in ascending 
 pass: what was decoded since the beginning of the last one is kept for those that overlap it,
 together with what was known of the file at each frame, so that damage behind a segment's end is
 still no damage of the segment. Segments that overlap by more than can be kept take turns in a few
-passes, each of which goes on where one of its own segments ended.
+passes, each continuing where one of its own segments ended.
 """
 
 from __future__ import annotations

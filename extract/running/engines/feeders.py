@@ -8,7 +8,7 @@ that holds it. So does a feeder, and its decoders, when its socket is closed.
 
 A long recording may need gigabytes while it is decoded. Few are decoded ahead in all: for each, a
 feeder takes one of few tokens out of a pipe, and puts it back when the recording was taken. The
-feeder whose rows are waited for needs none, so that nobody waits for ever.
+feeder whose rows are waited for needs none, so that there is no deadlock.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _WORTH = 300  # clips that make feeders worth their start
 _MOST = 16
 _THREADS = 2  # of a feeder, each with a decoder: one waits while the other works
 _BLOCK = 32  # clips that are handed over at once
-_NBYTES = 16 << 20  # or so many bytes of samples
+_NBYTES = 16 << 20  # or this many bytes of samples
 _LONG = 2  # recordings above a feeder's memory that all of them together may decode ahead
 _PAUSE = 0.05  # seconds between two looks whether one more may be read
 _PATIENCE = 5.0  # seconds for a feeder to end
@@ -206,7 +206,7 @@ def _receive(pipe: socket.socket) -> tuple[np.ndarray, Any]:
         raise EOFError("the other side has ended")
     size, length = _SIZES.unpack(sizes)
     try:
-        # private, so that nobody who asks for writable samples gets a copy of them
+        # private, so that writable samples need no copy
         mapped = mmap.mmap(memory[0], size + length, access=mmap.ACCESS_COPY)
     finally:
         os.close(memory[0])
@@ -236,7 +236,7 @@ def _serve() -> None:
                 window.send_rows(block, nbytes)
                 block, nbytes = [], 0
         window.send_rows(block, nbytes)
-    except ConnectionError:  # nobody listens any more
+    except ConnectionError:  # the other end is closed
         return
     except (AffektError, OSError) as error:
         window.send_rows(block, nbytes)
@@ -245,7 +245,7 @@ def _serve() -> None:
 
 
 class _Window:
-    """Sends rows while those that were not taken yet are of few bytes; ends when nobody listens."""
+    """Sends rows while few bytes wait to be taken; ends when the other end is closed."""
 
     def __init__(self, pipe: socket.socket, memory: int, tokens: tuple[int, int]) -> None:
         self.pipe, self.memory, self.tokens = pipe, memory, tokens
@@ -257,9 +257,9 @@ class _Window:
     def listen(self, feed: AudioFeed) -> None:
         """Note what was taken, and what is waited for."""
         with suppress(ConnectionError):
-            while told := self.pipe.recv(1):
+            while message := self.pipe.recv(1):
                 with self.taken:
-                    if told == _WAITING:
+                    if message == _WAITING:
                         self.asked += 1
                     elif self.sent.pop(0)[1]:
                         os.write(self.tokens[1], b"\0")
@@ -268,7 +268,7 @@ class _Window:
         os._exit(1)
 
     def admit(self) -> None:
-        """Wait until a long recording may be read: for a token, or for somebody who waits."""
+        """Wait until a long recording may be read: for a token, or until its rows are needed."""
         with self.taken:
             while not (self.has_token or self.asked > 0):
                 with suppress(BlockingIOError):
@@ -277,7 +277,7 @@ class _Window:
                     self.taken.wait(_PAUSE)
 
     def send_rows(self, block: list[Ready], nbytes: int) -> None:
-        """Send rows with so many bytes of samples."""
+        """Send rows with this many bytes of samples."""
         arrays = [row.content for row in block if row.content is not None]
         self.send([_values(row) for row in block], arrays, nbytes)
 

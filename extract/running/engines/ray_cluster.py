@@ -25,7 +25,7 @@ except ImportError:  # on Windows what a killed run left in the temporary folder
 
 _TEMPORARY = "affekt-ray-"
 _RAYS = ("session_", "ray_", "prom_")  # how the names of what Ray writes there begin
-_MEMORY = 80 << 20  # bytes of Ray's store, of which it wants 75 MB; rows go to the disk, not there
+_MEMORY = 80 << 20  # bytes of Ray's store, which needs 75 MB; rows go to the disk, not there
 
 
 def import_ray() -> Any:
@@ -119,7 +119,7 @@ def _init(ray: Any, **options: Any) -> None:
 def _temporary() -> Iterator[str]:
     """Yield a folder with a short path, as Ray's sockets need it; remove it in the end.
 
-    Folders that killed runs left are removed first: nobody holds their lock any more, and they
+    Folders that killed runs left are removed first: their locks are free, and they
     hold nothing but what Ray writes.
     """
     top = Path(tempfile.gettempdir())

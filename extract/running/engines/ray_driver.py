@@ -41,14 +41,14 @@ def embed_on_ray(
     address: str | None = None,
     gpus_per_worker: float | None = None,
 ) -> None:
-    """Hand the clips out to workers, and add up what they tell.
+    """Hand the clips out to workers, and add up what they report.
 
     Parameters
     ----------
     clips, positions, encoder, done, report
         As for the other engines.
     workers : int, optional
-        How many; by default as many as the cluster has room for.
+        How many; by default as many as fit into the cluster.
     address : str, optional
         Of a cluster, or ``auto``; by default one of this machine is started.
     gpus_per_worker : float, optional
@@ -85,7 +85,7 @@ def embed_on_ray(
 
 
 class _Crew:
-    """Some workers, the shares that they have, and those that nobody has yet."""
+    """Some workers, the shares that they have, and the shares that are left."""
 
     def __init__(
         self,
@@ -150,7 +150,7 @@ class _Crew:
             self._hand_out(worker)
 
     def _look(self, workers: list[Any]) -> None:
-        """Report what workers have done of their shares; one that has died tells nothing."""
+        """Report what workers have done of their shares; one that has died reports nothing."""
         if not self.looks:
             look = {"concurrency_group": "look", "max_task_retries": 0}
             busy = [worker for worker, _ in self.calls.values()]

@@ -33,7 +33,7 @@ class RayWorker:
         self.stopped = False
 
     def embed(self, number: int, columns: dict[str, list[Any]]) -> dict[str, Any]:
-        """Embed a share, and tell what was done, or the error as plain values."""
+        """Embed a share; return what was done, or the error, as plain values."""
         self._note(number, 0, 0.0)
 
         def report(clips: int, seconds: float) -> None:

@@ -77,7 +77,7 @@ def embed_in_workers(
     report: Report,
     count: int,
 ) -> None:
-    """Deal the clips out, start workers, and add up what they tell."""
+    """Deal the clips out, start workers, and add up what they report."""
     messages: queue.Queue[tuple[int, dict[str, Any]]] = queue.Queue()
     job = make_job(clips, encoder, done.space)
     threads = max(1, processors() // count)
@@ -225,7 +225,7 @@ def _serve() -> int:
                 job["threads"],
             )
         tell(done=done.as_dict())
-    except BrokenPipeError:  # nobody listens any more: the run was killed
+    except BrokenPipeError:  # the other end is closed: the run was killed
         os.dup2(os.open(os.devnull, os.O_WRONLY), answers.fileno())
         return 1
     except (AffektError, OSError) as error:

@@ -43,7 +43,7 @@ def clip_rows(
     clips : Manifest
         The test clips with their labels or ratings.
     folder : Path
-        Where the page will lie: audio is linked from there, where its file is there.
+        Where the page will be: audio is linked from there, where its file exists.
 
     Returns
     -------

@@ -22,7 +22,7 @@ def first_screen(data: Data, head: Section) -> str:
     Parameters
     ----------
     data : mapping
-        `Comparison.data`, or what stands in repeats.json or runs.json.
+        `Comparison.data`, or the content of repeats.json or runs.json.
     head : Section
         The report before its first ``##``: its first paragraph is the answer.
     """

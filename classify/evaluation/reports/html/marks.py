@@ -93,7 +93,7 @@ def _dot(row: Dot, scale: Scale, lines: Mapping[str, float]) -> str:
 
 
 def _curve(what: Curve) -> str:
-    """Return a curve as SVG; its numbers stand in the table next to it."""
+    """Return a curve as SVG; its numbers are in the table next to it."""
 
     def x(value: float) -> float:
         low, high = what.x

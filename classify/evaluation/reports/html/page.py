@@ -25,7 +25,7 @@ def page(data: Data, markdown: str, clips: Data | None = None) -> str:
     Parameters
     ----------
     data : mapping
-        `Comparison.data`, or what stands in repeats.json or runs.json.
+        `Comparison.data`, or the content of repeats.json or runs.json.
     markdown : str
         The same report as Markdown: the page says what it says, in its words.
     clips : mapping, optional

@@ -20,7 +20,7 @@ _AUTO = ' dir="auto"'
 
 @dataclass
 class Section:
-    """A heading of a report and what stands below it.
+    """A heading of a report and what is below it.
 
     Attributes
     ----------
@@ -91,7 +91,7 @@ def _code(text: str) -> str:
 
 
 def read_sections(markdown: str) -> list[Section]:
-    """Return the sections of a report; the first one holds what stands before any ``##``."""
+    """Return the sections of a report; the first one holds what is before any ``##``."""
     found = [Section("")]
     lines = markdown.splitlines()
     row = 0

@@ -42,7 +42,7 @@ def by_rank(data: Data) -> list[tuple[str, Data]]:
 
 
 def groups_of(data: Data, count: int | None = None) -> str:
-    """Return what to call the test groups (or so many of dev)."""
+    """Return what to call the test groups (or this many of dev)."""
     column, groups = data["groups"]["column"], data["groups"]["count"]
     clips = data["test"]["clips"]
     single = groups == clips and count in (None, (data["dev"] or {}).get("clips"))

@@ -44,7 +44,7 @@ class Dot:
     ----------
     interval : pair of float, or None
     cells : sequence of str or mapping
-        What stands behind the mark: texts, or measures with ``value`` and ``interval``.
+        What follows the mark: texts, or measures with ``value`` and ``interval``.
     strong : bool
         Whether it stands out.
     clips_of : pair of str, optional
@@ -70,7 +70,7 @@ class Dots:
     head : sequence of str
         Over the names and over the cells.
     lines : mapping of str to float
-        ``chance`` or ``floor`` -> where that line stands.
+        ``chance`` or ``floor`` -> position of that line.
     said : str
         What the lines mean.
     """
@@ -91,7 +91,7 @@ class Dots:
 
 @dataclass(frozen=True)
 class Curve:
-    """A line through points, and what stands on its axes.
+    """A line through points, and the labels of its axes.
 
     Attributes
     ----------
@@ -131,7 +131,7 @@ class Cell:
     Attributes
     ----------
     text, more : str
-        What stands in it, and what stands smaller behind that.
+        Its text, and smaller text after that.
     shade : float or str
         From 0 to 1, or a class of the style sheet: better, worse, open, same.
     """

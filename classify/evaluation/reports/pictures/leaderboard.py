@@ -18,7 +18,7 @@ def leaderboard(data: Data) -> Dots:
     Parameters
     ----------
     data : mapping
-        `Comparison.data`, or what stands in repeats.json or runs.json.
+        `Comparison.data`, or the content of repeats.json or runs.json.
     """
     rows, measure = _rows(data)
     lines = {}

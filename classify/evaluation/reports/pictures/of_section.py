@@ -1,4 +1,4 @@
-"""Which picture stands in which section of a report, by the section's title."""
+"""The picture of each section of a report, by the section's title."""
 
 from __future__ import annotations
 

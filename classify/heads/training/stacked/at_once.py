@@ -16,7 +16,7 @@ _SHARE = 0.5  # of the memory that is free
 # bytes of a weight: itself, its gradient, AdamW's two moments, bfloat16, the best epoch's, and a
 # copy while a step is captured
 _WEIGHT = 40
-# bytes of a number that goes into a product or comes out of it, with what lies between: twice for
+# bytes of a number that goes into a product or comes out of it, with what is between: twice for
 # each of two graphs
 _NUMBER = 64
 

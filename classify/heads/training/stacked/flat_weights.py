@@ -11,7 +11,7 @@ from ..adamw import BETAS, EPSILON
 from . import kernels
 from .fused import is_fused
 
-_ALIGNED = 64  # numbers; a weight begins at a multiple of so many
+_ALIGNED = 64  # numbers; a weight begins at a multiple of this
 _SIZE = 2048  # numbers of one program of AdamW
 _PART = 16_384  # numbers whose squares one program sums
 

@@ -1,6 +1,6 @@
-"""What lies between the products of a step: one kernel each by Triton, or plain PyTorch.
+"""What is between the products of a step: one kernel each by Triton, or plain PyTorch.
 
-All members lie along the first axis. Whatever takes `partial` writes there what each block of rows
+All members are along the first axis. Whatever takes `partial` writes there what each block of rows
 adds to the gradient of a vector (a bias, a norm): the blocks of all of them are summed at once.
 """
 

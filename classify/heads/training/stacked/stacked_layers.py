@@ -34,7 +34,7 @@ def product(a: Tensor, b: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 class Stacked:
-    """A network of all members, whose weights and gradients lie in `weights`.
+    """A network of all members, whose weights and gradients are in `weights`.
 
     A subclass has `lead` and `numbers` (see `fused.gather`), dropout of the features as `first`,
     `forward` and `backward`.
@@ -68,7 +68,7 @@ class Stacked:
         raise NotImplementedError
 
     def begin(self, rows: int) -> None:
-        """Make room for the partial sums of gradients, for batches of so many rows."""
+        """Make room for the partial sums of gradients, for batches of this many rows."""
         self.rows = rows
         if rows not in self.partials:
             size = (len(self.weights.values), self._blocks(rows), self.weights.vectors)
@@ -104,7 +104,7 @@ class Stacked:
         return product(grad, self.weights.matrix(name))
 
     def learn(self, grad: Tensor, x: Tensor, name: str) -> None:
-        """Write the gradient of a matrix that `x` was multiplied with, beside what goes on."""
+        """Write the gradient of a matrix that `x` was multiplied with, beside other work."""
         if self.beside is None:
             product(grad.transpose(1, 2), x, self.weights.grad(name))
             return

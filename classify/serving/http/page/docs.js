@@ -7,7 +7,7 @@ function element(name, text = "", className = "", ...children) {
   return node;
 }
 
-const listed = (pairs) => element("dl", "", "", ...pairs.flatMap(([term, told]) => [element("dt", term), element("dd", told)]));
+const listed = (pairs) => element("dl", "", "", ...pairs.flatMap(([term, text]) => [element("dt", term), element("dd", text)]));
 
 function section(path, verb, operation) {
   const parts = [element("h2", "", "", element("span", verb.toUpperCase(), "verb"), element("code", path)),
@@ -20,8 +20,8 @@ function section(path, verb, operation) {
   if (operation.parameters?.length) {
     parts.push(element("h3", "Parameters"), listed(operation.parameters.map((one) => [one.name, one.description ?? ""])));
   }
-  const told = Object.entries(operation.responses ?? {}).filter(([, one]) => one.description);
-  if (told.length > 1) parts.push(element("h3", "Answers"), listed(told.map(([status, one]) => [status, one.description])));
+  const answers = Object.entries(operation.responses ?? {}).filter(([, one]) => one.description);
+  if (answers.length > 1) parts.push(element("h3", "Answers"), listed(answers.map(([status, one]) => [status, one.description])));
   return element("section", "", "card operation", ...parts);
 }
 
