@@ -133,7 +133,7 @@ def verify(
     finally:  # a signal does not wait for the other shards
         pool.shutdown(wait=False, cancel_futures=True)
     for space in cache.spaces():
-        report.findings += _check_space(cache, space)
+        report.findings += _check_space(space)
         _save_memo(cache, space, memo[space.name])
     report.findings += _check_clips(cache) + _check_top(cache)
     return report
@@ -213,7 +213,7 @@ def _finding(where: str, error: Exception) -> Finding:
     return Finding(where, str(error))
 
 
-def _check_space(cache: Cache, space: Space) -> list[Finding]:
+def _check_space(space: Space) -> list[Finding]:
     found = []
     try:
         read_canary(space.folder / "canary.h5")

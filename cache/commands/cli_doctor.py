@@ -233,9 +233,9 @@ else:
 """
 
 
-def _accelerator(program: str = ACCELERATOR) -> Finding:
+def _accelerator() -> Finding:
     done = subprocess.run(
-        [sys.executable, "-P", "-c", program], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-c", ACCELERATOR], capture_output=True, text=True, check=False
     )
     said = done.stdout.strip()
     if done.returncode:

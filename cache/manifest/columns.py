@@ -330,7 +330,7 @@ def _give_ids(found: Named, table: Table, folded: Mapping[str, list[str]]) -> No
                 "paths"
             )
         columns[name.strip()] = columns.pop("id")
-    elif name := _misspelt_id(table, folded):
+    elif name := _misspelt_id(folded):
         raise InputError(
             f"{table.source}: no column id; it has {', '.join(table.columns)}."
             f"{nearest('id', [name]) or f' Is {name!r} the id?'} Otherwise give it another name"
@@ -343,7 +343,7 @@ def _give_ids(found: Named, table: Table, folded: Mapping[str, list[str]]) -> No
         found.notes.append("there is no column of ids: the row numbers are the ids")
 
 
-def _misspelt_id(table: Table, folded: Mapping[str, list[str]]) -> str:
+def _misspelt_id(folded: Mapping[str, list[str]]) -> str:
     return next((folded[n][0] for n in folded if len(n) == 3 and "id" in n and n != "uid"), "")
 
 

@@ -72,9 +72,9 @@ def compact(
     return before, after
 
 
-def small_shards(space: RowStore, small: int = SMALL) -> int:
-    """Return the number of shards that have less than `small` bytes."""
-    return sum(size < small for size in _sizes(space).values())
+def small_shards(space: RowStore) -> int:
+    """Return the number of shards that have less than `SMALL` bytes."""
+    return sum(size < SMALL for size in _sizes(space).values())
 
 
 def _sizes(space: RowStore) -> dict[str, int]:

@@ -129,7 +129,7 @@ def combine_all(
     if len(test) > 1:
         for name, rule in rules.items():
             label = free_name(name, result)
-            result[label] = _fit(label, rule, test, tuple(sorted(test)), fitting)
+            result[label] = _fit(rule, test, tuple(sorted(test)), fitting)
     if subsets and fitting and len(test) > 1:
         plain, _ = fitting.calibrated(fitting.members)
         closed = [name for name in rules if not rules[name].learns]
@@ -137,7 +137,7 @@ def combine_all(
             if len(found.members) not in (1, len(test)):
                 label = free_name(f"{found.strategy} of {' + '.join(found.members)}", result)
                 chosen = {name: test[name] for name in found.members}
-                item = _fit(label, rules[found.strategy], chosen, found.members, fitting)
+                item = _fit(rules[found.strategy], chosen, found.members, fitting)
                 item.learnt["subsets_tried"] = found.tried
                 fitting.judge(item, fitting.chosen_out_of_fold(rules[found.strategy], found))
                 result[label] = item
@@ -157,9 +157,7 @@ def free_name(name: str, taken: Container[str]) -> str:
     return name
 
 
-def _fit(
-    name: str, rule: Ensemble, test: Members, members: tuple[str, ...], fitting: _Dev | None
-) -> Combined:
+def _fit(rule: Ensemble, test: Members, members: tuple[str, ...], fitting: _Dev | None) -> Combined:
     labels = next(iter(test.values())).labels
     if fitting is None:
         replay = Replay(rule, members, labels)

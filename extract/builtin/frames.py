@@ -107,15 +107,15 @@ def blocks(count: int, size: int = 64) -> Iterator[slice]:
         yield slice(start, min(start + size, count))
 
 
-def decibel(power: npt.ArrayLike, floor_db: float = FLOOR_DB) -> np.ndarray:
-    """Turn power into dB above nothing but a soft floor, in float64.
+def decibel(power: npt.ArrayLike) -> np.ndarray:
+    """Return power in dB, with a soft floor at `FLOOR_DB`, in float64.
 
     Examples
     --------
     >>> decibel([1.0, 0.0]).round(2).tolist()
     [0.0, -60.0]
     """
-    return 10 * np.log10(np.asarray(power, dtype=np.float64) + 10 ** (floor_db / 10))
+    return 10 * np.log10(np.asarray(power, dtype=np.float64) + 10 ** (FLOOR_DB / 10))
 
 
 def level_db(samples: np.ndarray) -> float:

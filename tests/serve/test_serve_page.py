@@ -4,23 +4,16 @@ from __future__ import annotations
 
 import base64
 import os
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.browser import BrowserPage, chromium, needs_browser
 from tests.support.services import wav
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-DRIVER = shutil.which("chromedriver") or ""
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="no Chromium with its chromedriver on this machine"
-)
+pytestmark = needs_browser
 DROP = """
 const bytes = Uint8Array.from(atob(arguments[0]), (c) => c.charCodeAt(0));
 const data = new DataTransfer();
@@ -30,19 +23,11 @@ document.getElementById("drop").dispatchEvent(event);
 """
 
 
-class Page:
+class Page(BrowserPage):
     """What a person does with the page."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
 
     def __getitem__(self, name: str) -> Any:
         return self.driver.find_element("id", name)
-
-    def wait(self, done: Callable[[], bool]) -> None:
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        WebDriverWait(self.driver, 60, 0.1).until(lambda _: done(), "waited in vain")
 
     def predict(self) -> str:
         """Press the button; return label and score."""
@@ -51,27 +36,13 @@ class Page:
         self.wait(lambda: self["status"].text.startswith("Answered"))
         return self.driver.find_element("class name", "verdict").text
 
-    def console(self) -> list[str]:
-        return [entry["message"] for entry in self.driver.get_log("browser")]
-
 
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory) -> Iterator[Any]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for word in (
-        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *("--disable-dev-shm-usage", "--use-fake-ui-for-media-stream"),
-        *("--use-fake-device-for-media-stream", "--window-size=1200,900"),
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     os.environ.setdefault("NO_PROXY", "127.0.0.1,localhost")
-    browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield browser
-    browser.quit()
+    media = ("--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream")
+    with chromium(tmp_path_factory.mktemp("chromium"), *media, "--window-size=1200,900") as driver:
+        yield driver
 
 
 @pytest.fixture

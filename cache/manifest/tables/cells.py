@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ class FloatText(str):
     __slots__ = ()
 
 
-def text_of(value: Any, place: Callable[[], str] | None = None) -> str:
+def text_of(value: Any) -> str:
     """Return a value as exact text; nothing is blank, and a span of time is in seconds.
 
     Examples

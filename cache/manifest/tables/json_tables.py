@@ -94,7 +94,7 @@ def _rows(
                         _check_new(name, [n for n in names if n not in row], place)
                     names.append(name)
                     known.add(name)
-        values = [text_of(row.get(name), lambda place=place: place) for name in names]
+        values = [text_of(row.get(name)) for name in names]
         check_characters("".join(v for v in [*row, *values] if isinstance(v, str)), place)
         yield number, values
 

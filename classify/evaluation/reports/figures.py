@@ -145,7 +145,7 @@ def drawn_files(shown: Picture, formats: tuple[str, ...] = FORMATS) -> list[tupl
         for kind in formats:
             is_text = kind == "svg"
             if figure is None or missing:  # one layout, where names are written the same
-                figure = _drawn(shown, _short if is_text else _boxes(shown, missing))
+                figure = _drawn(shown, _short if is_text else _boxes(missing))
             meta = {"Date": None} if kind == "svg" else {"Software": None} if kind == "png" else {}
             with warnings.catch_warnings(), BytesIO() as file:
                 if is_text:  # the viewer brings the glyphs
@@ -180,7 +180,7 @@ def _short(text: str) -> str:
     return plain(text if len(text) <= MOST_SIGNS else text[: MOST_SIGNS - 1] + "…")
 
 
-def _boxes(shown: Picture, missing: set[str]) -> Name:
+def _boxes(missing: set[str]) -> Name:
     """Return how to write names with signs that no font has: boxes, and a number for each name."""
     numbers: dict[str, int] = {}
 
@@ -199,7 +199,7 @@ def _dots(figure: Any, shown: Dots, name: Name) -> None:
     figure.set_size_inches(7.2, 1.1 + 0.27 * len(rows))
     axes = figure.subplots()
     for place, row in enumerate(rows):
-        _dot(axes, row, place, name)
+        _dot(axes, row, place)
     scale = shown.scale
     for kind, value in shown.lines.items():
         colour, dashes = LINES[kind]
@@ -221,7 +221,7 @@ def _dots(figure: Any, shown: Dots, name: Name) -> None:
 _DASHES = {"chance": "Dashed", "floor": "Dotted"}
 
 
-def _dot(axes: Any, row: Dot, place: int, name: Name) -> None:
+def _dot(axes: Any, row: Dot, place: int) -> None:
     colour = STRONG if row.strong else MARK
     if row.interval and None not in row.interval:
         axes.plot(row.interval, [place, place], color=colour, linewidth=2, solid_capstyle="round")

@@ -12,8 +12,10 @@ from ....cache.errors import InputError
 from ...metrics.mcnemar_and_holm import fewest_apart, mcnemar_range
 from .verdicts import verdict_of_counts
 
+LEVEL = 0.95  # coverage of the intervals; the tests are at 1 - LEVEL
 
-def exact_interval(right: int, n: int, level: float = 0.95) -> tuple[float, float]:
+
+def exact_interval(right: int, n: int) -> tuple[float, float]:
     """Return the exact interval of a share (Clopper and Pearson, 1934); clips independent.
 
     Examples
@@ -21,13 +23,13 @@ def exact_interval(right: int, n: int, level: float = 0.95) -> tuple[float, floa
     >>> [round(edge, 3) for edge in exact_interval(225, 300)]
     [0.697, 0.798]
     """
-    tail = (1 - level) / 2
+    tail = (1 - LEVEL) / 2
     low = betaincinv(right, n - right + 1, tail) if right else 0.0
     high = betaincinv(right + 1, n - right, 1 - tail) if right < n else 1.0
     return float(low), float(high)
 
 
-def compare_counts(counts: Mapping[str, int], n: int, *, level: float = 0.95) -> dict[str, Any]:
+def compare_counts(counts: Mapping[str, int], n: int) -> dict[str, Any]:
     """Return what published counts can show, for JSON.
 
     Parameters
@@ -36,8 +38,6 @@ def compare_counts(counts: Mapping[str, int], n: int, *, level: float = 0.95) ->
         Clips that each system got right, by name.
     n
         Clips of the test set, the same for all.
-    level
-        Coverage of the intervals; the tests are at ``1 - level``.
 
     Returns
     -------
@@ -60,15 +60,12 @@ def compare_counts(counts: Mapping[str, int], n: int, *, level: float = 0.95) ->
         raise InputError(f"{len(counts)} systems; expected counts of at least two")
     return {
         "clips": n,
-        "level": level,
-        "needed": fewest_apart(None, 1 - level),
+        "level": LEVEL,
+        "needed": fewest_apart(None, 1 - LEVEL),
         "systems": {
             name: {
                 "right": right,
-                "accuracy": {
-                    "value": right / n,
-                    "interval": list(exact_interval(right, n, level)),
-                },
+                "accuracy": {"value": right / n, "interval": list(exact_interval(right, n))},
             }
             for name, right in counts.items()
         },

@@ -41,9 +41,7 @@ def one_answer(data: Mapping[str, Any], *systems: str) -> list[str]:
     ]
 
 
-def verdict(
-    a: str, b: str, right_a: int, right_b: int, n: int, p: float, level: float = 0.05
-) -> str:
+def verdict(a: str, b: str, right_a: int, right_b: int, n: int, p: float) -> str:
     """Return in one sentence what a test showed.
 
     Examples
@@ -54,7 +52,7 @@ def verdict(
     'mean is better than max: 225 vs 211 of 300, p = 0.0001'
     """
     counts = f"{right_a} vs {right_b} of {n}, p = {p_text(p)}"
-    if p >= level:
+    if p >= 0.05:
         return f"{a} and {b}: no difference can be shown: {counts}"
     return f"{a} is {'better' if right_a > right_b else 'worse'} than {b}: {counts}"
 

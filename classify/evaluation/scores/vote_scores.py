@@ -15,15 +15,16 @@ if TYPE_CHECKING:
     from ...data.predictions import Predictions
 
 
-def score_votes(proba: np.ndarray, votes: Votes, *, split_below: float = 0.6) -> dict[str, float]:
+SPLIT = 0.6  # a clip whose leading class has a smaller share of the votes is split
+
+
+def score_votes(proba: np.ndarray, votes: Votes) -> dict[str, float]:
     """Score probabilities against the raters themselves.
 
     Parameters
     ----------
     proba : ndarray of shape (clips, classes)
         In the order of `votes.ids` and `votes.classes`.
-    split_below : float, default=0.6
-        A clip whose leading class has a smaller share of the votes counts as split.
 
     Returns
     -------
@@ -48,7 +49,7 @@ def score_votes(proba: np.ndarray, votes: Votes, *, split_below: float = 0.6) ->
         raise InputError(f"probabilities have shape {proba.shape}; expected {shares.shape}")
     tiny = np.finfo(np.float64).tiny
     agreed = np.take_along_axis(shares, proba.argmax(axis=1)[:, None], axis=1)[:, 0]
-    split = shares.max(axis=1) < split_below
+    split = shares.max(axis=1) < SPLIT
     return {
         "cross_entropy": float(-(shares * np.log(np.maximum(proba, tiny))).sum(axis=1).mean()),
         "rater_entropy": float((shares * -np.log(np.maximum(shares, tiny))).sum(axis=1).mean()),
@@ -64,10 +65,7 @@ def compare_votes(
     systems: dict[str, Predictions],
     votes: Votes,
     groups: np.ndarray,
-    *,
-    n_resamples: int = 2000,
-    level: float = 0.95,
-    random_state: int = 0,
+    level: float,
 ) -> dict[str, Any]:
     """Score systems against what the raters said, with intervals that resample speakers.
 
@@ -79,8 +77,8 @@ def compare_votes(
         Of the same clips, in any order.
     groups
         Group code of each clip of `votes`, `(clips,)`.
-    n_resamples, level, random_state
-        Draws of the bootstrap, coverage aimed at, seed.
+    level
+        Coverage of the intervals.
 
     Returns
     -------
@@ -94,7 +92,7 @@ def compare_votes(
     _, codes = np.unique(groups, return_inverse=True)
     n_groups = int(codes.max()) + 1
     sizes = np.bincount(codes)
-    counts = np.concatenate(list(draws(np.ones(n_groups, int), n_resamples, random_state, float)))
+    counts = np.concatenate(list(draws(np.ones(n_groups, int), 2000, 0, float)))
     effective = float(sizes.sum() ** 2 / (sizes**2).sum())
 
     def scored(each: np.ndarray) -> dict[str, Any]:

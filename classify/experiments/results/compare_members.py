@@ -129,7 +129,7 @@ def add_run(
             comparison.predictions,
             rated,
             clusters(ready.labelled.select(shared), recipe.group)[0],
-            level=comparison.data["settings"]["level"],
+            comparison.data["settings"]["level"],
         )
 
 

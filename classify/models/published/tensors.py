@@ -27,11 +27,12 @@ def with_weights(name: str, revision: str | None = None) -> Place:
     return place
 
 
-def tensor_files(folder: Path, name: str = "model.safetensors") -> list[Path]:
+def tensor_files(folder: Path) -> list[Path]:
     """Find the safetensors files of a folder: whole, in shards, or made from its ``.bin``."""
-    if (folder / name).is_file():
-        return [folder / name]
-    index = folder / f"{name}.index.json"
+    whole = folder / "model.safetensors"
+    if whole.is_file():
+        return [whole]
+    index = folder / f"{whole.name}.index.json"
     if index.is_file():
         table = read_object(index, lenient=True).get("weight_map")
         if not isinstance(table, dict) or not table:
@@ -45,9 +46,9 @@ def tensor_files(folder: Path, name: str = "model.safetensors") -> list[Path]:
         if (folder / pickled).is_file():
             from ....extract.encoders.checkpoints.converting import converted
 
-            return [converted([folder / pickled]) / "model.safetensors"]
+            return [converted([folder / pickled]) / whole.name]
     found = ", ".join(sorted(path.name for path in folder.iterdir())) or "nothing"
-    raise InputError(f"{folder} holds no {name} and no {PICKLED[0]} (found: {found})")
+    raise InputError(f"{folder} holds no {whole.name} and no {PICKLED[0]} (found: {found})")
 
 
 def tensor_shapes(files: Sequence[Path]) -> dict[str, Shape]:

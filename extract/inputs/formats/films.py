@@ -67,7 +67,7 @@ def avi_seconds(data: bytes) -> float | None:
     return count * scale / rate or None if rate else None
 
 
-_SEGMENT, _CLUSTER, _BLOCK_GROUP = 0x18538067, 0x1F43B675, 0xA0
+_SEGMENT = 0x18538067
 
 
 def check_matroska(format: Format, data: bytes) -> tuple[str, ...]:

@@ -25,16 +25,9 @@ from affekt.classify.experiments.demo.corpus import write_corpus
 from affekt.classify.models.new_clips.new_clip import RawClip
 from affekt.extract import Encoder, extract
 
+from .test_predict import SETTINGS
+
 VALENCE = Task.named("valence")
-QUICK = {"max_epochs": 2, "random_state": 0}
-SETTINGS = {
-    "logistic": {},
-    "mlp": {**QUICK, "hidden": (16,)},
-    "patch": {**QUICK, "d_model": 32, "feedforward": 64, "n_blocks": 1},
-    "concat": {**QUICK, "hidden": (16,)},
-    "mean": {**QUICK, "hidden": (16,), "dim": 16},
-    "cross-attention": {**QUICK, "d_model": 32, "feedforward": 64, "n_blocks": 1},
-}
 FUSED = ("concat", "mean", "cross-attention")
 
 

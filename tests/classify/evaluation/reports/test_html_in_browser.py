@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import shutil
 import wave
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -16,26 +15,18 @@ from affekt.classify.evaluation.reports.html.clip_rows import clip_rows
 from affekt.classify.evaluation.reports.html.marks import drawn
 from affekt.classify.evaluation.reports.pictures.kinds import Cell, Matrix
 
+from tests.support.browser import BrowserPage, chromium, needs_browser
+
 from .hard_pages import SCRIPT, hard, large, many, rated
 from .test_golden import read
 
-webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-DRIVER = shutil.which("chromedriver") or ""
-pytestmark = pytest.mark.skipif(
-    not (BROWSER and DRIVER), reason="no Chromium with its chromedriver on this machine"
-)
+pytestmark = needs_browser
 OPEN = "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
 WIDTHS = (390, 820, 1440)
 
 
-class Page:
+class Page(BrowserPage):
     """What a reader does with a page."""
-
-    def __init__(self, driver: Any) -> None:
-        self.driver = driver
 
     def open(self, path: Path, width: int = 820, scheme: str = "light") -> None:
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": False}
@@ -51,14 +42,6 @@ class Page:
     def find(self, selector: str) -> list[Any]:
         return self.driver.find_elements("css selector", selector)
 
-    def wait(self, done: Callable[[], bool]) -> None:
-        from selenium.webdriver.support.ui import WebDriverWait
-
-        WebDriverWait(self.driver, 60, 0.05).until(lambda _: done(), "waited in vain")
-
-    def console(self) -> list[str]:
-        return [entry["message"] for entry in self.driver.get_log("browser")]
-
     @property
     def status(self) -> str:
         return self.run("return document.getElementById('clips-status').textContent")
@@ -66,19 +49,9 @@ class Page:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Iterator[Page]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER
-    for word in (
-        *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
-        *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
-        *("--disable-dev-shm-usage", "--autoplay-policy=no-user-gesture-required"),
-        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(word)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = webdriver.Chrome(options, webdriver.ChromeService(DRIVER))
-    yield Page(browser)
-    browser.quit()
+    profile = tmp_path_factory.mktemp("chromium")
+    with chromium(profile, "--autoplay-policy=no-user-gesture-required") as driver:
+        yield Page(driver)
 
 
 @pytest.fixture(scope="module")
