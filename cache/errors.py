@@ -249,7 +249,7 @@ def listed(words: Sequence[str], limit: int = 5) -> str:
 
 
 def one_line(name: str) -> str:
-    r"""Return an id, a path or another name of a user for a line of a message.
+    r"""Return an id, a path or another name from a user, for a line of a message.
 
     Examples
     --------

@@ -187,7 +187,7 @@ class Features:
         return combine_layers(values, self.combine)
 
     def describe(self) -> dict[str, Any]:
-        """Return what is written into a model: space, spec key, layers, combine."""
+        """Return what a model stores: space, spec key, layers, combine."""
         return {
             "space": self.space.name,
             "spec_key": self.space.key,
@@ -211,7 +211,7 @@ def missing_error(rows: RowStore, clips: Manifest, ids: list[str]) -> MissingErr
 
 
 def _disputed(rows: RowStore, clips: Manifest, ids: list[str]) -> str:
-    """Return what to say of the missing clips whose content the index cannot decide."""
+    """Return the message about missing clips whose content the index cannot decide."""
     if rows.modality == "text":
         return ""
     wanted = set(ids)
@@ -222,7 +222,7 @@ def _disputed(rows: RowStore, clips: Manifest, ids: list[str]) -> str:
 
 
 def _remedy(rows: RowStore, clips: Manifest) -> str:
-    """Return how missing rows come into a rows."""
+    """Return how to store missing rows."""
     encoder, packed = rows.spec.fields["encoder"], rows.store.packed
     folder = "DIR" if packed else in_shell(rows.store.path)
     source = in_shell(clips.source)

@@ -179,7 +179,7 @@ def _collect_seldom() -> None:
     They were searched many times while they are imported, and once more at the exit: together a
     quarter of the time of a short command.
     """
-    gc.set_threshold(10_000)  # of 700; more would let a long run keep what it has thrown away
+    gc.set_threshold(10_000)  # not 700; more would delay freeing memory in a long run
     atexit.register(gc.freeze)
 
 
@@ -203,7 +203,7 @@ def _exit_code(args: Sequence[str] | None, own: bool) -> int:
             click.echo(f"  {note}", err=True)
         return error.exit_code
     except BrokenPipeError:
-        # the reader (head, less) has left: nothing more to say, and nothing to flush at exit
+        # the reader (head, less) closed the pipe: nothing to print, and nothing to flush at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

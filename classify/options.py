@@ -1,4 +1,4 @@
-"""What the commands of classify share: options that mean the same everywhere, and progress."""
+"""Options and progress shared by the commands of classify."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ MOST_SEEDS = 1000
 
 
 def check_n_jobs(n_jobs: int) -> None:
-    """Refuse a number of processes that there cannot be."""
+    """Refuse an impossible number of processes."""
     if n_jobs == 0:
         raise InputError("--n-jobs is 0; expected a number of processes, or -1 for all cores")
 

@@ -21,7 +21,7 @@ from .encoder_names import is_code, open_named, options_of_own, works_everywhere
 from .errors import Unusable
 from .pooling import merge_windows, split_evenly
 
-#: Raised when a release of affekt changes embeddings in a way that no other field of a spec says.
+#: Raised when a release changes embeddings in a way that no other field of a spec shows.
 NUMERICS_EPOCH = 1
 
 
@@ -345,7 +345,7 @@ def _checked_rules(
 def _embed_halving(
     embed: Callable[[Sequence[Any]], Sequence[Pooled | Unusable]], inputs: Sequence[Any]
 ) -> list[Pooled | Unusable]:
-    """Embed; where memory does not suffice, in halves, down to one input: it is then unusable."""
+    """Embed; if memory is short, in halves; a single input that does not fit is unusable."""
     try:
         answers = embed(inputs)
     except (MemoryError, RuntimeError) as error:

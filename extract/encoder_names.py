@@ -13,10 +13,10 @@ from affekt.plugins import Plugins
 from ..cache.errors import InputError, nearest
 from .backend import Backend, as_backend
 
-#: Encoders of affekt's own; they need no download.
+#: Built-in encoders; they need no download.
 BUILT_IN = ("spectral", "ngram")
 
-#: Options of `Encoder` that say nothing where they have these values.
+#: Options of `Encoder` that have no effect with these values.
 _UNSET = {"revision": None, "pooling": None, "dtype": "float32", "device": "auto", "modality": None}
 
 

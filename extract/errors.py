@@ -1,4 +1,4 @@
-"""The one thing that goes wrong with a single clip: it cannot be embedded, for a named reason.
+"""The error of a single clip: it cannot be embedded, for a named reason.
 
 Everything that concerns a whole run (unknown encoder, wrong option, spec differs) is an
 `affekt.cache` error. An `Unusable` clip is one quarantined row: the run continues.

@@ -120,7 +120,7 @@ def locate(
 
 
 def _ask_about(path: Path, what: str) -> None:
-    """Refuse a name in a folder that is here, and ask about one that is almost another's here."""
+    """Refuse a missing name in an existing folder, and suggest the name of a similar one."""
     hint = nearest_beside(path)
     if len(path.parts) > 1 and path.parent.is_dir():
         raise InputError(

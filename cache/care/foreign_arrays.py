@@ -25,7 +25,7 @@ from ..manifest.tables.sources import most_unpacked, zip_size
 Finder = Callable[[str], np.ndarray | None]
 """Gives the array of an id, or None."""
 
-# What numpy and zipfile say of a file that is broken, locked by a password, or claims too much.
+# What numpy and zipfile raise for a file that is broken, encrypted, or claims too much.
 UNREADABLE = (
     OSError,
     EOFError,
@@ -174,7 +174,7 @@ def _table(table: Table) -> Finder:
     values = np.empty((len(ids), len(names)), np.float32)
     for i, name in enumerate(names):
         try:
-            with np.errstate(over="ignore"):  # reported when the clip is taken
+            with np.errstate(over="ignore"):  # reported when the clip is read
                 values[:, i] = np.array(table.columns[name], np.float64)
         except ValueError as error:
             raise InputError(

@@ -236,7 +236,7 @@ def _arrays(source: Any, clips: Manifest) -> tuple[dict[str, np.ndarray], list[s
                 f"clip {id_!r}: an array {array.shape} of {array.dtype}, expected numbers of shape"
                 " (dim,) or (layers, dim)"
             )
-        with np.errstate(over="ignore"):  # it is reported below
+        with np.errstate(over="ignore"):  # reported below
             values[id_] = np.atleast_2d(np.ascontiguousarray(array, dtype=np.float32))
         if not np.isfinite(values[id_]).all():
             raise InputError(

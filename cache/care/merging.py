@@ -75,7 +75,7 @@ def merge(
 
 
 def check_source(source: Cache, verb: str) -> None:
-    """Refuse to copy from what is not the folder of a cache, or is damaged."""
+    """Refuse to copy from a folder that is not a cache, or is damaged."""
     if source.packed:
         raise InputError(f"{source.path} is packed; {verb} the folders it was made from")
     if not source.path.is_dir():
@@ -87,7 +87,7 @@ def check_source(source: Cache, verb: str) -> None:
 def copy_new(
     source: Cache, out: Cache, progress: Callable[[int, int], None] | None = None
 ) -> tuple[int, int, int]:
-    """Copy what one cache has and another has not; `merge` looks at every file of both.
+    """Copy what one cache has and another does not; `merge` looks at every file of both.
 
     Returns
     -------
@@ -163,7 +163,7 @@ def _copy_shards(
 
 
 def shard_files(space: Space) -> list[Path]:
-    """Return the files of the shards; programs that leave out empty folders may have left none."""
+    """Return the files of the shards; the folder may be missing, as some tools skip empty ones."""
     folder = space.folder / "shards"
     found = sorted(folder.iterdir()) if folder.is_dir() else []
     return [path for path in found if NAME.fullmatch(path.name)]

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from ..cache import Cache
 
 SLICE = 64 << 20  # bytes held in memory at a time
-PAGE = 4096  # large data starts at a multiple of this, as memory maps like it
+PAGE = 4096  # large data starts at a multiple of this, for memory maps
 
 
 @dataclass(frozen=True)

@@ -107,12 +107,12 @@ def _set_aside(cache: Cache, path: Path, done: Repair) -> bool:
 
 
 def _rebuild_spec(cache: Cache, folder: Path, done: Repair) -> None:
-    """Write ``spec.json`` again from a shard that still says it."""
+    """Write ``spec.json`` again from a shard that holds it."""
     try:
         read_spec(folder, cache.path)
         return  # another repair was first
     except (NewerError, SpecError):
-        return  # nothing says that it is damaged
+        return  # it may not be damaged
     except DamagedError:
         path = folder / "spec.json"
     except OSError:
@@ -129,7 +129,7 @@ def _rebuild_spec(cache: Cache, folder: Path, done: Repair) -> None:
 
 
 def _spec(shard: Path) -> Spec | None:
-    """Return the spec that a shard carries, if it is whole."""
+    """Return the spec in a shard, if it is whole."""
     try:
         with open_plain(shard) as file:
             text, key = attribute(file, "spec", str), attribute(file, "spec_key", str)

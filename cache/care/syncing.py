@@ -64,7 +64,7 @@ class Synced:
 
 
 def sync(source: Cache | str, target: Cache | str, progress: Progress | None = None) -> Synced:
-    """Copy to a cache what another one has and it has not.
+    """Copy to a cache what another one has and it does not.
 
     Parameters
     ----------
@@ -284,7 +284,7 @@ def _fetched(remote: _Remote, name: str) -> Iterator[Path]:
 
 @contextmanager
 def _named(address: str) -> Iterator[None]:
-    """Say of an error of a storage, which may be of any class, where it came from."""
+    """Add the address to an error of a storage, which may be of any class."""
     try:
         yield
     except (AffektError, OSError):

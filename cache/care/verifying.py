@@ -171,7 +171,7 @@ def _check_file(path: Path, spec_key: str, memo: dict[str, list[int]]) -> _Check
     if not NAME.fullmatch(path.name):
         return _Checked()
     try:
-        status = _stat(path)  # before it is read: a change in between is found the next time
+        status = _stat(path)  # before reading: a change in between is found the next time
         known = memo.get(path.name)
         if known is not None and known[:-1] == status:
             return _Checked(status, known[-1], trusted=True)

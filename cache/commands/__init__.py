@@ -1,1 +1,1 @@
-"""What every command shares: the terminal, signals, checks of outputs; and `affekt cache`."""
+"""What all commands share: the terminal, signals, checks of outputs; and `affekt cache`."""

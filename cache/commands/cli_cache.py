@@ -1,4 +1,4 @@
-"""`affekt cache`: look at a cache, check it, and carry it elsewhere."""
+"""`affekt cache`: inspect, check and copy a cache."""
 
 from __future__ import annotations
 

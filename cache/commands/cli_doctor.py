@@ -70,7 +70,7 @@ GIB = 2**30
 LITTLE_MEMORY = 4 * GIB  # below which a large encoder does not fit
 LITTLE_DISK = GIB
 FULL = 100 * 2**20  # below which nothing can be stored
-LINKED = ("h5py", "soundfile", "av", "soxr")  # to libraries of the system; torch is tried apart
+LINKED = ("h5py", "soundfile", "av", "soxr")  # to system libraries; torch is tried separately
 #: extra -> what needs it
 NEEDED_FOR = {
     "table": "tables: Parquet files, to_frame() of results",
@@ -140,7 +140,7 @@ def disks(places: Iterable[Path]) -> Iterator[Finding]:
     seen = set()
     for place in places:
         above = (place, *place.absolute().parents)
-        there = next(one for one in above if os.access(one, os.F_OK))  # where one may look
+        there = next(one for one in above if os.access(one, os.F_OK))  # the nearest folder
         device = there.stat().st_dev
         if device in seen:
             continue

@@ -24,7 +24,7 @@ PAUSE = 0.1
 
 
 class _Ended(SystemExit):
-    """What a signal raises; unlike `SystemExit`, a weak reference can show whether it lives."""
+    """What a signal raises; unlike `SystemExit`, it can have a weak reference."""
 
 
 @contextmanager
@@ -47,7 +47,7 @@ def ending() -> Iterator[None]:
 
     def end(number: int, frame: object) -> None:
         if number in repeated and on_its_way(number):
-            repeated.discard(number)  # the first one came through after all
+            repeated.discard(number)  # the first one was handled after all
             return
         raise new_error(number)  # the traceback would keep a variable of this frame alive
 

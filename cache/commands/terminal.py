@@ -115,10 +115,10 @@ class PlainStream(io.TextIOWrapper):
         self._under = stream  # which would close the buffer if it were deleted
         self._progress = progress
         self._colours = has_colours(stream)
-        self.written = 0.0  # when something was written last, on the monotonic clock
+        self.written = 0.0  # time of the last write, on the monotonic clock
 
     def erase(self, lines: int) -> None:
-        """Take back the last lines of a terminal; the next ones are written in their place."""
+        """Erase the last lines of a terminal; the next ones replace them."""
         super().write(f"\x1b[{lines}A\r\x1b[J")
 
     def write(self, text: Any, /) -> int:
@@ -131,7 +131,7 @@ class PlainStream(io.TextIOWrapper):
         return len(text)
 
     def flush(self) -> None:
-        """Write what is held back."""
+        """Write what is buffered."""
         with self._taken():
             super().flush()
 

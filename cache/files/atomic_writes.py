@@ -20,7 +20,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 DRAFT = re.compile(r"(.+)-(\d+)-(?:[0-9a-f]{32}|[0-9a-f]{8})")  # host, process; 8 of older ones
-LONGEST = 30  # characters of a file's name that its draft has too: a longer name could not be made
+LONGEST = 30  # characters of a file's name kept in its draft's, which must not be too long
 DAY = 86_400.0  # seconds
 NO_FOLDER_FLUSH = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP}  # of some FUSE and SMB systems
 

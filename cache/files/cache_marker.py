@@ -38,7 +38,7 @@ def check_cache_folder(path: Path) -> None:
 
 
 def mark(path: Path) -> None:
-    """Mark a folder as a cache; it is there."""
+    """Mark an existing folder as a cache."""
     try:
         handle = create(path / MARKER, path)
     except FileExistsError:

@@ -146,7 +146,7 @@ def make_folder(path: Path, top: Path) -> None:
             sync_folder(folder.parent)
         except PermissionError:
             if made or folder not in (top, *top.parents):
-                raise  # only what holds a cache may be a folder that one may not list
+                raise  # only a folder above the cache may be one that cannot be listed
     mark(top)
 
 

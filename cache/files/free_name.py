@@ -106,7 +106,7 @@ def _renameat2() -> Any:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Hold a folder, so that of several processes only one renames to a name that is free.
+    """Lock a folder, so that only one of several processes renames to a name that is free.
 
     The lock ends with the process. It is on a file that is open for writing: NFS locks no other.
     """
@@ -132,7 +132,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def _created(path: Path) -> Iterator[None]:
-    """Hold what only one process can create; who is killed leaves it, and it has to be removed."""
+    """Hold what only one process can create; after a kill it stays, and has to be removed."""
     end = time.monotonic() + _PATIENCE
     while True:
         try:

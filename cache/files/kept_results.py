@@ -21,7 +21,7 @@ from .durable import make_folder
 from .reading import read_note
 
 FOLDER = "kept"
-MOST = 200  # files; the oldest go
+MOST = 200  # files; the oldest are removed
 LIBRARIES = ("numpy", "scipy", "scikit-learn", "torch", "soundfile", "soxr", "av")
 
 _here: ContextVar[_Kept | None] = ContextVar("kept results", default=None)

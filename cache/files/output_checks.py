@@ -115,7 +115,7 @@ def check_takes_files(what: str, path: Path, folder: Path | None = None) -> None
         if not above.is_dir():
             raise InputError(f"{what} {path}: {above} is a file; expected a folder")
         with tempfile.TemporaryFile(dir=above) as file:
-            file.write(bytes(4096))  # a disk that is full takes the name, and not the content
+            file.write(bytes(4096))  # a full disk takes the name, but not the content
     except OSError as error:
         raise _cannot(what, path, error) from None
 
@@ -158,7 +158,7 @@ def _refuse_input(option: str, path: Path, inputs: Iterable[str | os.PathLike[st
 def _is(there: os.stat_result, path: str | os.PathLike[str]) -> bool:
     try:
         return os.path.samestat(there, Path(path).stat())
-    except (OSError, ValueError):  # what cannot be read is said where it is read
+    except (OSError, ValueError):  # reported where it is read
         return False
 
 

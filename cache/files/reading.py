@@ -1,4 +1,4 @@
-"""Files of others and of earlier processes are read strictly."""
+"""Strict reading of files from elsewhere and from earlier processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DEEPEST = 100  # objects and lists inside each other; code that walks through th
 
 
 def is_hollow(status: os.stat_result) -> bool:
-    """Whether nearly nothing of a large file was ever written: a sparse file, to read in vain.
+    """Whether a large file is sparse: hardly any of it was ever written.
 
     Examples
     --------
@@ -49,7 +49,7 @@ def refuse_hollow(path: str | os.PathLike[str]) -> None:
 
 
 def check_regular(path: str | os.PathLike) -> None:
-    """Refuse what is not a regular file, or a link to one: to open a pipe would wait for ever.
+    """Refuse what is not a regular file, or a link to one: opening a pipe would block.
 
     Raises
     ------

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import AffektError, InputError
 
-ADDRESS = re.compile(r"([a-z][a-z0-9+]+):/+")  # a `Path` has made one slash of two
+ADDRESS = re.compile(r"([a-z][a-z0-9+]+):/+")  # `Path` turns two slashes into one
 
 
 class RemotePath(PurePosixPath):

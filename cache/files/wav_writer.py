@@ -55,7 +55,7 @@ def wav_bytes(samples: Any, sampling_rate: int) -> bytes:
     chunks = [(b"fmt ", struct.pack("<HHIIHH", *layout) + (b"\0\0" if tag == 3 else b""))]
     if tag == 3:
         chunks.append((b"fact", struct.pack("<I", len(values))))
-    chunks.append((b"data", body))  # of even length: it needs no byte to fill it up
+    chunks.append((b"data", body))  # of even length: no padding byte
     content = b"".join(name + struct.pack("<I", len(data)) + data for name, data in chunks)
     if len(content) >= 2**32 - 4:
         raise InputError(f"{len(body)} bytes of audio are too many for a WAV file")

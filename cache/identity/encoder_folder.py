@@ -46,7 +46,7 @@ def from_portable(text: str, base: Path) -> Path:
 
 
 def note_encoder_folder(space: Path, folder: Path, tmp: Path) -> None:
-    """Note the folder of the encoder that makes a space; where nothing can be written, nothing."""
+    """Note the folder of the encoder that makes a space; if the cache can be written."""
     if encoder_folder(space) == folder.resolve():
         return
     text = json.dumps({"folder": to_portable(folder, space)}, ensure_ascii=False) + "\n"

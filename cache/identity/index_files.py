@@ -190,7 +190,7 @@ def place_hash(path: str, start: float | None, end: float | None) -> str:
 
 
 def segment_names(folder: Path) -> set[str]:
-    """Return what is called like a segment in a folder; anything else there is ignored."""
+    """Return the names in a folder that are those of segments; others are ignored."""
     try:
         return {path.name for path in folder.iterdir() if NAME.fullmatch(path.name)}
     except FileNotFoundError:

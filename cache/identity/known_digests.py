@@ -62,7 +62,7 @@ class Reading:
     def _digest(self, i: int) -> str | None:
         try:
             path = self.clips.file(i)
-        except InputError:  # it leaves the root: not for us to read
+        except InputError:  # it leaves the root: not to be read
             return None
         try:
             status = path.stat()
@@ -77,7 +77,7 @@ class Reading:
                 try:
                     with path.open("rb") as file:
                         self.files[path] = hashlib.file_digest(file, "sha256").hexdigest()
-                except OSError:  # it has changed: what it was before says nothing
+                except OSError:  # it has changed: its earlier content says nothing
                     return None
             clip = self.clips.clip(i)
             digest = segment_digest(self.files[path], clip.start, clip.end)

@@ -81,7 +81,7 @@ class Spec:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields, as a copy of one's own."""
+        """A copy of the fields."""
         return json.loads(self._text)
 
     def json(self) -> str:

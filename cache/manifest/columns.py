@@ -1,4 +1,4 @@
-"""The names of a manifest's columns, and the other names that people give them."""
+"""The names of a manifest's columns, and their aliases."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ TRANSLATED = {
     "language": ("sprache", "langue", "idioma", "lingua", "taal", "język", "语言"),
 }  # fmt: skip
 NUMBER = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?|nan|inf", re.IGNORECASE)
-#: endings of the names of recordings, by which a column of them is recognised
+#: file extensions of recordings, by which a column of them is recognised
 RECORDINGS = re.compile(
     r".*\.(wav|flac|mp3|ogg|oga|opus|aiff?|au|sph|m4a|aac|mp4|mov|3gp|webm|mka|mkv|amr|wma|avi)",
     re.IGNORECASE | re.DOTALL,
@@ -373,7 +373,7 @@ def _written(name: str, found: Named, table: Table) -> list[str]:
 
 
 def _order(found: Named, table: Table) -> list[str]:
-    """Ids first, then the columns in the order of the table; an end of its own after the start."""
+    """Ids first, then the columns in the order of the table; a separate end after the start."""
     ours = {names[0]: mine for mine, names in found.taken.items() if names and mine != "end"}
     order = ["id"] if not found.taken["id"] else []
     for name in table.columns:

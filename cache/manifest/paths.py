@@ -1,4 +1,4 @@
-"""Where a manifest's paths lead, and how a table of a stranger is kept inside a root.
+"""Where a manifest's paths lead, and how a foreign table is kept inside a root.
 
 One's own table may name any regular file, by an absolute path, through ``..`` or a link. With a
 root that was given, what is written is checked first, without touching a file: no ``..``, and no

@@ -33,7 +33,7 @@ def spellings(speakers: Sequence[str], datasets: Sequence[str] = ()) -> list[lis
 
 
 def note_on(groups: Iterable[Sequence[str]]) -> str:
-    """Return what to say of them; blank where there are none.
+    """Return the message about them; blank where there are none.
 
     Examples
     --------
@@ -62,7 +62,7 @@ def merged(speakers: Sequence[str], datasets: Sequence[str] = ()) -> list[str]:
 
 
 def spoken(name: str) -> str:
-    """Return a name without what is not heard when it is read aloud.
+    """Return a name without what is silent when it is read aloud.
 
     Case, blanks, hyphens and underscores (except between digits, where they are all the same),
     leading zeros, the ``.0`` of a number that was read as a decimal, and Unicode form do not count.

@@ -1,4 +1,4 @@
-"""When a segment starts and ends, in the names and notations that people use, as seconds."""
+"""When a segment starts and ends, in common names and notations, as seconds."""
 
 from __future__ import annotations
 
@@ -288,7 +288,7 @@ def _comma(value: str) -> str:
 
 
 def _chosen(role: str, usable: Sequence[_Column], table: Table) -> _Column | None:
-    """Our own name first, then seconds, then other units; two of a kind are a question."""
+    """Our own name first, then seconds, then other units; two of one kind are ambiguous."""
     mine = [column for column in usable if column.role == role]
     tests: tuple[Callable[[_Column], bool], ...] = (
         lambda column: column.own,

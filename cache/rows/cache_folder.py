@@ -58,7 +58,7 @@ class Store:
         #: manifest -> warning that its clips may be of another corpus
         self.corpus_warnings: dict[str, str] = {}
         self._held: HeldDigests | None = None
-        self._takes_files = False  # until it was tried
+        self._takes_files = False  # until tried
 
     @property
     def tmp(self) -> Path:

@@ -26,7 +26,7 @@ from .row_store import RowStore
 
 try:
     import fcntl
-except ImportError:  # Windows: two compactions at once do the work twice, and no harm
+except ImportError:  # Windows: two compactions at once do the work twice, but no harm
     fcntl = None
 
 
@@ -116,7 +116,7 @@ def _compared(space: RowStore) -> Table:
                 with contextlib.suppress(DamagedError):  # neither counted on nor touched
                     space.index.vectors(table.names[shard])
             break
-        except FileNotFoundError:  # gone, or the memo was wrong and is forgotten: once more
+        except FileNotFoundError:  # gone, or the memo was wrong and is now forgotten: try again
             if attempt == TRIES - 1:
                 raise
     return table
@@ -201,7 +201,7 @@ def _merge(space: RowStore, names: list[str], twins: dict[str, set[int]]) -> Non
 
 
 def _arrived(space: RowStore, merged: str) -> bool:
-    """Read a merged shard back, before what it replaces goes; say whether it is still there."""
+    """Read a merged shard back, before what it replaces is removed; return whether it is there."""
     path = space.index.path(merged)
     try:
         check_shard(path, space.key)

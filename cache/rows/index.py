@@ -163,7 +163,7 @@ class Index:
 
     def refresh(self) -> Index:
         """Look at the folder again and read the shards that are new."""
-        with self._lock:  # before it is looked: what `add` takes in later is not in the list
+        with self._lock:  # before listing: what `add` takes in later is not in the list
             try:
                 found = sorted(entry.name for entry in os.scandir(self.folder / "shards"))
             except FileNotFoundError:
@@ -233,7 +233,7 @@ class Index:
         """Return the keys by shard as the memo has them; nothing if it is not there or damaged."""
         try:
             return self._unpack(self.folder / "index.npz", names)
-        except Exception:  # whatever zip and numpy make of damaged bytes: the shards say it too
+        except Exception:  # of zip or numpy, for damaged bytes: the shards hold the same
             return {}
 
     def _unpack(self, path: Path, names: set[str]) -> dict[str, np.ndarray]:
@@ -251,7 +251,7 @@ class Index:
         return dict(zip(found, np.split(raw, np.cumsum(rows)[:-1]), strict=True))
 
     def _forget(self) -> None:
-        """Read all shards instead of the memo: it says of one what is not so."""
+        """Read all shards instead of the memo, which is wrong about one."""
         self._keys, self._vectors, self._table = {}, {}, None
         self._use_memo = False
         self._unsaved = WORTH  # the next writer replaces it

@@ -126,7 +126,7 @@ class Writer:
             if error is None or self._error is None:  # after Ctrl-C too: what is there is kept
                 self.commit()
         finally:
-            # again, for a Ctrl-C that came before the commit had been ordered
+            # again, for a Ctrl-C that came before the commit was requested
             self._orders.put(Batch(self._handed, self._batch))
             self._orders.put(None)
             self._thread.join()

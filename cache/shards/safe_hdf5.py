@@ -48,10 +48,10 @@ def open_plain(path: str | os.PathLike) -> Iterator[h5py.File]:
 
 
 def check_kind(file: h5py.File, kind: str, newest: int) -> None:
-    """Refuse a file of another kind, or of a format that this affekt cannot read."""
+    """Refuse a file of another kind, or of a format that this version cannot read."""
     name = Path(file.filename).name
     form = attribute(file, "format", int)
-    if form > newest:  # looked at first: what else a newer file says is not known
+    if form > newest:  # checked first: the rest of a newer file is unknown
         raise NewerError(f"{name}: format {form} is newer than {newest}: update affekt")
     found = attribute(file, "kind", str)
     if found != kind or form < 1:

@@ -21,7 +21,7 @@ from ..files.remote_path import RemotePath
 from .checksum import checksums
 
 RUN = 4 << 20  # bytes read and checked at a time: they stay in the processor's cache
-GAP = 16 << 10  # bytes worth reading over, rather than starting another read
+GAP = 16 << 10  # bytes to read and discard, rather than start another read
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ LATEX = {
     "^": r"\textasciicircum{}",
     **{sign: "\\" + sign for sign in "&%$#_{}"},
     "[": "{[}",  # after \\\\ it would begin an optional argument
-    "|": r"\textbar{}",  # as "<" and ">", another sign in LaTeX's oldest font
+    "|": r"\textbar{}",  # as "<" and ">", another character in LaTeX's oldest font
     "<": r"\textless{}",
     ">": r"\textgreater{}",
 }
@@ -42,7 +42,7 @@ def latex(text: object) -> str:
 
 
 def cell(text: object) -> str:
-    """Return text that a spreadsheet does not take for a formula.
+    """Return text that a spreadsheet does not read as a formula.
 
     Examples
     --------

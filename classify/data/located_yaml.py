@@ -22,10 +22,10 @@ T = TypeVar("T")
 DEEPEST = 20
 LARGEST = 1_000_000  # bytes; a recipe has about a thousand
 
-# YAML 1.1 takes 1e-3 for a text, and a researcher takes it for a number
+# YAML 1.1 reads 1e-3 as a text, but researchers mean a number
 _EXPONENT = re.compile(r"[-+]?\d+(\.\d*)?[eE][-+]?\d+")
 MOST = 2**53  # no recipe needs a larger whole number, and floats do not hold it
-#: 0400 and 4:16 are both 256 in YAML 1.1, and 400 and a text in 1.2: texts here, and no numbers
+#: 0400 and 4:16 are both 256 in YAML 1.1, and 400 and a text in 1.2: texts here, not numbers
 _OLD_NUMBER = re.compile(r"[-+]?(0[0-7_]+|[1-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?)")
 
 

@@ -35,7 +35,7 @@ class _Predictions(Protocol):
 
 
 class Framed:
-    """What a notebook shows of predictions."""
+    """Display of predictions in a notebook."""
 
     def to_frame(self: _Predictions) -> Any:
         """Return a pandas DataFrame: id, label, one probability column per class.

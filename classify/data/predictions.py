@@ -377,7 +377,7 @@ class Predictions(Framed):
 
 
 def _numbers_hint(missing: Sequence[str], surplus: Sequence[str]) -> str:
-    """Say so where ids differ as numbers do that a program has read and written again."""
+    """Return a note where ids differ like numbers that a program has read and written again."""
     try:
         same = {float(i) for i in missing} == {float(i) for i in surplus}
     except ValueError:

@@ -74,7 +74,7 @@ def spec_of(top: Located) -> dict[str, Any]:
 
 
 def check_spec(spec: Mapping[str, Any], source: str) -> None:
-    """Check the kinds of what a task is made of, wherever it is from."""
+    """Check the types in the content of a task, wherever it is from."""
     for key in spec:
         if key not in KEYS:
             raise InputError(f"{source}: unknown key {key!r}.{nearest(str(key), KEYS)}")
@@ -143,7 +143,7 @@ def _word(item: Located, what: str) -> str:
 
 
 def _words(item: Located, what: str) -> list[str]:
-    """Return a list of texts; a text alone would be taken for its letters by most readers."""
+    """Return a list of texts; a single text would be iterated letter by letter."""
     if not isinstance(item.value, list):
         item.fail(f"{what} is {item.plain()!r}; expected a list: [{item.written or '...'}]")
     return [_word(one, what) for one in item.value]

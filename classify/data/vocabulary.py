@@ -116,7 +116,7 @@ def _text(word: object) -> str:
 
 
 def any_case(raw: str) -> str:
-    """Return what labels have in common that differ in case or surrounding space only.
+    """Return a label without case and surrounding space, for comparison.
 
     Examples
     --------

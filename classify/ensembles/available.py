@@ -1,4 +1,4 @@
-"""Members that do not see the same clips: which ones they share, and ensembles of who is there.
+"""Members that do not see the same clips: the clips they share, and ensembles of those present.
 
 A text member has nothing to say about a clip without text. Members and ensembles are therefore
 compared on the clips that every member has; next to it is a second comparison on all clips, of

@@ -20,13 +20,13 @@ from ..metrics import measures as metrics
 from .fixed_rules import FLOOR, State, check_state, distribution
 
 ENOUGH_CLIPS, ENOUGH_GROUPS = 200, 10
-AMOUNTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # how far what is learnt may be followed
+AMOUNTS = (0.0, 0.25, 0.5, 0.75, 0.9, 1.0)  # candidate degrees of calibration
 FOLDS = 5  # of dev speakers, which decide that
 LARGEST = 4.0  # a temperature beyond this, or below its inverse, comes from too few errors
 
 
 def trust(n_clips: int, n_groups: int | None = None) -> float:
-    """Return how far what dev says is followed, from 0 (not at all) to 1.
+    """Return the degree to which dev is followed, from 0 (not at all) to 1.
 
     Small samples find exaggerated calibrations, so below 200 clips or 10 speakers what is learnt
     is shrunk towards no calibration.
@@ -43,7 +43,7 @@ def trust(n_clips: int, n_groups: int | None = None) -> float:
 
 
 class Calibrator(ABC):
-    """What learns from dev how far probabilities can be believed.
+    """Base class: learns on dev how far probabilities can be trusted.
 
     What is learnt is followed as far as other dev speakers are better off by it: of the amounts
     that `trust` allows, that with the lowest NLL on speakers whom the calibrator did not see, in

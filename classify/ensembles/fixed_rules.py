@@ -205,7 +205,7 @@ class GeometricEnsemble(Ensemble):
 
 
 class MedianEnsemble(Ensemble):
-    """The median of the probabilities, class by class; one wild member cannot move it far.
+    """The median of the probabilities, class by class; one outlying member cannot move it far.
 
     Examples
     --------

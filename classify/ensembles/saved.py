@@ -73,7 +73,7 @@ class Replay:
 
 
 def write_replays(folder: str | Path, replays: Mapping[str, Replay]) -> None:
-    """Write the ensembles of a comparison; ensembles of one's own classes cannot be kept."""
+    """Write the ensembles of a comparison; custom classes cannot be kept."""
     import safetensors.numpy
 
     folder = Path(folder)
@@ -110,7 +110,7 @@ def write_replays(folder: str | Path, replays: Mapping[str, Replay]) -> None:
 
 
 def read_replays(folder: str | Path) -> dict[str, Replay]:
-    """Read the ensembles of a comparison, believing nothing."""
+    """Read the ensembles of a comparison, and check everything."""
     import safetensors
     import safetensors.numpy
 

@@ -1,4 +1,4 @@
-"""Comparisons: who is better, whether that can be shown, and the report of it.
+"""Comparisons: which system is better, whether that can be shown, and the report.
 
 `compare` joins, measures, analyses and assembles; `scoring` measures systems; `choice` counts what
 was tried and how firm the choice is; `test_uses` keeps how often a test set was scored. `analyses`

@@ -1,4 +1,4 @@
-"""How a comparison is made: the keywords of `compare` that say nothing of clips or predictions."""
+"""How a comparison is made: the keywords of `compare` other than clips and predictions."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class CompareOptions:
         return {"n_resamples": self.n_resamples, "random_state": self.random_state}
 
     def settings(self) -> dict[str, Any]:
-        """Return what the report says of them, as JSON."""
+        """Return them as the report shows them, as JSON."""
         return {
             "strategies": [one if isinstance(one, str) else one.name for one in self.strategies],
             "calibrate": self.calibrate,

@@ -1,4 +1,4 @@
-"""The result of a comparison: JSON first, everything else is written from it."""
+"""The result of a comparison: JSON, from which everything else is written."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class Comparison:
         folder.mkdir(parents=True, exist_ok=True)
         self.data.setdefault("made", made())
         rows = None
-        if self.clips is not None:  # links to audio hold where a run puts the folder
+        if self.clips is not None:  # links to audio work only where a run puts the folder
             home = Path(*(part for part in folder.absolute().parts if part != WORK))
             rows = clip_rows(self.data, self.predictions, self.clips, home)
         files = {

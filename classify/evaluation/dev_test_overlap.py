@@ -89,7 +89,7 @@ def _recordings(dev: Manifest, test: Manifest) -> list[list[str]]:
     sizes: list[dict[int, dict[str, Path]]] = [{}, {}]
     for own, clips in zip(sizes, (dev, test), strict=True):
         for row, path in enumerate(clips["path"]):
-            with suppress(OSError, InputError):  # not there: its name has to do
+            with suppress(OSError, InputError):  # missing: its name has to do
                 if path:
                     file = clips.file(row)
                     own.setdefault(file.stat().st_size, {})[os.path.normpath(path)] = file

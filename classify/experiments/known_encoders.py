@@ -70,7 +70,7 @@ def recall(cache: Cache, options: Mapping[str, Any]) -> Opened | None:
 
 
 def remember(cache: Cache, options: Mapping[str, Any], spec: Spec) -> None:
-    """Write down what an encoder is; costs time only where it cannot be written.
+    """Store what an encoder is; if that fails, it only costs time.
 
     Parameters
     ----------

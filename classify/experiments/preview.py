@@ -1,4 +1,4 @@
-"""``affekt run --check``: what a run would do, clip by clip counted, without doing any of it."""
+"""``affekt run --check``: what a run would do, in numbers of clips, without doing any of it."""
 
 from __future__ import annotations
 

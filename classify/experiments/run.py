@@ -179,7 +179,7 @@ def check(ready: Prepared, *, hash_files: bool = True) -> list[Division]:
 
 
 def is_current(ready: Prepared, outcome: Outcome) -> bool:
-    """Whether the report was made from exactly this; then take its table into the outcome."""
+    """Whether the report was made from exactly this; if so, put its table into the outcome."""
     folder = ready.recipe.report
     outcome.quarantined = ready.quarantined
     try:

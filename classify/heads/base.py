@@ -27,7 +27,7 @@ from .training.rows_on_disk import some_rows
 
 
 class Head(ClassifierMixin, Stored):
-    """A classifier on 2-D features; the base class of every head, yours too.
+    """A classifier on 2-D features; the base class of every head, including your own.
 
     A subclass has a `name`, settings as arguments of ``__init__`` that it keeps under the same
     names, `fit` and `predict_proba`. `fit` keeps what it learns in attributes that end in an

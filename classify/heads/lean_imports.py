@@ -1,4 +1,4 @@
-"""Import scikit-learn without what it imports and linear models never call, in our own commands.
+"""Import scikit-learn without modules that linear models never call, in our own commands.
 
 scikit-learn imports scipy.stats for three functions and pandas for none: half of the second that
 its import takes. In the process of a command, scipy.stats is imported when one of the functions is
@@ -22,7 +22,7 @@ _own = False
 
 
 def in_own_process() -> None:
-    """Say that this process is a command's own."""
+    """Mark this process as one of a command."""
     global _own
     _own = True
 
@@ -50,7 +50,7 @@ def lean() -> Iterator[None]:
 
 @contextmanager
 def _uninterrupted() -> Iterator[None]:
-    """Let Ctrl-C wait until the end of the block; in other threads it does so anyhow."""
+    """Delay Ctrl-C until the end of the block; in other threads it waits anyway."""
     in_main = threading.current_thread() is threading.main_thread()
     if not in_main or signal.getsignal(signal.SIGINT) is None:  # one that is not Python's
         yield

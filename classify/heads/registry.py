@@ -170,7 +170,7 @@ def heads_for(kind: str) -> tuple[_Heads, _Heads]:
 
 
 def stored_head(name: str) -> type[Stored] | None:
-    """Return the class of a head that a saved model may have; also of one that is never trained."""
+    """Return the class of a head that a saved model may have, including heads never trained."""
     if name == "summed":
         from .linear.summed import SummedHead
 

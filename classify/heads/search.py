@@ -260,7 +260,7 @@ def _uar(truth: np.ndarray, prediction: np.ndarray) -> float:
 
 
 class OneThread(Pipeline):
-    """A pipeline that holds linear algebra to one thread, in whatever process joblib puts it.
+    """A pipeline that limits linear algebra to one thread, in any process of joblib.
 
     Another number of threads adds in another order: the last bits would depend on how many workers
     there are. And workers that each take every processor slow each other down.

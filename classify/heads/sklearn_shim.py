@@ -33,7 +33,7 @@ check_random_state: Any = None
 
 if TYPE_CHECKING or not serving.serves_only():
     with lean():
-        import sklearn.preprocessing  # noqa: F401  whoever learns scales
+        import sklearn.preprocessing  # noqa: F401  for scaling
         from sklearn import utils as _utils
         from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
         from sklearn.utils import multiclass as _multiclass, validation as _validation

@@ -1,4 +1,4 @@
-"""For a process that only asks stored heads: what they need of scikit-learn, without importing it.
+"""What stored heads need of scikit-learn to predict, without importing it.
 
 scikit-learn brings scipy.stats and pandas: a second of the few that `affekt predict` takes for one
 file. What is computed is the same; such heads cannot be fitted, cloned or searched.
@@ -39,7 +39,7 @@ class PlainEstimator:
 
 
 class PlainMixin:
-    """Stands where scikit-learn says what kind of estimator it is."""
+    """In place of the class by which scikit-learn marks the kind of an estimator."""
 
 
 def check_has_state(head: Any) -> None:

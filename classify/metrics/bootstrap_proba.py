@@ -120,7 +120,7 @@ def _columns(truth: np.ndarray, proba: np.ndarray, values: np.ndarray | None) ->
         ((proba - target) ** 2).sum(axis=1)[:, None],
     ]
     if values is not None:
-        # moments about a middle, so that squares do not eat the digits
+        # moments about a centre, so that squares do not lose digits
         x = values[truth] - values.mean()
         y = proba @ values - values.mean()
         parts.append(np.stack([x, y, x * x, y * y, x * y], axis=1))

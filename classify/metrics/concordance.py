@@ -84,7 +84,7 @@ def independent_errors(sums: np.ndarray, ranges: np.ndarray) -> dict[str, np.nda
     ccc = (1 - r**2) * c**2 / ((1 - c**2) * r**2)
     ccc += 2 * c**3 * (1 - c) * shift / (r * (1 - c**2) ** 2)
     ccc -= c**4 * shift**2 / (2 * r**2 * (1 - c**2) ** 2)
-    # of predictions that are almost constant CCC is almost 0, and known well
+    # CCC of nearly constant predictions is nearly 0, and precisely known
     return {
         "ccc": np.sqrt(np.clip(ccc, 1 / n, 1) / n),
         "pearson": np.sqrt(1 / n),

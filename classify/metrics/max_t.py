@@ -175,7 +175,7 @@ def step_down(single: np.ndarray, observed: np.ndarray) -> np.ndarray:
 
 
 def comparisons(differences: np.ndarray) -> np.ndarray:
-    """Return how many pairs that have nothing in common the pairs of a family amount to.
+    """Return the number of independent pairs that the pairs of a family are equivalent to.
 
     Pairs squared over the sum of squared cosines between them: from 1, where all pairs differ in
     the same way, to their number. Pairs that do not differ at all do not count.
@@ -222,7 +222,7 @@ def alike(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 
 
 def fewer_columns(matrix: np.ndarray) -> np.ndarray:
-    """Return a matrix that is `alike` to any as much, with no more columns than rows."""
+    """Return a matrix with the same `alike` to any other, with no more columns than rows."""
     if matrix.shape[-1] <= matrix.shape[-2]:
         return matrix
     return np.swapaxes(np.linalg.qr(np.swapaxes(matrix, -1, -2), mode="r"), -1, -2)

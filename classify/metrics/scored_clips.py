@@ -148,7 +148,7 @@ def _joined(given: P, task: Task, clips: Manifest, left_out: Collection[str]) ->
 
 
 def _no_spread(dimension: str, ratings: np.ndarray, part: str) -> str:
-    """Return what to say of a dimension whose ratings show no concordance; blank if they may."""
+    """Return a note on a dimension whose ratings cannot show concordance; blank if they can."""
     if not len(ratings):
         return f"no {part} clip is rated for {dimension}, which is left out of the means"
     if np.ptp(ratings):
@@ -169,7 +169,7 @@ def cluster_names(clips: Manifest, column: str | None) -> list[str]:
 
 
 def clusters(clips: Manifest, column: str | None) -> tuple[np.ndarray, list[str]]:
-    """Return the group code of each clip, `(clips,)`, and what has to be said about the groups."""
+    """Return the group code of each clip, `(clips,)`, and notes on the groups."""
     names = cluster_names(clips, column)
     if column in (None, "id", "speaker") and not any(leaks.speakers(clips)):
         return np.arange(len(clips)), [Finding(NO_SPEAKERS, Kind.GROUPS)]
@@ -215,7 +215,7 @@ def group_noun(column: str | None, count: int = 2) -> str:
 
 
 def task_score(task: Task, clips: Manifest, predictions: Predictions) -> float:
-    """Return what dev chooses by: the UAR of labels; of numbers the mean CCC over dimensions."""
+    """Return the measure for dev: the UAR of labels; of numbers the mean CCC over dimensions."""
     found = predictions.align(clips.ids)
     if isinstance(task, ScaleTask):
         return mean_ccc(task.ratings(clips), found.proba)

@@ -45,7 +45,7 @@ class Needs:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any], source: str = "a record") -> Needs:
-        """Return the needs of a `record`; anything odd in it is an `InputError`."""
+        """Return the needs of a `record`; anything unexpected in it is an `InputError`."""
         spec = Spec.from_json(json.dumps(record["spec"]))
         layers = tuple(record["layers"])
         if not layers or not all(

@@ -190,7 +190,7 @@ def quarantined(space: Space, clips: Manifest) -> dict[str, str]:
 def leave_out(
     clips: Manifest, spaces: Sequence[Space], progress: Callable[[str], None]
 ) -> tuple[Manifest, dict[str, str]]:
-    """Leave out what extract could not embed; what it never saw is still an error later."""
+    """Leave out what extract could not embed; clips it never saw raise an error later."""
     gone = {clip: code for space in spaces for clip, code in quarantined(space, clips).items()}
     if gone:
         counts = Counter(gone.values())

@@ -180,7 +180,7 @@ def predict(
 
 
 def _check_options(options: Mapping[str, Any]) -> None:
-    """Refuse, before any work, what says nothing or cannot be."""
+    """Refuse, before any work, options without effect and impossible ones."""
     of_windows = (options["hop"], options["figure"])
     if options["window"] is None and any(value is not None for value in of_windows):
         raise InputError("--hop and --figure belong to a timeline; add --window SECONDS")
@@ -248,7 +248,7 @@ def _check_places(
 
 @contextmanager
 def _kept(cache: Path | None) -> Iterator[Path]:
-    """Yield where embeddings go: the cache, or a place that lasts as long as the command."""
+    """Yield where embeddings go: the cache, or a folder that is removed at the end."""
     if cache is not None:
         yield cache
         return

@@ -43,7 +43,7 @@ def plain(text: str) -> str:
 
 
 def fonts_for(texts: Iterable[str]) -> tuple[list[str], set[str]]:
-    """Return font families that have the signs of texts, and the signs that none here has.
+    """Return font families that have the characters of texts, and the characters in none.
 
     Parameters
     ----------

@@ -150,7 +150,7 @@ def show(predictions: Predictions, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def print_json(value: Any) -> None:
-    """Print JSON in letters that stdout has; other encodings than Unicode get escapes."""
+    """Print JSON; characters that stdout cannot encode are escaped."""
     unicode = (sys.stdout.encoding or "").lower().startswith("utf")
     click.echo(json.dumps(value, ensure_ascii=not unicode))
 
@@ -158,7 +158,7 @@ def print_json(value: Any) -> None:
 def as_rows(
     predictions: Predictions, top: int | None, extra: Mapping[str, Mapping[str, Any]]
 ) -> list[dict[str, Any]]:
-    """Return one row of JSON for each clip: its `top` labels (or numbers), and what is besides."""
+    """Return one row of JSON for each clip: its `top` labels (or numbers), and `extra`."""
     rows = []
     for name, label, proba in predictions:
         if isinstance(predictions, Estimates):

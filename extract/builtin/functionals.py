@@ -48,7 +48,7 @@ def summarise(contours: np.ndarray, statistics: tuple[str, ...] = STATISTICS) ->
 
 
 def percentiles(contours: np.ndarray, percents: Sequence[float]) -> np.ndarray:
-    """Return percentiles over frames, linear between them: numpy's, without its overhead.
+    """Return percentiles over frames, interpolated linearly: numpy's, without its overhead.
 
     Parameters
     ----------

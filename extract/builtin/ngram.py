@@ -28,7 +28,7 @@ MOST_LETTERS = 100  # of an n-gram
 VERSION = 1  # raise it whenever a number changes
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*|[^\s]")
-_EDGE = 0x110000  # marks both ends of a word; behind the last code point of Unicode
+_EDGE = 0x110000  # marks both ends of a word; beyond the last code point of Unicode
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 _BLOCK = 64  # texts at a time: their counts stay in the processor's cache
 
@@ -118,7 +118,7 @@ def _characters(words: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
 def _character_ngrams(points: np.ndarray, longest: int) -> tuple[np.ndarray, np.ndarray]:
     """Hashes of all n-grams that stay inside one word and its two marks, and their words."""
     mark = points == _EDGE
-    word = np.cumsum(mark) - 1  # a mark counts to the word behind it
+    word = np.cumsum(mark) - 1  # a mark counts to the word after it
     grams, words = [], []
     rolling = np.zeros(len(points), dtype=np.uint64)
     for n in range(1, min(longest, len(points)) + 1):

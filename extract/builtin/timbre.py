@@ -23,7 +23,7 @@ CONTOURS = (
     "centroid",  # ln Hz
     "spread",  # ln Hz
     "entropy",  # of the spectrum as a distribution, 1 for white
-    "rolloff50",  # ln Hz below which 50 % of the energy lies
+    "rolloff50",  # ln Hz below which 50 % of the energy is
     "rolloff90",
     "flatness",  # ln of geometric over arithmetic mean, 0 for white
     "alpha_ratio",  # dB, energy of 50-1000 Hz over 1-5 kHz

@@ -104,7 +104,7 @@ class RegressionBackend(ClassifierBackend):
 
 
 def is_regression(checkpoint: Checkpoint) -> bool:
-    """Whether a fine-tuned model says that it gives numbers and no classes."""
+    """Whether a fine-tuned model says that it outputs numbers, not classes."""
     return checkpoint.config.get("problem_type") == "regression"
 
 

@@ -143,7 +143,7 @@ FAMILIES = {
         front="mel",
         layers="layers",
         final="",
-        packed=("cpu",),  # of 30 s only what is read
+        packed=("cpu",),  # of 30 s only the part that is read
         per_clip=(),
         heads=("decoder", "proj_out", "projector", "classifier", "layer_weights"),
     ),

@@ -253,7 +253,7 @@ class TransformerBackend(Backend):
         return run_side_by_side([partial(self._run_share, share) for share in shares], each)
 
     def _run_share(self, ready: list[_Ready]) -> list[tuple[list[_Ready], torch.Tensor]]:
-        """Run all passes; a GPU's rows are on their way here when the next pass is launched."""
+        """Run all passes; a GPU's rows are still being copied when the next pass is launched."""
         groups = [(one, [example for _, example in one]) for one in self._groups(ready)]
         return [(one, self._run(e).to("cpu", non_blocking=self.on_gpu)) for one, e in groups]
 
@@ -350,7 +350,7 @@ class TransformerBackend(Backend):
         self._per_clip = wrap_per_clip(self._model, self.family.per_clip, "feature_extractor")
 
     def _pack(self, before: torch.Tensor) -> bool:
-        """Run without padding from now on, if that gives what the library's own way gives."""
+        """Run without padding from now on, if the result is that of the library."""
         if self.batching not in ("auto", "packed") or self._taps is None:
             return False
         on_cpu = self.batching == "auto" and self.device == "cpu"
@@ -379,7 +379,7 @@ class TransformerBackend(Backend):
         return self.packed is not None
 
     def _speed_up(self, run: Callable[[], torch.Tensor], before: torch.Tensor) -> None:
-        """Take faster modules on a CPU, if they give what the library's own give."""
+        """Take faster modules on a CPU, if the result is that of the library."""
         if self.device != "cpu" or self.dtype == "float16":
             return
         with exact_arithmetic():

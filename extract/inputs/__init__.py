@@ -1,4 +1,4 @@
-"""What a file or a text holds, made ready for an encoder.
+"""Files and texts, prepared for an encoder.
 
 `decode` turns bytes into samples, with the readers and checks in `formats`; `isolated_decoder` does
 it in another process; `missing_files` says what is there in place of a file that is not.

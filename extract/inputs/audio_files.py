@@ -183,7 +183,7 @@ def refused_by_size(status: os.stat_result) -> Unusable | None:
 
 
 def _read(path: Path) -> FileBytes:
-    if not stat.S_ISREG(path.stat().st_mode):  # before opening: a FIFO would wait for ever
+    if not stat.S_ISREG(path.stat().st_mode):  # before opening: a FIFO would block
         raise Unusable("not_a_file", f"{path} is not a regular file")
     # a path may become a FIFO between the two: opened without waiting, it is looked at again
     number = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))

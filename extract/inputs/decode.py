@@ -45,7 +45,7 @@ _MARGIN = 1.0  # decoded beyond a truncation, so that resampling does not see th
 _FULL_SCALE = 1 - 2**-15
 _SEPARATE = 0.2  # correlation of two channels, below which they hold different sounds
 _SILENCE = 1e-4  # root mean square without the mean: -80 dBFS
-_LOUDEST = 2.0**31  # floats on the scale of 32-bit integers are odd; more is not audio
+_LOUDEST = 2.0**31  # floats on the scale of 32-bit integers are unusual; more is not audio
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +156,7 @@ def length(data: bytes) -> float:
 
 
 def _bounds(start: float | None, end: float | None, rate: int) -> tuple[int, int | None]:
-    """Return the first frame of the segment and the one behind it, None for the file's end."""
+    """Return the first frame of the segment and the one after it, None for the file's end."""
     for name, value in (("start", start), ("end", end)):
         if value is not None and not (math.isfinite(value) and value >= 0):
             given = value if math.isfinite(value) else "not a number"

@@ -65,7 +65,7 @@ def _tried(function: Callable[..., T], *arguments: Any, **options: Any) -> T | U
     except MemoryError:
         return Unusable("out_of_memory", "decoding it needs too much memory")
     except (ArithmeticError, LookupError, TypeError, ValueError, struct.error) as error:
-        # hostile bytes find what no check thought of; they are still one clip
+        # hostile bytes may pass every check; they still cost one clip only
         return Unusable("decode_error", f"{type(error).__name__}: {str(error)[:200]}")
 
 
@@ -188,7 +188,7 @@ class Decoder:
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         if self._child is None:
-            # its session is its own, so that Ctrl-C is ours
+            # a separate session, so that Ctrl-C does not reach it
             self._child = subprocess.Popen(
                 [sys.executable, "-P", "-m", __name__],
                 stdin=subprocess.PIPE,
@@ -229,7 +229,7 @@ def module_paths() -> str:
 
 
 def _blame(status: int) -> Unusable | None:
-    """Return what a child's end says of the clip; None where the machine is to blame."""
+    """Return what the exit of a child says of the clip; None where the machine is to blame."""
     if status == -signal.SIGXCPU:
         return Unusable("decode_error", "decoding it took too long and was stopped")
     if status < 0 and status not in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):
@@ -309,7 +309,7 @@ def _serve() -> None:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     limit_time = _time_limit()
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    # whatever a decoder prints must not get between our answers
+    # what a decoder prints must not mix with our answers
     sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115
     file = OpenFile(b"")
     while True:

@@ -1,4 +1,4 @@
-"""Say what is there in place of a missing file: another ending, case, Unicode form or folder."""
+"""Find a missing file under another extension, case, Unicode form or folder."""
 
 from __future__ import annotations
 

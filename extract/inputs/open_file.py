@@ -1,4 +1,4 @@
-"""Open a file's bytes with the reader that reads them, once for all its segments."""
+"""Open a file's bytes with the right reader, once for all its segments."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def by_file(clips: Manifest, positions: Sequence[int] | np.ndarray) -> Iterator[
 
 @dataclass(frozen=True, slots=True)
 class AudioRules:
-    """What an encoder wants to hear: plain values, so that another process can have them.
+    """An encoder's rules for audio: plain values, so that another process can have them.
 
     Attributes
     ----------

@@ -33,7 +33,7 @@ _RECORD_ROWS, _RECORD_SECONDS = 20_000, 60.0  # how often the index of clips is 
 
 
 class Embedding:
-    """What one process has while it embeds one share of clips after another; used in a ``with``.
+    """The state of one process that embeds one share of clips after another; used in a ``with``.
 
     One encoder, which is loaded and compared with the canary once, and one writer.
     """
@@ -100,7 +100,7 @@ class Embedding:
     def ask_ahead(
         self, ready: Iterator[list[Ready]]
     ) -> Generator[tuple[list[Ready], list[Pooled | Unusable]], None, None]:
-        """Embed batches in threads: the next one is under way while its forerunner is stored.
+        """Embed batches in threads: the next one is under way while the one before is stored.
 
         Two for a GPU: it computes for one while rows of the other are fetched and checked.
         """

@@ -1,4 +1,4 @@
-"""`affekt transcribe`: speech recognisers, and the transcripts that they write."""
+"""`affekt transcribe`: speech recognisers, and their transcripts."""
 
 from __future__ import annotations
 

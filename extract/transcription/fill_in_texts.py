@@ -1,4 +1,4 @@
-"""Fill in what is said: transcribe the clips of a manifest that have audio and no text.
+"""Transcribe the clips of a manifest that have audio and no text.
 
 Each content is heard once: answers are kept in the cache by what was heard and who heard it (model,
 commit, language, rules), and a text that was given is never overwritten unless asked for. The
@@ -168,7 +168,7 @@ class _Hearing:
 
 
 def _plausible(heard: Heard) -> Heard:
-    """Leave an odd answer out; it is stored as it was heard, for no second hearing is better."""
+    """Leave an odd answer out; it is stored all the same, so as not to be computed again."""
     why = heard.reason or oddity(heard.text)
     return dataclasses.replace(heard, text="", reason=why) if why else heard
 

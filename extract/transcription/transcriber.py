@@ -1,4 +1,4 @@
-"""A speech recogniser with its rules: what it is, and what it hears in one clip.
+"""A speech recogniser with its rules, and its answer for one clip.
 
 The spec says which model (commit and sha256 of its files), language, decoding and rules for blank
 answers decide a transcript; it is known without loading the model.

@@ -1,4 +1,4 @@
-"""What hears: Whisper through transformers, or through faster-whisper; one clip at a time.
+"""Whisper through transformers, or through faster-whisper; one clip at a time.
 
 Greedy decoding, so that one clip has one transcript. Whisper writes sentences into silence; the
 rule against it is the paper's: nothing was said where the first token says "no speech" with more
@@ -24,7 +24,7 @@ from ..encoders.hardware.device import find_device
 SAMPLING_RATE = 16_000  # Hz
 NO_SPEECH = 0.6
 UNLIKELY = -1.0
-WINDOW = 30  # seconds that Whisper hears at once
+WINDOW = 30  # seconds that Whisper takes at once
 LOOPS = (20, 8)  # repeats of a word, or of a phrase, that are not speech
 LONGEST_PHRASE = 12  # words
 PUNCTUATION = ".,;:!?¡¿…-–—\"'«»()[]"
@@ -56,7 +56,7 @@ class Heard:
 
 
 class Engine(Protocol):
-    """What hears one clip."""
+    """Transcribes one clip."""
 
     def __call__(self, samples: np.ndarray, language: str | None) -> Heard:
         """Hear ``(samples,)`` float32 at 16 kHz; `language` is Whisper's code or None."""

@@ -1,1 +1,1 @@
-"""Corpora as others keep them, made into manifests."""
+"""Known corpus formats, read as manifests."""

@@ -1,4 +1,4 @@
-"""Which reader reads what is named."""
+"""The reader of each kind of table or corpus."""
 
 from __future__ import annotations
 

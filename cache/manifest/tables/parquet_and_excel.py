@@ -111,7 +111,7 @@ def xlsx_columns(source: Source, notes: list[str]) -> dict[str, list[str]]:
         book = openpyxl.load_workbook(source.stream, read_only=True, data_only=True)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         raise InputError(f"{source.name}: not an Excel workbook: {error}") from None
-    if unpacked > most_unpacked(size):  # no sheet was read yet
+    if unpacked > most_unpacked(size):  # before any sheet is read
         raise InputError(
             f"{source.name}: unpacks to {unpacked >> 20} MiB, which is too much for a workbook of "
             f"{size} bytes"

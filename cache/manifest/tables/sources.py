@@ -33,7 +33,7 @@ MAGIC = {
 
 @dataclass
 class Source:
-    """A table's bytes from the start, its name, and the ending that says how to read it."""
+    """A table's bytes from the start, its name, and the extension that says how to read it."""
 
     name: str
     kind: str
@@ -55,7 +55,7 @@ class Source:
         return self.stream.packed if isinstance(self.stream, _Unpacked) else size
 
     def release(self) -> None:
-        """Take the bytes back from the text over them, so that its end does not close them."""
+        """Detach the bytes from the text over them, so that its end does not close them."""
         if self._text is not None:
             self._text.detach()
             self._text = None

@@ -76,7 +76,7 @@ class Table:
 
 
 def read_table(path: Path, encoding: str | None = None) -> Table:
-    """Read a table; the name's ending says how, or the content of a pipe (``-`` is stdin)."""
+    """Read a table; the extension says how, or the content of a pipe (``-`` is stdin)."""
     with opened(path, SUFFIXES, encoding) as source:
         try:
             return _READERS[source.kind](source)

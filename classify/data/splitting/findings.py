@@ -1,4 +1,4 @@
-"""Warnings that know what they are about: the worst come first, and what folds share is said once.
+"""Warnings with a kind: the worst come first, and what several folds share is said once.
 
 A `Finding` is a text like any other, with its kind. Whoever makes a warning gives it the kind;
 plain texts count as `Kind.OTHER`.

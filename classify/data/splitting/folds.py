@@ -13,7 +13,7 @@ import numpy as np
 from ....cache.errors import InputError
 
 DRAWS, DRAWN = 1024, 4_000_000  # draws of one stratum, and numbers drawn for it, at most
-LEAST = 1e-6  # of the loss: nearer to the shares is not better
+LEAST = 1e-6  # of the loss: smaller differences from the shares do not count
 COARSE = 2.0  # sizes of groups count alike within a factor of e**2
 PRESENCE = 0.5  # what a label weighs against the size
 
@@ -54,7 +54,7 @@ def deal_clips(
     shares_ = _checked(shares)
     order = np.argsort([_hashed(key, name) for name in names], kind="stable")
     parts = np.empty(len(labels), dtype=np.int64)
-    debt = np.zeros(len(shares_))  # what rounding kept from a part is paid with the next label
+    debt = np.zeros(len(shares_))  # what rounding takes from a part, it gets with the next label
     for label in np.unique(labels):
         rows = order[labels[order] == label]
         wanted = shares_ * len(rows) + debt
@@ -143,7 +143,7 @@ def _draw(
     counts: np.ndarray, names: np.ndarray, shares: np.ndarray, key: str, next_is_dev: bool
 ) -> np.ndarray:
     """Return the part of each group `(groups,)`: the first of the best draws."""
-    # one clip more or less changes nothing, as a rule: of a label it counts which groups have it,
+    # one clip more or less usually changes nothing: of a label, only the groups that have it count,
     # and the group's size (the last column) on a coarse scale
     coarse = np.exp(COARSE * np.round(np.log(np.maximum(counts[:, -1], 1)) / COARSE))
     sizes = np.column_stack([counts[:, :-1] > 0, coarse]).astype(float)

@@ -1,4 +1,4 @@
-"""Leak checks of a split: what train knows of dev and test that it should not.
+"""Leak checks of a split: what train shares with dev and test and should not.
 
 A shared speaker, or one recording under two ids, is an error unless asked for by name: on data
 without any emotion a random split with shared speakers scored 0.69 where chance is 0.33, and one

@@ -42,7 +42,7 @@ REPEATABLE = ("auto", "stratified", "speaker", "group-kfold")  # the others divi
 
 
 class HasDigests(Protocol):
-    """Anything that knows the content digest of clips: a `Cache`."""
+    """Anything with the content digests of clips, such as a `Cache`."""
 
     def digests(self, clips: Manifest, kind: str) -> list[str | None]:
         """Return the digest of each clip, None where it is not known."""

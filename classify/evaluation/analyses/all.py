@@ -31,7 +31,7 @@ def extras(
     best: str,
     seeds: Mapping[str, Mapping[str, Predictions]],
 ) -> dict[str, Any]:
-    """Return the parts of a comparison that need no interval of their own, for JSON.
+    """Return the parts of a comparison that need no separate interval, for JSON.
 
     Parameters
     ----------
@@ -166,7 +166,7 @@ def _sanity(test: Part, tuning: Part | None, splits: Sequence[Split]) -> list[st
     for split in splits:
         texts = {name: [str(text) for text in part["text"]] for name, part in split.parts.items()}
         if split.scheme in HELD_OUT or not all(any(part) for part in texts.values()):
-            continue  # another language or corpus need not follow
+            continue  # another language or corpus may differ
         codes = {n: metrics.codes(list(part["label"]), labels) for n, part in split.parts.items()}
         guess = {
             name: word_scores(texts["train"], codes["train"], texts[name], len(labels)).argmax(1)

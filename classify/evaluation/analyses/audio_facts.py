@@ -30,14 +30,14 @@ NUMBERS = ("duration", "loudness", "sampling_rate")
 FLAG = "separate_channels"
 MOST_FILES = 2000
 _OF_THE_MACHINE = ("out_of_memory", "decoder_crash")
-LONGEST = 600.0  # seconds; of longer clips nothing is said
+LONGEST = 600.0  # seconds; longer clips have no facts
 RATE = 16_000  # that loudness is measured at, in Hz
 
 
 def facts(
     clips: Manifest, *, read: bool = True, limit: int = MOST_FILES, random_state: int = 0
 ) -> dict[str, list[float | None]]:
-    """Return what can be known of each clip without listening.
+    """Return the facts of each clip: duration, loudness, sampling rate.
 
     Parameters
     ----------
@@ -74,7 +74,7 @@ def facts(
 
 
 class _Silent(Exception):
-    """A file that is there could not be read: this time, perhaps."""
+    """An existing file could not be read, perhaps only this time."""
 
 
 def _heard(clips: Manifest, rows: Sequence[int]) -> list[dict[str, float]]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Trainable(Protocol):
-    """What a curve or a matrix trains: a `Model`."""
+    """A model that a curve or a matrix trains."""
 
     def fit(self, train: Manifest, dev: Manifest | None = None) -> object:
         """Learn from clips."""

@@ -23,7 +23,7 @@ from ...metrics.scored_clips import cluster_names
 from .audio_facts import NUMBERS, facts
 
 N_BINS = 8
-LEAST_GAIN = 0.05  # a smaller gain explains nothing that a head reaches
+LEAST_GAIN = 0.05  # a smaller gain over chance does not explain the score of a head
 LEVEL = 0.01  # about ten factors are tried
 N_DEALS = 999
 COLUMNS = {"corpus": "dataset", "language": "language"}
@@ -226,7 +226,7 @@ def _text(values: Sequence[Any] | np.ndarray) -> list[str | None]:
     return [str(value) or None for value in values]
 
 
-# Words, single signs of scripts without spaces, and signs such as ! and emoji.
+# Words, single characters of scripts without spaces, and marks such as ! and emoji.
 TOKEN = r"[\u3040-\u30ff\u3400-\u9fff]|[^\W\u3040-\u30ff\u3400-\u9fff]+|[^\w\s]"
 
 

@@ -1,4 +1,4 @@
-"""Does test follow the relation of train and dev? Published splits are not always what they say.
+"""Does test follow the relation of train and dev? Published splits sometimes do not.
 
 EmoEvent's published Spanish test labels, for one, are shifted against its texts. What predicts dev
 well has to predict test as well, or something is wrong with the labels, the ids or the order.
@@ -104,7 +104,7 @@ def _shifted(name: str, truth: np.ndarray, guess: np.ndarray, n_labels: int) -> 
 
 
 def _exchanged(name: str, dev: np.ndarray, test: np.ndarray, labels: Sequence[str]) -> list[str]:
-    """Look for two labels that are swapped on test: the guesses cross there, but not on dev."""
+    """Look for two labels that are swapped on test: confused there, but not on dev."""
     warnings = []
     for a, b in combinations(range(len(labels)), 2):
         crossed, straight = test[a, b] + test[b, a], test[a, a] + test[b, b]

@@ -92,7 +92,7 @@ def _clips(path: Path) -> dict[str, Any] | None:
 
 
 def _with_audio(rows: list[list[Any]], audio: str, folder: Path, output: Path) -> int:
-    """Put the audio that is wanted into rows; return how many recordings did not fit."""
+    """Put the requested audio into rows; return how many recordings did not fit."""
     from ...models.new_clips.named_inputs import AUDIO
 
     size = left = 0
@@ -105,7 +105,7 @@ def _with_audio(rows: list[list[Any]], audio: str, folder: Path, output: Path) -
             relative = os.path.relpath(file.absolute(), output.absolute().parent)
             row[2] = quote(Path(relative).as_posix())
         elif audio == "embed":
-            heard = file.suffix.lower() in AUDIO  # the page is for others: no other file gets in
+            heard = file.suffix.lower() in AUDIO  # the page may be shared: no other files
             if not heard or not file.is_file() or size + file.stat().st_size > MOST_AUDIO:
                 left += 1
                 continue

@@ -1,4 +1,4 @@
-"""The folder `figures/` of a report: only what changed is drawn again, and only our files go."""
+"""The folder `figures/` of a report: only changes are drawn, and only our files removed."""
 
 from __future__ import annotations
 

@@ -152,7 +152,7 @@ def drawn_files(shown: Picture, formats: tuple[str, ...] = FORMATS) -> list[tupl
                     warnings.filterwarnings("ignore", "Glyph .* missing from font")
                 figure.savefig(file, format=kind, dpi=150, metadata=meta)
                 found.append((kind, file.getvalue()))
-                figure.set_layout_engine("none")  # it has a place for everything now
+                figure.set_layout_engine("none")  # every position is fixed now
     return found
 
 
@@ -181,7 +181,7 @@ def _short(text: str) -> str:
 
 
 def _boxes(missing: set[str]) -> Name:
-    """Return how to write names with signs that no font has: boxes, and a number for each name."""
+    """Return how to write names with missing glyphs: boxes, and a number for each name."""
     numbers: dict[str, int] = {}
 
     def name(text: str) -> str:

@@ -22,7 +22,7 @@ from ...metrics.bootstrap import resample
 __all__ = ["candidates", "choice", "choose"]
 
 N_DRAWS = 2000
-FULL_LUCK = 5  # dev speakers with which a lead has to be as large as luck makes one
+FULL_LUCK = 5  # dev speakers up to which a lead must be as large as one by luck
 WHY_MEAN = "the mean of all members, since no lead over it on dev is clearly more than luck"
 
 

@@ -1,4 +1,4 @@
-"""How differently a system does for the values of a column: gender, language, age group.
+"""How a system's score differs between the values of a column: gender, language, age group.
 
 Each value is compared with all other clips together, so that a column of many values does not need
 all pairs. Speakers are drawn again as a whole, those of the value and the others at once, so a

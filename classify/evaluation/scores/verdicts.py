@@ -12,7 +12,7 @@ from ....cache.errors import listed
 from ...data.splitting.findings import Finding, Kind
 from ...metrics.mcnemar_and_holm import mcnemar_range
 
-EQUAL = 0.02  # in UAR: systems whose interval of the difference is inside do the same
+EQUAL = 0.02  # in UAR: systems are equal if the interval of the difference is inside
 
 
 def one_answer(data: Mapping[str, Any], *systems: str) -> list[str]:

@@ -1,1 +1,1 @@
-"""`affekt demo`: the main job on a synthetic corpus, for those who have none."""
+"""`affekt demo`: a whole run on a synthetic corpus."""

@@ -1,4 +1,4 @@
-"""The command `affekt demo`: the main job, from nothing to a report."""
+"""The command `affekt demo`: from nothing to a report."""
 
 from __future__ import annotations
 

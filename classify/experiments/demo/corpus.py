@@ -1,4 +1,4 @@
-"""A synthetic corpus: computed voices that say made-up phrases, with emotions to be found.
+"""A synthetic corpus: computed voices that say made-up phrases, with emotions to recognise.
 
 Nobody speaks here. A voice is a pulse train through three resonances; an emotion moves its pitch,
 energy, rhythm and breath, and mostly also picks a word. Both cues are noisy on purpose, so that
@@ -183,7 +183,7 @@ def _say(rng: np.random.Generator, voice: _Voice, emotion: str, text: str) -> np
         pieces.append(np.zeros(int(RATE * float(rng.uniform(0.02, 0.05)) / tempo)))
     samples = np.concatenate([np.zeros(800), *pieces, np.zeros(800)])
     samples *= 0.08 * 10 ** (gain / 20) / np.sqrt(np.mean(samples**2))
-    samples += rng.normal(0, 0.0008, len(samples))  # a room
+    samples += rng.normal(0, 0.0008, len(samples))  # room noise
     return np.clip(samples, -1, 1).astype(np.float32)
 
 

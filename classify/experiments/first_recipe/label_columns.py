@@ -58,7 +58,7 @@ def emotion_words() -> dict[str, str]:
 
 
 def emotions_in_names(clips: Manifest) -> str:
-    """Say so where the names of recordings hold emotions: the labels may then be speakers.
+    """Return a note where names of recordings hold emotions: the labels may then be speakers.
 
     Examples
     --------

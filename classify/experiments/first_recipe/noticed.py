@@ -18,7 +18,7 @@ from ....cache.manifest.corpora.parts import part_tables
 from ....cache.manifest.paths import hint_absolute
 
 MOST_READ = 100  # recordings whose length and loudness are measured
-MOST_FOLDERS = 1000  # in which a recording is looked for that is not where its path says
+MOST_FOLDERS = 1000  # searched for a recording that is not at its path
 SHORT, LONG = 0.2, 30.0  # seconds
 SILENT = -70.0  # dB relative to full scale
 FEW_TEXTS = 0.2  # different texts per clip, below which the texts are a script
@@ -125,7 +125,7 @@ def _is_there(clips: Manifest, position: int) -> bool:
 
 
 def _elsewhere(root: Path, path: str) -> str:
-    """Say where below the root a recording is that is not at its path, or its other extension."""
+    """Find a recording that is not at its path: elsewhere below the root, or by its extension."""
     name = re.split(r"[/\\]", path)[-1]
     for folder, _, files in islice(os.walk(root), MOST_FOLDERS):
         for file in files:

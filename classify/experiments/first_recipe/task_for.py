@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from ....cache.manifest import Manifest
 
 MOST_OF_ALL = 0.75  # of the clips, from which on a label alone gives a high accuracy
-FEWEST_CLIPS = 10  # of a label, below which nothing can be learnt about it
+FEWEST_CLIPS = 10  # of a label; it cannot be learnt from fewer
 #: columns of ratings, in the order in which they are listed in a task
 RESERVED = ("id", "label")
-#: what programs write where there is no label, and what may say so
+#: what programs write where there is no label, and what may mean that
 ABSENT = frozenset(("nan", "NaN", "NAN", "NaT", "<NA>"))
 DOUBTFUL = frozenset(("None", "null", "NULL", "NA", "N/A", "#N/A"))
 

@@ -84,7 +84,7 @@ def _described(entry: MemberEntry, task: Task, encoders: dict[str, EncoderEntry]
 
 
 def _check_kind(entry: MemberEntry) -> None:
-    """Refuse a run, and a checkpoint that others published, with what to do instead."""
+    """Refuse a run, and a published checkpoint, with what to do instead."""
     folder = Path(str(entry.model))
     if is_run(folder):
         raise entry.error(

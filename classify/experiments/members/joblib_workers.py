@@ -31,7 +31,7 @@ class JoblibWorkers(SideBySide):
 
     @property
     def name(self) -> str:
-        """What the workers are, for messages."""
+        """Description of the workers, for messages."""
         return f"workers of {type(self._config['backend']).__name__}"
 
     @classmethod
@@ -66,7 +66,7 @@ class JoblibWorkers(SideBySide):
                     future.set_result([from_numbers(*one) for one in value])
 
     def _next(self) -> Any:
-        """Return what waits; None if nothing does, or if all has ended."""
+        """Return what is waiting; None if nothing is, or if everything has ended."""
         try:
             found = self._waiting.get_nowait()
         except queue.Empty:

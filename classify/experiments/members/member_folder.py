@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ...data.splitting.split import Split
     from ...models.model import Model
 
-EPOCH = 4  # grows when the same recipe gives other numbers than before
+EPOCH = 4  # raised when the same recipe gives different numbers
 RECORD = "member.json"
 SEEDS = "seeds"
 #: what affekt writes into the folder of a member

@@ -15,7 +15,7 @@ ENDED = ("kept", "done")
 
 
 class MemberTable:
-    """Members and what became of them, drawn again at every change.
+    """Members and their state, drawn again at every change.
 
     Parameters
     ----------

@@ -75,7 +75,7 @@ class TrainedMember:
 
 @dataclass
 class Division:
-    """One division of the clips, or its folds: what each member has of it, and what came of it.
+    """One division of the clips, or its folds: what each member has of it, and the results.
 
     Attributes
     ----------
@@ -99,7 +99,7 @@ class Division:
 
     @property
     def devs(self) -> dict[str, Predictions]:
-        """Predictions of dev, by member; of those that have dev, each clip once."""
+        """Predictions of dev, by member, of the members that have dev; each clip once."""
         return {name: one.dev for name, one in self.members.items() if one.dev is not None}
 
     @property

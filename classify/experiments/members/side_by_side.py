@@ -112,7 +112,7 @@ def network_rows(entry: MemberEntry, task: Task, parts: Sequence[Split]) -> list
 
 
 def count_workers(rows: Sequence[int], n_jobs: int = -1) -> int:
-    """Return how many processes are worth their start; 1 for none but this one.
+    """Return how many processes are worth starting; 1: only this one.
 
     Parameters
     ----------
@@ -293,7 +293,7 @@ def _ask(connection: Connection, fit: Fit) -> list[tuple[float, Model]]:
 
 @dataclass
 class _Epochs:
-    """Sends epochs, seldom."""
+    """Sends epochs, but rarely."""
 
     connection: Connection
     last: float = field(default=0.0)
@@ -322,7 +322,7 @@ def serve() -> None:
 
 
 def as_numbers(score: float, model: Model) -> tuple[float, Model, Any]:
-    """Return score, model, and what its networks have learnt: tensors would be sent as files."""
+    """Return score, model, and the weights as arrays: tensors would be sent as files."""
     learnt = None
     for head in (model.head, model.head_):
         if "callback" in head.get_params():
@@ -341,7 +341,7 @@ def from_numbers(score: float, model: Model, learnt: Any) -> tuple[float, Model]
 
 
 def _receive(connection: Connection, given: queue.SimpleQueue[Fit]) -> None:
-    """Take what is to be fitted; leave at once when the run has ended."""
+    """Receive jobs; leave at once when the run has ended."""
     try:
         while True:
             given.put(connection.recv())

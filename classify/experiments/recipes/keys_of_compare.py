@@ -1,4 +1,4 @@
-"""The key `compare` of a recipe: what else the comparison is to do."""
+"""The key `compare` of a recipe: options of the comparison."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...evaluation.compare_options import MOST_DRAWS
 
 
 def compare_options(at: Located) -> dict[str, Any]:
-    """Read the recipe's `compare`: what else the comparison is to do.
+    """Read the recipe's `compare`: options of the comparison.
 
     Returns
     -------

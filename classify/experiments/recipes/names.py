@@ -1,4 +1,4 @@
-"""Names of members: each is a folder of the run, on every system that it may be copied to."""
+"""Names of members: each can name a folder on every system that the run may be copied to."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ class Prepared:
 
     @property
     def notes(self) -> list[str]:
-        """What the user should know of how encoders were found."""
+        """Notes for the user on how encoders were found."""
         return [source.note for source in self.sources.values() if source.note]
 
     @property
@@ -148,7 +148,7 @@ class Prepared:
 
     def score(self, found: Predictions) -> float:
         """Return the UAR (or CCC) of predictions of labelled clips."""
-        from ...metrics.scored_clips import task_score  # brings scipy
+        from ...metrics.scored_clips import task_score  # imports scipy
 
         return task_score(self.task, self.labelled.select(found.ids), found)
 

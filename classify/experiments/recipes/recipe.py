@@ -1,4 +1,4 @@
-"""A recipe: one YAML file that says a whole experiment, read into frozen dataclasses.
+"""A recipe: one YAML file that describes a whole experiment, read into frozen dataclasses.
 
 Whatever is wrong is said with file, line, what was expected and the nearest right name, before any
 work. Paths are relative to the recipe. Reading one needs no head, no encoder and no torch.

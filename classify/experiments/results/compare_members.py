@@ -157,7 +157,7 @@ def write_comparison(
 
 
 def _options(ready: Prepared) -> CompareOptions:
-    """Return what the recipe asks of the comparison; language and dataset get a table unasked."""
+    """Return what the recipe asks of the comparison; language and dataset always get a table."""
     recipe, clips = ready.recipe, ready.labelled
     asked = {key: value for key, value in recipe.compare.items() if key != "learning_curve"}
     by = [name for name in ("language", "dataset") if len(set(clips[name])) > 1]
@@ -173,7 +173,7 @@ def _options(ready: Prepared) -> CompareOptions:
 def _wide(
     tests: Mapping[str, Predictions], everything: Sequence[str], strategies: Sequence[Any]
 ) -> dict[str, Predictions]:
-    """Members that have every clip, and fixed ensembles of who is there."""
+    """Members that have every clip, and fixed ensembles of those available."""
     systems = {name: member for name, member in tests.items() if len(member) == len(everything)}
     for name in strategies:
         rule = STRATEGIES[name]()

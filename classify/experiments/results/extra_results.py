@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ..recipes.entries import MemberEntry
     from ..recipes.prepared import Prepared
 
-CHEAP = "logistic"  # heads that are trained in seconds get a curve unasked
+CHEAP = "logistic"  # heads that are trained in seconds get a curve by default
 QUICK = (CHEAP, "lda", "ridge")
 LINEAR = (CHEAP, "lda")
 

@@ -1,4 +1,4 @@
-"""What a run asks of the last report in its folder: how long steps took, and was it a better one?
+"""What a run needs from the last report in its folder: times of steps, and whether to keep it.
 
 A report of fewer clips does not take the place of a better one: that one is kept next to it.
 """

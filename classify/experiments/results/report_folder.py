@@ -1,4 +1,4 @@
-"""The folder of a report is one thing: made next to the last one, and put in place whole.
+"""The folder of a report: made next to the last one, and put in place as a whole.
 
 What a run makes goes into ``.unfinished/``, where a killed run finds its members again. When all of
 it is there it is renamed to ``.ready/`` and moved into place, file by file; a run that finds
@@ -111,7 +111,7 @@ def opened_report(folder: Path, recipe: Path, *, force: bool) -> Iterator[Report
 
 
 def put_in_place(folder: Path) -> None:
-    """Move a report that is ready into place; what a killed run left of that is done here."""
+    """Move a report that is ready into place; this also finishes what a killed run left."""
     ready = folder / READY
     new = read_state(ready)
     if new is None:
@@ -148,7 +148,7 @@ def read_state(folder: Path) -> dict[str, Any] | None:
 
 
 def _retire(folder: Path, name: str) -> None:
-    """Move a file into ``old/``, over nothing; folders that it leaves empty go."""
+    """Move a file into ``old/``, replacing nothing; folders left empty are removed."""
     path, target = folder / name, folder / OLD / name
     number = 1
     while os.path.lexists(target):

@@ -68,7 +68,7 @@ def record_use(path: str | Path, test_ids: Sequence[str], choice: Any) -> dict[s
     found: dict[str, str] = {}  # choice -> when
     try:
         data = path.read_bytes() if path.exists() else b""
-        for one in json_lines(data):  # the run whose line was cut short writes it again
+        for one in json_lines(data):  # a line that was cut short is written again by its run
             if one.get("test") == test and isinstance(one.get("choice"), str):
                 found.setdefault(one["choice"], str(one.get("at")))
         if made not in found:

@@ -1,4 +1,4 @@
-"""Ridge regression on rows that stay on the disk: what scikit-learn finds, block by block."""
+"""Ridge regression on rows that stay on the disk: scikit-learn's solution, block by block."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class Curvature:
         self.shrink = 0.0 if whole else width / (width + rows)
 
     def guess(self, spread: np.ndarray) -> None:
-        """Take these p (1 - p) of the outputs ``(outputs,)``."""
+        """Set the p (1 - p) of the outputs ``(outputs,)``."""
         self.intercept = np.maximum(spread, 1e-12)
         self.level = float(self.intercept.mean())
         self.factor = self.level * (1 - self.shrink)

@@ -17,7 +17,7 @@ Blocks = Callable[[], Iterator[tuple[Any, np.ndarray]]]
 
 
 def too_large() -> InputError:
-    """Return the error for features that cannot be computed with."""
+    """Return the error for features too large to compute with."""
     return InputError(
         "X holds numbers too large to compute with, next to the others; scale the features, as "
         "StandardScaler does, or leave such clips out"

@@ -125,7 +125,7 @@ class _Problem:
         self.count = self.share.sum(axis=1)
         rows, some = sample_of(X)
         weight = self.count[rows] / self.count[rows].sum()
-        self.centre = weight @ some  # of the sample: near enough to that of all rows
+        self.centre = weight @ some  # of the sample: close enough to that of all rows
         some -= self.centre
         self.scale = float(np.abs(some).max()) or 1.0
         if self.scale > LARGEST:
@@ -140,7 +140,7 @@ class _Problem:
         self.steps = 0
 
     def minimise(self, blocks: Blocks, max_iter: int, rounding: float) -> bool:
-        """Go on from where it is; return False if `max_iter` steps were not enough.
+        """Continue from the current point; return False if `max_iter` steps were not enough.
 
         It also ends where the numbers have no more digits of the loss.
         """

@@ -113,7 +113,7 @@ class RidgeHead(NumbersMixin, Stored):
         auto = self.alpha == "auto" and len(y) > 2
         strength: Any = 1.0 if self.alpha == "auto" else self.alpha
         if isinstance(X, RowsOnDisk) and X.width > len(X):
-            X = on_rows(lambda rows: rows, X)  # cheaper than a covariance of the features
+            X = on_rows(lambda rows: rows, X)  # cheaper than the covariance of the features
         if isinstance(X, RowsOnDisk):
             from .by_blocks import solve_ridge
 

@@ -1,4 +1,4 @@
-"""One step of training as a CUDA graph: a GPU is not kept waiting for Python between kernels."""
+"""One step of training as a CUDA graph: a GPU need not wait for Python between kernels."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ Score = Callable[[Tensor], tuple[tuple[float, ...], dict[str, float]]]
 
 @dataclass(kw_only=True, eq=False, repr=False)
 class TorchEstimator(Stored):
-    """One or several torch networks behind scikit-learn's contract.
+    """One or several torch networks with scikit-learn's interface.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ class TorchEstimator(Stored):
             head._keep(islice(found, head.n_members))
 
     def _keep(self, found: Iterator[tuple[nn.Module, Trained]]) -> None:
-        """Take over the networks of all members, and what they went through."""
+        """Take over the networks of all members, and their history."""
         self.networks_: list[nn.Module] = []
         self.history_ = []
         for network, trained in found:
@@ -344,7 +344,7 @@ class TorchEstimator(Stored):
 
 
 class Mixed(nn.Module):
-    """A network behind a learnt mix of layers."""
+    """A network after a learnt mix of layers."""
 
     def __init__(self, layers: int, body: nn.Module) -> None:
         super().__init__()

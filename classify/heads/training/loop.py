@@ -2,7 +2,7 @@
 
 AdamW, linear warm-up then cosine to zero, gradient clipping, early stopping on a dev score with
 the best epoch kept. Without early stopping, or without a dev score, it trains the given number of
-epochs and keeps the last: nothing is split off behind the caller's back. Ctrl-C keeps what was
+epochs and keeps the last: nothing is split off silently. Ctrl-C keeps what was
 reached so far.
 """
 
@@ -81,7 +81,7 @@ def pick_device(device: str) -> torch.device:
 
 @contextlib.contextmanager
 def private_random(seed: int, device: torch.device) -> Iterator[None]:
-    """Run with torch's generators seeded, and leave them as they were found.
+    """Run with torch's generators seeded, then restore them.
 
     Dropout and initialisation draw from generators that the whole process shares. Threads that
     train at the same time therefore take turns: one seed gives one result there too.
@@ -109,7 +109,7 @@ def cpu_threads(n_threads: int | None) -> Iterator[None]:
 
 @contextlib.contextmanager
 def product_precision(precision: str, device: torch.device) -> Iterator[None]:
-    """Run with this `torch.set_float32_matmul_precision` on a GPU, and set back what was there."""
+    """Run with this `torch.set_float32_matmul_precision` on a GPU, then restore the setting."""
     if device.type != "cuda":
         yield
         return

@@ -116,12 +116,12 @@ def on_rows(function: Callable[[np.ndarray], np.ndarray], X: Any) -> np.ndarray:
 
 
 def by_blocks(head: Any, X: Any) -> Any:
-    """Return a trained head, to be asked block by block where `X` is on the disk."""
+    """Return a trained head that predicts block by block where `X` is on the disk."""
     return ByBlocks(head) if isinstance(X, RowsOnDisk) else head
 
 
 class ByBlocks:
-    """A trained head, asked block by block."""
+    """A trained head that predicts block by block."""
 
     def __init__(self, head: Any):
         self._head = head
@@ -178,7 +178,7 @@ def stored_rows(clips: Manifest, features: Sequence[Features]) -> RowsOnDisk:
         sides = []
         for one, raw in zip(features, keys, strict=True):
             values, missing = one.space.read(raw[rows], one.layers)
-            if len(missing):  # removed since: the message of the beginning
+            if len(missing):  # removed since: raises the same error
                 one.space.read_clips(clips.select(rows), one.layers)
             sides.append(combine_layers(values, one.combine))
         return sides[0] if len(sides) == 1 else np.concatenate(sides, axis=1)

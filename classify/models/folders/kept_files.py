@@ -1,4 +1,4 @@
-"""Replace or remove a folder that affekt wrote, and keep what its user put into it."""
+"""Replace or remove a folder that affekt wrote, and keep files that the user added."""
 
 from __future__ import annotations
 

@@ -124,7 +124,7 @@ def check_target(folder: str | Path, option: str = "the folder") -> Path:
 
 
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Read a model folder, believing nothing.
+    """Read a model folder, and check everything.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""The parts of a saved model: each is checked against the others before it is believed."""
+"""The parts of a saved model: each is checked against the others before it is used."""
 
 from __future__ import annotations
 

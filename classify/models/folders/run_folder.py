@@ -22,7 +22,7 @@ _PLAIN = re.compile(r"(best|checkpoint|final|model|out(put)?)([-_]?\d+)?|\d+|")
 
 
 def readable_name(place: str | os.PathLike[str]) -> str:
-    """Return what to call the model in a folder: its name, or that of a folder above it.
+    """Return the name of the model in a folder: the folder's, or that of one above it.
 
     Examples
     --------
@@ -63,7 +63,7 @@ def other_use(folder: Path) -> str:
 
 
 def check_whole(folder: Path) -> None:
-    """Check that a report is not half in place; one that was never finished is none."""
+    """Check that a report is there and not half in place; an unfinished one does not count."""
     if (folder / READY).is_dir():
         raise InputError(
             f"{folder}: a run was stopped while it was replacing its report; run the recipe again"

@@ -1,4 +1,4 @@
-"""What a system asks of its models, and what it answers: predictions, and what went wrong."""
+"""What a system needs from its models, and its answers: predictions and failures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Trained(Protocol):
-    """What a system asks of a `Model`."""
+    """What a system needs from a `Model`."""
 
     @property
     def needs(self) -> list[Needs]: ...  # noqa: D102

@@ -1,4 +1,4 @@
-"""What a caller of `predict` hands in, as one manifest or as clips in memory."""
+"""The inputs of `predict`, as one manifest or as clips in memory."""
 
 from __future__ import annotations
 

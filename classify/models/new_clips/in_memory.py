@@ -25,7 +25,7 @@ from .open_encoders import OpenEncoder
 
 #: as `decode_segments`; a `Decoder` is one
 Decode = Callable[..., list[Signal | Unusable]]
-#: how much goes to an encoder at once where it does not say itself
+#: how much goes to an encoder at once by default
 CLIPS, SECONDS = 64, 60.0
 
 
@@ -154,7 +154,7 @@ def _of_one_file(clips: Sequence[RawClip]) -> Iterator[list[int]]:
 
 
 def _reason(error: Unusable, clip: RawClip) -> Reason:
-    """Report a side that is not there in the words that a manifest's blank cell gets."""
+    """Report a missing side in the words for a blank cell of a manifest."""
     if error.code == "empty_text" and not clip.text:
         return "no text", ""
     if error.code == "missing" and clip.audio is None:

@@ -1,4 +1,4 @@
-"""What a model got of each clip: audio, text, or both; and what is missing."""
+"""What a model received of each clip: audio, text, or both; and what is missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Reason = tuple[str, str]
 
 @dataclass(frozen=True)
 class Side:
-    """What one of a model's needs has got.
+    """What one of a model's needs received.
 
     Attributes
     ----------

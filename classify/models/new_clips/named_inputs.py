@@ -165,7 +165,7 @@ def _is_debris(name: str) -> bool:
 
 
 def _unreadable(name: str) -> Reason | None:
-    """Return why a file can be no clip at all; what else may be wrong extract says."""
+    """Return why a file cannot be a clip; extract reports other faults."""
     try:
         name.encode()
         kind = os.stat(name).st_mode  # noqa: PTH116
@@ -174,7 +174,7 @@ def _unreadable(name: str) -> Reason | None:
     except FileNotFoundError:
         return "missing", "a link to a file that does not exist"
     except PermissionError:
-        return None  # extract says so
+        return None  # extract reports it
     except OSError as error:
         if is_of_the_machine(error):
             raise machine_fault(name, error) from error

@@ -134,7 +134,7 @@ def _samples(value: Any) -> np.ndarray:
 
 
 def _as_wav(wave: np.ndarray, rate: int) -> bytes:
-    """Write samples as they are, so that they go the way that a file goes."""
+    """Write samples as they are, so that they are handled like a file."""
     import soundfile
 
     from ....extract.inputs.formats.header_checks import PLAUSIBLE_RATES

@@ -125,7 +125,7 @@ class OpenEncoders:
         return found
 
     def close(self) -> None:
-        """Let the encoders go; the next call opens them again."""
+        """Release the encoders; the next call opens them again."""
         self._mine.clear()
         self._checked.clear()
-        gc.collect()  # models of torch refer to themselves
+        gc.collect()  # torch models have reference cycles

@@ -1,4 +1,4 @@
-"""`predict`, `answer` and `close`, which a model and the system of a run have in common."""
+"""`predict`, `answer` and `close`, shared by a model and the system of a run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ KNOWN = "clips, cache, text, texts, sampling_rate, root, encoders, device"
 
 
 class Predicts:
-    """`predict`, `answer` and `close`, for what can be seen as a `System`.
+    """`predict`, `answer` and `close`, for anything that can act as a `System`.
 
     Attributes
     ----------
@@ -165,7 +165,7 @@ class Predicts:
             raise
 
     def close(self) -> None:
-        """Let go of the encoders; a later call opens them again."""
+        """Release the encoders; a later call opens them again."""
         if self._opened is not None:
             self._opened.close()
 
@@ -186,5 +186,5 @@ class Predicts:
         raise NotImplementedError
 
     def _predict_stored(self, clips: Manifest, cache: Cache | None) -> Predictions | None:
-        """Predict from stored features alone, if that is what a manifest means here."""
+        """Predict from stored features alone, where a manifest calls for that."""
         return None

@@ -36,7 +36,7 @@ CHUNK = 512  # clips whose embeddings are in memory at a time
 
 
 def _no_encoders() -> OpenEncoders:
-    from .open_encoders import OpenEncoders  # brings the decoders of extract
+    from .open_encoders import OpenEncoders  # imports the decoders of extract
 
     return OpenEncoders()
 
@@ -231,7 +231,7 @@ class System:
         return self._answered([one.id for one in clips], found, ask)
 
     def close(self) -> None:
-        """Let go of the encoders that `answer` keeps open."""
+        """Release the encoders that `answer` keeps open."""
         self.opened.close()
 
     def __enter__(self) -> System:
@@ -246,7 +246,7 @@ class System:
         sides: Mapping[str, list[Side]],
         ask: Callable[[Trained, list[str]], Predictions],
     ) -> Answer:
-        """Ask every model about the clips that all of them can predict, and combine."""
+        """Predict the clips that all models can predict, and combine."""
         failed: dict[str, Reason] = {}
         alone: dict[str, str] = {}
         flags: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""The commands `affekt import-model` and `affekt convert-scaler`: what others made, for affekt."""
+"""The commands `affekt import-model` and `affekt convert-scaler`: published files for affekt."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ class Affine:
         return self.weight @ x + self.bias
 
     def after(self, first: Affine) -> Affine:
-        """Return this map behind another."""
+        """Return this map applied after another."""
         return Affine(self.weight @ first.weight, self.weight @ first.bias + self.bias)
 
     def columns(self, part: slice) -> np.ndarray:

@@ -38,7 +38,7 @@ LABELS = ("negative", "neutral", "positive")  # the order that the card gives
 
 #: blocks of the config that are about this network and not about the encoder before it
 BLOCKS = ("model", "architecture", "model_config", "classifier", "transformer")
-#: what the config may say, under the names that people give it
+#: what the config may say, under its various names
 WORDS = {
     "input_dim": ("input_dim", "input_size", "feature_dim", "n_features", "in_features"),
     "patch_size": ("patch_size",),
@@ -153,14 +153,14 @@ class Valence:
             found = self.predict_proba(features.read(clips))
             return Predictions(list(clips.ids), self.labels, found)
         place = str(encoder or "")
-        if place not in self._models:  # stays, and with it what it has opened
+        if place not in self._models:  # kept, with the encoders it has opened
             self._models[place] = self.as_model(encoder, device=raw.get("device", "auto"))
         return self._models[place].model.predict(clips, cache, **raw)
 
     def as_model(
         self, encoder: str | os.PathLike[str] | None = None, *, device: str = "auto"
     ) -> Published:
-        """Return the head behind its encoder, XLSR-53 by default, with its scaler.
+        """Return the head with its encoder, XLSR-53 by default, and its scaler.
 
         Raises
         ------
@@ -176,7 +176,7 @@ class Valence:
         return assembled(self.as_head(), task, [part], source=source, scaler=self.scaler)
 
     def as_head(self) -> PatchTransformerHead:
-        """Return the network, a `PatchTransformerHead` whose input must be scaled already."""
+        """Return the network, a `PatchTransformerHead` for scaled input."""
         return self._head
 
 

@@ -1,4 +1,4 @@
-"""Read a pickled scikit-learn `StandardScaler` without running anything that the file asks for.
+"""Read a pickled scikit-learn `StandardScaler` without running any code of the file.
 
 The only file of affekt that imports `pickle`. It is never imported by the package: `plain_scaler`
 starts it as a program of its own, isolated, with limits on memory, time and open files, and only
@@ -26,7 +26,7 @@ NUMBERS = {f"{kind}{size}" for kind in "iuf" for size in (1, 2, 4, 8)} - {"f1"} 
 
 
 class Refused(Exception):
-    """The file holds something else than one fitted StandardScaler."""
+    """The file holds something other than one fitted StandardScaler."""
 
 
 class Scaler:
@@ -148,7 +148,7 @@ class Restricted(PurePython):
         return NAMES[module, name]
 
     def load_build(self) -> None:
-        """Give an object its state; a joblib marker becomes the array behind it."""
+        """Give an object its state; a joblib marker becomes the array after it."""
         super().load_build()
         if isinstance(self.stack[-1], JoblibArray):
             self.stack[-1] = self.stack[-1].read(self.file)

@@ -171,7 +171,7 @@ def _in_subprocess(source: Path) -> dict:
 
 
 def _checked(state: dict, source: Path, digest: str) -> Scaler:
-    """Make a scaler of the answer, which is a stranger's too."""
+    """Make a scaler of the answer, which is untrusted too."""
     mean, scale = _vector(state, "mean_"), _vector(state, "scale_")
     found = mean if mean is not None else scale
     if found is None:

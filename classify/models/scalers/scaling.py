@@ -73,7 +73,7 @@ class Scaling:
 
     @property
     def by_row(self) -> bool:
-        """Whether a row is scaled without a look at others: so it can be left on the disk."""
+        """Whether each row is scaled on its own, so that rows can stay on the disk."""
         return isinstance(self.scale, bool)
 
     def fit(self, values: np.ndarray | RowsOnDisk, clips: Manifest) -> Scaling:

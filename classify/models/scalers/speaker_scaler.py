@@ -1,4 +1,4 @@
-"""Standardise features within speakers, as far as a speaker's clips show how the speaker sounds.
+"""Standardise features within speakers, as far as a speaker's clips show their typical features.
 
 The mean of a speaker's clips holds the speaker's voice, the labels of these clips, and noise. Only
 the voice should be taken away. How much of the mean that is was learnt from the training clips, for

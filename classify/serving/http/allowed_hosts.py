@@ -1,4 +1,4 @@
-"""Who may speak to the service: no web page of another place, by no name of another place.
+"""Who may use the service: no foreign web page, and no foreign host name.
 
 A service on this machine can be reached by every page that its user's browser shows. A page of
 another origin sends its ``Origin``, which has to be the service's own; a page that had its own

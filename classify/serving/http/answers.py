@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ...models.new_clips.system import System
     from .recording import Recording
 
-#: what the cards of the systems behind affekt ask of everyone who uses them
+#: what the model cards of the underlying systems ask of every user
 CAUTION = (
     "Emotion recognition is uncertain and depends on context. A prediction is an estimate of a "
     "model, not a finding about what a person feels.",
@@ -163,7 +163,7 @@ def result(
 
 
 def _one_code(code: str) -> str:
-    """Return the code of the side that was sent, of a model that can do with either.
+    """Return the code of the side that was sent, for a model that needs only one.
 
     Examples
     --------

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 
 
 class Full(Exception):
-    """Every place is taken; come again later."""
+    """The queue is full; try again later."""
 
 
 @dataclass(slots=True)
@@ -78,7 +78,7 @@ class Batcher(Generic[Task, Result]):
 
     @contextlib.contextmanager
     def place(self):
-        """Hold one of the places."""
+        """Hold one of the places in the queue."""
         if self.taken >= self.places:
             raise Full(f"{self.places} requests are in progress, which is the limit")
         self.taken += 1
@@ -102,7 +102,7 @@ class Batcher(Generic[Task, Result]):
             tasks = [one.task for one in batch]
             try:
                 results = await loop.run_in_executor(self._thread, self.answer, tasks)
-            except Exception as error:  # everyone who waits for this batch hears of it
+            except Exception as error:  # every task of this batch gets it
                 for one in batch:
                     if not one.answered.done():
                         one.answered.set_exception(error)

@@ -130,7 +130,7 @@ def _listen(host: str, port: int) -> socket.socket:
         except OSError:
             listening.close()
             raise
-    except (OSError, UnicodeError) as error:  # no name of a host has a label so long
+    except (OSError, UnicodeError) as error:  # no label of a host name is so long
         why = getattr(error, "strerror", None) or error
         raise InputError(
             f"cannot listen on {host} port {port}: {why}; choose another with --host or --port"
@@ -139,7 +139,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _say_ready(chosen: System, listening: socket.socket) -> None:
-    """Print where it answers; that others may ask is worth a warning."""
+    """Print the address; warn if others can reach it."""
     address, port = listening.getsockname()[:2]
     if not ipaddress.ip_address(address).is_loopback:
         to_stderr(
@@ -161,11 +161,11 @@ def _run(app: object, listening: socket.socket, timeout: int, ready: Callable[[]
             ready()
 
         def handle_exit(self, sig: int, frame: object) -> None:
-            """Ask for the end; a second signal ends it at once. Here the signal ends its way."""
+            """End, at once after a second signal; do not pass the signal on."""
             self.force_exit = self.should_exit
             self.should_exit = True
 
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # not of every malformed request
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # do not log malformed requests
     config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType]
         log_config=None,

@@ -52,7 +52,7 @@ PAGE = {
     "/icon.svg": ("icon.svg", "image/svg+xml"),
 }
 
-RECORDINGS = 2  # that are held decoded at once
+RECORDINGS = 2  # held decoded at once
 FAILED = "the service failed on this request; the reason is in its log"
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request, and all of them together, may take.
+    """Limits of one request, and of all of them together.
 
     Attributes
     ----------
@@ -284,7 +284,7 @@ def _handle_errors(app: FastAPI) -> None:
 
 
 def _add_page(app: FastAPI) -> None:
-    """Serve the files of the page, which are all there is of it."""
+    """Serve the files of the page, and no others."""
     folder = Path(__file__).parent / "page"
     for path, (name, kind) in PAGE.items():
         content = (folder / name).read_bytes()

@@ -1,1 +1,1 @@
-"""What a checkpoint's files say, and what of them is read."""
+"""The files of a checkpoint: which are read, and how."""

@@ -55,7 +55,7 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
     if trusted:
-        # a home that cannot be written costs time only
+        # without a writable home it only takes longer
         with contextlib.suppress(OSError):
             write_whole(memo, digest)
     return digest

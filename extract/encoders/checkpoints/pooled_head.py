@@ -1,4 +1,4 @@
-"""Wav2Vec2 with the head that many emotion models on the Hub have and transformers has not.
+"""Wav2Vec2 with the head that many emotion models on the Hub have and transformers does not.
 
 The mean over frames, then dense, tanh, out_proj: audeering's dimensional model (arousal, dominance,
 valence) and the classifiers made after it (``Wav2Vec2ForSpeechClassification``).

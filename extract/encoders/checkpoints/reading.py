@@ -1,4 +1,4 @@
-"""Read a checkpoint with transformers; what the library raises becomes an error of ours."""
+"""Read a checkpoint with transformers; what the library raises becomes an affekt error."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def quiet_transformers() -> Iterator[None]:
 
 
 def _reason(error: BaseException) -> str:
-    """Return what was wrong on one line, in the words of the innermost error."""
+    """Return the message of the innermost error, on one line."""
     found = error
     while found.__cause__ is not None:
         found = found.__cause__

@@ -24,7 +24,7 @@ from .tower_weights import prefix_of, tower_configuration
 _MAY_BE_MISSING = re.compile(r"(^|\.)masked_spec_embed$")
 #: belong to training alone, and are stored by some releases of the library and not by others
 _MASKS = ("masked_spec_embed", "mask_time_emb_vector")
-#: what torch's distributed training puts before every name
+#: the prefix that torch's distributed training gives every name
 _DISTRIBUTED = {r"^module\.": ""}
 _REMEDY = (
     ". If no layer needs these tensors, name them: --allow-extra '{0}*' (allow_extra=['{0}*'], "
@@ -149,7 +149,7 @@ def load_model(
             local_files_only=True,
             trust_remote_code=False,
             output_loading_info=True,
-            ignore_mismatched_sizes=True,  # they are named and refused below
+            ignore_mismatched_sizes=True,  # refused below, by name
             **options,
         )
     info["unexpected_keys"] = set(info["unexpected_keys"]) - set(outside)
@@ -199,7 +199,7 @@ def _account_for(
 
 
 def _fold_weight_norm(model: Any) -> None:
-    """Compute normalised weights once; they do not change any more."""
+    """Compute normalised weights once, since they no longer change."""
     from torch.nn.utils import parametrize
 
     for module in model.modules():

@@ -1,1 +1,1 @@
-"""What makes a model's input of one clip or text, by family."""
+"""From one clip or text to a model's input, by family."""

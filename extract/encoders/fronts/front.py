@@ -43,7 +43,7 @@ class Example:
 
 
 class Front(Protocol):
-    """The face of a front.
+    """What every front provides.
 
     Attributes
     ----------

@@ -53,7 +53,7 @@ class FeatureFront:
             self.extractor.dither = 0.0  # random noise: a clip would have another vector each time
 
     def _longest(self) -> int:
-        """Count the samples beyond which the extractor cuts without a word; 0 if it does not."""
+        """Count the samples beyond which the extractor cuts silently; 0 if it does not."""
         extractor, seconds = self.extractor, self.tower.seconds
         if type(extractor).__name__ == "WhisperFeatureExtractor":
             return int(extractor.n_samples)

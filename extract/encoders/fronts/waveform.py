@@ -97,7 +97,7 @@ class WaveformFront:
         return noise(max(self.min_samples, self.sampling_rate // 5))
 
 
-# what a Wav2Vec2Config leaves out of its file when it is the default
+# defaults that a Wav2Vec2Config leaves out of its file
 _KERNELS = (10, 3, 3, 3, 3, 2, 2)
 _STRIDES = (5, 2, 2, 2, 2, 2, 2)
 

@@ -1,4 +1,4 @@
-"""The front of Whisper's encoder: a log-mel picture of 30 seconds, silence included.
+"""The front of Whisper's encoder: a log-mel spectrogram of 30 seconds, silence included.
 
 The model knows one length only and takes no mask: a clip is padded with silence to 30 s, and the
 silence takes part in the attention, for a single file as well. What is pooled is the clip's own
@@ -59,7 +59,7 @@ class WhisperFront:
         }
 
     def prepare(self, item: Any) -> Example:
-        """Make the log-mel picture of one clip ``(samples,)``."""
+        """Make the log-mel spectrogram of one clip ``(samples,)``."""
         samples = check_samples(item, self)
         made = self.extractor(samples, sampling_rate=self.sampling_rate, return_tensors="pt")
         keep = torch.zeros(self._frames, dtype=torch.bool)

@@ -32,7 +32,7 @@ def exact_arithmetic() -> Iterator[None]:
 
 
 def _all_bits() -> Callable[[], None]:
-    """Ask for every bit of float32; return what takes it back."""
+    """Require full float32 precision; return a function that restores the settings."""
     try:
         precision, tf32 = torch.get_float32_matmul_precision(), torch.backends.cudnn.allow_tf32
     except RuntimeError:  # the process set a newer setting, and PyTorch does not mix the two

@@ -71,7 +71,7 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(..., in)`` to ``(..., out)``."""
-        if x.numel() == self.in_features:  # one row alone would be summed in another order
+        if x.numel() == self.in_features:  # a single row would be summed in another order
             rows = x.reshape(1, -1).expand(2, -1).contiguous()
             return self._map(rows)[0].view(*x.shape[:-1], -1)
         return self._map(x)

@@ -71,7 +71,7 @@ def run_side_by_side(tasks: Sequence[Callable[[], Made]], threads: int) -> list[
         torch.set_num_threads(before)  # workers keep theirs
         done, rest = wait(under_way, 0.5, FIRST_EXCEPTION)
         while rest and not any(one.exception() for one in done):
-            # without end, a wait would not see a signal that came just before it
+            # without a limit, a wait would miss a signal that came just before it
             done, rest = wait(under_way, 0.5, FIRST_EXCEPTION)
         return [one.result() for one in (done if rest else under_way)]
     finally:

@@ -138,7 +138,7 @@ if triton is not None:
         place = row[:, None] * hidden + column[None, :]
         x = tl.load(source + place, mask=inside, other=0.0).to(tl.float32)
         x += tl.load(more + place, mask=inside, other=0.0).to(tl.float32)
-        x = x.to(total.dtype.element_ty)  # the norm sees what is passed on
+        x = x.to(total.dtype.element_ty)  # the norm sees the stored sum
         tl.store(total + place, x, mask=inside)
         x = x.to(tl.float32)
         centred = tl.where(inside, x - (tl.sum(x, 1) / hidden)[:, None], 0.0)

@@ -108,7 +108,7 @@ class Pack:
 
 
 def fill_packs(items: Sequence[Item], sizes: Sequence[int], budget: int) -> list[list[Item]]:
-    """Put items into few packs within the budget, about as full as each other.
+    """Put items into few, about equally full packs within the budget.
 
     Examples
     --------

@@ -102,7 +102,7 @@ class CpuModel(PackedModel):
         return keep
 
     def measure(self) -> None:
-        """Look what bits depend on, once products are laid out for the processor.
+        """Find out what bits depend on, once products are laid out for the processor.
 
         Where few rows would give other bits, all numbers of rows that a pass may have are tried.
         """
@@ -160,7 +160,7 @@ class CpuModel(PackedModel):
         return self._filled(super()._tokens(examples, pack))
 
     def _filled(self, frames: torch.Tensor) -> torch.Tensor:
-        """Put zeros behind ``(1, frames, hidden)``, up to the end of the pack."""
+        """Append zeros to ``(1, frames, hidden)``, up to the end of the pack."""
         return nn.functional.pad(frames, (0, 0, 0, current_pack().total - frames.shape[1]))
 
     def _pool(self, hidden: torch.Tensor, pack: Pack, pooling: str) -> torch.Tensor:

@@ -128,7 +128,7 @@ class PackedModel:
             setattr(holder, leaf, module)
 
     def settle(self) -> None:
-        """Let go of the model's own modules: there is no way back."""
+        """Drop the model's own modules: they cannot be restored."""
         self._replaced.clear()
 
     def _replace_front_end(self) -> None:

@@ -17,7 +17,7 @@ from .layout import Pack, current_pack
 
 
 class _PairAttention(nn.Module):
-    """What both share; `_biases` gives the bias of a clip."""
+    """Attention of both; `_biases` returns the bias of a clip."""
 
     def __init__(self, maps: list[nn.Linear], out: nn.Module, heads: int) -> None:
         super().__init__()

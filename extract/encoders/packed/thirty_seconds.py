@@ -28,7 +28,7 @@ class ThirtySeconds(CpuModel):
     """
 
     def measure(self) -> None:
-        """Look what bits depend on; rows never share a pass."""
+        """Find out what bits depend on; rows never share a pass."""
         super().measure()
         self.joins = False
 

@@ -1,4 +1,4 @@
-"""Read samples with FFmpeg's libraries: MP3, Ogg, MPEG-4, WebM and what else people record.
+"""Read samples with FFmpeg's libraries: MP3, Ogg, MPEG-4, WebM and other formats.
 
 The delay and padding of an encoder are removed as FFmpeg does it (LAME's tag, Opus' pre-skip, edit
 lists). What could not be decoded, or is promised by a header and not there, is added up.
@@ -182,7 +182,7 @@ class FFmpegReader:
                     expected = moment + frame.samples / frame.sample_rate
                 paused = time.thread_time()
                 yield frame
-                begin += time.thread_time() - paused  # what others do with it
+                begin += time.thread_time() - paused  # time spent by the caller
         self.ended = True
         if self.format.demuxer in _RAW:
             self._count_tail()
@@ -195,12 +195,12 @@ class FFmpegReader:
                 if packet.size and packet.pos is not None:
                     self._behind = packet.pos + packet.size
                 yield packet
-        except self.error:  # what follows is lost; the decoder still holds a few frames
+        except self.error:  # the rest is lost; the decoder still holds a few frames
             self.bad += max(self.size - self._behind, 1) if self._behind else 1
             yield None
 
     def _count_tail(self) -> None:
-        """Count bytes behind the last frame that was found."""
+        """Count bytes after the last frame that was found."""
         tail = self.container.data[self._behind :]
         if self._behind and len(tail) > 4 and _is_sound(tail):
             self.bad += len(tail)

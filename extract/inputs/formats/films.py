@@ -41,7 +41,7 @@ def check_mov(format: Format, data: bytes) -> tuple[str, ...]:
 
 
 def _check_content(format: Format, count: int, at: int, least: int) -> None:
-    """Refuse element after element without content, over which FFmpeg would sit for minutes."""
+    """Refuse element after element without content, which would keep FFmpeg busy for minutes."""
     if count and count % _MANY == 0 and at < least * count:
         reason = f"{format.title}: {count} elements that hold next to nothing"
         raise Unusable("implausible_header", reason)
@@ -59,7 +59,7 @@ def check_avi(format: Format, data: bytes) -> tuple[str, ...]:
 
 
 def avi_seconds(data: bytes) -> float | None:
-    """Return the length in the header of an only sound track, which FFmpeg guesses by the size."""
+    """Return the header's length of a single sound track, which FFmpeg guesses by the size."""
     tracks = list(re.finditer(rb"strh[\x38-\x40]\0\0\0auds", data[:65_536]))
     if len(tracks) != 1 or tracks[0].end() + 32 > len(data):
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-_FAR = 65_536  # bytes in which the first frame has to begin, behind zeros
+_FAR = 65_536  # bytes in which the first frame has to begin, after zeros
 _NOT_ZERO, _ZEROS = re.compile(rb"[^\0]"), bytes(1 << 20)
 
 _BITRATES = {  # kbit/s by (MPEG 1, layer); index 1..14

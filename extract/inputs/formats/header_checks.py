@@ -77,7 +77,7 @@ def inspect(data: bytes) -> Container:
     affekt.extract.errors.Unusable: a text file, begins with 'dear diary'
     """
     format = identify(data)
-    # FFmpeg reads a tag before MP3, but behind other bytes it misses the delay of the encoder
+    # FFmpeg reads a tag before MP3, but after other bytes it misses the delay of the encoder
     if format.begin and (format.name != "mp3" or format.begin != after_id3(data)):
         data = data[format.begin :]
         format = replace(format, begin=0)
@@ -156,7 +156,7 @@ def _patched(data: bytes, field: tuple[str, int], value: int) -> bytes:
 
 
 def _is_sound(data: bytes, layout: _Layout | None, position: int) -> bool:
-    """Whether bytes behind the samples are samples too: no chunks, no tag, no zeros."""
+    """Whether bytes after the samples are samples too: no chunks, no tag, no zeros."""
     rest = data[position : position + 16]
     if len(data) - position < 16 or rest.startswith(TRAILERS):
         return False

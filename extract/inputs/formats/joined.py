@@ -89,7 +89,7 @@ def _behind_tags(data: bytes, at: int) -> int:
 
 
 def _wav(data: bytes, begin: int) -> Iterator[int]:
-    """A whole file behind the chunks of another."""
+    """A whole file after the chunks of another."""
     at = begin
     while (
         at + 12 <= len(data) and data[at : at + 4] == b"RIFF" and data[at + 8 : at + 12] == b"WAVE"

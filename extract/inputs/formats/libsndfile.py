@@ -1,4 +1,4 @@
-"""Read samples with libsndfile: WAV, FLAC and their like, seekable and exact."""
+"""Read samples with libsndfile: WAV, FLAC and similar formats, seekable and exact."""
 
 from __future__ import annotations
 

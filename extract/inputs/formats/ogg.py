@@ -10,7 +10,7 @@ from .signatures import TRAILERS
 
 _REVERSED = bytes(int(f"{byte:08b}"[::-1], 2) for byte in range(256))
 _MANY_PAGES, _LEAST_PAGE = 50_000, 48  # bytes: a page of one packet of speech has more
-_MOST_BAD_PAGES = 64  # what is behind them counts as damaged: the search takes linear time
+_MOST_BAD_PAGES = 64  # what follows counts as damaged: the search takes linear time
 
 
 @dataclass(frozen=True, slots=True)

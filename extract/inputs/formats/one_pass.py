@@ -32,7 +32,7 @@ _SNAPSHOT = 1000  # bytes
 class _Frame(NamedTuple):
     position: int  # of its first sample
     samples: np.ndarray
-    seen: Any  # the reader, as it was behind this frame
+    seen: Any  # the reader, as it was after this frame
 
 
 @dataclass(eq=False, slots=True)

@@ -47,7 +47,7 @@ FFMPEG = {
     "rm": "RealMedia",
 }
 
-#: Tags behind the samples.
+#: Tags after the samples.
 TRAILERS = (b"TAG", b"APETAGEX", b"LYRICSBEGIN", b"ID3", b"3DI")
 
 _MAGIC: tuple[tuple[int, bytes, str], ...] = (
@@ -146,7 +146,7 @@ def identify(data: bytes) -> Format:
 
 
 def after_id3(data: bytes) -> int:
-    """Return the offset behind an ID3v2 tag, which some writers put before any format."""
+    """Return the offset after an ID3v2 tag, which some writers put before any format."""
     if data[:3] != b"ID3" or len(data) < 10:
         return 0
     a, b, c, d = data[6:10]

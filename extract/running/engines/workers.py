@@ -204,7 +204,7 @@ def _given() -> Iterator[dict[str, Any]]:
 def _serve() -> int:
     """Be a worker."""
     answers = sys.stdout
-    sys.stdout = sys.stderr  # whatever a library prints must not get between our lines
+    sys.stdout = sys.stderr  # what a library prints must not mix with our lines
 
     def tell(**line: Any) -> None:
         answers.write(json.dumps(line) + "\n")

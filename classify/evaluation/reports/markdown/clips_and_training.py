@@ -15,7 +15,7 @@ FEWEST = 3  # layers of a curve
 
 
 def describe_run(run: Mapping[str, Any], source: str, measure: str = "UAR") -> str:
-    """Return what a run has to say besides its comparison, as Markdown, from its part of the JSON.
+    """Return what a run reports besides its comparison, as Markdown, from its part of the JSON.
 
     Examples
     --------
@@ -137,7 +137,7 @@ def _layer(layer: Any) -> str:
 
 
 def _defaults(trained: Mapping[str, Any], named: Mapping[str, Any]) -> str:
-    """Return a line of what the recipe left to the head, and what training settled on."""
+    """Return a line with the settings that the recipe left open, and what training chose."""
     settings = {**trained["settings"], **({"C": f"{trained['C']:.3g}"} if "C" in trained else {})}
     rest = [f"{md(k)} {md(v)}" for k, v in settings.items() if k not in named]
     if "shrinkage" in trained:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-#: key in the JSON -> the name that people read
+#: key in the JSON -> the displayed name
 MEASURES = {
     "uar": "UAR",
     "accuracy": "accuracy",

@@ -185,7 +185,7 @@ def _reliability(data: Data) -> str:
 
 
 def _expected(data: Data) -> str:
-    """The table of ordered labels, where the task says what they are worth."""
+    """The table of ordered labels, where the task gives their values."""
     found = {name: data["systems"][name]["test"].get("ccc") for name in ordered(data)}
     rows = [[md(name), score(value)] for name, value in found.items() if value]
     if not rows:

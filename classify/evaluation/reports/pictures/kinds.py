@@ -38,7 +38,7 @@ class Scale:
 
 @dataclass(frozen=True)
 class Dot:
-    """One row: a name, a value with its interval, and cells behind them.
+    """One row: a name, a value with its interval, and cells after them.
 
     Attributes
     ----------

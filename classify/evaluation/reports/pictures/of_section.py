@@ -40,7 +40,7 @@ def picture(data: Data, title: str) -> Picture | None:
 
 
 def replaces_table(data: Data, title: str) -> bool:
-    """Whether the picture of a section shows all that its table has."""
+    """Whether the picture of a section shows everything in its table."""
     if title.startswith("Confusion"):
         return len(data["task"]["labels"]) <= MOST_WITH_TEXT
     return title.startswith("Each ") and len(data["groups"]["values"]) >= FEWEST_GROUPS
