@@ -8,7 +8,10 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from affekt.notebook import frame, shown
+
 from ...cache.errors import InputError
+from .pred_csv import predictions_of_frame
 from .predictions import Predictions
 
 LARGEST = 1e30  # sums of fourth powers stay finite
@@ -110,7 +113,34 @@ class Estimates(Predictions):
         found = super().read(path, labels, names)
         if not isinstance(found, Estimates):
             raise InputError(f"{path}: not a table of predicted numbers")
-        return found
+        return found if labels else found._without_prefix()
+
+    def _without_prefix(self) -> Any:
+        return self.renamed({name: name.removeprefix(PREFIX) for name in self.labels})
+
+    @classmethod
+    def from_frame(
+        cls, frame: Any, labels: Sequence[str] | None = None, *, source: str = "<frame>"
+    ) -> Any:
+        """Read a pandas DataFrame that has the columns of a `pred.csv`; parameters as of `read`."""
+        found = predictions_of_frame(cls, frame, None, source)._without_prefix()
+        return found.reorder(labels) if labels else found
+
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame: id, and one column ``predicted_DIMENSION`` per dimension.
+
+        `from_frame` reads it back.
+
+        Raises
+        ------
+        InputError
+            pandas is not installed.
+        """
+        return frame({"id": self.ids, **dict(zip(self.columns, self.values.T, strict=True))})
+
+    def _repr_html_(self) -> str:
+        rows = ([clip, *map(float, row)] for clip, _, row in self)
+        return shown(repr(self), {}, ("id", *self.labels), rows, len(self))
 
     @classmethod
     def one_hot(

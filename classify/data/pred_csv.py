@@ -82,6 +82,12 @@ def predictions_of_file(
     except csv.Error as error:
         raise InputError(f"{path}: line {lines.line_num}: {error}") from error
     header = _own_names([restored(name.strip()) for name in rows[0][1]] if rows else [])
+    if text.lstrip()[:1] in ("{", "["):
+        raise InputError(
+            f"{path} is JSON; expected a CSV table with the columns id and label. affekt predict "
+            "-o pred.csv writes one, and so does pandas.read_json(..., lines=True, dtype={'id': str})"
+            ".to_csv(..., index=False)"
+        )
     if "id" not in header:
         raise InputError(
             f"{path}: columns {header or 'none'}; expected id,label and one column per class. "

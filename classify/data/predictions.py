@@ -258,10 +258,11 @@ class Predictions(Framed):
         if self.hard and mine:
             row = self.label.index(mine[0])
             count = sum(label in mine for label in self.label)
+            others = f" Also not known: {listed(list(map(repr, mine[1:])))}." if mine[1:] else ""
             return (
                 f"{self.ids[row]!r} has the label {mine[0]!r}; expected one of {', '.join(labels)},"
-                f" as {len(self) - count} of {len(self)} rows have.{remedy}; --common leaves out "
-                "rows without a prediction"
+                f" as {len(self) - count} of {len(self)} rows have.{others}{remedy}; --common "
+                "leaves out rows with a blank label or none"
             )
         return (
             f"labels {', '.join(self.labels)}; expected {', '.join(labels)}"

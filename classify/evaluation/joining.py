@@ -124,7 +124,11 @@ class Joined(Generic[P]):
 def in_common(
     members: Mapping[str, Predictions], clips: Manifest
 ) -> tuple[dict[str, Predictions], Manifest, str]:
-    """Return what all members have, and a warning about the clips that are left out."""
+    """Return what all members have, and a warning about the clips that are left out.
+
+    A hard prediction that is blank is none.
+    """
+    members = {name: _answered(one) for name, one in members.items()}
     lacks = {name: set(clips.ids).difference(one.ids) for name, one in members.items()}
     left = set().union(*lacks.values())
     kept = [clip for clip in clips.ids if clip not in left]
@@ -137,6 +141,14 @@ def in_common(
         " if they are harder than the rest, all scores are too high"
     )
     return taken, clips.select(kept), text if left else ""
+
+
+def _answered(one: Any) -> Any:
+    if not one.hard or "" not in one.labels:
+        return one
+    kept = [clip for clip, label in zip(one.ids, one.label, strict=True) if label]
+    chosen = [label for label in one.label if label]
+    return type(one).one_hot(kept, [name for name in one.labels if name], chosen, source=one.source)
 
 
 def assemble(

@@ -158,6 +158,7 @@ def test_files_of_other_programs_are_read_or_the_message_says_what_to_do(tmp_pat
         (",id,x,y\n0,a,0.4,0.6\n", "index=False"),
         ("id,id,x,y\na,b,0.4,0.6\n", "id appear twice"),
         ("file,x,y\na,0.4,0.6\n", "Name the column of clip ids id"),
+        ('{"id": "a", "label": "x"}\n', "is JSON; expected a CSV table"),
     ):
         with pytest.raises(InputError, match=message):
             read(text)

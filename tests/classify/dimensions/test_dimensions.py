@@ -142,6 +142,21 @@ def test_files_of_numbers_read_back_and_those_of_others_too(tmp_path):
     assert not is_output(b"id,arousal,valence\na,1,2\n")  # ratings of the user
 
 
+def test_numbers_are_frames_and_read_back_without_their_task(tmp_path):
+    pytest.importorskip("pandas")
+    found = Estimates(["a", "b"], ["arousal", "valence"], [[0.4, 0.6], [1 / 3, -2.0]])
+    frame = found.to_frame()
+    assert list(frame.columns) == ["id", "predicted_arousal", "predicted_valence"]
+    assert Estimates.from_frame(frame) == found
+    assert Estimates.from_frame(frame, ["valence", "arousal"]).values.tolist()[1] == [-2.0, 1 / 3]
+    theirs = frame.rename(columns={"predicted_valence": "valence"})[["valence", "id"]]
+    assert Estimates.from_frame(theirs).labels == ("valence",)
+    found.write(tmp_path / "pred.csv")
+    assert Estimates.read(tmp_path / "pred.csv") == found
+    assert "<th>valence</th>" in found._repr_html_()
+    assert "<th>label</th>" not in found._repr_html_()
+
+
 def test_a_dimension_that_does_not_vary_decides_nothing():
     """To meet a constant exactly is no concordance: CCC of a constant is 0 divided by 0."""
     task = Task.from_spec(SPEC)

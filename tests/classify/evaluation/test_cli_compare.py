@@ -201,6 +201,12 @@ def test_answers_without_probabilities_or_for_some_clips_only(folder):
     said = call(*args, code=2)
     assert "'c149' has the label 'no idea'; expected one of anger, joy, neutral" in said
     assert "--common" in said
+    refused = [f"{row.split(',')[0]},sorry" for row in rows[120:140]]
+    blank = [f"{row.split(',')[0]}," for row in rows[140:]]
+    (folder / "llm.csv").write_text("\n".join(["id,label", *rows[:120], *refused, *blank]))
+    assert "Also not known: 'sorry'" in call(*args, code=2)
+    again = call(*args, "--common", "--rename", "sorry=", "--resamples", 100, "--json")
+    assert json.loads(again)["systems"] == data["systems"]  # no answer, however it is written
     (folder / "llm.csv").write_text("id,prediction\nc0,joy\n")
     assert "Name the column of predicted labels label" in call(*args, code=2)
 
