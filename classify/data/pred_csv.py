@@ -85,8 +85,8 @@ def predictions_of_file(
     if text.lstrip()[:1] in ("{", "["):
         raise InputError(
             f"{path} is JSON; expected a CSV table with the columns id and label. affekt predict "
-            "-o pred.csv writes one, and so does pandas.read_json(..., lines=True, dtype={'id': str})"
-            ".to_csv(..., index=False)"
+            "-o pred.csv writes one, and so does pandas.read_json(..., lines=True, dtype={'id': "
+            "str}).to_csv(..., index=False)"
         )
     if "id" not in header:
         raise InputError(
