@@ -357,7 +357,8 @@ class Model(Predicts):
         return features_of(clips, features, gaps=gaps, whole=whole)
 
     def _named(self, ids: list[str], values: Any) -> Predictions:
+        values, far = self.scaling.watched(values)
         with naming_own_head(self.head_, f"predicting {len(ids)} clips"):
             found = self.task.predicted(ids, by_blocks(self.head_, values), values)
-        found.unlike_training = [ids[row] for row in np.flatnonzero(self.scaling.far(values))]
+        found.unlike_training = [ids[row] for row in np.flatnonzero(far)]
         return found

@@ -25,7 +25,7 @@ from ...models.folders.model_folder import versions
 from ...options import C_RANGE
 from ..recipes.entries import MemberEntry
 from .shares import TrainedMember
-from .trainer import Trainer, warn_unlike
+from .trainer import Trainer
 
 if TYPE_CHECKING:
     from ...data.splitting.split import Split
@@ -178,17 +178,18 @@ def train_member(
             tests.append(model.predict(part.test))
             if len(part.dev):
                 devs.append(model.predict(part.dev))
-            fold = {"fold": part.name} if part.name else {}
-            records.append({"test_clips": len(part.test), **fold, **record})
+            if part.name:
+                record = {"fold": part.name, **record}
+            if far := tests[-1].unlike_training:
+                record = {**record, "unlike_training": far}
+            records.append({"test_clips": len(part.test), **record})
         again = {}
         if entry.refit:
             model, again["refit"] = trainer.refit(labelled, parts, fitted, records)
             model.save_pretrained(new / "model", moves_to=home / "model")
         if history:
             (new / "history.jsonl").write_text("".join(history), encoding="utf-8")
-        test = Predictions.concatenated(tests)
-        test.write(new / "pred.csv")
-        warn_unlike(test, trainer.progress, entry.name)
+        Predictions.concatenated(tests).write(new / "pred.csv")
         for seed, found in seeds.items():
             Predictions.concatenated(found).write(new / SEEDS / f"{seed}.csv")
         dev_ids = [clip for one in devs for clip in one.ids]

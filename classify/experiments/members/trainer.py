@@ -321,13 +321,16 @@ def _spread(values: Sequence[float]) -> dict[str, Any]:
     return {"n": len(values), "mean": mean, "sd": sd, "low": mean - half, "high": mean + half}
 
 
-def warn_unlike(
-    test: Predictions, progress: Callable[[str], None], name: str = "the model"
-) -> None:
-    """Warn of test clips whose features are far from all that was trained on."""
+def unlike_text(name: str, far: Sequence[str], of: int) -> str:
+    """Return a warning of test clips whose features are far from all that was trained on."""
+    return (
+        f"{name}: {len(far)} of {of} test clips are unlike every clip of training "
+        f"({listed(far)}): their predictions mean little. Were they recorded in another way, such "
+        "as at another sampling rate, or written in another language?"
+    )
+
+
+def warn_unlike(test: Predictions, progress: Callable[[str], None]) -> None:
+    """Warn of test clips whose features are far from all that a model was trained on."""
     if far := test.unlike_training:
-        progress(
-            f"warning: {name}: {len(far)} of {len(test)} test clips are unlike every clip of "
-            f"training ({listed(far)}): their predictions mean little. Were they recorded in "
-            "another way, such as at another sampling rate, or written in another language?"
-        )
+        progress(f"warning: {unlike_text('the model', far, len(test))}")

@@ -29,6 +29,7 @@ from ...evaluation.reports.markdown.clips_and_training import WIDE, describe_run
 from ...evaluation.scores.vote_scores import compare_votes
 from ...metrics.scored_clips import clusters
 from ..members.shares import Division
+from ..members.trainer import unlike_text
 from ..recipes.lines import SettingError
 from ..recipes.prepared import Prepared
 from .uses_of_test import record_use, uses_file
@@ -113,6 +114,10 @@ def add_run(
         warnings.append(Finding(text, Kind.CLIPS))
     if len(shared) < len(everything):
         warnings.append(_not_compared(ready, tests, shared, everything))
+    for name, member in division.members.items():
+        if far := [clip for part in member.parts for clip in part.get("unlike_training", ())]:
+            text = unlike_text(f"member {name}", far, len(member.test))
+            warnings.append(Finding(text, Kind.CLIPS))
     rated = task_votes(ready.labelled.select(shared), ready.task) if recipe.votes else None
     if rated and "label" not in ready.clips.taken and (tied := rated.tied):
         warnings.append(_no_majority(tied, len(shared)))

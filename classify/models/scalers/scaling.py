@@ -134,27 +134,35 @@ class Scaling:
             found[rows] = (values[rows] - self.mean) / self.deviation
         return found
 
-    def far(self, scaled: Any) -> np.ndarray:
-        """Return which rows of scaled ``(clips, features)`` are unlike train, ``(clips,)`` bool.
+    def watched(self, scaled: Any) -> tuple[Any, np.ndarray]:
+        """Return scaled ``(clips, features)``, and which rows are unlike train, ``(clips,)`` bool.
 
         A head answers them, too, but extrapolates: a feature that hardly varied in train (those
-        above 4 kHz of telephone speech) is divided by a tiny deviation. Rows that are scaled within
-        a group, or left on the disk, are not looked at.
+        above 4 kHz of telephone speech) is divided by a tiny deviation. Rows on the disk are known
+        once they were read. Without scaling nothing is known of train.
 
         Examples
         --------
         >>> clips = Manifest.from_rows({"id": str(i), "text": "x"} for i in range(2))
         >>> scaling = Scaling(True).fit(np.array([[0.0], [2.0]], np.float32), clips)
-        >>> scaling.far(scaling.apply(np.array([[5.0], [50.0]], np.float32), None)).tolist()
+        >>> _, far = scaling.watched(scaling.apply(np.array([[5.0], [50.0]], np.float32), None))
+        >>> far.tolist()
         [False, True]
         """
-        found = np.zeros(len(scaled), dtype=bool)
-        if self.mean is None or isinstance(scaled, RowsOnDisk):
-            return found
+        far = np.zeros(len(scaled), dtype=bool)
+
+        def read(rows: Any) -> np.ndarray:
+            values = scaled.read(rows) if isinstance(scaled, RowsOnDisk) else scaled[rows]
+            far[rows] = np.nanmean(np.square(values, dtype=np.float64), axis=1) > FAR**2
+            return values  # a missing side is NaN
+
+        if not self.scale:
+            return scaled, far
+        if isinstance(scaled, RowsOnDisk):
+            return RowsOnDisk(read, scaled.width, scaled.order), far
         for start in range(0, len(scaled), BLOCK):
-            rows = slice(start, start + BLOCK)  # a missing side is NaN
-            found[rows] = np.nanmean(np.square(scaled[rows], dtype=np.float64), axis=1) > FAR**2
-        return found
+            read(slice(start, start + BLOCK))
+        return scaled, far
 
     def config(self) -> bool | dict[str, Any]:
         """Return what ``config.json`` says of it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import soundfile
 from affekt.cache import Cache, Manifest
 from affekt.classify import LogisticHead, Model, Task
 from affekt.classify.experiments.members.train import train_model
+from affekt.classify.experiments.run import run
 from affekt.classify.models.scalers.scaling import FAR, Scaling
 from affekt.extract import Encoder, extract
 from sklearn.preprocessing import StandardScaler
@@ -55,10 +57,28 @@ def test_the_distance_is_the_root_mean_square_of_scaled_features():
     scaling = Scaling(True).fit(train, Manifest.from_rows([{"text": "x"}]))
     scaled = StandardScaler().fit(train).transform(new)
     mean = np.array([np.mean(row[np.isfinite(row)] ** 2) for row in scaled])
-    found = scaling.far(scaling.apply(new, None))
+    _, found = scaling.watched(scaling.apply(new, None))
     assert found.tolist() == (np.sqrt(mean) > FAR).tolist()
     assert 0 < found.sum() < len(found)
-    assert not Scaling(False).far(new).any()
+    assert not Scaling(False).watched(new)[1].any()
+
+
+@pytest.mark.parametrize("scale", [True, "speaker", "dataset"])
+def test_rows_on_the_disk_and_rows_scaled_within_groups_are_looked_at(
+    telephone, scale, monkeypatch
+):
+    _, clips, _, space, _ = telephone
+    clips = clips.with_columns(dataset=["one"] * len(clips))
+    model = Model(LogisticHead(), Task.named("valence"), space.features(layers=-1), scale=scale)
+    model.fit(clips.where(split="train"))
+    test = clips.where(split="test")
+    whole = model.predict(test)
+    assert whole.unlike_training == test.ids[4:]
+    monkeypatch.setattr("affekt.classify.heads.training.rows_on_disk.LARGE", 1)
+    monkeypatch.setattr("affekt.classify.heads.training.rows_on_disk.BLOCK", 3 * space.dim)
+    left = model.predict(test.select(np.arange(len(test))[::-1]))
+    assert left.unlike_training == test.ids[:3:-1]
+    assert np.allclose(left.select(test.ids).proba, whole.proba, atol=1e-6)
 
 
 def test_wideband_speech_is_unlike_telephone_speech(telephone):
@@ -97,3 +117,21 @@ def test_train_warns_of_test_clips(telephone):
     [said] = [line for line in told if "unlike" in line]
     assert "4 of 8 test clips are unlike every clip of training" in said
     assert str(folder / "36.wav") in said
+
+
+def test_a_run_and_its_report_warn_of_test_clips(telephone, tmp_path):
+    folder, clips = telephone[:2]
+    clips.write(tmp_path / "clips.csv")
+    (tmp_path / "recipe.yaml").write_text(
+        f"manifest: clips.csv\ntask: valence\ncache: {folder / 'cache'}\nreport: out\n"
+        f"encoders: {{speech: spectral}}\nsplit: {{scheme: column, dev_size: 0.2}}\n"
+        "members: {lr: {head: logistic, on: speech}, other: {head: lda, on: speech}}\n"
+        "compare: {n_resamples: 100, learning_curve: false}\n"
+    )
+    for _ in range(2):  # also where the members were trained earlier
+        told: list[str] = []
+        run(tmp_path / "recipe.yaml", progress=told.append)
+        said = "member lr: 4 of 8 test clips are unlike every clip of training"
+        assert [line for line in told if said in line]
+        assert said in (tmp_path / "out/report.md").read_text()
+        shutil.rmtree(tmp_path / "out/members/other")
