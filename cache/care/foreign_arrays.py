@@ -7,6 +7,7 @@ that comes twice is refused, as it is unclear which of the two is meant.
 from __future__ import annotations
 
 import errno
+import json
 import os
 import zipfile
 import zlib
@@ -145,7 +146,10 @@ def _load(path: Path) -> np.ndarray | list[tuple[str, Any]]:
             with found:
                 return [(name, found[name]) for name in found.files]
     except UNREADABLE as error:
-        raise InputError(f"{path}: not an array of numbers: {error}") from None
+        remedy = "; save ids as text: ids=np.array(ids, dtype=str)"
+        raise InputError(
+            f"{path}: not an array of numbers: {error}{remedy * ('Object arrays' in str(error))}"
+        ) from None
 
 
 def _ids(path: Path, array: np.ndarray) -> list[str]:
@@ -171,16 +175,36 @@ def _table(table: Table) -> Finder:
         raise InputError(
             f"{table.source}: only a column id; expected further columns, one for each number"
         )
+    if len(names) == 1 and any(cell.startswith("[") for cell in table.columns[names[0]]):
+        return {
+            id_: _numbers(table.source, names[0], id_, cell, json.loads)
+            for id_, cell in zip(ids, table.columns[names[0]], strict=True)
+            if cell
+        }.get
     values = np.empty((len(ids), len(names)), np.float32)
     for i, name in enumerate(names):
-        try:
-            with np.errstate(over="ignore"):  # reported when the clip is read
-                values[:, i] = np.array(table.columns[name], np.float64)
-        except ValueError as error:
-            raise InputError(
-                f"{table.source}: column {name} has values that are not numbers: {error}"
-            ) from None
+        cells = table.columns[name]
+        with np.errstate(over="ignore"):  # reported when the clip is read
+            try:
+                values[:, i] = np.array(cells, np.float64)
+            except ValueError:
+                for id_, cell in zip(ids, cells, strict=True):
+                    _numbers(table.source, name, id_, cell, float)
+                raise
     return dict(zip(ids, values, strict=True)).get
+
+
+def _numbers(
+    source: str, column: str, id_: str, cell: str, read: Callable[[str], Any]
+) -> np.ndarray:
+    """Return the number, or the list of numbers (or of lists) in one cell."""
+    try:
+        return np.array(read(cell), np.float64)
+    except (ValueError, TypeError, RecursionError):
+        raise InputError(
+            f"{source}: column {column} has values that are not numbers: {cell[:40]!r} of the clip "
+            f"{id_!r}; leave out other columns and such clips"
+        ) from None
 
 
 def _refuse_twins(source: Any, what: str, names: Iterable[str]) -> None:

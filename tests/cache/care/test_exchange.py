@@ -237,7 +237,15 @@ def npy_that_claims_much(folder):
         (lambda f: csv_file(f, "id\na\nb\n"), "x.csv: only a column id"),
         (
             lambda f: csv_file(f, "id,v\na,1\nb,x\n"),
-            "x.csv: column v has values that are not numbers",
+            "x.csv: column v has values that are not numbers: 'x' of the clip 'b'",
+        ),
+        (
+            lambda f: csv_file(f, 'id,v\na,"[1, 2]"\nb,[1 2]\n'),
+            r"x.csv: column v has values that are not numbers: '\[1 2\]' of the clip 'b'",
+        ),
+        (
+            lambda f: npz_file(f, ids=np.array(["a"], object), embeddings=np.ones((1, 3))),
+            "save ids as text",
         ),
         (lambda _: {"a": [[1, 2], [3]]}, "clip 'a': not an array of numbers"),
         (lambda _: {"a": np.ma.array([1.0, 2.0], mask=[False, True])}, "clip 'a': .* masked"),
@@ -248,6 +256,23 @@ def test_import_tells_what_is_wrong_with_a_source(cache, tmp_path, make, problem
     with pytest.raises(InputError, match=problem):
         import_space(cache, make(tmp_path), two_texts(), "x")
     assert not cache.path.exists()
+
+
+def test_import_of_a_column_of_lists(cache, tmp_path):
+    pandas = pytest.importorskip("pandas")
+    rng, clips = np.random.default_rng(0), two_texts()
+    for layers in (1, 3):
+        vectors = rng.standard_normal((2, layers, 4)).astype(np.float32)
+        lists = [vector[0] if layers == 1 else vector.tolist() for vector in vectors]
+        frame = pandas.DataFrame({"id": clips.ids, "embedding": lists})
+        frame.to_parquet(tmp_path / "x.parquet")
+        frame.to_json(tmp_path / "x.jsonl", orient="records", lines=True, double_precision=15)
+        for source in (tmp_path / "x.parquet", tmp_path / "x.jsonl", frame):
+            space, gone = import_space(cache, source, clips, f"of-{layers}-{type(source).__name__}")
+            assert not gone
+            np.testing.assert_array_equal(cache.read(space, clips), vectors)
+    space, gone = import_space(cache, frame.assign(embedding=[lists[0], None]), clips, "one")
+    assert gone == clips.ids[1:]
 
 
 def test_import_of_an_id_too_long_for_the_name_of_a_file(cache, tmp_path):
