@@ -282,7 +282,7 @@ def _usage(system: System, run: str | os.PathLike[str], name: str) -> str:
     for folder in gone:
         words += ["--encoder", folder]
     lines = ["With affekt (`pip install affekt`):", "", "```bash", shlex.join(words), "```"]
-    if len(system.models) == 1:
+    if len(system.models) == 1 and not system.folds:
         words[2:5] = ["OWNER/NAME"]
         lines += ["", "From the Hub, where OWNER/NAME is the repository of this model:", ""]
         lines += ["```bash", shlex.join(words), "```"]

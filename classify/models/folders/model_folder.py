@@ -123,6 +123,18 @@ def check_target(folder: str | Path, option: str = "the folder") -> Path:
     return folder
 
 
+def _models_inside(folder: Path) -> str:
+    """Return a hint to the models in the folder of a run's member."""
+    if (folder / "model" / CONFIG).is_file():
+        return f". Did you mean {folder / 'model'}?"
+    if (folder / "model-1" / CONFIG).is_file():
+        return (
+            f". It has a model of each fold: give the folder of the run and --system {folder.name} "
+            f"for their mean, or one of them, such as {folder / 'model-1'}"
+        )
+    return ""
+
+
 def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     """Read a model folder, and check everything.
 
@@ -146,11 +158,10 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
         )
     for name in (CONFIG, WEIGHTS):
         if not (folder / name).is_file():
-            inner = folder / "model"
             raise InputError(
                 f"{folder} is not a model folder: {name} is missing; expected {CONFIG} and "
                 f"{WEIGHTS}, as `affekt train` and Model.save_pretrained write them"
-                + (f". Did you mean {inner}?" if (inner / CONFIG).is_file() else "")
+                + _models_inside(folder)
             )
     others = sorted(
         {path.name for path in folder.iterdir()} - {CONFIG, WEIGHTS, ENCODERS, "README.md"}

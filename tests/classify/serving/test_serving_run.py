@@ -239,6 +239,11 @@ def test_a_card_says_how_its_model_is_used_from_the_hub(corpus, clips, tmp_path,
     done = CliRunner().invoke(affekt, shlex.split(line)[1:], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "OWNER" not in model_card("split", "mean")  # of several models
+    assert "OWNER" not in model_card("folds", "lr")  # one from each fold
+    with pytest.raises(InputError, match=r"folder of the run and --system lr .* folds/members/lr/"):
+        open_system("folds/members/lr")
+    with pytest.raises(InputError, match="Did you mean split/members/lr/model"):
+        open_system("split/members/lr")
 
 
 def test_a_second_run_has_nothing_to_do(corpus):
