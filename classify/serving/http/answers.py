@@ -136,9 +136,13 @@ def result(
     if not rows:
         codes, reasons = _all(answers, "failed"), _all(answers, "reasons")
         first = next(iter(codes), "")
-        raise Refused(
-            422, _one_code(codes.get(first, "failed")), reasons.get(first, "nothing was predicted")
+        code, reason = (
+            _one_code(codes.get(first, "failed")),
+            reasons.get(first, "nothing was predicted"),
         )
+        if code == "too_long" and recording is None:
+            reason += "; /predict?window=SECONDS answers with a timeline"
+        raise Refused(422, code, reason)
     if not asked["details"]:
         return rows
     flags: dict[str, list[str]] = {}

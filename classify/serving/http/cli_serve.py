@@ -165,7 +165,8 @@ def _run(app: object, listening: socket.socket, timeout: int, ready: Callable[[]
             self.force_exit = self.should_exit
             self.should_exit = True
 
-    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)  # do not log malformed requests
+    for name in ("uvicorn.error", "python_multipart"):  # do not log malformed requests
+        logging.getLogger(name).setLevel(logging.ERROR)
     config = uvicorn.Config(
         app,  # pyright: ignore[reportArgumentType]
         log_config=None,
