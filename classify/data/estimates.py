@@ -158,5 +158,5 @@ class Estimates(Predictions):
         )
 
     @staticmethod
-    def _undo_rounding(rows: Any, columns: Any, proba: np.ndarray) -> None:
+    def _undo_rounding(columns: Any, proba: np.ndarray) -> None:
         """Leave numbers as they are written."""

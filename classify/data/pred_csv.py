@@ -15,6 +15,7 @@ from affekt.notebook import frame, shown
 
 from ...cache.errors import InputError, nearest_beside
 from ...cache.files.reading import refuse_hollow
+from ...cache.manifest.tables.cells import with_points
 from ...cache.manifest.tables.sources import check_no_device
 from .escape import restored
 from .task_file import check_columns
@@ -107,6 +108,7 @@ def predictions_of_file(
             raise InputError(f"{path}: line {line} has {len(row)} cells; expected {width}")
     cells = {name: [restored(row[c]) for _, row in rows[1:]] for c, name in enumerate(header)}
     given = [name for name in header if name not in OWN]
+    cells |= {name: list(with_points(cells[name])) for name in given}
     chosen = [name.strip() for name in cells["label"]] if "label" in cells else None  # as a header
     proba = np.empty((len(rows) - 1, len(given)))
     for column, name in enumerate(given):
@@ -119,7 +121,7 @@ def predictions_of_file(
                     ", because every column except id and label is the probability of a class. "
                     "Name the column of predicted labels label, and remove other columns"
                 ) from None
-    kind._undo_rounding([row for _, row in rows[1:]], [header.index(n) for n in given], proba)
+    kind._undo_rounding([cells[name] for name in given], proba)
     names = [rename.get(name, name) for name in given]
     chosen = chosen and [rename.get(name, name) for name in chosen]
     return _predictions(kind, cells["id"], names, proba, chosen, labels, str(path))
@@ -201,9 +203,9 @@ def remedy(values: np.ndarray, total: np.ndarray) -> str:
     return ""
 
 
-def undo_rounding(rows: Sequence[Sequence[str]], columns: Sequence[int], proba: np.ndarray) -> None:
+def undo_rounding(columns: Sequence[Sequence[str]], proba: np.ndarray) -> None:
     """Divide rows by their sums, in place, where rounding explains their distance from 1."""
-    fractions = [row[c].strip().partition(".")[2] for row in rows for c in columns]
+    fractions = [cell.strip().partition(".")[2] for column in columns for cell in column]
     digits = max(map(len, fractions), default=0)
     total = proba.sum(axis=1, keepdims=True)
     near = np.abs(total - 1) <= len(columns) * 0.5 * 10.0**-digits + EXACT

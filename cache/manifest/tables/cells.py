@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-_DECIMAL = re.compile(r"\s*[-+]?\d+,\d+\s*").fullmatch
+_DECIMAL = re.compile(r"\s*[-+]?\d+,\d+(e[-+]?\d+)?\s*", re.IGNORECASE).fullmatch
 _THOUSANDS = re.compile(r"\s*[-+]?[1-9]\d{0,2}(,\d{3})+\s*").fullmatch
 
 

@@ -150,6 +150,9 @@ def test_files_of_other_programs_are_read_or_the_message_says_what_to_do(tmp_pat
     assert rounded.proba.sum(axis=1) == pytest.approx([1, 1])
     assert rounded.proba[0, 0] == pytest.approx(0.47 / 0.99)
     assert read("id;x;y\na;0.25;0.75\n").proba.tolist() == [[0.25, 0.75]]
+    assert read("id;x;y\na;0,25;0,75\nb;1;0\n").proba.tolist() == [[0.25, 0.75], [1, 0]]
+    assert read("id;x;y\na;0,47;0,54\n").proba[0, 0] == pytest.approx(0.47 / 1.01)
+    assert read("id;x;y\na;9,9E-01;1E-2\n").proba.tolist() == [[0.99, 0.01]]
     assert read("id,x,y\na,-1e-17,1.0\n").proba.tolist() == [[0.0, 1.0]]
     for text, message in (
         ("id,x,y\na,0.40,0.40\n", "divide each row by its sum"),  # rounding does not explain it
