@@ -29,7 +29,7 @@ def with_text(
     system : System
         What will read them; if none of its models reads text, nothing is done but a note printed.
     cache : Cache
-        Keeps what was heard.
+        Keeps the transcripts.
     transcribe : bool
         Without it the clips stay as they are, and `progress` gets a line on how to get texts.
     whisper : str, optional
@@ -62,15 +62,17 @@ def with_text(
     from ...extract.transcription.transcriber import DEFAULT_MODEL, Transcriber
 
     own = language == "column"
-    ear = Transcriber(whisper or DEFAULT_MODEL, language=None if own else language, device=device)
-    done = fill_in(clips, cache.path, ear, per_language=own)
+    transcriber = Transcriber(
+        whisper or DEFAULT_MODEL, language=None if own else language, device=device
+    )
+    done = fill_in(clips, cache.path, transcriber, per_language=own)
     counts = ", ".join(f"{count} {what}" for what, count in done.counts.items())
     progress(f"transcribed with {whisper or DEFAULT_MODEL}: {counts}")
     return done.clips
 
 
 def heard(clips: Manifest) -> dict[str, dict[str, Any]]:
-    """Return id -> text and who heard it, of the clips whose text was transcribed.
+    """Return id -> text and transcriber, of the clips whose text was transcribed.
 
     Examples
     --------

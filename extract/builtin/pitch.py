@@ -93,10 +93,10 @@ def _autocorrelation(power: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     lags = int(SAMPLING_RATE / LOWEST) + 3
     correlation = np.empty((len(power), lags), dtype=np.float32)
     for some in blocks(len(power)):
-        heard = power[some].copy()
-        heard[:, : int(HIGH_PASS / BIN_HZ) + 1] = 0
+        filtered = power[some].copy()
+        filtered[:, : int(HIGH_PASS / BIN_HZ) + 1] = 0
         # the inverse transform of a real, even spectrum, but for a factor
-        correlation[some] = np.asarray(fft.dct(heard, type=1))[:, :lags]
+        correlation[some] = np.asarray(fft.dct(filtered, type=1))[:, :lags]
     energy = np.maximum(correlation[:, :1], 1e-12)
     correlation /= energy
     correlation /= _window_shape(lags)

@@ -141,14 +141,14 @@ def loudness_contour(loudness: np.ndarray, pitch: Pitch) -> np.ndarray:
         dB, slopes in dB per second; over frames within 40 dB of the loudest, over voiced frames,
         and the cosine shape from the first to the last voiced frame (zeros for fewer than five).
     """
-    heard = np.flatnonzero(loudness > loudness.max() - 40)
+    loud = np.flatnonzero(loudness > loudness.max() - 40)
     course = np.zeros(1)
     if len(pitch.voiced) >= SHORTEST:
         course = loudness[pitch.voiced[0] : pitch.voiced[-1] + 1]
     return np.concatenate(
         [
-            summarise(loudness[heard], _LOUD_STATISTICS),
-            [FRAME_RATE * slope(loudness[heard], heard)],
+            summarise(loudness[loud], _LOUD_STATISTICS),
+            [FRAME_RATE * slope(loudness[loud], loud)],
             summarise(loudness[pitch.voiced], _VOICED_STATISTICS),
             cosine_shape(course, len(_COSINES)),
         ]

@@ -1,6 +1,6 @@
 """Transcribe the clips of a manifest that have audio and no text.
 
-Each content is heard once: answers are kept in the cache by what was heard and who heard it (model,
+Each content is transcribed once: answers are kept in the cache by content and transcriber (model,
 commit, language, rules), and a text that was given is never overwritten unless asked for. The
 manifest that comes back says for each text where it is from.
 """
@@ -24,7 +24,7 @@ from ..inputs.audio_files import ClipReader
 from ..inputs.isolated_decoder import Decoder
 from ..running.feed import by_file
 from .transcriber import SAMPLING_RATE, Transcriber, whisper_code
-from .whisper_engines import Heard, oddity
+from .whisper_engines import Transcript, oddity
 
 CLIPS, SECONDS = 64, 60.0  # a segment is stored after this many clips, or this long
 LONGEST = 3600.0  # seconds of a clip, as of a recording that `affekt serve` takes
@@ -38,7 +38,7 @@ class Transcription:
     ----------
     clips : Manifest
         With `text` filled in, and the columns ``text_source`` (``given``, ``asr`` or blank),
-        ``asr`` (who heard it), ``asr_language`` and ``asr_reason`` (why a text is blank).
+        ``asr`` (the transcriber), ``asr_language`` and ``asr_reason`` (why a text is blank).
     counts : dict of str to int
         ``given``, ``stored``, ``heard``, ``blank``, ``failed``, ``no_audio``.
     failed : dict of str to str
@@ -70,7 +70,7 @@ def transcribe(
     per_language : bool
         Take each clip's language from the manifest's column instead of the transcriber's.
     overwrite : bool
-        Transcribe clips that have a text as well; it stays where nothing is heard.
+        Transcribe clips that have a text as well; it stays where nothing is recognised.
     progress : callable, optional
         Called with (clips, seconds of audio) after each clip.
 
@@ -93,27 +93,27 @@ def transcribe(
         else:
             todo.append(position)
     failed: dict[str, str] = {}
-    for ear, positions in _by_language(clips, todo, transcriber, per_language):
-        with _Hearing(ear, Path(cache)) as hearing:
+    for one, positions in _by_language(clips, todo, transcriber, per_language):
+        with _Transcription(one, Path(cache)) as transcription:
             for position, more in by_file(clips, positions):
                 try:
-                    heard, stored, seconds = hearing.hear(clips, position, more)
+                    transcript, stored, seconds = transcription.transcribe(clips, position, more)
                 except Unusable as error:
                     failed[clips.ids[position]] = f"{error.code}: {error.message}"
                     given = "given" if texts[position].strip() else ""
                     columns.set(position, "failed", text_source=given, asr_reason=error.code)
                     seconds = 0.0
                 else:
-                    blank = bool(heard.reason) or not heard.text.strip()
+                    blank = bool(transcript.reason) or not transcript.text.strip()
                     given = blank and texts[position].strip()  # stays, also with overwrite
-                    texts[position] = texts[position] if given else heard.text
+                    texts[position] = texts[position] if given else transcript.text
                     columns.set(
                         position,
                         "blank" if blank else "stored" if stored else "heard",
                         text_source="given" if given else "" if blank else "asr",
-                        asr=hearing.store.name,
-                        asr_language=heard.language,
-                        asr_reason=heard.reason,
+                        asr=transcription.store.name,
+                        asr_language=transcript.language,
+                        asr_reason=transcript.reason,
                     )
                 if progress is not None:
                     progress(1, seconds)
@@ -122,26 +122,28 @@ def transcribe(
     )
 
 
-class _Hearing:
+class _Transcription:
     """Looks an answer up or makes it, and stores what is new now and then."""
 
-    def __init__(self, ear: Transcriber, cache: Path) -> None:
-        self.ear = ear
+    def __init__(self, transcriber: Transcriber, cache: Path) -> None:
+        self.transcriber = transcriber
         self.place = Store(cache)
-        self.store = ear.store(cache)
+        self.store = transcriber.store(cache)
         self.known = self.store.read()
-        self.new: dict[str, Heard] = {}
+        self.new: dict[str, Transcript] = {}
         self.since = time.monotonic()
         self.files, self.decoder = ClipReader(), Decoder(always=False)
 
-    def __enter__(self) -> _Hearing:
+    def __enter__(self) -> _Transcription:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.decoder.close()
-        self.flush()  # also after an error or Ctrl-C: what was heard is kept
+        self.flush()  # also after an error or Ctrl-C: what is done is kept
 
-    def hear(self, clips: Manifest, position: int, more: bool) -> tuple[Heard, bool, float]:
+    def transcribe(
+        self, clips: Manifest, position: int, more: bool
+    ) -> tuple[Transcript, bool, float]:
         clip = clips.clip(position)
         file = self.files.read(clips, position, more=more)
         digest = segment_digest(file.digest, clip.start, clip.end)
@@ -149,28 +151,28 @@ class _Hearing:
             return _plausible(self.known[digest]), True, 0.0
         self.place.check_writable()  # before the model is loaded
         segments = [(clip.start, clip.end)]
-        rules = {"damage": self.ear.damage, "max_seconds": LONGEST}
+        rules = {"damage": self.transcriber.damage, "max_seconds": LONGEST}
         [signal] = self.decoder(file.data, segments, SAMPLING_RATE, more=more, **rules)
         if isinstance(signal, Unusable):
             if signal.code == "too_long":
                 hint = "cut it into segments (start, end)"
                 raise Unusable("too_long", f"over {LONGEST:g} s, the limit of a clip: {hint}")
             raise signal
-        heard = self.ear.hear_signal(signal)
-        self.known[digest] = self.new[digest] = heard
+        transcript = self.transcriber.transcribe_signal(signal)
+        self.known[digest] = self.new[digest] = transcript
         if len(self.new) >= CLIPS or time.monotonic() - self.since > SECONDS:
             self.flush()
-        return _plausible(heard), False, signal.seconds
+        return _plausible(transcript), False, signal.seconds
 
     def flush(self) -> None:
         self.store.add(self.new)
         self.new, self.since = {}, time.monotonic()
 
 
-def _plausible(heard: Heard) -> Heard:
+def _plausible(transcript: Transcript) -> Transcript:
     """Leave an odd answer out; it is stored all the same, so as not to be computed again."""
-    why = heard.reason or oddity(heard.text)
-    return dataclasses.replace(heard, text="", reason=why) if why else heard
+    why = transcript.reason or oddity(transcript.text)
+    return dataclasses.replace(transcript, text="", reason=why) if why else transcript
 
 
 class _Columns:
@@ -188,10 +190,10 @@ class _Columns:
 
 
 def _by_language(
-    clips: Manifest, positions: Sequence[int], ear: Transcriber, per_language: bool
+    clips: Manifest, positions: Sequence[int], transcriber: Transcriber, per_language: bool
 ) -> Iterator[tuple[Transcriber, list[int]]]:
     if not per_language:
-        yield ear, list(positions)
+        yield transcriber, list(positions)
         return
     groups: dict[str, list[int]] = {}
     for position in positions:
@@ -202,4 +204,4 @@ def _by_language(
             )
         groups.setdefault(whisper_code(language), []).append(position)
     for language, members in groups.items():
-        yield ear.speaking(language), members
+        yield transcriber.for_language(language), members

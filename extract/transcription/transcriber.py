@@ -18,7 +18,7 @@ import numpy as np
 from ...cache.errors import InputError, nearest, one_of
 from ..inputs.decode import DAMAGE, RULES, Signal
 from .transcripts import Transcripts
-from .whisper_engines import ENGINES, NO_SPEECH, UNLIKELY, Engine, Heard, judged
+from .whisper_engines import ENGINES, NO_SPEECH, UNLIKELY, Engine, Transcript, judged
 
 DEFAULT_MODEL = "openai/whisper-large-v3-turbo"
 SAMPLING_RATE = 16_000  # Hz
@@ -46,14 +46,14 @@ class Transcriber:
     device, dtype : str
         Where and in what the model computes.
     listen : callable, optional
-        Your own recogniser instead: ``(samples, language)`` to `Heard` or str.
+        Your own recogniser instead: ``(samples, language)`` to `Transcript` or str.
 
     Examples
     --------
-    >>> ear = Transcriber("toy", language="spa", listen=lambda samples, language: " ¡Hola! ")
-    >>> ear.hear(np.sin(np.arange(8000, dtype=np.float32)))
-    Heard(text='¡Hola!', language='es', reason='', no_speech=None, likely=None)
-    >>> ear.hear(np.zeros(8000, np.float32)).reason
+    >>> toy = Transcriber("toy", language="spa", listen=lambda samples, language: " ¡Hola! ")
+    >>> toy.transcribe(np.sin(np.arange(8000, dtype=np.float32)))
+    Transcript(text='¡Hola!', language='es', reason='', no_speech=None, likely=None)
+    >>> toy.transcribe(np.zeros(8000, np.float32)).reason
     'silent'
     """
 
@@ -67,7 +67,7 @@ class Transcriber:
         device: str = "auto",
         dtype: str = "float32",
         damage: str = "refuse",
-        listen: Callable[[np.ndarray, str | None], Heard | str] | None = None,
+        listen: Callable[[np.ndarray, str | None], Transcript | str] | None = None,
     ) -> None:
         one_of(engine, ENGINES, "engine")
         one_of(damage, DAMAGE, "damage")
@@ -113,7 +113,7 @@ class Transcriber:
         stem = self.name.rstrip("/").rsplit("/", 1)[-1]
         return Transcripts(Path(cache), f"{stem}-{self.language or 'auto'}", self.spec)
 
-    def speaking(self, language: str | None) -> Transcriber:
+    def for_language(self, language: str | None) -> Transcriber:
         """Return the same model for another language; its weights are shared."""
         other = object.__new__(Transcriber)
         other.__dict__.update(self.__dict__)
@@ -121,22 +121,23 @@ class Transcriber:
         other._make = self._loaded
         return other
 
-    def hear(self, samples: np.ndarray) -> Heard:
+    def transcribe(self, samples: np.ndarray) -> Transcript:
         """Transcribe one clip, ``(samples,)`` float32 at 16 kHz."""
         samples = np.asarray(samples, dtype=np.float32)
         quiet = samples.size == 0 or float(np.std(samples)) < SILENCE
-        return self.hear_signal(
+        return self.transcribe_signal(
             Signal(samples, len(samples) / SAMPLING_RATE, ("silent",) if quiet else ())
         )
 
-    def hear_signal(self, signal: Signal) -> Heard:
+    def transcribe_signal(self, signal: Signal) -> Transcript:
         """Transcribe one decoded clip; silence and clicks do not reach the model."""
         if signal.seconds < SHORTEST:
-            return Heard("", self.language or "", "too_short")
+            return Transcript("", self.language or "", "too_short")
         if "silent" in signal.flags:
-            return Heard("", self.language or "", "silent")
-        heard = judged(self._loaded()(signal.samples, self.language))
-        return heard if heard.language else dataclasses.replace(heard, language=self.language or "")
+            return Transcript("", self.language or "", "silent")
+        transcript = judged(self._loaded()(signal.samples, self.language))
+        language = transcript.language or self.language or ""
+        return dataclasses.replace(transcript, language=language)
 
     def _loaded(self) -> Engine:
         if self._engine is None:
@@ -144,12 +145,12 @@ class Transcriber:
         return self._engine
 
 
-def _custom(listen: Callable[[np.ndarray, str | None], Heard | str]) -> Engine:
-    def hear(samples: np.ndarray, language: str | None) -> Heard:
+def _custom(listen: Callable[[np.ndarray, str | None], Transcript | str]) -> Engine:
+    def transcribe(samples: np.ndarray, language: str | None) -> Transcript:
         answer = listen(samples, language)
-        return answer if isinstance(answer, Heard) else Heard(answer, language or "")
+        return answer if isinstance(answer, Transcript) else Transcript(answer, language or "")
 
-    return hear
+    return transcribe
 
 
 def _checkpoint(name: str, revision: str | None, engine: str) -> tuple[Path, dict[str, Any]]:

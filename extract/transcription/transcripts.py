@@ -1,11 +1,12 @@
-"""Transcripts on disk: what was heard in which content, by whom.
+"""Transcripts on disk: the text of each content, by each transcriber.
 
     my.cache/transcripts/<name>-<8 hex of the key>/
       transcriber.json     canonical JSON, created once
       <24 hex>.jsonl       immutable segments, one line per clip, named by their content
 
 A segment is written whole, flushed and linked under its name like a shard; only then is it reported
-stored. Any number of processes may write. A damaged segment is ignored and its clips heard again.
+stored. Any number of processes may write. A damaged segment is ignored; its clips are transcribed
+again.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from ...cache.errors import SpecError
 from ...cache.files.durable import content_name, make_folder, publish
 from ...cache.files.reading import parse_json
 from ...cache.identity.content_digests import DIGEST
-from .whisper_engines import Heard
+from .whisper_engines import Transcript
 
 LONGEST = 2000  # bytes that a message shows
 
@@ -45,7 +46,7 @@ class Transcripts:
     --------
     >>> import tempfile
     >>> store = Transcripts(Path(tempfile.mkdtemp()), "toy", {"model": "toy"})
-    >>> store.add({"ab" * 32: Heard("hola", "es")})
+    >>> store.add({"ab" * 32: Transcript("hola", "es")})
     >>> store.read()["ab" * 32].text
     'hola'
     """
@@ -57,32 +58,32 @@ class Transcripts:
         self.name = f"{name}-{self.key[:8]}"
         self.folder = cache / "transcripts" / self.name
 
-    def read(self) -> dict[str, Heard]:
-        """Return content digest -> what was heard; of two answers the first segment's counts."""
-        heard: dict[str, Heard] = {}
+    def read(self) -> dict[str, Transcript]:
+        """Return content digest -> transcript; of two the first segment's counts."""
+        found: dict[str, Transcript] = {}
         if not self.folder.is_dir():
-            return heard
+            return found
         self._check_spec()
         for path in sorted(self.folder.glob("*.jsonl")):
             data = path.read_bytes() if path.is_file() else b""
             if content_name(data, ".jsonl") != path.name:
                 log.warning("%s is damaged and ignored; its clips are transcribed again", path)
                 continue
-            found = [_answer(line) for line in data.split(b"\n") if line]
-            heard = dict(pair for pair in found if pair is not None) | heard
-            if odd := found.count(None):
+            pairs = [_answer(line) for line in data.split(b"\n") if line]
+            found = dict(pair for pair in pairs if pair is not None) | found
+            if odd := pairs.count(None):
                 log.warning("%s: %d lines are not answers and are ignored", path, odd)
-        return heard
+        return found
 
-    def add(self, heard: Mapping[str, Heard]) -> None:
+    def add(self, transcripts: Mapping[str, Transcript]) -> None:
         """Store answers durably, as one new segment."""
-        if not heard:
+        if not transcripts:
             return
         make_folder(self.folder, self.cache)
         make_folder(self.cache / "tmp", self.cache)
         self._put(self.text.encode(), "transcriber.json")
         self._check_spec()
-        lines = [{"audio": digest, **asdict(answer)} for digest, answer in sorted(heard.items())]
+        lines = [{"audio": digest, **asdict(one)} for digest, one in sorted(transcripts.items())]
         data = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines).encode()
         self._put(data, content_name(data, ".jsonl"))
 
@@ -96,11 +97,11 @@ class Transcripts:
             raise SpecError(f"{path} was written by another transcriber:\n{shown}")
 
 
-def _answer(line: bytes) -> tuple[str, Heard] | None:
-    """Return the digest of a clip and what was heard in it; None of any other line."""
+def _answer(line: bytes) -> tuple[str, Transcript] | None:
+    """Return the digest of a clip and its transcript; None of any other line."""
     try:
         fields = parse_json(line, parse_constant=float)
-        digest, answer = fields.pop("audio"), Heard(**fields)
+        digest, answer = fields.pop("audio"), Transcript(**fields)
     except (ValueError, TypeError, AttributeError, KeyError):
         return None
     texts = (answer.text, answer.language, answer.reason)

@@ -10,7 +10,7 @@ Radford et al.: Robust speech recognition via large-scale weak supervision. ICML
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -31,8 +31,8 @@ PUNCTUATION = ".,;:!?¡¿…-–—\"'«»()[]"
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """What was heard in a clip.
+class Transcript:
+    """The transcript of a clip.
 
     Attributes
     ----------
@@ -58,30 +58,30 @@ class Heard:
 class Engine(Protocol):
     """Transcribes one clip."""
 
-    def __call__(self, samples: np.ndarray, language: str | None) -> Heard:
-        """Hear ``(samples,)`` float32 at 16 kHz; `language` is Whisper's code or None."""
+    def __call__(self, samples: np.ndarray, language: str | None) -> Transcript:
+        """Transcribe ``(samples,)`` float32 at 16 kHz; `language` is Whisper's code or None."""
         ...
 
 
-def judged(heard: Heard) -> Heard:
+def judged(transcript: Transcript) -> Transcript:
     """Blank a text in which nothing is said.
 
     Examples
     --------
-    >>> judged(Heard(" Thank you. ", no_speech=0.9, likely=-1.4)).reason
+    >>> judged(Transcript(" Thank you. ", no_speech=0.9, likely=-1.4)).reason
     'no_speech'
-    >>> judged(Heard(" Hola. ", no_speech=0.9, likely=-0.3)).text
+    >>> judged(Transcript(" Hola. ", no_speech=0.9, likely=-0.3)).text
     'Hola.'
-    >>> judged(Heard(" ... ")).reason
+    >>> judged(Transcript(" ... ")).reason
     'empty'
     """
-    text, reason = heard.text.strip(), heard.reason
-    silence = heard.no_speech is not None and heard.no_speech > NO_SPEECH
-    if silence and heard.likely is not None and heard.likely < UNLIKELY:
+    text, reason = transcript.text.strip(), transcript.reason
+    silence = transcript.no_speech is not None and transcript.no_speech > NO_SPEECH
+    if silence and transcript.likely is not None and transcript.likely < UNLIKELY:
         reason = "no_speech"
     elif not any(character.isalnum() for character in text):
         reason = reason or "empty"
-    return Heard("" if reason else text, heard.language, reason, heard.no_speech, heard.likely)
+    return replace(transcript, text="" if reason else text, reason=reason)
 
 
 def oddity(text: str) -> str:
@@ -147,8 +147,8 @@ class Whisper:
         self.model: Any = model.eval().requires_grad_(False).to(device)
         self.many_languages = bool(getattr(model.generation_config, "is_multilingual", False))
 
-    def __call__(self, samples: np.ndarray, language: str | None) -> Heard:
-        """Hear one clip."""
+    def __call__(self, samples: np.ndarray, language: str | None) -> Transcript:
+        """Transcribe one clip."""
         import torch
 
         long = len(samples) > WINDOW * SAMPLING_RATE
@@ -170,7 +170,7 @@ class Whisper:
                 options |= {"return_timestamps": True, "condition_on_prev_tokens": False}
                 options |= {"no_speech_threshold": NO_SPEECH, "logprob_threshold": UNLIKELY}
                 ids = self.model.generate(features, attention_mask=mask, **options)
-                return Heard(self._text(ids[0]), spoken)
+                return Transcript(self._text(ids[0]), spoken)
             out = self.model.generate(
                 features,
                 attention_mask=mask,
@@ -182,7 +182,7 @@ class Whisper:
                 out.sequences, out.scores, normalize_logits=True
             )
             no_speech = self._no_speech(features)
-        return Heard(
+        return Transcript(
             self._text(out.sequences[0]), spoken, "", no_speech, float(scores[0].mean().cpu())
         )
 
@@ -237,8 +237,8 @@ class FasterWhisper:
             ) from error
         self.model = WhisperModel(str(folder), device=device, compute_type=dtype)
 
-    def __call__(self, samples: np.ndarray, language: str | None) -> Heard:
-        """Hear one clip."""
+    def __call__(self, samples: np.ndarray, language: str | None) -> Transcript:
+        """Transcribe one clip."""
         segments, info = self.model.transcribe(
             samples,
             language=language,
@@ -251,8 +251,8 @@ class FasterWhisper:
         )
         parts = list(segments)
         if not parts:
-            return Heard("", info.language, "no_speech")
-        return Heard(
+            return Transcript("", info.language, "no_speech")
+        return Transcript(
             " ".join(part.text.strip() for part in parts),
             info.language,
             "",

@@ -53,7 +53,7 @@ STAGES: dict[str, tuple[str, list[str] | None]] = {
     "convert-scaler": ("affekt.classify.models.scalers.plain_scaler:_in_subprocess", None),
     "import-model": ("affekt.classify.models.published:published", None),
     "transcribe": (
-        "affekt.extract.transcription.fill_in_texts:_Hearing.hear",
+        "affekt.extract.transcription.fill_in_texts:_Transcription.transcribe",
         ["transcribe", "silent.csv", "-o", "o/texts.csv", "--model", "whisper"],
     ),
     "doctor": ("affekt.cache.commands.cli_doctor:commands", None),

@@ -211,13 +211,13 @@ def refuse_leaks(
     speakers, contents : bool
         What is allowed nevertheless.
     """
-    heard = [space for space in spaces if space.modality == "audio"]
+    audio = [space for space in spaces if space.modality == "audio"]
     for name in ("train", "dev"):
         if name not in parts:
             continue
         pair = {name: parts[name], "test": parts["test"]}
         check_speakers(pair, allow=speakers)
-        for space in heard[:1]:
+        for space in audio[:1]:
             digests = {
                 clip_id: digest
                 for clips in pair.values()

@@ -81,25 +81,25 @@ def _heard(clips: Manifest, rows: Sequence[int]) -> list[dict[str, float]]:
     """Return the facts of files; where no file has changed, as they were found before."""
     now = time.time_ns()
     states = [_state(clips, row) for row in rows]
-    heard: list[dict[str, float]] = []
+    measured: list[dict[str, float]] = []
 
-    def listen() -> list[dict[str, float]]:
+    def measure() -> list[dict[str, float]]:
         files = ClipReader()
         found: dict[int, dict[str, float] | None] = {}
         with Decoder(always=False) as decoder:
             for row, more in by_file(clips, rows):
                 found[row] = _of_file(clips, row, more, files, decoder)
-        heard.extend(found[row] or {} for row in rows)
+        measured.extend(found[row] or {} for row in rows)
         if any(state["ns"] and found[row] is None for state, row in zip(states, rows, strict=True)):
             raise _Silent
-        return heard
+        return measured
 
     ffmpeg = shutil.which("ffmpeg")
     inputs = [states, LONGEST, RATE, ffmpeg and Path(ffmpeg).stat().st_mtime_ns]
     changing = any(state["ns"] + RACY > now for state in states)  # within their time stamps
     with suppress(_Silent):
-        return listen() if changing else kept("audio facts", inputs, listen)
-    return heard
+        return measure() if changing else kept("audio facts", inputs, measure)
+    return measured
 
 
 def _state(clips: Manifest, row: int) -> dict[str, Any]:
@@ -124,15 +124,15 @@ def _of_file(
     except Unusable:
         return None
     rules = {"damage": "accept", "max_seconds": LONGEST}
-    [heard] = decoder(data, [(clip.start, clip.end)], RATE, more=more, **rules)
-    if isinstance(heard, Unusable):
-        return None if heard.code in _OF_THE_MACHINE else {}
-    power = float(np.mean(heard.samples.astype(float) ** 2)) if heard.samples.size else 0.0
+    [decoded] = decoder(data, [(clip.start, clip.end)], RATE, more=more, **rules)
+    if isinstance(decoded, Unusable):
+        return None if decoded.code in _OF_THE_MACHINE else {}
+    power = float(np.mean(decoded.samples.astype(float) ** 2)) if decoded.samples.size else 0.0
     return {
-        "duration": heard.seconds,
+        "duration": decoded.seconds,
         "loudness": 10 * float(np.log10(max(power, 1e-12))),
-        "sampling_rate": float(heard.file_rate),
-        FLAG: float(FLAG in heard.flags),
+        "sampling_rate": float(decoded.file_rate),
+        FLAG: float(FLAG in decoded.flags),
     }
 
 

@@ -105,8 +105,8 @@ def _with_audio(rows: list[list[Any]], audio: str, folder: Path, output: Path) -
             relative = os.path.relpath(file.absolute(), output.absolute().parent)
             row[2] = quote(Path(relative).as_posix())
         elif audio == "embed":
-            heard = file.suffix.lower() in AUDIO  # the page may be shared: no other files
-            if not heard or not file.is_file() or size + file.stat().st_size > MOST_AUDIO:
+            is_audio = file.suffix.lower() in AUDIO  # the page may be shared: no other files
+            if not is_audio or not file.is_file() or size + file.stat().st_size > MOST_AUDIO:
                 left += 1
                 continue
             content = file.read_bytes()

@@ -172,8 +172,8 @@ def speaker_gain(ready: Prepared, division: Division) -> dict[str, Any]:
     members, task, spaces, devs = ready.recipe.members, ready.task, ready.spaces, division.devs
     plain = {}
     for name, entry in members.items():
-        heard = all(spaces[on].modality == "audio" for on in entry.on)
-        if entry.head not in LINEAR or entry.scale is not True or not heard or name not in devs:
+        all_audio = all(spaces[on].modality == "audio" for on in entry.on)
+        if entry.head not in LINEAR or entry.scale is not True or not all_audio or name not in devs:
             continue
         parts = division.shares[name].parts
         if all(_several(clips) for part in parts for clips in (part.train, part.dev)):

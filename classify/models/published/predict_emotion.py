@@ -158,12 +158,13 @@ def _transcriber(name: str, language: str, device: str | None) -> Any:
 
 
 def _transcribed(name: str, language: str, device: str | None, samples: Any) -> str:
-    heard = _transcriber(name, language, device).hear(samples)
-    if not heard.text:
+    transcript = _transcriber(name, language, device).transcribe(samples)
+    if not transcript.text:
         raise InputError(
-            f"no speech was found in the audio ({heard.reason}); give text=, or use mode='audio'"
+            f"no speech was found in the audio ({transcript.reason}); give text=, or use "
+            "mode='audio'"
         )
-    return heard.text
+    return transcript.text
 
 
 def _samples(path: Path) -> Any:
@@ -172,9 +173,9 @@ def _samples(path: Path) -> Any:
 
     try:
         with Decoder(always=False) as decoder:
-            [heard] = decoder(read_file(path).data, [(None, None)], SAMPLING_RATE)
-        if isinstance(heard, Unusable):
-            raise heard
-        return heard.samples
+            [decoded] = decoder(read_file(path).data, [(None, None)], SAMPLING_RATE)
+        if isinstance(decoded, Unusable):
+            raise decoded
+        return decoded.samples
     except Unusable as error:
         raise InputError(f"{path}: {error.code}: {error.message}") from error

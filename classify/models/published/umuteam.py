@@ -170,9 +170,9 @@ class Umuteam:
 
         inputs = self._features(np.asarray(samples, dtype=np.float32))
         with torch.inference_mode():
-            heard = self._net(**{key: one.to(self._net.device) for key, one in inputs.items()})
+            vectors = self._net(**{key: one.to(self._net.device) for key, one in inputs.items()})
         first, last = self._maps
-        features = np.concatenate([heard[0].double().cpu().numpy(), words])
+        features = np.concatenate([vectors[0].double().cpu().numpy(), words])
         proba = softmax(last(np.tanh(first(features))))
         if not np.isfinite(proba).all():
             raise AffektError(f"{self.name} returns NaN; its weights are damaged")
@@ -226,10 +226,10 @@ class Umuteam:
                     if "audio" in self.needs:
                         data = files.read(kept, position, more=more).data
                         segments = [(clip.start, clip.end)]
-                        [heard] = decoder(data, segments, SAMPLING_RATE, more=more)
-                        if isinstance(heard, Unusable):
-                            raise heard
-                        samples = heard.samples
+                        [decoded] = decoder(data, segments, SAMPLING_RATE, more=more)
+                        if isinstance(decoded, Unusable):
+                            raise decoded
+                        samples = decoded.samples
                     rows[position] = self.scores(samples, clip.text)
                 except Unusable as error:
                     raise InputError(f"clip {clip.id!r}: {error.code}: {error.message}") from error

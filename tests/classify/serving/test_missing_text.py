@@ -11,7 +11,7 @@ from affekt.classify import LogisticHead, Model, Task
 from affekt.classify.serving.cli_predict import predict
 from affekt.extract import Encoder, extract
 from affekt.extract.transcription.transcriber import Transcriber
-from affekt.extract.transcription.whisper_engines import Heard
+from affekt.extract.transcription.whisper_engines import Transcript
 from click.testing import CliRunner
 
 from tests.support.encoder_models import tone
@@ -46,11 +46,11 @@ def hears(monkeypatch):
     def say(text):
         calls = []
 
-        def hear(self, signal):
+        def transcribe(self, signal):
             calls.append(self.language)
-            return Heard(text, self.language or "en", "" if text else "no_speech")
+            return Transcript(text, self.language or "en", "" if text else "no_speech")
 
-        monkeypatch.setattr(Transcriber, "hear_signal", hear)
+        monkeypatch.setattr(Transcriber, "transcribe_signal", transcribe)
         return calls
 
     return say

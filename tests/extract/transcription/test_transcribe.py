@@ -14,7 +14,7 @@ from affekt.cache import InputError, Manifest, SpecError
 from affekt.extract.transcription import cli_transcribe
 from affekt.extract.transcription.fill_in_texts import Transcriber, transcribe
 from affekt.extract.transcription.transcripts import Transcripts
-from affekt.extract.transcription.whisper_engines import Heard
+from affekt.extract.transcription.whisper_engines import Transcript
 from click.testing import CliRunner
 
 from tests.support.encoder_models import tone
@@ -137,16 +137,16 @@ def test_another_language_or_model_is_another_answer(corpus, tmp_path):
 @pytest.mark.parametrize(
     ("heard", "reason"),
     [
-        (Heard("Gracias.", no_speech=0.7, likely=-1.2), "no_speech"),
-        (Heard("Gracias.", no_speech=0.7, likely=-0.9), ""),
-        (Heard("Gracias.", no_speech=0.5, likely=-3.0), ""),
-        (Heard("  ", likely=-0.1), "empty"),
-        (Heard(" ... ♪", likely=-0.1), "empty"),
-        (Heard("你好", likely=-0.1), ""),
+        (Transcript("Gracias.", no_speech=0.7, likely=-1.2), "no_speech"),
+        (Transcript("Gracias.", no_speech=0.7, likely=-0.9), ""),
+        (Transcript("Gracias.", no_speech=0.5, likely=-3.0), ""),
+        (Transcript("  ", likely=-0.1), "empty"),
+        (Transcript(" ... ♪", likely=-0.1), "empty"),
+        (Transcript("你好", likely=-0.1), ""),
     ],
 )
 def test_the_rule_for_no_speech(heard, reason):
-    found = Transcriber("toy", listen=lambda *_: heard).hear(tone(8000))
+    found = Transcriber("toy", listen=lambda *_: heard).transcribe(tone(8000))
     assert found.reason == reason
     assert bool(found.text) is not bool(reason)
 
@@ -197,7 +197,7 @@ def test_two_writers_meet_no_one(tmp_path):
     """Both answers are stored; of two for one content the first segment's counts, for everybody."""
     key, spec = "ab" * 32, {"model": "toy"}
     for text in ("uno", "dos"):
-        Transcripts(tmp_path, "toy", spec).add({key: Heard(text)})
+        Transcripts(tmp_path, "toy", spec).add({key: Transcript(text)})
     stores = [Transcripts(tmp_path, "toy", spec).read()[key].text for _ in range(2)]
     assert stores[0] == stores[1]
     store = Transcripts(tmp_path, "toy", spec)

@@ -11,7 +11,7 @@ from affekt.cache.files.durable import content_name
 from affekt.extract.transcription import cli_transcribe
 from affekt.extract.transcription.fill_in_texts import Transcriber, transcribe
 from affekt.extract.transcription.transcripts import Transcripts
-from affekt.extract.transcription.whisper_engines import Heard, oddity
+from affekt.extract.transcription.whisper_engines import Transcript, oddity
 from click.testing import CliRunner
 
 from tests.support.encoder_models import tone
@@ -89,7 +89,7 @@ LINES = [
 
 def test_lines_that_are_no_answers_are_ignored_and_said(tmp_path, caplog):
     store = Transcripts(tmp_path / "c", "toy", {"model": "toy"})
-    store.add({"cd" * 32: Heard("kept", "es")})
+    store.add({"cd" * 32: Transcript("kept", "es")})
     data = b"\n".join([*LINES, json.dumps(GOOD).encode(), b""])
     (store.folder / content_name(data, ".jsonl")).write_bytes(data)
     (store.folder / "folder.jsonl").mkdir()
@@ -101,7 +101,7 @@ def test_lines_that_are_no_answers_are_ignored_and_said(tmp_path, caplog):
 
 def test_a_spec_that_is_no_text(tmp_path):
     store = Transcripts(tmp_path / "c", "toy", {"model": "toy"})
-    store.add({"cd" * 32: Heard("kept", "es")})
+    store.add({"cd" * 32: Transcript("kept", "es")})
     (store.folder / "transcriber.json").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(SpecError, match="another transcriber"):
         store.read()

@@ -66,7 +66,7 @@ def test_languages(folder):
     with pytest.raises(InputError, match=r"'esperanto'.*ISO 639-3"):
         Transcriber(str(folder), language="esperanto")
     with pytest.raises(InputError, match=r"does not know the language 'fr'; it knows de, en"):
-        Transcriber(str(folder), language="fra").hear(tone(8000))
+        Transcriber(str(folder), language="fra").transcribe(tone(8000))
 
 
 def test_the_spec_is_known_without_loading(folder, tmp_path):
@@ -95,7 +95,7 @@ def test_D06_a_whisper_that_is_not_whole(folder, tmp_path):
     del state[name]
     save_file(state, copy / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(InputError, match=r"decoder\.layers\.0\.fc1\.weight"):
-        Transcriber(str(copy), language="es").hear(tone(8000))
+        Transcriber(str(copy), language="es").transcribe(tone(8000))
 
 
 def test_another_model_is_no_whisper(tmp_path):
@@ -111,7 +111,7 @@ def test_faster_whisper_missing_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_whisper", None)
     ear = Transcriber(str(tmp_path), language="es", engine="faster-whisper")
     with pytest.raises(InputError, match=r"pip install 'affekt\[asr\]'"):
-        ear.hear(tone(8000))
+        ear.transcribe(tone(8000))
     with pytest.raises(InputError, match=r"'faster'.*Did you mean 'faster-whisper'"):
         Transcriber(str(tmp_path), engine="faster")
 
@@ -135,9 +135,9 @@ def test_faster_whisper(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_whisper", library)
     (tmp_path / "model.bin").write_bytes(b"ctranslate2")
     ear = Transcriber(str(tmp_path), language="spa", engine="faster-whisper", device="cpu")
-    heard = ear.hear(tone(16000))
+    heard = ear.transcribe(tone(16000))
     assert (heard.text, heard.language, heard.reason) == ("Hola. Hola.", "es", "")
     assert asked["language"] == "es"
     assert asked["compute_type"] == "float32"
     assert asked["temperature"] == 0.0
-    assert ear.hear(tone(16000) / 100).reason == "no_speech"
+    assert ear.transcribe(tone(16000) / 100).reason == "no_speech"

@@ -13,7 +13,7 @@ from affekt.cache import InputError
 from affekt.classify import predict_emotion
 from affekt.classify.models.published.predict_emotion import read_model_json
 from affekt.extract.inputs.decode import decode
-from affekt.extract.transcription.whisper_engines import Heard
+from affekt.extract.transcription.whisper_engines import Transcript
 
 from tests.support.encoder_models import saved, tone
 from tests.support.umuteam_models import ES, expected, text_vector, write_speech, write_text
@@ -133,11 +133,13 @@ def test_whisper_writes_the_text_that_is_missing(toolkit, monkeypatch):
     config, audio, _ = toolkit
     heard = []
 
-    def hear(self, samples):
+    def transcribe(self, samples):
         heard.append((len(samples), self.language))
-        return Heard(TEXT, self.language)
+        return Transcript(TEXT, self.language)
 
-    monkeypatch.setattr("affekt.extract.transcription.transcriber.Transcriber.hear", hear)
+    monkeypatch.setattr(
+        "affekt.extract.transcription.transcriber.Transcriber.transcribe", transcribe
+    )
     for mode in ("text", "mean"):
         with_text = predict_emotion(
             audio_path=audio, text=TEXT, mode=mode, model_config_path=config
