@@ -56,6 +56,8 @@ def of_probe(found: Any) -> Rows:
         ratio = found[data].get("ratio")
         if ratio is not None:
             yield f"probe of a layer, {data} signal, against scikit-learn one by one", ratio, ""
+    ratio = found["ratings"]["ratio"]
+    yield "probe of a layer, ratings, against scikit-learn one by one", ratio, ""
 
 
 def of_cache(found: Any) -> Rows:

@@ -156,7 +156,7 @@ class ScaleTask(Task):
             raise InputError(
                 f"{clips.source}: {int((~rated).sum())} clips have no rating for "
                 f"{', '.join(self.labels)} (first in line {clips.line(first)}); rate them, leave "
-                "them out of the table, or set unlabelled: drop"
+                "them out of the table, or set unlabelled: drop in a recipe"
             )
         kept = clips.select(rated)
         scale = next(iter(self.scales.values()))

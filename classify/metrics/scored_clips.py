@@ -104,7 +104,7 @@ class Rated:
                 )
             self.members[name] = _joined(given, task, self.clips, left_out)
         for dimension, column in zip(task.labels, self.ratings.T, strict=True):
-            if said := _no_spread(dimension, column[np.isfinite(column)], part):
+            if said := no_spread(dimension, column[np.isfinite(column)], part):
                 self.warnings.append(Finding(said, Kind.LABELS))
         return self
 
@@ -147,7 +147,7 @@ def _joined(given: P, task: Task, clips: Manifest, left_out: Collection[str]) ->
     return known.align(clips.ids)
 
 
-def _no_spread(dimension: str, ratings: np.ndarray, part: str) -> str:
+def no_spread(dimension: str, ratings: np.ndarray, part: str) -> str:
     """Return a note on a dimension whose ratings cannot show concordance; blank if they can."""
     if not len(ratings):
         return f"no {part} clip is rated for {dimension}, which is left out of the means"

@@ -1,8 +1,8 @@
-"""Which layer of which encoder tells the labels apart: logistic regressions on every layer.
+"""Which layer of which encoder knows the labels or ratings: linear models on every layer.
 
-`probe` fits every layer, C and fold as one batch (`logistic_batch`), on rows that are read block by
-block (`layer_rows`). The layer and C are chosen on inner folds, and the outer folds score the
-choice (`nested_folds`).
+`probe` fits all penalties and folds of a layer as one batch (`logistic_batch`, `ridge_batch`), on
+rows that are read block by block (`layer_rows`). The layer and penalty are chosen on inner folds,
+and the outer folds score the choice (`nested_folds`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command `affekt probe`: UAR by layer, and which layer and C to take."""
+"""The command `affekt probe`: UAR or CCC by layer, and which layer and penalty to take."""
 
 from __future__ import annotations
 
@@ -44,13 +44,23 @@ from ..options import SCALE, check_numbers, numbers, read_scale, read_split, to_
 )
 @click.option("--scale", default="true", show_default=True, help=SCALE)
 @click.option(
-    "--C", "values", default="0.001,0.01,0.1,1", show_default=True, help="Values of C to try."
+    "--C",
+    "C",
+    show_default="0.001,0.01,0.1,1",
+    help="Values of C to try, for a classification task.",
+)
+@click.option(
+    "--alpha",
+    show_default="0.01,0.1,...,1000000",
+    help="Values of alpha to try, for a regression task.",
 )
 @click.option("--random-state", default=0, show_default=True, help="Seed of the folds.")
 @click.option("--n-jobs", default=-1, show_default=True, help="Threads; -1: one per core.")
 @DEVICE
 @click.option(
-    "--figure", type=click.Path(path_type=Path), help="File for a plot of UAR by layer (.png)."
+    "--figure",
+    type=click.Path(path_type=Path),
+    help="File for a plot of scores by layer (.png).",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def probe(
@@ -63,18 +73,21 @@ def probe(
     folds: int,
     test_size: float,
     scale: str,
-    values: str,
+    C: str | None,
+    alpha: str | None,
     random_state: int,
     n_jobs: int,
     device: str,
     figure: Path | None,
     as_json: bool,
 ) -> None:
-    """Score every layer of one or more spaces with a logistic regression, and choose the best.
+    """Score every layer of one or more spaces with a linear model, and choose the best.
 
-    Every layer is scored on the test clips of outer folds, with a 95 % interval over speakers; its
-    C is chosen on inner folds, by speaker. The layer is chosen there too: `affekt train --layers
-    probe` and `layers: probe` in a recipe choose it from the training clips.
+    The model is a logistic regression, scored by UAR; for a regression task it is a ridge
+    regression, scored by CCC. Every layer is scored on the test clips of outer folds, with a 95 %
+    interval over speakers; its C or alpha is chosen on inner folds, by speaker. The layer is chosen
+    there too: `affekt train --layers probe` and `layers: probe` in a recipe choose it from the
+    training clips.
     """
     from ...cache.cache import Cache
     from ..data.task import Task
@@ -84,7 +97,11 @@ def probe(
 
     check_numbers({"n_jobs": n_jobs, "random_state": random_state})
     scale_ = read_scale(scale)
-    values_ = numbers("--C", values)
+    penalties = {
+        name: numbers(f"--{name}", given)
+        for name, given in (("C", C), ("alpha", alpha))
+        if given is not None
+    }
     if figure is not None:
         check_figure(figure)
         check_output("--figure", figure, [manifest, task], is_figure)
@@ -98,7 +115,7 @@ def probe(
         clips,
         {name: store.space(name) for name in spaces},
         Task.of(task),
-        C=values_,
+        **penalties,
         **read_split(split),
         n_splits=folds,
         test_size=test_size,

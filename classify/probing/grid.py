@@ -49,7 +49,6 @@ def train_grid(
     progress: Callable[[str], None],
 ) -> Grid:
     """Train everything: a thread for each layer, or on a device all layers together."""
-    job.check_train()
     masks, values = job.masks, job.values
     places = [(name, layer) for name, space in spaces.items() for layer in range(space.n_layers)]
     inner = np.zeros((len(places), len(folds), len(values)))
@@ -74,6 +73,8 @@ def train_grid(
     if place != "cpu" and isinstance(job, LabelJob):
         made = _on_device(job, layers, place)
     else:
+        if place != "cpu":
+            progress(f"ridge regressions are solved on the processor; {place} is not used")
         threads = min(processors(), len(places), n_jobs if n_jobs > 0 else len(places))
         made = _in_threads(job, layers, threads)
     last = time.monotonic()

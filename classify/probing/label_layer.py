@@ -30,6 +30,7 @@ class LabelJob(LayerJob):
     penalty = "C"
     grid = (0.001, 0.01, 0.1, 1.0)
     limits = C_RANGE
+    outputs = "labels"
 
     @cached_property
     def codes(self) -> np.ndarray:
@@ -68,14 +69,13 @@ class LabelJob(LayerJob):
         groups, warnings = clusters(self.clips.select(clips), "speaker")
         names = [str(at) for at in range(len(guesses))]
         systems = dict(zip(names, guesses[:, clips].astype(np.int64), strict=True))
-        drawn = resample(
-            self.codes[clips], systems, groups, len(self.task.labels), n_resamples=RESAMPLES
-        )
+        draws = {"n_resamples": RESAMPLES, "pooled": self.pooled}
+        drawn = resample(self.codes[clips], systems, groups, len(self.task.labels), **draws)
         return [
             score(drawn.estimates[name]["uar"], drawn.interval(name, "uar")) for name in names
         ], warnings
 
-    def check_train(self) -> None:
+    def check_train(self) -> list[str]:
         """Refuse folds whose training clips have one label only."""
         for present, _ in self.by_classes():
             if len(present) < 2:
@@ -83,6 +83,7 @@ class LabelJob(LayerJob):
                     f"a fold trains on clips of the label {self.task.labels[present[0]]!r} alone; "
                     "expected at least two labels in each: use fewer folds, or another --split"
                 )
+        return []
 
     def work(self, width: int) -> float:
         """Return clips x features x classes of all models, for layers of this width in all."""

@@ -16,12 +16,15 @@ from ..models.scalers.scaling import check_scale
 from .grid import Grid, train_grid
 from .label_layer import LabelJob
 from .nested_folds import Fold, inner_folds, masks_of, outer_folds
+from .one_layer import LayerJob
+from .rating_layer import RatingJob
 from .result import Probe
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
     from ...cache.space import Space
-    from .one_layer import LayerJob
+
+JOBS: Mapping[str, type[LayerJob]] = {"labels": LabelJob, "regression": RatingJob}
 
 
 def probe(
@@ -29,7 +32,8 @@ def probe(
     spaces: Space | Sequence[Space] | Mapping[str, Space],
     task: Task | str,
     *,
-    C: Sequence[float] = LabelJob.grid,
+    C: Sequence[float] | None = None,
+    alpha: Sequence[float] | None = None,
     scheme: str = "group-kfold",
     split: str | PathLike[str] | None = None,
     n_splits: int = 5,
@@ -41,19 +45,24 @@ def probe(
     device: str = "auto",
     progress: Callable[[str], None] = lambda line: None,
 ) -> Probe:
-    """Find the layer, of one encoder or several, on which a logistic regression does best.
+    """Find the layer, of one encoder or several, on which a linear model does best.
 
-    Every layer is scored on the test clips of every outer fold; its C is chosen on inner folds by
-    speaker within the clips that the outer fold trains on. Space, layer and C together are chosen
-    the same way, so the UAR of the choice comes from clips that it did not see.
+    That is a logistic regression with penalty C, scored by UAR; or for a task of numbers a ridge
+    regression with penalty alpha, scored by the mean of CCC over dimensions. Every layer is scored
+    on the test clips of every outer fold; its penalty is chosen on inner folds by speaker within
+    the clips that the outer fold trains on. Space, layer and penalty together are chosen the same
+    way, so the score of the choice comes from clips that it did not see.
 
     Parameters
     ----------
     clips : Manifest
     spaces : Space, sequence of Space, or mapping of name to Space
     task : Task or str
-    C : sequence of float
-        Inverse strengths of the regularisation to try.
+    C : sequence of float, optional
+        Of labels: inverse strengths of the regularisation to try; by default 0.001 to 1.
+    alpha : sequence of float, optional
+        Of numbers: strengths of the regularisation to try, the same for all dimensions; by default
+        those of `RidgeHead`, 0.01 to 1,000,000.
     scheme : str
         Of the outer folds, as for `affekt.classify.splits`. With ``group-kfold`` the inner folds
         are the other outer folds.
@@ -66,13 +75,14 @@ def probe(
     scale : bool or str
         As for `Model`; learnt from the training clips of each fold.
     class_weight : "balanced" or None
+        Of labels.
     random_state : int
         Of the folds.
     n_jobs : int
         Threads; -1: as many as cores. The result does not depend on it.
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` takes a GPU where there is one and the
-        processor would need more than a few seconds.
+        processor would need more than a few seconds. Ridge regressions always use the processor.
     progress : callable, optional
         Receives lines of progress.
 
@@ -108,9 +118,8 @@ def probe(
     (2, 5)
     """
     task = task if isinstance(task, Task) else Task.of(task)
-    _check_task(task)
+    values = _values(task, C=C, alpha=alpha)
     named = _named(spaces)
-    LabelJob.check_values(C)
     _check(class_weight, n_jobs)
     scale = check_scale(scale)
     clips, gone = leave_out(clips, list(named.values()), progress)
@@ -127,14 +136,15 @@ def probe(
         test_size=test_size,
         digests=digests,
     )
-    job = _job(clips, task, folds, C, scale, class_weight)
-    grid = train_grid(job, named, folds, n_jobs, device, progress)
+    job = _job(clips, task, folds, values, scale, class_weight)
+    warnings += job.check_train()
     for text in warnings:
         progress(f"warning: {text}")
-    measured = _measure(grid)
+    measured = _measure(train_grid(job, named, folds, n_jobs, device, progress))
     return Probe(
         {
-            "task": {"name": task.name, "labels": list(task.labels)},
+            "task": {"name": task.name, job.outputs: list(task.labels)},
+            "measure": job.measure,
             "spaces": {name: space.name for name, space in named.items()},
             job.penalty: [float(value) for value in job.values],
             "scheme": scheme if split is None else str(split),
@@ -154,35 +164,40 @@ def best_layer(
     space: Space,
     task: Task,
     *,
-    C: Sequence[float] = LabelJob.grid,
+    C: Sequence[float] | None = None,
+    alpha: Sequence[float] | None = None,
     scale: bool | str = True,
     random_state: int = 0,
     n_jobs: int = 1,
     device: str = "auto",
     progress: Callable[[str], None] = lambda line: None,
 ) -> dict[str, Any]:
-    """Return the layer and C with the best UAR over folds of these clips, by speaker.
+    """Return the layer and penalty with the best score over folds of these clips, by speaker.
 
     Parameters
     ----------
     clips : Manifest
-        Labelled; all of them may be learnt from. Those without a row in the space are left out.
-    space, task, C, scale, random_state, n_jobs, device, progress
+        Selected by the task; all of them may be learnt from. Those without a row in the space are
+        left out.
+    space, task, C, alpha, scale, random_state, n_jobs, device, progress
         As for `probe`.
 
     Returns
     -------
     dict
-        ``layer``, ``C``, ``uar`` on folds, and ``by_layer``: its best of each layer.
+        ``layer``, ``C``, ``uar`` on folds (of numbers ``alpha`` and ``ccc``), and ``by_layer``: the
+        best score of each layer.
     """
-    _check_task(task)
+    values = _values(task, C=C, alpha=alpha)
     missing = set(space.missing(clips))
     clips = clips.select([clip for clip in clips.ids if clip not in missing])
-    if space.n_layers == 1 and len(C) == 1:
-        return {"layer": 0, "C": float(C[0]), "uar": None, "by_layer": []}
+    if space.n_layers == 1 and len(values) == 1:
+        job = JOBS[task.kind]
+        return {"layer": 0, job.penalty: float(values[0]), job.measure: None, "by_layer": []}
     inner, _ = inner_folds(clips, random_state)
     fold = Fold("train", inner, np.zeros(len(clips), bool))
-    job = _job(clips, task, [fold], C, check_scale(scale))
+    job = _job(clips, task, [fold], values, check_scale(scale))
+    job.check_train()
     grid = train_grid(job, {space.name: space}, [fold], n_jobs, device, progress)
     scores = grid.inner[:, 0]
     layer, place = np.unravel_index(int(scores.argmax()), scores.shape)
@@ -203,7 +218,7 @@ def _job(
     class_weight: str | None = "balanced",
 ) -> LayerJob:
     """Return what is trained on every layer."""
-    return LabelJob(
+    return JOBS[task.kind](
         clips=clips,
         task=task,
         masks=masks_of(folds),
@@ -286,12 +301,20 @@ def _named(spaces: Any) -> dict[str, Space]:
     return found
 
 
-def _check_task(task: Task) -> None:
-    if task.kind != "labels":
-        raise InputError(
-            f"task {task.name} is a regression task, and a probe trains logistic regressions on "
-            "labels; expected a classification task, or train a ridge on each layer"
-        )
+def _values(task: Task, **given: Sequence[float] | None) -> Sequence[float]:
+    """Return the strengths of the penalty to try, given by its name."""
+    job = JOBS[task.kind]
+    for other, values in given.items():
+        if other != job.penalty and values is not None:
+            kind = {"labels": "classification"}.get(task.kind, task.kind)
+            raise InputError(
+                f"{other} is given, and {task.name!r} is a {kind} task, whose models have "
+                f"{job.penalty} in its place; expected values of {job.penalty}, as {job.some()}"
+            )
+    values = given[job.penalty]
+    values = job.grid if values is None else values
+    job.check_values(values)
+    return values
 
 
 def _check(class_weight: Any, n_jobs: int) -> None:

@@ -61,6 +61,7 @@ class LayerJob(ABC):
     penalty: ClassVar[str]  # the name of its strength
     grid: ClassVar[Sequence[float]]  # strengths that are tried by default
     limits: ClassVar[tuple[float, float]]  # of a strength
+    outputs: ClassVar[str]  # what `Task.labels` are
 
     @abstractmethod
     def run(self, features: Features) -> np.ndarray:
@@ -94,23 +95,32 @@ class LayerJob(ABC):
         """
 
     @abstractmethod
-    def check_train(self) -> None:
-        """Raise unless every mask holds clips that can be learnt from."""
+    def check_train(self) -> list[str]:
+        """Raise unless every mask holds clips that can be learnt from; return warnings."""
 
     def work(self, width: int) -> float:
         """Return what decides whether a device is worth it; 0 where none is used."""
         return 0.0
 
     @classmethod
+    def some(cls) -> str:
+        """Return two strengths of the penalty, for messages."""
+        return ",".join(f"{value:g}" for value in cls.grid[2:4])
+
+    @classmethod
     def check_values(cls, values: Sequence[float]) -> None:
         """Raise unless these are strengths of the penalty, each once."""
         if not len(values):
-            shown = ",".join(f"{value:g}" for value in cls.grid[:2])
-            raise InputError(f"{cls.penalty} is []; expected numbers, as {shown}")
+            raise InputError(f"{cls.penalty} is []; expected numbers, as {cls.some()}")
         for value in values:
             check_number(cls.penalty, value, *cls.limits)
         if len(set(values)) < len(values):
             raise InputError(f"{cls.penalty} is {list(values)}; expected each value once")
+
+    @property
+    def pooled(self) -> bool:
+        """Whether the test clips are those of several folds: intervals are wider then."""
+        return len(self.masks.outer) > 1
 
     def in_mask(self, mask: np.ndarray) -> np.ndarray:
         """Return which clips are in the cells of a mask, `(clips,)` bool."""
@@ -145,11 +155,14 @@ class LayerJob(ABC):
 
 
 def score(value: float, interval: tuple[float, float]) -> dict[str, Any]:
-    """Return a measure and its interval as JSON; None for an interval of too few speakers.
+    """Return a measure and its interval as JSON; None of no clips, and of too few speakers.
 
     Examples
     --------
     >>> score(0.5, (math.nan, math.nan))
     {'value': 0.5, 'interval': None}
     """
-    return {"value": float(value), "interval": None if math.isnan(interval[0]) else list(interval)}
+    return {
+        "value": None if math.isnan(value) else float(value),
+        "interval": None if math.isnan(interval[0]) else list(interval),
+    }

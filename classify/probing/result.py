@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
+from itertools import product
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,9 @@ MADE_BY = "affekt probe --figure"
 
 class Probe:
     """UAR by layer, and the layer and C that inner folds chose.
+
+    Of a task of numbers, the measure is CCC and the penalty alpha: ``ccc`` and ``alpha`` take the
+    place of ``uar`` and ``C`` everywhere, and every score has its ``dimensions``.
 
     Attributes
     ----------
@@ -57,21 +62,43 @@ class Probe:
         """Return `data` as JSON."""
         return json.dumps(self.data, ensure_ascii=False)
 
+    @property
+    def measure(self) -> str:
+        """``"uar"``, or of a task of numbers ``"ccc"``."""
+        return self.data.get("measure", "uar")
+
+    @property
+    def penalty(self) -> str:
+        """``"C"``, or of a task of numbers ``"alpha"``."""
+        return "alpha" if self.measure == "ccc" else "C"
+
+    @property
+    def dimensions(self) -> list[str]:
+        """Of a task of numbers, where there are several."""
+        names = self.data["task"].get("dimensions", [])
+        return names if len(names) > 1 else []
+
     def rows(self) -> list[dict[str, Any]]:
         """Return one row for each layer, and for each layer and language where there are several.
 
         Columns: ``space, layer, C, language`` ("all" for all clips), ``uar, low, high`` (NaN where
-        there are too few speakers for an interval) and ``chosen``.
+        there are too few speakers for an interval) and ``chosen``. Of several dimensions there are
+        rows for each; a column ``dimension``, after ``language``, holds "mean" or its name.
         """
         found = []
         for one in self.data["layers"]:
             same = all(one[key] == self.chosen[key] for key in ("space", "layer"))
-            parts = {"all": one["uar"], **one["uar"].get("by_language", {})}
-            for language, value in parts.items():
-                low, high = value["interval"] or (float("nan"), float("nan"))
-                head = {"space": one["space"], "layer": one["layer"], "C": one["C"]}
-                score = {"uar": value["value"], "low": low, "high": high}
-                found.append({**head, "language": language, **score, "chosen": same})
+            whole = one[self.measure]
+            for language, value in {"all": whole, **whole.get("by_language", {})}.items():
+                head = {key: one[key] for key in ("space", "layer", self.penalty)}
+                head["language"] = language
+                parts = value["dimensions"] if self.dimensions else {}
+                for dimension, score in {"mean": value, **parts}.items():
+                    row = head | ({"dimension": dimension} if self.dimensions else {})
+                    low, high = score["interval"] or (math.nan, math.nan)
+                    known = math.nan if score["value"] is None else score["value"]
+                    row |= {self.measure: known, "low": low, "high": high, "chosen": same}
+                    found.append(row)
         return found
 
     @property
@@ -87,39 +114,45 @@ class Probe:
 
     def table(self) -> str:
         """Return layers, folds and choice as text."""
-        chosen, several = self.chosen, len(self.data["spaces"]) > 1
+        chosen, measure, penalty = self.chosen, self.measure, self.penalty
+        name, width = measure.upper(), 6 if measure == "ccc" else 5  # CCC may be negative
+
+        def place(one: Mapping[str, Any]) -> str:
+            where = f"{one['space']}, " if len(self.data["spaces"]) > 1 else ""
+            return f"{where}layer {one['layer']}, {penalty} {one[penalty]:g}"
+
         lines = []
         for space in self.data["spaces"]:
             own = [one for one in self.data["layers"] if one["space"] == space]
-            languages = list(own[0]["uar"].get("by_language", {}))
-            head = "layer    UAR  95 % interval      C"
-            lines += [space, head + "".join(f"  {name:>7}" for name in languages)]
+            parts = _parts(own[0][measure], self.dimensions)
+            head = ["layer", name.rjust(width), "95 % interval".rjust(2 * width + 3)]
+            head += [penalty.rjust(5), *(part.rjust(7) for part in parts)]
+            lines += [space, "  ".join(head)]
             for one in own:
                 is_chosen = (space, one["layer"]) == (chosen["space"], chosen["layer"])
-                value = one["uar"]
+                value = one[measure]
                 cells = [f"{'*' if is_chosen else ''}{one['layer']}".rjust(5)]
-                cells += [f"{value['value']:.3f}", _interval(value).rjust(13), f"{one['C']:>5g}"]
-                cells += [f"{value['by_language'][name]['value']:>7.3f}" for name in languages]
+                cells += [_number(value).rjust(width), _interval(value).rjust(2 * width + 3)]
+                cells.append(f"{one[penalty]:>5g}")
+                for part, score in _parts(value, self.dimensions).items():
+                    cells.append(_number(score).rjust(max(7, len(part))))
                 lines.append("  ".join(cells))
         for fold in self.data["folds"]:
-            where = f"{fold['space']}, " if several else ""
-            lines.append(
-                f"{fold['name']}: {where}layer {fold['layer']}, C {fold['C']:g}: "
-                f"UAR {fold['uar']:.3f}"
-            )
-        where = f"{chosen['space']}, " if several else ""
-        value = self.data["uar"]
-        lines.append(f"Chosen on inner folds: {where}layer {chosen['layer']}, C {chosen['C']:g}.")
+            lines.append(f"{fold['name']}: {place(fold)}: {name} {fold[measure]:.3f}")
+        value = self.data[measure]
+        lines.append(f"Chosen on inner folds: {place(chosen)}.")
         interval = f" ({_interval(value)})" if value["interval"] else ""
         lines.append(
-            f"UAR of a layer chosen this way: {value['value']:.3f}{interval} on "
-            f"{self.data['tested']} clips "
-            "of the outer folds."
+            f"{name} of a layer chosen this way: {value['value']:.3f}{interval} on "
+            f"{self.data['tested']} clips of the outer folds."
         )
         return "\n".join(lines)
 
     def plot(self, path: str | PathLike[str] | None = None) -> Any:
-        """Draw UAR by layer, a line for each space; a panel for all clips and for each language.
+        """Draw the score by layer, a line for each space.
+
+        There is a panel for all clips and for each language; below, as many for each dimension
+        where there are several.
 
         Parameters
         ----------
@@ -136,27 +169,39 @@ class Probe:
         InputError
             matplotlib cannot be imported.
         """
-        rows = self.rows()
+        rows, measure = self.rows(), self.measure
         languages = list(dict.fromkeys(row["language"] for row in rows))
-        figure = new_figure(figsize=(1.6 + 4.8 * len(languages), 4.0), layout="constrained")
-        panels = figure.subplots(1, len(languages), sharey=True, squeeze=False)[0]
-        for panel, language in zip(panels, languages, strict=True):
+        dimensions = ["mean", *self.dimensions] if self.dimensions else [""]
+        size = (1.6 + 4.8 * len(languages), 0.4 + 3.6 * len(dimensions))
+        figure = new_figure(figsize=size, layout="constrained")
+        panels = figure.subplots(len(dimensions), len(languages), sharey=True, squeeze=False)
+        chance = 0 if measure == "ccc" else 1 / len(self.data["task"]["labels"])
+        for panel, (dimension, language) in zip(
+            panels.flat, product(dimensions, languages), strict=True
+        ):
+            here = [r for r in rows if r["language"] == language]
+            here = [r for r in here if r.get("dimension", "") == dimension]
             for space in self.data["spaces"]:
-                own = [r for r in rows if (r["space"], r["language"]) == (space, language)]
+                own = [row for row in here if row["space"] == space]
                 layers = [row["layer"] for row in own]
                 (line,) = panel.plot(
-                    layers, [row["uar"] for row in own], "o-", markersize=3, label=plain(space)
+                    layers, [row[measure] for row in own], "o-", markersize=3, label=plain(space)
                 )
                 low, high = ([row[key] for row in own] for key in ("low", "high"))
                 panel.fill_between(layers, low, high, color=line.get_color(), alpha=0.15)
                 for row in own:
                     if row["chosen"]:
-                        panel.plot(row["layer"], row["uar"], "*", markersize=12, color="black")
-            panel.axhline(1 / len(self.data["task"]["labels"]), color="black", linestyle=":", lw=1)
-            panel.set(xlabel="layer", title="" if len(languages) == 1 else plain(language))
+                        panel.plot(
+                            *(row["layer"], row[measure], "*"),
+                            **{"markersize": 12, "color": line.get_color(), "mec": "black"},
+                        )
+            panel.axhline(chance, color="black", linestyle=":", lw=1)
+            title = ["" if len(languages) == 1 else plain(language), plain(dimension)]
+            panel.set(xlabel="layer", title=", ".join(filter(None, title)))
             panel.xaxis.get_major_locator().set_params(integer=True)
-        panels[0].set_ylabel("UAR on outer folds (dotted: chance)")
-        panels[0].legend(fontsize="small")
+        for panel in panels[:, 0]:
+            panel.set_ylabel(f"{measure.upper()} on outer folds (dotted: chance)")
+        panels[0, 0].legend(fontsize="small")
         if path is not None:
             kind = Path(path).suffix.lower().removeprefix(".")
             made_by = {"png": {"Software": MADE_BY}, "svg": {"Creator": MADE_BY}}.get(kind)
@@ -171,6 +216,16 @@ class Probe:
 def is_figure(head: bytes) -> bool:
     """Whether a file begins as `Probe.plot` writes PNG and SVG."""
     return head.startswith((b"\x89PNG", b"<?xml")) and MADE_BY.encode() in head
+
+
+def _parts(score: Mapping[str, Any], dimensions: Sequence[str]) -> dict[str, Any]:
+    """Return the scores that a table shows beside one: of dimensions, then of languages."""
+    found = {name: score["dimensions"][name] for name in dimensions}
+    return found | score.get("by_language", {})
+
+
+def _number(score: Mapping[str, Any]) -> str:
+    return "-" if score["value"] is None else f"{score['value']:.3f}"
 
 
 def _interval(value: Mapping[str, Any]) -> str:

@@ -117,7 +117,7 @@ CLASSIFY = {
     "evaluation": {
         *("data", "metrics", "models", "ensembles", "options", "serving"),  # a card: how to serve
     },
-    "probing": {"data", "metrics", "models", "options", "serving"},
+    "probing": {"data", "heads", "metrics", "models", "options", "serving"},
     "experiments": {
         *("data", "heads", "metrics", "models", "options", "ensembles"),
         *("serving", "evaluation", "probing"),

@@ -75,11 +75,6 @@ def check_sources(ready: Prepared) -> None:
         for name, spec in zip(entry.on, specs, strict=True):
             for layers in entry.layers[name]:
                 if layers == PROBE:
-                    if ready.task.kind != "labels":
-                        raise entry.error(
-                            "layers: probe needs a classification task; expected layers by number",
-                            "layers",
-                        )
                     continue
                 try:
                     pick_layers(layers, spec.n_layers)

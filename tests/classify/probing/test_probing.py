@@ -87,6 +87,22 @@ def test_nested_folds_are_those_of_a_loop(corpus, found):
     )
 
 
+@pytest.mark.parametrize(("scheme", "pooled"), [("group-kfold", True), ("speaker", False)])
+def test_intervals_of_several_folds_allow_for_training_anew(corpus, scheme, pooled, monkeypatch):
+    """As those of a run do: they are of the method, not of one model."""
+    from affekt.classify.probing import label_layer
+
+    drawn, resample = [], label_layer.resample
+    keep = lambda *given, **options: drawn.append(resample(*given, **options)) or drawn[-1]  # noqa: E731
+    monkeypatch.setattr(label_layer, "resample", keep)
+    _, clips, a, _ = corpus
+    data = probe(clips, a, "valence", C=[0.1], scheme=scheme, test_size=0.5).data
+    low, high = replace(drawn[0], pooled=pooled).interval("1", "uar")
+    assert data["layers"][1]["uar"]["interval"] == pytest.approx([low, high])
+    other = replace(drawn[0], pooled=not pooled).interval("1", "uar")
+    assert (other[0] < low) != pooled
+
+
 def test_what_is_chosen_and_shown(found, tmp_path):
     assert found.chosen["space"] == "a"
     assert found.chosen["layer"] == 1
@@ -186,7 +202,7 @@ def test_a_class_that_a_fold_does_not_train_on(corpus):
 def test_input_errors(corpus):
     _, clips, a, _ = corpus
     for options, words in (
-        ({"C": []}, "expected numbers, as 0.001,0.01"),
+        ({"C": []}, "expected numbers, as 0.1,1"),
         ({"C": [0.1, 1e308]}, "C is 1e.308; expected a finite number from 1e-12 to 1e.12"),
         ({"C": [0.1, float("nan")]}, "C is nan"),
         ({"C": [0.1, 0.1]}, "expected each value once"),
