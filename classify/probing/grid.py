@@ -70,7 +70,7 @@ def train_grid(
     progress(f"{len(places)} layers x {models} models on {len(job.clips)} clips")
     layers = [spaces[name].features(layers=layer) for name, layer in places]
     place = choose_device(device, job.work(sum(one.width for one in layers)))
-    if place != "cpu" and isinstance(job, LabelJob):
+    if place != "cpu" and isinstance(job, LabelJob) and job.scale:  # it wants columns of one size
         made = _on_device(job, layers, place)
     else:
         if place != "cpu":

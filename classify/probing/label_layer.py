@@ -114,6 +114,8 @@ class LabelJob(LayerJob):
         shrink = None
         if self.scale is True:
             shrink = np.array([rows.ratios(mask) for mask in self.masks.masks[list(group)]])
+        elif not self.scale:
+            problems = replace(problems, units=rows.deviation.astype(np.float32))
         values = len(self.values)
         each = 4 * len(present) * ((rows.dim + 1) * (2 * MEMORY + 10 + 2 * values) + 5 * BLOCK)
         size = values * max(1, self.memory // each)  # all C of as many masks

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,9 @@ CAUTION = (
 )
 LONGEST = 1000  # steps
 RETRIES = 6  # shorter steps in a row, after which float32 can do no better
+RIDGES = 1e-30, 1e30  # so that their products are numbers of float32
 ROUNDING = 2e-7  # of the objective, as it is summed
+FLAT = 1e-5  # of the largest eigenvalue: float32 cannot tell smaller ones apart
 KNOWN = 3  # smaller values of C whose weights are extrapolated
 
 
@@ -46,12 +49,16 @@ class Problems:
         Weight of a row of each class.
     shrink : ndarray of float32 (problems, features + 1) or None
         What each column is multiplied by: the deviation of all rows over that of the problem's own.
+    units : ndarray of float32 (features,) or None
+        What each column was divided by, where the penalty is that of columns as they were. Columns
+        of very different sizes would have no minimum that float32 can find.
     """
 
     masks: np.ndarray
     C: np.ndarray
     weights: np.ndarray
     shrink: np.ndarray | None = None
+    units: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.C)
@@ -59,13 +66,14 @@ class Problems:
     def take(self, which: np.ndarray) -> Problems:
         """Return some of the problems."""
         shrink = None if self.shrink is None else self.shrink[which]
-        return Problems(self.masks[which], self.C[which], self.weights[which], shrink)
+        return Problems(self.masks[which], self.C[which], self.weights[which], shrink, self.units)
 
     def ridge(self) -> np.ndarray:
-        """Return the factor of ``|W|^2 / 2``, `(problems,)` float32."""
+        """Return the factors of ``W^2 / 2``, `(problems, 1, features or 1)` float32."""
         # scikit-learn fits two classes with one vector w; ours are w / 2 and -w / 2
         twice = 2 if self.weights.shape[1] == 2 else 1
-        return (twice / self.C).astype(np.float32)
+        ridge = (twice / self.C).astype(np.float32)[:, None, None]
+        return ridge if self.units is None else (ridge / self.units**2).clip(*RIDGES)
 
 
 def solve(
@@ -155,10 +163,10 @@ class _Points:
         self.G[which], self.curvature[which] = points.G, points.curvature
 
     def add_ridge(self, more: np.ndarray) -> None:
-        """Raise the factor of ``|W|^2 / 2``."""
+        """Raise the factors of ``W^2 / 2``."""
         slopes = self.W[..., :-1]
-        self.value += 0.5 * more * _dot(slopes, slopes)
-        self.G[..., :-1] += more[:, None, None] * slopes
+        self.value += 0.5 * _dot(more * slopes, slopes)
+        self.G[..., :-1] += more * slopes
 
 
 def _paths(problems: Problems) -> np.ndarray:
@@ -265,16 +273,24 @@ class _Metric:
     def apply(self, G: np.ndarray, curvature: np.ndarray, ridge: np.ndarray) -> np.ndarray:
         """Multiply gradients ``(problems, classes, features + 1)``."""
         mean = np.maximum(CAUTION * curvature / self.count, 1e-6).astype(np.float32)
+        turn: Any = 1
+        if ridge.shape[2] > 1:  # exact where the penalties of columns are alike, or large
+            level = (mean * self.count)[:, None, None]
+            alike = np.exp(np.log(ridge).mean(axis=2, keepdims=True))
+            turn, ridge = np.sqrt((level + alike) / (level + ridge)), alike
+        ridge = ridge[:, 0, 0]
         rest = 1 / (self.rest * mean + ridge)
         lead = 1 / (self.values * mean[:, None] + ridge[:, None]) - rest[:, None]
         problems, classes, width = G.shape
-        plain = np.ascontiguousarray(G[..., :-1]).reshape(-1, width - 1)
+        sides = G[..., :-1] * turn
+        plain = sides.reshape(-1, width - 1)
         turned = (plain @ self.vectors).reshape(problems, classes, -1) * lead[:, None]
         found = np.empty_like(G)
         found[..., :-1] = (turned.reshape(problems * classes, -1) @ self.vectors.T).reshape(
             problems, classes, -1
         )
-        found[..., :-1] += rest[:, None, None] * G[..., :-1]
+        found[..., :-1] += rest[:, None, None] * sides
+        found[..., :-1] *= turn
         found[..., -1] = G[..., -1] / (mean * self.count)[:, None]
         return found
 
@@ -304,6 +320,7 @@ def _spectrum(rows: Rows) -> tuple[np.ndarray, np.ndarray, float]:
     values, turn = np.linalg.eigh(basis.T @ times(basis))
     total = sum(float(np.einsum("bf,bf->", X[:, :-1], X[:, :-1])) for _, _, X, _ in rows.blocks())
     rest = max(total - float(values.sum()), 0.0) / max(dim - rank, 1)
+    rest = max(rest, FLAT * float(values.max()))
     return np.maximum(values, 0).astype(np.float32), basis @ turn, rest
 
 
@@ -341,8 +358,8 @@ def _objective(
     G[:, -1] = -G[:, :-1].sum(axis=1)
     if problems.shrink is not None:
         G *= problems.shrink[:, None]
-    penalty = problems.ridge()[:, None, None] * W
-    penalty[..., -1] = 0
+    penalty = np.zeros_like(W)
+    np.multiply(problems.ridge(), W[..., :-1], out=penalty[..., :-1])
     G += penalty
     return loss + 0.5 * _dot(penalty, W), G, curvature / W.shape[1]
 

@@ -129,7 +129,8 @@ class LayerJob(ABC):
     def rows(self, features: Features, mask: int | None, targets: np.ndarray) -> Rows:
         """Return the rows of a layer, as `reader` reads them."""
         read, cells = self.reader(features, mask), self.masks.cells
-        return Rows(read, targets, cells, scale=self.scale is True, in_memory=self.memory)
+        plain = isinstance(self.scale, bool)  # else what is read is scaled
+        return Rows(read, targets, cells, scale=plain, in_memory=self.memory)
 
     def reader(
         self, features: Features, mask: int | None = None

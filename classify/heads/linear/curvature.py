@@ -41,13 +41,14 @@ class Curvature:
         self.product = some @ some.T if self.wide else some.T @ some
         self.mean = float(np.trace(self.product)) / width or 1.0  # 0 where no feature varies
         self.shrink = 0.0 if whole else width / (width + rows)
+        self.rounding = 1e-6  # of float32 sums, as a share of the mean direction, or of the largest
 
     def guess(self, spread: np.ndarray) -> None:
         """Set the p (1 - p) of the outputs ``(outputs,)``."""
         self.intercept = np.maximum(spread, 1e-12)
         self.level = float(self.intercept.mean())
         self.factor = self.level * (1 - self.shrink)
-        rounding = 1e-6  # of float32 sums, as a share of the mean direction, or of the largest
+        rounding = self.rounding
         while True:
             self.ridge = self.penalty + self.level * self.mean * (self.shrink + rounding)
             matrix = self.product * np.float32(self.factor)
@@ -57,6 +58,11 @@ class Curvature:
                 return
             except np.linalg.LinAlgError:
                 rounding *= 30
+
+    def coarsen(self) -> None:
+        """Make a guess that leads uphill again, with more room for rounding."""
+        self.rounding *= 30
+        self.guess(self.intercept)
 
     def divide(self, gradient: np.ndarray) -> np.ndarray:
         """Multiply a gradient ``(outputs, features + 1)`` by the inverse of the guess."""

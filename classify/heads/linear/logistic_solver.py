@@ -149,8 +149,12 @@ class _Problem:
         while True:
             if self.steps == 0 or spread.mean() < STALE * self.curvature.level:
                 self.curvature.guess(spread)
-            step = -self._downhill(gradient)
-            slope = float((gradient * step).sum())
+            step, slope = self._step(gradient)
+            while slope > 0:  # rounding has made the guess indefinite: features of very other sizes
+                self.curvature.coarsen()
+                self.known.clear()
+                self.stretch = 1.0
+                step, slope = self._step(gradient)
             if self._is_small(loss, gradient, slope) or idle == IDLE:
                 return True
             if self.steps == max_iter:
@@ -188,6 +192,11 @@ class _Problem:
         plain = self.scale * gradient[:, :-1] + gradient[:, -1:] * self.centre
         largest = max(float(np.abs(plain).max()), float(np.abs(gradient[:, -1]).max()))
         return largest <= self.tol and -0.5 * slope <= GAIN * self.tol * loss
+
+    def _step(self, gradient: np.ndarray) -> tuple[np.ndarray, float]:
+        """Return the next step, and how fast the loss falls along it."""
+        step = -self._downhill(gradient)
+        return step, float((gradient * step).sum())
 
     def _downhill(self, gradient: np.ndarray) -> np.ndarray:
         """Multiply a gradient by the inverse Hessian of L-BFGS."""

@@ -63,7 +63,7 @@ class DeviceProblems:
         masks = np.concatenate([one.masks for one in several])
         weights = np.concatenate([one.weights for one in several])
         weights = (masks[:, :, None] * weights[:, None]).reshape(len(masks), -1)
-        ridge = np.concatenate([one.ridge() for one in several])
+        ridge = np.concatenate([one.ridge()[:, 0, 0] for one in several])
         trains, weights, ridge = (
             torch.from_numpy(values).to(rows.X.device) for values in (masks, weights, ridge)
         )

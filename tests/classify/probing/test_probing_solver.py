@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from affekt.classify import LogisticHead
 from affekt.classify.probing import logistic_batch
 from affekt.classify.probing.device import solver as device_solver
 from affekt.classify.probing.device.rows import DeviceRows
@@ -14,6 +15,7 @@ from affekt.classify.probing.layer_rows import Rows
 from affekt.classify.probing.logistic_batch import Problems, predict, solve
 from affekt.extract.encoders.hardware.exactness import exact_arithmetic
 from hypothesis import given, settings, strategies as st
+from sklearn.base import clone
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_class_weight
@@ -48,12 +50,16 @@ def solved(way, X, y, cells, problems, scale):
     """Weights, guesses in the order of clips, and mean and deviation of the columns."""
     found = np.empty((len(problems), len(X)), int)
     if way == "processor":
-        with Rows(X.__getitem__, y, cells, scale=scale) as rows:
+        with Rows(X.__getitem__, y, cells, scale=True) as rows:
             if scale:
                 shrink = np.array([rows.ratios(mask) for mask in problems.masks])
                 problems = replace(problems, shrink=shrink)
+            else:
+                problems = replace(problems, units=rows.deviation.astype(np.float32))
             W = solve(rows, problems)
             found[:, rows.order] = predict(rows, W, problems)
+            if not scale:
+                W = W / np.append(rows.deviation, 1)
             return W, found, rows.mean, rows.deviation
     device = "cpu" if way == "torch" else way
     other = X[::-1]  # a layer beside it must not matter
@@ -110,6 +116,27 @@ def test_objectives_are_scikit_learns(n, dim, classes, signal, balanced, scale, 
         sure = proba[:, -1] - proba[:, -2] > 0.1
         assert (guess[~train] == oracle.predict(held))[sure].all(), (fold, C)
     assert deviation.shape == (dim,)
+
+
+@pytest.mark.parametrize("dim", [30, 300])
+def test_columns_of_very_different_sizes(dim):
+    """Half of them are 1e4 times larger; the heads' solver, in float64, comes to the same."""
+    rng = np.random.default_rng(0)
+    X, y, cells = data(300, dim, 3, 0.3)
+    size = np.where(rng.permutation(dim) % 2, 1e4, 1.0)
+    X = (X * size).astype(np.float32)
+    masks = np.tile([[True, True, False]], (len(VALUES), 1))
+    problems = Problems(masks, np.array(VALUES), np.ones((len(VALUES), 3), np.float32))
+    W, _, centre, _ = solved("processor", X, y, cells, problems, scale=False)
+    train = cells != 2
+    own, true = X[train].astype(float), y[train]
+    head = LogisticHead(class_weight=None, tol=1e-9)
+    for k, C in enumerate(VALUES):
+        slopes = W[k, :, :-1].astype(float)
+        lost = objective(slopes, W[k, :, -1] - slopes @ centre, own, true, C, np.ones(3))
+        best = clone(head).set_params(C=C).fit(own, true)
+        least = objective(best.coef_, best.intercept_, own, true, C, np.ones(3))
+        assert lost == pytest.approx(least, rel=1e-4)
 
 
 def test_weights_are_extrapolated_in_log_C():
