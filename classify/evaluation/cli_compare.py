@@ -16,6 +16,7 @@ from ...cache.commands.terminal import JSON, ROOT, read_clips
 from ...cache.errors import InputError, nearest_beside
 from ...cache.files.atomic_writes import write_whole
 from ...cache.files.output_checks import check_output, check_output_folder
+from ...cache.manifest.selection import allowed_values
 from ..data.predictions import Predictions
 from ..data.task import Task
 from ..options import to_stderr
@@ -359,11 +360,10 @@ def _where(clips: Manifest, conditions: Sequence[str]) -> Manifest:
         [(column, value)] = _pairs("--where", [text]).items()
         wanted.setdefault(column, []).append(value)
     for column, values in wanted.items():
-        found = [str(value) for value in clips[column]]
         for value in values:
-            if value not in found:
+            if allowed_values(column, value).isdisjoint(clips[column]):
                 raise InputError(f"{clips.source}: no clip has {column} {value!r}")
-        clips = clips.select([row for row, value in enumerate(found) if value in values])
+        clips = clips.where(**{column: values})
     return clips
 
 

@@ -16,6 +16,7 @@ from ...cache.cache import Cache
 from ...cache.errors import InputError, nearest
 from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
+from ...cache.manifest.selection import allowed_values
 from ..data.task import Task
 from .known_encoders import Opened, recall
 from .members.given_models import with_models
@@ -81,7 +82,7 @@ def _clips(recipe: Recipe) -> Manifest:
         with with_note(recipe.at, "where", column):
             present = sorted({str(value) for value in clips.column(column)})
         for value in values:
-            if value not in present:
+            if allowed_values(column, value).isdisjoint(present):
                 raise SettingError(
                     f"no clip has {column} {value!r}; expected one of {', '.join(present[:20])}."
                     f"{nearest(value, present)}",

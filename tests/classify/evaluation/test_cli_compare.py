@@ -111,6 +111,22 @@ def test_json_goes_to_stdout(folder):
     assert set(json.loads(out)["systems"]) == {"a"}
 
 
+def test_a_value_in_another_unicode_form_is_the_same_value(folder):
+    clips = Manifest.read(folder / "clips.csv")
+    given = Predictions.read(folder / "speech" / "pred.csv")
+    names = ["M\u00fcller" if clip in given.ids else "Otto" for clip in clips.ids]
+    clips.with_columns(dataset=names).write(folder / "named.csv")
+    words = [
+        folder / "speech" / "pred.csv",
+        "--truth",
+        folder / "named.csv",
+        "--strategies",
+        "none",
+    ]
+    out = call(*words, "--where", "dataset=Mu\u0308ller", "--resamples", 50)
+    assert f"{len(given)} test clips" in out
+
+
 def test_labels_alone_and_other_names_with_a_map(folder, tmp_path):
     clips = Manifest.read(folder / "clips.csv")
     with (tmp_path / "theirs.csv").open("w") as file:

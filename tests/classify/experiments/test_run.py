@@ -18,6 +18,7 @@ import pytest
 from affekt.cache import InputError, Manifest
 from affekt.classify import Predictions, Recipe, Task, load_model, run
 from affekt.classify.experiments.demo.corpus import write_corpus
+from affekt.classify.experiments.preview import preview
 
 from tests.support.written_reports import found_in, lines_of
 
@@ -366,6 +367,16 @@ def test_only_some_clips_take_part(project):
     assert set(data["run"]["coverage"]["any_member"]["languages"]) == {"deu", "eng"}
     with pytest.raises(InputError, match=r"Did you mean 'deu'"):
         run(edit(project, "[deu, eng]", "[deu, dou]"))
+
+
+def test_a_condition_may_have_another_unicode_form(project):
+    clips = Manifest.read(project / "clips.csv")
+    names = ["M\u00fcller" if name != "eng" else "Otto" for name in clips["language"]]
+    clips.with_columns(dataset=names).write(project / "named.csv")
+    path = edit(
+        project, "manifest: clips.csv", "manifest: named.csv\nwhere: {dataset: Mu\u0308ller}"
+    )
+    assert preview(path).clips == names.count("M\u00fcller")
 
 
 def test_a_recipe_object_and_a_path_are_the_same(project):
