@@ -131,7 +131,7 @@ def test_clips_that_the_run_learnt_from_are_counted(name, count, corpus, monkeyp
     done = CliRunner().invoke(affekt, command, catch_exceptions=False)
     parts = [line.split(",")[1] for line in (corpus / name / "split.csv").read_text().splitlines()]
     learnt = count or parts.count("train") + parts.count("dev")
-    assert f"warning: the run learnt from {learnt} of these 36 clips" in done.stderr
+    assert f"warning: the run learnt from at least {learnt} of these 36 clips" in done.stderr
     told = CliRunner().invoke(affekt, ["predict", name, "--text", "oh", "--system", "lr"])
     assert "learnt" not in told.stderr
 
