@@ -11,7 +11,8 @@ from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from affekt.cache import InputError
+from affekt.cache import Cache, InputError, Manifest
+from affekt.classify import LogisticHead, Model, Task
 from affekt.classify.cli import affekt
 from affekt.classify.models.new_clips.new_clip import RawClip
 from affekt.classify.serving.http.answers import describe, merged
@@ -19,6 +20,7 @@ from affekt.classify.serving.http.batching import Batcher, Full
 from affekt.classify.serving.http.bodies import Refused, Sent, read_body
 from affekt.classify.serving.http.service import Limits, Service, create_app
 from affekt.classify.serving.loading import open_system
+from affekt.extract import Encoder, extract
 from click.testing import CliRunner
 from hypothesis import example, given, strategies as st
 
@@ -213,6 +215,19 @@ def test_one_side_is_remarked_as_predict_does(models):
     )
     assert answer.json() == json.loads(told.stdout)
     assert answer.json()[0]["remark"] == "no audio; predicted from text alone"
+
+
+def test_a_model_that_scales_within_languages_is_not_served(tmp_path):
+    rows = [
+        {"id": str(i), "text": f"{word} {i}", "label": label, "language": "deu" if i % 2 else "eng"}
+        for i, (word, label) in enumerate([("furious", "anger"), ("lovely", "happiness")] * 8)
+    ]
+    clips = Manifest.from_rows(rows)
+    words = extract(clips, Cache(tmp_path / "cache"), Encoder("ngram"), progress=False).features()
+    model = Model(LogisticHead(), Task.named("valence"), words, scale="language")
+    model.fit(clips).save_pretrained(tmp_path / "model")
+    told = CliRunner().invoke(affekt, ["serve", str(tmp_path / "model"), "--port", "0"])
+    assert "scales features within each language, and a client cannot" in str(told.exception)
 
 
 @pytest.mark.parametrize(

@@ -110,11 +110,24 @@ def serve(
         with open_system(model, system=system, encoders=encoders) as chosen:
             for note in check_places(chosen.specs(), encoders, device):
                 to_stderr(note)
+            _check_scaling(chosen)
             service = Service(chosen, Limits(max_mb << 20, timeout, queue, batch), encoders, device)
             service.warm_up()
             ready = partial(_say_ready, chosen, listening)
             _run(create_app(service, {*names, host}), listening, timeout, ready)
     to_stderr("stopped; every request in progress was answered")
+
+
+def _check_scaling(chosen: System) -> None:
+    """Refuse a model that has to know the language or data set of a clip."""
+    for name, model in chosen.models.items():
+        within = model.scaling.scale
+        if isinstance(within, str) and within != "speaker":
+            raise InputError(
+                f"{name} scales features within each {within}, and a client cannot say which it "
+                f"is: serve another system (--system), or use affekt predict with a table that has "
+                f"a column {within}"
+            )
 
 
 def _listen(host: str, port: int) -> socket.socket:
