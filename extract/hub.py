@@ -92,9 +92,9 @@ def locate(
         raise InputError(f"no {what} {name!r}: expected a folder or a Hub id such as 'owner/name'")
     from huggingface_hub import constants, snapshot_download
 
-    if revision is None and _last_seen(name, None) is None:
-        _ask_about(path, what)
     offline = bool(constants.HF_HUB_OFFLINE)
+    if revision is None and _last_seen(name, None) is None:
+        _ask_about(path, what, offline)
     commit = _commit(name, revision, offline, what)
     try:
         folder = snapshot_download(
@@ -119,7 +119,7 @@ def locate(
     return Place(found, name, commit)
 
 
-def _ask_about(path: Path, what: str) -> None:
+def _ask_about(path: Path, what: str, offline: bool) -> None:
     """Refuse a missing name in an existing folder, and suggest the name of a similar one."""
     hint = nearest_beside(path)
     if len(path.parts) > 1 and path.parent.is_dir():
@@ -128,7 +128,8 @@ def _ask_about(path: Path, what: str) -> None:
             f" If the Hub's repository of that name is meant, hf download {path} brings it here"
         )
     if hint:
-        log.warning("'%s' is not a folder here.%s The Hub is asked for it", path, hint)
+        asked = "" if offline else " The Hub is asked for it"
+        log.warning("'%s' is not a folder here.%s%s", path, hint, asked)
 
 
 def _commit(name: str, revision: str | None, offline: bool, what: str) -> str:

@@ -193,3 +193,16 @@ def test_where_the_hub_does_not_answer_a_missing_folder_is_named(tmp_path, monke
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     with pytest.raises(InputError, match="neither a local folder nor in the local cache"):
         open_backend("models/x")
+
+
+@pytest.mark.parametrize("offline", [True, False])
+def test_the_hub_is_said_to_be_asked_only_if_it_is(tmp_path, monkeypatch, caplog, offline):
+    (tmp_path / "my-model").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", offline)
+    monkeypatch.setattr("huggingface_hub.HfApi.model_info", lambda *_, **__: 1 / 0)
+    with pytest.raises((InputError, ZeroDivisionError)):
+        open_backend("my-modell")
+    assert "Did you mean" in caplog.text
+    assert ("The Hub is asked" in caplog.text) is not offline
