@@ -9,7 +9,7 @@ could not be embedded are quarantined: the run ends with exit code 3 and says ho
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -85,6 +85,7 @@ def run(
     on_table: Callable[[str], None] = lambda table: None,
     on_member: Callable[..., object] = lambda *row: None,
     progress: Callable[[str], None] = lambda line: None,
+    told: Container[str] = (),
 ) -> Outcome:
     """Run a recipe, as far as it is not done already.
 
@@ -103,6 +104,8 @@ def run(
         member, whenever they change; the last two may be None.
     progress : callable, optional
         Called with each step as it happens.
+    told : container of str, optional
+        Notes of the manifest that the user was told already.
 
     Returns
     -------
@@ -123,7 +126,8 @@ def run(
     recipe = recipe if isinstance(recipe, Recipe) else Recipe.read(recipe)
     with with_lines(recipe.at):
         ready, outcome = prepare(recipe), Outcome(recipe.report)
-        for note in [f"{ready.clips.source}: {note}" for note in ready.clips.notes] + ready.notes:
+        new = [note for note in ready.clips.notes if note not in told]
+        for note in [f"{ready.clips.source}: {note}" for note in new] + ready.notes:
             progress(note)
         for name, source in ready.sources.items():
             ready.stored[name] = look(source, ready.cache)

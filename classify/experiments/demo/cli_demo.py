@@ -61,10 +61,5 @@ def demo(
     for note in recipe.notes:
         to_stderr(note)
     with heartbeat(to_stderr) as progress:
-
-        def say_new(line: str) -> None:
-            if not line.endswith(tuple(f": {note}" for note in recipe.notes)):
-                progress(line)
-
-        outcome = run(recipe.path, progress=say_new)
+        outcome = run(recipe.path, progress=progress, told=recipe.notes)
     report_outcome(ctx, outcome, figures=not no_figures)

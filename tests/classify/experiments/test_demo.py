@@ -11,6 +11,7 @@ from affekt.cache import InputError, Manifest
 from affekt.classify.cli import affekt
 from affekt.classify.experiments.demo.corpus import CUES, write_corpus
 from affekt.classify.experiments.first_recipe.recipe_for import write_recipe
+from affekt.classify.experiments.run import run
 from click.testing import CliRunner
 
 
@@ -95,6 +96,18 @@ def test_the_command_on_ones_own_clips(tmp_path):
     assert "Synthetic" not in told.stdout
     assert "text-lr" in told.stdout
     assert "speech-lr" not in told.stdout
+
+
+def test_a_note_on_the_table_is_told_once_though_the_run_knows_it_too(tmp_path):
+    told_rows = rows(["bored", "keen"] * 30, recording=[f"{i}.wav" for i in range(60)])
+    own = table(tmp_path, told_rows)
+    [note] = Manifest.read(own).notes
+    told = CliRunner().invoke(affekt, ["demo", "--manifest", str(own), "-o", str(tmp_path / "d")])
+    assert told.exit_code == 0, told.output
+    assert told.stderr.count(note) == 1
+    again: list[str] = []
+    run(tmp_path / "d" / "recipe.yaml", progress=again.append)
+    assert [line for line in again if note in line]
 
 
 def test_a_recipe_that_was_changed_stays(tmp_path):
