@@ -66,7 +66,7 @@ class Report:
     shards, rows, nbytes : int
         What the cache holds.
     trusted : int
-        Shards that were not read, since they have not changed since they were (quick mode).
+        Shards that were not read again: unchanged since the last check (quick mode).
     findings : list of Finding
         Damage and notes.
     """
@@ -203,7 +203,7 @@ def _take(report: Report, where: str, found: _Checked, memo: dict[str, list[int]
 
 
 def _finding(where: str, error: Exception) -> Finding:
-    """Return what an error says of a file: whether it is damaged, or could not be looked at."""
+    """Return what an error says of a file: whether it is damaged, or could not be read."""
     if isinstance(error, NewerError):
         return Finding(where, str(error), aside=False)
     system = error.__cause__ if isinstance(error, AffektError) else error  # HDF5 passes it on

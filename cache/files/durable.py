@@ -132,7 +132,7 @@ def make_folder(path: Path, top: Path) -> None:
     """Make a folder and those above it, so that they stay.
 
     From the one that holds `top` down, each is flushed even if it was there: the process that made
-    it may not have come so far. Of those further up, only what is made here is flushed. `top` is
+    it may not be done yet. Of those further up, only what is made here is flushed. `top` is
     made for its owner alone, and those in it have the permissions of the folder they are in.
     """
     check_cache_folder(top)

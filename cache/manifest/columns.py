@@ -309,7 +309,7 @@ def _counts_within(name: str, folded: Mapping[str, list[str]]) -> bool:
 
 
 def _give_ids(found: Named, table: Table, folded: Mapping[str, list[str]]) -> None:
-    """Take the ids from their column; where it is none, from the path and times, or count rows."""
+    """Take the ids from their column; without one, from the path and times, or count rows."""
     columns, taken = found.columns, found.taken.get("id", ())
     if taken:
         [name] = taken

@@ -13,7 +13,7 @@ import numpy as np
 from ..errors import InputError
 from .tables import Table
 
-NO_TIME = -np.inf  # a time that is written but is none ("nan", "inf"): extract quarantines the clip
+NO_TIME = -np.inf  # of a value that is not a time ("nan", "inf"): extract quarantines the clip
 LONG = 500  # seconds; whole numbers that make the usual segment longer are hardly seconds
 
 _NAME = re.compile(

@@ -32,7 +32,7 @@ from ..shards.vectors import Vectors
 NAME = re.compile(r"[0-9a-f]{24}\.h5")
 WORTH = 8  # shards read one by one before it is worth writing the memo
 MANY = 10_000  # rows that count as one more shard
-ROOM = 1 << 20  # bytes that a memo may have besides
+ROOM = 1 << 20  # further bytes that a memo may have
 KEYS = 64 << 20  # bytes of keys that the largest shard may have
 
 

@@ -318,7 +318,7 @@ class Predictions(Framed):
         ----------
         path
             A CSV (commas or semicolons) or TSV file: `id`, one probability column per class and,
-            if it likes, `label`. With `label` alone the predictions are hard. A `label` has to be
+            optionally, `label`. With `label` alone the predictions are hard. A `label` has to be
             the most probable. Probabilities with two to four decimals may miss 1 by as much as
             rounding explains.
         labels

@@ -109,7 +109,7 @@ class Task:
         Raises
         ------
         InputError
-            If there is none of that name; the message lists them.
+            If there is no task of that name; the message lists them.
 
         Examples
         --------

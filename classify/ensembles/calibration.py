@@ -303,7 +303,7 @@ def calibrator(name: str) -> Calibrator:
     Raises
     ------
     InputError
-        If there is none of that name.
+        If there is no calibrator of that name.
     """
     one_of(name, CALIBRATORS, "calibration")
     return CALIBRATORS[name]()

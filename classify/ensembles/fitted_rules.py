@@ -293,7 +293,7 @@ def strategy(name: str) -> Ensemble:
     Raises
     ------
     InputError
-        If there is none of that name.
+        If there is no rule of that name.
 
     Examples
     --------

@@ -148,7 +148,7 @@ class Comparison:
         """Write `comparison.json`, `report.md` and `report.html` into a folder, and return it.
 
         `clips.json` has the clips that the page shows, where there are any. `ending` comes last
-        in `report.md`: what a run has to say of itself.
+        in `report.md`: what a run reports about itself.
         """
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
@@ -175,7 +175,7 @@ class Comparison:
         Raises
         ------
         InputError
-            If it is none, or of a newer format.
+            If it is not one, or of a newer format.
         """
         path = Path(path)
         if path.is_dir():

@@ -126,7 +126,7 @@ def in_common(
 ) -> tuple[dict[str, Predictions], Manifest, str]:
     """Return what all members have, and a warning about the clips that are left out.
 
-    A hard prediction that is blank is none.
+    A blank hard prediction does not count.
     """
     members = {name: _answered(one) for name, one in members.items()}
     lacks = {name: set(clips.ids).difference(one.ids) for name, one in members.items()}
@@ -173,7 +173,7 @@ def assemble(
     chosen
         The system that dev chose.
     task, groups
-        What is said of them, as JSON.
+        Their description, as JSON.
     warnings
         In any order.
     """

@@ -94,7 +94,7 @@ def read_features(
     features : sequence of Features
         Side by side, in this order.
     gaps : bool
-        Fill a side that a clip has not got with NaN, as long as it has another one.
+        Fill a missing side of a clip with NaN, as long as it has another one.
 
     Raises
     ------

@@ -64,7 +64,7 @@ def fonts_for(texts: Iterable[str]) -> tuple[list[str], set[str]]:
     others = {
         font.name: font.fname
         for font in sorted(fontManager.ttflist, key=lambda one: (one.name, one.fname))
-        # pictures of emoji are not drawn, and the last resort has a box for everything
+        # colour emoji are not drawn, and LastResort has a box for everything
         if font.style == "normal" and not {"Color", "Resort"} & set(font.name.split())
     }
     for name in sorted(others, key=lambda one: (not one.startswith("Noto"), one)):

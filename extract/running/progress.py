@@ -14,7 +14,7 @@ _EVERY = {True: 0.2, False: 30.0}  # seconds between lines: on a terminal, and i
 
 
 class Progress:
-    """Called with what was done since the last call; writes one line now and then.
+    """Called with what was done since the last call; writes a line from time to time.
 
     Parameters
     ----------

@@ -123,7 +123,7 @@ def transcribe(
 
 
 class _Transcription:
-    """Looks an answer up or makes it, and stores what is new now and then."""
+    """Looks an answer up or makes it, and stores new ones from time to time."""
 
     def __init__(self, transcriber: Transcriber, cache: Path) -> None:
         self.transcriber = transcriber

@@ -14,7 +14,7 @@ from ....cache.errors import InputError
 
 DRAWS, DRAWN = 1024, 4_000_000  # draws of one stratum, and numbers drawn for it, at most
 LEAST = 1e-6  # of the loss: smaller differences from the shares do not count
-COARSE = 2.0  # sizes of groups count alike within a factor of e**2
+COARSE = 2.0  # sizes of groups count as equal within a factor of e**2
 PRESENCE = 0.5  # what a label weighs against the size
 
 

@@ -132,7 +132,7 @@ def write_split(
 ) -> None:
     """Write id and part; with folds a third column names them.
 
-    What a division says of the clips that the last file had is compared first, and said.
+    The parts of clips that the last file had are compared first, and changes are reported.
 
     Parameters
     ----------

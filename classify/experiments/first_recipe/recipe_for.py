@@ -154,7 +154,7 @@ def write_recipe(
 def _first_accepted(
     divisions: Iterator[Proposal], render: Any, task_text: str, where: tuple[Any, ...]
 ) -> Proposal:
-    """Return the first division that a run would accept, or raise what it says of the first."""
+    """Return the first division that a run would accept, or raise its error for the first."""
     first: InputError | None = None
     for division in divisions:
         try:

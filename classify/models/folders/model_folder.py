@@ -74,7 +74,7 @@ def write_folder(
         JSON values for every key of the schema except format and weights.
     arrays : mapping of str to numpy.ndarray
     encoders : bytes
-        Content of `encoders.json`; without it there is none.
+        Content of `encoders.json`; without it the file is not written.
 
     Raises
     ------

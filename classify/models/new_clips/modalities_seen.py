@@ -70,7 +70,7 @@ def told_reason(reason: Reason) -> str:
     ('empty (0 bytes)', 'no text')
     """
     code, found = reason
-    if code == "too_long":  # the advice is for an encoder of one's own; a model's has its limit
+    if code == "too_long":  # the advice is for `Encoder`; that of a model has a fixed limit
         found = found.partition(": ")[0]
     return f"{code} ({found})" if found else code
 

@@ -175,7 +175,7 @@ def embed_needs(
 
 @contextmanager
 def measuring() -> Iterator[Callable[[Path], float | Reason]]:
-    """Yield what returns the seconds of a file as its decoder finds them, or why there are none."""
+    """Yield a function that returns the decoded seconds of a file, or why there are none."""
     with Decoder(always=False) as decoder:
 
         def length_of(path: Path) -> float | Reason:

@@ -73,7 +73,7 @@ def convert_scaler(
     ----------
     source : path
         The ``.pkl`` file. Reading it is refused unless `trust` is true: even a restricted reader
-        runs a stranger's instructions. It runs in an isolated process that can open no file, start
+        runs untrusted instructions. It runs in an isolated process that can open no file, start
         no program, use no network and name nothing but the scaler.
     target : path
         The file to write, replaced in one step.

@@ -192,7 +192,7 @@ def create_app(service: Service, names: Collection[str] = ()) -> FastAPI:
     Parameters
     ----------
     names : collection of str
-        Host names under which it may be asked, besides localhost and addresses.
+        Host names that requests may use, besides localhost and addresses.
     """
     system, limits = service.system, service.limits
 

@@ -138,7 +138,7 @@ class JoinedReader:
         self._open = open_part
         self._stack = ExitStack()
         self._read: list[Any] = []
-        self._unread = 0.0  # seconds in parts that cannot be opened, as far as one knows
+        self._unread = 0.0  # seconds in parts that cannot be opened, as far as known
         self._size = 0  # bytes of the parts that were
         self._advance()
         self.rate: int = self._read[0].rate

@@ -44,7 +44,7 @@ class SndfileReader:
     def __init__(self, container: Container) -> None:
         self.file = soundfile.SoundFile(io.BytesIO(container.data))
         self.rate, self.total = self.file.samplerate, self.file.frames
-        self.decoded = self.total  # as far as one knows before reading
+        self.decoded = self.total  # as far as known before reading
         self.flags = container.flags
         self._lost = container.lost
         low, high = PLAUSIBLE_RATES

@@ -60,7 +60,7 @@ class OnePass:
     total : None
         Frames in the file are known at its end only.
     estimate : float
-        Seconds to expect, as far as one knows before reading.
+        Seconds to expect, as far as known before reading.
 
     Notes
     -----

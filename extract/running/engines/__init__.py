@@ -1,1 +1,1 @@
-"""Where an extraction runs besides this process: in workers on one machine, or on a Ray cluster."""
+"""Extraction outside this process: in workers on one machine, or on a Ray cluster."""
