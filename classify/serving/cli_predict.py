@@ -112,10 +112,10 @@ def predict(
     from ..data.task_file import check_columns
     from ..heads import without_sklearn as serving
     from ..models.folders.run_folder import learnt_from, systems_without
-    from ..models.new_clips.named_inputs import long_names, name_clips
+    from ..models.new_clips.named_inputs import name_clips
     from ..models.new_clips.own_encoders import check_places
     from .loading import open_system
-    from .missing_text import heard, with_text
+    from .missing_text import with_text
     from .output import SHOWN, as_rows, print_json, say_remarks, show, write_output
 
     _check_options(ctx.params)
@@ -162,12 +162,8 @@ def predict(
         if lacking and (others := systems_without(model, kind)):
             to_stderr(f"Without {kind}: --system {others[0]}")
     predictions = chosen.nothing() if answer.predictions is None else answer.predictions
-    extra = _timeline(clips, predictions) if window is not None else {}
-    remarks = {name: {"remark": remark} for name, remark in answer.remarks.items()}
-    for more in (heard(clips), long_names(clips), remarks):
-        for name, fields in more.items():
-            extra[name] = extra.get(name, {}) | fields
-    rows = as_rows(predictions, top, extra)
+    places = _timeline(clips, predictions) if window is not None else {}
+    rows = as_rows(predictions, top, _with_more(places, clips, answer.remarks))
     if output is not None:
         write_output(output, predictions, rows, None if window is None else clips)
     if figure is not None:
@@ -268,6 +264,20 @@ def _timeline(clips: Manifest, predictions: Predictions) -> dict[str, dict[str, 
     return {
         name: {"recording": place[0], "start": place[1], "end": place[2]} for name, place in rows
     }
+
+
+def _with_more(
+    found: dict[str, dict[str, Any]], clips: Manifest, remarks: Mapping[str, str]
+) -> dict[str, dict[str, Any]]:
+    """Return the fields of each row of JSON with transcripts, paths of long names, and remarks."""
+    from ..models.new_clips.named_inputs import long_names
+    from .missing_text import transcribed
+
+    noted = {name: {"remark": remark} for name, remark in remarks.items()}
+    for more in (transcribed(clips), long_names(clips), noted):
+        for name, fields in more.items():
+            found[name] = found.get(name, {}) | fields
+    return found
 
 
 def _draw(figure: Path, clips: Manifest, predictions: Predictions) -> None:

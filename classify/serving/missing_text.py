@@ -71,13 +71,13 @@ def with_text(
     return done.clips
 
 
-def heard(clips: Manifest) -> dict[str, dict[str, Any]]:
+def transcribed(clips: Manifest) -> dict[str, dict[str, Any]]:
     """Return id -> text and transcriber, of the clips whose text was transcribed.
 
     Examples
     --------
     >>> from affekt.cache import Manifest
-    >>> heard(Manifest.from_rows([{"id": "a", "text": "hola"}]))
+    >>> transcribed(Manifest.from_rows([{"id": "a", "text": "hola"}]))
     {}
     """
     if "asr" not in clips:

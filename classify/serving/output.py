@@ -177,16 +177,16 @@ def _readable(row: dict[str, Any]) -> str:
     if "values" in row:
         width = max(len(name) for name in row["values"])
         lines = [f"  {name:<{width}}  {value:8.3f}" for name, value in row["values"].items()]
-        return "\n".join([one_line(row["id"]), *lines, *_heard(row)])
+        return "\n".join([one_line(row["id"]), *lines, *_transcribed(row)])
     width = max(len(label) for label in row["scores"])
     lines = [one_line(row["id"]), f"{row['label']} ({row['score']:.1%})"]
     for label, score in row["scores"].items():
         lines.append(f"  {label:<{width}}  {score:6.1%}  {'#' * round(30 * score)}".rstrip())
-    return "\n".join([*lines, *_heard(row)])
+    return "\n".join([*lines, *_transcribed(row)])
 
 
-def _heard(row: Mapping[str, Any]) -> list[str]:
-    return [f"  heard by {row['asr']}: {row['text']!r}"] if row.get("asr") else []
+def _transcribed(row: Mapping[str, Any]) -> list[str]:
+    return [f"  transcribed by {row['asr']}: {row['text']!r}"] if row.get("asr") else []
 
 
 def _table(predictions: Predictions) -> Sequence[str]:

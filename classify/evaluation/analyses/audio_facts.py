@@ -66,7 +66,7 @@ def facts(
     if len(rows) > limit:
         rows = np.random.default_rng(random_state).choice(rows, limit, replace=False).tolist()
     rows = sorted(rows)
-    for row, values in zip(rows, _heard(clips, rows), strict=True):
+    for row, values in zip(rows, _measured(clips, rows), strict=True):
         for name, value in values.items():
             if name in wanting or name == FLAG:
                 found[name][row] = value
@@ -77,7 +77,7 @@ class _Silent(Exception):
     """An existing file could not be read, perhaps only this time."""
 
 
-def _heard(clips: Manifest, rows: Sequence[int]) -> list[dict[str, float]]:
+def _measured(clips: Manifest, rows: Sequence[int]) -> list[dict[str, float]]:
     """Return the facts of files; where no file has changed, as they were found before."""
     now = time.time_ns()
     states = [_state(clips, row) for row in rows]

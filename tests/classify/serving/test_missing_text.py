@@ -81,7 +81,7 @@ def test_with_the_flag_the_text_is_written_and_said_by_whom(folder, hears, tmp_p
     assert rows[0]["asr"].startswith("whisper-en-")
     assert calls == ["en", "en"]
     again = run(folder, *words, "--cache", tmp_path / "c")
-    assert "heard by whisper-en-" in again.stdout
+    assert "transcribed by whisper-en-" in again.stdout
     assert len(calls) == 2  # kept in the cache
 
 
