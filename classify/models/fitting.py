@@ -24,8 +24,7 @@ def fit_models(
     dev: Manifest | None = None,
     *,
     test: Manifest | None = None,
-    allow_speaker_overlap: bool = False,
-    allow_duplicates: bool = False,
+    **allowed: bool,
 ) -> None:
     """Fit each model as `Model.fit` does.
 
@@ -34,8 +33,10 @@ def fit_models(
     models : sequence of Model
         They differ in `random_state` alone. Several only if they train at once, see
         `train_at_once`.
-    train, dev, test, allow_speaker_overlap, allow_duplicates
+    train, dev, test
         As for `Model.fit`.
+    allowed
+        What `refuse_leaks` is told to allow.
     """
     first = models[0]
     train, dropped = first._labelled(train)
@@ -43,7 +44,7 @@ def fit_models(
     if test is not None:
         parts = {"train": train, "test": test} | ({"dev": dev} if dev is not None else {})
         spaces = [one.space for one in first.features]
-        refuse_leaks(parts, spaces, allow_speaker_overlap, allow_duplicates)
+        refuse_leaks(parts, spaces, **allowed)
     first.task.check_train(train)
     whole = not getattr(first.head, "reads_blocks", False)
     values = first._read(train, first.features, whole)

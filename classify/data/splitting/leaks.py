@@ -198,7 +198,11 @@ def plain(text: str) -> str:
 
 
 def refuse_leaks(
-    parts: Mapping[str, Manifest], spaces: Sequence[Space], speakers: bool, contents: bool
+    parts: Mapping[str, Manifest],
+    spaces: Sequence[Space],
+    *,
+    allow_speaker_overlap: bool = False,
+    allow_duplicates: bool = False,
 ) -> None:
     """Refuse voices and recordings of test in train or dev; a shared text is not a leak.
 
@@ -208,7 +212,7 @@ def refuse_leaks(
         "test", and "train" or "dev" or both.
     spaces : sequence of Space
         The first one of audio gives the digests of the recordings.
-    speakers, contents : bool
+    allow_speaker_overlap, allow_duplicates : bool
         What is allowed nevertheless.
     """
     audio = [space for space in spaces if space.modality == "audio"]
@@ -216,7 +220,7 @@ def refuse_leaks(
         if name not in parts:
             continue
         pair = {name: parts[name], "test": parts["test"]}
-        check_speakers(pair, allow=speakers)
+        check_speakers(pair, allow=allow_speaker_overlap)
         for space in audio[:1]:
             digests = {
                 clip_id: digest
@@ -225,4 +229,4 @@ def refuse_leaks(
                     clips.ids, space.cache.digests(clips, "audio"), strict=True
                 )
             }
-            check_duplicates(pair, digests, allow=contents)
+            check_duplicates(pair, digests, allow=allow_duplicates)
