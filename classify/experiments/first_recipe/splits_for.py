@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from ....cache.errors import listed
+from ....cache.errors import InputError, listed
+from ....cache.manifest.speakers import note_on, spellings
 from ...data.splitting.leaks import speakers
 from ...data.splitting.schemes import FEWEST
 from ...data.splitting.split import PARTS
@@ -90,6 +91,8 @@ def proposals_for(clips: Manifest, task: Task) -> Iterator[Proposal]:
         )
     else:
         yield from _by_speaker(len(known), len(clips), notes)
+        if groups := spellings(names):
+            raise InputError(f"{clips.source}: no split by speaker is possible: {note_on(groups)}")
         notes.append(
             "no split by speaker is possible: see affekt run with split: {scheme: speaker}"
         )

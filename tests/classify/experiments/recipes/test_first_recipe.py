@@ -295,6 +295,14 @@ def test_what_is_noticed_of_recordings_and_texts(tmp_path):
     assert found.members == ["speech-lr"]
 
 
+def test_speakers_in_two_spellings_never_lead_to_a_split_that_mixes_them(tmp_path):
+    names = [f"s{i % 12}" + " " * (i % 5 == 0) for i in range(120)]
+    given = rows(["a", "b"] * 60, speaker=names)
+    with pytest.raises(InputError, match="--merge-speakers"):
+        first(tmp_path, given)
+    assert not (tmp_path / "recipe.yaml").exists()
+
+
 def test_paths_of_another_computer_are_known_by_their_end(tmp_path):
     (tmp_path / "wav").mkdir()
     tone(tmp_path / "wav" / "0.wav")
