@@ -19,7 +19,7 @@ from ...cache.files.output_checks import check_output, check_output_folder
 from ...cache.manifest.selection import allowed_values
 from ..data.predictions import Predictions
 from ..data.task import Task
-from ..options import to_stderr
+from ..options import named_values, to_stderr
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
@@ -141,7 +141,9 @@ def compare(
             raise InputError("--counts needs --of CLIPS, and no prediction files")
         from .scores.counts import compare_counts, counts_text
 
-        result = compare_counts({k: _int(k, v) for k, v in _pairs("--counts", counts).items()}, of)
+        result = compare_counts(
+            {k: _int(k, v) for k, v in named_values("--counts", counts).items()}, of
+        )
         click.echo(json.dumps(result, indent=1) if as_json else counts_text(result))
         return
     if _are_runs(predictions, options):
@@ -238,7 +240,7 @@ def _compare(
         _check_report(output, [truth, *([] if split is None else [split])], [*predictions, *dev])
     elif latex:
         raise InputError("--latex needs -o FOLDER")
-    names = _pairs("--rename", rename)
+    names = named_values("--rename", rename)
     given = Task.of(task) if task else None
     members = _members(predictions, names, given)
     clips = read_clips(truth, root, labels_only=True)
@@ -357,7 +359,7 @@ def _where(clips: Manifest, conditions: Sequence[str]) -> Manifest:
     """Select clips; several values of one column are alternatives."""
     wanted: dict[str, list[str]] = {}
     for text in conditions:
-        [(column, value)] = _pairs("--where", [text]).items()
+        [(column, value)] = named_values("--where", [text]).items()
         wanted.setdefault(column, []).append(value)
     for column, values in wanted.items():
         for value in values:
@@ -379,16 +381,6 @@ def _splits(clips: Manifest, folds: Mapping[str, Mapping[str, str]]) -> Any:
             kept, "column", dev_size=0, allow_speaker_overlap=True, allow_duplicates=True
         )
         found.append(replace(one, name=name))
-    return found
-
-
-def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
-    found = {}
-    for text in given:
-        key, sign, value = text.partition("=")
-        if not sign or not key or key in found:
-            raise InputError(f"{option} {text!r}; expected NAME=VALUE, each name once")
-        found[key] = value
     return found
 
 

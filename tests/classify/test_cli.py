@@ -302,3 +302,14 @@ def test_numbers_out_of_range_are_refused_before_any_work(tmp_path, command, opt
     found = CliRunner().invoke(affekt, [command, *arguments, option, value])
     assert isinstance(found.exception, InputError)
     assert str(found.exception).startswith(f"{option} is {value}; expected")
+
+
+def test_a_setting_that_is_given_twice_is_refused(here):
+    call("extract", "clips.csv", "--cache", "my.cache", "--encoder", "ngram", cwd=here)
+    done = call(
+        *("train", "clips.csv", "--cache", "my.cache", "--space", "ngram", "--task", "emotion6"),
+        *("--head", "logistic", "-o", "m", "--set", "C=1", "--set", "C=2"),
+        cwd=here,
+    )
+    assert done.returncode == 2
+    assert "--set 'C=2'; expected NAME=VALUE, each name once" in done.stderr

@@ -18,6 +18,7 @@ from ...data.splitting.schemes import Scheme, Split, splits
 from ...data.task import Task
 from ...metrics.scored_clips import task_score
 from ...models.read_features import leave_out
+from ...options import named_values
 from ..recipes.entries import PROBE, MemberEntry
 from .member_folder import check_head
 from .trainer import Trainer, warn_unlike
@@ -85,7 +86,8 @@ def train_model(
     """
     store = Cache(cache, readonly=True)
     found = {name: store.space(name) for name in spaces}
-    settings = {name: (value,) for name, value in map(_setting, pairs)}
+    given = named_values("--set", pairs)
+    settings = {name: (_setting(name, text),) for name, text in given.items()}
     entry = MemberEntry(
         name="model",
         head=head,
@@ -201,21 +203,19 @@ def fold_table(record: Mapping[str, Any]) -> str:
     )
 
 
-def _setting(pair: str) -> tuple[str, Any]:
-    name, sign, value = pair.partition("=")
-    if not sign or not name:
-        raise InputError(f"--set {pair!r}; expected NAME=VALUE, for example C=0.1")
+def _setting(name: str, text: str) -> Any:
     for kind in (int, float):
         try:
-            return name, kind(value)
+            return kind(text)
         except ValueError:
             continue
     try:
-        found = yaml.safe_load(value)
-        check_characters(str(found), f"--set {pair}")
-        return name, found
+        found = yaml.safe_load(text)
+        check_characters(str(found), f"--set {name}={text}")
+        return found
     except yaml.YAMLError:
-        raise InputError(f"--set {pair!r}: {value!r} is not a YAML value; quote it") from None
+        pair = f"{name}={text}"
+        raise InputError(f"--set {pair!r}: {text!r} is not a YAML value; quote it") from None
 
 
 def _layers(text: str) -> Any:
