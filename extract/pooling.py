@@ -9,15 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from ..cache.errors import one_of
 from .backend import Pooled
 from .errors import Unusable
-
-Pooling = Literal["mean", "mean+std", "max", "cls", "last"]
 
 #: Every pooling, and how many times the hidden size it is wide.
 POOLINGS = {"mean": 1, "mean+std": 2, "max": 1, "cls": 1, "last": 1}

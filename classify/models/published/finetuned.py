@@ -107,9 +107,7 @@ def classifier_parts(
                 f"{place}: pooling_mode is {config['pooling_mode']!r}; expected 'mean'"
             )
     names = _labels(place, config, labels, outside)
-    stack = None
-    if config.get("use_weighted_layer_sum"):
-        stack = "layer_weights"
+    stack = "layer_weights" if config.get("use_weighted_layer_sum") else None
     if joint:
         projector = outside.get("projector.weight", (0, 0))
         expected = mode_shapes(outside, mode, len(names), *projector)
