@@ -147,6 +147,24 @@ def test_weights_are_extrapolated_in_log_C():
     assert np.allclose(found, W[3], rtol=1e-5)
 
 
+def test_extrapolated_weights_save_steps(monkeypatch):
+    X, y, cells = data(200, 20, 3, 0.5)
+    C, passes = np.logspace(-3, 1, 9), []
+    problems = Problems(np.ones((9, 3), bool), C, np.ones((9, 3), np.float32))
+    measured = logistic_batch._objective
+    monkeypatch.setattr(
+        logistic_batch, "_objective", lambda *given: passes.append(0) or measured(*given)
+    )
+    with Rows(X.__getitem__, y, cells) as rows:
+        solve(rows, problems)
+        extrapolated = len(passes)
+        monkeypatch.setattr(
+            logistic_batch, "_extrapolated", lambda W, C, at, known: W[known[:, -1]]
+        )
+        solve(rows, problems)
+    assert 1.2 * extrapolated < len(passes) - extrapolated
+
+
 @pytest.mark.parametrize("guess", [0.0, 1e3, 1e15])
 def test_a_bad_guess_costs_steps_and_nothing_else(guess, monkeypatch):
     """Problems in any order, not every C for every set of rows."""

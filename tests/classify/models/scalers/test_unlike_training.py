@@ -12,6 +12,8 @@ from affekt.cache import Cache, Manifest
 from affekt.classify import LogisticHead, Model, Task
 from affekt.classify.experiments.members.train import train_model
 from affekt.classify.experiments.run import run
+from affekt.classify.models.new_clips.answer import UNLIKE, Answer
+from affekt.classify.models.new_clips.system import System
 from affekt.classify.models.scalers.scaling import FAR, Scaling
 from affekt.extract import Encoder, extract
 from sklearn.preprocessing import StandardScaler
@@ -92,6 +94,20 @@ def test_wideband_speech_is_unlike_telephone_speech(telephone):
     assert model.answer(test, cache).flags["unlike_training"] == test.ids[4:]
 
 
+def test_what_one_of_several_models_marks_is_marked(telephone):
+    folder, clips, cache, _, model = telephone
+    other = Model.from_pretrained(folder / "model", cache)
+    other.scaling.mean = other.scaling.mean + 100 * other.scaling.deviation
+    test = clips.where(split="test")
+    answer = System("both", {"all": other, "four": model}).predict(test, cache)
+    assert answer.flags == {UNLIKE: test.ids}
+
+
+def test_a_remark_says_all_that_there_is_to_say():
+    remarks = Answer(None, {}, one_sided={"a": "audio alone"}, flags={UNLIKE: ["a"]}).remarks
+    assert remarks == {"a": "audio alone; unlike every clip of training: do not trust the answer"}
+
+
 def test_predict_says_so(telephone):
     folder = telephone[0]
     told = predict(folder / "model", folder / "32.wav", folder / "39.wav", "--json")
@@ -102,7 +118,8 @@ def test_predict_says_so(telephone):
     assert "39.wav: unlike_training (far from all that the model was trained on" in told.stderr
 
 
-def test_train_warns_of_test_clips(telephone):
+@pytest.mark.parametrize(("scheme", "tested"), [("column", 8), ("group-kfold", 40)])
+def test_train_warns_of_test_clips(telephone, scheme, tested):
     folder, clips, cache, space, _ = telephone
     told: list[str] = []
     train_model(
@@ -111,11 +128,11 @@ def test_train_warns_of_test_clips(telephone):
         "valence",
         spaces=[space.name],
         head="logistic",
-        scheme="column",
+        scheme=scheme,
         progress=told.append,
     )
     [said] = [line for line in told if "unlike" in line]
-    assert "4 of 8 test clips are unlike every clip of training" in said
+    assert f"4 of {tested} test clips are unlike every clip of training" in said
     assert str(folder / "36.wav") in said
 
 
