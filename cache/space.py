@@ -14,6 +14,7 @@ from .identity.known_digests import DISPUTED
 from .identity.spec import Spec
 from .layers import COMBINE, Combine, combine_layers, pick_layers
 from .manifest import Manifest
+from .manifest.checks import check_manifest
 from .rows.cache_folder import Store
 from .rows.compact import compact
 from .rows.row_store import RowStore
@@ -92,6 +93,7 @@ class Space(RowStore):
 
     def keys_of(self, clips: Manifest) -> list[str | None]:
         """Return the row key of each clip; None where its content is not known."""
+        check_manifest(clips)
         is_text = self.modality == "text"
         fed = clips["text"].tolist() if is_text else self._digests(clips)
         if fed != self._last_keys[0]:  # the same clips are often asked for again: other layers

@@ -184,7 +184,7 @@ class Task:
         >>> Task.from_labels(["no", "yes"]).label_of("yes")
         'yes'
         """
-        labels = tuple(unicodedata.normalize("NFC", label) for label in labels)
+        labels = tuple(unicodedata.normalize("NFC", str(label)) for label in labels)
         return cls(name, labels, {label: label for label in labels})
 
     def _repr_html_(self) -> str:

@@ -161,6 +161,11 @@ def unknown_labels(
             "Correct the manifest, or map them in a task file "
             f"(extends: {task}, with synonyms, leave_out or ignore_case)."
         )
+    if "" in unknown:
+        advice += (
+            " To leave out blank ones, set unlabelled: drop in a recipe; in Python "
+            "task.select(clips, blank='drop')[0]."
+        )
     return (
         f"{clips.source}: the task {task!r} does not know {noun}:\n"
         + "\n".join(parts)

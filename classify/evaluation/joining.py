@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from ...cache.errors import InputError, listed
+from ...cache.manifest.checks import check_manifest
+from ..data.predictions import Predictions
 from ..data.splitting.findings import ranked
 from ..data.splitting.split import Split
 from ..data.task import Task
@@ -24,7 +26,6 @@ from .dev_test_overlap import check_apart
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
-    from ..data.predictions import Predictions
 
 __all__ = [
     "Joined",
@@ -78,6 +79,8 @@ class Joined(Generic[P]):
             raise InputError(
                 f"members on dev {sorted(dev)}, on test {sorted(members)}; expected the same"
             )
+        _check_members(members)
+        check_manifest(truth, "truth")
         test = kind.of(members, truth, task, "test")
         for column in (*options.by, options.groups, options.crossed):
             if column is not None:
@@ -141,6 +144,20 @@ def in_common(
         " if they are harder than the rest, all scores are too high"
     )
     return taken, clips.select(kept), text if left else ""
+
+
+def _check_members(members: Any) -> None:
+    if not isinstance(members, Mapping):
+        raise InputError(
+            f"the members are of type {type(members).__name__}; expected a dictionary of names and "
+            "predictions"
+        )
+    for name, one in members.items():
+        if not isinstance(one, Predictions):
+            raise InputError(
+                f"member {name!r} is of type {type(one).__name__}, expected Predictions; "
+                "Predictions.from_frame makes them of a DataFrame, Predictions.read of a file"
+            )
 
 
 def _answered(one: Any) -> Any:

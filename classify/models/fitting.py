@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from affekt.machine import few_threads
 
+from ...cache.manifest.checks import check_manifest
 from ..data.splitting.leaks import refuse_leaks
 from ..heads.registry import naming_own_head
 from .folders.model_folder import describe, versions
@@ -39,6 +40,9 @@ def fit_models(
         What `refuse_leaks` is told to allow.
     """
     first = models[0]
+    for name, part in {"train": train, "dev": dev, "test": test}.items():
+        if part is not None or name == "train":
+            check_manifest(part, name)
     train, dropped = first._labelled(train)
     dev = first._labelled(dev)[0] if dev is not None and len(dev) else None
     if test is not None:

@@ -49,7 +49,7 @@ class Model(Predicts):
     ----------
     head : head or other scikit-learn classifier
         Used as a template: `fit` trains a copy. Only the heads of affekt can be saved.
-    task : Task
+    task : Task or str
         The labels and their order.
     features : Features or list of Features
         What the head sees; of a list, side by side, and the head gets their ``widths``.
@@ -77,7 +77,7 @@ class Model(Predicts):
     def __init__(
         self,
         head: Any,
-        task: Task,
+        task: Task | str,
         features: Features | Sequence[Features],
         *,
         scale: bool | str = True,
@@ -85,7 +85,7 @@ class Model(Predicts):
         votes: bool = False,
     ) -> None:
         self.head = head
-        self.task = task
+        self.task = Task.of(task)
         self.features = list(features) if isinstance(features, Sequence) else [features]
         self.needs = [Needs.of(one) for one in self.features]
         self.scaling = Scaling(scale)
@@ -158,6 +158,12 @@ class Model(Predicts):
         Predictions
         """
         self._check_trained()
+        width, values = sum(need.width for need in self.needs), np.asarray(values)
+        if values.shape != (len(ids), width):
+            raise InputError(
+                f"features have the shape {values.shape}, expected {(len(ids), width)}: a row for "
+                "each id, the features of the model's encoders side by side"
+            )
         clips = None
         if self.scaling.within is not None:
             rows = [{"id": name, "text": "-", **(columns or {}).get(name, {})} for name in ids]

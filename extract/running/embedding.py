@@ -17,6 +17,7 @@ from ...cache.errors import InputError
 from ...cache.identity.encoder_folder import note_encoder_folder
 from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
+from ...cache.manifest.checks import check_manifest
 from ...cache.space import Space
 from ..encoder import Encoder
 from .engines.workers import count_workers, embed_in_workers
@@ -139,6 +140,12 @@ def run_extraction(
 ) -> Extraction:
     """Do what `extract` does, and return all that happened."""
     begin = time.monotonic()
+    check_manifest(clips)
+    if not isinstance(cache, Cache) or not isinstance(encoder, Encoder):
+        raise InputError(
+            f"the cache is of type {type(cache).__name__} and the encoder of type "
+            f"{type(encoder).__name__}; expected extract(clips, Cache(folder), Encoder(name))"
+        )
     if engine != "ray" and (address is not None or gpus_per_worker is not None):
         raise InputError(f"an address and GPUs per worker are for engine='ray', not {engine!r}")
     if gpus_per_worker is not None and not 0 <= gpus_per_worker < math.inf:

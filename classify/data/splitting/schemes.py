@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 
 from ....cache.errors import InputError, listed, nearest, one_of
+from ....cache.manifest.checks import check_manifest
 from . import leaks
 from .findings import Finding, Kind
 from .folds import deal_clips, deal_groups
@@ -118,6 +119,7 @@ def splits(
         If the scheme is unknown or does not fit the manifest, a part would be empty, or a leak is
         found.
     """
+    check_manifest(clips)
     one_of(scheme, SCHEMES, "split scheme")
     if not 0 <= dev_size < 1 or not 0 < test_size < 1 or n_splits < 2 or repeats < 1:
         raise InputError(

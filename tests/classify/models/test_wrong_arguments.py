@@ -1,0 +1,85 @@
+"""What a notebook passes by mistake is named, with what is expected in its place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from affekt.cache import Cache, InputError, Manifest
+from affekt.classify import LogisticHead, Model, Task, compare, splits
+from affekt.extract import Encoder, extract
+
+WORDS = {"anger": "bad awful", "neutral": "table chair", "happiness": "great lovely"}
+ROWS = [
+    {"id": f"c{i}", "text": f"{WORDS[label]} {i}", "label": label, "speaker": f"s{i % 6}"}
+    for i in range(36)
+    for label in [list(WORDS)[i % 3]]
+]
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return Manifest.from_rows(ROWS)
+
+
+@pytest.fixture(scope="module")
+def space(tmp_path_factory, clips):
+    return extract(clips, Cache(tmp_path_factory.mktemp("w") / "c"), Encoder("ngram"))
+
+
+@pytest.fixture(scope="module")
+def model(space, clips):
+    return Model(LogisticHead(), "valence", space.features()).fit(clips)
+
+
+def test_a_task_may_be_a_name(space, clips, model):
+    named = Model(LogisticHead(), Task.named("valence"), space.features()).fit(clips)
+    assert model.predict(clips) == named.predict(clips)
+    assert Task.from_labels([0, 1]).labels == ("0", "1")
+
+
+def test_clips_that_are_no_manifest(space, model):
+    cache, encoder = space.cache, Encoder("ngram")
+    for call in (
+        lambda: extract(ROWS, cache, encoder),
+        lambda: cache.read(space, ROWS),
+        lambda: cache.missing(space, ROWS),
+        lambda: space.features().read(ROWS),
+        lambda: splits(ROWS),
+        lambda: model.fit(ROWS),
+        lambda: model.fit(None),
+        lambda: compare({}, ROWS, "valence"),
+    ):
+        with pytest.raises(InputError, match=r"expected a Manifest; Manifest\.from_frame"):
+            call()
+
+
+@pytest.mark.parametrize(("cache", "encoder"), [("c", None), (None, "ngram")])
+def test_names_in_place_of_a_cache_or_an_encoder(space, clips, cache, encoder):
+    with pytest.raises(InputError, match=r"expected extract\(clips, Cache\(folder\), Encoder"):
+        extract(clips, cache or space.cache, encoder or Encoder("ngram"))
+
+
+def test_a_space_in_place_of_its_features(space):
+    with pytest.raises(InputError, match=r"type Space; expected .*space\.features\(layers=-1\)"):
+        Model(LogisticHead(), "valence", space)
+
+
+def test_members_that_are_no_predictions(clips, model):
+    found = model.predict(clips)
+    for wrong, message in (
+        ([found], "of type list; expected a dictionary"),
+        (found, "of type Predictions; expected a dictionary"),
+        ({"a": found.proba}, "'a' is of type ndarray, expected Predictions"),
+    ):
+        with pytest.raises(InputError, match=message):
+            compare(wrong, clips, "valence")
+
+
+def test_features_of_another_shape(space, clips, model):
+    X = space.features().read(clips)
+    wanted = model.predict(clips)
+    for same in (X.astype(np.float64), np.asfortranarray(X), X.tolist()):
+        assert model.predict_features(clips.ids, same) == wanted
+    for ids, wrong in ((["a"], X[:2]), (["a"], X[:1, None]), (["a"], X[0]), (["a"], X[:1, 1:])):
+        with pytest.raises(InputError, match=r"features have the shape \(.*expected \(1, 4096\)"):
+            model.predict_features(ids, wrong)
