@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from ..cache.errors import InputError, one_of
+from ..cache.errors import CanaryError, InputError, one_of
 from ..cache.identity.spec import FORMAT, Spec
 from .backend import Backend, Pooled, as_backend
 from .encoder_names import is_code, open_named, options_of_own, works_everywhere
@@ -312,11 +312,16 @@ class Encoder:
         return pooled
 
     def _values(self, inputs: Sequence[Any]) -> list[np.ndarray]:
-        """Embed inputs that must work."""
+        """Embed inputs that every encoder has to embed."""
         values = []
         for answer in self.embed(inputs):
             if isinstance(answer, Unusable):
-                raise answer
+                raise CanaryError(
+                    f"{self.name} gave no numbers for a fixed {self.modality} input that every "
+                    f"encoder has to embed, so that later runs can be compared with it: {answer}. "
+                    "Embed any sound, or any text, as some numbers; nothing was stored",
+                    [],
+                )
             values.append(answer.values)
         return values
 

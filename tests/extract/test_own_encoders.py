@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache import Cache, Manifest
-from affekt.cache.errors import AffektError, InputError
+from affekt.cache.errors import AffektError, CanaryError, InputError
 from affekt.classify import LogisticHead, Model, Task
 from affekt.classify.models.new_clips.own_encoders import find_encoder
-from affekt.extract import Backend, Encoder, Pooled, extract, register_encoder
+from affekt.extract import Backend, Encoder, Pooled, Unusable, extract, register_encoder
 
 CODE = """
 import numpy as np
@@ -136,6 +136,20 @@ def test_a_fault_in_an_encoder_is_reported_with_the_clip(cache):
 
     with pytest.raises(AffektError, match=r"letters failed on .*KeyError: 'a fault in the code'"):
         extract(texts(), cache, Encoder.of(Faulty()))
+
+
+def test_an_encoder_that_leaves_out_a_fixed_input_is_told_so(cache):
+    class Lexicon(Letters):
+        name = "lexicon"
+
+        def embed(self, inputs):
+            nothing = Unusable("empty_text", "no known word")
+            pairs = zip(inputs, super().embed(inputs), strict=True)
+            return [one if "good" in text else nothing for text, one in pairs]
+
+    clips = Manifest.from_rows([{"id": "a", "text": "good"}])
+    with pytest.raises(CanaryError, match=r"lexicon gave no numbers for a fixed text.*no known"):
+        extract(clips, cache, Encoder.of(Lexicon()))
 
 
 def test_what_is_no_pooled_vector_is_refused_by_name(cache):
