@@ -154,6 +154,25 @@ def predictions_of_frame(
     return _predictions(kind, ids, given, proba, chosen, labels, source)
 
 
+def in_order(values: Any, ids: Sequence[str], labels: Sequence[str]) -> Any:
+    """Return a DataFrame whose index or columns have these names in their order.
+
+    Anything else is returned as it is.
+
+    Examples
+    --------
+    >>> import pandas
+    >>> frame = pandas.DataFrame({"no": [0.2, 0.6], "yes": [0.8, 0.4]}, index=["b", "a"])
+    >>> in_order(frame, ["a", "b"], ["yes", "no"]).to_numpy().tolist()
+    [[0.4, 0.6], [0.8, 0.2]]
+    """
+    if hasattr(values, "iloc") and hasattr(values, "columns"):
+        for axis, (own, names) in enumerate(((values.index, ids), (values.columns, labels))):
+            if len(own) == len(names) and set(own) == set(names):
+                values = values.reindex(list(names), axis=axis)
+    return values
+
+
 def _own_names(names: Sequence[str]) -> list[str]:
     """Return a header in which ``ID`` and ``Label`` are `OWN`, as a manifest reads them.
 

@@ -23,6 +23,7 @@ from .escape import defused
 from .pred_csv import (
     EXACT,
     Framed,
+    in_order,
     predictions_of_file,
     predictions_of_frame,
     remedy,
@@ -84,7 +85,7 @@ class Predictions(Framed):
         self.hard = hard
         self.source = source
         self.unlike_training: list[str] = []
-        values = np.array(proba, dtype=np.float64)
+        values = np.array(in_order(proba, self.ids, self.labels), dtype=np.float64)
         if values.shape != (len(self.ids), len(self.labels)):
             raise InputError(
                 f"{source}: probabilities of shape {values.shape} for {len(self.ids)} ids and "

@@ -306,7 +306,8 @@ class Task:
     def select(self, clips: Manifest, *, blank: str = "error") -> tuple[Manifest, dict[str, int]]:
         """Return the clips whose label the task uses, with task labels, and what was left out.
 
-        The returned manifest's `label` holds the task label and `raw_label` what was written.
+        The returned manifest's `label` holds the task label and `raw_label` what was written;
+        `blank` is that of `encode`.
 
         Raises
         ------

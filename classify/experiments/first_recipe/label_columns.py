@@ -86,11 +86,18 @@ def several_labels(counts: Counter[str]) -> str:
     --------
     >>> several_labels(Counter(["joy", "anger", "joy,anger"]))[:46]
     "the label 'joy,anger' is several labels in one"
+    >>> several_labels(Counter(['{"joy": 3}', '{"joy": 2, "fear": 1}']))[-30:]
+    'votes:joy, and set votes: true'
     >>> several_labels(Counter(["joy", "anger, cold"]))
     ''
     """
     plain = {raw.strip(MARKS) for raw in counts}
     for raw in counts:
+        if raw.startswith("{") and raw.endswith("}"):
+            return (
+                f"the label {raw!r} is several labels in one cell, with their votes: put each into "
+                f"a column of its own, such as {PREFIX}joy, and set votes: true"
+            )
         for mark in ",;|":
             parts = [part.strip(MARKS) for part in raw.split(mark)]
             if len(parts) > 1 and plain.issuperset(parts):

@@ -178,3 +178,13 @@ def test_any_id_reads_back(ids):
         path = Path(folder, "pred.csv")
         wanted.write(path)
         assert list(Predictions.read(path).ids) == list(wanted.ids)
+
+
+def test_a_frame_of_probabilities_is_joined_by_its_names():
+    pandas = pytest.importorskip("pandas")
+    wanted = some()
+    frame = pandas.DataFrame(wanted.proba, index=wanted.ids, columns=list(wanted.labels))
+    other = frame.iloc[::-1, [2, 0, 1]]
+    assert Predictions(wanted.ids, LABELS, other) == wanted
+    plain = frame.set_axis(range(5), axis=0).set_axis(["x", "y", "z"], axis=1)
+    assert Predictions(wanted.ids, LABELS, plain) == wanted
