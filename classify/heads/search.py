@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone as _clone
+from sklearn.base import clone as _clone, is_regressor
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import (
     GridSearchCV,
@@ -124,7 +124,7 @@ def search(
     Raises
     ------
     InputError
-        An unknown strategy or setting.
+        An unknown strategy or setting, or a `y` of numbers, votes or several tasks.
 
     Examples
     --------
@@ -136,7 +136,7 @@ def search(
     >>> sorted(found.best_params_)
     ['C']
     """
-    _check(head, settings, strategy)
+    _check(head, settings, strategy, y)
     if "n_threads" in head.get_params():
         head = clone(head).set_params(n_threads=1)  # the same sums for any number of processes
     folds = group_folds(y, groups, n_folds=n_folds, random_state=random_state)
@@ -298,7 +298,7 @@ def _resource(head: Any, grid: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _check(head: Any, settings: Mapping[str, Any], strategy: str) -> None:
+def _check(head: Any, settings: Mapping[str, Any], strategy: str, y: Any) -> None:
     one_of(strategy, STRATEGIES, "strategy")
     known = sorted(head.get_params())
     for name in settings:
@@ -309,6 +309,11 @@ def _check(head: Any, settings: Mapping[str, Any], strategy: str) -> None:
             )
     if not settings:
         raise InputError("settings is empty; expected values to try for some setting")
+    if is_regressor(head) or np.prod(np.shape(y)[1:]) > 1:
+        raise InputError(
+            "search chooses by UAR and so needs one label for each clip; for numbers, votes and "
+            "several tasks use sklearn.model_selection.GridSearchCV, with GroupKFold for speakers"
+        )
 
 
 def _check_apart(train: np.ndarray, test: np.ndarray, groups: np.ndarray | None) -> None:

@@ -7,7 +7,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.classify.heads import LogisticHead, MLPHead
+from affekt.classify.heads import LogisticHead, MLPHead, RidgeHead
 from affekt.classify.heads.search import group_folds, nested_search, search
 from scipy.stats import loguniform
 from sklearn.model_selection import GridSearchCV
@@ -123,6 +123,9 @@ def test_mistakes_are_found_before_any_work():
         search(MLPHead(), {"droput": [0.1]}, X, y)
     with pytest.raises(InputError, match="settings is empty"):
         search(MLPHead(), {}, X, y)
+    for head, target in ((RidgeHead(), X[:, 0]), (LogisticHead(), np.eye(3)[[0] * 120])):
+        with pytest.raises(InputError, match="needs one label for each clip"):
+            search(head, {"alpha" if head.name == "ridge" else "C": [1]}, X, target)
     with pytest.raises(InputError, match="at least two groups"):
         search(LogisticHead(), {"C": [1]}, X, y, groups=np.zeros(120))
 
