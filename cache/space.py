@@ -14,7 +14,7 @@ from .identity.known_digests import DISPUTED
 from .identity.spec import Spec
 from .layers import COMBINE, Combine, combine_layers, pick_layers
 from .manifest import Manifest
-from .manifest.checks import check_manifest
+from .manifest.manifest import check_manifest
 from .rows.cache_folder import Store
 from .rows.compact import compact
 from .rows.row_store import RowStore

@@ -13,17 +13,6 @@ from .paths import Folder, check_written
 from .tables import Table
 
 
-def check_manifest(clips: Any, name: str = "clips") -> None:
-    """Raise unless `clips` is a manifest."""
-    from .manifest import Manifest
-
-    if not isinstance(clips, Manifest):
-        raise InputError(
-            f"{name} is of type {type(clips).__name__}, expected a Manifest; Manifest.from_frame "
-            "makes one of a DataFrame, Manifest.from_rows of dictionaries"
-        )
-
-
 def check_ids(table: Table, found: Named, *, dedupe: bool) -> np.ndarray | None:
     """Check that ids are exact, unique text; return what to keep where equal rows are dropped."""
     columns, ids = found.columns, list(found.columns["id"])

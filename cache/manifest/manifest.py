@@ -23,7 +23,7 @@ from affekt.notebook import frame, shown
 from ..errors import InputError, nearest
 from .checks import check_content, check_ids
 from .columns import COLUMNS, NORMAL, TIMES, Clip, named, normal, objects
-from .paths import Folder
+from .paths import Folder, folder_of
 from .selection import NOT_A_COLUMN, allowed_values, one_for_each, positions
 from .speakers import merged, note_on, spellings
 from .tables import Table, read_table, table_of_frame, table_of_rows, write_table
@@ -109,7 +109,7 @@ class Manifest:
         """
         path = Path(path)
         table = read_table(path, encoding)
-        folder = _folder(path.parent if is_regular(path) else Path(), root, allow_outside)
+        folder = folder_of(path.parent if is_regular(path) else Path(), root, allow_outside)
         return _made(table, folder, dedupe=dedupe, labels_only=labels_only)
 
     @classmethod
@@ -126,7 +126,7 @@ class Manifest:
             {name: getattr(row, name) for name in COLUMNS} if isinstance(row, Clip) else row
             for row in rows
         )
-        return _made(table_of_rows(plain, source), _folder(Path(), root, allow_outside))
+        return _made(table_of_rows(plain, source), folder_of(Path(), root, allow_outside))
 
     @classmethod
     def from_frame(
@@ -138,7 +138,7 @@ class Manifest:
         allow_outside: bool | None = None,
     ) -> Manifest:
         """Make a manifest from a pandas DataFrame; None and NaN are blank."""
-        return _made(table_of_frame(frame, source), _folder(Path(), root, allow_outside))
+        return _made(table_of_frame(frame, source), folder_of(Path(), root, allow_outside))
 
     @classmethod
     def from_datasets(cls, dataset: Any, folder: str | os.PathLike, **options: Any) -> Manifest:
@@ -177,10 +177,9 @@ class Manifest:
             return np.broadcast_to(np.array(np.nan), len(self))  # at once, however many clips
         if name in COLUMNS:
             return np.broadcast_to(np.array("", dtype=object), len(self))
-        known = self.columns
         raise InputError(
-            f"{self.source} has no column {name!r}; it has {', '.join(known)}."
-            + nearest(name, (*known, *COLUMNS))
+            f"{self.source} has no column {name!r}; it has {', '.join(self.columns)}."
+            + nearest(name, (*self.columns, *COLUMNS))
         )
 
     def column(self, name: str) -> np.ndarray:
@@ -273,8 +272,7 @@ class Manifest:
     def with_columns(self, **columns: Any) -> Manifest:
         """Return a manifest with columns added or replaced; None and NaN are blank.
 
-        A column is one value for each clip, in order; or by id, as a mapping or a Series whose
-        index is the ids; or one text for all clips.
+        A column has a value for each clip, in order or by id (mapping, Series), or one text for all.
         """
         new = dict(self._columns)
         for name, values in columns.items():
@@ -360,11 +358,13 @@ class Manifest:
         )
 
 
-def _folder(default: Path, root: str | os.PathLike | None, allow_outside: bool | None) -> Folder:
-    """Return where paths lead: a root that is given confines them unless that is waived."""
-    given = root is not None
-    outside = not given if allow_outside is None else allow_outside
-    return Folder(Path(root) if given else default, allow_outside=outside)
+def check_manifest(clips: Any, name: str = "clips") -> None:
+    """Raise unless `clips` is a manifest."""
+    if not isinstance(clips, Manifest):
+        raise InputError(
+            f"{name} is of type {type(clips).__name__}, expected a Manifest; Manifest.from_frame "
+            "makes one of a DataFrame, Manifest.from_rows of dictionaries"
+        )
 
 
 def _made(

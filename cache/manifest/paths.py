@@ -173,3 +173,10 @@ def hint_absolute(written: str, root: Path) -> str:
         if folder.file(end, lambda: written).is_file():
             return f"there is {end}: leave out what is before it in the path"
     return ""
+
+
+def folder_of(default: Path, root: str | os.PathLike | None, allow_outside: bool | None) -> Folder:
+    """Return where paths lead: a root that is given confines them unless that is waived."""
+    given = root is not None
+    outside = not given if allow_outside is None else allow_outside
+    return Folder(Path(root) if given else default, allow_outside=outside)

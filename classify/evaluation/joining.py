@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 import numpy as np
 
 from ...cache.errors import InputError, listed
-from ...cache.manifest.checks import check_manifest
+from ...cache.manifest.manifest import check_manifest
 from ..data.predictions import Predictions
 from ..data.splitting.findings import ranked
 from ..data.splitting.split import Split

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from affekt.machine import few_threads
 
-from ...cache.manifest.checks import check_manifest
+from ...cache.manifest.manifest import check_manifest
 from ..data.splitting.leaks import refuse_leaks
 from ..heads.registry import naming_own_head
 from .folders.model_folder import describe, versions

@@ -17,7 +17,7 @@ from ...cache.errors import InputError
 from ...cache.identity.encoder_folder import note_encoder_folder
 from ...cache.identity.spec import Spec
 from ...cache.manifest import Manifest
-from ...cache.manifest.checks import check_manifest
+from ...cache.manifest.manifest import check_manifest
 from ...cache.space import Space
 from ..encoder import Encoder
 from .engines.workers import count_workers, embed_in_workers

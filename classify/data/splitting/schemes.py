@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, get_args
 import numpy as np
 
 from ....cache.errors import InputError, listed, nearest, one_of
-from ....cache.manifest.checks import check_manifest
+from ....cache.manifest.manifest import check_manifest
 from . import leaks
 from .findings import Finding, Kind
 from .folds import deal_clips, deal_groups
