@@ -272,7 +272,7 @@ class Manifest:
     def with_columns(self, **columns: Any) -> Manifest:
         """Return a manifest with columns added or replaced; None and NaN are blank.
 
-        A column has a value for each clip, in order or by id (mapping, Series), or one text for all.
+        A column has a value for each clip, in order or by id (mapping, Series), or is one text.
         """
         new = dict(self._columns)
         for name, values in columns.items():
