@@ -101,7 +101,7 @@ class RatingJob(LayerJob):
         for start in range(0, len(served), size):
             some = served[start : start + size]
             masks = self.masks.masks[some]
-            shrink = np.ones((len(some), rows.dim))
+            shrink = np.tile(rows.deviation, (len(some), 1))  # so that columns are as they were
             if self.scale is True:
                 shrink = np.array([rows.ratios(mask)[:-1] for mask in masks], float)
             W = solve(rows, masks, self.values, shrink, check=self.check)

@@ -140,17 +140,20 @@ def ccc(truth, guess):
     return np.mean([audmetric.concordance_cc(*pair) for pair in pairs])
 
 
-def test_nested_folds_are_those_of_a_loop(corpus, found):
+@pytest.mark.parametrize("scale", [True, False])
+def test_nested_folds_are_those_of_a_loop(corpus, found, scale):
     """Layer, alpha and CCC of every fold, from scikit-learn one by one; and of the choice."""
     _, clips, *spaces = corpus
     task = Task.from_spec(SPEC)
+    if not scale:
+        found = probe(clips, dict(zip("ab", spaces, strict=True)), task, alpha=VALUES, scale=False)
     truth, selected = task.ratings(clips), task.select(clips)[0]
     folds, _ = outer_folds(selected, "group-kfold", n_splits=5)
     X = {(n, k): s.features(layers=k).read(clips) for n, s in zip("ab", spaces, strict=True)
          for k in range(s.n_layers)}  # fmt: skip
 
     def predicted(train, test, place, alpha):
-        scaler = StandardScaler().fit(X[place][train].astype(float))
+        scaler = StandardScaler(with_std=scale).fit(X[place][train].astype(float))
         own, held = (scaler.transform(X[place][rows].astype(float)) for rows in (train, test))
         said = np.empty((test.sum(), 2))
         for d in range(2):
