@@ -37,7 +37,7 @@ def text_of(value: Any) -> str:
     elif isinstance(value, (int, np.integer)) and not isinstance(value, np.timedelta64):
         return str(int(value))
     elif isinstance(value, (float, np.floating)):
-        return FloatText(repr(float(value)))
+        return FloatText(repr(float(str(value))))  # of a float32, what a CSV would have
     elif type(value).__name__ in ("NaTType", "NAType"):  # pandas' blanks, without importing pandas
         return ""
     elif isinstance(value, np.timedelta64):

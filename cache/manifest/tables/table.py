@@ -116,7 +116,7 @@ def table_of_frame(frame: Any, source: str) -> Table:
         if level is not None and str(level) not in given:
             given = {str(level): index.get_level_values(level).to_series(), **given}
     columns = {
-        name: [text_of(value) for value in values.astype(object).tolist()]
+        name: [text_of(value) for value in values.array]  # float32 keeps its type
         for name, values in given.items()
     }
     _check_text(columns, source)

@@ -292,6 +292,18 @@ def test_frames_with_spans(tmp_path):
     assert Manifest.from_rows(rows).clip(0).end == 1.5
 
 
+@pytest.mark.parametrize("kind", ["float16", "float32", "Float32"])
+def test_narrow_floats_of_a_frame_are_what_its_csv_holds(tmp_path, kind):
+    pandas = pytest.importorskip("pandas")
+    times = {"start": pandas.array([0.1], kind), "end": pandas.array([2.7], kind)}
+    frame = pandas.DataFrame({"path": ["a.wav"], **times})
+    frame.to_csv(tmp_path / "clips.csv", index=False)
+    of_frame = Manifest.from_frame(frame, root=tmp_path)
+    assert of_frame.ids == Manifest.read(tmp_path / "clips.csv").ids == ["a.wav#0.1-2.7"]
+    row = {"id": "a", "text": "t", "score": np.float32(0.1)}
+    assert Manifest.from_rows([row])["score"][0] == "0.1"
+
+
 def test_cells_of_any_type_are_text(tmp_path):
     pandas = pytest.importorskip("pandas")
     day, row = pandas.Timestamp("2024-02-29 12:00"), {"id": "a", "path": Path("wav") / "a.wav"}
