@@ -25,9 +25,7 @@ from .layer_rows import Rows
 
 RANK = 128  # eigenvectors of the preconditioner
 MEMORY = 8  # steps that L-BFGS remembers
-CAUTION = (
-    2.0  # of the mean of p (1 - p): less makes longer steps, of which some have to be repeated
-)
+CAUTION = 2.0  # of the mean of p (1 - p): less makes longer steps, some of which are repeated
 LONGEST = 1000  # steps
 RETRIES = 6  # shorter steps in a row, after which float32 can do no better
 RIDGES = 1e-30, 1e30  # so that their products are numbers of float32
@@ -283,14 +281,11 @@ class _Metric:
         lead = 1 / (self.values * mean[:, None] + ridge[:, None]) - rest[:, None]
         problems, classes, width = G.shape
         sides = G[..., :-1] * turn
-        plain = sides.reshape(-1, width - 1)
-        turned = (plain @ self.vectors).reshape(problems, classes, -1) * lead[:, None]
+        turned = sides.reshape(-1, width - 1) @ self.vectors
+        turned = turned.reshape(problems, classes, -1) * lead[:, None]
+        back = turned.reshape(problems * classes, -1) @ self.vectors.T
         found = np.empty_like(G)
-        found[..., :-1] = (turned.reshape(problems * classes, -1) @ self.vectors.T).reshape(
-            problems, classes, -1
-        )
-        found[..., :-1] += rest[:, None, None] * sides
-        found[..., :-1] *= turn
+        found[..., :-1] = (back.reshape(sides.shape) + rest[:, None, None] * sides) * turn
         found[..., -1] = G[..., -1] / (mean * self.count)[:, None]
         return found
 
@@ -319,8 +314,7 @@ def _spectrum(rows: Rows) -> tuple[np.ndarray, np.ndarray, float]:
         basis = np.linalg.qr(times(basis))[0]
     values, turn = np.linalg.eigh(basis.T @ times(basis))
     total = sum(float(np.einsum("bf,bf->", X[:, :-1], X[:, :-1])) for _, _, X, _ in rows.blocks())
-    rest = max(total - float(values.sum()), 0.0) / max(dim - rank, 1)
-    rest = max(rest, FLAT * float(values.max()))
+    rest = max((total - float(values.sum())) / max(dim - rank, 1), FLAT * float(values.max()))
     return np.maximum(values, 0).astype(np.float32), basis @ turn, rest
 
 
@@ -358,8 +352,7 @@ def _objective(
     G[:, -1] = -G[:, :-1].sum(axis=1)
     if problems.shrink is not None:
         G *= problems.shrink[:, None]
-    penalty = np.zeros_like(W)
-    np.multiply(problems.ridge(), W[..., :-1], out=penalty[..., :-1])
+    penalty = np.pad(problems.ridge() * W[..., :-1], ((0, 0), (0, 0), (0, 1)))
     G += penalty
     return loss + 0.5 * _dot(penalty, W), G, curvature / W.shape[1]
 
