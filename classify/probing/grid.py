@@ -74,7 +74,8 @@ def train_grid(
         made = _on_device(job, layers, place)
     else:
         if place != "cpu":
-            progress(f"ridge regressions are solved on the processor; {place} is not used")
+            why = "scale is false" if isinstance(job, LabelJob) else "the task has ratings"
+            progress(f"{why}: models are trained on the processor; {place} is not used")
         threads = min(processors(), len(places), n_jobs if n_jobs > 0 else len(places))
         made = _in_threads(job, layers, threads)
     last = time.monotonic()

@@ -82,7 +82,8 @@ def probe(
         Threads; -1: as many as cores. The result does not depend on it.
     device : str
         ``"cpu"``, ``"cuda"``, ``"cuda:1"``; ``"auto"`` takes a GPU where there is one and the
-        processor would need more than a few seconds. Ridge regressions always use the processor.
+        processor would need more than a few seconds. Ridge regressions, and any model with
+        ``scale=False``, always use the processor.
     progress : callable, optional
         Receives lines of progress.
 

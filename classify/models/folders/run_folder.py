@@ -132,7 +132,8 @@ def learnt_from(folder: str | os.PathLike[str], ids: Sequence[str]) -> str:
     if not count:
         return ""
     return (
-        f"warning: the run learnt from at least {count} of these {len(ids)} clips ({path}), so its "
-        "answers for them say nothing about new clips; "
-        f"{path.parent / 'members'}/NAME/pred.csv has those of models that did not see the clip"
+        f"warning: by their ids, the run learnt from at least {count} of these {len(ids)} clips "
+        f"({path}), so its answers for them say nothing about new clips; "
+        f"{path.parent / 'members'}/NAME/pred.csv has answers for the test clips, by models that "
+        "did not see them"
     )

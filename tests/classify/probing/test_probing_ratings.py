@@ -284,14 +284,18 @@ def test_input_errors(corpus):
         probe(alone, a, task)
 
 
-def test_another_device_is_not_used_and_said_so(corpus, monkeypatch):
+@pytest.mark.parametrize(
+    ("task", "scale", "why"),
+    [(Task.from_spec(SPEC), True, "the task has ratings"), ("valence", False, "scale is false")],
+)
+def test_another_device_is_not_used_and_said_so(corpus, monkeypatch, task, scale, why):
     from affekt.classify.probing import grid
 
     _, clips, a, _ = corpus
-    monkeypatch.setattr(grid, "choose_device", lambda device, work: device if work == 0 else "")
-    said = []
-    probe(clips, a, Task.from_spec(SPEC), alpha=[1.0], device="cuda", progress=said.append)
-    assert "ridge regressions are solved on the processor; cuda is not used" in said
+    monkeypatch.setattr(grid, "choose_device", lambda device, work: device)
+    labelled, said = clips.with_columns(label=["positive", "negative"] * (CLIPS // 2)), []
+    probe(labelled, a, task, scale=scale, device="cuda", progress=said.append)
+    assert f"{why}: models are trained on the processor; cuda is not used" in said
 
 
 def test_the_choice_reaches_train_and_recipes(corpus, tmp_path):

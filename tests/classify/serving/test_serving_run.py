@@ -129,9 +129,13 @@ def test_clips_that_the_run_learnt_from_are_counted(name, count, corpus, monkeyp
     monkeypatch.chdir(corpus)
     command = ["predict", name, "clips.csv", "--cache", "my.cache", "-o", f"{name}-all.csv"]
     done = CliRunner().invoke(affekt, command, catch_exceptions=False)
-    parts = [line.split(",")[1] for line in (corpus / name / "split.csv").read_text().splitlines()]
+    split = (corpus / name / "split.csv").read_text().splitlines()
+    parts = [line.split(",")[1] for line in split]
     learnt = count or parts.count("train") + parts.count("dev")
-    assert f"warning: the run learnt from at least {learnt} of these 36 clips" in done.stderr
+    assert f"warning: by their ids, the run learnt from at least {learnt} of these 36" in done.stderr
+    tested = {line.split(",")[0] for line in split if ",test" in line}
+    predicted = Predictions.read(corpus / name / "members/lr/pred.csv", labels=VALENCE.labels)
+    assert {*predicted.ids} == tested  # "has answers for the test clips"
     told = CliRunner().invoke(affekt, ["predict", name, "--text", "oh", "--system", "lr"])
     assert "learnt" not in told.stderr
 
