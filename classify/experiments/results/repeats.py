@@ -38,6 +38,7 @@ ABOUT_FOLDS = (
     "(the mean of the intervals of the repeats): what other speakers would give. Every repeat "
     "tests all clips, so the deviation only says how much the division matters."
 )
+TOO_FEW = "too few speakers for intervals"
 
 
 def spread(values: Sequence[float], overlap: float, level: float = 0.95) -> dict[str, Any]:
@@ -119,9 +120,9 @@ def summarise(results: Mapping[str, Comparison], found: Sequence[Split]) -> dict
     }
 
 
-def _mean_limits(intervals: Sequence[Sequence[float]]) -> list[float] | None:
+def _mean_limits(intervals: Sequence[Sequence[float | None]]) -> list[float] | None:
     """Return the mean of intervals; None where there are none, with few speakers."""
-    limits = np.mean(intervals, axis=0)
+    limits = np.array(intervals, float).mean(axis=0)  # None is NaN
     return None if np.isnan(limits).any() else limits.tolist()
 
 
@@ -131,7 +132,8 @@ def repeats_table(data: Mapping[str, Any]) -> str:
     for name in _ordered(data):
         rows.append([name, *_cells(data["systems"][name])])
     lines = aligned(rows)
-    foot = f"means over {len(data['repeats'])} repeats, with {100 * data['level']:g} % intervals"
+    foot = f"means over {len(data['repeats'])} repeats"
+    foot += f", with {100 * data['level']:g} % intervals" if _known(data) else f": {TOO_FEW}"
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:], "", foot])
 
 
@@ -141,6 +143,11 @@ def write_repeats(folder: Path, data: Mapping[str, Any]) -> None:
     files = {REPEATS: text, "report.md": report, "report.html": page(data, report)}
     for name, content in files.items():
         write_whole(folder / name, content)
+
+
+def _known(data: Mapping[str, Any]) -> bool:
+    """Whether there are intervals."""
+    return any(row["uar"]["interval"] for row in data["systems"].values())
 
 
 def _ordered(data: Mapping[str, Any]) -> list[str]:
@@ -164,11 +171,12 @@ def _markdown(data: Mapping[str, Any]) -> str:
         [md(name), *(f"{v:.3f}" for v in data["systems"][name]["uar"]["values"])]
         for name in _ordered(data)
     ]
+    about = ABOUT_FOLDS if data.get("folds") else ABOUT_SPLITS
+    interval = f", with the {100 * data['level']:g} % interval of the mean {about}"
     parts = [
         f"# {len(repeats)} repeats: {md(data['task']['name'])}",
         "For each repeat the clips were split again, and every member and ensemble was trained "
-        f"and chosen again. Means over repeats, with the {100 * data['level']:g} % "
-        f"interval of the mean {ABOUT_FOLDS if data.get('folds') else ABOUT_SPLITS}",
+        f"and chosen again. Means over repeats{interval if _known(data) else f': {TOO_FEW}.'}",
         table(header, rows),
         "## UAR of each repeat",
         table(["system", *repeats], single),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..recipes.entries import MemberEntry
     from ..recipes.prepared import Prepared
 
-REPORT = 7  # raised when the same members give a different report
+REPORT = 8  # raised when the same members give a different report
 
 
 def run_key(ready: Prepared) -> str:

@@ -113,6 +113,17 @@ def test_repeated_cross_validation_tests_every_clip_in_each_repeat(project):
     assert found["interval"] == pytest.approx(np.mean(intervals, axis=0))
 
 
+def test_few_speakers_have_no_interval_over_repeats_of_folds(tmp_path):
+    write_corpus(tmp_path, voices=3, clips_per_voice=9)
+    (tmp_path / "r.yaml").write_text(RECIPE.replace("SCHEME", "group-kfold"), encoding="utf-8")
+    outcome = run(tmp_path / "r.yaml")
+    assert outcome.table.endswith("means over 2 repeats: too few speakers for intervals")
+    found = load(tmp_path / "group-kfold/repeats.json")["systems"]["speech"]["uar"]
+    assert found["interval"] is None
+    report = (tmp_path / "group-kfold/report.md").read_text(encoding="utf-8")
+    assert "Means over repeats: too few speakers for intervals." in report
+
+
 def test_a_card_and_a_prediction_name_a_repeat(finished, project):
     with pytest.raises(InputError, match=r"name one of its repeats: .*repeat-1"):
         Comparison.read(finished)
