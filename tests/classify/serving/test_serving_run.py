@@ -132,7 +132,7 @@ def test_clips_that_the_run_learnt_from_are_counted(name, count, corpus, monkeyp
     split = (corpus / name / "split.csv").read_text().splitlines()
     parts = [line.split(",")[1] for line in split]
     learnt = count or parts.count("train") + parts.count("dev")
-    assert f"warning: by their ids, the run learnt from at least {learnt} of these 36" in done.stderr
+    assert f"by their ids, the run learnt from at least {learnt} of these 36 clips" in done.stderr
     tested = {line.split(",")[0] for line in split if ",test" in line}
     predicted = Predictions.read(corpus / name / "members/lr/pred.csv", labels=VALENCE.labels)
     assert {*predicted.ids} == tested  # "has answers for the test clips"
