@@ -9,7 +9,6 @@ import subprocess
 import sys
 import threading
 import unicodedata
-from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -279,60 +278,6 @@ def test_a_time_that_is_not_used_is_named(tmp_path):
     assert read(tmp_path, "path,start_s,end_s\na.wav,0,2400\n").clip(0).end == 2400
 
 
-def test_frames_with_spans(tmp_path):
-    pandas = pytest.importorskip("pandas")
-    times = pandas.to_timedelta([0, 1.5], "s"), pandas.to_timedelta([1.5, None], "s")
-    index = pandas.MultiIndex.from_arrays([["a.wav"] * 2, *times], names=["file", "start", "end"])
-    frame = pandas.DataFrame({"emotion": ["joy", "fear"]}, index)
-    for clips in (Manifest.from_frame(frame), Manifest.from_frame(frame.reset_index())):
-        assert [(clip.start, clip.end) for clip in clips] == [(0, 1.5), (1.5, None)]
-    frame.to_csv(tmp_path / "db.csv")
-    assert list(Manifest.read(tmp_path / "db.csv")) == list(clips)
-    rows = [{"id": "a", "path": "a.wav", "end": np.timedelta64(1500, "ms")}]
-    assert Manifest.from_rows(rows).clip(0).end == 1.5
-
-
-@pytest.mark.parametrize("kind", ["float16", "float32", "Float32"])
-def test_narrow_floats_of_a_frame_are_what_its_csv_holds(tmp_path, kind):
-    pandas = pytest.importorskip("pandas")
-    times = {"start": pandas.array([0.1], kind), "end": pandas.array([2.7], kind)}
-    frame = pandas.DataFrame({"path": ["a.wav"], **times})
-    frame.to_csv(tmp_path / "clips.csv", index=False)
-    of_frame = Manifest.from_frame(frame, root=tmp_path)
-    assert of_frame.ids == Manifest.read(tmp_path / "clips.csv").ids == ["a.wav#0.1-2.7"]
-    row = {"id": "a", "text": "t", "score": np.float32(0.1)}
-    assert Manifest.from_rows([row])["score"][0] == "0.1"
-
-
-def test_cells_of_any_type_are_text(tmp_path):
-    pandas = pytest.importorskip("pandas")
-    day, row = pandas.Timestamp("2024-02-29 12:00"), {"id": "a", "path": Path("wav") / "a.wav"}
-    row |= {"posted": day, "day": day.date(), "price": Decimal("1.50"), "vector": np.arange(2.0)}
-    written = {"path": "wav/a.wav", "posted": "2024-02-29 12:00:00", "day": "2024-02-29"}
-    written |= {"price": "1.50", "vector": "[0.0, 1.0]"}
-    frame = pandas.DataFrame([row])
-    frame.drop(columns="path").assign(text="t").to_parquet(tmp_path / "clips.parquet")
-    for clips in (
-        Manifest.from_rows([row]),
-        Manifest.from_frame(frame),
-        Manifest.read(tmp_path / "clips.parquet"),
-    ):
-        known = {name: clips[name][0] for name in written if name in clips}
-        assert known == {name: written[name] for name in known}
-        assert len(known) >= 4
-    nested = Manifest.from_rows([{"id": "a", "text": "t", "seen": [day, None]}])
-    assert nested["seen"][0] == '["2024-02-29 12:00:00", null]'
-
-
-@pytest.mark.parametrize(("make", "given"), [("from_rows", "frame"), ("from_frame", "rows")])
-def test_what_is_no_table_says_what_reads_it(make, given):
-    rows = [{"id": "a", "text": "t"}]
-    pandas = pytest.importorskip("pandas")
-    given = rows if given == "rows" else pandas.DataFrame(rows)
-    with pytest.raises(InputError, match="read by Manifest"):
-        getattr(Manifest, make)(given)
-
-
 # --- ids, labels, speakers
 
 
@@ -394,13 +339,3 @@ def test_labels_need_no_audio(tmp_path):
     assert read(tmp_path, "id,label\n1,joy\n", labels_only=True).ids == ["1"]
     with pytest.raises(InputError, match="no column path or text"):
         read(tmp_path, "id,label\n1,joy\n")
-
-
-def test_a_frame_with_two_columns_of_a_name_is_refused():
-    pandas = pytest.importorskip("pandas")
-    frame = pandas.DataFrame([["1", "a.wav", "x", "y"]], columns=["id", "path", "mood", "mood"])
-    with pytest.raises(InputError, match="column mood appears twice"):
-        Manifest.from_frame(frame)
-    indexed = frame.set_index(pandas.Index(["a.wav"], name="file"))
-    with pytest.raises(InputError, match="column mood appears twice"):
-        Manifest.from_audformat(indexed, ".")
