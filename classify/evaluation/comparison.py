@@ -182,11 +182,11 @@ class Comparison:
             check_whole(path)
             path = path / "comparison.json"
         if not path.exists():
-            where = path.parent / "repeat-1"
+            repeat = path.parent / "repeat-1"
+            hint = f"; name one of its repeats: {repeat}"
             raise InputError(
                 f"{path} does not exist; expected the folder that `affekt run` or `affekt "
-                f"compare` wrote{f'; name one of its repeats: {where}' if where.is_dir() else ''}."
-                + nearest_beside(path)
+                f"compare` wrote{hint if repeat.is_dir() else f'.{nearest_beside(path)}'}"
             )
         data = read_object(path, "a comparison")
         if data.get("format") != 2:

@@ -13,6 +13,7 @@ import numpy as np
 
 from affekt.machine import processors
 
+from ...cache.errors import counted
 from .device.choice import choose_device
 from .label_layer import LabelJob
 from .nested_folds import Fold
@@ -67,7 +68,8 @@ def train_grid(
                 outer[at, fold.test] = guesses[own, best][fold.test]
 
     models = len(masks.masks) * len(values)
-    progress(f"{len(places)} layers x {models} models on {len(job.clips)} clips")
+    counts = f"{counted(len(places), 'layer')} x {counted(models, 'model')}"
+    progress(f"{counts} on {counted(len(job.clips), 'clip')}")
     layers = [spaces[name].features(layers=layer) for name, layer in places]
     place = choose_device(device, job.work(sum(one.width for one in layers)))
     if place != "cpu" and isinstance(job, LabelJob) and job.scale:  # it wants columns of one size

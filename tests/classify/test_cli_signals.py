@@ -126,7 +126,7 @@ def begun(stage: str, corpus: Path, mark: str, said: Path) -> bool:
     if stage == "extract":
         return (corpus / "new.cache" / "tmp").exists()
     if stage == "probe":
-        return "layers x" in said.read_text()
+        return "layer x" in said.read_text()
     part = {"workers": "engines.workers", "decode": "inputs.isolated_decoder"}[stage]
     return sum(part in line for line in marked(mark)) >= (1 if stage == "decode" else 2)
 

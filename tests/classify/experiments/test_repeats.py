@@ -125,7 +125,7 @@ def test_few_speakers_have_no_interval_over_repeats_of_folds(tmp_path):
 
 
 def test_a_card_and_a_prediction_name_a_repeat(finished, project):
-    with pytest.raises(InputError, match=r"name one of its repeats: .*repeat-1"):
+    with pytest.raises(InputError, match=r"name one of its repeats: .*repeat-1$"):
         Comparison.read(finished)
     with pytest.raises(InputError, match=r"Did you mean .*speech/model\?"):
         open_system(finished / "repeat-1/members/speech")
