@@ -7,6 +7,9 @@ from itertools import product
 import audmetric
 import numpy as np
 import pytest
+from affekt.cache import Manifest
+from affekt.classify import Task, compare
+from affekt.classify.data.estimates import Estimates
 from affekt.classify.metrics.concordance import max_t_ccc, mean_ccc, measure, shares_of_ccc
 from affekt.classify.metrics.max_t import allow_for_unseen
 from scipy.stats import pearsonr
@@ -164,3 +167,29 @@ def test_where_folds_are_pooled_intervals_allow_for_training_anew():
     assert spans[1] / spans[0] == pytest.approx(np.sqrt(1 + 4 / 8))
     spans = [np.diff(each.difference("good", "none")[1]) for each in (one, folds)]
     assert spans[1] / spans[0] == pytest.approx(np.sqrt(1 + 4 / 8))
+
+
+@pytest.mark.parametrize("speakers", [1, 12])
+def test_a_comparison_allows_for_a_speaker_that_contradicts_and_says_so(speakers):
+    rng = np.random.default_rng(0)
+    spec = {"type": "regression", "dimensions": {"arousal": {"range": [-4, 4]}}}
+    truth = rng.normal(0, 1, 60).clip(-4, 4)
+    rows = [
+        {"id": str(at), "text": "x", "speaker": f"s{at % speakers}", "arousal": value}
+        for at, value in enumerate(truth)
+    ]
+    clips, task = Manifest.from_rows(rows), Task.from_spec(spec)
+    systems = {"good": truth[:, None], "poor": rng.normal(0, 1, (60, 1))}
+    members = {name: Estimates(clips.ids, ["arousal"], one) for name, one in systems.items()}
+    result = compare(members, clips, task, strategies=[], n_resamples=20)
+    [pair] = result.data["pairs"]
+    if speakers == 1:
+        assert pair["p_ccc"] is None
+        return
+    groups = np.arange(60) % speakers
+    found = measure(truth[:, None], systems, groups, np.array([[-4, 4]]), n_resamples=2)
+    exchanged, pairs = max_t_ccc(found.sums, [("good", "poor")]), [("good", "poor")]
+    both = allow_for_unseen(exchanged, *shares_of_ccc(found, pairs))
+    assert pair["p_ccc"] == pytest.approx(both.p[0])
+    assert pair["p_ccc"] > exchanged.p[0]
+    assert "p is never below that of a t test with one more, contradicting" in result.report()

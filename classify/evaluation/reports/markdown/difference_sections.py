@@ -15,6 +15,10 @@ from .system_order import groups_of, ordered
 
 Data = Mapping[str, Any]
 MOST_PAIRS = 45
+UNSEEN = (
+    "p is never below that of a t test with one more, contradicting group, because a few unlike "
+    "groups may be missing here."
+)
 
 
 def label_differences(data: Data) -> str:
@@ -51,7 +55,7 @@ def number_differences(data: Data) -> str:
         f"for the {made} made here; in how many {column} which system has "
         f"the smaller absolute error. The test exchanges the two systems within whole {column} "
         f"({how} exchanges) and computes CCC again; the correction is the step-down max-T of "
-        "Westfall and Young. The interval is for one pair alone. "
+        f"Westfall and Young. {UNSEEN} The interval is for one pair alone. "
         '"No difference can be shown" does not mean that there is none.'
     )
     if count == FEWEST_GROUPS:
@@ -89,8 +93,7 @@ def how_tested(data: Data) -> str:
     return (
         "## How differences were tested\n\nThe test exchanges the two systems within whole "
         f"{column} ({how} exchanges); the correction for the {made} made here is the step-down "
-        "max-T of Westfall and Young. p is never below that of a t test with one more, "
-        "contradicting group, because a few unlike groups may be missing here. The interval is "
+        f"max-T of Westfall and Young. {UNSEEN} The interval is "
         f"for one pair alone and assumes that the {column} are roughly normally distributed, so "
         "it can exclude 0 where the test shows no difference. Two systems are called equal "
         f"within 0.02 if the whole interval is within 0.02.\n\n{_detectable(pairs, column)}"
