@@ -75,13 +75,13 @@ class LabelJob(LayerJob):
             score(drawn.estimates[name]["uar"], drawn.interval(name, "uar")) for name in names
         ], warnings
 
-    def check_train(self) -> list[str]:
+    def check_train(self, remedy: str) -> list[str]:
         """Refuse folds whose training clips have one label only."""
         for present, _ in self.by_classes():
             if len(present) < 2:
                 raise InputError(
                     f"a fold trains on clips of the label {self.task.labels[present[0]]!r} alone; "
-                    "expected at least two labels in each: use fewer folds, or another --split"
+                    f"expected at least two labels in each: {remedy}"
                 )
         return []
 

@@ -138,7 +138,7 @@ def probe(
         digests=digests,
     )
     job = _job(clips, task, folds, values, scale, class_weight)
-    warnings += job.check_train()
+    warnings += job.check_train("use fewer folds, or another --split")
     for text in warnings:
         progress(f"warning: {text}")
     measured = _measure(train_grid(job, named, folds, n_jobs, device, progress))
@@ -198,7 +198,7 @@ def best_layer(
     inner, _ = inner_folds(clips, random_state)
     fold = Fold("train", inner, np.zeros(len(clips), bool))
     job = _job(clips, task, [fold], values, check_scale(scale))
-    job.check_train()
+    job.check_train("the folds are made of train, by speaker; name a layer in place of probe")
     grid = train_grid(job, {space.name: space}, [fold], n_jobs, device, progress)
     scores = grid.inner[:, 0]
     layer, place = np.unravel_index(int(scores.argmax()), scores.shape)

@@ -95,8 +95,11 @@ class LayerJob(ABC):
         """
 
     @abstractmethod
-    def check_train(self) -> list[str]:
-        """Raise unless every mask holds clips that can be learnt from; return warnings."""
+    def check_train(self, remedy: str) -> list[str]:
+        """Raise unless every mask holds clips that can be learnt from; return warnings.
+
+        The message says what to do.
+        """
 
     def work(self, width: int) -> float:
         """Return what decides whether a device is worth it; 0 where none is used."""

@@ -74,7 +74,7 @@ class RatingJob(LayerJob):
             found.append({**whole, "dimensions": by_dimension})
         return found, warnings
 
-    def check_train(self) -> list[str]:
+    def check_train(self, remedy: str) -> list[str]:
         """Refuse folds that train on no rating of a dimension, and ratings that are all equal."""
         for mask in self.masks.masks:
             rated = np.isfinite(self.ratings[self.in_mask(mask)]).any(axis=0)
@@ -82,7 +82,7 @@ class RatingJob(LayerJob):
                 name = self.task.labels[int(rated.argmin())]
                 raise InputError(
                     f"a fold trains on clips of which none is rated for {name}; expected some in "
-                    "each: use fewer folds, or another --split, or a task without it"
+                    f"each: {remedy}, or take a task without it"
                 )
         columns = dict(zip(self.task.labels, self.ratings.T, strict=True))
         said = [no_spread(name, one[np.isfinite(one)], "test") for name, one in columns.items()]

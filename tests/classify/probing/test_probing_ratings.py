@@ -278,10 +278,24 @@ def test_input_errors(corpus):
     assert any("every test rating of arousal is 5" in line for line in said)
     with pytest.raises(InputError, match=r"have the same ratings \(arousal 5, valence 3\)"):
         probe(same.with_columns(valence=["3"] * CLIPS), a, task)
-    few = [str(n % 9 + 1) if name == "s0" else "" for n, name in enumerate(clips["speaker"])]
-    alone = clips.with_columns(arousal=few, valence=["4", "5"] * (CLIPS // 2))
-    with pytest.raises(InputError, match="none is rated for arousal; expected some in each"):
-        probe(alone, a, task)
+
+
+def test_folds_that_cannot_be_trained_are_refused_with_what_helps_there(corpus):
+    _, clips, a, _ = corpus
+    own = [name == "s0" for name in clips["speaker"]]
+    one = clips.with_columns(
+        arousal=[str(n % 9 + 1) if there else "" for n, there in enumerate(own)],
+        valence=["4", "5"] * (CLIPS // 2),
+        label=["positive" if there else "negative" for there in own],
+    )
+    for task, words in (
+        (Task.from_spec(SPEC), "none is rated for arousal; expected some in each: "),
+        (Task.named("valence"), "the label 'negative' alone; expected at least two .*: "),
+    ):
+        with pytest.raises(InputError, match=f"{words}use fewer folds, or another --split"):
+            probe(one, a, task)
+        with pytest.raises(InputError, match=f"{words}.*; name a layer in place of probe"):
+            best_layer(task.select(one)[0], a, task)
 
 
 @pytest.mark.parametrize(
