@@ -1,8 +1,10 @@
-"""The classes of all commands: an option that takes one value is not given two."""
+"""The classes of all commands: one value for one option, and ~ in a path is the home folder."""
 
 from __future__ import annotations
 
+import os
 from copy import copy
+from typing import Any
 
 import click
 
@@ -29,6 +31,9 @@ class Command(click.Command):
         rest = super().parse_args(ctx, args)  # --help ends here
         if not ctx.resilient_parsing:
             self._refuse_second_values(ctx, given)
+        for param in self.params:
+            if isinstance(param.type, click.Path) and param.name in ctx.params:
+                ctx.params[param.name] = _at_home(ctx.params[param.name])
         return rest
 
     def _refuse_second_values(self, ctx: click.Context, args: list[str]) -> None:
@@ -50,6 +55,15 @@ class Command(click.Command):
                     f"{listed(list(map(repr, found)))}; expected one. Leave out the others, or run "
                     "the command once for each"
                 )
+
+
+def _at_home(value: Any) -> Any:
+    """Expand ``~``, which a shell leaves alone in ``--cache=~/my.cache``."""
+    if isinstance(value, tuple):
+        return tuple(map(_at_home, value))
+    if not str(value).startswith("~") or os.path.lexists(value):
+        return value
+    return type(value)(os.path.expanduser(value))  # noqa: PTH111 - text stays text
 
 
 class Group(click.Group):

@@ -65,17 +65,17 @@ def group_folds(
     y = np.asarray(y)
     if groups is None:
         splitter: Any = StratifiedKFold(n_folds, shuffle=True, random_state=random_state)
-        return list(splitter.split(y, y))
+        return _with_two_classes(y, list(splitter.split(y, y)), "clips")
     count = len(np.unique(np.asarray(groups)))
     if count < 2:
         raise InputError("folds by group need at least two groups; there is one")
     n_folds = min(n_folds, count)
     splitter = StratifiedGroupKFold(n_folds, shuffle=True, random_state=random_state)
     folds = list(splitter.split(y, y, groups))
-    if all(len(held_out) for _, held_out in folds):
-        return folds
-    # few groups, each with few classes: stratifying may leave a fold without any clip
-    return list(GroupKFold(n_folds).split(y, y, groups))
+    if not all(len(held_out) for _, held_out in folds):
+        # few groups, each with few classes: stratifying may leave a fold without any clip
+        folds = list(GroupKFold(n_folds).split(y, y, groups))
+    return _with_two_classes(y, folds, "groups")
 
 
 def search(
@@ -314,6 +314,19 @@ def _check(head: Any, settings: Mapping[str, Any], strategy: str, y: Any) -> Non
             "search chooses by UAR and so needs one label for each clip; for numbers, votes and "
             "several tasks use sklearn.model_selection.GridSearchCV, with GroupKFold for speakers"
         )
+
+
+def _with_two_classes(y: np.ndarray, folds: list, units: str) -> list:
+    """Return the folds; refuse them where one has nothing to tell apart in training."""
+    for train, _ in folds:
+        left = np.unique(y[train])
+        if len(left) < 2 <= len(np.unique(y)):
+            lost = np.setdiff1d(y, left).tolist()
+            raise InputError(
+                f"with a fold held out, y holds {left.tolist()} only: {listed(lost)} is in too "
+                f"few {units}; expected two classes in at least two {units} each"
+            )
+    return folds
 
 
 def _check_apart(train: np.ndarray, test: np.ndarray, groups: np.ndarray | None) -> None:

@@ -9,7 +9,7 @@ the family's table names.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
@@ -24,11 +24,11 @@ from .tower_weights import prefix_of, tower_configuration
 _MAY_BE_MISSING = re.compile(r"(^|\.)masked_spec_embed$")
 #: belong to training alone, and are stored by some releases of the library and not by others
 _MASKS = ("masked_spec_embed", "mask_time_emb_vector")
-#: the prefix that torch's distributed training gives every name
-_DISTRIBUTED = {r"^module\.": ""}
+#: the prefixes that torch (distributed, compiled, sharded) and Lightning give every name
+_WRAPPERS = re.compile(r"^((module|_orig_mod|_fsdp_wrapped_module|model)\.)+")
 _REMEDY = (
-    ". If no layer needs these tensors, name them: --allow-extra '{0}*' (allow_extra=['{0}*'], "
-    "in a recipe's encoder too)"
+    ". If no layer needs these tensors, name them: {0} (allow_extra=[...], in a recipe's "
+    "encoder too)"
 )
 _WHISPER_NAMES = {r"^(model\.)?encoder\.": ""}
 
@@ -121,7 +121,7 @@ def load_model(
         options["add_pooling_layer"] = False
     pickled = checkpoint.container == "pickle"
     folder = converted(checkpoint.weights) if pickled else checkpoint.folder
-    renamed = dict(_DISTRIBUTED) if _all_distributed(folder) else {}
+    renamed: dict[str, str] = {}
     if checkpoint.model_type == "whisper" and not classifier:
         renamed |= _WHISPER_NAMES
     outside: tuple[str, ...] = ()
@@ -133,6 +133,8 @@ def load_model(
         renamed |= {f"^{re.escape(prefix)}": ""} if prefix else {}
     else:
         config = read_configuration(checkpoint, chosen.config_class)
+        wrapper = _wrapper(_names(folder), f"{chosen.base_model_prefix}.")
+        renamed |= {f"^{re.escape(wrapper)}": ""} if wrapper else {}
     if renamed:
         options["key_mapping"] = renamed
     _refuse_two_values(checkpoint.name, folder, {f"{chosen.base_model_prefix}.", "model."})
@@ -176,7 +178,7 @@ def _account_for(
     missing = sorted(key for key in info["missing_keys"] if not _MAY_BE_MISSING.search(key))
     extra, dropped = [], []
     for key in sorted(info["unexpected_keys"]):
-        name = key.removeprefix("module.").removeprefix(prefix)
+        name = _WRAPPERS.sub("", key).removeprefix(prefix)
         allowed = any(fnmatchcase(one, p) for one in (key, name) for p in allow_extra)
         (dropped if allowed or name.split(".", 1)[0] in heads else extra).append(key)
     wrong = [
@@ -193,7 +195,7 @@ def _account_for(
         raise InputError(
             f"{checkpoint.name}: its tensors are not those of {chosen.__name__}: "
             f"{'; '.join(wrong)}. Expected a complete checkpoint of this class"
-            + (_REMEDY.format(extra[0].split(".", 1)[0]) if extra and len(wrong) == 1 else "")
+            + (_REMEDY.format(_options(extra)) if extra and len(wrong) == 1 else "")
         )
     return tuple(dropped)
 
@@ -207,16 +209,24 @@ def _fold_weight_norm(model: Any) -> None:
             parametrize.remove_parametrizations(module, "weight")
 
 
-def _all_distributed(folder: Path) -> bool:
-    """Whether every tensor's name starts with ``module.``."""
-    names = _names(folder)
-    return bool(names) and all(name.startswith("module.") for name in names)
+def _options(extra: Sequence[str]) -> str:
+    """Return the options that leave these tensors behind, one for each module."""
+    modules = sorted({key.rpartition(".")[0] or key for key in extra})
+    return " ".join(f"--allow-extra '{module}*'" for module in modules)
+
+
+def _wrapper(names: Iterable[str], prefix: str) -> str:
+    """Return what wrappers put before every tensor's name, without the class's own `prefix`."""
+    found = {match[0] if (match := _WRAPPERS.match(name)) else "" for name in names}
+    shared = found.pop() if len(found) == 1 else ""
+    return shared.removesuffix(prefix)
 
 
 def _is_pooled(checkpoint: Checkpoint) -> bool:
     """Whether dense and out_proj follow the mean over frames, without a projector."""
     pickled = checkpoint.container == "pickle"
-    names = _names(converted(checkpoint.weights) if pickled else checkpoint.folder)
+    stored = _names(converted(checkpoint.weights) if pickled else checkpoint.folder)
+    names = {_WRAPPERS.sub("", name) for name in stored}
     return "classifier.out_proj.weight" in names and "projector.weight" not in names
 
 

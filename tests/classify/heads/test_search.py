@@ -135,3 +135,12 @@ def test_no_fold_is_empty_where_stratifying_few_groups_leaves_one_empty():
     y = np.repeat(["joy", "joy", "sad", "joy", "sad", "sad", "sad", "sad", "sad"], 20)
     folds = group_folds(y, groups)
     assert sorted(np.unique(groups[held]).tolist() for _, held in folds) == [[0], [1], [2], [3]]
+
+
+@pytest.mark.filterwarnings("ignore:The least populated class")
+@pytest.mark.parametrize(("groups", "units"), [(np.arange(20) // 2, "groups"), (None, "clips")])
+def test_a_class_of_one_group_is_named_before_any_fit(groups, units):
+    """Without the fold that holds it, the other class is alone."""
+    y = np.array(["joy"] + ["sad"] * 19)
+    with pytest.raises(InputError, match=rf"holds \['sad'\] only: joy is in too few {units}"):
+        search(LogisticHead(), {"C": [1.0]}, np.zeros((20, 2)), y, groups=groups)

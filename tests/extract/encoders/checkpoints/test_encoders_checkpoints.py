@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -94,6 +95,24 @@ def test_module_is_a_prefix_of_all_names_or_of_none(tmp_path):
     folder = changed("bert", tmp_path / "m", lambda s: {**s, "module.odd": torch.zeros(2)})
     with pytest.raises(InputError, match=r"left over: module\.odd"):
         Encoder(str(folder)).backend.load()
+
+
+@pytest.mark.parametrize("wrapper", ["_orig_mod.", "module._orig_mod.", "model."])
+def test_prefixes_of_wrappers_are_no_part_of_a_name(tmp_path, wrapper):
+    """torch.compile and Lightning give every tensor one, as distributed training does."""
+    folder = changed("bert", tmp_path / "m", lambda s: {wrapper + k: v for k, v in s.items()})
+    [found] = Encoder(str(folder)).embed(["hello"])
+    assert distance(found.values, backend("bert").embed(["hello"])[0].values) == 0
+
+
+def test_the_remedy_names_every_module_that_is_left_over(tmp_path):
+    odd = ("mood.0.weight", "mood.0.bias", "bert.encoder.layer.0.adapter.weight", "loss")
+    folder = changed("bert", tmp_path / "m", lambda s: {**s, **{k: torch.zeros(2) for k in odd}})
+    with pytest.raises(InputError) as told:
+        Encoder(str(folder)).backend.load()
+    named = re.findall(r"--allow-extra '(.*?)'", str(told.value))
+    assert named == ["bert.encoder.layer.0.adapter*", "loss*", "mood.0*"]
+    Encoder(str(folder), allow_extra=named).backend.load()
 
 
 def test_named_extras_stay_behind_and_the_encoder_opens_again(tmp_path):
