@@ -13,8 +13,8 @@ import numpy as np
 
 from affekt.notebook import frame, shown
 
-from ...cache.errors import InputError, nearest_beside
-from ...cache.files.reading import refuse_hollow
+from ...cache.errors import InputError, listed, nearest_beside
+from ...cache.files.reading import parse_json, refuse_hollow
 from ...cache.manifest.tables.cells import with_points
 from ...cache.manifest.tables.sources import check_no_device
 from .escape import restored
@@ -74,6 +74,8 @@ def predictions_of_file(
         raise InputError(f"{path}: there is no such file.{nearest_beside(path)}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read as predictions: {error}") from error
+    if text.lstrip()[:1] in ("{", "["):
+        return _of_json_lines(kind, path, text, labels, rename)
     first = text.partition("\n")[0]
     semicolons = ";" in first and "," not in first
     delimiter = "\t" if path.suffix == ".tsv" else ";" if semicolons else ","
@@ -83,12 +85,6 @@ def predictions_of_file(
     except csv.Error as error:
         raise InputError(f"{path}: line {lines.line_num}: {error}") from error
     header = _own_names([restored(name.strip()) for name in rows[0][1]] if rows else [])
-    if text.lstrip()[:1] in ("{", "["):
-        raise InputError(
-            f"{path} is JSON; expected a CSV table with the columns id and label. affekt predict "
-            "-o pred.csv writes one, and so does pandas.read_json(..., lines=True, dtype={'id': "
-            "str}).to_csv(..., index=False)"
-        )
     if "id" not in header:
         raise InputError(
             f"{path}: columns {header or 'none'}; expected id,label and one column per class. "
@@ -125,6 +121,39 @@ def predictions_of_file(
     names = [rename.get(name, name) for name in given]
     chosen = chosen and [rename.get(name, name) for name in chosen]
     return _predictions(kind, cells["id"], names, proba, chosen, labels, str(path))
+
+
+def _of_json_lines(
+    kind: type[Any], path: Path, text: str, labels: Sequence[str] | None, rename: Mapping[str, str]
+) -> Any:
+    """Return the predictions in the lines of JSON that `affekt predict` writes."""
+    from .estimates import PREFIX
+
+    rows: list[tuple[str, str | None, dict[str, float]]] = []
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            row = parse_json(line)
+            scores = row.get("scores") or {PREFIX + k: v for k, v in row["values"].items()}
+            rows.append((row["id"], row.get("label"), {k: scores[k] + 0.0 for k in scores}))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            raise InputError(
+                f"{path}: line {number} is JSON, and not a line of affekt predict: expected id, "
+                "label and scores (or values), or a CSV table; pandas.read_json(..., lines=True, "
+                "dtype={'id': str}).to_csv(..., index=False) writes one"
+            ) from None
+        if rows[-1][2].keys() != rows[0][2].keys():
+            raise InputError(
+                f"{path}: line {number} has scores of {listed(list(scores))}, line 1 of "
+                f"{listed(list(rows[0][2]))}; expected all in each: predict without --top"
+            )
+    names = sorted(rows[0][2])
+    proba = np.array([[scores[name] for name in names] for _, _, scores in rows])
+    chosen = [rename.get(label, label) for _, label, _ in rows if label is not None]
+    names = [rename.get(name, name) for name in names]
+    ids = [clip for clip, _, _ in rows]
+    return _predictions(kind, ids, names, proba, chosen or None, labels, str(path))
 
 
 def predictions_of_frame(

@@ -321,7 +321,7 @@ class Predictions(Framed):
             A CSV (commas or semicolons) or TSV file: `id`, one probability column per class and,
             optionally, `label`. With `label` alone the predictions are hard. A `label` has to be
             the most probable. Probabilities with two to four decimals may miss 1 by as much as
-            rounding explains.
+            rounding explains. Lines of JSON are read as `affekt predict -o NAME.jsonl` writes them.
         labels
             The label set and order wanted. Columns that are not among them are an error.
         rename

@@ -15,6 +15,7 @@ from ...cache.commands.command import Command
 from ...cache.commands.terminal import JSON, ROOT, read_clips
 from ...cache.errors import InputError, nearest_beside
 from ...cache.files.atomic_writes import write_whole
+from ...cache.files.folder_lock import locked
 from ...cache.files.output_checks import check_output, check_output_folder
 from ...cache.manifest.selection import allowed_values
 from ..data.predictions import Predictions
@@ -295,11 +296,13 @@ def _compare(
     for warning in warnings if len(warnings) <= MOST + 1 else [*warnings[:MOST], *more]:
         click.echo(f"warning: {warning}", err=True)
     if output is not None:
-        comparison.write(output)
-        if latex:
-            from .reports.latex import tables
+        output.mkdir(parents=True, exist_ok=True)
+        with locked(output, wait=True):  # the files of two commands are never mixed
+            comparison.write(output)
+            if latex:
+                from .reports.latex import tables
 
-            write_whole(output / "tables.tex", tables(comparison.data))
+                write_whole(output / "tables.tex", tables(comparison.data))
         click.echo(f"report: {output / 'report.html'}", err=True)
     return comparison
 
@@ -310,7 +313,9 @@ def _draw(output: Path | None, figures: bool) -> None:
         return
     from .reports.figure_folder import draw_changed
 
-    for remark in draw_changed(output):
+    with locked(output, wait=True):
+        remarks = list(draw_changed(output))
+    for remark in remarks:
         click.echo(remark, err=True)
 
 

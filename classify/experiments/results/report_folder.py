@@ -12,23 +12,19 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ....cache.errors import InputError
 from ....cache.files.atomic_writes import sync_folder, write_whole
+from ....cache.files.folder_lock import locked
 from ....cache.files.reading import file_sha256, read_note
 from ...models.folders.run_folder import READY, WORK
 from ..checks.folder_checks import WRITTEN
 
-if os.name == "nt":
-    fcntl = None
-else:
-    import fcntl
-
 STATE = "run.json"
-OLD, LOCK, OWNER = "old", ".lock", "recipe.json"
+OLD, OWNER = "old", "recipe.json"
 
 
 class ReportFolder:
@@ -95,7 +91,7 @@ def opened_report(folder: Path, recipe: Path, *, force: bool) -> Iterator[Report
             f"report {folder}: {links[0]} is a link to another place; remove it: a run makes this "
             "folder itself"
         )
-    with _locked(folder):
+    with locked(folder):
         put_in_place(folder)
         report = ReportFolder(folder, recipe)
         _check_owner(report, force)
@@ -186,41 +182,3 @@ def _check_owner(report: ReportFolder, force: bool) -> None:
             f"report {folder} holds {foreign[0]}, which no run wrote; name another report, or "
             "take the folder over with --force, which moves such files into old/"
         )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Lock a folder; the lock ends with the process, even if it is killed."""
-    path = folder / LOCK
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    while True:
-        handle = os.open(path, flags, 0o666)
-        if os.fstat(handle).st_size:  # ours is empty
-            os.close(handle)
-            raise InputError(
-                f"report {folder} holds {LOCK}, which no run wrote; name another report, or rename "
-                "the file"
-            )
-        try:
-            if fcntl is not None:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(handle)
-            raise InputError(
-                f"another run is writing into the report {folder}; wait until it has ended, or "
-                "name "
-                "another report"
-            ) from None
-        except OSError:  # a file system without locks
-            pass
-        with suppress(FileNotFoundError):
-            if os.path.samestat(path.stat(), os.fstat(handle)):
-                break
-        os.close(handle)  # the run before has just ended, and removed it
-    try:
-        yield
-    finally:
-        if fcntl is not None:
-            path.unlink(missing_ok=True)
-            fcntl.flock(handle, fcntl.LOCK_UN)  # a child that was forked has it open too
-        os.close(handle)

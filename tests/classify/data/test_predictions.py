@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
+from affekt.classify.data.estimates import Estimates
 from affekt.classify.data.predictions import Predictions
+from affekt.classify.serving.output import as_rows, write_output
 from hypothesis import example, given, strategies as st
 
 LABELS = ("anger", "joy", "neutral")
@@ -161,7 +163,10 @@ def test_files_of_other_programs_are_read_or_the_message_says_what_to_do(tmp_pat
         (",id,x,y\n0,a,0.4,0.6\n", "index=False"),
         ("id,id,x,y\na,b,0.4,0.6\n", "id appear twice"),
         ("file,x,y\na,0.4,0.6\n", "Name the column of clip ids id"),
-        ('{"id": "a", "label": "x"}\n', "is JSON; expected a CSV table"),
+        (
+            '{"id": "a", "label": "x"}\n',
+            "line 1 is JSON, and not a line of affekt predict",
+        ),
     ):
         with pytest.raises(InputError, match=message):
             read(text)
@@ -188,3 +193,24 @@ def test_a_frame_of_probabilities_is_joined_by_its_names():
     assert Predictions(wanted.ids, LABELS, other) == wanted
     plain = frame.set_axis(range(5), axis=0).set_axis(["x", "y", "z"], axis=1)
     assert Predictions(wanted.ids, LABELS, plain) == wanted
+
+
+@pytest.mark.parametrize("top", [None, 1])
+def test_lines_of_json_are_read_as_predict_writes_them(tmp_path, top):
+    made = Predictions(["a\u2028b", "=c"], ["no", "yes"], [[0.25, 0.75], [0.9, 0.1]])
+    path = tmp_path / "p.jsonl"
+    write_output(path, made, as_rows(made, top, {"=c": {"text": "words"}}))
+    if top:
+        with pytest.raises(InputError, match="scores of no, line 1 of yes"):
+            Predictions.read(path)
+        return
+    read = Predictions.read(path, labels=["yes", "nope"], rename={"no": "nope"})
+    assert (read.ids, read.labels) == (made.ids, ("yes", "nope"))
+    np.testing.assert_array_equal(read.proba, made.proba[:, ::-1])
+
+
+def test_lines_of_json_of_numbers_are_read_as_predict_writes_them(tmp_path):
+    made = Estimates(["a", "b"], ["arousal", "valence"], [[1.5, 4.0], [3.0, 2.5]])
+    path = tmp_path / "p.jsonl"
+    write_output(path, made, as_rows(made, None, {}))
+    np.testing.assert_array_equal(Estimates.read(path, made.labels).proba, made.proba)

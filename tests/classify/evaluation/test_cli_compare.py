@@ -8,6 +8,7 @@ import json
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
+from affekt.cache.files.folder_lock import locked
 from affekt.cache.manifest import Manifest
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.splitting.schemes import splits
@@ -361,3 +362,21 @@ def test_one_system_has_no_table_of_pairs(folder):
          folder / "split.csv", "--strategies", "none", "--latex", "-o", folder / "out",
          "--no-figures")  # fmt: skip
     assert (folder / "out" / "tables.tex").read_text().count(r"\begin{table}") == 1
+
+
+def test_two_commands_never_write_into_one_folder_at_once(folder, monkeypatch):
+    """Each file is written whole, and the files of two comparisons would be mixed."""
+    refused = []
+
+    def watched(self, place):
+        with pytest.raises(InputError, match="is writing into the report") as told, locked(place):
+            pass
+        refused.append(told)
+        return write(self, place)
+
+    write = Comparison.write
+    monkeypatch.setattr(Comparison, "write", watched)
+    words = ["--truth", folder / "clips.csv", "--split", folder / "split.csv", "--resamples", 50]
+    call(folder / "text" / "pred.csv", *words, "--no-figures", "-o", folder / "o")
+    assert len(refused) == 1
+    assert not (folder / "o" / ".lock").exists()

@@ -9,6 +9,7 @@ from typing import Any
 
 from .....cache.errors import InputError, listed
 from .....cache.files.atomic_writes import write_whole
+from .....cache.files.folder_lock import locked
 from ....data.escape import md
 from ...scores.verdicts import verdict_over_corpora
 from ..html.page import page
@@ -116,6 +117,7 @@ def write_runs(folder: Path, data: Mapping[str, Any]) -> Path:
     text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
     report = runs_markdown(data)
     files = {FILE: text, "report.md": report, "report.html": page(data, report)}
-    for name, content in files.items():
-        write_whole(folder / name, content)
+    with locked(folder, wait=True):
+        for name, content in files.items():
+            write_whole(folder / name, content)
     return folder / "report.html"
