@@ -332,6 +332,13 @@ class Predictions(Framed):
         InputError
             If the file is not such a table; the message names file, line and what was expected.
         """
+        if labels is not None and (isinstance(labels, str) or not isinstance(labels, Iterable)):
+            raise InputError(
+                f"labels is {labels!r}; expected a list of labels, such as those of a task: "
+                "labels=task.labels"
+            )
+        if not isinstance(rename or {}, Mapping):
+            raise InputError(f"rename is {rename!r}; expected a mapping: {{'THEIRS': 'OURS'}}")
         return predictions_of_file(cls, Path(path), labels, rename or {})
 
     @classmethod

@@ -164,6 +164,12 @@ class Model(Predicts):
                 f"features have the shape {values.shape}, expected {(len(ids), width)}: a row for "
                 "each id, the features of the model's encoders side by side"
             )
+        finite = np.isfinite(values).all(axis=1) if values.dtype.kind in "fiu" else [False]
+        if not np.all(finite):
+            raise InputError(
+                f"the features of {ids[int(np.argmin(finite))]!r} hold what is not a finite number;"
+                " leave that clip out"
+            )
         clips = None
         if self.scaling.within is not None:
             rows = [{"id": name, "text": "-", **(columns or {}).get(name, {})} for name in ids]

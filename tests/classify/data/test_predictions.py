@@ -10,6 +10,7 @@ import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.data.estimates import Estimates
 from affekt.classify.data.predictions import Predictions
+from affekt.classify.data.task import Task
 from affekt.classify.serving.output import as_rows, write_output
 from hypothesis import example, given, strategies as st
 
@@ -214,3 +215,12 @@ def test_lines_of_json_of_numbers_are_read_as_predict_writes_them(tmp_path):
     path = tmp_path / "p.jsonl"
     write_output(path, made, as_rows(made, None, {}))
     np.testing.assert_array_equal(Estimates.read(path, made.labels).proba, made.proba)
+
+
+def test_what_is_no_list_of_labels_is_told_so(tmp_path):
+    some().write(path := tmp_path / "p.csv")
+    for wrong in (Task.named("valence"), "valence", 3):
+        with pytest.raises(InputError, match=r"expected a list of labels, .*labels=task\.labels"):
+            Predictions.read(path, wrong)
+    with pytest.raises(InputError, match="expected a mapping"):
+        Predictions.read(path, rename=["joy"])

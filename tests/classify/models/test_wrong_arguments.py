@@ -83,3 +83,14 @@ def test_features_of_another_shape(space, clips, model):
     for ids, wrong in ((["a"], X[:2]), (["a"], X[:1, None]), (["a"], X[0]), (["a"], X[:1, 1:])):
         with pytest.raises(InputError, match=r"features have the shape \(.*expected \(1, 4096\)"):
             model.predict_features(ids, wrong)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_features_that_are_not_finite_name_the_clip(space, clips, model, wrong):
+    X = space.features().read(clips)[:2].copy()
+    X[1, 5] = wrong
+    told = f"the features of '{clips.ids[1]}' hold what is not a finite number"
+    with pytest.raises(InputError, match=told):
+        model.predict_features(clips.ids[:2], X)
+    with pytest.raises(InputError, match="not a finite number"):
+        model.predict_features(clips.ids[:2], X.astype(str))
