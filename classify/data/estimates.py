@@ -11,11 +11,10 @@ import numpy as np
 from affekt.notebook import frame, shown
 
 from ...cache.errors import InputError
-from .pred_csv import predictions_of_frame
+from .pred_csv import PREFIX, predictions_of_frame
 from .predictions import Predictions
 
 LARGEST = 1e30  # sums of fourth powers stay finite
-PREFIX = "predicted_"  # of columns in a file, so that ratings are never taken for predictions
 
 
 class Estimates(Predictions):

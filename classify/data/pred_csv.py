@@ -22,6 +22,7 @@ from .task_file import check_columns
 
 EXACT = 1e-9
 OWN = ("id", "label")  # columns that are not a class
+PREFIX = "predicted_"  # of columns of numbers, so that ratings are never taken for predictions
 
 
 class _Predictions(Protocol):
@@ -127,8 +128,6 @@ def _of_json_lines(
     kind: type[Any], path: Path, text: str, labels: Sequence[str] | None, rename: Mapping[str, str]
 ) -> Any:
     """Return the predictions in the lines of JSON that `affekt predict` writes."""
-    from .estimates import PREFIX
-
     rows: list[tuple[str, str | None, dict[str, float]]] = []
     for number, line in enumerate(text.split("\n"), 1):
         if not line.strip():
