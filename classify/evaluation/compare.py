@@ -32,18 +32,11 @@ from .compare_options import CompareOptions
 from .comparison import Comparison
 from .joining import Joined, assemble, best_on_dev, chosen_apart, each_group, mean_of_all
 from .scores import scoring
-from .scores.dev_choice import choice
+from .scores.dev_choice import choice, choice_saw_test
 from .scores.verdicts import one_answer
 
 if TYPE_CHECKING:
     from ...cache.manifest import Manifest
-
-JOINED = (
-    "dev joins the dev clips of all folds, and each of them is tested in another fold. What learns "
-    "(weights, calibration, thresholds) was fitted for each test fold without that fold's clips; "
-    "the choice of the system saw them as dev, so among several candidates the scores of the "
-    "chosen system are too high"
-)
 
 
 def compare(
@@ -248,7 +241,12 @@ def compare_with(
     data["by"] = {name: scoring.table_by(joined, systems, name, best) for name in joined.by}
     data.update(extras(joined, combined, best, seeds or {}))
     data["warnings"] = ranked(
-        [*data["sanity"], *one_answer(data), *_warnings(joined, combined, drawn)]
+        [
+            *data["sanity"],
+            *one_answer(data),
+            *_warnings(joined, combined, drawn),
+            *choice_saw_test(data),
+        ]
     )
     return Comparison(data, systems, replays, joined.test.clips)
 
@@ -349,8 +347,6 @@ def _warnings(
         )
     if tuning is not None:
         found += tuning.warnings
-        if len(joined.folds) > 1:
-            found.append(JOINED)
         if left := [name for name, item in combined.items() if "not_eligible" in item.learnt]:
             found.append(f"{', '.join(left)} could not be chosen: {ONE_GROUP}")
     return [*found, *split_warnings(joined.folds)]

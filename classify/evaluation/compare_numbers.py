@@ -17,7 +17,7 @@ import numpy as np
 from ...cache.errors import InputError
 from ..data.estimates import Estimates
 from ..data.predictions import Predictions
-from ..data.splitting.findings import split_warnings
+from ..data.splitting.findings import ranked, split_warnings
 from ..ensembles.combining import Combined, free_name
 from ..ensembles.fitted_rules import STRATEGIES, strategy
 from ..ensembles.saved import Replay
@@ -27,7 +27,7 @@ from ..metrics.max_t import allow_for_unseen
 from ..metrics.scored_clips import Rated
 from .comparison import Comparison
 from .joining import Joined, assemble, best_on_dev, chosen_apart, each_group, mean_of_all
-from .scores.dev_choice import N_DRAWS, choose
+from .scores.dev_choice import N_DRAWS, choice_saw_test, choose
 from .scores.scoring import by_value, left_out, means_over_values
 from .scores.verdicts import verdict_of_pair
 
@@ -60,17 +60,17 @@ def compare_numbers(
             "effective": drawn.effective,
             "values": _each_group(joined, systems),
         },
-        warnings=[
-            *test.warnings,
-            *(tuning.warnings if tuning else ()),
-            *split_warnings(joined.folds),
-        ],
+        warnings=[],
         measure="ccc",
         choice=made,
         test_uses=test_uses,
     )
     data["pairs"] = _pairs(joined, drawn, data["pairs_of"])
     data["by"] = {column: _by(joined, systems, column) for column in joined.by}
+    of_dev = tuning.warnings if tuning else ()
+    data["warnings"] = ranked(
+        [*test.warnings, *of_dev, *split_warnings(joined.folds), *choice_saw_test(data)]
+    )
     replays = {name: item.replay for name, item in combined.items() if item.replay is not None}
     return Comparison(data, systems, replays, test.clips)
 

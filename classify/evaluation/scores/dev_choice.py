@@ -19,7 +19,7 @@ import numpy as np
 
 from ...metrics.bootstrap import resample
 
-__all__ = ["candidates", "choice", "choose"]
+__all__ = ["candidates", "choice", "choice_saw_test", "choose"]
 
 N_DRAWS = 2000
 FULL_LUCK = 5  # dev speakers up to which a lead must be as large as one by luck
@@ -160,3 +160,25 @@ def candidates(data: Mapping[str, Any]) -> dict[str, int]:
         "seeds": tried("seeds"),
     }
     return {**counts, "all": sum(counts.values())}
+
+
+def choice_saw_test(data: Mapping[str, Any]) -> list[str]:
+    """Return a warning where dev chose differently without the clips of a fold, or none.
+
+    Examples
+    --------
+    >>> choice = {"chosen": "a", "apart": {"systems": {"a": 4, "b": 1}, "uar": {"value": 0.61}}}
+    >>> choice_saw_test({"choice": choice})[0][-45:]
+    'fold without its test clips, the UAR is 0.610'
+    >>> choice_saw_test({"choice": {"chosen": "a", "apart": {"systems": {"a": 5}}}})
+    []
+    """
+    apart = (data["choice"] or {}).get("apart")
+    if not apart or list(apart["systems"]) == [data["choice"]["chosen"]]:
+        return []
+    lead = "ccc" if "ccc" in apart else "uar"
+    return [
+        "dev holds clips that are tested in other folds, which favours the chosen system: chosen "
+        f"anew for each fold without its test clips, the {lead.upper()} is "
+        f"{apart[lead]['value']:.3f}"
+    ]
