@@ -85,6 +85,7 @@ class TokenFront:
         digests = "\n".join(f"{path.name} {fingerprint(path)}" for path in self.files)
         self._digest = hashlib.sha256(digests.encode()).hexdigest()  # of what was just read
         self._packages = optional_packages(self.tokenizer)
+        self._unknown = _unknown_ids(self.tokenizer)
         self.special_tokens = special_tokens
         self.prefix = unicodedata.normalize("NFC", prefix)
         limit, self._lowercase = _limits(checkpoint, family, self.tokenizer)
@@ -133,7 +134,7 @@ class TokenFront:
         if all(alone["special_tokens_mask"]):
             raise Unusable("empty_text", f"the tokenizer finds no token in {text[:40]!r}")
         flags = ("truncated_tokens",) if made["truncated"] else ()
-        if self._mostly_unknown(alone, text):
+        if self._mostly_unknown(alone):
             flags += ("unknown_tokens",)
         ids = made["input_ids"]
         if isinstance(self._tokens, int) and max(ids) >= self._tokens:
@@ -163,6 +164,7 @@ class TokenFront:
             "return_special_tokens_mask": True,
             "split_special_tokens": True,
             "verbose": False,
+            "return_offsets_mapping": self.tokenizer.is_fast,  # which characters a token covers
         }
         made = dict(self.tokenizer(text, **options))
         if self._strays(made):  # a Unigram vocabulary holds its marks as pieces
@@ -173,25 +175,27 @@ class TokenFront:
         if made["truncated"]:
             cut = self.tokenizer(text, truncation=True, max_length=self.max_length, **options)
             made = {**dict(cut), "truncated": True}
-        return made
+        return {**made, "text": text}
 
-    def _mostly_unknown(self, made: dict[str, Any], text: str) -> bool:
-        """Whether most characters of a text became the token for unknown ones."""
+    def _mostly_unknown(self, made: dict[str, Any]) -> bool:
+        """Whether most characters became the token for unknown ones, or no token at all."""
         pairs = zip(made["input_ids"], made["special_tokens_mask"], strict=True)
-        marks = [t == self.tokenizer.unk_token_id and not added for t, added in pairs]
-        if not any(marks):
-            return False
-        if self.tokenizer.is_fast:  # it says which characters a token covers
-            text = text.lower() if self._lowercase else text
-            encoded = self.tokenizer(text, return_offsets_mapping=True, verbose=False)
-            if list(encoded["input_ids"])[: len(marks)] == list(made["input_ids"]):
-                spans = encoded["offset_mapping"][: len(marks)]
-                seen = {i for i in range(max(end for _, end in spans)) if not text[i].isspace()}
-                lost = {
-                    i for span, mark in zip(spans, marks, strict=True) if mark for i in range(*span)
-                }
-                return 2 * len(lost & seen) > len(seen)
-        return 2 * sum(marks) > len(marks) - sum(made["special_tokens_mask"])
+        unknown = [token in self._unknown and not added for token, added in pairs]
+        if "offset_mapping" not in made:
+            return 2 * sum(unknown) > len(unknown) - sum(made["special_tokens_mask"])
+        text, spans = made["text"], made["offset_mapping"]
+        end = max(end for _, end in spans) if made["truncated"] else len(text)
+        seen = {i for i in range(end) if not text[i].isspace()}
+        known, lost = (
+            {
+                i
+                for span, one in zip(spans, unknown, strict=True)
+                if one is lost
+                for i in range(*span)
+            }
+            for lost in (False, True)
+        )
+        return 2 * len(seen - (known - lost)) > len(seen)
 
     def _strays(self, made: dict[str, Any]) -> bool:
         """Whether the text itself was read as one of the model's marks."""
@@ -211,6 +215,16 @@ def _load(checkpoint: Checkpoint) -> Any:
         )
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     return tokenizer
+
+
+def _unknown_ids(tokenizer: Any) -> set[int]:
+    """Return the tokens for unknown words: the configuration may not name that of the model."""
+    found = {tokenizer.unk_token_id}
+    if tokenizer.is_fast:
+        backend = tokenizer.backend_tokenizer
+        token = getattr(backend.model, "unk_token", None)
+        found.add(backend.token_to_id(token) if token else None)
+    return found - {None}
 
 
 def _tokenizer_files(checkpoint: Checkpoint) -> list[Path]:

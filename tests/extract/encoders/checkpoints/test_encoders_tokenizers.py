@@ -102,6 +102,24 @@ def test_characters_count_and_not_tokens():
     assert found.flags == ()
 
 
+@pytest.mark.parametrize("kind", ["BPE that drops what it does not know", "WordLevel"])
+def test_a_tokenizer_without_a_declared_unknown_token(tmp_path, kind):
+    tokenizers = pytest.importorskip("tokenizers")
+    letters = {letter: at for at, letter in enumerate("[]abcdefghijklmnopqrstuvwxyz")}
+    model = tokenizers.models.BPE(letters, [])
+    if kind == "WordLevel":
+        model = tokenizers.models.WordLevel({"one": 0, "two": 1, "[X]": 2}, unk_token="[X]")
+    made = tokenizers.Tokenizer(model)
+    made.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
+    shutil.copytree(model_folder("bert"), tmp_path, dirs_exist_ok=True)
+    for path in (*tmp_path.glob("vocab*"), *tmp_path.glob("*token*")):
+        path.unlink()
+    tf.PreTrainedTokenizerFast(tokenizer_object=made).save_pretrained(tmp_path)
+    texts = ["one two", "one two 😂", "one 😂😂😂😂😂", "two ฉันมีความสุขมาก"]
+    found = [answer.flags for answer in open_backend(str(tmp_path)).embed(texts)]
+    assert found == [(), (), ("unknown_tokens",), ("unknown_tokens",)]
+
+
 def test_a_token_that_the_model_does_not_know_is_refused(tmp_path):
     folder = shutil.copytree(model_folder("bert"), tmp_path / "m")
     (folder / "added_tokens.json").write_text(json.dumps({"<new>": 9000}))
