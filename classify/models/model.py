@@ -164,8 +164,11 @@ class Model(Predicts):
                 f"features have the shape {values.shape}, expected {(len(ids), width)}: a row for "
                 "each id, the features of the model's encoders side by side"
             )
-        finite = np.isfinite(values).all(axis=1) if values.dtype.kind in "fiu" else [False]
-        if not np.all(finite):
+        if values.dtype.kind not in "fiu":
+            raise InputError(f"features are of type {values.dtype}; expected numbers")
+        absent = np.isnan(values) & accepts_missing_side(self.head_)
+        finite = (np.isfinite(values) | absent).all(axis=1)
+        if not finite.all():
             raise InputError(
                 f"the features of {ids[int(np.argmin(finite))]!r} hold what is not a finite number;"
                 " leave that clip out"
