@@ -53,8 +53,7 @@ def locked(folder: Path, *, wait: bool = False) -> Iterator[None]:
             os.close(handle)
             raise InputError(
                 f"another run is writing into the report {folder}; wait until it has ended, or "
-                "name "
-                "another report"
+                "name another report"
             ) from None
         except OSError:  # a file system without locks
             pass

@@ -19,7 +19,7 @@ import numpy as np
 
 from ...metrics.bootstrap import resample
 
-__all__ = ["candidates", "choice", "choice_saw_test", "choose"]
+__all__ = ["candidates", "choice", "choice_saw_test", "choose", "chosen_anew"]
 
 N_DRAWS = 2000
 FULL_LUCK = 5  # dev speakers up to which a lead must be as large as one by luck
@@ -162,6 +162,13 @@ def candidates(data: Mapping[str, Any]) -> dict[str, int]:
     return {**counts, "all": sum(counts.values())}
 
 
+def chosen_anew(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Return what dev chose for each fold without its clips; None where it is the same choice."""
+    choice = data["choice"] or {}
+    apart = choice.get("apart")
+    return apart if apart and list(apart["systems"]) != [choice["chosen"]] else None
+
+
 def choice_saw_test(data: Mapping[str, Any]) -> list[str]:
     """Return a warning where dev chose differently without the clips of a fold, or none.
 
@@ -173,8 +180,7 @@ def choice_saw_test(data: Mapping[str, Any]) -> list[str]:
     >>> choice_saw_test({"choice": {"chosen": "a", "apart": {"systems": {"a": 5}}}})
     []
     """
-    apart = (data["choice"] or {}).get("apart")
-    if not apart or list(apart["systems"]) == [data["choice"]["chosen"]]:
+    if (apart := chosen_anew(data)) is None:
         return []
     lead = "ccc" if "ccc" in apart else "uar"
     return [

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, Manifest
 from affekt.cache.care.import_export import import_space
-from affekt.classify import Task, probe, run
+from affekt.classify import Task, probe
 from affekt.classify.cli import affekt
 from affekt.classify.metrics.measures import uar
 from affekt.classify.probing import best_layer
@@ -19,6 +19,8 @@ from click.testing import CliRunner
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+
+from tests.support.probed_recipe import layers_of_members
 
 LABELS = ("negative", "neutral", "positive")
 VALUES = (0.01, 1.0)
@@ -232,18 +234,7 @@ def test_the_choice_reaches_train_and_recipes(corpus, tmp_path):
     said = json.loads(told.stdout)
     assert said["chosen"]["layers"] == {a.name: 1}
     assert len(said["probed"][a.name]["by_layer"]) == 3
-    recipe = tmp_path / "recipe.yaml"
-    recipe.write_text(
-        f"manifest: {folder / 'clips.csv'}\ntask: valence\ncache: {folder / 'c'}\n"
-        f"encoders: {{a: {{space: {a.name}}}, b: {{space: {b.name}}}}}\n"
-        "split: {scheme: speaker, dev_size: 0}\n"
-        "members: {one: {head: logistic, on: a, layers: probe, refit: true},"
-        " two: {head: logistic, on: b, layers: {b: [probe]}}}\nreport: out\n"
-    )
-    run(recipe)
-    for name, layer in (("one", 1), ("two", 0)):
-        record = json.loads((tmp_path / "out" / "members" / name / "member.json").read_text())
-        assert list(record["parts"][0]["chosen"]["layers"].values()) == [layer]
+    assert layers_of_members(folder, "valence", "logistic", a, b, tmp_path) == [[1], [0]]
 
 
 def test_the_command(corpus, tmp_path):

@@ -7,7 +7,7 @@ from typing import Any
 
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
-from ...scores.dev_choice import candidates
+from ...scores.dev_choice import candidates, chosen_anew
 from .markdown_tables import score
 from .system_order import columns, groups_of, of_groups
 
@@ -49,8 +49,8 @@ def how_chosen(data: Data) -> str:
 
 def _chosen_apart(data: Data) -> str:
     """Return what choosing for each fold without its clips gives; blank of one split."""
-    found, (lead, title) = data["choice"].get("apart"), columns(data)[0]
-    if not found or list(found["systems"]) == [data["chosen"]]:
+    found, (lead, title) = chosen_anew(data), columns(data)[0]
+    if found is None:
         return ""
     names = ", ".join(f"{md(name)} {count}" for name, count in found["systems"].items())
     return (
