@@ -30,7 +30,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from ..cache.commands.command import Group
-from ..cache.commands.signals import ending, leave
+from ..cache.commands.signals import ending, leave, not_hidden
 from ..cache.commands.terminal import PlainStream, open_streams
 from ..cache.errors import AffektError, nearest
 
@@ -186,7 +186,8 @@ def _collect_seldom() -> None:
 @ending()
 def _exit_code(args: Sequence[str] | None, own: bool) -> int:
     try:
-        result: Any = affekt.main(args, prog_name="affekt", standalone_mode=False, obj=own)
+        with not_hidden():
+            result: Any = affekt.main(args, prog_name="affekt", standalone_mode=False, obj=own)
         sys.stdout.flush()
         return result if isinstance(result, int) else 0
     except (click.Abort, KeyboardInterrupt) as error:

@@ -94,6 +94,23 @@ def ending() -> Iterator[None]:
         os.close(arrived)  # ends the thread
 
 
+@contextmanager
+def not_hidden() -> Iterator[None]:
+    """Raise what a signal raised also where an error of a clean-up took its place.
+
+    `shutil.rmtree`, for one, closes a handle twice if a signal arrives just after it was closed.
+    """
+    try:
+        yield
+    except OSError as error:
+        before = error.__context__
+        while before is not None:
+            if _number_of(before) is not None:
+                raise before from None
+            before = before.__context__
+        raise
+
+
 def leave(code: int) -> NoReturn:
     """Leave the process; after a signal without waiting for threads in a long computation.
 

@@ -48,6 +48,34 @@ def test_V03_a_signal_in_a_destructor_still_ends_the_program(name: str, code: in
     assert done.returncode == code, done.stderr
 
 
+CLOSED_TWICE = """
+import os, signal
+import click
+from affekt.classify import cli
+
+@click.command()
+def work():
+    handle = os.open(os.curdir, os.O_RDONLY)
+    try:
+        os.close(handle)
+        os.kill(os.getpid(), signal.{name})
+        closed = True
+    finally:  # as in shutil.rmtree
+        os.close(handle)
+
+cli.affekt.main = work.main
+cli.main([])
+"""
+
+
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", 143), ("SIGINT", 130)])
+def test_an_error_of_a_clean_up_does_not_hide_the_signal(name: str, code: int):
+    command = [sys.executable, "-c", CLOSED_TWICE.format(name=name)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code, done.stderr
+    assert "file descriptor" not in done.stderr
+
+
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory) -> Path:
     """A corpus with audio, a cache with its texts, recipes, and a recording of many hours."""
