@@ -16,14 +16,14 @@ from trial import CALLS, CANARY, SPEC, audit, counted, fork, fresh, reap, write_
 from tests.support.cache_toy import fill, make_clips
 
 
-def kills(work: Path, count: int, writers: int, seed: int = 0) -> Counter:
+def kills(work: Path, count: int, writers: int, seed: int = 0, size: int = 96) -> Counter:
     """Kill writers at random moments, again and again until a cache is complete; then the next."""
     rng = random.Random(seed)
     total: Counter = Counter()
     longest = 0.1  # seconds before a kill; follows the speed of the machine
     while total["kills"] < count:
         folder = fresh(work)
-        clips, acked = make_clips(96), set()
+        clips, acked = make_clips(size), set()
         for _ in range(60):
             children = [writer(folder, clips, rng.getrandbits(32)) for _ in range(writers)]
             time.sleep(rng.uniform(0, longest))

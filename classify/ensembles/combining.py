@@ -203,6 +203,7 @@ class _Dev:
         first = next(iter(members.values()))
         self.members, self.truth, self.calibrate = members, truth, calibrate
         self.calibrate_fused, self.tested = calibrate_fused, tested
+        self._fitted: dict[bytes, dict[str, Calibrator]] = {}  # by rows of dev, and member
         self.names = [first.labels[code] for code in truth]
         groups = self.groups = np.arange(len(truth)) if groups is None else groups
         n_folds = min(5, len(np.unique(groups)))
@@ -228,13 +229,16 @@ class _Dev:
     def calibrated(
         self, members: Members, rows: np.ndarray | None = None
     ) -> tuple[Members, dict[str, Calibrator]]:
-        """Fit a calibrator for each member on rows of dev, and apply it to those."""
+        """Apply to each member the calibrator fitted on these rows of dev, once for all rules."""
         if not self.calibrate:
             return members, {}
-        names = self.names if rows is None else [self.names[row] for row in rows]
-        speakers = self.groups if rows is None else self.groups[rows]
-        fitted = {m: calibrator(self.calibrate).fit(p, names, speakers) for m, p in members.items()}
-        return {m: fitted[m].apply(p) for m, p in members.items()}, fitted
+        rows = np.arange(len(self.names)) if rows is None else rows
+        known = self._fitted.setdefault(rows.tobytes(), {})
+        if absent := members.keys() - known.keys():
+            names = [self.names[row] for row in rows]
+            for m in absent:
+                known[m] = calibrator(self.calibrate).fit(members[m], names, self.groups[rows])
+        return {m: known[m].apply(p) for m, p in members.items()}, {m: known[m] for m in members}
 
     def fused(self, on_dev: Predictions | None, rows: np.ndarray | None = None) -> Any:
         """Fit a calibrator on what an ensemble gives on (rows of) dev; None where not asked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import signal
@@ -19,6 +20,7 @@ from affekt.classify.cli import COMMANDS, affekt
 from click.testing import CliRunner
 
 from ..support.command_tree import every_command
+from ..support.processes import started
 
 RECIPE = """\
 manifest: clips.csv
@@ -92,29 +94,30 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_wrong_input_is_answered_before_any_work(here, name):
+def test_wrong_input_is_answered_before_any_work(affekt, here, name, monkeypatch):
+    monkeypatch.chdir(here)
     file, old, new, words = WRONG[name]
     change(here / file, old, new)
-    done = call("run", "recipe.yaml", cwd=here)
-    assert done.returncode == 2, done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
+    code, out, err = affekt("run", "recipe.yaml")
+    assert (code, out) == (2, ""), err
+    assert "Traceback" not in err
     for word in words:
-        assert word in done.stderr
+        assert word in err
     assert sorted(path.name for path in here.iterdir()) == ["clips.csv", "recipe.yaml"]
 
 
 @pytest.mark.parametrize("path", ["../secret.wav", "/etc/passwd", "a/../../secret.wav"])
-def test_a_path_that_leaves_the_root(here, path):
+def test_a_path_that_leaves_the_root(affekt, here, path, monkeypatch):
+    monkeypatch.chdir(here)
     change(here / "clips.csv", "id,text", "id,path,text")
     lines = (here / "clips.csv").read_text(encoding="utf-8").splitlines()
     body = [line.replace(",", f",{path if i == 4 else ''},", 1) for i, line in enumerate(lines[1:])]
     (here / "clips.csv").write_text("\n".join([lines[0], *body]), encoding="utf-8")
     change(here / "recipe.yaml", "manifest: clips.csv", "manifest: clips.csv\nroot: .")
-    done = call("run", "recipe.yaml", cwd=here)
-    assert done.returncode == 2, done.stderr
-    assert "clips.csv line 6" in done.stderr
-    assert "root" in done.stderr
+    code, _, err = affekt("run", "recipe.yaml")
+    assert code == 2, err
+    assert "clips.csv line 6" in err
+    assert "root" in err
     assert not (here / "my.cache").exists()
 
 
@@ -131,21 +134,24 @@ def test_a_path_that_leaves_the_root(here, path):
         (["demo", "--manifest", "none.csv"], "none.csv"),
     ],
 )  # fmt: skip
-def test_wrong_usage_has_exit_code_2_and_says_what_is_near(here, words, said):
-    done = call(*words, cwd=here)
-    assert done.returncode == 2, done.stderr
-    assert said in done.stderr
-    assert done.stdout == ""
-    assert "Traceback" not in done.stderr
+def test_wrong_usage_has_exit_code_2_and_says_what_is_near(affekt, here, words, said, monkeypatch):
+    monkeypatch.chdir(here)
+    code, out, err = affekt(*words)
+    assert (code, out) == (2, ""), err
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_a_process_answers_wrong_input_alike(affekt, here, monkeypatch):
+    monkeypatch.chdir(here)
+    done = call("run", "nothing.yaml", cwd=here)
+    assert (done.returncode, done.stdout, done.stderr) == affekt("run", "nothing.yaml")
 
 
 def test_data_goes_to_stdout_and_progress_to_stderr(here):
     done = call("run", "recipe.yaml", "--json", cwd=here)
     assert done.returncode == 0, done.stderr
-    import json
-
-    told = json.loads(done.stdout)
-    assert told["did"][0] == "embedded 120 clips with text"
+    assert json.loads(done.stdout)["did"][0] == "embedded 120 clips with text"
     assert "training" in done.stderr
 
 
@@ -184,18 +190,15 @@ def test_V03_a_signal_ends_a_run_with_its_exit_code_and_loses_nothing(here, numb
     """Several members train long enough for a signal to meet them."""
     members = "".join(f"  m{i}: {{head: logistic, on: text, C: 0.{i}1}}\n" for i in range(6))
     change(here / "recipe.yaml", "  lr: {head: logistic, on: text}\n", members)
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "affekt.classify.cli", "run", "recipe.yaml"],
-        cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 60
-    while not (here / "out/members/m0/member.json").exists() and time.monotonic() < deadline:
-        assert worker.poll() is None, worker.communicate()[1]
-        time.sleep(0.002)
-    worker.send_signal(number)
-    told = worker.communicate(timeout=60)[1]
-    assert worker.returncode == code, told
-    assert "Traceback" not in told
+    words = [sys.executable, "-m", "affekt.classify.cli", "run", "recipe.yaml"]
+    with started(words, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as worker:
+        while not (here / "out/members/m0/member.json").exists():
+            assert worker.poll() is None, worker.communicate()[1]
+            time.sleep(0.002)
+        worker.send_signal(number)
+        said = worker.communicate()[1]
+    assert worker.returncode == code, said
+    assert "Traceback" not in said
     assert not [path for path in (here / "out/members").iterdir() if path.name.endswith(".tmp")]
     again = call("run", "recipe.yaml", cwd=here)
     assert again.returncode == 0, again.stderr
@@ -214,16 +217,14 @@ def test_V03_half_a_training_is_never_kept(here):
         "from affekt.classify.experiments.members import trainer; trainer.PAUSE = 0; "
         "cli.main(['run', 'recipe.yaml'])"
     )
-    worker = subprocess.Popen(
-        [sys.executable, "-c", code],
-        cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert worker.stderr is not None
-    for line in worker.stderr:
-        if "net: epoch" in line:
-            break
-    worker.send_signal(signal.SIGINT)
-    worker.communicate(timeout=60)
+    words = [sys.executable, "-c", code]
+    with started(words, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as worker:
+        assert worker.stderr is not None
+        for line in worker.stderr:
+            if "net: epoch" in line:
+                break
+        worker.send_signal(signal.SIGINT)
+        worker.communicate()
     assert worker.returncode == 130
     assert list((here / "out").rglob("members/*")) == []
 

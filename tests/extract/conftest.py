@@ -77,18 +77,3 @@ def files(sound: Callable[..., np.ndarray], encode: Callable[..., bytes]) -> dic
         )
         for n, (format, rate) in enumerate(kinds * 2)
     }
-
-
-@pytest.fixture
-def affekt(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[Any, str, str]]:
-    """Run the command line in this process: (exit code, stdout, stderr)."""
-
-    from affekt.classify.cli import main
-
-    def run(*words: object) -> tuple[Any, str, str]:
-        with pytest.raises(SystemExit) as caught:
-            main([str(word) for word in words])
-        out, err = capsys.readouterr()
-        return caught.value.code, out, err
-
-    return run

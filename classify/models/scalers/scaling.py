@@ -26,7 +26,7 @@ SCALES = ("speaker", "language", "dataset")
 log = logging.getLogger(__name__)
 
 BLOCK = 1024  # rows at a time, so that the float64 in between stays small
-COLUMNS = 64  # likewise
+COLUMNS, VALUES = 64, 1 << 22  # likewise: at most so many columns, unless they are short
 #: root mean square of scaled features beyond which a clip is unlike all of train, where it is 1 on
 #: average: other languages, corpora and devices stay below 5
 FAR = 10.0
@@ -93,7 +93,8 @@ class Scaling:
             from sklearn.preprocessing import StandardScaler
 
             # some columns at a time: scikit-learn holds several copies in float64
-            sides = np.array_split(values, -(-values.shape[1] // COLUMNS), axis=1)
+            parts = min(-(-values.shape[1] // COLUMNS), -(-values.size // VALUES))
+            sides = np.array_split(values, parts, axis=1)
             scalers: list[Any] = [StandardScaler().fit(side.astype(np.float64)) for side in sides]
             self.mean = np.concatenate([scaler.mean_ for scaler in scalers])
             self.deviation = np.concatenate([scaler.scale_ for scaler in scalers])

@@ -7,6 +7,7 @@ import pytest
 from affekt.cache.errors import InputError
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.ensembles.calibration import CALIBRATORS, Temperature, calibrator
+from affekt.classify.ensembles.combining import combine_all
 from affekt.classify.ensembles.fixed_rules import MeanEnsemble
 from affekt.classify.metrics import measures as metrics
 
@@ -89,3 +90,21 @@ def test_new_speakers_are_not_worse_off(name, speakers, sharpness):
 def test_an_unknown_calibration_names_the_nearest():
     with pytest.raises(InputError, match="Did you mean 'isotonic'"):
         calibrator("isotonik")
+
+
+def test_a_member_is_calibrated_once_for_all_strategies_and_as_for_one(monkeypatch):
+    names, rules = ("a", "b", "c"), ("mean", "max", "weighted", "greedy")
+    made = [overconfident(n=60, seed=seed)[0] for seed in range(6)]
+    test, dev = dict(zip(names, made[:3], strict=True)), dict(zip(names, made[3:], strict=True))
+    given = dev, overconfident(n=60)[1], np.arange(60) // 6
+    fitted = []
+    fit = Temperature.fit
+    monkeypatch.setattr(Temperature, "fit", lambda *what: fitted.append(1) or fit(*what))
+    alone = {rule: combine_all(test, [rule], *given, calibrate="temperature") for rule in rules}
+    each = len(fitted) / len(rules)
+    together = combine_all(test, rules, *given, calibrate="temperature")
+    assert each == 3 * (1 + 5)  # all of dev, and what is outside of each fold
+    assert len(fitted) == (len(rules) + 1) * each
+    for rule in rules:
+        np.testing.assert_array_equal(together[rule].test.proba, alone[rule][rule].test.proba)
+        assert together[rule].describe() == alone[rule][rule].describe()

@@ -20,6 +20,7 @@ from affekt.classify import Predictions, Recipe, Task, load_model, run
 from affekt.classify.experiments.demo.corpus import write_corpus
 from affekt.classify.experiments.preview import preview
 
+from tests.support.processes import started
 from tests.support.written_reports import found_in, lines_of
 
 RECIPE = """\
@@ -283,16 +284,12 @@ def test_A02_A03_broken_files_are_quarantined_and_reported(project):
 def test_V03_C01_a_killed_run_goes_on(finished, project):
     """kill -9 as soon as the first member stands; the second run trains only the other one."""
     shutil.rmtree(project / "out")
-    worker = subprocess.Popen(
-        [sys.executable, "-m", "affekt.classify.cli", "run", str(project / "recipe.yaml")],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-    )  # fmt: skip
+    words = [sys.executable, "-m", "affekt.classify.cli", "run", str(project / "recipe.yaml")]
     first = project / "out/members/speech-lr/member.json"
-    deadline = time.monotonic() + 60
-    while not first.exists() and worker.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.002)
-    worker.send_signal(signal.SIGKILL)
-    worker.wait()
+    with started(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as worker:
+        while not first.exists() and worker.poll() is None:
+            time.sleep(0.002)
+        worker.send_signal(signal.SIGKILL)
     assert first.exists()
     did = run(project / "recipe.yaml").did
     assert "trained speech-lr" not in did

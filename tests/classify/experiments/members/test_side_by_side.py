@@ -19,6 +19,8 @@ from affekt.classify.experiments.members import side_by_side, trainer
 from affekt.classify.experiments.members.side_by_side import Fit, SideBySide, count_workers
 from affekt.classify.heads.training.loop import DivergedError
 
+from tests.support.processes import started
+
 RECIPE = """\
 manifest: clips.csv
 task: valence
@@ -165,22 +167,20 @@ def test_no_process_stays_after_a_signal(folder, number, code):
         "from affekt.classify.experiments.members import side_by_side as s; s.WORTH = 0;"
         f"from affekt.classify.cli import main; main(['run', {str(path)!r}, '--n-jobs', '2'])"
     )
-    process = subprocess.Popen(
-        [sys.executable, "-c", program], stderr=subprocess.PIPE, text=True, start_new_session=True
-    )
-    assert process.stderr is not None
-    lines = []
-    for line in process.stderr:
-        lines.append(line)
-        if ": epoch " in line:  # a worker is in the middle of a training
-            break
-    workers = children(process.pid)
-    assert len(workers) >= 2, lines
-    os.killpg(process.pid, number)
-    rest = process.communicate(timeout=WAIT)[1]
+    with started([sys.executable, "-c", program], stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        lines = []
+        for line in process.stderr:
+            lines.append(line)
+            if ": epoch " in line:  # a worker is in the middle of a training
+                break
+        workers = children(process.pid)
+        assert len(workers) >= 2, lines
+        os.killpg(process.pid, number)
+        rest = process.communicate()[1]
+        until(lambda: not any(map(alive, workers)))
     assert process.returncode == code
     assert "Traceback" not in rest
-    until(lambda: not any(map(alive, workers)))
     assert not list((folder / report).glob("members/*"))
     if number is signal.SIGINT:  # what was not finished is not taken for a member
         assert not list((folder / report).rglob("member.json")) or np.all(

@@ -8,13 +8,14 @@ import re
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 
 import pytest
 from affekt.classify.cli import affekt
 from affekt.classify.experiments.recipes.watch import Watched
 from click.testing import CliRunner
+
+from tests.support.processes import started
 
 RECIPE = """\
 manifest: clips.csv
@@ -42,64 +43,51 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-class Process:
-    """A command whose stderr is read line by line; stdout is a file."""
-
-    def __init__(self, folder: Path) -> None:
-        self.out = folder / "stdout.txt"
-        with self.out.open("w") as out:
-            self.process = subprocess.Popen(
-                [sys.executable, "-c", "from affekt.classify.cli import main; main()",
-                 "run", "--watch", "recipe.yaml"],
-                cwd=folder, stdout=out, stderr=subprocess.PIPE, text=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )  # fmt: skip
-        self.watchdog = threading.Timer(300, self.process.kill)  # a test fails, and does not hang
-        self.watchdog.start()
-
-    def until_it_watches(self) -> str:
-        """Return what was said until it waits again."""
-        said = ""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            said += line
-            if line.startswith("Watching "):
-                return said
-        raise AssertionError(f"it ended: {said}")
+def until_it_watches(process: subprocess.Popen[str]) -> str:
+    """Return what was said until it waits again."""
+    said = ""
+    assert process.stderr is not None
+    for line in process.stderr:
+        said += line
+        if line.startswith("Watching "):
+            return said
+    raise AssertionError(f"it ended: {said}")
 
 
 def test_every_save_is_answered_until_ctrl_c(folder):
-    watching = Process(folder)
-    try:
-        first = watching.until_it_watches()
+    words = [sys.executable, "-c", "from affekt.classify.cli import main; main()"]
+    words += ["run", "--watch", "recipe.yaml"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (
+        (folder / "stdout.txt").open("w") as out,
+        started(words, cwd=folder, stdout=out, stderr=subprocess.PIPE, env=env) as process,
+    ):
+        first = until_it_watches(process)
         assert "fold 1: lr: training on 16 clips" in first
         assert "Watching clips.csv, recipe.yaml, task.yaml." in first
         (folder / "recipe.yaml").write_text(RECIPE.replace("C: 1}", "C: 5}"))
-        second = watching.until_it_watches()
+        second = until_it_watches(process)
         assert second.startswith("recipe.yaml changed\n")
         assert "lr: trained again, because its settings changed" in second
         assert "other: kept, because nothing it depends on has changed" in second
         (folder / "recipe.yaml").write_text(RECIPE.replace("head", "haed"))
-        assert "affekt: recipe.yaml:" in watching.until_it_watches()
+        assert "affekt: recipe.yaml:" in until_it_watches(process)
         (folder / "recipe.yaml").write_text(RECIPE.replace("clips.csv", "x" * 5000))
-        assert "File name too long" in watching.until_it_watches()
+        assert "File name too long" in until_it_watches(process)
         (folder / "recipe.yaml").write_text(RECIPE.replace("C: 1}", "C: 7}"))
-        assert "trained again" in watching.until_it_watches()
+        assert "trained again" in until_it_watches(process)
         (folder / "task.yaml").write_text("labels: {up: [], down: []}\nname: other\n")
-        assert "task.yaml changed" in watching.until_it_watches()
+        assert "task.yaml changed" in until_it_watches(process)
         text = (folder / "clips.csv").read_text().replace("good nice 0,", "good day 0,")
         (folder / "clips.csv").write_text(text)
-        last = watching.until_it_watches()
+        last = until_it_watches(process)
         assert "clips.csv changed" in last
         assert "embedding 1 of 48 clips" in last
-        watching.process.send_signal(signal.SIGINT)
-        _, said = watching.process.communicate(timeout=60)
-        assert watching.process.returncode == 130
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+        assert process.returncode == 130
         assert said.strip().startswith("Stopped.")
-    finally:
-        watching.watchdog.cancel()
-        watching.process.kill()
-    assert watching.out.read_text().count("Report: out/report.html") == 5
+    assert (folder / "stdout.txt").read_text().count("Report: out/report.html") == 5
     compared = json.loads((folder / "out" / "comparison.json").read_text())
     assert set(compared["systems"]) == {"lr", "other", "mean"}
     again = CliRunner().invoke(affekt, ["run", str(folder / "recipe.yaml")])

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 from affekt.cache import Cache, InputError, Manifest
 from affekt.classify import LogisticHead, Model, Task, load_model, splits
 from affekt.classify.evaluation.reports.markdown.clips_and_training import _settings
+from affekt.classify.models.scalers import scaling
 from affekt.classify.models.scalers.scaling import Scaling
 from affekt.classify.models.scalers.speaker_scaler import SpeakerScaler
 from sklearn.preprocessing import StandardScaler
@@ -18,8 +17,10 @@ from sklearn.preprocessing import StandardScaler
 from ..test_model import VALENCE, fill, make_clips, make_spec
 
 
-def test_columns_are_scaled_as_all_at_once():
+@pytest.mark.parametrize("most", [1, 1 << 22])
+def test_columns_are_scaled_as_all_at_once(most, monkeypatch):
     """Equal to the last bit, whichever columns are taken together."""
+    monkeypatch.setattr(scaling, "VALUES", most)
     rng = np.random.default_rng(0)
     values = (rng.standard_normal((300, 515)) * np.geomspace(1e-3, 1e3, 515)).astype(np.float32)
     values[:, 200] = 3.25
@@ -148,12 +149,8 @@ def test_a_small_group_is_answered_with_what_a_recipe_can_say(setting):
     assert "min_rows" not in str(error.value)
 
 
-def affekt(*words, cwd):
-    command = [sys.executable, "-m", "affekt.classify.cli", *words]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120)
-
-
-def test_by_command_from_training_to_files_of_one_speaker(tmp_path):
+def test_by_command_from_training_to_files_of_one_speaker(affekt, tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
     rows = [
         {"id": f"{s}-{k}", "text": f"voice{s} " * 3 + word, "label": label, "speaker": f"s{s}"}
         for s in range(8)
@@ -165,31 +162,33 @@ def test_by_command_from_training_to_files_of_one_speaker(tmp_path):
         row["text"] += f" {row['id']}"
     Manifest.from_rows(rows).write(tmp_path / "clips.csv")
     common = ("clips.csv", "--cache", "c")
-    assert affekt("extract", *common, "--encoder", "ngram", cwd=tmp_path).returncode == 0
+    code, _, err = affekt("extract", *common, "--encoder", "ngram")
+    assert code == 0, err
     train = ("train", *common, "--space", "ngram", "--task", "valence", "--head", "lda")
     for scale in ("true", "speaker"):
-        done = affekt(*train, "--scale", scale, "-o", scale, cwd=tmp_path)
-        assert done.returncode == 0, done.stderr
-    wrong = affekt(*train, "--scale", "speakers", "-o", "m", cwd=tmp_path)
-    assert wrong.returncode == 2
-    assert "Did you mean 'speaker'" in wrong.stderr
+        code, _, err = affekt(*train, "--scale", scale, "-o", scale)
+        assert code == 0, err
+    code, _, err = affekt(*train, "--scale", "speakers", "-o", "m")
+    assert code == 2
+    assert "Did you mean 'speaker'" in err
     Manifest.from_rows([{"id": r["id"], "text": r["text"]} for r in rows[:6]]).write(
         tmp_path / "new.csv"
     )
-    alone = affekt("predict", "speaker", "new.csv", "--json", cwd=tmp_path)
-    assert "6 of 6 clips name no speaker" in alone.stderr
-    together = affekt("predict", "speaker", "new.csv", "--one-speaker", "--json", cwd=tmp_path)
-    assert together.returncode == 0, together.stderr
-    assert "name no speaker" not in together.stderr
-    assert json.loads(together.stdout) != json.loads(alone.stdout)
+    _, alone, _ = affekt("predict", "speaker", "new.csv", "--json")
+    assert "6 of 6 clips name no speaker" in caplog.text
+    caplog.clear()
+    code, together, err = affekt("predict", "speaker", "new.csv", "--one-speaker", "--json")
+    assert code == 0, err
+    assert "name no speaker" not in caplog.text
+    assert json.loads(together) != json.loads(alone)
     Manifest.from_rows([{"id": r["id"], "text": r["text"], "who": "x"} for r in rows[:6]]).write(
         tmp_path / "who.csv"
     )
-    named = affekt("predict", "speaker", "who.csv", "--speaker", "who", "--json", cwd=tmp_path)
-    assert json.loads(named.stdout) == json.loads(together.stdout)
-    wrong = affekt("predict", "speaker", "who.csv", "--speaker", "whom", cwd=tmp_path)
-    assert wrong.returncode == 2
-    assert "Did you mean 'who'" in wrong.stderr
-    refused = affekt("predict", "true", "new.csv", "--one-speaker", cwd=tmp_path)
-    assert refused.returncode == 2
-    assert "scale: speaker" in refused.stderr
+    _, named, _ = affekt("predict", "speaker", "who.csv", "--speaker", "who", "--json")
+    assert json.loads(named) == json.loads(together)
+    code, _, err = affekt("predict", "speaker", "who.csv", "--speaker", "whom")
+    assert code == 2
+    assert "Did you mean 'who'" in err
+    code, _, err = affekt("predict", "true", "new.csv", "--one-speaker")
+    assert code == 2
+    assert "scale: speaker" in err
