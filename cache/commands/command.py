@@ -1,8 +1,9 @@
-"""The classes of all commands: one value for one option, and ~ in a path is the home folder."""
+"""The classes of all commands: one value for one option, ~ in paths, options in messages."""
 
 from __future__ import annotations
 
 import os
+import re
 from copy import copy
 from typing import Any
 
@@ -10,11 +11,16 @@ import click
 
 from ..errors import InputError, listed
 
+_PARAMETER = (  # after an option, in parentheses or in quotes it is what somebody typed or Python's
+    r"(?:--[\w-]+|in Python) \S+|(?<![\w(./'\"-])({names})"
+    r"(?:=('[^']*'|\[[^]]*\]|[^\s/]*\w)(?![\w/])|(?![\w=(/]|\.\w))"
+)
+
 
 class Command(click.Command):
     """A command that refuses two values of an option that takes one; click keeps the last.
 
-    The same value twice does no harm, nor does a flag.
+    The same value twice counts once, also of an option that is repeated.
 
     Examples
     --------
@@ -32,9 +38,46 @@ class Command(click.Command):
         if not ctx.resilient_parsing:
             self._refuse_second_values(ctx, given)
         for param in self.params:
-            if isinstance(param.type, click.Path) and param.name in ctx.params:
+            if param.name not in ctx.params:
+                continue
+            if isinstance(param.type, click.Path):
                 ctx.params[param.name] = _at_home(ctx.params[param.name])
+            if isinstance(param, click.Option) and param.multiple:
+                ctx.params[param.name] = tuple(dict.fromkeys(ctx.params[param.name]))
         return rest
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; what it refuses is said in its options."""
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            error.args = (self.in_options(str(error)),)
+            raise
+
+    def in_options(self, message: str) -> str:
+        """Return a message about parameters of Python as one about the options of this command.
+
+        Examples
+        --------
+        >>> cut = Command("cut", params=[click.Option(["--share", "test_size"])])
+        >>> cut.in_options("test_size=2; expected test_size below 1, or scheme='auto'")
+        "--share 2; expected --share below 1, or scheme='auto'"
+        """
+        options = {
+            str(param.name): max(param.opts, key=len)
+            for param in self.params
+            if isinstance(param, click.Option)
+        }
+
+        def translated(found: re.Match[str]) -> str:
+            name, value = found[1], re.sub(r"[][' ]", "", found[2] or "")
+            begins = not found.start() and message.startswith(" is ", found.end())
+            if name is None or not (value or begins or "_" in name):  # a word of English
+                return found[0]
+            return options[name] + f" {value}" * (value not in ("", "True"))
+
+        names = "|".join(options) or "(?!)"
+        return re.sub(_PARAMETER.replace("{names}", names), translated, message)
 
     def _refuse_second_values(self, ctx: click.Context, args: list[str]) -> None:
         singles = {

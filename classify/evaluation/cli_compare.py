@@ -90,7 +90,7 @@ REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.t
 @click.option(
     "--allow-overlap", is_flag=True, help="Allow dev and test to share clips or speakers."
 )
-@click.option("--resamples", default=10_000, show_default=True, help="Bootstrap resamples.")
+@click.option("--resamples", "n_resamples", default=10_000, show_default=True, help="Bootstrap resamples.")
 @click.option("--level", default=0.95, show_default=True, help="Coverage of the intervals.")
 @click.option("--random-state", default=0, show_default=True, help="Seed of the resampling.")
 @click.option(
@@ -228,7 +228,7 @@ def _compare(
     rename: Sequence[str],
     output: Path | None,
     latex: bool,
-    resamples: int,
+    n_resamples: int,
     common: bool,
     **options: Any,
 ) -> Any:
@@ -276,7 +276,7 @@ def _compare(
             strategies=named,
             groups=group or None,
             by=[column for column in by.split(",") if column],
-            n_resamples=resamples,
+            n_resamples=n_resamples,
             **options,
         )
         comparison = compare_with(how, members, test, task_, **settings)

@@ -8,7 +8,6 @@ import click
 
 from ...cache.commands.command import Command
 from ...cache.commands.terminal import ROOT, read_clips, recordings
-from ...cache.errors import InputError
 from ...cache.files.output_checks import check_output
 from ...extract.encoders.hardware.device import DEVICE
 from ..options import SCALE, check_numbers, numbers, read_scale, read_split, to_stderr
@@ -34,7 +33,7 @@ from ..options import SCALE, check_numbers, numbers, read_scale, read_split, to_
     help="Outer folds: a split scheme, or the split.csv of an earlier run.",
 )
 @click.option(
-    "--folds", default=5, show_default=True, help="Number of folds of --split group-kfold."
+    "--folds", "n_splits", default=5, show_default=True, help="Number of folds of --split group-kfold."
 )
 @click.option(
     "--test-size",
@@ -70,7 +69,7 @@ def probe(
     task: str,
     spaces: tuple[str, ...],
     split: str,
-    folds: int,
+    n_splits: int,
     test_size: float,
     scale: str,
     C: str | None,
@@ -109,15 +108,13 @@ def probe(
     if figure is not None:
         check_output("--figure", figure, recordings(clips), is_figure)
     store = Cache(cache, readonly=True)
-    if twice := [name for name in spaces if spaces.count(name) > 1]:
-        raise InputError(f"--space {twice[0]} is given twice; expected each once")
     found = find(
         clips,
         {name: store.space(name) for name in spaces},
         Task.of(task),
         **penalties,
         **read_split(split),
-        n_splits=folds,
+        n_splits=n_splits,
         test_size=test_size,
         scale=scale_,
         random_state=random_state,

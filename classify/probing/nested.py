@@ -310,7 +310,7 @@ def _values(task: Task, **given: Sequence[float] | None) -> Sequence[float]:
             kind = {"labels": "classification"}.get(task.kind, task.kind)
             raise InputError(
                 f"{other} is given, and {task.name!r} is a {kind} task, whose models have "
-                f"{job.penalty} in its place; expected values of {job.penalty}, as {job.some()}"
+                f"{job.penalty} in its place; expected numbers, as {job.penalty}=[{job.some()}]"
             )
     values = given[job.penalty]
     values = job.grid if values is None else values

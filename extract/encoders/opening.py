@@ -102,9 +102,8 @@ def open_backend(
         }
         if options["modality"] == "text":
             front = _text_front(checkpoint, family, pooling, special_tokens, prefix, max_length)
-        elif not special_tokens or prefix or max_length is not None:
-            raise InputError("special_tokens, prefix and max_length are for text encoders")
         else:
+            _check_no_text_options(special_tokens, prefix, max_length)
             front = _audio_front(checkpoint, family, pooling)
         model_class(checkpoint, classifier)
         if classifier:
@@ -163,6 +162,16 @@ def _text_front(
             f"pooling='cls': {checkpoint.name} puts no CLS token first; use 'mean' or 'last'"
         )
     return front
+
+
+def _check_no_text_options(special_tokens: bool, prefix: str, max_length: int | None) -> None:
+    for name, given in (
+        ("special_tokens", not special_tokens),
+        ("prefix", prefix),
+        ("max_length", max_length is not None),
+    ):
+        if given:
+            raise InputError(f"{name} is for text encoders, and this one reads audio; leave it out")
 
 
 def _audio_front(checkpoint: Checkpoint, family: Family, pooling: str) -> Any:

@@ -115,7 +115,11 @@ def _layers(context: click.Context, option: click.Parameter, value: str) -> str:
     "--classifier", is_flag=True, help="Store the class probabilities of a fine-tuned model."
 )
 @click.option(
-    "--no-special-tokens", is_flag=True, help="Text: leave special tokens out of the pooling."
+    "--no-special-tokens",
+    "special_tokens",
+    flag_value=False,
+    default=True,
+    help="Text: leave special tokens out of the pooling.",
 )
 @click.option("--prefix", help="Text: prefix to put before each text.")
 @click.option("--normalise", is_flag=True, help="Scale every vector to length 1.")
@@ -247,7 +251,7 @@ def _encoder_options(options: dict[str, Any]) -> dict[str, Any]:
         chosen["classifier"] = True
     if options["normalise"]:
         chosen["normalise"] = True
-    if options["no_special_tokens"]:
+    if not options["special_tokens"]:
         chosen["special_tokens"] = False
     if options["allow_extra"]:
         chosen["allow_extra"] = list(options["allow_extra"])

@@ -309,7 +309,7 @@ def test_a_setting_that_is_given_twice_is_refused(here):
     call("extract", "clips.csv", "--cache", "my.cache", "--encoder", "ngram", cwd=here)
     done = call(
         *("train", "clips.csv", "--cache", "my.cache", "--space", "ngram", "--task", "emotion6"),
-        *("--head", "logistic", "-o", "m", "--set", "C=1", "--set", "C=2"),
+        *("--head", "logistic", "-o", "m", "--set", "C=1", "--set", "C=1", "--set", "C=2"),
         cwd=here,
     )
     assert done.returncode == 2

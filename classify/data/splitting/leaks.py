@@ -66,7 +66,7 @@ def check_speakers(parts: Parts, *, allow: bool = False) -> list[str]:
         raise InputError(
             "; ".join(messages)
             + (
-                ". Expected speaker-disjoint parts: use scheme='speaker', or allow it "
+                ". Expected speaker-disjoint parts: use the scheme speaker, or allow it "
                 "explicitly: allow_speaker_overlap=True, in a recipe split: "
                 "{allow_speaker_overlap: true}"
             )

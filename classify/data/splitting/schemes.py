@@ -121,11 +121,14 @@ def splits(
     """
     check_manifest(clips)
     one_of(scheme, SCHEMES, "split scheme")
-    if not 0 <= dev_size < 1 or not 0 < test_size < 1 or n_splits < 2 or repeats < 1:
-        raise InputError(
-            f"test_size={test_size}, dev_size={dev_size}, n_splits={n_splits}, repeats={repeats}; "
-            "expected shares from 0 to 1, at least 2 folds and 1 repeat"
-        )
+    for name, value, fits, expected in (
+        ("test_size", test_size, 0 < test_size < 1, "a share between 0 and 1"),
+        ("dev_size", dev_size, 0 <= dev_size < 1, "a share from 0 to below 1"),
+        ("n_splits", n_splits, n_splits >= 2, "at least 2 folds"),
+        ("repeats", repeats, repeats >= 1, "at least 1 repeat"),
+    ):
+        if not fits:
+            raise InputError(f"{name}={value}; expected {expected}")
     if task is not None:
         clips, _ = task.select(clips)
     if scheme == "group-kfold" and n_splits > max(len(clips), 2):
