@@ -9,7 +9,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -147,6 +147,22 @@ def read_object(path: str | os.PathLike[str], what: str = "a JSON object", **lim
     if not isinstance(found, dict):
         raise InputError(f"{os.fspath(path)} is {type(found).__name__}; expected a JSON object")
     return found
+
+
+def flag(found: Mapping[str, Any], name: str, source: object) -> bool:
+    """Return true or false as JSON has them; a value that is missing is false.
+
+    Examples
+    --------
+    >>> flag({"lower": "no"}, "lower", "a.json")
+    Traceback (most recent call last):
+        ...
+    affekt.cache.errors.InputError: a.json: lower is 'no'; expected true or false
+    """
+    value = found.get(name)
+    if value is not None and not isinstance(value, bool):
+        raise InputError(f"{source}: {name} is {value!r}; expected true or false")
+    return bool(value)
 
 
 def read_note(path: Path) -> dict[str, Any]:

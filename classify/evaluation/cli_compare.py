@@ -90,7 +90,9 @@ REPORT = ("comparison.json", "report.md", "report.html", "clips.json", "tables.t
 @click.option(
     "--allow-overlap", is_flag=True, help="Allow dev and test to share clips or speakers."
 )
-@click.option("--resamples", "n_resamples", default=10_000, show_default=True, help="Bootstrap resamples.")
+@click.option(
+    "--resamples", "n_resamples", default=10_000, show_default=True, help="Bootstrap resamples."
+)
 @click.option("--level", default=0.95, show_default=True, help="Coverage of the intervals.")
 @click.option("--random-state", default=0, show_default=True, help="Seed of the resampling.")
 @click.option(

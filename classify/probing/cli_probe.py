@@ -33,7 +33,11 @@ from ..options import SCALE, check_numbers, numbers, read_scale, read_split, to_
     help="Outer folds: a split scheme, or the split.csv of an earlier run.",
 )
 @click.option(
-    "--folds", "n_splits", default=5, show_default=True, help="Number of folds of --split group-kfold."
+    "--folds",
+    "n_splits",
+    default=5,
+    show_default=True,
+    help="Number of folds of --split group-kfold.",
 )
 @click.option(
     "--test-size",

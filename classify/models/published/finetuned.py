@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from ....cache.errors import InputError, in_shell, one_of
+from ....cache.files.reading import flag
 from ....extract.encoder import Encoder
 from ...heads import MLPHead
 from ...heads.state import pack_labels
@@ -107,7 +108,7 @@ def classifier_parts(
                 f"{place}: pooling_mode is {config['pooling_mode']!r}; expected 'mean'"
             )
     names = _labels(place, config, labels, outside)
-    stack = "layer_weights" if config.get("use_weighted_layer_sum") else None
+    stack = "layer_weights" if flag(config, "use_weighted_layer_sum", place) else None
     if joint:
         projector = outside.get("projector.weight", (0, 0))
         expected = mode_shapes(outside, mode, len(names), *projector)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError
-from ....cache.files.reading import read_json, read_object
+from ....cache.files.reading import flag, read_json, read_object
 
 #: their words for a pooling, old and new, and ours
 _MODES = {
@@ -108,7 +108,7 @@ def _pooling(path: Path) -> str:
     if not isinstance(found, list):
         raise InputError(f"{path}: pooling_mode is {said!r}; expected a name, or a list of names")
     found = found + [
-        key for key, on in settings.items() if key.startswith("pooling_mode_") and on is True
+        key for key in settings if key.startswith("pooling_mode_") and flag(settings, key, path)
     ]
     return "+".join(_MODES.get(str(one), str(one)) for one in found) or "mean"
 

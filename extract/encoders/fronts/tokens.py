@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from ....cache.errors import InputError
-from ....cache.files.reading import read_object
+from ....cache.files.reading import flag, read_object
 from ...errors import Unusable
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.fingerprint import fingerprint
@@ -250,6 +250,6 @@ def _limits(checkpoint: Checkpoint, family: Family, tokenizer: Any) -> tuple[int
         read = read_object(settings, lenient=True)
         if read.get("max_seq_length"):
             limits.append(int(read["max_seq_length"]))
-        lowercase = bool(read.get("do_lower_case"))
+        lowercase = flag(read, "do_lower_case", settings)
     known = [limit for limit in limits if 0 < limit < _UNLIMITED]
     return (min(known) if known else _FALLBACK_LENGTH), lowercase

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from ....cache.errors import InputError, shaped
-from ....cache.files.reading import read_object
+from ....cache.files.reading import flag, read_object
 from ..checkpoints.checkpoint import Checkpoint
 from ..checkpoints.reading import library_errors
 from .front import Example, check_samples
@@ -34,11 +34,13 @@ class WaveformFront:
         self.extractor = extractor_of(
             checkpoint, "Wav2Vec2FeatureExtractor", ("do_normalize", "sampling_rate")
         )
+        source = f"{checkpoint.name}: preprocessor_config.json"
+        self.normalises = flag(vars(self.extractor), "do_normalize", source)
         rate = self.extractor.sampling_rate
         if not isinstance(rate, int | float) or not 1000 <= rate <= 1_000_000:
             raise InputError(
-                f"{checkpoint.name}: preprocessor_config.json: sampling_rate is {rate!r}; expected "
-                "a number from 1000 to 1,000,000, in Hz"
+                f"{source}: sampling_rate is {rate!r}; expected a number from 1000 to 1,000,000, "
+                "in Hz"
             )
         self.sampling_rate = int(rate)
         with shaped(checkpoint.name, "as many numbers of conv_kernel as of conv_stride"):
@@ -67,11 +69,6 @@ class WaveformFront:
             "sampling_rate": self.sampling_rate,
             "do_normalize": self.normalises,
         }
-
-    @property
-    def normalises(self) -> bool:
-        """Whether clips are given mean 0 and variance 1."""
-        return bool(self.extractor.do_normalize)
 
     def prepare(self, item: Any, *, raw: bool = False) -> Example:
         """Normalise one clip ``(samples,)``, or leave that to the model's device."""

@@ -17,7 +17,9 @@ def here(tmp_path_factory):
     labels = ("joy", "anger", "sadness")
     rows = [f"{i},hello {i},{labels[i % 3]},{i % 9 + 1},s{i % 4}\n" for i in range(24)]
     (folder / "clips.csv").write_text("".join(["id,text,label,arousal,speaker\n", *rows]))
-    (folder / "task.yaml").write_text("name: t\ntype: regression\ndimensions: {arousal: {range: [1, 9]}}\n")
+    (folder / "task.yaml").write_text(
+        "name: t\ntype: regression\ndimensions: {arousal: {range: [1, 9]}}\n"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         words = ["extract", "clips.csv", "--cache", "c", "--encoder", "ngram"]

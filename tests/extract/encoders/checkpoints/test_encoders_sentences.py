@@ -192,3 +192,23 @@ def test_what_cannot_be_embedded_says_why(tmp_path, kind, config, said):
     folder = text_model(tmp_path / "m", kind, config)
     with pytest.raises(InputError, match=said):
         open_backend(folder).load()
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "key"),
+    [
+        ("bert", "sentence_bert_config.json", "do_lower_case"),
+        ("bert", "1_Pooling/config.json", "pooling_mode_cls_token"),
+        ("xlsr", "preprocessor_config.json", "do_normalize"),
+    ],
+)
+def test_a_text_where_true_or_false_is_expected_is_refused(tmp_path, name, file, key):
+    if name == "bert":
+        folder = sentences(tmp_path / "s")
+    else:
+        folder = str(shutil.copytree(model_folder(name), tmp_path / "s"))
+    path = tmp_path / "s" / file
+    known = json.loads(path.read_text()) if path.is_file() else {}
+    path.write_text(json.dumps({**known, key: "no"}))
+    with pytest.raises(InputError, match=f"{key} is 'no'; expected true or false"):
+        open_backend(folder)
