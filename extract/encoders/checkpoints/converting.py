@@ -18,6 +18,12 @@ from ....cache.files.reading import file_sha256
 from .fingerprint import fingerprint, memo_folder
 
 
+SAVE_ALONE = (
+    "If it is part of a module of your own (Lightning), save the transformers model in it alone: "
+    "module.encoder.save_pretrained(FOLDER)"
+)
+
+
 def converted(weights: Sequence[Path]) -> Path:
     """Return a folder with ``model.safetensors``, made from ``.bin`` files.
 
@@ -71,11 +77,12 @@ def _read_bin(path: Path) -> dict:
         raise
     except Exception as error:  # the unpickler's own errors have no common base
         raise InputError(
-            f"{path} does not hold tensors only, and affekt opens no other pickle: {error}"
+            f"{path} does not hold tensors only, and affekt opens no other pickle: {error}. "
+            + SAVE_ALONE
         ) from error
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
     ):
-        raise InputError(f"{path} holds more than named tensors; expected a state dict")
+        raise InputError(f"{path} holds more than named tensors; expected a state dict. {SAVE_ALONE}")
     # copies, since safetensors refuses tensors that share memory
     return {key: value.detach().clone().contiguous() for key, value in state.items()}

@@ -9,6 +9,7 @@ the family's table names.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -17,7 +18,7 @@ from typing import Any
 from ....cache.errors import AffektError, InputError
 from ..families import Family, family_of
 from .checkpoint import Checkpoint
-from .converting import converted
+from .converting import SAVE_ALONE, converted
 from .reading import library_errors, quiet_transformers, read_configuration
 from .tower_weights import prefix_of, tower_configuration
 
@@ -196,6 +197,7 @@ def _account_for(
             f"{checkpoint.name}: its tensors are not those of {chosen.__name__}: "
             f"{'; '.join(wrong)}. Expected a complete checkpoint of this class"
             + (_REMEDY.format(_options(extra)) if extra and len(wrong) == 1 else "")
+            + (f". {SAVE_ALONE}" if extra and missing else "")
         )
     return tuple(dropped)
 
@@ -216,10 +218,12 @@ def _options(extra: Sequence[str]) -> str:
 
 
 def _wrapper(names: Iterable[str], prefix: str) -> str:
-    """Return what wrappers put before every tensor's name, without the class's own `prefix`."""
-    found = {match[0] if (match := _WRAPPERS.match(name)) else "" for name in names}
-    shared = found.pop() if len(found) == 1 else ""
-    return shared.removesuffix(prefix)
+    """Return what wrappers put before most tensors' names, without the class's own `prefix`.
+
+    A Lightning module has its own head next to the model.
+    """
+    found = Counter(match[0] if (match := _WRAPPERS.match(name)) else "" for name in names)
+    return max(found, key=found.__getitem__, default="").removesuffix(prefix)
 
 
 def _is_pooled(checkpoint: Checkpoint) -> bool:

@@ -105,6 +105,26 @@ def test_prefixes_of_wrappers_are_no_part_of_a_name(tmp_path, wrapper):
     assert distance(found.values, backend("bert").embed(["hello"])[0].values) == 0
 
 
+def test_a_lightning_module_with_its_own_head_gets_a_remedy(tmp_path):
+    def under(name):
+        head = {"head.weight": torch.zeros(2), "head.bias": torch.zeros(2)}
+        return lambda s: {**{name + k: v for k, v in s.items()}, **head}
+
+    folder = changed("bert", tmp_path / "m", under("model."))
+    with pytest.raises(InputError, match=r"2 left over: head.*--allow-extra 'head\*'"):
+        Encoder(str(folder)).backend.load()
+    [found] = Encoder(str(folder), allow_extra=["head*"]).embed(["hello"])
+    assert distance(found.values, backend("bert").embed(["hello"])[0].values) == 0
+    folder = changed("bert", tmp_path / "n", under("net."))
+    with pytest.raises(InputError, match=r"module\.encoder\.save_pretrained\(FOLDER\)"):
+        Encoder(str(folder)).backend.load()
+    state = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    torch.save({"epoch": 3, "state_dict": state}, folder / "pytorch_model.bin")
+    with pytest.raises(InputError, match=r"more than named tensors.*save_pretrained\(FOLDER\)"):
+        Encoder(str(folder)).backend.load()
+
+
 def test_the_remedy_names_every_module_that_is_left_over(tmp_path):
     odd = ("mood.0.weight", "mood.0.bias", "bert.encoder.layer.0.adapter.weight", "loss")
     folder = changed("bert", tmp_path / "m", lambda s: {**s, **{k: torch.zeros(2) for k in odd}})
