@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from copy import copy
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import click
 
 from ..errors import InputError, listed
+from ..files.home_folder import at_home
 
 _PARAMETER = (  # after an option, in parentheses or in quotes it is what somebody typed or Python's
     r"(?:--[\w-]+|in Python) \S+|(?<![\w(./'\"-])({names})"
@@ -38,12 +38,12 @@ class Command(click.Command):
         if not ctx.resilient_parsing:
             self._refuse_second_values(ctx, given)
         for param in self.params:
-            if param.name not in ctx.params:
-                continue
-            if isinstance(param.type, click.Path):
-                ctx.params[param.name] = _at_home(ctx.params[param.name])
-            if isinstance(param, click.Option) and param.multiple:
-                ctx.params[param.name] = tuple(dict.fromkeys(ctx.params[param.name]))
+            name, given = str(param.name), ctx.params.get(str(param.name))
+            if given and isinstance(param.type, click.Path):
+                several = isinstance(given, tuple)
+                ctx.params[name] = tuple(map(at_home, given)) if several else at_home(given)
+            if given and isinstance(param, click.Option) and param.multiple:
+                ctx.params[name] = tuple(dict.fromkeys(ctx.params[name]))
         return rest
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -98,15 +98,6 @@ class Command(click.Command):
                     f"{listed(list(map(repr, found)))}; expected one. Leave out the others, or run "
                     "the command once for each"
                 )
-
-
-def _at_home(value: Any) -> Any:
-    """Expand ``~``, which a shell leaves alone in ``--cache=~/my.cache``."""
-    if isinstance(value, tuple):
-        return tuple(map(_at_home, value))
-    if not str(value).startswith("~") or os.path.lexists(value):
-        return value
-    return type(value)(os.path.expanduser(value))  # noqa: PTH111 - text stays text
 
 
 class Group(click.Group):

@@ -9,6 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ..errors import AffektError, InputError
+from .home_folder import at_home
 
 ADDRESS = re.compile(r"([a-z][a-z0-9+]+):/+")  # `Path` turns two slashes into one
 
@@ -102,7 +103,7 @@ def local_or_remote(path: str | os.PathLike) -> Any:
     """
     if isinstance(path, RemotePath):
         return path
-    text = os.fspath(path)
+    text = at_home(os.fspath(path))
     found = ADDRESS.match(text)
     if found is None or os.path.lexists(text):
         return Path(text)

@@ -19,6 +19,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from ..errors import InputError
+from ..files.home_folder import at_home
 
 
 def check_written(
@@ -179,4 +180,4 @@ def folder_of(default: Path, root: str | os.PathLike | None, allow_outside: bool
     """Return where paths lead: a root that is given confines them unless that is waived."""
     given = root is not None
     outside = not given if allow_outside is None else allow_outside
-    return Folder(Path(root) if given else default, allow_outside=outside)
+    return Folder(Path(at_home(root)) if given else default, allow_outside=outside)

@@ -18,6 +18,7 @@ import numpy as np
 
 from ...cache.errors import InputError, check_characters, expected_one_of, listed, nearest
 from ...cache.files.atomic_writes import written
+from ...cache.files.home_folder import at_home
 from ...cache.manifest.columns import normal
 from .escape import defused
 from .pred_csv import (
@@ -339,7 +340,7 @@ class Predictions(Framed):
             )
         if not isinstance(rename or {}, Mapping):
             raise InputError(f"rename is {rename!r}; expected a mapping: {{'THEIRS': 'OURS'}}")
-        return predictions_of_file(cls, Path(path), labels, rename or {})
+        return predictions_of_file(cls, Path(at_home(path)), labels, rename or {})
 
     @classmethod
     def from_frame(
@@ -378,7 +379,10 @@ class Predictions(Framed):
         """
         check_columns(self.labels, path)
         check_characters(names := "".join([*self.ids, *self.labels]), path)
-        with written(Path(path)) as draft, draft.open("w", encoding="utf-8", newline="") as file:
+        with (
+            written(Path(at_home(path))) as draft,
+            draft.open("w", encoding="utf-8", newline="") as file,
+        ):
             quoting = csv.QUOTE_ALL if "\r" in names else csv.QUOTE_MINIMAL
             writer = csv.writer(file, lineterminator="\n", quoting=quoting)
             writer.writerow(["id", *self.columns])

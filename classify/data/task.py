@@ -23,6 +23,7 @@ import numpy as np
 from affekt.notebook import shown
 
 from ...cache.errors import InputError, nearest, one_of
+from ...cache.files.home_folder import at_home
 from .located_yaml import read_yaml
 from .predictions import Predictions
 from .task_file import check_label, check_spec, is_numeric, spec_of
@@ -134,7 +135,7 @@ class Task:
         InputError
             If the file cannot be read, or a key or label in it is not understood.
         """
-        path = Path(path)
+        path = Path(at_home(path))
         spec = spec_of(read_yaml(path))
         return cls.from_spec(spec, default_name=path.stem, source=str(path))
 

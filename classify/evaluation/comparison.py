@@ -13,6 +13,7 @@ from affekt.notebook import frame, shown
 
 from ...cache.errors import InputError, nearest_beside
 from ...cache.files.atomic_writes import write_whole
+from ...cache.files.home_folder import at_home
 from ...cache.files.reading import read_object
 from ..data.predictions import Predictions
 from ..ensembles.saved import Replay
@@ -150,7 +151,7 @@ class Comparison:
         `clips.json` has the clips that the page shows, where there are any. `ending` comes last
         in `report.md`: what a run reports about itself.
         """
-        folder = Path(folder)
+        folder = Path(at_home(folder))
         folder.mkdir(parents=True, exist_ok=True)
         self.data.setdefault("made", made())
         rows = None
@@ -177,7 +178,7 @@ class Comparison:
         InputError
             If it is not one, or of a newer format.
         """
-        path = Path(path)
+        path = Path(at_home(path))
         if path.is_dir():
             check_whole(path)
             path = path / "comparison.json"

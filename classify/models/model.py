@@ -16,6 +16,7 @@ import numpy as np
 from affekt.notebook import shown
 
 from ...cache.errors import InputError, shaped
+from ...cache.files.home_folder import at_home
 from ...cache.manifest import Manifest
 from ..data.predictions import Predictions
 from ..data.task import Task
@@ -199,6 +200,7 @@ class Model(Predicts):
             Where the folder will be moved; the note is relative to it.
         """
         self._check_trained()
+        folder = at_home(folder)
         name = head_name(self.head_)
         state, arrays = self.head_.get_state()
         arrays = {f"head.{key}": value for key, value in arrays.items()}
@@ -246,6 +248,7 @@ class Model(Predicts):
             `cache` has no space of the model's spec.
         """
         hub: dict[str, Any] = {}
+        folder = at_home(folder)
         if not Path(folder).exists() and looks_like_an_id(folder):
             from .folders.model_hub import locate_model
 

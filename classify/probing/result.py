@@ -13,6 +13,7 @@ from typing import Any
 from affekt.notebook import frame
 
 from ...cache.files.atomic_writes import written
+from ...cache.files.home_folder import at_home
 from ..serving.drawing import new_figure, plain
 
 MADE_BY = "affekt probe --figure"
@@ -203,6 +204,7 @@ class Probe:
             panel.set_ylabel(f"{measure.upper()} on outer folds (dotted: chance)")
         panels[0, 0].legend(fontsize="small")
         if path is not None:
+            path = at_home(path)
             kind = Path(path).suffix.lower().removeprefix(".")
             made_by = {"png": {"Software": MADE_BY}, "svg": {"Creator": MADE_BY}}.get(kind)
             with written(Path(path)) as draft:

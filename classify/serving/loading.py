@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...cache.errors import InputError, expected_one_of
+from ...cache.files.home_folder import at_home
 from ...cache.files.reading import file_sha256, read_note
 from ..models.folders.run_folder import check_whole, is_run, read_comparison, readable_name
 from ..models.model import Model
@@ -100,7 +101,7 @@ def open_system(
     """
     if not str(place):
         raise InputError('"" names no model; expected a model folder, a Hub id or a run\'s folder')
-    folder = Path(place)
+    folder = Path(at_home(place))
     check_whole(folder)
     if (folder / "repeats.json").is_file():
         raise InputError(

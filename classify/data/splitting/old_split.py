@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ....cache.errors import InputError, counted, listed
+from ....cache.files.home_folder import at_home
 from . import leaks
 from .split import PARTS
 from .split_file import line_of, read_split_file
@@ -56,7 +57,7 @@ def continue_split(
         Name, part of each clip `(clips,)`, 0 train, 1 dev, 2 test, and notes (of the first fold):
         how many clips are new and where they went; which clips of the file are gone.
     """
-    path = Path(path)
+    path = Path(at_home(path))
     folds = read_split_file(path)
     roles: dict[str, Role] = {
         clip: tuple(here[clip] for here in folds.values()) for clip in next(iter(folds.values()))

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from affekt.notebook import shown
 
 from ....cache.files.atomic_writes import written
+from ....cache.files.home_folder import at_home
 from ..escape import defused
 from . import leaks
 
@@ -69,7 +70,7 @@ class Split:
 
     def write(self, path: str | PathLike[str]) -> None:
         """Write `split.csv`: id and part of each clip."""
-        write_rows(Path(path), self.rows())
+        write_rows(Path(at_home(path)), self.rows())
 
     def describe(self) -> dict[str, Any]:
         """Return hash, warnings and, for each part, clips, speakers and labels, for reports."""

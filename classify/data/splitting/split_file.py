@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, listed, nearest
+from ....cache.files.home_folder import at_home
 from ....cache.manifest.columns import normal
 from ....cache.manifest.corpora.parts import PARTS as WORDS
 from ....cache.manifest.tables.table import read_table
@@ -47,7 +48,7 @@ def read_split_file(path: str | Path, known: Collection[str] | None = None) -> F
     >>> read_split_file(path, ["a", "b"])
     {'': {'a': 'train', 'b': 'test'}}
     """
-    path = Path(path)
+    path = Path(at_home(path))
     folds: Folds = {}
     tested: dict[str, str] = {}
     known = None if known is None else set(known)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ....cache.errors import InputError, expected_one_of, in_shell, nearest
+from ....cache.files.home_folder import at_home
 from ....cache.manifest.tables import SUFFIXES
 from ...data.located_yaml import Located, expanded, place, read_yaml
 from ...models.scalers.scaling import check_scale
@@ -123,6 +124,7 @@ class Recipe:
         InputError
             Anything unknown, missing or of the wrong kind; with file and line.
         """
+        path = at_home(path)
         if Path(path).suffix.lower() in set(SUFFIXES) - {".json"}:  # YAML reads JSON
             raise InputError(
                 f"{path}: a table, expected a recipe; affekt init {in_shell(path)} writes one"

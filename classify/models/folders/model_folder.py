@@ -23,6 +23,7 @@ import numpy as np
 
 from ....cache.errors import DamagedError, InputError, nearest, nearest_beside
 from ....cache.files.atomic_writes import draft, write_whole
+from ....cache.files.home_folder import at_home
 from ....cache.files.output_checks import check_output_folder
 from ....cache.files.reading import read_note, read_object
 from ....cache.identity.encoder_folder import encoder_folder, from_portable, to_portable
@@ -115,7 +116,7 @@ def write_folder(
 
 def check_target(folder: str | Path, option: str = "the folder") -> Path:
     """Return where a model may be written: nothing is there, or an older model."""
-    folder = Path(folder)
+    folder = Path(at_home(folder))
     folder = folder if folder.name else folder.resolve()  # "." has no name for a draft
     check_output_folder(option, folder)
     if folder.exists() and not _is_model(folder):
@@ -149,7 +150,7 @@ def read_folder(folder: str | Path) -> tuple[dict[str, Any], dict[str, np.ndarra
 
     if not str(folder):
         raise InputError('"" names no model folder')
-    folder = _standing(Path(folder))
+    folder = _standing(Path(at_home(folder)))
     if not folder.is_dir():
         what = "it is a file" if folder.exists() else "nothing is there"
         raise InputError(

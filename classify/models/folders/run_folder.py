@@ -11,6 +11,7 @@ from typing import Any
 
 from ....cache.errors import InputError
 from ....cache.files.cache_marker import MARKER
+from ....cache.files.home_folder import at_home
 from ....cache.files.reading import read_note, read_object
 from ...data.escape import restored
 
@@ -40,7 +41,7 @@ def readable_name(place: str | os.PathLike[str]) -> str:
 
 def is_run(place: str | os.PathLike[str]) -> bool:
     """Whether a place is the folder of a run, also of an unfinished or repeated one."""
-    folder = Path(place)
+    folder = Path(at_home(place))
     return bool(str(place)) and (
         any((folder / name).is_file() for name in ("comparison.json", "repeats.json"))
         or any((folder / name).is_dir() for name in ("members", WORK, READY))

@@ -17,7 +17,6 @@ from ....cache.files.atomic_writes import write_whole, written
 from ....cache.files.reading import file_sha256
 from .fingerprint import fingerprint, memo_folder
 
-
 SAVE_ALONE = (
     "If it is part of a module of your own (Lightning), save the transformers model in it alone: "
     "module.encoder.save_pretrained(FOLDER)"
@@ -83,6 +82,8 @@ def _read_bin(path: Path) -> dict:
     if not isinstance(state, dict) or not all(
         isinstance(key, str) and isinstance(value, torch.Tensor) for key, value in state.items()
     ):
-        raise InputError(f"{path} holds more than named tensors; expected a state dict. {SAVE_ALONE}")
+        raise InputError(
+            f"{path} holds more than named tensors; expected a state dict. {SAVE_ALONE}"
+        )
     # copies, since safetensors refuses tensors that share memory
     return {key: value.detach().clone().contiguous() for key, value in state.items()}

@@ -6,8 +6,12 @@ from pathlib import Path
 
 import click
 import pytest
+from affekt.cache import Cache, InputError, Manifest
 from affekt.cache.commands.command import Command
+from affekt.classify import Model, Predictions, Recipe, Task, load_model, splits
 from affekt.classify.cli import affekt
+from affekt.classify.heads import LogisticHead
+from affekt.extract import Encoder, extract
 from click.testing import CliRunner
 
 
@@ -39,3 +43,31 @@ def test_text_paths_and_several_paths_and_what_is_there(tmp_path, monkeypatch, k
     command = Command("a", params=[click.Argument(["places"], nargs=-1, type=path)])
     found = command.make_context("a", ["~/a", "b", "~x"]).params["places"]
     assert found == (kind(f"{tmp_path}/a"), kind("b"), kind("~x"))
+
+
+def test_in_python_it_is_the_home_folder_too(tmp_path, monkeypatch):
+    (home := tmp_path / "home").mkdir()
+    (work := tmp_path / "work").mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(work)
+    clips = Manifest.from_rows(
+        [{"id": f"{i}", "text": f"hi {i}", "label": ("joy", "anger")[i % 2]} for i in range(20)]
+    )
+    clips.write("~/clips.csv")
+    assert Manifest.read("~/clips.csv", root="~").root == home
+    Predictions(["a"], ["no", "yes"], [[0.25, 0.75]]).write("~/pred.csv")
+    assert Predictions.read("~/pred.csv").ids == ["a"]
+    [split] = splits(clips, "stratified")
+    split.write("~/split.csv")
+    assert splits(clips, file="~/split.csv")[0].test.ids == split.test.ids
+    (home / "t.yaml").write_text("name: t\nlabels: [joy, anger]\n")
+    assert Task.of("~/t.yaml") == Task.read(Path("~/t.yaml"))
+    space = extract(clips, Cache("~/c"), Encoder("ngram"))
+    assert Cache("~/c").path == home / "c"
+    model = Model(LogisticHead(), "~/t.yaml", [space.features(layers=-1)]).fit(clips)
+    model.save_pretrained("~/m")
+    assert Model.from_pretrained("~/m").head_.classes_.tolist() == ["anger", "joy"]
+    assert load_model("~/m").predict(text="hi").label[0] in ("joy", "anger")
+    with pytest.raises(InputError, match=f"{home}/recipe.yaml"):
+        Recipe.read("~/recipe.yaml")
+    assert not list(work.iterdir())
