@@ -71,8 +71,17 @@ class Table:
         return next((i for i, value in enumerate(values) if type(value) is FloatText), None)
 
     def plain(self, values: Sequence[Any]) -> Sequence[Any]:
-        """Return values as text of the plain type."""
-        return [str.__str__(value) for value in values] if self.typed else values
+        """Return values as text of the plain type; whole numbers without a point, as in a CSV file.
+
+        pandas gives whole numbers one where a cell of their column is blank.
+        """
+        if not self.typed:
+            return values
+        whole = all(value.endswith(".0") for value in values if type(value) is FloatText)
+        return [
+            value.removesuffix(".0") if whole and type(value) is FloatText else str.__str__(value)
+            for value in values
+        ]
 
 
 def read_table(path: Path, encoding: str | None = None) -> Table:

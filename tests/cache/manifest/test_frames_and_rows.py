@@ -72,3 +72,21 @@ def test_a_frame_with_two_columns_of_a_name_is_refused():
     indexed = frame.set_index(pandas.Index(["a.wav"], name="file"))
     with pytest.raises(InputError, match="column mood appears twice"):
         Manifest.from_audformat(indexed, ".")
+
+
+def test_whole_numbers_of_a_column_with_blanks_have_no_point():
+    """pandas makes floats of them; a CSV file has 1."""
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(
+        {
+            "text": ["a", "b", "c"],
+            "speaker": [1, None, 2],
+            "label": pandas.Series([3, 4, 5], dtype="float32"),
+            "rating": [3.5, 4.0, float("nan")],
+        }
+    )
+    clips = Manifest.from_frame(frame)
+    assert list(clips["speaker"]) == ["1", "", "2"]
+    assert list(clips["label"]) == ["3", "4", "5"]
+    assert list(clips["rating"]) == ["3.5", "4.0", ""]
+    assert {type(value) for value in clips["speaker"]} == {str}
