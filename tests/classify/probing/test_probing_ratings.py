@@ -353,4 +353,4 @@ def test_the_command(corpus, tmp_path):
     assert (data["measure"], data["alpha"]) == ("ccc", [1.0, 100.0])
     assert figure.read_text().startswith("<?xml")
     told = CliRunner().invoke(affekt, [*words, "--C", "0.1"])
-    assert "expected values of alpha, as 1,10" in str(told.exception)
+    assert "expected numbers, as --alpha 1,10" in str(told.exception)

@@ -138,7 +138,7 @@ def test_column_without_dev_takes_some_of_train():
         ({"scheme": "column", "column": "language"}, "'deu'"),
         ({"scheme": "column", "column": "langage"}, "Did you mean 'language'"),
         ({"scheme": "group-kfold", "group": "room"}, "no column 'room'"),
-        ({"test_size": 1.2}, "expected shares"),
+        ({"test_size": 1.2}, "test_size=1.2; expected a share"),
         ({"test_size": 0.7, "dev_size": 0.4}, "leave something for train"),
     ],
 )
