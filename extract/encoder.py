@@ -153,10 +153,11 @@ class Encoder:
         self.max_seconds = min(rules["max_seconds"], most or rules["max_seconds"])
         self.min_seconds = rules["min_seconds"]
         self.arguments: dict[str, Any] | None = None  # what opens it again in another process
-        if self.modality == "text" and self.long != "fail":
-            raise InputError(
-                f"long={self.long!r} is for audio; texts are truncated by the tokenizer"
-            )
+        if self.modality == "text":
+            for name, default in _checked_rules().items():
+                if rules[name] != default:
+                    cut = "; texts are truncated by the tokenizer" * (name == "long")
+                    raise InputError(f"{name}={rules[name]!r} is for audio{cut}")
 
     def _rules(self) -> dict[str, Any]:
         names = ("long", "max_seconds", "min_seconds", "silence", "damage")
@@ -327,7 +328,11 @@ class Encoder:
 
 
 def _checked_rules(
-    long: str, max_seconds: float, min_seconds: float, silence: str, damage: str
+    long: str = "fail",
+    max_seconds: float = 60.0,
+    min_seconds: float = 0.1,
+    silence: str = "keep",
+    damage: str = "refuse",
 ) -> dict[str, Any]:
     """Return the rules for input, checked."""
     one_of(long, ("fail", "truncate", "chunk"), "long")

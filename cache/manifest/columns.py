@@ -76,7 +76,7 @@ ALIASES: dict[str, tuple[tuple[str, ...], ...]] = {
     "split": (("partition", "subset", "fold_name"), ("split_set",)),
     "dataset": (("corpus", "database", "db"),),
 }  # fmt: skip
-#: our name -> its words in other languages: asked about, never taken
+#: our name -> its words in other languages and fields: asked about, never taken
 TRANSLATED = {
     "path": ("datei", "dateiname", "fichier", "archivo", "arquivo", "plik", "文件"),
     "text": ("satz", "transkript", "texto", "testo", "tekst", "frase", "phrase", "文本"),
@@ -85,7 +85,8 @@ TRANSLATED = {
         "sprecher", "sprecherin", "locuteur", "locutrice", "hablante", "locutor", "falante",
         "parlante", "spreker", "mówca", "说话人", "who", "person", "talker", "caller", "customer",
         "patient", "patientin", "paciente", "paziente", "pacjent", "proband", "probandin", "vp",
-        "versuchsperson", "teilnehmer", "klient", "klientin", "client", "child",
+        "versuchsperson", "teilnehmer", "klient", "klientin", "client", "child", "user", "username",
+        "author", "autor", "autorin", "auteur", "autore",
     ),
     "language": ("sprache", "langue", "idioma", "lingua", "taal", "język", "语言"),
 }  # fmt: skip

@@ -53,6 +53,7 @@ class CompareOptions:
         if self.level == 1:
             raise InputError("level is 1; expected a share from 0.5 to below 1, as 0.95")
         check_number("random_state", self.random_state, 0, 2**32 - 1, whole=True)
+        check_crossed(self.crossed, self.groups)
         for name in OF_LABELS if task.kind != "labels" else ():
             if getattr(self, name):
                 raise InputError(
@@ -76,3 +77,12 @@ class CompareOptions:
             "level": self.level,
             "random_state": self.random_state,
         }
+
+
+def check_crossed(crossed: str | None, groups: str | None) -> None:
+    """Refuse a second factor that is the first."""
+    if crossed is not None and crossed == groups:
+        raise InputError(
+            f"crossed is {crossed!r}, which is the column of the groups already, so it has no "
+            "effect; expected another, such as the sentence"
+        )

@@ -6,6 +6,7 @@ from functools import reduce
 from typing import TYPE_CHECKING
 
 from ....cache.errors import InputError, expected_one_of, nearest
+from ...evaluation.compare_options import check_crossed
 from ..recipes.lines import SettingError
 
 if TYPE_CHECKING:
@@ -127,6 +128,10 @@ def _check_columns(ready: Prepared) -> None:
         columns.append((("group",), recipe.group))
     if "crossed" in recipe.compare:
         columns.append((("compare", "crossed"), recipe.compare["crossed"]))
+        try:
+            check_crossed(recipe.compare["crossed"], recipe.group)
+        except InputError as error:
+            raise SettingError(str(error), "compare", "crossed") from None
     for column in recipe.compare.get("by", ()):
         columns.append((("compare", "by"), column))
     if recipe.split.get("scheme") == "group-kfold" and "group" in recipe.split:

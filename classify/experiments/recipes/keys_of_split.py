@@ -24,7 +24,12 @@ _SPLIT = {
 }
 
 
-_ONLY_FOR = {"column": ("column",), "group": ("group-kfold",)}
+_ONLY_FOR = {
+    "column": ("column",),
+    "group": ("group-kfold",),
+    "n_splits": ("group-kfold",),
+    "test_size": ("auto", "stratified", "speaker"),
+}
 _WITH_FILE = ("file", "random_state", "allow_speaker_overlap", "allow_duplicates")
 
 

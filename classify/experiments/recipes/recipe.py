@@ -224,6 +224,11 @@ def _encoders(at: Located) -> dict[str, EncoderEntry]:
                 "space (of the cache)"
             )
         for key, value in options.items():
+            if "space" in options and key != "space":
+                value.fail(
+                    f"encoder {name!r} is a space, whose embeddings are stored, so {key} has no "
+                    "effect; leave it out"
+                )
             if key in _SECONDS:
                 value.number(key, least=0)
             elif key in _FLAGS:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 from affekt.cache import InputError
-from affekt.classify import Recipe
+from affekt.classify import Recipe, Task
 from affekt.classify.data.located_yaml import read_yaml
+from affekt.classify.experiments.members.member_folder import check_head
+from affekt.classify.experiments.recipes import keys_of_compare, keys_of_split, recipe
 from hypothesis import given, settings, strategies as st
 
 GOOD = """\
@@ -63,6 +67,9 @@ def test_the_recipe_of_the_design(tmp_path):
         ("on: text}", "on: text, combine: mixx}", 11, ["mixx", "Did you mean 'mix'"]),
         ("{name: dccuchile/bert-base-spanish-wwm-cased}", "{revision: main}", 6, ["name", "space"]),
         ("both:", "../both:", 12, ["../both", "folder"]),
+        ("test_size: 0.2", "n_splits: 3", 7, ["n_splits has no effect", "group-kfold"]),
+        ("scheme: speaker", "scheme: group-kfold", 7, ["test_size has no effect", "stratified"]),
+        ("{name: dccuchile", "{space: s, pooling: max, prefix: d", 6, ["pooling has no effect"]),
     ],
 )
 def test_a_mistake_is_named_with_file_line_and_what_was_expected(tmp_path, old, new, line, words):
@@ -75,6 +82,31 @@ def test_a_mistake_is_named_with_file_line_and_what_was_expected(tmp_path, old, 
         assert message.startswith(f"{path}:{line}: ")
     for word in words:
         assert word in message
+
+
+SECTIONS = {
+    (): recipe._TOP,
+    ("encoders", "text"): recipe._ENCODER,
+    ("split",): keys_of_split._SPLIT,
+    ("members", "speech-lr"): recipe._MEMBER,
+    ("compare",): keys_of_compare.OPTIONS,
+    ("transfer",): ("by", "member"),
+}
+
+
+@pytest.mark.parametrize("place", SECTIONS)
+def test_a_key_of_another_section_is_refused(tmp_path, place):
+    """As a setting of its head, where it is a member's."""
+    for key in {key for keys in SECTIONS.values() for key in keys} - {*SECTIONS[place]}:
+        content = read_yaml(write(tmp_path, GOOD)).plain()
+        content |= {"compare": {}, "transfer": {"by": "language"}}
+        section = content
+        for name in place:
+            section = section[name]
+        section[key] = "x"
+        path = write(tmp_path, json.dumps(content))
+        with pytest.raises(InputError, match=f"'{key}'"):
+            check_head(Recipe.read(path).members["speech-lr"], Task.of("valence"))
 
 
 @pytest.mark.parametrize("key", ["manifest", "task", "encoders", "members"])
