@@ -101,10 +101,12 @@ def compare_runs(
 
 
 def _predictions(path: Path, data: Mapping[str, Any]) -> Path:
-    """Return the file with what a run's chosen member predicts, or where all of them are."""
-    members = (path if path.is_dir() else path.parent) / "members"
-    chosen = members / str(data.get("chosen")) / "pred.csv"
-    return chosen if chosen.is_file() else members / "NAME" / "pred.csv"
+    """Return the file with what a run's chosen system predicts, or where all of them are."""
+    folder, chosen = path if path.is_dir() else path.parent, str(data.get("chosen"))
+    places = [folder / "members" / chosen / "pred.csv"]
+    places += [folder / "ensembles" / chosen[:60] / "pred.csv"]
+    found = [place for place in places if place.is_file()]
+    return found[0] if found else folder / "members" / "NAME" / "pred.csv"
 
 
 def _read(place: str) -> tuple[str, Path, dict[str, Any]]:

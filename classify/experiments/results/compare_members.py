@@ -145,6 +145,9 @@ def write_comparison(
     source, measure = ready.labelled.source, ready.task.measure.upper()
     comparison.write(folder, ending=describe_run(comparison.data["run"], source, measure))
     write_replays(folder, comparison.replays)
+    for name in comparison.replays:
+        place = folder / "ensembles" / name[:60]  # a subset is named after all its members
+        comparison.predictions[name].write(place / "pred.csv")
     order, tests, devs = ready.labelled.ids, division.tests, division.devs
     everything = union_ids(tests, order)
     if len(common_ids(tests, order)) == len(everything):
