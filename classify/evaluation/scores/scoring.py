@@ -197,11 +197,9 @@ def family_of(
 def discordant(truth: np.ndarray, a: np.ndarray, b: np.ndarray, n_labels: int) -> float:
     """Return the standard error of a difference in UAR that the number of clips alone gives.
 
-    Of the shares of clips that only one of two systems gets right, one clip added to each; 0 where
-    the systems are right on the same clips.
+    Of the shares of clips that only one of two systems gets right, one clip added to each: two
+    systems that are right on the same ten clips need not be equal.
     """
-    if (a == b).all():
-        return 0.0
     support = np.bincount(truth, minlength=n_labels)
     only_a, only_b = (np.bincount(truth[at], minlength=n_labels) for at in (a & ~b, b & ~a))
     size = support + 2

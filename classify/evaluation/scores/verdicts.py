@@ -13,6 +13,8 @@ from ...data.splitting.findings import Finding, Kind
 from ...metrics.mcnemar_and_holm import mcnemar_range
 
 EQUAL = 0.02  # in UAR: systems are equal if the interval of the difference is inside
+#: and from so many groups on: of fewer, a fifth for whom one system fails may all be missing
+LEAST_FOR_EQUAL = 15
 
 
 def one_answer(data: Mapping[str, Any], *systems: str) -> list[str]:
@@ -90,7 +92,7 @@ def verdict_of_pair(row: Mapping[str, Any], measure: str = "uar") -> str:
     found = f"{shown}, p = {p_text(p)}, corrected {p_text(corrected)}; {counts}"
     if row["different"]:
         return f"{a} is {'better' if gap > 0 else 'worse'} than {b}: {found}"
-    if measure == "uar" and max(-low, high) <= EQUAL:
+    if measure == "uar" and max(-low, high) <= EQUAL and row["groups"] >= LEAST_FOR_EQUAL:
         return f"{a} and {b} are equal within {EQUAL:g}: {found}"
     return f"{a} and {b}: no difference can be shown: {found}"
 

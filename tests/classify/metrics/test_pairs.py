@@ -6,7 +6,8 @@ import itertools
 
 import numpy as np
 import pytest
-from affekt.classify.evaluation.scores.scoring import family_of
+from affekt.classify.evaluation.scores.scoring import family_of, pairs
+from affekt.classify.metrics.bootstrap import resample
 from affekt.classify.metrics.detectable import detectable, groups_needed
 from affekt.classify.metrics.max_t import max_t
 from affekt.classify.metrics.mcnemar_and_holm import holm
@@ -124,6 +125,18 @@ def test_a_family_with_an_erratic_system_raises_few_false_alarms():
         alarms += max_t(*family[:3], random_state=run).corrected.min() < 0.05
     assert exchanged > 32
     assert alarms <= 28
+
+
+@pytest.mark.parametrize(("clips", "equal"), [(1, False), (20, True)])
+def test_systems_right_on_the_same_clips_are_equal_only_if_these_are_many(clips, equal):
+    truth = np.tile(np.repeat([0, 1], clips), 20)
+    speakers = np.repeat(range(20), 2 * clips)
+    guesses = {"a": truth, "b": truth}
+    drawn = resample(truth, guesses, speakers, 2, n_resamples=100)
+    [row] = pairs(truth, guesses, speakers, drawn, 2, 0, 0.95)
+    low, high = row["uar_difference_interval"]
+    assert low < 0 < high
+    assert ("are equal within 0.02" in row["sentence"]) is equal
 
 
 def test_what_is_detectable_takes_the_better_system_from_each_pair():

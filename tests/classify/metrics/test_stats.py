@@ -166,6 +166,8 @@ def test_equal_is_said_only_where_the_interval_supports_it():
         ([math.nan, math.nan], "no difference can be shown"),
     ):
         assert words in verdicts.verdict_of_pair({**row, "uar_difference_interval": span})
+    few = {**row, "groups": 14, "uar_difference_interval": [-0.001, 0.001]}
+    assert "no difference can be shown" in verdicts.verdict_of_pair(few)
     found = verdicts.verdict_of_pair(
         {**row, "different": True, "uar_difference_interval": [0.001, 0.01]}
     )

@@ -11,6 +11,7 @@ from typing import Any
 
 from ....data.escape import md
 from ....metrics.bootstrap import FEWEST_GROUPS
+from ...scores.verdicts import EQUAL, LEAST_FOR_EQUAL
 from .system_order import groups_of, ordered
 
 Data = Mapping[str, Any]
@@ -96,7 +97,8 @@ def how_tested(data: Data) -> str:
         f"max-T of Westfall and Young. {UNSEEN} The interval is "
         f"for one pair alone and assumes that the {column} are roughly normally distributed, so "
         "it can exclude 0 where the test shows no difference. Two systems are called equal "
-        f"within 0.02 if the whole interval is within 0.02.\n\n{_detectable(pairs, column)}"
+        f"within {EQUAL:g} if the whole interval is, and if there are at least {LEAST_FOR_EQUAL} "
+        f"{column}.\n\n{_detectable(pairs, column)}"
     )
 
 
