@@ -13,7 +13,7 @@ from ...data.splitting.schemes import HELD_OUT, Split
 from ...data.task import Task
 from ...ensembles.combining import Combined
 from ...metrics import measures as metrics
-from ...metrics.scored_clips import Part
+from ...metrics.scored_clips import Part, cluster_names
 from .abstention import abstain
 from .conformal import ConformalSets
 from .diversity import diversity
@@ -81,7 +81,7 @@ def extras(
             groups=options.groups,
             random_state=options.random_state,
         )
-    result["sanity"] = _sanity(test, tuning, labelled)
+    result["sanity"] = _sanity(test, tuning, labelled, options.groups)
     return result
 
 
@@ -159,7 +159,9 @@ def _labelled(split: Split, task: Task) -> Split:
     return replace(split, **parts)
 
 
-def _sanity(test: Part, tuning: Part | None, splits: Sequence[Split]) -> list[str]:
+def _sanity(
+    test: Part, tuning: Part | None, splits: Sequence[Split], groups: str | None
+) -> list[str]:
     """Check that test follows train and dev, by the words of each split and by every member."""
     labels = test.task.labels
     warnings = []
@@ -180,6 +182,8 @@ def _sanity(test: Part, tuning: Part | None, splits: Sequence[Split]) -> list[st
             guess["test"],
             len(labels),
             labels,
+            dev_groups=np.array(cluster_names(split.dev, groups)),
+            groups=np.array(cluster_names(split.test, groups)),
         )
     held_out = any(split.scheme in HELD_OUT for split in splits)
     if tuning and not held_out:
@@ -193,5 +197,7 @@ def _sanity(test: Part, tuning: Part | None, splits: Sequence[Split]) -> list[st
                 member.codes[order],
                 len(labels),
                 labels,
+                dev_groups=tuning.groups,
+                groups=test.groups[order],
             )
     return warnings

@@ -13,8 +13,11 @@ import numpy as np
 
 from ...data.splitting.findings import Finding, Kind
 from ...metrics import measures as metrics
+from ...metrics.intervals import t_quantile
 
 SHIFTS = (-3, -2, -1, 1, 2, 3)
+CLEAR = 4.0  # standard errors
+LEVEL = 0.99  # of Student's t, which asks for more with fewer than seven groups
 
 
 def check_relation(
@@ -25,6 +28,9 @@ def check_relation(
     guess: np.ndarray,
     n_labels: int,
     labels: Sequence[str] | None = None,
+    *,
+    dev_groups: np.ndarray | None = None,
+    groups: np.ndarray | None = None,
 ) -> list[str]:
     """Warn where what predicts dev does not predict test, or predicts shifted test labels.
 
@@ -38,14 +44,16 @@ def check_relation(
         The same of test, in the order of the manifest.
     n_labels, labels
         Size of the label set, and its names for the message.
+    dev_groups, groups
+        Group code (speaker) of each clip of dev and of test; without, clips are independent.
 
     Returns
     -------
     warnings
         A collapse: dev UAR clearly above chance, test UAR less than half as far above it, and the
-        difference beyond four standard errors. A shift: from some row on, labels moved by 1 to 3
-        rows fit clearly better. An exchange: with two labels swapped test fits clearly better,
-        while dev does not.
+        difference beyond four standard errors over groups (more where groups are few, and never
+        with one). A shift: from some row on, labels moved by 1 to 3 rows fit clearly better. An
+        exchange: with two labels swapped test fits clearly better, while dev does not.
 
     Examples
     --------
@@ -57,19 +65,22 @@ def check_relation(
     the test labels look shifted from row 1 of 300 on: words fit
     """
     chance = 1 / n_labels
-    dev, dev_error = _uar(dev_truth, dev_guess, n_labels)
-    test, error = _uar(truth, guess, n_labels)
+    dev, dev_error, few_dev = _uar(dev_truth, dev_guess, n_labels, dev_groups)
+    test, error, few = _uar(truth, guess, n_labels, groups)
     warnings = []
     warnings += _shifted(name, truth, guess, n_labels)
     warnings += _exchanged(
         name,
         metrics.confusion_of_codes(dev_truth, dev_guess, n_labels),
-        metrics.confusion_of_codes(truth, guess, n_labels),
+        truth,
+        guess,
+        groups,
         labels or [f"label {code + 1}" for code in range(n_labels)],
     )
     above = dev - chance
-    collapsed = test - chance < above / 2 and dev - test > 4 * np.hypot(error, dev_error)
-    if above > 4 * dev_error and collapsed:
+    far = max(few, few_dev) * np.hypot(error, dev_error)
+    collapsed = test - chance < above / 2 and dev - test > far
+    if above > few_dev * dev_error and collapsed:
         warnings.append(
             f"test does not follow train and dev: {name} reaches UAR {dev:.3f} on dev but "
             f"{test:.3f} on test (chance {chance:.3f}); look at the test labels"
@@ -103,13 +114,24 @@ def _shifted(name: str, truth: np.ndarray, guess: np.ndarray, n_labels: int) -> 
     ]
 
 
-def _exchanged(name: str, dev: np.ndarray, test: np.ndarray, labels: Sequence[str]) -> list[str]:
+def _exchanged(
+    name: str,
+    dev: np.ndarray,
+    truth: np.ndarray,
+    guess: np.ndarray,
+    groups: np.ndarray | None,
+    labels: Sequence[str],
+) -> list[str]:
     """Look for two labels that are swapped on test: confused there, but not on dev."""
     warnings = []
+    test = metrics.confusion_of_codes(truth, guess, len(labels))
     for a, b in combinations(range(len(labels)), 2):
         crossed, straight = test[a, b] + test[b, a], test[a, a] + test[b, b]
-        clear = crossed - straight > 4 * np.sqrt(crossed + straight)
-        if clear and dev[a, b] + dev[b, a] < dev[a, a] + dev[b, b]:
+        if crossed <= straight or dev[a, b] + dev[b, a] >= dev[a, a] + dev[b, b]:
+            continue
+        both = np.isin(truth, (a, b)) & np.isin(guess, (a, b))
+        error, times = _error_of_sum(np.where(truth == guess, -1.0, 1.0) * both, groups)
+        if crossed - straight > times * max(error, np.sqrt(crossed + straight)):
             warnings.append(
                 f"{labels[a]} and {labels[b]} look swapped on test: {name} confuses {crossed} of "
                 f"their clips and gets {straight} right; on dev it does not"
@@ -117,10 +139,25 @@ def _exchanged(name: str, dev: np.ndarray, test: np.ndarray, labels: Sequence[st
     return warnings
 
 
-def _uar(truth: np.ndarray, guess: np.ndarray, n_labels: int) -> tuple[float, float]:
-    """Return UAR over the classes that occur, and its standard error with clips independent."""
+def _uar(
+    truth: np.ndarray, guess: np.ndarray, n_labels: int, groups: np.ndarray | None
+) -> tuple[float, float, float]:
+    """Return UAR over the classes that occur, its standard error, and how many of them count."""
     table = metrics.per_class(metrics.confusion_of_codes(truth, guess, n_labels))
     there = table["support"] > 0
     recall, support = table["recall"][there], table["support"][there]
     spread = (recall * (1 - recall) + 0.25 / support) / support
-    return float(recall.mean()), float(np.sqrt(spread.sum()) / there.sum())
+    alone = float(np.sqrt(spread.sum()) / there.sum())
+    moved = ((guess == truth) - table["recall"][truth]) / table["support"][truth] / there.sum()
+    error, times = _error_of_sum(moved, groups)
+    return float(recall.mean()), max(error, alone), times
+
+
+def _error_of_sum(each: np.ndarray, groups: np.ndarray | None) -> tuple[float, float]:
+    """Return the standard error of a sum over clips if groups are drawn, and how many count."""
+    _, codes = np.unique(np.arange(len(each)) if groups is None else groups, return_inverse=True)
+    sums = np.bincount(codes, each)
+    n = len(sums)
+    if n < 2:
+        return float("inf"), CLEAR
+    return float(np.sqrt(n * sums.var(ddof=1))), max(CLEAR, t_quantile(LEVEL, n))

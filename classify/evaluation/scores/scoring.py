@@ -257,7 +257,7 @@ def table_by(
     """Score every system within each value of a column, pooled and as the mean over values.
 
     UAR and macro F1 are means over the classes that a value has, so a perfect system gets 1. From
-    five values on, the mean has an interval over them: of what another value would give, wider
+    five values on, the mean has an interval over them: of the mean over many such values, wider
     where each was left out in a fold of its own. `gaps` tests whether the system `best` does
     differently on one value than on all others.
     """

@@ -57,13 +57,14 @@ def _by(data: Data, column: str) -> str:
         text += f" Chance is one divided by their number: {shown}."
     if count >= FEWEST_GROUPS:
         text += (
-            f" The mean has an interval over the {count} values of {md(column)} (what another "
-            f"{md(column)} would give), the pooled score one over {md(groups_of(data))} (what "
-            f"other {md(groups_of(data))} would give)."
+            f" The mean has an interval over the {count} values of {md(column)} (where the mean "
+            f"over many more such values would be; a single {md(column)} often lies outside), the "
+            f"pooled score one over {md(groups_of(data))} (what other {md(groups_of(data))} would "
+            "give)."
         )
     else:
         text += (
-            f" {count} values of {md(column)} are too few to say what another one would give: the "
+            f" {count} values of {md(column)} are too few to say what others would give: the "
             f"intervals are over {md(groups_of(data))}."
         )
     main, notes = table_of(data, column)

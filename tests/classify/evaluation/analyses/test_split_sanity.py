@@ -32,3 +32,22 @@ def test_a_shift_from_the_middle_and_exchanged_labels_are_seen():
     assert any(
         "a and b look swapped" in t for t in check_relation("lr", *dev, crossed, guess, 3, LABELS)
     )
+
+
+def test_speakers_who_differ_are_no_reason_to_doubt_the_labels():
+    """All clips of a speaker are right or wrong; clips taken as independent raise an alarm."""
+    truth = np.random.default_rng(0).integers(0, 2, 100)
+    speakers = np.repeat(range(5), 20)
+    good, bad = np.isin(speakers, [0, 1, 2, 3]), np.isin(speakers, [0])
+    dev, test = (np.where(right, truth, 1 - truth) for right in (good, bad))
+
+    def doubts(*answers, **groups):
+        found = " ".join(check_relation("lr", truth, answers[0], truth, answers[1], 2, **groups))
+        return "does not follow" in found, "look swapped" in found
+
+    known = {"dev_groups": speakers, "groups": speakers}
+    assert doubts(dev, test) == (True, True)
+    assert doubts(dev, test, **known) == (False, False)
+    assert doubts(truth, 1 - truth, **known) == (True, True)
+    one = {**known, "groups": np.zeros(100, int)}
+    assert doubts(truth, 1 - truth, **one) == (False, False)
