@@ -100,8 +100,6 @@ def _conformal(
     test, apart = joined.test, joined.learnt_apart()
     dev_languages = np.array([str(value) for value in tuning.clips["language"]], dtype=object)
     languages = np.array([str(value) for value in test.clips["language"]], dtype=object)
-    # One promise over all where there is one language, so that it is not said twice.
-    asked_of = languages if len(set(languages)) > 1 else np.full(len(languages), "", dtype=object)
     rows = {}
     for coverage in (0.8, 0.9):
         fitted = [
@@ -110,11 +108,21 @@ def _conformal(
             )
             for at in (np.arange(len(tuning.codes)), *(learnt for _, learnt in apart))
         ]
-        sets = fitted[0].sets(proba, asked_of.tolist())
-        for (at, _), one in zip(apart, fitted[1:], strict=True):
-            sets[at] = one.sets(proba[at], asked_of[at].tolist())
-        asked = asked_of.tolist() if asked_of.any() else None
-        found = fitted[0].check(test.codes, proba, asked, test.groups, sets=sets)
+        sets = fitted[0].sets(proba, languages.tolist())
+        asked = np.zeros(len(languages), int)  # which of them each clip's set is from
+        for place, (at, _) in enumerate(apart, 1):
+            sets[at] = fitted[place].sets(proba[at], languages[at].tolist())
+            asked[at] = place
+        promises = {
+            name: min(
+                (fitted[place].promise(name) for place in np.unique(asked[languages == name])),
+                key=["none", "shared", "own"].index,
+            )
+            for name in sorted(set(languages))
+        }
+        # One promise over all where there is one language, so that it is not said twice.
+        by = languages.tolist() if len(promises) > 1 else None
+        found = fitted[0].check(test.codes, proba, by, test.groups, sets=sets, promises=promises)
         found["possible"] = all(one.possible for one in fitted)
         rows[str(coverage)] = found
     return rows

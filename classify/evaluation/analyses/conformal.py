@@ -1,7 +1,9 @@
 """Conformal sets: instead of one label, a set that holds the true one as often as promised.
 
 Split conformal prediction (Vovk et al., 2005; Sadinle et al., 2019) on dev, apart for each language
-(Mondrian) that has enough speakers, so that the promise holds in each. Clips of one speaker are
+(Mondrian) that has enough speakers, so that the promise holds in each. The other languages share a
+threshold from their own dev clips: from all of dev, that of an easy large language would be too
+strict for them. Clips of one speaker are
 alike, so what is exchangeable are speakers, not clips: every speaker of dev counts the same, and
 one place is kept for the new speaker (Lee, Barber and Willett, 2023, for data in groups). The
 promise then holds for clips of new speakers, on average over draws of dev. It needs enough
@@ -11,7 +13,7 @@ speakers: nine for 90 %, four for 80 %; with fewer only the set of all labels ca
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -71,13 +73,15 @@ class ConformalSets:
     coverage
         Share of clips whose set is to hold the true label.
     min_clips
-        Groups with fewer dev clips, or fewer speakers than the promise needs, use the threshold of
-        all of dev.
+        Groups with fewer dev clips, or fewer speakers than the promise needs, share a threshold.
 
     Attributes
     ----------
     thresholds_
-        Largest ``1 - probability`` that enters a set, by group; "" is the pooled one.
+        Largest ``1 - probability`` that enters a set, by group; "" is the shared one.
+    sharing_
+        Groups that the shared one is promised for, on average over them. None where they have too
+        few dev clips or speakers together: the shared one is then that of all of dev.
 
     Examples
     --------
@@ -94,6 +98,7 @@ class ConformalSets:
             raise InputError(f"coverage {coverage}; expected a share between 0 and 1")
         self.coverage, self.min_clips = coverage, min_clips
         self.thresholds_: dict[str, float] = {}
+        self.sharing_: frozenset[str] = frozenset()
 
     def fit(
         self,
@@ -117,13 +122,21 @@ class ConformalSets:
         """
         scores = 1 - proba[np.arange(len(truth)), truth]
         codes = np.arange(len(truth)) if speakers is None else speakers
-        self.thresholds_ = {"": quantile(scores, self.coverage, codes)}
         names = np.array([""] * len(truth) if groups is None else list(groups), dtype=object)
-        for name in set(names) - {""}:
-            own = names == name
-            enough = len(np.unique(codes[own])) >= speakers_needed(self.coverage)
-            if own.sum() >= self.min_clips and enough:
-                self.thresholds_[str(name)] = quantile(scores[own], self.coverage, codes[own])
+
+        def enough(at: np.ndarray) -> bool:
+            speakers_there = len(np.unique(codes[at]))
+            return at.sum() >= self.min_clips and speakers_there >= speakers_needed(self.coverage)
+
+        own = [name for name in sorted(set(names) - {""}) if enough(names == name)]
+        rest = ~np.isin(names, own)
+        self.sharing_ = frozenset(names[rest]) if enough(rest) or not own else frozenset()
+        if not self.sharing_:
+            rest[:] = True
+        self.thresholds_ = {"": quantile(scores[rest], self.coverage, codes[rest])}
+        for name in own:
+            at = names == name
+            self.thresholds_[str(name)] = quantile(scores[at], self.coverage, codes[at])
         return self
 
     @property
@@ -131,14 +144,20 @@ class ConformalSets:
         """Whether dev has enough speakers for the promise."""
         return math.isfinite(self.thresholds_[""])
 
+    def promise(self, group: str) -> str:
+        """Return what is promised for a group: its "own" threshold, a "shared" one, or "none"."""
+        if group and group in self.thresholds_:
+            return "own"
+        return "shared" if group in self.sharing_ else "none"
+
     def sets(self, proba: np.ndarray, groups: Sequence[str] | None = None) -> np.ndarray:
         """Return which labels are in the set of each clip, `(clips, labels)` bool.
 
         The most probable label is always in.
         """
         names = [""] * len(proba) if groups is None else list(groups)
-        pooled = self.thresholds_[""]
-        edges = np.array([self.thresholds_.get(str(name), pooled) for name in names])
+        shared = self.thresholds_[""]
+        edges = np.array([self.thresholds_.get(str(name), shared) for name in names])
         sets = 1 - proba <= edges[:, None] + 1e-12
         sets[np.arange(len(proba)), proba.argmax(axis=1)] = True
         return sets
@@ -151,6 +170,7 @@ class ConformalSets:
         speakers: np.ndarray | None = None,
         *,
         sets: np.ndarray | None = None,
+        promises: Mapping[str, str] | None = None,
     ) -> dict[str, Any]:
         """Return coverage and mean size of the sets on test, over all and by group, for JSON.
 
@@ -158,15 +178,15 @@ class ConformalSets:
         ----------
         truth, proba, groups, speakers
             As for `fit`, of the test clips; coverage has an interval over the speakers.
-        sets
-            The sets, where they were made otherwise, as of folds.
+        sets, promises
+            The sets, and what is promised by group, where they were made otherwise, as of folds.
         """
         sets = self.sets(proba, groups) if sets is None else sets
         held = sets[np.arange(len(truth)), truth]
         size = sets.sum(axis=1)
         codes = np.arange(len(truth)) if speakers is None else speakers
 
-        def row(at: np.ndarray, name: str) -> dict[str, Any]:
+        def row(at: np.ndarray) -> dict[str, Any]:
             drawn = resample(
                 np.zeros(int(at.sum()), int),
                 {"": 1 - held[at].astype(int)},
@@ -180,7 +200,6 @@ class ConformalSets:
                 "interval": list(drawn.interval("", "accuracy")),
                 "mean_size": float(size[at].mean()),
                 "singletons": float((size[at] == 1).mean()),
-                "own_threshold": name in self.thresholds_,
             }
 
         everything = np.ones(len(truth), dtype=bool)
@@ -188,12 +207,13 @@ class ConformalSets:
             "promised": self.coverage,
             "possible": self.possible,
             "speakers_needed": speakers_needed(self.coverage),
-            "all": row(everything, ""),
+            "all": row(everything),
         }
+        names = np.array([""] * len(truth) if groups is None else list(groups), dtype=object)
+        found = sorted(set(names))
+        promises = promises or {name: self.promise(name) for name in found}
+        result["unpromised"] = [name for name, kind in promises.items() if kind == "none"]
         if groups is not None:
-            names = np.array(list(groups), dtype=object)
-            result["by"] = {str(n): row(names == n, str(n)) for n in sorted(set(names))}
-            result["shared"] = [
-                n for n, found in result["by"].items() if not found["own_threshold"]
-            ]
+            result["by"] = {str(name): row(names == name) for name in found}
+            result["shared"] = [name for name in found if promises[name] != "own"]
         return result

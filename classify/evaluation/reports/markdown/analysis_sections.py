@@ -233,7 +233,13 @@ def _conformal(found: Data, best: str, units: str) -> str:
             )
         elif part.get("shared"):
             shared = ", ".join(md(name or "(blank)") for name in part["shared"])
-            notes.append(f"For {promised}, {shared} share the threshold of all of dev.")
+            notes.append(f"For {promised}, {shared} share a threshold.")
+        if part.get("unpromised"):
+            without = ", ".join(md(name or "(blank)") for name in part["unpromised"])
+            notes.append(
+                f"For {promised}, nothing is promised for {without}: too few dev clips and "
+                "speakers, so the sets are made as for all of dev."
+            )
         for name, row in {"all": part["all"], **part.get("by", {})}.items():
             held = {"value": row["coverage"], "interval": row["interval"]}
             rows.append(
@@ -249,12 +255,14 @@ def _conformal(found: Data, best: str, units: str) -> str:
     whose = "by whole speakers, so that the set of a new speaker's clip"
     if units == "single clips":
         whose = "so that the set of a new clip of the same kind"
+    several = any("by" in part for part in found.values())
+    each = " in each language (on average over those that share a threshold)" if several else ""
     header = ["promised", "language", "clips", "held", "labels in a set", "single"]
     shown = "\n\n" + table(header, rows, left=2) if rows else ""
     return (
         f"## Conformal sets: {md(best)}\n\nSets of labels instead of one: thresholds from dev, "
         f"{whose} holds the true label at least as often as "
-        "promised, on average over languages, if dev and test are alike. *held* is the share on "
+        f"promised{each}, if dev and test are alike. *held* is the share on "
         "test, with its interval; *single*, the share of sets of one label. " + " ".join(notes)
     ).rstrip() + shown
 

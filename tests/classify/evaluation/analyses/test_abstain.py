@@ -74,12 +74,29 @@ def test_conformal_coverage_holds_in_every_language(coverage):
         assert coverage - 0.012 <= np.mean(values) <= coverage + 0.022
 
 
+def test_small_hard_languages_share_a_threshold_of_their_own():
+    """Beside a large easy one, that of all of dev would hold far less than promised for them."""
+    held = []
+    for seed in range(30):
+        (easy, sure), (hard, unsure), (new, other) = (
+            draw(n, 1000 * k + seed) for k, n in enumerate((400, 60, 400))
+        )
+        unsure, other = (p[:, [1, 2, 0]] * 0.5 + p * 0.5 for p in (unsure, other))
+        names = ["deu"] * 400 + ["eng", "fra", "urd"] * 20
+        sets = ConformalSets(0.8).fit(np.r_[easy, hard], np.r_[sure, unsure], names)
+        assert set(sets.thresholds_) == {"", "deu"}
+        assert [sets.promise(name) for name in ("deu", "urd", "ita")] == ["own", "shared", "none"]
+        held.append(sets.sets(other, ["urd"] * 400)[np.arange(400), new].mean())
+    assert 0.79 <= np.mean(held) <= 0.83
+
+
 def test_small_languages_use_the_threshold_of_all():
     truth, proba = draw(100, 0)
     names = ["deu"] * 95 + ["urd"] * 5
     sets = ConformalSets(0.9).fit(truth, proba, names)
     assert set(sets.thresholds_) == {"", "deu"}
-    assert not sets.check(truth, proba, names)["by"]["urd"]["own_threshold"]
+    checked = sets.check(truth, proba, names)
+    assert checked["shared"] == checked["unpromised"] == ["urd"]
 
 
 def test_too_few_clips_to_promise_give_all_labels():
