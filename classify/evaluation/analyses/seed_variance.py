@@ -36,8 +36,9 @@ def seed_spread(
     -------
     result
         UAR of each seed, their `mean`, `sd`, `low` and `high`; `error_of_clips`, the standard error
-        that the choice of speakers alone gives; and `share`, the part of seeds in the variance of
-        one run.
+        of one run that the choice of speakers gives; and `share`, the part of seeds in the variance
+        of one run over seeds and speakers. What speakers move in all seeds alike is the other part:
+        runs that err on different clips differ by seed, and `error_of_clips` holds that too.
 
     Examples
     --------
@@ -61,8 +62,11 @@ def seed_spread(
     )
     scores = {seed: drawn.estimates[seed]["uar"] for seed in runs}
     values = np.array(list(scores.values()))
-    errors = [standard_error(drawn.values[seed]["uar"], drawn.groups) for seed in runs]
-    sd, error = float(values.std(ddof=1)), float(np.mean(errors))
+    samples = [drawn.values[seed]["uar"] for seed in runs]
+    errors = np.array([standard_error(one, drawn.groups) for one in samples])
+    n, of_mean = len(runs), standard_error(np.mean(samples, axis=0), drawn.groups)
+    common = max((n * of_mean**2 - float((errors**2).mean())) / (n - 1), 0.0)
+    sd, error = float(values.std(ddof=1)), float(errors.mean())
     return {
         "seeds": scores,
         "mean": float(values.mean()),
@@ -70,5 +74,5 @@ def seed_spread(
         "low": float(values.min()),
         "high": float(values.max()),
         "error_of_clips": error,
-        "share": sd**2 / (sd**2 + error**2) if sd or error else 0.0,
+        "share": sd**2 / (sd**2 + common) if sd or common else 0.0,
     }

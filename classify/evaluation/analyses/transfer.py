@@ -1,15 +1,19 @@
 """Transfer matrix: train on one language (or corpus), test on each.
 
 Off the diagonal a model learns from everything of one value and is tested on everything of the
-other; on the diagonal it is cross-validated over speakers, so that all cells are of unseen voices.
+other; on the diagonal it is cross-validated over speakers, and so are speakers who have clips of
+both values, so that all cells are of unseen voices.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from ....cache.errors import InputError
+from ....cache.manifest.speakers import spoken
 from ...data.predictions import Predictions
 from ...data.scales import ScaleTask
 from ...data.splitting import leaks
@@ -70,19 +74,23 @@ def transfer(
     """
     values = check_transfer(clips, by)
     parts = {value: clips.where(**{by: value}) for value in values}
+    voices = {value: _voices(part) for value, part in parts.items()}
     cells: dict[str, dict[str, Any]] = {}
     for here in values:
-        found = {here: _within(make, parts[here], n_splits, dev_size, random_state)}
-        train, dev = _with_dev(parts[here], dev_size, random_state)
-        model = make()
-        model.fit(train, dev)
-        for there in values:
-            if there != here:
-                found[there] = model.predict(parts[there])
+        found: dict[str, list[Predictions]] = {there: [] for there in values}
+        own, others = parts[here], np.setdiff1d(np.concatenate([*voices.values()]), voices[here])
+        trainings = [*_folds(own, n_splits, dev_size, random_state)]
+        trainings += [(*_with_dev(own, dev_size, random_state), others)] if len(others) else []
+        for train, dev, asked in trainings:
+            model = make()
+            model.fit(train, dev if len(dev) else None)
+            for there, part in parts.items():
+                if len(unseen := part.select(np.isin(voices[there], asked))):
+                    found[there].append(model.predict(unseen).reorder(task.labels))
         cells[here] = {
             there: _cell(
-                *(found[there], parts[there], task, groups),
-                pooled=there == here,  # folds
+                *(Predictions.concatenated(found[there]), parts[there], task, groups),
+                pooled=len(found[there]) > 1,
                 n_resamples=n_resamples,
                 random_state=random_state,
             )
@@ -122,30 +130,29 @@ def check_transfer(clips: Manifest, by: str) -> list[str]:
     return values
 
 
-def _within(
-    make: Callable[[], Trainable], clips: Manifest, n_splits: int, dev_size: float, seed: int
-) -> Predictions:
-    speakers = set(leaks.speakers(clips))
-    folds = splits(
+def _voices(clips: Manifest) -> np.ndarray:
+    return np.array([spoken(name) for name in leaks.speakers(clips)], dtype=object)
+
+
+def _folds(
+    clips: Manifest, n_splits: int, dev_size: float, seed: int
+) -> Iterator[tuple[Manifest, Manifest, np.ndarray]]:
+    """Yield train, dev and the voices that are in neither."""
+    count = len(set(leaks.speakers(clips)))
+    for fold in splits(
         clips,
         "group-kfold",
         # two voices stay, for train and dev
-        n_splits=max(FEWEST_SPEAKERS, min(n_splits, len(speakers))),
+        n_splits=max(FEWEST_SPEAKERS, min(n_splits, count)),
         dev_size=dev_size,
         random_state=seed,
-    )
-    found = []
-    for fold in folds:
-        model = make()
-        model.fit(fold.train, fold.dev if len(fold.dev) else None)
-        found.append(model.predict(fold.test))
-    first = found[0].labels
-    return Predictions.concatenated([part.reorder(first) for part in found])
+    ):
+        yield fold.train, fold.dev, _voices(fold.test)
 
 
-def _with_dev(clips: Manifest, dev_size: float, seed: int) -> tuple[Manifest, Manifest | None]:
+def _with_dev(clips: Manifest, dev_size: float, seed: int) -> tuple[Manifest, Manifest]:
     if not dev_size:
-        return clips, None
+        return clips, clips.select([])
     [split] = splits(clips, "speaker", test_size=dev_size, dev_size=0, random_state=seed)
     return split.train, split.test
 
@@ -157,7 +164,7 @@ def _cell(
     groups: str | None,
     **draws: Any,
 ) -> dict[str, Any]:
-    known = predictions.reorder(task.labels).align(clips.ids)
+    known = predictions.align(clips.ids)
     codes = clusters(clips, groups)[0]
     if isinstance(task, ScaleTask):
         measured = measure(task.ratings(clips), {"": known.proba}, codes, task.limits, **draws)

@@ -122,8 +122,9 @@ def _settings(name: str, record: Mapping[str, Any], measure: str) -> list[str]:
             over = part["over_seeds"]
             text += (
                 f"; test {measure} over {over['n']} seeds {over['mean']:.3f}, sd "
-                f"{over['sd']:.3f} (95 % interval of the mean {over['low']:.3f} to "
-                f"{over['high']:.3f}); the seed with the best dev {measure} is the member"
+                f"{over['sd']:.3f} (95 % interval of the mean over more seeds, on these clips: "
+                f"{over['low']:.3f} to {over['high']:.3f}); the seed with the best dev {measure} "
+                "is the member"
             )
         lines.append(text)
         if number == len(record["parts"]) and "trained" in part:

@@ -58,7 +58,7 @@ def _by(data: Data, column: str) -> str:
     if count >= FEWEST_GROUPS:
         text += (
             f" The mean has an interval over the {count} values of {md(column)} (where the mean "
-            f"over many more such values would be; a single {md(column)} often lies outside), the "
+            f"over many more such values would be; that of a single one often lies outside), the "
             f"pooled score one over {md(groups_of(data))} (what other {md(groups_of(data))} would "
             "give)."
         )

@@ -179,7 +179,8 @@ def _reliability(data: Data) -> str:
         "the true label's probability) and Brier (squared distance from the true label) are the "
         "measures to compare. ECE (mean gap between probability and share right) is too high on "
         "few clips: "
-        "*ECE by chance* is what a perfectly calibrated system would show here.\n\n"
+        "*ECE by chance* is what a perfectly calibrated system would show here if its errors were "
+        "independent; where speakers differ it would show more.\n\n"
         + table(["system", *(title for _, title in keys), "ECE by chance"], rows)
     )
 

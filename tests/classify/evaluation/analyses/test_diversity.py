@@ -1,4 +1,4 @@
-"""Diversity of members, by hand and against scikit-learn."""
+"""Diversity of members and of seeds, by hand, by simulation and against scikit-learn."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.evaluation.analyses.diversity import diversity, pair
+from affekt.classify.evaluation.analyses.seed_variance import seed_spread
 from sklearn.metrics import cohen_kappa_score
 
 
@@ -47,3 +48,23 @@ def test_oracle_and_ablation():
     assert found["ablation"]["uar"] == 1
     assert found["ablation"]["without"]["good"] == -1
     assert found["ablation"]["without"]["bad"] == 0
+
+
+def test_share_of_seeds_is_that_of_repeated_runs():
+    """Seeds that err on different clips: what speakers and seeds move together counts once."""
+    rng = np.random.default_rng(0)
+    truth, speakers = np.tile([0, 1], 60), np.repeat(range(20), 6)
+    scores, shares = [], []
+    for run in range(150):
+        ease = rng.uniform(0.5, 1, 20)[speakers]
+        right = rng.random((4, 120)) < ease
+        scores.append(right.mean(axis=1))
+        if run < 60:
+            answers = np.where(right, truth, 1 - truth)
+            ids = [str(i) for i in range(120)]
+            runs = {
+                str(s): Predictions(ids, ["x", "y"], np.eye(2)[a]) for s, a in enumerate(answers)
+            }
+            shares.append(seed_spread(runs, truth, speakers, n_resamples=200)["share"])
+    within = np.var(scores, axis=1, ddof=1).mean()
+    assert np.mean(shares) == pytest.approx(within / np.var(scores), abs=0.06)

@@ -74,6 +74,17 @@ def test_the_matrix_shows_what_transfers():
     assert found["cells"]["deu"]["deu"]["clips"] == 96
 
 
+def test_a_speaker_of_both_languages_is_predicted_by_models_that_have_not_heard_them():
+    clips = corpus()
+    both = [name.replace("eng0", "deu0").replace("eng1", "DEU1") for name in clips["speaker"]]
+    clips = clips.with_columns(speaker=both)
+    found = transfer(Planted, clips, TASK, n_resamples=50)["cells"]  # `predict` checks the voices
+    assert found["deu"]["eng"]["clips"] == found["eng"]["deu"]["clips"] == 96
+    assert found["deu"]["eng"]["uar"]["value"] > 0.8
+    everyone = clips.with_columns(speaker=[name[3:] for name in clips["speaker"]])
+    assert transfer(Planted, everyone, TASK, n_resamples=50)["names"] == ["deu", "eng", "urd"]
+
+
 def test_the_diagonal_is_wider_since_models_of_several_folds_predict_it():
     class Untrained(Planted):
         """Predicts the same, whatever it learnt from."""
