@@ -118,7 +118,15 @@ def notes(folder: Path, data: str) -> str:
 def test_what_was_not_used_is_named(tmp_path):
     assert "phat was kept as it is; is it the path" in notes(tmp_path, "phat,text\na.wav,hi\n")
     assert "speker was kept as it is; is it the speaker" in notes(tmp_path, "file,speker\na,s\n")
-    for name in "Sprecher locuteur Hablante_ID Patient Proband-ID user_id Author".split():
+    for name in [
+        "Sprecher",
+        "locuteur",
+        "Hablante_ID",
+        "Patient",
+        "Proband-ID",
+        "user_id",
+        "Author",
+    ]:
         said = notes(tmp_path, f"file,{name}\na,s\n")
         assert said.count(f"column {name} was kept as it is; is it the speaker? Name it") == 1
     assert "Sprecher" not in notes(tmp_path, "file,speaker,Sprecher\na,s,t\n")
