@@ -18,16 +18,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from .atomic_writes import create, share
-
-try:
-    import fcntl
-except ImportError:  # on Windows a rename never replaces
-    fcntl = None
+from .atomic_writes import create
+from .file_locks import locked_file
 
 _HERE, _NO_REPLACE = -100, 1  # AT_FDCWD and RENAME_NOREPLACE of Linux
 _UNSUPPORTED = {errno.EINVAL, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
-_NO_LOCKS = {*_UNSUPPORTED, errno.ENOLCK, errno.EBADF}
 _LOCK = "rename.lock"
 _PATIENCE = 60.0  # seconds to wait for the holder of a file that serves as a lock
 
@@ -106,28 +101,13 @@ def _renameat2() -> Any:
 
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
-    """Lock a folder, so that only one of several processes renames to a name that is free.
-
-    The lock ends with the process. It is on a file that is open for writing: NFS locks no other.
-    """
-    if fcntl is None:
-        yield
-        return
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    handle = os.open(folder / _LOCK, flags, 0o666)
-    try:
-        share(handle, folder)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except OSError as error:
-            if error.errno not in _NO_LOCKS:
-                raise OSError(error.errno, error.strerror, str(folder / _LOCK)) from error
-            with _created(folder / f"{_LOCK}.held"):
-                yield
-        else:
+    """Lock a folder, so that only one of several processes renames to a name that is free."""
+    with locked_file(folder / _LOCK, wait=True) as is_locked:
+        if is_locked or os.name == "nt":  # on Windows a rename never replaces
             yield
-    finally:
-        os.close(handle)
+            return
+        with _created(folder / f"{_LOCK}.held"):
+            yield
 
 
 @contextmanager

@@ -9,8 +9,7 @@ import os
 import stat
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -174,20 +173,6 @@ def read_note(path: Path) -> dict[str, Any]:
         return read_object(path, lenient=True)
     except InputError:
         return {}
-
-
-def json_lines(data: bytes) -> Iterator[dict[str, Any]]:
-    r"""Yield the objects in lines that several processes append; skip what a kill cut short.
-
-    Examples
-    --------
-    >>> list(json_lines(b'{"a": 1}\n{"b"\n[3]\n\n{"c": 2}'))
-    [{'a': 1}, {'c': 2}]
-    """
-    for line in data.splitlines():
-        with suppress(ValueError):
-            if isinstance(found := parse_json(line), dict):
-                yield found
 
 
 @lru_cache

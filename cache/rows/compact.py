@@ -8,7 +8,6 @@ at least one durable shard.
 from __future__ import annotations
 
 import contextlib
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -16,19 +15,14 @@ from functools import cache
 import numpy as np
 
 from ..errors import DamagedError
-from ..files.atomic_writes import share, sync_folder
+from ..files.atomic_writes import sync_folder
 from ..files.cache_marker import LOCK
+from ..files.file_locks import locked_file
 from ..identity.content_digests import hex_bytes, key_words
 from ..shards.shard import Rows, Shard, check_shard, open_shard
 from ..shards.shard_writer import shard_pieces
 from .index import Table
 from .row_store import RowStore
-
-try:
-    import fcntl
-except ImportError:  # Windows: two compactions at once do the work twice, but no harm
-    fcntl = None
-
 
 TARGET = 256 << 20  # bytes of a merged shard
 SMALL = 8 << 20  # bytes: half of what a writer commits at once when rows are large
@@ -239,26 +233,9 @@ def _distinct(shards: list[Shard]) -> list[Shard]:
 def _alone(space: RowStore) -> Iterator[bool | None]:
     """Return whether no other process compacts this space: True, False, or None if unknown.
 
-    The lock ends with the process, even if it is killed. Without it every row of a merged shard is
-    kept, twins too, and then two compactions at once do no harm.
+    Without locks every row of a merged shard is kept, twins too, and then two compactions at once
+    do no harm.
     """
     space.make()
-    place = space.store.tmp / f"{LOCK}{space.name}"
-    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
-    with os.fdopen(os.open(place, flags, 0o666), "r+b") as file:
-        share(file.fileno(), place.parent)
-        if fcntl is None:
-            yield None
-            return
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        except OSError:  # a file system without locks
-            yield None
-            return
-        try:
-            yield True
-        finally:  # closing it is not enough: a child that was forked meanwhile has it open too
-            fcntl.flock(file, fcntl.LOCK_UN)
+    with locked_file(space.store.tmp / f"{LOCK}{space.name}") as is_locked:
+        yield is_locked

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
 from pathlib import Path
 from typing import Any
 
-from ..files.atomic_writes import share
-from ..files.reading import json_lines
+from ..files.json_lines import append_json_lines, json_lines
 from ..identity.content_digests import DIGEST
 
 _FOLDERS = re.compile(r"(?<![\w.~-])(?:[A-Za-z]:)?[/\\](?:[^/\\\n;:'\"]+[/\\])+")
@@ -18,16 +15,8 @@ STORED = "stored"  # the code that takes an earlier line back
 
 def note_failure(path: Path, key: str | None, id: str, code: str, message: str) -> None:
     """Append a line. Losing it costs nothing but time, so it is not flushed to the disk."""
-    cleaned = without_folders(message)
-    line = json.dumps({"key": key, "id": id, "code": code, "message": cleaned}) + "\n"
-    flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-    with os.fdopen(os.open(path, flags, 0o666), "a+b", buffering=0) as stream:
-        share(stream.fileno(), path.parent)
-        if stream.seek(0, os.SEEK_END):
-            stream.seek(-1, os.SEEK_END)
-            if stream.read(1) != b"\n":  # an unfinished line: do not continue it
-                line = f"\n{line}"
-        stream.write(line.encode())
+    note = {"key": key, "id": id, "code": code, "message": without_folders(message)}
+    append_json_lines(path, [note], path.parent)
 
 
 def without_folders(message: str) -> str:

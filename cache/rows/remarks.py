@@ -5,13 +5,10 @@ A memo: rows of a cache that was made before it, or whose line was lost, have no
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ..files.atomic_writes import share
-from ..files.reading import json_lines
+from ..files.json_lines import append_json_lines, json_lines
 from ..identity.content_digests import DIGEST
 
 NAME = "remarks.jsonl"
@@ -29,14 +26,8 @@ def note_remarks(folder: Path, rows: Iterable[tuple[str, Sequence[str]]]) -> Non
     ...     read_remarks(Path(folder))
     {'0000000000000000000000000000000000000000000000000000000000000000': ('clipped',)}
     """
-    lines = [json.dumps({"key": key, "remarks": list(names)}) for key, names in rows if names]
-    if not lines:
-        return
-    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-    with os.fdopen(os.open(folder / NAME, flags, 0o666), "ab", buffering=0) as stream:
-        share(stream.fileno(), folder)
-        # a blank line ends what another process may have left unfinished
-        stream.write(("\n" + "\n".join(lines) + "\n").encode())
+    notes = ({"key": key, "remarks": list(names)} for key, names in rows if names)
+    append_json_lines(folder / NAME, notes, folder)
 
 
 def read_remarks(folder: Path) -> dict[str, tuple[str, ...]]:

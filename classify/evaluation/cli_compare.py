@@ -15,7 +15,7 @@ from ...cache.commands.command import Command
 from ...cache.commands.terminal import JSON, ROOT, read_clips
 from ...cache.errors import InputError, nearest_beside
 from ...cache.files.atomic_writes import write_whole
-from ...cache.files.folder_lock import locked
+from ...cache.files.file_locks import locked
 from ...cache.files.output_checks import check_output, check_output_folder
 from ...cache.manifest.selection import allowed_values
 from ..data.predictions import Predictions

@@ -13,7 +13,8 @@ import pytest
 from affekt.cache import Cache, Manifest
 from affekt.cache.care.verifying import _load_memo
 from affekt.cache.errors import AffektError, InputError
-from affekt.cache.files.reading import json_lines, parse_json, read_json, read_note
+from affekt.cache.files.json_lines import json_lines
+from affekt.cache.files.reading import parse_json, read_json, read_note
 from affekt.cache.identity.encoder_folder import encoder_folder
 from affekt.cache.identity.index_files import Seen, _parse, encode, place_hash
 from affekt.cache.identity.spec import Spec

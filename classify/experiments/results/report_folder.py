@@ -18,7 +18,7 @@ from typing import Any
 
 from ....cache.errors import InputError
 from ....cache.files.atomic_writes import sync_folder, write_whole
-from ....cache.files.folder_lock import locked
+from ....cache.files.file_locks import locked
 from ....cache.files.reading import file_sha256, read_note
 from ...models.folders.run_folder import READY, WORK
 from ..checks.folder_checks import WRITTEN

@@ -7,15 +7,13 @@ report folder that is deleted, and the cache goes with the data.
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ....cache.files.atomic_writes import share
-from ....cache.files.reading import json_lines, json_sha256
+from ....cache.files.json_lines import append_json_lines, json_lines
+from ....cache.files.reading import json_sha256
 
 _ENDING = ".test-uses.jsonl"
 
@@ -73,13 +71,9 @@ def record_use(path: str | Path, test_ids: Sequence[str], choice: Any) -> dict[s
                 found.setdefault(one["choice"], str(one.get("at")))
         if made not in found:
             found[made] = datetime.now(UTC).isoformat(timespec="seconds")
-            line = json.dumps({"test": test, "choice": made, "at": found[made]})
-            flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_NOFOLLOW", 0)
-            with os.fdopen(os.open(path, flags, 0o666), "ab") as file:
-                if (cache := path.with_name(path.name.removesuffix(_ENDING))).is_dir():
-                    share(file.fileno(), cache)
-                start = "\n" if data and not data.endswith(b"\n") else ""
-                file.write(f"{start}{line}\n".encode())
+            use = {"test": test, "choice": made, "at": found[made]}
+            cache = path.with_name(path.name.removesuffix(_ENDING))
+            append_json_lines(path, [use], cache if cache.is_dir() else None)
     except OSError as error:  # a cache that is shared and read-only
         return {"choices": None, "unknown": str(error)}
     return {"choices": len(found)}

@@ -38,7 +38,7 @@ def way(request, monkeypatch):
         monkeypatch.setattr(free_name, "_renameat2", lambda: None)
         pytest.importorskip("fcntl", reason="locks of POSIX")
     if request.param == WAYS[2]:
-        monkeypatch.setattr(free_name.fcntl, "flock", failing(errno.ENOLCK))
+        monkeypatch.setattr("fcntl.flock", failing(errno.ENOLCK))
     return request.param
 
 
@@ -124,7 +124,7 @@ def test_what_is_no_matter_of_links_is_an_error_that_names_the_path(tmp_path, mo
 
 def test_where_nothing_is_exclusive_it_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(free_name, "_renameat2", lambda: None)
-    monkeypatch.setattr(free_name.fcntl, "flock", failing(errno.ENOLCK))
+    monkeypatch.setattr("fcntl.flock", failing(errno.ENOLCK))
     monkeypatch.setattr(free_name, "_PATIENCE", 0.1)
     (tmp_path / "rename.lock.held").touch()  # of a process that was killed
     (tmp_path / "draft").touch()

@@ -8,7 +8,7 @@ import json
 import numpy as np
 import pytest
 from affekt.cache.errors import InputError
-from affekt.cache.files.folder_lock import locked
+from affekt.cache.files.file_locks import locked
 from affekt.cache.manifest import Manifest
 from affekt.classify.data.predictions import Predictions
 from affekt.classify.data.splitting.schemes import splits

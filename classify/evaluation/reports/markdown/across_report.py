@@ -9,7 +9,7 @@ from typing import Any
 
 from .....cache.errors import InputError, listed
 from .....cache.files.atomic_writes import write_whole
-from .....cache.files.folder_lock import locked
+from .....cache.files.file_locks import locked
 from ....data.escape import md
 from ...scores.verdicts import verdict_over_corpora
 from ..html.page import page
