@@ -220,26 +220,25 @@ def _check_space(space: Space) -> list[Finding]:
     except (AffektError, OSError) as error:
         found.append(_finding(f"spaces/{space.name}/canary.h5", error))
     table = space.index.refresh().table
-    twin = (table.raw[1:] == table.raw[:-1]).all(axis=1)
-    for at in np.flatnonzero(twin).tolist():
-        if not _alike(space, at):
-            names = [table.names[table.shard[i]] for i in (at, at + 1)]
+    for at in table.twins.tolist():
+        if not _alike(space, at - 1, at):
+            names = [table.names[table.shard[i]] for i in (at - 1, at)]
             key = table.raw[at].tobytes().hex()
             problem = f"row {key} has different values in {names[1]}; the first is used"
             found.append(Finding(f"spaces/{space.name}/shards/{names[0]}", problem, damage=False))
     return found
 
 
-def _alike(space: Space, at: int) -> bool:
+def _alike(space: Space, first: int, second: int) -> bool:
     """Return whether two rows of one key have the same values, but for rounding."""
     table = space.index.table
     pair = np.empty((2, space.n_layers, space.dim), np.float32)
     try:
-        for i in (0, 1):
-            vectors = space.index.vectors(table.names[table.shard[at + i]])
-            rows, word = table.row[[at + i]].astype(np.int64), table.words[[at + i]]
+        for at, values in zip((first, second), pair, strict=True):
+            vectors = space.index.vectors(table.names[table.shard[at]])
+            rows, word = table.row[[at]].astype(np.int64), table.words[[at]]
             for layer in range(space.n_layers):
-                if vectors.read(layer, rows, word, pair[i, layer][None], np.zeros(1, int)).size:
+                if vectors.read(layer, rows, word, values[layer][None], np.zeros(1, int)).size:
                     return True  # damaged: reported elsewhere
     except (AffektError, OSError):
         return True

@@ -121,6 +121,18 @@ def hex_bytes(keys: Sequence[str] | np.ndarray) -> np.ndarray:
     return np.frombuffer(raw, np.uint8).reshape(-1, 32)
 
 
+def hex_texts(raw: np.ndarray) -> list[str]:
+    """Return row keys ``(keys, 32) uint8`` as text.
+
+    Examples
+    --------
+    >>> hex_texts(hex_bytes(["0a" * 32])) == ["0a" * 32]
+    True
+    """
+    text = raw.tobytes().hex()
+    return [text[i : i + 64] for i in range(0, len(text), 64)]
+
+
 def key_words(raw: np.ndarray) -> np.ndarray:
     """Return the first 16 hex digits of keys as numbers ``(keys,) uint64``.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import stat
 from collections import Counter
@@ -14,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InputError
-from ..files.reading import is_hollow
+from ..files.reading import file_sha256, is_hollow
 from ..manifest import Manifest
 from .clip_index import ClipIndex, Seen, seen
 from .content_digests import segment_digest
@@ -75,8 +74,7 @@ class Reading:
         if digest is None and (self.hash_files or self.rehash):
             if path not in self.files:
                 try:
-                    with path.open("rb") as file:
-                        self.files[path] = hashlib.file_digest(file, "sha256").hexdigest()
+                    self.files[path] = file_sha256(path)
                 except OSError:  # it has changed: its earlier content says nothing
                     return None
             clip = self.clips.clip(i)

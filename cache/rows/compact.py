@@ -85,7 +85,7 @@ def _twins(space: RowStore) -> dict[str, set[int]]:
     table = _compared(space)
     sound = cache(lambda shard: _is_sound(space, table.names[shard]))
     holder = last = -1
-    for at in (1 + np.flatnonzero((table.raw[1:] == table.raw[:-1]).all(axis=1))).tolist():
+    for at in table.twins.tolist():
         if last != at - 1:  # of another key
             holder = at - 1
         last = at
@@ -104,9 +104,8 @@ def _compared(space: RowStore) -> Table:
     """
     for attempt in range(TRIES):
         table = space.index.refresh().table
-        twin = np.flatnonzero((table.raw[1:] == table.raw[:-1]).all(axis=1))
         try:
-            for shard in np.unique(table.shard[np.union1d(twin, twin + 1)]).tolist():
+            for shard in np.unique(table.shard[np.union1d(table.twins - 1, table.twins)]).tolist():
                 with contextlib.suppress(DamagedError):  # neither counted on nor touched
                     space.index.vectors(table.names[shard])
             break

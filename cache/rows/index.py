@@ -50,8 +50,6 @@ class Table:
         First 16 hex digits of each key, ascending.
     shard, row : ndarray (rows,) int32
         Position in `names`, and row of that shard.
-    distinct : int
-        Number of different keys.
     """
 
     names: list[str]
@@ -59,7 +57,6 @@ class Table:
     words: np.ndarray
     shard: np.ndarray
     row: np.ndarray
-    distinct: int
 
     @classmethod
     def of(cls, keys: dict[str, np.ndarray]) -> Table:
@@ -73,14 +70,23 @@ class Table:
         raw = raw[order]
         shard = np.repeat(np.arange(len(parts), dtype=np.int32), counts)[order]
         row = np.concatenate([*map(np.arange, counts), np.empty(0, np.int64)]).astype(np.int32)
-        twins = (raw[1:] == raw[:-1]).all(axis=1).sum()
-        return cls(names, raw, words[order], shard, row[order], len(raw) - int(twins))
+        return cls(names, raw, words[order], shard, row[order])
+
+    @cached_property
+    def twins(self) -> np.ndarray:
+        """Positions of the rows whose key is that of the row before."""
+        return 1 + np.flatnonzero((self.raw[1:] == self.raw[:-1]).all(axis=1))
+
+    @property
+    def distinct(self) -> int:
+        """Number of different keys."""
+        return len(self.raw) - len(self.twins)
 
     @cached_property
     def in_file_order(self) -> np.ndarray:
         """Positions of the different keys, ordered as their rows are in the files."""
         first = np.ones(len(self.raw), bool)
-        first[1:] = (self.raw[1:] != self.raw[:-1]).any(axis=1)
+        first[self.twins] = False
         order = np.lexsort((self.row, self.shard))
         return order[first[order]]
 

@@ -21,7 +21,7 @@ from ..identity.clip_index import ClipIndex, Seen
 from ..identity.content_digests import hex_bytes
 from ..identity.spec import Spec
 from ..shards.safe_hdf5 import attribute, check_kind, dataset, open_plain
-from ..shards.shard import FORMAT, Rows, Shard, parse_provenance
+from ..shards.shard import FORMAT, Rows, Shard, parse_provenance, read_rows
 from ..shards.vectors import Vectors
 from .index import Table
 
@@ -51,18 +51,12 @@ def open_packed(path: Path, name: str, spec: Spec) -> Shard:
         values = dataset(group, "embeddings", (layers, None, dim), "f")
         count = values.shape[1]
         sums = dataset(group, "checksum", (layers, count), "u")
-        rows = Rows(*(dataset(group, field, (count,))[()] for field in Rows.__dataclass_fields__))
-        if rows.digest() != attribute(group, "rows_sha256", str):
-            raise DamagedError(f"{path}: {name}: keys, ids, frames or seconds are damaged")
+        rows = read_rows(group, count, f"{path}: {name}")
         _check_columns(group, count)
         start, sums_start = values.id.get_offset(), sums.id.get_offset()
-        if values.dtype != dtype or rows.key.dtype != "S64" or None in (start, sums_start):
+        if values.dtype != dtype or None in (start, sums_start):
             raise DamagedError(f"{path}: {name}: does not have the layout of a packed space")
         provenance = parse_provenance(f"{path.name}: {name}", attribute(group, "provenance", str))
-    try:
-        hex_bytes(rows.key)
-    except ValueError:
-        raise DamagedError(f"{path}: {name}: has a key that is not 64 hex digits") from None
     starts = start + np.arange(layers, dtype=np.int64)[:, None] * (count * dim * dtype.itemsize)
     vectors = Vectors(path, count, layers, dim, dtype, count, starts, sums_start)
     return Shard(rows, vectors, spec.key, provenance)

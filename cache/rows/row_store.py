@@ -13,7 +13,7 @@ from affekt.notebook import shown
 from ..errors import InputError
 from ..files.durable import flushed, make_folder, put_content
 from ..files.remote_path import RemotePath
-from ..identity.content_digests import hex_bytes, key_words
+from ..identity.content_digests import hex_bytes, hex_texts, key_words
 from ..identity.spec import Spec
 from ..layers import float_type, pick_layers, refuse_overflow
 from ..shards.gather import Part, gather
@@ -90,8 +90,7 @@ class RowStore:
 
     def keys(self) -> set[str]:
         """Return the keys of all rows."""
-        raw = self.index.refresh().table.raw.tobytes().hex()
-        return {raw[i : i + 64] for i in range(0, len(raw), 64)}
+        return set(hex_texts(self.index.refresh().table.raw))
 
     def stored(self, keys: Sequence[str]) -> np.ndarray:
         """Return for each row key whether its row is stored, as a mask."""
@@ -223,8 +222,7 @@ class RowStore:
         file it is that of its rows, where a content that two clips have in common appears twice.
         """
         table, order = self._ordered()
-        raw = table.raw[order].tobytes().hex()
-        return [raw[i : i + 64] for i in range(0, len(raw), 64)]
+        return hex_texts(table.raw[order])
 
     def _ordered(self) -> tuple[Table, np.ndarray]:
         """Return the table, and the positions in it of the rows that `layer` gives, in order.

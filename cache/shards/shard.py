@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 
 from ..errors import DamagedError, InputError, NewerError, SpecError
@@ -105,14 +106,7 @@ def open_shard(path: Path, spec_key: str | None = None) -> Shard:
                 f"{path.name}: has no rows, or fields of a wrong type: {count} of {dtype} with"
                 f" keys of {key.dtype}, expected {spec.dtype} and S64"
             )
-        rows = Rows(
-            key[()],
-            dataset(file, "id", (count,), "S")[()],
-            dataset(file, "frames", (count,), "u")[()],
-            dataset(file, "seconds", (count,), "f")[()],
-        )
-        if rows.digest() != attribute(file, "rows_sha256", str):
-            raise DamagedError(f"{path.name}: keys, ids, frames or seconds are damaged")
+        rows = read_rows(file, count, path.name)
         sums = dataset(file, "checksum", (layers, count), "u")
         sums_start = sums.id.get_offset()
         if values.chunks is None or values.chunks[1:] != (1, dim) or sums_start is None:
@@ -128,12 +122,21 @@ def open_shard(path: Path, spec_key: str | None = None) -> Shard:
         if (starts < 0).any() or sums.dtype != "<u8":
             raise DamagedError(f"{path.name}: has values that were never written")
         provenance = parse_provenance(path.name, attribute(file, "provenance", str))
+    vectors = Vectors(path, count, layers, dim, dtype, block, starts, sums_start)
+    return Shard(rows, vectors, found, provenance)
+
+
+def read_rows(group: h5py.File | h5py.Group, count: int, where: str) -> Rows:
+    """Read and check what a file says of its rows, besides their values."""
+    kinds = zip(Rows.__dataclass_fields__, "SSuf", strict=True)
+    rows = Rows(*(dataset(group, name, (count,), kind)[()] for name, kind in kinds))
+    if rows.digest() != attribute(group, "rows_sha256", str):
+        raise DamagedError(f"{where}: keys, ids, frames or seconds are damaged")
     try:
         hex_bytes(rows.key)
     except ValueError:
-        raise DamagedError(f"{path.name}: has a key that is not 64 hex digits") from None
-    vectors = Vectors(path, count, layers, dim, dtype, block, starts, sums_start)
-    return Shard(rows, vectors, found, provenance)
+        raise DamagedError(f"{where}: has a key that is not 64 hex digits") from None
+    return rows
 
 
 def check_shard(path: Path, spec_key: str) -> int:

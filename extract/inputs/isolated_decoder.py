@@ -25,6 +25,8 @@ from typing import IO, Any, TypeVar
 
 import numpy as np
 
+from affekt.children import exit_status, start_child
+
 from ...cache.errors import AffektError
 from ...cache.identity.known_digests import LARGEST
 from ..errors import Unusable
@@ -188,14 +190,12 @@ class Decoder:
 
     def _pipes(self) -> tuple[IO[bytes], IO[bytes]]:
         if self._child is None:
-            # a separate session, so that Ctrl-C does not reach it
-            self._child = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__],
+            self._child = start_child(
+                ["-m", __name__],
+                {**os.environ, "OMP_NUM_THREADS": "1"},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": module_paths(), "OMP_NUM_THREADS": "1"},
-                start_new_session=True,
             )
             if self._stopped:  # meanwhile
                 self._child.kill()
@@ -214,18 +214,7 @@ class Decoder:
             with contextlib.suppress(BrokenPipeError):
                 if pipe is not None:
                     pipe.close()
-        try:
-            return child.wait(timeout=5)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            return child.wait()
-
-
-def module_paths() -> str:
-    """Return where we find modules, for a child, without the folder that we were started in."""
-    here = os.path.realpath(os.curdir)
-    paths = [path for path in sys.path if path and os.path.realpath(path) != here]
-    return os.pathsep.join(paths)
+        return exit_status(child, seconds=5)
 
 
 def _blame(status: int) -> Unusable | None:

@@ -85,7 +85,7 @@ def no_process(patch):
     def popen(*words, **options):
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
 
-    patch.setattr(decoder.subprocess, "Popen", popen)
+    patch.setattr("subprocess.Popen", popen)
 
 
 def no_memory(patch):

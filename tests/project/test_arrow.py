@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("cache", "extract", "classify")
 #: what every package may use of the package `affekt` itself
-COMMON = {"machine", "notebook", "public_names", "plugins"}
+COMMON = {"children", "machine", "notebook", "public_names", "plugins"}
 ALLOWED = {
     "cache": {"cache"},
     "extract": {"cache", "extract"},
@@ -47,7 +47,6 @@ RAW = {
     "loop.py",  # on a device, which has one check
     "choice.py",  # of the device of a probe
     "layers.py",  # of a probe on a device: in float32 with every bit
-    "side_by_side.py",  # starts processes as extract does
     "as_model.py",  # of published checkpoints: puts heads behind encoders
     "finetuned.py",
     "missing_text.py",  # lets Whisper write what a model reads

@@ -23,10 +23,10 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from typing import TYPE_CHECKING, Any
 
+from affekt.children import start_child
 from affekt.machine import few_threads, is_small, processors
 
 from ....cache.errors import AffektError
-from ....extract.inputs.isolated_decoder import module_paths
 from ...metrics.scored_clips import task_score
 from ...models.fitting import fit_models
 
@@ -262,13 +262,12 @@ def _is_ours(head: type) -> bool:
 
 def _started(number: int) -> subprocess.Popen[bytes]:
     threads = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", CODE, str(number)],
+    return start_child(
+        ["-c", CODE, str(number)],
+        {**os.environ, **threads},
         stdin=subprocess.DEVNULL,
         stdout=sys.stderr.fileno() if _has_number(sys.stderr) else subprocess.DEVNULL,
         pass_fds=(number,),
-        env={**os.environ, **threads, "PYTHONPATH": module_paths()},
-        start_new_session=True,  # Ctrl-C is for the run
     )
 
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from ....cache.files.atomic_writes import write_whole
-from ....cache.files.reading import refuse_hollow
+from ....cache.files.reading import file_sha256, refuse_hollow
 
 _SECONDS_UNTIL_TRUSTED = 2.0
 
@@ -52,8 +52,7 @@ def fingerprint(path: str | os.PathLike[str]) -> str:
             known = memo.read_text(encoding="ascii")
             if re.fullmatch(r"[0-9a-f]{64}", known):
                 return known
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    digest = file_sha256(path)
     if trusted:
         # without a writable home it only takes longer
         with contextlib.suppress(OSError):

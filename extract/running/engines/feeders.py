@@ -19,7 +19,6 @@ import os
 import socket
 import struct
 import subprocess
-import sys
 import threading
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
@@ -29,6 +28,7 @@ from typing import Any
 
 import numpy as np
 
+from affekt.children import exit_status, start_child
 from affekt.machine import processors
 
 from ....cache.errors import AffektError
@@ -37,7 +37,6 @@ from ....cache.manifest import Manifest
 from ....cache.rows.index import Table
 from ...encoder import Encoder
 from ...errors import Unusable
-from ...inputs.isolated_decoder import module_paths
 from ..claims import Claims
 from ..feed import MEMORY, AudioFeed, AudioRules, Ready, by_file
 from .shares import as_values, clips_of, columns, reraise
@@ -108,7 +107,7 @@ def feed_in_processes(
         for feeder in feeders:
             feeder.pipe.close()
         for feeder in feeders:
-            feeder.wait()
+            exit_status(feeder.child, _PATIENCE)
 
 
 def _blocks(clips: Manifest, positions: Sequence[int] | np.ndarray) -> Iterator[list[int]]:
@@ -132,13 +131,12 @@ class _Feeder:
         self.share = share
         self.pipe, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            self.child = subprocess.Popen(
-                [sys.executable, "-P", "-m", __name__],
+            self.child = start_child(
+                ["-m", __name__],
+                {**os.environ, "OMP_NUM_THREADS": "1"},
                 stdin=theirs.fileno(),
                 pass_fds=job["tokens"],
                 stdout=subprocess.DEVNULL,
-                env={**os.environ, "PYTHONPATH": module_paths(), "OMP_NUM_THREADS": "1"},
-                start_new_session=True,  # Ctrl-C is for us
             )
         with suppress(BrokenPipeError):  # it has ended; `rows` raises that
             _send(self.pipe, {**job, "clips": columns(clips, share)}, [stored])
@@ -151,7 +149,7 @@ class _Feeder:
                 body, head = _receive(self.pipe)
                 self.pipe.send(_TAKEN)
             except (EOFError, ConnectionError) as error:
-                raise _died(self.wait()) from error
+                raise _died(exit_status(self.child, _PATIENCE)) from error
             if isinstance(head, dict):
                 raise reraise(head)
             at = 0
@@ -167,14 +165,6 @@ class _Feeder:
                     tuple(flags),
                     line and Seen(*line),
                 )
-
-    def wait(self) -> int:
-        """Return its exit status."""
-        try:
-            return self.child.wait(_PATIENCE)
-        except subprocess.TimeoutExpired:
-            self.child.kill()
-            return self.child.wait()
 
 
 def _died(status: int) -> AffektError:

@@ -19,13 +19,13 @@ from typing import Any
 
 import numpy as np
 
+from affekt.children import exit_status, start_child
 from affekt.machine import processors
 
 from ....cache.commands.signals import ending, leave
 from ....cache.errors import AffektError, InputError
 from ....cache.manifest import Manifest
 from ...encoder import Encoder
-from ...inputs.isolated_decoder import module_paths
 from ..extraction import Extraction
 from ..in_process import Embedding
 from ..progress import Report
@@ -135,14 +135,13 @@ def _start(
 ) -> subprocess.Popen[str]:
     # workers do not fight for processors, unless the user has set this
     alone = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false"}
-    child = subprocess.Popen(
-        [sys.executable, "-P", "-m", __name__],
+    child = start_child(
+        ["-m", __name__],
+        {**alone, **os.environ},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
         encoding="utf-8",
-        env={**alone, **os.environ, "PYTHONPATH": module_paths()},
-        start_new_session=True,  # Ctrl-C is for us; we pass it on
     )
     threading.Thread(target=_listen, args=(child, lines, number, messages), daemon=True).start()
     return child
@@ -176,11 +175,7 @@ def _end(children: list[subprocess.Popen[str]]) -> None:
     for child in running:
         child.terminate()
     for child in running:
-        try:
-            child.wait(_GRACE)
-        except subprocess.TimeoutExpired:
-            child.kill()
-            child.wait()
+        exit_status(child, _GRACE)
 
 
 def _died(number: int, status: int) -> AffektError:
