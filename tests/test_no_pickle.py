@@ -130,7 +130,7 @@ class _Evil:
         return os.system, (f"touch {self.mark}",)
 
 
-def test_D02_the_main_paths_unpickle_nothing(prepared):
+def test_the_main_paths_unpickle_nothing(prepared):
     """An audit hook sees every name that a pickle looks up, whoever calls it."""
     done = subprocess.run(
         [sys.executable, WALK, prepared],

@@ -60,7 +60,7 @@ def test_a_second_extract_stores_nothing(space):
     assert fill(space, make_clips(25)) == [f"clip-{i}" for i in range(20, 25)]
 
 
-def test_M06_same_content_under_two_ids_is_one_row(cache, space):
+def test_same_content_under_two_ids_is_one_row(cache, space):
     twins = Manifest.from_rows(
         [{"id": "a", "text": "caf\u00e9"}, {"id": "b", "text": "cafe\u0301"}]
     )

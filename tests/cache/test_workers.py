@@ -37,7 +37,7 @@ class Rows:
 
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # more workers than cores
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_C11_data_loader_workers(stored, method):
+def test_data_loader_workers(stored, method):
     data = pytest.importorskip("torch.utils.data")
     space, clips, values = stored
     space.cache.read(space, clips.select([0]))  # opened in the parent too
@@ -54,14 +54,14 @@ def read_some(space, clips, seed):
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
-def test_C11_processes(stored, method):
+def test_processes(stored, method):
     space, clips, values = stored
     with multiprocessing.get_context(method).Pool(2) as pool:
         for some, rows in pool.starmap(read_some, [(space, clips, s) for s in range(6)]):
             np.testing.assert_array_equal(rows, values[some])
 
 
-def test_C11_threads_read_while_one_writes_and_one_compacts(stored):
+def test_threads_read_while_one_writes_and_one_compacts(stored):
     space, clips, values = stored
     stop = threading.Event()
 

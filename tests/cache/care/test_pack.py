@@ -113,7 +113,7 @@ def test_pack_refuses_before_it_writes(two, tmp_path):
     assert sorted(path.name for path in tmp_path.glob("*out.h5*")) == ["out.h5"]
 
 
-def test_C03_pack_with_too_little_room(two, tmp_path, monkeypatch):
+def test_pack_with_too_little_room(two, tmp_path, monkeypatch):
     cache, *_ = two
     monkeypatch.setattr("shutil.disk_usage", lambda _: shutil._ntuple_diskusage(1, 1, 1000))
     with pytest.raises(OSError, match="free some space") as caught:

@@ -90,7 +90,7 @@ def test_a_shard_that_is_merged_away_while_its_twin_is_stored(space, monkeypatch
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "flipped"])
-def test_C08_repair_makes_spec_json_anew_from_a_shard(cache, space, damage):
+def test_repair_makes_spec_json_anew_from_a_shard(cache, space, damage):
     fill(space, make_clips(2))
     path = space.folder / "spec.json"
     truth = path.read_bytes()
@@ -117,7 +117,7 @@ def test_repair_of_a_canary_and_of_an_empty_space(cache, space):
     assert space.canary() is None
 
 
-def test_C14_leftovers_are_ignored_and_cleaned_by_rule(cache, space):
+def test_leftovers_are_ignored_and_cleaned_by_rule(cache, space):
     fill(space, make_clips(2))
     import socket
     import subprocess

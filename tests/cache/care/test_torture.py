@@ -45,25 +45,25 @@ def harmless(found) -> None:
 
 
 @pytest.mark.parametrize("writers", [1, 2])
-def test_C01_kill_9_at_random(work, writers):
+def test_kill_9_at_random(work, writers):
     found = torture.kills(work, 60, writers, seed=writers, size=48)
     harmless(found)
     assert found["kills"] >= 60
 
 
-def test_C01_kill_9_at_calls_of_a_commit(work):
+def test_kill_9_at_calls_of_a_commit(work):
     found = torture.moments(work, step=11)
     harmless(found)
     assert found["kills"] > 20
 
 
-def test_C02_a_fault_at_calls_of_a_commit(work):
+def test_a_fault_at_calls_of_a_commit(work):
     found = torture.faults(work, step=7)
     harmless(found)
     assert found["faults"] > 20
 
 
-def test_C02_a_failed_flush_is_not_tried_again(space, monkeypatch):
+def test_a_failed_flush_is_not_tried_again(space, monkeypatch):
     from affekt.cache.files import durable
 
     calls = []
@@ -80,7 +80,7 @@ def test_C02_a_failed_flush_is_not_tried_again(space, monkeypatch):
     assert not any((space.cache.path / "tmp").iterdir())
 
 
-def test_C02_short_writes_and_no_links(space, monkeypatch):
+def test_short_writes_and_no_links(space, monkeypatch):
     from affekt.cache.files import durable
 
     write = os.write
@@ -101,7 +101,7 @@ def raises(number: int):
 
 
 @pytest.mark.root
-def test_C03_disk_full(work):
+def test_disk_full(work):
     if not torture.can_mount(work):
         pytest.skip("needs root, to mount a small disk")
     found = torture.full_disk(work, sizes=(300,))
@@ -110,7 +110,7 @@ def test_C03_disk_full(work):
 
 
 @pytest.mark.parametrize("number", [errno.EDQUOT, errno.EROFS, errno.EACCES])
-def test_C04_quota_and_read_only_folders(space, monkeypatch, number):
+def test_quota_and_read_only_folders(space, monkeypatch, number):
     clips = make_clips(6)
     fill(space, clips.select(range(3)))
     from affekt.cache.files import durable
@@ -132,13 +132,13 @@ def test_C04_quota_and_read_only_folders(space, monkeypatch, number):
 
 
 @pytest.mark.root
-def test_C05_power_loss(work):
+def test_power_loss(work):
     if not torture.can_mount(work, loop=True):
         pytest.skip("needs root and a loop device")
     harmless(torture.power_loss(work, 3))
 
 
-def test_C06_every_byte_flipped_and_every_length(work):
+def test_every_byte_flipped_and_every_length(work):
     found = torture.flips(work)
     harmless(found)
     assert found["flips"] > 2000
@@ -151,13 +151,13 @@ def test_many_processes_and_one_cache(work, processes):
     harmless(torture.crowd(work, processes, count=80))
 
 
-def test_C15_compaction_killed_half_way(work):
+def test_compaction_killed_half_way(work):
     found = torture.compactions(work, step=2)
     harmless(found)
     assert found["kills"] > 5
 
 
-def test_C15_twenty_thousand_shards(space, monkeypatch):
+def test_twenty_thousand_shards(space, monkeypatch):
     """Names of that many, over few files: what counts is that nothing is done for each of them."""
     clips = make_clips(20)
     fill(space, clips, rows=10)

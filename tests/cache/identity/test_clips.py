@@ -86,7 +86,7 @@ def test_a_file_that_was_copied_or_touched_is_read_once_more_and_then_known(
     assert Cache(cache.path).digests(audio, "audio", record=True) == found
 
 
-def test_C13_a_changed_file_is_never_taken_for_the_old_one(cache, audio):
+def test_a_changed_file_is_never_taken_for_the_old_one(cache, audio):
     record(cache, audio)
     path = audio.file(0)
     before = path.stat()
@@ -95,7 +95,7 @@ def test_C13_a_changed_file_is_never_taken_for_the_old_one(cache, audio):
     assert cache.digests(audio, "audio")[0] == hashlib.sha256(b"AUDIO 0").hexdigest()
 
 
-def test_C13_a_file_that_was_just_written_vouches_for_nothing(cache, audio):
+def test_a_file_that_was_just_written_vouches_for_nothing(cache, audio):
     path = audio.file(0)
     path.write_bytes(b"new")
     record(cache, audio)
@@ -106,7 +106,7 @@ def test_C13_a_file_that_was_just_written_vouches_for_nothing(cache, audio):
     assert cache.digests(audio, "audio", hash_files=False)[0] is None
 
 
-def test_C13_rehash_trusts_no_memo(cache, audio):
+def test_rehash_trusts_no_memo(cache, audio):
     truth = cache.digests(audio, "audio")
     path = audio.file(1)
     cache.record([seen(audio, 1, "0" * 64, path.stat())])

@@ -38,20 +38,6 @@ def test_reads_every_column_of_a_csv(tmp_path):
     assert (clips.line(1), clips.place(1)) == (3, f"{path} line 3")
 
 
-@pytest.mark.parametrize(
-    ("name", "text"),
-    [
-        ("clips.csv", "id,path\na,a.wav\n"),
-        ("clips.tsv", "id\tpath\na\ta.wav\n"),
-        ("clips.csv", "id;path\na;a.wav\n"),
-        ("clips.jsonl", '{"id": "a", "path": "a.wav"}\n'),
-    ],
-)
-def test_every_text_format_reads_the_same(tmp_path, name, text):
-    clips = Manifest.read(write(tmp_path, text, name))
-    assert list(clips) == [Clip("a", "a.wav")]
-
-
 def test_frame_and_parquet_read_the_same_as_csv(tmp_path):
     pandas = pytest.importorskip("pandas")
     pytest.importorskip("pyarrow")
@@ -113,7 +99,7 @@ def test_without_ids_the_path_is_the_id(tmp_path):
     assert clips.ids == ["a.wav#0-1", "a.wav#1-2.5", "c.wav"]
 
 
-def test_M01_missing_unreadable_or_a_folder(tmp_path):
+def test_missing_unreadable_or_a_folder(tmp_path):
     write(tmp_path, "id,path\na,b\n", "clips.csv")
     with pytest.raises(InputError, match=r"no such file.*Did you mean 'clips\.csv'"):
         Manifest.read(tmp_path / "clip.csv")
@@ -125,12 +111,12 @@ def test_M01_missing_unreadable_or_a_folder(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "id,path\n", "id,path\r\n\r\n"])
-def test_M02_empty_or_header_only(tmp_path, text):
+def test_empty_or_header_only(tmp_path, text):
     with pytest.raises(InputError, match="0 rows"):
         Manifest.read(write(tmp_path, text))
 
 
-def test_M03_column_missing_or_misspelt(tmp_path):
+def test_column_missing_or_misspelt(tmp_path):
     with pytest.raises(InputError, match=r"no column path or text; it has id, pth.*'pth'"):
         Manifest.read(write(tmp_path, "id,pth\na,b\n"))
     with pytest.raises(InputError, match=r"no column id; it has idd, text.*'idd'"):
@@ -141,14 +127,14 @@ def test_M03_column_missing_or_misspelt(tmp_path):
         clips["speeker"]
 
 
-def test_M04_duplicate_id_same_content(tmp_path):
+def test_duplicate_id_same_content(tmp_path):
     path = write(tmp_path, "id,path\na,x\nb,y\na,x\n")
     with pytest.raises(InputError, match=r"clips\.csv line 4: id 'a' repeats line 2"):
         Manifest.read(path)
     assert Manifest.read(path, dedupe=True).ids == ["a", "b"]
 
 
-def test_M05_duplicate_id_different_content(tmp_path):
+def test_duplicate_id_different_content(tmp_path):
     path = write(tmp_path, "id,path\na,x\na,y\n")
     for dedupe in (False, True):
         with pytest.raises(InputError, match=r"line 3: id 'a' was used in line 2 .*path differ"):
@@ -156,7 +142,7 @@ def test_M05_duplicate_id_different_content(tmp_path):
 
 
 @pytest.mark.parametrize("id_", ["a/b", "..", ".", "x\ny", "🙂", "007", "1", "1.0", " a ", "nan"])
-def test_M07_ids_are_exact_text(tmp_path, id_):
+def test_ids_are_exact_text(tmp_path, id_):
     clips = Manifest.from_rows([{"id": id_, "text": "t"}, {"id": "other", "text": "t"}])
     for name in ("clips.csv", "clips.tsv", "clips.jsonl"):
         assert Manifest.read(clips.write(tmp_path / name)).ids == [id_, "other"]
@@ -167,32 +153,26 @@ def test_M07_ids_are_exact_text(tmp_path, id_):
     [("", "blank"), ("a\0b", "NUL"), ("x" * 256, "256 bytes"), ("ü" * 128, "256 bytes"),
      ("\ud800", "Unicode")],
 )  # fmt: skip
-def test_M07_ids_that_cannot_be(id_, message):
+def test_ids_that_cannot_be(id_, message):
     with pytest.raises(InputError, match=message):
         Manifest.from_rows([{"id": id_, "text": "t"}])
     assert Manifest.from_rows([{"id": "x" * 255, "text": "t"}]).ids == ["x" * 255]
 
 
-def test_M07_a_float_is_no_id():
-    with pytest.raises(InputError, match=r"id is the number 1\.0"):
-        Manifest.from_rows([{"id": 1.0, "text": "t"}])
-    assert Manifest.from_rows([{"id": 1, "text": "t"}]).ids == ["1"]
-
-
-def test_M08_byte_order_mark_and_line_ends(tmp_path):
+def test_byte_order_mark_and_line_ends(tmp_path):
     text = "\ufeffid,path\r\na,b.wav\r\n\r\nc,d.wav\r\n"
     clips = Manifest.read(write(tmp_path, text))
     assert clips.columns == ("id", "path")
     assert [clips.line(i) for i in range(2)] == [2, 4]
 
 
-def test_M08_bad_bytes_name_the_line(tmp_path):
+def test_bad_bytes_name_the_line(tmp_path):
     path = write(tmp_path, b"id,text\na,ok\nb,caf\xe9\n")
     with pytest.raises(InputError, match=r"clips\.csv line 3: byte 0xe9 at column 6 is not UTF-8"):
         Manifest.read(path)
 
 
-def test_M08_mixed_separators_name_the_line(tmp_path):
+def test_mixed_separators_name_the_line(tmp_path):
     with pytest.raises(InputError, match="line 3: 1 field, expected 2"):
         Manifest.read(write(tmp_path, "id,path\na,b\nc;d\n"))
     with pytest.raises(InputError, match="quotation mark"):
@@ -206,7 +186,7 @@ def test_a_quoted_line_break_does_not_shift_the_lines(tmp_path):
 
 
 @pytest.mark.parametrize("written", ["/etc/passwd", "../x.wav", "a/../../x.wav", "C:\\x.wav"])
-def test_M09_paths_that_leave_the_root(tmp_path, written):
+def test_paths_that_leave_the_root(tmp_path, written):
     path = write(tmp_path, f"id,path\na,{written}\n")
     with pytest.raises(
         InputError, match=r"clips\.csv line 2: path .* is outside of the manifest's"
@@ -216,7 +196,7 @@ def test_M09_paths_that_leave_the_root(tmp_path, written):
     assert len(Manifest.read(path)) == 1  # a table of one's own may name any file
 
 
-def test_M09_addresses_links_pipes_devices(tmp_path):
+def test_addresses_links_pipes_devices(tmp_path):
     with pytest.raises(InputError, match="is a URL"):
         Manifest.from_rows([{"id": "a", "path": "https://x/y.wav"}], allow_outside=True)
     inside = tmp_path / "in"
@@ -245,7 +225,7 @@ def test_M09_addresses_links_pipes_devices(tmp_path):
     assert file("not-there.wav").name == "not-there.wav"
 
 
-def test_M11_times(tmp_path):
+def test_times(tmp_path):
     with pytest.raises(InputError, match=r"line 2: start is 'abc', expected seconds"):
         Manifest.read(write(tmp_path, "id,path,start\na,b,abc\n"))
     clips = Manifest.read(write(tmp_path, "id,path,start,end\na,b,nan,inf\nc,d,-1,\n"))
@@ -253,7 +233,7 @@ def test_M11_times(tmp_path):
     assert (clips.clip(1).start, clips.clip(1).end) == (-1.0, None)
 
 
-def test_M12_a_million_rows(tmp_path):
+def test_a_million_rows(tmp_path):
     path = tmp_path / "clips.csv"
     with path.open("w") as stream:
         stream.write("id,path,text,label,language,speaker,split,dataset\n")
@@ -272,11 +252,11 @@ def test_M12_a_million_rows(tmp_path):
     assert grown < 800  # MB; the text itself is 90 MB
 
 
-def test_M12_one_row(tmp_path):
+def test_one_row(tmp_path):
     assert len(Manifest.read(write(tmp_path, "id,text\na,b"))) == 1
 
 
-def test_M13_a_manifest_is_a_snapshot(tmp_path):
+def test_a_manifest_is_a_snapshot(tmp_path):
     path = write(tmp_path, "id,text\na,b\n")
     clips = Manifest.read(path)
     write(tmp_path, "id,text\nz,y\n")
@@ -284,7 +264,7 @@ def test_M13_a_manifest_is_a_snapshot(tmp_path):
 
 
 @pytest.mark.parametrize("word", ["nan", "NaN", "NA", "N/A", "NULL", "None", "null", "#N/A", "0"])
-def test_T06_words_that_readers_take_for_nothing(tmp_path, word):
+def test_words_that_readers_take_for_nothing(tmp_path, word):
     for name, text in (
         ("clips.csv", f"id,text,label\n{word},{word},{word}\nz,q,r\n"),
         ("clips.jsonl", json.dumps({"id": word, "text": word, "label": word}) + "\n"),

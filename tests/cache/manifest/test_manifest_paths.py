@@ -7,7 +7,7 @@ from affekt.cache import InputError, Manifest
 from affekt.cache.manifest.paths import Folder, check_written
 
 
-def test_M09_a_table_with_absolute_paths_inside_its_root_is_read(tmp_path):
+def test_a_table_with_absolute_paths_inside_its_root_is_read(tmp_path):
     sound = tmp_path / "sounds" / "a.wav"
     sound.parent.mkdir()
     sound.write_bytes(b"")
@@ -18,7 +18,7 @@ def test_M09_a_table_with_absolute_paths_inside_its_root_is_read(tmp_path):
         Manifest.read(table, root=tmp_path / "other")
 
 
-def test_M09_absolute_paths_inside_the_root(tmp_path):
+def test_absolute_paths_inside_the_root(tmp_path):
     real = tmp_path / "real"
     real.mkdir()
     (real / "a.wav").write_bytes(b"x")
@@ -40,7 +40,7 @@ def test_M09_absolute_paths_inside_the_root(tmp_path):
         assert "allow_outside" not in str(error.value)  # most commands have no such option
 
 
-def test_M09_a_file_is_found_in_another_unicode_form(tmp_path):
+def test_a_file_is_found_in_another_unicode_form(tmp_path):
     mark, whole = "Mu\u0308ller", "M\u00fcller"
     (tmp_path / mark / mark).mkdir(parents=True)
     sound = tmp_path / mark / mark / f"{mark}.wav"
@@ -64,7 +64,7 @@ def test_M09_a_file_is_found_in_another_unicode_form(tmp_path):
     assert found(whole, whole, f"{whole}.wav") == other  # as it is written
 
 
-def test_M09_two_files_in_different_unicode_forms_are_not_confused(tmp_path):
+def test_two_files_in_different_unicode_forms_are_not_confused(tmp_path):
     for name in ("e\u0323\u0301.wav", "e\u0301\u0323.wav"):
         (tmp_path / name).write_bytes(b"")
     folder = Folder(tmp_path, allow_outside=True)

@@ -107,6 +107,7 @@ def test_no_mark_in_a_tsv_loses_a_row(tmp_path, texts):
 
 SAME = {
     "clips.csv": "id,path,label\n1,a.wav,joy\n",
+    "clips.tsv": "id\tpath\tlabel\n1\ta.wav\tjoy\n",
     "clips.txt": "id\tpath\tlabel\n1\ta.wav\tjoy\n",
     "bars.csv": "id|path|label\n1|a.wav|joy\n",
     "excel.csv": "sep=;\nid;path;label\n1;a.wav;joy\n",
@@ -296,6 +297,7 @@ def test_ids_are_unique_or_the_files(tmp_path):
 def test_numbers_with_a_point_are_no_ids(name):
     with pytest.raises(InputError, match=rf"{name} is the number 1\.0"):
         Manifest.from_rows([{name: 1.0, "text": "t"}, {name: 2, "text": "t"}])
+    assert Manifest.from_rows([{name: 1, "text": "t"}]).ids == ["1"]
 
 
 def test_two_ways_to_write_a_letter_are_one(tmp_path):

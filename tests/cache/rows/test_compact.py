@@ -214,7 +214,7 @@ def test_compact_keeps_the_twin_of_a_damaged_row(cache, space, seed):
     np.testing.assert_array_equal(Cache(cache.path).read("toy", some), expected(space, some))
 
 
-def test_C15_an_extract_ends_with_compaction_when_there_are_many(space):
+def test_an_extract_ends_with_compaction_when_there_are_many(space):
     fill(space, make_clips(70), rows=1)
     assert len(shards(space)) == 1
 

@@ -50,7 +50,7 @@ def test_a_cache_that_is_not_there_is_named_with_the_nearest(tmp_path):
         Cache(tmp_path / "my.cach", readonly=True).space("toy")
 
 
-def test_C08_other_spec_shows_the_fields_that_differ(cache, space):
+def test_other_spec_shows_the_fields_that_differ(cache, space):
     other = make_spec(encoder={"name": "toy", "revision": "1" * 40}, store_dtype="float16")
     with pytest.raises(SpecError) as caught:
         cache.space(other)
@@ -66,13 +66,13 @@ def test_C08_other_spec_shows_the_fields_that_differ(cache, space):
         ({"modality": "audio"}, "modality: 'text' here, 'audio' there"),
     ],
 )
-def test_C08_whichever_field_differs_is_shown(cache, space, changes, told):
+def test_whichever_field_differs_is_shown(cache, space, changes, told):
     with pytest.raises(SpecError) as caught:
         cache.space(space.spec.replace(**changes))
     assert told in str(caught.value)
 
 
-def test_C08_the_nearest_of_several_specs_is_explained(cache):
+def test_the_nearest_of_several_specs_is_explained(cache):
     cache.create(make_spec(dim=9, store_dtype="float16"), name="a")
     near = cache.create(make_spec(store_dtype="float16"), name="b")
     cache.create(make_spec(dim=9, store_dtype="float16", numerics_epoch=2), name="c")
@@ -88,7 +88,7 @@ def test_an_empty_name_is_no_space(cache, space):
 
 
 @pytest.mark.parametrize("damage", ["missing", "truncated", "other", "nan", "twice"])
-def test_C08_spec_json_missing_or_damaged(cache, space, damage):
+def test_spec_json_missing_or_damaged(cache, space, damage):
     path = space.folder / "spec.json"
     text = path.read_text()
     fill(space, make_clips(2))
@@ -111,7 +111,7 @@ def test_C08_spec_json_missing_or_damaged(cache, space, damage):
     assert not verify(fresh).ok
 
 
-def test_V05_a_newer_format_is_refused_by_number(cache, space):
+def test_a_newer_format_is_refused_by_number(cache, space):
     path = space.folder / "spec.json"
     path.write_text(path.read_text().replace('"format":1', '"format":2'))
     assert "format 2 is newer" in Cache(cache.path).broken()[space.name]
@@ -122,7 +122,7 @@ def test_V05_a_newer_format_is_refused_by_number(cache, space):
     assert "format 2 is newer" in space.index.damaged[shard.name]
 
 
-def test_C09_a_canary_that_moved_refuses_and_names_the_layers(cache, space):
+def test_a_canary_that_moved_refuses_and_names_the_layers(cache, space):
     canary = np.random.default_rng(0).standard_normal((2, LAYERS, DIM)).astype(np.float32)
     fill(space, make_clips(2), canary=lambda: canary)
     np.testing.assert_array_equal(space.canary(), canary)
@@ -159,7 +159,7 @@ def test_failures_are_listed_until_the_clip_is_stored(space):
     assert [note["id"] for note in space.failures()] == ["gone"]
 
 
-def test_C04_readonly(cache, space):
+def test_readonly(cache, space):
     fill(space, make_clips(3))
     reader = Cache(cache.path, readonly=True)
     space = reader.space("toy")
@@ -174,7 +174,7 @@ def test_C04_readonly(cache, space):
             act()
 
 
-def test_C07_a_shard_deleted_copied_or_foreign(cache, space, tmp_path):
+def test_a_shard_deleted_copied_or_foreign(cache, space, tmp_path):
     clips = make_clips(9)
     fill(space, clips, rows=3)
     shards = space.folder / "shards"
@@ -198,7 +198,7 @@ def test_C07_a_shard_deleted_copied_or_foreign(cache, space, tmp_path):
     np.testing.assert_array_equal(cache.read("toy", clips), expected(space, clips))
 
 
-def test_C10_same_key_with_other_values(cache, space):
+def test_same_key_with_other_values(cache, space):
     for value in (1, 2):
         with Cache(cache.path).space("toy").writer() as writer:
             writer.add("ab" * 32, "a", np.full((LAYERS, DIM), value))

@@ -145,7 +145,7 @@ def text_of_any_length(file, folder):
         (lambda file, _: file.create_group("embeddings2"), None),
     ],
 )  # fmt: skip
-def test_C12_refused_by_name(shard, change, message):
+def test_refused_by_name(shard, change, message):
     space, path = rebuild(shard, change)
     if message is None:
         assert len(open_shard(path, space.key).rows) == ROWS
@@ -159,13 +159,13 @@ def test_C12_refused_by_name(shard, change, message):
     assert not verify(fresh).ok
 
 
-def test_C12_text_attributes_of_variable_length_are_not_read(shard):
+def test_text_attributes_of_variable_length_are_not_read(shard):
     space, path = rebuild(shard, lambda file, _: file.attrs.__setitem__("provenance", "{}"))
     with pytest.raises(DamagedError, match="provenance has type object"):
         open_shard(path, space.key)
 
 
-def test_V05_a_newer_shard_or_canary_is_refused_as_newer(shard):
+def test_a_newer_shard_or_canary_is_refused_as_newer(shard):
     """By an error of its own, so that repair does not set it aside."""
     space, path = rebuild(shard, lambda file, _: file.attrs.__setitem__("format", 2))
     with pytest.raises(NewerError, match="format 2 is newer than 1: update affekt"):
@@ -182,7 +182,7 @@ def test_V05_a_newer_shard_or_canary_is_refused_as_newer(shard):
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
-def test_C12_a_pipe_or_a_device_named_like_a_shard(space):
+def test_a_pipe_or_a_device_named_like_a_shard(space):
     clips = make_clips(2)
     fill(space, clips)
     shards = space.folder / "shards"
@@ -198,7 +198,7 @@ def test_C12_a_pipe_or_a_device_named_like_a_shard(space):
 
 
 @pytest.mark.parametrize("junk", [b"", b"x" * 4096, b"\x89HDF\r\n\x1a\n" + b"\0" * 600])
-def test_C12_junk(space, junk, tmp_path):
+def test_junk(space, junk, tmp_path):
     fill(space, make_clips(2))
     (space.folder / "shards" / f"{'0' * 24}.h5").write_bytes(junk)
     fresh = Cache(space.cache.path)
@@ -209,7 +209,7 @@ def test_C12_junk(space, junk, tmp_path):
         packed_spaces(packed)
 
 
-def test_C12_packed_spaces_that_are_links(space, tmp_path):
+def test_packed_spaces_that_are_links(space, tmp_path):
     fill(space, make_clips(2))
     out = pack(space.cache, tmp_path / "packed.h5")
     with h5py.File(out, "r+") as file:

@@ -68,7 +68,7 @@ def test_finite_for_any_length_level_and_offset(
 
 
 @pytest.mark.parametrize("value", [0.0, 0.25, -1.0, 1e-5])
-def test_A13_silence_and_constants_are_defined_and_flagged(value: float) -> None:
+def test_silence_and_constants_are_defined_and_flagged(value: float) -> None:
     [pooled] = Spectral().embed([np.full(8000, value, dtype=np.float32)])
     assert pooled.flags == ("silent",)
     assert not pooled.values[0, :-1].any()
@@ -76,7 +76,7 @@ def test_A13_silence_and_constants_are_defined_and_flagged(value: float) -> None
 
 
 @pytest.mark.parametrize("length", [400, 559, 560, 719, 720])
-def test_A15_short_clips_are_the_same_alone_and_beside_long_ones(length: int) -> None:
+def test_short_clips_are_the_same_alone_and_beside_long_ones(length: int) -> None:
     short, long = speechlike(0.1)[:length], speechlike(10.0)
     _, beside, _ = Spectral().embed([long, short, long])
     assert np.isfinite(beside.values).all()

@@ -29,21 +29,13 @@ pytestmark = pytest.mark.filterwarnings("ignore:Support for mismatched key_paddi
 CLIPS = [tone(16000), tone(7777, 1), tone(24321, 2), tone(721, 3)]
 
 
-@pytest.mark.parametrize("name", SPEECH)
-def test_speech_layers_equal_the_single_file(name):
-    answers = backend(name).embed(CLIPS)
-    assert backend(name).tapped == (name != "conformer")
-    for clip, answer in zip(CLIPS, answers, strict=True):
-        states, keep = plain_layers(name, model_folder(name), clip)
-        assert answer.frames == int(keep.sum())
-        assert distance(answer.values, states[:, keep].mean(dim=1)) <= 1e-5
-
-
-@pytest.mark.parametrize("name", TEXT)
-def test_text_layers_equal_the_single_text(name):
-    answers = backend(name).embed(TEXTS)
-    for text, answer in zip(TEXTS, answers, strict=True):
-        states, keep = plain_layers(name, model_folder(name), text)
+@pytest.mark.parametrize("name", [*SPEECH, *TEXT])
+def test_layers_equal_those_of_the_single_file_or_text(name):
+    items = CLIPS if name in SPEECH else TEXTS
+    answers = backend(name).embed(items)
+    assert name in TEXT or backend(name).tapped == (name != "conformer")
+    for item, answer in zip(items, answers, strict=True):
+        states, keep = plain_layers(name, model_folder(name), item)
         assert answer.frames == int(keep.sum())
         assert distance(answer.values, states[:, keep].mean(dim=1)) <= 1e-5
 
@@ -76,19 +68,15 @@ def test_poolings_are_those_of_the_valid_frames(name, pooling, batching):
 
 
 @pytest.mark.parametrize("batching", ["auto", "packed"])
-def test_cls_is_the_first_token(batching):
-    answers = backend("bert", pooling="cls", batching=batching).embed(TEXTS)
+@pytest.mark.parametrize(
+    ("options", "tokens"),
+    [({"pooling": "cls"}, slice(1)), ({"special_tokens": False}, slice(1, -1))],
+)
+def test_cls_is_the_first_token_and_special_tokens_may_stay_unpooled(options, tokens, batching):
+    answers = backend("bert", batching=batching, **options).embed(TEXTS)
     for text, answer in zip(TEXTS, answers, strict=True):
         states, _ = plain_layers("bert", model_folder("bert"), text)
-        assert distance(answer.values, states[:, 0]) <= 1e-5
-
-
-@pytest.mark.parametrize("batching", ["auto", "packed"])
-def test_without_special_tokens_they_are_read_but_not_pooled(batching):
-    answers = backend("bert", special_tokens=False, batching=batching).embed(TEXTS)
-    for text, answer in zip(TEXTS, answers, strict=True):
-        states, _ = plain_layers("bert", model_folder("bert"), text)
-        assert distance(answer.values, states[:, 1:-1].mean(dim=1)) <= 1e-5
+        assert distance(answer.values, states[:, tokens].mean(dim=1)) <= 1e-5
 
 
 def test_masked_pool_equals_pool_of_each_row_alone():

@@ -1,7 +1,6 @@
-"""The traps of running a pretrained encoder, each where it is answered here: layers, padding.
+"""Traps of running a pretrained encoder: layers, padding.
 
-The numbers are those of the project's list of numeric traps; the docstring of each test says what
-goes wrong elsewhere.
+The docstring of each test says what goes wrong elsewhere.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ WAVES = ("wav2vec2-base", "xlsr", "hubert-base", "wavlm-base", "data2vec-audio",
 
 
 @pytest.mark.parametrize("name", STABLE)
-def test_trap_01_the_last_layer_is_last_hidden_state(name):
+def test_the_last_layer_is_last_hidden_state(name):
     """`hidden_states[-1]` of stable-layer-norm models changed its meaning between versions."""
     model = tf.AutoModel.from_pretrained(model_folder(name)).eval()
     values = backend(name).front.prepare(SHORT).tensors["input_values"][None]
@@ -49,7 +48,7 @@ def test_trap_01_the_last_layer_is_last_hidden_state(name):
     assert backend(name).describe()["layers"]["semantics"] == "hs-1"
 
 
-def test_trap_02_layer_0_is_the_encoders_input_and_sizes_come_from_the_config():
+def test_layer_0_is_the_encoders_input_and_sizes_come_from_the_config():
     """Index 0 is not the CNN's output, and prose about layers and dims is often wrong."""
     model = tf.AutoModel.from_pretrained(model_folder("xlsr")).eval()
     seen = []
@@ -62,7 +61,7 @@ def test_trap_02_layer_0_is_the_encoders_input_and_sizes_come_from_the_config():
 
 
 @pytest.mark.parametrize("name", ["wav2vec2-base", "hubert-base", "wavlm-base"])
-def test_trap_03_group_norm_sees_no_padding(name):
+def test_group_norm_sees_no_padding(name):
     """Padding moves a group-norm model's row by a third, mask or not."""
     [alone] = backend(name).embed([SHORT])
     together = backend(name, batching="padded").embed([SHORT, LONG])
@@ -76,7 +75,7 @@ def test_trap_03_group_norm_sees_no_padding(name):
     assert distance(naive, alone.values[-1:]) > 1e-3  # the trap is real
 
 
-def test_trap_04_a_clip_is_normalised_alone():
+def test_a_clip_is_normalised_alone():
     """Without an attention mask the library's extractor normalises over the padding too."""
     front = backend("wav2vec2-base").front
     assert front.extractor.return_attention_mask is False
@@ -88,7 +87,7 @@ def test_trap_04_a_clip_is_normalised_alone():
 
 
 @pytest.mark.parametrize("name", ["xlsr", "wav2vec2-bert", "bert"])
-def test_trap_05_padded_rows_are_given_with_their_mask(name):
+def test_padded_rows_are_given_with_their_mask(name):
     """A mask lost on the way moves a row by a quarter."""
     opened = backend(name, batching="padded")
     items = [SHORT, LONG] if opened.modality == "audio" else [TEXTS[0], TEXTS[2]]
@@ -102,7 +101,7 @@ def test_trap_05_padded_rows_are_given_with_their_mask(name):
 
 
 @pytest.mark.parametrize("name", WAVES)
-def test_trap_06_only_valid_frames_are_pooled(name):
+def test_only_valid_frames_are_pooled(name):
     """Pooling over padded frames is 0.6 to 1.1 off."""
     together = backend(name, batching="padded").embed([SHORT, LONG])
     states, keep = plain_layers(name, model_folder(name), SHORT)
@@ -111,7 +110,7 @@ def test_trap_06_only_valid_frames_are_pooled(name):
 
 
 @pytest.mark.parametrize("name", ["xlsr", "wav2vec2-base", "data2vec-audio"])
-def test_trap_07_a_clip_below_the_receptive_field_is_too_short(name):
+def test_a_clip_below_the_receptive_field_is_too_short(name):
     """In a batch a clip of less than 400 samples gets the padding's embedding, finite."""
     assert backend(name).min_samples == 400
     answers = backend(name, batching="padded").embed([LONG[:399], LONG, LONG[:400], LONG[:1]])
@@ -126,7 +125,7 @@ def test_trap_07_a_clip_below_the_receptive_field_is_too_short(name):
     assert distance(answers[2].values, alone.values) <= 1e-6
 
 
-def test_trap_08_filter_banks_need_three_frames():
+def test_filter_banks_need_three_frames():
     """Wav2Vec2-BERT features of 400 to 559 samples are NaN; the library says nothing."""
     opened = backend("wav2vec2-bert")
     assert opened.min_samples == 720
@@ -141,7 +140,7 @@ def test_trap_08_filter_banks_need_three_frames():
         assert distance(alone.values, answer.values) <= 1e-6
 
 
-def test_trap_09_wav2vec2_bert_takes_filter_banks_and_its_mask():
+def test_wav2vec2_bert_takes_filter_banks_and_its_mask():
     """It takes `input_features`, not samples, and without its mask is 0.3 off."""
     opened = backend("wav2vec2-bert", batching="padded")
     inputs, _ = opened._inputs([opened.front.prepare(SHORT)])
@@ -155,7 +154,7 @@ def test_trap_09_wav2vec2_bert_takes_filter_banks_and_its_mask():
 
 
 @pytest.mark.parametrize("name", ["xlsr", "wav2vec2-bert", "whisper"])
-def test_trap_10_stereo_is_refused_not_taken_for_two_clips(name):
+def test_stereo_is_refused_not_taken_for_two_clips(name):
     """(2, T) is two utterances to wav2vec2, the left channel to w2v-bert."""
     for shape in ((2, 8000), (8000, 2)):
         with pytest.raises(InputError, match="mono"):
@@ -164,7 +163,7 @@ def test_trap_10_stereo_is_refused_not_taken_for_two_clips(name):
         backend(name).embed([SHORT.astype("f8")])
 
 
-def test_trap_11_the_sampling_rate_is_always_passed(tmp_path):
+def test_the_sampling_rate_is_always_passed(tmp_path):
     """The extractor checks the rate only if it is told."""
     folder = altered("xlsr", tmp_path / "x", "preprocessor_config.json", sampling_rate=8000)
     opened = open_backend(folder)
@@ -174,7 +173,7 @@ def test_trap_11_the_sampling_rate_is_always_passed(tmp_path):
         opened.front.extractor(SHORT, sampling_rate=16000)
 
 
-def test_trap_12_normalisation_is_read_never_guessed(tmp_path):
+def test_normalisation_is_read_never_guessed(tmp_path):
     """`do_normalize` wrong moves XLSR by 0.5; the library's default fills it in."""
     folder = altered("xlsr", tmp_path / "a", "preprocessor_config.json", do_normalize=None)
     with pytest.raises(InputError, match="do_normalize"):
@@ -188,7 +187,7 @@ def test_trap_12_normalisation_is_read_never_guessed(tmp_path):
     assert distance(raw.embed([SHORT])[0].values, backend("xlsr").embed([SHORT])[0].values) > 1e-3
 
 
-def test_trap_13_no_layer_is_dropped_or_masked(tmp_path):
+def test_no_layer_is_dropped_or_masked(tmp_path):
     """In training mode SpecAugment and dropout change every pass, and layers go missing."""
     folder = saved("xlsr", tmp_path / "x", layerdrop=0.9, mask_time_prob=0.9, hidden_dropout=0.5)
     opened = open_backend(str(folder))

@@ -1,7 +1,6 @@
-"""The traps of running a pretrained encoder, each where it is answered here: length, texts.
+"""Traps of running a pretrained encoder: length, texts.
 
-The numbers are those of the project's list of numeric traps; the docstring of each test says what
-goes wrong elsewhere.
+The docstring of each test says what goes wrong elsewhere.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ import numpy as np
 import pytest
 from affekt.extract import Encoder
 from affekt.extract.encoders import open_backend
-from affekt.extract.errors import Unusable
-from affekt.extract.inputs.decode import decode
 from affekt.extract.pooling import merge, split_evenly
 
 from tests.support.encoder_models import (
@@ -31,7 +28,7 @@ SHORT, LONG = tone(8000), tone(24000, 1)
 
 
 @pytest.mark.parametrize("name", ["wav2vec2-base", "xlsr", "wav2vec2-bert", "whisper"])
-def test_trap_20_silence_is_finite_and_one_bad_sample_costs_one_row(name):
+def test_silence_is_finite_and_one_bad_sample_costs_one_row(name):
     """One NaN makes its whole row NaN."""
     broken = SHORT.copy()
     broken[10] = np.nan
@@ -45,7 +42,7 @@ def test_trap_20_silence_is_finite_and_one_bad_sample_costs_one_row(name):
     assert distance(answers[0].values, alone.values) <= 1e-6
 
 
-def test_trap_21_long_clips_follow_a_policy_and_passes_a_budget():
+def test_long_clips_follow_a_policy_and_passes_a_budget():
     """One attention map of ten minutes is 58 GB."""
     minute = tone(16000 * 61)
     name = str(model_folder("xlsr"))
@@ -61,27 +58,14 @@ def test_trap_21_long_clips_follow_a_policy_and_passes_a_budget():
     assert chunked.spec.key != Encoder(name).spec.key
 
 
-def test_trap_22_one_resampler_and_it_stands_in_the_spec():
+def test_one_resampler_and_it_stands_in_the_spec():
     """Linear and FFT resampling move a clip by a third."""
     spec = Encoder(str(model_folder("xlsr"))).spec
     assert "soxr" in json.dumps(spec.fields["input"])
 
 
-def test_trap_23_a_truncated_file_is_named():
-    """libsndfile reads a truncated WAV without an error."""
-    import io
-
-    import soundfile
-
-    buffer = io.BytesIO()
-    soundfile.write(buffer, tone(16000), 16000, format="WAV", subtype="PCM_16")
-    with pytest.raises(Unusable) as caught:
-        decode(buffer.getvalue()[:9000], 16000, None, None)
-    assert caught.value.code == "truncated"
-
-
 @pytest.mark.parametrize("name", ["bert", "roberta", "xlm-roberta", "distilbert", "mpnet"])
-def test_trap_24_long_texts_are_cut_where_positions_end(name):
+def test_long_texts_are_cut_where_positions_end(name):
     """One token too many is an index error, on a GPU the end of the process."""
     opened = backend(name)
     assert opened.front.max_length == 64  # 66 positions of RoBERTa and MPNet hold 64 tokens
@@ -93,7 +77,7 @@ def test_trap_24_long_texts_are_cut_where_positions_end(name):
         assert ("truncated_tokens" in answer.flags) == (tokens > 64)
 
 
-def test_trap_24_padding_is_right_and_nothing_to_read_is_named(tmp_path):
+def test_padding_is_right_and_nothing_to_read_is_named(tmp_path):
     """Left padding moves a BERT row by a half; no tokens give the mean of nothing."""
     left = altered("bert", tmp_path / "x", "tokenizer_config.json", padding_side="left")
     ours = open_backend(left, batching="padded").embed(TEXTS)
@@ -104,11 +88,9 @@ def test_trap_24_padding_is_right_and_nothing_to_read_is_named(tmp_path):
         opened = backend("bert", special_tokens=special)
         for nothing in ("", "  ", "\u200b", "\n\t"):
             assert opened.embed([nothing])[0].code == "empty_text"
-    for bad in ("a\0b", "a\ud800"):
-        assert backend("bert").embed([bad])[0].code == "bad_text"
 
 
-def test_trap_25_a_prefix_is_part_of_the_spec():
+def test_a_prefix_is_part_of_the_spec():
     """A query's vector was served for a document: the prompt was not in the key."""
     plain, prefixed = backend("bert"), backend("bert", prefix="the fear: ")
     assert plain.describe()["processor"] != prefixed.describe()["processor"]

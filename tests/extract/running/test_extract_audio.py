@@ -77,7 +77,7 @@ def test_the_dry_run_counts_no_work_for_a_file_that_will_be_refused(corpus, cach
     assert "2 will be refused" in spread_table(told, [share])
 
 
-def test_M06_same_content_twice_is_computed_once(corpus, cache, files):
+def test_same_content_twice_is_computed_once(corpus, cache, files):
     name, data = next(iter(files.items()))
     clips = corpus(files | {"copy.wav": data, "again.wav": data})
     backend = Simple()
@@ -88,7 +88,7 @@ def test_M06_same_content_twice_is_computed_once(corpus, cache, files):
     assert np.array_equal(rows[0], rows[2])
 
 
-def test_M11_segments(corpus, cache, sound, encode):
+def test_segments(corpus, cache, sound, encode):
     data = encode(sound(3.0))
     times = [(None, None), (0, 1), (1, 3.0), (2, 1), (-1, 1), (2, 4), (float("nan"), 1), (0, 3)]
     rows = [
@@ -108,7 +108,7 @@ def test_M11_segments(corpus, cache, sound, encode):
         )
 
 
-def test_M13_a_manifest_edited_during_the_run_is_the_one_it_was(corpus, cache, files, tmp_path):
+def test_a_manifest_edited_during_the_run_is_the_one_it_was(corpus, cache, files, tmp_path):
     corpus(files)
     table = tmp_path / "clips.csv"
     table.write_text("id,path\n" + "".join(f"{n},audio/{n}\n" for n in files))
@@ -126,7 +126,7 @@ def test_M13_a_manifest_edited_during_the_run_is_the_one_it_was(corpus, cache, f
 
 
 @pytest.mark.parametrize("family", ["bands", "spectral"])
-def test_A15_very_short_clips_alone_and_in_company(corpus, cache, sound, encode, family):
+def test_very_short_clips_alone_and_in_company(corpus, cache, sound, encode, family):
     lengths = (1, 399, 400, 559, 560, 719, 720, 1599, 1600, 160_000)
     clips = corpus(
         {f"{n}.wav": encode(sound(10.0)[:n], subtype="FLOAT") for n in lengths},
@@ -141,7 +141,7 @@ def test_A15_very_short_clips_alone_and_in_company(corpus, cache, sound, encode,
         assert np.array_equal(row, alone.values)
 
 
-def test_A16_length_policies(corpus, cache, sound, encode):
+def test_length_policies(corpus, cache, sound, encode):
     clips = corpus({"under.wav": encode(sound(2.9)), "over.wav": encode(sound(3.1)),
                     "far.wav": encode(sound(10.0))})  # fmt: skip
     rules = {"max_seconds": 3.0}
@@ -165,7 +165,7 @@ def test_A16_length_policies(corpus, cache, sound, encode):
     assert np.allclose(rows[chunked.space.key], mean, rtol=1e-6)
 
 
-def test_A16_memory_stays_bounded(corpus, cache, sound, encode, monkeypatch):
+def test_memory_stays_bounded(corpus, cache, sound, encode, monkeypatch):
     """Not more is decoded ahead than the limit allows, whatever the manifest."""
     monkeypatch.setattr("affekt.extract.running.feed.MEMORY", 1 << 20)
     data = encode(sound(5.0))  # 160 kB, weighing at most 16 times that
@@ -179,7 +179,7 @@ def test_A16_memory_stays_bounded(corpus, cache, sound, encode, monkeypatch):
     assert max(ahead) <= 3
 
 
-def test_A17_company_changes_nothing(corpus, cache, files, sound, encode):
+def test_company_changes_nothing(corpus, cache, files, sound, encode):
     """The same clip alone, among others, at the end, next to a long one: bit for bit."""
     names = list(files)
     many = files | {"zz.wav": encode(sound(20.0, seed=99))}

@@ -177,7 +177,7 @@ def test_encoders_of_ones_own_stay_in_this_process(cache):
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")  # noqa: PTH110
-def test_V02_a_full_disk_says_so_and_loses_nothing(corpus, cache, sound, encode, monkeypatch):
+def test_a_full_disk_says_so_and_loses_nothing(corpus, cache, sound, encode, monkeypatch):
     import errno
 
     from affekt.cache.files import durable

@@ -159,7 +159,7 @@ def test_kill_9_at_random_then_resume_is_as_undisturbed(kind, processes, request
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
 @pytest.mark.parametrize("kind", ["texts", "fed"])
-def test_V03_signals_end_it_softly(kind, request, tmp_path, number, code):
+def test_signals_end_it_softly(kind, request, tmp_path, number, code):
     table, encoder = request.getfixturevalue(kind)
     cache = tmp_path / "cache"
     process = start(table, "--cache", cache, "-e", encoder)
@@ -188,7 +188,7 @@ def test_feeders_and_their_decoders_end_with_their_killed_parent(fed, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_V03_workers_end_with_their_parent(sounds, tmp_path, number):
+def test_workers_end_with_their_parent(sounds, tmp_path, number):
     table, encoder = sounds
     cache = tmp_path / "cache"
     process = start(table, "--cache", cache, "-e", encoder, "--workers", 2)
@@ -201,7 +201,7 @@ def test_V03_workers_end_with_their_parent(sounds, tmp_path, number):
     go_on(table, encoder, cache)
 
 
-def test_V04_locale_C_spaces_and_umlauts(tmp_path, sound, encode):
+def test_locale_C_spaces_and_umlauts(tmp_path, sound, encode):
     folder = tmp_path / "Grüße aus Köln" / "ein ordner"
     folder.mkdir(parents=True)
     (folder / "größe 1.wav").write_bytes(encode(sound()))
@@ -220,7 +220,7 @@ def test_V04_locale_C_spaces_and_umlauts(tmp_path, sound, encode):
     assert Cache(folder / "cäche").spaces()[0].failures() == []
 
 
-def test_V04_paths_written_on_windows(corpus, cache, sound, encode):
+def test_paths_written_on_windows(corpus, cache, sound, encode):
     clips = corpus({"a b.wav": encode(sound()), "ü.wav": encode(sound(seed=1))})
     rows = [{"id": c.id, "path": c.path.replace("/", "\\")} for c in clips]
     windows = Manifest.from_rows(rows, root=clips.root)
@@ -229,7 +229,7 @@ def test_V04_paths_written_on_windows(corpus, cache, sound, encode):
     assert np.array_equal(cache.read(space, windows), cache.read(space, clips))
 
 
-def test_V05_a_space_of_a_newer_version_is_refused(texts, tmp_path):
+def test_a_space_of_a_newer_version_is_refused(texts, tmp_path):
     table, encoder = texts
     cache = tmp_path / "cache"
     extract(Manifest.read(table), Cache(cache), Encoder(encoder))

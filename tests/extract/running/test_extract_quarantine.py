@@ -16,13 +16,13 @@ from tests.support.audio_toy import Simple, codes
 RATE = 16_000
 
 
-def test_M06_a_copy_of_a_bad_clip_is_named_too(corpus, cache, files):
+def test_a_copy_of_a_bad_clip_is_named_too(corpus, cache, files):
     clips = corpus(files | {"bad.wav": b"no", "bad2.wav": b"no"})
     done = run_extraction(clips, cache, Encoder.of(Simple()))
     assert codes(done) == {"bad": "not_audio", "bad2": "not_audio"}
 
 
-def test_A01_missing_denied_and_folders(corpus, cache, files, monkeypatch):
+def test_missing_denied_and_folders(corpus, cache, files, monkeypatch):
     clips = corpus(files)
     folder = cache.path.parent / "audio"
     (folder / "0.wav").unlink()
@@ -36,7 +36,7 @@ def test_A01_missing_denied_and_folders(corpus, cache, files, monkeypatch):
     assert {note["id"] for note in done.space.failures()} == expected.keys()
 
 
-def test_A18_a_file_that_changes_is_decoded_from_the_bytes_that_were_hashed(
+def test_a_file_that_changes_is_decoded_from_the_bytes_that_were_hashed(
     corpus, cache, files, monkeypatch
 ):
     """Whoever replaces the file after it was read changes nothing: row and key stay one content."""
@@ -61,7 +61,7 @@ def test_A18_a_file_that_changes_is_decoded_from_the_bytes_that_were_hashed(
         assert np.array_equal(row, encoder.embed([decode(data, RATE).samples])[0].values)
 
 
-def test_A18_a_file_that_grows_while_it_is_read(corpus, cache, files, monkeypatch):
+def test_a_file_that_grows_while_it_is_read(corpus, cache, files, monkeypatch):
     from affekt.extract.inputs import audio_files as module
 
     clips = corpus(files)
@@ -135,7 +135,7 @@ def test_five_percent_broken_files_of_every_kind(corpus, cache, sound, encode):
     assert len(again.space.failures()) == len(expected)
 
 
-def test_V01_out_of_memory_halves_the_batch_then_quarantines_the_row(corpus, cache, sound, encode):
+def test_out_of_memory_halves_the_batch_then_quarantines_the_row(corpus, cache, sound, encode):
     lengths = [0.5, 0.6, 2.5, 0.7, 0.8, 0.9]
     clips = corpus({f"{n}.wav": encode(sound(s, seed=n)) for n, s in enumerate(lengths)})
     backend = Simple(memory=2 * RATE)
@@ -149,7 +149,7 @@ def test_V01_out_of_memory_halves_the_batch_then_quarantines_the_row(corpus, cac
     assert np.array_equal(cache.read(done.space, good), plain.read(space, good))
 
 
-def test_V01_a_failing_device_ends_the_run_and_loses_nothing(corpus, cache, files):
+def test_a_failing_device_ends_the_run_and_loses_nothing(corpus, cache, files):
     class Failing(Simple):
         batch_clips = 2
 
@@ -192,30 +192,24 @@ def test_an_encoder_whose_rows_depend_on_their_neighbours_is_refused(corpus, cac
     assert len(Cache(cache.path).spaces()[0]) == 0
 
 
-def test_non_finite_embeddings_are_quarantined(corpus, cache, files):
-    class Overflowing(Simple):
-        def _embed(self, samples):
-            pooled = super()._embed(samples)
-            if len(samples) > 2 * RATE:
-                pooled.values[0, 0] = np.inf
-            return pooled
-
-    done = run_extraction(corpus(files), cache, Encoder.of(Overflowing()))
-    assert set(codes(done).values()) == {"non_finite_output"}
-    assert done.computed + len(done.failures) == 10
-
-
-def test_values_too_large_for_half_precision_are_quarantined(corpus, cache, files):
+@pytest.mark.parametrize(
+    ("value", "store_dtype", "code"),
+    [(np.inf, "float32", "non_finite_output"), (7e4, "float16", "out_of_range")],
+)
+def test_embeddings_that_cannot_be_stored_are_quarantined(
+    corpus, cache, files, value, store_dtype, code
+):
     class Loud(Simple):
         def _embed(self, samples):
             pooled = super()._embed(samples)
             if len(samples) > 2 * RATE:
-                pooled.values[0, 0] = 7e4
+                pooled.values[0, 0] = value
             return pooled
 
-    done = run_extraction(corpus(files), cache, Encoder.of(Loud()), store_dtype="float16")
-    assert set(codes(done).values()) == {"out_of_range"}
-    assert done.space.spec.store_dtype == "float16"
+    done = run_extraction(corpus(files), cache, Encoder.of(Loud()), store_dtype=store_dtype)
+    assert set(codes(done).values()) == {code}
+    assert done.computed + len(done.failures) == 10
+    assert done.space.spec.store_dtype == store_dtype
 
 
 def test_a_file_that_was_missing_and_came_back_is_no_failure_any_more(corpus, cache, files):

@@ -1,4 +1,4 @@
-"""Text through the whole loop: the T rows of the fault matrix, and the n-gram encoder."""
+"""Extraction of texts, also at the edge, and the n-gram encoder."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def vector(text: str) -> np.ndarray:
     return row.values[0]
 
 
-def test_T01_nothing_to_embed(cache):
+def test_nothing_to_embed(cache):
     clips = manifest("fine", "", "   ", "\u200b\ufeff", "\t\n", "\u2060\u00ad", "?!")
     done = run_extraction(clips, cache, Encoder("ngram"))
     assert codes(done) == dict.fromkeys("2345", "empty_text")
@@ -45,7 +45,7 @@ def test_T01_nothing_to_embed(cache):
     assert empty.code == "empty_text"
 
 
-def test_T02_long_texts(cache):
+def test_long_texts(cache):
     clips = manifest("word " * 100_000, "word " * 511)
     done = run_extraction(clips, cache, Encoder("ngram"))
     assert done.computed == 2
@@ -53,7 +53,7 @@ def test_T02_long_texts(cache):
 
 
 @pytest.mark.parametrize("family", ["bert", "roberta"])
-def test_T02_tokens_around_the_limit_of_a_transformer(cache, family):
+def test_tokens_around_the_limit_of_a_transformer(cache, family):
     """One word is one token, two marks are added, the models take 64; RoBERTa counts from 2."""
     from tests.support.encoder_models import model_folder
 
@@ -71,25 +71,7 @@ def test_T02_tokens_around_the_limit_of_a_transformer(cache, family):
         assert np.allclose(rows[int(id_)], rows[int(cut[0])], rtol=1e-5, atol=1e-6)
 
 
-def test_T05_padding_on_the_left_changes_nothing(cache, tmp_path):
-    """The rule of the tokenizer's file is not followed: our padding is behind the text."""
-    import json
-    import shutil
-
-    from tests.support.encoder_models import model_folder
-
-    folder = shutil.copytree(model_folder("bert"), tmp_path / "left")
-    rules = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps(rules | {"padding_side": "left"}))
-    clips = manifest("one", "one two three", "no no no no no")
-    right, left = (
-        cache.read(extract(clips, cache, Encoder(str(path), batching="padded")), clips)
-        for path in (model_folder("bert"), folder)
-    )
-    assert np.allclose(left, right, rtol=1e-5, atol=1e-6)
-
-
-def test_T03_unicode(cache):
+def test_unicode(cache):
     composed, apart = "caf\u00e9 ni\u00f1o", unicodedata.normalize("NFD", "caf\u00e9 ni\u00f1o")
     assert composed != apart
     texts = ["שלום עולם", "مرحبا", "a\u200bb", "lone \ud800 half", "nul \0 inside", "💔😢"]
@@ -102,7 +84,7 @@ def test_T03_unicode(cache):
     assert ready_text("a\u200bb") == "a\u200bb"
 
 
-def test_T04_what_looks_like_a_special_token_is_text(cache):
+def test_what_looks_like_a_special_token_is_text(cache):
     clips = manifest("good [SEP] bad", "good bad", "</s>", "[CLS]")
     space = extract(clips, cache, Encoder("ngram"))
     rows = cache.read(space, clips, layers=0)
@@ -110,15 +92,7 @@ def test_T04_what_looks_like_a_special_token_is_text(cache):
     assert len({row.tobytes() for row in rows}) == 4
 
 
-def test_T05_no_rule_of_a_tokenizer_is_needed(cache):
-    """The n-gram encoder pads nothing: a text in any company is the text alone, bit for bit."""
-    texts = ["short", "a much longer text than the other one", "x"]
-    together = [row.values for row in Encoder("ngram").embed(texts)]
-    for text, row in zip(texts, together, strict=True):
-        assert np.array_equal(Encoder("ngram").embed([text])[0].values, row)
-
-
-def test_T06_words_that_readers_take_for_missing(tmp_path):
+def test_words_that_readers_take_for_missing(tmp_path):
     table = tmp_path / "clips.csv"
     words = ["nan", "NULL", "NA", "None", "null", "NaN", "n/a", "-"]
     table.write_text("id,text\n" + "".join(f"{n},{word}\n" for n, word in enumerate(words)))

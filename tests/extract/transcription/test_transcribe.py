@@ -166,7 +166,7 @@ def test_an_interruption_keeps_what_was_heard(corpus, tmp_path):
     assert ear.calls == 1
 
 
-def test_C02_a_failing_disk_stores_nothing_and_says_so(corpus, tmp_path, monkeypatch):
+def test_a_failing_disk_stores_nothing_and_says_so(corpus, tmp_path, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

@@ -87,7 +87,7 @@ def test_the_spec_is_known_without_loading(folder, tmp_path):
     assert Transcriber(str(copy), language="es").spec != ear.spec
 
 
-def test_D06_a_whisper_that_is_not_whole(folder, tmp_path):
+def test_a_whisper_that_is_not_whole(folder, tmp_path):
     copy = tmp_path / "less"
     shutil.copytree(folder, copy)
     state = load_file(copy / "model.safetensors")

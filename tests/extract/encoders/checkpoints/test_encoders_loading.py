@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 
 import pytest
@@ -31,6 +32,11 @@ def copy(name, folder):
     return folder
 
 
+def copy_tokenizer(folder):
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(model_folder("bert") / file, folder)
+
+
 def rewrite(folder, change):
     """Change the dictionary of tensors of a checkpoint."""
     tensors = load_file(folder / "model.safetensors")
@@ -49,25 +55,25 @@ def on_hub(name, cache, commits, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ["xlsr", "wav2vec2-bert", "whisper", "bert", "deberta-v2"])
-def test_D06_one_missing_tensor_is_an_error(name, tmp_path):
+def test_one_missing_tensor_is_an_error(name, tmp_path):
     folder = copy(name, tmp_path / "x")
     wanted = {"whisper": "encoder.layers.1", "bert": "encoder.layer.1"}.get(name, "encoder")
     names = [k for k in load_file(folder / "model.safetensors") if wanted in k]
     lost = sorted(names)[0]
     rewrite(folder, lambda tensors: {k: v for k, v in tensors.items() if k != lost})
-    with pytest.raises(InputError, match="missing"):
+    with pytest.raises(InputError, match=rf"missing, .*{re.escape(lost.removeprefix('encoder.'))}"):
         open_backend(str(folder)).load()
 
 
 @pytest.mark.parametrize("name", ["xlsr", "whisper", "bert", "electra", "gpt2"])
-def test_D06_one_extra_tensor_is_an_error(name, tmp_path):
+def test_one_extra_tensor_is_an_error(name, tmp_path):
     folder = copy(name, tmp_path / "x")
     rewrite(folder, lambda tensors: {**tensors, "encoder.layers.9.extra": torch.ones(3)})
     with pytest.raises(InputError, match=r"left over: .*extra"):
         open_backend(str(folder)).load()
 
 
-def test_D06_another_shape_is_an_error(tmp_path):
+def test_another_shape_is_an_error(tmp_path):
     folder = copy("bert", tmp_path / "x")
     key = "bert.encoder.layer.0.attention.self.query.weight"
     rewrite(folder, lambda tensors: {**tensors, key: torch.ones(3, 3)})
@@ -75,7 +81,7 @@ def test_D06_another_shape_is_an_error(tmp_path):
         open_backend(str(folder)).load()
 
 
-def test_D06_heads_are_left_behind_by_name_and_listed():
+def test_heads_are_left_behind_by_name_and_listed():
     opened = backend("xlsr")
     opened.load()
     parts = {name.split(".")[0] for name in opened.provenance()["dropped_tensors"]}
@@ -85,14 +91,14 @@ def test_D06_heads_are_left_behind_by_name_and_listed():
     assert any(name.startswith("cls.") for name in opened.dropped)
 
 
-def test_D06_the_embedding_of_masked_frames_may_be_missing(tmp_path):
+def test_the_embedding_of_masked_frames_may_be_missing(tmp_path):
     folder = copy("xlsr", tmp_path / "x")
     rewrite(folder, lambda t: {k: v for k, v in t.items() if "masked_spec_embed" not in k})
     [answer] = open_backend(str(folder)).embed([CLIP])
     assert distance(answer.values, backend("xlsr").embed([CLIP])[0].values) <= 1e-6
 
 
-def test_D06_a_branch_is_resolved_once_and_the_commit_recorded(tmp_path, monkeypatch):
+def test_a_branch_is_resolved_once_and_the_commit_recorded(tmp_path, monkeypatch):
     name, repository = on_hub("bert", tmp_path / "hub", [COMMIT, OTHER], monkeypatch)
     opened = open_backend(name)
     assert opened.describe()["encoder"]["commit"] == COMMIT
@@ -106,7 +112,7 @@ def test_D06_a_branch_is_resolved_once_and_the_commit_recorded(tmp_path, monkeyp
     assert distance(ours.values, local.values) <= 1e-6
 
 
-def test_V02_what_is_not_here_is_refused_with_a_remedy(tmp_path, monkeypatch):
+def test_what_is_not_here_is_refused_with_a_remedy(tmp_path, monkeypatch):
     name, _ = on_hub("bert", tmp_path / "hub", [COMMIT], monkeypatch)
     for wanted, revision in ((name, "c3" * 20), (name, "no-such-branch"), ("no/such-model", None)):
         with pytest.raises(InputError, match=r"download|folder"):
@@ -117,7 +123,7 @@ def test_V02_what_is_not_here_is_refused_with_a_remedy(tmp_path, monkeypatch):
         open_backend(str(model_folder("bert")), revision="main")
 
 
-def test_D07_code_of_a_repository_is_never_run(tmp_path):
+def test_code_of_a_repository_is_never_run(tmp_path):
     proof = tmp_path / "ran"
 
     def with_code(folder, file, **changes):
@@ -191,8 +197,7 @@ def test_a_pickle_with_more_than_tensors_is_refused_and_not_run(tmp_path):
 def test_shards_are_read_and_must_lie_beside_their_index(tmp_path):
     model = tf.AutoModel.from_pretrained(model_folder("bert"))
     model.save_pretrained(tmp_path / "x", max_shard_size="20KB")
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(model_folder("bert") / file, tmp_path / "x")
+    copy_tokenizer(tmp_path / "x")
     opened = open_backend(str(tmp_path / "x"))
     assert len(opened.describe()["encoder"]["weights"]) > 1
     [ours], [whole] = opened.embed([TEXTS[1]]), backend("bert").embed([TEXTS[1]])
@@ -205,7 +210,7 @@ def test_shards_are_read_and_must_lie_beside_their_index(tmp_path):
         open_backend(str(tmp_path / "x"))
 
 
-def test_D04_a_truncated_or_foreign_weights_file_is_an_error(tmp_path):
+def test_a_truncated_or_foreign_weights_file_is_an_error(tmp_path):
     folder = copy("bert", tmp_path / "x")
     whole = (folder / "model.safetensors").read_bytes()
     for broken in (whole[:-100], whole[:20], b"", b"\xff" * 400):
@@ -226,7 +231,7 @@ def test_D04_a_truncated_or_foreign_weights_file_is_an_error(tmp_path):
         ("tokenizer.json", None, "tokenizer"),
     ],
 )
-def test_D01_an_incomplete_folder_is_refused_before_any_work(tmp_path, file, content, message):
+def test_an_incomplete_folder_is_refused_before_any_work(tmp_path, file, content, message):
     folder = copy("bert", tmp_path / "x")
     if content is None:
         (folder / file).unlink()
@@ -314,7 +319,7 @@ def test_wrong_options_are_refused_before_loading(name, options, message):
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
-def test_V01_a_gpu_that_is_not_there_is_an_error_and_auto_is_not():
+def test_a_gpu_that_is_not_there_is_an_error_and_auto_is_not():
     with pytest.raises(InputError, match="CUDA"):
         open_backend(str(model_folder("bert")), device="cuda")
     assert backend("bert", device="auto").device == "cpu"
@@ -323,8 +328,7 @@ def test_V01_a_gpu_that_is_not_there_is_an_error_and_auto_is_not():
 def test_families_that_cannot_be_exact_are_refused(tmp_path):
     t5 = tf.T5Config(vocab_size=99, d_model=16, d_kv=8, d_ff=16, num_layers=2, num_heads=2)
     tf.T5Model(t5).save_pretrained(tmp_path / "t5")
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(model_folder("bert") / file, tmp_path / "t5")
+    copy_tokenizer(tmp_path / "t5")
     with pytest.raises(InputError, match="decoder"):
         open_backend(str(tmp_path / "t5"))
 
@@ -333,8 +337,7 @@ def test_an_encoder_that_was_saved_alone_opens(tmp_path):
     t5 = tf.T5Config(vocab_size=400, d_model=16, d_kv=8, d_ff=16, num_layers=2, num_heads=2)
     model = tf.T5EncoderModel(t5).eval()
     model.save_pretrained(tmp_path / "t5")
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(model_folder("bert") / file, tmp_path / "t5")
+    copy_tokenizer(tmp_path / "t5")
     [answer] = open_backend(str(tmp_path / "t5")).embed([TEXTS[1]])
     inputs = tf.AutoTokenizer.from_pretrained(model_folder("bert"))(TEXTS[1], return_tensors="pt")
     with torch.inference_mode():
@@ -351,8 +354,7 @@ def test_layers_that_do_not_fit_are_an_input_error(tmp_path):
     funnel = tf.FunnelConfig(vocab_size=400, block_sizes=[1, 1], num_decoder_layers=1, d_model=32,
                              n_head=4, d_head=8, d_inner=32)  # fmt: skip
     tf.FunnelModel(funnel).save_pretrained(tmp_path / "funnel")
-    for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copy(model_folder("bert") / file, tmp_path / "funnel")
+    copy_tokenizer(tmp_path / "funnel")
     with pytest.raises(InputError, match="hidden states"):
         open_backend(str(tmp_path / "funnel")).load()
 
