@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 import time
 from contextlib import suppress
@@ -12,6 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+
+from ..support.processes import started
 
 MANY, SIZE = 64, 32 << 20  # 2 GiB together
 MOST = 1200  # MiB; a run without them takes some 220, and 256 may be under way
@@ -44,11 +45,12 @@ def test_a_run_over_hostile_recordings_takes_little_memory(tmp_path):
         rows.append(f"h{i},h{i}.wav,anger,s{i // 8 % 6}")
     (tmp_path / "clips.csv").write_text("\n".join(rows) + "\n")
     (tmp_path / "r.yaml").write_text(RECIPE)
-    with Path(tmp_path, "said").open("wb") as said:
-        process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "affekt", "run", "r.yaml"],
-            cwd=tmp_path, stdout=said, stderr=said, env={**os.environ, "OMP_NUM_THREADS": "1"},
-        )  # fmt: skip
+    words = [sys.executable, "-P", "-m", "affekt", "run", "r.yaml"]
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
+    with (
+        Path(tmp_path, "said").open("wb") as said,
+        started(words, cwd=tmp_path, stdout=said, stderr=said, env=env) as process,
+    ):
         peak = 0
         while process.poll() is None:
             peak = peak_memory(process.pid) or peak

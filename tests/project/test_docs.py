@@ -27,6 +27,8 @@ import pytest
 from affekt.classify.cli import affekt
 from click.testing import CliRunner
 
+from ..support.processes import started
+
 ROOT = Path(__file__).resolve().parents[2]
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
@@ -108,9 +110,8 @@ def _free_port() -> str:
 def _start(command: str, path: str, services: contextlib.ExitStack) -> None:
     """Start a service, wait until it answers, and leave its end to `services`."""
     words = shlex.split(command)[:-1]
-    service = subprocess.Popen(
-        words, stderr=subprocess.PIPE, text=True, env={**os.environ, "PATH": path}
-    )
+    env = {**os.environ, "PATH": path}
+    service = services.enter_context(started(words, stderr=subprocess.PIPE, env=env))
 
     def end() -> None:
         service.send_signal(signal.SIGTERM)
