@@ -218,8 +218,8 @@ def _disputed(rows: RowStore, clips: Manifest, ids: list[str]) -> str:
         return ""
     wanted = set(ids)
     places = [i for i, id_ in enumerate(clips.ids) if id_ in wanted]
-    torn = [i for i in places if len(rows.store.clips.remembered(clips, i).digests) > 1]
-    found = [clips.ids[i] for i in torn if not clips.file(i).is_file()]
+    disputed = [i for i in places if len(rows.store.clips.remembered(clips, i).digests) > 1]
+    found = [clips.ids[i] for i in disputed if not clips.file(i).is_file()]
     return f" Of these, {listed(found)} {DISPUTED}." if found else ""
 
 

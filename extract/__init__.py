@@ -1,7 +1,7 @@
 """Turn clips into embeddings: decode, encode, pool every layer, keep.
 
 `extract` fills a space of a cache with what is missing; `Encoder` is a frozen model with its rules
-for input. Needs `affekt.cache`; nothing here knows labels, heads or metrics.
+for input. Needs `affekt.cache`; nothing here uses labels, heads or metrics.
 """
 
 from __future__ import annotations

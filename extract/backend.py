@@ -1,6 +1,6 @@
 """What an encoder family is: a class that turns one batch of checked inputs into vectors.
 
-A backend knows nothing of files, manifests, segments, long-clip policies or caches. It gets
+A backend does not handle files, manifests, segments, long clips or caches. It gets
 one-dimensional float32 samples at its own sampling rate, or NFC texts, that were checked before;
 it returns one `Pooled` (or one `Unusable`) per input, in order.
 

@@ -1,6 +1,6 @@
 """A frozen encoder with its rules for input: name it, and it embeds batches of clips.
 
-It joins a backend (which knows a model) with what holds for every model: how clips are made
+It joins a backend, which runs one model, with what holds for every model: how clips are made
 ready, how long they may be, what happens when memory is short, and the spec that says all this.
 """
 

@@ -141,10 +141,10 @@ def import_space(
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """Return what vouches for a file that will be read now.
+    """Return the status of a file that will be read now; None where it cannot show a later change.
 
-    Taken before, as a file that changes afterwards must not pass for the one that was read. Nothing
-    vouches for one so young that it may change again within its time stamp.
+    It is taken before the file is read. A file so young that it may change again within its time
+    stamp has none.
     """
     try:
         status = path.stat()

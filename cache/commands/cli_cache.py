@@ -12,7 +12,7 @@ from .command import Group
 from .terminal import JSON, ROOT, read_clips
 
 
-class _There(click.Path):
+class _ExistingPath(click.Path):
     """A path that is there; where it is not, the message has the nearest name."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
@@ -21,7 +21,7 @@ class _There(click.Path):
         return super().convert(value, param, ctx)
 
 
-class _Place(_There):
+class _CachePath(_ExistingPath):
     """A path that is there, or an address of a packed cache."""
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
@@ -30,7 +30,7 @@ class _Place(_There):
         return super().convert(value.removeprefix("file://"), param, ctx)
 
 
-FOLDER = click.argument("folder", type=_Place(exists=True), metavar="DIR")
+FOLDER = click.argument("folder", type=_CachePath(exists=True), metavar="DIR")
 
 
 @click.group(cls=Group)
@@ -216,7 +216,7 @@ def export_(
 
 @cache.command("import")
 @click.argument("folder", type=click.Path(), metavar="DIR")
-@click.argument("source", type=_There(exists=True))
+@click.argument("source", type=_ExistingPath(exists=True))
 @click.option(
     "--manifest", type=click.Path(), required=True, help="Clips that the ids of SOURCE refer to."
 )
@@ -245,7 +245,7 @@ def import_(
 
 
 @cache.command()
-@click.argument("sources", nargs=-1, required=True, type=_There(exists=True))
+@click.argument("sources", nargs=-1, required=True, type=_ExistingPath(exists=True))
 @click.option("-o", "--out", required=True, type=click.Path(), help="Target cache; it may exist.")
 def merge(sources: tuple[str, ...], out: str) -> None:
     """Copy the contents of several caches into another."""

@@ -1,12 +1,12 @@
 """The index of clips: which content a path had when it was read.
 
 Saves hashing files that have not changed, and lets a cache be used where the audio is not. Kept in
-immutable segments ``clips/<hash>.jsonl``, one line per clip; see segments.py.
+immutable segments ``clips/<hash>.jsonl``, one line per clip; see index_files.py.
 
 A line answers for a file only under the root that it was read in, and while size, times and inode
 are as they were. Without the file, the line of the same path, segment and id answers:
 the last one if one root had several contents over time, and none if different roots disagree. What
-the line notes of the clip's speaker and text then tells the corpus from another with equal names.
+the line notes of the clip's speaker and text then distinguishes corpora with equal names.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class ClipIndex:
                 return line.digest
         return None
 
-    def knows(self, clips: Manifest, position: int, digest: str) -> bool:
+    def has(self, clips: Manifest, position: int, digest: str) -> bool:
         """Return whether this very clip was seen under this root with this content."""
         id_, path, start, end = _place(clips, position)
         this = (id_, digest, _root(clips, position), about(clips, position))

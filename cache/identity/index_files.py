@@ -37,7 +37,7 @@ class Seen:
     digest : str
         From `audio_digest`.
     size, mtime_ns, ctime_ns, inode : int
-        Of the file that was read; ``mtime_ns`` 0 means that they vouch for nothing.
+        Of the file that was read; ``mtime_ns`` is 0 where they cannot show a later change.
     root : str
         Digest of the absolute folder that the path was relative to.
     number : int

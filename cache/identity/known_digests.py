@@ -82,7 +82,7 @@ class Reading:
         if digest is None or not self.record:
             return digest
         # also a file that was copied or touched: it would be read again each time
-        if not (is_fresh and self.index.knows(self.clips, i, digest)):
+        if not (is_fresh and self.index.has(self.clips, i, digest)):
             self.seen.append(seen(self.clips, i, digest, status))
         return digest
 

@@ -1,6 +1,6 @@
 """The folder of a cache: who may write, where drafts and damaged files go, which clips are known.
 
-`Cache` and `Space` are built on it; it knows neither.
+`Cache` and `Space` are built on it.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Each vector (one layer of one row) carries 64 bits that bind its bytes to its row key and its layer.
 They are made once, when the vector is stored, and travel with it through every later file; so a
-damaged byte, a block read from the wrong place and a lying index are all found before a value is
+damaged byte, a block read from the wrong place and a wrong index are all found before a value is
 returned, and nothing has to be read besides the vectors asked for.
 
 The sum is linear in 8-byte words, modulo 2**64, with odd weights::

@@ -1,8 +1,8 @@
 """The bytes of a shard, piece by piece.
 
-HDF5 lays the file out in memory, without the values, so that it never meets a full or failing disk.
-The values are put in between where they are: neither a copy of them is made, nor has a large shard
-to fit into memory.
+HDF5 lays the file out in memory, without the values, and never writes to a disk, which may be full.
+The values are inserted from where they are: they are not copied, and a large shard need not fit
+into memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """A file in memory that holds only what was written to it.
 
-HDF5 lays out a packed file of any size here, without its values, so that it never meets a real
-disk: a full one makes it crash. What it wrote is then copied into the real file.
+HDF5 lays out a packed file of any size here, without its values, so that it never writes
+to a real disk: a full one makes it crash. What it wrote is then copied into the real file.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """One spectrogram for every descriptor: framing, power spectra, and a level that gain cannot move.
 
 40 ms Hann frames every 10 ms: long enough to resolve the harmonics of a low voice (their width is
-50 Hz), and short enough, at half height 20 ms, to follow speech. Nothing here knows of files.
+50 Hz), and short enough, at half height 20 ms, to follow speech. Nothing here reads files.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ SILENCE_DB = -90.0  # dB re full scale: a clip whose level is below this holds n
 FLOOR_DB = -60.0  # dB re the clip's level: what is below may be noise or the codec's silence
 
 
-def frames(samples: np.ndarray, width: int = WIDTH, hop: int = HOP) -> np.ndarray:
-    """View a signal as overlapping frames, all wholly inside it.
+def frames(samples: np.ndarray, width: int = WIDTH) -> np.ndarray:
+    """View a signal as overlapping frames, `HOP` apart and all wholly inside it.
 
     Parameters
     ----------
@@ -32,8 +32,6 @@ def frames(samples: np.ndarray, width: int = WIDTH, hop: int = HOP) -> np.ndarra
         One signal. A signal shorter than one frame is padded with zeros on both sides.
     width : int, default=640
         Samples per frame.
-    hop : int, default=160
-        Samples from one frame to the next.
 
     Returns
     -------
@@ -42,14 +40,15 @@ def frames(samples: np.ndarray, width: int = WIDTH, hop: int = HOP) -> np.ndarra
 
     Examples
     --------
-    >>> frames(np.arange(6.0), width=4, hop=2)
-    array([[0., 1., 2., 3.],
-           [2., 3., 4., 5.]])
+    >>> frames(np.arange(1000.0))[:, :3]
+    array([[  0.,   1.,   2.],
+           [160., 161., 162.],
+           [320., 321., 322.]])
     """
     missing = width - len(samples)
     if missing > 0:
         samples = np.pad(samples, (missing // 2, missing - missing // 2))
-    return np.lib.stride_tricks.sliding_window_view(samples, width)[::hop]
+    return np.lib.stride_tricks.sliding_window_view(samples, width)[::HOP]
 
 
 @cache

@@ -3,8 +3,8 @@
 A text is case-folded and cut into words; each word gives its character n-grams (with marks at its
 ends), itself, and a pair with the next word. Every n-gram is hashed, with a sign, to one place of
 the vector (the hashing trick of Weinberger et al., 2009); a place keeps the logarithm of its count,
-and each of the two blocks (characters, words) is scaled to unit length. It knows no language, so
-it works in all of them; a sign that is not a letter or digit (an emoji) is a word of its own.
+and each of the two blocks (characters, words) is scaled to unit length. It works in every
+language; a sign that is not a letter or digit (an emoji) is a word of its own.
 
 The hash is our own arithmetic on Unicode code points in 64 bits: the same on every machine and in
 every process, unlike Python's ``hash``.

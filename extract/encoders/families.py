@@ -174,7 +174,7 @@ def family_of(model_type: str, modality: str | None = None) -> Family:
     model_type : str
         As in ``config.json``.
     modality : str, optional
-        What the caller wants.
+        ``"audio"`` or ``"text"``, which the family has to fit.
 
     Returns
     -------

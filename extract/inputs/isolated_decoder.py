@@ -150,12 +150,12 @@ class Decoder:
                     answers.append(_answer(*_receive(answering)))
                     tries = 0
             except (BrokenPipeError, EOFError) as error:
-                status = self._bury()
+                status = self._reap()
                 if self._stopped:
                     raise AffektError("the decoder was stopped") from error
-                blamed = _blame(status)
-                if blamed is not None:
-                    answers.append(blamed)
+                unusable = _clip_fault(status)
+                if unusable is not None:
+                    answers.append(unusable)
                     continue
                 tries += 1
                 if tries >= _TRIES:
@@ -163,7 +163,7 @@ class Decoder:
             except (OSError, MemoryError) as error:
                 if not is_of_the_machine(error):
                     raise
-                self._bury()
+                self._reap()
                 tries += 1
                 if tries >= _TRIES:
                     raise machine_fault("a decoder cannot be started", error, tries) from error
@@ -174,7 +174,7 @@ class Decoder:
         """End the child, which keeps nothing, also in the middle of a file."""
         if self._child is not None:
             self._child.kill()
-            self._bury()
+            self._reap()
 
     def stop(self) -> None:
         """End for good, from another thread; one that waits for an answer gets an error."""
@@ -205,8 +205,8 @@ class Decoder:
             raise RuntimeError("a child without pipes")
         return child.stdout, child.stdin
 
-    def _bury(self) -> int:
-        """Make sure that the child ends; give its exit status."""
+    def _reap(self) -> int:
+        """End the child; return its exit status."""
         child, self._child, self._held = self._child, None, None
         if child is None:
             return 0
@@ -217,8 +217,8 @@ class Decoder:
         return exit_status(child, seconds=5)
 
 
-def _blame(status: int) -> Unusable | None:
-    """Return what the exit of a child says of the clip; None where the machine is to blame."""
+def _clip_fault(status: int) -> Unusable | None:
+    """Return why a clip is unusable, by a child's exit status; None for a fault of the machine."""
     if status == -signal.SIGXCPU:
         return Unusable("decode_error", "decoding it took too long and was stopped")
     if status < 0 and status not in (-signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT):

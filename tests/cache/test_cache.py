@@ -94,7 +94,7 @@ def test_the_remedy_for_missing_rows_can_be_followed(cache, space, tmp_path):
     fill(space, some)
     theirs, _ = import_space(cache, {"clip-0": np.ones(2)}, some, "theirs")
     packed = Cache(pack(cache, tmp_path / "packed.h5"))
-    told = {}
+    messages = {}
     for name, where, which in (
         ("imported", cache, theirs),
         ("packed", packed, packed.space(space.name)),
@@ -102,13 +102,13 @@ def test_the_remedy_for_missing_rows_can_be_followed(cache, space, tmp_path):
     ):
         with pytest.raises(MissingError, match="clip-1") as caught:
             where.read(which, clips)
-        told[name] = str(caught.value)
-    assert f"affekt cache import {cache.path} SOURCE --manifest" in told["imported"]
-    assert "extract" not in told["imported"] + told["both"]
-    assert "extract(clips, Cache('DIR'), Encoder('toy'))" in told["packed"]
-    assert "affekt cache import DIR" in told["both"]
-    assert "cache pack DIR OUT.h5" in told["packed"]
-    assert "cache pack DIR OUT.h5" in told["both"]
+        messages[name] = str(caught.value)
+    assert f"affekt cache import {cache.path} SOURCE --manifest" in messages["imported"]
+    assert "extract" not in messages["imported"] + messages["both"]
+    assert "extract(clips, Cache('DIR'), Encoder('toy'))" in messages["packed"]
+    assert "affekt cache import DIR" in messages["both"]
+    assert "cache pack DIR OUT.h5" in messages["packed"]
+    assert "cache pack DIR OUT.h5" in messages["both"]
 
 
 def test_h5py_reads_a_shard_without_us(space):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from ...errors import InputError, listed, nearest, shaped
-from ...files.reading import parse_json, read_object, refuse_hollow
+from ...errors import InputError, listed, nearest
+from ...files.reading import read_object
 from ..manifest import Manifest
+from ..tables import read_table
 from .parts import PARTS
 
 
@@ -51,34 +50,35 @@ def read_emobox(
             f"{folder / f'fold_{fold}'} has {listed([path.name for path in files])}; expected a"
             " train and a test file: is the copy complete?"
         )
-    table = folder / "label_map.json"
+    label_map = folder / "label_map.json"
     labels: dict[str, str] | None = None
-    if table.is_file():
-        labels = read_object(table, "labels of the corpus with their names in EmoBox")
+    if label_map.is_file():
+        labels = read_object(label_map, "labels of the corpus with their names in EmoBox")
     known = {str(raw).casefold(): label for raw, label in (labels or {}).items()}
     rows = []
     for path, split in files.items():
-        for line, row in _json_lines(path):
-            place = f"{path} line {line}"
+        table = read_table(path)
+        for i, values in enumerate(zip(*table.columns.values(), strict=True)):
+            row = dict(zip(table.columns, values, strict=True))
             audio = row.get("wav") or row.get("audio") or row.get("wav_filename")
-            emotion = row.get("emo", row.get("label"))
-            if not audio or emotion is None:
-                raise InputError(f"{place}: {sorted(row)}; expected key, wav and emo")
-            if labels is not None and str(emotion).casefold() not in known:
+            emotion = row.get("emo") or row.get("label")
+            if not audio or not emotion:
+                raise InputError(f"{table.place(i)}: {sorted(row)}; expected key, wav and emo")
+            if labels is not None and emotion.casefold() not in known:
                 raise InputError(
-                    f"{place}: label {emotion!r} is not in {table} ({', '.join(labels)})."
-                    f"{nearest(str(emotion), labels)}"
+                    f"{table.place(i)}: label {emotion!r} is not in {label_map} "
+                    f"({', '.join(labels)}).{nearest(emotion, labels)}"
                 )
             rows.append(
                 {
-                    "id": row.get("key", audio),
+                    "id": row.get("key") or audio,
                     "path": audio,
                     "start": row.get("start_time"),
                     "end": row.get("end_time"),
-                    "label": known[str(emotion).casefold()] if labels is not None else emotion,
-                    "speaker": row.get("speaker", ""),
+                    "label": known[emotion.casefold()] if labels is not None else emotion,
+                    "speaker": row.get("speaker"),
                     "split": split,
-                    "dataset": row.get("dataset", folder.name),
+                    "dataset": row.get("dataset") or folder.name,
                     "emo": emotion,
                 }
             )
@@ -87,19 +87,3 @@ def read_emobox(
     if beside:
         clips.notes = (*clips.notes, f"left out of fold {fold}: {listed(beside)}")
     return clips
-
-
-def _json_lines(path: Path) -> Iterable[tuple[int, dict[str, Any]]]:
-    with shaped(path, "JSON lines in UTF-8"):
-        refuse_hollow(path)
-        lines = path.read_text("utf-8").splitlines()
-    for number, line in enumerate(lines, start=1):
-        if not line.strip():
-            continue
-        try:
-            row = parse_json(line, parse_constant=float)
-        except ValueError as error:
-            raise InputError(f"{path} line {number}: not JSON: {error}") from None
-        if not isinstance(row, dict):
-            raise InputError(f"{path} line {number}: expected an object")
-        yield number, row

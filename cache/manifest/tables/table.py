@@ -1,7 +1,7 @@
 """Tables from files, rows and frames: columns of text, with the line each row came from.
 
-Knows nothing of clips. Everything is text as it was written; only None and NaN of a DataFrame or of
-Parquet are blank. A million rows are read in pieces, and repeated values share their memory.
+Everything is text as it was written; only None and NaN of a DataFrame or of Parquet
+are blank. A million rows are read in pieces, and repeated values share their memory.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The front of Whisper's encoder: a log-mel spectrogram of 30 seconds, silence included.
 
-The model knows one length only and takes no mask: a clip is padded with silence to 30 s, and the
+The model takes inputs of one length, and no mask: a clip is padded with silence to 30 s, and the
 silence takes part in the attention, for a single file as well. What is pooled is the clip's own
 part: one encoder frame per 20 ms begun. A clip beyond 30 s is refused (the library cuts it without
 a word); the policy ``chunk`` gives windows that fit.

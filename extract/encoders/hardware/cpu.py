@@ -1,7 +1,7 @@
 """Make a loaded model faster on a CPU, or correct, without changing what it should compute.
 
 Modules that the model really calls are replaced, one for one, by those of `prepacked` and
-`convstack`. Whoever asks compares before and after, and takes it back where they differ.
+`convstack`. The caller compares before and after, and undoes it where they differ.
 """
 
 from __future__ import annotations

@@ -29,8 +29,8 @@ _LONGER = 0.1  # sound beyond a promised length is worth a remark
 _LEAP = 0.02  # a leap in the time stamps, where sound is missing
 
 #: Demuxers that read the length of a stream in a header, and do not guess it from the size.
-_TOLD = ("mov", "flac", "wv", "tta", "ape", "wav", "aiff", "au", "caf", "w64", "nistsphere")
-_TOLD_ROUGHLY = ("matroska", "flv", "avi")
+_WITH_LENGTH = ("mov", "flac", "wv", "tta", "ape", "wav", "aiff", "au", "caf", "w64", "nistsphere")
+_WITH_ROUGH_LENGTH = ("matroska", "flv", "avi")
 _RAW = ("mp3", "aac", "ac3", "amr", "loas")  # frame follows frame: every byte belongs to one
 _LIVE = ("matroska", "flv", "mpegts", "mpeg", "mov", "asf", "avi", "rm")  # pauses are not damage
 
@@ -113,7 +113,7 @@ class FFmpegReader:
         """Remarks, complete when the file was read to its end."""
         notes = list(self.notes)
         held = self.decoded / self.rate
-        counted = self.format.demuxer in _TOLD[1:] or self.format.demuxer == "mp3"
+        counted = self.format.demuxer in (*_WITH_LENGTH, "mp3") and self.format.demuxer != "mov"
         if self.ended and self.promised and counted and held > self.promised + _LONGER:
             notes.append("longer_than_header")
         if self.leaps > _LEAP and self.format.demuxer in _LIVE:
@@ -222,9 +222,9 @@ class FFmpegReader:
         demuxer, stream = self.format.demuxer, self.stream
         whole = self.file.duration / 1e6 if self.file.duration else None
         stated = float(stream.duration * stream.time_base) if stream.duration else None
-        if demuxer in _TOLD:
+        if demuxer in _WITH_LENGTH:
             return stated
-        if demuxer in _TOLD_ROUGHLY:
+        if demuxer in _WITH_ROUGH_LENGTH:
             alone = len(self.file.streams) == 1
             return stated or _clock(stream.metadata.get("DURATION")) or (whole if alone else None)
         return None

@@ -145,7 +145,7 @@ class _Crew:
                 continue
             add(self.done, result)
             start, stop = self.bounds[number]
-            self._tell(number, stop - start, result["audio_seconds"])
+            self._report_progress(number, stop - start, result["audio_seconds"])
             del self.reported[number]
             self._hand_out(worker)
 
@@ -162,9 +162,9 @@ class _Crew:
                 with suppress(self.ray.exceptions.RayError):
                     number, clips, seconds = self.ray.get(answer)
                     if (worker, number) in self.calls.values():
-                        self._tell(number, clips, seconds)
+                        self._report_progress(number, clips, seconds)
 
-    def _tell(self, number: int, clips: int, seconds: float) -> None:
+    def _report_progress(self, number: int, clips: int, seconds: float) -> None:
         """Report what is new in a share: what a worker did that died is not counted twice."""
         before, audio = self.reported.get(number, (0, 0.0))
         clips, seconds = max(clips, before), max(seconds, audio)

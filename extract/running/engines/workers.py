@@ -201,7 +201,7 @@ def _serve() -> int:
     answers = sys.stdout
     sys.stdout = sys.stderr  # what a library prints must not mix with our lines
 
-    def tell(**line: Any) -> None:
+    def send(**line: Any) -> None:
         answers.write(json.dumps(line) + "\n")
         answers.flush()
 
@@ -216,15 +216,15 @@ def _serve() -> int:
                 clips,
                 range(len(clips)),
                 done,
-                lambda clips, seconds: tell(clips=clips, seconds=seconds),
+                lambda clips, seconds: send(clips=clips, seconds=seconds),
                 job["threads"],
             )
-        tell(done=done.as_dict())
+        send(done=done.as_dict())
     except BrokenPipeError:  # the other end is closed: the run was killed
         os.dup2(os.open(os.devnull, os.O_WRONLY), answers.fileno())
         return 1
     except (AffektError, OSError) as error:
-        tell(error=as_values(error))
+        send(error=as_values(error))
     return 0
 
 

@@ -76,8 +76,8 @@ def test_a_packed_file_of_some_clips_holds_nothing_of_the_others(two, tmp_path, 
     kept = Manifest.from_rows([rows[0], rows[1] | {"path": "new.wav"}], root=clips.root)
     packed = Cache(pack(cache, tmp_path / "kept.h5", kept, spaces))
     lines = [json.loads(line) for line in packed.clips.refresh().lines().splitlines()]
-    told = [(line["id"], line["path"]) for line in lines]
-    assert told == ([] if spaces else [("c11", "11.wav"), ("c18", "new.wav")])
+    found = [(line["id"], line["path"]) for line in lines]
+    assert found == ([] if spaces else [("c11", "11.wav"), ("c18", "new.wav")])
     written = packed.path.read_bytes()
     everyones = cache.digests(clips, "audio")
     others = {digest for i, digest in enumerate(everyones) if i not in (11, 18)}

@@ -95,5 +95,5 @@ def test_a_name_that_is_nearly_there(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "cache").mkdir()
     for words in (["ls", "cach"], ["merge", "cach", "-o", "b"]):
-        told = run(*words, code=2)
-        assert "Path 'cach' does not exist. Did you mean 'cache'?" in told
+        shown = run(*words, code=2)
+        assert "Path 'cach' does not exist. Did you mean 'cache'?" in shown

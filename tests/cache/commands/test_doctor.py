@@ -22,9 +22,9 @@ def doctor(*words: object):
 
 
 def found(*words: object) -> dict[str, tuple[str, str]]:
-    told = json.loads(doctor(*words, "--json").stdout)
-    assert told["wrong"] == sum(one["state"] == "wrong" for one in told["findings"])
-    return {one["name"]: (one["state"], one["found"]) for one in told["findings"]}
+    done = json.loads(doctor(*words, "--json").stdout)
+    assert done["wrong"] == sum(one["state"] == "wrong" for one in done["findings"])
+    return {one["name"]: (one["state"], one["found"]) for one in done["findings"]}
 
 
 @pytest.fixture
@@ -35,9 +35,9 @@ def here(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_whole_installation(here):
-    told = doctor()
-    assert told.exit_code == 0, told.output
-    assert "none (torch is built for CPUs only)" in told.stdout
+    done = doctor()
+    assert done.exit_code == 0, done.output
+    assert "none (torch is built for CPUs only)" in done.stdout
     said = found()
     for name in ("numpy", "torch", "scikit-learn", "soundfile"):
         assert said[name] == ("ok", metadata.version(name))
@@ -145,6 +145,6 @@ def test_the_caches_of_the_folder_are_checked(here):
 def test_a_cache_that_is_not_there(here):
     (here / "empty").mkdir()
     for name in ("none.cache", "empty"):
-        told = doctor(name)
-        assert isinstance(told.exception, InputError)
-        assert name in str(told.exception)
+        done = doctor(name)
+        assert isinstance(done.exception, InputError)
+        assert name in str(done.exception)

@@ -154,8 +154,8 @@ def test_a_table_says_which_column_was_taken_for_what(tmp_path):
     assert "none      language, split, dataset" in done.stdout
     assert done.stdout.splitlines()[-2] == "  part      x 2"
     assert list(Manifest.read(tmp_path / "clips.csv")["speaker"]) == ["s1", "s1"]
-    told = json.loads(call(table, "--dedupe", "--json").stdout)
-    assert (told["clips"], told["columns"]["path"][:9]) == (2, "from file")
+    summary = json.loads(call(table, "--dedupe", "--json").stdout)
+    assert (summary["clips"], summary["columns"]["path"][:9]) == (2, "from file")
 
 
 def test_nothing_that_is_there_is_replaced(tmp_path):

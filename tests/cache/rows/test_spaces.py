@@ -59,17 +59,17 @@ def test_other_spec_shows_the_fields_that_differ(cache, space):
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"pooling": "max"}, "pooling: 'mean' here, 'max' there"),
         ({"encoder": {"name": "toy2", "revision": "0" * 40}}, "encoder.name: 'toy' here"),
         ({"modality": "audio"}, "modality: 'text' here, 'audio' there"),
     ],
 )
-def test_whichever_field_differs_is_shown(cache, space, changes, told):
+def test_whichever_field_differs_is_shown(cache, space, changes, message):
     with pytest.raises(SpecError) as caught:
         cache.space(space.spec.replace(**changes))
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 def test_the_nearest_of_several_specs_is_explained(cache):

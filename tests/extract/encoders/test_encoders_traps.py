@@ -164,7 +164,7 @@ def test_stereo_is_refused_not_taken_for_two_clips(name):
 
 
 def test_the_sampling_rate_is_always_passed(tmp_path):
-    """The extractor checks the rate only if it is told."""
+    """The extractor checks the rate only if it is given one."""
     folder = altered("xlsr", tmp_path / "x", "preprocessor_config.json", sampling_rate=8000)
     opened = open_backend(folder)
     assert opened.sampling_rate == 8000

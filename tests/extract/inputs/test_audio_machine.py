@@ -144,7 +144,7 @@ def test_a_killed_decoder_is_tried_again_and_then_the_machines_fault(sound, enco
 def test_a_killed_decoder_is_no_failure_of_a_clip(corpus, cache, sound, encode, monkeypatch):
     clips = corpus({"a.mp3": encode(sound(), format="MP3"), "b.wav": encode(sound(seed=1))})
     monkeypatch.setattr(Decoder, "_pipes", lambda self: (_ for _ in ()).throw(EOFError()))
-    monkeypatch.setattr(Decoder, "_bury", lambda self: -signal.SIGKILL)
+    monkeypatch.setattr(Decoder, "_reap", lambda self: -signal.SIGKILL)
     with pytest.raises(AffektError, match="run the same command again"):
         run_extraction(clips, cache, Encoder.of(Simple()))
     monkeypatch.undo()

@@ -57,9 +57,9 @@ def test_the_dry_run_writes_nothing_and_reads_no_audio(corpus, cache, files):
     clips = corpus(files)
     for file in (cache.path.parent / "audio").iterdir():
         file.chmod(0o000)
-    told = plan(clips, cache, Encoder("spectral"), measure=True)
-    assert told.misses == 10
-    assert told.seconds > 0
+    planned = plan(clips, cache, Encoder("spectral"), measure=True)
+    assert planned.misses == 10
+    assert planned.seconds > 0
     assert not cache.path.exists()
 
 
@@ -69,12 +69,12 @@ def test_the_dry_run_counts_no_work_for_a_file_that_will_be_refused(corpus, cach
     before = plan(clips, cache, Encoder("spectral"))
     for name, size in (("large", 30 << 30), ("hollow", 1 << 30)):
         os.truncate(audio / f"{name}.wav", size)
-    told = plan(clips, cache, Encoder("spectral"))
-    assert (before.refused, told.refused, told.misses) == (0, 2, 12)
-    assert (told.bytes, told.audio_seconds) == (before.bytes, before.audio_seconds)
-    [share] = spread(clips, told, Encoder("spectral").spec, 1)
+    planned = plan(clips, cache, Encoder("spectral"))
+    assert (before.refused, planned.refused, planned.misses) == (0, 2, 12)
+    assert (planned.bytes, planned.audio_seconds) == (before.bytes, before.audio_seconds)
+    [share] = spread(clips, planned, Encoder("spectral").spec, 1)
     assert (share.clips, share.bytes) == (12, before.bytes)
-    assert "2 will be refused" in spread_table(told, [share])
+    assert "2 will be refused" in spread_table(planned, [share])
 
 
 def test_same_content_twice_is_computed_once(corpus, cache, files):

@@ -42,11 +42,11 @@ def test_the_whole_way(affekt, table, tmp_path):
     assert "spectral: 8/8 clips (100 %)" in err
     assert f"{table} line 9: bad: not_audio: a text file, begins with 'bad'" in err
     code, out, err = affekt(*words, "--json")
-    told = json.loads(out)
+    found = json.loads(out)
     assert code == 3
-    assert told["hits"] + told["computed"] + told["repeated"] == 7
-    assert [one["code"] for one in told["quarantined"]] == ["not_audio"]
-    assert {"space", "spec", "flags", "without", "audio_seconds", "seconds", "notes"} < told.keys()
+    assert found["hits"] + found["computed"] + found["repeated"] == 7
+    assert [one["code"] for one in found["quarantined"]] == ["not_audio"]
+    assert {"space", "spec", "flags", "without", "audio_seconds", "seconds", "notes"} < found.keys()
     code, out, err = affekt(*words, "--dry-run", "--json")
     assert code == 0
     assert json.loads(out)["hits"] + json.loads(out)["misses"] == 8
@@ -121,8 +121,8 @@ def test_workers_give_what_one_process_gives(corpus, cache, sound, encode, tmp_p
     assert len(shared.space.index.refresh().shards) == 2  # each worker stored its own
     good = clips.select([id_ for id_ in clips.ids if id_ != "bad"])
     assert np.array_equal(one.read(alone.space, good), two.read(shared.space, good))
-    told = [done.as_dict() | {"seconds": 0} for done in (alone, shared)]
-    assert told[0] == told[1]
+    found = [done.as_dict() | {"seconds": 0} for done in (alone, shared)]
+    assert found[0] == found[1]
 
 
 def test_a_worker_that_dies_is_told_and_loses_nothing(corpus, cache, sound, encode, monkeypatch):
@@ -131,8 +131,8 @@ def test_a_worker_that_dies_is_told_and_loses_nothing(corpus, cache, sound, enco
     clips = corpus({f"{n}.wav": encode(sound(0.2, seed=n)) for n in range(6)})
     real = workers._start
 
-    def killed(lines, threads, number, told):
-        child = real(lines, threads, number, told)
+    def killed(lines, threads, number, messages):
+        child = real(lines, threads, number, messages)
         if number == 0:
             child.kill()
         return child

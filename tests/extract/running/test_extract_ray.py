@@ -180,8 +180,8 @@ def test_a_driver_that_ends_leaves_a_whole_cache_and_no_process(
     process = start(tmp_path, short, mark)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 0, err
-    told = json.loads(out)
-    assert (told["hits"], told["computed"]) == (kept, 160 - kept)
+    shown = json.loads(out)
+    assert (shown["hits"], shown["computed"]) == (kept, 160 - kept)
     assert rows_in_shards(tmp_path / "c") == 160
     assert list(short.glob("affekt-ray-*")) == []  # that of the first one too
     check_rows(long.select(long.ids[::10]), tmp_path / "c", cache)
@@ -225,9 +225,9 @@ def test_a_cluster_that_is_there_is_joined_and_left(many, cluster, cache, tmp_pa
     process = start(tmp_path, short, "joined", "--address", cluster)
     out, err = process.communicate(timeout=PATIENCE)
     assert process.returncode == 3, err
-    told = json.loads(out)
-    assert [one["id"] for one in told["quarantined"]] == ["bad"]
-    assert (told["computed"], told["hits"], told["repeated"]) == (60, 0, 0)
+    shown = json.loads(out)
+    assert [one["id"] for one in shown["quarantined"]] == ["bad"]
+    assert (shown["computed"], shown["hits"], shown["repeated"]) == (60, 0, 0)
     assert "60/61 clips" in err or "61/61 clips" in err
     check_rows(many.select([id_ for id_ in many.ids if id_ != "bad"]), tmp_path / "c", cache)
     assert list(short.glob("affekt-ray-*")) == []

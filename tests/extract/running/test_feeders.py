@@ -64,7 +64,7 @@ def mixed(corpus, sound, encode, files):
     return Manifest.from_rows(rows, root=clips.root)
 
 
-def told(done):
+def facts(done):
     values = done.as_dict()
     return values | {"quarantined": sorted(values["quarantined"], key=json.dumps)}
 
@@ -77,7 +77,7 @@ def test_feeders_give_what_threads_give(mixed, cache, tmp_path, pretend):
     found = run_extraction(mixed, cache, Encoder.of(OnGpu(), silence="refuse"))
     for done in (expected, found):
         done.seconds = 0.0
-    assert told(found) == told(expected)
+    assert facts(found) == facts(expected)
     assert found.space.keys() == expected.space.keys()
     known = [id_ for id_ in mixed.ids if id_ not in {one.id for one in expected.failures}]
     some = mixed.select(known)
@@ -102,7 +102,7 @@ def again(clips, cache):
     """What a second run finds."""
     done = run_extraction(clips, Cache(cache.path), Encoder.of(OnGpu(), silence="refuse"))
     done.seconds = 0.0
-    return told(done)
+    return facts(done)
 
 
 def test_twins_in_different_shares_are_computed_once(corpus, cache, sound, encode, pretend):
@@ -221,11 +221,13 @@ def until(true):
         time.sleep(0.01)
 
 
-@pytest.mark.parametrize(("name", "told"), [("x.wav", 3.0), ("x.flac", 3.0), ("x.mp3", math.inf)])
-def test_what_the_head_of_a_file_tells(name, told, tmp_path, sound, encode):
+@pytest.mark.parametrize(
+    ("name", "seconds"), [("x.wav", 3.0), ("x.flac", 3.0), ("x.mp3", math.inf)]
+)
+def test_the_length_in_the_head_of_a_file(name, seconds, tmp_path, sound, encode):
     data = encode(sound(3.0), 16000, name[2:])
     (tmp_path / name).write_bytes(data)
-    assert feed._seconds_by_head(tmp_path / name, len(data)) == pytest.approx(told, abs=0.01)
+    assert feed._seconds_by_head(tmp_path / name, len(data)) == pytest.approx(seconds, abs=0.01)
     for size in (0, 4, 20, 33):
         (tmp_path / name).write_bytes(data[:size])
         assert feed._seconds_by_head(tmp_path / name, size) >= 0

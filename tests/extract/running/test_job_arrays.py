@@ -122,14 +122,14 @@ def test_four_tasks_at_once_equal_one_run(corpus, cache, sound, encode, tmp_path
         )
         for n in range(3, 7)
     ]  # fmt: skip
-    told = []
+    found = []
     for task in tasks:
         out, err = task.communicate(timeout=240)
         assert task.returncode in (0, 3), err
-        told.append(json.loads(out))
+        found.append(json.loads(out))
     done = run_extraction(clips, cache, Encoder("spectral"), workers=1)
-    assert sum(one["computed"] for one in told) == done.computed == 22
-    failed = sorted(line["id"] for one in told for line in one["quarantined"])
+    assert sum(one["computed"] for one in found) == done.computed == 22
+    failed = sorted(line["id"] for one in found for line in one["quarantined"])
     assert failed == sorted(one.id for one in done.failures) == ["bad", "gone"]
     good = clips.select([id_ for id_ in clips.ids if id_ not in failed])
     four = Cache(tmp_path / "four")
@@ -148,13 +148,15 @@ def test_a_plan_for_several_workers_is_what_their_parts_would_do(corpus, cache, 
     words = ["extract", tmp_path / "clips.csv", "-c", cache.path, "-e", "spectral"]
     code, out, err = affekt(*words, "--plan", 4, "--json")
     assert code == 0, err
-    told = json.loads(out)
-    assert [part["clips"] for part in told["parts"]] == [
+    found = json.loads(out)
+    assert [part["clips"] for part in found["parts"]] == [
         len(part_of(clips["path"], (n, 4))) for n in range(1, 5)
     ]
-    assert [part["bytes"] for part in told["parts"]] == [192_000, 256_000, 96_000, 128_000]
-    assert [part["audio_seconds"] for part in told["parts"]] == [6.0, 9.5, 3.0, 4.0]
-    assert sum(part["seconds"] for part in told["parts"]) == pytest.approx(told["seconds"], abs=0.5)
+    assert [part["bytes"] for part in found["parts"]] == [192_000, 256_000, 96_000, 128_000]
+    assert [part["audio_seconds"] for part in found["parts"]] == [6.0, 9.5, 3.0, 4.0]
+    assert sum(part["seconds"] for part in found["parts"]) == pytest.approx(
+        found["seconds"], abs=0.5
+    )
     assert not cache.path.exists()
     code, out, _ = affekt(*words, "--plan", 2)
     assert code == 0

@@ -128,9 +128,9 @@ def test_a_lightning_module_with_its_own_head_gets_a_remedy(tmp_path):
 def test_the_remedy_names_every_module_that_is_left_over(tmp_path):
     odd = ("mood.0.weight", "mood.0.bias", "bert.encoder.layer.0.adapter.weight", "loss")
     folder = changed("bert", tmp_path / "m", lambda s: {**s, **{k: torch.zeros(2) for k in odd}})
-    with pytest.raises(InputError) as told:
+    with pytest.raises(InputError) as refused:
         Encoder(str(folder)).backend.load()
-    named = re.findall(r"--allow-extra '(.*?)'", str(told.value))
+    named = re.findall(r"--allow-extra '(.*?)'", str(refused.value))
     assert named == ["bert.encoder.layer.0.adapter*", "loss*", "mood.0*"]
     Encoder(str(folder), allow_extra=named).backend.load()
 
