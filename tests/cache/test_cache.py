@@ -28,7 +28,7 @@ from affekt.cache.care import pack, verify
 from tests.support.cache_toy import DIM, LAYERS, expected, fill, make_clips, make_spec, row_values
 
 
-def test_reads_what_was_stored_in_any_order_and_company(cache, space):
+def test_reads_what_was_stored_in_any_order(cache, space):
     clips = make_clips(50)
     assert fill(space, clips, rows=7) == clips.ids
     everything = expected(space, clips)
@@ -111,7 +111,7 @@ def test_the_remedy_for_missing_rows_can_be_followed(cache, space, tmp_path):
     assert "cache pack DIR OUT.h5" in messages["both"]
 
 
-def test_h5py_reads_a_shard_without_us(space):
+def test_h5py_reads_a_shard_without_affekt(space):
     clips = make_clips(9)
     fill(space, clips)
     [path] = (space.folder / "shards").iterdir()
@@ -237,7 +237,7 @@ def test_every_folder_that_is_made_is_flushed(tmp_path, monkeypatch):
     assert tmp_path.parent not in synced
 
 
-def test_a_cache_may_stand_in_a_folder_that_one_may_not_list(cache, space, monkeypatch):
+def test_a_cache_may_be_in_a_folder_that_cannot_be_listed(cache, space, monkeypatch):
     from affekt.cache.files import durable
 
     real = os.open

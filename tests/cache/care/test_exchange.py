@@ -161,7 +161,7 @@ def npz_with_members(folder, *names: str):
         (lambda f: npz_with_members(f, "a.npy", "a.npy"), "array a appears more than once"),
     ],
 )
-def test_import_refuses_an_id_that_stands_twice(cache, tmp_path, make, problem):
+def test_import_refuses_an_id_that_appears_twice(cache, tmp_path, make, problem):
     with pytest.raises(InputError, match=problem):
         import_space(cache, make(tmp_path), two_texts(), "x")
     assert not cache.path.exists()
@@ -215,7 +215,7 @@ def npy_that_claims_much(folder):
         (lambda _: 5, "the source is 5, expected a path"),
     ],
 )
-def test_import_tells_what_is_wrong_with_a_source(cache, tmp_path, make, problem):
+def test_import_says_what_is_wrong_with_a_source(cache, tmp_path, make, problem):
     with pytest.raises(InputError, match=problem):
         import_space(cache, make(tmp_path), two_texts(), "x")
     assert not cache.path.exists()
@@ -244,7 +244,7 @@ def test_import_of_an_id_too_long_for_the_name_of_a_file(cache, tmp_path):
     assert import_space(cache, tmp_path, clips, "x")[1] == ["a" * 252]
 
 
-def test_import_vouches_for_the_file_that_it_read(cache, tmp_path, monkeypatch):
+def test_import_records_the_file_that_it_read(cache, tmp_path, monkeypatch):
     """One that takes its place right afterwards, alike in size and time, is another clip."""
     for name, data in (("a.wav", b"OLD!"), ("new", b"NEW!")):
         (tmp_path / name).write_bytes(data)
@@ -263,7 +263,9 @@ def test_import_vouches_for_the_file_that_it_read(cache, tmp_path, monkeypatch):
     assert again.missing("x", clips) == ["a"]
 
 
-def test_import_does_not_vouch_for_a_file_that_was_just_written(cache, tmp_path, monkeypatch):
+def test_import_does_not_trust_the_time_of_a_file_that_was_just_written(
+    cache, tmp_path, monkeypatch
+):
     """However long the import takes: it may have changed again within its time stamp."""
     (tmp_path / "a.wav").write_bytes(b"OLD!")
     clips = Manifest.from_rows([{"id": "a", "path": "a.wav"}], root=tmp_path)
@@ -294,7 +296,7 @@ def test_export_says_where_it_cannot_write(two, tmp_path):
         export_space(audio, clips, tmp_path / "no" / "x.csv")
 
 
-def test_F1_what_a_killed_export_left_is_removed_by_the_next(two, tmp_path):
+def test_what_a_killed_export_left_is_removed_by_the_next(two, tmp_path):
     _, clips, audio, _ = two
     for name in ("x", "x.npz"):
         out = tmp_path / name

@@ -248,7 +248,7 @@ def test_pack_over_a_folder_is_refused_before_the_work(two, tmp_path):
     assert not done
 
 
-def test_F1_what_a_killed_pack_left_is_removed_by_the_next(two, tmp_path):
+def test_what_a_killed_pack_left_is_removed_by_the_next(two, tmp_path):
     cache, *_ = two
     out = tmp_path / "out.h5"
     kill = "import os, sys; from affekt.cache import Cache;"

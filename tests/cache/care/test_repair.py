@@ -141,7 +141,7 @@ def test_leftovers_are_ignored_and_cleaned_by_rule(cache, space):
     assert elsewhere.exists()
 
 
-def test_a_space_that_a_killed_process_had_only_begun_is_no_damage(cache, space, monkeypatch):
+def test_a_space_that_a_killed_process_had_only_begun_is_not_damage(cache, space, monkeypatch):
     """Killed between making the folders and ``spec.json``."""
     fill(space, make_clips(2))
 
@@ -210,7 +210,7 @@ def test_repair_leaves_the_spec_of_a_newer_space_without_shards(cache, space):
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EMFILE, errno.EIO])
-def test_what_cannot_be_read_is_told_and_left(cache, space, monkeypatch, number):
+def test_what_cannot_be_read_is_reported_and_left(cache, space, monkeypatch, number):
     fill(space, make_clips(2))
     [path] = shards(space)
     refuse(monkeypatch, path, number)
@@ -222,7 +222,7 @@ def test_what_cannot_be_read_is_told_and_left(cache, space, monkeypatch, number)
     assert os.strerror(number) in done.hopeless[0]
 
 
-def test_a_canary_that_hdf5_cannot_open_is_told_and_left(cache, space, monkeypatch):
+def test_a_canary_that_hdf5_cannot_open_is_reported_and_left(cache, space, monkeypatch):
     fill(space, make_clips(1), canary=lambda: np.ones((1, LAYERS, DIM)))
     path = space.folder / "canary.h5"
     real = h5py.File

@@ -76,7 +76,7 @@ def test_a_package_that_cannot_be_loaded_is_wrong(here, monkeypatch):
     assert (state.state, "sndfile library not found" in state.found) == ("wrong", True)
 
 
-def test_a_torch_that_works_and_one_that_does_not(monkeypatch):
+def test_torch_that_works_and_torch_that_does_not(monkeypatch):
     assert findings._accelerator().state == "ok"
     missing = "raise ImportError('libcudart.so.12 is not there')"
     monkeypatch.setattr(findings, "ACCELERATOR", missing)

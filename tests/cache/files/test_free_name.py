@@ -113,7 +113,7 @@ def test_two_processes_never_replace(tmp_path):
 
 
 @pytest.mark.parametrize("code", [errno.EIO, errno.EROFS, errno.ENOSPC, errno.EDQUOT])
-def test_what_is_no_matter_of_links_is_an_error_that_names_the_path(tmp_path, monkeypatch, code):
+def test_other_errors_of_a_link_name_the_path(tmp_path, monkeypatch, code):
     space = Cache(tmp_path / "c").create(make_spec())
     space.make()
     monkeypatch.setattr(durable.os, "link", failing(code))

@@ -78,7 +78,7 @@ def test_the_programs_are_all_sources(tmp_path, monkeypatch):
     assert digest() != before
 
 
-def test_a_damaged_file_is_not_believed(store):
+def test_a_damaged_file_is_not_used(store):
     counted(store, 1, {"uar": 0.5})
     [path] = (store / FOLDER).iterdir()
     whole = path.read_bytes()

@@ -95,7 +95,7 @@ def test_a_changed_file_is_never_taken_for_the_old_one(cache, audio):
     assert cache.digests(audio, "audio")[0] == hashlib.sha256(b"AUDIO 0").hexdigest()
 
 
-def test_a_file_that_was_just_written_vouches_for_nothing(cache, audio):
+def test_the_time_of_a_file_that_was_just_written_is_not_trusted(cache, audio):
     path = audio.file(0)
     path.write_bytes(b"new")
     record(cache, audio)
@@ -237,7 +237,7 @@ def test_a_segment_of_no_lines_is_refused_by_name_and_set_aside(cache, audio, ba
     assert Cache(cache.path).digests(audio, "audio", hash_files=False) == digests
 
 
-def test_verify_finds_a_line_that_nobody_would_find(cache, audio):
+def test_verify_finds_a_line_under_a_wrong_hash(cache, audio):
     record(cache, audio)
     bad = line(path="other.wav")
     path = cache.path / "clips" / f"{hashlib.sha256(bad).hexdigest()[:24]}.jsonl"
@@ -247,7 +247,7 @@ def test_verify_finds_a_line_that_nobody_would_find(cache, audio):
     assert "'other.wav' is filed under the hash of another path" in finding.problem
 
 
-def test_what_is_no_segment_is_ignored(cache, audio):
+def test_other_files_are_ignored(cache, audio):
     digests = record(cache, audio)
     (cache.path / "clips" / "x.jsonl").mkdir()
     (cache.path / "clips" / "notes.jsonl").write_text("mine\n")

@@ -116,7 +116,7 @@ def test_files_of_equal_stat_under_two_roots_are_two(cache, tmp_path):
     assert cache.digests(Manifest.read(table), "audio")[0] != "0" * 64
 
 
-def test_absolute_paths_are_known_wherever_their_table_lies(cache, tmp_path, monkeypatch, caplog):
+def test_absolute_paths_are_known_wherever_their_table_is(cache, tmp_path, monkeypatch, caplog):
     corpus(tmp_path / "one", b"one")
     table = tmp_path / "a.csv"
     lines = [f"{tmp_path}/one/{i}.wav,s{i}" for i in range(3)]

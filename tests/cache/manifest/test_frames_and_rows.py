@@ -56,7 +56,7 @@ def test_cells_of_any_type_are_text(tmp_path):
 
 
 @pytest.mark.parametrize(("make", "given"), [("from_rows", "frame"), ("from_frame", "rows")])
-def test_what_is_no_table_says_what_reads_it(make, given):
+def test_an_object_that_is_not_a_table_is_refused_with_what_reads_it(make, given):
     rows = [{"id": "a", "text": "t"}]
     pandas = pytest.importorskip("pandas")
     given = rows if given == "rows" else pandas.DataFrame(rows)

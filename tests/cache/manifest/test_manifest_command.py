@@ -176,7 +176,7 @@ def test_nothing_that_is_there_is_replaced(tmp_path):
             call(table, *words)
 
 
-def test_paths_are_written_for_where_the_table_lies(tmp_path):
+def test_paths_are_written_relative_to_the_table(tmp_path):
     sound(tmp_path / "data" / "a.wav")
     (tmp_path / "data" / "t.csv").write_text("file\na.wav\n")
     (tmp_path / "else").mkdir()
@@ -302,7 +302,7 @@ def test_ratings_in_place_of_labels_are_named(tmp_path):
     assert "like ratings" not in call(table).stdout
 
 
-def test_a_stranger_sees_which_columns_were_not_used(tmp_path):
+def test_columns_that_were_not_used_are_named(tmp_path):
     table = tmp_path / "t.csv"
     sound(tmp_path / "a.wav")
     table.write_text("file,from,to,emotoin,age\na.wav,1,2,joy,30\nb.wav,1,2,sad,40\n")

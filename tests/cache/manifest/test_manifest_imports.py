@@ -55,7 +55,7 @@ def test_wav_of_integers_and_channels_first():
     ("samples", "rate"),
     [(np.zeros(4, complex), 16000), (np.zeros((2, 3, 4)), 16000), (SAMPLES, 0), (SAMPLES, "16k")],
 )
-def test_what_is_no_audio(samples, rate):
+def test_arrays_that_are_not_audio_are_refused(samples, rate):
     with pytest.raises(InputError, match="expected"):
         wav_bytes(samples, rate)
 

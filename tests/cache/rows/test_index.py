@@ -40,7 +40,7 @@ def test_the_index_memo_is_used_and_never_trusted(cache, space):
         index.open_shard = original
 
 
-def test_a_lying_memo_cannot_make_a_value_wrong(cache, space):
+def test_a_wrong_memo_cannot_make_a_value_wrong(cache, space):
     clips = make_clips(40)
     fill(space, clips, rows=2)
     memo = space.folder / "index.npz"

@@ -82,7 +82,7 @@ def test_the_nearest_of_several_specs_is_explained(cache):
     assert str(caught.value).endswith("\nstore_dtype: 'float16' here, 'float32' there")
 
 
-def test_an_empty_name_is_no_space(cache, space):
+def test_an_empty_name_of_a_space_is_refused(cache, space):
     with pytest.raises(InputError, match=f"the space name is empty; expected one of {space.name}"):
         cache.space("")
 
@@ -261,7 +261,7 @@ def test_features(cache, space):
         space.features(combine="meen")
 
 
-def test_a_packed_content_that_two_clips_share_stands_twice(cache, space, tmp_path):
+def test_a_packed_content_that_two_clips_share_appears_twice(cache, space, tmp_path):
     texts = ["yes", "no", "yes", "well"]
     clips = Manifest.from_rows([{"id": f"c{i}", "text": text} for i, text in enumerate(texts)])
     fill(space, clips)

@@ -198,7 +198,7 @@ def test_a_pipe_or_a_device_named_like_a_shard(space):
 
 
 @pytest.mark.parametrize("junk", [b"", b"x" * 4096, b"\x89HDF\r\n\x1a\n" + b"\0" * 600])
-def test_junk(space, junk, tmp_path):
+def test_files_of_junk_are_reported_or_ignored(space, junk, tmp_path):
     fill(space, make_clips(2))
     (space.folder / "shards" / f"{'0' * 24}.h5").write_bytes(junk)
     fresh = Cache(space.cache.path)

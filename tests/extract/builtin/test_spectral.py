@@ -36,7 +36,7 @@ def test_names_are_unique_and_as_many_as_values() -> None:
     assert pooled.frames > 0
 
 
-def test_bit_equal_in_any_company() -> None:
+def test_bit_equal_whatever_else_is_in_the_batch() -> None:
     clips = [speechlike(0.1), speechlike(3), speechlike(1, seed=1)]
     together = Spectral().embed(clips)
     for clip, pooled in zip(reversed(clips), reversed(together), strict=True):

@@ -96,7 +96,7 @@ def test_level_of_an_amplitude_ramp():
     np.testing.assert_allclose(levels, -3.01 - np.arange(0, 80, 20), atol=0.05)
 
 
-def test_mel_scale_goes_there_and_back():
+def test_mel_scale_and_its_inverse():
     hz = np.array([50.0, 440.0, 7600.0])
     np.testing.assert_allclose(mel_to_hz(hz_to_mel(hz)), hz)
 
@@ -134,7 +134,7 @@ def test_timbre_of_white_noise_and_of_a_tone():
     assert tone["alpha_ratio"] < -30
 
 
-def test_timbre_knows_the_slope_of_a_spectrum():
+def test_timbre_measures_the_slope_of_a_spectrum():
     khz = np.arange(513) * 16 / 1024
     power = (10 ** (-1.2 * khz))[None].repeat(3, axis=0).astype(np.float32)  # -12 dB per kHz
     found = shape_of(power)
@@ -143,7 +143,7 @@ def test_timbre_knows_the_slope_of_a_spectrum():
     )
 
 
-def test_timbre_does_not_see_its_blocks():
+def test_timbre_does_not_depend_on_its_blocks():
     power = np.random.default_rng(0).exponential(size=(300, 513)).astype(np.float32)
     np.testing.assert_allclose(
         timbre(power)[100:200], timbre(power[99:200])[1:], rtol=1e-5, atol=1e-5

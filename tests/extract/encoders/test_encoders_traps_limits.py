@@ -58,7 +58,7 @@ def test_long_clips_follow_a_policy_and_passes_a_budget():
     assert chunked.spec.key != Encoder(name).spec.key
 
 
-def test_one_resampler_and_it_stands_in_the_spec():
+def test_the_resampler_is_in_the_spec():
     """Linear and FFT resampling move a clip by a third."""
     spec = Encoder(str(model_folder("xlsr"))).spec
     assert "soxr" in json.dumps(spec.fields["input"])

@@ -132,7 +132,7 @@ def wav(samples: np.ndarray, claimed: int, after: bytes = b"") -> bytes:
     return form + b"data" + struct.pack("<I", claimed) + pcm + after
 
 
-def test_a_header_that_promises_less_is_not_believed(sound, encode):
+def test_a_header_that_claims_less_is_not_trusted(sound, encode):
     samples = sound(3.0)
     signal = decode(wav(samples, 3200), RATE)
     assert (len(signal.samples), signal.flags) == (3 * RATE, ("longer_than_header",))
@@ -207,7 +207,7 @@ def test_what_is_not_sound_is_named_with_the_command_that_helps(words):
         (b"caff\0\1\0\0desc", "CAF"),
     ],
 )
-def test_a_broken_file_is_called_by_its_format(head, name):
+def test_a_broken_file_is_named_with_its_format(head, name):
     assert name in said(head + bytes(64))
 
 
@@ -246,7 +246,7 @@ def test_hostile_headers_end_in_a_reason(sound, encode):
         assert answer.code == expected, data[:8]
 
 
-def test_ffmpeg_is_not_asked_for_what_is_nearly_all_damaged(sound, encode, monkeypatch):
+def test_ffmpeg_is_not_started_for_a_file_that_is_nearly_all_damaged(sound, encode, monkeypatch):
     opened = []
     monkeypatch.setattr(open_file, "FFmpegReader", lambda container: opened.append(container))
     ogg = encode(sound(), format="OGG")

@@ -80,7 +80,7 @@ def test_every_strange_path_is_one_quarantined_clip(strange, cache):
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="sockets by way of /proc")
-def test_workers_meet_strange_paths_alike(strange, cache):
+def test_workers_treat_strange_paths_alike(strange, cache):
     clips, expected = strange
     done = run_extraction(clips, cache, Encoder("spectral"), workers=2)
     assert codes(done) == expected
@@ -141,7 +141,7 @@ def test_a_killed_decoder_is_tried_again_and_then_the_machines_fault(sound, enco
             decoder(data, [(None, None)], RATE)
 
 
-def test_a_killed_decoder_is_no_failure_of_a_clip(corpus, cache, sound, encode, monkeypatch):
+def test_a_killed_decoder_is_not_a_failure_of_a_clip(corpus, cache, sound, encode, monkeypatch):
     clips = corpus({"a.mp3": encode(sound(), format="MP3"), "b.wav": encode(sound(seed=1))})
     monkeypatch.setattr(Decoder, "_pipes", lambda self: (_ for _ in ()).throw(EOFError()))
     monkeypatch.setattr(Decoder, "_reap", lambda self: -signal.SIGKILL)

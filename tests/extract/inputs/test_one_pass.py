@@ -126,7 +126,7 @@ def test_windows_that_overlap_by_more_than_is_kept_take_turns_in_a_few_passes(
 @pytest.mark.parametrize(
     ("damage", "kept"), [("refuse", 1 << 27), ("accept", 0), ("accept", 1 << 27)]
 )
-def test_damage_is_told_of_the_same_windows(files, name, damage, kept, monkeypatch):
+def test_damage_is_reported_for_the_same_windows(files, name, damage, kept, monkeypatch):
     monkeypatch.setattr(open_file, "KEPT", kept)
     data = bytearray(files[name])
     middle = len(data) // 3

@@ -126,7 +126,7 @@ def test_a_manifest_edited_during_the_run_is_the_one_it_was(corpus, cache, files
 
 
 @pytest.mark.parametrize("family", ["bands", "spectral"])
-def test_very_short_clips_alone_and_in_company(corpus, cache, sound, encode, family):
+def test_very_short_clips_alone_and_in_a_batch(corpus, cache, sound, encode, family):
     lengths = (1, 399, 400, 559, 560, 719, 720, 1599, 1600, 160_000)
     clips = corpus(
         {f"{n}.wav": encode(sound(10.0)[:n], subtype="FLOAT") for n in lengths},
@@ -179,7 +179,7 @@ def test_memory_stays_bounded(corpus, cache, sound, encode, monkeypatch):
     assert max(ahead) <= 3
 
 
-def test_company_changes_nothing(corpus, cache, files, sound, encode):
+def test_rows_do_not_depend_on_other_clips(corpus, cache, files, sound, encode):
     """The same clip alone, among others, at the end, next to a long one: bit for bit."""
     names = list(files)
     many = files | {"zz.wav": encode(sound(20.0, seed=99))}
@@ -225,7 +225,7 @@ def test_a_copy_of_the_cache_without_the_audio_knows_its_clips(corpus, cache, fi
     assert (done.hits, done.failures) == (10, [])
 
 
-def test_encoder_refuses_what_is_no_audio():
+def test_encoder_refuses_arrays_that_are_not_audio():
     encoder = Encoder.of(Simple())
     for wrong in (np.zeros((2, RATE), np.float32), np.zeros(RATE), np.zeros((RATE, 2), np.float32)):
         with pytest.raises(ValueError, match="expected one channel"):

@@ -26,7 +26,7 @@ def table(corpus, tmp_path, sound, encode):
     return path
 
 
-def test_the_whole_way(affekt, table, tmp_path):
+def test_an_extraction_from_dry_run_to_json(affekt, table, tmp_path):
     words = ("extract", table, "--cache", tmp_path / "cache", "--encoder", "spectral")
     code, out, err = affekt(*words, "--dry-run")
     assert code == 0
@@ -125,7 +125,9 @@ def test_workers_give_what_one_process_gives(corpus, cache, sound, encode, tmp_p
     assert found[0] == found[1]
 
 
-def test_a_worker_that_dies_is_told_and_loses_nothing(corpus, cache, sound, encode, monkeypatch):
+def test_a_worker_that_dies_is_reported_and_loses_nothing(
+    corpus, cache, sound, encode, monkeypatch
+):
     from affekt.extract.running.engines import workers
 
     clips = corpus({f"{n}.wav": encode(sound(0.2, seed=n)) for n in range(6)})

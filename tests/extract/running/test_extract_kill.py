@@ -170,7 +170,7 @@ def test_signals_end_it_softly(kind, request, tmp_path, number, code):
 
 
 @pytest.mark.skipif(not PROC, reason="needs /proc")
-def test_feeders_and_their_decoders_end_with_their_killed_parent(fed, tmp_path):
+def test_feeders_and_their_decoders_end_when_their_parent_is_killed(fed, tmp_path):
     table, encoder = fed
     cache = tmp_path / "cache"
     process = start(table, "--cache", cache, "-e", encoder)
@@ -237,7 +237,7 @@ def test_a_space_of_a_newer_version_is_refused(texts, tmp_path):
 
 
 @pytest.mark.parametrize("given", ["", '{"cache": "my.ca', '{"cache": "my.cache"}\n{"id": ["cl'])
-def test_a_worker_whose_run_was_killed_ends_without_a_word(given, tmp_path):
+def test_a_worker_whose_run_was_killed_ends_silently(given, tmp_path):
     found = subprocess.run(
         [sys.executable, "-m", "affekt.extract.running.engines.workers"],
         input=given, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False,

@@ -138,7 +138,7 @@ def test_a_decoder_that_dies_costs_one_clip(sound, encode):
         assert np.array_equal(after.samples, first.samples)
 
 
-def test_a_decoder_child_ends_with_us(sound, encode):
+def test_a_decoder_child_ends_with_its_parent(sound, encode):
     decoder = Decoder()
     decoder(encode(sound(0.1)), [(None, None)], 16_000)
     child = decoder._child

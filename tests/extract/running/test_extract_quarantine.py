@@ -212,7 +212,7 @@ def test_embeddings_that_cannot_be_stored_are_quarantined(
     assert done.space.spec.store_dtype == store_dtype
 
 
-def test_a_file_that_was_missing_and_came_back_is_no_failure_any_more(corpus, cache, files):
+def test_a_file_that_was_missing_and_came_back_is_not_a_failure_any_more(corpus, cache, files):
     clips = corpus(files)
     path = clips.file(0)
     away = path.rename(path.with_suffix(".away"))

@@ -185,7 +185,7 @@ def test_ngram_rows_are_unit_vectors_or_reasons(text):
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=30), max_size=8))
-def test_ngram_in_any_company(texts):
+def test_ngram_rows_do_not_depend_on_other_texts(texts):
     encoder = Encoder("ngram")
     together = encoder.embed(texts)
     for text, row in zip(texts, together, strict=True):
@@ -206,7 +206,7 @@ def test_ngram_case_and_width_do_not_matter_but_letters_do():
 
 
 @pytest.mark.data
-def test_ngram_tells_emotions_better_than_chance_in_three_languages(shared_data):
+def test_ngram_separates_emotions_better_than_chance_in_three_languages(shared_data):
     """By the nearest mean of the classes, which needs no fitting."""
     emotions = ["joy", "sadness", "anger"]
     sets = {"meld": emotions, "emoevent_es": emotions, "afrisenti": ["positive", "negative"]}

@@ -121,7 +121,7 @@ def test_what_is_stored_already_is_not_decoded(corpus, cache, sound, encode, pre
 
 
 @pytest.mark.parametrize("victim", ["engines.feeders", "isolated_decoder"])
-def test_a_killed_process_is_told_and_loses_nothing(
+def test_a_killed_process_is_reported_and_loses_nothing(
     victim, corpus, cache, sound, encode, pretend, monkeypatch
 ):
     clips = corpus({f"{n}.wav": encode(sound(0.2, seed=n)) for n in range(120)})

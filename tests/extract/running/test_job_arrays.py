@@ -53,7 +53,7 @@ def test_the_tasks_of_an_array_take_each_part_once(first, count, step):
         ({**slurm(ID=1, COUNT=2), "SLURM_ARRAY_TASK_MIN": "x"}, "MIN is 'x'"),
     ],
 )
-def test_what_is_no_even_array_is_refused(environment, message):
+def test_an_uneven_array_is_refused(environment, message):
     with pytest.raises(InputError, match=message):
         read_part("slurm", environment)
 

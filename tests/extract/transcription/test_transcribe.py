@@ -60,7 +60,7 @@ def column(clips, name):
     return dict(zip(clips.ids, clips[name], strict=True))
 
 
-def test_each_content_is_heard_once(corpus, tmp_path):
+def test_each_content_is_transcribed_once(corpus, tmp_path):
     ear = Ear()
     done = transcribe(corpus, tmp_path / "c", Transcriber("toy", language="spa", listen=ear))
     assert ear.calls == 3  # a, b, part: "again" is the audio of a, c has a text
@@ -151,7 +151,7 @@ def test_the_rule_for_no_speech(heard, reason):
     assert bool(found.text) is not bool(reason)
 
 
-def test_an_interruption_keeps_what_was_heard(corpus, tmp_path):
+def test_an_interruption_keeps_what_was_transcribed(corpus, tmp_path):
     class Stops(Ear):
         def __call__(self, samples, language):
             if self.calls == 2:
@@ -179,7 +179,7 @@ def test_a_failing_disk_stores_nothing_and_says_so(corpus, tmp_path, monkeypatch
     assert transcribe(corpus, tmp_path / "c", ear).counts["heard"] == 3
 
 
-def test_a_damaged_segment_is_heard_again(corpus, tmp_path, caplog):
+def test_a_damaged_segment_is_transcribed_again(corpus, tmp_path, caplog):
     ear = Ear()
     recogniser = Transcriber("toy", language="spa", listen=ear)
     transcribe(corpus, tmp_path / "c", recogniser)
@@ -193,7 +193,7 @@ def test_a_damaged_segment_is_heard_again(corpus, tmp_path, caplog):
     assert column(done.clips, "text")["a"] == "hola 8000"
 
 
-def test_two_writers_meet_no_one(tmp_path):
+def test_two_writers_at_once_lose_nothing(tmp_path):
     """Both answers are stored; of two for one content the first segment's counts, for everybody."""
     key, spec = "ab" * 32, {"model": "toy"}
     for text in ("uno", "dos"):

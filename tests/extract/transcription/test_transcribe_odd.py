@@ -87,7 +87,7 @@ LINES = [
 ]  # fmt: skip
 
 
-def test_lines_that_are_no_answers_are_ignored_and_said(tmp_path, caplog):
+def test_lines_that_are_not_answers_are_ignored_with_a_warning(tmp_path, caplog):
     store = Transcripts(tmp_path / "c", "toy", {"model": "toy"})
     store.add({"cd" * 32: Transcript("kept", "es")})
     data = b"\n".join([*LINES, json.dumps(GOOD).encode(), b""])
@@ -99,7 +99,7 @@ def test_lines_that_are_no_answers_are_ignored_and_said(tmp_path, caplog):
     assert "folder.jsonl is damaged and ignored" in caplog.text
 
 
-def test_a_spec_that_is_no_text(tmp_path):
+def test_a_spec_that_is_not_text(tmp_path):
     store = Transcripts(tmp_path / "c", "toy", {"model": "toy"})
     store.add({"cd" * 32: Transcript("kept", "es")})
     (store.folder / "transcriber.json").write_bytes(b"\xff\xfe\x00")

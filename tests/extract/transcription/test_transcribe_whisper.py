@@ -98,7 +98,7 @@ def test_a_whisper_that_is_not_whole(folder, tmp_path):
         Transcriber(str(copy), language="es").transcribe(tone(8000))
 
 
-def test_another_model_is_no_whisper(tmp_path):
+def test_a_model_that_is_not_whisper_is_refused(tmp_path):
     with pytest.raises(InputError, match="'hubert' model; expected a Whisper model"):
         Transcriber(str(saved("hubert-base", tmp_path / "hubert")))
     (tmp_path / "empty").mkdir()

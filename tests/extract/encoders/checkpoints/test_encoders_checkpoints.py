@@ -235,7 +235,7 @@ def test_where_the_hub_does_not_answer_a_missing_folder_is_named(tmp_path, monke
 
 
 @pytest.mark.parametrize("offline", [True, False])
-def test_the_hub_is_said_to_be_asked_only_if_it_is(tmp_path, monkeypatch, caplog, offline):
+def test_a_query_of_the_hub_is_announced_only_if_it_is_made(tmp_path, monkeypatch, caplog, offline):
     (tmp_path / "my-model").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))

@@ -90,7 +90,7 @@ def test_probabilities_equal_the_single_file(name):
             assert distance(answer.values, plain(name, item)) <= 1e-5
 
 
-def test_labels_stand_in_the_spec_and_windows_stay_distributions():
+def test_labels_are_in_the_spec_and_windows_stay_distributions():
     name = str(fine_tuned("xlsr"))
     spec = Encoder(name, classifier=True).spec
     assert spec.labels == list(LABELS)
@@ -120,7 +120,9 @@ def test_the_same_checkpoint_gives_layers_and_leaves_its_head_behind():
         ({"problem_type": "multi_label_classification"}, "multi_label"),
     ],
 )
-def test_what_is_no_distribution_over_named_classes_is_refused(tmp_path, changes, message):
+def test_outputs_that_are_not_a_distribution_over_named_classes_are_refused(
+    tmp_path, changes, message
+):
     import shutil
 
     shutil.copytree(fine_tuned("bert"), tmp_path / "x")

@@ -37,7 +37,7 @@ def passes(opened) -> list[int]:
 @pytest.mark.parametrize("name", NAMES)
 @FEW
 @given(chosen=st.lists(st.integers(0, len(CLIPS) - 1), min_size=2, max_size=6))
-def test_a_clip_has_the_same_bits_in_any_company(name, chosen):
+def test_a_clip_has_the_same_bits_in_any_batch(name, chosen):
     opened = backend(name)
     together = opened.embed([CLIPS[i] for i in chosen])
     for i, answer in zip(chosen, together, strict=True):
@@ -124,7 +124,7 @@ def test_a_linear_map_with_gelu_inside(rows):
     assert float((made - expected).norm() / expected.norm()) <= 1e-6
 
 
-def test_the_model_lets_go_of_what_was_replaced():
+def test_the_model_releases_what_was_replaced():
     opened = backend("xlsr")
     opened.load()
     block = opened._model.encoder.layers[0]

@@ -54,9 +54,7 @@ def test_one_row_more_or_less_than_a_whole_step(name, frames):
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("name", ["xlsr", "wav2vec2-base"])
-def test_lengths_that_were_never_met_meet_products_that_were(
-    name, dtype, tmp_path, rows_of_products
-):
+def test_new_lengths_use_products_of_known_sizes(name, dtype, tmp_path, rows_of_products):
     opened = open_backend(str(saved(name, tmp_path / name)), device="cpu", dtype=dtype)
     opened.load()
     rows_of_products.clear()

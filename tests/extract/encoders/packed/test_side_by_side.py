@@ -164,7 +164,7 @@ def test_padded_texts_run_side_by_side(name, threads, monkeypatch):
 
 
 @WITH_ONEDNN
-def test_half_precision_has_one_thread_in_any_company(tmp_path, threads, monkeypatch):
+def test_half_precision_has_one_thread_in_any_batch(tmp_path, threads, monkeypatch):
     opened = open_backend(str(saved("xlsr", tmp_path / "x")), device="cpu", dtype="bfloat16")
     threads(2)
     opened.load()
