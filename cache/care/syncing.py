@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -57,10 +57,6 @@ class Synced:
     copied: int = 0
     present: int = 0
     bytes: int = 0
-
-    def as_dict(self) -> dict[str, int]:
-        """Return the numbers, for JSON."""
-        return asdict(self)
 
 
 def sync(source: Cache | str, target: Cache | str, progress: Progress | None = None) -> Synced:

@@ -276,7 +276,7 @@ def sync(source: str, target: str, as_json: bool) -> None:
     with _Bar("sync", "shards") as progress:
         done = sync(first, second, progress)
     if as_json:
-        _echo_json(done.as_dict())
+        _echo_json(vars(done))
     else:
         click.echo(
             f"{counted(done.copied, 'shard')} copied, {done.bytes / 1e6:.1f} MB; {done.present} "

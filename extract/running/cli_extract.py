@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -223,7 +224,7 @@ def _spread(
     spec = encoder.spec.with_store_dtype(options["store_dtype"])
     shares = spread(clips, planned, spec, options["spread_over"])
     if options["as_json"]:
-        return json.dumps({**planned.as_dict(), "parts": [share.as_dict() for share in shares]})
+        return json.dumps({**planned.as_dict(), "parts": [asdict(share) for share in shares]})
     return spread_table(planned, shares)
 
 
@@ -247,10 +248,7 @@ def _encoder_options(options: dict[str, Any]) -> dict[str, Any]:
         *("long", "max_seconds", "min_seconds", "silence", "damage"),
     )
     chosen = {name: options[name] for name in names}
-    if options["classifier"]:
-        chosen["classifier"] = True
-    if options["normalise"]:
-        chosen["normalise"] = True
+    chosen |= {name: True for name in ("classifier", "normalise") if options[name]}
     if not options["special_tokens"]:
         chosen["special_tokens"] = False
     if options["allow_extra"]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -40,10 +39,6 @@ class Share:
     bytes: int
     stored_bytes: int
     seconds: float
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return the numbers, for JSON."""
-        return asdict(self)
 
 
 def spread(clips: Manifest, planned: Plan, spec: Spec, count: int) -> list[Share]:

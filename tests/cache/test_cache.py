@@ -196,17 +196,6 @@ def test_stored_is_reported_only_when_durable(space, monkeypatch):
     assert reported[-1][1] > before - 1
 
 
-def test_an_interrupted_writer_keeps_what_it_has(space):
-    def interrupted():
-        with space.writer() as writer:
-            writer.add("0" * 64, "a", np.ones((LAYERS, DIM)))
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        interrupted()
-    assert space.keys() == {"0" * 64}
-
-
 def test_a_writer_copies_what_it_is_given_and_never_holds_more_than_a_shard_back(space):
     """The caller uses its array again at once; many small batches wait for a slow disk."""
     clips = make_clips(400)

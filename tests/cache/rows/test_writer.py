@@ -137,15 +137,16 @@ def test_a_writer_whose_shard_was_not_stored_takes_no_more_rows(cache, space, mo
     assert len(writer.stored) == 5
 
 
-def test_an_error_of_the_caller_keeps_what_was_added(space):
-    def read_a_file():
+@pytest.mark.parametrize("kind", [FileNotFoundError, KeyboardInterrupt])
+def test_an_error_of_the_caller_keeps_what_was_added(space, kind):
+    def interrupted():
         with space.writer() as writer:
             for row in rows(space, make_clips(3)):
                 writer.add(*row)
-            raise FileNotFoundError("some.wav")
+            raise kind("some.wav")
 
-    with pytest.raises(FileNotFoundError, match=r"some\.wav"):
-        read_a_file()
+    with pytest.raises(kind, match=r"some\.wav"):
+        interrupted()
     assert len(space) == 3
 
 
