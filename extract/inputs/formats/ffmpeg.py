@@ -16,7 +16,7 @@ import numpy as np
 
 from ...errors import Unusable
 from .flac_and_mp3_frames import mpeg_frame
-from .header_checks import PLAUSIBLE_RATES, Container
+from .header_checks import Container, check_rate
 from .signatures import TRAILERS
 
 #: Processor time for one clip, in seconds, and for each megabyte of its file.
@@ -210,9 +210,7 @@ class FFmpegReader:
             code = "decode_error" if self.bad or self.size > 8192 else "empty"
             raise self._unreadable(code, "no audio could be decoded")
         rate = self._next.sample_rate
-        low, high = PLAUSIBLE_RATES
-        if not low <= rate <= high:
-            raise Unusable("implausible_header", f"a sampling rate of {rate} Hz")
+        check_rate(rate)
         return rate
 
     def _promised(self) -> float | None:

@@ -184,7 +184,7 @@ def _wav(format: Format, data: bytes) -> Container:
             large = begin + 8
         elif name == b"fmt " and begin + 8 <= len(data):
             kind, _, rate = struct.unpack_from(order + "HHI", data, begin)
-            _check_rate(rate)
+            check_rate(rate)
             if kind == _PCM and size < _PCM_SIZE:
                 reason = f"a description of samples in {size} bytes, expected at least {_PCM_SIZE}"
                 raise Unusable("implausible_header", reason)
@@ -230,7 +230,7 @@ def _au(format: Format, data: bytes) -> Container:
         raise Unusable("empty", "an AU header cut short")
     order = ">" if data[:4] == b".snd" else "<"
     begin, size, _, rate = struct.unpack_from(order + "4I", data, 4)
-    _check_rate(rate)
+    check_rate(rate)
     there = max(len(data) - begin, 0)
     if _streamed(size, "I"):
         data = _patched(data, (order + "I", 8), 0xFFFFFFFF)
@@ -303,7 +303,8 @@ def _voc(format: Format, data: bytes) -> Container:
     return Container(format, data, lost=over / position if over > 0 else 0.0)
 
 
-def _check_rate(rate: int) -> None:
+def check_rate(rate: int) -> None:
+    """Refuse a sampling rate that cannot be true, in Hz."""
     low, high = PLAUSIBLE_RATES
     if not low <= rate <= high:
         raise Unusable("implausible_header", f"a sampling rate of {rate} Hz")

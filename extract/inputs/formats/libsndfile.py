@@ -9,7 +9,7 @@ import numpy as np
 import soundfile
 
 from ...errors import Unusable
-from .header_checks import FRAMES_PER_BYTE, PLAUSIBLE_RATES, Container
+from .header_checks import FRAMES_PER_BYTE, Container, check_rate
 
 _BLOCK_SECONDS = 16
 
@@ -47,9 +47,7 @@ class SndfileReader:
         self.decoded = self.total  # as far as known before reading
         self.flags = container.flags
         self._lost = container.lost
-        low, high = PLAUSIBLE_RATES
-        if not low <= self.rate <= high:
-            raise Unusable("implausible_header", f"a sampling rate of {self.rate} Hz")
+        check_rate(self.rate)
         if self.total > FRAMES_PER_BYTE * len(container.data):
             size = len(container.data)
             reason = f"{self.total} frames claimed by a file of {size} bytes"
